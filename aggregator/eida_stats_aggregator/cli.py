@@ -1,0 +1,260 @@
+"""The command of a node's operator: options, progress, exit codes."""
+
+import datetime
+import io
+import os
+import re
+import sys
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import click
+from platformdirs import user_cache_path
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from eida_statistics import __version__, networks
+from eida_statistics.errors import EidaStatisticsError, NotDelivered, NothingToAggregate, PayloadRefused
+from eida_statistics.networks import Registry
+from eida_stats_aggregator import logfiles, requestlog, submit
+from eida_stats_aggregator.aggregate import Aggregation
+from eida_stats_aggregator.outbox import Outbox
+from eida_stats_aggregator.report import Report
+from eida_stats_aggregator.requestlog import Ignored, Rejected
+
+STDIN = Path("-")
+LINES_PER_UPDATE = 2000
+
+EXIT_CODES = """
+\b
+Exit codes:
+  0  done
+  1  nothing could be done: no file, no registry of networks, no request in the log, ...
+  2  the command line is wrong
+  3  done, but a file could not be delivered and waits for the next run
+"""
+
+
+@click.command(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("files", nargs=-1, metavar="[FILES]...")
+@click.option(
+    "-o",
+    "--output-directory",
+    "directory",
+    is_flag=False,
+    flag_value=".",
+    default=".",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where aggregate files go; made if it is missing.  [default: the current directory]",
+)
+@click.option("--send-to", metavar="URL", help="Send to this service: this run's file and what is queued.")
+@click.option("--token", envvar="TOKEN", help="The node's token; better given in the environment as TOKEN.")
+@click.option(
+    "--token-file",
+    envvar="TOKEN_FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file that holds the token.  [env: TOKEN_FILE]",
+)
+@click.option(
+    "--networks",
+    "networks_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Registry of networks, as the FDSN networks/1 service gives it.  [default: asked from FDSN, cached]",
+)
+@click.option("--suffix", default="", help="Added to the file's name: the log of another server of the node.")
+@click.option("--replace", is_flag=True, help="Replace an aggregate file of other content: a correction.")
+@click.option(
+    "--retries",
+    type=click.IntRange(0, 100),
+    default=submit.RETRIES,
+    show_default=True,
+    help="How often delivery is tried again.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@click.version_option(__version__, message="%(version)s")
+def cli(
+    files: tuple[str, ...],
+    directory: Path,
+    send_to: str | None,
+    token: str | None,
+    token_file: Path | None,
+    networks_file: Path | None,
+    suffix: str,
+    replace: bool,
+    retries: int,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    """Aggregate request logs of SeisComP's fdsnws, and send the aggregates.
+
+    FILES are logs: plain, or compressed with bzip2, gzip, xz or zstd. Without any, standard input is read: a
+    log, or names of log files, one a line. `-` stands for standard input, too.
+    """
+    if send_to is not None:
+        token = _token(send_to, token, token_file)
+    if suffix and not re.fullmatch(r"[0-9A-Za-z.-]+", suffix):
+        raise click.BadParameter("letters, digits, dots and hyphens only", param_hint="--suffix")
+    if not files and send_to is None and sys.stdin is not None and sys.stdin.isatty():
+        raise click.UsageError("Name a log file, or pipe one in.")
+    report = Report()
+    failures: list[EidaStatisticsError] = []
+    outbox = Outbox(directory)
+    with outbox.locked():
+        try:
+            aggregation = _aggregate(files, _registry(networks_file), report, progress=not quiet)
+            if aggregation is not None:
+                payload = aggregation.payload(_now())
+                if payload.stats:
+                    path = outbox.put(payload, suffix=suffix, replace=replace, send_to=send_to)
+                    report.aggregated(payload, path, aggregation.unregistered)
+            elif send_to is None:
+                raise NothingToAggregate("no log was given, and no service to send to")
+        except EidaStatisticsError as error:
+            failures.append(error)
+        if send_to is not None and token is not None:
+            failures += _deliver(outbox, send_to, token, retries, report)
+    report.errors = [str(failure) for failure in failures]
+    if as_json:
+        click.echo(report.to_json())
+    elif not quiet:
+        report.show(Console())
+    for failure in failures:
+        _complain(str(failure))
+    return min((failure.exit_code for failure in failures), default=0)
+
+
+def main() -> None:
+    """Run the command; errors are shown here, once."""
+    try:
+        sys.exit(cli.main(standalone_mode=False))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except EidaStatisticsError as error:
+        _complain(str(error))
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _complain("interrupted; nothing was written")
+        sys.exit(1)
+
+
+def _aggregate(files: tuple[str, ...], registry: Registry, report: Report, *, progress: bool) -> Aggregation | None:
+    """Read all logs into one aggregation; None if there was no log at all."""
+    logs = _logs(files)
+    if not logs:
+        return None
+    sizes = [_size(log) for log in logs]
+    aggregation = Aggregation(registry)
+    with _progress(shown=progress) as bar:
+        task = bar.add_task("reading", total=sum(sizes) or None)
+        for number, log in enumerate(logs):
+            report.files.append(str(log))
+            before = sum(sizes[:number])
+            with _opened(log) as raw:
+                for line_number, line in enumerate(logfiles.lines(raw, str(log)), start=1):
+                    _add(aggregation, line, line_number, report)
+                    if line_number % LINES_PER_UPDATE == 0 and log != STDIN:
+                        bar.update(task, completed=before + raw.tell())
+    if not report.counted and not report.ignored:
+        raise NothingToAggregate(f"no request in {', '.join(report.files)}")
+    return aggregation
+
+
+def _add(aggregation: Aggregation, line: bytes, number: int, report: Report) -> None:
+    match requestlog.parse(line):
+        case Rejected(reason):
+            report.reject(report.files[-1], number, reason)
+        case Ignored():
+            report.ignored += 1
+        case request:
+            report.counted += 1
+            aggregation.add(request)
+
+
+def _logs(files: tuple[str, ...]) -> list[Path]:
+    """The logs that are meant; STDIN among them for one that is piped in."""
+    if files:
+        return [Path(file) for file in files]
+    # Without standard input, as some schedulers start programs, or with a terminal, there is no log.
+    if sys.stdin is None or sys.stdin.isatty():
+        return []
+    stream = cast("io.BufferedReader", sys.stdin.buffer)
+    return [STDIN] if logfiles.is_log(stream) else logfiles.names_in(stream)
+
+
+def _opened(log: Path) -> BinaryIO:
+    return sys.stdin.buffer if log == STDIN else logfiles.open_log(log)
+
+
+def _size(log: Path) -> int:
+    if log == STDIN:
+        return 0
+    with logfiles.open_log(log) as file:
+        return os.fstat(file.fileno()).st_size
+
+
+def _progress(*, shown: bool) -> Progress:
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not (shown and console.is_terminal),
+    )
+
+
+def _registry(file: Path | None) -> Registry:
+    if file is not None:
+        return Registry(lambda: networks.read(file))
+    cache = user_cache_path("eida-statistics") / "fdsn-networks.json"
+    url = os.environ.get("FDSN_NETWORKS_URL", networks.REGISTRY_URL)
+    return Registry(lambda: networks.read_cached(cache, url, warn=_complain))
+
+
+def _token(send_to: str, token: str | None, file: Path | None) -> str:
+    if not send_to.startswith(("http://", "https://")):
+        raise click.BadParameter("an http:// or https:// URL is needed", param_hint="--send-to")
+    if token is None and file is not None:
+        token = file.read_text().strip()
+    if not token:
+        raise click.UsageError("--send-to needs a token: TOKEN in the environment, --token-file or --token.")
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise click.UsageError("The token has characters that no token has; is it the right file?")
+    return token
+
+
+def _deliver(outbox: Outbox, url: str, token: str, retries: int, report: Report) -> list[EidaStatisticsError]:
+    """Send what is queued for a service; what cannot be sent stays queued."""
+    failures: list[EidaStatisticsError] = []
+    ready, complaints = outbox.queued(url)
+    for complaint in complaints:
+        _complain(complaint)
+    for number, path in enumerate(ready):
+        try:
+            answer = submit.send(path, url, token, retries=retries)
+        except PayloadRefused as refusal:
+            failures.append(refusal)
+        except NotDelivered as failure:
+            failures.append(failure)
+            report.queued += [str(other) for other in ready[number:]]
+            break
+        else:
+            outbox.delivered(path, url, answer, _now())
+            report.delivered.append(f"{path} to {url}: {answer}")
+    return failures
+
+
+def _now() -> datetime.datetime:
+    # https://reproducible-builds.org/specs/source-date-epoch/
+    fixed = os.environ.get("SOURCE_DATE_EPOCH")
+    if fixed is not None:
+        return datetime.datetime.fromtimestamp(int(fixed), tz=datetime.UTC)
+    return datetime.datetime.now(tz=datetime.UTC)
+
+
+def _complain(text: str) -> None:
+    click.echo(f"eida_stats_aggregator: {text}", err=True)

@@ -1,0 +1,222 @@
+"""One line of SeisComP's fdsnws request log to a request, or why it is none.
+
+The format is that of `RequestLog` in SeisComP's fdsnws: one JSON object a request. A request that was cut off
+has status ERROR and traces that are OK; one that asked for no known stream has no `trace`; a line written
+before its request ended lacks `finished` and `status`.
+"""
+
+import datetime
+import json
+import re
+from functools import lru_cache
+from typing import Annotated, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from eida_statistics.hll import client_hash
+from eida_statistics.networks import is_temporary
+from eida_statistics.payload import Channel, Country, Location, Network, Station
+from eida_stats_aggregator.logfiles import MAX_LINE_BYTES
+
+SERVICE = "fdsnws-dataselect"
+# No archive answers one stream of one request with a tebibyte.
+MAX_TRACE_BYTES = 1 << 40
+
+_PLAIN_TIME = re.compile(r"\d{4}-\d\d-\d\dT([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+)?Z")
+
+
+class Delivery(NamedTuple):
+    """What one stream got in a successful request; `start` is the first day of the data, where it matters."""
+
+    network: str
+    station: str
+    location: str
+    channel: str
+    bytes: int
+    start: datetime.date | None
+
+
+class Request(NamedTuple):
+    """One request, on the UTC day on which it ended.
+
+    `deliveries` is None for a request that failed as a whole, and empty for one of which no stream had data.
+    """
+
+    day: datetime.date
+    country: str
+    client: int
+    deliveries: list[Delivery] | None
+
+
+class Ignored(NamedTuple):
+    """A line of another service."""
+
+
+class Rejected(NamedTuple):
+    """A line that is no request; the reason names fields and never values."""
+
+    reason: str
+
+
+class _Trace(msgspec.Struct, gc=False):
+    status: str | None = None
+    net: str | None = None
+    sta: str | None = None
+    loc: str | None = None
+    cha: str | None = None
+    start: str | None = None
+    bytes: int | None = None
+
+
+class _UserLocation(msgspec.Struct, gc=False):
+    country: Country | None = None
+
+
+class _Line(msgspec.Struct):
+    userID: int  # noqa: N815 - the name of the log
+    service: str | None = None
+    status: str | None = None
+    finished: str | None = None
+    created: str | None = None
+    userLocation: _UserLocation | None = None  # noqa: N815
+    trace: list[_Trace] | None = None
+
+
+class _Service(msgspec.Struct):
+    service: str | None = None
+
+
+class _Stream(msgspec.Struct):
+    net: Network
+    sta: Station
+    loc: Location
+    cha: Channel
+    bytes: Annotated[int, Meta(ge=0, le=MAX_TRACE_BYTES)]
+
+
+class _NotARequest(Exception):
+    """Carries the reason to `parse`."""
+
+
+_LINE = msgspec.json.Decoder(_Line)
+
+
+def parse(line: bytes) -> Request | Ignored | Rejected:
+    """Decode one line.
+
+    The day is that of `finished`, else of `created`, in UTC.
+    """
+    try:
+        decoded = _decode(line)
+        if decoded is None or decoded.service not in (None, SERVICE):
+            return Ignored()
+        return _request(decoded)
+    except _NotARequest as reason:
+        return Rejected(str(reason))
+
+
+def _decode(line: bytes) -> _Line | None:
+    if len(line) > MAX_LINE_BYTES:
+        raise _NotARequest(f"longer than {MAX_LINE_BYTES} bytes")
+    if not line.strip():
+        raise _NotARequest("empty")
+    try:
+        # The decoder passes over what it does not need without looking at its encoding.
+        if not line.isascii():
+            line.decode()
+        return _LINE.decode(line)
+    except UnicodeDecodeError:
+        raise _NotARequest("not UTF-8") from None
+    except msgspec.ValidationError as error:
+        if _of_another_service(line):
+            return None
+        raise _NotARequest(_told(error)) from None
+    except (msgspec.DecodeError, RecursionError):
+        return _decode_leniently(line)
+
+
+def _decode_leniently(line: bytes) -> _Line | None:
+    """Decode what Python's own JSON writers make and the strict decoder refuses.
+
+    SeisComP writes a user agent that is not UTF-8 as lone surrogates, for instance.
+    """
+    try:
+        loose = json.loads(line)
+        return msgspec.convert(loose, _Line)
+    except msgspec.ValidationError as error:
+        if isinstance(loose, dict) and loose.get("service") not in (None, SERVICE):
+            return None
+        raise _NotARequest(_told(error)) from None
+    except (ValueError, RecursionError):
+        raise _NotARequest("not JSON") from None
+
+
+def _of_another_service(line: bytes) -> bool:
+    try:
+        return msgspec.json.decode(line, type=_Service).service not in (None, SERVICE)
+    except msgspec.ValidationError:
+        return False
+
+
+def _request(line: _Line) -> Request:
+    ended = "created" if line.finished is None else "finished"
+    day = _day(line.created if line.finished is None else line.finished)
+    if day is None:
+        raise _NotARequest(f"{ended}: not a time")
+    country = (line.userLocation and line.userLocation.country) or ""
+    deliveries = None
+    if line.status == "OK":
+        deliveries = [
+            _delivery(trace, number) for number, trace in enumerate(line.trace or ()) if trace.status == "OK"
+        ]
+    return Request(day, country, client_hash(line.userID), deliveries)
+
+
+def _delivery(trace: _Trace, number: int) -> Delivery:
+    stream = (trace.net, trace.sta, trace.loc or "", trace.cha)
+    start = None
+    try:
+        _check_stream(*stream)
+        if trace.net is not None and is_temporary(trace.net):
+            start = datetime.date.fromisoformat((trace.start or "")[:10])
+    except msgspec.ValidationError as error:
+        raise _NotARequest(f"trace[{number}].{_told(error)}") from None
+    except ValueError:
+        raise _NotARequest(f"trace[{number}].start: not a date, and network is temporary") from None
+    if trace.bytes is None or not 0 <= trace.bytes <= MAX_TRACE_BYTES:
+        raise _NotARequest(f"trace[{number}].bytes: not an integer from 0 to 2^40")
+    return Delivery(*stream, trace.bytes, start)  # type: ignore[arg-type]
+
+
+@lru_cache(maxsize=65536)
+def _check_stream(net: str | None, sta: str | None, loc: str, cha: str | None) -> None:
+    msgspec.convert({"net": net, "sta": sta, "loc": loc, "cha": cha, "bytes": 0}, _Stream)
+
+
+def _day(text: str | None) -> datetime.date | None:
+    if text is None:
+        return None
+    if _PLAIN_TIME.fullmatch(text):
+        return _date(text[:10])
+    try:
+        time = datetime.datetime.fromisoformat(text)
+        # A time without a zone is taken as UTC, in which SeisComP writes.
+        return (time if time.tzinfo is None else time.astimezone(datetime.UTC)).date()
+    except (ValueError, OverflowError):
+        return None
+
+
+@lru_cache(maxsize=1024)
+def _date(text: str) -> datetime.date | None:
+    try:
+        return datetime.date.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _told(error: msgspec.ValidationError) -> str:
+    message, _, path = str(error).partition(" - at `$")
+    path = path.rstrip("`").lstrip(".")
+    message = message.replace("`", "").removeprefix("Object ")
+    return f"{path}: {message}" if path else message

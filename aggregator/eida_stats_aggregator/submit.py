@@ -1,0 +1,118 @@
+"""Delivery of an aggregate file to a central service, over HTTP."""
+
+import re
+from pathlib import Path
+
+import msgspec
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+from urllib3.util import Retry
+
+from eida_statistics import __version__
+from eida_statistics.errors import NotDelivered, PayloadRefused
+
+RETRIES = 5
+# A service that has 100,000 rows to store may take a while to answer.
+TIMEOUT_SECONDS = (30, 600)
+_LONGEST_WAIT_SECONDS = 120
+_ANSWER_CHARACTERS = 500
+
+
+class _Problem(msgspec.Struct):
+    type: str | None = None
+    title: str | None = None
+    detail: str | None = None
+
+
+class _BearerToken(AuthBase):
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        # The name under which deployed services look for it.
+        request.headers["Authentication"] = f"Bearer {self._token}"
+        return request
+
+
+def send(path: Path, url: str, token: str, *, retries: int = RETRIES) -> str:
+    """Post an aggregate file and give what the service answered.
+
+    Connection errors, 429 and 5xx are tried again, with growing pauses or those that the service asks for. A
+    409 that says duplicate is a delivery: the service has these statistics.
+
+    Raises:
+        NotDelivered: if the service cannot be reached, or refuses the token: other files would fare no better.
+        PayloadRefused: if it refuses this payload.
+    """
+    body = path.read_bytes()
+    with requests.Session() as session:
+        session.mount("http://", _adapter(retries))
+        session.mount("https://", _adapter(retries))
+        session.auth = _BearerToken(token)
+        session.headers["User-Agent"] = f"eida-statistics/{__version__}"
+        session.headers["Content-Type"] = "application/json"
+        session.headers["Content-Encoding"] = "gzip"
+        try:
+            # A redirected POST would arrive as a GET, and its 200 would look like a delivery.
+            answer = session.post(url, data=body, timeout=TIMEOUT_SECONDS, allow_redirects=False)
+        except requests.RequestException as error:
+            raise NotDelivered(f"{url}: {_reason(error)}") from error
+    return _judged(path, url, answer)
+
+
+def _adapter(retries: int) -> HTTPAdapter:
+    return HTTPAdapter(
+        max_retries=Retry(
+            total=retries,
+            allowed_methods=None,
+            status_forcelist=[429, *range(500, 600)],
+            backoff_factor=1,
+            backoff_max=_LONGEST_WAIT_SECONDS,
+            retry_after_max=_LONGEST_WAIT_SECONDS,
+            raise_on_status=False,
+        )
+    )
+
+
+def _judged(path: Path, url: str, answer: requests.Response) -> str:
+    told = f"{answer.status_code} {answer.reason}"
+    problem = _problem(answer)
+    if answer.status_code in (200, 201, 202):
+        return told
+    if answer.status_code == 409 and (problem is None or _is_duplicate(problem)):
+        return f"{told}: the service has these statistics already"
+    said = " ".join(filter(None, [problem.title, problem.detail])) if problem else answer.text
+    subject = f"{path.name} to {url}: {told}: {' '.join(said.split())[:_ANSWER_CHARACTERS]}".rstrip(": ")
+    if answer.is_redirect:
+        raise NotDelivered(subject, hint=f"Use --send-to {answer.headers['Location']}, if you trust it.")
+    if answer.status_code in (401, 403):
+        raise NotDelivered(subject, hint="Check the token; the central administrator can give a new one.")
+    if 400 <= answer.status_code < 500 and answer.status_code != 429:
+        raise PayloadRefused(subject)
+    raise NotDelivered(subject)
+
+
+def _problem(answer: requests.Response) -> _Problem | None:
+    """What an answer says in the form of RFC 9457; None from a service that does not speak it."""
+    try:
+        problem = msgspec.json.decode(answer.content, type=_Problem)
+    except msgspec.DecodeError:
+        return None
+    return problem if problem.type is not None else None
+
+
+def _is_duplicate(problem: _Problem) -> bool:
+    return re.split(r"[:/#]", problem.type or "")[-1] == "duplicate"
+
+
+def _reason(error: requests.RequestException) -> str:
+    """What happened, without the internals of the HTTP library."""
+    if isinstance(error, requests.exceptions.SSLError):
+        return "the server's certificate is not trusted"
+    if isinstance(error, requests.Timeout):
+        return "no answer in time"
+    if isinstance(error, requests.ConnectionError):
+        return "no connection"
+    return type(error).__name__

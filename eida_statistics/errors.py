@@ -1,0 +1,214 @@
+"""One tree of everything that can go wrong and that a person can do something about.
+
+The docstring of a class is its title, the subject and the hint belong to the one case. The edges (command
+line, HTTP) show an error once; nothing in between catches these.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+PROBLEM_PREFIX = "urn:eida-statistics:problem:"
+
+
+class EidaStatisticsError(Exception):
+    """Something went wrong."""
+
+    http_status: ClassVar[int] = 500
+    exit_code: ClassVar[int] = 1
+    problem: ClassVar[str] = "internal-error"
+    """Last part of the RFC 9457 problem type."""
+
+    def __init__(self, subject: str = "", *, hint: str = "") -> None:
+        self.subject = subject
+        self.hint = hint
+        super().__init__(subject)
+
+    @property
+    def title(self) -> str:
+        """The docstring's first line, without its full stop."""
+        return (type(self).__doc__ or "").strip().splitlines()[0].rstrip(".")
+
+    def __str__(self) -> str:
+        told = f"{self.title}: {self.subject}" if self.subject else self.title
+        return f"{told}\n{self.hint}" if self.hint else told
+
+
+class ConfigurationError(EidaStatisticsError):
+    """The configuration cannot be used."""
+
+    exit_code = 2
+    problem = "configuration"
+
+
+# Sketches and payloads
+
+
+class InvalidSketch(EidaStatisticsError):
+    """Not a HyperLogLog sketch of log2m 11, regwidth 5."""
+
+    http_status = 422
+    problem = "invalid-sketch"
+
+
+class NotJSON(EidaStatisticsError):
+    """The payload is not JSON."""
+
+    http_status = 400
+    problem = "not-json"
+
+
+class InvalidPayload(EidaStatisticsError):
+    """The payload has bad fields."""
+
+    http_status = 422
+    problem = "invalid-payload"
+
+    def __init__(self, errors: Sequence[tuple[str, str]], *, hint: str = "") -> None:
+        self.errors = list(errors)
+        super().__init__("; ".join(f"{path}: {message}" for path, message in self.errors[:5]), hint=hint)
+
+
+class DuplicatePayload(EidaStatisticsError):
+    """This payload was received before."""
+
+    http_status = 409
+    problem = "duplicate"
+
+    def __init__(self, payload: int, received_at: str) -> None:
+        self.payload = payload
+        self.received_at = received_at
+        super().__init__(f"payload {payload} has the same statistics and was received at {received_at}")
+
+
+# Networks
+
+
+class RegistryUnavailable(EidaStatisticsError):
+    """There is no registry of networks, and the log has temporary network codes."""
+
+    problem = "no-registry"
+
+
+class InvalidRegistry(EidaStatisticsError):
+    """This is not a registry of networks as the FDSN networks/1 service gives it."""
+
+    problem = "invalid-registry"
+
+
+# The aggregator
+
+
+class UnreadableLog(EidaStatisticsError):
+    """The log cannot be read to its end, so nothing was written."""
+
+
+class NothingToAggregate(EidaStatisticsError):
+    """There is nothing to aggregate."""
+
+
+class AggregateExists(EidaStatisticsError):
+    """An aggregate file for these days exists and has other content."""
+
+
+class UnwritableDirectory(EidaStatisticsError):
+    """The output directory cannot be written."""
+
+
+class NotDelivered(EidaStatisticsError):
+    """The aggregate file could not be delivered and waits for the next run."""
+
+    exit_code = 3
+
+
+class PayloadRefused(NotDelivered):
+    """The service refused the aggregate file, which stays queued."""
+
+
+# The service
+
+
+class MissingToken(EidaStatisticsError):
+    """A token is needed."""
+
+    http_status = 401
+    problem = "missing-token"
+
+
+class RefusedToken(EidaStatisticsError):
+    """This token is unknown, expired or revoked."""
+
+    http_status = 403
+    problem = "refused-token"
+
+
+class BadParameter(EidaStatisticsError):
+    """The request has a parameter or value that is not understood."""
+
+    http_status = 400
+    problem = "bad-parameter"
+
+
+class UnreadableBody(EidaStatisticsError):
+    """The body cannot be read."""
+
+    http_status = 400
+    problem = "unreadable-body"
+
+
+class TooLarge(EidaStatisticsError):
+    """The payload is too large."""
+
+    http_status = 413
+    problem = "too-large"
+
+
+class UnsupportedMediaType(EidaStatisticsError):
+    """The body is of a type that is not understood."""
+
+    http_status = 415
+    problem = "unsupported-media-type"
+
+
+# The store
+
+
+class StoreUnavailable(EidaStatisticsError):
+    """The database cannot be reached."""
+
+    http_status = 503
+    problem = "database-unavailable"
+
+
+class StoreNotReady(EidaStatisticsError):
+    """The database has no up-to-date schema."""
+
+    http_status = 503
+    problem = "database-not-ready"
+
+
+class RefusedByStore(EidaStatisticsError):
+    """The database refused these statistics, and nothing of them was stored."""
+
+    http_status = 422
+    problem = "refused-by-database"
+
+
+class UnknownNode(EidaStatisticsError):
+    """There is no such node."""
+
+    http_status = 404
+    problem = "unknown-node"
+
+
+class NodeExists(EidaStatisticsError):
+    """A node of this name exists."""
+
+    http_status = 409
+    problem = "node-exists"
+
+
+class UnknownToken(EidaStatisticsError):
+    """There is no such token."""
+
+    http_status = 404
+    problem = "unknown-token"

@@ -1,0 +1,247 @@
+"""HyperLogLog sketches of unique clients, as bytes.
+
+The bytes follow the HyperLogLog storage specification, version 1, which postgresql-hll, java-hll and
+python-hll2 share, with the parameters that every EIDA node uses: log2m 11, regwidth 5, explicit up to 160
+elements (the automatic threshold), sparse up to 512 registers, full above. What `encode` and `merge` give is
+canonical: the same clients give the same bytes, whatever the order in which they came.
+
+Source of the layout: https://github.com/aggregateknowledge/hll-storage-spec (v1.0.0).
+"""
+
+import math
+import struct
+from collections.abc import Iterable
+
+import mmh3
+import numpy as np
+from numpy.typing import NDArray
+
+from eida_statistics.errors import InvalidSketch
+
+LOG2M = 11
+REGWIDTH = 5
+REGISTERS = 1 << LOG2M
+MAX_REGISTER = (1 << REGWIDTH) - 1
+
+# The automatic threshold: as many 64-bit elements as fit into the full form (1280 bytes).
+EXPLICIT_MAX = REGISTERS * REGWIDTH // 8 // 8
+# python-hll2: the largest power of two of 16-bit words that fit into the full form. PostgreSQL keeps the
+# sparse form for somewhat longer; both forms stand for the same registers.
+SPARSE_MAX = 512
+
+_VERSION = 1
+_EMPTY, _EXPLICIT, _SPARSE, _FULL = 1, 2, 3, 4
+# regwidth - 1 in three bits, log2m in five; then sparse enabled (one bit) and threshold "auto" (63).
+_PARAMETERS = bytes([(REGWIDTH - 1) << 5 | LOG2M, 1 << 6 | 63])
+_HEADERS = {kind: bytes([_VERSION << 4 | kind]) + _PARAMETERS for kind in (_EMPTY, _EXPLICIT, _SPARSE, _FULL)}
+_KINDS = {header: kind for kind, header in _HEADERS.items()}
+_HEADER_SIZE = 3
+_FULL_SIZE = _HEADER_SIZE + REGISTERS * REGWIDTH // 8
+
+# Flajolet et al. 2007, with the large-range correction for the bits that a register can see:
+# regwidth 5 counts up to 31, so 30 bits below log2m.
+_ALPHA_M_SQUARED = 0.7213 / (1.0 + 1.079 / REGISTERS) * REGISTERS * REGISTERS
+_TWO_TO_L = float(1 << (MAX_REGISTER - 1 + LOG2M))
+MAX_ESTIMATE = _TWO_TO_L
+
+EMPTY = _HEADERS[_EMPTY]
+
+_FOLD_AT = 512
+
+
+def client_hash(user_id: int) -> int:
+    """The hash of a client that all nodes share: MurmurHash3 x86 32 bit, seed 0, signed, of the decimal userID."""
+    return mmh3.hash(str(user_id))
+
+
+def encode(hashes: Iterable[int] | NDArray[np.int64]) -> bytes:
+    """Make the sketch of a collection of signed 64-bit hashes; duplicates and order do not matter."""
+    given = hashes if isinstance(hashes, np.ndarray) else list(hashes)
+    distinct = np.unique(np.asarray(given, dtype=np.int64))
+    if distinct.size == 0:
+        return EMPTY
+    if distinct.size <= EXPLICIT_MAX:
+        return _HEADERS[_EXPLICIT] + distinct.astype(">i8").tobytes()
+    return encode_registers(registers_of(distinct))
+
+
+def encode_registers(registers: NDArray[np.uint8]) -> bytes:
+    """Make the sketch of 2048 register values, sparse or full as their number asks."""
+    occupied = np.flatnonzero(registers)
+    if occupied.size <= SPARSE_MAX:
+        words = occupied.astype(np.uint16) << REGWIDTH | registers[occupied]
+        return _HEADERS[_SPARSE] + words.astype(">u2").tobytes()
+    bits = np.unpackbits(registers[:, np.newaxis], axis=1)[:, 8 - REGWIDTH :]
+    return _HEADERS[_FULL] + np.packbits(bits).tobytes()
+
+
+def registers_of(hashes: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Give the 2048 register values (0 to 31) that these hashes set."""
+    words = hashes.view(np.uint64)
+    index = (words & np.uint64(REGISTERS - 1)).astype(np.intp)
+    stream = words >> np.uint64(LOG2M)
+    # A rank is the one-based position of the lowest set bit; the sentinel caps it at what a register holds.
+    capped = stream | np.uint64(1 << (MAX_REGISTER - 1))
+    rank = np.bitwise_count(capped ^ (capped - np.uint64(1)))
+    # Not covered by the paper: a stream of zeros leaves its register unset, in all implementations alike.
+    rank[stream == 0] = 0
+    registers = np.zeros(REGISTERS, dtype=np.uint8)
+    np.maximum.at(registers, index, rank)
+    return registers
+
+
+def merge(sketches: Iterable[bytes]) -> bytes:
+    """Unite sketches into one.
+
+    Raises:
+        InvalidSketch: if one of them is none.
+    """
+    explicit: list[NDArray[np.int64]] = []
+    registers: NDArray[np.uint8] | None = None
+    for sketch in sketches:
+        kind = check(sketch)
+        if kind == _EXPLICIT:
+            explicit.append(_elements_in(sketch))
+        elif kind != _EMPTY:
+            more = registers_in(sketch)
+            registers = more if registers is None else np.maximum(registers, more)
+    hashes = np.concatenate(explicit) if explicit else np.empty(0, dtype=np.int64)
+    if registers is None:
+        return encode(hashes)
+    return encode_registers(np.maximum(registers, registers_of(hashes)))
+
+
+def canonical(sketch: bytes) -> bytes:
+    """Check a sketch and give it in the form in which `encode` writes it.
+
+    Raises:
+        InvalidSketch: if it is none.
+    """
+    if check(sketch) in (_EMPTY, _EXPLICIT):
+        return sketch
+    return encode_registers(registers_in(sketch))
+
+
+def _elements_in(sketch: bytes) -> NDArray[np.int64]:
+    return np.frombuffer(sketch, dtype=">i8", offset=_HEADER_SIZE).astype(np.int64)
+
+
+def registers_in(sketch: bytes) -> NDArray[np.uint8]:
+    """Give the 2048 register values of a checked sketch of any form."""
+    kind = _KINDS[sketch[:_HEADER_SIZE]]
+    if kind == _EXPLICIT:
+        return registers_of(_elements_in(sketch))
+    registers = np.zeros(REGISTERS, dtype=np.uint8)
+    if kind == _SPARSE:
+        words = np.frombuffer(sketch, dtype=">u2", offset=_HEADER_SIZE)
+        registers[words >> REGWIDTH] = words & MAX_REGISTER
+    elif kind == _FULL:
+        bits = np.unpackbits(np.frombuffer(sketch, dtype=np.uint8, offset=_HEADER_SIZE))
+        registers[:] = np.packbits(bits.reshape(REGISTERS, REGWIDTH), axis=1)[:, 0] >> (8 - REGWIDTH)
+    return registers
+
+
+def estimate(sketch: bytes) -> float:
+    """Estimate how many distinct hashes a checked sketch has seen; exact up to 160."""
+    kind = _KINDS[sketch[:_HEADER_SIZE]]
+    if kind == _EMPTY:
+        return 0.0
+    if kind == _EXPLICIT:
+        return float((len(sketch) - _HEADER_SIZE) // 8)
+    registers = registers_in(sketch)
+    raw = _ALPHA_M_SQUARED / float(np.ldexp(1.0, -registers.astype(np.int32)).sum())
+    unset = REGISTERS - int(np.count_nonzero(registers))
+    if unset and raw < 2.5 * REGISTERS:
+        return REGISTERS * math.log(REGISTERS / unset)
+    if raw <= _TWO_TO_L / 30.0:
+        return raw
+    if raw >= _TWO_TO_L:  # saturated: the correction has no value there
+        return MAX_ESTIMATE
+    return min(MAX_ESTIMATE, -_TWO_TO_L * math.log(1.0 - raw / _TWO_TO_L))
+
+
+def cardinality(sketch: bytes) -> int:
+    """The estimate rounded up, as the federation reports it."""
+    return math.ceil(estimate(sketch))
+
+
+def check(sketch: bytes) -> int:
+    """Check that bytes are a sketch of ours in every bit, and give the kind of its encoding.
+
+    Versions of postgresql-hll before 2.20 read malformed sketches unsafely, so order, ranges and lengths are
+    all checked here.
+
+    Raises:
+        InvalidSketch: with the reason.
+    """
+    kind = _KINDS.get(sketch[:_HEADER_SIZE])
+    size = len(sketch) - _HEADER_SIZE
+    if kind is None:
+        raise InvalidSketch("another header")
+    if kind == _EXPLICIT:
+        if size % 8 or not 8 <= size <= 8 * EXPLICIT_MAX:
+            raise InvalidSketch(f"explicit with {size} bytes")
+        if size > 8:
+            elements = struct.unpack(f">{size // 8}q", memoryview(sketch)[_HEADER_SIZE:])
+            if list(elements) != sorted(set(elements)):
+                raise InvalidSketch("explicit, not in ascending order")
+    elif kind == _SPARSE:
+        if size % 2 or size > 2 * REGISTERS:
+            raise InvalidSketch(f"sparse with {size} bytes")
+        words = np.frombuffer(sketch, dtype=">u2", offset=_HEADER_SIZE)
+        index = (words >> REGWIDTH).astype(np.int32)
+        if np.any(words & MAX_REGISTER == 0) or np.any(np.diff(index) <= 0):
+            raise InvalidSketch("sparse, with unset registers or not in ascending order")
+    elif kind == _FULL and len(sketch) != _FULL_SIZE:
+        raise InvalidSketch(f"full with {size} bytes")
+    elif kind == _EMPTY and size:
+        raise InvalidSketch("empty with content")
+    return kind
+
+
+def to_hex(sketch: bytes) -> str:
+    r"""Write a sketch as payloads and PostgreSQL do: `\x` and hexadecimal digits."""
+    return "\\x" + sketch.hex()
+
+
+def from_hex(text: str) -> bytes:
+    r"""Read what `to_hex` writes, in either case.
+
+    Raises:
+        InvalidSketch: if it is not `\x` and hexadecimal digits; the sketch itself is not checked.
+    """
+    try:
+        sketch = bytes.fromhex(text[2:])
+    except ValueError as error:
+        raise InvalidSketch("not \\x and hexadecimal digits") from error
+    # bytes.fromhex passes over white space, which nobody writes and PostgreSQL would refuse
+    if not text.startswith("\\x") or len(text) != 2 + 2 * len(sketch):
+        raise InvalidSketch("not \\x and hexadecimal digits")
+    return sketch
+
+
+class SketchBuilder:
+    """A sketch that grows by one hash at a time, in memory that does not grow with their number."""
+
+    __slots__ = ("_hashes", "_registers")
+
+    def __init__(self) -> None:
+        self._hashes: set[int] = set()
+        self._registers: NDArray[np.uint8] | None = None
+
+    def add(self, hashed: int) -> None:
+        """Add one signed 64-bit hash."""
+        self._hashes.add(hashed)
+        if len(self._hashes) > _FOLD_AT:
+            self._registers = self._folded()
+            self._hashes = set()
+
+    def to_bytes(self) -> bytes:
+        """Give the sketch of all that was added."""
+        if self._registers is None:
+            return encode(self._hashes)
+        return encode_registers(self._folded())
+
+    def _folded(self) -> NDArray[np.uint8]:
+        more = registers_of(np.fromiter(self._hashes, dtype=np.int64, count=len(self._hashes)))
+        return more if self._registers is None else np.maximum(self._registers, more)

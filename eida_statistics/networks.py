@@ -1,0 +1,150 @@
+"""Extended codes of temporary networks, from the FDSN registry.
+
+FDSN gives the two-character codes of temporary networks (first character a digit, X, Y or Z) to one
+deployment after another. The extended code is the code and the year in which the deployment (epoch) began
+that holds the start of the data: Z3 in 2016 is Z32015.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import requests
+
+from eida_statistics.errors import InvalidRegistry, RegistryUnavailable
+
+REGISTRY_URL = "https://www.fdsn.org/ws/networks/1/query"
+REFRESH_AFTER_SECONDS = 7 * 86400
+_TEMPORARY = re.compile(r"[0-9XYZ][0-9A-Z]")
+
+
+def is_temporary(code: str) -> bool:
+    """Tell whether a network code is short and of a temporary network, so that it needs a year."""
+    return _TEMPORARY.fullmatch(code) is not None
+
+
+class Epoch(msgspec.Struct, frozen=True):
+    """One deployment under a network code, in UTC days; without an end it is still open."""
+
+    fdsn_code: str
+    start_date: date
+    end_date: date | None = None
+
+    def holds(self, day: date) -> bool:
+        """Tell whether a day lies within the deployment; both ends belong to it."""
+        return self.start_date <= day and (self.end_date is None or day <= self.end_date)
+
+
+class _Answer(msgspec.Struct):
+    networks: list[Epoch]
+
+
+class ExtendedCode(NamedTuple):
+    """A network's code as the statistics name it, and whether the registry knows it."""
+
+    code: str
+    registered: bool
+
+
+class Registry:
+    """The epochs of all networks; they are loaded when the first temporary code asks for them."""
+
+    def __init__(self, load: Callable[[], Iterable[Epoch]]) -> None:
+        self._load = load
+        self._epochs: Mapping[str, list[Epoch]] | None = None
+        # Streams come back in almost every line of a log.
+        self.extend = lru_cache(maxsize=65536)(self._extend)
+
+    def _extend(self, code: str, day: date | None) -> ExtendedCode:
+        """Give the extended code of a network whose data start on a day.
+
+        Permanent codes and codes that are extended already pass through, whatever the day.
+
+        Raises:
+            RegistryUnavailable: if the code needs the registry and there is none.
+            InvalidRegistry: if what was given as registry is none.
+        """
+        if not is_temporary(code):
+            return ExtendedCode(code, registered=True)
+        for epoch in self._of(code):
+            # The registry lists epochs that overlap; like the deployed aggregator, take the first.
+            if day is not None and epoch.holds(day):
+                return ExtendedCode(f"{code}{epoch.start_date.year:04d}", registered=True)
+        return ExtendedCode(code, registered=False)
+
+    def _of(self, code: str) -> list[Epoch]:
+        if self._epochs is None:
+            epochs: dict[str, list[Epoch]] = {}
+            for epoch in self._load():
+                epochs.setdefault(epoch.fdsn_code, []).append(epoch)
+            self._epochs = epochs
+        return self._epochs.get(code, [])
+
+
+def read(path: Path) -> list[Epoch]:
+    """Read a registry from a file in the format of the FDSN networks/1 service.
+
+    Raises:
+        RegistryUnavailable: if the file cannot be read.
+        InvalidRegistry: if it is something else.
+    """
+    try:
+        answer = path.read_bytes()
+    except OSError as error:
+        raise RegistryUnavailable(f"{path}: {error.strerror}") from error
+    return _decode(answer, str(path))
+
+
+def read_cached(cache: Path, url: str = REGISTRY_URL, *, warn: Callable[[str], None]) -> list[Epoch]:
+    """Give the registry from the cache, fetched anew when that is older than a week.
+
+    A registry that is old is better than none: if the service does not answer, the old one is used, with a
+    warning that says its age.
+
+    Raises:
+        RegistryUnavailable: if there is no cache and the service does not answer.
+    """
+    age = _age(cache)
+    if age is not None and age < REFRESH_AFTER_SECONDS:
+        return read(cache)
+    try:
+        return _fetch(cache, url)
+    except (requests.RequestException, InvalidRegistry, OSError) as error:
+        reason = error.subject if isinstance(error, InvalidRegistry) else type(error).__name__
+        if age is None:
+            raise RegistryUnavailable(
+                f"{url} gave none ({reason})",
+                hint=f"Save the answer of {url} to a file and name it with --networks FILE.",
+            ) from error
+        warn(f"registry of networks is {age / 86400:.0f} days old; {url} gave no newer one ({reason})")
+        return read(cache)
+
+
+def _age(cache: Path) -> float | None:
+    try:
+        return time.time() - cache.stat().st_mtime
+    except OSError:
+        return None
+
+
+def _fetch(cache: Path, url: str) -> list[Epoch]:
+    answer = requests.get(url, timeout=60, headers={"Accept": "application/json"})
+    answer.raise_for_status()
+    epochs = _decode(answer.content, url)
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    written = cache.with_name(f".{cache.name}.new")
+    written.write_bytes(answer.content)
+    written.replace(cache)
+    return epochs
+
+
+def _decode(answer: bytes, source: str) -> list[Epoch]:
+    try:
+        return msgspec.json.decode(answer, type=_Answer).networks
+    except msgspec.DecodeError as error:
+        raise InvalidRegistry(f"{source}: {error}") from error

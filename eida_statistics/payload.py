@@ -1,0 +1,320 @@
+"""The payload: monthly aggregates of the requests of some days, its JSON form and its hash."""
+
+import datetime
+from collections.abc import Iterable, Iterator
+from typing import Annotated, NamedTuple
+
+import mmh3
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from eida_statistics import hll
+from eida_statistics.errors import InvalidPayload, InvalidSketch, NotJSON
+
+# FDSN source identifiers 1.0: network, station and location have up to 8 characters; channel is band, source
+# and subsource, each of any length.
+Network = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_-]{0,8}\Z")]
+Station = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_-]{0,8}\Z")]
+Location = Annotated[str, Meta(pattern=r"^[0-9A-Za-z _-]{0,8}\Z")]
+Channel = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_-]{0,16}\Z")]
+Country = Annotated[str, Meta(pattern=r"^([0-9A-Z]{2})?\Z")]
+# What JSON numbers hold exactly everywhere; sums of a thousand of them still fit the database's bigint.
+Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+_Label = Annotated[str, Meta(pattern=r"^[ -~]{0,64}\Z")]
+
+EARLIEST_DAY = datetime.date(1990, 1, 1)
+MAX_LISTED_ERRORS = 100
+_HASH_VERSION = b"\x01"
+
+_EXPECTED = {
+    "generated_at": "a time, YYYY-MM-DD HH:MM:SS",
+    "version": "up to 64 printable ASCII characters",
+    "days_coverage": "a list of days, YYYY-MM-DD",
+    "aggregation_score": "a number",
+    "stats": "a list of objects",
+    "month": "the first day of a month, YYYY-MM-01",
+    "network": "a code of up to 8 letters, digits, - or _",
+    "station": "a code of up to 8 letters, digits, - or _",
+    "location": "a code of up to 8 letters, digits, blanks, - or _",
+    "channel": "a code of up to 16 letters, digits, - or _",
+    "country": "empty or two characters of A-Z and 0-9",
+    "bytes": "an integer from 0 to 2^53-1",
+    "nb_requests": "an integer from 0 to 2^53-1",
+    "nb_successful_requests": "an integer from 0 to 2^53-1",
+    "nb_unsuccessful_requests": "an integer from 0 to 2^53-1",
+    "clients": "\\x and the hexadecimal digits of a sketch",
+}
+
+
+class Key(NamedTuple):
+    """What one aggregate is about; `month` is the first day of one."""
+
+    month: datetime.date
+    network: str
+    station: str
+    location: str
+    channel: str
+    country: str
+
+
+class Row(msgspec.Struct, gc=False, kw_only=True):
+    """The requests of one month for one stream from one country; `clients` is a sketch in hexadecimal."""
+
+    month: datetime.date
+    network: Network
+    station: Station
+    location: Location
+    channel: Channel
+    country: Country
+    bytes: Count
+    nb_requests: Count
+    nb_successful_requests: Count
+    nb_unsuccessful_requests: Count
+    clients: str
+
+    @property
+    def key(self) -> Key:
+        """The fields by which rows are merged and sorted."""
+        return Key(self.month, self.network, self.station, self.location, self.channel, self.country)
+
+
+class Payload(msgspec.Struct, kw_only=True):
+    """What a node sends: rows in the order of their keys, no key twice, and the days that they cover."""
+
+    generated_at: str
+    version: str
+    days_coverage: list[datetime.date]
+    aggregation_score: int
+    stats: list[Row]
+
+    def to_json(self) -> bytes:
+        """Write the wire format."""
+        return msgspec.json.encode(self)
+
+    def hash(self) -> str:
+        """Hash the statistics (128-bit MurmurHash3 x64, 32 hexadecimal digits).
+
+        It is taken over a versioned canonical form: sorted days, sorted rows, fixed order of fields, sketches
+        re-encoded. How the JSON was spaced, ordered or compressed, when it was generated and by which version
+        are not in it, so the same statistics sent twice are the same.
+        """
+        hasher = mmh3.mmh3_x64_128(_HASH_VERSION)
+        hasher.update("\t".join(day.isoformat() for day in self.days_coverage).encode())
+        for row in self.stats:
+            # No field can hold a tab or a line break, so the join is unambiguous.
+            hasher.update(
+                f"\n{row.month}\t{row.network}\t{row.station}\t{row.location}\t{row.channel}\t{row.country}"
+                f"\t{row.bytes}\t{row.nb_requests}\t{row.nb_successful_requests}"
+                f"\t{row.nb_unsuccessful_requests}\t{row.clients}".encode()
+            )
+        return hasher.digest().hex()
+
+
+class _WireRow(msgspec.Struct, gc=False):
+    """A row as nodes send it: older aggregators leave some keys out, or null."""
+
+    month: datetime.date
+    network: Network
+    station: Station
+    location: Location
+    channel: Channel
+    bytes: Count
+    nb_successful_requests: Count
+    clients: str
+    country: Country | None = None
+    nb_requests: Count | None = None
+    nb_unsuccessful_requests: Count | None = None
+
+
+class _WirePayload(msgspec.Struct):
+    days_coverage: list[datetime.date]
+    stats: list[_WireRow]
+    generated_at: _Label | None = None
+    version: _Label | None = None
+    aggregation_score: float | None = None
+
+
+class _Envelope(msgspec.Struct):
+    """A payload whose fields are looked at one by one, to name each one that is bad."""
+
+    days_coverage: msgspec.Raw | UnsetType = UNSET
+    stats: msgspec.Raw | UnsetType = UNSET
+    generated_at: msgspec.Raw | UnsetType = UNSET
+    version: msgspec.Raw | UnsetType = UNSET
+    aggregation_score: msgspec.Raw | UnsetType = UNSET
+
+
+_DECODER = msgspec.json.Decoder(_WirePayload)
+
+
+def decode(body: bytes, *, today: datetime.date) -> Payload:
+    """Read and check a payload; equal keys are merged, defaults filled in, sketches re-encoded.
+
+    Args:
+        body: the wire format, not compressed.
+        today: the UTC day on which it is received; statistics of later days are refused, but for one day
+            of grace for clocks that disagree.
+
+    Raises:
+        NotJSON: if it is not JSON.
+        InvalidPayload: with the path to each bad field.
+    """
+    wire = _decode_wire(body)
+    days = sorted(set(wire.days_coverage))
+    errors = _first(_bad_days(days, today))
+    rows: dict[Key, Row] = {}
+    months = {day.replace(day=1) for day in days}
+    for number, sent in enumerate(wire.stats):
+        row, bad = _row(sent, months)
+        if row is None:
+            errors.extend((f"stats[{number}].{field}", message) for field, message in bad)
+            if len(errors) >= MAX_LISTED_ERRORS:
+                break
+        else:
+            known = rows.setdefault(row.key, row)
+            if known is not row:
+                rows[row.key] = merge_rows((known, row))
+    if errors:
+        raise InvalidPayload(errors)
+    return Payload(
+        generated_at=wire.generated_at or "",
+        version=wire.version or "",
+        days_coverage=days,
+        aggregation_score=round(wire.aggregation_score or 0),
+        stats=[rows[key] for key in sorted(rows)],
+    )
+
+
+def _decode_wire(body: bytes) -> _WirePayload:
+    try:
+        try:
+            return _DECODER.decode(body)
+        except msgspec.ValidationError as error:
+            raise InvalidPayload(_first(_bad_fields(body)) or [("$", str(error))]) from error
+    # A validation error may come before the place where the document stops being JSON.
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise NotJSON(str(error)) from error
+
+
+def merge_rows(rows: Iterable[Row]) -> Row:
+    """Add up rows of one key; their clients are united."""
+    first, *others = rows
+    rest = [first, *others]
+    return Row(
+        **first.key._asdict(),
+        bytes=sum(row.bytes for row in rest),
+        nb_requests=sum(row.nb_requests for row in rest),
+        nb_successful_requests=sum(row.nb_successful_requests for row in rest),
+        nb_unsuccessful_requests=sum(row.nb_unsuccessful_requests for row in rest),
+        clients=hll.to_hex(hll.merge(hll.from_hex(row.clients) for row in rest)),
+    )
+
+
+def _row(sent: _WireRow, months: set[datetime.date]) -> tuple[Row | None, list[tuple[str, str]]]:
+    bad = []
+    clients = sent.clients.lower()
+    try:
+        sketch = hll.from_hex(clients)
+        canonical = hll.canonical(sketch)
+        if canonical is not sketch:
+            clients = hll.to_hex(canonical)
+    except InvalidSketch as error:
+        bad.append(("clients", f"{_not_a_sketch()} ({error.subject})"))
+    if sent.month.day != 1:
+        bad.append(("month", f"not {_EXPECTED['month']}"))
+    elif sent.month not in months:
+        bad.append(("month", f"{sent.month:%Y-%m} has no day in days_coverage"))
+    if bad:
+        return None, bad
+    unsuccessful = sent.nb_unsuccessful_requests
+    if unsuccessful is None:
+        unsuccessful = max((sent.nb_requests or 0) - sent.nb_successful_requests, 0)
+    requests = sent.nb_requests
+    if requests is None:
+        requests = sent.nb_successful_requests + unsuccessful
+    row = Row(
+        month=sent.month,
+        network=sent.network,
+        station=sent.station,
+        location=sent.location,
+        channel=sent.channel,
+        country=sent.country or "",
+        bytes=sent.bytes,
+        nb_requests=requests,
+        nb_successful_requests=sent.nb_successful_requests,
+        nb_unsuccessful_requests=unsuccessful,
+        clients=clients,
+    )
+    return row, []
+
+
+def _not_a_sketch() -> str:
+    return InvalidSketch().title[0].lower() + InvalidSketch().title[1:]
+
+
+def _bad_days(days: list[datetime.date], today: datetime.date) -> Iterator[tuple[str, str]]:
+    if not days:
+        yield "days_coverage", "no day"
+    for day in days:
+        if day > today + datetime.timedelta(days=1):
+            yield "days_coverage", f"{day} is in the future"
+        elif day < EARLIEST_DAY:
+            yield "days_coverage", f"{day} is before {EARLIEST_DAY}"
+
+
+def _first(errors: Iterator[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [error for error, _ in zip(errors, range(MAX_LISTED_ERRORS), strict=False)]
+
+
+def _bad_fields(body: bytes) -> Iterator[tuple[str, str]]:
+    """Name each field of a payload that has a wrong type or value, in the order of the document's rows."""
+    try:
+        envelope = msgspec.json.decode(body, type=_Envelope)
+    except msgspec.ValidationError:
+        yield "$", "not a JSON object"
+        return
+    for field in msgspec.structs.fields(_WirePayload):
+        raw = getattr(envelope, field.encode_name)
+        if field.name != "stats":
+            yield from _bad_value(raw, field, field.name)
+            continue
+        try:
+            rows = msgspec.json.decode(raw, type=list[msgspec.Raw]) if raw is not UNSET else None
+        except msgspec.ValidationError:
+            rows = None
+        if rows is None:
+            yield "stats", "missing" if raw is UNSET else f"not {_EXPECTED['stats']}"
+            continue
+        for number, row in enumerate(rows):
+            yield from _bad_row(row, f"stats[{number}]")
+
+
+def _bad_row(raw: msgspec.Raw, path: str) -> Iterator[tuple[str, str]]:
+    try:
+        values = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    except msgspec.ValidationError:
+        yield path, "not an object"
+        return
+    for field in msgspec.structs.fields(_WireRow):
+        yield from _bad_value(values.get(field.encode_name, UNSET), field, f"{path}.{field.name}")
+    sketch = values.get("clients")
+    if sketch is not None:
+        try:
+            hll.check(hll.from_hex(msgspec.json.decode(sketch, type=str)))
+        except msgspec.ValidationError:
+            pass  # told already
+        except InvalidSketch as error:
+            yield f"{path}.clients", f"{_not_a_sketch()} ({error.subject})"
+
+
+def _bad_value(
+    raw: msgspec.Raw | UnsetType, field: msgspec.structs.FieldInfo, path: str
+) -> Iterator[tuple[str, str]]:
+    if raw is UNSET:
+        if field.required:
+            yield path, "missing"
+        return
+    try:
+        msgspec.json.decode(raw, type=field.type)
+    except msgspec.ValidationError:
+        yield path, f"not {_EXPECTED[field.name]}"

@@ -1,0 +1,73 @@
+"""One distribution with three roots; `pip install eida-statistics` gives the aggregator alone."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+# Import name -> folder: `aggregator/` and `webservice/` are source roots, not packages.
+ROOTS = {
+    "eida_statistics": ".",
+    "eida_stats_aggregator": "aggregator",
+    "eida_stats_webservice": "webservice",
+    "eida_statsman": "webservice",
+}
+
+WEBSERVICE = [
+    "aiosql>=13.4",
+    "Flask>=3.1",
+    "gunicorn>=23.0",
+    "psycopg2-binary>=2.9.10",
+    "yoyo-migrations>=9.0",
+]
+DEV = [
+    "hypothesis>=6.100",
+    "mypy>=1.15",
+    "pytest>=8.3",
+    "python-hll2>=2.0.1",
+    "ruff>=0.9",
+    "types-psycopg2>=2.9",
+    "types-requests>=2.32",
+]
+
+setup(
+    name="eida-statistics",
+    version="0.9.0",
+    description="Usage statistics of seismological data centres: aggregate request logs, collect and answer",
+    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="GPL-3.0-or-later",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    packages=[
+        package for root, folder in ROOTS.items() for package in find_packages(folder, include=[root, f"{root}.*"])
+    ],
+    package_dir={root: f"{folder}/{root}".removeprefix("./") for root, folder in ROOTS.items()},
+    package_data={
+        "eida_statistics": ["py.typed"],
+        "eida_stats_webservice": ["store/sql/*.sql", "migrations/*.sql", "migrations/sqlite/*.sql"],
+    },
+    install_requires=[
+        "backports.zstd>=1.0; python_version < '3.14'",
+        "click>=8.1.8",
+        "mmh3>=5.1",
+        "msgspec>=0.19",
+        "numpy>=2.0",
+        "platformdirs>=4.3",
+        "requests>=2.32",
+        "rich>=13.9",
+    ],
+    extras_require={"webservice": WEBSERVICE, "dev": WEBSERVICE + DEV},
+    entry_points={
+        "console_scripts": [
+            "eida_stats_aggregator = eida_stats_aggregator.cli:main",
+            "eida_statsman = eida_statsman.cli:main",
+        ]
+    },
+    classifiers=[
+        "Environment :: Console",
+        "Framework :: Flask",
+        "Operating System :: POSIX",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Physics",
+    ],
+)
