@@ -15,7 +15,7 @@ ROOTS = {
 WEBSERVICE = [
     "aiosql>=13.4",
     "Flask>=3.1",
-    "gunicorn>=23.0",
+    "gunicorn>=25.1",
     "psycopg2-binary>=2.9.10",
     "yoyo-migrations>=9.0",
 ]

@@ -244,7 +244,7 @@ def _deliver(outbox: Outbox, url: str, token: str, retries: int, report: Report)
             break
         else:
             outbox.delivered(path, url, answer, _now())
-            report.delivered.append(f"{path} to {url}: {answer}")
+            report.sent.append(f"{path} to {url}: {answer}")
     return failures
 
 

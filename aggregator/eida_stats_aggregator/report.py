@@ -38,7 +38,7 @@ class Report(msgspec.Struct):
     days: list[datetime.date] = []
     unregistered_networks: dict[str, int] = {}
     output: str | None = None
-    delivered: list[str] = []
+    sent: list[str] = []
     queued: list[str] = []
     errors: list[str] = []
 
@@ -66,12 +66,13 @@ class Report(msgspec.Struct):
 
     def show(self, console: Console) -> None:
         """Print the figures as a table, and what deserves attention below it."""
-        table = Table(box=None, show_header=False, pad_edge=False)
-        table.add_column(justify="right")
-        table.add_column()
-        for figure, meaning in self._figures():
-            table.add_row(figure, meaning)
-        console.print(table)
+        if self.files:
+            table = Table(box=None, show_header=False, pad_edge=False)
+            table.add_column(justify="right")
+            table.add_column()
+            for figure, meaning in self._figures():
+                table.add_row(figure, meaning)
+            console.print(table)
         for line in self._remarks():
             console.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -103,6 +104,6 @@ class Report(msgspec.Struct):
             remarks.append(f"written: {self.output}")
         elif self.files:
             remarks.append("no stream had data and no request failed as a whole, so there is nothing to write")
-        remarks += [f"delivered: {delivery}" for delivery in self.delivered]
+        remarks += [f"sent: {delivery}" for delivery in self.sent]
         remarks += [f"waits for the next run: {path}" for path in self.queued]
         return remarks

@@ -1,0 +1,50 @@
+# One door for developers: `make help` lists what there is.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo serve test lint format bench clean
+
+BIN := .venv/bin
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: .venv/webservice ## The whole way on the embedded store: LOG=file and NETWORKS=file for your own log
+	@$(BIN)/python demo.py $(if $(LOG),--log "$(LOG)") $(if $(NETWORKS),--networks "$(NETWORKS)")
+
+serve: .venv/webservice ## The same, and leave the service running
+	@$(BIN)/python demo.py --serve $(if $(LOG),--log "$(LOG)") $(if $(NETWORKS),--networks "$(NETWORKS)")
+
+test: .venv/dev ## Run the tests, on a real PostgreSQL of their own: ARGS="-k sketch" for some of them
+	@sh tests/install_postgresql.sh
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/dev ## Check style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: .venv/dev ## Put the source into its form
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: .venv/dev ## Measure; benchmarks/README.md has the figures and what they mean
+	@sh tests/install_postgresql.sh
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean: ## Remove what was made
+	rm -rf .venv .venv-reference demo-output build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# Debian and Ubuntu keep a part of Python in a package of its own.
+.venv/bin/python:
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || \
+		{ $(SUDO) apt-get update -q && $(SUDO) apt-get install -q -y --no-install-recommends python3-venv; }
+	python3 -m venv .venv
+
+.venv/webservice: .venv/bin/python setup.py
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[webservice]'
+	@touch $@
+
+.venv/dev: .venv/bin/python setup.py
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	@touch $@ .venv/webservice

@@ -1,0 +1,183 @@
+"""The main job from end to end, on this machine alone: a log becomes statistics that a service answers with.
+
+Each step is a command that an operator or an administrator would type; it is printed before it runs.
+"""
+
+import json
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+
+OUTPUT = Path("demo-output")
+PREFIX = "/eidaws/statistics/1"
+SCRIPTS = sysconfig.get_path("scripts")
+GENERATED_REQUESTS = 3000
+
+console = Console(highlight=False)
+
+
+@click.command()
+@click.option("--log", type=click.Path(path_type=Path), help="A request log of your own, instead of a made one.")
+@click.option("--networks", type=click.Path(path_type=Path), help="A registry of networks, instead of FDSN's.")
+@click.option("--serve", is_flag=True, help="Leave the service running at the end.")
+def demo(log: Path | None, networks: Path | None, serve: bool) -> None:
+    """Aggregate a log, start the service, register a node, submit, and read back."""
+    if log is not None and not log.is_file():
+        raise click.BadParameter(f"there is no file {log}", param_hint="LOG")
+    shutil.rmtree(OUTPUT, ignore_errors=True)
+    OUTPUT.mkdir()
+    environment = {"DATABASE_URI": f"sqlite:///{OUTPUT / 'statistics.db'}"}
+    if log is None:
+        log, networks = make_log()
+    step("The administrator makes the database and registers a node")
+    command(environment, "eida_statsman", "db", "migrate")
+    command(environment, "eida_statsman", "nodes", "add", "DEMO", "--contact", "operator@node.example")
+    token = answer_of(environment, "eida_statsman", "tokens", "add", "DEMO")
+    step("and starts the service")
+    address = f"127.0.0.1:{free_port()}"
+    url = f"http://{address}{PREFIX}"
+    with service(environment, address, url):
+        step("The node's operator aggregates the log and sends the aggregates")
+        registry = ["--networks", str(networks)] if networks is not None else []
+        sending = ["--send-to", f"{url}/submit"]
+        command(
+            {"TOKEN": token},
+            "eida_stats_aggregator",
+            "-o",
+            str(OUTPUT / "aggregates"),
+            *registry,
+            *sending,
+            str(log),
+        )
+        question = f"{url}/dataselect/public?start=1990-01&level=network"
+        step("Anybody asks what was delivered", f"GET {question}")
+        show(question)
+        if serve:
+            step("The service goes on running; Ctrl-C stops it", f"try: curl '{question}&format=json'")
+            wait()
+
+
+def make_log() -> tuple[Path, Path]:
+    """Make a log of one day, and the registry of networks that goes with it."""
+    step("A log of one day, as SeisComP's fdsnws writes it; use your own with: make demo LOG=file")
+    log, networks = OUTPUT / "fdsnws-requests.log.2026-10-14.bz2", OUTPUT / "networks.json"
+    options = ["--requests", str(GENERATED_REQUESTS), "--day", "2026-10-14", "--registry", str(networks)]
+    subprocess.run([sys.executable, "-m", "benchmarks.make_log", *options, str(log)], check=True)
+    console.print(f"made {log}")
+    return log, networks
+
+
+def step(title: str, detail: str = "") -> None:
+    """Print what comes next."""
+    console.print(f"\n[bold]{title}[/bold]")
+    if detail:
+        console.print(f"[dim]{detail}[/dim]", soft_wrap=True)
+
+
+def command(environment: dict[str, str], *words: str) -> None:
+    """Show a command and run it; the demo ends where one fails."""
+    console.print(f"[dim]$ {shlex.join(words)}[/dim]", soft_wrap=True)
+    finished = subprocess.run(
+        [Path(SCRIPTS) / words[0], *words[1:]], env=os.environ | environment, check=False, stdin=subprocess.DEVNULL
+    )
+    if finished.returncode:
+        console.print(f"[red]{words[0]} ended with exit code {finished.returncode}[/red]")
+        sys.exit(finished.returncode)
+
+
+def answer_of(environment: dict[str, str], *words: str) -> str:
+    """Show a command, run it and give what it printed, which is not shown."""
+    console.print(f"[dim]$ {shlex.join(words)}[/dim]", soft_wrap=True)
+    finished = subprocess.run(
+        [Path(SCRIPTS) / words[0], *words[1:]], env=os.environ | environment, check=True, stdout=subprocess.PIPE
+    )
+    return finished.stdout.decode().strip()
+
+
+def free_port() -> int:
+    """Find a port of the loopback interface that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def service(environment: dict[str, str], address: str, url: str) -> Iterator[None]:
+    """Run the service while the block runs; its log goes to a file."""
+    words = ["eida_statsman", "serve", "--bind", address]
+    console.print(f"[dim]$ {shlex.join(words)}[/dim]", soft_wrap=True)
+    with (OUTPUT / "service.log").open("wb") as log:
+        process = subprocess.Popen(
+            [Path(SCRIPTS) / words[0], *words[1:]], env=os.environ | environment, stdout=log, stderr=log
+        )
+        try:
+            wait_for(f"{url}/_health", process)
+            console.print(f"running at {url}/, log in {log.name}", soft_wrap=True)
+            yield
+        finally:
+            process.terminate()
+            process.wait()
+            console.print("\nservice stopped")
+
+
+def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a service answers."""
+    for _ in range(300):
+        try:
+            with urllib.request.urlopen(url):
+                return
+        except (urllib.error.URLError, ConnectionError):
+            if process.poll() is not None:
+                break
+            time.sleep(0.1)
+    console.print(f"[red]the service did not start; see {OUTPUT / 'service.log'}[/red]")
+    sys.exit(1)
+
+
+def wait() -> None:
+    """Do nothing until Ctrl-C."""
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        pass
+
+
+def show(question: str) -> None:
+    """Ask the service and print the answer as a table."""
+    with urllib.request.urlopen(f"{question}&format=json") as answer:
+        results = json.load(answer)["results"]
+    table = Table(box=None, pad_edge=False)
+    for heading in ("NODE", "NETWORK"):
+        table.add_column(heading)
+    for heading in ("DELIVERED", "REQUESTS", "SUCCESSFUL", "CLIENTS"):
+        table.add_column(heading, justify="right")
+    for row in sorted(results, key=lambda row: -row["bytes"]):
+        table.add_row(
+            row["node"],
+            row["network"] or "[dim](failed requests)[/dim]",
+            decimal(row["bytes"]),
+            f"{row['nb_reqs']:,}",
+            f"{row['nb_successful_reqs']:,}",
+            f"{row['clients']:,}",
+        )
+    console.print(table)
+
+
+if __name__ == "__main__":
+    demo()

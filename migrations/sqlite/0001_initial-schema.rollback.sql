@@ -1,0 +1,9 @@
+DROP TABLE dataselect_stats_by_country;
+DROP TABLE dataselect_stats_by_network;
+DROP TABLE dataselect_stats_by_network_country;
+DROP TABLE dataselect_stats;
+DROP TABLE payload_days;
+DROP TABLE payloads;
+DROP TABLE networks;
+DROP TABLE tokens;
+DROP TABLE nodes;

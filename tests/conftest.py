@@ -1,0 +1,48 @@
+"""A real PostgreSQL for the tests: one private cluster a session, one migrated template, a clone for each test."""
+
+import itertools
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import psycopg2
+import pytest
+import yoyo
+from postgresql import Cluster
+from psycopg2.extensions import connection as Connection  # noqa: N812 -- psycopg2 names its class in lower case
+
+MIGRATIONS = Path(__file__).parent.parent / "migrations"
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Cluster]:
+    with Cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def template(postgresql: Cluster) -> str:
+    """Name a database that has the schema and no rows; nobody may stay connected to it, or it cannot be cloned."""
+    name = "template_migrated"
+    backend = yoyo.get_backend(postgresql.create_database(name))
+    with closing(backend.connection), backend.lock():
+        backend.apply_migrations(backend.to_apply(yoyo.read_migrations(str(MIGRATIONS))))
+    return name
+
+
+@pytest.fixture
+def database_uri(postgresql: Cluster, template: str) -> Iterator[str]:
+    name = f"test_{next(_numbers)}"
+    yield postgresql.create_database(name, template)
+    postgresql.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def hll_database(postgresql: Cluster) -> Iterator[Connection]:
+    with closing(psycopg2.connect(postgresql.create_database("hll"))) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE EXTENSION hll")
+        yield connection

@@ -1,0 +1,130 @@
+#!/bin/sh
+# Makes sure that a PostgreSQL server, 15 or newer, with its hll extension is on this machine, and libmagic, which
+# the reference aggregator of the tests loads. What is missing comes from the distribution's own packages. No
+# cluster is created or started: the tests start their own. Does nothing, offline too, when nothing is missing.
+
+set -eu
+LC_ALL=C
+export LC_ALL
+PATH="$PATH:/usr/sbin:/sbin" # ldconfig is there, which a user's PATH often leaves out
+
+oldest=15
+no_cluster=/etc/postgresql-common/createcluster.d/eida-statistics-tests.conf
+
+fail() {
+    printf '%s: %s\n' "${0##*/}" "$1" >&2
+    exit 1
+}
+
+# The installed servers that are new enough, the newest first.
+servers() {
+    for initdb in /usr/lib/postgresql/*/bin/initdb; do
+        version=${initdb#/usr/lib/postgresql/}
+        version=${version%/bin/initdb}
+        case $version in *[!0-9]*) continue ;; esac
+        if [ "$version" -ge "$oldest" ] && [ -x "$initdb" ]; then
+            echo "$version"
+        fi
+    done | sort -rn
+}
+
+has_hll() {
+    [ -f "/usr/share/postgresql/$1/extension/hll.control" ]
+}
+
+server_with_hll() {
+    for version in $(servers); do
+        if has_hll "$version"; then
+            return 0
+        fi
+    done
+    return 1
+}
+
+libmagic() {
+    ldconfig -p | grep -q 'libmagic\.so\.1 '
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    else
+        sudo "$@"
+    fi
+}
+
+apt_get() {
+    # On a machine that has just booted, its own updates hold the lock for a while.
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 "$@"
+}
+
+candidate() {
+    apt-cache policy "$1" | grep -q '^ *Candidate: [^(]'
+}
+
+# The version whose extension is to be installed: that of a server which is here, else the distribution's default
+# one, else the newest.
+version_to_install() {
+    default=$(apt-cache depends postgresql 2>/dev/null | sed -n 's/^ *Depends: postgresql-\([0-9][0-9]*\)$/\1/p')
+    offered=$(apt-cache search --names-only '^postgresql-[0-9]+-hll$' | sed 's/^postgresql-\([0-9]*\)-hll.*/\1/' | sort -rn)
+    for version in $(servers) $default $offered; do
+        if [ "$version" -ge "$oldest" ] && candidate "postgresql-$version" && candidate "postgresql-$version-hll"; then
+            echo "$version"
+            return 0
+        fi
+    done
+    return 1
+}
+
+made_directory=no
+forbid_cluster() {
+    directory=${no_cluster%/*}
+    trap 'allow_cluster' EXIT
+    trap 'exit 1' HUP INT TERM
+    if [ ! -d "$directory" ]; then
+        made_directory=yes
+        as_root mkdir -p "$directory"
+    fi
+    echo 'create_main_cluster = false' | as_root tee "$no_cluster" >/dev/null
+}
+
+allow_cluster() {
+    as_root rm -f "$no_cluster"
+    if [ "$made_directory" = yes ]; then
+        as_root rmdir "${no_cluster%/*}" 2>/dev/null || true # not empty any more: somebody else's now
+    fi
+}
+
+if server_with_hll && libmagic; then
+    exit 0
+fi
+
+command -v apt-get >/dev/null && command -v apt-cache >/dev/null || fail "\
+this needs PostgreSQL $oldest or newer with the hll extension under /usr/lib/postgresql and /usr/share/postgresql, and \
+libmagic.so.1, and can install them only where there is apt-get (Debian, Ubuntu). Please install them by hand."
+[ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null || fail "\
+PostgreSQL with its hll extension or libmagic is missing: run this script as root, since there is no sudo."
+
+apt_get update
+
+set --
+if ! server_with_hll; then
+    version=$(version_to_install) || fail "\
+the package sources of this machine offer no PostgreSQL of version $oldest or newer together with its hll extension."
+    set -- "postgresql-$version-hll"
+    if [ ! -x "/usr/lib/postgresql/$version/bin/initdb" ]; then
+        set -- "postgresql-$version" "$@"
+        forbid_cluster
+    fi
+fi
+if ! libmagic; then
+    # Debian 13 and Ubuntu 24.04 renamed it when they widened time_t.
+    if candidate libmagic1t64; then
+        set -- "$@" libmagic1t64
+    else
+        set -- "$@" libmagic1
+    fi
+fi
+apt_get install --yes --no-install-recommends "$@"
+
+server_with_hll && libmagic || fail "$* is installed, but PostgreSQL, its hll extension or libmagic is still not found."

@@ -1,0 +1,80 @@
+"""Errors as RFC 9457 problem details: what a person understands goes out, the cause goes to the log."""
+
+import logging
+
+import msgspec
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from eida_statistics.errors import (
+    PROBLEM_PREFIX,
+    DuplicatePayload,
+    EidaStatisticsError,
+    InvalidPayload,
+    MissingToken,
+    StoreNotReady,
+    StoreUnavailable,
+    TooLarge,
+)
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = 30
+
+log = logging.getLogger(__name__)
+
+
+def register(app: Flask) -> None:
+    """Answer every error of the application with problem details."""
+    app.register_error_handler(EidaStatisticsError, _of_ours)
+    app.register_error_handler(RequestEntityTooLarge, _too_large)
+    app.register_error_handler(HTTPException, _of_http)
+    app.register_error_handler(Exception, _unforeseen)
+
+
+def _of_ours(error: EidaStatisticsError) -> Response:
+    members: dict[str, object] = {}
+    detail = " ".join(filter(None, [error.subject, error.hint]))
+    if error.http_status >= 500:
+        log.error("%s", error, exc_info=error)
+        detail = "The administrator finds the cause in the service's log."
+    if isinstance(error, InvalidPayload):
+        members["errors"] = [{"path": path, "message": message} for path, message in error.errors]
+        detail = "; ".join(f"{path}: {message}" for path, message in error.errors[:5])
+    if isinstance(error, DuplicatePayload):
+        members |= {"payload": error.payload, "received_at": error.received_at}
+    response = _problem(error.http_status, error.problem, error.title, detail, members)
+    if isinstance(error, MissingToken):
+        response.headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, StoreUnavailable | StoreNotReady):
+        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
+
+
+def _too_large(_error: RequestEntityTooLarge) -> Response:
+    return _of_ours(TooLarge(f"more than {request.max_content_length:,} bytes"))
+
+
+def _of_http(error: HTTPException) -> Response:
+    status = error.code or 500
+    response = _problem(status, None, error.name, error.description or "")
+    if (allowed := getattr(error, "valid_methods", None)) is not None:
+        response.headers["Allow"] = ", ".join(allowed)
+    return response
+
+
+def _unforeseen(error: Exception) -> Response:
+    log.error("unforeseen error", exc_info=error)
+    return _of_ours(EidaStatisticsError())
+
+
+def _problem(
+    status: int, problem: str | None, title: str, detail: str, members: dict[str, object] | None = None
+) -> Response:
+    body = {
+        "type": "about:blank" if problem is None else PROBLEM_PREFIX + problem,
+        "title": title,
+        "status": status,
+        **({"detail": detail} if detail else {}),
+        **(members or {}),
+    }
+    return Response(msgspec.json.encode(body) + b"\n", status=status, content_type=MEDIA_TYPE)

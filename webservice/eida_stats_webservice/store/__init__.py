@@ -1,0 +1,18 @@
+"""The database: one interface, PostgreSQL and SQLite behind it. Only this package knows SQL."""
+
+from eida_stats_webservice.store.base import Store
+from eida_stats_webservice.store.postgresql import PostgreSQLStore
+from eida_stats_webservice.store.sqlite import SQLiteStore
+from eida_stats_webservice.store.uri import sqlite_path
+
+__all__ = ["Store", "open_store"]
+
+
+def open_store(uri: str) -> Store:
+    """Give the store that a URI names; it connects when it is first used.
+
+    Raises:
+        ConfigurationError: if the URI names none.
+    """
+    path = sqlite_path(uri)
+    return PostgreSQLStore(uri) if path is None else SQLiteStore(path)

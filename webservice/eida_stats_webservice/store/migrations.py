@@ -1,0 +1,68 @@
+"""The schema, as yoyo keeps it: the same migrations that `yoyo apply` finds in a checkout."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psycopg2
+import yoyo
+from psycopg2 import errors
+
+from eida_statistics.errors import StoreNotReady, StoreUnavailable
+from eida_stats_webservice.store.uri import sqlite_path
+
+FOLDER = Path(__file__).parent.parent / "migrations"
+
+
+class Migration(NamedTuple):
+    """One migration, and whether the database has it."""
+
+    id: str
+    applied: bool
+
+
+def folder(uri: str) -> Path:
+    """The migrations for the database of a URI."""
+    return FOLDER if sqlite_path(uri) is None else FOLDER / "sqlite"
+
+
+def status(uri: str) -> list[Migration]:
+    """Tell which migrations there are, oldest first, and which of them the database has."""
+    with _backend(uri) as backend:
+        known = yoyo.read_migrations(str(folder(uri)))
+        missing = {migration.id for migration in backend.to_apply(known)}
+        return [Migration(migration.id, migration.id not in missing) for migration in known]
+
+
+def apply(uri: str) -> list[str]:
+    """Bring the database's schema up to date, and tell which migrations that took.
+
+    Raises:
+        StoreUnavailable: if the database cannot be reached.
+        StoreNotReady: if an administrator has to create the hll extension first.
+    """
+    path = sqlite_path(uri)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with _backend(uri) as backend, backend.lock():
+        missing = backend.to_apply(yoyo.read_migrations(str(folder(uri))))
+        backend.apply_migrations(missing)
+        return [migration.id for migration in missing]
+
+
+@contextmanager
+def _backend(uri: str) -> Iterator[Any]:
+    try:
+        backend = yoyo.get_backend(uri)
+        try:
+            yield backend
+        finally:
+            backend.connection.close()
+    except errors.InsufficientPrivilege as error:
+        raise StoreNotReady(
+            str(error).splitlines()[0],
+            hint="If it is about the extension: have an administrator run CREATE EXTENSION hll in this database.",
+        ) from error
+    except psycopg2.OperationalError as error:
+        raise StoreUnavailable(str(error).strip().splitlines()[0]) from error

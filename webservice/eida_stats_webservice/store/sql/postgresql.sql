@@ -1,0 +1,12 @@
+-- What only PostgreSQL understands.
+
+-- name: lock_node(node_id)^
+-- Rows of different nodes never meet, so with this lock first, nothing can deadlock.
+SELECT id FROM nodes WHERE id = :node_id FOR NO KEY UPDATE;
+
+-- name: create_incoming()!
+-- The rows of one payload.
+CREATE TEMPORARY TABLE incoming (
+    date date, network text, station text, location text, channel text, country text,
+    bytes bigint, nb_reqs bigint, nb_successful_reqs bigint, nb_failedrequests bigint, clients hll(11, 5)
+) ON COMMIT DROP;

@@ -1,0 +1,112 @@
+"""The embedded store: SQLite with the sketch functions of PostgreSQL's hll extension."""
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from eida_statistics import hll
+from eida_statistics.errors import RefusedByStore, StoreNotReady, StoreUnavailable
+from eida_statistics.payload import Row
+from eida_stats_webservice.store.base import Store, load_queries
+
+# How long a writer waits for another one; ingestions are serial here.
+_BUSY_SECONDS = 120
+
+
+class SQLiteStore(Store):
+    """Keeps one connection a thread."""
+
+    queries = load_queries("sqlite", "sqlite3")
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+
+    @contextmanager
+    def transaction(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:
+        """Give the thread's connection; see `Store.transaction`. One that writes has the write lock at once."""
+        with _translated():
+            connection = self._connection()
+            connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+    def load_incoming(self, connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
+        """Load the rows by one executemany."""
+        self.queries.create_incoming(connection)
+        self.queries.empty_incoming(connection)
+        self.queries.load_incoming(connection, (_parameters(row) for row in rows))
+
+    def close(self) -> None:
+        """Close the calling thread's connection, if it has one."""
+        connection = getattr(self._local, "connection", None)
+        self._local.connection = None
+        if connection is not None:
+            connection.close()
+
+    def _connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            if not self._path.exists():
+                raise StoreNotReady(f"there is no {self._path}", hint="Run eida_statsman db migrate.")
+            connection = connect(self._path)
+            self._local.connection = connection
+        return connection
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open a database in which SQL knows sketches, as PostgreSQL's does with the hll extension."""
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.create_function("hll_union", 2, lambda *sketches: hll.merge(sketches), deterministic=True)
+    connection.create_function("hll_cardinality", 1, hll.estimate, deterministic=True)
+    connection.create_aggregate("hll_union_agg", 1, _UnionAggregate)  # type: ignore[arg-type] # any value
+    return connection
+
+
+class _UnionAggregate:
+    def __init__(self) -> None:
+        self._sketches: list[bytes] = []
+
+    def step(self, sketch: bytes) -> None:
+        self._sketches.append(sketch)
+
+    def finalize(self) -> bytes:
+        return hll.merge(self._sketches)
+
+
+def _parameters(row: Row) -> dict[str, str | int | bytes]:
+    return {
+        "date": row.month.isoformat(),
+        "network": row.network,
+        "station": row.station,
+        "location": row.location,
+        "channel": row.channel,
+        "country": row.country,
+        "bytes": row.bytes,
+        "nb_reqs": row.nb_requests,
+        "nb_successful_reqs": row.nb_successful_requests,
+        "nb_failedrequests": row.nb_unsuccessful_requests,
+        "clients": hll.from_hex(row.clients),
+    }
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Give the driver's errors the names that the edges know."""
+    try:
+        yield
+    except (sqlite3.IntegrityError, OverflowError) as error:
+        raise RefusedByStore(str(error)) from error
+    except sqlite3.DatabaseError as error:
+        if "no such table" in str(error) or "no such column" in str(error):
+            raise StoreNotReady(str(error), hint="Run eida_statsman db migrate.") from error
+        raise StoreUnavailable(str(error)) from error

@@ -1,0 +1,49 @@
+"""The central administrator's command; wiring only."""
+
+import sys
+
+import click
+from eida_stats_webservice import config as configuration
+from eida_stats_webservice.store import open_store
+
+from eida_statistics import __version__
+from eida_statistics.errors import EidaStatisticsError
+from eida_statsman import database, nodes, serve, tokens
+
+_EPILOG = """
+The database is the one that DATABASE_URI names: postgresql://user:password@host/database, or sqlite:/// and a
+path. Without it, the embedded store in your data directory is used.
+"""
+
+
+@click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="%(version)s")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Administer the central statistics service: its database, nodes and tokens."""
+    config = configuration.read()
+    context.obj = config
+    if context.invoked_subcommand in ("nodes", "tokens"):
+        context.obj = open_store(config.database_uri)
+        context.call_on_close(context.obj.close)
+
+
+cli.add_command(database.db)
+cli.add_command(nodes.nodes)
+cli.add_command(tokens.tokens)
+cli.add_command(serve.serve)
+
+
+def main() -> None:
+    """Run the command; errors are shown here, once."""
+    try:
+        sys.exit(cli.main(standalone_mode=False))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except EidaStatisticsError as error:
+        click.echo(f"eida_statsman: {error}", err=True)
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("eida_statsman: interrupted; nothing was changed", err=True)
+        sys.exit(1)

@@ -1,0 +1,30 @@
+"""eida_statsman serve: the web service under gunicorn."""
+
+import os
+import sys
+
+import click
+from eida_stats_webservice import serving
+from eida_stats_webservice.config import Config
+
+
+@click.command()
+@click.option("--bind", default=serving.bind, show_default=True, help="Address and port.")
+@click.option("--workers", type=click.IntRange(1), default=serving.workers, show_default=True, help="Processes.")
+@click.option(
+    "--threads", type=click.IntRange(1), default=serving.threads, show_default=True, help="Threads of each process."
+)
+@click.option(
+    "--timeout", type=click.IntRange(1), default=serving.timeout, show_default=True, help="Seconds for a request."
+)
+@click.pass_obj
+def serve(config: Config, bind: str, workers: int, threads: int, timeout: int) -> None:
+    """Run the web service until it is interrupted."""
+    click.echo(f"serving at http://{bind}{config.url_prefix}/", err=True)
+    command = [
+        *(sys.executable, "-m", "gunicorn", "eida_stats_webservice:create_app()"),
+        *("--bind", bind, "--workers", str(workers), "--threads", str(threads), "--timeout", str(timeout)),
+        *("--config", "python:eida_stats_webservice.serving"),
+    ]
+    # gunicorn takes this process over, so that signals and process supervisors meet it.
+    os.execv(sys.executable, command)  # noqa: S606 - no shell is meant

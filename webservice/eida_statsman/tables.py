@@ -1,0 +1,38 @@
+"""What a command found, as a table for people or as JSON for programs."""
+
+import datetime
+from collections.abc import Mapping, Sequence
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+Value = str | int | bool | datetime.datetime | None
+
+
+def show(rows: Sequence[Mapping[str, Value]], columns: Mapping[str, str], *, as_json: bool) -> None:
+    """Print rows.
+
+    Args:
+        rows: the values by field.
+        columns: the heading of each field, in order.
+        as_json: print a JSON array of all fields instead.
+    """
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(rows)).decode())
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in columns.values():
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*(_text(row[field]) for field in columns))
+    Console(highlight=False).print(table)
+
+
+def _text(value: Value) -> str:
+    if isinstance(value, datetime.datetime):
+        return f"{value.astimezone(datetime.UTC):%Y-%m-%d %H:%M}"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)
