@@ -42,7 +42,9 @@ _FULL_SIZE = _HEADER_SIZE + REGISTERS * REGWIDTH // 8
 # regwidth 5 counts up to 31, so 30 bits below log2m.
 _ALPHA_M_SQUARED = 0.7213 / (1.0 + 1.079 / REGISTERS) * REGISTERS * REGISTERS
 _TWO_TO_L = float(1 << (MAX_REGISTER - 1 + LOG2M))
-MAX_ESTIMATE = _TWO_TO_L
+# From 2^L on the correction has no value (PostgreSQL gives NaN); this is its largest one below, where what is
+# left under the logarithm is the last bit of a double.
+MAX_ESTIMATE = _TWO_TO_L * 53 * math.log(2)
 
 EMPTY = _HEADERS[_EMPTY]
 
@@ -155,9 +157,9 @@ def estimate(sketch: bytes) -> float:
         return REGISTERS * math.log(REGISTERS / unset)
     if raw <= _TWO_TO_L / 30.0:
         return raw
-    if raw >= _TWO_TO_L:  # saturated: the correction has no value there
+    if raw >= _TWO_TO_L:
         return MAX_ESTIMATE
-    return min(MAX_ESTIMATE, -_TWO_TO_L * math.log(1.0 - raw / _TWO_TO_L))
+    return -_TWO_TO_L * math.log(1.0 - raw / _TWO_TO_L)
 
 
 def cardinality(sketch: bytes) -> int:

@@ -5,6 +5,7 @@ deployment after another. The extended code is the code and the year in which th
 that holds the start of the data: Z3 in 2016 is Z32015.
 """
 
+import os
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -113,8 +114,9 @@ def read_cached(cache: Path, url: str = REGISTRY_URL, *, warn: Callable[[str], N
     if age is not None and age < REFRESH_AFTER_SECONDS:
         return read(cache)
     try:
-        return _fetch(cache, url)
-    except (requests.RequestException, InvalidRegistry, OSError) as error:
+        answer = _fetch(url)
+        epochs = _decode(answer, url)
+    except (requests.RequestException, InvalidRegistry) as error:
         reason = error.subject if isinstance(error, InvalidRegistry) else type(error).__name__
         if age is None:
             raise RegistryUnavailable(
@@ -123,6 +125,11 @@ def read_cached(cache: Path, url: str = REGISTRY_URL, *, warn: Callable[[str], N
             ) from error
         warn(f"registry of networks is {age / 86400:.0f} days old; {url} gave no newer one ({reason})")
         return read(cache)
+    try:
+        _save(cache, answer)
+    except OSError as error:
+        warn(f"{cache}: {error.strerror}; the registry of networks is not kept for the next run")
+    return epochs
 
 
 def _age(cache: Path) -> float | None:
@@ -132,15 +139,18 @@ def _age(cache: Path) -> float | None:
         return None
 
 
-def _fetch(cache: Path, url: str) -> list[Epoch]:
+def _fetch(url: str) -> bytes:
     answer = requests.get(url, timeout=60, headers={"Accept": "application/json"})
     answer.raise_for_status()
-    epochs = _decode(answer.content, url)
+    return answer.content
+
+
+def _save(cache: Path, answer: bytes) -> None:
     cache.parent.mkdir(parents=True, exist_ok=True)
-    written = cache.with_name(f".{cache.name}.new")
-    written.write_bytes(answer.content)
+    # Two runs at once may both find the cache too old.
+    written = cache.with_name(f".{cache.name}.{os.getpid()}.new")
+    written.write_bytes(answer)
     written.replace(cache)
-    return epochs
 
 
 def _decode(answer: bytes, source: str) -> list[Epoch]:

@@ -2,7 +2,8 @@
 
 import datetime
 from collections.abc import Iterable, Iterator
-from typing import Annotated, NamedTuple
+from functools import lru_cache
+from typing import Annotated
 
 import mmh3
 import msgspec
@@ -21,6 +22,15 @@ Country = Annotated[str, Meta(pattern=r"^([0-9A-Z]{2})?\Z")]
 # What JSON numbers hold exactly everywhere; sums of a thousand of them still fit the database's bigint.
 Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 _Label = Annotated[str, Meta(pattern=r"^[ -~]{0,64}\Z")]
+
+_CODES = {
+    "network": Network,
+    "station": Station,
+    "location": Location,
+    "channel": Channel,
+    "country": Country | None,
+}
+_LONGEST_CODE = 16
 
 EARLIEST_DAY = datetime.date(1990, 1, 1)
 MAX_LISTED_ERRORS = 100
@@ -46,18 +56,12 @@ _EXPECTED = {
 }
 
 
-class Key(NamedTuple):
-    """What one aggregate is about; `month` is the first day of one."""
-
-    month: datetime.date
-    network: str
-    station: str
-    location: str
-    channel: str
-    country: str
+# What one aggregate is about: month (its first day), network, station, location, channel, country. A plain
+# tuple, of which there are a hundred thousand in a payload: the garbage collector passes over those.
+Key = tuple[datetime.date, str, str, str, str, str]
 
 
-class Row(msgspec.Struct, gc=False, kw_only=True):
+class Row(msgspec.Struct, gc=False):
     """The requests of one month for one stream from one country; `clients` is a sketch in hexadecimal."""
 
     month: datetime.date
@@ -75,7 +79,7 @@ class Row(msgspec.Struct, gc=False, kw_only=True):
     @property
     def key(self) -> Key:
         """The fields by which rows are merged and sorted."""
-        return Key(self.month, self.network, self.station, self.location, self.channel, self.country)
+        return (self.month, self.network, self.station, self.location, self.channel, self.country)
 
 
 class Payload(msgspec.Struct, kw_only=True):
@@ -111,17 +115,20 @@ class Payload(msgspec.Struct, kw_only=True):
 
 
 class _WireRow(msgspec.Struct, gc=False):
-    """A row as nodes send it: older aggregators leave some keys out, or null."""
+    """A row as nodes send it: older aggregators leave some keys out, or null.
+
+    The codes are checked once for each that occurs, not once for each row.
+    """
 
     month: datetime.date
-    network: Network
-    station: Station
-    location: Location
-    channel: Channel
+    network: str
+    station: str
+    location: str
+    channel: str
     bytes: Count
     nb_successful_requests: Count
     clients: str
-    country: Country | None = None
+    country: str | None = None
     nb_requests: Count | None = None
     nb_unsuccessful_requests: Count | None = None
 
@@ -161,19 +168,20 @@ def decode(body: bytes, *, today: datetime.date) -> Payload:
     """
     wire = _decode_wire(body)
     days = sorted(set(wire.days_coverage))
+    months = {day.replace(day=1) for day in days}
     errors = _first(_bad_days(days, today))
     rows: dict[Key, Row] = {}
-    months = {day.replace(day=1) for day in days}
     for number, sent in enumerate(wire.stats):
-        row, bad = _row(sent, months)
-        if row is None:
-            errors.extend((f"stats[{number}].{field}", message) for field, message in bad)
+        clients, faults = _checked(sent, months)
+        if faults:
+            errors += [(f"stats[{number}].{field}", message) for field, message in faults]
             if len(errors) >= MAX_LISTED_ERRORS:
                 break
-        else:
-            known = rows.setdefault(row.key, row)
-            if known is not row:
-                rows[row.key] = merge_rows((known, row))
+            continue
+        row = _completed(sent, clients)
+        known = rows.setdefault(row.key, row)
+        if known is not row:
+            rows[row.key] = merge_rows((known, row))
     if errors:
         raise InvalidPayload(errors)
     return Payload(
@@ -201,7 +209,7 @@ def merge_rows(rows: Iterable[Row]) -> Row:
     first, *others = rows
     rest = [first, *others]
     return Row(
-        **first.key._asdict(),
+        *first.key,
         bytes=sum(row.bytes for row in rest),
         nb_requests=sum(row.nb_requests for row in rest),
         nb_successful_requests=sum(row.nb_successful_requests for row in rest),
@@ -210,8 +218,22 @@ def merge_rows(rows: Iterable[Row]) -> Row:
     )
 
 
-def _row(sent: _WireRow, months: set[datetime.date]) -> tuple[Row | None, list[tuple[str, str]]]:
-    bad = []
+def _checked(sent: _WireRow, months: set[datetime.date]) -> tuple[str, list[tuple[str, str]]]:
+    """Give a row's sketch in canonical form, and what is wrong with its fields."""
+    faults = []
+    for field, code in (
+        ("network", sent.network),
+        ("station", sent.station),
+        ("location", sent.location),
+        ("channel", sent.channel),
+        ("country", sent.country or ""),
+    ):
+        if len(code) > _LONGEST_CODE or not _is_code(field, code):
+            faults.append((field, f"not {_EXPECTED[field]}"))
+    if sent.month.day != 1:
+        faults.append(("month", f"not {_EXPECTED['month']}"))
+    elif sent.month not in months:
+        faults.append(("month", f"{sent.month:%Y-%m} has no day in days_coverage"))
     clients = sent.clients.lower()
     try:
         sketch = hll.from_hex(clients)
@@ -219,33 +241,40 @@ def _row(sent: _WireRow, months: set[datetime.date]) -> tuple[Row | None, list[t
         if canonical is not sketch:
             clients = hll.to_hex(canonical)
     except InvalidSketch as error:
-        bad.append(("clients", f"{_not_a_sketch()} ({error.subject})"))
-    if sent.month.day != 1:
-        bad.append(("month", f"not {_EXPECTED['month']}"))
-    elif sent.month not in months:
-        bad.append(("month", f"{sent.month:%Y-%m} has no day in days_coverage"))
-    if bad:
-        return None, bad
+        faults.append(("clients", f"{_not_a_sketch()} ({error.subject})"))
+    return clients, faults
+
+
+@lru_cache(maxsize=65536)
+def _is_code(field: str, code: str) -> bool:
+    try:
+        msgspec.convert(code, _CODES[field])
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _completed(sent: _WireRow, clients: str) -> Row:
+    """Fill in what older aggregators leave out."""
     unsuccessful = sent.nb_unsuccessful_requests
     if unsuccessful is None:
         unsuccessful = max((sent.nb_requests or 0) - sent.nb_successful_requests, 0)
     requests = sent.nb_requests
     if requests is None:
         requests = sent.nb_successful_requests + unsuccessful
-    row = Row(
-        month=sent.month,
-        network=sent.network,
-        station=sent.station,
-        location=sent.location,
-        channel=sent.channel,
-        country=sent.country or "",
-        bytes=sent.bytes,
-        nb_requests=requests,
-        nb_successful_requests=sent.nb_successful_requests,
-        nb_unsuccessful_requests=unsuccessful,
-        clients=clients,
+    return Row(
+        sent.month,
+        sent.network,
+        sent.station,
+        sent.location,
+        sent.channel,
+        sent.country or "",
+        sent.bytes,
+        requests,
+        sent.nb_successful_requests,
+        unsuccessful,
+        clients,
     )
-    return row, []
 
 
 def _not_a_sketch() -> str:
@@ -315,6 +344,6 @@ def _bad_value(
             yield path, "missing"
         return
     try:
-        msgspec.json.decode(raw, type=field.type)
+        msgspec.json.decode(raw, type=_CODES.get(field.name, field.type))
     except msgspec.ValidationError:
         yield path, f"not {_EXPECTED[field.name]}"

@@ -8,6 +8,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 import yoyo
+from eida_stats_webservice.store import Store, migrations, open_store
 from postgresql import Cluster
 from psycopg2.extensions import connection as Connection  # noqa: N812 -- psycopg2 names its class in lower case
 
@@ -46,3 +47,20 @@ def hll_database(postgresql: Cluster) -> Iterator[Connection]:
         with connection.cursor() as cursor:
             cursor.execute("CREATE EXTENSION hll")
         yield connection
+
+
+@pytest.fixture(params=["postgresql", "sqlite"])
+def store_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Name a migrated, empty database: the store's tests are the same tests, run on both."""
+    if request.param == "postgresql":
+        return str(request.getfixturevalue("database_uri"))
+    uri = f"sqlite:///{tmp_path / 'statistics.db'}"
+    migrations.apply(uri)
+    return uri
+
+
+@pytest.fixture
+def store(store_uri: str) -> Iterator[Store]:
+    opened = open_store(store_uri)
+    yield opened
+    opened.close()

@@ -50,12 +50,12 @@ class Aggregation:
         self.requests += 1
         month = request.day.replace(day=1)
         if request.deliveries is None:
-            failed = self._of(Key(month, *_OF_NO_STREAM, request.country))
+            failed = self._of((month, *_OF_NO_STREAM, request.country))
             failed.unsuccessful += 1
             failed.clients.add(request.client)
             self._days.add(request.day)
         for delivery in request.deliveries or ():
-            key = Key(month, self._extended(delivery), *delivery[1:4], request.country)
+            key = (month, self._extended(delivery), *delivery[1:4], request.country)
             sums = self._of(key)
             sums.bytes += delivery.bytes
             sums.successful += 1
@@ -88,7 +88,7 @@ class Aggregation:
 
 def _row(key: Key, sums: _Sums) -> Row:
     return Row(
-        **key._asdict(),
+        *key,
         bytes=sums.bytes,
         nb_requests=sums.successful + sums.unsuccessful,
         nb_successful_requests=sums.successful,

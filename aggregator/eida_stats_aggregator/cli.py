@@ -14,7 +14,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from eida_statistics import __version__, networks
-from eida_statistics.errors import EidaStatisticsError, NotDelivered, NothingToAggregate, PayloadRefused
+from eida_statistics.errors import (
+    EidaStatisticsError,
+    NotDelivered,
+    NothingToAggregate,
+    PayloadRefused,
+    UnreadableLog,
+)
 from eida_statistics.networks import Registry
 from eida_stats_aggregator import logfiles, requestlog, submit
 from eida_stats_aggregator.aggregate import Aggregation
@@ -126,6 +132,9 @@ def cli(
 
 def main() -> None:
     """Run the command; errors are shown here, once."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A file may have a name that is no text in this locale, and is to be told nevertheless.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         sys.exit(cli.main(standalone_mode=False))
     except click.ClickException as error:
@@ -154,7 +163,7 @@ def _aggregate(files: tuple[str, ...], registry: Registry, report: Report, *, pr
             with _opened(log) as raw:
                 for line_number, line in enumerate(logfiles.lines(raw, str(log)), start=1):
                     _add(aggregation, line, line_number, report)
-                    if line_number % LINES_PER_UPDATE == 0 and log != STDIN:
+                    if line_number % LINES_PER_UPDATE == 0 and raw.seekable():
                         bar.update(task, completed=before + raw.tell())
     if not report.counted and not report.ignored:
         raise NothingToAggregate(f"no request in {', '.join(report.files)}")
@@ -188,10 +197,11 @@ def _opened(log: Path) -> BinaryIO:
 
 
 def _size(log: Path) -> int:
-    if log == STDIN:
-        return 0
-    with logfiles.open_log(log) as file:
-        return os.fstat(file.fileno()).st_size
+    # A named pipe must not be opened for this: closing it would end what writes into it.
+    try:
+        return 0 if log == STDIN else log.stat().st_size
+    except OSError as error:
+        raise UnreadableLog(f"{log}: {error.strerror}") from error
 
 
 def _progress(*, shown: bool) -> Progress:
@@ -238,6 +248,7 @@ def _deliver(outbox: Outbox, url: str, token: str, retries: int, report: Report)
             answer = submit.send(path, url, token, retries=retries)
         except PayloadRefused as refusal:
             failures.append(refusal)
+            report.queued.append(str(path))
         except NotDelivered as failure:
             failures.append(failure)
             report.queued += [str(other) for other in ready[number:]]

@@ -1,6 +1,7 @@
 """What a run has done, for people and for programs."""
 
 import datetime
+import json
 from pathlib import Path
 
 import msgspec
@@ -62,7 +63,8 @@ class Report(msgspec.Struct):
 
     def to_json(self) -> str:
         """Write all figures as one JSON object."""
-        return msgspec.json.format(msgspec.json.encode(self)).decode()
+        # Unlike msgspec, it writes names of files that are not UTF-8.
+        return json.dumps(msgspec.to_builtins(self), indent=2)
 
     def show(self, console: Console) -> None:
         """Print the figures as a table, and what deserves attention below it."""
@@ -102,7 +104,7 @@ class Report(msgspec.Struct):
         ]
         if self.output is not None:
             remarks.append(f"written: {self.output}")
-        elif self.files:
+        elif self.files and not self.errors:
             remarks.append("no stream had data and no request failed as a whole, so there is nothing to write")
         remarks += [f"sent: {delivery}" for delivery in self.sent]
         remarks += [f"waits for the next run: {path}" for path in self.queued]

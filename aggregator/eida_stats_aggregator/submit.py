@@ -59,7 +59,7 @@ def send(path: Path, url: str, token: str, *, retries: int = RETRIES) -> str:
             answer = session.post(url, data=body, timeout=TIMEOUT_SECONDS, allow_redirects=False)
         except requests.RequestException as error:
             raise NotDelivered(f"{url}: {_reason(error)}") from error
-    return _judged(path, url, answer)
+    return _judged(path, url, answer, token)
 
 
 def _adapter(retries: int) -> HTTPAdapter:
@@ -76,7 +76,7 @@ def _adapter(retries: int) -> HTTPAdapter:
     )
 
 
-def _judged(path: Path, url: str, answer: requests.Response) -> str:
+def _judged(path: Path, url: str, answer: requests.Response, token: str) -> str:
     told = f"{answer.status_code} {answer.reason}"
     problem = _problem(answer)
     if answer.status_code in (200, 201, 202):
@@ -84,6 +84,8 @@ def _judged(path: Path, url: str, answer: requests.Response) -> str:
     if answer.status_code == 409 and (problem is None or _is_duplicate(problem)):
         return f"{told}: the service has these statistics already"
     said = " ".join(filter(None, [problem.title, problem.detail])) if problem else answer.text
+    # A service that quotes the request's headers must not bring the token into a log.
+    said = said.replace(token, "[token]")
     subject = f"{path.name} to {url}: {told}: {' '.join(said.split())[:_ANSWER_CHARACTERS]}".rstrip(": ")
     if answer.is_redirect:
         raise NotDelivered(subject, hint=f"Use --send-to {answer.headers['Location']}, if you trust it.")
