@@ -8,9 +8,10 @@ from pathlib import Path
 import psycopg2
 import pytest
 import yoyo
+from psycopg2.extensions import connection as Connection  # noqa: N812 -- psycopg2 names its class in lower case
+
 from eida_stats_webservice.store import Store, migrations, open_store
 from postgresql import Cluster
-from psycopg2.extensions import connection as Connection  # noqa: N812 -- psycopg2 names its class in lower case
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 
@@ -64,3 +65,11 @@ def store(store_uri: str) -> Iterator[Store]:
     opened = open_store(store_uri)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def postgresql_database(postgresql: Cluster) -> Iterator[str]:
+    """Name a database that is empty."""
+    name = f"test_{next(_numbers)}"
+    yield postgresql.create_database(name)
+    postgresql.drop_database(name)

@@ -3,11 +3,11 @@
 import sys
 
 import click
-from eida_stats_webservice import config as configuration
-from eida_stats_webservice.store import open_store
 
 from eida_statistics import __version__
 from eida_statistics.errors import EidaStatisticsError
+from eida_stats_webservice import config as configuration
+from eida_stats_webservice.store import open_store
 from eida_statsman import database, nodes, serve, tokens
 
 _EPILOG = """

@@ -3,9 +3,9 @@
 import re
 
 import click
+
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.store import migrations
-
 from eida_statsman.tables import show
 
 

@@ -2,8 +2,8 @@
 
 import click
 import msgspec
-from eida_stats_webservice.store import Store
 
+from eida_stats_webservice.store import Store
 from eida_statsman.tables import show
 
 _NAME = click.argument("name")

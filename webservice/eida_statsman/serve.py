@@ -4,6 +4,7 @@ import os
 import sys
 
 import click
+
 from eida_stats_webservice import serving
 from eida_stats_webservice.config import Config
 

@@ -4,8 +4,8 @@ import datetime
 
 import click
 import msgspec
-from eida_stats_webservice.store import Store
 
+from eida_stats_webservice.store import Store
 from eida_statsman.tables import show
 
 DAYS_VALID = 365

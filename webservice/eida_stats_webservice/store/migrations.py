@@ -1,5 +1,6 @@
 """The schema, as yoyo keeps it: the same migrations that `yoyo apply` finds in a checkout."""
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,8 +30,11 @@ def folder(uri: str) -> Path:
 
 def status(uri: str) -> list[Migration]:
     """Tell which migrations there are, oldest first, and which of them the database has."""
+    known = yoyo.read_migrations(str(folder(uri)))
+    path = sqlite_path(uri)
+    if path is not None and not path.exists():
+        return [Migration(migration.id, applied=False) for migration in known]
     with _backend(uri) as backend:
-        known = yoyo.read_migrations(str(folder(uri)))
         missing = {migration.id for migration in backend.to_apply(known)}
         return [Migration(migration.id, migration.id not in missing) for migration in known]
 
@@ -44,7 +48,10 @@ def apply(uri: str) -> list[str]:
     """
     path = sqlite_path(uri)
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreUnavailable(f"{path.parent}: {error.strerror}") from error
     with _backend(uri) as backend, backend.lock():
         missing = backend.to_apply(yoyo.read_migrations(str(folder(uri))))
         backend.apply_migrations(missing)
@@ -64,5 +71,5 @@ def _backend(uri: str) -> Iterator[Any]:
             str(error).splitlines()[0],
             hint="If it is about the extension: have an administrator run CREATE EXTENSION hll in this database.",
         ) from error
-    except psycopg2.OperationalError as error:
+    except (psycopg2.OperationalError, sqlite3.DatabaseError) as error:
         raise StoreUnavailable(str(error).strip().splitlines()[0]) from error

@@ -1,0 +1,52 @@
+"""All that a store holds, in a form in which two stores can be compared."""
+
+from typing import Any
+
+from eida_statistics import hll
+from eida_stats_webservice.store import Store
+
+ROLL_UPS = {
+    "dataselect_stats_by_network_country": ("date", "network", "country"),
+    "dataselect_stats_by_network": ("date", "network"),
+    "dataselect_stats_by_country": ("date", "country"),
+}
+SUMS = ("bytes", "nb_reqs", "nb_successful_reqs", "nb_failedrequests")
+
+
+def select(store: Store, query: str) -> list[tuple[Any, ...]]:
+    with store.transaction() as connection:
+        cursor = connection.cursor()
+        cursor.execute(query)
+        return list(cursor.fetchall())
+
+
+def count(store: Store, table: str) -> int:
+    return int(select(store, f"SELECT count(*) FROM {table}")[0][0])
+
+
+def sums(store: Store, table: str, keys: tuple[str, ...]) -> dict[tuple[str, ...], tuple[Any, ...]]:
+    """The sums of a table by node and keys; the clients as registers, which do not depend on the encoding."""
+    columns = ", ".join(["nodes.name", *keys, *SUMS, "clients"])
+    found = {}
+    for values in select(store, f"SELECT {columns} FROM {table} JOIN nodes ON nodes.id = {table}.node_id"):
+        key = tuple(str(value) for value in values[: len(keys) + 1])
+        clients = values[-1]
+        sketch = hll.from_hex(clients) if isinstance(clients, str) else bytes(clients)
+        found[key] = (*(int(value) for value in values[len(keys) + 1 : -1]), hll.canonical(sketch))
+    return found
+
+
+def grouped(store: Store, keys: tuple[str, ...]) -> dict[tuple[str, ...], tuple[Any, ...]]:
+    """What a roll-up by these keys must hold, added up here from the base table."""
+    base = ("date", "network", "station", "location", "channel", "country")
+    found: dict[tuple[str, ...], tuple[Any, ...]] = {}
+    for key, values in sums(store, "dataselect_stats", base).items():
+        named = dict(zip(base, key[1:], strict=True))
+        coarse = (key[0], *(named[name] for name in keys))
+        if coarse in found:
+            *numbers, clients = found[coarse]
+            added = [one + other for one, other in zip(numbers, values[:-1], strict=True)]
+            found[coarse] = (*added, hll.merge([clients, values[-1]]))
+        else:
+            found[coarse] = values
+    return found

@@ -1,0 +1,56 @@
+"""Configuration: the environment over a file, and nothing unknown."""
+
+from pathlib import Path
+
+import pytest
+
+from eida_statistics.errors import ConfigurationError
+from eida_stats_webservice import config
+from eida_stats_webservice.store import open_store
+
+
+def test_without_any_configuration_the_embedded_store_is_used() -> None:
+    assert config.read({}).database_uri.startswith("sqlite:////")
+    assert config.read({}).url_prefix == "/eidaws/statistics/1"
+
+
+def test_the_environment_goes_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('database_uri = "sqlite:///file.db"\nurl_prefix = "/file"\nmax_payload_bytes = 5000\n')
+    read = config.read({"EIDA_STATS_CONFIG": str(file), "URL_PREFIX": "/environment", "MAX_PAYLOAD_BYTES": "9999"})
+    assert read == config.Config("sqlite:///file.db", "/environment", 9999)
+
+
+def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
+    secret = tmp_path / "uri"
+    secret.write_text("postgresql://user:secret@host/database\n")
+    assert config.read({"DATABASE_URI_FILE": str(secret)}).database_uri == "postgresql://user:secret@host/database"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('colour = "red"', "colour"),
+        ("max_payload_bytes = 0", "max_payload_bytes"),
+        ('url_prefix = "no slash"', "url_prefix"),
+        ("= 5", "config.toml"),
+    ],
+)
+def test_what_cannot_be_used_is_named(tmp_path: Path, text: str, told: str) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigurationError, match=told):
+        config.read({"EIDA_STATS_CONFIG": str(file)})
+
+
+def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    for variable in ("EIDA_STATS_CONFIG", "DATABASE_URI_FILE"):
+        with pytest.raises(ConfigurationError, match="missing"):
+            config.read({variable: str(tmp_path / "missing")})
+
+
+@pytest.mark.parametrize("uri", ["", "mysql://user:secret@host/db", "statistics.db", "sqlite:///"])
+def test_a_uri_of_no_database_is_refused_without_being_quoted(uri: str) -> None:
+    with pytest.raises(ConfigurationError, match="DATABASE_URI") as refusal:
+        open_store(uri)
+    assert "secret" not in str(refusal.value)

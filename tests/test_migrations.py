@@ -1,0 +1,214 @@
+"""The schema: made by yoyo alone or by our command, on both stores, from a checkout or an installed wheel."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from eida_stats_webservice.store import migrations, open_store
+from postgresql import Cluster
+from tables import select
+
+ROOT = Path(__file__).parent.parent
+SCRIPTS = Path(sysconfig.get_path("scripts"))
+
+# What seeds and design say of the tables; `yoyo`'s own aside.
+DOCUMENTED = {
+    "nodes": {"id", "name", "contact"},
+    "tokens": {"id", "node_id", "value", "valid_from", "valid_until", "created_at"},
+    "payloads": {"id", "node_id", "hash", "starts_at", "ends_at", "created_at", "body"},
+    "payload_days": {"payload_id", "day"},
+    "networks": {"node_id", "name", "inverted_policy", "eas_group"},
+    "dataselect_stats": {
+        "node_id", "date", "network", "station", "location", "channel", "country", "bytes", "nb_reqs",
+        "nb_successful_reqs", "nb_failedrequests", "clients", "created_at", "updated_at",
+    },
+}  # fmt: skip
+
+COLUMNS = {
+    "postgresql": "SELECT table_name, column_name, is_nullable FROM information_schema.columns"
+    " WHERE table_schema = 'public' ORDER BY 1, 2",
+    "sqlite": "SELECT m.name, p.name, CASE WHEN p.\"notnull\" OR p.pk THEN 'NO' ELSE 'YES' END"
+    " FROM sqlite_master m JOIN pragma_table_info(m.name) p WHERE m.type = 'table' ORDER BY 1, 2",
+}
+UNIQUE = {
+    "postgresql": "SELECT c.relname, a.attname, i.indexrelid FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid"
+    " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY(i.indkey)"
+    " WHERE i.indisunique AND c.relnamespace = 'public'::regnamespace",
+    "sqlite": "SELECT m.name, c.name, i.name FROM sqlite_master m JOIN pragma_index_list(m.name) i"
+    " JOIN pragma_index_info(i.name) c WHERE m.type = 'table' AND i.\"unique\"",
+}
+
+
+def dialect(uri: str) -> str:
+    return uri.partition(":")[0]
+
+
+def is_ours(table: str) -> bool:
+    return re.match("_?yoyo|sqlite_", table) is None
+
+
+def columns(uri: str) -> dict[str, dict[str, str]]:
+    store = open_store(uri)
+    found: dict[str, dict[str, str]] = {}
+    for table, column, nullable in select(store, COLUMNS[dialect(uri)]):
+        if is_ours(table):
+            found.setdefault(table, {})[column] = nullable
+    store.close()
+    return found
+
+
+def unique_keys(uri: str) -> set[tuple[str, frozenset[str]]]:
+    store = open_store(uri)
+    found: dict[tuple[str, str], set[str]] = {}
+    for table, column, index in select(store, UNIQUE[dialect(uri)]):
+        if is_ours(table):
+            found.setdefault((table, str(index)), set()).add(column)
+    store.close()
+    return {(table, frozenset(names)) for (table, _), names in found.items()}
+
+
+def yoyo(*words: str) -> None:
+    # as from cron: no terminal to ask questions on
+    command = [SCRIPTS / "yoyo", *words]
+    subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, check=True, capture_output=True)
+
+
+@pytest.fixture
+def sqlite_uri(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'statistics.db'}"
+
+
+def test_yoyo_alone_makes_the_documented_schema_in_postgresql(postgresql_database: str) -> None:
+    yoyo("apply", "--database", postgresql_database, "migrations")
+    made = columns(postgresql_database)
+    for table, names in DOCUMENTED.items():
+        assert names <= made[table].keys(), table
+    assert {
+        ("payloads", frozenset({"node_id", "hash"})),
+        ("dataselect_stats",
+         frozenset({"node_id", "date", "network", "station", "location", "channel", "country"})),
+    } <= unique_keys(postgresql_database)  # fmt: skip
+    assert set(made["dataselect_stats"].values()) == {"NO"}
+
+
+def test_our_command_makes_the_same_schema_as_yoyo(
+    template: str, postgresql_database: str, postgresql: Cluster
+) -> None:
+    migrations.apply(postgresql_database)
+    made = columns(postgresql_database), unique_keys(postgresql_database)
+    reference = postgresql.uri(template)
+    assert made == (columns(reference), unique_keys(reference))
+
+
+def test_both_stores_have_the_same_tables_and_columns(postgresql_database: str, sqlite_uri: str) -> None:
+    migrations.apply(postgresql_database)
+    migrations.apply(sqlite_uri)
+    assert columns(sqlite_uri) == columns(postgresql_database)
+    without_rowids = {key for key in unique_keys(postgresql_database) if key[1] != {"id"}}
+    assert unique_keys(sqlite_uri) == without_rowids
+
+
+def test_rolling_all_back_leaves_an_empty_postgresql_database(postgresql_database: str) -> None:
+    yoyo("apply", "--database", postgresql_database, "migrations")
+    yoyo("rollback", "--database", postgresql_database, "migrations")
+    assert columns(postgresql_database) == {}
+    store = open_store(postgresql_database)
+    left = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+    assert [name for (name,) in select(store, left) if is_ours(name)] == []
+    assert select(store, "SELECT extname FROM pg_extension WHERE extname = 'hll'") == []
+    store.close()
+
+
+def test_rolling_all_back_leaves_an_empty_sqlite_database(sqlite_uri: str) -> None:
+    yoyo("apply", "--database", sqlite_uri, "migrations/sqlite")
+    assert columns(sqlite_uri)
+    yoyo("rollback", "--database", sqlite_uri, "migrations/sqlite")
+    assert columns(sqlite_uri) == {}
+
+
+def test_every_migration_has_a_rollback() -> None:
+    for folder in (ROOT / "migrations", ROOT / "migrations" / "sqlite"):
+        steps = {path.name for path in folder.glob("*.sql") if ".rollback." not in path.name}
+        assert steps
+        assert {path.name for path in folder.glob("*.rollback.sql")} == {
+            step.replace(".sql", ".rollback.sql") for step in steps
+        }
+
+
+def test_a_role_that_may_not_make_extensions_migrates_where_an_administrator_made_it(
+    postgresql: Cluster, postgresql_database: str
+) -> None:
+    """And its rollback leaves the extension, which is not its own."""
+    name = re.split("[/?]", postgresql_database)[3]
+    postgresql.psql(name, "CREATE ROLE migrator LOGIN; GRANT CREATE ON SCHEMA public TO migrator")
+    uri = postgresql_database.replace("postgres@", "migrator@")
+    try:
+        with pytest.raises(Exception, match="CREATE EXTENSION hll"):
+            migrations.apply(uri)
+        postgresql.psql(name, "CREATE EXTENSION hll")
+        migrations.apply(uri)
+        assert columns(uri)
+        yoyo("rollback", "--database", uri, "migrations")
+        assert columns(uri) == {}
+        store = open_store(uri)
+        assert select(store, "SELECT extname FROM pg_extension WHERE extname = 'hll'") == [("hll",)]
+        store.close()
+    finally:
+        postgresql.psql(name, "DROP OWNED BY migrator; DROP ROLE migrator")
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel and unpack it where no checkout is."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    ignored = shutil.ignore_patterns(".*", "build", "*.egg-info", "demo-output", "__pycache__")
+    shutil.copytree(ROOT, source, symlinks=True, ignore=ignored)
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    subprocess.run([*pip, "--wheel-dir", folder, source], check=True)
+    (built,) = folder.glob("*.whl")
+    installed = folder / "installed"
+    with zipfile.ZipFile(built) as archive:
+        archive.extractall(installed)
+    return installed
+
+
+def test_an_installed_wheel_migrates_both_stores_without_a_checkout(
+    wheel: Path, postgresql_database: str, sqlite_uri: str, template: str, postgresql: Cluster, tmp_path: Path
+) -> None:
+    where = "import eida_stats_webservice; print(eida_stats_webservice.__file__)"
+    paths = {"PYTHONPATH": str(wheel)}
+    found = subprocess.run(
+        [sys.executable, "-c", where],
+        cwd=tmp_path,
+        env=os.environ | paths,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert found.stdout.startswith(str(wheel))
+    for uri in (postgresql_database, sqlite_uri):
+        subprocess.run(
+            [sys.executable, "-c", "from eida_statsman.cli import main; main()", "db", "migrate"],
+            cwd=tmp_path,
+            env=os.environ | paths | {"DATABASE_URI": uri},
+            check=True,
+        )
+    assert columns(postgresql_database) == columns(postgresql.uri(template))
+    assert columns(sqlite_uri) == columns(postgresql_database)
+
+
+def test_a_wheel_brings_nothing_called_aggregator_or_migrations_into_site_packages(wheel: Path) -> None:
+    assert {path.name for path in wheel.iterdir() if not path.name.endswith(".dist-info")} == {
+        "eida_statistics",
+        "eida_stats_aggregator",
+        "eida_stats_webservice",
+        "eida_statsman",
+    }

@@ -1,0 +1,353 @@
+"""The HTTP interface, on both stores: what it takes, what it answers, and that nothing is stored otherwise."""
+
+import csv
+import datetime
+import gzip
+import io
+import json
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from eida_statistics.errors import PROBLEM_PREFIX
+from eida_stats_webservice import create_app
+from eida_stats_webservice.config import Config
+from eida_stats_webservice.store import Store
+from payloads import row, sketch, wire
+from tables import count, sums
+
+PREFIX = "/eidaws/statistics/1"
+SUBMIT = f"{PREFIX}/submit"
+PUBLIC = f"{PREFIX}/dataselect/public"
+LIMIT = 100_000
+DAY = datetime.timedelta(days=1)
+STREAM = ("date", "network", "station", "location", "channel", "country")
+
+
+@pytest.fixture
+def client(store_uri: str, store: Store) -> FlaskClient:
+    app = create_app(Config(store_uri, max_payload_bytes=LIMIT))
+    return app.test_client()
+
+
+@pytest.fixture
+def token(store: Store) -> str:
+    store.add_node("GFZ", "operator@gfz.example")
+    return store.add_token("GFZ", now() - DAY, now() + DAY)[1]
+
+
+def now() -> datetime.datetime:
+    return datetime.datetime.now(tz=datetime.UTC)
+
+
+def post(client: FlaskClient, token: str, body: Any, path: str = SUBMIT, **headers: str) -> TestResponse:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    sent = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+    return client.post(path, data=data, headers=sent)
+
+
+def assert_problem(response: TestResponse, status: int, problem: str) -> dict[str, Any]:
+    assert response.status_code == status, response.text
+    assert response.content_type == "application/problem+json"
+    body = json.loads(response.data)
+    assert (body["type"], body["status"]) == (PROBLEM_PREFIX + problem, status)
+    assert body["title"]
+    return dict(body)
+
+
+# What is taken in
+
+
+@pytest.mark.parametrize("path", ["/submit", "/dataselectstats"])
+def test_a_payload_is_taken_in_and_acknowledged(client: FlaskClient, store: Store, token: str, path: str) -> None:
+    response = post(client, token, wire(row(), row(station="MTE")), PREFIX + path)
+    assert response.status_code == 201, response.text
+    answer = json.loads(response.data)
+    assert (answer["node"], answer["rows"], answer["days"]) == ("GFZ", 2, 1)
+    assert isinstance(answer["payload"], int)
+    assert len(answer["hash"]) == 32
+    assert datetime.datetime.fromisoformat(answer["received_at"]) - now() < DAY
+    assert count(store, "dataselect_stats") == 2
+
+
+@pytest.mark.parametrize("header", ["Authorization", "Authentication"])
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer"])
+def test_the_token_may_come_under_its_old_header_name(
+    client: FlaskClient, token: str, header: str, scheme: str
+) -> None:
+    headers = {header: f"{scheme} {token}", "Content-Type": "application/json"}
+    assert client.post(SUBMIT, data=json.dumps(wire(row())), headers=headers).status_code == 201
+
+
+def test_gzip_is_taken_in_also_in_several_members(client: FlaskClient, store: Store, token: str) -> None:
+    body = json.dumps(wire(row())).encode()
+    halves = gzip.compress(body[:50]) + gzip.compress(body[50:])
+    assert post(client, token, halves, Content_Encoding="gzip").status_code == 201
+    assert post(client, token, gzip.compress(body), Content_Encoding="gzip").status_code == 409
+    assert count(store, "payloads") == 1
+
+
+def test_what_older_aggregators_leave_out_is_filled_in(client: FlaskClient, store: Store, token: str) -> None:
+    without = {
+        key: value
+        for key, value in row(nb_successful_requests=4).items()
+        if key not in ("country", "nb_requests", "nb_unsuccessful_requests")
+    }
+    null = row(station="MTE", country=None, nb_requests=7, nb_successful_requests=4, nb_unsuccessful_requests=None)
+    assert post(client, token, wire(without, null)).status_code == 201
+    assert sums(store, "dataselect_stats", ("station", "country")).keys() == {
+        ("GFZ", "EIL", ""),
+        ("GFZ", "MTE", ""),
+    }
+    assert [values[1:4] for values in sums(store, "dataselect_stats", ("station",)).values()] == [
+        (4, 4, 0),
+        (7, 4, 3),
+    ]
+
+
+@pytest.mark.parametrize("country", ["", "DE", "A1", "EU"])
+def test_countries_are_empty_or_two_characters_as_geoip_gives_them(
+    client: FlaskClient, token: str, country: str
+) -> None:
+    assert post(client, token, wire(row(country=country))).status_code == 201
+
+
+def test_codes_of_miniseed_3_fit(client: FlaskClient, token: str) -> None:
+    long = row(network="12345678", station="12345678", location="12345678", channel="BAND_SOURCE_SUB")
+    assert post(client, token, wire(long)).status_code == 201
+
+
+def test_the_same_payload_again_is_a_duplicate(client: FlaskClient, store: Store, token: str) -> None:
+    first = json.loads(post(client, token, wire(row(), row(station="MTE"))).data)
+    again = post(client, token, wire(row(station="MTE"), row(), generated_at="2026-11-05 00:00:00"))
+    problem = assert_problem(again, 409, "duplicate")
+    assert problem["payload"] == first["payload"]
+    assert problem["received_at"][:19] == first["received_at"][:19]
+    assert problem["received_at"] in problem["detail"]
+    assert sums(store, "dataselect_stats_by_network", ("network",))["GFZ", "GE"][:2] == (1024, 2)
+
+
+# What is not
+
+
+def test_without_a_token_it_is_401(client: FlaskClient) -> None:
+    for headers in ({}, {"Authorization": "Bearer"}, {"Authorization": "Basic Zm9vOmJhcg=="}):
+        response = client.post(SUBMIT, data="{}", headers={"Content-Type": "application/json"} | headers)
+        assert_problem(response, 401, "missing-token")
+        assert response.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_with_an_unknown_expired_or_revoked_token_it_is_403(client: FlaskClient, store: Store, token: str) -> None:
+    _, expired = store.add_token("GFZ", now() - 2 * DAY, now() - DAY)
+    number, revoked = store.add_token("GFZ", now() - DAY, now() + DAY)
+    store.revoke_token(number, now())
+    for refused in ("no-such-token", expired, revoked, token + "x", token[:-1]):
+        problem = assert_problem(post(client, refused, wire(row())), 403, "refused-token")
+        assert refused not in json.dumps(problem)
+    assert count(store, "payloads") == 0
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"not json", b"\xff\xfe\x00", b'{"stats": [1,]}', b'{"x":' * 100_00])
+def test_what_is_not_json_is_400(client: FlaskClient, store: Store, token: str, body: bytes) -> None:
+    assert_problem(post(client, token, body), 400, "not-json")
+    assert count(store, "payloads") == 0
+
+
+@pytest.mark.parametrize("body", [b"no gzip", gzip.compress(b"{}")[:-4], b""])
+def test_what_says_gzip_and_is_none_is_400(client: FlaskClient, token: str, body: bytes) -> None:
+    assert_problem(post(client, token, body, Content_Encoding="gzip"), 400, "unreadable-body")
+
+
+def test_another_type_or_encoding_is_415(client: FlaskClient, token: str) -> None:
+    for headers in ({"Content_Type": "text/plain"}, {"Content_Encoding": "br"}):
+        assert_problem(post(client, token, wire(row()), **headers), 415, "unsupported-media-type")
+
+
+def test_what_is_too_large_is_413(client: FlaskClient, store: Store, token: str) -> None:
+    assert_problem(post(client, token, b" " * (LIMIT + 1)), 413, "too-large")
+    # of no declared length
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    endless = client.post(
+        SUBMIT,
+        input_stream=io.BytesIO(b" " * (LIMIT + 1)),
+        headers=headers,
+        environ_overrides={"wsgi.input_terminated": True, "CONTENT_LENGTH": ""},
+    )
+    assert_problem(endless, 413, "too-large")
+    # small as gzip, and large when it is unpacked
+    bomb = gzip.compress(json.dumps(wire(row(), padding=" " * LIMIT)).encode())
+    assert len(bomb) < LIMIT // 10
+    assert_problem(post(client, token, bomb, Content_Encoding="gzip"), 413, "too-large")
+    assert count(store, "payloads") == 0
+
+
+SKETCH_EXPECTED = "not a HyperLogLog sketch of log2m 11, regwidth 5"
+COUNT_EXPECTED = "not an integer from 0 to 2^53-1"
+CODE_EXPECTED = "not a code of up to 8 letters, digits, - or _"
+COUNTRY_EXPECTED = "not empty or two characters of A-Z and 0-9"
+
+# What the deployed service stores, loses or answers with 500; the path and the message that ours answers with.
+REFUSED = [
+    # rows that the database would refuse
+    (wire(row(station="A" * 9)), "stats[0].station", CODE_EXPECTED),
+    (wire(row(bytes=2**63)), "stats[0].bytes", COUNT_EXPECTED),
+    (wire(row(nb_requests=2**70)), "stats[0].nb_requests", COUNT_EXPECTED),
+    (wire(row(network="GE\x00")), "stats[0].network", CODE_EXPECTED),
+    (wire(row(), row(clients="\\x128b7f00")), "stats[1].clients", SKETCH_EXPECTED),
+    (wire(row(clients="\\x148c7f" + "00" * 2560)), "stats[0].clients", SKETCH_EXPECTED),  # another log2m
+    (wire(row(clients="\\x128b7f" + "00" * 8 * 161)), "stats[0].clients", SKETCH_EXPECTED),
+    (wire(row(clients="128b7f")), "stats[0].clients", SKETCH_EXPECTED),
+    (wire(row(clients=None)), "stats[0].clients", "not \\x and the hexadecimal digits of a sketch"),
+    *[
+        (wire({key: value for key, value in row().items() if key != missing}), f"stats[0].{missing}", "missing")
+        for missing in ("month", "network", "station", "location", "channel", "bytes", "clients")
+    ],
+    # documents of another form
+    ([wire(row())], "$", "not a JSON object"),
+    (None, "$", "not a JSON object"),
+    ("text", "$", "not a JSON object"),
+    ({}, "stats", "missing"),
+    (wire(stats=None), "stats", "not a list of objects"),
+    (wire(stats={}), "stats", "not a list of objects"),
+    (wire("GE.EIL..BHZ"), "stats[0]", "not an object"),
+    (wire(row(), None), "stats[1]", "not an object"),
+    (wire(row(), days_coverage=["2026-13-45"]), "days_coverage", "not a list of days, YYYY-MM-DD"),
+    (wire(row(), days_coverage=["yesterday"]), "days_coverage", "not a list of days, YYYY-MM-DD"),
+    (wire(row(), days_coverage=None), "days_coverage", "not a list of days, YYYY-MM-DD"),
+    (wire(row(), days_coverage=[]), "days_coverage", "no day"),
+    (wire(row(), generated_at=5), "generated_at", "not a time, YYYY-MM-DD HH:MM:SS"),
+    # values that are none
+    (wire(row(bytes=-1)), "stats[0].bytes", COUNT_EXPECTED),
+    (wire(row(nb_successful_requests=-1)), "stats[0].nb_successful_requests", COUNT_EXPECTED),
+    (wire(row(bytes=1.5)), "stats[0].bytes", COUNT_EXPECTED),
+    (wire(row(bytes="512")), "stats[0].bytes", COUNT_EXPECTED),
+    (wire(row(bytes=True)), "stats[0].bytes", COUNT_EXPECTED),
+    (wire(row(month="2026-10-02")), "stats[0].month", "not the first day of a month, YYYY-MM-01"),
+    (wire(row(month="October")), "stats[0].month", "not the first day of a month, YYYY-MM-01"),
+    (wire(row(month="2026-11-01")), "stats[0].month", "2026-11 has no day in days_coverage"),
+    (wire(row(month="2999-01-01")), "stats[0].month", "2999-01 has no day in days_coverage"),
+    (wire(row(), days_coverage=["2999-01-01", "2026-10-14"]), "days_coverage", "2999-01-01 is in the future"),
+    (wire(row(), days_coverage=["0001-01-01", "2026-10-14"]), "days_coverage", "0001-01-01 is before 1990-01-01"),
+    (wire(row(country="FRA")), "stats[0].country", COUNTRY_EXPECTED),
+    (wire(row(country="zz")), "stats[0].country", COUNTRY_EXPECTED),
+    (wire(row(country="D\n")), "stats[0].country", COUNTRY_EXPECTED),
+    (wire(row(location=None)), "stats[0].location", "not a code of up to 8 letters, digits, blanks, - or _"),
+    (wire(row(network=None)), "stats[0].network", CODE_EXPECTED),
+    (wire(row(network="'; DROP TABLE nodes; --")), "stats[0].network", CODE_EXPECTED),
+    (wire(row(channel="\u202eZHB")), "stats[0].channel", "not a code of up to 16 letters, digits, - or _"),
+]
+
+
+@pytest.mark.parametrize(("body", "path", "message"), REFUSED)
+def test_bad_fields_are_422_each_with_its_path_and_nothing_is_stored(
+    client: FlaskClient, store: Store, token: str, body: Any, path: str, message: str
+) -> None:
+    problem = assert_problem(post(client, token, body), 422, "invalid-payload")
+    assert any(error["path"] == path and error["message"].startswith(message) for error in problem["errors"]), (
+        problem["errors"]
+    )
+    assert path in problem["detail"]
+    assert count(store, "payloads") == count(store, "dataselect_stats") == count(store, "networks") == 0
+
+
+def test_every_bad_field_is_named_up_to_a_hundred(client: FlaskClient, token: str) -> None:
+    rows = [row(bytes=-1, country="FRA") for _ in range(3)]
+    problem = assert_problem(post(client, token, wire(*rows)), 422, "invalid-payload")
+    assert [error["path"] for error in problem["errors"]] == [
+        f"stats[{number}].{field}" for number in range(3) for field in ("bytes", "country")
+    ]
+    many = assert_problem(post(client, token, wire(*[{}] * 300)), 422, "invalid-payload")
+    assert len(many["errors"]) == 100
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"])
+def test_only_post_submits(client: FlaskClient, store: Store, token: str, method: str) -> None:
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    response = client.open(SUBMIT, method=method, data=json.dumps(wire(row())), headers=headers)
+    assert response.status_code == (200 if method == "OPTIONS" else 405)
+    assert count(store, "payloads") == 0
+
+
+# What is answered
+
+
+def test_the_public_answer_is_csv_with_two_lines_of_comment(client: FlaskClient, token: str) -> None:
+    post(client, token, wire(row(clients=sketch(range(3))), row(network="CX", bytes=5, clients=sketch([1, 9]))))
+    response = client.get(f"{PUBLIC}?start=2026-10&level=network")
+    assert response.status_code == 200
+    assert response.mimetype == "text/csv"
+    assert response.text.splitlines() == [
+        "# version: 1.0.0",
+        "# request_parameters: start=2026-10&level=network",
+        "date,node,network,station,location,channel,country,bytes,nb_reqs,nb_successful_reqs,clients",
+        "*,GFZ,CX,*,*,*,*,5,1,1,2",
+        "*,GFZ,GE,*,*,*,*,512,1,1,3",
+    ]
+
+
+def test_the_public_answer_as_json_has_the_same_fields(client: FlaskClient, token: str) -> None:
+    post(client, token, wire(row(), row(network="CX", clients=sketch([1, 9]))))
+    answer = json.loads(client.get(f"{PUBLIC}?start=2026-10&level=node&format=json").data)
+    assert answer == {
+        "version": "1.0.0",
+        "request_parameters": "start=2026-10&level=node&format=json",
+        "results": [
+            {
+                "date": "*", "node": "GFZ", "network": "*", "station": "*", "location": "*", "channel": "*",
+                "country": "*", "bytes": 1024, "nb_reqs": 2, "nb_successful_reqs": 2, "clients": 2,
+            }
+        ],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("months", "size"),
+    [
+        ("start=2026-10", 512),
+        ("start=2026-10&end=2026-10", 512),
+        ("start=2026-11", None),
+        ("start=2020-01&end=2026-09", None),
+    ],
+)
+def test_months_from_start_to_end_are_summed_up(
+    client: FlaskClient, token: str, months: str, size: int | None
+) -> None:
+    post(client, token, wire(row()))
+    rows = csv.DictReader(client.get(f"{PUBLIC}?{months}").text.splitlines()[2:])
+    assert [int(found["bytes"]) for found in rows] == ([] if size is None else [size])
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "", "start=2026", "start=2026-13", "start=x", "start=2026-10&end=soon", "start=2026-10&level=station",
+        "start=2026-10&format=xml", "start=2026-10&colour=red", "start=0000-01",
+    ],
+)  # fmt: skip
+def test_a_parameter_that_is_not_understood_is_named(client: FlaskClient, query: str) -> None:
+    problem = assert_problem(client.get(f"{PUBLIC}?{query}"), 400, "bad-parameter")
+    named = query.rpartition("&")[2].partition("=")[0] or "start"
+    assert named in problem["detail"]
+
+
+def test_health_tells_whether_the_database_is_reachable(client: FlaskClient, tmp_path: Any) -> None:
+    assert client.get(f"{PREFIX}/_health").status_code == 200
+    nowhere = create_app(Config(f"postgresql://nobody@/nothing?host={tmp_path}")).test_client()
+    response = nowhere.get(f"{PREFIX}/_health")
+    problem = assert_problem(response, 503, "database-unavailable")
+    assert response.headers["Retry-After"]
+    assert str(tmp_path) not in json.dumps(problem)  # the cause is for the log
+
+
+def test_what_is_not_there_is_a_problem_too(client: FlaskClient) -> None:
+    response = client.get("/nowhere")
+    assert (response.status_code, response.content_type) == (404, "application/problem+json")
+
+
+def test_the_prefix_can_be_another_one(store_uri: str) -> None:
+    for prefix in ("", "/stats"):
+        client = create_app(Config(store_uri, url_prefix=prefix)).test_client()
+        assert client.get(f"{prefix}/_health").status_code == 200

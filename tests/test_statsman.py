@@ -1,0 +1,120 @@
+"""The administrator's command, as it is typed."""
+
+import json
+import os
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+COMMAND = Path(sysconfig.get_path("scripts")) / "eida_statsman"
+
+
+class Statsman:
+    def __init__(self, uri: str) -> None:
+        self._environment = os.environ | {"DATABASE_URI": uri, "COLUMNS": "100"}
+
+    def __call__(self, *words: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [COMMAND, *words], input=typed, env=self._environment, capture_output=True, text=True, check=False
+        )
+
+    def done(self, *words: str, typed: str = "") -> str:
+        finished = self(*words, typed=typed)
+        assert finished.returncode == 0, finished.stderr
+        return finished.stdout
+
+
+@pytest.fixture
+def statsman(store_uri: str) -> Statsman:
+    return Statsman(store_uri)
+
+
+def test_a_new_database_is_migrated_once(tmp_path: Path) -> None:
+    statsman = Statsman(f"sqlite:///{tmp_path / 'new' / 'statistics.db'}")
+    assert [migration["applied"] for migration in json.loads(statsman.done("db", "status", "--json"))] == [False]
+    assert "0001_initial-schema" in statsman.done("db", "migrate")
+    assert "up to date" in statsman.done("db", "migrate")
+    assert [migration["applied"] for migration in json.loads(statsman.done("db", "status", "--json"))] == [True]
+    assert "statistics.db" in statsman.done("db", "status")
+
+
+def test_a_database_that_is_not_migrated_says_what_to_do(tmp_path: Path) -> None:
+    refused = Statsman(f"sqlite:///{tmp_path / 'statistics.db'}")("nodes", "list")
+    assert refused.returncode == 1
+    assert "eida_statsman db migrate" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_the_password_of_the_database_is_not_shown(tmp_path: Path) -> None:
+    refused = Statsman(f"postgresql://user:hidden-word@/db?host={tmp_path}")("db", "status")
+    assert refused.returncode == 1
+    assert "hidden-word" not in refused.stdout + refused.stderr
+
+
+def test_nodes_are_added_listed_changed_and_removed(statsman: Statsman) -> None:
+    statsman.done("nodes", "add", "GFZ", "--contact", "operator@gfz.example")
+    statsman.done("nodes", "add", "BGR", "--contact", "operator@bgr.example")
+    listed = json.loads(statsman.done("nodes", "list", "--json"))
+    assert [(node["name"], node["contact"], node["payloads"]) for node in listed] == [
+        ("BGR", "operator@bgr.example", 0),
+        ("GFZ", "operator@gfz.example", 0),
+    ]
+    assert "operator@gfz.example" in statsman.done("nodes", "list")
+    statsman.done("nodes", "update", "GFZ", "--name", "GEOFON", "--contact", "new@gfz.example")
+    assert "GEOFON" in statsman.done("nodes", "list")
+    statsman.done("nodes", "remove", "GEOFON", typed="GEOFON\n")
+    assert [node["name"] for node in json.loads(statsman.done("nodes", "list", "--json"))] == ["BGR"]
+
+
+def test_removing_a_node_asks_for_its_name_again(statsman: Statsman) -> None:
+    statsman.done("nodes", "add", "GFZ", "--contact", "operator@gfz.example")
+    for words, typed in ((("nodes", "remove", "GFZ"), "BGR\n"), (("nodes", "remove", "GFZ", "--confirm", "B"), "")):
+        refused = statsman(*words, typed=typed)
+        assert refused.returncode == 2
+        assert "nothing was removed" in refused.stderr
+    assert statsman("nodes", "remove", "GFZ", typed="").returncode == 1
+    assert len(json.loads(statsman.done("nodes", "list", "--json"))) == 1
+    statsman.done("nodes", "remove", "GFZ", "--confirm", "GFZ")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (("nodes", "add", "GFZ"), 2, "--contact"),
+        (("nodes", "add", " ", "--contact", "x"), 2, "printable"),
+        (("nodes", "add", "A,B", "--contact", "x"), 2, "commas"),
+        (("nodes", "update", "GFZ"), 2, "--name or --contact"),
+        (("nodes", "update", "nobody", "--contact", "x"), 1, "nobody"),
+        (("nodes", "remove", "nobody", "--confirm", "nobody"), 1, "nobody"),
+        (("tokens", "add", "nobody"), 1, "nobody"),
+        (("tokens", "revoke", "99"), 1, "99"),
+        (("tokens", "add", "GFZ", "--valid-from", "2027-01-02", "--valid-until", "2027-01-01"), 2, "before"),
+        (("tokens", "add", "GFZ", "--valid-until", "soon"), 2, "soon"),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence(statsman: Statsman, words: tuple[str, ...], code: int, told: str) -> None:
+    refused = statsman(*words)
+    assert refused.returncode == code, refused.stderr
+    assert told in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_token_is_shown_once_and_listed_without_its_value(statsman: Statsman) -> None:
+    statsman.done("nodes", "add", "GFZ", "--contact", "operator@gfz.example")
+    token = statsman.done("tokens", "add", "GFZ").strip()
+    assert len(token) == 43
+    made = json.loads(
+        statsman.done("tokens", "add", "GFZ", "--valid-from", "2027-01-01", "--valid-until", "2028-01-01", "--json")
+    )
+    listed = statsman.done("tokens", "list", "--json")
+    assert token not in listed
+    assert made["token"] not in listed
+    assert [(shown["node"], shown["state"]) for shown in json.loads(listed)] == [
+        ("GFZ", "valid"),
+        ("GFZ", "not yet valid"),
+    ]
+    assert json.loads(listed)[1]["valid_until"].startswith("2028-01-01T00:00:00")
+    statsman.done("tokens", "revoke", str(made["id"]))
+    assert "revoked" in statsman.done("tokens", "list")

@@ -1,0 +1,322 @@
+"""The store's tests are the same tests, run on PostgreSQL and on SQLite."""
+
+import datetime
+import random
+from pathlib import Path
+
+import pytest
+
+from eida_statistics import hll
+from eida_statistics import payload as payloads
+from eida_statistics.errors import (
+    DuplicatePayload,
+    NodeExists,
+    RefusedByStore,
+    RefusedToken,
+    StoreNotReady,
+    StoreUnavailable,
+    UnknownNode,
+    UnknownToken,
+)
+from eida_statistics.payload import Payload
+from eida_stats_webservice.store import Store, migrations, open_store
+from eida_stats_webservice.store.base import zstd
+from eida_stats_webservice.store.records import Node, Receipt
+from payloads import payload, row, sketch
+from tables import ROLL_UPS, count, grouped, select, sums
+
+NOW = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC)
+DAY = datetime.timedelta(days=1)
+OCTOBER = datetime.date(2026, 10, 1)
+
+STORED = ("nodes", "tokens", "payloads", "payload_days", "networks", "dataselect_stats", *ROLL_UPS)
+
+
+@pytest.fixture
+def gfz(store: Store) -> Node:
+    return node(store, "GFZ")
+
+
+def node(store: Store, name: str) -> Node:
+    store.add_node(name, f"operator@{name.lower()}.example")
+    _, token = store.add_token(name, NOW - DAY, NOW + DAY)
+    return store.node_of_token(token, NOW)
+
+
+def total(store: Store, **level: bool) -> list[tuple[str, str, int, int, int, int]]:
+    found = store.statistics(OCTOBER, OCTOBER, **({"by_node": False, "by_network": False} | level))
+    return [(s.node, s.network, s.bytes, s.nb_reqs, s.nb_successful_reqs, s.clients) for s in found]
+
+
+# Nodes
+
+
+def test_nodes_are_listed_by_name_with_what_they_have_sent(store: Store, gfz: Node) -> None:
+    store.add_node("BGR", "operator@bgr.example")
+    store.ingest(gfz, payload(row()))
+    bgr, sent = store.list_nodes()
+    assert (bgr.name, bgr.contact, bgr.payloads, bgr.last_payload) == ("BGR", "operator@bgr.example", 0, None)
+    assert (sent.name, sent.payloads) == ("GFZ", 1)
+    assert sent.last_payload is not None
+    assert abs(sent.last_payload - datetime.datetime.now(tz=datetime.UTC)) < DAY
+
+
+def test_a_node_is_registered_once(store: Store, gfz: Node) -> None:
+    with pytest.raises(NodeExists, match="GFZ"):
+        store.add_node("GFZ", "")
+
+
+def test_a_node_can_be_renamed_and_keeps_what_it_has_sent(store: Store, gfz: Node) -> None:
+    store.ingest(gfz, payload(row()))
+    store.update_node("GFZ", new_name="GEOFON", contact=None)
+    (renamed,) = store.list_nodes()
+    assert (renamed.name, renamed.contact, renamed.payloads) == ("GEOFON", "operator@gfz.example", 1)
+    store.update_node("GEOFON", new_name=None, contact="new@gfz.example")
+    assert store.list_nodes()[0].contact == "new@gfz.example"
+
+
+def test_a_node_cannot_take_the_name_of_another(store: Store, gfz: Node) -> None:
+    store.add_node("BGR", "")
+    with pytest.raises(NodeExists, match="BGR"):
+        store.update_node("GFZ", new_name="BGR", contact=None)
+
+
+def test_a_removed_node_leaves_nothing_of_its_own(store: Store, gfz: Node) -> None:
+    other = node(store, "BGR")
+    store.ingest(other, payload(row()))
+    before = {table: count(store, table) for table in STORED}
+    store.remove_node("GFZ")
+    store.add_node("GFZ", "")
+    third = node(store, "LMU")
+    store.ingest(third, payload(row()))
+    store.remove_node("LMU")
+    assert {table: count(store, table) for table in STORED} == before | {"tokens": before["tokens"] - 1}
+
+
+@pytest.mark.parametrize("change", ["update", "remove", "token"])
+def test_a_node_that_is_unknown_is_named(store: Store, change: str) -> None:
+    with pytest.raises(UnknownNode, match="nobody"):
+        {
+            "update": lambda: store.update_node("nobody", new_name="somebody", contact=None),
+            "remove": lambda: store.remove_node("nobody"),
+            "token": lambda: store.add_token("nobody", NOW, NOW + DAY),
+        }[change]()
+
+
+# Tokens
+
+
+def test_only_the_digest_of_a_token_is_stored(store: Store, gfz: Node) -> None:
+    _, token = store.add_token("GFZ", NOW, NOW + DAY)
+    values = [value for (value,) in select(store, "SELECT value FROM tokens")]
+    assert token not in values
+    assert all(len(value) == 64 for value in values)
+
+
+@pytest.mark.parametrize(
+    ("valid_from", "valid_until", "state"),
+    [
+        (NOW + DAY, NOW + 2 * DAY, "not yet valid"),
+        (NOW - 2 * DAY, NOW - DAY, "expired"),
+        (NOW - DAY, NOW, "expired"),
+    ],
+)
+def test_a_token_is_refused_outside_its_dates(
+    store: Store, gfz: Node, valid_from: datetime.datetime, valid_until: datetime.datetime, state: str
+) -> None:
+    number, token = store.add_token("GFZ", valid_from, valid_until)
+    with pytest.raises(RefusedToken):
+        store.node_of_token(token, NOW)
+    assert {listed.id: listed.state(NOW) for listed in store.list_tokens()}[number] == state
+
+
+def test_a_revoked_token_is_refused_and_keeps_the_time_of_its_revocation(store: Store, gfz: Node) -> None:
+    number, token = store.add_token("GFZ", NOW - DAY, NOW + DAY)
+    assert store.node_of_token(token, NOW) == gfz
+    store.revoke_token(number, NOW)
+    store.revoke_token(number, NOW + DAY)
+    with pytest.raises(RefusedToken):
+        store.node_of_token(token, NOW)
+    listed = {listed.id: listed for listed in store.list_tokens()}[number]
+    assert (listed.state(NOW), listed.revoked_at) == ("revoked", NOW)
+
+
+def test_a_token_that_is_unknown_is_refused_without_being_quoted(store: Store) -> None:
+    with pytest.raises(RefusedToken) as refusal:
+        store.node_of_token("not-a-token", NOW)
+    assert "not-a-token" not in str(refusal.value)
+    with pytest.raises(UnknownToken, match="99"):
+        store.revoke_token(99, NOW)
+
+
+# Ingestion
+
+
+def test_a_payload_is_stored_field_by_field(store: Store, gfz: Node) -> None:
+    sent = payload(
+        row(
+            bytes=2**40, nb_requests=5, nb_successful_requests=3, nb_unsuccessful_requests=2, clients=sketch([7, 8])
+        ),
+        days_coverage=["2026-10-14", "2026-10-15"],
+    )
+    receipt = store.ingest(gfz, sent)
+    assert receipt == Receipt("GFZ", receipt.payload, sent.hash(), 1, 2, receipt.received_at)
+    assert sums(store, "dataselect_stats", ("date", "network", "station", "location", "channel", "country")) == {
+        ("GFZ", "2026-10-01", "GE", "EIL", "", "BHZ", "DE"): (2**40, 5, 3, 2, hll.encode([7, 8]))
+    }
+    (kept,) = select(store, "SELECT hash, starts_at, ends_at, generated_at, version, nb_rows FROM payloads")
+    assert [str(value) for value in kept] == [
+        sent.hash(), "2026-10-14", "2026-10-15", "2026-11-01 03:00:00", "0.8.1", "1",
+    ]  # fmt: skip
+    assert [str(day) for (day,) in select(store, "SELECT day FROM payload_days ORDER BY day")] == [
+        "2026-10-14", "2026-10-15",
+    ]  # fmt: skip
+    assert select(store, "SELECT name FROM networks") == [("GE",)]
+
+
+def test_a_payload_is_kept_so_that_all_else_can_be_recomputed(store: Store, gfz: Node) -> None:
+    sent = payload(row(), row(station="MTE"))
+    store.ingest(gfz, sent)
+    ((body,),) = select(store, "SELECT body FROM payloads")
+    assert payloads.decode(zstd.decompress(bytes(body)), today=OCTOBER.replace(month=11)) == sent
+
+
+def test_payloads_over_the_same_rows_add_up_and_their_clients_are_united(store: Store, gfz: Node) -> None:
+    store.ingest(gfz, payload(row(clients=sketch([1, 2])), days_coverage=["2026-10-14"]))
+    store.ingest(gfz, payload(row(clients=sketch([2, 3])), days_coverage=["2026-10-15"]))
+    assert total(store) == [("*", "*", 1024, 2, 2, 3)]
+
+
+def test_the_same_statistics_are_counted_once_however_they_are_written(store: Store, gfz: Node) -> None:
+    first = store.ingest(gfz, payload(row(), row(station="MTE")))
+    with pytest.raises(DuplicatePayload) as refusal:
+        store.ingest(gfz, payload(row(station="MTE"), row(), version="other", generated_at="2026-11-02 00:00:00"))
+    assert (refusal.value.payload, refusal.value.received_at) == (
+        first.payload, first.received_at.isoformat(timespec="seconds"),
+    )  # fmt: skip
+    assert total(store) == [("*", "*", 1024, 2, 2, 1)]
+
+
+def test_two_nodes_may_have_sent_the_same_statistics(store: Store, gfz: Node) -> None:
+    store.ingest(gfz, payload(row()))
+    store.ingest(node(store, "BGR"), payload(row()))
+    assert total(store, by_node=True) == [("BGR", "*", 512, 1, 1, 1), ("GFZ", "*", 512, 1, 1, 1)]
+    # clients of two nodes are the same client
+    assert total(store) == [("*", "*", 1024, 2, 2, 1)]
+
+
+def test_statistics_are_summed_up_by_network_within_the_months_asked_for(store: Store, gfz: Node) -> None:
+    months = {"days_coverage": ["2026-09-30", "2026-10-01"]}
+    rows = [row(), row(network="Z32015", country="FR"), row(month="2026-09-01", bytes=1)]
+    store.ingest(gfz, payload(*rows, **months))
+    assert total(store, by_node=True, by_network=True) == [
+        ("GFZ", "GE", 512, 1, 1, 1),
+        ("GFZ", "Z32015", 512, 1, 1, 1),
+    ]
+
+
+def test_roll_ups_hold_what_the_streams_add_up_to(store: Store, gfz: Node) -> None:
+    chance = random.Random(1)
+    bgr = node(store, "BGR")
+    for day in range(1, 7):
+        rows = [
+            row(
+                network=chance.choice(["GE", "Z32015", "CX"]),
+                station=chance.choice("ABCD"),
+                channel=chance.choice(["BHZ", "HHZ"]),
+                country=chance.choice(["DE", "FR", ""]),
+                bytes=chance.randrange(10**9),
+                clients=sketch(chance.randrange(-(2**31), 2**31) for _ in range(chance.choice([1, 3, 170, 900]))),
+            )
+            for _ in range(40)
+        ]
+        store.ingest(chance.choice([gfz, bgr]), payload(*rows, days_coverage=[f"2026-10-0{day}"]))
+    for table, keys in ROLL_UPS.items():
+        assert sums(store, table, keys) == grouped(store, keys), table
+
+
+def test_what_the_database_refuses_leaves_nothing_behind(store: Store, gfz: Node) -> None:
+    """A payload whose row is refused must not stay claimed: it could then never be sent again."""
+    huge = Payload(
+        generated_at="",
+        version="",
+        days_coverage=[datetime.date(2026, 10, 14)],
+        aggregation_score=1,
+        stats=[payload(row(station="A")).stats[0], payload(row(station="B")).stats[0]],
+    )
+    huge.stats[1].bytes = 2**63 - 1
+    store.ingest(gfz, payload(row(station="B"), days_coverage=["2026-10-13"]))
+    before = {table: count(store, table) for table in STORED}
+    totals = total(store)
+    with pytest.raises(RefusedByStore):
+        store.ingest(gfz, huge)
+    assert {table: count(store, table) for table in STORED} == before
+    assert total(store) == totals
+    huge.stats[1].bytes = 1
+    store.ingest(gfz, huge)
+    assert total(store) == [("*", "*", 512 + 512 + 1, 3, 3, 1)]
+
+
+def test_a_station_that_is_too_long_is_refused_by_the_database_too(store: Store, gfz: Node) -> None:
+    bad = payload(row())
+    bad.stats[0].station = "A" * 9
+    with pytest.raises(RefusedByStore):
+        store.ingest(gfz, bad)
+    assert count(store, "payloads") == 0
+
+
+def test_a_saturated_sketch_has_an_estimate(store: Store, gfz: Node) -> None:
+    full = hll.to_hex(bytes.fromhex("148b7f") + b"\xff" * 1280)
+    store.ingest(gfz, payload(row(clients=full)))
+    ((*_, clients),) = total(store)
+    assert clients > 2**40
+
+
+# The database itself
+
+
+def test_a_database_without_schema_says_what_to_do(postgresql_database: str, tmp_path: Path) -> None:
+    for uri in (postgresql_database, f"sqlite:///{tmp_path}/missing.db"):
+        with pytest.raises(StoreNotReady, match="eida_statsman db migrate"):
+            open_store(uri).ping()
+
+
+def test_a_database_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable):
+        open_store(f"postgresql://nobody@/nothing?host={tmp_path}").ping()
+
+
+def test_a_file_that_is_no_database_is_unavailable(tmp_path: Path) -> None:
+    text = tmp_path / "text.db"
+    text.write_text("This is no database, although it is long enough to be mistaken for one." * 20)
+    with pytest.raises(StoreUnavailable):
+        open_store(f"sqlite:///{text}").ping()
+
+
+def test_a_connection_that_the_server_closed_is_made_anew(database_uri: str) -> None:
+    store = open_store(database_uri)
+    store.ping()
+    other = open_store(database_uri)
+    select(other, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+           " AND datname = current_database()")  # fmt: skip
+    store.ping()
+    store.close()
+    other.close()
+
+
+def test_no_transaction_is_left_open(database_uri: str) -> None:
+    store = open_store(database_uri)
+    store.add_node("GFZ", "")
+    with pytest.raises(NodeExists):
+        store.add_node("GFZ", "")
+    other = open_store(database_uri)
+    assert select(
+        other, "SELECT state FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    ) == [("idle",)]
+    store.close()
+    other.close()
+
+
+def test_migrating_twice_changes_nothing(store_uri: str) -> None:
+    assert migrations.apply(store_uri) == []
+    assert all(migration.applied for migration in migrations.status(store_uri))
