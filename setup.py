@@ -55,6 +55,7 @@ setup(
         "platformdirs>=4.3",
         "requests>=2.32",
         "rich>=13.9",
+        "urllib3>=2.6.3",
     ],
     extras_require={"webservice": WEBSERVICE, "dev": WEBSERVICE + DEV},
     entry_points={

@@ -1,8 +1,10 @@
 """The payload: monthly aggregates of the requests of some days, its JSON form and its hash."""
 
+import contextlib
 import datetime
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from itertools import chain, islice
+from operator import attrgetter, lt
 from typing import Annotated
 
 import mmh3
@@ -30,14 +32,13 @@ _CODES = {
     "channel": Channel,
     "country": Country | None,
 }
-_LONGEST_CODE = 16
 
 EARLIEST_DAY = datetime.date(1990, 1, 1)
 MAX_LISTED_ERRORS = 100
 _HASH_VERSION = b"\x01"
 
 _EXPECTED = {
-    "generated_at": "a time, YYYY-MM-DD HH:MM:SS",
+    "generated_at": "up to 64 printable ASCII characters",
     "version": "up to 64 printable ASCII characters",
     "days_coverage": "a list of days, YYYY-MM-DD",
     "aggregation_score": "a number",
@@ -95,23 +96,36 @@ class Payload(msgspec.Struct, kw_only=True):
         """Write the wire format."""
         return msgspec.json.encode(self)
 
-    def hash(self) -> str:
-        """Hash the statistics (128-bit MurmurHash3 x64, 32 hexadecimal digits).
-
-        It is taken over a versioned canonical form: sorted days, sorted rows, fixed order of fields, sketches
-        re-encoded. How the JSON was spaced, ordered or compressed, when it was generated and by which version
-        are not in it, so the same statistics sent twice are the same.
-        """
-        hasher = mmh3.mmh3_x64_128(_HASH_VERSION)
-        hasher.update("\t".join(day.isoformat() for day in self.days_coverage).encode())
-        for row in self.stats:
-            # No field can hold a tab or a line break, so the join is unambiguous.
-            hasher.update(
-                f"\n{row.month}\t{row.network}\t{row.station}\t{row.location}\t{row.channel}\t{row.country}"
+    def rows_text(self) -> str:
+        """Write the rows as lines of tab-separated fields, in the order of `Row`."""
+        # A date is slow to format, and there are few months among many rows.
+        months = {month: month.isoformat() for month in {row.month for row in self.stats}}
+        # No field can hold a tab or a line break, so this is unambiguous.
+        return "".join(
+            [
+                f"{months[row.month]}\t{row.network}\t{row.station}\t{row.location}\t{row.channel}\t{row.country}"
                 f"\t{row.bytes}\t{row.nb_requests}\t{row.nb_successful_requests}"
-                f"\t{row.nb_unsuccessful_requests}\t{row.clients}".encode()
-            )
-        return hasher.digest().hex()
+                f"\t{row.nb_unsuccessful_requests}\t{row.clients}\n"
+                for row in self.stats
+            ]
+        )
+
+    def hash(self) -> str:
+        """Hash the statistics; see `hash_of`."""
+        return hash_of(self.days_coverage, self.rows_text())
+
+
+def hash_of(days: Iterable[datetime.date], rows_text: str) -> str:
+    """Hash the statistics of a payload (128-bit MurmurHash3 x64, 32 hexadecimal digits).
+
+    It is taken over a versioned canonical form: sorted days, sorted rows, fixed order of fields, sketches
+    re-encoded. How the JSON was spaced, ordered or compressed, when it was generated and by which version are
+    not in it, so the same statistics sent twice are the same.
+    """
+    hasher = mmh3.mmh3_x64_128(_HASH_VERSION)
+    hasher.update("".join(f"{day}\n" for day in days).encode())
+    hasher.update(rows_text.encode())
+    return hasher.digest().hex()
 
 
 class _WireRow(msgspec.Struct, gc=False):
@@ -170,26 +184,22 @@ def decode(body: bytes, *, today: datetime.date) -> Payload:
     days = sorted(set(wire.days_coverage))
     months = {day.replace(day=1) for day in days}
     errors = _first(_bad_days(days, today))
-    rows: dict[Key, Row] = {}
-    for number, sent in enumerate(wire.stats):
-        clients, faults = _checked(sent, months)
-        if faults:
-            errors += [(f"stats[{number}].{field}", message) for field, message in faults]
-            if len(errors) >= MAX_LISTED_ERRORS:
-                break
-            continue
-        row = _completed(sent, clients)
-        known = rows.setdefault(row.key, row)
-        if known is not row:
-            rows[row.key] = merge_rows((known, row))
+    sketches = [row.clients.lower() for row in wire.stats]
+    canonical = hll.all_canonical(sketches)
+    if errors or not canonical or not _codes_and_months_fit(wire.stats, months):
+        errors = _first(chain(errors, _bad_rows(wire.stats, months)))
     if errors:
         raise InvalidPayload(errors)
+    if not canonical:
+        sketches = [hll.to_hex(hll.canonical(hll.from_hex(sketch))) for sketch in sketches]
     return Payload(
         generated_at=wire.generated_at or "",
         version=wire.version or "",
         days_coverage=days,
         aggregation_score=round(wire.aggregation_score or 0),
-        stats=[rows[key] for key in sorted(rows)],
+        stats=_sorted_and_merged(
+            [_completed(row, sketch) for row, sketch in zip(wire.stats, sketches, strict=True)]
+        ),
     )
 
 
@@ -218,40 +228,49 @@ def merge_rows(rows: Iterable[Row]) -> Row:
     )
 
 
-def _checked(sent: _WireRow, months: set[datetime.date]) -> tuple[str, list[tuple[str, str]]]:
-    """Give a row's sketch in canonical form, and what is wrong with its fields."""
-    faults = []
-    for field, code in (
-        ("network", sent.network),
-        ("station", sent.station),
-        ("location", sent.location),
-        ("channel", sent.channel),
-        ("country", sent.country or ""),
-    ):
-        if len(code) > _LONGEST_CODE or not _is_code(field, code):
-            faults.append((field, f"not {_EXPECTED[field]}"))
-    if sent.month.day != 1:
-        faults.append(("month", f"not {_EXPECTED['month']}"))
-    elif sent.month not in months:
-        faults.append(("month", f"{sent.month:%Y-%m} has no day in days_coverage"))
-    clients = sent.clients.lower()
+def _codes_and_months_fit(rows: list[_WireRow], months: set[datetime.date]) -> bool:
+    return {row.month for row in rows} <= months and all(
+        _is_code(field, code) for field in _CODES for code in set(map(attrgetter(field), rows))
+    )
+
+
+def _bad_rows(rows: list[_WireRow], months: set[datetime.date]) -> Iterator[tuple[str, str]]:
+    """Name each field whose value does not do, though its type does."""
+    for number, row in enumerate(rows):
+        for field in _CODES:
+            if not _is_code(field, getattr(row, field)):
+                yield f"stats[{number}].{field}", f"not {_EXPECTED[field]}"
+        if row.month.day != 1:
+            yield f"stats[{number}].month", f"not {_EXPECTED['month']}"
+        elif row.month not in months:
+            yield f"stats[{number}].month", f"{row.month:%Y-%m} has no day in days_coverage"
+        yield from _bad_sketch(row.clients, f"stats[{number}].clients")
+
+
+def _bad_sketch(text: str, path: str) -> Iterator[tuple[str, str]]:
     try:
-        sketch = hll.from_hex(clients)
-        canonical = hll.canonical(sketch)
-        if canonical is not sketch:
-            clients = hll.to_hex(canonical)
+        hll.check(hll.from_hex(text.lower()))
     except InvalidSketch as error:
-        faults.append(("clients", f"{_not_a_sketch()} ({error.subject})"))
-    return clients, faults
+        yield path, f"{error.title[0].lower()}{error.title[1:]} ({error.subject})"
 
 
-@lru_cache(maxsize=65536)
-def _is_code(field: str, code: str) -> bool:
+def _is_code(field: str, code: str | None) -> bool:
     try:
         msgspec.convert(code, _CODES[field])
     except msgspec.ValidationError:
         return False
     return True
+
+
+def _sorted_and_merged(rows: list[Row]) -> list[Row]:
+    keys = [row.key for row in rows]
+    if all(map(lt, keys, islice(keys, 1, None))):
+        return rows
+    by_key: dict[Key, Row] = {}
+    for key, row in zip(keys, rows, strict=True):
+        known = by_key.get(key)
+        by_key[key] = row if known is None else merge_rows((known, row))
+    return [by_key[key] for key in sorted(by_key)]
 
 
 def _completed(sent: _WireRow, clients: str) -> Row:
@@ -277,10 +296,6 @@ def _completed(sent: _WireRow, clients: str) -> Row:
     )
 
 
-def _not_a_sketch() -> str:
-    return InvalidSketch().title[0].lower() + InvalidSketch().title[1:]
-
-
 def _bad_days(days: list[datetime.date], today: datetime.date) -> Iterator[tuple[str, str]]:
     if not days:
         yield "days_coverage", "no day"
@@ -300,6 +315,7 @@ def _bad_fields(body: bytes) -> Iterator[tuple[str, str]]:
     try:
         envelope = msgspec.json.decode(body, type=_Envelope)
     except msgspec.ValidationError:
+        msgspec.json.decode(body, type=msgspec.Raw)  # raises for what only begins like JSON
         yield "$", "not a JSON object"
         return
     for field in msgspec.structs.fields(_WirePayload):
@@ -326,14 +342,9 @@ def _bad_row(raw: msgspec.Raw, path: str) -> Iterator[tuple[str, str]]:
         return
     for field in msgspec.structs.fields(_WireRow):
         yield from _bad_value(values.get(field.encode_name, UNSET), field, f"{path}.{field.name}")
-    sketch = values.get("clients")
-    if sketch is not None:
-        try:
-            hll.check(hll.from_hex(msgspec.json.decode(sketch, type=str)))
-        except msgspec.ValidationError:
-            pass  # told already
-        except InvalidSketch as error:
-            yield f"{path}.clients", f"{_not_a_sketch()} ({error.subject})"
+    if "clients" in values:
+        with contextlib.suppress(msgspec.ValidationError):  # told already
+            yield from _bad_sketch(msgspec.json.decode(values["clients"], type=str), f"{path}.clients")
 
 
 def _bad_value(

@@ -3,6 +3,7 @@
 import functools
 import itertools
 import math
+import random
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -607,3 +608,31 @@ def test_the_sketch_of_one_client_is_known():
     sketch = hll.encode([hll.client_hash(1497164453)])
     assert hll.to_hex(sketch) == "\\x128b7f00000000688e5440"
     assert hll.cardinality(sketch) == 1
+
+
+# Many at once
+
+
+def test_many_sketches_are_told_to_be_canonical_exactly_where_each_of_them_is() -> None:
+    chance = random.Random(20261122)
+    sizes = [0, 1, 2, 3, 159, 160, 161, 400, 700, 5000]
+    texts = [hll.to_hex(hll.encode(chance.sample(range(2**31), size))) for size in sizes for _ in range(5)]
+    assert hll.all_canonical(texts)
+    assert hll.all_canonical([])
+    dense = hll.to_hex(bytes.fromhex("148b7f") + bytes(1280))
+    sparse = hll.to_hex(bytes.fromhex("138b7f") + b"".join((index << 5 | 1).to_bytes(2) for index in range(513)))
+    for other in (dense, sparse):
+        assert hll.canonical(hll.from_hex(other)) != hll.from_hex(other)
+        assert not hll.all_canonical([*texts, other])
+
+
+@given(st.lists(st.binary(max_size=40).map(lambda tail: hll.to_hex(b"\x12\x8b\x7f" + tail)) | st.text(max_size=30)))
+def test_what_is_canonical_all_together_is_so_one_by_one(texts: list[str]) -> None:
+    def is_canonical(text: str) -> bool:
+        try:
+            sketch = hll.from_hex(text)
+            return hll.to_hex(hll.canonical(sketch)) == text
+        except InvalidSketch:
+            return False
+
+    assert hll.all_canonical(texts) == all(map(is_canonical, texts))

@@ -218,7 +218,7 @@ REFUSED = [
     (wire(row(), days_coverage=["yesterday"]), "days_coverage", "not a list of days, YYYY-MM-DD"),
     (wire(row(), days_coverage=None), "days_coverage", "not a list of days, YYYY-MM-DD"),
     (wire(row(), days_coverage=[]), "days_coverage", "no day"),
-    (wire(row(), generated_at=5), "generated_at", "not a time, YYYY-MM-DD HH:MM:SS"),
+    (wire(row(), generated_at=5), "generated_at", "not up to 64 printable ASCII characters"),
     # values that are none
     (wire(row(bytes=-1)), "stats[0].bytes", COUNT_EXPECTED),
     (wire(row(nb_successful_requests=-1)), "stats[0].nb_successful_requests", COUNT_EXPECTED),

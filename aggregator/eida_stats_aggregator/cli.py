@@ -262,9 +262,12 @@ def _deliver(outbox: Outbox, url: str, token: str, retries: int, report: Report)
 def _now() -> datetime.datetime:
     # https://reproducible-builds.org/specs/source-date-epoch/
     fixed = os.environ.get("SOURCE_DATE_EPOCH")
-    if fixed is not None:
+    if fixed is None:
+        return datetime.datetime.now(tz=datetime.UTC)
+    try:
         return datetime.datetime.fromtimestamp(int(fixed), tz=datetime.UTC)
-    return datetime.datetime.now(tz=datetime.UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise click.UsageError("SOURCE_DATE_EPOCH is not a number of seconds.") from error
 
 
 def _complain(text: str) -> None:

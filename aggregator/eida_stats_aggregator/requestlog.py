@@ -83,10 +83,6 @@ class _Line(msgspec.Struct):
     trace: list[_Trace] | None = None
 
 
-class _Service(msgspec.Struct):
-    service: str | None = None
-
-
 class _Stream(msgspec.Struct):
     net: Network
     sta: Station
@@ -128,35 +124,26 @@ def _decode(line: bytes) -> _Line | None:
         return _LINE.decode(line)
     except UnicodeDecodeError:
         raise _NotARequest("not UTF-8") from None
-    except msgspec.ValidationError as error:
-        if _of_another_service(line):
-            return None
-        raise _NotARequest(_told(error)) from None
     except (msgspec.DecodeError, RecursionError):
         return _decode_leniently(line)
 
 
 def _decode_leniently(line: bytes) -> _Line | None:
-    """Decode what Python's own JSON writers make and the strict decoder refuses.
+    """Decode what Python's own JSON writers make and the strict decoder refuses, or say why it is refused.
 
-    SeisComP writes a user agent that is not UTF-8 as lone surrogates, for instance.
+    SeisComP writes a user agent that is not UTF-8 as lone surrogates, for instance. None is for a line of
+    another service, whose fields may be of any type.
     """
     try:
         loose = json.loads(line)
         return msgspec.convert(loose, _Line)
     except msgspec.ValidationError as error:
-        if isinstance(loose, dict) and loose.get("service") not in (None, SERVICE):
+        service = loose.get("service") if isinstance(loose, dict) else None
+        if isinstance(service, str) and service != SERVICE:
             return None
         raise _NotARequest(_told(error)) from None
     except (ValueError, RecursionError):
         raise _NotARequest("not JSON") from None
-
-
-def _of_another_service(line: bytes) -> bool:
-    try:
-        return msgspec.json.decode(line, type=_Service).service not in (None, SERVICE)
-    except msgspec.ValidationError:
-        return False
 
 
 def _request(line: _Line) -> Request:

@@ -62,9 +62,14 @@ def send(path: Path, url: str, token: str, *, retries: int = RETRIES) -> str:
     return _judged(path, url, answer, token)
 
 
+class _Retry(Retry):
+    # Otherwise a 413 would be tried again, too, where it asks for that.
+    RETRY_AFTER_STATUS_CODES = frozenset({429, 503})
+
+
 def _adapter(retries: int) -> HTTPAdapter:
     return HTTPAdapter(
-        max_retries=Retry(
+        max_retries=_Retry(
             total=retries,
             allowed_methods=None,
             status_forcelist=[429, *range(500, 600)],

@@ -19,7 +19,7 @@ else:
 
 from eida_statistics import hll
 from eida_statistics.errors import DuplicatePayload, NodeExists, RefusedToken, UnknownNode, UnknownToken
-from eida_statistics.payload import Payload, Row
+from eida_statistics.payload import Payload, Row, hash_of
 from eida_stats_webservice.store.records import (
     Node,
     NodeRecord,
@@ -55,8 +55,8 @@ class Store(ABC):
         """Give a connection; what is done with it is committed at the end, or not at all."""
 
     @abstractmethod
-    def load_incoming(self, connection: Any, rows: Iterable[Row]) -> None:
-        """Make the temporary table `incoming` of these rows."""
+    def load_incoming(self, connection: Any, rows: Iterable[Row], rows_text: str) -> None:
+        """Make the temporary table `incoming` of these rows; `rows_text` is what `Payload.rows_text` gives."""
 
     @abstractmethod
     def close(self) -> None:
@@ -165,7 +165,8 @@ class Store(ABC):
             RefusedByStore: if a sum does not fit.
         """
         days = payload.days_coverage
-        digested = payload.hash()
+        rows_text = payload.rows_text()
+        digested = hash_of(days, rows_text)
         with self.transaction(write=True) as connection:
             if self.queries.lock_node(connection, node_id=node.id) is None:
                 raise UnknownNode(node.name)
@@ -187,7 +188,7 @@ class Store(ABC):
             self.queries.add_payload_days(
                 connection, [{"payload_id": number, "day": day.isoformat()} for day in days]
             )
-            self.load_incoming(connection, payload.stats)
+            self.load_incoming(connection, payload.stats, rows_text)
             self.queries.add_networks(connection, node_id=node.id)
             self.queries.merge_stats(connection, node_id=node.id)
             self.queries.merge_by_network_country(connection, node_id=node.id)

@@ -39,11 +39,17 @@ class PostgreSQLStore(Store):
                 if connection.closed:
                     self.close()
 
-    def load_incoming(self, connection: extensions.connection, rows: Iterable[Row]) -> None:
+    def load_incoming(
+        self,
+        connection: extensions.connection,
+        rows: Iterable[Row],  # noqa: ARG002
+        rows_text: str,
+    ) -> None:
         """Load the rows by COPY."""
         self.queries.create_incoming(connection)
         with connection.cursor() as cursor:
-            cursor.copy_expert("COPY incoming FROM STDIN", io.StringIO("".join(_copy_lines(rows))))
+            # The only backslash is that of a sketch; COPY's text format wants it doubled.
+            cursor.copy_expert("COPY incoming FROM STDIN", io.StringIO(rows_text.replace("\\", "\\\\")))
 
     def close(self) -> None:
         """Close the calling thread's connection, if it has one."""
@@ -71,15 +77,6 @@ class PostgreSQLStore(Store):
         )
         self._local.connection = connection
         return connection
-
-
-def _copy_lines(rows: Iterable[Row]) -> Iterator[str]:
-    # No code can hold a tab, a line break or a backslash, and the sketch's own backslash is doubled.
-    for row in rows:
-        yield (
-            f"{row.month}\t{row.network}\t{row.station}\t{row.location}\t{row.channel}\t{row.country}\t{row.bytes}"
-            f"\t{row.nb_requests}\t{row.nb_successful_requests}\t{row.nb_unsuccessful_requests}\t\\{row.clients}\n"
-        )
 
 
 @contextmanager

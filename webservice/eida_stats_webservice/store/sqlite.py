@@ -37,7 +37,12 @@ class SQLiteStore(Store):
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
 
-    def load_incoming(self, connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
+    def load_incoming(
+        self,
+        connection: sqlite3.Connection,
+        rows: Iterable[Row],
+        rows_text: str,  # noqa: ARG002
+    ) -> None:
         """Load the rows by one executemany."""
         self.queries.create_incoming(connection)
         self.queries.empty_incoming(connection)

@@ -1,0 +1,1 @@
+"""Benchmarks, and the generator of logs that they and the tests use."""

@@ -1,0 +1,151 @@
+"""How long a payload of 100,000 rows takes over HTTP, beside psql that copies and merges the same rows.
+
+Both sides merge into the same tables with the same SQL, in one transaction, on the same durable PostgreSQL;
+psql does not decode, check, hash or keep the payload. Each run starts from a fresh copy of the database.
+"""
+
+import datetime
+import gzip
+import json
+import statistics
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from eida_statistics import hll
+from eida_statistics import payload as payloads
+from eida_stats_webservice.store import migrations, open_store
+from eida_stats_webservice.store.postgresql import PostgreSQLStore
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+from postgresql import Cluster
+from service import Service
+
+ROWS = 100_000
+PRESENT_ROWS = 2_000_000
+DAYS = ["2026-10-14"]
+_MERGES = ("merge_stats", "merge_by_network_country", "merge_by_network", "merge_by_country")
+
+# Months, networks, stations and countries such that the payload's rows are among those that are present.
+_FILL = """
+INSERT INTO dataselect_stats (node_id, date, network, station, location, channel, country,
+    bytes, nb_reqs, nb_successful_reqs, nb_failedrequests, clients)
+SELECT 1, date '2026-10-01' - (month || ' months')::interval, 'N' || stream % 20, 'S' || stream / 60,
+    '', (ARRAY['BHZ', 'BHN', 'BHE'])[1 + stream % 3], (ARRAY['DE', 'FR', 'IT', 'US', 'GR'])[1 + stream % 5],
+    1000, 10, 10, 0, hll_add(hll_add(hll_empty(11, 5), (stream % 977)::bigint::hll_hashval),
+    stream::bigint::hll_hashval)
+FROM generate_series(0, {months} - 1) AS month, generate_series(0, {rows} - 1) AS stream;
+INSERT INTO dataselect_stats_by_network_country
+SELECT node_id, date, network, country, sum(bytes), sum(nb_reqs), sum(nb_successful_reqs), sum(nb_failedrequests),
+    hll_union_agg(clients) FROM dataselect_stats GROUP BY 1, 2, 3, 4;
+INSERT INTO dataselect_stats_by_network
+SELECT node_id, date, network, sum(bytes), sum(nb_reqs), sum(nb_successful_reqs), sum(nb_failedrequests),
+    hll_union_agg(clients) FROM dataselect_stats GROUP BY 1, 2, 3;
+INSERT INTO dataselect_stats_by_country
+SELECT node_id, date, country, sum(bytes), sum(nb_reqs), sum(nb_successful_reqs), sum(nb_failedrequests),
+    hll_union_agg(clients) FROM dataselect_stats GROUP BY 1, 2, 3;
+"""
+
+
+def measure(console: Console, runs: int) -> None:
+    """Print the medians and their ratio, on empty tables and with two million rows present."""
+    body = make_payload()
+    payload = payloads.decode(body, today=datetime.datetime.now(tz=datetime.UTC).date())
+    table = Table(title=f"ingestion of {ROWS:,} rows, median of {runs}", box=None, title_justify="left")
+    for heading in ("TABLES", "HTTP POST, gzip", "PLAIN", "psql COPY + UPSERT", "RATIO gzip", "RATIO plain"):
+        table.add_column(heading, justify="right")
+    with Cluster(durable=True) as cluster, tempfile.TemporaryDirectory() as folder:
+        rows = Path(folder) / "rows"
+        rows.write_text(payload.rows_text().replace("\\", "\\\\"))
+        rows.chmod(0o644)
+        token = prepare(cluster, "empty")
+        cluster.create_database("full", "empty")
+        cluster.psql("full", _FILL.format(months=PRESENT_ROWS // ROWS, rows=ROWS))
+        cluster.psql("full", "VACUUM ANALYZE")
+        for template in ("empty", "full"):
+            seconds: dict[str, list[float]] = {"gzip": [], "plain": [], "psql": []}
+            for _ in range(runs):
+                for side, times in seconds.items():
+                    times.append(one_run(cluster, template, Path(folder), side, body, token))
+            medians = {side: statistics.median(times) for side, times in seconds.items()}
+            table.add_row(
+                "empty" if template == "empty" else f"{PRESENT_ROWS:,} rows",
+                *(f"{medians[side]:.2f} s" for side in ("gzip", "plain", "psql")),
+                *(f"{medians[side] / medians['psql']:.2f}" for side in ("gzip", "plain")),
+            )
+    console.print(table)
+
+
+def make_payload() -> bytes:
+    """Make a payload as an aggregator sends it: most streams have few clients, some have many."""
+    sketches = [
+        hll.to_hex(hll.encode(range(clients * 7919, clients * 7920))) for clients in (1, 1, 1, 2, 2, 3, 5, 40)
+    ]
+    stats = [
+        {
+            "month": "2026-10-01",
+            "network": f"N{stream % 20}",
+            "station": f"S{stream // 60}",
+            "location": "",
+            "channel": ("BHZ", "BHN", "BHE")[stream % 3],
+            "country": ("DE", "FR", "IT", "US", "GR")[stream % 5],
+            "bytes": 512 * stream,
+            "nb_requests": 12,
+            "nb_successful_requests": 12,
+            "nb_unsuccessful_requests": 0,
+            "clients": sketches[stream % len(sketches)],
+        }
+        for stream in range(ROWS)
+    ]
+    return json.dumps({"days_coverage": DAYS, "stats": stats}).encode()
+
+
+def prepare(cluster: Cluster, name: str) -> str:
+    """Make a database with the schema and one node, and give the node's token."""
+    uri = cluster.create_database(name)
+    migrations.apply(uri)
+    store = open_store(uri)
+    store.add_node("NODE", "operator@node.example")
+    now = datetime.datetime.now(tz=datetime.UTC)
+    _, token = store.add_token("NODE", now, now + datetime.timedelta(days=1))
+    store.close()
+    return token
+
+
+def one_run(cluster: Cluster, template: str, folder: Path, side: str, body: bytes, token: str) -> float:
+    """Give the seconds that one side takes on a fresh copy of a database."""
+    uri = cluster.create_database("run", template)
+    try:
+        cluster.psql("run", "CHECKPOINT")
+        if side == "psql":
+            script = psql_script(folder / "rows")
+            return seconds_of(lambda: cluster.psql("run", script))
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        if side == "gzip":
+            body = gzip.compress(body)
+            headers["Content-Encoding"] = "gzip"
+        with Service(uri, folder) as service:
+            request = urllib.request.Request(f"{service.url}/submit", body, headers)
+            return seconds_of(lambda: urllib.request.urlopen(request).close())
+    finally:
+        cluster.drop_database("run")
+
+
+def psql_script(rows: Path) -> str:
+    """Copy the rows and merge them, with the statements that the service uses."""
+    queries = PostgreSQLStore.queries
+    merges = ";\n".join(getattr(queries, name).sql.replace("%(node_id)s", "1") for name in _MERGES)
+    return f"BEGIN;\n{queries.create_incoming.sql};\n\\copy incoming FROM '{rows}'\n{merges};\nCOMMIT;\n"
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    """Give the wall time of some work."""
+    before = time.perf_counter()
+    work()
+    return time.perf_counter() - before

@@ -1,0 +1,126 @@
+"""Log files to lines: every compression, told by content."""
+
+import bz2
+import gzip
+import io
+import lzma
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eida_statistics.errors import UnreadableLog
+from eida_stats_aggregator import logfiles
+from eida_stats_aggregator.logfiles import is_log, lines, names_in, open_log, zstd
+
+Compress = Callable[[bytes], bytes]
+
+WITH_CHECKSUM = {zstd.CompressionParameter.checksum_flag: 1}
+COMPRESSIONS = [
+    pytest.param(bz2.compress, id="bz2"),
+    pytest.param(gzip.compress, id="gz"),
+    pytest.param(lzma.compress, id="xz"),
+    # as the zstd command does; without it, damage may go unseen
+    pytest.param(lambda log: zstd.compress(log, options=WITH_CHECKSUM), id="zst"),
+]
+LOG = b'{"userID": 1}\n{"userID": 2}\n'
+
+
+def read(content: bytes) -> list[bytes]:
+    return list(lines(io.BufferedReader(io.BytesIO(content)), "the log"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("compress", [bytes, *COMPRESSIONS])
+def test_the_content_tells_the_compression(compress: Compress, tmp_path: Path) -> None:
+    path = tmp_path / "a.log.txt"
+    path.write_bytes(compress(LOG))
+    with open_log(path) as raw:
+        assert list(lines(raw, "the log")) == [b'{"userID": 1}', b'{"userID": 2}']
+
+
+@pytest.mark.parametrize("compress", COMPRESSIONS)
+def test_streams_one_after_another_are_one_log(compress: Compress) -> None:
+    """Logs that were compressed in parts, or in parallel, are such."""
+    assert read(compress(b'{"userID": 1}\n{"us') + compress(b'erID": 2}\n')) == LOG.splitlines()
+
+
+@pytest.mark.parametrize("compress", COMPRESSIONS)
+def test_an_empty_compressed_log_has_no_line(compress: Compress) -> None:
+    assert read(compress(b"")) == []
+
+
+@pytest.mark.parametrize("compress", COMPRESSIONS)
+def test_a_log_that_is_cut_off_cannot_be_read(compress: Compress) -> None:
+    whole = compress(b"".join(b"%d\n" % number for number in range(100_000)))
+    with pytest.raises(UnreadableLog, match="the log"):
+        read(whole[: len(whole) // 2])
+
+
+@pytest.mark.parametrize("compress", COMPRESSIONS)
+def test_a_log_that_is_damaged_cannot_be_read(compress: Compress) -> None:
+    whole = bytearray(compress(b"".join(b"%d\n" % number for number in range(100_000))))
+    for place in range(len(whole) // 2, len(whole) // 2 + 50):
+        whole[place] ^= 0xFF
+    with pytest.raises(UnreadableLog, match="the log"):
+        read(bytes(whole))
+
+
+def test_a_missing_log_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableLog, match="No such file"):
+        open_log(tmp_path / "missing.log")
+
+
+@settings(deadline=None)
+@given(st.lists(st.binary(max_size=20).map(lambda text: text.replace(b"\n", b"")), max_size=20), st.booleans())
+def test_lines_are_what_stands_between_line_breaks(given_lines: list[bytes], ended: bool) -> None:
+    log = b"\n".join([b"{", *given_lines]) + (b"\n" if ended else b"")
+    expected = log.split(b"\n")
+    if not expected[-1]:
+        expected.pop()
+    assert read(log) == expected
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 7])
+def test_chunks_do_not_show_in_the_lines(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logfiles, "CHUNK_BYTES", chunk)
+    assert read(b"a\n\nbcd\nefghijklm\n\nn") == [b"a", b"", b"bcd", b"efghijklm", b"", b"n"]
+
+
+def test_of_an_endless_line_only_so_much_is_kept_that_it_is_seen_to_be_too_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logfiles, "CHUNK_BYTES", 4)
+    monkeypatch.setattr(logfiles, "MAX_LINE_BYTES", 10)
+    assert read(b"a" * 1000 + b"\nnext\n") == [b"a" * 11, b"next"]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (LOG, True),
+        (bz2.compress(LOG), True),
+        (gzip.compress(LOG), True),
+        (lzma.compress(LOG), True),
+        (zstd.compress(LOG), True),
+        # The first line of a rotated log may be the end of a longer one.
+        (b'"status": "OK", "userID": 1}\n{"userID": 2}\n', True),
+        (b"\n\n" + LOG, True),
+        (b"", False),
+        (b"one.log.bz2\ntwo.log.bz2\n", False),
+        (b"{day}.log is no name of ours\n", True),
+    ],
+)
+def test_a_log_is_told_from_a_list_of_names(content: bytes, expected: bool) -> None:
+    stream = io.BufferedReader(io.BytesIO(content))  # type: ignore[arg-type]
+    assert is_log(stream) is expected
+    assert stream.read() == content
+
+
+def test_names_stand_one_a_line_and_need_not_be_text() -> None:
+    assert names_in(io.BytesIO(b"a.log\n\n  b c.log \r\nd\xff.log")) == [
+        Path("a.log"),
+        Path("b c.log"),
+        Path("d\udcff.log"),
+    ]

@@ -1,0 +1,196 @@
+"""Delivery of an aggregate file: what is sent, what is tried again, and what an answer means."""
+
+import gzip
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from urllib3.util import Retry
+
+from eida_statistics.errors import NotDelivered, PayloadRefused
+from eida_stats_aggregator.submit import send
+from stubs import Answer, answering, nobody_there, problem
+
+TOKEN = "a-token-of-the-node"
+BODY = b'{"stats": []}'
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Retry, "get_backoff_time", lambda _: 0)
+
+
+@pytest.fixture
+def aggregate(tmp_path: Path) -> Path:
+    path = tmp_path / "2020-09-18_2020-09-18.json.gz"
+    path.write_bytes(gzip.compress(BODY))
+    return path
+
+
+def test_the_file_goes_compressed_with_the_token_under_both_names(aggregate: Path) -> None:
+    with answering(Answer(201, b"{}")) as stub:
+        assert send(aggregate, f"{stub.url}/submit?x=1", TOKEN) == "201 Created"
+        (request,) = stub.received
+    assert (request.method, request.path) == ("POST", "/submit?x=1")
+    assert request.body == aggregate.read_bytes()
+    assert request.headers["content-encoding"] == "gzip"
+    assert request.headers["content-type"] == "application/json"
+    assert request.headers["authorization"] == f"Bearer {TOKEN}"
+    assert request.headers["authentication"] == f"Bearer {TOKEN}"
+    assert request.headers["user-agent"].startswith("eida-statistics/")
+
+
+@pytest.mark.parametrize("status", [200, 201, 202])
+def test_success_is_a_delivery(status: int, aggregate: Path) -> None:
+    with answering(Answer(status)) as stub:
+        assert send(aggregate, stub.url, TOKEN, retries=0).startswith(str(status))
+
+
+@pytest.mark.parametrize("first", [0, 429, 500, 502, 503, 504, 507])
+def test_what_may_pass_is_tried_again(first: int, aggregate: Path) -> None:
+    """A status of 0 stands for a connection that is lost."""
+    with answering(Answer(first), Answer(first), Answer(201)) as stub:
+        assert send(aggregate, stub.url, TOKEN, retries=2) == "201 Created"
+        assert [request.body for request in stub.received] == [aggregate.read_bytes()] * 3
+
+
+@pytest.mark.parametrize("status", [0, 429, 503])
+def test_trying_again_has_an_end(status: int, aggregate: Path) -> None:
+    with answering(Answer(status)) as stub:
+        with pytest.raises(NotDelivered):
+            send(aggregate, stub.url, TOKEN, retries=2)
+        assert len(stub.received) == 3
+
+
+def test_the_service_says_how_long_to_wait(aggregate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    with answering(Answer(503, headers={"Retry-After": "17"}), Answer(201)) as stub:
+        send(aggregate, stub.url, TOKEN)
+    assert pauses == [17]
+
+
+def test_an_absurd_pause_is_not_waited_for(aggregate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    with answering(Answer(503, headers={"Retry-After": "86400"}), Answer(201)) as stub:
+        send(aggregate, stub.url, TOKEN)
+    assert max(pauses, default=0) <= 120
+
+
+def test_pauses_grow(monkeypatch: pytest.MonkeyPatch, aggregate: Path) -> None:
+    monkeypatch.undo()
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    with answering(Answer(503)) as stub, pytest.raises(NotDelivered):
+        send(aggregate, stub.url, TOKEN, retries=10)
+    assert pauses == sorted(pauses)
+    assert len(set(pauses)) > 1
+    assert max(pauses) == 120
+
+
+@pytest.mark.parametrize("status", [400, 404, 413, 415, 422])
+def test_a_payload_that_is_refused_is_not_tried_again(status: int, aggregate: Path) -> None:
+    with answering(problem(status, "invalid-payload", "The payload has bad fields")) as stub:
+        with pytest.raises(PayloadRefused, match=rf"{status}.*The payload has bad fields A detail"):
+            send(aggregate, stub.url, TOKEN)
+        assert len(stub.received) == 1
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_token_that_is_refused_is_not_tried_again(status: int, aggregate: Path) -> None:
+    with answering(problem(status, "refused-token")) as stub:
+        with pytest.raises(NotDelivered, match="Check the token") as refusal:
+            send(aggregate, stub.url, TOKEN)
+        # other files would fare no better, so this is not about the one payload
+        assert not isinstance(refusal.value, PayloadRefused)
+        assert len(stub.received) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        problem(409, "duplicate"),
+        Answer(409, b'{"type": "https://example.org/problems/duplicate"}'),
+        Answer(409, b'{"type": "https://example.org/problems#duplicate"}'),
+        # old services give no type
+        Answer(409, b"Statistics already received"),
+        Answer(409, b'{"message": "payload known"}'),
+        Answer(409, b'"known"'),
+        Answer(409, b""),
+        Answer(409, b"\xff"),
+    ],
+)
+def test_statistics_that_the_service_has_are_delivered(answer: Answer, aggregate: Path) -> None:
+    with answering(answer) as stub:
+        assert "409" in send(aggregate, stub.url, TOKEN)
+        assert len(stub.received) == 1
+
+
+@pytest.mark.parametrize("name", ["node-exists", "not-duplicate", "duplicate-node", ""])
+def test_a_conflict_of_another_type_is_no_delivery(name: str, aggregate: Path) -> None:
+    with answering(problem(409, name)) as stub, pytest.raises(PayloadRefused, match="409"):
+        send(aggregate, stub.url, TOKEN)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(status: int, aggregate: Path) -> None:
+    """A redirected POST would arrive as a GET, and its 200 would look like a delivery."""
+    with answering(Answer(200)) as elsewhere:
+        with (
+            answering(Answer(status, headers={"Location": elsewhere.url})) as stub,
+            pytest.raises(NotDelivered, match=elsewhere.url) as refusal,
+        ):
+            send(aggregate, stub.url, TOKEN)
+        assert elsewhere.received == []
+    assert not isinstance(refusal.value, PayloadRefused)
+
+
+@pytest.mark.parametrize("answer", [Answer(204, b""), Answer(304), Answer(206)])
+def test_an_answer_that_says_nothing_is_no_delivery(answer: Answer, aggregate: Path) -> None:
+    with answering(answer) as stub, pytest.raises(NotDelivered):
+        send(aggregate, stub.url, TOKEN)
+
+
+def test_nobody_there_is_no_delivery(aggregate: Path) -> None:
+    with pytest.raises(NotDelivered, match="no connection"):
+        send(aggregate, nobody_there(), TOKEN, retries=1)
+
+
+def test_a_url_that_is_none_is_no_delivery(aggregate: Path) -> None:
+    with pytest.raises(NotDelivered):
+        send(aggregate, "http://", TOKEN, retries=0)
+
+
+def test_a_password_file_does_not_replace_the_token(
+    aggregate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / ".netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password something\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(netrc))
+    with answering(Answer(201)) as stub:
+        send(aggregate, stub.url, TOKEN)
+        assert stub.received[0].headers["authorization"] == f"Bearer {TOKEN}"
+
+
+@pytest.mark.parametrize("status", [400, 403, 500])
+def test_a_service_that_quotes_the_token_does_not_bring_it_into_a_message(status: int, aggregate: Path) -> None:
+    quoting: list[Any] = [
+        Answer(status, f"no such token: {TOKEN}".encode()),
+        Answer(status, json.dumps({"type": "x", "title": "Bad", "detail": f"Bearer {TOKEN}"}).encode()),
+    ]
+    for answer in quoting:
+        with answering(answer) as stub, pytest.raises(NotDelivered) as refusal:
+            send(aggregate, stub.url, TOKEN, retries=0)
+        assert TOKEN not in str(refusal.value)
+
+
+def test_a_long_answer_is_cut(aggregate: Path) -> None:
+    with answering(Answer(400, b"<p>\n" * 10_000)) as stub, pytest.raises(PayloadRefused) as refusal:
+        send(aggregate, stub.url, TOKEN)
+    assert len(str(refusal.value)) < 1000
+    assert str(refusal.value).count("\n") == 0
