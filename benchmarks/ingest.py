@@ -18,8 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from eida_statistics import hll
-from eida_statistics import payload as payloads
+from eida_statistics import hll, wire
 from eida_stats_webservice.store import migrations, open_store
 from eida_stats_webservice.store.postgresql import PostgreSQLStore
 
@@ -56,7 +55,7 @@ SELECT node_id, date, country, sum(bytes), sum(nb_reqs), sum(nb_successful_reqs)
 def measure(console: Console, runs: int) -> None:
     """Print the medians and their ratio, on empty tables and with two million rows present."""
     body = make_payload()
-    payload = payloads.decode(body, today=datetime.datetime.now(tz=datetime.UTC).date())
+    payload = wire.decode(body, today=datetime.datetime.now(tz=datetime.UTC).date())
     table = Table(title=f"ingestion of {ROWS:,} rows, median of {runs}", box=None, title_justify="left")
     for heading in ("TABLES", "HTTP POST, gzip", "PLAIN", "psql COPY + UPSERT", "RATIO gzip", "RATIO plain"):
         table.add_column(heading, justify="right")

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from eida_statistics import hll
-from eida_statistics import payload as payloads
 from eida_statistics.payload import Payload
+from eida_statistics.wire import decode
 
 TODAY = datetime.date(2026, 11, 22)
 
@@ -43,4 +43,4 @@ def wire(*rows: Any, **fields: Any) -> dict[str, Any]:
 
 
 def payload(*rows: Any, **fields: Any) -> Payload:
-    return payloads.decode(json.dumps(wire(*rows, **fields)).encode(), today=TODAY)
+    return decode(json.dumps(wire(*rows, **fields)).encode(), today=TODAY)

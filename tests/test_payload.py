@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from eida_statistics import hll
 from eida_statistics.errors import InvalidPayload, NotJSON
-from eida_statistics.payload import Payload, Row, decode, merge_rows
+from eida_statistics.payload import Payload, Row, merge_rows
+from eida_statistics.wire import decode
 
 TODAY = datetime.date(2020, 9, 19)
 SKETCH = hll.to_hex(hll.encode([1, 2, 3]))

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eida_statistics import hll
-from eida_statistics import payload as payloads
+from eida_statistics import hll, wire
 from eida_statistics.errors import (
     DuplicatePayload,
     NodeExists,
@@ -178,7 +177,7 @@ def test_a_payload_is_kept_so_that_all_else_can_be_recomputed(store: Store, gfz:
     sent = payload(row(), row(station="MTE"))
     store.ingest(gfz, sent)
     ((body,),) = select(store, "SELECT body FROM payloads")
-    assert payloads.decode(zstd.decompress(bytes(body)), today=OCTOBER.replace(month=11)) == sent
+    assert wire.decode(zstd.decompress(bytes(body)), today=OCTOBER.replace(month=11)) == sent
 
 
 def test_payloads_over_the_same_rows_add_up_and_their_clients_are_united(store: Store, gfz: Node) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from eida_statistics import payload as payloads
+from eida_statistics import wire
 from eida_statistics.errors import AggregateExists, EidaStatisticsError, UnwritableDirectory
 from eida_statistics.payload import Payload
 
@@ -168,7 +168,7 @@ def _hash_of(path: Path) -> str | None:
     """The hash of the payload in a file, or None if it holds none."""
     try:
         body = gzip.decompress(path.read_bytes())
-        return payloads.decode(body, today=datetime.date.max - datetime.timedelta(days=1)).hash()
+        return wire.decode(body, today=datetime.date.max - datetime.timedelta(days=1)).hash()
     except (OSError, EOFError, zlib.error, EidaStatisticsError):
         return None
 

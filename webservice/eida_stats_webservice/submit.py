@@ -5,7 +5,7 @@ import datetime
 import msgspec
 from flask import Blueprint, Response, request
 
-from eida_statistics import payload as payloads
+from eida_statistics import wire
 from eida_stats_webservice import bodies
 from eida_stats_webservice.store import Store
 from eida_stats_webservice.tokens import node_of
@@ -21,7 +21,7 @@ def blueprint(store: Store, max_payload_bytes: int) -> Blueprint:
         """Take in a payload, or say why not."""
         node = node_of(request, store)
         body = bodies.read_json(request, max_payload_bytes)
-        payload = payloads.decode(body, today=datetime.datetime.now(tz=datetime.UTC).date())
+        payload = wire.decode(body, today=datetime.datetime.now(tz=datetime.UTC).date())
         receipt = store.ingest(node, payload)
         return Response(msgspec.json.encode(receipt) + b"\n", status=201, content_type="application/json")
 
