@@ -61,7 +61,7 @@ setup(
     entry_points={
         "console_scripts": [
             "eida_stats_aggregator = eida_stats_aggregator.cli:main",
-            "eida_statsman = eida_statsman.cli:main",
+            "eida_statsman = eida_statsman:main",
         ]
     },
     classifiers=[

@@ -144,7 +144,7 @@ def main() -> None:
         _complain(str(error))
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        _complain("interrupted; nothing was written")
+        _complain("interrupted; what was not delivered waits for the next run")
         sys.exit(1)
 
 

@@ -22,6 +22,7 @@ from eida_statistics.payload import Payload
 SUFFIX = ".json.gz"
 DELIVERY_SUFFIX = ".delivery"
 _LOCK = ".eida_stats_aggregator.lock"
+_TEMPORARY_SUFFIX = ".tmp"
 
 
 class Receipt(msgspec.Struct, frozen=True):
@@ -59,6 +60,9 @@ class Outbox:
             lock = (self.directory / _LOCK).open("w")
         with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            # What a killed run has left half written.
+            for stale in self.directory.glob(f".*{SUFFIX}*{_TEMPORARY_SUFFIX}"):
+                stale.unlink(missing_ok=True)
             yield
 
     def put(self, payload: Payload, *, suffix: str, replace: bool, send_to: str | None) -> Path:
@@ -121,7 +125,7 @@ class Outbox:
 
     def _write(self, path: Path, content: bytes) -> None:
         with _told(self.directory):
-            temporary = self.directory / f".{path.name}.{os.getpid()}.tmp"
+            temporary = self.directory / f".{path.name}{_TEMPORARY_SUFFIX}"
             try:
                 with temporary.open("wb") as file:
                     file.write(content)

@@ -1,1 +1,12 @@
 """The administrator's command."""
+
+import sys
+
+
+def main() -> None:
+    """Run the command, or say what is missing where only the aggregator is installed."""
+    try:
+        from eida_statsman.cli import main as run  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        sys.exit(f"eida_statsman needs {error.name}: pip install 'eida-statistics[webservice]'")
+    run()
