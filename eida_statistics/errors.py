@@ -186,6 +186,13 @@ class StoreNotReady(EidaStatisticsError):
     problem = "database-not-ready"
 
 
+class StoreForbidden(EidaStatisticsError):
+    """The database does not let this role do that."""
+
+    http_status = 503
+    problem = "database-forbidden"
+
+
 class RefusedByStore(EidaStatisticsError):
     """The database refused these statistics, and nothing of them was stored."""
 

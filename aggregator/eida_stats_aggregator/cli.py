@@ -229,7 +229,7 @@ def _token(send_to: str, token: str | None, file: Path | None) -> str:
     if not send_to.startswith(("http://", "https://")):
         raise click.BadParameter("an http:// or https:// URL is needed", param_hint="--send-to")
     if token is None and file is not None:
-        token = file.read_text().strip()
+        token = file.read_bytes().decode("ascii", "replace").strip()
     if not token:
         raise click.UsageError("--send-to needs a token: TOKEN in the environment, --token-file or --token.")
     if not token.isascii() or not token.isprintable() or " " in token:

@@ -68,7 +68,7 @@ class Report(msgspec.Struct):
 
     def show(self, console: Console) -> None:
         """Print the figures as a table, and what deserves attention below it."""
-        if self.files:
+        if self.counted or self.ignored or self.rejected:
             table = Table(box=None, show_header=False, pad_edge=False)
             table.add_column(justify="right")
             table.add_column()

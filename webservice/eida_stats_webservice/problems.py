@@ -12,8 +12,6 @@ from eida_statistics.errors import (
     EidaStatisticsError,
     InvalidPayload,
     MissingToken,
-    StoreNotReady,
-    StoreUnavailable,
     TooLarge,
 )
 
@@ -45,7 +43,7 @@ def _of_ours(error: EidaStatisticsError) -> Response:
     response = _problem(error.http_status, error.problem, error.title, detail, members)
     if isinstance(error, MissingToken):
         response.headers["WWW-Authenticate"] = "Bearer"
-    if isinstance(error, StoreUnavailable | StoreNotReady):
+    if error.http_status == 503:
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response
 

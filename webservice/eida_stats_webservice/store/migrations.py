@@ -10,7 +10,7 @@ import psycopg2
 import yoyo
 from psycopg2 import errors
 
-from eida_statistics.errors import StoreNotReady, StoreUnavailable
+from eida_statistics.errors import StoreForbidden, StoreUnavailable
 from eida_stats_webservice.store.uri import sqlite_path
 
 FOLDER = Path(__file__).parent.parent / "migrations"
@@ -44,7 +44,7 @@ def apply(uri: str) -> list[str]:
 
     Raises:
         StoreUnavailable: if the database cannot be reached.
-        StoreNotReady: if an administrator has to create the hll extension first.
+        StoreForbidden: if the role may not do it; an administrator may have to create the hll extension first.
     """
     path = sqlite_path(uri)
     if path is not None:
@@ -67,9 +67,10 @@ def _backend(uri: str) -> Iterator[Any]:
         finally:
             backend.connection.close()
     except errors.InsufficientPrivilege as error:
-        raise StoreNotReady(
+        raise StoreForbidden(
             str(error).splitlines()[0],
-            hint="If it is about the extension: have an administrator run CREATE EXTENSION hll in this database.",
+            hint="Use the role that owns the tables. If it is about the extension: have an administrator run"
+            " CREATE EXTENSION hll in this database, once.",
         ) from error
     except (psycopg2.OperationalError, sqlite3.DatabaseError) as error:
         raise StoreUnavailable(str(error).strip().splitlines()[0]) from error

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg2
 from psycopg2 import errors, extensions
 
-from eida_statistics.errors import RefusedByStore, StoreNotReady, StoreUnavailable
+from eida_statistics.errors import RefusedByStore, StoreForbidden, StoreNotReady, StoreUnavailable
 from eida_statistics.payload import Row
 from eida_stats_webservice.store.base import Store, load_queries
 
@@ -86,6 +86,8 @@ def _translated() -> Iterator[None]:
         yield
     except (errors.UndefinedTable, errors.UndefinedColumn) as error:
         raise StoreNotReady(_first_line(error), hint="Run eida_statsman db migrate.") from error
+    except errors.InsufficientPrivilege as error:
+        raise StoreForbidden(_first_line(error), hint="Use the role that owns the tables.") from error
     except (psycopg2.OperationalError, psycopg2.InterfaceError, errors.ReadOnlySqlTransaction) as error:
         raise StoreUnavailable(_first_line(error)) from error
     except (psycopg2.DataError, psycopg2.IntegrityError) as error:

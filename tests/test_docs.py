@@ -1,0 +1,382 @@
+"""The documents are true: what they name exists, what exists is named, and their commands run."""
+
+import ast
+import datetime
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+import psycopg2
+import pytest
+from psycopg2.errors import InsufficientPrivilege
+
+import eida_stats_aggregator.cli
+import eida_statsman.cli
+import payloads
+from eida_statistics import errors
+from eida_stats_webservice.config import FILE_VARIABLE, Config
+from eida_stats_webservice.store import migrations, open_store
+from postgresql import Cluster
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = sorted(
+    path for path in ROOT.rglob("*.md") if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
+)
+
+AGGREGATOR = ROOT / "aggregator" / "README.md"
+WEBSERVICE = ROOT / "webservice" / "README.md"
+ARCHITECTURE = ROOT / "ARCHITECTURE.md"
+UNITS = sorted((ROOT / "aggregator" / "systemd").iterdir())
+
+# The aggregator tells these; the others are the service's.
+TOLD_BY_THE_AGGREGATOR = [
+    errors.UnreadableLog,
+    errors.NothingToAggregate,
+    errors.AggregateExists,
+    errors.UnwritableDirectory,
+    errors.RegistryUnavailable,
+    errors.InvalidRegistry,
+    errors.NotDelivered,
+    errors.PayloadRefused,
+]
+
+FORBIDDEN_TO_THE_SERVICE = [
+    "DROP TABLE payloads",
+    "TRUNCATE dataselect_stats",
+    "DELETE FROM dataselect_stats",
+    "ALTER TABLE nodes ADD COLUMN colour text",
+    "CREATE TABLE mine (number integer)",
+    "UPDATE nodes SET name = 'MINE'",
+    "INSERT INTO nodes (name, contact) VALUES ('MINE', '')",
+    "INSERT INTO tokens (node_id, value, valid_from, valid_until) VALUES (1, repeat('a', 64), now(), 'infinity')",
+    "UPDATE tokens SET valid_until = 'infinity'",
+    "SELECT contact FROM nodes",
+    "SELECT body FROM payloads",
+]
+
+
+def commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
+    """Give a command and all its subcommands that do something, by what is typed for them."""
+    if not isinstance(command, click.Group):
+        yield name, command
+        return
+    for word, subcommand in command.commands.items():
+        yield from commands(subcommand, f"{name} {word}")
+
+
+def options(command: click.Command) -> list[str]:
+    """Give all options of a command, in each of their spellings."""
+    return [
+        spelling
+        for parameter in command.get_params(click.Context(command, **command.context_settings))
+        if isinstance(parameter, click.Option)
+        for spelling in parameter.opts
+    ]
+
+
+def anchor(heading: str) -> str:
+    """Give the name under which a heading can be linked."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def tree(text: str) -> Iterator[Path]:
+    """Give the paths of an indented tree, four spaces a level."""
+    (drawing,) = re.findall(r"^## The tree\n\n```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    above: list[str] = []
+    for line in drawing.splitlines():
+        name = line.split()[0]
+        level, odd = divmod(len(line) - len(line.lstrip()), 4)
+        assert not odd, line
+        assert level <= len(above), line
+        above[level:] = [name.rstrip("/")]
+        yield Path(*above)
+
+
+def console_blocks() -> list[list[str]]:
+    """Give the commands of each block that is marked as console: those run, one block after another."""
+    blocks = re.findall(r"^```console\n(.*?)^```", AGGREGATOR.read_text(), re.MULTILINE | re.DOTALL)
+    return [re.findall(r"^\$ (.*)$", block, re.MULTILINE) for block in blocks]
+
+
+def environment() -> dict[str, str]:
+    """Give an environment in which the installed commands are found, without settings of the developer's."""
+    ours = {"TOKEN", "TOKEN_FILE", "SOURCE_DATE_EPOCH", "DATABASE_URI", "DATABASE_URI_FILE", "URL_PREFIX"}
+    kept = {name: value for name, value in os.environ.items() if name not in ours}
+    path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
+    return kept | {"PATH": path, "PYTHONPATH": str(ROOT), "no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"}
+
+
+def run(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+
+
+def imports(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Give what the modules of a folder import: the first part of each name."""
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            yield from ((path.relative_to(ROOT), name.split(".")[0]) for name in names)
+
+
+def test_every_option_of_the_aggregator_is_in_the_table_of_its_readme() -> None:
+    table = "\n".join(line for line in AGGREGATOR.read_text().splitlines() if line.startswith("| `-"))
+
+    missing = [option for option in options(eida_stats_aggregator.cli.cli) if f"`{option}" not in table]
+
+    assert not missing
+
+
+def test_every_option_in_the_table_of_the_aggregator_exists() -> None:
+    cells = re.findall(r"^\| (`-.*?) \|", AGGREGATOR.read_text(), re.MULTILINE)
+    documented = re.findall(r"`(-[-a-z]+)", "\n".join(cells))
+
+    assert set(documented) == set(options(eida_stats_aggregator.cli.cli))
+
+
+@pytest.mark.parametrize(
+    ("typed", "command"),
+    [pytest.param(*found, id=found[0]) for found in commands(eida_statsman.cli.cli, "eida_statsman")],
+)
+def test_every_command_of_eida_statsman_is_documented_with_its_options(typed: str, command: click.Command) -> None:
+    (line,) = re.findall(rf"^\| `({typed}\b.*?)` \|", WEBSERVICE.read_text(), re.MULTILINE)
+
+    documented = set(re.findall(r"--[a-z-]+", line))
+
+    assert documented == {option for option in options(command) if option.startswith("--")} - {"--help"}
+
+
+def test_every_command_of_eida_statsman_that_is_documented_exists() -> None:
+    existing = [typed for typed, _ in commands(eida_statsman.cli.cli, "eida_statsman")]
+    documented = re.findall(r"^\| `(eida_statsman[a-z ]*[a-z])", WEBSERVICE.read_text(), re.MULTILINE)
+
+    assert sorted(documented) == sorted(existing)
+
+
+@pytest.mark.parametrize("error", TOLD_BY_THE_AGGREGATOR)
+def test_the_operator_finds_what_to_do_about_every_error(error: type[errors.EidaStatisticsError]) -> None:
+    assert f"| *{error().title}* |" in AGGREGATOR.read_text()
+
+
+def test_every_problem_type_that_the_service_can_answer_with_is_documented() -> None:
+    # The aggregator's have the type that is nobody's; these two cannot happen while the service answers.
+    silent = {errors.ConfigurationError, errors.InvalidSketch, errors.RegistryUnavailable, errors.InvalidRegistry}
+    # Only the administrator's command meets these.
+    silent |= {errors.NodeExists, errors.UnknownToken}
+    told = [error for error in errors.EidaStatisticsError.__subclasses__() if error not in silent]
+    text = WEBSERVICE.read_text()
+
+    missing = {error.problem for error in told if f"`{error.problem}`" not in text}
+
+    assert not missing
+
+
+def test_every_environment_variable_of_the_service_is_documented() -> None:
+
+    text = WEBSERVICE.read_text()
+
+    assert f"`{FILE_VARIABLE}`" in text
+    for field in Config.__struct_fields__:
+        assert f"| `{field.upper()}` | `{field}` |" in text
+
+
+def test_every_table_and_column_of_the_schema_is_documented() -> None:
+    text = WEBSERVICE.read_text()
+    for migration in (ROOT / "migrations" / "sqlite").glob("*[!k].sql"):
+        for table, columns in re.findall(
+            r"CREATE TABLE (\w+) \((.*?)^\);", migration.read_text(), re.DOTALL | re.MULTILINE
+        ):
+            assert f"`{table}`" in text
+            for column in re.findall(r"^    ([a-z]\w*) ", columns, re.MULTILINE):
+                assert f"`{column}`" in text, f"{table}.{column}"
+
+
+def test_everything_in_the_tree_of_the_architecture_exists() -> None:
+    missing = [path for path in tree(ARCHITECTURE.read_text()) if not (ROOT / path).exists()]
+
+    assert not missing
+
+
+def test_every_module_is_in_the_tree_of_the_architecture() -> None:
+    drawn = {ROOT / path for path in tree(ARCHITECTURE.read_text())}
+    packages = [ROOT / "eida_statistics", *(ROOT / "aggregator").glob("*/"), *(ROOT / "webservice").glob("*/")]
+    modules = {
+        path
+        for package in packages
+        for path in package.rglob("*")
+        if path.suffix in {".py", ".sql"} and path.name != "__init__.py" and "migrations" not in path.parts
+    }
+
+    assert not modules - drawn
+
+
+def test_every_file_that_the_architecture_names_exists_and_every_test_is_named() -> None:
+    named = set(re.findall(r"`(tests/[\w.]+)`", ARCHITECTURE.read_text()))
+
+    assert not [path for path in named if not (ROOT / path).exists()]
+    assert not {f"tests/{path.name}" for path in (ROOT / "tests").glob("test_*.py")} - named
+
+
+@pytest.mark.parametrize(
+    ("folder", "forbidden"),
+    [
+        (
+            "eida_statistics",
+            {
+                "click",
+                "flask",
+                "psycopg2",
+                "sqlite3",
+                "eida_stats_aggregator",
+                "eida_stats_webservice",
+                "eida_statsman",
+            },
+        ),
+        ("aggregator", {"flask", "psycopg2", "sqlite3", "eida_stats_webservice", "eida_statsman"}),
+        ("webservice/eida_stats_webservice", {"click", "eida_stats_aggregator", "eida_statsman"}),
+        ("webservice/eida_stats_webservice/store", {"flask", "werkzeug"}),
+        ("webservice/eida_statsman", {"flask", "psycopg2", "sqlite3", "yoyo", "eida_stats_aggregator"}),
+    ],
+)
+def test_the_layers_import_only_what_they_may(folder: str, forbidden: set[str]) -> None:
+    assert not [(path, name) for path, name in imports(ROOT / folder) if name in forbidden]
+
+
+def test_only_one_module_of_the_aggregator_knows_click_and_only_the_store_knows_drivers() -> None:
+    knowing_click = {path.name for path, name in imports(ROOT / "aggregator") if name == "click"}
+    drivers = {"psycopg2", "sqlite3", "aiosql", "yoyo"}
+    knowing_drivers = {path.parent.name for path, name in imports(ROOT / "webservice") if name in drivers}
+
+    assert knowing_click == {"cli.py"}
+    assert knowing_drivers == {"store"}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_relative_link_leads_somewhere(document: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, fragment = target.partition("#")
+        linked = document.parent / path if path else document
+        assert linked.exists(), target
+        if fragment:
+            headings = re.findall(r"^#+ (.*)$", linked.read_text(), re.MULTILINE)
+            assert fragment in map(anchor, headings), target
+
+
+def test_every_make_target_that_a_document_names_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {
+        target
+        for document in DOCUMENTS
+        for target in re.findall(r"^    make ([a-z]+)|`make ([a-z]+)", document.read_text(), re.MULTILINE)
+        for target in target
+        if target
+    }
+
+    assert {"demo", "test"} <= named <= targets
+
+
+def test_the_demo_of_the_readme_prints_what_was_stored(tmp_path: Path) -> None:
+    told = run(sys.executable, str(ROOT / "demo.py"), folder=tmp_path)
+
+    assert told.returncode == 0, told.stdout + told.stderr
+    heading = "NODE  NETWORK            DELIVERED  REQUESTS  SUCCESSFUL  CLIENTS"
+    assert heading in told.stdout
+    assert heading in (ROOT / "README.md").read_text()
+    assert "DEMO  (failed requests)" in told.stdout
+    for line in re.findall(r"^ *[\d.,]+(?: GB)?  (.*)$", (ROOT / "README.md").read_text(), re.MULTILINE):
+        words = re.sub(r"[\d,]+", "", line)
+        assert words in re.sub(r"[\d,]+", "", told.stdout), line
+
+
+def test_the_examples_for_operators_run(tmp_path: Path) -> None:
+    days = ["2020-11-01", "2020-11-02"]
+    for day in days:
+        made = ["--requests", "300", "--day", day, "--registry", "networks.json", f"fdsnws-requests.log.{day}.bz2"]
+        ready = run(sys.executable, "-m", "benchmarks.make_log", *made, folder=tmp_path)
+        assert ready.returncode == 0, ready.stderr
+    for command in [command for block in console_blocks() for command in block]:
+        # With pipefail, so that what comes before a pipe must succeed as well; `head` closes its pipe early.
+        shell = ["bash", "-c", command] if "| head" in command else ["bash", "-o", "pipefail", "-c", command]
+        told = run(*shell, folder=tmp_path)
+        assert told.returncode == 0, f"{command}\n{told.stdout}{told.stderr}"
+    assert (tmp_path / "aggregates" / "2020-11-02_2020-11-02.json.gz").exists()
+    assert (tmp_path / "servers" / "2020-11-01_2020-11-01_a.json.gz").exists()
+    assert (tmp_path / "both" / "2020-11-01_2020-11-02.json.gz").exists()
+
+
+def test_some_examples_for_operators_are_run() -> None:
+    assert sum(map(len, console_blocks())) >= 10
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not on this machine")
+def test_systemd_understands_the_units(tmp_path: Path) -> None:
+    (service,) = re.findall(r"^```ini\n(.*?)^```", WEBSERVICE.read_text(), re.MULTILINE | re.DOTALL)
+    written = tmp_path / "eida-statistics.service"
+    # The command of the example is not installed where these tests run.
+    written.write_text(re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", service, flags=re.MULTILINE))
+
+    told = run("systemd-analyze", "verify", *map(str, UNITS), str(written), folder=tmp_path)
+
+    assert (told.returncode, told.stdout + told.stderr) == (0, "")
+
+
+class Roles(NamedTuple):
+    """URIs of one database, as its owner and as the service."""
+
+    owner: str
+    service: str
+
+
+@pytest.fixture
+def roles(postgresql: Cluster) -> Iterator[Roles]:
+    """Make the database and the roles of the administrator's README, as it says."""
+    making, granting = re.findall(r"^```sql\n(.*?)^```", WEBSERVICE.read_text(), re.MULTILINE | re.DOTALL)
+    postgresql.psql("postgres", making)
+    uri = postgresql.uri("eida_statistics")
+    made = Roles(*(uri.replace("postgres@", f"{role}@") for role in ("eida_owner", "eida_service")))
+    migrations.apply(made.owner)
+    with closing(psycopg2.connect(made.owner)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(granting)
+    yield made
+    postgresql.drop_database("eida_statistics")
+    postgresql.psql("postgres", "DROP ROLE eida_owner; DROP ROLE eida_service;")
+
+
+def test_the_documented_grants_let_the_service_do_its_work(roles: Roles) -> None:
+    now = datetime.datetime.now(tz=datetime.UTC)
+    october = datetime.date(2026, 10, 1)
+    with closing(open_store(roles.owner)) as store:
+        store.add_node("NODE1", "operator@node1.example")
+        _, token = store.add_token("NODE1", now, now + datetime.timedelta(days=1))
+
+    with closing(open_store(roles.service)) as store:
+        store.ping()
+        node = store.node_of_token(token, now)
+        for size in (512, 1024):
+            store.ingest(node, payloads.payload(payloads.row(bytes=size)))
+        with pytest.raises(errors.DuplicatePayload):
+            store.ingest(node, payloads.payload(payloads.row(bytes=512)))
+        (found,) = store.statistics(october, october, by_node=True, by_network=True)
+
+    assert (found.node, found.bytes, found.clients) == ("NODE1", 1536, 1)
+
+
+def test_the_documented_grants_let_the_service_do_nothing_else(roles: Roles) -> None:
+    for forbidden in FORBIDDEN_TO_THE_SERVICE:
+        with (
+            closing(psycopg2.connect(roles.service)) as connection,
+            connection.cursor() as cursor,
+            pytest.raises(InsufficientPrivilege),
+        ):
+            cursor.execute(forbidden)
