@@ -20,7 +20,7 @@ from rich.table import Table
 
 from eida_statistics import hll, wire
 from eida_stats_webservice.store import migrations, open_store
-from eida_stats_webservice.store.postgresql import PostgreSQLStore
+from eida_stats_webservice.store.postgresql import CopyText, PostgreSQLStore
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from postgresql import Cluster
@@ -29,7 +29,7 @@ from service import Service
 ROWS = 100_000
 PRESENT_ROWS = 2_000_000
 DAYS = ["2026-10-14"]
-_MERGES = ("merge_stats", "merge_by_network_country", "merge_by_network", "merge_by_country")
+_MERGES = ("merge_stats", "roll_up", "merge_by_network_country", "merge_by_network", "merge_by_country")
 
 # Months, networks, stations and countries such that the payload's rows are among those that are present.
 _FILL = """
@@ -61,7 +61,7 @@ def measure(console: Console, runs: int) -> None:
         table.add_column(heading, justify="right")
     with Cluster(durable=True) as cluster, tempfile.TemporaryDirectory() as folder:
         rows = Path(folder) / "rows"
-        rows.write_text(payload.rows_text().replace("\\", "\\\\"))
+        rows.write_text("".join(iter(CopyText(payload.stats).read, "")))
         rows.chmod(0o644)
         token = prepare(cluster, "empty")
         cluster.create_database("full", "empty")
@@ -102,6 +102,8 @@ def make_payload() -> bytes:
         }
         for stream in range(ROWS)
     ]
+    # An aggregator sends its rows in order.
+    stats.sort(key=lambda row: [row[field] for field in ("network", "station", "channel", "country")])
     return json.dumps({"days_coverage": DAYS, "stats": stats}).encode()
 
 
@@ -140,7 +142,8 @@ def psql_script(rows: Path) -> str:
     """Copy the rows and merge them, with the statements that the service uses."""
     queries = PostgreSQLStore.queries
     merges = ";\n".join(getattr(queries, name).sql.replace("%(node_id)s", "1") for name in _MERGES)
-    return f"BEGIN;\n{queries.create_incoming.sql};\n\\copy incoming FROM '{rows}'\n{merges};\nCOMMIT;\n"
+    tables = f"{queries.create_incoming.sql};\n{queries.create_rolled.sql}"
+    return f"BEGIN;\n{tables};\n\\copy incoming FROM '{rows}'\n{merges};\nCOMMIT;\n"
 
 
 def seconds_of(work: Callable[[], object]) -> float:

@@ -57,30 +57,25 @@ class Payload(msgspec.Struct, kw_only=True):
     aggregation_score: int
     stats: list[Row]
 
-    def to_json(self) -> bytes:
-        """Write the wire format."""
-        return msgspec.json.encode(self)
+    def rows_json(self) -> bytes:
+        """Write the rows as the wire format has them: in order, without white space, no field left out."""
+        return msgspec.json.encode(self.stats)
 
-    def rows_text(self) -> str:
-        """Write the rows as lines of tab-separated fields, in the order of `Row`."""
-        # A date is slow to format, and there are few months among many rows.
-        months = {month: month.isoformat() for month in {row.month for row in self.stats}}
-        # No field can hold a tab or a line break, so this is unambiguous.
-        return "".join(
-            [
-                f"{months[row.month]}\t{row.network}\t{row.station}\t{row.location}\t{row.channel}\t{row.country}"
-                f"\t{row.bytes}\t{row.nb_requests}\t{row.nb_successful_requests}"
-                f"\t{row.nb_unsuccessful_requests}\t{row.clients}\n"
-                for row in self.stats
-            ]
-        )
+    def to_json(self, rows_json: bytes | None = None) -> bytes:
+        """Write the wire format.
+
+        Args:
+            rows_json: what `rows_json` gives, if it is there already.
+        """
+        fields = {field: getattr(self, field) for field in self.__struct_fields__}
+        return msgspec.json.encode(fields | {"stats": msgspec.Raw(rows_json or self.rows_json())})
 
     def hash(self) -> str:
         """Hash the statistics; see `hash_of`."""
-        return hash_of(self.days_coverage, self.rows_text())
+        return hash_of(self.days_coverage, self.rows_json())
 
 
-def hash_of(days: Iterable[datetime.date], rows_text: str) -> str:
+def hash_of(days: list[datetime.date], rows_json: bytes) -> str:
     """Hash the statistics of a payload (128-bit MurmurHash3 x64, 32 hexadecimal digits).
 
     It is taken over a versioned canonical form: sorted days, sorted rows, fixed order of fields, sketches
@@ -88,8 +83,8 @@ def hash_of(days: Iterable[datetime.date], rows_text: str) -> str:
     not in it, so the same statistics sent twice are the same.
     """
     hasher = mmh3.mmh3_x64_128(_HASH_VERSION)
-    hasher.update("".join(f"{day}\n" for day in days).encode())
-    hasher.update(rows_text.encode())
+    hasher.update(msgspec.json.encode(days))
+    hasher.update(rows_json)
     return hasher.digest().hex()
 
 

@@ -55,8 +55,8 @@ class Store(ABC):
         """Give a connection; what is done with it is committed at the end, or not at all."""
 
     @abstractmethod
-    def load_incoming(self, connection: Any, rows: Iterable[Row], rows_text: str) -> None:
-        """Make the temporary table `incoming` of these rows; `rows_text` is what `Payload.rows_text` gives."""
+    def load_incoming(self, connection: Any, rows: Iterable[Row]) -> None:
+        """Make the temporary tables: `incoming` of these rows, and an empty `rolled`."""
 
     @abstractmethod
     def close(self) -> None:
@@ -165,8 +165,8 @@ class Store(ABC):
             RefusedByStore: if a sum does not fit.
         """
         days = payload.days_coverage
-        rows_text = payload.rows_text()
-        digested = hash_of(days, rows_text)
+        rows_json = payload.rows_json()
+        digested = hash_of(days, rows_json)
         with self.transaction(write=True) as connection:
             if self.queries.lock_node(connection, node_id=node.id) is None:
                 raise UnknownNode(node.name)
@@ -179,7 +179,7 @@ class Store(ABC):
                 generated_at=payload.generated_at,
                 version=payload.version,
                 nb_rows=len(payload.stats),
-                body=zstd.compress(payload.to_json()),
+                body=zstd.compress(payload.to_json(rows_json)),
             )
             if claimed is None:
                 earlier, received_at = self.queries.find_payload(connection, node_id=node.id, hash=digested)
@@ -188,9 +188,11 @@ class Store(ABC):
             self.queries.add_payload_days(
                 connection, [{"payload_id": number, "day": day.isoformat()} for day in days]
             )
-            self.load_incoming(connection, payload.stats, rows_text)
-            self.queries.add_networks(connection, node_id=node.id)
+            self.load_incoming(connection, payload.stats)
+            networks = sorted({row.network for row in payload.stats} - {""})
+            self.queries.add_network(connection, [{"node_id": node.id, "name": name} for name in networks])
             self.queries.merge_stats(connection, node_id=node.id)
+            self.queries.roll_up(connection)
             self.queries.merge_by_network_country(connection, node_id=node.id)
             self.queries.merge_by_network(connection, node_id=node.id)
             self.queries.merge_by_country(connection, node_id=node.id)

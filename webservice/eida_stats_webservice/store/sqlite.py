@@ -37,15 +37,13 @@ class SQLiteStore(Store):
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
 
-    def load_incoming(
-        self,
-        connection: sqlite3.Connection,
-        rows: Iterable[Row],
-        rows_text: str,  # noqa: ARG002
-    ) -> None:
+    def load_incoming(self, connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
         """Load the rows by one executemany."""
+        # Unlike in PostgreSQL, temporary tables outlive the transaction.
         self.queries.create_incoming(connection)
+        self.queries.create_rolled(connection)
         self.queries.empty_incoming(connection)
+        self.queries.empty_rolled(connection)
         self.queries.load_incoming(connection, (_parameters(row) for row in rows))
 
     def close(self) -> None:

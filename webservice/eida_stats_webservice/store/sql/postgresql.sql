@@ -10,3 +10,10 @@ CREATE TEMPORARY TABLE incoming (
     date date, network text, station text, location text, channel text, country text,
     bytes bigint, nb_reqs bigint, nb_successful_reqs bigint, nb_failedrequests bigint, clients hll(11, 5)
 ) ON COMMIT DROP;
+
+-- name: create_rolled()!
+-- The rows of one payload, summed up over the streams of each network.
+CREATE TEMPORARY TABLE rolled (
+    date date, network text, country text,
+    bytes bigint, nb_reqs bigint, nb_successful_reqs bigint, nb_failedrequests bigint, clients hll(11, 5)
+) ON COMMIT DROP;

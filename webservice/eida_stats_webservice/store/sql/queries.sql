@@ -67,10 +67,9 @@ SELECT id, created_at FROM payloads WHERE node_id = :node_id AND hash = :hash;
 -- The days that a payload covers.
 INSERT INTO payload_days (payload_id, day) VALUES (:payload_id, :day);
 
--- name: add_networks(node_id)!
+-- name: add_network(node_id, name)*!
 -- Networks appear by themselves when statistics of them first come in.
-INSERT INTO networks (node_id, name)
-SELECT DISTINCT :node_id, network FROM incoming WHERE network <> ''
+INSERT INTO networks (node_id, name) VALUES (:node_id, :name)
 ON CONFLICT (node_id, name) DO NOTHING;
 
 -- name: merge_stats(node_id)!
@@ -90,15 +89,21 @@ ON CONFLICT (node_id, date, network, station, location, channel, country) DO UPD
     clients = hll_union(stored.clients, excluded.clients),
     updated_at = excluded.updated_at;
 
+-- name: roll_up()!
+-- Sum the incoming rows up over the streams of each network; all roll-ups are made from these few rows.
+INSERT INTO rolled
+SELECT date, network, country,
+    sum(bytes), sum(nb_reqs), sum(nb_successful_reqs), sum(nb_failedrequests), hll_union_agg(clients)
+FROM incoming
+GROUP BY date, network, country;
+
 -- name: merge_by_network_country(node_id)!
 -- The roll-up over the streams of a network.
 INSERT INTO dataselect_stats_by_network_country AS stored (
     node_id, date, network, country, bytes, nb_reqs, nb_successful_reqs, nb_failedrequests, clients
 )
-SELECT :node_id, date, network, country,
-    sum(bytes), sum(nb_reqs), sum(nb_successful_reqs), sum(nb_failedrequests), hll_union_agg(clients)
-FROM incoming WHERE true
-GROUP BY date, network, country
+SELECT :node_id, date, network, country, bytes, nb_reqs, nb_successful_reqs, nb_failedrequests, clients
+FROM rolled WHERE true
 ON CONFLICT (node_id, date, network, country) DO UPDATE SET
     bytes = stored.bytes + excluded.bytes,
     nb_reqs = stored.nb_reqs + excluded.nb_reqs,
@@ -113,7 +118,7 @@ INSERT INTO dataselect_stats_by_network AS stored (
 )
 SELECT :node_id, date, network,
     sum(bytes), sum(nb_reqs), sum(nb_successful_reqs), sum(nb_failedrequests), hll_union_agg(clients)
-FROM incoming WHERE true
+FROM rolled WHERE true
 GROUP BY date, network
 ON CONFLICT (node_id, date, network) DO UPDATE SET
     bytes = stored.bytes + excluded.bytes,
@@ -129,7 +134,7 @@ INSERT INTO dataselect_stats_by_country AS stored (
 )
 SELECT :node_id, date, country,
     sum(bytes), sum(nb_reqs), sum(nb_successful_reqs), sum(nb_failedrequests), hll_union_agg(clients)
-FROM incoming WHERE true
+FROM rolled WHERE true
 GROUP BY date, country
 ON CONFLICT (node_id, date, country) DO UPDATE SET
     bytes = stored.bytes + excluded.bytes,

@@ -11,9 +11,20 @@ CREATE TEMPORARY TABLE IF NOT EXISTS incoming (
     bytes integer, nb_reqs integer, nb_successful_reqs integer, nb_failedrequests integer, clients blob
 );
 
+-- name: create_rolled()!
+-- The rows of one payload, summed up over the streams of each network.
+CREATE TEMPORARY TABLE IF NOT EXISTS rolled (
+    date text, network text, country text,
+    bytes integer, nb_reqs integer, nb_successful_reqs integer, nb_failedrequests integer, clients blob
+);
+
 -- name: empty_incoming()!
--- Unlike in PostgreSQL, a temporary table outlives its transaction.
+-- What is left of the payload before.
 DELETE FROM temp.incoming;
+
+-- name: empty_rolled()!
+-- What is left of the payload before.
+DELETE FROM temp.rolled;
 
 -- name: load_incoming(date, network, station, location, channel, country, bytes, nb_reqs, nb_successful_reqs, nb_failedrequests, clients)*!
 -- The rows of one payload.
