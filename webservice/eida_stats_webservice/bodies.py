@@ -10,7 +10,7 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from eida_statistics.errors import TooLarge, UnreadableBody, UnsupportedMediaType
 
-_CHUNK_BYTES = 1 << 16
+_CHUNK_BYTES = 1 << 20
 _GZIP = 16 + zlib.MAX_WBITS
 
 

@@ -15,8 +15,15 @@ from eida_statistics.errors import RefusedByStore, StoreForbidden, StoreNotReady
 from eida_statistics.payload import Row
 from eida_stats_webservice.store.base import Store, load_queries
 
-# A connection that forgot its transaction must not block a migration for ever.
-_OPTIONS = "-c idle_in_transaction_session_timeout=60s -c timezone=UTC"
+_OPTIONS = " ".join(
+    [
+        "-c timezone=UTC",
+        # A connection that forgot its transaction must not block a migration for ever.
+        "-c idle_in_transaction_session_timeout=60s",
+        # A payload of 100,000 rows is copied, read and sorted in memory.
+        "-c temp_buffers=64MB -c work_mem=32MB",
+    ]
+)
 _CONNECT_SECONDS = 10
 
 
