@@ -60,8 +60,12 @@ def client_hash(user_id: int) -> int:
 
 def encode(hashes: Iterable[int] | NDArray[np.int64]) -> bytes:
     """Make the sketch of a collection of signed 64-bit hashes; duplicates and order do not matter."""
-    given = hashes if isinstance(hashes, np.ndarray) else list(hashes)
-    distinct = np.unique(np.asarray(given, dtype=np.int64))
+    if not isinstance(hashes, np.ndarray):
+        elements = set(hashes)
+        if 0 < len(elements) <= EXPLICIT_MAX:  # most sketches by far, and too small for numpy to be worth it
+            return _HEADERS[_EXPLICIT] + struct.pack(f">{len(elements)}q", *sorted(elements))
+        hashes = np.fromiter(elements, dtype=np.int64, count=len(elements))
+    distinct = np.unique(hashes)
     if distinct.size == 0:
         return EMPTY
     if distinct.size <= EXPLICIT_MAX:

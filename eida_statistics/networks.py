@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-import requests
 
 from eida_statistics.errors import InvalidRegistry, RegistryUnavailable
 
@@ -116,14 +115,13 @@ def read_cached(cache: Path, url: str = REGISTRY_URL, *, warn: Callable[[str], N
     try:
         answer = _fetch(url)
         epochs = _decode(answer, url)
-    except (requests.RequestException, InvalidRegistry) as error:
-        reason = error.subject if isinstance(error, InvalidRegistry) else type(error).__name__
+    except (RegistryUnavailable, InvalidRegistry) as error:
         if age is None:
             raise RegistryUnavailable(
-                f"{url} gave none ({reason})",
+                f"{url} gave none ({error.subject})",
                 hint=f"Save the answer of {url} to a file and name it with --networks FILE.",
             ) from error
-        warn(f"registry of networks is {age / 86400:.0f} days old; {url} gave no newer one ({reason})")
+        warn(f"registry of networks is {age / 86400:.0f} days old; {url} gave no newer one ({error.subject})")
         return read(cache)
     try:
         _save(cache, answer)
@@ -140,8 +138,14 @@ def _age(cache: Path) -> float | None:
 
 
 def _fetch(url: str) -> bytes:
-    answer = requests.get(url, timeout=60, headers={"Accept": "application/json"})
-    answer.raise_for_status()
+    # Slow to import, and needed once a week.
+    import requests  # noqa: PLC0415
+
+    try:
+        answer = requests.get(url, timeout=60, headers={"Accept": "application/json"})
+        answer.raise_for_status()
+    except requests.RequestException as error:
+        raise RegistryUnavailable(type(error).__name__) from error
     return answer.content
 
 

@@ -31,7 +31,7 @@ def aggregate(tmp_path: Path) -> Path:
 
 def test_the_file_goes_compressed_with_the_token_under_both_names(aggregate: Path) -> None:
     with answering(Answer(201, b"{}")) as stub:
-        assert send(aggregate, f"{stub.url}/submit?x=1", TOKEN) == "201 Created"
+        assert send(aggregate, f"{stub.url}/submit?x=1", TOKEN, retries=2) == "201 Created"
         (request,) = stub.received
     assert (request.method, request.path) == ("POST", "/submit?x=1")
     assert request.body == aggregate.read_bytes()
@@ -68,7 +68,7 @@ def test_the_service_says_how_long_to_wait(aggregate: Path, monkeypatch: pytest.
     pauses: list[float] = []
     monkeypatch.setattr(time, "sleep", pauses.append)
     with answering(Answer(503, headers={"Retry-After": "17"}), Answer(201)) as stub:
-        send(aggregate, stub.url, TOKEN)
+        send(aggregate, stub.url, TOKEN, retries=2)
     assert pauses == [17]
 
 
@@ -76,7 +76,7 @@ def test_an_absurd_pause_is_not_waited_for(aggregate: Path, monkeypatch: pytest.
     pauses: list[float] = []
     monkeypatch.setattr(time, "sleep", pauses.append)
     with answering(Answer(503, headers={"Retry-After": "86400"}), Answer(201)) as stub:
-        send(aggregate, stub.url, TOKEN)
+        send(aggregate, stub.url, TOKEN, retries=2)
     assert max(pauses, default=0) <= 120
 
 
@@ -95,7 +95,7 @@ def test_pauses_grow(monkeypatch: pytest.MonkeyPatch, aggregate: Path) -> None:
 def test_a_payload_that_is_refused_is_not_tried_again(status: int, aggregate: Path) -> None:
     with answering(problem(status, "invalid-payload", "The payload has bad fields")) as stub:
         with pytest.raises(PayloadRefused, match=rf"{status}.*The payload has bad fields A detail"):
-            send(aggregate, stub.url, TOKEN)
+            send(aggregate, stub.url, TOKEN, retries=2)
         assert len(stub.received) == 1
 
 
@@ -103,7 +103,7 @@ def test_a_payload_that_is_refused_is_not_tried_again(status: int, aggregate: Pa
 def test_a_token_that_is_refused_is_not_tried_again(status: int, aggregate: Path) -> None:
     with answering(problem(status, "refused-token")) as stub:
         with pytest.raises(NotDelivered, match="Check the token") as refusal:
-            send(aggregate, stub.url, TOKEN)
+            send(aggregate, stub.url, TOKEN, retries=2)
         # other files would fare no better, so this is not about the one payload
         assert not isinstance(refusal.value, PayloadRefused)
         assert len(stub.received) == 1
@@ -125,14 +125,14 @@ def test_a_token_that_is_refused_is_not_tried_again(status: int, aggregate: Path
 )
 def test_statistics_that_the_service_has_are_delivered(answer: Answer, aggregate: Path) -> None:
     with answering(answer) as stub:
-        assert "409" in send(aggregate, stub.url, TOKEN)
+        assert "409" in send(aggregate, stub.url, TOKEN, retries=2)
         assert len(stub.received) == 1
 
 
 @pytest.mark.parametrize("name", ["node-exists", "not-duplicate", "duplicate-node", ""])
 def test_a_conflict_of_another_type_is_no_delivery(name: str, aggregate: Path) -> None:
     with answering(problem(409, name)) as stub, pytest.raises(PayloadRefused, match="409"):
-        send(aggregate, stub.url, TOKEN)
+        send(aggregate, stub.url, TOKEN, retries=2)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -143,7 +143,7 @@ def test_a_redirect_is_not_followed(status: int, aggregate: Path) -> None:
             answering(Answer(status, headers={"Location": elsewhere.url})) as stub,
             pytest.raises(NotDelivered, match=elsewhere.url) as refusal,
         ):
-            send(aggregate, stub.url, TOKEN)
+            send(aggregate, stub.url, TOKEN, retries=2)
         assert elsewhere.received == []
     assert not isinstance(refusal.value, PayloadRefused)
 
@@ -151,7 +151,7 @@ def test_a_redirect_is_not_followed(status: int, aggregate: Path) -> None:
 @pytest.mark.parametrize("answer", [Answer(204, b""), Answer(304), Answer(206)])
 def test_an_answer_that_says_nothing_is_no_delivery(answer: Answer, aggregate: Path) -> None:
     with answering(answer) as stub, pytest.raises(NotDelivered):
-        send(aggregate, stub.url, TOKEN)
+        send(aggregate, stub.url, TOKEN, retries=2)
 
 
 def test_nobody_there_is_no_delivery(aggregate: Path) -> None:
@@ -173,7 +173,7 @@ def test_a_password_file_does_not_replace_the_token(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NETRC", str(netrc))
     with answering(Answer(201)) as stub:
-        send(aggregate, stub.url, TOKEN)
+        send(aggregate, stub.url, TOKEN, retries=2)
         assert stub.received[0].headers["authorization"] == f"Bearer {TOKEN}"
 
 
@@ -191,6 +191,6 @@ def test_a_service_that_quotes_the_token_does_not_bring_it_into_a_message(status
 
 def test_a_long_answer_is_cut(aggregate: Path) -> None:
     with answering(Answer(400, b"<p>\n" * 10_000)) as stub, pytest.raises(PayloadRefused) as refusal:
-        send(aggregate, stub.url, TOKEN)
+        send(aggregate, stub.url, TOKEN, retries=2)
     assert len(str(refusal.value)) < 1000
     assert str(refusal.value).count("\n") == 0

@@ -22,7 +22,7 @@ from eida_statistics.errors import (
     UnreadableLog,
 )
 from eida_statistics.networks import Registry
-from eida_stats_aggregator import logfiles, requestlog, submit
+from eida_stats_aggregator import logfiles, requestlog
 from eida_stats_aggregator.aggregate import Aggregation
 from eida_stats_aggregator.outbox import Outbox
 from eida_stats_aggregator.report import Report
@@ -30,6 +30,7 @@ from eida_stats_aggregator.requestlog import Ignored, Rejected
 
 STDIN = Path("-")
 LINES_PER_UPDATE = 2000
+RETRIES = 5
 
 EXIT_CODES = """
 \b
@@ -72,7 +73,7 @@ Exit codes:
 @click.option(
     "--retries",
     type=click.IntRange(0, 100),
-    default=submit.RETRIES,
+    default=RETRIES,
     show_default=True,
     help="How often delivery is tried again.",
 )
@@ -239,6 +240,9 @@ def _token(send_to: str, token: str | None, file: Path | None) -> str:
 
 def _deliver(outbox: Outbox, url: str, token: str, retries: int, report: Report) -> list[EidaStatisticsError]:
     """Send what is queued for a service; what cannot be sent stays queued."""
+    # Slow to import, and not needed where nothing is sent.
+    from eida_stats_aggregator import submit  # noqa: PLC0415
+
     failures: list[EidaStatisticsError] = []
     ready, complaints = outbox.queued(url)
     for complaint in complaints:

@@ -12,7 +12,6 @@ from urllib3.util import Retry
 from eida_statistics import __version__
 from eida_statistics.errors import NotDelivered, PayloadRefused
 
-RETRIES = 5
 # A service that has 100,000 rows to store may take a while to answer.
 TIMEOUT_SECONDS = (30, 600)
 _LONGEST_WAIT_SECONDS = 120
@@ -36,7 +35,7 @@ class _BearerToken(AuthBase):
         return request
 
 
-def send(path: Path, url: str, token: str, *, retries: int = RETRIES) -> str:
+def send(path: Path, url: str, token: str, *, retries: int) -> str:
     """Post an aggregate file and give what the service answered.
 
     Connection errors, 429 and 5xx are tried again, with growing pauses or those that the service asks for. A
