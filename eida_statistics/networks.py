@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
@@ -23,6 +22,7 @@ REFRESH_AFTER_SECONDS = 7 * 86400
 _TEMPORARY = re.compile(r"[0-9XYZ][0-9A-Z]")
 
 
+@lru_cache(maxsize=4096)
 def is_temporary(code: str) -> bool:
     """Tell whether a network code is short and of a temporary network, so that it needs a year."""
     return _TEMPORARY.fullmatch(code) is not None
@@ -44,38 +44,30 @@ class _Answer(msgspec.Struct):
     networks: list[Epoch]
 
 
-class ExtendedCode(NamedTuple):
-    """A network's code as the statistics name it, and whether the registry knows it."""
-
-    code: str
-    registered: bool
-
-
 class Registry:
     """The epochs of all networks; they are loaded when the first temporary code asks for them."""
 
     def __init__(self, load: Callable[[], Iterable[Epoch]]) -> None:
         self._load = load
         self._epochs: Mapping[str, list[Epoch]] | None = None
-        # Streams come back in almost every line of a log.
-        self.extend = lru_cache(maxsize=65536)(self._extend)
 
-    def _extend(self, code: str, day: date | None) -> ExtendedCode:
+    def extend(self, code: str, day: date | None) -> str:
         """Give the extended code of a network whose data start on a day.
 
-        Permanent codes and codes that are extended already pass through, whatever the day.
+        Permanent codes and codes that are extended already pass through, whatever the day; so does a temporary
+        code that the registry does not know on that day, which `is_temporary` then still tells.
 
         Raises:
             RegistryUnavailable: if the code needs the registry and there is none.
             InvalidRegistry: if what was given as registry is none.
         """
         if not is_temporary(code):
-            return ExtendedCode(code, registered=True)
+            return code
         for epoch in self._of(code):
             # The registry lists epochs that overlap; like the deployed aggregator, take the first.
             if day is not None and epoch.holds(day):
-                return ExtendedCode(f"{code}{epoch.start_date.year:04d}", registered=True)
-        return ExtendedCode(code, registered=False)
+                return f"{code}{epoch.start_date.year:04d}"
+        return code
 
     def _of(self, code: str) -> list[Epoch]:
         if self._epochs is None:

@@ -49,7 +49,8 @@ def test_a_code_is_extended_by_the_epoch_that_holds_the_day(
     code: str, day: str | None, expected: str, registered: bool
 ) -> None:
     start = None if day is None else datetime.date.fromisoformat(day)
-    assert Registry(lambda: EPOCHS).extend(code, start) == (expected, registered)
+    extended = Registry(lambda: EPOCHS).extend(code, start)
+    assert (extended, not is_temporary(extended)) == (expected, registered)
 
 
 def test_temporary_codes_begin_with_a_digit_x_y_or_z() -> None:

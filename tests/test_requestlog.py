@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eida_statistics import hll
-from eida_stats_aggregator.requestlog import Delivery, Ignored, Rejected, Request, parse
+from eida_stats_aggregator.requestlog import Delivery, Ignored, Rejected, Request, Stream, parse
 from stubs import encoded, line, make_log, trace
 
 DAY = datetime.date(2020, 9, 18)
 CLIENT = hll.client_hash(1497164453)
-DELIVERY = Delivery("GE", "EIL", "", "BHZ", 512, None)
+DELIVERY = Delivery(Stream("GE", "EIL", "", "BHZ", None), 512)
 
 
 def one(**changes: object) -> Request | Ignored | Rejected:
@@ -79,7 +79,7 @@ def one(**changes: object) -> Request | Ignored | Rejected:
         pytest.param({"trace": [trace(start=None)]}, Request(DAY, "DE", CLIENT, [DELIVERY]), id="no start"),
         pytest.param(
             {"trace": [trace(net="Z3")]},
-            Request(DAY, "DE", CLIENT, [Delivery("Z3", "EIL", "", "BHZ", 512, datetime.date(1997, 8, 9))]),
+            Request(DAY, "DE", CLIENT, [Delivery(Stream("Z3", "EIL", "", "BHZ", datetime.date(1997, 8, 9)), 512)]),
             id="a temporary network",
         ),
         pytest.param(

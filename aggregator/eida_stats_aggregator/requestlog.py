@@ -9,10 +9,9 @@ import datetime
 import json
 import re
 from functools import lru_cache
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import msgspec
-from msgspec import Meta
 
 from eida_statistics.hll import client_hash
 from eida_statistics.networks import is_temporary
@@ -26,15 +25,21 @@ MAX_TRACE_BYTES = 1 << 40
 _PLAIN_TIME = re.compile(r"\d{4}-\d\d-\d\dT([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+)?Z")
 
 
-class Delivery(NamedTuple):
-    """What one stream got in a successful request; `start` is the first day of the data, where it matters."""
+class Stream(NamedTuple):
+    """What was asked for; `start` is the first day of the data, where the network's code needs it."""
 
     network: str
     station: str
     location: str
     channel: str
-    bytes: int
     start: datetime.date | None
+
+
+class Delivery(NamedTuple):
+    """What one stream got in a successful request, in bytes."""
+
+    stream: Stream
+    bytes: int
 
 
 class Request(NamedTuple):
@@ -83,12 +88,11 @@ class _Line(msgspec.Struct):
     trace: list[_Trace] | None = None
 
 
-class _Stream(msgspec.Struct):
+class _Codes(msgspec.Struct):
     net: Network
     sta: Station
     loc: Location
     cha: Channel
-    bytes: Annotated[int, Meta(ge=0, le=MAX_TRACE_BYTES)]
 
 
 class _NotARequest(Exception):
@@ -157,28 +161,37 @@ def _request(line: _Line) -> Request:
         deliveries = [
             _delivery(trace, number) for number, trace in enumerate(line.trace or ()) if trace.status == "OK"
         ]
-    return Request(day, country, client_hash(line.userID), deliveries)
+    return Request(day, country, _client(line.userID), deliveries)
 
 
 def _delivery(trace: _Trace, number: int) -> Delivery:
-    stream = (trace.net, trace.sta, trace.loc or "", trace.cha)
-    start = None
+    net = trace.net
+    start = (trace.start or "")[:10] if net is not None and is_temporary(net) else None
     try:
-        _check_stream(*stream)
-        if trace.net is not None and is_temporary(trace.net):
-            start = datetime.date.fromisoformat((trace.start or "")[:10])
+        stream = _stream(net, trace.sta, trace.loc, trace.cha, start)
     except msgspec.ValidationError as error:
         raise _NotARequest(f"trace[{number}].{_told(error)}") from None
     except ValueError:
         raise _NotARequest(f"trace[{number}].start: not a date, and network is temporary") from None
-    if trace.bytes is None or not 0 <= trace.bytes <= MAX_TRACE_BYTES:
+    size = trace.bytes
+    if size is None or not 0 <= size <= MAX_TRACE_BYTES:
         raise _NotARequest(f"trace[{number}].bytes: not an integer from 0 to 2^40")
-    return Delivery(*stream, trace.bytes, start)  # type: ignore[arg-type]
+    return Delivery(stream, size)
 
 
-@lru_cache(maxsize=65536)
-def _check_stream(net: str | None, sta: str | None, loc: str, cha: str | None) -> None:
-    msgspec.convert({"net": net, "sta": sta, "loc": loc, "cha": cha, "bytes": 0}, _Stream)
+# Streams and clients come back in almost every line of a log.
+
+
+@lru_cache(maxsize=1 << 17)
+def _stream(net: str | None, sta: str | None, loc: str | None, cha: str | None, start: str | None) -> Stream:
+    checked = msgspec.convert({"net": net, "sta": sta, "loc": loc or "", "cha": cha}, _Codes)
+    day = None if start is None else datetime.date.fromisoformat(start)
+    return Stream(checked.net, checked.sta, checked.loc, checked.cha, day)
+
+
+@lru_cache(maxsize=1 << 16)
+def _client(user_id: int) -> int:
+    return client_hash(user_id)
 
 
 def _day(text: str | None) -> datetime.date | None:
