@@ -99,7 +99,7 @@ class InvalidRegistry(EidaStatisticsError):
 
 
 class UnreadableLog(EidaStatisticsError):
-    """The log cannot be read to its end, so nothing was written."""
+    """The log cannot be read, so nothing was written."""
 
 
 class NothingToAggregate(EidaStatisticsError):
@@ -118,6 +118,10 @@ class NotDelivered(EidaStatisticsError):
     """The aggregate file could not be delivered and waits for the next run."""
 
     exit_code = 3
+
+    def __init__(self, subject: str = "", *, hint: str = "", may_have_arrived: bool = False) -> None:
+        self.may_have_arrived = may_have_arrived
+        super().__init__(subject, hint=hint)
 
 
 class PayloadRefused(NotDelivered):
@@ -153,6 +157,13 @@ class UnreadableBody(EidaStatisticsError):
 
     http_status = 400
     problem = "unreadable-body"
+
+
+class TooSlow(EidaStatisticsError):
+    """The body did not come in time."""
+
+    http_status = 408
+    problem = "too-slow"
 
 
 class TooLarge(EidaStatisticsError):

@@ -5,6 +5,7 @@ deployment after another. The extended code is the code and the year in which th
 that holds the start of the data: Z3 in 2016 is Z32015.
 """
 
+import contextlib
 import os
 import re
 import time
@@ -41,7 +42,7 @@ class Epoch(msgspec.Struct, frozen=True):
 
 
 class _Answer(msgspec.Struct):
-    networks: list[Epoch]
+    networks: list[msgspec.Raw]
 
 
 class Registry:
@@ -101,20 +102,24 @@ def read_cached(cache: Path, url: str = REGISTRY_URL, *, warn: Callable[[str], N
     Raises:
         RegistryUnavailable: if there is no cache and the service does not answer.
     """
-    age = _age(cache)
-    if age is not None and age < REFRESH_AFTER_SECONDS:
-        return read(cache)
+    age, kept = _age(cache), None
+    if age is not None:
+        # A cache that cannot be read, as a power cut may leave it, is none.
+        with contextlib.suppress(RegistryUnavailable, InvalidRegistry):
+            kept = read(cache)
+    if kept is not None and age is not None and age < REFRESH_AFTER_SECONDS:
+        return kept
     try:
         answer = _fetch(url)
         epochs = _decode(answer, url)
     except (RegistryUnavailable, InvalidRegistry) as error:
-        if age is None:
+        if kept is None or age is None:
             raise RegistryUnavailable(
                 f"{url} gave none ({error.subject})",
                 hint=f"Save the answer of {url} to a file and name it with --networks FILE.",
             ) from error
         warn(f"registry of networks is {age / 86400:.0f} days old; {url} gave no newer one ({error.subject})")
-        return read(cache)
+        return kept
     try:
         _save(cache, answer)
     except OSError as error:
@@ -145,12 +150,23 @@ def _save(cache: Path, answer: bytes) -> None:
     cache.parent.mkdir(parents=True, exist_ok=True)
     # Two runs at once may both find the cache too old.
     written = cache.with_name(f".{cache.name}.{os.getpid()}.new")
-    written.write_bytes(answer)
+    with written.open("wb") as file:
+        file.write(answer)
+        file.flush()
+        os.fsync(file.fileno())
     written.replace(cache)
 
 
 def _decode(answer: bytes, source: str) -> list[Epoch]:
+    """Read the epochs; one that cannot be read, as without a start, is passed over like one that is missing."""
     try:
-        return msgspec.json.decode(answer, type=_Answer).networks
+        entries = msgspec.json.decode(answer, type=_Answer).networks
     except msgspec.DecodeError as error:
         raise InvalidRegistry(f"{source}: {error}") from error
+    epochs = []
+    for entry in entries:
+        with contextlib.suppress(msgspec.ValidationError):
+            epochs.append(msgspec.json.decode(entry, type=Epoch))
+    if not epochs:
+        raise InvalidRegistry(f"{source}: there is no network in it")
+    return epochs

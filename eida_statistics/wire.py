@@ -30,6 +30,8 @@ MAX_LISTED_ERRORS = 100
 
 _Label = Annotated[str, Meta(pattern=r"^[ -~]{0,64}\Z")]
 
+_Score = Annotated[float, Meta(ge=0, le=2**53)]
+
 _CODES = {
     "network": Network,
     "station": Station,
@@ -82,7 +84,7 @@ class _WirePayload(msgspec.Struct):
     stats: list[_WireRow]
     generated_at: _Label | None = None
     version: _Label | None = None
-    aggregation_score: float | None = None
+    aggregation_score: _Score | None = None
 
 
 class _Envelope(msgspec.Struct):
@@ -116,7 +118,7 @@ def decode(body: bytes, *, today: datetime.date) -> Payload:
     errors = _first(_bad_days(days, today))
     sketches = [row.clients.lower() for row in wire.stats]
     canonical = hll.all_canonical(sketches)
-    if errors or not canonical or not _codes_and_months_fit(wire.stats, months):
+    if errors or not canonical or not _values_fit(wire.stats, months):
         errors = _first(chain(errors, _bad_rows(wire.stats, months)))
     if errors:
         raise InvalidPayload(errors)
@@ -144,7 +146,7 @@ def _decode_wire(body: bytes) -> _WirePayload:
         raise NotJSON(str(error)) from error
 
 
-def _codes_and_months_fit(rows: list[_WireRow], months: set[datetime.date]) -> bool:
+def _values_fit(rows: list[_WireRow], months: set[datetime.date]) -> bool:
     return {row.month for row in rows} <= months and all(
         _is_code(field, code) for field in _CODES for code in set(map(attrgetter(field), rows))
     )

@@ -403,7 +403,7 @@ def test_a_log_that_cannot_be_read_to_its_end_stops_the_run(
     else:
         done = run("--networks", "networks.json", "a.log", "broken.log", cwd=home)
     assert done.returncode == 1
-    assert ("-: " if piped else "broken.log: ") in done.stderr
+    assert ("standard input: " if piped else "broken.log: ") in done.stderr
     assert "nothing was written" in done.stderr
     assert nothing_written(home)
 
@@ -680,8 +680,13 @@ def test_the_queue_of_another_service_does_not_get_this_token(home: Path) -> Non
         assert send(first.url, "a.log", cwd=home).returncode == 3
         done = send(second.url, cwd=home)
         assert second.received == []
-    assert done.returncode == 0
-    assert first.url in done.stderr
+        assert done.returncode == 3
+        assert first.url in done.stderr
+        assert "--requeue" in done.stderr
+        # unless the operator says that the service has moved
+        assert send(second.url, "--requeue", cwd=home).returncode == 0
+        assert len(second.received) == 1
+        assert send(second.url, cwd=home).returncode == 0
 
 
 def test_a_file_that_was_made_without_sending_is_not_sent_unasked(home: Path) -> None:
@@ -729,7 +734,8 @@ def test_a_run_that_was_killed_while_it_wrote_is_told(home: Path) -> None:
         send(stub.url, "a.log", cwd=home)
         (home / FILE).unlink()
         done = send(stub.url, cwd=home)
-        assert f"{FILE}: was not written to its end; run its log again" in done.stderr
+        assert f"{FILE} was not written to its end" in done.stderr
+        assert done.returncode == 3
         assert len(stub.received) == 1
         assert send(stub.url, "a.log", cwd=home).returncode == 0
         assert len(stub.received) == 2
@@ -765,3 +771,62 @@ def test_the_deployed_aggregator_has_its_way_of_sending_and_ours_the_same_conten
         ours, theirs = stub.received
     assert ours.headers["authentication"] == theirs.headers["authentication"]
     assert reference.rows_of(json.loads(gzip.decompress(ours.body))) == reference.rows_of(json.loads(theirs.body))
+
+
+def test_a_log_on_standard_input_never_shows_in_an_error(home: Path) -> None:
+    """Also where it begins so that it could be taken for a list of names."""
+    person = b'{"userEmail": "somebody@example.org", "userID": "somebody"}\n'
+    for log in (b"\n" + person, b"A" * 9000 + b'"}\n' + person, person):
+        done = subprocess.run(
+            [COMMAND], input=log, cwd=home, env=environment(home), capture_output=True, check=False
+        )
+        assert done.returncode == 1
+        assert b"somebody" not in done.stdout + done.stderr
+
+
+def test_a_lost_answer_and_a_correction_do_not_count_the_same_days_twice(home: Path) -> None:
+    (home / "corrected.log").write_bytes(encoded(line(bytes=1), line(userID=3)))
+    with answering(Answer(0), Answer(201), Answer(201)) as stub:
+        assert send(stub.url, "--retries", "0", "a.log", cwd=home).returncode == 3
+        refused = send(stub.url, "--retries", "0", "--replace", "corrected.log", cwd=home)
+        assert refused.returncode == 1
+        assert "may have been taken in" in refused.stderr
+        # what waited has been sent by this run, which found out; from now on it is a correction of what is there
+        assert len(stub.received) == 2
+        assert "twice" in send(stub.url, "--replace", "corrected.log", cwd=home).stderr
+        assert len(stub.received) == 2
+
+
+@pytest.mark.parametrize(
+    "url", ["http://", "ftp://example.org", "http://a b/", "http://[::1", "http://x:99999/", "http://me:secret@x/"]
+)
+def test_a_url_that_cannot_be_used_is_a_mistake_on_the_command_line(url: str, home: Path) -> None:
+    done = send(url, "a.log", cwd=home)
+    assert done.returncode == 2
+    assert "secret" not in done.stderr
+    assert not list(home.glob("*.json.gz*"))
+
+
+def test_errors_are_told_also_where_the_summary_cannot_be_printed(home: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [COMMAND, "missing.log"],
+            cwd=home,
+            env=environment(home),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert b"missing.log" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_the_summary_as_json_is_there_whatever_happened(home: Path) -> None:
+    done = run("--json", "-o", "a.log/under-a-file", "a.log", cwd=home)
+    assert done.returncode == 1
+    assert "a.log" in json.loads(done.stdout)["errors"][0]
+
+
+def test_standard_input_is_read_once(home: Path) -> None:
+    assert run("-", "-", cwd=home).returncode == 2

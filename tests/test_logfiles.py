@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from eida_statistics.errors import UnreadableLog
 from eida_stats_aggregator import logfiles
-from eida_stats_aggregator.logfiles import is_log, lines, names_in, open_log, zstd
+from eida_stats_aggregator.logfiles import lines, zstd
 
 Compress = Callable[[bytes], bytes]
 
@@ -36,7 +36,7 @@ def read(content: bytes) -> list[bytes]:
 def test_the_content_tells_the_compression(compress: Compress, tmp_path: Path) -> None:
     path = tmp_path / "a.log.txt"
     path.write_bytes(compress(LOG))
-    with open_log(path) as raw:
+    with path.open("rb") as raw:
         assert list(lines(raw, "the log")) == [b'{"userID": 1}', b'{"userID": 2}']
 
 
@@ -67,11 +67,6 @@ def test_a_log_that_is_damaged_cannot_be_read(compress: Compress) -> None:
         read(bytes(whole))
 
 
-def test_a_missing_log_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(UnreadableLog, match="No such file"):
-        open_log(tmp_path / "missing.log")
-
-
 @settings(deadline=None)
 @given(st.lists(st.binary(max_size=20).map(lambda text: text.replace(b"\n", b"")), max_size=20), st.booleans())
 def test_lines_are_what_stands_between_line_breaks(given_lines: list[bytes], ended: bool) -> None:
@@ -94,33 +89,3 @@ def test_of_an_endless_line_only_so_much_is_kept_that_it_is_seen_to_be_too_long(
     monkeypatch.setattr(logfiles, "CHUNK_BYTES", 4)
     monkeypatch.setattr(logfiles, "MAX_LINE_BYTES", 10)
     assert read(b"a" * 1000 + b"\nnext\n") == [b"a" * 11, b"next"]
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        (LOG, True),
-        (bz2.compress(LOG), True),
-        (gzip.compress(LOG), True),
-        (lzma.compress(LOG), True),
-        (zstd.compress(LOG), True),
-        # The first line of a rotated log may be the end of a longer one.
-        (b'"status": "OK", "userID": 1}\n{"userID": 2}\n', True),
-        (b"\n\n" + LOG, True),
-        (b"", False),
-        (b"one.log.bz2\ntwo.log.bz2\n", False),
-        (b"{day}.log is no name of ours\n", True),
-    ],
-)
-def test_a_log_is_told_from_a_list_of_names(content: bytes, expected: bool) -> None:
-    stream = io.BufferedReader(io.BytesIO(content))  # type: ignore[arg-type]
-    assert is_log(stream) is expected
-    assert stream.read() == content
-
-
-def test_names_stand_one_a_line_and_need_not_be_text() -> None:
-    assert names_in(io.BytesIO(b"a.log\n\n  b c.log \r\nd\xff.log")) == [
-        Path("a.log"),
-        Path("b c.log"),
-        Path("d\udcff.log"),
-    ]

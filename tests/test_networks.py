@@ -155,3 +155,26 @@ def test_a_registry_that_cannot_be_kept_is_used_all_the_same(tmp_path: Path) -> 
         assert len(read_cached(in_the_way / "networks.json", stub.url, warn=warnings.append)) > 0
     assert len(warnings) == 1
     assert "not kept" in warnings[0]
+
+
+def test_a_registry_without_any_network_is_none(tmp_path: Path) -> None:
+    empty = tmp_path / "networks.json"
+    empty.write_bytes(b'{"networks": []}')
+    with pytest.raises(InvalidRegistry, match="no network"):
+        read(empty)
+
+
+def test_an_epoch_that_cannot_be_read_does_not_cost_the_others(tmp_path: Path) -> None:
+    file = tmp_path / "networks.json"
+    file.write_bytes(
+        b'{"networks": [{"fdsn_code": "Z3", "start_date": null}, {"fdsn_code": "Z3", "start_date": "2015-01-01"}]}'
+    )
+    assert [epoch.start_date.year for epoch in read(file)] == [2015]
+
+
+def test_a_cache_that_a_power_cut_has_emptied_is_fetched_anew(tmp_path: Path) -> None:
+    cache = tmp_path / "networks.json"
+    cache.write_bytes(b"")
+    with answering(Answer(200, ANSWER)) as stub:
+        assert read_cached(cache, stub.url, warn=print)
+    assert cache.read_bytes() == ANSWER

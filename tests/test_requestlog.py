@@ -42,6 +42,8 @@ def one(**changes: object) -> Request | Ignored | Rejected:
         # GeoIP knows no country for private addresses.
         pytest.param({"userLocation": {}}, Request(DAY, "", CLIENT, [DELIVERY]), id="no country"),
         pytest.param({"userLocation": {"country": None}}, Request(DAY, "", CLIENT, [DELIVERY]), id="null country"),
+        pytest.param({"userLocation": {"country": "DEU"}}, Request(DAY, "", CLIENT, [DELIVERY]), id="no code"),
+        pytest.param({"userLocation": {"country": "de"}}, Request(DAY, "", CLIENT, [DELIVERY]), id="small letters"),
         pytest.param({"userLocation": None}, Request(DAY, "", CLIENT, [DELIVERY]), id="null location"),
         pytest.param({"without": ("userLocation",)}, Request(DAY, "", CLIENT, [DELIVERY]), id="no location"),
         pytest.param({"userLocation": {"country": "A1"}}, Request(DAY, "A1", CLIENT, [DELIVERY]), id="a proxy"),
@@ -129,8 +131,6 @@ def test_a_line_gives_a_request(changes: dict[str, object], expected: object) ->
         ({"trace": [trace(cha=None)]}, "trace[0].cha"),
         ({"trace": [trace(net="Z3", start="then")]}, "trace[0].start: not a date, and network is temporary"),
         ({"trace": [trace(net="Z3", start=None)]}, "trace[0].start: not a date, and network is temporary"),
-        ({"userLocation": {"country": "DEU"}}, "userLocation.country"),
-        ({"userLocation": {"country": "de"}}, "userLocation.country"),
         ({"userLocation": "DE"}, "userLocation: Expected object | null, got str"),
         ({"status": 200}, "status: Expected str | null, got int"),
         ({"service": 7}, "service: Expected str | null, got int"),
@@ -242,3 +242,15 @@ def test_a_generated_log_has_what_real_ones_have() -> None:
     assert any("." not in entry["finished"] for entry in entries)
     assert {one["net"] for one in traces} >= {"GE", *(net["fdsn_code"] for net in make_log.registry()["networks"])}
     assert 4 < len(traces) / len(entries) < 6
+
+
+@pytest.mark.parametrize("day", ["1980-01-01", "1989-12-31", "2020-09-20", "2999-01-01"])
+def test_a_day_that_a_log_cannot_have_is_rejected(day: str) -> None:
+    """The service would refuse it, and all the good lines of the day with it."""
+    outcome = parse(encoded(line(finished=f"{day}T12:00:00Z")), latest=datetime.date(2020, 9, 19))
+    assert outcome == Rejected("finished: not a day that a log can have")
+
+
+@pytest.mark.parametrize("time", ["2020-09-18", "2020-W38-5T12:00:00Z", "2020-09-18 12:00:00Z", "2020-09-18T12Z"])
+def test_a_time_of_another_form_is_rejected(time: str) -> None:
+    assert one(finished=time) == Rejected("finished: not a time")

@@ -154,6 +154,39 @@ def test_an_answer_that_says_nothing_is_no_delivery(answer: Answer, aggregate: P
         send(aggregate, stub.url, TOKEN, retries=2)
 
 
+@pytest.mark.parametrize(
+    ("answers", "retries", "arrived"),
+    [
+        ([Answer(0)], 0, True),  # the connection is lost after the payload was sent
+        ([Answer(504)], 0, True),  # a proxy has given up
+        ([Answer(429)], 0, False),
+        ([Answer(422)], 0, False),
+        ([Answer(403)], 0, False),
+        ([Answer(0), Answer(403)], 1, True),  # the first may have been taken in
+    ],
+)
+def test_it_is_told_whether_what_was_sent_may_have_arrived(
+    answers: list[Answer], retries: int, arrived: bool, aggregate: Path
+) -> None:
+    with answering(*answers) as stub, pytest.raises(NotDelivered) as failure:
+        send(aggregate, stub.url, TOKEN, retries=retries)
+    assert failure.value.may_have_arrived is arrived
+
+
+def test_where_nobody_is_nothing_arrives(aggregate: Path) -> None:
+    with pytest.raises(NotDelivered) as failure:
+        send(aggregate, nobody_there(), TOKEN, retries=1)
+    assert failure.value.may_have_arrived is False
+
+
+def test_a_web_page_is_no_delivery(aggregate: Path) -> None:
+    with (
+        answering(Answer(200, b"<!doctype html><title>Welcome</title>")) as stub,
+        pytest.raises(NotDelivered, match="web page"),
+    ):
+        send(aggregate, stub.url, TOKEN, retries=0)
+
+
 def test_nobody_there_is_no_delivery(aggregate: Path) -> None:
     with pytest.raises(NotDelivered, match="no connection"):
         send(aggregate, nobody_there(), TOKEN, retries=1)

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import BinaryIO, cast
+from urllib.parse import urlsplit
 
 import click
 from platformdirs import user_cache_path
@@ -19,16 +19,16 @@ from eida_statistics.errors import (
     NotDelivered,
     NothingToAggregate,
     PayloadRefused,
-    UnreadableLog,
+    UnwritableDirectory,
 )
 from eida_statistics.networks import Registry
-from eida_stats_aggregator import logfiles, requestlog
+from eida_stats_aggregator import inputs, logfiles, requestlog
 from eida_stats_aggregator.aggregate import Aggregation
+from eida_stats_aggregator.inputs import STDIN
 from eida_stats_aggregator.outbox import Outbox
 from eida_stats_aggregator.report import Report
 from eida_stats_aggregator.requestlog import Ignored, Rejected
 
-STDIN = Path("-")
 LINES_PER_UPDATE = 2000
 RETRIES = 5
 
@@ -71,6 +71,9 @@ Exit codes:
 @click.option("--suffix", default="", help="Added to the file's name: the log of another server of the node.")
 @click.option("--replace", is_flag=True, help="Replace an aggregate file of other content: a correction.")
 @click.option(
+    "--requeue", is_flag=True, help="Send what is queued for other URLs to --send-to: a service has moved."
+)
+@click.option(
     "--retries",
     type=click.IntRange(0, 100),
     default=RETRIES,
@@ -89,45 +92,51 @@ def cli(
     networks_file: Path | None,
     suffix: str,
     replace: bool,
+    requeue: bool,
     retries: int,
     quiet: bool,
     as_json: bool,
 ) -> int:
     """Aggregate request logs of SeisComP's fdsnws, and send the aggregates.
 
-    FILES are logs: plain, or compressed with bzip2, gzip, xz or zstd. Without any, standard input is read: a
-    log, or names of log files, one a line. `-` stands for standard input, too.
+    FILES are logs: plain, or compressed with bzip2, gzip, xz or zstd. Without any, and for `-`, standard input
+    is read: a log, or names of log files, one a line.
     """
     if send_to is not None:
         token = _token(send_to, token, token_file)
-    if suffix and not re.fullmatch(r"[0-9A-Za-z.-]+", suffix):
-        raise click.BadParameter("letters, digits, dots and hyphens only", param_hint="--suffix")
-    if not files and send_to is None and sys.stdin is not None and sys.stdin.isatty():
-        raise click.UsageError("Name a log file, or pipe one in.")
+    _check_usage(files, suffix, send_to, requeue=requeue)
+    generated_at = _now()
     report = Report()
     failures: list[EidaStatisticsError] = []
     outbox = Outbox(directory)
-    with outbox.locked():
-        try:
-            aggregation = _aggregate(files, _registry(networks_file), report, progress=not quiet)
-            if aggregation is not None:
-                payload = aggregation.payload(_now())
-                if payload.stats:
+    try:
+        outbox.make()
+        aggregation = _aggregate(files, _registry(networks_file), report, progress=not quiet)
+        if aggregation is None and send_to is None:
+            raise NothingToAggregate("no log was given, and no service to send to")
+        if aggregation is not None:
+            payload = aggregation.payload(generated_at)
+            if payload.stats:
+                with outbox.locked(warn=_complain):
                     path = outbox.put(payload, suffix=suffix, replace=replace, send_to=send_to)
-                    report.aggregated(payload, path, aggregation.unregistered)
-            elif send_to is None:
-                raise NothingToAggregate("no log was given, and no service to send to")
-        except EidaStatisticsError as error:
+                report.aggregated(payload, path, aggregation.unregistered)
+    except EidaStatisticsError as error:
+        failures.append(error)
+    if send_to is not None and token is not None:
+        try:
+            with outbox.locked(warn=_complain):
+                if requeue:
+                    outbox.requeue(send_to)
+                _deliver(outbox, send_to, token, retries, report, failures)
+        except UnwritableDirectory as error:
             failures.append(error)
-        if send_to is not None and token is not None:
-            failures += _deliver(outbox, send_to, token, retries, report)
+    for failure in failures:
+        _complain(str(failure))
     report.errors = [str(failure) for failure in failures]
     if as_json:
         click.echo(report.to_json())
     elif not quiet:
         report.show(Console())
-    for failure in failures:
-        _complain(str(failure))
     return min((failure.exit_code for failure in failures), default=0)
 
 
@@ -147,32 +156,51 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         _complain("interrupted; what was not delivered waits for the next run")
         sys.exit(1)
+    except OSError as error:
+        _complain(f"cannot write: {error.strerror}")
+        sys.exit(1)
+
+
+def _check_usage(files: tuple[str, ...], suffix: str, send_to: str | None, *, requeue: bool) -> None:
+    if requeue and send_to is None:
+        raise click.UsageError("--requeue needs --send-to.")
+    if suffix and not re.fullmatch(r"[0-9A-Za-z.-]+", suffix):
+        raise click.BadParameter("letters, digits, dots and hyphens only", param_hint="--suffix")
+    if files.count(STDIN) > 1:
+        raise click.UsageError("Standard input can be read once.")
+    if not files and send_to is None and sys.stdin is not None and sys.stdin.isatty():
+        raise click.UsageError("Name a log file, or pipe one in.")
 
 
 def _aggregate(files: tuple[str, ...], registry: Registry, report: Report, *, progress: bool) -> Aggregation | None:
     """Read all logs into one aggregation; None if there was no log at all."""
-    logs = _logs(files)
+    # Without standard input, as some schedulers start programs, or with a terminal, nothing is piped in.
+    piped = sys.stdin is not None and (STDIN in files or not sys.stdin.isatty())
+    logs = inputs.logs_of(files, sys.stdin.buffer if piped else None)
     if not logs:
         return None
-    sizes = [_size(log) for log in logs]
     aggregation = Aggregation(registry)
+    latest = datetime.datetime.now(tz=datetime.UTC).date() + datetime.timedelta(days=1)  # clocks disagree
     with _progress(shown=progress) as bar:
-        task = bar.add_task("reading", total=sum(sizes) or None)
-        for number, log in enumerate(logs):
-            report.files.append(str(log))
-            before = sum(sizes[:number])
-            with _opened(log) as raw:
-                for line_number, line in enumerate(logfiles.lines(raw, str(log)), start=1):
-                    _add(aggregation, line, line_number, report)
-                    if line_number % LINES_PER_UPDATE == 0 and raw.seekable():
-                        bar.update(task, completed=before + raw.tell())
+        task = bar.add_task("reading", total=sum(log.size for log in logs) or None)
+        done = 0
+        for log in logs:
+            report.files.append(log.name)
+            with log.open() as raw:
+                for number, line in enumerate(logfiles.lines(raw, log.name), start=1):
+                    _add(aggregation, requestlog.parse(line, latest=latest), number, report)
+                    if number % LINES_PER_UPDATE == 0 and log.size:
+                        bar.update(task, completed=done + raw.tell())
+            done += log.size
     if not report.counted and not report.ignored:
         raise NothingToAggregate(f"no request in {', '.join(report.files)}")
     return aggregation
 
 
-def _add(aggregation: Aggregation, line: bytes, number: int, report: Report) -> None:
-    match requestlog.parse(line):
+def _add(
+    aggregation: Aggregation, outcome: requestlog.Request | Ignored | Rejected, number: int, report: Report
+) -> None:
+    match outcome:
         case Rejected(reason):
             report.reject(report.files[-1], number, reason)
         case Ignored():
@@ -180,29 +208,6 @@ def _add(aggregation: Aggregation, line: bytes, number: int, report: Report) -> 
         case request:
             report.counted += 1
             aggregation.add(request)
-
-
-def _logs(files: tuple[str, ...]) -> list[Path]:
-    """The logs that are meant; STDIN among them for one that is piped in."""
-    if files:
-        return [Path(file) for file in files]
-    # Without standard input, as some schedulers start programs, or with a terminal, there is no log.
-    if sys.stdin is None or sys.stdin.isatty():
-        return []
-    stream = cast("io.BufferedReader", sys.stdin.buffer)
-    return [STDIN] if logfiles.is_log(stream) else logfiles.names_in(stream)
-
-
-def _opened(log: Path) -> BinaryIO:
-    return sys.stdin.buffer if log == STDIN else logfiles.open_log(log)
-
-
-def _size(log: Path) -> int:
-    # A named pipe must not be opened for this: closing it would end what writes into it.
-    try:
-        return 0 if log == STDIN else log.stat().st_size
-    except OSError as error:
-        raise UnreadableLog(f"{log}: {error.strerror}") from error
 
 
 def _progress(*, shown: bool) -> Progress:
@@ -227,8 +232,16 @@ def _registry(file: Path | None) -> Registry:
 
 
 def _token(send_to: str, token: str | None, file: Path | None) -> str:
-    if not send_to.startswith(("http://", "https://")):
-        raise click.BadParameter("an http:// or https:// URL is needed", param_hint="--send-to")
+    """Give the token; a URL to which it can or should not be sent is told before anything is read."""
+    try:
+        url = urlsplit(send_to)
+        usable = url.scheme in ("http", "https") and url.hostname and (url.port or 1) and " " not in send_to
+    except ValueError:
+        usable = False
+    if not usable:
+        raise click.BadParameter("an http:// or https:// URL with a host is needed", param_hint="--send-to")
+    if url.username is not None:
+        raise click.BadParameter("a URL must not hold a user or password; it is kept", param_hint="--send-to")
     if token is None and file is not None:
         token = file.read_bytes().decode("ascii", "replace").strip()
     if not token:
@@ -238,29 +251,30 @@ def _token(send_to: str, token: str | None, file: Path | None) -> str:
     return token
 
 
-def _deliver(outbox: Outbox, url: str, token: str, retries: int, report: Report) -> list[EidaStatisticsError]:
+def _deliver(
+    outbox: Outbox, url: str, token: str, retries: int, report: Report, failures: list[EidaStatisticsError]
+) -> None:
     """Send what is queued for a service; what cannot be sent stays queued."""
     # Slow to import, and not needed where nothing is sent.
     from eida_stats_aggregator import submit  # noqa: PLC0415
 
-    failures: list[EidaStatisticsError] = []
     ready, complaints = outbox.queued(url)
-    for complaint in complaints:
-        _complain(complaint)
+    failures += complaints
     for number, path in enumerate(ready):
+        earlier = outbox.attempt(path, url)
         try:
             answer = submit.send(path, url, token, retries=retries)
-        except PayloadRefused as refusal:
-            failures.append(refusal)
-            report.queued.append(str(path))
         except NotDelivered as failure:
             failures.append(failure)
+            if not failure.may_have_arrived and not earlier:
+                outbox.not_arrived(path, url)
+            if isinstance(failure, PayloadRefused):
+                report.queued.append(str(path))
+                continue
             report.queued += [str(other) for other in ready[number:]]
             break
-        else:
-            outbox.delivered(path, url, answer, _now())
-            report.sent.append(f"{path} to {url}: {answer}")
-    return failures
+        report.sent.append(f"{path} to {url}: {answer}")
+        outbox.delivered(path, url, answer, _now())
 
 
 def _now() -> datetime.datetime:

@@ -4,11 +4,9 @@ import bz2
 import gzip
 import io
 import lzma
-import os
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
 if sys.version_info >= (3, 14):
@@ -22,39 +20,13 @@ CHUNK_BYTES = 1 << 20
 # A request for thousands of streams makes a line of megabytes; what is longer than this is no line.
 MAX_LINE_BYTES = 1 << 26
 
-_MAGIC: dict[bytes, Callable[..., Any]] = {
+MAGIC: dict[bytes, Callable[..., Any]] = {
     b"BZh": bz2.open,
     b"\x1f\x8b": gzip.open,
     b"\xfd7zXZ\x00": lzma.open,
     b"\x28\xb5\x2f\xfd": zstd.open,
 }
 _DECOMPRESSION_ERRORS = (OSError, EOFError, lzma.LZMAError, zlib.error, zstd.ZstdError)
-
-
-def names_in(listing: BinaryIO) -> list[Path]:
-    """Read file names, one a line."""
-    return [Path(os.fsdecode(line.strip())) for line in listing if line.strip()]
-
-
-def is_log(stream: io.BufferedReader) -> bool:
-    """Tell whether a stream is a log rather than a list of file names, without taking anything from it."""
-    start = stream.peek(CHUNK_BYTES)
-    if any(start.startswith(magic) for magic in _MAGIC):
-        return True
-    # The first line of a rotated log may be the end of a longer one.
-    return any(line.lstrip().startswith(b"{") for line in start.split(b"\n"))
-
-
-def open_log(path: Path) -> BinaryIO:
-    """Open a file that is a log.
-
-    Raises:
-        UnreadableLog: if it cannot be opened.
-    """
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise UnreadableLog(f"{path}: {error.strerror}") from error
 
 
 def lines(raw: BinaryIO, name: str) -> Iterator[bytes]:
@@ -82,21 +54,26 @@ def lines(raw: BinaryIO, name: str) -> Iterator[bytes]:
 def _decompressed(raw: BinaryIO) -> IO[bytes]:
     buffered = raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(cast("io.RawIOBase", raw))
     start = buffered.peek(8)
-    for magic, opener in _MAGIC.items():
+    for magic, opener in MAGIC.items():
         if start.startswith(magic):
             return cast("IO[bytes]", opener(buffered, "rb"))
     return buffered
 
 
 def _split(stream: IO[bytes]) -> Iterator[bytes]:
-    rest = b""
+    # The pieces of the last line, whose end has not come yet.
+    pieces: list[bytes] = []
+    size = 0
     while chunk := stream.read(CHUNK_BYTES):
         first, *others = chunk.split(b"\n")
         # Of an endless line only so much is kept that it is seen to be too long.
-        rest = (rest + first)[: MAX_LINE_BYTES + 1]
+        if size <= MAX_LINE_BYTES:
+            pieces.append(first)
+            size += len(first)
         if others:
-            yield rest
-            rest = others.pop()
+            yield b"".join(pieces)[: MAX_LINE_BYTES + 1]
+            last = others.pop()
             yield from others
-    if rest:
-        yield rest
+            pieces, size = [last], len(last)
+    if size:
+        yield b"".join(pieces)[: MAX_LINE_BYTES + 1]

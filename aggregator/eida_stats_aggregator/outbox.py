@@ -9,14 +9,14 @@ import fcntl
 import gzip
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
 from eida_statistics import wire
-from eida_statistics.errors import AggregateExists, EidaStatisticsError, UnwritableDirectory
+from eida_statistics.errors import AggregateExists, EidaStatisticsError, NotDelivered, UnwritableDirectory
 from eida_statistics.payload import Payload
 
 SUFFIX = ".json.gz"
@@ -34,12 +34,16 @@ class Receipt(msgspec.Struct, frozen=True):
     answer: str
 
 
-class Delivery(msgspec.Struct):
-    """Where the payload with this hash is to go, and where this file has gone, in this or an earlier content."""
+class Dispatch(msgspec.Struct):
+    """Where the payload with this hash is to go, and where this file has gone, in this or an earlier content.
+
+    `attempted` has the hash that was sent to a URL whose answer is not known: it may have been taken in.
+    """
 
     hash: str
     queued: list[str] = []
     sent: list[Receipt] = []
+    attempted: dict[str, str] = {}
 
 
 class Outbox:
@@ -48,18 +52,31 @@ class Outbox:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
+    def make(self) -> None:
+        """Make the directory, if it is missing.
+
+        Raises:
+            UnwritableDirectory: if it cannot be made.
+        """
+        with _as_unwritable(self.directory):
+            self.directory.mkdir(parents=True, exist_ok=True)
+
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, *, warn: Callable[[str], None]) -> Iterator[None]:
         """Wait until no other run uses the directory, so that two runs at once do not send twice.
 
         Raises:
-            UnwritableDirectory: if it cannot be made or written.
+            UnwritableDirectory: if it cannot be written.
         """
-        with _told(self.directory):
-            self.directory.mkdir(parents=True, exist_ok=True)
+        self.make()
+        with _as_unwritable(self.directory):
             lock = (self.directory / _LOCK).open("w")
         with lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                warn(f"another run uses {self.directory}; waiting for it")
+                fcntl.flock(lock, fcntl.LOCK_EX)
             # What a killed run has left half written.
             for stale in self.directory.glob(f".*{SUFFIX}*{_TEMPORARY_SUFFIX}"):
                 stale.unlink(missing_ok=True)
@@ -85,46 +102,80 @@ class Outbox:
                 hint="Choose: --suffix NAME, if this is the log of another server of the node;"
                 " --replace, if it is a correction.",
             )
-        delivery = _delivery_of(path) or Delivery(digest)
-        if send_to is not None:
-            _queue(path, delivery, digest, send_to)
+        dispatch = _dispatch_of(path) or Dispatch(digest)
+        _refuse_to_count_twice(path, dispatch, digest, send_to)
+        if send_to is not None and not _is_sent(dispatch, digest, send_to):
+            dispatch.queued = sorted({*dispatch.queued, send_to})
         # The delivery file comes first: if the run is killed in between, the next one tells of a file that
         # is missing, rather than leaving one that nobody sends.
-        if send_to is not None or delivery.hash != digest:
-            self._write(_delivery_path(path), msgspec.json.encode(_about(delivery, digest)))
+        if send_to is not None or dispatch.hash != digest:
+            dispatch.hash = digest
+            self._keep(path, dispatch)
         if not present:
             self._write(path, gzip.compress(payload.to_json(), mtime=_time_of(payload)))
         return path
 
-    def queued(self, url: str) -> tuple[list[Path], list[str]]:
-        """Give the files that are to go to a URL, oldest days first, and complaints about those that cannot."""
+    def queued(self, url: str) -> tuple[list[Path], list[NotDelivered]]:
+        """Give the files that are to go to a URL, oldest days first, and what is wrong with others."""
         ready, complaints = [], []
-        for beside in sorted(self.directory.glob(f"*{SUFFIX}{DELIVERY_SUFFIX}")):
-            path = beside.with_name(beside.name.removesuffix(DELIVERY_SUFFIX))
-            delivery = _delivery_of(path)
-            if delivery is None:
-                complaints.append(f"{beside}: cannot be read; {path.name} is not sent")
-            elif not delivery.queued:
+        for path, dispatch in self._dispatches():
+            if dispatch is None:
+                complaints.append(NotDelivered(f"{path}{DELIVERY_SUFFIX} cannot be read"))
+            elif not dispatch.queued:
                 continue
-            elif not path.exists() or _hash_of(path) != delivery.hash:
-                complaints.append(f"{path}: was not written to its end; run its log again")
-            elif url in delivery.queued:
+            elif not path.exists() or _hash_of(path) != dispatch.hash:
+                complaints.append(NotDelivered(f"{path} was not written to its end", hint="Run its log again."))
+            elif url in dispatch.queued:
                 ready.append(path)
             else:
-                complaints.append(f"{path}: is queued for {', '.join(delivery.queued)}")
+                complaints.append(
+                    NotDelivered(
+                        f"{path} is queued for {', '.join(dispatch.queued)}",
+                        hint="If that service has moved here, add --requeue.",
+                    )
+                )
         return ready, complaints
+
+    def requeue(self, url: str) -> None:
+        """Address what is queued for any URL to this one."""
+        for path, dispatch in self._dispatches():
+            if dispatch is not None and dispatch.queued:
+                dispatch.queued = [] if _is_sent(dispatch, dispatch.hash, url) else [url]
+                self._keep(path, dispatch)
+
+    def attempt(self, path: Path, url: str) -> bool:
+        """Note that a file is being sent, whatever happens; tell whether an earlier attempt may have arrived."""
+        dispatch = _dispatch_of(path) or Dispatch(_hash_of(path) or "")
+        earlier = url in dispatch.attempted
+        dispatch.attempted[url] = dispatch.hash
+        self._keep(path, dispatch)
+        return earlier
+
+    def not_arrived(self, path: Path, url: str) -> None:
+        """Note that what was sent has not been taken in."""
+        dispatch = _dispatch_of(path)
+        if dispatch is not None:
+            dispatch.attempted.pop(url, None)
+            self._keep(path, dispatch)
 
     def delivered(self, path: Path, url: str, answer: str, at: datetime.datetime) -> None:
         """Turn a queued file's entry into a receipt."""
-        delivery = _delivery_of(path)
-        if delivery is None:
-            delivery = Delivery(_hash_of(path) or "")
-        delivery.queued = [other for other in delivery.queued if other != url]
-        delivery.sent.append(Receipt(url, delivery.hash, f"{at:%Y-%m-%dT%H:%M:%SZ}", answer))
-        self._write(_delivery_path(path), msgspec.json.encode(delivery))
+        dispatch = _dispatch_of(path) or Dispatch(_hash_of(path) or "")
+        dispatch.queued = [other for other in dispatch.queued if other != url]
+        dispatch.attempted.pop(url, None)
+        dispatch.sent.append(Receipt(url, dispatch.hash, f"{at:%Y-%m-%dT%H:%M:%SZ}", answer))
+        self._keep(path, dispatch)
+
+    def _dispatches(self) -> Iterator[tuple[Path, Dispatch | None]]:
+        for beside in sorted(self.directory.glob(f"*{SUFFIX}{DELIVERY_SUFFIX}")):
+            path = beside.with_name(beside.name.removesuffix(DELIVERY_SUFFIX))
+            yield path, _dispatch_of(path)
+
+    def _keep(self, path: Path, dispatch: Dispatch) -> None:
+        self._write(_delivery_path(path), msgspec.json.encode(dispatch))
 
     def _write(self, path: Path, content: bytes) -> None:
-        with _told(self.directory):
+        with _as_unwritable(self.directory):
             temporary = self.directory / f".{path.name}{_TEMPORARY_SUFFIX}"
             try:
                 with temporary.open("wb") as file:
@@ -141,29 +192,34 @@ class Outbox:
                 os.close(directory)
 
 
-def _queue(path: Path, delivery: Delivery, digest: str, url: str) -> None:
-    for receipt in delivery.sent:
-        if receipt.url == url and receipt.hash != digest:
+def _refuse_to_count_twice(path: Path, dispatch: Dispatch, digest: str, send_to: str | None) -> None:
+    """Stop a correction of what a service has or may have taken in already, where it is to go there."""
+    goes_to = {*dispatch.queued, *([send_to] if send_to is not None else [])}
+    for receipt in dispatch.sent:
+        if receipt.url in goes_to and receipt.hash != digest:
             raise AggregateExists(
-                f"{path} was delivered to {url} at {receipt.sent_at}",
+                f"{path} was delivered to {receipt.url} at {receipt.sent_at}",
                 hint="Sending the correction as well would count these days twice.",
             )
-    already = delivery.hash == digest and url in [receipt.url for receipt in delivery.sent]
-    if not already and url not in delivery.queued:
-        delivery.queued.append(url)
+    for url, attempted in dispatch.attempted.items():
+        if url in goes_to and attempted != digest:
+            raise AggregateExists(
+                f"{path} was sent to {url}, and its answer was lost",
+                hint="It may have been taken in. Run with --send-to and without a log first: that finds out.",
+            )
 
 
-def _about(delivery: Delivery, digest: str) -> Delivery:
-    return Delivery(digest, delivery.queued, delivery.sent)
+def _is_sent(dispatch: Dispatch, digest: str, url: str) -> bool:
+    return any((receipt.url, receipt.hash) == (url, digest) for receipt in dispatch.sent)
 
 
 def _delivery_path(path: Path) -> Path:
     return path.with_name(path.name + DELIVERY_SUFFIX)
 
 
-def _delivery_of(path: Path) -> Delivery | None:
+def _dispatch_of(path: Path) -> Dispatch | None:
     try:
-        return msgspec.json.decode(_delivery_path(path).read_bytes(), type=Delivery)
+        return msgspec.json.decode(_delivery_path(path).read_bytes(), type=Dispatch)
     except (OSError, msgspec.DecodeError):
         return None
 
@@ -183,7 +239,7 @@ def _time_of(payload: Payload) -> float:
 
 
 @contextmanager
-def _told(directory: Path) -> Iterator[None]:
+def _as_unwritable(directory: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -15,14 +15,17 @@ import msgspec
 
 from eida_statistics.hll import client_hash
 from eida_statistics.networks import is_temporary
-from eida_statistics.payload import Channel, Country, Location, Network, Station
+from eida_statistics.payload import Channel, Location, Network, Station
+from eida_statistics.wire import EARLIEST_DAY
 from eida_stats_aggregator.logfiles import MAX_LINE_BYTES
 
 SERVICE = "fdsnws-dataselect"
 # No archive answers one stream of one request with a tebibyte.
 MAX_TRACE_BYTES = 1 << 40
 
-_PLAIN_TIME = re.compile(r"\d{4}-\d\d-\d\dT([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+)?Z")
+_PLAIN_TIME = re.compile(r"\d{4}-\d\d-\d\dT([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+)?Z", re.ASCII)
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
+_COUNTRY = re.compile(r"[0-9A-Z]{2}")
 
 
 class Stream(NamedTuple):
@@ -75,7 +78,7 @@ class _Trace(msgspec.Struct, gc=False):
 
 
 class _UserLocation(msgspec.Struct, gc=False):
-    country: Country | None = None
+    country: str | None = None
 
 
 class _Line(msgspec.Struct):
@@ -102,16 +105,20 @@ class _NotARequest(Exception):
 _LINE = msgspec.json.Decoder(_Line)
 
 
-def parse(line: bytes) -> Request | Ignored | Rejected:
+def parse(line: bytes, *, latest: datetime.date = datetime.date.max) -> Request | Ignored | Rejected:
     """Decode one line.
 
-    The day is that of `finished`, else of `created`, in UTC.
+    The day is that of `finished`, else of `created`, in UTC. A country that is none counts as unknown.
+
+    Args:
+        line: without its line break.
+        latest: the last day that a request can have; one that ends later is rejected.
     """
     try:
         decoded = _decode(line)
         if decoded is None or decoded.service not in (None, SERVICE):
             return Ignored()
-        return _request(decoded)
+        return _request(decoded, latest)
     except _NotARequest as reason:
         return Rejected(str(reason))
 
@@ -150,12 +157,17 @@ def _decode_leniently(line: bytes) -> _Line | None:
         raise _NotARequest("not JSON") from None
 
 
-def _request(line: _Line) -> Request:
+def _request(line: _Line, latest: datetime.date) -> Request:
     ended = "created" if line.finished is None else "finished"
     day = _day(line.created if line.finished is None else line.finished)
     if day is None:
         raise _NotARequest(f"{ended}: not a time")
+    # The service refuses such days, and the good lines of a file with them.
+    if not EARLIEST_DAY <= day <= latest:
+        raise _NotARequest(f"{ended}: not a day that a log can have")
     country = (line.userLocation and line.userLocation.country) or ""
+    if country and not _COUNTRY.fullmatch(country):
+        country = ""
     deliveries = None
     if line.status == "OK":
         deliveries = [
@@ -199,10 +211,13 @@ def _day(text: str | None) -> datetime.date | None:
         return None
     if _PLAIN_TIME.fullmatch(text):
         return _date(text[:10])
+    found = _TIME.fullmatch(text)
+    if found is None:
+        return None
     try:
-        time = datetime.datetime.fromisoformat(text)
         # A time without a zone is taken as UTC, in which SeisComP writes.
-        return (time if time.tzinfo is None else time.astimezone(datetime.UTC)).date()
+        time = datetime.datetime.fromisoformat(found[1] + (found[2] or "Z"))
+        return time.astimezone(datetime.UTC).date()
     except (ValueError, OverflowError):
         return None
 

@@ -2,11 +2,13 @@
 
 import re
 from pathlib import Path
+from typing import Any, Self
 
 import msgspec
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, SSLError
 from urllib3.util import Retry
 
 from eida_statistics import __version__
@@ -47,8 +49,9 @@ def send(path: Path, url: str, token: str, *, retries: int) -> str:
     """
     body = path.read_bytes()
     with requests.Session() as session:
-        session.mount("http://", _adapter(retries))
-        session.mount("https://", _adapter(retries))
+        may_have_arrived: list[bool] = []
+        session.mount("http://", _adapter(retries, may_have_arrived))
+        session.mount("https://", _adapter(retries, may_have_arrived))
         session.auth = _BearerToken(token)
         session.headers["User-Agent"] = f"eida-statistics/{__version__}"
         session.headers["Content-Type"] = "application/json"
@@ -57,19 +60,39 @@ def send(path: Path, url: str, token: str, *, retries: int) -> str:
             # A redirected POST would arrive as a GET, and its 200 would look like a delivery.
             answer = session.post(url, data=body, timeout=TIMEOUT_SECONDS, allow_redirects=False)
         except requests.RequestException as error:
-            raise NotDelivered(f"{url}: {_reason(error)}") from error
-    return _judged(path, url, answer, token)
+            raise NotDelivered(f"{url}: {_reason(error)}", may_have_arrived=any(may_have_arrived)) from error
+    try:
+        return _judged(path, url, answer, token)
+    except NotDelivered as failure:
+        failure.may_have_arrived |= any(may_have_arrived)
+        raise
 
 
 class _Retry(Retry):
     # Otherwise a 413 would be tried again, too, where it asks for that.
     RETRY_AFTER_STATUS_CODES = frozenset({429, 503})
 
+    def __init__(self, *args: Any, may_have_arrived: list[bool], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._may_have_arrived = may_have_arrived
 
-def _adapter(retries: int) -> HTTPAdapter:
+    def new(self, **options: Any) -> Self:
+        return super().new(**options, may_have_arrived=self._may_have_arrived)
+
+    def increment(self, *args: Any, **options: Any) -> Self:
+        """Note whether what has just failed may have reached the service; see the base class."""
+        error = options.get("error")
+        if not isinstance(error, NewConnectionError | ConnectTimeoutError | SSLError):
+            response = options.get("response")
+            self._may_have_arrived.append(response is None or response.status != 429)
+        return super().increment(*args, **options)
+
+
+def _adapter(retries: int, may_have_arrived: list[bool]) -> HTTPAdapter:
     return HTTPAdapter(
         max_retries=_Retry(
             total=retries,
+            may_have_arrived=may_have_arrived,
             allowed_methods=None,
             status_forcelist=[429, *range(500, 600)],
             backoff_factor=1,
@@ -84,6 +107,8 @@ def _judged(path: Path, url: str, answer: requests.Response, token: str) -> str:
     told = f"{answer.status_code} {answer.reason}"
     problem = _problem(answer)
     if answer.status_code in (200, 201, 202):
+        if answer.content.lstrip().startswith(b"<"):
+            raise NotDelivered(f"{url}: {told}, with a web page", hint="Is this the URL of the service?")
         return told
     if answer.status_code == 409 and (problem is None or _is_duplicate(problem)):
         return f"{told}: the service has these statistics already"
@@ -97,7 +122,8 @@ def _judged(path: Path, url: str, answer: requests.Response, token: str) -> str:
         raise NotDelivered(subject, hint="Check the token; the central administrator can give a new one.")
     if 400 <= answer.status_code < 500 and answer.status_code != 429:
         raise PayloadRefused(subject)
-    raise NotDelivered(subject)
+    # A proxy may have given up waiting for a service that went on.
+    raise NotDelivered(subject, may_have_arrived=answer.status_code != 429)
 
 
 def _problem(answer: requests.Response) -> _Problem | None:
