@@ -27,8 +27,14 @@ OUTPUT = Path("demo-output")
 PREFIX = "/eidaws/statistics/1"
 SCRIPTS = sysconfig.get_path("scripts")
 GENERATED_REQUESTS = 3000
+DAY = "2020-11-02"
+
+# What the demo's commands read, and what the developer may have set for databases and services that are no demo.
+SETTINGS = ("DATABASE_URI", "URL_PREFIX", "MAX_PAYLOAD_BYTES", "TOKEN")
 
 console = Console(highlight=False)
+# No proxy leads to the loopback interface.
+ask = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 
 @click.command()
@@ -39,6 +45,9 @@ def demo(log: Path | None, networks: Path | None, serve: bool) -> None:
     """Aggregate a log, start the service, register a node, submit, and read back."""
     if log is not None and not log.is_file():
         raise click.BadParameter(f"there is no file {log}", param_hint="LOG")
+    for given, parameter in ((log, "LOG"), (networks, "NETWORKS")):
+        if given is not None and given.resolve().is_relative_to(OUTPUT.resolve()):
+            raise click.BadParameter(f"{given} is in {OUTPUT}, which is emptied first", param_hint=parameter)
     shutil.rmtree(OUTPUT, ignore_errors=True)
     OUTPUT.mkdir()
     environment = {"DATABASE_URI": f"sqlite:///{OUTPUT / 'statistics.db'}"}
@@ -75,8 +84,8 @@ def demo(log: Path | None, networks: Path | None, serve: bool) -> None:
 def make_log() -> tuple[Path, Path]:
     """Make a log of one day, and the registry of networks that goes with it."""
     step("A log of one day, as SeisComP's fdsnws writes it; use your own with: make demo LOG=file")
-    log, networks = OUTPUT / "fdsnws-requests.log.2026-10-14.bz2", OUTPUT / "networks.json"
-    options = ["--requests", str(GENERATED_REQUESTS), "--day", "2026-10-14", "--registry", str(networks)]
+    log, networks = OUTPUT / f"fdsnws-requests.log.{DAY}.bz2", OUTPUT / "networks.json"
+    options = ["--requests", str(GENERATED_REQUESTS), "--day", DAY, "--registry", str(networks)]
     subprocess.run([sys.executable, "-m", "benchmarks.make_log", *options, str(log)], check=True)
     console.print(f"made {log}")
     return log, networks
@@ -84,16 +93,16 @@ def make_log() -> tuple[Path, Path]:
 
 def step(title: str, detail: str = "") -> None:
     """Print what comes next."""
-    console.print(f"\n[bold]{title}[/bold]")
+    console.print(f"\n[bold]{title}[/bold]", soft_wrap=True)
     if detail:
         console.print(f"[dim]{detail}[/dim]", soft_wrap=True)
 
 
 def command(environment: dict[str, str], *words: str) -> None:
     """Show a command and run it; the demo ends where one fails."""
-    console.print(f"[dim]$ {shlex.join(words)}[/dim]", soft_wrap=True)
+    show_command(("TOKEN=… " if "TOKEN" in environment else "") + shlex.join(words))
     finished = subprocess.run(
-        [Path(SCRIPTS) / words[0], *words[1:]], env=os.environ | environment, check=False, stdin=subprocess.DEVNULL
+        [Path(SCRIPTS) / words[0], *words[1:]], env=only(environment), check=False, stdin=subprocess.DEVNULL
     )
     if finished.returncode:
         console.print(f"[red]{words[0]} ended with exit code {finished.returncode}[/red]")
@@ -102,11 +111,23 @@ def command(environment: dict[str, str], *words: str) -> None:
 
 def answer_of(environment: dict[str, str], *words: str) -> str:
     """Show a command, run it and give what it printed, which is not shown."""
-    console.print(f"[dim]$ {shlex.join(words)}[/dim]", soft_wrap=True)
+    show_command(shlex.join(words))
     finished = subprocess.run(
-        [Path(SCRIPTS) / words[0], *words[1:]], env=os.environ | environment, check=True, stdout=subprocess.PIPE
+        [Path(SCRIPTS) / words[0], *words[1:]], env=only(environment), check=True, stdout=subprocess.PIPE
     )
     return finished.stdout.decode().strip()
+
+
+def show_command(typed: str) -> None:
+    """Print what could be typed."""
+    console.print(f"$ {typed}", style="dim", markup=False, soft_wrap=True)
+
+
+def only(environment: dict[str, str]) -> dict[str, str]:
+    """Give the environment of a command: the demo's settings, none of the developer's, and no proxy."""
+    theirs = {"EIDA_STATS_CONFIG", *SETTINGS, *(f"{setting}_FILE" for setting in SETTINGS)}
+    kept = {name: value for name, value in os.environ.items() if name not in theirs}
+    return kept | {"no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"} | environment
 
 
 def free_port() -> int:
@@ -120,10 +141,10 @@ def free_port() -> int:
 def service(environment: dict[str, str], address: str, url: str) -> Iterator[None]:
     """Run the service while the block runs; its log goes to a file."""
     words = ["eida_statsman", "serve", "--bind", address]
-    console.print(f"[dim]$ {shlex.join(words)}[/dim]", soft_wrap=True)
+    show_command(shlex.join(words))
     with (OUTPUT / "service.log").open("wb") as log:
         process = subprocess.Popen(
-            [Path(SCRIPTS) / words[0], *words[1:]], env=os.environ | environment, stdout=log, stderr=log
+            [Path(SCRIPTS) / words[0], *words[1:]], env=only(environment), stdout=log, stderr=log
         )
         try:
             wait_for(f"{url}/_health", process)
@@ -139,7 +160,7 @@ def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
     """Wait until a service answers."""
     for _ in range(300):
         try:
-            with urllib.request.urlopen(url):
+            with ask(url):
                 return
         except (urllib.error.URLError, ConnectionError):
             if process.poll() is not None:
@@ -160,7 +181,7 @@ def wait() -> None:
 
 def show(question: str) -> None:
     """Ask the service and print the answer as a table."""
-    with urllib.request.urlopen(f"{question}&format=json") as answer:
+    with ask(f"{question}&format=json") as answer:
         results = json.load(answer)["results"]
     table = Table(box=None, pad_edge=False)
     for heading in ("NODE", "NETWORK"):

@@ -31,8 +31,9 @@ def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
     ("text", "told"),
     [
         ('colour = "red"', "colour"),
-        ("max_payload_bytes = 0", "max_payload_bytes"),
-        ('url_prefix = "no slash"', "url_prefix"),
+        ("max_payload_bytes = 0", "max_payload_bytes in .*config.toml must be a whole number, at least 1024"),
+        ('url_prefix = "no slash"', "url_prefix in .*config.toml must be empty, or begin with a slash"),
+        ("database_uri = 5", "database_uri in .*config.toml must be text"),
         ("= 5", "config.toml"),
     ],
 )
@@ -43,14 +44,49 @@ def test_what_cannot_be_used_is_named(tmp_path: Path, text: str, told: str) -> N
         config.read({"EIDA_STATS_CONFIG": str(file)})
 
 
+def test_a_value_of_the_environment_that_cannot_be_used_is_named_by_its_variable() -> None:
+    with pytest.raises(
+        ConfigurationError, match="MAX_PAYLOAD_BYTES must be a whole number, at least 1024"
+    ) as refusal:
+        config.read({"MAX_PAYLOAD_BYTES": "much"})
+    assert "$" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("variable", ["DATABASE_URI", "URL_PREFIX", "MAX_PAYLOAD_BYTES"])
+def test_a_variable_and_the_file_that_should_hold_it_are_not_both_taken(tmp_path: Path, variable: str) -> None:
+    (tmp_path / "value").write_text("sqlite:///production.db")
+    both = {variable: "sqlite:///trial.db", f"{variable}_FILE": str(tmp_path / "value")}
+    with pytest.raises(ConfigurationError, match=f"{variable} and {variable}_FILE"):
+        config.read(both)
+
+
+def test_a_secret_that_is_no_text_is_refused_without_being_quoted(tmp_path: Path) -> None:
+    (tmp_path / "uri").write_bytes(b"postgresql://user:hidden\xff@host/db")
+    with pytest.raises(ConfigurationError, match="UTF-8") as refusal:
+        config.read({"DATABASE_URI_FILE": str(tmp_path / "uri")})
+    assert "hidden" not in str(refusal.value)
+
+
 def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
     for variable in ("EIDA_STATS_CONFIG", "DATABASE_URI_FILE"):
         with pytest.raises(ConfigurationError, match="missing"):
             config.read({variable: str(tmp_path / "missing")})
 
 
-@pytest.mark.parametrize("uri", ["", "mysql://user:secret@host/db", "statistics.db", "sqlite:///"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "", "mysql://user:secret@host/db", "statistics.db", "sqlite:///",
+        "postgresql://user:word@host:secret/db", "postgresql://user:word@host/db?secret=1",
+    ],
+)  # fmt: skip
 def test_a_uri_of_no_database_is_refused_without_being_quoted(uri: str) -> None:
     with pytest.raises(ConfigurationError, match="DATABASE_URI") as refusal:
         open_store(uri)
     assert "secret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("character", "%?#")
+def test_a_path_that_yoyo_would_read_otherwise_is_refused(tmp_path: Path, character: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"DATABASE_URI has [{character}]"):
+        open_store(f"sqlite:///{tmp_path}/100{character}20.db")

@@ -114,8 +114,9 @@ def environment() -> dict[str, str]:
     return kept | {"PATH": path, "PYTHONPATH": str(ROOT), "no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"}
 
 
-def run(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(words, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+def run(*words: str, folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    variables = environment() | settings
+    return subprocess.run(words, cwd=folder, env=variables, capture_output=True, text=True, check=False)
 
 
 def imports(folder: Path) -> Iterator[tuple[Path, str]]:
@@ -297,6 +298,43 @@ def test_the_demo_of_the_readme_prints_what_was_stored(tmp_path: Path) -> None:
     for line in re.findall(r"^ *[\d.,]+(?: GB)?  (.*)$", (ROOT / "README.md").read_text(), re.MULTILINE):
         words = re.sub(r"[\d,]+", "", line)
         assert words in re.sub(r"[\d,]+", "", told.stdout), line
+
+
+def test_the_demo_keeps_away_from_the_databases_and_proxies_of_the_developer(tmp_path: Path) -> None:
+    production = tmp_path / "production.db"
+    (tmp_path / "uri").write_text(f"sqlite:///{production}")
+    (tmp_path / "config.toml").write_text(f'database_uri = "sqlite:///{production}"')
+    settings = {
+        "DATABASE_URI_FILE": str(tmp_path / "uri"),
+        "EIDA_STATS_CONFIG": str(tmp_path / "config.toml"),
+        "URL_PREFIX": "/other",
+        "MAX_PAYLOAD_BYTES": "1024",
+        "TOKEN_FILE": str(tmp_path / "missing"),
+        "http_proxy": "http://127.0.0.1:9",
+        "no_proxy": "",
+        "NO_PROXY": "",
+    }
+
+    told = run(sys.executable, str(ROOT / "demo.py"), folder=tmp_path, **settings)
+
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "DEMO  (failed requests)" in told.stdout
+    assert "$ TOKEN=… eida_stats_aggregator" in told.stdout
+    assert "use your own with: make demo LOG=file\n" in told.stdout
+    assert not production.exists()
+
+
+@pytest.mark.parametrize(("option", "named"), [("--log", "LOG"), ("--networks", "NETWORKS")])
+def test_the_demo_does_not_delete_what_it_is_given(tmp_path: Path, option: str, named: str) -> None:
+    given = tmp_path / "demo-output" / "given"
+    given.parent.mkdir()
+    given.write_text("my own")
+
+    refused = run(sys.executable, str(ROOT / "demo.py"), option, "demo-output/given", folder=tmp_path)
+
+    assert refused.returncode == 2
+    assert named in refused.stderr
+    assert given.read_text() == "my own"
 
 
 def test_the_examples_for_operators_run(tmp_path: Path) -> None:

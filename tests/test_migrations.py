@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from eida_statistics.errors import StoreNotReady
 from eida_stats_webservice.store import migrations, open_store
 from postgresql import Cluster
 from tables import select
@@ -162,6 +163,16 @@ def test_a_role_that_may_not_make_extensions_migrates_where_an_administrator_mad
         store.close()
     finally:
         postgresql.psql(name, "DROP OWNED BY migrator; DROP ROLE migrator")
+
+
+def test_a_server_without_the_extension_is_told_with_the_package_to_install(
+    postgresql_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The server of the tests has hll, so that the extension that it lacks is another one.
+    (tmp_path / "0001.sql").write_text("CREATE EXTENSION no_such_extension;")
+    monkeypatch.setattr(migrations, "FOLDER", tmp_path)
+    with pytest.raises(StoreNotReady, match=r"no_such_extension(.|\n)*apt-get install postgresql-\d+-hll"):
+        migrations.apply(postgresql_database)
 
 
 @pytest.fixture(scope="session")

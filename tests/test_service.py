@@ -5,17 +5,25 @@ import datetime
 import gzip
 import io
 import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from eida_statistics.errors import PROBLEM_PREFIX
-from eida_stats_webservice import create_app
+from eida_statistics.errors import PROBLEM_PREFIX, RefusedByStore
+from eida_stats_webservice import bodies, create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.store import Store
-from payloads import row, sketch, wire
+from payloads import payload, row, sketch, wire
+from service import Service, register
 from tables import count, sums
 
 PREFIX = "/eidaws/statistics/1"
@@ -79,6 +87,17 @@ def test_the_token_may_come_under_its_old_header_name(
     client: FlaskClient, token: str, header: str, scheme: str
 ) -> None:
     headers = {header: f"{scheme} {token}", "Content-Type": "application/json"}
+    assert client.post(SUBMIT, data=json.dumps(wire(row())), headers=headers).status_code == 201
+
+
+def test_another_scheme_in_the_one_header_does_not_hide_the_token_in_the_other(
+    client: FlaskClient, token: str
+) -> None:
+    headers = {
+        "Authorization": "Basic Zm9vOmJhcg==",
+        "Authentication": f"Bearer {token}",
+        "Content-Type": "application/json",
+    }
     assert client.post(SUBMIT, data=json.dumps(wire(row())), headers=headers).status_code == 201
 
 
@@ -182,6 +201,109 @@ def test_what_is_too_large_is_413(client: FlaskClient, store: Store, token: str)
     assert len(bomb) < LIMIT // 10
     assert_problem(post(client, token, bomb, Content_Encoding="gzip"), 413, "too-large")
     assert count(store, "payloads") == 0
+
+
+def test_a_body_that_is_shorter_than_it_says_is_400(client: FlaskClient, token: str) -> None:
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    terminated = {"wsgi.input_terminated": True, "CONTENT_LENGTH": "100"}
+    cut = client.post(SUBMIT, input_stream=io.BytesIO(b"{}"), headers=headers, environ_overrides=terminated)
+    assert "2 of 100 bytes" in assert_problem(cut, 400, "unreadable-body")["detail"]
+
+
+def test_gzip_of_very_many_members_is_400(client: FlaskClient, token: str) -> None:
+    body = gzip.compress(json.dumps(wire(row())).encode()) + gzip.compress(b"") * 2000
+    problem = assert_problem(post(client, token, body, Content_Encoding="gzip"), 400, "unreadable-body")
+    assert "1000 members" in problem["detail"]
+
+
+def test_a_body_that_trickles_in_is_408_although_every_byte_is_in_time(
+    client: FlaskClient, store: Store, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "READ_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        sender = socket.create_connection(listening.getsockname())
+        server, _ = listening.accept()
+    ended = threading.Event()
+
+    def trickle() -> None:
+        while not ended.wait(0.05):
+            sender.sendall(b" ")
+
+    sending = threading.Thread(target=trickle)
+    sending.start()
+    began = time.monotonic()
+    with server, sender, server.makefile("rb") as stream:
+        connection = {"wsgi.input": stream, "wsgi.input_terminated": True, "gunicorn.socket": server}
+        slow = client.post(
+            SUBMIT,
+            headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+            environ_overrides={**connection, "CONTENT_LENGTH": "90000"},
+        )
+        ended.set()
+        sending.join()
+    assert_problem(slow, 408, "too-slow")
+    assert time.monotonic() - began < 5
+    assert count(store, "payloads") == 0
+
+
+# Connections as they are
+
+
+@pytest.fixture
+def service(store_uri: str, tmp_path: Path) -> Iterator[Service]:
+    with Service(store_uri, tmp_path, workers=2, threads=4) as running:
+        yield running
+
+
+def connected(service: Service, *lines: str, body: bytes = b"") -> socket.socket:
+    """Send the head of a request, line by line, and a body."""
+    address = urlsplit(service.url)
+    connection = socket.create_connection((address.hostname, address.port), timeout=30)
+    connection.sendall("".join(f"{line}\r\n" for line in (*lines, "")).encode() + body)
+    return connection
+
+
+def answer_of(connection: socket.socket) -> str:
+    with connection.makefile("rb") as stream:
+        return stream.readline().decode()
+
+
+def test_clients_that_send_nothing_of_what_they_announce_do_not_stop_the_service(service: Service) -> None:
+    head = (f"POST {SUBMIT} HTTP/1.1", "Host: localhost", "Content-Length: 200000000")
+    with ExitStack() as stack:
+        idle = [stack.enter_context(connected(service, *head)) for _ in range(8)]
+        began = time.monotonic()
+        assert service.get("_health").status_code == 200
+        # A worker may have got them all, and takes four at a time.
+        assert time.monotonic() - began < 3 * bodies.DRAIN_SECONDS
+        assert {answer_of(connection) for connection in idle} == {"HTTP/1.1 401 UNAUTHORIZED\r\n"}
+
+
+def test_chunks_that_are_none_and_clients_that_go_are_400_and_no_fault_of_the_program(
+    service: Service, store_uri: str
+) -> None:
+    (token,) = register(store_uri, "GFZ")
+    for authorization, status in ((f"Bearer {token}", "400"), ("Bearer wrong", "403")):
+        head = (f"POST {SUBMIT} HTTP/1.1", "Host: localhost", f"Authorization: {authorization}")
+        for body in (b"zz\r\nabc\r\n", b"3\r\nabcdef", b"0\r\nBad Trailer\r\n\r\n"):
+            with closing(connected(service, *head, "Transfer-Encoding: chunked", body=body)) as connection:
+                assert answer_of(connection).split()[1] == status, body
+        for announced in ("Transfer-Encoding: chunked", "Content-Length: 1000"):
+            connected(service, *head, announced, body=b"5\r\n{").close()
+    service.stop()
+    assert "Traceback" not in service.log
+
+
+def test_no_address_of_who_asks_is_in_the_log(service: Service) -> None:
+    agent = "User-Agent: fetcher (mailto:someone@example.org)"
+    for head in (("someone@example.org",), ("GET / HTTP/1.1", "Host: x", agent), ("GET / HTTP/9", "Host: x")):
+        with closing(connected(service, *head)) as connection:
+            assert answer_of(connection).startswith("HTTP/1.")
+    service.stop()
+    assert "Invalid request" in service.log
+    told = service.log.replace("http://127.0.0.1:", "").replace("https://127.0.0.1:", "")
+    assert "127.0.0.1" not in told
+    assert "someone" not in told
 
 
 SKETCH_EXPECTED = "not a HyperLogLog sketch of log2m 11, regwidth 5"
@@ -324,13 +446,41 @@ def test_months_from_start_to_end_are_summed_up(
     "query",
     [
         "", "start=2026", "start=2026-13", "start=x", "start=2026-10&end=soon", "start=2026-10&level=station",
-        "start=2026-10&format=xml", "start=2026-10&colour=red", "start=0000-01",
+        "start=2026-10&format=xml", "start=2026-10&colour=red", "start=0000-01", "start=2026-10&start=x",
+        "start=2026-10&end=2026-09",
     ],
 )  # fmt: skip
 def test_a_parameter_that_is_not_understood_is_named(client: FlaskClient, query: str) -> None:
     problem = assert_problem(client.get(f"{PUBLIC}?{query}"), 400, "bad-parameter")
     named = query.rpartition("&")[2].partition("=")[0] or "start"
     assert named in problem["detail"]
+
+
+def test_what_is_wrong_and_what_to_do_are_two_sentences(client: FlaskClient, token: str) -> None:
+    without_start = assert_problem(client.get(PUBLIC), 400, "bad-parameter")
+    assert without_start["detail"] == "start is missing. Give the first month, YYYY-MM."
+    packed = assert_problem(post(client, token, wire(row()), Content_Encoding="br"), 415, "unsupported-media-type")
+    assert packed["detail"] == "Content-Encoding: br. Send it plain or as gzip."
+
+
+def test_sums_that_no_column_could_hold_are_answered(client: FlaskClient, store: Store, token: str) -> None:
+    node = store.node_of_token(token, now())
+    store.ingest(node, payload(row(country="FR", network="XX")))
+    # The first does not fit into the roll-up over countries and networks, the second into that over countries.
+    for rows in ([row(), row(station="MTE")], [row(), row(network="CX")]):
+        huge = payload(*rows)
+        for sent in huge.stats:
+            sent.bytes = 2**63 - 1 - 1024
+        with pytest.raises(RefusedByStore):
+            store.ingest(node, huge)
+    store.add_node("BGR", "operator@bgr.example")
+    other = store.node_of_token(store.add_token("BGR", now() - DAY, now() + DAY)[1], now())
+    for owner in (node, other):
+        half = payload(row())
+        half.stats[0].bytes = 2**63 - 1 - 1024
+        store.ingest(owner, half)
+    answer = json.loads(client.get(f"{PUBLIC}?start=2026-10&format=json").data)
+    assert answer["results"][0]["bytes"] == 2 * (2**63 - 1 - 1024) + 512
 
 
 def test_health_tells_whether_the_database_is_reachable(client: FlaskClient, tmp_path: Any) -> None:

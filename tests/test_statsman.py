@@ -2,8 +2,11 @@
 
 import json
 import os
+import re
+import sqlite3
 import subprocess
 import sysconfig
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,9 @@ COMMAND = Path(sysconfig.get_path("scripts")) / "eida_statsman"
 
 class Statsman:
     def __init__(self, uri: str) -> None:
-        self._environment = os.environ | {"DATABASE_URI": uri, "COLUMNS": "100"}
+        settings = {"DATABASE_URI_FILE", "EIDA_STATS_CONFIG"}
+        kept = {name: value for name, value in os.environ.items() if name not in settings}
+        self._environment = kept | {"DATABASE_URI": uri, "COLUMNS": "100"}
 
     def __call__(self, *words: str, typed: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -53,6 +58,24 @@ def test_the_password_of_the_database_is_not_shown(tmp_path: Path) -> None:
     assert "hidden-word" not in refused.stdout + refused.stderr
 
 
+def test_a_uri_that_cannot_be_understood_is_told_without_a_part_of_it() -> None:
+    refused = Statsman("postgresql://user:hidden-word@host:abc/x")("db", "status")
+    assert refused.returncode == 2
+    assert "DATABASE_URI cannot be understood" in refused.stderr
+    assert not {"hidden-word", "abc", "Traceback"} & set(re.split(r"[^\w-]", refused.stdout + refused.stderr))
+
+
+def test_a_lock_that_a_killed_migration_left_is_told_with_what_breaks_it(tmp_path: Path) -> None:
+    statsman = Statsman(f"sqlite:///{tmp_path / 'statistics.db'}")
+    statsman.done("db", "migrate")
+    with closing(sqlite3.connect(tmp_path / "statistics.db")) as connection, connection:
+        connection.execute("INSERT INTO yoyo_lock (locked, ctime, pid) VALUES (1, '2026-11-22', 1)")
+    refused = statsman("db", "migrate")
+    assert refused.returncode == 1
+    assert "yoyo break-lock --database" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
 def test_nodes_are_added_listed_changed_and_removed(statsman: Statsman) -> None:
     statsman.done("nodes", "add", "GFZ", "--contact", "operator@gfz.example")
     statsman.done("nodes", "add", "BGR", "--contact", "operator@bgr.example")
@@ -85,6 +108,12 @@ def test_removing_a_node_asks_for_its_name_again(statsman: Statsman) -> None:
         (("nodes", "add", "GFZ"), 2, "--contact"),
         (("nodes", "add", " ", "--contact", "x"), 2, "printable"),
         (("nodes", "add", "A,B", "--contact", "x"), 2, "commas"),
+        (("nodes", "add", "GFZ", "--contact", ""), 2, "not blank"),
+        (("nodes", "remove", "\udcff", "--confirm", "\udcff"), 2, "printable"),
+        (("tokens", "add", "\udcff"), 2, "printable"),
+        (("tokens", "add", "GFZ", "--valid-from", "9999-12-30"), 2, "--valid-until"),
+        (("tokens", "revoke", "99999999999999999999"), 1, "no such token"),
+        (("nodes", "update", "GFZ", "--contact", " "), 2, "not blank"),
         (("nodes", "update", "GFZ"), 2, "--name or --contact"),
         (("nodes", "update", "nobody", "--contact", "x"), 1, "nobody"),
         (("nodes", "remove", "nobody", "--confirm", "nobody"), 1, "nobody"),

@@ -2,6 +2,7 @@
 
 import datetime
 import random
+import threading
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,29 @@ def test_a_node_cannot_take_the_name_of_another(store: Store, gfz: Node) -> None
         store.update_node("GFZ", new_name="BGR", contact=None)
 
 
+def test_of_two_who_take_a_name_at_once_one_is_told_that_it_exists(store_uri: str, store: Store, gfz: Node) -> None:
+    outcome: list[str] = []
+
+    def rename() -> None:
+        second = open_store(store_uri)
+        try:
+            second.update_node("GFZ", new_name="BGR", contact=None)
+        except NodeExists:
+            outcome.append("exists")
+        finally:
+            second.close()
+
+    renaming = threading.Thread(target=rename)
+    with store.transaction(write=True) as connection:
+        store.queries.add_node(connection, name="BGR", contact="operator@bgr.example")
+        renaming.start()
+        # It waits for this transaction, whose node it does not see yet.
+        renaming.join(0.5)
+        assert renaming.is_alive()
+    renaming.join()
+    assert outcome == ["exists"]
+
+
 def test_a_removed_node_leaves_nothing_of_its_own(store: Store, gfz: Node) -> None:
     other = node(store, "BGR")
     store.ingest(other, payload(row()))
@@ -146,6 +170,12 @@ def test_a_token_that_is_unknown_is_refused_without_being_quoted(store: Store) -
     assert "not-a-token" not in str(refusal.value)
     with pytest.raises(UnknownToken, match="99"):
         store.revoke_token(99, NOW)
+
+
+@pytest.mark.parametrize("number", [99999999999999999999, -(2**63) - 1, 2**63 - 1])
+def test_a_token_of_no_possible_number_is_unknown(store: Store, number: int) -> None:
+    with pytest.raises(UnknownToken, match=str(number)):
+        store.revoke_token(number, NOW)
 
 
 # Ingestion
@@ -298,7 +328,7 @@ def test_a_connection_that_the_server_closed_is_made_anew(database_uri: str) -> 
     other = open_store(database_uri)
     select(other, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
            " AND datname = current_database()")  # fmt: skip
-    store.ping()
+    assert select(store, "SELECT 1") == [(1,)]
     store.close()
     other.close()
 

@@ -1,17 +1,26 @@
-"""The body of a request, read within bounds."""
+"""The body of a request, read within bounds of size and time."""
 
 import contextlib
+import socket
+import threading
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import IO
 
 from flask import Request
+from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
-from eida_statistics.errors import TooLarge, UnreadableBody, UnsupportedMediaType
+from eida_statistics.errors import TooLarge, TooSlow, UnreadableBody, UnsupportedMediaType
+
+READ_SECONDS = 120
+DRAIN_SECONDS = 5
 
 _CHUNK_BYTES = 1 << 20
 _GZIP = 16 + zlib.MAX_WBITS
+# Packers that work in parallel write a member for each block; a payload has no need of more.
+_MEMBERS = 1000
 
 
 def read_json(request: Request, limit: int) -> bytes:
@@ -20,49 +29,97 @@ def read_json(request: Request, limit: int) -> bytes:
     Raises:
         UnsupportedMediaType: if it is of another type or encoding.
         TooLarge: as soon as that is seen: neither the body nor what it unpacks to is held beyond the limit.
-        UnreadableBody: if it says gzip and is none, or is cut off.
+        TooSlow: if it is not there after `READ_SECONDS`.
+        UnreadableBody: if it is cut off, its chunks are not understood, or it says gzip and is none.
     """
     if request.mimetype not in ("", "application/json"):
         raise UnsupportedMediaType(request.mimetype, hint="Send Content-Type: application/json.")
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip"):
-        raise UnsupportedMediaType(f"Content-Encoding {encoding}", hint="Send it plain or as gzip.")
+        raise UnsupportedMediaType(f"Content-Encoding: {encoding}", hint="Send it plain or as gzip.")
     request.max_content_length = limit
-    # Werkzeug refuses what is declared too large before reading, and stops reading what turns out to be.
-    chunks = _chunks(request.stream)
-    if encoding == "gzip":
-        chunks = _unpacked(chunks, limit)
-    return b"".join(chunks)
+    with _ended_after(READ_SECONDS, request) as expired:
+        # Werkzeug refuses what is declared too large before reading, and stops reading what turns out to be.
+        chunks = _chunks(request, expired)
+        if encoding == "gzip":
+            chunks = _unpacked(chunks, limit)
+        return b"".join(chunks)
 
 
 def drain(request: Request, limit: int) -> None:
-    """Read and forget what a client still sends, up to `limit` bytes.
+    """Read and forget what a client still sends, up to `limit` bytes and for `DRAIN_SECONDS`.
 
     One that is refused while it is sending would otherwise find its connection reset, and not the answer.
     """
     request.max_content_length = None
     left = limit
-    # A chunked body that was refused for its size is not read on; one that the client broke off has ended.
-    with contextlib.suppress(RequestEntityTooLarge, ClientDisconnected):
-        while left > 0 and (chunk := request.stream.read(min(_CHUNK_BYTES, left))):
+    with (
+        _ended_after(DRAIN_SECONDS, request) as expired,
+        # A chunked body that was refused for its size is not read on; one that the client broke off has ended.
+        contextlib.suppress(RequestEntityTooLarge, ClientDisconnected, OSError, ParseException),
+    ):
+        while left > 0 and not expired.is_set() and (chunk := request.stream.read(min(_CHUNK_BYTES, left))):
             left -= len(chunk)
 
 
-def _chunks(stream: IO[bytes]) -> Iterator[bytes]:
-    while chunk := stream.read(_CHUNK_BYTES):
-        yield chunk
+@contextmanager
+def _ended_after(seconds: float, request: Request) -> Iterator[threading.Event]:
+    """End the request's body for who reads it when time is up, and tell so by an event.
+
+    A timeout of the socket would not do: it begins anew with each byte of a client that sends one at a time.
+    Half closed like this, the connection still takes the answer, and gunicorn does not use it again.
+    """
+    expired = threading.Event()
+    connection: socket.socket | None = request.environ.get("gunicorn.socket")
+
+    def end() -> None:
+        expired.set()
+        # Without a socket, as in a test, the body is there already; a client may have gone by now.
+        with contextlib.suppress(OSError):
+            if connection is not None:
+                # Not the method of ssl.SSLSocket, which would send the answer unencrypted.
+                socket.socket.shutdown(connection, socket.SHUT_RD)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield expired
+    finally:
+        timer.cancel()
+
+
+def _chunks(request: Request, expired: threading.Event) -> Iterator[bytes]:
+    stream: IO[bytes] = request.stream
+    read = 0
+    try:
+        while chunk := stream.read(_CHUNK_BYTES):
+            read += len(chunk)
+            if expired.is_set():
+                break
+            yield chunk
+    except (ClientDisconnected, OSError, ParseException) as error:
+        if not expired.is_set():
+            raise UnreadableBody("it breaks off, or its chunks are not understood") from error
+    if expired.is_set():
+        raise TooSlow(f"more than {READ_SECONDS} seconds")
+    if read < (request.content_length or 0):
+        raise UnreadableBody(f"it breaks off after {read:,} of {request.content_length:,} bytes")
 
 
 def _unpacked(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
     """Undo gzip, of one member or several."""
     left = limit
-    member = zlib.decompressobj(_GZIP)
+    member, members = zlib.decompressobj(_GZIP), 1
     try:
         for chunk in chunks:
             waiting = chunk
             while waiting:
                 if member.eof:
-                    member = zlib.decompressobj(_GZIP)
+                    # Each begins with a copy of all that is left, so that very many would take for ever.
+                    if members == _MEMBERS:
+                        raise UnreadableBody(f"Content-Encoding says gzip, and it has more than {_MEMBERS} members")
+                    member, members = zlib.decompressobj(_GZIP), members + 1
                 piece = member.decompress(waiting, _CHUNK_BYTES)
                 left -= len(piece)
                 if left < 0:
@@ -70,6 +127,6 @@ def _unpacked(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
                 yield piece
                 waiting = member.unconsumed_tail or member.unused_data
     except zlib.error as error:
-        raise UnreadableBody(f"Content-Encoding says gzip: {error}") from error
+        raise UnreadableBody(f"Content-Encoding says gzip, and it is none: {error}") from error
     if not member.eof:
         raise UnreadableBody("Content-Encoding says gzip, and the data is cut off")

@@ -14,8 +14,14 @@ from eida_statistics.errors import ConfigurationError
 
 FILE_VARIABLE = "EIDA_STATS_CONFIG"
 
+_EXPECTED = {
+    "database_uri": "text: the URI of the database",
+    "url_prefix": "empty, or begin with a slash and not end with one; else it has letters, digits and . _ ~ -",
+    "max_payload_bytes": "a whole number, at least 1024",
+}
 
-class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+
+class Config(msgspec.Struct, frozen=True):
     """What an administrator can set: in the environment in capitals, in a TOML file in small letters."""
 
     database_uri: str
@@ -34,28 +40,45 @@ def read(environment: Mapping[str, str] = os.environ) -> Config:
     A secret may come from a file: DATABASE_URI_FILE names one that holds the URI.
 
     Raises:
-        ConfigurationError: if a key is unknown or a value cannot be used; secrets are not in it.
+        ConfigurationError: if a key is unknown, a value cannot be used, or a variable and the file that should hold
+            it are both given; secrets are not in it.
     """
     values: dict[str, object] = {"database_uri": default_database_uri()}
+    sources: dict[str, str] = {}
     if FILE_VARIABLE in environment:
-        values |= _from_file(Path(environment[FILE_VARIABLE]))
+        path = Path(environment[FILE_VARIABLE])
+        found = _from_file(path)
+        values |= found
+        sources |= {field: f"{field} in {path}" for field in found}
     for field in Config.__struct_fields__:
-        variable = field.upper()
-        if f"{variable}_FILE" in environment:
-            values[field] = _secret(Path(environment[f"{variable}_FILE"]))
+        variable, file_variable = field.upper(), f"{field.upper()}_FILE"
+        if variable in environment and file_variable in environment:
+            raise ConfigurationError(f"{variable} and {file_variable} are both set", hint="Unset one of them.")
+        if file_variable in environment:
+            values[field] = _secret(Path(environment[file_variable]))
+            sources[field] = f"{variable} in {environment[file_variable]}"
         elif variable in environment:
             values[field] = environment[variable]
-    try:
-        return msgspec.convert(values, Config, strict=False)
-    except msgspec.ValidationError as error:
-        raise ConfigurationError(str(error)) from error
+            sources[field] = variable
+    for setting in msgspec.structs.fields(Config):
+        name = setting.name
+        try:
+            values[name] = msgspec.convert(values.get(name, setting.default), setting.type, strict=False)
+        except msgspec.ValidationError:
+            # What msgspec says has a path and a pattern in it, for programmers.
+            raise ConfigurationError(f"{sources[name]} must be {_EXPECTED[name]}") from None
+    return msgspec.convert(values, Config)
 
 
 def _from_file(path: Path) -> dict[str, object]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    if unknown := found.keys() - set(Config.__struct_fields__):
+        known = ", ".join(Config.__struct_fields__)
+        raise ConfigurationError(f"{path} has {', '.join(sorted(unknown))}", hint=f"It may have {known}.")
+    return found
 
 
 def _secret(path: Path) -> str:
@@ -63,3 +86,6 @@ def _secret(path: Path) -> str:
         return path.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        # The error quotes what it could not read.
+        raise ConfigurationError(f"{path} is not UTF-8 text") from None

@@ -4,10 +4,10 @@ import csv
 import datetime
 import io
 import re
-from collections.abc import Mapping
 
 import msgspec
 from flask import Blueprint, Response, request
+from werkzeug.datastructures import MultiDict
 
 from eida_statistics.errors import BadParameter
 from eida_stats_webservice.store import Store
@@ -29,23 +29,28 @@ class Question(msgspec.Struct, frozen=True):
     format: str
 
 
-def question_of(parameters: Mapping[str, str], today: datetime.date) -> Question:
+def question_of(parameters: MultiDict[str, str], today: datetime.date) -> Question:
     """Understand the parameters of a request.
 
     Raises:
-        BadParameter: naming the parameter that is missing, unknown or has a value that is not understood.
+        BadParameter: naming the parameter that is missing, unknown, repeated or has a value that is not understood.
     """
-    for name in parameters:
+    for name, values in parameters.lists():
         if name not in ("start", "end", "level", "format"):
-            raise BadParameter(name, hint="It takes start, end, level and format.")
+            raise BadParameter(f"{name} is unknown", hint="It takes start, end, level and format.")
+        if len(values) > 1:
+            raise BadParameter(f"{name} is given {len(values)} times", hint="Give it once.")
     if "start" not in parameters:
-        raise BadParameter("start", hint="It is mandatory: the first month, YYYY-MM.")
-    return Question(
+        raise BadParameter("start is missing", hint="Give the first month, YYYY-MM.")
+    question = Question(
         start=_month("start", parameters["start"]),
         end=_month("end", parameters["end"]) if "end" in parameters else today,
         level=_choice("level", parameters.get("level"), ("node", "network")),
         format=_choice("format", parameters.get("format"), ("csv", "json")) or "csv",
     )
+    if "end" in parameters and question.end < question.start:
+        raise BadParameter(f"end={parameters['end']} is before start={parameters['start']}")
+    return question
 
 
 def blueprint(store: Store) -> Blueprint:

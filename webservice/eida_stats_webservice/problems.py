@@ -31,7 +31,7 @@ def register(app: Flask) -> None:
 
 def _of_ours(error: EidaStatisticsError) -> Response:
     members: dict[str, object] = {}
-    detail = " ".join(filter(None, [error.subject, error.hint]))
+    detail = ". ".join(filter(None, [error.subject, error.hint]))
     if error.http_status >= 500:
         log.error("%s", error, exc_info=error)
         detail = "The administrator finds the cause in the service's log."

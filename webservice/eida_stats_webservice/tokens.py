@@ -20,8 +20,8 @@ def node_of(request: Request, store: Store) -> Node:
         MissingToken: if it carries none.
         RefusedToken: if the token is not valid now.
     """
-    header = request.headers.get("Authorization") or request.headers.get("Authentication") or ""
-    scheme, _, token = header.strip().partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise MissingToken(hint=_HINT)
-    return store.node_of_token(token.strip(), datetime.datetime.now(tz=datetime.UTC))
+    for name in ("Authorization", "Authentication"):
+        scheme, _, token = request.headers.get(name, "").strip().partition(" ")
+        if scheme.lower() == "bearer" and token.strip():
+            return store.node_of_token(token.strip(), datetime.datetime.now(tz=datetime.UTC))
+    raise MissingToken(hint=_HINT)

@@ -6,13 +6,22 @@ import msgspec
 from eida_stats_webservice.store import Store
 from eida_statsman.tables import show
 
-_NAME = click.argument("name")
+
+def printable(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """Refuse text that is blank, or that no database and no terminal takes."""
+    # What the shell gave that is no UTF-8 has surrogates in it, which are not printable either.
+    if value is not None and (not value.strip() or not value.isprintable()):
+        raise click.BadParameter("printable characters, and not blank")
+    return value
 
 
 def _node_name(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
     if value is not None and (not value.strip() or not value.isprintable() or len(value) > 64 or "," in value):
         raise click.BadParameter("up to 64 printable characters, without commas")
     return value
+
+
+_NAME = click.argument("name", callback=printable)
 
 
 @click.group()
@@ -22,7 +31,7 @@ def nodes() -> None:
 
 @nodes.command()
 @click.argument("name", callback=_node_name)
-@click.option("--contact", required=True, help="An e-mail address of the node (not of a user).")
+@click.option("--contact", required=True, callback=printable, help="An e-mail address of the node (not of a user).")
 @click.pass_obj
 def add(store: Store, name: str, contact: str) -> None:
     """Register a node."""
@@ -48,7 +57,7 @@ def list_(store: Store, as_json: bool) -> None:
 @nodes.command()
 @_NAME
 @click.option("--name", "new_name", callback=_node_name, help="Its new name.")
-@click.option("--contact", help="Its new contact.")
+@click.option("--contact", callback=printable, help="Its new contact.")
 @click.pass_obj
 def update(store: Store, name: str, new_name: str | None, contact: str | None) -> None:
     """Change a node's name or contact."""

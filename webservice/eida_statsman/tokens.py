@@ -6,6 +6,7 @@ import click
 import msgspec
 
 from eida_stats_webservice.store import Store
+from eida_statsman.nodes import printable
 from eida_statsman.tables import show
 
 DAYS_VALID = 365
@@ -18,7 +19,7 @@ def tokens() -> None:
 
 
 @tokens.command()
-@click.argument("node")
+@click.argument("node", callback=printable)
 @click.option("--valid-from", type=_DATE, help="First moment, UTC.  [default: now]")
 @click.option("--valid-until", type=_DATE, help=f"End, UTC.  [default: {DAYS_VALID} days after the first moment]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -32,7 +33,7 @@ def add(
 ) -> None:
     """Make a token for a node. Its value is shown this once and cannot be read again."""
     start = valid_from.replace(tzinfo=datetime.UTC) if valid_from else _now()
-    end = valid_until.replace(tzinfo=datetime.UTC) if valid_until else start + datetime.timedelta(days=DAYS_VALID)
+    end = valid_until.replace(tzinfo=datetime.UTC) if valid_until else _later(start)
     if end <= start:
         raise click.UsageError("The token would end before it begins.")
     number, value = store.add_token(node, start, end)
@@ -68,6 +69,13 @@ def revoke(store: Store, number: int) -> None:
     """Make a token invalid at once."""
     store.revoke_token(number, _now())
     click.echo(f"revoked token {number}")
+
+
+def _later(start: datetime.datetime) -> datetime.datetime:
+    try:
+        return start + datetime.timedelta(days=DAYS_VALID)
+    except OverflowError:
+        raise click.UsageError(f"There are no {DAYS_VALID} days after that; give --valid-until.") from None
 
 
 def _now() -> datetime.datetime:

@@ -30,6 +30,8 @@ from eida_stats_webservice.store.records import (
     new_token,
 )
 
+# More does not fit into a parameter of SQLite's.
+_ID_BITS = 63
 _SQL = Path(__file__).parent / "sql"
 _Record = TypeVar("_Record", bound=msgspec.Struct)
 
@@ -139,6 +141,8 @@ class Store(ABC):
         Raises:
             UnknownToken: if there is none with this id.
         """
+        if number.bit_length() > _ID_BITS:
+            raise UnknownToken(str(number))
         with self.transaction(write=True) as connection:
             if not self.queries.revoke_token(connection, id=number, now=_iso(now)):
                 raise UnknownToken(str(number))

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import psycopg2
 import yoyo
 from psycopg2 import errors
+from yoyo.exceptions import LockTimeout
 
-from eida_statistics.errors import StoreForbidden, StoreUnavailable
+from eida_statistics.errors import StoreForbidden, StoreNotReady, StoreUnavailable
 from eida_stats_webservice.store.uri import sqlite_path
 
 FOLDER = Path(__file__).parent.parent / "migrations"
@@ -45,6 +46,7 @@ def apply(uri: str) -> list[str]:
     Raises:
         StoreUnavailable: if the database cannot be reached.
         StoreForbidden: if the role may not do it; an administrator may have to create the hll extension first.
+        StoreNotReady: if the server lacks the hll extension, or an ended migration left its lock.
     """
     path = sqlite_path(uri)
     if path is not None:
@@ -64,8 +66,19 @@ def _backend(uri: str) -> Iterator[Any]:
         backend = yoyo.get_backend(uri)
         try:
             yield backend
+        except (errors.FeatureNotSupported, errors.UndefinedFile) as error:
+            version = backend.connection.server_version // 10000
+            raise StoreNotReady(
+                str(error).splitlines()[0],
+                hint=f"Install the extension on the database's machine: apt-get install postgresql-{version}-hll",
+            ) from error
         finally:
             backend.connection.close()
+    except LockTimeout as error:
+        raise StoreNotReady(
+            "another migration is under way, or one was ended in the middle and left its lock",
+            hint="If none is: yoyo break-lock --database with this database's URI. Then run this again.",
+        ) from error
     except errors.InsufficientPrivilege as error:
         raise StoreForbidden(
             str(error).splitlines()[0],

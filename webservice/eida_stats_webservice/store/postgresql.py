@@ -11,7 +11,7 @@ from typing import Any
 import psycopg2
 from psycopg2 import errors, extensions
 
-from eida_statistics.errors import RefusedByStore, StoreForbidden, StoreNotReady, StoreUnavailable
+from eida_statistics.errors import NodeExists, RefusedByStore, StoreForbidden, StoreNotReady, StoreUnavailable
 from eida_statistics.payload import Row
 from eida_stats_webservice.store.base import Store, load_queries
 
@@ -120,6 +120,11 @@ def _translated() -> Iterator[None]:
         raise StoreForbidden(_first_line(error), hint="Use the role that owns the tables.") from error
     except (psycopg2.OperationalError, psycopg2.InterfaceError, errors.ReadOnlySqlTransaction) as error:
         raise StoreUnavailable(_first_line(error)) from error
+    except errors.UniqueViolation as error:
+        # Two renamings at once each find the name free.
+        if error.diag.constraint_name == "nodes_name_key":
+            raise NodeExists(str(error.diag.message_detail)) from error
+        raise RefusedByStore(_first_line(error)) from error
     except (psycopg2.DataError, psycopg2.IntegrityError) as error:
         raise RefusedByStore(_first_line(error)) from error
 

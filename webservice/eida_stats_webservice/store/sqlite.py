@@ -39,7 +39,6 @@ class SQLiteStore(Store):
 
     def load_incoming(self, connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
         """Load the rows by one executemany."""
-        # Unlike in PostgreSQL, temporary tables outlive the transaction.
         self.queries.create_incoming(connection)
         self.queries.create_rolled(connection)
         self.queries.empty_incoming(connection)
@@ -72,7 +71,21 @@ def connect(path: Path) -> sqlite3.Connection:
     connection.create_function("hll_union", 2, lambda *sketches: hll.merge(sketches), deterministic=True)
     connection.create_function("hll_cardinality", 1, hll.estimate, deterministic=True)
     connection.create_aggregate("hll_union_agg", 1, _UnionAggregate)  # type: ignore[arg-type] # any value
+    # SQLite's own gives up beyond 63 bits, where PostgreSQL's goes on.
+    connection.create_aggregate("sum", 1, _SumAggregate)  # type: ignore[arg-type] # text where it is large
     return connection
+
+
+class _SumAggregate:
+    def __init__(self) -> None:
+        self._sum = 0
+
+    def step(self, number: int) -> None:
+        self._sum += number
+
+    def finalize(self) -> int | str:
+        # As text it can be read; a column of integers that do not fit takes no text.
+        return self._sum if self._sum < 2**63 else str(self._sum)
 
 
 class _UnionAggregate:

@@ -12,7 +12,7 @@ CREATE TEMPORARY TABLE incoming (
 ) ON COMMIT DROP;
 
 -- name: create_rolled()!
--- The rows of one payload, summed up over the streams of each network.
+-- The same, summed up over the streams of each network.
 CREATE TEMPORARY TABLE rolled (
     date date, network text, country text,
     bytes bigint, nb_reqs bigint, nb_successful_reqs bigint, nb_failedrequests bigint, clients hll(11, 5)

@@ -5,29 +5,26 @@
 SELECT id FROM nodes WHERE id = :node_id;
 
 -- name: create_incoming()!
--- The rows of one payload.
+-- The rows of one payload. Unlike PostgreSQL's, these tables outlive the transaction, and are emptied before use.
 CREATE TEMPORARY TABLE IF NOT EXISTS incoming (
     date text, network text, station text, location text, channel text, country text,
     bytes integer, nb_reqs integer, nb_successful_reqs integer, nb_failedrequests integer, clients blob
 );
 
 -- name: create_rolled()!
--- The rows of one payload, summed up over the streams of each network.
+-- The same, summed up over the streams of each network.
 CREATE TEMPORARY TABLE IF NOT EXISTS rolled (
     date text, network text, country text,
     bytes integer, nb_reqs integer, nb_successful_reqs integer, nb_failedrequests integer, clients blob
 );
 
 -- name: empty_incoming()!
--- What is left of the payload before.
 DELETE FROM temp.incoming;
 
 -- name: empty_rolled()!
--- What is left of the payload before.
 DELETE FROM temp.rolled;
 
 -- name: load_incoming(date, network, station, location, channel, country, bytes, nb_reqs, nb_successful_reqs, nb_failedrequests, clients)*!
--- The rows of one payload.
 INSERT INTO temp.incoming VALUES (
     :date, :network, :station, :location, :channel, :country,
     :bytes, :nb_reqs, :nb_successful_reqs, :nb_failedrequests, :clients
