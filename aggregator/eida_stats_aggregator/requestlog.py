@@ -234,4 +234,6 @@ def _told(error: msgspec.ValidationError) -> str:
     message, _, path = str(error).partition(" - at `$")
     path = path.rstrip("`").lstrip(".")
     message = message.replace("`", "").removeprefix("Object ")
+    if "matching regex" in message:
+        message = "has a length or characters that no code has"
     return f"{path}: {message}" if path else message
