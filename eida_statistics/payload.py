@@ -90,13 +90,12 @@ def hash_of(days: list[datetime.date], rows_json: bytes) -> str:
 
 def merge_rows(rows: Iterable[Row]) -> Row:
     """Add up rows of one key; their clients are united."""
-    first, *others = rows
-    rest = [first, *others]
+    same = list(rows)
     return Row(
-        *first.key,
-        bytes=sum(row.bytes for row in rest),
-        nb_requests=sum(row.nb_requests for row in rest),
-        nb_successful_requests=sum(row.nb_successful_requests for row in rest),
-        nb_unsuccessful_requests=sum(row.nb_unsuccessful_requests for row in rest),
-        clients=hll.to_hex(hll.merge(hll.from_hex(row.clients) for row in rest)),
+        *same[0].key,
+        bytes=sum(row.bytes for row in same),
+        nb_requests=sum(row.nb_requests for row in same),
+        nb_successful_requests=sum(row.nb_successful_requests for row in same),
+        nb_unsuccessful_requests=sum(row.nb_unsuccessful_requests for row in same),
+        clients=hll.to_hex(hll.merge(hll.from_hex(row.clients) for row in same)),
     )

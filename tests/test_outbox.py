@@ -197,6 +197,14 @@ def test_what_waits_for_a_service_that_has_moved_goes_to_its_new_place(outbox: O
     assert outbox.queued(ELSEWHERE) == ([], [])
 
 
+def test_what_may_have_arrived_at_a_service_is_not_forgotten_when_it_moves(outbox: Outbox) -> None:
+    path = put(outbox, payload(), send_to=ELSEWHERE)
+    outbox.attempt(path, ELSEWHERE)
+    outbox.requeue(URL)
+    with pytest.raises(AggregateExists, match="may have been taken in"):
+        put(outbox, payload(size=7), replace=True, send_to=URL)
+
+
 def test_a_run_that_waits_for_another_one_says_so(outbox: Outbox) -> None:
     told: list[str] = []
     with ThreadPoolExecutor(1) as pool:

@@ -141,6 +141,10 @@ class Outbox:
         for path, dispatch in self._dispatches():
             if dispatch is not None and dispatch.queued:
                 dispatch.queued = [] if _is_sent(dispatch, dispatch.hash, url) else [url]
+                # What may have arrived has arrived at the service that is here now.
+                if dispatch.attempted:
+                    *_, sent = dispatch.attempted.values()
+                    dispatch.attempted = {url: sent}
                 self._keep(path, dispatch)
 
     def attempt(self, path: Path, url: str) -> bool:
