@@ -102,6 +102,18 @@ class UnreadableLog(EidaStatisticsError):
     """The log cannot be read, so nothing was written."""
 
 
+class WorkerLost(EidaStatisticsError):
+    """One of the processes that read the logs was killed, so nothing was written."""
+
+
+class ClusterUnavailable(EidaStatisticsError):
+    """The Dask cluster cannot be used."""
+
+
+class InvalidClientClasses(ConfigurationError):
+    """This is not a table of client classes."""
+
+
 class NothingToAggregate(EidaStatisticsError):
     """There is nothing to aggregate."""
 

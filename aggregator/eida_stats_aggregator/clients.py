@@ -1,0 +1,163 @@
+"""The class of a client, by the name that it gives itself.
+
+The log's `clientID` is the HTTP User-Agent. Classes and their patterns are in `client_classes.toml`; an operator
+may have a file of the same form, which goes before it.
+"""
+
+import re
+import tomllib
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from eida_statistics.errors import InvalidClientClasses
+
+OTHER = "other"
+_BUILT_IN = Path(__file__).with_name("client_classes.toml")
+
+# Longer names are those of nobody; what a client is, it says first.
+_MAX_CHARACTERS = 1024
+# Programs name their versions, so a log has thousands of names; whoever sends random ones fills no memory.
+_KNOWN_AGENTS = 1 << 14
+
+_NAME = r"^[a-z][a-z0-9-]{0,39}\Z"
+_NAME_RULE = "up to 40 small letters, digits and hyphens, the first of them a letter"
+
+
+class _Class(msgspec.Struct, forbid_unknown_fields=True):
+    name: Annotated[str, Meta(pattern=_NAME)]
+    patterns: Annotated[list[str], Meta(min_length=1)]
+
+
+class _Table(msgspec.Struct, forbid_unknown_fields=True):
+    classes: Annotated[list[_Class], Meta(min_length=1)] = msgspec.field(name="class")
+
+
+# The name of a class, and what is found in the names of its clients.
+Rule = tuple[str, re.Pattern[str]]
+
+
+class ClientClasses:
+    """Classes of clients; the first rule that is found in a client's name tells its class.
+
+    `names` has each class once, in the order of the rules, and last `other`, for a client that no rule knows or
+    that gives no name.
+    """
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self.names: tuple[str, ...] = (*dict.fromkeys(name for name, _ in rules), OTHER)
+        self._rules = tuple(rules)
+        self._known: dict[str | None, str] = {}
+
+    def of(self, agent: str | None) -> str:
+        """Give the class of a client; of a very long name the first 1024 characters count."""
+        name = self._known.get(agent)
+        if name is None:
+            name = self._find(agent or "")
+            self._remember(agent, name)
+        return name
+
+    def __reduce__(self) -> tuple[type["ClientClasses"], tuple[tuple[Rule, ...]]]:
+        return ClientClasses, (self._rules,)
+
+    def _find(self, agent: str) -> str:
+        beginning = agent[:_MAX_CHARACTERS]
+        return next((name for name, pattern in self._rules if pattern.search(beginning)), OTHER)
+
+    def _remember(self, agent: str | None, name: str) -> None:
+        if agent is not None and len(agent) > _MAX_CHARACTERS:
+            return
+        if len(self._known) >= _KNOWN_AGENTS:
+            self._known.clear()
+        self._known[agent] = name
+
+
+def load(own: Path | None = None) -> ClientClasses:
+    """Give the built-in classes, after those of an operator's own file if there is one.
+
+    Raises:
+        InvalidClientClasses: if a file cannot be read, or is not a table of classes; it says where and why.
+    """
+    classes = [*(_read(own) if own is not None else []), *_read(_BUILT_IN)]
+    return ClientClasses([(name, pattern) for name, patterns in classes for pattern in _joined(patterns)])
+
+
+def compile_pattern(text: str) -> re.Pattern[str]:
+    """Compile a regular expression that is to be searched in the names of clients, capitals or not.
+
+    Raises:
+        ValueError: if it is none, or if it is found in every name; the message is the reason.
+    """
+    try:
+        # A payload that says what was left out is UTF-8, and so is the table.
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("not UTF-8 text") from error
+    try:
+        with warnings.catch_warnings():
+            # Python warns of what it may come to understand in another way, as [[:alpha:]].
+            warnings.simplefilter("error", FutureWarning)
+            pattern = re.compile(text, re.IGNORECASE)
+    except (re.error, FutureWarning, OverflowError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+    if pattern.search("") and pattern.search("\0"):
+        raise ValueError("matches the empty string, and so every client")
+    return pattern
+
+
+def _read(path: Path) -> list[tuple[str, list[re.Pattern[str]]]]:
+    try:
+        table = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _Table)
+    except OSError as error:
+        raise InvalidClientClasses(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidClientClasses(f"{path}: not UTF-8 text") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidClientClasses(f"{path}: not TOML: {error}") from error
+    except RecursionError as error:
+        raise InvalidClientClasses(f"{path}: nested too deeply") from error
+    except msgspec.ValidationError as error:
+        raise InvalidClientClasses(
+            f"{path}: {_told(error)}",
+            hint="""Each class is a [[class]] with a name = "..." and patterns = ['...', '...'].""",
+        ) from error
+    for number, entry in enumerate(table.classes, 1):
+        if entry.name == OTHER:
+            raise InvalidClientClasses(f"{path}: class {number}, name: {OTHER} is for clients that are in no class")
+    return [(entry.name, [_checked(text, entry.name, path) for text in entry.patterns]) for entry in table.classes]
+
+
+def _checked(text: str, name: str, path: Path) -> re.Pattern[str]:
+    place = f"{path}: class {name}, pattern '{text}'"
+    try:
+        pattern = compile_pattern(text)
+    except ValueError as error:
+        raise InvalidClientClasses(f"{place}: {error}") from error
+    if pattern.search(""):
+        raise InvalidClientClasses(f"{place}: matches the empty string, whose class is {OTHER}")
+    return pattern
+
+
+def _joined(patterns: Sequence[re.Pattern[str]]) -> Sequence[re.Pattern[str]]:
+    """Make one pattern of many, which is faster, where that cannot change what they mean."""
+    # Joined, groups would have other numbers, and names that others have.
+    if any(pattern.groups for pattern in patterns):
+        return patterns
+    try:
+        return [re.compile("|".join(f"(?:{pattern.pattern})" for pattern in patterns), re.IGNORECASE)]
+    except re.error:
+        # A flag as (?x) is for a whole pattern, and must begin it.
+        return patterns
+
+
+def _told(error: msgspec.ValidationError) -> str:
+    message, _, path = str(error).partition(" - at `$.")
+    place = re.sub(r"\[(\d+)\]", lambda index: f" {int(index[1]) + 1}", path.rstrip("`")).replace(".", ", ")
+    if "matching regex" in message:
+        message = f"must be {_NAME_RULE}"
+    message = message.replace("`", "").removeprefix("Object ")
+    return f"{place}: {message}" if place else message
