@@ -1,8 +1,11 @@
 """One distribution with three roots; `pip install eida-statistics` gives the aggregator alone."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
+
+VERSION = re.findall(r'^__version__ = "(.+)"', Path("eida_statistics/__init__.py").read_text(), re.MULTILINE)[0]
 
 # Import name -> folder: `aggregator/` and `webservice/` are source roots, not packages.
 ROOTS = {
@@ -19,6 +22,8 @@ WEBSERVICE = [
     "psycopg2-binary>=2.9.10",
     "yoyo-migrations>=9.0",
 ]
+# Reads logs on a cluster: the scheduler, workers and their client.
+DASK = ["distributed>=2026.1"]
 DEV = [
     "hypothesis>=6.100",
     "mypy>=1.15",
@@ -31,7 +36,7 @@ DEV = [
 
 setup(
     name="eida-statistics",
-    version="0.9.0",
+    version=VERSION,
     description="Usage statistics of seismological data centres: aggregate request logs, collect and answer",
     long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
@@ -44,6 +49,7 @@ setup(
     package_dir={root: f"{folder}/{root}".removeprefix("./") for root, folder in ROOTS.items()},
     package_data={
         "eida_statistics": ["py.typed"],
+        "eida_stats_aggregator": ["client_classes.toml"],
         "eida_stats_webservice": ["store/sql/*.sql", "migrations/*.sql", "migrations/sqlite/*.sql"],
     },
     install_requires=[
@@ -57,7 +63,7 @@ setup(
         "rich>=13.9",
         "urllib3>=2.6.3",
     ],
-    extras_require={"webservice": WEBSERVICE, "dev": WEBSERVICE + DEV},
+    extras_require={"webservice": WEBSERVICE, "dask": DASK, "dev": WEBSERVICE + DASK + DEV},
     entry_points={
         "console_scripts": [
             "eida_stats_aggregator = eida_stats_aggregator.cli:main",

@@ -1,27 +1,55 @@
 """What `make bench` runs: each benchmark prints its figures side by side, measured in this one run."""
 
+import os
 import platform
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import click
 from rich.console import Console
 
-from benchmarks import ingest
+from benchmarks import aggregate, ingest
 
-BENCHMARKS = {"ingest": ingest.measure}
+# The tables need somewhat more than the 80 that rich takes in a file or a pipe.
+_WIDTH = 100
 
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAMES]...")
 @click.option("--runs", type=click.IntRange(1), default=5, show_default=True, help="Medians are of so many runs.")
-def main(names: tuple[str, ...], runs: int) -> None:
+@click.option(
+    "--requests",
+    "sizes",
+    multiple=True,
+    type=click.IntRange(1000),
+    default=aggregate.SIZES,
+    show_default=True,
+    help="How many are in a day that is aggregated; can be repeated.",
+)
+def main(names: tuple[str, ...], runs: int, sizes: tuple[int, ...]) -> None:
     """Run the benchmarks that are named, or all."""
-    unknown = set(names) - BENCHMARKS.keys()
+    benchmarks: dict[str, Callable[[Console, int], None]] = {
+        "ingest": ingest.measure,
+        "aggregate": partial(aggregate.measure, sizes=sizes),
+    }
+    unknown = set(names) - benchmarks.keys()
     if unknown:
-        raise click.BadParameter(f"{', '.join(sorted(unknown))}; there are: {', '.join(BENCHMARKS)}")
+        raise click.BadParameter(f"{', '.join(sorted(unknown))}; there are: {', '.join(benchmarks)}")
     console = Console(highlight=False)
-    console.print(f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}\n")
-    for name in names or BENCHMARKS:
-        BENCHMARKS[name](console, runs)
+    console.width = max(console.width, _WIDTH)
+    console.print(f"{_processor()}, {platform.system()}, Python {platform.python_version()}\n")
+    for name in names or benchmarks:
+        benchmarks[name](console, runs)
+
+
+def _processor() -> str:
+    models = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    return ", ".join([*models[:1], platform.machine(), f"{os.cpu_count()} cores"])
 
 
 if __name__ == "__main__":

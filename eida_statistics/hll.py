@@ -36,6 +36,7 @@ _PARAMETERS = bytes([(REGWIDTH - 1) << 5 | LOG2M, 1 << 6 | 63])
 _HEADERS = {kind: bytes([_VERSION << 4 | kind]) + _PARAMETERS for kind in (_EMPTY, _EXPLICIT, _SPARSE, _FULL)}
 _KINDS = {header: kind for kind, header in _HEADERS.items()}
 _HEADER_SIZE = 3
+_EXPLICIT_FORMS = [struct.Struct(f">{elements}q") for elements in range(EXPLICIT_MAX + 1)]
 _FULL_SIZE = _HEADER_SIZE + REGISTERS * REGWIDTH // 8
 
 # Flajolet et al. 2007, with the large-range correction for the bits that a register can see:
@@ -48,7 +49,8 @@ MAX_ESTIMATE = _TWO_TO_L * 53 * math.log(2)
 
 EMPTY = _HEADERS[_EMPTY]
 
-_FOLD_AT = 512
+# A set of as many hashes takes several times what the registers do.
+_FOLD_ABOVE = 512
 # Bounds the memory for checking many: 10 kB each where they are full.
 _AT_ONCE = 4096
 
@@ -61,9 +63,9 @@ def client_hash(user_id: int) -> int:
 def encode(hashes: Iterable[int] | NDArray[np.int64]) -> bytes:
     """Make the sketch of a collection of signed 64-bit hashes; duplicates and order do not matter."""
     if not isinstance(hashes, np.ndarray):
-        elements = set(hashes)
+        elements = hashes if isinstance(hashes, set) else set(hashes)
         if 0 < len(elements) <= EXPLICIT_MAX:  # most sketches by far, and too small for numpy to be worth it
-            return _HEADERS[_EXPLICIT] + struct.pack(f">{len(elements)}q", *sorted(elements))
+            return _HEADERS[_EXPLICIT] + _EXPLICIT_FORMS[len(elements)].pack(*sorted(elements))
         hashes = np.fromiter(elements, dtype=np.int64, count=len(elements))
     distinct = np.unique(hashes)
     if distinct.size == 0:
@@ -289,27 +291,37 @@ def from_hex(text: str) -> bytes:
 
 
 class SketchBuilder:
-    """A sketch that grows by one hash at a time, in memory that does not grow with their number."""
+    """A sketch that grows by one hash at a time.
 
-    __slots__ = ("_hashes", "_registers")
+    `hashes` takes signed 64-bit hashes. `fold` bounds the memory: it turns many of them into `registers`.
+    """
+
+    __slots__ = ("hashes", "registers")
 
     def __init__(self) -> None:
-        self._hashes: set[int] = set()
-        self._registers: NDArray[np.uint8] | None = None
+        self.hashes: set[int] = set()
+        self.registers: NDArray[np.uint8] | None = None
 
-    def add(self, hashed: int) -> None:
-        """Add one signed 64-bit hash."""
-        self._hashes.add(hashed)
-        if len(self._hashes) > _FOLD_AT:
-            self._registers = self._folded()
-            self._hashes = set()
+    def merge(self, *others: "SketchBuilder") -> None:
+        """Take over what others have seen."""
+        self.hashes.update(*[other.hashes for other in others])
+        for other in others:
+            if other.registers is not None:
+                mine = self.registers
+                self.registers = other.registers if mine is None else np.maximum(mine, other.registers)
+
+    def fold(self) -> None:
+        """Turn hashes into registers, if they are so many that the sketch does not list them."""
+        if len(self.hashes) > _FOLD_ABOVE or (self.registers is not None and self.hashes):
+            self.registers = self._folded()
+            self.hashes = set()
 
     def to_bytes(self) -> bytes:
         """Give the sketch of all that was added."""
-        if self._registers is None:
-            return encode(self._hashes)
+        if self.registers is None:
+            return encode(self.hashes)
         return encode_registers(self._folded())
 
     def _folded(self) -> NDArray[np.uint8]:
-        more = registers_of(np.fromiter(self._hashes, dtype=np.int64, count=len(self._hashes)))
-        return more if self._registers is None else np.maximum(self._registers, more)
+        more = registers_of(np.fromiter(self.hashes, dtype=np.int64, count=len(self.hashes)))
+        return more if self.registers is None else np.maximum(self.registers, more)

@@ -20,6 +20,10 @@ Country = Annotated[str, Meta(pattern=r"^([0-9A-Z]{2})?\Z")]
 # What JSON numbers hold exactly everywhere; sums of a thousand of them still fit the database's bigint.
 Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 
+MAX_EXCLUSIONS = 100
+MAX_EXCLUSION_CHARACTERS = 1000
+_Exclusion = Annotated[str, Meta(max_length=MAX_EXCLUSION_CHARACTERS)]
+
 _HASH_VERSION = b"\x01"
 
 # What one aggregate is about: month (its first day), network, station, location, channel, country. A plain
@@ -48,14 +52,25 @@ class Row(msgspec.Struct, gc=False):
         return (self.month, self.network, self.station, self.location, self.channel, self.country)
 
 
+class Exclusions(msgspec.Struct):
+    """What a node has left out of its statistics: classes of clients, and patterns of their names."""
+
+    client_classes: Annotated[list[_Exclusion], Meta(max_length=MAX_EXCLUSIONS)] = []
+    client_patterns: Annotated[list[_Exclusion], Meta(max_length=MAX_EXCLUSIONS)] = []
+
+
 class Payload(msgspec.Struct, kw_only=True):
-    """What a node sends: rows in the order of their keys, no key twice, and the days that they cover."""
+    """What a node sends: rows in the order of their keys, no key twice, and the days that they cover.
+
+    `excluded` is there only if something was left out: federated numbers must agree.
+    """
 
     generated_at: str
     version: str
     days_coverage: list[datetime.date]
     aggregation_score: int
     stats: list[Row]
+    excluded: Exclusions | None = None
 
     def rows_json(self) -> bytes:
         """Write the rows as the wire format has them: in order, without white space, no field left out."""
@@ -68,6 +83,8 @@ class Payload(msgspec.Struct, kw_only=True):
             rows_json: what `rows_json` gives, if it is there already.
         """
         fields = {field: getattr(self, field) for field in self.__struct_fields__}
+        if self.excluded is None:
+            del fields["excluded"]
         return msgspec.json.encode(fields | {"stats": msgspec.Raw(rows_json or self.rows_json())})
 
     def hash(self) -> str:

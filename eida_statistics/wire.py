@@ -16,6 +16,7 @@ from eida_statistics.payload import (
     Channel,
     Count,
     Country,
+    Exclusions,
     Key,
     Location,
     Network,
@@ -46,6 +47,7 @@ _EXPECTED = {
     "days_coverage": "a list of days, YYYY-MM-DD",
     "aggregation_score": "a number",
     "stats": "a list of objects",
+    "excluded": "an object with client_classes and client_patterns, lists of up to 100 texts",
     "month": "the first day of a month, YYYY-MM-01",
     "network": "a code of up to 8 letters, digits, - or _",
     "station": "a code of up to 8 letters, digits, - or _",
@@ -85,6 +87,7 @@ class _WirePayload(msgspec.Struct):
     generated_at: _Label | None = None
     version: _Label | None = None
     aggregation_score: _Score | None = None
+    excluded: Exclusions | None = None
 
 
 class _Envelope(msgspec.Struct):
@@ -95,6 +98,7 @@ class _Envelope(msgspec.Struct):
     generated_at: msgspec.Raw | UnsetType = UNSET
     version: msgspec.Raw | UnsetType = UNSET
     aggregation_score: msgspec.Raw | UnsetType = UNSET
+    excluded: msgspec.Raw | UnsetType = UNSET
 
 
 _DECODER = msgspec.json.Decoder(_WirePayload)
@@ -132,6 +136,7 @@ def decode(body: bytes, *, today: datetime.date) -> Payload:
         stats=_sorted_and_merged(
             [_completed(row, sketch) for row, sketch in zip(wire.stats, sketches, strict=True)]
         ),
+        excluded=wire.excluded,
     )
 
 

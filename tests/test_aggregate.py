@@ -1,6 +1,7 @@
 """Requests to monthly aggregates, and the laws that hold for them."""
 
 import datetime
+import pickle
 from typing import Any
 
 from hypothesis import given, settings
@@ -31,6 +32,17 @@ def aggregated(*entries: dict[str, Any]) -> Aggregation:
 
 def payload(*entries: dict[str, Any]) -> Payload:
     return aggregated(*entries).payload(NOW)
+
+
+def sent(aggregation: Aggregation) -> Aggregation:
+    """What another process has in hand of it."""
+    received: Aggregation = pickle.loads(pickle.dumps(aggregation, pickle.HIGHEST_PROTOCOL))
+    return received
+
+
+def figures(aggregation: Aggregation) -> tuple[object, ...]:
+    """All that an aggregation tells."""
+    return aggregation.payload(NOW), aggregation.requests, aggregation.clients, aggregation.unregistered
 
 
 def sketch(*users: int) -> str:
@@ -103,6 +115,64 @@ def test_many_clients_of_one_stream_make_a_sketch_of_their_number() -> None:
     assert row.clients == sketch(*range(3000))
 
 
+def test_clients_are_counted_once_over_all_streams_and_months() -> None:
+    aggregation = aggregated(
+        *(line(userID=user) for user in range(100)),
+        *(line(userID=user, status="ERROR") for user in range(50, 120)),
+        *(line(userID=user, finished="2020-08-01T00:00:00Z") for user in range(100, 150)),
+        line(userID=1000, trace=[]),  # got nothing, and is in no row
+    )
+    assert aggregation.clients == 150
+    assert aggregated().clients == 0
+
+
+def test_adding_tells_by_how_much_the_aggregates_grow() -> None:
+    def grown(**changes: object) -> tuple[int, int]:
+        request = parse(encoded(line(**changes)).rstrip())
+        assert isinstance(request, Request)
+        return Aggregation(Registry(lambda: EPOCHS)).add(request)
+
+    assert grown(trace=[trace(size=5), trace(size=7), trace(net="Z3", size=1), trace(status="NODATA")]) == (3, 13)
+    assert grown(status="ERROR") == (1, 0)
+    assert grown(trace=[trace(status="NODATA")]) == grown(trace=[]) == (0, 0)
+
+
+def test_what_was_merged_can_be_added_to() -> None:
+    first, second = aggregated(line(), line(trace=[trace(net="Z3")])), aggregated(line(userID=5))
+    first.merge(sent(second))
+    requests = [parse(encoded(line(userID=user)).rstrip()) for user in (6, 7)]
+    for request in requests:
+        assert isinstance(request, Request)
+        first.add(request)
+    first.merge(sent(aggregated(line(userID=8))))
+    users = (1497164453, 5, 6, 7, 8)
+    assert figures(first) == figures(
+        aggregated(*(line(userID=user) for user in users), line(trace=[trace(net="Z3")]))
+    )
+
+
+def test_more_clients_than_are_listed_survive_the_way_to_another_process() -> None:
+    """Folded into registers, of which some are in hashes again, and one stream of each form beside them."""
+    sizes = {"A": 1, "B": 160, "C": 161, "D": 512, "E": 513, "F": 5000}
+    entries = [line(userID=user, trace=[trace(sta=sta)]) for sta, size in sizes.items() for user in range(size)]
+    more = [line(userID=user, trace=[trace(sta=sta)]) for sta in sizes for user in range(10_000, 10_100)]
+    whole, folded = aggregated(*entries, *more), aggregated(*entries)
+    folded.fold()
+    folded.merge(aggregated(*more))
+    received = sent(folded)
+    assert figures(received) == figures(folded) == figures(whole)
+    received.fold()
+    assert figures(sent(received)) == figures(whole)
+
+
+def test_bytes_of_any_number_survive_the_way_to_another_process() -> None:
+    aggregation = aggregated(line(trace=[trace(size=2**40)]))
+    for _ in range(30):
+        aggregation.merge(sent(aggregation))
+    (row,) = sent(aggregation).payload(NOW).stats
+    assert (row.bytes, row.nb_requests) == (2**70, 2**30)
+
+
 streams = st.builds(
     trace,
     net=st.sampled_from(["GE", "Z3", "9A", "X7"]),
@@ -149,6 +219,47 @@ def test_splitting_into_files_changes_nothing(first: list[dict[str, Any]], secon
         assert row.nb_successful_requests == sum(half.nb_successful_requests for half in halves)
         assert row.nb_unsuccessful_requests == sum(half.nb_unsuccessful_requests for half in halves)
         assert row.clients == hll.to_hex(hll.merge(hll.from_hex(half.clients) for half in halves))
+
+
+@settings(deadline=None)
+@given(st.lists(logs, max_size=5), st.data())
+def test_merging_in_any_order_is_the_same_as_adding(parts: list[list[dict[str, Any]]], data: st.DataObject) -> None:
+    """Whichever parts were folded before, or came from other processes."""
+    ways = data.draw(st.lists(st.integers(0, 3), min_size=len(parts), max_size=len(parts)))
+    made = [aggregated(*part) for part in parts]
+    for number, way in enumerate(ways):
+        if way & 1:
+            made[number].fold()
+        if way & 2:
+            made[number] = sent(made[number])
+    expected = figures(aggregated(*(entry for part in parts for entry in part)))
+    united = aggregated()
+    for aggregation in data.draw(st.permutations(made)):
+        united.merge(aggregation)
+        if data.draw(st.booleans()):
+            united.fold()
+    assert figures(united) == expected
+
+
+@settings(deadline=None)
+@given(logs)
+def test_folding_and_sending_change_nothing(log: list[dict[str, Any]]) -> None:
+    aggregation = aggregated(*log)
+    before = figures(aggregation)
+    aggregation.fold()
+    assert figures(aggregation) == before
+    aggregation.fold()
+    assert figures(sent(aggregation)) == figures(aggregation) == before
+
+
+@settings(deadline=None)
+@given(logs)
+def test_what_adding_tells_sums_up_to_the_payload(log: list[dict[str, Any]]) -> None:
+    aggregation = Aggregation(Registry(lambda: EPOCHS))
+    grown = [aggregation.add(parse(raw)) for raw in encoded(*log).splitlines()]  # type: ignore[arg-type]
+    rows = aggregation.payload(NOW).stats
+    assert sum(requests for requests, _ in grown) == sum(row.nb_requests for row in rows)
+    assert sum(size for _, size in grown) == sum(row.bytes for row in rows)
 
 
 @settings(deadline=None)

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,11 @@ TOKEN = "a-token-of-the-node"
 FILE = "2020-09-18_2020-09-18.json.gz"
 # of a person who must not be found in anything that is written
 PERSON = {"userID": 77007700770077, "clientID": "Secret/1.0 (workstation)", "userEmail": "somebody@example.org"}
+
+
+@pytest.fixture(autouse=True)
+def stubs_that_take_a_put(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BaseHTTPRequestHandler, "do_PUT", lambda handler: handler.do_POST(), raising=False)
 
 
 @pytest.fixture
@@ -217,12 +223,15 @@ def test_each_line_is_counted_ignored_or_rejected_and_none_ends_the_run(home: Pa
     assert (done.returncode, done.stderr) == (0, "")
     report = json.loads(done.stdout)
     assert (report["counted"], report["ignored"], report["rejected"]) == (7, 1, 9)
-    assert [(one["line"], one["reason"]) for one in report["first_rejects"]] == [
-        (1, "Expected object, got array"),
-        (2, "not UTF-8"),
-        (3, "empty"),
-        (4, "not JSON"),
-        (13, "missing required field userID"),
+    assert report["first_rejects"] == [
+        {"file": "a.log", "line": number, "reason": reason}
+        for number, reason in (
+            (1, "Expected object, got array"),
+            (2, "not UTF-8"),
+            (3, "empty"),
+            (4, "not JSON"),
+            (13, "missing required field userID"),
+        )
     ]
     assert (report["requests"], report["unsuccessful_requests"]) == (3 + 3 + 12_000, 3)
     assert report["output"] == FILE
@@ -260,24 +269,32 @@ def test_a_log_in_several_files_is_one_aggregate(home: Path) -> None:
 
 
 _PEAK = """
-import resource, sys
-sys.argv = ["eida_stats_aggregator", "--quiet", *sys.argv[1:]]
-from eida_stats_aggregator.cli import main
-try:
-    main()
-except SystemExit as done:
-    print(done.code or 0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+from eida_stats_aggregator.cli import cli
+code = cli.main(standalone_mode=False)
+# Unlike the maximum that getrusage gives, it begins anew when a program is started.
+(peak,) = (line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:"))
+print(code, peak)
 """
 
 
-@pytest.mark.parametrize("compress", [bytes, lambda log: gzip.compress(log, 1)], ids=["plain", "gz"])
-def test_memory_does_not_grow_with_the_log(compress: Callable[[bytes], bytes], home: Path) -> None:
+@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize(
+    "repeated",
+    [
+        pytest.param(lambda log, times: log * times, id="plain"),
+        pytest.param(lambda log, times: gzip.compress(log * times, 1), id="gz"),
+        # as programs write it that pack in parallel
+        pytest.param(lambda log, times: bz2.compress(log, 1) * times, id="bz2"),
+    ],
+)
+def test_memory_does_not_grow_with_the_log(repeated: Callable[[bytes, int], bytes], jobs: str, home: Path) -> None:
     part = encoded(*make_log.requests(4, DAY, 2000))
 
     def peak(times: int) -> int:
-        (home / "a.log").write_bytes(compress(part * times))
+        (home / "a.log").write_bytes(repeated(part, times))
+        options = ["--quiet", "--jobs", jobs, "--networks", "networks.json", "-o", f"{times}"]
         done = subprocess.run(
-            [sys.executable, "-c", _PEAK, "--networks", "networks.json", "-o", f"{times}", "a.log"],
+            [sys.executable, "-c", _PEAK, *options, "a.log"],
             cwd=home,
             env=environment(home),
             capture_output=True,
@@ -415,10 +432,30 @@ def test_a_missing_log_stops_the_run(home: Path) -> None:
     assert nothing_written(home)
 
 
-def test_a_directory_for_a_log_stops_the_run(home: Path) -> None:
-    done = run("a.log", ".", cwd=home)
+@pytest.mark.parametrize("name", ["empty", "*.txt"])
+def test_a_directory_or_pattern_that_gives_no_log_stops_the_run(name: str, home: Path) -> None:
+    (home / "empty").mkdir()
+    done = run("a.log", name, cwd=home)
     assert done.returncode == 1
+    assert f"{name}: " in done.stderr
     assert nothing_written(home)
+
+
+def test_a_name_that_is_too_long_for_a_file_stops_the_run_as_one_that_is_missing(home: Path) -> None:
+    done = run("a.log", "a" * 300, cwd=home)
+    assert done.returncode == 1
+    assert f"{'a' * 300}: File name too long" in done.stderr
+    assert nothing_written(home)
+
+
+def test_a_log_that_is_named_twice_is_counted_once_and_told(home: Path) -> None:
+    (home / "b.log.gz").write_bytes(gzip.compress((home / "a.log").read_bytes()))
+    done = run("a.log", "b.log.gz", cwd=home)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "not counted again: b.log.gz has the same content as a.log" in done.stdout
+    report = json.loads(run("--json", "a.log", "b.log.gz", cwd=home).stdout)
+    assert report["repeated_files"] == [{"file": "b.log.gz", "same_as": "a.log"}]
+    assert (report["files"], report["counted"]) == (["a.log"], 1)
 
 
 def test_no_log_at_all_is_an_error(home: Path) -> None:
@@ -494,6 +531,55 @@ def test_the_summary_names_what_was_done(home: Path) -> None:
     assert done.stderr == ""
 
 
+def test_the_summary_tells_of_classes_the_largest_first_and_of_what_was_left_out(home: Path) -> None:
+    entries = [
+        line(clientID="curl/7.68.0", trace=[trace(size=1), trace(size=2)]),
+        line(clientID="Googlebot/2.1", trace=[trace(size=3_000_000)] * 1500),
+        line(clientID="curl/7.68.0", finished="2020-09-17T12:00:00Z"),
+        line(),
+        line(clientID="[bold]ObsPy[/bold]"),
+    ]
+    (home / "a.log").write_bytes(encoded(*entries))
+    done = run(
+        "a.log", "--since", "2020-09-18", "--exclude-class", "crawler", "--exclude-client", "^curl", cwd=home
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    told = [" ".join(one.split()) for one in done.stdout.splitlines()]
+    assert told[:5] == [
+        "2 lines counted",
+        "0 ignored (another service)",
+        "0 rejected",
+        "1 left out (other days)",
+        "2 left out (excluded clients)",
+    ]
+    start = told.index("REQUESTS BYTES CLIENTS")
+    assert told[start - 1 : start + 5] == [
+        "",
+        "REQUESTS BYTES CLIENTS",
+        "1,500 4.5 GB crawler (left out)",
+        "2 1.0 kB scientific",
+        "2 3 bytes library",
+        "",
+    ]
+    assert told[start + 5 :] == [f"written: {FILE}"]
+
+
+def test_a_summary_without_anything_left_out_says_nothing_of_it(home: Path) -> None:
+    done = run("a.log", cwd=home)
+    assert "left out" not in done.stdout
+    assert "not counted again" not in done.stdout
+    assert "would be" not in done.stdout
+
+
+def test_a_dry_run_tells_what_would_be_and_does_nothing(home: Path) -> None:
+    before = sorted(home.iterdir())
+    done = run("--dry-run", "--send-to", nobody_there(), "-o", "out", "a.log", cwd=home, TOKEN=TOKEN)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"would be written: out/{FILE}" in done.stdout
+    assert f"would be sent: out/{FILE} to http://127.0.0.1:" in done.stdout
+    assert sorted(home.iterdir()) == before
+
+
 def test_quiet_prints_nothing_but_errors(home: Path) -> None:
     done = run("--quiet", "a.log", cwd=home)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -507,7 +593,15 @@ def test_json_is_for_programs_also_when_it_fails(home: Path) -> None:
     expected = {"files": ["a.log"], "counted": 1, "requests": 1, "aggregates": 1, "bytes": 512, "clients": 1}
     assert {key: report[key] for key in expected} == expected
     assert report["days"] == ["2020-09-18"]
-    assert report["errors"] == []
+    assert report["errors"] == report["repeated_files"] == []
+    assert report["client_classes"] == {"scientific": {"requests": 1, "bytes": 512}}
+    assert (report["on_other_days"], report["excluded"], report["excluded_clients"]) == (0, 0, None)
+    assert (report["dry_run"], report["output"], report["sent"], report["queued"]) == (False, FILE, [], [])
+    options = ["--exclude-class", "monitor", "--exclude-client", "^ObsPy/1", "--until", "2020-09-20", "--dry-run"]
+    left_out = json.loads(run("--json", *options, "a.log", cwd=home).stdout)
+    assert (left_out["excluded"], left_out["dry_run"], left_out["output"]) == (1, True, None)
+    assert left_out["excluded_clients"] == {"client_classes": ["monitor"], "client_patterns": ["^ObsPy/1"]}
+    assert left_out["client_classes"] == report["client_classes"]
     failed = run("--json", "missing.log", cwd=home)
     assert failed.returncode == 1
     (error,) = json.loads(failed.stdout)["errors"]
@@ -567,6 +661,22 @@ def test_a_wrong_command_line_is_told_by_its_exit_code(arguments: list[str], hom
     assert done.returncode == 2
     assert done.stderr.startswith("Usage:")
     assert nothing_written(home)
+
+
+def test_more_is_not_left_out_than_a_payload_can_say(home: Path) -> None:
+    """A service would refuse the file, and it would wait for ever."""
+
+    def leaving_out(number: int) -> subprocess.CompletedProcess[str]:
+        names = [f"^no-such-client-{number}$" for number in range(number)]
+        options = [word for name in [*names, names[0]] for word in ("--exclude-client", name)]
+        return run("--json", *options, "a.log", cwd=home)
+
+    refused = leaving_out(101)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "--exclude-client" in refused.stderr
+    assert nothing_written(home)
+    assert leaving_out(100).returncode == 0
+    assert len(aggregate_in(home)["excluded"]["client_patterns"]) == 100
 
 
 def test_nothing_of_a_person_is_told_or_kept(home: Path) -> None:
@@ -719,14 +829,55 @@ def test_a_token_that_is_refused_is_not_tried_on_every_file(home: Path) -> None:
         assert len(stub.received) == 2
 
 
-def test_a_correction_of_what_was_delivered_is_not_sent(home: Path) -> None:
+def test_a_correction_of_what_was_delivered_is_put(home: Path) -> None:
     with answering(Answer(201)) as stub:
         assert send(stub.url, "a.log", cwd=home).returncode == 0
         (home / "a.log").write_bytes(encoded(line(userID=2)))
-        done = send(stub.url, "--replace", "a.log", cwd=home)
-        assert done.returncode == 1
-        assert "twice" in done.stderr
+        refused = send(stub.url, "a.log", cwd=home)
+        assert refused.returncode == 1
+        assert "--replace" in refused.stderr
         assert len(stub.received) == 1
+        done = send(stub.url, "--replace", "a.log", cwd=home)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert [request.method for request in stub.received] == ["POST", "PUT"]
+        assert stub.received[1].body == (home / FILE).read_bytes()
+        # It is delivered now, whether it is called a correction or not.
+        for options in ([], ["--replace"]):
+            assert send(stub.url, *options, "a.log", cwd=home).returncode == 0
+        assert len(stub.received) == 2
+
+
+def test_a_correction_waits_for_a_service_that_can_replace(home: Path) -> None:
+    answers = [Answer(201), Answer(405, b"<title>Method Not Allowed</title>"), Answer(501), Answer(200)]
+    with answering(*answers) as stub:
+        assert send(stub.url, "a.log", cwd=home).returncode == 0
+        (home / "a.log").write_bytes(encoded(line(userID=2)))
+        told = [send(stub.url, "--retries", "3", "--replace", "a.log", cwd=home), send(stub.url, cwd=home)]
+        for done in told:
+            assert done.returncode == 3
+            assert "cannot replace statistics yet" in done.stderr
+            assert f"waits for the next run: {FILE}" in done.stdout
+        # As long as it waits, it can be corrected once more.
+        (home / "a.log").write_bytes(encoded(line(userID=3)))
+        assert send(stub.url, "--replace", "a.log", cwd=home).returncode == 0
+        assert [request.method for request in stub.received] == ["POST", "PUT", "PUT", "PUT"]
+        assert stub.received[-1].body == (home / FILE).read_bytes() != stub.received[1].body
+        assert send(stub.url, cwd=home).returncode == 0
+        assert len(stub.received) == 4
+
+
+def test_a_correction_that_waits_holds_up_no_other_file(home: Path) -> None:
+    with answering(Answer(201), Answer(405), Answer(405), Answer(201)) as stub:
+        assert send(stub.url, "a.log", cwd=home).returncode == 0
+        (home / "a.log").write_bytes(encoded(line(userID=2)))
+        assert send(stub.url, "--replace", "a.log", cwd=home).returncode == 3
+        (home / "b.log").write_bytes(encoded(line(finished="2020-09-19T00:00:00Z")))
+        done = send(stub.url, "--json", "b.log", cwd=home)
+        assert done.returncode == 3
+    report = json.loads(done.stdout)
+    assert report["queued"] == [FILE]
+    assert [request.method for request in stub.received] == ["POST", "PUT", "PUT", "POST"]
+    assert len(report["sent"]) == 1
 
 
 def test_a_run_that_was_killed_while_it_wrote_is_told(home: Path) -> None:
@@ -786,15 +937,21 @@ def test_a_log_on_standard_input_never_shows_in_an_error(home: Path) -> None:
 
 def test_a_lost_answer_and_a_correction_do_not_count_the_same_days_twice(home: Path) -> None:
     (home / "corrected.log").write_bytes(encoded(line(bytes=1), line(userID=3)))
-    with answering(Answer(0), Answer(201), Answer(201)) as stub:
+    with answering(Answer(0), Answer(201), Answer(0), problem(409, "duplicate"), Answer(200)) as stub:
         assert send(stub.url, "--retries", "0", "a.log", cwd=home).returncode == 3
         refused = send(stub.url, "--retries", "0", "--replace", "corrected.log", cwd=home)
         assert refused.returncode == 1
         assert "may have been taken in" in refused.stderr
         # what waited has been sent by this run, which found out; from now on it is a correction of what is there
         assert len(stub.received) == 2
-        assert "twice" in send(stub.url, "--replace", "corrected.log", cwd=home).stderr
-        assert len(stub.received) == 2
+        assert send(stub.url, "--replace", "corrected.log", cwd=home).returncode == 3
+        # The same holds for the correction.
+        refused = send(stub.url, "--replace", "a.log", cwd=home)
+        assert refused.returncode == 1
+        assert "may have been taken in" in refused.stderr
+        done = send(stub.url, "--replace", "a.log", cwd=home)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert [request.method for request in stub.received] == ["POST", "POST", "PUT", "PUT", "PUT"]
 
 
 @pytest.mark.parametrize(

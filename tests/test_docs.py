@@ -39,7 +39,10 @@ UNITS = sorted((ROOT / "aggregator" / "systemd").iterdir())
 # The aggregator tells these; the others are the service's.
 TOLD_BY_THE_AGGREGATOR = [
     errors.UnreadableLog,
+    errors.WorkerLost,
+    errors.ClusterUnavailable,
     errors.NothingToAggregate,
+    errors.InvalidClientClasses,
     errors.AggregateExists,
     errors.UnwritableDirectory,
     errors.RegistryUnavailable,

@@ -130,6 +130,32 @@ def test_what_could_not_be_sent_while_the_service_was_down_is_sent_by_the_next_r
     assert answers(service, "network") == summed_up(aggregated(tmp_path))
 
 
+def test_a_correction_waits_for_a_service_that_only_adds_and_nothing_is_counted_twice(
+    store_uri: str, service: Service, made: Made, tmp_path: Path
+) -> None:
+    (token,) = register(store_uri, NODE)
+    assert aggregator(tmp_path, service, token, made, "--exclude-class", "crawler").returncode == 0
+    (first,) = tmp_path.glob("*.json.gz")
+    sent = first.read_bytes()
+    once = contents(store_uri)
+
+    corrected = aggregator(tmp_path, service, token, made, "--replace", "--exclude-class", "scientific")
+    assert corrected.returncode == 3
+    assert "405" in corrected.stderr
+    assert "cannot replace statistics yet" in corrected.stderr
+    assert json.loads(corrected.stdout)["queued"] == [first.name]
+    assert first.read_bytes() != sent
+    assert aggregator(tmp_path, service, token).returncode == 3
+    assert queued(tmp_path) == [f"{service.url}/submit"]
+    assert contents(store_uri) == once
+
+    # Taken back, it does not wait any more.
+    back = aggregator(tmp_path, service, token, made, "--replace", "--exclude-class", "crawler")
+    assert (back.returncode, json.loads(back.stdout)["sent"], queued(tmp_path)) == (0, [], [])
+    assert contents(store_uri) == once
+    assert answers(service, "network") == summed_up(aggregated(tmp_path))
+
+
 def test_the_deployed_aggregator_can_send_and_its_payload_is_the_same_as_ours(
     store_uri: str, service: Service, made: Made, tmp_path: Path
 ) -> None:
@@ -245,11 +271,11 @@ def sending(service: Service) -> list[str]:
 
 
 def aggregator(
-    directory: Path, service: Service, token: str, made: Made | None = None
+    directory: Path, service: Service, token: str, made: Made | None = None, *options: str
 ) -> subprocess.CompletedProcess[str]:
     """Run the node's command, on a log or on what is queued; its output is JSON."""
     log: list[str | Path] = [made.log, "--networks", made.registry] if made else []
-    return run(*sending(service), "--json", *log, cwd=directory, TOKEN=token)
+    return run(*sending(service), "--json", *log, *options, cwd=directory, TOKEN=token)
 
 
 def deployed_aggregator(directory: Path, service: Service, token: str, made: Made) -> str:

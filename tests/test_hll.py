@@ -375,32 +375,105 @@ def test_merging_refuses_what_is_no_sketch():
 # Growing
 
 
+GROWN_SIZES = [0, 1, 160, 161, 511, 512, 513, 514, 1_025, 1_026, 5_000, 50_000]
+
+
+@pytest.mark.parametrize("fold_every", [100, 513, 100_000])
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("size", [0, 1, 160, 161, 511, 512, 513, 514, 1_025, 1_026, 5_000, 50_000])
-def test_a_sketch_grown_hash_by_hash_is_the_encoded_one(size, width):
+@pytest.mark.parametrize("size", GROWN_SIZES)
+def test_a_sketch_grown_hash_by_hash_is_the_encoded_one(size, width, fold_every):
     hashes = random_hashes(width, 5, size)
     random = np.random.default_rng(size)
     for order in (hashes, np.sort(hashes), random.permutation(np.concatenate([hashes, hashes[: size // 2]]))):
         builder = hll.SketchBuilder()
-        for hashed in order.tolist():
-            builder.add(hashed)
+        for number, hashed in enumerate(order.tolist(), 1):
+            builder.hashes.add(hashed)
+            if number % fold_every == 0:
+                builder.fold()
         assert builder.to_bytes() == hll.encode(hashes)
         assert builder.to_bytes() == hll.encode(hashes), "reading it must not change it"
+        builder.fold()
+        assert builder.to_bytes() == hll.encode(hashes), "folding it must not change it"
 
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1)))
 def test_a_sketch_can_be_read_while_it_grows(hashes):
     builder = hll.SketchBuilder()
     for number, hashed in enumerate(hashes, 1):
-        builder.add(hashed)
+        builder.hashes.add(hashed)
         assert builder.to_bytes() == hll.encode(hashes[:number])
 
 
 def test_a_thousand_equal_hashes_are_one_client():
     builder = hll.SketchBuilder()
     for _ in range(1_000):
-        builder.add(-7)
+        builder.hashes.add(-7)
+        builder.fold()
     assert builder.to_bytes() == hll.encode([-7])
+
+
+def test_a_builder_that_has_seen_nothing_gives_the_empty_sketch():
+    builder = hll.SketchBuilder()
+    builder.fold()
+    builder.merge()
+    builder.merge(hll.SketchBuilder())
+    assert builder.to_bytes() == hll.EMPTY
+
+
+@pytest.mark.parametrize("size", GROWN_SIZES)
+def test_folding_bounds_memory_and_leaves_what_a_sketch_lists(size):
+    builder = hll.SketchBuilder()
+    builder.hashes.update(random_hashes(32, 5, size).tolist())
+    builder.fold()
+    assert len(builder.hashes) <= 512
+    assert (builder.registers is None) == (size <= 512)
+    # What comes in afterwards goes the same way.
+    builder.hashes.add(1)
+    builder.fold()
+    assert (builder.registers is None) == (size < 512)
+    assert builder.registers is None or not builder.hashes
+
+
+def test_a_hash_that_sets_no_register_is_folded_into_none():
+    """A stream of zeros leaves its register as it is; the sketch has it as long as it lists its elements."""
+    builder = hll.SketchBuilder()
+    builder.hashes.update(range(600))
+    builder.fold()
+    assert builder.to_bytes() == hll.encode(range(600)) == SPARSE_HEADER
+
+
+def built(hashes: Hashes, *, folded: bool) -> hll.SketchBuilder:
+    builder = hll.SketchBuilder()
+    builder.hashes.update(hashes.tolist())
+    if folded:
+        builder.fold()
+    return builder
+
+
+@pytest.mark.parametrize(("first", "second"), list(itertools.product(MERGED_SIZES, repeat=2)))
+def test_a_merged_builder_has_seen_what_both_have_and_leaves_the_other_alone(first, second):
+    left, right = overlapping(first, second)
+    united = np.union1d(left, right)
+    for one_folded, other_folded in itertools.product([False, True], repeat=2):
+        builder, other = built(left, folded=one_folded), built(right, folded=other_folded)
+        builder.merge(other)
+        assert builder.to_bytes() == hll.encode(united)
+        # What the one sees from now on, the other does not, nor the other way round.
+        builder.hashes.add(-1)
+        builder.fold()
+        assert other.to_bytes() == hll.encode(right)
+        other.hashes.add(-2)
+        other.fold()
+        assert builder.to_bytes() == hll.encode(np.append(united, -1))
+
+
+@given(st.lists(st.tuples(hash_sets, st.booleans()), max_size=5), st.data())
+@settings(deadline=None)
+def test_merging_many_builders_at_once_is_merging_their_sketches(sets, data):
+    builders = [built(hashes, folded=folded) for hashes, folded in sets]
+    first, *others = data.draw(st.permutations([hll.SketchBuilder(), *builders]))
+    first.merge(*others)
+    assert first.to_bytes() == hll.merge(hll.encode(hashes) for hashes, _ in sets)
 
 
 # Checking

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from eida_statistics.errors import UnreadableLog
 from eida_stats_aggregator import logfiles
-from eida_stats_aggregator.logfiles import lines, zstd
+from eida_stats_aggregator.logfiles import Lines, lines, zstd
 
 Compress = Callable[[bytes], bytes]
 
@@ -29,7 +29,7 @@ LOG = b'{"userID": 1}\n{"userID": 2}\n'
 
 
 def read(content: bytes) -> list[bytes]:
-    return list(lines(io.BufferedReader(io.BytesIO(content)), "the log"))  # type: ignore[arg-type]
+    return list(lines(io.BytesIO(content), "the log"))
 
 
 @pytest.mark.parametrize("compress", [bytes, *COMPRESSIONS])
@@ -77,6 +77,19 @@ def test_lines_are_what_stands_between_line_breaks(given_lines: list[bytes], end
     assert read(log) == expected
 
 
+@settings(deadline=None)
+@given(st.lists(st.binary(max_size=8).map(lambda text: text.replace(b"x", b"\n"))))
+def test_each_line_comes_with_the_chunk_in_which_it_ends(chunks: list[bytes]) -> None:
+    cutter = Lines()
+    seen = b""
+    for chunk in chunks:
+        *before, _ = seen.split(b"\n")
+        seen += chunk
+        *ended, rest = seen.split(b"\n")
+        assert cutter.feed(chunk) == ended[len(before) :]
+        assert cutter.rest == rest
+
+
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7])
 def test_chunks_do_not_show_in_the_lines(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logfiles, "CHUNK_BYTES", chunk)
@@ -89,3 +102,25 @@ def test_of_an_endless_line_only_so_much_is_kept_that_it_is_seen_to_be_too_long(
     monkeypatch.setattr(logfiles, "CHUNK_BYTES", 4)
     monkeypatch.setattr(logfiles, "MAX_LINE_BYTES", 10)
     assert read(b"a" * 1000 + b"\nnext\n") == [b"a" * 11, b"next"]
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 10, 11, 12, 1000])
+def test_memory_does_not_grow_with_an_endless_line_and_what_follows_it_is_whole(
+    chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logfiles, "MAX_LINE_BYTES", 10)
+    log = b"a" * 10 + b"\n" + b"b" * 11 + b"\n" + b"c" * 500 + b"\nnext\n" + b"d" * 500
+    cutter = Lines()
+    ended = [line for at in range(0, len(log), chunk) for line in cutter.feed(log[at : at + chunk])]
+    assert [line[:11] for line in ended] == [b"a" * 10, b"b" * 11, b"c" * 11, b"next"]
+    assert cutter.rest == b"d" * 11
+    assert max(map(len, ended)) <= max(chunk, 11)
+
+
+def test_content_comes_in_chunks_that_are_not_kept() -> None:
+    """Also that of a file which is a hundredth of its content."""
+    log = bytes(5 * logfiles.CHUNK_BYTES)
+    for compress in (bytes, bz2.compress, gzip.compress, lzma.compress, zstd.compress):
+        sizes = [len(chunk) for chunk in logfiles.chunks(io.BytesIO(compress(log)), "the log")]
+        assert sum(sizes) == len(log)
+        assert max(sizes) <= logfiles.CHUNK_BYTES

@@ -1,20 +1,26 @@
 """Aggregate files: written whole, sent once."""
 
+import contextlib
 import datetime
 import gzip
 import json
 import os
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from eida_statistics.errors import AggregateExists, UnwritableDirectory
 from eida_statistics.hll import EMPTY, to_hex
 from eida_statistics.payload import Payload, Row
-from eida_stats_aggregator.outbox import Outbox
+from eida_statistics.wire import decode
+from eida_stats_aggregator.outbox import Attempt, Outbox, Rehearsal
 
 URL = "http://127.0.0.1/submit"
 ELSEWHERE = "http://127.0.0.1/elsewhere"
@@ -34,6 +40,21 @@ def payload(*, size: int = 512, days: tuple[int, ...] = (18,), at: str = "2020-0
 
 def put(outbox: Outbox, made: Payload, **more: Any) -> Path:
     return outbox.put(made, **{"suffix": "", "replace": False, "send_to": None, **more})
+
+
+def deliver(outbox: Outbox, path: Path, url: str = URL) -> None:
+    outbox.attempt(path, url)
+    outbox.delivered(path, url, "201 Created", NOW)
+
+
+def delivered(outbox: Outbox, made: Payload, url: str = URL, **more: Any) -> Path:
+    path = put(outbox, made, send_to=url, **more)
+    deliver(outbox, path, url)
+    return path
+
+
+def receipt(path: Path) -> Any:
+    return json.loads(path.with_name(f"{path.name}.delivery").read_bytes())
 
 
 def content(path: Path) -> Any:
@@ -106,10 +127,10 @@ def test_a_file_that_is_to_be_sent_is_queued_until_it_was(outbox: Outbox) -> Non
     assert outbox.queued(URL) == ([path], [])
     outbox.delivered(path, URL, "201 Created", NOW)
     assert outbox.queued(URL) == ([], [])
-    receipt = json.loads(path.with_name(f"{path.name}.delivery").read_bytes())
-    assert receipt == {
+    assert receipt(path) == {
         "hash": payload().hash(),
         "queued": [],
+        "corrections": [],
         "sent": [
             {"url": URL, "hash": payload().hash(), "sent_at": "2020-09-19T06:30:00Z", "answer": "201 Created"}
         ],
@@ -160,32 +181,341 @@ def test_a_correction_of_what_waits_is_sent_instead(outbox: Outbox) -> None:
     assert content(path)["stats"][0]["bytes"] == 7
 
 
-def test_a_correction_of_what_was_delivered_cannot_be_sent(outbox: Outbox) -> None:
-    path = put(outbox, payload(), send_to=URL)
-    outbox.delivered(path, URL, "201 Created", NOW)
-    with pytest.raises(AggregateExists, match="twice"):
-        put(outbox, payload(size=7), replace=True, send_to=URL)
+def test_a_correction_of_what_was_delivered_is_sent_as_one(outbox: Outbox) -> None:
+    path = delivered(outbox, payload())
+    with pytest.raises(AggregateExists, match=r"(?s)--suffix.*--replace"):
+        put(outbox, payload(size=7), send_to=URL)
     assert content(path)["stats"][0]["bytes"] == 512
     assert outbox.queued(URL) == ([], [])
-    # it stays so when the file was corrected without sending it
+    put(outbox, payload(size=7), replace=True, send_to=URL)
+    assert content(path)["stats"][0]["bytes"] == 7
+    assert outbox.queued(URL) == ([path], [])
+    assert receipt(path)["corrections"] == [URL]
+    assert outbox.attempt(path, URL) == Attempt(correction=True, may_have_arrived=False)
+    outbox.delivered(path, URL, "200 OK", NOW)
+    assert outbox.queued(URL) == ([], [])
+    assert receipt(path)["corrections"] == []
+    assert [one["hash"] for one in receipt(path)["sent"]] == [payload().hash(), payload(size=7).hash()]
+
+
+def test_a_correction_before_anything_was_sent_is_the_first_that_is_sent(outbox: Outbox) -> None:
+    path = put(outbox, payload(), send_to=URL)
+    put(outbox, payload(size=7), replace=True, send_to=URL)
+    assert receipt(path)["corrections"] == []
+    assert outbox.attempt(path, URL) == Attempt(correction=False, may_have_arrived=False)
+
+
+def test_a_correction_that_is_not_to_be_sent_is_not_and_can_be_later(outbox: Outbox) -> None:
+    path = delivered(outbox, payload())
     put(outbox, payload(size=7), replace=True)
-    with pytest.raises(AggregateExists, match="twice"):
+    assert outbox.queued(URL) == ([], [])
+    assert content(path)["stats"][0]["bytes"] == 7
+    # The service has other content, so it is still a choice.
+    with pytest.raises(AggregateExists, match=r"(?s)was delivered to .* with other content.*--replace"):
         put(outbox, payload(size=7), send_to=URL)
     assert outbox.queued(URL) == ([], [])
+    put(outbox, payload(size=7), replace=True, send_to=URL)
+    assert outbox.attempt(path, URL).correction
+
+
+def test_a_correction_of_a_file_that_was_removed_is_one_all_the_same(outbox: Outbox) -> None:
+    delivered(outbox, payload()).unlink()
+    with pytest.raises(AggregateExists, match="--replace"):
+        put(outbox, payload(size=7), send_to=URL)
+    path = put(outbox, payload(size=7), replace=True, send_to=URL)
+    assert outbox.queued(URL) == ([path], [])
+    assert outbox.attempt(path, URL).correction
+
+
+def test_corrections_follow_one_another(outbox: Outbox) -> None:
+    path = delivered(outbox, payload())
+    # One that waits is replaced by the next one.
+    for size in (7, 8):
+        put(outbox, payload(size=size), replace=True, send_to=URL)
+        assert outbox.queued(URL) == ([path], [])
+        assert content(path)["stats"][0]["bytes"] == size
+        assert receipt(path)["corrections"] == [URL]
+    deliver(outbox, path)
+    # One that was delivered is corrected like the first content.
+    put(outbox, payload(size=9), replace=True, send_to=URL)
+    assert outbox.attempt(path, URL).correction
+    assert len(receipt(path)["sent"]) == 2
+
+
+def test_a_correction_that_is_taken_back_before_it_was_sent_is_not_sent(outbox: Outbox) -> None:
+    path = delivered(outbox, payload())
+    put(outbox, payload(size=7), replace=True, send_to=URL)
+    put(outbox, payload(), replace=True, send_to=URL)
+    assert content(path)["stats"][0]["bytes"] == 512
+    assert outbox.queued(URL) == ([], [])
+    assert (receipt(path)["queued"], receipt(path)["corrections"]) == ([], [])
+    put(outbox, payload(), send_to=URL)
+    assert outbox.queued(URL) == ([], [])
+
+
+def test_a_correction_that_is_taken_back_without_sending_does_not_wait_any_more(outbox: Outbox) -> None:
+    delivered(outbox, payload())
+    put(outbox, payload(size=7), replace=True, send_to=URL)
+    put(outbox, payload(), replace=True)
+    assert outbox.queued(URL) == ([], [])
+
+
+def test_the_first_content_replaces_the_correction_that_was_delivered(outbox: Outbox) -> None:
+    """What is in force is what was taken in last, not whatever was taken in once."""
+    path = delivered(outbox, payload())
+    put(outbox, payload(size=7), replace=True, send_to=URL)
+    deliver(outbox, path)
+    put(outbox, payload(size=7), send_to=URL)
+    assert outbox.queued(URL) == ([], [])
+    with pytest.raises(AggregateExists, match="--replace"):
+        put(outbox, payload(), send_to=URL)
+    put(outbox, payload(), replace=True, send_to=URL)
+    assert outbox.queued(URL) == ([path], [])
+    assert outbox.attempt(path, URL).correction
 
 
 def test_a_correction_of_what_may_have_arrived_is_refused_until_that_is_known(outbox: Outbox) -> None:
     """The service adds up what it gets: if the answer was lost, the first content may be in it."""
     path = put(outbox, payload(), send_to=URL)
-    assert outbox.attempt(path, URL) is False
+    assert outbox.attempt(path, URL) == Attempt(correction=False, may_have_arrived=False)
     for send_to in (URL, None):
         with pytest.raises(AggregateExists, match="may have been taken in"):
             put(outbox, payload(size=7), replace=True, send_to=send_to)
+    assert content(path)["stats"][0]["bytes"] == 512
     assert outbox.queued(URL) == ([path], [])
-    assert outbox.attempt(path, URL) is True
+    assert outbox.attempt(path, URL) == Attempt(correction=False, may_have_arrived=True)
     outbox.not_arrived(path, URL)
     put(outbox, payload(size=7), replace=True, send_to=URL)
     assert outbox.queued(URL) == ([path], [])
+    assert receipt(path)["corrections"] == []
+
+
+def test_what_may_have_arrived_and_has_is_corrected_as_what_was_delivered(outbox: Outbox) -> None:
+    path = put(outbox, payload(), send_to=URL)
+    outbox.attempt(path, URL)
+    deliver(outbox, path)  # the next run: the service has it already
+    put(outbox, payload(size=7), replace=True, send_to=URL)
+    assert outbox.attempt(path, URL).correction
+
+
+def test_after_a_correction_whose_answer_was_lost_nothing_else_is_sent(outbox: Outbox) -> None:
+    """Not even what was there before: the service may have either."""
+    path = delivered(outbox, payload())
+    put(outbox, payload(size=7), replace=True, send_to=URL)
+    outbox.attempt(path, URL)
+    for other in (payload(size=8), payload()):
+        with pytest.raises(AggregateExists, match="may have been taken in"):
+            put(outbox, other, replace=True, send_to=URL)
+    put(outbox, payload(size=7), send_to=URL, replace=True)
+    assert outbox.queued(URL) == ([path], [])
+    assert outbox.attempt(path, URL) == Attempt(correction=True, may_have_arrived=True)
+    outbox.delivered(path, URL, "409 Conflict", NOW)
+    put(outbox, payload(size=8), replace=True, send_to=URL)
+    assert outbox.attempt(path, URL) == Attempt(correction=True, may_have_arrived=False)
+
+
+def test_a_correction_is_one_only_where_something_was_delivered(outbox: Outbox) -> None:
+    path = delivered(outbox, payload())
+    put(outbox, payload(), send_to=ELSEWHERE)
+    put(outbox, payload(size=7), replace=True, send_to=URL)
+    assert receipt(path)["queued"] == sorted([URL, ELSEWHERE])
+    assert outbox.attempt(path, URL).correction
+    assert not outbox.attempt(path, ELSEWHERE).correction
+    outbox.delivered(path, ELSEWHERE, "201 Created", NOW)
+    assert outbox.queued(URL) == ([path], [])
+    assert receipt(path)["corrections"] == [URL]
+
+
+def test_a_correction_of_one_server_leaves_the_file_of_another_alone(outbox: Outbox) -> None:
+    one, other = delivered(outbox, payload()), delivered(outbox, payload(size=5), suffix="server2")
+    put(outbox, payload(size=7), suffix="server2", replace=True, send_to=URL)
+    assert outbox.queued(URL) == ([other], [])
+    assert outbox.attempt(other, URL).correction
+    assert content(one)["stats"][0]["bytes"] == 512
+    # A third server's is no correction of either.
+    third = put(outbox, payload(size=9), suffix="server3", replace=True, send_to=URL)
+    assert not outbox.attempt(third, URL).correction
+
+
+def test_a_correction_of_what_was_never_sent_goes_to_a_service_as_the_first(outbox: Outbox) -> None:
+    path = put(outbox, payload())
+    put(outbox, payload(size=7), replace=True, send_to=URL)
+    assert outbox.attempt(path, URL) == Attempt(correction=False, may_have_arrived=False)
+
+
+@pytest.mark.parametrize("first", ["removed", "there"])
+def test_a_correction_that_was_killed_before_its_file_was_written_is_told_and_run_again(
+    first: str, outbox: Outbox
+) -> None:
+    path = delivered(outbox, payload())
+    if first == "removed":
+        path.unlink()
+    with patch.object(gzip, "compress", killed), pytest.raises(KeyboardInterrupt):
+        put(outbox, payload(size=7), replace=True, send_to=URL)
+    assert (receipt(path)["hash"], receipt(path)["corrections"]) == (payload(size=7).hash(), [URL])
+    # Nothing is sent: neither what is not there, nor what was there before.
+    ready, (complaint,) = outbox.queued(URL)
+    assert ready == []
+    assert "was not written to its end" in str(complaint)
+    put(outbox, payload(size=7), replace=True, send_to=URL)
+    assert outbox.queued(URL) == ([path], [])
+    assert outbox.attempt(path, URL) == Attempt(correction=True, may_have_arrived=False)
+
+
+def test_a_correction_that_was_killed_and_is_taken_back_leaves_what_was_delivered(
+    outbox: Outbox,
+) -> None:
+    path = delivered(outbox, payload())
+    with patch.object(gzip, "compress", killed), pytest.raises(KeyboardInterrupt):
+        put(outbox, payload(size=7), replace=True, send_to=URL)
+    put(outbox, payload(), send_to=URL)
+    assert outbox.queued(URL) == ([], [])
+    assert receipt(path)["hash"] == payload().hash()
+
+
+def killed(*_: object, **__: object) -> bytes:
+    raise KeyboardInterrupt
+
+
+def test_a_correction_that_waits_for_a_service_that_has_moved_is_one_at_its_new_place(outbox: Outbox) -> None:
+    path = delivered(outbox, payload(), url=ELSEWHERE)
+    put(outbox, payload(size=7), replace=True, send_to=ELSEWHERE)
+    outbox.requeue(URL)
+    assert outbox.queued(URL) == ([path], [])
+    assert outbox.attempt(path, URL) == Attempt(correction=True, may_have_arrived=False)
+    outbox.not_arrived(path, URL)
+    # Also a later one, although this place has given no receipt.
+    put(outbox, payload(size=8), replace=True, send_to=URL)
+    assert outbox.attempt(path, URL).correction
+    outbox.delivered(path, URL, "200 OK", NOW)
+    assert outbox.queued(ELSEWHERE) == outbox.queued(URL) == ([], [])
+    put(outbox, payload(size=9), replace=True, send_to=URL)
+    assert outbox.attempt(path, URL).correction
+
+
+def test_what_is_queued_anew_for_a_service_that_has_an_earlier_content_is_a_correction(outbox: Outbox) -> None:
+    path = delivered(outbox, payload())
+    put(outbox, payload(size=7), replace=True, send_to=ELSEWHERE)
+    assert receipt(path)["corrections"] == []
+    outbox.requeue(URL)
+    assert outbox.queued(URL) == ([path], [])
+    assert outbox.attempt(path, URL).correction
+
+
+def test_what_is_queued_anew_for_a_service_that_has_it_is_not_sent(outbox: Outbox) -> None:
+    path = delivered(outbox, payload())
+    put(outbox, payload(), send_to=ELSEWHERE)
+    outbox.requeue(URL)
+    assert outbox.queued(URL) == ([], [])
+    assert (receipt(path)["queued"], receipt(path)["corrections"]) == ([], [])
+
+
+CHOICES = [{"replace": replace, "send_to": send_to} for replace in (False, True) for send_to in (None, URL)]
+
+
+@pytest.mark.parametrize("choices", CHOICES, ids=str)
+@pytest.mark.parametrize("before", ["nothing", "the same", "another", "sent", "corrected", "lost"])
+def test_what_would_be_put_is_what_is_put_and_nothing_is_done(
+    before: str, choices: dict[str, Any], outbox: Outbox
+) -> None:
+    match before:
+        case "the same":
+            put(outbox, payload(size=7))
+        case "another":
+            put(outbox, payload())
+        case "sent" | "corrected":
+            delivered(outbox, payload())
+            if before == "corrected":
+                put(outbox, payload(size=7), replace=True, send_to=URL)
+        case "lost":
+            outbox.attempt(put(outbox, payload(), send_to=URL), URL)
+    there = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in outbox.directory.iterdir()}
+    made = payload(size=7)
+    would, does = [], []
+    rehearsal = Rehearsal(outbox.directory)
+    for how, outcomes in ((rehearsal.put, would), (outbox.put, does)):
+        try:
+            outcomes.append(how(made, suffix="", **choices))
+        except AggregateExists as refusal:
+            outcomes.append(str(refusal))
+        if how == rehearsal.put:
+            now = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in outbox.directory.iterdir()}
+            assert now == there
+    assert would == does
+
+
+def test_what_would_be_put_into_a_directory_that_is_not_there_makes_none(tmp_path: Path) -> None:
+    rehearsal = Rehearsal(tmp_path / "a/b")
+    rehearsal.make()
+    path = rehearsal.put(payload(days=(17, 18)), suffix="x", replace=False, send_to=URL)
+    assert path == tmp_path / "a/b/2020-09-17_2020-09-18_x.json.gz"
+    assert not (tmp_path / "a").exists()
+
+
+class CentralService:
+    """What a service makes of what it is sent: a POST adds, unless it is known; a PUT replaces."""
+
+    def __init__(self) -> None:
+        self.known: set[str] = set()
+        self.counted: list[str] = []
+
+    def take(self, digest: str, *, correction: bool) -> str:
+        if self.counted == [digest] or (digest in self.known and not correction):
+            return "409 Conflict"
+        self.known.add(digest)
+        self.counted = [digest] if correction else [*self.counted, digest]
+        return "201 Created"
+
+
+mostly = st.sampled_from([True, True, True, False])
+puts = st.tuples(st.sampled_from(["put", "put", "put", "killed put"]), st.integers(1, 3), mostly, mostly)
+runs = st.tuples(
+    st.just("run"),
+    st.sampled_from(["taken"] * 4 + ["lost on the way", "answer lost", "refused", "killed", "killed late"]),
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(puts | runs, max_size=12), st.integers(1, 3))
+def test_whatever_happens_the_days_are_counted_once(events: list[tuple[Any, ...]], last: int) -> None:
+    service = CentralService()
+    with tempfile.TemporaryDirectory() as directory:
+        outbox = Outbox(Path(directory))
+        for kind, *details in events:
+            if kind == "run":
+                run(outbox, service, *details)
+            else:
+                size, replace, send = details
+                try_to_put(
+                    outbox, payload(size=size), kind == "put", replace=replace, send_to=URL if send else None
+                )
+            assert len(service.counted) <= 1
+        # At the end a service that answers has what its node wants it to have.
+        run(outbox, service, "taken")
+        try_to_put(outbox, payload(size=last), True, replace=True, send_to=URL)
+        run(outbox, service, "taken")
+        assert service.counted == [payload(size=last).hash()]
+        assert outbox.queued(URL) == ([], [])
+
+
+def try_to_put(outbox: Outbox, made: Payload, lives: bool, **choices: Any) -> None:
+    writing = patch.object(gzip, "compress", gzip.compress if lives else killed)
+    with writing, contextlib.suppress(AggregateExists, KeyboardInterrupt):
+        put(outbox, made, **choices)
+
+
+def run(outbox: Outbox, service: CentralService, outcome: str) -> None:
+    """Do what a run does with what is queued."""
+    for path in outbox.queued(URL)[0]:
+        attempt = outbox.attempt(path, URL)
+        answer = None
+        if outcome in ("taken", "answer lost", "killed late"):
+            digest = decode(gzip.decompress(path.read_bytes()), today=datetime.date(2020, 9, 19)).hash()
+            answer = service.take(digest, correction=attempt.correction)
+        if outcome == "taken" and answer is not None:
+            outbox.delivered(path, URL, answer, NOW)
+        elif outcome == "refused" and not attempt.may_have_arrived:
+            outbox.not_arrived(path, URL)
 
 
 def test_what_waits_for_a_service_that_has_moved_goes_to_its_new_place(outbox: Outbox) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from eida_statistics import hll
 from eida_statistics.errors import InvalidPayload, NotJSON
-from eida_statistics.payload import Payload, Row, merge_rows
+from eida_statistics.payload import Exclusions, Payload, Row, merge_rows
 from eida_statistics.wire import decode
 
 TODAY = datetime.date(2020, 9, 19)
@@ -83,6 +83,10 @@ STATS = [stat(station=station, country=country) for station in ("A", "B", "C") f
         pytest.param(json.dumps(sent(*STATS, aggregation_score=9)).encode(), id="of another score"),
         pytest.param(json.dumps(sent(*STATS, days_coverage=["2020-09-18"] * 2)).encode(), id="a day twice"),
         pytest.param(json.dumps(sent(*STATS, more={"x": 1})).encode(), id="with a key of the future"),
+        pytest.param(json.dumps(sent(*STATS, excluded=None)).encode(), id="nothing left out"),
+        pytest.param(
+            json.dumps(sent(*STATS, excluded={"client_classes": ["monitor"]})).encode(), id="something left out"
+        ),
         pytest.param(
             json.dumps(
                 sent(
@@ -126,6 +130,80 @@ def test_the_same_statistics_have_the_same_hash(body: bytes) -> None:
 def test_the_hash_is_fixed_by_its_version() -> None:
     """A service that was updated must know again what it received before."""
     assert read(sent(stat(), stat(country="", bytes=7))).hash() == "3f1c8d1fd21010fcf6b4102a97e04ff7"
+
+
+def test_nothing_is_said_of_what_was_left_out_if_nothing_was() -> None:
+    assert read(sent(stat())).to_json() == (
+        b'{"generated_at":"2020-09-18 06:30:00","version":"0.8.1","days_coverage":["2020-09-18"],'
+        b'"aggregation_score":2,"stats":[{"month":"2020-09-01","network":"GE","station":"EIL","location":"",'
+        b'"channel":"BHZ","country":"DE","bytes":512,"nb_requests":3,"nb_successful_requests":3,'
+        b'"nb_unsuccessful_requests":0,"clients":"\\\\x' + SKETCH[2:].encode() + b'"}]}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ({}, Exclusions()),
+        ({"client_classes": ["monitor", "crawler"]}, Exclusions(["monitor", "crawler"])),
+        ({"client_patterns": ["^curl/", "Jülich|\\s+"]}, Exclusions(client_patterns=["^curl/", "Jülich|\\s+"])),
+        ({"client_classes": ["x" * 1000] * 100, "client_patterns": ["é" * 1000] * 100}, None),
+        ({"client_classes": ["monitor"], "networks": ["GE"]}, Exclusions(["monitor"])),  # a key of the future
+    ],
+)
+def test_what_was_left_out_is_kept(said: dict[str, Any], kept: Exclusions | None) -> None:
+    made = read(sent(stat(), excluded=said))
+    assert made.excluded == (kept or Exclusions(said["client_classes"], said["client_patterns"]))
+    assert json.loads(made.to_json())["excluded"] == {"client_classes": [], "client_patterns": []} | {
+        key: value for key, value in said.items() if key.startswith("client")
+    }
+    assert decode(made.to_json(), today=TODAY) == made
+    assert made.hash() == read(sent(stat())).hash()
+
+
+EXCLUSIONS = "not an object with client_classes and client_patterns, lists of up to 100 texts"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "monitor",
+        ["monitor"],
+        7,
+        True,
+        {"client_classes": "monitor"},
+        {"client_classes": None},
+        {"client_classes": ["monitor", 7]},
+        {"client_classes": ["monitor"], "client_patterns": {"^curl/": True}},
+        {"client_patterns": [None]},
+        {"client_classes": ["x"] * 101},
+        {"client_patterns": ["x"] * 101},
+        {"client_classes": ["x" * 1001]},
+        {"client_patterns": ["é" * 1001]},
+        {"client_patterns": ["x" * 10_000_000]},
+    ],
+    ids=lambda said: json.dumps(said)[:60],
+)
+def test_what_is_said_in_another_way_of_what_was_left_out_is_refused(said: object) -> None:
+    with pytest.raises(InvalidPayload) as refusal:
+        read(sent(stat(), excluded=said))
+    assert refusal.value.errors == [("excluded", EXCLUSIONS)]
+    # It is named beside all others.
+    with pytest.raises(InvalidPayload) as refusal:
+        read(sent(stat(bytes=-1), stat(clients="\\x"), excluded=said, version=3))
+    assert [path for path, _ in refusal.value.errors] == [
+        "stats[0].bytes",
+        "stats[1].clients",
+        "version",
+        "excluded",
+    ]
+    assert len(str(refusal.value)) < 1000
+
+
+def test_text_that_no_database_takes_is_kept_as_it_was_sent() -> None:
+    """It is in the payload's body only, and nothing of it is looked for."""
+    strange = ["\x00", "\u202e", "'; DROP TABLE payloads; --", "\U0001f40c" * 1000]
+    assert read(sent(stat(), excluded={"client_patterns": strange})).excluded == Exclusions(client_patterns=strange)
 
 
 @pytest.mark.parametrize(
@@ -368,6 +446,7 @@ payloads = st.builds(
     stats=st.lists(rows, max_size=5, unique_by=lambda row: row.key).map(
         lambda r: sorted(r, key=lambda row: row.key)
     ),
+    excluded=st.none() | st.builds(Exclusions, *[st.lists(st.text(max_size=1000), max_size=100)] * 2),
 )
 
 
@@ -411,7 +490,7 @@ def test_garbage_is_refused(garbage: bytes) -> None:
 
 @settings(deadline=None)
 @given(
-    st.dictionaries(st.sampled_from(sorted(sent())), anything),
+    st.dictionaries(st.sampled_from(sorted(sent(excluded=None))), anything),
     st.lists(st.dictionaries(st.sampled_from(sorted(stat())), anything) | anything, max_size=3),
 )
 def test_a_document_of_any_content_is_read_or_refused(envelope: dict[str, object], stats: list[Any]) -> None:

@@ -2,18 +2,21 @@
 
 import datetime
 import json
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eida_statistics import hll
+from eida_stats_aggregator import requestlog
 from eida_stats_aggregator.requestlog import Delivery, Ignored, Rejected, Request, Stream, parse
 from stubs import encoded, line, make_log, trace
 
 DAY = datetime.date(2020, 9, 18)
 CLIENT = hll.client_hash(1497164453)
-DELIVERY = Delivery(Stream("GE", "EIL", "", "BHZ", None), 512)
+DELIVERY: Delivery = (Stream("GE", "EIL", "", "BHZ"), None, 512)
+by_obspy = partial(Request, agent="ObsPy/1.2.2 (Windows-10-10.0.18362-SP0, Python 3.7.8)")
 
 
 def one(**changes: object) -> Request | Ignored | Rejected:
@@ -23,79 +26,88 @@ def one(**changes: object) -> Request | Ignored | Rejected:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        pytest.param({}, Request(DAY, "DE", CLIENT, [DELIVERY]), id="a line as it should be"),
+        pytest.param({}, by_obspy(DAY, "DE", CLIENT, [DELIVERY]), id="a line as it should be"),
         # SeisComP sets the status when the connection is lost; the traces before that are OK.
-        pytest.param({"status": "ERROR"}, Request(DAY, "DE", CLIENT, None), id="cut off, with OK traces"),
-        pytest.param({"status": "NODATA", "without": ("trace",)}, Request(DAY, "DE", CLIENT, None), id="no trace"),
-        pytest.param({"without": ("trace",)}, Request(DAY, "DE", CLIENT, []), id="OK without a trace"),
-        pytest.param({"trace": None}, Request(DAY, "DE", CLIENT, []), id="OK with a null trace"),
+        pytest.param({"status": "ERROR"}, by_obspy(DAY, "DE", CLIENT, None), id="cut off, with OK traces"),
+        pytest.param({"status": "NODATA", "without": ("trace",)}, by_obspy(DAY, "DE", CLIENT, None), id="no trace"),
+        pytest.param({"without": ("trace",)}, by_obspy(DAY, "DE", CLIENT, []), id="OK without a trace"),
+        pytest.param({"trace": None}, by_obspy(DAY, "DE", CLIENT, []), id="OK with a null trace"),
         pytest.param(
             {"trace": [trace(status="NODATA"), trace(status="DENIED")]},
-            Request(DAY, "DE", CLIENT, []),
+            by_obspy(DAY, "DE", CLIENT, []),
             id="OK, of which no stream had data",
         ),
         pytest.param(
             {"trace": [trace(status="NODATA", size=0), trace()]},
-            Request(DAY, "DE", CLIENT, [DELIVERY]),
+            by_obspy(DAY, "DE", CLIENT, [DELIVERY]),
             id="one stream of two had data",
         ),
         # GeoIP knows no country for private addresses.
-        pytest.param({"userLocation": {}}, Request(DAY, "", CLIENT, [DELIVERY]), id="no country"),
-        pytest.param({"userLocation": {"country": None}}, Request(DAY, "", CLIENT, [DELIVERY]), id="null country"),
-        pytest.param({"userLocation": {"country": "DEU"}}, Request(DAY, "", CLIENT, [DELIVERY]), id="no code"),
-        pytest.param({"userLocation": {"country": "de"}}, Request(DAY, "", CLIENT, [DELIVERY]), id="small letters"),
-        pytest.param({"userLocation": None}, Request(DAY, "", CLIENT, [DELIVERY]), id="null location"),
-        pytest.param({"without": ("userLocation",)}, Request(DAY, "", CLIENT, [DELIVERY]), id="no location"),
-        pytest.param({"userLocation": {"country": "A1"}}, Request(DAY, "A1", CLIENT, [DELIVERY]), id="a proxy"),
+        pytest.param({"userLocation": {}}, by_obspy(DAY, "", CLIENT, [DELIVERY]), id="no country"),
+        pytest.param({"userLocation": {"country": None}}, by_obspy(DAY, "", CLIENT, [DELIVERY]), id="null country"),
+        pytest.param({"userLocation": {"country": "DEU"}}, by_obspy(DAY, "", CLIENT, [DELIVERY]), id="no code"),
+        pytest.param(
+            {"userLocation": {"country": "de"}}, by_obspy(DAY, "", CLIENT, [DELIVERY]), id="small letters"
+        ),
+        pytest.param({"userLocation": None}, by_obspy(DAY, "", CLIENT, [DELIVERY]), id="null location"),
+        pytest.param({"without": ("userLocation",)}, by_obspy(DAY, "", CLIENT, [DELIVERY]), id="no location"),
+        pytest.param({"userLocation": {"country": "A1"}}, by_obspy(DAY, "A1", CLIENT, [DELIVERY]), id="a proxy"),
         # Written before the request ended: failed, on the day on which it began.
         pytest.param(
             {"without": ("finished", "status"), "created": "2020-09-17T23:59:59.999999Z"},
-            Request(datetime.date(2020, 9, 17), "DE", CLIENT, None),
+            by_obspy(datetime.date(2020, 9, 17), "DE", CLIENT, None),
             id="not finished",
         ),
-        pytest.param({"finished": None}, Request(DAY, "DE", CLIENT, [DELIVERY]), id="null finished"),
-        pytest.param({"status": None}, Request(DAY, "DE", CLIENT, None), id="null status"),
+        pytest.param({"finished": None}, by_obspy(DAY, "DE", CLIENT, [DELIVERY]), id="null finished"),
+        pytest.param({"status": None}, by_obspy(DAY, "DE", CLIENT, None), id="null status"),
         pytest.param(
-            {"finished": "2020-09-18T00:00:00Z"}, Request(DAY, "DE", CLIENT, [DELIVERY]), id="no fraction"
+            {"finished": "2020-09-18T00:00:00Z"}, by_obspy(DAY, "DE", CLIENT, [DELIVERY]), id="no fraction"
         ),
         pytest.param(
-            {"finished": "2020-09-18T00:00:00.7Z"}, Request(DAY, "DE", CLIENT, [DELIVERY]), id="a short fraction"
+            {"finished": "2020-09-18T00:00:00.7Z"}, by_obspy(DAY, "DE", CLIENT, [DELIVERY]), id="a short fraction"
         ),
         pytest.param(
             {"finished": "2020-09-18T00:30:00+02:00"},
-            Request(datetime.date(2020, 9, 17), "DE", CLIENT, [DELIVERY]),
+            by_obspy(datetime.date(2020, 9, 17), "DE", CLIENT, [DELIVERY]),
             id="the UTC day of another zone's time",
         ),
         # A request that began before midnight counts on the day on which it ended.
         pytest.param(
-            {"created": "2020-09-17T23:59:59.999999Z"}, Request(DAY, "DE", CLIENT, [DELIVERY]), id="over midnight"
+            {"created": "2020-09-17T23:59:59.999999Z"}, by_obspy(DAY, "DE", CLIENT, [DELIVERY]), id="over midnight"
         ),
-        pytest.param({"without": ("service",)}, Request(DAY, "DE", CLIENT, [DELIVERY]), id="no service"),
+        pytest.param({"without": ("service",)}, by_obspy(DAY, "DE", CLIENT, [DELIVERY]), id="no service"),
         pytest.param({"service": "fdsnws-station"}, Ignored(), id="another service"),
         # What another service logs is its own affair.
         pytest.param(
             {"service": "fdsnws-station", "userID": None, "trace": 7}, Ignored(), id="strange, of another"
         ),
-        pytest.param({"trace": [trace(loc=None)]}, Request(DAY, "DE", CLIENT, [DELIVERY]), id="null location code"),
+        pytest.param(
+            {"trace": [trace(loc=None)]}, by_obspy(DAY, "DE", CLIENT, [DELIVERY]), id="null location code"
+        ),
         # Only temporary networks need the start of the data.
-        pytest.param({"trace": [trace(start=None)]}, Request(DAY, "DE", CLIENT, [DELIVERY]), id="no start"),
+        pytest.param({"trace": [trace(start=None)]}, by_obspy(DAY, "DE", CLIENT, [DELIVERY]), id="no start"),
         pytest.param(
             {"trace": [trace(net="Z3")]},
-            Request(DAY, "DE", CLIENT, [Delivery(Stream("Z3", "EIL", "", "BHZ", datetime.date(1997, 8, 9)), 512)]),
+            by_obspy(DAY, "DE", CLIENT, [(Stream("Z3", "EIL", "", "BHZ"), datetime.date(1997, 8, 9), 512)]),
             id="a temporary network",
         ),
         pytest.param(
-            {"userID": 10**30}, Request(DAY, "DE", hll.client_hash(10**30), [DELIVERY]), id="a userID of 100 bits"
+            {"userID": 10**30}, by_obspy(DAY, "DE", hll.client_hash(10**30), [DELIVERY]), id="a userID of 100 bits"
         ),
-        pytest.param({"userID": -5}, Request(DAY, "DE", hll.client_hash(-5), [DELIVERY]), id="a negative userID"),
+        pytest.param({"userID": -5}, by_obspy(DAY, "DE", hll.client_hash(-5), [DELIVERY]), id="a negative userID"),
         # SeisComP passes the bytes of a user agent through Python's surrogateescape.
         pytest.param(
-            {"clientID": "\udcff"}, Request(DAY, "DE", CLIENT, [DELIVERY]), id="lone surrogates in clientID"
+            {"clientID": "\udcff"},
+            Request(DAY, "DE", CLIENT, [DELIVERY], "\udcff"),
+            id="lone surrogates in clientID",
         ),
-        pytest.param({"bytes": float("nan")}, Request(DAY, "DE", CLIENT, [DELIVERY]), id="NaN where nobody looks"),
+        pytest.param({"clientID": ""}, Request(DAY, "DE", CLIENT, [DELIVERY], ""), id="an empty clientID"),
+        pytest.param({"clientID": None}, Request(DAY, "DE", CLIENT, [DELIVERY]), id="null clientID"),
+        pytest.param({"without": ("clientID",)}, Request(DAY, "DE", CLIENT, [DELIVERY]), id="no clientID"),
+        pytest.param({"bytes": float("nan")}, by_obspy(DAY, "DE", CLIENT, [DELIVERY]), id="NaN where nobody looks"),
         pytest.param(
             {"userLocation": {"country": "DE", "city": "Jülich"}},
-            Request(DAY, "DE", CLIENT, [DELIVERY]),
+            by_obspy(DAY, "DE", CLIENT, [DELIVERY]),
             id="keys that are new",
         ),
     ],
@@ -137,6 +149,10 @@ def test_a_line_gives_a_request(changes: dict[str, object], expected: object) ->
         # A lone surrogate sends the line through the lenient decoder, which must be as strict about the rest.
         ({"clientID": "\udcff", "userID": True}, "userID: Expected int, got bool"),
         ({"clientID": "\udcff", "trace": [trace(sta="\udcff")]}, ""),
+        # A name of another type is passed over, and nothing else with it.
+        ({"clientID": 7, "userID": "1"}, "userID: Expected int, got str"),
+        ({"clientID": ["curl"], "service": 7}, "service: Expected str | null, got int"),
+        ({"clientID": {}, "trace": [trace(), trace(net=5)]}, "trace[1].net: Expected str | null, got int"),
     ],
 )
 def test_a_line_that_cannot_be_counted_is_rejected(changes: dict[str, object], reason: str) -> None:
@@ -181,6 +197,22 @@ def test_a_line_of_two_megabytes_counts_every_stream() -> None:
     assert len(request.deliveries) == 12_000
 
 
+def test_how_many_streams_are_remembered_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requestlog, "_KNOWN_STREAMS", 3)
+    for _ in range(2):
+        for number in range(10):
+            traces = [trace(net="Z3", sta=f"S{number}"), trace(sta=f"S{number}", loc="00")]
+            assert one(trace=traces) == by_obspy(
+                DAY,
+                "DE",
+                CLIENT,
+                [
+                    (Stream("Z3", f"S{number}", "", "BHZ"), datetime.date(1997, 8, 9), 512),
+                    (Stream("GE", f"S{number}", "00", "BHZ"), None, 512),
+                ],
+            )
+
+
 @settings(deadline=None)
 @given(st.binary())
 def test_garbage_is_rejected(garbage: bytes) -> None:
@@ -200,6 +232,35 @@ def test_any_object_has_one_of_three_outcomes(changes: dict[str, object]) -> Non
     given_trace = {**trace(), **changes}
     for entry in (changes, line(**changes), line(trace=[given_trace]), line(userLocation=changes)):
         assert isinstance(parse(json.dumps(entry).encode()), Request | Ignored | Rejected)
+
+
+@settings(deadline=None)
+@given(anything, st.sampled_from(["OK", "ERROR"]))
+def test_whatever_the_client_calls_itself_its_request_counts(agent: object, status: str) -> None:
+    deliveries = [DELIVERY] if status == "OK" else None
+    expected = Request(DAY, "DE", CLIENT, deliveries, agent if isinstance(agent, str) else None)
+    assert one(clientID=agent, status=status) == expected
+
+
+@pytest.mark.parametrize(
+    "agent", [b"1e400", b"-Infinity", b"9" * 400, b"[" * 300 + b"]" * 300, b'{"a": {"a": "\\ud800"}}', b"[1, 1.5]"]
+)
+def test_a_client_without_a_name_that_is_text_is_nameless(agent: bytes) -> None:
+    text = encoded(line(clientID="here")).rstrip(b"\n").replace(b'"here"', agent)
+    assert parse(text) == Request(DAY, "DE", CLIENT, [DELIVERY])
+
+
+@settings(deadline=None)
+@given(anything.filter(lambda service: service != "fdsnws-dataselect"))
+def test_a_service_is_another_one_none_or_no_text(service: object) -> None:
+    outcome = one(service=service)
+    if service is None:
+        assert outcome == one(without=("service",))
+    elif isinstance(service, str):
+        assert outcome == Ignored()
+    else:
+        assert isinstance(outcome, Rejected)
+        assert outcome.reason.startswith("service: Expected str | null, got ")
 
 
 @settings(deadline=None)

@@ -127,6 +127,19 @@ def test_what_older_aggregators_leave_out_is_filled_in(client: FlaskClient, stor
     ]
 
 
+def test_a_payload_may_say_what_was_left_out(client: FlaskClient, store: Store, token: str) -> None:
+    excluded = {"client_classes": ["monitor", "crawler"], "client_patterns": ["^curl/"]}
+    response = post(client, token, wire(row(), excluded=excluded))
+    assert response.status_code == 201, response.text
+    assert count(store, "dataselect_stats") == 1
+    # It is not a part of the statistics: the same numbers are the same.
+    assert_problem(post(client, token, wire(row())), 409, "duplicate")
+    refused = post(client, token, wire(row(station="MTE"), excluded={"client_classes": ["x"] * 101}))
+    problem = assert_problem(refused, 422, "invalid-payload")
+    assert "excluded" in json.dumps(problem)
+    assert count(store, "payloads") == 1
+
+
 @pytest.mark.parametrize("country", ["", "DE", "A1", "EU"])
 def test_countries_are_empty_or_two_characters_as_geoip_gives_them(
     client: FlaskClient, token: str, country: str

@@ -18,7 +18,7 @@ from eida_statistics.errors import (
     UnknownNode,
     UnknownToken,
 )
-from eida_statistics.payload import Payload
+from eida_statistics.payload import Exclusions, Payload
 from eida_stats_webservice.store import Store, migrations, open_store
 from eida_stats_webservice.store.base import zstd
 from eida_stats_webservice.store.records import Node, Receipt
@@ -208,6 +208,18 @@ def test_a_payload_is_kept_so_that_all_else_can_be_recomputed(store: Store, gfz:
     store.ingest(gfz, sent)
     ((body,),) = select(store, "SELECT body FROM payloads")
     assert wire.decode(zstd.decompress(bytes(body)), today=OCTOBER.replace(month=11)) == sent
+
+
+def test_what_a_node_has_left_out_is_kept_with_its_payload_and_makes_no_other_one(store: Store, gfz: Node) -> None:
+    excluded = {"client_classes": ["monitor"], "client_patterns": ["^curl/", "\x00"]}
+    sent = payload(row(), excluded=excluded)
+    store.ingest(gfz, sent)
+    ((body,),) = select(store, "SELECT body FROM payloads")
+    kept = wire.decode(zstd.decompress(bytes(body)), today=OCTOBER.replace(month=11))
+    assert kept == sent
+    assert kept.excluded == Exclusions(**excluded)
+    with pytest.raises(DuplicatePayload):
+        store.ingest(gfz, payload(row()))
 
 
 def test_payloads_over_the_same_rows_add_up_and_their_clients_are_united(store: Store, gfz: Node) -> None:

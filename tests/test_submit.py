@@ -3,6 +3,7 @@
 import gzip
 import json
 import time
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,11 @@ BODY = b'{"stats": []}'
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Retry, "get_backoff_time", lambda _: 0)
+
+
+@pytest.fixture(autouse=True)
+def stubs_that_take_a_put(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BaseHTTPRequestHandler, "do_PUT", lambda handler: handler.do_POST(), raising=False)
 
 
 @pytest.fixture
@@ -48,12 +54,14 @@ def test_success_is_a_delivery(status: int, aggregate: Path) -> None:
         assert send(aggregate, stub.url, TOKEN, retries=0).startswith(str(status))
 
 
+@pytest.mark.parametrize("correction", [False, True])
 @pytest.mark.parametrize("first", [0, 429, 500, 502, 503, 504, 507])
-def test_what_may_pass_is_tried_again(first: int, aggregate: Path) -> None:
+def test_what_may_pass_is_tried_again(first: int, correction: bool, aggregate: Path) -> None:
     """A status of 0 stands for a connection that is lost."""
     with answering(Answer(first), Answer(first), Answer(201)) as stub:
-        assert send(aggregate, stub.url, TOKEN, retries=2) == "201 Created"
+        assert send(aggregate, stub.url, TOKEN, retries=2, correction=correction) == "201 Created"
         assert [request.body for request in stub.received] == [aggregate.read_bytes()] * 3
+        assert {request.method for request in stub.received} == {"PUT" if correction else "POST"}
 
 
 @pytest.mark.parametrize("status", [0, 429, 503])
@@ -135,15 +143,16 @@ def test_a_conflict_of_another_type_is_no_delivery(name: str, aggregate: Path) -
         send(aggregate, stub.url, TOKEN, retries=2)
 
 
+@pytest.mark.parametrize("correction", [False, True])
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_is_not_followed(status: int, aggregate: Path) -> None:
+def test_a_redirect_is_not_followed(status: int, correction: bool, aggregate: Path) -> None:
     """A redirected POST would arrive as a GET, and its 200 would look like a delivery."""
     with answering(Answer(200)) as elsewhere:
         with (
             answering(Answer(status, headers={"Location": elsewhere.url})) as stub,
             pytest.raises(NotDelivered, match=elsewhere.url) as refusal,
         ):
-            send(aggregate, stub.url, TOKEN, retries=2)
+            send(aggregate, stub.url, TOKEN, retries=2, correction=correction)
         assert elsewhere.received == []
     assert not isinstance(refusal.value, PayloadRefused)
 
@@ -227,3 +236,95 @@ def test_a_long_answer_is_cut(aggregate: Path) -> None:
         send(aggregate, stub.url, TOKEN, retries=2)
     assert len(str(refusal.value)) < 1000
     assert str(refusal.value).count("\n") == 0
+
+
+# Corrections
+
+
+def test_a_correction_is_put_with_all_that_a_first_delivery_has(aggregate: Path) -> None:
+    with answering(Answer(201)) as stub:
+        assert send(aggregate, f"{stub.url}/submit", TOKEN, retries=0) == "201 Created"
+        assert send(aggregate, f"{stub.url}/submit", TOKEN, retries=0, correction=True) == "201 Created"
+        first, second = stub.received
+    assert (first.method, second.method) == ("POST", "PUT")
+    assert (second.path, second.headers, second.body) == (first.path, first.headers, first.body)
+
+
+@pytest.mark.parametrize("status", [200, 201, 202])
+def test_a_correction_that_is_taken_in_is_a_delivery(status: int, aggregate: Path) -> None:
+    with answering(Answer(status)) as stub:
+        assert send(aggregate, stub.url, TOKEN, retries=0, correction=True).startswith(str(status))
+
+
+@pytest.mark.parametrize("answer", [problem(409, "duplicate"), Answer(409, b"known")])
+def test_a_correction_that_the_service_has_is_delivered(answer: Answer, aggregate: Path) -> None:
+    with answering(answer) as stub:
+        assert "409" in send(aggregate, stub.url, TOKEN, retries=0, correction=True)
+
+
+def test_a_correction_that_conflicts_in_another_way_is_no_delivery(aggregate: Path) -> None:
+    with answering(problem(409, "overlap")) as stub, pytest.raises(PayloadRefused, match="409"):
+        send(aggregate, stub.url, TOKEN, retries=0, correction=True)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(405, b"<!doctype html><title>405 Method Not Allowed</title>", {"Allow": "POST, OPTIONS"}),
+        Answer(501, b"Unsupported method ('PUT')"),
+        problem(405, "about:blank", "Method Not Allowed"),
+    ],
+)
+def test_a_service_that_cannot_replace_is_told_as_such_and_not_asked_again(answer: Answer, aggregate: Path) -> None:
+    with answering(answer) as stub:
+        with pytest.raises(PayloadRefused) as refusal:
+            send(aggregate, stub.url, TOKEN, retries=5, correction=True)
+        assert len(stub.received) == 1
+    told = str(refusal.value)
+    assert f"{aggregate.name} to {stub.url}: {answer.status}" in told
+    assert "cannot replace statistics yet" in told
+    assert "The correction waits" in told
+    assert "<" not in told
+    # What has not arrived can be corrected again.
+    assert refusal.value.may_have_arrived is False
+
+
+@pytest.mark.parametrize("status", [405, 501])
+def test_it_is_of_corrections_only_that_a_service_may_know_nothing(status: int, aggregate: Path) -> None:
+    with answering(Answer(status, b"what?")) as stub:
+        with pytest.raises(NotDelivered) as refusal:
+            send(aggregate, stub.url, TOKEN, retries=2)
+        assert len(stub.received) == 1
+    assert "cannot replace" not in str(refusal.value)
+    assert f"{status} " in str(refusal.value)
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, NotDelivered), (403, NotDelivered), (422, PayloadRefused)])
+def test_other_refusals_of_a_correction_mean_what_they_always_mean(
+    status: int, kind: type[NotDelivered], aggregate: Path
+) -> None:
+    with answering(problem(status, "some-reason", "Some reason")) as stub:
+        with pytest.raises(NotDelivered, match="Some reason") as refusal:
+            send(aggregate, stub.url, TOKEN, retries=2, correction=True)
+        assert type(refusal.value) is kind
+        assert len(stub.received) == 1
+
+
+@pytest.mark.parametrize(
+    ("answers", "retries", "arrived"),
+    [
+        ([Answer(0)], 0, True),
+        ([Answer(504)], 0, True),
+        ([Answer(429)], 0, False),
+        ([Answer(405)], 0, False),
+        ([Answer(501)], 0, False),
+        ([Answer(429), Answer(405)], 1, False),
+        ([Answer(0), Answer(405)], 1, True),  # perhaps only now something stands before it
+    ],
+)
+def test_it_is_told_whether_a_correction_may_have_arrived(
+    answers: list[Answer], retries: int, arrived: bool, aggregate: Path
+) -> None:
+    with answering(*answers) as stub, pytest.raises(NotDelivered) as failure:
+        send(aggregate, stub.url, TOKEN, retries=retries, correction=True)
+    assert failure.value.may_have_arrived is arrived

@@ -1,1 +1,6 @@
 """What a node runs: request logs to aggregate files, and these to the central service."""
+
+import os
+
+# numpy's threads for linear algebra are of no use here, take time to start, and are in the way of forking.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

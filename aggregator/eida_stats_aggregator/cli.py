@@ -1,17 +1,19 @@
 """The command of a node's operator: options, progress, exit codes."""
 
+import contextlib
 import datetime
 import io
 import os
 import re
 import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple, NoReturn, Protocol
 from urllib.parse import urlsplit
 
 import click
-from platformdirs import user_cache_path
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from eida_statistics import __version__, networks
 from eida_statistics.errors import (
@@ -21,16 +23,20 @@ from eida_statistics.errors import (
     PayloadRefused,
     UnwritableDirectory,
 )
-from eida_statistics.networks import Registry
-from eida_stats_aggregator import inputs, logfiles, requestlog
-from eida_stats_aggregator.aggregate import Aggregation
-from eida_stats_aggregator.inputs import STDIN
-from eida_stats_aggregator.outbox import Outbox
+from eida_statistics.networks import Epoch
+from eida_statistics.payload import MAX_EXCLUSION_CHARACTERS, MAX_EXCLUSIONS
+from eida_stats_aggregator import clients, inputs, reading, repeats
+from eida_stats_aggregator.clients import ClientClasses
+from eida_stats_aggregator.inputs import STDIN, Log
+from eida_stats_aggregator.outbox import Outbox, Rehearsal
 from eida_stats_aggregator.report import Report
-from eida_stats_aggregator.requestlog import Ignored, Rejected
+from eida_stats_aggregator.selection import Selection
+from eida_stats_aggregator.tally import Tally
 
-LINES_PER_UPDATE = 2000
 RETRIES = 5
+# About half a second of reading.
+_BYTES_WORTH_A_PROCESS = 1 << 20
+_DAY = click.DateTime(["%Y-%m-%d"])
 
 EXIT_CODES = """
 \b
@@ -40,6 +46,19 @@ Exit codes:
   2  the command line is wrong
   3  done, but a file could not be delivered and waits for the next run
 """
+
+
+def _patterns(_context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> list[re.Pattern[str]]:
+    """Compile what is to be left out; the payload will say it."""
+    if len(set(texts)) > MAX_EXCLUSIONS:
+        raise click.BadParameter(f"more than {MAX_EXCLUSIONS} of them", param=parameter)
+    for text in texts:
+        if len(text) > MAX_EXCLUSION_CHARACTERS:
+            raise click.BadParameter(f"longer than {MAX_EXCLUSION_CHARACTERS} characters", param=parameter)
+    try:
+        return [clients.compile_pattern(text) for text in texts]
+    except ValueError as error:
+        raise click.BadParameter(str(error), param=parameter) from error
 
 
 @click.command(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
@@ -69,7 +88,39 @@ Exit codes:
     help="Registry of networks, as the FDSN networks/1 service gives it.  [default: asked from FDSN, cached]",
 )
 @click.option("--suffix", default="", help="Added to the file's name: the log of another server of the node.")
-@click.option("--replace", is_flag=True, help="Replace an aggregate file of other content: a correction.")
+@click.option("--replace", is_flag=True, help="These days anew: replace the file, and what was sent of it.")
+@click.option("--since", type=_DAY, metavar="DAY", help="Count no requests before this UTC day, YYYY-MM-DD.")
+@click.option("--until", type=_DAY, metavar="DAY", help="Count no requests after this UTC day.")
+@click.option(
+    "--exclude-class",
+    "excluded_classes",
+    multiple=True,
+    metavar="CLASS",
+    help="Leave out a class of clients, as the summary names them; can be repeated.",
+)
+@click.option(
+    "--exclude-client",
+    "excluded_clients",
+    multiple=True,
+    metavar="REGEX",
+    callback=_patterns,
+    help="Leave out clients in whose clientID this is found; can be repeated.",
+)
+@click.option(
+    "--client-classes",
+    "classes_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A table of classes of clients that comes before the built-in one.",
+)
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(1),
+    metavar="N",
+    help="How many processes read.  [default: one for each core]",
+)
+@click.option("--dask", metavar="ADDRESS", help="Read on the Dask cluster of this scheduler, file by file.")
+@click.option("--dry-run", is_flag=True, help="Write and send nothing; tell what would be.")
 @click.option(
     "--requeue", is_flag=True, help="Send what is queued for other URLs to --send-to: a service has moved."
 )
@@ -92,6 +143,14 @@ def cli(
     networks_file: Path | None,
     suffix: str,
     replace: bool,
+    since: datetime.datetime | None,
+    until: datetime.datetime | None,
+    excluded_classes: tuple[str, ...],
+    excluded_clients: tuple[re.Pattern[str], ...],
+    classes_file: Path | None,
+    jobs: int | None,
+    dask: str | None,
+    dry_run: bool,
     requeue: bool,
     retries: int,
     quiet: bool,
@@ -99,30 +158,33 @@ def cli(
 ) -> int:
     """Aggregate request logs of SeisComP's fdsnws, and send the aggregates.
 
-    FILES are logs: plain, or compressed with bzip2, gzip, xz or zstd. Without any, and for `-`, standard input
-    is read: a log, or names of log files, one a line.
+    FILES are logs, plain or compressed with bzip2, gzip, xz or zstd; patterns of their names; or directories, for
+    all request logs in them. Without any, and for `-`, standard input is read: a log, or names, one a line.
     """
     if send_to is not None:
         token = _token(send_to, token, token_file)
     _check_usage(files, suffix, send_to, requeue=requeue)
     generated_at = _now()
-    report = Report()
+    selection = _selection(since, until, excluded_classes, excluded_clients, clients.load(classes_file))
+    report = Report(dry_run=dry_run)
     failures: list[EidaStatisticsError] = []
-    outbox = Outbox(directory)
+    outbox = Rehearsal(directory) if dry_run else Outbox(directory)
     try:
         outbox.make()
-        aggregation = _aggregate(files, _registry(networks_file), report, progress=not quiet)
-        if aggregation is None and send_to is None:
+        how = _Reading(selection, _registry(networks_file), jobs, dask)
+        tally = _read(files, how, report, progress=not quiet)
+        if tally is None and send_to is None:
             raise NothingToAggregate("no log was given, and no service to send to")
-        if aggregation is not None:
-            payload = aggregation.payload(generated_at)
-            if payload.stats:
-                with outbox.locked(warn=_complain):
-                    path = outbox.put(payload, suffix=suffix, replace=replace, send_to=send_to)
-                report.aggregated(payload, path, aggregation.unregistered)
+        payload = tally and tally.aggregation.payload(generated_at, selection.exclusions)
+        if tally and payload and payload.stats:
+            with outbox.locked(warn=_complain):
+                path = outbox.put(payload, suffix=suffix, replace=replace, send_to=send_to)
+            report.aggregated(payload, path, tally.aggregation)
     except EidaStatisticsError as error:
         failures.append(error)
-    if send_to is not None and token is not None:
+    if send_to is not None and isinstance(outbox, Rehearsal):
+        report.sent = [f"{path} to {send_to}" for path in outbox.to_be_sent(send_to, requeue=requeue)]
+    elif send_to is not None and token is not None:
         try:
             with outbox.locked(warn=_complain):
                 if requeue:
@@ -136,29 +198,32 @@ def cli(
     if as_json:
         click.echo(report.to_json())
     elif not quiet:
-        report.show(Console())
+        report.show()
     return min((failure.exit_code for failure in failures), default=0)
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the command; errors are shown here, once."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A file may have a name that is no text in this locale, and is to be told nevertheless.
         sys.stdout.reconfigure(errors="backslashreplace")
+    code = 1
     try:
-        sys.exit(cli.main(standalone_mode=False))
+        code = cli.main(standalone_mode=False)
+        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        code = error.exit_code
     except EidaStatisticsError as error:
         _complain(str(error))
-        sys.exit(error.exit_code)
+        code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         _complain("interrupted; what was not delivered waits for the next run")
-        sys.exit(1)
     except OSError as error:
         _complain(f"cannot write: {error.strerror}")
-        sys.exit(1)
+    sys.stderr.flush()
+    # To free a hundred thousand objects one by one takes as long as to start.
+    os._exit(code)
 
 
 def _check_usage(files: tuple[str, ...], suffix: str, send_to: str | None, *, requeue: bool) -> None:
@@ -172,63 +237,128 @@ def _check_usage(files: tuple[str, ...], suffix: str, send_to: str | None, *, re
         raise click.UsageError("Name a log file, or pipe one in.")
 
 
-def _aggregate(files: tuple[str, ...], registry: Registry, report: Report, *, progress: bool) -> Aggregation | None:
-    """Read all logs into one aggregation; None if there was no log at all."""
+def _selection(
+    since: datetime.datetime | None,
+    until: datetime.datetime | None,
+    excluded_classes: tuple[str, ...],
+    excluded_clients: tuple[re.Pattern[str], ...],
+    classes: ClientClasses,
+) -> Selection:
+    unknown = sorted(set(excluded_classes) - set(classes.names))
+    if unknown:
+        raise click.BadParameter(
+            f"there is no class {', '.join(unknown)}; there are {', '.join(classes.names)}",
+            param_hint="--exclude-class",
+        )
+    first = since.date() if since is not None else datetime.date.min
+    last = until.date() if until is not None else datetime.date.max
+    if first > last:
+        raise click.BadParameter("this day is after --until", param_hint="--since")
+    latest = datetime.datetime.now(tz=datetime.UTC).date() + datetime.timedelta(days=1)  # clocks disagree
+    return Selection(classes, latest, first, last, excluded_classes, excluded_clients)
+
+
+class _Reading(NamedTuple):
+    """How logs are to be read."""
+
+    selection: Selection
+    registry: Callable[[], list[Epoch]]
+    jobs: int | None
+    dask: str | None
+
+
+def _read(files: tuple[str, ...], how: _Reading, report: Report, *, progress: bool) -> Tally | None:
+    """Read all logs; None if there was no log at all."""
     # Without standard input, as some schedulers start programs, or with a terminal, nothing is piped in.
     piped = sys.stdin is not None and (STDIN in files or not sys.stdin.isatty())
-    logs = inputs.logs_of(files, sys.stdin.buffer if piped else None)
+    found = inputs.logs_of(files, sys.stdin.buffer if piped else None)
+    with _progress("comparing", 2 * sum(log.size for log in found), shown=progress) as advance:
+        logs, report.repeated_files = repeats.without(found, progress=advance)
     if not logs:
         return None
-    aggregation = Aggregation(registry)
-    latest = datetime.datetime.now(tz=datetime.UTC).date() + datetime.timedelta(days=1)  # clocks disagree
-    with _progress(shown=progress) as bar:
-        task = bar.add_task("reading", total=sum(log.size for log in logs) or None)
-        done = 0
-        for log in logs:
-            report.files.append(log.name)
-            with log.open() as raw:
-                for number, line in enumerate(logfiles.lines(raw, log.name), start=1):
-                    _add(aggregation, requestlog.parse(line, latest=latest), number, report)
-                    if number % LINES_PER_UPDATE == 0 and log.size:
-                        bar.update(task, completed=done + raw.tell())
-            done += log.size
-    if not report.counted and not report.ignored:
+    if how.dask is not None and not all(Path(log.name).is_file() for log in logs):
+        raise click.UsageError("--dask reads files; not a pipe, nor a log on standard input.")
+    report.files = [log.name for log in logs]
+    with _progress("reading", sum(log.size for log in logs), shown=progress) as advance:
+        if how.dask is None:
+            jobs = how.jobs or _jobs_for(logs)
+            tally = reading.read(logs, how.selection, how.registry, jobs=jobs, progress=advance)
+        else:
+            tally = _cluster().read(logs, how.selection, how.registry, address=how.dask, progress=advance)
+    report.read(tally)
+    if tally.lines == tally.rejected:
         raise NothingToAggregate(f"no request in {', '.join(report.files)}")
-    return aggregation
+    return tally
 
 
-def _add(
-    aggregation: Aggregation, outcome: requestlog.Request | Ignored | Rejected, number: int, report: Report
-) -> None:
-    match outcome:
-        case Rejected(reason):
-            report.reject(report.files[-1], number, reason)
-        case Ignored():
-            report.ignored += 1
-        case request:
-            report.counted += 1
-            aggregation.add(request)
+def _cluster() -> ModuleType:
+    try:
+        # It is heavy, and an extra.
+        from eida_stats_aggregator import cluster  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise click.UsageError("--dask needs more: pip install 'eida-statistics[dask]'") from error
+    return cluster
 
 
-def _progress(*, shown: bool) -> Progress:
-    console = Console(stderr=True)
-    return Progress(
+class _Advance(Protocol):
+    def __call__(self, more_bytes: int, more_lines: int = 0, /) -> None: ...
+
+
+@contextlib.contextmanager
+def _progress(what: str, size: int, *, shown: bool) -> Iterator[_Advance]:
+    """Show how much of so many bytes on disk is done, and how fast, on a terminal."""
+    if not shown or not sys.stderr.isatty():
+        yield lambda _bytes, _lines=0: None
+        return
+    # Slow to import, and mostly not needed.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
+        TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
-        console=console,
+        console=Console(stderr=True),
         transient=True,
-        disable=not (shown and console.is_terminal),
+        # It would be a thread, and processes are to be forked.
+        auto_refresh=False,
     )
+    begun = time.monotonic()
+    done = 0
+
+    def advance(more_bytes: int, more_lines: int = 0) -> None:
+        nonlocal done
+        done += more_lines
+        rate = f"{done / (time.monotonic() - begun):,.0f} requests/s" if done else ""
+        bar.update(task, advance=more_bytes, rate=rate, refresh=True)
+
+    with bar:
+        task = bar.add_task(what, total=size or None, rate="")
+        yield advance
 
 
-def _registry(file: Path | None) -> Registry:
+def _jobs_for(logs: Sequence[Log]) -> int:
+    """As many processes as there are cores to use, and not more than have something to do."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, 1 + sum(log.size for log in logs) // _BYTES_WORTH_A_PROCESS)
+
+
+def _registry(file: Path | None) -> Callable[[], list[Epoch]]:
     if file is not None:
-        return Registry(lambda: networks.read(file))
+        return lambda: networks.read(file)
+    from platformdirs import user_cache_path  # noqa: PLC0415 - slow to import
+
     cache = user_cache_path("eida-statistics") / "fdsn-networks.json"
     url = os.environ.get("FDSN_NETWORKS_URL", networks.REGISTRY_URL)
-    return Registry(lambda: networks.read_cached(cache, url, warn=_complain))
+    return lambda: networks.read_cached(cache, url, warn=_complain)
 
 
 def _token(send_to: str, token: str | None, file: Path | None) -> str:
@@ -261,12 +391,12 @@ def _deliver(
     ready, complaints = outbox.queued(url)
     failures += complaints
     for number, path in enumerate(ready):
-        earlier = outbox.attempt(path, url)
+        attempt = outbox.attempt(path, url)
         try:
-            answer = submit.send(path, url, token, retries=retries)
+            answer = submit.send(path, url, token, retries=retries, correction=attempt.correction)
         except NotDelivered as failure:
             failures.append(failure)
-            if not failure.may_have_arrived and not earlier:
+            if not failure.may_have_arrived and not attempt.may_have_arrived:
                 outbox.not_arrived(path, url)
             if isinstance(failure, PayloadRefused):
                 report.queued.append(str(path))

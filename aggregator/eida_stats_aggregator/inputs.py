@@ -1,32 +1,47 @@
 """Which logs are meant: files, a log on standard input, or names of files there."""
 
+import contextlib
+import glob
 import io
 import os
+import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from eida_statistics.errors import UnreadableLog
-from eida_stats_aggregator.logfiles import MAGIC
+from eida_stats_aggregator import logfiles, requestlog
 
 STDIN = "-"
 STDIN_NAME = "standard input"
 # PATH_MAX of Linux, in bytes.
 _MAX_NAME_BYTES = 4096
+# How many lines may be broken before one tells that a file is a request log.
+_LOOKED_AT = 20
 
 
 @dataclass(frozen=True)
 class Log:
-    """A log to be read; `size` is that on disk in bytes, 0 where it is not known."""
+    """A log to be read.
+
+    `size` is that on disk in bytes, 0 where it is not known or the log can be read but once. `magic` are the
+    first bytes by which a compression is known, None if there is none.
+    """
 
     name: str
     size: int
     open: Callable[[], BinaryIO]
+    magic: bytes | None = None
 
 
 def logs_of(files: Sequence[str], stdin: BinaryIO | None) -> list[Log]:
     """Give the logs that are named, or that come in on standard input if none is named.
+
+    A name may be that of a file, of a directory, which stands for all request logs below it, or a pattern
+    with `*`, `?`, `[…]` and `**`.
 
     Raises:
         UnreadableLog: if one of them is not there, or standard input is neither a log nor names of files.
@@ -34,26 +49,85 @@ def logs_of(files: Sequence[str], stdin: BinaryIO | None) -> list[Log]:
     found: list[Log] = []
     for file in files or [STDIN]:
         if file != STDIN:
-            found.append(_file(Path(file)))
+            found += _named(file)
         elif stdin is not None:
             found += _on(stdin)
     return found
 
 
+def _named(name: str) -> list[Log]:
+    # Unlike Path's, this raises nothing for what cannot be looked at; to open it tells why.
+    if glob.has_magic(name) and not os.path.exists(name):  # noqa: PTH110
+        matching = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - it takes absolute patterns
+        if not matching:
+            raise UnreadableLog(f"{name}: no file has such a name")
+        return [log for match in matching for log in _there(match)]
+    return _there(name)
+
+
+def _there(name: str) -> list[Log]:
+    return _below(Path(name)) if os.path.isdir(name) else [_file(Path(name))]  # noqa: PTH112 - as above
+
+
+def _below(directory: Path) -> list[Log]:
+    """The request logs in a directory and its folders, by content: other logs may lie beside them."""
+    found: list[Log] = []
+    try:
+        for folder, folders, names in os.walk(directory, onerror=_raise):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            paths = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
+            found += [log for path in paths if path.is_file() and is_request_log(log := _file(path))]
+    except OSError as error:
+        raise UnreadableLog(f"{error.filename}: {error.strerror}") from error
+    if not found:
+        raise UnreadableLog(f"{directory}: there is no request log in it", hint="Name the files themselves.")
+    return found
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def is_request_log(log: Log) -> bool:
+    """Tell by its first lines whether a file is a request log, of this service or of another."""
+    try:
+        with log.open() as raw:
+            first = islice(logfiles.lines(raw, log.name), _LOOKED_AT)
+            return any(not isinstance(requestlog.parse(line), requestlog.Rejected) for line in first)
+    except UnreadableLog:
+        # A damaged log is told when it is read; what is no log may look like anything.
+        return log.magic is not None and "request" in Path(log.name).name
+
+
+def head_of(log: Log) -> bytes:
+    """Give the beginning of what a log on disk holds, unpacked: a mebibyte, or all of it.
+
+    Raises:
+        UnreadableLog: if it cannot be read.
+    """
+    with log.open() as raw, contextlib.closing(logfiles.chunks(raw, log.name)) as chunks:
+        return next(chunks, b"")
+
+
 def _file(path: Path) -> Log:
     # A named pipe must not be opened for this: closing it would end what writes into it.
     try:
-        size = path.stat().st_size
+        status = path.stat()
     except OSError as error:
         raise UnreadableLog(f"{path}: {error.strerror}") from error
-    return Log(str(path), size, lambda: _open(path))
+    if not stat.S_ISREG(status.st_mode):
+        return Log(str(path), 0, partial(_open, str(path), path.absolute()))
+    with _open(str(path), path) as raw:
+        start = raw.read(max(map(len, logfiles.MAGIC)))
+    magic = next((magic for magic in logfiles.MAGIC if start.startswith(magic)), None)
+    return Log(str(path), status.st_size, partial(_open, str(path), path.absolute()), magic)
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(name: str, path: Path) -> BinaryIO:
     try:
         return path.open("rb")
     except OSError as error:
-        raise UnreadableLog(f"{path}: {error.strerror}") from error
+        raise UnreadableLog(f"{name}: {error.strerror}") from error
 
 
 def _on(stdin: BinaryIO) -> list[Log]:
@@ -67,21 +141,22 @@ def _on(stdin: BinaryIO) -> list[Log]:
     if _name_in(line) is None:
         joined = io.BufferedReader(cast("io.RawIOBase", _Rejoined(head, stdin)))
         return [Log(STDIN_NAME, 0, lambda: joined)]
-    return [_listed(number, text) for number, text in enumerate([*head.splitlines(), *stdin], 1) if text.strip()]
+    lines = enumerate([*head.splitlines(), *stdin], 1)
+    return [log for number, text in lines if text.strip() for log in _listed(number, text)]
 
 
-def _listed(number: int, line: bytes) -> Log:
+def _listed(number: int, line: bytes) -> list[Log]:
     name = _name_in(line)
     if name is None:
         # What comes in may be about a person, so it is not repeated.
         raise UnreadableLog(f"{STDIN_NAME}, line {number}: not the name of a file")
-    return _file(Path(name))
+    return _named(name)
 
 
 def _name_in(line: bytes) -> str | None:
     """The file name that a line is, or None if it is rather a part of a log."""
     text = os.fsdecode(line.strip())
-    if line.startswith(tuple(MAGIC)) or len(line) >= _MAX_NAME_BYTES:
+    if line.startswith(tuple(logfiles.MAGIC)) or len(line) >= _MAX_NAME_BYTES:
         return None
     is_name = all(character.isprintable() or "\udc80" <= character <= "\udcff" for character in text)
     return text if is_name and not set(text) & set('{}"') else None

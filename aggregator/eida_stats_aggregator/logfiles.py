@@ -6,7 +6,7 @@ import io
 import lzma
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import IO, Any, BinaryIO, cast
 
 if sys.version_info >= (3, 14):
@@ -29,11 +29,39 @@ MAGIC: dict[bytes, Callable[..., Any]] = {
 _DECOMPRESSION_ERRORS = (OSError, EOFError, lzma.LZMAError, zlib.error, zstd.ZstdError)
 
 
-def lines(raw: BinaryIO, name: str) -> Iterator[bytes]:
-    """Give the lines of a log; its content, not its name, tells what compression it has.
+class Lines:
+    """Cuts what comes in, chunk by chunk, into lines without their line break.
 
-    Lines come without their line break. One that is longer than MAX_LINE_BYTES comes as its first
-    MAX_LINE_BYTES + 1 bytes. Memory does not grow with the log.
+    A line that is longer than MAX_LINE_BYTES comes as its first MAX_LINE_BYTES + 1 bytes, so that memory does
+    not grow with it.
+    """
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Take a chunk, and give the lines that end in it."""
+        first, *others = chunk.split(b"\n")
+        # Of an endless line only so much is kept that it is seen to be too long.
+        if self._size <= MAX_LINE_BYTES:
+            self._pieces.append(first)
+            self._size += len(first)
+        if not others:
+            return []
+        ended = [self.rest, *others]
+        last = ended.pop()
+        self._pieces, self._size = [last], len(last)
+        return ended
+
+    @property
+    def rest(self) -> bytes:
+        """What came after the last line break."""
+        return b"".join(self._pieces)[: MAX_LINE_BYTES + 1]
+
+
+def chunks(raw: BinaryIO, name: str) -> Generator[bytes]:
+    """Give the content of a log, unpacked; its first bytes, not its name, tell what compression it has.
 
     Args:
         raw: the log as it lies on disk or comes in; closed by the caller.
@@ -43,12 +71,23 @@ def lines(raw: BinaryIO, name: str) -> Iterator[bytes]:
         UnreadableLog: also when compressed data is damaged or cut off: half a day would be taken for a whole.
     """
     try:
-        yield from _split(_decompressed(raw))
+        stream = _decompressed(raw)
+        while chunk := stream.read(CHUNK_BYTES):
+            yield chunk
     except _DECOMPRESSION_ERRORS as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UnreadableLog(
             f"{name}: {reason}", hint="Copy the file again, or unpack what can be rescued of it by hand."
         ) from error
+
+
+def lines(raw: BinaryIO, name: str) -> Generator[bytes]:
+    """Give the lines of a log; as `chunks`, and as `Lines` cuts them."""
+    cutter = Lines()
+    for chunk in chunks(raw, name):
+        yield from cutter.feed(chunk)
+    if rest := cutter.rest:
+        yield rest
 
 
 def _decompressed(raw: BinaryIO) -> IO[bytes]:
@@ -58,22 +97,3 @@ def _decompressed(raw: BinaryIO) -> IO[bytes]:
         if start.startswith(magic):
             return cast("IO[bytes]", opener(buffered, "rb"))
     return buffered
-
-
-def _split(stream: IO[bytes]) -> Iterator[bytes]:
-    # The pieces of the last line, whose end has not come yet.
-    pieces: list[bytes] = []
-    size = 0
-    while chunk := stream.read(CHUNK_BYTES):
-        first, *others = chunk.split(b"\n")
-        # Of an endless line only so much is kept that it is seen to be too long.
-        if size <= MAX_LINE_BYTES:
-            pieces.append(first)
-            size += len(first)
-        if others:
-            yield b"".join(pieces)[: MAX_LINE_BYTES + 1]
-            last = others.pop()
-            yield from others
-            pieces, size = [last], len(last)
-    if size:
-        yield b"".join(pieces)[: MAX_LINE_BYTES + 1]

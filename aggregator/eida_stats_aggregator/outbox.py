@@ -12,17 +12,20 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from eida_statistics import wire
 from eida_statistics.errors import AggregateExists, EidaStatisticsError, NotDelivered, UnwritableDirectory
-from eida_statistics.payload import Payload
+from eida_statistics.payload import Payload, hash_of
 
 SUFFIX = ".json.gz"
 DELIVERY_SUFFIX = ".delivery"
 _LOCK = ".eida_stats_aggregator.lock"
 _TEMPORARY_SUFFIX = ".tmp"
+# What is gained above it is not worth four times the time.
+_GZIP_LEVEL = 6
 
 
 class Receipt(msgspec.Struct, frozen=True):
@@ -37,13 +40,22 @@ class Receipt(msgspec.Struct, frozen=True):
 class Dispatch(msgspec.Struct):
     """Where the payload with this hash is to go, and where this file has gone, in this or an earlier content.
 
-    `attempted` has the hash that was sent to a URL whose answer is not known: it may have been taken in.
+    `attempted` has the hash that was sent to a URL whose answer is not known: it may have been taken in. Of the
+    queued URLs those among `corrections` have taken in an earlier content, which this one is to replace.
     """
 
     hash: str
     queued: list[str] = []
+    corrections: list[str] = []
     sent: list[Receipt] = []
     attempted: dict[str, str] = {}
+
+
+class Attempt(NamedTuple):
+    """How a file is to be sent: to replace what was; and whether an earlier attempt may have arrived."""
+
+    correction: bool
+    may_have_arrived: bool
 
 
 class Outbox:
@@ -88,13 +100,32 @@ class Outbox:
         A file with the same statistics is left as it is.
 
         Raises:
-            AggregateExists: if a file of that name has other statistics and `replace` is not set, or if they
-                were delivered already: the service would count those days twice.
+            AggregateExists: if a file of that name has or had other statistics and `replace` is not set, or if
+                it is not known whether these were delivered: the service might count those days twice.
             UnwritableDirectory: if it cannot be written.
         """
+        rows_json = payload.rows_json()
+        digest = hash_of(payload.days_coverage, rows_json)
+        path, present, dispatch = self._planned(payload, digest, suffix, replace=replace, send_to=send_to)
+        if send_to is not None:
+            dispatch.queued = sorted({*dispatch.queued, send_to})
+        dispatch.queued = [url for url in dispatch.queued if _in_force(dispatch, url) != digest]
+        dispatch.corrections = [url for url in dispatch.queued if _replaces(dispatch, url)]
+        # The delivery file comes first: if the run is killed in between, the next one tells of a file that
+        # is missing, rather than leaving one that nobody sends.
+        if send_to is not None or dispatch.hash != digest:
+            dispatch.hash = digest
+            self._keep(path, dispatch)
+        if not present:
+            self._write(path, gzip.compress(payload.to_json(rows_json), _GZIP_LEVEL, mtime=_time_of(payload)))
+        return path
+
+    def _planned(
+        self, payload: Payload, digest: str, suffix: str, *, replace: bool, send_to: str | None
+    ) -> tuple[Path, bool, Dispatch]:
+        """Give the path, whether that content is there already, and the delivery file as it is."""
         days = payload.days_coverage
         path = self.directory / f"{days[0]}_{days[-1]}{f'_{suffix}' if suffix else ''}{SUFFIX}"
-        digest = payload.hash()
         present = path.exists() and _hash_of(path) == digest
         if path.exists() and not present and not replace:
             raise AggregateExists(
@@ -103,17 +134,8 @@ class Outbox:
                 " --replace, if it is a correction.",
             )
         dispatch = _dispatch_of(path) or Dispatch(digest)
-        _refuse_to_count_twice(path, dispatch, digest, send_to)
-        if send_to is not None and not _is_sent(dispatch, digest, send_to):
-            dispatch.queued = sorted({*dispatch.queued, send_to})
-        # The delivery file comes first: if the run is killed in between, the next one tells of a file that
-        # is missing, rather than leaving one that nobody sends.
-        if send_to is not None or dispatch.hash != digest:
-            dispatch.hash = digest
-            self._keep(path, dispatch)
-        if not present:
-            self._write(path, gzip.compress(payload.to_json(), mtime=_time_of(payload)))
-        return path
+        _refuse_to_count_twice(path, dispatch, digest, send_to, replace=replace)
+        return path, present, dispatch
 
     def queued(self, url: str) -> tuple[list[Path], list[NotDelivered]]:
         """Give the files that are to go to a URL, oldest days first, and what is wrong with others."""
@@ -140,20 +162,22 @@ class Outbox:
         """Address what is queued for any URL to this one."""
         for path, dispatch in self._dispatches():
             if dispatch is not None and dispatch.queued:
-                dispatch.queued = [] if _is_sent(dispatch, dispatch.hash, url) else [url]
+                dispatch.queued = [] if _in_force(dispatch, url) == dispatch.hash else [url]
+                replaces = bool(dispatch.corrections) or _replaces(dispatch, url)
+                dispatch.corrections = dispatch.queued if replaces else []
                 # What may have arrived has arrived at the service that is here now.
                 if dispatch.attempted:
                     *_, sent = dispatch.attempted.values()
                     dispatch.attempted = {url: sent}
                 self._keep(path, dispatch)
 
-    def attempt(self, path: Path, url: str) -> bool:
-        """Note that a file is being sent, whatever happens; tell whether an earlier attempt may have arrived."""
+    def attempt(self, path: Path, url: str) -> Attempt:
+        """Note that a file is being sent, whatever happens."""
         dispatch = _dispatch_of(path) or Dispatch(_hash_of(path) or "")
         earlier = url in dispatch.attempted
         dispatch.attempted[url] = dispatch.hash
         self._keep(path, dispatch)
-        return earlier
+        return Attempt(url in dispatch.corrections, earlier)
 
     def not_arrived(self, path: Path, url: str) -> None:
         """Note that what was sent has not been taken in."""
@@ -166,6 +190,7 @@ class Outbox:
         """Turn a queued file's entry into a receipt."""
         dispatch = _dispatch_of(path) or Dispatch(_hash_of(path) or "")
         dispatch.queued = [other for other in dispatch.queued if other != url]
+        dispatch.corrections = [other for other in dispatch.corrections if other != url]
         dispatch.attempted.pop(url, None)
         dispatch.sent.append(Receipt(url, dispatch.hash, f"{at:%Y-%m-%dT%H:%M:%SZ}", answer))
         self._keep(path, dispatch)
@@ -196,25 +221,73 @@ class Outbox:
                 os.close(directory)
 
 
-def _refuse_to_count_twice(path: Path, dispatch: Dispatch, digest: str, send_to: str | None) -> None:
-    """Stop a correction of what a service has or may have taken in already, where it is to go there."""
-    goes_to = {*dispatch.queued, *([send_to] if send_to is not None else [])}
-    for receipt in dispatch.sent:
-        if receipt.url in goes_to and receipt.hash != digest:
-            raise AggregateExists(
-                f"{path} was delivered to {receipt.url} at {receipt.sent_at}",
-                hint="Sending the correction as well would count these days twice.",
+class Rehearsal(Outbox):
+    """Refuses what an outbox would refuse, and changes nothing."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self._new: list[Path] = []
+
+    def make(self) -> None:
+        """Make nothing."""
+
+    @contextmanager
+    def locked(self, *, warn: Callable[[str], None]) -> Iterator[None]:  # noqa: ARG002
+        """Wait for nobody."""
+        yield
+
+    def put(self, payload: Payload, *, suffix: str, replace: bool, send_to: str | None) -> Path:
+        """Tell where a payload would be written.
+
+        Raises:
+            AggregateExists: as that of an outbox.
+        """
+        digest = payload.hash()
+        path, _, dispatch = self._planned(payload, digest, suffix, replace=replace, send_to=send_to)
+        if send_to is not None and _in_force(dispatch, send_to) != digest:
+            self._new.append(path)
+        return path
+
+    def to_be_sent(self, url: str, *, requeue: bool) -> list[Path]:
+        """Tell what would be sent to a URL; with `requeue` also what is queued for others."""
+        waiting = [
+            path
+            for path, dispatch in self._dispatches()
+            if dispatch is not None
+            and (
+                url in dispatch.queued
+                or (requeue and dispatch.queued and _in_force(dispatch, url) != dispatch.hash)
             )
-    for url, attempted in dispatch.attempted.items():
-        if url in goes_to and attempted != digest:
+        ]
+        return list(dict.fromkeys([*waiting, *self._new]))
+
+
+def _refuse_to_count_twice(
+    path: Path, dispatch: Dispatch, digest: str, send_to: str | None, *, replace: bool
+) -> None:
+    """Stop other statistics than those that a service has or may have taken in, where they are to go there."""
+    for url in sorted({*dispatch.queued, *([send_to] if send_to is not None else [])}):
+        if dispatch.attempted.get(url, digest) != digest:
             raise AggregateExists(
                 f"{path} was sent to {url}, and its answer was lost",
                 hint="It may have been taken in. Run with --send-to and without a log first: that finds out.",
             )
+        if not replace and _in_force(dispatch, url) not in (None, digest):
+            raise AggregateExists(
+                f"{path} was delivered to {url} with other content",
+                hint="Choose: --replace, if this is a correction;"
+                " --suffix NAME, if it is the log of another server of the node.",
+            )
 
 
-def _is_sent(dispatch: Dispatch, digest: str, url: str) -> bool:
-    return any((receipt.url, receipt.hash) == (url, digest) for receipt in dispatch.sent)
+def _in_force(dispatch: Dispatch, url: str) -> str | None:
+    """The hash of what a service has taken in last."""
+    return next((receipt.hash for receipt in reversed(dispatch.sent) if receipt.url == url), None)
+
+
+def _replaces(dispatch: Dispatch, url: str) -> bool:
+    """Whether a service has an earlier content; one that has moved may have given its receipt elsewhere."""
+    return url in dispatch.corrections or _in_force(dispatch, url) is not None
 
 
 def _delivery_path(path: Path) -> Path:

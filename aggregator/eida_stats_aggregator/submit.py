@@ -37,11 +37,11 @@ class _BearerToken(AuthBase):
         return request
 
 
-def send(path: Path, url: str, token: str, *, retries: int) -> str:
-    """Post an aggregate file and give what the service answered.
+def send(path: Path, url: str, token: str, *, retries: int, correction: bool = False) -> str:
+    """Post an aggregate file and give what the service answered; PUT a correction, which replaces.
 
-    Connection errors, 429 and 5xx are tried again, with growing pauses or those that the service asks for. A
-    409 that says duplicate is a delivery: the service has these statistics.
+    Connection errors, 429 and 5xx but 501 are tried again, with growing pauses or those that the service asks
+    for. A 409 that says duplicate is a delivery: the service has these statistics.
 
     Raises:
         NotDelivered: if the service cannot be reached, or refuses the token: other files would fare no better.
@@ -57,12 +57,13 @@ def send(path: Path, url: str, token: str, *, retries: int) -> str:
         session.headers["Content-Type"] = "application/json"
         session.headers["Content-Encoding"] = "gzip"
         try:
+            method = "PUT" if correction else "POST"
             # A redirected POST would arrive as a GET, and its 200 would look like a delivery.
-            answer = session.post(url, data=body, timeout=TIMEOUT_SECONDS, allow_redirects=False)
+            answer = session.request(method, url, data=body, timeout=TIMEOUT_SECONDS, allow_redirects=False)
         except requests.RequestException as error:
             raise NotDelivered(f"{url}: {_reason(error)}", may_have_arrived=any(may_have_arrived)) from error
     try:
-        return _judged(path, url, answer, token)
+        return _judged(path, url, answer, token, correction=correction)
     except NotDelivered as failure:
         failure.may_have_arrived |= any(may_have_arrived)
         raise
@@ -94,7 +95,7 @@ def _adapter(retries: int, may_have_arrived: list[bool]) -> HTTPAdapter:
             total=retries,
             may_have_arrived=may_have_arrived,
             allowed_methods=None,
-            status_forcelist=[429, *range(500, 600)],
+            status_forcelist={429, *range(500, 600)} - {501},  # it will not have learned it in a minute
             backoff_factor=1,
             backoff_max=_LONGEST_WAIT_SECONDS,
             retry_after_max=_LONGEST_WAIT_SECONDS,
@@ -103,7 +104,7 @@ def _adapter(retries: int, may_have_arrived: list[bool]) -> HTTPAdapter:
     )
 
 
-def _judged(path: Path, url: str, answer: requests.Response, token: str) -> str:
+def _judged(path: Path, url: str, answer: requests.Response, token: str, *, correction: bool) -> str:
     told = f"{answer.status_code} {answer.reason}"
     problem = _problem(answer)
     if answer.status_code in (200, 201, 202):
@@ -120,6 +121,12 @@ def _judged(path: Path, url: str, answer: requests.Response, token: str) -> str:
         raise NotDelivered(subject, hint=f"Use --send-to {answer.headers['Location']}, if you trust it.")
     if answer.status_code in (401, 403):
         raise NotDelivered(subject, hint="Check the token; the central administrator can give a new one.")
+    if correction and answer.status_code in (405, 501):
+        raise PayloadRefused(
+            f"{path.name} to {url}: {told}",
+            hint="This service cannot replace statistics yet. The correction waits;"
+            " tell the central administrator.",
+        )
     if 400 <= answer.status_code < 500 and answer.status_code != 429:
         raise PayloadRefused(subject)
     # A proxy may have given up waiting for a service that went on.

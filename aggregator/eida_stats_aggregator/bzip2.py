@@ -1,0 +1,162 @@
+"""Ranges of a bzip2 file, unpacked independently of each other.
+
+A bzip2 stream is a row of blocks, each with a checksum of its own, that begin at any bit behind a marker of 48
+bits. What lies between two markers, put between a header and a trailer, is a whole stream of one block.
+Format: https://en.wikipedia.org/wiki/Bzip2#File_format, and the specification by Joe Tsai (2016).
+"""
+
+import bz2
+import os
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import NamedTuple
+
+MAGIC = b"BZh"
+_BLOCK = 0x314159265359
+_END = 0x177245385090
+_MARKER_BITS = 48
+_CRC_BITS = 32
+_TRAILER_BITS = _MARKER_BITS + _CRC_BITS
+# "BZh", the size of blocks, the marker of a block: where another stream begins.
+_STREAM = MAGIC + b"%d" + _BLOCK.to_bytes(6, "big")
+_HEADER_BITS = 32
+# A block of 900 kB that cannot be compressed at all takes not much more.
+_MAX_BLOCK_BYTES = 1_100_000
+_READ_AHEAD_BYTES = 1 << 16
+
+
+class NotSplittable(Exception):
+    """This file is not a plain row of blocks, or a part of it is damaged."""
+
+
+class _Block(NamedTuple):
+    """Where the marker of a block begins and where its data ends, in bits from the start of what was read."""
+
+    start: int
+    end: int
+
+
+def unpacked(file: int, start: int, end: int, size: int, *, chunk_bytes: int) -> Iterator[bytes]:
+    """Give the content of all blocks whose marker begins in a range of bytes.
+
+    Args:
+        file: descriptor of the file.
+        start: first byte of the range.
+        end: first byte behind it.
+        size: of the file; the ranges of a file must cover it without gap or overlap.
+        chunk_bytes: how much to give at once.
+
+    Raises:
+        NotSplittable: if a block is damaged, or the file has something else between its blocks; what was
+            given until then must not be used. Reading the file from its beginning tells what it is.
+    """
+    ahead = _READ_AHEAD_BYTES
+    while True:
+        data = os.pread(file, end - start + ahead, start)
+        blocks = _blocks(data, end - start, at_start=start == 0, at_end=start + len(data) >= size)
+        if blocks is not None:
+            break
+        if ahead > _MAX_BLOCK_BYTES:
+            raise NotSplittable("a block without end")
+        ahead *= 4
+    for block in blocks:
+        yield from _content(data, block, chunk_bytes)
+
+
+def _blocks(data: bytes, length: int, *, at_start: bool, at_end: bool) -> list[_Block] | None:
+    """Give the blocks that begin in the first bytes of some data; None if more of it is needed for the last."""
+    starts = _find(data, _BLOCK)
+    if at_start and (starts[:1] != [_HEADER_BITS] or not _is_header(data[: _HEADER_BITS // 8])):
+        raise NotSplittable("no block at its beginning")
+    mine = [start for start in starts if start // 8 < length]
+    following = starts[len(mine) : len(mine) + 1]
+    if mine and not following:
+        if not at_end:
+            return None
+        following = [8 * len(data) + _HEADER_BITS]
+    return [_Block(start, _end_of(data, start, then)) for start, then in pairwise([*mine, *following])]
+
+
+def _end_of(data: bytes, start: int, then: int) -> int:
+    """Where a block's data ends: at the next block, or at the trailer of its stream.
+
+    Args:
+        data: what was read.
+        start: the bit where the block begins.
+        then: the bit where the next one begins; at the end of the file, where it would.
+    """
+    end = then
+    # Between two streams there may be some that are empty: a header and a trailer each.
+    while (trailer := _trailer_before(data, start, end)) is not None:
+        end = trailer
+    if end > 8 * len(data):
+        raise NotSplittable("no trailer at its end")
+    return end
+
+
+def _trailer_before(data: bytes, start: int, then: int) -> int | None:
+    """Where the trailer of a stream begins, if another stream begins behind it; None if this is in a stream.
+
+    Args:
+        data: what was read.
+        start: the bit where the last block of the stream begins.
+        then: the bit behind the header of the other stream; that of a file that ends counts as one.
+    """
+    header = then - _HEADER_BITS
+    if header % 8 or not (then > 8 * len(data) or _is_header(data[header // 8 : then // 8])):
+        return None
+    for padding in range(8):
+        trailer = header - padding - _TRAILER_BITS
+        if trailer > start and _bits(data, trailer, trailer + _MARKER_BITS) == _END:
+            return trailer
+    return None
+
+
+def _is_header(header: bytes) -> bool:
+    return header[:3] == MAGIC and header[3:4] in b"123456789"
+
+
+def _find(data: bytes, marker: int) -> list[int]:
+    """Give all bits at which a marker begins, in order."""
+    found = []
+    for shift in range(8):
+        # The bytes of the marker that are whole at this shift, which are quick to find.
+        inner = (marker << 8 - shift).to_bytes(7, "big")[1:6]
+        at = data.find(inner)
+        while at != -1:
+            first = 8 * (at - 1) + shift
+            if first >= 0 and _bits(data, first, first + _MARKER_BITS) == marker:
+                found.append(first)
+            at = data.find(inner, at + 1)
+    return sorted(found)
+
+
+def _bits(data: bytes, first: int, last: int) -> int:
+    """Give the bits from one position to before another as an integer."""
+    padding = -last % 8
+    value = int.from_bytes(data[first // 8 : (last + padding) // 8], "big")
+    return (value >> padding) & ((1 << last - first) - 1)
+
+
+def _content(data: bytes, block: _Block, chunk_bytes: int) -> Iterator[bytes]:
+    crc = _bits(data, block.start + _MARKER_BITS, block.start + _TRAILER_BITS)
+    # The checksum of a stream of one block is that of the block.
+    stream = (_bits(data, block.start, block.end) << _MARKER_BITS | _END) << _CRC_BITS | crc
+    bits = block.end - block.start + _TRAILER_BITS
+    padding = -bits % 8
+    packed = (stream << padding).to_bytes((bits + padding) // 8, "big")
+    decompressor = bz2.BZ2Decompressor()
+    # The largest size of blocks does for smaller ones, too.
+    packed = MAGIC + b"9" + packed
+    while not decompressor.eof:
+        try:
+            chunk = decompressor.decompress(packed, chunk_bytes)
+        except OSError as error:
+            raise NotSplittable("a damaged block") from error
+        if not chunk and decompressor.needs_input:
+            raise NotSplittable("a block that is cut off")
+        packed = b""
+        yield chunk
+    if decompressor.unused_data:
+        # Its stream ended before the next block, whose header or marker is damaged, or has something before it.
+        raise NotSplittable("something else between two blocks")

@@ -1,0 +1,154 @@
+"""Parts of logs that can be read independently of each other, and what was cut between them."""
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from eida_statistics.errors import UnreadableLog
+from eida_stats_aggregator import bzip2, logfiles
+from eida_stats_aggregator.inputs import Log
+from eida_stats_aggregator.tally import Tally
+
+# Small, so that processes end at the same time: either takes about 0.1 s.
+_BZIP2_BYTES = 1 << 17
+_PLAIN_BYTES = 1 << 22
+
+
+class Part(NamedTuple):
+    """A range of bytes of a log, by its number among the logs; `whole` is for what can only be read at once."""
+
+    log: int
+    start: int
+    end: int
+    whole: bool
+
+
+class PartRead(NamedTuple):
+    """What came of a part, besides what went into a tally.
+
+    `head` came before its first line break; `tail` came after its last, and is None if there was none. Each is
+    a piece of a line whose other pieces are in other parts. Between them were `lines` lines; `rejections` are
+    numbered from the first of these.
+    """
+
+    head: bytes
+    tail: bytes | None
+    lines: int
+    rejections: list[tuple[int, str]]
+
+
+def split(logs: Sequence[Log], *, whole: bool) -> list[Part]:
+    """Split logs into parts, in order.
+
+    Args:
+        logs: the logs.
+        whole: one part for each log.
+    """
+    return [part for number, log in enumerate(logs) for part in _split(number, log, whole=whole)]
+
+
+def _split(number: int, log: Log, *, whole: bool) -> list[Part]:
+    if whole or not log.size:
+        step = 0
+    elif log.magic == bzip2.MAGIC:
+        step = _BZIP2_BYTES
+    else:
+        step = _PLAIN_BYTES if log.magic is None else 0
+    if not step:
+        return [Part(number, 0, log.size, whole=True)]
+    return [Part(number, start, min(start + step, log.size), whole=False) for start in range(0, log.size, step)]
+
+
+def read(log: Log, part: Part, tally: Tally) -> PartRead:
+    """Read a part of a log; the lines that are whole go into a tally.
+
+    Raises:
+        UnreadableLog: if it cannot be read.
+        NotSplittable: if the log must be read as a whole; the tally is of no use then.
+        RegistryUnavailable: if a network needs a registry and there is none.
+    """
+    cutter = logfiles.Lines()
+    head: bytes | None = None
+    lines = 0
+    rejections: list[tuple[int, str]] = []
+    for chunk in _chunks(log, part):
+        ended = cutter.feed(chunk)
+        if ended and head is None:
+            head = ended.pop(0)
+        rejections += tally.add(ended, lines + 1)
+        lines += len(ended)
+    if head is None:
+        return PartRead(cutter.rest, None, 0, [])
+    return PartRead(head, cutter.rest, lines, rejections)
+
+
+def _chunks(log: Log, part: Part) -> Iterator[bytes]:
+    with log.open() as raw:
+        if part.whole:
+            yield from logfiles.chunks(raw, log.name)
+            return
+        try:
+            if log.magic == bzip2.MAGIC:
+                yield from bzip2.unpacked(
+                    raw.fileno(), part.start, part.end, log.size, chunk_bytes=logfiles.CHUNK_BYTES
+                )
+            else:
+                yield from _plain(raw.fileno(), part, log.name)
+        except OSError as error:
+            raise UnreadableLog(f"{log.name}: {error.strerror}") from error
+
+
+def _plain(file: int, part: Part, name: str) -> Iterator[bytes]:
+    for start in range(part.start, part.end, logfiles.CHUNK_BYTES):
+        end = min(start + logfiles.CHUNK_BYTES, part.end)
+        chunk = os.pread(file, end - start, start)
+        if len(chunk) < end - start:
+            raise UnreadableLog(f"{name}: became shorter while it was read")
+        yield chunk
+
+
+class Joiner:
+    """Puts lines together that were cut between parts, and numbers those that were rejected."""
+
+    def __init__(self, logs: Sequence[Log], parts: Sequence[Part], tally: Tally) -> None:
+        self._logs = logs
+        self._parts = parts
+        self._tally = tally
+        self._waiting: dict[int, PartRead] = {}
+        self._next = 0
+        self._lines = 0
+        self._cut = logfiles.Lines()
+
+    def take(self, number: int, read: PartRead) -> None:
+        """Take a part, in any order.
+
+        Raises:
+            RegistryUnavailable: if a network needs a registry and there is none.
+        """
+        self._waiting[number] = read
+        while (following := self._waiting.pop(self._next, None)) is not None:
+            self._join(following)
+            log = self._parts[self._next].log
+            self._next += 1
+            if self._next == len(self._parts) or self._parts[self._next].log != log:
+                self._end(log)
+
+    def _join(self, read: PartRead) -> None:
+        log = self._parts[self._next].log
+        self._cut.feed(read.head)
+        if read.tail is None:
+            return
+        self._add(log, self._cut.feed(b"\n" + read.tail))
+        before = self._lines
+        self._tally.reject(self._logs[log].name, [(before + at, reason) for at, reason in read.rejections])
+        self._lines += read.lines
+
+    def _end(self, log: int) -> None:
+        if rest := self._cut.rest:
+            self._add(log, [rest])
+        self._cut = logfiles.Lines()
+        self._lines = 0
+
+    def _add(self, log: int, lines: list[bytes]) -> None:
+        self._tally.reject(self._logs[log].name, self._tally.add(lines, self._lines + 1))
+        self._lines += len(lines)

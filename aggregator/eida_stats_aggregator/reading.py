@@ -1,0 +1,263 @@
+"""Logs to a tally, by several processes at once. What comes out does not depend on how many there are."""
+
+import fcntl
+import gc
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from multiprocessing.connection import Connection, wait
+from typing import BinaryIO, NamedTuple
+
+from eida_statistics.errors import EidaStatisticsError, WorkerLost
+from eida_statistics.networks import Epoch, Registry
+from eida_stats_aggregator import parts
+from eida_stats_aggregator.bzip2 import NotSplittable
+from eida_stats_aggregator.inputs import Log
+from eida_stats_aggregator.parts import Joiner, Part, PartRead
+from eida_stats_aggregator.selection import Selection
+from eida_stats_aggregator.tally import Tally
+
+Load = Callable[[], Iterable[Epoch]]
+Progress = Callable[[int, int], None]
+"""Is told how many bytes on disk and how many lines more are done."""
+
+# A process that is forked has all that is loaded already, and standard input.
+_FORK = multiprocessing.get_context("fork")
+
+
+class _Failed(NamedTuple):
+    error: EidaStatisticsError | NotSplittable
+
+
+class _Outcome(NamedTuple):
+    """What came of a part, by its number."""
+
+    number: int
+    read: PartRead | _Failed
+
+
+def read(logs: Sequence[Log], selection: Selection, load: Load, *, jobs: int, progress: Progress) -> Tally:
+    """Read logs, in their order.
+
+    Args:
+        logs: the logs.
+        selection: what of them counts.
+        load: gives the registry of networks; called once at most, if a network needs it.
+        jobs: how many processes may work at once.
+        progress: called after each part.
+
+    Raises:
+        UnreadableLog: if a log cannot be read.
+        RegistryUnavailable: if a network needs a registry and there is none.
+        WorkerLost: if one of the processes was killed.
+    """
+    with _no_garbage_collection(), _Board(load) as board:
+        # What comes in on a pipe can be read but once, so nothing is tried then that may have to begin again.
+        once = not all(log.size for log in logs)
+        for whole in (True,) if once else (False, True):
+            run = _Run(logs, parts.split(logs, whole=whole), Tally(selection, Registry(board.registry)), board)
+            try:
+                return run.all(jobs, progress)
+            except NotSplittable:
+                # What is wrong with a file, if anything is, shows when it is read from its beginning.
+                board.restart()
+    raise AssertionError("a whole log was split")
+
+
+class _Run:
+    """One attempt; processes that are forked from it have a copy each, and share the board."""
+
+    def __init__(self, logs: Sequence[Log], planned: Sequence[Part], tally: Tally, board: "_Board") -> None:
+        self._logs = logs
+        self._parts = planned
+        self._tally = tally
+        self._board = board
+
+    def all(self, jobs: int, progress: Progress) -> Tally:
+        """Read all parts, with the help of other processes."""
+        joiner = Joiner(self._logs, self._parts, self._tally)
+        failures: list[_Outcome] = []
+
+        def take(outcome: _Outcome) -> None:
+            number, read = outcome
+            if isinstance(read, _Failed):
+                failures.append(outcome)
+            else:
+                progress(self._parts[number].end - self._parts[number].start, read.lines + 1)
+                joiner.take(number, read)
+
+        with _helpers(min(jobs, len(self._parts)) - 1, self._help) as helpers:
+            for outcome in self._mine(len(self._parts)):
+                take(outcome)
+                while ready := wait(helpers, timeout=0):
+                    self._receive(ready, helpers, take)
+            while helpers:
+                self._receive(wait(helpers), helpers, take)
+        if failures:
+            # Parts are handed out in order, so all before the first that failed were read: it is always the same.
+            raise min(failures).read.error  # type: ignore[union-attr]
+        return self._tally
+
+    def _mine(self, end: int) -> Iterator[_Outcome]:
+        """Read one part after another, until there is none left before a certain one."""
+        while (number := self._board.next_part(end)) is not None:
+            part = self._parts[number]
+            try:
+                yield _Outcome(number, parts.read(self._logs[part.log], part, self._tally))
+            except (EidaStatisticsError, NotSplittable) as error:
+                self._board.stop()
+                yield _Outcome(number, _Failed(error))
+
+    def _help(self, connection: Connection) -> None:
+        """Do so in another process, and send what comes of it."""
+        # While the first process reads the last part, the tallies of the others come in.
+        for outcome in self._mine(len(self._parts) - 1):
+            connection.send(outcome)
+        connection.send(self._tally)
+
+    def _receive(
+        self, ready: Sequence[object], helpers: list[Connection], take: Callable[[_Outcome], None]
+    ) -> None:
+        for connection in [helper for helper in helpers if helper in ready]:
+            try:
+                message = connection.recv()
+            except (EOFError, OSError):  # the latter in the middle of a message
+                raise WorkerLost(hint="Was memory short? With fewer --jobs it takes less.") from None
+            if isinstance(message, Tally):
+                self._tally.merge(message)
+                helpers.remove(connection)
+            else:
+                take(_Outcome(*message))
+
+
+class _Board:
+    """What processes share: which part is next, and the registry, which the first that needs it loads.
+
+    It is a file without a name, whose locks end with the process that holds them, also if that is killed.
+    """
+
+    _NEXT_PART, _REGISTRY = 0, 8  # where they begin
+
+    def __init__(self, load: Load) -> None:
+        self._load = load
+
+    def __enter__(self) -> "_Board":
+        self._file = _nameless_file()
+        self.restart()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def restart(self) -> None:
+        """Begin with the first part again."""
+        os.pwrite(self._file.fileno(), bytes(8), self._NEXT_PART)
+
+    def next_part(self, end: int) -> int | None:
+        """Give the number of a part that nobody else gets; None if the next one is not before a certain one."""
+        with self._locked(self._NEXT_PART):
+            number = int.from_bytes(os.pread(self._file.fileno(), 8, self._NEXT_PART), "big")
+            if number >= end:
+                return None
+            os.pwrite(self._file.fileno(), (number + 1).to_bytes(8, "big"), self._NEXT_PART)
+        return number
+
+    def stop(self) -> None:
+        """Hand out no more parts."""
+        with self._locked(self._NEXT_PART):
+            os.pwrite(self._file.fileno(), (1 << 62).to_bytes(8, "big"), self._NEXT_PART)
+
+    def registry(self) -> Iterable[Epoch]:
+        """Give the registry, or what came of loading it."""
+        with self._locked(self._REGISTRY):
+            size = os.fstat(self._file.fileno()).st_size - self._REGISTRY
+            loaded: list[Epoch] | EidaStatisticsError
+            if size:
+                loaded = pickle.loads(os.pread(self._file.fileno(), size, self._REGISTRY))  # noqa: S301 - our own
+            else:
+                try:
+                    loaded = list(self._load())
+                except EidaStatisticsError as error:
+                    loaded = error
+                os.pwrite(self._file.fileno(), pickle.dumps(loaded), self._REGISTRY)
+        if isinstance(loaded, EidaStatisticsError):
+            raise loaded
+        return loaded
+
+    @contextmanager
+    def _locked(self, start: int) -> Iterator[None]:
+        fcntl.lockf(self._file, fcntl.LOCK_EX, 1, start)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, start)
+
+
+def _nameless_file() -> BinaryIO:
+    if hasattr(os, "memfd_create"):  # it works in a container where nothing can be written
+        return os.fdopen(os.memfd_create("parts"), "w+b", buffering=0)
+    return tempfile.TemporaryFile(buffering=0)
+
+
+@contextmanager
+def _helpers(number: int, work: Callable[[Connection], None]) -> Iterator[list[Connection]]:
+    """Start processes, each with a connection; none of them outlives this."""
+    with ExitStack() as stack:
+        connections = []
+        for _ in range(number):
+            here, there = _FORK.Pipe(duplex=False)
+            process = _FORK.Process(target=_helping, args=(work, there), daemon=True)
+            with _inherited():
+                process.start()
+                stack.callback(process.join)
+                stack.callback(process.terminate)
+            there.close()
+            stack.enter_context(here)
+            connections.append(here)
+        yield connections
+
+
+@contextmanager
+def _inherited() -> Iterator[None]:
+    """Let processes that are forked meanwhile have standard input, and not be interrupted."""
+    # Ctrl-C reaches all processes; the first one ends the others.
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    # What is seen of it would be closed, and a log may come in on it.
+    stdin, sys.stdin = sys.stdin, None
+    try:
+        yield
+    finally:
+        sys.stdin = stdin
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def _helping(work: Callable[[Connection], None], connection: Connection) -> None:
+    threading.Thread(target=_end_with_the_first, daemon=True).start()
+    work(connection)
+
+
+def _end_with_the_first() -> None:
+    """End this process when the first one has ended, as if it is killed: nobody takes what comes of its work."""
+    first = multiprocessing.parent_process()
+    if first is not None:
+        first.join()
+    os._exit(1)
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Look for no cycles among millions of objects that are in none."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.freeze()
+            gc.enable()

@@ -1,0 +1,65 @@
+"""Logs of which one run was given twice the content, which it must not count twice."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from eida_stats_aggregator import inputs, logfiles
+from eida_stats_aggregator.inputs import Log
+
+_COMPARED_BYTES = 1 << 16
+
+
+class Repeat(msgspec.Struct, frozen=True):
+    """A log with the same content as an earlier one, however it is packed."""
+
+    file: str
+    same_as: str
+
+
+def without(logs: Sequence[Log], *, progress: Callable[[int], None]) -> tuple[list[Log], list[Repeat]]:
+    """Leave out logs whose content came before; what comes in on a pipe cannot be compared.
+
+    Only logs that begin with the same 64 KiB are compared to their end.
+
+    Args:
+        logs: the logs.
+        progress: called twice for each of them, with its size on disk in bytes.
+
+    Raises:
+        UnreadableLog: if a log cannot be read.
+    """
+    beginnings: list[bytes | None] = []
+    for log in logs:
+        beginnings.append(_beginning(log) if len(logs) > 1 else None)
+        progress(log.size)
+    times = Counter(beginnings)
+    originals: dict[bytes | None, str] = {}
+    distinct: list[Log] = []
+    repeats: list[Repeat] = []
+    for log, beginning in zip(logs, beginnings, strict=True):
+        content = _digest(log) if beginning is not None and times[beginning] > 1 else None
+        if content in originals:
+            repeats.append(Repeat(log.name, originals[content]))
+        else:
+            distinct.append(log)
+        if content is not None:
+            originals.setdefault(content, log.name)
+        progress(log.size)
+    return distinct, repeats
+
+
+def _beginning(log: Log) -> bytes | None:
+    """The first of a log's content; None if it has none, or cannot be read twice."""
+    head = inputs.head_of(log)[:_COMPARED_BYTES] if log.size else b""
+    return hashlib.blake2b(head).digest() if head else None
+
+
+def _digest(log: Log) -> bytes:
+    hasher = hashlib.blake2b()
+    with log.open() as raw:
+        for chunk in logfiles.chunks(raw, log.name):
+            hasher.update(chunk)
+    return hasher.digest()

@@ -1,0 +1,38 @@
+"""Which requests count: by their day, and by the program that asked."""
+
+import datetime
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from eida_statistics.payload import Exclusions
+from eida_stats_aggregator.clients import ClientClasses
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is taken: UTC days from `since` to `until`, both included, and clients that are not excluded."""
+
+    classes: ClientClasses
+    latest: datetime.date
+    since: datetime.date = datetime.date.min
+    until: datetime.date = datetime.date.max
+    excluded_classes: Sequence[str] = ()
+    excluded_clients: Sequence[re.Pattern[str]] = ()
+
+    def of(self, agent: str | None) -> tuple[str, bool]:
+        """Give the class of a client, and whether it is taken."""
+        name = self.classes.of(agent)
+        return name, name not in self.excluded_classes and not any(
+            pattern.search(agent or "") for pattern in self.excluded_clients
+        )
+
+    @property
+    def exclusions(self) -> Exclusions | None:
+        """What a payload says of clients that are left out; None if none is."""
+        if not self.excluded_classes and not self.excluded_clients:
+            return None
+        return Exclusions(
+            client_classes=sorted(set(self.excluded_classes)),
+            client_patterns=sorted({pattern.pattern for pattern in self.excluded_clients}),
+        )

@@ -1,0 +1,413 @@
+"""What it costs to aggregate a day of requests, beside what would have to be done anyway, and what is deployed.
+
+The days are generated, and packed with bzip2 into one stream, as SeisComP packs its logs. In each round both
+sides take their turn, after one of each that does not count, since the first may read from the disk; a ratio is
+the median of those of the single rounds. CPU time is that of user and system, of a command and all processes
+that it starts. Memory is sampled in runs of their own, since that takes time: that of all processes of the
+command, where what they share counts once.
+"""
+
+import contextlib
+import datetime
+import gzip
+import importlib
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import make_log
+from eida_statistics import hll
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+reference = importlib.import_module("reference")  # tests are not checked for types
+
+COMMAND = Path(sys.executable).with_name("eida_stats_aggregator")
+SIZES = (200_000, 1_000_000)
+# The deployed aggregator takes long for a whole day.
+SIZE_BESIDE_DEPLOYED = 20_000
+FILES = 4
+SEED = 1
+DAY = datetime.date(2020, 11, 2)
+
+WALL_BESIDE_BZIP2 = 1.0
+CPU_BESIDE_BZIP2 = 2.0
+WALL_OF_ALL_JOBS = 0.6
+TIMES_DEPLOYED = 15
+# The aim is for days up to this size; a larger one takes more only as far as it has more aggregates and clients.
+MEGABYTES = 200
+MEGABYTES_UP_TO = 200_000
+
+_SAMPLE_SECONDS = 0.02
+_NETWORKS = "networks.json"
+
+Command: TypeAlias = Sequence[str | Path]
+_Run = TypeVar("_Run")
+
+
+class _Day(NamedTuple):
+    """A generated log, and what is in it; sizes are in bytes."""
+
+    log: Path
+    requests: int
+    traces: int
+    unpacked: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.requests:,} requests"
+
+
+class _Cost(NamedTuple):
+    """Seconds that a command took."""
+
+    wall: float
+    cpu: float
+
+
+class _Peak(NamedTuple):
+    """The most memory that a command took, in bytes: all its processes at one time, and the largest of them."""
+
+    together: int
+    largest: int
+
+
+class _Result(NamedTuple):
+    """What came out: rows of the payload, the clients of each added up, and its bytes as JSON."""
+
+    aggregates: int
+    clients: int
+    json_bytes: int
+
+
+class _Row(NamedTuple):
+    """One comparison, as it is shown."""
+
+    what: str
+    ours: str
+    beside: str
+    ratio: str
+    spread: str
+    aim: str
+    reached: str
+
+
+def measure(console: Console, runs: int, sizes: Iterable[int] = SIZES) -> None:
+    """Print what days of several sizes cost, and what several processes and the work since 0.8.1 have brought.
+
+    Raises:
+        click.ClickException: if this cannot be measured here, or the numbers are not those of the deployed one.
+    """
+    if not Path(f"/proc/self/task/{os.getpid()}/children").exists() or not Path("/proc/self/smaps_rollup").exists():
+        raise click.ClickException("memory is read from /proc, as Linux has it")
+    sizes = sorted(set(sizes))
+    small = min(SIZE_BESIDE_DEPLOYED, sizes[0])
+    rows: list[_Row] = []
+    memory: list[tuple[_Day, _Result, list[_Peak]]] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / _NETWORKS).write_text(json.dumps(make_log.registry()))
+        days = {size: _make_day(folder, size) for size in sorted({small, *sizes})}
+        for day in days.values():
+            _introduce(console, day)
+            memory.append((day, *_memory(folder, day, runs)))
+        for size in sizes:
+            rows += _beside_bzip2(folder, days[size], runs)
+        rows += [_memory_row(day, peaks) for day, _, peaks in memory if day.requests in sizes]
+        rows.append(_beside_one_job(folder, sizes[0], runs))
+        rows.append(_beside_deployed(console, folder, days[small], runs))
+    console.print()
+    console.print(_comparisons(rows, runs))
+    console.print()
+    console.print(_memory_table(memory, runs))
+
+
+def _make_day(folder: Path, number: int) -> _Day:
+    traces = 0
+
+    def watched() -> Iterator[make_log.Entry]:
+        nonlocal traces
+        for entry in _requests(number):
+            traces += len(entry.get("trace", ()))
+            yield entry
+
+    log = folder / f"{number}.bz2"
+    return _Day(log, number, unpacked=_pack(log, watched()), traces=traces)
+
+
+def _requests(number: int) -> Iterator[make_log.Entry]:
+    """Give a day of requests; with one seed, days of any size have the same streams and regular clients."""
+    return make_log.requests(SEED, DAY, number)
+
+
+def _pack(log: Path, entries: Iterable[make_log.Entry]) -> int:
+    """Write a log as one stream of bzip2, and give its size before that."""
+    size = 0
+    with log.open("wb") as packed, subprocess.Popen(["bzip2"], stdin=subprocess.PIPE, stdout=packed) as bzip2:
+        assert bzip2.stdin is not None
+        for entry in entries:
+            size += bzip2.stdin.write(f"{json.dumps(entry)}\n".encode())
+        bzip2.stdin.close()
+    if bzip2.returncode:
+        raise click.ClickException("bzip2 failed")
+    return size
+
+
+def _introduce(console: Console, day: _Day) -> None:
+    packed = day.log.stat().st_size
+    console.print(
+        f"{day.name}, {day.traces / day.requests:.1f} traces each:"
+        f" {_megabytes(day.unpacked)}, packed {_megabytes(packed)}"
+    )
+
+
+def _beside_bzip2(folder: Path, day: _Day, runs: int) -> list[_Row]:
+    unpack: Command = ["bzip2", "-dc", day.log]
+    pairs = _in_turn(runs, lambda: _cost(_ours(folder, [day.log])[0]), lambda: _cost(unpack))
+    cpus = [(ours.cpu, theirs.cpu) for ours, theirs in pairs]
+    return [
+        _at_most(f"{day.name}, wall", _walls(pairs), "bzip2 -dc", WALL_BESIDE_BZIP2),
+        _at_most(f"{day.name}, CPU", cpus, "bzip2 -dc", CPU_BESIDE_BZIP2),
+    ]
+
+
+def _beside_one_job(folder: Path, number: int, runs: int) -> _Row:
+    """Compare on several files, which together are a day."""
+    entries = _requests(number)
+    logs = [folder / f"quarter-{count}.bz2" for count in range(FILES)]
+    for count, log in enumerate(logs):
+        _pack(log, islice(entries, number * (count + 1) // FILES - number * count // FILES))
+    pairs = _in_turn(
+        runs, lambda: _cost(_ours(folder, logs)[0]), lambda: _cost(_ours(folder, logs, "--jobs", "1")[0])
+    )
+    return _at_most(f"{FILES} files of {number // FILES:,}, wall", _walls(pairs), "--jobs 1", WALL_OF_ALL_JOBS)
+
+
+def _beside_deployed(console: Console, folder: Path, day: _Day, runs: int) -> _Row:
+    """Compare with the whole deployed command.
+
+    Raises:
+        click.ClickException: if its rows are not ours.
+    """
+    command: Path = reference.python().with_name("eida_stats_aggregator")
+    with reference.registry_service(make_log.registry()) as proxy:
+        environment = reference.environment(proxy)
+
+        def deployed() -> tuple[_Cost, Path]:
+            output = _fresh(folder)
+            return _cost([command, "-o", output, day.log], environment), output
+
+        def ours() -> tuple[_Cost, Path]:
+            aggregate, output = _ours(folder, [day.log])
+            return _cost(aggregate), output
+
+        pairs = _in_turn(runs, ours, deployed)
+    for (_, ours_written), (_, theirs_written) in pairs:
+        rows, theirs = (reference.rows_of(_payload(output)) for output in (ours_written, theirs_written))
+        if rows != theirs:
+            different = sum(rows.get(key) != theirs.get(key) for key in rows.keys() | theirs.keys())
+            raise click.ClickException(f"{different:,} rows are not those of the deployed aggregator")
+    console.print(f"{day.name}: all {len(rows):,} rows are those of the deployed aggregator {reference.VERSION}")
+    walls = _walls((ours, theirs) for (ours, _), (theirs, _) in pairs)
+    faster = [theirs / ours for ours, theirs in walls]
+    reached = statistics.median(faster) >= TIMES_DEPLOYED
+    what = f"{day.name}, times faster"
+    return _row(what, walls, reference.VERSION, faster, f"≥ {TIMES_DEPLOYED}", reached=reached)
+
+
+def _memory(folder: Path, day: _Day, runs: int) -> tuple[_Result, list[_Peak]]:
+    peaks = []
+    for _ in range(runs):
+        aggregate, output = _ours(folder, [day.log])
+        peaks.append(_peak(aggregate))
+    payload = _payload(output)
+    clients = sum(hll.cardinality(hll.from_hex(row["clients"])) for row in payload["stats"])
+    return _Result(len(payload["stats"]), clients, len(json.dumps(payload))), peaks
+
+
+def _ours(folder: Path, logs: Sequence[Path], *options: str) -> tuple[Command, Path]:
+    """Give the command, and the directory into which it writes, which is new: there is nothing to replace."""
+    output = _fresh(folder)
+    return [COMMAND, "--quiet", "--networks", folder / _NETWORKS, "-o", output, *options, *logs], output
+
+
+def _fresh(folder: Path) -> Path:
+    return Path(tempfile.mkdtemp(prefix="output-", dir=folder))
+
+
+def _payload(output: Path) -> dict[str, Any]:
+    (written,) = output.glob("*.json.gz")
+    payload: dict[str, Any] = json.loads(gzip.decompress(written.read_bytes()))
+    return payload
+
+
+def _in_turn(runs: int, ours: Callable[[], _Run], theirs: Callable[[], _Run]) -> list[tuple[_Run, _Run]]:
+    ours(), theirs()
+    return [(ours(), theirs()) for _ in range(runs)]
+
+
+def _cost(command: Command, environment: Mapping[str, str] | None = None) -> _Cost:
+    """Run a command and give what it cost, with all processes that it started and waited for."""
+    used, begun = _cpu_of_children(), time.perf_counter()
+    done = subprocess.run(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    cost = _Cost(time.perf_counter() - begun, _cpu_of_children() - used)
+    _check(command, done.returncode, done.stderr)
+    return cost
+
+
+def _cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _peak(command: Command) -> _Peak:
+    """Run a command and give the most memory that was seen.
+
+    Anonymous pages that processes share count once. Files that are mapped, which are the same in all, count as in
+    the process that has most of them: their proportional share would depend on what else runs on this machine.
+
+    What lasts less than a sample may be missed in the sum; the largest set of one process is the kernel's own count
+    of the peak. It is not taken from wait4, which counts in what this process takes when it starts another.
+    """
+    together = largest = 0
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            tree = list(_tree(process.pid))
+            mapped = [_figures(pid, "smaps_rollup") for pid in tree]
+            files = max(figures["Rss"] - figures["Anonymous"] for figures in mapped)
+            together = max(together, files + sum(figures["Pss_Anon"] for figures in mapped))
+            largest = max(largest, *(_figures(pid, "status")["VmHWM"] for pid in tree))
+            time.sleep(_SAMPLE_SECONDS)
+    _check(command, process.returncode, "")
+    return _Peak(together, largest)
+
+
+def _tree(pid: int) -> Iterator[int]:
+    """Give a process and all that come from it."""
+    yield pid
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                yield from _tree(int(child))
+
+
+def _figures(pid: int, file: str) -> Mapping[str, int]:
+    """Give what the kernel tells of a process in kB, as bytes; zeros once it has ended."""
+    figures: Counter[str] = Counter()
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for line in Path(f"/proc/{pid}/{file}").read_text().splitlines():
+            match line.split():
+                case [name, number, "kB"]:
+                    figures[name.removesuffix(":")] = int(number) * 1024
+    return figures
+
+
+def _check(command: Command, code: int, errors: str) -> None:
+    if code:
+        raise click.ClickException(f"{command[0]} ended with {code}: {errors.strip()}")
+
+
+def _walls(pairs: Iterable[tuple[_Cost, _Cost]]) -> list[tuple[float, float]]:
+    return [(ours.wall, theirs.wall) for ours, theirs in pairs]
+
+
+def _at_most(what: str, pairs: Sequence[tuple[float, float]], beside: str, limit: float) -> _Row:
+    ratios = [ours / theirs for ours, theirs in pairs]
+    return _row(what, pairs, beside, ratios, f"≤ {limit:.1f}", reached=statistics.median(ratios) <= limit)
+
+
+def _row(
+    what: str,
+    pairs: Sequence[tuple[float, float]],
+    beside: str,
+    ratios: Sequence[float],
+    aim: str,
+    *,
+    reached: bool,
+) -> _Row:
+    ours, theirs = (statistics.median(seconds) for seconds in zip(*pairs, strict=True))
+    return _Row(
+        what,
+        f"{ours:.2f} s",
+        f"{beside}: {theirs:.2f} s",
+        f"{statistics.median(ratios):.2f}",
+        f"{min(ratios):.2f}–{max(ratios):.2f}",
+        aim,
+        _said(reached),
+    )
+
+
+def _memory_row(day: _Day, peaks: Sequence[_Peak]) -> _Row:
+    together = [peak.together for peak in peaks]
+    aimed = day.requests <= MEGABYTES_UP_TO
+    median = statistics.median(together)
+    return _Row(
+        f"{day.name}, memory",
+        _megabytes(median),
+        "",
+        "",
+        f"{min(together) / 1e6:.1f}–{max(together) / 1e6:.1f}",
+        f"< {MEGABYTES} MB" if aimed else "",
+        _said(median < MEGABYTES * 1e6) if aimed else "",
+    )
+
+
+def _comparisons(rows: Iterable[_Row], runs: int) -> Table:
+    table = Table(title=f"aggregation, medians of {runs}", box=None, title_justify="left")
+    table.add_column("WHAT")
+    for heading in ("OURS", "BESIDE", "RATIO", "MIN–MAX", "AIM", "REACHED"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _memory_table(memory: Sequence[tuple[_Day, _Result, Sequence[_Peak]]], runs: int) -> Table:
+    """Show memory beside what came out, and how both grow from each size to the next."""
+    table = Table(title=f"memory and what it holds, medians of {runs}", box=None, title_justify="left")
+    for heading in ("REQUESTS", "AGGREGATES", "CLIENTS IN THEM", "JSON", "ALL PROCESSES", "LARGEST PROCESS"):
+        table.add_column(heading, justify="right")
+    before: Sequence[float] = ()
+    for day, result, peaks in memory:
+        together = statistics.median(peak.together for peak in peaks)
+        largest = statistics.median(peak.largest for peak in peaks)
+        figures = (day.requests, *result, together, largest)
+        if before:
+            table.add_row(*(f"× {now / then:.1f}" for now, then in zip(figures, before, strict=True)), style="dim")
+        before = figures
+        table.add_row(
+            f"{day.requests:,}",
+            f"{result.aggregates:,}",
+            f"{result.clients:,}",
+            *(_megabytes(size) for size in (result.json_bytes, together, largest)),
+        )
+    return table
+
+
+def _said(reached: bool) -> str:
+    return "yes" if reached else "NO"
+
+
+def _megabytes(size: float) -> str:
+    return f"{size / 1e6:.1f} MB"
