@@ -77,7 +77,7 @@ def serving(answer: Callable[[Received], Answer], port: int = 0) -> Iterator[Stu
             if status != 204:
                 self.wfile.write(content)
 
-        do_POST = do_GET  # noqa: N815 - the name is given by http.server
+        do_POST = do_PUT = do_GET  # noqa: N815 - the name is given by http.server
 
         def log_message(self, *_: Any) -> None:
             """Stay silent."""

@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +49,6 @@ TOKEN = "a-token-of-the-node"
 FILE = "2020-09-18_2020-09-18.json.gz"
 # of a person who must not be found in anything that is written
 PERSON = {"userID": 77007700770077, "clientID": "Secret/1.0 (workstation)", "userEmail": "somebody@example.org"}
-
-
-@pytest.fixture(autouse=True)
-def stubs_that_take_a_put(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(BaseHTTPRequestHandler, "do_PUT", lambda handler: handler.do_POST(), raising=False)
 
 
 @pytest.fixture

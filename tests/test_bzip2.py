@@ -167,9 +167,9 @@ def test_a_block_that_unpacks_to_much_takes_no_more_memory_than_a_chunk() -> Non
 
 STREAMS = [bz2.compress(content) for content in SMALL]
 CONCATENATED = STREAMS[0] + STREAMS[1] + EMPTY + STREAMS[2] + STREAMS[3]
-BLOCKS = noise(5, 230_000)
+BLOCKS = noise(5, 130_000)
 OF_BLOCKS = bz2.compress(BLOCKS, 1)
-TEXT = LOG[:230_000]
+TEXT = LOG[:130_000]
 MIXED = OF_BLOCKS + EMPTY + bz2.compress(TEXT, 1)
 
 
@@ -264,7 +264,7 @@ def test_what_is_behind_the_last_stream_is_told(packed: bytes, garbage: bytes) -
         assert unpacked_or_none(packed + garbage, in_parts(packed, ranges)) is None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(between=st.binary(min_size=1, max_size=100), ranges=st.integers(1, 9))
 @example(between=bytes(10), ranges=1)
 @example(between=BLOCK, ranges=2)

@@ -462,7 +462,7 @@ def test_a_pipe_is_not_read_again_because_of_another_log(jobs: str, pipe: str, d
         writer.join()
 
 
-@pytest.mark.parametrize("jobs", ["1", "2", "4"])
+@pytest.mark.parametrize("jobs", ["1", "3"])
 def test_what_is_not_a_plain_row_of_blocks_is_read_all_the_same(jobs: str, day: Day, home: Path) -> None:
     (home / "padded.log").write_bytes((home / "a.log.bz2").read_bytes() + bytes(512))
     for files in (["padded.log"], ["small.log", "padded.log", "third.log"]):
@@ -619,10 +619,8 @@ def test_the_registry_is_asked_for_once_however_many_processes_need_it(
         assert errors.count("--networks FILE") == 1
 
 
-@pytest.mark.parametrize("after", [0, 40_000])
-def test_without_a_registry_the_error_is_the_same_whatever_the_number_of_jobs(after: int, home: Path) -> None:
-    plain = encoded(line()) * (after // 500)
-    (home / "t.log").write_bytes(plain + TEMPORARY)
+def test_without_a_registry_the_error_is_the_same_whatever_the_number_of_jobs(home: Path) -> None:
+    (home / "t.log").write_bytes(encoded(line()) * 80 + TEMPORARY)
     (home / "broken.log").write_bytes(damaged((home / "a.log.gz").read_bytes()))
     url = nobody_there()
     seen = set()

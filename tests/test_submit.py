@@ -3,7 +3,6 @@
 import gzip
 import json
 import time
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,6 @@ BODY = b'{"stats": []}'
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Retry, "get_backoff_time", lambda _: 0)
-
-
-@pytest.fixture(autouse=True)
-def stubs_that_take_a_put(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(BaseHTTPRequestHandler, "do_PUT", lambda handler: handler.do_POST(), raising=False)
 
 
 @pytest.fixture

@@ -61,7 +61,9 @@ def _named(name: str) -> list[Log]:
         matching = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - it takes absolute patterns
         if not matching:
             raise UnreadableLog(f"{name}: no file has such a name")
-        return [log for match in matching for log in _there(match)]
+        # Where a pattern fits files as well, as ** does, those in the directories are among them.
+        files = [match for match in matching if not os.path.isdir(match)]  # noqa: PTH112 - as above
+        return [log for match in files or matching for log in _there(match)]
     return _there(name)
 
 
