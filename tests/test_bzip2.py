@@ -125,7 +125,7 @@ def test_a_file_smaller_than_a_range_is_one_range() -> None:
         assert b"".join(whole) == b"{}\n"
 
 
-@pytest.mark.parametrize("command", ["bzip2", "lbzip2", "pbzip2"])
+@pytest.mark.parametrize("command", ["bzip2", "lbzip2"])
 @pytest.mark.parametrize("level", ["-1", "-9"])
 def test_what_the_commands_write_is_read(command: str, level: str) -> None:
     if shutil.which(command) is None:

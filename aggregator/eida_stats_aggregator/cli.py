@@ -276,7 +276,7 @@ def _read(files: tuple[str, ...], how: _Reading, report: Report, *, progress: bo
         logs, report.repeated_files = repeats.without(found, progress=advance)
     if not logs:
         return None
-    if how.dask is not None and not all(Path(log.name).is_file() for log in logs):
+    if how.dask is not None and not all(log.on_disk for log in logs):
         raise click.UsageError("--dask reads files; not a pipe, nor a log on standard input.")
     report.files = [log.name for log in logs]
     with _progress("reading", sum(log.size for log in logs), shown=progress) as advance:

@@ -27,14 +27,15 @@ _LOOKED_AT = 20
 class Log:
     """A log to be read.
 
-    `size` is that on disk in bytes, 0 where it is not known or the log can be read but once. `magic` are the
-    first bytes by which a compression is known, None if there is none.
+    `size` is that on disk in bytes, 0 where it is not known. `magic` are the first bytes by which a compression is
+    known, None if there is none. What is `on_disk` can be read as often as one likes, and in parts.
     """
 
     name: str
     size: int
     open: Callable[[], BinaryIO]
     magic: bytes | None = None
+    on_disk: bool = False
 
 
 def logs_of(files: Sequence[str], stdin: BinaryIO | None) -> list[Log]:
@@ -122,7 +123,7 @@ def _file(path: Path) -> Log:
     with _open(str(path), path) as raw:
         start = raw.read(max(map(len, logfiles.MAGIC)))
     magic = next((magic for magic in logfiles.MAGIC if start.startswith(magic)), None)
-    return Log(str(path), status.st_size, partial(_open, str(path), path.absolute()), magic)
+    return Log(str(path), status.st_size, partial(_open, str(path), path.absolute()), magic, on_disk=True)
 
 
 def _open(name: str, path: Path) -> BinaryIO:

@@ -17,13 +17,14 @@ else:
 from eida_statistics.errors import UnreadableLog
 
 CHUNK_BYTES = 1 << 20
+_PACKED_BYTES = 1 << 16
 # A request for thousands of streams makes a line of megabytes; what is longer than this is no line.
 MAX_LINE_BYTES = 1 << 26
 
 MAGIC: dict[bytes, Callable[..., Any]] = {
-    b"BZh": bz2.open,
+    b"BZh": lambda raw, _: io.BufferedReader(_Streams(raw, bz2.BZ2Decompressor)),
     b"\x1f\x8b": gzip.open,
-    b"\xfd7zXZ\x00": lzma.open,
+    b"\xfd7zXZ\x00": lambda raw, _: io.BufferedReader(_Streams(raw, lzma.LZMADecompressor)),
     b"\x28\xb5\x2f\xfd": zstd.open,
 }
 _DECOMPRESSION_ERRORS = (OSError, EOFError, lzma.LZMAError, zlib.error, zstd.ZstdError)
@@ -97,3 +98,40 @@ def _decompressed(raw: BinaryIO) -> IO[bytes]:
         if start.startswith(magic):
             return cast("IO[bytes]", opener(buffered, "rb"))
     return buffered
+
+
+class _Streams(io.RawIOBase):
+    """Streams one after another, unpacked; zeros may follow them.
+
+    Python's own files for bzip2 and xz take a damaged stream for garbage behind the last one, and say nothing.
+    """
+
+    def __init__(
+        self, packed: BinaryIO, decompressor: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor]
+    ) -> None:
+        self._packed = packed
+        self._decompressor = decompressor
+        self._stream = decompressor()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "memoryview[int]") -> int:  # type: ignore[override]
+        chunk = b""
+        while not chunk:
+            more = b""
+            if self._stream.eof:
+                more = self._stream.unused_data or self._packed.read(_PACKED_BYTES)
+                while more and not more.strip(b"\0"):
+                    more = self._packed.read(_PACKED_BYTES)
+                if not more:
+                    return 0
+                more = more.lstrip(b"\0")
+                self._stream = self._decompressor()
+            elif self._stream.needs_input:
+                more = self._packed.read(_PACKED_BYTES)
+                if not more:
+                    raise EOFError("it is cut off")
+            chunk = self._stream.decompress(more, len(buffer))
+        buffer[: len(chunk)] = chunk
+        return len(chunk)

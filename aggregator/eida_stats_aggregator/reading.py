@@ -59,8 +59,7 @@ def read(logs: Sequence[Log], selection: Selection, load: Load, *, jobs: int, pr
     """
     with _no_garbage_collection(), _Board(load) as board:
         # What comes in on a pipe can be read but once, so nothing is tried then that may have to begin again.
-        once = not all(log.size for log in logs)
-        for whole in (True,) if once else (False, True):
+        for whole in (False, True) if all(log.on_disk for log in logs) else (True,):
             run = _Run(logs, parts.split(logs, whole=whole), Tally(selection, Registry(board.registry)), board)
             try:
                 return run.all(jobs, progress)

@@ -53,7 +53,7 @@ def without(logs: Sequence[Log], *, progress: Callable[[int], None]) -> tuple[li
 
 def _beginning(log: Log) -> bytes | None:
     """The first of a log's content; None if it has none, or cannot be read twice."""
-    head = inputs.head_of(log)[:_COMPARED_BYTES] if log.size else b""
+    head = inputs.head_of(log)[:_COMPARED_BYTES] if log.on_disk else b""
     return hashlib.blake2b(head).digest() if head else None
 
 
