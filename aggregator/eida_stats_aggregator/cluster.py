@@ -1,0 +1,193 @@
+"""Logs to a tally on a Dask cluster: each file is a task, and tallies are merged as a tree.
+
+What a task gives is bytes, since merging changes a tally, and a result may be needed again.
+"""
+
+import asyncio
+import logging
+import pickle
+import warnings
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Sequence
+from concurrent.futures import CancelledError
+from contextlib import asynccontextmanager, suppress
+from typing import NamedTuple
+
+from distributed import Client, Future, KilledWorker
+from distributed.versions import VersionMismatchWarning
+
+from eida_statistics import __version__
+from eida_statistics.errors import ClusterUnavailable, EidaStatisticsError, UnreadableLog, WorkerLost
+from eida_statistics.networks import Epoch, Registry
+from eida_stats_aggregator import parts, reading
+from eida_stats_aggregator.bzip2 import NotSplittable
+from eida_stats_aggregator.inputs import Log
+from eida_stats_aggregator.parts import Joiner
+from eida_stats_aggregator.selection import Selection
+from eida_stats_aggregator.tally import Tally
+
+_CONNECT_SECONDS = 10
+_CLOSE_SECONDS = 5
+# How many tallies a task merges: wide enough to be few, narrow enough for the memory of a worker.
+_MERGED_AT_ONCE = 8
+_HINT = "Is it the address of a Dask scheduler? It and its workers need this version of eida-statistics and Python."
+
+
+class _Settings(NamedTuple):
+    """What all tasks need. If the registry could not be loaded, that matters to logs that need it."""
+
+    version: str
+    selection: Selection
+    registry: list[Epoch] | EidaStatisticsError
+
+
+def read(
+    logs: Sequence[Log], selection: Selection, load: reading.Load, *, address: str, progress: reading.Progress
+) -> Tally:
+    """Read logs, in their order; as `reading.read`, but for the registry, which is loaded in any case.
+
+    What was lost with a worker is read again on another one. While there is no worker, it waits for one.
+
+    Args:
+        logs: the logs, which all workers can open under the same names.
+        selection: what of them counts.
+        load: gives the registry of networks.
+        address: of the scheduler.
+        progress: called after each log.
+
+    Raises:
+        UnreadableLog: if a log cannot be read.
+        RegistryUnavailable: if a network needs a registry and there is none.
+        ClusterUnavailable: if the scheduler cannot be reached, or its workers cannot do it.
+        WorkerLost: if workers end again and again.
+    """
+    try:
+        registry: list[Epoch] | EidaStatisticsError = list(load())
+    except EidaStatisticsError as error:
+        # What caused it is of the network, and cannot be sent.
+        registry = type(error)(error.subject, hint=error.hint)
+    settings = _Settings(__version__, selection, registry)
+    # What they tell is for those who run a cluster; what an operator needs is in the errors.
+    for name in ("distributed", "distributed.client", "tornado", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", VersionMismatchWarning)
+            tally: Tally = pickle.loads(  # noqa: S301 - our own
+                asyncio.run(_read(logs, settings, address, progress))
+            )
+    except (OSError, CancelledError) as error:
+        raise ClusterUnavailable(f"{address}: the connection was lost", hint="Nothing was written.") from error
+    tally.selection = selection
+    return tally
+
+
+async def _read(logs: Sequence[Log], settings: _Settings, address: str, progress: reading.Progress) -> bytes:
+    async with _connected(address) as client:
+        # A task, not scattered data: what a lost worker held of it is made again.
+        shared = client.submit(_Settings, *settings, pure=False)
+        reads = deque(client.map(_read_one, logs, settings=shared, pure=False))
+        merged = _merged(client, list(reads))
+        # In order, so that the error of the first log is told; none is held on to, so that workers can free it.
+        for log in logs:
+            await _done(reads.popleft(), log.name)
+            progress(log.size, 0)
+        await _done(merged, "the merged logs")
+        tally: bytes = await merged
+        return tally
+
+
+@asynccontextmanager
+async def _connected(address: str) -> AsyncIterator[Client]:
+    client = Client(  # type: ignore[no-untyped-call]
+        address, timeout=_CONNECT_SECONDS, set_as_default=False, asynchronous=True
+    )
+    try:
+        try:
+            # What is wrong with an address comes as errors of all kinds, and late where something else answers.
+            async with asyncio.timeout(_CONNECT_SECONDS + 1):
+                await client
+        except Exception as error:
+            reason = _first_line(error) if not isinstance(error, TimeoutError) else "no Dask scheduler answers"
+            raise ClusterUnavailable(f"{address}: {reason}", hint=_HINT) from error
+        yield client
+    finally:
+        # What there is to tell is known by now, and the end of this process closes it in any case.
+        with suppress(OSError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await client.close()  # type: ignore[no-untyped-call]
+
+
+def _merged(client: Client, tallies: list[Future[bytes]]) -> Future[bytes]:
+    while len(tallies) > 1:
+        tallies = [
+            # First what can be merged, then more logs: or all tallies would be held until the last one is read.
+            client.submit(_merge, tallies[start : start + _MERGED_AT_ONCE], pure=False, priority=1)
+            for start in range(0, len(tallies), _MERGED_AT_ONCE)
+        ]
+    return tallies[0]
+
+
+async def _done(future: Future[bytes], name: str) -> None:
+    error: Exception | None = await future.exception()  # type: ignore[no-untyped-call]
+    if future.cancelled():  # type: ignore[no-untyped-call]
+        raise ConnectionError
+    if isinstance(error, KilledWorker):
+        raise WorkerLost(
+            name, hint="Several workers ended while they had it. Was memory short? Their output may tell."
+        ) from error
+    if isinstance(error, EidaStatisticsError):
+        raise error
+    if error is not None:
+        raise ClusterUnavailable(f"{name}: {_first_line(error)}", hint=_HINT) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def _read_one(log: Log, settings: _Settings) -> bytes:
+    """Read one log."""
+    if settings.version != __version__:
+        raise ClusterUnavailable(f"a worker has eida-statistics {__version__}, and not {settings.version}")
+    try:
+        return pickle.dumps(_tally_of(log, settings))
+    except UnreadableLog as error:
+        if isinstance(error.__cause__, FileNotFoundError | PermissionError):
+            error.hint = "Workers must be able to read it, under the same path."
+        raise
+    except EidaStatisticsError:
+        raise
+    except Exception as error:  # noqa: BLE001 - it may quote a line, and would come into the logs of the cluster
+        unforeseen = type(error).__name__
+    raise ClusterUnavailable(f"{log.name}: {unforeseen}", hint="Read it without --dask to learn more.")
+
+
+def _tally_of(log: Log, settings: _Settings) -> Tally:
+    # Not with `reading.read`: others of its kind may be under way in this process, which goes on afterwards.
+    for whole in (False, True):
+        tally = Tally(settings.selection, Registry(lambda: _loaded(settings.registry)))
+        planned = parts.split([log], whole=whole)
+        joiner = Joiner([log], planned, tally)
+        try:
+            for number, part in enumerate(planned):
+                joiner.take(number, parts.read(log, part, tally))
+        except NotSplittable:
+            continue
+        return tally
+    raise AssertionError("a whole log was split")
+
+
+def _loaded(registry: list[Epoch] | EidaStatisticsError) -> Iterable[Epoch]:
+    if isinstance(registry, EidaStatisticsError):
+        # All tasks have the same error, which must not gather their frames.
+        raise registry.with_traceback(None)
+    return registry
+
+
+def _merge(pickled: list[bytes]) -> bytes:
+    """Merge tallies of logs that follow each other."""
+    first: Tally = pickle.loads(pickled[0])  # noqa: S301 - our own
+    for one in pickled[1:]:
+        first.merge(pickle.loads(one))  # noqa: S301
+    return pickle.dumps(first)
