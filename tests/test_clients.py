@@ -55,6 +55,9 @@ AGENTS: dict[str, list[str | None]] = {
         "Mozilla/5.0 (compatible;Cloudflare-Healthchecks/1.0;+https://www.cloudflare.com/; healthcheck-id: 1)",
         "Amazon-Route53-Health-Check-Service (ref 1; report http://amzn.to/1vsZADi)",
         "ELB-HealthChecker/2.0",
+        "EIDA data-quality robot 1.0",
+        "check_fdsnws/1.2",
+        "Nagios plugin for fdsnws",
     ],
     "scientific": [
         # Public lists of robots have ObsPy.

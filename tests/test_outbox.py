@@ -332,13 +332,19 @@ def test_a_correction_of_one_server_leaves_the_file_of_another_alone(outbox: Out
     assert outbox.queued(URL) == ([other], [])
     assert outbox.attempt(other, URL).correction
     assert content(one)["stats"][0]["bytes"] == 512
-    # A third server's is no correction of either.
-    third = put(outbox, payload(size=9), suffix="server3", replace=True, send_to=URL)
-    assert not outbox.attempt(third, URL).correction
 
 
-def test_a_correction_of_what_was_never_sent_goes_to_a_service_as_the_first(outbox: Outbox) -> None:
-    path = put(outbox, payload())
+@pytest.mark.parametrize("present", [True, False])
+def test_a_correction_of_which_nothing_is_remembered_is_sent_as_one(present: bool, outbox: Outbox) -> None:
+    """It may have been sent by an older aggregator, or its delivery file is lost."""
+    if present:
+        put(outbox, payload())
+    path = put(outbox, payload(size=7), replace=True, send_to=URL)
+    assert outbox.attempt(path, URL) == Attempt(correction=True, may_have_arrived=False)
+
+
+def test_a_correction_of_what_waits_for_its_first_delivery_is_none_to_the_service(outbox: Outbox) -> None:
+    path = put(outbox, payload(), send_to=URL)
     put(outbox, payload(size=7), replace=True, send_to=URL)
     assert outbox.attempt(path, URL) == Attempt(correction=False, may_have_arrived=False)
 

@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -772,3 +773,44 @@ def test_if_the_first_process_is_killed_the_others_end(steps: str, how: signal.S
         process.wait(10)
         wait_for(lambda: group_of(process.pid) == [], seconds=10)
     assert nothing_written(home)
+
+
+def test_two_logs_that_cannot_be_split_are_read_by_two_processes(tmp_path: Path) -> None:
+    """The first one does not keep the last part for itself, if that is a whole log."""
+    for name in ("a.log.gz", "b.log.gz"):
+        (tmp_path / name).write_bytes(gzip.compress(b"{}\n" * 300_000))
+    logs = inputs.logs_of([str(tmp_path / "a.log.gz"), str(tmp_path / "b.log.gz")], None)
+    readers: list[int] = []
+
+    with patch.object(parts, "read", wraps=parts.read) as mine:
+        selection = Selection(clients.load(), datetime.date.max)
+        reading.read(logs, selection, list, jobs=2, progress=lambda _bytes, _lines: readers.append(1))
+
+    assert (len(readers), mine.call_count) == (2, 1)
+
+
+def test_one_log_that_cannot_be_split_leaves_the_others_in_parts_and_progress_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "_BZIP2_BYTES", 100)
+    names = [tmp_path / name for name in ("a.bz2", "b.bz2", "empty.bz2")]
+    content = b"".join(b'{"userID": %d}\n' % number for number in range(500))
+    for path, packed in zip(
+        names, (bz2.compress(content), bz2.compress(content[:900]) + bytes(20), bz2.compress(b"")), strict=True
+    ):
+        path.write_bytes(packed)
+    logs = inputs.logs_of([str(path) for path in names], None)
+    done: list[int] = []
+
+    with patch.object(parts, "split", wraps=parts.split) as split:
+        tally = reading.read(
+            logs,
+            Selection(clients.load(), datetime.date.max),
+            list,
+            jobs=1,
+            progress=lambda size, _: done.append(size),
+        )
+
+    assert [call.kwargs["whole"] for call in split.call_args_list] == [(), {1}]
+    assert sum(done) == sum(log.size for log in logs)
+    assert tally.lines == 500 + 60

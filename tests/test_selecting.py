@@ -506,3 +506,27 @@ def test_without_a_terminal_no_progress_is_shown(large: Path) -> None:
     for options in ([], ["--quiet"], ["--json"]):
         done = run("--dry-run", *options, "--networks", "networks.json", "large.log", cwd=large)
         assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_is_passed_over_in_a_directory_is_told(tree: Path) -> None:
+    (tree / "logs/scmaster.log").write_text("2020/09/18 00:00:00 [info/Application] started\n")
+    assert "logs/scmaster.log" in told(tree, "logs")["passed_over"]
+    assert re.search(r"passed over, for it is no request log: logs/\S+ and \d+ more", run("logs", cwd=tree).stdout)
+
+
+def test_a_pattern_must_not_name_a_person(home: Path) -> None:
+    """It is written into what is sent."""
+    assert "--exclude-client" in refused(home, "--exclude-client", "somebody@example", "a.log")
+
+
+def test_jobs_are_not_those_of_a_cluster(home: Path) -> None:
+    assert "--jobs is for this machine" in refused(home, "--jobs", "2", "--dask", "127.0.0.1:1", "a.log")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_closed_output_is_no_error(closed: str, home: Path) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$0" --quiet a.log {closed}', COMMAND], cwd=home, env=environment(home), check=False
+    )
+    assert done.returncode == 0
+    assert (home / FILE).exists()

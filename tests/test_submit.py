@@ -250,14 +250,16 @@ def test_a_correction_that_is_taken_in_is_a_delivery(status: int, aggregate: Pat
         assert send(aggregate, stub.url, TOKEN, retries=0, correction=True).startswith(str(status))
 
 
-@pytest.mark.parametrize("answer", [problem(409, "duplicate"), Answer(409, b"known")])
-def test_a_correction_that_the_service_has_is_delivered(answer: Answer, aggregate: Path) -> None:
-    with answering(answer) as stub:
+def test_a_correction_that_the_service_has_is_delivered(aggregate: Path) -> None:
+    with answering(problem(409, "duplicate")) as stub:
         assert "409" in send(aggregate, stub.url, TOKEN, retries=0, correction=True)
 
 
-def test_a_correction_that_conflicts_in_another_way_is_no_delivery(aggregate: Path) -> None:
-    with answering(problem(409, "overlap")) as stub, pytest.raises(PayloadRefused, match="409"):
+@pytest.mark.parametrize(
+    "answer", [problem(409, "overlap"), Answer(409, b"what comes between does not take a PUT")]
+)
+def test_a_correction_that_conflicts_in_another_way_is_no_delivery(answer: Answer, aggregate: Path) -> None:
+    with answering(answer) as stub, pytest.raises(PayloadRefused, match="409"):
         send(aggregate, stub.url, TOKEN, retries=0, correction=True)
 
 

@@ -26,7 +26,9 @@ _READ_AHEAD_BYTES = 1 << 16
 
 
 class NotSplittable(Exception):
-    """This file is not a plain row of blocks, or a part of it is damaged."""
+    """This file is not a plain row of blocks, or a part of it is damaged; `log` is its number among the logs."""
+
+    log = 0
 
 
 class _Block(NamedTuple):
@@ -113,7 +115,7 @@ def _trailer_before(data: bytes, start: int, then: int) -> int | None:
 
 
 def _is_header(header: bytes) -> bool:
-    return header[:3] == MAGIC and header[3:4] in b"123456789"
+    return header[:3] == MAGIC and header[3:4] in [b"%d" % size for size in range(1, 10)]
 
 
 def _find(data: bytes, marker: int) -> list[int]:

@@ -1,16 +1,14 @@
-"""The command of a node's operator: options, progress, exit codes."""
+"""The command of a node's operator: options, exit codes, wiring."""
 
-import contextlib
 import datetime
 import io
 import os
 import re
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple, NoReturn, Protocol
+from typing import IO, NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
 import click
@@ -25,7 +23,7 @@ from eida_statistics.errors import (
 )
 from eida_statistics.networks import Epoch
 from eida_statistics.payload import MAX_EXCLUSION_CHARACTERS, MAX_EXCLUSIONS
-from eida_stats_aggregator import clients, inputs, reading, repeats
+from eida_stats_aggregator import clients, inputs, progress, reading, repeats
 from eida_stats_aggregator.clients import ClientClasses
 from eida_stats_aggregator.inputs import STDIN, Log
 from eida_stats_aggregator.outbox import Outbox, Rehearsal
@@ -55,6 +53,10 @@ def _patterns(_context: click.Context, parameter: click.Parameter, texts: tuple[
     for text in texts:
         if len(text) > MAX_EXCLUSION_CHARACTERS:
             raise click.BadParameter(f"longer than {MAX_EXCLUSION_CHARACTERS} characters", param=parameter)
+        if "@" in text:
+            raise click.BadParameter(
+                "an address is about a person; what is left out is told to the centre", param=parameter
+            )
     try:
         return [clients.compile_pattern(text) for text in texts]
     except ValueError as error:
@@ -165,6 +167,8 @@ def cli(
         token = _token(send_to, token, token_file)
     _check_usage(files, suffix, send_to, requeue=requeue)
     generated_at = _now()
+    if jobs is not None and dask is not None:
+        raise click.UsageError("--jobs is for this machine; the workers of --dask are those of its cluster.")
     selection = _selection(since, until, excluded_classes, excluded_clients, clients.load(classes_file))
     report = Report(dry_run=dry_run)
     failures: list[EidaStatisticsError] = []
@@ -172,7 +176,7 @@ def cli(
     try:
         outbox.make()
         how = _Reading(selection, _registry(networks_file), jobs, dask)
-        tally = _read(files, how, report, progress=not quiet)
+        tally = _read(files, how, report, shown=not quiet)
         if tally is None and send_to is None:
             raise NothingToAggregate("no log was given, and no service to send to")
         payload = tally and tally.aggregation.payload(generated_at, selection.exclusions)
@@ -183,7 +187,9 @@ def cli(
     except EidaStatisticsError as error:
         failures.append(error)
     if send_to is not None and isinstance(outbox, Rehearsal):
-        report.sent = [f"{path} to {send_to}" for path in outbox.to_be_sent(send_to, requeue=requeue)]
+        waiting, complaints = outbox.to_be_sent(send_to, requeue=requeue)
+        failures += complaints
+        report.sent = [f"{path} to {send_to}" for path in waiting]
     elif send_to is not None and token is not None:
         try:
             with outbox.locked(warn=_complain):
@@ -210,7 +216,7 @@ def main() -> NoReturn:
     code = 1
     try:
         code = cli.main(standalone_mode=False)
-        sys.stdout.flush()
+        _flush(sys.stdout)
     except click.ClickException as error:
         error.show()
         code = error.exit_code
@@ -221,9 +227,14 @@ def main() -> NoReturn:
         _complain("interrupted; what was not delivered waits for the next run")
     except OSError as error:
         _complain(f"cannot write: {error.strerror}")
-    sys.stderr.flush()
+    _flush(sys.stderr)
     # To free a hundred thousand objects one by one takes as long as to start.
     os._exit(code)
+
+
+def _flush(stream: IO[str] | None) -> None:
+    if stream is not None:  # as it is where the shell has closed it
+        stream.flush()
 
 
 def _check_usage(files: tuple[str, ...], suffix: str, send_to: str | None, *, requeue: bool) -> None:
@@ -244,6 +255,8 @@ def _selection(
     excluded_clients: tuple[re.Pattern[str], ...],
     classes: ClientClasses,
 ) -> Selection:
+    if len(set(excluded_classes)) > MAX_EXCLUSIONS:
+        raise click.BadParameter(f"more than {MAX_EXCLUSIONS} of them", param_hint="--exclude-class")
     unknown = sorted(set(excluded_classes) - set(classes.names))
     if unknown:
         raise click.BadParameter(
@@ -267,19 +280,20 @@ class _Reading(NamedTuple):
     dask: str | None
 
 
-def _read(files: tuple[str, ...], how: _Reading, report: Report, *, progress: bool) -> Tally | None:
+def _read(files: tuple[str, ...], how: _Reading, report: Report, *, shown: bool) -> Tally | None:
     """Read all logs; None if there was no log at all."""
     # Without standard input, as some schedulers start programs, or with a terminal, nothing is piped in.
     piped = sys.stdin is not None and (STDIN in files or not sys.stdin.isatty())
-    found = inputs.logs_of(files, sys.stdin.buffer if piped else None)
-    with _progress("comparing", 2 * sum(log.size for log in found), shown=progress) as advance:
+    stdin = sys.stdin.buffer if piped else None
+    found = inputs.logs_of(files, stdin, pass_over=report.passed_over.append)
+    with progress.bar("comparing", 2 * sum(log.size for log in found), shown=shown) as advance:
         logs, report.repeated_files = repeats.without(found, progress=advance)
     if not logs:
         return None
     if how.dask is not None and not all(log.on_disk for log in logs):
         raise click.UsageError("--dask reads files; not a pipe, nor a log on standard input.")
     report.files = [log.name for log in logs]
-    with _progress("reading", sum(log.size for log in logs), shown=progress) as advance:
+    with progress.bar("reading", sum(log.size for log in logs), shown=shown) as advance:
         if how.dask is None:
             jobs = how.jobs or _jobs_for(logs)
             tally = reading.read(logs, how.selection, how.registry, jobs=jobs, progress=advance)
@@ -298,51 +312,6 @@ def _cluster() -> ModuleType:
     except ModuleNotFoundError as error:
         raise click.UsageError("--dask needs more: pip install 'eida-statistics[dask]'") from error
     return cluster
-
-
-class _Advance(Protocol):
-    def __call__(self, more_bytes: int, more_lines: int = 0, /) -> None: ...
-
-
-@contextlib.contextmanager
-def _progress(what: str, size: int, *, shown: bool) -> Iterator[_Advance]:
-    """Show how much of so many bytes on disk is done, and how fast, on a terminal."""
-    if not shown or not sys.stderr.isatty():
-        yield lambda _bytes, _lines=0: None
-        return
-    # Slow to import, and mostly not needed.
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import (  # noqa: PLC0415
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        # It would be a thread, and processes are to be forked.
-        auto_refresh=False,
-    )
-    begun = time.monotonic()
-    done = 0
-
-    def advance(more_bytes: int, more_lines: int = 0) -> None:
-        nonlocal done
-        done += more_lines
-        rate = f"{done / (time.monotonic() - begun):,.0f} requests/s" if done else ""
-        bar.update(task, advance=more_bytes, rate=rate, refresh=True)
-
-    with bar:
-        task = bar.add_task(what, total=size or None, rate="")
-        yield advance
 
 
 def _jobs_for(logs: Sequence[Log]) -> int:

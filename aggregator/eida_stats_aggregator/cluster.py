@@ -8,7 +8,7 @@ import logging
 import pickle
 import warnings
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from concurrent.futures import CancelledError
 from contextlib import asynccontextmanager, suppress
 from typing import NamedTuple
@@ -165,17 +165,19 @@ def _read_one(log: Log, settings: _Settings) -> bytes:
 
 def _tally_of(log: Log, settings: _Settings) -> Tally:
     # Not with `reading.read`: others of its kind may be under way in this process, which goes on afterwards.
-    for whole in (False, True):
-        tally = Tally(settings.selection, Registry(lambda: _loaded(settings.registry)))
-        planned = parts.split([log], whole=whole)
-        joiner = Joiner([log], planned, tally)
-        try:
-            for number, part in enumerate(planned):
-                joiner.take(number, parts.read(log, part, tally))
-        except NotSplittable:
-            continue
-        return tally
-    raise AssertionError("a whole log was split")
+    try:
+        return _tally(log, settings, whole=())
+    except NotSplittable:
+        return _tally(log, settings, whole=(0,))
+
+
+def _tally(log: Log, settings: _Settings, *, whole: Collection[int]) -> Tally:
+    tally = Tally(settings.selection, Registry(lambda: _loaded(settings.registry)))
+    planned = parts.split([log], whole=whole)
+    joiner = Joiner([log], planned, tally)
+    for number, part in enumerate(planned):
+        joiner.take(number, parts.read(log, part, tally))
+    return tally
 
 
 def _loaded(registry: list[Epoch] | EidaStatisticsError) -> Iterable[Epoch]:

@@ -38,11 +38,18 @@ class Log:
     on_disk: bool = False
 
 
-def logs_of(files: Sequence[str], stdin: BinaryIO | None) -> list[Log]:
+def logs_of(
+    files: Sequence[str], stdin: BinaryIO | None, *, pass_over: Callable[[str], None] = lambda _name: None
+) -> list[Log]:
     """Give the logs that are named, or that come in on standard input if none is named.
 
     A name may be that of a file, of a directory, which stands for all request logs below it, or a pattern
     with `*`, `?`, `[…]` and `**`.
+
+    Args:
+        files: the names.
+        stdin: standard input, if it can be read.
+        pass_over: is told of each file in a directory that is no request log.
 
     Raises:
         UnreadableLog: if one of them is not there, or standard input is neither a log nor names of files.
@@ -50,13 +57,13 @@ def logs_of(files: Sequence[str], stdin: BinaryIO | None) -> list[Log]:
     found: list[Log] = []
     for file in files or [STDIN]:
         if file != STDIN:
-            found += _named(file)
+            found += _named(file, pass_over)
         elif stdin is not None:
-            found += _on(stdin)
+            found += _on(stdin, pass_over)
     return found
 
 
-def _named(name: str) -> list[Log]:
+def _named(name: str, pass_over: Callable[[str], None]) -> list[Log]:
     # Unlike Path's, this raises nothing for what cannot be looked at; to open it tells why.
     if glob.has_magic(name) and not os.path.exists(name):  # noqa: PTH110
         matching = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - it takes absolute patterns
@@ -64,22 +71,25 @@ def _named(name: str) -> list[Log]:
             raise UnreadableLog(f"{name}: no file has such a name")
         # Where a pattern fits files as well, as ** does, those in the directories are among them.
         files = [match for match in matching if not os.path.isdir(match)]  # noqa: PTH112 - as above
-        return [log for match in files or matching for log in _there(match)]
-    return _there(name)
+        return [log for match in files or matching for log in _there(match, pass_over)]
+    return _there(name, pass_over)
 
 
-def _there(name: str) -> list[Log]:
-    return _below(Path(name)) if os.path.isdir(name) else [_file(Path(name))]  # noqa: PTH112 - as above
+def _there(name: str, pass_over: Callable[[str], None]) -> list[Log]:
+    return _below(Path(name), pass_over) if os.path.isdir(name) else [_file(Path(name))]  # noqa: PTH112 - as above
 
 
-def _below(directory: Path) -> list[Log]:
+def _below(directory: Path, pass_over: Callable[[str], None]) -> list[Log]:
     """The request logs in a directory and its folders, by content: other logs may lie beside them."""
     found: list[Log] = []
     try:
         for folder, folders, names in os.walk(directory, onerror=_raise):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
-            paths = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
-            found += [log for path in paths if path.is_file() and is_request_log(log := _file(path))]
+            for path in [Path(folder, name) for name in sorted(names) if not name.startswith(".")]:
+                if path.is_file() and is_request_log(log := _file(path)):
+                    found.append(log)
+                else:
+                    pass_over(str(path))
     except OSError as error:
         raise UnreadableLog(f"{error.filename}: {error.strerror}") from error
     if not found:
@@ -133,7 +143,7 @@ def _open(name: str, path: Path) -> BinaryIO:
         raise UnreadableLog(f"{name}: {error.strerror}") from error
 
 
-def _on(stdin: BinaryIO) -> list[Log]:
+def _on(stdin: BinaryIO, pass_over: Callable[[str], None]) -> list[Log]:
     """Tell by the first line that is not empty whether this is a log or a list of names."""
     head = line = stdin.readline(_MAX_NAME_BYTES)
     while line and not line.strip():
@@ -145,15 +155,15 @@ def _on(stdin: BinaryIO) -> list[Log]:
         joined = io.BufferedReader(cast("io.RawIOBase", _Rejoined(head, stdin)))
         return [Log(STDIN_NAME, 0, lambda: joined)]
     lines = enumerate([*head.splitlines(), *stdin], 1)
-    return [log for number, text in lines if text.strip() for log in _listed(number, text)]
+    return [log for number, text in lines if text.strip() for log in _listed(number, text, pass_over)]
 
 
-def _listed(number: int, line: bytes) -> list[Log]:
+def _listed(number: int, line: bytes, pass_over: Callable[[str], None]) -> list[Log]:
     name = _name_in(line)
     if name is None:
         # What comes in may be about a person, so it is not repeated.
         raise UnreadableLog(f"{STDIN_NAME}, line {number}: not the name of a file")
-    return _named(name)
+    return _named(name, pass_over)
 
 
 def _name_in(line: bytes) -> str | None:

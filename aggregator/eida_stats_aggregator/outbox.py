@@ -133,12 +133,22 @@ class Outbox:
                 hint="Choose: --suffix NAME, if this is the log of another server of the node;"
                 " --replace, if it is a correction.",
             )
-        dispatch = _dispatch_of(path) or Dispatch(digest)
+        dispatch = _dispatch_of(path)
+        if dispatch is None:
+            dispatch = Dispatch(digest)
+            if replace and send_to is not None:
+                # Nothing is remembered of what is to be replaced, so the service may have it.
+                dispatch.corrections.append(send_to)
         _refuse_to_count_twice(path, dispatch, digest, send_to, replace=replace)
         return path, present, dispatch
 
-    def queued(self, url: str) -> tuple[list[Path], list[NotDelivered]]:
-        """Give the files that are to go to a URL, oldest days first, and what is wrong with others."""
+    def queued(self, url: str, *, requeue: bool = False) -> tuple[list[Path], list[NotDelivered]]:
+        """Give the files that are to go to a URL, oldest days first, and what is wrong with others.
+
+        Args:
+            url: where to.
+            requeue: as if those for other URLs had been addressed to this one.
+        """
         ready, complaints = [], []
         for path, dispatch in self._dispatches():
             if dispatch is None:
@@ -147,9 +157,9 @@ class Outbox:
                 continue
             elif not path.exists() or _hash_of(path) != dispatch.hash:
                 complaints.append(NotDelivered(f"{path} was not written to its end", hint="Run its log again."))
-            elif url in dispatch.queued:
+            elif url in dispatch.queued or (requeue and _in_force(dispatch, url) != dispatch.hash):
                 ready.append(path)
-            else:
+            elif not requeue:
                 complaints.append(
                     NotDelivered(
                         f"{path} is queued for {', '.join(dispatch.queued)}",
@@ -248,18 +258,10 @@ class Rehearsal(Outbox):
             self._new.append(path)
         return path
 
-    def to_be_sent(self, url: str, *, requeue: bool) -> list[Path]:
-        """Tell what would be sent to a URL; with `requeue` also what is queued for others."""
-        waiting = [
-            path
-            for path, dispatch in self._dispatches()
-            if dispatch is not None
-            and (
-                url in dispatch.queued
-                or (requeue and dispatch.queued and _in_force(dispatch, url) != dispatch.hash)
-            )
-        ]
-        return list(dict.fromkeys([*waiting, *self._new]))
+    def to_be_sent(self, url: str, *, requeue: bool) -> tuple[list[Path], list[NotDelivered]]:
+        """Tell what would be sent to a URL, and what is wrong with what would not."""
+        waiting, complaints = self.queued(url, requeue=requeue)
+        return list(dict.fromkeys([*waiting, *self._new])), complaints
 
 
 def _refuse_to_count_twice(

@@ -1,17 +1,20 @@
 """Parts of logs that can be read independently of each other, and what was cut between them."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from eida_statistics.errors import UnreadableLog
 from eida_stats_aggregator import bzip2, logfiles
+from eida_stats_aggregator.bzip2 import NotSplittable
 from eida_stats_aggregator.inputs import Log
 from eida_stats_aggregator.tally import Tally
 
 # Small, so that processes end at the same time: either takes about 0.1 s.
 _BZIP2_BYTES = 1 << 17
 _PLAIN_BYTES = 1 << 22
+# A stream without a block, of an empty log.
+_EMPTY_BZIP2_BYTES = 14
 
 
 class Part(NamedTuple):
@@ -37,18 +40,18 @@ class PartRead(NamedTuple):
     rejections: list[tuple[int, str]]
 
 
-def split(logs: Sequence[Log], *, whole: bool) -> list[Part]:
+def split(logs: Sequence[Log], *, whole: Collection[int]) -> list[Part]:
     """Split logs into parts, in order.
 
     Args:
         logs: the logs.
-        whole: one part for each log.
+        whole: the numbers of those that must be one part each.
     """
-    return [part for number, log in enumerate(logs) for part in _split(number, log, whole=whole)]
+    return [part for number, log in enumerate(logs) for part in _split(number, log, whole=number in whole)]
 
 
 def _split(number: int, log: Log, *, whole: bool) -> list[Part]:
-    if whole or not log.size:
+    if whole or log.size <= _EMPTY_BZIP2_BYTES:
         step = 0
     elif log.magic == bzip2.MAGIC:
         step = _BZIP2_BYTES
@@ -71,12 +74,16 @@ def read(log: Log, part: Part, tally: Tally) -> PartRead:
     head: bytes | None = None
     lines = 0
     rejections: list[tuple[int, str]] = []
-    for chunk in _chunks(log, part):
-        ended = cutter.feed(chunk)
-        if ended and head is None:
-            head = ended.pop(0)
-        rejections += tally.add(ended, lines + 1)
-        lines += len(ended)
+    try:
+        for chunk in _chunks(log, part):
+            ended = cutter.feed(chunk)
+            if ended and head is None:
+                head = ended.pop(0)
+            rejections += tally.add(ended, lines + 1)
+            lines += len(ended)
+    except NotSplittable as problem:
+        problem.log = part.log
+        raise
     if head is None:
         return PartRead(cutter.rest, None, 0, [])
     return PartRead(head, cutter.rest, lines, rejections)

@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection, wait
 from typing import BinaryIO, NamedTuple
@@ -59,14 +59,17 @@ def read(logs: Sequence[Log], selection: Selection, load: Load, *, jobs: int, pr
     """
     with _no_garbage_collection(), _Board(load) as board:
         # What comes in on a pipe can be read but once, so nothing is tried then that may have to begin again.
-        for whole in (False, True) if all(log.on_disk for log in logs) else (True,):
+        everything = range(len(logs))
+        whole: Collection[int] = () if all(log.on_disk for log in logs) else everything
+        while True:
             run = _Run(logs, parts.split(logs, whole=whole), Tally(selection, Registry(board.registry)), board)
             try:
                 return run.all(jobs, progress)
-            except NotSplittable:
+            except NotSplittable as problem:
                 # What is wrong with a file, if anything is, shows when it is read from its beginning.
+                whole = everything if whole else {problem.log}
                 board.restart()
-    raise AssertionError("a whole log was split")
+                run.take_back(progress)
 
 
 class _Run:
@@ -77,6 +80,11 @@ class _Run:
         self._parts = planned
         self._tally = tally
         self._board = board
+        self._told = [0, 0]
+
+    def take_back(self, progress: Progress) -> None:
+        """Tell that nothing is done, after all."""
+        progress(*(-figure for figure in self._told))
 
     def all(self, jobs: int, progress: Progress) -> Tally:
         """Read all parts, with the help of other processes."""
@@ -88,7 +96,9 @@ class _Run:
             if isinstance(read, _Failed):
                 failures.append(outcome)
             else:
-                progress(self._parts[number].end - self._parts[number].start, read.lines + 1)
+                done = self._parts[number].end - self._parts[number].start, read.lines + 1
+                self._told = [told + more for told, more in zip(self._told, done, strict=True)]
+                progress(*done)
                 joiner.take(number, read)
 
         with _helpers(min(jobs, len(self._parts)) - 1, self._help) as helpers:
@@ -115,8 +125,8 @@ class _Run:
 
     def _help(self, connection: Connection) -> None:
         """Do so in another process, and send what comes of it."""
-        # While the first process reads the last part, the tallies of the others come in.
-        for outcome in self._mine(len(self._parts) - 1):
+        # While the first process reads the last part, the tallies of the others come in; not if it is a whole log.
+        for outcome in self._mine(len(self._parts) - (not self._parts[-1].whole)):
             connection.send(outcome)
         connection.send(self._tally)
 
@@ -128,6 +138,8 @@ class _Run:
                 message = connection.recv()
             except (EOFError, OSError):  # the latter in the middle of a message
                 raise WorkerLost(hint="Was memory short? With fewer --jobs it takes less.") from None
+            if isinstance(message, WorkerLost):
+                raise message
             if isinstance(message, Tally):
                 self._tally.merge(message)
                 helpers.remove(connection)
@@ -210,10 +222,18 @@ def _helpers(number: int, work: Callable[[Connection], None]) -> Iterator[list[C
     with ExitStack() as stack:
         connections = []
         for _ in range(number):
-            here, there = _FORK.Pipe(duplex=False)
+            try:
+                here, there = _FORK.Pipe(duplex=False)
+            except OSError:
+                break  # with as many as this machine allows
             process = _FORK.Process(target=_helping, args=(work, there), daemon=True)
             with _inherited():
-                process.start()
+                try:
+                    process.start()
+                except OSError:
+                    here.close()
+                    there.close()
+                    break
                 stack.callback(process.join)
                 stack.callback(process.terminate)
             there.close()
@@ -238,7 +258,10 @@ def _inherited() -> Iterator[None]:
 
 def _helping(work: Callable[[Connection], None], connection: Connection) -> None:
     threading.Thread(target=_end_with_the_first, daemon=True).start()
-    work(connection)
+    try:
+        work(connection)
+    except Exception as error:  # noqa: BLE001 - its text may quote a log, and is not for a terminal
+        connection.send(WorkerLost(f"{type(error).__name__} in it"))
 
 
 def _end_with_the_first() -> None:

@@ -35,6 +35,7 @@ class Report(msgspec.Struct):
     excluded: int = 0
     first_rejects: list[Reject] = []
     repeated_files: list[Repeat] = []
+    passed_over: list[str] = []
     requests: int = 0
     unsuccessful_requests: int = 0
     aggregates: int = 0
@@ -136,7 +137,11 @@ class Report(msgspec.Struct):
         return figures
 
     def _remarks(self) -> list[str]:
-        remarks = [
+        remarks = []
+        if self.passed_over:
+            others = f" and {len(self.passed_over) - 1:,} more" if len(self.passed_over) > 1 else ""
+            remarks.append(f"passed over, for it is no request log: {self.passed_over[0]}{others}")
+        remarks += [
             f"not counted again: {repeat.file} has the same content as {repeat.same_as}"
             for repeat in self.repeated_files
         ]

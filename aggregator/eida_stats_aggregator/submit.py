@@ -111,7 +111,7 @@ def _judged(path: Path, url: str, answer: requests.Response, token: str, *, corr
         if answer.content.lstrip().startswith(b"<"):
             raise NotDelivered(f"{url}: {told}, with a web page", hint="Is this the URL of the service?")
         return told
-    if answer.status_code == 409 and (problem is None or _is_duplicate(problem)):
+    if answer.status_code == 409 and (_is_duplicate(problem) if problem else not correction):
         return f"{told}: the service has these statistics already"
     said = " ".join(filter(None, [problem.title, problem.detail])) if problem else answer.text
     # A service that quotes the request's headers must not bring the token into a log.

@@ -110,6 +110,8 @@ class Tally:
             figures = self.classes.setdefault(name, [0, 0])
             figures[0] += requests
             figures[1] += size
+        # Each of them may have had few clients, and all of them many.
+        self.aggregation.fold()
 
     def _get_to_know(self, agent: str | None) -> tuple[bool, list[int]]:
         """Tell of a client whether it is taken, and where its class is counted."""

@@ -1,0 +1,55 @@
+"""How far a run is, on a terminal."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from typing import Protocol
+
+
+class Advance(Protocol):
+    """What is to be called when something is done."""
+
+    def __call__(self, more_bytes: int, more_lines: int = 0, /) -> None:
+        """Tell how many bytes on disk and how many lines more are done."""
+
+
+@contextlib.contextmanager
+def bar(what: str, size: int, *, shown: bool) -> Iterator[Advance]:
+    """Show how much of so many bytes on disk is done, and how fast, on a terminal."""
+    if not shown or not sys.stderr.isatty():
+        yield lambda _bytes, _lines=0: None
+        return
+    # Slow to import, and mostly not needed.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    display = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        # It would be a thread, and processes are to be forked.
+        auto_refresh=False,
+    )
+    begun = time.monotonic()
+    done = 0
+
+    def advance(more_bytes: int, more_lines: int = 0) -> None:
+        nonlocal done
+        done += more_lines
+        rate = f"{done / (time.monotonic() - begun):,.0f} requests/s" if done else ""
+        display.update(task, advance=more_bytes, rate=rate, refresh=True)
+
+    with display:
+        task = display.add_task(what, total=size or None, rate="")
+        yield advance
