@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from eida_statistics.errors import ConfigurationError, InvalidClientClasses
 from eida_stats_aggregator import clients
-from eida_stats_aggregator.clients import ClientClasses, compile_pattern, load
+from eida_stats_aggregator.clients import compile_pattern, load
 
 CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36"
 ANDROID = "AppleWebKit/537.36 (KHTML, like Gecko) Chrome/87.0.4280.101 Mobile Safari/537.36"
@@ -245,32 +245,10 @@ def test_the_built_in_classes_are_named_in_order_and_other_is_last() -> None:
     assert CLASSES.names == ("monitor", "scientific", "crawler", "library", "browser", "other")
 
 
-def test_of_a_very_long_name_the_beginning_counts_and_nothing_is_kept() -> None:
+def test_of_a_very_long_name_the_beginning_counts() -> None:
     classes = load()
     assert classes.of("curl/7.68.0 " + "x" * 10_000_000) == "library"
     assert classes.of("x" * 10_000_000 + " ObsPy/1.2.2") == "other"
-    assert not classes._known
-
-
-def test_names_that_never_come_back_do_not_fill_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clients, "_KNOWN_AGENTS", 100)
-    classes = load()
-    for number in range(1000):
-        assert classes.of(f"ObsPy/{number}") == "scientific"
-        assert len(classes._known) <= 100
-
-
-def test_a_name_is_looked_for_once() -> None:
-    looked = []
-
-    class Counting:
-        def search(self, text: str) -> bool:
-            looked.append(text)
-            return True
-
-    classes = ClientClasses([("each", Counting())])  # type: ignore[list-item]
-    assert [classes.of(agent) for agent in ("ObsPy", "curl", "ObsPy", "curl")] == ["each"] * 4
-    assert looked == ["ObsPy", "curl"]
 
 
 @given(st.none() | st.text(st.characters()) | st.binary().map(lambda name: name.decode("utf-8", "surrogateescape")))
@@ -280,13 +258,10 @@ def test_whatever_the_name_there_is_a_class(agent: str | None) -> None:
     assert name == "other" or agent
 
 
-def test_classes_go_to_other_processes_without_what_they_remember(tmp_path: Path) -> None:
+def test_classes_go_to_other_processes(tmp_path: Path) -> None:
     classes = load(table(tmp_path, entry("partner", r"(?P<who>x)-(?P=who)", "(?x) y  z")))
     before = [classes.of(agent) for agent, _ in CASES]
-    assert classes._known
     again = pickle.loads(pickle.dumps(classes))
-    assert not again._known
-    assert len(pickle.dumps(classes)) == len(pickle.dumps(again))
     assert again.names == classes.names
     assert [again.of(agent) for agent, _ in CASES] == before
     assert [again.of(agent) for agent in ("x-x", "yz", "x-y")] == ["partner", "partner", "other"]

@@ -211,6 +211,29 @@ def test_how_many_clients_are_remembered_does_not_show(known: int, monkeypatch: 
     assert expected[1]["other"][0] == 18
 
 
+def test_names_that_never_come_back_or_are_very_long_do_not_fill_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tally, "_KNOWN_AGENTS", 100)
+    made = Tally(selecting(), Registry(lambda: EPOCHS))
+    for number in range(1000):
+        made.add(log(line(clientID=f"curl/{number}"), line(clientID="x" * 10_000 + str(number))))
+        assert 0 < len(made._known) <= 100
+    assert all(agent is None or len(agent) <= 1024 for agent in made._known)
+    assert "_known" not in made.__getstate__()
+
+
+def test_a_name_is_looked_for_once() -> None:
+    looked = []
+
+    class Counting(Selection):
+        def of(self, agent: str | None) -> tuple[str, bool]:
+            looked.append(agent)
+            return super().of(agent)
+
+    lines = log(*(line(clientID=name) for name in ("ObsPy", "curl", "ObsPy", "curl")))
+    tallied(lines, Counting(selecting().classes, selecting().latest))
+    assert looked == ["ObsPy", "curl"]
+
+
 def test_sets_of_clients_are_folded_on_the_way_and_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise a log of years would keep the client of every request."""
     lines = log(*(line(userID=user) for user in range(3000)))

@@ -17,8 +17,8 @@ _END = 0x177245385090
 _MARKER_BITS = 48
 _CRC_BITS = 32
 _TRAILER_BITS = _MARKER_BITS + _CRC_BITS
-# "BZh", the size of blocks, the marker of a block: where another stream begins.
-_STREAM = MAGIC + b"%d" + _BLOCK.to_bytes(6, "big")
+# The size of blocks, in 100 kB, is part of it.
+_HEADERS = frozenset(MAGIC + b"%d" % size for size in range(1, 10))
 _HEADER_BITS = 32
 # A block of 900 kB that cannot be compressed at all takes not much more.
 _MAX_BLOCK_BYTES = 1_100_000
@@ -68,7 +68,7 @@ def unpacked(file: int, start: int, end: int, size: int, *, chunk_bytes: int) ->
 def _blocks(data: bytes, length: int, *, at_start: bool, at_end: bool) -> list[_Block] | None:
     """Give the blocks that begin in the first bytes of some data; None if more of it is needed for the last."""
     starts = _find(data, _BLOCK)
-    if at_start and (starts[:1] != [_HEADER_BITS] or not _is_header(data[: _HEADER_BITS // 8])):
+    if at_start and (starts[:1] != [_HEADER_BITS] or data[: _HEADER_BITS // 8] not in _HEADERS):
         raise NotSplittable("no block at its beginning")
     mine = [start for start in starts if start // 8 < length]
     following = starts[len(mine) : len(mine) + 1]
@@ -105,17 +105,13 @@ def _trailer_before(data: bytes, start: int, then: int) -> int | None:
         then: the bit behind the header of the other stream; that of a file that ends counts as one.
     """
     header = then - _HEADER_BITS
-    if header % 8 or not (then > 8 * len(data) or _is_header(data[header // 8 : then // 8])):
+    if header % 8 or not (then > 8 * len(data) or data[header // 8 : then // 8] in _HEADERS):
         return None
     for padding in range(8):
         trailer = header - padding - _TRAILER_BITS
         if trailer > start and _bits(data, trailer, trailer + _MARKER_BITS) == _END:
             return trailer
     return None
-
-
-def _is_header(header: bytes) -> bool:
-    return header[:3] == MAGIC and header[3:4] in [b"%d" % size for size in range(1, 10)]
 
 
 def _find(data: bytes, marker: int) -> list[int]:

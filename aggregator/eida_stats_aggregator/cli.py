@@ -165,10 +165,8 @@ def cli(
     """
     if send_to is not None:
         token = _token(send_to, token, token_file)
-    _check_usage(files, suffix, send_to, requeue=requeue)
+    _check_usage(files, suffix, send_to, jobs, dask, requeue=requeue)
     generated_at = _now()
-    if jobs is not None and dask is not None:
-        raise click.UsageError("--jobs is for this machine; the workers of --dask are those of its cluster.")
     selection = _selection(since, until, excluded_classes, excluded_clients, clients.load(classes_file))
     report = Report(dry_run=dry_run)
     failures: list[EidaStatisticsError] = []
@@ -237,7 +235,11 @@ def _flush(stream: IO[str] | None) -> None:
         stream.flush()
 
 
-def _check_usage(files: tuple[str, ...], suffix: str, send_to: str | None, *, requeue: bool) -> None:
+def _check_usage(
+    files: tuple[str, ...], suffix: str, send_to: str | None, jobs: int | None, dask: str | None, *, requeue: bool
+) -> None:
+    if jobs is not None and dask is not None:
+        raise click.UsageError("--jobs is for this machine; the workers of --dask are those of its cluster.")
     if requeue and send_to is None:
         raise click.UsageError("--requeue needs --send-to.")
     if suffix and not re.fullmatch(r"[0-9A-Za-z.-]+", suffix):

@@ -21,8 +21,6 @@ _BUILT_IN = Path(__file__).with_name("client_classes.toml")
 
 # Longer names are those of nobody; what a client is, it says first.
 _MAX_CHARACTERS = 1024
-# Programs name their versions, so a log has thousands of names; whoever sends random ones fills no memory.
-_KNOWN_AGENTS = 1 << 14
 
 _NAME = r"^[a-z][a-z0-9-]{0,39}\Z"
 _NAME_RULE = "up to 40 small letters, digits and hyphens, the first of them a letter"
@@ -51,29 +49,11 @@ class ClientClasses:
     def __init__(self, rules: Sequence[Rule]) -> None:
         self.names: tuple[str, ...] = (*dict.fromkeys(name for name, _ in rules), OTHER)
         self._rules = tuple(rules)
-        self._known: dict[str | None, str] = {}
 
     def of(self, agent: str | None) -> str:
         """Give the class of a client; of a very long name the first 1024 characters count."""
-        name = self._known.get(agent)
-        if name is None:
-            name = self._find(agent or "")
-            self._remember(agent, name)
-        return name
-
-    def __reduce__(self) -> tuple[type["ClientClasses"], tuple[tuple[Rule, ...]]]:
-        return ClientClasses, (self._rules,)
-
-    def _find(self, agent: str) -> str:
-        beginning = agent[:_MAX_CHARACTERS]
+        beginning = (agent or "")[:_MAX_CHARACTERS]
         return next((name for name, pattern in self._rules if pattern.search(beginning)), OTHER)
-
-    def _remember(self, agent: str | None, name: str) -> None:
-        if agent is not None and len(agent) > _MAX_CHARACTERS:
-            return
-        if len(self._known) >= _KNOWN_AGENTS:
-            self._known.clear()
-        self._known[agent] = name
 
 
 def load(own: Path | None = None) -> ClientClasses:

@@ -23,6 +23,7 @@ from eida_stats_aggregator import parts, reading
 from eida_stats_aggregator.bzip2 import NotSplittable
 from eida_stats_aggregator.inputs import Log
 from eida_stats_aggregator.parts import Joiner
+from eida_stats_aggregator.progress import Advance
 from eida_stats_aggregator.selection import Selection
 from eida_stats_aggregator.tally import Tally
 
@@ -42,7 +43,7 @@ class _Settings(NamedTuple):
 
 
 def read(
-    logs: Sequence[Log], selection: Selection, load: reading.Load, *, address: str, progress: reading.Progress
+    logs: Sequence[Log], selection: Selection, load: reading.Load, *, address: str, progress: Advance
 ) -> Tally:
     """Read logs, in their order; as `reading.read`, but for the registry, which is loaded in any case.
 
@@ -82,7 +83,7 @@ def read(
     return tally
 
 
-async def _read(logs: Sequence[Log], settings: _Settings, address: str, progress: reading.Progress) -> bytes:
+async def _read(logs: Sequence[Log], settings: _Settings, address: str, progress: Advance) -> bytes:
     async with _connected(address) as client:
         # A task, not scattered data: what a lost worker held of it is made again.
         shared = client.submit(_Settings, *settings, pure=False)

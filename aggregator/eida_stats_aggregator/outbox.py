@@ -41,7 +41,7 @@ class Dispatch(msgspec.Struct):
     """Where the payload with this hash is to go, and where this file has gone, in this or an earlier content.
 
     `attempted` has the hash that was sent to a URL whose answer is not known: it may have been taken in. Of the
-    queued URLs those among `corrections` have taken in an earlier content, which this one is to replace.
+    queued URLs those among `corrections` have, or may have, an earlier content, which this one is to replace.
     """
 
     hash: str

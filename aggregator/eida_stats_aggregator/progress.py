@@ -3,22 +3,17 @@
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator
 
-
-class Advance(Protocol):
-    """What is to be called when something is done."""
-
-    def __call__(self, more_bytes: int, more_lines: int = 0, /) -> None:
-        """Tell how many bytes on disk and how many lines more are done."""
+Advance = Callable[[int, int], None]
+"""Is told how many bytes on disk and how many lines more are done."""
 
 
 @contextlib.contextmanager
 def bar(what: str, size: int, *, shown: bool) -> Iterator[Advance]:
     """Show how much of so many bytes on disk is done, and how fast, on a terminal."""
     if not shown or not sys.stderr.isatty():
-        yield lambda _bytes, _lines=0: None
+        yield lambda _bytes, _lines: None
         return
     # Slow to import, and mostly not needed.
     from rich.console import Console  # noqa: PLC0415
@@ -44,7 +39,7 @@ def bar(what: str, size: int, *, shown: bool) -> Iterator[Advance]:
     begun = time.monotonic()
     done = 0
 
-    def advance(more_bytes: int, more_lines: int = 0) -> None:
+    def advance(more_bytes: int, more_lines: int) -> None:
         nonlocal done
         done += more_lines
         rate = f"{done / (time.monotonic() - begun):,.0f} requests/s" if done else ""

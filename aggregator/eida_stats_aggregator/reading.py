@@ -20,29 +20,23 @@ from eida_stats_aggregator import parts
 from eida_stats_aggregator.bzip2 import NotSplittable
 from eida_stats_aggregator.inputs import Log
 from eida_stats_aggregator.parts import Joiner, Part, PartRead
+from eida_stats_aggregator.progress import Advance
 from eida_stats_aggregator.selection import Selection
 from eida_stats_aggregator.tally import Tally
 
 Load = Callable[[], Iterable[Epoch]]
-Progress = Callable[[int, int], None]
-"""Is told how many bytes on disk and how many lines more are done."""
-
 # A process that is forked has all that is loaded already, and standard input.
 _FORK = multiprocessing.get_context("fork")
-
-
-class _Failed(NamedTuple):
-    error: EidaStatisticsError | NotSplittable
 
 
 class _Outcome(NamedTuple):
     """What came of a part, by its number."""
 
     number: int
-    read: PartRead | _Failed
+    read: PartRead | EidaStatisticsError | NotSplittable
 
 
-def read(logs: Sequence[Log], selection: Selection, load: Load, *, jobs: int, progress: Progress) -> Tally:
+def read(logs: Sequence[Log], selection: Selection, load: Load, *, jobs: int, progress: Advance) -> Tally:
     """Read logs, in their order.
 
     Args:
@@ -82,19 +76,19 @@ class _Run:
         self._board = board
         self._told = [0, 0]
 
-    def take_back(self, progress: Progress) -> None:
+    def take_back(self, progress: Advance) -> None:
         """Tell that nothing is done, after all."""
         progress(*(-figure for figure in self._told))
 
-    def all(self, jobs: int, progress: Progress) -> Tally:
+    def all(self, jobs: int, progress: Advance) -> Tally:
         """Read all parts, with the help of other processes."""
         joiner = Joiner(self._logs, self._parts, self._tally)
-        failures: list[_Outcome] = []
+        failures: dict[int, Exception] = {}
 
         def take(outcome: _Outcome) -> None:
             number, read = outcome
-            if isinstance(read, _Failed):
-                failures.append(outcome)
+            if isinstance(read, Exception):
+                failures[number] = read
             else:
                 done = self._parts[number].end - self._parts[number].start, read.lines + 1
                 self._told = [told + more for told, more in zip(self._told, done, strict=True)]
@@ -110,7 +104,7 @@ class _Run:
                 self._receive(wait(helpers), helpers, take)
         if failures:
             # Parts are handed out in order, so all before the first that failed were read: it is always the same.
-            raise min(failures).read.error  # type: ignore[union-attr]
+            raise failures[min(failures)]
         return self._tally
 
     def _mine(self, end: int) -> Iterator[_Outcome]:
@@ -121,7 +115,7 @@ class _Run:
                 yield _Outcome(number, parts.read(self._logs[part.log], part, self._tally))
             except (EidaStatisticsError, NotSplittable) as error:
                 self._board.stop()
-                yield _Outcome(number, _Failed(error))
+                yield _Outcome(number, error)
 
     def _help(self, connection: Connection) -> None:
         """Do so in another process, and send what comes of it."""

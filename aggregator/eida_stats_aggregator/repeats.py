@@ -2,12 +2,13 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from eida_stats_aggregator import inputs, logfiles
 from eida_stats_aggregator.inputs import Log
+from eida_stats_aggregator.progress import Advance
 
 _COMPARED_BYTES = 1 << 16
 
@@ -19,14 +20,14 @@ class Repeat(msgspec.Struct, frozen=True):
     same_as: str
 
 
-def without(logs: Sequence[Log], *, progress: Callable[[int], None]) -> tuple[list[Log], list[Repeat]]:
+def without(logs: Sequence[Log], *, progress: Advance) -> tuple[list[Log], list[Repeat]]:
     """Leave out logs whose content came before; what comes in on a pipe cannot be compared.
 
     Only logs that begin with the same 64 KiB are compared to their end.
 
     Args:
         logs: the logs.
-        progress: called twice for each of them, with its size on disk in bytes.
+        progress: called twice for each of them, with its size on disk in bytes; it has no lines yet.
 
     Raises:
         UnreadableLog: if a log cannot be read.
@@ -34,7 +35,7 @@ def without(logs: Sequence[Log], *, progress: Callable[[int], None]) -> tuple[li
     beginnings: list[bytes | None] = []
     for log in logs:
         beginnings.append(_beginning(log) if len(logs) > 1 else None)
-        progress(log.size)
+        progress(log.size, 0)
     times = Counter(beginnings)
     originals: dict[bytes | None, str] = {}
     distinct: list[Log] = []
@@ -47,7 +48,7 @@ def without(logs: Sequence[Log], *, progress: Callable[[int], None]) -> tuple[li
             distinct.append(log)
         if content is not None:
             originals.setdefault(content, log.name)
-        progress(log.size)
+        progress(log.size, 0)
     return distinct, repeats
 
 
