@@ -18,8 +18,10 @@ ROOTS = {
 WEBSERVICE = [
     "aiosql>=13.4",
     "Flask>=3.1",
+    "Flask-Compress>=1.17",
     "gunicorn>=25.1",
     "psycopg2-binary>=2.9.10",
+    "pyarrow>=18.0",
     "yoyo-migrations>=9.0",
 ]
 # Reads logs on a cluster: the scheduler, workers and their client.

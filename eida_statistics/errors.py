@@ -157,6 +157,27 @@ class RefusedToken(EidaStatisticsError):
     problem = "refused-token"
 
 
+class RestrictedNetwork(EidaStatisticsError):
+    """The statistics of this network are not public."""
+
+    http_status = 401
+    problem = "restricted-network"
+
+
+class ForbiddenNetwork(EidaStatisticsError):
+    """You may not see the statistics of this network."""
+
+    http_status = 403
+    problem = "forbidden-network"
+
+
+class NothingFound(EidaStatisticsError):
+    """There are no such statistics."""
+
+    http_status = 404
+    problem = "nothing-found"
+
+
 class BadParameter(EidaStatisticsError):
     """The request has a parameter or value that is not understood."""
 
@@ -228,6 +249,13 @@ class UnknownNode(EidaStatisticsError):
 
     http_status = 404
     problem = "unknown-node"
+
+
+class UnknownNetwork(EidaStatisticsError):
+    """There is no such network."""
+
+    http_status = 404
+    problem = "unknown-network"
 
 
 class NodeExists(EidaStatisticsError):

@@ -81,6 +81,10 @@ def encode_registers(registers: NDArray[np.uint8]) -> bytes:
     if occupied.size <= SPARSE_MAX:
         words = occupied.astype(np.uint16) << REGWIDTH | registers[occupied]
         return _HEADERS[_SPARSE] + words.astype(">u2").tobytes()
+    return _full(registers)
+
+
+def _full(registers: NDArray[np.uint8]) -> bytes:
     bits = np.unpackbits(registers[:, np.newaxis], axis=1)[:, 8 - REGWIDTH :]
     return _HEADERS[_FULL] + np.packbits(bits).tobytes()
 
@@ -98,6 +102,11 @@ def registers_of(hashes: NDArray[np.int64]) -> NDArray[np.uint8]:
     registers = np.zeros(REGISTERS, dtype=np.uint8)
     np.maximum.at(registers, index, rank)
     return registers
+
+
+def dense(sketch: bytes) -> bytes:
+    """Give a checked sketch in its full form, in which no client's hash is listed, however few they are."""
+    return _full(registers_in(sketch))
 
 
 def merge(sketches: Iterable[bytes]) -> bytes:

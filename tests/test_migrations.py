@@ -1,5 +1,6 @@
 """The schema: made by yoyo alone or by our command, on both stores, from a checkout or an installed wheel."""
 
+import datetime
 import os
 import re
 import shutil
@@ -118,7 +119,7 @@ def test_both_stores_have_the_same_tables_and_columns(postgresql_database: str, 
 
 def test_rolling_all_back_leaves_an_empty_postgresql_database(postgresql_database: str) -> None:
     yoyo("apply", "--database", postgresql_database, "migrations")
-    yoyo("rollback", "--database", postgresql_database, "migrations")
+    yoyo("rollback", "--all", "--database", postgresql_database, "migrations")
     assert columns(postgresql_database) == {}
     store = open_store(postgresql_database)
     left = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
@@ -130,7 +131,7 @@ def test_rolling_all_back_leaves_an_empty_postgresql_database(postgresql_databas
 def test_rolling_all_back_leaves_an_empty_sqlite_database(sqlite_uri: str) -> None:
     yoyo("apply", "--database", sqlite_uri, "migrations/sqlite")
     assert columns(sqlite_uri)
-    yoyo("rollback", "--database", sqlite_uri, "migrations/sqlite")
+    yoyo("rollback", "--all", "--database", sqlite_uri, "migrations/sqlite")
     assert columns(sqlite_uri) == {}
 
 
@@ -156,7 +157,7 @@ def test_a_role_that_may_not_make_extensions_migrates_where_an_administrator_mad
         postgresql.psql(name, "CREATE EXTENSION hll")
         migrations.apply(uri)
         assert columns(uri)
-        yoyo("rollback", "--database", uri, "migrations")
+        yoyo("rollback", "--all", "--database", uri, "migrations")
         assert columns(uri) == {}
         store = open_store(uri)
         assert select(store, "SELECT extname FROM pg_extension WHERE extname = 'hll'") == [("hll",)]
@@ -223,3 +224,19 @@ def test_a_wheel_brings_nothing_called_aggregator_or_migrations_into_site_packag
         "eida_stats_webservice",
         "eida_statsman",
     }
+
+
+def test_going_back_one_version_keeps_the_tokens_of_nodes(store_uri: str) -> None:
+    store = open_store(store_uri)
+    store.add_node("GFZ", "operator@gfz.example")
+    now = datetime.datetime.now(tz=datetime.UTC)
+    later = now + datetime.timedelta(days=1)
+    token = store.add_token("GFZ", now, later)[1]
+    store.add_network_token("FR", now, later)
+    store.close()
+    folder = str(migrations.folder(store_uri).resolve())
+    yoyo("rollback", "--revision", "0002_access-and-changes", "--database", store_uri, folder)
+    yoyo("apply", "--database", store_uri, folder)
+    assert store.node_of_token(token, now).name == "GFZ"
+    assert [known.network for known in store.list_tokens()] == [None]
+    store.close()

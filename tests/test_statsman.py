@@ -1,5 +1,6 @@
 """The administrator's command, as it is typed."""
 
+import datetime
 import json
 import os
 import re
@@ -10,6 +11,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+
+from eida_stats_webservice.store import Store
 
 COMMAND = Path(sysconfig.get_path("scripts")) / "eida_statsman"
 
@@ -38,10 +41,16 @@ def statsman(store_uri: str) -> Statsman:
 
 def test_a_new_database_is_migrated_once(tmp_path: Path) -> None:
     statsman = Statsman(f"sqlite:///{tmp_path / 'new' / 'statistics.db'}")
-    assert [migration["applied"] for migration in json.loads(statsman.done("db", "status", "--json"))] == [False]
+    assert [migration["applied"] for migration in json.loads(statsman.done("db", "status", "--json"))] == [
+        False,
+        False,
+    ]
     assert "0001_initial-schema" in statsman.done("db", "migrate")
     assert "up to date" in statsman.done("db", "migrate")
-    assert [migration["applied"] for migration in json.loads(statsman.done("db", "status", "--json"))] == [True]
+    assert [migration["applied"] for migration in json.loads(statsman.done("db", "status", "--json"))] == [
+        True,
+        True,
+    ]
     assert "statistics.db" in statsman.done("db", "status")
 
 
@@ -147,3 +156,31 @@ def test_a_token_is_shown_once_and_listed_without_its_value(statsman: Statsman) 
     assert json.loads(listed)[1]["valid_until"].startswith("2028-01-01T00:00:00")
     statsman.done("tokens", "revoke", str(made["id"]))
     assert "revoked" in statsman.done("tokens", "list")
+
+
+def test_what_is_restricted_is_said_by_node_and_network(statsman: Statsman, store: Store) -> None:
+    statsman.done("nodes", "add", "GFZ", "--contact", "operator@gfz.example")
+    assert "restricted" in statsman.done("nodes", "set-policy", "GFZ", "restricted")
+    refused = statsman("networks", "set-policy", "GFZ", "GE", "inverted")
+    assert (refused.returncode, "GE at GFZ" in refused.stderr) == (1, True)
+    assert statsman.done("networks", "set-policy", "GFZ", "GE", "inverted", "--new") == "GE at GFZ is open\n"
+    assert "GE" in statsman.done("nodes", "set-policy", "GFZ", "restricted")
+    statsman.done("networks", "set-policy", "GFZ", "ZE2012", "default", "--new")
+    statsman.done("networks", "set-group", "GFZ", "ZE2012", "group-of-ze")
+    statsman.done("nodes", "set-group", "GFZ", "gfz")
+    (listed,) = json.loads(statsman.done("networks", "list", "--restricted", "--json"))
+    assert (listed["name"], listed["eas_group"], listed["node_eas_group"]) == ("ZE2012", "group-of-ze", "gfz")
+    assert json.loads(statsman.done("networks", "list", "--node", "BGR", "--json")) == []
+    statsman.done("networks", "set-group", "GFZ", "ZE2012", "--none")
+    assert store.list_networks()[1].eas_group is None
+    assert statsman("nodes", "set-group", "GFZ").returncode == 2
+    assert statsman("nodes", "add", "Other", "--contact", "operator@gfz.example").returncode == 2
+
+
+def test_a_token_is_for_a_node_or_for_a_network(statsman: Statsman, store: Store) -> None:
+    added = json.loads(statsman.done("tokens", "add", "--network", "FR", "--json"))
+    assert added["network"] == "FR"
+    assert store.network_of_token(added["token"], datetime.datetime.now(tz=datetime.UTC)) == "FR"
+    assert json.loads(statsman.done("tokens", "list", "--json"))[0]["network"] == "FR"
+    assert statsman("tokens", "add").returncode == 2
+    assert statsman("tokens", "add", "GFZ", "--network", "FR").returncode == 2

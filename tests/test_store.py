@@ -21,7 +21,7 @@ from eida_statistics.errors import (
 from eida_statistics.payload import Exclusions, Payload
 from eida_stats_webservice.store import Store, migrations, open_store
 from eida_stats_webservice.store.base import zstd
-from eida_stats_webservice.store.records import Node, Receipt
+from eida_stats_webservice.store.records import PUBLIC, Node, Question, Receipt
 from payloads import payload, row, sketch
 from tables import ROLL_UPS, count, grouped, select, sums
 
@@ -43,8 +43,8 @@ def node(store: Store, name: str) -> Node:
     return store.node_of_token(token, NOW)
 
 
-def total(store: Store, **level: bool) -> list[tuple[str, str, int, int, int, int]]:
-    found = store.statistics(OCTOBER, OCTOBER, **({"by_node": False, "by_network": False} | level))
+def total(store: Store, level: str | None = None) -> list[tuple[str, str, int, int, int, int]]:
+    found = store.statistics(Question(start=OCTOBER, end=OCTOBER, level=level), PUBLIC, sketches=False)
     return [(s.node, s.network, s.bytes, s.nb_reqs, s.nb_successful_reqs, s.clients) for s in found]
 
 
@@ -95,7 +95,9 @@ def test_of_two_who_take_a_name_at_once_one_is_told_that_it_exists(store_uri: st
 
     renaming = threading.Thread(target=rename)
     with store.transaction(write=True) as connection:
-        store.queries.add_node(connection, name="BGR", contact="operator@bgr.example")
+        store.queries.add_node(
+            connection, name="BGR", contact="operator@bgr.example", now="2026-11-22T00:00:00.000+00:00"
+        )
         renaming.start()
         # It waits for this transaction, whose node it does not see yet.
         renaming.join(0.5)
@@ -241,7 +243,7 @@ def test_the_same_statistics_are_counted_once_however_they_are_written(store: St
 def test_two_nodes_may_have_sent_the_same_statistics(store: Store, gfz: Node) -> None:
     store.ingest(gfz, payload(row()))
     store.ingest(node(store, "BGR"), payload(row()))
-    assert total(store, by_node=True) == [("BGR", "*", 512, 1, 1, 1), ("GFZ", "*", 512, 1, 1, 1)]
+    assert total(store, "node") == [("BGR", "*", 512, 1, 1, 1), ("GFZ", "*", 512, 1, 1, 1)]
     # clients of two nodes are the same client
     assert total(store) == [("*", "*", 1024, 2, 2, 1)]
 
@@ -250,7 +252,7 @@ def test_statistics_are_summed_up_by_network_within_the_months_asked_for(store: 
     months = {"days_coverage": ["2026-09-30", "2026-10-01"]}
     rows = [row(), row(network="Z32015", country="FR"), row(month="2026-09-01", bytes=1)]
     store.ingest(gfz, payload(*rows, **months))
-    assert total(store, by_node=True, by_network=True) == [
+    assert total(store, "network") == [
         ("GFZ", "GE", 512, 1, 1, 1),
         ("GFZ", "Z32015", 512, 1, 1, 1),
     ]

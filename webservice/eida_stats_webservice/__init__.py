@@ -1,11 +1,28 @@
 """The central web service; `create_app` wires it and does nothing else."""
 
 from flask import Flask
+from flask_compress import Compress
 
 from eida_stats_webservice import config as configuration
-from eida_stats_webservice import dataselect, health, problems, submit
+from eida_stats_webservice import dataselect, health, policies, problems, submit
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.store import open_store
+
+# All HTTP clients know gzip; what streams is packed as it comes.
+_COMPRESSION = {
+    "COMPRESS_ALGORITHM": ["gzip"],
+    "COMPRESS_ALGORITHM_STREAMING": ["gzip"],
+    "COMPRESS_MIMETYPES": [
+        "text/csv",
+        "text/plain",
+        "text/html",
+        "text/css",
+        "text/javascript",
+        "application/json",
+    ],
+    # dataselect has done that before it asked for anything.
+    "COMPRESS_EVALUATE_CONDITIONAL_REQUEST": False,
+}
 
 
 def create_app(config: Config | None = None) -> Flask:
@@ -17,9 +34,12 @@ def create_app(config: Config | None = None) -> Flask:
     config = configuration.read() if config is None else config
     store = open_store(config.database_uri)
     app = Flask(__name__, static_folder=None)
+    app.config.update(_COMPRESSION)
+    Compress(app)
     prefix = config.url_prefix or None
     app.register_blueprint(submit.blueprint(store, config.max_payload_bytes), url_prefix=prefix)
-    app.register_blueprint(dataselect.blueprint(store), url_prefix=prefix)
+    app.register_blueprint(dataselect.blueprint(store, config.min_clients), url_prefix=prefix)
+    app.register_blueprint(policies.blueprint(store), url_prefix=prefix)
     app.register_blueprint(health.blueprint(store), url_prefix=prefix)
     problems.register(app)
     return app

@@ -18,6 +18,7 @@ _EXPECTED = {
     "database_uri": "text: the URI of the database",
     "url_prefix": "empty, or begin with a slash and not end with one; else it has letters, digits and . _ ~ -",
     "max_payload_bytes": "a whole number, at least 1024",
+    "min_clients": "a whole number, at least 0",
 }
 
 
@@ -27,6 +28,7 @@ class Config(msgspec.Struct, frozen=True):
     database_uri: str
     url_prefix: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)*\Z")] = "/eidaws/statistics/1"
     max_payload_bytes: Annotated[int, Meta(ge=1024)] = 256 * 1024 * 1024
+    min_clients: Annotated[int, Meta(ge=0)] = 0
 
 
 def default_database_uri() -> str:

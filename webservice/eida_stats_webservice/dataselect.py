@@ -1,109 +1,196 @@
-"""GET dataselect/public: what was stored, summed up."""
+"""GET dataselect/public and POST dataselect/restricted: statistics for anybody, and for those who may see more."""
 
-import csv
 import datetime
-import io
-import re
+import hashlib
+from collections.abc import Iterable
+from itertools import chain, islice
 
 import msgspec
-from flask import Blueprint, Response, request
-from werkzeug.datastructures import MultiDict
+from flask import Blueprint, Request, Response, request
+from werkzeug.http import http_date
 
-from eida_statistics.errors import BadParameter
+from eida_statistics import __version__, hll
+from eida_statistics.errors import BadParameter, ForbiddenNetwork, NothingFound, RestrictedNetwork
+from eida_stats_webservice import privacy
+from eida_stats_webservice.access import viewer_of
+from eida_stats_webservice.formats import FORMATS, columns_of
+from eida_stats_webservice.questions import Form, question_of, told
 from eida_stats_webservice.store import Store
-from eida_stats_webservice.store.records import Statistic
+from eida_stats_webservice.store.records import (
+    OTHER,
+    PUBLIC,
+    NetworkRecord,
+    Question,
+    State,
+    Statistic,
+    Viewer,
+    matches,
+)
 
-ANSWER_VERSION = "1.0.0"
-COLUMNS = (
-    "date", "node", "network", "station", "location", "channel", "country",
-    "bytes", "nb_reqs", "nb_successful_reqs", "clients",
-)  # fmt: skip
+# As long as a change may still be followed by another one in the same second, which Last-Modified could not tell.
+_UNSETTLED = datetime.timedelta(seconds=2)
+_PREFLIGHT = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "GET, POST",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type",
+}
 
 
-class Question(msgspec.Struct, frozen=True):
-    """What is asked: months from `start` to `end`, both included, summed up by `level`."""
+def blueprint(store: Store, min_clients: int) -> Blueprint:
+    """Make the routes.
 
-    start: datetime.date
-    end: datetime.date
-    level: str | None
-    format: str
-
-
-def question_of(parameters: MultiDict[str, str], today: datetime.date) -> Question:
-    """Understand the parameters of a request.
-
-    Raises:
-        BadParameter: naming the parameter that is missing, unknown, repeated or has a value that is not understood.
+    Args:
+        store: what holds the statistics.
+        min_clients: public answers do not tell smaller groups of users apart.
     """
-    for name, values in parameters.lists():
-        if name not in ("start", "end", "level", "format"):
-            raise BadParameter(f"{name} is unknown", hint="It takes start, end, level and format.")
-        if len(values) > 1:
-            raise BadParameter(f"{name} is given {len(values)} times", hint="Give it once.")
-    if "start" not in parameters:
-        raise BadParameter("start is missing", hint="Give the first month, YYYY-MM.")
-    question = Question(
-        start=_month("start", parameters["start"]),
-        end=_month("end", parameters["end"]) if "end" in parameters else today,
-        level=_choice("level", parameters.get("level"), ("node", "network")),
-        format=_choice("format", parameters.get("format"), ("csv", "json")) or "csv",
-    )
-    if "end" in parameters and question.end < question.start:
-        raise BadParameter(f"end={parameters['end']} is before start={parameters['start']}")
-    return question
-
-
-def blueprint(store: Store) -> Blueprint:
-    """Make the routes."""
     routes = Blueprint("dataselect", __name__)
 
     @routes.get("/dataselect/public")
     def public() -> Response:
-        """Answer from what was stored, all networks together or one by one."""
-        question = question_of(request.args, datetime.datetime.now(tz=datetime.UTC).date())
-        found = store.statistics(
-            question.start,
-            question.end,
-            by_node=question.level is not None,
-            by_network=question.level == "network",
-        )
-        asked = request.query_string.decode("ascii", "replace")
-        if question.format == "json":
-            return Response(as_json(found, asked), content_type="application/json")
-        return Response(as_csv(found, asked), content_type="text/csv; charset=utf-8")
+        """Answer what anybody may know."""
+        question, form = question_of(request.args.items(multi=True), _today(), restricted=False)
+        state = store.state()
+        etag = _etag(state, min_clients)
+        if _has(request, state, etag):
+            return _validated(Response(status=304), state, etag)
+        _check_names(store, question, PUBLIC, restricted=False)
+        fine = min_clients > 0 and privacy.is_fine(question)
+        rows: Iterable[Statistic]
+        if fine:
+            unordered = msgspec.structs.replace(question, sort=None, limit=None)
+            found = store.statistics(unordered, PUBLIC, sketches=True)
+            rows = privacy.arranged(privacy.merge_small(found, min_clients, question), question)
+        else:
+            found = rows = store.statistics(question, PUBLIC, sketches=form.hllvalues)
+        response = _answer(map(_for_the_public, rows) if form.hllvalues else rows, form)
+        response.call_on_close(found.close)
+        return _validated(response, state, etag)
+
+    @routes.post("/dataselect/restricted")
+    def restricted() -> Response:
+        """Answer what the holder of a token may know."""
+        question, form = question_of(request.args.items(multi=True), _today(), restricted=True)
+        viewer = viewer_of(request, store)
+        question = _check_names(store, question, viewer, restricted=True)
+        found = store.statistics(question, viewer, sketches=form.hllvalues)
+        response = _answer(map(_without_others, found), form)
+        response.call_on_close(found.close)
+        return response
+
+    @routes.after_request
+    def open_to_pages(response: Response) -> Response:
+        """Let pages of other sites ask; nothing depends on cookies."""
+        response.headers.extend(_PREFLIGHT)
+        return response
 
     return routes
 
 
-def as_json(found: list[Statistic], asked: str) -> bytes:
-    """Write an answer as the deployed service does."""
-    return msgspec.json.encode(
-        {"version": ANSWER_VERSION, "request_parameters": asked, "results": [_fields(row) for row in found]}
+def _check_names(store: Store, question: Question, viewer: Viewer, *, restricted: bool) -> Question:
+    """Refuse nodes and networks that there are not, and networks that nobody may show; resolve patterns."""
+    if question.nodes:
+        known = {name for name, _ in store.node_policies()}
+        if unknown := [name for name in question.nodes if name not in known]:
+            raise BadParameter(f"{told('node', ','.join(unknown))} is unknown", hint="See nodes.")
+    if not question.names_streams and not restricted:
+        return question
+    networks = [
+        network for network in store.list_networks() if not question.nodes or network.node in question.nodes
+    ]
+    if restricted and not _is_operator(networks, viewer):
+        _check_one_network(question)
+    if not question.networks:
+        return question
+    chosen = {name: [network for network in networks if matches(network.name, name)] for name in question.networks}
+    for name, found in chosen.items():
+        _check_network(name, found, viewer, restricted=restricted)
+    names = sorted({network.name for found in chosen.values() for network in found})
+    return msgspec.structs.replace(question, networks=tuple(names) or ("*",))
+
+
+def _is_operator(networks: Iterable[NetworkRecord], viewer: Viewer) -> bool:
+    return any(network.node_eas_group in viewer.groups for network in networks)
+
+
+def _check_one_network(question: Question) -> None:
+    finer = question.stations or question.locations or question.channels or question.tells("station")
+    if len(question.networks) > 1 or any("*" in name or "?" in name for name in question.networks):
+        raise BadParameter(
+            told("network", ",".join(question.networks)), hint="Only operators of a node ask for several networks."
+        )
+    if finer and not question.networks:
+        raise BadParameter(
+            "network is missing", hint="Who operates no node names one network to see its stations and channels."
+        )
+
+
+def _check_network(name: str, found: list[NetworkRecord], viewer: Viewer, *, restricted: bool) -> None:
+    if "*" in name or "?" in name:
+        return
+    if not found:
+        raise BadParameter(f"{told('network', name)} is unknown there", hint="See networks.")
+    if not any(network.seen_by(viewer) for network in found):
+        if restricted:
+            raise ForbiddenNetwork(name, hint="Its operator, or that of its node, says who may.")
+        raise RestrictedNetwork(name, hint="Those who may see it ask dataselect/restricted, with their token.")
+
+
+def _answer(rows: Iterable[Statistic], form: Form) -> Response:
+    """Write an answer; a small one is complete, and has not failed, before its first byte is sent."""
+    remaining = iter(rows)
+    first = next(remaining, None)
+    if first is None and form.nodata == 204:
+        return Response(status=204)
+    if first is None and form.nodata == 404:
+        raise NothingFound
+    asked = request.query_string.decode("ascii", "replace")
+    found = remaining if first is None else chain([first], remaining)
+    written = FORMATS[form.format]
+    chunks = written.write(found, columns_of(form), asked)
+    begun = list(islice(chunks, 2))
+    body = b"".join([*begun, *chunks]) if len(begun) < 2 or not begun[1] else chain(begun, chunks)
+    return Response(body, content_type=written.content_type)
+
+
+def _for_the_public(row: Statistic) -> Statistic:
+    """Give the sketch in the form that does not list its clients, and none of networks that are not seen."""
+    row = _without_others(row)
+    if row.hll_clients is not None:
+        row.hll_clients = hll.dense(row.hll_clients)
+    return row
+
+
+def _without_others(row: Statistic) -> Statistic:
+    if row.network == OTHER:
+        row.hll_clients = None
+    return row
+
+
+def _etag(state: State, min_clients: int) -> str:
+    known = "\n".join([__version__, state.revision, str(min_clients), request.query_string.decode("latin-1")])
+    return hashlib.sha256(known.encode()).hexdigest()[:32]
+
+
+def _has(asked: Request, state: State, etag: str) -> bool:
+    """Tell whether the client has the answer already."""
+    if asked.if_none_match:
+        # Packed, it has another one.
+        return any(asked.if_none_match.contains(tag) for tag in (etag, f"{etag}:gzip"))
+    return (
+        asked.if_modified_since is not None and state.changed_at.replace(microsecond=0) <= asked.if_modified_since
     )
 
 
-def as_csv(found: list[Statistic], asked: str) -> str:
-    """Write an answer as the deployed service does: two lines of comment, then a header and the rows."""
-    text = io.StringIO()
-    text.write(f"# version: {ANSWER_VERSION}\n# request_parameters: {asked}\n")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(_fields(row) for row in found)
-    return text.getvalue()
+def _validated(response: Response, state: State, etag: str) -> Response:
+    """Say by what a client can ask whether the answer is still the same."""
+    response.set_etag(etag)
+    changed = state.changed_at.replace(microsecond=0)
+    if datetime.datetime.now(tz=datetime.UTC) - changed < _UNSETTLED:
+        changed -= datetime.timedelta(seconds=1)
+    response.headers["Last-Modified"] = http_date(changed)
+    response.headers["Cache-Control"] = "no-cache"
+    return response
 
 
-def _fields(row: Statistic) -> dict[str, str | int]:
-    known = msgspec.structs.asdict(row)
-    return {column: known.get(column, "*") for column in COLUMNS}
-
-
-def _month(name: str, value: str) -> datetime.date:
-    if not re.fullmatch(r"[0-9]{4}-(0[1-9]|1[0-2])", value) or value.startswith("0000"):
-        raise BadParameter(f"{name}={value}", hint="It is a month, YYYY-MM.")
-    return datetime.date.fromisoformat(f"{value}-01")
-
-
-def _choice(name: str, value: str | None, choices: tuple[str, ...]) -> str | None:
-    if value is not None and value not in choices:
-        raise BadParameter(f"{name}={value}", hint=f"It is {' or '.join(choices)}.")
-    return value
+def _today() -> datetime.date:
+    return datetime.datetime.now(tz=datetime.UTC).date()

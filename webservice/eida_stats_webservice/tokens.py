@@ -1,4 +1,4 @@
-"""Which node sends a request."""
+"""The token that a request carries, and which node sends it."""
 
 import datetime
 
@@ -20,8 +20,16 @@ def node_of(request: Request, store: Store) -> Node:
         MissingToken: if it carries none.
         RefusedToken: if the token is not valid now.
     """
+    token = bearer_of(request)
+    if token is None:
+        raise MissingToken(hint=_HINT)
+    return store.node_of_token(token, datetime.datetime.now(tz=datetime.UTC))
+
+
+def bearer_of(request: Request) -> str | None:
+    """Give the bearer token that a request carries, if it does."""
     for name in ("Authorization", "Authentication"):
         scheme, _, token = request.headers.get(name, "").strip().partition(" ")
         if scheme.lower() == "bearer" and token.strip():
-            return store.node_of_token(token.strip(), datetime.datetime.now(tz=datetime.UTC))
-    raise MissingToken(hint=_HINT)
+            return token.strip()
+    return None

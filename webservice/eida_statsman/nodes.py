@@ -1,9 +1,12 @@
 """eida_statsman nodes: who may send."""
 
+import re
+
 import click
 import msgspec
 
 from eida_stats_webservice.store import Store
+from eida_stats_webservice.store.records import OTHER
 from eida_statsman.tables import show
 
 
@@ -15,9 +18,18 @@ def printable(_context: click.Context, _parameter: click.Parameter, value: str |
     return value
 
 
+def group(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """Refuse what is no name of a group of the EIDA authentication system."""
+    if value is not None and not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", value):
+        raise click.BadParameter("letters, digits and . _ -, without /epos/")
+    return value
+
+
 def _node_name(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
     if value is not None and (not value.strip() or not value.isprintable() or len(value) > 64 or "," in value):
         raise click.BadParameter("up to 64 printable characters, without commas")
+    if value in (OTHER, "*"):
+        raise click.BadParameter(f"{value} stands for several nodes in answers")
     return value
 
 
@@ -50,6 +62,8 @@ def list_(store: Store, as_json: bool) -> None:
         "created_at": "SINCE",
         "payloads": "PAYLOADS",
         "last_payload": "LAST",
+        "restriction_policy": "RESTRICTED",
+        "eas_group": "GROUP",
     }
     show([msgspec.structs.asdict(node) for node in store.list_nodes()], columns, as_json=as_json)
 
@@ -80,3 +94,32 @@ def remove(store: Store, name: str, confirm: str | None) -> None:
         raise click.UsageError("That is another name; nothing was removed.")
     store.remove_node(name)
     click.echo(f"removed node {name}")
+
+
+@nodes.command(name="set-policy")
+@_NAME
+@click.argument("policy", type=click.Choice(["open", "restricted"]))
+@click.pass_obj
+def set_policy(store: Store, name: str, policy: str) -> None:
+    """Restrict the networks of a node, or open them, but for those that invert that."""
+    store.set_node_policy(name, restricted=policy == "restricted")
+    inverting = [
+        network.name for network in store.list_networks() if network.node == name and network.inverted_policy
+    ]
+    click.echo(f"the networks of {name} are {policy}")
+    if inverting:
+        other = "open" if policy == "restricted" else "restricted"
+        click.echo(f"but for these, which are {other}: {', '.join(inverting)}")
+
+
+@nodes.command(name="set-group")
+@_NAME
+@click.argument("group", required=False, callback=group)
+@click.option("--none", is_flag=True, help="No group.")
+@click.pass_obj
+def set_group(store: Store, name: str, group: str | None, none: bool) -> None:
+    """Say whose members see the restricted statistics of a node: a group of the EIDA authentication system."""
+    if (group is None) != none:
+        raise click.UsageError("Name a group, or say --none.")
+    store.set_node_group(name, group)
+    click.echo(f"{name}: {'no group' if group is None else f'members of {group}'} may see what is restricted")

@@ -1,4 +1,4 @@
-"""eida_statsman tokens: what a node sends with."""
+"""eida_statsman tokens: what a node sends with, and what a network's operator asks with."""
 
 import datetime
 
@@ -6,6 +6,7 @@ import click
 import msgspec
 
 from eida_stats_webservice.store import Store
+from eida_statsman.networks import network_code
 from eida_statsman.nodes import printable
 from eida_statsman.tables import show
 
@@ -15,34 +16,53 @@ _DATE = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
 
 @click.group()
 def tokens() -> None:
-    """Hand out and revoke the nodes' tokens."""
+    """Hand out and revoke tokens."""
 
 
 @tokens.command()
-@click.argument("node", callback=printable)
+@click.argument("node", required=False, callback=printable)
+@click.option("--network", callback=network_code, help="For the operator of a network, instead of a node.")
 @click.option("--valid-from", type=_DATE, help="First moment, UTC.  [default: now]")
 @click.option("--valid-until", type=_DATE, help=f"End, UTC.  [default: {DAYS_VALID} days after the first moment]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def add(
     store: Store,
-    node: str,
+    node: str | None,
+    network: str | None,
     valid_from: datetime.datetime | None,
     valid_until: datetime.datetime | None,
     as_json: bool,
 ) -> None:
-    """Make a token for a node. Its value is shown this once and cannot be read again."""
+    """Make a token, for a node to send with, or for a network's operator to see its restricted statistics with.
+
+    Its value is shown this once and cannot be read again.
+    """
     start = valid_from.replace(tzinfo=datetime.UTC) if valid_from else _now()
     end = valid_until.replace(tzinfo=datetime.UTC) if valid_until else _later(start)
     if end <= start:
         raise click.UsageError("The token would end before it begins.")
-    number, value = store.add_token(node, start, end)
+    if node is not None and network is None:
+        number, value = store.add_token(node, start, end)
+    elif network is not None and node is None:
+        _warn_of_unknown(store, network)
+        number, value = store.add_network_token(network, start, end)
+    else:
+        raise click.UsageError("Name a node, or say --network.")
     if as_json:
-        shown = {"id": number, "node": node, "token": value, "valid_from": start, "valid_until": end}
+        shown = {
+            "id": number,
+            "node": node,
+            "network": network,
+            "token": value,
+            "valid_from": start,
+            "valid_until": end,
+        }
         click.echo(msgspec.json.encode(shown).decode())
         return
     click.echo(value)
-    click.echo(f"token {number} of node {node}, valid until {end:%Y-%m-%d %H:%M} UTC; shown this once", err=True)
+    whose = f"node {node}" if network is None else f"network {network}"
+    click.echo(f"token {number} of {whose}, valid until {end:%Y-%m-%d %H:%M} UTC; shown this once", err=True)
 
 
 @tokens.command(name="list")
@@ -53,6 +73,7 @@ def list_(store: Store, as_json: bool) -> None:
     columns = {
         "id": "ID",
         "node": "NODE",
+        "network": "NETWORK",
         "state": "STATE",
         "valid_from": "FROM",
         "valid_until": "UNTIL",
@@ -69,6 +90,11 @@ def revoke(store: Store, number: int) -> None:
     """Make a token invalid at once."""
     store.revoke_token(number, _now())
     click.echo(f"revoked token {number}")
+
+
+def _warn_of_unknown(store: Store, network: str) -> None:
+    if all(known.name != network for known in store.list_networks()):
+        click.echo(f"note: no node has sent anything of {network} so far", err=True)
 
 
 def _later(start: datetime.datetime) -> datetime.datetime:

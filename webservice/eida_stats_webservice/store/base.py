@@ -2,9 +2,10 @@
 
 import datetime
 import math
+import re
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,28 +19,44 @@ else:
     from backports import zstd
 
 from eida_statistics import hll
-from eida_statistics.errors import DuplicatePayload, NodeExists, RefusedToken, UnknownNode, UnknownToken
+from eida_statistics.errors import (
+    DuplicatePayload,
+    NodeExists,
+    RefusedToken,
+    UnknownNetwork,
+    UnknownNode,
+    UnknownToken,
+)
 from eida_statistics.payload import Payload, Row, hash_of
 from eida_stats_webservice.store.records import (
+    NetworkRecord,
     Node,
     NodeRecord,
+    Question,
     Receipt,
+    State,
     Statistic,
     TokenRecord,
+    Viewer,
     digest,
     new_token,
 )
 
 # More does not fit into a parameter of SQLite's.
 _ID_BITS = 63
+# What the service takes is not older; see wire.py.
+_FIRST_MONTH = datetime.date(1990, 1, 1)
+_ALL_ROWS = 2**63 - 1
+# A list that is empty is no SQL; no code, node or group is called so.
+_NONE = ("*",)
 _SQL = Path(__file__).parent / "sql"
 _Record = TypeVar("_Record", bound=msgspec.Struct)
 
 
-def load_queries(dialect: str, driver: str) -> Any:
-    """Load the named queries that all stores share, and those of one dialect."""
-    texts = [(_SQL / f"{name}.sql").read_text() for name in ("queries", dialect)]
-    return aiosql.from_str("\n\n".join(texts), driver)
+def load_queries(dialect: str, driver: str, translate: Callable[[str], str] = str) -> Any:
+    """Load the named queries that all stores share, put into one dialect, and those of that dialect."""
+    shared, own = ((_SQL / f"{name}.sql").read_text() for name in ("queries", dialect))
+    return aiosql.from_str(f"{translate(shared)}\n\n{own}", driver)
 
 
 class Store(ABC):
@@ -61,6 +78,14 @@ class Store(ABC):
         """Make the temporary tables: `incoming` of these rows, and an empty `rolled`."""
 
     @abstractmethod
+    def listed(self, values: Iterable[str]) -> Any:
+        """Give values in the form in which SQL's IN takes them as one parameter."""
+
+    @abstractmethod
+    def stream(self, connection: Any, sql: str, parameters: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+        """Run a query and give its rows as they come, without holding all of them."""
+
+    @abstractmethod
     def close(self) -> None:
         """Close the calling thread's connection."""
 
@@ -78,7 +103,7 @@ class Store(ABC):
             NodeExists: if there is one of that name.
         """
         with self.transaction(write=True) as connection:
-            if self.queries.add_node(connection, name=name, contact=contact) is None:
+            if self.queries.add_node(connection, name=name, contact=contact, now=_now()) is None:
                 raise NodeExists(name)
 
     def list_nodes(self) -> list[NodeRecord]:
@@ -98,6 +123,7 @@ class Store(ABC):
             if new_name not in (None, name) and self.queries.find_node(connection, name=new_name) is not None:
                 raise NodeExists(str(new_name))
             self.queries.update_node(connection, name=name, new_name=new_name or name, contact=contact)
+            self.queries.touch_all_nodes(connection, now=_now())
 
     def remove_node(self, name: str) -> None:
         """Remove a node, its tokens, payloads and statistics.
@@ -108,6 +134,78 @@ class Store(ABC):
         with self.transaction(write=True) as connection:
             self._node_id(connection, name)
             self.queries.remove_node(connection, name=name)
+            # Answers change, and what changed last is gone.
+            self.queries.touch_all_nodes(connection, now=_now())
+
+    def node_policies(self) -> list[tuple[str, bool]]:
+        """List the names of all nodes, and whether their networks are restricted unless they invert that."""
+        with self.transaction() as connection:
+            return [(name, bool(restricted)) for name, restricted in self.queries.public_nodes(connection)]
+
+    # Who sees what
+
+    def list_networks(self) -> list[NetworkRecord]:
+        """List all networks by name, once for each of their nodes."""
+        with self.transaction() as connection:
+            return _records(NetworkRecord, self.queries.list_networks(connection))
+
+    def set_node_policy(self, name: str, *, restricted: bool) -> None:
+        """Restrict the networks of a node, or open them, but for those that invert that.
+
+        Raises:
+            UnknownNode: if there is no such node.
+        """
+        with self.transaction(write=True) as connection:
+            self._node_id(connection, name)
+            self.queries.set_node_policy(connection, name=name, restricted=restricted)
+            self.queries.touch_all_nodes(connection, now=_now())
+
+    def set_node_group(self, name: str, group: str | None) -> None:
+        """Say whose members see the restricted statistics of a node.
+
+        Raises:
+            UnknownNode: if there is no such node.
+        """
+        with self.transaction(write=True) as connection:
+            self._node_id(connection, name)
+            self.queries.set_node_group(connection, name=name, eas_group=group)
+            self.queries.touch_all_nodes(connection, now=_now())
+
+    def add_network(self, node: str, name: str) -> None:
+        """Note a network of a node before statistics of it come in; it may be there.
+
+        Raises:
+            UnknownNode: if there is no such node.
+        """
+        with self.transaction(write=True) as connection:
+            self.queries.add_network(connection, [{"node_id": self._node_id(connection, node), "name": name}])
+            self.queries.touch_all_nodes(connection, now=_now())
+
+    def set_network_policy(self, node: str, name: str, *, inverted: bool) -> None:
+        """Have a network invert the policy of its node, or follow it.
+
+        Raises:
+            UnknownNode: if there is no such node.
+            UnknownNetwork: if it has no such network.
+        """
+        with self.transaction(write=True) as connection:
+            number = self._node_id(connection, node)
+            if not self.queries.set_network_policy(connection, node_id=number, name=name, inverted=inverted):
+                raise UnknownNetwork(f"{name} at {node}")
+            self.queries.touch_all_nodes(connection, now=_now())
+
+    def set_network_group(self, node: str, name: str, group: str | None) -> None:
+        """Say whose members see the restricted statistics of a network.
+
+        Raises:
+            UnknownNode: if there is no such node.
+            UnknownNetwork: if it has no such network.
+        """
+        with self.transaction(write=True) as connection:
+            number = self._node_id(connection, node)
+            if not self.queries.set_network_group(connection, node_id=number, name=name, eas_group=group):
+                raise UnknownNetwork(f"{name} at {node}")
+            self.queries.touch_all_nodes(connection, now=_now())
 
     # Tokens
 
@@ -119,11 +217,27 @@ class Store(ABC):
         Raises:
             UnknownNode: if there is no such node.
         """
+        return self._add_token(node, None, valid_from, valid_until)
+
+    def add_network_token(
+        self, network: str, valid_from: datetime.datetime, valid_until: datetime.datetime
+    ) -> tuple[int, str]:
+        """Make a token for the operator of a network, and give its id and, this once, its value."""
+        return self._add_token(None, network, valid_from, valid_until)
+
+    def _add_token(
+        self,
+        node: str | None,
+        network: str | None,
+        valid_from: datetime.datetime,
+        valid_until: datetime.datetime,
+    ) -> tuple[int, str]:
         token = new_token()
         with self.transaction(write=True) as connection:
             (number,) = self.queries.add_token(
                 connection,
-                node_id=self._node_id(connection, node),
+                node_id=None if node is None else self._node_id(connection, node),
+                network=network,
                 value=digest(token),
                 valid_from=_iso(valid_from),
                 valid_until=_iso(valid_until),
@@ -158,6 +272,18 @@ class Store(ABC):
         if found is None:
             raise RefusedToken
         return Node(*found)
+
+    def network_of_token(self, token: str, now: datetime.datetime) -> str:
+        """Give the network whose restricted statistics a token opens.
+
+        Raises:
+            RefusedToken: if it is unknown, expired, not yet valid, revoked, or that of a node.
+        """
+        with self.transaction() as connection:
+            found = self.queries.network_of_token(connection, value=digest(token), now=_iso(now))
+        if found is None:
+            raise RefusedToken
+        return str(found[0])
 
     # Statistics
 
@@ -200,26 +326,69 @@ class Store(ABC):
             self.queries.merge_by_network_country(connection, node_id=node.id)
             self.queries.merge_by_network(connection, node_id=node.id)
             self.queries.merge_by_country(connection, node_id=node.id)
+            # At the end, so that little time passes between this time and the commit.
+            self.queries.touch_node(connection, node_id=node.id, now=_now())
         return Receipt(node.name, number, digested, len(payload.stats), len(days), _time(received_at))
 
-    def statistics(
-        self, start: datetime.date, end: datetime.date, *, by_node: bool, by_network: bool
-    ) -> list[Statistic]:
-        """Sum up the months from start to end, both included."""
+    def state(self) -> State:
+        """Tell what answers depend on."""
         with self.transaction() as connection:
-            found = list(
-                self.queries.statistics(
-                    connection,
-                    start=start.isoformat(),
-                    end=end.isoformat(),
-                    by_node=by_node,
-                    by_network=by_network,
+            found = list(self.queries.revisions(connection))
+        revision = ".".join(f"{number}-{revision}" for number, revision, _ in found)
+        epoch = datetime.datetime.fromtimestamp(0, tz=datetime.UTC)
+        return State(revision, max((_time(changed_at) for _, _, changed_at in found), default=epoch))
+
+    def statistics(self, question: Question, viewer: Viewer, *, sketches: bool) -> Generator[Statistic]:
+        """Sum up what a question asks for; the transaction lasts until the last row is taken, or it is closed.
+
+        Args:
+            question: what is asked.
+            viewer: who asks. Networks that they do not see are one row Other of each date and country, or left
+                out if the question names what it is about.
+            sketches: give the sketches, too.
+        """
+        with self.transaction() as connection:
+            for row in self.stream(
+                connection, self.queries.statistics.sql, self._parameters(question, viewer, sketches=sketches)
+            ):
+                date, node, network, station, location, channel, country = row[:7]
+                size, requests, successful, failed, clients, sketch = row[7:]
+                yield Statistic(
+                    *(date, node, network, station, location, channel, country),
+                    *(int(size), int(requests), int(successful), int(failed), _rounded_up(clients)),
+                    None if sketch is None else _sketch(sketch),
                 )
-            )
-        return [
-            Statistic(node, network, int(size), int(requests), int(successful), _rounded_up(clients))
-            for node, network, size, requests, successful, clients in found
-        ]
+
+    def _parameters(self, question: Question, viewer: Viewer, *, sketches: bool) -> dict[str, Any]:
+        sort = question.sort or ""
+        return {
+            "source": _source(question),
+            "months": self.listed(_months(question.start, question.end)),
+            "some_nodes": bool(question.nodes),
+            "nodes": self.listed(question.nodes or _NONE),
+            "some_networks": bool(question.networks),
+            "networks": self.listed(question.networks or _NONE),
+            "some_countries": bool(question.countries),
+            "countries": self.listed(question.countries or _NONE),
+            "station": _pattern(question.stations),
+            "location": _pattern(question.locations),
+            "channel": _pattern(question.channels),
+            "by_month": "month" in question.details,
+            "by_year": "year" in question.details,
+            "by_node": question.tells("node"),
+            "by_network": question.tells("network"),
+            "by_station": question.tells("station"),
+            "by_location": question.tells("location"),
+            "by_channel": question.tells("channel"),
+            "by_country": "country" in question.details,
+            "named": question.names_streams,
+            "groups": self.listed(viewer.groups or _NONE),
+            "granted": self.listed(viewer.networks or _NONE),
+            "sketches": sketches,
+            "sort": sort.removeprefix("-"),
+            "direction": -1 if sort.startswith("-") else 1,
+            "rows": _ALL_ROWS if question.limit is None else question.limit,
+        }
 
     def _node_id(self, connection: Any, name: str) -> int:
         found = self.queries.find_node(connection, name=name)
@@ -228,10 +397,46 @@ class Store(ABC):
         return int(found[0])
 
 
+def _source(question: Question) -> str:
+    """Name the smallest table that can answer."""
+    if question.tells("station") or question.stations or question.locations or question.channels:
+        return "streams"
+    networks = question.tells("network") or question.names_streams
+    countries = "country" in question.details or bool(question.countries)
+    if networks and countries:
+        return "networks and countries"
+    # Without either, the sums by network are fewer than those by country.
+    return "countries" if countries else "networks"
+
+
+def _months(start: datetime.date, end: datetime.date) -> list[str]:
+    """List the first days of the months; a list lets an index find them for one network among many."""
+    first, last = (month.year * 12 + month.month - 1 for month in (max(start, _FIRST_MONTH), end))
+    return [f"{month // 12}-{month % 12 + 1:02}-01" for month in range(first, last + 1)] or ["0001-01-01"]
+
+
+def _pattern(patterns: Collection[str]) -> str:
+    """Make one regular expression, as both databases understand it, of patterns with * and ?."""
+    if not patterns:
+        return ""
+    wild = {"*": ".*", "?": "."}
+    return f"^({'|'.join(re.sub(r'[*?]', lambda sign: wild[sign[0]], pattern) for pattern in patterns)})$"
+
+
+def _sketch(found: str | bytes) -> bytes:
+    # PostgreSQL gives it as text, in forms of its own.
+    return hll.canonical(hll.from_hex(found) if isinstance(found, str) else found)
+
+
+def _now() -> str:
+    return _iso(datetime.datetime.now(tz=datetime.UTC))
+
+
 def _records(record: type[_Record], rows: Iterator[tuple[Any, ...]]) -> list[_Record]:
     # SQLite gives times as text, PostgreSQL as datetime; both come out as what the record says.
     names = record.__struct_fields__
-    return [msgspec.convert(dict(zip(names, row, strict=True)), record) for row in rows]
+    # SQLite has numbers for truth.
+    return [msgspec.convert(dict(zip(names, row, strict=True)), record, strict=False) for row in rows]
 
 
 def _time(value: Any) -> datetime.datetime:

@@ -3,8 +3,11 @@
 import datetime
 import hashlib
 import secrets
+from fnmatch import fnmatchcase
 
 import msgspec
+
+Sketch = bytes
 
 
 class Node(msgspec.Struct, frozen=True):
@@ -22,13 +25,32 @@ class NodeRecord(msgspec.Struct, frozen=True):
     created_at: datetime.datetime
     payloads: int
     last_payload: datetime.datetime | None
+    restriction_policy: bool
+    eas_group: str | None
+
+
+class NetworkRecord(msgspec.Struct, frozen=True):
+    """A network at one of its nodes: whether it is restricted there, and whose members see it nevertheless."""
+
+    name: str
+    node: str
+    restricted: bool
+    inverted_policy: bool
+    eas_group: str | None
+    node_eas_group: str | None
+
+    def seen_by(self, viewer: "Viewer") -> bool:
+        """Tell whether somebody sees its statistics; the query for statistics decides the same."""
+        groups = {self.eas_group, self.node_eas_group} - {None}
+        return not self.restricted or not groups.isdisjoint(viewer.groups) or self.name in viewer.networks
 
 
 class TokenRecord(msgspec.Struct, frozen=True):
-    """A token as the administrator sees it; its value is known to nobody but the node."""
+    """A token as the administrator sees it, of a node or for a network; only who holds it knows its value."""
 
     id: int
-    node: str
+    node: str | None
+    network: str | None
     valid_from: datetime.datetime
     valid_until: datetime.datetime
     revoked_at: datetime.datetime | None
@@ -54,15 +76,85 @@ class Receipt(msgspec.Struct, frozen=True):
     received_at: datetime.datetime
 
 
-class Statistic(msgspec.Struct, frozen=True):
-    """Sums over some months; `clients` is the estimate rounded up, `*` stands for all."""
+class Viewer(msgspec.Struct, frozen=True):
+    """Who asks: the groups they are members of, and the networks that their token opens."""
 
+    groups: frozenset[str] = frozenset()
+    networks: frozenset[str] = frozenset()
+
+
+PUBLIC = Viewer()
+"""Anybody."""
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked: the months from `start` to `end`, both included, and what of them is to be told apart.
+
+    `nodes`, `networks` and `countries` are exact, `stations`, `locations` and `channels` have `*` and `?`; none
+    of them means all. `level` is how deep it goes, `details` has month or year, and country. `sort` is the name
+    of a column, with a minus for the other direction.
+    """
+
+    start: datetime.date
+    end: datetime.date
+    nodes: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    stations: tuple[str, ...] = ()
+    locations: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    countries: tuple[str, ...] = ()
+    level: str | None = None
+    details: frozenset[str] = frozenset()
+    sort: str | None = None
+    limit: int | None = None
+
+    @property
+    def names_streams(self) -> bool:
+        """Whether it is about some networks or streams only."""
+        return bool(self.networks or self.stations or self.locations or self.channels)
+
+    def tells(self, level: str) -> bool:
+        """Whether an answer tells the nodes, networks, stations, locations or channels apart."""
+        return self.level is not None and LEVELS.index(level) <= LEVELS.index(self.level)
+
+
+LEVELS = ("node", "network", "station", "location", "channel")
+
+OTHER = "Other"
+"""Stands for what is not told one by one."""
+
+
+class Statistic(msgspec.Struct):
+    """Sums over some months; `clients` is the estimate rounded up, `*` stands for all.
+
+    `hll_clients` is the sketch of the clients, if it was asked for.
+    """
+
+    date: str
     node: str
     network: str
+    station: str
+    location: str
+    channel: str
+    country: str
     bytes: int
     nb_reqs: int
     nb_successful_reqs: int
+    nb_unsuccessful_reqs: int
     clients: int
+    hll_clients: Sketch | None = None
+
+
+class State(msgspec.Struct, frozen=True):
+    """What answers depend on: it differs whenever they may; `changed_at` is when they last may have changed."""
+
+    revision: str
+    changed_at: datetime.datetime
+
+
+def matches(code: str, pattern: str) -> bool:
+    """Tell whether a code is one that a pattern with * and ? means."""
+    return fnmatchcase(code, pattern)
 
 
 def new_token() -> str:

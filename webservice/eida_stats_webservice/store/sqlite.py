@@ -1,10 +1,14 @@
 """The embedded store: SQLite with the sketch functions of PostgreSQL's hll extension."""
 
+import json
+import re
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from eida_statistics import hll
 from eida_statistics.errors import RefusedByStore, StoreNotReady, StoreUnavailable
@@ -15,10 +19,15 @@ from eida_stats_webservice.store.base import Store, load_queries
 _BUSY_SECONDS = 120
 
 
+def _in_sqlite(sql: str) -> str:
+    """Write what PostgreSQL and SQLite say differently: lists that are one parameter, and the order of bytes."""
+    return re.sub(r"\bIN :(\w+)", r"IN (SELECT value FROM json_each(:\1))", sql).replace(' COLLATE "C"', "")
+
+
 class SQLiteStore(Store):
     """Keeps one connection a thread."""
 
-    queries = load_queries("sqlite", "sqlite3")
+    queries = load_queries("sqlite", "sqlite3", _in_sqlite)
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -45,6 +54,16 @@ class SQLiteStore(Store):
         self.queries.empty_rolled(connection)
         self.queries.load_incoming(connection, (_parameters(row) for row in rows))
 
+    def listed(self, values: Iterable[str]) -> str:
+        """Give a JSON array, which SQLite takes apart."""
+        return json.dumps(sorted(values))
+
+    def stream(
+        self, connection: sqlite3.Connection, sql: str, parameters: dict[str, Any]
+    ) -> Iterator[tuple[Any, ...]]:
+        """Read row by row."""
+        yield from connection.execute(sql, parameters)
+
     def close(self) -> None:
         """Close the calling thread's connection, if it has one."""
         connection = getattr(self._local, "connection", None)
@@ -70,10 +89,20 @@ def connect(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA foreign_keys = ON")
     connection.create_function("hll_union", 2, lambda *sketches: hll.merge(sketches), deterministic=True)
     connection.create_function("hll_cardinality", 1, hll.estimate, deterministic=True)
+    connection.create_function("regexp_like", 2, _matches, deterministic=True)
     connection.create_aggregate("hll_union_agg", 1, _UnionAggregate)  # type: ignore[arg-type] # any value
     # SQLite's own gives up beyond 63 bits, where PostgreSQL's goes on.
     connection.create_aggregate("sum", 1, _SumAggregate)  # type: ignore[arg-type] # text where it is large
     return connection
+
+
+def _matches(text: str, pattern: str) -> bool:
+    return _compiled(pattern).search(text) is not None
+
+
+@lru_cache(maxsize=64)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
 
 
 class _SumAggregate:

@@ -4,18 +4,23 @@
 -- Whether the database answers and has its schema.
 SELECT count(*) FROM nodes WHERE id < 0;
 
--- name: add_node(name, contact)^
+-- name: add_node(name, contact, now)^
 -- A new node, or no row if there is one of that name.
-INSERT INTO nodes (name, contact) VALUES (:name, :contact)
+INSERT INTO nodes (name, contact, changed_at) VALUES (:name, :contact, :now)
 ON CONFLICT (name) DO NOTHING
 RETURNING id;
 
 -- name: list_nodes()
 -- All nodes, with how many payloads each has sent.
-SELECT nodes.name, nodes.contact, nodes.created_at, count(payloads.id) AS payloads, max(payloads.created_at) AS last_payload
+SELECT nodes.name, nodes.contact, nodes.created_at, count(payloads.id) AS payloads, max(payloads.created_at) AS last_payload,
+    nodes.restriction_policy, nodes.eas_group
 FROM nodes LEFT JOIN payloads ON payloads.node_id = nodes.id
-GROUP BY nodes.id, nodes.name, nodes.contact, nodes.created_at
+GROUP BY nodes.id, nodes.name, nodes.contact, nodes.created_at, nodes.restriction_policy, nodes.eas_group
 ORDER BY nodes.name;
+
+-- name: public_nodes()
+-- Names and policies of all nodes, without a look at what they have sent.
+SELECT name, restriction_policy FROM nodes ORDER BY name;
 
 -- name: find_node(name)^
 -- A node's id.
@@ -29,17 +34,18 @@ UPDATE nodes SET name = :new_name, contact = COALESCE(:contact, contact) WHERE n
 -- A node and all that it has sent.
 DELETE FROM nodes WHERE name = :name;
 
--- name: add_token(node_id, value, valid_from, valid_until)^
+-- name: add_token(node_id, network, value, valid_from, valid_until)^
 -- A token, by its digest.
-INSERT INTO tokens (node_id, value, valid_from, valid_until)
-VALUES (:node_id, :value, :valid_from, :valid_until)
+INSERT INTO tokens (node_id, network, value, valid_from, valid_until)
+VALUES (:node_id, :network, :value, :valid_from, :valid_until)
 RETURNING id;
 
 -- name: list_tokens()
 -- All tokens, without their values.
-SELECT tokens.id, nodes.name AS node, tokens.valid_from, tokens.valid_until, tokens.revoked_at, tokens.created_at
-FROM tokens JOIN nodes ON nodes.id = tokens.node_id
-ORDER BY nodes.name, tokens.id;
+SELECT tokens.id, nodes.name AS node, tokens.network, tokens.valid_from, tokens.valid_until, tokens.revoked_at,
+    tokens.created_at
+FROM tokens LEFT JOIN nodes ON nodes.id = tokens.node_id
+ORDER BY nodes.name IS NULL, nodes.name, tokens.network, tokens.id;
 
 -- name: revoke_token(id, now)!
 -- Make a token invalid from now on; one that was revoked before keeps its time.
@@ -143,16 +149,116 @@ ON CONFLICT (node_id, date, country) DO UPDATE SET
     nb_failedrequests = stored.nb_failedrequests + excluded.nb_failedrequests,
     clients = hll_union(stored.clients, excluded.clients);
 
--- name: statistics(start, end, by_node, by_network)
--- Sums over the months from start to end, both included; what is not asked for is '*'.
-SELECT
-    CASE WHEN :by_node THEN nodes.name ELSE '*' END AS node,
-    CASE WHEN :by_network THEN stats.network ELSE '*' END AS network,
-    sum(stats.bytes) AS bytes,
-    sum(stats.nb_reqs) AS nb_reqs,
-    sum(stats.nb_successful_reqs) AS nb_successful_reqs,
-    hll_cardinality(hll_union_agg(stats.clients)) AS clients
-FROM dataselect_stats_by_network AS stats JOIN nodes ON nodes.id = stats.node_id
-WHERE stats.date BETWEEN :start AND :end
-GROUP BY 1, 2
-ORDER BY 1, 2;
+-- name: touch_node(node_id, now)!
+-- Note that what is answered of a node may have changed.
+UPDATE nodes SET revision = revision + 1, changed_at = :now WHERE id = :node_id;
+
+-- name: touch_all_nodes(now)!
+-- Note that what is answered may have changed at large.
+UPDATE nodes SET revision = revision + 1, changed_at = :now;
+
+-- name: revisions()
+-- What tells whether answers have changed.
+SELECT id, revision, changed_at FROM nodes ORDER BY id;
+
+-- name: set_node_policy(name, restricted)!
+-- Whether the networks of a node are restricted, unless they invert that.
+UPDATE nodes SET restriction_policy = :restricted WHERE name = :name;
+
+-- name: set_node_group(name, eas_group)!
+-- Whose members see the restricted statistics of a node.
+UPDATE nodes SET eas_group = :eas_group WHERE name = :name;
+
+-- name: set_network_policy(node_id, name, inverted)!
+-- Whether a network inverts the policy of its node.
+UPDATE networks SET inverted_policy = :inverted WHERE node_id = :node_id AND name = :name;
+
+-- name: set_network_group(node_id, name, eas_group)!
+-- Whose members see the restricted statistics of a network.
+UPDATE networks SET eas_group = :eas_group WHERE node_id = :node_id AND name = :name;
+
+-- name: list_networks()
+-- All networks, each at each of its nodes, with what decides who sees them.
+SELECT networks.name, nodes.name AS node, nodes.restriction_policy <> networks.inverted_policy AS restricted,
+    networks.inverted_policy, networks.eas_group, nodes.eas_group AS node_eas_group
+FROM networks JOIN nodes ON nodes.id = networks.node_id
+ORDER BY networks.name, nodes.name;
+
+-- name: network_of_token(value, now)^
+-- The network of an operator's token that is valid now.
+SELECT network FROM tokens
+WHERE value = :value AND network IS NOT NULL
+  AND valid_from <= :now AND :now < valid_until AND revoked_at IS NULL;
+
+-- name: statistics(source, months, some_nodes, nodes, some_networks, networks, some_countries, countries, station, location, channel, by_month, by_year, by_node, by_network, by_station, by_location, by_channel, by_country, named, groups, granted, sketches, sort, direction, rows)
+-- Sums over some months by what is asked for, from the smallest table that can tell; what is not asked for is '*'.
+-- Networks that must not be seen are one row Other of each date and country, or left out where the question names
+-- what it is about, since such a row would tell of that alone.
+WITH stats AS (
+    SELECT node_id, date, network, station, location, channel, country,
+        bytes, nb_reqs, nb_successful_reqs, nb_failedrequests, clients
+    FROM dataselect_stats WHERE :source = 'streams'
+    UNION ALL
+    SELECT node_id, date, network, '', '', '', country,
+        bytes, nb_reqs, nb_successful_reqs, nb_failedrequests, clients
+    FROM dataselect_stats_by_network_country WHERE :source = 'networks and countries'
+    UNION ALL
+    SELECT node_id, date, network, '', '', '', '',
+        bytes, nb_reqs, nb_successful_reqs, nb_failedrequests, clients
+    FROM dataselect_stats_by_network WHERE :source = 'networks'
+    UNION ALL
+    SELECT node_id, date, '', '', '', '', country,
+        bytes, nb_reqs, nb_successful_reqs, nb_failedrequests, clients
+    FROM dataselect_stats_by_country WHERE :source = 'countries'
+), seen AS (
+    SELECT stats.*, nodes.name AS node, COALESCE(
+        nodes.restriction_policy <> networks.inverted_policy
+        AND COALESCE(networks.eas_group, '') NOT IN :groups
+        AND COALESCE(nodes.eas_group, '') NOT IN :groups
+        AND stats.network NOT IN :granted,
+        false
+    ) AS hidden
+    FROM stats
+    JOIN nodes ON nodes.id = stats.node_id
+    LEFT JOIN networks
+        ON (:by_network OR :named) AND networks.node_id = stats.node_id AND networks.name = stats.network
+    WHERE stats.date IN :months
+        AND (NOT :some_nodes OR nodes.name IN :nodes)
+        AND (NOT :some_networks OR stats.network IN :networks)
+        AND (NOT :some_countries OR stats.country IN :countries)
+        AND (:station = '' OR regexp_like(stats.station, :station))
+        AND (:location = '' OR regexp_like(stats.location, :location))
+        AND (:channel = '' OR regexp_like(stats.channel, :channel))
+), answer AS (
+    SELECT
+        CASE WHEN :by_month THEN substr(CAST(date AS text), 1, 7)
+            WHEN :by_year THEN substr(CAST(date AS text), 1, 4) ELSE '*' END COLLATE "C" AS date,
+        CASE WHEN NOT :by_node THEN '*' WHEN :by_network AND hidden THEN 'Other' ELSE node END COLLATE "C" AS node,
+        CASE WHEN NOT :by_network THEN '*' WHEN hidden THEN 'Other' ELSE network END COLLATE "C" AS network,
+        CASE WHEN NOT :by_station OR hidden THEN '*' ELSE station END COLLATE "C" AS station,
+        CASE WHEN NOT :by_location OR hidden THEN '*' ELSE location END COLLATE "C" AS location,
+        CASE WHEN NOT :by_channel OR hidden THEN '*' ELSE channel END COLLATE "C" AS channel,
+        CASE WHEN NOT :by_country THEN '*' ELSE country END COLLATE "C" AS country,
+        sum(bytes) AS bytes,
+        sum(nb_reqs) AS nb_reqs,
+        sum(nb_successful_reqs) AS nb_successful_reqs,
+        sum(nb_failedrequests) AS nb_unsuccessful_reqs,
+        hll_cardinality(hll_union_agg(clients)) AS clients,
+        CASE WHEN :sketches THEN hll_union_agg(clients) END AS hll_clients
+    FROM seen
+    WHERE NOT (hidden AND :named)
+    GROUP BY 1, 2, 3, 4, 5, 6, 7
+)
+SELECT * FROM answer
+ORDER BY
+    CASE WHEN :direction > 0 THEN CASE :sort WHEN 'node' THEN node WHEN 'network' THEN network
+        WHEN 'station' THEN station WHEN 'location' THEN location WHEN 'channel' THEN channel
+        WHEN 'country' THEN country END END,
+    CASE WHEN :direction < 0 THEN CASE :sort WHEN 'date' THEN date WHEN 'node' THEN node
+        WHEN 'network' THEN network WHEN 'station' THEN station WHEN 'location' THEN location
+        WHEN 'channel' THEN channel WHEN 'country' THEN country END END DESC,
+    :direction * CASE :sort WHEN 'bytes' THEN bytes WHEN 'nb_reqs' THEN nb_reqs
+        WHEN 'nb_successful_reqs' THEN nb_successful_reqs WHEN 'nb_unsuccessful_reqs' THEN nb_unsuccessful_reqs
+        WHEN 'clients' THEN clients END,
+    date, node, network, station, location, channel, country
+LIMIT :rows;

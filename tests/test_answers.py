@@ -1,0 +1,413 @@
+"""What dataselect answers, on both stores: beside a count over the rows that were sent, and who sees what."""
+
+import csv
+import datetime
+import io
+import itertools
+import json
+import random
+import tracemalloc
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from eida_statistics import hll
+from eida_stats_webservice import create_app, formats, privacy
+from eida_stats_webservice.config import Config
+from eida_stats_webservice.questions import Form
+from eida_stats_webservice.store import Store, open_store
+from eida_stats_webservice.store.records import LEVELS, PUBLIC, Question, Statistic, Viewer
+from payloads import payload, row, sketch
+
+PREFIX = "/eidaws/statistics/1"
+PUBLIC_PATH = f"{PREFIX}/dataselect/public"
+RESTRICTED_PATH = f"{PREFIX}/dataselect/restricted"
+DAY = datetime.timedelta(days=1)
+KEYS = ("date", "node", "network", "station", "location", "channel", "country")
+# X is restricted at both nodes, FR at the second one; Y's group may see it, ALL's that of the first node.
+HIDDEN = {("A", "X"), ("B", "X"), ("B", "FR"), ("A", "Y")}
+DETAILS = ((), ("month",), ("year",), ("country",), ("month", "country"), ("year", "country"))
+
+Sent = dict[str, Any]
+
+
+def now() -> datetime.datetime:
+    return datetime.datetime.now(tz=datetime.UTC)
+
+
+@pytest.fixture
+def sent(store: Store) -> list[Sent]:
+    """Fill the store, with restrictions, and give the rows of all nodes."""
+    chance = random.Random(4)
+    rows: list[Sent] = []
+    for name in ("A", "B"):
+        store.add_node(name, "operator@node.example")
+        node = store.node_of_token(store.add_token(name, now() - DAY, now() + DAY)[1], now())
+        for month in ("2025-11", "2025-12", "2026-01"):
+            own = {
+                (network, station, channel, country): row(
+                    month=f"{month}-01",
+                    network=network,
+                    station=station,
+                    channel=channel,
+                    location="" if network else "--",
+                    country=country,
+                    bytes=chance.randrange(1000),
+                    nb_requests=3,
+                    nb_successful_requests=2,
+                    clients=sketch(map(hll.client_hash, chance.sample(range(400), chance.choice([1, 2, 5, 180])))),
+                )
+                for network, station, channel, country in itertools.product(
+                    ["FR", "GE", "X", "Y", ""], ["S1", "T1"], ["BHZ"], ["DE", "FR", ""]
+                )
+                if chance.random() < 0.8
+            }
+            rows += [{**one, "node": name} for one in own.values()]
+            store.ingest(node, payload(*own.values(), days_coverage=[f"{month}-05"]))
+    store.set_network_policy("A", "X", inverted=True)
+    store.set_network_policy("B", "X", inverted=True)
+    store.set_network_policy("B", "FR", inverted=True)
+    store.set_network_policy("A", "Y", inverted=True)
+    store.set_network_group("A", "Y", "group-of-y")
+    store.set_node_group("A", "group-of-a")
+    return rows
+
+
+@pytest.fixture
+def client(store_uri: str, sent: list[Sent]) -> FlaskClient:
+    return create_app(Config(store_uri)).test_client()
+
+
+def ask(client: FlaskClient, query: str) -> list[dict[str, str]]:
+    response = client.get(f"{PUBLIC_PATH}?{query}")
+    assert response.status_code == 200, response.text
+    return list(csv.DictReader(line for line in response.text.splitlines() if not line.startswith("#")))
+
+
+# Sums
+
+
+def counted(sent: list[Sent], question: Question, hidden: set[tuple[str, str]]) -> dict[tuple[str, ...], Any]:
+    """Answer a question from the rows that were sent, one by one."""
+    groups: dict[tuple[str, ...], list[Sent]] = defaultdict(list)
+    for one in sent:
+        month = one["month"][:7]
+        if not f"{question.start:%Y-%m}" <= month <= f"{question.end:%Y-%m}":
+            continue
+        if question.nodes and one["node"] not in question.nodes:
+            continue
+        if question.countries and one["country"] not in question.countries:
+            continue
+        if question.networks and one["network"] not in question.networks:
+            continue
+        unseen = (one["node"], one["network"]) in hidden
+        if unseen and question.names_streams:
+            continue
+        codes = {**one, "date": month}
+        if unseen and question.tells("network"):
+            codes |= {"node": "Other", "network": "Other"} | dict.fromkeys(["station", "location", "channel"], "*")
+        date = month if "month" in question.details else month[:4] if "year" in question.details else "*"
+        country = one["country"] if "country" in question.details else "*"
+        levels = [codes[level] if question.tells(level) else "*" for level in LEVELS]
+        groups[date, *levels, country].append(one)
+    return {
+        key: (
+            sum(one["bytes"] for one in group),
+            sum(one["nb_requests"] for one in group),
+            sum(one["nb_successful_requests"] for one in group),
+            hll.registers_in(hll.merge(hll.from_hex(one["clients"]) for one in group)).tobytes(),
+        )
+        for key, group in groups.items()
+    }
+
+
+def answered(store: Store, question: Question, viewer: Viewer) -> dict[tuple[str, ...], Any]:
+    found = {}
+    for one in store.statistics(question, viewer, sketches=True):
+        key = tuple(getattr(one, name) for name in KEYS)
+        assert key not in found
+        assert one.hll_clients is not None
+        assert one.clients == hll.cardinality(one.hll_clients)
+        assert hll.canonical(one.hll_clients) == one.hll_clients
+        registers = hll.registers_in(one.hll_clients).tobytes()
+        found[key] = (one.bytes, one.nb_reqs, one.nb_successful_reqs, registers)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("viewer", "seen"),
+    [
+        (PUBLIC, set()),
+        (Viewer(networks=frozenset(["X"])), {("A", "X"), ("B", "X")}),
+        (Viewer(groups=frozenset(["group-of-y"])), {("A", "Y")}),
+        (Viewer(groups=frozenset(["group-of-a"])), {("A", "X"), ("A", "Y")}),
+    ],
+)
+def test_all_levels_and_details_equal_a_count_over_what_was_sent(
+    store: Store, sent: list[Sent], viewer: Viewer, seen: set[tuple[str, str]]
+) -> None:
+    filters: list[dict[str, Any]] = [
+        {}, {"nodes": ("B",)}, {"countries": ("DE", "FR")}, {"networks": ("FR", "X")},
+        {"start": datetime.date(2025, 12, 1), "end": datetime.date(2025, 12, 1), "networks": ("GE",)},
+    ]  # fmt: skip
+    period = {"start": datetime.date(2025, 11, 1), "end": datetime.date(2026, 1, 1)}
+    for level, details, some in itertools.product((None, *LEVELS), DETAILS, filters):
+        question = Question(**{**period, **some}, level=level, details=frozenset(details))
+        expected = counted(sent, question, HIDDEN - seen)
+        assert answered(store, question, viewer) == expected, question
+
+
+def test_patterns_choose_stations_and_locations(store: Store, sent: list[Sent]) -> None:
+    period = {"start": datetime.date(2025, 11, 1), "end": datetime.date(2026, 1, 1)}
+    found = answered(store, Question(**period, level="station", stations=("S*",), locations=("",)), PUBLIC)
+    assert {key[3] for key in found} == {"S1"}
+    assert "" not in {key[2] for key in found}
+    assert not answered(store, Question(**period, stations=("S",)), PUBLIC)
+
+
+def test_rows_are_sorted_and_limited(client: FlaskClient) -> None:
+    query = "start=2025-11&end=2026-01&level=network&details=month,country"
+    rows = ask(client, query)
+    assert [[one[key] for key in KEYS] for one in rows] == sorted([one[key] for key in KEYS] for one in rows)
+    for column in ("bytes", "clients", "nb_reqs"):
+        ascending = [int(one[column]) for one in ask(client, f"{query}&sort={column}")]
+        assert ascending == sorted(ascending)
+        assert [int(one[column]) for one in ask(client, f"{query}&sort=-{column}&limit=3")] == ascending[::-1][:3]
+    assert [one["network"] for one in ask(client, f"{query}&sort=-network")] == sorted(
+        (one["network"] for one in rows), reverse=True
+    )
+
+
+# Who sees what
+
+
+def test_a_network_that_is_restricted_everywhere_is_not_public(client: FlaskClient) -> None:
+    response = client.get(f"{PUBLIC_PATH}?start=2025-01&network=X&format=json")
+    assert (response.status_code, response.mimetype) == (401, "application/problem+json")
+    assert "X" in json.loads(response.data)["detail"]
+
+
+def test_where_it_is_open_a_network_is_public(client: FlaskClient) -> None:
+    rows = ask(client, "start=2025-01&network=FR&level=node")
+    assert [one["node"] for one in rows] == ["A"]
+
+
+@pytest.mark.parametrize("query", ["network=QQ", "network=F*", "network=FR,GE", "node=C", "station=S1"])
+def test_what_the_public_may_not_name_is_refused(client: FlaskClient, query: str) -> None:
+    response = client.get(f"{PUBLIC_PATH}?start=2025-01&{query}")
+    assert response.status_code == 400
+    assert query.partition("=")[0] in response.text
+
+
+def test_the_public_gets_no_sketch_that_lists_clients_nor_one_of_restricted_networks(client: FlaskClient) -> None:
+    for one in ask(client, "start=2025-01&level=network&details=country,month&hllvalues=true"):
+        if one["network"] == "Other":
+            assert one["hll_clients"] == ""
+        else:
+            given_out = hll.from_hex(one["hll_clients"])
+            assert given_out[0] == 0x14
+            assert hll.check(given_out)
+
+
+def test_the_operator_of_a_network_sees_its_stations(client: FlaskClient, store: Store) -> None:
+    token = store.add_network_token("X", now() - DAY, now() + DAY)[1]
+    header = {"Authorization": f"Bearer {token}"}
+    response = client.post(f"{RESTRICTED_PATH}?start=2025-01&level=station&net=X&hllvalues=true", headers=header)
+    rows = list(csv.DictReader(response.text.splitlines()[2:]))
+    assert {(one["node"], one["network"], one["station"]) for one in rows} == set(
+        itertools.product("AB", "X", ["S1", "T1"])
+    )
+    assert all(one["hll_clients"] for one in rows)
+    refused = client.post(f"{RESTRICTED_PATH}?start=2025-01&level=station&network=Y&node=A", headers=header)
+    assert refused.status_code == 403
+    assert client.post(f"{RESTRICTED_PATH}?start=2025-01&level=station", headers=header).status_code == 400
+    assert client.post(f"{RESTRICTED_PATH}?start=2025-01&network=X,GE", headers=header).status_code == 400
+
+
+def test_restricted_statistics_take_a_token_that_is_for_them(client: FlaskClient, store: Store) -> None:
+    assert client.post(f"{RESTRICTED_PATH}?start=2025-01").status_code == 401
+    for_sending = store.add_token("A", now() - DAY, now() + DAY)[1]
+    expired = store.add_network_token("X", now() - 2 * DAY, now() - DAY)[1]
+    for token in (for_sending, expired, "anything"):
+        header = {"Authorization": f"Bearer {token}"}
+        assert client.post(f"{RESTRICTED_PATH}?start=2025-01", headers=header).status_code == 403
+    of_network = store.add_network_token("X", now() - DAY, now() + DAY)[1]
+    sending = client.post(f"{PREFIX}/submit", data=b"{}", headers={"Authorization": f"Bearer {of_network}"})
+    assert sending.status_code == 403
+
+
+def test_policies_are_told_as_the_deployed_service_tells_them(client: FlaskClient, store: Store) -> None:
+    def answer(path: str) -> Any:
+        return json.loads(client.get(f"{PREFIX}/{path}").data)
+
+    store.set_node_policy("B", restricted=True)
+    assert answer("nodes")["nodes"][1] == {"name": "B", "restriction_policy": "1"}
+    assert answer("networks")["networks"][0] == {
+        "name": "FR", "node": "A", "inverted_policy": "0", "restricted": "no", "eas_group": None,
+    }  # fmt: skip
+    assert answer("node_restriction_policy?node=B") == {"restriction_policy": "1"}
+    assert answer("network_restriction_policy?node=B&network=FR") == {"invert_policy": "1", "eas_group": None}
+    assert answer("_isRestricted?node=B&network=FR") == {"restricted": "no", "group": None}
+    assert answer("_isRestricted?node=A&network=Y") == {"restricted": "yes", "group": "group-of-y"}
+    for wrong in ("nodes?x=1", "_isRestricted?node=A", "_isRestricted?node=A&network=QQ", "networks?node=A"):
+        assert client.get(f"{PREFIX}/{wrong}").status_code == 400
+
+
+# Forms
+
+
+def test_every_form_has_the_same_rows(client: FlaskClient) -> None:
+    query = "start=2025-11&end=2026-01&level=network&details=year&unsuccessful=true"
+    as_csv = ask(client, query)
+    response = client.get(f"{PUBLIC_PATH}?{query}&format=json")
+    as_json = json.loads(response.data)
+    assert (as_json["version"], as_json["request_parameters"]) == ("1.0.0", f"{query}&format=json")
+    assert [{name: str(value) for name, value in one.items()} for one in as_json["results"]] == as_csv
+    header, *lines = client.get(f"{PUBLIC_PATH}?{query}&format=text").text.splitlines()
+    names = header.removeprefix("#").split("|")
+    assert [dict(zip(names, line.split("|"), strict=True)) for line in lines] == as_csv
+    table = parquet.read_table(io.BytesIO(client.get(f"{PUBLIC_PATH}?{query}&format=parquet").data))
+    assert table.to_pylist() == as_json["results"]
+    assert table.schema.metadata[b"version"] == b"1.0.0"
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "text", "parquet"])
+def test_nothing_found_is_an_answer_without_rows_or_the_status_that_was_asked_for(
+    client: FlaskClient, form: str
+) -> None:
+    query = f"start=2024-01&end=2024-02&format={form}"
+    empty = client.get(f"{PUBLIC_PATH}?{query}")
+    assert empty.status_code == 200
+    if form == "json":
+        assert json.loads(empty.data)["results"] == []
+    assert client.get(f"{PUBLIC_PATH}?{query}&nodata=204").status_code == 204
+    assert client.get(f"{PUBLIC_PATH}?{query}&nodata=404").status_code == 404
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "text"])
+def test_a_million_rows_are_written_in_constant_memory(form: str) -> None:
+    def rows() -> Iterator[Statistic]:
+        for number in range(1_000_000 if form == "csv" else 100_000):
+            yield Statistic("2026-01", "A", "FR", f"S{number}", "", "BHZ", "DE", number, 1, 1, 0, 1)
+
+    tracemalloc.start()
+    try:
+        chunks = formats.FORMATS[form].write(rows(), formats.columns_of(Form()), "start=2026-01")
+        assert sum(map(len, chunks)) > 3_000_000
+        assert tracemalloc.get_traced_memory()[1] < 8_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_answer_is_packed_and_not_sent_again_if_it_is_the_same(client: FlaskClient, store: Store) -> None:
+    path = f"{PUBLIC_PATH}?start=2025-01&level=network&details=month,country"
+    first = client.get(path, headers={"Accept-Encoding": "gzip"})
+    assert first.headers["Content-Encoding"] == "gzip"
+    for tag in (first.headers["ETag"], client.get(path).headers["ETag"]):
+        assert client.get(path, headers={"If-None-Match": tag}).status_code == 304
+    store.set_network_policy("A", "GE", inverted=True)
+    assert client.get(path, headers={"If-None-Match": first.headers["ETag"]}).status_code == 200
+
+
+def test_a_change_is_never_missed_by_who_asks_since_when(client: FlaskClient, store: Store) -> None:
+    path = f"{PUBLIC_PATH}?start=2025-01"
+    just_now = client.get(path).headers["Last-Modified"]
+    store.set_node_group("A", None)
+    assert client.get(path, headers={"If-Modified-Since": just_now}).status_code == 200
+    later = (now() + DAY).strftime("%a, %d %b %Y %H:%M:%S GMT")
+    assert client.get(path, headers={"If-Modified-Since": later}).status_code == 304
+
+
+# Small groups
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> tuple[list[Statistic], int, Question]:
+    level = draw(st.sampled_from([None, "node", "network"]))
+    details = draw(st.sampled_from(DETAILS))
+    keys = draw(
+        st.sets(
+            st.tuples(
+                st.sampled_from(["2026-01", "2026-02"]) if "month" in details else st.just("*"),
+                st.sampled_from(["A", "B", "Other"]) if level else st.just("*"),
+                st.sampled_from(["FR", "GE", "X"]) if level == "network" else st.just("*"),
+                st.sampled_from(["DE", "FR", "IT"]) if "country" in details else st.just("*"),
+            ),
+            min_size=1,
+            max_size=12,
+        )
+    )
+    rows = []
+    for date, node, network, country in sorted(keys):
+        clients = draw(st.sets(st.integers(0, 15), min_size=1, max_size=9))
+        shown = "Other" if node == "Other" and level == "network" else network
+        sketched = hll.encode(clients)
+        rows.append(Statistic(date, node, shown, "*", "*", "*", country, 10, 2, 1, 1, len(clients), sketched))
+    unique = {(one.date, one.node, one.network, one.country): one for one in rows}
+    question = Question(
+        start=datetime.date(2026, 1, 1), end=datetime.date(2026, 2, 1), level=level, details=frozenset(details)
+    )
+    return list(unique.values()), draw(st.integers(1, 8)), question
+
+
+@given(answers())
+@settings(max_examples=400, deadline=None)
+def test_a_total_minus_the_rows_that_are_shown_never_leaves_a_small_group(
+    answer: tuple[list[Statistic], int, Question],
+) -> None:
+    rows, minimum, question = answer
+    before = [(one.date, one.bytes) for one in rows]
+    shown = list(privacy.merge_small(iter(rows), minimum, question))
+    dates = {date for date, _ in before}
+    assert {one.date for one in shown} == dates
+    for date in dates:
+        here = [one for one in shown if one.date == date]
+        assert sum(one.bytes for one in here) == sum(size for day, size in before if day == date)
+        # What is small is the total of the date itself, which anybody can ask for.
+        assert all(one.clients >= minimum for one in here) or len(here) == 1
+        keys = [(one.node, one.network, one.country) for one in here]
+        assert len(keys) == len(set(keys))
+
+
+@pytest.mark.parametrize("named", [{"networks": ("FR",)}, {"countries": ("DE",)}])
+def test_a_small_group_that_is_asked_for_by_name_is_not_shown(named: dict[str, Any]) -> None:
+    question = Question(start=datetime.date(2026, 1, 1), end=datetime.date(2026, 2, 1), **named)
+    small = Statistic("*", "*", "*", "*", "*", "*", "*", 10, 2, 1, 1, 2, hll.encode([1, 2]))
+    assert privacy.is_fine(question)
+    assert list(privacy.merge_small([small], 5, question)) == []
+
+
+def test_the_service_merges_small_groups_if_it_is_told_to(store_uri: str, sent: list[Sent]) -> None:
+    client = create_app(Config(store_uri, min_clients=150)).test_client()
+    rows = ask(client, "start=2025-01&level=network&details=month,country&hllvalues=true&sort=-clients")
+    assert all(int(one["clients"]) >= 150 for one in rows)
+    assert [int(one["clients"]) for one in rows] == sorted((int(one["clients"]) for one in rows), reverse=True)
+    assert {"Other"} <= {one["country"] for one in rows}
+    assert len(ask(client, "start=2025-01&level=node&details=month")) == 6
+
+
+# Plans
+
+
+@pytest.mark.parametrize("level", [None, "node", "network"])
+@pytest.mark.parametrize("details", DETAILS)
+def test_the_plan_of_a_public_question_has_roll_ups_only(
+    database_uri: str, level: str | None, details: tuple[str, ...]
+) -> None:
+    store = open_store(database_uri)
+    question = Question(
+        start=datetime.date(2025, 1, 1), end=datetime.date(2026, 1, 1), level=level, details=frozenset(details)
+    )
+    parameters = store._parameters(question, PUBLIC, sketches=False)
+    with store.transaction() as connection, connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN {store.queries.statistics.sql}", parameters)
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    store.close()
+    assert "dataselect_stats_by_" in plan
+    assert "on dataselect_stats " not in plan

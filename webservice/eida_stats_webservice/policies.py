@@ -1,0 +1,87 @@
+"""GET nodes, networks and what is restricted, as the deployed service answers."""
+
+import msgspec
+from flask import Blueprint, Response, request
+
+from eida_statistics.errors import BadParameter
+from eida_stats_webservice.questions import only, told
+from eida_stats_webservice.store import Store
+from eida_stats_webservice.store.records import NetworkRecord
+
+
+def blueprint(store: Store) -> Blueprint:
+    """Make the routes."""
+    routes = Blueprint("policies", __name__)
+
+    @routes.get("/nodes")
+    def nodes() -> Response:
+        """List the nodes."""
+        only(request.args.items(multi=True))
+        found = [{"name": name, "restriction_policy": _digit(policy)} for name, policy in store.node_policies()]
+        return _json({"nodes": found})
+
+    @routes.get("/networks")
+    def networks() -> Response:
+        """List the networks, once for each of their nodes."""
+        only(request.args.items(multi=True))
+        found = [
+            {
+                "name": network.name,
+                "node": network.node,
+                "inverted_policy": _digit(network.inverted_policy),
+                "restricted": _yes(network.restricted),
+                "eas_group": network.eas_group,
+            }
+            for network in store.list_networks()
+        ]
+        return _json({"networks": found})
+
+    @routes.get("/node_restriction_policy")
+    def node_restriction_policy() -> Response:
+        """Tell whether the networks of a node are restricted, unless they invert that."""
+        name = only(request.args.items(multi=True), "node")["node"]
+        policies = dict(store.node_policies())
+        if name not in policies:
+            raise BadParameter(f"{told('node', name)} is unknown", hint="See nodes.")
+        return _json({"restriction_policy": _digit(policies[name])})
+
+    @routes.get("/network_restriction_policy")
+    def network_restriction_policy() -> Response:
+        """Tell whether a network inverts the policy of its node."""
+        network = _asked_for(store)
+        return _json({"invert_policy": _digit(network.inverted_policy), "eas_group": network.eas_group})
+
+    @routes.get("/_isRestricted")
+    def is_restricted() -> Response:
+        """Tell whether a network is restricted at a node."""
+        network = _asked_for(store)
+        return _json({"restricted": _yes(network.restricted), "group": network.eas_group})
+
+    @routes.after_request
+    def open_to_pages(response: Response) -> Response:
+        """Let pages of other sites ask."""
+        response.headers["Access-Control-Allow-Origin"] = "*"
+        return response
+
+    return routes
+
+
+def _asked_for(store: Store) -> NetworkRecord:
+    given = only(request.args.items(multi=True), "node", "network")
+    for network in store.list_networks():
+        if (network.node, network.name) == (given["node"], given["network"]):
+            return network
+    names = f"{told('network', given['network'])} at {told('node', given['node'])}"
+    raise BadParameter(f"{names} is unknown", hint="See networks.")
+
+
+def _digit(policy: bool) -> str:
+    return "1" if policy else "0"
+
+
+def _yes(restricted: bool) -> str:
+    return "yes" if restricted else "no"
+
+
+def _json(found: object) -> Response:
+    return Response(msgspec.json.encode(found) + b"\n", content_type="application/json")

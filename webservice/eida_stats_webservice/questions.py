@@ -1,0 +1,206 @@
+"""The parameters of a request for statistics, understood or refused."""
+
+import datetime
+import re
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from eida_statistics.errors import BadParameter
+from eida_stats_webservice.store.records import LEVELS, Question
+
+FORMATS = ("csv", "json", "text", "parquet")
+MAX_CHARACTERS = 4000
+MAX_LIMIT = 10_000_000
+_FIRST_YEAR = 1990
+_TOLD_CHARACTERS = 60
+
+# As FDSN web services call them.
+ALIASES = {
+    "starttime": "start",
+    "endtime": "end",
+    "net": "network",
+    "sta": "station",
+    "loc": "location",
+    "cha": "channel",
+}
+_COARSE = {
+    *("start", "end", "node", "network", "country", "level", "details", "format"),
+    *("hllvalues", "unsuccessful", "nodata", "sort", "limit"),
+}
+_FINE = _COARSE | {"station", "location", "channel"}
+_COLUMNS = (
+    *("date", "node", "network", "station", "location", "channel", "country"),
+    *("bytes", "nb_reqs", "nb_successful_reqs", "nb_unsuccessful_reqs", "clients"),
+)
+
+_CODE = re.compile(r"[0-9A-Za-z_-]{1,8}")
+_COUNTRY = re.compile(r"[0-9A-Z]{2}")
+_PATTERNS = {
+    "network": re.compile(r"[0-9A-Za-z_*?-]{1,16}"),
+    "station": re.compile(r"[0-9A-Za-z_*?-]{1,16}"),
+    "location": re.compile(r"[0-9A-Za-z _*?-]{1,16}"),
+    "channel": re.compile(r"[0-9A-Za-z_*?-]{1,32}"),
+}
+_EMPTY_LOCATION = "--"
+
+
+class Form(msgspec.Struct, frozen=True):
+    """How an answer is written: as what, with which columns, and with which status if it has no rows."""
+
+    format: str = "csv"
+    hllvalues: bool = False
+    unsuccessful: bool = False
+    nodata: int | None = None
+
+
+def question_of(
+    parameters: Iterable[tuple[str, str]], today: datetime.date, *, restricted: bool
+) -> tuple[Question, Form]:
+    """Understand the parameters of a request.
+
+    Args:
+        parameters: names and values in the order in which they came.
+        today: its month is the last one, unless another is given.
+        restricted: for those who may see more: levels below networks, streams, patterns.
+
+    Raises:
+        BadParameter: naming what is missing, unknown, repeated or has a value that is not understood.
+    """
+    given = _once_each(parameters, _FINE if restricted else _COARSE)
+    if "start" not in given:
+        raise BadParameter("start is missing", hint="Give the first month, as start=YYYY-MM.")
+    start = _month("start", given["start"])
+    end = _month("end", given["end"]) if "end" in given else today.replace(day=1)
+    if "end" in given and end < start:
+        raise BadParameter(f"end={given['end']} is before start={given['start']}")
+    details = frozenset(_choices("details", given.get("details"), ("month", "year", "country")))
+    if {"month", "year"} <= details:
+        raise BadParameter(f"details={given['details']}", hint="It has month or year, not both.")
+    limit = _number("limit", given.get("limit"), MAX_LIMIT)
+    nodata = _choice("nodata", given.get("nodata"), ("204", "404"))
+    question = Question(
+        start=start,
+        end=min(end, today.replace(day=1)),
+        nodes=_values(given.get("node")),
+        networks=_patterns("network", given) if restricted else _one_network(given.get("network")),
+        stations=_patterns("station", given),
+        locations=tuple(_locations(_patterns("location", given))),
+        channels=_patterns("channel", given),
+        countries=_countries(given.get("country")),
+        level=_choice("level", given.get("level"), LEVELS if restricted else LEVELS[:2]),
+        details=details,
+        sort=_choice("sort", given.get("sort"), (*_COLUMNS, *(f"-{column}" for column in _COLUMNS))),
+        limit=limit,
+    )
+    form = Form(
+        format=_choice("format", given.get("format"), FORMATS) or "csv",
+        hllvalues=_truth("hllvalues", given.get("hllvalues")),
+        unsuccessful=_truth("unsuccessful", given.get("unsuccessful")),
+        nodata=None if nodata is None else int(nodata),
+    )
+    return question, form
+
+
+def only(parameters: Iterable[tuple[str, str]], *names: str) -> dict[str, str]:
+    """Give the values of parameters that must all be there, and nothing else.
+
+    Raises:
+        BadParameter: naming what is missing, unknown or repeated.
+    """
+    given = _once_each(parameters, set(names), aliases=False)
+    for name in names:
+        if name not in given:
+            raise BadParameter(f"{name} is missing")
+    return given
+
+
+def told(name: str, value: str) -> str:
+    """Quote what was given, on one line and not at length."""
+    shown = value if len(value) <= _TOLD_CHARACTERS else f"{value[:_TOLD_CHARACTERS]}…"
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in f"{name}={shown}")
+
+
+def _once_each(parameters: Iterable[tuple[str, str]], known: set[str], *, aliases: bool = True) -> dict[str, str]:
+    given: dict[str, str] = {}
+    for written, value in parameters:
+        name = ALIASES.get(written, written) if aliases else written
+        if name not in known:
+            hint = f"It takes {', '.join(sorted(known))}." if known else "It takes no parameters."
+            raise BadParameter(f"{told(written, value)}: there is no such parameter", hint=hint)
+        if name in given:
+            raise BadParameter(
+                f"{name} is given twice", hint="Give it once; it may have several values with commas."
+            )
+        if len(value) > MAX_CHARACTERS:
+            raise BadParameter(f"{name} has {len(value)} characters", hint=f"It may have {MAX_CHARACTERS}.")
+        given[name] = value
+    return given
+
+
+def _month(name: str, value: str) -> datetime.date:
+    if not re.fullmatch(r"[0-9]{4}-(0[1-9]|1[0-2])", value, re.ASCII) or int(value[:4]) < _FIRST_YEAR:
+        raise BadParameter(told(name, value), hint=f"It is a month, YYYY-MM, from {_FIRST_YEAR}-01 on.")
+    return datetime.date.fromisoformat(f"{value}-01")
+
+
+def _values(value: str | None) -> tuple[str, ...]:
+    return () if value is None else tuple(dict.fromkeys(value.split(",")))
+
+
+def _one_network(value: str | None) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not _CODE.fullmatch(value):
+        raise BadParameter(told("network", value), hint="It is one extended network code, without * or ?.")
+    return (value,)
+
+
+def _patterns(name: str, given: dict[str, str]) -> tuple[str, ...]:
+    values = _values(given.get(name))
+    for value in values:
+        if not _PATTERNS[name].fullmatch(value):
+            raise BadParameter(
+                told(name, given[name]), hint="It has codes with commas, in which * and ? may stand."
+            )
+    # All of them are no choice.
+    return () if "*" in values else values
+
+
+def _locations(patterns: tuple[str, ...]) -> Iterator[str]:
+    for pattern in patterns:
+        yield pattern
+        if pattern == _EMPTY_LOCATION:
+            yield ""
+
+
+def _countries(value: str | None) -> tuple[str, ...]:
+    values = _values(value)
+    if value is not None and not all(_COUNTRY.fullmatch(country) for country in values):
+        raise BadParameter(told("country", value), hint="It has country codes of two capitals, with commas.")
+    return values
+
+
+def _choices(name: str, value: str | None, choices: tuple[str, ...]) -> tuple[str, ...]:
+    values = _values(value)
+    if value is not None and not set(values) <= set(choices):
+        raise BadParameter(told(name, value), hint=f"It has some of {', '.join(choices)}.")
+    return values
+
+
+def _choice(name: str, value: str | None, choices: tuple[str, ...]) -> str | None:
+    if value is not None and value not in choices:
+        raise BadParameter(told(name, value), hint=f"It is {' or '.join(choices)}.")
+    return value
+
+
+def _truth(name: str, value: str | None) -> bool:
+    return _choice(name, value, ("true", "false")) == "true"
+
+
+def _number(name: str, value: str | None, most: int) -> int | None:
+    if value is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,8}", value, re.ASCII) or not 1 <= int(value) <= most:
+        raise BadParameter(told(name, value), hint=f"It is a number from 1 to {most}.")
+    return int(value)

@@ -1,0 +1,80 @@
+"""eida_statsman networks: whose statistics are restricted, and who sees them nevertheless."""
+
+import re
+
+import click
+import msgspec
+
+from eida_stats_webservice.store import Store
+from eida_statsman.nodes import group, printable
+from eida_statsman.tables import show
+
+
+def network_code(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """Refuse what is no extended network code."""
+    if value is not None and not re.fullmatch(r"[0-9A-Za-z_-]{1,8}", value):
+        raise click.BadParameter("an extended network code, such as FR or Z32015")
+    return value
+
+
+_NODE = click.argument("node", callback=printable)
+_NETWORK = click.argument("network", callback=network_code)
+
+
+@click.group()
+def networks() -> None:
+    """Say which networks are restricted. They appear by themselves when statistics of them come in."""
+
+
+@networks.command(name="list")
+@click.option("--node", callback=printable, help="Only those of one node.")
+@click.option("--restricted", is_flag=True, help="Only those that are restricted.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def list_(store: Store, node: str | None, restricted: bool, as_json: bool) -> None:
+    """List the networks, once for each of their nodes."""
+    columns = {
+        "name": "NETWORK",
+        "node": "NODE",
+        "restricted": "RESTRICTED",
+        "inverted_policy": "INVERTED",
+        "eas_group": "GROUP",
+        "node_eas_group": "GROUP OF NODE",
+    }
+    found = [
+        msgspec.structs.asdict(network)
+        for network in store.list_networks()
+        if node in (None, network.node) and (network.restricted or not restricted)
+    ]
+    show(found, columns, as_json=as_json)
+
+
+@networks.command(name="set-policy")
+@_NODE
+@_NETWORK
+@click.argument("policy", type=click.Choice(["default", "inverted"]))
+@click.option("--new", is_flag=True, help="It has sent nothing yet.")
+@click.pass_obj
+def set_policy(store: Store, node: str, network: str, policy: str, new: bool) -> None:
+    """Have a network invert the policy of its node, or follow it by default."""
+    if new:
+        store.add_network(node, network)
+    store.set_network_policy(node, network, inverted=policy == "inverted")
+    for known in store.list_networks():
+        if (known.node, known.name) == (node, network):
+            click.echo(f"{network} at {node} is {'restricted' if known.restricted else 'open'}")
+
+
+@networks.command(name="set-group")
+@_NODE
+@_NETWORK
+@click.argument("group", required=False, callback=group)
+@click.option("--none", is_flag=True, help="No group.")
+@click.pass_obj
+def set_group(store: Store, node: str, network: str, group: str | None, none: bool) -> None:
+    """Say whose members see a network's restricted statistics: a group of the EIDA authentication system."""
+    if (group is None) != none:
+        raise click.UsageError("Name a group, or say --none.")
+    store.set_network_group(node, network, group)
+    who = "no group" if group is None else f"members of {group}"
+    click.echo(f"{network} at {node}: {who} may see what is restricted")
