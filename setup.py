@@ -22,6 +22,7 @@ WEBSERVICE = [
     "gunicorn>=25.1",
     "psycopg2-binary>=2.9.10",
     "pyarrow>=18.0",
+    "python-gnupg>=0.5.4",
     "yoyo-migrations>=9.0",
 ]
 # Reads logs on a cluster: the scheduler, workers and their client.

@@ -157,6 +157,20 @@ class RefusedToken(EidaStatisticsError):
     problem = "refused-token"
 
 
+class InvalidEasToken(EidaStatisticsError):
+    """This is no valid token of the EIDA authentication system."""
+
+    http_status = 401
+    problem = "invalid-eas-token"
+
+
+class EasUnavailable(EidaStatisticsError):
+    """Tokens of the EIDA authentication system cannot be verified now."""
+
+    http_status = 503
+    problem = "eas-unavailable"
+
+
 class RestrictedNetwork(EidaStatisticsError):
     """The statistics of this network are not public."""
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes sure that a PostgreSQL server, 15 or newer, with its hll extension is on this machine, and libmagic, which
+# Makes sure that a PostgreSQL server, 15 or newer, with its hll extension is on this machine, gpg, and libmagic, which
 # the reference aggregator of the tests loads. What is missing comes from the distribution's own packages. No
 # cluster is created or started: the tests start their own. Does nothing, offline too, when nothing is missing.
 
@@ -43,6 +43,11 @@ server_with_hll() {
 
 libmagic() {
     ldconfig -p | grep -q 'libmagic\.so\.1 '
+}
+
+gpg_with_agent() {
+    # The tests make keys of their own, for which gpg asks its agent.
+    command -v gpg >/dev/null && command -v gpg-agent >/dev/null
 }
 
 as_root() {
@@ -95,15 +100,15 @@ allow_cluster() {
     fi
 }
 
-if server_with_hll && libmagic; then
+if server_with_hll && libmagic && gpg_with_agent; then
     exit 0
 fi
 
 command -v apt-get >/dev/null && command -v apt-cache >/dev/null || fail "\
 this needs PostgreSQL $oldest or newer with the hll extension under /usr/lib/postgresql and /usr/share/postgresql, and \
-libmagic.so.1, and can install them only where there is apt-get (Debian, Ubuntu). Please install them by hand."
+gpg and libmagic.so.1, and can install them only where there is apt-get (Debian, Ubuntu). Please install them by hand."
 [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null || fail "\
-PostgreSQL with its hll extension or libmagic is missing: run this script as root, since there is no sudo."
+PostgreSQL with its hll extension, gpg or libmagic is missing: run this script as root, since there is no sudo."
 
 apt_get update
 
@@ -125,6 +130,10 @@ if ! libmagic; then
         set -- "$@" libmagic1
     fi
 fi
+if ! gpg_with_agent; then
+    set -- "$@" gpg gpg-agent
+fi
 apt_get install --yes --no-install-recommends "$@"
 
-server_with_hll && libmagic || fail "$* is installed, but PostgreSQL, its hll extension or libmagic is still not found."
+server_with_hll && libmagic && gpg_with_agent || fail "\
+$* is installed, but PostgreSQL, its hll extension, libmagic or gpg is still not found."

@@ -24,6 +24,7 @@ from eida_stats_webservice.questions import Form
 from eida_stats_webservice.store import Store, open_store
 from eida_stats_webservice.store.records import LEVELS, PUBLIC, Question, Statistic, Viewer
 from payloads import payload, row, sketch
+from signer import Signer
 
 PREFIX = "/eidaws/statistics/1"
 PUBLIC_PATH = f"{PREFIX}/dataselect/public"
@@ -240,6 +241,63 @@ def test_restricted_statistics_take_a_token_that_is_for_them(client: FlaskClient
     of_network = store.add_network_token("X", now() - DAY, now() + DAY)[1]
     sending = client.post(f"{PREFIX}/submit", data=b"{}", headers={"Authorization": f"Bearer {of_network}"})
     assert sending.status_code == 403
+
+
+@pytest.fixture(scope="module")
+def signer() -> Iterator[Signer]:
+    with Signer() as made:
+        yield made
+
+
+def rows_for(client: FlaskClient, query: str, body: bytes, content_type: str = "") -> list[dict[str, str]]:
+    response = client.post(f"{RESTRICTED_PATH}?start=2025-01&{query}", data=body, content_type=content_type)
+    assert response.status_code == 200, response.text
+    return list(csv.DictReader(response.text.splitlines()[2:]))
+
+
+def test_members_of_a_group_see_what_it_opens(store_uri: str, sent: list[Sent], signer: Signer) -> None:
+    keys = {"eas_keyring": str(signer.keyring), "eas_fingerprints": signer.fingerprint}
+    client = create_app(Config(store_uri, **keys)).test_client()
+    member = signer.token("/epos/group-of-y;/epos/others")
+    # Of what content type it is does not count; browsers send it in a form.
+    form = (
+        b'--x-1\r\nContent-Disposition: form-data; name="file"; filename="t"\r\n\r\n' + member + b"\r\n--x-1--\r\n"
+    )
+    for body, content_type in [
+        (member, "application/octet-stream"), (member, "application/x-www-form-urlencoded"),
+        (member, "application/json"), (form, "application/octet-stream"),
+        (form, "multipart/form-data; boundary=x-1"),
+    ]:  # fmt: skip
+        rows = rows_for(client, "level=network&node=A", body, content_type)
+        assert {one["network"] for one in rows} == {"", "FR", "GE", "Y", "Other"}
+    refused = client.post(f"{RESTRICTED_PATH}?start=2025-01&network=X&format=json", data=member)
+    assert (refused.status_code, json.loads(refused.data)["type"].rpartition(":")[2]) == (403, "forbidden-network")
+    assert client.post(f"{RESTRICTED_PATH}?start=2025-01&network=Y,GE", data=member).status_code == 400
+    operator = signer.token("/epos/group-of-a")
+    rows = rows_for(client, "level=station&network=*,FR", operator)
+    assert {("A", "X", "S1"), ("A", "Y", "T1"), ("Other", "Other", "*")} <= {
+        (one["node"], one["network"], one["station"]) for one in rows
+    }
+    # Where it names what it is about, nothing is told of what may not be seen.
+    assert {one["node"] for one in rows_for(client, "level=channel&network=X,F?", operator)} == {"A"}
+
+
+def test_a_token_of_the_authentication_system_that_does_not_count_is_refused(
+    store_uri: str, sent: list[Sent], signer: Signer
+) -> None:
+    keys = {"eas_keyring": str(signer.keyring), "eas_fingerprints": signer.fingerprint}
+    client = create_app(Config(store_uri, **keys)).test_client()
+    good = signer.token("/epos/group-of-y")
+    for body in (
+        good + b"more", good.replace(b"group-of-y", b"group-of-a"), b'{"memberof": "/epos/group-of-a"}',
+        signer.token("/epos/group-of-a", days=-1),
+    ):  # fmt: skip
+        response = client.post(f"{RESTRICTED_PATH}?start=2025-01&format=json", data=body)
+        assert response.status_code == 401
+        assert json.loads(response.data)["type"].endswith("invalid-eas-token")
+    without = create_app(Config(store_uri)).test_client()
+    assert without.post(f"{RESTRICTED_PATH}?start=2025-01", data=good).status_code == 401
+    assert client.post(f"{RESTRICTED_PATH}?start=2025-01", data=good * 1000).status_code == 413
 
 
 def test_policies_are_told_as_the_deployed_service_tells_them(client: FlaskClient, store: Store) -> None:

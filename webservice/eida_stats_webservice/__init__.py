@@ -1,11 +1,15 @@
 """The central web service; `create_app` wires it and does nothing else."""
 
+from pathlib import Path
+
 from flask import Flask
 from flask_compress import Compress
 
 from eida_stats_webservice import config as configuration
 from eida_stats_webservice import dataselect, health, policies, problems, submit
+from eida_stats_webservice.access import Access
 from eida_stats_webservice.config import Config
+from eida_stats_webservice.eas import Verifier
 from eida_stats_webservice.store import open_store
 
 # All HTTP clients know gzip; what streams is packed as it comes.
@@ -38,8 +42,16 @@ def create_app(config: Config | None = None) -> Flask:
     Compress(app)
     prefix = config.url_prefix or None
     app.register_blueprint(submit.blueprint(store, config.max_payload_bytes), url_prefix=prefix)
-    app.register_blueprint(dataselect.blueprint(store, config.min_clients), url_prefix=prefix)
+    access = Access(store, _verifier(config))
+    app.register_blueprint(dataselect.blueprint(store, access, config.min_clients), url_prefix=prefix)
     app.register_blueprint(policies.blueprint(store), url_prefix=prefix)
     app.register_blueprint(health.blueprint(store), url_prefix=prefix)
     problems.register(app)
     return app
+
+
+def _verifier(config: Config) -> Verifier | None:
+    if not (config.eas_keyring or config.eas_fingerprints):
+        return None
+    fingerprints = [fingerprint for fingerprint in config.eas_fingerprints.split(",") if fingerprint.strip()]
+    return Verifier(Path(config.eas_keyring), fingerprints)

@@ -4,22 +4,48 @@ import datetime
 
 from flask import Request
 
-from eida_statistics.errors import MissingToken
+from eida_statistics.errors import InvalidEasToken, MissingToken
+from eida_stats_webservice import bodies
+from eida_stats_webservice.eas import Verifier
 from eida_stats_webservice.store import Store
 from eida_stats_webservice.store.records import Viewer
 from eida_stats_webservice.tokens import bearer_of
 
-_HINT = "Send Authorization: Bearer TOKEN, with the token that the central administrator gave you for your network."
+# A form around the largest token fits in.
+_MAX_BODY_BYTES = 64 * 1024
+_HINT = (
+    "Send the file of your token of the EIDA authentication system, or Authorization: Bearer TOKEN with that of the"
+    " operator of a network."
+)
 
 
-def viewer_of(request: Request, store: Store) -> Viewer:
-    """Give who asks, by the token that a request carries.
+class Access:
+    """Tells who asks, by the token that a request carries.
 
-    Raises:
-        MissingToken: if it carries none.
-        RefusedToken: if the token is not valid now, or is for sending.
+    Args:
+        store: knows the tokens of networks' operators.
+        verifier: knows whose signatures of the EIDA authentication system count; without it none does.
     """
-    token = bearer_of(request)
-    if token is None:
-        raise MissingToken(hint=_HINT)
-    return Viewer(networks=frozenset([store.network_of_token(token, datetime.datetime.now(tz=datetime.UTC))]))
+
+    def __init__(self, store: Store, verifier: Verifier | None) -> None:
+        self._store = store
+        self._verifier = verifier
+
+    def viewer_of(self, request: Request) -> Viewer:
+        """Give who asks; of a token in a header and one in the body, that in the header counts.
+
+        Raises:
+            MissingToken: if the request carries none.
+            RefusedToken: if one of ours is not valid now, or is for sending.
+            InvalidEasToken: if the body is no token of the EIDA authentication system that is valid now.
+            EasUnavailable: if that cannot be told at present.
+        """
+        now = datetime.datetime.now(tz=datetime.UTC)
+        body = bodies.read(request, _MAX_BODY_BYTES)
+        if (token := bearer_of(request)) is not None:
+            return Viewer(networks=frozenset([self._store.network_of_token(token, now)]))
+        if not body.strip():
+            raise MissingToken(hint=_HINT)
+        if self._verifier is None:
+            raise InvalidEasToken("this service verifies none", hint="Its administrator may set EAS_KEYRING.")
+        return Viewer(groups=self._verifier.identify(body, now).groups)

@@ -46,6 +46,19 @@ def read_json(request: Request, limit: int) -> bytes:
         return b"".join(chunks)
 
 
+def read(request: Request, limit: int) -> bytes:
+    """Read a body of any type, of at most `limit` bytes, as it comes in.
+
+    Raises:
+        TooLarge: as soon as that is seen.
+        TooSlow: if it is not there after `READ_SECONDS`.
+        UnreadableBody: if it is cut off, or its chunks are not understood.
+    """
+    request.max_content_length = limit
+    with _ended_after(READ_SECONDS, request) as expired:
+        return b"".join(_chunks(request, expired))
+
+
 def drain(request: Request, limit: int) -> None:
     """Read and forget what a client still sends, up to `limit` bytes and for `DRAIN_SECONDS`.
 

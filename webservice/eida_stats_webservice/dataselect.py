@@ -12,7 +12,7 @@ from werkzeug.http import http_date
 from eida_statistics import __version__, hll
 from eida_statistics.errors import BadParameter, ForbiddenNetwork, NothingFound, RestrictedNetwork
 from eida_stats_webservice import privacy
-from eida_stats_webservice.access import viewer_of
+from eida_stats_webservice.access import Access
 from eida_stats_webservice.formats import FORMATS, columns_of
 from eida_stats_webservice.questions import Form, question_of, told
 from eida_stats_webservice.store import Store
@@ -36,11 +36,12 @@ _PREFLIGHT = {
 }
 
 
-def blueprint(store: Store, min_clients: int) -> Blueprint:
+def blueprint(store: Store, access: Access, min_clients: int) -> Blueprint:
     """Make the routes.
 
     Args:
         store: what holds the statistics.
+        access: tells who asks.
         min_clients: public answers do not tell smaller groups of users apart.
     """
     routes = Blueprint("dataselect", __name__)
@@ -70,7 +71,7 @@ def blueprint(store: Store, min_clients: int) -> Blueprint:
     def restricted() -> Response:
         """Answer what the holder of a token may know."""
         question, form = question_of(request.args.items(multi=True), _today(), restricted=True)
-        viewer = viewer_of(request, store)
+        viewer = access.viewer_of(request)
         question = _check_names(store, question, viewer, restricted=True)
         found = store.statistics(question, viewer, sketches=form.hllvalues)
         response = _answer(map(_without_others, found), form)

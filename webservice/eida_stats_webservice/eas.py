@@ -1,0 +1,291 @@
+"""Tokens of the EIDA authentication system (EAS): signed texts that tell to which groups a person belongs.
+
+What GnuPG says of a document is taken only if nothing but one signed document was given to it. GnuPG itself is more
+lenient: it leaves out what stands before and after a document, and of several documents it reads the first one or
+all of them. Worse, older ones take text for signed that is not, behind a form feed or the header NotDashEscaped
+(CVE-2025-68972 and https://gpg.fail/notdash).
+"""
+
+import datetime
+import logging
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import gnupg  # type: ignore[import-untyped]
+import msgspec
+from msgspec import Meta
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.sansio.multipart import Data, Epilogue, MultipartDecoder
+
+from eida_statistics.errors import ConfigurationError, EasUnavailable, InvalidEasToken
+
+# Not larger: GnuPG cuts lines of about 20,000 bytes, and does not count what it has cut as signed.
+MAX_DOCUMENT_BYTES = 16 * 1024
+MAX_TEXT_BYTES = 64 * 1024
+
+_GROUP_PREFIX = "/epos/"
+_HINT = "Send the token's file as it is: curl --data-binary @FILE"
+
+_KEYBOX = slice(8, 12), b"KBXf"
+_OPTIONS = [
+    # Neither the administrator's options nor other programs, of which some would stay, nor the network.
+    "--no-options", "--no-autostart", "--no-auto-key-retrieve", "--no-auto-key-locate", "--disable-dirmngr",
+    # A home is for one call only. Which keys are trusted is told by their fingerprints.
+    "--lock-never", "--no-random-seed-file", "--trust-model", "always",
+    # python-gnupg reads messages for people from the same pipe as the status. They may quote a document, which
+    # could so make up a status of its own. In the status itself spaces are escaped.
+    "--logger-file", "/dev/null",
+]  # fmt: skip
+
+_END = rb"[ \t]*\r?\n"
+_FIELDS = rb"(?:[A-Za-z]+:[^\x00-\x1f\x7f]*\r?\n)*"
+_RADIX64 = rb"(?:[A-Za-z0-9+/]{1,76}={0,2}%(end)b)+(?:=[A-Za-z0-9+/]{4}%(end)b)?" % {b"end": _END}
+_ARMOR = rb"-----BEGIN PGP %(kind)b-----%(end)b%(fields)b%(end)b%(radix64)b-----END PGP %(kind)b-----%(end)b"
+_PARTS = {b"end": _END, b"fields": _FIELDS, b"radix64": _RADIX64}
+_INLINE = re.compile(_ARMOR % {b"kind": b"MESSAGE", **_PARTS})
+_CLEARSIGNED = re.compile(
+    rb"-----BEGIN PGP SIGNED MESSAGE-----%(end)b"
+    # No other header is in the standard, least of all GnuPG's NotDashEscaped.
+    rb"(?:Hash: [A-Za-z0-9, -]+\r?\n)*%(end)b"
+    # The text has no control characters but tabs, and no line that begins with a dash, unless it is escaped.
+    rb"(?:(?:(?!-)|- )[^\x00-\x08\x0a-\x1f\x7f]*\r?\n)*" % _PARTS + _ARMOR % {b"kind": b"SIGNATURE", **_PARTS}
+)
+# RFC 2046 has 1 to 70 characters for a boundary; a header follows, as it does not in a PGP document.
+_MULTIPART = re.compile(
+    rb"--(?!---BEGIN PGP )([0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-])\r?\n[!-9;-~]+:"
+)
+
+# It would tell of each status, and so of documents, and warn whenever one is refused.
+logging.getLogger(gnupg.__name__).setLevel(logging.CRITICAL)
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """What is known of a person: the groups, and nothing else."""
+
+    groups: frozenset[str]
+
+
+class _Claims(msgspec.Struct):
+    """What counts of a token's text."""
+
+    valid_until: Annotated[datetime.datetime, Meta(tz=True)]
+    memberof: str | None = None
+
+
+# By how msgspec's message ends, which is for programmers.
+_BAD_CLAIMS = {
+    "field `valid_until`": "its signed text has no valid_until",
+    "`$.valid_until`": "its valid_until is no time with a time zone, such as 2026-12-01T10:35:16Z",
+    "`$.memberof`": "its memberof is no text",
+}
+
+
+class Verifier:
+    """Verifies tokens with gpg. It holds no process and no file, so that threads and forks may share it.
+
+    Each call has a home directory of its own, which is removed. One that stayed would be removed some day by
+    whatever tidies up temporary files.
+
+    Args:
+        keyring: a file of public keys: a keyring of GnuPG, or what `gpg --export` gives, with --armor or without.
+        fingerprints: of the keys whose signatures count, each of a primary key or of a subkey that signs.
+        timeout: seconds after which gpg is ended; it takes some milliseconds.
+
+    Raises:
+        ConfigurationError: if there is no gpg, the keyring cannot be read, or not all of these keys are in it.
+    """
+
+    def __init__(self, keyring: Path, fingerprints: Sequence[str], *, timeout: int = 5) -> None:
+        self._gpg = _program("gpg", "gpg")
+        self._limit = [_program("timeout", "coreutils"), "-s", "KILL", str(timeout)]
+        self._fingerprints = frozenset(map(_fingerprint, fingerprints))
+        if not self._fingerprints:
+            raise ConfigurationError(
+                "EAS_KEYRING is set, and EAS_FINGERPRINTS is not", hint="Name the keys whose signatures count."
+            )
+        if keyring == Path():
+            raise ConfigurationError(
+                "EAS_FINGERPRINTS is set, and EAS_KEYRING is not", hint="Name the file that has these public keys."
+            )
+        try:
+            content = keyring.read_bytes()
+        except OSError as error:
+            raise ConfigurationError(f"EAS_KEYRING, {keyring}: {error.strerror}") from error
+        try:
+            self._keys = self._accepted(keyring, content)
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"gpg does not work: {error}") from error
+
+    def identify(self, body: bytes, now: datetime.datetime) -> Identity:
+        """Tell who sends a token.
+
+        Args:
+            body: the token's document; a form with this one file will do as well.
+            now: the time at which it must be valid.
+
+        Raises:
+            InvalidEasToken: if it is none, its signature does not count, or it is not valid any more.
+            EasUnavailable: if gpg does not end, or cannot be started.
+        """
+        text = self._signed_text(_document(body))
+        claims = _claims(text)
+        if claims.valid_until <= now:
+            raise InvalidEasToken(f"it expired at {claims.valid_until.astimezone(datetime.UTC):%Y-%m-%dT%H:%M:%SZ}")
+        return Identity(groups=frozenset(_groups(claims.memberof or "")))
+
+    def _accepted(self, keyring: Path, content: bytes) -> bytes:
+        """Give the accepted keys, as they are exported: gpg shall not know any other."""
+        keys = set()
+        with _home() as home:
+            where, magic = _KEYBOX
+            if content[where] == magic:
+                (home / "pubring.kbx").write_bytes(content)
+            gpg = self._open(home)
+            if content[where] != magic:
+                gpg.import_keys(content)
+            for fingerprint in sorted(self._fingerprints):
+                key = gpg.export_keys(fingerprint, armor=False)
+                if not key:
+                    raise ConfigurationError(
+                        f"the key {fingerprint} of EAS_FINGERPRINTS is not in EAS_KEYRING, {keyring}",
+                        hint=f"Make the file with gpg --export {fingerprint}.",
+                    )
+                keys.add(key)
+        return b"".join(sorted(keys))
+
+    def _signed_text(self, document: bytes) -> bytes:
+        """Give what is signed, and nothing of what is not."""
+        try:
+            with _home() as home:
+                # All versions of GnuPG know a file of exported keys by this name.
+                (home / "pubring.gpg").write_bytes(self._keys)
+                found = self._open(home).decrypt(document, extra_args=["--max-output", str(MAX_TEXT_BYTES)])
+        except (OSError, ValueError) as error:
+            raise EasUnavailable(f"gpg does not work: {error}") from error
+        if found.returncode in (-9, 128 + 9):
+            raise EasUnavailable(f"gpg was ended, it took more than {self._limit[-1]} seconds")
+        # One signature, so that it is the accepted one that is valid.
+        if not (found.valid and found.returncode == 0 and len(found.sig_info) == 1 and not found.problems):
+            raise InvalidEasToken(_reason(found))
+        if self._fingerprints.isdisjoint({found.fingerprint, found.pubkey_fingerprint}):
+            raise InvalidEasToken("it is signed with a key that is not accepted here")
+        return bytes(found.data)
+
+    def _open(self, home: Path) -> gnupg.GPG:
+        return _LimitedGPG(
+            self._limit, gpgbinary=self._gpg, gnupghome=str(home), options=_OPTIONS, env={"LC_ALL": "C"}
+        )
+
+
+class _LimitedGPG(gnupg.GPG):  # type: ignore[misc]
+    """gpg, run by another program: `timeout`, since python-gnupg waits for ever."""
+
+    def __init__(self, limit: list[str], **settings: object) -> None:
+        self._limit = limit
+        super().__init__(**settings)
+
+    def make_args(self, args: list[str], passphrase: object) -> list[str]:
+        """Make the command line."""
+        return [*self._limit, *super().make_args(args, passphrase)]
+
+
+def _program(name: str, package: str) -> str:
+    if (path := shutil.which(name)) is None:
+        raise ConfigurationError(
+            f"EAS_KEYRING is set, and there is no program {name}",
+            hint=f"Install it: apt-get install {package}. Or unset EAS_KEYRING and EAS_FINGERPRINTS.",
+        )
+    return path
+
+
+def _fingerprint(text: str) -> str:
+    fingerprint = "".join(text.split()).upper()
+    if re.fullmatch("[0-9A-F]{40}|[0-9A-F]{64}", fingerprint) is None:
+        raise ConfigurationError(
+            f"EAS_FINGERPRINTS has {text.strip()!r}, and must have fingerprints of 40 or 64 hexadecimal digits",
+            hint="gpg --show-keys FILE shows them.",
+        )
+    return fingerprint
+
+
+@contextmanager
+def _home() -> Iterator[Path]:
+    """Make a private home directory for gpg, and remove it with all that is in it."""
+    with tempfile.TemporaryDirectory(prefix="eas-") as home:
+        yield Path(home)
+
+
+def _document(body: bytes) -> bytes:
+    """Give the one signed document that a body has.
+
+    Raises:
+        InvalidEasToken: if there is anything else in it but white space around the document.
+    """
+    content = _only_part(body, match[1]) if (match := _MULTIPART.match(body)) else body
+    document = content.strip() + b"\n"
+    if b"-----BEGIN PGP " not in document:
+        raise InvalidEasToken("it is not signed, or not ASCII-armored", hint=_HINT)
+    if len(document) > MAX_DOCUMENT_BYTES:
+        raise InvalidEasToken(f"it is larger than {MAX_DOCUMENT_BYTES:,} bytes")
+    if not (_INLINE.fullmatch(document) or _CLEARSIGNED.fullmatch(document)):
+        raise InvalidEasToken(
+            "it is damaged, or not one PGP signed document or message without anything before and after it",
+            hint=_HINT,
+        )
+    return document
+
+
+def _only_part(body: bytes, boundary: bytes) -> bytes:
+    """Give the content of a form's only part; browsers do not always say that it is a form."""
+    decoder = MultipartDecoder(boundary, max_parts=1)
+    content = b""
+    try:
+        decoder.receive_data(body)
+        decoder.receive_data(None)
+        while not isinstance(event := decoder.next_event(), Epilogue):
+            if isinstance(event, Data):
+                content += event.data
+    except RequestEntityTooLarge:
+        raise InvalidEasToken("the form has more than one part", hint="Send the token's file alone.") from None
+    except ValueError:
+        # The error may quote a header.
+        raise InvalidEasToken("the form is damaged", hint=_HINT) from None
+    return content
+
+
+def _reason(found: gnupg.Crypt) -> str:
+    """Tell why a signature does not count."""
+    told = {problem["status"] for problem in found.problems}
+    if found.key_status is not None:
+        return f"its {found.key_status}"
+    if "no public key" in told:
+        return "it is signed with a key that is not accepted here"
+    if "signature bad" in told:
+        return "its signature is not valid: the text is not what was signed"
+    if "signature expired" in told:
+        return "its signature has expired"
+    if len(found.sig_info) > 1:
+        return "it has more than one signature"
+    return "it has no valid signature, or more than one signed text"
+
+
+def _claims(text: bytes) -> _Claims:
+    try:
+        return msgspec.json.decode(text, type=_Claims)
+    except msgspec.ValidationError as error:
+        reasons = (reason for end, reason in _BAD_CLAIMS.items() if str(error).endswith(end))
+        raise InvalidEasToken(next(reasons, "its signed text is not a JSON object")) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # The error has what it could not read.
+        raise InvalidEasToken("its signed text is not JSON") from None
+
+
+def _groups(memberof: str) -> Iterator[str]:
+    for entry in memberof.split(";"):
+        if entry.startswith(_GROUP_PREFIX) and entry != _GROUP_PREFIX:
+            yield entry.removeprefix(_GROUP_PREFIX)
