@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from benchmarks import aggregate, ingest
+from benchmarks import aggregate, ingest, query
 
 # The tables need somewhat more than the 80 that rich takes in a file or a pipe.
 _WIDTH = 100
@@ -31,6 +31,7 @@ def main(names: tuple[str, ...], runs: int, sizes: tuple[int, ...]) -> None:
     """Run the benchmarks that are named, or all."""
     benchmarks: dict[str, Callable[[Console, int], None]] = {
         "ingest": ingest.measure,
+        "query": query.measure,
         "aggregate": partial(aggregate.measure, sizes=sizes),
     }
     unknown = set(names) - benchmarks.keys()

@@ -35,7 +35,7 @@ _STOPPED_WITHIN_SECONDS = 45.0
 _ANSWERED_WITHIN_SECONDS = 120.0
 
 # What differs between two databases that hold the same: when and in which order it came.
-_INCIDENTAL = ("id", "created_at", "updated_at")
+_INCIDENTAL = ("id", "created_at", "updated_at", "changed_at")
 
 Table = dict[tuple[Any, ...], tuple[Any, ...]]
 Contents = dict[str, Table]

@@ -22,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eida_statistics.errors import ConfigurationError
+from eida_stats_webservice import eas
 from eida_stats_webservice.eas import EasUnavailable, Identity, InvalidEasToken, Verifier
 
 NOW = datetime.datetime(2026, 11, 24, 12, 0, tzinfo=datetime.UTC)
@@ -678,6 +679,18 @@ def test_nothing_is_left_behind(keys: Keys, keyring: Path, place: Path) -> None:
         assert not running(place)
 
 
+def test_gpg_starts_no_other_program(keys: Keys, keyring: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # An agent would end some time after its home is gone. This one stays, and its path is short, as for a socket.
+    with tempfile.TemporaryDirectory(prefix="home-", dir="/tmp") as home:
+        monkeypatch.setattr(eas, "_home", lambda: contextlib.nullcontext(Path(home)))
+        verifier = Verifier(keyring, [keys.fingerprints["accepted"]])
+        assert verifier.identify(keys.inline(), NOW) == GROUPS
+        for name in ("encrypted to somebody", "encrypted with a passphrase", "an unknown key", "random bytes"):
+            refusal(verifier, BAD[name][0](keys))
+        assert not running(Path(home))
+        assert not list(Path(home).glob("S.*"))
+
+
 def test_each_home_is_private_and_the_keys_of_the_user_are_not_looked_at(
     keys: Keys, keyring: Path, tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -715,6 +728,7 @@ def test_a_verifier_is_of_use_after_a_fork(keys: Keys, keyring: Path, tmp_path: 
     (tmp_path / "token").write_bytes(keys.clearsigned())
     script = """
 import datetime, os, pathlib, sys
+from eida_stats_webservice import eas
 from eida_stats_webservice.eas import Verifier
 
 verifier = Verifier(pathlib.Path(sys.argv[1]), [sys.argv[2]])

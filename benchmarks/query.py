@@ -1,0 +1,118 @@
+"""How long questions take over HTTP, beside the same SQL run without the service, on two million rows.
+
+12 nodes, 36 months, 100 networks (each at one node), 1,000 stations of 3 channels, 40 countries. Countries are not
+alike: the first has forty times the clients of the last. PostgreSQL is warm; both sides take turns, and a ratio is
+the median of those of the rounds.
+"""
+
+import datetime
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import requests
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.ingest import ratio, seconds_of
+from eida_stats_webservice.questions import question_of
+from eida_stats_webservice.store import Store, migrations, open_store
+from eida_stats_webservice.store.records import PUBLIC
+from postgresql import Cluster
+from service import Service
+
+_PERIOD = "start=2022-01&end=2024-12"
+_QUESTIONS = ("", "level=node", "level=network", "details=month,country", "level=network&details=month")
+_AIM_SECONDS = 0.1
+_STATION_AIM_SECONDS = 0.5
+
+# Most rows have a client or two, some have many; whose clients they are goes with the country.
+_FILL = """
+INSERT INTO nodes (id, name, contact) SELECT n, 'NODE' || n, 'operator@node.example' FROM generate_series(1, 12) n;
+INSERT INTO networks (node_id, name) SELECT 1 + n % 12, 'N' || n FROM generate_series(0, 99) n;
+CREATE TEMPORARY TABLE pool AS
+SELECT country, i, (
+    SELECT hll_add_agg(
+        hll_hash_integer(country * 100000 + abs(hashint4(i * 131 + k)) % (8000 / (1 + country))), 11, 5)
+    FROM generate_series(1, CASE WHEN i % 100 = 0 THEN 150 WHEN i % 10 = 0 THEN 20 ELSE 1 + i % 2 END) k
+) AS clients
+FROM generate_series(0, 39) country, generate_series(0, 499) i;
+CREATE UNIQUE INDEX ON pool (country, i);
+ANALYZE pool;
+INSERT INTO dataselect_stats (node_id, date, network, station, location, channel, country,
+    bytes, nb_reqs, nb_successful_reqs, nb_failedrequests, clients)
+SELECT 1 + net % 12, (date '2022-01-01' + (m || ' months')::interval)::date, 'N' || net, 'S' || (net * 10 + s), '',
+    (ARRAY['BHZ', 'BHN', 'BHE'])[1 + c], chr(65 + pool.country / 26) || chr(65 + pool.country % 26),
+    1000, 10, 9, 1, pool.clients
+FROM generate_series(0, 35) m, generate_series(0, 99) net, generate_series(0, 9) s, generate_series(0, 2) c,
+    generate_series(0, 39) k, pool
+WHERE abs(hashint8((((m * 100 + net) * 10 + s) * 120 + c * 40 + k)::bigint)) % 100 < 46
+    AND pool.country = k AND pool.i = abs(hashint8((((m * 100 + net) * 10 + s) * 840 + c * 280 + k)::bigint)) % 500;
+INSERT INTO dataselect_stats_by_network_country
+SELECT node_id, date, network, country, sum(bytes), sum(nb_reqs), sum(nb_successful_reqs), sum(nb_failedrequests),
+    hll_union_agg(clients) FROM dataselect_stats GROUP BY 1, 2, 3, 4;
+INSERT INTO dataselect_stats_by_network
+SELECT node_id, date, network, sum(bytes), sum(nb_reqs), sum(nb_successful_reqs), sum(nb_failedrequests),
+    hll_union_agg(clients) FROM dataselect_stats GROUP BY 1, 2, 3;
+INSERT INTO dataselect_stats_by_country
+SELECT node_id, date, country, sum(bytes), sum(nb_reqs), sum(nb_successful_reqs), sum(nb_failedrequests),
+    hll_union_agg(clients) FROM dataselect_stats GROUP BY 1, 2, 3;
+"""
+
+
+def measure(console: Console, runs: int) -> None:
+    """Print the medians and their ratios."""
+    with Cluster() as cluster, tempfile.TemporaryDirectory() as folder:
+        uri = cluster.create_database("query")
+        migrations.apply(uri)
+        cluster.psql("query", _FILL)
+        cluster.psql("query", "VACUUM ANALYZE")
+        rows = cluster.psql("query", "SELECT count(*) FROM dataselect_stats").strip()
+        table = Table(title=f"questions, {int(rows):,} rows, median of {runs}", box=None, title_justify="left")
+        for heading in ("QUESTION", "ROWS", "HTTP", "SQL", "RATIO", "AIM"):
+            table.add_column(heading, justify="left" if heading == "QUESTION" else "right")
+        store = open_store(uri)
+        now = datetime.datetime.now(tz=datetime.UTC)
+        token = store.add_network_token("N7", now, now + datetime.timedelta(days=1))[1]
+        with Service(uri, Path(folder), workers=1, threads=2) as service, requests.Session() as session:
+            for asked in _QUESTIONS:
+                query = f"{_PERIOD}&{asked}".rstrip("&")
+                http, sql, found = _side_by_side(store, session, f"{service.url}/dataselect/public", query, runs)
+                table.add_row(
+                    *(asked or "(all together)", str(found)),
+                    *(f"{statistics.median(seconds) * 1000:.0f} ms" for seconds in (http, sql)),
+                    *(f"{ratio(http, sql):.2f}", f"{_AIM_SECONDS * 1000:.0f} ms, 1.5"),
+                )
+            url = f"{service.url}/dataselect/restricted?{_PERIOD}&network=N7&level=station"
+            header = {"Authorization": f"Bearer {token}"}
+            seconds = [seconds_of(lambda: session.post(url, headers=header).content) for _ in range(runs + 1)][1:]
+            table.add_row(
+                *("restricted, network=N7&level=station", "10", f"{statistics.median(seconds) * 1000:.0f} ms"),
+                *("", "", f"{_STATION_AIM_SECONDS * 1000:.0f} ms"),
+            )
+        store.close()
+    console.print(table)
+
+
+def _side_by_side(
+    store: Store, session: requests.Session, url: str, query: str, runs: int
+) -> tuple[list[float], list[float], int]:
+    """Give the seconds over HTTP and of the SQL alone, after one round to warm up, and how many rows there are."""
+    pairs = [pair.split("=") for pair in query.split("&")]
+    question, _ = question_of(
+        ((name, value) for name, value in pairs), datetime.date(2026, 11, 1), restricted=False
+    )
+    parameters = store._parameters(question, PUBLIC, sketches=False)
+    found: list[Any] = []
+
+    def run_sql() -> None:
+        with store.transaction() as connection, connection.cursor() as cursor:
+            cursor.execute(store.queries.statistics.sql, parameters)
+            found[:] = cursor.fetchall()
+
+    http, sql = [], []
+    for _ in range(runs + 1):
+        http.append(seconds_of(lambda: session.get(f"{url}?{query}").content))
+        sql.append(seconds_of(run_sql))
+    return http[1:], sql[1:], len(found)
