@@ -15,7 +15,7 @@ import requests
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.ingest import ratio, seconds_of
+from benchmarks.ingest import ROLL_UP, ratio, seconds_of
 from eida_stats_webservice.questions import question_of
 from eida_stats_webservice.store import Store, migrations, open_store
 from eida_stats_webservice.store.records import PUBLIC
@@ -49,15 +49,6 @@ FROM generate_series(0, 35) m, generate_series(0, 99) net, generate_series(0, 9)
     generate_series(0, 39) k, pool
 WHERE abs(hashint8((((m * 100 + net) * 10 + s) * 120 + c * 40 + k)::bigint)) % 100 < 46
     AND pool.country = k AND pool.i = abs(hashint8((((m * 100 + net) * 10 + s) * 840 + c * 280 + k)::bigint)) % 500;
-INSERT INTO dataselect_stats_by_network_country
-SELECT node_id, date, network, country, sum(bytes), sum(nb_reqs), sum(nb_successful_reqs), sum(nb_failedrequests),
-    hll_union_agg(clients) FROM dataselect_stats GROUP BY 1, 2, 3, 4;
-INSERT INTO dataselect_stats_by_network
-SELECT node_id, date, network, sum(bytes), sum(nb_reqs), sum(nb_successful_reqs), sum(nb_failedrequests),
-    hll_union_agg(clients) FROM dataselect_stats GROUP BY 1, 2, 3;
-INSERT INTO dataselect_stats_by_country
-SELECT node_id, date, country, sum(bytes), sum(nb_reqs), sum(nb_successful_reqs), sum(nb_failedrequests),
-    hll_union_agg(clients) FROM dataselect_stats GROUP BY 1, 2, 3;
 """
 
 
@@ -66,7 +57,7 @@ def measure(console: Console, runs: int) -> None:
     with Cluster() as cluster, tempfile.TemporaryDirectory() as folder:
         uri = cluster.create_database("query")
         migrations.apply(uri)
-        cluster.psql("query", _FILL)
+        cluster.psql("query", _FILL + ROLL_UP)
         cluster.psql("query", "VACUUM ANALYZE")
         rows = cluster.psql("query", "SELECT count(*) FROM dataselect_stats").strip()
         table = Table(title=f"questions, {int(rows):,} rows, median of {runs}", box=None, title_justify="left")
