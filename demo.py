@@ -77,7 +77,10 @@ def demo(log: Path | None, networks: Path | None, serve: bool) -> None:
         step("Anybody asks what was delivered", f"GET {question}")
         show(question)
         if serve:
-            step("The service goes on running; Ctrl-C stops it", f"try: curl '{question}&format=json'")
+            step(
+                "The service goes on running; Ctrl-C stops it",
+                f"open {url}/ in a browser, or: curl '{question}&format=json'",
+            )
             wait()
 
 

@@ -19,6 +19,7 @@ WEBSERVICE = [
     "aiosql>=13.4",
     "Flask>=3.1",
     "Flask-Compress>=1.17",
+    "flask-swagger-ui>=5.34",
     "gunicorn>=25.1",
     "psycopg2-binary>=2.9.10",
     "pyarrow>=18.0",
@@ -30,9 +31,12 @@ DASK = ["distributed>=2026.1"]
 DEV = [
     "hypothesis>=6.100",
     "mypy>=1.15",
+    "openapi-spec-validator>=0.9",
     "pytest>=8.3",
     "python-hll2>=2.0.1",
+    "PyYAML>=6.0",
     "ruff>=0.9",
+    "schemathesis>=4.32",
     "types-psycopg2>=2.9",
     "types-requests>=2.32",
 ]
@@ -53,7 +57,10 @@ setup(
     package_data={
         "eida_statistics": ["py.typed"],
         "eida_stats_aggregator": ["client_classes.toml"],
-        "eida_stats_webservice": ["store/sql/*.sql", "migrations/*.sql", "migrations/sqlite/*.sql"],
+        "eida_stats_webservice": [
+            *("openapi.yaml", "application.wadl"),
+            *("store/sql/*.sql", "migrations/*.sql", "migrations/sqlite/*.sql"),
+        ],
     },
     install_requires=[
         "backports.zstd>=1.0; python_version < '3.14'",

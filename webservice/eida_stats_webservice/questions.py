@@ -117,8 +117,10 @@ def only(parameters: Iterable[tuple[str, str]], *names: str) -> dict[str, str]:
 
 def told(name: str, value: str) -> str:
     """Quote what was given, on one line and not at length."""
-    shown = value if len(value) <= _TOLD_CHARACTERS else f"{value[:_TOLD_CHARACTERS]}…"
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in f"{name}={shown}")
+    shown = "=".join(
+        text if len(text) <= _TOLD_CHARACTERS else f"{text[:_TOLD_CHARACTERS]}…" for text in (name, value)
+    )
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in shown)
 
 
 def _once_each(parameters: Iterable[tuple[str, str]], known: set[str], *, aliases: bool = True) -> dict[str, str]:
