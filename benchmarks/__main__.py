@@ -27,11 +27,20 @@ _WIDTH = 100
     show_default=True,
     help="How many are in a day that is aggregated; can be repeated.",
 )
-def main(names: tuple[str, ...], runs: int, sizes: tuple[int, ...]) -> None:
+@click.option(
+    "--rows",
+    "table_sizes",
+    multiple=True,
+    type=click.IntRange(200_000),
+    default=query.SIZES,
+    show_default=True,
+    help="How many are in the table of which questions are asked; can be repeated.",
+)
+def main(names: tuple[str, ...], runs: int, sizes: tuple[int, ...], table_sizes: tuple[int, ...]) -> None:
     """Run the benchmarks that are named, or all."""
     benchmarks: dict[str, Callable[[Console, int], None]] = {
         "ingest": ingest.measure,
-        "query": query.measure,
+        "query": partial(query.measure, sizes=table_sizes),
         "aggregate": partial(aggregate.measure, sizes=sizes),
     }
     unknown = set(names) - benchmarks.keys()

@@ -1,7 +1,8 @@
 """How long a payload of 100,000 rows takes over HTTP, beside psql that copies and merges the same rows.
 
 Both sides merge into the same tables with the same SQL, in one transaction, on the same durable PostgreSQL;
-psql does not decode, check, hash or keep the payload. Each run starts from a fresh copy of the database, and
+psql does not decode, check, hash or keep the payload. A third side is the same service told to leave the roll-ups
+alone, which shows what they cost. Each run starts from a fresh copy of the database, and
 from a service that was running: it has just refused a payload of that size. A ratio is the median of those of
 the single rounds, in each of which all sides take their turn.
 """
@@ -33,8 +34,19 @@ from service import Service
 
 ROWS = 100_000
 PRESENT_ROWS = 2_000_000
+# So that the largest roll-up has 3,640 groups.
+NETWORKS = 91
+COUNTRIES = 40
 DAYS = ["2026-10-14"]
 _MERGES = ("merge_stats", "roll_up", "merge_by_network_country", "merge_by_network", "merge_by_country")
+
+# Python runs this before the service: its roll-ups stay as they are.
+_WITHOUT_ROLL_UPS = f"""
+from eida_stats_webservice.store.postgresql import PostgreSQLStore
+
+for name in {_MERGES[1:]}:
+    setattr(PostgreSQLStore.queries, name, lambda *_, **__: None)
+"""
 
 # What ingestion would have made of rows that were put in without it.
 ROLL_UP = """
@@ -53,8 +65,10 @@ SELECT node_id, date, country, sum(bytes), sum(nb_reqs), sum(nb_successful_reqs)
 _FILL = """
 INSERT INTO dataselect_stats (node_id, date, network, station, location, channel, country,
     bytes, nb_reqs, nb_successful_reqs, nb_failedrequests, clients)
-SELECT 1, date '2026-10-01' - (month || ' months')::interval, 'N' || stream % 20, 'S' || stream / 60,
-    '', (ARRAY['BHZ', 'BHN', 'BHE'])[1 + stream % 3], (ARRAY['DE', 'FR', 'IT', 'US', 'GR'])[1 + stream % 5],
+SELECT 1, date '2026-10-01' - (month || ' months')::interval, 'N' || stream % {networks},
+    'S' || stream / ({networks} * {countries}),
+    '', (ARRAY['BHZ', 'BHN', 'BHE'])[1 + stream % 3],
+    chr(65 + stream / {networks} % {countries} / 26) || chr(65 + stream / {networks} % {countries} % 26),
     1000, 10, 10, 0, hll_add(hll_add(hll_empty(11, 5), (stream % 977)::bigint::hll_hashval),
     stream::bigint::hll_hashval)
 FROM generate_series(0, {months} - 1) AS month, generate_series(0, {rows} - 1) AS stream;
@@ -66,25 +80,29 @@ def measure(console: Console, runs: int) -> None:
     body = make_payload()
     payload = wire.decode(body, today=datetime.datetime.now(tz=datetime.UTC).date())
     table = Table(title=f"ingestion of {ROWS:,} rows, median of {runs}", box=None, title_justify="left")
-    for heading in ("TABLES", "HTTP POST, gzip", "PLAIN", "psql COPY + UPSERT", "RATIO gzip", "RATIO plain"):
+    sides = {"gzip": "POST, gzip", "plain": "PLAIN", "bare": "NO ROLL-UPS", "psql": "psql COPY + UPSERT"}
+    compared = [("gzip", "psql"), ("plain", "psql"), ("gzip", "bare")]
+    for heading in ("TABLES", *sides.values(), *(f"{one} : {other}" for one, other in compared)):
         table.add_column(heading, justify="right")
     with Cluster(durable=True) as cluster, tempfile.TemporaryDirectory() as folder:
         rows = Path(folder) / "rows"
         rows.write_text("".join(iter(CopyText(payload.stats).read, "")))
         rows.chmod(0o644)
+        (Path(folder) / "sitecustomize.py").write_text(_WITHOUT_ROLL_UPS)
         token = prepare(cluster, "empty")
         cluster.create_database("full", "empty")
-        cluster.psql("full", _FILL.format(months=PRESENT_ROWS // ROWS, rows=ROWS) + ROLL_UP)
+        sizes = {"months": PRESENT_ROWS // ROWS, "rows": ROWS, "networks": NETWORKS, "countries": COUNTRIES}
+        cluster.psql("full", _FILL.format(**sizes) + ROLL_UP)
         cluster.psql("full", "VACUUM ANALYZE")
         for template in ("empty", "full"):
-            seconds: dict[str, list[float]] = {"gzip": [], "plain": [], "psql": []}
+            seconds: dict[str, list[float]] = {side: [] for side in sides}
             for _ in range(runs):
                 for side, times in seconds.items():
                     times.append(one_run(cluster, template, Path(folder), side, body, token))
             table.add_row(
                 "empty" if template == "empty" else f"{PRESENT_ROWS:,} rows",
                 *(f"{statistics.median(times):.2f} s" for times in seconds.values()),
-                *(f"{ratio(seconds[side], seconds['psql']):.2f}" for side in ("gzip", "plain")),
+                *(f"{ratio(seconds[one], seconds[other]):.2f}" for one, other in compared),
             )
     console.print(table)
 
@@ -97,11 +115,11 @@ def make_payload() -> bytes:
     stats = [
         {
             "month": "2026-10-01",
-            "network": f"N{stream % 20}",
-            "station": f"S{stream // 60}",
+            "network": f"N{stream % NETWORKS}",
+            "station": f"S{stream // (NETWORKS * COUNTRIES)}",
             "location": "",
             "channel": ("BHZ", "BHN", "BHE")[stream % 3],
-            "country": ("DE", "FR", "IT", "US", "GR")[stream % 5],
+            "country": _country(stream // NETWORKS % COUNTRIES),
             "bytes": 512 * stream,
             "nb_requests": 12,
             "nb_successful_requests": 12,
@@ -113,6 +131,10 @@ def make_payload() -> bytes:
     # An aggregator sends its rows in order.
     stats.sort(key=lambda row: [row[field] for field in ("network", "station", "channel", "country")])
     return json.dumps({"days_coverage": DAYS, "stats": stats}).encode()
+
+
+def _country(number: int) -> str:
+    return chr(65 + number // 26) + chr(65 + number % 26)
 
 
 def prepare(cluster: Cluster, name: str) -> str:
@@ -138,10 +160,11 @@ def one_run(cluster: Cluster, template: str, folder: Path, side: str, body: byte
             script = psql_script(folder / "rows")
             return seconds_of(lambda: cluster.psql("run", script))
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        if side == "gzip":
+        if side != "plain":
             body = gzip.compress(body)
             headers["Content-Encoding"] = "gzip"
-        with Service(uri, folder, workers=1, threads=1) as service:
+        settings = {"PYTHONPATH": str(folder)} if side == "bare" else {}
+        with Service(uri, folder, workers=1, threads=1, **settings) as service:
             warm_up(service.url, token)
             request = urllib.request.Request(f"{service.url}/submit", body, headers)
             return seconds_of(lambda: urllib.request.urlopen(request).close())

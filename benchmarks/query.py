@@ -1,13 +1,14 @@
-"""How long questions take over HTTP, beside the same SQL run without the service, on two million rows.
+"""How long questions take over HTTP, beside the same SQL run without the service.
 
-12 nodes, 36 months, 100 networks (each at one node), 1,000 stations of 3 channels, 40 countries. Countries are not
-alike: the first has forty times the clients of the last. PostgreSQL is warm; both sides take turns, and a ratio is
-the median of those of the rounds.
+12 nodes, 36 months, 100 networks (each at one node), stations of 3 channels, 40 countries; two million rows are
+of 1,000 stations, twenty million of 10,000. Countries are not alike: the first has forty times the clients of the
+last. PostgreSQL is warm; both sides take turns, and a ratio is the median of those of the rounds.
 """
 
 import datetime
 import statistics
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,10 @@ from eida_stats_webservice.store import Store, migrations, open_store
 from eida_stats_webservice.store.records import PUBLIC
 from postgresql import Cluster
 from service import Service
+
+SIZES = (2_000_000,)
+# With a station in each network: 46 of 100 of 36 months x 100 networks x 3 channels x 40 countries.
+_ROWS_OF_A_STATION = 198_720
 
 _PERIOD = "start=2022-01&end=2024-12"
 _QUESTIONS = ("", "level=node", "level=network", "details=month,country", "level=network&details=month")
@@ -42,22 +47,29 @@ CREATE UNIQUE INDEX ON pool (country, i);
 ANALYZE pool;
 INSERT INTO dataselect_stats (node_id, date, network, station, location, channel, country,
     bytes, nb_reqs, nb_successful_reqs, nb_failedrequests, clients)
-SELECT 1 + net % 12, (date '2022-01-01' + (m || ' months')::interval)::date, 'N' || net, 'S' || (net * 10 + s), '',
-    (ARRAY['BHZ', 'BHN', 'BHE'])[1 + c], chr(65 + pool.country / 26) || chr(65 + pool.country % 26),
+SELECT 1 + net % 12, (date '2022-01-01' + (m || ' months')::interval)::date, 'N' || net,
+    'S' || (net * {stations} + s), '', (ARRAY['BHZ', 'BHN', 'BHE'])[1 + c],
+    chr(65 + pool.country / 26) || chr(65 + pool.country % 26),
     1000, 10, 9, 1, pool.clients
-FROM generate_series(0, 35) m, generate_series(0, 99) net, generate_series(0, 9) s, generate_series(0, 2) c,
-    generate_series(0, 39) k, pool
-WHERE abs(hashint8((((m * 100 + net) * 10 + s) * 120 + c * 40 + k)::bigint)) % 100 < 46
-    AND pool.country = k AND pool.i = abs(hashint8((((m * 100 + net) * 10 + s) * 840 + c * 280 + k)::bigint)) % 500;
+FROM generate_series(0, 35) m, generate_series(0, 99) net, generate_series(0, {stations} - 1) s,
+    generate_series(0, 2) c, generate_series(0, 39) k, pool
+WHERE abs(hashint8((((m * 100 + net) * {stations}::bigint + s) * 120 + c * 40 + k))) % 100 < 46
+    AND pool.country = k
+    AND pool.i = abs(hashint8((((m * 100 + net) * {stations}::bigint + s) * 840 + c * 280 + k))) % 500;
 """
 
 
-def measure(console: Console, runs: int) -> None:
-    """Print the medians and their ratios."""
+def measure(console: Console, runs: int, sizes: Iterable[int] = SIZES) -> None:
+    """Print the medians and their ratios for tables of about so many rows."""
+    for size in sizes:
+        _measure(console, runs, max(1, round(size / _ROWS_OF_A_STATION)))
+
+
+def _measure(console: Console, runs: int, stations: int) -> None:
     with Cluster() as cluster, tempfile.TemporaryDirectory() as folder:
         uri = cluster.create_database("query")
         migrations.apply(uri)
-        cluster.psql("query", _FILL + ROLL_UP)
+        cluster.psql("query", _FILL.format(stations=stations) + ROLL_UP)
         cluster.psql("query", "VACUUM ANALYZE")
         rows = cluster.psql("query", "SELECT count(*) FROM dataselect_stats").strip()
         table = Table(title=f"questions, {int(rows):,} rows, median of {runs}", box=None, title_justify="left")
@@ -79,7 +91,11 @@ def measure(console: Console, runs: int) -> None:
             header = {"Authorization": f"Bearer {token}"}
             seconds = [seconds_of(lambda: session.post(url, headers=header).content) for _ in range(runs + 1)][1:]
             table.add_row(
-                *("restricted, network=N7&level=station", "10", f"{statistics.median(seconds) * 1000:.0f} ms"),
+                *(
+                    "restricted, network=N7&level=station",
+                    str(stations),
+                    f"{statistics.median(seconds) * 1000:.0f} ms",
+                ),
                 *("", "", f"{_STATION_AIM_SECONDS * 1000:.0f} ms"),
             )
         store.close()

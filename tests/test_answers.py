@@ -6,24 +6,29 @@ import io
 import itertools
 import json
 import random
+import re
 import tracemalloc
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+import requests
 from flask.testing import FlaskClient
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pyarrow import parquet
 
 from eida_statistics import hll
-from eida_stats_webservice import create_app, formats, privacy
+from eida_stats_webservice import create_app, formats
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.questions import Form
 from eida_stats_webservice.store import Store, open_store
 from eida_stats_webservice.store.records import LEVELS, PUBLIC, Question, Statistic, Viewer
 from payloads import payload, row, sketch
+from postgresql import Cluster
+from service import Service, register
 from signer import Signer
 
 PREFIX = "/eidaws/statistics/1"
@@ -363,6 +368,46 @@ def test_a_million_rows_are_written_in_constant_memory(form: str) -> None:
         tracemalloc.stop()
 
 
+def test_a_million_rows_over_http_do_not_fill_the_memory_of_the_worker(
+    postgresql: Cluster, database_uri: str, tmp_path: Path
+) -> None:
+    register(database_uri, "A")
+    with closing(open_store(database_uri)) as store:
+        token = store.add_network_token("FR", now() - DAY, now() + DAY)[1]
+    # Two channels of 1,000 stations, in 20 countries and 25 months.
+    postgresql.psql(
+        urlsplit(database_uri).path.removeprefix("/"),
+        """
+        INSERT INTO networks (node_id, name) SELECT id, 'FR' FROM nodes;
+        INSERT INTO dataselect_stats (node_id, date, network, station, location, channel, country,
+            bytes, nb_reqs, nb_successful_reqs, nb_failedrequests, clients)
+        SELECT nodes.id, (date '2023-01-01' + (month || ' months')::interval)::date, 'FR', 'S' || station, '',
+            channel, 'C' || chr(65 + country), 1000, 10, 9, 1, hll_add(hll_empty(11, 5), hll_hash_integer(station))
+        FROM nodes, generate_series(0, 24) month, generate_series(1, 1000) station,
+            unnest(ARRAY['BHZ', 'HHZ']) channel, generate_series(0, 19) country
+        """,
+    )
+    header = {"Authorization": f"Bearer {token}"}
+    path = "dataselect/restricted?start=2023-01&network=FR&level=channel&details=month,country"
+    with Service(database_uri, tmp_path, workers=1, threads=1) as service, requests.Session() as session:
+        session.trust_env = False
+        (worker,) = service.workers()
+        with session.post(f"{service.url}/{path}&limit=10", headers=header, timeout=600) as small:
+            assert small.ok, small.text
+        before = peak_memory(worker)
+        with session.post(f"{service.url}/{path}", headers=header, timeout=600, stream=True) as response:
+            lines = sum(chunk.count(b"\n") for chunk in response.iter_content(2**16))
+        assert lines == 1_000_000 + 3
+        # As a list, they would be twenty times that.
+        assert peak_memory(worker) - before < 20 * 2**20
+
+
+def peak_memory(process: int) -> int:
+    """The most memory that a process has had, in bytes."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return 1024 * int(re.findall(r"VmHWM:\s*(\d+) kB", status)[0])
+
+
 def test_an_answer_is_packed_and_not_sent_again_if_it_is_the_same(client: FlaskClient, store: Store) -> None:
     path = f"{PUBLIC_PATH}?start=2025-01&level=network&details=month,country"
     first = client.get(path, headers={"Accept-Encoding": "gzip"})
@@ -380,74 +425,6 @@ def test_a_change_is_never_missed_by_who_asks_since_when(client: FlaskClient, st
     assert client.get(path, headers={"If-Modified-Since": just_now}).status_code == 200
     later = (now() + DAY).strftime("%a, %d %b %Y %H:%M:%S GMT")
     assert client.get(path, headers={"If-Modified-Since": later}).status_code == 304
-
-
-# Small groups
-
-
-@st.composite
-def answers(draw: st.DrawFn) -> tuple[list[Statistic], int, Question]:
-    level = draw(st.sampled_from([None, "node", "network"]))
-    details = draw(st.sampled_from(DETAILS))
-    keys = draw(
-        st.sets(
-            st.tuples(
-                st.sampled_from(["2026-01", "2026-02"]) if "month" in details else st.just("*"),
-                st.sampled_from(["A", "B", "Other"]) if level else st.just("*"),
-                st.sampled_from(["FR", "GE", "X"]) if level == "network" else st.just("*"),
-                st.sampled_from(["DE", "FR", "IT"]) if "country" in details else st.just("*"),
-            ),
-            min_size=1,
-            max_size=12,
-        )
-    )
-    rows = []
-    for date, node, network, country in sorted(keys):
-        clients = draw(st.sets(st.integers(0, 15), min_size=1, max_size=9))
-        shown = "Other" if node == "Other" and level == "network" else network
-        sketched = hll.encode(clients)
-        rows.append(Statistic(date, node, shown, "*", "*", "*", country, 10, 2, 1, 1, len(clients), sketched))
-    unique = {(one.date, one.node, one.network, one.country): one for one in rows}
-    question = Question(
-        start=datetime.date(2026, 1, 1), end=datetime.date(2026, 2, 1), level=level, details=frozenset(details)
-    )
-    return list(unique.values()), draw(st.integers(1, 8)), question
-
-
-@given(answers())
-@settings(max_examples=400, deadline=None)
-def test_a_total_minus_the_rows_that_are_shown_never_leaves_a_small_group(
-    answer: tuple[list[Statistic], int, Question],
-) -> None:
-    rows, minimum, question = answer
-    before = [(one.date, one.bytes) for one in rows]
-    shown = list(privacy.merge_small(iter(rows), minimum, question))
-    dates = {date for date, _ in before}
-    assert {one.date for one in shown} == dates
-    for date in dates:
-        here = [one for one in shown if one.date == date]
-        assert sum(one.bytes for one in here) == sum(size for day, size in before if day == date)
-        # What is small is the total of the date itself, which anybody can ask for.
-        assert all(one.clients >= minimum for one in here) or len(here) == 1
-        keys = [(one.node, one.network, one.country) for one in here]
-        assert len(keys) == len(set(keys))
-
-
-@pytest.mark.parametrize("named", [{"networks": ("FR",)}, {"countries": ("DE",)}])
-def test_a_small_group_that_is_asked_for_by_name_is_not_shown(named: dict[str, Any]) -> None:
-    question = Question(start=datetime.date(2026, 1, 1), end=datetime.date(2026, 2, 1), **named)
-    small = Statistic("*", "*", "*", "*", "*", "*", "*", 10, 2, 1, 1, 2, hll.encode([1, 2]))
-    assert privacy.is_fine(question)
-    assert list(privacy.merge_small([small], 5, question)) == []
-
-
-def test_the_service_merges_small_groups_if_it_is_told_to(store_uri: str, sent: list[Sent]) -> None:
-    client = create_app(Config(store_uri, min_clients=150)).test_client()
-    rows = ask(client, "start=2025-01&level=network&details=month,country&hllvalues=true&sort=-clients")
-    assert all(int(one["clients"]) >= 150 for one in rows)
-    assert [int(one["clients"]) for one in rows] == sorted((int(one["clients"]) for one in rows), reverse=True)
-    assert {"Other"} <= {one["country"] for one in rows}
-    assert len(ask(client, "start=2025-01&level=node&details=month")) == 6
 
 
 # Plans

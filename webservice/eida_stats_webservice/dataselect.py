@@ -2,7 +2,7 @@
 
 import datetime
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from itertools import chain, islice
 
 import msgspec
@@ -58,9 +58,9 @@ def blueprint(store: Store, access: Access, min_clients: int) -> Blueprint:
         fine = min_clients > 0 and privacy.is_fine(question)
         rows: Iterable[Statistic]
         if fine:
-            unordered = msgspec.structs.replace(question, sort=None, limit=None)
-            found = store.statistics(unordered, PUBLIC, sketches=True)
-            rows = privacy.arranged(privacy.merge_small(found, min_clients, question), question)
+            found, restricted = _one_by_one(store, question)
+            merged = privacy.merge_small(found, min_clients, question, restricted)
+            rows = privacy.arranged(merged, question)
         else:
             found = rows = store.statistics(question, PUBLIC, sketches=form.hllvalues)
         response = _answer(map(_for_the_public, rows) if form.hllvalues else rows, form)
@@ -85,6 +85,16 @@ def blueprint(store: Store, access: Access, min_clients: int) -> Blueprint:
         return response
 
     return routes
+
+
+def _one_by_one(store: Store, question: Question) -> tuple[Generator[Statistic], set[tuple[str, str]]]:
+    """Ask for all rows, unsorted, and tell which of them are to become a row Other of restricted networks."""
+    question = msgspec.structs.replace(question, sort=None, limit=None)
+    if not question.tells("network") or question.names_streams:
+        return store.statistics(question, PUBLIC, sketches=True), set()
+    restricted = {(network.node, network.name) for network in store.list_networks() if network.restricted}
+    viewer = Viewer(networks=frozenset(network for _, network in restricted))
+    return store.statistics(question, viewer, sketches=True), restricted
 
 
 def _check_names(store: Store, question: Question, viewer: Viewer, *, restricted: bool) -> Question:

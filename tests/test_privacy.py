@@ -1,0 +1,274 @@
+"""MIN_CLIENTS: that nobody finds a small group of users by subtracting what is shown.
+
+Each row that is counted has a bit of its own for its bytes, so that the bytes of a sum tell of which rows it is.
+"""
+
+import csv
+import datetime
+import itertools
+import random
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import reduce
+from operator import or_
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eida_statistics import hll
+from eida_stats_webservice import create_app, privacy
+from eida_stats_webservice.config import Config
+from eida_stats_webservice.store import Store
+from eida_stats_webservice.store.records import Question, Statistic
+from payloads import payload, row, sketch
+
+PUBLIC_PATH = "/eidaws/statistics/1/dataselect/public"
+DAY = datetime.timedelta(days=1)
+MONTHS = ("2025-11", "2025-12", "2026-01")
+PERIOD = {"start": datetime.date(2025, 11, 1), "end": datetime.date(2026, 1, 1)}
+NODES = ("A", "B")
+NETWORKS = ("FR", "GE", "X")
+COUNTRIES = ("DE", "FR", "IT")
+RESTRICTED = {("A", "X"), ("B", "X"), ("B", "FR")}
+PUBLIC_LEVELS = (None, "node", "network")
+DETAILS = ((), ("month",), ("year",), ("country",), ("month", "country"), ("year", "country"))
+
+# Date, node, network, country.
+Key = tuple[str, str, str, str]
+Cells = dict[Key, frozenset[int]]
+Shown = dict[Key, int]
+
+
+def bit_of(number: int) -> int:
+    return 1 << number
+
+
+def clients_of(bits: int, cells: Cells) -> int:
+    """Count the users of the rows whose bits are set."""
+    return len(frozenset().union(*(users for number, users in enumerate(cells.values()) if bits & bit_of(number))))
+
+
+def is_within(key: Key, total: Key) -> bool:
+    return total[0] in {"*", key[0], key[0][:4]} and all(
+        there in {"*", here} for here, there in zip(key[1:], total[1:], strict=True)
+    )
+
+
+def coarser(level: str | None, details: tuple[str, ...]) -> Iterator[tuple[str | None, tuple[str, ...]]]:
+    """Give the levels and details that divide nothing that these do not divide."""
+    dates = ["", "year", "month"]
+    date = next((detail for detail in details if detail in dates), "")
+    for one, other in itertools.product(PUBLIC_LEVELS, DETAILS):
+        of_other = next((detail for detail in other if detail in dates), "")
+        if (
+            PUBLIC_LEVELS.index(one) <= PUBLIC_LEVELS.index(level)
+            and dates.index(of_other) <= dates.index(date)
+            and ("country" in details or "country" not in other)
+        ):
+            yield one, other
+
+
+def wholes(shown: Shown, cells: Cells) -> set[int]:
+    """Give the rows of each node in each month, or year, or altogether, as the dates of an answer are."""
+    characters = max(len(date) for date, *_ in shown) if shown else 0
+    found: defaultdict[tuple[str, str], int] = defaultdict(int)
+    for number, (date, node, _, _) in enumerate(cells):
+        found[date[: characters if characters > 1 else 0], node] |= bit_of(number)
+    return set(found.values())
+
+
+def assert_no_small_group_is_left(
+    shown: Shown, totals: Shown, cells: Cells, minimum: int, *, named: bool = False
+) -> None:
+    """Do what somebody would who wants to know: subtract from each total the rows that are shown of it."""
+    for total, bits in totals.items():
+        if "Other" in total:
+            continue
+        subtracted = [of_row for key, of_row in shown.items() if is_within(key, total)]
+        united = reduce(or_, subtracted, 0)
+        # No row is in it twice, and none is of something else.
+        assert sum(subtracted) == united
+        assert not united & ~bits
+        left = bits & ~united
+        if total[2:] == ("*", "*") and not named:
+            # Anybody can ask for the totals of nodes and dates.
+            for whole in wholes(shown, cells):
+                left &= ~(whole if whole & left == whole else 0)
+        assert not left or not subtracted or clients_of(left, cells) >= minimum, (total, shown)
+
+
+# On answers that are made up
+
+
+@st.composite
+def made_up(draw: st.DrawFn) -> Cells:
+    keys = st.tuples(*map(st.sampled_from, (MONTHS, NODES, NETWORKS, COUNTRIES)))
+    users = st.frozensets(st.integers(0, 12), min_size=1, max_size=9)
+    return draw(st.dictionaries(keys, users, min_size=1, max_size=25))
+
+
+def asked(level: str | None, details: tuple[str, ...]) -> Question:
+    return Question(**PERIOD, level=level, details=frozenset(details))
+
+
+def answer(cells: Cells, question: Question, minimum: int) -> Shown:
+    """Answer as the service does."""
+    groups = defaultdict(list)
+    for number, (date, node, network, country) in enumerate(cells):
+        key = (
+            date if "month" in question.details else date[:4] if "year" in question.details else "*",
+            node if question.tells("node") else "*",
+            network if question.tells("network") else "*",
+            country if "country" in question.details else "*",
+        )
+        groups[key].append(number)
+    users = list(cells.values())
+    rows = [
+        Statistic(
+            *(*key[:3], "*", "*", "*", key[3]),
+            *(sum(map(bit_of, group)), 1, 1, 0, len(frozenset().union(*(users[number] for number in group)))),
+            hll.encode(frozenset().union(*(users[number] for number in group))),
+        )
+        for key, group in groups.items()
+    ]
+    restricted = RESTRICTED if question.tells("network") else ()
+    found = list(privacy.merge_small(rows, minimum, question, restricted)) if privacy.is_fine(question) else rows
+    shown = {(one.date, one.node, one.network, one.country): one.bytes for one in found}
+    assert len(shown) == len(found)
+    return shown
+
+
+@given(made_up(), st.sampled_from(PUBLIC_LEVELS), st.sampled_from(DETAILS), st.integers(1, 8))
+@settings(max_examples=600, deadline=None)
+def test_a_total_minus_the_rows_that_are_shown_never_leaves_a_small_group(
+    cells: Cells, level: str | None, details: tuple[str, ...], minimum: int
+) -> None:
+    question = asked(level, details)
+    shown = answer(cells, question, minimum)
+    # Nothing is lost.
+    assert sum(shown.values()) == bit_of(len(cells)) - 1
+    if privacy.is_fine(question):
+        for key, bits in shown.items():
+            of_date = [there for there in shown if there[0] == key[0]]
+            assert clients_of(bits, cells) >= minimum or of_date == [key]
+    for other_level, other_details in coarser(level, details):
+        totals = answer(cells, asked(other_level, other_details), minimum)
+        assert_no_small_group_is_left(shown, totals, cells, minimum)
+
+
+def test_only_what_must_be_is_merged() -> None:
+    users = [range(9), range(2), range(7, 9), range(3, 10), range(6, 9)]
+    cells = {
+        ("2026-01", node, network, "DE"): frozenset(some)
+        for (node, network), some in zip(
+            [("A", "FR"), ("A", "GE"), ("A", "Z"), ("B", "GE"), ("B", "Y")], users, strict=True
+        )
+    }
+    # A's small ones are enough together; B's is alone.
+    assert answer(cells, asked("network", ()), 4) == {
+        ("*", "A", "FR", "*"): 0b00001,
+        ("*", "Other", "Other", "*"): 0b11110,
+    }
+    assert answer(cells, asked("network", ()), 3) == {
+        ("*", "A", "FR", "*"): 0b00001,
+        ("*", "B", "GE", "*"): 0b01000,
+        ("*", "B", "Y", "*"): 0b10000,
+        ("*", "Other", "Other", "*"): 0b00110,
+    }
+
+
+@pytest.mark.parametrize("named", [{"networks": ("FR",)}, {"countries": ("DE",)}])
+def test_a_small_group_that_is_asked_for_by_name_is_not_shown(named: dict[str, Any]) -> None:
+    question = Question(**PERIOD, **named)
+    small = Statistic("*", "*", "*", "*", "*", "*", "*", 10, 2, 1, 1, 2, hll.encode([1, 2]))
+    assert privacy.is_fine(question)
+    assert list(privacy.merge_small([small], 5, question)) == []
+
+
+# Through HTTP
+
+
+@pytest.fixture
+def cells(store: Store) -> Cells:
+    """Fill the store, with restrictions."""
+    chance = random.Random(8)
+    keys = sorted(itertools.product(MONTHS, NODES, NETWORKS, COUNTRIES))
+    found = {
+        key: frozenset(map(hll.client_hash, chance.sample(range(40), chance.choice([1, 2, 3, 5, 8, 20, 30]))))
+        for key in keys
+        if chance.random() < 0.9
+    }
+    for node in NODES:
+        store.add_node(node, "operator@node.example")
+        now = datetime.datetime.now(tz=datetime.UTC)
+        sender = store.node_of_token(store.add_token(node, now - DAY, now + DAY)[1], now)
+        rows = [
+            row(
+                month=f"{date}-01",
+                network=network,
+                country=country,
+                bytes=bit_of(number),
+                clients=sketch(users),
+            )
+            for number, ((date, of, network, country), users) in enumerate(found.items())
+            if of == node
+        ]
+        store.ingest(sender, payload(*rows, days_coverage=[f"{month}-05" for month in MONTHS]))
+    for node, network in RESTRICTED:
+        store.set_network_policy(node, network, inverted=True)
+    return found
+
+
+def ask(client: FlaskClient, level: str | None, details: tuple[str, ...], **names: str) -> Shown:
+    query = {"start": MONTHS[0], "end": MONTHS[-1], "level": level, "details": ",".join(details), **names}
+    response = client.get(PUBLIC_PATH, query_string={name: value for name, value in query.items() if value})
+    assert response.status_code == 200, response.text
+    rows = list(csv.DictReader(response.text.splitlines()[2:]))
+    shown = {(one["date"], one["node"], one["network"], one["country"]): int(one["bytes"]) for one in rows}
+    assert len(shown) == len(rows)
+    return shown
+
+
+@pytest.mark.parametrize("minimum", [2, 5, 9, 25])
+@pytest.mark.parametrize(
+    "names", [{}, {"node": "A"}, {"country": "DE,FR"}, {"network": "GE"}, {"network": "FR", "country": "IT"}]
+)
+def test_no_answer_of_the_service_gives_a_small_group_away(
+    store_uri: str, cells: Cells, minimum: int, names: dict[str, str]
+) -> None:
+    client = create_app(Config(store_uri, min_clients=minimum)).test_client()
+    answers = {
+        (level, details): ask(client, level, details, **names)
+        for level, details in itertools.product(PUBLIC_LEVELS, DETAILS)
+    }
+    for (level, details), shown in answers.items():
+        assert names or sum(shown.values()) == bit_of(len(cells)) - 1
+        named = bool(names.keys() & {"country", "network"})
+        if named:
+            assert all(clients_of(bits, cells) >= minimum for bits in shown.values())
+        for total in coarser(level, details):
+            assert_no_small_group_is_left(shown, answers[total], cells, minimum, named=named)
+
+
+def test_small_groups_are_told_unless_it_is_set(store_uri: str, cells: Cells) -> None:
+    client = create_app(Config(store_uri)).test_client()
+    shown = ask(client, "network", ("month", "country"))
+    of_open = {key: number for number, key in enumerate(cells) if (key[1], key[2]) not in RESTRICTED}
+    assert of_open.items() <= {key: bits.bit_length() - 1 for key, bits in shown.items()}.items()
+
+
+def test_merged_rows_are_sorted_and_limited_and_have_sketches(store_uri: str, cells: Cells) -> None:
+    client = create_app(Config(store_uri, min_clients=36)).test_client()
+    path = f"{PUBLIC_PATH}?start=2025-11&details=month,country&hllvalues=true&sort=-clients"
+    rows = list(csv.DictReader(client.get(path).text.splitlines()[2:]))
+    counts = [int(one["clients"]) for one in rows]
+    assert counts == sorted(counts, reverse=True)
+    assert "Other" in {one["country"] for one in rows}
+    for one in rows:
+        assert hll.check(hll.from_hex(one["hll_clients"]))
+        assert int(one["clients"]) >= 36
+    limited = list(csv.DictReader(client.get(f"{path}&limit=2").text.splitlines()[2:]))
+    assert limited == rows[:2]
