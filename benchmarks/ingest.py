@@ -80,7 +80,7 @@ def measure(console: Console, runs: int) -> None:
     body = make_payload()
     payload = wire.decode(body, today=datetime.datetime.now(tz=datetime.UTC).date())
     table = Table(title=f"ingestion of {ROWS:,} rows, median of {runs}", box=None, title_justify="left")
-    sides = {"gzip": "POST, gzip", "plain": "PLAIN", "bare": "NO ROLL-UPS", "psql": "psql COPY + UPSERT"}
+    sides = {"gzip": "POST, gzip", "plain": "PLAIN", "bare": "NO ROLL-UPS", "psql": "psql"}
     compared = [("gzip", "psql"), ("plain", "psql"), ("gzip", "bare")]
     for heading in ("TABLES", *sides.values(), *(f"{one} : {other}" for one, other in compared)):
         table.add_column(heading, justify="right")
@@ -100,7 +100,7 @@ def measure(console: Console, runs: int) -> None:
                 for side, times in seconds.items():
                     times.append(one_run(cluster, template, Path(folder), side, body, token))
             table.add_row(
-                "empty" if template == "empty" else f"{PRESENT_ROWS:,} rows",
+                "empty" if template == "empty" else f"{PRESENT_ROWS:,}",
                 *(f"{statistics.median(times):.2f} s" for times in seconds.values()),
                 *(f"{ratio(seconds[one], seconds[other]):.2f}" for one, other in compared),
             )

@@ -217,6 +217,19 @@ def test_an_installed_wheel_migrates_both_stores_without_a_checkout(
     assert columns(sqlite_uri) == columns(postgresql_database)
 
 
+def test_a_wheel_has_all_files_that_the_packages_read(wheel: Path) -> None:
+    packages = [
+        ROOT / "eida_statistics",
+        *(ROOT / "aggregator").glob("eida_*"),
+        *(ROOT / "webservice").glob("eida_*"),
+    ]
+    kept = {".sql", ".yaml", ".wadl", ".toml", ".typed", ".py"}
+    for package in filter(Path.is_dir, packages):
+        files = {path.relative_to(package.parent) for path in package.rglob("*") if path.suffix in kept}
+        assert files
+        assert [path for path in files if not (wheel / path).is_file()] == []
+
+
 def test_a_wheel_brings_nothing_called_aggregator_or_migrations_into_site_packages(wheel: Path) -> None:
     assert {path.name for path in wheel.iterdir() if not path.name.endswith(".dist-info")} == {
         "eida_statistics",
