@@ -322,6 +322,17 @@ def test_policies_are_told_as_the_deployed_service_tells_them(client: FlaskClien
         assert client.get(f"{PREFIX}/{wrong}").status_code == 400
 
 
+def test_paths_and_methods_that_there_are_not_are_told_in_the_format_that_was_asked_for(
+    client: FlaskClient,
+) -> None:
+    for response in (client.get(f"{PREFIX}/dataselect/publik?start=2025-01"), client.delete(PUBLIC_PATH)):
+        assert response.status_code in {404, 405}
+        assert response.mimetype == "text/plain"
+        assert all(line.startswith("# ") for line in response.text.splitlines())
+    assert client.delete(f"{PUBLIC_PATH}?format=json").mimetype == "application/problem+json"
+    assert client.get(f"{PREFIX}/dataselectstats").mimetype == "application/problem+json"
+
+
 # Forms
 
 

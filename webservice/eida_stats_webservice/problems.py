@@ -18,7 +18,7 @@ from eida_statistics.errors import (
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 30
 # Statistics are asked for as text, unless it says so; an error is then comment, as programs expect.
-_OF_TEXT = "dataselect"
+_OF_TEXT = "/dataselect/"
 _PROBLEMS_FOR = ("json", "parquet")
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ def _problem(
         **({"detail": detail} if detail else {}),
         **(members or {}),
     }
-    if request.blueprint == _OF_TEXT and request.args.get("format") not in _PROBLEMS_FOR:
+    if _OF_TEXT in request.path and request.args.get("format") not in _PROBLEMS_FOR:
         return Response(_as_comment(body), status=status, content_type="text/plain; charset=utf-8")
     return Response(msgspec.json.encode(body) + b"\n", status=status, content_type=MEDIA_TYPE)
 

@@ -48,7 +48,7 @@ def add(
         _warn_of_unknown(store, network)
         number, value = store.add_network_token(network, start, end)
     else:
-        raise click.UsageError("Name a node, or say --network.")
+        raise click.UsageError("Name either a node or, with --network, a network.")
     if as_json:
         shown = {
             "id": number,

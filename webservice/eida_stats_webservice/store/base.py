@@ -49,6 +49,9 @@ _FIRST_MONTH = datetime.date(1990, 1, 1)
 _ALL_ROWS = 2**63 - 1
 # A list that is empty is no SQL; no code, node or group is called so.
 _NONE = ("*",)
+_NOTHING_SENT = (
+    "Its node has sent nothing of it so far; its policy can be set beforehand: networks set-policy --new"
+)
 _SQL = Path(__file__).parent / "sql"
 _Record = TypeVar("_Record", bound=msgspec.Struct)
 
@@ -191,7 +194,7 @@ class Store(ABC):
         with self.transaction(write=True) as connection:
             number = self._node_id(connection, node)
             if not self.queries.set_network_policy(connection, node_id=number, name=name, inverted=inverted):
-                raise UnknownNetwork(f"{name} at {node}")
+                raise UnknownNetwork(f"{name} at {node}", hint=_NOTHING_SENT)
             self.queries.touch_all_nodes(connection, now=_now())
 
     def set_network_group(self, node: str, name: str, group: str | None) -> None:
@@ -204,7 +207,7 @@ class Store(ABC):
         with self.transaction(write=True) as connection:
             number = self._node_id(connection, node)
             if not self.queries.set_network_group(connection, node_id=number, name=name, eas_group=group):
-                raise UnknownNetwork(f"{name} at {node}")
+                raise UnknownNetwork(f"{name} at {node}", hint=_NOTHING_SENT)
             self.queries.touch_all_nodes(connection, now=_now())
 
     # Tokens
