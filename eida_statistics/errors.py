@@ -4,7 +4,8 @@ The docstring of a class is its title, the subject and the hint belong to the on
 line, HTTP) show an error once; nothing in between catches these.
 """
 
-from collections.abc import Sequence
+import datetime
+from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar
 
 PROBLEM_PREFIX = "urn:eida-statistics:problem:"
@@ -78,6 +79,40 @@ class DuplicatePayload(EidaStatisticsError):
         self.payload = payload
         self.received_at = received_at
         super().__init__(f"payload {payload} has the same statistics and was received at {received_at}")
+
+
+class OverlappingPayload(EidaStatisticsError):
+    """Payloads that are in force cover some of these days.
+
+    Args:
+        payloads: their numbers, and all their days.
+        hint: what to do.
+    """
+
+    http_status = 409
+    problem = "overlapping-payload"
+
+    def __init__(self, payloads: Mapping[int, Collection[datetime.date]], *, hint: str = "") -> None:
+        self.payloads = payloads
+        shown = [
+            f"payload {number} of {min(days)}" + (f" to {max(days)}" if len(days) > 1 else "")
+            for number, days in list(payloads.items())[:5]
+        ]
+        more = f" and {len(payloads) - len(shown)} more" if len(payloads) > len(shown) else ""
+        super().__init__(", ".join(shown) + more, hint=hint)
+
+
+class AmbiguousReplacement(OverlappingPayload):
+    """It is not clear what this payload replaces."""
+
+    problem = "ambiguous-replacement"
+
+
+class UnknownPayload(EidaStatisticsError):
+    """There is no such payload."""
+
+    http_status = 404
+    problem = "unknown-payload"
 
 
 # Networks

@@ -86,8 +86,8 @@ def operator(database_uri: str) -> dict[str, str]:
 
 def described(document: dict[str, Any], path: str) -> dict[str, dict[str, Any]]:
     """The parameters of a path in the OpenAPI document, by name."""
-    (operation,) = document["paths"][path].values()
-    resolved = [resolve(document, parameter) for parameter in operation.get("parameters", [])]
+    operations = document["paths"][path].values()
+    resolved = [resolve(document, parameter) for each in operations for parameter in each.get("parameters", [])]
     return {parameter["name"]: parameter for parameter in resolved}
 
 
@@ -176,7 +176,7 @@ def test_nobody_writes_into_the_wadl(client: FlaskClient) -> None:
 def test_every_route_is_described_and_nothing_else(database_uri: str, document: dict[str, Any]) -> None:
     served = {
         # Without its slash the prefix leads to the same page.
-        (method, rule.rule.removeprefix(PREFIX) or "/")
+        (method, re.sub(r"<int:(\w+)>", r"{\1}", rule.rule.removeprefix(PREFIX)) or "/")
         for rule in create_app(Config(database_uri)).url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }

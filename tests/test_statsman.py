@@ -41,16 +41,10 @@ def statsman(store_uri: str) -> Statsman:
 
 def test_a_new_database_is_migrated_once(tmp_path: Path) -> None:
     statsman = Statsman(f"sqlite:///{tmp_path / 'new' / 'statistics.db'}")
-    assert [migration["applied"] for migration in json.loads(statsman.done("db", "status", "--json"))] == [
-        False,
-        False,
-    ]
+    assert {migration["applied"] for migration in json.loads(statsman.done("db", "status", "--json"))} == {False}
     assert "0001_initial-schema" in statsman.done("db", "migrate")
     assert "up to date" in statsman.done("db", "migrate")
-    assert [migration["applied"] for migration in json.loads(statsman.done("db", "status", "--json"))] == [
-        True,
-        True,
-    ]
+    assert {migration["applied"] for migration in json.loads(statsman.done("db", "status", "--json"))} == {True}
     assert "statistics.db" in statsman.done("db", "status")
 
 

@@ -20,7 +20,7 @@ from eida_statistics.errors import (
 )
 from eida_statistics.payload import Exclusions, Payload
 from eida_stats_webservice.store import Store, migrations, open_store
-from eida_stats_webservice.store.base import zstd
+from eida_stats_webservice.store.ledger import zstd
 from eida_stats_webservice.store.records import PUBLIC, Node, Question, Receipt
 from payloads import payload, row, sketch
 from tables import ROLL_UPS, count, grouped, select, sums

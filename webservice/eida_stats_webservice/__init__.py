@@ -6,7 +6,7 @@ from flask import Flask
 from flask_compress import Compress
 
 from eida_stats_webservice import config as configuration
-from eida_stats_webservice import dataselect, description, health, policies, problems, submit
+from eida_stats_webservice import dataselect, description, health, payloads, policies, problems, submit
 from eida_stats_webservice.access import Access
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.eas import Verifier
@@ -44,6 +44,7 @@ def create_app(config: Config | None = None) -> Flask:
     Compress(app)
     prefix = config.url_prefix or None
     app.register_blueprint(submit.blueprint(store, config.max_payload_bytes), url_prefix=prefix)
+    app.register_blueprint(payloads.blueprint(store), url_prefix=prefix)
     access = Access(store, _verifier(config))
     app.register_blueprint(dataselect.blueprint(store, access, config.min_clients), url_prefix=prefix)
     app.register_blueprint(policies.blueprint(store), url_prefix=prefix)

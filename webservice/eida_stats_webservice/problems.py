@@ -12,6 +12,7 @@ from eida_statistics.errors import (
     EidaStatisticsError,
     InvalidPayload,
     MissingToken,
+    OverlappingPayload,
     TooLarge,
 )
 
@@ -43,6 +44,8 @@ def _of_ours(error: EidaStatisticsError) -> Response:
         detail = "; ".join(f"{path}: {message}" for path, message in error.errors[:5])
     if isinstance(error, DuplicatePayload):
         members |= {"payload": error.payload, "received_at": error.received_at}
+    if isinstance(error, OverlappingPayload):
+        members["payloads"] = [{"payload": number, "days": sorted(days)} for number, days in error.payloads.items()]
     response = _problem(error.http_status, error.problem, error.title, detail, members)
     if isinstance(error, MissingToken):
         response.headers["WWW-Authenticate"] = "Bearer"

@@ -2,7 +2,7 @@
 
 import datetime
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import msgspec
 
@@ -102,13 +102,13 @@ def question_of(
     return question, form
 
 
-def only(parameters: Iterable[tuple[str, str]], *names: str) -> dict[str, str]:
-    """Give the values of parameters that must all be there, and nothing else.
+def only(parameters: Iterable[tuple[str, str]], *names: str, optional: Collection[str] = ()) -> dict[str, str]:
+    """Give the values of parameters that must all be there, of those that may be, and of nothing else.
 
     Raises:
         BadParameter: naming what is missing, unknown or repeated.
     """
-    given = _once_each(parameters, set(names), aliases=False)
+    given = _once_each(parameters, {*names, *optional}, aliases=False)
     for name in names:
         if name not in given:
             raise BadParameter(f"{name} is missing")

@@ -1,13 +1,18 @@
-"""POST submit: a node's payload is taken in, once."""
+"""POST and PUT submit: a node's payload is taken in, once, beside what there is or in its place."""
 
 import datetime
+import re
 
 import msgspec
 from flask import Blueprint, Response, request
 
 from eida_statistics import wire
+from eida_statistics.errors import BadParameter
+from eida_statistics.payload import Payload
 from eida_stats_webservice import bodies
+from eida_stats_webservice.questions import only, told
 from eida_stats_webservice.store import Store
+from eida_stats_webservice.store.records import Receipt
 from eida_stats_webservice.tokens import node_of
 
 
@@ -20,10 +25,23 @@ def blueprint(store: Store, max_payload_bytes: int) -> Blueprint:
     def submit() -> Response:
         """Take in a payload, or say why not."""
         node = node_of(request, store)
+        given = only(request.args.items(multi=True), optional=("overlap",))
+        if given.get("overlap", "accept") not in {"accept", "refuse"}:
+            raise BadParameter(told("overlap", given["overlap"]), hint="It is accept or refuse.")
+        receipt = store.ingest(node, payload_of_request(), refuse_overlap=given.get("overlap") == "refuse")
+        return _answer(receipt, 201)
+
+    @routes.put("/submit")
+    def replace() -> Response:
+        """Take in a payload in the place of others, or say why not."""
+        node = node_of(request, store)
+        named = _numbers(only(request.args.items(multi=True), optional=("replaces",)).get("replaces"))
+        receipt, changed = store.replace(node, payload_of_request(), named)
+        return _answer(receipt, 201 if changed else 200)
+
+    def payload_of_request() -> Payload:
         body = bodies.read_json(request, max_payload_bytes)
-        payload = wire.decode(body, today=datetime.datetime.now(tz=datetime.UTC).date())
-        receipt = store.ingest(node, payload)
-        return Response(msgspec.json.encode(receipt) + b"\n", status=201, content_type="application/json")
+        return wire.decode(body, today=datetime.datetime.now(tz=datetime.UTC).date())
 
     @routes.after_request
     def finish(response: Response) -> Response:
@@ -33,3 +51,15 @@ def blueprint(store: Store, max_payload_bytes: int) -> Blueprint:
         return response
 
     return routes
+
+
+def _answer(receipt: Receipt, status: int) -> Response:
+    return Response(msgspec.json.encode(receipt) + b"\n", status=status, content_type="application/json")
+
+
+def _numbers(value: str | None) -> list[int]:
+    if value is None:
+        return []
+    if not re.fullmatch(r"[0-9]{1,18}(,[0-9]{1,18})*", value, re.ASCII):
+        raise BadParameter(told("replaces", value), hint="It has numbers of payloads, with commas. See payloads.")
+    return [int(number) for number in value.split(",")]

@@ -13,7 +13,8 @@ from psycopg2 import errors, extensions
 
 from eida_statistics.errors import NodeExists, RefusedByStore, StoreForbidden, StoreNotReady, StoreUnavailable
 from eida_statistics.payload import Row
-from eida_stats_webservice.store.base import Store, load_queries
+from eida_stats_webservice.store.base import Store
+from eida_stats_webservice.store.database import load_queries
 
 _OPTIONS = " ".join(
     [
@@ -57,6 +58,8 @@ class PostgreSQLStore(Store):
         """Load the rows by COPY."""
         self.queries.create_incoming(connection)
         self.queries.create_rolled(connection)
+        self.queries.empty_incoming(connection)
+        self.queries.empty_rolled(connection)
         with connection.cursor() as cursor:
             # The stubs know bytes only; the driver takes text as well.
             cursor.copy_expert("COPY incoming FROM STDIN", CopyText(rows))  # type: ignore[arg-type]

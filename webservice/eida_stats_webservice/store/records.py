@@ -65,8 +65,19 @@ class TokenRecord(msgspec.Struct, frozen=True):
         return "valid" if now < self.valid_until else "expired"
 
 
-class Receipt(msgspec.Struct, frozen=True):
-    """That a payload is stored: rows and days are counted."""
+class PayloadDays(msgspec.Struct, frozen=True):
+    """A payload's number, and some of its days."""
+
+    payload: int
+    days: list[datetime.date]
+
+
+class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
+    """That a payload is stored: rows and days are counted.
+
+    `overlaps` has the payloads that count for some of its days as well, with these days; `supersedes` those that it
+    has replaced.
+    """
 
     node: str
     payload: int
@@ -74,6 +85,31 @@ class Receipt(msgspec.Struct, frozen=True):
     rows: int
     days: int
     received_at: datetime.datetime
+    overlaps: list[PayloadDays] = []
+    supersedes: list[int] = []
+
+
+class PayloadRecord(msgspec.Struct, frozen=True):
+    """What was received once. It is in force unless it was withdrawn: superseded by another one, or retracted."""
+
+    payload: int
+    node: str
+    received_at: datetime.datetime
+    rows: int
+    hash: str
+    generated_at: str
+    version: str
+    origin: str
+    withdrawn_at: datetime.datetime | None
+    superseded_by: int | None
+    days: list[datetime.date]
+
+    @property
+    def state(self) -> str:
+        """Say in a word whether it counts."""
+        if self.withdrawn_at is None:
+            return "in force"
+        return "retracted" if self.superseded_by is None else "superseded"
 
 
 class Viewer(msgspec.Struct, frozen=True):

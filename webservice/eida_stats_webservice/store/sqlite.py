@@ -13,7 +13,8 @@ from typing import Any
 from eida_statistics import hll
 from eida_statistics.errors import RefusedByStore, StoreNotReady, StoreUnavailable
 from eida_statistics.payload import Row
-from eida_stats_webservice.store.base import Store, load_queries
+from eida_stats_webservice.store.base import Store
+from eida_stats_webservice.store.database import load_queries
 
 # How long a writer waits for another one; ingestions are serial here.
 _BUSY_SECONDS = 120

@@ -6,14 +6,21 @@ SELECT id FROM nodes WHERE id = :node_id FOR NO KEY UPDATE;
 
 -- name: create_incoming()!
 -- The rows of one payload.
-CREATE TEMPORARY TABLE incoming (
+CREATE TEMPORARY TABLE IF NOT EXISTS incoming (
     date date, network text, station text, location text, channel text, country text,
     bytes bigint, nb_reqs bigint, nb_successful_reqs bigint, nb_failedrequests bigint, clients hll(11, 5)
 ) ON COMMIT DROP;
 
 -- name: create_rolled()!
 -- The same, summed up over the streams of each network.
-CREATE TEMPORARY TABLE rolled (
+CREATE TEMPORARY TABLE IF NOT EXISTS rolled (
     date date, network text, country text,
     bytes bigint, nb_reqs bigint, nb_successful_reqs bigint, nb_failedrequests bigint, clients hll(11, 5)
 ) ON COMMIT DROP;
+
+-- name: empty_incoming()!
+-- Several payloads may be merged by one transaction.
+TRUNCATE incoming;
+
+-- name: empty_rolled()!
+TRUNCATE rolled;

@@ -58,16 +58,58 @@ FROM tokens JOIN nodes ON nodes.id = tokens.node_id
 WHERE tokens.value = :value
   AND tokens.valid_from <= :now AND :now < tokens.valid_until AND tokens.revoked_at IS NULL;
 
--- name: claim_payload(node_id, hash, starts_at, ends_at, generated_at, version, nb_rows, body)^
--- A new payload, or no row if the node has sent it before.
+-- name: add_payload(node_id, hash, starts_at, ends_at, generated_at, version, nb_rows, body)^
+-- A new payload.
 INSERT INTO payloads (node_id, hash, starts_at, ends_at, generated_at, version, nb_rows, body)
 VALUES (:node_id, :hash, :starts_at, :ends_at, :generated_at, :version, :nb_rows, :body)
-ON CONFLICT (node_id, hash) DO NOTHING
 RETURNING id, created_at;
 
 -- name: find_payload(node_id, hash)^
--- When a payload was received.
-SELECT id, created_at FROM payloads WHERE node_id = :node_id AND hash = :hash;
+-- When a payload was received, and whether it is in force.
+SELECT id, created_at, withdrawn_at IS NULL FROM payloads WHERE node_id = :node_id AND hash = :hash;
+
+-- name: payloads_in_force(node_id, first_day, last_day)
+-- The payloads whose days may be among some others.
+SELECT id FROM payloads
+WHERE node_id = :node_id AND withdrawn_at IS NULL AND starts_at <= :last_day AND ends_at >= :first_day
+ORDER BY id;
+
+-- name: days_of_payload(payload_id)
+-- The days of a payload.
+SELECT day FROM payload_days WHERE payload_id = :payload_id ORDER BY day;
+
+-- name: body_of_payload(payload_id)$
+-- A payload itself.
+SELECT body FROM payloads WHERE id = :payload_id;
+
+-- name: withdraw_payload(payload_id, now, superseded_by)!
+-- A payload does not count any more.
+UPDATE payloads SET withdrawn_at = :now, superseded_by = :superseded_by
+WHERE id = :payload_id AND withdrawn_at IS NULL;
+
+-- name: restore_payload(payload_id)!
+-- A payload counts again.
+UPDATE payloads SET withdrawn_at = NULL, superseded_by = NULL WHERE id = :payload_id;
+
+-- name: list_payloads(node)
+-- What was received, without the payloads themselves; of all nodes, if the name is empty.
+SELECT payloads.id AS payload, nodes.name AS node, payloads.created_at AS received_at, payloads.nb_rows AS rows,
+    payloads.hash, payloads.generated_at, payloads.version, payloads.origin, payloads.withdrawn_at,
+    payloads.superseded_by
+FROM payloads JOIN nodes ON nodes.id = payloads.node_id
+WHERE :node = '' OR nodes.name = :node
+ORDER BY payloads.id;
+
+-- name: list_payload_days(node)
+-- The days of all these.
+SELECT payload_days.payload_id, payload_days.day
+FROM payload_days JOIN payloads ON payloads.id = payload_days.payload_id JOIN nodes ON nodes.id = payloads.node_id
+WHERE :node = '' OR nodes.name = :node
+ORDER BY payload_days.payload_id, payload_days.day;
+
+-- name: node_of_payload(payload_id)^
+-- Whose payload it is.
+SELECT nodes.id, nodes.name FROM payloads JOIN nodes ON nodes.id = payloads.node_id WHERE payloads.id = :payload_id;
 
 -- name: add_payload_days(payload_id, day)*!
 -- The days that a payload covers.
@@ -148,6 +190,26 @@ ON CONFLICT (node_id, date, country) DO UPDATE SET
     nb_successful_reqs = stored.nb_successful_reqs + excluded.nb_successful_reqs,
     nb_failedrequests = stored.nb_failedrequests + excluded.nb_failedrequests,
     clients = hll_union(stored.clients, excluded.clients);
+
+-- name: remove_stats(node_id, months)!
+-- A node's rows of some months; those that count are merged anew.
+DELETE FROM dataselect_stats WHERE node_id = :node_id AND date IN :months;
+
+-- name: remove_by_network_country(node_id, months)!
+DELETE FROM dataselect_stats_by_network_country WHERE node_id = :node_id AND date IN :months;
+
+-- name: remove_by_network(node_id, months)!
+DELETE FROM dataselect_stats_by_network WHERE node_id = :node_id AND date IN :months;
+
+-- name: remove_by_country(node_id, months)!
+DELETE FROM dataselect_stats_by_country WHERE node_id = :node_id AND date IN :months;
+
+-- name: months_of_node(node_id)
+-- The months of which a node has statistics, or payloads that count.
+SELECT date FROM dataselect_stats WHERE node_id = :node_id
+UNION SELECT date FROM dataselect_stats_by_network_country WHERE node_id = :node_id
+UNION SELECT date FROM dataselect_stats_by_network WHERE node_id = :node_id
+UNION SELECT date FROM dataselect_stats_by_country WHERE node_id = :node_id;
 
 -- name: touch_node(node_id, now)!
 -- Note that what is answered of a node may have changed.

@@ -1,0 +1,340 @@
+"""What is replaced, retracted and sent again: the sums are always those of the payloads that are in force."""
+
+import datetime
+from contextlib import closing
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from werkzeug.test import TestResponse
+
+from eida_statistics.errors import (
+    AmbiguousReplacement,
+    DuplicatePayload,
+    OverlappingPayload,
+    UnknownPayload,
+)
+from eida_stats_webservice import create_app
+from eida_stats_webservice.config import Config
+from eida_stats_webservice.store import Store, migrations, open_store
+from eida_stats_webservice.store.records import Node
+from payloads import payload, row, sketch, wire
+from tables import ROLL_UPS, sums
+
+DAY = datetime.timedelta(days=1)
+BASE = ("date", "network", "station", "location", "channel", "country")
+PREFIX = "/eidaws/statistics/1"
+
+
+def make_node(store: Store, name: str) -> tuple[Node, str]:
+    now = datetime.datetime.now(tz=datetime.UTC)
+    store.add_node(name, "operator@node.example")
+    token = store.add_token(name, now - DAY, now + DAY)[1]
+    return store.node_of_token(token, now), token
+
+
+@pytest.fixture
+def gfz(store: Store) -> Node:
+    return make_node(store, "GFZ")[0]
+
+
+def of_days(*days: int, size: int = 1, users: tuple[int, ...] = (1,), **fields: Any) -> Any:
+    """Make a payload of days of October 2026 (1 to 31) and November (101 to 130)."""
+    dates = [f"2026-{10 + day // 100}-{day % 100:02}" for day in days]
+    months = sorted({date[:7] for date in dates})
+    rows = [row(month=f"{month}-01", bytes=size, clients=sketch(users), **fields) for month in months]
+    return payload(*rows, days_coverage=dates)
+
+
+def tables(store: Store) -> dict[str, Any]:
+    """All sums of a store."""
+    return {table: sums(store, table, keys) for table, keys in [("dataselect_stats", BASE), *ROLL_UPS.items()]}
+
+
+def in_force(store: Store) -> list[int]:
+    return [record.payload for record in store.list_payloads() if record.state == "in force"]
+
+
+# PUT
+
+
+def test_a_payload_replaces_those_whose_days_are_all_its_own(store: Store, gfz: Node) -> None:
+    first = store.ingest(gfz, of_days(14, size=10, users=(1, 2))).payload
+    second = store.ingest(gfz, of_days(15, size=100, users=(3,), network="FR")).payload
+    kept = store.ingest(gfz, of_days(16, size=1000, users=(2, 4))).payload
+    receipt, changed = store.replace(gfz, of_days(14, 15, size=5, users=(9,)))
+    assert (changed, receipt.supersedes) == (True, [first, second])
+    assert in_force(store) == [kept, receipt.payload]
+    found = sums(store, "dataselect_stats", ("network",))
+    # Clients of what does not count are not in the sketch any more, and FR is nowhere.
+    assert found == {("GFZ", "GE"): (1005, 2, 2, 0, sums_of(2, 4, 9))}
+    assert {key[2] for key in tables(store)["dataselect_stats_by_network"]} == {"GE"}
+
+
+def sums_of(*users: int) -> bytes:
+    return bytes.fromhex(sketch(users).removeprefix("\\x"))
+
+
+def test_months_that_only_the_replaced_payload_had_are_emptied(store: Store, gfz: Node) -> None:
+    store.ingest(gfz, of_days(31, 101, size=10))
+    with pytest.raises(AmbiguousReplacement):
+        store.replace(gfz, of_days(31, size=1))
+    receipt, _ = store.replace(gfz, of_days(31, 101, 102, size=1))
+    assert len(receipt.supersedes) == 1
+    assert {key[1] for key in tables(store)["dataselect_stats"]} == {"2026-10-01", "2026-11-01"}
+    store.replace(gfz, of_days(31, size=3), [receipt.payload])
+    assert {key[1:]: values[0] for key, values in sums(store, "dataselect_stats", ("date",)).items()} == {
+        ("2026-10-01",): 3
+    }
+
+
+def test_what_reaches_beyond_these_days_or_shares_a_day_must_be_named(store: Store, gfz: Node) -> None:
+    one = store.ingest(gfz, of_days(14, size=1)).payload
+    other = store.ingest(gfz, of_days(14, size=2, station="B")).payload
+    long = store.ingest(gfz, of_days(20, 21, size=4)).payload
+    before = tables(store), store.list_payloads()
+    with pytest.raises(AmbiguousReplacement) as refusal:
+        store.replace(gfz, of_days(14, size=8))
+    assert set(refusal.value.payloads) == {one, other}
+    with pytest.raises(AmbiguousReplacement) as refusal:
+        store.replace(gfz, of_days(20, size=8))
+    assert refusal.value.payloads == {long: [datetime.date(2026, 10, 20), datetime.date(2026, 10, 21)]}
+    for unknown in ([long], [other, 999], [10**30]):
+        with pytest.raises(UnknownPayload, match=str(unknown[-1])):
+            store.replace(gfz, of_days(14, size=8), unknown)
+    assert (tables(store), store.list_payloads()) == before
+    receipt, _ = store.replace(gfz, of_days(14, size=8), [other])
+    assert receipt.supersedes == [other]
+    receipt, _ = store.replace(gfz, of_days(20, size=16), [long])
+    assert [values[0] for values in sums(store, "dataselect_stats", ("date",)).values()] != []
+    assert sorted(record.state for record in store.list_payloads()) == ["in force"] * 3 + ["superseded"] * 2
+    assert sum(values[0] for values in tables(store)["dataselect_stats_by_network"].values()) == 1 + 8 + 16
+
+
+def test_what_is_in_force_already_is_replaced_by_nothing(store: Store, gfz: Node) -> None:
+    first = store.ingest(gfz, of_days(14))
+    other = store.ingest(gfz, of_days(14, station="B"))
+    before = tables(store)
+    receipt, changed = store.replace(gfz, of_days(14))
+    assert (changed, receipt.payload, receipt.received_at) == (False, first.payload, first.received_at)
+    assert store.replace(gfz, of_days(14), [other.payload])[1] is False
+    assert tables(store) == before
+
+
+@pytest.mark.parametrize("again", ["post", "put"])
+def test_what_does_not_count_counts_again_if_it_is_sent_again(store: Store, gfz: Node, again: str) -> None:
+    first = store.ingest(gfz, of_days(14, size=1))
+    before = tables(store)
+    second, _ = store.replace(gfz, of_days(14, size=2))
+    if again == "put":
+        receipt, changed = store.replace(gfz, of_days(14, size=1))
+        assert (receipt.supersedes, changed) == ([second.payload], True)
+    else:
+        store.retract(second.payload)
+        receipt = store.ingest(gfz, of_days(14, size=1))
+    assert (receipt.payload, receipt.hash, receipt.received_at) == (first.payload, first.hash, first.received_at)
+    assert tables(store) == before
+    assert in_force(store) == [first.payload]
+    with pytest.raises(DuplicatePayload):
+        store.ingest(gfz, of_days(14, size=1))
+
+
+def test_other_nodes_are_left_alone(store: Store, gfz: Node) -> None:
+    odc, _ = make_node(store, "ODC")
+    store.ingest(odc, of_days(14, size=1))
+    theirs = store.ingest(odc, of_days(15, size=2))
+    receipt, _ = store.replace(gfz, of_days(14, 15, size=4))
+    assert receipt.supersedes == []
+    with pytest.raises(UnknownPayload):
+        store.replace(gfz, of_days(15, size=8), [theirs.payload])
+    with pytest.raises(UnknownPayload):
+        store.retract(theirs.payload, gfz)
+    store.retract(receipt.payload, gfz)
+    assert {key[0]: values[0] for key, values in tables(store)["dataselect_stats_by_network"].items()} == {"ODC": 3}
+
+
+# POST beside others
+
+
+def test_days_that_are_covered_already_are_told_or_refused(store: Store, gfz: Node) -> None:
+    first = store.ingest(gfz, of_days(14, 15))
+    assert first.overlaps == []
+    with pytest.raises(OverlappingPayload) as refusal:
+        store.ingest(gfz, of_days(15, 16, station="B"), refuse_overlap=True)
+    assert list(refusal.value.payloads) == [first.payload]
+    second = store.ingest(gfz, of_days(15, 16, station="B"))
+    assert [(one.payload, one.days) for one in second.overlaps] == [(first.payload, [datetime.date(2026, 10, 15)])]
+    store.retract(first.payload)
+    assert store.ingest(gfz, of_days(14, station="C"), refuse_overlap=True).overlaps == []
+
+
+# Retracting
+
+
+def test_what_is_retracted_does_not_count_and_stays_so(store: Store, gfz: Node) -> None:
+    first = store.ingest(gfz, of_days(14, size=1)).payload
+    other = store.ingest(gfz, of_days(15, size=2)).payload
+    record = store.retract(first, gfz)
+    assert (record.state, record.superseded_by) == ("retracted", None)
+    assert store.retract(first) == record
+    assert in_force(store) == [other]
+    assert [values[0] for values in tables(store)["dataselect_stats_by_country"].values()] == [2]
+    for unknown in (0, 999, 2**63, 10**40):
+        with pytest.raises(UnknownPayload):
+            store.retract(unknown)
+
+
+# The law
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[tuple[str, int, int]]:
+    """Make a history: what is done, with which of some payloads, and to which one."""
+    actions = st.tuples(st.sampled_from(["post", "put", "named", "delete"]), st.integers(0, 8), st.integers(1, 8))
+    return draw(st.lists(actions, min_size=1, max_size=12))
+
+
+SENT_OF = [
+    ((1,), "GE"), ((1, 2), "GE"), ((2,), "FR"), ((2, 3), "GE"), ((1, 2, 3), "GE"), ((31, 101), "GE"),
+    ((101,), "FR"), ((31,), "GE"), ((1, 31), "Z32015"),
+]  # fmt: skip
+SENT = [
+    of_days(*days, size=2**number, users=(number, number + 1), network=network)
+    for number, (days, network) in enumerate(SENT_OF)
+]
+
+
+def replayed(sent: list[Any], uri: str) -> dict[str, Any]:
+    """Send some payloads, and nothing else, to another store."""
+    with closing(open_store(uri)) as store:
+        store.remove_node("GFZ")
+        node, _ = make_node(store, "GFZ")
+        for one in sent:
+            store.ingest(node, one)
+        return tables(store)
+
+
+@pytest.fixture(scope="module")
+def other_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    uri = f"sqlite:///{tmp_path_factory.mktemp('replayed') / 'statistics.db'}"
+    migrations.apply(uri)
+    with closing(open_store(uri)) as store:
+        store.add_node("GFZ", "operator@gfz.example")
+    return uri
+
+
+@given(history=histories())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_after_any_history_the_sums_are_those_of_what_is_in_force(
+    store: Store, other_uri: str, history: list[tuple[str, int, int]]
+) -> None:
+    if any(known.name == "GFZ" for known in store.list_nodes()):
+        store.remove_node("GFZ")
+    node, _ = make_node(store, "GFZ")
+    numbers: dict[int, int] = {}
+    counting: set[int] = set()
+    for action, which, target in history:
+        try:
+            if action == "post":
+                numbers[which] = store.ingest(node, SENT[which]).payload
+                counting.add(which)
+            elif action == "delete":
+                store.retract(numbers.get(target, 0), node)
+                counting.discard(target)
+            else:
+                named = [numbers.get(target, 0)] if action == "named" else []
+                receipt, _ = store.replace(node, SENT[which], named)
+                numbers[which] = receipt.payload
+                counting -= {one for one, number in numbers.items() if number in receipt.supersedes}
+                counting.add(which)
+        except (DuplicatePayload, AmbiguousReplacement, UnknownPayload):
+            pass
+        assert {record.payload for record in store.list_payloads() if record.state == "in force"} == {
+            numbers[which] for which in counting
+        }
+    assert tables(store) == replayed([SENT[which] for which in sorted(counting)], other_uri)
+
+
+# Over HTTP
+
+
+class Client:
+    """Somebody who has the token of a node."""
+
+    def __init__(self, client: FlaskClient, token: str) -> None:
+        self._client = client
+        self._headers = {"Authorization": f"Bearer {token}"}
+
+    def send(self, method: str, path: str, body: Any = None) -> TestResponse:
+        return self._client.open(f"{PREFIX}/{path}", method=method, json=body, headers=self._headers)
+
+
+@pytest.fixture
+def client(store_uri: str, store: Store) -> Client:
+    return Client(create_app(Config(store_uri)).test_client(), make_node(store, "GFZ")[1])
+
+
+def test_a_correction_over_http(client: Client) -> None:
+    first = client.send("POST", "submit", wire(row(bytes=1), days_coverage=["2026-10-14"])).get_json()
+    assert "overlaps" not in first
+    beside = client.send("POST", "submit", wire(row(bytes=2), days_coverage=["2026-10-14"]))
+    assert beside.status_code == 201
+    assert beside.get_json()["overlaps"] == [{"payload": first["payload"], "days": ["2026-10-14"]}]
+    refused = client.send("POST", "submit?overlap=refuse", wire(row(bytes=3), days_coverage=["2026-10-14"]))
+    assert (refused.status_code, refused.get_json()["type"].rpartition(":")[2]) == (409, "overlapping-payload")
+    assert [one["payload"] for one in refused.get_json()["payloads"]] == [first["payload"], first["payload"] + 1]
+    ambiguous = client.send("PUT", "submit", wire(row(bytes=4), days_coverage=["2026-10-14"]))
+    assert (ambiguous.status_code, ambiguous.get_json()["type"].rpartition(":")[2]) == (
+        409,
+        "ambiguous-replacement",
+    )
+    assert ambiguous.get_json()["payloads"][0]["days"] == ["2026-10-14"]
+    named = f"submit?replaces={first['payload']}"
+    corrected = client.send("PUT", named, wire(row(bytes=4), days_coverage=["2026-10-14"]))
+    assert (corrected.status_code, corrected.get_json()["supersedes"]) == (201, [first["payload"]])
+    again = client.send("PUT", named, wire(row(bytes=4), days_coverage=["2026-10-14"]))
+    assert (again.status_code, again.get_json()["payload"]) == (200, corrected.get_json()["payload"])
+    listed = client.send("GET", "payloads").get_json()["payloads"]
+    assert [(one["state"], one["superseded_by"], one["days"]) for one in listed] == [
+        ("superseded", corrected.get_json()["payload"], ["2026-10-14"]),
+        ("in force", None, ["2026-10-14"]),
+        ("in force", None, ["2026-10-14"]),
+    ]
+    retracted = client.send("DELETE", f"payloads/{beside.get_json()['payload']}")
+    assert (retracted.status_code, retracted.get_json()["state"]) == (200, "retracted")
+    found = client.send("GET", "dataselect/public?start=2026-10&format=json").get_json()["results"]
+    assert [one["bytes"] for one in found] == [4]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("PUT", "submit?replaces=", 400), ("PUT", "submit?replaces=x", 400), ("PUT", "submit?overlap=refuse", 400),
+        ("PUT", "submit?replaces=1,", 400), ("PUT", "submit?replaces=%00", 400), ("POST", "submit?replaces=1", 400),
+        ("PUT", "submit?replaces=1&replaces=2", 400), ("POST", "submit?overlap=no", 400),
+        ("PUT", "submit?replaces=99", 404), ("PUT", "submit?replaces=" + "9" * 18, 404),
+        ("DELETE", "payloads/99", 404), ("DELETE", f"payloads/{2**70}", 404), ("DELETE", "payloads/x", 404),
+        ("DELETE", "payloads/1?x=1", 400), ("GET", "payloads?x=1", 400), ("DELETE", "payloads", 405),
+        ("PUT", "dataselectstats", 405),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_done_is_refused(client: Client, method: str, path: str, status: int) -> None:
+    response = client.send(method, path, wire(row()) if method in {"PUT", "POST"} else None)
+    assert response.status_code == status, response.text
+    assert response.get_json()["status"] == status
+    assert client.send("GET", "payloads").get_json() == {"payloads": []}
+
+
+@pytest.mark.parametrize("token", ["", "wrong"])
+def test_corrections_take_the_token_of_the_node(client: Client, store: Store, token: str) -> None:
+    sent = client.send("POST", "submit", wire(row())).get_json()["payload"]
+    stranger = Client(client._client, token)
+    other = Client(client._client, make_node(store, "ODC")[1])
+    for method, path in (("PUT", "submit"), ("GET", "payloads"), ("DELETE", f"payloads/{sent}")):
+        response = stranger.send(method, path, wire(row(bytes=1)) if method == "PUT" else None)
+        assert response.status_code == (403 if token else 401)
+    assert other.send("DELETE", f"payloads/{sent}").status_code == 404
+    assert other.send("GET", "payloads").get_json() == {"payloads": []}
+    assert in_force(store) == [sent]

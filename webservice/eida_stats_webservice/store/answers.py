@@ -1,0 +1,117 @@
+"""Sums of what the nodes have sent, by what is asked for."""
+
+import datetime
+import math
+import re
+from collections.abc import Collection, Generator
+from typing import Any
+
+from eida_statistics import hll
+from eida_stats_webservice.store.database import Database, as_time
+from eida_stats_webservice.store.records import Question, State, Statistic, Viewer
+
+# What the service takes is not older; see wire.py.
+_FIRST_MONTH = datetime.date(1990, 1, 1)
+_ALL_ROWS = 2**63 - 1
+# A list that is empty is no SQL; no code, node or group is called so.
+_NONE = ("*",)
+
+
+class Answers(Database):
+    """What is answered."""
+
+    def state(self) -> State:
+        """Tell what answers depend on."""
+        with self.transaction() as connection:
+            found = list(self.queries.revisions(connection))
+        revision = ".".join(f"{number}-{revision}" for number, revision, _ in found)
+        epoch = datetime.datetime.fromtimestamp(0, tz=datetime.UTC)
+        return State(revision, max((as_time(changed_at) for _, _, changed_at in found), default=epoch))
+
+    def statistics(self, question: Question, viewer: Viewer, *, sketches: bool) -> Generator[Statistic]:
+        """Sum up what a question asks for; the transaction lasts until the last row is taken, or it is closed.
+
+        Args:
+            question: what is asked.
+            viewer: who asks. Networks that they do not see are one row Other of each date and country, or left
+                out if the question names what it is about.
+            sketches: give the sketches, too.
+        """
+        with self.transaction() as connection:
+            for row in self.stream(
+                connection, self.queries.statistics.sql, self._parameters(question, viewer, sketches=sketches)
+            ):
+                date, node, network, station, location, channel, country = row[:7]
+                size, requests, successful, failed, clients, sketch = row[7:]
+                yield Statistic(
+                    *(date, node, network, station, location, channel, country),
+                    *(int(size), int(requests), int(successful), int(failed), _rounded_up(clients)),
+                    None if sketch is None else _sketch(sketch),
+                )
+
+    def _parameters(self, question: Question, viewer: Viewer, *, sketches: bool) -> dict[str, Any]:
+        sort = question.sort or ""
+        return {
+            "source": _source(question),
+            "months": self.listed(_months(question.start, question.end)),
+            "some_nodes": bool(question.nodes),
+            "nodes": self.listed(question.nodes or _NONE),
+            "some_networks": bool(question.networks),
+            "networks": self.listed(question.networks or _NONE),
+            "some_countries": bool(question.countries),
+            "countries": self.listed(question.countries or _NONE),
+            "station": _pattern(question.stations),
+            "location": _pattern(question.locations),
+            "channel": _pattern(question.channels),
+            "by_month": "month" in question.details,
+            "by_year": "year" in question.details,
+            "by_node": question.tells("node"),
+            "by_network": question.tells("network"),
+            "by_station": question.tells("station"),
+            "by_location": question.tells("location"),
+            "by_channel": question.tells("channel"),
+            "by_country": "country" in question.details,
+            "named": question.names_streams,
+            "groups": self.listed(viewer.groups or _NONE),
+            "granted": self.listed(viewer.networks or _NONE),
+            "sketches": sketches,
+            "sort": sort.removeprefix("-"),
+            "direction": -1 if sort.startswith("-") else 1,
+            "rows": _ALL_ROWS if question.limit is None else question.limit,
+        }
+
+
+def _source(question: Question) -> str:
+    """Name the smallest table that can answer."""
+    if question.tells("station") or question.stations or question.locations or question.channels:
+        return "streams"
+    networks = question.tells("network") or question.names_streams
+    countries = "country" in question.details or bool(question.countries)
+    if networks and countries:
+        return "networks and countries"
+    # Without either, the sums by network are fewer than those by country.
+    return "countries" if countries else "networks"
+
+
+def _months(start: datetime.date, end: datetime.date) -> list[str]:
+    """List the first days of the months; a list lets an index find them for one network among many."""
+    first, last = (month.year * 12 + month.month - 1 for month in (max(start, _FIRST_MONTH), end))
+    return [f"{month // 12}-{month % 12 + 1:02}-01" for month in range(first, last + 1)] or ["0001-01-01"]
+
+
+def _pattern(patterns: Collection[str]) -> str:
+    """Make one regular expression, as both databases understand it, of patterns with * and ?."""
+    if not patterns:
+        return ""
+    wild = {"*": ".*", "?": "."}
+    return f"^({'|'.join(re.sub(r'[*?]', lambda sign: wild[sign[0]], pattern) for pattern in patterns)})$"
+
+
+def _sketch(found: str | bytes) -> bytes:
+    # PostgreSQL gives it as text, in forms of its own.
+    return hll.canonical(hll.from_hex(found) if isinstance(found, str) else found)
+
+
+def _rounded_up(estimate: float) -> int:
+    # PostgreSQL has no number for a sketch in which every register is saturated.
+    return math.ceil(estimate) if math.isfinite(estimate) else math.ceil(hll.MAX_ESTIMATE)

@@ -1,0 +1,92 @@
+"""What a database is: transactions, and the few things that differ between the two that there are."""
+
+import datetime
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiosql
+import msgspec
+
+from eida_statistics.errors import UnknownNode
+from eida_statistics.payload import Row
+
+# More does not fit into a parameter of SQLite's.
+ID_BITS = 63
+_SQL = Path(__file__).parent / "sql"
+_Record = TypeVar("_Record", bound=msgspec.Struct)
+
+
+def load_queries(dialect: str, driver: str, translate: Callable[[str], str] = str) -> Any:
+    """Load the named queries that all stores share, put into one dialect, and those of that dialect."""
+    shared, own = ((_SQL / f"{name}.sql").read_text() for name in ("queries", dialect))
+    return aiosql.from_str(f"{translate(shared)}\n\n{own}", driver)
+
+
+class Database(ABC):
+    """A database; what is in it, the classes that are made of this one know."""
+
+    queries: Any
+    """The named queries; aiosql makes methods of them."""
+
+    @abstractmethod
+    def transaction(self, *, write: bool = False) -> AbstractContextManager[Any]:
+        """Give a connection; what is done with it is committed at the end, or not at all."""
+
+    @abstractmethod
+    def load_incoming(self, connection: Any, rows: Iterable[Row]) -> None:
+        """Make the temporary tables: `incoming` of these rows, and an empty `rolled`."""
+
+    @abstractmethod
+    def listed(self, values: Iterable[str]) -> Any:
+        """Give values in the form in which SQL's IN takes them as one parameter."""
+
+    @abstractmethod
+    def stream(self, connection: Any, sql: str, parameters: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+        """Run a query and give its rows as they come, without holding all of them."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the calling thread's connection."""
+
+    def ping(self) -> None:
+        """Ask the database for nothing in particular."""
+        with self.transaction() as connection:
+            self.queries.ping(connection)
+
+    def node_id(self, connection: Any, name: str) -> int:
+        """Find the id of a node.
+
+        Raises:
+            UnknownNode: if there is no such node.
+        """
+        found = self.queries.find_node(connection, name=name)
+        if found is None:
+            raise UnknownNode(name)
+        return int(found[0])
+
+
+def now() -> str:
+    """Give the present time as the database takes it."""
+    return iso(datetime.datetime.now(tz=datetime.UTC))
+
+
+def records(record: type[_Record], rows: Iterator[tuple[Any, ...]]) -> list[_Record]:
+    """Make records of rows."""
+    # SQLite gives times as text, PostgreSQL as datetime; both come out as what the record says.
+    names = record.__struct_fields__
+    # SQLite has numbers for truth.
+    return [msgspec.convert(dict(zip(names, row, strict=True)), record, strict=False) for row in rows]
+
+
+def as_time(value: Any) -> datetime.datetime:
+    """Read a time that the database gives."""
+    return msgspec.convert(value, datetime.datetime).astimezone(datetime.UTC)
+
+
+def iso(time: datetime.datetime) -> str:
+    """Write a time as the database takes it."""
+    # One width for all, so that SQLite, which compares text, compares times.
+    return time.astimezone(datetime.UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,286 @@
+"""What nodes have sent: every payload is kept, and the sums are those of the payloads that are in force."""
+
+import datetime
+import sys
+from collections import Counter
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import msgspec
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+from eida_statistics.errors import (
+    AmbiguousReplacement,
+    DuplicatePayload,
+    OverlappingPayload,
+    UnknownNode,
+    UnknownPayload,
+)
+from eida_statistics.payload import Payload, Row, hash_of
+from eida_stats_webservice.store.database import ID_BITS, Database, as_time, now, records
+from eida_stats_webservice.store.records import Node, PayloadDays, PayloadRecord, Receipt
+
+_Days = dict[int, list[datetime.date]]
+
+
+class Ledger(Database):
+    """What was received, and what of it counts."""
+
+    def ingest(self, node: Node, payload: Payload, *, refuse_overlap: bool = False) -> Receipt:
+        """Take in a payload: claim its hash, keep it, merge its rows, update the roll-ups. All of it or nothing.
+
+        One that was replaced or retracted before is put back in force.
+
+        Args:
+            node: who has sent it.
+            payload: what was sent.
+            refuse_overlap: refuse it if payloads in force have some of its days.
+
+        Raises:
+            DuplicatePayload: if the node has sent the same statistics before, and they are in force.
+            OverlappingPayload: if it is to be refused.
+            RefusedByStore: if a sum does not fit.
+        """
+        packed = _Packed(payload)
+        with self.transaction(write=True) as connection:
+            self._lock(connection, node)
+            earlier = self._find(connection, node, packed)
+            if earlier is not None and earlier.in_force:
+                raise DuplicatePayload(earlier.payload, earlier.received_at.isoformat(timespec="seconds"))
+            others = self._sharing_days(connection, node, payload.days_coverage)
+            if others and refuse_overlap:
+                raise OverlappingPayload(others, hint="Without overlap=refuse both would be counted.")
+            entry = self._enter(connection, node, packed, earlier)
+            self._merge(connection, node, payload.stats)
+            self.queries.touch_node(connection, node_id=node.id, now=now())
+        own = set(payload.days_coverage)
+        overlaps = [PayloadDays(number, sorted(own.intersection(days))) for number, days in others.items()]
+        return _receipt(node, packed, entry, overlaps=overlaps)
+
+    def replace(self, node: Node, payload: Payload, named: Collection[int] = ()) -> tuple[Receipt, bool]:
+        """Take in a payload in the place of others, and tell whether that has changed anything.
+
+        Without names, it replaces the payloads in force whose days are all among its own.
+
+        Args:
+            node: who has sent it.
+            payload: what was sent.
+            named: the payloads that it replaces; each has a day that this one has, too.
+
+        Raises:
+            AmbiguousReplacement: if, without names, one of those that share days with it has others as well, or
+                two of them have the same day.
+            UnknownPayload: if one that is named is not in force, or has no day of this one.
+            RefusedByStore: if a sum does not fit.
+        """
+        packed = _Packed(payload)
+        with self.transaction(write=True) as connection:
+            self._lock(connection, node)
+            earlier = self._find(connection, node, packed)
+            if earlier is not None and earlier.in_force:
+                return _receipt(node, packed, earlier), False
+            others = self._sharing_days(connection, node, payload.days_coverage)
+            replaced = _to_replace(payload.days_coverage, others, named)
+            entry = self._enter(connection, node, packed, earlier)
+            for number in replaced:
+                self.queries.withdraw_payload(connection, payload_id=number, now=now(), superseded_by=entry.payload)
+            if replaced:
+                days = [*payload.days_coverage, *(day for number in replaced for day in others[number])]
+                self._rebuild(connection, node, _months(days))
+                self._note_networks(connection, node, payload.stats)
+            else:
+                self._merge(connection, node, payload.stats)
+            self.queries.touch_node(connection, node_id=node.id, now=now())
+        return _receipt(node, packed, entry, supersedes=replaced), True
+
+    def retract(self, number: int, node: Node | None = None) -> PayloadRecord:
+        """Let a payload not count any more; it stays where it is already so.
+
+        Args:
+            number: the payload's.
+            node: who asks, if it is a node; it can retract its own.
+
+        Raises:
+            UnknownPayload: if there is none of that number, or it is another node's.
+        """
+        with self.transaction(write=True) as connection:
+            owner = self._owner(connection, number)
+            if node is not None and owner.id != node.id:
+                raise UnknownPayload(str(number))
+            self._lock(connection, owner)
+            if self.queries.withdraw_payload(connection, payload_id=number, now=now(), superseded_by=None):
+                self._rebuild(connection, owner, _months(self._days(connection, number)))
+                self.queries.touch_node(connection, node_id=owner.id, now=now())
+            (record,) = [known for known in self._list(connection, owner.name) if known.payload == number]
+        return record
+
+    def list_payloads(self, node: str = "") -> list[PayloadRecord]:
+        """List what was received, of a node or of all, in the order of the numbers."""
+        with self.transaction() as connection:
+            return self._list(connection, node)
+
+    def payload(self, number: int) -> bytes:
+        """Give a payload as it is kept: the wire format, JSON.
+
+        Raises:
+            UnknownPayload: if there is none of that number.
+        """
+        with self.transaction() as connection:
+            self._owner(connection, number)
+            return self._body(connection, number)
+
+    # Within a transaction
+
+    def _lock(self, connection: Any, node: Node) -> None:
+        if self.queries.lock_node(connection, node_id=node.id) is None:
+            raise UnknownNode(node.name)
+
+    def _find(self, connection: Any, node: Node, packed: "_Packed") -> "_Entry | None":
+        found = self.queries.find_payload(connection, node_id=node.id, hash=packed.hash)
+        return None if found is None else _Entry(found[0], as_time(found[1]), bool(found[2]))
+
+    def _enter(self, connection: Any, node: Node, packed: "_Packed", earlier: "_Entry | None") -> "_Entry":
+        """Keep a payload, or put the one that is kept back in force."""
+        if earlier is not None:
+            self.queries.restore_payload(connection, payload_id=earlier.payload)
+            return earlier
+        payload, days = packed.payload, packed.payload.days_coverage
+        number, received_at = self.queries.add_payload(
+            connection,
+            node_id=node.id,
+            hash=packed.hash,
+            starts_at=days[0].isoformat(),
+            ends_at=days[-1].isoformat(),
+            generated_at=payload.generated_at,
+            version=payload.version,
+            nb_rows=len(payload.stats),
+            body=packed.body,
+        )
+        self.queries.add_payload_days(connection, [{"payload_id": number, "day": day.isoformat()} for day in days])
+        return _Entry(number, as_time(received_at), in_force=True)
+
+    def _merge(self, connection: Any, node: Node, rows: Collection[Row]) -> None:
+        """Add rows to those that are there, in all tables."""
+        self._note_networks(connection, node, rows)
+        self.load_incoming(connection, rows)
+        self.queries.merge_stats(connection, node_id=node.id)
+        self.queries.roll_up(connection)
+        self.queries.merge_by_network_country(connection, node_id=node.id)
+        self.queries.merge_by_network(connection, node_id=node.id)
+        self.queries.merge_by_country(connection, node_id=node.id)
+
+    def _note_networks(self, connection: Any, node: Node, rows: Iterable[Row]) -> None:
+        networks = sorted({row.network for row in rows} - {""})
+        self.queries.add_network(connection, [{"node_id": node.id, "name": name} for name in networks])
+
+    def _rebuild(self, connection: Any, node: Node, months: Collection[datetime.date]) -> None:
+        """Make the rows of some months anew from the payloads in force: sketches cannot be subtracted."""
+        listed = self.listed(month.isoformat() for month in months)
+        for remove in (
+            self.queries.remove_stats,
+            self.queries.remove_by_network_country,
+            self.queries.remove_by_network,
+            self.queries.remove_by_country,
+        ):
+            remove(connection, node_id=node.id, months=listed)
+        for number in self._in_force(connection, node, min(months), _last_day(max(months))):
+            rows = msgspec.json.decode(self._body(connection, number), type=Payload).stats
+            self._merge(connection, node, [row for row in rows if row.month in months])
+
+    def _sharing_days(self, connection: Any, node: Node, days: Collection[datetime.date]) -> _Days:
+        """Give the payloads in force that have one of these days, with all of their days."""
+        found = {
+            number: self._days(connection, number)
+            for number in self._in_force(connection, node, min(days), max(days))
+        }
+        return {number: known for number, known in found.items() if not set(days).isdisjoint(known)}
+
+    def _in_force(
+        self, connection: Any, node: Node, first_day: datetime.date, last_day: datetime.date
+    ) -> list[int]:
+        span = {"first_day": first_day.isoformat(), "last_day": last_day.isoformat()}
+        return [number for (number,) in self.queries.payloads_in_force(connection, node_id=node.id, **span)]
+
+    def _days(self, connection: Any, number: int) -> list[datetime.date]:
+        found = [day for (day,) in self.queries.days_of_payload(connection, payload_id=number)]
+        return msgspec.convert(found, list[datetime.date])
+
+    def _body(self, connection: Any, number: int) -> bytes:
+        return bytes(zstd.decompress(bytes(self.queries.body_of_payload(connection, payload_id=number))))
+
+    def _owner(self, connection: Any, number: int) -> Node:
+        found = (
+            self.queries.node_of_payload(connection, payload_id=number) if number.bit_length() <= ID_BITS else None
+        )
+        if found is None:
+            raise UnknownPayload(str(number))
+        return Node(*found)
+
+    def _list(self, connection: Any, node: str) -> list[PayloadRecord]:
+        days: _Days = {}
+        for number, day in self.queries.list_payload_days(connection, node=node):
+            days.setdefault(number, []).append(msgspec.convert(day, datetime.date))
+        listed = self.queries.list_payloads(connection, node=node)
+        return records(PayloadRecord, ((*columns, days[columns[0]]) for columns in listed))
+
+
+class _Packed:
+    """A payload as it is kept. What is slow to make is made before the transaction."""
+
+    def __init__(self, payload: Payload) -> None:
+        rows_json = payload.rows_json()
+        self.payload = payload
+        self.hash = hash_of(payload.days_coverage, rows_json)
+        self.body = zstd.compress(payload.to_json(rows_json))
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    payload: int
+    received_at: datetime.datetime
+    in_force: bool
+
+
+def _to_replace(days: Collection[datetime.date], others: _Days, named: Collection[int]) -> list[int]:
+    """Choose which of the payloads that share days a payload replaces."""
+    if named:
+        if unknown := [number for number in named if number not in others]:
+            shown = ", ".join(map(str, unknown))
+            raise UnknownPayload(
+                shown, hint="None of that number is in force and has a day of this one. See payloads."
+            )
+        return sorted(set(named))
+    beyond = {number: known for number, known in others.items() if not set(known) <= set(days)}
+    if beyond:
+        raise AmbiguousReplacement(
+            beyond,
+            hint="They have other days, too. Send these as well, or name what is replaced: ?replaces=NUMBER,…",
+        )
+    counts = Counter(day for known in others.values() for day in known)
+    if twice := {day for day, count in counts.items() if count > 1}:
+        sharing = {number: known for number, known in others.items() if not twice.isdisjoint(known)}
+        raise AmbiguousReplacement(
+            sharing,
+            hint="They share days, as those of several servers do. Name what is replaced: ?replaces=NUMBER,…",
+        )
+    return sorted(others)
+
+
+def _receipt(node: Node, packed: _Packed, entry: _Entry, **more: Any) -> Receipt:
+    payload = packed.payload
+    return Receipt(
+        *(node.name, entry.payload, packed.hash, len(payload.stats), len(payload.days_coverage)),
+        entry.received_at,
+        **more,
+    )
+
+
+def _months(days: Iterable[datetime.date]) -> set[datetime.date]:
+    return {day.replace(day=1) for day in days}
+
+
+def _last_day(month: datetime.date) -> datetime.date:
+    return (month + datetime.timedelta(days=31)).replace(day=1) - datetime.timedelta(days=1)
