@@ -279,6 +279,13 @@ class StoreNotReady(EidaStatisticsError):
     problem = "database-not-ready"
 
 
+class StoreNotEmpty(EidaStatisticsError):
+    """This takes an empty database."""
+
+    http_status = 409
+    problem = "database-not-empty"
+
+
 class StoreForbidden(EidaStatisticsError):
     """The database does not let this role do that."""
 

@@ -2,8 +2,10 @@
 
 import datetime
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
@@ -14,6 +16,7 @@ from eida_statistics.errors import (
     AmbiguousReplacement,
     DuplicatePayload,
     OverlappingPayload,
+    StoreNotEmpty,
     UnknownPayload,
 )
 from eida_stats_webservice import create_app
@@ -338,3 +341,102 @@ def test_corrections_take_the_token_of_the_node(client: Client, store: Store, to
     assert other.send("DELETE", f"payloads/{sent}").status_code == 404
     assert other.send("GET", "payloads").get_json() == {"payloads": []}
     assert in_force(store) == [sent]
+
+
+# Verified, and made anew
+
+
+def differences(store: Store) -> list[str]:
+    return [
+        f"{node} {month:%Y-%m} {found.table} {found.key.get('network')}"
+        for node, month, here in store.verify()
+        for found in here
+    ]
+
+
+def fill(store: Store) -> None:
+    """Send from two nodes, replace and retract."""
+    for name in ("GFZ", "ODC"):
+        node, _ = make_node(store, name)
+        for number, one in enumerate(SENT):
+            if number == 4:
+                store.replace(node, one, [store.list_payloads(name)[0].payload])
+            elif number != 3 or name == "GFZ":
+                store.ingest(node, one)
+        store.ingest(node, of_days(20, network="", station="", location="--", channel="", users=tuple(range(300))))
+        store.retract(store.list_payloads(name)[-2].payload)
+    store.set_network_policy("GFZ", "FR", inverted=True)
+    store.set_node_group("ODC", "operators")
+    store.add_network_token("FR", *(datetime.datetime.now(tz=datetime.UTC) + n * DAY for n in (-1, 1)))
+
+
+CHANGES = {
+    "dataselect_stats FR": "UPDATE dataselect_stats SET bytes = bytes + 1"
+    " WHERE network = 'FR' AND date = '2026-11-01'",
+    "dataselect_stats_by_network GE": "DELETE FROM dataselect_stats_by_network"
+    " WHERE network = 'GE' AND date = '2026-10-01'",
+    "dataselect_stats_by_country None": "UPDATE dataselect_stats_by_country"
+    " SET clients = (SELECT clients FROM dataselect_stats WHERE network = '' LIMIT 1) WHERE date = '2026-11-01'",
+    "dataselect_stats_by_network_country FR": "INSERT INTO dataselect_stats_by_network_country"
+    " SELECT node_id, '2031-01-01', network, country, 1, 1, 1, 1, clients"
+    " FROM dataselect_stats_by_network_country WHERE network = 'FR' LIMIT 1",
+}
+
+
+@pytest.mark.parametrize("where", CHANGES)
+def test_what_differs_from_the_payloads_is_named_and_a_replay_mends_it(store: Store, where: str) -> None:
+    fill(store)
+    before = tables(store)
+    assert differences(store) == []
+    with store.transaction(write=True) as connection:
+        connection.cursor().execute(CHANGES[where])
+    found = differences(store)
+    assert found
+    assert {line.split(" ", 2)[2] for line in found} == {where}
+    revisions = store.state().revision
+    assert {node for node, _ in store.replay()} == {"GFZ", "ODC"}
+    assert store.state().revision != revisions
+    assert differences(store) == []
+    assert tables(store) == before
+
+
+def test_one_node_alone_is_verified_and_replayed(store: Store) -> None:
+    fill(store)
+    months = [datetime.date(2026, 10, 1), datetime.date(2026, 11, 1)]
+    assert list(store.replay("ODC")) == [("ODC", month) for month in months]
+    assert list(store.verify("GFZ")) == [("GFZ", month, []) for month in months]
+
+
+def in_milliseconds(record: Any) -> dict[str, Any]:
+    """SQLite has no more."""
+    return {
+        name: value.replace(microsecond=value.microsecond // 1000 * 1000)
+        if isinstance(value, datetime.datetime)
+        else value
+        for name, value in msgspec.structs.asdict(record).items()
+    }
+
+
+@pytest.mark.parametrize("source_is", ["postgresql", "sqlite"])
+def test_all_can_be_made_from_the_payloads_of_another_database(
+    database_uri: str, tmp_path: Path, source_is: str
+) -> None:
+    sqlite_uri = f"sqlite:///{tmp_path / 'statistics.db'}"
+    migrations.apply(sqlite_uri)
+    uris = [database_uri, sqlite_uri] if source_is == "postgresql" else [sqlite_uri, database_uri]
+    with closing(open_store(uris[0])) as source, closing(open_store(uris[1])) as target:
+        fill(source)
+        assert target.take_over(source) == len(source.list_payloads())
+        assert tables(target)["dataselect_stats"] == {}
+        for _ in target.replay():
+            pass
+        assert tables(target) == tables(source)
+        for name in ("list_payloads", "list_networks", "list_tokens", "list_nodes"):
+            assert [*map(in_milliseconds, getattr(target, name)())] == [
+                *map(in_milliseconds, getattr(source, name)())
+            ]
+        with pytest.raises(StoreNotEmpty, match="2 nodes"):
+            target.take_over(source)
+        # What comes after has numbers of its own.
+        node, _ = make_node(target, "BGR")
+        assert target.ingest(node, of_days(1)).payload == source.list_payloads()[-1].payload + 1

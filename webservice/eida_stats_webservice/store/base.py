@@ -1,11 +1,11 @@
 """The one interface to the database, whichever it is."""
 
 from eida_stats_webservice.store.answers import Answers
-from eida_stats_webservice.store.ledger import Ledger
+from eida_stats_webservice.store.audit import Audit
 from eida_stats_webservice.store.registry import Registry
 
 
-class Store(Registry, Ledger, Answers):
+class Store(Registry, Audit, Answers):
     """A database with the schema of `migrations/`.
 
     Every method is one transaction. All of them raise StoreUnavailable if the database cannot be reached, and

@@ -187,9 +187,9 @@ class Ledger(Database):
             self.queries.remove_by_country,
         ):
             remove(connection, node_id=node.id, months=listed)
-        for number in self._in_force(connection, node, min(months), _last_day(max(months))):
-            rows = msgspec.json.decode(self._body(connection, number), type=Payload).stats
-            self._merge(connection, node, [row for row in rows if row.month in months])
+        for number in self._in_force(connection, node, min(months), last_day_of(max(months))):
+            rows = [row for row in self._rows(connection, number) if row.month in months]
+            self._merge(connection, node, rows)
 
     def _sharing_days(self, connection: Any, node: Node, days: Collection[datetime.date]) -> _Days:
         """Give the payloads in force that have one of these days, with all of their days."""
@@ -211,6 +211,9 @@ class Ledger(Database):
 
     def _body(self, connection: Any, number: int) -> bytes:
         return bytes(zstd.decompress(bytes(self.queries.body_of_payload(connection, payload_id=number))))
+
+    def _rows(self, connection: Any, number: int) -> list[Row]:
+        return msgspec.json.decode(self._body(connection, number), type=Payload).stats
 
     def _owner(self, connection: Any, number: int) -> Node:
         found = (
@@ -282,5 +285,6 @@ def _months(days: Iterable[datetime.date]) -> set[datetime.date]:
     return {day.replace(day=1) for day in days}
 
 
-def _last_day(month: datetime.date) -> datetime.date:
+def last_day_of(month: datetime.date) -> datetime.date:
+    """Give the last day of a month, by its first one."""
     return (month + datetime.timedelta(days=31)).replace(day=1) - datetime.timedelta(days=1)

@@ -112,6 +112,18 @@ class PayloadRecord(msgspec.Struct, frozen=True):
         return "retracted" if self.superseded_by is None else "superseded"
 
 
+class Difference(msgspec.Struct, frozen=True):
+    """A row whose sums are not those of the payloads in force; what is not there at all is None.
+
+    `sketch` is a checksum: two sketches may tell the same number of clients.
+    """
+
+    table: str
+    key: dict[str, str]
+    stored: dict[str, int] | None
+    due: dict[str, int] | None
+
+
 class Viewer(msgspec.Struct, frozen=True):
     """Who asks: the groups they are members of, and the networks that their token opens."""
 

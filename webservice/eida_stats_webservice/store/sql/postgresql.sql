@@ -24,3 +24,9 @@ TRUNCATE incoming;
 
 -- name: empty_rolled()!
 TRUNCATE rolled;
+
+-- name: restart_numbers()^
+-- Numbers go on after those that were given.
+SELECT setval(pg_get_serial_sequence('nodes', 'id'), COALESCE((SELECT max(id) FROM nodes), 0) + 1, false),
+    setval(pg_get_serial_sequence('tokens', 'id'), COALESCE((SELECT max(id) FROM tokens), 0) + 1, false),
+    setval(pg_get_serial_sequence('payloads', 'id'), COALESCE((SELECT max(id) FROM payloads), 0) + 1, false);

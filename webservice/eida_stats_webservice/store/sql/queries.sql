@@ -191,6 +191,36 @@ ON CONFLICT (node_id, date, country) DO UPDATE SET
     nb_failedrequests = stored.nb_failedrequests + excluded.nb_failedrequests,
     clients = hll_union(stored.clients, excluded.clients);
 
+-- name: paste_nodes(id, name, contact, restriction_policy, eas_group, revision, changed_at, created_at)!
+-- A node as another database has it.
+INSERT INTO nodes (id, name, contact, restriction_policy, eas_group, revision, changed_at, created_at)
+VALUES (:id, :name, :contact, CAST(:restriction_policy AS boolean), :eas_group, :revision, :changed_at, :created_at);
+
+-- name: paste_tokens(id, node_id, network, value, valid_from, valid_until, revoked_at, created_at)!
+INSERT INTO tokens (id, node_id, network, value, valid_from, valid_until, revoked_at, created_at)
+VALUES (:id, :node_id, :network, :value, :valid_from, :valid_until, :revoked_at, :created_at);
+
+-- name: paste_networks(node_id, name, inverted_policy, eas_group, created_at)!
+INSERT INTO networks (node_id, name, inverted_policy, eas_group, created_at)
+VALUES (:node_id, :name, CAST(:inverted_policy AS boolean), :eas_group, :created_at);
+
+-- name: paste_payloads(id, node_id, hash, starts_at, ends_at, generated_at, version, nb_rows, origin, withdrawn_at, created_at, body)!
+-- Without what has superseded it, which may not be there yet.
+INSERT INTO payloads (
+    id, node_id, hash, starts_at, ends_at, generated_at, version, nb_rows, origin, withdrawn_at, created_at, body
+)
+VALUES (
+    :id, :node_id, :hash, :starts_at, :ends_at, :generated_at, :version, :nb_rows, :origin, :withdrawn_at,
+    :created_at, :body
+);
+
+-- name: paste_payload_days(payload_id, day)!
+INSERT INTO payload_days (payload_id, day) VALUES (:payload_id, :day);
+
+-- name: link_payload(id, superseded_by)!
+-- What has superseded it.
+UPDATE payloads SET superseded_by = :superseded_by WHERE id = :id;
+
 -- name: remove_stats(node_id, months)!
 -- A node's rows of some months; those that count are merged anew.
 DELETE FROM dataselect_stats WHERE node_id = :node_id AND date IN :months;
@@ -204,12 +234,18 @@ DELETE FROM dataselect_stats_by_network WHERE node_id = :node_id AND date IN :mo
 -- name: remove_by_country(node_id, months)!
 DELETE FROM dataselect_stats_by_country WHERE node_id = :node_id AND date IN :months;
 
+-- name: all_nodes()
+-- Ids and names of all nodes.
+SELECT id, name FROM nodes ORDER BY name;
+
 -- name: months_of_node(node_id)
--- The months of which a node has statistics, or payloads that count.
+-- A day of each month of which a node has statistics, or payloads that count.
 SELECT date FROM dataselect_stats WHERE node_id = :node_id
 UNION SELECT date FROM dataselect_stats_by_network_country WHERE node_id = :node_id
 UNION SELECT date FROM dataselect_stats_by_network WHERE node_id = :node_id
-UNION SELECT date FROM dataselect_stats_by_country WHERE node_id = :node_id;
+UNION SELECT date FROM dataselect_stats_by_country WHERE node_id = :node_id
+UNION SELECT day FROM payload_days JOIN payloads ON payloads.id = payload_days.payload_id
+    WHERE node_id = :node_id AND withdrawn_at IS NULL;
 
 -- name: touch_node(node_id, now)!
 -- Note that what is answered of a node may have changed.

@@ -29,3 +29,7 @@ INSERT INTO temp.incoming VALUES (
     :date, :network, :station, :location, :channel, :country,
     :bytes, :nb_reqs, :nb_successful_reqs, :nb_failedrequests, :clients
 );
+
+-- name: restart_numbers()^
+-- SQLite gives the number after the largest one by itself.
+SELECT 1;

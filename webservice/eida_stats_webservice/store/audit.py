@@ -1,0 +1,202 @@
+"""The sums beside the payloads: verified against them, and made anew from them alone."""
+
+import datetime
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from eida_statistics import hll
+from eida_statistics.errors import StoreNotEmpty
+from eida_stats_webservice.store.database import as_time, iso, now
+from eida_stats_webservice.store.ledger import Ledger, last_day_of
+from eida_stats_webservice.store.records import Difference, Node
+
+_STREAM = ("network", "station", "location", "channel", "country")
+# By which columns the rows of a month are told apart.
+_TABLES = {
+    "dataselect_stats": _STREAM,
+    "dataselect_stats_by_network_country": ("network", "country"),
+    "dataselect_stats_by_network": ("network",),
+    "dataselect_stats_by_country": ("country",),
+}
+_COUNTS = ("bytes", "nb_reqs", "nb_successful_reqs", "nb_failedrequests")
+
+# What is no sum.
+_COPIED = {
+    "nodes": (
+        *("id", "name", "contact", "restriction_policy", "eas_group"),
+        *("revision", "changed_at", "created_at"),
+    ),
+    "tokens": ("id", "node_id", "network", "value", "valid_from", "valid_until", "revoked_at", "created_at"),
+    "networks": ("node_id", "name", "inverted_policy", "eas_group", "created_at"),
+}
+_COPIED_OF_PAYLOADS = (
+    *("id", "node_id", "hash", "starts_at", "ends_at", "generated_at", "version", "nb_rows"),
+    *("origin", "withdrawn_at", "created_at"),
+)
+
+_Key = tuple[str, ...]
+# The counts, and a sketch.
+_Sums = tuple[tuple[int, ...], bytes]
+
+
+class Audit(Ledger):
+    """What checks the sums, and makes them anew."""
+
+    def verify(self, node: str = "") -> Iterator[tuple[str, datetime.date, list[Difference]]]:
+        """Recompute all sums from the payloads in force; it does not trust the queries that made them.
+
+        Args:
+            node: one node only.
+
+        Yields:
+            A node, a month, and what differs there. What comes in meanwhile waits for the end of its node's month.
+        """
+        for owner, month in self._months(node):
+            with self.transaction(write=True) as connection:
+                self.queries.lock_node(connection, node_id=owner.id)
+                due = self._due(connection, owner, month)
+                differences = [
+                    difference
+                    for table, columns in _TABLES.items()
+                    for difference in _compared(
+                        table, columns, _grouped(due, columns), self._stored(connection, owner, month, table)
+                    )
+                ]
+            yield owner.name, month, differences
+
+    def replay(self, node: str = "") -> Iterator[tuple[str, datetime.date]]:
+        """Make all sums anew from the payloads in force, month by month, each in one transaction.
+
+        Args:
+            node: one node only.
+
+        Yields:
+            The node and the month that are done.
+        """
+        for owner, month in self._months(node):
+            with self.transaction(write=True) as connection:
+                self.queries.lock_node(connection, node_id=owner.id)
+                self._rebuild(connection, owner, {month})
+                self.queries.touch_node(connection, node_id=owner.id, now=now())
+            yield owner.name, month
+
+    def take_over(self, source: "Audit") -> int:
+        """Copy nodes, tokens, networks and payloads of another database into this empty one; sums are not copied.
+
+        Returns:
+            How many payloads there are.
+
+        Raises:
+            StoreNotEmpty: if there are nodes here.
+        """
+        with source.transaction() as there, self.transaction(write=True) as here:
+            if present := len(list(self.queries.list_nodes(here))):
+                raise StoreNotEmpty(f"it has {present} nodes", hint="Make a new one: eida_statsman db migrate")
+            for table, columns in _COPIED.items():
+                paste = getattr(self.queries, f"paste_{table}")
+                for row in source._copied(there, table, columns):
+                    paste(here, **row)
+            count = 0
+            for row in source._copied(there, "payloads", _COPIED_OF_PAYLOADS):
+                # One at a time: they are large.
+                body = source.queries.body_of_payload(there, payload_id=row["id"])
+                self.queries.paste_payloads(here, **row, body=bytes(body))
+                count += 1
+            for row in source._copied(there, "payload_days", ("payload_id", "day")):
+                self.queries.paste_payload_days(here, **row)
+            # One that superseded another came later.
+            for row in source._copied(there, "payloads", ("id", "superseded_by")):
+                self.queries.link_payload(here, **row)
+            self.queries.restart_numbers(here)
+        return count
+
+    def _copied(self, connection: Any, table: str, columns: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+        """Give columns of a table as any database takes them."""
+        # Names of tables and columns are ours; nothing of the outside is in them.
+        for values in self.stream(connection, f"SELECT {', '.join(columns)} FROM {table}", {}):  # noqa: S608
+            yield {column: _portable(value) for column, value in zip(columns, values, strict=True)}
+
+    def _months(self, name: str) -> list[tuple[Node, datetime.date]]:
+        """List the nodes and months of which there are sums, or payloads that count."""
+        with self.transaction() as connection:
+            if name:
+                owners = [Node(self.node_id(connection, name), name)]
+            else:
+                owners = [Node(*columns) for columns in self.queries.all_nodes(connection)]
+            months = {owner: self._months_of(connection, owner) for owner in owners}
+        return [(owner, month) for owner in owners for month in sorted(months[owner])]
+
+    def _months_of(self, connection: Any, owner: Node) -> set[datetime.date]:
+        found = [columns[0] for columns in self.queries.months_of_node(connection, node_id=owner.id)]
+        return {day.replace(day=1) for day in msgspec.convert(found, list[datetime.date])}
+
+    def _due(self, connection: Any, owner: Node, month: datetime.date) -> dict[_Key, _Sums]:
+        """Add up the payloads in force."""
+        parts: defaultdict[_Key, list[_Sums]] = defaultdict(list)
+        for number in self._in_force(connection, owner, month, last_day_of(month)):
+            for row in self._rows(connection, number):
+                if row.month == month:
+                    counts = (row.bytes, row.nb_requests, row.nb_successful_requests, row.nb_unsuccessful_requests)
+                    parts[row.key[1:]].append((counts, hll.from_hex(row.clients)))
+        return {key: _added(sums) for key, sums in parts.items()}
+
+    def _stored(self, connection: Any, owner: Node, month: datetime.date, table: str) -> dict[_Key, _Sums]:
+        columns = _TABLES[table]
+        # Names of tables and columns are ours; nothing of the outside is in them.
+        sql = (
+            f"SELECT {', '.join(columns + _COUNTS)}, clients FROM {table}"  # noqa: S608
+            f" WHERE node_id = {owner.id} AND date = '{month.isoformat()}'"
+        )
+        width = len(columns)
+        found = {}
+        for row in self.stream(connection, sql, {}):
+            sketch = row[-1]
+            sketch = hll.from_hex(sketch) if isinstance(sketch, str) else bytes(sketch)
+            found[row[:width]] = (tuple(row[width:-1]), hll.canonical(sketch))
+        return found
+
+
+def _added(sums: list[_Sums]) -> _Sums:
+    counts = tuple(map(sum, zip(*(counts for counts, _ in sums), strict=True)))
+    return counts, hll.merge(sketch for _, sketch in sums)
+
+
+def _grouped(due: dict[_Key, _Sums], columns: tuple[str, ...]) -> dict[_Key, _Sums]:
+    places = [_STREAM.index(column) for column in columns]
+    if len(places) == len(_STREAM):
+        return due
+    parts: defaultdict[_Key, list[_Sums]] = defaultdict(list)
+    for key, sums in due.items():
+        parts[tuple(key[place] for place in places)].append(sums)
+    return {key: _added(sums) for key, sums in parts.items()}
+
+
+def _compared(
+    table: str, columns: tuple[str, ...], due: dict[_Key, _Sums], stored: dict[_Key, _Sums]
+) -> Iterator[Difference]:
+    for key in sorted(due.keys() | stored.keys()):
+        there, expected = stored.get(key), due.get(key)
+        if there != expected:
+            yield Difference(table, dict(zip(columns, key, strict=True)), _told(there), _told(expected))
+
+
+def _told(sums: _Sums | None) -> dict[str, int] | None:
+    """Give the numbers of a row; of its sketch what it tells, and a checksum, since two may tell the same."""
+    if sums is None:
+        return None
+    counts, sketch = sums
+    estimate = hll.cardinality(sketch)
+    return dict(zip(_COUNTS, counts, strict=True)) | {"clients": estimate, "sketch": zlib.crc32(sketch)}
+
+
+def _portable(value: Any) -> Any:
+    """Give a value in the form in which both databases take it."""
+    if isinstance(value, datetime.datetime):
+        return iso(as_time(value))
+    if isinstance(value, datetime.date):
+        return value.isoformat()
+    return bytes(value) if isinstance(value, memoryview) else value
