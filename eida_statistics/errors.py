@@ -108,6 +108,12 @@ class AmbiguousReplacement(OverlappingPayload):
     problem = "ambiguous-replacement"
 
 
+class Differences(EidaStatisticsError):
+    """The statistics are not those of the payloads."""
+
+    problem = "differences"
+
+
 class UnknownPayload(EidaStatisticsError):
     """There is no such payload."""
 

@@ -130,6 +130,19 @@ def merge(sketches: Iterable[bytes]) -> bytes:
     return encode_registers(np.maximum(registers, registers_of(hashes)))
 
 
+def reaches(sketches: Iterable[bytes], count: int) -> bool:
+    """Tell whether checked sketches have so many clients together, without uniting more of them than is needed."""
+    hashes: set[bytes] = set()
+    given = list(sketches)
+    for sketch in given:
+        if count > EXPLICIT_MAX or _KINDS[sketch[:_HEADER_SIZE]] not in (_EMPTY, _EXPLICIT):
+            return cardinality(merge(given)) >= count
+        hashes.update(sketch[place : place + 8] for place in range(_HEADER_SIZE, len(sketch), 8))
+        if len(hashes) >= count:
+            return True
+    return len(hashes) >= count
+
+
 def canonical(sketch: bytes) -> bytes:
     """Check a sketch and give it in the form in which `encode` writes it.
 

@@ -221,6 +221,52 @@ def test_the_public_gets_no_sketch_that_lists_clients_nor_one_of_restricted_netw
             assert hll.check(given_out)
 
 
+def only_explicit(rows: list[dict[str, str]]) -> set[bool]:
+    return {hll.from_hex(one["hll_clients"])[0] == 0x12 for one in rows if one["hll_clients"]}
+
+
+def test_a_sketch_lists_clients_only_for_who_is_entitled_to_all_in_it(
+    store_uri: str, sent: list[Sent], store: Store, signer: Signer
+) -> None:
+    keys = {"eas_keyring": str(signer.keyring), "eas_fingerprints": signer.fingerprint}
+    client = create_app(Config(store_uri, **keys)).test_client()
+    few = "country=DE&hllvalues=true&node=A"
+    stranger = signer.token("/epos/nothing")
+    for query in ("level=node", "level=network", "level=network&details=country,month", "details=month"):
+        assert True not in only_explicit(rows_for(client, f"{query}&{few}", stranger)), query
+    assert True not in only_explicit(rows_for(client, f"level=channel&network=GE&{few}", stranger))
+    operator = signer.token("/epos/group-of-a")
+    assert True in only_explicit(rows_for(client, "level=channel&details=month,country&hllvalues=true", operator))
+    token = {"Authorization": f"Bearer {store.add_network_token('X', now() - DAY, now() + DAY)[1]}"}
+    for query, explicit in (
+        ("network=X&level=station&details=month,country", True),
+        ("level=node&country=DE", False),
+    ):
+        path = f"{RESTRICTED_PATH}?start=2025-11&hllvalues=true&{query}"
+        found = list(csv.DictReader(client.post(path, headers=token).text.splitlines()[2:]))
+        assert (True in only_explicit(found)) == explicit
+
+
+def test_nobody_gets_the_sketch_of_what_they_do_not_see_at_all(client: FlaskClient, store: Store) -> None:
+    for network in ("GE", "FR"):
+        store.set_network_policy("A", network, inverted=True)
+    # Requests that failed are of no network, and open.
+    found = ask(client, "start=2025-11&details=country&level=node&hllvalues=true")
+    assert all(one["hll_clients"] for one in found)
+    with store.transaction(write=True) as connection:
+        for table in ("dataselect_stats_by_network", "dataselect_stats_by_network_country"):
+            connection.cursor().execute(f"DELETE FROM {table} WHERE network = ''")
+    found = ask(client, "start=2025-11&details=country&level=node&hllvalues=true")
+    assert {one["node"]: bool(one["hll_clients"]) for one in found} == {"A": False, "B": True}
+
+
+def test_a_small_group_has_no_sketch_where_its_total_is_public(store_uri: str, sent: list[Sent]) -> None:
+    client = create_app(Config(store_uri, min_clients=395)).test_client()
+    found = ask(client, "start=2025-11&level=node&details=month&hllvalues=true")
+    assert found
+    assert {bool(one["hll_clients"]) for one in found if int(one["clients"]) < 395} == {False}
+
+
 def test_the_operator_of_a_network_sees_its_stations(client: FlaskClient, store: Store) -> None:
     token = store.add_network_token("X", now() - DAY, now() + DAY)[1]
     header = {"Authorization": f"Bearer {token}"}
@@ -360,7 +406,8 @@ def test_nothing_found_is_an_answer_without_rows_or_the_status_that_was_asked_fo
     assert empty.status_code == 200
     if form == "json":
         assert json.loads(empty.data)["results"] == []
-    assert client.get(f"{PUBLIC_PATH}?{query}&nodata=204").status_code == 204
+    nothing = client.get(f"{PUBLIC_PATH}?{query}&nodata=204")
+    assert (nothing.status_code, nothing.headers.get("Content-Type")) == (204, None)
     assert client.get(f"{PUBLIC_PATH}?{query}&nodata=404").status_code == 404
 
 
@@ -413,6 +460,17 @@ def test_a_million_rows_over_http_do_not_fill_the_memory_of_the_worker(
         assert peak_memory(worker) - before < 20 * 2**20
 
 
+@pytest.mark.parametrize("size", [3_000, 8_300, 10_000, 100_000])
+def test_a_value_that_is_too_long_for_a_server_is_told_so(store_uri: str, tmp_path: Path, size: int) -> None:
+    with Service(store_uri, tmp_path, workers=1, threads=1) as service:
+        response = service.get("dataselect/public", start="2025-01", node="A" * size)
+        assert response.status_code == 400
+        assert response.headers["Content-Type"] == "text/plain; charset=utf-8"
+        assert len(response.text) < 1000
+        assert all(line.startswith("# ") for line in response.text.splitlines())
+        assert ("node" if size < 8_000 else "8177 characters") in response.text
+
+
 def peak_memory(process: int) -> int:
     """The most memory that a process has had, in bytes."""
     status = Path(f"/proc/{process}/status").read_text()
@@ -427,6 +485,36 @@ def test_an_answer_is_packed_and_not_sent_again_if_it_is_the_same(client: FlaskC
         assert client.get(path, headers={"If-None-Match": tag}).status_code == 304
     store.set_network_policy("A", "GE", inverted=True)
     assert client.get(path, headers={"If-None-Match": first.headers["ETag"]}).status_code == 200
+
+
+def test_the_mark_of_an_answer_is_taken_in_any_form_and_names_what_was_sent(client: FlaskClient) -> None:
+    path = f"{PUBLIC_PATH}?start=2025-01&level=network&details=month,country"
+    packed = client.get(path, headers={"Accept-Encoding": "gzip"}).headers["ETag"]
+    for given in (packed, f"W/{packed}", f'"other", W/{packed}'):
+        response = client.get(path, headers={"If-None-Match": given, "Accept-Encoding": "gzip"})
+        assert (response.status_code, response.headers["ETag"]) == (304, packed)
+    assert client.get(path, headers={"If-None-Match": "*"}).status_code == 200
+
+
+@pytest.mark.parametrize(("query", "status"), [("network=QQ", 400), ("network=X", 401), ("node=QQ", 400)])
+def test_what_is_refused_is_refused_also_if_nothing_has_changed(
+    client: FlaskClient, query: str, status: int
+) -> None:
+    later = (now() + DAY).strftime("%a, %d %b %Y %H:%M:%S GMT")
+    for header in ({"If-Modified-Since": later}, {"If-None-Match": "*"}):
+        assert client.get(f"{PUBLIC_PATH}?start=2025-01&{query}", headers=header).status_code == status
+
+
+def test_a_database_that_came_to_the_same_revision_otherwise_has_other_marks(store_uri: str, store: Store) -> None:
+    client = create_app(Config(store_uri)).test_client()
+    marks = set()
+    for size in (1, 999):
+        store.add_node("A", "operator@node.example")
+        node = store.node_of_token(store.add_token("A", now() - DAY, now() + DAY)[1], now())
+        store.ingest(node, payload(row(bytes=size)))
+        marks.add(client.get(f"{PUBLIC_PATH}?start=2025-01").headers["ETag"])
+        store.remove_node("A")
+    assert len(marks) == 2
 
 
 def test_a_change_is_never_missed_by_who_asks_since_when(client: FlaskClient, store: Store) -> None:

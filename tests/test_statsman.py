@@ -1,6 +1,7 @@
 """The administrator's command, as it is typed."""
 
 import datetime
+import gzip
 import json
 import os
 import re
@@ -13,12 +14,14 @@ from pathlib import Path
 import pytest
 
 from eida_stats_webservice.store import Store
+from payloads import payload, row
 
 COMMAND = Path(sysconfig.get_path("scripts")) / "eida_statsman"
 
 
 class Statsman:
     def __init__(self, uri: str) -> None:
+        self.uri = uri
         settings = {"DATABASE_URI_FILE", "EIDA_STATS_CONFIG"}
         kept = {name: value for name, value in os.environ.items() if name not in settings}
         self._environment = kept | {"DATABASE_URI": uri, "COLUMNS": "100"}
@@ -164,7 +167,8 @@ def test_what_is_restricted_is_said_by_node_and_network(statsman: Statsman, stor
     statsman.done("nodes", "set-group", "GFZ", "gfz")
     (listed,) = json.loads(statsman.done("networks", "list", "--restricted", "--json"))
     assert (listed["name"], listed["eas_group"], listed["node_eas_group"]) == ("ZE2012", "group-of-ze", "gfz")
-    assert json.loads(statsman.done("networks", "list", "--node", "BGR", "--json")) == []
+    assert "no such node: BGR" in statsman("networks", "list", "--node", "BGR").stderr
+    assert statsman("networks", "set-policy", "GFZ", "Other", "inverted", "--new").returncode == 2
     statsman.done("networks", "set-group", "GFZ", "ZE2012", "--none")
     assert store.list_networks()[1].eas_group is None
     assert statsman("nodes", "set-group", "GFZ").returncode == 2
@@ -178,3 +182,98 @@ def test_a_token_is_for_a_node_or_for_a_network(statsman: Statsman, store: Store
     assert json.loads(statsman.done("tokens", "list", "--json"))[0]["network"] == "FR"
     assert statsman("tokens", "add").returncode == 2
     assert statsman("tokens", "add", "GFZ", "--network", "FR").returncode == 2
+
+
+# Payloads
+
+
+@pytest.fixture
+def sent(statsman: Statsman, store: Store) -> list[int]:
+    """Register a node, and send three payloads of it; the second is superseded by the third."""
+    statsman.done("nodes", "add", "A/..", "--contact", "operator@node.example")
+    now = datetime.datetime.now(tz=datetime.UTC)
+    day = datetime.timedelta(days=1)
+    node = store.node_of_token(store.add_token("A/..", now - day, now + day)[1], now)
+    first, second = (
+        store.ingest(node, payload(row(bytes=number), days_coverage=[f"2026-10-{number:02}"])).payload
+        for number in (1, 2)
+    )
+    third, _ = store.replace(node, payload(row(bytes=4), days_coverage=["2026-10-02", "2026-10-03"]))
+    return [first, second, third.payload]
+
+
+def test_payloads_are_listed_shown_and_retracted(statsman: Statsman, sent: list[int]) -> None:
+    listed = json.loads(statsman.done("payloads", "list", "--json"))
+    assert [(one["payload"], one["state"], one["superseded_by"]) for one in listed] == [
+        (sent[0], "in force", None), (sent[1], "superseded", sent[2]), (sent[2], "in force", None),
+    ]  # fmt: skip
+    assert "2026-10-02 to 2026-10-03" in statsman.done("payloads", "list", "--node", "A/..", "--in-force")
+    assert f"superseded by {sent[2]}" in statsman.done("payloads", "show", str(sent[1]))
+    assert json.loads(statsman.done("payloads", "show", str(sent[1]), "--json")) == listed[1]
+    assert "retracted" in statsman.done("payloads", "retract", str(sent[2]))
+    assert [one["payload"] for one in json.loads(statsman.done("payloads", "list", "--in-force", "--json"))] == [
+        sent[0]
+    ]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("payloads", "show", "999"), ("payloads", "retract", "999"), ("payloads", "export", "999"),
+        ("payloads", "show", str(10**30)), ("payloads", "list", "--node", "B"), ("coverage", "--node", "B"),
+        ("payloads", "replay", "--node", "B"), ("db", "verify", "--node", "B"),
+        ("payloads", "export", "--node", "B"),
+    ],
+)  # fmt: skip
+def test_what_there_is_not_is_named(statsman: Statsman, sent: list[int], words: tuple[str, ...]) -> None:
+    refused = statsman(*words)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert words[-1] in refused.stderr
+    assert "no such" in refused.stderr
+
+
+def test_payloads_are_written_as_they_were_sent(
+    statsman: Statsman, store: Store, sent: list[int], tmp_path: Path
+) -> None:
+    written = statsman.done("payloads", "export", "--to", str(tmp_path / "out")).split()
+    assert [Path(name).name for name in written] == [
+        f"A____2026-10-01_2026-10-01_{sent[0]}.json.gz", f"A____2026-10-02_2026-10-03_{sent[2]}.json.gz",
+    ]  # fmt: skip
+    assert json.loads(gzip.decompress(Path(written[1]).read_bytes()))["stats"][0]["bytes"] == 4
+    (one,) = statsman.done("payloads", "export", str(sent[1]), "--to", str(tmp_path)).split()
+    assert json.loads(gzip.decompress(Path(one).read_bytes()))["days_coverage"] == ["2026-10-02"]
+
+
+def test_what_differs_is_named_and_a_replay_mends_it(statsman: Statsman, store: Store, sent: list[int]) -> None:
+    assert "no rows differ" in statsman.done("db", "verify")
+    with store.transaction(write=True) as connection:
+        connection.cursor().execute("UPDATE dataselect_stats_by_network SET bytes = 9")
+    wrong = statsman("db", "verify", "--node", "A/..")
+    assert wrong.returncode == 1
+    assert "A/.. 2026-10 dataselect_stats_by_network network=GE: bytes is 9, must be 5" in wrong.stdout
+    assert "payloads replay" in wrong.stderr
+    (told,) = json.loads(statsman("db", "verify", "--json").stdout)
+    assert (told["stored"]["bytes"], told["due"]["bytes"], told["key"]) == (9, 5, {"network": "GE"})
+    assert "1 months" in statsman.done("payloads", "replay")
+    assert "no rows differ" in statsman.done("db", "verify")
+
+
+def test_all_is_made_anew_in_another_database(statsman: Statsman, sent: list[int], tmp_path: Path) -> None:
+    other = Statsman(f"sqlite:///{tmp_path / 'other.db'}")
+    other.done("db", "migrate")
+    assert "took over 3 payloads" in other.done("payloads", "replay", "--from", statsman.uri)
+    assert "1 months of nodes: no rows differ" in other.done("db", "verify")
+    again = other("payloads", "replay", "--from", statsman.uri)
+    assert (again.returncode, "empty database" in again.stderr) == (1, True)
+    assert other("payloads", "replay", "--from", "mysql://x/y").returncode != 0
+    assert statsman("payloads", "replay", "--from", "sqlite:////nowhere/x.db").returncode == 1
+
+
+def test_a_calendar_shows_which_days_were_sent(statsman: Statsman, sent: list[int]) -> None:
+    shown = statsman.done("coverage", "--node", "A/..", "--year", "2026")
+    (october,) = [line for line in shown.splitlines() if line.startswith("Oct")]
+    assert october == "Oct  ■■■" + 28 * "·"
+    assert json.loads(statsman.done("coverage", "--node", "A/..", "--year", "2026", "--json")) == {
+        "2026-10-01": 1, "2026-10-02": 1, "2026-10-03": 1,
+    }  # fmt: skip
+    assert "0 of 365 days" in statsman.done("coverage", "--node", "A/..", "--year", "2021")

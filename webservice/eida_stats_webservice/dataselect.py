@@ -52,18 +52,21 @@ def blueprint(store: Store, access: Access, min_clients: int) -> Blueprint:
         question, form = question_of(request.args.items(multi=True), _today(), restricted=False)
         state = store.state()
         etag = _etag(state, min_clients)
-        if _has(request, state, etag):
-            return _validated(Response(status=304), state, etag)
+        if (known := _known(request, etag)) is not None:
+            return _validated(Response(status=304), state, known)
         _check_names(store, question, PUBLIC, restricted=False)
+        # Unlike the mark of an answer, a time does not tell that there was one.
+        if _is_since(request, state):
+            return _validated(Response(status=304), state, etag)
         fine = min_clients > 0 and privacy.is_fine(question)
         rows: Iterable[Statistic]
         if fine:
-            found, restricted = _one_by_one(store, question)
-            merged = privacy.merge_small(found, min_clients, question, restricted)
+            found, unseen = _one_by_one(store, privacy.broadened(question))
+            merged = privacy.merge_small(found, min_clients, question, unseen)
             rows = privacy.arranged(merged, question)
         else:
             found = rows = store.statistics(question, PUBLIC, sketches=form.hllvalues)
-        response = _answer(map(_for_the_public, rows) if form.hllvalues else rows, form)
+        response = _answer((_given_out(row, min_clients, public=True) for row in rows), form)
         response.call_on_close(found.close)
         return _validated(response, state, etag)
 
@@ -74,7 +77,7 @@ def blueprint(store: Store, access: Access, min_clients: int) -> Blueprint:
         viewer = access.viewer_of(request)
         question = _check_names(store, question, viewer, restricted=True)
         found = store.statistics(question, viewer, sketches=form.hllvalues)
-        response = _answer(map(_without_others, found), form)
+        response = _answer((_given_out(row, min_clients, public=False) for row in found), form)
         response.call_on_close(found.close)
         return response
 
@@ -88,9 +91,8 @@ def blueprint(store: Store, access: Access, min_clients: int) -> Blueprint:
 
 
 def _one_by_one(store: Store, question: Question) -> tuple[Generator[Statistic], set[tuple[str, str]]]:
-    """Ask for all rows, unsorted, and tell which of them are to become a row Other of restricted networks."""
-    question = msgspec.structs.replace(question, sort=None, limit=None)
-    if not question.tells("network") or question.names_streams:
+    """Ask for all rows, and tell which of them are to become a row Other of restricted networks."""
+    if not question.tells("network"):
         return store.statistics(question, PUBLIC, sketches=True), set()
     restricted = {(network.node, network.name) for network in store.list_networks() if network.restricted}
     viewer = Viewer(networks=frozenset(network for _, network in restricted))
@@ -151,7 +153,9 @@ def _answer(rows: Iterable[Statistic], form: Form) -> Response:
     remaining = iter(rows)
     first = next(remaining, None)
     if first is None and form.nodata == 204:
-        return Response(status=204)
+        nothing = Response(status=204)
+        del nothing.headers["Content-Type"]
+        return nothing
     if first is None and form.nodata == 404:
         raise NothingFound
     asked = request.query_string.decode("ascii", "replace")
@@ -163,33 +167,38 @@ def _answer(rows: Iterable[Statistic], form: Form) -> Response:
     return Response(body, content_type=written.content_type)
 
 
-def _for_the_public(row: Statistic) -> Statistic:
-    """Give the sketch in the form that does not list its clients, and none of networks that are not seen."""
-    row = _without_others(row)
-    if row.hll_clients is not None:
-        row.hll_clients = hll.dense(row.hll_clients)
-    return row
+def _given_out(row: Statistic, min_clients: int, *, public: bool) -> Statistic:
+    """Take from a row what its asker may not know of its sketch.
 
-
-def _without_others(row: Statistic) -> Statistic:
-    if row.network == OTHER:
-        row.hll_clients = None
+    It lists few clients one by one, but for who is not entitled to see all networks in it. They get it in the form
+    that does not, and not of a small group, nor if it is of networks that they do not see alone.
+    """
+    if row.hll_clients is not None and (public or not row.entitled):
+        hidden = not row.seen or row.network == OTHER or row.clients < min_clients
+        row.hll_clients = None if hidden else hll.dense(row.hll_clients)
     return row
 
 
 def _etag(state: State, min_clients: int) -> str:
-    known = "\n".join([__version__, state.revision, str(min_clients), request.query_string.decode("latin-1")])
+    # A database that was restored may have come to the same revision in another way.
+    revision = f"{state.revision} {state.changed_at.isoformat()}"
+    known = "\n".join([__version__, revision, str(min_clients), request.query_string.decode("latin-1")])
     return hashlib.sha256(known.encode()).hexdigest()[:32]
 
 
-def _has(asked: Request, state: State, etag: str) -> bool:
-    """Tell whether the client has the answer already."""
-    if asked.if_none_match:
-        # Packed, it has another one.
-        return any(asked.if_none_match.contains(tag) for tag in (etag, f"{etag}:gzip"))
-    return (
-        asked.if_modified_since is not None and state.changed_at.replace(microsecond=0) <= asked.if_modified_since
-    )
+def _known(asked: Request, etag: str) -> str | None:
+    """Give the mark by which the client has the answer already, if it has."""
+    given = asked.if_none_match
+    # Packed, it has another one. That there is anything at all is no reason to send nothing.
+    marks = [] if given.star_tag else [mark for mark in (etag, f"{etag}:gzip") if given.contains_weak(mark)]
+    return next(iter(marks), None)
+
+
+def _is_since(asked: Request, state: State) -> bool:
+    """Tell whether nothing has changed since the time that the client names."""
+    if asked.if_none_match or asked.if_modified_since is None:
+        return False
+    return state.changed_at.replace(microsecond=0) <= asked.if_modified_since
 
 
 def _validated(response: Response, state: State, etag: str) -> Response:

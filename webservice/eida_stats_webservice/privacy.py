@@ -9,15 +9,21 @@ from collections.abc import Collection, Iterable, Iterator
 from itertools import product
 from operator import attrgetter
 
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
 from eida_statistics import hll
 from eida_stats_webservice.store.records import OTHER, Question, Statistic
 
-# Date, node, network and country of a row that is shown.
+# Date, node, network and country of a row.
 Key = tuple[str, str, str, str]
+# Nodes and networks.
+Networks = Collection[tuple[str, str]]
 
 _KEYS = attrgetter("date", "node", "network", "country")
-_FEW = 8
 _CHARACTERS_OF_DATE = {"month": 7, "year": 4}
+_DATES = frozenset(_CHARACTERS_OF_DATE)
 
 
 def is_fine(question: Question) -> bool:
@@ -25,46 +31,54 @@ def is_fine(question: Question) -> bool:
     return question.tells("network") or "country" in question.details or _names_some(question)
 
 
+def broadened(question: Question) -> Question:
+    """Give the question without names, whose answer has all rows of which that to the question is made.
+
+    What is shown to who names something is decided there: else a row that is hidden could be asked for by name.
+    """
+    level = "network" if question.networks or question.tells("network") else question.level
+    return msgspec.structs.replace(
+        question,
+        level="node" if level is None and question.nodes else level,
+        details=question.details | ({"country"} if question.countries else set()),
+        nodes=(),
+        networks=(),
+        countries=(),
+        sort=None,
+        limit=None,
+    )
+
+
 def merge_small(
-    rows: Iterable[Statistic], minimum: int, question: Question, restricted: Collection[tuple[str, str]] = ()
+    rows: Iterable[Statistic], minimum: int, question: Question, restricted: Networks = ()
 ) -> Iterator[Statistic]:
     """Merge, for each date, the rows with less than a minimum of clients into one row Other.
 
     Larger rows go there as well, the smallest first, where a smaller group could be found otherwise: any total of
     the same question by fewer levels or details, minus the rows within it that are shown, is nothing, or has the
     minimum of clients, or none of its rows are shown. If `Other` is the whole of its date, it may be smaller, since
-    anybody can ask for that total; but where the question names networks or countries, no `Other` is shown then.
+    anybody can ask for that total. Where the question names networks or countries, what is hidden is `Other` only
+    if the total of what is named is shown, too; else it is left out.
 
     Args:
-        rows: the whole answer, with sketches, and restricted networks one by one.
+        rows: the whole answer to the broadened question, with sketches, and restricted networks one by one.
         minimum: how many clients a row has at least.
         question: what was asked.
-        restricted: nodes and networks that make up one row Other of each date and country.
+        restricted: those that make up one row Other of each date and country.
     """
-    pieces: defaultdict[Key, list[Statistic]] = defaultdict(list)
-    for row in rows:
-        date, node, network, country = _KEYS(row)
-        if (node, network) in restricted:
-            node = network = OTHER
-        pieces[date, node, network, country].append(row)
-    hidden = _hidden(pieces, minimum, question, restricted)
-    merged: defaultdict[Key, list[Statistic]] = defaultdict(list)
+    atoms = list(rows)
+    shown, left = _divided(atoms, minimum, question, restricted)
+    yield from (_united(key, parts) for key, parts in shown.items())
+    if _names_some(question):
+        whole = msgspec.structs.replace(question, level=None, details=question.details & _DATES)
+        parts_of_whole = _summed(atoms, broadened(whole))
+        totals, _ = _divided(parts_of_whole, minimum, whole, restricted)
+        # All or none of them: the others would tell of the one that is missing.
+        if whole == question or any((date, "*", "*", "*") not in totals for date in left):
+            return
     node, network = (OTHER if question.tells(level) else "*" for level in ("node", "network"))
     country = OTHER if "country" in question.details else "*"
-    for key in hidden:
-        merged[key[0], node, network, country] += pieces[key]
-    for key in merged:
-        # Without countries the restricted networks have the same name.
-        if key in pieces and key not in hidden:
-            merged[key] += pieces[key]
-            hidden.add(key)
-    for key, parts in pieces.items():
-        if key not in hidden:
-            yield _united(key, parts)
-    others = [_united(key, parts) for key, parts in merged.items()]
-    # All or none of them: the others would tell of the one that is missing.
-    if not _names_some(question) or all(other.clients >= minimum for other in others):
-        yield from others
+    yield from (_united((date, node, network, country), parts) for date, parts in left.items())
 
 
 def arranged(rows: Iterable[Statistic], question: Question) -> Iterator[Statistic]:
@@ -79,61 +93,148 @@ def _names_some(question: Question) -> bool:
     return bool(question.countries) or question.names_streams
 
 
-def _hidden(
-    pieces: dict[Key, list[Statistic]],
-    minimum: int,
-    question: Question,
-    restricted: Collection[tuple[str, str]],
-) -> set[Key]:
-    """Choose what is not shown: the small pieces, and others of totals that would give these away."""
-    clients = {key: _clients(parts) for key, parts in pieces.items()}
-    hidden = {key for key, count in clients.items() if count < minimum}
-    totals = list(_totals(pieces, question, restricted))
+def _divided(
+    atoms: list[Statistic], minimum: int, question: Question, restricted: Networks
+) -> tuple[dict[Key, list[Statistic]], dict[str, list[Statistic]]]:
+    """Divide what is asked for into rows that are shown, and what is hidden of each date."""
+    hidden = _hidden(atoms, minimum, broadened(question), restricted)
+    cells: defaultdict[Key, list[int]] = defaultdict(list)
+    for number, atom in enumerate(atoms):
+        # Where networks are named, a row Other would tell of the restricted ones alone; they are left out.
+        seen = not (question.names_streams and (atom.node, atom.network) in restricted)
+        if seen and _is_asked_for(atom, question):
+            cells[_cell(atom, question, restricted)].append(number)
+    shown: dict[Key, list[Statistic]] = {}
+    left: defaultdict[str, list[Statistic]] = defaultdict(list)
+    for key, numbers in cells.items():
+        parts = [atoms[number] for number in numbers]
+        # Of one node, a row Other of restricted networks would tell what is not shown of them in its totals.
+        of_node = question.nodes and any((part.node, part.network) in restricted for part in parts)
+        if hidden[numbers].any() or of_node:
+            left[key[0]] += parts
+        else:
+            shown[key] = parts
+    node, network = (OTHER if question.tells(level) else "*" for level in ("node", "network"))
+    for date in left:
+        # Without countries the restricted networks have the same name.
+        same = (date, node, network, OTHER if "country" in question.details else "*")
+        left[date] += shown.pop(same, [])
+    return shown, dict(left)
+
+
+def _is_asked_for(row: Statistic, question: Question) -> bool:
+    return all(
+        not names or value in names
+        for value, names in (
+            (row.node, question.nodes),
+            (row.network, question.networks),
+            (row.country, question.countries),
+        )
+    )
+
+
+def _cell(row: Statistic, question: Question, restricted: Networks) -> Key:
+    """Tell in which row of an answer a row of the broadened one is."""
+    unseen = question.tells("network") and (row.node, row.network) in restricted
+    return (
+        row.date,
+        "*" if not question.tells("node") else OTHER if unseen else row.node,
+        "*" if not question.tells("network") else OTHER if unseen else row.network,
+        row.country if "country" in question.details else "*",
+    )
+
+
+def _summed(atoms: list[Statistic], question: Question) -> list[Statistic]:
+    """Make of the rows of an answer those to a question that divides less."""
+    parts: defaultdict[Key, list[Statistic]] = defaultdict(list)
+    for atom in atoms:
+        parts[_cell(atom, question, ())].append(atom)
+    return [_united(key, rows) for key, rows in parts.items()]
+
+
+def _hidden(atoms: list[Statistic], minimum: int, question: Question, restricted: Networks) -> NDArray[np.bool_]:
+    """Tell which rows of a broadened question are not shown: small ones, and others that would give these away."""
+    clients = np.array([atom.clients for atom in atoms], dtype=np.int64)
+    unseen = np.array([(atom.node, atom.network) in restricted for atom in atoms], dtype=bool)
+    # Restricted networks of one date and country are one piece, others a piece each.
+    pieces = np.arange(len(atoms))
+    together: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    for number in np.flatnonzero(unseen):
+        together[atoms[number].date, atoms[number].country].append(int(number))
+    of_piece = clients.copy()
+    for numbers in together.values():
+        pieces[numbers] = numbers[0]
+        of_piece[numbers] = _clients([atoms[number] for number in numbers])
+    hidden: NDArray[np.bool_] = of_piece < minimum
+    totals = list(_totals(atoms, question))
     settled = False
     while not settled:
         settled = True
-        for never_shown, within in totals:
-            gone = never_shown + [row for key in within if key in hidden for row in pieces[key]]
-            if not gone or _reaches(gone, minimum):
-                continue
-            left = [key for key in within if key not in hidden]
-            left.sort(key=lambda key: (clients[key], key), reverse=True)
-            while left and not _reaches(gone, minimum):
-                smallest = left.pop()
-                hidden.add(smallest)
-                gone += pieces[smallest]
-                settled = False
+        for level, groups, count in totals:
+            # The row Other of restricted networks is of no node. Totals of a network at all nodes do not have them.
+            gone = hidden | unseen if "node" in level else hidden
+            there = ~unseen if level == ("network",) else np.ones_like(unseen)
+            gone = gone & there
+            most = np.zeros(count, dtype=np.int64)
+            np.maximum.at(most, groups[gone], clients[gone])
+            # Where nothing is gone there is nothing to find, and where a row that is large enough is, neither.
+            suspect = (most > 0) & (most < minimum)
+            suspect &= np.bincount(groups[~gone & there], minlength=count) > 0
+            members = np.flatnonzero(suspect[groups] & there)
+            for within in np.split(
+                members[np.argsort(groups[members], kind="stable")],
+                np.flatnonzero(np.diff(np.sort(groups[members]))) + 1,
+            ):
+                settled &= not _hide_more(within, gone, hidden, atoms, pieces, of_piece, minimum)
     return hidden
 
 
-def _totals(
-    pieces: dict[Key, list[Statistic]], question: Question, restricted: Collection[tuple[str, str]]
-) -> Iterator[tuple[list[Statistic], list[Key]]]:
-    """Give the totals that can be asked for: what of each is never shown in it, and the pieces that may be."""
+def _hide_more(
+    within: NDArray[np.intp],
+    gone: NDArray[np.bool_],
+    hidden: NDArray[np.bool_],
+    atoms: list[Statistic],
+    pieces: NDArray[np.intp],
+    of_piece: NDArray[np.int64],
+    minimum: int,
+) -> bool:
+    """Hide the smallest pieces of a total until what is not shown of it is large enough."""
+    missing = [atoms[number] for number in within[gone[within]]]
+    left = list(dict.fromkeys(pieces[number] for number in within[~gone[within]]))
+    left.sort(key=lambda piece: (of_piece[piece], _KEYS(atoms[piece])), reverse=True)
+    changed = False
+    while left and missing and not _reaches(missing, minimum):
+        smallest = np.flatnonzero(pieces == left.pop())
+        hidden[smallest] = True
+        missing += [atoms[number] for number in smallest]
+        changed = True
+    return changed
+
+
+def _totals(atoms: list[Statistic], question: Question) -> Iterator[tuple[tuple[str, ...], NDArray[np.intp], int]]:
+    """Give the totals that can be asked for: by what they are, which of them each row is in, how many there are."""
     characters = max((_CHARACTERS_OF_DATE.get(detail, 0) for detail in question.details), default=0)
     dates = [count for count in (*sorted(_CHARACTERS_OF_DATE.values()), 0) if count <= characters]
-    levels = [level for level in (None, "node", "network") if level is None or question.tells(level)]
-    countries = [True, False] if "country" in question.details else [False]
-    for level, by_country, date in product(levels, countries, dates):
+    levels: list[tuple[str, ...]] = [()]
+    if question.tells("node"):
+        levels.append(("node",))
+    if question.tells("network"):
+        levels += [("node", "network"), ("network",)]
+    countries = [("country",), ()] if "country" in question.details else [()]
+    codes = {
+        name: np.unique([getattr(atom, name) for atom in atoms], return_inverse=True)[1]
+        for name in ("node", "network", "country")
+    }
+    of_date = {count: np.unique([atom.date[:count] for atom in atoms], return_inverse=True)[1] for count in dates}
+    for level, country, date in product(levels, countries, dates):
         # All totals by node and date are public, so that nothing can be hidden of a longer time.
-        if date < characters and level != "network" and not by_country and not _names_some(question):
+        if date < characters and "network" not in level and not country:
             continue
-        never_shown: defaultdict[tuple[str, ...], list[Statistic]] = defaultdict(list)
-        within: defaultdict[tuple[str, ...], list[Key]] = defaultdict(list)
-        for key, parts in pieces.items():
-            for row in parts if level else parts[:1]:
-                total = (
-                    row.date[:date],
-                    row.node if level else "",
-                    row.network if level == "network" else "",
-                    row.country if by_country else "",
-                )
-                # The row Other of restricted networks is of no node.
-                if level and (row.node, row.network) in restricted:
-                    never_shown[total].append(row)
-                else:
-                    within[total].append(key)
-        yield from ((never_shown[total], keys) for total, keys in within.items())
+        combined = of_date[date].astype(np.int64)
+        for name in (*level, *country):
+            combined = combined * (int(codes[name].max(initial=0)) + 1) + codes[name]
+        found, groups = np.unique(combined, return_inverse=True)
+        yield level, groups, len(found)
 
 
 def _clients(parts: list[Statistic]) -> int:
@@ -143,10 +244,10 @@ def _clients(parts: list[Statistic]) -> int:
 def _reaches(parts: list[Statistic], minimum: int) -> bool:
     """Tell whether rows have a number of clients together."""
     counts = [row.clients for row in parts]
-    # Unions cost more than all else: most questions are decided without, and most others by that of few rows.
+    # Unions cost more than all else, and most are not needed.
     if max(counts) >= minimum or sum(counts) < minimum:
         return max(counts) >= minimum
-    return any(_clients(some) >= minimum for some in (parts[:_FEW], parts))
+    return hll.reaches((part.hll_clients for part in parts if part.hll_clients is not None), minimum)
 
 
 def _united(key: Key, parts: list[Statistic]) -> Statistic:
@@ -162,6 +263,7 @@ def _united(key: Key, parts: list[Statistic]) -> Statistic:
         nb_unsuccessful_reqs=sum(row.nb_unsuccessful_reqs for row in parts),
         clients=hll.cardinality(sketch),
         hll_clients=sketch,
+        seen=any(row.seen for row in parts),
     )
 
 

@@ -82,9 +82,10 @@ def _problem(
         **(members or {}),
     }
     if _OF_TEXT in request.path and request.args.get("format") not in _PROBLEMS_FOR:
-        return Response(_as_comment(body), status=status, content_type="text/plain; charset=utf-8")
+        return Response(as_comment(body), status=status, content_type="text/plain; charset=utf-8")
     return Response(msgspec.json.encode(body) + b"\n", status=status, content_type=MEDIA_TYPE)
 
 
-def _as_comment(body: dict[str, object]) -> str:
+def as_comment(body: dict[str, object]) -> str:
+    """Write problem details as lines of comment, for who reads CSV or text."""
     return "".join(f"# {name}: {' '.join(str(value).split())}\n" for name, value in body.items())

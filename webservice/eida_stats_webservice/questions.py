@@ -132,7 +132,7 @@ def _once_each(parameters: Iterable[tuple[str, str]], known: set[str], *, aliase
             raise BadParameter(f"{told(written, value)}: there is no such parameter", hint=hint)
         if name in given:
             raise BadParameter(
-                f"{name} is given twice", hint="Give it once; it may have several values with commas."
+                f"{name} is given twice", hint="Give it once, with commas between values where it takes several."
             )
         if len(value) > MAX_CHARACTERS:
             raise BadParameter(f"{name} has {len(value)} characters", hint=f"It may have {MAX_CHARACTERS}.")

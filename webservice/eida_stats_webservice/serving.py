@@ -1,14 +1,29 @@
 """gunicorn's settings, for `eida_statsman serve` and webservice/gunicorn.conf.py alike."""
 
+import contextlib
 import logging
 import re
+import socket
+from http import HTTPStatus
+
+from gunicorn.http.errors import LimitRequestLine
+from gunicorn.workers.gthread import ThreadWorker
+
+from eida_statistics.errors import PROBLEM_PREFIX, BadParameter
+from eida_stats_webservice.problems import as_comment
+
+_LINGER_SECONDS = 1
+_LINGER_READS = 16
+_CHUNK_BYTES = 1 << 16
 
 bind = "127.0.0.1:8000"
-worker_class = "gthread"
+worker_class = "eida_stats_webservice.serving.Worker"
 workers = 2
 threads = 4
 # A payload of 100,000 rows takes some seconds to merge; a worker that hangs for longer is replaced.
 timeout = 120
+# The most that gunicorn allows, but for no limit at all.
+limit_request_line = 8190
 control_socket_disable = True
 accesslog = "-"
 # Without the address of who asks, which nobody needs and which is personal; nor the User-Agent, which may have one.
@@ -24,3 +39,31 @@ def _without_address(record: logging.LogRecord) -> bool:
     # What follows is a piece of what was sent, and so may be anything.
     record.msg = re.sub(r"^(Invalid request) from ip=.*", r"\1", str(record.msg), flags=re.DOTALL)
     return True
+
+
+class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
+    """A worker with threads that answers a URL that is too long as it answers other questions it does not take."""
+
+    def handle_error(self, req: object, client: socket.socket, addr: object, exc: Exception) -> None:
+        """Answer what cannot be read; see the base class, which answers with a web page."""
+        if not isinstance(exc, LimitRequestLine):
+            super().handle_error(req, client, addr, exc)
+            return
+        error = BadParameter(f"the URL has more than {limit_request_line - len('GET  HTTP/1.1')} characters")
+        problem = {"type": PROBLEM_PREFIX + error.problem, "title": error.title, "status": error.http_status}
+        body = as_comment(problem | {"detail": error.subject}).encode()
+        head = [
+            f"HTTP/1.1 {error.http_status} {HTTPStatus(error.http_status).phrase}",
+            "Content-Type: text/plain; charset=utf-8",
+            f"Content-Length: {len(body)}",
+            "Connection: close",
+        ]
+        self.log.warning("Invalid request: the request line is too long")
+        with contextlib.suppress(OSError):
+            client.sendall("\r\n".join([*head, "", ""]).encode() + body)
+            client.shutdown(socket.SHUT_WR)
+            # A connection that is closed before all was read is reset, and the answer may be lost with it.
+            client.settimeout(_LINGER_SECONDS)
+            for _ in range(_LINGER_READS):
+                if not client.recv(_CHUNK_BYTES):
+                    break

@@ -8,7 +8,7 @@ from eida_statistics import __version__
 from eida_statistics.errors import EidaStatisticsError
 from eida_stats_webservice import config as configuration
 from eida_stats_webservice.store import open_store
-from eida_statsman import database, networks, nodes, serve, tokens
+from eida_statsman import coverage, database, networks, nodes, payloads, serve, tokens
 
 _EPILOG = """
 The database is the one that DATABASE_URI names: postgresql://user:password@host/database, or sqlite:/// and a
@@ -20,10 +20,10 @@ path. Without it, the embedded store in your data directory is used.
 @click.version_option(__version__, message="%(version)s")
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """Administer the central statistics service: its database, nodes, networks and tokens."""
+    """Administer the central statistics service: its database, nodes, tokens, payloads."""
     config = configuration.read()
     context.obj = config
-    if context.invoked_subcommand in ("networks", "nodes", "tokens"):
+    if context.invoked_subcommand in ("coverage", "networks", "nodes", "payloads", "tokens"):
         context.obj = open_store(config.database_uri)
         context.call_on_close(context.obj.close)
 
@@ -32,6 +32,8 @@ cli.add_command(database.db)
 cli.add_command(nodes.nodes)
 cli.add_command(networks.networks)
 cli.add_command(tokens.tokens)
+cli.add_command(payloads.payloads)
+cli.add_command(coverage.coverage)
 cli.add_command(serve.serve)
 
 

@@ -1,17 +1,21 @@
-"""eida_statsman db: the schema."""
+"""eida_statsman db: the schema, and whether all is as it must be."""
 
 import re
 
 import click
+import msgspec
 
+from eida_statistics.errors import Differences
 from eida_stats_webservice.config import Config
-from eida_stats_webservice.store import migrations
+from eida_stats_webservice.store import migrations, open_store
+from eida_stats_webservice.store.records import Difference
+from eida_statsman.nodes import printable
 from eida_statsman.tables import show
 
 
 @click.group()
 def db() -> None:
-    """Make and look at the database's schema."""
+    """Make the database's schema, and verify what is in it."""
 
 
 @db.command()
@@ -34,6 +38,46 @@ def status(config: Config, as_json: bool) -> None:
     if not as_json:
         click.echo(f"database: {_without_password(config.database_uri)}")
     show([migration._asdict() for migration in found], {"id": "MIGRATION", "applied": "APPLIED"}, as_json=as_json)
+
+
+@db.command()
+@click.option("--node", callback=printable, help="This node only.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: what differs.")
+@click.pass_obj
+def verify(config: Config, node: str | None, as_json: bool) -> None:
+    """Recompute all statistics from the kept payloads, and name each row that differs."""
+    store = open_store(config.database_uri)
+    months = 0
+    found = []
+    try:
+        for name, month, differences in store.verify(node or ""):
+            months += 1
+            for difference in differences:
+                found.append({"node": name, "month": f"{month:%Y-%m}"} | msgspec.structs.asdict(difference))
+                if not as_json:
+                    click.echo(f"{name} {month:%Y-%m} {_told(difference)}")
+    finally:
+        store.close()
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
+    else:
+        click.echo(f"{months} months of nodes: {len(found) or 'no'} rows differ")
+    if found:
+        raise Differences(f"{len(found)} rows", hint="eida_statsman payloads replay makes them anew.")
+
+
+def _told(difference: Difference) -> str:
+    key = " ".join(f"{column}={value or '(empty)'}" for column, value in difference.key.items())
+    if difference.stored is None:
+        return f"{difference.table} {key}: missing"
+    if difference.due is None:
+        return f"{difference.table} {key}: no payload has it"
+    wrong = [
+        f"{column} is {stored}, must be {due}"
+        for (column, stored), due in zip(difference.stored.items(), difference.due.values(), strict=True)
+        if stored != due and column != "sketch"
+    ]
+    return f"{difference.table} {key}: {', '.join(wrong) or 'another sketch'}"
 
 
 def _without_password(uri: str) -> str:

@@ -6,12 +6,15 @@ import click
 import msgspec
 
 from eida_stats_webservice.store import Store
+from eida_stats_webservice.store.records import OTHER
 from eida_statsman.nodes import group, printable
 from eida_statsman.tables import show
 
 
 def network_code(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
     """Refuse what is no extended network code."""
+    if value == OTHER:
+        raise click.BadParameter(f"{value} stands for several networks in answers")
     if value is not None and not re.fullmatch(r"[0-9A-Za-z_-]{1,8}", value):
         raise click.BadParameter("an extended network code, such as FR or Z32015")
     return value
@@ -41,6 +44,8 @@ def list_(store: Store, node: str | None, restricted: bool, as_json: bool) -> No
         "eas_group": "GROUP",
         "node_eas_group": "GROUP OF NODE",
     }
+    if node is not None:
+        store.check_node(node)
     found = [
         msgspec.structs.asdict(network)
         for network in store.list_networks()

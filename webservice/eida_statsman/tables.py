@@ -8,7 +8,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-Value = str | int | bool | datetime.datetime | None
+Value = object
 
 
 def show(rows: Sequence[Mapping[str, Value]], columns: Mapping[str, str], *, as_json: bool) -> None:

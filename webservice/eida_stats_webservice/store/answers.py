@@ -42,17 +42,19 @@ class Answers(Database):
                 connection, self.queries.statistics.sql, self._parameters(question, viewer, sketches=sketches)
             ):
                 date, node, network, station, location, channel, country = row[:7]
-                size, requests, successful, failed, clients, sketch = row[7:]
+                size, requests, successful, failed, clients, sketch, seen, entitled = row[7:]
                 yield Statistic(
                     *(date, node, network, station, location, channel, country),
                     *(int(size), int(requests), int(successful), int(failed), _rounded_up(clients)),
                     None if sketch is None else _sketch(sketch),
+                    bool(seen),
+                    bool(entitled),
                 )
 
     def _parameters(self, question: Question, viewer: Viewer, *, sketches: bool) -> dict[str, Any]:
         sort = question.sort or ""
         return {
-            "source": _source(question),
+            "source": _source(question, sketches=sketches),
             "months": self.listed(_months(question.start, question.end)),
             "some_nodes": bool(question.nodes),
             "nodes": self.listed(question.nodes or _NONE),
@@ -81,11 +83,11 @@ class Answers(Database):
         }
 
 
-def _source(question: Question) -> str:
-    """Name the smallest table that can answer."""
+def _source(question: Question, *, sketches: bool) -> str:
+    """Name the smallest table that can answer; who gets a sketch depends on the networks in it."""
     if question.tells("station") or question.stations or question.locations or question.channels:
         return "streams"
-    networks = question.tells("network") or question.names_streams
+    networks = question.tells("network") or question.names_streams or sketches
     countries = "country" in question.details or bool(question.countries)
     if networks and countries:
         return "networks and countries"

@@ -138,7 +138,11 @@ def _translated() -> Iterator[None]:
     except (errors.UndefinedTable, errors.UndefinedColumn) as error:
         raise StoreNotReady(_first_line(error), hint="Run eida_statsman db migrate.") from error
     except errors.InsufficientPrivilege as error:
-        raise StoreForbidden(_first_line(error), hint="Use the role that owns the tables.") from error
+        raise StoreForbidden(
+            _first_line(error),
+            hint="The service needs the rights of webservice/README.md, which an upgrade may extend;"
+            " for administration, use the role that owns the tables.",
+        ) from error
     except (psycopg2.OperationalError, psycopg2.InterfaceError, errors.ReadOnlySqlTransaction) as error:
         raise StoreUnavailable(_first_line(error)) from error
     except errors.UniqueViolation as error:

@@ -104,6 +104,10 @@ class PayloadRecord(msgspec.Struct, frozen=True):
     superseded_by: int | None
     days: list[datetime.date]
 
+    def told(self) -> dict[str, object]:
+        """Give its fields, and its state in a word."""
+        return msgspec.structs.asdict(self) | {"state": self.state}
+
     @property
     def state(self) -> str:
         """Say in a word whether it counts."""
@@ -175,7 +179,8 @@ OTHER = "Other"
 class Statistic(msgspec.Struct):
     """Sums over some months; `clients` is the estimate rounded up, `*` stands for all.
 
-    `hll_clients` is the sketch of the clients, if it was asked for.
+    `hll_clients` is the sketch of the clients, if it was asked for: `seen` tells that it is not only of networks
+    that who asks does not see, `entitled` that all networks in it are open to them by a right of their own.
     """
 
     date: str
@@ -191,6 +196,8 @@ class Statistic(msgspec.Struct):
     nb_unsuccessful_reqs: int
     clients: int
     hll_clients: Sketch | None = None
+    seen: bool = True
+    entitled: bool = False
 
 
 class State(msgspec.Struct, frozen=True):

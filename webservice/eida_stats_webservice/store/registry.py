@@ -26,6 +26,15 @@ class Registry(Database):
             if self.queries.add_node(connection, name=name, contact=contact, now=now()) is None:
                 raise NodeExists(name)
 
+    def check_node(self, name: str) -> None:
+        """Make sure that there is a node.
+
+        Raises:
+            UnknownNode: if there is none of that name.
+        """
+        with self.transaction() as connection:
+            self.node_id(connection, name)
+
     def list_nodes(self) -> list[NodeRecord]:
         """List all nodes by name."""
         with self.transaction() as connection:

@@ -309,17 +309,16 @@ WITH stats AS (
         bytes, nb_reqs, nb_successful_reqs, nb_failedrequests, clients
     FROM dataselect_stats_by_country WHERE :source = 'countries'
 ), seen AS (
-    SELECT stats.*, nodes.name AS node, COALESCE(
-        nodes.restriction_policy <> networks.inverted_policy
-        AND COALESCE(networks.eas_group, '') NOT IN :groups
-        AND COALESCE(nodes.eas_group, '') NOT IN :groups
-        AND stats.network NOT IN :granted,
-        false
-    ) AS hidden
+    -- What failed as a whole is of no network, and open; a network that nothing is known of is as its node is.
+    SELECT stats.*, nodes.name AS node,
+        (:by_network OR :named OR :sketches) AND stats.network <> ''
+            AND nodes.restriction_policy <> COALESCE(networks.inverted_policy, false) AS restricted,
+        COALESCE(networks.eas_group, '') IN :groups OR COALESCE(nodes.eas_group, '') IN :groups
+            OR stats.network IN :granted AS entitled
     FROM stats
     JOIN nodes ON nodes.id = stats.node_id
-    LEFT JOIN networks
-        ON (:by_network OR :named) AND networks.node_id = stats.node_id AND networks.name = stats.network
+    LEFT JOIN networks ON (:by_network OR :named OR :sketches)
+        AND networks.node_id = stats.node_id AND networks.name = stats.network
     WHERE stats.date IN :months
         AND (NOT :some_nodes OR nodes.name IN :nodes)
         AND (NOT :some_networks OR stats.network IN :networks)
@@ -342,8 +341,10 @@ WITH stats AS (
         sum(nb_successful_reqs) AS nb_successful_reqs,
         sum(nb_failedrequests) AS nb_unsuccessful_reqs,
         hll_cardinality(hll_union_agg(clients)) AS clients,
-        CASE WHEN :sketches THEN hll_union_agg(clients) END AS hll_clients
-    FROM seen
+        CASE WHEN :sketches THEN hll_union_agg(clients) END AS hll_clients,
+        max(CASE WHEN hidden THEN 0 ELSE 1 END) AS seen,
+        min(CASE WHEN entitled THEN 1 ELSE 0 END) AS entitled
+    FROM (SELECT seen.*, restricted AND NOT entitled AS hidden FROM seen) AS judged
     WHERE NOT (hidden AND :named)
     GROUP BY 1, 2, 3, 4, 5, 6, 7
 )

@@ -1,0 +1,58 @@
+"""eida_statsman coverage: which days of a year a node has sent, as a calendar."""
+
+import calendar
+import datetime
+from collections import Counter
+
+import click
+import msgspec
+from rich.console import Console
+from rich.text import Text
+
+from eida_stats_webservice.store import Store
+from eida_statsman.nodes import printable
+
+_SEVERAL = 9
+
+
+@click.command()
+@click.option("--node", required=True, callback=printable, help="The node.")
+@click.option("--year", type=click.IntRange(1990, 9999), help="The present one, if not given.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: how many payloads cover each day.")
+@click.pass_obj
+def coverage(store: Store, node: str, year: int | None, as_json: bool) -> None:
+    """Show which days of a year a node has sent, and how often."""
+    today = datetime.datetime.now(tz=datetime.UTC).date()
+    year = year or today.year
+    store.check_node(node)
+    counts = Counter(
+        day
+        for record in store.list_payloads(node)
+        if record.withdrawn_at is None
+        for day in record.days
+        if day.year == year
+    )
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(dict(sorted(counts.items())))).decode())
+        return
+    console = Console(highlight=False)
+    past = [day for month in range(1, 13) for day in _days(year, month) if day < today]
+    console.print(f"{node} {year}: {sum(day in counts for day in past)} of {len(past)} days")
+    console.print("     1   5    10   15   20   25   30", style="dim")
+    for month in range(1, 13):
+        line = Text(f"{calendar.month_abbr[month]}  ")
+        for day in _days(year, month):
+            line.append(*_sign(counts[day], missing=day < today))
+        console.print(line)
+    console.print("■ sent   2–9 by so many payloads   · missing", style="dim")
+
+
+def _days(year: int, month: int) -> list[datetime.date]:
+    last = calendar.monthrange(year, month)[1]
+    return [datetime.date(year, month, day) for day in range(1, last + 1)]
+
+
+def _sign(count: int, *, missing: bool) -> tuple[str, str]:
+    if count == 0:
+        return ("·", "red") if missing else (" ", "")
+    return ("■", "green") if count == 1 else (str(min(count, _SEVERAL)), "yellow")

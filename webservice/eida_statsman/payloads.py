@@ -1,0 +1,155 @@
+"""eida_statsman payloads: what was received, and what of it counts."""
+
+import gzip
+from pathlib import Path
+
+import click
+import msgspec
+
+from eida_statistics.errors import UnknownPayload
+from eida_stats_webservice.store import Store, open_store
+from eida_stats_webservice.store.records import PayloadRecord
+from eida_statsman.nodes import printable
+from eida_statsman.tables import show
+
+_COLUMNS = {
+    "payload": "ID",
+    "node": "NODE",
+    "received_at": "RECEIVED",
+    "days": "DAYS",
+    "rows": "ROWS",
+    "state": "STATE",
+    "superseded_by": "BY",
+}
+_NUMBER = click.argument("number", type=click.IntRange(min=0))
+_ONE_NODE = click.option("--node", callback=printable, help="Of this node only.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group()
+def payloads() -> None:
+    """Look at what was received, and take back or count again what was wrong."""
+
+
+@payloads.command(name="list")
+@_ONE_NODE
+@click.option("--in-force", is_flag=True, help="Only those that count.")
+@_JSON
+@click.pass_obj
+def list_(store: Store, node: str | None, in_force: bool, as_json: bool) -> None:
+    """List the payloads, in the order in which they came."""
+    found = [
+        record.told() | ({} if as_json else {"days": _days(record)})
+        for record in _of(store, node)
+        if not in_force or record.withdrawn_at is None
+    ]
+    show(found, _COLUMNS, as_json=as_json)
+
+
+@payloads.command(name="show")
+@_NUMBER
+@_JSON
+@click.pass_obj
+def show_(store: Store, number: int, as_json: bool) -> None:
+    """Tell all about one payload, but for the statistics in it; see export."""
+    record = _known(store, number)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(record.told())).decode())
+        return
+    fields = [
+        *(("payload", str(record.payload)), ("node", record.node), ("state", _state(record))),
+        *(("received", f"{record.received_at:%Y-%m-%d %H:%M:%S} UTC"), ("days", _days(record))),
+        *(("rows", f"{record.rows:,}"), ("hash", record.hash), ("origin", record.origin)),
+        *(("made at", record.generated_at), ("made by version", record.version)),
+    ]
+    for name, value in fields:
+        click.echo(f"{name + ':':17}{value}")
+
+
+@payloads.command()
+@_NUMBER
+@click.pass_obj
+def retract(store: Store, number: int) -> None:
+    """Let a payload not count any more. It is kept; what it superseded before does not come back by itself."""
+    record = store.retract(number)
+    click.echo(f"payload {number} of {record.node}: {_state(record)}")
+
+
+@payloads.command()
+@_ONE_NODE
+@click.option(
+    "--from",
+    "source",
+    metavar="URI",
+    help="First take over nodes, tokens, networks and payloads of this database; the other one is empty.",
+)
+@click.pass_obj
+def replay(store: Store, node: str | None, source: str | None) -> None:
+    """Make all statistics anew from the payloads that count."""
+    if source is not None:
+        if node is not None:
+            raise click.UsageError("With --from, all nodes are taken over.")
+        other = open_store(source)
+        try:
+            click.echo(f"took over {store.take_over(other):,} payloads")
+        finally:
+            other.close()
+    count = 0
+    for name, month in store.replay(node or ""):
+        click.echo(f"{name} {month:%Y-%m}")
+        count += 1
+    click.echo(f"made {count} months anew; eida_statsman db verify looks whether all is right")
+
+
+@payloads.command()
+@click.argument("numbers", nargs=-1, type=click.IntRange(min=0), metavar="[NUMBER]...")
+@_ONE_NODE
+@click.option(
+    "--to",
+    "directory",
+    default=Path(),
+    type=click.Path(file_okay=False, path_type=Path),
+    help="A directory; the current one, if not given.",
+)
+@click.pass_obj
+def export(store: Store, numbers: tuple[int, ...], node: str | None, directory: Path) -> None:
+    """Write payloads to files as nodes sent them; all that count, if none is named."""
+    if numbers:
+        chosen = [_known(store, number) for number in numbers]
+    else:
+        chosen = [record for record in _of(store, node) if record.withdrawn_at is None]
+    directory.mkdir(parents=True, exist_ok=True)
+    for record in chosen:
+        # A name may have a slash in it, or dots.
+        name = "".join(sign if sign.isalnum() or sign in "-_" else "_" for sign in record.node)
+        path = directory / f"{name}_{record.days[0]}_{record.days[-1]}_{record.payload}.json.gz"
+        path.write_bytes(gzip.compress(store.payload(record.payload), mtime=0))
+        click.echo(path)
+
+
+def _of(store: Store, node: str | None) -> list[PayloadRecord]:
+    if node is not None:
+        store.check_node(node)
+    return store.list_payloads(node or "")
+
+
+def _known(store: Store, number: int) -> PayloadRecord:
+    for record in store.list_payloads():
+        if record.payload == number:
+            return record
+    raise UnknownPayload(str(number))
+
+
+def _state(record: PayloadRecord) -> str:
+    if record.withdrawn_at is None:
+        return record.state
+    by = "" if record.superseded_by is None else f" by {record.superseded_by}"
+    return f"{record.state}{by} at {record.withdrawn_at:%Y-%m-%d %H:%M} UTC"
+
+
+def _days(record: PayloadRecord) -> str:
+    first, last = record.days[0], record.days[-1]
+    if first == last:
+        return str(first)
+    complete = len(record.days) == (last - first).days + 1
+    return f"{first} to {last}" + ("" if complete else f" ({len(record.days)} of them)")
