@@ -292,6 +292,12 @@ class StoreNotEmpty(EidaStatisticsError):
     problem = "database-not-empty"
 
 
+class NotUpstream(EidaStatisticsError):
+    """This is no database of the service that was deployed before."""
+
+    problem = "not-upstream"
+
+
 class StoreForbidden(EidaStatisticsError):
     """The database does not let this role do that."""
 

@@ -176,7 +176,7 @@ def test_every_problem_type_that_the_service_can_answer_with_is_documented() -> 
     silent = {errors.ConfigurationError, errors.InvalidSketch, errors.RegistryUnavailable, errors.InvalidRegistry}
     # Only the administrator's command meets these.
     silent |= {errors.NodeExists, errors.UnknownNetwork, errors.UnknownToken}
-    silent |= {errors.StoreNotEmpty, errors.Differences}
+    silent |= {errors.StoreNotEmpty, errors.Differences, errors.NotUpstream}
     told = [error for error in errors.EidaStatisticsError.__subclasses__() if error not in silent]
     text = WEBSERVICE.read_text()
 

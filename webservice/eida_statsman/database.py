@@ -9,6 +9,7 @@ from eida_statistics.errors import Differences
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.store import migrations, open_store
 from eida_stats_webservice.store.records import Difference
+from eida_stats_webservice.store.upstream import Upstream
 from eida_statsman.nodes import printable
 from eida_statsman.tables import show
 
@@ -64,6 +65,27 @@ def verify(config: Config, node: str | None, as_json: bool) -> None:
         click.echo(f"{months} months of nodes: {len(found) or 'no'} rows differ")
     if found:
         raise Differences(f"{len(found)} rows", hint="eida_statsman payloads replay makes them anew.")
+
+
+@db.command()
+@click.argument("uri")
+@click.pass_obj
+def import_upstream(config: Config, uri: str) -> None:
+    """Take over a database of the service that was deployed before, into this empty one."""
+    store = open_store(config.database_uri)
+    source = Upstream(uri)
+    months = rows = 0
+    try:
+        for name, month, count in store.take_over_upstream(source):
+            click.echo(f"{name} {month:%Y-%m}: {count:,} rows")
+            months += 1
+            rows += count
+    finally:
+        source.close()
+        store.close()
+    click.echo(
+        f"took over {months} months of nodes, {rows:,} rows; eida_statsman db verify looks whether all is right"
+    )
 
 
 def _told(difference: Difference) -> str:

@@ -11,8 +11,9 @@ import msgspec
 from eida_statistics import hll
 from eida_statistics.errors import StoreNotEmpty
 from eida_stats_webservice.store.database import as_time, iso, now
-from eida_stats_webservice.store.ledger import Ledger, last_day_of
+from eida_stats_webservice.store.ledger import Ledger, Packed, last_day_of
 from eida_stats_webservice.store.records import Difference, Node
+from eida_stats_webservice.store.upstream import Upstream
 
 _STREAM = ("network", "station", "location", "channel", "country")
 # By which columns the rows of a month are told apart.
@@ -94,8 +95,7 @@ class Audit(Ledger):
             StoreNotEmpty: if there are nodes here.
         """
         with source.transaction() as there, self.transaction(write=True) as here:
-            if present := len(list(self.queries.list_nodes(here))):
-                raise StoreNotEmpty(f"it has {present} nodes", hint="Make a new one: eida_statsman db migrate")
+            self._check_empty(here)
             for table, columns in _COPIED.items():
                 paste = getattr(self.queries, f"paste_{table}")
                 for row in source._copied(there, table, columns):
@@ -113,6 +113,43 @@ class Audit(Ledger):
                 self.queries.link_payload(here, **row)
             self.queries.restart_numbers(here)
         return count
+
+    def take_over_upstream(self, source: Upstream) -> Iterator[tuple[str, datetime.date, int]]:
+        """Take over a database of the service that was deployed before into this empty one, in one transaction.
+
+        Its statistics come as one payload of each month of each node, so that they can be verified, made anew and
+        corrected as others.
+
+        Yields:
+            The node, the month and how many rows it has. It counts when all have been taken.
+
+        Raises:
+            StoreNotEmpty: if there are nodes here.
+            InvalidPayload: if there is something in it that cannot be taken in.
+        """
+        with self.transaction(write=True) as connection:
+            self._check_empty(connection)
+            names = {}
+            for row in source.nodes():
+                names[row["id"]] = row["name"]
+                times = {"changed_at": now(), "created_at": iso(row.pop("created_at"))}
+                self.queries.paste_nodes(connection, **row, revision=0, **times)
+            for number, row in enumerate(source.tokens(), 1):
+                values = {name: _portable(value) for name, value in row.items()}
+                self.queries.paste_tokens(connection, id=number, network=None, revoked_at=None, **values)
+            for row in source.networks():
+                self.queries.paste_networks(connection, created_at=now(), **row)
+            self.queries.restart_numbers(connection)
+            for number, month, payload in source.months():
+                node = Node(number, names[number])
+                self._enter(connection, node, Packed(payload), None, origin="import")
+                self._merge(connection, node, payload.stats)
+                self.queries.touch_node(connection, node_id=number, now=now())
+                yield node.name, month, len(payload.stats)
+
+    def _check_empty(self, connection: Any) -> None:
+        if present := len(list(self.queries.list_nodes(connection))):
+            raise StoreNotEmpty(f"it has {present} nodes", hint="Make a new one: eida_statsman db migrate")
 
     def _copied(self, connection: Any, table: str, columns: tuple[str, ...]) -> Iterator[dict[str, Any]]:
         """Give columns of a table as any database takes them."""

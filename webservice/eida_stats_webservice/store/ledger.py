@@ -45,7 +45,7 @@ class Ledger(Database):
             OverlappingPayload: if it is to be refused.
             RefusedByStore: if a sum does not fit.
         """
-        packed = _Packed(payload)
+        packed = Packed(payload)
         with self.transaction(write=True) as connection:
             self._lock(connection, node)
             earlier = self._find(connection, node, packed)
@@ -77,7 +77,7 @@ class Ledger(Database):
             UnknownPayload: if one that is named is not in force, or has no day of this one.
             RefusedByStore: if a sum does not fit.
         """
-        packed = _Packed(payload)
+        packed = Packed(payload)
         with self.transaction(write=True) as connection:
             self._lock(connection, node)
             earlier = self._find(connection, node, packed)
@@ -139,11 +139,19 @@ class Ledger(Database):
         if self.queries.lock_node(connection, node_id=node.id) is None:
             raise UnknownNode(node.name)
 
-    def _find(self, connection: Any, node: Node, packed: "_Packed") -> "_Entry | None":
+    def _find(self, connection: Any, node: Node, packed: "Packed") -> "_Entry | None":
         found = self.queries.find_payload(connection, node_id=node.id, hash=packed.hash)
         return None if found is None else _Entry(found[0], as_time(found[1]), bool(found[2]))
 
-    def _enter(self, connection: Any, node: Node, packed: "_Packed", earlier: "_Entry | None") -> "_Entry":
+    def _enter(
+        self,
+        connection: Any,
+        node: Node,
+        packed: "Packed",
+        earlier: "_Entry | None",
+        *,
+        origin: str = "submission",
+    ) -> "_Entry":
         """Keep a payload, or put the one that is kept back in force."""
         if earlier is not None:
             self.queries.restore_payload(connection, payload_id=earlier.payload)
@@ -159,6 +167,7 @@ class Ledger(Database):
             version=payload.version,
             nb_rows=len(payload.stats),
             body=packed.body,
+            origin=origin,
         )
         self.queries.add_payload_days(connection, [{"payload_id": number, "day": day.isoformat()} for day in days])
         return _Entry(number, as_time(received_at), in_force=True)
@@ -231,7 +240,7 @@ class Ledger(Database):
         return records(PayloadRecord, ((*columns, days[columns[0]]) for columns in listed))
 
 
-class _Packed:
+class Packed:
     """A payload as it is kept. What is slow to make is made before the transaction."""
 
     def __init__(self, payload: Payload) -> None:
@@ -272,7 +281,7 @@ def _to_replace(days: Collection[datetime.date], others: _Days, named: Collectio
     return sorted(others)
 
 
-def _receipt(node: Node, packed: _Packed, entry: _Entry, **more: Any) -> Receipt:
+def _receipt(node: Node, packed: Packed, entry: _Entry, **more: Any) -> Receipt:
     payload = packed.payload
     return Receipt(
         *(node.name, entry.payload, packed.hash, len(payload.stats), len(payload.days_coverage)),

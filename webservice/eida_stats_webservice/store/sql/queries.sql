@@ -58,10 +58,10 @@ FROM tokens JOIN nodes ON nodes.id = tokens.node_id
 WHERE tokens.value = :value
   AND tokens.valid_from <= :now AND :now < tokens.valid_until AND tokens.revoked_at IS NULL;
 
--- name: add_payload(node_id, hash, starts_at, ends_at, generated_at, version, nb_rows, body)^
+-- name: add_payload(node_id, hash, starts_at, ends_at, generated_at, version, nb_rows, body, origin)^
 -- A new payload.
-INSERT INTO payloads (node_id, hash, starts_at, ends_at, generated_at, version, nb_rows, body)
-VALUES (:node_id, :hash, :starts_at, :ends_at, :generated_at, :version, :nb_rows, :body)
+INSERT INTO payloads (node_id, hash, starts_at, ends_at, generated_at, version, nb_rows, body, origin)
+VALUES (:node_id, :hash, :starts_at, :ends_at, :generated_at, :version, :nb_rows, :body, :origin)
 RETURNING id, created_at;
 
 -- name: find_payload(node_id, hash)^
