@@ -21,6 +21,7 @@ WEBSERVICE = [
     "Flask-Compress>=1.17",
     "flask-swagger-ui>=5.34",
     "gunicorn>=25.1",
+    "prometheus-client>=0.21",
     "psycopg2-binary>=2.9.10",
     "pyarrow>=18.0",
     "python-gnupg>=0.5.4",

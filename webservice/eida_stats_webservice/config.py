@@ -19,6 +19,7 @@ _EXPECTED = {
     "url_prefix": "empty, or begin with a slash and not end with one; else it has letters, digits and . _ ~ -",
     "max_payload_bytes": "a whole number, at least 1024",
     "min_clients": "a whole number, at least 0",
+    "metrics_token": "text",
     "eas_keyring": "text: a file of public keys",
     "eas_fingerprints": "text: fingerprints of keys, with commas between them",
 }
@@ -31,6 +32,7 @@ class Config(msgspec.Struct, frozen=True):
     url_prefix: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)*\Z")] = "/eidaws/statistics/1"
     max_payload_bytes: Annotated[int, Meta(ge=1024)] = 256 * 1024 * 1024
     min_clients: Annotated[int, Meta(ge=0)] = 0
+    metrics_token: str = ""
     eas_keyring: str = ""
     eas_fingerprints: str = ""
 

@@ -3,7 +3,7 @@
 import logging
 
 import msgspec
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from eida_statistics.errors import (
@@ -74,6 +74,8 @@ def _unforeseen(error: Exception) -> Response:
 def _problem(
     status: int, problem: str | None, title: str, detail: str, members: dict[str, object] | None = None
 ) -> Response:
+    # For the metrics.
+    g.outcome = problem or "refused"
     body = {
         "type": "about:blank" if problem is None else PROBLEM_PREFIX + problem,
         "title": title,

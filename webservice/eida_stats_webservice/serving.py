@@ -2,16 +2,22 @@
 
 import contextlib
 import logging
+import os
 import re
+import shutil
 import socket
 from http import HTTPStatus
+from pathlib import Path
 
 from gunicorn.http.errors import LimitRequestLine
 from gunicorn.workers.gthread import ThreadWorker
+from prometheus_client import multiprocess
 
 from eida_statistics.errors import PROBLEM_PREFIX, BadParameter
+from eida_stats_webservice.metrics import DIRECTORY_VARIABLE
 from eida_stats_webservice.problems import as_comment
 
+METRICS_PREFIX = "eida-statistics-metrics-"
 _LINGER_SECONDS = 1
 _LINGER_READS = 16
 _CHUNK_BYTES = 1 << 16
@@ -28,6 +34,19 @@ control_socket_disable = True
 accesslog = "-"
 # Without the address of who asks, which nobody needs and which is personal; nor the User-Agent, which may have one.
 access_log_format = '%(t)s "%(r)s" %(s)s %(B)s bytes %(M)s ms'
+
+
+def child_exit(_arbiter: object, worker: ThreadWorker) -> None:
+    """Let what a worker has counted stay, but not what it only measured."""
+    if os.environ.get(DIRECTORY_VARIABLE):
+        multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+
+
+def on_exit(_arbiter: object) -> None:
+    """Remove the files in which the workers have counted, if `eida_statsman serve` has made their directory."""
+    directory = Path(os.environ.get(DIRECTORY_VARIABLE, ""))
+    if directory.name.startswith(METRICS_PREFIX):
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def on_starting(_arbiter: object) -> None:

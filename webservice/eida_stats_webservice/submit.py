@@ -4,12 +4,12 @@ import datetime
 import re
 
 import msgspec
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, g, request
 
 from eida_statistics import wire
 from eida_statistics.errors import BadParameter
 from eida_statistics.payload import Payload
-from eida_stats_webservice import bodies
+from eida_stats_webservice import bodies, metrics
 from eida_stats_webservice.questions import only, told
 from eida_stats_webservice.store import Store
 from eida_stats_webservice.store.records import Receipt
@@ -29,6 +29,7 @@ def blueprint(store: Store, max_payload_bytes: int) -> Blueprint:
         if given.get("overlap", "accept") not in {"accept", "refuse"}:
             raise BadParameter(told("overlap", given["overlap"]), hint="It is accept or refuse.")
         receipt = store.ingest(node, payload_of_request(), refuse_overlap=given.get("overlap") == "refuse")
+        metrics.count_rows(receipt.rows)
         return _answer(receipt, 201)
 
     @routes.put("/submit")
@@ -37,6 +38,8 @@ def blueprint(store: Store, max_payload_bytes: int) -> Blueprint:
         node = node_of(request, store)
         named = _numbers(only(request.args.items(multi=True), optional=("replaces",)).get("replaces"))
         receipt, changed = store.replace(node, payload_of_request(), named)
+        metrics.count_rows(receipt.rows if changed else 0)
+        g.outcome = "replaced" if changed else "unchanged"
         return _answer(receipt, 201 if changed else 200)
 
     def payload_of_request() -> Payload:

@@ -2,11 +2,13 @@
 
 import os
 import sys
+import tempfile
 
 import click
 
 from eida_stats_webservice import serving
 from eida_stats_webservice.config import Config
+from eida_stats_webservice.metrics import DIRECTORY_VARIABLE
 
 
 @click.command()
@@ -27,5 +29,7 @@ def serve(config: Config, bind: str, workers: int, threads: int, timeout: int) -
         *("--bind", bind, "--workers", str(workers), "--threads", str(threads), "--timeout", str(timeout)),
         *("--config", "python:eida_stats_webservice.serving"),
     ]
+    # Its processes count together in files there; the last one out removes them.
+    os.environ.setdefault(DIRECTORY_VARIABLE, tempfile.mkdtemp(prefix=serving.METRICS_PREFIX))
     # gunicorn takes this process over, so that signals and process supervisors meet it.
     os.execv(sys.executable, command)  # noqa: S606 - no shell is meant

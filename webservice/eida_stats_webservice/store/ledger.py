@@ -123,6 +123,12 @@ class Ledger(Database):
         with self.transaction() as connection:
             return self._list(connection, node)
 
+    def newest_days(self) -> dict[str, datetime.date | None]:
+        """Give the newest day that each node has sent."""
+        with self.transaction() as connection:
+            found = list(self.queries.newest_days(connection))
+        return {node: msgspec.convert(day, datetime.date | None) for node, day in found}
+
     def payload(self, number: int) -> bytes:
         """Give a payload as it is kept: the wire format, JSON.
 

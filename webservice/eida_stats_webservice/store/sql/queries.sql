@@ -107,6 +107,13 @@ FROM payload_days JOIN payloads ON payloads.id = payload_days.payload_id JOIN no
 WHERE :node = '' OR nodes.name = :node
 ORDER BY payload_days.payload_id, payload_days.day;
 
+-- name: newest_days()
+-- The newest day of each node.
+SELECT nodes.name, max(payloads.ends_at)
+FROM nodes LEFT JOIN payloads ON payloads.node_id = nodes.id AND payloads.withdrawn_at IS NULL
+GROUP BY nodes.name
+ORDER BY nodes.name;
+
 -- name: node_of_payload(payload_id)^
 -- Whose payload it is.
 SELECT nodes.id, nodes.name FROM payloads JOIN nodes ON nodes.id = payloads.node_id WHERE payloads.id = :payload_id;

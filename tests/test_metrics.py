@@ -1,0 +1,113 @@
+"""What Prometheus is told: by all processes of the service together, and only to who has the token."""
+
+import datetime
+import os
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
+from eida_stats_webservice import create_app
+from eida_stats_webservice.config import Config
+from payloads import row, wire
+from postgresql import Cluster
+from service import Service, register
+
+TOKEN = "token-of-prometheus"
+PATH = "/eidaws/statistics/1/metrics"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+
+
+@pytest.fixture
+def service(store_uri: str, tmp_path: Path) -> Iterator[Service]:
+    with Service(store_uri, tmp_path, workers=3, threads=1, METRICS_TOKEN=TOKEN) as running:
+        yield running
+
+
+def metrics(service: Service) -> dict[tuple[str, ...], float]:
+    """Give all values by name and labels."""
+    response = requests.get(f"{service.url}/metrics", headers=BEARER, timeout=60)
+    assert (response.status_code, response.headers["Content-Type"].partition(";")[0]) == (200, "text/plain")
+    return {
+        (sample.name.removeprefix("eida_statistics_"), *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(response.text)
+        for sample in family.samples
+    }
+
+
+def test_all_processes_count_together_and_those_that_ended_too(service: Service, store_uri: str) -> None:
+    (token,) = register(store_uri, "GFZ")
+    body = [wire(row(bytes=number), row(station="B", bytes=number)) for number in range(12)]
+    for one in [*body, *body[:5], {}]:
+        with requests.Session() as session:
+            session.post(f"{service.url}/submit", json=one, headers={"Authorization": f"Bearer {token}"})
+    for _ in range(10):
+        service.get("dataselect/public", start="2026-10")
+    found = metrics(service)
+    assert found["submissions_total", "stored"] == 12
+    assert found["submissions_total", "duplicate"] == 5
+    assert found["submissions_total", "invalid-payload"] == 1
+    assert found["rows_total",] == 24
+    assert found["requests_total", "dataselect.public", "200"] == 10
+    assert found["request_seconds_count", "dataselect.public"] == 10
+    assert found["database_up",] == 1
+    # One that is ended has counted nevertheless.
+    os.kill(service.workers()[0], signal.SIGTERM)
+    assert metrics(service)["submissions_total", "stored"] == 12
+    # Nothing is left behind.
+    (directory,) = re.findall(
+        rb"PROMETHEUS_MULTIPROC_DIR=([^\0]+)", Path(f"/proc/{service.pid}/environ").read_bytes()
+    )
+    assert Path(directory.decode()).is_dir()
+    service.stop()
+    assert not Path(directory.decode()).exists()
+
+
+def test_the_age_of_the_newest_day_tells_that_a_node_is_silent(service: Service, store_uri: str) -> None:
+    tokens = register(store_uri, "GFZ", "ODC", "NEW")
+    today = datetime.datetime.now(tz=datetime.UTC).date()
+    for token, age in zip(tokens, (1, 9), strict=False):
+        day = today - datetime.timedelta(days=age)
+        sent = wire(row(month=f"{day:%Y-%m}-01"), days_coverage=[day.isoformat()])
+        answer = requests.post(
+            f"{service.url}/submit", json=sent, headers={"Authorization": f"Bearer {token}"}, timeout=60
+        )
+        assert answer.status_code == 201
+    found = metrics(service)
+    assert found["newest_day_age_days", "GFZ"] == 1
+    assert found["newest_day_age_days", "ODC"] == 9
+    assert ("newest_day_age_days", "NEW") not in found
+
+
+def test_a_database_that_is_gone_is_told(database_uri: str, postgresql: Cluster, tmp_path: Path) -> None:
+    with Service(database_uri, tmp_path, workers=1, threads=1, METRICS_TOKEN=TOKEN) as service:
+        assert metrics(service)["database_up",] == 1
+        postgresql.psql("postgres", f"ALTER DATABASE {name(database_uri)} ALLOW_CONNECTIONS false")
+        postgresql.psql(
+            "postgres",
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name(database_uri)}'",
+        )
+        assert metrics(service)["database_up",] == 0
+        postgresql.psql("postgres", f"ALTER DATABASE {name(database_uri)} ALLOW_CONNECTIONS true")
+        assert metrics(service)["database_up",] == 1
+
+
+def name(uri: str) -> str:
+    return uri.partition("postgres@/")[2].partition("?")[0]
+
+
+@pytest.mark.parametrize(
+    ("configured", "headers", "status"),
+    [
+        (TOKEN, {}, 401), (TOKEN, {"Authorization": "Bearer other"}, 403), (TOKEN, BEARER, 200), ("", {}, 404),
+        ("", BEARER, 404), ("", {"Authorization": "Bearer "}, 404), (TOKEN, {"Authorization": "Bearer \xe9"}, 403),
+    ],
+)  # fmt: skip
+def test_they_are_not_public(store_uri: str, configured: str, headers: dict[str, str], status: int) -> None:
+    response = create_app(Config(store_uri, metrics_token=configured)).test_client().get(PATH, headers=headers)
+    assert response.status_code == status
+    assert TOKEN not in response.text
