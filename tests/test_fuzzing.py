@@ -36,6 +36,7 @@ NODES = ("RESIF", "GEOFON", "ODC")
 NETWORKS = ("FR", "Z32015")
 HIDDEN = "XX"
 OPERATORS = "operators"
+METRICS_TOKEN = "token-of-prometheus"
 COUNTS = ("bytes", "nb_requests", "nb_successful_requests", "nb_unsuccessful_requests")
 
 
@@ -103,7 +104,9 @@ def tokens(store_uri: str, store: Store, signer: Signer, eas_token: str) -> Toke
         store.set_network_policy(name, HIDDEN, inverted=True)
         store.set_node_group(name, OPERATORS)
     asking = store.add_network_token(NETWORKS[0], now - DAY, now + DAY)[1]
-    config = Config(store_uri, eas_keyring=str(signer.keyring), eas_fingerprints=signer.fingerprint)
+    config = Config(
+        store_uri, eas_keyring=str(signer.keyring), eas_fingerprints=signer.fingerprint, metrics_token=METRICS_TOKEN
+    )
     CURRENT.app = create_app(config)
     return Tokens(submitting[0], asking, eas_token)
 
@@ -137,7 +140,10 @@ def authorize(case: Case[Any], tokens: Tokens) -> dict[str, str]:
     assert case.meta is not None
     asks = case.path == "/dataselect/restricted"
     if "Authorization" in case.headers and not case.meta.is_negative_at(ParameterLocation.HEADER):
-        return {"Authorization": f"Bearer {tokens.asking if asks else tokens.submitting}"}
+        token = {"/dataselect/restricted": tokens.asking, "/metrics": METRICS_TOKEN}.get(
+            case.path, tokens.submitting
+        )
+        return {"Authorization": f"Bearer {token}"}
     if asks and case.method == "POST":
         case.media_type = "text/plain"
         case.body = tokens.eas

@@ -6,7 +6,17 @@ from flask import Flask
 from flask_compress import Compress
 
 from eida_stats_webservice import config as configuration
-from eida_stats_webservice import dataselect, description, health, metrics, payloads, policies, problems, submit
+from eida_stats_webservice import (
+    dataselect,
+    description,
+    headers,
+    health,
+    metrics,
+    payloads,
+    policies,
+    problems,
+    submit,
+)
 from eida_stats_webservice.access import Access
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.eas import Verifier
@@ -52,6 +62,7 @@ def create_app(config: Config | None = None) -> Flask:
     app.register_blueprint(metrics.blueprint(store, config.metrics_token), url_prefix=prefix)
     app.register_blueprint(description.blueprint(config.url_prefix), url_prefix=prefix)
     problems.register(app)
+    headers.register(app)
     metrics.register(app)
     return app
 

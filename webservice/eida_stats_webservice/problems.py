@@ -37,8 +37,8 @@ def _of_ours(error: EidaStatisticsError) -> Response:
     members: dict[str, object] = {}
     detail = ". ".join(filter(None, [error.subject, error.hint]))
     if error.http_status >= 500:
-        log.error("%s", error, exc_info=error)
-        detail = "The administrator finds the cause in the service's log."
+        log.error("request %s: %s", g.request_id, error, exc_info=error)
+        detail = f"The administrator finds the cause in the service's log, at request {g.request_id}."
     if isinstance(error, InvalidPayload):
         members["errors"] = [{"path": path, "message": message} for path, message in error.errors]
         detail = "; ".join(f"{path}: {message}" for path, message in error.errors[:5])
@@ -67,7 +67,7 @@ def _of_http(error: HTTPException) -> Response:
 
 
 def _unforeseen(error: Exception) -> Response:
-    log.error("unforeseen error", exc_info=error)
+    log.error("request %s: unforeseen error", g.request_id, exc_info=error)
     return _of_ours(EidaStatisticsError())
 
 

@@ -1,6 +1,8 @@
 """gunicorn's settings, for `eida_statsman serve` and webservice/gunicorn.conf.py alike."""
 
 import contextlib
+import datetime
+import json
 import logging
 import os
 import re
@@ -9,15 +11,19 @@ import socket
 from http import HTTPStatus
 from pathlib import Path
 
+from gunicorn.glogging import Logger
 from gunicorn.http.errors import LimitRequestLine
+from gunicorn.http.wsgi import Response
 from gunicorn.workers.gthread import ThreadWorker
 from prometheus_client import multiprocess
 
 from eida_statistics.errors import PROBLEM_PREFIX, BadParameter
+from eida_stats_webservice.headers import REQUEST_ID
 from eida_stats_webservice.metrics import DIRECTORY_VARIABLE
 from eida_stats_webservice.problems import as_comment
 
 METRICS_PREFIX = "eida-statistics-metrics-"
+_MOST_TOLD = 200
 _LINGER_SECONDS = 1
 _LINGER_READS = 16
 _CHUNK_BYTES = 1 << 16
@@ -32,8 +38,7 @@ timeout = 120
 limit_request_line = 8190
 control_socket_disable = True
 accesslog = "-"
-# Without the address of who asks, which nobody needs and which is personal; nor the User-Agent, which may have one.
-access_log_format = '%(t)s "%(r)s" %(s)s %(B)s bytes %(M)s ms'
+logger_class = "eida_stats_webservice.serving.Log"
 
 
 def child_exit(_arbiter: object, worker: ThreadWorker) -> None:
@@ -58,6 +63,33 @@ def _without_address(record: logging.LogRecord) -> bool:
     # What follows is a piece of what was sent, and so may be anything.
     record.msg = re.sub(r"^(Invalid request) from ip=.*", r"\1", str(record.msg), flags=re.DOTALL)
     return True
+
+
+class Log(Logger):  # type: ignore[misc] # gunicorn ships no types
+    """Writes what was asked as JSON, a line each.
+
+    Without the address of who asks, which nobody needs and which is personal; nor the User-Agent, which may have
+    one. What comes after a question mark is written only where all of it was understood: else it may be a secret.
+    """
+
+    def access(
+        self, resp: Response, _req: object, environ: dict[str, str], request_time: datetime.timedelta
+    ) -> None:
+        """Write the line of one request; see the base class."""
+        status = int(str(resp.status).split(maxsplit=1)[0])
+        headers = {name.lower(): value for name, value in resp.headers}
+        understood = status < HTTPStatus.BAD_REQUEST and "/dataselect/" in environ.get("PATH_INFO", "")
+        line = {
+            "time": datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="milliseconds"),
+            "request": headers.get(REQUEST_ID.lower()),
+            "method": environ.get("REQUEST_METHOD", "")[:_MOST_TOLD],
+            "path": environ.get("PATH_INFO", "")[:_MOST_TOLD],
+            "query": environ.get("QUERY_STRING", "") if understood else None,
+            "status": status,
+            "bytes": resp.sent,
+            "ms": round(request_time.total_seconds() * 1000),
+        }
+        self.access_log.info("%s", json.dumps(line))
 
 
 class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types

@@ -1,0 +1,90 @@
+"""What every answer carries, and what the log tells of it."""
+
+import datetime
+import json
+import re
+import uuid
+from pathlib import Path
+
+import pytest
+import requests
+from flask.testing import FlaskClient
+
+from eida_stats_webservice import create_app
+from eida_stats_webservice.config import Config
+from payloads import row, wire
+from service import Service, register
+
+REQUEST_ID = "X-Request-ID"
+PREFIX = "/eidaws/statistics/1"
+PATHS = ["dataselect/public?start=2026-01", "nodes", "version", "openapi.yaml", "explorer/", "nothing", "submit"]
+
+
+@pytest.fixture
+def client(store_uri: str) -> FlaskClient:
+    return create_app(Config(store_uri)).test_client()
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_browsers_are_told_what_not_to_do(client: FlaskClient, path: str) -> None:
+    headers = client.get(f"{PREFIX}/{path}").headers
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    assert not any(character.isdigit() for character in headers.get("Server", ""))
+
+
+def test_what_is_told_to_who_has_a_token_is_not_kept_by_others(client: FlaskClient) -> None:
+    token = {"Authorization": "Bearer x"}
+    assert client.get(f"{PREFIX}/payloads", headers=token).headers["Cache-Control"] == "no-store"
+    assert client.post(f"{PREFIX}/dataselect/restricted").headers["Cache-Control"] == "no-store"
+    assert client.get(f"{PREFIX}/dataselect/public?start=2026-01").headers["Cache-Control"] == "no-cache"
+
+
+def test_every_answer_has_a_number_that_a_proxy_may_give(client: FlaskClient) -> None:
+    first, second = (client.get(f"{PREFIX}/{path}").headers["X-Request-ID"] for path in ("nodes", "nothing"))
+    assert first != second
+    assert uuid.UUID(first).version == 4
+    given = "0123456789abcdef"
+    assert client.get(f"{PREFIX}/nodes", headers={"X-Request-ID": given}).headers["X-Request-ID"] == given
+    for bad in ("x", "a b c d e f g h", "a" * 65, 'a"bcdefgh'):
+        assert client.get(f"{PREFIX}/nodes", headers={"X-Request-ID": bad}).headers["X-Request-ID"] != bad
+
+
+def test_the_log_tells_of_each_request_in_json_and_no_secret(store_uri: str, tmp_path: Path) -> None:
+    (token,) = register(store_uri, "GFZ")
+    with Service(store_uri, tmp_path, workers=1, threads=1) as service:
+        numbers = [
+            requests.request(method, f"{service.url}/{path}", headers=headers, **sent).headers[REQUEST_ID]
+            for method, path, headers, sent in (
+                ("GET", "dataselect/public?start=2026-01", {"User-Agent": "somebody@example.org"}, {}),
+                ("GET", f"dataselect/public?start=2026-01&token={token}", {}, {}),
+                ("GET", f"version?token={token}", {}, {}),
+                ("POST", "submit", {"Authorization": f"Bearer {token}"}, {"json": wire(row())}),
+                ("POST", "submit", {"Authorization": f"Bearer {token[:-1]}"}, {"json": wire(row())}),
+                ("GET", 'dataselect/%22%5C%0A{"x":1}', {}, {}),
+            )
+        ]  # fmt: skip
+        log = service.log
+    lines = {line["request"]: line for line in map(json.loads, re.findall(r"^\{.*\}$", log, re.MULTILINE))}
+    told = [lines[number] for number in numbers]
+    assert [line["status"] for line in told] == [200, 400, 200, 201, 403, 404]
+    assert [line["query"] for line in told] == ["start=2026-01", *[None] * 5]
+    paths = [line["path"].removeprefix(PREFIX) for line in told[3:]]
+    assert paths == ["/submit", "/submit", '/dataselect/"\\\n{"x":1}']
+    for line in told:
+        datetime.datetime.fromisoformat(line["time"])
+        assert line["ms"] >= 0
+        assert line["bytes"] > 0
+    assert token[:-1] not in log
+    assert "example.org" not in log
+    assert "127.0.0.1" not in log.partition("Booting")[2]
+
+
+def test_a_fault_is_found_in_the_log_by_its_number(tmp_path: Path) -> None:
+    (tmp_path / "statistics.db").write_text("This is no database." * 100)
+    client = create_app(Config(f"sqlite:///{tmp_path / 'statistics.db'}")).test_client()
+    response = client.get(f"{PREFIX}/nodes")
+    assert response.status_code == 503
+    assert response.headers["X-Request-ID"] in response.get_json()["detail"]

@@ -1,0 +1,37 @@
+"""What every answer carries: a number by which the log tells of it, and what browsers must not do with it."""
+
+import re
+import uuid
+
+from flask import Flask, Response, g, request
+
+REQUEST_ID = "X-Request-ID"
+
+_GIVEN = re.compile(r"[A-Za-z0-9-]{8,64}")
+# No answer is a page but the explorer, which says itself what it may do.
+_SECURITY = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+
+
+def register(app: Flask) -> None:
+    """Put the headers on every answer of an application."""
+
+    @app.before_request
+    def number() -> None:
+        """Take the number that a proxy gave, or make one."""
+        given = request.headers.get(REQUEST_ID, "")
+        g.request_id = given if _GIVEN.fullmatch(given) else str(uuid.uuid4())
+
+    @app.after_request
+    def add(response: Response) -> Response:
+        for name, value in _SECURITY.items():
+            response.headers.setdefault(name, value)
+        response.headers[REQUEST_ID] = g.request_id
+        # What was told to who has a token is for nobody else.
+        if "Authorization" in request.headers or request.method != "GET":
+            response.headers.setdefault("Cache-Control", "no-store")
+        return response
