@@ -1,7 +1,7 @@
 # One door for developers: `make help` lists what there is.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve test lint format bench clean
+.PHONY: help demo serve test test-faults lint format bench clean
 
 BIN := .venv/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
@@ -18,6 +18,11 @@ serve: .venv/webservice ## The same, and leave the service running
 test: .venv/dev ## Run the tests, on a real PostgreSQL of their own: ARGS="-k sketch" for some of them
 	@sh tests/install_postgresql.sh
 	$(BIN)/python -m pytest $(ARGS)
+
+test-faults: .venv/dev ## Kill the service and its database, fill the disk, and see that nothing is lost
+	@sh tests/install_postgresql.sh
+	@sh tests/faults/fetch_nginx.sh .venv/nginx
+	$(BIN)/python -m pytest tests/faults $(ARGS)
 
 lint: .venv/dev ## Check style and types
 	$(BIN)/ruff check

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import aiosql
 import msgspec
 
-from eida_statistics.errors import UnknownNode
+from eida_statistics.errors import StoreUnavailable, UnknownNode
 from eida_statistics.payload import Row
 
 # More does not fit into a parameter of SQLite's.
@@ -52,9 +52,15 @@ class Database(ABC):
         """Close the calling thread's connection."""
 
     def ping(self) -> None:
-        """Ask the database for nothing in particular."""
+        """Ask the database for nothing in particular.
+
+        Raises:
+            StoreUnavailable: also if it can only be read.
+        """
         with self.transaction() as connection:
-            self.queries.ping(connection)
+            _, read_only = self.queries.ping(connection)
+        if read_only:
+            raise StoreUnavailable("it can only be read")
 
     def node_id(self, connection: Any, name: str) -> int:
         """Find the id of a node.

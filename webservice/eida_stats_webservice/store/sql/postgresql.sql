@@ -1,5 +1,9 @@
 -- What only PostgreSQL understands.
 
+-- name: ping()^
+-- Whether the database answers and has its schema; and whether it only lets itself be read.
+SELECT count(*), current_setting('transaction_read_only')::boolean FROM nodes WHERE id < 0;
+
 -- name: lock_node(node_id)^
 -- Rows of different nodes never meet, so with this lock first, nothing can deadlock.
 SELECT id FROM nodes WHERE id = :node_id FOR NO KEY UPDATE;

@@ -1,9 +1,5 @@
 -- Queries that both stores share. Times and days are given as ISO 8601 text.
 
--- name: ping()^
--- Whether the database answers and has its schema.
-SELECT count(*) FROM nodes WHERE id < 0;
-
 -- name: add_node(name, contact, now)^
 -- A new node, or no row if there is one of that name.
 INSERT INTO nodes (name, contact, changed_at) VALUES (:name, :contact, :now)

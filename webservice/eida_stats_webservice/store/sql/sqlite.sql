@@ -1,5 +1,9 @@
 -- What only SQLite understands.
 
+-- name: ping()^
+-- Whether the database answers and has its schema; and whether it only lets itself be read.
+SELECT count(*), 0 FROM nodes WHERE id < 0;
+
 -- name: lock_node(node_id)^
 -- The transaction holds the database's only write lock already.
 SELECT id FROM nodes WHERE id = :node_id;

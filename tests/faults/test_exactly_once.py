@@ -1,0 +1,138 @@
+"""kill -9 of everything, at random moments, while nodes send: every payload is counted exactly once."""
+
+import contextlib
+import gzip
+import json
+import os
+import queue
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from eida_statistics.errors import NotDelivered
+from eida_stats_aggregator.submit import send
+from eida_stats_webservice.store import migrations, open_store
+from postgresql import Cluster
+from service import STATISTICS, PayloadMaker, Service, contents, differences, register, roll_ups_of, statistics_of
+
+CLIENTS = 8
+SUBMISSIONS = 200
+# A quarter of what is sent is sent twice, by whoever comes first.
+DISTINCT = 150
+ROWS = 4_000
+PAUSE_SECONDS = (0.2, 1.2)
+WITHIN_SECONDS = 400
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    with Cluster(durable=True) as running:
+        yield running
+
+
+def test_every_payload_is_counted_once_whatever_is_killed(
+    cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uri = cluster.create_database("statistics")
+    migrations.apply(uri)
+    tokens = dict(zip("ABC", register(uri, *"ABC"), strict=True))
+    sent = payloads(tmp_path)
+    work: queue.SimpleQueue[tuple[str, Path]] = queue.SimpleQueue()
+    for one in sent:
+        work.put(one)
+    failures: list[BaseException] = []
+    retries: Counter[str] = Counter()
+    begun = time.monotonic()
+    with Service(uri, tmp_path, workers=2, threads=4) as service:
+
+        def client() -> None:
+            try:
+                while True:
+                    node, path = work.get_nowait()
+                    retries.update(deliver(path, f"{service.url}/submit", tokens[node]))
+            except queue.Empty:
+                pass
+            except BaseException as error:  # noqa: BLE001 -- told by the test
+                failures.append(error)
+
+        clients = [threading.Thread(target=client) for _ in range(CLIENTS)]
+        for one in clients:
+            one.start()
+        kills = strike(cluster, service, clients)
+        for one in clients:
+            one.join()
+    assert failures == []
+    assert min(kills[what] for what in ("worker", "master", "postgresql")) >= 3, kills
+    found = contents(uri)
+    assert len(found["payloads"]) == DISTINCT
+    stored = {
+        node: [json.loads(gzip.decompress(path.read_bytes())) for of, path in dict.fromkeys(sent) if of == node]
+        for node in tokens
+    }
+    assert differences({STATISTICS: statistics_of(stored)}, found) == []
+    assert differences(roll_ups_of(found), found) == []
+    with contextlib.closing(open_store(uri)) as store:
+        assert [difference for *_, here in store.verify() for difference in here] == []
+    with capsys.disabled():
+        print(
+            f"\n{SUBMISSIONS} submissions of {ROWS:,} rows by {CLIENTS} clients: {time.monotonic() - begun:.0f} s,"
+            f" killed {dict(kills)}, {sum(retries.values())} attempts that failed"
+        )
+
+
+def payloads(directory: Path) -> list[tuple[str, Path]]:
+    """Make payload files of three nodes, and the order in which they are sent, some twice."""
+    rng = random.Random(5)
+    makers = {node: PayloadMaker(number, ROWS) for number, node in enumerate("ABC")}
+    made: list[tuple[str, Path]] = []
+    for number in range(DISTINCT):
+        node = "ABC"[number % 3]
+        path = directory / f"{number}.json.gz"
+        path.write_bytes(gzip.compress(json.dumps(makers[node].make(f"2021-03-{1 + number % 28:02}")).encode()))
+        made.append((node, path))
+    sent = [*made, *rng.sample(made, SUBMISSIONS - DISTINCT)]
+    rng.shuffle(sent)
+    return sent
+
+
+def deliver(path: Path, url: str, token: str) -> Iterator[str]:
+    """Send as the aggregator does, again and again as its next runs do, and give why it had to."""
+    deadline = time.monotonic() + WITHIN_SECONDS
+    while True:
+        try:
+            send(path, url, token, retries=0)
+        except NotDelivered as error:
+            if time.monotonic() > deadline:
+                raise
+            yield str(error)
+            time.sleep(random.uniform(0.1, 0.5))
+        else:
+            return
+
+
+def strike(cluster: Cluster, service: Service, clients: list[threading.Thread]) -> Counter[str]:
+    """Kill one after the other, and start again what does not come back by itself, as long as clients send."""
+    rng = random.Random(9)
+    kills: Counter[str] = Counter()
+    deadline = time.monotonic() + WITHIN_SECONDS
+    while any(one.is_alive() for one in clients) and time.monotonic() < deadline:
+        time.sleep(rng.uniform(*PAUSE_SECONDS))
+        what = ("worker", "master", "worker", "postgresql")[sum(kills.values()) % 4]
+        if what == "worker":
+            with contextlib.suppress(IndexError, ProcessLookupError):
+                os.kill(rng.choice(service.workers()), signal.SIGKILL)
+        elif what == "master":
+            service.kill_master()
+            service.start()
+        else:
+            cluster.kill()
+            time.sleep(rng.uniform(0, 0.5))
+            cluster.start()
+        kills[what] += 1
+    return kills

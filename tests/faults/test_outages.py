@@ -1,0 +1,215 @@
+"""The database is away, full or closed: the service says so, loses nothing, and goes on when it is back."""
+
+import datetime
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg2
+import pytest
+import requests
+
+from eida_stats_webservice.store import migrations
+from payloads import row, sketch, wire
+from postgresql import Cluster
+from service import Service, register, rows_of, settled
+
+WITHIN_SECONDS = 60
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    with Cluster() as running:
+        yield running
+
+
+@pytest.fixture
+def uri(cluster: Cluster) -> str:
+    made = cluster.create_database("statistics")
+    migrations.apply(made)
+    return made
+
+
+def post(service: Service, token: str, size: int) -> requests.Response:
+    with requests.Session() as session:
+        session.trust_env = False
+        return session.post(
+            f"{service.url}/submit",
+            json=wire(row(bytes=size)),
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=WITHIN_SECONDS,
+        )
+
+
+def assert_unavailable(service: Service, token: str) -> None:
+    """See that sending is refused for now, without a hint at the inside, and that health tells it."""
+    for answer in (
+        post(service, token, 7),
+        service.get("dataselect/public", start="2026-10"),
+        service.get("_health"),
+    ):
+        assert answer.status_code == 503, answer.text
+        assert int(answer.headers["Retry-After"]) > 0
+        assert "postgres" not in answer.text.lower().replace("urn:eida-statistics", "")
+
+
+def assert_works(service: Service, token: str, size: int) -> None:
+    assert service.get("_health").status_code == 200
+    assert post(service, token, size).status_code == 201
+    assert service.get("dataselect/public", start="2026-10").status_code == 200
+
+
+def total(uri: str) -> int:
+    with settled(uri) as connection:
+        return int(rows_of(connection, "SELECT coalesce(sum(bytes), 0) FROM dataselect_stats")[0][0])
+
+
+def test_a_database_that_is_not_there_yet_or_goes_away_comes_back(
+    cluster: Cluster, uri: str, tmp_path: Path
+) -> None:
+    (token,) = register(uri, "GFZ")
+    cluster.stop()
+    with Service(uri, tmp_path, healthy=False) as service:
+        master = service.pid
+        assert_unavailable(service, token)
+        cluster.start()
+        assert_works(service, token, 1)
+        cluster.kill()
+        assert_unavailable(service, token)
+        cluster.start()
+        assert_works(service, token, 2)
+        assert service.pid == master
+    assert total(uri) == 3
+
+
+def test_a_database_that_can_only_be_read_is_told_and_takes_in_again(
+    cluster: Cluster, uri: str, tmp_path: Path
+) -> None:
+    (token,) = register(uri, "GFZ")
+    with Service(uri, tmp_path) as service:
+        assert_works(service, token, 1)
+        set_read_only(cluster, "on")
+        assert post(service, token, 2).status_code == 503
+        assert service.get("_health").status_code == 503
+        assert service.get("dataselect/public", start="2026-10").status_code == 200
+        set_read_only(cluster, "off")
+        assert_works(service, token, 2)
+    assert total(uri) == 3
+
+
+def set_read_only(cluster: Cluster, value: str) -> None:
+    cluster.psql("postgres", f"ALTER DATABASE statistics SET default_transaction_read_only = {value}")
+    cluster.psql("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'statistics'")
+
+
+def test_a_database_without_a_free_connection_is_told_and_takes_in_again(
+    cluster: Cluster, uri: str, tmp_path: Path
+) -> None:
+    (token,) = register(uri, "GFZ")
+    cluster.psql(
+        "statistics",
+        "CREATE ROLE eida_service LOGIN CONNECTION LIMIT 0;"
+        " GRANT ALL ON ALL TABLES IN SCHEMA public TO eida_service;"
+        " GRANT TEMPORARY ON DATABASE statistics TO eida_service",
+    )
+    with Service(uri.replace("postgres@", "eida_service@"), tmp_path, healthy=False) as service:
+        assert_unavailable(service, token)
+        cluster.psql("postgres", "ALTER ROLE eida_service CONNECTION LIMIT 5")
+        assert_works(service, token, 1)
+    assert total(uri) == 1
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Mount a file system of 16 MB."""
+    place = Path(f"/tmp/eida-small-disk-{os.getpid()}")
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=16m,mode=0777", "tmpfs", str(place)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        place.rmdir()
+        pytest.skip("this user may not mount a file system")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+        place.rmdir()
+
+
+def test_a_full_disk_is_told_and_what_was_sent_is_taken_in_when_there_is_room(
+    cluster: Cluster, small_disk: Path, tmp_path: Path
+) -> None:
+    space = small_disk / "space"
+    space.mkdir()
+    if os.geteuid() == 0:
+        shutil.chown(space, "postgres", "postgres")
+    cluster.psql("postgres", f"CREATE TABLESPACE small LOCATION '{space}'")
+    uri = cluster.create_database("statistics")
+    cluster.psql("postgres", "ALTER DATABASE statistics SET TABLESPACE small")
+    migrations.apply(uri)
+    (token,) = register(uri, "GFZ")
+    filler = small_disk / "filler"
+    with Service(uri, tmp_path, workers=1) as service:
+        assert_works(service, token, 1)
+        free = os.statvfs(small_disk)
+        filler.write_bytes(bytes(free.f_bavail * free.f_frsize - 200_000))
+        answer = large(service, token)
+        assert answer.status_code == 503, answer.text
+        assert int(answer.headers["Retry-After"]) > 0
+        assert total(uri) == 1
+        filler.unlink()
+        assert large(service, token).status_code == 201
+        assert_works(service, token, 2)
+    assert total(uri) == 1 + 2 + 5000 * 10
+
+
+def large(service: Service, token: str) -> requests.Response:
+    rows = [row(station=f"S{number}", bytes=10, clients=sketch(range(20))) for number in range(5000)]
+    return service.post(_encoded(wire(*rows)), token)
+
+
+def _encoded(payload: dict[str, object]) -> bytes:
+    return requests.Request("POST", "http://x", json=payload).prepare().body or b""
+
+
+def test_no_connection_is_left_in_a_transaction(uri: str, tmp_path: Path) -> None:
+    (token,) = register(uri, "GFZ")
+    with Service(uri, tmp_path) as service:
+        for size in range(20):
+            post(service, token, size % 7)
+            service.get("dataselect/public", start="2026-10", level="network")
+            service.get("dataselect/public", start="2026-10", network="none")
+            service.get("networks")
+        with psycopg2.connect(uri) as connection:
+            idle = rows_of(
+                connection,
+                "SELECT state, query FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'",
+            )
+        connection.close()
+    assert idle == []
+
+
+def test_fifty_nodes_send_ten_thousand_rows_at_once(
+    uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokens = register(uri, *(f"NODE{number}" for number in range(50)))
+    rows = [row(station=f"S{number % 1000}", channel=f"C{number // 1000}") for number in range(10_000)]
+    body = _encoded(wire(*rows))
+
+    def timed(token: str) -> tuple[int, float]:
+        begun = datetime.datetime.now(tz=datetime.UTC)
+        answer = service.post(body, token)
+        return answer.status_code, (datetime.datetime.now(tz=datetime.UTC) - begun).total_seconds()
+
+    with Service(uri, tmp_path, workers=2, threads=4) as service, ThreadPoolExecutor(50) as nodes:
+        answers = list(nodes.map(timed, tokens))
+    assert {status for status, _ in answers} == {201}
+    assert total(uri) == 50 * 10_000 * 512
+    seconds = sorted(taken for _, taken in answers)
+    with capsys.disabled():
+        print(f"\n50 nodes, 10,000 rows each, at once: median {seconds[25]:.1f} s, p99 {seconds[-1]:.1f} s")

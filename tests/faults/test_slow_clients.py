@@ -1,0 +1,143 @@
+"""Hundreds of clients that send or read a byte a second: behind nginx, others are answered at once."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+
+from eida_stats_webservice.store import migrations
+from payloads import row, wire
+from postgresql import Cluster
+from service import PREFIX, Service, register
+
+ROOT = Path(__file__).parent.parent.parent
+CONFIGURATION = ROOT / "webservice" / "nginx" / "eida-statistics.conf"
+UNPACKED = ROOT / ".venv" / "nginx" / "usr" / "sbin" / "nginx"
+CLIENTS = 500
+SECONDS = 15
+# What others wait at most while that goes on.
+ANSWERED_WITHIN_SECONDS = 2
+
+
+@contextmanager
+def nginx(service: Service, directory: Path) -> Iterator[int]:
+    """Run nginx in front of the service, as it is configured for it, and give its port."""
+    binary = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin") or str(UNPACKED)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    location = directory / "location.conf"
+    upstream = service.url.removeprefix("http://").partition("/")[0]
+    location.write_text(CONFIGURATION.read_text().replace("127.0.0.1:8000", upstream))
+    temporary = "".join(
+        f"{name}_temp_path {directory}/{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    main = directory / "nginx.conf"
+    main.write_text(
+        # Else its processes cannot write into this user's directory.
+        ("user root; " if os.geteuid() == 0 else "")
+        + f"daemon off; worker_processes 1; pid {directory}/nginx.pid; error_log {directory}/error.log;\n"
+        "events { worker_connections 2048; }\n"
+        f"http {{ {temporary} server {{ listen 127.0.0.1:{port}; include {location}; }} }}\n"
+    )
+    process = subprocess.Popen([binary, "-p", str(directory), "-c", str(main), "-e", f"{directory}/error.log"])
+    try:
+        for _ in range(200):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture
+def uri() -> Iterator[str]:
+    with Cluster() as cluster:
+        made = cluster.create_database("statistics")
+        migrations.apply(made)
+        yield made
+
+
+def test_slow_clients_do_not_keep_others_waiting(
+    uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (token,) = register(uri, "GFZ")
+    with (
+        Service(uri, tmp_path, workers=2, threads=4) as service,
+        nginx(service, tmp_path) as port,
+        ExitStack() as left,
+    ):
+        slow = [left.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(CLIENTS)]
+        over = threading.Event()
+        sending = threading.Thread(target=trickle, args=(slow, token, over))
+        sending.start()
+        url = f"http://127.0.0.1:{port}{PREFIX}"
+        waited = []
+        try:
+            deadline = time.monotonic() + SECONDS
+            while time.monotonic() < deadline:
+                begun = time.monotonic()
+                assert requests.get(f"{url}/dataselect/public?start=2026-10", timeout=60).status_code == 200
+                assert requests.get(f"{url}/_health", timeout=60).status_code == 200
+                header = {"Authorization": f"Bearer {token}"}
+                sent = wire(row(bytes=len(waited)))
+                assert requests.post(f"{url}/submit", json=sent, headers=header, timeout=60).status_code == 201
+                waited.append(time.monotonic() - begun)
+                time.sleep(0.2)
+        finally:
+            over.set()
+            sending.join()
+    assert len(waited) > SECONDS
+    assert max(waited) < ANSWERED_WITHIN_SECONDS
+    with capsys.disabled():
+        print(f"\nbeside {CLIENTS} slow clients: three requests in {max(waited) * 1000:.0f} ms at most")
+
+
+def trickle(clients: list[socket.socket], token: str, over: threading.Event) -> None:
+    """Send on each connection a byte a second: a question, or a payload with a good token."""
+    kind = "Content-Type: application/json\r\nContent-Length: 99999"
+    head = f"Host: x\r\nAuthorization: Bearer {token}\r\n{kind}\r\n\r\n"
+    texts = [
+        f"GET {PREFIX}/dataselect/public?start=2026-10&node=" + "A" * 1000,
+        f"POST {PREFIX}/submit HTTP/1.1\r\n{head}" + '{"stats":[' + " " * 1000,
+    ]
+    # Half of them have sent all but the body when it begins.
+    for number, client in enumerate(clients):
+        if number % 2:
+            client.sendall(texts[1].partition("{")[0].encode())
+    place = 0
+    while not over.wait(1):
+        for number, client in enumerate(clients):
+            text = texts[number % 2] if number % 2 == 0 else texts[1].partition("\r\n\r\n")[2]
+            client.sendall(text[place : place + 1].encode())
+        place += 1
+
+
+def test_what_nginx_passes_on_is_as_the_documents_say(uri: str, tmp_path: Path) -> None:
+    (token,) = register(uri, "GFZ")
+    with Service(uri, tmp_path) as service, nginx(service, tmp_path) as port:
+        url = f"http://127.0.0.1:{port}{PREFIX}"
+        answer = requests.get(f"{url}/nodes", timeout=60)
+        # By its number the service's log tells of it.
+        assert answer.headers["X-Request-ID"] in service.log
+        assert re.fullmatch(r"[0-9a-f]{32}", answer.headers["X-Request-ID"])
+        wadl = requests.get(f"{url}/application.wadl", headers={"Host": "statistics.example"}, timeout=60).text
+        assert f'base="http://statistics.example{PREFIX}/"' in wadl
+        wrong = requests.post(
+            f"{url}/submit", data=b" " * 3_000_000, headers={"Authorization": "Bearer x"}, timeout=60
+        )
+        assert wrong.status_code == 403
+        header = {"Authorization": f"Bearer {token}"}
+        assert requests.post(f"{url}/submit", json=wire(row()), headers=header, timeout=60).status_code == 201
