@@ -20,6 +20,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -163,7 +164,7 @@ def one_run(cluster: Cluster, template: str, folder: Path, side: str, body: byte
         if side != "plain":
             body = gzip.compress(body)
             headers["Content-Encoding"] = "gzip"
-        settings = {"PYTHONPATH": str(folder)} if side == "bare" else {}
+        settings: dict[str, Any] = {"PYTHONPATH": str(folder)} if side == "bare" else {}
         with Service(uri, folder, workers=1, threads=1, **settings) as service:
             warm_up(service.url, token)
             request = urllib.request.Request(f"{service.url}/submit", body, headers)

@@ -198,6 +198,13 @@ class RefusedToken(EidaStatisticsError):
     problem = "refused-token"
 
 
+class TooManyFailures(EidaStatisticsError):
+    """Too many requests with bad tokens have come from here."""
+
+    http_status = 429
+    problem = "too-many-failures"
+
+
 class InvalidEasToken(EidaStatisticsError):
     """This is no valid token of the EIDA authentication system."""
 

@@ -105,7 +105,11 @@ def tokens(store_uri: str, store: Store, signer: Signer, eas_token: str) -> Toke
         store.set_node_group(name, OPERATORS)
     asking = store.add_network_token(NETWORKS[0], now - DAY, now + DAY)[1]
     config = Config(
-        store_uri, eas_keyring=str(signer.keyring), eas_fingerprints=signer.fingerprint, metrics_token=METRICS_TOKEN
+        store_uri,
+        eas_keyring=str(signer.keyring),
+        eas_fingerprints=signer.fingerprint,
+        metrics_token=METRICS_TOKEN,
+        max_failures_per_minute=0,
     )
     CURRENT.app = create_app(config)
     return Tokens(submitting[0], asking, eas_token)

@@ -5,8 +5,8 @@ from pathlib import Path
 from flask import Flask
 from flask_compress import Compress
 
-from eida_stats_webservice import config as configuration
 from eida_stats_webservice import (
+    attempts,
     dataselect,
     description,
     headers,
@@ -17,6 +17,7 @@ from eida_stats_webservice import (
     problems,
     submit,
 )
+from eida_stats_webservice import config as configuration
 from eida_stats_webservice.access import Access
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.eas import Verifier
@@ -52,18 +53,25 @@ def create_app(config: Config | None = None) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.config.update(_COMPRESSION)
     Compress(app)
-    prefix = config.url_prefix or None
-    app.register_blueprint(submit.blueprint(store, config.max_payload_bytes), url_prefix=prefix)
-    app.register_blueprint(payloads.blueprint(store), url_prefix=prefix)
-    access = Access(store, _verifier(config))
-    app.register_blueprint(dataselect.blueprint(store, access, config.min_clients), url_prefix=prefix)
-    app.register_blueprint(policies.blueprint(store), url_prefix=prefix)
-    app.register_blueprint(health.blueprint(store), url_prefix=prefix)
-    app.register_blueprint(metrics.blueprint(store, config.metrics_token), url_prefix=prefix)
-    app.register_blueprint(description.blueprint(config.url_prefix), url_prefix=prefix)
-    problems.register(app)
+    # First, so that whatever else refuses a request has its number.
     headers.register(app)
     metrics.register(app)
+    problems.register(app)
+    access = Access(store, _verifier(config))
+    with_tokens = [
+        submit.blueprint(store, config.max_payload_bytes),
+        payloads.blueprint(store),
+        dataselect.blueprint(store, access, config.min_clients),
+        metrics.blueprint(store, config.metrics_token),
+    ]
+    attempts.register(app, config.max_failures_per_minute, with_tokens)
+    for routes in (
+        *with_tokens,
+        policies.blueprint(store),
+        health.blueprint(store),
+        description.blueprint(config.url_prefix),
+    ):
+        app.register_blueprint(routes, url_prefix=config.url_prefix or None)
     return app
 
 

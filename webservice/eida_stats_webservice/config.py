@@ -20,6 +20,7 @@ _EXPECTED = {
     "max_payload_bytes": "a whole number, at least 1024",
     "min_clients": "a whole number, at least 0",
     "metrics_token": "text",
+    "max_failures_per_minute": "a whole number, at least 0",
     "eas_keyring": "text: a file of public keys",
     "eas_fingerprints": "text: fingerprints of keys, with commas between them",
 }
@@ -33,6 +34,7 @@ class Config(msgspec.Struct, frozen=True):
     max_payload_bytes: Annotated[int, Meta(ge=1024)] = 256 * 1024 * 1024
     min_clients: Annotated[int, Meta(ge=0)] = 0
     metrics_token: str = ""
+    max_failures_per_minute: Annotated[int, Meta(ge=0)] = 20
     eas_keyring: str = ""
     eas_fingerprints: str = ""
 

@@ -4,6 +4,7 @@ import logging
 
 import msgspec
 from flask import Flask, Response, g, request
+from flask_limiter import RateLimitExceeded
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from eida_statistics.errors import (
@@ -14,10 +15,12 @@ from eida_statistics.errors import (
     MissingToken,
     OverlappingPayload,
     TooLarge,
+    TooManyFailures,
 )
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 30
+RATE_SECONDS = 60
 # Statistics are asked for as text, unless it says so; an error is then comment, as programs expect.
 _OF_TEXT = "/dataselect/"
 _PROBLEMS_FOR = ("json", "parquet")
@@ -28,6 +31,7 @@ log = logging.getLogger(__name__)
 def register(app: Flask) -> None:
     """Answer every error of the application with problem details."""
     app.register_error_handler(EidaStatisticsError, _of_ours)
+    app.register_error_handler(RateLimitExceeded, _too_many)
     app.register_error_handler(RequestEntityTooLarge, _too_large)
     app.register_error_handler(HTTPException, _of_http)
     app.register_error_handler(Exception, _unforeseen)
@@ -56,6 +60,12 @@ def _of_ours(error: EidaStatisticsError) -> Response:
 
 def _too_large(_error: RequestEntityTooLarge) -> Response:
     return _of_ours(TooLarge(f"more than {request.max_content_length:,} bytes"))
+
+
+def _too_many(_error: RateLimitExceeded) -> Response:
+    response = _of_ours(TooManyFailures(hint="Wait a minute, and look whether the token is right."))
+    response.headers["Retry-After"] = str(RATE_SECONDS)
+    return response
 
 
 def _of_http(error: HTTPException) -> Response:

@@ -1,0 +1,81 @@
+"""Who fails with tokens again and again waits, and nobody else."""
+
+import datetime
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from eida_stats_webservice import create_app
+from eida_stats_webservice.config import Config
+from eida_stats_webservice.store import Store
+from payloads import row, wire
+
+PREFIX = "/eidaws/statistics/1"
+FAILURES = 5
+DAY = datetime.timedelta(days=1)
+
+
+@pytest.fixture
+def token(store: Store) -> str:
+    now = datetime.datetime.now(tz=datetime.UTC)
+    store.add_node("GFZ", "operator@gfz.example")
+    return store.add_token("GFZ", now - DAY, now + DAY)[1]
+
+
+@pytest.fixture
+def client(store_uri: str) -> FlaskClient:
+    return create_app(Config(store_uri, max_failures_per_minute=FAILURES)).test_client()
+
+
+def post(client: FlaskClient, token: str, *, forwarded: str = "", address: str = "192.0.2.1") -> TestResponse:
+    headers = {"Authorization": f"Bearer {token}"} | ({"X-Forwarded-For": forwarded} if forwarded else {})
+    return client.post(
+        f"{PREFIX}/submit", json=wire(row()), headers=headers, environ_overrides={"REMOTE_ADDR": address}
+    )
+
+
+def test_after_some_failures_an_address_waits(client: FlaskClient, token: str) -> None:
+    assert [post(client, f"bad{number}").status_code for number in range(FAILURES)] == [403] * FAILURES
+    waiting = post(client, "bad")
+    assert (waiting.status_code, waiting.get_json()["type"].rpartition(":")[2]) == (429, "too-many-failures")
+    assert 0 < int(waiting.headers["Retry-After"]) <= 60
+    assert waiting.headers["X-Request-ID"]
+    # A good token does not help now; another address is another one.
+    assert post(client, token).status_code == 429
+    assert post(client, token, address="192.0.2.2").status_code == 201
+
+
+def test_what_succeeds_does_not_count(client: FlaskClient, token: str) -> None:
+    for _ in range(3 * FAILURES):
+        assert post(client, token).status_code in {201, 409}
+    assert post(client, "bad").status_code == 403
+
+
+def test_behind_a_proxy_it_is_the_address_that_the_proxy_tells(client: FlaskClient, token: str) -> None:
+    for _ in range(FAILURES + 1):
+        refused = post(client, "bad", forwarded="198.51.100.1", address="127.0.0.1")
+    assert refused.status_code == 429
+    assert post(client, token, forwarded="198.51.100.2", address="127.0.0.1").status_code == 201
+    # Who says so without a proxy does not lock out who comes from there.
+    for _ in range(FAILURES + 1):
+        post(client, "bad", forwarded="192.0.2.9")
+    assert post(client, token, address="192.0.2.9").status_code == 409
+
+
+def test_questions_of_the_public_are_not_limited(client: FlaskClient, store: Store, token: str) -> None:
+    post(client, token)
+    store.set_network_policy("GFZ", "GE", inverted=True)
+    for _ in range(3 * FAILURES):
+        assert client.get(f"{PREFIX}/dataselect/public?start=2026-10&network=GE").status_code == 401
+    for _ in range(FAILURES + 1):
+        waiting = client.post(
+            f"{PREFIX}/dataselect/restricted?start=2026-10", headers={"Authorization": "Bearer x"}
+        )
+    assert (waiting.status_code, waiting.text[:7]) == (429, "# type:")
+    assert client.get(f"{PREFIX}/dataselect/public?start=2026-10").status_code == 200
+
+
+def test_there_need_be_no_limit(store_uri: str) -> None:
+    client = create_app(Config(store_uri, max_failures_per_minute=0)).test_client()
+    assert {post(client, "bad").status_code for _ in range(50)} == {403}
