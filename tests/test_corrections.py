@@ -311,6 +311,23 @@ def test_a_correction_over_http(client: Client) -> None:
     assert [one["bytes"] for one in found] == [4]
 
 
+def test_what_is_replaced_may_be_named_by_its_hash(client: Client) -> None:
+    first, second = (
+        client.send("POST", "submit", wire(row(bytes=size), days_coverage=["2026-10-14"])).get_json()
+        for size in (1, 2)
+    )
+    correction = wire(row(bytes=5), days_coverage=["2026-10-14"])
+    unknown = client.send("PUT", f"submit?replaces={'0' * 32}", correction)
+    assert (unknown.status_code, unknown.get_json()["title"]) == (404, "There is no such payload")
+    swapped = client.send("PUT", f"submit?replaces={second['hash']}", correction).get_json()
+    assert swapped["supersedes"] == [second["payload"]]
+    other = wire(row(bytes=6), days_coverage=["2026-10-14"])
+    assert client.send("PUT", f"submit?replaces={second['hash']}", other).status_code == 404
+    both = f"submit?replaces={swapped['hash']},{first['payload']}"
+    back = client.send("PUT", both, wire(row(bytes=2), days_coverage=["2026-10-14"])).get_json()
+    assert (back["payload"], back["supersedes"]) == (second["payload"], [first["payload"], swapped["payload"]])
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [

@@ -19,6 +19,7 @@ import pytest
 
 import reference
 from eida_statistics import hll
+from eida_stats_webservice.store import open_store
 from postgresql import Cluster
 from service import Service, contents, differences, register, rows_of, settled
 from stubs import environment, make_log, run
@@ -145,6 +146,27 @@ def test_a_correction_takes_the_place_of_what_was_sent(
 
     assert answers(service, "network") == once
     assert stored_payloads(store_uri) == 2
+
+
+def test_a_correction_of_one_server_leaves_the_other_one_alone(
+    store_uri: str, service: Service, made: Made, tmp_path: Path
+) -> None:
+    (token,) = register(store_uri, NODE)
+    servers = {"a": "crawler", "b": "scientific"}
+    for server, excluded in servers.items():
+        sent = aggregator(tmp_path, service, token, made, "--suffix", server, "--exclude-class", excluded)
+        assert sent.returncode == 0, sent.stderr
+    corrected = aggregator(
+        tmp_path, service, token, made, "--suffix", "a", "--replace", "--exclude-class", "library"
+    )
+    assert (corrected.returncode, queued(tmp_path)) == (0, []), corrected.stderr
+    with contextlib.closing(open_store(store_uri)) as store:
+        states = [record.state for record in store.list_payloads()]
+        assert [difference for *_, found in store.verify() for difference in found] == []
+    assert states == ["superseded", "in force", "in force"]
+    written = [json.loads(gzip.decompress(path.read_bytes()))["stats"] for path in tmp_path.glob("*_?.json.gz")]
+    assert len(written) == 2
+    assert answers(service, "network") == summed_up([*written[0], *written[1]])
 
 
 def test_the_deployed_aggregator_can_send_and_its_payload_is_the_same_as_ours(

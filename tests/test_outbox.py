@@ -191,7 +191,10 @@ def test_a_correction_of_what_was_delivered_is_sent_as_one(outbox: Outbox) -> No
     assert content(path)["stats"][0]["bytes"] == 7
     assert outbox.queued(URL) == ([path], [])
     assert receipt(path)["corrections"] == [URL]
-    assert outbox.attempt(path, URL) == Attempt(correction=True, may_have_arrived=False)
+    attempt = outbox.attempt(path, URL)
+    assert attempt[:2] == (True, False)
+    # What is there is named by its hash.
+    assert attempt.replaces == payload().hash()
     outbox.delivered(path, URL, "200 OK", NOW)
     assert outbox.queued(URL) == ([], [])
     assert receipt(path)["corrections"] == []
@@ -308,10 +311,10 @@ def test_after_a_correction_whose_answer_was_lost_nothing_else_is_sent(outbox: O
             put(outbox, other, replace=True, send_to=URL)
     put(outbox, payload(size=7), send_to=URL, replace=True)
     assert outbox.queued(URL) == ([path], [])
-    assert outbox.attempt(path, URL) == Attempt(correction=True, may_have_arrived=True)
+    assert outbox.attempt(path, URL) == Attempt(True, may_have_arrived=True, replaces=payload().hash())
     outbox.delivered(path, URL, "409 Conflict", NOW)
     put(outbox, payload(size=8), replace=True, send_to=URL)
-    assert outbox.attempt(path, URL) == Attempt(correction=True, may_have_arrived=False)
+    assert outbox.attempt(path, URL) == Attempt(True, may_have_arrived=False, replaces=payload(size=7).hash())
 
 
 def test_a_correction_is_one_only_where_something_was_delivered(outbox: Outbox) -> None:
@@ -365,7 +368,7 @@ def test_a_correction_that_was_killed_before_its_file_was_written_is_told_and_ru
     assert "was not written to its end" in str(complaint)
     put(outbox, payload(size=7), replace=True, send_to=URL)
     assert outbox.queued(URL) == ([path], [])
-    assert outbox.attempt(path, URL) == Attempt(correction=True, may_have_arrived=False)
+    assert outbox.attempt(path, URL) == Attempt(True, may_have_arrived=False, replaces=payload().hash())
 
 
 def test_a_correction_that_was_killed_and_is_taken_back_leaves_what_was_delivered(

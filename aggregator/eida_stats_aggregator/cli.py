@@ -364,7 +364,9 @@ def _deliver(
     for number, path in enumerate(ready):
         attempt = outbox.attempt(path, url)
         try:
-            answer = submit.send(path, url, token, retries=retries, correction=attempt.correction)
+            answer = submit.send(
+                path, url, token, retries=retries, correction=attempt.correction, replaces=attempt.replaces
+            )
         except NotDelivered as failure:
             failures.append(failure)
             if not failure.may_have_arrived and not attempt.may_have_arrived:

@@ -52,10 +52,14 @@ class Dispatch(msgspec.Struct):
 
 
 class Attempt(NamedTuple):
-    """How a file is to be sent: to replace what was; and whether an earlier attempt may have arrived."""
+    """How a file is to be sent: to replace what was; and whether an earlier attempt may have arrived.
+
+    `replaces` is the hash of what it replaces, if that is known.
+    """
 
     correction: bool
     may_have_arrived: bool
+    replaces: str | None = None
 
 
 class Outbox:
@@ -187,7 +191,8 @@ class Outbox:
         earlier = url in dispatch.attempted
         dispatch.attempted[url] = dispatch.hash
         self._keep(path, dispatch)
-        return Attempt(url in dispatch.corrections, earlier)
+        correction = url in dispatch.corrections
+        return Attempt(correction, earlier, _in_force(dispatch, url) if correction else None)
 
     def not_arrived(self, path: Path, url: str) -> None:
         """Note that what was sent has not been taken in."""

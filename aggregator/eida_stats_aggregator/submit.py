@@ -37,8 +37,13 @@ class _BearerToken(AuthBase):
         return request
 
 
-def send(path: Path, url: str, token: str, *, retries: int, correction: bool = False) -> str:
+def send(
+    path: Path, url: str, token: str, *, retries: int, correction: bool = False, replaces: str | None = None
+) -> str:
     """Post an aggregate file and give what the service answered; PUT a correction, which replaces.
+
+    A correction names what it replaces by its hash, if that is known: a node with several servers has others for
+    the same days.
 
     Connection errors, 429 and 5xx but 501 are tried again, with growing pauses or those that the service asks
     for. A 409 that says duplicate is a delivery: the service has these statistics.
@@ -59,7 +64,14 @@ def send(path: Path, url: str, token: str, *, retries: int, correction: bool = F
         try:
             method = "PUT" if correction else "POST"
             # A redirected POST would arrive as a GET, and its 200 would look like a delivery.
-            answer = session.request(method, url, data=body, timeout=TIMEOUT_SECONDS, allow_redirects=False)
+            answer = session.request(
+                method,
+                url,
+                params={"replaces": replaces} if correction and replaces else None,
+                data=body,
+                timeout=TIMEOUT_SECONDS,
+                allow_redirects=False,
+            )
         except requests.RequestException as error:
             raise NotDelivered(f"{url}: {_reason(error)}", may_have_arrived=any(may_have_arrived)) from error
     try:

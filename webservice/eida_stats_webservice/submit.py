@@ -15,6 +15,8 @@ from eida_stats_webservice.store import Store
 from eida_stats_webservice.store.records import Receipt
 from eida_stats_webservice.tokens import node_of
 
+_HASH_CHARACTERS = 32
+
 
 def blueprint(store: Store, max_payload_bytes: int) -> Blueprint:
     """Make the routes."""
@@ -36,7 +38,7 @@ def blueprint(store: Store, max_payload_bytes: int) -> Blueprint:
     def replace() -> Response:
         """Take in a payload in the place of others, or say why not."""
         node = node_of(request, store)
-        named = _numbers(only(request.args.items(multi=True), optional=("replaces",)).get("replaces"))
+        named = _named(only(request.args.items(multi=True), optional=("replaces",)).get("replaces"))
         receipt, changed = store.replace(node, payload_of_request(), named)
         metrics.count_rows(receipt.rows if changed else 0)
         g.outcome = "replaced" if changed else "unchanged"
@@ -60,9 +62,11 @@ def _answer(receipt: Receipt, status: int) -> Response:
     return Response(msgspec.json.encode(receipt) + b"\n", status=status, content_type="application/json")
 
 
-def _numbers(value: str | None) -> list[int]:
+def _named(value: str | None) -> list[int | str]:
     if value is None:
         return []
-    if not re.fullmatch(r"[0-9]{1,18}(,[0-9]{1,18})*", value, re.ASCII):
-        raise BadParameter(told("replaces", value), hint="It has numbers of payloads, with commas. See payloads.")
-    return [int(number) for number in value.split(",")]
+    names = value.split(",")
+    if not all(re.fullmatch(r"[0-9]{1,18}|[0-9a-f]{32}", name, re.ASCII) for name in names):
+        hint = "It has numbers or hashes of payloads, with commas. See payloads."
+        raise BadParameter(told("replaces", value), hint=hint)
+    return [name if len(name) == _HASH_CHARACTERS else int(name) for name in names]

@@ -61,7 +61,7 @@ class Ledger(Database):
         overlaps = [PayloadDays(number, sorted(own.intersection(days))) for number, days in others.items()]
         return _receipt(node, packed, entry, overlaps=overlaps)
 
-    def replace(self, node: Node, payload: Payload, named: Collection[int] = ()) -> tuple[Receipt, bool]:
+    def replace(self, node: Node, payload: Payload, named: Collection[int | str] = ()) -> tuple[Receipt, bool]:
         """Take in a payload in the place of others, and tell whether that has changed anything.
 
         Without names, it replaces the payloads in force whose days are all among its own.
@@ -69,7 +69,7 @@ class Ledger(Database):
         Args:
             node: who has sent it.
             payload: what was sent.
-            named: the payloads that it replaces; each has a day that this one has, too.
+            named: the payloads that it replaces, by number or hash; each has a day that this one has, too.
 
         Raises:
             AmbiguousReplacement: if, without names, one of those that share days with it has others as well, or
@@ -84,7 +84,8 @@ class Ledger(Database):
             if earlier is not None and earlier.in_force:
                 return _receipt(node, packed, earlier), False
             others = self._sharing_days(connection, node, payload.days_coverage)
-            replaced = _to_replace(payload.days_coverage, others, named)
+            numbers = [self._number(connection, node, name) for name in named]
+            replaced = _to_replace(payload.days_coverage, others, numbers)
             entry = self._enter(connection, node, packed, earlier)
             for number in replaced:
                 self.queries.withdraw_payload(connection, payload_id=number, now=now(), superseded_by=entry.payload)
@@ -148,6 +149,14 @@ class Ledger(Database):
     def _find(self, connection: Any, node: Node, packed: "Packed") -> "_Entry | None":
         found = self.queries.find_payload(connection, node_id=node.id, hash=packed.hash)
         return None if found is None else _Entry(found[0], as_time(found[1]), bool(found[2]))
+
+    def _number(self, connection: Any, node: Node, name: int | str) -> int:
+        if isinstance(name, int):
+            return name
+        found = self.queries.find_payload(connection, node_id=node.id, hash=name)
+        if found is None:
+            raise UnknownPayload(name)
+        return int(found[0])
 
     def _enter(
         self,
