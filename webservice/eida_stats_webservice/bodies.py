@@ -21,6 +21,9 @@ _CHUNK_BYTES = 1 << 20
 _GZIP = 16 + zlib.MAX_WBITS
 # Packers that work in parallel write a member for each block; a payload has no need of more.
 _MEMBERS = 1000
+# Payloads are packed to a tenth or so; a bomb is told by that long before the limit.
+_UNPACKED_FREELY = 16 << 20
+_MOST_PACKED = 200
 
 
 def read_json(request: Request, limit: int) -> bytes:
@@ -123,10 +126,12 @@ def _chunks(request: Request, expired: threading.Event) -> Iterator[bytes]:
 def _unpacked(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
     """Undo gzip, of one member or several."""
     left = limit
+    packed = 0
     member, members = zlib.decompressobj(_GZIP), 1
     try:
         for chunk in chunks:
             waiting = chunk
+            packed += len(chunk)
             while waiting:
                 if member.eof:
                     # Each begins with a copy of all that is left, so that very many would take for ever.
@@ -139,6 +144,9 @@ def _unpacked(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
                     raise TooLarge(f"more than {limit:,} bytes when unpacked")
                 yield piece
                 waiting = member.unconsumed_tail or member.unused_data
+                unpacked = limit - left
+                if unpacked > max(_UNPACKED_FREELY, _MOST_PACKED * (packed - len(waiting))):
+                    raise TooLarge(f"it unpacks to more than {_MOST_PACKED} times its size")
     except zlib.error as error:
         raise UnreadableBody(f"Content-Encoding says gzip, and it is none: {error}") from error
     if not member.eof:

@@ -1,0 +1,103 @@
+"""What is small to send and large to take in, or the other way round: refused in little memory, and little log."""
+
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from eida_stats_webservice.store import migrations
+from payloads import row, wire
+from service import Service, register
+
+MEGABYTE = 1 << 20
+
+
+@pytest.fixture
+def token(tmp_path: Path) -> tuple[str, str]:
+    uri = f"sqlite:///{tmp_path / 'statistics.db'}"
+    migrations.apply(uri)
+    return uri, register(uri, "GFZ")[0]
+
+
+def zeros(size: int) -> bytes:
+    packer = zlib.compressobj(9, wbits=31)
+    piece = bytes(MEGABYTE)
+    return b"".join([*(packer.compress(piece) for _ in range(size // MEGABYTE)), packer.flush()])
+
+
+def nested(times: int) -> bytes:
+    return b"[" * times + b"]" * times
+
+
+BOMBS = {
+    "1 GB of zeros": (lambda: zeros(1 << 30), "gzip", 413),
+    "1 GB of zeros, packed twice": (lambda: gzip.compress(zeros(1 << 30)), "gzip", 400),
+    "a million nested lists": (lambda: nested(1_000_000), "identity", 400),
+    "a million nested lists, packed": (lambda: gzip.compress(nested(1_000_000)), "gzip", 400),
+    "a million nested lists as rows": (lambda: b'{"stats":' + nested(1_000_000) + b"}", "identity", 400),
+    "a million nested objects": (lambda: b'{"a":' * 1_000_000 + b"1" + b"}" * 1_000_000, "identity", 400),
+    "a number of ten million digits": (lambda: b'{"stats":' + b"9" * 10_000_000 + b"}", "identity", 422),
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_a_bomb_is_refused_in_little_memory(
+    token: tuple[str, str], tmp_path: Path, bomb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make, encoding, status = BOMBS[bomb]
+    with Service(token[0], tmp_path, workers=1, threads=1) as service:
+        service.post(b"{}", token[1])
+        before = peak(service)
+        answer = service.post(make(), token[1], **{"Content-Encoding": encoding})
+        assert answer.status_code == status, answer.text[:300]
+        grown = peak(service) - before
+        assert grown < 50 * MEGABYTE
+        assert len(service.log) < 10_000
+    with capsys.disabled():
+        print(f"\n{bomb}: {grown / MEGABYTE:.0f} MB")
+
+
+def test_a_million_empty_rows_are_refused_in_memory_that_they_are_worth(
+    token: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = b'{"stats":[' + b"{}," * 999_999 + b"{}]}"
+    with Service(token[0], tmp_path, workers=1, threads=1) as service:
+        before = peak(service)
+        answer = service.post(rows, token[1])
+        grown = peak(service) - before
+    assert (answer.status_code, len(answer.json()["errors"])) == (422, 100)
+    # Not a hundred bytes for each.
+    assert grown < 100 * len(rows) // 3
+    with capsys.disabled():
+        print(f"\na million empty rows: {grown / MEGABYTE:.0f} MB")
+
+
+def test_a_large_body_of_garbage_is_refused_without_being_logged(
+    token: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    garbage = (bytes(range(256)) * 4096)[:MEGABYTE] * 200
+    with Service(token[0], tmp_path, workers=1, threads=1) as service:
+        before = peak(service)
+        assert service.post(garbage, token[1]).status_code == 400
+        grown = peak(service) - before
+        # It is held once, and once more while it is put together.
+        assert grown < 2.2 * len(garbage)
+        assert len(service.log) < 10_000
+        assert service.post(_good(), token[1]).status_code == 201
+    with capsys.disabled():
+        print(f"\n200 MB of garbage: {grown / MEGABYTE:.0f} MB, {len(service.log):,} bytes of log")
+
+
+def _good() -> Iterator[bytes]:
+    yield json.dumps(wire(row())).encode()
+
+
+def peak(service: Service) -> int:
+    """Give the most memory that the worker has had, in bytes."""
+    (worker,) = service.workers()
+    status = Path(f"/proc/{worker}/status").read_text()
+    return 1024 * int(re.findall(r"VmHWM:\s*(\d+) kB", status)[0])
