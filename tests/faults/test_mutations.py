@@ -1,0 +1,120 @@
+"""Ten thousand payloads that are almost right: never a fault, never half stored, never slow."""
+
+import copy
+import datetime
+import gzip
+import json
+import time
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from eida_stats_webservice import create_app
+from eida_stats_webservice.config import Config
+from eida_stats_webservice.store import Store
+from payloads import row, sketch, wire
+from tables import count, sums
+
+EXAMPLES = 5_000
+SECONDS = 1
+SUBMIT = "/eidaws/statistics/1/submit"
+DAY = datetime.timedelta(days=1)
+
+SOUND = wire(
+    row(), row(network="", station="", location="--", channel="", country=None),
+    row(station="MTE", clients=sketch(range(200))), row(month="2026-09-01", network="Z32015", country="A1"),
+    days_coverage=["2026-09-30", "2026-10-01"],
+)  # fmt: skip
+NASTY = [
+    None, True, False, 0, -1, 1.5, 1e308, 2**53, 2**63, 2**64, 10**400, [], {}, [[]], {"a": {}}, [None],
+    "", " ", "NaN", "\x00", "'; DROP TABLE nodes; --", "%s", "A" * 10_000,
+    "\N{RIGHT-TO-LEFT OVERRIDE}FR", "\ud800", "\N{PILE OF POO}",
+    "2026-13", "0000-00-00", "9999-12-31", "2026-10-01T00:00",
+    "\\x128b7f", "\\x148b7f" + "ff" * 1280, "\\x118b7f00",
+]  # fmt: skip
+
+
+def places(value: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """List the ways to all values in a document."""
+    found = [here] if here else []
+    keyed = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in keyed:
+        found += places(inner, (*here, key))
+    return found
+
+
+@st.composite
+def bodies(draw: st.DrawFn) -> tuple[bytes, bool]:
+    """Change a sound payload in some places, then its bytes in some, and pack it or not."""
+    payload = copy.deepcopy(SOUND)
+    for _ in range(draw(st.integers(0, 3))):
+        *way, last = draw(st.sampled_from(places(payload)))
+        inner = payload
+        for key in way:
+            inner = inner[key]
+        change = draw(st.sampled_from(["replace", "remove", "repeat"]))
+        if change == "remove":
+            del inner[last]
+        elif change == "repeat" and isinstance(inner, list):
+            inner.append(copy.deepcopy(inner[last]))
+        else:
+            inner[last] = draw(st.sampled_from(NASTY))
+        if not places(payload):
+            break
+    body = bytearray(json.dumps(payload).encode())
+    packed = draw(st.booleans())
+    if packed:
+        body = bytearray(gzip.compress(body, mtime=0))
+    for _ in range(draw(st.sampled_from([0, 0, 0, 1, 2]))):
+        place = draw(st.integers(0, len(body) - 1))
+        body[place : place + draw(st.integers(0, 3))] = draw(st.binary(max_size=3))
+    return bytes(body), packed
+
+
+def test_mutated_payloads_are_stored_wholly_or_refused(
+    store_uri: str, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = datetime.datetime.now(tz=datetime.UTC)
+    store.add_node("GFZ", "operator@gfz.example")
+    token = store.add_token("GFZ", now - DAY, now + DAY)[1]
+    client = create_app(Config(store_uri, max_failures_per_minute=0)).test_client()
+    answers: dict[int, int] = {}
+    slowest = 0.0
+
+    @given(bodies())
+    @settings(
+        max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    def send(made: tuple[bytes, bool]) -> None:
+        nonlocal slowest
+        before = stored(store)
+        begun = time.perf_counter()
+        status = post(client, token, *made)
+        slowest = max(slowest, time.perf_counter() - begun)
+        answers[status] = answers.get(status, 0) + 1
+        assert status < 500
+        assert (stored(store) != before) == (status == 201)
+
+    send()
+    # All kinds of answers were met.
+    assert {201, 400, 409, 422} <= answers.keys()
+    assert slowest < SECONDS
+    assert [difference for *_, found in store.verify() for difference in found] == []
+    with capsys.disabled():
+        told = f"{dict(sorted(answers.items()))}, {slowest * 1000:.0f} ms at most"
+        print(f"\n{sum(answers.values()):,} mutated payloads: {told}")
+
+
+def post(client: FlaskClient, token: str, body: bytes, packed: bool) -> int:
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    if packed:
+        headers["Content-Encoding"] = "gzip"
+    return client.post(SUBMIT, data=body, headers=headers).status_code
+
+
+def stored(store: Store) -> tuple[int, Any]:
+    return count(store, "payloads"), sums(store, "dataselect_stats_by_country", ("date",))
