@@ -61,7 +61,7 @@ def bodies(draw: st.DrawFn) -> tuple[bytes, bool]:
         elif change == "repeat" and isinstance(inner, list):
             inner.append(copy.deepcopy(inner[last]))
         else:
-            inner[last] = draw(st.sampled_from(NASTY))
+            inner[last] = copy.deepcopy(draw(st.sampled_from(NASTY)))
         if not places(payload):
             break
     body = bytearray(json.dumps(payload).encode())
