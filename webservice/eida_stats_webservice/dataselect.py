@@ -66,7 +66,9 @@ def blueprint(store: Store, access: Access, min_clients: int) -> Blueprint:
             rows = privacy.arranged(merged, question)
         else:
             found = rows = store.statistics(question, PUBLIC, sketches=form.hllvalues)
-        response = _answer((_given_out(row, min_clients, public=True) for row in rows), form)
+        if form.hllvalues:
+            rows = (_given_out(row, min_clients, public=True) for row in rows)
+        response = _answer(rows, form)
         response.call_on_close(found.close)
         return _validated(response, state, etag)
 
