@@ -1,6 +1,10 @@
 """A database of the service that was deployed before is taken over: numbers in are numbers out."""
 
 import datetime
+import os
+import re
+import subprocess
+import sysconfig
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -193,3 +197,20 @@ def test_columns_may_have_other_names(
         requests == successful + failed
         for _, requests, successful, failed, _ in sums(store, "dataselect_stats", ("date",)).values()
     )
+
+
+def test_the_command_tells_what_it_takes_over(store_uri: str, upstream_uri: str) -> None:
+    def statsman(*words: str) -> subprocess.CompletedProcess[str]:
+        command = Path(sysconfig.get_path("scripts")) / "eida_statsman"
+        environment = os.environ | {"DATABASE_URI": store_uri}
+        return subprocess.run([command, *words], env=environment, capture_output=True, text=True, check=False)
+
+    done = statsman("db", "import-upstream", upstream_uri)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^GFZ 2021-03: \d+ rows$", done.stdout, re.MULTILINE)
+    assert "60 rows" in done.stdout
+    assert "no rows differ" in statsman("db", "verify").stdout
+    again = statsman("db", "import-upstream", upstream_uri)
+    assert (again.returncode, again.stdout) == (1, "")
+    assert "empty database" in again.stderr
+    assert statsman("db", "import-upstream", store_uri).returncode == 1
