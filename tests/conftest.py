@@ -10,12 +10,22 @@ import pytest
 import yoyo
 from psycopg2.extensions import connection as Connection  # noqa: N812 -- psycopg2 names its class in lower case
 
+import issued
 from eida_stats_webservice.store import Store, migrations, open_store
 from postgresql import Cluster
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 
 _numbers = itertools.count(1)
+
+issued.note_all()
+
+
+@pytest.fixture(autouse=True)
+def no_token_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """See that what was logged in this process has no token in it; `Service` looks into its own log."""
+    yield
+    assert issued.found_in(caplog.text) == []
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ from typing import Any, Self
 import numpy as np
 import requests
 
+import issued
 from eida_statistics import hll
 from eida_stats_webservice.store import open_store
 from eida_stats_webservice.store.uri import sqlite_path
@@ -104,6 +105,8 @@ class Service:
             self.stop()
         finally:
             self._reserved.close()
+        if leaked := issued.found_in(self.log):
+            raise ServiceFailed(f"tokens that begin like these are in its log: {leaked}")
 
     @property
     def pid(self) -> int:

@@ -66,7 +66,8 @@ def test_the_log_tells_of_each_request_in_json_and_no_secret(store_uri: str, tmp
                 ("GET", 'dataselect/%22%5C%0A{"x":1}', {}, {}),
             )
         ]  # fmt: skip
-        log = service.log
+    # A request is logged after its answer.
+    log = service.log
     lines = {line["request"]: line for line in map(json.loads, re.findall(r"^\{.*\}$", log, re.MULTILINE))}
     told = [lines[number] for number in numbers]
     assert [line["status"] for line in told] == [200, 400, 200, 201, 403, 404]

@@ -1,0 +1,154 @@
+"""The aggregator is killed, has no room, or runs twice at once: no half file, no false receipt, sent once."""
+
+import contextlib
+import datetime
+import gzip
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from eida_statistics import wire
+from eida_stats_webservice.store import migrations, open_store
+from service import Service, register
+from stubs import COMMAND, environment, make_log
+
+KILLS = 40
+REQUESTS = 2_000
+TODAY = datetime.date(2026, 11, 1)
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("log")
+    made = directory / "fdsnws-requests.log.2020-11-02.bz2"
+    make_log.write(made, make_log.requests(5, datetime.date(2020, 11, 2), REQUESTS, stations=60))
+    (directory / "networks.json").write_text(json.dumps(make_log.registry()))
+    return made
+
+
+@pytest.fixture
+def uri(tmp_path: Path) -> str:
+    made = f"sqlite:///{tmp_path / 'statistics.db'}"
+    migrations.apply(made)
+    return made
+
+
+@pytest.fixture
+def service(uri: str, tmp_path: Path) -> Iterator[Service]:
+    with Service(uri, tmp_path) as running:
+        yield running
+
+
+def start(log: Path, service: Service, token: str, directory: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [
+            *(COMMAND, "-o", directory, "--networks", log.parent / "networks.json", "--retries", "0"),
+            *("--send-to", f"{service.url}/submit", log),
+        ],
+        env=environment(directory.parent, TOKEN=token),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def assert_whole(directory: Path, stored: int) -> None:
+    """See that every file is whole, and that none says to be delivered that is not."""
+    for path in directory.glob("*.json.gz"):
+        assert wire.decode(gzip.decompress(path.read_bytes()), today=TODAY).stats
+    for path in directory.glob("*.delivery"):
+        assert not json.loads(path.read_bytes())["sent"] or stored
+
+
+def payloads(uri: str) -> int:
+    with contextlib.closing(open_store(uri)) as store:
+        return len(store.list_payloads())
+
+
+def test_a_killed_aggregator_leaves_no_half_file_and_no_false_receipt(
+    log: Path, service: Service, uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (token,) = register(uri, "GFZ")
+    begun = time.monotonic()
+    warm = start(log, service, token, tmp_path / "warm")
+    assert warm.communicate()[1] is not None
+    assert warm.returncode == 0
+    takes = time.monotonic() - begun
+    with contextlib.closing(open_store(uri)) as store:
+        store.retract(store.list_payloads()[0].payload)
+    rng = random.Random(2)
+    found = {"nothing": 0, "a file": 0, "a receipt": 0}
+    for number in range(KILLS):
+        directory = tmp_path / f"killed{number}"
+        directory.mkdir()
+        process = start(log, service, token, directory)
+        time.sleep(rng.uniform(0.3, 1.05) * takes)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        with contextlib.closing(open_store(uri)) as store:
+            (payload,) = store.list_payloads()
+        stored = payload.state == "in force"
+        assert_whole(directory, stored)
+        deliveries = [json.loads(path.read_bytes()) for path in directory.glob("*.delivery")]
+        written = list(directory.glob("*.json.gz"))
+        found["a receipt" if any(one["sent"] for one in deliveries) else "a file" if written else "nothing"] += 1
+        # The next run does what is left, and nothing twice.
+        again = start(log, service, token, directory)
+        output = again.communicate()
+        assert again.returncode == 0, output
+        assert_whole(directory, stored=True)
+        assert [path.name for path in directory.glob(".*.tmp")] == []
+        with contextlib.closing(open_store(uri)) as store:
+            (payload,) = store.list_payloads()
+            assert payload.state == "in force"
+            store.retract(payload.payload)
+    assert found["nothing"]
+    assert found["a file"] + found["a receipt"]
+    with capsys.disabled():
+        print(f"\nkilled {KILLS} aggregators; there was left: {found}")
+
+
+def test_two_runs_at_once_send_once(log: Path, service: Service, uri: str, tmp_path: Path) -> None:
+    (token,) = register(uri, "GFZ")
+    runs = [start(log, service, token, tmp_path / "both") for _ in range(4)]
+    told = [one.communicate() for one in runs]
+    assert [one.returncode for one in runs] == [0] * 4, told
+    assert sum("201" in output for output, _ in told) == 1
+    assert sum("409" in output for output, _ in told) == 0
+    assert payloads(uri) == 1
+    assert any("another run uses" in complaint for _, complaint in told)
+
+
+def test_a_full_disk_is_told_and_leaves_no_half_file(log: Path, service: Service, uri: str, tmp_path: Path) -> None:
+    (token,) = register(uri, "GFZ")
+    place = Path(f"/tmp/eida-full-disk-{os.getpid()}")
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(place)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        place.rmdir()
+        pytest.skip("this user may not mount a file system")
+    try:
+        full = start(log, service, token, place / "aggregates")
+        output, complaint = full.communicate()
+        assert full.returncode not in {0, None}, output
+        assert "No space left" in complaint
+        assert "Traceback" not in complaint
+        assert str(place / "aggregates") in complaint
+        assert list((place / "aggregates").glob("*.json.gz")) == []
+        assert payloads(uri) == 0
+        subprocess.run(["mount", "-o", "remount,size=16m", str(place)], check=True)
+        again = start(log, service, token, place / "aggregates")
+        assert again.communicate() is not None
+        assert again.returncode == 0
+        assert payloads(uri) == 1
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+        place.rmdir()
