@@ -136,6 +136,10 @@ def test_the_openapi_document_is_valid(document: dict[str, Any]) -> None:
     assert document["servers"] == [{"url": "."}]
 
 
+def test_the_openapi_document_has_no_merged_keys_which_only_old_yaml_knows(client: FlaskClient) -> None:
+    assert "<<" not in client.get(f"{PREFIX}/openapi.yaml").text
+
+
 def test_every_pattern_is_of_the_whole_value(document: dict[str, Any]) -> None:
     # Only what begins every line of a comment goes on.
     patterns = set(re.findall(r'"pattern": "(.*?)"', json.dumps(document))) - {"^# "}
