@@ -1,6 +1,7 @@
 """Nodes, networks and tokens: who may send, and who may see what."""
 
 import datetime
+from collections.abc import Callable
 
 from eida_statistics.errors import NodeExists, RefusedToken, UnknownNetwork, UnknownToken
 from eida_stats_webservice.store.database import ID_BITS, Database, iso, now, records
@@ -117,11 +118,7 @@ class Registry(Database):
             UnknownNode: if there is no such node.
             UnknownNetwork: if it has no such network.
         """
-        with self.transaction(write=True) as connection:
-            number = self.node_id(connection, node)
-            if not self.queries.set_network_policy(connection, node_id=number, name=name, inverted=inverted):
-                raise UnknownNetwork(f"{name} at {node}", hint=_NOTHING_SENT)
-            self.queries.touch_all_nodes(connection, now=now())
+        self._set_of_network(self.queries.set_network_policy, node, name, inverted=inverted)
 
     def set_network_group(self, node: str, name: str, group: str | None) -> None:
         """Say whose members see the restricted statistics of a network.
@@ -130,9 +127,11 @@ class Registry(Database):
             UnknownNode: if there is no such node.
             UnknownNetwork: if it has no such network.
         """
+        self._set_of_network(self.queries.set_network_group, node, name, eas_group=group)
+
+    def _set_of_network(self, setting: Callable[..., int], node: str, name: str, **value: object) -> None:
         with self.transaction(write=True) as connection:
-            number = self.node_id(connection, node)
-            if not self.queries.set_network_group(connection, node_id=number, name=name, eas_group=group):
+            if not setting(connection, node_id=self.node_id(connection, node), name=name, **value):
                 raise UnknownNetwork(f"{name} at {node}", hint=_NOTHING_SENT)
             self.queries.touch_all_nodes(connection, now=now())
 
