@@ -93,7 +93,7 @@ class OverlappingPayload(EidaStatisticsError):
     problem = "overlapping-payload"
 
     def __init__(self, payloads: Mapping[int, Collection[datetime.date]], *, hint: str = "") -> None:
-        self.payloads = payloads
+        self.payloads = {number: sorted(days) for number, days in payloads.items()}
         shown = [
             f"payload {number} of {min(days)}" + (f" to {max(days)}" if len(days) > 1 else "")
             for number, days in list(payloads.items())[:5]

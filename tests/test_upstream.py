@@ -20,7 +20,7 @@ from eida_statistics.errors import (
     StoreNotEmpty,
     StoreUnavailable,
 )
-from eida_stats_webservice.store import Store
+from eida_stats_webservice.store import Store, open_store
 from eida_stats_webservice.store.upstream import Upstream
 from payloads import payload, row
 from postgresql import Cluster
@@ -168,6 +168,18 @@ def test_what_cannot_be_taken_in_is_named_and_nothing_is_taken_over(
     with pytest.raises(InvalidPayload, match=rf"node 1\d, 2021-\d\d: stats\[\d+\].{named}"):
         take_over(store, upstream_uri)
     assert store.list_nodes() == []
+
+
+def test_the_database_waits_for_as_long_as_the_other_one_takes(database_uri: str, upstream_uri: str) -> None:
+    with closing(open_store(database_uri)) as store, closing(Upstream(upstream_uri)) as source:
+        taking = store.take_over_upstream(source)
+        next(taking)
+        # It is within its transaction now.
+        cursor = store._local.connection.cursor()
+        cursor.execute("SHOW idle_in_transaction_session_timeout")
+        assert cursor.fetchone() == ("0",)
+        assert list(taking)
+        assert select(store, "SHOW idle_in_transaction_session_timeout") == [("1min",)]
 
 
 def test_it_takes_an_empty_database_and_one_to_take_over(

@@ -4,7 +4,6 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -87,13 +86,9 @@ def test_a_large_body_of_garbage_is_refused_without_being_logged(
         # It is held once, and once more while it is put together.
         assert grown < 2.2 * len(garbage)
         assert len(service.log) < 10_000
-        assert service.post(_good(), token[1]).status_code == 201
+        assert service.post(json.dumps(wire(row())).encode(), token[1]).status_code == 201
     with capsys.disabled():
         print(f"\n200 MB of garbage: {grown / MEGABYTE:.0f} MB, {len(service.log):,} bytes of log")
-
-
-def _good() -> Iterator[bytes]:
-    yield json.dumps(wire(row())).encode()
 
 
 def peak(service: Service) -> int:

@@ -7,10 +7,10 @@ import os
 import queue
 import random
 import signal
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -46,28 +46,22 @@ def test_every_payload_is_counted_once_whatever_is_killed(
     work: queue.SimpleQueue[tuple[str, Path]] = queue.SimpleQueue()
     for one in sent:
         work.put(one)
-    failures: list[BaseException] = []
     retries: Counter[str] = Counter()
     begun = time.monotonic()
-    with Service(uri, tmp_path, workers=2, threads=4) as service:
+    with Service(uri, tmp_path, workers=2, threads=4) as service, ThreadPoolExecutor(CLIENTS) as clients:
 
-        def client() -> None:
-            try:
+        def client() -> list[str]:
+            failed = []
+            with contextlib.suppress(queue.Empty):
                 while True:
                     node, path = work.get_nowait()
-                    retries.update(deliver(path, f"{service.url}/submit", tokens[node]))
-            except queue.Empty:
-                pass
-            except BaseException as error:  # noqa: BLE001 -- told by the test
-                failures.append(error)
+                    failed += deliver(path, f"{service.url}/submit", tokens[node])
+            return failed
 
-        clients = [threading.Thread(target=client) for _ in range(CLIENTS)]
-        for one in clients:
-            one.start()
-        kills = strike(cluster, service, clients)
-        for one in clients:
-            one.join()
-    assert failures == []
+        sending = [clients.submit(client) for _ in range(CLIENTS)]
+        kills = strike(cluster, service, sending)
+        for one in sending:
+            retries.update(one.result())
     assert min(kills[what] for what in ("worker", "master", "postgresql")) >= 3, kills
     found = contents(uri)
     assert len(found["payloads"]) == DISTINCT
@@ -116,12 +110,12 @@ def deliver(path: Path, url: str, token: str) -> Iterator[str]:
             return
 
 
-def strike(cluster: Cluster, service: Service, clients: list[threading.Thread]) -> Counter[str]:
+def strike(cluster: Cluster, service: Service, sending: list[Future[list[str]]]) -> Counter[str]:
     """Kill one after the other, and start again what does not come back by itself, as long as clients send."""
     rng = random.Random(9)
     kills: Counter[str] = Counter()
     deadline = time.monotonic() + WITHIN_SECONDS
-    while any(one.is_alive() for one in clients) and time.monotonic() < deadline:
+    while not all(one.done() for one in sending) and time.monotonic() < deadline:
         time.sleep(rng.uniform(*PAUSE_SECONDS))
         what = ("worker", "master", "worker", "postgresql")[sum(kills.values()) % 4]
         if what == "worker":

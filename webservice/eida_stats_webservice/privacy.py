@@ -154,61 +154,70 @@ def _summed(atoms: list[Statistic], question: Question) -> list[Statistic]:
 
 def _hidden(atoms: list[Statistic], minimum: int, question: Question, restricted: Networks) -> NDArray[np.bool_]:
     """Tell which rows of a broadened question are not shown: small ones, and others that would give these away."""
-    clients = np.array([atom.clients for atom in atoms], dtype=np.int64)
-    unseen = np.array([(atom.node, atom.network) in restricted for atom in atoms], dtype=bool)
-    # Restricted networks of one date and country are one piece, others a piece each.
-    pieces = np.arange(len(atoms))
-    together: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
-    for number in np.flatnonzero(unseen):
-        together[atoms[number].date, atoms[number].country].append(int(number))
-    of_piece = clients.copy()
-    for numbers in together.values():
-        pieces[numbers] = numbers[0]
-        of_piece[numbers] = _clients([atoms[number] for number in numbers])
-    hidden: NDArray[np.bool_] = of_piece < minimum
+    pieces = _Pieces(atoms, minimum, restricted)
     totals = list(_totals(atoms, question))
-    settled = False
-    while not settled:
-        settled = True
-        for level, groups, count in totals:
-            # The row Other of restricted networks is of no node. Totals of a network at all nodes do not have them.
-            gone = hidden | unseen if "node" in level else hidden
-            there = ~unseen if level == ("network",) else np.ones_like(unseen)
-            gone = gone & there
-            most = np.zeros(count, dtype=np.int64)
-            np.maximum.at(most, groups[gone], clients[gone])
-            # Where nothing is gone there is nothing to find, and where a row that is large enough is, neither.
-            suspect = (most > 0) & (most < minimum)
-            suspect &= np.bincount(groups[~gone & there], minlength=count) > 0
-            members = np.flatnonzero(suspect[groups] & there)
-            for within in np.split(
-                members[np.argsort(groups[members], kind="stable")],
-                np.flatnonzero(np.diff(np.sort(groups[members]))) + 1,
-            ):
-                settled &= not _hide_more(within, gone, hidden, atoms, pieces, of_piece, minimum)
-    return hidden
+    # All of them in each round, not only up to the first that hides something.
+    while sum(pieces.hide_more(*total) for total in totals):
+        pass
+    return pieces.hidden
 
 
-def _hide_more(
-    within: NDArray[np.intp],
-    gone: NDArray[np.bool_],
-    hidden: NDArray[np.bool_],
-    atoms: list[Statistic],
-    pieces: NDArray[np.intp],
-    of_piece: NDArray[np.int64],
-    minimum: int,
-) -> bool:
-    """Hide the smallest pieces of a total until what is not shown of it is large enough."""
-    missing = [atoms[number] for number in within[gone[within]]]
-    left = list(dict.fromkeys(pieces[number] for number in within[~gone[within]]))
-    left.sort(key=lambda piece: (of_piece[piece], _KEYS(atoms[piece])), reverse=True)
-    changed = False
-    while left and missing and not _reaches(missing, minimum):
-        smallest = np.flatnonzero(pieces == left.pop())
-        hidden[smallest] = True
-        missing += [atoms[number] for number in smallest]
-        changed = True
-    return changed
+class _Pieces:
+    """The rows of an answer, in the pieces in which they are shown or hidden.
+
+    Restricted networks of one date and country are one piece, others a piece each. A piece is named by its first
+    row.
+    """
+
+    def __init__(self, atoms: list[Statistic], minimum: int, restricted: Networks) -> None:
+        self._atoms = atoms
+        self._minimum = minimum
+        self._clients = np.array([atom.clients for atom in atoms], dtype=np.int64)
+        self._unseen = np.array([(atom.node, atom.network) in restricted for atom in atoms], dtype=bool)
+        together: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+        for number in np.flatnonzero(self._unseen):
+            together[atoms[number].date, atoms[number].country].append(int(number))
+        self._members = {numbers[0]: numbers for numbers in together.values()}
+        self._piece = np.arange(len(atoms))
+        self._size = self._clients.copy()
+        for numbers in self._members.values():
+            self._piece[numbers] = numbers[0]
+            self._size[numbers] = _clients([atoms[number] for number in numbers])
+        self.hidden: NDArray[np.bool_] = self._size < minimum
+
+    def hide_more(self, level: tuple[str, ...], groups: NDArray[np.intp], count: int) -> bool:
+        """Hide what would give small groups away by some totals, and tell whether there was any.
+
+        Args:
+            level: whether these totals are of nodes or networks.
+            groups: in which of them each row is.
+            count: how many they are.
+        """
+        # The row Other of restricted networks is of no node. Totals of a network at all nodes do not have them.
+        there = ~self._unseen if level == ("network",) else np.ones_like(self._unseen)
+        gone = (self.hidden | self._unseen if "node" in level else self.hidden) & there
+        most = np.zeros(count, dtype=np.int64)
+        np.maximum.at(most, groups[gone], self._clients[gone])
+        # Where nothing is gone there is nothing to find, and where a row that is large enough is, neither.
+        suspect = (most > 0) & (most < self._minimum) & (np.bincount(groups[~gone & there], minlength=count) > 0)
+        rows = np.flatnonzero(suspect[groups] & there)
+        rows = rows[np.argsort(groups[rows], kind="stable")]
+        ends = np.flatnonzero(np.diff(groups[rows])) + 1
+        return sum(self._hide_more_of(total, gone) for total in np.split(rows, ends)) > 0
+
+    def _hide_more_of(self, rows: NDArray[np.intp], gone: NDArray[np.bool_]) -> bool:
+        """Hide the smallest pieces of one total until what is not shown of it is large enough."""
+        missing = [self._atoms[number] for number in rows[gone[rows]]]
+        left = list(dict.fromkeys(self._piece[rows[~gone[rows]]].tolist()))
+        left.sort(key=lambda piece: (self._size[piece], _KEYS(self._atoms[piece])), reverse=True)
+        changed = False
+        while left and missing and not _reaches(missing, self._minimum):
+            smallest = left.pop()
+            members = self._members.get(smallest, [smallest])
+            self.hidden[members] = True
+            missing += [self._atoms[number] for number in members]
+            changed = True
+        return changed
 
 
 def _totals(atoms: list[Statistic], question: Question) -> Iterator[tuple[tuple[str, ...], NDArray[np.intp], int]]:

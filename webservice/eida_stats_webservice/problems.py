@@ -19,8 +19,8 @@ from eida_statistics.errors import (
 )
 
 MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER_SECONDS = 30
-RATE_SECONDS = 60
+# When to try again what may succeed then.
+RETRY_AFTER_SECONDS = {429: 60, 503: 30}
 # Statistics are asked for as text, unless it says so; an error is then comment, as programs expect.
 _OF_TEXT = "/dataselect/"
 _PROBLEMS_FOR = ("json", "parquet")
@@ -49,12 +49,12 @@ def _of_ours(error: EidaStatisticsError) -> Response:
     if isinstance(error, DuplicatePayload):
         members |= {"payload": error.payload, "received_at": error.received_at}
     if isinstance(error, OverlappingPayload):
-        members["payloads"] = [{"payload": number, "days": sorted(days)} for number, days in error.payloads.items()]
+        members["payloads"] = [{"payload": number, "days": days} for number, days in error.payloads.items()]
     response = _problem(error.http_status, error.problem, error.title, detail, members)
     if isinstance(error, MissingToken):
         response.headers["WWW-Authenticate"] = "Bearer"
-    if error.http_status == 503:
-        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if error.http_status in RETRY_AFTER_SECONDS:
+        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS[error.http_status])
     return response
 
 
@@ -63,9 +63,7 @@ def _too_large(_error: RequestEntityTooLarge) -> Response:
 
 
 def _too_many(_error: RateLimitExceeded) -> Response:
-    response = _of_ours(TooManyFailures(hint="Wait a minute, and look whether the token is right."))
-    response.headers["Retry-After"] = str(RATE_SECONDS)
-    return response
+    return _of_ours(TooManyFailures(hint="Wait a minute, and look whether the token is right."))
 
 
 def _of_http(error: HTTPException) -> Response:

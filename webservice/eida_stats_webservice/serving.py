@@ -76,6 +76,8 @@ class Log(Logger):  # type: ignore[misc] # gunicorn ships no types
         self, resp: Response, _req: object, environ: dict[str, str], request_time: datetime.timedelta
     ) -> None:
         """Write the line of one request; see the base class."""
+        if not self.access_log_enabled:
+            return
         status = int(str(resp.status).split(maxsplit=1)[0])
         headers = {name.lower(): value for name, value in resp.headers}
         understood = status < HTTPStatus.BAD_REQUEST and "/dataselect/" in environ.get("PATH_INFO", "")

@@ -48,5 +48,5 @@ def main() -> None:
         click.echo(f"eida_statsman: {error}", err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("eida_statsman: interrupted; nothing was changed", err=True)
+        click.echo("eida_statsman: interrupted; what was not finished was undone", err=True)
         sys.exit(1)

@@ -5,12 +5,12 @@ import datetime
 from collections import Counter
 
 import click
-import msgspec
 from rich.console import Console
 from rich.text import Text
 
 from eida_stats_webservice.store import Store
 from eida_statsman.nodes import printable
+from eida_statsman.tables import show_json
 
 _SEVERAL = 9
 
@@ -33,7 +33,7 @@ def coverage(store: Store, node: str, year: int | None, as_json: bool) -> None:
         if day.year == year
     )
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(dict(sorted(counts.items())))).decode())
+        show_json(dict(sorted(counts.items())))
         return
     console = Console(highlight=False)
     past = [day for month in range(1, 13) for day in _days(year, month) if day < today]

@@ -1,6 +1,7 @@
 """eida_statsman db: the schema, and whether all is as it must be."""
 
 import re
+from contextlib import closing
 
 import click
 import msgspec
@@ -11,7 +12,7 @@ from eida_stats_webservice.store import migrations, open_store
 from eida_stats_webservice.store.records import Difference
 from eida_stats_webservice.store.upstream import Upstream
 from eida_statsman.nodes import printable
-from eida_statsman.tables import show
+from eida_statsman.tables import show, show_json
 
 
 @click.group()
@@ -47,20 +48,17 @@ def status(config: Config, as_json: bool) -> None:
 @click.pass_obj
 def verify(config: Config, node: str | None, as_json: bool) -> None:
     """Recompute all statistics from the kept payloads, and name each row that differs."""
-    store = open_store(config.database_uri)
     months = 0
     found = []
-    try:
+    with closing(open_store(config.database_uri)) as store:
         for name, month, differences in store.verify(node or ""):
             months += 1
             for difference in differences:
                 found.append({"node": name, "month": f"{month:%Y-%m}"} | msgspec.structs.asdict(difference))
                 if not as_json:
                     click.echo(f"{name} {month:%Y-%m} {_told(difference)}")
-    finally:
-        store.close()
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
+        show_json(found)
     else:
         click.echo(f"{months} months of nodes: {len(found) or 'no'} rows differ")
     if found:
@@ -72,17 +70,12 @@ def verify(config: Config, node: str | None, as_json: bool) -> None:
 @click.pass_obj
 def import_upstream(config: Config, uri: str) -> None:
     """Take over a database of the service that was deployed before, into this empty one."""
-    store = open_store(config.database_uri)
-    source = Upstream(uri)
     months = rows = 0
-    try:
+    with closing(open_store(config.database_uri)) as store, closing(Upstream(uri)) as source:
         for name, month, count in store.take_over_upstream(source):
             click.echo(f"{name} {month:%Y-%m}: {count:,} rows")
             months += 1
             rows += count
-    finally:
-        source.close()
-        store.close()
     click.echo(
         f"took over {months} months of nodes, {rows:,} rows; eida_statsman db verify looks whether all is right"
     )

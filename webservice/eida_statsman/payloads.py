@@ -1,16 +1,15 @@
 """eida_statsman payloads: what was received, and what of it counts."""
 
 import gzip
+from contextlib import closing
 from pathlib import Path
 
 import click
-import msgspec
 
-from eida_statistics.errors import UnknownPayload
 from eida_stats_webservice.store import Store, open_store
 from eida_stats_webservice.store.records import PayloadRecord
 from eida_statsman.nodes import printable
-from eida_statsman.tables import show
+from eida_statsman.tables import show, show_json
 
 _COLUMNS = {
     "payload": "ID",
@@ -28,7 +27,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 @click.group()
 def payloads() -> None:
-    """Look at what was received, and take back or count again what was wrong."""
+    """Look at what was received, take back what was wrong, and make all statistics anew."""
 
 
 @payloads.command(name="list")
@@ -52,9 +51,9 @@ def list_(store: Store, node: str | None, in_force: bool, as_json: bool) -> None
 @click.pass_obj
 def show_(store: Store, number: int, as_json: bool) -> None:
     """Tell all about one payload, but for the statistics in it; see export."""
-    record = _known(store, number)
+    record = store.payload_record(number)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(record.told())).decode())
+        show_json(record.told())
         return
     fields = [
         *(("payload", str(record.payload)), ("node", record.node), ("state", _state(record))),
@@ -89,11 +88,8 @@ def replay(store: Store, node: str | None, source: str | None) -> None:
     if source is not None:
         if node is not None:
             raise click.UsageError("With --from, all nodes are taken over.")
-        other = open_store(source)
-        try:
+        with closing(open_store(source)) as other:
             click.echo(f"took over {store.take_over(other):,} payloads")
-        finally:
-            other.close()
     count = 0
     for name, month in store.replay(node or ""):
         click.echo(f"{name} {month:%Y-%m}")
@@ -115,7 +111,7 @@ def replay(store: Store, node: str | None, source: str | None) -> None:
 def export(store: Store, numbers: tuple[int, ...], node: str | None, directory: Path) -> None:
     """Write payloads to files as nodes sent them; all that count, if none is named."""
     if numbers:
-        chosen = [_known(store, number) for number in numbers]
+        chosen = [store.payload_record(number) for number in numbers]
     else:
         chosen = [record for record in _of(store, node) if record.withdrawn_at is None]
     directory.mkdir(parents=True, exist_ok=True)
@@ -131,13 +127,6 @@ def _of(store: Store, node: str | None) -> list[PayloadRecord]:
     if node is not None:
         store.check_node(node)
     return store.list_payloads(node or "")
-
-
-def _known(store: Store, number: int) -> PayloadRecord:
-    for record in store.list_payloads():
-        if record.payload == number:
-            return record
-    raise UnknownPayload(str(number))
 
 
 def _state(record: PayloadRecord) -> str:

@@ -8,10 +8,8 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-Value = object
 
-
-def show(rows: Sequence[Mapping[str, Value]], columns: Mapping[str, str], *, as_json: bool) -> None:
+def show(rows: Sequence[Mapping[str, object]], columns: Mapping[str, str], *, as_json: bool) -> None:
     """Print rows.
 
     Args:
@@ -20,7 +18,7 @@ def show(rows: Sequence[Mapping[str, Value]], columns: Mapping[str, str], *, as_
         as_json: print a JSON array of all fields instead.
     """
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(rows)).decode())
+        show_json(rows)
         return
     table = Table(box=None, pad_edge=False)
     for heading in columns.values():
@@ -30,7 +28,12 @@ def show(rows: Sequence[Mapping[str, Value]], columns: Mapping[str, str], *, as_
     Console(highlight=False).print(table)
 
 
-def _text(value: Value) -> str:
+def show_json(found: object) -> None:
+    """Print what was found for programs."""
+    click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
+
+
+def _text(value: object) -> str:
     if isinstance(value, datetime.datetime):
         return f"{value.astimezone(datetime.UTC):%Y-%m-%d %H:%M}"
     if isinstance(value, bool):

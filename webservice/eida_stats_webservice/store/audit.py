@@ -95,7 +95,7 @@ class Audit(Ledger):
             StoreNotEmpty: if there are nodes here.
         """
         with source.transaction() as there, self.transaction(write=True) as here:
-            self._check_empty(here)
+            self._begin_taking_over(here)
             for table, columns in _COPIED.items():
                 paste = getattr(self.queries, f"paste_{table}")
                 for row in source._copied(there, table, columns):
@@ -106,8 +106,7 @@ class Audit(Ledger):
                 body = source.queries.body_of_payload(there, payload_id=row["id"])
                 self.queries.paste_payloads(here, **row, body=bytes(body))
                 count += 1
-            for row in source._copied(there, "payload_days", ("payload_id", "day")):
-                self.queries.paste_payload_days(here, **row)
+            self.queries.add_payload_days(here, list(source._copied(there, "payload_days", ("payload_id", "day"))))
             # One that superseded another came later.
             for row in source._copied(there, "payloads", ("id", "superseded_by")):
                 self.queries.link_payload(here, **row)
@@ -128,7 +127,7 @@ class Audit(Ledger):
             InvalidPayload: if there is something in it that cannot be taken in.
         """
         with self.transaction(write=True) as connection:
-            self._check_empty(connection)
+            self._begin_taking_over(connection)
             names = {}
             for row in source.nodes():
                 names[row["id"]] = row["name"]
@@ -147,7 +146,8 @@ class Audit(Ledger):
                 self.queries.touch_node(connection, node_id=number, now=now())
                 yield node.name, month, len(payload.stats)
 
-    def _check_empty(self, connection: Any) -> None:
+    def _begin_taking_over(self, connection: Any) -> None:
+        self.queries.be_patient(connection)
         if present := len(list(self.queries.list_nodes(connection))):
             raise StoreNotEmpty(f"it has {present} nodes", hint="Make a new one: eida_statsman db migrate")
 

@@ -8,6 +8,6 @@ from eida_stats_webservice.store.registry import Registry
 class Store(Registry, Audit, Answers):
     """A database with the schema of `migrations/`.
 
-    Every method is one transaction. All of them raise StoreUnavailable if the database cannot be reached, and
-    StoreNotReady if it has no such tables.
+    Every method is one transaction, but `verify` and `replay`, which have one for each month of a node. All of them
+    raise StoreUnavailable if the database cannot be reached, and StoreNotReady if it has no such tables.
     """

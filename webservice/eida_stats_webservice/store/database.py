@@ -96,3 +96,8 @@ def iso(time: datetime.datetime) -> str:
     """Write a time as the database takes it."""
     # One width for all, so that SQLite, which compares text, compares times.
     return time.astimezone(datetime.UTC).isoformat(timespec="milliseconds")
+
+
+def first_line(error: Exception) -> str:
+    """Give what a driver says in short; what follows is for programmers."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -2,7 +2,7 @@
 
 import datetime
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -24,7 +24,10 @@ from eida_statistics.payload import Payload, Row, hash_of
 from eida_stats_webservice.store.database import ID_BITS, Database, as_time, now, records
 from eida_stats_webservice.store.records import Node, PayloadDays, PayloadRecord, Receipt
 
-_Days = dict[int, list[datetime.date]]
+_Days = dict[int, set[datetime.date]]
+
+# No payload has this number.
+_ANY = -1
 
 
 class Ledger(Database):
@@ -48,7 +51,7 @@ class Ledger(Database):
         packed = Packed(payload)
         with self.transaction(write=True) as connection:
             self._lock(connection, node)
-            earlier = self._find(connection, node, packed)
+            earlier = self._find(connection, node, packed.hash)
             if earlier is not None and earlier.in_force:
                 raise DuplicatePayload(earlier.payload, earlier.received_at.isoformat(timespec="seconds"))
             others = self._sharing_days(connection, node, payload.days_coverage)
@@ -80,7 +83,7 @@ class Ledger(Database):
         packed = Packed(payload)
         with self.transaction(write=True) as connection:
             self._lock(connection, node)
-            earlier = self._find(connection, node, packed)
+            earlier = self._find(connection, node, packed.hash)
             if earlier is not None and earlier.in_force:
                 return _receipt(node, packed, earlier), False
             others = self._sharing_days(connection, node, payload.days_coverage)
@@ -92,7 +95,6 @@ class Ledger(Database):
             if replaced:
                 days = [*payload.days_coverage, *(day for number in replaced for day in others[number])]
                 self._rebuild(connection, node, _months(days))
-                self._note_networks(connection, node, payload.stats)
             else:
                 self._merge(connection, node, payload.stats)
             self.queries.touch_node(connection, node_id=node.id, now=now())
@@ -114,15 +116,27 @@ class Ledger(Database):
                 raise UnknownPayload(str(number))
             self._lock(connection, owner)
             if self.queries.withdraw_payload(connection, payload_id=number, now=now(), superseded_by=None):
-                self._rebuild(connection, owner, _months(self._days(connection, number)))
+                (record,) = self._list(connection, number=number)
+                self._rebuild(connection, owner, _months(record.days))
                 self.queries.touch_node(connection, node_id=owner.id, now=now())
-            (record,) = [known for known in self._list(connection, owner.name) if known.payload == number]
+            (record,) = self._list(connection, number=number)
         return record
 
     def list_payloads(self, node: str = "") -> list[PayloadRecord]:
         """List what was received, of a node or of all, in the order of the numbers."""
         with self.transaction() as connection:
-            return self._list(connection, node)
+            return self._list(connection, node=node)
+
+    def payload_record(self, number: int) -> PayloadRecord:
+        """Give what is known of one payload.
+
+        Raises:
+            UnknownPayload: if there is none of that number.
+        """
+        with self.transaction() as connection:
+            self._owner(connection, number)
+            (record,) = self._list(connection, number=number)
+        return record
 
     def newest_days(self) -> dict[str, datetime.date | None]:
         """Give the newest day that each node has sent."""
@@ -146,17 +160,17 @@ class Ledger(Database):
         if self.queries.lock_node(connection, node_id=node.id) is None:
             raise UnknownNode(node.name)
 
-    def _find(self, connection: Any, node: Node, packed: "Packed") -> "_Entry | None":
-        found = self.queries.find_payload(connection, node_id=node.id, hash=packed.hash)
+    def _find(self, connection: Any, node: Node, digest: str) -> "_Entry | None":
+        found = self.queries.find_payload(connection, node_id=node.id, hash=digest)
         return None if found is None else _Entry(found[0], as_time(found[1]), bool(found[2]))
 
     def _number(self, connection: Any, node: Node, name: int | str) -> int:
         if isinstance(name, int):
             return name
-        found = self.queries.find_payload(connection, node_id=node.id, hash=name)
+        found = self._find(connection, node, name)
         if found is None:
             raise UnknownPayload(name)
-        return int(found[0])
+        return found.payload
 
     def _enter(
         self,
@@ -189,17 +203,14 @@ class Ledger(Database):
 
     def _merge(self, connection: Any, node: Node, rows: Collection[Row]) -> None:
         """Add rows to those that are there, in all tables."""
-        self._note_networks(connection, node, rows)
+        networks = sorted({row.network for row in rows} - {""})
+        self.queries.add_network(connection, [{"node_id": node.id, "name": name} for name in networks])
         self.load_incoming(connection, rows)
         self.queries.merge_stats(connection, node_id=node.id)
         self.queries.roll_up(connection)
         self.queries.merge_by_network_country(connection, node_id=node.id)
         self.queries.merge_by_network(connection, node_id=node.id)
         self.queries.merge_by_country(connection, node_id=node.id)
-
-    def _note_networks(self, connection: Any, node: Node, rows: Iterable[Row]) -> None:
-        networks = sorted({row.network for row in rows} - {""})
-        self.queries.add_network(connection, [{"node_id": node.id, "name": name} for name in networks])
 
     def _rebuild(self, connection: Any, node: Node, months: Collection[datetime.date]) -> None:
         """Make the rows of some months anew from the payloads in force: sketches cannot be subtracted."""
@@ -217,21 +228,15 @@ class Ledger(Database):
 
     def _sharing_days(self, connection: Any, node: Node, days: Collection[datetime.date]) -> _Days:
         """Give the payloads in force that have one of these days, with all of their days."""
-        found = {
-            number: self._days(connection, number)
-            for number in self._in_force(connection, node, min(days), max(days))
-        }
-        return {number: known for number, known in found.items() if not set(days).isdisjoint(known)}
+        span = {"first_day": min(days).isoformat(), "last_day": max(days).isoformat()}
+        found = _by_payload(self.queries.days_in_force(connection, node_id=node.id, **span))
+        return {number: known for number, known in found.items() if not known.isdisjoint(days)}
 
     def _in_force(
         self, connection: Any, node: Node, first_day: datetime.date, last_day: datetime.date
     ) -> list[int]:
         span = {"first_day": first_day.isoformat(), "last_day": last_day.isoformat()}
         return [number for (number,) in self.queries.payloads_in_force(connection, node_id=node.id, **span)]
-
-    def _days(self, connection: Any, number: int) -> list[datetime.date]:
-        found = [day for (day,) in self.queries.days_of_payload(connection, payload_id=number)]
-        return msgspec.convert(found, list[datetime.date])
 
     def _body(self, connection: Any, number: int) -> bytes:
         return bytes(zstd.decompress(bytes(self.queries.body_of_payload(connection, payload_id=number))))
@@ -247,12 +252,11 @@ class Ledger(Database):
             raise UnknownPayload(str(number))
         return Node(*found)
 
-    def _list(self, connection: Any, node: str) -> list[PayloadRecord]:
-        days: _Days = {}
-        for number, day in self.queries.list_payload_days(connection, node=node):
-            days.setdefault(number, []).append(msgspec.convert(day, datetime.date))
-        listed = self.queries.list_payloads(connection, node=node)
-        return records(PayloadRecord, ((*columns, days[columns[0]]) for columns in listed))
+    def _list(self, connection: Any, *, node: str = "", number: int | None = None) -> list[PayloadRecord]:
+        chosen = {"node": node, "number": _ANY if number is None else number}
+        days = _by_payload(self.queries.list_payload_days(connection, **chosen))
+        listed = self.queries.list_payloads(connection, **chosen)
+        return records(PayloadRecord, ((*columns, sorted(days[columns[0]])) for columns in listed))
 
 
 class Packed:
@@ -280,7 +284,7 @@ def _to_replace(days: Collection[datetime.date], others: _Days, named: Collectio
                 shown, hint="None of that number is in force and has a day of this one. See payloads."
             )
         return sorted(set(named))
-    beyond = {number: known for number, known in others.items() if not set(known) <= set(days)}
+    beyond = {number: known for number, known in others.items() if not known <= set(days)}
     if beyond:
         raise AmbiguousReplacement(
             beyond,
@@ -303,6 +307,14 @@ def _receipt(node: Node, packed: Packed, entry: _Entry, **more: Any) -> Receipt:
         entry.received_at,
         **more,
     )
+
+
+def _by_payload(rows: Iterable[tuple[int, Any]]) -> _Days:
+    """Gather the days of payloads; SQLite gives them as text."""
+    days: defaultdict[int, set[datetime.date]] = defaultdict(set)
+    for number, day in rows:
+        days[number].add(msgspec.convert(day, datetime.date))
+    return days
 
 
 def _months(days: Iterable[datetime.date]) -> set[datetime.date]:

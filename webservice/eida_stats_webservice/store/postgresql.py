@@ -14,7 +14,7 @@ from psycopg2 import errors, extensions
 from eida_statistics.errors import NodeExists, RefusedByStore, StoreForbidden, StoreNotReady, StoreUnavailable
 from eida_statistics.payload import Row
 from eida_stats_webservice.store.base import Store
-from eida_stats_webservice.store.database import load_queries
+from eida_stats_webservice.store.database import first_line, load_queries
 
 _OPTIONS = " ".join(
     [
@@ -136,23 +136,19 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (errors.UndefinedTable, errors.UndefinedColumn) as error:
-        raise StoreNotReady(_first_line(error), hint="Run eida_statsman db migrate.") from error
+        raise StoreNotReady(first_line(error), hint="Run eida_statsman db migrate.") from error
     except errors.InsufficientPrivilege as error:
         raise StoreForbidden(
-            _first_line(error),
+            first_line(error),
             hint="The service needs the rights of webservice/README.md, which an upgrade may extend;"
             " for administration, use the role that owns the tables.",
         ) from error
     except (psycopg2.OperationalError, psycopg2.InterfaceError, errors.ReadOnlySqlTransaction) as error:
-        raise StoreUnavailable(_first_line(error)) from error
+        raise StoreUnavailable(first_line(error)) from error
     except errors.UniqueViolation as error:
         # Two renamings at once each find the name free.
         if error.diag.constraint_name == "nodes_name_key":
             raise NodeExists(str(error.diag.message_detail)) from error
-        raise RefusedByStore(_first_line(error)) from error
+        raise RefusedByStore(first_line(error)) from error
     except (psycopg2.DataError, psycopg2.IntegrityError) as error:
-        raise RefusedByStore(_first_line(error)) from error
-
-
-def _first_line(error: Any) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise RefusedByStore(first_line(error)) from error

@@ -85,10 +85,7 @@ class Registry(Database):
         Raises:
             UnknownNode: if there is no such node.
         """
-        with self.transaction(write=True) as connection:
-            self.node_id(connection, name)
-            self.queries.set_node_policy(connection, name=name, restricted=restricted)
-            self.queries.touch_all_nodes(connection, now=now())
+        self._set_of_node(self.queries.set_node_policy, name, restricted=restricted)
 
     def set_node_group(self, name: str, group: str | None) -> None:
         """Say whose members see the restricted statistics of a node.
@@ -96,9 +93,12 @@ class Registry(Database):
         Raises:
             UnknownNode: if there is no such node.
         """
+        self._set_of_node(self.queries.set_node_group, name, eas_group=group)
+
+    def _set_of_node(self, setting: Callable[..., int], name: str, **value: object) -> None:
         with self.transaction(write=True) as connection:
             self.node_id(connection, name)
-            self.queries.set_node_group(connection, name=name, eas_group=group)
+            setting(connection, name=name, **value)
             self.queries.touch_all_nodes(connection, now=now())
 
     def add_network(self, node: str, name: str) -> None:

@@ -13,12 +13,12 @@ from typing import Any
 
 import msgspec
 import psycopg2
-import psycopg2.extensions
 import psycopg2.extras
 
 from eida_statistics import wire
 from eida_statistics.errors import InvalidPayload, NotUpstream, StoreUnavailable
 from eida_statistics.payload import Payload
+from eida_stats_webservice.store.database import first_line
 from eida_stats_webservice.store.records import digest
 
 _ROWS_AT_ONCE = 5000
@@ -38,7 +38,7 @@ _Days = dict[tuple[int, datetime.date], set[datetime.date]]
 
 
 class Upstream:
-    """A connection to it, on which nothing is written; close it, or use it with `with`.
+    """A connection to it, on which nothing is written, and which is to be closed.
 
     Raises:
         NotUpstream: if it has not these tables.
@@ -186,4 +186,4 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except psycopg2.Error as error:
-        raise StoreUnavailable((str(error).strip() or type(error).__name__).splitlines()[0]) from error
+        raise StoreUnavailable(first_line(error)) from error

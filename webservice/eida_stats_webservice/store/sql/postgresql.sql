@@ -34,3 +34,7 @@ TRUNCATE rolled;
 SELECT setval(pg_get_serial_sequence('nodes', 'id'), COALESCE((SELECT max(id) FROM nodes), 0) + 1, false),
     setval(pg_get_serial_sequence('tokens', 'id'), COALESCE((SELECT max(id) FROM tokens), 0) + 1, false),
     setval(pg_get_serial_sequence('payloads', 'id'), COALESCE((SELECT max(id) FROM payloads), 0) + 1, false);
+
+-- name: be_patient()!
+-- An administrator reads another database meanwhile, which may take its time.
+SET LOCAL idle_in_transaction_session_timeout = 0;

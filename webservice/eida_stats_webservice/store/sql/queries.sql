@@ -70,9 +70,12 @@ SELECT id FROM payloads
 WHERE node_id = :node_id AND withdrawn_at IS NULL AND starts_at <= :last_day AND ends_at >= :first_day
 ORDER BY id;
 
--- name: days_of_payload(payload_id)
--- The days of a payload.
-SELECT day FROM payload_days WHERE payload_id = :payload_id ORDER BY day;
+-- name: days_in_force(node_id, first_day, last_day)
+-- All days of these payloads.
+SELECT payloads.id, payload_days.day
+FROM payloads JOIN payload_days ON payload_days.payload_id = payloads.id
+WHERE node_id = :node_id AND withdrawn_at IS NULL AND starts_at <= :last_day AND ends_at >= :first_day
+ORDER BY payloads.id;
 
 -- name: body_of_payload(payload_id)$
 -- A payload itself.
@@ -87,20 +90,20 @@ WHERE id = :payload_id AND withdrawn_at IS NULL;
 -- A payload counts again.
 UPDATE payloads SET withdrawn_at = NULL, superseded_by = NULL WHERE id = :payload_id;
 
--- name: list_payloads(node)
--- What was received, without the payloads themselves; of all nodes, if the name is empty.
+-- name: list_payloads(node, number)
+-- What was received, without the payloads themselves: of all nodes if the name is empty, all if the number is less than 0.
 SELECT payloads.id AS payload, nodes.name AS node, payloads.created_at AS received_at, payloads.nb_rows AS rows,
     payloads.hash, payloads.generated_at, payloads.version, payloads.origin, payloads.withdrawn_at,
     payloads.superseded_by
 FROM payloads JOIN nodes ON nodes.id = payloads.node_id
-WHERE :node = '' OR nodes.name = :node
+WHERE (:node = '' OR nodes.name = :node) AND (:number < 0 OR payloads.id = :number)
 ORDER BY payloads.id;
 
--- name: list_payload_days(node)
+-- name: list_payload_days(node, number)
 -- The days of all these.
 SELECT payload_days.payload_id, payload_days.day
 FROM payload_days JOIN payloads ON payloads.id = payload_days.payload_id JOIN nodes ON nodes.id = payloads.node_id
-WHERE :node = '' OR nodes.name = :node
+WHERE (:node = '' OR nodes.name = :node) AND (:number < 0 OR payloads.id = :number)
 ORDER BY payload_days.payload_id, payload_days.day;
 
 -- name: newest_days()
@@ -216,9 +219,6 @@ VALUES (
     :id, :node_id, :hash, :starts_at, :ends_at, :generated_at, :version, :nb_rows, :origin, :withdrawn_at,
     :created_at, :body
 );
-
--- name: paste_payload_days(payload_id, day)!
-INSERT INTO payload_days (payload_id, day) VALUES (:payload_id, :day);
 
 -- name: link_payload(id, superseded_by)!
 -- What has superseded it.

@@ -37,3 +37,7 @@ INSERT INTO temp.incoming VALUES (
 -- name: restart_numbers()^
 -- SQLite gives the number after the largest one by itself.
 SELECT 1;
+
+-- name: be_patient()!
+-- SQLite ends no transaction by itself.
+SELECT 1;
