@@ -57,10 +57,26 @@ def test_behind_a_proxy_it_is_the_address_that_the_proxy_tells(client: FlaskClie
         refused = post(client, "bad", forwarded="198.51.100.1", address="127.0.0.1")
     assert refused.status_code == 429
     assert post(client, token, forwarded="198.51.100.2", address="127.0.0.1").status_code == 201
-    # Who says so without a proxy does not lock out who comes from there.
+    # It is the last one that the nearest proxy has seen.
+    assert post(client, "bad", forwarded="203.0.113.7, 198.51.100.1", address="127.0.0.1").status_code == 429
+
+
+@pytest.mark.parametrize("near", ["127.0.0.1", "::1", "::ffff:127.0.0.1", "10.1.2.3", "172.18.0.1", "fd00::1", ""])
+def test_a_proxy_is_near(client: FlaskClient, token: str, near: str) -> None:
     for _ in range(FAILURES + 1):
-        post(client, "bad", forwarded="192.0.2.9")
-    assert post(client, token, address="192.0.2.9").status_code == 409
+        post(client, "bad", forwarded="198.51.100.1", address=near)
+    assert post(client, token, forwarded="198.51.100.2", address=near).status_code == 201
+
+
+@pytest.mark.parametrize("afar", ["192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1", "172.32.0.1"])
+def test_who_comes_from_afar_does_not_become_another_one_by_saying_so(
+    client: FlaskClient, token: str, afar: str
+) -> None:
+    answers = [post(client, "bad", forwarded=f"198.51.100.{number}", address=afar) for number in range(FAILURES)]
+    assert {answer.status_code for answer in answers} == {403}
+    assert post(client, token, forwarded="198.51.100.99", address=afar).status_code == 429
+    # Nor have they locked out who comes from there.
+    assert post(client, token, address="198.51.100.1").status_code == 201
 
 
 def test_questions_of_the_public_are_not_limited(client: FlaskClient, store: Store, token: str) -> None:

@@ -1,11 +1,17 @@
 """Who fails with tokens again and again has to wait: else they could be tried out, or the log filled."""
 
 from collections.abc import Iterable
+from ipaddress import ip_address, ip_network
 
 from flask import Blueprint, Flask, Response, request
 from flask_limiter import Limiter
 
 _REFUSED = (401, 403)
+# This machine and private networks: RFC 1918, RFC 4193.
+_NEAR = [
+    ip_network(network)
+    for network in ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")
+]
 
 
 def register(app: Flask, per_minute: int, routes: Iterable[Blueprint]) -> None:
@@ -33,10 +39,21 @@ def _is_refused(response: Response) -> bool:
 
 
 def _address() -> str:
-    """Tell whence a request comes; behind a proxy, what it says.
+    """Tell whence a request comes; where a proxy passes it on, what that says.
 
-    Without a proxy anybody may say so, too; but then they only make themselves somebody else, not anybody who does
-    not say so.
+    A proxy is near. Who comes from afar and says so cannot choose who they are.
     """
     forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
-    return f"forwarded {forwarded[:64]}" if forwarded else f"direct {request.remote_addr}"
+    if forwarded and _is_near(request.remote_addr):
+        return f"forwarded {forwarded[:64]}"
+    return f"direct {request.remote_addr}"
+
+
+def _is_near(address: str | None) -> bool:
+    # On a socket of the machine's own, none is told.
+    if not address:
+        return True
+    told = ip_address(address.partition("%")[0])
+    # Where IPv6 is listened on, IPv4 comes in its form.
+    near = getattr(told, "ipv4_mapped", None) or told
+    return any(near.version == network.version and near in network for network in _NEAR)
