@@ -122,8 +122,37 @@ def test_what_is_in_force_already_is_replaced_by_nothing(store: Store, gfz: Node
     before = tables(store)
     receipt, changed = store.replace(gfz, of_days(14))
     assert (changed, receipt.payload, receipt.received_at) == (False, first.payload, first.received_at)
-    assert store.replace(gfz, of_days(14), [other.payload])[1] is False
+    assert [beside.payload for beside in receipt.overlaps] == [other.payload]
+    assert store.replace(gfz, of_days(14), [first.payload])[1] is False
     assert tables(store) == before
+
+
+def test_what_was_sent_beside_what_it_corrects_replaces_that_if_it_names_it(store: Store, gfz: Node) -> None:
+    wrong = store.ingest(gfz, of_days(14, 15, size=1))
+    beside = store.ingest(gfz, of_days(14, size=2, station="B"))
+    right = store.ingest(gfz, of_days(14, size=4))
+    receipt, changed = store.replace(gfz, of_days(14, size=4), [wrong.payload])
+    assert (changed, receipt.payload, receipt.supersedes) == (True, right.payload, [wrong.payload])
+    assert [one.payload for one in receipt.overlaps] == [beside.payload]
+    assert in_force(store) == [beside.payload, right.payload]
+    assert sum(values[0] for values in tables(store)["dataselect_stats_by_network"].values()) == 2 + 4
+    # Asked again, as by who has lost the answer, it is done.
+    assert store.replace(gfz, of_days(14, size=4), [wrong.payload])[1] is False
+
+
+@pytest.mark.parametrize("by", ["number", "hash"])
+def test_what_was_withdrawn_may_be_named_and_nothing_else_is_replaced(store: Store, gfz: Node, by: str) -> None:
+    wrong = store.ingest(gfz, of_days(14, size=1))
+    beside = store.ingest(gfz, of_days(14, size=2, station="B"))
+    store.retract(wrong.payload)
+    named = [wrong.payload if by == "number" else wrong.hash]
+    receipt, changed = store.replace(gfz, of_days(14, size=4), named)
+    assert (changed, receipt.supersedes) == (True, [])
+    assert [one.payload for one in receipt.overlaps] == [beside.payload]
+    # It may be what is sent itself, which counts again then.
+    receipt, changed = store.replace(gfz, of_days(14, size=1), named)
+    assert (changed, receipt.payload, receipt.supersedes) == (True, wrong.payload, [])
+    assert in_force(store) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("again", ["post", "put"])
@@ -207,6 +236,7 @@ SENT = [
     of_days(*days, size=2**number, users=(number, number + 1), network=network)
     for number, (days, network) in enumerate(SENT_OF)
 ]
+DAYS = [set(days) for days, _ in SENT_OF]
 
 
 def replayed(sent: list[Any], uri: str) -> dict[str, Any]:
@@ -228,6 +258,28 @@ def other_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     return uri
 
 
+def to_be_replaced(which: int, named: int | None, counting: set[int], known: set[int]) -> set[int]:
+    """Tell which ones a correction replaces, as the documents say it."""
+    if named is not None:
+        return {named} & counting & {one for one in known if one != which and DAYS[one] & DAYS[which]}
+    if which in counting:
+        return set()
+    return {one for one in counting if DAYS[one] & DAYS[which]}
+
+
+def refused(action: str, which: int, target: int, counting: set[int], known: set[int]) -> type[Exception] | None:
+    """Tell why something is refused, if it is."""
+    if action == "post":
+        return DuplicatePayload if which in counting else None
+    if action == "put":
+        sharing = [DAYS[one] for one in to_be_replaced(which, None, counting, known)]
+        is_clear = set().union(*sharing) <= DAYS[which] and sum(map(len, sharing)) == len(set().union(*sharing))
+        return None if is_clear else AmbiguousReplacement
+    is_other_day = target in counting and target != which and not DAYS[target] & DAYS[which]
+    never_sent = target not in known and not (action == "named" and target == which and which in known)
+    return UnknownPayload if never_sent or (action == "named" and is_other_day) else None
+
+
 @given(history=histories())
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_after_any_history_the_sums_are_those_of_what_is_in_force(
@@ -239,6 +291,8 @@ def test_after_any_history_the_sums_are_those_of_what_is_in_force(
     numbers: dict[int, int] = {}
     counting: set[int] = set()
     for action, which, target in history:
+        due_refusal = refused(action, which, target, counting, set(numbers))
+        refusal: Exception | None = None
         try:
             if action == "post":
                 numbers[which] = store.ingest(node, SENT[which]).payload
@@ -247,13 +301,16 @@ def test_after_any_history_the_sums_are_those_of_what_is_in_force(
                 store.retract(numbers.get(target, 0), node)
                 counting.discard(target)
             else:
+                due = to_be_replaced(which, target if action == "named" else None, counting, set(numbers))
                 named = [numbers.get(target, 0)] if action == "named" else []
-                receipt, _ = store.replace(node, SENT[which], named)
+                receipt, changed = store.replace(node, SENT[which], named)
+                assert receipt.supersedes == sorted(numbers[one] for one in due)
+                assert changed is bool(due or which not in counting)
                 numbers[which] = receipt.payload
-                counting -= {one for one, number in numbers.items() if number in receipt.supersedes}
-                counting.add(which)
-        except (DuplicatePayload, AmbiguousReplacement, UnknownPayload):
-            pass
+                counting = counting - due | {which}
+        except (DuplicatePayload, AmbiguousReplacement, UnknownPayload) as error:
+            refusal = error
+        assert (refusal and type(refusal)) is due_refusal
         assert {record.payload for record in store.list_payloads() if record.state == "in force"} == {
             numbers[which] for which in counting
         }
@@ -321,8 +378,11 @@ def test_what_is_replaced_may_be_named_by_its_hash(client: Client) -> None:
     assert (unknown.status_code, unknown.get_json()["title"]) == (404, "There is no such payload")
     swapped = client.send("PUT", f"submit?replaces={second['hash']}", correction).get_json()
     assert swapped["supersedes"] == [second["payload"]]
+    # As one that does not count any more, it is replaced already.
     other = wire(row(bytes=6), days_coverage=["2026-10-14"])
-    assert client.send("PUT", f"submit?replaces={second['hash']}", other).status_code == 404
+    third = client.send("PUT", f"submit?replaces={second['hash']}", other).get_json()
+    assert [one["payload"] for one in third["overlaps"]] == [first["payload"], swapped["payload"]]
+    client.send("DELETE", f"payloads/{third['payload']}")
     both = f"submit?replaces={swapped['hash']},{first['payload']}"
     back = client.send("PUT", both, wire(row(bytes=2), days_coverage=["2026-10-14"])).get_json()
     assert (back["payload"], back["supersedes"]) == (second["payload"], [first["payload"], swapped["payload"]])
@@ -334,7 +394,7 @@ def test_what_is_replaced_may_be_named_by_its_hash(client: Client) -> None:
         ("PUT", "submit?replaces=", 400), ("PUT", "submit?replaces=x", 400), ("PUT", "submit?overlap=refuse", 400),
         ("PUT", "submit?replaces=1,", 400), ("PUT", "submit?replaces=%00", 400), ("POST", "submit?replaces=1", 400),
         ("PUT", "submit?replaces=1&replaces=2", 400), ("POST", "submit?overlap=no", 400),
-        ("PUT", "submit?replaces=99", 404), ("PUT", "submit?replaces=" + "9" * 18, 404),
+        ("PUT", "submit?replaces=99", 404), ("PUT", "submit?replaces=" + "9" * 30, 404),
         ("DELETE", "payloads/99", 404), ("DELETE", f"payloads/{2**70}", 404), ("DELETE", "payloads/x", 404),
         ("DELETE", "payloads/1?x=1", 400), ("GET", "payloads?x=1", 400), ("DELETE", "payloads", 405),
         ("PUT", "dataselectstats", 405),

@@ -14,12 +14,19 @@ from eida_stats_webservice.questions import only, told
 from eida_stats_webservice.store import Store
 from eida_stats_webservice.store.records import Receipt
 from eida_stats_webservice.tokens import node_of
+from eida_stats_webservice.turns import Turns
 
 _HASH_CHARACTERS = 32
 
 
-def blueprint(store: Store, max_payload_bytes: int) -> Blueprint:
-    """Make the routes."""
+def blueprint(store: Store, turns: Turns, max_payload_bytes: int) -> Blueprint:
+    """Make the routes.
+
+    Args:
+        store: what takes payloads in.
+        turns: how many are read and stored at once.
+        max_payload_bytes: how large one may be.
+    """
     routes = Blueprint("submit", __name__)
 
     @routes.post("/submit")
@@ -30,7 +37,8 @@ def blueprint(store: Store, max_payload_bytes: int) -> Blueprint:
         given = only(request.args.items(multi=True), optional=("overlap",))
         if given.get("overlap", "accept") not in {"accept", "refuse"}:
             raise BadParameter(told("overlap", given["overlap"]), hint="It is accept or refuse.")
-        receipt = store.ingest(node, payload_of_request(), refuse_overlap=given.get("overlap") == "refuse")
+        with turns.turn():
+            receipt = store.ingest(node, payload_of_request(), refuse_overlap=given.get("overlap") == "refuse")
         metrics.count_rows(receipt.rows)
         return _answer(receipt, 201)
 
@@ -39,7 +47,8 @@ def blueprint(store: Store, max_payload_bytes: int) -> Blueprint:
         """Take in a payload in the place of others, or say why not."""
         node = node_of(request, store)
         named = _named(only(request.args.items(multi=True), optional=("replaces",)).get("replaces"))
-        receipt, changed = store.replace(node, payload_of_request(), named)
+        with turns.turn():
+            receipt, changed = store.replace(node, payload_of_request(), named)
         metrics.count_rows(receipt.rows if changed else 0)
         g.outcome = "replaced" if changed else "unchanged"
         return _answer(receipt, 201 if changed else 200)
@@ -66,7 +75,7 @@ def _named(value: str | None) -> list[int | str]:
     if value is None:
         return []
     names = value.split(",")
-    if not all(re.fullmatch(r"[0-9]{1,18}|[0-9a-f]{32}", name, re.ASCII) for name in names):
+    if not all(re.fullmatch(r"[0-9]{1,31}|[0-9a-f]{32}", name, re.ASCII) for name in names):
         hint = "It has numbers or hashes of payloads, with commas. See payloads."
         raise BadParameter(told("replaces", value), hint=hint)
     return [name if len(name) == _HASH_CHARACTERS else int(name) for name in names]

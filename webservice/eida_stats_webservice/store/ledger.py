@@ -27,7 +27,7 @@ from eida_stats_webservice.store.records import Node, PayloadDays, PayloadRecord
 _Days = dict[int, set[datetime.date]]
 
 # No payload has this number.
-_ANY = -1
+_ANY = _NONE = -1
 
 
 class Ledger(Database):
@@ -60,45 +60,53 @@ class Ledger(Database):
             entry = self._enter(connection, node, packed, earlier)
             self._merge(connection, node, payload.stats)
             self.queries.touch_node(connection, node_id=node.id, now=now())
-        own = set(payload.days_coverage)
-        overlaps = [PayloadDays(number, sorted(own.intersection(days))) for number, days in others.items()]
-        return _receipt(node, packed, entry, overlaps=overlaps)
+        return _receipt(node, packed, entry, overlaps=_overlaps(payload.days_coverage, others))
 
     def replace(self, node: Node, payload: Payload, named: Collection[int | str] = ()) -> tuple[Receipt, bool]:
         """Take in a payload in the place of others, and tell whether that has changed anything.
 
-        Without names, it replaces the payloads in force whose days are all among its own.
+        Without names, it replaces the payloads in force whose days are all among its own; nothing, if it is in
+        force itself.
 
         Args:
             node: who has sent it.
             payload: what was sent.
-            named: the payloads that it replaces, by number or hash; each has a day that this one has, too.
+            named: the payloads that it replaces, by number or hash. Those that do not count any more are replaced
+                already.
 
         Raises:
             AmbiguousReplacement: if, without names, one of those that share days with it has others as well, or
                 two of them have the same day.
-            UnknownPayload: if one that is named is not in force, or has no day of this one.
+            UnknownPayload: if one that is named is not the node's, or counts and has no day of this one.
             RefusedByStore: if a sum does not fit.
         """
         packed = Packed(payload)
         with self.transaction(write=True) as connection:
             self._lock(connection, node)
             earlier = self._find(connection, node, packed.hash)
-            if earlier is not None and earlier.in_force:
-                return _receipt(node, packed, earlier), False
+            in_force = earlier is not None and earlier.in_force
             others = self._sharing_days(connection, node, payload.days_coverage)
-            numbers = [self._number(connection, node, name) for name in named]
-            replaced = _to_replace(payload.days_coverage, others, numbers)
-            entry = self._enter(connection, node, packed, earlier)
+            if earlier is not None:
+                others.pop(earlier.payload, None)
+            if named:
+                # That it names itself says nothing of others.
+                own = {packed.hash} if earlier is None else {packed.hash, earlier.payload}
+                replaced = self._named(connection, node, set(named) - own, others)
+            else:
+                replaced = [] if in_force else _to_replace(payload.days_coverage, others)
+            changed = bool(replaced) or not in_force
+            entry = earlier if earlier is not None and in_force else self._enter(connection, node, packed, earlier)
             for number in replaced:
                 self.queries.withdraw_payload(connection, payload_id=number, now=now(), superseded_by=entry.payload)
             if replaced:
-                days = [*payload.days_coverage, *(day for number in replaced for day in others[number])]
+                days = [*payload.days_coverage, *(day for number in replaced for day in others.pop(number))]
                 self._rebuild(connection, node, _months(days))
-            else:
+            elif changed:
                 self._merge(connection, node, payload.stats)
-            self.queries.touch_node(connection, node_id=node.id, now=now())
-        return _receipt(node, packed, entry, supersedes=replaced), True
+            if changed:
+                self.queries.touch_node(connection, node_id=node.id, now=now())
+        overlaps = _overlaps(payload.days_coverage, others)
+        return _receipt(node, packed, entry, supersedes=replaced, overlaps=overlaps), changed
 
     def retract(self, number: int, node: Node | None = None) -> PayloadRecord:
         """Let a payload not count any more; it stays where it is already so.
@@ -164,13 +172,32 @@ class Ledger(Database):
         found = self.queries.find_payload(connection, node_id=node.id, hash=digest)
         return None if found is None else _Entry(found[0], as_time(found[1]), bool(found[2]))
 
-    def _number(self, connection: Any, node: Node, name: int | str) -> int:
-        if isinstance(name, int):
-            return name
-        found = self._find(connection, node, name)
-        if found is None:
-            raise UnknownPayload(name)
-        return found.payload
+    def _named(
+        self, connection: Any, node: Node, names: Collection[int | str], others: Collection[int]
+    ) -> list[int]:
+        """Give those of the named payloads that count; all of them are the node's."""
+        chosen, unknown = set(), []
+        for name in names:
+            number = name if isinstance(name, int) else self._number(connection, node, name)
+            if number in others:
+                chosen.add(number)
+            elif not self._is_withdrawn(connection, node, number):
+                unknown.append(str(name))
+        if unknown:
+            raise UnknownPayload(
+                ", ".join(sorted(unknown)),
+                hint="Each is one of the node's own; if it counts, it has a day of this one. See payloads.",
+            )
+        return sorted(chosen)
+
+    def _number(self, connection: Any, node: Node, digest: str) -> int:
+        entry = self._find(connection, node, digest)
+        return _NONE if entry is None else entry.payload
+
+    def _is_withdrawn(self, connection: Any, node: Node, number: int) -> bool:
+        return number.bit_length() <= ID_BITS and bool(
+            self.queries.is_withdrawn(connection, node_id=node.id, payload_id=number)
+        )
 
     def _enter(
         self,
@@ -275,15 +302,8 @@ class _Entry(msgspec.Struct, frozen=True):
     in_force: bool
 
 
-def _to_replace(days: Collection[datetime.date], others: _Days, named: Collection[int]) -> list[int]:
+def _to_replace(days: Collection[datetime.date], others: _Days) -> list[int]:
     """Choose which of the payloads that share days a payload replaces."""
-    if named:
-        if unknown := [number for number in named if number not in others]:
-            shown = ", ".join(map(str, unknown))
-            raise UnknownPayload(
-                shown, hint="None of that number is in force and has a day of this one. See payloads."
-            )
-        return sorted(set(named))
     beyond = {number: known for number, known in others.items() if not known <= set(days)}
     if beyond:
         raise AmbiguousReplacement(
@@ -298,6 +318,10 @@ def _to_replace(days: Collection[datetime.date], others: _Days, named: Collectio
             hint="They share days, as those of several servers do. Name what is replaced: ?replaces=NUMBER,…",
         )
     return sorted(others)
+
+
+def _overlaps(days: Collection[datetime.date], others: _Days) -> list[PayloadDays]:
+    return [PayloadDays(number, sorted(known.intersection(days))) for number, known in others.items()]
 
 
 def _receipt(node: Node, packed: Packed, entry: _Entry, **more: Any) -> Receipt:

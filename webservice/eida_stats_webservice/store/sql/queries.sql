@@ -86,6 +86,10 @@ SELECT body FROM payloads WHERE id = :payload_id;
 UPDATE payloads SET withdrawn_at = :now, superseded_by = :superseded_by
 WHERE id = :payload_id AND withdrawn_at IS NULL;
 
+-- name: is_withdrawn(node_id, payload_id)$
+-- Whether a payload of a node does not count any more; nothing if it has none of that number.
+SELECT withdrawn_at IS NOT NULL FROM payloads WHERE node_id = :node_id AND id = :payload_id;
+
 -- name: restore_payload(payload_id)!
 -- A payload counts again.
 UPDATE payloads SET withdrawn_at = NULL, superseded_by = NULL WHERE id = :payload_id;
