@@ -268,6 +268,13 @@ class TooLarge(EidaStatisticsError):
     problem = "too-large"
 
 
+class Busy(EidaStatisticsError):
+    """The service has too much to do at present."""
+
+    http_status = 503
+    problem = "busy"
+
+
 class UnsupportedMediaType(EidaStatisticsError):
     """The body is of a type that is not understood."""
 
@@ -283,6 +290,12 @@ class StoreUnavailable(EidaStatisticsError):
 
     http_status = 503
     problem = "database-unavailable"
+
+
+class StoreTooSlow(StoreUnavailable):
+    """The database takes too long."""
+
+    problem = "database-too-slow"
 
 
 class StoreNotReady(EidaStatisticsError):

@@ -22,6 +22,7 @@ import requests
 
 import issued
 from eida_statistics import hll
+from eida_stats_webservice import serving
 from eida_stats_webservice.store import open_store
 from eida_stats_webservice.store.uri import sqlite_path
 
@@ -66,7 +67,7 @@ class Service:
         directory: Path,
         *,
         workers: int = 2,
-        threads: int = 4,
+        threads: int = serving.threads,
         healthy: bool = True,
         **settings: str,
     ) -> None:

@@ -174,8 +174,8 @@ def test_the_database_waits_for_as_long_as_the_other_one_takes(database_uri: str
     with closing(open_store(database_uri)) as store, closing(Upstream(upstream_uri)) as source:
         taking = store.take_over_upstream(source)
         next(taking)
-        # It is within its transaction now.
-        cursor = store._local.connection.cursor()
+        # It is within its transaction now; nobody else has its connection.
+        cursor = taking.gi_frame.f_locals["connection"].cursor()
         cursor.execute("SHOW idle_in_transaction_session_timeout")
         assert cursor.fetchone() == ("0",)
         assert list(taking)

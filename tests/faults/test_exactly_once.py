@@ -48,7 +48,7 @@ def test_every_payload_is_counted_once_whatever_is_killed(
         work.put(one)
     retries: Counter[str] = Counter()
     begun = time.monotonic()
-    with Service(uri, tmp_path, workers=2, threads=4) as service, ThreadPoolExecutor(CLIENTS) as clients:
+    with Service(uri, tmp_path, workers=2) as service, ThreadPoolExecutor(CLIENTS) as clients:
 
         def client() -> list[str]:
             failed = []

@@ -206,7 +206,7 @@ def test_fifty_nodes_send_ten_thousand_rows_at_once(
         answer = service.post(body, token)
         return answer.status_code, (datetime.datetime.now(tz=datetime.UTC) - begun).total_seconds()
 
-    with Service(uri, tmp_path, workers=2, threads=4) as service, ThreadPoolExecutor(50) as nodes:
+    with Service(uri, tmp_path, workers=2) as service, ThreadPoolExecutor(50) as nodes:
         answers = list(nodes.map(timed, tokens))
     assert {status for status, _ in answers} == {201}
     assert total(uri) == 50 * 10_000 * 512

@@ -75,7 +75,7 @@ def test_slow_clients_do_not_keep_others_waiting(
 ) -> None:
     (token,) = register(uri, "GFZ")
     with (
-        Service(uri, tmp_path, workers=2, threads=4) as service,
+        Service(uri, tmp_path, workers=2) as service,
         nginx(service, tmp_path) as port,
         ExitStack() as left,
     ):

@@ -22,6 +22,7 @@ from eida_stats_webservice.access import Access
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.eas import Verifier
 from eida_stats_webservice.store import open_store
+from eida_stats_webservice.turns import Turns
 
 # All HTTP clients know gzip; what streams is packed as it comes.
 _COMPRESSION = {
@@ -58,10 +59,13 @@ def create_app(config: Config | None = None) -> Flask:
     metrics.register(app)
     problems.register(app)
     access = Access(store, _verifier(config))
+    # All nodes of a federation may send at the same minute; each has a place, and all together leave some threads.
+    changes = Turns(at_once=4, waiting=44)
+    questions = Turns(at_once=4, waiting=8)
     with_tokens = [
-        submit.blueprint(store, config.max_payload_bytes),
-        payloads.blueprint(store),
-        dataselect.blueprint(store, access, config.min_clients),
+        submit.blueprint(store, changes, config.max_payload_bytes),
+        payloads.blueprint(store, changes),
+        dataselect.blueprint(store, questions, access, config.min_clients),
         metrics.blueprint(store, config.metrics_token),
     ]
     attempts.register(app, config.max_failures_per_minute, with_tokens)

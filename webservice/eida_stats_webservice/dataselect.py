@@ -3,6 +3,7 @@
 import datetime
 import hashlib
 from collections.abc import Generator, Iterable
+from contextlib import closing
 from itertools import chain, islice
 
 import msgspec
@@ -26,6 +27,7 @@ from eida_stats_webservice.store.records import (
     Viewer,
     matches,
 )
+from eida_stats_webservice.turns import Turns
 
 # As long as a change may still be followed by another one in the same second, which Last-Modified could not tell.
 _UNSETTLED = datetime.timedelta(seconds=2)
@@ -36,11 +38,12 @@ _PREFLIGHT = {
 }
 
 
-def blueprint(store: Store, access: Access, min_clients: int) -> Blueprint:
+def blueprint(store: Store, turns: Turns, access: Access, min_clients: int) -> Blueprint:
     """Make the routes.
 
     Args:
         store: what holds the statistics.
+        turns: how many questions are answered at once.
         access: tells who asks.
         min_clients: public answers do not tell smaller groups of users apart.
     """
@@ -58,19 +61,9 @@ def blueprint(store: Store, access: Access, min_clients: int) -> Blueprint:
         # Unlike the mark of an answer, a time does not tell that there was one.
         if _is_since(request, state):
             return _validated(Response(status=304), state, etag)
-        fine = min_clients > 0 and privacy.is_fine(question)
-        rows: Iterable[Statistic]
-        if fine:
-            found, unseen = _one_by_one(store, privacy.broadened(question))
-            merged = privacy.merge_small(found, min_clients, question, unseen)
-            rows = privacy.arranged(merged, question)
-        else:
-            found = rows = store.statistics(question, PUBLIC, sketches=form.hllvalues)
-        if form.hllvalues:
-            rows = (_given_out(row, min_clients, public=True) for row in rows)
-        response = _answer(rows, form)
-        response.call_on_close(found.close)
-        return _validated(response, state, etag)
+        small = min_clients if privacy.is_fine(question) else 0
+        rows = _for_public(store, question, small, sketches=form.hllvalues)
+        return _validated(answered(rows, form, public=True), state, etag)
 
     @routes.post("/dataselect/restricted")
     def restricted() -> Response:
@@ -78,8 +71,19 @@ def blueprint(store: Store, access: Access, min_clients: int) -> Blueprint:
         question, form = question_of(request.args.items(multi=True), _today(), restricted=True)
         viewer = access.viewer_of(request)
         question = _check_names(store, question, viewer, restricted=True)
-        found = store.statistics(question, viewer, sketches=form.hllvalues)
-        response = _answer((_given_out(row, min_clients, public=False) for row in found), form)
+        rows = store.statistics(question, viewer, sketches=form.hllvalues)
+        return answered(rows, form, public=False)
+
+    def answered(rows: Generator[Statistic], form: Form, *, public: bool) -> Response:
+        """Write an answer, whose turn ends when all of it is sent, or its reader goes away."""
+
+        def in_turn() -> Generator[Statistic]:
+            with closing(rows), turns.turn():
+                for row in rows:
+                    yield _given_out(row, min_clients, public=public) if form.hllvalues else row
+
+        found = in_turn()
+        response = _answer(found, form)
         response.call_on_close(found.close)
         return response
 
@@ -92,13 +96,18 @@ def blueprint(store: Store, access: Access, min_clients: int) -> Blueprint:
     return routes
 
 
-def _one_by_one(store: Store, question: Question) -> tuple[Generator[Statistic], set[tuple[str, str]]]:
-    """Ask for all rows, and tell which of them are to become a row Other of restricted networks."""
-    if not question.tells("network"):
-        return store.statistics(question, PUBLIC, sketches=True), set()
-    restricted = {(network.node, network.name) for network in store.list_networks() if network.restricted}
-    viewer = Viewer(networks=frozenset(network for _, network in restricted))
-    return store.statistics(question, viewer, sketches=True), restricted
+def _for_public(store: Store, question: Question, small: int, *, sketches: bool) -> Generator[Statistic]:
+    """Give what anybody may know, without groups of users that are smaller than `small`."""
+    if not small:
+        yield from store.statistics(question, PUBLIC, sketches=sketches)
+        return
+    broad, restricted, viewer = privacy.broadened(question), set(), PUBLIC
+    if broad.tells("network"):
+        # Asked for one by one, to become a row Other.
+        restricted = {(network.node, network.name) for network in store.list_networks() if network.restricted}
+        viewer = Viewer(networks=frozenset(network for _, network in restricted))
+    with closing(store.statistics(broad, viewer, sketches=True)) as found:
+        yield from privacy.arranged(privacy.merge_small(found, small, question, restricted), question)
 
 
 def _check_names(store: Store, question: Question, viewer: Viewer, *, restricted: bool) -> Question:

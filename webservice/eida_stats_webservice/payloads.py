@@ -6,9 +6,10 @@ from flask import Blueprint, Response, request
 from eida_stats_webservice.questions import only
 from eida_stats_webservice.store import Store
 from eida_stats_webservice.tokens import node_of
+from eida_stats_webservice.turns import Turns
 
 
-def blueprint(store: Store) -> Blueprint:
+def blueprint(store: Store, turns: Turns) -> Blueprint:
     """Make the routes."""
     routes = Blueprint("payloads", __name__)
 
@@ -24,7 +25,8 @@ def blueprint(store: Store) -> Blueprint:
         """Let one of them not count any more."""
         node = node_of(request, store)
         only(request.args.items(multi=True))
-        return _json(store.retract(number, node).told())
+        with turns.turn():
+            return _json(store.retract(number, node).told())
 
     return routes
 

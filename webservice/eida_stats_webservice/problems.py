@@ -9,11 +9,13 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from eida_statistics.errors import (
     PROBLEM_PREFIX,
+    Busy,
     DuplicatePayload,
     EidaStatisticsError,
     InvalidPayload,
     MissingToken,
     OverlappingPayload,
+    StoreTooSlow,
     TooLarge,
     TooManyFailures,
 )
@@ -24,6 +26,8 @@ RETRY_AFTER_SECONDS = {429: 60, 503: 30}
 # Statistics are asked for as text, unless it says so; an error is then comment, as programs expect.
 _OF_TEXT = "/dataselect/"
 _PROBLEMS_FOR = ("json", "parquet")
+# Who asks can do something about these, and the log need not grow where there is much to do.
+_OF_LOAD = (Busy, StoreTooSlow)
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +44,7 @@ def register(app: Flask) -> None:
 def _of_ours(error: EidaStatisticsError) -> Response:
     members: dict[str, object] = {}
     detail = ". ".join(filter(None, [error.subject, error.hint]))
-    if error.http_status >= 500:
+    if error.http_status >= 500 and not isinstance(error, _OF_LOAD):
         log.error("request %s: %s", g.request_id, error, exc_info=error)
         detail = f"The administrator finds the cause in the service's log, at request {g.request_id}."
     if isinstance(error, InvalidPayload):

@@ -31,7 +31,8 @@ _CHUNK_BYTES = 1 << 16
 bind = "127.0.0.1:8000"
 worker_class = "eida_stats_webservice.serving.Worker"
 workers = 2
-threads = 4
+# More than `create_app` lets take long or wait, so that what is quick has one. They are made when they are needed.
+threads = 64
 # A payload of 100,000 rows takes some seconds to merge; a worker that hangs for longer is replaced.
 timeout = 120
 # The most that gunicorn allows, but for no limit at all.

@@ -13,6 +13,8 @@ from eida_stats_webservice.store.records import Question, State, Statistic, View
 # What the service takes is not older; see wire.py.
 _FIRST_MONTH = datetime.date(1990, 1, 1)
 _ALL_ROWS = 2**63 - 1
+# A proxy in front waits for somewhat longer.
+_ANSWER_SECONDS = 120
 # A list that is empty is no SQL; no code, node or group is called so.
 _NONE = ("*",)
 
@@ -36,8 +38,12 @@ class Answers(Database):
             viewer: who asks. Networks that they do not see are one row Other of each date and country, or left
                 out if the question names what it is about.
             sketches: give the sketches, too.
+
+        Raises:
+            StoreTooSlow: if the first rows, or further ones, do not come in time.
         """
         with self.transaction() as connection:
+            self.queries.end_after(connection, seconds=_ANSWER_SECONDS)
             for row in self.stream(
                 connection, self.queries.statistics.sql, self._parameters(question, viewer, sketches=sketches)
             ):

@@ -16,6 +16,8 @@ from eida_statistics.payload import Row
 # More does not fit into a parameter of SQLite's.
 ID_BITS = 63
 _SQL = Path(__file__).parent / "sql"
+# Who asks whether all is well has not much time.
+_PING_SECONDS = 5
 _Record = TypeVar("_Record", bound=msgspec.Struct)
 
 
@@ -49,15 +51,17 @@ class Database(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Close the calling thread's connection."""
+        """Close the connections that are not in use."""
 
     def ping(self) -> None:
         """Ask the database for nothing in particular.
 
         Raises:
             StoreUnavailable: also if it can only be read.
+            StoreTooSlow: if the answer does not come soon.
         """
         with self.transaction() as connection:
+            self.queries.end_after(connection, seconds=_PING_SECONDS)
             _, read_only = self.queries.ping(connection)
         if read_only:
             raise StoreUnavailable("it can only be read")

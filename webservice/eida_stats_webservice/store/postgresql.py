@@ -1,7 +1,6 @@
 """The store of a centre: PostgreSQL with the hll extension."""
 
 import datetime
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -11,16 +10,26 @@ from typing import Any
 import psycopg2
 from psycopg2 import errors, extensions
 
-from eida_statistics.errors import NodeExists, RefusedByStore, StoreForbidden, StoreNotReady, StoreUnavailable
+from eida_statistics.errors import (
+    NodeExists,
+    RefusedByStore,
+    StoreForbidden,
+    StoreNotReady,
+    StoreTooSlow,
+    StoreUnavailable,
+)
 from eida_statistics.payload import Row
 from eida_stats_webservice.store.base import Store
 from eida_stats_webservice.store.database import first_line, load_queries
+from eida_stats_webservice.store.pool import Pool
 
 _OPTIONS = " ".join(
     [
         "-c timezone=UTC",
         # A connection that forgot its transaction must not block a migration for ever.
         "-c idle_in_transaction_session_timeout=60s",
+        # Nor wait for one for ever.
+        "-c lock_timeout=60s",
         # A payload of 100,000 rows is copied, read and sorted in memory.
         "-c temp_buffers=64MB -c work_mem=32MB",
         # Uniting sketches takes 128 kB for each group; a sort lets it have one at a time.
@@ -34,25 +43,19 @@ _ROWS_AT_ONCE = 5000
 
 
 class PostgreSQLStore(Store):
-    """Keeps one connection a thread, and makes a new one where the server has closed it."""
+    """Shares some connections among threads, and makes new ones where the server has closed them."""
 
     queries = load_queries("postgresql", "psycopg2")
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
-        self._local = threading.local()
+        self._pool = Pool(self._connect, _is_usable)
 
     @contextmanager
     def transaction(self, *, write: bool = False) -> Iterator[extensions.connection]:  # noqa: ARG002
-        """Give the thread's connection; see `Store.transaction`."""
-        with _translated():
-            connection = self._connection()
-            try:
-                with connection:
-                    yield connection
-            finally:
-                if connection.closed:
-                    self.close()
+        """Give a connection; see `Store.transaction`."""
+        with _translated(), self._pool.lent() as connection, connection:
+            yield connection
 
     def load_incoming(self, connection: extensions.connection, rows: Iterable[Row]) -> None:
         """Load the rows by COPY."""
@@ -78,31 +81,27 @@ class PostgreSQLStore(Store):
             yield from cursor
 
     def close(self) -> None:
-        """Close the calling thread's connection, if it has one."""
-        connection = getattr(self._local, "connection", None)
-        self._local.connection = None
-        if connection is not None:
-            connection.close()
+        """Close the connections that are not in use."""
+        self._pool.close()
 
-    def _connection(self) -> extensions.connection:
-        connection: extensions.connection | None = getattr(self._local, "connection", None)
-        if connection is not None:
-            try:
-                # The server may have gone since the last request; asking costs a tenth of a millisecond.
-                with connection, connection.cursor() as cursor:
-                    cursor.execute("SELECT 1")
-            except psycopg2.Error:
-                self.close()
-            else:
-                return connection
-        connection = psycopg2.connect(
+    def _connect(self) -> extensions.connection:
+        return psycopg2.connect(
             self._uri,
             options=_OPTIONS,
             connect_timeout=_CONNECT_SECONDS,
             application_name="eida-statistics",
         )
-        self._local.connection = connection
-        return connection
+
+
+def _is_usable(connection: extensions.connection) -> bool:
+    """Ask, since the server may have gone since the last request; it costs a tenth of a millisecond."""
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except psycopg2.Error:
+        connection.close()
+        return False
+    return True
 
 
 class CopyText:
@@ -143,6 +142,8 @@ def _translated() -> Iterator[None]:
             hint="The service needs the rights of webservice/README.md, which an upgrade may extend;"
             " for administration, use the role that owns the tables.",
         ) from error
+    except (errors.QueryCanceled, errors.LockNotAvailable) as error:
+        raise StoreTooSlow(hint="Ask for less at once, or try again later.") from error
     except (psycopg2.OperationalError, psycopg2.InterfaceError, errors.ReadOnlySqlTransaction) as error:
         raise StoreUnavailable(first_line(error)) from error
     except errors.UniqueViolation as error:

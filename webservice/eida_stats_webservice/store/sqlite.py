@@ -3,7 +3,6 @@
 import json
 import re
 import sqlite3
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -15,6 +14,7 @@ from eida_statistics.errors import RefusedByStore, StoreNotReady, StoreUnavailab
 from eida_statistics.payload import Row
 from eida_stats_webservice.store.base import Store
 from eida_stats_webservice.store.database import load_queries
+from eida_stats_webservice.store.pool import Pool
 
 # How long a writer waits for another one; ingestions are serial here.
 _BUSY_SECONDS = 120
@@ -26,19 +26,18 @@ def _in_sqlite(sql: str) -> str:
 
 
 class SQLiteStore(Store):
-    """Keeps one connection a thread."""
+    """Shares some connections among threads."""
 
     queries = load_queries("sqlite", "sqlite3", _in_sqlite)
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._local = threading.local()
+        self._pool = Pool(self._connect, lambda _: True)
 
     @contextmanager
     def transaction(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:
-        """Give the thread's connection; see `Store.transaction`. One that writes has the write lock at once."""
-        with _translated():
-            connection = self._connection()
+        """Give a connection; see `Store.transaction`. One that writes has the write lock at once."""
+        with _translated(), self._pool.lent() as connection:
             connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
             try:
                 yield connection
@@ -66,25 +65,19 @@ class SQLiteStore(Store):
         yield from connection.execute(sql, parameters)
 
     def close(self) -> None:
-        """Close the calling thread's connection, if it has one."""
-        connection = getattr(self._local, "connection", None)
-        self._local.connection = None
-        if connection is not None:
-            connection.close()
+        """Close the connections that are not in use."""
+        self._pool.close()
 
-    def _connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            if not self._path.exists():
-                raise StoreNotReady(f"there is no {self._path}", hint="Run eida_statsman db migrate.")
-            connection = connect(self._path)
-            self._local.connection = connection
-        return connection
+    def _connect(self) -> sqlite3.Connection:
+        if not self._path.exists():
+            raise StoreNotReady(f"there is no {self._path}", hint="Run eida_statsman db migrate.")
+        return connect(self._path)
 
 
 def connect(path: Path) -> sqlite3.Connection:
     """Open a database in which SQL knows sketches, as PostgreSQL's does with the hll extension."""
-    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+    # Threads use it one after the other.
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")

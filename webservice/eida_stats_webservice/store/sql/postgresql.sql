@@ -4,6 +4,10 @@
 -- Whether the database answers and has its schema; and whether it only lets itself be read.
 SELECT count(*), current_setting('transaction_read_only')::boolean FROM nodes WHERE id < 0;
 
+-- name: end_after(seconds)^
+-- Whatever is asked in this transaction is ended when it has taken so long.
+SELECT set_config('statement_timeout', :seconds || 's', true);
+
 -- name: lock_node(node_id)^
 -- Rows of different nodes never meet, so with this lock first, nothing can deadlock.
 SELECT id FROM nodes WHERE id = :node_id FOR NO KEY UPDATE;
@@ -38,3 +42,4 @@ SELECT setval(pg_get_serial_sequence('nodes', 'id'), COALESCE((SELECT max(id) FR
 -- name: be_patient()!
 -- An administrator reads another database meanwhile, which may take its time.
 SET LOCAL idle_in_transaction_session_timeout = 0;
+SET LOCAL lock_timeout = 0;

@@ -1,0 +1,132 @@
+"""Questions and payloads that take long, and readers that stop: health is told, and migrations get through."""
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from eida_stats_webservice.store import migrations
+from payloads import row, wire
+from postgresql import Cluster
+from service import PREFIX, Service, register
+
+QUESTIONS = 40
+PAYLOADS = 40
+SECONDS = 10
+# What nobody should wait for longer.
+HEALTH_SECONDS = 1
+MIGRATED_WITHIN_SECONDS = 75
+
+
+@pytest.fixture
+def uri() -> Iterator[str]:
+    with Cluster() as cluster:
+        made = cluster.create_database("statistics")
+        migrations.apply(made)
+        yield made
+
+
+@contextmanager
+def locked(uri: str) -> Iterator[None]:
+    """Keep everybody from the sums until the context is left, as slow questions would be slow."""
+    with closing(psycopg2.connect(uri)) as connection, connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE dataselect_stats, dataselect_stats_by_network IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+def slowest_health(service: Service, seconds: float) -> float:
+    """Ask again and again whether all is well, and give how long the longest answer took."""
+    waited = []
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        begun = time.monotonic()
+        assert service.get("_health").status_code == 200
+        assert service.get("nodes").status_code == 200
+        waited.append(time.monotonic() - begun)
+        time.sleep(0.05)
+    return max(waited)
+
+
+def test_health_is_told_beside_questions_and_payloads_that_take_long(
+    uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokens = register(uri, *(f"NODE{number}" for number in range(PAYLOADS)))
+    body = json.dumps(wire(row())).encode()
+    with Service(uri, tmp_path) as service, ThreadPoolExecutor(QUESTIONS + PAYLOADS) as clients:
+        with locked(uri):
+            asked = [clients.submit(service.get, "dataselect/public", start="2026-10") for _ in range(QUESTIONS)]
+            sent = [clients.submit(service.post, body, token) for token in tokens]
+            time.sleep(1)
+            waited = slowest_health(service, SECONDS)
+            # Who finds no place is told so at once, and does not lengthen the queue.
+            refused = [answer.result() for answer in asked if answer.done()]
+            assert {answer.status_code for answer in refused} == {503}
+            assert all(int(answer.headers["Retry-After"]) > 0 for answer in refused)
+            assert not any(answer.done() for answer in sent)
+        assert {answer.result().status_code for answer in asked} == {200, 503}
+        assert {answer.result().status_code for answer in sent} == {201}
+        assert service.get("dataselect/public", start="2026-10").status_code == 200
+    assert waited < HEALTH_SECONDS
+    with capsys.disabled():
+        print(
+            f"\nbeside {QUESTIONS} questions and {PAYLOADS} payloads that hang: health and nodes in"
+            f" {waited * 1000:.0f} ms at most; {len(refused)} questions were told to come again"
+        )
+
+
+def test_a_migration_does_not_wait_for_readers_that_do_not_read(
+    uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(uri)
+    with Service(uri, tmp_path, workers=1) as service:
+        readers = [reader(service) for _ in range(3)]
+        time.sleep(2)
+        in_transaction = "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'"
+        with closing(psycopg2.connect(uri)) as connection, connection.cursor() as cursor:
+            cursor.execute(in_transaction)
+            assert cursor.fetchone() == (3,)
+            connection.commit()
+            begun = time.monotonic()
+            cursor.execute("ALTER TABLE dataselect_stats_by_network_country ADD COLUMN something integer")
+            connection.commit()
+            waited = time.monotonic() - begun
+        assert service.get("dataselect/public", start="2026-10").status_code == 200
+        for one in readers:
+            one.close()
+    assert waited < MIGRATED_WITHIN_SECONDS
+    with capsys.disabled():
+        print(f"\nbeside 3 readers that stopped reading: a migration took {waited:.0f} s")
+
+
+def fill(uri: str) -> None:
+    """Make an answer of many megabytes."""
+    register(uri, "GFZ")
+    with closing(psycopg2.connect(uri)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO dataselect_stats_by_network_country
+                (node_id, date, network, country, bytes, nb_reqs, nb_successful_reqs, nb_failedrequests, clients)
+            SELECT nodes.id, (date '2020-01-01' + (month || ' months')::interval)::date, 'N' || network,
+                'C' || chr(65 + country), 1000, 10, 9, 1, hll_add(hll_empty(11, 5), hll_hash_integer(network))
+            FROM nodes, generate_series(0, 24) month, generate_series(1, 250) network,
+                generate_series(0, 19) country
+            """
+        )
+
+
+def reader(service: Service) -> socket.socket:
+    """Ask for it and read a little, and then no more."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    host, _, port = service.url.removeprefix("http://").partition("/")[0].partition(":")
+    client.connect((host, int(port)))
+    path = f"{PREFIX}/dataselect/public?start=2020-01&level=network&details=month,country&format=json"
+    client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    assert client.recv(100).startswith(b"HTTP/1.1 200")
+    return client
