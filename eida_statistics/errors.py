@@ -114,6 +114,12 @@ class Differences(EidaStatisticsError):
     problem = "differences"
 
 
+class DamagedPayload(EidaStatisticsError):
+    """A payload that was kept cannot be read."""
+
+    problem = "damaged-payload"
+
+
 class UnknownPayload(EidaStatisticsError):
     """There is no such payload."""
 

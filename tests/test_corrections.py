@@ -14,6 +14,7 @@ from werkzeug.test import TestResponse
 
 from eida_statistics.errors import (
     AmbiguousReplacement,
+    DamagedPayload,
     DuplicatePayload,
     OverlappingPayload,
     StoreNotEmpty,
@@ -22,6 +23,7 @@ from eida_statistics.errors import (
 from eida_stats_webservice import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.store import Store, migrations, open_store
+from eida_stats_webservice.store.postgresql import PostgreSQLStore
 from eida_stats_webservice.store.records import Node
 from payloads import payload, row, sketch, wire
 from tables import ROLL_UPS, sums
@@ -454,6 +456,8 @@ CHANGES = {
     " WHERE network = 'GE' AND date = '2026-10-01'",
     "dataselect_stats_by_country None": "UPDATE dataselect_stats_by_country"
     " SET clients = (SELECT clients FROM dataselect_stats WHERE network = '' LIMIT 1) WHERE date = '2026-11-01'",
+    "dataselect_stats_by_network IO": "INSERT INTO dataselect_stats_by_network SELECT node_id, '2026-10-17', 'IO',"
+    " 1, 1, 1, 1, clients FROM dataselect_stats_by_network WHERE network = 'FR' AND date = '2026-11-01'",
     "dataselect_stats_by_network_country FR": "INSERT INTO dataselect_stats_by_network_country"
     " SELECT node_id, '2031-01-01', network, country, 1, 1, 1, 1, clients"
     " FROM dataselect_stats_by_network_country WHERE network = 'FR' LIMIT 1",
@@ -475,6 +479,80 @@ def test_what_differs_from_the_payloads_is_named_and_a_replay_mends_it(store: St
     assert store.state().revision != revisions
     assert differences(store) == []
     assert tables(store) == before
+
+
+DAMAGES = {
+    "payload 2: body is damaged, must be readable": "UPDATE payloads SET body = :bytes WHERE id = 2",
+    "payload 3: rows is 7, must be 1": "UPDATE payloads SET nb_rows = 7 WHERE id = 3",
+    "payload 3: hash is 00": "UPDATE payloads SET hash = '00000000000000000000000000000000' WHERE id = 3",
+    "payload 2: days is 2026-10-01, must be": "DELETE FROM payload_days"
+    " WHERE payload_id = 2 AND day > '2026-10-01'",
+}
+
+
+@pytest.mark.parametrize("told", DAMAGES)
+def test_a_payload_that_is_not_what_it_was_is_named_and_all_else_is_verified(store: Store, told: str) -> None:
+    fill(store)
+    store.ingest(node_of(store, "ODC"), of_days(115, size=3))
+    with store.transaction(write=True) as connection:
+        damaged = "'\\x00'" if isinstance(store, PostgreSQLStore) else "x'00'"
+        connection.cursor().execute(DAMAGES[told].replace(":bytes", damaged))
+        connection.cursor().execute("UPDATE dataselect_stats SET nb_reqs = 77 WHERE date = '2026-11-01'")
+    found = [one for *_, here in store.verify() for one in here if one.table == "payloads"]
+    assert len(found) == 1
+    wrong = [f"{name} is {found[0].stored[name]}, must be {due}" for name, due in found[0].due.items()]
+    assert any(f"payload {found[0].key['payload']}: {one}".startswith(told) for one in wrong)
+    assert "ODC 2026-11 dataselect_stats GE" in differences(store)
+    if "body" in told:
+        with pytest.raises(DamagedPayload, match="2"):
+            list(store.replay())
+        with pytest.raises(DamagedPayload, match="2"):
+            store.payload(2)
+        store.retract(2)
+        list(store.replay())
+        assert differences(store) == []
+
+
+def node_of(store: Store, name: str) -> Node:
+    with store.transaction() as connection:
+        return Node(store.node_id(connection, name), name)
+
+
+def test_a_sketch_that_is_none_is_named_with_its_row(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'statistics.db'}"
+    migrations.apply(uri)
+    with closing(open_store(uri)) as store:
+        fill(store)
+        with store.transaction(write=True) as connection:
+            connection.execute("UPDATE dataselect_stats_by_network SET clients = x'00ff' WHERE network = 'FR'")
+        assert {line.split(" ", 2)[2] for line in differences(store)} == {"dataselect_stats_by_network FR"}
+        list(store.replay())
+        assert differences(store) == []
+
+
+def test_a_database_that_is_in_use_is_taken_over_as_it_was_at_one_moment(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = f"sqlite:///{tmp_path / 'target.db'}"
+    migrations.apply(uri)
+    fill(store)
+    node = node_of(store, "GFZ")
+    read = type(store)._copied
+
+    def meanwhile(source: Store, connection: Any, table: str, columns: tuple[str, ...]) -> Any:
+        """Take something in while each table is read."""
+        rows = list(read(source, connection, table, columns))
+        if source is store:
+            source.replace(node, of_days(28, size=1000 + len(source.list_payloads())))
+        return iter(rows)
+
+    monkeypatch.setattr(type(store), "_copied", meanwhile)
+    with closing(open_store(uri)) as target:
+        taken = target.take_over(store)
+        assert len(store.list_payloads()) == taken + 6
+        for _ in target.replay():
+            pass
+        assert differences(target) == []
 
 
 def test_one_node_alone_is_verified_and_replayed(store: Store) -> None:

@@ -3,25 +3,26 @@
 import datetime
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import msgspec
 
 from eida_statistics import hll
-from eida_statistics.errors import StoreNotEmpty
+from eida_statistics.errors import DamagedPayload, InvalidSketch, StoreNotEmpty
+from eida_statistics.payload import Payload
 from eida_stats_webservice.store.database import as_time, iso, now
 from eida_stats_webservice.store.ledger import Ledger, Packed, last_day_of
 from eida_stats_webservice.store.records import Difference, Node
 from eida_stats_webservice.store.upstream import Upstream
 
-_STREAM = ("network", "station", "location", "channel", "country")
-# By which columns the rows of a month are told apart.
+_STREAM = ("date", "network", "station", "location", "channel", "country")
+# By which columns the rows of a node are told apart.
 _TABLES = {
     "dataselect_stats": _STREAM,
-    "dataselect_stats_by_network_country": ("network", "country"),
-    "dataselect_stats_by_network": ("network",),
-    "dataselect_stats_by_country": ("country",),
+    "dataselect_stats_by_network_country": ("date", "network", "country"),
+    "dataselect_stats_by_network": ("date", "network"),
+    "dataselect_stats_by_country": ("date", "country"),
 }
 _COUNTS = ("bytes", "nb_reqs", "nb_successful_reqs", "nb_failedrequests")
 
@@ -59,14 +60,7 @@ class Audit(Ledger):
         for owner, month in self._months(node):
             with self.transaction(write=True) as connection:
                 self.queries.lock_node(connection, node_id=owner.id)
-                due = self._due(connection, owner, month)
-                differences = [
-                    difference
-                    for table, columns in _TABLES.items()
-                    for difference in _compared(
-                        table, columns, _grouped(due, columns), self._stored(connection, owner, month, table)
-                    )
-                ]
+                differences = list(self._differences(connection, owner, month))
             yield owner.name, month, differences
 
     def replay(self, node: str = "") -> Iterator[tuple[str, datetime.date]]:
@@ -95,6 +89,9 @@ class Audit(Ledger):
             StoreNotEmpty: if there are nodes here.
         """
         with source.transaction() as there, self.transaction(write=True) as here:
+            # First, and then all of it is read as it is at one moment.
+            source.queries.hold_still(there)
+            source.queries.be_patient(there)
             self._begin_taking_over(here)
             for table, columns in _COPIED.items():
                 paste = getattr(self.queries, f"paste_{table}")
@@ -149,7 +146,11 @@ class Audit(Ledger):
     def _begin_taking_over(self, connection: Any) -> None:
         self.queries.be_patient(connection)
         if present := len(list(self.queries.list_nodes(connection))):
-            raise StoreNotEmpty(f"it has {present} nodes", hint="Make a new one: eida_statsman db migrate")
+            raise StoreNotEmpty(
+                f"it has {present} nodes",
+                hint="Make a new database. If taking over was interrupted when it made the statistics,"
+                " eida_statsman payloads replay goes on with that.",
+            )
 
     def _copied(self, connection: Any, table: str, columns: tuple[str, ...]) -> Iterator[dict[str, Any]]:
         """Give columns of a table as any database takes them."""
@@ -171,30 +172,62 @@ class Audit(Ledger):
         found = [columns[0] for columns in self.queries.months_of_node(connection, node_id=owner.id)]
         return {day.replace(day=1) for day in msgspec.convert(found, list[datetime.date])}
 
-    def _due(self, connection: Any, owner: Node, month: datetime.date) -> dict[_Key, _Sums]:
-        """Add up the payloads in force."""
+    def _differences(self, connection: Any, owner: Node, month: datetime.date) -> Iterator[Difference]:
+        """Compare what is kept of each payload with itself, and the sums with those of all of them."""
         parts: defaultdict[_Key, list[_Sums]] = defaultdict(list)
         for number in self._in_force(connection, owner, month, last_day_of(month)):
-            for row in self._rows(connection, number):
+            try:
+                payload = self._kept(connection, number)
+            except DamagedPayload:
+                yield Difference("payloads", {"payload": str(number)}, {"body": "damaged"}, {"body": "readable"})
+                continue
+            if payload.days_coverage[0].replace(day=1) == month:
+                yield from self._compared_with_itself(connection, number, payload)
+            for row in payload.stats:
                 if row.month == month:
                     counts = (row.bytes, row.nb_requests, row.nb_successful_requests, row.nb_unsuccessful_requests)
-                    parts[row.key[1:]].append((counts, hll.from_hex(row.clients)))
-        return {key: _added(sums) for key, sums in parts.items()}
+                    parts[month.isoformat(), *row.key[1:]].append((counts, hll.from_hex(row.clients)))
+        due = {key: _added(sums) for key, sums in parts.items()}
+        for table, columns in _TABLES.items():
+            stored = self._stored(connection, owner, month, table)
+            yield from _compared(table, columns, _grouped(due, columns), stored)
+
+    def _compared_with_itself(self, connection: Any, number: int, payload: Payload) -> Iterator[Difference]:
+        """Compare what is known of a payload with what is in it."""
+        (record,) = self._list(connection, number=number)
+        known = _described(record.hash, record.rows, record.days)
+        due = _described(payload.hash(), len(payload.stats), payload.days_coverage)
+        if known != due:
+            yield Difference("payloads", {"payload": str(number)}, known, due)
 
     def _stored(self, connection: Any, owner: Node, month: datetime.date, table: str) -> dict[_Key, _Sums]:
+        """Read the sums of a month, also those that are wrongly of another day than its first."""
         columns = _TABLES[table]
         # Names of tables and columns are ours; nothing of the outside is in them.
         sql = (
             f"SELECT {', '.join(columns + _COUNTS)}, clients FROM {table}"  # noqa: S608
-            f" WHERE node_id = {owner.id} AND date = '{month.isoformat()}'"
+            f" WHERE node_id = {owner.id} AND date BETWEEN '{month}' AND '{last_day_of(month)}'"
         )
         width = len(columns)
         found = {}
-        for row in self.stream(connection, sql, {}):
+        for date, *row in self.stream(connection, sql, {}):
             sketch = row[-1]
             sketch = hll.from_hex(sketch) if isinstance(sketch, str) else bytes(sketch)
-            found[row[:width]] = (tuple(row[width:-1]), hll.canonical(sketch))
+            key = (msgspec.convert(date, datetime.date).isoformat(), *row[: width - 1])
+            found[key] = (tuple(row[width - 1 : -1]), _canonical(sketch))
         return found
+
+
+def _canonical(sketch: bytes) -> bytes:
+    try:
+        return hll.canonical(sketch)
+    except InvalidSketch:
+        # So it equals none that is right.
+        return sketch
+
+
+def _described(digest: str, rows: int, days: Collection[datetime.date]) -> dict[str, int | str]:
+    return {"hash": digest, "rows": rows, "days": " ".join(day.isoformat() for day in sorted(days))}
 
 
 def _added(sums: list[_Sums]) -> _Sums:
@@ -218,16 +251,24 @@ def _compared(
     for key in sorted(due.keys() | stored.keys()):
         there, expected = stored.get(key), due.get(key)
         if there != expected:
-            yield Difference(table, dict(zip(columns, key, strict=True)), _told(there), _told(expected))
+            named = dict(zip(columns, key, strict=True))
+            # That of the month is told anyway.
+            if named["date"].endswith("-01"):
+                del named["date"]
+            yield Difference(table, named, _told(there), _told(expected))
 
 
-def _told(sums: _Sums | None) -> dict[str, int] | None:
+def _told(sums: _Sums | None) -> dict[str, int | str] | None:
     """Give the numbers of a row; of its sketch what it tells, and a checksum, since two may tell the same."""
     if sums is None:
         return None
     counts, sketch = sums
-    estimate = hll.cardinality(sketch)
-    return dict(zip(_COUNTS, counts, strict=True)) | {"clients": estimate, "sketch": zlib.crc32(sketch)}
+    try:
+        hll.check(sketch)
+        clients: int | str = hll.cardinality(sketch)
+    except InvalidSketch:
+        clients = "damaged"
+    return dict(zip(_COUNTS, counts, strict=True)) | {"clients": clients, "sketch": zlib.crc32(sketch)}
 
 
 def _portable(value: Any) -> Any:

@@ -39,7 +39,7 @@ class Database(ABC):
 
     @abstractmethod
     def load_incoming(self, connection: Any, rows: Iterable[Row]) -> None:
-        """Make the temporary tables: `incoming` of these rows, and an empty `rolled`."""
+        """Add rows to the temporary table `incoming`."""
 
     @abstractmethod
     def listed(self, values: Iterable[str]) -> Any:

@@ -15,6 +15,7 @@ else:
 
 from eida_statistics.errors import (
     AmbiguousReplacement,
+    DamagedPayload,
     DuplicatePayload,
     OverlappingPayload,
     UnknownNode,
@@ -28,6 +29,7 @@ _Days = dict[int, set[datetime.date]]
 
 # No payload has this number.
 _ANY = _NONE = -1
+_RESTORE = "Restore it from a back-up, or retract it."
 
 
 class Ledger(Database):
@@ -230,10 +232,24 @@ class Ledger(Database):
 
     def _merge(self, connection: Any, node: Node, rows: Collection[Row]) -> None:
         """Add rows to those that are there, in all tables."""
+        self._begin_incoming(connection)
+        self._load(connection, node, rows)
+        self.queries.merge_stats(connection, node_id=node.id)
+        self._merge_roll_ups(connection, node)
+
+    def _begin_incoming(self, connection: Any) -> None:
+        """Make the temporary tables, empty: rows that come in, and the same rolled up."""
+        self.queries.create_incoming(connection)
+        self.queries.create_rolled(connection)
+        self.queries.empty_incoming(connection)
+        self.queries.empty_rolled(connection)
+
+    def _load(self, connection: Any, node: Node, rows: Collection[Row]) -> None:
         networks = sorted({row.network for row in rows} - {""})
         self.queries.add_network(connection, [{"node_id": node.id, "name": name} for name in networks])
         self.load_incoming(connection, rows)
-        self.queries.merge_stats(connection, node_id=node.id)
+
+    def _merge_roll_ups(self, connection: Any, node: Node) -> None:
         self.queries.roll_up(connection)
         self.queries.merge_by_network_country(connection, node_id=node.id)
         self.queries.merge_by_network(connection, node_id=node.id)
@@ -241,17 +257,26 @@ class Ledger(Database):
 
     def _rebuild(self, connection: Any, node: Node, months: Collection[datetime.date]) -> None:
         """Make the rows of some months anew from the payloads in force: sketches cannot be subtracted."""
-        listed = self.listed(month.isoformat() for month in months)
+        # All days of them: only the first one has rows, if nothing went wrong.
+        listed = self.listed(
+            (month + datetime.timedelta(days=day)).isoformat()
+            for month in months
+            for day in range(last_day_of(month).day)
+        )
         for remove in (
             self.queries.remove_stats,
             self.queries.remove_by_network_country,
             self.queries.remove_by_network,
             self.queries.remove_by_country,
         ):
-            remove(connection, node_id=node.id, months=listed)
+            remove(connection, node_id=node.id, days=listed)
+        self._begin_incoming(connection)
         for number in self._in_force(connection, node, min(months), last_day_of(max(months))):
-            rows = [row for row in self._rows(connection, number) if row.month in months]
-            self._merge(connection, node, rows)
+            rows = self._kept(connection, number).stats
+            self._load(connection, node, [row for row in rows if row.month in months])
+        # All at once: one after the other, each would unite the sketches of the month again.
+        self.queries.insert_stats(connection, node_id=node.id)
+        self._merge_roll_ups(connection, node)
 
     def _sharing_days(self, connection: Any, node: Node, days: Collection[datetime.date]) -> _Days:
         """Give the payloads in force that have one of these days, with all of their days."""
@@ -266,10 +291,16 @@ class Ledger(Database):
         return [number for (number,) in self.queries.payloads_in_force(connection, node_id=node.id, **span)]
 
     def _body(self, connection: Any, number: int) -> bytes:
-        return bytes(zstd.decompress(bytes(self.queries.body_of_payload(connection, payload_id=number))))
+        try:
+            return bytes(zstd.decompress(bytes(self.queries.body_of_payload(connection, payload_id=number))))
+        except zstd.ZstdError as error:
+            raise DamagedPayload(str(number), hint=_RESTORE) from error
 
-    def _rows(self, connection: Any, number: int) -> list[Row]:
-        return msgspec.json.decode(self._body(connection, number), type=Payload).stats
+    def _kept(self, connection: Any, number: int) -> Payload:
+        try:
+            return msgspec.json.decode(self._body(connection, number), type=Payload)
+        except msgspec.DecodeError as error:
+            raise DamagedPayload(str(number), hint=_RESTORE) from error
 
     def _owner(self, connection: Any, number: int) -> Node:
         found = (

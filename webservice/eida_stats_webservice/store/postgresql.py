@@ -59,10 +59,6 @@ class PostgreSQLStore(Store):
 
     def load_incoming(self, connection: extensions.connection, rows: Iterable[Row]) -> None:
         """Load the rows by COPY."""
-        self.queries.create_incoming(connection)
-        self.queries.create_rolled(connection)
-        self.queries.empty_incoming(connection)
-        self.queries.empty_rolled(connection)
         with connection.cursor() as cursor:
             # The stubs know bytes only; the driver takes text as well.
             cursor.copy_expert("COPY incoming FROM STDIN", CopyText(rows))  # type: ignore[arg-type]

@@ -117,15 +117,15 @@ class PayloadRecord(msgspec.Struct, frozen=True):
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """A row whose sums are not those of the payloads in force; what is not there at all is None.
+    """A row that is not as the payloads in force have it; what is not there at all is None.
 
     `sketch` is a checksum: two sketches may tell the same number of clients.
     """
 
     table: str
     key: dict[str, str]
-    stored: dict[str, int] | None
-    due: dict[str, int] | None
+    stored: dict[str, int | str] | None
+    due: dict[str, int | str] | None
 
 
 class Viewer(msgspec.Struct, frozen=True):

@@ -48,10 +48,6 @@ class SQLiteStore(Store):
 
     def load_incoming(self, connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
         """Load the rows by one executemany."""
-        self.queries.create_incoming(connection)
-        self.queries.create_rolled(connection)
-        self.queries.empty_incoming(connection)
-        self.queries.empty_rolled(connection)
         self.queries.load_incoming(connection, (_parameters(row) for row in rows))
 
     def listed(self, values: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ SELECT set_config('statement_timeout', :seconds || 's', true);
 SELECT id FROM nodes WHERE id = :node_id FOR NO KEY UPDATE;
 
 -- name: create_incoming()!
--- The rows of one payload.
+-- The rows that come in.
 CREATE TEMPORARY TABLE IF NOT EXISTS incoming (
     date date, network text, station text, location text, channel text, country text,
     bytes bigint, nb_reqs bigint, nb_successful_reqs bigint, nb_failedrequests bigint, clients hll(11, 5)
@@ -27,7 +27,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS rolled (
 ) ON COMMIT DROP;
 
 -- name: empty_incoming()!
--- Several payloads may be merged by one transaction.
+-- Several payloads may be merged by one transaction, one after the other.
 TRUNCATE incoming;
 
 -- name: empty_rolled()!
@@ -38,6 +38,10 @@ TRUNCATE rolled;
 SELECT setval(pg_get_serial_sequence('nodes', 'id'), COALESCE((SELECT max(id) FROM nodes), 0) + 1, false),
     setval(pg_get_serial_sequence('tokens', 'id'), COALESCE((SELECT max(id) FROM tokens), 0) + 1, false),
     setval(pg_get_serial_sequence('payloads', 'id'), COALESCE((SELECT max(id) FROM payloads), 0) + 1, false);
+
+-- name: hold_still()!
+-- All that is read by this transaction, of which this is the first statement, is as it is at one moment.
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
 
 -- name: be_patient()!
 -- An administrator reads another database meanwhile, which may take its time.

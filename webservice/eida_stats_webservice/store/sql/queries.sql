@@ -147,6 +147,17 @@ ON CONFLICT (node_id, date, network, station, location, channel, country) DO UPD
     clients = hll_union(stored.clients, excluded.clients),
     updated_at = excluded.updated_at;
 
+-- name: insert_stats(node_id)!
+-- Sum up what several payloads have of months of which no rows are there.
+INSERT INTO dataselect_stats (
+    node_id, date, network, station, location, channel, country,
+    bytes, nb_reqs, nb_successful_reqs, nb_failedrequests, clients
+)
+SELECT :node_id, date, network, station, location, channel, country,
+    sum(bytes), sum(nb_reqs), sum(nb_successful_reqs), sum(nb_failedrequests), hll_union_agg(clients)
+FROM incoming
+GROUP BY date, network, station, location, channel, country;
+
 -- name: roll_up()!
 -- Sum the incoming rows up over the streams of each network; all roll-ups are made from these few rows.
 INSERT INTO rolled
@@ -228,18 +239,18 @@ VALUES (
 -- What has superseded it.
 UPDATE payloads SET superseded_by = :superseded_by WHERE id = :id;
 
--- name: remove_stats(node_id, months)!
+-- name: remove_stats(node_id, days)!
 -- A node's rows of some months; those that count are merged anew.
-DELETE FROM dataselect_stats WHERE node_id = :node_id AND date IN :months;
+DELETE FROM dataselect_stats WHERE node_id = :node_id AND date IN :days;
 
--- name: remove_by_network_country(node_id, months)!
-DELETE FROM dataselect_stats_by_network_country WHERE node_id = :node_id AND date IN :months;
+-- name: remove_by_network_country(node_id, days)!
+DELETE FROM dataselect_stats_by_network_country WHERE node_id = :node_id AND date IN :days;
 
--- name: remove_by_network(node_id, months)!
-DELETE FROM dataselect_stats_by_network WHERE node_id = :node_id AND date IN :months;
+-- name: remove_by_network(node_id, days)!
+DELETE FROM dataselect_stats_by_network WHERE node_id = :node_id AND date IN :days;
 
--- name: remove_by_country(node_id, months)!
-DELETE FROM dataselect_stats_by_country WHERE node_id = :node_id AND date IN :months;
+-- name: remove_by_country(node_id, days)!
+DELETE FROM dataselect_stats_by_country WHERE node_id = :node_id AND date IN :days;
 
 -- name: all_nodes()
 -- Ids and names of all nodes.

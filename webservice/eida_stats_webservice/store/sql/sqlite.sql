@@ -13,7 +13,7 @@ SELECT :seconds;
 SELECT id FROM nodes WHERE id = :node_id;
 
 -- name: create_incoming()!
--- The rows of one payload. Unlike PostgreSQL's, these tables outlive the transaction, and are emptied before use.
+-- The rows that come in. Unlike PostgreSQL's, these tables outlive the transaction, and are emptied before use.
 CREATE TEMPORARY TABLE IF NOT EXISTS incoming (
     date text, network text, station text, location text, channel text, country text,
     bytes integer, nb_reqs integer, nb_successful_reqs integer, nb_failedrequests integer, clients blob
@@ -40,6 +40,10 @@ INSERT INTO temp.incoming VALUES (
 
 -- name: restart_numbers()^
 -- SQLite gives the number after the largest one by itself.
+SELECT 1;
+
+-- name: hold_still()!
+-- So it is by itself.
 SELECT 1;
 
 -- name: be_patient()!
