@@ -318,6 +318,13 @@ class StoreNotEmpty(EidaStatisticsError):
     problem = "database-not-empty"
 
 
+class UnknownRole(EidaStatisticsError):
+    """The database has no such role."""
+
+    http_status = 404
+    problem = "unknown-role"
+
+
 class NotUpstream(EidaStatisticsError):
     """This is no database of the service that was deployed before."""
 

@@ -1,7 +1,6 @@
 """The documents are true: what they name exists, what exists is named, and their commands run."""
 
 import ast
-import datetime
 import os
 import re
 import shutil
@@ -9,23 +8,15 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
 
 import click
-import psycopg2
 import pytest
-from psycopg2.errors import InsufficientPrivilege
 
 import eida_stats_aggregator.cli
 import eida_statsman.cli
-import payloads
 from eida_statistics import errors
 from eida_stats_webservice.config import FILE_VARIABLE, Config
-from eida_stats_webservice.store import migrations, open_store
-from eida_stats_webservice.store.records import PUBLIC, Question
-from postgresql import Cluster
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted(
@@ -50,20 +41,6 @@ TOLD_BY_THE_AGGREGATOR = [
     errors.InvalidRegistry,
     errors.NotDelivered,
     errors.PayloadRefused,
-]
-
-FORBIDDEN_TO_THE_SERVICE = [
-    "DROP TABLE payloads",
-    "TRUNCATE dataselect_stats",
-    "DELETE FROM payloads",
-    "UPDATE payloads SET body = ''",
-    "ALTER TABLE nodes ADD COLUMN colour text",
-    "CREATE TABLE mine (number integer)",
-    "UPDATE nodes SET name = 'MINE'",
-    "INSERT INTO nodes (name, contact) VALUES ('MINE', '')",
-    "INSERT INTO tokens (node_id, value, valid_from, valid_until) VALUES (1, repeat('a', 64), now(), 'infinity')",
-    "UPDATE tokens SET valid_until = 'infinity'",
-    "SELECT contact FROM nodes",
 ]
 
 
@@ -176,7 +153,7 @@ def test_every_problem_type_that_the_service_can_answer_with_is_documented() -> 
     silent = {errors.ConfigurationError, errors.InvalidSketch, errors.RegistryUnavailable, errors.InvalidRegistry}
     # Only the administrator's command meets these.
     silent |= {errors.NodeExists, errors.UnknownNetwork, errors.UnknownToken}
-    silent |= {errors.StoreNotEmpty, errors.Differences, errors.NotUpstream}
+    silent |= {errors.UnknownRole, errors.StoreNotEmpty, errors.Differences, errors.NotUpstream}
     told = [error for error in errors.EidaStatisticsError.__subclasses__() if error not in silent]
     text = WEBSERVICE.read_text()
 
@@ -373,58 +350,3 @@ def test_systemd_understands_the_units(tmp_path: Path) -> None:
     told = run("systemd-analyze", "verify", *map(str, UNITS), str(written), folder=tmp_path)
 
     assert (told.returncode, told.stdout + told.stderr) == (0, "")
-
-
-class Roles(NamedTuple):
-    """URIs of one database, as its owner and as the service."""
-
-    owner: str
-    service: str
-
-
-@pytest.fixture
-def roles(postgresql: Cluster) -> Iterator[Roles]:
-    """Make the database and the roles of the administrator's README, as it says."""
-    making, granting = re.findall(r"^```sql\n(.*?)^```", WEBSERVICE.read_text(), re.MULTILINE | re.DOTALL)
-    postgresql.psql("postgres", making)
-    uri = postgresql.uri("eida_statistics")
-    made = Roles(*(uri.replace("postgres@", f"{role}@") for role in ("eida_owner", "eida_service")))
-    migrations.apply(made.owner)
-    with closing(psycopg2.connect(made.owner)) as connection, connection, connection.cursor() as cursor:
-        cursor.execute(granting)
-    yield made
-    postgresql.drop_database("eida_statistics")
-    postgresql.psql("postgres", "DROP ROLE eida_owner; DROP ROLE eida_service;")
-
-
-def test_the_documented_grants_let_the_service_do_its_work(roles: Roles) -> None:
-    now = datetime.datetime.now(tz=datetime.UTC)
-    october = datetime.date(2026, 10, 1)
-    with closing(open_store(roles.owner)) as store:
-        store.add_node("NODE1", "operator@node1.example")
-        _, token = store.add_token("NODE1", now, now + datetime.timedelta(days=1))
-
-    with closing(open_store(roles.service)) as store:
-        store.ping()
-        node = store.node_of_token(token, now)
-        for size in (512, 1024):
-            store.ingest(node, payloads.payload(payloads.row(bytes=size)))
-        with pytest.raises(errors.DuplicatePayload):
-            store.ingest(node, payloads.payload(payloads.row(bytes=512)))
-        first, second = store.list_payloads("NODE1")
-        store.replace(node, payloads.payload(payloads.row(bytes=2048)), [first.payload])
-        store.retract(second.payload, node)
-        question = Question(start=october, end=october, level="network")
-        (found,) = store.statistics(question, PUBLIC, sketches=False)
-
-    assert (found.node, found.bytes, found.clients) == ("NODE1", 2048, 1)
-
-
-def test_the_documented_grants_let_the_service_do_nothing_else(roles: Roles) -> None:
-    for forbidden in FORBIDDEN_TO_THE_SERVICE:
-        with (
-            closing(psycopg2.connect(roles.service)) as connection,
-            connection.cursor() as cursor,
-            pytest.raises(InsufficientPrivilege),
-        ):
-            cursor.execute(forbidden)

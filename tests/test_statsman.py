@@ -15,6 +15,7 @@ import pytest
 
 from eida_stats_webservice.store import Store
 from payloads import payload, row
+from roles import SERVICE, as_service
 
 COMMAND = Path(sysconfig.get_path("scripts")) / "eida_statsman"
 
@@ -56,6 +57,19 @@ def test_a_database_that_is_not_migrated_says_what_to_do(tmp_path: Path) -> None
     assert refused.returncode == 1
     assert "eida_statsman db migrate" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_the_role_of_the_service_gets_its_rights(database_uri: str) -> None:
+    service_uri = as_service(database_uri)
+    statsman = Statsman(database_uri)
+    assert statsman.done("db", "grant", SERVICE) == f"{SERVICE} may do all that the service needs\n"
+    unknown = statsman("db", "grant", "nobody")
+    assert unknown.returncode == 1
+    assert "The database has no such role: nobody" in unknown.stderr
+    for refused in (Statsman(service_uri)("db", "grant", SERVICE), Statsman(service_uri)("nodes", "list")):
+        assert refused.returncode == 1
+        assert "use the role that owns" in refused.stderr.lower()
+        assert "Traceback" not in refused.stderr
 
 
 def test_the_password_of_the_database_is_not_shown(tmp_path: Path) -> None:

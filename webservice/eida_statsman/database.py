@@ -8,7 +8,7 @@ import msgspec
 
 from eida_statistics.errors import Differences
 from eida_stats_webservice.config import Config
-from eida_stats_webservice.store import migrations, open_store
+from eida_stats_webservice.store import grants, migrations, open_store
 from eida_stats_webservice.store.records import Difference
 from eida_stats_webservice.store.upstream import Upstream
 from eida_statsman.nodes import printable
@@ -29,6 +29,15 @@ def migrate(config: Config) -> None:
         click.echo(f"applied {migration}")
     if not applied:
         click.echo("nothing to apply: the schema is up to date")
+
+
+@db.command()
+@click.argument("role")
+@click.pass_obj
+def grant(config: Config, role: str) -> None:
+    """Give the role of the service all the rights that it needs: after each migrate."""
+    grants.apply(config.database_uri, role)
+    click.echo(f"{role} may do all that the service needs")
 
 
 @db.command()

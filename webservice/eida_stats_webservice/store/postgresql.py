@@ -135,7 +135,7 @@ def _translated() -> Iterator[None]:
     except errors.InsufficientPrivilege as error:
         raise StoreForbidden(
             first_line(error),
-            hint="The service needs the rights of webservice/README.md, which an upgrade may extend;"
+            hint="The service needs its rights anew after an upgrade: eida_statsman db grant;"
             " for administration, use the role that owns the tables.",
         ) from error
     except (errors.QueryCanceled, errors.LockNotAvailable) as error:

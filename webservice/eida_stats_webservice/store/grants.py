@@ -1,0 +1,49 @@
+"""The rights of the role of the service, which grants.sql lists."""
+
+from contextlib import closing
+from pathlib import Path
+
+from psycopg2 import errors, sql
+
+from eida_statistics.errors import ConfigurationError, StoreForbidden, UnknownRole
+from eida_stats_webservice.store.postgresql import PostgreSQLStore
+from eida_stats_webservice.store.uri import sqlite_path
+
+_GRANTS = Path(__file__).parent / "sql" / "grants.sql"
+
+
+def apply(uri: str, role: str) -> None:
+    """Give a role all that the service needs, or nothing; what it has already stays.
+
+    Raises:
+        ConfigurationError: if this is the embedded store.
+        UnknownRole: if there is no such role.
+        StoreForbidden: if who connects may not give these rights.
+        StoreNotReady: if the schema is not up to date.
+    """
+    if sqlite_path(uri) is not None:
+        raise ConfigurationError(
+            "the embedded store has no roles", hint="Who may do what is up to the permissions of its file."
+        )
+    with (
+        closing(PostgreSQLStore(uri)) as store,
+        store.transaction(write=True) as connection,
+        connection.cursor() as cursor,
+    ):
+        names = {"database": connection.info.dbname, "role": role}
+        # What the server says of the connection itself is not meant below.
+        connection.notices.clear()
+        try:
+            cursor.execute(
+                sql.SQL(_GRANTS.read_text()).format(
+                    **{name: sql.Identifier(value) for name, value in names.items()}
+                )
+            )
+        except errors.UndefinedObject as error:
+            raise UnknownRole(role, hint="Make it first: CREATE ROLE, in psql, as an administrator.") from error
+        # Who has a right, but not to give it, is only warned.
+        if connection.notices:
+            raise StoreForbidden(
+                connection.notices[0].splitlines()[0],
+                hint="Use the role that owns the database and its tables, or an administrator's.",
+            )
