@@ -31,6 +31,7 @@ from eida_stats_webservice.store.postgresql import CopyText, PostgreSQLStore
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from postgresql import Cluster
+from roles import as_service
 from service import Service
 
 ROWS = 100_000
@@ -165,7 +166,7 @@ def one_run(cluster: Cluster, template: str, folder: Path, side: str, body: byte
             body = gzip.compress(body)
             headers["Content-Encoding"] = "gzip"
         settings: dict[str, Any] = {"PYTHONPATH": str(folder)} if side == "bare" else {}
-        with Service(uri, folder, workers=1, threads=1, **settings) as service:
+        with Service(as_service(uri), folder, workers=1, threads=1, **settings) as service:
             warm_up(service.url, token)
             request = urllib.request.Request(f"{service.url}/submit", body, headers)
             return seconds_of(lambda: urllib.request.urlopen(request).close())

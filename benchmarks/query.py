@@ -21,6 +21,7 @@ from eida_stats_webservice.questions import question_of
 from eida_stats_webservice.store import Store, migrations, open_store
 from eida_stats_webservice.store.records import PUBLIC
 from postgresql import Cluster
+from roles import as_service
 from service import Service
 
 SIZES = (2_000_000,)
@@ -78,7 +79,7 @@ def _measure(console: Console, runs: int, stations: int) -> None:
         store = open_store(uri)
         now = datetime.datetime.now(tz=datetime.UTC)
         token = store.add_network_token("N7", now, now + datetime.timedelta(days=1))[1]
-        with Service(uri, Path(folder), workers=1, threads=2) as service, requests.Session() as session:
+        with Service(as_service(uri), Path(folder), workers=1, threads=2) as service, requests.Session() as session:
             for asked in _QUESTIONS:
                 query = f"{_PERIOD}&{asked}".rstrip("&")
                 http, sql, found = _side_by_side(store, session, f"{service.url}/dataselect/public", query, runs)

@@ -13,6 +13,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 -- psycop
 import issued
 from eida_stats_webservice.store import Store, migrations, open_store
 from postgresql import Cluster
+from roles import as_service
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 
@@ -69,6 +70,12 @@ def store_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     uri = f"sqlite:///{tmp_path / 'statistics.db'}"
     migrations.apply(uri)
     return uri
+
+
+@pytest.fixture
+def service_uri(store_uri: str) -> str:
+    """Name the same database as the service is to connect to it; what administers it has `store_uri`."""
+    return as_service(store_uri)
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from eida_statistics import hll
 from eida_stats_webservice import serving
 from eida_stats_webservice.store import open_store
 from eida_stats_webservice.store.uri import sqlite_path
+from postgresql import SUPERUSER
 
 PREFIX = "/eidaws/statistics/1"
 STATISTICS = "dataselect_stats"
@@ -53,7 +54,7 @@ class Service:
     Its log goes to `service.log` in the directory.
 
     Args:
-        database_uri: a migrated database.
+        database_uri: a migrated database; in PostgreSQL, as the role of the service.
         directory: its home, too.
         workers: processes.
         threads: of each process.
@@ -71,6 +72,8 @@ class Service:
         healthy: bool = True,
         **settings: str,
     ) -> None:
+        if f"//{SUPERUSER}@" in database_uri:
+            raise ServiceFailed("It is to be tested with the rights that it is given.")
         self._healthy = healthy
         self.log_file = directory / "service.log"
         self._environment = {

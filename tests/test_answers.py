@@ -28,6 +28,7 @@ from eida_stats_webservice.store import Store, open_store
 from eida_stats_webservice.store.records import LEVELS, PUBLIC, Question, Statistic, Viewer
 from payloads import payload, row, sketch
 from postgresql import Cluster
+from roles import as_service
 from service import Service, register
 from signer import Signer
 
@@ -86,8 +87,8 @@ def sent(store: Store) -> list[Sent]:
 
 
 @pytest.fixture
-def client(store_uri: str, sent: list[Sent]) -> FlaskClient:
-    return create_app(Config(store_uri)).test_client()
+def client(service_uri: str, sent: list[Sent]) -> FlaskClient:
+    return create_app(Config(service_uri)).test_client()
 
 
 def ask(client: FlaskClient, query: str) -> list[dict[str, str]]:
@@ -226,10 +227,10 @@ def only_explicit(rows: list[dict[str, str]]) -> set[bool]:
 
 
 def test_a_sketch_lists_clients_only_for_who_is_entitled_to_all_in_it(
-    store_uri: str, sent: list[Sent], store: Store, signer: Signer
+    service_uri: str, sent: list[Sent], store: Store, signer: Signer
 ) -> None:
     keys = {"eas_keyring": str(signer.keyring), "eas_fingerprints": signer.fingerprint}
-    client = create_app(Config(store_uri, **keys)).test_client()
+    client = create_app(Config(service_uri, **keys)).test_client()
     few = "country=DE&hllvalues=true&node=A"
     stranger = signer.token("/epos/nothing")
     for query in ("level=node", "level=network", "level=network&details=country,month", "details=month"):
@@ -260,8 +261,8 @@ def test_nobody_gets_the_sketch_of_what_they_do_not_see_at_all(client: FlaskClie
     assert {one["node"]: bool(one["hll_clients"]) for one in found} == {"A": False, "B": True}
 
 
-def test_a_small_group_has_no_sketch_where_its_total_is_public(store_uri: str, sent: list[Sent]) -> None:
-    client = create_app(Config(store_uri, min_clients=395)).test_client()
+def test_a_small_group_has_no_sketch_where_its_total_is_public(service_uri: str, sent: list[Sent]) -> None:
+    client = create_app(Config(service_uri, min_clients=395)).test_client()
     found = ask(client, "start=2025-11&level=node&details=month&hllvalues=true")
     assert found
     assert {bool(one["hll_clients"]) for one in found if int(one["clients"]) < 395} == {False}
@@ -306,9 +307,9 @@ def rows_for(client: FlaskClient, query: str, body: bytes, content_type: str = "
     return list(csv.DictReader(response.text.splitlines()[2:]))
 
 
-def test_members_of_a_group_see_what_it_opens(store_uri: str, sent: list[Sent], signer: Signer) -> None:
+def test_members_of_a_group_see_what_it_opens(service_uri: str, sent: list[Sent], signer: Signer) -> None:
     keys = {"eas_keyring": str(signer.keyring), "eas_fingerprints": signer.fingerprint}
-    client = create_app(Config(store_uri, **keys)).test_client()
+    client = create_app(Config(service_uri, **keys)).test_client()
     member = signer.token("/epos/group-of-y;/epos/others")
     # Of what content type it is does not count; browsers send it in a form.
     form = (
@@ -334,10 +335,10 @@ def test_members_of_a_group_see_what_it_opens(store_uri: str, sent: list[Sent], 
 
 
 def test_a_token_of_the_authentication_system_that_does_not_count_is_refused(
-    store_uri: str, sent: list[Sent], signer: Signer
+    service_uri: str, sent: list[Sent], signer: Signer
 ) -> None:
     keys = {"eas_keyring": str(signer.keyring), "eas_fingerprints": signer.fingerprint}
-    client = create_app(Config(store_uri, **keys)).test_client()
+    client = create_app(Config(service_uri, **keys)).test_client()
     good = signer.token("/epos/group-of-y")
     for body in (
         good + b"more", good.replace(b"group-of-y", b"group-of-a"), b'{"memberof": "/epos/group-of-a"}',
@@ -346,7 +347,7 @@ def test_a_token_of_the_authentication_system_that_does_not_count_is_refused(
         response = client.post(f"{RESTRICTED_PATH}?start=2025-01&format=json", data=body)
         assert response.status_code == 401
         assert json.loads(response.data)["type"].endswith("invalid-eas-token")
-    without = create_app(Config(store_uri)).test_client()
+    without = create_app(Config(service_uri)).test_client()
     assert without.post(f"{RESTRICTED_PATH}?start=2025-01", data=good).status_code == 401
     assert client.post(f"{RESTRICTED_PATH}?start=2025-01", data=good * 1000).status_code == 413
 
@@ -447,7 +448,10 @@ def test_a_million_rows_over_http_do_not_fill_the_memory_of_the_worker(
     )
     header = {"Authorization": f"Bearer {token}"}
     path = "dataselect/restricted?start=2023-01&network=FR&level=channel&details=month,country"
-    with Service(database_uri, tmp_path, workers=1, threads=1) as service, requests.Session() as session:
+    with (
+        Service(as_service(database_uri), tmp_path, workers=1, threads=1) as service,
+        requests.Session() as session,
+    ):
         session.trust_env = False
         (worker,) = service.workers()
         with session.post(f"{service.url}/{path}&limit=10", headers=header, timeout=600) as small:
@@ -461,8 +465,8 @@ def test_a_million_rows_over_http_do_not_fill_the_memory_of_the_worker(
 
 
 @pytest.mark.parametrize("size", [3_000, 8_300, 10_000, 100_000])
-def test_a_value_that_is_too_long_for_a_server_is_told_so(store_uri: str, tmp_path: Path, size: int) -> None:
-    with Service(store_uri, tmp_path, workers=1, threads=1) as service:
+def test_a_value_that_is_too_long_for_a_server_is_told_so(service_uri: str, tmp_path: Path, size: int) -> None:
+    with Service(service_uri, tmp_path, workers=1, threads=1) as service:
         response = service.get("dataselect/public", start="2025-01", node="A" * size)
         assert response.status_code == 400
         assert response.headers["Content-Type"] == "text/plain; charset=utf-8"
@@ -505,8 +509,10 @@ def test_what_is_refused_is_refused_also_if_nothing_has_changed(
         assert client.get(f"{PUBLIC_PATH}?start=2025-01&{query}", headers=header).status_code == status
 
 
-def test_a_database_that_came_to_the_same_revision_otherwise_has_other_marks(store_uri: str, store: Store) -> None:
-    client = create_app(Config(store_uri)).test_client()
+def test_a_database_that_came_to_the_same_revision_otherwise_has_other_marks(
+    service_uri: str, store: Store
+) -> None:
+    client = create_app(Config(service_uri)).test_client()
     marks = set()
     for size in (1, 999):
         store.add_node("A", "operator@node.example")

@@ -24,8 +24,8 @@ def token(store: Store) -> str:
 
 
 @pytest.fixture
-def client(store_uri: str) -> FlaskClient:
-    return create_app(Config(store_uri, max_failures_per_minute=FAILURES)).test_client()
+def client(service_uri: str) -> FlaskClient:
+    return create_app(Config(service_uri, max_failures_per_minute=FAILURES)).test_client()
 
 
 def post(client: FlaskClient, token: str, *, forwarded: str = "", address: str = "192.0.2.1") -> TestResponse:
@@ -92,6 +92,6 @@ def test_questions_of_the_public_are_not_limited(client: FlaskClient, store: Sto
     assert client.get(f"{PREFIX}/dataselect/public?start=2026-10").status_code == 200
 
 
-def test_there_need_be_no_limit(store_uri: str) -> None:
-    client = create_app(Config(store_uri, max_failures_per_minute=0)).test_client()
+def test_there_need_be_no_limit(service_uri: str) -> None:
+    client = create_app(Config(service_uri, max_failures_per_minute=0)).test_client()
     assert {post(client, "bad").status_code for _ in range(50)} == {403}

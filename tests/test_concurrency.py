@@ -14,6 +14,7 @@ import requests
 
 from eida_stats_webservice.store import migrations
 from postgresql import Cluster
+from roles import as_service
 from service import (
     STATISTICS,
     PayloadMaker,
@@ -69,16 +70,16 @@ def other_uri(store_uri: str, request: pytest.FixtureRequest, tmp_path: Path) ->
 
 
 def test_payloads_sent_at_once_leave_what_sending_them_one_by_one_leaves(
-    store_uri: str, other_uri: str, load: Load, tmp_path: Path
+    store_uri: str, service_uri: str, other_uri: str, load: Load, tmp_path: Path
 ) -> None:
     payloads, rounds = plan(load)
-    with Service(store_uri, tmp_path, workers=load.workers, threads=load.threads) as service:
+    with Service(service_uri, tmp_path, workers=load.workers, threads=load.threads) as service:
         tokens = dict(zip(NODES, register(store_uri, *NODES), strict=True))
         answers = send_at_once(service, tokens, rounds)
     check_counted_once(answers)
 
     (home := tmp_path / "one_by_one").mkdir()
-    with Service(other_uri, home, workers=1, threads=1) as service:
+    with Service(as_service(other_uri), home, workers=1, threads=1) as service:
         tokens = dict(zip(NODES, register(other_uri, *NODES), strict=True))
         for submission in itertools.chain.from_iterable(rounds):
             assert service.post(submission.body, tokens[submission.node]).status_code in (201, 409)
@@ -99,7 +100,7 @@ def test_payloads_sent_at_once_leave_what_sending_them_one_by_one_leaves(
 
 
 def test_one_payload_sent_by_all_clients_at_once_is_counted_once(
-    store_uri: str, load: Load, tmp_path: Path
+    store_uri: str, service_uri: str, load: Load, tmp_path: Path
 ) -> None:
     maker = PayloadMaker(12, load.rows, MONTHS)
     payloads = [maker.make(f"2021-03-{number + 1:02}", "2021-04-01") for number in range(load.rounds)]
@@ -107,7 +108,7 @@ def test_one_payload_sent_by_all_clients_at_once_is_counted_once(
         [Submission(NODES[0], number, encoded(maker.shuffled(payload))) for _ in range(CLIENTS)]
         for number, payload in enumerate(payloads)
     ]
-    with Service(store_uri, tmp_path, workers=load.workers, threads=load.threads) as service:
+    with Service(service_uri, tmp_path, workers=load.workers, threads=load.threads) as service:
         tokens = dict(zip(NODES, register(store_uri, *NODES), strict=True))
         answers = send_at_once(service, tokens, rounds)
     check_counted_once(answers)

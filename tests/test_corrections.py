@@ -334,8 +334,8 @@ class Client:
 
 
 @pytest.fixture
-def client(store_uri: str, store: Store) -> Client:
-    return Client(create_app(Config(store_uri)).test_client(), make_node(store, "GFZ")[1])
+def client(service_uri: str, store: Store) -> Client:
+    return Client(create_app(Config(service_uri)).test_client(), make_node(store, "GFZ")[1])
 
 
 def test_a_correction_over_http(client: Client) -> None:

@@ -48,8 +48,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 @pytest.fixture
-def service(store_uri: str, tmp_path: Path) -> Iterator[Service]:
-    with Service(store_uri, tmp_path) as running:
+def service(service_uri: str, tmp_path: Path) -> Iterator[Service]:
+    with Service(service_uri, tmp_path) as running:
         yield running
 
 
@@ -202,9 +202,11 @@ def test_a_large_body_with_a_wrong_token_gets_its_answer(service: Service, *, ch
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["declared", "chunked"])
-def test_a_body_that_is_too_large_gets_its_answer(store_uri: str, tmp_path: Path, *, chunked: bool) -> None:
+def test_a_body_that_is_too_large_gets_its_answer(
+    store_uri: str, service_uri: str, tmp_path: Path, *, chunked: bool
+) -> None:
     (token,) = register(store_uri, NODE)
-    with Service(store_uri, tmp_path, MAX_PAYLOAD_BYTES=str(1024 * 1024)) as service:
+    with Service(service_uri, tmp_path, MAX_PAYLOAD_BYTES=str(1024 * 1024)) as service:
         for _ in range(3):
             answer = service.post(large_body(chunked=chunked), token)
             assert answer.status_code == 413, answer.text

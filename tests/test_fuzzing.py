@@ -76,7 +76,7 @@ class Tokens(NamedTuple):
 
 
 @pytest.fixture
-def tokens(store_uri: str, store: Store, signer: Signer, eas_token: str) -> Tokens:
+def tokens(service_uri: str, store: Store, signer: Signer, eas_token: str) -> Tokens:
     """Make the application, with statistics in it, and the tokens that it takes."""
     now = datetime.datetime.now(tz=datetime.UTC)
     submitting = []
@@ -105,7 +105,7 @@ def tokens(store_uri: str, store: Store, signer: Signer, eas_token: str) -> Toke
         store.set_node_group(name, OPERATORS)
     asking = store.add_network_token(NETWORKS[0], now - DAY, now + DAY)[1]
     config = Config(
-        store_uri,
+        service_uri,
         eas_keyring=str(signer.keyring),
         eas_fingerprints=signer.fingerprint,
         metrics_token=METRICS_TOKEN,

@@ -21,8 +21,8 @@ PATHS = ["dataselect/public?start=2026-01", "nodes", "version", "openapi.yaml", 
 
 
 @pytest.fixture
-def client(store_uri: str) -> FlaskClient:
-    return create_app(Config(store_uri)).test_client()
+def client(service_uri: str) -> FlaskClient:
+    return create_app(Config(service_uri)).test_client()
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -52,9 +52,11 @@ def test_every_answer_has_a_number_that_a_proxy_may_give(client: FlaskClient) ->
         assert client.get(f"{PREFIX}/nodes", headers={"X-Request-ID": bad}).headers["X-Request-ID"] != bad
 
 
-def test_the_log_tells_of_each_request_in_json_and_no_secret(store_uri: str, tmp_path: Path) -> None:
+def test_the_log_tells_of_each_request_in_json_and_no_secret(
+    store_uri: str, service_uri: str, tmp_path: Path
+) -> None:
     (token,) = register(store_uri, "GFZ")
-    with Service(store_uri, tmp_path, workers=1, threads=1) as service:
+    with Service(service_uri, tmp_path, workers=1, threads=1) as service:
         numbers = [
             requests.request(method, f"{service.url}/{path}", headers=headers, **sent).headers[REQUEST_ID]
             for method, path, headers, sent in (

@@ -18,6 +18,7 @@ import requests
 from eida_stats_webservice.store import migrations
 from eida_stats_webservice.store.uri import sqlite_path
 from postgresql import Cluster
+from roles import as_service
 from service import (
     COUNTS,
     STATISTICS,
@@ -50,8 +51,10 @@ class Blow(NamedTuple):
     stored: bool
 
 
-def test_a_killed_worker_leaves_a_payload_wholly_stored_or_not_at_all(store_uri: str, tmp_path: Path) -> None:
-    with Service(store_uri, tmp_path, workers=1) as service:
+def test_a_killed_worker_leaves_a_payload_wholly_stored_or_not_at_all(
+    store_uri: str, service_uri: str, tmp_path: Path
+) -> None:
+    with Service(service_uri, tmp_path, workers=1) as service:
 
         def kill_worker() -> None:
             (worker,) = service.workers()
@@ -66,7 +69,7 @@ def test_a_killed_postgresql_leaves_a_payload_wholly_stored_or_not_at_all(tmp_pa
     with Cluster(durable=True) as cluster:
         uri = cluster.create_database("statistics")
         migrations.apply(uri)
-        with Service(uri, tmp_path, workers=2) as service:
+        with Service(as_service(uri), tmp_path, workers=2) as service:
             master = service.pid
             blows = submit_and_kill(uri, service, cluster.kill, cluster.start)
             assert service.pid == master

@@ -15,6 +15,7 @@ from eida_stats_webservice import create_app
 from eida_stats_webservice.config import Config
 from payloads import row, wire
 from postgresql import Cluster
+from roles import as_service
 from service import Service, register
 
 TOKEN = "token-of-prometheus"
@@ -23,8 +24,8 @@ BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
 
 @pytest.fixture
-def service(store_uri: str, tmp_path: Path) -> Iterator[Service]:
-    with Service(store_uri, tmp_path, workers=3, threads=1, METRICS_TOKEN=TOKEN) as running:
+def service(service_uri: str, tmp_path: Path) -> Iterator[Service]:
+    with Service(service_uri, tmp_path, workers=3, threads=1, METRICS_TOKEN=TOKEN) as running:
         yield running
 
 
@@ -84,7 +85,7 @@ def test_the_age_of_the_newest_day_tells_that_a_node_is_silent(service: Service,
 
 
 def test_a_database_that_is_gone_is_told(database_uri: str, postgresql: Cluster, tmp_path: Path) -> None:
-    with Service(database_uri, tmp_path, workers=1, threads=1, METRICS_TOKEN=TOKEN) as service:
+    with Service(as_service(database_uri), tmp_path, workers=1, threads=1, METRICS_TOKEN=TOKEN) as service:
         assert metrics(service)["database_up",] == 1
         postgresql.psql("postgres", f"ALTER DATABASE {name(database_uri)} ALLOW_CONNECTIONS false")
         postgresql.psql(
@@ -107,7 +108,7 @@ def name(uri: str) -> str:
         ("", BEARER, 404), ("", {"Authorization": "Bearer "}, 404), (TOKEN, {"Authorization": "Bearer \xe9"}, 403),
     ],
 )  # fmt: skip
-def test_they_are_not_public(store_uri: str, configured: str, headers: dict[str, str], status: int) -> None:
-    response = create_app(Config(store_uri, metrics_token=configured)).test_client().get(PATH, headers=headers)
+def test_they_are_not_public(service_uri: str, configured: str, headers: dict[str, str], status: int) -> None:
+    response = create_app(Config(service_uri, metrics_token=configured)).test_client().get(PATH, headers=headers)
     assert response.status_code == status
     assert TOKEN not in response.text

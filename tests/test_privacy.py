@@ -242,9 +242,9 @@ def ask(client: FlaskClient, level: str | None, details: tuple[str, ...], **name
     ],
 )
 def test_no_answer_of_the_service_gives_a_small_group_away(
-    store_uri: str, cells: Cells, minimum: int, names: dict[str, str]
+    service_uri: str, cells: Cells, minimum: int, names: dict[str, str]
 ) -> None:
-    client = create_app(Config(store_uri, min_clients=minimum)).test_client()
+    client = create_app(Config(service_uri, min_clients=minimum)).test_client()
     answers = {
         (level, details): ask(client, level, details, **names)
         for level, details in itertools.product(PUBLIC_LEVELS, DETAILS)
@@ -260,9 +260,9 @@ def test_no_answer_of_the_service_gives_a_small_group_away(
 
 @pytest.mark.parametrize("minimum", [2, 5, 9, 25])
 def test_who_names_something_sees_no_more_of_it_than_who_asks_for_all(
-    store_uri: str, cells: Cells, minimum: int
+    service_uri: str, cells: Cells, minimum: int
 ) -> None:
-    client = create_app(Config(store_uri, min_clients=minimum)).test_client()
+    client = create_app(Config(service_uri, min_clients=minimum)).test_client()
     of_all = {
         (level, details): ask(client, level, details)
         for level, details in itertools.product(PUBLIC_LEVELS, DETAILS)
@@ -286,15 +286,15 @@ def test_who_names_something_sees_no_more_of_it_than_who_asks_for_all(
     assert told
 
 
-def test_small_groups_are_told_unless_it_is_set(store_uri: str, cells: Cells) -> None:
-    client = create_app(Config(store_uri)).test_client()
+def test_small_groups_are_told_unless_it_is_set(service_uri: str, cells: Cells) -> None:
+    client = create_app(Config(service_uri)).test_client()
     shown = ask(client, "network", ("month", "country"))
     of_open = {key: number for number, key in enumerate(cells) if (key[1], key[2]) not in RESTRICTED}
     assert of_open.items() <= {key: bits.bit_length() - 1 for key, bits in shown.items()}.items()
 
 
-def test_merged_rows_are_sorted_and_limited_and_have_sketches(store_uri: str, cells: Cells) -> None:
-    client = create_app(Config(store_uri, min_clients=36)).test_client()
+def test_merged_rows_are_sorted_and_limited_and_have_sketches(service_uri: str, cells: Cells) -> None:
+    client = create_app(Config(service_uri, min_clients=36)).test_client()
     path = f"{PUBLIC_PATH}?start=2025-11&details=month,country&hllvalues=true&sort=-clients"
     rows = list(csv.DictReader(client.get(path).text.splitlines()[2:]))
     counts = [int(one["clients"]) for one in rows]

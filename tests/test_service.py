@@ -35,8 +35,8 @@ STREAM = ("date", "network", "station", "location", "channel", "country")
 
 
 @pytest.fixture
-def client(store_uri: str, store: Store) -> FlaskClient:
-    app = create_app(Config(store_uri, max_payload_bytes=LIMIT))
+def client(service_uri: str, store: Store) -> FlaskClient:
+    app = create_app(Config(service_uri, max_payload_bytes=LIMIT))
     return app.test_client()
 
 
@@ -263,8 +263,8 @@ def test_a_body_that_trickles_in_is_408_although_every_byte_is_in_time(
 
 
 @pytest.fixture
-def service(store_uri: str, tmp_path: Path) -> Iterator[Service]:
-    with Service(store_uri, tmp_path, workers=2, threads=4) as running:
+def service(service_uri: str, tmp_path: Path) -> Iterator[Service]:
+    with Service(service_uri, tmp_path, workers=2, threads=4) as running:
         yield running
 
 
@@ -513,7 +513,7 @@ def test_what_is_not_there_is_a_problem_too(client: FlaskClient) -> None:
     assert (response.status_code, response.content_type) == (404, "application/problem+json")
 
 
-def test_the_prefix_can_be_another_one(store_uri: str) -> None:
+def test_the_prefix_can_be_another_one(service_uri: str) -> None:
     for prefix in ("", "/stats"):
-        client = create_app(Config(store_uri, url_prefix=prefix)).test_client()
+        client = create_app(Config(service_uri, url_prefix=prefix)).test_client()
         assert client.get(f"{prefix}/_health").status_code == 200

@@ -19,6 +19,7 @@ from eida_statistics.errors import NotDelivered
 from eida_stats_aggregator.submit import send
 from eida_stats_webservice.store import migrations, open_store
 from postgresql import Cluster
+from roles import as_service
 from service import STATISTICS, PayloadMaker, Service, contents, differences, register, roll_ups_of, statistics_of
 
 CLIENTS = 8
@@ -48,7 +49,10 @@ def test_every_payload_is_counted_once_whatever_is_killed(
         work.put(one)
     retries: Counter[str] = Counter()
     begun = time.monotonic()
-    with Service(uri, tmp_path, workers=2) as service, ThreadPoolExecutor(CLIENTS) as clients:
+    with (
+        Service(as_service(uri), tmp_path, workers=2) as service,
+        ThreadPoolExecutor(CLIENTS) as clients,
+    ):
 
         def client() -> list[str]:
             failed = []

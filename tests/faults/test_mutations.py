@@ -75,12 +75,12 @@ def bodies(draw: st.DrawFn) -> tuple[bytes, bool]:
 
 
 def test_mutated_payloads_are_stored_wholly_or_refused(
-    store_uri: str, store: Store, capsys: pytest.CaptureFixture[str]
+    service_uri: str, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = datetime.datetime.now(tz=datetime.UTC)
     store.add_node("GFZ", "operator@gfz.example")
     token = store.add_token("GFZ", now - DAY, now + DAY)[1]
-    client = create_app(Config(store_uri, max_failures_per_minute=0)).test_client()
+    client = create_app(Config(service_uri, max_failures_per_minute=0)).test_client()
     answers: dict[int, int] = {}
     slowest = 0.0
 

@@ -15,6 +15,7 @@ import requests
 from eida_stats_webservice.store import migrations
 from payloads import row, sketch, wire
 from postgresql import Cluster
+from roles import SERVICE, as_service
 from service import Service, register, rows_of, settled
 
 WITHIN_SECONDS = 60
@@ -71,8 +72,9 @@ def test_a_database_that_is_not_there_yet_or_goes_away_comes_back(
     cluster: Cluster, uri: str, tmp_path: Path
 ) -> None:
     (token,) = register(uri, "GFZ")
+    service_uri = as_service(uri)
     cluster.stop()
-    with Service(uri, tmp_path, healthy=False) as service:
+    with Service(service_uri, tmp_path, healthy=False) as service:
         master = service.pid
         assert_unavailable(service, token)
         cluster.start()
@@ -89,7 +91,7 @@ def test_a_database_that_can_only_be_read_is_told_and_takes_in_again(
     cluster: Cluster, uri: str, tmp_path: Path
 ) -> None:
     (token,) = register(uri, "GFZ")
-    with Service(uri, tmp_path) as service:
+    with Service(as_service(uri), tmp_path) as service:
         assert_works(service, token, 1)
         set_read_only(cluster, "on")
         assert post(service, token, 2).status_code == 503
@@ -109,15 +111,11 @@ def test_a_database_without_a_free_connection_is_told_and_takes_in_again(
     cluster: Cluster, uri: str, tmp_path: Path
 ) -> None:
     (token,) = register(uri, "GFZ")
-    cluster.psql(
-        "statistics",
-        "CREATE ROLE eida_service LOGIN CONNECTION LIMIT 0;"
-        " GRANT ALL ON ALL TABLES IN SCHEMA public TO eida_service;"
-        " GRANT TEMPORARY ON DATABASE statistics TO eida_service",
-    )
-    with Service(uri.replace("postgres@", "eida_service@"), tmp_path, healthy=False) as service:
+    service_uri = as_service(uri)
+    cluster.psql("postgres", f"ALTER ROLE {SERVICE} CONNECTION LIMIT 0")
+    with Service(service_uri, tmp_path, healthy=False) as service:
         assert_unavailable(service, token)
-        cluster.psql("postgres", "ALTER ROLE eida_service CONNECTION LIMIT 5")
+        cluster.psql("postgres", f"ALTER ROLE {SERVICE} CONNECTION LIMIT 5")
         assert_works(service, token, 1)
     assert total(uri) == 1
 
@@ -153,7 +151,7 @@ def test_a_full_disk_is_told_and_what_was_sent_is_taken_in_when_there_is_room(
     migrations.apply(uri)
     (token,) = register(uri, "GFZ")
     filler = small_disk / "filler"
-    with Service(uri, tmp_path, workers=1) as service:
+    with Service(as_service(uri), tmp_path, workers=1) as service:
         assert_works(service, token, 1)
         free = os.statvfs(small_disk)
         filler.write_bytes(bytes(free.f_bavail * free.f_frsize - 200_000))
@@ -178,7 +176,7 @@ def _encoded(payload: dict[str, object]) -> bytes:
 
 def test_no_connection_is_left_in_a_transaction(uri: str, tmp_path: Path) -> None:
     (token,) = register(uri, "GFZ")
-    with Service(uri, tmp_path) as service:
+    with Service(as_service(uri), tmp_path) as service:
         for size in range(20):
             post(service, token, size % 7)
             service.get("dataselect/public", start="2026-10", level="network")
@@ -206,7 +204,7 @@ def test_fifty_nodes_send_ten_thousand_rows_at_once(
         answer = service.post(body, token)
         return answer.status_code, (datetime.datetime.now(tz=datetime.UTC) - begun).total_seconds()
 
-    with Service(uri, tmp_path, workers=2) as service, ThreadPoolExecutor(50) as nodes:
+    with Service(as_service(uri), tmp_path, workers=2) as service, ThreadPoolExecutor(50) as nodes:
         answers = list(nodes.map(timed, tokens))
     assert {status for status, _ in answers} == {201}
     assert total(uri) == 50 * 10_000 * 512

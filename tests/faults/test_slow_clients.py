@@ -17,6 +17,7 @@ import requests
 from eida_stats_webservice.store import migrations
 from payloads import row, wire
 from postgresql import Cluster
+from roles import as_service
 from service import PREFIX, Service, register
 
 ROOT = Path(__file__).parent.parent.parent
@@ -75,7 +76,7 @@ def test_slow_clients_do_not_keep_others_waiting(
 ) -> None:
     (token,) = register(uri, "GFZ")
     with (
-        Service(uri, tmp_path, workers=2) as service,
+        Service(as_service(uri), tmp_path, workers=2) as service,
         nginx(service, tmp_path) as port,
         ExitStack() as left,
     ):
@@ -127,7 +128,7 @@ def trickle(clients: list[socket.socket], token: str, over: threading.Event) -> 
 
 def test_what_nginx_passes_on_is_as_the_documents_say(uri: str, tmp_path: Path) -> None:
     (token,) = register(uri, "GFZ")
-    with Service(uri, tmp_path) as service, nginx(service, tmp_path) as port:
+    with Service(as_service(uri), tmp_path) as service, nginx(service, tmp_path) as port:
         url = f"http://127.0.0.1:{port}{PREFIX}"
         answer = requests.get(f"{url}/nodes", timeout=60)
         assert re.fullmatch(r"[0-9a-f]{32}", answer.headers["X-Request-ID"])
