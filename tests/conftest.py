@@ -23,11 +23,12 @@ issued.note_all()
 
 
 @pytest.fixture(autouse=True)
-def no_token_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """See that what was logged in this process has no token in it; `Service` looks into its own log."""
+def no_secret_is_told(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """See that what this process logged and our commands told has no secret; `Service` looks into its own log."""
     yield
     logged = [*caplog.get_records("setup"), *caplog.get_records("call")]
     assert issued.found_in("\n".join(map(caplog.handler.format, logged))) == []
+    assert issued.told() == []
 
 
 @pytest.fixture(scope="session")

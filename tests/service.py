@@ -110,7 +110,7 @@ class Service:
         finally:
             self._reserved.close()
         if leaked := issued.found_in(self.log):
-            raise ServiceFailed(f"tokens that begin like these are in its log: {leaked}")
+            raise ServiceFailed(f"secrets that begin like these are in its log: {leaked}")
 
     @property
     def pid(self) -> int:

@@ -38,6 +38,7 @@ class Answer(NamedTuple):
     status: int = 201
     body: bytes = b"{}"
     headers: Mapping[str, str] = MappingProxyType({})
+    reason: str | None = None
 
 
 class Stub(NamedTuple):
@@ -64,11 +65,11 @@ def serving(answer: Callable[[Received], Answer], port: int = 0) -> Iterator[Stu
             headers = {name.lower(): value for name, value in self.headers.items()}
             request = Received(self.command, self.path, headers, body)
             received.append(request)
-            status, content, more = answer(request)
+            status, content, more, reason = answer(request)
             if status == 0:
                 self.connection.close()
                 return
-            self.send_response(status)
+            self.send_response(status, reason)
             for name, value in more.items():
                 self.send_header(name, value)
             if status != 204:

@@ -21,6 +21,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import issued
 import reference
 from eida_statistics import networks
 from eida_stats_aggregator import requestlog
@@ -45,7 +46,7 @@ from stubs import (
 )
 
 DAY = datetime.date(2020, 11, 2)
-TOKEN = "a-token-of-the-node"
+TOKEN = issued.note("a-token-of-the-node")
 FILE = "2020-09-18_2020-09-18.json.gz"
 # of a person who must not be found in anything that is written
 PERSON = {"userID": 77007700770077, "clientID": "Secret/1.0 (workstation)", "userEmail": "somebody@example.org"}

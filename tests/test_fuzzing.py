@@ -16,6 +16,7 @@ from schemathesis.core import NotSet
 from schemathesis.core.parameters import ParameterLocation
 from werkzeug.test import TestResponse
 
+import issued
 from eida_statistics.errors import PROBLEM_PREFIX
 from eida_stats_webservice import create_app, description
 from eida_stats_webservice.config import Config
@@ -36,7 +37,7 @@ NODES = ("RESIF", "GEOFON", "ODC")
 NETWORKS = ("FR", "Z32015")
 HIDDEN = "XX"
 OPERATORS = "operators"
-METRICS_TOKEN = "token-of-prometheus"
+METRICS_TOKEN = issued.note("token-of-prometheus")
 COUNTS = ("bytes", "nb_requests", "nb_successful_requests", "nb_unsuccessful_requests")
 
 

@@ -12,6 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 from psycopg2.errors import InsufficientPrivilege
 
+import issued
 from eida_statistics.errors import ConfigurationError, StoreForbidden, StoreNotReady, UnknownRole
 from eida_stats_webservice import create_app
 from eida_stats_webservice.config import Config
@@ -23,7 +24,7 @@ from service import PREFIX, rows_of
 README = Path(__file__).parent.parent / "webservice" / "README.md"
 NAME = "eida_statistics"
 DAY = datetime.timedelta(days=1)
-METRICS_TOKEN = "token-of-prometheus"
+METRICS_TOKEN = issued.note("token-of-prometheus")
 
 FORBIDDEN = [
     "DROP TABLE payloads",

@@ -225,6 +225,17 @@ def test_a_service_that_quotes_the_token_does_not_bring_it_into_a_message(status
         assert TOKEN not in str(refusal.value)
 
 
+def test_nor_into_what_is_said_of_a_redirect_or_a_receipt(aggregate: Path) -> None:
+    elsewhere = Answer(
+        307, headers={"Location": f"https://elsewhere.example/?token={TOKEN}"}, reason=f"Go, {TOKEN}"
+    )
+    with answering(elsewhere) as stub, pytest.raises(NotDelivered, match="elsewhere") as refusal:
+        send(aggregate, stub.url, TOKEN, retries=0)
+    assert TOKEN not in str(refusal.value)
+    with answering(Answer(201, reason=f"Created by {TOKEN}")) as stub:
+        assert send(aggregate, stub.url, TOKEN, retries=0) == "201 Created by [token]"
+
+
 def test_a_long_answer_is_cut(aggregate: Path) -> None:
     with answering(Answer(400, b"<p>\n" * 10_000)) as stub, pytest.raises(PayloadRefused) as refusal:
         send(aggregate, stub.url, TOKEN, retries=2)

@@ -190,6 +190,8 @@ def test_it_takes_an_empty_database_and_one_to_take_over(
         take_over(store, upstream_uri)
     with pytest.raises(StoreUnavailable):
         Upstream(f"postgresql://nobody@/nothing?host={tmp_path}")
+    with pytest.raises(NotUpstream, match="SQLite"):
+        Upstream(f"sqlite:///{tmp_path}/statistics.db")
     change("ALTER TABLE payloads DROP COLUMN coverage")
     with pytest.raises(NotUpstream, match=r"payloads\.coverage"):
         Upstream(upstream_uri)

@@ -18,6 +18,7 @@ from eida_statistics.errors import NotDelivered, PayloadRefused
 TIMEOUT_SECONDS = (30, 600)
 _LONGEST_WAIT_SECONDS = 120
 _ANSWER_CHARACTERS = 500
+_HIDDEN = "[token]"
 
 
 class _Problem(msgspec.Struct):
@@ -117,7 +118,8 @@ def _adapter(retries: int, may_have_arrived: list[bool]) -> HTTPAdapter:
 
 
 def _judged(path: Path, url: str, answer: requests.Response, token: str, *, correction: bool) -> str:
-    told = f"{answer.status_code} {answer.reason}"
+    # A service that quotes the request's headers must not bring the token into a log or a receipt.
+    told = f"{answer.status_code} {answer.reason}".replace(token, _HIDDEN)
     problem = _problem(answer)
     if answer.status_code in (200, 201, 202):
         if answer.content.lstrip().startswith(b"<"):
@@ -126,11 +128,11 @@ def _judged(path: Path, url: str, answer: requests.Response, token: str, *, corr
     if answer.status_code == 409 and (_is_duplicate(problem) if problem else not correction):
         return f"{told}: the service has these statistics already"
     said = " ".join(filter(None, [problem.title, problem.detail])) if problem else answer.text
-    # A service that quotes the request's headers must not bring the token into a log.
-    said = said.replace(token, "[token]")
+    said = said.replace(token, _HIDDEN)
     subject = f"{path.name} to {url}: {told}: {' '.join(said.split())[:_ANSWER_CHARACTERS]}".rstrip(": ")
     if answer.is_redirect:
-        raise NotDelivered(subject, hint=f"Use --send-to {answer.headers['Location']}, if you trust it.")
+        location = answer.headers["Location"].replace(token, _HIDDEN)
+        raise NotDelivered(subject, hint=f"Use --send-to {location}, if you trust it.")
     if answer.status_code in (401, 403):
         raise NotDelivered(subject, hint="Check the token; the central administrator can give a new one.")
     if correction and answer.status_code in (405, 501):

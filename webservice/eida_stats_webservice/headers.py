@@ -5,6 +5,8 @@ import uuid
 
 from flask import Flask, Response, g, request
 
+from eida_stats_webservice.tokens import HEADERS
+
 REQUEST_ID = "X-Request-ID"
 
 _GIVEN = re.compile(r"[A-Za-z0-9-]{8,64}")
@@ -32,6 +34,6 @@ def register(app: Flask) -> None:
             response.headers.setdefault(name, value)
         response.headers[REQUEST_ID] = g.request_id
         # What was told to who has a token is for nobody else.
-        if "Authorization" in request.headers or request.method != "GET":
+        if any(name in request.headers for name in HEADERS) or request.method != "GET":
             response.headers.setdefault("Cache-Control", "no-store")
         return response

@@ -8,6 +8,9 @@ from eida_statistics.errors import MissingToken
 from eida_stats_webservice.store import Store
 from eida_stats_webservice.store.records import Node
 
+# Deployed aggregators send it under both names.
+HEADERS = ("Authorization", "Authentication")
+
 _HINT = "Send Authorization: Bearer TOKEN, with the token that the central administrator gave you."
 
 
@@ -28,7 +31,7 @@ def node_of(request: Request, store: Store) -> Node:
 
 def bearer_of(request: Request) -> str | None:
     """Give the bearer token that a request carries, if it does."""
-    for name in ("Authorization", "Authentication"):
+    for name in HEADERS:
         scheme, _, token = request.headers.get(name, "").strip().partition(" ")
         if scheme.lower() == "bearer" and token.strip():
             return token.strip()

@@ -88,7 +88,7 @@ def replay(store: Store, node: str | None, source: str | None) -> None:
     if source is not None:
         if node is not None:
             raise click.UsageError("With --from, all nodes are taken over.")
-        with closing(open_store(source)) as other:
+        with closing(open_store(source, "--from")) as other:
             click.echo(f"took over {store.take_over(other):,} payloads")
     count = 0
     for name, month in store.replay(node or ""):

@@ -8,11 +8,15 @@ from eida_stats_webservice.store.uri import sqlite_path
 __all__ = ["Store", "open_store"]
 
 
-def open_store(uri: str) -> Store:
+def open_store(uri: str, name: str = "DATABASE_URI") -> Store:
     """Give the store that a URI names; it connects when it is first used.
+
+    Args:
+        uri: what names the database.
+        name: what to call it in an error.
 
     Raises:
         ConfigurationError: if the URI names none.
     """
-    path = sqlite_path(uri)
+    path = sqlite_path(uri, name)
     return PostgreSQLStore(uri) if path is None else SQLiteStore(path)

@@ -20,6 +20,7 @@ from eida_statistics.errors import InvalidPayload, NotUpstream, StoreUnavailable
 from eida_statistics.payload import Payload
 from eida_stats_webservice.store.database import first_line
 from eida_stats_webservice.store.records import digest
+from eida_stats_webservice.store.uri import sqlite_path
 
 _ROWS_AT_ONCE = 5000
 _FAILED = ("nb_unsuccessful_reqs", "nb_failed_reqs", "nb_failedrequests")
@@ -41,11 +42,14 @@ class Upstream:
     """A connection to it, on which nothing is written, and which is to be closed.
 
     Raises:
+        ConfigurationError: if the URI cannot be understood.
         NotUpstream: if it has not these tables.
         StoreUnavailable: if it cannot be reached.
     """
 
     def __init__(self, uri: str) -> None:
+        if sqlite_path(uri, "the URI of the old database") is not None:
+            raise NotUpstream("it is an SQLite database", hint="Is it the URI of the old database?")
         with _translated():
             self._connection = psycopg2.connect(uri, application_name="eida-statistics", options="-c timezone=UTC")
             # All of it as it is at one moment.

@@ -15,8 +15,12 @@ POSTGRESQL = ("postgresql://", "postgres://")
 _HINT = "It begins with postgresql:// (as postgresql://user:password@host/database) or sqlite:/// and a path."
 
 
-def sqlite_path(uri: str) -> Path | None:
+def sqlite_path(uri: str, name: str = "DATABASE_URI") -> Path | None:
     """Give the file that a URI names, or None if it names a PostgreSQL database.
+
+    Args:
+        uri: what names the database.
+        name: what to call it in an error.
 
     Raises:
         ConfigurationError: if it names neither; the URI itself, which may hold a password, is not in it.
@@ -25,22 +29,30 @@ def sqlite_path(uri: str) -> Path | None:
         if odd := re.search("[%?#]", uri):
             # To yoyo these begin something else, so that it would migrate another file.
             raise ConfigurationError(
-                f"DATABASE_URI has {odd[0]} in the path of the SQLite database", hint="Give the file another name."
+                f"{name} has {odd[0]} in the path of the SQLite database", hint="Give the file another name."
             )
         return Path(uri.removeprefix(SQLITE))
     if uri.startswith(POSTGRESQL):
-        _check(uri)
+        _check(uri, name)
         return None
-    raise ConfigurationError("DATABASE_URI names no database", hint=_HINT)
+    raise ConfigurationError(f"{name} names no database", hint=_HINT)
 
 
-def _check(uri: str) -> None:
-    """Refuse what psycopg2 or yoyo does not understand; what they say of it quotes parts."""
+def _check(uri: str, name: str) -> None:
+    if not _is_understood(uri):
+        raise ConfigurationError(
+            f"{name} cannot be understood",
+            hint=f"{_HINT} In a password, write @ : / ? # % as %40 and the like.",
+        )
+
+
+def _is_understood(uri: str) -> bool:
+    """Tell whether psycopg2 and yoyo understand a URI; what they say of one that they do not quotes parts."""
     try:
         extensions.parse_dsn(uri)
-        _ = urlsplit(uri).port
+        parts = urlsplit(uri)
+        _ = parts.port
     except (ValueError, psycopg2.ProgrammingError):
-        raise ConfigurationError(
-            "DATABASE_URI cannot be understood",
-            hint=f"{_HINT} In a password, write @ : / ? # % as %40 and the like.",
-        ) from None
+        return False
+    # What comes after an @ in a password would be the host, and so in what is said of it.
+    return uri.count("@") < 2 and "@" not in uri.removeprefix(f"{parts.scheme}://{parts.netloc}")
