@@ -370,6 +370,23 @@ def test_a_correction_over_http(client: Client) -> None:
     assert [one["bytes"] for one in found] == [4]
 
 
+def test_with_a_token_nothing_of_another_node_is_seen_or_changed(
+    client: Client, service_uri: str, store: Store
+) -> None:
+    theirs = client.send("POST", "submit", wire(row(bytes=1), days_coverage=["2026-10-14"])).get_json()
+    other = Client(create_app(Config(service_uri)).test_client(), make_node(store, "ODC")[1])
+    assert other.send("GET", "payloads").get_json() == {"payloads": []}
+    correction = wire(row(bytes=2), days_coverage=["2026-10-14"])
+    for name in (theirs["payload"], theirs["hash"]):
+        assert other.send("PUT", f"submit?replaces={name}", correction).status_code == 404
+    assert other.send("DELETE", f"payloads/{theirs['payload']}").status_code == 404
+    own = other.send("PUT", "submit", correction).get_json()
+    assert own["node"] == "ODC"
+    assert "supersedes" not in own
+    found = client.send("GET", "dataselect/public?start=2026-10&level=node&format=json").get_json()["results"]
+    assert [(one["node"], one["bytes"]) for one in found] == [("GFZ", 1), ("ODC", 2)]
+
+
 def test_what_is_replaced_may_be_named_by_its_hash(client: Client) -> None:
     first, second = (
         client.send("POST", "submit", wire(row(bytes=size), days_coverage=["2026-10-14"])).get_json()

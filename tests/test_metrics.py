@@ -1,6 +1,7 @@
 """What Prometheus is told: by all processes of the service together, and only to who has the token."""
 
 import datetime
+import hmac
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
+import issued
 from eida_stats_webservice import create_app
 from eida_stats_webservice.config import Config
 from payloads import row, wire
@@ -18,7 +20,7 @@ from postgresql import Cluster
 from roles import as_service
 from service import Service, register
 
-TOKEN = "token-of-prometheus"
+TOKEN = issued.note("token-of-prometheus")
 PATH = "/eidaws/statistics/1/metrics"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
@@ -99,6 +101,15 @@ def test_a_database_that_is_gone_is_told(database_uri: str, postgresql: Cluster,
 
 def name(uri: str) -> str:
     return uri.partition("postgres@/")[2].partition("?")[0]
+
+
+def test_the_token_is_compared_in_a_time_that_tells_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = []
+    compare = hmac.compare_digest
+    monkeypatch.setattr(hmac, "compare_digest", lambda *both: compared.append(both) or compare(*both))
+    client = create_app(Config("sqlite:////nowhere/statistics.db", metrics_token=TOKEN)).test_client()
+    assert client.get(PATH, headers={"Authorization": f"Bearer {TOKEN[:-1]}x"}).status_code == 403
+    assert compared == [(f"{TOKEN[:-1]}x".encode(), TOKEN.encode())]
 
 
 @pytest.mark.parametrize(

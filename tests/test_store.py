@@ -1,9 +1,12 @@
 """The store's tests are the same tests, run on PostgreSQL and on SQLite."""
 
 import datetime
+import hashlib
 import random
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -136,6 +139,25 @@ def test_only_the_digest_of_a_token_is_stored(store: Store, gfz: Node) -> None:
     values = [value for (value,) in select(store, "SELECT value FROM tokens")]
     assert token not in values
     assert all(len(value) == 64 for value in values)
+
+
+def test_a_token_is_looked_up_by_its_digest_so_that_the_time_tells_nothing_of_it(
+    store: Store, gfz: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, token = store.add_token("GFZ", NOW - DAY, NOW + DAY)
+    asked = []
+    for name in ("node_of_token", "network_of_token"):
+        query = getattr(store.queries, name)
+
+        def note(connection: Any, *, value: str, now: str, query: Callable[..., Any] = query) -> Any:
+            asked.append(value)
+            return query(connection, value=value, now=now)
+
+        monkeypatch.setattr(store.queries, name, note)
+    assert store.node_of_token(token, NOW) == gfz
+    with pytest.raises(RefusedToken):
+        store.network_of_token(token, NOW)
+    assert asked == [hashlib.sha256(token.encode()).hexdigest()] * 2
 
 
 @pytest.mark.parametrize(

@@ -218,5 +218,8 @@ def new_token() -> str:
 
 
 def digest(token: str) -> str:
-    """What the store keeps of a token: no need for salt or slowness, since all 256 bits are random."""
+    """What the store keeps of a token: no need for salt or slowness, since all 256 bits are random.
+
+    A token is looked up by it. How long that takes may tell of digests, but nobody can choose that of a guess.
+    """
     return hashlib.sha256(token.encode()).hexdigest()
