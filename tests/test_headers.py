@@ -69,6 +69,7 @@ def test_the_log_tells_of_each_request_in_json_and_no_secret(
                 ("GET", 'dataselect/%22%5C%0A{"x":1}', {}, {}),
             )
         ]  # fmt: skip
+        assert service.get("nodes").headers["Server"] == "gunicorn"
     # A request is logged after its answer.
     log = service.log
     lines = {line["request"]: line for line in map(json.loads, re.findall(r"^\{.*\}$", log, re.MULTILINE))}

@@ -48,7 +48,9 @@ def nginx(service: Service, directory: Path) -> Iterator[int]:
         ("user root; " if os.geteuid() == 0 else "")
         + f"daemon off; worker_processes 1; pid {directory}/nginx.pid; error_log {directory}/error.log;\n"
         "events { worker_connections 2048; }\n"
-        f"http {{ {temporary} server {{ listen 127.0.0.1:{port}; include {location}; }} }}\n"
+        # Its own place for a log may not be there.
+        f"http {{ {temporary} access_log {directory}/access.log;\n"
+        f"server {{ listen 127.0.0.1:{port}; include {location}; }} }}\n"
     )
     process = subprocess.Popen([binary, "-p", str(directory), "-c", str(main), "-e", f"{directory}/error.log"])
     try:
@@ -132,6 +134,7 @@ def test_what_nginx_passes_on_is_as_the_documents_say(uri: str, tmp_path: Path) 
         url = f"http://127.0.0.1:{port}{PREFIX}"
         answer = requests.get(f"{url}/nodes", timeout=60)
         assert re.fullmatch(r"[0-9a-f]{32}", answer.headers["X-Request-ID"])
+        assert answer.headers["Server"] == "nginx"
         wadl = requests.get(f"{url}/application.wadl", headers={"Host": "statistics.example"}, timeout=60).text
         assert f'base="http://statistics.example{PREFIX}/"' in wadl
         wrong = requests.post(
