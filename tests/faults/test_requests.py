@@ -1,0 +1,96 @@
+"""Thousands of requests made from the OpenAPI document, to services as they run: never a fault, never slow."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import requests
+from hypothesis import HealthCheck, settings
+from schemathesis import Case
+
+from eida_stats_webservice.store import migrations, open_store
+from postgresql import Cluster
+from requests_from_openapi import METRICS_TOKEN, OPERATORS, Tokens, authorize, document, fill, mend
+from service import Service
+from signer import Signer
+
+EXAMPLES = 100
+SECONDS = 1
+API = document()
+# What lies on the edges of each parameter is in tests/test_fuzzing.py; to make it takes a minute.
+API.config.phases.coverage.enabled = False
+
+
+class Target(NamedTuple):
+    """A service, what it takes, and what was seen of it."""
+
+    kind: str
+    uri: str
+    service: Service
+    tokens: Tokens
+    session: requests.Session
+    seconds: list[float]
+    statuses: Counter[int]
+
+
+@pytest.fixture(scope="module")
+def targets(postgresql: Cluster, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Target]]:
+    """Run a service with each kind of database, with the same statistics in it."""
+    directories = {kind: tmp_path_factory.mktemp(kind) for kind in ("postgresql", "sqlite")}
+    uris = {
+        "postgresql": postgresql.create_database("requests", template),
+        "sqlite": f"sqlite:///{directories['sqlite'] / 'statistics.db'}",
+    }
+    migrations.apply(uris["sqlite"])
+    with ExitStack() as stack:
+        signer = stack.enter_context(Signer())
+        yield [target(kind, uri, directories[kind], signer, stack) for kind, uri in uris.items()]
+    postgresql.drop_database("requests")
+
+
+def target(kind: str, uri: str, directory: Path, signer: Signer, stack: ExitStack) -> Target:
+    with closing(open_store(uri)) as store:
+        tokens = fill(store, signer.token(f"/epos/{OPERATORS}").decode())
+    service = Service(
+        uri,
+        directory,
+        METRICS_TOKEN=METRICS_TOKEN,
+        MAX_FAILURES_PER_MINUTE="0",
+        EAS_KEYRING=str(signer.keyring),
+        EAS_FINGERPRINTS=signer.fingerprint,
+    )
+    session = stack.enter_context(requests.Session())
+    session.trust_env = False
+    return Target(kind, uri, stack.enter_context(service), tokens, session, [], Counter())
+
+
+@API.parametrize()
+@settings(derandomize=True, deadline=None, max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
+def test_a_request_made_from_the_document_is_answered_as_it_says_and_soon(
+    case: Case[Any], targets: list[Target]
+) -> None:
+    headers = [authorize(case, target.tokens) for target in targets]
+    mend(case, headers[0])
+    for target, sent in zip(targets, headers, strict=True):
+        answer = case.call_and_validate(target.service.url, target.session, sent)
+        assert answer.status_code < 500
+        assert answer.elapsed < SECONDS
+        target.seconds.append(answer.elapsed)
+        target.statuses[answer.status_code] += 1
+
+
+def test_after_these_requests_all_is_stored_wholly(
+    targets: list[Target], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for target in targets:
+        assert "Traceback" not in target.service.log
+        with closing(open_store(target.uri)) as store:
+            assert [difference for *_, found in store.verify() for difference in found] == []
+        with capsys.disabled():
+            told = (
+                f"{dict(sorted(target.statuses.items()))}, {max(target.seconds, default=0) * 1000:.0f} ms at most"
+            )
+            print(f"\n{target.kind}: {len(target.seconds):,} requests made from the document: {told}")
