@@ -104,7 +104,7 @@ class _Envelope(msgspec.Struct):
 _DECODER = msgspec.json.Decoder(_WirePayload)
 
 
-def decode(body: bytes, *, today: datetime.date) -> Payload:
+def decode(body: bytes | bytearray, *, today: datetime.date) -> Payload:
     """Read and check a payload; equal keys are merged, defaults filled in, sketches re-encoded.
 
     Args:
@@ -140,7 +140,7 @@ def decode(body: bytes, *, today: datetime.date) -> Payload:
     )
 
 
-def _decode_wire(body: bytes) -> _WirePayload:
+def _decode_wire(body: bytes | bytearray) -> _WirePayload:
     try:
         try:
             return _DECODER.decode(body)
@@ -233,7 +233,7 @@ def _first(errors: Iterator[tuple[str, str]]) -> list[tuple[str, str]]:
     return [error for error, _ in zip(errors, range(MAX_LISTED_ERRORS), strict=False)]
 
 
-def _bad_fields(body: bytes) -> Iterator[tuple[str, str]]:
+def _bad_fields(body: bytes | bytearray) -> Iterator[tuple[str, str]]:
     """Name each field of a payload that has a wrong type or value, in the order of the document's rows."""
     try:
         envelope = msgspec.json.decode(body, type=_Envelope)

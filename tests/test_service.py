@@ -188,6 +188,24 @@ def test_what_is_not_json_is_400(client: FlaskClient, store: Store, token: str, 
     assert count(store, "payloads") == 0
 
 
+def test_what_does_not_begin_like_json_is_refused_before_all_of_it_is_there(
+    client: FlaskClient, store: Store, token: str
+) -> None:
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    cut = {"wsgi.input_terminated": True, "CONTENT_LENGTH": "100"}
+    # That it is cut off is only told of what may be JSON.
+    for beginning, problem in ((b" \r\n\t*", "not-json"), (b" \r\n\t{", "unreadable-body")):
+        body = io.BytesIO(beginning)
+        refused = client.post(SUBMIT, input_stream=body, headers=headers, environ_overrides=cut)
+        assert_problem(refused, 400, problem)
+    assert count(store, "payloads") == 0
+
+
+@pytest.mark.parametrize("value", [b"[]", b'"text"', b"-7", b"0", b"true", b"false", b"null"])
+def test_json_that_is_no_object_is_422(client: FlaskClient, token: str, value: bytes) -> None:
+    assert_problem(post(client, token, b" \n" + value), 422, "invalid-payload")
+
+
 @pytest.mark.parametrize("body", [b"no gzip", gzip.compress(b"{}")[:-4], b""])
 def test_what_says_gzip_and_is_none_is_400(client: FlaskClient, token: str, body: bytes) -> None:
     assert_problem(post(client, token, body, Content_Encoding="gzip"), 400, "unreadable-body")

@@ -12,7 +12,7 @@ from flask import Request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
-from eida_statistics.errors import TooLarge, TooSlow, UnreadableBody, UnsupportedMediaType
+from eida_statistics.errors import NotJSON, TooLarge, TooSlow, UnreadableBody, UnsupportedMediaType
 
 READ_SECONDS = 120
 DRAIN_SECONDS = 5
@@ -24,12 +24,16 @@ _MEMBERS = 1000
 # Payloads are packed to a tenth or so; a bomb is told by that long before the limit.
 _UNPACKED_FREELY = 16 << 20
 _MOST_PACKED = 200
+# RFC 8259: insignificant whitespace, and what a value may begin with.
+_BLANK = b" \t\n\r"
+_BEGINNINGS = b'{["-0123456789tfn'
 
 
-def read_json(request: Request, limit: int) -> bytes:
+def read_json(request: Request, limit: int) -> bytearray:
     """Read a JSON body, plain or gzip, of at most `limit` bytes as it comes in and when it is unpacked.
 
     Raises:
+        NotJSON: as soon as it is seen that no JSON begins like this.
         UnsupportedMediaType: if it is of another type or encoding.
         TooLarge: as soon as that is seen: neither the body nor what it unpacks to is held beyond the limit.
         TooSlow: if it is not there after `READ_SECONDS`.
@@ -46,7 +50,11 @@ def read_json(request: Request, limit: int) -> bytes:
         chunks = _chunks(request, expired)
         if encoding == "gzip":
             chunks = _unpacked(chunks, limit)
-        return b"".join(chunks)
+        # It grows in place; pieces that are joined at the end would be there twice.
+        body = bytearray()
+        for chunk in _begun_like_json(chunks):
+            body += chunk
+        return body
 
 
 def read(request: Request, limit: int) -> bytes:
@@ -121,6 +129,17 @@ def _chunks(request: Request, expired: threading.Event) -> Iterator[bytes]:
         raise TooSlow(f"more than {READ_SECONDS} seconds")
     if read < (request.content_length or 0):
         raise UnreadableBody(f"it breaks off after {read:,} of {request.content_length:,} bytes")
+
+
+def _begun_like_json(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    for chunk in chunks:
+        beginning = chunk.lstrip(_BLANK)
+        if beginning and beginning[0] not in _BEGINNINGS:
+            raise NotJSON("it begins as no JSON does")
+        yield chunk
+        if beginning:
+            break
+    yield from chunks
 
 
 def _unpacked(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
