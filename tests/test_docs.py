@@ -26,6 +26,7 @@ DOCUMENTS = sorted(
 AGGREGATOR = ROOT / "aggregator" / "README.md"
 WEBSERVICE = ROOT / "webservice" / "README.md"
 ARCHITECTURE = ROOT / "ARCHITECTURE.md"
+RELIABILITY = ROOT / "docs" / "RELIABILITY.md"
 UNITS = sorted((ROOT / "aggregator" / "systemd").iterdir())
 
 # The aggregator tells these; the others are the service's.
@@ -207,6 +208,13 @@ def test_every_file_that_the_architecture_names_exists_and_every_test_is_named()
 
     assert not [path for path in named if not (ROOT / path).exists()]
     assert not {f"tests/{path.name}" for path in (ROOT / "tests").glob("test_*.py")} - named
+
+
+def test_every_test_by_which_reliability_is_told_exists() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", RELIABILITY.read_text())
+
+    assert named
+    assert not [(path, name) for path, name in named if f"\ndef {name}(" not in (ROOT / path).read_text()]
 
 
 @pytest.mark.parametrize(
