@@ -1,9 +1,11 @@
 """The database is away, full or closed: the service says so, loses nothing, and goes on when it is back."""
 
 import datetime
+import gzip
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +14,8 @@ import psycopg2
 import pytest
 import requests
 
+from eida_stats_aggregator.cli import RETRIES
+from eida_stats_aggregator.submit import send
 from eida_stats_webservice.store import migrations
 from payloads import row, sketch, wire
 from postgresql import Cluster
@@ -19,6 +23,8 @@ from roles import SERVICE, as_service
 from service import Service, register, rows_of, settled
 
 WITHIN_SECONDS = 60
+GONE_SECONDS = 60
+ANSWERED_WITHIN_SECONDS = 2
 
 
 @pytest.fixture
@@ -85,6 +91,43 @@ def test_a_database_that_is_not_there_yet_or_goes_away_comes_back(
         assert_works(service, token, 2)
         assert service.pid == master
     assert total(uri) == 3
+
+
+def test_an_aggregator_that_sends_while_the_database_is_gone_for_a_minute_delivers_by_itself(
+    cluster: Cluster, uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (token,) = register(uri, "GFZ")
+    aggregate = tmp_path / "2026-10-14_2026-10-14.json.gz"
+    aggregate.write_bytes(gzip.compress(_encoded(wire(row(bytes=2)))))
+    waited = []
+    with Service(uri, tmp_path) as service, ThreadPoolExecutor(1) as aggregator:
+        assert_works(service, token, 1)
+        processes = [service.pid, *service.workers()]
+        cluster.kill()
+        gone = time.monotonic()
+        assert_unavailable(service, token)
+        # It tries again when it is told to, every 30 seconds: soon after the minute then, not just before its end.
+        time.sleep(3)
+        sending = aggregator.submit(send, aggregate, f"{service.url}/submit", token, retries=RETRIES)
+        while time.monotonic() < gone + GONE_SECONDS:
+            asked = time.monotonic()
+            assert service.get("_health").status_code == 503
+            waited.append(time.monotonic() - asked)
+            time.sleep(0.5)
+        assert not sending.done()
+        cluster.start()
+        back = time.monotonic()
+        assert_works(service, token, 3)
+        healthy = time.monotonic() - back
+        assert sending.result(WITHIN_SECONDS) == "201 CREATED"
+        delivered = time.monotonic() - back
+        assert [service.pid, *service.workers()] == processes
+    assert total(uri) == 1 + 2 + 3
+    assert max(waited) < ANSWERED_WITHIN_SECONDS
+    with capsys.disabled():
+        health = f"{len(waited)} health checks told it in {max(waited) * 1000:.0f} ms at most"
+        again = f"back, all worked after {healthy * 1000:.0f} ms and the payload was there after {delivered:.0f} s"
+        print(f"\nPostgreSQL gone for {back - gone:.0f} s: {health}; {again}")
 
 
 def test_a_database_that_can_only_be_read_is_told_and_takes_in_again(
