@@ -58,7 +58,7 @@ def token(store_uri: str) -> str:
     return register(store_uri, "GFZ")[0]
 
 
-def test_there_are_threads_left_for_what_is_quick(monkeypatch: pytest.MonkeyPatch, store_uri: str) -> None:
+def test_there_are_threads_left_for_what_is_quick(monkeypatch: pytest.MonkeyPatch, service_uri: str) -> None:
     made: list[int] = []
     real = Turns.__init__
 
@@ -67,18 +67,18 @@ def test_there_are_threads_left_for_what_is_quick(monkeypatch: pytest.MonkeyPatc
         real(self, at_once=at_once, waiting=waiting)
 
     monkeypatch.setattr(Turns, "__init__", noted)
-    create_app(Config(store_uri))
+    create_app(Config(service_uri))
     assert len(made) == 2
     assert sum(made) + 4 <= serving.threads
 
 
 @pytest.mark.parametrize("path", ["submit", "payloads/1", "dataselect/public?start=2026-10&format=json"])
 def test_what_takes_long_is_refused_where_there_is_no_place(
-    monkeypatch: pytest.MonkeyPatch, store_uri: str, token: str, path: str
+    monkeypatch: pytest.MonkeyPatch, service_uri: str, token: str, path: str
 ) -> None:
     monkeypatch.setattr(turns, "_WAIT_SECONDS", 0)
     monkeypatch.setattr(Turns, "__init__", _without_places)
-    client = create_app(Config(store_uri)).test_client()
+    client = create_app(Config(service_uri)).test_client()
     method = {"submit": "POST", "payloads/1": "DELETE"}.get(path, "GET")
     answer = client.open(
         f"{PREFIX}/{path}", method=method, json=wire(row()), headers={"Authorization": f"Bearer {token}"}
@@ -97,12 +97,12 @@ def _without_places(self: Turns, *, at_once: int, waiting: int) -> None:
 
 @pytest.mark.parametrize("min_clients", [0, 5])
 def test_no_request_needs_two_connections_at_once(
-    monkeypatch: pytest.MonkeyPatch, store_uri: str, token: str, min_clients: int
+    monkeypatch: pytest.MonkeyPatch, service_uri: str, token: str, min_clients: int
 ) -> None:
     monkeypatch.setattr(pool, "CONNECTIONS", 1)
     monkeypatch.setattr(pool, "_LENT_WITHIN_SECONDS", 0.1)
     header = {"Authorization": f"Bearer {token}"}
-    client = create_app(Config(store_uri, min_clients=min_clients, metrics_token="m")).test_client()
+    client = create_app(Config(service_uri, min_clients=min_clients, metrics_token="m")).test_client()
     assert client.post(f"{PREFIX}/submit", json=wire(row(bytes=1)), headers=header).status_code == 201
     assert client.put(f"{PREFIX}/submit", json=wire(row(bytes=2)), headers=header).status_code == 201
     for path in (

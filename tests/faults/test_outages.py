@@ -100,7 +100,7 @@ def test_an_aggregator_that_sends_while_the_database_is_gone_for_a_minute_delive
     aggregate = tmp_path / "2026-10-14_2026-10-14.json.gz"
     aggregate.write_bytes(gzip.compress(_encoded(wire(row(bytes=2)))))
     waited = []
-    with Service(uri, tmp_path) as service, ThreadPoolExecutor(1) as aggregator:
+    with Service(as_service(uri), tmp_path) as service, ThreadPoolExecutor(1) as aggregator:
         assert_works(service, token, 1)
         processes = [service.pid, *service.workers()]
         cluster.kill()

@@ -14,6 +14,7 @@ from schemathesis import Case
 from eida_stats_webservice.store import migrations, open_store
 from postgresql import Cluster
 from requests_from_openapi import METRICS_TOKEN, OPERATORS, Tokens, authorize, document, fill, mend
+from roles import as_service
 from service import Service
 from signer import Signer
 
@@ -55,7 +56,7 @@ def target(kind: str, uri: str, directory: Path, signer: Signer, stack: ExitStac
     with closing(open_store(uri)) as store:
         tokens = fill(store, signer.token(f"/epos/{OPERATORS}").decode())
     service = Service(
-        uri,
+        as_service(uri),
         directory,
         METRICS_TOKEN=METRICS_TOKEN,
         MAX_FAILURES_PER_MINUTE="0",

@@ -16,6 +16,7 @@ import requests
 from eida_stats_webservice.store import migrations
 from payloads import row, wire
 from postgresql import Cluster
+from roles import as_service
 from service import STATISTICS, PayloadMaker, Service, contents, differences, register, rows_of, statistics_of
 
 ROUNDS = 25
@@ -43,7 +44,7 @@ def test_a_payload_that_came_by_a_wrong_method_is_not_lost(uri: str, tmp_path: P
     body = json.dumps(wire(row())).encode()
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     wrong = ["DELETE", "PATCH", "HEAD", "GET", "OPTIONS", *(["PUT"] if path == "dataselectstats" else [])]
-    with Service(uri, tmp_path, workers=1) as service, requests.Session() as session:
+    with Service(as_service(uri), tmp_path, workers=1) as service, requests.Session() as session:
         session.trust_env = False
         for method in wrong:
             answer = session.request(
@@ -77,7 +78,10 @@ def test_payloads_over_the_same_rows_in_opposite_orders_do_not_deadlock(
             statuses.add(service.post(body, tokens[senders[place]]).status_code)
         return statuses
 
-    with Service(uri, tmp_path, workers=2, threads=2) as service, ThreadPoolExecutor(len(senders)) as clients:
+    with (
+        Service(as_service(uri), tmp_path, workers=2, threads=2) as service,
+        ThreadPoolExecutor(len(senders)) as clients,
+    ):
         assert list(clients.map(send_all, range(len(senders)))) == [{201}, {201}]
     assert "deadlock" not in cluster.log
     stored = {
@@ -98,7 +102,7 @@ def test_a_payload_that_a_deadlock_has_undone_is_taken_in_when_it_is_sent_again(
     (token,) = register(uri, "GFZ")
     body = json.dumps(wire(row(bytes=7))).encode()
     with (
-        Service(uri, tmp_path, workers=1) as service,
+        Service(as_service(uri), tmp_path, workers=1) as service,
         ThreadPoolExecutor(1) as node,
         closing(psycopg2.connect(uri)) as administrator,
     ):

@@ -14,6 +14,7 @@ import pytest
 from eida_stats_webservice.store import migrations
 from payloads import row, wire
 from postgresql import Cluster
+from roles import as_service
 from service import PREFIX, Service, register
 
 QUESTIONS = 40
@@ -58,7 +59,7 @@ def test_health_is_told_beside_questions_and_payloads_that_take_long(
 ) -> None:
     tokens = register(uri, *(f"NODE{number}" for number in range(PAYLOADS)))
     body = json.dumps(wire(row())).encode()
-    with Service(uri, tmp_path) as service, ThreadPoolExecutor(QUESTIONS + PAYLOADS) as clients:
+    with Service(as_service(uri), tmp_path) as service, ThreadPoolExecutor(QUESTIONS + PAYLOADS) as clients:
         with locked(uri):
             asked = [clients.submit(service.get, "dataselect/public", start="2026-10") for _ in range(QUESTIONS)]
             sent = [clients.submit(service.post, body, token) for token in tokens]
@@ -84,7 +85,7 @@ def test_a_migration_does_not_wait_for_readers_that_do_not_read(
     uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fill(uri)
-    with Service(uri, tmp_path, workers=1) as service:
+    with Service(as_service(uri), tmp_path, workers=1) as service:
         readers = [reader(service) for _ in range(3)]
         time.sleep(2)
         in_transaction = "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'"
