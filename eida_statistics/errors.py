@@ -331,6 +331,12 @@ class NotUpstream(EidaStatisticsError):
     problem = "not-upstream"
 
 
+class NotTakenOver(EidaStatisticsError):
+    """Something in the old database cannot be taken over, so nothing was."""
+
+    problem = "not-taken-over"
+
+
 class StoreForbidden(EidaStatisticsError):
     """The database does not let this role do that."""
 

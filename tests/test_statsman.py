@@ -254,12 +254,19 @@ def test_payloads_are_written_as_they_were_sent(
         f"A____2026-10-01_2026-10-01_{sent[0]}.json.gz", f"A____2026-10-02_2026-10-03_{sent[2]}.json.gz",
     ]  # fmt: skip
     assert json.loads(gzip.decompress(Path(written[1]).read_bytes()))["stats"][0]["bytes"] == 4
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(Path(name).name for name in written)
+    assert statsman("payloads", "export", str(sent[1]), "--node", "A/..").returncode == 2
+    for place in ("/proc/nothing", "/dev/null"):
+        refused = statsman("payloads", "export", "--to", place)
+        assert refused.returncode in {1, 2}
+        assert place in refused.stderr
+        assert "Traceback" not in refused.stderr
     (one,) = statsman.done("payloads", "export", str(sent[1]), "--to", str(tmp_path)).split()
     assert json.loads(gzip.decompress(Path(one).read_bytes()))["days_coverage"] == ["2026-10-02"]
 
 
 def test_what_differs_is_named_and_a_replay_mends_it(statsman: Statsman, store: Store, sent: list[int]) -> None:
-    assert "no rows differ" in statsman.done("db", "verify")
+    assert "differences: none" in statsman.done("db", "verify")
     with store.transaction(write=True) as connection:
         connection.cursor().execute("UPDATE dataselect_stats_by_network SET bytes = 9")
     wrong = statsman("db", "verify", "--node", "A/..")
@@ -269,14 +276,14 @@ def test_what_differs_is_named_and_a_replay_mends_it(statsman: Statsman, store: 
     (told,) = json.loads(statsman("db", "verify", "--json").stdout)
     assert (told["stored"]["bytes"], told["due"]["bytes"], told["key"]) == (9, 5, {"network": "GE"})
     assert "1 months" in statsman.done("payloads", "replay")
-    assert "no rows differ" in statsman.done("db", "verify")
+    assert "differences: none" in statsman.done("db", "verify")
 
 
 def test_all_is_made_anew_in_another_database(statsman: Statsman, sent: list[int], tmp_path: Path) -> None:
     other = Statsman(f"sqlite:///{tmp_path / 'other.db'}")
     other.done("db", "migrate")
     assert "took over 3 payloads" in other.done("payloads", "replay", "--from", statsman.uri)
-    assert "1 months of nodes: no rows differ" in other.done("db", "verify")
+    assert "months of nodes: 1, differences: none" in other.done("db", "verify")
     again = other("payloads", "replay", "--from", statsman.uri)
     assert (again.returncode, "empty database" in again.stderr) == (1, True)
     assert other("payloads", "replay", "--from", "mysql://x/y").returncode != 0

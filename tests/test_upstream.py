@@ -15,7 +15,7 @@ import pytest
 from eida_statistics import hll
 from eida_statistics.errors import (
     AmbiguousReplacement,
-    InvalidPayload,
+    NotTakenOver,
     NotUpstream,
     StoreNotEmpty,
     StoreUnavailable,
@@ -155,19 +155,59 @@ def test_what_was_taken_over_can_be_corrected(store: Store, upstream_uri: str) -
 @pytest.mark.parametrize(
     ("script", "named"),
     [
-        ("UPDATE dataselect_stats SET station = 'a b' WHERE station = 'S1'", "station"),
-        ("UPDATE dataselect_stats SET bytes = -1 WHERE bytes = 1000000000000", "bytes"),
+        (
+            "UPDATE dataselect_stats SET station = 'a b' WHERE station = 'S1'",
+            r"(GFZ|RESIF) 2021-0\d: (FR|GE|Z32015)\.a b\.\S*\.(BHZ|HHZ) of country \S+, station",
+        ),
+        (
+            "UPDATE dataselect_stats SET bytes = -1 WHERE bytes = 1000000000000",
+            r"RESIF 2021-02: FR\.S0\.\.BHZ of country FR, bytes",
+        ),
         ("UPDATE dataselect_stats SET clients = hll_empty(12, 5)", "clients"),
-        ("UPDATE dataselect_stats SET clients = NULL", "clients"),
+        (
+            "UPDATE dataselect_stats SET node_id = NULL WHERE network = 'GE';"
+            " INSERT INTO dataselect_stats (node_id, bytes) VALUES (99, 1), (NULL, 2)",
+            r"^[^\n]*: \d\d rows of dataselect_stats, with [\d,]+ bytes, have no node or no date",
+        ),
+        ("UPDATE dataselect_stats SET date = NULL WHERE bytes = 1000000000000", "1 rows .* no node or no date"),
+        ("UPDATE dataselect_stats SET date = '2031-01-01' WHERE bytes = 1000000000000", "RESIF 2031-01: "),
+        ("UPDATE nodes SET name = 'GFZ'", "nodes, id 12: there is another one called GFZ"),
+        ("UPDATE nodes SET name = NULL WHERE id = 12", "nodes, id 12: it has no name"),
     ],
 )
-def test_what_cannot_be_taken_in_is_named_and_nothing_is_taken_over(
+def test_what_cannot_be_taken_over_is_named_and_nothing_is(
     store: Store, upstream_uri: str, change: Callable[[str], str], script: str, named: str
 ) -> None:
     change(script)
-    with pytest.raises(InvalidPayload, match=rf"node 1\d, 2021-\d\d: stats\[\d+\].{named}"):
+    with pytest.raises(NotTakenOver, match=named):
         take_over(store, upstream_uri)
     assert store.list_nodes() == []
+
+
+def test_what_is_not_known_counts_nothing(store: Store, upstream_uri: str, change: Callable[[str], str]) -> None:
+    change(
+        """
+        UPDATE dataselect_stats SET clients = NULL, bytes = NULL, nb_failed_reqs = NULL;
+        INSERT INTO tokens (node_id, value, valid_from, valid_until) VALUES
+            (NULL, 'of-nobody', now(), now() + interval '1 day'),
+            (99, 'of-another', now(), now() + interval '1 day'),
+            (11, NULL, now(), now() + interval '1 day');
+        INSERT INTO networks VALUES (99, 'XX', false, NULL);
+        INSERT INTO payloads (node_id, hash, coverage) VALUES
+            (11, 10, ARRAY['2021-02-05', NULL]::date[]), (11, 11, NULL), (99, 12, '{2021-02-06}'),
+            (NULL, 13, '{2021-02-07}'), (12, 14, '{2031-01-01}');
+        """
+    )
+    take_over(store, upstream_uri)
+    found = sums(store, "dataselect_stats", ("network",))
+    assert {(values[0], values[3], hll.cardinality(values[4])) for values in found.values()} == {(0, 0, 0)}
+    assert sum(values[1] for values in found.values()) > 800
+    assert len(store.list_tokens()) == 2
+    days = {day for record in store.list_payloads("RESIF") for day in record.days}
+    assert {datetime.date(2021, 2, day) for day in (5, 27, 28)} <= days
+    assert not days & {datetime.date(2021, 2, 6), datetime.date(2021, 2, 7)}
+    assert max(record.days[-1] for record in store.list_payloads()).year == 2021
+    assert [found for _, _, differences in store.verify() for found in differences] == []
 
 
 def test_the_database_waits_for_as_long_as_the_other_one_takes(database_uri: str, upstream_uri: str) -> None:
@@ -223,7 +263,7 @@ def test_the_command_tells_what_it_takes_over(store_uri: str, upstream_uri: str)
     assert done.returncode == 0, done.stderr
     assert re.search(r"^GFZ 2021-03: \d+ rows$", done.stdout, re.MULTILINE)
     assert "60 rows" in done.stdout
-    assert "no rows differ" in statsman("db", "verify").stdout
+    assert "differences: none" in statsman("db", "verify").stdout
     again = statsman("db", "import-upstream", upstream_uri)
     assert (again.returncode, again.stdout) == (1, "")
     assert "empty database" in again.stderr

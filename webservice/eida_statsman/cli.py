@@ -48,5 +48,10 @@ def main() -> None:
         click.echo(f"eida_statsman: {error}", err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("eida_statsman: interrupted; what was not finished was undone", err=True)
+        click.echo("eida_statsman: interrupted; the transaction that was under way was undone", err=True)
+        sys.exit(1)
+    except OSError as error:
+        # A pipe that was closed, as by head, says enough.
+        named = f"{error.filename}: " if error.filename else ""
+        click.echo(f"eida_statsman: {named}{error.strerror}", err=True)
         sys.exit(1)

@@ -1,6 +1,7 @@
 """eida_statsman db: the schema, and whether all is as it must be."""
 
 import re
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 
 import click
@@ -9,7 +10,7 @@ import msgspec
 from eida_statistics.errors import Differences
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.store import grants, migrations, open_store
-from eida_stats_webservice.store.records import Difference
+from eida_stats_webservice.store.records import PAYLOADS, Difference
 from eida_stats_webservice.store.upstream import Upstream
 from eida_statsman.nodes import printable
 from eida_statsman.tables import show, show_json
@@ -69,9 +70,9 @@ def verify(config: Config, node: str | None, as_json: bool) -> None:
     if as_json:
         show_json(found)
     else:
-        click.echo(f"{months} months of nodes: {len(found) or 'no'} rows differ")
+        click.echo(f"months of nodes: {months}, differences: {len(found) or 'none'}")
     if found:
-        raise Differences(f"{len(found)} rows", hint="eida_statsman payloads replay makes them anew.")
+        raise Differences(hint=_mended(found))
 
 
 @db.command()
@@ -88,6 +89,15 @@ def import_upstream(config: Config, uri: str) -> None:
     click.echo(
         f"took over {months} months of nodes, {rows:,} rows; eida_statsman db verify looks whether all is right"
     )
+
+
+def _mended(found: Sequence[Mapping[str, object]]) -> str:
+    hints = []
+    if any(one["table"] != PAYLOADS for one in found):
+        hints.append("eida_statsman payloads replay makes statistics anew.")
+    if any(one["table"] == PAYLOADS for one in found):
+        hints.append("Payloads that are not what they were come back from a back-up only; or they are retracted.")
+    return " ".join(hints)
 
 
 def _told(difference: Difference) -> str:

@@ -110,6 +110,8 @@ def replay(store: Store, node: str | None, source: str | None) -> None:
 @click.pass_obj
 def export(store: Store, numbers: tuple[int, ...], node: str | None, directory: Path) -> None:
     """Write payloads to files as nodes sent them; all that count, if none is named."""
+    if numbers and node is not None:
+        raise click.UsageError("Name numbers, or a node.")
     if numbers:
         chosen = [store.payload_record(number) for number in numbers]
     else:
@@ -119,7 +121,10 @@ def export(store: Store, numbers: tuple[int, ...], node: str | None, directory: 
         # A name may have a slash in it, or dots.
         name = "".join(sign if sign.isalnum() or sign in "-_" else "_" for sign in record.node)
         path = directory / f"{name}_{record.days[0]}_{record.days[-1]}_{record.payload}.json.gz"
-        path.write_bytes(gzip.compress(store.payload(record.payload), mtime=0))
+        # Whole or not at all.
+        unfinished = path.with_suffix(".tmp")
+        unfinished.write_bytes(gzip.compress(store.payload(record.payload), mtime=0))
+        unfinished.replace(path)
         click.echo(path)
 
 

@@ -13,7 +13,7 @@ from eida_statistics.errors import DamagedPayload, InvalidSketch, StoreNotEmpty
 from eida_statistics.payload import Payload
 from eida_stats_webservice.store.database import as_time, iso, now
 from eida_stats_webservice.store.ledger import Ledger, Packed, last_day_of
-from eida_stats_webservice.store.records import Difference, Node
+from eida_stats_webservice.store.records import PAYLOADS, Difference, Node
 from eida_stats_webservice.store.upstream import Upstream
 
 _STREAM = ("date", "network", "station", "location", "channel", "country")
@@ -121,7 +121,7 @@ class Audit(Ledger):
 
         Raises:
             StoreNotEmpty: if there are nodes here.
-            InvalidPayload: if there is something in it that cannot be taken in.
+            NotTakenOver: if there is something in it that cannot be.
         """
         with self.transaction(write=True) as connection:
             self._begin_taking_over(connection)
@@ -179,7 +179,7 @@ class Audit(Ledger):
             try:
                 payload = self._kept(connection, number)
             except DamagedPayload:
-                yield Difference("payloads", {"payload": str(number)}, {"body": "damaged"}, {"body": "readable"})
+                yield Difference(PAYLOADS, {"payload": str(number)}, {"body": "damaged"}, {"body": "readable"})
                 continue
             if payload.days_coverage[0].replace(day=1) == month:
                 yield from self._compared_with_itself(connection, number, payload)
@@ -198,7 +198,7 @@ class Audit(Ledger):
         known = _described(record.hash, record.rows, record.days)
         due = _described(payload.hash(), len(payload.stats), payload.days_coverage)
         if known != due:
-            yield Difference("payloads", {"payload": str(number)}, known, due)
+            yield Difference(PAYLOADS, {"payload": str(number)}, known, due)
 
     def _stored(self, connection: Any, owner: Node, month: datetime.date, table: str) -> dict[_Key, _Sums]:
         """Read the sums of a month, also those that are wrongly of another day than its first."""

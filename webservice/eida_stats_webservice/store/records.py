@@ -116,8 +116,11 @@ class PayloadRecord(msgspec.Struct, frozen=True):
         return "retracted" if self.superseded_by is None else "superseded"
 
 
+PAYLOADS = "payloads"
+
+
 class Difference(msgspec.Struct, frozen=True):
-    """A row that is not as the payloads in force have it; what is not there at all is None.
+    """A row that is not as the payloads in force have it, or a payload; what is not there at all is None.
 
     `sketch` is a checksum: two sketches may tell the same number of clients.
     """

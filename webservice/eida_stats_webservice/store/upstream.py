@@ -4,9 +4,9 @@ Its tables are those of the migrations in the public repository EIDA/eida-statis
 their columns had other names.
 """
 
-import calendar
 import datetime
 import itertools
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,14 +15,19 @@ import msgspec
 import psycopg2
 import psycopg2.extras
 
-from eida_statistics import wire
-from eida_statistics.errors import InvalidPayload, NotUpstream, StoreUnavailable
+from eida_statistics import hll, wire
+from eida_statistics.errors import InvalidPayload, NotTakenOver, NotUpstream, StoreUnavailable
 from eida_statistics.payload import Payload
 from eida_stats_webservice.store.database import first_line
+from eida_stats_webservice.store.ledger import last_day_of
 from eida_stats_webservice.store.records import digest
 from eida_stats_webservice.store.uri import sqlite_path
 
 _ROWS_AT_ONCE = 5000
+_HINT = "Correct or delete it, there or in a copy, and run this again."
+_NOBODY = hll.to_hex(hll.encode([]))
+# Nothing in these tables refers to a node by a constraint.
+_OF_A_NODE = "node_id IN (SELECT id FROM nodes)"
 _FAILED = ("nb_unsuccessful_reqs", "nb_failed_reqs", "nb_failedrequests")
 _NEEDED = {
     "nodes": {"id", "name"},
@@ -70,11 +75,21 @@ class Upstream:
         self._connection.close()
 
     def nodes(self) -> Iterator[_Row]:
-        """Give the nodes, with what tells who sees them."""
+        """Give the nodes, with what tells who sees them.
+
+        Raises:
+            NotTakenOver: if two have the same name, or one has none.
+        """
+        seen: set[str] = set()
         for row in self._select("SELECT * FROM nodes ORDER BY id"):
+            name = row["name"]
+            if not name or name in seen:
+                wrong = f"there is another one called {name}" if name else "it has no name"
+                raise NotTakenOver(f"nodes, id {row['id']}: {wrong}", hint=_HINT)
+            seen.add(name)
             yield {
                 "id": row["id"],
-                "name": row["name"],
+                "name": name,
                 "contact": row.get("contact") or "",
                 "restriction_policy": bool(row.get("restriction_policy")),
                 "eas_group": row.get("eas_group") or None,
@@ -84,7 +99,8 @@ class Upstream:
     def tokens(self) -> Iterator[_Row]:
         """Give the tokens, hashed: there they are in clear."""
         seen = set()
-        for row in self._select("SELECT * FROM tokens WHERE node_id IS NOT NULL ORDER BY valid_until DESC"):
+        sql = f"SELECT * FROM tokens WHERE {_OF_A_NODE} AND value IS NOT NULL ORDER BY valid_until DESC"  # noqa: S608
+        for row in self._select(sql):
             value = digest(row["value"])
             # Whose value is there twice, the one that is valid longest counts.
             if value not in seen and row["valid_until"] > row["valid_from"]:
@@ -101,7 +117,8 @@ class Upstream:
         """Give the networks whose policy or group is known."""
         if not self._columns["networks"]:
             return
-        for row in self._select("SELECT * FROM networks WHERE name <> '' ORDER BY node_id, name"):
+        sql = f"SELECT * FROM networks WHERE {_OF_A_NODE} AND name <> '' ORDER BY node_id, name"  # noqa: S608
+        for row in self._select(sql):
             yield {
                 "node_id": row["node_id"],
                 "name": row["name"],
@@ -113,23 +130,44 @@ class Upstream:
         """Give the statistics of each month of each node as one payload, of the days that were received of it.
 
         Raises:
-            InvalidPayload: if there is something in them that cannot be taken in.
+            NotTakenOver: if there is something in them that cannot be.
         """
+        self._check_owners()
+        names = {row["id"]: row["name"] for row in self.nodes()}
         days = self._days()
         sql = (
-            "SELECT *, date_trunc('month', date)::date AS month FROM dataselect_stats WHERE node_id IS NOT NULL"
-            " ORDER BY node_id, month"
+            "SELECT *, date_trunc('month', date)::date AS month FROM dataselect_stats"
+            " ORDER BY node_id, month, network, station, location, channel, country"
         )
-        for key, rows in itertools.groupby(self._select(sql), key=lambda row: (row["node_id"], row["month"])):
-            yield (*key, _payload(*key, days.pop(key, set()), map(_sent, rows)))
+        for key, found in itertools.groupby(self._select(sql), key=lambda row: (row["node_id"], row["month"])):
+            node, month = key
+            rows = list(map(_sent, found))
+            yield node, month, _payload(names[node], month, days.pop(key, set()), rows)
         # Days on which nothing was delivered.
-        for key in sorted(days):
-            yield (*key, _payload(*key, days[key], iter(())))
+        for node, month in sorted(days):
+            yield node, month, _payload(names[node], month, days[node, month], [])
+
+    def _check_owners(self) -> None:
+        """Refuse statistics that would be lost, since it is not known whose they are, or when."""
+        sql = (
+            "SELECT count(*) AS rows, coalesce(sum(bytes), 0) AS bytes FROM dataselect_stats"  # noqa: S608
+            f" WHERE ({_OF_A_NODE}) IS NOT TRUE OR date IS NULL"
+        )
+        (lost,) = self._select(sql)
+        if lost["rows"]:
+            raise NotTakenOver(
+                f"{lost['rows']:,} rows of dataselect_stats, with {lost['bytes']:,} bytes, have no node or no date",
+                hint=_HINT,
+            )
 
     def _days(self) -> _Days:
+        """Give the days that were received, by node and month; what is in the future was a wrong clock."""
         found: _Days = {}
-        for row in self._select("SELECT node_id, unnest(coverage) AS day FROM payloads WHERE node_id IS NOT NULL"):
-            found.setdefault((row["node_id"], row["day"].replace(day=1)), set()).add(row["day"])
+        sql = f"SELECT node_id, unnest(coverage) AS day FROM payloads WHERE {_OF_A_NODE}"  # noqa: S608
+        for row in self._select(sql):
+            day = row["day"]
+            if day is not None and day <= _now().date():
+                found.setdefault((row["node_id"], day.replace(day=1)), set()).add(day)
         return found
 
     def _select(self, sql: str) -> Iterator[_Row]:
@@ -140,7 +178,7 @@ class Upstream:
 
 
 def _sent(row: _Row) -> _Row:
-    """Give a row as a node sends it."""
+    """Give a row as a node sends it; what is not known counts nothing."""
     return {
         "month": row["month"],
         **{name: row[name] or "" for name in ("network", "station", "location", "channel", "country")},
@@ -148,36 +186,44 @@ def _sent(row: _Row) -> _Row:
         "nb_requests": row["nb_reqs"] or 0,
         "nb_successful_requests": row["nb_successful_reqs"] or 0,
         "nb_unsuccessful_requests": _failed(row),
-        "clients": row["clients"],
+        "clients": row["clients"] or _NOBODY,
     }
 
 
 def _failed(row: _Row) -> int:
     for name in _FAILED:
-        if row.get(name) is not None:
-            return int(row[name])
+        if name in row:
+            return int(row[name] or 0)
     return max((row["nb_reqs"] or 0) - (row["nb_successful_reqs"] or 0), 0)
 
 
-def _payload(node: int, month: datetime.date, days: set[datetime.date], rows: Iterator[_Row]) -> Payload:
+def _payload(node: str, month: datetime.date, days: set[datetime.date], rows: list[_Row]) -> Payload:
     today = _now().date()
     if not days:
         # What was received is not known; it is of this month.
-        last = calendar.monthrange(month.year, month.month)[1]
-        days = {month.replace(day=day) for day in range(1, last + 1)}
-    covered = sorted(day for day in days if day <= today) or [min(days)]
+        last = min(last_day_of(month), max(today, month))
+        days = {month.replace(day=day) for day in range(1, last.day + 1)}
     sent = {
         "generated_at": f"{_now():%Y-%m-%d %H:%M:%S}",
         "version": "import",
-        "days_coverage": covered,
-        "stats": list(rows),
+        "days_coverage": sorted(days),
+        "stats": rows,
     }
     try:
         return wire.decode(msgspec.json.encode(sent), today=today)
     except InvalidPayload as error:
-        raise InvalidPayload(
-            [(f"node {node}, {month:%Y-%m}: {path}", message) for path, message in error.errors]
-        ) from error
+        wrong = "; ".join(f"{_place(path, rows)}: {message}" for path, message in error.errors[:5])
+        raise NotTakenOver(f"{node} {month:%Y-%m}: {wrong}", hint=_HINT) from error
+
+
+def _place(path: str, rows: list[_Row]) -> str:
+    """Name a row by its stream, by which it is found."""
+    named = re.match(r"stats\[(\d+)\]\.?(.*)", path)
+    if named is None:
+        return path
+    row = rows[int(named[1])]
+    stream = ".".join(row[name] for name in ("network", "station", "location", "channel"))
+    return f"{stream} of country {row['country'] or '(none)'}, {named[2]}"
 
 
 def _now() -> datetime.datetime:
