@@ -24,10 +24,12 @@ test-faults: .venv/dev ## Kill the service and its database, fill the disk, and 
 	@sh tests/faults/fetch_nginx.sh .venv/nginx
 	$(BIN)/python -m pytest tests/faults $(ARGS)
 
-lint: .venv/dev ## Check style and types
+lint: .venv/dev ## Check style, types, Dockerfiles and dependencies
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile.pg-hll aggregator/Dockerfile webservice/Dockerfile
+	$(BIN)/python tests/audit_dependencies.py
 
 format: .venv/dev ## Put the source into its form
 	$(BIN)/ruff check --fix

