@@ -255,6 +255,25 @@ def test_a_correction_is_put_with_all_that_a_first_delivery_has(aggregate: Path)
     assert (second.path, second.headers, second.body) == (first.path, first.headers, first.body)
 
 
+def test_what_has_become_of_other_payloads_is_told(aggregate: Path) -> None:
+    days = [{"payload": number, "days": ["2020-09-18"]} for number in range(3, 10)]
+    shown = [f"payload {number} of 2020-09-18" for number in range(3, 8)]
+    for receipt, told in (
+        ({"supersedes": [599, 600]}, ", supersedes 599, 600"),
+        ({"overlaps": days[:1]}, ", counts beside payload 3 of 2020-09-18"),
+        (
+            {"overlaps": [{"payload": 3, "days": ["2020-09-17", "2020-09-18"]}], "supersedes": [2]},
+            ", supersedes 2, counts beside payload 3 of 2020-09-17 to 2020-09-18",
+        ),
+        ({"overlaps": days}, f", counts beside {', '.join(shown)} and 2 more"),
+        ({"payload": 4, "supersedes": [], "overlaps": []}, ""),
+        ({"supersedes": "all", "overlaps": [{"payload": 3, "days": []}]}, ""),
+        (["a list"], ""),
+    ):
+        with answering(Answer(201, json.dumps(receipt).encode())) as stub:
+            assert send(aggregate, stub.url, TOKEN, retries=0, correction=True) == f"201 Created{told}"
+
+
 @pytest.mark.parametrize("status", [200, 201, 202])
 def test_a_correction_that_is_taken_in_is_a_delivery(status: int, aggregate: Path) -> None:
     with answering(Answer(status)) as stub:

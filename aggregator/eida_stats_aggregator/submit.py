@@ -1,8 +1,9 @@
 """Delivery of an aggregate file to a central service, over HTTP."""
 
+import datetime
 import re
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import msgspec
 import requests
@@ -19,6 +20,23 @@ TIMEOUT_SECONDS = (30, 600)
 _LONGEST_WAIT_SECONDS = 120
 _ANSWER_CHARACTERS = 500
 _HIDDEN = "[token]"
+_OVERLAPS_SHOWN = 5
+
+
+class _PayloadDays(msgspec.Struct):
+    payload: int
+    days: Annotated[list[datetime.date], msgspec.Meta(min_length=1)]
+
+    def __str__(self) -> str:
+        first, last = min(self.days), max(self.days)
+        return f"payload {self.payload} of {first}" + (f" to {last}" if first != last else "")
+
+
+class _Receipt(msgspec.Struct):
+    """What a service says of other payloads where it has taken one in."""
+
+    supersedes: list[int] = []
+    overlaps: list[_PayloadDays] = []
 
 
 class _Problem(msgspec.Struct):
@@ -124,7 +142,7 @@ def _judged(path: Path, url: str, answer: requests.Response, token: str, *, corr
     if answer.status_code in (200, 201, 202):
         if answer.content.lstrip().startswith(b"<"):
             raise NotDelivered(f"{url}: {told}, with a web page", hint="Is this the URL of the service?")
-        return told
+        return told + _effect(answer)
     if answer.status_code == 409 and (_is_duplicate(problem) if problem else not correction):
         return f"{told}: the service has these statistics already"
     said = " ".join(filter(None, [problem.title, problem.detail])) if problem else answer.text
@@ -158,6 +176,20 @@ def _problem(answer: requests.Response) -> _Problem | None:
 
 def _is_duplicate(problem: _Problem) -> bool:
     return re.split(r"[:/#]", problem.type or "")[-1] == "duplicate"
+
+
+def _effect(answer: requests.Response) -> str:
+    """What has become of other payloads; nothing, if the service does not tell."""
+    try:
+        receipt = msgspec.json.decode(answer.content, type=_Receipt)
+    except msgspec.DecodeError:
+        return ""
+    effect = f", supersedes {', '.join(map(str, receipt.supersedes))}" if receipt.supersedes else ""
+    if receipt.overlaps:
+        more = len(receipt.overlaps) - _OVERLAPS_SHOWN
+        effect += f", counts beside {', '.join(map(str, receipt.overlaps[:_OVERLAPS_SHOWN]))}"
+        effect += f" and {more} more" if more > 0 else ""
+    return effect
 
 
 def _reason(error: requests.RequestException) -> str:
