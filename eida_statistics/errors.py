@@ -184,7 +184,17 @@ class NotDelivered(EidaStatisticsError):
 
 
 class PayloadRefused(NotDelivered):
-    """The service refused the aggregate file, which stays queued."""
+    """The service refused the aggregate file, which stays queued.
+
+    Args:
+        subject: what was refused.
+        hint: what to do.
+        unknown: those of the payloads that it replaces of which the service knows nothing.
+    """
+
+    def __init__(self, subject: str = "", *, hint: str = "", unknown: Collection[str] = ()) -> None:
+        self.unknown = unknown
+        super().__init__(subject, hint=hint)
 
 
 # The service

@@ -648,6 +648,9 @@ def test_version_is_the_first_thing_to_tell(home: Path) -> None:
         ["--suffix", "../x", "a.log"],
         ["-o", "a.log", "a.log"],
         ["--retries", "-1", "a.log"],
+        ["--replaces", "17", "a.log"],  # at no service
+        ["--replaces", "17,", "--send-to", "http://127.0.0.1:1", "--token", "t", "a.log"],
+        ["--replaces", "x", "--send-to", "http://127.0.0.1:1", "--token", "t", "a.log"],
     ],
     ids=" ".join,
 )
@@ -836,10 +839,47 @@ def test_a_correction_of_what_was_delivered_is_put(home: Path) -> None:
         assert (done.returncode, done.stderr) == (0, "")
         assert [request.method for request in stub.received] == ["POST", "PUT"]
         assert stub.received[1].body == (home / FILE).read_bytes()
-        # It is delivered now, whether it is called a correction or not.
-        for options in ([], ["--replace"]):
-            assert send(stub.url, *options, "a.log", cwd=home).returncode == 0
+        assert stub.received[1].path.startswith("/?replaces=")
+        # It is delivered now.
+        assert send(stub.url, "a.log", cwd=home).returncode == 0
         assert len(stub.received) == 2
+
+
+def test_what_was_delivered_before_is_told_and_sent_again_if_that_is_asked_for(home: Path) -> None:
+    with answering(Answer(201)) as stub:
+        assert send(stub.url, "a.log", cwd=home).returncode == 0
+        for options in ([], ["--dry-run"]):
+            done = send(stub.url, *options, "a.log", cwd=home)
+            assert (done.returncode, done.stderr) == (0, "")
+            told = f"delivered before, and not sent again without --replace: {FILE} to {stub.url} at 20"
+            assert told in done.stdout
+            assert "sent: " not in done.stdout
+        assert json.loads(send(stub.url, "--json", "a.log", cwd=home).stdout)["sent_before"].startswith(FILE)
+        assert len(stub.received) == 1
+        assert "would be sent" in send(stub.url, "--dry-run", "--replace", "a.log", cwd=home).stdout
+        done = send(stub.url, "--replace", "a.log", cwd=home)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "delivered before" not in done.stdout
+        assert [request.method for request in stub.received] == ["POST", "PUT"]
+        assert stub.received[1].body == stub.received[0].body
+
+
+def test_payloads_that_are_named_are_named_until_they_are_replaced(home: Path) -> None:
+    with answering(problem(409, "overlapping-payload"), Answer(503), Answer(201)) as stub:
+        waits = send(stub.url, "--suffix", "b", "--replace", "a.log", cwd=home)
+        assert waits.returncode == 3
+        assert "--replaces NUMBER" in waits.stderr
+        named = ("--suffix", "b", "--replaces", "17,5", "--replaces", "17")
+        assert send(stub.url, *named, "a.log", cwd=home).returncode == 3
+        done = send(stub.url, cwd=home)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert [request.path for request in stub.received] == ["/?overlap=refuse", *["/?replaces=5%2C17"] * 2]
+
+
+def test_payloads_are_named_for_the_file_of_a_log(home: Path) -> None:
+    done = send(nobody_there(), "--replaces", "17", cwd=home)
+    assert done.returncode == 1
+    assert "--replaces" in done.stderr
 
 
 def test_a_correction_waits_for_a_service_that_can_replace(home: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eida_statistics.errors import AggregateExists, UnwritableDirectory
+from eida_statistics.errors import AggregateExists, PayloadRefused, UnwritableDirectory
 from eida_statistics.hll import EMPTY, to_hex
 from eida_statistics.payload import Payload, Row
 from eida_statistics.wire import decode
@@ -55,6 +55,10 @@ def delivered(outbox: Outbox, made: Payload, url: str = URL, **more: Any) -> Pat
 
 def receipt(path: Path) -> Any:
     return json.loads(path.with_name(f"{path.name}.delivery").read_bytes())
+
+
+def correction_of(made: Payload, *numbers: str, may_have_arrived: bool = False) -> Attempt:
+    return Attempt(True, may_have_arrived, replaces=(made.hash(), *numbers))
 
 
 def content(path: Path) -> Any:
@@ -135,6 +139,7 @@ def test_a_file_that_is_to_be_sent_is_queued_until_it_was(outbox: Outbox) -> Non
             {"url": URL, "hash": payload().hash(), "sent_at": "2020-09-19T06:30:00Z", "answer": "201 Created"}
         ],
         "attempted": {},
+        "named": {},
     }
 
 
@@ -191,10 +196,8 @@ def test_a_correction_of_what_was_delivered_is_sent_as_one(outbox: Outbox) -> No
     assert content(path)["stats"][0]["bytes"] == 7
     assert outbox.queued(URL) == ([path], [])
     assert receipt(path)["corrections"] == [URL]
-    attempt = outbox.attempt(path, URL)
-    assert attempt[:2] == (True, False)
     # What is there is named by its hash.
-    assert attempt.replaces == payload().hash()
+    assert outbox.attempt(path, URL) == correction_of(payload())
     outbox.delivered(path, URL, "200 OK", NOW)
     assert outbox.queued(URL) == ([], [])
     assert receipt(path)["corrections"] == []
@@ -248,7 +251,7 @@ def test_corrections_follow_one_another(outbox: Outbox) -> None:
 def test_a_correction_that_is_taken_back_before_it_was_sent_is_not_sent(outbox: Outbox) -> None:
     path = delivered(outbox, payload())
     put(outbox, payload(size=7), replace=True, send_to=URL)
-    put(outbox, payload(), replace=True, send_to=URL)
+    put(outbox, payload(), replace=True)
     assert content(path)["stats"][0]["bytes"] == 512
     assert outbox.queued(URL) == ([], [])
     assert (receipt(path)["queued"], receipt(path)["corrections"]) == ([], [])
@@ -256,11 +259,30 @@ def test_a_correction_that_is_taken_back_before_it_was_sent_is_not_sent(outbox: 
     assert outbox.queued(URL) == ([], [])
 
 
-def test_a_correction_that_is_taken_back_without_sending_does_not_wait_any_more(outbox: Outbox) -> None:
-    delivered(outbox, payload())
-    put(outbox, payload(size=7), replace=True, send_to=URL)
-    put(outbox, payload(), replace=True)
+def test_what_was_delivered_is_sent_again_if_that_is_asked_for(outbox: Outbox) -> None:
+    """It may have been retracted. It names itself, so that it replaces nothing of another server."""
+    path = delivered(outbox, payload())
+    assert outbox.receipt(path, URL) is not None
+    put(outbox, payload(), replace=True, send_to=URL)
+    assert outbox.receipt(path, URL) is None
+    assert outbox.queued(URL) == ([path], [])
+    # Who runs it once more without asking for it has not taken it back.
+    put(outbox, payload(), send_to=URL)
+    assert outbox.attempt(path, URL) == correction_of(payload())
+    deliver(outbox, path)
     assert outbox.queued(URL) == ([], [])
+    # It is remembered once, however often it was sent.
+    assert [one["hash"] for one in receipt(path)["sent"]] == [payload().hash()]
+
+
+def test_the_receipt_is_that_for_the_file_as_it_is(outbox: Outbox) -> None:
+    path = delivered(outbox, payload())
+    told = outbox.receipt(path, URL)
+    assert told is not None
+    assert (told.url, told.sent_at) == (URL, "2020-09-19T06:30:00Z")
+    assert outbox.receipt(path, ELSEWHERE) is outbox.receipt(path, None) is None
+    put(outbox, payload(size=7), replace=True)
+    assert outbox.receipt(path, URL) is None
 
 
 def test_the_first_content_replaces_the_correction_that_was_delivered(outbox: Outbox) -> None:
@@ -311,10 +333,10 @@ def test_after_a_correction_whose_answer_was_lost_nothing_else_is_sent(outbox: O
             put(outbox, other, replace=True, send_to=URL)
     put(outbox, payload(size=7), send_to=URL, replace=True)
     assert outbox.queued(URL) == ([path], [])
-    assert outbox.attempt(path, URL) == Attempt(True, may_have_arrived=True, replaces=payload().hash())
+    assert outbox.attempt(path, URL) == correction_of(payload(), may_have_arrived=True)
     outbox.delivered(path, URL, "409 Conflict", NOW)
     put(outbox, payload(size=8), replace=True, send_to=URL)
-    assert outbox.attempt(path, URL) == Attempt(True, may_have_arrived=False, replaces=payload(size=7).hash())
+    assert outbox.attempt(path, URL) == correction_of(payload(size=7))
 
 
 def test_a_correction_is_one_only_where_something_was_delivered(outbox: Outbox) -> None:
@@ -346,6 +368,83 @@ def test_a_correction_of_which_nothing_is_remembered_is_sent_as_one(present: boo
     assert outbox.attempt(path, URL) == Attempt(correction=True, may_have_arrived=False)
 
 
+@pytest.mark.parametrize("before", ["nothing", "elsewhere"])
+def test_of_several_servers_a_correction_of_which_nothing_is_remembered_is_to_be_alone(
+    before: str, outbox: Outbox
+) -> None:
+    """What the service has of these days may be another server's."""
+    if before == "elsewhere":
+        delivered(outbox, payload(), url=ELSEWHERE, suffix="b")
+    path = put(outbox, payload(size=7), suffix="b", replace=True, send_to=URL)
+    assert outbox.attempt(path, URL) == Attempt(correction=False, may_have_arrived=False, alone=True)
+    outbox.not_arrived(path, URL)
+    # Its operator says that others count beside it.
+    put(outbox, payload(size=7), suffix="b", send_to=URL)
+    assert outbox.attempt(path, URL) == Attempt(correction=False, may_have_arrived=False)
+
+
+def test_what_an_operator_names_is_replaced_besides_what_is_remembered(outbox: Outbox) -> None:
+    path = delivered(outbox, payload())
+    put(outbox, payload(size=7), replace=True, send_to=URL, replaces=[17, 5])
+    for _ in range(2):  # the next run names it as well
+        assert outbox.attempt(path, URL) == correction_of(payload(), "5", "17")
+        outbox.not_arrived(path, URL)
+    deliver(outbox, path)
+    put(outbox, payload(size=8), replace=True, send_to=URL)
+    assert outbox.attempt(path, URL) == correction_of(payload(size=7))
+
+
+def test_the_last_run_says_what_is_replaced(outbox: Outbox) -> None:
+    """A number that was a mistake is not named for ever."""
+    path = put(outbox, payload(), replace=True, send_to=URL, suffix="b", replaces=[17])
+    for replaces, expected in (
+        ([18], Attempt(correction=True, may_have_arrived=False, replaces=("18",))),
+        ([], Attempt(correction=False, may_have_arrived=False, alone=True)),
+    ):
+        put(outbox, payload(), replace=True, send_to=URL, suffix="b", replaces=replaces)
+        assert outbox.attempt(path, URL) == expected
+        outbox.not_arrived(path, URL)
+
+
+def test_what_an_operator_names_is_named_to_the_service_that_has_it(outbox: Outbox) -> None:
+    path = put(outbox, payload(), replace=True, send_to=URL, replaces=[17])
+    put(outbox, payload(), send_to=ELSEWHERE)
+    assert outbox.attempt(path, ELSEWHERE) == Attempt(correction=False, may_have_arrived=False)
+    assert outbox.attempt(path, URL).replaces == ("17",)
+    # Where it has moved, its payloads may have other numbers.
+    outbox.requeue("http://127.0.0.1/moved")
+    assert outbox.attempt(path, "http://127.0.0.1/moved").replaces == ()
+
+
+@pytest.mark.parametrize("suffix", ["", "b"])
+def test_what_the_service_does_not_know_is_forgotten(suffix: str, outbox: Outbox) -> None:
+    path = delivered(outbox, payload(), suffix=suffix)
+    put(outbox, payload(size=7), replace=True, send_to=URL, suffix=suffix)
+    deliver(outbox, path)
+    put(outbox, payload(size=8), replace=True, send_to=URL, suffix=suffix)
+    assert outbox.attempt(path, URL) == correction_of(payload(size=7))
+    outbox.not_arrived(path, URL)
+    assert not outbox.forget(path, URL, [])
+    assert not outbox.forget(path, ELSEWHERE, [payload(size=7).hash()])
+    # It may have been restored from a time before that, so what was sent before is named.
+    assert outbox.forget(path, URL, [payload(size=7).hash()])
+    assert outbox.attempt(path, URL) == correction_of(payload())
+    outbox.not_arrived(path, URL)
+    assert outbox.forget(path, URL, [payload().hash()])
+    assert receipt(path)["sent"] == []
+    assert outbox.attempt(path, URL) == Attempt(not suffix, may_have_arrived=False, alone=bool(suffix))
+
+
+def test_a_delivery_file_of_before_is_read(outbox: Outbox) -> None:
+    path = put(outbox, payload())
+    sent = {"url": URL, "hash": payload(size=7).hash(), "sent_at": "2020-09-19T06:30:00Z", "answer": "201 CREATED"}
+    for receipts, expected in (([sent], correction_of(payload(size=7))), ([], Attempt(True, False))):
+        before = {"hash": payload().hash(), "queued": [URL], "corrections": [URL], "sent": receipts}
+        path.with_name(f"{path.name}.delivery").write_text(json.dumps(before))
+        assert outbox.queued(URL) == ([path], [])
+        assert outbox.attempt(path, URL) == expected
+
+
 def test_a_correction_of_what_waits_for_its_first_delivery_is_none_to_the_service(outbox: Outbox) -> None:
     path = put(outbox, payload(), send_to=URL)
     put(outbox, payload(size=7), replace=True, send_to=URL)
@@ -368,7 +467,7 @@ def test_a_correction_that_was_killed_before_its_file_was_written_is_told_and_ru
     assert "was not written to its end" in str(complaint)
     put(outbox, payload(size=7), replace=True, send_to=URL)
     assert outbox.queued(URL) == ([path], [])
-    assert outbox.attempt(path, URL) == Attempt(True, may_have_arrived=False, replaces=payload().hash())
+    assert outbox.attempt(path, URL) == correction_of(payload())
 
 
 def test_a_correction_that_was_killed_and_is_taken_back_leaves_what_was_delivered(
@@ -391,11 +490,11 @@ def test_a_correction_that_waits_for_a_service_that_has_moved_is_one_at_its_new_
     put(outbox, payload(size=7), replace=True, send_to=ELSEWHERE)
     outbox.requeue(URL)
     assert outbox.queued(URL) == ([path], [])
-    assert outbox.attempt(path, URL) == Attempt(correction=True, may_have_arrived=False)
+    # What the service has given its receipt for has moved with it.
+    assert outbox.attempt(path, URL) == correction_of(payload())
     outbox.not_arrived(path, URL)
-    # Also a later one, although this place has given no receipt.
     put(outbox, payload(size=8), replace=True, send_to=URL)
-    assert outbox.attempt(path, URL).correction
+    assert outbox.attempt(path, URL) == correction_of(payload())
     outbox.delivered(path, URL, "200 OK", NOW)
     assert outbox.queued(ELSEWHERE) == outbox.queued(URL) == ([], [])
     put(outbox, payload(size=9), replace=True, send_to=URL)
@@ -405,10 +504,17 @@ def test_a_correction_that_waits_for_a_service_that_has_moved_is_one_at_its_new_
 def test_what_is_queued_anew_for_a_service_that_has_an_earlier_content_is_a_correction(outbox: Outbox) -> None:
     path = delivered(outbox, payload())
     put(outbox, payload(size=7), replace=True, send_to=ELSEWHERE)
-    assert receipt(path)["corrections"] == []
     outbox.requeue(URL)
     assert outbox.queued(URL) == ([path], [])
-    assert outbox.attempt(path, URL).correction
+    assert outbox.attempt(path, URL) == correction_of(payload())
+
+
+def test_what_is_to_be_sent_again_is_so_where_the_service_has_moved(outbox: Outbox) -> None:
+    path = delivered(outbox, payload(), url=ELSEWHERE)
+    put(outbox, payload(), replace=True, send_to=ELSEWHERE)
+    outbox.requeue(URL)
+    assert outbox.queued(URL) == ([path], [])
+    assert outbox.attempt(path, URL) == correction_of(payload())
 
 
 def test_what_is_queued_anew_for_a_service_that_has_it_is_not_sent(outbox: Outbox) -> None:
@@ -462,18 +568,36 @@ def test_what_would_be_put_into_a_directory_that_is_not_there_makes_none(tmp_pat
 
 
 class CentralService:
-    """What a service makes of what it is sent: a POST adds, unless it is known; a PUT replaces."""
+    """What a service makes of what it is sent: a POST adds, unless that is in force; a PUT replaces."""
 
     def __init__(self) -> None:
         self.known: set[str] = set()
         self.counted: list[str] = []
 
-    def take(self, digest: str, *, correction: bool) -> str:
-        if self.counted == [digest] or (digest in self.known and not correction):
+    def take(self, digest: str, attempt: Attempt) -> str:
+        """Take a payload in.
+
+        Raises:
+            PayloadRefused: if it does not know what is to be replaced, or has something where nothing is to be.
+        """
+        unknown = set(attempt.replaces) - self.known - {digest}
+        if unknown or (attempt.alone and self.counted and digest not in self.counted):
+            raise PayloadRefused(unknown=unknown)
+        if attempt.replaces:
+            self.counted = [one for one in self.counted if one not in attempt.replaces]
+        elif attempt.correction and digest not in self.counted:
+            self.counted = []
+        if digest in self.counted:
             return "409 Conflict"
         self.known.add(digest)
-        self.counted = [digest] if correction else [*self.counted, digest]
+        self.counted.append(digest)
         return "201 Created"
+
+    def retract(self) -> None:
+        self.counted = []
+
+    def lose(self) -> None:
+        self.known, self.counted = set(), []
 
 
 mostly = st.sampled_from([True, True, True, False])
@@ -482,26 +606,34 @@ runs = st.tuples(
     st.just("run"),
     st.sampled_from(["taken"] * 4 + ["lost on the way", "answer lost", "refused", "killed", "killed late"]),
 )
+at_the_centre = st.tuples(st.sampled_from(["retract", "lose"]))
 
 
-@settings(deadline=None, max_examples=200)
-@given(st.lists(puts | runs, max_size=12), st.integers(1, 3))
-def test_whatever_happens_the_days_are_counted_once(events: list[tuple[Any, ...]], last: int) -> None:
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(st.one_of(puts, puts, runs, runs, at_the_centre), max_size=12),
+    st.integers(1, 3),
+    st.sampled_from(["", "b"]),
+)
+def test_whatever_happens_the_days_are_counted_once(events: list[tuple[Any, ...]], last: int, suffix: str) -> None:
     service = CentralService()
     with tempfile.TemporaryDirectory() as directory:
         outbox = Outbox(Path(directory))
         for kind, *details in events:
             if kind == "run":
                 run(outbox, service, *details)
+            elif kind == "retract":
+                service.retract()
+            elif kind == "lose":
+                service.lose()
             else:
                 size, replace, send = details
-                try_to_put(
-                    outbox, payload(size=size), kind == "put", replace=replace, send_to=URL if send else None
-                )
+                choices = {"suffix": suffix, "replace": replace, "send_to": URL if send else None}
+                try_to_put(outbox, payload(size=size), kind == "put", **choices)
             assert len(service.counted) <= 1
         # At the end a service that answers has what its node wants it to have.
         run(outbox, service, "taken")
-        try_to_put(outbox, payload(size=last), True, replace=True, send_to=URL)
+        try_to_put(outbox, payload(size=last), True, suffix=suffix, replace=True, send_to=URL)
         run(outbox, service, "taken")
         assert service.counted == [payload(size=last).hash()]
         assert outbox.queued(URL) == ([], [])
@@ -515,12 +647,19 @@ def try_to_put(outbox: Outbox, made: Payload, lives: bool, **choices: Any) -> No
 
 def run(outbox: Outbox, service: CentralService, outcome: str) -> None:
     """Do what a run does with what is queued."""
-    for path in outbox.queued(URL)[0]:
+    waiting, _ = outbox.queued(URL)
+    for path in waiting:
         attempt = outbox.attempt(path, URL)
         answer = None
         if outcome in ("taken", "answer lost", "killed late"):
             digest = decode(gzip.decompress(path.read_bytes()), today=datetime.date(2020, 9, 19)).hash()
-            answer = service.take(digest, correction=attempt.correction)
+            try:
+                answer = service.take(digest, attempt)
+            except PayloadRefused as refusal:
+                if not attempt.may_have_arrived:
+                    outbox.not_arrived(path, URL)
+                if outbox.forget(path, URL, refusal.unknown):
+                    waiting.append(path)
         if outcome == "taken" and answer is not None:
             outbox.delivered(path, URL, answer, NOW)
         elif outcome == "refused" and not attempt.may_have_arrived:

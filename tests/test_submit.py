@@ -5,6 +5,7 @@ import json
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from urllib3.util import Retry
@@ -255,6 +256,25 @@ def test_a_correction_is_put_with_all_that_a_first_delivery_has(aggregate: Path)
     assert (second.path, second.headers, second.body) == (first.path, first.headers, first.body)
 
 
+@pytest.mark.parametrize(
+    ("how", "method", "asked"),
+    [
+        ({"correction": True, "replaces": ("a" * 32, "17")}, "PUT", {"x": ["1"], "replaces": [f"{'a' * 32},17"]}),
+        ({"correction": True}, "PUT", {"x": ["1"]}),
+        ({"alone": True}, "POST", {"x": ["1"], "overlap": ["refuse"]}),
+        ({}, "POST", {"x": ["1"]}),
+    ],
+    ids=["named", "unnamed", "alone", "first"],
+)
+def test_what_is_replaced_is_in_the_query(
+    how: dict[str, Any], method: str, asked: dict[str, list[str]], aggregate: Path
+) -> None:
+    with answering(Answer(201)) as stub:
+        send(aggregate, f"{stub.url}/submit?x=1", TOKEN, retries=0, **how)
+        (request,) = stub.received
+    assert (request.method, parse_qs(urlsplit(request.path).query)) == (method, asked)
+
+
 def test_what_has_become_of_other_payloads_is_told(aggregate: Path) -> None:
     days = [{"payload": number, "days": ["2020-09-18"]} for number in range(3, 10)]
     shown = [f"payload {number} of 2020-09-18" for number in range(3, 8)]
@@ -272,6 +292,49 @@ def test_what_has_become_of_other_payloads_is_told(aggregate: Path) -> None:
     ):
         with answering(Answer(201, json.dumps(receipt).encode())) as stub:
             assert send(aggregate, stub.url, TOKEN, retries=0, correction=True) == f"201 Created{told}"
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [("ambiguous-replacement", {"correction": True}), ("overlapping-payload", {"alone": True})],
+)
+def test_a_conflict_is_told_with_payloads_and_days_and_what_can_be_chosen(
+    name: str, how: dict[str, Any], aggregate: Path
+) -> None:
+    aggregate.write_bytes(gzip.compress(b'{"days_coverage": ["2020-09-18", "2020-09-19"], "stats": []}'))
+    day = {"payload": 599, "days": ["2020-09-18"]}
+    month = {"payload": 3, "days": [f"2020-09-{day:02}" for day in range(1, 31)]}
+    for payloads, told, larger in (
+        ([day], "payload 599 of 2020-09-18, for the same days", False),
+        ([day, month], "payload 599 of 2020-09-18, payload 3 of 2020-09-01 to 2020-09-30, for", True),
+        ("garbage", "other payloads, for the same days", False),
+    ):
+        body = {**json.loads(problem(409, name).body), "payloads": payloads}
+        with answering(Answer(409, json.dumps(body).encode())) as stub:
+            with pytest.raises(PayloadRefused, match=r"--replaces NUMBER.*without --replace,") as refusal:
+                send(aggregate, stub.url, TOKEN, retries=2, **how)
+            assert len(stub.received) == 1
+        assert f"409 Conflict: the service has {told}" in str(refusal.value)
+        assert ("Of 3 all days would be replaced" in str(refusal.value)) is larger
+        assert refusal.value.may_have_arrived is False
+
+
+def test_it_is_told_which_payloads_a_service_does_not_know(aggregate: Path) -> None:
+    known, unknown = "a" * 32, "b" * 32
+    body = {**json.loads(problem(404, "unknown-payload").body), "detail": f"{unknown}, 17. Each is one of yours."}
+    with answering(Answer(404, json.dumps(body).encode())) as stub:
+        with pytest.raises(PayloadRefused, match=r"404.*17.*\n.*others after --replaces") as refusal:
+            send(aggregate, stub.url, TOKEN, retries=2, correction=True, replaces=(known, unknown, "17"))
+        assert len(stub.received) == 1
+    assert refusal.value.unknown == {unknown, "17"}
+
+
+@pytest.mark.parametrize("name", ["unknown-node", "nothing-found"])
+def test_what_else_is_not_found_says_nothing_of_payloads(name: str, aggregate: Path) -> None:
+    body = {**json.loads(problem(404, name).body), "detail": "a" * 32}
+    with answering(Answer(404, json.dumps(body).encode())) as stub, pytest.raises(PayloadRefused) as refusal:
+        send(aggregate, stub.url, TOKEN, retries=2, correction=True, replaces=("a" * 32,))
+    assert refusal.value.unknown == ()
 
 
 @pytest.mark.parametrize("status", [200, 201, 202])

@@ -5,6 +5,7 @@ import io
 import os
 import re
 import sys
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -63,6 +64,14 @@ def _patterns(_context: click.Context, parameter: click.Parameter, texts: tuple[
         raise click.BadParameter(str(error), param=parameter) from error
 
 
+def _numbers(_context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> list[int]:
+    """Read numbers of payloads, also such with commas between them."""
+    numbers = [number for text in texts for number in text.split(",")]
+    if not all(re.fullmatch(r"[0-9]{1,18}", number, re.ASCII) for number in numbers):
+        raise click.BadParameter("numbers of payloads, with commas", param=parameter)
+    return [int(number) for number in numbers]
+
+
 @click.command(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("files", nargs=-1, metavar="[FILES]...")
 @click.option(
@@ -91,6 +100,14 @@ def _patterns(_context: click.Context, parameter: click.Parameter, texts: tuple[
 )
 @click.option("--suffix", default="", help="Added to the file's name: the log of another server of the node.")
 @click.option("--replace", is_flag=True, help="These days anew: replace the file, and what was sent of it.")
+@click.option(
+    "--replaces",
+    "replaces",
+    multiple=True,
+    metavar="NUMBER",
+    callback=_numbers,
+    help="--replace, and also what was sent as the payload of this number; can be repeated.",
+)
 @click.option("--since", type=_DAY, metavar="DAY", help="Count no requests before this UTC day, YYYY-MM-DD.")
 @click.option("--until", type=_DAY, metavar="DAY", help="Count no requests after this UTC day.")
 @click.option(
@@ -145,6 +162,7 @@ def cli(
     networks_file: Path | None,
     suffix: str,
     replace: bool,
+    replaces: list[int],
     since: datetime.datetime | None,
     until: datetime.datetime | None,
     excluded_classes: tuple[str, ...],
@@ -165,7 +183,7 @@ def cli(
     """
     if send_to is not None:
         token = _token(send_to, token, token_file)
-    _check_usage(files, suffix, send_to, jobs, dask, requeue=requeue)
+    _check_usage(files, suffix, send_to, jobs, dask, requeue=requeue, replaces=replaces)
     generated_at = _now()
     selection = _selection(since, until, excluded_classes, excluded_clients, clients.load(classes_file))
     report = Report(dry_run=dry_run)
@@ -175,13 +193,19 @@ def cli(
         outbox.make()
         how = _Reading(selection, _registry(networks_file), jobs, dask)
         tally = _read(files, how, report, shown=not quiet)
-        if tally is None and send_to is None:
-            raise NothingToAggregate("no log was given, and no service to send to")
+        if tally is None:
+            _check_queue_is_meant(send_to, replaces)
         payload = tally and tally.aggregation.payload(generated_at, selection.exclusions)
         if tally and payload and payload.stats:
             with outbox.locked(warn=_complain):
-                path = outbox.put(payload, suffix=suffix, replace=replace, send_to=send_to)
-            report.aggregated(payload, path, tally.aggregation)
+                path = outbox.put(
+                    payload,
+                    suffix=suffix,
+                    replace=replace or bool(replaces),
+                    send_to=send_to,
+                    replaces=replaces,
+                )
+                report.aggregated(payload, path, tally.aggregation, outbox.receipt(path, send_to))
     except EidaStatisticsError as error:
         failures.append(error)
     if send_to is not None and isinstance(outbox, Rehearsal):
@@ -236,18 +260,35 @@ def _flush(stream: IO[str] | None) -> None:
 
 
 def _check_usage(
-    files: tuple[str, ...], suffix: str, send_to: str | None, jobs: int | None, dask: str | None, *, requeue: bool
+    files: tuple[str, ...],
+    suffix: str,
+    send_to: str | None,
+    jobs: int | None,
+    dask: str | None,
+    *,
+    requeue: bool,
+    replaces: Sequence[int],
 ) -> None:
     if jobs is not None and dask is not None:
         raise click.UsageError("--jobs is for this machine; the workers of --dask are those of its cluster.")
     if requeue and send_to is None:
         raise click.UsageError("--requeue needs --send-to.")
+    if replaces and send_to is None:
+        raise click.UsageError("--replaces needs --send-to.")
     if suffix and not re.fullmatch(r"[0-9A-Za-z.-]+", suffix):
         raise click.BadParameter("letters, digits, dots and hyphens only", param_hint="--suffix")
     if files.count(STDIN) > 1:
         raise click.UsageError("Standard input can be read once.")
     if not files and send_to is None and sys.stdin is not None and sys.stdin.isatty():
         raise click.UsageError("Name a log file, or pipe one in.")
+
+
+def _check_queue_is_meant(send_to: str | None, replaces: Sequence[int]) -> None:
+    """See that without a log there is something to do."""
+    if send_to is None:
+        raise NothingToAggregate("no log was given, and no service to send to")
+    if replaces:
+        raise NothingToAggregate("no log was given, and it is the file of a log that --replaces is about")
 
 
 def _selection(
@@ -361,23 +402,35 @@ def _deliver(
 
     ready, complaints = outbox.queued(url)
     failures += complaints
-    for number, path in enumerate(ready):
+    waiting = deque(ready)
+    while waiting:
+        path = waiting[0]
         attempt = outbox.attempt(path, url)
         try:
             answer = submit.send(
-                path, url, token, retries=retries, correction=attempt.correction, replaces=attempt.replaces
+                path,
+                url,
+                token,
+                retries=retries,
+                correction=attempt.correction,
+                replaces=attempt.replaces,
+                alone=attempt.alone,
             )
         except NotDelivered as failure:
-            failures.append(failure)
             if not failure.may_have_arrived and not attempt.may_have_arrived:
                 outbox.not_arrived(path, url)
-            if isinstance(failure, PayloadRefused):
-                report.queued.append(str(path))
+            if isinstance(failure, PayloadRefused) and outbox.forget(path, url, failure.unknown):
+                _complain(f"{url} does not know what was sent of {path.name} before; it is sent as if nothing was")
                 continue
-            report.queued += [str(other) for other in ready[number:]]
-            break
-        report.sent.append(f"{path} to {url}: {answer}")
-        outbox.delivered(path, url, answer, _now())
+            failures.append(failure)
+            if not isinstance(failure, PayloadRefused):
+                break
+            report.queued.append(str(path))
+        else:
+            report.sent.append(f"{path} to {url}: {answer}")
+            outbox.delivered(path, url, answer, _now())
+        waiting.popleft()
+    report.queued += map(str, waiting)
 
 
 def _now() -> datetime.datetime:

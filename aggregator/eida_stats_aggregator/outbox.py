@@ -9,12 +9,13 @@ import fcntl
 import gzip
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+from msgspec import structs
 
 from eida_statistics import wire
 from eida_statistics.errors import AggregateExists, EidaStatisticsError, NotDelivered, UnwritableDirectory
@@ -40,8 +41,10 @@ class Receipt(msgspec.Struct, frozen=True):
 class Dispatch(msgspec.Struct):
     """Where the payload with this hash is to go, and where this file has gone, in this or an earlier content.
 
-    `attempted` has the hash that was sent to a URL whose answer is not known: it may have been taken in. Of the
-    queued URLs those among `corrections` have, or may have, an earlier content, which this one is to replace.
+    `attempted` has the hash that was sent to a URL whose answer is not known: it may have been taken in. A queued
+    URL that has given a receipt gets a correction of what it has taken in last; those among `corrections` may have
+    something of these days even if they have given none. `named` has the numbers that payloads have at a URL which
+    this one is to replace as well.
     """
 
     hash: str
@@ -49,17 +52,21 @@ class Dispatch(msgspec.Struct):
     corrections: list[str] = []
     sent: list[Receipt] = []
     attempted: dict[str, str] = {}
+    named: dict[str, list[int]] = {}
 
 
 class Attempt(NamedTuple):
-    """How a file is to be sent: to replace what was; and whether an earlier attempt may have arrived.
+    """How a file is to be sent, and whether an earlier attempt may have arrived.
 
-    `replaces` is the hash of what it replaces, if that is known.
+    A correction takes the place of the payloads whose hashes or numbers are in `replaces`, or, if that is empty, of
+    what the service finds. What is none is counted beside all others or, `alone`, only if there are no others for
+    its days.
     """
 
     correction: bool
     may_have_arrived: bool
-    replaces: str | None = None
+    replaces: tuple[str, ...] = ()
+    alone: bool = False
 
 
 class Outbox:
@@ -98,10 +105,27 @@ class Outbox:
                 stale.unlink(missing_ok=True)
             yield
 
-    def put(self, payload: Payload, *, suffix: str, replace: bool, send_to: str | None) -> Path:
+    def put(
+        self,
+        payload: Payload,
+        *,
+        suffix: str,
+        replace: bool,
+        send_to: str | None,
+        replaces: Sequence[int] = (),
+    ) -> Path:
         """Write a payload to FIRSTDAY_LASTDAY[_SUFFIX].json.gz and queue it, if it is to be sent.
 
-        A file with the same statistics is left as it is.
+        A file with the same statistics is left as it is, and not queued for a service that has them, unless
+        `replace` is set: they may have been retracted there. That it is not set says that it is no correction of
+        what is not remembered.
+
+        Args:
+            payload: what to write.
+            suffix: tells the servers of a node apart.
+            replace: it takes the place of what was there.
+            send_to: where to send it.
+            replaces: numbers of payloads that it replaces there, besides what is remembered.
 
         Raises:
             AggregateExists: if a file of that name has or had other statistics and `replace` is not set, or if
@@ -111,10 +135,11 @@ class Outbox:
         rows_json = payload.rows_json()
         digest = hash_of(payload.days_coverage, rows_json)
         path, present, dispatch = self._planned(payload, digest, suffix, replace=replace, send_to=send_to)
-        if send_to is not None:
-            dispatch.queued = sorted({*dispatch.queued, send_to})
-        dispatch.queued = [url for url in dispatch.queued if _in_force(dispatch, url) != digest]
-        dispatch.corrections = [url for url in dispatch.queued if _replaces(dispatch, url)]
+        if dispatch.hash != digest:
+            # What is again as a service has it need not go there.
+            _keep_queued(dispatch, [url for url in dispatch.queued if _in_force(dispatch, url) != digest])
+        if send_to is not None and (replace or _in_force(dispatch, send_to) != digest):
+            _queue(dispatch, send_to, replace=replace, replaces=replaces)
         # The delivery file comes first: if the run is killed in between, the next one tells of a file that
         # is missing, rather than leaving one that nobody sends.
         if send_to is not None or dispatch.hash != digest:
@@ -140,9 +165,6 @@ class Outbox:
         dispatch = _dispatch_of(path)
         if dispatch is None:
             dispatch = Dispatch(digest)
-            if replace and send_to is not None:
-                # Nothing is remembered of what is to be replaced, so the service may have it.
-                dispatch.corrections.append(send_to)
         _refuse_to_count_twice(path, dispatch, digest, send_to, replace=replace)
         return path, present, dispatch
 
@@ -176,10 +198,17 @@ class Outbox:
         """Address what is queued for any URL to this one."""
         for path, dispatch in self._dispatches():
             if dispatch is not None and dispatch.queued:
-                dispatch.queued = [] if _in_force(dispatch, url) == dispatch.hash else [url]
-                replaces = bool(dispatch.corrections) or _replaces(dispatch, url)
-                dispatch.corrections = dispatch.queued if replaces else []
-                # What may have arrived has arrived at the service that is here now.
+                wanted = url in dispatch.queued or _in_force(dispatch, url) != dispatch.hash
+                # What was taken in, or may have been, was so by the service that is here now.
+                dispatch.sent = [
+                    structs.replace(receipt, url=url) if receipt.url in dispatch.queued else receipt
+                    for receipt in dispatch.sent
+                ]
+                correction = bool(dispatch.corrections)
+                # It may have given other numbers to its payloads.
+                _keep_queued(dispatch, [url])
+                dispatch.queued = [url] if wanted else []
+                dispatch.corrections = dispatch.queued if correction else []
                 if dispatch.attempted:
                     *_, sent = dispatch.attempted.values()
                     dispatch.attempted = {url: sent}
@@ -191,8 +220,12 @@ class Outbox:
         earlier = url in dispatch.attempted
         dispatch.attempted[url] = dispatch.hash
         self._keep(path, dispatch)
-        correction = url in dispatch.corrections
-        return Attempt(correction, earlier, _in_force(dispatch, url) if correction else None)
+        remembered = _in_force(dispatch, url)
+        replaces = (*filter(None, [remembered]), *map(str, dispatch.named.get(url, [])))
+        correction = bool(replaces) or url in dispatch.corrections
+        # Others for these days are those of other servers, if a suffix says that there are some.
+        alone = correction and not replaces and _has_suffix(path)
+        return Attempt(correction and not alone, earlier, replaces, alone)
 
     def not_arrived(self, path: Path, url: str) -> None:
         """Note that what was sent has not been taken in."""
@@ -201,13 +234,38 @@ class Outbox:
             dispatch.attempted.pop(url, None)
             self._keep(path, dispatch)
 
+    def forget(self, path: Path, url: str, unknown: Collection[str]) -> bool:
+        """Forget receipts for payloads, by their hashes, that a service does not know; tell whether there were any.
+
+        It may have something else of these days.
+        """
+        dispatch = _dispatch_of(path)
+        if dispatch is None:
+            return False
+        known = [receipt for receipt in dispatch.sent if receipt.url != url or receipt.hash not in unknown]
+        if len(known) == len(dispatch.sent):
+            return False
+        dispatch.sent = known
+        dispatch.corrections = sorted({*dispatch.corrections, url})
+        self._keep(path, dispatch)
+        return True
+
+    def receipt(self, path: Path, url: str | None) -> Receipt | None:
+        """Give the receipt for a file as it is, if it is not to be sent there again."""
+        dispatch = _dispatch_of(path)
+        if dispatch is None or url in dispatch.queued:
+            return None
+        found = _last_receipt(dispatch, url)
+        return found if found is not None and found.hash == dispatch.hash else None
+
     def delivered(self, path: Path, url: str, answer: str, at: datetime.datetime) -> None:
         """Turn a queued file's entry into a receipt."""
         dispatch = _dispatch_of(path) or Dispatch(_hash_of(path) or "")
-        dispatch.queued = [other for other in dispatch.queued if other != url]
-        dispatch.corrections = [other for other in dispatch.corrections if other != url]
+        _keep_queued(dispatch, [other for other in dispatch.queued if other != url])
         dispatch.attempted.pop(url, None)
-        dispatch.sent.append(Receipt(url, dispatch.hash, f"{at:%Y-%m-%dT%H:%M:%SZ}", answer))
+        # One that is sent again and again is remembered once.
+        others = [receipt for receipt in dispatch.sent if (receipt.url, receipt.hash) != (url, dispatch.hash)]
+        dispatch.sent = [*others, Receipt(url, dispatch.hash, f"{at:%Y-%m-%dT%H:%M:%SZ}", answer)]
         self._keep(path, dispatch)
 
     def _dispatches(self) -> Iterator[tuple[Path, Dispatch | None]]:
@@ -251,7 +309,15 @@ class Rehearsal(Outbox):
         """Wait for nobody."""
         yield
 
-    def put(self, payload: Payload, *, suffix: str, replace: bool, send_to: str | None) -> Path:
+    def put(
+        self,
+        payload: Payload,
+        *,
+        suffix: str,
+        replace: bool,
+        send_to: str | None,
+        replaces: Sequence[int] = (),  # noqa: ARG002
+    ) -> Path:
         """Tell where a payload would be written.
 
         Raises:
@@ -259,9 +325,13 @@ class Rehearsal(Outbox):
         """
         digest = payload.hash()
         path, _, dispatch = self._planned(payload, digest, suffix, replace=replace, send_to=send_to)
-        if send_to is not None and _in_force(dispatch, send_to) != digest:
+        if send_to is not None and (replace or _in_force(dispatch, send_to) != digest):
             self._new.append(path)
         return path
+
+    def receipt(self, path: Path, url: str | None) -> Receipt | None:
+        """Give the receipt for a file, if it would not be sent there again."""
+        return None if path in self._new else super().receipt(path, url)
 
     def to_be_sent(self, url: str, *, requeue: bool) -> tuple[list[Path], list[NotDelivered]]:
         """Tell what would be sent to a URL, and what is wrong with what would not."""
@@ -287,14 +357,37 @@ def _refuse_to_count_twice(
             )
 
 
+def _queue(dispatch: Dispatch, url: str, *, replace: bool, replaces: Sequence[int]) -> None:
+    """Address it to a URL; the last run's word on what it replaces there is the one that holds."""
+    # As long as the first delivery waits, only the file is replaced.
+    correction = replace and (url not in dispatch.queued or url in dispatch.corrections)
+    _keep_queued(dispatch, [other for other in dispatch.queued if other != url])
+    dispatch.queued = sorted([*dispatch.queued, url])
+    if correction:
+        dispatch.corrections.append(url)
+    if replaces:
+        dispatch.named[url] = sorted(set(replaces))
+
+
+def _keep_queued(dispatch: Dispatch, urls: Collection[str]) -> None:
+    """Let it not go to other URLs than these any more."""
+    dispatch.queued = [url for url in dispatch.queued if url in urls]
+    dispatch.corrections = [url for url in dispatch.corrections if url in urls]
+    dispatch.named = {url: numbers for url, numbers in dispatch.named.items() if url in urls}
+
+
+def _last_receipt(dispatch: Dispatch, url: str | None) -> Receipt | None:
+    return next((receipt for receipt in reversed(dispatch.sent) if receipt.url == url), None)
+
+
 def _in_force(dispatch: Dispatch, url: str) -> str | None:
     """The hash of what a service has taken in last."""
-    return next((receipt.hash for receipt in reversed(dispatch.sent) if receipt.url == url), None)
+    receipt = _last_receipt(dispatch, url)
+    return None if receipt is None else receipt.hash
 
 
-def _replaces(dispatch: Dispatch, url: str) -> bool:
-    """Whether a service has an earlier content; one that has moved may have given its receipt elsewhere."""
-    return url in dispatch.corrections or _in_force(dispatch, url) is not None
+def _has_suffix(path: Path) -> bool:
+    return path.name.count("_") > 1
 
 
 def _delivery_path(path: Path) -> Path:

@@ -8,6 +8,7 @@ import msgspec
 
 from eida_statistics.payload import Exclusions, Payload
 from eida_stats_aggregator.aggregate import Aggregation
+from eida_stats_aggregator.outbox import Receipt
 from eida_stats_aggregator.repeats import Repeat
 from eida_stats_aggregator.tally import Reject, Tally
 
@@ -24,7 +25,7 @@ class Report(msgspec.Struct):
 
     `requests`, `bytes` and `clients` are those of the aggregates, `clients` an estimate; `client_classes` has
     excluded clients as well. `dry_run` says that nothing was written or sent: `output` and `sent` tell what
-    would have been.
+    would have been. `sent_before` tells where and when the output was delivered, if it is not sent again.
     """
 
     files: list[str] = []
@@ -47,6 +48,7 @@ class Report(msgspec.Struct):
     excluded_clients: Exclusions | None = None
     dry_run: bool = False
     output: str | None = None
+    sent_before: str | None = None
     sent: list[str] = []
     queued: list[str] = []
     errors: list[str] = []
@@ -63,8 +65,8 @@ class Report(msgspec.Struct):
         largest_first = sorted(tally.classes.items(), key=lambda item: (*(-figure for figure in item[1]), item[0]))
         self.client_classes = {name: ClassFigures(*figures) for name, figures in largest_first}
 
-    def aggregated(self, payload: Payload, output: Path, aggregation: Aggregation) -> None:
-        """Take over the figures of what was aggregated."""
+    def aggregated(self, payload: Payload, output: Path, aggregation: Aggregation, receipt: Receipt | None) -> None:
+        """Take over the figures of what was aggregated, and the receipt if it was delivered before."""
         rows = payload.stats
         self.requests = sum(row.nb_requests for row in rows)
         self.unsuccessful_requests = sum(row.nb_unsuccessful_requests for row in rows)
@@ -74,6 +76,8 @@ class Report(msgspec.Struct):
         self.days = payload.days_coverage
         self.unregistered_networks = dict(sorted(aggregation.unregistered.items()))
         self.output = str(output)
+        if receipt is not None:
+            self.sent_before = f"{output} to {receipt.url} at {receipt.sent_at}: {receipt.answer}"
 
     def to_json(self) -> str:
         """Write all figures as one JSON object."""
@@ -158,6 +162,8 @@ class Report(msgspec.Struct):
             remarks.append(
                 "nothing to write: of what was taken, no stream had data and no request failed as a whole"
             )
+        if self.sent_before is not None:
+            remarks.append(f"delivered before, and not sent again without --replace: {self.sent_before}")
         remarks += [f"{'would be sent' if self.dry_run else 'sent'}: {delivery}" for delivery in self.sent]
         remarks += [f"waits for the next run: {path}" for path in self.queued]
         return remarks

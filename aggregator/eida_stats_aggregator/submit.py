@@ -1,7 +1,9 @@
 """Delivery of an aggregate file to a central service, over HTTP."""
 
 import datetime
+import gzip
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -21,6 +23,7 @@ _LONGEST_WAIT_SECONDS = 120
 _ANSWER_CHARACTERS = 500
 _HIDDEN = "[token]"
 _OVERLAPS_SHOWN = 5
+_CONFLICTS = {"ambiguous-replacement", "overlapping-payload"}
 
 
 class _PayloadDays(msgspec.Struct):
@@ -39,10 +42,25 @@ class _Receipt(msgspec.Struct):
     overlaps: list[_PayloadDays] = []
 
 
+class _Conflict(msgspec.Struct):
+    """With which payloads one is in conflict, and all their days."""
+
+    payloads: list[_PayloadDays] = []
+
+
+class _Covered(msgspec.Struct):
+    days_coverage: list[datetime.date] = []
+
+
 class _Problem(msgspec.Struct):
     type: str | None = None
     title: str | None = None
     detail: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The last part of the type, by which services agree on it."""
+        return re.split(r"[:/#]", self.type or "")[-1]
 
 
 class _BearerToken(AuthBase):
@@ -57,12 +75,19 @@ class _BearerToken(AuthBase):
 
 
 def send(
-    path: Path, url: str, token: str, *, retries: int, correction: bool = False, replaces: str | None = None
+    path: Path,
+    url: str,
+    token: str,
+    *,
+    retries: int,
+    correction: bool = False,
+    replaces: Collection[str] = (),
+    alone: bool = False,
 ) -> str:
     """Post an aggregate file and give what the service answered; PUT a correction, which replaces.
 
-    A correction names what it replaces by its hash, if that is known: a node with several servers has others for
-    the same days.
+    A correction names what it replaces, by hash or number, if that is known: a node with several servers has others
+    for the same days. What is to be counted `alone` is refused if there are others.
 
     Connection errors, 429 and 5xx but 501 are tried again, with growing pauses or those that the service asks
     for. A 409 that says duplicate is a delivery: the service has these statistics.
@@ -82,11 +107,12 @@ def send(
         session.headers["Content-Encoding"] = "gzip"
         try:
             method = "PUT" if correction else "POST"
+            parameters = {"replaces": ",".join(replaces)} if replaces else {"overlap": "refuse"} if alone else {}
             # A redirected POST would arrive as a GET, and its 200 would look like a delivery.
             answer = session.request(
                 method,
                 url,
-                params={"replaces": replaces} if correction and replaces else None,
+                params=parameters,
                 data=body,
                 timeout=TIMEOUT_SECONDS,
                 allow_redirects=False,
@@ -94,7 +120,7 @@ def send(
         except requests.RequestException as error:
             raise NotDelivered(f"{url}: {_reason(error)}", may_have_arrived=any(may_have_arrived)) from error
     try:
-        return _judged(path, url, answer, token, correction=correction)
+        return _judged(path, url, answer, token, correction=correction, replaces=replaces)
     except NotDelivered as failure:
         failure.may_have_arrived |= any(may_have_arrived)
         raise
@@ -135,7 +161,9 @@ def _adapter(retries: int, may_have_arrived: list[bool]) -> HTTPAdapter:
     )
 
 
-def _judged(path: Path, url: str, answer: requests.Response, token: str, *, correction: bool) -> str:
+def _judged(
+    path: Path, url: str, answer: requests.Response, token: str, *, correction: bool, replaces: Collection[str]
+) -> str:
     # A service that quotes the request's headers must not bring the token into a log or a receipt.
     told = f"{answer.status_code} {answer.reason}".replace(token, _HIDDEN)
     problem = _problem(answer)
@@ -143,8 +171,10 @@ def _judged(path: Path, url: str, answer: requests.Response, token: str, *, corr
         if answer.content.lstrip().startswith(b"<"):
             raise NotDelivered(f"{url}: {told}, with a web page", hint="Is this the URL of the service?")
         return told + _effect(answer)
-    if answer.status_code == 409 and (_is_duplicate(problem) if problem else not correction):
+    if answer.status_code == 409 and (problem.name == "duplicate" if problem else not correction):
         return f"{told}: the service has these statistics already"
+    if answer.status_code == 409 and problem and problem.name in _CONFLICTS:
+        raise _in_conflict(path, f"{path.name} to {url}: {told}", answer)
     said = " ".join(filter(None, [problem.title, problem.detail])) if problem else answer.text
     said = said.replace(token, _HIDDEN)
     subject = f"{path.name} to {url}: {told}: {' '.join(said.split())[:_ANSWER_CHARACTERS]}".rstrip(": ")
@@ -158,6 +188,12 @@ def _judged(path: Path, url: str, answer: requests.Response, token: str, *, corr
             f"{path.name} to {url}: {told}",
             hint="This service cannot replace statistics yet. The correction waits;"
             " tell the central administrator.",
+        )
+    if replaces and problem and problem.name == "unknown-payload":
+        raise PayloadRefused(
+            subject,
+            hint="Look up which payloads the service has, and run the log again with others after --replaces.",
+            unknown=set(replaces).intersection(re.findall(r"\w+", problem.detail or "")),
         )
     if 400 <= answer.status_code < 500 and answer.status_code != 429:
         raise PayloadRefused(subject)
@@ -174,10 +210,6 @@ def _problem(answer: requests.Response) -> _Problem | None:
     return problem if problem.type is not None else None
 
 
-def _is_duplicate(problem: _Problem) -> bool:
-    return re.split(r"[:/#]", problem.type or "")[-1] == "duplicate"
-
-
 def _effect(answer: requests.Response) -> str:
     """What has become of other payloads; nothing, if the service does not tell."""
     try:
@@ -190,6 +222,27 @@ def _effect(answer: requests.Response) -> str:
         effect += f", counts beside {', '.join(map(str, receipt.overlaps[:_OVERLAPS_SHOWN]))}"
         effect += f" and {more} more" if more > 0 else ""
     return effect
+
+
+def _in_conflict(path: Path, subject: str, answer: requests.Response) -> PayloadRefused:
+    """Tell with what a file is in conflict, and what its operator can choose."""
+    try:
+        payloads = msgspec.json.decode(answer.content, type=_Conflict).payloads
+    except msgspec.DecodeError:
+        payloads = []
+    covered = set(msgspec.json.decode(gzip.decompress(path.read_bytes()), type=_Covered).days_coverage)
+    larger = [str(one.payload) for one in payloads if not covered.issuperset(one.days)]
+    hint = (
+        "Run its log again: with --replaces NUMBER, if it takes the place of such a payload;"
+        " without --replace, if these are of other servers of the node, and it counts beside them."
+    )
+    if larger:
+        hint += (
+            f"\nOf {', '.join(larger)} all days would be replaced, also those that this file has not. Better run"
+            " the logs of all its days at once, with --replace, and remove this file and its .delivery."
+        )
+    listed = ", ".join(map(str, payloads)) or "other payloads"
+    return PayloadRefused(f"{subject}: the service has {listed}, for the same days", hint=hint)
 
 
 def _reason(error: requests.RequestException) -> str:
