@@ -22,7 +22,7 @@ from eida_statistics import hll
 from eida_stats_webservice.store import open_store
 from postgresql import Cluster
 from service import Service, contents, differences, register, rows_of, settled
-from stubs import environment, make_log, run
+from stubs import encoded, environment, line, make_log, run
 
 NODE = "DEMO"
 REQUESTS = 8000
@@ -160,13 +160,170 @@ def test_a_correction_of_one_server_leaves_the_other_one_alone(
         tmp_path, service, token, made, "--suffix", "a", "--replace", "--exclude-class", "library"
     )
     assert (corrected.returncode, queued(tmp_path)) == (0, []), corrected.stderr
-    with contextlib.closing(open_store(store_uri)) as store:
-        states = [record.state for record in store.list_payloads()]
-        assert [difference for *_, found in store.verify() for difference in found] == []
-    assert states == ["superseded", "in force", "in force"]
-    written = [json.loads(gzip.decompress(path.read_bytes()))["stats"] for path in tmp_path.glob("*_?.json.gz")]
-    assert len(written) == 2
-    assert answers(service, "network") == summed_up([*written[0], *written[1]])
+    assert states(store_uri) == ["superseded", "in force", "in force"]
+    (said,) = json.loads(corrected.stdout)["sent"]
+    first, second, _ = numbers(store_uri)
+    assert said.endswith(f": 201 CREATED, supersedes {first}, counts beside payload {second} of 2020-11-02")
+    assert answers(service, "network") == summed_up(aggregated(tmp_path, 2))
+
+
+def test_what_was_retracted_is_put_back_by_a_correction(
+    store_uri: str, service: Service, made: Made, tmp_path: Path
+) -> None:
+    (token,) = register(store_uri, NODE)
+    for server, excluded in {"a": "crawler", "b": "scientific"}.items():
+        aggregator(tmp_path, service, token, made, "--suffix", server, "--exclude-class", excluded)
+    run_again = ("--suffix", "a", "--exclude-class", "crawler")
+    statsman(store_uri, tmp_path, "payloads", "retract", str(numbers(store_uri)[0]))
+
+    told = aggregator(tmp_path, service, token, made, *run_again)
+    assert (told.returncode, json.loads(told.stdout)["sent"]) == (0, [])
+    assert "201 CREATED" in json.loads(told.stdout)["sent_before"]
+    assert states(store_uri) == ["retracted", "in force"]
+
+    for answer in ("201 CREATED", "200 OK"):
+        again = aggregator(tmp_path, service, token, made, *run_again, "--replace")
+        assert (again.returncode, queued(tmp_path)) == (0, []), again.stderr
+        assert answer in json.loads(again.stdout)["sent"][0]
+        assert states(store_uri) == ["in force", "in force"]
+    assert answers(service, "network") == summed_up(aggregated(tmp_path, 2))
+
+
+def test_a_correction_after_a_retraction_counts(
+    store_uri: str, service: Service, made: Made, tmp_path: Path
+) -> None:
+    (token,) = register(store_uri, NODE)
+    assert aggregator(tmp_path, service, token, made, "--exclude-class", "scientific").returncode == 0
+    statsman(store_uri, tmp_path, "payloads", "retract", str(numbers(store_uri)[0]))
+    corrected = aggregator(tmp_path, service, token, made, "--replace")
+    assert (corrected.returncode, queued(tmp_path)) == (0, []), corrected.stderr
+    assert states(store_uri) == ["retracted", "in force"]
+    assert answers(service, "network") == summed_up(aggregated(tmp_path))
+
+
+@pytest.mark.parametrize("choice", ["another server's", "replaced"])
+def test_what_another_server_has_sent_is_not_replaced_unless_it_is_named(
+    choice: str, store_uri: str, service: Service, made: Made, tmp_path: Path
+) -> None:
+    (token,) = register(store_uri, NODE)
+    (one := tmp_path / "one").mkdir()
+    (other := tmp_path / "other").mkdir()
+    assert aggregator(one, service, token, made, "--exclude-class", "crawler").returncode == 0
+    (first,) = numbers(store_uri)
+
+    second_server = (other, service, token, made, "--suffix", "s2", "--exclude-class", "library")
+    refused = aggregator(*second_server, "--replace")
+    assert refused.returncode == 3
+    assert f"the service has payload {first} of 2020-11-02, for the same days" in refused.stderr
+    assert (states(store_uri), len(queued(other))) == (["in force"], 1)
+
+    if choice == "replaced":
+        chosen = aggregator(*second_server, "--replaces", str(first))
+        expected, counted = ["superseded", "in force"], aggregated(other)
+    else:
+        chosen = aggregator(*second_server)
+        expected, counted = ["in force", "in force"], [*aggregated(one), *aggregated(other)]
+    assert (chosen.returncode, queued(other)) == (0, []), chosen.stderr
+    (said,) = json.loads(chosen.stdout)["sent"]
+    assert (f"supersedes {first}" in said, f"counts beside payload {first}" in said) == (
+        choice == "replaced",
+        choice != "replaced",
+    )
+    assert states(store_uri) == expected
+    assert answers(service, "network") == summed_up(counted)
+
+
+def test_the_first_correction_of_a_second_server_is_taken_in_where_nothing_else_is(
+    store_uri: str, service: Service, made: Made, tmp_path: Path
+) -> None:
+    (token,) = register(store_uri, NODE)
+    sent = aggregator(tmp_path, service, token, made, "--suffix", "s2", "--replace")
+    assert (sent.returncode, states(store_uri)) == (0, ["in force"]), sent.stderr
+
+
+def test_what_a_correction_of_which_nothing_is_remembered_replaces_is_told(
+    store_uri: str, service: Service, made: Made, tmp_path: Path
+) -> None:
+    (token,) = register(store_uri, NODE)
+    aggregator(tmp_path, service, token, made, "--exclude-class", "scientific")
+    (first,) = numbers(store_uri)
+    for file in tmp_path.glob("20*"):
+        file.unlink()
+    corrected = aggregator(tmp_path, service, token, made, "--replace")
+    assert json.loads(corrected.stdout)["sent"][0].endswith(f": 201 CREATED, supersedes {first}")
+    assert states(store_uri) == ["superseded", "in force"]
+
+
+@pytest.mark.parametrize("restored", ["an older state", "nothing"])
+@pytest.mark.parametrize("suffix", ["", "b"])
+def test_a_correction_of_what_a_restored_centre_does_not_know_is_taken_in(
+    suffix: str, restored: str, store_uri: str, service: Service, made: Made, tmp_path: Path
+) -> None:
+    (token,) = register(store_uri, NODE)
+    server = ("--suffix", suffix, "--replace", "--exclude-class")
+    aggregator(tmp_path, service, token, made, *server, "crawler")
+    aggregator(tmp_path, service, token, made, *server, "scientific")
+    first, second = numbers(store_uri)
+    lost = (first, second) if restored == "nothing" else (second,)
+    with settled(store_uri) as connection, contextlib.closing(connection.cursor()) as cursor:
+        cursor.execute(f"UPDATE payloads SET withdrawn_at = NULL, superseded_by = NULL WHERE id = {first}")
+        for number in lost:
+            cursor.execute(f"DELETE FROM payload_days WHERE payload_id = {number}")
+            cursor.execute(f"DELETE FROM payloads WHERE id = {number}")
+    statsman(store_uri, tmp_path, "payloads", "replay")
+
+    corrected = aggregator(tmp_path, service, token, made, *server, "library")
+    assert (corrected.returncode, queued(tmp_path)) == (0, []), corrected.stderr
+    assert "does not know what was sent" in corrected.stderr
+    (said,) = json.loads(corrected.stdout)["sent"]
+    assert (f"supersedes {first}" in said) is (restored != "nothing")
+    assert states(store_uri)[-1] == "in force"
+    assert answers(service, "network") == summed_up(aggregated(tmp_path))
+    # From now on it is known again.
+    again = aggregator(tmp_path, service, token, made, *server, "monitor")
+    assert (again.returncode, again.stderr) == (0, "")
+    assert answers(service, "network") == summed_up(aggregated(tmp_path))
+
+
+def test_a_day_of_a_month_that_was_sent_as_a_whole_is_corrected_by_the_whole_month(
+    store_uri: str, service: Service, made: Made, tmp_path: Path
+) -> None:
+    (token,) = register(store_uri, NODE)
+    (earlier := tmp_path / "earlier").mkdir()
+    days = [f"2020-11-{day:02}" for day in range(1, 31)]
+    for number, folder in enumerate((earlier, tmp_path)):
+        lines = [line(finished=f"{day}T12:00:00Z", userID=number) for day in days]
+        (folder / "month.log").write_bytes(encoded(*lines))
+    assert aggregator(earlier, service, token, Made(earlier / "month.log", made.registry)).returncode == 0
+    (month,) = numbers(store_uri)
+
+    refused = aggregator(tmp_path, service, token, made, "--replace")
+    assert refused.returncode == 3
+    assert f"payload {month} of 2020-11-01 to 2020-11-30" in refused.stderr
+    assert f"Of {month} all days would be replaced" in refused.stderr
+    for file in tmp_path.glob("2020-11-02*"):
+        file.unlink()
+
+    corrected = aggregator(tmp_path, service, token, Made(tmp_path / "month.log", made.registry), "--replace")
+    assert corrected.returncode == 0, corrected.stderr
+    assert f"supersedes {month}" in json.loads(corrected.stdout)["sent"][0]
+    assert states(store_uri) == ["superseded", "in force"]
+    assert answers(service, "network") == summed_up(aggregated(tmp_path))
+
+
+def test_a_payload_that_is_named_and_not_there_is_told_and_nothing_is_forgotten(
+    store_uri: str, service: Service, made: Made, tmp_path: Path
+) -> None:
+    (token,) = register(store_uri, NODE)
+    aggregator(tmp_path, service, token, made, "--exclude-class", "crawler")
+    corrected = (tmp_path, service, token, made, "--exclude-class", "library")
+    refused = aggregator(*corrected, "--replaces", "987654")
+    assert refused.returncode == 3
+    assert "There is no such payload 987654" in refused.stderr
+    assert "does not know" not in refused.stderr
+    done = aggregator(*corrected, "--replace")
+    assert (done.returncode, queued(tmp_path)) == (0, []), done.stderr
+    assert states(store_uri) == ["superseded", "in force"]
 
 
 def test_the_deployed_aggregator_can_send_and_its_payload_is_the_same_as_ours(
@@ -318,11 +475,11 @@ def queued(directory: Path) -> list[str]:
     return [url for delivery in directory.glob("*.delivery") for url in json.loads(delivery.read_bytes())["queued"]]
 
 
-def aggregated(directory: Path) -> list[dict[str, Any]]:
-    """Give the rows of the one aggregate file in a directory."""
-    (written,) = directory.glob("*.json.gz")
-    rows: list[dict[str, Any]] = json.loads(gzip.decompress(written.read_bytes()))["stats"]
-    return rows
+def aggregated(directory: Path, files: int = 1) -> list[dict[str, Any]]:
+    """Give the rows of the aggregate files in a directory, of which there is one, unless more are expected."""
+    written = list(directory.glob("*.json.gz"))
+    assert len(written) == files
+    return [row for path in written for row in json.loads(gzip.decompress(path.read_bytes()))["stats"]]
 
 
 def summed_up(rows: list[dict[str, Any]], *, by_network: bool = True) -> Found:
@@ -351,6 +508,19 @@ def answers(service: Service, level: str) -> Found:
     )
     assert told == other
     return told
+
+
+def states(store_uri: str) -> list[str]:
+    """Tell what of each payload has become, and see that the statistics are those of the ones in force."""
+    with contextlib.closing(open_store(store_uri)) as store:
+        assert [difference for *_, found in store.verify() for difference in found] == []
+        return [record.state for record in store.list_payloads()]
+
+
+def numbers(store_uri: str) -> list[int]:
+    """Give the numbers of the payloads."""
+    with contextlib.closing(open_store(store_uri)) as store:
+        return [record.payload for record in store.list_payloads()]
 
 
 def stored_payloads(store_uri: str) -> int:
