@@ -37,6 +37,7 @@ DEV = [
     "openapi-spec-validator>=0.9",
     "pip-audit>=2.9",
     "pytest>=8.3",
+    "pytest-xdist>=3.6",
     "python-hll2>=2.0.1",
     "PyYAML>=6.0",
     "ruff>=0.9",

@@ -121,10 +121,19 @@ class DamagedPayload(EidaStatisticsError):
 
 
 class UnknownPayload(EidaStatisticsError):
-    """There is no such payload."""
+    """There is no such payload.
+
+    Args:
+        payloads: the numbers or hashes by which they were named.
+        hint: what to do.
+    """
 
     http_status = 404
     problem = "unknown-payload"
+
+    def __init__(self, *payloads: str, hint: str = "") -> None:
+        self.payloads = payloads
+        super().__init__(", ".join(payloads), hint=hint)
 
 
 # Networks

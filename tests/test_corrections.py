@@ -395,6 +395,7 @@ def test_what_is_replaced_may_be_named_by_its_hash(client: Client) -> None:
     correction = wire(row(bytes=5), days_coverage=["2026-10-14"])
     unknown = client.send("PUT", f"submit?replaces={'0' * 32}", correction)
     assert (unknown.status_code, unknown.get_json()["title"]) == (404, "There is no such payload")
+    assert unknown.get_json()["unknown"] == ["0" * 32]
     swapped = client.send("PUT", f"submit?replaces={second['hash']}", correction).get_json()
     assert swapped["supersedes"] == [second["payload"]]
     # As one that does not count any more, it is replaced already.

@@ -321,7 +321,8 @@ def test_a_conflict_is_told_with_payloads_and_days_and_what_can_be_chosen(
 
 def test_it_is_told_which_payloads_a_service_does_not_know(aggregate: Path) -> None:
     known, unknown = "a" * 32, "b" * 32
-    body = {**json.loads(problem(404, "unknown-payload").body), "detail": f"{unknown}, 17. Each is one of yours."}
+    told = {"detail": f"{unknown}, 17. Each is one of yours.", "unknown": [unknown, "17"]}
+    body = {**json.loads(problem(404, "unknown-payload").body), **told}
     with answering(Answer(404, json.dumps(body).encode())) as stub:
         with pytest.raises(PayloadRefused, match=r"404.*17.*\n.*others after --replaces") as refusal:
             send(aggregate, stub.url, TOKEN, retries=2, correction=True, replaces=(known, unknown, "17"))

@@ -56,6 +56,7 @@ class _Problem(msgspec.Struct):
     type: str | None = None
     title: str | None = None
     detail: str | None = None
+    unknown: list[str] = []
 
     @property
     def name(self) -> str:
@@ -193,7 +194,7 @@ def _judged(
         raise PayloadRefused(
             subject,
             hint="Look up which payloads the service has, and run the log again with others after --replaces.",
-            unknown=set(replaces).intersection(re.findall(r"\w+", problem.detail or "")),
+            unknown=set(replaces).intersection(problem.unknown),
         )
     if 400 <= answer.status_code < 500 and answer.status_code != 429:
         raise PayloadRefused(subject)

@@ -18,6 +18,7 @@ from eida_statistics.errors import (
     StoreTooSlow,
     TooLarge,
     TooManyFailures,
+    UnknownPayload,
 )
 
 MEDIA_TYPE = "application/problem+json"
@@ -54,6 +55,8 @@ def _of_ours(error: EidaStatisticsError) -> Response:
         members |= {"payload": error.payload, "received_at": error.received_at}
     if isinstance(error, OverlappingPayload):
         members["payloads"] = [{"payload": number, "days": days} for number, days in error.payloads.items()]
+    if isinstance(error, UnknownPayload):
+        members["unknown"] = list(error.payloads)
     response = _problem(error.http_status, error.problem, error.title, detail, members)
     if isinstance(error, MissingToken):
         response.headers["WWW-Authenticate"] = "Bearer"

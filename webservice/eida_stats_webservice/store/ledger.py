@@ -187,7 +187,7 @@ class Ledger(Database):
                 unknown.append(str(name))
         if unknown:
             raise UnknownPayload(
-                ", ".join(sorted(unknown)),
+                *sorted(unknown),
                 hint="Each is one of the node's own; if it counts, it has a day of this one. See payloads.",
             )
         return sorted(chosen)
