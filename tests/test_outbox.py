@@ -20,7 +20,8 @@ from eida_statistics.errors import AggregateExists, PayloadRefused, UnwritableDi
 from eida_statistics.hll import EMPTY, to_hex
 from eida_statistics.payload import Payload, Row
 from eida_statistics.wire import decode
-from eida_stats_aggregator.outbox import Attempt, Outbox, Rehearsal
+from eida_stats_aggregator.dispatch import Attempt
+from eida_stats_aggregator.outbox import Outbox, Rehearsal
 
 URL = "http://127.0.0.1/submit"
 ELSEWHERE = "http://127.0.0.1/elsewhere"

@@ -12,14 +12,13 @@ import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
-from msgspec import structs
 
 from eida_statistics import wire
 from eida_statistics.errors import AggregateExists, EidaStatisticsError, NotDelivered, UnwritableDirectory
 from eida_statistics.payload import Payload, hash_of
+from eida_stats_aggregator.dispatch import Attempt, Dispatch, Receipt
 
 SUFFIX = ".json.gz"
 DELIVERY_SUFFIX = ".delivery"
@@ -27,46 +26,6 @@ _LOCK = ".eida_stats_aggregator.lock"
 _TEMPORARY_SUFFIX = ".tmp"
 # What is gained above it is not worth four times the time.
 _GZIP_LEVEL = 6
-
-
-class Receipt(msgspec.Struct, frozen=True):
-    """That a payload was taken in: `answer` is what the service said."""
-
-    url: str
-    hash: str
-    sent_at: str
-    answer: str
-
-
-class Dispatch(msgspec.Struct):
-    """Where the payload with this hash is to go, and where this file has gone, in this or an earlier content.
-
-    `attempted` has the hash that was sent to a URL whose answer is not known: it may have been taken in. A queued
-    URL that has given a receipt gets a correction of what it has taken in last; those among `corrections` may have
-    something of these days even if they have given none. `named` has the numbers that payloads have at a URL which
-    this one is to replace as well.
-    """
-
-    hash: str
-    queued: list[str] = []
-    corrections: list[str] = []
-    sent: list[Receipt] = []
-    attempted: dict[str, str] = {}
-    named: dict[str, list[int]] = {}
-
-
-class Attempt(NamedTuple):
-    """How a file is to be sent, and whether an earlier attempt may have arrived.
-
-    A correction takes the place of the payloads whose hashes or numbers are in `replaces`, or, if that is empty, of
-    what the service finds. What is none is counted beside all others or, `alone`, only if there are no others for
-    its days.
-    """
-
-    correction: bool
-    may_have_arrived: bool
-    replaces: tuple[str, ...] = ()
-    alone: bool = False
 
 
 class Outbox:
@@ -135,15 +94,13 @@ class Outbox:
         rows_json = payload.rows_json()
         digest = hash_of(payload.days_coverage, rows_json)
         path, present, dispatch = self._planned(payload, digest, suffix, replace=replace, send_to=send_to)
-        if dispatch.hash != digest:
-            # What is again as a service has it need not go there.
-            _keep_queued(dispatch, [url for url in dispatch.queued if _in_force(dispatch, url) != digest])
-        if send_to is not None and (replace or _in_force(dispatch, send_to) != digest):
-            _queue(dispatch, send_to, replace=replace, replaces=replaces)
+        changed = dispatch.hash != digest
+        dispatch.change_to(digest)
+        if send_to is not None and (replace or dispatch.in_force(send_to) != digest):
+            dispatch.queue(send_to, replace=replace, replaces=replaces)
         # The delivery file comes first: if the run is killed in between, the next one tells of a file that
         # is missing, rather than leaving one that nobody sends.
-        if send_to is not None or dispatch.hash != digest:
-            dispatch.hash = digest
+        if send_to is not None or changed:
             self._keep(path, dispatch)
         if not present:
             self._write(path, gzip.compress(payload.to_json(rows_json), _GZIP_LEVEL, mtime=_time_of(payload)))
@@ -183,7 +140,7 @@ class Outbox:
                 continue
             elif not path.exists() or _hash_of(path) != dispatch.hash:
                 complaints.append(NotDelivered(f"{path} was not written to its end", hint="Run its log again."))
-            elif url in dispatch.queued or (requeue and _in_force(dispatch, url) != dispatch.hash):
+            elif url in dispatch.queued or (requeue and dispatch.in_force(url) != dispatch.hash):
                 ready.append(path)
             elif not requeue:
                 complaints.append(
@@ -198,34 +155,15 @@ class Outbox:
         """Address what is queued for any URL to this one."""
         for path, dispatch in self._dispatches():
             if dispatch is not None and dispatch.queued:
-                wanted = url in dispatch.queued or _in_force(dispatch, url) != dispatch.hash
-                # What was taken in, or may have been, was so by the service that is here now.
-                dispatch.sent = [
-                    structs.replace(receipt, url=url) if receipt.url in dispatch.queued else receipt
-                    for receipt in dispatch.sent
-                ]
-                correction = bool(dispatch.corrections)
-                # It may have given other numbers to its payloads.
-                _keep_queued(dispatch, [url])
-                dispatch.queued = [url] if wanted else []
-                dispatch.corrections = dispatch.queued if correction else []
-                if dispatch.attempted:
-                    *_, sent = dispatch.attempted.values()
-                    dispatch.attempted = {url: sent}
+                dispatch.move_to(url)
                 self._keep(path, dispatch)
 
     def attempt(self, path: Path, url: str) -> Attempt:
         """Note that a file is being sent, whatever happens."""
         dispatch = _dispatch_of(path) or Dispatch(_hash_of(path) or "")
-        earlier = url in dispatch.attempted
-        dispatch.attempted[url] = dispatch.hash
+        attempt = dispatch.attempt(url, one_of_several=_has_suffix(path))
         self._keep(path, dispatch)
-        remembered = _in_force(dispatch, url)
-        replaces = (*filter(None, [remembered]), *map(str, dispatch.named.get(url, [])))
-        correction = bool(replaces) or url in dispatch.corrections
-        # Others for these days are those of other servers, if a suffix says that there are some.
-        alone = correction and not replaces and _has_suffix(path)
-        return Attempt(correction and not alone, earlier, replaces, alone)
+        return attempt
 
     def not_arrived(self, path: Path, url: str) -> None:
         """Note that what was sent has not been taken in."""
@@ -235,18 +173,10 @@ class Outbox:
             self._keep(path, dispatch)
 
     def forget(self, path: Path, url: str, unknown: Collection[str]) -> bool:
-        """Forget receipts for payloads, by their hashes, that a service does not know; tell whether there were any.
-
-        It may have something else of these days.
-        """
+        """Forget receipts for payloads that a service does not know; tell whether there were any."""
         dispatch = _dispatch_of(path)
-        if dispatch is None:
+        if dispatch is None or not dispatch.forget(url, unknown):
             return False
-        known = [receipt for receipt in dispatch.sent if receipt.url != url or receipt.hash not in unknown]
-        if len(known) == len(dispatch.sent):
-            return False
-        dispatch.sent = known
-        dispatch.corrections = sorted({*dispatch.corrections, url})
         self._keep(path, dispatch)
         return True
 
@@ -255,17 +185,13 @@ class Outbox:
         dispatch = _dispatch_of(path)
         if dispatch is None or url in dispatch.queued:
             return None
-        found = _last_receipt(dispatch, url)
+        found = dispatch.last_receipt(url)
         return found if found is not None and found.hash == dispatch.hash else None
 
     def delivered(self, path: Path, url: str, answer: str, at: datetime.datetime) -> None:
         """Turn a queued file's entry into a receipt."""
         dispatch = _dispatch_of(path) or Dispatch(_hash_of(path) or "")
-        _keep_queued(dispatch, [other for other in dispatch.queued if other != url])
-        dispatch.attempted.pop(url, None)
-        # One that is sent again and again is remembered once.
-        others = [receipt for receipt in dispatch.sent if (receipt.url, receipt.hash) != (url, dispatch.hash)]
-        dispatch.sent = [*others, Receipt(url, dispatch.hash, f"{at:%Y-%m-%dT%H:%M:%SZ}", answer)]
+        dispatch.deliver(url, answer, at)
         self._keep(path, dispatch)
 
     def _dispatches(self) -> Iterator[tuple[Path, Dispatch | None]]:
@@ -325,7 +251,7 @@ class Rehearsal(Outbox):
         """
         digest = payload.hash()
         path, _, dispatch = self._planned(payload, digest, suffix, replace=replace, send_to=send_to)
-        if send_to is not None and (replace or _in_force(dispatch, send_to) != digest):
+        if send_to is not None and (replace or dispatch.in_force(send_to) != digest):
             self._new.append(path)
         return path
 
@@ -349,41 +275,12 @@ def _refuse_to_count_twice(
                 f"{path} was sent to {url}, and its answer was lost",
                 hint="It may have been taken in. Run with --send-to and without a log first: that finds out.",
             )
-        if not replace and _in_force(dispatch, url) not in (None, digest):
+        if not replace and dispatch.in_force(url) not in (None, digest):
             raise AggregateExists(
                 f"{path} was delivered to {url} with other content",
                 hint="Choose: --replace, if this is a correction;"
                 " --suffix NAME, if it is the log of another server of the node.",
             )
-
-
-def _queue(dispatch: Dispatch, url: str, *, replace: bool, replaces: Sequence[int]) -> None:
-    """Address it to a URL; the last run's word on what it replaces there is the one that holds."""
-    # As long as the first delivery waits, only the file is replaced.
-    correction = replace and (url not in dispatch.queued or url in dispatch.corrections)
-    _keep_queued(dispatch, [other for other in dispatch.queued if other != url])
-    dispatch.queued = sorted([*dispatch.queued, url])
-    if correction:
-        dispatch.corrections.append(url)
-    if replaces:
-        dispatch.named[url] = sorted(set(replaces))
-
-
-def _keep_queued(dispatch: Dispatch, urls: Collection[str]) -> None:
-    """Let it not go to other URLs than these any more."""
-    dispatch.queued = [url for url in dispatch.queued if url in urls]
-    dispatch.corrections = [url for url in dispatch.corrections if url in urls]
-    dispatch.named = {url: numbers for url, numbers in dispatch.named.items() if url in urls}
-
-
-def _last_receipt(dispatch: Dispatch, url: str | None) -> Receipt | None:
-    return next((receipt for receipt in reversed(dispatch.sent) if receipt.url == url), None)
-
-
-def _in_force(dispatch: Dispatch, url: str) -> str | None:
-    """The hash of what a service has taken in last."""
-    receipt = _last_receipt(dispatch, url)
-    return None if receipt is None else receipt.hash
 
 
 def _has_suffix(path: Path) -> bool:

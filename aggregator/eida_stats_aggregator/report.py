@@ -8,7 +8,7 @@ import msgspec
 
 from eida_statistics.payload import Exclusions, Payload
 from eida_stats_aggregator.aggregate import Aggregation
-from eida_stats_aggregator.outbox import Receipt
+from eida_stats_aggregator.dispatch import Receipt
 from eida_stats_aggregator.repeats import Repeat
 from eida_stats_aggregator.tally import Reject, Tally
 

@@ -27,19 +27,6 @@ GONE_SECONDS = 60
 ANSWERED_WITHIN_SECONDS = 2
 
 
-@pytest.fixture
-def cluster() -> Iterator[Cluster]:
-    with Cluster() as running:
-        yield running
-
-
-@pytest.fixture
-def uri(cluster: Cluster) -> str:
-    made = cluster.create_database("statistics")
-    migrations.apply(made)
-    return made
-
-
 def post(service: Service, token: str, size: int) -> requests.Response:
     with requests.Session() as session:
         session.trust_env = False

@@ -4,7 +4,6 @@ import datetime
 import json
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +12,6 @@ import psycopg2
 import pytest
 import requests
 
-from eida_stats_webservice.store import migrations
 from payloads import row, wire
 from postgresql import Cluster
 from roles import as_service
@@ -23,19 +21,6 @@ ROUNDS = 25
 ROWS = 1_000
 WITHIN_SECONDS = 60
 FIRST_DAY = datetime.date(2021, 3, 1)
-
-
-@pytest.fixture
-def cluster() -> Iterator[Cluster]:
-    with Cluster() as running:
-        yield running
-
-
-@pytest.fixture
-def uri(cluster: Cluster) -> str:
-    made = cluster.create_database("statistics")
-    migrations.apply(made)
-    return made
 
 
 @pytest.mark.parametrize("path", ["submit", "dataselectstats"])

@@ -14,9 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from eida_stats_webservice.store import migrations
 from payloads import row, wire
-from postgresql import Cluster
 from roles import as_service
 from service import PREFIX, Service, register
 
@@ -63,14 +61,6 @@ def nginx(service: Service, directory: Path) -> Iterator[int]:
     finally:
         process.terminate()
         process.wait()
-
-
-@pytest.fixture
-def uri() -> Iterator[str]:
-    with Cluster() as cluster:
-        made = cluster.create_database("statistics")
-        migrations.apply(made)
-        yield made
 
 
 def test_slow_clients_do_not_keep_others_waiting(

@@ -11,9 +11,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from eida_stats_webservice.store import migrations
 from payloads import row, wire
-from postgresql import Cluster
 from roles import as_service
 from service import PREFIX, Service, register
 
@@ -23,14 +21,6 @@ SECONDS = 10
 # What nobody should wait for longer.
 HEALTH_SECONDS = 1
 MIGRATED_WITHIN_SECONDS = 75
-
-
-@pytest.fixture
-def uri() -> Iterator[str]:
-    with Cluster() as cluster:
-        made = cluster.create_database("statistics")
-        migrations.apply(made)
-        yield made
 
 
 @contextmanager

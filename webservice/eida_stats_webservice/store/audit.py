@@ -12,7 +12,8 @@ from eida_statistics import hll
 from eida_statistics.errors import DamagedPayload, InvalidSketch, StoreNotEmpty
 from eida_statistics.payload import Payload
 from eida_stats_webservice.store.database import as_time, iso, now
-from eida_stats_webservice.store.ledger import Ledger, Packed, last_day_of
+from eida_stats_webservice.store.days import last_day_of
+from eida_stats_webservice.store.ledger import Ledger, Packed
 from eida_stats_webservice.store.records import PAYLOADS, Difference, Node
 from eida_stats_webservice.store.upstream import Upstream
 

@@ -2,8 +2,7 @@
 
 import datetime
 import sys
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -14,7 +13,6 @@ else:
     from backports import zstd
 
 from eida_statistics.errors import (
-    AmbiguousReplacement,
     DamagedPayload,
     DuplicatePayload,
     OverlappingPayload,
@@ -23,9 +21,8 @@ from eida_statistics.errors import (
 )
 from eida_statistics.payload import Payload, Row, hash_of
 from eida_stats_webservice.store.database import ID_BITS, Database, as_time, now, records
-from eida_stats_webservice.store.records import Node, PayloadDays, PayloadRecord, Receipt
-
-_Days = dict[int, set[datetime.date]]
+from eida_stats_webservice.store.days import Days, by_payload, last_day_of, months_of, overlaps_of, to_replace
+from eida_stats_webservice.store.records import Node, PayloadRecord, Receipt
 
 # No payload has this number.
 _ANY = _NONE = -1
@@ -62,7 +59,7 @@ class Ledger(Database):
             entry = self._enter(connection, node, packed, earlier)
             self._merge(connection, node, payload.stats)
             self.queries.touch_node(connection, node_id=node.id, now=now())
-        return _receipt(node, packed, entry, overlaps=_overlaps(payload.days_coverage, others))
+        return _receipt(node, packed, entry, overlaps=overlaps_of(payload.days_coverage, others))
 
     def replace(self, node: Node, payload: Payload, named: Collection[int | str] = ()) -> tuple[Receipt, bool]:
         """Take in a payload in the place of others, and tell whether that has changed anything.
@@ -95,19 +92,19 @@ class Ledger(Database):
                 own = {packed.hash} if earlier is None else {packed.hash, earlier.payload}
                 replaced = self._named(connection, node, set(named) - own, others)
             else:
-                replaced = [] if in_force else _to_replace(payload.days_coverage, others)
+                replaced = [] if in_force else to_replace(payload.days_coverage, others)
             changed = bool(replaced) or not in_force
             entry = earlier if earlier is not None and in_force else self._enter(connection, node, packed, earlier)
             for number in replaced:
                 self.queries.withdraw_payload(connection, payload_id=number, now=now(), superseded_by=entry.payload)
             if replaced:
                 days = [*payload.days_coverage, *(day for number in replaced for day in others.pop(number))]
-                self._rebuild(connection, node, _months(days))
+                self._rebuild(connection, node, months_of(days))
             elif changed:
                 self._merge(connection, node, payload.stats)
             if changed:
                 self.queries.touch_node(connection, node_id=node.id, now=now())
-        overlaps = _overlaps(payload.days_coverage, others)
+        overlaps = overlaps_of(payload.days_coverage, others)
         return _receipt(node, packed, entry, supersedes=replaced, overlaps=overlaps), changed
 
     def retract(self, number: int, node: Node | None = None) -> PayloadRecord:
@@ -127,7 +124,7 @@ class Ledger(Database):
             self._lock(connection, owner)
             if self.queries.withdraw_payload(connection, payload_id=number, now=now(), superseded_by=None):
                 (record,) = self._list(connection, number=number)
-                self._rebuild(connection, owner, _months(record.days))
+                self._rebuild(connection, owner, months_of(record.days))
                 self.queries.touch_node(connection, node_id=owner.id, now=now())
             (record,) = self._list(connection, number=number)
         return record
@@ -278,10 +275,10 @@ class Ledger(Database):
         self.queries.insert_stats(connection, node_id=node.id)
         self._merge_roll_ups(connection, node)
 
-    def _sharing_days(self, connection: Any, node: Node, days: Collection[datetime.date]) -> _Days:
+    def _sharing_days(self, connection: Any, node: Node, days: Collection[datetime.date]) -> Days:
         """Give the payloads in force that have one of these days, with all of their days."""
         span = {"first_day": min(days).isoformat(), "last_day": max(days).isoformat()}
-        found = _by_payload(self.queries.days_in_force(connection, node_id=node.id, **span))
+        found = by_payload(self.queries.days_in_force(connection, node_id=node.id, **span))
         return {number: known for number, known in found.items() if not known.isdisjoint(days)}
 
     def _in_force(
@@ -312,7 +309,7 @@ class Ledger(Database):
 
     def _list(self, connection: Any, *, node: str = "", number: int | None = None) -> list[PayloadRecord]:
         chosen = {"node": node, "number": _ANY if number is None else number}
-        days = _by_payload(self.queries.list_payload_days(connection, **chosen))
+        days = by_payload(self.queries.list_payload_days(connection, **chosen))
         listed = self.queries.list_payloads(connection, **chosen)
         return records(PayloadRecord, ((*columns, sorted(days[columns[0]])) for columns in listed))
 
@@ -333,28 +330,6 @@ class _Entry(msgspec.Struct, frozen=True):
     in_force: bool
 
 
-def _to_replace(days: Collection[datetime.date], others: _Days) -> list[int]:
-    """Choose which of the payloads that share days a payload replaces."""
-    beyond = {number: known for number, known in others.items() if not known <= set(days)}
-    if beyond:
-        raise AmbiguousReplacement(
-            beyond,
-            hint="They have other days, too. Send these as well, or name what is replaced: ?replaces=NUMBER,…",
-        )
-    counts = Counter(day for known in others.values() for day in known)
-    if twice := {day for day, count in counts.items() if count > 1}:
-        sharing = {number: known for number, known in others.items() if not twice.isdisjoint(known)}
-        raise AmbiguousReplacement(
-            sharing,
-            hint="They share days, as those of several servers do. Name what is replaced: ?replaces=NUMBER,…",
-        )
-    return sorted(others)
-
-
-def _overlaps(days: Collection[datetime.date], others: _Days) -> list[PayloadDays]:
-    return [PayloadDays(number, sorted(known.intersection(days))) for number, known in others.items()]
-
-
 def _receipt(node: Node, packed: Packed, entry: _Entry, **more: Any) -> Receipt:
     payload = packed.payload
     return Receipt(
@@ -362,20 +337,3 @@ def _receipt(node: Node, packed: Packed, entry: _Entry, **more: Any) -> Receipt:
         entry.received_at,
         **more,
     )
-
-
-def _by_payload(rows: Iterable[tuple[int, Any]]) -> _Days:
-    """Gather the days of payloads; SQLite gives them as text."""
-    days: defaultdict[int, set[datetime.date]] = defaultdict(set)
-    for number, day in rows:
-        days[number].add(msgspec.convert(day, datetime.date))
-    return days
-
-
-def _months(days: Iterable[datetime.date]) -> set[datetime.date]:
-    return {day.replace(day=1) for day in days}
-
-
-def last_day_of(month: datetime.date) -> datetime.date:
-    """Give the last day of a month, by its first one."""
-    return (month + datetime.timedelta(days=31)).replace(day=1) - datetime.timedelta(days=1)
