@@ -18,7 +18,8 @@ Location = Annotated[str, Meta(pattern=r"^[0-9A-Za-z _-]{0,8}\Z")]
 Channel = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_-]{0,16}\Z")]
 Country = Annotated[str, Meta(pattern=r"^([0-9A-Z]{2})?\Z")]
 # What JSON numbers hold exactly everywhere; sums of a thousand of them still fit the database's bigint.
-Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+MAX_COUNT = 2**53 - 1
+Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
 
 MAX_EXCLUSIONS = 100
 MAX_EXCLUSION_CHARACTERS = 1000

@@ -13,6 +13,7 @@ from msgspec import UNSET, Meta, UnsetType
 from eida_statistics import hll
 from eida_statistics.errors import InvalidPayload, InvalidSketch, NotJSON
 from eida_statistics.payload import (
+    MAX_COUNT,
     Channel,
     Count,
     Country,
@@ -31,6 +32,7 @@ MAX_LISTED_ERRORS = 100
 
 _Label = Annotated[str, Meta(pattern=r"^[ -~]{0,64}\Z")]
 
+_COUNTS = ("bytes", "nb_requests", "nb_successful_requests", "nb_unsuccessful_requests")
 _Score = Annotated[float, Meta(ge=0, le=2**53)]
 
 _CODES = {
@@ -128,14 +130,15 @@ def decode(body: bytes | bytearray, *, today: datetime.date) -> Payload:
         raise InvalidPayload(errors)
     if not canonical:
         sketches = [hll.to_hex(hll.canonical(hll.from_hex(sketch))) for sketch in sketches]
+    rows = _sorted_and_merged([_completed(row, sketch) for row, sketch in zip(wire.stats, sketches, strict=True)])
+    if too_large := _first(_bad_sums(rows)):
+        raise InvalidPayload(too_large)
     return Payload(
         generated_at=wire.generated_at or "",
         version=wire.version or "",
         days_coverage=days,
         aggregation_score=round(wire.aggregation_score or 0),
-        stats=_sorted_and_merged(
-            [_completed(row, sketch) for row, sketch in zip(wire.stats, sketches, strict=True)]
-        ),
+        stats=rows,
         excluded=wire.excluded,
     )
 
@@ -194,6 +197,17 @@ def _sorted_and_merged(rows: list[Row]) -> list[Row]:
         known = by_key.get(key)
         by_key[key] = row if known is None else merge_rows((known, row))
     return [by_key[key] for key in sorted(by_key)]
+
+
+def _bad_sums(rows: list[Row]) -> Iterator[tuple[str, str]]:
+    """Name rows in which what was filled in or merged is more than can be read again."""
+    for field in _COUNTS:
+        if max(map(attrgetter(field), rows), default=0) > MAX_COUNT:
+            for row in rows:
+                if getattr(row, field) > MAX_COUNT:
+                    stream = ".".join((row.network, row.station, row.location, row.channel))
+                    told = f"those of {stream} of country {row.country or '(none)'} in {row.month:%Y-%m}"
+                    yield "stats", f"{told} have more than 2^53-1 {field} together"
 
 
 def _completed(sent: _WireRow, clients: str) -> Row:

@@ -155,6 +155,7 @@ def test_every_problem_type_that_the_service_can_answer_with_is_documented() -> 
     # Only the administrator's command meets these.
     silent |= {errors.NodeExists, errors.UnknownNetwork, errors.UnknownToken}
     silent |= {errors.UnknownRole, errors.StoreNotEmpty, errors.Differences, errors.NotUpstream}
+    silent |= {errors.NotTakenOver}
     told = [error for error in errors.EidaStatisticsError.__subclasses__() if error not in silent]
     text = WEBSERVICE.read_text()
 

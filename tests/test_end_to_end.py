@@ -531,8 +531,8 @@ def stored_payloads(store_uri: str) -> int:
 
 
 def large_body(*, chunked: bool) -> bytes | Iterator[bytes]:
-    """Give a body with its length declared, or in chunks."""
-    chunk = bytes(1024 * 1024)
+    """Give a body with its length declared, or in chunks; as it begins, it may be a payload."""
+    chunk = b"{" * (1024 * 1024)
     if chunked:
         return itertools.repeat(chunk, REFUSED_BYTES // len(chunk))
     return chunk * (REFUSED_BYTES // len(chunk))

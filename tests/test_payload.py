@@ -6,6 +6,7 @@ import json
 import random
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -265,6 +266,25 @@ def test_rows_of_one_key_are_merged() -> None:
     (row,) = read(sent(*parts)).stats
     assert (row.bytes, row.nb_requests, row.nb_successful_requests, row.nb_unsuccessful_requests) == (11, 12, 10, 2)
     assert row.clients == hll.to_hex(hll.encode([1, 2, 3, 4]))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [stat(bytes=2**53 - 1), stat(bytes=1)],
+        [stat(nb_requests=2**52), stat(nb_requests=2**52)],
+        [without(stat(nb_successful_requests=2**53 - 1, nb_unsuccessful_requests=1), "nb_requests")],
+    ],
+)
+def test_what_is_merged_or_filled_in_can_be_read_again_or_is_refused(rows: list[dict[str, Any]]) -> None:
+    with pytest.raises(InvalidPayload) as refusal:
+        read(sent(*rows))
+    ((path, told),) = refusal.value.errors
+    assert path == "stats"
+    assert "more than 2^53-1" in told
+    assert "of country DE in 2020-09" in told
+    fitting = read(sent(stat(bytes=2**53 - 2), stat(bytes=1)))
+    assert msgspec.json.decode(fitting.to_json(), type=Payload) == fitting
 
 
 def test_a_sketch_is_kept_in_its_canonical_form() -> None:
