@@ -23,6 +23,7 @@ NETWORKS = ("FR", "Z32015")
 HIDDEN = "XX"
 OPERATORS = "operators"
 METRICS_TOKEN = issued.note("token-of-prometheus")
+MOST = 2**40
 COUNTS = ("bytes", "nb_requests", "nb_successful_requests", "nb_unsuccessful_requests")
 
 
@@ -121,5 +122,5 @@ def mend_payload(body: dict[str, Any]) -> None:
     for number, one in enumerate(body["stats"]):
         one["month"] = f"{days[number % len(days)][:7]}-01"
         one["clients"] = sketch(range(len(one["clients"])))
-        # For a schema 1.0 is an integer.
-        one |= {name: int(value) for name, value in one.items() if name in COUNTS and isinstance(value, float)}
+        # For a schema 1.0 is an integer; and rows of one stream are added up, which must not be too much together.
+        one |= {name: min(int(value), MOST) for name, value in one.items() if name in COUNTS and value is not None}

@@ -197,6 +197,12 @@ def test_rights_can_be_given_again_and_come_back(granted: Roles) -> None:
 def test_a_role_that_there_is_not_is_told(granted: Roles) -> None:
     with pytest.raises(UnknownRole, match=r'nobody"; DROP TABLE nodes; --(.|\n)*CREATE ROLE'):
         grants.apply(granted.owner, 'nobody"; DROP TABLE nodes; --')
+    given = rights(granted)
+    # To PostgreSQL the first one is everybody.
+    for role in ("public", ""):
+        with pytest.raises(UnknownRole):
+            grants.apply(granted.owner, role)
+    assert rights(granted) == given
 
 
 @pytest.mark.parametrize("begun", [False, True])

@@ -5,6 +5,7 @@ import hmac
 import os
 import re
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 import issued
-from eida_stats_webservice import create_app
+from eida_stats_webservice import create_app, serving
 from eida_stats_webservice.config import Config
 from payloads import row, wire
 from postgresql import Cluster
@@ -123,3 +124,18 @@ def test_they_are_not_public(service_uri: str, configured: str, headers: dict[st
     response = create_app(Config(service_uri, metrics_token=configured)).test_client().get(PATH, headers=headers)
     assert response.status_code == status
     assert TOKEN not in response.text
+
+
+def test_what_a_killed_master_has_left_is_removed_by_the_next_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    names = {name: tmp_path / f"{serving.METRICS_PREFIX}{name}" for name in (f"{os.getpid()}-a", "4194305-b", "c")}
+    for directory in names.values():
+        directory.mkdir()
+        (directory / "counter.db").touch()
+    serving.remove_abandoned_metrics()
+    # No process has such a large number.
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        directory.name for name, directory in names.items() if name != "4194305-b"
+    )

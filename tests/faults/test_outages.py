@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import psycopg2
@@ -23,6 +24,8 @@ from roles import SERVICE, as_service
 from service import Service, register, rows_of, settled
 
 WITHIN_SECONDS = 60
+# Somewhat more than it waits itself.
+HEALTH_SECONDS = 7
 GONE_SECONDS = 60
 ANSWERED_WITHIN_SECONDS = 2
 
@@ -78,6 +81,98 @@ def test_a_database_that_is_not_there_yet_or_goes_away_comes_back(
         assert_works(service, token, 2)
         assert service.pid == master
     assert total(uri) == 3
+
+
+def test_a_database_that_was_started_anew_unnoticed_answers_at_once(
+    cluster: Cluster, uri: str, tmp_path: Path
+) -> None:
+    (token,) = register(uri, "GFZ")
+    with Service(as_service(uri), tmp_path, workers=1) as service:
+        assert_works(service, token, 1)
+        # Nobody has asked meanwhile, so that the connections that are kept are dead.
+        cluster.kill()
+        cluster.start()
+        assert post(service, token, 2).status_code == 201
+        cluster.kill()
+        cluster.start()
+        assert_works(service, token, 4)
+    assert total(uri) == 1 + 2 + 4
+
+
+def test_a_database_that_hangs_is_told_to_all_who_ask(
+    cluster: Cluster, uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (token,) = register(uri, "GFZ")
+    with Service(as_service(uri), tmp_path, workers=1) as service, ThreadPoolExecutor(10) as clients:
+        assert_works(service, token, 1)
+        with cluster.hanging():
+            asked = [clients.submit(health, service) for _ in range(10)]
+            first = [answer.result() for answer in asked]
+            later = health(service)
+        assert {status for status, _ in [*first, later]} == {503}
+        slowest = max(seconds for _, seconds in first)
+        assert slowest < HEALTH_SECONDS
+        # It is known then.
+        assert later[1] < 1
+        wait_until_healthy(service)
+        assert_works(service, token, 2)
+    assert total(uri) == 3
+    with capsys.disabled():
+        print(
+            f"\nPostgreSQL hangs: 10 health checks told it in {slowest:.1f} s at most, the next in {later[1]:.1f} s"
+        )
+
+
+def test_a_table_that_is_locked_is_told_and_the_log_says_why(
+    cluster: Cluster, uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokens = register(uri, *(f"NODE{number}" for number in range(20)))
+    with Service(as_service(uri), tmp_path, workers=1) as service, ThreadPoolExecutor(20) as nodes:
+        with closing(psycopg2.connect(uri)) as administrator, administrator.cursor() as cursor:
+            cursor.execute("LOCK TABLE nodes IN ACCESS EXCLUSIVE MODE")
+            sent = [nodes.submit(post, service, token, 1) for token in tokens]
+            time.sleep(1)
+            told = [health(service) for _ in range(2)]
+            answers = [answer.result() for answer in sent]
+        assert {status for status, _ in told} == {503}
+        slowest = max(seconds for _, seconds in told)
+        assert slowest < HEALTH_SECONDS
+        assert {answer.status_code for answer in answers} == {503}
+        assert all(int(answer.headers["Retry-After"]) > 0 for answer in answers)
+        assert "lock timeout" in service.log
+        assert "Traceback" not in service.log
+        wait_until_healthy(service)
+        assert {post(service, token, 1).status_code for token in tokens} == {201}
+    assert total(uri) == 20
+    with capsys.disabled():
+        print(f"\na locked table beside 20 nodes that send: health checks told it in {slowest:.1f} s at most")
+
+
+def test_a_database_that_is_away_does_not_fill_the_log(
+    cluster: Cluster, uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Service(as_service(uri), tmp_path, workers=1) as service:
+        cluster.stop()
+        before = len(service.log)
+        for _ in range(100):
+            assert service.get("nodes").status_code == 503
+        written = (len(service.log) - before) / 100
+    assert written < 1000
+    with capsys.disabled():
+        print(f"\nPostgreSQL away: {written:.0f} bytes of log for each request")
+
+
+def health(service: Service) -> tuple[int, float]:
+    """Ask whether all is well, and tell how long that took."""
+    begun = time.monotonic()
+    return service.get("_health").status_code, time.monotonic() - begun
+
+
+def wait_until_healthy(service: Service) -> None:
+    deadline = time.monotonic() + WITHIN_SECONDS
+    while service.get("_health").status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_an_aggregator_that_sends_while_the_database_is_gone_for_a_minute_delivers_by_itself(

@@ -83,6 +83,9 @@ def test_a_migration_does_not_wait_for_readers_that_do_not_read(
             cursor.execute(in_transaction)
             assert cursor.fetchone() == (3,)
             connection.commit()
+            # Else it would wait for ever where it should fail.
+            cursor.execute("SET statement_timeout = '90s'")
+            connection.commit()
             begun = time.monotonic()
             cursor.execute("ALTER TABLE dataselect_stats_by_network_country ADD COLUMN something integer")
             connection.commit()

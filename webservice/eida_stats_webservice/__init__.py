@@ -72,7 +72,7 @@ def create_app(config: Config | None = None) -> Flask:
     for routes in (
         *with_tokens,
         policies.blueprint(store),
-        health.blueprint(store),
+        health.blueprint(open_store(config.database_uri)),
         description.blueprint(config.url_prefix),
     ):
         app.register_blueprint(routes, url_prefix=config.url_prefix or None)

@@ -54,6 +54,8 @@ def read_json(request: Request, limit: int) -> bytearray:
         body = bytearray()
         for chunk in _begun_like_json(chunks):
             body += chunk
+        if not body:
+            raise NotJSON("the body is empty")
         return body
 
 

@@ -4,10 +4,13 @@ import re
 import uuid
 
 from flask import Flask, Response, g, request
+from werkzeug.exceptions import MethodNotAllowed
 
 from eida_stats_webservice.tokens import HEADERS
 
 REQUEST_ID = "X-Request-ID"
+# In the environment of a request whose path there is; another one may be anything, also a token.
+KNOWN_PATH = "eida_statistics.known_path"
 
 _GIVEN = re.compile(r"[A-Za-z0-9-]{8,64}")
 # No answer is a page but the explorer, which says itself what it may do.
@@ -27,6 +30,8 @@ def register(app: Flask) -> None:
         """Take the number that a proxy gave, or make one."""
         given = request.headers.get(REQUEST_ID, "")
         g.request_id = given if _GIVEN.fullmatch(given) else str(uuid.uuid4())
+        wrong_method = isinstance(request.routing_exception, MethodNotAllowed)
+        request.environ[KNOWN_PATH] = request.url_rule is not None or wrong_method
 
     @app.after_request
     def add(response: Response) -> Response:

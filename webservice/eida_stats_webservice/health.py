@@ -1,18 +1,82 @@
 """GET _health: whether the database is reachable."""
 
+import threading
+import time
+from collections.abc import Callable
+
 from flask import Blueprint, Response
 
+from eida_statistics.errors import EidaStatisticsError, StoreTooSlow
 from eida_stats_webservice.store import Store
+
+ANSWER_SECONDS = 5
 
 
 def blueprint(store: Store) -> Blueprint:
-    """Make the routes."""
+    """Make the routes.
+
+    Args:
+        store: one of its own, so that it needs not wait for a connection.
+    """
     routes = Blueprint("health", __name__)
+    check = Check(store.ping)
 
     @routes.get("/_health")
     def health() -> Response:
         """Answer 200 if the database answers, and the problem if it does not."""
-        store.ping()
+        check()
         return Response("The service is running and its database is reachable.\n", content_type="text/plain")
 
     return routes
+
+
+class Check:
+    """Does what may hang, and tells who asks that it does; nobody else is kept by it.
+
+    A server that is stopped, or behind a line that was cut, answers nothing at all; only the kernel gives up, after
+    a quarter of an hour.
+
+    Args:
+        check: raises an error if something is wrong.
+    """
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        self._check = check
+        self._lock = threading.Lock()
+        self._under_way: _Running | None = None
+
+    def __call__(self) -> None:
+        """Check, or wait for the end of a check that is under way.
+
+        Raises:
+            StoreTooSlow: if it does not end in time.
+            EidaStatisticsError: what the check has raised.
+        """
+        with self._lock:
+            if self._under_way is None or self._under_way.over.is_set():
+                self._under_way = _Running(self._check)
+            running = self._under_way
+        left = running.begun + ANSWER_SECONDS - time.monotonic()
+        if not running.over.wait(max(left, 0)):
+            raise StoreTooSlow(hint="It does not answer.")
+        if running.error is not None:
+            raise running.error
+
+
+class _Running:
+    def __init__(self, check: Callable[[], None]) -> None:
+        self.begun = time.monotonic()
+        self.over = threading.Event()
+        # Until it has ended well.
+        self.error: EidaStatisticsError | None = EidaStatisticsError()
+        # It ends with the process, whatever it waits for.
+        threading.Thread(target=self._run, args=(check,), daemon=True).start()
+
+    def _run(self, check: Callable[[], None]) -> None:
+        try:
+            check()
+            self.error = None
+        except EidaStatisticsError as error:
+            self.error = error
+        finally:
+            self.over.set()

@@ -4,7 +4,6 @@ import logging
 
 import msgspec
 from flask import Flask, Response, g, request
-from flask_limiter import RateLimitExceeded
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from eida_statistics.errors import (
@@ -16,6 +15,7 @@ from eida_statistics.errors import (
     MissingToken,
     OverlappingPayload,
     StoreTooSlow,
+    StoreUnavailable,
     TooLarge,
     TooManyFailures,
     UnknownPayload,
@@ -27,7 +27,7 @@ RETRY_AFTER_SECONDS = {429: 60, 503: 30}
 # Statistics are asked for as text, unless it says so; an error is then comment, as programs expect.
 _OF_TEXT = "/dataselect/"
 _PROBLEMS_FOR = ("json", "parquet")
-# Who asks can do something about these, and the log need not grow where there is much to do.
+# Who asks can do something about these, and the log need not grow much where there is much to do.
 _OF_LOAD = (Busy, StoreTooSlow)
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,6 @@ log = logging.getLogger(__name__)
 def register(app: Flask) -> None:
     """Answer every error of the application with problem details."""
     app.register_error_handler(EidaStatisticsError, _of_ours)
-    app.register_error_handler(RateLimitExceeded, _too_many)
     app.register_error_handler(RequestEntityTooLarge, _too_large)
     app.register_error_handler(HTTPException, _of_http)
     app.register_error_handler(Exception, _unforeseen)
@@ -45,8 +44,12 @@ def register(app: Flask) -> None:
 def _of_ours(error: EidaStatisticsError) -> Response:
     members: dict[str, object] = {}
     detail = ". ".join(filter(None, [error.subject, error.hint]))
-    if error.http_status >= 500 and not isinstance(error, _OF_LOAD):
-        log.error("request %s: %s", g.request_id, error, exc_info=error)
+    if isinstance(error, _OF_LOAD):
+        log.warning("request %s: %s: %s", g.request_id, error.title, _cause_of(error))
+    elif error.http_status >= 500:
+        # While the database is away, its absence needs no traceback for each of many requests.
+        told = None if isinstance(error, StoreUnavailable) else error
+        log.error("request %s: %s", g.request_id, error, exc_info=told)
         detail = f"The administrator finds the cause in the service's log, at request {g.request_id}."
     if isinstance(error, InvalidPayload):
         members["errors"] = [{"path": path, "message": message} for path, message in error.errors]
@@ -65,11 +68,17 @@ def _of_ours(error: EidaStatisticsError) -> Response:
     return response
 
 
+def _cause_of(error: EidaStatisticsError) -> str:
+    """Tell in a line what was behind an error."""
+    return str(error.__cause__ or error.hint).strip().partition("\n")[0]
+
+
 def _too_large(_error: RequestEntityTooLarge) -> Response:
     return _of_ours(TooLarge(f"more than {request.max_content_length:,} bytes"))
 
 
-def _too_many(_error: RateLimitExceeded) -> Response:
+def too_many_failures() -> Response:
+    """Answer who has failed with tokens too often."""
     return _of_ours(TooManyFailures(hint="Wait a minute, and look whether the token is right."))
 
 

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import socket
+import tempfile
 from http import HTTPStatus
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from gunicorn.workers.gthread import ThreadWorker
 from prometheus_client import multiprocess
 
 from eida_statistics.errors import PROBLEM_PREFIX, BadParameter
-from eida_stats_webservice.headers import REQUEST_ID
+from eida_stats_webservice.headers import KNOWN_PATH, REQUEST_ID
 from eida_stats_webservice.metrics import DIRECTORY_VARIABLE
 from eida_stats_webservice.problems import as_comment
 
@@ -33,7 +34,7 @@ worker_class = "eida_stats_webservice.serving.Worker"
 workers = 2
 # More than `create_app` lets take long or wait, so that what is quick has one. They are made when they are needed.
 threads = 64
-# A payload of 100,000 rows takes some seconds to merge; a worker that hangs for longer is replaced.
+# A process that gives no sign of life for so long is replaced; requests have bounds of their own.
 timeout = 120
 # The most that gunicorn allows, but for no limit at all.
 limit_request_line = 8190
@@ -55,6 +56,14 @@ def on_exit(_arbiter: object) -> None:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+def remove_abandoned_metrics() -> None:
+    """Remove what masters that were killed have left; other users' stays."""
+    for directory in Path(tempfile.gettempdir()).glob(f"{METRICS_PREFIX}*-*"):
+        owner = directory.name.removeprefix(METRICS_PREFIX).partition("-")[0]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+            shutil.rmtree(directory, ignore_errors=True)
+
+
 def on_starting(_arbiter: object) -> None:
     """Let gunicorn tell of requests that it refuses itself without telling from where; its workers inherit that."""
     logging.getLogger("gunicorn.error").addFilter(_without_address)
@@ -70,7 +79,8 @@ class Log(Logger):  # type: ignore[misc] # gunicorn ships no types
     """Writes what was asked as JSON, a line each.
 
     Without the address of who asks, which nobody needs and which is personal; nor the User-Agent, which may have
-    one. What comes after a question mark is written only where all of it was understood: else it may be a secret.
+    one. A path is written only where there is such a path, and what comes after a question mark only where all of
+    it was understood: else they may be a secret.
     """
 
     def access(
@@ -86,7 +96,7 @@ class Log(Logger):  # type: ignore[misc] # gunicorn ships no types
             "time": datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="milliseconds"),
             "request": headers.get(REQUEST_ID.lower()),
             "method": environ.get("REQUEST_METHOD", "")[:_MOST_TOLD],
-            "path": environ.get("PATH_INFO", "")[:_MOST_TOLD],
+            "path": environ.get("PATH_INFO", "")[:_MOST_TOLD] if environ.get(KNOWN_PATH) else None,
             "query": environ.get("QUERY_STRING", "") if understood else None,
             "status": status,
             "bytes": resp.sent,

@@ -18,7 +18,11 @@ from eida_stats_webservice.metrics import DIRECTORY_VARIABLE
     "--threads", type=click.IntRange(1), default=serving.threads, show_default=True, help="Threads of each process."
 )
 @click.option(
-    "--timeout", type=click.IntRange(1), default=serving.timeout, show_default=True, help="Seconds for a request."
+    "--timeout",
+    type=click.IntRange(1),
+    default=serving.timeout,
+    show_default=True,
+    help="Seconds until a dead process is replaced.",
 )
 @click.pass_obj
 def serve(config: Config, bind: str, workers: int, threads: int, timeout: int) -> None:
@@ -29,7 +33,9 @@ def serve(config: Config, bind: str, workers: int, threads: int, timeout: int) -
         *("--bind", bind, "--workers", str(workers), "--threads", str(threads), "--timeout", str(timeout)),
         *("--config", "python:eida_stats_webservice.serving"),
     ]
-    # Its processes count together in files there; the last one out removes them.
-    os.environ.setdefault(DIRECTORY_VARIABLE, tempfile.mkdtemp(prefix=serving.METRICS_PREFIX))
+    serving.remove_abandoned_metrics()
+    if DIRECTORY_VARIABLE not in os.environ:
+        # Its processes count together in files there, which the last one out removes. The master will have this id.
+        os.environ[DIRECTORY_VARIABLE] = tempfile.mkdtemp(prefix=f"{serving.METRICS_PREFIX}{os.getpid()}-")
     # gunicorn takes this process over, so that signals and process supervisors meet it.
     os.execv(sys.executable, command)  # noqa: S606 - no shell is meant

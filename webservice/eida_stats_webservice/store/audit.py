@@ -56,10 +56,12 @@ class Audit(Ledger):
             node: one node only.
 
         Yields:
-            A node, a month, and what differs there. What comes in meanwhile waits for the end of its node's month.
+            A node, a month, and what differs there. What comes in meanwhile waits for the end of its node's month,
+            or is sent again.
         """
         for owner, month in self._months(node):
             with self.transaction(write=True) as connection:
+                self.queries.be_patient(connection)
                 self.queries.lock_node(connection, node_id=owner.id)
                 differences = list(self._differences(connection, owner, month))
             yield owner.name, month, differences
@@ -75,6 +77,7 @@ class Audit(Ledger):
         """
         for owner, month in self._months(node):
             with self.transaction(write=True) as connection:
+                self.queries.be_patient(connection)
                 self.queries.lock_node(connection, node_id=owner.id)
                 self._rebuild(connection, owner, {month})
                 self.queries.touch_node(connection, node_id=owner.id, now=now())

@@ -3,7 +3,7 @@
 from contextlib import closing
 from pathlib import Path
 
-from psycopg2 import errors, sql
+from psycopg2 import sql
 
 from eida_statistics.errors import ConfigurationError, StoreForbidden, UnknownRole
 from eida_stats_webservice.store.postgresql import PostgreSQLStore
@@ -30,20 +30,19 @@ def apply(uri: str, role: str) -> None:
         store.transaction(write=True) as connection,
         connection.cursor() as cursor,
     ):
+        # To PostgreSQL "public" is everybody.
+        cursor.execute("SELECT FROM pg_roles WHERE rolname = %s AND rolname <> 'public'", (role,))
+        if not cursor.rowcount:
+            raise UnknownRole(role, hint="Make it first: CREATE ROLE, in psql, as an administrator.")
         names = {"database": connection.info.dbname, "role": role}
         # What the server says of the connection itself is not meant below.
         connection.notices.clear()
-        try:
-            cursor.execute(
-                sql.SQL(_GRANTS.read_text()).format(
-                    **{name: sql.Identifier(value) for name, value in names.items()}
-                )
-            )
-        except errors.UndefinedObject as error:
-            raise UnknownRole(role, hint="Make it first: CREATE ROLE, in psql, as an administrator.") from error
+        cursor.execute(
+            sql.SQL(_GRANTS.read_text()).format(**{name: sql.Identifier(value) for name, value in names.items()})
+        )
         # Who has a right, but not to give it, is only warned.
         if connection.notices:
             raise StoreForbidden(
-                connection.notices[0].splitlines()[0],
+                connection.notices[0].splitlines()[0].removeprefix("WARNING:").strip(),
                 hint="Use the role that owns the database and its tables, or an administrator's.",
             )

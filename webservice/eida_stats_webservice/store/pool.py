@@ -9,7 +9,7 @@ from eida_statistics.errors import StoreUnavailable
 
 # More than the service lets do at once what takes long, so that some are left for what does not.
 CONNECTIONS = 12
-_LENT_WITHIN_SECONDS = 30
+_LENT_WITHIN_SECONDS = 5
 
 _Connection = TypeVar("_Connection", bound=Any)
 

@@ -28,8 +28,8 @@ _OPTIONS = " ".join(
         "-c timezone=UTC",
         # A connection that forgot its transaction must not block a migration for ever.
         "-c idle_in_transaction_session_timeout=60s",
-        # Nor wait for one for ever.
-        "-c lock_timeout=60s",
+        # Nor wait for one: what is asked is told to come again. Who writes waits longer.
+        "-c lock_timeout=5s",
         # A payload of 100,000 rows is copied, read and sorted in memory.
         "-c temp_buffers=64MB -c work_mem=32MB",
         # Uniting sketches takes 128 kB for each group; a sort lets it have one at a time.
@@ -52,9 +52,11 @@ class PostgreSQLStore(Store):
         self._pool = Pool(self._connect, _is_usable)
 
     @contextmanager
-    def transaction(self, *, write: bool = False) -> Iterator[extensions.connection]:  # noqa: ARG002
+    def transaction(self, *, write: bool = False) -> Iterator[extensions.connection]:
         """Give a connection; see `Store.transaction`."""
         with _translated(), self._pool.lent() as connection, connection:
+            if write:
+                self.queries.wait_for_locks(connection)
             yield connection
 
     def load_incoming(self, connection: extensions.connection, rows: Iterable[Row]) -> None:
@@ -86,6 +88,11 @@ class PostgreSQLStore(Store):
             options=_OPTIONS,
             connect_timeout=_CONNECT_SECONDS,
             application_name="eida-statistics",
+            # A line that was cut is noticed within half a minute.
+            keepalives_idle=10,
+            keepalives_interval=5,
+            keepalives_count=3,
+            tcp_user_timeout=25_000,
         )
 
 
@@ -138,10 +145,14 @@ def _translated() -> Iterator[None]:
             hint="The service needs its rights anew after an upgrade: eida_statsman db grant;"
             " for administration, use the role that owns the tables.",
         ) from error
-    except (errors.QueryCanceled, errors.LockNotAvailable) as error:
-        raise StoreTooSlow(hint="Ask for less at once, or try again later.") from error
+    except errors.QueryCanceled as error:
+        raise StoreTooSlow(hint="Ask for less at once.") from error
+    except errors.LockNotAvailable as error:
+        raise StoreTooSlow(hint="Something else is being done to it. Try again later.") from error
     except (psycopg2.OperationalError, psycopg2.InterfaceError, errors.ReadOnlySqlTransaction) as error:
-        raise StoreUnavailable(first_line(error)) from error
+        # That a connection is closed, as is found out when its transaction ends, has a cause.
+        cause = error.__context__ if isinstance(error.__context__, psycopg2.Error) else error
+        raise StoreUnavailable(first_line(cause)) from error
     except errors.UniqueViolation as error:
         # Two renamings at once each find the name free.
         if error.diag.constraint_name == "nodes_name_key":

@@ -32,7 +32,8 @@ class SQLiteStore(Store):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._pool = Pool(self._connect, lambda _: True)
+        self._file: tuple[int, int] | None = None
+        self._pool = Pool(self._connect, self._is_usable)
 
     @contextmanager
     def transaction(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:
@@ -67,7 +68,22 @@ class SQLiteStore(Store):
     def _connect(self) -> sqlite3.Connection:
         if not self._path.exists():
             raise StoreNotReady(f"there is no {self._path}", hint="Run eida_statsman db migrate.")
+        self._file = self._identity()
         return connect(self._path)
+
+    def _is_usable(self, connection: sqlite3.Connection) -> bool:
+        """See whether it is still the same file: what is written to one that was moved away is lost."""
+        if self._identity() == self._file:
+            return True
+        connection.close()
+        return False
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
 
 def connect(path: Path) -> sqlite3.Connection:

@@ -8,6 +8,10 @@ SELECT count(*), current_setting('transaction_read_only')::boolean FROM nodes WH
 -- Whatever is asked in this transaction is ended when it has taken so long.
 SELECT set_config('statement_timeout', :seconds || 's', true);
 
+-- name: wait_for_locks()!
+-- A payload is worth some waiting.
+SET LOCAL lock_timeout = '60s';
+
 -- name: lock_node(node_id)^
 -- Rows of different nodes never meet, so with this lock first, nothing can deadlock.
 SELECT id FROM nodes WHERE id = :node_id FOR NO KEY UPDATE;
@@ -44,6 +48,6 @@ SELECT setval(pg_get_serial_sequence('nodes', 'id'), COALESCE((SELECT max(id) FR
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
 
 -- name: be_patient()!
--- An administrator reads another database meanwhile, which may take its time.
+-- An administrator's work may take its time.
 SET LOCAL idle_in_transaction_session_timeout = 0;
 SET LOCAL lock_timeout = 0;
