@@ -110,7 +110,12 @@ def test_other_statistics_for_these_days_are_a_choice_of_the_operator(outbox: Ou
     assert content(path)["stats"][0]["bytes"] == 512
 
 
-@pytest.mark.parametrize("there", [b"", b"half", gzip.compress(b"{}"), gzip.compress(b'{"stats": []')])
+@pytest.mark.parametrize(
+    "there",
+    [b"", b"half", gzip.compress(b"{}"), gzip.compress(b'{"stats": []')],
+    # Else they would have the time of packing in them, which differs from process to process.
+    ids=["empty", "half", "of nothing", "of what is cut off"],
+)
 def test_a_file_that_is_no_payload_is_not_overwritten_either(there: bytes, outbox: Outbox) -> None:
     path = outbox.directory / "2020-09-18_2020-09-18.json.gz"
     path.write_bytes(there)

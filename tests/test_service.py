@@ -206,7 +206,7 @@ def test_json_that_is_no_object_is_422(client: FlaskClient, token: str, value: b
     assert_problem(post(client, token, b" \n" + value), 422, "invalid-payload")
 
 
-@pytest.mark.parametrize("body", [b"no gzip", gzip.compress(b"{}")[:-4], b""])
+@pytest.mark.parametrize("body", [b"no gzip", gzip.compress(b"{}")[:-4], b""], ids=["none", "cut off", "empty"])
 def test_what_says_gzip_and_is_none_is_400(client: FlaskClient, token: str, body: bytes) -> None:
     assert_problem(post(client, token, body, Content_Encoding="gzip"), 400, "unreadable-body")
 
