@@ -22,6 +22,7 @@ WEBSERVICE = [
     "Flask-Limiter>=3.12",
     "flask-swagger-ui>=5.34",
     "gunicorn>=25.1",
+    "limits>=4.0",
     "prometheus-client>=0.21",
     "psycopg2-binary>=2.9.10",
     "pyarrow>=18.0",
