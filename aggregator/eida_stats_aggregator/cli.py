@@ -6,7 +6,8 @@ import os
 import re
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import IO, NamedTuple, NoReturn
@@ -20,7 +21,6 @@ from eida_statistics.errors import (
     NotDelivered,
     NothingToAggregate,
     PayloadRefused,
-    UnwritableDirectory,
 )
 from eida_statistics.networks import Epoch
 from eida_statistics.payload import MAX_EXCLUSION_CHARACTERS, MAX_EXCLUSIONS
@@ -189,37 +189,37 @@ def cli(
     report = Report(dry_run=dry_run)
     failures: list[EidaStatisticsError] = []
     outbox = Rehearsal(directory) if dry_run else Outbox(directory)
-    try:
+    with _noted(failures):
         outbox.make()
-        how = _Reading(selection, _registry(networks_file), jobs, dask)
-        tally = _read(files, how, report, shown=not quiet)
-        if tally is None:
-            _check_queue_is_meant(send_to, replaces)
-        payload = tally and tally.aggregation.payload(generated_at, selection.exclusions)
-        if tally and payload and payload.stats:
-            with outbox.locked(warn=_complain):
-                path = outbox.put(
-                    payload,
-                    suffix=suffix,
-                    replace=replace or bool(replaces),
-                    send_to=send_to,
-                    replaces=replaces,
-                )
-                report.aggregated(payload, path, tally.aggregation, outbox.receipt(path, send_to))
-    except EidaStatisticsError as error:
-        failures.append(error)
-    if send_to is not None and isinstance(outbox, Rehearsal):
-        waiting, complaints = outbox.to_be_sent(send_to, requeue=requeue)
-        failures += complaints
-        report.sent = [f"{path} to {send_to}" for path in waiting]
-    elif send_to is not None and token is not None:
-        try:
-            with outbox.locked(warn=_complain):
+        aggregation = payload = None
+        with _noted(failures):
+            how = _Reading(selection, _registry(networks_file), jobs, dask)
+            tally = _read(files, how, report, shown=not quiet)
+            if tally is None:
+                _check_queue_is_meant(send_to, replaces)
+            else:
+                aggregation = tally.aggregation
+                payload = aggregation.payload(generated_at, selection.exclusions)
+        # Held until all is sent: else another run could deliver what this one writes, and this one not tell of it.
+        with outbox.locked(warn=_complain) if send_to is not None or payload is not None else nullcontext():
+            if aggregation is not None and payload is not None and payload.stats:
+                with _noted(failures):
+                    path = outbox.put(
+                        payload,
+                        suffix=suffix,
+                        replace=replace or bool(replaces),
+                        send_to=send_to,
+                        replaces=replaces,
+                    )
+                    report.aggregated(payload, path, aggregation, outbox.receipt(path, send_to))
+            if send_to is not None and isinstance(outbox, Rehearsal):
+                waiting, complaints = outbox.to_be_sent(send_to, requeue=requeue)
+                failures += complaints
+                report.sent = [f"{path} to {send_to}" for path in waiting]
+            elif send_to is not None and token is not None:
                 if requeue:
                     outbox.requeue(send_to)
                 _deliver(outbox, send_to, token, retries, report, failures)
-        except UnwritableDirectory as error:
-            failures.append(error)
     for failure in failures:
         _complain(str(failure))
     report.errors = [str(failure) for failure in failures]
@@ -391,6 +391,15 @@ def _token(send_to: str, token: str | None, file: Path | None) -> str:
     if not token.isascii() or not token.isprintable() or " " in token:
         raise click.UsageError("The token has characters that no token has; is it the right file?")
     return token
+
+
+@contextmanager
+def _noted(failures: list[EidaStatisticsError]) -> Iterator[None]:
+    """Add what fails within to what the run tells at its end, and go on behind it."""
+    try:
+        yield
+    except EidaStatisticsError as error:
+        failures.append(error)
 
 
 def _deliver(
