@@ -20,7 +20,7 @@ from eida_statistics.errors import (
     StoreNotEmpty,
     UnknownPayload,
 )
-from eida_stats_webservice import create_app
+from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.store import Store, migrations, open_store
 from eida_stats_webservice.store.postgresql import PostgreSQLStore

@@ -14,7 +14,7 @@ import yaml
 from flask.testing import FlaskClient
 
 from eida_statistics import __version__
-from eida_stats_webservice import create_app
+from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.questions import ALIASES, FORMATS, MAX_LIMIT
 from eida_stats_webservice.store import Store, migrations, open_store

@@ -50,7 +50,10 @@ def commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Com
     if not isinstance(command, click.Group):
         yield name, command
         return
-    for word, subcommand in command.commands.items():
+    context = click.Context(command)
+    for word in command.list_commands(context):
+        subcommand = command.get_command(context, word)
+        assert subcommand is not None
         yield from commands(subcommand, f"{name} {word}")
 
 

@@ -14,7 +14,7 @@ from psycopg2.errors import InsufficientPrivilege
 
 import issued
 from eida_statistics.errors import ConfigurationError, StoreForbidden, StoreNotReady, UnknownRole
-from eida_stats_webservice import create_app
+from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.store import grants, migrations, open_store
 from payloads import row, wire

@@ -10,7 +10,7 @@ import pytest
 import requests
 from flask.testing import FlaskClient
 
-from eida_stats_webservice import create_app
+from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from payloads import row, wire
 from service import Service, register

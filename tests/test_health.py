@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from eida_statistics.errors import EidaStatisticsError, StoreNotReady, StoreTooSlow
-from eida_stats_webservice import create_app, health
+from eida_stats_webservice import health
+from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.health import Check
 from eida_stats_webservice.store import migrations

@@ -14,7 +14,8 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 import issued
-from eida_stats_webservice import create_app, serving
+from eida_stats_webservice import serving
+from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from payloads import row, wire
 from postgresql import Cluster

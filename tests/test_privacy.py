@@ -19,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eida_statistics import hll
-from eida_stats_webservice import create_app, privacy
+from eida_stats_webservice import privacy
+from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.store import Store
 from eida_stats_webservice.store.records import Question, Statistic

@@ -19,7 +19,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from eida_statistics.errors import PROBLEM_PREFIX, RefusedByStore
-from eida_stats_webservice import bodies, create_app
+from eida_stats_webservice import bodies
+from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.store import Store
 from payloads import payload, row, sketch, wire

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from eida_statistics.errors import Busy, StoreUnavailable
-from eida_stats_webservice import create_app, serving, turns
+from eida_stats_webservice import serving, turns
+from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.store import Store, open_store, pool
 from eida_stats_webservice.turns import Turns

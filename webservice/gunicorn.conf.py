@@ -1,6 +1,6 @@
 """Settings for those who run gunicorn themselves.
 
-    gunicorn -c gunicorn.conf.py 'eida_stats_webservice:create_app()'
+    gunicorn -c gunicorn.conf.py 'eida_stats_webservice.app:create_app()'
 
 Each can be overridden on gunicorn's command line or in GUNICORN_CMD_ARGS.
 """

@@ -1,4 +1,4 @@
-"""The central web service; `create_app` wires it and does nothing else."""
+"""The wiring of the central web service; nothing else is here."""
 
 from pathlib import Path
 

@@ -8,7 +8,7 @@ from eida_statistics import __version__
 from eida_statistics.errors import EidaStatisticsError
 from eida_stats_webservice import config as configuration
 from eida_stats_webservice.store import open_store
-from eida_statsman import coverage, database, networks, nodes, payloads, serve, tokens
+from eida_statsman import coverage, database, networks, nodes, payloads, tokens
 
 _EPILOG = """
 The database is the one that DATABASE_URI names: postgresql://user:password@host/database, or sqlite:/// and a
@@ -16,7 +16,23 @@ path. Without it, the embedded store in your data directory is used.
 """
 
 
-@click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """`serve` is imported where it is asked for alone: it brings all of the service, which takes its time."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name all."""
+        return sorted([*super().list_commands(ctx), "serve"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Give one, if there is such."""
+        if cmd_name != "serve":
+            return super().get_command(ctx, cmd_name)
+        from eida_statsman.serve import serve  # noqa: PLC0415
+
+        return serve
+
+
+@click.group(cls=_Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="%(version)s")
 @click.pass_context
 def cli(context: click.Context) -> None:
@@ -34,7 +50,6 @@ cli.add_command(networks.networks)
 cli.add_command(tokens.tokens)
 cli.add_command(payloads.payloads)
 cli.add_command(coverage.coverage)
-cli.add_command(serve.serve)
 
 
 def main() -> None:

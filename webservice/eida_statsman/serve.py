@@ -29,7 +29,7 @@ def serve(config: Config, bind: str, workers: int, threads: int, timeout: int) -
     """Run the web service until it is interrupted."""
     click.echo(f"serving at http://{bind}{config.url_prefix}/", err=True)
     command = [
-        *(sys.executable, "-m", "gunicorn", "eida_stats_webservice:create_app()"),
+        *(sys.executable, "-m", "gunicorn", "eida_stats_webservice.app:create_app()"),
         *("--bind", bind, "--workers", str(workers), "--threads", str(threads), "--timeout", str(timeout)),
         *("--config", "python:eida_stats_webservice.serving"),
     ]

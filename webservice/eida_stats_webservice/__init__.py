@@ -1,0 +1,1 @@
+"""The central web service: `app.create_app` makes it."""
