@@ -186,7 +186,8 @@ class Cluster:
 
     def create_database(self, name: str, template: str | None = None) -> str:
         """Create a database and give its URI; nobody may be connected to the template that it is a copy of."""
-        self._administer("CREATE DATABASE {} TEMPLATE {}", name, template or "template1")
+        # The default strategy, by the log, takes eight times as long where nothing is flushed to disk.
+        self._administer("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY", name, template or "template1")
         return self.uri(name)
 
     def drop_database(self, name: str) -> None:

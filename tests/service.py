@@ -82,6 +82,7 @@ class Service:
             "DATABASE_URI": database_uri,
             **settings,
         }
+        self._workers = workers
         self._sizes = ["--workers", str(workers), "--threads", str(threads)]
         self._process: subprocess.Popen[bytes] | None = None
         # Bound, but not listening: nobody else gets this port, and where the service is down, nobody answers.
@@ -189,7 +190,8 @@ class Service:
         self._process = None
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes], deadline: float, *, healthy: bool) -> None:
-        while not self._answers(healthy=healthy):
+        # A test may remember which workers there are.
+        while not (self._answers(healthy=healthy) and len(self.workers()) == self._workers):
             if process.poll() is not None:
                 raise ServiceFailed(f"It does not start:\n{self.log[-2000:]}")
             if time.monotonic() > deadline:

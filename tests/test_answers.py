@@ -21,7 +21,8 @@ from flask.testing import FlaskClient
 from pyarrow import parquet
 
 from eida_statistics import hll
-from eida_stats_webservice import create_app, formats
+from eida_stats_webservice import formats
+from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.questions import Form
 from eida_stats_webservice.store import Store, open_store
@@ -413,9 +414,9 @@ def test_nothing_found_is_an_answer_without_rows_or_the_status_that_was_asked_fo
 
 
 @pytest.mark.parametrize("form", ["csv", "json", "text"])
-def test_a_million_rows_are_written_in_constant_memory(form: str) -> None:
+def test_many_rows_are_written_in_constant_memory(form: str) -> None:
     def rows() -> Iterator[Statistic]:
-        for number in range(1_000_000 if form == "csv" else 100_000):
+        for number in range(100_000):
             yield Statistic("2026-01", "A", "FR", f"S{number}", "", "BHZ", "DE", number, 1, 1, 0, 1)
 
     tracemalloc.start()

@@ -28,6 +28,9 @@ NODE = "DEMO"
 REQUESTS = 8000
 REFUSED_BYTES = 30 * 1024 * 1024
 
+# What the aggregator makes of the service's answers, which are alike on both: other tests see to that.
+ON_ONE_STORE = pytest.mark.parametrize("store_uri", ["sqlite"], indirect=True)
+
 Found = dict[tuple[str, str], tuple[int, ...]]
 
 
@@ -148,6 +151,7 @@ def test_a_correction_takes_the_place_of_what_was_sent(
     assert stored_payloads(store_uri) == 2
 
 
+@ON_ONE_STORE
 def test_a_correction_of_one_server_leaves_the_other_one_alone(
     store_uri: str, service: Service, made: Made, tmp_path: Path
 ) -> None:
@@ -167,6 +171,7 @@ def test_a_correction_of_one_server_leaves_the_other_one_alone(
     assert answers(service, "network") == summed_up(aggregated(tmp_path, 2))
 
 
+@ON_ONE_STORE
 def test_what_was_retracted_is_put_back_by_a_correction(
     store_uri: str, service: Service, made: Made, tmp_path: Path
 ) -> None:
@@ -189,6 +194,7 @@ def test_what_was_retracted_is_put_back_by_a_correction(
     assert answers(service, "network") == summed_up(aggregated(tmp_path, 2))
 
 
+@ON_ONE_STORE
 def test_a_correction_after_a_retraction_counts(
     store_uri: str, service: Service, made: Made, tmp_path: Path
 ) -> None:
@@ -201,6 +207,7 @@ def test_a_correction_after_a_retraction_counts(
     assert answers(service, "network") == summed_up(aggregated(tmp_path))
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize("choice", ["another server's", "replaced"])
 def test_what_another_server_has_sent_is_not_replaced_unless_it_is_named(
     choice: str, store_uri: str, service: Service, made: Made, tmp_path: Path
@@ -233,6 +240,7 @@ def test_what_another_server_has_sent_is_not_replaced_unless_it_is_named(
     assert answers(service, "network") == summed_up(counted)
 
 
+@ON_ONE_STORE
 def test_the_first_correction_of_a_second_server_is_taken_in_where_nothing_else_is(
     store_uri: str, service: Service, made: Made, tmp_path: Path
 ) -> None:
@@ -241,6 +249,7 @@ def test_the_first_correction_of_a_second_server_is_taken_in_where_nothing_else_
     assert (sent.returncode, states(store_uri)) == (0, ["in force"]), sent.stderr
 
 
+@ON_ONE_STORE
 def test_what_a_correction_of_which_nothing_is_remembered_replaces_is_told(
     store_uri: str, service: Service, made: Made, tmp_path: Path
 ) -> None:
@@ -254,6 +263,7 @@ def test_what_a_correction_of_which_nothing_is_remembered_replaces_is_told(
     assert states(store_uri) == ["superseded", "in force"]
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize("restored", ["an older state", "nothing"])
 @pytest.mark.parametrize("suffix", ["", "b"])
 def test_a_correction_of_what_a_restored_centre_does_not_know_is_taken_in(
@@ -285,6 +295,7 @@ def test_a_correction_of_what_a_restored_centre_does_not_know_is_taken_in(
     assert answers(service, "network") == summed_up(aggregated(tmp_path))
 
 
+@ON_ONE_STORE
 def test_a_day_of_a_month_that_was_sent_as_a_whole_is_corrected_by_the_whole_month(
     store_uri: str, service: Service, made: Made, tmp_path: Path
 ) -> None:
@@ -311,6 +322,7 @@ def test_a_day_of_a_month_that_was_sent_as_a_whole_is_corrected_by_the_whole_mon
     assert answers(service, "network") == summed_up(aggregated(tmp_path))
 
 
+@ON_ONE_STORE
 def test_a_payload_that_is_named_and_not_there_is_told_and_nothing_is_forgotten(
     store_uri: str, service: Service, made: Made, tmp_path: Path
 ) -> None:

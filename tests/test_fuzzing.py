@@ -12,7 +12,7 @@ from schemathesis import Case
 from werkzeug.test import TestResponse
 
 from eida_statistics.errors import PROBLEM_PREFIX
-from eida_stats_webservice import create_app
+from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.questions import ALIASES, MAX_LIMIT
 from eida_stats_webservice.store import Store
@@ -79,7 +79,8 @@ def client(tokens: Tokens) -> FlaskClient:
 @settings(
     derandomize=True,
     deadline=None,
-    max_examples=100,
+    # Of running services many more are asked, beside the tests of faults.
+    max_examples=20,
     # What was submitted stays, as it does in the service.
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
