@@ -1,6 +1,7 @@
 """A PostgreSQL for each of these tests: they end it, fill it and lock it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -20,3 +21,26 @@ def uri(cluster: Cluster) -> str:
     made = cluster.create_database("statistics")
     migrations.apply(made)
     return made
+
+
+_FIGURE = "figure"
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Take a figure that the run is to show at its end."""
+    return partial(record_property, _FIGURE)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show them, in whichever process they were taken."""
+    told = [
+        value
+        for report in terminalreporter.getreports("passed")
+        for name, value in report.user_properties
+        if name == _FIGURE
+    ]
+    if told:
+        terminalreporter.section("figures")
+    for figure in told:
+        terminalreporter.line(str(figure))

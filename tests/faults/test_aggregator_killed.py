@@ -9,7 +9,7 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -74,7 +74,7 @@ def payloads(uri: str) -> int:
 
 
 def test_a_killed_aggregator_leaves_no_half_file_and_no_false_receipt(
-    log: Path, service: Service, uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    log: Path, service: Service, uri: str, tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
     (token,) = register(uri, "GFZ")
     begun = time.monotonic()
@@ -112,8 +112,7 @@ def test_a_killed_aggregator_leaves_no_half_file_and_no_false_receipt(
             store.retract(payload.payload)
     assert found["nothing"]
     assert found["a file"] + found["a receipt"]
-    with capsys.disabled():
-        print(f"\nkilled {KILLS} aggregators; there was left: {found}")
+    tell(f"killed {KILLS} aggregators; there was left: {found}")
 
 
 def test_two_runs_at_once_send_once(log: Path, service: Service, uri: str, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import gzip
 import json
 import re
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ BOMBS = {
 
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_a_bomb_is_refused_in_little_memory(
-    token: tuple[str, str], tmp_path: Path, bomb: str, capsys: pytest.CaptureFixture[str]
+    token: tuple[str, str], tmp_path: Path, bomb: str, tell: Callable[[str], None]
 ) -> None:
     make, encoding, status = BOMBS[bomb]
     with Service(token[0], tmp_path, workers=1, threads=1) as service:
@@ -57,12 +58,11 @@ def test_a_bomb_is_refused_in_little_memory(
         grown = peak(service) - before
         assert grown < 50 * MEGABYTE
         assert len(service.log) < 10_000
-    with capsys.disabled():
-        print(f"\n{bomb}: {grown / MEGABYTE:.0f} MB")
+    tell(f"{bomb}: {grown / MEGABYTE:.0f} MB")
 
 
 def test_a_million_empty_rows_are_refused_in_memory_that_they_are_worth(
-    token: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    token: tuple[str, str], tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
     rows = b'{"stats":[' + b"{}," * 999_999 + b"{}]}"
     with Service(token[0], tmp_path, workers=1, threads=1) as service:
@@ -72,8 +72,7 @@ def test_a_million_empty_rows_are_refused_in_memory_that_they_are_worth(
     assert (answer.status_code, len(answer.json()["errors"])) == (422, 100)
     # Not a hundred bytes for each.
     assert grown < 100 * len(rows) // 3
-    with capsys.disabled():
-        print(f"\na million empty rows: {grown / MEGABYTE:.0f} MB")
+    tell(f"a million empty rows: {grown / MEGABYTE:.0f} MB")
 
 
 @pytest.mark.parametrize(
@@ -92,7 +91,7 @@ def test_a_large_body_of_garbage_is_refused_without_being_logged(
     beginning: bytes,
     times: float,
     request: pytest.FixtureRequest,
-    capsys: pytest.CaptureFixture[str],
+    tell: Callable[[str], None],
 ) -> None:
     garbage = (beginning + bytes(range(256)) * 4096 * 200)[: 200 * MEGABYTE]
     with Service(token[0], tmp_path, workers=1, threads=1) as service:
@@ -102,8 +101,7 @@ def test_a_large_body_of_garbage_is_refused_without_being_logged(
         assert grown < times * len(garbage)
         assert len(service.log) < 10_000
         assert service.post(json.dumps(wire(row())).encode(), token[1]).status_code == 201
-    with capsys.disabled():
-        print(f"\n{request.node.callspec.id}: {grown / MEGABYTE:.0f} MB, {len(service.log):,} bytes of log")
+    tell(f"{request.node.callspec.id}: {grown / MEGABYTE:.0f} MB, {len(service.log):,} bytes of log")
 
 
 def peak(service: Service) -> int:

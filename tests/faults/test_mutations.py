@@ -5,6 +5,7 @@ import datetime
 import gzip
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,11 +13,13 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from eida_stats_webservice import create_app
+from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.store import Store
 from payloads import row, sketch, wire
 from tables import count, sums
+
+pytestmark = pytest.mark.alone
 
 EXAMPLES = 5_000
 SECONDS = 1
@@ -75,7 +78,7 @@ def bodies(draw: st.DrawFn) -> tuple[bytes, bool]:
 
 
 def test_mutated_payloads_are_stored_wholly_or_refused(
-    service_uri: str, store: Store, capsys: pytest.CaptureFixture[str]
+    service_uri: str, store: Store, tell: Callable[[str], None]
 ) -> None:
     now = datetime.datetime.now(tz=datetime.UTC)
     store.add_node("GFZ", "operator@gfz.example")
@@ -104,9 +107,8 @@ def test_mutated_payloads_are_stored_wholly_or_refused(
     assert {201, 400, 409, 422} <= answers.keys()
     assert slowest < SECONDS
     assert [difference for *_, found in store.verify() for difference in found] == []
-    with capsys.disabled():
-        told = f"{dict(sorted(answers.items()))}, {slowest * 1000:.0f} ms at most"
-        print(f"\n{sum(answers.values()):,} mutated payloads: {told}")
+    told = f"{dict(sorted(answers.items()))}, {slowest * 1000:.0f} ms at most"
+    tell(f"{sum(answers.values()):,} mutated payloads: {told}")
 
 
 def post(client: FlaskClient, token: str, body: bytes, packed: bool) -> int:

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -100,7 +100,7 @@ def test_a_database_that_was_started_anew_unnoticed_answers_at_once(
 
 
 def test_a_database_that_hangs_is_told_to_all_who_ask(
-    cluster: Cluster, uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cluster: Cluster, uri: str, tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
     (token,) = register(uri, "GFZ")
     with Service(as_service(uri), tmp_path, workers=1) as service, ThreadPoolExecutor(10) as clients:
@@ -117,14 +117,11 @@ def test_a_database_that_hangs_is_told_to_all_who_ask(
         wait_until_healthy(service)
         assert_works(service, token, 2)
     assert total(uri) == 3
-    with capsys.disabled():
-        print(
-            f"\nPostgreSQL hangs: 10 health checks told it in {slowest:.1f} s at most, the next in {later[1]:.1f} s"
-        )
+    tell(f"PostgreSQL hangs: 10 health checks told it in {slowest:.1f} s at most, the next in {later[1]:.1f} s")
 
 
 def test_a_table_that_is_locked_is_told_and_the_log_says_why(
-    cluster: Cluster, uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cluster: Cluster, uri: str, tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
     tokens = register(uri, *(f"NODE{number}" for number in range(20)))
     with Service(as_service(uri), tmp_path, workers=1) as service, ThreadPoolExecutor(20) as nodes:
@@ -144,12 +141,11 @@ def test_a_table_that_is_locked_is_told_and_the_log_says_why(
         wait_until_healthy(service)
         assert {post(service, token, 1).status_code for token in tokens} == {201}
     assert total(uri) == 20
-    with capsys.disabled():
-        print(f"\na locked table beside 20 nodes that send: health checks told it in {slowest:.1f} s at most")
+    tell(f"a locked table beside 20 nodes that send: health checks told it in {slowest:.1f} s at most")
 
 
 def test_a_database_that_is_away_does_not_fill_the_log(
-    cluster: Cluster, uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cluster: Cluster, uri: str, tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
     with Service(as_service(uri), tmp_path, workers=1) as service:
         cluster.stop()
@@ -158,8 +154,7 @@ def test_a_database_that_is_away_does_not_fill_the_log(
             assert service.get("nodes").status_code == 503
         written = (len(service.log) - before) / 100
     assert written < 1000
-    with capsys.disabled():
-        print(f"\nPostgreSQL away: {written:.0f} bytes of log for each request")
+    tell(f"PostgreSQL away: {written:.0f} bytes of log for each request")
 
 
 def health(service: Service) -> tuple[int, float]:
@@ -176,7 +171,7 @@ def wait_until_healthy(service: Service) -> None:
 
 
 def test_an_aggregator_that_sends_while_the_database_is_gone_for_a_minute_delivers_by_itself(
-    cluster: Cluster, uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cluster: Cluster, uri: str, tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
     (token,) = register(uri, "GFZ")
     aggregate = tmp_path / "2026-10-14_2026-10-14.json.gz"
@@ -207,10 +202,9 @@ def test_an_aggregator_that_sends_while_the_database_is_gone_for_a_minute_delive
         assert [service.pid, *service.workers()] == processes
     assert total(uri) == 1 + 2 + 3
     assert max(waited) < ANSWERED_WITHIN_SECONDS
-    with capsys.disabled():
-        health = f"{len(waited)} health checks told it in {max(waited) * 1000:.0f} ms at most"
-        again = f"back, all worked after {healthy * 1000:.0f} ms and the payload was there after {delivered:.0f} s"
-        print(f"\nPostgreSQL gone for {back - gone:.0f} s: {health}; {again}")
+    health = f"{len(waited)} health checks told it in {max(waited) * 1000:.0f} ms at most"
+    again = f"back, all worked after {healthy * 1000:.0f} ms and the payload was there after {delivered:.0f} s"
+    tell(f"PostgreSQL gone for {back - gone:.0f} s: {health}; {again}")
 
 
 def test_a_database_that_can_only_be_read_is_told_and_takes_in_again(
@@ -318,9 +312,8 @@ def test_no_connection_is_left_in_a_transaction(uri: str, tmp_path: Path) -> Non
     assert idle == []
 
 
-def test_fifty_nodes_send_ten_thousand_rows_at_once(
-    uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.alone
+def test_fifty_nodes_send_ten_thousand_rows_at_once(uri: str, tmp_path: Path, tell: Callable[[str], None]) -> None:
     tokens = register(uri, *(f"NODE{number}" for number in range(50)))
     rows = [row(station=f"S{number % 1000}", channel=f"C{number // 1000}") for number in range(10_000)]
     body = _encoded(wire(*rows))
@@ -335,5 +328,4 @@ def test_fifty_nodes_send_ten_thousand_rows_at_once(
     assert {status for status, _ in answers} == {201}
     assert total(uri) == 50 * 10_000 * 512
     seconds = sorted(taken for _, taken in answers)
-    with capsys.disabled():
-        print(f"\n50 nodes, 10,000 rows each, at once: median {seconds[25]:.1f} s, p99 {seconds[-1]:.1f} s")
+    tell(f"50 nodes, 10,000 rows each, at once: median {seconds[25]:.1f} s, p99 {seconds[-1]:.1f} s")

@@ -1,7 +1,7 @@
 """Thousands of requests made from the OpenAPI document, to services as they run: never a fault, never slow."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +17,8 @@ from requests_from_openapi import METRICS_TOKEN, OPERATORS, Tokens, authorize, d
 from roles import as_service
 from service import Service
 from signer import Signer
+
+pytestmark = pytest.mark.alone
 
 EXAMPLES = 100
 SECONDS = 1
@@ -83,15 +85,10 @@ def test_a_request_made_from_the_document_is_answered_as_it_says_and_soon(
         target.statuses[answer.status_code] += 1
 
 
-def test_after_these_requests_all_is_stored_wholly(
-    targets: list[Target], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_after_these_requests_all_is_stored_wholly(targets: list[Target], tell: Callable[[str], None]) -> None:
     for target in targets:
         assert "Traceback" not in target.service.log
         with closing(open_store(target.uri)) as store:
             assert [difference for *_, found in store.verify() for difference in found] == []
-        with capsys.disabled():
-            told = (
-                f"{dict(sorted(target.statuses.items()))}, {max(target.seconds, default=0) * 1000:.0f} ms at most"
-            )
-            print(f"\n{target.kind}: {len(target.seconds):,} requests made from the document: {told}")
+        told = f"{dict(sorted(target.statuses.items()))}, {max(target.seconds, default=0) * 1000:.0f} ms at most"
+        tell(f"{target.kind}: {len(target.seconds):,} requests made from the document: {told}")

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -17,6 +17,8 @@ import requests
 from payloads import row, wire
 from roles import as_service
 from service import PREFIX, Service, register
+
+pytestmark = pytest.mark.alone
 
 ROOT = Path(__file__).parent.parent.parent
 CONFIGURATION = ROOT / "webservice" / "nginx" / "eida-statistics.conf"
@@ -63,9 +65,7 @@ def nginx(service: Service, directory: Path) -> Iterator[int]:
         process.wait()
 
 
-def test_slow_clients_do_not_keep_others_waiting(
-    uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_slow_clients_do_not_keep_others_waiting(uri: str, tmp_path: Path, tell: Callable[[str], None]) -> None:
     (token,) = register(uri, "GFZ")
     with (
         Service(as_service(uri), tmp_path, workers=2) as service,
@@ -94,8 +94,7 @@ def test_slow_clients_do_not_keep_others_waiting(
             sending.join()
     assert len(waited) > SECONDS
     assert max(waited) < ANSWERED_WITHIN_SECONDS
-    with capsys.disabled():
-        print(f"\nbeside {CLIENTS} slow clients: three requests in {max(waited) * 1000:.0f} ms at most")
+    tell(f"beside {CLIENTS} slow clients: three requests in {max(waited) * 1000:.0f} ms at most")
 
 
 def trickle(clients: list[socket.socket], token: str, over: threading.Event) -> None:

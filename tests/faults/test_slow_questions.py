@@ -3,7 +3,7 @@
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -44,8 +44,9 @@ def slowest_health(service: Service, seconds: float) -> float:
     return max(waited)
 
 
+@pytest.mark.alone
 def test_health_is_told_beside_questions_and_payloads_that_take_long(
-    uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    uri: str, tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
     tokens = register(uri, *(f"NODE{number}" for number in range(PAYLOADS)))
     body = json.dumps(wire(row())).encode()
@@ -64,15 +65,14 @@ def test_health_is_told_beside_questions_and_payloads_that_take_long(
         assert {answer.result().status_code for answer in sent} == {201}
         assert service.get("dataselect/public", start="2026-10").status_code == 200
     assert waited < HEALTH_SECONDS
-    with capsys.disabled():
-        print(
-            f"\nbeside {QUESTIONS} questions and {PAYLOADS} payloads that hang: health and nodes in"
-            f" {waited * 1000:.0f} ms at most; {len(refused)} questions were told to come again"
-        )
+    tell(
+        f"beside {QUESTIONS} questions and {PAYLOADS} payloads that hang: health and nodes in"
+        f" {waited * 1000:.0f} ms at most; {len(refused)} questions were told to come again"
+    )
 
 
 def test_a_migration_does_not_wait_for_readers_that_do_not_read(
-    uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    uri: str, tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
     fill(uri)
     with Service(as_service(uri), tmp_path, workers=1) as service:
@@ -94,8 +94,7 @@ def test_a_migration_does_not_wait_for_readers_that_do_not_read(
         for one in readers:
             one.close()
     assert waited < MIGRATED_WITHIN_SECONDS
-    with capsys.disabled():
-        print(f"\nbeside 3 readers that stopped reading: a migration took {waited:.0f} s")
+    tell(f"beside 3 readers that stopped reading: a migration took {waited:.0f} s")
 
 
 def fill(uri: str) -> None:
