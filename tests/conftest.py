@@ -1,6 +1,7 @@
 """A real PostgreSQL for the tests: one private cluster a session, one migrated template, a clone for each test."""
 
 import itertools
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -63,14 +64,21 @@ def hll_database(postgresql: Cluster) -> Iterator[Connection]:
         yield connection
 
 
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Name an embedded store that has the schema and no rows."""
+    made = tmp_path_factory.mktemp("template") / "statistics.db"
+    migrations.apply(f"sqlite:///{made}")
+    return made
+
+
 @pytest.fixture(params=["postgresql", "sqlite"])
 def store_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Name a migrated, empty database: the store's tests are the same tests, run on both."""
     if request.param == "postgresql":
         return str(request.getfixturevalue("database_uri"))
-    uri = f"sqlite:///{tmp_path / 'statistics.db'}"
-    migrations.apply(uri)
-    return uri
+    copied = shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path)
+    return f"sqlite:///{copied}"
 
 
 @pytest.fixture

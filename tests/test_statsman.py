@@ -202,9 +202,9 @@ def test_a_token_is_for_a_node_or_for_a_network(statsman: Statsman, store: Store
 
 
 @pytest.fixture
-def sent(statsman: Statsman, store: Store) -> list[int]:
+def sent(store: Store) -> list[int]:
     """Register a node, and send three payloads of it; the second is superseded by the third."""
-    statsman.done("nodes", "add", "A/..", "--contact", "operator@node.example")
+    store.add_node("A/..", "operator@node.example")
     now = datetime.datetime.now(tz=datetime.UTC)
     day = datetime.timedelta(days=1)
     node = store.node_of_token(store.add_token("A/..", now - day, now + day)[1], now)

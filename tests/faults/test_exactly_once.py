@@ -28,6 +28,8 @@ SUBMISSIONS = 200
 DISTINCT = 150
 ROWS = 1_500
 PAUSE_SECONDS = (0.2, 1.2)
+# So that there is time to kill while they send, on a machine of any speed.
+REST_SECONDS = (0, 1)
 WITHIN_SECONDS = 400
 
 
@@ -60,6 +62,7 @@ def test_every_payload_is_counted_once_whatever_is_killed(
                 while True:
                     node, path = work.get_nowait()
                     failed += deliver(path, f"{service.url}/submit", tokens[node])
+                    time.sleep(random.uniform(*REST_SECONDS))
             return failed
 
         sending = [clients.submit(client) for _ in range(CLIENTS)]
