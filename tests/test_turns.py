@@ -73,7 +73,9 @@ def test_there_are_threads_left_for_what_is_quick(monkeypatch: pytest.MonkeyPatc
     assert sum(made) + 4 <= serving.threads
 
 
-@pytest.mark.parametrize("path", ["submit", "payloads/1", "dataselect/public?start=2026-10&format=json"])
+@pytest.mark.parametrize(
+    "path", ["submit", "payloads", "payloads/1", "dataselect/public?start=2026-10&format=json"]
+)
 def test_what_takes_long_is_refused_where_there_is_no_place(
     monkeypatch: pytest.MonkeyPatch, service_uri: str, token: str, path: str
 ) -> None:

@@ -64,7 +64,7 @@ def create_app(config: Config | None = None) -> Flask:
     questions = Turns(at_once=4, waiting=8)
     with_tokens = [
         submit.blueprint(store, changes, config.max_payload_bytes),
-        payloads.blueprint(store, changes),
+        payloads.blueprint(store, changes, questions),
         dataselect.blueprint(store, questions, access, config.min_clients),
         metrics.blueprint(store, config.metrics_token),
     ]
