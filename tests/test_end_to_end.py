@@ -25,7 +25,7 @@ from service import Service, contents, differences, register, rows_of, settled
 from stubs import encoded, environment, line, make_log, run
 
 NODE = "DEMO"
-REQUESTS = 8000
+REQUESTS = 4000
 REFUSED_BYTES = 30 * 1024 * 1024
 
 # What the aggregator makes of the service's answers, which are alike on both: other tests see to that.

@@ -14,11 +14,10 @@ from werkzeug.exceptions import NotFound
 
 from eida_statistics.errors import MissingToken, RefusedToken, StoreUnavailable
 from eida_stats_webservice.questions import only
+from eida_stats_webservice.serving import METRICS_VARIABLE
 from eida_stats_webservice.store import Store
 from eida_stats_webservice.tokens import bearer_of
 
-# Set before prometheus_client is imported, it has all processes count together, in files there.
-DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _PATHS = ("submit.submit", "submit.dataselectstats", "submit.replace")
 _SECONDS = (0.005, 0.02, 0.1, 0.5, 2, 10, 60)
 
@@ -77,7 +76,7 @@ def blueprint(store: Store, token: str) -> Blueprint:
             raise RefusedToken
         only(request.args.items(multi=True))
         registry = CollectorRegistry()
-        if os.environ.get(DIRECTORY_VARIABLE):
+        if os.environ.get(METRICS_VARIABLE):
             multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         else:
             registry = REGISTRY

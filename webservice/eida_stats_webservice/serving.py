@@ -1,36 +1,23 @@
 """gunicorn's settings, for `eida_statsman serve` and webservice/gunicorn.conf.py alike."""
 
-import contextlib
-import datetime
-import json
+import importlib
 import logging
 import os
 import re
 import shutil
-import socket
 import tempfile
-from http import HTTPStatus
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gunicorn.glogging import Logger
-from gunicorn.http.errors import LimitRequestLine
-from gunicorn.http.wsgi import Response
-from gunicorn.workers.gthread import ThreadWorker
-from prometheus_client import multiprocess
+if TYPE_CHECKING:
+    from gunicorn.workers.gthread import ThreadWorker
 
-from eida_statistics.errors import PROBLEM_PREFIX, BadParameter
-from eida_stats_webservice.headers import KNOWN_PATH, REQUEST_ID
-from eida_stats_webservice.metrics import DIRECTORY_VARIABLE
-from eida_stats_webservice.problems import as_comment
-
+# Set before prometheus_client is imported, it has all processes count together, in files there.
+METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 METRICS_PREFIX = "eida-statistics-metrics-"
-_MOST_TOLD = 200
-_LINGER_SECONDS = 1
-_LINGER_READS = 16
-_CHUNK_BYTES = 1 << 16
 
 bind = "127.0.0.1:8000"
-worker_class = "eida_stats_webservice.serving.Worker"
+worker_class = "eida_stats_webservice.workers.Worker"
 workers = 2
 # More than `create_app` lets take long or wait, so that what is quick has one. They are made when they are needed.
 threads = 64
@@ -40,18 +27,20 @@ timeout = 120
 limit_request_line = 8190
 control_socket_disable = True
 accesslog = "-"
-logger_class = "eida_stats_webservice.serving.Log"
+logger_class = "eida_stats_webservice.workers.Log"
 
 
-def child_exit(_arbiter: object, worker: ThreadWorker) -> None:
+def child_exit(_arbiter: object, worker: "ThreadWorker") -> None:
     """Let what a worker has counted stay, but not what it only measured."""
-    if os.environ.get(DIRECTORY_VARIABLE):
+    if os.environ.get(METRICS_VARIABLE):
+        from prometheus_client import multiprocess  # noqa: PLC0415
+
         multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
 
 
 def on_exit(_arbiter: object) -> None:
     """Remove the files in which the workers have counted, if `eida_statsman serve` has made their directory."""
-    directory = Path(os.environ.get(DIRECTORY_VARIABLE, ""))
+    directory = Path(os.environ.get(METRICS_VARIABLE, ""))
     if directory.name.startswith(METRICS_PREFIX):
         shutil.rmtree(directory, ignore_errors=True)
 
@@ -65,7 +54,10 @@ def remove_abandoned_metrics() -> None:
 
 
 def on_starting(_arbiter: object) -> None:
-    """Let gunicorn tell of requests that it refuses itself without telling from where; its workers inherit that."""
+    """Prepare what the workers inherit."""
+    # Imported once, it is there at once when a worker is replaced.
+    importlib.import_module("eida_stats_webservice.app")
+    # gunicorn tells of requests that it refuses itself; not from where.
     logging.getLogger("gunicorn.error").addFilter(_without_address)
 
 
@@ -73,61 +65,3 @@ def _without_address(record: logging.LogRecord) -> bool:
     # What follows is a piece of what was sent, and so may be anything.
     record.msg = re.sub(r"^(Invalid request) from ip=.*", r"\1", str(record.msg), flags=re.DOTALL)
     return True
-
-
-class Log(Logger):  # type: ignore[misc] # gunicorn ships no types
-    """Writes what was asked as JSON, a line each.
-
-    Without the address of who asks, which nobody needs and which is personal; nor the User-Agent, which may have
-    one. A path is written only where there is such a path, and what comes after a question mark only where all of
-    it was understood: else they may be a secret.
-    """
-
-    def access(
-        self, resp: Response, _req: object, environ: dict[str, str], request_time: datetime.timedelta
-    ) -> None:
-        """Write the line of one request; see the base class."""
-        if not self.access_log_enabled:
-            return
-        status = int(str(resp.status).split(maxsplit=1)[0])
-        headers = {name.lower(): value for name, value in resp.headers}
-        understood = status < HTTPStatus.BAD_REQUEST and "/dataselect/" in environ.get("PATH_INFO", "")
-        line = {
-            "time": datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="milliseconds"),
-            "request": headers.get(REQUEST_ID.lower()),
-            "method": environ.get("REQUEST_METHOD", "")[:_MOST_TOLD],
-            "path": environ.get("PATH_INFO", "")[:_MOST_TOLD] if environ.get(KNOWN_PATH) else None,
-            "query": environ.get("QUERY_STRING", "") if understood else None,
-            "status": status,
-            "bytes": resp.sent,
-            "ms": round(request_time.total_seconds() * 1000),
-        }
-        self.access_log.info("%s", json.dumps(line))
-
-
-class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
-    """A worker with threads that answers a URL that is too long as it answers other questions it does not take."""
-
-    def handle_error(self, req: object, client: socket.socket, addr: object, exc: Exception) -> None:
-        """Answer what cannot be read; see the base class, which answers with a web page."""
-        if not isinstance(exc, LimitRequestLine):
-            super().handle_error(req, client, addr, exc)
-            return
-        error = BadParameter(f"the URL has more than {limit_request_line - len('GET  HTTP/1.1')} characters")
-        problem = {"type": PROBLEM_PREFIX + error.problem, "title": error.title, "status": error.http_status}
-        body = as_comment(problem | {"detail": error.subject}).encode()
-        head = [
-            f"HTTP/1.1 {error.http_status} {HTTPStatus(error.http_status).phrase}",
-            "Content-Type: text/plain; charset=utf-8",
-            f"Content-Length: {len(body)}",
-            "Connection: close",
-        ]
-        self.log.warning("Invalid request: the request line is too long")
-        with contextlib.suppress(OSError):
-            client.sendall("\r\n".join([*head, "", ""]).encode() + body)
-            client.shutdown(socket.SHUT_WR)
-            # A connection that is closed before all was read is reset, and the answer may be lost with it.
-            client.settimeout(_LINGER_SECONDS)
-            for _ in range(_LINGER_READS):
-                if not client.recv(_CHUNK_BYTES):
-                    break

@@ -1,5 +1,6 @@
 """The central administrator's command; wiring only."""
 
+import importlib
 import sys
 
 import click
@@ -7,9 +8,17 @@ import click
 from eida_statistics import __version__
 from eida_statistics.errors import EidaStatisticsError
 from eida_stats_webservice import config as configuration
-from eida_stats_webservice.store import open_store
-from eida_statsman import coverage, database, networks, nodes, payloads, tokens
 
+# The module of each command.
+_MODULES = {
+    "coverage": "coverage",
+    "db": "database",
+    "networks": "networks",
+    "nodes": "nodes",
+    "payloads": "payloads",
+    "serve": "serve",
+    "tokens": "tokens",
+}
 _EPILOG = """
 The database is the one that DATABASE_URI names: postgresql://user:password@host/database, or sqlite:/// and a
 path. Without it, the embedded store in your data directory is used.
@@ -17,22 +26,22 @@ path. Without it, the embedded store in your data directory is used.
 
 
 class _Commands(click.Group):
-    """`serve` is imported where it is asked for alone: it brings all of the service, which takes its time."""
+    """Imports the one that is asked for alone: together they need much that each does not."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Name all."""
-        return sorted([*super().list_commands(ctx), "serve"])
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Give one, if there is such."""
-        if cmd_name != "serve":
-            return super().get_command(ctx, cmd_name)
-        from eida_statsman.serve import serve  # noqa: PLC0415
-
-        return serve
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Give a command, if there is such."""
+        if cmd_name not in _MODULES:
+            return None
+        found: click.Command = getattr(importlib.import_module(f"eida_statsman.{_MODULES[cmd_name]}"), cmd_name)
+        return found
 
 
-@click.group(cls=_Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Commands,
+    commands={name: click.Command(name) for name in _MODULES},
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, message="%(version)s")
 @click.pass_context
 def cli(context: click.Context) -> None:
@@ -40,16 +49,10 @@ def cli(context: click.Context) -> None:
     config = configuration.read()
     context.obj = config
     if context.invoked_subcommand in ("coverage", "networks", "nodes", "payloads", "tokens"):
+        from eida_stats_webservice.store import open_store  # noqa: PLC0415
+
         context.obj = open_store(config.database_uri)
         context.call_on_close(context.obj.close)
-
-
-cli.add_command(database.db)
-cli.add_command(nodes.nodes)
-cli.add_command(networks.networks)
-cli.add_command(tokens.tokens)
-cli.add_command(payloads.payloads)
-cli.add_command(coverage.coverage)
 
 
 def main() -> None:

@@ -8,7 +8,6 @@ import click
 
 from eida_stats_webservice import serving
 from eida_stats_webservice.config import Config
-from eida_stats_webservice.metrics import DIRECTORY_VARIABLE
 
 
 @click.command()
@@ -34,8 +33,8 @@ def serve(config: Config, bind: str, workers: int, threads: int, timeout: int) -
         *("--config", "python:eida_stats_webservice.serving"),
     ]
     serving.remove_abandoned_metrics()
-    if DIRECTORY_VARIABLE not in os.environ:
+    if serving.METRICS_VARIABLE not in os.environ:
         # Its processes count together in files there, which the last one out removes. The master will have this id.
-        os.environ[DIRECTORY_VARIABLE] = tempfile.mkdtemp(prefix=f"{serving.METRICS_PREFIX}{os.getpid()}-")
+        os.environ[serving.METRICS_VARIABLE] = tempfile.mkdtemp(prefix=f"{serving.METRICS_PREFIX}{os.getpid()}-")
     # gunicorn takes this process over, so that signals and process supervisors meet it.
     os.execv(sys.executable, command)  # noqa: S606 - no shell is meant
