@@ -93,7 +93,8 @@ class Cluster:
 
     @property
     def address(self) -> str:
-        wait_for(self._file.exists)
+        # It is not written at once.
+        wait_for(lambda: self._file.exists() and self._file.read_text().endswith("}"))
         return str(json.loads(self._file.read_text())["address"])
 
     @property
