@@ -33,7 +33,7 @@ from service import (
     statistics_of,
 )
 
-ROWS = 20_000
+ROWS = 10_000
 # A round of kills is spread over a submission, and a little beyond, where a loaded machine takes longer.
 KILLS_A_ROUND = 5
 ROUNDS = 3

@@ -122,6 +122,8 @@ def test_removing_a_node_asks_for_its_name_again(statsman: Statsman) -> None:
     statsman.done("nodes", "remove", "GFZ", "--confirm", "GFZ")
 
 
+# The command itself refuses most of it, before it asks a database.
+@pytest.mark.parametrize("store_uri", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
