@@ -28,7 +28,7 @@ NODE = "DEMO"
 REQUESTS = 4000
 REFUSED_BYTES = 30 * 1024 * 1024
 
-# What the aggregator makes of the service's answers, which are alike on both: other tests see to that.
+# What the aggregator makes of answers: tests/test_corrections.py sees that they are alike on both.
 ON_ONE_STORE = pytest.mark.parametrize("store_uri", ["sqlite"], indirect=True)
 
 Found = dict[tuple[str, str], tuple[int, ...]]
@@ -207,7 +207,6 @@ def test_a_correction_after_a_retraction_counts(
     assert answers(service, "network") == summed_up(aggregated(tmp_path))
 
 
-@ON_ONE_STORE
 @pytest.mark.parametrize("choice", ["another server's", "replaced"])
 def test_what_another_server_has_sent_is_not_replaced_unless_it_is_named(
     choice: str, store_uri: str, service: Service, made: Made, tmp_path: Path

@@ -75,13 +75,11 @@ def client(tokens: Tokens) -> FlaskClient:
 # Made from the document
 
 
-# Of running services, on both stores, many more are asked beside the tests of faults.
-@pytest.mark.parametrize("store_uri", ["sqlite"], indirect=True)
 @API.parametrize()
 @settings(
     derandomize=True,
     deadline=None,
-    max_examples=20,
+    max_examples=10,
     # What was submitted stays, as it does in the service.
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -6,7 +6,8 @@ import os
 import re
 import signal
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -140,3 +141,39 @@ def test_what_a_killed_master_has_left_is_removed_by_the_next_one(
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         directory.name for name, directory in names.items() if name != "4194305-b"
     )
+
+
+def test_they_go_on_when_the_service_starts_itself_anew(service_uri: str, tmp_path: Path) -> None:
+    with Service(service_uri, tmp_path, workers=1, METRICS_TOKEN=TOKEN, TMPDIR=str(tmp_path)) as service:
+        old = service.pid
+        os.kill(old, signal.SIGUSR2)
+        # The new master and its worker: the old one's are one process each.
+        until(lambda: any(children(child) for child in service.workers()))
+        (new,) = (child for child in service.workers() if children(child))
+        try:
+            os.kill(old, signal.SIGTERM)
+            os.waitid(os.P_PID, old, os.WEXITED | os.WNOWAIT)
+            assert service.get("nodes").status_code == 200
+            assert metrics(service)["requests_total", "policies.nodes", "200"] == 1
+        finally:
+            os.kill(new, signal.SIGTERM)
+        until(lambda: not is_answered(service))
+    until(lambda: not list(tmp_path.glob(f"{serving.METRICS_PREFIX}*")))
+
+
+def children(process: int) -> list[str]:
+    return Path(f"/proc/{process}/task/{process}/children").read_text().split()
+
+
+def is_answered(service: Service) -> bool:
+    try:
+        return service.get("nodes").ok
+    except requests.ConnectionError:
+        return False
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

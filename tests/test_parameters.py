@@ -31,12 +31,12 @@ METRICS_TOKEN = issued.note("token-of-prometheus")
 # One of each kind: quotes and comments of SQL, placeholders of its drivers, and what is done with them.
 SQL = [
     *("'", '"', "\\'", "--", "/*", "$$", "%s", "%(name)s", ":name", "{0}"),
-    *("' OR '1'='1", "'; DROP TABLE nodes; --", "(SELECT pg_sleep(9))"),
+    *("' OR '1'='1", "1 OR 1=1", "'; DROP TABLE nodes; --", "1; DROP TABLE nodes", "(SELECT pg_sleep(9))"),
     "') UNION SELECT value FROM tokens --",
 ]
-CONTROL = ["\0", "\t", "\n", "\x1b[2J", "\x7f", "\x85", "\r\nSet-Cookie: a=b"]
-BIDI = ["\u202e", "\u2066\u2069", "\u200f", "\u2028", "\ufeff"]
-LONG = [sign * 10_000 for sign in ("A", "9", "\0", "\u202e")]
+CONTROL = ["\0", "\1", "\t", "\n", "\r", "\x1b[2J", "\x7f", "\x85", "\x9b", "\r\nSet-Cookie: a=b"]
+BIDI = ["\u202e", "\u2066\u2069", "\u200f", "\u061c", "\u2028", "\ufeff"]
+LONG = [sign * 10_000 for sign in ("A", "9", ",", "'", "\0", "\u202e")]
 NASTY = [*SQL, *CONTROL, *BIDI, *LONG]
 
 # What is sent if a parameter is not the one that is fed.

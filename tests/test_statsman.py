@@ -7,6 +7,7 @@ import os
 import re
 import sqlite3
 import subprocess
+import sys
 import sysconfig
 from contextlib import closing
 from pathlib import Path
@@ -41,6 +42,24 @@ class Statsman:
 @pytest.fixture
 def statsman(store_uri: str) -> Statsman:
     return Statsman(store_uri)
+
+
+@pytest.mark.parametrize(
+    ("word", "missing"), [("nodes", "aiosql"), ("db", "yoyo"), ("--help", "psycopg2"), ("serve", "gunicorn")]
+)
+def test_where_only_the_aggregator_is_installed_it_is_told_what_is_missing(
+    word: str, missing: str, tmp_path: Path
+) -> None:
+    script = f"import sys; sys.modules[{missing!r}] = None; from eida_statsman import main; main()"
+    refused = subprocess.run(
+        [sys.executable, "-c", script, word],
+        env=os.environ | {"TMPDIR": str(tmp_path), "DATABASE_URI": "sqlite:///:memory:"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (refused.returncode, refused.stdout, list(tmp_path.iterdir())) == (1, "", [])
+    assert refused.stderr == f"eida_statsman needs {missing}: pip install 'eida-statistics[webservice]'\n"
 
 
 def test_a_new_database_is_migrated_once(tmp_path: Path) -> None:

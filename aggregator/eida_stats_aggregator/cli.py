@@ -7,7 +7,7 @@ import re
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import IO, NamedTuple, NoReturn
@@ -191,35 +191,27 @@ def cli(
     outbox = Rehearsal(directory) if dry_run else Outbox(directory)
     with _noted(failures):
         outbox.make()
-        aggregation = payload = None
+        made = None
         with _noted(failures):
             how = _Reading(selection, _registry(networks_file), jobs, dask)
             tally = _read(files, how, report, shown=not quiet)
             if tally is None:
                 _check_queue_is_meant(send_to, replaces)
             else:
-                aggregation = tally.aggregation
-                payload = aggregation.payload(generated_at, selection.exclusions)
-        # Held until all is sent: else another run could deliver what this one writes, and this one not tell of it.
-        with outbox.locked(warn=_complain) if send_to is not None or payload is not None else nullcontext():
-            if aggregation is not None and payload is not None and payload.stats:
-                with _noted(failures):
-                    path = outbox.put(
-                        payload,
-                        suffix=suffix,
-                        replace=replace or bool(replaces),
-                        send_to=send_to,
-                        replaces=replaces,
-                    )
-                    report.aggregated(payload, path, aggregation, outbox.receipt(path, send_to))
-            if send_to is not None and isinstance(outbox, Rehearsal):
-                waiting, complaints = outbox.to_be_sent(send_to, requeue=requeue)
-                failures += complaints
-                report.sent = [f"{path} to {send_to}" for path in waiting]
-            elif send_to is not None and token is not None:
-                if requeue:
-                    outbox.requeue(send_to)
-                _deliver(outbox, send_to, token, retries, report, failures)
+                payload = tally.aggregation.payload(generated_at, selection.exclusions)
+                made = (payload, tally.aggregation) if payload.stats else None
+        if made or send_to is not None:
+            # Until all is sent: else another run could deliver what this one writes, and this one not tell of it.
+            with outbox.locked(warn=_complain):
+                if made:
+                    with _noted(failures):
+                        correction = replace or bool(replaces)
+                        path = outbox.put(
+                            made[0], suffix=suffix, replace=correction, send_to=send_to, replaces=replaces
+                        )
+                        report.aggregated(made[0], path, made[1], outbox.receipt(path, send_to))
+                if send_to is not None:
+                    _send(outbox, send_to, token, retries, report, failures, requeue=requeue)
     for failure in failures:
         _complain(str(failure))
     report.errors = [str(failure) for failure in failures]
@@ -400,6 +392,27 @@ def _noted(failures: list[EidaStatisticsError]) -> Iterator[None]:
         yield
     except EidaStatisticsError as error:
         failures.append(error)
+
+
+def _send(
+    outbox: Outbox,
+    url: str,
+    token: str | None,
+    retries: int,
+    report: Report,
+    failures: list[EidaStatisticsError],
+    *,
+    requeue: bool,
+) -> None:
+    """Send what is queued for a service, or tell what would be sent."""
+    if isinstance(outbox, Rehearsal):
+        waiting, complaints = outbox.to_be_sent(url, requeue=requeue)
+        failures += complaints
+        report.sent = [f"{path} to {url}" for path in waiting]
+    elif token is not None:
+        if requeue:
+            outbox.requeue(url)
+        _deliver(outbox, url, token, retries, report, failures)
 
 
 def _deliver(

@@ -99,6 +99,7 @@ def test_a_database_that_was_started_anew_unnoticed_answers_at_once(
     assert total(uri) == 1 + 2 + 4
 
 
+@pytest.mark.alone
 def test_a_database_that_hangs_is_told_to_all_who_ask(
     cluster: Cluster, uri: str, tmp_path: Path, tell: Callable[[str], None]
 ) -> None:

@@ -60,11 +60,11 @@ def create_app(config: Config | None = None) -> Flask:
     problems.register(app)
     access = Access(store, _verifier(config))
     # All nodes of a federation may send at the same minute; each has a place, and all together leave some threads.
-    changes = Turns(at_once=4, waiting=44)
+    by_nodes = Turns(at_once=4, waiting=44)
     questions = Turns(at_once=4, waiting=8)
     with_tokens = [
-        submit.blueprint(store, changes, config.max_payload_bytes),
-        payloads.blueprint(store, changes, questions),
+        submit.blueprint(store, by_nodes, config.max_payload_bytes),
+        payloads.blueprint(store, by_nodes),
         dataselect.blueprint(store, questions, access, config.min_clients),
         metrics.blueprint(store, config.metrics_token),
     ]

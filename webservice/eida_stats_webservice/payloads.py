@@ -9,13 +9,12 @@ from eida_stats_webservice.tokens import node_of
 from eida_stats_webservice.turns import Turns
 
 
-def blueprint(store: Store, changes: Turns, questions: Turns) -> Blueprint:
+def blueprint(store: Store, turns: Turns) -> Blueprint:
     """Make the routes.
 
     Args:
         store: what holds the payloads.
-        changes: how many are retracted at once.
-        questions: how many lists are made at once: that of a node that sends every day grows with the years.
+        turns: how many are retracted, or listed, at once: the list of a node grows with the years.
     """
     routes = Blueprint("payloads", __name__)
 
@@ -24,7 +23,7 @@ def blueprint(store: Store, changes: Turns, questions: Turns) -> Blueprint:
         """List what the node has sent, and what of it counts."""
         node = node_of(request, store)
         only(request.args.items(multi=True))
-        with questions.turn():
+        with turns.turn():
             return _json({"payloads": [record.told() for record in store.list_payloads(node.name)]})
 
     @routes.delete("/payloads/<int:number>")
@@ -32,7 +31,7 @@ def blueprint(store: Store, changes: Turns, questions: Turns) -> Blueprint:
         """Let one of them not count any more."""
         node = node_of(request, store)
         only(request.args.items(multi=True))
-        with changes.turn():
+        with turns.turn():
             return _json(store.retract(number, node).told())
 
     return routes

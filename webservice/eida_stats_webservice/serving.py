@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from gunicorn.arbiter import Arbiter
     from gunicorn.workers.gthread import ThreadWorker
 
 # Set before prometheus_client is imported, it has all processes count together, in files there.
@@ -33,7 +34,7 @@ logger_class = "eida_stats_webservice.workers.Log"
 def child_exit(_arbiter: object, worker: "ThreadWorker") -> None:
     """Let what a worker has counted stay, but not what it only measured."""
     if os.environ.get(METRICS_VARIABLE):
-        from prometheus_client import multiprocess  # noqa: PLC0415
+        from prometheus_client import multiprocess  # noqa: PLC0415 - `eida_statsman serve` reads the settings only
 
         multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
 
@@ -45,6 +46,11 @@ def on_exit(_arbiter: object) -> None:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+def make_metrics_directory() -> None:
+    """Have the workers of this process, which will be gunicorn's master, count together."""
+    os.environ[METRICS_VARIABLE] = tempfile.mkdtemp(prefix=f"{METRICS_PREFIX}{os.getpid()}-")
+
+
 def remove_abandoned_metrics() -> None:
     """Remove what masters that were killed have left; other users' stays."""
     for directory in Path(tempfile.gettempdir()).glob(f"{METRICS_PREFIX}*-*"):
@@ -53,8 +59,11 @@ def remove_abandoned_metrics() -> None:
             shutil.rmtree(directory, ignore_errors=True)
 
 
-def on_starting(_arbiter: object) -> None:
+def on_starting(arbiter: "Arbiter") -> None:
     """Prepare what the workers inherit."""
+    # The one that started this one (USR2) removes its own directory when it ends.
+    if arbiter.master_pid and Path(os.environ.get(METRICS_VARIABLE, "")).name.startswith(METRICS_PREFIX):
+        make_metrics_directory()
     # Imported once, it is there at once when a worker is replaced.
     importlib.import_module("eida_stats_webservice.app")
     # gunicorn tells of requests that it refuses itself; not from where.

@@ -38,6 +38,7 @@ class _Commands(click.Group):
 
 @click.group(
     cls=_Commands,
+    # So that they are listed, and known where one was misspelt; what they are, `get_command` finds out.
     commands={name: click.Command(name) for name in _MODULES},
     epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -49,7 +50,7 @@ def cli(context: click.Context) -> None:
     config = configuration.read()
     context.obj = config
     if context.invoked_subcommand in ("coverage", "networks", "nodes", "payloads", "tokens"):
-        from eida_stats_webservice.store import open_store  # noqa: PLC0415
+        from eida_stats_webservice.store import open_store  # noqa: PLC0415 - serve does without
 
         context.obj = open_store(config.database_uri)
         context.call_on_close(context.obj.close)

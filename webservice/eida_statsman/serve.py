@@ -2,7 +2,7 @@
 
 import os
 import sys
-import tempfile
+from importlib.util import find_spec
 
 import click
 
@@ -26,6 +26,8 @@ from eida_stats_webservice.config import Config
 @click.pass_obj
 def serve(config: Config, bind: str, workers: int, threads: int, timeout: int) -> None:
     """Run the web service until it is interrupted."""
+    if find_spec("gunicorn") is None:
+        raise ModuleNotFoundError(name="gunicorn")
     click.echo(f"serving at http://{bind}{config.url_prefix}/", err=True)
     command = [
         *(sys.executable, "-m", "gunicorn", "eida_stats_webservice.app:create_app()"),
@@ -34,7 +36,9 @@ def serve(config: Config, bind: str, workers: int, threads: int, timeout: int) -
     ]
     serving.remove_abandoned_metrics()
     if serving.METRICS_VARIABLE not in os.environ:
-        # Its processes count together in files there, which the last one out removes. The master will have this id.
-        os.environ[serving.METRICS_VARIABLE] = tempfile.mkdtemp(prefix=f"{serving.METRICS_PREFIX}{os.getpid()}-")
+        # The master will have this process id.
+        serving.make_metrics_directory()
+    # When gunicorn starts itself anew (USR2), its own directory would come first where modules are looked for.
+    os.environ["PYTHONSAFEPATH"] = "1"
     # gunicorn takes this process over, so that signals and process supervisors meet it.
     os.execv(sys.executable, command)  # noqa: S606 - no shell is meant
