@@ -4,6 +4,8 @@
 .PHONY: help demo serve test test-faults lint format bench clean
 
 BIN := .venv/bin
+# One more than there are processors: some tests only wait.
+WORKERS := $(shell expr $$(nproc) + 1)
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 help: ## List the targets
@@ -17,12 +19,12 @@ serve: .venv/webservice ## The same, and leave the service running
 
 test: .venv/dev ## Run the tests, on a real PostgreSQL of their own: ARGS="-k sketch" for some of them
 	@sh tests/install_postgresql.sh
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 5 $(ARGS)
 
 test-faults: .venv/dev ## Kill the service and its database, fill the disk, and see that nothing is lost
 	@sh tests/install_postgresql.sh
 	@sh tests/faults/fetch_nginx.sh .venv/nginx
-	@$(BIN)/python -m pytest tests/faults -m "not alone" -n 2 $(ARGS); beside=$$?; \
+	@$(BIN)/python -m pytest tests/faults -m "not alone" -n 3 $(ARGS); beside=$$?; \
 	$(BIN)/python -m pytest tests/faults -m alone $(ARGS); alone=$$?; \
 	case "$$beside $$alone" in "0 0") ;; "0 5" | "5 0") $(if $(ARGS),true,false) ;; *) false ;; esac
 

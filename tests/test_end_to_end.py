@@ -263,8 +263,7 @@ def test_what_a_correction_of_which_nothing_is_remembered_replaces_is_told(
 
 
 @ON_ONE_STORE
-@pytest.mark.parametrize("restored", ["an older state", "nothing"])
-@pytest.mark.parametrize("suffix", ["", "b"])
+@pytest.mark.parametrize(("suffix", "restored"), [("", "nothing"), ("b", "an older state")])
 def test_a_correction_of_what_a_restored_centre_does_not_know_is_taken_in(
     suffix: str, restored: str, store_uri: str, service: Service, made: Made, tmp_path: Path
 ) -> None:

@@ -19,6 +19,8 @@ from payloads import payload, row
 from roles import SERVICE, as_service
 
 COMMAND = Path(sysconfig.get_path("scripts")) / "eida_statsman"
+# What the command makes of words and of answers; tests/test_store.py sees that these are alike on both.
+ON_ONE_STORE = pytest.mark.parametrize("store_uri", ["sqlite"], indirect=True)
 
 
 class Statsman:
@@ -130,6 +132,7 @@ def test_nodes_are_added_listed_changed_and_removed(statsman: Statsman) -> None:
     assert [node["name"] for node in json.loads(statsman.done("nodes", "list", "--json"))] == ["BGR"]
 
 
+@ON_ONE_STORE
 def test_removing_a_node_asks_for_its_name_again(statsman: Statsman) -> None:
     statsman.done("nodes", "add", "GFZ", "--contact", "operator@gfz.example")
     for words, typed in ((("nodes", "remove", "GFZ"), "BGR\n"), (("nodes", "remove", "GFZ", "--confirm", "B"), "")):
@@ -141,8 +144,7 @@ def test_removing_a_node_asks_for_its_name_again(statsman: Statsman) -> None:
     statsman.done("nodes", "remove", "GFZ", "--confirm", "GFZ")
 
 
-# The command itself refuses most of it, before it asks a database.
-@pytest.mark.parametrize("store_uri", ["sqlite"], indirect=True)
+@ON_ONE_STORE
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
@@ -171,6 +173,7 @@ def test_mistakes_are_told_in_a_sentence(statsman: Statsman, words: tuple[str, .
     assert "Traceback" not in refused.stderr
 
 
+@ON_ONE_STORE
 def test_a_token_is_shown_once_and_listed_without_its_value(statsman: Statsman) -> None:
     statsman.done("nodes", "add", "GFZ", "--contact", "operator@gfz.example")
     token = statsman.done("tokens", "add", "GFZ").strip()
@@ -190,6 +193,7 @@ def test_a_token_is_shown_once_and_listed_without_its_value(statsman: Statsman) 
     assert "revoked" in statsman.done("tokens", "list")
 
 
+@ON_ONE_STORE
 def test_what_is_restricted_is_said_by_node_and_network(statsman: Statsman, store: Store) -> None:
     statsman.done("nodes", "add", "GFZ", "--contact", "operator@gfz.example")
     assert "restricted" in statsman.done("nodes", "set-policy", "GFZ", "restricted")
@@ -210,6 +214,7 @@ def test_what_is_restricted_is_said_by_node_and_network(statsman: Statsman, stor
     assert statsman("nodes", "add", "Other", "--contact", "operator@gfz.example").returncode == 2
 
 
+@ON_ONE_STORE
 def test_a_token_is_for_a_node_or_for_a_network(statsman: Statsman, store: Store) -> None:
     added = json.loads(statsman.done("tokens", "add", "--network", "FR", "--json"))
     assert added["network"] == "FR"
@@ -251,6 +256,7 @@ def test_payloads_are_listed_shown_and_retracted(statsman: Statsman, sent: list[
     ]
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize(
     "words",
     [
@@ -267,6 +273,7 @@ def test_what_there_is_not_is_named(statsman: Statsman, sent: list[int], words: 
     assert "no such" in refused.stderr
 
 
+@ON_ONE_STORE
 def test_payloads_are_written_as_they_were_sent(
     statsman: Statsman, store: Store, sent: list[int], tmp_path: Path
 ) -> None:
@@ -311,6 +318,7 @@ def test_all_is_made_anew_in_another_database(statsman: Statsman, sent: list[int
     assert statsman("payloads", "replay", "--from", "sqlite:////nowhere/x.db").returncode == 1
 
 
+@ON_ONE_STORE
 def test_a_calendar_shows_which_days_were_sent(statsman: Statsman, sent: list[int]) -> None:
     shown = statsman.done("coverage", "--node", "A/..", "--year", "2026")
     (october,) = [line for line in shown.splitlines() if line.startswith("Oct")]
