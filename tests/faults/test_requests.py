@@ -35,7 +35,7 @@ class Target(NamedTuple):
     service: Service
     tokens: Tokens
     session: requests.Session
-    seconds: list[float]
+    seconds: list[tuple[float, str]]
     statuses: Counter[int]
 
 
@@ -81,7 +81,7 @@ def test_a_request_made_from_the_document_is_answered_as_it_says_and_soon(
         answer = case.call_and_validate(target.service.url, target.session, sent)
         assert answer.status_code < 500
         assert answer.elapsed < SECONDS
-        target.seconds.append(answer.elapsed)
+        target.seconds.append((answer.elapsed, f"{case.method} {case.path}"))
         target.statuses[answer.status_code] += 1
 
 
@@ -90,5 +90,6 @@ def test_after_these_requests_all_is_stored_wholly(targets: list[Target], tell: 
         assert "Traceback" not in target.service.log
         with closing(open_store(target.uri)) as store:
             assert [difference for *_, found in store.verify() for difference in found] == []
-        told = f"{dict(sorted(target.statuses.items()))}, {max(target.seconds, default=0) * 1000:.0f} ms at most"
+        seconds, slowest = max(target.seconds, default=(0, ""))
+        told = f"{dict(sorted(target.statuses.items()))}, {seconds * 1000:.0f} ms at most, for {slowest}"
         tell(f"{target.kind}: {len(target.seconds):,} requests made from the document: {told}")
