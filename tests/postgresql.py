@@ -1,7 +1,6 @@
 """A private PostgreSQL for tests, benchmarks and the demo: no server that happens to be there is touched."""
 
 import os
-import re
 import secrets
 import shutil
 import signal
@@ -18,6 +17,8 @@ from urllib.parse import quote, urlencode
 
 import psycopg2
 from psycopg2 import sql
+
+from processes import children
 
 OLDEST_VERSION = 15
 SUPERUSER = "postgres"
@@ -159,9 +160,9 @@ class Cluster:
         if process.poll() is None:
             # A backend that outlives its postmaster could still commit; stopped, the postmaster makes no new one.
             process.send_signal(signal.SIGSTOP)
-            children = _children(process.pid)
+            backends = children(process.pid)
             process.kill()
-            for child in children:
+            for child in backends:
                 try:
                     os.kill(child, signal.SIGKILL)
                 except ProcessLookupError:
@@ -172,7 +173,7 @@ class Cluster:
     @contextmanager
     def hanging(self) -> Iterator[None]:
         """Let the server do nothing, not even refuse, as long as the context lasts."""
-        pids = [self.pid, *_children(self.pid)]
+        pids = [self.pid, *children(self.pid)]
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
         try:
@@ -305,15 +306,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind((_LOOPBACK, 0))
         return int(probe.getsockname()[1])
-
-
-def _children(parent: int) -> list[int]:
-    children = []
-    for status in Path("/proc").glob("[0-9]*/status"):
-        try:
-            text = status.read_text(encoding="utf-8", errors="replace")
-        except (FileNotFoundError, ProcessLookupError):  # it has ended since
-            continue
-        if re.search(rf"^PPid:\t{parent}$", text, re.MULTILINE):
-            children.append(int(status.parent.name))
-    return children

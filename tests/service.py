@@ -26,6 +26,7 @@ from eida_stats_webservice import serving
 from eida_stats_webservice.store import open_store
 from eida_stats_webservice.store.uri import sqlite_path
 from postgresql import SUPERUSER
+from processes import children
 
 PREFIX = "/eidaws/statistics/1"
 STATISTICS = "dataselect_stats"
@@ -127,11 +128,7 @@ class Service:
 
     def workers(self) -> list[int]:
         """Give the process ids of the workers that there are now."""
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children")
-        try:
-            return [int(child) for child in children.read_text(encoding="ascii").split()]
-        except (FileNotFoundError, ProcessLookupError):  # it has ended
-            return []
+        return children(self.pid)
 
     def start(self) -> None:
         """Start it and wait until it is healthy, or answers at all.
@@ -194,9 +191,7 @@ class Service:
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes], deadline: float, *, healthy: bool) -> None:
         # A test may remember which workers there are.
-        while not (
-            self._answers(healthy=healthy) and process.poll() is None and len(self.workers()) == self._workers
-        ):
+        while not (self._answers(healthy=healthy) and len(self.workers()) == self._workers):
             if process.poll() is not None:
                 raise ServiceFailed(f"It does not start:\n{self.log[-2000:]}")
             if time.monotonic() > deadline:

@@ -32,6 +32,7 @@ from postgresql import Cluster
 from roles import as_service
 from service import Service, register
 from signer import Signer
+from stores import ON_ONE_STORE
 
 PREFIX = "/eidaws/statistics/1"
 PUBLIC_PATH = f"{PREFIX}/dataselect/public"
@@ -465,7 +466,7 @@ def test_a_million_rows_over_http_do_not_fill_the_memory_of_the_worker(
         assert peak_memory(worker) - before < 20 * 2**20
 
 
-@pytest.mark.parametrize("store_uri", ["sqlite"], indirect=True)
+@ON_ONE_STORE
 def test_a_value_that_is_too_long_for_a_server_is_told_so(service_uri: str, tmp_path: Path) -> None:
     with Service(service_uri, tmp_path, workers=1, threads=1) as service:
         for size in (3_000, 8_300, 10_000, 100_000):

@@ -20,6 +20,7 @@ import pytest
 from distributed import Client
 
 from eida_statistics.errors import ClusterUnavailable, WorkerLost
+from processes import wait_for
 from stubs import COMMAND, Answer, answering, encoded, environment, line, make_log, nobody_there, run, trace
 
 DAYS = [datetime.date(2020, 10, 25) + datetime.timedelta(number) for number in range(15)]
@@ -94,7 +95,7 @@ class Cluster:
     @property
     def address(self) -> str:
         # It is not written at once.
-        wait_for(lambda: self._file.exists() and self._file.read_text().endswith("}"))
+        wait_for(lambda: self._file.exists() and self._file.read_text().endswith("}"), seconds=READY_WITHIN_SECONDS)
         return str(json.loads(self._file.read_text())["address"])
 
     @property
@@ -227,13 +228,6 @@ def home(made: Path, tmp_path: Path) -> Path:
 
 def files_in(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in directory.glob("**/*.json.gz")}
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + READY_WITHIN_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def without_dask(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -22,14 +22,12 @@ from eida_statistics import hll
 from eida_stats_webservice.store import open_store
 from postgresql import Cluster
 from service import Service, contents, differences, register, rows_of, settled
+from stores import ON_ONE_STORE
 from stubs import encoded, environment, line, make_log, run
 
 NODE = "DEMO"
 REQUESTS = 4000
 REFUSED_BYTES = 30 * 1024 * 1024
-
-# What the aggregator makes of answers: tests/test_corrections.py sees that they are alike on both.
-ON_ONE_STORE = pytest.mark.parametrize("store_uri", ["sqlite"], indirect=True)
 
 Found = dict[tuple[str, str], tuple[int, ...]]
 

@@ -29,7 +29,7 @@ FULL_HEADER = bytes.fromhex("148b7f")
 # What deployed nodes send, and what any other user of the storage specification may have.
 WIDTHS = [32, 64]
 
-# 160 is the last explicit size; 2,000 to 10^6 go through the ranges of the estimator.
+# 160 is the last explicit size; 2,000 and more go through the ranges of the estimator.
 SIZES = [0, 1, 2, 3, 159, 160, 161, 162, 300, 2_000, 10_000, 20_000, 100_000, 300_000]
 # Occupied registers: 512 is our last sparse sketch, 640 the last one of PostgreSQL, 2,048 are all.
 OCCUPIED = [511, 512, 513, 639, 640, 641, 2_047, 2_048]

@@ -6,8 +6,7 @@ import os
 import re
 import signal
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from payloads import row, wire
 from postgresql import Cluster
+from processes import children, wait_for
 from roles import as_service
 from service import Service, register
 
@@ -148,7 +148,7 @@ def test_they_go_on_when_the_service_starts_itself_anew(service_uri: str, tmp_pa
         old = service.pid
         os.kill(old, signal.SIGUSR2)
         # The new master and its worker: the old one's are one process each.
-        until(lambda: any(children(child) for child in service.workers()))
+        wait_for(lambda: any(children(child) for child in service.workers()))
         (new,) = (child for child in service.workers() if children(child))
         try:
             os.kill(old, signal.SIGTERM)
@@ -157,12 +157,8 @@ def test_they_go_on_when_the_service_starts_itself_anew(service_uri: str, tmp_pa
             assert metrics(service)["requests_total", "policies.nodes", "200"] == 1
         finally:
             os.kill(new, signal.SIGTERM)
-        until(lambda: not is_answered(service))
-    until(lambda: not list(tmp_path.glob(f"{serving.METRICS_PREFIX}*")))
-
-
-def children(process: int) -> list[str]:
-    return Path(f"/proc/{process}/task/{process}/children").read_text().split()
+        wait_for(lambda: not is_answered(service))
+    wait_for(lambda: not list(tmp_path.glob(f"{serving.METRICS_PREFIX}*")))
 
 
 def is_answered(service: Service) -> bool:
@@ -170,10 +166,3 @@ def is_answered(service: Service) -> bool:
         return service.get("nodes").ok
     except requests.ConnectionError:
         return False
-
-
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

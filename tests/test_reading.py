@@ -35,6 +35,7 @@ from eida_stats_aggregator.logfiles import zstd
 from eida_stats_aggregator.requestlog import Ignored, Rejected, Request
 from eida_stats_aggregator.selection import Selection
 from eida_stats_aggregator.tally import SHOWN_REJECTS, Tally
+from processes import wait_for
 from stubs import Answer, Received, encoded, environment, line, make_log, nobody_there, run, serving, trace
 
 DAY = datetime.date(2020, 11, 2)
@@ -389,13 +390,6 @@ def group_of(leader: int) -> list[int]:
             if int(group) == leader and state != "Z":
                 found.append(number)
     return found
-
-
-def wait_for(there: Callable[[], object], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not there():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def marks(home: Path, name: str) -> list[int]:

@@ -17,10 +17,9 @@ import pytest
 from eida_stats_webservice.store import Store
 from payloads import payload, row
 from roles import SERVICE, as_service
+from stores import ON_ONE_STORE
 
 COMMAND = Path(sysconfig.get_path("scripts")) / "eida_statsman"
-# What the command makes of words and of answers; tests/test_store.py sees that these are alike on both.
-ON_ONE_STORE = pytest.mark.parametrize("store_uri", ["sqlite"], indirect=True)
 
 
 class Statsman:

@@ -199,17 +199,19 @@ def cli(
                 _check_queue_is_meant(send_to, replaces)
             else:
                 payload = tally.aggregation.payload(generated_at, selection.exclusions)
-                made = (payload, tally.aggregation) if payload.stats else None
+                if payload.stats:
+                    made = payload, tally.aggregation
         if made or send_to is not None:
             # Until all is sent: else another run could deliver what this one writes, and this one not tell of it.
             with outbox.locked(warn=_complain):
                 if made:
+                    payload, aggregation = made
+                    correction = replace or bool(replaces)
                     with _noted(failures):
-                        correction = replace or bool(replaces)
                         path = outbox.put(
-                            made[0], suffix=suffix, replace=correction, send_to=send_to, replaces=replaces
+                            payload, suffix=suffix, replace=correction, send_to=send_to, replaces=replaces
                         )
-                        report.aggregated(made[0], path, made[1], outbox.receipt(path, send_to))
+                        report.aggregated(payload, path, aggregation, outbox.receipt(path, send_to))
                 if send_to is not None:
                     _send(outbox, send_to, token, retries, report, failures, requeue=requeue)
     for failure in failures:

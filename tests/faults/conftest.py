@@ -1,4 +1,4 @@
-"""A PostgreSQL for each of these tests: they end it, fill it and lock it."""
+"""A PostgreSQL for each of these tests, since they end it, fill it and lock it; and the figures that they take."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -7,6 +7,8 @@ import pytest
 
 from eida_stats_webservice.store import migrations
 from postgresql import Cluster
+
+_FIGURE = "figure"
 
 
 @pytest.fixture
@@ -21,9 +23,6 @@ def uri(cluster: Cluster) -> str:
     made = cluster.create_database("statistics")
     migrations.apply(made)
     return made
-
-
-_FIGURE = "figure"
 
 
 @pytest.fixture

@@ -41,9 +41,8 @@ def child_exit(_arbiter: object, worker: "ThreadWorker") -> None:
 
 def on_exit(_arbiter: object) -> None:
     """Remove the files in which the workers have counted, if `eida_statsman serve` has made their directory."""
-    directory = Path(os.environ.get(METRICS_VARIABLE, ""))
-    if directory.name.startswith(METRICS_PREFIX):
-        shutil.rmtree(directory, ignore_errors=True)
+    if _is_directory_ours():
+        shutil.rmtree(os.environ[METRICS_VARIABLE], ignore_errors=True)
 
 
 def make_metrics_directory() -> None:
@@ -62,12 +61,16 @@ def remove_abandoned_metrics() -> None:
 def on_starting(arbiter: "Arbiter") -> None:
     """Prepare what the workers inherit."""
     # The one that started this one (USR2) removes its own directory when it ends.
-    if arbiter.master_pid and Path(os.environ.get(METRICS_VARIABLE, "")).name.startswith(METRICS_PREFIX):
+    if arbiter.master_pid and _is_directory_ours():
         make_metrics_directory()
     # Imported once, it is there at once when a worker is replaced.
     importlib.import_module("eida_stats_webservice.app")
     # gunicorn tells of requests that it refuses itself; not from where.
     logging.getLogger("gunicorn.error").addFilter(_without_address)
+
+
+def _is_directory_ours() -> bool:
+    return Path(os.environ.get(METRICS_VARIABLE, "")).name.startswith(METRICS_PREFIX)
 
 
 def _without_address(record: logging.LogRecord) -> bool:

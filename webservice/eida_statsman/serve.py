@@ -26,6 +26,7 @@ from eida_stats_webservice.config import Config
 @click.pass_obj
 def serve(config: Config, bind: str, workers: int, threads: int, timeout: int) -> None:
     """Run the web service until it is interrupted."""
+    # Else it would be missed only after this process has given way to it.
     if find_spec("gunicorn") is None:
         raise ModuleNotFoundError(name="gunicorn")
     click.echo(f"serving at http://{bind}{config.url_prefix}/", err=True)

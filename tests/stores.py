@@ -1,0 +1,6 @@
+"""On which stores a test runs; without a word, on both."""
+
+import pytest
+
+# For what is not the store's own: that its answers are alike on both, others see.
+ON_ONE_STORE = pytest.mark.parametrize("store_uri", ["sqlite"], indirect=True)
