@@ -25,7 +25,12 @@ MAX_EXCLUSIONS = 100
 MAX_EXCLUSION_CHARACTERS = 1000
 _Exclusion = Annotated[str, Meta(max_length=MAX_EXCLUSION_CHARACTERS)]
 
-_HASH_VERSION = b"\x01"
+# An empty source is the whole node; otherwise it is the name of one of its servers.
+Source = Annotated[str, Meta(pattern=r"^[0-9A-Za-z.-]{0,64}\Z")]
+
+# The first byte that is hashed: a change of the hashed form needs another one.
+_CONTENT_VERSION = b"\x01"
+_IDENTITY_VERSION = b"\x02"
 
 # What one aggregate is about: month (its first day), network, station, location, channel, country. A plain
 # tuple, of which there are a hundred thousand in a payload: the garbage collector passes over those.
@@ -60,10 +65,35 @@ class Exclusions(msgspec.Struct):
     client_patterns: Annotated[list[_Exclusion], Meta(max_length=MAX_EXCLUSIONS)] = []
 
 
-class Payload(msgspec.Struct, kw_only=True):
-    """What a node sends: rows in the order of their keys, no key twice, and the days that they cover.
+class Period(msgspec.Struct, frozen=True, order=True):
+    """The UTC days from `start` to `end`, both included."""
 
-    `excluded` is there only if something was left out: federated numbers must agree.
+    start: datetime.date
+    end: datetime.date
+
+    def __str__(self) -> str:
+        return str(self.start) if self.start == self.end else f"{self.start} to {self.end}"
+
+    def days(self) -> list[datetime.date]:
+        """Return all its days, in order."""
+        length = (self.end - self.start).days + 1
+        return [self.start + datetime.timedelta(days=number) for number in range(length)]
+
+    def contains(self, other: "Period") -> bool:
+        """Return whether all days of another period are among its own."""
+        return self.start <= other.start and other.end <= self.end
+
+    def overlaps(self, other: "Period") -> bool:
+        """Return whether it shares a day with another period."""
+        return self.start <= other.end and other.start <= self.end
+
+
+class Payload(msgspec.Struct, kw_only=True):
+    """What a node sends: rows in the order of their keys, no key twice, and the days of their requests.
+
+    `source` and `period` say which logs it stands for. The days of the requests can differ from the period: a
+    log may hold a request of the day before, and a quiet day has none. Payloads of deployed aggregators have
+    neither. `excluded` is there only if something was left out: federated numbers must agree.
     """
 
     generated_at: str
@@ -72,6 +102,8 @@ class Payload(msgspec.Struct, kw_only=True):
     aggregation_score: int
     stats: list[Row]
     excluded: Exclusions | None = None
+    source: Source = ""
+    period: Period | None = None
 
     def rows_json(self) -> bytes:
         """Write the rows as the wire format has them: in order, without white space, no field left out."""
@@ -81,28 +113,46 @@ class Payload(msgspec.Struct, kw_only=True):
         """Write the wire format.
 
         Args:
-            rows_json: what `rows_json` gives, if it is there already.
+            rows_json: the result of `rows_json`, if the caller has it already.
         """
         fields = {field: getattr(self, field) for field in self.__struct_fields__}
-        if self.excluded is None:
-            del fields["excluded"]
+        for optional in ("excluded", "source", "period"):
+            if not fields[optional]:
+                del fields[optional]
         return msgspec.json.encode(fields | {"stats": msgspec.Raw(rows_json or self.rows_json())})
 
+    def content(self) -> str:
+        """Return the hash of the statistics alone; see `content_hash`."""
+        return content_hash(self.days_coverage, self.rows_json())
+
     def hash(self) -> str:
-        """Hash the statistics; see `hash_of`."""
-        return hash_of(self.days_coverage, self.rows_json())
+        """Return the hash of the statistics, the source and the period; see `identity_hash`."""
+        return identity_hash(self.content(), self.source, self.period)
 
 
-def hash_of(days: list[datetime.date], rows_json: bytes) -> str:
-    """Hash the statistics of a payload (128-bit MurmurHash3 x64, 32 hexadecimal digits).
+def content_hash(days: list[datetime.date], rows_json: bytes) -> str:
+    """Return the hash of statistics (128-bit MurmurHash3 x64, 32 hexadecimal digits).
 
     It is taken over a versioned canonical form: sorted days, sorted rows, fixed order of fields, sketches
     re-encoded. How the JSON was spaced, ordered or compressed, when it was generated and by which version are
     not in it, so the same statistics sent twice are the same.
     """
-    hasher = mmh3.mmh3_x64_128(_HASH_VERSION)
+    hasher = mmh3.mmh3_x64_128(_CONTENT_VERSION)
     hasher.update(msgspec.json.encode(days))
     hasher.update(rows_json)
+    return hasher.digest().hex()
+
+
+def identity_hash(content: str, source: str, period: Period | None) -> str:
+    """Return the hash by which a node's payloads are distinguished, in the form of `content_hash`.
+
+    Without a period it is the hash of the content, as it always was. With one, it covers the source and the period
+    as well: two servers may have equal statistics, and so may two quiet days.
+    """
+    if period is None:
+        return content
+    hasher = mmh3.mmh3_x64_128(_IDENTITY_VERSION)
+    hasher.update(msgspec.json.encode([source, period.start, period.end, content]))
     return hasher.digest().hex()
 
 

@@ -22,7 +22,9 @@ from eida_statistics.payload import (
     Location,
     Network,
     Payload,
+    Period,
     Row,
+    Source,
     Station,
     merge_rows,
 )
@@ -49,6 +51,8 @@ _EXPECTED = {
     "days_coverage": "a list of days, YYYY-MM-DD",
     "aggregation_score": "a number",
     "stats": "a list of objects",
+    "source": "up to 64 letters, digits, dots or hyphens",
+    "period": 'an object with the days "start" and "end"',
     "excluded": "an object with client_classes and client_patterns, lists of up to 100 texts",
     "month": "the first day of a month, YYYY-MM-01",
     "network": "a code of up to 8 letters, digits, - or _",
@@ -90,6 +94,8 @@ class _WirePayload(msgspec.Struct):
     version: _Label | None = None
     aggregation_score: _Score | None = None
     excluded: Exclusions | None = None
+    source: Source | None = None
+    period: Period | None = None
 
 
 class _Envelope(msgspec.Struct):
@@ -101,6 +107,8 @@ class _Envelope(msgspec.Struct):
     version: msgspec.Raw | UnsetType = UNSET
     aggregation_score: msgspec.Raw | UnsetType = UNSET
     excluded: msgspec.Raw | UnsetType = UNSET
+    source: msgspec.Raw | UnsetType = UNSET
+    period: msgspec.Raw | UnsetType = UNSET
 
 
 _DECODER = msgspec.json.Decoder(_WirePayload)
@@ -121,7 +129,7 @@ def decode(body: bytes | bytearray, *, today: datetime.date) -> Payload:
     wire = _decode_wire(body)
     days = sorted(set(wire.days_coverage))
     months = {day.replace(day=1) for day in days}
-    errors = _first(_bad_days(days, today))
+    errors = _first(chain(_bad_days(wire, today), _bad_period(wire, today)))
     sketches = [row.clients.lower() for row in wire.stats]
     canonical = hll.all_canonical(sketches)
     if errors or not canonical or not _values_fit(wire.stats, months):
@@ -140,6 +148,8 @@ def decode(body: bytes | bytearray, *, today: datetime.date) -> Payload:
         aggregation_score=round(wire.aggregation_score or 0),
         stats=rows,
         excluded=wire.excluded,
+        source=wire.source or "",
+        period=wire.period,
     )
 
 
@@ -233,14 +243,30 @@ def _completed(sent: _WireRow, clients: str) -> Row:
     )
 
 
-def _bad_days(days: list[datetime.date], today: datetime.date) -> Iterator[tuple[str, str]]:
-    if not days:
+def _bad_days(wire: _WirePayload, today: datetime.date) -> Iterator[tuple[str, str]]:
+    if not wire.days_coverage and wire.period is None:
         yield "days_coverage", "no day"
-    for day in days:
-        if day > today + datetime.timedelta(days=1):
-            yield "days_coverage", f"{day} is in the future"
-        elif day < EARLIEST_DAY:
-            yield "days_coverage", f"{day} is before {EARLIEST_DAY}"
+    for day in sorted(set(wire.days_coverage)):
+        yield from _bad_day("days_coverage", day, today)
+
+
+def _bad_period(wire: _WirePayload, today: datetime.date) -> Iterator[tuple[str, str]]:
+    period = wire.period
+    if period is None:
+        if wire.source:
+            yield "source", "needs a period"
+        return
+    if period.start > period.end:
+        yield "period", "start is after end"
+    for name in ("start", "end"):
+        yield from _bad_day(f"period.{name}", getattr(period, name), today)
+
+
+def _bad_day(path: str, day: datetime.date, today: datetime.date) -> Iterator[tuple[str, str]]:
+    if day > today + datetime.timedelta(days=1):
+        yield path, f"{day} is in the future"
+    elif day < EARLIEST_DAY:
+        yield path, f"{day} is before {EARLIEST_DAY}"
 
 
 def _first(errors: Iterator[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from eida_statistics import hll
 from eida_statistics.errors import InvalidPayload, NotJSON
-from eida_statistics.payload import Exclusions, Payload, Row, merge_rows
+from eida_statistics.payload import Exclusions, Payload, Period, Row, merge_rows
 from eida_statistics.wire import decode
 
 TODAY = datetime.date(2020, 9, 19)
@@ -128,9 +128,78 @@ def test_the_same_statistics_have_the_same_hash(body: bytes) -> None:
     assert decode(body, today=TODAY).hash() == read(sent(*STATS)).hash()
 
 
-def test_the_hash_is_fixed_by_its_version() -> None:
-    """A service that was updated must know again what it received before."""
-    assert read(sent(stat(), stat(country="", bytes=7))).hash() == "3f1c8d1fd21010fcf6b4102a97e04ff7"
+DAY = {"start": "2020-09-18", "end": "2020-09-18"}
+GOLDEN = [
+    (sent(stat(), stat(country="", bytes=7)), "3f1c8d1fd21010fcf6b4102a97e04ff7"),
+    (sent(stat(), stat(country="", bytes=7), period=DAY), "654833290e4a9cb521e0128a198c1705"),
+    (sent(stat(), stat(country="", bytes=7), period=DAY, source="server-1.a"), "d838b8782fc66c870847a8d2e95e7261"),
+    (sent(stat(), period={"start": "2020-09-01", "end": "2020-09-18"}), "a54dd08dd61e37dac0f35ce85040c26d"),
+    (sent(days_coverage=[], period=DAY), "ea8781c5de875428467e712a95806894"),
+]
+
+
+@pytest.mark.parametrize(("document", "expected"), GOLDEN)
+def test_hash_is_fixed(document: dict[str, Any], expected: str) -> None:
+    """An updated service must recognise what it received before: a new form needs a new version byte."""
+    assert read(document).hash() == expected
+
+
+def test_content_is_the_hash_without_a_period() -> None:
+    for document, _ in GOLDEN[:3]:
+        assert read(document).content() == GOLDEN[0][1]
+    assert read(sent(days_coverage=[], period=DAY)).content() == "fe15bee74860df830bbc0a5d0eb953e5"
+
+
+def test_source_and_period_are_read() -> None:
+    made = read(sent(stat(), source="b", period={"start": "2020-09-17", "end": "2020-09-19"}))
+    assert made.source == "b"
+    assert made.period == Period(datetime.date(2020, 9, 17), datetime.date(2020, 9, 19))
+    assert msgspec.json.decode(made.to_json())["period"] == {"start": "2020-09-17", "end": "2020-09-19"}
+    for absent in ({"source": None, "period": None}, {"source": ""}):
+        assert read(sent(stat(), **absent)) == read(sent(stat()))
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"source": "a b", "period": DAY}, "source"),
+        ({"source": "a" * 65, "period": DAY}, "source"),
+        ({"source": "a\n", "period": DAY}, "source"),
+        ({"source": 7, "period": DAY}, "source"),
+        ({"source": "a"}, "source"),
+        ({"period": {"start": "2020-09-18", "end": "2020-09-17"}}, "period"),
+        ({"period": {"start": "2020-09-18"}}, "period"),
+        ({"period": {"start": "2020-9-18", "end": "2020-09-19"}}, "period"),
+        ({"period": "2020-09-18"}, "period"),
+        ({"period": {"start": "2020-09-18", "end": "2020-09-21"}}, "period.end"),
+        ({"period": {"start": "1989-12-31", "end": "2020-09-18"}}, "period.start"),
+        ({"days_coverage": []}, "days_coverage"),
+    ],
+)
+def test_bad_source_or_period_is_refused(changes: dict[str, Any], path: str) -> None:
+    with pytest.raises(InvalidPayload) as refusal:
+        read(sent(**changes))
+    assert [named for named, _ in refusal.value.errors] == [path]
+
+
+def test_period_may_end_tomorrow_and_have_no_day() -> None:
+    made = read(sent(days_coverage=[], period={"start": "2020-09-19", "end": "2020-09-20"}))
+    assert (made.days_coverage, made.stats) == ([], [])
+    # A row needs a day of its month.
+    with pytest.raises(InvalidPayload, match="no day in days_coverage"):
+        read(sent(stat(), days_coverage=[], period=DAY))
+
+
+def test_periods_are_compared() -> None:
+    first, last = datetime.date(2020, 9, 30), datetime.date(2020, 10, 2)
+    month_end = Period(first, last)
+    assert month_end.days() == [first, datetime.date(2020, 10, 1), last]
+    assert (str(month_end), str(Period(last, last))) == ("2020-09-30 to 2020-10-02", "2020-10-02")
+    assert month_end.contains(month_end)
+    assert month_end.contains(Period(last, last))
+    assert not Period(last, last).contains(month_end)
+    assert month_end.overlaps(Period(last, datetime.date(2020, 12, 1)))
+    assert not month_end.overlaps(Period(datetime.date(2020, 10, 3), datetime.date(2020, 12, 1)))
 
 
 def test_nothing_is_said_of_what_was_left_out_if_nothing_was() -> None:

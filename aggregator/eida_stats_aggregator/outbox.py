@@ -17,7 +17,7 @@ import msgspec
 
 from eida_statistics import wire
 from eida_statistics.errors import AggregateExists, EidaStatisticsError, NotDelivered, UnwritableDirectory
-from eida_statistics.payload import Payload, hash_of
+from eida_statistics.payload import Payload, content_hash
 from eida_stats_aggregator.dispatch import Attempt, Dispatch, Receipt
 
 SUFFIX = ".json.gz"
@@ -92,7 +92,7 @@ class Outbox:
             UnwritableDirectory: if it cannot be written.
         """
         rows_json = payload.rows_json()
-        digest = hash_of(payload.days_coverage, rows_json)
+        digest = content_hash(payload.days_coverage, rows_json)
         path, present, dispatch = self._planned(payload, digest, suffix, replace=replace, send_to=send_to)
         changed = dispatch.hash != digest
         dispatch.change_to(digest)

@@ -19,7 +19,7 @@ from eida_statistics.errors import (
     UnknownNode,
     UnknownPayload,
 )
-from eida_statistics.payload import Payload, Row, hash_of
+from eida_statistics.payload import Payload, Row, content_hash
 from eida_stats_webservice.store.database import ID_BITS, Database, as_time, now, records
 from eida_stats_webservice.store.days import Days, by_payload, last_day_of, months_of, overlaps_of, to_replace
 from eida_stats_webservice.store.records import Node, PayloadRecord, Receipt
@@ -320,7 +320,7 @@ class Packed:
     def __init__(self, payload: Payload) -> None:
         rows_json = payload.rows_json()
         self.payload = payload
-        self.hash = hash_of(payload.days_coverage, rows_json)
+        self.hash = content_hash(payload.days_coverage, rows_json)
         self.body = zstd.compress(payload.to_json(rows_json))
 
 
