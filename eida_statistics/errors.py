@@ -158,6 +158,10 @@ class UnreadableLog(EidaStatisticsError):
     """The log cannot be read, so nothing was written."""
 
 
+class NotReady(EidaStatisticsError):
+    """The log of a day is not ready."""
+
+
 class WorkerLost(EidaStatisticsError):
     """One of the processes that read the logs was killed, so nothing was written."""
 
@@ -178,8 +182,26 @@ class AggregateExists(EidaStatisticsError):
     """An aggregate file for these days exists and has other content."""
 
 
+class AlreadyDelivered(EidaStatisticsError):
+    """These days were sent before, so nothing was written."""
+
+
+class UnclearPeriod(EidaStatisticsError):
+    """It is not clear for which days these logs stand, so nothing was written."""
+
+
+class StartUnknown(EidaStatisticsError):
+    """It is not known where to begin: the service has statistics, and this directory has no record of them."""
+
+
 class UnwritableDirectory(EidaStatisticsError):
     """The output directory cannot be written."""
+
+
+class DirectoryInUse(EidaStatisticsError):
+    """Another run uses the output directory."""
+
+    exit_code = 0
 
 
 class NotDelivered(EidaStatisticsError):
@@ -192,18 +214,28 @@ class NotDelivered(EidaStatisticsError):
         super().__init__(subject, hint=hint)
 
 
+class ServiceSilent(NotDelivered):
+    """The service did not say what must be known before anything is sent, so nothing was."""
+
+
+class ServiceFault(NotDelivered):
+    """The service failed with the aggregate file, which waits for the next run."""
+
+
+class PathUnknown(NotDelivered):
+    """The URL is not that of the service, so the aggregate file waits for the right one."""
+
+
 class PayloadRefused(NotDelivered):
-    """The service refused the aggregate file, which stays queued.
+    """The service refused the aggregate file, which stays queued."""
 
-    Args:
-        subject: what was refused.
-        hint: what to do.
-        unknown: those of the payloads that it replaces of which the service knows nothing.
-    """
 
-    def __init__(self, subject: str = "", *, hint: str = "", unknown: Collection[str] = ()) -> None:
-        self.unknown = unknown
-        super().__init__(subject, hint=hint)
+class Overtaken(PayloadRefused):
+    """Something else was sent for these days in the meantime, so the aggregate file waits for the next run."""
+
+
+class PayloadHeld(PayloadRefused):
+    """The service has other statistics of these days, so the aggregate file waits for your decision."""
 
 
 # The service

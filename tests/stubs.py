@@ -112,6 +112,27 @@ def answering(*answers: Answer) -> Iterator[Stub]:
         yield stub
 
 
+@contextlib.contextmanager
+def correcting(*answers: Answer, version: Answer = Answer(200, b"0.9.0\n")) -> Iterator[Stub]:  # noqa: B008
+    """Serve as `answering`, but with `version` always, as a service that takes corrections."""
+    left = list(answers)
+    lock = threading.Lock()
+
+    def next_answer(request: Received) -> Answer:
+        with lock:
+            if request.path == "/version":
+                return version
+            return left.pop(0) if len(left) > 1 else left[0]
+
+    with serving(next_answer) as stub:
+        yield stub
+
+
+def submissions(stub: Stub) -> list[Received]:
+    """Return the requests that are no questions."""
+    return [request for request in stub.received if request.method != "GET"]
+
+
 def nobody_there() -> str:
     """Give the URL of a port on which nothing listens."""
     with answering(Answer()) as stub:

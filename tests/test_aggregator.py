@@ -34,6 +34,7 @@ from stubs import (
     Answer,
     Received,
     answering,
+    correcting,
     encoded,
     environment,
     line,
@@ -42,6 +43,7 @@ from stubs import (
     problem,
     run,
     serving,
+    submissions,
     trace,
 )
 
@@ -87,7 +89,7 @@ def compare(log: Path, registry: dict[str, Any], directory: Path) -> None:
         assert ours["aggregation_score"] == theirs["aggregation_score"]
     names = [[*ours["stats"][0]], [*theirs["stats"][0]]]
     assert names[0] == names[1]
-    assert [*ours] == [*theirs]
+    assert [*ours] == [*theirs, "period"]
     assert sorted(path.name for path in (directory / "ours").glob("*.gz")) == sorted(
         path.name for path in (directory / "theirs").glob("*.gz")
     )
@@ -242,13 +244,28 @@ def test_a_log_without_any_request_is_an_error(content: bytes, home: Path) -> No
     assert nothing_written(home)
 
 
-@pytest.mark.parametrize("entry", [line(trace=[trace(status="NODATA")]), line(service="fdsnws-station")])
-def test_a_log_that_gives_no_row_is_done_and_writes_nothing(entry: dict[str, Any], home: Path) -> None:
-    (home / "a.log").write_bytes(encoded(entry))
+def test_day_without_data_is_written_without_rows(home: Path) -> None:
+    (home / "a.log").write_bytes(encoded(line(trace=[trace(status="NODATA")])))
     done = run("a.log", cwd=home)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "nothing to write" in done.stdout
+    made = aggregate_in(home)
+    assert (made["stats"], made["days_coverage"]) == ([], [])
+    assert made["period"] == {"start": "2020-09-18", "end": "2020-09-18"}
+
+
+def test_log_of_another_service_is_a_quiet_day_by_its_name(home: Path) -> None:
+    entry = encoded(line(service="fdsnws-station"))
+    (home / "a.log").write_bytes(entry)
+    (home / "a.log.2020-09-18").write_bytes(entry)
+    done = run("a.log", cwd=home)
+    assert done.returncode == 4
+    assert "no request of this service" in done.stderr
+    assert "Nothing to write" in done.stdout
     assert nothing_written(home)
+    done = run("--quiet", "a.log.2020-09-18", cwd=home)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "no request of this service" in done.stderr
+    assert aggregate_in(home)["stats"] == []
 
 
 def test_a_log_in_several_files_is_one_aggregate(home: Path) -> None:
@@ -484,9 +501,9 @@ def test_the_same_log_twice_is_one_file_and_another_is_a_choice(home: Path) -> N
     (home / "b.log").write_bytes(encoded(line(userID=2)))
     refused = run("b.log", cwd=home)
     assert refused.returncode == 1
-    assert "--suffix" in refused.stderr
+    assert "--source" in refused.stderr
     assert "--replace" in refused.stderr
-    assert "nothing to write" not in refused.stdout
+    assert "Nothing to write" not in refused.stdout
     assert (home / FILE).read_bytes() == before
     assert run("--suffix", "b", "b.log", cwd=home).returncode == 0
     assert (home / "2020-09-18_2020-09-18_b.json.gz").exists()
@@ -517,7 +534,7 @@ def test_the_summary_names_what_was_done(home: Path) -> None:
         "2 aggregates",
         "512 bytes delivered",
         "2 distinct clients",
-        "1 days, 2020-09-18 to 2020-09-18",
+        "1 day, 2020-09-18 (from the days of the requests)",
         "rejected: a.log:4: not JSON",
         "rejected: … and 2 more",
         f"written: {FILE}",
@@ -721,7 +738,7 @@ def test_a_log_is_aggregated_and_sent(home: Path) -> None:
     with answering(Answer(201)) as stub:
         done = send(stub.url, "a.log", cwd=home)
         assert done.returncode == 0
-        assert f"sent: {FILE} to {stub.url}: 201 Created" in done.stdout
+        assert f"sent: {FILE} to {stub.url}/submit: 201 Created" in done.stdout
         (request,) = stub.received
         assert request.body == (home / FILE).read_bytes()
         # the same log again is known to be delivered
@@ -766,13 +783,14 @@ def test_what_could_not_be_sent_waits_for_the_next_run_even_without_a_log(home: 
 
 
 def test_a_week_of_queued_files_is_sent_with_the_next_log(home: Path) -> None:
-    with answering(*[Answer(503)] * 3, Answer(201)) as stub:
+    # A day that the service fails with does not keep it from the next one.
+    with answering(*[Answer(503)] * 6, Answer(201)) as stub:
         for day in (15, 16, 17):
             (home / "a.log").write_bytes(encoded(line(finished=f"2020-09-{day}T12:00:00Z")))
             assert send(stub.url, "a.log", cwd=home).returncode == 3
         (home / "a.log").write_bytes(encoded(line()))
         assert send(stub.url, "a.log", cwd=home).returncode == 0
-        days = [json.loads(gzip.decompress(one.body))["days_coverage"] for one in stub.received[3:]]
+        days = [json.loads(gzip.decompress(one.body))["days_coverage"] for one in stub.received[6:]]
     assert days == [["2020-09-15"], ["2020-09-16"], ["2020-09-17"], ["2020-09-18"]]
 
 
@@ -827,8 +845,8 @@ def test_a_token_that_is_refused_is_not_tried_on_every_file(home: Path) -> None:
         assert len(stub.received) == 2
 
 
-def test_a_correction_of_what_was_delivered_is_put(home: Path) -> None:
-    with answering(Answer(201)) as stub:
+def test_correction_is_put(home: Path) -> None:
+    with correcting(Answer(201)) as stub:
         assert send(stub.url, "a.log", cwd=home).returncode == 0
         (home / "a.log").write_bytes(encoded(line(userID=2)))
         refused = send(stub.url, "a.log", cwd=home)
@@ -837,22 +855,22 @@ def test_a_correction_of_what_was_delivered_is_put(home: Path) -> None:
         assert len(stub.received) == 1
         done = send(stub.url, "--replace", "a.log", cwd=home)
         assert (done.returncode, done.stderr) == (0, "")
-        assert [request.method for request in stub.received] == ["POST", "PUT"]
-        assert stub.received[1].body == (home / FILE).read_bytes()
-        assert stub.received[1].path.startswith("/?replaces=")
+        assert [request.method for request in submissions(stub)] == ["POST", "PUT"]
+        assert submissions(stub)[1].body == (home / FILE).read_bytes()
+        assert submissions(stub)[1].path == "/submit"
         # It is delivered now.
         assert send(stub.url, "a.log", cwd=home).returncode == 0
-        assert len(stub.received) == 2
+        assert len(submissions(stub)) == 2
 
 
-def test_what_was_delivered_before_is_told_and_sent_again_if_that_is_asked_for(home: Path) -> None:
-    with answering(Answer(201)) as stub:
+def test_delivered_file_is_sent_again_with_replace_only(home: Path) -> None:
+    with correcting(Answer(201)) as stub:
         assert send(stub.url, "a.log", cwd=home).returncode == 0
         for options in ([], ["--dry-run"]):
             done = send(stub.url, *options, "a.log", cwd=home)
             assert (done.returncode, done.stderr) == (0, "")
-            told = f"delivered before, and not sent again without --replace: {FILE} to {stub.url} at 20"
-            assert told in done.stdout
+            text = f"delivered before, and not sent again without --replace: {FILE} to {stub.url} at 20"
+            assert text in done.stdout
             assert "sent: " not in done.stdout
         assert json.loads(send(stub.url, "--json", "a.log", cwd=home).stdout)["sent_before"].startswith(FILE)
         assert len(stub.received) == 1
@@ -860,59 +878,86 @@ def test_what_was_delivered_before_is_told_and_sent_again_if_that_is_asked_for(h
         done = send(stub.url, "--replace", "a.log", cwd=home)
         assert (done.returncode, done.stderr) == (0, "")
         assert "delivered before" not in done.stdout
-        assert [request.method for request in stub.received] == ["POST", "PUT"]
-        assert stub.received[1].body == stub.received[0].body
+        first, second = submissions(stub)
+        assert (first.method, second.method, second.body) == ("POST", "PUT", first.body)
 
 
-def test_payloads_that_are_named_are_named_until_they_are_replaced(home: Path) -> None:
-    with answering(problem(409, "overlapping-payload"), Answer(503), Answer(201)) as stub:
-        waits = send(stub.url, "--suffix", "b", "--replace", "a.log", cwd=home)
-        assert waits.returncode == 3
-        assert "--replaces NUMBER" in waits.stderr
-        named = ("--suffix", "b", "--replaces", "17,5", "--replaces", "17")
+def test_held_file_waits_for_a_decision(home: Path) -> None:
+    with correcting(problem(409, "overlapping-payload"), Answer(503), Answer(201)) as stub:
+        held = send(stub.url, "--source", "b", "a.log", cwd=home)
+        assert held.returncode == 3
+        assert "waits for your decision" in held.stderr
+        assert "waits for your decision: 2020-09-18_2020-09-18_b.json.gz" in held.stdout
+        # Until then it is not tried again.
+        assert send(stub.url, cwd=home).returncode == 0
+        named = ("--source", "b", "--replaces", "17,5", "--replaces", "17")
         assert send(stub.url, *named, "a.log", cwd=home).returncode == 3
         done = send(stub.url, cwd=home)
         assert (done.returncode, done.stderr) == (0, "")
-        assert [request.path for request in stub.received] == ["/?overlap=refuse", *["/?replaces=5%2C17"] * 2]
+        assert [request.path for request in submissions(stub)] == ["/submit", *["/submit?replaces=5%2C17"] * 2]
 
 
-def test_payloads_are_named_for_the_file_of_a_log(home: Path) -> None:
-    done = send(nobody_there(), "--replaces", "17", cwd=home)
+def test_file_counts_beside_others_if_that_is_wanted(home: Path) -> None:
+    receipt = {"payload": 8, "overlaps": [{"payload": 7, "days": ["2020-09-18"]}]}
+    with correcting(problem(409, "overlapping-payload"), Answer(201, json.dumps(receipt).encode())) as stub:
+        assert send(stub.url, "a.log", cwd=home).returncode == 3
+        done = send(stub.url, "--beside", "--quiet", "a.log", cwd=home)
+        assert (done.returncode, done.stdout) == (4, "")
+        assert f"warning: {FILE} counts beside payload 7 for 2020-09-18" in done.stderr
+        assert [request.path for request in submissions(stub)] == ["/submit", "/submit?overlap=accept"]
+
+
+@pytest.mark.parametrize("option", ["--replace", "--replaces=17", "--beside"])
+def test_decision_is_about_the_file_of_a_log(option: str, home: Path) -> None:
+    done = send(nobody_there(), option, cwd=home)
     assert done.returncode == 1
-    assert "--replaces" in done.stderr
+    assert option.partition("=")[0] in done.stderr
 
 
-def test_a_correction_waits_for_a_service_that_can_replace(home: Path) -> None:
-    answers = [Answer(201), Answer(405, b"<title>Method Not Allowed</title>"), Answer(501), Answer(200)]
-    with answering(*answers) as stub:
+def test_token_that_ends_soon_is_named(home: Path) -> None:
+    soon = datetime.datetime.now(tz=datetime.UTC) + datetime.timedelta(days=29)
+    for end, code in ((soon, 4), (soon + datetime.timedelta(days=3), 0)):
+        with answering(Answer(201, headers={"Token-Valid-Until": end.isoformat()})) as stub:
+            done = send(stub.url, "--quiet", "a.log", cwd=home)
+            assert done.returncode == code
+            assert (f"the token is valid until {end:%Y-%m-%d}" in done.stderr) is (code == 4)
+
+
+def test_correction_waits_for_a_service_that_corrects(home: Path) -> None:
+    with correcting(Answer(200, b"ingested"), version=Answer(404)) as stub:
         assert send(stub.url, "a.log", cwd=home).returncode == 0
-        (home / "a.log").write_bytes(encoded(line(userID=2)))
-        told = [send(stub.url, "--retries", "3", "--replace", "a.log", cwd=home), send(stub.url, cwd=home)]
-        for done in told:
+        for user in (2, 3):
+            # As long as it waits, it can be corrected once more.
+            (home / "a.log").write_bytes(encoded(line(userID=user)))
+            done = send(stub.url, "--replace", "a.log", cwd=home)
             assert done.returncode == 3
-            assert "cannot replace statistics yet" in done.stderr
+            assert "This service cannot take a correction, which waits" in done.stderr
             assert f"waits for the next run: {FILE}" in done.stdout
-        # As long as it waits, it can be corrected once more.
-        (home / "a.log").write_bytes(encoded(line(userID=3)))
-        assert send(stub.url, "--replace", "a.log", cwd=home).returncode == 0
-        assert [request.method for request in stub.received] == ["POST", "PUT", "PUT", "PUT"]
-        assert stub.received[-1].body == (home / FILE).read_bytes() != stub.received[1].body
-        assert send(stub.url, cwd=home).returncode == 0
-        assert len(stub.received) == 4
-
-
-def test_a_correction_that_waits_holds_up_no_other_file(home: Path) -> None:
-    with answering(Answer(201), Answer(405), Answer(405), Answer(201)) as stub:
-        assert send(stub.url, "a.log", cwd=home).returncode == 0
-        (home / "a.log").write_bytes(encoded(line(userID=2)))
-        assert send(stub.url, "--replace", "a.log", cwd=home).returncode == 3
+        # It holds up no other file.
         (home / "b.log").write_bytes(encoded(line(finished="2020-09-19T00:00:00Z")))
         done = send(stub.url, "--json", "b.log", cwd=home)
         assert done.returncode == 3
-    report = json.loads(done.stdout)
-    assert report["queued"] == [FILE]
-    assert [request.method for request in stub.received] == ["POST", "PUT", "PUT", "POST"]
-    assert len(report["sent"]) == 1
+        report = json.loads(done.stdout)
+        assert (report["queued"], len(report["sent"])) == ([FILE], 1)
+        assert [request.method for request in submissions(stub)] == ["POST", "POST"]
+        port = int(stub.url.rpartition(":")[2])
+
+    def take(request: Received) -> Answer:
+        return Answer(200, b"0.9.0") if request.path == "/version" else Answer(201)
+
+    with serving(take, port=port) as stub:
+        assert send(stub.url, cwd=home).returncode == 0
+        (request,) = submissions(stub)
+        assert (request.method, request.body) == ("PUT", (home / FILE).read_bytes())
+
+
+def test_duplicate_at_the_deployed_service_is_delivered(home: Path) -> None:
+    answer = Answer(400, b"This statistic already exists on the server. Refusing to merge")
+    with answering(answer) as stub:
+        for _ in range(2):
+            done = send(stub.url, "a.log", cwd=home)
+            assert (done.returncode, done.stderr) == (0, "")
+        assert len(stub.received) == 1
 
 
 def test_a_run_that_was_killed_while_it_wrote_is_told(home: Path) -> None:
@@ -970,23 +1015,20 @@ def test_a_log_on_standard_input_never_shows_in_an_error(home: Path) -> None:
         assert b"somebody" not in done.stdout + done.stderr
 
 
-def test_a_lost_answer_and_a_correction_do_not_count_the_same_days_twice(home: Path) -> None:
+def test_correction_after_a_lost_answer(home: Path) -> None:
     (home / "corrected.log").write_bytes(encoded(line(bytes=1), line(userID=3)))
-    with answering(Answer(0), Answer(201), Answer(0), problem(409, "duplicate"), Answer(200)) as stub:
-        assert send(stub.url, "--retries", "0", "a.log", cwd=home).returncode == 3
-        refused = send(stub.url, "--retries", "0", "--replace", "corrected.log", cwd=home)
+    with correcting(Answer(0), Answer(0), Answer(200)) as stub:
+        assert send(stub.url, "a.log", cwd=home).returncode == 3
+        refused = send(stub.url, "corrected.log", "--dry-run", cwd=home)
         assert refused.returncode == 1
-        assert "may have been taken in" in refused.stderr
-        # what waited has been sent by this run, which found out; from now on it is a correction of what is there
-        assert len(stub.received) == 2
+        assert "was sent to" in refused.stderr
+        # A correction replaces what has arrived, whichever that is.
         assert send(stub.url, "--replace", "corrected.log", cwd=home).returncode == 3
-        # The same holds for the correction.
-        refused = send(stub.url, "--replace", "a.log", cwd=home)
-        assert refused.returncode == 1
-        assert "may have been taken in" in refused.stderr
         done = send(stub.url, "--replace", "a.log", cwd=home)
         assert (done.returncode, done.stderr) == (0, "")
-        assert [request.method for request in stub.received] == ["POST", "POST", "PUT", "PUT", "PUT"]
+        assert [request.method for request in submissions(stub)] == ["POST", "PUT", "PUT"]
+        first, _, last = (json.loads(gzip.decompress(request.body))["stats"] for request in submissions(stub))
+        assert first == last
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Aggregate files: written whole, sent once."""
+"""Aggregate files: written whole, remembered, and sent once."""
 
 import contextlib
 import datetime
@@ -12,54 +12,101 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eida_statistics.errors import AggregateExists, PayloadRefused, UnwritableDirectory
+from eida_statistics.errors import (
+    AggregateExists,
+    AlreadyDelivered,
+    DirectoryInUse,
+    EidaStatisticsError,
+    NotDelivered,
+    Overtaken,
+    PathUnknown,
+    PayloadHeld,
+    PayloadRefused,
+    ServiceFault,
+    UnwritableDirectory,
+)
 from eida_statistics.hll import EMPTY, to_hex
-from eida_statistics.payload import Payload, Row
-from eida_statistics.wire import decode
-from eida_stats_aggregator.dispatch import Attempt
-from eida_stats_aggregator.outbox import Outbox, Rehearsal
+from eida_statistics.payload import Payload, Period, Row
+from eida_stats_aggregator.delivery.client import Delivered
+from eida_stats_aggregator.delivery.legacy import decode_state
+from eida_stats_aggregator.delivery.outbox import Outbox
+from eida_stats_aggregator.delivery.sender import Sender
+from eida_stats_aggregator.delivery.state import DeliveryState, Record, Terms
+from eida_stats_aggregator.delivery.urls import base_of, submission_url
 
-URL = "http://127.0.0.1/submit"
+URL = "http://127.0.0.1"
 ELSEWHERE = "http://127.0.0.1/elsewhere"
 NOW = datetime.datetime(2020, 9, 19, 6, 30, tzinfo=datetime.UTC)
+NEW, CORRECTION, BESIDE = Terms(), Terms(replace=True), Terms(beside=True)
 
 
-def payload(*, size: int = 512, days: tuple[int, ...] = (18,), at: str = "2020-09-19 06:30:00") -> Payload:
-    row = Row(datetime.date(2020, 9, 1), "GE", "EIL", "", "BHZ", "DE", size, 1, 1, 0, to_hex(EMPTY))
+def day(number: int) -> datetime.date:
+    return datetime.date(2020, 9, number)
+
+
+def payload(
+    first: int = 18, last: int = 0, *, size: int = 512, source: str = "", at: str = "2020-09-19 06:30:00"
+) -> Payload:
+    row = Row(day(1), "GE", "EIL", "", "BHZ", "DE", size, 1, 1, 0, to_hex(EMPTY))
     return Payload(
         generated_at=at,
         version="0.9.0",
-        days_coverage=[datetime.date(2020, 9, day) for day in days],
+        days_coverage=[day(first)],
         aggregation_score=1,
-        stats=[row],
+        stats=[row] if size else [],
+        source=source,
+        period=Period(day(first), day(last or first)),
     )
 
 
-def put(outbox: Outbox, made: Payload, **more: Any) -> Path:
-    return outbox.put(made, **{"suffix": "", "replace": False, "send_to": None, **more})
+class Client:
+    """A service of one source: a POST is refused where others count, a PUT replaces what lies within its period."""
+
+    def __init__(self, url: str = URL) -> None:
+        self.url, self.base = submission_url(url), base_of(url)
+        self.token_valid_until = None
+        self.counted: dict[tuple[str, datetime.date, datetime.date], int] = {}
+        self.asked: list[tuple[str, Terms]] = []
+        self.failing: NotDelivered | None = None
+        self.answers = True
+
+    def submit(self, name: str, body: bytes, terms: Terms, *, empty: bool) -> Delivered:
+        self.asked.append((name, terms))
+        if self.failing is not None:
+            raise self.failing
+        document = json.loads(gzip.decompress(body))
+        assert empty == (not document["stats"])
+        start, end = (datetime.date.fromisoformat(document["period"][name]) for name in ("start", "end"))
+        key = (document.get("source", ""), start, end)
+        size = document["stats"][0]["bytes"] if document["stats"] else 0
+        touching = {other for other in self.counted if other[0] == key[0] and start <= other[2] and other[1] <= end}
+        if self.counted.get(key) == size:
+            answer = Delivered("409 Conflict: the service has these statistics already", 7, [])
+        elif touching and not terms.explicit:
+            raise PayloadHeld(name)
+        else:
+            for other in touching if terms.replace else ():
+                del self.counted[other]
+            self.counted[key] = size
+            answer = Delivered("201 CREATED, payload 7", 7, [])
+        if not self.answers:
+            raise NotDelivered(name, may_have_arrived=True)
+        return answer
 
 
-def deliver(outbox: Outbox, path: Path, url: str = URL) -> None:
-    outbox.attempt(path, url)
-    outbox.delivered(path, url, "201 Created", NOW)
+def send(outbox: Outbox, client: Client) -> Sender:
+    sender = Sender(outbox, client)  # type: ignore[arg-type]
+    sender.send(outbox.waiting(client.base)[0], NOW)
+    return sender
 
 
-def delivered(outbox: Outbox, made: Payload, url: str = URL, **more: Any) -> Path:
-    path = put(outbox, made, send_to=url, **more)
-    deliver(outbox, path, url)
-    return path
-
-
-def receipt(path: Path) -> Any:
-    return json.loads(path.with_name(f"{path.name}.delivery").read_bytes())
-
-
-def correction_of(made: Payload, *numbers: str, may_have_arrived: bool = False) -> Attempt:
-    return Attempt(True, may_have_arrived, replaces=(made.hash(), *numbers))
+def put(outbox: Outbox, made: Payload, terms: Terms = NEW, url: str | None = URL, **more: Any) -> Path:
+    return outbox.put(made, url, terms, **more)
 
 
 def content(path: Path) -> Any:
@@ -71,543 +118,469 @@ def outbox(tmp_path: Path) -> Outbox:
     return Outbox(tmp_path)
 
 
+@pytest.fixture
+def client() -> Client:
+    return Client()
+
+
 def names(outbox: Outbox) -> list[str]:
     return sorted(path.name for path in outbox.directory.iterdir())
 
 
-def test_a_file_is_named_after_its_first_and_last_day(outbox: Outbox) -> None:
-    path = put(outbox, payload(days=(17, 18, 21)))
+def reopened(outbox: Outbox) -> Outbox:
+    """Return the outbox as the next run finds it."""
+    other = Outbox(outbox.directory)
+    with other.locked():
+        return other
+
+
+# Files
+
+
+def test_name_has_period_and_source(outbox: Outbox) -> None:
+    path = put(outbox, payload(17, 21), url=None)
     assert path.name == "2020-09-17_2020-09-21.json.gz"
-    assert content(path) == json.loads(payload(days=(17, 18, 21)).to_json())
+    assert content(path) == json.loads(payload(17, 21).to_json())
     assert names(outbox) == [path.name]
+    assert put(outbox, payload(source="b"), url=None).name == "2020-09-18_2020-09-18_b.json.gz"
 
 
-def test_a_suffix_tells_the_logs_of_two_servers_apart(outbox: Outbox) -> None:
-    first, second = put(outbox, payload()), put(outbox, payload(size=7), suffix="server2")
-    assert second.name == "2020-09-18_2020-09-18_server2.json.gz"
-    assert content(first)["stats"][0]["bytes"] == 512
-    assert content(second)["stats"][0]["bytes"] == 7
+def test_files_are_for_their_owner_only(outbox: Outbox, client: Client) -> None:
+    put(outbox, payload())
+    send(outbox, client)
+    assert {path.stat().st_mode & 0o777 for path in outbox.directory.iterdir()} == {0o600}
 
 
-def test_the_same_payload_gives_the_same_bytes(outbox: Outbox, tmp_path: Path) -> None:
+def test_same_payload_has_the_same_bytes(outbox: Outbox, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     assert put(outbox, payload()).read_bytes() == put(Outbox(other), payload()).read_bytes()
 
 
-def test_the_same_statistics_leave_the_file_as_it_is(outbox: Outbox) -> None:
-    path = put(outbox, payload())
+@pytest.mark.parametrize("terms", [NEW, CORRECTION])
+def test_same_statistics_leave_the_file(terms: Terms, outbox: Outbox) -> None:
+    path = put(outbox, payload(), url=None)
     before = (path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_ino)
-    assert put(outbox, payload(at="2020-10-10 10:10:10")) == path
-    assert put(outbox, payload(at="2020-10-10 10:10:10"), replace=True) == path
+    assert put(outbox, payload(at="2020-10-10 10:10:10"), terms, url=None) == path
     assert (path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_ino) == before
 
 
-def test_other_statistics_for_these_days_are_a_choice_of_the_operator(outbox: Outbox) -> None:
-    path = put(outbox, payload())
-    with pytest.raises(AggregateExists, match=r"(?s)2020-09-18_2020-09-18\.json\.gz.*--suffix.*--replace"):
-        put(outbox, payload(size=7))
+@pytest.mark.parametrize("url", [None, URL])
+def test_other_statistics_need_a_decision(url: str | None, outbox: Outbox) -> None:
+    path = put(outbox, payload(), url=url)
+    with pytest.raises(AggregateExists, match=r"(?s)2020-09-18_2020-09-18\.json\.gz.*--replace.*--source"):
+        put(outbox, payload(size=7), url=url)
     assert content(path)["stats"][0]["bytes"] == 512
+    put(outbox, payload(size=7), CORRECTION, url=url)
+    assert content(path)["stats"][0]["bytes"] == 7
 
 
 @pytest.mark.parametrize(
     "there",
     [b"", b"half", gzip.compress(b"{}"), gzip.compress(b'{"stats": []')],
-    # Else they would have the time of packing in them, which differs from process to process.
-    ids=["empty", "half", "of nothing", "of what is cut off"],
+    # Otherwise the time of packing would be in the names of the tests, and differ between processes.
+    ids=["empty", "half", "of nothing", "cut off"],
 )
-def test_a_file_that_is_no_payload_is_not_overwritten_either(there: bytes, outbox: Outbox) -> None:
+def test_strange_file_is_not_overwritten(there: bytes, outbox: Outbox) -> None:
     path = outbox.directory / "2020-09-18_2020-09-18.json.gz"
     path.write_bytes(there)
     with pytest.raises(AggregateExists):
         put(outbox, payload())
     assert path.read_bytes() == there
-    put(outbox, payload(), replace=True)
+    put(outbox, payload(), CORRECTION)
     assert content(path)["stats"][0]["bytes"] == 512
 
 
-def test_a_correction_replaces(outbox: Outbox) -> None:
+def test_file_without_side_file_is_never_sent(outbox: Outbox, client: Client) -> None:
+    path = put(outbox, payload(), url=None)
+    assert reopened(outbox).waiting(URL) == ([], [])
     put(outbox, payload())
-    assert content(put(outbox, payload(size=7), replace=True))["stats"][0]["bytes"] == 7
-    assert names(outbox) == ["2020-09-18_2020-09-18.json.gz"]
+    assert outbox.waiting(URL) == ([path], [])
+    send(outbox, client)
+    assert client.counted == {("", day(18), day(18)): 512}
 
 
-def test_a_file_that_is_to_be_sent_is_queued_until_it_was(outbox: Outbox) -> None:
-    path = put(outbox, payload(), send_to=URL)
-    assert outbox.queued(URL) == ([path], [])
-    outbox.delivered(path, URL, "201 Created", NOW)
-    assert outbox.queued(URL) == ([], [])
-    assert receipt(path) == {
-        "hash": payload().hash(),
-        "queued": [],
-        "corrections": [],
-        "sent": [
-            {"url": URL, "hash": payload().hash(), "sent_at": "2020-09-19T06:30:00Z", "answer": "201 Created"}
-        ],
-        "attempted": {},
-        "named": {},
-    }
+# Deliveries
 
 
-def test_what_was_delivered_is_not_queued_again(outbox: Outbox) -> None:
-    path = put(outbox, payload(), send_to=URL)
-    outbox.delivered(path, URL, "201 Created", NOW)
-    put(outbox, payload(at="2020-10-10 10:10:10"), send_to=URL)
-    assert outbox.queued(URL) == ([], [])
-
-
-def test_queued_files_go_in_the_order_of_their_days(outbox: Outbox) -> None:
-    paths = [put(outbox, payload(days=(day,)), send_to=URL) for day in (20, 17, 18)]
-    assert outbox.queued(URL)[0] == sorted(paths)
-
-
-def test_a_file_without_a_delivery_file_is_never_sent_unasked(outbox: Outbox) -> None:
+def test_file_is_queued_until_it_is_delivered(outbox: Outbox, client: Client) -> None:
     path = put(outbox, payload())
-    (outbox.directory / "2020-09-01_2020-09-01.json.gz").write_bytes(path.read_bytes())
-    assert outbox.queued(URL) == ([], [])
-    put(outbox, payload(), send_to=URL)  # now it was asked for
-    assert outbox.queued(URL) == ([path], [])
+    assert reopened(outbox).waiting(URL) == ([path], [])
+    sender = send(outbox, client)
+    assert sender.sent == [f"{path} to {URL}/submit: 201 CREATED, payload 7"]
+    assert reopened(outbox).waiting(URL) == ([], [])
+    record = reopened(outbox).record(path, URL)
+    assert record == Record(
+        "delivered", payload().content(), payload=7, answer="201 CREATED, payload 7", at="2020-09-19T06:30:00Z"
+    )
 
 
-def test_what_is_queued_for_another_service_waits_for_it(outbox: Outbox) -> None:
-    path = put(outbox, payload(), send_to=ELSEWHERE)
-    ready, (complaint,) = outbox.queued(URL)
-    assert ready == []
-    assert ELSEWHERE in str(complaint)
-    assert outbox.queued(ELSEWHERE) == ([path], [])
+def test_delivered_file_is_not_queued_again(outbox: Outbox, client: Client) -> None:
+    put(outbox, payload())
+    send(outbox, client)
+    put(outbox, payload())
+    assert outbox.waiting(URL) == ([], [])
 
 
-def test_one_file_can_go_to_two_services(outbox: Outbox) -> None:
-    path = put(outbox, payload(), send_to=ELSEWHERE)
-    put(outbox, payload(), send_to=URL)
-    outbox.delivered(path, URL, "201 Created", NOW)
-    assert outbox.queued(URL)[0] == []
-    assert outbox.queued(ELSEWHERE) == ([path], [])
+def test_correction_with_the_same_content_is_sent(outbox: Outbox, client: Client) -> None:
+    path = put(outbox, payload())
+    send(outbox, client)
+    # It may have been retracted.
+    client.counted.clear()
+    put(outbox, payload(), CORRECTION)
+    send(outbox, client)
+    assert client.asked[-1] == (path.name, CORRECTION)
+    assert client.counted
 
 
-def test_a_correction_of_what_waits_is_sent_instead(outbox: Outbox) -> None:
-    path = put(outbox, payload(), send_to=URL)
-    put(outbox, payload(size=7), replace=True)
-    assert outbox.queued(URL) == ([path], [])
-    assert content(path)["stats"][0]["bytes"] == 7
+def test_oldest_period_is_sent_first(outbox: Outbox, client: Client) -> None:
+    for number in (19, 17, 18):
+        put(outbox, payload(number))
+    send(outbox, client)
+    assert [name[:10] for name, _ in client.asked] == ["2020-09-17", "2020-09-18", "2020-09-19"]
 
 
-def test_a_correction_of_what_was_delivered_is_sent_as_one(outbox: Outbox) -> None:
-    path = delivered(outbox, payload())
-    with pytest.raises(AggregateExists, match=r"(?s)--suffix.*--replace"):
-        put(outbox, payload(size=7), send_to=URL)
-    assert content(path)["stats"][0]["bytes"] == 512
-    assert outbox.queued(URL) == ([], [])
-    put(outbox, payload(size=7), replace=True, send_to=URL)
-    assert content(path)["stats"][0]["bytes"] == 7
-    assert outbox.queued(URL) == ([path], [])
-    assert receipt(path)["corrections"] == [URL]
-    # What is there is named by its hash.
-    assert outbox.attempt(path, URL) == correction_of(payload())
-    outbox.delivered(path, URL, "200 OK", NOW)
-    assert outbox.queued(URL) == ([], [])
-    assert receipt(path)["corrections"] == []
-    assert [one["hash"] for one in receipt(path)["sent"]] == [payload().hash(), payload(size=7).hash()]
+def test_queue_of_another_service_waits_for_it(outbox: Outbox) -> None:
+    path = put(outbox, payload(), url=ELSEWHERE)
+    ready, (complaint,) = outbox.waiting(URL)
+    assert (ready, complaint.hint) == ([], "If that service has moved here, add --requeue.")
+    assert outbox.waiting(ELSEWHERE) == ([path], [])
 
 
-def test_a_correction_before_anything_was_sent_is_the_first_that_is_sent(outbox: Outbox) -> None:
-    path = put(outbox, payload(), send_to=URL)
-    put(outbox, payload(size=7), replace=True, send_to=URL)
-    assert receipt(path)["corrections"] == []
-    assert outbox.attempt(path, URL) == Attempt(correction=False, may_have_arrived=False)
+def test_one_file_goes_to_two_services(outbox: Outbox) -> None:
+    put(outbox, payload())
+    put(outbox, payload(), url=ELSEWHERE)
+    for url in (URL, ELSEWHERE):
+        other = Client(url)
+        send(outbox, other)
+        assert len(other.counted) == 1
 
 
-def test_a_correction_that_is_not_to_be_sent_is_not_and_can_be_later(outbox: Outbox) -> None:
-    path = delivered(outbox, payload())
-    put(outbox, payload(size=7), replace=True)
-    assert outbox.queued(URL) == ([], [])
-    assert content(path)["stats"][0]["bytes"] == 7
-    # The service has other content, so it is still a choice.
-    with pytest.raises(AggregateExists, match=r"(?s)was delivered to .* with other content.*--replace"):
-        put(outbox, payload(size=7), send_to=URL)
-    assert outbox.queued(URL) == ([], [])
-    put(outbox, payload(size=7), replace=True, send_to=URL)
-    assert outbox.attempt(path, URL).correction
+def test_correction_of_a_waiting_file_is_a_first_delivery(outbox: Outbox, client: Client) -> None:
+    path = put(outbox, payload())
+    put(outbox, payload(size=7), CORRECTION)
+    send(outbox, client)
+    assert client.asked == [(path.name, NEW)]
+    assert list(client.counted.values()) == [7]
 
 
-def test_a_correction_of_a_file_that_was_removed_is_one_all_the_same(outbox: Outbox) -> None:
-    delivered(outbox, payload()).unlink()
-    with pytest.raises(AggregateExists, match="--replace"):
-        put(outbox, payload(size=7), send_to=URL)
-    path = put(outbox, payload(size=7), replace=True, send_to=URL)
-    assert outbox.queued(URL) == ([path], [])
-    assert outbox.attempt(path, URL).correction
+@pytest.mark.parametrize("terms", [CORRECTION, BESIDE])
+def test_terms_are_kept_until_delivery(terms: Terms, outbox: Outbox, client: Client) -> None:
+    path = put(outbox, payload(), terms)
+    client.failing = NotDelivered()
+    send(outbox, client)
+    client.failing = None
+    send(reopened(outbox), client)
+    assert client.asked == [(path.name, terms)] * 2
 
 
-def test_corrections_follow_one_another(outbox: Outbox) -> None:
-    path = delivered(outbox, payload())
-    # One that waits is replaced by the next one.
-    for size in (7, 8):
-        put(outbox, payload(size=size), replace=True, send_to=URL)
-        assert outbox.queued(URL) == ([path], [])
+@pytest.mark.parametrize("known", [True, False])
+def test_corrections_follow_one_another(known: bool, outbox: Outbox, client: Client) -> None:
+    path = put(outbox, payload(), NEW if known else CORRECTION)
+    for size in (512, 7, 8, 512):
+        put(outbox, payload(size=size), CORRECTION)
+        send(outbox, client)
+        assert client.counted == {("", day(18), day(18)): size}
         assert content(path)["stats"][0]["bytes"] == size
-        assert receipt(path)["corrections"] == [URL]
-    deliver(outbox, path)
-    # One that was delivered is corrected like the first content.
-    put(outbox, payload(size=9), replace=True, send_to=URL)
-    assert outbox.attempt(path, URL).correction
-    assert len(receipt(path)["sent"]) == 2
 
 
-def test_a_correction_that_is_taken_back_before_it_was_sent_is_not_sent(outbox: Outbox) -> None:
-    path = delivered(outbox, payload())
-    put(outbox, payload(size=7), replace=True, send_to=URL)
-    put(outbox, payload(), replace=True)
-    assert content(path)["stats"][0]["bytes"] == 512
-    assert outbox.queued(URL) == ([], [])
-    assert (receipt(path)["queued"], receipt(path)["corrections"]) == ([], [])
-    put(outbox, payload(), send_to=URL)
-    assert outbox.queued(URL) == ([], [])
-
-
-def test_what_was_delivered_is_sent_again_if_that_is_asked_for(outbox: Outbox) -> None:
-    """It may have been retracted. It names itself, so that it replaces nothing of another server."""
-    path = delivered(outbox, payload())
-    assert outbox.receipt(path, URL) is not None
-    put(outbox, payload(), replace=True, send_to=URL)
-    assert outbox.receipt(path, URL) is None
-    assert outbox.queued(URL) == ([path], [])
-    # Who runs it once more without asking for it has not taken it back.
-    put(outbox, payload(), send_to=URL)
-    assert outbox.attempt(path, URL) == correction_of(payload())
-    deliver(outbox, path)
-    assert outbox.queued(URL) == ([], [])
-    # It is remembered once, however often it was sent.
-    assert [one["hash"] for one in receipt(path)["sent"]] == [payload().hash()]
-
-
-def test_the_receipt_is_that_for_the_file_as_it_is(outbox: Outbox) -> None:
-    path = delivered(outbox, payload())
-    told = outbox.receipt(path, URL)
-    assert told is not None
-    assert (told.url, told.sent_at) == (URL, "2020-09-19T06:30:00Z")
-    assert outbox.receipt(path, ELSEWHERE) is outbox.receipt(path, None) is None
-    put(outbox, payload(size=7), replace=True)
-    assert outbox.receipt(path, URL) is None
-
-
-def test_the_first_content_replaces_the_correction_that_was_delivered(outbox: Outbox) -> None:
-    """What is in force is what was taken in last, not whatever was taken in once."""
-    path = delivered(outbox, payload())
-    put(outbox, payload(size=7), replace=True, send_to=URL)
-    deliver(outbox, path)
-    put(outbox, payload(size=7), send_to=URL)
-    assert outbox.queued(URL) == ([], [])
-    with pytest.raises(AggregateExists, match="--replace"):
-        put(outbox, payload(), send_to=URL)
-    put(outbox, payload(), replace=True, send_to=URL)
-    assert outbox.queued(URL) == ([path], [])
-    assert outbox.attempt(path, URL).correction
-
-
-def test_a_correction_of_what_may_have_arrived_is_refused_until_that_is_known(outbox: Outbox) -> None:
-    """The service adds up what it gets: if the answer was lost, the first content may be in it."""
-    path = put(outbox, payload(), send_to=URL)
-    assert outbox.attempt(path, URL) == Attempt(correction=False, may_have_arrived=False)
-    for send_to in (URL, None):
-        with pytest.raises(AggregateExists, match="may have been taken in"):
-            put(outbox, payload(size=7), replace=True, send_to=send_to)
-    assert content(path)["stats"][0]["bytes"] == 512
-    assert outbox.queued(URL) == ([path], [])
-    assert outbox.attempt(path, URL) == Attempt(correction=False, may_have_arrived=True)
-    outbox.not_arrived(path, URL)
-    put(outbox, payload(size=7), replace=True, send_to=URL)
-    assert outbox.queued(URL) == ([path], [])
-    assert receipt(path)["corrections"] == []
-
-
-def test_what_may_have_arrived_and_has_is_corrected_as_what_was_delivered(outbox: Outbox) -> None:
-    path = put(outbox, payload(), send_to=URL)
-    outbox.attempt(path, URL)
-    deliver(outbox, path)  # the next run: the service has it already
-    put(outbox, payload(size=7), replace=True, send_to=URL)
-    assert outbox.attempt(path, URL).correction
-
-
-def test_after_a_correction_whose_answer_was_lost_nothing_else_is_sent(outbox: Outbox) -> None:
-    """Not even what was there before: the service may have either."""
-    path = delivered(outbox, payload())
-    put(outbox, payload(size=7), replace=True, send_to=URL)
-    outbox.attempt(path, URL)
-    for other in (payload(size=8), payload()):
-        with pytest.raises(AggregateExists, match="may have been taken in"):
-            put(outbox, other, replace=True, send_to=URL)
-    put(outbox, payload(size=7), send_to=URL, replace=True)
-    assert outbox.queued(URL) == ([path], [])
-    assert outbox.attempt(path, URL) == correction_of(payload(), may_have_arrived=True)
-    outbox.delivered(path, URL, "409 Conflict", NOW)
-    put(outbox, payload(size=8), replace=True, send_to=URL)
-    assert outbox.attempt(path, URL) == correction_of(payload(size=7))
-
-
-def test_a_correction_is_one_only_where_something_was_delivered(outbox: Outbox) -> None:
-    path = delivered(outbox, payload())
-    put(outbox, payload(), send_to=ELSEWHERE)
-    put(outbox, payload(size=7), replace=True, send_to=URL)
-    assert receipt(path)["queued"] == sorted([URL, ELSEWHERE])
-    assert outbox.attempt(path, URL).correction
-    assert not outbox.attempt(path, ELSEWHERE).correction
-    outbox.delivered(path, ELSEWHERE, "201 Created", NOW)
-    assert outbox.queued(URL) == ([path], [])
-    assert receipt(path)["corrections"] == [URL]
-
-
-def test_a_correction_of_one_server_leaves_the_file_of_another_alone(outbox: Outbox) -> None:
-    one, other = delivered(outbox, payload()), delivered(outbox, payload(size=5), suffix="server2")
-    put(outbox, payload(size=7), suffix="server2", replace=True, send_to=URL)
-    assert outbox.queued(URL) == ([other], [])
-    assert outbox.attempt(other, URL).correction
-    assert content(one)["stats"][0]["bytes"] == 512
-
-
-@pytest.mark.parametrize("present", [True, False])
-def test_a_correction_of_which_nothing_is_remembered_is_sent_as_one(present: bool, outbox: Outbox) -> None:
-    """It may have been sent by an older aggregator, or its delivery file is lost."""
-    if present:
-        put(outbox, payload())
-    path = put(outbox, payload(size=7), replace=True, send_to=URL)
-    assert outbox.attempt(path, URL) == Attempt(correction=True, may_have_arrived=False)
-
-
-@pytest.mark.parametrize("before", ["nothing", "elsewhere"])
-def test_of_several_servers_a_correction_of_which_nothing_is_remembered_is_to_be_alone(
-    before: str, outbox: Outbox
-) -> None:
-    """What the service has of these days may be another server's."""
-    if before == "elsewhere":
-        delivered(outbox, payload(), url=ELSEWHERE, suffix="b")
-    path = put(outbox, payload(size=7), suffix="b", replace=True, send_to=URL)
-    assert outbox.attempt(path, URL) == Attempt(correction=False, may_have_arrived=False, alone=True)
-    outbox.not_arrived(path, URL)
-    # Its operator says that others count beside it.
-    put(outbox, payload(size=7), suffix="b", send_to=URL)
-    assert outbox.attempt(path, URL) == Attempt(correction=False, may_have_arrived=False)
-
-
-def test_what_an_operator_names_is_replaced_besides_what_is_remembered(outbox: Outbox) -> None:
-    path = delivered(outbox, payload())
-    put(outbox, payload(size=7), replace=True, send_to=URL, replaces=[17, 5])
-    for _ in range(2):  # the next run names it as well
-        assert outbox.attempt(path, URL) == correction_of(payload(), "5", "17")
-        outbox.not_arrived(path, URL)
-    deliver(outbox, path)
-    put(outbox, payload(size=8), replace=True, send_to=URL)
-    assert outbox.attempt(path, URL) == correction_of(payload(size=7))
-
-
-def test_the_last_run_says_what_is_replaced(outbox: Outbox) -> None:
-    """A number that was a mistake is not named for ever."""
-    path = put(outbox, payload(), replace=True, send_to=URL, suffix="b", replaces=[17])
-    for replaces, expected in (
-        ([18], Attempt(correction=True, may_have_arrived=False, replaces=("18",))),
-        ([], Attempt(correction=False, may_have_arrived=False, alone=True)),
-    ):
-        put(outbox, payload(), replace=True, send_to=URL, suffix="b", replaces=replaces)
-        assert outbox.attempt(path, URL) == expected
-        outbox.not_arrived(path, URL)
-
-
-def test_what_an_operator_names_is_named_to_the_service_that_has_it(outbox: Outbox) -> None:
-    path = put(outbox, payload(), replace=True, send_to=URL, replaces=[17])
-    put(outbox, payload(), send_to=ELSEWHERE)
-    assert outbox.attempt(path, ELSEWHERE) == Attempt(correction=False, may_have_arrived=False)
-    assert outbox.attempt(path, URL).replaces == ("17",)
-    # Where it has moved, its payloads may have other numbers.
-    outbox.requeue("http://127.0.0.1/moved")
-    assert outbox.attempt(path, "http://127.0.0.1/moved").replaces == ()
-
-
-@pytest.mark.parametrize("suffix", ["", "b"])
-def test_what_the_service_does_not_know_is_forgotten(suffix: str, outbox: Outbox) -> None:
-    path = delivered(outbox, payload(), suffix=suffix)
-    put(outbox, payload(size=7), replace=True, send_to=URL, suffix=suffix)
-    deliver(outbox, path)
-    put(outbox, payload(size=8), replace=True, send_to=URL, suffix=suffix)
-    assert outbox.attempt(path, URL) == correction_of(payload(size=7))
-    outbox.not_arrived(path, URL)
-    assert not outbox.forget(path, URL, [])
-    assert not outbox.forget(path, ELSEWHERE, [payload(size=7).hash()])
-    # It may have been restored from a time before that, so what was sent before is named.
-    assert outbox.forget(path, URL, [payload(size=7).hash()])
-    assert outbox.attempt(path, URL) == correction_of(payload())
-    outbox.not_arrived(path, URL)
-    assert outbox.forget(path, URL, [payload().hash()])
-    assert receipt(path)["sent"] == []
-    assert outbox.attempt(path, URL) == Attempt(not suffix, may_have_arrived=False, alone=bool(suffix))
-
-
-def test_a_delivery_file_of_before_is_read(outbox: Outbox) -> None:
+def test_correction_without_a_file_is_one_all_the_same(outbox: Outbox, client: Client) -> None:
     path = put(outbox, payload())
-    sent = {"url": URL, "hash": payload(size=7).hash(), "sent_at": "2020-09-19T06:30:00Z", "answer": "201 CREATED"}
-    for receipts, expected in (([sent], correction_of(payload(size=7))), ([], Attempt(True, False))):
-        before = {"hash": payload().hash(), "queued": [URL], "corrections": [URL], "sent": receipts}
-        path.with_name(f"{path.name}.delivery").write_text(json.dumps(before))
-        assert outbox.queued(URL) == ([path], [])
-        assert outbox.attempt(path, URL) == expected
+    send(outbox, client)
+    path.unlink()
+    with pytest.raises(AggregateExists, match="was sent to"):
+        put(outbox, payload(size=7))
+    put(outbox, payload(size=7), CORRECTION)
+    send(outbox, client)
+    assert list(client.counted.values()) == [7]
 
 
-def test_a_correction_of_what_waits_for_its_first_delivery_is_none_to_the_service(outbox: Outbox) -> None:
-    path = put(outbox, payload(), send_to=URL)
-    put(outbox, payload(size=7), replace=True, send_to=URL)
-    assert outbox.attempt(path, URL) == Attempt(correction=False, may_have_arrived=False)
+def test_correction_that_is_only_written_is_sent_later(outbox: Outbox, client: Client) -> None:
+    put(outbox, payload())
+    send(outbox, client)
+    put(outbox, payload(size=7), CORRECTION, url=None)
+    assert outbox.waiting(URL) == ([], [])
+    with pytest.raises(AggregateExists):
+        put(outbox, payload(size=7))
+    put(outbox, payload(size=7), CORRECTION)
+    send(outbox, client)
+    assert list(client.counted.values()) == [7]
 
 
-@pytest.mark.parametrize("first", ["removed", "there"])
-def test_a_correction_that_was_killed_before_its_file_was_written_is_told_and_run_again(
-    first: str, outbox: Outbox
+def test_lost_answer_is_cleared_up_by_sending_again(outbox: Outbox, client: Client) -> None:
+    path = put(outbox, payload())
+    client.answers = False
+    send(outbox, client)
+    assert reopened(outbox).record(path, URL) == Record("unknown", payload().content())
+    with pytest.raises(AggregateExists, match="was sent to"):
+        put(outbox, payload(size=7))
+    client.answers = True
+    sender = send(reopened(outbox), client)
+    assert "already" in sender.sent[0]
+    assert list(client.counted.values()) == [512]
+
+
+def test_correction_after_a_lost_answer_replaces(outbox: Outbox, client: Client) -> None:
+    put(outbox, payload())
+    client.answers = False
+    send(outbox, client)
+    put(outbox, payload(size=7), CORRECTION)
+    client.answers = True
+    send(reopened(outbox), client)
+    assert list(client.counted.values()) == [7]
+
+
+def test_held_file_is_not_sent_again_by_itself(outbox: Outbox, client: Client) -> None:
+    client.counted[("", day(17), day(18))] = 3
+    path = put(outbox, payload())
+    assert send(outbox, client).held == [str(path)]
+    assert send(reopened(outbox), client).sent == []
+    assert len(client.asked) == 1
+    put(outbox, payload(), BESIDE)
+    assert send(outbox, client).sent
+    assert len(client.counted) == 2
+
+
+def test_running_the_log_again_tries_a_held_file(outbox: Outbox, client: Client) -> None:
+    client.counted[("", day(17), day(18))] = 3
+    put(outbox, payload())
+    send(outbox, client)
+    client.counted.clear()
+    put(outbox, payload())
+    assert send(outbox, client).sent
+
+
+# Several files
+
+
+def test_overlap_is_refused_before_anything_is_written(outbox: Outbox, client: Client) -> None:
+    put(outbox, payload(17))
+    send(outbox, client)
+    before = names(outbox)
+    with pytest.raises(AlreadyDelivered, match=r"(?s)2020-09-17_2020-09-17\.json\.gz.*--catch-up"):
+        put(outbox, payload(17, 18))
+    assert names(outbox) == before
+    for terms in (CORRECTION, BESIDE):
+        put(outbox, payload(17, 18), terms)
+
+
+@pytest.mark.parametrize(
+    ("other", "url"), [(payload(18, source="b"), URL), (payload(19), URL), (payload(17, 18), ELSEWHERE)]
+)
+def test_no_overlap_is_no_reason_to_refuse(other: Payload, url: str, outbox: Outbox) -> None:
+    put(outbox, payload(18, source="a"))
+    put(outbox, payload(20, source=""), url=URL)
+    put(outbox, other, url=url)
+
+
+def test_empty_source_overlaps_with_every_source(outbox: Outbox) -> None:
+    put(outbox, payload(18, source="a"))
+    with pytest.raises(AlreadyDelivered):
+        put(outbox, payload(18))
+
+
+def test_delivered_month_ends_the_waiting_of_its_days(outbox: Outbox, client: Client) -> None:
+    client.failing = NotDelivered()
+    for number in (17, 18):
+        put(outbox, payload(number))
+    put(outbox, payload(19, source="b"))
+    path = put(outbox, payload(1, 30), CORRECTION)
+    client.failing = None
+    sender = Sender(outbox, client)  # type: ignore[arg-type]
+    sender.send([path], NOW)
+    assert [waiting.name for waiting in outbox.waiting(URL)[0]] == ["2020-09-19_2020-09-19_b.json.gz"]
+
+
+@pytest.mark.parametrize(
+    ("failure", "asked"),
+    [
+        (NotDelivered("away"), 1),
+        (PathUnknown("not found"), 1),
+        (ServiceFault("500"), 3),
+        (PayloadRefused("422"), 5),
+        (PayloadHeld("409"), 5),
+        (Overtaken("409"), 5),
+    ],
+)
+def test_one_failure_does_not_keep_others(
+    failure: NotDelivered, asked: int, outbox: Outbox, client: Client
 ) -> None:
-    path = delivered(outbox, payload())
-    if first == "removed":
-        path.unlink()
-    with patch.object(gzip, "compress", killed), pytest.raises(KeyboardInterrupt):
-        put(outbox, payload(size=7), replace=True, send_to=URL)
-    assert (receipt(path)["hash"], receipt(path)["corrections"]) == (payload(size=7).hash(), [URL])
-    # Nothing is sent: neither what is not there, nor what was there before.
-    ready, (complaint,) = outbox.queued(URL)
-    assert ready == []
-    assert "was not written to its end" in str(complaint)
-    put(outbox, payload(size=7), replace=True, send_to=URL)
-    assert outbox.queued(URL) == ([path], [])
-    assert outbox.attempt(path, URL) == correction_of(payload())
+    for number in range(11, 16):
+        put(outbox, payload(number))
+    client.failing = failure
+    sender = send(outbox, client)
+    assert len(client.asked) == asked
+    assert len(sender.queued) + len(sender.held) == 5
 
 
-def test_a_correction_that_was_killed_and_is_taken_back_leaves_what_was_delivered(
-    outbox: Outbox,
+# Services that move
+
+
+def test_queue_moves_with_its_service(outbox: Outbox) -> None:
+    path = put(outbox, payload(), CORRECTION, url=ELSEWHERE)
+    outbox.redirect(URL, mistyped_only=False)
+    assert outbox.waiting(URL) == ([path], [])
+    assert outbox.record(path, URL) == Record("pending", terms=CORRECTION)
+    assert outbox.waiting(ELSEWHERE)[0] == []
+
+
+def test_correction_of_what_another_service_has_moves(outbox: Outbox, client: Client) -> None:
+    put(outbox, payload())
+    send(outbox, client)
+    path = put(outbox, payload(size=7), Terms(replace=True, replaces=("5",)), url=ELSEWHERE)
+    outbox.redirect(URL, mistyped_only=False)
+    # The numbers are those of the service that has moved.
+    assert outbox.record(path, URL) == Record("pending", terms=CORRECTION)
+
+
+def test_what_the_new_place_has_is_not_sent(outbox: Outbox, client: Client) -> None:
+    put(outbox, payload())
+    send(outbox, client)
+    put(outbox, payload(), url=ELSEWHERE)
+    outbox.redirect(URL, mistyped_only=False)
+    assert outbox.waiting(URL) == ([], [])
+    assert outbox.waiting(ELSEWHERE)[0] == []
+
+
+def test_mistyped_path_is_corrected_by_the_next_run(outbox: Outbox, client: Client) -> None:
+    mistyped = Client("http://127.0.0.1/eidaws/statistcs/1/submit")
+    mistyped.failing = PathUnknown("404")
+    path = put(outbox, payload(), url=mistyped.base)
+    send(outbox, mistyped)
+    for other in ("http://127.0.0.1:81/eidaws", "https://127.0.0.1/eidaws", "http://localhost/eidaws"):
+        outbox.redirect(other, mistyped_only=True)
+        assert outbox.waiting(other)[0] == []
+    outbox.redirect(URL, mistyped_only=True)
+    assert outbox.waiting(URL) == ([path], [])
+    send(outbox, client)
+    assert client.counted
+
+
+def test_another_service_on_the_same_host_gets_nothing(outbox: Outbox) -> None:
+    path = put(outbox, payload(), url=ELSEWHERE)
+    outbox.redirect(URL, mistyped_only=True)
+    assert outbox.waiting(ELSEWHERE) == ([path], [])
+
+
+@pytest.mark.parametrize(
+    ("url", "base", "submission"),
+    [
+        ("https://a.org/eidaws/statistics/1", "https://a.org/eidaws/statistics/1", "…/submit"),
+        ("https://a.org/eidaws/statistics/1/", "https://a.org/eidaws/statistics/1", "…/submit"),
+        ("https://a.org/eidaws/statistics/1/submit", "https://a.org/eidaws/statistics/1", "…/submit"),
+        ("https://a.org/eidaws/statistics/1/submit/", "https://a.org/eidaws/statistics/1", "…/submit"),
+        (
+            "https://a.org/eidaws/statistics/1/dataselectstats",
+            "https://a.org/eidaws/statistics/1",
+            "…/dataselectstats",
+        ),
+        ("https://A.org:443/submit", "https://a.org", "https://A.org:443/submit"),
+        ("http://a.org:8080", "http://a.org:8080", "…/submit"),
+        ("http://[::1]:8080/submit", "http://[::1]:8080", "…/submit"),
+    ],
+)
+def test_urls_of_one_service_are_one(url: str, base: str, submission: str) -> None:
+    assert base_of(url) == base
+    assert submission_url(url) == submission.replace("…", base)
+
+
+# Side files of earlier versions
+
+
+def legacy(**more: Any) -> bytes:
+    return msgspec.json.encode({"hash": payload().content(), **more})
+
+
+SENT = {
+    "url": f"{URL}/submit", "hash": payload().content(), "sent_at": "2020-09-18T00:00:00Z", "answer": "201 CREATED"
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("written", "records"),
+    [
+        (legacy(), {}),
+        (legacy(queued=[f"{URL}/submit/"]), {URL: Record("pending")}),
+        (
+            legacy(queued=[f"{URL}/submit"], corrections=[f"{URL}/submit"], named={f"{URL}/submit": [3]}),
+            {URL: Record("pending", terms=Terms(replace=True, replaces=("3",)))},
+        ),
+        (
+            legacy(sent=[SENT]),
+            {URL: Record("delivered", payload().content(), answer="201 CREATED", at="2020-09-18T00:00:00Z")},
+        ),
+        (
+            legacy(queued=[f"{URL}/submit"], attempted={f"{URL}/submit": payload().content()}),
+            {URL: Record("unknown", payload().content())},
+        ),
+        (
+            legacy(queued=[f"{URL}/submit"], sent=[{**SENT, "hash": "0" * 32}]),
+            {URL: Record("pending", "0" * 32, Terms(replace=True, replaces=("0" * 32,)))},
+        ),
+    ],
+)
+def test_earlier_side_files_are_read(written: bytes, records: dict[str, Record]) -> None:
+    assert decode_state(written) == DeliveryState(payload().content(), records, legacy=True)
+
+
+def test_delivery_of_an_earlier_version_is_remembered(outbox: Outbox) -> None:
+    path = outbox.directory / "2020-09-18_2020-09-18.json.gz"
+    old = msgspec.structs.replace(payload(), period=None)
+    path.write_bytes(gzip.compress(old.to_json()))
+    path.with_name(path.name + ".delivery").write_bytes(legacy(sent=[SENT]))
+    outbox = reopened(outbox)
+    put(outbox, payload())
+    assert outbox.waiting(URL) == ([], [])
+    assert content(path)["period"] == {"start": "2020-09-18", "end": "2020-09-18"}
+    with pytest.raises(AggregateExists):
+        put(outbox, payload(size=7))
+
+
+# Dry runs
+
+
+@pytest.mark.parametrize("terms", [NEW, CORRECTION])
+@pytest.mark.parametrize("url", [None, URL])
+@pytest.mark.parametrize("before", ["nothing", "same", "other", "sent", "corrected", "lost", "overlapping"])
+def test_dry_run_refuses_what_a_run_refuses(
+    before: str, url: str | None, terms: Terms, outbox: Outbox, client: Client
 ) -> None:
-    path = delivered(outbox, payload())
-    with patch.object(gzip, "compress", killed), pytest.raises(KeyboardInterrupt):
-        put(outbox, payload(size=7), replace=True, send_to=URL)
-    put(outbox, payload(), send_to=URL)
-    assert outbox.queued(URL) == ([], [])
-    assert receipt(path)["hash"] == payload().hash()
-
-
-def killed(*_: object, **__: object) -> bytes:
-    raise KeyboardInterrupt
-
-
-def test_a_correction_that_waits_for_a_service_that_has_moved_is_one_at_its_new_place(outbox: Outbox) -> None:
-    path = delivered(outbox, payload(), url=ELSEWHERE)
-    put(outbox, payload(size=7), replace=True, send_to=ELSEWHERE)
-    outbox.requeue(URL)
-    assert outbox.queued(URL) == ([path], [])
-    # What the service has given its receipt for has moved with it.
-    assert outbox.attempt(path, URL) == correction_of(payload())
-    outbox.not_arrived(path, URL)
-    put(outbox, payload(size=8), replace=True, send_to=URL)
-    assert outbox.attempt(path, URL) == correction_of(payload())
-    outbox.delivered(path, URL, "200 OK", NOW)
-    assert outbox.queued(ELSEWHERE) == outbox.queued(URL) == ([], [])
-    put(outbox, payload(size=9), replace=True, send_to=URL)
-    assert outbox.attempt(path, URL).correction
-
-
-def test_what_is_queued_anew_for_a_service_that_has_an_earlier_content_is_a_correction(outbox: Outbox) -> None:
-    path = delivered(outbox, payload())
-    put(outbox, payload(size=7), replace=True, send_to=ELSEWHERE)
-    outbox.requeue(URL)
-    assert outbox.queued(URL) == ([path], [])
-    assert outbox.attempt(path, URL) == correction_of(payload())
-
-
-def test_what_is_to_be_sent_again_is_so_where_the_service_has_moved(outbox: Outbox) -> None:
-    path = delivered(outbox, payload(), url=ELSEWHERE)
-    put(outbox, payload(), replace=True, send_to=ELSEWHERE)
-    outbox.requeue(URL)
-    assert outbox.queued(URL) == ([path], [])
-    assert outbox.attempt(path, URL) == correction_of(payload())
-
-
-def test_what_is_queued_anew_for_a_service_that_has_it_is_not_sent(outbox: Outbox) -> None:
-    path = delivered(outbox, payload())
-    put(outbox, payload(), send_to=ELSEWHERE)
-    outbox.requeue(URL)
-    assert outbox.queued(URL) == ([], [])
-    assert (receipt(path)["queued"], receipt(path)["corrections"]) == ([], [])
-
-
-CHOICES = [{"replace": replace, "send_to": send_to} for replace in (False, True) for send_to in (None, URL)]
-
-
-@pytest.mark.parametrize("choices", CHOICES, ids=str)
-@pytest.mark.parametrize("before", ["nothing", "the same", "another", "sent", "corrected", "lost"])
-def test_what_would_be_put_is_what_is_put_and_nothing_is_done(
-    before: str, choices: dict[str, Any], outbox: Outbox
-) -> None:
-    match before:
-        case "the same":
-            put(outbox, payload(size=7))
-        case "another":
-            put(outbox, payload())
-        case "sent" | "corrected":
-            delivered(outbox, payload())
-            if before == "corrected":
-                put(outbox, payload(size=7), replace=True, send_to=URL)
-        case "lost":
-            outbox.attempt(put(outbox, payload(), send_to=URL), URL)
+    if before != "nothing":
+        put(outbox, payload(size=7 if before == "same" else 512), url=URL if before != "same" else None)
+    if before in ("sent", "corrected", "lost"):
+        client.answers = before != "lost"
+        send(outbox, client)
+    if before == "corrected":
+        put(outbox, payload(size=7), CORRECTION)
     there = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in outbox.directory.iterdir()}
-    made = payload(size=7)
-    would, does = [], []
-    rehearsal = Rehearsal(outbox.directory)
-    for how, outcomes in ((rehearsal.put, would), (outbox.put, does)):
-        try:
-            outcomes.append(how(made, suffix="", **choices))
-        except AggregateExists as refusal:
-            outcomes.append(str(refusal))
-        if how == rehearsal.put:
+    made = payload(17, 18, size=7) if before == "overlapping" else payload(size=7)
+    outcomes: list[object] = []
+    for dry_run in (True, False):
+        tried = Outbox(outbox.directory, dry_run=dry_run)
+        with tried.locked():
+            try:
+                outcomes.append((put(tried, made, terms, url), tried.waiting(URL)))
+            except EidaStatisticsError as refusal:
+                outcomes.append(str(refusal))
+        if dry_run:
             now = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in outbox.directory.iterdir()}
             assert now == there
-    assert would == does
+    assert outcomes[0] == outcomes[1]
 
 
-def test_what_would_be_put_into_a_directory_that_is_not_there_makes_none(tmp_path: Path) -> None:
-    rehearsal = Rehearsal(tmp_path / "a/b")
-    rehearsal.make()
-    path = rehearsal.put(payload(days=(17, 18)), suffix="x", replace=False, send_to=URL)
+def test_dry_run_creates_no_directory(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "a/b", dry_run=True)
+    outbox.check_writable()
+    with outbox.locked():
+        path = put(outbox, payload(17, 18, source="x"))
     assert path == tmp_path / "a/b/2020-09-17_2020-09-18_x.json.gz"
     assert not (tmp_path / "a").exists()
 
 
-class CentralService:
-    """What a service makes of what it is sent: a POST adds, unless that is in force; a PUT replaces."""
-
-    def __init__(self) -> None:
-        self.known: set[str] = set()
-        self.counted: list[str] = []
-
-    def take(self, digest: str, attempt: Attempt) -> str:
-        """Take a payload in.
-
-        Raises:
-            PayloadRefused: if it does not know what is to be replaced, or has something where nothing is to be.
-        """
-        unknown = set(attempt.replaces) - self.known - {digest}
-        if unknown or (attempt.alone and self.counted and digest not in self.counted):
-            raise PayloadRefused(unknown=unknown)
-        if attempt.replaces:
-            self.counted = [one for one in self.counted if one not in attempt.replaces]
-        elif attempt.correction and digest not in self.counted:
-            self.counted = []
-        if digest in self.counted:
-            return "409 Conflict"
-        self.known.add(digest)
-        self.counted.append(digest)
-        return "201 Created"
-
-    def retract(self) -> None:
-        self.counted = []
-
-    def lose(self) -> None:
-        self.known, self.counted = set(), []
-
+# Whatever happens
 
 mostly = st.sampled_from([True, True, True, False])
-puts = st.tuples(st.sampled_from(["put", "put", "put", "killed put"]), st.integers(1, 3), mostly, mostly)
+puts = st.tuples(st.sampled_from(["put", "put", "put", "killed put"]), st.integers(0, 3), mostly, mostly)
 runs = st.tuples(
     st.just("run"),
     st.sampled_from(["taken"] * 4 + ["lost on the way", "answer lost", "refused", "killed", "killed late"]),
@@ -618,145 +591,142 @@ at_the_centre = st.tuples(st.sampled_from(["retract", "lose"]))
 @settings(deadline=None, max_examples=300)
 @given(
     st.lists(st.one_of(puts, puts, runs, runs, at_the_centre), max_size=12),
-    st.integers(1, 3),
+    st.integers(0, 3),
     st.sampled_from(["", "b"]),
 )
-def test_whatever_happens_the_days_are_counted_once(events: list[tuple[Any, ...]], last: int, suffix: str) -> None:
-    service = CentralService()
+def test_days_are_counted_once_whatever_happens(events: list[tuple[Any, ...]], last: int, source: str) -> None:
+    client = Client()
     with tempfile.TemporaryDirectory() as directory:
         outbox = Outbox(Path(directory))
         for kind, *details in events:
             if kind == "run":
-                run(outbox, service, *details)
-            elif kind == "retract":
-                service.retract()
-            elif kind == "lose":
-                service.lose()
+                run(outbox, client, *details)
+            elif kind in ("retract", "lose"):
+                client.counted.clear()
             else:
-                size, replace, send = details
-                choices = {"suffix": suffix, "replace": replace, "send_to": URL if send else None}
-                try_to_put(outbox, payload(size=size), kind == "put", **choices)
-            assert len(service.counted) <= 1
+                size, replace, send_it = details
+                terms = CORRECTION if replace else NEW
+                try_to_put(outbox, payload(size=size, source=source), terms, kind == "put", send_it=send_it)
+            outbox = reopened(outbox)
+            assert len(client.counted) <= 1
         # At the end a service that answers has what its node wants it to have.
-        run(outbox, service, "taken")
-        try_to_put(outbox, payload(size=last), True, suffix=suffix, replace=True, send_to=URL)
-        run(outbox, service, "taken")
-        assert service.counted == [payload(size=last).hash()]
-        assert outbox.queued(URL) == ([], [])
+        run(outbox, client, "taken")
+        try_to_put(outbox, payload(size=last, source=source), CORRECTION, True, send_it=True)
+        run(outbox, client, "taken")
+        if client.counted != {(source, day(18), day(18)): last}:
+            # It was held, and the operator has to decide once more.
+            put(outbox, payload(size=last, source=source), CORRECTION)
+            run(outbox, client, "taken")
+        assert client.counted == {(source, day(18), day(18)): last}
+        assert outbox.waiting(URL) == ([], [])
 
 
-def try_to_put(outbox: Outbox, made: Payload, lives: bool, **choices: Any) -> None:
+def try_to_put(outbox: Outbox, made: Payload, terms: Terms, lives: bool, *, send_it: bool) -> None:
     writing = patch.object(gzip, "compress", gzip.compress if lives else killed)
     with writing, contextlib.suppress(AggregateExists, KeyboardInterrupt):
-        put(outbox, made, **choices)
+        put(outbox, made, terms, URL if send_it else None)
 
 
-def run(outbox: Outbox, service: CentralService, outcome: str) -> None:
-    """Do what a run does with what is queued."""
-    waiting, _ = outbox.queued(URL)
-    for path in waiting:
-        attempt = outbox.attempt(path, URL)
-        answer = None
-        if outcome in ("taken", "answer lost", "killed late"):
-            digest = decode(gzip.decompress(path.read_bytes()), today=datetime.date(2020, 9, 19)).hash()
-            try:
-                answer = service.take(digest, attempt)
-            except PayloadRefused as refusal:
-                if not attempt.may_have_arrived:
-                    outbox.not_arrived(path, URL)
-                if outbox.forget(path, URL, refusal.unknown):
-                    waiting.append(path)
-        if outcome == "taken" and answer is not None:
-            outbox.delivered(path, URL, answer, NOW)
-        elif outcome == "refused" and not attempt.may_have_arrived:
-            outbox.not_arrived(path, URL)
+def run(outbox: Outbox, client: Client, outcome: str) -> None:
+    """Send what is queued, as a run does."""
+    client.answers = outcome in ("taken", "killed late")
+    client.failing = {"lost on the way": NotDelivered(may_have_arrived=True), "refused": PayloadRefused()}.get(
+        outcome
+    )
+    killing = patch.object(Outbox, "keep", die_at(outbox, 2 if outcome == "killed late" else 1))
+    with (
+        killing if outcome.startswith("killed") else contextlib.nullcontext(),
+        contextlib.suppress(KeyboardInterrupt),
+    ):
+        send(outbox, client)
+    client.failing = None
 
 
-def test_what_waits_for_a_service_that_has_moved_goes_to_its_new_place(outbox: Outbox) -> None:
-    path = put(outbox, payload(), send_to=ELSEWHERE)
-    outbox.requeue(URL)
-    assert outbox.queued(URL) == ([path], [])
-    outbox.delivered(path, URL, "201 Created", NOW)
-    # nothing is left that waits for the old one
-    assert outbox.queued(ELSEWHERE) == ([], [])
+def die_at(outbox: Outbox, call: int) -> Any:
+    """Return a `keep` that dies instead of its nth call."""
+    keep, calls = outbox.keep, iter(range(1, 100))
+
+    def dying(_outbox: Outbox, path: Path, state: DeliveryState) -> None:
+        if next(calls) == call:
+            raise KeyboardInterrupt
+        keep(path, state)
+
+    return dying
 
 
-def test_what_may_have_arrived_at_a_service_is_not_forgotten_when_it_moves(outbox: Outbox) -> None:
-    path = put(outbox, payload(), send_to=ELSEWHERE)
-    outbox.attempt(path, ELSEWHERE)
-    outbox.requeue(URL)
-    with pytest.raises(AggregateExists, match="may have been taken in"):
-        put(outbox, payload(size=7), replace=True, send_to=URL)
+def killed(*_: object, **__: object) -> bytes:
+    raise KeyboardInterrupt
 
 
-def test_a_run_that_waits_for_another_one_says_so(outbox: Outbox) -> None:
-    told: list[str] = []
+def test_run_that_waits_for_another_says_so(outbox: Outbox) -> None:
+    messages: list[str] = []
     with ThreadPoolExecutor(1) as pool:
-        with outbox.locked(warn=told.append):
-            second = pool.submit(enter, outbox, told)
-            while not told and not second.done():
+        with outbox.locked(warn=messages.append):
+            second = pool.submit(enter, outbox, messages)
+            while not messages and not second.done():
                 time.sleep(0.01)
             assert not second.done()
-            assert "waiting" in told[0]
+            assert "waiting" in messages[0]
         second.result(timeout=30)
 
 
-def enter(outbox: Outbox, told: list[str]) -> None:
-    with outbox.locked(warn=told.append):
+def enter(outbox: Outbox, messages: list[str]) -> None:
+    with Outbox(outbox.directory).locked(warn=messages.append):
         pass
 
 
-@pytest.mark.parametrize("left", ["nothing", "another content", "half a file"])
-def test_a_write_that_was_interrupted_is_told_and_not_sent(left: str, outbox: Outbox) -> None:
-    path = put(outbox, payload(), send_to=URL)
+def test_run_that_does_not_wait_ends(outbox: Outbox) -> None:
+    with outbox.locked(), pytest.raises(DirectoryInUse), Outbox(outbox.directory).locked():
+        pass
+
+
+@pytest.mark.parametrize("left", ["nothing", "other content", "half a file"])
+def test_interrupted_write_is_reported_and_not_sent(left: str, outbox: Outbox) -> None:
+    path = put(outbox, payload())
     whole = path.read_bytes()
     match left:
         case "nothing":
             path.unlink()
-        case "another content":
+        case "other content":
             path.write_bytes(gzip.compress(payload(size=7).to_json()))
         case _:
             path.write_bytes(whole[: len(whole) // 2])
-    ready, (complaint,) = outbox.queued(URL)
+    ready, (complaint,) = outbox.waiting(URL)
     assert ready == []
     assert str(path) in str(complaint)
     assert "Run its log again" in str(complaint)
+    put(outbox, payload())
+    assert outbox.waiting(URL) == ([path], [])
 
 
-def test_the_log_of_a_write_that_was_interrupted_can_be_run_again(outbox: Outbox) -> None:
-    path = put(outbox, payload(), send_to=URL)
-    path.unlink()
-    put(outbox, payload(), send_to=URL)
-    assert outbox.queued(URL) == ([path], [])
-
-
-def test_a_delivery_file_that_cannot_be_read_is_told_and_nothing_sent(outbox: Outbox) -> None:
-    path = put(outbox, payload(), send_to=URL)
+def test_unreadable_side_file_is_reported(outbox: Outbox) -> None:
+    path = put(outbox, payload())
     path.with_name(f"{path.name}.delivery").write_bytes(b"{")
-    ready, (complaint,) = outbox.queued(URL)
+    ready, (complaint,) = reopened(outbox).waiting(URL)
     assert ready == []
     assert "cannot be read" in str(complaint)
 
 
-def test_a_write_that_fails_leaves_nothing_and_no_half(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = put(outbox, payload())
+def test_failed_write_leaves_no_half_file(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = put(outbox, payload(), url=None)
 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UnwritableDirectory, match="No space left"):
-        put(outbox, payload(size=7), replace=True)
+        put(outbox, payload(size=7), CORRECTION, url=None)
     assert names(outbox) == [path.name]
     assert content(path)["stats"][0]["bytes"] == 512
 
 
-def test_the_directory_is_made(tmp_path: Path) -> None:
-    with Outbox(tmp_path / "a/b").locked(warn=print):
-        assert (tmp_path / "a/b").is_dir()
+def test_directory_is_created(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "a/b")
+    outbox.check_writable()
+    assert names(outbox) == []
 
 
-def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_directory_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UnwritableDirectory, match="file"), Outbox(tmp_path / "file/b").locked(warn=print):
-        pass
+    with pytest.raises(UnwritableDirectory, match="file"):
+        Outbox(tmp_path / "file/b").check_writable()

@@ -1,0 +1,375 @@
+"""Catching up: each day that is over and not delivered becomes an aggregate of its own, oldest first."""
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from msgspec import structs
+
+from eida_statistics.errors import (
+    AggregateExists,
+    DirectoryInUse,
+    NothingToAggregate,
+    NotReady,
+    StartUnknown,
+)
+from eida_statistics.payload import Period
+from eida_stats_aggregator import days, notices
+from eida_stats_aggregator.days import DatedLogs, DayRead, find_dated_logs, read_day
+from eida_stats_aggregator.delivery.client import ServiceClient
+from eida_stats_aggregator.delivery.outbox import Entry, Outbox, Provenance
+from eida_stats_aggregator.delivery.sender import Sender
+from eida_stats_aggregator.delivery.state import Identity, LogStamp, Record
+from eida_stats_aggregator.notices import Notice
+from eida_stats_aggregator.period import LogPeriod
+from eida_stats_aggregator.reader import make_payload
+from eida_stats_aggregator.run import Destination, Options, Outcome, noted, quiet_day
+from eida_stats_aggregator.summary import CatchUpSummary, DaySummary
+
+_MEMORY = "catch-up.json"
+_PATIENCE = datetime.timedelta(hours=24)
+
+Stamps = dict[str, LogStamp]
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """Why a day is not sent, which holds for as long as its logs do not change."""
+
+    logs: Stamps
+    text: str
+
+
+class Memory(msgspec.Struct):
+    """What is remembered between runs, for one service and source.
+
+    `since` is the first day that counts, `findings` is why days are not sent, and `shown` has the keys of warnings
+    that were shown and still hold. `gaps` are the days without a log that were named.
+    """
+
+    since: datetime.date | None = None
+    findings: dict[datetime.date, Finding] = {}
+    shown: list[str] = []
+    gaps: list[datetime.date] = []
+
+
+Step = Literal["aggregate", "check", "wait", "hold", "skip"]
+
+
+def choose_step(record: Record | None, known: Mapping[str, LogStamp], logs: Stamps, *, decided: bool) -> Step:
+    """Return what is to be done about a day.
+
+    `aggregate`: its logs are read and sent. `check`: they have changed since they were delivered. `wait`: its file
+    is in the queue. `hold`: its file waits for a decision of the operator. `skip`: it was delivered.
+
+    Args:
+        record: what became of its file at the service, if there is one.
+        known: the logs of which that file was made, if they are known.
+        logs: the logs as they are now.
+        decided: whether the operator says how days are to be counted.
+    """
+    if record is None:
+        return "aggregate"
+    changed = bool(known) and known != logs
+    if record.state == "delivered":
+        return "check" if changed else "skip"
+    if record.state == "held":
+        return "aggregate" if decided else "hold"
+    return "aggregate" if changed and record.state == "pending" else "wait"
+
+
+def run(options: Options, destination: Destination, *, since_all: bool) -> tuple[CatchUpSummary, Outcome]:
+    """Send each day that is over and not delivered, oldest first, and return what was done.
+
+    Args:
+        options: the command line.
+        destination: the service.
+        since_all: begin with the first log, whatever the service has already.
+    """
+    outcome = Outcome([], [])
+    summary = CatchUpSummary(source=options.source, dry_run=options.dry_run)
+    outbox = options.outbox()
+    with noted(outcome.failures):
+        outbox.check_writable()
+        try:
+            with outbox.locked():
+                catching_up = _CatchUp(options, destination, outbox, summary, outcome)
+                catching_up.run(since_all=since_all)
+        except DirectoryInUse:
+            summary.in_use = True
+    return summary, outcome
+
+
+@dataclass
+class _CatchUp:
+    """One run; the memory is kept whatever happens."""
+
+    options: Options
+    destination: Destination
+    outbox: Outbox
+    summary: CatchUpSummary
+    outcome: Outcome
+    notices: list[Notice] = field(default_factory=list)
+    gaps: list[datetime.date] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        destination = self.destination
+        self.client = ServiceClient(destination.url, destination.token, retries=destination.retries)
+        self.sender = Sender(self.outbox, self.client)
+        self.key = f"{destination.base} {self.options.source}".strip()
+        self.memories = _load_memories(self.outbox)
+        self.memory = self.memories.get(self.key, Memory())
+
+    def run(self, *, since_all: bool) -> None:
+        """Do it all, in order."""
+        logs = find_dated_logs(self.options.files)
+        if not logs.by_day and not self.options.no_requests:
+            raise NothingToAggregate(
+                f"no log in {', '.join(self.options.files)} has a day in its name",
+                hint="--catch-up looks for names with .log.YYYY-MM-DD, as SeisComP gives them.",
+            )
+        start = self._find_start(since_all=since_all)
+        try:
+            self._send_waiting()
+            self._take_days(logs, start)
+            for day in self.options.no_requests:
+                with noted(self.outcome.failures):
+                    self._report_quiet(day, logs)
+            self.notices += [*self._about_names(logs), *self._about_gaps()]
+        finally:
+            self._finish()
+
+    def _find_start(self, *, since_all: bool) -> datetime.date:
+        """Return the first day that counts.
+
+        Raises:
+            StartUnknown: if the service has statistics, and the directory has no record of any.
+            NotDelivered: if the service must be asked and cannot be reached.
+        """
+        options, memory = self.options, self.memory
+        if since_all:
+            memory.since = datetime.date.min
+        elif options.since is not None:
+            if memory.since is None or options.until is None:
+                memory.since = options.since
+            return options.since
+        elif memory.since is None:
+            known = any(self.destination.base in entry.state.records for entry in self._own_entries())
+            if not known and self.client.has_payloads() is not False:
+                raise StartUnknown(
+                    self.destination.base,
+                    hint="Days that were sent from elsewhere must not be sent again. Begin with the first day that"
+                    " is missing there: --since DAY. Or send all: --since all.",
+                )
+            memory.since = datetime.date.min
+        return memory.since
+
+    def _send_waiting(self) -> None:
+        outbox, base = self.outbox, self.destination.base
+        outbox.redirect(base, mistyped_only=not self.destination.requeue)
+        waiting, _ = outbox.waiting(base)
+        self._send(waiting)
+
+    def _send(self, paths: list[Path]) -> None:
+        if self.options.dry_run:
+            self.summary.sent += [f"{path} to {self.destination.url}" for path in paths]
+        else:
+            self.sender.send(paths, self.options.now)
+
+    def _take_days(self, logs: DatedLogs, start: datetime.date) -> None:
+        end = min(self.options.until or datetime.date.max, self.options.today - datetime.timedelta(days=1))
+        entries = self._own_entries()
+        periods = [entry.identity.period for entry in entries]
+        single = {period.start: entry for entry, period in zip(entries, periods, strict=True) if _is_day(period)}
+        covered = {day for entry in entries if self._covers(entry) for day in entry.identity.period.days()}
+        chosen = sorted(day for day in logs.by_day if start <= day <= end)
+        findings = self.memory.findings
+        self.memory.findings = {day: finding for day, finding in findings.items() if day in logs.by_day}
+        for day in chosen:
+            if day in covered:
+                self.summary.delivered_before += 1
+                continue
+            with noted(self.outcome.failures):
+                self._take_day(day, logs.by_day[day], single.get(day))
+        if chosen:
+            present = {*chosen, *covered, *single, *self.options.no_requests}
+            self.gaps = [day for day in Period(chosen[0], chosen[-1]).days() if day not in present]
+
+    def _take_day(self, day: datetime.date, paths: list[Path], entry: Entry | None) -> None:
+        terms = self.options.terms
+        stamps = days.stamps(paths)
+        record = None if entry is None else entry.state.records.get(self.destination.base)
+        known = {} if entry is None else entry.state.logs
+        step = choose_step(record, known, stamps, decided=terms.explicit)
+        if entry is not None and step == "wait" and not self.outbox.is_whole(entry.path):
+            step = "aggregate"
+        finding = self.memory.findings.get(day)
+        if step == "skip":
+            self.summary.delivered_before += 1
+        elif step == "hold" and entry is not None:
+            self.summary.held.append(str(entry.path))
+            self._add(day, "waits for your decision")
+        elif step == "wait":
+            self._add(day, "waits for the next run")
+        elif finding is not None and finding.logs == stamps and not terms.explicit:
+            self._add_finding(day, finding.text)
+        else:
+            self._read_day(day, paths, stamps, entry, check=step == "check")
+
+    def _read_day(
+        self, day: datetime.date, paths: list[Path], stamps: Stamps, entry: Entry | None, *, check: bool
+    ) -> None:
+        self.memory.findings.pop(day, None)
+        try:
+            read = read_day(day, paths, self.options.reader)
+        except NotReady as error:
+            self._add_not_ready(day, error, stamps)
+            return
+        if read is None:
+            self._find(day, stamps, f"most requests in {paths[0].name} are of other days")
+            return
+        self.notices += [
+            Notice(f"skipped:{name}", f"{name} was skipped: most of its requests are of other days than {day}")
+            for name in read.skipped
+        ]
+        if read.tally.lines and read.tally.lines == read.tally.rejected:
+            self._find(day, stamps, f"no request in {', '.join(read.names)}: all lines were rejected")
+            return
+        if check and entry is not None:
+            if entry.state.fingerprint == f"{read.tally.fingerprint:x}":
+                self.outbox.keep(entry.path, structs.replace(entry.state, logs=stamps))
+                self.summary.delivered_before += 1
+                return
+            if not self.options.terms.explicit:
+                self._find(day, stamps, "its log has changed since it was delivered; --replace sends a correction")
+                return
+        self._aggregate(day, read, stamps)
+
+    def _aggregate(self, day: datetime.date, read: DayRead, stamps: Stamps) -> None:
+        found = LogPeriod(Period(day, day), "names")
+        self.notices += notices.about_logs(read.names, read.tally, found, self.options.today)
+        payload = make_payload(read.tally, found, self.options.source, self.options.now)
+        provenance = Provenance(stamps, f"{read.tally.fingerprint:x}")
+        base, terms = self.destination.base, self.options.terms
+        path = self.outbox.path_of(Identity(self.options.source, found.period))
+        before = self.outbox.record(path, base)
+        if before is not None and before.state == "pending" and not before.content:
+            # It was never sent, and is brought up to date.
+            terms = structs.replace(terms, replace=True)
+        try:
+            self.outbox.put(payload, base, terms, provenance, may_overlap=True)
+        except AggregateExists as error:
+            self._find(day, stamps, f"{error.subject}; --replace sends it as a correction")
+            return
+        self._send([path])
+        summary = self._add(day, self._result(path))
+        summary.requests = sum(row.nb_requests for row in payload.stats)
+        summary.bytes = sum(row.bytes for row in payload.stats)
+        summary.rejected, summary.repeated = read.tally.rejected, read.tally.repeated
+        summary.output = str(path)
+
+    def _report_quiet(self, day: datetime.date, logs: DatedLogs) -> None:
+        if day in logs.by_day:
+            raise NothingToAggregate(f"there is a log of {day}, so --no-requests must not report it")
+        payload = quiet_day(day, self.options)
+        path = self.outbox.put(payload, self.destination.base, self.options.terms, may_overlap=True)
+        self._send([path])
+        self._add(day, f"no requests; {self._result(path)}")
+
+    # What is said of a day
+
+    def _add(self, day: datetime.date, result: str) -> DaySummary:
+        summary = DaySummary(day=day, result=result)
+        self.summary.days.append(summary)
+        return summary
+
+    def _find(self, day: datetime.date, stamps: Stamps, text: str) -> None:
+        self.memory.findings[day] = Finding(stamps, text)
+        self._add_finding(day, text)
+
+    def _add_finding(self, day: datetime.date, text: str) -> None:
+        self._add(day, f"not sent: {text}")
+        self.notices.append(Notice(f"day:{day}:{text}", f"{day} was not sent: {text}"))
+
+    def _add_not_ready(self, day: datetime.date, error: NotReady, stamps: Stamps) -> None:
+        self._add(day, f"not ready: {error.subject}")
+        newest = max((stamp.mtime for stamp in stamps.values()), default=0) / 1e9
+        age = datetime.datetime.now(tz=datetime.UTC) - datetime.datetime.fromtimestamp(newest, tz=datetime.UTC)
+        if age > _PATIENCE:
+            text = f"{day} could not be sent for more than 24 hours: {error.subject}"
+            self.notices.append(Notice(f"late:{day}", text))
+
+    def _result(self, path: Path) -> str:
+        record = self.outbox.record(path, self.destination.base)
+        if record is None or self.options.dry_run:
+            return "would be sent"
+        if record.state == "held":
+            return "waits for your decision"
+        if record.waits:
+            return "waits for the next run"
+        number = f", payload {record.payload}" if record.payload is not None else ""
+        return f"delivered{number}"
+
+    def _about_gaps(self) -> list[Notice]:
+        """Return a warning about days without a log that were not named before."""
+        new = [day for day in self.gaps if day not in self.memory.gaps]
+        self.memory.gaps = self.gaps
+        if not new:
+            return []
+        text = (
+            f"there is no log of {notices.listed(new)}. SeisComP writes none for a day without a request."
+            f" If there was none: --no-requests {new[0]}"
+        )
+        return [Notice(f"gaps:{new[0]}", text)]
+
+    def _about_names(self, logs: DatedLogs) -> list[Notice]:
+        """Return a warning about logs that are skipped since their names have no day, except the current one."""
+        stems = {path.name.partition(".log.")[0] + ".log" for paths in logs.by_day.values() for path in paths}
+        skipped = [
+            str(path)
+            for path in logs.undated
+            if str(path) in self.options.files or path.name.startswith(tuple(f"{stem}." for stem in stems))
+        ]
+        if not skipped:
+            return []
+        text = f"skipped, since the name has no day: {notices.listed(skipped)}"
+        return [Notice(f"undated:{' '.join(skipped)}", text)]
+
+    # What is remembered
+
+    def _own_entries(self) -> list[Entry]:
+        return [entry for entry in self.outbox.entries() if entry.identity.source == self.options.source]
+
+    def _covers(self, entry: Entry) -> bool:
+        """Return whether a file stands for several days; one of an earlier version may hold a stray of a day."""
+        there = self.destination.base in entry.state.records
+        return there and not entry.state.legacy and not _is_day(entry.identity.period)
+
+    def _finish(self) -> None:
+        """Take over what was sent, show only warnings that are new, and keep the memory."""
+        sender, summary, outcome = self.sender, self.summary, self.outcome
+        summary.sent += sender.sent
+        summary.queued += sender.queued
+        summary.held += sender.held
+        _, complaints = self.outbox.waiting(self.destination.base)
+        outcome.failures += [*sender.failures, *complaints]
+        self.notices += notices.about_overlaps(sender.overlaps)
+        self.notices += notices.about_token(self.client.token_valid_until, datetime.datetime.now(tz=datetime.UTC))
+        shown = set(self.memory.shown)
+        outcome.notices += [notice for notice in self.notices if notice.key not in shown]
+        self.memory.shown = sorted({notice.key for notice in self.notices})
+        self.memories[self.key] = self.memory
+        self.outbox.write(self.outbox.directory / _MEMORY, msgspec.json.encode(self.memories))
+
+
+def _is_day(period: Period) -> bool:
+    return period.start == period.end
+
+
+def _load_memories(outbox: Outbox) -> dict[str, Memory]:
+    try:
+        return msgspec.json.decode((outbox.directory / _MEMORY).read_bytes(), type=dict[str, Memory])
+    except (OSError, msgspec.DecodeError):
+        return {}

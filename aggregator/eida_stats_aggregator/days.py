@@ -1,0 +1,137 @@
+"""The logs of single days: which there are, and what is in them."""
+
+import datetime
+import glob
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from eida_statistics.errors import NotReady, RegistryUnavailable, UnreadableLog
+from eida_stats_aggregator import inputs, notices
+from eida_stats_aggregator.delivery.state import LogStamp
+from eida_stats_aggregator.period import day_in_name
+from eida_stats_aggregator.reader import Reader
+from eida_stats_aggregator.run import stamp_of
+from eida_stats_aggregator.tally import Tally
+
+_PACKED_SUFFIXES = (".bz2", ".gz", ".xz", ".zst")
+
+
+class DatedLogs(NamedTuple):
+    """Paths of logs by the day in their names, and of files whose names have none."""
+
+    by_day: dict[datetime.date, list[Path]]
+    undated: list[Path]
+
+
+def find_dated_logs(files: Sequence[str]) -> DatedLogs:
+    """Return logs by the day in their names, without opening any.
+
+    Args:
+        files: names of logs, of directories with logs in them, or patterns.
+
+    Raises:
+        UnreadableLog: if there is nothing of such a name, or a directory cannot be read.
+    """
+    found = DatedLogs(defaultdict(list), [])
+    for path in dict.fromkeys(path for file in files for path in _paths(file)):
+        day = day_in_name(path.name)
+        if day is None:
+            found.undated.append(path)
+        else:
+            found.by_day[day].append(path)
+    return found
+
+
+def _paths(name: str) -> Iterator[Path]:
+    matching = [Path(name)]
+    if glob.has_magic(name) and not Path(name).exists():
+        matching = [Path(match) for match in sorted(glob.glob(name, recursive=True))]  # noqa: PTH207 - absolute, too
+    if not matching or not all(path.exists() for path in matching):
+        raise UnreadableLog(f"{name}: no such file or directory")
+    for path in matching:
+        if path.is_dir():
+            yield from _below(path)
+        else:
+            yield path
+
+
+def _below(directory: Path) -> Iterator[Path]:
+    try:
+        for folder, folders, names in os.walk(directory, onerror=_raise):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
+    except OSError as error:
+        raise UnreadableLog(f"{error.filename}: {error.strerror}") from error
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+class DayRead(NamedTuple):
+    """The logs of a day that were read: `skipped` are those most of whose requests are of other days."""
+
+    tally: Tally
+    names: list[str]
+    skipped: list[str]
+
+
+def stamps(paths: Sequence[Path]) -> dict[str, LogStamp]:
+    """Return the sizes and times of logs, by path."""
+    return {str(path.absolute()): stamp_of(path) for path in paths}
+
+
+def read_day(day: datetime.date, paths: Sequence[Path], reader: Reader) -> DayRead | None:
+    """Read the logs of a day, None if most requests of each are of other days.
+
+    With two log handlers, as SeisComP has them after it was reloaded, a log that is not packed stays under the name
+    of a day and holds the next one. Otherwise a plain log beside its packed name is complete: it is being packed.
+
+    Args:
+        day: the day in their names.
+        paths: all logs with this day in their names.
+        reader: reads them.
+
+    Raises:
+        NotReady: if they are still being written or packed, or the registry of networks is out of reach.
+    """
+    before = stamps(paths)
+    try:
+        found = _read_day(day, paths, reader)
+    except (UnreadableLog, RegistryUnavailable) as error:
+        raise NotReady(error.subject or error.title) from error
+    if stamps(paths) != before:
+        raise NotReady(f"{paths[0]}: it changed while it was read")
+    return found
+
+
+def _read_day(day: datetime.date, paths: Sequence[Path], reader: Reader) -> DayRead | None:
+    packed = {path for path in paths if _plain_name(path) in paths}
+    chosen = _select([path for path in paths if path not in packed], day, reader)
+    unused = [path for path in paths if path in packed and chosen.get(_plain_name(path)) is None]
+    chosen |= _select(unused, day, reader)
+    read = [path for path, tally in chosen.items() if tally is not None]
+    skipped = [str(path) for path, tally in chosen.items() if tally is None]
+    if not read:
+        return None
+    tally = chosen[read[0]]
+    if len(read) > 1 or tally is None:
+        tally, _ = reader.read(inputs.logs_of([str(path) for path in read], None))
+    return DayRead(tally, [str(path) for path in read], skipped)
+
+
+def _select(paths: Sequence[Path], day: datetime.date, reader: Reader) -> dict[Path, Tally | None]:
+    """Return the tallies of logs, None for those most of whose requests are of other days."""
+    tallies: dict[Path, Tally | None] = {}
+    for path in paths:
+        tally, _ = reader.read(inputs.logs_of([str(path)], None))
+        tallies[path] = None if notices.is_mostly_elsewhere(tally, [day]) else tally
+    return tallies
+
+
+def _plain_name(path: Path) -> Path:
+    """Return the path that a log had before it was packed."""
+    return path.with_suffix("") if path.suffix in _PACKED_SUFFIXES else Path()

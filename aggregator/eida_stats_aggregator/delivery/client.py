@@ -1,0 +1,427 @@
+"""The HTTP client of a central service."""
+
+import datetime
+import errno
+import re
+import socket
+from typing import Annotated, Any, NamedTuple, Self
+
+import msgspec
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    MaxRetryError,
+    NameResolutionError,
+    NewConnectionError,
+    SSLError,
+)
+from urllib3.util import Retry
+
+from eida_statistics import __version__
+from eida_statistics.errors import (
+    NotDelivered,
+    Overtaken,
+    PathUnknown,
+    PayloadHeld,
+    PayloadRefused,
+    ServiceFault,
+    ServiceSilent,
+)
+from eida_statistics.payload import Period
+from eida_stats_aggregator.delivery.state import Terms
+from eida_stats_aggregator.delivery.urls import base_of, submission_url
+
+# A service that has 100,000 rows to store may take a while to answer.
+TIMEOUT_SECONDS = (30, 600)
+_QUICK_TIMEOUT_SECONDS = (30, 60)
+_LONGEST_WAIT_SECONDS = 120
+_ANSWER_CHARACTERS = 500
+_HIDDEN = "[token]"
+_LISTED = 5
+_CONFLICTS = {"ambiguous-replacement", "overlapping-payload"}
+# The answer of the deployed service to statistics that it has.
+_DEPLOYED_DUPLICATE = re.compile(r"already exists on the server\. Refusing to merge")
+
+
+class Other(msgspec.Struct):
+    """Another payload at the service, of some of the same days."""
+
+    payload: int
+    days: list[datetime.date] = []
+    source: str = ""
+    period: Period | None = None
+
+    def __str__(self) -> str:
+        period = self.period
+        if period is None and self.days:
+            period = Period(min(self.days), max(self.days))
+        of = f" of source {self.source}" if self.source else ""
+        return f"payload {self.payload}{of}" + (f" for {period}" if period else "")
+
+
+class _Receipt(msgspec.Struct):
+    payload: int | None = None
+    hash: str | None = None
+    supersedes: list[int] = []
+    overlaps: list[Other] = []
+
+
+class _Conflict(msgspec.Struct):
+    payloads: Annotated[list[Other], msgspec.Meta(min_length=1)]
+
+
+class _Duplicate(msgspec.Struct):
+    payload: int | None = None
+
+
+class _Problem(msgspec.Struct):
+    type: str | None = None
+    title: str | None = None
+    detail: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The last part of the type, which is the same at all services."""
+        return re.split(r"[:/#]", self.type or "")[-1]
+
+
+class _Payloads(msgspec.Struct):
+    payloads: list[msgspec.Raw]
+
+
+class Delivered(NamedTuple):
+    """The answer of a service that has a payload: its number, and others that count for some of its days."""
+
+    answer: str
+    payload: int | None
+    overlaps: list[Other]
+
+
+class _BearerToken(AuthBase):
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        # Deployed services look for it under this name.
+        request.headers["Authentication"] = f"Bearer {self._token}"
+        return request
+
+
+class ServiceClient:
+    """A central service, as a node with a token sees it.
+
+    `token_valid_until` is the end of the token's validity, if the service has said it.
+    """
+
+    def __init__(self, url: str, token: str, *, retries: int) -> None:
+        self.url = submission_url(url)
+        self.base = base_of(url)
+        self.token_valid_until: datetime.datetime | None = None
+        self._token = token
+        self._retries = retries
+        self._corrects: bool | None = None
+
+    def submit(self, name: str, body: bytes, terms: Terms, *, empty: bool) -> Delivered:
+        """Send a payload.
+
+        Connection errors, 429 and 5xx except 501 are tried again, after growing pauses or those that the service
+        asks for. Statistics that the service has already are delivered.
+
+        A deployed service cannot correct: it would overwrite the rows of a month with those of the payload. It
+        answers an empty payload with 500. So neither is sent until a service has shown that it is none.
+
+        Args:
+            name: of the file, for messages.
+            body: the payload, compressed with gzip.
+            terms: how it is to be counted.
+            empty: whether it has no rows.
+
+        Raises:
+            PayloadHeld: if the service has others of these days, and the operator must decide.
+            PayloadRefused: if it refuses this payload.
+            ServiceFault: if it fails with this payload.
+            Overtaken: if something else was sent for these days in the meantime.
+            PathUnknown: if there is no such service at the URL.
+            NotDelivered: if it cannot be reached, or refuses the token: other files would fare no better.
+        """
+        if (terms.replace or empty) and not self.corrects():
+            what = "a day without requests" if empty else "a correction"
+            hint = f"This service cannot take {what}, which waits. Ask the central administrator for an upgrade."
+            raise PayloadRefused(f"{name} to {self.url}", hint=hint)
+        parameters = {}
+        if terms.replaces:
+            parameters["replaces"] = ",".join(terms.replaces)
+        if terms.beside:
+            parameters["overlap"] = "accept"
+        may_have_arrived: list[bool] = []
+        try:
+            method = "PUT" if terms.replace else "POST"
+            answer = self._request(method, self.url, parameters, body, may_have_arrived)
+            return self._judge(name, answer, replace=terms.replace)
+        except NotDelivered as failure:
+            failure.may_have_arrived |= any(may_have_arrived)
+            raise
+
+    def corrects(self) -> bool:
+        """Return whether the service knows corrections and periods; deployed ones have no `version`.
+
+        Raises:
+            ServiceSilent: if it does not say.
+            NotDelivered: if it cannot be reached.
+        """
+        if self._corrects is None:
+            answer = self._request("GET", f"{self.base}/version", {})
+            if answer.status_code >= 500 or answer.status_code == 429:
+                raise ServiceSilent(f"{self.base}/version: {self._status(answer)}")
+            version = re.fullmatch(rb"\d+\.\d+[0-9A-Za-z.+-]*\s*", answer.content)
+            self._corrects = answer.status_code == 200 and version is not None
+        return self._corrects
+
+    def has_payloads(self) -> bool | None:
+        """Return whether the service has anything of this node, None if it does not say.
+
+        Raises:
+            ServiceSilent: if it does not answer the question, or refuses the token.
+            NotDelivered: if it cannot be reached.
+        """
+        answer = self._request("GET", f"{self.base}/payloads", {"limit": "1"})
+        self._note_validity(answer)
+        if answer.status_code in (404, 405):
+            return None
+        if answer.status_code != 200:
+            raise ServiceSilent(
+                f"{self.base}/payloads: {self._status(answer)}", hint="Check the URL and the token."
+            )
+        try:
+            payloads = msgspec.json.decode(answer.content, type=_Payloads).payloads
+        except msgspec.DecodeError:
+            return None
+        self._corrects = True
+        return bool(payloads)
+
+    def _request(
+        self,
+        method: str,
+        url: str,
+        parameters: dict[str, str],
+        body: bytes | None = None,
+        may_have_arrived: list[bool] | None = None,
+    ) -> requests.Response:
+        with requests.Session() as session:
+            adapter = _adapter(self._retries, [] if may_have_arrived is None else may_have_arrived)
+            session.mount("http://", adapter)
+            session.mount("https://", adapter)
+            session.auth = _BearerToken(self._token)
+            session.headers["User-Agent"] = f"eida-statistics/{__version__}"
+            if body is not None:
+                session.headers["Content-Type"] = "application/json"
+                session.headers["Content-Encoding"] = "gzip"
+            try:
+                # A redirected POST would arrive as a GET, and its 200 would look like a delivery.
+                return session.request(
+                    method,
+                    url,
+                    params=parameters,
+                    data=body,
+                    timeout=TIMEOUT_SECONDS if body is not None else _QUICK_TIMEOUT_SECONDS,
+                    allow_redirects=False,
+                )
+            except requests.RequestException as error:
+                reason, hint = _cause(error, url)
+                raise NotDelivered(f"{url}: {reason}", hint=hint) from error
+
+    def _judge(self, name: str, answer: requests.Response, *, replace: bool) -> Delivered:
+        self._note_validity(answer)
+        status = self._status(answer)
+        problem = _parse_problem(answer)
+        if answer.status_code in (200, 201, 202):
+            if answer.content.lstrip().startswith(b"<"):
+                raise NotDelivered(f"{self.url}: {status}, with a web page", hint="Is this the URL of the service?")
+            return self._receipt(status, answer)
+        has_it = f"{status}: the service has these statistics already"
+        if answer.status_code == 409 and (problem.name == "duplicate" if problem else not replace):
+            return Delivered(has_it, _number(answer), [])
+        if answer.status_code == 400 and problem is None and _DEPLOYED_DUPLICATE.search(answer.text):
+            return Delivered(has_it, None, [])
+        raise self._failure(f"{name} to {self.url}: {status}", answer, problem, replace=replace)
+
+    def _failure(
+        self, subject: str, answer: requests.Response, problem: _Problem | None, *, replace: bool
+    ) -> NotDelivered:
+        """Return the error for an answer that is no delivery."""
+        code, name = answer.status_code, problem.name if problem else ""
+        if code == 409 and name in _CONFLICTS:
+            return _held(subject, answer)
+        said = self._quote(answer, problem)
+        subject = f"{subject}: {said}" if said else subject
+        kind, hint = NotDelivered, ""
+        if name == "overtaken":
+            kind, hint = Overtaken, "The next run sends it again."
+        elif name == "unknown-payload":
+            kind = PayloadHeld
+            hint = f"List the payloads: GET {self.base}/payloads. Then run the log again with other --replaces."
+        elif answer.is_redirect:
+            location = answer.headers["Location"].replace(self._token, _HIDDEN)
+            hint = f"Use --send-to {location}, if you trust it."
+        elif code in (401, 403):
+            hint = "Check the token. The central administrator can create a new one."
+        elif code in (405, 501) and replace:
+            kind, hint = PayloadRefused, "Something in front of the service does not pass corrections (PUT)."
+        elif code in (404, 405):
+            kind, hint = PathUnknown, f"There is no service at {self.url}. Check the URL."
+        elif 400 <= code < 500 and code != 429:
+            kind = PayloadRefused
+        else:
+            kind = ServiceFault
+        # A proxy may have stopped waiting for a service that went on.
+        arrived = kind is ServiceFault and code not in (429, 501)
+        return kind(subject, hint=hint, may_have_arrived=arrived)
+
+    def _quote(self, answer: requests.Response, problem: _Problem | None) -> str:
+        """Return what an answer says, except the pages of web servers."""
+        text = " ".join(filter(None, [problem.title, problem.detail])) if problem else answer.text
+        if problem is None and answer.content.lstrip().startswith(b"<"):
+            return ""
+        return " ".join(text.replace(self._token, _HIDDEN).split())[:_ANSWER_CHARACTERS]
+
+    def _receipt(self, status: str, answer: requests.Response) -> Delivered:
+        try:
+            receipt = msgspec.json.decode(answer.content, type=_Receipt)
+        except msgspec.DecodeError:
+            return Delivered(status, None, [])
+        if receipt.hash is not None:
+            self._corrects = True
+        if receipt.payload is not None:
+            status += f", payload {receipt.payload}"
+        if receipt.supersedes:
+            status += f", supersedes {', '.join(map(str, receipt.supersedes))}"
+        if receipt.overlaps:
+            status += f", counts beside {_listed(receipt.overlaps)}"
+        return Delivered(status, receipt.payload, receipt.overlaps)
+
+    def _status(self, answer: requests.Response) -> str:
+        # A service that quotes the request's headers must not bring the token into a log or a receipt.
+        return f"{answer.status_code} {answer.reason}".replace(self._token, _HIDDEN)
+
+    def _note_validity(self, answer: requests.Response) -> None:
+        text = answer.headers.get("Token-Valid-Until", "")
+        try:
+            end = datetime.datetime.fromisoformat(text)
+        except ValueError:
+            return
+        if end.tzinfo is not None:
+            self.token_valid_until = end
+
+
+class _Retry(Retry):
+    # Otherwise a 413 would be tried again, too, where it asks for that.
+    RETRY_AFTER_STATUS_CODES = frozenset({429, 503})
+
+    def __init__(self, *args: Any, may_have_arrived: list[bool], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._may_have_arrived = may_have_arrived
+
+    def new(self, **options: Any) -> Self:
+        return super().new(**options, may_have_arrived=self._may_have_arrived)
+
+    def increment(self, *args: Any, **options: Any) -> Self:
+        """Note whether what has just failed may have reached the service; see the base class."""
+        error = options.get("error")
+        if not isinstance(error, NewConnectionError | ConnectTimeoutError | SSLError):
+            response = options.get("response")
+            self._may_have_arrived.append(response is None or response.status != 429)
+        return super().increment(*args, **options)
+
+
+def _adapter(retries: int, may_have_arrived: list[bool]) -> HTTPAdapter:
+    return HTTPAdapter(
+        max_retries=_Retry(
+            total=retries,
+            may_have_arrived=may_have_arrived,
+            allowed_methods=None,
+            status_forcelist={429, *range(500, 600)} - {501},  # a minute later it still does not know the method
+            backoff_factor=1,
+            backoff_max=_LONGEST_WAIT_SECONDS,
+            retry_after_max=_LONGEST_WAIT_SECONDS,
+            raise_on_status=False,
+        )
+    )
+
+
+def _parse_problem(answer: requests.Response) -> _Problem | None:
+    """Return the problem details of RFC 9457 in an answer, None from a service that does not know them."""
+    try:
+        problem = msgspec.json.decode(answer.content, type=_Problem)
+    except msgspec.DecodeError:
+        return None
+    return problem if problem.type is not None else None
+
+
+def _number(answer: requests.Response) -> int | None:
+    try:
+        return msgspec.json.decode(answer.content, type=_Duplicate).payload
+    except msgspec.DecodeError:
+        return None
+
+
+def _held(subject: str, answer: requests.Response) -> PayloadHeld:
+    """Return the error that names the payloads of the same days, and the choices of the operator."""
+    try:
+        conflict = msgspec.json.decode(answer.content, type=_Conflict)
+        listed, example = _listed(conflict.payloads), str(conflict.payloads[0].payload)
+    except msgspec.DecodeError:
+        listed, example = "other payloads", "NUMBER"
+    return PayloadHeld(
+        f"{subject}: the service has {listed}",
+        hint="Run its log again with --replace, if it is a correction of the same source and period;"
+        f" with --replaces {example}, if it takes the place of that payload; with --beside, if both are to count."
+        "\nA payload is replaced as a whole: to correct a day of a month, run all its logs with --replace.",
+    )
+
+
+def _listed(others: list[Other]) -> str:
+    more = f" and {len(others) - _LISTED} more" if len(others) > _LISTED else ""
+    return ", ".join(map(str, others[:_LISTED])) + more
+
+
+def _cause(error: requests.RequestException, url: str) -> tuple[str, str]:
+    """Return what happened, without the internals of the HTTP library, and what to do."""
+    chain = _causes(error)
+    if isinstance(error, requests.exceptions.SSLError) or any(isinstance(cause, SSLError) for cause in chain):
+        return _tls_cause(" ".join(map(str, chain)))
+    if isinstance(error, requests.Timeout):
+        return "no answer in time", ""
+    if any(isinstance(cause, NameResolutionError | socket.gaierror) for cause in chain):
+        return "the name of the host cannot be resolved", "Check the spelling of the URL, and the name server."
+    if any(isinstance(cause, OSError) and cause.errno == errno.ECONNREFUSED for cause in chain):
+        return "connection refused", "Nothing listens there: is the port right, and the service running?"
+    hint = "If the server speaks TLS on this port, use https://." if url.startswith("http://") else ""
+    return ("no connection" if isinstance(error, requests.ConnectionError) else type(error).__name__), hint
+
+
+def _tls_cause(text: str) -> tuple[str, str]:
+    untrusted = re.search(r"certificate verify failed: ([^(\['\"]+)", text)
+    if untrusted is None:
+        return "the server does not speak TLS on this port", "Use http://, if that is right for this server."
+    hint = "If your network has a certificate authority of its own, name its file in REQUESTS_CA_BUNDLE."
+    return f"the server's certificate is not trusted ({untrusted[1].strip()})", hint
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """Return an exception and all that it was raised for."""
+    found: list[BaseException] = []
+    waiting: list[object] = [error]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, BaseException) and one not in found:
+            found.append(one)
+            waiting += [one.__cause__, one.__context__, *one.args]
+            if isinstance(one, MaxRetryError):
+                waiting.append(one.reason)
+            elif isinstance(one, HTTPError):
+                waiting.append(getattr(one, "original_error", None))
+    return found

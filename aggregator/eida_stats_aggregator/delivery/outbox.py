@@ -1,0 +1,301 @@
+"""The directory of aggregate files: each is written whole or not at all, with its delivery state in a side file.
+
+A file without a side file was made without a service to send it to, and is never sent.
+"""
+
+import datetime
+import fcntl
+import gzip
+import os
+import re
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+from msgspec import structs
+
+from eida_statistics import wire
+from eida_statistics.errors import DirectoryInUse, EidaStatisticsError, NotDelivered, UnwritableDirectory
+from eida_statistics.payload import Payload, Period, content_hash
+from eida_stats_aggregator.delivery.legacy import decode_state
+from eida_stats_aggregator.delivery.state import (
+    DeliveryState,
+    Identity,
+    LogStamp,
+    Record,
+    Terms,
+    check_overlaps,
+    plan,
+    redirect,
+)
+
+SUFFIX = ".json.gz"
+STATE_SUFFIX = ".delivery"
+_LOCK = ".eida_stats_aggregator.lock"
+_TEMPORARY_SUFFIX = ".tmp"
+_NAME = re.compile(r"(\d{4}-\d\d-\d\d)_(\d{4}-\d\d-\d\d)(?:_([0-9A-Za-z.-]+))?\.json\.gz", re.ASCII)
+# Small sketches list the hashes of users.
+_MODE = 0o600
+# A higher level gains little and takes four times as long.
+_GZIP_LEVEL = 6
+
+
+class Entry(NamedTuple):
+    """An aggregate file that has a side file."""
+
+    path: Path
+    identity: Identity
+    state: DeliveryState
+
+
+class Provenance(NamedTuple):
+    """The logs of which a file is made, by path, and the fingerprint of their lines."""
+
+    logs: dict[str, LogStamp]
+    fingerprint: str
+
+
+class Outbox:
+    """The aggregate files of one directory. Use it within `locked`; a dry run changes nothing on disk."""
+
+    def __init__(self, directory: Path, *, dry_run: bool = False) -> None:
+        self.directory = directory
+        self.dry_run = dry_run
+        self._states: dict[Path, DeliveryState] = {}
+        self._unreadable: list[Path] = []
+
+    def check_writable(self) -> None:
+        """Check that the directory can be written, before hours of reading; create it if it is missing.
+
+        Raises:
+            UnwritableDirectory: if it cannot be created or written.
+        """
+        if not self.dry_run:
+            with _as_unwritable(self.directory):
+                self.directory.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=self.directory) as probe:
+                    probe.write(bytes(1))
+
+    @contextmanager
+    def locked(self, *, warn: Callable[[str], None] | None = None) -> Iterator[None]:
+        """Keep other runs out of the directory, and load what it remembers.
+
+        Args:
+            warn: receives a message before this waits for another run. Without it, this does not wait.
+
+        Raises:
+            UnwritableDirectory: if the directory cannot be written.
+            DirectoryInUse: if another run uses it, and this does not wait.
+        """
+        if self.dry_run:
+            self._load()
+            yield
+            return
+        with _as_unwritable(self.directory):
+            lock = (self.directory / _LOCK).open("w")
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if warn is None:
+                    raise DirectoryInUse(str(self.directory)) from None
+                warn(f"another run uses {self.directory}; waiting for it")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            # Left by a run that was killed.
+            for stale in self.directory.glob(f".*{_TEMPORARY_SUFFIX}"):
+                stale.unlink(missing_ok=True)
+            self._load()
+            yield
+
+    def _load(self) -> None:
+        self._states, self._unreadable = {}, []
+        for beside in self.directory.glob(f"*{SUFFIX}{STATE_SUFFIX}"):
+            path = beside.with_name(beside.name.removesuffix(STATE_SUFFIX))
+            try:
+                self._states[path] = decode_state(beside.read_bytes())
+            except (OSError, msgspec.DecodeError):
+                self._unreadable.append(path)
+
+    def put(
+        self,
+        payload: Payload,
+        url: str | None,
+        terms: Terms,
+        provenance: Provenance | None = None,
+        *,
+        may_overlap: bool = False,
+    ) -> Path:
+        """Write a payload to START_END[_SOURCE].json.gz, and queue it for a service.
+
+        Args:
+            payload: what to write; it has a period.
+            url: the base URL of the service, None if it is only written.
+            terms: how it is to be counted there.
+            provenance: the logs of which it was made, if they are known.
+            may_overlap: leave it to the service whether it overlaps with other files.
+
+        Raises:
+            AggregateExists: if the file has other statistics, and the terms do not say what to do.
+            AlreadyDelivered: if another file counts for some of these days.
+            UnwritableDirectory: if it cannot be written.
+        """
+        rows_json = payload.rows_json()
+        content = content_hash(payload.days_coverage, rows_json)
+        path = self.path_of(identity_of(payload))
+        old, present = self.state(path), content_of(path)
+        if path.exists() and (old is None or old.content not in (present, content)):
+            # It was made without a service, or by hand. Otherwise a run was killed before it had written the file.
+            old = DeliveryState(present or "", {} if old is None else old.records)
+        try:
+            new = plan(old, content, url, terms)
+        except EidaStatisticsError as error:
+            error.subject = f"{path}: {error.subject}"
+            raise
+        if url is not None and not may_overlap:
+            others = [(other.name, identity, state) for other, identity, state in self.entries() if other != path]
+            check_overlaps(others, identity_of(payload), url, terms)
+        if provenance is not None:
+            new = structs.replace(new, logs=provenance.logs, fingerprint=provenance.fingerprint)
+        # The side file comes first: if the run is killed in between, the next one reports a file that is missing,
+        # instead of leaving one that is never sent.
+        if new.records:
+            self.keep(path, new)
+        if present != content or (old is not None and old.legacy):
+            self.write(path, gzip.compress(payload.to_json(rows_json), _GZIP_LEVEL, mtime=_time_of(payload)))
+        return path
+
+    def path_of(self, identity: Identity) -> Path:
+        """Return the path of the file of a source and a period."""
+        source, period = identity
+        return self.directory / f"{period.start}_{period.end}{f'_{source}' if source else ''}{SUFFIX}"
+
+    def entries(self) -> list[Entry]:
+        """Return the files that have a side file, oldest period first."""
+        named = ((path, _identity(path.name), state) for path, state in sorted(self._states.items()))
+        return [Entry(path, identity, state) for path, identity, state in named if identity is not None]
+
+    def waiting(self, url: str) -> tuple[list[Path], list[NotDelivered]]:
+        """Return the files that are to be sent to a service, oldest first, and what is wrong with others.
+
+        Args:
+            url: the base URL of the service.
+        """
+        again = "Run its log again."
+        complaints = [
+            NotDelivered(f"{path}{STATE_SUFFIX} cannot be read", hint=again) for path in sorted(self._unreadable)
+        ]
+        ready = []
+        for path, _, state in self.entries():
+            services = [other for other, record in state.records.items() if record.waits]
+            if services and not self.is_whole(path):
+                complaints.append(NotDelivered(f"{path} was not written to its end", hint=again))
+            elif url in services:
+                ready.append(path)
+            elif services:
+                hint = "If that service has moved here, add --requeue."
+                complaints.append(NotDelivered(f"{path} is queued for {', '.join(services)}", hint=hint))
+        return ready, complaints
+
+    def is_whole(self, path: Path) -> bool:
+        """Return whether a file has the content that is remembered; in a dry run it may not be there."""
+        state = self.state(path)
+        return self.dry_run or (state is not None and content_of(path) == state.content)
+
+    def redirect(self, url: str, *, mistyped_only: bool) -> None:
+        """Queue for a service what waits for another one; see `state.redirect`."""
+        for path, _, state in self.entries():
+            redirected = redirect(state, url, mistyped_only=mistyped_only)
+            if redirected != state:
+                self.keep(path, redirected)
+
+    def drop_superseded(self, path: Path, url: str) -> None:
+        """Send no file any more whose period lies within that of a correction which was delivered."""
+        made = _identity(path.name)
+        for other, identity, state in self.entries():
+            record = state.records.get(url)
+            if made is None or other == path or record is None or record.state == "delivered":
+                continue
+            if identity.source == made.source and made.period.contains(identity.period):
+                records = {name: kept for name, kept in state.records.items() if name != url}
+                self.keep(other, structs.replace(state, records=records))
+
+    def state(self, path: Path) -> DeliveryState | None:
+        """Return what is remembered of a file, None if nothing is."""
+        return self._states.get(path)
+
+    def record(self, path: Path, url: str) -> Record | None:
+        """Return what became of a file at a service, None if it is not to go there."""
+        state = self.state(path)
+        return None if state is None else state.records.get(url)
+
+    def keep(self, path: Path, state: DeliveryState) -> None:
+        """Remember the state of a file."""
+        self._states[path] = state
+        self.write(path.with_name(path.name + STATE_SUFFIX), msgspec.json.encode(state))
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Write a file of the directory, whole or not at all.
+
+        Raises:
+            UnwritableDirectory: if it cannot be written.
+        """
+        if self.dry_run:
+            return
+        with _as_unwritable(self.directory):
+            temporary = self.directory / f".{path.name}{_TEMPORARY_SUFFIX}"
+            try:
+                temporary.touch(_MODE)
+                with temporary.open("wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
+            directory = os.open(self.directory, os.O_RDONLY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+
+
+def content_of(path: Path) -> str | None:
+    """Return the hash of the statistics in an aggregate file, None if it holds none."""
+    try:
+        body = gzip.decompress(path.read_bytes())
+        return wire.decode(body, today=datetime.date.max - datetime.timedelta(days=1)).content()
+    except (OSError, EOFError, zlib.error, EidaStatisticsError):
+        return None
+
+
+def identity_of(payload: Payload) -> Identity:
+    """Return the source and the period of a payload that has both."""
+    if payload.period is None:
+        raise ValueError("a payload without a period")
+    return Identity(payload.source, payload.period)
+
+
+def _identity(name: str) -> Identity | None:
+    """Return the source and the period of a file by its name, None if it has another form."""
+    parsed = _NAME.fullmatch(name)
+    try:
+        return parsed and Identity(parsed[3] or "", Period(*map(datetime.date.fromisoformat, parsed.group(1, 2))))
+    except ValueError:
+        return None
+
+
+def _time_of(payload: Payload) -> float:
+    # The same payload has the same bytes: the time in the gzip header is that of the payload.
+    return datetime.datetime.fromisoformat(f"{payload.generated_at}+00:00").timestamp()
+
+
+@contextmanager
+def _as_unwritable(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UnwritableDirectory(f"{error.filename or directory}: {error.strerror}") from error

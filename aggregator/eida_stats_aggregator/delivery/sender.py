@@ -1,0 +1,109 @@
+"""Sends what waits in an outbox, and keeps what became of it."""
+
+import datetime
+import gzip
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+from msgspec import structs
+
+from eida_statistics.errors import (
+    EidaStatisticsError,
+    NotDelivered,
+    Overtaken,
+    PathUnknown,
+    PayloadHeld,
+    PayloadRefused,
+    ServiceFault,
+)
+from eida_stats_aggregator.delivery.client import ServiceClient
+from eida_stats_aggregator.delivery.outbox import Outbox
+from eida_stats_aggregator.delivery.state import DeliveryState, Record, delivered
+
+# So many files that a service fails with, one after another, mean that it is down.
+_MAX_FAULTS = 3
+_LISTED = 5
+
+
+class _Rows(msgspec.Struct):
+    stats: list[msgspec.Raw]
+
+
+class Sender:
+    """Sends files to one service, and collects what became of them.
+
+    `sent` has a line for each file that was delivered, `queued` the paths of those that wait for the next run,
+    `held` those that wait for a decision of the operator, `failures` what went wrong, and `overlaps` a line for
+    each file that counts although it overlaps with others.
+    """
+
+    def __init__(self, outbox: Outbox, client: ServiceClient) -> None:
+        self.client = client
+        self.sent: list[str] = []
+        self.queued: list[str] = []
+        self.held: list[str] = []
+        self.overlaps: list[str] = []
+        self.failures: list[EidaStatisticsError] = []
+        self._outbox = outbox
+        self._faults = 0
+        self._stopped = False
+
+    def send(self, paths: Iterable[Path], now: datetime.datetime) -> None:
+        """Send files, until the service turns out to be out of reach; the others wait.
+
+        Raises:
+            UnwritableDirectory: if what became of a file cannot be kept.
+        """
+        for path in paths:
+            state = self._outbox.state(path)
+            if self._stopped or state is None:
+                self.queued.append(str(path))
+            else:
+                self._send(path, state, now)
+
+    def _send(self, path: Path, state: DeliveryState, now: datetime.datetime) -> None:
+        client, outbox = self.client, self._outbox
+        record = state.records[client.base]
+        # Another content was sent there before, or may have been.
+        corrects = record.terms.replace or record.content not in ("", state.content)
+        terms = structs.replace(record.terms, replace=corrects)
+        body = path.read_bytes()
+        outbox.keep(path, state.with_record(client.base, record.attempted(state.content)))
+        try:
+            answer = client.submit(path.name, body, terms, empty=_is_empty(body))
+        except NotDelivered as failure:
+            outbox.keep(path, state.with_record(client.base, self._after(failure, record, state.content)))
+            self._note(path, failure)
+            return
+        done = delivered(state.content, answer.payload, answer.answer, now)
+        outbox.keep(path, state.with_record(client.base, done))
+        if corrects:
+            outbox.drop_superseded(path, client.base)
+        self._faults = 0
+        self.sent.append(f"{path} to {client.url}: {answer.answer}")
+        if answer.overlaps:
+            others = ", ".join(map(str, answer.overlaps[:_LISTED]))
+            self.overlaps.append(f"{path.name} counts beside {others}: their days are counted more than once")
+
+    def _after(self, failure: NotDelivered, record: Record, content: str) -> Record:
+        """Return the record of a file that was not delivered."""
+        if isinstance(failure, PayloadHeld):
+            return structs.replace(record, state="held", answer=failure.subject)
+        # What was sent before may have arrived, whatever happens now.
+        if failure.may_have_arrived or record.state == "unknown":
+            return record.attempted(content)
+        return structs.replace(record, mistyped=isinstance(failure, PathUnknown))
+
+    def _note(self, path: Path, failure: NotDelivered) -> None:
+        (self.held if isinstance(failure, PayloadHeld) else self.queued).append(str(path))
+        self.failures.append(failure)
+        if isinstance(failure, ServiceFault):
+            self._faults += 1
+            self._stopped = self._faults >= _MAX_FAULTS
+        elif not isinstance(failure, PayloadRefused | Overtaken):
+            self._stopped = True
+
+
+def _is_empty(body: bytes) -> bool:
+    return not msgspec.json.decode(gzip.decompress(body), type=_Rows).stats

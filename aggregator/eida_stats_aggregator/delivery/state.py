@@ -1,0 +1,177 @@
+"""What is remembered of an aggregate file: its content, and what became of it at each service."""
+
+import datetime
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+import msgspec
+from msgspec import structs
+
+from eida_statistics.errors import AggregateExists, AlreadyDelivered
+from eida_statistics.payload import Period
+from eida_stats_aggregator.delivery.urls import is_same_server
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """How the operator wants a file to be counted.
+
+    `replace`: as a correction, which supersedes what its source has of the period, and the payloads in `replaces`.
+    `beside`: even if it overlaps with others.
+    """
+
+    replace: bool = False
+    replaces: tuple[str, ...] = ()
+    beside: bool = False
+
+    @property
+    def explicit(self) -> bool:
+        """Whether the operator has decided anything."""
+        return self.replace or self.beside
+
+
+class Record(msgspec.Struct, frozen=True):
+    """What became of a file at one service.
+
+    `pending`: it is to be sent. `unknown`: it was sent, and the answer was lost. `delivered`: the service has it.
+    `held`: the service has others for these days, and the operator must decide. `content` is that of the statistics
+    that were sent last, `payload` their number at the service. `mistyped`: the service knows no such path.
+    """
+
+    state: Literal["pending", "unknown", "delivered", "held"]
+    content: str = ""
+    terms: Terms = Terms()
+    payload: int | None = None
+    answer: str = ""
+    at: str = ""
+    mistyped: bool = False
+
+    @property
+    def waits(self) -> bool:
+        """Whether the next run sends it."""
+        return self.state in ("pending", "unknown")
+
+    def attempted(self, content: str) -> "Record":
+        """Return the record of a file that is being sent: until there is an answer, it may have arrived."""
+        return structs.replace(self, state="unknown", content=content, mistyped=False)
+
+
+class LogStamp(msgspec.Struct, frozen=True):
+    """A log's size in bytes, and its time in nanoseconds since 1970: a change of it shows without opening it."""
+
+    size: int
+    mtime: int
+
+
+class DeliveryState(msgspec.Struct, frozen=True):
+    """What is remembered of a file: its content, by hash, and its records, by the base URL of the service.
+
+    `logs` and `fingerprint` describe the logs of which it was made, if they are known. `legacy` is set for a file
+    of an earlier version, whose name has the days of its requests and not the period of its logs.
+    """
+
+    content: str
+    records: dict[str, Record] = {}
+    logs: dict[str, LogStamp] = {}
+    fingerprint: str = ""
+    legacy: bool = False
+
+    def with_record(self, url: str, record: Record) -> "DeliveryState":
+        """Return the state with another record at a service."""
+        return structs.replace(self, records=self.records | {url: record})
+
+
+class Identity(NamedTuple):
+    """What a file stands for."""
+
+    source: str
+    period: Period
+
+
+def plan(state: DeliveryState | None, content: str, url: str | None, terms: Terms) -> DeliveryState:
+    """Return the state of a file that gets a content, and is to go to a service.
+
+    Statistics that a service has are not sent again, unless the operator has decided how they are to be counted.
+
+    Args:
+        state: the present state, None if there is none.
+        content: the hash of the new content.
+        url: the base URL of the service, None if the file is only written.
+        terms: how it is to be counted there.
+
+    Raises:
+        AggregateExists: if there are or may be other statistics, here or there, and the operator has not decided.
+    """
+    state = state or DeliveryState(content)
+    record = state.records.get(url or "")
+    sent = record.content if record is not None else ""
+    if not terms.explicit and (state.content != content or (url is not None and sent not in ("", content))):
+        where = f", and was sent to {url}" if sent else ""
+        raise AggregateExists(
+            f"it has other content{where}",
+            hint="Choose: --replace, if this is a correction; --source NAME, if it is the log of another server.",
+        )
+    state = structs.replace(state, content=content, legacy=False)
+    if url is None or (record is not None and record.state in ("delivered", "unknown") and not terms.explicit):
+        return state
+    if record is not None and record.waits and not sent:
+        # As long as the first delivery waits, only the file changes.
+        terms = terms if record.terms.explicit or terms.beside or terms.replaces else record.terms
+    return state.with_record(url, structs.replace(record or Record("pending"), state="pending", terms=terms))
+
+
+def check_overlaps(
+    others: Iterable[tuple[str, Identity, DeliveryState]], made: Identity, url: str, terms: Terms
+) -> None:
+    """Check that no other file counts for days of a new one; what the operator has decided is left to the service.
+
+    Args:
+        others: names, identities and states of the other files.
+        made: the new one.
+        url: the base URL of the service to which it is to go.
+        terms: how it is to be counted there.
+
+    Raises:
+        AlreadyDelivered: if one of them was sent there, or is to be sent.
+    """
+    found = [
+        name
+        for name, other, state in others
+        if url in state.records
+        and other.period.overlaps(made.period)
+        and (other.source == made.source or "" in (other.source, made.source))
+    ]
+    if found and not terms.explicit:
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        raise AlreadyDelivered(
+            f"{made.period} overlaps with {found[0]}{more}, sent to {url}",
+            hint="Use --catch-up, which sends each day once; --replace, if this takes the place of those files;"
+            " or --beside, if both are to count.",
+        )
+
+
+def redirect(state: DeliveryState, url: str, *, mistyped_only: bool) -> DeliveryState:
+    """Return a state in which what waits for other services waits for this one.
+
+    Args:
+        state: the present state.
+        url: the base URL of this service.
+        mistyped_only: only what was queued for a path that does not exist on the same host and port.
+    """
+    moving = {
+        other: record
+        for other, record in state.records.items()
+        if other != url and record.waits and (not mistyped_only or (record.mistyped and is_same_server(other, url)))
+    }
+    kept = {other: record for other, record in state.records.items() if other not in moving}
+    for record in moving.values():
+        here = kept.get(url)
+        if here is None or (here.state == "delivered" and here.content != state.content):
+            # Numbers of payloads are those of the service that has moved.
+            terms = structs.replace(record.terms, replaces=(), replace=record.terms.replace or here is not None)
+            kept[url] = structs.replace(record, terms=terms, mistyped=False)
+    return structs.replace(state, records=kept)
+
+
+def delivered(content: str, payload: int | None, answer: str, at: datetime.datetime) -> Record:
+    """Return the record of a file that a service has."""
+    return Record("delivered", content, payload=payload, answer=answer, at=f"{at:%Y-%m-%dT%H:%M:%SZ}")

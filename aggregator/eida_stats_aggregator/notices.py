@@ -1,0 +1,76 @@
+"""Warnings about what changes the numbers, or may do so. They are shown even with --quiet."""
+
+import datetime
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from eida_stats_aggregator.period import LogPeriod, day_in_name
+from eida_stats_aggregator.tally import Tally
+
+_REJECTED_SHARE = 0.01
+_REJECTED_LINES = 10
+_TOKEN_DAYS = 30
+_LISTED = 5
+
+
+class Notice(NamedTuple):
+    """A warning; `key` stays the same for as long as its reason does, so that it is shown once."""
+
+    key: str
+    text: str
+
+
+def about_logs(names: Sequence[str], tally: Tally, found: LogPeriod | None, today: datetime.date) -> list[Notice]:
+    """Return the warnings about logs that were read, and their period."""
+    subject = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+    texts = []
+    lines = tally.lines
+    if tally.rejected > max(_REJECTED_LINES, _REJECTED_SHARE * lines):
+        texts.append(f"{subject}: {tally.rejected:,} of {lines:,} lines were rejected")
+    if tally.repeated:
+        texts.append(f"{subject}: {tally.repeated:,} repeated lines were counted once")
+    if not (tally.counted or tally.on_other_days or tally.excluded):
+        texts.append(f"{subject}: no request of this service")
+    if found is not None:
+        texts += _about_period(subject, names, tally, found, today)
+    return [Notice(f"log:{text}", text) for text in texts]
+
+
+def _about_period(
+    subject: str, names: Sequence[str], tally: Tally, found: LogPeriod, today: datetime.date
+) -> list[str]:
+    texts = []
+    named = {day for name in names if (day := day_in_name(name)) is not None}
+    if found.origin == "names" and is_mostly_elsewhere(tally, named):
+        days = ", ".join(str(day) for day, _ in tally.requests_by_day.most_common(2))
+        texts.append(f"{subject}: fewer than half of its requests are of the day in its name; most are of {days}")
+    if found.period.end >= today:
+        texts.append(f"{subject}: the period {found.period} is not over")
+    if found.gaps:
+        texts.append(f"{subject}: no log of {listed(found.gaps)} within the period")
+    return texts
+
+
+def is_mostly_elsewhere(tally: Tally, days: Collection[datetime.date]) -> bool:
+    """Return whether fewer than half of the requests are of these days."""
+    total = sum(tally.requests_by_day.values())
+    return 2 * sum(tally.requests_by_day[day] for day in days) < total
+
+
+def about_token(valid_until: datetime.datetime | None, now: datetime.datetime) -> list[Notice]:
+    """Return a warning if the token ends soon."""
+    if valid_until is None or valid_until - now > datetime.timedelta(days=_TOKEN_DAYS):
+        return []
+    text = f"the token is valid until {valid_until:%Y-%m-%d %H:%M} UTC; ask the central administrator for a new one"
+    return [Notice(f"token:{valid_until}", text)]
+
+
+def about_overlaps(lines: Sequence[str]) -> list[Notice]:
+    """Return a warning for each file that counts although it overlaps with others."""
+    return [Notice(f"overlap:{line}", line) for line in lines]
+
+
+def listed(things: Sequence[object]) -> str:
+    """Return the first few of them, and how many more there are."""
+    more = f" and {len(things) - _LISTED} more" if len(things) > _LISTED else ""
+    return ", ".join(map(str, things[:_LISTED])) + more

@@ -1,0 +1,125 @@
+"""Logs to a payload: read with the settings of the command line, by processes or by a cluster."""
+
+import datetime
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import BinaryIO
+
+import click
+from msgspec import structs
+
+from eida_statistics import networks
+from eida_statistics.errors import EidaStatisticsError
+from eida_statistics.networks import Epoch
+from eida_statistics.payload import Payload
+from eida_stats_aggregator import progress, reading, repeats
+from eida_stats_aggregator.console import complain
+from eida_stats_aggregator.inputs import STDIN, Log
+from eida_stats_aggregator.period import LogPeriod
+from eida_stats_aggregator.repeats import Repeat
+from eida_stats_aggregator.selection import Selection
+from eida_stats_aggregator.tally import Tally
+
+# About half a second of reading.
+_BYTES_WORTH_A_PROCESS = 1 << 20
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads logs.
+
+    `registry` loads the registry of networks; it is called when a log first needs one. `jobs` is the number of
+    processes, None for as many as are worth it; `dask` the address of a scheduler, None for this machine.
+    """
+
+    selection: Selection
+    registry: Callable[[], list[Epoch]]
+    jobs: int | None = None
+    dask: str | None = None
+    shown: bool = False
+
+    def read(self, logs: Sequence[Log]) -> tuple[Tally, list[Repeat]]:
+        """Read logs as one.
+
+        Raises:
+            UnreadableLog: if one cannot be read.
+            RegistryUnavailable: if a network needs a registry and there is none.
+            WorkerLost: if a process that reads is killed.
+            ClusterUnavailable: if the cluster cannot be used.
+        """
+        if self.dask is not None and not all(log.on_disk for log in logs):
+            raise click.UsageError("--dask reads files, not a pipe or a log on standard input.")
+        with progress.bar("comparing", 2 * sum(log.size for log in logs), shown=self.shown) as advance:
+            distinct, repeated = repeats.without(logs, progress=advance)
+        with progress.bar("reading", sum(log.size for log in distinct), shown=self.shown) as advance:
+            if self.dask is None:
+                jobs = self.jobs or _jobs_for(distinct)
+                tally = reading.read(distinct, self.selection, self.registry, jobs=jobs, progress=advance)
+            else:
+                tally = _cluster().read(
+                    distinct, self.selection, self.registry, address=self.dask, progress=advance
+                )
+        return tally, repeated
+
+
+def make_payload(tally: Tally, found: LogPeriod, source: str, generated_at: datetime.datetime) -> Payload:
+    """Return the payload of logs that were read."""
+    made = tally.aggregation.payload(generated_at, tally.selection.exclusions)
+    return structs.replace(made, source=source, period=found.period)
+
+
+def load_registry_from(file: Path | None) -> Callable[[], list[Epoch]]:
+    """Return a function that loads the registry of networks, once: from a file, or from FDSN through a cache."""
+    if file is not None:
+        return _loaded_once(lambda: networks.read(file))
+    from platformdirs import user_cache_path  # noqa: PLC0415 - slow to import
+
+    stored = user_cache_path("eida-statistics") / "fdsn-networks.json"
+    url = os.environ.get("FDSN_NETWORKS_URL", networks.REGISTRY_URL)
+    return _loaded_once(lambda: networks.read_cached(stored, url, warn=complain))
+
+
+def _loaded_once(load: Callable[[], list[Epoch]]) -> Callable[[], list[Epoch]]:
+    """Return a function that loads at most once; a failure is not tried again for each day of a run."""
+
+    @cache
+    def outcome() -> list[Epoch] | EidaStatisticsError:
+        try:
+            return load()
+        except EidaStatisticsError as error:
+            return error
+
+    def loaded() -> list[Epoch]:
+        result = outcome()
+        if isinstance(result, EidaStatisticsError):
+            raise result.with_traceback(None)
+        return result
+
+    return loaded
+
+
+def standard_input(files: Sequence[str]) -> BinaryIO | None:
+    """Return standard input if something may come in on it."""
+    # Some schedulers start programs without it; a terminal is not a pipe.
+    piped = sys.stdin is not None and (STDIN in files or not sys.stdin.isatty())
+    return sys.stdin.buffer if piped else None
+
+
+def _cluster() -> ModuleType:
+    try:
+        # It is heavy, and an extra.
+        from eida_stats_aggregator import cluster  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise click.UsageError("--dask needs more: pip install 'eida-statistics[dask]'") from error
+    return cluster
+
+
+def _jobs_for(logs: Sequence[Log]) -> int:
+    """Return the number of usable cores, or less if there is less to do."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, 1 + sum(log.size for log in logs) // _BYTES_WORTH_A_PROCESS)

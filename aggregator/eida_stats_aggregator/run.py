@@ -1,0 +1,247 @@
+"""A run that makes one aggregate file of all its logs, and sends what waits."""
+
+import datetime
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from eida_statistics import __version__
+from eida_statistics.errors import EidaStatisticsError, NothingToAggregate, UnclearPeriod
+from eida_statistics.payload import Payload, Period
+from eida_statistics.wire import EARLIEST_DAY
+from eida_stats_aggregator import inputs, notices
+from eida_stats_aggregator.console import complain
+from eida_stats_aggregator.delivery.outbox import Outbox, Provenance
+from eida_stats_aggregator.delivery.state import LogStamp, Terms
+from eida_stats_aggregator.delivery.urls import base_of
+from eida_stats_aggregator.inputs import Log
+from eida_stats_aggregator.notices import Notice
+from eida_stats_aggregator.period import LogPeriod, day_in_name, find_period
+from eida_stats_aggregator.reader import Reader, make_payload, standard_input
+from eida_stats_aggregator.summary import Deliveries, RunSummary, written_before
+
+
+@dataclass(frozen=True)
+class Destination:
+    """The service to which a run sends, and how."""
+
+    url: str
+    token: str
+    retries: int
+    requeue: bool = False
+
+    @property
+    def base(self) -> str:
+        """The URL by which the service is remembered."""
+        return base_of(self.url)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says."""
+
+    files: Sequence[str]
+    directory: Path
+    reader: Reader
+    now: datetime.datetime
+    terms: Terms
+    source: str = ""
+    since: datetime.date | None = None
+    until: datetime.date | None = None
+    no_requests: Sequence[datetime.date] = ()
+    destination: Destination | None = None
+    dry_run: bool = False
+
+    @property
+    def today(self) -> datetime.date:
+        """The present UTC day, whatever time the payloads are to have."""
+        return datetime.datetime.now(tz=datetime.UTC).date()
+
+    def outbox(self) -> Outbox:
+        """Return the output directory."""
+        return Outbox(self.directory, dry_run=self.dry_run)
+
+
+@dataclass
+class Outcome:
+    """What a run collects for its end: warnings and failures, which go to standard error."""
+
+    notices: list[Notice]
+    failures: list[EidaStatisticsError]
+
+    def exit_code(self) -> int:
+        """Return 1 if something could not be done, 3 if something waits, 4 if there are warnings, else 0."""
+        codes = {failure.exit_code for failure in self.failures} | ({4} if self.notices else set())
+        return min(codes - {0}, default=0)
+
+    def report(self, summary: Deliveries) -> None:
+        """Print warnings and failures, and add them to a summary."""
+        summary.warnings = [notice.text for notice in self.notices]
+        summary.errors = [str(failure) for failure in self.failures]
+        for warning in summary.warnings:
+            complain(f"warning: {warning}")
+        for error in summary.errors:
+            complain(error)
+
+
+def run(options: Options) -> tuple[RunSummary, Outcome]:
+    """Aggregate logs into one file, send what waits, and return what was done."""
+    summary, outcome = RunSummary(dry_run=options.dry_run), Outcome([], [])
+    outbox = options.outbox()
+    with noted(outcome.failures):
+        outbox.check_writable()
+        made: list[_Aggregate] = []
+        with noted(outcome.failures):
+            made = _aggregate(options, summary, outcome)
+        if made or options.destination is not None:
+            # Until all is sent: otherwise another run could deliver the new file, and this one could not report it.
+            with outbox.locked(warn=complain):
+                for aggregate in made:
+                    with noted(outcome.failures):
+                        _put(outbox, options, aggregate, summary)
+                deliver(outbox, options, summary, outcome)
+    return summary, outcome
+
+
+@contextmanager
+def noted(failures: list[EidaStatisticsError]) -> Iterator[None]:
+    """Collect an error that is raised within, and go on."""
+    try:
+        yield
+    except EidaStatisticsError as error:
+        failures.append(error)
+
+
+@dataclass(frozen=True)
+class _Aggregate:
+    payload: Payload
+    provenance: Provenance | None
+
+
+def _aggregate(options: Options, summary: RunSummary, outcome: Outcome) -> list[_Aggregate]:
+    """Read the logs, and return the payload of all, and one for each day without requests."""
+    quiet = [_Aggregate(quiet_day(day, options), None) for day in options.no_requests]
+    logs = inputs.logs_of(options.files, standard_input(options.files), pass_over=summary.passed_over.append)
+    if not logs:
+        _check_queue_is_meant(options)
+        return quiet
+    logs, reader = _chosen(logs, options)
+    summary.files = [log.name for log in logs]
+    stamps = stamps_of(logs)
+    tally, summary.repeated_files = reader.read(logs)
+    repeated = {repeat.file for repeat in summary.repeated_files}
+    summary.files = [name for name in summary.files if name not in repeated]
+    summary.add_tally(tally)
+    if tally.lines == tally.rejected:
+        raise NothingToAggregate(f"no request in {', '.join(summary.files)}")
+    found = find_period(summary.files, tally.requests_by_day, _stated_period(options))
+    outcome.notices += notices.about_logs(summary.files, tally, found, options.today)
+    if found is None:
+        return quiet
+    _check_period(found, options.terms)
+    payload = make_payload(tally, found, options.source, options.now)
+    summary.add_payload(payload, tally, found)
+    return [_Aggregate(payload, Provenance(stamps, f"{tally.fingerprint:x}")), *quiet]
+
+
+def _chosen(logs: list[Log], options: Options) -> tuple[list[Log], Reader]:
+    """Choose by day: whole logs if all names have one, otherwise requests."""
+    since, until = options.since or EARLIEST_DAY, options.until or options.reader.selection.latest
+    days = [day_in_name(log.name) for log in logs]
+    if None in days:
+        selection = replace(options.reader.selection, since=since, until=until)
+        return logs, replace(options.reader, selection=selection)
+    chosen = [log for log, day in zip(logs, days, strict=True) if day is not None and since <= day <= until]
+    if not chosen:
+        raise NothingToAggregate(f"none of the logs is of a day from {since} to {until}, by its name")
+    return chosen, options.reader
+
+
+def _stated_period(options: Options) -> Period | None:
+    """Return the days that --since and --until say are to be replaced, as far as they have begun."""
+    if not options.terms.replace or options.since is None or options.until is None:
+        return None
+    return Period(options.since, max(options.since, min(options.until, options.today)))
+
+
+def _check_queue_is_meant(options: Options) -> None:
+    """Check that there is something to do without a log."""
+    if options.destination is None:
+        raise NothingToAggregate("no log was given, and no service to send to")
+    if options.terms.explicit:
+        raise NothingToAggregate("no log was given, and --replace, --replaces and --beside are about its file")
+
+
+def _check_period(found: LogPeriod, terms: Terms) -> None:
+    if terms.replace and found.origin == "requests" and found.period.start != found.period.end:
+        raise UnclearPeriod(
+            f"they have requests from {found.period}",
+            hint="Say which days are complete and are to be replaced: --since DAY --until DAY",
+        )
+
+
+def quiet_day(day: datetime.date, options: Options) -> Payload:
+    """Return the payload of a day without requests."""
+    return Payload(
+        generated_at=f"{options.now:%Y-%m-%d %H:%M:%S}",
+        version=__version__,
+        days_coverage=[],
+        aggregation_score=0,
+        stats=[],
+        source=options.source,
+        period=Period(day, day),
+    )
+
+
+def stamps_of(logs: Sequence[Log]) -> dict[str, LogStamp]:
+    """Return the size and time of the logs that are files, by path."""
+    stamps = {}
+    for log in logs:
+        if log.on_disk:
+            path = Path(log.name).absolute()
+            stamps[str(path)] = stamp_of(path)
+    return stamps
+
+
+def stamp_of(path: Path) -> LogStamp:
+    """Return the size and time of a file; both are 0 if it has gone."""
+    try:
+        status = path.stat()
+    except OSError:
+        return LogStamp(0, 0)
+    return LogStamp(status.st_size, status.st_mtime_ns)
+
+
+def _put(outbox: Outbox, options: Options, aggregate: _Aggregate, summary: RunSummary) -> None:
+    base = options.destination.base if options.destination is not None else None
+    path = outbox.put(aggregate.payload, base, options.terms, aggregate.provenance)
+    summary.output = str(path)
+    record = outbox.record(path, base or "")
+    if record is not None and record.state == "delivered":
+        summary.sent_before = written_before(path, base or "", record.at, record.answer)
+
+
+def deliver(outbox: Outbox, options: Options, summary: Deliveries, outcome: Outcome) -> None:
+    """Send what waits for the service, or in a dry run list it."""
+    destination = options.destination
+    if destination is None:
+        return
+    outbox.redirect(destination.base, mistyped_only=not destination.requeue)
+    waiting, complaints = outbox.waiting(destination.base)
+    outcome.failures += complaints
+    if options.dry_run:
+        summary.sent = [f"{path} to {destination.url}" for path in waiting]
+        return
+    from eida_stats_aggregator.delivery.client import ServiceClient  # noqa: PLC0415 - slow to import
+    from eida_stats_aggregator.delivery.sender import Sender  # noqa: PLC0415
+
+    sender = Sender(outbox, ServiceClient(destination.url, destination.token, retries=destination.retries))
+    with noted(outcome.failures):
+        sender.send(waiting, options.now)
+    outcome.failures += sender.failures
+    outcome.notices += notices.about_overlaps(sender.overlaps)
+    outcome.notices += notices.about_token(sender.client.token_valid_until, datetime.datetime.now(tz=datetime.UTC))
+    summary.sent += sender.sent
+    summary.queued += sender.queued
+    summary.held += sender.held
