@@ -19,6 +19,7 @@ class Selection:
     until: datetime.date = datetime.date.max
     excluded_classes: Sequence[str] = ()
     excluded_clients: Sequence[re.Pattern[str]] = ()
+    fingerprinted: bool = False
 
     def of(self, agent: str | None) -> tuple[str, bool]:
         """Give the class of a client, and whether it is taken."""

@@ -1,8 +1,11 @@
 """Lines of logs to one sum of all: what was counted, and what was not."""
 
+import datetime
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+import mmh3
 import msgspec
 
 from eida_statistics.networks import Registry
@@ -42,6 +45,9 @@ class Tally:
         self.rejected = 0
         self.on_other_days = 0
         self.excluded = 0
+        self.repeated = 0
+        self.fingerprint = 0
+        self.requests_by_day: Counter[datetime.date] = Counter()
         self.rejects: list[Reject] = []
         self.classes: dict[str, list[int]] = {}
         self._known: dict[str | None, tuple[bool, list[int]]] = {}
@@ -66,6 +72,9 @@ class Tally:
         latest, since, until, known = selection.latest, selection.since, selection.until, self._known
         parse, add = requestlog.parse, self.aggregation.add
         rejections: list[tuple[int, str]] = []
+        lines = list(lines)
+        if selection.fingerprinted:
+            self.fingerprint += sum(mmh3.mmh3_x64_128_uintdigest(line) for line in lines if line)
         for number, line in enumerate(lines, first):
             outcome = parse(line, latest)
             if type(outcome) is Request:
@@ -75,6 +84,7 @@ class Tally:
                 taken, figures = known.get(outcome.agent) or self._get_to_know(outcome.agent)
                 if taken:
                     self.counted += 1
+                    self.requests_by_day[outcome.day] += 1
                     requests, size = add(outcome)
                 else:
                     self.excluded += 1
@@ -105,6 +115,8 @@ class Tally:
         self.rejected += other.rejected
         self.on_other_days += other.on_other_days
         self.excluded += other.excluded
+        self.fingerprint += other.fingerprint
+        self.requests_by_day += other.requests_by_day
         self.rejects = [*self.rejects, *other.rejects][:SHOWN_REJECTS]
         for name, (requests, size) in other.classes.items():
             figures = self.classes.setdefault(name, [0, 0])
