@@ -65,7 +65,8 @@ def fill(store: Store, eas_token: str) -> Tokens:
             for country in ("FR", "DE", "")
         ]
         store.ingest(
-            store.node_of_token(submitting[-1], now), payload(*rows, days_coverage=["2025-12-05", "2026-01-05"])
+            store.sender_of_token(submitting[-1], now).node,
+            payload(*rows, days_coverage=["2025-12-05", "2026-01-05"]),
         )
         store.set_network_policy(name, HIDDEN, inverted=True)
         store.set_node_group(name, OPERATORS)

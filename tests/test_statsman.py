@@ -232,7 +232,7 @@ def sent(store: Store) -> list[int]:
     store.add_node("A/..", "operator@node.example")
     now = datetime.datetime.now(tz=datetime.UTC)
     day = datetime.timedelta(days=1)
-    node = store.node_of_token(store.add_token("A/..", now - day, now + day)[1], now)
+    node = store.sender_of_token(store.add_token("A/..", now - day, now + day)[1], now).node
     first, second = (
         store.ingest(node, payload(row(bytes=number), days_coverage=[f"2026-10-{number:02}"])).payload
         for number in (1, 2)
