@@ -7,10 +7,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from werkzeug.test import TestResponse
 
 from eida_statistics.errors import (
     AmbiguousReplacement,
@@ -26,19 +24,11 @@ from eida_stats_webservice.store import Store, migrations, open_store
 from eida_stats_webservice.store.overlaps import Overlap
 from eida_stats_webservice.store.postgresql import PostgreSQLStore
 from eida_stats_webservice.store.records import Node
+from node_client import DAY, Client, make_node
 from payloads import payload, row, sketch, wire
 from tables import ROLL_UPS, sums
 
-DAY = datetime.timedelta(days=1)
 BASE = ("date", "network", "station", "location", "channel", "country")
-PREFIX = "/eidaws/statistics/1"
-
-
-def make_node(store: Store, name: str) -> tuple[Node, str]:
-    now = datetime.datetime.now(tz=datetime.UTC)
-    store.add_node(name, "operator@node.example")
-    token = store.add_token(name, now - DAY, now + DAY)[1]
-    return store.sender_of_token(token, now).node, token
 
 
 @pytest.fixture
@@ -322,17 +312,6 @@ def test_after_any_history_the_sums_are_those_of_what_is_in_force(
 
 
 # Over HTTP
-
-
-class Client:
-    """Somebody who has the token of a node."""
-
-    def __init__(self, client: FlaskClient, token: str) -> None:
-        self._client = client
-        self._headers = {"Authorization": f"Bearer {token}"}
-
-    def send(self, method: str, path: str, body: Any = None) -> TestResponse:
-        return self._client.open(f"{PREFIX}/{path}", method=method, json=body, headers=self._headers)
 
 
 @pytest.fixture

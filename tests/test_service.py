@@ -178,8 +178,10 @@ def test_with_an_unknown_expired_or_revoked_token_it_is_403(client: FlaskClient,
     number, revoked = store.add_token("GFZ", now() - DAY, now() + DAY)
     store.revoke_token(number, now())
     for refused in ("no-such-token", expired, revoked, token + "x", token[:-1]):
-        problem = assert_problem(post(client, refused, wire(row())), 403, "refused-token")
+        response = post(client, refused, wire(row()))
+        problem = assert_problem(response, 403, "expired-token" if refused == expired else "refused-token")
         assert refused not in json.dumps(problem)
+        assert "Token-Valid-Until" not in response.headers
     assert count(store, "payloads") == 0
 
 

@@ -187,7 +187,8 @@ def test_a_token_is_shown_once_and_listed_without_its_value(statsman: Statsman) 
         ("GFZ", "valid"),
         ("GFZ", "not yet valid"),
     ]
-    assert json.loads(listed)[1]["valid_until"].startswith("2028-01-01T00:00:00")
+    # The last day is included.
+    assert json.loads(listed)[1]["valid_until"].startswith("2028-01-02T00:00:00")
     statsman.done("tokens", "revoke", str(made["id"]))
     assert "revoked" in statsman.done("tokens", "list")
 

@@ -145,7 +145,7 @@ def test_what_was_taken_over_can_be_corrected(store: Store, upstream_uri: str) -
     correction = payload(row(month="2021-02-01", bytes=7), days_coverage=["2021-02-27"])
     with pytest.raises(AmbiguousReplacement) as refusal:
         store.replace(node, correction)
-    (number,) = refusal.value.payloads
+    (number,) = (known.payload for known in refusal.value.payloads)
     assert store.replace(node, correction, [number])[0].supersedes == [number]
     assert [values[0] for key, values in sums(store, "dataselect_stats", ("date",)).items()
             if key == ("RESIF", "2021-02-01")] == [7]  # fmt: skip

@@ -15,6 +15,7 @@ from eida_statistics.payload import Period
 from eida_stats_webservice.store.records import PayloadReference
 
 _DAYS_SHOWN = 3
+_NUMBERS_SHOWN = 20
 
 
 class Method(StrEnum):
@@ -233,8 +234,8 @@ def _hint(new: Identity, request: Request, conflicting: Sequence[InForce]) -> st
     return " ".join(ways)
 
 
-def _numbers(payloads: Iterable[InForce]) -> str:
-    return ",".join(str(one.payload) for one in payloads)
+def _numbers(payloads: Sequence[InForce]) -> str:
+    return ",".join(str(one.payload) for one in payloads) if len(payloads) <= _NUMBERS_SHOWN else "NUMBER,…"
 
 
 def _longer_period(new: Identity, conflicting: Iterable[InForce]) -> Period | None:
