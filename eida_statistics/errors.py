@@ -4,8 +4,7 @@ The docstring of a class is its title, the subject and the hint belong to the on
 line, HTTP) show an error once; nothing in between catches these.
 """
 
-import datetime
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import ClassVar
 
 PROBLEM_PREFIX = "urn:eida-statistics:problem:"
@@ -23,6 +22,11 @@ class EidaStatisticsError(Exception):
         self.subject = subject
         self.hint = hint
         super().__init__(subject)
+
+    @property
+    def members(self) -> dict[str, object]:
+        """The further members of its RFC 9457 problem details."""
+        return {}
 
     @property
     def title(self) -> str:
@@ -68,44 +72,69 @@ class InvalidPayload(EidaStatisticsError):
         self.errors = list(errors)
         super().__init__("; ".join(f"{path}: {message}" for path, message in self.errors[:5]), hint=hint)
 
+    @property
+    def members(self) -> dict[str, object]:
+        """The path to each bad field, and what is wrong with it."""
+        return {"errors": [{"path": path, "message": message} for path, message in self.errors]}
+
 
 class DuplicatePayload(EidaStatisticsError):
-    """This payload was received before."""
+    """This payload was received before.
+
+    Args:
+        payload: the number of the payload that has these statistics and is in force.
+        digest: its hash.
+        received_at: when it was received.
+    """
 
     http_status = 409
     problem = "duplicate"
 
-    def __init__(self, payload: int, received_at: str) -> None:
+    def __init__(self, payload: int, digest: str, received_at: str) -> None:
         self.payload = payload
+        self.hash = digest
         self.received_at = received_at
         super().__init__(f"payload {payload} has the same statistics and was received at {received_at}")
 
+    @property
+    def members(self) -> dict[str, object]:
+        """Which payload it is, and when it was received."""
+        return {"payload": self.payload, "hash": self.hash, "received_at": self.received_at}
+
 
 class OverlappingPayload(EidaStatisticsError):
-    """Payloads that are in force cover some of these days.
+    """Payloads in force cover some of these days, so nothing was stored.
 
     Args:
-        payloads: their numbers, and all their days.
+        subject: which payloads these are.
+        payloads: the same for programs, in a form that can be written as JSON.
         hint: what to do.
     """
 
     http_status = 409
     problem = "overlapping-payload"
 
-    def __init__(self, payloads: Mapping[int, Collection[datetime.date]], *, hint: str = "") -> None:
-        self.payloads = {number: sorted(days) for number, days in payloads.items()}
-        shown = [
-            f"payload {number} of {min(days)}" + (f" to {max(days)}" if len(days) > 1 else "")
-            for number, days in list(payloads.items())[:5]
-        ]
-        more = f" and {len(payloads) - len(shown)} more" if len(payloads) > len(shown) else ""
-        super().__init__(", ".join(shown) + more, hint=hint)
+    def __init__(self, subject: str, payloads: Sequence[object], *, hint: str) -> None:
+        self.payloads = list(payloads)
+        super().__init__(subject, hint=hint)
+
+    @property
+    def members(self) -> dict[str, object]:
+        """The payloads in question."""
+        return {"payloads": self.payloads}
 
 
 class AmbiguousReplacement(OverlappingPayload):
-    """It is not clear what this payload replaces."""
+    """It is not clear whether this payload replaces others, so nothing was changed."""
 
     problem = "ambiguous-replacement"
+
+
+class Overtaken(EidaStatisticsError):
+    """Another request was faster, and this one must not undo what that has done."""
+
+    http_status = 409
+    problem = "overtaken"
 
 
 class Differences(EidaStatisticsError):
@@ -134,6 +163,17 @@ class UnknownPayload(EidaStatisticsError):
     def __init__(self, *payloads: str, hint: str = "") -> None:
         self.payloads = payloads
         super().__init__(", ".join(payloads), hint=hint)
+
+    @property
+    def members(self) -> dict[str, object]:
+        """The names as the client wrote them."""
+        return {"unknown": list(self.payloads)}
+
+
+class UnrelatedPayload(UnknownPayload):
+    """A payload that is named shares no day with this one, so it cannot be replaced."""
+
+    http_status = 409
 
 
 # Networks
@@ -249,10 +289,16 @@ class MissingToken(EidaStatisticsError):
 
 
 class RefusedToken(EidaStatisticsError):
-    """This token is unknown, expired or revoked."""
+    """This token is unknown, revoked or not yet valid."""
 
     http_status = 403
     problem = "refused-token"
+
+
+class ExpiredToken(RefusedToken):
+    """This token has expired."""
+
+    problem = "expired-token"
 
 
 class TooManyFailures(EidaStatisticsError):

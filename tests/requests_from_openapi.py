@@ -65,7 +65,8 @@ def fill(store: Store, eas_token: str) -> Tokens:
             for country in ("FR", "DE", "")
         ]
         store.ingest(
-            store.node_of_token(submitting[-1], now), payload(*rows, days_coverage=["2025-12-05", "2026-01-05"])
+            store.sender_of_token(submitting[-1], now).node,
+            payload(*rows, days_coverage=["2025-12-05", "2026-01-05"]),
         )
         store.set_network_policy(name, HIDDEN, inverted=True)
         store.set_node_group(name, OPERATORS)
@@ -117,10 +118,22 @@ def mend(case: Case[Any], headers: dict[str, str]) -> None:
 
 def mend_payload(body: dict[str, Any]) -> None:
     """Move days into the past and rows into their months, write whole numbers as such, make sketches of noise."""
-    days = [day if "1990-01-01" <= day <= "2025-12-31" else "2025-06-15" for day in body["days_coverage"]]
+    days = [_in_the_past(day) for day in body["days_coverage"]]
+    if body.get("period") is not None:
+        start, end = sorted(_in_the_past(body["period"][name]) for name in ("start", "end"))
+        body["period"] |= {"start": start, "end": end}
+        # Rows need a day of their month.
+        days = days or [start] * bool(body["stats"])
+    else:
+        body.pop("source", None)
+        days = days or ["2025-06-15"]
     body["days_coverage"] = days
     for number, one in enumerate(body["stats"]):
         one["month"] = f"{days[number % len(days)][:7]}-01"
         one["clients"] = sketch(range(len(one["clients"])))
         # For a schema 1.0 is an integer; and rows of one stream are added up, which must not be too much together.
         one |= {name: min(int(value), MOST) for name, value in one.items() if name in COUNTS and value is not None}
+
+
+def _in_the_past(day: str) -> str:
+    return day if "1990-01-01" <= day <= "2025-12-31" else "2025-06-15"

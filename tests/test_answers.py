@@ -57,7 +57,7 @@ def sent(store: Store) -> list[Sent]:
     rows: list[Sent] = []
     for name in ("A", "B"):
         store.add_node(name, "operator@node.example")
-        node = store.node_of_token(store.add_token(name, now() - DAY, now() + DAY)[1], now())
+        node = store.sender_of_token(store.add_token(name, now() - DAY, now() + DAY)[1], now()).node
         for month in ("2025-11", "2025-12", "2026-01"):
             own = {
                 (network, station, channel, country): row(
@@ -519,7 +519,7 @@ def test_a_database_that_came_to_the_same_revision_otherwise_has_other_marks(
     marks = set()
     for size in (1, 999):
         store.add_node("A", "operator@node.example")
-        node = store.node_of_token(store.add_token("A", now() - DAY, now() + DAY)[1], now())
+        node = store.sender_of_token(store.add_token("A", now() - DAY, now() + DAY)[1], now()).node
         store.ingest(node, payload(row(bytes=size)))
         marks.add(client.get(f"{PUBLIC_PATH}?start=2025-01").headers["ETag"])
         store.remove_node("A")

@@ -7,10 +7,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from werkzeug.test import TestResponse
 
 from eida_statistics.errors import (
     AmbiguousReplacement,
@@ -23,21 +21,14 @@ from eida_statistics.errors import (
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.store import Store, migrations, open_store
+from eida_stats_webservice.store.overlaps import Overlap
 from eida_stats_webservice.store.postgresql import PostgreSQLStore
 from eida_stats_webservice.store.records import Node
+from node_client import DAY, Client, make_node
 from payloads import payload, row, sketch, wire
 from tables import ROLL_UPS, sums
 
-DAY = datetime.timedelta(days=1)
 BASE = ("date", "network", "station", "location", "channel", "country")
-PREFIX = "/eidaws/statistics/1"
-
-
-def make_node(store: Store, name: str) -> tuple[Node, str]:
-    now = datetime.datetime.now(tz=datetime.UTC)
-    store.add_node(name, "operator@node.example")
-    token = store.add_token(name, now - DAY, now + DAY)[1]
-    return store.node_of_token(token, now), token
 
 
 @pytest.fixture
@@ -102,10 +93,11 @@ def test_what_reaches_beyond_these_days_or_shares_a_day_must_be_named(store: Sto
     before = tables(store), store.list_payloads()
     with pytest.raises(AmbiguousReplacement) as refusal:
         store.replace(gfz, of_days(14, size=8))
-    assert set(refusal.value.payloads) == {one, other}
+    assert [known.payload for known in refusal.value.payloads] == [one, other]
     with pytest.raises(AmbiguousReplacement) as refusal:
         store.replace(gfz, of_days(20, size=8))
-    assert refusal.value.payloads == {long: [datetime.date(2026, 10, 20), datetime.date(2026, 10, 21)]}
+    (known,) = refusal.value.payloads
+    assert (known.payload, known.days) == (long, [datetime.date(2026, 10, 20), datetime.date(2026, 10, 21)])
     for unknown in ([long], [other, 999], [10**30]):
         with pytest.raises(UnknownPayload, match=str(unknown[-1])):
             store.replace(gfz, of_days(14, size=8), unknown)
@@ -196,12 +188,12 @@ def test_days_that_are_covered_already_are_told_or_refused(store: Store, gfz: No
     first = store.ingest(gfz, of_days(14, 15))
     assert first.overlaps == []
     with pytest.raises(OverlappingPayload) as refusal:
-        store.ingest(gfz, of_days(15, 16, station="B"), refuse_overlap=True)
-    assert list(refusal.value.payloads) == [first.payload]
+        store.ingest(gfz, of_days(15, 16, station="B"), overlap=Overlap.REFUSE)
+    assert [known.payload for known in refusal.value.payloads] == [first.payload]
     second = store.ingest(gfz, of_days(15, 16, station="B"))
     assert [(one.payload, one.days) for one in second.overlaps] == [(first.payload, [datetime.date(2026, 10, 15)])]
     store.retract(first.payload)
-    assert store.ingest(gfz, of_days(14, station="C"), refuse_overlap=True).overlaps == []
+    assert store.ingest(gfz, of_days(14, station="C"), overlap=Overlap.REFUSE).overlaps == []
 
 
 # Retracting
@@ -322,17 +314,6 @@ def test_after_any_history_the_sums_are_those_of_what_is_in_force(
 # Over HTTP
 
 
-class Client:
-    """Somebody who has the token of a node."""
-
-    def __init__(self, client: FlaskClient, token: str) -> None:
-        self._client = client
-        self._headers = {"Authorization": f"Bearer {token}"}
-
-    def send(self, method: str, path: str, body: Any = None) -> TestResponse:
-        return self._client.open(f"{PREFIX}/{path}", method=method, json=body, headers=self._headers)
-
-
 @pytest.fixture
 def client(service_uri: str, store: Store) -> Client:
     return Client(create_app(Config(service_uri)).test_client(), make_node(store, "GFZ")[1])
@@ -343,7 +324,15 @@ def test_a_correction_over_http(client: Client) -> None:
     assert "overlaps" not in first
     beside = client.send("POST", "submit", wire(row(bytes=2), days_coverage=["2026-10-14"]))
     assert beside.status_code == 201
-    assert beside.get_json()["overlaps"] == [{"payload": first["payload"], "days": ["2026-10-14"]}]
+    assert beside.get_json()["overlaps"] == [
+        {
+            "payload": first["payload"],
+            "hash": first["hash"],
+            "source": "",
+            "period": None,
+            "days": ["2026-10-14"],
+        }
+    ]
     refused = client.send("POST", "submit?overlap=refuse", wire(row(bytes=3), days_coverage=["2026-10-14"]))
     assert (refused.status_code, refused.get_json()["type"].rpartition(":")[2]) == (409, "overlapping-payload")
     assert [one["payload"] for one in refused.get_json()["payloads"]] == [first["payload"], first["payload"] + 1]
@@ -411,12 +400,13 @@ def test_what_is_replaced_may_be_named_by_its_hash(client: Client) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("PUT", "submit?replaces=", 400), ("PUT", "submit?replaces=x", 400), ("PUT", "submit?overlap=refuse", 400),
+        ("PUT", "submit?replaces=", 400), ("PUT", "submit?replaces=x", 400), ("PUT", "submit?overlap=no", 400),
         ("PUT", "submit?replaces=1,", 400), ("PUT", "submit?replaces=%00", 400), ("POST", "submit?replaces=1", 400),
         ("PUT", "submit?replaces=1&replaces=2", 400), ("POST", "submit?overlap=no", 400),
         ("PUT", "submit?replaces=99", 404), ("PUT", "submit?replaces=" + "9" * 30, 404),
         ("DELETE", "payloads/99", 404), ("DELETE", f"payloads/{2**70}", 404), ("DELETE", "payloads/x", 404),
-        ("DELETE", "payloads/1?x=1", 400), ("GET", "payloads?x=1", 400), ("DELETE", "payloads", 405),
+        ("DELETE", "payloads/1?x=1", 400), ("GET", "payloads?x=1", 400), ("GET", "payloads?limit=0", 400),
+        ("GET", "payloads?limit=x", 400), ("GET", "payloads?limit=1&limit=1", 400), ("DELETE", "payloads", 405),
         ("PUT", "dataselectstats", 405),
     ],
 )  # fmt: skip

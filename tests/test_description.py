@@ -77,7 +77,7 @@ def operator(database_uri: str) -> dict[str, str]:
     now = datetime.datetime.now(tz=datetime.UTC)
     store: Store = open_store(database_uri)
     store.add_node("NODE1", "operator@node1.example")
-    node = store.node_of_token(store.add_token("NODE1", now - DAY, now + DAY)[1], now)
+    node = store.sender_of_token(store.add_token("NODE1", now - DAY, now + DAY)[1], now).node
     store.ingest(node, payload(row(month="2026-10-01", network="GE")))
     token = store.add_network_token("GE", now - DAY, now + DAY)[1]
     store.close()

@@ -250,6 +250,6 @@ def test_going_back_one_version_keeps_the_tokens_of_nodes(store_uri: str) -> Non
     folder = str(migrations.folder(store_uri).resolve())
     yoyo("rollback", "--revision", "0002_access-and-changes", "--database", store_uri, folder)
     yoyo("apply", "--database", store_uri, folder)
-    assert store.node_of_token(token, now).name == "GFZ"
+    assert store.sender_of_token(token, now).node.name == "GFZ"
     assert [known.network for known in store.list_tokens()] == [None]
     store.close()

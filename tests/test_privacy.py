@@ -206,7 +206,7 @@ def cells(store: Store) -> Cells:
     for node in NODES:
         store.add_node(node, "operator@node.example")
         now = datetime.datetime.now(tz=datetime.UTC)
-        sender = store.node_of_token(store.add_token(node, now - DAY, now + DAY)[1], now)
+        sender = store.sender_of_token(store.add_token(node, now - DAY, now + DAY)[1], now).node
         rows = [
             row(
                 month=f"{date}-01",

@@ -178,8 +178,10 @@ def test_with_an_unknown_expired_or_revoked_token_it_is_403(client: FlaskClient,
     number, revoked = store.add_token("GFZ", now() - DAY, now() + DAY)
     store.revoke_token(number, now())
     for refused in ("no-such-token", expired, revoked, token + "x", token[:-1]):
-        problem = assert_problem(post(client, refused, wire(row())), 403, "refused-token")
+        response = post(client, refused, wire(row()))
+        problem = assert_problem(response, 403, "expired-token" if refused == expired else "refused-token")
         assert refused not in json.dumps(problem)
+        assert "Token-Valid-Until" not in response.headers
     assert count(store, "payloads") == 0
 
 
@@ -498,7 +500,7 @@ def test_what_is_wrong_and_what_to_do_are_two_sentences(client: FlaskClient, tok
 
 
 def test_sums_that_no_column_could_hold_are_answered(client: FlaskClient, store: Store, token: str) -> None:
-    node = store.node_of_token(token, now())
+    node = store.sender_of_token(token, now()).node
     store.ingest(node, payload(row(country="FR", network="XX")))
     # The first does not fit into the roll-up over countries and networks, the second into that over countries.
     for rows in ([row(), row(station="MTE")], [row(), row(network="CX")]):
@@ -508,7 +510,7 @@ def test_sums_that_no_column_could_hold_are_answered(client: FlaskClient, store:
         with pytest.raises(RefusedByStore):
             store.ingest(node, huge)
     store.add_node("BGR", "operator@bgr.example")
-    other = store.node_of_token(store.add_token("BGR", now() - DAY, now() + DAY)[1], now())
+    other = store.sender_of_token(store.add_token("BGR", now() - DAY, now() + DAY)[1], now()).node
     for owner in (node, other):
         half = payload(row())
         half.stats[0].bytes = 2**63 - 1 - 1024

@@ -187,7 +187,8 @@ def test_a_token_is_shown_once_and_listed_without_its_value(statsman: Statsman) 
         ("GFZ", "valid"),
         ("GFZ", "not yet valid"),
     ]
-    assert json.loads(listed)[1]["valid_until"].startswith("2028-01-01T00:00:00")
+    # The last day is included.
+    assert json.loads(listed)[1]["valid_until"].startswith("2028-01-02T00:00:00")
     statsman.done("tokens", "revoke", str(made["id"]))
     assert "revoked" in statsman.done("tokens", "list")
 
@@ -232,7 +233,7 @@ def sent(store: Store) -> list[int]:
     store.add_node("A/..", "operator@node.example")
     now = datetime.datetime.now(tz=datetime.UTC)
     day = datetime.timedelta(days=1)
-    node = store.node_of_token(store.add_token("A/..", now - day, now + day)[1], now)
+    node = store.sender_of_token(store.add_token("A/..", now - day, now + day)[1], now).node
     first, second = (
         store.ingest(node, payload(row(bytes=number), days_coverage=[f"2026-10-{number:02}"])).payload
         for number in (1, 2)

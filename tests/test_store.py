@@ -43,7 +43,7 @@ def gfz(store: Store) -> Node:
 def node(store: Store, name: str) -> Node:
     store.add_node(name, f"operator@{name.lower()}.example")
     _, token = store.add_token(name, NOW - DAY, NOW + DAY)
-    return store.node_of_token(token, NOW)
+    return store.sender_of_token(token, NOW).node
 
 
 def total(store: Store, level: str | None = None) -> list[tuple[str, str, int, int, int, int]]:
@@ -146,15 +146,15 @@ def test_a_token_is_looked_up_by_its_digest_so_that_the_time_tells_nothing_of_it
 ) -> None:
     _, token = store.add_token("GFZ", NOW - DAY, NOW + DAY)
     asked = []
-    for name in ("node_of_token", "network_of_token"):
+    for name in ("sender_of_token", "network_of_token"):
         query = getattr(store.queries, name)
 
-        def note(connection: Any, *, value: str, now: str, query: Callable[..., Any] = query) -> Any:
+        def note(connection: Any, *, value: str, query: Callable[..., Any] = query) -> Any:
             asked.append(value)
-            return query(connection, value=value, now=now)
+            return query(connection, value=value)
 
         monkeypatch.setattr(store.queries, name, note)
-    assert store.node_of_token(token, NOW) == gfz
+    assert store.sender_of_token(token, NOW).node == gfz
     with pytest.raises(RefusedToken):
         store.network_of_token(token, NOW)
     assert asked == [hashlib.sha256(token.encode()).hexdigest()] * 2
@@ -173,24 +173,24 @@ def test_a_token_is_refused_outside_its_dates(
 ) -> None:
     number, token = store.add_token("GFZ", valid_from, valid_until)
     with pytest.raises(RefusedToken):
-        store.node_of_token(token, NOW)
+        store.sender_of_token(token, NOW)
     assert {listed.id: listed.state(NOW) for listed in store.list_tokens()}[number] == state
 
 
 def test_a_revoked_token_is_refused_and_keeps_the_time_of_its_revocation(store: Store, gfz: Node) -> None:
     number, token = store.add_token("GFZ", NOW - DAY, NOW + DAY)
-    assert store.node_of_token(token, NOW) == gfz
+    assert store.sender_of_token(token, NOW).node == gfz
     store.revoke_token(number, NOW)
     store.revoke_token(number, NOW + DAY)
     with pytest.raises(RefusedToken):
-        store.node_of_token(token, NOW)
+        store.sender_of_token(token, NOW)
     listed = {listed.id: listed for listed in store.list_tokens()}[number]
     assert (listed.state(NOW), listed.revoked_at) == ("revoked", NOW)
 
 
 def test_a_token_that_is_unknown_is_refused_without_being_quoted(store: Store) -> None:
     with pytest.raises(RefusedToken) as refusal:
-        store.node_of_token("not-a-token", NOW)
+        store.sender_of_token("not-a-token", NOW)
     assert "not-a-token" not in str(refusal.value)
     with pytest.raises(UnknownToken, match="99"):
         store.revoke_token(99, NOW)

@@ -115,9 +115,9 @@ def test_nodes_networks_and_tokens_are_taken_over_and_tokens_not_in_clear(store:
     restricted = [(network.name, network.node, network.eas_group) for network in store.list_networks()
                   if network.restricted]  # fmt: skip
     assert restricted == [("Z32015", "RESIF", "alparray")]
-    assert store.node_of_token("token-of-resif", NOW).name == "RESIF"
+    assert store.sender_of_token("token-of-resif", NOW).node.name == "RESIF"
     # The one of two that is still valid.
-    assert store.node_of_token("token-of-gfz", NOW).name == "GFZ"
+    assert store.sender_of_token("token-of-gfz", NOW).node.name == "GFZ"
     assert not [value for (value,) in select(store, "SELECT value FROM tokens") if "token" in value]
     store.add_node("NEW", "operator@new.example")
     assert store.add_token("NEW", NOW, NOW + datetime.timedelta(days=1))[0] == 3
@@ -141,11 +141,11 @@ def test_a_month_is_one_payload_of_the_days_that_were_received(store: Store, ups
 
 def test_what_was_taken_over_can_be_corrected(store: Store, upstream_uri: str) -> None:
     take_over(store, upstream_uri)
-    node = store.node_of_token("token-of-resif", NOW)
+    node = store.sender_of_token("token-of-resif", NOW).node
     correction = payload(row(month="2021-02-01", bytes=7), days_coverage=["2021-02-27"])
     with pytest.raises(AmbiguousReplacement) as refusal:
         store.replace(node, correction)
-    (number,) = refusal.value.payloads
+    (number,) = (known.payload for known in refusal.value.payloads)
     assert store.replace(node, correction, [number])[0].supersedes == [number]
     assert [values[0] for key, values in sums(store, "dataselect_stats", ("date",)).items()
             if key == ("RESIF", "2021-02-01")] == [7]  # fmt: skip

@@ -1,11 +1,14 @@
 """GET and DELETE payloads: a node sees what it has sent, and takes back what was wrong."""
 
+import re
+
 import msgspec
 from flask import Blueprint, Response, request
 
-from eida_stats_webservice.questions import only
+from eida_statistics.errors import BadParameter
+from eida_stats_webservice.questions import only, told
 from eida_stats_webservice.store import Store
-from eida_stats_webservice.tokens import node_of
+from eida_stats_webservice.tokens import sender_of
 from eida_stats_webservice.turns import Turns
 
 
@@ -21,21 +24,30 @@ def blueprint(store: Store, turns: Turns) -> Blueprint:
     @routes.get("/payloads")
     def payloads() -> Response:
         """List what the node has sent, and what of it counts."""
-        node = node_of(request, store)
-        only(request.args.items(multi=True))
+        sender = sender_of(request, store)
+        limit = _limit(only(request.args.items(multi=True), optional=("limit",)).get("limit"))
         with turns.turn():
-            return _json({"payloads": [record.told() for record in store.list_payloads(node.name)]})
+            found = store.list_payloads(sender.node.name, limit=limit)
+            return _json({"payloads": [record.described() for record in found]})
 
     @routes.delete("/payloads/<int:number>")
     def retract(number: int) -> Response:
-        """Let one of them not count any more."""
-        node = node_of(request, store)
+        """Withdraw one of them, so that it does not count any more."""
+        sender = sender_of(request, store)
         only(request.args.items(multi=True))
         with turns.turn():
-            return _json(store.retract(number, node).told())
+            return _json(store.retract(number, sender.node, arrival=sender.revision).described())
 
     return routes
 
 
 def _json(found: object) -> Response:
     return Response(msgspec.json.encode(found) + b"\n", content_type="application/json")
+
+
+def _limit(value: str | None) -> int | None:
+    if value is None:
+        return None
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", value, re.ASCII):
+        raise BadParameter(told("limit", value), hint="It is a number from 1 to 999999999.")
+    return int(value)

@@ -9,16 +9,12 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from eida_statistics.errors import (
     PROBLEM_PREFIX,
     Busy,
-    DuplicatePayload,
     EidaStatisticsError,
-    InvalidPayload,
     MissingToken,
-    OverlappingPayload,
     StoreTooSlow,
     StoreUnavailable,
     TooLarge,
     TooManyFailures,
-    UnknownPayload,
 )
 
 MEDIA_TYPE = "application/problem+json"
@@ -42,7 +38,6 @@ def register(app: Flask) -> None:
 
 
 def _of_ours(error: EidaStatisticsError) -> Response:
-    members: dict[str, object] = {}
     detail = ". ".join(filter(None, [error.subject, error.hint]))
     if isinstance(error, _OF_LOAD):
         log.warning("request %s: %s: %s", g.request_id, error.title, _cause_of(error))
@@ -51,16 +46,7 @@ def _of_ours(error: EidaStatisticsError) -> Response:
         told = None if isinstance(error, StoreUnavailable) else error
         log.error("request %s: %s", g.request_id, error, exc_info=told)
         detail = f"The administrator finds the cause in the service's log, at request {g.request_id}."
-    if isinstance(error, InvalidPayload):
-        members["errors"] = [{"path": path, "message": message} for path, message in error.errors]
-        detail = "; ".join(f"{path}: {message}" for path, message in error.errors[:5])
-    if isinstance(error, DuplicatePayload):
-        members |= {"payload": error.payload, "received_at": error.received_at}
-    if isinstance(error, OverlappingPayload):
-        members["payloads"] = [{"payload": number, "days": days} for number, days in error.payloads.items()]
-    if isinstance(error, UnknownPayload):
-        members["unknown"] = list(error.payloads)
-    response = _problem(error.http_status, error.problem, error.title, detail, members)
+    response = _problem(error.http_status, error.problem, error.title, detail, error.members)
     if isinstance(error, MissingToken):
         response.headers["WWW-Authenticate"] = "Bearer"
     if error.http_status in RETRY_AFTER_SECONDS:

@@ -1,4 +1,4 @@
-"""POST and PUT submit: a node's payload is taken in, once, beside what there is or in its place."""
+"""POST and PUT submit: store a node's payload once, or in the place of others."""
 
 import datetime
 import re
@@ -12,8 +12,9 @@ from eida_statistics.payload import Payload
 from eida_stats_webservice import bodies, metrics
 from eida_stats_webservice.questions import only, told
 from eida_stats_webservice.store import Store
-from eida_stats_webservice.store.records import Receipt
-from eida_stats_webservice.tokens import node_of
+from eida_stats_webservice.store.overlaps import Overlap
+from eida_stats_webservice.store.records import Receipt, Sender
+from eida_stats_webservice.tokens import sender_of
 from eida_stats_webservice.turns import Turns
 
 _HASH_CHARACTERS = 32
@@ -32,26 +33,38 @@ def blueprint(store: Store, turns: Turns, max_payload_bytes: int) -> Blueprint:
     @routes.post("/submit")
     @routes.post("/dataselectstats", endpoint="dataselectstats")  # its name in deployed aggregators
     def submit() -> Response:
-        """Take in a payload, or say why not."""
-        node = node_of(request, store)
+        """Store a payload, or say why not."""
+        sender = authenticate()
         given = only(request.args.items(multi=True), optional=("overlap",))
-        if given.get("overlap", "accept") not in {"accept", "refuse"}:
-            raise BadParameter(told("overlap", given["overlap"]), hint="It is accept or refuse.")
+        overlap = _overlap(given.get("overlap"))
         with turns.turn():
-            receipt = store.ingest(node, payload_of_request(), refuse_overlap=given.get("overlap") == "refuse")
+            receipt = store.ingest(sender.node, payload_of_request(), overlap=overlap, arrival=sender.revision)
         metrics.count_rows(receipt.rows)
-        return _answer(receipt, 201)
+        return answer(receipt, 201)
 
     @routes.put("/submit")
     def replace() -> Response:
-        """Take in a payload in the place of others, or say why not."""
-        node = node_of(request, store)
-        named = _named(only(request.args.items(multi=True), optional=("replaces",)).get("replaces"))
+        """Store a payload in the place of others, or say why not."""
+        sender = authenticate()
+        given = only(request.args.items(multi=True), optional=("overlap", "replaces"))
+        overlap, named = _overlap(given.get("overlap")), _named(given.get("replaces"))
         with turns.turn():
-            receipt, changed = store.replace(node, payload_of_request(), named)
+            receipt, changed = store.replace(
+                sender.node, payload_of_request(), named, overlap=overlap, arrival=sender.revision
+            )
         metrics.count_rows(receipt.rows if changed else 0)
         g.outcome = "replaced" if changed else "unchanged"
-        return _answer(receipt, 201 if changed else 200)
+        return answer(receipt, 201 if changed else 200)
+
+    def authenticate() -> Sender:
+        """Return the node that sends. Later changes of its payloads are those that this request must not undo."""
+        sender = sender_of(request, store)
+        g.token_valid_until = sender.token_valid_until.replace(microsecond=0)
+        return sender
+
+    def answer(receipt: Receipt, status: int) -> Response:
+        receipt = msgspec.structs.replace(receipt, token_valid_until=g.token_valid_until)
+        return Response(msgspec.json.encode(receipt) + b"\n", status=status, content_type="application/json")
 
     def payload_of_request() -> Payload:
         body = bodies.read_json(request, max_payload_bytes)
@@ -59,16 +72,22 @@ def blueprint(store: Store, turns: Turns, max_payload_bytes: int) -> Blueprint:
 
     @routes.after_request
     def finish(response: Response) -> Response:
-        """Let a client that is refused finish sending, so that it reads why."""
+        """Let a refused client finish sending, so that it reads why; say until when its token is valid."""
         if response.status_code >= 400:
             bodies.drain(request, max_payload_bytes)
+        if (end := g.get("token_valid_until")) is not None:
+            response.headers["Token-Valid-Until"] = f"{end:%Y-%m-%dT%H:%M:%SZ}"
         return response
 
     return routes
 
 
-def _answer(receipt: Receipt, status: int) -> Response:
-    return Response(msgspec.json.encode(receipt) + b"\n", status=status, content_type="application/json")
+def _overlap(value: str | None) -> Overlap | None:
+    if value is None:
+        return None
+    if value not in list(Overlap):
+        raise BadParameter(told("overlap", value), hint="It is accept or refuse.")
+    return Overlap(value)
 
 
 def _named(value: str | None) -> list[int | str]:

@@ -6,7 +6,7 @@ from flask import Request
 
 from eida_statistics.errors import MissingToken
 from eida_stats_webservice.store import Store
-from eida_stats_webservice.store.records import Node
+from eida_stats_webservice.store.records import Sender
 
 # Deployed aggregators send it under both names.
 HEADERS = ("Authorization", "Authentication")
@@ -14,19 +14,20 @@ HEADERS = ("Authorization", "Authentication")
 _HINT = "Send Authorization: Bearer TOKEN, with the token that the central administrator gave you."
 
 
-def node_of(request: Request, store: Store) -> Node:
-    """Give the node whose token a request carries.
+def sender_of(request: Request, store: Store) -> Sender:
+    """Return the node whose token a request carries.
 
     Deployed aggregators send it under the header name Authentication, which counts as well.
 
     Raises:
         MissingToken: if it carries none.
-        RefusedToken: if the token is not valid now.
+        ExpiredToken: if the token has expired.
+        RefusedToken: if it is not valid otherwise.
     """
     token = bearer_of(request)
     if token is None:
         raise MissingToken(hint=_HINT)
-    return store.node_of_token(token, datetime.datetime.now(tz=datetime.UTC))
+    return store.sender_of_token(token, datetime.datetime.now(tz=datetime.UTC))
 
 
 def bearer_of(request: Request) -> str | None:

@@ -1,4 +1,4 @@
-"""eida_statsman coverage: which days of a year a node has sent, as a calendar."""
+"""eida_statsman coverage: which days of a year a node has reported, as a calendar."""
 
 import calendar
 import datetime
@@ -18,10 +18,10 @@ _SEVERAL = 9
 @click.command()
 @click.option("--node", required=True, callback=printable, help="The node.")
 @click.option("--year", type=click.IntRange(1990, 9999), help="The present one, if not given.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: how many payloads cover each day.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: how many payloads report each day.")
 @click.pass_obj
 def coverage(store: Store, node: str, year: int | None, as_json: bool) -> None:
-    """Show which days of a year a node has sent, and how often."""
+    """Show which days of a year a node has reported, with or without requests, and how often."""
     today = datetime.datetime.now(tz=datetime.UTC).date()
     year = year or today.year
     store.check_node(node)
@@ -29,7 +29,7 @@ def coverage(store: Store, node: str, year: int | None, as_json: bool) -> None:
         day
         for record in store.list_payloads(node)
         if record.withdrawn_at is None
-        for day in record.days
+        for day in record.covered_days()
         if day.year == year
     )
     if as_json:

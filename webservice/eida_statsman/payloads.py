@@ -15,6 +15,8 @@ _COLUMNS = {
     "payload": "ID",
     "node": "NODE",
     "received_at": "RECEIVED",
+    "source": "SOURCE",
+    "period": "PERIOD",
     "days": "DAYS",
     "rows": "ROWS",
     "state": "STATE",
@@ -38,7 +40,7 @@ def payloads() -> None:
 def list_(store: Store, node: str | None, in_force: bool, as_json: bool) -> None:
     """List the payloads, in the order in which they came."""
     found = [
-        record.told() | ({} if as_json else {"days": _days(record)})
+        record.described() | ({} if as_json else {"days": _days(record)})
         for record in _of(store, node)
         if not in_force or record.withdrawn_at is None
     ]
@@ -53,12 +55,13 @@ def show_(store: Store, number: int, as_json: bool) -> None:
     """Tell all about one payload, but for the statistics in it; see export."""
     record = store.payload_record(number)
     if as_json:
-        show_json(record.told())
+        show_json(record.described())
         return
     fields = [
         *(("payload", str(record.payload)), ("node", record.node), ("state", _state(record))),
-        *(("received", f"{record.received_at:%Y-%m-%d %H:%M:%S} UTC"), ("days", _days(record))),
-        *(("rows", f"{record.rows:,}"), ("hash", record.hash), ("origin", record.origin)),
+        *(("received", f"{record.received_at:%Y-%m-%d %H:%M:%S} UTC"), ("source", record.source or "(whole node)")),
+        *(("period", str(record.period or "(not said)")), ("days", _days(record)), ("rows", f"{record.rows:,}")),
+        *(("hash", record.hash), ("content", record.content), ("origin", record.origin)),
         *(("made at", record.generated_at), ("made by version", record.version)),
     ]
     for name, value in fields:
@@ -118,14 +121,20 @@ def export(store: Store, numbers: tuple[int, ...], node: str | None, directory: 
         chosen = [record for record in _of(store, node) if record.withdrawn_at is None]
     directory.mkdir(parents=True, exist_ok=True)
     for record in chosen:
-        # A name may have a slash in it, or dots.
-        name = "".join(sign if sign.isalnum() or sign in "-_" else "_" for sign in record.node)
-        path = directory / f"{name}_{record.days[0]}_{record.days[-1]}_{record.payload}.json.gz"
+        path = directory / _file_name(record)
         # Whole or not at all.
         unfinished = path.with_suffix(".tmp")
         unfinished.write_bytes(gzip.compress(store.payload(record.payload), mtime=0))
         unfinished.replace(path)
         click.echo(path)
+
+
+def _file_name(record: PayloadRecord) -> str:
+    # The name of a node may have a slash in it, or dots.
+    node = "".join(sign if sign.isalnum() or sign in "-_" else "_" for sign in record.node)
+    days = record.covered_days()
+    source = f"_{record.source}" if record.source else ""
+    return f"{node}_{days[0]}_{days[-1]}{source}_{record.payload}.json.gz"
 
 
 def _of(store: Store, node: str | None) -> list[PayloadRecord]:
@@ -142,6 +151,8 @@ def _state(record: PayloadRecord) -> str:
 
 
 def _days(record: PayloadRecord) -> str:
+    if not record.days:
+        return "none"
     first, last = record.days[0], record.days[-1]
     if first == last:
         return str(first)

@@ -1,6 +1,7 @@
 """eida_statsman tokens: what a node sends with, and what a network's operator asks with."""
 
 import datetime
+from typing import Any
 
 import click
 import msgspec
@@ -11,7 +12,25 @@ from eida_statsman.nodes import printable
 from eida_statsman.tables import show
 
 DAYS_VALID = 365
+_DAY_CHARACTERS = len("YYYY-MM-DD")
 _DATE = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
+
+
+class _End(click.DateTime):
+    """The end of a token: a moment, or a day that is included as a whole."""
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> datetime.datetime:
+        """Return the moment from which on the token is not valid."""
+        moment: datetime.datetime = super().convert(value, parameter, context)
+        if not isinstance(value, str) or len(value.strip()) > _DAY_CHARACTERS:
+            return moment
+        try:
+            return moment + datetime.timedelta(days=1)
+        except OverflowError:
+            # There is no day after the last one.
+            return moment.replace(hour=23, minute=59, second=59)
 
 
 @click.group()
@@ -23,7 +42,11 @@ def tokens() -> None:
 @click.argument("node", required=False, callback=printable)
 @click.option("--network", callback=network_code, help="For the operator of a network, instead of a node.")
 @click.option("--valid-from", type=_DATE, help="First moment, UTC.  [default: now]")
-@click.option("--valid-until", type=_DATE, help=f"End, UTC.  [default: {DAYS_VALID} days after the first moment]")
+@click.option(
+    "--valid-until",
+    type=_End(_DATE.formats),
+    help=f"Last day or, with a time, the end, UTC.  [default: {DAYS_VALID} days after the first moment]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def add(

@@ -3,17 +3,17 @@
 import datetime
 import zlib
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
 
 from eida_statistics import hll
 from eida_statistics.errors import DamagedPayload, InvalidSketch, StoreNotEmpty
-from eida_statistics.payload import Payload
+from eida_statistics.payload import Payload, Period
 from eida_stats_webservice.store.database import as_time, iso, now
-from eida_stats_webservice.store.days import last_day_of
 from eida_stats_webservice.store.ledger import Ledger, Packed
+from eida_stats_webservice.store.overlaps import last_day_of
 from eida_stats_webservice.store.records import PAYLOADS, Difference, Node
 from eida_stats_webservice.store.upstream import Upstream
 
@@ -37,8 +37,8 @@ _COPIED = {
     "networks": ("node_id", "name", "inverted_policy", "eas_group", "created_at"),
 }
 _COPIED_OF_PAYLOADS = (
-    *("id", "node_id", "hash", "starts_at", "ends_at", "generated_at", "version", "nb_rows"),
-    *("origin", "withdrawn_at", "created_at"),
+    *("id", "node_id", "hash", "content", "source", "period_start", "period_end", "starts_at", "ends_at"),
+    *("generated_at", "version", "nb_rows", "origin", "withdrawn_at", "revision", "created_at"),
 )
 
 _Key = tuple[str, ...]
@@ -142,7 +142,8 @@ class Audit(Ledger):
             self.queries.restart_numbers(connection)
             for number, month, payload in source.months():
                 node = Node(number, names[number])
-                self._enter(connection, node, Packed(payload), None, origin="import")
+                revision = self._lock(connection, node) + 1
+                self._enter(connection, node, Packed(payload), None, revision, origin="import")
                 self._merge(connection, node, payload.stats)
                 self.queries.touch_node(connection, node_id=number, now=now())
                 yield node.name, month, len(payload.stats)
@@ -179,13 +180,13 @@ class Audit(Ledger):
     def _differences(self, connection: Any, owner: Node, month: datetime.date) -> Iterator[Difference]:
         """Compare what is kept of each payload with itself, and the sums with those of all of them."""
         parts: defaultdict[_Key, list[_Sums]] = defaultdict(list)
-        for number in self._in_force(connection, owner, month, last_day_of(month)):
+        for number, first_day in self._in_force(connection, owner, month, last_day_of(month)):
             try:
                 payload = self._kept(connection, number)
             except DamagedPayload:
                 yield Difference(PAYLOADS, {"payload": str(number)}, {"body": "damaged"}, {"body": "readable"})
                 continue
-            if payload.days_coverage[0].replace(day=1) == month:
+            if first_day.replace(day=1) == month:
                 yield from self._compared_with_itself(connection, number, payload)
             for row in payload.stats:
                 if row.month == month:
@@ -199,8 +200,18 @@ class Audit(Ledger):
     def _compared_with_itself(self, connection: Any, number: int, payload: Payload) -> Iterator[Difference]:
         """Compare what is known of a payload with what is in it."""
         (record,) = self._list(connection, number=number)
-        known = _described(record.hash, record.rows, record.days)
-        due = _described(payload.hash(), len(payload.stats), payload.days_coverage)
+        known = {
+            "hash": record.hash,
+            "content": record.content,
+            "rows": record.rows,
+            **_described(record.source, record.period, record.days),
+        }
+        due = {
+            "hash": payload.hash(),
+            "content": payload.content(),
+            "rows": len(payload.stats),
+            **_described(payload.source, payload.period, payload.days_coverage),
+        }
         if known != due:
             yield Difference(PAYLOADS, {"payload": str(number)}, known, due)
 
@@ -230,8 +241,12 @@ def _canonical(sketch: bytes) -> bytes:
         return sketch
 
 
-def _described(digest: str, rows: int, days: Collection[datetime.date]) -> dict[str, int | str]:
-    return {"hash": digest, "rows": rows, "days": " ".join(day.isoformat() for day in sorted(days))}
+def _described(source: str, period: Period | None, days: Iterable[datetime.date]) -> dict[str, int | str]:
+    return {
+        "source": source,
+        "period": "" if period is None else str(period),
+        "days": " ".join(day.isoformat() for day in sorted(days)),
+    }
 
 
 def _added(sums: list[_Sums]) -> _Sums:

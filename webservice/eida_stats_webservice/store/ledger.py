@@ -2,7 +2,8 @@
 
 import datetime
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -13,126 +14,130 @@ else:
     from backports import zstd
 
 from eida_statistics.errors import (
+    AmbiguousReplacement,
     DamagedPayload,
     DuplicatePayload,
     OverlappingPayload,
+    Overtaken,
     UnknownNode,
     UnknownPayload,
+    UnrelatedPayload,
 )
-from eida_statistics.payload import Payload, Row, content_hash
+from eida_statistics.payload import Payload, Period, Row, content_hash, identity_hash
 from eida_stats_webservice.store.database import ID_BITS, Database, as_time, now, records
-from eida_stats_webservice.store.days import Days, by_payload, last_day_of, months_of, overlaps_of, to_replace
+from eida_stats_webservice.store.overlaps import (
+    Accepted,
+    Conflict,
+    Duplicate,
+    Identity,
+    InForce,
+    Method,
+    Overlap,
+    Request,
+    decide,
+    describe,
+    group_by_payload,
+    last_day_of,
+    list_overlaps,
+    months_of,
+    reference,
+    touches,
+)
 from eida_stats_webservice.store.records import Node, PayloadRecord, Receipt
 
 # No payload has this number.
 _ANY = _NONE = -1
+_ALL = 2**63 - 1
 _RESTORE = "Restore it from a back-up, or retract it."
+_SEND_AGAIN = "Send it again: then it is compared with what is in force now."
+_CONFLICTS_SHOWN = 5
 
 
 class Ledger(Database):
     """What was received, and what of it counts."""
 
-    def ingest(self, node: Node, payload: Payload, *, refuse_overlap: bool = False) -> Receipt:
-        """Take in a payload: claim its hash, keep it, merge its rows, update the roll-ups. All of it or nothing.
+    def ingest(
+        self, node: Node, payload: Payload, *, overlap: Overlap | None = None, arrival: int | None = None
+    ) -> Receipt:
+        """Store a payload: claim its hash, keep it, merge its rows, update the roll-ups. All of it or nothing.
 
-        One that was replaced or retracted before is put back in force.
-
-        Args:
-            node: who has sent it.
-            payload: what was sent.
-            refuse_overlap: refuse it if payloads in force have some of its days.
-
-        Raises:
-            DuplicatePayload: if the node has sent the same statistics before, and they are in force.
-            OverlappingPayload: if it is to be refused.
-            RefusedByStore: if a sum does not fit.
-        """
-        packed = Packed(payload)
-        with self.transaction(write=True) as connection:
-            self._lock(connection, node)
-            earlier = self._find(connection, node, packed.hash)
-            if earlier is not None and earlier.in_force:
-                raise DuplicatePayload(earlier.payload, earlier.received_at.isoformat(timespec="seconds"))
-            others = self._sharing_days(connection, node, payload.days_coverage)
-            if others and refuse_overlap:
-                raise OverlappingPayload(others, hint="Without overlap=refuse both would be counted.")
-            entry = self._enter(connection, node, packed, earlier)
-            self._merge(connection, node, payload.stats)
-            self.queries.touch_node(connection, node_id=node.id, now=now())
-        return _receipt(node, packed, entry, overlaps=overlaps_of(payload.days_coverage, others))
-
-    def replace(self, node: Node, payload: Payload, named: Collection[int | str] = ()) -> tuple[Receipt, bool]:
-        """Take in a payload in the place of others, and tell whether that has changed anything.
-
-        Without names, it replaces the payloads in force whose days are all among its own; nothing, if it is in
-        force itself.
+        A payload that was superseded or retracted before is put back in force.
 
         Args:
-            node: who has sent it.
+            node: the node that has sent it.
             payload: what was sent.
-            named: the payloads that it replaces, by number or hash. Those that do not count any more are replaced
-                already.
+            overlap: whether it may count beside payloads in force that it touches. If it is not said, it may not if
+                it has a period, and may if it comes from an older aggregator.
+            arrival: the node's revision when the request arrived; the present one, if it is not given.
 
         Raises:
-            AmbiguousReplacement: if, without names, one of those that share days with it has others as well, or
-                two of them have the same day.
-            UnknownPayload: if one that is named is not the node's, or counts and has no day of this one.
+            DuplicatePayload: if the same statistics are in force.
+            OverlappingPayload: if it may not count beside others.
+            Overtaken: if it was withdrawn after the request arrived.
             RefusedByStore: if a sum does not fit.
         """
-        packed = Packed(payload)
-        with self.transaction(write=True) as connection:
-            self._lock(connection, node)
-            earlier = self._find(connection, node, packed.hash)
-            in_force = earlier is not None and earlier.in_force
-            others = self._sharing_days(connection, node, payload.days_coverage)
-            if earlier is not None:
-                others.pop(earlier.payload, None)
-            if named:
-                # That it names itself says nothing of others.
-                own = {packed.hash} if earlier is None else {packed.hash, earlier.payload}
-                replaced = self._named(connection, node, set(named) - own, others)
-            else:
-                replaced = [] if in_force else to_replace(payload.days_coverage, others)
-            changed = bool(replaced) or not in_force
-            entry = earlier if earlier is not None and in_force else self._enter(connection, node, packed, earlier)
-            for number in replaced:
-                self.queries.withdraw_payload(connection, payload_id=number, now=now(), superseded_by=entry.payload)
-            if replaced:
-                days = [*payload.days_coverage, *(day for number in replaced for day in others.pop(number))]
-                self._rebuild(connection, node, months_of(days))
-            elif changed:
-                self._merge(connection, node, payload.stats)
-            if changed:
-                self.queries.touch_node(connection, node_id=node.id, now=now())
-        overlaps = overlaps_of(payload.days_coverage, others)
-        return _receipt(node, packed, entry, supersedes=replaced, overlaps=overlaps), changed
+        return self._store(node, payload, Request(method=Method.POST, overlap=overlap), (), arrival)[0]
 
-    def retract(self, number: int, node: Node | None = None) -> PayloadRecord:
-        """Let a payload not count any more; it stays where it is already so.
+    def replace(
+        self,
+        node: Node,
+        payload: Payload,
+        named: Collection[int | str] = (),
+        *,
+        overlap: Overlap | None = None,
+        arrival: int | None = None,
+    ) -> tuple[Receipt, bool]:
+        """Store a payload in the place of others, and return whether that has changed anything.
+
+        Args:
+            node: the node that has sent it.
+            payload: what was sent.
+            named: payloads that it replaces, by number or hash. Those that are not in force are replaced already.
+            overlap: whether it may count beside payloads that it touches and does not replace. If it is not said,
+                it may if it names some.
+            arrival: the node's revision when the request arrived; the present one, if it is not given.
+
+        Raises:
+            AmbiguousReplacement: if it is not clear whether it replaces a payload that it touches.
+            DuplicatePayload: if it has no period, and the same statistics are in force with one.
+            UnknownPayload: if a payload that is named is not the node's.
+            UnrelatedPayload: if one that is named is in force, and it does not touch that.
+            Overtaken: if it would undo what has changed after the request arrived.
+            RefusedByStore: if a sum does not fit.
+        """
+        return self._store(node, payload, Request(method=Method.PUT, overlap=overlap), named, arrival)
+
+    def retract(self, number: int, node: Node | None = None, *, arrival: int | None = None) -> PayloadRecord:
+        """Withdraw a payload, so that it does not count any more; one that is withdrawn stays as it is.
 
         Args:
             number: the payload's.
-            node: who asks, if it is a node; it can retract its own.
+            node: the node that asks for it, if it is a node; it can retract its own.
+            arrival: the node's revision when the request arrived; the present one, if it is not given.
 
         Raises:
             UnknownPayload: if there is none of that number, or it is another node's.
+            Overtaken: if it was put in force after the request arrived.
         """
         with self.transaction(write=True) as connection:
             owner = self._owner(connection, number)
             if node is not None and owner.id != node.id:
                 raise UnknownPayload(str(number))
-            self._lock(connection, owner)
-            if self.queries.withdraw_payload(connection, payload_id=number, now=now(), superseded_by=None):
-                (record,) = self._list(connection, number=number)
+            revision = self._lock(connection, owner) + 1
+            (record,) = self._list(connection, number=number)
+            if record.withdrawn_at is None:
+                changed_by = self.queries.revision_of_payload(connection, payload_id=number)
+                _check_not_overtaken({number: changed_by}, arrival)
+                self._withdraw(connection, number, None, revision)
                 self._rebuild(connection, owner, months_of(record.days))
                 self.queries.touch_node(connection, node_id=owner.id, now=now())
-            (record,) = self._list(connection, number=number)
+                (record,) = self._list(connection, number=number)
         return record
 
-    def list_payloads(self, node: str = "") -> list[PayloadRecord]:
-        """List what was received, of a node or of all, in the order of the numbers."""
+    def list_payloads(self, node: str = "", *, limit: int | None = None) -> list[PayloadRecord]:
+        """List what was received, of a node or of all, in the order of the numbers: all, or the newest ones."""
         with self.transaction() as connection:
-            return self._list(connection, node=node)
+            return self._list(connection, node=node, limit=limit)
 
     def payload_record(self, number: int) -> PayloadRecord:
         """Give what is known of one payload.
@@ -146,7 +151,7 @@ class Ledger(Database):
         return record
 
     def newest_days(self) -> dict[str, datetime.date | None]:
-        """Give the newest day that each node has sent."""
+        """Return the newest day that each node has reported, with or without requests."""
         with self.transaction() as connection:
             found = list(self.queries.newest_days(connection))
         return {node: msgspec.convert(day, datetime.date | None) for node, day in found}
@@ -161,41 +166,121 @@ class Ledger(Database):
             self._owner(connection, number)
             return self._body(connection, number)
 
+    def _store(
+        self, node: Node, payload: Payload, request: Request, names: Collection[int | str], arrival: int | None
+    ) -> tuple[Receipt, bool]:
+        packed = Packed(payload)
+        new = packed.identity
+        with self.transaction(write=True) as connection:
+            revision = self._lock(connection, node) + 1
+            earlier = self._find(connection, node, new.hash)
+            others = self._touched(connection, node, new)
+            own = {new.hash} if earlier is None else {new.hash, earlier.payload}
+            if names:
+                touched = {other.payload for other in others}
+                named = self._named(connection, node, set(names) - own, touched)
+                request = msgspec.structs.replace(request, named=named)
+            accepted = _accepted(new, request, others)
+            undone = {other.payload: other.revision for other in accepted.supersedes}
+            if earlier is not None and not earlier.in_force:
+                undone[earlier.payload] = earlier.revision
+            _check_not_overtaken(undone, arrival)
+            if earlier is not None and earlier.in_force:
+                entry, is_added = earlier, False
+            else:
+                entry, is_added = self._enter(connection, node, packed, earlier, revision), True
+            for other in accepted.supersedes:
+                self._withdraw(connection, other.payload, entry.payload, revision)
+            if accepted.supersedes:
+                days = chain(new.days, *(other.days for other in accepted.supersedes))
+                self._rebuild(connection, node, months_of(days))
+            elif is_added:
+                self._merge(connection, node, payload.stats)
+            if changed := is_added or bool(accepted.supersedes):
+                self.queries.touch_node(connection, node_id=node.id, now=now())
+        return _receipt(node, packed, entry, accepted), changed
+
     # Within a transaction
 
-    def _lock(self, connection: Any, node: Node) -> None:
-        if self.queries.lock_node(connection, node_id=node.id) is None:
+    def _lock(self, connection: Any, node: Node) -> int:
+        """Lock a node against other writers, and return its revision."""
+        revision = self.queries.lock_node(connection, node_id=node.id)
+        if revision is None:
             raise UnknownNode(node.name)
+        return int(revision)
 
     def _find(self, connection: Any, node: Node, digest: str) -> "_Entry | None":
         found = self.queries.find_payload(connection, node_id=node.id, hash=digest)
-        return None if found is None else _Entry(found[0], as_time(found[1]), bool(found[2]))
+        if found is None:
+            return None
+        number, received_at, in_force, revision = found
+        return _Entry(number, as_time(received_at), bool(in_force), revision)
+
+    def _touched(self, connection: Any, node: Node, new: Identity) -> list[InForce]:
+        """Return the payloads in force that a new one touches."""
+        first, last = new.first_and_last_day()
+        near = {
+            "node_id": node.id,
+            "first_day": first.isoformat(),
+            "last_day": last.isoformat(),
+            "content": new.content,
+        }
+        days = group_by_payload(self.queries.days_near(connection, **near))
+        found = [
+            InForce(
+                payload=number,
+                hash=digest,
+                content=content,
+                source=source,
+                period=_period(start, end),
+                days=frozenset(days[number]),
+                revision=revision,
+                received_at=as_time(received_at),
+            )
+            for number, digest, content, source, start, end, revision, received_at in self.queries.payloads_near(
+                connection, **near
+            )
+        ]
+        return [other for other in found if touches(new, other)]
 
     def _named(
-        self, connection: Any, node: Node, names: Collection[int | str], others: Collection[int]
-    ) -> list[int]:
-        """Give those of the named payloads that count; all of them are the node's."""
-        chosen, unknown = set(), []
+        self, connection: Any, node: Node, names: Collection[int | str], touched: Collection[int]
+    ) -> frozenset[int]:
+        """Return the numbers of those named payloads that are in force."""
+        chosen, unknown, unrelated = set(), [], []
         for name in names:
             number = name if isinstance(name, int) else self._number(connection, node, name)
-            if number in others:
+            in_force = self._is_in_force(connection, node, number)
+            if number in touched:
                 chosen.add(number)
-            elif not self._is_withdrawn(connection, node, number):
+            elif in_force is None:
                 unknown.append(str(name))
+            elif in_force:
+                unrelated.append(str(name))
         if unknown:
-            raise UnknownPayload(
-                *sorted(unknown),
-                hint="Each is one of the node's own; if it counts, it has a day of this one. See payloads.",
+            raise UnknownPayload(*sorted(unknown), hint="Name payloads of this node: GET payloads lists them.")
+        if unrelated:
+            raise UnrelatedPayload(
+                *sorted(unrelated),
+                hint="A payload replaces others that share a day with it and may be of the same source. To withdraw"
+                " another one, retract it: DELETE payloads/NUMBER.",
             )
-        return sorted(chosen)
+        return frozenset(chosen)
 
     def _number(self, connection: Any, node: Node, digest: str) -> int:
         entry = self._find(connection, node, digest)
         return _NONE if entry is None else entry.payload
 
-    def _is_withdrawn(self, connection: Any, node: Node, number: int) -> bool:
-        return number.bit_length() <= ID_BITS and bool(
-            self.queries.is_withdrawn(connection, node_id=node.id, payload_id=number)
+    def _is_in_force(self, connection: Any, node: Node, number: int) -> bool | None:
+        """Return whether a payload of a node is in force, or None if it has none of that number."""
+        if number.bit_length() > ID_BITS:
+            return None
+        found = self.queries.is_in_force(connection, node_id=node.id, payload_id=number)
+        return None if found is None else bool(found)
+
+    def _withdraw(self, connection: Any, number: int, superseded_by: int | None, revision: int) -> None:
+        self.queries.withdraw_payload(
+            connection, payload_id=number, now=now(), superseded_by=superseded_by, revision=revision
         )
 
     def _enter(
@@ -204,28 +289,36 @@ class Ledger(Database):
         node: Node,
         packed: "Packed",
         earlier: "_Entry | None",
+        revision: int,
         *,
         origin: str = "submission",
     ) -> "_Entry":
         """Keep a payload, or put the one that is kept back in force."""
         if earlier is not None:
-            self.queries.restore_payload(connection, payload_id=earlier.payload)
+            self.queries.restore_payload(connection, payload_id=earlier.payload, revision=revision)
             return earlier
-        payload, days = packed.payload, packed.payload.days_coverage
+        payload, new = packed.payload, packed.identity
+        days = payload.days_coverage
+        covered = days if new.period is None else [*days, new.period.start, new.period.end]
         number, received_at = self.queries.add_payload(
             connection,
             node_id=node.id,
-            hash=packed.hash,
-            starts_at=days[0].isoformat(),
-            ends_at=days[-1].isoformat(),
+            hash=new.hash,
+            content=new.content,
+            source=new.source,
+            period_start=None if new.period is None else new.period.start.isoformat(),
+            period_end=None if new.period is None else new.period.end.isoformat(),
+            starts_at=min(covered).isoformat(),
+            ends_at=max(covered).isoformat(),
             generated_at=payload.generated_at,
             version=payload.version,
             nb_rows=len(payload.stats),
             body=packed.body,
             origin=origin,
+            revision=revision,
         )
         self.queries.add_payload_days(connection, [{"payload_id": number, "day": day.isoformat()} for day in days])
-        return _Entry(number, as_time(received_at), in_force=True)
+        return _Entry(number, as_time(received_at), in_force=True, revision=revision)
 
     def _merge(self, connection: Any, node: Node, rows: Collection[Row]) -> None:
         """Add rows to those that are there, in all tables."""
@@ -253,7 +346,10 @@ class Ledger(Database):
         self.queries.merge_by_country(connection, node_id=node.id)
 
     def _rebuild(self, connection: Any, node: Node, months: Collection[datetime.date]) -> None:
-        """Make the rows of some months anew from the payloads in force: sketches cannot be subtracted."""
+        """Make the rows of some months again from the payloads in force: sketches cannot be subtracted."""
+        if not months:
+            # Payloads of quiet days have no rows.
+            return
         # All days of them: only the first one has rows, if nothing went wrong.
         listed = self.listed(
             (month + datetime.timedelta(days=day)).isoformat()
@@ -268,24 +364,20 @@ class Ledger(Database):
         ):
             remove(connection, node_id=node.id, days=listed)
         self._begin_incoming(connection)
-        for number in self._in_force(connection, node, min(months), last_day_of(max(months))):
+        for number, _ in self._in_force(connection, node, min(months), last_day_of(max(months))):
             rows = self._kept(connection, number).stats
             self._load(connection, node, [row for row in rows if row.month in months])
         # All at once: one after the other, each would unite the sketches of the month again.
         self.queries.insert_stats(connection, node_id=node.id)
         self._merge_roll_ups(connection, node)
 
-    def _sharing_days(self, connection: Any, node: Node, days: Collection[datetime.date]) -> Days:
-        """Give the payloads in force that have one of these days, with all of their days."""
-        span = {"first_day": min(days).isoformat(), "last_day": max(days).isoformat()}
-        found = by_payload(self.queries.days_in_force(connection, node_id=node.id, **span))
-        return {number: known for number, known in found.items() if not known.isdisjoint(days)}
-
     def _in_force(
         self, connection: Any, node: Node, first_day: datetime.date, last_day: datetime.date
-    ) -> list[int]:
+    ) -> list[tuple[int, datetime.date]]:
+        """List the payloads in force that may have requests of some days, and the first day of each."""
         span = {"first_day": first_day.isoformat(), "last_day": last_day.isoformat()}
-        return [number for (number,) in self.queries.payloads_in_force(connection, node_id=node.id, **span)]
+        found = self.queries.payloads_in_force(connection, node_id=node.id, **span)
+        return [(number, msgspec.convert(starts_at, datetime.date)) for number, starts_at in found]
 
     def _body(self, connection: Any, number: int) -> bytes:
         try:
@@ -307,11 +399,19 @@ class Ledger(Database):
             raise UnknownPayload(str(number))
         return Node(*found)
 
-    def _list(self, connection: Any, *, node: str = "", number: int | None = None) -> list[PayloadRecord]:
+    def _list(
+        self, connection: Any, *, node: str = "", number: int | None = None, limit: int | None = None
+    ) -> list[PayloadRecord]:
         chosen = {"node": node, "number": _ANY if number is None else number}
-        days = by_payload(self.queries.list_payload_days(connection, **chosen))
-        listed = self.queries.list_payloads(connection, **chosen)
-        return records(PayloadRecord, ((*columns, sorted(days[columns[0]])) for columns in listed))
+        count = _ALL if limit is None else limit
+        listed = list(self.queries.list_payloads(connection, **chosen, count=count))[::-1]
+        if not listed:
+            return []
+        days = group_by_payload(self.queries.list_payload_days(connection, **chosen, oldest=listed[0][0]))
+        return records(
+            PayloadRecord,
+            ((*known, _period(start, end), days[known[0]]) for *known, start, end in listed),
+        )
 
 
 class Packed:
@@ -319,21 +419,74 @@ class Packed:
 
     def __init__(self, payload: Payload) -> None:
         rows_json = payload.rows_json()
+        content = content_hash(payload.days_coverage, rows_json)
         self.payload = payload
-        self.hash = content_hash(payload.days_coverage, rows_json)
+        self.identity = Identity(
+            hash=identity_hash(content, payload.source, payload.period),
+            content=content,
+            source=payload.source,
+            period=payload.period,
+            days=frozenset(payload.days_coverage),
+        )
         self.body = zstd.compress(payload.to_json(rows_json))
 
 
 class _Entry(msgspec.Struct, frozen=True):
+    """A payload that is kept; `revision` is the node's, which put it in force or withdrew it."""
+
     payload: int
     received_at: datetime.datetime
     in_force: bool
+    revision: int
 
 
-def _receipt(node: Node, packed: Packed, entry: _Entry, **more: Any) -> Receipt:
-    payload = packed.payload
+def _accepted(new: Identity, request: Request, others: Sequence[InForce]) -> Accepted:
+    """Decide about a payload, and raise what keeps it from being stored."""
+    decision = decide(new, request, others)
+    if isinstance(decision, Duplicate):
+        known = decision.of
+        raise DuplicatePayload(known.payload, known.hash, known.received_at.isoformat(timespec="seconds"))
+    if isinstance(decision, Conflict):
+        problem = OverlappingPayload if request.method is Method.POST else AmbiguousReplacement
+        shown = [f"payload {other.payload} ({describe(other)})" for other in decision.payloads[:_CONFLICTS_SHOWN]]
+        more = len(decision.payloads) - len(shown)
+        raise problem(
+            ", ".join(shown) + (f" and {more} more" if more else ""),
+            [reference(other, other.days) for other in decision.payloads],
+            hint=decision.hint,
+        )
+    return decision
+
+
+def _check_not_overtaken(undone: Mapping[int, int], arrival: int | None) -> None:
+    """Raise an error if payloads changed after a request arrived that would undo that.
+
+    Args:
+        undone: by the payloads that the request withdraws or restores, the revisions that changed them last.
+        arrival: the node's revision when the request arrived; None if it is not known.
+    """
+    later = [number for number, revision in undone.items() if arrival is not None and revision > arrival]
+    if later:
+        named = ", ".join(f"payload {number}" for number in later[:_CONFLICTS_SHOWN])
+        raise Overtaken(f"{named} was put in force or withdrawn after this request arrived", hint=_SEND_AGAIN)
+
+
+def _period(start: Any, end: Any) -> Period | None:
+    """Read a period from its two columns."""
+    return None if start is None else msgspec.convert({"start": start, "end": end}, Period)
+
+
+def _receipt(node: Node, packed: Packed, entry: _Entry, accepted: Accepted) -> Receipt:
+    payload, new = packed.payload, packed.identity
     return Receipt(
-        *(node.name, entry.payload, packed.hash, len(payload.stats), len(payload.days_coverage)),
-        entry.received_at,
-        **more,
+        node=node.name,
+        payload=entry.payload,
+        hash=new.hash,
+        rows=len(payload.stats),
+        days=len(new.days),
+        received_at=entry.received_at,
+        source=new.source,
+        period=new.period,
+        overlaps=list_overlaps(new, accepted.beside),
+        supersedes=[other.payload for other in accepted.supersedes],
     )

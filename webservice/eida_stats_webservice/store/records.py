@@ -7,6 +7,8 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
+from eida_statistics.payload import Period, Source
+
 Sketch = bytes
 
 
@@ -15,6 +17,20 @@ class Node(msgspec.Struct, frozen=True):
 
     id: int
     name: str
+
+
+class Sender(msgspec.Struct, frozen=True):
+    """Who sends a request, as its token says.
+
+    Attributes:
+        node: the node.
+        revision: that of the node when the request arrived. What has changed since then, the request must not undo.
+        token_valid_until: when the token ends.
+    """
+
+    node: Node
+    revision: int
+    token_valid_until: datetime.datetime
 
 
 class NodeRecord(msgspec.Struct, frozen=True):
@@ -65,18 +81,21 @@ class TokenRecord(msgspec.Struct, frozen=True):
         return "valid" if now < self.valid_until else "expired"
 
 
-class PayloadDays(msgspec.Struct, frozen=True):
-    """A payload's number, and some of its days."""
+class PayloadReference(msgspec.Struct, frozen=True):
+    """A payload as others are told about it, with some of its days."""
 
     payload: int
+    hash: str
+    source: str
+    period: Period | None
     days: list[datetime.date]
 
 
 class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
     """That a payload is stored: rows and days are counted.
 
-    `overlaps` has the payloads that count for some of its days as well, with these days; `supersedes` those that it
-    has replaced.
+    `overlaps` has the payloads that count for some of its days as well, with these days; `supersedes` has the
+    numbers of those that it has replaced.
     """
 
     node: str
@@ -85,8 +104,11 @@ class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
     rows: int
     days: int
     received_at: datetime.datetime
-    overlaps: list[PayloadDays] = []
+    source: Source = ""
+    period: Period | None = None
+    overlaps: list[PayloadReference] = []
     supersedes: list[int] = []
+    token_valid_until: datetime.datetime | None = None
 
 
 class PayloadRecord(msgspec.Struct, frozen=True):
@@ -97,16 +119,23 @@ class PayloadRecord(msgspec.Struct, frozen=True):
     received_at: datetime.datetime
     rows: int
     hash: str
+    content: str
+    source: str
     generated_at: str
     version: str
     origin: str
     withdrawn_at: datetime.datetime | None
     superseded_by: int | None
+    period: Period | None
     days: list[datetime.date]
 
-    def told(self) -> dict[str, object]:
-        """Give its fields, and its state in a word."""
+    def described(self) -> dict[str, object]:
+        """Return its fields, and its state in a word."""
         return msgspec.structs.asdict(self) | {"state": self.state}
+
+    def covered_days(self) -> list[datetime.date]:
+        """Return the days that it reports, with or without requests."""
+        return self.days if self.period is None else self.period.days()
 
     @property
     def state(self) -> str:

@@ -1,11 +1,20 @@
 """Nodes, networks and tokens: who may send, and who may see what."""
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from eida_statistics.errors import NodeExists, RefusedToken, UnknownNetwork, UnknownToken
-from eida_stats_webservice.store.database import ID_BITS, Database, iso, now, records
-from eida_stats_webservice.store.records import NetworkRecord, Node, NodeRecord, TokenRecord, digest, new_token
+from eida_statistics.errors import ExpiredToken, NodeExists, RefusedToken, UnknownNetwork, UnknownToken
+from eida_stats_webservice.store.database import ID_BITS, Database, as_time, iso, now, records
+from eida_stats_webservice.store.records import (
+    NetworkRecord,
+    Node,
+    NodeRecord,
+    Sender,
+    TokenRecord,
+    digest,
+    new_token,
+)
 
 _NOTHING_SENT = (
     "Its node has sent nothing of it so far; its policy can be set beforehand: networks set-policy --new"
@@ -189,26 +198,49 @@ class Registry(Database):
             if not self.queries.revoke_token(connection, id=number, now=iso(now)):
                 raise UnknownToken(str(number))
 
-    def node_of_token(self, token: str, now: datetime.datetime) -> Node:
-        """Give the node to which a token belongs.
+    def sender_of_token(self, token: str, now: datetime.datetime) -> Sender:
+        """Return the node to which a token belongs, as it is at this moment.
 
         Raises:
-            RefusedToken: if it is unknown, expired, not yet valid or revoked.
+            ExpiredToken: if it has expired.
+            RefusedToken: if it is unknown, not yet valid, revoked, or for the operator of a network.
         """
         with self.transaction() as connection:
-            found = self.queries.node_of_token(connection, value=digest(token), now=iso(now))
+            found = self.queries.sender_of_token(connection, value=digest(token))
         if found is None:
             raise RefusedToken
-        return Node(*found)
+        number, name, revision, *times = found
+        return Sender(Node(number, name), revision, _checked_end(times, now))
 
     def network_of_token(self, token: str, now: datetime.datetime) -> str:
-        """Give the network whose restricted statistics a token opens.
+        """Return the network whose restricted statistics a token opens.
 
         Raises:
-            RefusedToken: if it is unknown, expired, not yet valid, revoked, or that of a node.
+            ExpiredToken: if it has expired.
+            RefusedToken: if it is unknown, not yet valid, revoked, or that of a node.
         """
         with self.transaction() as connection:
-            found = self.queries.network_of_token(connection, value=digest(token), now=iso(now))
+            found = self.queries.network_of_token(connection, value=digest(token))
         if found is None:
             raise RefusedToken
-        return str(found[0])
+        network, *times = found
+        _checked_end(times, now)
+        return str(network)
+
+
+def _checked_end(times: Sequence[Any], now: datetime.datetime) -> datetime.datetime:
+    """Check that a token is valid now, and return its end; a revoked one is refused like one that never was.
+
+    Args:
+        times: since when and until when it is valid, and when it was revoked.
+        now: the present time.
+    """
+    valid_from, valid_until, revoked_at = times
+    end = as_time(valid_until)
+    if revoked_at is not None or now < as_time(valid_from):
+        raise RefusedToken
+    if now >= end:
+        raise ExpiredToken(
+            f"it was valid until {end:%Y-%m-%d %H:%M} UTC", hint="Ask the central administrator for a new one."
+        )
+    return end

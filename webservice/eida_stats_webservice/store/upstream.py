@@ -19,7 +19,7 @@ from eida_statistics import hll, wire
 from eida_statistics.errors import InvalidPayload, NotTakenOver, NotUpstream, StoreUnavailable
 from eida_statistics.payload import Payload
 from eida_stats_webservice.store.database import first_line
-from eida_stats_webservice.store.days import last_day_of
+from eida_stats_webservice.store.overlaps import last_day_of
 from eida_stats_webservice.store.records import digest
 from eida_stats_webservice.store.uri import sqlite_path
 

@@ -8,8 +8,9 @@ GRANT SELECT (id, name, restriction_policy, eas_group, revision, changed_at), UP
     ON nodes TO {role};
 GRANT SELECT (node_id, network, value, valid_from, valid_until, revoked_at) ON tokens TO {role};
 GRANT SELECT,
-    INSERT (node_id, hash, starts_at, ends_at, generated_at, version, nb_rows, body, origin),
-    UPDATE (withdrawn_at, superseded_by)
+    INSERT (node_id, hash, content, source, period_start, period_end, starts_at, ends_at, generated_at, version,
+        nb_rows, body, origin, revision),
+    UPDATE (withdrawn_at, superseded_by, revision)
     ON payloads TO {role};
 GRANT SELECT, INSERT ON payload_days TO {role};
 -- Networks appear by themselves, but with the policy of their node.

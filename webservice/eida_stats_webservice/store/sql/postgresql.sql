@@ -12,9 +12,9 @@ SELECT set_config('statement_timeout', :seconds || 's', true);
 -- A payload is worth some waiting.
 SET LOCAL lock_timeout = '60s';
 
--- name: lock_node(node_id)^
+-- name: lock_node(node_id)$
 -- Rows of different nodes never meet, so with this lock first, nothing can deadlock.
-SELECT id FROM nodes WHERE id = :node_id FOR NO KEY UPDATE;
+SELECT revision FROM nodes WHERE id = :node_id FOR NO KEY UPDATE;
 
 -- name: create_incoming()!
 -- The rows that come in.

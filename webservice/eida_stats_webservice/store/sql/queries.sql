@@ -47,72 +47,90 @@ ORDER BY nodes.name IS NULL, nodes.name, tokens.network, tokens.id;
 -- Make a token invalid from now on; one that was revoked before keeps its time.
 UPDATE tokens SET revoked_at = COALESCE(revoked_at, :now) WHERE id = :id;
 
--- name: node_of_token(value, now)^
--- The node of a token that is valid now.
-SELECT nodes.id, nodes.name
+-- name: sender_of_token(value)^
+-- A node's token, and the node with its revision: what changes it later has not been there when the request arrived.
+SELECT nodes.id, nodes.name, nodes.revision, tokens.valid_from, tokens.valid_until, tokens.revoked_at
 FROM tokens JOIN nodes ON nodes.id = tokens.node_id
-WHERE tokens.value = :value
-  AND tokens.valid_from <= :now AND :now < tokens.valid_until AND tokens.revoked_at IS NULL;
+WHERE tokens.value = :value;
 
--- name: add_payload(node_id, hash, starts_at, ends_at, generated_at, version, nb_rows, body, origin)^
+-- name: add_payload(node_id, hash, content, source, period_start, period_end, starts_at, ends_at, generated_at, version, nb_rows, body, origin, revision)^
 -- A new payload.
-INSERT INTO payloads (node_id, hash, starts_at, ends_at, generated_at, version, nb_rows, body, origin)
-VALUES (:node_id, :hash, :starts_at, :ends_at, :generated_at, :version, :nb_rows, :body, :origin)
+INSERT INTO payloads (
+    node_id, hash, content, source, period_start, period_end, starts_at, ends_at, generated_at, version, nb_rows, body,
+    origin, revision
+)
+VALUES (
+    :node_id, :hash, :content, :source, :period_start, :period_end, :starts_at, :ends_at, :generated_at, :version,
+    :nb_rows, :body, :origin, :revision
+)
 RETURNING id, created_at;
 
 -- name: find_payload(node_id, hash)^
--- When a payload was received, and whether it is in force.
-SELECT id, created_at, withdrawn_at IS NULL FROM payloads WHERE node_id = :node_id AND hash = :hash;
+-- A payload by its hash: when it was received, whether it is in force, and which revision made it so.
+SELECT id, created_at, withdrawn_at IS NULL, revision FROM payloads WHERE node_id = :node_id AND hash = :hash;
 
 -- name: payloads_in_force(node_id, first_day, last_day)
--- The payloads whose days may be among some others.
-SELECT id FROM payloads
+-- The payloads that may have requests of some days, and their first days.
+SELECT id, starts_at FROM payloads
 WHERE node_id = :node_id AND withdrawn_at IS NULL AND starts_at <= :last_day AND ends_at >= :first_day
 ORDER BY id;
 
--- name: days_in_force(node_id, first_day, last_day)
--- All days of these payloads.
+-- name: payloads_near(node_id, first_day, last_day, content)
+-- The payloads in force that a new one may touch. All payloads are of one kind; another kind is another condition here.
+SELECT id, hash, content, source, period_start, period_end, revision, created_at FROM payloads
+WHERE node_id = :node_id AND withdrawn_at IS NULL
+    AND (starts_at <= :last_day AND ends_at >= :first_day OR content = :content)
+ORDER BY id;
+
+-- name: days_near(node_id, first_day, last_day, content)
+-- The days of their requests.
 SELECT payloads.id, payload_days.day
 FROM payloads JOIN payload_days ON payload_days.payload_id = payloads.id
-WHERE node_id = :node_id AND withdrawn_at IS NULL AND starts_at <= :last_day AND ends_at >= :first_day
-ORDER BY payloads.id;
+WHERE node_id = :node_id AND withdrawn_at IS NULL
+    AND (starts_at <= :last_day AND ends_at >= :first_day OR content = :content);
 
 -- name: body_of_payload(payload_id)$
 -- A payload itself.
 SELECT body FROM payloads WHERE id = :payload_id;
 
--- name: withdraw_payload(payload_id, now, superseded_by)!
+-- name: withdraw_payload(payload_id, now, superseded_by, revision)!
 -- A payload does not count any more.
-UPDATE payloads SET withdrawn_at = :now, superseded_by = :superseded_by
+UPDATE payloads SET withdrawn_at = :now, superseded_by = :superseded_by, revision = :revision
 WHERE id = :payload_id AND withdrawn_at IS NULL;
 
--- name: is_withdrawn(node_id, payload_id)$
--- Whether a payload of a node does not count any more; nothing if it has none of that number.
-SELECT withdrawn_at IS NOT NULL FROM payloads WHERE node_id = :node_id AND id = :payload_id;
+-- name: is_in_force(node_id, payload_id)$
+-- Whether a payload of a node counts; nothing if it has none of that number.
+SELECT withdrawn_at IS NULL FROM payloads WHERE node_id = :node_id AND id = :payload_id;
 
--- name: restore_payload(payload_id)!
+-- name: revision_of_payload(payload_id)$
+-- The node's revision that put a payload in force or withdrew it.
+SELECT revision FROM payloads WHERE id = :payload_id;
+
+-- name: restore_payload(payload_id, revision)!
 -- A payload counts again.
-UPDATE payloads SET withdrawn_at = NULL, superseded_by = NULL WHERE id = :payload_id;
+UPDATE payloads SET withdrawn_at = NULL, superseded_by = NULL, revision = :revision WHERE id = :payload_id;
 
--- name: list_payloads(node, number)
--- What was received, without the payloads themselves: of all nodes if the name is empty, all if the number is less than 0.
+-- name: list_payloads(node, number, count)
+-- What was received, the newest first, without the payloads themselves: of all nodes if the name is empty, all if the
+-- number is less than 0.
 SELECT payloads.id AS payload, nodes.name AS node, payloads.created_at AS received_at, payloads.nb_rows AS rows,
-    payloads.hash, payloads.generated_at, payloads.version, payloads.origin, payloads.withdrawn_at,
-    payloads.superseded_by
+    payloads.hash, payloads.content, payloads.source, payloads.generated_at, payloads.version, payloads.origin,
+    payloads.withdrawn_at, payloads.superseded_by, payloads.period_start, payloads.period_end
 FROM payloads JOIN nodes ON nodes.id = payloads.node_id
 WHERE (:node = '' OR nodes.name = :node) AND (:number < 0 OR payloads.id = :number)
-ORDER BY payloads.id;
+ORDER BY payloads.id DESC
+LIMIT :count;
 
--- name: list_payload_days(node, number)
--- The days of all these.
+-- name: list_payload_days(node, number, oldest)
+-- The days of all these, from one payload on.
 SELECT payload_days.payload_id, payload_days.day
 FROM payload_days JOIN payloads ON payloads.id = payload_days.payload_id JOIN nodes ON nodes.id = payloads.node_id
-WHERE (:node = '' OR nodes.name = :node) AND (:number < 0 OR payloads.id = :number)
+WHERE (:node = '' OR nodes.name = :node) AND (:number < 0 OR payloads.id = :number) AND payloads.id >= :oldest
 ORDER BY payload_days.payload_id, payload_days.day;
 
 -- name: newest_days()
--- The newest day of each node.
-SELECT nodes.name, max(payloads.ends_at)
+-- The newest day that each node has reported.
+SELECT nodes.name, max(COALESCE(payloads.period_end, payloads.ends_at))
 FROM nodes LEFT JOIN payloads ON payloads.node_id = nodes.id AND payloads.withdrawn_at IS NULL
 GROUP BY nodes.name
 ORDER BY nodes.name;
@@ -225,14 +243,15 @@ VALUES (:id, :node_id, :network, :value, :valid_from, :valid_until, :revoked_at,
 INSERT INTO networks (node_id, name, inverted_policy, eas_group, created_at)
 VALUES (:node_id, :name, CAST(:inverted_policy AS boolean), :eas_group, :created_at);
 
--- name: paste_payloads(id, node_id, hash, starts_at, ends_at, generated_at, version, nb_rows, origin, withdrawn_at, created_at, body)!
+-- name: paste_payloads(id, node_id, hash, content, source, period_start, period_end, starts_at, ends_at, generated_at, version, nb_rows, origin, withdrawn_at, revision, created_at, body)!
 -- Without what has superseded it, which may not be there yet.
 INSERT INTO payloads (
-    id, node_id, hash, starts_at, ends_at, generated_at, version, nb_rows, origin, withdrawn_at, created_at, body
+    id, node_id, hash, content, source, period_start, period_end, starts_at, ends_at, generated_at, version, nb_rows,
+    origin, withdrawn_at, revision, created_at, body
 )
 VALUES (
-    :id, :node_id, :hash, :starts_at, :ends_at, :generated_at, :version, :nb_rows, :origin, :withdrawn_at,
-    :created_at, :body
+    :id, :node_id, :hash, :content, :source, :period_start, :period_end, :starts_at, :ends_at, :generated_at, :version,
+    :nb_rows, :origin, :withdrawn_at, :revision, :created_at, :body
 );
 
 -- name: link_payload(id, superseded_by)!
@@ -263,7 +282,8 @@ UNION SELECT date FROM dataselect_stats_by_network_country WHERE node_id = :node
 UNION SELECT date FROM dataselect_stats_by_network WHERE node_id = :node_id
 UNION SELECT date FROM dataselect_stats_by_country WHERE node_id = :node_id
 UNION SELECT day FROM payload_days JOIN payloads ON payloads.id = payload_days.payload_id
-    WHERE node_id = :node_id AND withdrawn_at IS NULL;
+    WHERE node_id = :node_id AND withdrawn_at IS NULL
+UNION SELECT starts_at FROM payloads WHERE node_id = :node_id AND withdrawn_at IS NULL;
 
 -- name: touch_node(node_id, now)!
 -- Note that what is answered of a node may have changed.
@@ -300,11 +320,9 @@ SELECT networks.name, nodes.name AS node, nodes.restriction_policy <> networks.i
 FROM networks JOIN nodes ON nodes.id = networks.node_id
 ORDER BY networks.name, nodes.name;
 
--- name: network_of_token(value, now)^
--- The network of an operator's token that is valid now.
-SELECT network FROM tokens
-WHERE value = :value AND network IS NOT NULL
-  AND valid_from <= :now AND :now < valid_until AND revoked_at IS NULL;
+-- name: network_of_token(value)^
+-- An operator's token, and its network.
+SELECT network, valid_from, valid_until, revoked_at FROM tokens WHERE value = :value AND network IS NOT NULL;
 
 -- name: statistics(source, months, some_nodes, nodes, some_networks, networks, some_countries, countries, station, location, channel, by_month, by_year, by_node, by_network, by_station, by_location, by_channel, by_country, named, groups, granted, sketches, sort, direction, rows)
 -- Sums over some months by what is asked for, from the smallest table that can tell; what is not asked for is '*'.

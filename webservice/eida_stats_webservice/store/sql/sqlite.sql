@@ -8,9 +8,9 @@ SELECT count(*), 0 FROM nodes WHERE id < 0;
 -- Nobody waits for who reads here, and nothing is ended.
 SELECT :seconds;
 
--- name: lock_node(node_id)^
+-- name: lock_node(node_id)$
 -- The transaction holds the database's only write lock already.
-SELECT id FROM nodes WHERE id = :node_id;
+SELECT revision FROM nodes WHERE id = :node_id;
 
 -- name: create_incoming()!
 -- The rows that come in. Unlike PostgreSQL's, these tables outlive the transaction, and are emptied before use.
