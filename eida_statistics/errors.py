@@ -4,7 +4,7 @@ The docstring of a class is its title, the subject and the hint belong to the on
 line, HTTP) show an error once; nothing in between catches these.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 PROBLEM_PREFIX = "urn:eida-statistics:problem:"
@@ -270,7 +270,7 @@ class PayloadRefused(NotDelivered):
     """The service refused the aggregate file, which stays queued."""
 
 
-class Overtaken(PayloadRefused):
+class DeliveryOvertaken(PayloadRefused):
     """Something else was sent for these days in the meantime, so the aggregate file waits for the next run."""
 
 

@@ -16,7 +16,7 @@ DAY = datetime.timedelta(days=1)
 def make_node(store: Store, name: str) -> tuple[Node, str]:
     now = datetime.datetime.now(tz=datetime.UTC)
     store.add_node(name, "operator@node.example")
-    token = store.add_token(name, now - DAY, now + DAY)[1]
+    token = store.add_token(name, now - DAY, now + 365 * DAY)[1]
     return store.sender_of_token(token, now).node, token
 
 

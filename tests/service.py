@@ -232,7 +232,7 @@ def register(database_uri: str, *nodes: str) -> list[str]:
     with contextlib.closing(open_store(database_uri)) as store:
         for node in nodes:
             store.add_node(node, "operator@node.example")
-        return [store.add_token(node, now, now + datetime.timedelta(days=1))[1] for node in nodes]
+        return [store.add_token(node, now, now + datetime.timedelta(days=365))[1] for node in nodes]
 
 
 class PayloadMaker:

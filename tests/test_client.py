@@ -17,8 +17,8 @@ import pytest
 from urllib3.util import Retry
 
 from eida_statistics.errors import (
+    DeliveryOvertaken,
     NotDelivered,
-    Overtaken,
     PathUnknown,
     PayloadHeld,
     PayloadRefused,
@@ -128,7 +128,7 @@ def test_pauses_grow(monkeypatch: pytest.MonkeyPatch) -> None:
         (problem(422, "invalid-payload"), PayloadRefused),
         (problem(409, "node-exists"), PayloadRefused),
         (problem(409, "duplicate-node"), PayloadRefused),
-        (problem(409, "overtaken"), Overtaken),
+        (problem(409, "overtaken"), DeliveryOvertaken),
         (problem(404, "about:blank"), PathUnknown),
         (Answer(404, b"<p>Not Found</p>"), PathUnknown),
         (Answer(405, b"what?"), PathUnknown),
@@ -394,13 +394,19 @@ def test_receipt_says_what_became_of_others(receipt: object, text: str) -> None:
 )
 @pytest.mark.parametrize("name", ["ambiguous-replacement", "overlapping-payload"])
 def test_conflict_names_payloads_and_choices(name: str, payloads: object, text: str) -> None:
-    body = {**json.loads(problem(409, name).body), "payloads": payloads}
+    body = {"type": f"urn:eida-statistics:problem:{name}", "payloads": payloads}
     with answering(Answer(409, json.dumps(body).encode())) as stub:
         with pytest.raises(PayloadHeld, match=r"--replace,.*--replaces .*--beside") as refusal:
             submit(stub.url, retries=2)
         assert len(stub.received) == 1
     assert f"409 Conflict: the service has {text}" in str(refusal.value)
     assert refusal.value.may_have_arrived is False
+
+
+def test_choices_of_the_service_are_quoted() -> None:
+    with answering(problem(409, "overlapping-payload")) as stub, pytest.raises(PayloadHeld) as refusal:
+        submit(stub.url)
+    assert refusal.value.hint == "A title A detail"
 
 
 def test_unknown_payload_needs_a_decision() -> None:

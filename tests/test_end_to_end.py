@@ -103,8 +103,8 @@ def test_with_a_wrong_token_the_file_waits_until_the_token_is_right(
     (token,) = register(store_uri, NODE)
     refused = aggregator(tmp_path, service, "no-such-token", made)
     assert refused.returncode == 3
-    assert "unknown, expired or revoked" in refused.stderr
-    assert queued(tmp_path) == [f"{service.url}/submit"]
+    assert "Check the token" in refused.stderr
+    assert queued(tmp_path) == [service.url]
     assert stored_payloads(store_uri) == 0
 
     sent = aggregator(tmp_path, service, token)
@@ -121,8 +121,8 @@ def test_what_could_not_be_sent_while_the_service_was_down_is_sent_by_the_next_r
     service.stop()
     down = aggregator(tmp_path, service, token, made)
     assert down.returncode == 3
-    assert "no connection" in down.stderr
-    assert queued(tmp_path) == [f"{service.url}/submit"]
+    assert "connection refused" in down.stderr
+    assert queued(tmp_path) == [service.url]
 
     service.start()
     later = aggregator(tmp_path, service, token)
@@ -164,8 +164,8 @@ def test_a_correction_of_one_server_leaves_the_other_one_alone(
     assert (corrected.returncode, queued(tmp_path)) == (0, []), corrected.stderr
     assert states(store_uri) == ["superseded", "in force", "in force"]
     (said,) = json.loads(corrected.stdout)["sent"]
-    first, second, _ = numbers(store_uri)
-    assert said.endswith(f": 201 CREATED, supersedes {first}, counts beside payload {second} of 2020-11-02")
+    first, _, third = numbers(store_uri)
+    assert said.endswith(f": 201 CREATED, payload {third}, supersedes {first}")
     assert answers(service, "network") == summed_up(aggregated(tmp_path, 2))
 
 
@@ -205,8 +205,8 @@ def test_a_correction_after_a_retraction_counts(
     assert answers(service, "network") == summed_up(aggregated(tmp_path))
 
 
-@pytest.mark.parametrize("choice", ["another server's", "replaced"])
-def test_what_another_server_has_sent_is_not_replaced_unless_it_is_named(
+@pytest.mark.parametrize("choice", ["beside", "replaced"])
+def test_source_beside_none_needs_a_decision(
     choice: str, store_uri: str, service: Service, made: Made, tmp_path: Path
 ) -> None:
     (token,) = register(store_uri, NODE)
@@ -215,24 +215,24 @@ def test_what_another_server_has_sent_is_not_replaced_unless_it_is_named(
     assert aggregator(one, service, token, made, "--exclude-class", "crawler").returncode == 0
     (first,) = numbers(store_uri)
 
-    second_server = (other, service, token, made, "--suffix", "s2", "--exclude-class", "library")
-    refused = aggregator(*second_server, "--replace")
-    assert refused.returncode == 3
-    assert f"the service has payload {first} of 2020-11-02, for the same days" in refused.stderr
-    assert (states(store_uri), len(queued(other))) == (["in force"], 1)
+    second_server = (other, service, token, made, "--source", "s2", "--exclude-class", "library")
+    for options in ([], ["--replace"]):
+        refused = aggregator(*second_server, *options)
+        assert refused.returncode == 3
+        assert f"the service has payload {first} for 2020-11-02" in refused.stderr
+        assert "An empty source is the whole node" in refused.stderr
+        assert (states(store_uri), queued(other)) == (["in force"], [])
 
     if choice == "replaced":
         chosen = aggregator(*second_server, "--replaces", str(first))
-        expected, counted = ["superseded", "in force"], aggregated(other)
+        expected, counted, code = ["superseded", "in force"], aggregated(other), 0
     else:
-        chosen = aggregator(*second_server)
-        expected, counted = ["in force", "in force"], [*aggregated(one), *aggregated(other)]
-    assert (chosen.returncode, queued(other)) == (0, []), chosen.stderr
+        chosen = aggregator(*second_server, "--beside")
+        expected, counted, code = ["in force", "in force"], [*aggregated(one), *aggregated(other)], 4
+    assert (chosen.returncode, queued(other)) == (code, []), chosen.stderr
     (said,) = json.loads(chosen.stdout)["sent"]
-    assert (f"supersedes {first}" in said, f"counts beside payload {first}" in said) == (
-        choice == "replaced",
-        choice != "replaced",
-    )
+    assert (f"supersedes {first}" in said) is (choice == "replaced")
+    assert (f"counts beside payload {first}" in said) is (choice == "beside")
     assert states(store_uri) == expected
     assert answers(service, "network") == summed_up(counted)
 
@@ -256,7 +256,7 @@ def test_what_a_correction_of_which_nothing_is_remembered_replaces_is_told(
     for file in tmp_path.glob("20*"):
         file.unlink()
     corrected = aggregator(tmp_path, service, token, made, "--replace")
-    assert json.loads(corrected.stdout)["sent"][0].endswith(f": 201 CREATED, supersedes {first}")
+    assert json.loads(corrected.stdout)["sent"][0].endswith(f", supersedes {first}")
     assert states(store_uri) == ["superseded", "in force"]
 
 
@@ -280,7 +280,6 @@ def test_a_correction_of_what_a_restored_centre_does_not_know_is_taken_in(
 
     corrected = aggregator(tmp_path, service, token, made, *server, "library")
     assert (corrected.returncode, queued(tmp_path)) == (0, []), corrected.stderr
-    assert "does not know what was sent" in corrected.stderr
     (said,) = json.loads(corrected.stdout)["sent"]
     assert (f"supersedes {first}" in said) is (restored != "nothing")
     assert states(store_uri)[-1] == "in force"
@@ -306,15 +305,20 @@ def test_a_day_of_a_month_that_was_sent_as_a_whole_is_corrected_by_the_whole_mon
 
     refused = aggregator(tmp_path, service, token, made, "--replace")
     assert refused.returncode == 3
-    assert f"payload {month} of 2020-11-01 to 2020-11-30" in refused.stderr
-    assert f"Of {month} all days would be replaced" in refused.stderr
-    for file in tmp_path.glob("2020-11-02*"):
-        file.unlink()
+    assert f"payload {month} for 2020-11-01 to 2020-11-30" in refused.stderr
+    assert "run all logs of 2020-11-01 to 2020-11-30 with --replace" in refused.stderr
 
-    corrected = aggregator(tmp_path, service, token, Made(tmp_path / "month.log", made.registry), "--replace")
+    whole = ("--replace", "--since", days[0], "--until", days[-1])
+    unclear = aggregator(tmp_path, service, token, Made(tmp_path / "month.log", made.registry), "--replace")
+    assert unclear.returncode == 1
+    assert "--since DAY --until DAY" in unclear.stderr
+    corrected = aggregator(tmp_path, service, token, Made(tmp_path / "month.log", made.registry), *whole)
     assert corrected.returncode == 0, corrected.stderr
+    # The day that was held is in the month.
+    assert aggregator(tmp_path, service, token).returncode == 0
     assert f"supersedes {month}" in json.loads(corrected.stdout)["sent"][0]
     assert states(store_uri) == ["superseded", "in force"]
+    (tmp_path / "2020-11-02_2020-11-02.json.gz").unlink()
     assert answers(service, "network") == summed_up(aggregated(tmp_path))
 
 
@@ -328,7 +332,6 @@ def test_a_payload_that_is_named_and_not_there_is_told_and_nothing_is_forgotten(
     refused = aggregator(*corrected, "--replaces", "987654")
     assert refused.returncode == 3
     assert "There is no such payload 987654" in refused.stderr
-    assert "does not know" not in refused.stderr
     done = aggregator(*corrected, "--replace")
     assert (done.returncode, queued(tmp_path)) == (0, []), done.stderr
     assert states(store_uri) == ["superseded", "in force"]
@@ -480,7 +483,12 @@ def deployed_aggregator(directory: Path, service: Service, token: str, made: Mad
 
 def queued(directory: Path) -> list[str]:
     """Give where the files of a directory are still to go."""
-    return [url for delivery in directory.glob("*.delivery") for url in json.loads(delivery.read_bytes())["queued"]]
+    return [
+        url
+        for beside in directory.glob("*.delivery")
+        for url, record in json.loads(beside.read_bytes())["records"].items()
+        if record["state"] in ("pending", "unknown")
+    ]
 
 
 def aggregated(directory: Path, files: int = 1) -> list[dict[str, Any]]:

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from eida_statistics.errors import (
     AggregateExists,
     AlreadyDelivered,
+    DeliveryOvertaken,
     DirectoryInUse,
     EidaStatisticsError,
     NotDelivered,
-    Overtaken,
     PathUnknown,
     PayloadHeld,
     PayloadRefused,
@@ -399,7 +399,7 @@ def test_delivered_month_ends_the_waiting_of_its_days(outbox: Outbox, client: Cl
         (ServiceFault("500"), 3),
         (PayloadRefused("422"), 5),
         (PayloadHeld("409"), 5),
-        (Overtaken("409"), 5),
+        (DeliveryOvertaken("409"), 5),
     ],
 )
 def test_one_failure_does_not_keep_others(

@@ -22,8 +22,8 @@ from urllib3.util import Retry
 
 from eida_statistics import __version__
 from eida_statistics.errors import (
+    DeliveryOvertaken,
     NotDelivered,
-    Overtaken,
     PathUnknown,
     PayloadHeld,
     PayloadRefused,
@@ -144,7 +144,7 @@ class ServiceClient:
             PayloadHeld: if the service has others of these days, and the operator must decide.
             PayloadRefused: if it refuses this payload.
             ServiceFault: if it fails with this payload.
-            Overtaken: if something else was sent for these days in the meantime.
+            DeliveryOvertaken: if something else was sent for these days in the meantime.
             PathUnknown: if there is no such service at the URL.
             NotDelivered: if it cannot be reached, or refuses the token: other files would fare no better.
         """
@@ -254,13 +254,14 @@ class ServiceClient:
     ) -> NotDelivered:
         """Return the error for an answer that is no delivery."""
         code, name = answer.status_code, problem.name if problem else ""
-        if code == 409 and name in _CONFLICTS:
-            return _held(subject, answer)
         said = self._quote(answer, problem)
+        if code == 409 and name in _CONFLICTS:
+            return _held(subject, answer, said if problem and problem.detail else None)
         subject = f"{subject}: {said}" if said else subject
-        kind, hint = NotDelivered, ""
+        kind: type[NotDelivered] = NotDelivered
+        hint = ""
         if name == "overtaken":
-            kind, hint = Overtaken, "The next run sends it again."
+            kind, hint = DeliveryOvertaken, "The next run sends it again."
         elif name == "unknown-payload":
             kind = PayloadHeld
             hint = f"List the payloads: GET {self.base}/payloads. Then run the log again with other --replaces."
@@ -368,19 +369,18 @@ def _number(answer: requests.Response) -> int | None:
         return None
 
 
-def _held(subject: str, answer: requests.Response) -> PayloadHeld:
+def _held(subject: str, answer: requests.Response, detail: str | None) -> PayloadHeld:
     """Return the error that names the payloads of the same days, and the choices of the operator."""
     try:
         conflict = msgspec.json.decode(answer.content, type=_Conflict)
         listed, example = _listed(conflict.payloads), str(conflict.payloads[0].payload)
     except msgspec.DecodeError:
         listed, example = "other payloads", "NUMBER"
-    return PayloadHeld(
-        f"{subject}: the service has {listed}",
-        hint="Run its log again with --replace, if it is a correction of the same source and period;"
+    hint = detail or (
+        "Run its log again with --replace, if it is a correction of the same source and period;"
         f" with --replaces {example}, if it takes the place of that payload; with --beside, if both are to count."
-        "\nA payload is replaced as a whole: to correct a day of a month, run all its logs with --replace.",
     )
+    return PayloadHeld(f"{subject}: the service has {listed}", hint=hint)
 
 
 def _listed(others: list[Other]) -> str:

@@ -9,9 +9,9 @@ import msgspec
 from msgspec import structs
 
 from eida_statistics.errors import (
+    DeliveryOvertaken,
     EidaStatisticsError,
     NotDelivered,
-    Overtaken,
     PathUnknown,
     PayloadHeld,
     PayloadRefused,
@@ -101,7 +101,7 @@ class Sender:
         if isinstance(failure, ServiceFault):
             self._faults += 1
             self._stopped = self._faults >= _MAX_FAULTS
-        elif not isinstance(failure, PayloadRefused | Overtaken):
+        elif not isinstance(failure, PayloadRefused | DeliveryOvertaken):
             self._stopped = True
 
 
