@@ -333,23 +333,26 @@ def test_proxy_without_put_is_named() -> None:
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        (Answer(200, b'{"payloads": []}'), False),
-        (Answer(200, b'{"payloads": [{"payload": 1}]}'), True),
-        (Answer(404), None),
-        (Answer(405), None),
-        (Answer(200, b"<p>Welcome</p>"), None),
+        (Answer(200, b'{"payloads": []}'), (False, False)),
+        (Answer(200, b'{"payloads": [{"payload": 1}]}'), (True, True)),
+        (Answer(200, b'{"payloads": [{"payload": 1, "source": "b"}]}'), (True, True)),
+        (Answer(200, b'{"payloads": [{"payload": 1, "source": "a"}]}'), (True, False)),
+        (Answer(404), (None, None)),
+        (Answer(405), (None, None)),
+        (Answer(200, b"<p>Welcome</p>"), (None, None)),
     ],
 )
-def test_service_says_whether_it_has_payloads(answer: Answer, expected: bool | None) -> None:
+def test_service_says_whether_it_has_payloads(answer: Answer, expected: tuple[bool | None, bool | None]) -> None:
     with answering(answer) as stub:
-        assert ServiceClient(stub.url, TOKEN, retries=0).has_payloads() is expected
-        assert stub.received[0].path == "/payloads?limit=1"
+        client = ServiceClient(stub.url, TOKEN, retries=0)
+        assert (client.has_payloads(""), client.has_payloads("b")) == expected
+        assert stub.received[0].path == "/payloads"
 
 
 @pytest.mark.parametrize("status", [401, 403, 500])
 def test_unanswered_question_is_an_error(status: int) -> None:
     with answering(Answer(status)) as stub, pytest.raises(ServiceSilent, match=str(status)):
-        ServiceClient(stub.url, TOKEN, retries=0).has_payloads()
+        ServiceClient(stub.url, TOKEN, retries=0).has_payloads("")
 
 
 def other(number: int, **more: Any) -> dict[str, Any]:

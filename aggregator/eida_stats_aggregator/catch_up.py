@@ -157,7 +157,7 @@ class _CatchUp:
             return options.since
         elif memory.since is None:
             known = any(self.destination.base in entry.state.records for entry in self._own_entries())
-            if not known and self.client.has_payloads() is not False:
+            if not known and self.client.has_payloads(options.source) is not False:
                 raise StartUnknown(
                     self.destination.base,
                     hint="Days that were sent from elsewhere must not be sent again. Begin with the first day that"

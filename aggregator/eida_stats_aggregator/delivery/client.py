@@ -89,7 +89,7 @@ class _Problem(msgspec.Struct):
 
 
 class _Payloads(msgspec.Struct):
-    payloads: list[msgspec.Raw]
+    payloads: list[Other]
 
 
 class Delivered(NamedTuple):
@@ -181,27 +181,29 @@ class ServiceClient:
             self._corrects = answer.status_code == 200 and version is not None
         return self._corrects
 
-    def has_payloads(self) -> bool | None:
-        """Return whether the service has anything of this node, None if it does not say.
+    def has_payloads(self, source: str) -> bool | None:
+        """Return whether the service has anything of a source of this node, None if it does not say.
+
+        Args:
+            source: the source; if it is empty, that is the whole node. The empty source is a part of every other one.
 
         Raises:
             ServiceSilent: if it does not answer the question, or refuses the token.
             NotDelivered: if it cannot be reached.
         """
-        answer = self._request("GET", f"{self.base}/payloads", {"limit": "1"})
+        answer = self._request("GET", f"{self.base}/payloads", {})
         self._note_validity(answer)
         if answer.status_code in (404, 405):
             return None
         if answer.status_code != 200:
-            raise ServiceSilent(
-                f"{self.base}/payloads: {self._status(answer)}", hint="Check the URL and the token."
-            )
+            status = self._status(answer)
+            raise ServiceSilent(f"{self.base}/payloads: {status}", hint="Check the URL and the token.")
         try:
             payloads = msgspec.json.decode(answer.content, type=_Payloads).payloads
         except msgspec.DecodeError:
             return None
         self._corrects = True
-        return bool(payloads)
+        return any(not source or payload.source in ("", source) for payload in payloads)
 
     def _request(
         self,
