@@ -206,6 +206,10 @@ class WorkerLost(EidaStatisticsError):
     """One of the processes that read the logs was killed, so nothing was written."""
 
 
+class DaskUnusable(ConfigurationError):
+    """--dask cannot be used here."""
+
+
 class ClusterUnavailable(EidaStatisticsError):
     """The Dask cluster cannot be used."""
 

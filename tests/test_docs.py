@@ -355,10 +355,11 @@ def test_some_examples_for_operators_are_run() -> None:
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not on this machine")
 def test_systemd_understands_the_units(tmp_path: Path) -> None:
     (service,) = re.findall(r"^```ini\n(.*?)^```", WEBSERVICE.read_text(), re.MULTILINE | re.DOTALL)
-    written = tmp_path / "eida-statistics.service"
-    # The command of the example is not installed where these tests run.
-    written.write_text(re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", service, flags=re.MULTILINE))
+    units = {"eida-statistics.service": service, **{unit.name: unit.read_text() for unit in UNITS}}
+    for name, unit in units.items():
+        # The commands are not installed where these tests run.
+        (tmp_path / name).write_text(re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", unit, flags=re.MULTILINE))
 
-    told = run("systemd-analyze", "verify", *map(str, UNITS), str(written), folder=tmp_path)
+    told = run("systemd-analyze", "verify", *(str(tmp_path / name) for name in units), folder=tmp_path)
 
     assert (told.returncode, told.stdout + told.stderr) == (0, "")

@@ -1,8 +1,9 @@
 """Messages on standard error."""
 
-import click
+import sys
 
 
 def complain(text: str) -> None:
-    """Print an error or a warning."""
-    click.echo(f"eida_stats_aggregator: {text}", err=True)
+    """Print an error or a warning, unless the shell has closed standard error."""
+    if sys.stderr is not None:
+        print(f"eida_stats_aggregator: {text}", file=sys.stderr, flush=True)

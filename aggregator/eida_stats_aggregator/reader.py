@@ -10,11 +10,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import BinaryIO
 
-import click
 from msgspec import structs
 
 from eida_statistics import networks
-from eida_statistics.errors import EidaStatisticsError
+from eida_statistics.errors import DaskUnusable, EidaStatisticsError
 from eida_statistics.networks import Epoch
 from eida_statistics.payload import Payload
 from eida_stats_aggregator import progress, reading, repeats
@@ -51,9 +50,10 @@ class Reader:
             RegistryUnavailable: if a network needs a registry and there is none.
             WorkerLost: if a process that reads is killed.
             ClusterUnavailable: if the cluster cannot be used.
+            DaskUnusable: if Dask is not installed, or a log is not a file.
         """
         if self.dask is not None and not all(log.on_disk for log in logs):
-            raise click.UsageError("--dask reads files, not a pipe or a log on standard input.")
+            raise DaskUnusable("it reads files, not a pipe or a log on standard input")
         with progress.bar("comparing", 2 * sum(log.size for log in logs), shown=self.shown) as advance:
             distinct, repeated = repeats.without(logs, progress=advance)
         with progress.bar("reading", sum(log.size for log in distinct), shown=self.shown) as advance:
@@ -115,7 +115,7 @@ def _cluster() -> ModuleType:
         # It is heavy, and an extra.
         from eida_stats_aggregator import cluster  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise click.UsageError("--dask needs more: pip install 'eida-statistics[dask]'") from error
+        raise DaskUnusable("it needs more", hint="pip install 'eida-statistics[dask]'") from error
     return cluster
 
 

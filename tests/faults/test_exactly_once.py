@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from eida_statistics.errors import NotDelivered
-from eida_stats_aggregator.submit import send
+from eida_stats_aggregator.delivery.client import ServiceClient
+from eida_stats_aggregator.delivery.state import Terms
 from eida_stats_webservice.store import migrations, open_store
 from postgresql import Cluster
 from roles import as_service
@@ -106,7 +107,7 @@ def deliver(path: Path, url: str, token: str) -> Iterator[str]:
     deadline = time.monotonic() + WITHIN_SECONDS
     while True:
         try:
-            send(path, url, token, retries=0)
+            ServiceClient(url, token, retries=0).submit(path.name, path.read_bytes(), Terms(), empty=False)
         except NotDelivered as error:
             if time.monotonic() > deadline:
                 raise

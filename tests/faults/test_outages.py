@@ -16,7 +16,8 @@ import pytest
 import requests
 
 from eida_stats_aggregator.cli import RETRIES
-from eida_stats_aggregator.submit import send
+from eida_stats_aggregator.delivery.client import ServiceClient
+from eida_stats_aggregator.delivery.state import Terms
 from eida_stats_webservice.store import migrations
 from payloads import row, sketch, wire
 from postgresql import Cluster
@@ -186,7 +187,8 @@ def test_an_aggregator_that_sends_while_the_database_is_gone_for_a_minute_delive
         assert_unavailable(service, token)
         # It tries again when it is told to, every 30 seconds: soon after the minute then, not just before its end.
         time.sleep(3)
-        sending = aggregator.submit(send, aggregate, f"{service.url}/submit", token, retries=RETRIES)
+        client = ServiceClient(service.url, token, retries=RETRIES)
+        sending = aggregator.submit(client.submit, aggregate.name, aggregate.read_bytes(), Terms(), empty=False)
         while time.monotonic() < gone + GONE_SECONDS:
             asked = time.monotonic()
             assert service.get("_health").status_code == 503
@@ -198,7 +200,7 @@ def test_an_aggregator_that_sends_while_the_database_is_gone_for_a_minute_delive
         assert_works(service, token, 3)
         healthy = time.monotonic() - back
         # It also tells of the payloads of the same day that were sent beside it.
-        assert sending.result(WITHIN_SECONDS).startswith("201 CREATED, counts beside payload 1 of 2026-10-14")
+        assert "counts beside payload 1 for 2026-10-14" in sending.result(WITHIN_SECONDS).answer
         delivered = time.monotonic() - back
         assert [service.pid, *service.workers()] == processes
     assert total(uri) == 1 + 2 + 3
