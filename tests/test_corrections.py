@@ -1,7 +1,11 @@
 """What is replaced, retracted and sent again: the sums are always those of the payloads that are in force."""
 
 import datetime
+import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +20,7 @@ from eida_statistics.errors import (
     DamagedPayload,
     DuplicatePayload,
     OverlappingPayload,
+    Overtaken,
     StoreNotEmpty,
     UnknownPayload,
     UnrelatedPayload,
@@ -358,6 +363,79 @@ def test_after_any_history_the_sums_are_those_of_what_is_in_force(
         assert {LAW[which].known for which in numbers if numbers[which] in in_force(store)} == counting
     assert tables(store) == replayed([sent.payload for sent in LAW if sent.known in counting], other_uri)
     assert differences(store) == []
+
+
+# Several clients at once
+
+# Nothing here asks to count beside others, and nothing is without a period.
+RIVALS = [
+    made(number, days, source, period, network)
+    for number, (days, source, period, network) in enumerate(
+        [
+            ((1,), "a", (1, 1), "GE"), ((1, 2), "a", (1, 1), "GE"), ((2,), "a", (2, 2), "FR"),
+            ((1, 2), "a", (1, 2), "GE"), ((1, 2, 31), "a", (1, 31), "Z32015"), ((1,), "b", (1, 1), "GE"),
+            ((1, 32), "b", (1, 32), "GE"), ((), "b", (1, 1), "GE"), ((2,), "", (2, 2), "GE"),
+            ((1, 2, 32), "", (1, 40), "FR"),
+        ]
+    )
+]  # fmt: skip
+CLIENTS = 6
+ROUNDS = 40
+
+
+class Done(NamedTuple):
+    """What came of a request: what it put in force, and what it withdrew."""
+
+    outcome: str
+    stored: tuple[int, ...] = ()
+    withdrawn: tuple[int, ...] = ()
+
+
+def send_at_random(store: Store, token: str, chance: random.Random, together: threading.Barrier) -> Done:
+    """Arrive, wait until all others have arrived, and then send, correct or retract something."""
+    began = datetime.datetime.now(tz=datetime.UTC)
+    sender = store.sender_of_token(token, began)
+    together.wait()
+    sent = chance.choice(RIVALS).payload
+    action = chance.choice(["post", "put", "put", "delete"])
+    try:
+        if action == "delete":
+            record = store.retract(chance.randint(1, len(RIVALS)), sender.node, arrival=sender.revision)
+            is_done = record.withdrawn_at is not None and record.withdrawn_at >= began
+            return Done("retracted", withdrawn=(record.payload,) if is_done else ())
+        if action == "post":
+            receipt, changed = store.ingest(sender.node, sent, arrival=sender.revision), True
+        else:
+            receipt, changed = store.replace(sender.node, sent, arrival=sender.revision)
+    except (*OUTCOMES, Overtaken) as error:
+        return Done(error.problem)
+    stored = (receipt.payload,) if changed else ()
+    return Done("stored" if changed else "unchanged", stored, tuple(receipt.supersedes))
+
+
+def test_concurrent_histories_leave_what_is_in_force(database_uri: str, other_uri: str) -> None:
+    with closing(open_store(database_uri)) as store:
+        token = make_node(store, "GFZ")[1]
+        together = threading.Barrier(CLIENTS, timeout=60)
+
+        def work(number: int) -> list[Done]:
+            chance = random.Random(number)
+            return [send_at_random(store, token, chance, together) for _ in range(ROUNDS)]
+
+        with ThreadPoolExecutor(CLIENTS) as clients:
+            histories = list(clients.map(work, range(CLIENTS)))
+        outcomes = {done.outcome for history in histories for done in history}
+        assert {"stored", "duplicate", "overlapping-payload", "overtaken", "retracted"} <= outcomes
+        counting = {record.hash for record in store.list_payloads() if record.state == "in force"}
+        kept = [sent for sent in RIVALS if sent.payload.hash() in counting]
+        assert tables(store) == replayed([sent.payload for sent in kept], other_uri)
+        assert differences(store) == []
+    assert not any(model.touches(one.known, other.known) for one, other in combinations(kept, 2))
+    # All of a round arrive before one of them changes something, so none may undo what another one has done.
+    for one_round in zip(*histories, strict=True):
+        stored = [number for done in one_round for number in done.stored]
+        assert len(stored) == len(set(stored))
+        assert not set(stored).intersection(number for done in one_round for number in done.withdrawn)
 
 
 # Over HTTP
