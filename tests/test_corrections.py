@@ -579,6 +579,8 @@ def fill(store: Store) -> None:
                 store.ingest(node, one)
         store.ingest(node, of_days(20, network="", station="", location="--", channel="", users=tuple(range(300))))
         store.retract(store.list_payloads(name)[-2].payload)
+        for one in (LAW[10], LAW[13]):
+            store.ingest(node, one.payload, overlap=Overlap.ACCEPT)
     store.set_network_policy("GFZ", "FR", inverted=True)
     store.set_node_group("ODC", "operators")
     store.add_network_token("FR", *(datetime.datetime.now(tz=datetime.UTC) + n * DAY for n in (-1, 1)))
@@ -620,6 +622,11 @@ DAMAGES = {
     "payload 2: body is damaged, must be readable": "UPDATE payloads SET body = :bytes WHERE id = 2",
     "payload 3: rows is 7, must be 1": "UPDATE payloads SET nb_rows = 7 WHERE id = 3",
     "payload 3: hash is 00": "UPDATE payloads SET hash = '00000000000000000000000000000000' WHERE id = 3",
+    "payload 11: source is b, must be a": "UPDATE payloads SET source = 'b' WHERE id = 11",
+    "payload 11: content is 00": "UPDATE payloads SET content = '00000000000000000000000000000000' WHERE id = 11",
+    "payload 12: period is 2026-10-03 to 2026-10-04, must be 2026-10-03": "UPDATE payloads"
+    " SET period_end = '2026-10-04' WHERE id = 12",
+    "payload 12: days is 2026-10-09, must be ": "INSERT INTO payload_days VALUES (12, '2026-10-09')",
     "payload 2: days is 2026-10-01, must be": "DELETE FROM payload_days"
     " WHERE payload_id = 2 AND day > '2026-10-01'",
 }
