@@ -59,7 +59,10 @@ class Sending(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What the service says: stored, unchanged, duplicate, overlapping or ambiguous; and of which others."""
+    """What the service says, and of which others.
+
+    The outcome is stored, unchanged, duplicate, overlapping, ambiguous or unrelated.
+    """
 
     outcome: str
     supersedes: frozenset[Sending] = frozenset()
@@ -67,11 +70,12 @@ class Answer(NamedTuple):
 
 
 class Send(NamedTuple):
-    """One request to the service."""
+    """One request to the service; `named` are the payloads that a PUT names, all of which the service knows."""
 
     sending: Sending
     method: str
     overlap: str | None = None
+    named: frozenset[Sending] | None = None
 
 
 def grow(server: str, day: int, *, strays: tuple[int, ...] = (), first: int = 0) -> list[Log]:
@@ -162,24 +166,39 @@ def answer(send: Send, in_force: frozenset[Sending]) -> Answer:
     new = send.sending
     known = {other.identity: other for other in in_force}
     touched = frozenset(other for other in in_force if touches(new, other) and other.identity != new.identity)
+    named = (send.named or frozenset()) - {known.get(new.identity, new)}
+    if unrelated := (named & in_force) - touched:
+        return Answer("unrelated", others=unrelated)
     if new.period is None:
         return _answer_old(send, in_force, touched)
+    own = frozenset(other for other in in_force if other.identity == new.identity)
     rows = {other: by_table(new, other, in_force) for other in touched}
     if send.method == "POST":
-        duplicates = {other for other in touched if rows[other][0] == "duplicate"}
-        if new.identity in known:
-            duplicates.add(known[new.identity])
-        if duplicates:
-            return Answer("duplicate", others=frozenset(duplicates))
-        if touched and send.overlap != "accept":
-            return Answer("overlapping", others=touched)
-        return Answer("stored", others=touched)
-    ambiguous = frozenset(other for other in touched if rows[other][1] == "ambiguous")
-    if ambiguous and send.overlap != "accept":
+        return _answer_post(send, own, rows)
+    return _answer_put(send, own, rows, named)
+
+
+def _answer_post(send: Send, own: frozenset[Sending], rows: dict[Sending, tuple[str, str]]) -> Answer:
+    duplicates = own | {other for other, (outcome, _) in rows.items() if outcome == "duplicate"}
+    if duplicates:
+        return Answer("duplicate", others=duplicates)
+    touched = frozenset(rows)
+    return Answer("overlapping" if touched and send.overlap != "accept" else "stored", others=touched)
+
+
+def _answer_put(
+    send: Send, own: frozenset[Sending], rows: dict[Sending, tuple[str, str]], named: frozenset[Sending]
+) -> Answer:
+    ambiguous = frozenset(other for other, (_, outcome) in rows.items() if outcome == "ambiguous") - named
+    if ambiguous and not is_accepted(send):
         return Answer("ambiguous", others=ambiguous)
-    superseded = touched - ambiguous
-    outcome = "unchanged" if new.identity in known and not superseded else "stored"
-    return Answer(outcome, superseded, ambiguous)
+    superseded = frozenset(rows) - ambiguous
+    return Answer("unchanged" if own and not superseded else "stored", superseded, ambiguous)
+
+
+def is_accepted(send: Send) -> bool:
+    """Return whether what is ambiguous may count beside."""
+    return send.overlap == "accept" or (send.overlap is None and send.named is not None)
 
 
 def _answer_old(send: Send, in_force: frozenset[Sending], touched: frozenset[Sending]) -> Answer:
@@ -187,14 +206,17 @@ def _answer_old(send: Send, in_force: frozenset[Sending], touched: frozenset[Sen
     new = send.sending
     own = frozenset(other for other in in_force if other.identity == new.identity)
     equal = frozenset(other for other in touched if other.period is not None and other.content == new.content)
-    duplicates = own | equal if send.method == "POST" else equal
+    named = send.named or frozenset()
+    duplicates = own | equal if send.method == "POST" else equal - named
     if duplicates:
         return Answer("duplicate", others=duplicates)
     if send.method == "POST":
         return Answer("overlapping" if touched and send.overlap == "refuse" else "stored", others=touched)
-    if own:
-        refused = touched and send.overlap == "refuse"
-        return Answer("ambiguous" if refused else "unchanged", others=touched)
+    if own or send.named is not None:
+        replaced = named & touched
+        if touched - replaced and send.overlap == "refuse":
+            return Answer("ambiguous", others=touched - replaced)
+        return Answer("unchanged" if own and not replaced else "stored", replaced, touched - replaced)
     clear = {
         other
         for other in touched

@@ -1,23 +1,31 @@
 """What is replaced, retracted and sent again: the sums are always those of the payloads that are in force."""
 
 import datetime
+import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import identity_model as model
 from eida_statistics.errors import (
     AmbiguousReplacement,
     DamagedPayload,
     DuplicatePayload,
     OverlappingPayload,
+    Overtaken,
     StoreNotEmpty,
     UnknownPayload,
+    UnrelatedPayload,
 )
+from eida_statistics.payload import Payload
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.store import Store, migrations, open_store
@@ -28,6 +36,7 @@ from node_client import DAY, Client, make_node
 from payloads import payload, row, sketch, wire
 from tables import ROLL_UPS, sums
 
+OCTOBER = datetime.date(2026, 10, 1)
 BASE = ("date", "network", "station", "location", "channel", "country")
 
 
@@ -215,31 +224,70 @@ def test_what_is_retracted_does_not_count_and_stays_so(store: Store, gfz: Node) 
 # The law
 
 
-@st.composite
-def histories(draw: st.DrawFn) -> list[tuple[str, int, int]]:
-    """Make a history: what is done, with which of some payloads, and to which one."""
-    actions = st.tuples(st.sampled_from(["post", "put", "named", "delete"]), st.integers(0, 8), st.integers(1, 8))
-    return draw(st.lists(actions, min_size=1, max_size=12))
+class Sent(NamedTuple):
+    """A payload that is sent, and what the model knows of it."""
+
+    payload: Payload
+    known: model.Sending
 
 
-SENT_OF = [
-    ((1,), "GE"), ((1, 2), "GE"), ((2,), "FR"), ((2, 3), "GE"), ((1, 2, 3), "GE"), ((31, 101), "GE"),
-    ((101,), "FR"), ((31,), "GE"), ((1, 31), "Z32015"),
+def made(number: int, days: tuple[int, ...], source: str, period: tuple[int, int] | None, network: str) -> Sent:
+    """Make a payload of days of October 2026, 1 to 31, and November, from 32 on."""
+    dates = [OCTOBER + (day - 1) * DAY for day in days]
+    rows = [
+        row(month=f"{month}-01", bytes=2**number, clients=sketch((number, number + 1)), network=network)
+        for month in sorted({f"{date:%Y-%m}" for date in dates})
+    ]
+    bounds = period and [(OCTOBER + (day - 1) * DAY).isoformat() for day in period]
+    named = {"source": source, "period": dict(zip(("start", "end"), bounds, strict=True))} if bounds else {}
+    sent = payload(*rows, days_coverage=[date.isoformat() for date in dates], **named)
+    events = frozenset(model.Event("a", day, day, 0) for day in days)
+    return Sent(sent, model.Sending(source, period, events, frozenset(), 2**number))
+
+
+# The days of the requests, the source, the period and the network of each payload.
+OF = [
+    ((1,), "", None, "GE"), ((1, 2), "", None, "GE"), ((2,), "", None, "FR"), ((2, 3), "", None, "GE"),
+    ((1, 2, 3), "", None, "GE"), ((31, 32), "", None, "GE"), ((32,), "", None, "FR"), ((31,), "", None, "GE"),
+    ((1, 31), "", None, "Z32015"), ((1,), "", (1, 1), "GE"), ((1, 2), "a", (2, 2), "FR"), ((2,), "b", (2, 2), "GE"),
+    ((2, 3), "a", (2, 3), "GE"), ((), "a", (3, 3), "GE"), ((31, 32), "a", (32, 32), "GE"),
+    ((1, 32), "", (1, 40), "FR"),
 ]  # fmt: skip
-SENT = [
-    of_days(*days, size=2**number, users=(number, number + 1), network=network)
-    for number, (days, network) in enumerate(SENT_OF)
-]
-DAYS = [set(days) for days, _ in SENT_OF]
+LAW = [made(number, *of) for number, of in enumerate(OF)]
+# The same statistics as others have, without and with a period.
+LAW += [
+    made(0, (1,), "b", (1, 1), "GE"), made(0, (1,), "", (1, 3), "GE"), made(10, (1, 2), "", None, "FR"),
+    made(13, (), "b", (3, 3), "GE"),
+]  # fmt: skip
+SENT = [sent.payload for sent in LAW[:9]]
 
 
-def replayed(sent: list[Any], uri: str) -> dict[str, Any]:
+class Step(NamedTuple):
+    """What is done: with which payload, to which other one, and with which overlap."""
+
+    action: str
+    which: int
+    target: int
+    overlap: str | None
+
+
+STEPS = st.builds(
+    Step,
+    st.sampled_from(["post", "put", "named", "delete"]),
+    st.integers(0, len(LAW) - 1),
+    st.integers(0, len(LAW) - 1),
+    st.sampled_from([None, None, "accept", "refuse"]),
+)
+
+
+def replayed(sent: list[Payload], uri: str) -> dict[str, Any]:
     """Send some payloads, and nothing else, to another store."""
     with closing(open_store(uri)) as store:
         store.remove_node("GFZ")
         node, _ = make_node(store, "GFZ")
         for one in sent:
-            store.ingest(node, one)
+            # Equal statistics are counted as often as they are in force: here, by different sources.
+            store.ingest(node, one, overlap=Overlap.ACCEPT)
         return tables(store)
 
 
@@ -252,63 +300,142 @@ def other_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     return uri
 
 
-def to_be_replaced(which: int, named: int | None, counting: set[int], known: set[int]) -> set[int]:
-    """Tell which ones a correction replaces, as the documents say it."""
-    if named is not None:
-        return {named} & counting & {one for one in known if one != which and DAYS[one] & DAYS[which]}
-    if which in counting:
-        return set()
-    return {one for one in counting if DAYS[one] & DAYS[which]}
+OUTCOMES = {
+    DuplicatePayload: "duplicate",
+    OverlappingPayload: "overlapping",
+    AmbiguousReplacement: "ambiguous",
+    UnrelatedPayload: "unrelated",
+    UnknownPayload: "unknown",
+}
 
 
-def refused(action: str, which: int, target: int, counting: set[int], known: set[int]) -> type[Exception] | None:
-    """Tell why something is refused, if it is."""
-    if action == "post":
-        return DuplicatePayload if which in counting else None
-    if action == "put":
-        sharing = [DAYS[one] for one in to_be_replaced(which, None, counting, known)]
-        is_clear = set().union(*sharing) <= DAYS[which] and sum(map(len, sharing)) == len(set().union(*sharing))
-        return None if is_clear else AmbiguousReplacement
-    is_other_day = target in counting and target != which and not DAYS[target] & DAYS[which]
-    never_sent = target not in known and not (action == "named" and target == which and which in known)
-    return UnknownPayload if never_sent or (action == "named" and is_other_day) else None
+def due_of(step: Step, numbers: dict[int, int], counting: frozenset[model.Sending]) -> model.Answer:
+    """Return what the model says of a step."""
+    if step.action in {"named", "delete"} and step.target not in numbers:
+        return model.Answer("unknown")
+    if step.action == "delete":
+        return model.Answer("retracted")
+    named = frozenset([LAW[step.target].known]) if step.action == "named" else None
+    method = "POST" if step.action == "post" else "PUT"
+    return model.answer(model.Send(LAW[step.which].known, method, step.overlap, named), counting)
 
 
-@given(history=histories())
+def take(step: Step, store: Store, node: Node, numbers: dict[int, int]) -> model.Answer:
+    """Take a step, and put what the store says of it into the model's words."""
+    known = {number: LAW[which].known for which, number in numbers.items()}
+    sent, overlap = LAW[step.which].payload, step.overlap and Overlap(step.overlap)
+    try:
+        if step.action == "delete":
+            store.retract(numbers.get(step.target, 0), node)
+            return model.Answer("retracted")
+        if step.action == "post":
+            receipt, changed = store.ingest(node, sent, overlap=overlap), True
+        else:
+            named = [numbers.get(step.target, 0)] if step.action == "named" else []
+            receipt, changed = store.replace(node, sent, named, overlap=overlap)
+    except tuple(OUTCOMES) as error:
+        return model.Answer(OUTCOMES[type(error)])
+    numbers[step.which] = receipt.payload
+    superseded = frozenset(known[number] for number in receipt.supersedes)
+    beside = frozenset(known[other.payload] for other in receipt.overlaps)
+    return model.Answer("stored" if changed else "unchanged", superseded, beside)
+
+
+@given(history=st.lists(STEPS, min_size=1, max_size=12))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_after_any_history_the_sums_are_those_of_what_is_in_force(
-    store: Store, other_uri: str, history: list[tuple[str, int, int]]
+    store: Store, other_uri: str, history: list[Step]
 ) -> None:
     if any(known.name == "GFZ" for known in store.list_nodes()):
         store.remove_node("GFZ")
     node, _ = make_node(store, "GFZ")
     numbers: dict[int, int] = {}
-    counting: set[int] = set()
-    for action, which, target in history:
-        due_refusal = refused(action, which, target, counting, set(numbers))
-        refusal: Exception | None = None
-        try:
-            if action == "post":
-                numbers[which] = store.ingest(node, SENT[which]).payload
-                counting.add(which)
-            elif action == "delete":
-                store.retract(numbers.get(target, 0), node)
-                counting.discard(target)
-            else:
-                due = to_be_replaced(which, target if action == "named" else None, counting, set(numbers))
-                named = [numbers.get(target, 0)] if action == "named" else []
-                receipt, changed = store.replace(node, SENT[which], named)
-                assert receipt.supersedes == sorted(numbers[one] for one in due)
-                assert changed is bool(due or which not in counting)
-                numbers[which] = receipt.payload
-                counting = counting - due | {which}
-        except (DuplicatePayload, AmbiguousReplacement, UnknownPayload) as error:
-            refusal = error
-        assert (refusal and type(refusal)) is due_refusal
-        assert {record.payload for record in store.list_payloads() if record.state == "in force"} == {
-            numbers[which] for which in counting
-        }
-    assert tables(store) == replayed([SENT[which] for which in sorted(counting)], other_uri)
+    counting = frozenset[model.Sending]()
+    for step in history:
+        due = due_of(step, numbers, counting)
+        found = take(step, store, node, numbers)
+        assert found.outcome == due.outcome
+        if due.outcome in {"stored", "unchanged"}:
+            assert found == due
+            counting = model.apply(model.Send(LAW[step.which].known, ""), due, counting)
+        elif due.outcome == "retracted":
+            counting -= {LAW[step.target].known}
+        assert {LAW[which].known for which in numbers if numbers[which] in in_force(store)} == counting
+    assert tables(store) == replayed([sent.payload for sent in LAW if sent.known in counting], other_uri)
+    assert differences(store) == []
+
+
+# Several clients at once
+
+# Nothing here asks to count beside others, and nothing is without a period.
+RIVALS = [
+    made(number, days, source, period, network)
+    for number, (days, source, period, network) in enumerate(
+        [
+            ((1,), "a", (1, 1), "GE"), ((1, 2), "a", (1, 1), "GE"), ((2,), "a", (2, 2), "FR"),
+            ((1, 2), "a", (1, 2), "GE"), ((1, 2, 31), "a", (1, 31), "Z32015"), ((1,), "b", (1, 1), "GE"),
+            ((1, 32), "b", (1, 32), "GE"), ((), "b", (1, 1), "GE"), ((2,), "", (2, 2), "GE"),
+            ((1, 2, 32), "", (1, 40), "FR"),
+        ]
+    )
+]  # fmt: skip
+CLIENTS = 6
+ROUNDS = 40
+
+
+class Done(NamedTuple):
+    """What came of a request: what it put in force, and what it withdrew."""
+
+    outcome: str
+    stored: tuple[int, ...] = ()
+    withdrawn: tuple[int, ...] = ()
+
+
+def send_at_random(store: Store, token: str, chance: random.Random, together: threading.Barrier) -> Done:
+    """Arrive, wait until all others have arrived, and then send, correct or retract something."""
+    began = datetime.datetime.now(tz=datetime.UTC)
+    sender = store.sender_of_token(token, began)
+    together.wait()
+    sent = chance.choice(RIVALS).payload
+    action = chance.choice(["post", "put", "put", "delete"])
+    try:
+        if action == "delete":
+            record = store.retract(chance.randint(1, len(RIVALS)), sender.node, arrival=sender.revision)
+            is_done = record.withdrawn_at is not None and record.withdrawn_at >= began
+            return Done("retracted", withdrawn=(record.payload,) if is_done else ())
+        if action == "post":
+            receipt, changed = store.ingest(sender.node, sent, arrival=sender.revision), True
+        else:
+            receipt, changed = store.replace(sender.node, sent, arrival=sender.revision)
+    except (*OUTCOMES, Overtaken) as error:
+        return Done(error.problem)
+    stored = (receipt.payload,) if changed else ()
+    return Done("stored" if changed else "unchanged", stored, tuple(receipt.supersedes))
+
+
+def test_concurrent_histories_leave_what_is_in_force(database_uri: str, other_uri: str) -> None:
+    with closing(open_store(database_uri)) as store:
+        token = make_node(store, "GFZ")[1]
+        together = threading.Barrier(CLIENTS, timeout=60)
+
+        def work(number: int) -> list[Done]:
+            chance = random.Random(number)
+            return [send_at_random(store, token, chance, together) for _ in range(ROUNDS)]
+
+        with ThreadPoolExecutor(CLIENTS) as clients:
+            histories = list(clients.map(work, range(CLIENTS)))
+        outcomes = {done.outcome for history in histories for done in history}
+        assert {"stored", "duplicate", "overlapping-payload", "overtaken", "retracted"} <= outcomes
+        counting = {record.hash for record in store.list_payloads() if record.state == "in force"}
+        kept = [sent for sent in RIVALS if sent.payload.hash() in counting]
+        assert tables(store) == replayed([sent.payload for sent in kept], other_uri)
+        assert differences(store) == []
+    assert not any(model.touches(one.known, other.known) for one, other in combinations(kept, 2))
+    # All of a round arrive before one of them changes something, so none may undo what another one has done.
+    for one_round in zip(*histories, strict=True):
+        stored = [number for done in one_round for number in done.stored]
+        assert len(stored) == len(set(stored))
+        assert not set(stored).intersection(number for done in one_round for number in done.withdrawn)
 
 
 # Over HTTP
@@ -452,6 +579,8 @@ def fill(store: Store) -> None:
                 store.ingest(node, one)
         store.ingest(node, of_days(20, network="", station="", location="--", channel="", users=tuple(range(300))))
         store.retract(store.list_payloads(name)[-2].payload)
+        for one in (LAW[10], LAW[13]):
+            store.ingest(node, one.payload, overlap=Overlap.ACCEPT)
     store.set_network_policy("GFZ", "FR", inverted=True)
     store.set_node_group("ODC", "operators")
     store.add_network_token("FR", *(datetime.datetime.now(tz=datetime.UTC) + n * DAY for n in (-1, 1)))
@@ -493,6 +622,11 @@ DAMAGES = {
     "payload 2: body is damaged, must be readable": "UPDATE payloads SET body = :bytes WHERE id = 2",
     "payload 3: rows is 7, must be 1": "UPDATE payloads SET nb_rows = 7 WHERE id = 3",
     "payload 3: hash is 00": "UPDATE payloads SET hash = '00000000000000000000000000000000' WHERE id = 3",
+    "payload 11: source is b, must be a": "UPDATE payloads SET source = 'b' WHERE id = 11",
+    "payload 11: content is 00": "UPDATE payloads SET content = '00000000000000000000000000000000' WHERE id = 11",
+    "payload 12: period is 2026-10-03 to 2026-10-04, must be 2026-10-03": "UPDATE payloads"
+    " SET period_end = '2026-10-04' WHERE id = 12",
+    "payload 12: days is 2026-10-09, must be ": "INSERT INTO payload_days VALUES (12, '2026-10-09')",
     "payload 2: days is 2026-10-01, must be": "DELETE FROM payload_days"
     " WHERE payload_id = 2 AND day > '2026-10-01'",
 }

@@ -83,7 +83,20 @@ def test_the_age_of_the_newest_day_tells_that_a_node_is_silent(service: Service,
             f"{service.url}/submit", json=sent, headers={"Authorization": f"Bearer {token}"}, timeout=60
         )
         assert answer.status_code == 201
+    # A quiet day is reported as well; a stray request of another day is no report of that.
+    quiet = today - datetime.timedelta(days=5)
+    sent = wire(
+        row(month=f"{today:%Y-%m}-01"),
+        days_coverage=[today.isoformat()],
+        period={"start": quiet.isoformat(), "end": quiet.isoformat()},
+    )
+    (token,) = register(store_uri, "QUIET")
+    answer = requests.post(
+        f"{service.url}/submit", json=sent, headers={"Authorization": f"Bearer {token}"}, timeout=60
+    )
+    assert answer.status_code == 201
     found = metrics(service)
+    assert found["newest_day_age_days", "QUIET"] == 5
     assert found["newest_day_age_days", "GFZ"] == 1
     assert found["newest_day_age_days", "ODC"] == 9
     assert ("newest_day_age_days", "NEW") not in found

@@ -8,14 +8,18 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from eida_statistics.errors import StoreNotReady
+from eida_statistics.errors import DuplicatePayload, StoreNotReady
 from eida_stats_webservice.store import migrations, open_store
+from eida_stats_webservice.store.overlaps import Overlap
+from node_client import make_node
+from payloads import payload, row
 from postgresql import Cluster
-from tables import select
+from tables import count, select, sums
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = Path(sysconfig.get_path("scripts"))
@@ -76,10 +80,11 @@ def unique_keys(uri: str) -> set[tuple[str, frozenset[str]]]:
     return {(table, frozenset(names)) for (table, _), names in found.items()}
 
 
-def yoyo(*words: str) -> None:
+def yoyo(*words: str) -> str:
     # as from cron: no terminal to ask questions on
     command = [SCRIPTS / "yoyo", *words]
-    subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, check=True, capture_output=True)
+    ran = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, check=True, capture_output=True, text=True)
+    return ran.stdout
 
 
 @pytest.fixture
@@ -253,3 +258,61 @@ def test_going_back_one_version_keeps_the_tokens_of_nodes(store_uri: str) -> Non
     assert store.sender_of_token(token, now).node.name == "GFZ"
     assert [known.network for known in store.list_tokens()] == [None]
     store.close()
+
+
+def test_going_back_from_periods_names_what_it_deletes(store_uri: str) -> None:
+    with closing(open_store(store_uri)) as store:
+        node, _ = make_node(store, "GFZ")
+        day = {"period": {"start": "2026-10-14", "end": "2026-10-14"}}
+        stray = {"days_coverage": ["2026-10-14", "2026-10-20"]}
+        sent = [
+            payload(row(bytes=1)),
+            payload(row(bytes=1), **day),
+            payload(row(bytes=1), **day, source="b"),
+            payload(row(bytes=2), **day, source="a", **stray),
+            payload(days_coverage=[], **day, source="quiet"),
+        ]
+        for one in sent:
+            store.replace(node, one, overlap=Overlap.ACCEPT)
+        before = {record.payload: record for record in store.list_payloads()}
+        assert before[1].superseded_by == 2
+        known = sums(store, "dataselect_stats", ("date",))
+    folder = str(migrations.folder(store_uri).resolve())
+    told = yoyo("rollback", "--revision", "0004_sources-and-periods", "--database", store_uri, folder)
+    # The first has the same content as the second, and does not count; the last has no request.
+    assert re.findall(r"^ +(\d+) +\| GFZ +\| *(\w*) *\|", told, re.MULTILINE) == [("1", ""), ("5", "quiet")]
+    with closing(open_store(store_uri)) as store:
+        left = select(store, "SELECT id, hash, starts_at, ends_at FROM payloads ORDER BY id")
+        assert [number for number, *_ in left] == [2, 3, 4]
+        # Of two that count and have the same content, the first has the content's hash.
+        assert [digest for _, digest, *_ in left] == [before[2].content, before[3].hash, before[4].content]
+        assert [tuple(map(str, days)) for *_, first, last in left for days in [(first, last)]] == [
+            ("2026-10-14", "2026-10-14"), ("2026-10-14", "2026-10-14"), ("2026-10-14", "2026-10-20"),
+        ]  # fmt: skip
+        assert count(store, "payload_days") == 4
+    yoyo("apply", "--database", store_uri, folder)
+    with closing(open_store(store_uri)) as store:
+        assert sums(store, "dataselect_stats", ("date",)) == known
+        assert [found.table for *_, here in store.verify() for found in here] == ["payloads"] * 3
+        # They know themselves what they are.
+        list(store.replay())
+        assert [found for *_, here in store.verify() for found in here] == []
+        assert {record.payload: record for record in store.list_payloads()} == {
+            number: before[number] for number in (2, 3, 4)
+        }
+
+
+def test_payloads_from_before_periods_are_as_they_were(store_uri: str) -> None:
+    folder = str(migrations.folder(store_uri).resolve())
+    with closing(open_store(store_uri)) as store:
+        node, _ = make_node(store, "GFZ")
+        store.ingest(node, payload(row()))
+        before = store.list_payloads()
+    yoyo("rollback", "--revision", "0004_sources-and-periods", "--database", store_uri, folder)
+    yoyo("apply", "--database", store_uri, folder)
+    with closing(open_store(store_uri)) as store:
+        assert store.list_payloads() == before
+        assert before[0].content == before[0].hash
+        assert [found for *_, here in store.verify() for found in here] == []
+        with pytest.raises(DuplicatePayload):
+            store.ingest(node, payload(row()))

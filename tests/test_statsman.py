@@ -19,6 +19,8 @@ from payloads import payload, row
 from roles import SERVICE, as_service
 from stores import ON_ONE_STORE
 
+NOW = datetime.datetime.now(tz=datetime.UTC)
+DAY = datetime.timedelta(days=1)
 COMMAND = Path(sysconfig.get_path("scripts")) / "eida_statsman"
 
 
@@ -316,6 +318,62 @@ def test_all_is_made_anew_in_another_database(statsman: Statsman, sent: list[int
     assert (again.returncode, "empty database" in again.stderr) == (1, True)
     assert other("payloads", "replay", "--from", "mysql://x/y").returncode != 0
     assert statsman("payloads", "replay", "--from", "sqlite:////nowhere/x.db").returncode == 1
+
+
+@pytest.fixture
+def with_period(store: Store, sent: list[int]) -> list[int]:
+    """Send two more: of a server's log with a stray request, and of a quiet day."""
+    node = store.sender_of_token(store.add_token("A/..", NOW, NOW + DAY)[1], NOW).node
+    day = {"period": {"start": "2026-10-05", "end": "2026-10-05"}}
+    stray = payload(row(), days_coverage=["2026-10-05", "2026-10-08"], source="server.1", **day)
+    quiet = payload(days_coverage=[], period={"start": "2026-10-06", "end": "2026-10-07"})
+    return [store.ingest(node, one).payload for one in (stray, quiet)]
+
+
+def test_source_and_period_are_listed_and_shown(statsman: Statsman, with_period: list[int]) -> None:
+    listed = json.loads(statsman.done("payloads", "list", "--json"))
+    assert [(one["source"], one["period"], one["days"]) for one in listed[-2:]] == [
+        ("server.1", {"start": "2026-10-05", "end": "2026-10-05"}, ["2026-10-05", "2026-10-08"]),
+        ("", {"start": "2026-10-06", "end": "2026-10-07"}, []),
+    ]
+    assert "server.1" in statsman.done("payloads", "list")
+    shown = statsman.done("payloads", "show", str(with_period[0]))
+    for line in ("source: +server.1", "period: +2026-10-05", r"days: +2026-10-05 to 2026-10-08 \(2 of them\)"):
+        assert re.search(f"^{line}$", shown, re.MULTILINE), shown
+    shown = statsman.done("payloads", "show", str(with_period[1]))
+    for line in (r"source: +\(whole node\)", "period: +2026-10-06 to 2026-10-07", "days: +none"):
+        assert re.search(f"^{line}$", shown, re.MULTILINE), shown
+
+
+@ON_ONE_STORE
+def test_files_are_named_by_period_and_source(statsman: Statsman, with_period: list[int], tmp_path: Path) -> None:
+    written = statsman.done("payloads", "export", *map(str, with_period), "--to", str(tmp_path)).split()
+    assert [Path(name).name for name in written] == [
+        f"A____2026-10-05_2026-10-05_server.1_{with_period[0]}.json.gz",
+        f"A____2026-10-06_2026-10-07_{with_period[1]}.json.gz",
+    ]
+    exported = json.loads(gzip.decompress(Path(written[0]).read_bytes()))
+    assert (exported["source"], exported["period"]) == ("server.1", {"start": "2026-10-05", "end": "2026-10-05"})
+
+
+@ON_ONE_STORE
+def test_calendar_goes_by_period(statsman: Statsman, with_period: list[int]) -> None:
+    assert json.loads(statsman.done("coverage", "--node", "A/..", "--year", "2026", "--json")) == {
+        f"2026-10-0{day}": 1 for day in (1, 2, 3, 5, 6, 7)
+    }
+
+
+@ON_ONE_STORE
+def test_last_day_of_a_token_is_included(statsman: Statsman) -> None:
+    statsman.done("nodes", "add", "GFZ", "--contact", "operator@gfz.example")
+    for given, due in (
+        ("2099-12-31", "2100-01-01T00:00:00"),
+        ("2099-12-31T00:00:00", "2099-12-31T00:00:00"),
+        ("9999-12-31", "9999-12-31T23:59:59"),
+    ):
+        made = json.loads(statsman.done("tokens", "add", "GFZ", "--valid-until", given, "--json"))
+        assert made["valid_until"] == f"{due}Z"
+    assert statsman("tokens", "add", "GFZ", "--valid-until", "2099-13-31").returncode == 2
 
 
 @ON_ONE_STORE

@@ -67,7 +67,9 @@ class Audit(Ledger):
             yield owner.name, month, differences
 
     def replay(self, node: str = "") -> Iterator[tuple[str, datetime.date]]:
-        """Make all sums anew from the payloads in force, month by month, each in one transaction.
+        """Make all sums again from the payloads in force, month by month, each in one transaction.
+
+        Source and period of payloads are read again first, where an older version has dropped them from the table.
 
         Args:
             node: one node only.
@@ -75,10 +77,16 @@ class Audit(Ledger):
         Yields:
             The node and the month that are done.
         """
-        for owner, month in self._months(node):
+        months = self._months(node)
+        for owner in dict.fromkeys(owner for owner, _ in months):
             with self.transaction(write=True) as connection:
                 self.queries.be_patient(connection)
-                self.queries.lock_node(connection, node_id=owner.id)
+                self._lock(connection, owner)
+                self._restore_identities(connection, owner)
+        for owner, month in months:
+            with self.transaction(write=True) as connection:
+                self.queries.be_patient(connection)
+                self._lock(connection, owner)
                 self._rebuild(connection, owner, {month})
                 self.queries.touch_node(connection, node_id=owner.id, now=now())
             yield owner.name, month
@@ -147,6 +155,22 @@ class Audit(Ledger):
                 self._merge(connection, node, payload.stats)
                 self.queries.touch_node(connection, node_id=number, now=now())
                 yield node.name, month, len(payload.stats)
+
+    def _restore_identities(self, connection: Any, owner: Node) -> None:
+        """Read source and period of payloads again that have them, but lack them in the table."""
+        for record in self._list(connection, node=owner.name):
+            if record.period is not None:
+                continue
+            try:
+                packed = Packed(self._kept(connection, record.payload))
+            except DamagedPayload:
+                continue
+            new = packed.identity
+            if new.period is None or record.hash not in {new.content, new.hash}:
+                continue
+            known = self._find(connection, owner, new.hash)
+            if known is None or known.payload == record.payload:
+                self.queries.restore_identity(connection, payload_id=record.payload, **packed.columns())
 
     def _begin_taking_over(self, connection: Any) -> None:
         self.queries.be_patient(connection)

@@ -297,19 +297,11 @@ class Ledger(Database):
         if earlier is not None:
             self.queries.restore_payload(connection, payload_id=earlier.payload, revision=revision)
             return earlier
-        payload, new = packed.payload, packed.identity
-        days = payload.days_coverage
-        covered = days if new.period is None else [*days, new.period.start, new.period.end]
+        payload = packed.payload
         number, received_at = self.queries.add_payload(
             connection,
             node_id=node.id,
-            hash=new.hash,
-            content=new.content,
-            source=new.source,
-            period_start=None if new.period is None else new.period.start.isoformat(),
-            period_end=None if new.period is None else new.period.end.isoformat(),
-            starts_at=min(covered).isoformat(),
-            ends_at=max(covered).isoformat(),
+            **packed.columns(),
             generated_at=payload.generated_at,
             version=payload.version,
             nb_rows=len(payload.stats),
@@ -317,7 +309,8 @@ class Ledger(Database):
             origin=origin,
             revision=revision,
         )
-        self.queries.add_payload_days(connection, [{"payload_id": number, "day": day.isoformat()} for day in days])
+        days = [{"payload_id": number, "day": day.isoformat()} for day in payload.days_coverage]
+        self.queries.add_payload_days(connection, days)
         return _Entry(number, as_time(received_at), in_force=True, revision=revision)
 
     def _merge(self, connection: Any, node: Node, rows: Collection[Row]) -> None:
@@ -429,6 +422,23 @@ class Packed:
             days=frozenset(payload.days_coverage),
         )
         self.body = zstd.compress(payload.to_json(rows_json))
+
+    def columns(self) -> dict[str, str | None]:
+        """Return the columns of the table that say what it is, as the database takes them."""
+        new = self.identity
+        period = None if new.period is None else (new.period.start, new.period.end)
+        # A stray request may be of a day outside of the period.
+        bounds = [*new.days, *(period or ())]
+        start, end = period or (None, None)
+        return {
+            "hash": new.hash,
+            "content": new.content,
+            "source": new.source,
+            "period_start": start and start.isoformat(),
+            "period_end": end and end.isoformat(),
+            "starts_at": min(bounds).isoformat(),
+            "ends_at": max(bounds).isoformat(),
+        }
 
 
 class _Entry(msgspec.Struct, frozen=True):

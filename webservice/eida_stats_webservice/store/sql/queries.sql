@@ -254,6 +254,12 @@ VALUES (
     :nb_rows, :origin, :withdrawn_at, :revision, :created_at, :body
 );
 
+-- name: restore_identity(payload_id, hash, content, source, period_start, period_end, starts_at, ends_at)!
+-- What a payload is, read from itself.
+UPDATE payloads SET hash = :hash, content = :content, source = :source, period_start = :period_start,
+    period_end = :period_end, starts_at = :starts_at, ends_at = :ends_at
+WHERE id = :payload_id;
+
 -- name: link_payload(id, superseded_by)!
 -- What has superseded it.
 UPDATE payloads SET superseded_by = :superseded_by WHERE id = :id;
