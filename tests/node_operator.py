@@ -10,7 +10,6 @@ from typing import Any
 
 import requests
 
-from service import Service
 from stubs import encoded, line, run
 
 
@@ -36,17 +35,12 @@ def write_log(path: Path, *parts: Iterable[dict[str, Any]]) -> Path:
     return path
 
 
-def stored_requests(service: Service) -> int:
-    """Return the number of requests that the service counts."""
-    results = service.get("dataselect/public", start="1990-01", format="json").json()["results"]
-    return sum(row["nb_reqs"] for row in results)
-
-
 class Operator:
     """Somebody with the token of a node, and an output directory."""
 
-    def __init__(self, home: Path, url: str, token: str) -> None:
+    def __init__(self, home: Path, url: str, token: str, node: str = "GFZ") -> None:
         self.home = home
+        self.node = node
         self.url = url
         self._token = token
         self.logs = home / "logs"
@@ -69,6 +63,11 @@ class Operator:
         """Return the answer of the service to a question of the node."""
         headers = {"Authorization": f"Bearer {self._token}"}
         return requests.get(f"{self.url}/{path}", headers=headers, timeout=60).json()
+
+    def stored_requests(self) -> int:
+        """Return the number of requests of the node that the service counts."""
+        query = f"dataselect/public?start=1990-01&format=json&level=node&node={self.node}"
+        return sum(row["nb_reqs"] for row in self.ask(query)["results"])
 
     def log(self, day: datetime.date, suffix: str = "") -> Path:
         """Return the path of the log of a day."""

@@ -5,8 +5,10 @@ import contextlib
 import datetime
 import fcntl
 import gzip
+import itertools
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +22,7 @@ from eida_stats_aggregator.catch_up import choose_step
 from eida_stats_aggregator.days import find_dated_logs
 from eida_stats_aggregator.delivery.state import LogStamp, Record
 from eida_stats_aggregator.period import day_in_name, find_period, without_strays
-from node_operator import Operator, entries, entry, stored_requests, write_log
+from node_operator import Operator, entries, entry, write_log
 from service import Service, register
 from stubs import Answer, Received, line, serving, submissions
 
@@ -28,20 +30,26 @@ FIRST = datetime.date(2026, 10, 1)
 D1, D2, D3, D4, D5 = (FIRST + datetime.timedelta(days=number) for number in range(5))
 STAMPS = {"log": LogStamp(1, 1)}
 CHANGED = {"log": LogStamp(2, 1)}
+_numbers = itertools.count(1)
 
 
-@pytest.fixture
-def service(sqlite_template: Path, tmp_path: Path) -> Iterator[Service]:
-    database = tmp_path / "statistics.db"
-    database.write_bytes(sqlite_template.read_bytes())
-    with Service(f"sqlite:///{database}", tmp_path) as running:
+@pytest.fixture(scope="module")
+def database(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{shutil.copy(sqlite_template, tmp_path_factory.mktemp('service'))}"
+
+
+@pytest.fixture(scope="module")
+def service(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with Service(database, tmp_path_factory.mktemp("log")) as running:
         yield running
 
 
 @pytest.fixture
-def operator(service: Service, tmp_path: Path) -> Operator:
-    (token,) = register(f"sqlite:///{tmp_path / 'statistics.db'}", "GFZ")
-    return Operator(tmp_path / "node", service.url, token)
+def operator(service: Service, database: str, tmp_path: Path) -> Operator:
+    """Return the operator of a node that has sent nothing."""
+    node = f"N{next(_numbers)}"
+    (token,) = register(database, node)
+    return Operator(tmp_path / "node", service.url, token, node)
 
 
 def write_days(operator: Operator, *days: datetime.date) -> None:
@@ -49,9 +57,14 @@ def write_days(operator: Operator, *days: datetime.date) -> None:
         write_log(operator.log(day, ".bz2"), entries(day, 10, day.toordinal() * 100))
 
 
+def payloads(operator: Operator) -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = operator.ask("payloads")["payloads"]
+    return listed
+
+
 def results(operator: Operator, *arguments: str | Path) -> dict[str, str]:
     summary = operator.catch_up_json(*arguments)
-    return {one["day"]: one["result"] for one in summary["days"]}
+    return {one["day"]: one["result"].partition(", payload")[0] for one in summary["days"]}
 
 
 # Names and periods
@@ -170,11 +183,11 @@ def test_step_of_a_day(record: Record | None, known: dict[str, LogStamp], decide
 def test_each_day_becomes_a_file_of_its_own(operator: Operator, service: Service) -> None:
     write_days(operator, D2, D1, D3)
     write_log(operator.logs / "fdsnws-requests.log", entries(D4, 5))
-    assert results(operator) == {str(day): f"delivered, payload {n}" for n, day in enumerate((D1, D2, D3), 1)}
+    assert results(operator) == {str(day): "delivered" for day in (D1, D2, D3)}
     assert sorted(path.name for path in (operator.home / "out").glob("*.gz")) == [
         f"{day}_{day}.json.gz" for day in (D1, D2, D3)
     ]
-    assert stored_requests(service) == 30
+    assert operator.stored_requests() == 30
     again = operator.catch_up()
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
     summary = operator.catch_up_json()
@@ -186,14 +199,14 @@ def test_today_is_not_over(operator: Operator, service: Service) -> None:
     yesterday = today - datetime.timedelta(days=1)
     write_days(operator, yesterday, today)
     assert list(results(operator)) == [str(yesterday)]
-    assert stored_requests(service) == 10
+    assert operator.stored_requests() == 10
 
 
 def test_strays_are_counted_with_their_log(operator: Operator, service: Service) -> None:
     write_log(operator.log(D2, ".bz2"), entries(D2, 10, 100), [entry(D1, 7, datetime.time(23, 59, 59))])
     write_days(operator, D1)
     assert operator.catch_up().returncode == 0
-    assert stored_requests(service) == 21
+    assert operator.stored_requests() == 21
 
 
 def test_since_and_until_choose_days(operator: Operator, service: Service) -> None:
@@ -201,7 +214,7 @@ def test_since_and_until_choose_days(operator: Operator, service: Service) -> No
     assert list(results(operator, "--since", str(D2), "--until", str(D3))) == [str(D2), str(D3)]
     # What was before the first day is remembered not to count.
     assert list(results(operator)) == [str(D4)]
-    assert stored_requests(service) == 30
+    assert operator.stored_requests() == 30
     assert list(results(operator, "--since", "all")) == [str(D1)]
 
 
@@ -209,7 +222,7 @@ def test_sources_are_apart(operator: Operator, service: Service) -> None:
     write_days(operator, D1)
     for source in ("a", "b"):
         assert operator.catch_up("--source", source).returncode == 0
-    assert stored_requests(service) == 20
+    assert operator.stored_requests() == 20
 
 
 def test_service_with_statistics_needs_a_start(operator: Operator, service: Service) -> None:
@@ -220,15 +233,15 @@ def test_service_with_statistics_needs_a_start(operator: Operator, service: Serv
     assert "--since DAY" in asked.stderr
     assert operator.catch_up("--since", str(D2)).returncode == 0
     assert operator.catch_up().returncode == 0
-    assert stored_requests(service) == 20
+    assert operator.stored_requests() == 20
 
 
 def test_duplicate_is_remembered_as_delivered(operator: Operator, service: Service) -> None:
     write_days(operator, D1)
     assert operator.run(operator.log(D1, ".bz2"), directory="elsewhere").returncode == 0
-    assert results(operator, "--since", "all") == {str(D1): "delivered, payload 1"}
+    assert results(operator, "--since", "all") == {str(D1): "delivered"}
     assert results(operator) == {}
-    assert stored_requests(service) == 10
+    assert operator.stored_requests() == 10
 
 
 def test_second_run_ends_at_once(operator: Operator, service: Service) -> None:
@@ -239,7 +252,7 @@ def test_second_run_ends_at_once(operator: Operator, service: Service) -> None:
         done = operator.run("--catch-up", operator.logs)
         assert (done.returncode, done.stderr) == (0, "")
         assert "Another run uses the output directory" in done.stdout
-    assert stored_requests(service) == 0
+    assert operator.stored_requests() == 0
 
 
 def test_dry_run_changes_nothing(operator: Operator, service: Service) -> None:
@@ -248,7 +261,7 @@ def test_dry_run_changes_nothing(operator: Operator, service: Service) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("would be sent") >= 2
     assert not (operator.home / "out").exists()
-    assert stored_requests(service) == 0
+    assert operator.stored_requests() == 0
 
 
 # Which file is the log of a day
@@ -261,7 +274,7 @@ def test_log_of_another_day_is_skipped(operator: Operator, service: Service) -> 
     done = operator.catch_up()
     assert done.returncode == 4
     assert f"{operator.log(D1)} was skipped: most of its requests are of other days" in done.stderr
-    assert stored_requests(service) == 20
+    assert operator.stored_requests() == 20
     assert operator.catch_up().returncode == 0
 
 
@@ -272,7 +285,7 @@ def test_day_without_a_log_of_its_own_is_named_once(operator: Operator, service:
     assert f"{D1} was not sent: most requests in {operator.log(D1).name} are of other days" in done.stderr
     again = operator.catch_up()
     assert (again.returncode, again.stderr) == (0, "")
-    assert stored_requests(service) == 0
+    assert operator.stored_requests() == 0
 
 
 def test_plain_log_beside_a_cut_off_one_is_complete(operator: Operator, service: Service) -> None:
@@ -280,21 +293,33 @@ def test_plain_log_beside_a_cut_off_one_is_complete(operator: Operator, service:
     packed = bz2.compress(whole.read_bytes())
     operator.log(D1, ".bz2").write_bytes(packed[: len(packed) // 2])
     assert operator.catch_up().returncode == 0
-    assert stored_requests(service) == 10
+    assert operator.stored_requests() == 10
     # When it is packed, nothing has changed.
     operator.log(D1, ".bz2").write_bytes(packed)
     operator.log(D1).unlink()
     done = operator.catch_up()
     assert (done.returncode, done.stderr) == (0, "")
     assert results(operator) == {}
-    assert stored_requests(service) == 10
+    assert operator.stored_requests() == 10
+
+
+@pytest.mark.parametrize("content", [b"", b"no JSON\n" * 20])
+def test_useless_plain_log_does_not_hide_the_packed_one(
+    content: bytes, operator: Operator, service: Service
+) -> None:
+    write_days(operator, D1)
+    operator.log(D1).write_bytes(content)
+    (operator.logs / f"scmaster.log.{D1}").write_text("started\n" * 20)
+    done = operator.catch_up()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert operator.stored_requests() == 10
 
 
 def test_several_logs_of_a_day_are_one(operator: Operator, service: Service) -> None:
     for number, folder in enumerate(("a", "b")):
         write_log(operator.logs / folder / operator.log(D1, ".bz2").name, entries(D1, 10, 100 * number))
     assert operator.catch_up().returncode == 0
-    assert stored_requests(service) == 20
+    assert operator.stored_requests() == 20
 
 
 def test_log_without_a_day_is_named_once(operator: Operator) -> None:
@@ -326,7 +351,7 @@ def test_unreadable_log_is_named_after_a_day(operator: Operator, service: Servic
     write_days(operator, D2)
     first = operator.catch_up()
     assert (first.returncode, first.stderr) == (0, "")
-    assert stored_requests(service) == 10
+    assert operator.stored_requests() == 10
     long_ago = time.time() - 25 * 3600
     os.utime(operator.log(D1, ".bz2"), (long_ago, long_ago))
     late = operator.catch_up()
@@ -345,10 +370,10 @@ def test_changed_log_is_named_once_and_corrected(operator: Operator, service: Se
     assert f"{D1} was not sent: its log has changed since it was delivered" in done.stderr
     again = operator.catch_up()
     assert (again.returncode, again.stderr) == (0, "")
-    assert stored_requests(service) == 20
+    assert operator.stored_requests() == 20
     corrected = operator.catch_up("--replace")
     assert (corrected.returncode, corrected.stderr) == (0, "")
-    assert stored_requests(service) == 22
+    assert operator.stored_requests() == 22
     assert results(operator) == {}
 
 
@@ -359,7 +384,7 @@ def test_touched_log_is_no_change(operator: Operator, service: Service) -> None:
     operator.log(D1, ".bz2").write_bytes(bz2.compress(b"".join(reversed(lines))))
     done = operator.catch_up()
     assert (done.returncode, done.stderr) == (0, "")
-    assert stored_requests(service) == 10
+    assert operator.stored_requests() == 10
 
 
 def test_waiting_day_is_brought_up_to_date(operator: Operator, service: Service) -> None:
@@ -370,7 +395,7 @@ def test_waiting_day_is_brought_up_to_date(operator: Operator, service: Service)
     assert operator.catch_up().returncode == 3
     service.start()
     assert operator.catch_up().returncode == 0
-    assert stored_requests(service) == 12
+    assert operator.stored_requests() == 12
 
 
 def test_overlapping_day_is_held_until_decided(operator: Operator, service: Service) -> None:
@@ -379,15 +404,16 @@ def test_overlapping_day_is_held_until_decided(operator: Operator, service: Serv
     operator.run("--since", str(D1), *sorted(operator.logs.iterdir()), directory="elsewhere")
     held = operator.catch_up("--since", "all")
     assert held.returncode == 3
-    assert held.stderr.count("the service has payload 1 for 2026-10-01 to 2026-10-02") == 2
+    (number,) = (one["payload"] for one in payloads(operator))
+    assert held.stderr.count(f"the service has payload {number} for 2026-10-01 to 2026-10-02") == 2
     again = operator.catch_up()
     assert (again.returncode, again.stderr) == (0, "")
     assert results(operator) == {str(day): "waits for your decision" for day in (D1, D2)}
-    assert stored_requests(service) == 20
-    assert operator.catch_up("--since", str(D1), "--until", str(D1), "--replaces", "1").returncode == 0
-    assert stored_requests(service) == 10
+    assert operator.stored_requests() == 20
+    assert operator.catch_up("--since", str(D1), "--until", str(D1), "--replaces", str(number)).returncode == 0
+    assert operator.stored_requests() == 10
     assert operator.catch_up("--beside").returncode == 0
-    assert stored_requests(service) == 20
+    assert operator.stored_requests() == 20
 
 
 def test_rejected_logs_are_no_quiet_days(operator: Operator, service: Service) -> None:
@@ -395,7 +421,7 @@ def test_rejected_logs_are_no_quiet_days(operator: Operator, service: Service) -
     done = operator.catch_up()
     assert done.returncode == 4
     assert "all lines were rejected" in done.stderr
-    assert service.get("dataselect/public", start="1990-01", format="json").json()["results"] == []
+    assert payloads(operator) == []
     assert operator.catch_up().returncode == 0
 
 
@@ -411,10 +437,6 @@ def test_many_rejected_lines_are_named(operator: Operator) -> None:
 
 
 # Quiet days
-
-
-def payloads(operator: Operator) -> list[dict[str, Any]]:
-    return operator.ask("payloads")["payloads"]
 
 
 def test_gap_is_named_once_and_reported_on_request(operator: Operator, service: Service) -> None:
@@ -504,7 +526,7 @@ def test_old_file_of_two_days_covers_neither(operator: Operator, service: Servic
     (out / f"{D1}_{D2}.json.gz.delivery").write_text(json.dumps(state))
     (out / f"{D1}_{D1}.json.gz.delivery").write_text(json.dumps(state))
     assert list(results(operator)) == [str(D2)]
-    assert stored_requests(service) == 10
+    assert operator.stored_requests() == 10
 
 
 def test_killed_while_it_wrote_heals_itself(operator: Operator, service: Service) -> None:
@@ -516,7 +538,7 @@ def test_killed_while_it_wrote_heals_itself(operator: Operator, service: Service
         (operator.home / "out" / f"{D1}_{D1}.json.gz").unlink()
     done = operator.catch_up()
     assert done.returncode == 0, done.stderr
-    assert stored_requests(service) == 10
+    assert operator.stored_requests() == 10
 
 
 @pytest.mark.parametrize(

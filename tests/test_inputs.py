@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from eida_statistics.errors import UnreadableLog
+from eida_stats_aggregator.delivery.outbox import Outbox
+from eida_stats_aggregator.delivery.state import Terms
 from eida_stats_aggregator.inputs import logs_of
 from eida_stats_aggregator.logfiles import CHUNK_BYTES, zstd
-from eida_stats_aggregator.outbox import Outbox
 from payloads import payload, row
 from stubs import encoded, line, make_log, trace
 
@@ -193,9 +194,9 @@ def test_what_we_have_written_ourselves_is_no_log(folder: Path) -> None:
     outbox = Outbox(folder)
     with outbox.locked(warn=print):
         many = [row(station=f"S{number}") for number in range(10_000)]
-        for made in (payload(row()), payload(*many, days_coverage=["2026-10-15"])):
-            path = outbox.put(made, suffix="", replace=False, send_to="http://127.0.0.1/submit")
-            outbox.attempt(path, "http://127.0.0.1/submit")
+        for day, rows in (("2026-10-14", [row()]), ("2026-10-15", many)):
+            made = payload(*rows, days_coverage=[day], period={"start": day, "end": day})
+            outbox.put(made, "http://127.0.0.1", Terms())
     assert len(list(folder.glob("*.delivery"))) == 2
     assert names_of(".") == ["request.log"]
 

@@ -1,13 +1,16 @@
 """What operators type every week: nothing is counted twice, and nothing is lost."""
 
 import datetime
+import itertools
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from node_operator import Operator, entries, entry, stored_requests, write_log
+from node_operator import Operator, entries, entry, write_log
+from roles import as_service
 from service import Service, register
 from stubs import nobody_there
 
@@ -16,18 +19,36 @@ DAYS = [FIRST + datetime.timedelta(days=number) for number in range(6)]
 D1, D2, D3, D4, D5, D6 = DAYS
 AFTER_MIDNIGHT = datetime.time(0, 0, 0, 200_000)
 LATE = datetime.time(23, 50)
+_numbers = itertools.count(1)
 
 
-@pytest.fixture
-def service(service_uri: str, tmp_path: Path) -> Iterator[Service]:
-    with Service(service_uri, tmp_path) as running:
+@pytest.fixture(scope="module", params=["postgresql", "sqlite"])
+def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if request.param == "sqlite":
+        template = request.getfixturevalue("sqlite_template")
+        yield f"sqlite:///{shutil.copy(template, tmp_path_factory.mktemp('service'))}"
+        return
+    cluster, name = request.getfixturevalue("postgresql"), "weekly_commands"
+    yield cluster.create_database(name, request.getfixturevalue("template"))
+    cluster.drop_database(name)
+
+
+@pytest.fixture(scope="module")
+def service(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with Service(as_service(database), tmp_path_factory.mktemp("log")) as running:
         yield running
 
 
 @pytest.fixture
-def operator(store_uri: str, service: Service, tmp_path: Path) -> Operator:
-    (token,) = register(store_uri, "GFZ")
-    return Operator(tmp_path / "node", service.url, token)
+def operator(service: Service, database: str, tmp_path: Path) -> Operator:
+    """Return the operator of a node that has sent nothing."""
+    node = f"N{next(_numbers)}"
+    (token,) = register(database, node)
+    return Operator(tmp_path / "node", service.url, token, node)
+
+
+def numbers(operator: Operator) -> list[int]:
+    return [one["payload"] for one in operator.ask("payloads")["payloads"]]
 
 
 def unfinished(day: datetime.date, number: int) -> dict[str, object]:
@@ -42,8 +63,8 @@ def test_correction_with_a_stray_leaves_the_next_day(operator: Operator, service
     assert operator.run(following).returncode == 0
     done = operator.run("--replace", complete)
     assert done.returncode == 0, done.stderr
-    assert "supersedes 1\n" in done.stdout
-    assert stored_requests(service) == 49
+    assert f"supersedes {numbers(operator)[0]}\n" in done.stdout
+    assert operator.stored_requests() == 49
 
 
 def test_correction_with_an_unfinished_request_of_the_day_before(operator: Operator, service: Service) -> None:
@@ -53,21 +74,21 @@ def test_correction_with_an_unfinished_request_of_the_day_before(operator: Opera
     refused = operator.run(complete)
     assert refused.returncode == 1
     assert "--replace" in refused.stderr
-    assert stored_requests(service) == 30
+    assert operator.stored_requests() == 30
     assert operator.run("--replace", complete).returncode == 0
-    assert stored_requests(service) == 40
+    assert operator.stored_requests() == 40
 
 
 def test_stray_log_beside_a_day_from_a_fresh_directory(operator: Operator, service: Service) -> None:
     operator.run(write_log(operator.home / "d1.log", entries(D1, 20)))
     complete = write_log(operator.home / "d2.log", entries(D2, 19, 100), [unfinished(D1, 300)])
     assert operator.run("--replace", complete, directory="fresh").returncode == 0
-    assert stored_requests(service) == 40
+    assert operator.stored_requests() == 40
     # It is known there by now, whatever is remembered here.
     again = operator.run(complete, directory="even-fresher")
     assert again.returncode == 0
     assert "has these statistics already" in again.stdout
-    assert stored_requests(service) == 40
+    assert operator.stored_requests() == 40
 
 
 def test_growing_directory_is_refused(operator: Operator, service: Service) -> None:
@@ -81,11 +102,11 @@ def test_growing_directory_is_refused(operator: Operator, service: Service) -> N
     assert "--catch-up" in refused.stderr
     assert "2026-10-01_2026-10-03.json.gz" in refused.stderr
     assert sorted((operator.home / "out").iterdir()) == before
-    assert stored_requests(service) == 30
+    assert operator.stored_requests() == 30
     # The way on: the days that were sent together stay as they are.
     done = operator.run("--catch-up", operator.logs)
     assert done.returncode == 0, done.stderr
-    assert stored_requests(service) == 40
+    assert operator.stored_requests() == 40
 
 
 def test_shorter_log_from_another_directory_is_refused(operator: Operator, service: Service) -> None:
@@ -94,7 +115,7 @@ def test_shorter_log_from_another_directory_is_refused(operator: Operator, servi
     refused = operator.run(shorter, directory="elsewhere")
     assert refused.returncode == 3
     assert "--replace" in refused.stderr
-    assert stored_requests(service) == 20
+    assert operator.stored_requests() == 20
 
 
 def test_equal_statistics_of_two_servers_both_count(operator: Operator, service: Service) -> None:
@@ -103,7 +124,7 @@ def test_equal_statistics_of_two_servers_both_count(operator: Operator, service:
         log = write_log(operator.home / server / operator.log(D1).name, failed)
         done = operator.run("--suffix", server, log)
         assert done.returncode == 0, done.stderr
-    assert stored_requests(service) == 2
+    assert operator.stored_requests() == 2
 
 
 def test_replace_takes_the_place_of_a_part(operator: Operator, service: Service) -> None:
@@ -113,12 +134,13 @@ def test_replace_takes_the_place_of_a_part(operator: Operator, service: Service)
     assert operator.run(whole).returncode == 0
     beside = operator.run("--beside", part, directory="elsewhere")
     assert beside.returncode == 4
-    assert "counts beside payload 1" in beside.stderr
-    assert stored_requests(service) == 37
+    whole_number, part_number = numbers(operator)
+    assert f"counts beside payload {whole_number}" in beside.stderr
+    assert operator.stored_requests() == 37
     done = operator.run("--replace", whole)
     assert done.returncode == 0, done.stderr
-    assert "supersedes 2" in done.stdout
-    assert stored_requests(service) == 25
+    assert f"supersedes {part_number}" in done.stdout
+    assert operator.stored_requests() == 25
 
 
 def test_log_that_is_rotated_late_is_made_up(operator: Operator, service: Service) -> None:
@@ -129,7 +151,7 @@ def test_log_that_is_rotated_late_is_made_up(operator: Operator, service: Servic
     write_log(operator.log(D2, ".bz2"), entries(D2, 10, 100))
     write_log(operator.log(D3, ".bz2"), entries(D3, 10, 200))
     assert operator.catch_up().returncode == 0
-    assert stored_requests(service) == 30
+    assert operator.stored_requests() == 30
 
 
 def test_registry_away_is_made_up(operator: Operator, service: Service) -> None:
@@ -141,11 +163,11 @@ def test_registry_away_is_made_up(operator: Operator, service: Service) -> None:
     write_log(operator.log(D2, ".bz2"), entries(D2, 10, 100))
     first = operator.catch_up(FDSN_NETWORKS_URL=nobody_there())
     assert first.returncode == 0, first.stderr
-    assert stored_requests(service) == 10
+    assert operator.stored_requests() == 10
     registry = {"networks": [{"fdsn_code": "Z3", "start_date": "2015-01-01", "end_date": "2020-01-01"}]}
     (operator.home / "networks.json").write_text(json.dumps(registry))
     assert operator.catch_up("--networks", operator.home / "networks.json").returncode == 0
-    assert stored_requests(service) == 13
+    assert operator.stored_requests() == 13
 
 
 def test_log_still_being_packed_is_made_up(operator: Operator, service: Service) -> None:
@@ -153,10 +175,10 @@ def test_log_still_being_packed_is_made_up(operator: Operator, service: Service)
     operator.log(D1, ".bz2").write_bytes(packed[: len(packed) // 2])
     write_log(operator.log(D2, ".bz2"), entries(D2, 10, 100))
     assert operator.catch_up().returncode == 0
-    assert stored_requests(service) == 10
+    assert operator.stored_requests() == 10
     operator.log(D1, ".bz2").write_bytes(packed)
     assert operator.catch_up().returncode == 0
-    assert stored_requests(service) == 20
+    assert operator.stored_requests() == 20
 
 
 def test_three_days_without_the_service_are_made_up(operator: Operator, service: Service) -> None:
@@ -168,7 +190,7 @@ def test_three_days_without_the_service_are_made_up(operator: Operator, service:
         assert operator.catch_up().returncode == 3
     service.start()
     assert operator.catch_up().returncode == 0
-    assert stored_requests(service) == 40
+    assert operator.stored_requests() == 40
 
 
 def test_month_takes_the_place_of_its_days(operator: Operator, service: Service) -> None:
@@ -177,15 +199,15 @@ def test_month_takes_the_place_of_its_days(operator: Operator, service: Service)
     assert operator.catch_up().returncode == 0
     done = operator.run("--replace", operator.logs)
     assert done.returncode == 0, done.stderr
-    assert "supersedes 1, 2, 3, 4, 5, 6" in done.stdout
-    assert stored_requests(service) == 60
+    assert f"supersedes {', '.join(map(str, numbers(operator)[:6]))}" in done.stdout
+    assert operator.stored_requests() == 60
     # A day of it can only be corrected with all of them.
     write_log(operator.log(D2, ".bz2"), entries(D2, 11, 100))
     refused = operator.run("--replace", operator.log(D2, ".bz2"))
     assert refused.returncode == 3
     assert "run all logs of 2026-10-01 to 2026-10-06 with --replace" in refused.stderr
     assert operator.run("--replace", operator.logs).returncode == 0
-    assert stored_requests(service) == 61
+    assert operator.stored_requests() == 61
 
 
 def test_lost_output_directory_sends_nothing_twice(operator: Operator, service: Service) -> None:
@@ -199,4 +221,4 @@ def test_lost_output_directory_sends_nothing_twice(operator: Operator, service: 
     assert "--since all" in asked.stderr
     assert operator.catch_up("--since", "all").returncode == 0
     assert operator.catch_up().returncode == 0
-    assert stored_requests(service) == 60
+    assert operator.stored_requests() == 60

@@ -276,7 +276,7 @@ class _CatchUp:
         payload = quiet_day(day, self.options)
         path = self.outbox.put(payload, self.destination.base, self.options.terms, may_overlap=True)
         self._send([path])
-        self._add(day, f"no requests; {self._result(path)}")
+        self._add(day, f"no requests; {self._result(path)}").output = str(path)
 
     # What is said of a day
 

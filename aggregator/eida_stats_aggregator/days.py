@@ -109,27 +109,31 @@ def read_day(day: datetime.date, paths: Sequence[Path], reader: Reader) -> DayRe
 
 
 def _read_day(day: datetime.date, paths: Sequence[Path], reader: Reader) -> DayRead | None:
-    packed = {path for path in paths if _plain_name(path) in paths}
-    chosen = _select([path for path in paths if path not in packed], day, reader)
-    unused = [path for path in paths if path in packed and chosen.get(_plain_name(path)) is None]
-    chosen |= _select(unused, day, reader)
-    read = [path for path, tally in chosen.items() if tally is not None]
-    skipped = [str(path) for path, tally in chosen.items() if tally is None]
-    if not read:
+    packed = [path for path in paths if _plain_name(path) in paths]
+    tallies = _read_each([path for path in paths if path not in packed], reader)
+    complete = [path for path, tally in tallies.items() if _is_log_of(day, tally) and _has_requests(tally)]
+    tallies |= _read_each([path for path in packed if _plain_name(path) not in complete], reader)
+    of_day = [path for path, tally in tallies.items() if _is_log_of(day, tally)]
+    chosen = [path for path in of_day if _has_requests(tallies[path])] or of_day
+    if not chosen:
         return None
-    tally = chosen[read[0]]
-    if len(read) > 1 or tally is None:
-        tally, _ = reader.read(inputs.logs_of([str(path) for path in read], None))
-    return DayRead(tally, [str(path) for path in read], skipped)
+    names = [str(path) for path in chosen]
+    # Together, so that a request in two of them counts once.
+    tally = tallies[chosen[0]] if len(chosen) == 1 else reader.read(inputs.logs_of(names, None))[0]
+    return DayRead(tally, names, [str(path) for path in tallies if path not in of_day])
 
 
-def _select(paths: Sequence[Path], day: datetime.date, reader: Reader) -> dict[Path, Tally | None]:
-    """Return the tallies of logs, None for those most of whose requests are of other days."""
-    tallies: dict[Path, Tally | None] = {}
-    for path in paths:
-        tally, _ = reader.read(inputs.logs_of([str(path)], None))
-        tallies[path] = None if notices.is_mostly_elsewhere(tally, [day]) else tally
-    return tallies
+def _read_each(paths: Sequence[Path], reader: Reader) -> dict[Path, Tally]:
+    return {path: reader.read(inputs.logs_of([str(path)], None))[0] for path in paths}
+
+
+def _is_log_of(day: datetime.date, tally: Tally) -> bool:
+    return not notices.is_mostly_elsewhere(tally, [day])
+
+
+def _has_requests(tally: Tally) -> bool:
+    """Return whether it is a request log at all, of this service or of another."""
+    return tally.lines > tally.rejected
 
 
 def _plain_name(path: Path) -> Path:

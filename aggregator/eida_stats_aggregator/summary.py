@@ -252,9 +252,12 @@ class CatchUpSummary(Deliveries, kw_only=True):
                 table.add_row(str(one.day), requests, size, one.result)
             console.print(table)
             console.print()
-        console.print(f"{self.delivered_before:,} days were delivered before.", highlight=False)
+        console.print(f"Days delivered before: {self.delivered_before:,}", highlight=False)
+        shown = tuple(f"{one.output} to " for one in self.days if one.output is not None)
         for line in self.delivery_remarks():
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            # What became of the days of this run is in the table.
+            if not line.partition(": ")[2].startswith(shown or ("\n",)):
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def decimal(size: int) -> str:

@@ -255,6 +255,5 @@ def test_everything_is_counted_once(uri: str, tmp_path: Path, tell: Callable[[st
         assert [difference for *_, here in store.verify() for difference in here] == []
         states = [record.state for record in store.list_payloads()]
     kinds = json.dumps({state: states.count(state) for state in sorted(set(states))})
-    tell(
-        f"{HISTORIES} histories of {STEPS} steps on {uri.partition(':')[0]}: {time.monotonic() - begun:.0f} s, {kinds}"
-    )
+    name, seconds = uri.partition(":")[0], time.monotonic() - begun
+    tell(f"{HISTORIES} histories of {STEPS} steps on {name}: {seconds:.0f} s, {kinds}")

@@ -185,7 +185,7 @@ class ServiceClient:
         """Return whether the service has anything of a source of this node, None if it does not say.
 
         Args:
-            source: the source; if it is empty, that is the whole node. The empty source is a part of every other one.
+            source: the source; if it is empty, the whole node is meant. What has no source counts for each.
 
         Raises:
             ServiceSilent: if it does not answer the question, or refuses the token.
