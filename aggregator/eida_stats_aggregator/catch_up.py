@@ -43,7 +43,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Memory(msgspec.Struct):
-    """What is remembered between runs, for one service and source.
+    """The memory between runs, for one service and source.
 
     `since` is the first day that counts, `findings` is why days are not sent, and `shown` has the keys of warnings
     that were shown and still hold. `gaps` are the days without a log that were named.
@@ -59,13 +59,13 @@ Step = Literal["aggregate", "check", "wait", "hold", "skip"]
 
 
 def choose_step(record: Record | None, known: Mapping[str, LogStamp], logs: Stamps, *, decided: bool) -> Step:
-    """Return what is to be done about a day.
+    """Return the next step for a day.
 
     `aggregate`: its logs are read and sent. `check`: they have changed since they were delivered. `wait`: its file
     is in the queue. `hold`: its file waits for a decision of the operator. `skip`: it was delivered.
 
     Args:
-        record: what became of its file at the service, if there is one.
+        record: the record of its file at the service, if there is one.
         known: the logs of which that file was made, if they are known.
         logs: the logs as they are now.
         decided: whether the operator says how days are to be counted.
@@ -81,12 +81,12 @@ def choose_step(record: Record | None, known: Mapping[str, LogStamp], logs: Stam
 
 
 def run(options: Options, destination: Destination, *, since_all: bool) -> tuple[CatchUpSummary, Outcome]:
-    """Send each day that is over and not delivered, oldest first, and return what was done.
+    """Send each day that is over and not delivered, oldest first, and return the summary and the outcome.
 
     Args:
         options: the command line.
         destination: the service.
-        since_all: begin with the first log, whatever the service has already.
+        since_all: begin with the first log, even if the service has statistics already.
     """
     outcome = Outcome([], [])
     summary = CatchUpSummary(source=options.source, dry_run=options.dry_run)
@@ -104,7 +104,7 @@ def run(options: Options, destination: Destination, *, since_all: bool) -> tuple
 
 @dataclass
 class _CatchUp:
-    """One run; the memory is kept whatever happens."""
+    """One run. The memory is kept even if it fails."""
 
     options: Options
     destination: Destination
@@ -123,12 +123,12 @@ class _CatchUp:
         self.memory = self.memories.get(self.key, Memory())
 
     def run(self, *, since_all: bool) -> None:
-        """Do it all, in order."""
+        """Send the queue, then the days that are missing, then the days without requests."""
         logs = find_dated_logs(self.options.files)
         if not logs.by_day and not self.options.no_requests:
             raise NothingToAggregate(
                 f"no log in {', '.join(self.options.files)} has a day in its name",
-                hint="--catch-up looks for names with .log.YYYY-MM-DD, as SeisComP gives them.",
+                hint="--catch-up looks for names with .log.YYYY-MM-DD, as SeisComP writes them.",
             )
         start = self._find_start(since_all=since_all)
         try:
@@ -278,7 +278,7 @@ class _CatchUp:
         self._send([path])
         self._add(day, f"no requests; {self._result(path)}").output = str(path)
 
-    # What is said of a day
+    # Messages about a day
 
     def _add(self, day: datetime.date, result: str) -> DaySummary:
         summary = DaySummary(day=day, result=result)
@@ -337,7 +337,7 @@ class _CatchUp:
         text = f"skipped, since the name has no day: {notices.listed(skipped)}"
         return [Notice(f"undated:{' '.join(skipped)}", text)]
 
-    # What is remembered
+    # Memory
 
     def _own_entries(self) -> list[Entry]:
         return [entry for entry in self.outbox.entries() if entry.identity.source == self.options.source]
@@ -348,7 +348,7 @@ class _CatchUp:
         return there and not entry.state.legacy and not _is_day(entry.identity.period)
 
     def _finish(self) -> None:
-        """Take over what was sent, show only warnings that are new, and keep the memory."""
+        """Complete the summary, show only new warnings, and keep the memory."""
         sender, summary, outcome = self.sender, self.summary, self.outcome
         summary.sent += sender.sent
         summary.queued += sender.queued

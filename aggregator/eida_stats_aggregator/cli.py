@@ -56,7 +56,7 @@ class _DayOrAll(click.ParamType[datetime.datetime | str]):
 
 
 def _patterns(_context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> list[re.Pattern[str]]:
-    """Compile what is to be left out; it is written into the payload."""
+    """Compile the patterns of clients to leave out; they are written into the payload."""
     if len(set(texts)) > MAX_EXCLUSIONS:
         raise click.BadParameter(f"more than {MAX_EXCLUSIONS} of them", param=parameter)
     for text in texts:
@@ -90,7 +90,7 @@ def _numbers(_context: click.Context, parameter: click.Parameter, texts: tuple[s
     type=click.Path(file_okay=False, path_type=Path),
     help="Where aggregate files go; created if it is missing.  [default: the current directory]",
 )
-@click.option("--send-to", metavar="URL", help="Send to this service: this run's file and what is queued.")
+@click.option("--send-to", metavar="URL", help="Send to this service: this run's file and the queue.")
 @click.option("--token", envvar="TOKEN", help="The node's token; better given in the environment as TOKEN.")
 @click.option(
     "--token-file",
@@ -155,7 +155,7 @@ def _numbers(_context: click.Context, parameter: click.Parameter, texts: tuple[s
     multiple=True,
     metavar="REGEX",
     callback=_patterns,
-    help="Leave out clients in whose clientID this is found; can be repeated.",
+    help="Leave out clients whose clientID matches; can be repeated.",
 )
 @click.option(
     "--client-classes",
@@ -268,7 +268,7 @@ def main() -> NoReturn:
         complain(str(error))
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        complain("interrupted; what was not delivered waits for the next run")
+        complain("interrupted; files that were not delivered wait for the next run")
     except OSError as error:
         complain(f"cannot write: {error.strerror}")
     _flush(sys.stderr)

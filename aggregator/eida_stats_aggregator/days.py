@@ -1,4 +1,4 @@
-"""The logs of single days: which there are, and what is in them."""
+"""The logs of single days, found by name and read."""
 
 import datetime
 import glob

@@ -1,4 +1,4 @@
-"""Warnings about what changes the numbers, or may do so. They are shown even with --quiet."""
+"""Warnings about everything that changes the numbers. They are shown even with --quiet."""
 
 import datetime
 from collections.abc import Collection, Sequence

@@ -1,4 +1,4 @@
-"""A run that makes one aggregate file of all its logs, and sends what waits."""
+"""A run that makes one aggregate file of all its logs, and sends the queue."""
 
 import datetime
 from collections.abc import Iterator, Sequence
@@ -39,7 +39,7 @@ class Destination:
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says."""
+    """The options of the command line."""
 
     files: Sequence[str]
     directory: Path
@@ -65,7 +65,7 @@ class Options:
 
 @dataclass
 class Outcome:
-    """What a run collects for its end: warnings and failures, which go to standard error."""
+    """The warnings and failures of a run, which go to standard error at its end."""
 
     notices: list[Notice]
     failures: list[EidaStatisticsError]
@@ -86,7 +86,7 @@ class Outcome:
 
 
 def run(options: Options) -> tuple[RunSummary, Outcome]:
-    """Aggregate logs into one file, send what waits, and return what was done."""
+    """Aggregate logs into one file, send the queue, and return the summary and the outcome."""
     summary, outcome = RunSummary(dry_run=options.dry_run), Outcome([], [])
     outbox = options.outbox()
     with noted(outcome.failures):
@@ -223,7 +223,7 @@ def _put(outbox: Outbox, options: Options, aggregate: _Aggregate, summary: RunSu
 
 
 def deliver(outbox: Outbox, options: Options, summary: Deliveries, outcome: Outcome) -> None:
-    """Send what waits for the service, or in a dry run list it."""
+    """Send the queue of the service, or in a dry run list it."""
     destination = options.destination
     if destination is None:
         return

@@ -26,10 +26,10 @@ class ClassFigures(msgspec.Struct):
 
 
 class Deliveries(msgspec.Struct, kw_only=True):
-    """What became of aggregate files: lines for those that were sent, paths of those that were not.
+    """The aggregate files of a run: lines for those that were sent, paths of those that were not.
 
     `queued` wait for the next run, `held` for a decision of the operator. With `dry_run` nothing was written or
-    sent, and `sent` has what would have been. `warnings` is what changes the numbers, or may do so.
+    sent, and `sent` has the files that would have been. `warnings` is about what changes the numbers.
     """
 
     dry_run: bool = False
@@ -116,7 +116,7 @@ class RunSummary(Deliveries, kw_only=True):
         self.outside_period = sum(count for day, count in tally.requests_by_day.items() if day not in period)
 
     def show(self) -> None:
-        """Print the figures as tables, and what deserves attention below them."""
+        """Print the figures as tables, and remarks below them."""
         # Slow to import, and not needed where a scheduler runs the command.
         from rich.console import Console  # noqa: PLC0415
         from rich.table import Table  # noqa: PLC0415
@@ -208,7 +208,7 @@ class RunSummary(Deliveries, kw_only=True):
 
 
 class DaySummary(msgspec.Struct, kw_only=True):
-    """What was done about one day; the figures are None where its logs were not aggregated."""
+    """The result for one day; the figures are None where its logs were not aggregated."""
 
     day: datetime.date
     result: str
@@ -231,7 +231,7 @@ class CatchUpSummary(Deliveries, kw_only=True):
     delivered_before: int = 0
 
     def show(self) -> None:
-        """Print a table of the days, and what deserves attention below it."""
+        """Print a table of the days, and remarks below it."""
         # Slow to import, and not needed where a scheduler runs the command.
         from rich.console import Console  # noqa: PLC0415
         from rich.table import Table  # noqa: PLC0415
@@ -255,7 +255,7 @@ class CatchUpSummary(Deliveries, kw_only=True):
         console.print(f"Days delivered before: {self.delivered_before:,}", highlight=False)
         shown = tuple(f"{one.output} to " for one in self.days if one.output is not None)
         for line in self.delivery_remarks():
-            # What became of the days of this run is in the table.
+            # The table has the results of this run.
             if not line.partition(": ")[2].startswith(shown or ("\n",)):
                 console.print(line, markup=False, highlight=False, soft_wrap=True)
 

@@ -285,7 +285,7 @@ class ServiceClient:
         return kind(subject, hint=hint, may_have_arrived=arrived)
 
     def _quote(self, answer: requests.Response, problem: _Problem | None) -> str:
-        """Return what an answer says, except the pages of web servers."""
+        """Return the text of an answer, but not the page of a web server."""
         text = " ".join(filter(None, [problem.title, problem.detail])) if problem else answer.text
         if problem is None and answer.content.lstrip().startswith(b"<"):
             return ""
@@ -332,7 +332,7 @@ class _Retry(Retry):
         return super().new(**options, may_have_arrived=self._may_have_arrived)
 
     def increment(self, *args: Any, **options: Any) -> Self:
-        """Note whether what has just failed may have reached the service; see the base class."""
+        """Note whether the failed request may have reached the service; see the base class."""
         error = options.get("error")
         if not isinstance(error, NewConnectionError | ConnectTimeoutError | SSLError):
             response = options.get("response")
@@ -391,7 +391,7 @@ def _listed(others: list[Other]) -> str:
 
 
 def _cause(error: requests.RequestException, url: str) -> tuple[str, str]:
-    """Return what happened, without the internals of the HTTP library, and what to do."""
+    """Return the cause, without the internals of the HTTP library, and a hint."""
     chain = _causes(error)
     if isinstance(error, requests.exceptions.SSLError) or any(isinstance(cause, SSLError) for cause in chain):
         return _tls_cause(" ".join(map(str, chain)))

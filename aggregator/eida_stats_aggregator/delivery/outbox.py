@@ -82,7 +82,7 @@ class Outbox:
 
     @contextmanager
     def locked(self, *, warn: Callable[[str], None] | None = None) -> Iterator[None]:
-        """Keep other runs out of the directory, and load what it remembers.
+        """Keep other runs out of the directory, and load its memory.
 
         Args:
             warn: receives a message before this waits for another run. Without it, this does not wait.
@@ -132,7 +132,7 @@ class Outbox:
         """Write a payload to START_END[_SOURCE].json.gz, and queue it for a service.
 
         Args:
-            payload: what to write; it has a period.
+            payload: the payload, which has a period.
             url: the base URL of the service, None if it is only written.
             terms: how it is to be counted there.
             provenance: the logs of which it was made, if they are known.
@@ -179,7 +179,7 @@ class Outbox:
         return [Entry(path, identity, state) for path, identity, state in named if identity is not None]
 
     def waiting(self, url: str) -> tuple[list[Path], list[NotDelivered]]:
-        """Return the files that are to be sent to a service, oldest first, and what is wrong with others.
+        """Return the files that are to be sent to a service, oldest first, and complaints about others.
 
         Args:
             url: the base URL of the service.
@@ -206,7 +206,7 @@ class Outbox:
         return self.dry_run or (state is not None and content_of(path) == state.content)
 
     def redirect(self, url: str, *, mistyped_only: bool) -> None:
-        """Queue for a service what waits for another one; see `state.redirect`."""
+        """Move the queues of other services to this one; see `state.redirect`."""
         for path, _, state in self.entries():
             redirected = redirect(state, url, mistyped_only=mistyped_only)
             if redirected != state:
@@ -224,11 +224,11 @@ class Outbox:
                 self.keep(other, structs.replace(state, records=records))
 
     def state(self, path: Path) -> DeliveryState | None:
-        """Return what is remembered of a file, None if nothing is."""
+        """Return the memory of a file, None if there is none."""
         return self._states.get(path)
 
     def record(self, path: Path, url: str) -> Record | None:
-        """Return what became of a file at a service, None if it is not to go there."""
+        """Return the record of a file at a service, None if it is not to go there."""
         state = self.state(path)
         return None if state is None else state.records.get(url)
 

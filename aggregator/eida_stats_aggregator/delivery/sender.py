@@ -1,4 +1,4 @@
-"""Sends what waits in an outbox, and keeps what became of it."""
+"""Sends the queue of an outbox, and keeps the results."""
 
 import datetime
 import gzip
@@ -31,10 +31,10 @@ class _Rows(msgspec.Struct):
 
 
 class Sender:
-    """Sends files to one service, and collects what became of them.
+    """Sends files to one service, and collects the results.
 
     `sent` has a line for each file that was delivered, `queued` the paths of those that wait for the next run,
-    `held` those that wait for a decision of the operator, `failures` what went wrong, and `overlaps` a line for
+    `held` those that wait for a decision of the operator, `failures` the errors, and `overlaps` a line for
     each file that counts although it overlaps with others.
     """
 
@@ -53,7 +53,7 @@ class Sender:
         """Send files, until the service turns out to be out of reach; the others wait.
 
         Raises:
-            UnwritableDirectory: if what became of a file cannot be kept.
+            UnwritableDirectory: if a result cannot be kept.
         """
         for path in paths:
             state = self._outbox.state(path)
@@ -90,7 +90,7 @@ class Sender:
         """Return the record of a file that was not delivered."""
         if isinstance(failure, PayloadHeld):
             return structs.replace(record, state="held", answer=failure.subject)
-        # What was sent before may have arrived, whatever happens now.
+        # An earlier attempt may have arrived.
         if failure.may_have_arrived or record.state == "unknown":
             return record.attempted(content)
         return structs.replace(record, mistyped=isinstance(failure, PathUnknown))

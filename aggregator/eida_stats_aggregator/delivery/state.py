@@ -1,4 +1,4 @@
-"""What is remembered of an aggregate file: its content, and what became of it at each service."""
+"""The memory of an aggregate file: its content, and its record at each service."""
 
 import datetime
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ class Terms(msgspec.Struct, frozen=True):
 
 
 class Record(msgspec.Struct, frozen=True):
-    """What became of a file at one service.
+    """The record of a file at one service.
 
     `pending`: it is to be sent. `unknown`: it was sent, and the answer was lost. `delivered`: the service has it.
     `held`: the service has others for these days, and the operator must decide. `content` is that of the statistics
@@ -63,7 +63,7 @@ class LogStamp(msgspec.Struct, frozen=True):
 
 
 class DeliveryState(msgspec.Struct, frozen=True):
-    """What is remembered of a file: its content, by hash, and its records, by the base URL of the service.
+    """The memory of a file: its content, by hash, and its records, by the base URL of the service.
 
     `logs` and `fingerprint` describe the logs of which it was made, if they are known. `legacy` is set for a file
     of an earlier version, whose name has the days of its requests and not the period of its logs.
@@ -81,7 +81,7 @@ class DeliveryState(msgspec.Struct, frozen=True):
 
 
 class Identity(NamedTuple):
-    """What a file stands for."""
+    """The logs for which a file stands: a source and a period."""
 
     source: str
     period: Period
@@ -122,7 +122,7 @@ def plan(state: DeliveryState | None, content: str, url: str | None, terms: Term
 def check_overlaps(
     others: Iterable[tuple[str, Identity, DeliveryState]], made: Identity, url: str, terms: Terms
 ) -> None:
-    """Check that no other file counts for days of a new one; what the operator has decided is left to the service.
+    """Check that no other file counts for days of a new one. If the operator has decided, the service checks it.
 
     Args:
         others: names, identities and states of the other files.
@@ -150,12 +150,12 @@ def check_overlaps(
 
 
 def redirect(state: DeliveryState, url: str, *, mistyped_only: bool) -> DeliveryState:
-    """Return a state in which what waits for other services waits for this one.
+    """Return a state in which the queues of other services are moved to this one.
 
     Args:
         state: the present state.
         url: the base URL of this service.
-        mistyped_only: only what was queued for a path that does not exist on the same host and port.
+        mistyped_only: move only files that were queued for a wrong path on the same host and port.
     """
     moving = {
         other: record
