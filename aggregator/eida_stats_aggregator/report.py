@@ -34,6 +34,7 @@ class Report(msgspec.Struct):
     rejected: int = 0
     on_other_days: int = 0
     excluded: int = 0
+    repeated: int = 0
     first_rejects: list[Reject] = []
     repeated_files: list[Repeat] = []
     passed_over: list[str] = []
@@ -60,6 +61,7 @@ class Report(msgspec.Struct):
         self.rejected = tally.rejected
         self.on_other_days = tally.on_other_days
         self.excluded = tally.excluded
+        self.repeated = tally.repeated
         self.first_rejects = tally.rejects
         self.excluded_clients = tally.selection.exclusions
         largest_first = sorted(tally.classes.items(), key=lambda item: (*(-figure for figure in item[1]), item[0]))
@@ -91,7 +93,7 @@ class Report(msgspec.Struct):
         from rich.table import Table  # noqa: PLC0415
 
         console = Console()
-        if any((self.counted, self.ignored, self.rejected, self.on_other_days, self.excluded)):
+        if any((self.counted, self.ignored, self.rejected, self.on_other_days, self.excluded, self.repeated)):
             table = Table(box=None, show_header=False, pad_edge=False)
             table.add_column(justify="right")
             table.add_column()
@@ -130,6 +132,8 @@ class Report(msgspec.Struct):
             figures.append((f"{self.on_other_days:,}", "left out (other days)"))
         if self.excluded:
             figures.append((f"{self.excluded:,}", "left out (excluded clients)"))
+        if self.repeated:
+            figures.append((f"{self.repeated:,}", "repeated, not counted again"))
         if self.output is not None:
             figures += [
                 (f"{self.requests:,}", f"requests, {self.unsuccessful_requests:,} of them failed as a whole"),

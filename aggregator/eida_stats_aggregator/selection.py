@@ -11,7 +11,10 @@ from eida_stats_aggregator.clients import ClientClasses
 
 @dataclass(frozen=True)
 class Selection:
-    """What is taken: UTC days from `since` to `until`, both included, and clients that are not excluded."""
+    """What is taken: UTC days from `since` to `until`, both included, and clients that are not excluded.
+
+    `fingerprinted` asks for the fingerprint of all lines.
+    """
 
     classes: ClientClasses
     latest: datetime.date
@@ -19,6 +22,7 @@ class Selection:
     until: datetime.date = datetime.date.max
     excluded_classes: Sequence[str] = ()
     excluded_clients: Sequence[re.Pattern[str]] = ()
+    fingerprinted: bool = False
 
     def of(self, agent: str | None) -> tuple[str, bool]:
         """Give the class of a client, and whether it is taken."""
