@@ -4,6 +4,7 @@ import datetime
 import json
 from functools import partial
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +21,11 @@ by_obspy = partial(Request, agent="ObsPy/1.2.2 (Windows-10-10.0.18362-SP0, Pytho
 
 
 def one(**changes: object) -> Request | Ignored | Rejected:
-    return parse(encoded(line(**changes)).rstrip(b"\n"))
+    return without_key(parse(encoded(line(**changes)).rstrip(b"\n")))
+
+
+def without_key(outcome: Request | Ignored | Rejected) -> Request | Ignored | Rejected:
+    return msgspec.structs.replace(outcome, key=0) if isinstance(outcome, Request) else outcome
 
 
 @pytest.mark.parametrize(
@@ -247,7 +252,7 @@ def test_whatever_the_client_calls_itself_its_request_counts(agent: object, stat
 )
 def test_a_client_without_a_name_that_is_text_is_nameless(agent: bytes) -> None:
     text = encoded(line(clientID="here")).rstrip(b"\n").replace(b'"here"', agent)
-    assert parse(text) == Request(DAY, "DE", CLIENT, [DELIVERY])
+    assert without_key(parse(text)) == Request(DAY, "DE", CLIENT, [DELIVERY])
 
 
 @settings(deadline=None)

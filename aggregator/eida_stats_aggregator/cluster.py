@@ -19,11 +19,12 @@ from distributed.versions import VersionMismatchWarning
 from eida_statistics import __version__
 from eida_statistics.errors import ClusterUnavailable, EidaStatisticsError, UnreadableLog, WorkerLost
 from eida_statistics.networks import Epoch, Registry
-from eida_stats_aggregator import parts, reading
+from eida_stats_aggregator import parts, reading, repeated_requests
 from eida_stats_aggregator.bzip2 import NotSplittable
 from eida_stats_aggregator.inputs import Log
 from eida_stats_aggregator.parts import Joiner
 from eida_stats_aggregator.progress import Advance
+from eida_stats_aggregator.repeated_requests import Choices
 from eida_stats_aggregator.selection import Selection
 from eida_stats_aggregator.tally import Tally
 
@@ -74,28 +75,48 @@ def read(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", VersionMismatchWarning)
-            tally: Tally = pickle.loads(  # noqa: S301 - our own
-                asyncio.run(_read(logs, settings, address, progress))
-            )
+            tally = asyncio.run(_read(logs, settings, address, progress))
     except (OSError, CancelledError) as error:
         raise ClusterUnavailable(f"{address}: the connection was lost", hint="Nothing was written.") from error
     tally.selection = selection
     return tally
 
 
-async def _read(logs: Sequence[Log], settings: _Settings, address: str, progress: Advance) -> bytes:
+async def _read(logs: Sequence[Log], settings: _Settings, address: str, progress: Advance) -> Tally:
+    choices: Choices | None = None
     async with _connected(address) as client:
-        # A task, not scattered data: what a lost worker held of it is made again.
-        shared = client.submit(_Settings, *settings, pure=False)
-        reads = deque(client.map(_read_one, logs, settings=shared, pure=False))
-        merged = _merged(client, list(reads))
-        # In order, so that the error of the first log is told; none is held on to, so that workers can free it.
-        for log in logs:
-            await _done(reads.popleft(), log.name)
-            progress(log.size, 0)
-        await _done(merged, "the merged logs")
-        tally: bytes = await merged
-        return tally
+        while True:
+            tally: Tally = pickle.loads(  # noqa: S301 - our own
+                await _read_once(client, logs, settings, choices, progress)
+            )
+            choices = repeated_requests.following(tally.noted, tally.chosen, choices)
+            if choices is None:
+                return tally
+            progress(-sum(log.size for log in logs), 0)
+
+
+async def _read_once(
+    client: Client, logs: Sequence[Log], settings: _Settings, choices: Choices | None, progress: Advance
+) -> bytes:
+    # Tasks, not scattered data: what a lost worker held of it is made again.
+    shared = client.submit(_Settings, *settings, pure=False)
+    repeated = client.submit(_same, choices and choices.repeated, pure=False)
+    due = [choices.due.get(place, {}) if choices is not None else {} for place in range(len(logs))]
+    reads = deque(
+        client.map(_read_one, range(len(logs)), logs, due, settings=shared, repeated=repeated, pure=False)
+    )
+    merged = _merged(client, list(reads))
+    # In order, so that the error of the first log is told; none is held on to, so that workers can free it.
+    for log in logs:
+        await _done(reads.popleft(), log.name)
+        progress(log.size, 0)
+    await _done(merged, "the merged logs")
+    tally: bytes = await merged
+    return tally
+
+
+def _same(repeated: frozenset[int] | None) -> frozenset[int] | None:
+    return repeated
 
 
 @asynccontextmanager
@@ -147,12 +168,27 @@ def _first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
-def _read_one(log: Log, settings: _Settings) -> bytes:
-    """Read one log."""
+def _read_one(
+    place: int,
+    log: Log,
+    due: dict[int, int | None],
+    settings: _Settings,
+    repeated: frozenset[int] | None,
+) -> bytes:
+    """Read one log; repeated requests are noted under its number."""
     if settings.version != __version__:
         raise ClusterUnavailable(f"a worker has eida-statistics {__version__}, and not {settings.version}")
+
+    def choices() -> Choices | None:
+        return Choices(repeated, {place: dict(due)}) if repeated is not None else None
+
     try:
-        return pickle.dumps(_tally_of(log, settings))
+        # Not with `reading.read`: others of its kind may be under way in this process, which goes on afterwards.
+        try:
+            tally = _tally(place, log, settings, choices(), whole=())
+        except NotSplittable:
+            tally = _tally(place, log, settings, choices(), whole=(0,))
+        return pickle.dumps(tally)
     except UnreadableLog as error:
         if isinstance(error.__cause__, FileNotFoundError | PermissionError):
             error.hint = "Workers must be able to read it, under the same path."
@@ -164,18 +200,11 @@ def _read_one(log: Log, settings: _Settings) -> bytes:
     raise ClusterUnavailable(f"{log.name}: {unforeseen}", hint="Read it without --dask to learn more.")
 
 
-def _tally_of(log: Log, settings: _Settings) -> Tally:
-    # Not with `reading.read`: others of its kind may be under way in this process, which goes on afterwards.
-    try:
-        return _tally(log, settings, whole=())
-    except NotSplittable:
-        return _tally(log, settings, whole=(0,))
-
-
-def _tally(log: Log, settings: _Settings, *, whole: Collection[int]) -> Tally:
-    tally = Tally(settings.selection, Registry(lambda: _loaded(settings.registry)))
+def _tally(place: int, log: Log, settings: _Settings, choices: Choices | None, *, whole: Collection[int]) -> Tally:
+    tally = Tally(settings.selection, Registry(lambda: _loaded(settings.registry)), choices)
+    tally.read_at(place)
     planned = parts.split([log], whole=whole)
-    joiner = Joiner([log], planned, tally)
+    joiner = Joiner([log], planned, tally, place)
     for number, part in enumerate(planned):
         joiner.take(number, parts.read(log, part, tally))
     return tally

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -106,7 +106,8 @@ def is_request_log(log: Log) -> bool:
     try:
         with log.open() as raw:
             first = islice(logfiles.lines(raw, log.name), _LOOKED_AT)
-            return any(not isinstance(requestlog.parse(line), requestlog.Rejected) for line in first)
+            outcomes = chain.from_iterable(map(requestlog.parse_line, first))
+            return any(not isinstance(outcome, requestlog.Rejected) for outcome in outcomes)
     except UnreadableLog:
         # A damaged log is told when it is read; what is no log may look like anything.
         return log.magic is not None and "request" in Path(log.name).name

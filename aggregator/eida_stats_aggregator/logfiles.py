@@ -15,6 +15,7 @@ else:
     from backports import zstd
 
 from eida_statistics.errors import UnreadableLog
+from eida_stats_aggregator import records
 
 CHUNK_BYTES = 1 << 20
 _PACKED_BYTES = 1 << 16
@@ -34,7 +35,7 @@ class Lines:
     """Cuts what comes in, chunk by chunk, into lines without their line break.
 
     A line that is longer than MAX_LINE_BYTES comes as its first MAX_LINE_BYTES + 1 bytes, so that memory does
-    not grow with it.
+    not grow with it. Of a run of NUL bytes, as is left by a truncated file, only one need be kept.
     """
 
     def __init__(self) -> None:
@@ -44,16 +45,24 @@ class Lines:
     def feed(self, chunk: bytes) -> list[bytes]:
         """Take a chunk, and give the lines that end in it."""
         first, *others = chunk.split(b"\n")
-        # Of an endless line only so much is kept that it is seen to be too long.
-        if self._size <= MAX_LINE_BYTES:
-            self._pieces.append(first)
-            self._size += len(first)
+        self._keep(first)
         if not others:
             return []
         ended = [self.rest, *others]
         last = ended.pop()
-        self._pieces, self._size = [last], len(last)
+        self._pieces, self._size = [], 0
+        self._keep(last)
         return ended
+
+    def _keep(self, piece: bytes) -> None:
+        if b"\0" in piece:
+            piece = records.squeeze(piece)
+            if self._pieces and self._pieces[-1].endswith(b"\0"):
+                piece = piece.removeprefix(b"\0")
+        # Of an endless line only so much is kept that it is seen to be too long.
+        if piece and self._size <= MAX_LINE_BYTES:
+            self._pieces.append(piece)
+            self._size += len(piece)
 
     @property
     def rest(self) -> bytes:

@@ -13,6 +13,8 @@ from eida_stats_aggregator.tally import Tally
 # Small, so that processes end at the same time: either takes about 0.1 s.
 _BZIP2_BYTES = 1 << 17
 _PLAIN_BYTES = 1 << 22
+# The place of the lines that were put together, beside the parts.
+JOINED = -1
 # A stream without a block, of an empty log.
 _EMPTY_BZIP2_BYTES = 14
 
@@ -117,10 +119,11 @@ def _plain(file: int, part: Part, name: str) -> Iterator[bytes]:
 class Joiner:
     """Puts lines together that were cut between parts, and numbers those that were rejected."""
 
-    def __init__(self, logs: Sequence[Log], parts: Sequence[Part], tally: Tally) -> None:
+    def __init__(self, logs: Sequence[Log], parts: Sequence[Part], tally: Tally, place: int = JOINED) -> None:
         self._logs = logs
         self._parts = parts
         self._tally = tally
+        self._place = place
         self._waiting: dict[int, PartRead] = {}
         self._next = 0
         self._lines = 0
@@ -157,5 +160,6 @@ class Joiner:
         self._lines = 0
 
     def _add(self, log: int, lines: list[bytes]) -> None:
+        self._tally.read_at(self._place)
         self._tally.reject(self._logs[log].name, self._tally.add(lines, self._lines + 1))
         self._lines += len(lines)

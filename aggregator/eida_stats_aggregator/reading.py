@@ -16,11 +16,12 @@ from typing import BinaryIO, NamedTuple
 
 from eida_statistics.errors import EidaStatisticsError, WorkerLost
 from eida_statistics.networks import Epoch, Registry
-from eida_stats_aggregator import parts
+from eida_stats_aggregator import parts, repeated_requests
 from eida_stats_aggregator.bzip2 import NotSplittable
 from eida_stats_aggregator.inputs import Log
 from eida_stats_aggregator.parts import Joiner, Part, PartRead
 from eida_stats_aggregator.progress import Advance
+from eida_stats_aggregator.repeated_requests import Choices, Window
 from eida_stats_aggregator.selection import Selection
 from eida_stats_aggregator.tally import Tally
 
@@ -52,18 +53,46 @@ def read(logs: Sequence[Log], selection: Selection, load: Load, *, jobs: int, pr
         WorkerLost: if one of the processes was killed.
     """
     with _no_garbage_collection(), _Board(load) as board:
-        # What comes in on a pipe can be read but once, so nothing is tried then that may have to begin again.
-        everything = range(len(logs))
-        whole: Collection[int] = () if all(log.on_disk for log in logs) else everything
+        if not all(log.on_disk for log in logs):
+            return _read_once(logs, selection, board, progress)
+        whole: set[int] = set()
         while True:
-            run = _Run(logs, parts.split(logs, whole=whole), Tally(selection, Registry(board.registry)), board)
             try:
-                return run.all(jobs, progress)
+                return _read_until_settled(logs, selection, board, whole, jobs, progress)
             except NotSplittable as problem:
                 # What is wrong with a file, if anything is, shows when it is read from its beginning.
-                whole = everything if whole else {problem.log}
+                whole.add(problem.log)
                 board.restart()
-                run.take_back(progress)
+
+
+def _read_once(logs: Sequence[Log], selection: Selection, board: "_Board", progress: Advance) -> Tally:
+    """Read logs in one process, and recognise repeated requests at once: a pipe can be read but once."""
+    tally = Tally(selection, Registry(board.registry))
+    tally.window = Window()
+    tally = _Run(logs, parts.split(logs, whole=range(len(logs))), tally, board).all(1, progress)
+    tally.finish()
+    return tally
+
+
+def _read_until_settled(
+    logs: Sequence[Log], selection: Selection, board: "_Board", whole: Collection[int], jobs: int, progress: Advance
+) -> Tally:
+    """Read logs, and again as long as it is not known which records of repeated requests count."""
+    planned = parts.split(logs, whole=whole)
+    choices: Choices | None = None
+    while True:
+        tally = Tally(selection, Registry(board.registry), choices)
+        run = _Run(logs, planned, tally, board)
+        try:
+            tally = run.all(jobs, progress)
+        except NotSplittable:
+            run.take_back(progress)
+            raise
+        choices = repeated_requests.following(tally.noted, tally.chosen, choices)
+        if choices is None:
+            return tally
+        board.restart()
+        run.take_back(progress)
 
 
 class _Run:
@@ -111,6 +140,7 @@ class _Run:
         """Read one part after another, until there is none left before a certain one."""
         while (number := self._board.next_part(end)) is not None:
             part = self._parts[number]
+            self._tally.read_at(number)
             try:
                 yield _Outcome(number, parts.read(self._logs[part.log], part, self._tally))
             except (EidaStatisticsError, NotSplittable) as error:

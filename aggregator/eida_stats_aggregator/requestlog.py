@@ -12,11 +12,13 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
+from mmh3 import hash64
 
 from eida_statistics.hll import client_hash
 from eida_statistics.networks import is_temporary
 from eida_statistics.payload import Channel, Location, Network, Station
 from eida_statistics.wire import EARLIEST_DAY
+from eida_stats_aggregator import records
 from eida_stats_aggregator.logfiles import MAX_LINE_BYTES
 
 SERVICE = "fdsnws-dataselect"
@@ -26,6 +28,9 @@ MAX_TRACE_BYTES = 1 << 40
 _PLAIN_TIME = re.compile(r"\d{4}-\d\d-\d\dT([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+)?Z", re.ASCII)
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
 _COUNTRY = re.compile(r"[0-9A-Z]{2}")
+_NO_FRACTION = re.compile(r"0*+(?!\d)")
+_NOT_JSON, _NOT_UTF8 = "not JSON", "not UTF-8"
+_PADDING = b" \t\r\n\v\f\x1e\0"
 
 
 class Stream(NamedTuple):
@@ -46,7 +51,8 @@ class Request(msgspec.Struct, gc=False):
     """One request, on the UTC day on which it ended.
 
     `deliveries` is None for a request that failed as a whole, and empty for one of which no stream had data;
-    `agent` is the program that asked, as it calls itself.
+    `agent` is the program that asked, as it calls itself. `key` is the same, but for its last bit, for all records
+    of one request; the last bit is 0 in a record of a failed request, and 1 in others.
     """
 
     day: datetime.date
@@ -54,6 +60,7 @@ class Request(msgspec.Struct, gc=False):
     client: int
     deliveries: list[Delivery] | None
     agent: str | None = None
+    key: int = 0
 
 
 class Ignored(msgspec.Struct):
@@ -130,15 +137,65 @@ def parse(line: bytes, latest: datetime.date = datetime.date.max) -> Request | I
             return Rejected(f"{_ended(decoded)}: not a day that a log can have")
         country = decoded.userLocation.country if decoded.userLocation is not None else None
         agent = decoded.clientID
+        client = _client(decoded.userID)
+        deliveries = _deliveries(decoded) if decoded.status == "OK" else None
+        created = decoded.created
+        if created is None or created[19:20] != "." or (created[20:21] == "0" and _NO_FRACTION.match(created, 20)):
+            key = hash64(line.strip())[0]
+        else:
+            key = hash64(created, client & 0xFFFFFFFF)[0]
         return Request(
             day,
             _country(country) if country else "",
-            _client(decoded.userID),
-            _deliveries(decoded) if decoded.status == "OK" else None,
+            client,
+            deliveries,
             agent if type(agent) is str else None,
+            key & ~1 if deliveries is None else key | 1,
         )
     except _NotARequest as reason:
         return Rejected(str(reason))
+
+
+def parse_line(line: bytes, latest: datetime.date = datetime.date.max) -> list[Request | Ignored | Rejected]:
+    """Decode a line that may hold several records, or be damaged; as `parse`, in the order of the line."""
+    outcome = parse(line, latest)
+    return recover(line, outcome, latest) if type(outcome) is Rejected else [outcome]
+
+
+def recover(line: bytes, rejected: Rejected, latest: datetime.date) -> list[Request | Ignored | Rejected]:
+    """Decode the whole records of a line that is no JSON as it stands, and reject each piece between them.
+
+    The reason says where in the line a piece begins, unless there is nothing else in it.
+
+    Args:
+        line: without its line break.
+        rejected: the outcome of the line as it stands.
+        latest: as for `parse`.
+    """
+    if rejected.reason not in (_NOT_JSON, _NOT_UTF8):
+        return [rejected]
+    unpadded = line.strip(_PADDING)
+    if b"\0" not in line and type(outcome := parse(unpadded, latest)) is not Rejected:
+        return [outcome]
+    pieces = records.split(line)
+    if not any(piece.is_record for piece in pieces):
+        return [rejected if unpadded else Rejected("NUL bytes" if b"\0" in line else "empty")]
+    outcomes = [parse(piece.text, latest) if piece.is_record else _reject(piece.text) for piece in pieces]
+    if len(pieces) > 1:
+        for piece, outcome in zip(pieces, outcomes, strict=True):
+            if type(outcome) is Rejected:
+                outcome.reason += f" (from byte {piece.start + 1:,} of the line)"
+    return outcomes
+
+
+def _reject(piece: bytes) -> Rejected:
+    if not piece.strip(b"\0"):
+        return Rejected("NUL bytes")
+    try:
+        piece.decode()
+    except UnicodeDecodeError:
+        return Rejected(_NOT_UTF8)
+    return Rejected(_NOT_JSON)
 
 
 def _check_text(line: bytes) -> None:
@@ -148,7 +205,7 @@ def _check_text(line: bytes) -> None:
         # The decoder passes over what it does not need without looking at its encoding.
         line.decode()
     except UnicodeDecodeError:
-        raise _NotARequest("not UTF-8") from None
+        raise _NotARequest(_NOT_UTF8) from None
 
 
 def _decode_leniently(line: bytes) -> _Line | None:
@@ -160,7 +217,7 @@ def _decode_leniently(line: bytes) -> _Line | None:
     if not line.strip():
         raise _NotARequest("empty")
     try:
-        loose = json.loads(line)
+        loose = json.loads(line.decode())
         return msgspec.convert(loose, _Line)
     except msgspec.ValidationError as error:
         service = loose.get("service") if isinstance(loose, dict) else None
@@ -168,7 +225,7 @@ def _decode_leniently(line: bytes) -> _Line | None:
             return None
         raise _NotARequest(_told(error)) from None
     except (ValueError, RecursionError):
-        raise _NotARequest("not JSON") from None
+        raise _NotARequest(_NOT_JSON) from None
 
 
 def _deliveries(line: _Line) -> list[Delivery]:

@@ -11,7 +11,10 @@ from eida_stats_aggregator.clients import ClientClasses
 
 @dataclass(frozen=True)
 class Selection:
-    """What is taken: UTC days from `since` to `until`, both included, and clients that are not excluded."""
+    """What is taken: UTC days from `since` to `until`, both included, and clients that are not excluded.
+
+    `fingerprinted` asks for the fingerprint of all lines.
+    """
 
     classes: ClientClasses
     latest: datetime.date

@@ -158,7 +158,7 @@ class RunSummary(Deliveries, kw_only=True):
         if len(self.files) > 1:
             figures.insert(0, (f"{len(self.files):,}", "logs"))
         if self.repeated:
-            figures.append((f"{self.repeated:,}", "repeated, and counted once"))
+            figures.append((f"{self.repeated:,}", "repeated, not counted again"))
         if self.on_other_days:
             figures.append((f"{self.on_other_days:,}", "left out (other days)"))
         if self.excluded:

@@ -2,15 +2,16 @@
 
 import datetime
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import mmh3
 import msgspec
+from mmh3 import mmh3_x64_128_uintdigest
 
 from eida_statistics.networks import Registry
-from eida_stats_aggregator import requestlog
+from eida_stats_aggregator import repeated_requests, requestlog
 from eida_stats_aggregator.aggregate import Aggregation
+from eida_stats_aggregator.repeated_requests import Choices, Noted, Window
 from eida_stats_aggregator.requestlog import Ignored, Rejected, Request
 from eida_stats_aggregator.selection import Selection
 
@@ -20,6 +21,10 @@ _KNOWN_AGENTS = 1 << 14
 _KNOWN_CHARACTERS = 1024
 # After how many requests large sets of clients are folded into registers.
 _FOLD_EVERY = 100_000
+_FINGERPRINTS = 1 << 128
+
+
+_OF_THIS_PROCESS = ("selection", "window", "_choices", "_due", "_noted", "_known")
 
 
 class Reject(msgspec.Struct, frozen=True):
@@ -31,13 +36,16 @@ class Reject(msgspec.Struct, frozen=True):
 
 
 class Tally:
-    """What lines of logs come to: aggregates, and counts of lines.
+    """What lines of logs come to: aggregates, and counts of records.
 
-    `rejects` has the first few of the rejected lines; `classes` has requests and bytes by class of clients,
-    those of excluded clients included.
+    A record is counted, ignored, rejected, on another day, excluded or repeated. Each piece of a damaged line that
+    is no record is rejected, and so is an empty line. `requests_by_day` and `other_days` have the numbers of requests
+    that are counted and that are on other days. `rejects` has the first few of the rejected ones; `classes` has
+    requests and bytes by class of clients, also of excluded ones. `fingerprint` is a sum over the hashes of all lines
+    that are not empty, if the selection asks for it: the same for the same lines in any order.
     """
 
-    def __init__(self, selection: Selection, registry: Registry) -> None:
+    def __init__(self, selection: Selection, registry: Registry, choices: Choices | None = None) -> None:
         self.selection = selection
         self.aggregation = Aggregation(registry)
         self.counted = 0
@@ -46,20 +54,33 @@ class Tally:
         self.on_other_days = 0
         self.excluded = 0
         self.repeated = 0
-        self.fingerprint = 0
         self.requests_by_day: Counter[datetime.date] = Counter()
+        self.other_days: Counter[datetime.date] = Counter()
+        self.fingerprint = 0
         self.rejects: list[Reject] = []
         self.classes: dict[str, list[int]] = {}
+        self.noted: dict[int, Noted] = {}
+        self.chosen = 0
+        self.window: Window | None = None
+        self._choices = choices
+        self._due: dict[int, int | None] = {}
+        self._noted = Noted()
         self._known: dict[str | None, tuple[bool, list[int]]] = {}
         self._folded_at = 0
+        self.read_at(0)
 
     @property
     def lines(self) -> int:
-        """The number of lines read."""
-        return self.counted + self.ignored + self.rejected + self.on_other_days + self.excluded
+        """The number of records, of pieces between them, and of empty lines."""
+        return self.counted + self.ignored + self.rejected + self.on_other_days + self.excluded + self.repeated
 
-    def add(self, lines: Iterable[bytes], first: int = 1) -> list[tuple[int, str]]:
-        """Add lines; give the number and the reason of the first few that are rejected.
+    def read_at(self, place: int) -> None:
+        """Set the place at which the next lines are, by a number: repeated requests are noted by place."""
+        self._noted = self.noted.setdefault(place, Noted())
+        self._due = self._choices.due.setdefault(place, {}) if self._choices is not None else {}
+
+    def add(self, lines: Sequence[bytes], first: int = 1) -> list[tuple[int, str]]:
+        """Add lines, and return the number and the reason of the first few that are rejected.
 
         Args:
             lines: without their line breaks.
@@ -68,39 +89,85 @@ class Tally:
         Raises:
             RegistryUnavailable: if a network needs a registry and there is none.
         """
-        selection = self.selection
-        latest, since, until, known = selection.latest, selection.since, selection.until, self._known
-        parse, add = requestlog.parse, self.aggregation.add
+        if self.selection.fingerprinted:
+            self.fingerprint = (self.fingerprint + _fingerprint(lines)) % _FINGERPRINTS
+        latest, parse = self.selection.latest, requestlog.parse
+        requests: list[Request] = []
         rejections: list[tuple[int, str]] = []
-        lines = list(lines)
-        if selection.fingerprinted:
-            self.fingerprint += sum(mmh3.mmh3_x64_128_uintdigest(line) for line in lines if line)
         for number, line in enumerate(lines, first):
             outcome = parse(line, latest)
             if type(outcome) is Request:
-                if not since <= outcome.day <= until:
-                    self.on_other_days += 1
-                    continue
-                taken, figures = known.get(outcome.agent) or self._get_to_know(outcome.agent)
-                if taken:
-                    self.counted += 1
-                    self.requests_by_day[outcome.day] += 1
-                    requests, size = add(outcome)
-                else:
-                    self.excluded += 1
-                    requests, size = _weight(outcome)
-                figures[0] += requests
-                figures[1] += size
+                requests.append(outcome)
             elif type(outcome) is Ignored:
                 self.ignored += 1
             elif type(outcome) is Rejected:
-                self.rejected += 1
-                if len(rejections) < SHOWN_REJECTS:
-                    rejections.append((number, outcome.reason))
+                recovered = requestlog.recover(line, outcome, latest)
+                requests += [one for one in recovered if type(one) is Request]
+                self.ignored += sum(type(one) is Ignored for one in recovered)
+                reasons = [one.reason for one in recovered if type(one) is Rejected]
+                self.rejected += len(reasons)
+                rejections += [(number, reason) for reason in reasons[: SHOWN_REJECTS - len(rejections)]]
+        self._count(self._without_repeated(requests))
+        return rejections
+
+    def finish(self) -> None:
+        """Count the requests that were held back, after the last line."""
+        if self.window is not None:
+            self._count(self.window.release())
+            self.repeated, self.window = self.repeated + self.window.repeated, None
+
+    def _without_repeated(self, requests: list[Request]) -> Iterable[Request]:
+        if self.window is not None:
+            return self.window.pass_on(requests)
+        if self._choices is not None:
+            return self._chosen(requests, self._choices.repeated)
+        self._noted.keys.extend([request.key for request in requests])
+        return requests
+
+    def _chosen(self, requests: list[Request], known_as_repeated: frozenset[int]) -> Iterator[Request]:
+        due = self._due
+        for request in requests:
+            key = request.key
+            if key & ~1 in known_as_repeated:
+                rank = repeated_requests.rank(request)
+                self._noted.keys.append(key)
+                self._noted.ranks.append(rank)
+                if key not in due or due[key] not in (None, rank):
+                    self.repeated += 1
+                    continue
+                del due[key]
+                self.chosen += 1
+            yield request
+
+    def _count(self, requests: Iterable[Request]) -> None:
+        selection = self.selection
+        since, until, known = selection.since, selection.until, self._known
+        add = self.aggregation.add
+        day, on_day = datetime.date.min, 0
+        for request in requests:
+            if not since <= request.day <= until:
+                self.other_days[request.day] += 1
+                self.on_other_days += 1
+                continue
+            taken, figures = known.get(request.agent) or self._get_to_know(request.agent)
+            if taken:
+                # Most requests are of the same day as the one before.
+                if request.day != day:
+                    self.requests_by_day[day] += on_day
+                    day, on_day = request.day, 0
+                on_day += 1
+                requests_in_it, size = add(request)
+            else:
+                self.excluded += 1
+                requests_in_it, size = _weight(request)
+            figures[0] += requests_in_it
+            figures[1] += size
+        self.requests_by_day[day] += on_day
+        self.requests_by_day = +self.requests_by_day
+        self.counted = self.requests_by_day.total()
         if self.counted - self._folded_at > _FOLD_EVERY:
             self._folded_at = self.counted
             self.aggregation.fold()
-        return rejections
 
     def reject(self, file: str, rejections: Iterable[tuple[int, str]]) -> None:
         """Note which lines of a file were rejected; to be called in the order of files and lines."""
@@ -115,8 +182,15 @@ class Tally:
         self.rejected += other.rejected
         self.on_other_days += other.on_other_days
         self.excluded += other.excluded
-        self.fingerprint += other.fingerprint
+        self.repeated += other.repeated
         self.requests_by_day += other.requests_by_day
+        self.other_days += other.other_days
+        self.fingerprint = (self.fingerprint + other.fingerprint) % _FINGERPRINTS
+        self.chosen += other.chosen
+        for place, noted in other.noted.items():
+            mine = self.noted.setdefault(place, Noted())
+            mine.keys += noted.keys
+            mine.ranks += noted.ranks
         self.rejects = [*self.rejects, *other.rejects][:SHOWN_REJECTS]
         for name, (requests, size) in other.classes.items():
             figures = self.classes.setdefault(name, [0, 0])
@@ -136,7 +210,7 @@ class Tally:
         return known
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("selection", "_known")}
+        return {name: value for name, value in vars(self).items() if name not in _OF_THIS_PROCESS}
 
 
 def _weight(request: Request) -> tuple[int, int]:
@@ -144,3 +218,9 @@ def _weight(request: Request) -> tuple[int, int]:
     if request.deliveries is None:
         return 1, 0
     return len(request.deliveries), sum(size for _, _, size in request.deliveries)
+
+
+def _fingerprint(lines: Iterable[bytes]) -> int:
+    # How many NUL bytes a line has may be lost when it is cut.
+    texts = (line.replace(b"\0", b"") for line in lines)
+    return sum(mmh3_x64_128_uintdigest(text) for text in texts if text)
