@@ -38,8 +38,9 @@ _READY_WITHIN_SECONDS = 60.0
 _STOPPED_WITHIN_SECONDS = 45.0
 _ANSWERED_WITHIN_SECONDS = 120.0
 
-# What differs between two databases that hold the same: when and in which order it came.
+# Columns that differ between two databases that hold the same: when and in which order it came.
 _INCIDENTAL = ("id", "created_at", "updated_at", "changed_at")
+_INCIDENTAL_OF_PAYLOADS = (*_INCIDENTAL, "revision")
 
 Table = dict[tuple[Any, ...], tuple[Any, ...]]
 Contents = dict[str, Table]
@@ -385,6 +386,7 @@ def _table(connection: Any, table: str, names: dict[str, dict[int, str]]) -> Tab
         columns = [column[0] for column in cursor.description]
         fetched = [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
     rows = {}
+    incidental = _INCIDENTAL_OF_PAYLOADS if table == "payloads" else _INCIDENTAL
     for row in fetched:
         values: list[int | bytes] = [int(row.pop(column)) for column in COUNTS if column in row]
         if "clients" in row:
@@ -392,7 +394,7 @@ def _table(connection: Any, table: str, names: dict[str, dict[int, str]]) -> Tab
         if "body" in row:
             values.append(bytes(row.pop("body")))
         named = {column: names[column][value] if column in names else value for column, value in row.items()}
-        rows[_key({column: value for column, value in named.items() if column not in _INCIDENTAL})] = tuple(values)
+        rows[_key({column: value for column, value in named.items() if column not in incidental})] = tuple(values)
     assert len(rows) == len(fetched), f"{table} has a row twice"
     return rows
 

@@ -17,6 +17,7 @@ from eida_statistics.errors import (
     AmbiguousReplacement,
     NotTakenOver,
     NotUpstream,
+    OverlappingPayload,
     StoreNotEmpty,
     StoreUnavailable,
 )
@@ -150,6 +151,26 @@ def test_what_was_taken_over_can_be_corrected(store: Store, upstream_uri: str) -
     assert [values[0] for key, values in sums(store, "dataselect_stats", ("date",)).items()
             if key == ("RESIF", "2021-02-01")] == [7]  # fmt: skip
     assert [found for _, _, differences in store.verify() for found in differences] == []
+
+
+def test_imported_month_is_replaced_by_the_whole_month(store: Store, upstream_uri: str) -> None:
+    take_over(store, upstream_uri)
+    node = store.sender_of_token("token-of-resif", NOW).node
+    (month,) = (one for one in store.list_payloads("RESIF") if one.days[0].month == 2)
+    assert (month.source, month.period, month.content) == ("", None, month.hash)
+    day, whole = (
+        payload(
+            row(month="2021-02-01", bytes=7),
+            days_coverage=["2021-02-27"],
+            period={"start": start, "end": "2021-02-28"},
+        )
+        for start in ("2021-02-28", "2021-02-01")
+    )
+    with pytest.raises(OverlappingPayload):
+        store.ingest(node, day)
+    with pytest.raises(AmbiguousReplacement):
+        store.replace(node, day)
+    assert store.replace(node, whole)[0].supersedes == [month.payload]
 
 
 @pytest.mark.parametrize(

@@ -215,8 +215,10 @@ def describe(other: Identity) -> str:
 
 def _hint(new: Identity, request: Request, conflicting: Sequence[InForce]) -> str:
     """Return what the sender can do about a conflict: in the terms of the aggregator, and in those of HTTP."""
-    within = [other for other in conflicting if all(map(new.covers, other.first_and_last_day()))]
-    beyond = [other for other in conflicting if other not in within]
+    within: list[InForce] = []
+    beyond: list[InForce] = []
+    for other in conflicting:
+        (within if all(map(new.covers, other.first_and_last_day())) else beyond).append(other)
     ways = []
     if longer := _longer_period(new, conflicting):
         ways.append(f"To correct a part of a longer period, run all logs of {longer} with --replace (PUT).")
