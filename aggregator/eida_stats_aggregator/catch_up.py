@@ -353,8 +353,9 @@ class _CatchUp:
         summary.sent += sender.sent
         summary.queued += sender.queued
         summary.held += sender.held
+        outcome.failures += sender.failures
         _, complaints = self.outbox.waiting(self.destination.base)
-        outcome.failures += [*sender.failures, *complaints]
+        self.notices += [Notice(f"queue:{complaint.subject}", str(complaint)) for complaint in complaints]
         self.notices += notices.about_overlaps(sender.overlaps)
         self.notices += notices.about_token(self.client.token_valid_until, datetime.datetime.now(tz=datetime.UTC))
         shown = set(self.memory.shown)
