@@ -5,6 +5,7 @@ deployment after another. The extended code is the code and the year in which th
 that holds the start of the data: Z3 in 2016 is Z32015.
 """
 
+import codecs
 import contextlib
 import os
 import re
@@ -87,7 +88,7 @@ def read(path: Path) -> list[Epoch]:
         InvalidRegistry: if it is something else.
     """
     try:
-        answer = path.read_bytes()
+        answer = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     except OSError as error:
         raise RegistryUnavailable(f"{path}: {error.strerror}") from error
     return _decode(answer, str(path))
@@ -143,7 +144,7 @@ def _fetch(url: str) -> bytes:
         answer.raise_for_status()
     except requests.RequestException as error:
         raise RegistryUnavailable(type(error).__name__) from error
-    return answer.content
+    return answer.content.removeprefix(codecs.BOM_UTF8)
 
 
 def _save(cache: Path, answer: bytes) -> None:

@@ -185,7 +185,8 @@ def line(*, without: tuple[str, ...] = (), **more: object) -> dict[str, Any]:
         "clientID": "ObsPy/1.2.2 (Windows-10-10.0.18362-SP0, Python 3.7.8)",
         "finished": "2020-09-18T00:00:00.758768Z",
         "userLocation": {"country": "DE"},
-        "created": "2020-09-18T00:00:00.612126Z",
+        # Without a fraction, only lines that are equal are the same request.
+        "created": "2020-09-18T00:00:00Z",
         "bytes": 512,
         "service": "fdsnws-dataselect",
         "userEmail": None,

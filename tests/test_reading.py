@@ -16,6 +16,7 @@ import sys
 import textwrap
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -29,7 +30,16 @@ from hypothesis import strategies as st
 
 from eida_statistics.errors import RegistryUnavailable, UnreadableLog, WorkerLost
 from eida_statistics.networks import Epoch, Registry
-from eida_stats_aggregator import bzip2, clients, inputs, logfiles, parts, reading, requestlog
+from eida_stats_aggregator import (
+    bzip2,
+    clients,
+    inputs,
+    logfiles,
+    parts,
+    reading,
+    repeated_requests,
+    requestlog,
+)
 from eida_stats_aggregator.aggregate import Aggregation
 from eida_stats_aggregator.logfiles import zstd
 from eida_stats_aggregator.requestlog import Ignored, Rejected, Request
@@ -65,13 +75,17 @@ class Outcome(NamedTuple):
     counted: int
     ignored: int
     rejected: int
+    repeated: int
+    by_day: dict[datetime.date, int]
     rejects: list[tuple[str, int, str]]
 
 
 def outcome_of(tally: Tally) -> Outcome:
     payload = tally.aggregation.payload(AT).to_json()
     rejects = [(one.file, one.line, one.reason) for one in tally.rejects]
-    return Outcome(payload, tally.counted, tally.ignored, tally.rejected, rejects)
+    outcomes = tally.counted, tally.ignored, tally.rejected, tally.repeated
+    assert sum(outcomes) == tally.lines
+    return Outcome(payload, *outcomes, tally.requests_by_day, rejects)
 
 
 def no_progress(more_bytes: int, more_lines: int) -> None:
@@ -84,22 +98,33 @@ def read(files: Iterable[Path], jobs: int, load: reading.Load = lambda: EPOCHS) 
 
 
 def one_by_one(logs: Sequence[tuple[str, bytes]]) -> Outcome:
-    """Take lines as a reader would who knows nothing of parts and processes."""
+    """Read lines as one would without parts and processes, and with all requests in memory."""
     aggregation = Aggregation(Registry(lambda: EPOCHS))
-    ignored = 0
+    ignored = repeated = 0
+    requests: dict[int, Request] = {}
     rejects: list[tuple[str, int, str]] = []
     for name, content in logs:
         lines = content.split(b"\n")
         for number, text in enumerate(lines if lines[-1] else lines[:-1], 1):
-            match requestlog.parse(text, SELECTION.latest):
-                case Request() as request:
-                    aggregation.add(request)
-                case Ignored():
-                    ignored += 1
-                case Rejected(reason):
-                    rejects.append((name, number, reason))
+            for outcome in requestlog.parse_line(text, SELECTION.latest):
+                match outcome:
+                    case Request() as request:
+                        other = requests.setdefault(request.key & ~1, request)
+                        repeated += other is not request
+                        requests[request.key & ~1] = min(other, request, key=_precedence)
+                    case Ignored():
+                        ignored += 1
+                    case Rejected(reason):
+                        rejects.append((name, number, reason))
+    for request in requests.values():
+        aggregation.add(request)
     payload = aggregation.payload(AT).to_json()
-    return Outcome(payload, aggregation.requests, ignored, len(rejects), rejects[:SHOWN_REJECTS])
+    by_day = Counter(request.day for request in requests.values())
+    return Outcome(payload, len(requests), ignored, len(rejects), repeated, by_day, rejects[:SHOWN_REJECTS])
+
+
+def _precedence(request: Request) -> tuple[bool, int]:
+    return request.deliveries is not None, repeated_requests.rank(request)
 
 
 @contextlib.contextmanager
@@ -122,9 +147,10 @@ def streams_of(content: bytes, compress: Compress, cuts: Iterable[int]) -> bytes
 
 requests = st.builds(
     line,
+    created=st.sampled_from(["2020-10-31T00:00:00Z", "2020-10-31T00:00:00.1Z", "2020-10-31T00:00:00.02Z", None]),
     finished=st.sampled_from(["2020-10-31T23:59:59.9Z", "2020-11-02T00:00:00Z", "2020-11-03T01:00:00+02:00"]),
     status=st.sampled_from(["OK", "OK", "OK", "ERROR"]),
-    userID=st.integers(0, 400),
+    userID=st.integers(0, 3) | st.integers(0, 400),
     userLocation=st.sampled_from([{}, {"country": "DE"}, {"country": "IT"}]),
     service=st.sampled_from(["fdsnws-dataselect"] * 5 + ["fdsnws-station"]),
     clientID=st.sampled_from(["ObsPy/1.2.2", "curl/7.65.3", "ümläut", "\ud800", "a\nb"]),
@@ -139,8 +165,15 @@ requests = st.builds(
         max_size=2,
     ),
 ).map(json.dumps)
+damaged_lines = st.lists(
+    requests.map(str.encode)
+    | requests.map(lambda text: text[:70].encode())
+    | st.sampled_from([b"\0", b"\0" * 40, b"\x1e", b"\xef\xbb\xbf", b" ", b'{"', b"\xff"]),
+    max_size=4,
+).map(b"".join)
 lines_of_any_kind = st.one_of(
     requests.map(str.encode),
+    damaged_lines,
     requests.map(lambda text: text.encode() + b"\r"),
     requests.map(lambda text: text[:40].encode()),
     st.sampled_from([b"", b"\r", b" ", b"{}", b"[]", b"no JSON", b"\xff\xfe", b"{", b"\0" * 30]),
@@ -236,8 +269,8 @@ def test_a_day_in_several_files_in_any_order_is_as_one_file(
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_a_line_that_is_too_long_and_spans_parts_is_one_line(jobs: int, tmp_path: Path) -> None:
     log = tmp_path / "a.log"
-    good = encoded(line())
-    log.write_bytes(good + b"x" * 100_000 + b"\n" + good + b"\xff" * 100_000 + b"\n\n" + b"y" * 100_000)
+    good, other = encoded(line()), encoded(line(userID=1))
+    log.write_bytes(good + b"x" * 100_000 + b"\n" + other + b"\xff" * 100_000 + b"\n\n" + b"y" * 100_000)
     with sizes(part=3000, chunk=1000, longest_line=9999):
         found = read([log], jobs)
     too_long = "longer than 9999 bytes"
@@ -418,30 +451,25 @@ NETWORKS = ("--networks", "networks.json")
 OPTIONS = (*NETWORKS, "-o", "out", "--json")
 
 
+def lines_of(report: dict[str, Any]) -> int:
+    return sum(report[outcome] for outcome in ("counted", "ignored", "rejected", "repeated"))
+
+
 def nothing_written(home: Path) -> bool:
     return not list((home / "out").glob("*"))
 
 
-# The first process takes nothing until the other one has a part, which is standard input.
-LET_ANOTHER_BEGIN = """
-next_part = reading._Board.next_part
-def wait_first(board, end):
-    if is_first():
-        until(lambda: marked("begun"))
-    return next_part(board, end)
-reading._Board.next_part = wait_first
-"""
-
-
-def test_standard_input_is_read_by_whichever_process_gets_it(day: Day, home: Path) -> None:
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_one_process_reads_where_a_pipe_is_read(jobs: str, day: Day, home: Path) -> None:
+    """What is logged more than once must be known while it is read."""
     content = (home / "a.log.plain").read_bytes()
-    options = (*OPTIONS, "--jobs", "2", "-", "small.log")
-    with driven('mark("begun")', *options, cwd=home, setup=LET_ANOTHER_BEGIN) as process:
+    with driven('mark("begun")', *OPTIONS, "--jobs", jobs, "-", "small.log", cwd=home) as process:
         code, out, errors = told(process, content)
     assert (code, errors) == (0, "")
-    assert len(marks(home, "begun")) == 2
+    assert len(marks(home, "begun")) == 1
     report = json.loads(out)
-    assert report["counted"] + report["ignored"] + report["rejected"] == day.lines + 100
+    assert report["repeated"] > 90
+    assert lines_of(report) == day.lines + 100
 
 
 @pytest.mark.parametrize("jobs", ["1", "3"])
@@ -456,8 +484,7 @@ def test_a_pipe_is_not_read_again_because_of_another_log(jobs: str, pipe: str, d
         writer.start()
     done = run(*OPTIONS, "--jobs", jobs, pipe, "padded.log", cwd=home, stdin=content if pipe == "-" else None)
     assert (done.returncode, done.stderr) == (0, "")
-    report = json.loads(done.stdout)
-    assert report["counted"] + report["ignored"] + report["rejected"] == day.lines + 100
+    assert lines_of(json.loads(done.stdout)) == day.lines + 100
     if pipe == "pipe":
         writer.join()
 
@@ -469,8 +496,7 @@ def test_what_is_not_a_plain_row_of_blocks_is_read_all_the_same(jobs: str, day: 
         done = run(*OPTIONS, "--dry-run", "--jobs", jobs, *files, cwd=home)
         assert (done.returncode, done.stderr) == (0, "")
         report = json.loads(done.stdout)
-        lines = report["counted"] + report["ignored"] + report["rejected"]
-        assert lines == day.lines + (100 + 1500 if len(files) > 1 else 0)
+        assert lines_of(report) == day.lines + (100 + 1500 if len(files) > 1 else 0)
         assert report["first_rejects"] == [
             {"file": "padded.log", "line": 2501, "reason": "not JSON"},
             {"file": "padded.log", "line": 2502, "reason": "empty"},
@@ -572,7 +598,7 @@ def test_a_disk_that_fails_is_told_as_a_log_that_cannot_be_read(
 def test_a_log_that_grows_is_read_as_long_as_it_was(tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     for compress in (bytes, bz2.compress):
-        log.write_bytes(compress(encoded(line()) * 100))
+        log.write_bytes(compress(encoded(*(line(userID=user) for user in range(100)))))
         logs = inputs.logs_of([str(log)], None)
         with log.open("ab") as file:
             file.write(compress(encoded(line()) * 100))
@@ -584,7 +610,8 @@ def test_a_log_that_grows_is_read_as_long_as_it_was(tmp_path: Path) -> None:
 # The registry
 
 
-TEMPORARY = encoded(*(line(trace=[trace(net="Z3", start="2016-01-01T00:00:00.0000Z")]) for _ in range(900)))
+OLD = trace(net="Z3", start="2016-01-01T00:00:00.0000Z")
+TEMPORARY = encoded(*(line(userID=user, trace=[OLD]) for user in range(900)))
 
 
 def answer_slowly(answer: Answer) -> Callable[[Received], Answer]:

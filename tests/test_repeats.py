@@ -173,6 +173,6 @@ def test_a_pipe_is_opened_once_and_read_to_its_end(jobs: str, home: Path) -> Non
     writer.join()
     assert (done.returncode, done.stderr) == (0, "")
     report = json.loads(done.stdout)
-    assert (report["counted"], report["files"]) == (600, ["a.log", "pipe"])
+    assert (report["counted"], report["repeated"], report["files"]) == (300, 300, ["a.log", "pipe"])
     assert report["repeated_files"] == [{"file": "b.log", "same_as": "a.log"}]
     assert written == [len(LOG)]

@@ -1,5 +1,6 @@
 """The command of a node's operator: options, exit codes, wiring."""
 
+import codecs
 import datetime
 import io
 import os
@@ -372,7 +373,7 @@ def _token(send_to: str, token: str | None, file: Path | None) -> str:
     if url.username is not None:
         raise click.BadParameter("a URL must not hold a user or password; it is kept", param_hint="--send-to")
     if token is None and file is not None:
-        token = file.read_bytes().decode("ascii", "replace").strip()
+        token = file.read_bytes().removeprefix(codecs.BOM_UTF8).decode("ascii", "replace").strip()
     if not token:
         raise click.UsageError("--send-to needs a token: TOKEN in the environment, --token-file or --token.")
     if not token.isascii() or not token.isprintable() or " " in token:

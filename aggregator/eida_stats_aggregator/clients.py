@@ -91,7 +91,7 @@ def compile_pattern(text: str) -> re.Pattern[str]:
 
 def _read(path: Path) -> list[tuple[str, list[re.Pattern[str]]]]:
     try:
-        table = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _Table)
+        table = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8-sig")), _Table)
     except OSError as error:
         raise InvalidClientClasses(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -1,5 +1,6 @@
 """Which logs are meant: files, a log on standard input, or names of files there."""
 
+import codecs
 import contextlib
 import glob
 import io
@@ -109,8 +110,8 @@ def is_request_log(log: Log) -> bool:
             outcomes = chain.from_iterable(map(requestlog.parse_line, first))
             return any(not isinstance(outcome, requestlog.Rejected) for outcome in outcomes)
     except UnreadableLog:
-        # A damaged log is told when it is read; what is no log may look like anything.
-        return log.magic is not None and "request" in Path(log.name).name
+        # It is named when it is read: a damaged log, or an archive of logs. Other files may look like anything.
+        return "request" in Path(log.name).name
 
 
 def head_of(log: Log) -> bytes:
@@ -147,7 +148,7 @@ def _open(name: str, path: Path) -> BinaryIO:
 def _on(stdin: BinaryIO, pass_over: Callable[[str], None]) -> list[Log]:
     """Tell by the first line that is not empty whether this is a log or a list of names."""
     head = line = stdin.readline(_MAX_NAME_BYTES)
-    while line and not line.strip():
+    while line and not line.removeprefix(codecs.BOM_UTF8).strip():
         line = stdin.readline(_MAX_NAME_BYTES)
         head += line
     if not line:
@@ -156,7 +157,7 @@ def _on(stdin: BinaryIO, pass_over: Callable[[str], None]) -> list[Log]:
         joined = io.BufferedReader(cast("io.RawIOBase", _Rejoined(head, stdin)))
         return [Log(STDIN_NAME, 0, lambda: joined)]
     lines = enumerate([*head.splitlines(), *stdin], 1)
-    return [log for number, text in lines if text.strip() for log in _listed(number, text, pass_over)]
+    return [log for number, text in lines if _name_in(text) != "" for log in _listed(number, text, pass_over)]
 
 
 def _listed(number: int, line: bytes, pass_over: Callable[[str], None]) -> list[Log]:
@@ -169,7 +170,7 @@ def _listed(number: int, line: bytes, pass_over: Callable[[str], None]) -> list[
 
 def _name_in(line: bytes) -> str | None:
     """The file name that a line is, or None if it is rather a part of a log."""
-    text = os.fsdecode(line.strip())
+    text = os.fsdecode(line.removeprefix(codecs.BOM_UTF8).strip())
     if line.startswith(tuple(logfiles.MAGIC)) or len(line) >= _MAX_NAME_BYTES:
         return None
     is_name = all(character.isprintable() or "\udc80" <= character <= "\udcff" for character in text)

@@ -27,7 +27,10 @@ MAGIC: dict[bytes, Callable[..., Any]] = {
     b"\x1f\x8b": gzip.open,
     b"\xfd7zXZ\x00": lambda raw, _: io.BufferedReader(_Streams(raw, lzma.LZMADecompressor)),
     b"\x28\xb5\x2f\xfd": zstd.open,
+    # Frames without content, with which pzstd begins.
+    **{bytes([number]) + b"\x2a\x4d\x18": zstd.open for number in range(0x50, 0x60)},
 }
+_TAR, _TAR_AT = b"ustar", 257
 _DECOMPRESSION_ERRORS = (OSError, EOFError, lzma.LZMAError, zlib.error, zstd.ZstdError)
 
 
@@ -78,17 +81,31 @@ def chunks(raw: BinaryIO, name: str) -> Generator[bytes]:
         name: how to call it in errors.
 
     Raises:
-        UnreadableLog: also when compressed data is damaged or cut off: half a day would be taken for a whole.
+        UnreadableLog: also when it is a tar archive, and when compressed data is damaged or cut off: half a day
+            would be taken for a whole.
     """
     try:
         stream = _decompressed(raw)
-        while chunk := stream.read(CHUNK_BYTES):
+        chunk = stream.read(max(CHUNK_BYTES, _TAR_AT + len(_TAR)))
+        refuse_archive(chunk, name)
+        while chunk:
             yield chunk
+            chunk = stream.read(CHUNK_BYTES)
     except _DECOMPRESSION_ERRORS as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UnreadableLog(
             f"{name}: {reason}", hint="Copy the file again, or unpack what can be rescued of it by hand."
         ) from error
+
+
+def refuse_archive(beginning: bytes, name: str) -> None:
+    """Check that a log does not begin as a tar archive does.
+
+    Raises:
+        UnreadableLog: if it does. Lines that end one member of it and begin the next would be lost.
+    """
+    if beginning.startswith(_TAR, _TAR_AT):
+        raise UnreadableLog(f"{name}: a tar archive", hint="Unpack it with tar, and name the logs that were in it.")
 
 
 def lines(raw: BinaryIO, name: str) -> Generator[bytes]:

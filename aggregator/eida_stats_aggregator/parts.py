@@ -96,13 +96,15 @@ def _chunks(log: Log, part: Part) -> Iterator[bytes]:
         if part.whole:
             yield from logfiles.chunks(raw, log.name)
             return
+        if log.magic == bzip2.MAGIC:
+            chunks = bzip2.unpacked(raw.fileno(), part.start, part.end, log.size, chunk_bytes=logfiles.CHUNK_BYTES)
+        else:
+            chunks = _plain(raw.fileno(), part, log.name)
         try:
-            if log.magic == bzip2.MAGIC:
-                yield from bzip2.unpacked(
-                    raw.fileno(), part.start, part.end, log.size, chunk_bytes=logfiles.CHUNK_BYTES
-                )
-            else:
-                yield from _plain(raw.fileno(), part, log.name)
+            for number, chunk in enumerate(chunks):
+                if number == part.start == 0:
+                    logfiles.refuse_archive(chunk, log.name)
+                yield chunk
         except OSError as error:
             raise UnreadableLog(f"{log.name}: {error.strerror}") from error
 

@@ -55,13 +55,13 @@ def read(logs: Sequence[Log], selection: Selection, load: Load, *, jobs: int, pr
     with _no_garbage_collection(), _Board(load) as board:
         if not all(log.on_disk for log in logs):
             return _read_once(logs, selection, board, progress)
-        whole: set[int] = set()
+        whole: Collection[int] = ()
         while True:
             try:
                 return _read_until_settled(logs, selection, board, whole, jobs, progress)
             except NotSplittable as problem:
                 # What is wrong with a file, if anything is, shows when it is read from its beginning.
-                whole.add(problem.log)
+                whole = range(len(logs)) if whole else {problem.log}
                 board.restart()
 
 

@@ -39,10 +39,12 @@ class Tally:
     """What lines of logs come to: aggregates, and counts of records.
 
     A record is counted, ignored, rejected, on another day, excluded or repeated. Each piece of a damaged line that
-    is no record is rejected, and so is an empty line. `requests_by_day` and `other_days` have the numbers of requests
-    that are counted and that are on other days. `rejects` has the first few of the rejected ones; `classes` has
-    requests and bytes by class of clients, also of excluded ones. `fingerprint` is a sum over the hashes of all lines
-    that are not empty, if the selection asks for it: the same for the same lines in any order.
+    is no record is rejected, and so is an empty line. `requests_by_day` and `other_days` have the numbers of
+    requests that are counted and that are on other days.
+
+    `rejects` has the first few of the rejected records and pieces; `classes` has requests and bytes by class of
+    clients, also of excluded ones. `fingerprint` is a sum over the hashes of all lines that are not empty, if the
+    selection asks for it: the same for the same lines in any order.
     """
 
     def __init__(self, selection: Selection, registry: Registry, choices: Choices | None = None) -> None:
