@@ -42,8 +42,8 @@ class Reader:
     dask: str | None = None
     shown: bool = False
 
-    def read(self, logs: Sequence[Log]) -> tuple[Tally, list[Repeat]]:
-        """Read logs as one.
+    def read(self, logs: Sequence[Log]) -> tuple[Tally, list[Log], list[Repeat]]:
+        """Read logs as one, and return also which were read, and which had the same content as another one.
 
         Raises:
             UnreadableLog: if one cannot be read.
@@ -64,7 +64,7 @@ class Reader:
                 tally = _cluster().read(
                     distinct, self.selection, self.registry, address=self.dask, progress=advance
                 )
-        return tally, repeated
+        return tally, distinct, repeated
 
 
 def make_payload(tally: Tally, found: LogPeriod, source: str, generated_at: datetime.datetime) -> Payload:

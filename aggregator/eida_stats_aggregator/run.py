@@ -127,11 +127,9 @@ def _aggregate(options: Options, summary: RunSummary, outcome: Outcome) -> list[
         _check_queue_is_meant(options)
         return quiet
     logs, reader = _chosen(logs, options)
-    summary.files = [log.name for log in logs]
     stamps = stamps_of(logs)
-    tally, summary.repeated_files = reader.read(logs)
-    repeated = {repeat.file for repeat in summary.repeated_files}
-    summary.files = [name for name in summary.files if name not in repeated]
+    tally, distinct, summary.repeated_files = reader.read(logs)
+    summary.files = [log.name for log in distinct]
     summary.add_tally(tally)
     if tally.lines == tally.rejected:
         raise NothingToAggregate(f"no request in {', '.join(summary.files)}")
