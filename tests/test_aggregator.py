@@ -393,13 +393,13 @@ def test_names_of_logs_are_read_from_standard_input(home: Path) -> None:
 
 
 def test_a_hyphen_stands_for_standard_input(home: Path) -> None:
-    done = run("--json", "a.log", "-", cwd=home, stdin=encoded(line()))
+    done = run("--json", "a.log", "-", cwd=home, stdin=encoded(line(userID=2)))
     assert json.loads(done.stdout)["counted"] == 2
 
 
 def test_a_log_can_come_through_a_named_pipe(home: Path) -> None:
     os.mkfifo(home / "pipe")
-    content = encoded(*(line() for _ in range(5000)))
+    content = encoded(*(line(userID=user) for user in range(5000)))
     writer = threading.Thread(target=(home / "pipe").write_bytes, args=(content,))
     writer.start()
     done = run("--json", "pipe", cwd=home)
@@ -746,14 +746,18 @@ def test_a_log_is_aggregated_and_sent(home: Path) -> None:
         assert len(stub.received) == 1
 
 
-@pytest.mark.parametrize("how", ["environment", "option", "file", "file in the environment"])
+@pytest.mark.parametrize(
+    "how", ["environment", "option", "file", "file with a byte order mark", "file in the environment"]
+)
 def test_the_token_comes_from_the_environment_an_option_or_a_file(how: str, home: Path) -> None:
     (home / "token").write_text(f"{TOKEN}\n")
+    (home / "marked").write_text(f"{TOKEN}\n", encoding="utf-8-sig")
     with answering(Answer(201)) as stub:
         arguments, env = {
             "environment": ([], {"TOKEN": TOKEN}),
             "option": (["--token", TOKEN], {"TOKEN": "another"}),
             "file": (["--token-file", "token"], {}),
+            "file with a byte order mark": (["--token-file", "marked"], {}),
             "file in the environment": ([], {"TOKEN_FILE": "token"}),
         }[how]
         assert run("--send-to", stub.url, *arguments, "a.log", cwd=home, **env).returncode == 0

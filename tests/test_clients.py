@@ -416,3 +416,9 @@ def test_any_text_is_a_pattern_or_refused(text: str) -> None:
     with contextlib.suppress(ValueError):
         pattern = compile_pattern(text)
         assert pattern.search("") is None or pattern.search("\0") is None
+
+
+def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
+    path = table(tmp_path, "")
+    path.write_text("[[class]]\nname = 'own'\npatterns = ['^mine/']\n", encoding="utf-8-sig")
+    assert load(path).of("mine/1") == "own"

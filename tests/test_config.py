@@ -21,6 +21,14 @@ def test_the_environment_goes_over_the_file(tmp_path: Path) -> None:
     assert read == config.Config("sqlite:///file.db", "/environment", 9999)
 
 
+def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
+    file, secret = tmp_path / "config.toml", tmp_path / "uri"
+    file.write_text('url_prefix = "/file"\n', encoding="utf-8-sig")
+    secret.write_text("sqlite:///secret.db\n", encoding="utf-8-sig")
+    read = config.read({"EIDA_STATS_CONFIG": str(file), "DATABASE_URI_FILE": str(secret)})
+    assert read == config.Config("sqlite:///secret.db", "/file")
+
+
 def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
     secret = tmp_path / "uri"
     secret.write_text("postgresql://user:secret@host/database\n")

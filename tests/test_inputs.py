@@ -6,6 +6,7 @@ import io
 import json
 import lzma
 import os
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from eida_stats_aggregator.delivery.state import Terms
 from eida_stats_aggregator.inputs import logs_of
 from eida_stats_aggregator.logfiles import CHUNK_BYTES, zstd
 from payloads import payload, row
-from stubs import encoded, line, make_log, trace
+from stubs import encoded, line, make_log, run, trace
 
 LOG = encoded(line(userEmail="somebody@example.org")) * 3
 
@@ -68,6 +69,13 @@ def test_what_is_no_name_is_not_repeated(second: bytes, tmp_path: Path, monkeypa
     with pytest.raises(UnreadableLog, match="standard input, line 2") as refusal:
         on_stdin(b"a.log\n" + second + b"\n")
     assert "somebody" not in str(refusal.value)
+
+
+def test_a_mark_before_names_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.log").write_bytes(LOG)
+    for content in (b"\xef\xbb\xbfa.log\n", b"\xef\xbb\xbf\r\n\na.log\n"):
+        assert on_stdin(content) == ["a.log"]
 
 
 def test_a_file_that_is_not_there_is_named() -> None:
@@ -239,6 +247,45 @@ def test_a_directory_that_cannot_be_looked_into_is_told(
     monkeypatch.setattr(os, refused, refusing)
     with pytest.raises(UnreadableLog, match=r"logs/private.*: Permission denied"):
         logs_of(["logs"], None)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbf" + encoded(line()),
+        bytes(2 * CHUNK_BYTES) + encoded(line()),
+        b"\x1e" + encoded(line()),
+        encoded(line())[:99] + encoded(line()),
+        b"\x5f\x2a\x4d\x18\x01\0\0\0x" + zstd.compress(encoded(line())),
+        gzip.compress(b"\xef\xbb\xbf" + encoded(line())),
+    ],
+    ids=["mark", "NUL bytes", "separator", "torn", "skippable frame", "packed mark"],
+)
+def test_a_damaged_request_log_is_found(content: bytes, folder: Path) -> None:
+    Path("a.log").write_bytes(content)
+    assert names_of(".") == ["a.log"]
+    done = run("--json", "--dry-run", ".", cwd=folder)
+    assert json.loads(done.stdout)["counted"] == 1
+    assert json.loads(run("--json", "--dry-run", cwd=folder, stdin=content).stdout)["counted"] == 1
+
+
+@pytest.mark.parametrize("compress", [bytes, bz2.compress, gzip.compress, zstd.compress])
+def test_a_tar_archive_is_refused(compress: Callable[[bytes], bytes], folder: Path) -> None:
+    with tarfile.open("other.tar", "w") as archive:
+        Path("a.log").write_bytes(LOG)
+        archive.add("a.log")
+    content = compress(Path("other.tar").read_bytes())
+    Path("other.tar").unlink()
+    assert names_of(".") == ["a.log"]
+    Path("requests.tar").write_bytes(content)
+    for jobs, names, stdin in (("1", ["requests.tar"], None), ("2", ["."], None), ("1", ["-"], content)):
+        done = run("--jobs", jobs, *names, cwd=folder, stdin=stdin)
+        assert done.returncode == 1
+        assert "a tar archive" in done.stderr
+        assert "Unpack it with tar" in done.stderr
+    # of another name, it is passed over like other files
+    Path("requests.tar").rename("other.tar")
+    assert names_of(".") == ["a.log"]
 
 
 # Patterns

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eida_statistics.errors import UnreadableLog
-from eida_stats_aggregator import logfiles
+from eida_stats_aggregator import logfiles, records
 from eida_stats_aggregator.logfiles import Lines, lines, zstd
 
 Compress = Callable[[bytes], bytes]
@@ -65,6 +66,47 @@ def test_a_log_that_is_damaged_cannot_be_read(compress: Compress) -> None:
         whole[place] ^= 0xFF
     with pytest.raises(UnreadableLog, match="the log"):
         read(bytes(whole))
+
+
+def skippable(number: int, content: bytes = b"1234") -> bytes:
+    """Make a frame that zstd passes over."""
+    return bytes([0x50 + number]) + b"\x2a\x4d\x18" + len(content).to_bytes(4, "little") + content
+
+
+@pytest.mark.parametrize("number", range(16))
+def test_zstd_may_begin_with_a_skippable_frame(number: int) -> None:
+    """As pzstd writes it, before each frame."""
+    packed = b"".join(skippable(number) + zstd.compress(text) for text in (LOG[:20], LOG[20:])) + skippable(0)
+    assert read(packed) == LOG.splitlines()
+    with pytest.raises(UnreadableLog, match="the log"):
+        read(packed[:-3])
+
+
+def tar_of(log: bytes) -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        member = tarfile.TarInfo("fdsnws-requests.log")
+        member.size = len(log)
+        archive.addfile(member, io.BytesIO(log))
+    return made.getvalue()
+
+
+@pytest.mark.parametrize("compress", [bytes, *COMPRESSIONS])
+def test_a_tar_archive_is_refused(compress: Compress) -> None:
+    with pytest.raises(UnreadableLog, match="the log: a tar archive") as refusal:
+        read(compress(tar_of(LOG)))
+    assert refusal.value.hint == "Unpack it with tar, and name the logs that were in it."
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 7, 1000])
+def test_nul_bytes_fill_no_memory(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logfiles, "MAX_LINE_BYTES", 30)
+    log = b"a" + bytes(900) + b"b\n" + bytes(900) + b"next" + bytes(900)
+    cutter = Lines()
+    ended = [line for at in range(0, len(log), chunk) for line in cutter.feed(log[at : at + chunk])]
+    assert [records.squeeze(line) for line in ended] == [b"a\0b"]
+    assert records.squeeze(cutter.rest) == b"\0next\0"
+    assert len(cutter.rest) <= 1 + 4 + chunk
 
 
 @settings(deadline=None)

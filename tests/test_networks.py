@@ -1,5 +1,6 @@
 """Extended network codes, and the registry behind them."""
 
+import codecs
 import datetime
 import json
 import os
@@ -71,6 +72,14 @@ def test_the_registry_is_loaded_once_and_only_if_it_is_needed() -> None:
     for day in range(1, 20):
         registry.extend("Z3", datetime.date(2016, 1, day))
     assert loaded == [1]
+
+
+def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "networks.json"
+    path.write_bytes(ANSWER)
+    expected = read(path)
+    path.write_bytes(codecs.BOM_UTF8 + ANSWER)
+    assert read(path) == expected
 
 
 def test_a_file_of_the_operator_is_read(tmp_path: Path) -> None:
