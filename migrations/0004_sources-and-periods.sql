@@ -9,8 +9,8 @@ ALTER TABLE payloads ADD COLUMN revision bigint NOT NULL DEFAULT 0;
 -- Payloads without a period keep their hash, which is that of their content.
 UPDATE payloads SET content = hash;
 ALTER TABLE payloads ALTER COLUMN content SET NOT NULL;
-ALTER TABLE payloads ADD CONSTRAINT payloads_content CHECK (length(content) = 32);
-ALTER TABLE payloads ADD CONSTRAINT payloads_period
+ALTER TABLE payloads ADD CONSTRAINT payloads_content_is_hash CHECK (length(content) = 32);
+ALTER TABLE payloads ADD CONSTRAINT payloads_period_is_whole
     CHECK ((period_start IS NULL) = (period_end IS NULL) AND period_start <= period_end);
 ALTER TABLE payloads ADD CONSTRAINT payloads_source_has_period CHECK (source = '' OR period_start IS NOT NULL);
 COMMENT ON COLUMN payloads.hash IS 'of the content and, if there is a period, of the source and the period';

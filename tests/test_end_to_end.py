@@ -103,7 +103,7 @@ def test_with_a_wrong_token_the_file_waits_until_the_token_is_right(
     (token,) = register(store_uri, NODE)
     refused = aggregator(tmp_path, service, "no-such-token", made)
     assert refused.returncode == 3
-    assert "Check the token" in refused.stderr
+    assert "unknown, revoked or not yet valid" in refused.stderr
     assert queued(tmp_path) == [service.url]
     assert stored_payloads(store_uri) == 0
 

@@ -253,6 +253,19 @@ def test_forgotten_cron_job_of_an_old_aggregator_doubles_nothing(client: Client,
     assert counted(store) == 15
 
 
+def test_equal_statistics_without_a_period_are_one(client: Client, store: Store) -> None:
+    """Nothing says that they are of another server, as nothing ever did."""
+    client.send("POST", "submit", old(1, requests=1))
+    for sent in (old(1, requests=1), log(1, source="b", requests=1)):
+        assert problem(client.send("POST", "submit", sent))[:2] == (409, "duplicate")
+    # Of several old payloads on a day none is replaced unless it is named.
+    client.send("POST", "submit", old(1, requests=2))
+    whole = log(1, requests=3)
+    assert problem(client.send("PUT", "submit", whole)) == (409, "ambiguous-replacement", [1, 2])
+    assert client.send("PUT", "submit?replaces=1,2", whole).get_json()["supersedes"] == [1, 2]
+    assert counted(store) == 3
+
+
 def test_upgraded_aggregator_takes_over_what_the_old_one_sent(client: Client, store: Store) -> None:
     client.send("POST", "submit", old(1, 2, requests=12))
     assert problem(client.send("POST", "submit", log(1, 2, requests=12)))[:2] == (409, "duplicate")

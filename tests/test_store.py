@@ -13,6 +13,7 @@ import pytest
 from eida_statistics import hll, wire
 from eida_statistics.errors import (
     DuplicatePayload,
+    ExpiredToken,
     NodeExists,
     RefusedByStore,
     RefusedToken,
@@ -172,8 +173,18 @@ def test_a_token_is_refused_outside_its_dates(
     store: Store, gfz: Node, valid_from: datetime.datetime, valid_until: datetime.datetime, state: str
 ) -> None:
     number, token = store.add_token("GFZ", valid_from, valid_until)
-    with pytest.raises(RefusedToken):
+    due = ExpiredToken if state == "expired" else RefusedToken
+    with pytest.raises(RefusedToken) as refusal:
         store.sender_of_token(token, NOW)
+    assert type(refusal.value) is due
+    _, operators = store.add_network_token("FR", valid_from, valid_until)
+    with pytest.raises(RefusedToken) as refusal:
+        store.network_of_token(operators, NOW)
+    assert type(refusal.value) is due
+    # It is not one for sending, whatever its dates.
+    with pytest.raises(RefusedToken) as refusal:
+        store.sender_of_token(operators, NOW)
+    assert type(refusal.value) is RefusedToken
     assert {listed.id: listed.state(NOW) for listed in store.list_tokens()}[number] == state
 
 
@@ -182,8 +193,10 @@ def test_a_revoked_token_is_refused_and_keeps_the_time_of_its_revocation(store: 
     assert store.sender_of_token(token, NOW).node == gfz
     store.revoke_token(number, NOW)
     store.revoke_token(number, NOW + DAY)
-    with pytest.raises(RefusedToken):
-        store.sender_of_token(token, NOW)
+    for moment in (NOW, NOW + 2 * DAY):
+        with pytest.raises(RefusedToken) as refusal:
+            store.sender_of_token(token, moment)
+        assert type(refusal.value) is RefusedToken
     listed = {listed.id: listed for listed in store.list_tokens()}[number]
     assert (listed.state(NOW), listed.revoked_at) == ("revoked", NOW)
 

@@ -107,7 +107,7 @@ def _told(difference: Difference) -> str:
     if difference.due is None:
         return f"{difference.table} {key}: no payload has it"
     wrong = [
-        f"{column} is {stored}, must be {due}"
+        f"{column} is {'(empty)' if stored == '' else stored}, must be {'(empty)' if due == '' else due}"
         for (column, stored), due in zip(difference.stored.items(), difference.due.values(), strict=True)
         if stored != due and column != "sketch"
     ]
