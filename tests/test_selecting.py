@@ -94,8 +94,11 @@ def test_a_day_is_that_of_universal_time(home: Path) -> None:
 def test_what_is_left_out_of_a_log_does_not_depend_on_its_parts(home: Path) -> None:
     """The rows are those of a log which has nothing else."""
     kept = encoded(*(line(finished="2020-09-17T12:00:00Z", userID=user) for user in range(50)))
-    others = encoded(*(line(finished="2020-09-16T12:00:00Z", userID=user) for user in range(50)))
-    (home / "both.log").write_bytes(others + kept + others)
+    before, after = (
+        encoded(*(line(finished="2020-09-16T12:00:00Z", userID=user) for user in users))
+        for users in (range(50, 100), range(100, 150))
+    )
+    (home / "both.log").write_bytes(before + kept + after)
     (home / "kept.log").write_bytes(kept)
     told(home, "-o", "both", "--since", "2020-09-17", "both.log")
     told(home, "-o", "kept", "kept.log")
