@@ -290,6 +290,26 @@ def test_the_file_and_the_summary_are_those_of_a_run_without_a_cluster(
     assert files_in(tmp_path / "dask") == files_in(tmp_path / "plain") != {}
 
 
+def test_repeated_requests_count_once_on_a_cluster(workers: Cluster, tmp_path: Path) -> None:
+    def request(number: int, **more: object) -> dict[str, object]:
+        return line(userID=number, created=f"2020-09-17T23:59:59.{number + 1:06d}Z", **more)
+
+    first = [request(number) for number in range(60)]
+    # Two records that differ are read a third time.
+    second = [request(number, status="ERROR") for number in range(20)] + [request(30, trace=[trace(sta="B")])]
+    (tmp_path / "a.log").write_bytes(encoded(*first))
+    (tmp_path / "b.log.bz2").write_bytes(bz2.compress(encoded(*second, *first[50:], *second)))
+    (tmp_path / "c.log").write_bytes(encoded(*first[:5]))
+    reports = []
+    for there in ([], ["--dask", workers.address]):
+        told = run(*there, "--json", "--dry-run", ".", cwd=tmp_path, **AT)
+        assert (told.returncode, told.stderr) == (0, "")
+        reports.append(json.loads(told.stdout) | {"files": None})
+    assert reports[0] == reports[1]
+    assert (reports[0]["counted"], reports[0]["repeated"]) == (60, 21 + 10 + 21 + 5)
+    assert reports[0]["unsuccessful_requests"] == 20
+
+
 def test_names_of_logs_may_come_in_on_standard_input(workers: Cluster, made: Path, tmp_path: Path) -> None:
     names = f"{LOG}.{DAYS[1]}.bz2\n{LOG}.{DAYS[2]}.gz\n".encode()
     told = run(

@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import pickle
 import signal
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -26,7 +25,7 @@ from eida_stats_aggregator.selection import Selection
 from eida_stats_aggregator.tally import Tally
 
 Load = Callable[[], Iterable[Epoch]]
-# A process that is forked has all that is loaded already, and standard input.
+# A process that is forked has all that is loaded already.
 _FORK = multiprocessing.get_context("fork")
 
 
@@ -38,17 +37,17 @@ class _Outcome(NamedTuple):
 
 
 def read(logs: Sequence[Log], selection: Selection, load: Load, *, jobs: int, progress: Advance) -> Tally:
-    """Read logs, in their order.
+    """Read logs, in their order, and count each request once.
 
     Args:
         logs: the logs.
         selection: what of them counts.
-        load: gives the registry of networks; called once at most, if a network needs it.
-        jobs: how many processes may work at once.
-        progress: called after each part.
+        load: returns the registry of networks; called once at most, if a network needs it.
+        jobs: how many processes may work at once; only one does if a log comes in on a pipe.
+        progress: called after each part; what it was called with is taken back if the logs are read again.
 
     Raises:
-        UnreadableLog: if a log cannot be read.
+        UnreadableLog: if a log cannot be read, or changes between two readings.
         RegistryUnavailable: if a network needs a registry and there is none.
         WorkerLost: if one of the processes was killed.
     """
@@ -251,7 +250,7 @@ def _helpers(number: int, work: Callable[[Connection], None]) -> Iterator[list[C
             except OSError:
                 break  # with as many as this machine allows
             process = _FORK.Process(target=_helping, args=(work, there), daemon=True)
-            with _inherited():
+            with _not_interrupted():
                 try:
                     process.start()
                 except OSError:
@@ -267,16 +266,13 @@ def _helpers(number: int, work: Callable[[Connection], None]) -> Iterator[list[C
 
 
 @contextmanager
-def _inherited() -> Iterator[None]:
-    """Let processes that are forked meanwhile have standard input, and not be interrupted."""
+def _not_interrupted() -> Iterator[None]:
+    """Keep processes that are forked meanwhile from being interrupted."""
     # Ctrl-C reaches all processes; the first one ends the others.
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    # What is seen of it would be closed, and a log may come in on it.
-    stdin, sys.stdin = sys.stdin, None
     try:
         yield
     finally:
-        sys.stdin = stdin
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
