@@ -235,7 +235,7 @@ class UnclearPeriod(EidaStatisticsError):
 
 
 class StartUnknown(EidaStatisticsError):
-    """It is not known where to begin: the service has statistics, and this directory has no record of them."""
+    """It is not known where to begin, so nothing was sent."""
 
 
 class UnwritableDirectory(EidaStatisticsError):

@@ -377,6 +377,24 @@ def test_changed_log_is_named_once_and_corrected(operator: Operator, service: Se
     assert results(operator) == {}
 
 
+def test_packed_log_is_no_change_after_an_ordinary_run(operator: Operator) -> None:
+    plain = write_log(operator.log(D1), entries(D1, 10))
+    assert operator.run(plain).returncode == 0
+    write_log(operator.log(D1, ".bz2"), entries(D1, 10))
+    plain.unlink()
+    done = operator.catch_up()
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_unreadable_memory_is_named(operator: Operator) -> None:
+    write_days(operator, D1)
+    operator.catch_up()
+    (operator.home / "out/catch-up.json").write_text("{")
+    done = operator.catch_up()
+    assert done.returncode == 1
+    assert "out/catch-up.json cannot be read" in done.stderr
+
+
 def test_touched_log_is_no_change(operator: Operator, service: Service) -> None:
     write_days(operator, D1)
     operator.catch_up()

@@ -391,6 +391,17 @@ def test_delivered_month_ends_the_waiting_of_its_days(outbox: Outbox, client: Cl
     assert [waiting.name for waiting in outbox.waiting(URL)[0]] == ["2020-09-19_2020-09-19_b.json.gz"]
 
 
+def test_month_and_its_days_in_one_queue(outbox: Outbox, client: Client) -> None:
+    for number in (1, 2, 3):
+        put(outbox, payload(number))
+    put(outbox, payload(1, 30, size=7), CORRECTION)
+    sender = send(outbox, client)
+    # The first day precedes the month in the queue.
+    assert len(sender.sent) == 2
+    assert client.counted == {("", day(1), day(30)): 7}
+    assert outbox.waiting(URL) == ([], [])
+
+
 @pytest.mark.parametrize(
     ("failure", "asked"),
     [

@@ -130,10 +130,11 @@ class _CatchUp:
                 f"no log in {', '.join(self.options.files)} has a day in its name",
                 hint="--catch-up looks for names with .log.YYYY-MM-DD, as SeisComP writes them.",
             )
-        start = self._find_start(since_all=since_all)
+        start = self._find_start(since_all=since_all) if logs.by_day else None
         try:
             self._send_waiting()
-            self._take_days(logs, start)
+            if start is not None:
+                self._take_days(logs, start)
             for day in self.options.no_requests:
                 with noted(self.outcome.failures):
                     self._report_quiet(day, logs)
@@ -159,7 +160,7 @@ class _CatchUp:
             known = any(self.destination.base in entry.state.records for entry in self._own_entries())
             if not known and self.client.has_payloads(options.source) is not False:
                 raise StartUnknown(
-                    self.destination.base,
+                    f"{self.destination.base} has statistics, and {self.outbox.directory} has no record of them",
                     hint="Days that were sent from elsewhere must not be sent again. Begin with the first day that"
                     " is missing there: --since DAY. Or send all: --since all.",
                 )
@@ -370,7 +371,11 @@ def _is_day(period: Period) -> bool:
 
 
 def _load_memories(outbox: Outbox) -> dict[str, Memory]:
+    path = outbox.directory / _MEMORY
     try:
-        return msgspec.json.decode((outbox.directory / _MEMORY).read_bytes(), type=dict[str, Memory])
-    except (OSError, msgspec.DecodeError):
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Memory])
+    except FileNotFoundError:
         return {}
+    except (OSError, msgspec.DecodeError) as error:
+        hint = "Remove it, and run once with --since and the first day that is missing at the service."
+        raise StartUnknown(f"{path} cannot be read", hint=hint) from error

@@ -226,7 +226,11 @@ def cli(
     quiet_days = sorted({day.date() for day in no_requests})
     _check_usage(files, source, destination, jobs, dask, replaces=replaces, beside=beside, requeue=requeue)
     _check_days(first, last, quiet_days, since_all=since_all, catch_up=catch_up)
-    selection = _selection(excluded_classes, excluded_clients, clients.load(classes_file), fingerprinted=catch_up)
+    # A day that is sent must be recognised after its log was packed.
+    fingerprinted = destination is not None
+    selection = _selection(
+        excluded_classes, excluded_clients, clients.load(classes_file), fingerprinted=fingerprinted
+    )
     options = Options(
         files=files,
         directory=directory,

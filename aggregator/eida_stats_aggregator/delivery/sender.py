@@ -57,14 +57,16 @@ class Sender:
         """
         for path in paths:
             state = self._outbox.state(path)
-            if self._stopped or state is None:
+            record = state.records.get(self.client.base) if state is not None else None
+            if state is None or record is None:
+                continue  # a correction that was just delivered has taken its place
+            if self._stopped:
                 self.queued.append(str(path))
             else:
-                self._send(path, state, now)
+                self._send(path, state, record, now)
 
-    def _send(self, path: Path, state: DeliveryState, now: datetime.datetime) -> None:
+    def _send(self, path: Path, state: DeliveryState, record: Record, now: datetime.datetime) -> None:
         client, outbox = self.client, self._outbox
-        record = state.records[client.base]
         # Another content was sent there before, or may have been.
         corrects = record.terms.replace or record.content not in ("", state.content)
         terms = structs.replace(record.terms, replace=corrects)
