@@ -29,6 +29,7 @@ _PLAIN_TIME = re.compile(r"\d{4}-\d\d-\d\dT([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
 _COUNTRY = re.compile(r"[0-9A-Z]{2}")
 _NO_FRACTION = re.compile(r"0*+(?!\d)")
+_FRACTION_AT = len("2020-11-02T12:00:00.")
 _NOT_JSON, _NOT_UTF8 = "not JSON", "not UTF-8"
 _PADDING = b" \t\r\n\v\f\x1e\0"
 
@@ -140,10 +141,15 @@ def parse(line: bytes, latest: datetime.date = datetime.date.max) -> Request | I
         client = _client(decoded.userID)
         deliveries = _deliveries(decoded) if decoded.status == "OK" else None
         created = decoded.created
-        if created is None or created[19:20] != "." or (created[20:21] == "0" and _NO_FRACTION.match(created, 20)):
-            key = hash64(line.strip())[0]
-        else:
+        if (
+            created is not None
+            and len(created) > _FRACTION_AT
+            and created[_FRACTION_AT - 1] == "."
+            and (created[_FRACTION_AT] != "0" or not _NO_FRACTION.match(created, _FRACTION_AT))
+        ):
             key = hash64(created, client & 0xFFFFFFFF)[0]
+        else:
+            key = hash64(line.strip())[0]
         return Request(
             day,
             _country(country) if country else "",
