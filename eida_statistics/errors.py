@@ -258,12 +258,12 @@ class NotDelivered(EidaStatisticsError):
         super().__init__(subject, hint=hint)
 
 
-class ServiceSilent(NotDelivered):
-    """The service did not say what must be known before anything is sent, so nothing was."""
-
-
 class ServiceFault(NotDelivered):
     """The service failed with the aggregate file, which waits for the next run."""
+
+
+class ServiceSilent(ServiceFault):
+    """The service did not say what must be known before anything is sent, so nothing was."""
 
 
 class PathUnknown(NotDelivered):

@@ -20,6 +20,7 @@ from eida_statistics.errors import UnreadableLog
 from eida_statistics.payload import Period
 from eida_stats_aggregator.catch_up import choose_step
 from eida_stats_aggregator.days import find_dated_logs
+from eida_stats_aggregator.delivery.outbox import content_of
 from eida_stats_aggregator.delivery.state import LogStamp, Record
 from eida_stats_aggregator.period import day_in_name, find_period, without_strays
 from node_operator import Operator, entries, entry, write_log
@@ -165,7 +166,7 @@ def test_logs_are_found_by_name_alone(tmp_path: Path) -> None:
         (None, {}, False, "aggregate"),
         (Record("delivered"), STAMPS, False, "skip"),
         (Record("delivered"), CHANGED, False, "check"),
-        (Record("delivered"), {}, False, "skip"),
+        (Record("delivered"), {}, False, "check"),
         (Record("pending"), STAMPS, False, "wait"),
         (Record("pending"), CHANGED, False, "aggregate"),
         (Record("unknown"), CHANGED, False, "wait"),
@@ -214,6 +215,8 @@ def test_since_and_until_choose_days(operator: Operator, service: Service) -> No
     assert list(results(operator, "--since", str(D2), "--until", str(D3))) == [str(D2), str(D3)]
     # What was before the first day is remembered not to count.
     assert list(results(operator)) == [str(D4)]
+    # The first day never moves forward.
+    assert results(operator, "--since", str(D4)) == {}
     assert operator.stored_requests() == 30
     assert list(results(operator, "--since", "all")) == [str(D1)]
 
@@ -438,7 +441,7 @@ def test_rejected_logs_are_no_quiet_days(operator: Operator, service: Service) -
     operator.log(D1).write_bytes(b"no JSON\n" * 20)
     done = operator.catch_up()
     assert done.returncode == 4
-    assert "all lines were rejected" in done.stderr
+    assert "20 rejected lines" in done.stderr
     assert payloads(operator) == []
     assert operator.catch_up().returncode == 0
 
@@ -470,8 +473,11 @@ def test_gap_is_named_once_and_reported_on_request(operator: Operator, service: 
     assert (quiet["period"], quiet["rows"], quiet["days"]) == ({"start": str(D2), "end": str(D2)}, 0, [])
     assert operator.catch_up("--no-requests", str(D2)).returncode == 0
     assert len(payloads(operator)) == 3
-    # The day has a log now.
+    # The day has a log after all.
     write_days(operator, D2)
+    found = operator.catch_up()
+    assert found.returncode == 4
+    assert f"{D2} was not sent: its log has changed since it was delivered" in found.stderr
     refused = operator.catch_up("--no-requests", str(D2))
     assert refused.returncode == 1
     assert f"there is a log of {D2}" in refused.stderr
@@ -481,6 +487,61 @@ def test_quiet_day_is_reported_without_logs(operator: Operator, service: Service
     done = operator.run("--no-requests", str(D2), "--no-requests", str(D1))
     assert done.returncode == 0, done.stderr
     assert [one["period"]["start"] for one in payloads(operator)] == [str(D1), str(D2)]
+
+
+def test_first_day_does_not_move_forward(operator: Operator) -> None:
+    write_days(operator, D1)
+    operator.catch_up()
+    write_days(operator, D2, D3)
+    assert list(results(operator, "--replace", "--since", str(D3))) == [str(D3)]
+    assert list(results(operator)) == [str(D2)]
+
+
+def test_log_under_a_file_of_several_days_is_named(operator: Operator) -> None:
+    write_days(operator, D1, D3)
+    assert operator.run(operator.log(D1, ".bz2"), operator.log(D3, ".bz2")).returncode == 4
+    assert operator.catch_up().returncode == 0
+    write_days(operator, D2)
+    write_log(operator.log(D3, ".bz2"), entries(D3, 12, 900))
+    done = operator.catch_up()
+    assert done.returncode == 4
+    for day in (D2, D3):
+        assert f"{day} was not sent: its log was added or changed after" in done.stderr
+    assert operator.catch_up().returncode == 0
+
+
+def test_memory_of_another_directory_is_asked_for(operator: Operator) -> None:
+    write_days(operator, D1, D2)
+    operator.catch_up("--since", str(D2))
+    (operator.home / "out/catch-up.json").unlink()
+    # All that the service has was sent from here.
+    assert list(results(operator)) == [str(D1)]
+    elsewhere = write_log(operator.home / "copy" / operator.log(D4).name, entries(D4, 5))
+    assert operator.run(elsewhere, directory="elsewhere").returncode == 0
+    (operator.home / "out/catch-up.json").unlink()
+    assert operator.catch_up().returncode == 1
+
+
+def test_rejected_lines_beside_other_services_are_no_quiet_day(operator: Operator) -> None:
+    write_log(operator.log(D1), [line(service="fdsnws-station", finished=f"{D1}T12:00:00Z")])
+    with operator.log(D1).open("ab") as log:
+        log.write(b"no JSON\n" * 500)
+    done = operator.catch_up()
+    assert done.returncode == 4
+    assert "500 rejected lines" in done.stderr
+    assert payloads(operator) == []
+
+
+def test_strange_names_do_no_harm(operator: Operator) -> None:
+    operator.logs = operator.home / "l\udcffgs"
+    write_days(operator, D1)
+    os.mkfifo(operator.log(D2))
+    write_log(operator.logs / "fdsnws-requests.log.0001-01-02", entries(D1, 1, 5))
+    write_log(operator.logs / "fdsnws-requests.log.1999-01-01", entries(D1, 1, 6))
+    done = operator.catch_up()
+    assert done.returncode == 4
+    assert "there is no log of" not in done.stderr
+    assert operator.stored_requests() == 10
 
 
 def test_log_of_other_services_is_a_quiet_day(operator: Operator, service: Service) -> None:
@@ -537,14 +598,16 @@ def test_failing_day_does_not_keep_the_next(tmp_path: Path) -> None:
 def test_old_file_of_two_days_covers_neither(operator: Operator, service: Service) -> None:
     """It was named after the days of its requests, one of which was a stray."""
     write_days(operator, D1, D2)
+    assert operator.run(operator.log(D1, ".bz2"), directory="elsewhere").returncode == 0
+    content = content_of(operator.home / "elsewhere" / f"{D1}_{D1}.json.gz")
     out = operator.home / "out"
     out.mkdir()
-    state = {"hash": "0" * 32, "sent": [{"url": f"{service.url}/submit", "hash": "0" * 32,
+    state = {"hash": content, "sent": [{"url": f"{service.url}/submit", "hash": content,
              "sent_at": "2026-10-03T00:00:00Z", "answer": "201 CREATED"}]}  # fmt: skip
-    (out / f"{D1}_{D2}.json.gz.delivery").write_text(json.dumps(state))
-    (out / f"{D1}_{D1}.json.gz.delivery").write_text(json.dumps(state))
-    assert list(results(operator)) == [str(D2)]
-    assert operator.stored_requests() == 10
+    for first, last in ((D1, D2), (D1, D1)):
+        (out / f"{first}_{last}.json.gz.delivery").write_text(json.dumps(state))
+    assert list(results(operator, "--since", "all")) == [str(D2)]
+    assert operator.stored_requests() == 20
 
 
 def test_killed_while_it_wrote_heals_itself(operator: Operator, service: Service) -> None:

@@ -147,7 +147,7 @@ def test_refusal_is_not_tried_again(answer: Answer, kind: type[NotDelivered]) ->
     assert str(answer.status) in str(refusal.value)
     assert "<" not in str(refusal.value)
     if answer.body.startswith(b'{"type"'):
-        assert "A title A detail" in str(refusal.value)
+        assert "A title: A detail" in str(refusal.value)
 
 
 def test_wrong_path_is_named() -> None:
@@ -333,26 +333,26 @@ def test_proxy_without_put_is_named() -> None:
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        (Answer(200, b'{"payloads": []}'), (False, False)),
-        (Answer(200, b'{"payloads": [{"payload": 1}]}'), (True, True)),
-        (Answer(200, b'{"payloads": [{"payload": 1, "source": "b"}]}'), (True, True)),
-        (Answer(200, b'{"payloads": [{"payload": 1, "source": "a"}]}'), (True, False)),
+        (Answer(200, b'{"payloads": []}'), (set(), set())),
+        (Answer(200, b'{"payloads": [{"payload": 1}]}'), ({1}, {1})),
+        (Answer(200, b'{"payloads": [{"payload": 1, "source": "b"}]}'), ({1}, {1})),
+        (Answer(200, b'{"payloads": [{"payload": 1, "source": "a"}]}'), ({1}, set())),
         (Answer(404), (None, None)),
         (Answer(405), (None, None)),
         (Answer(200, b"<p>Welcome</p>"), (None, None)),
     ],
 )
-def test_service_says_whether_it_has_payloads(answer: Answer, expected: tuple[bool | None, bool | None]) -> None:
+def test_payloads_of_a_source_are_listed(answer: Answer, expected: tuple[set[int] | None, ...]) -> None:
     with answering(answer) as stub:
         client = ServiceClient(stub.url, TOKEN, retries=0)
-        assert (client.has_payloads(""), client.has_payloads("b")) == expected
+        assert (client.list_payloads(""), client.list_payloads("b")) == expected
         assert stub.received[0].path == "/payloads"
 
 
 @pytest.mark.parametrize("status", [401, 403, 500])
 def test_unanswered_question_is_an_error(status: int) -> None:
     with answering(Answer(status)) as stub, pytest.raises(ServiceSilent, match=str(status)):
-        ServiceClient(stub.url, TOKEN, retries=0).has_payloads("")
+        ServiceClient(stub.url, TOKEN, retries=0).list_payloads("")
 
 
 def other(number: int, **more: Any) -> dict[str, Any]:
@@ -409,7 +409,7 @@ def test_conflict_names_payloads_and_choices(name: str, payloads: object, text: 
 def test_choices_of_the_service_are_quoted() -> None:
     with answering(problem(409, "overlapping-payload")) as stub, pytest.raises(PayloadHeld) as refusal:
         submit(stub.url)
-    assert refusal.value.hint == "A title A detail"
+    assert refusal.value.hint == "A title: A detail"
 
 
 def test_unknown_payload_needs_a_decision() -> None:

@@ -331,7 +331,7 @@ def test_a_payload_that_is_named_and_not_there_is_told_and_nothing_is_forgotten(
     corrected = (tmp_path, service, token, made, "--exclude-class", "library")
     refused = aggregator(*corrected, "--replaces", "987654")
     assert refused.returncode == 3
-    assert "There is no such payload 987654" in refused.stderr
+    assert "There is no such payload: 987654" in refused.stderr
     done = aggregator(*corrected, "--replace")
     assert (done.returncode, queued(tmp_path)) == (0, []), done.stderr
     assert states(store_uri) == ["superseded", "in force"]

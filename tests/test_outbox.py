@@ -467,6 +467,16 @@ def test_mistyped_path_is_corrected_by_the_next_run(outbox: Outbox, client: Clie
     assert client.counted
 
 
+def test_whole_queue_of_a_mistyped_path_moves(outbox: Outbox, client: Client) -> None:
+    mistyped = Client("http://127.0.0.1/eidaws/statistcs/1/submit")
+    mistyped.failing = PathUnknown("404")
+    for number in (17, 18, 19):
+        put(outbox, payload(number), url=mistyped.base)
+        send(outbox, mistyped)
+    outbox.redirect(URL, mistyped_only=True)
+    assert len(send(outbox, client).sent) == 3
+
+
 def test_another_service_on_the_same_host_gets_nothing(outbox: Outbox) -> None:
     path = put(outbox, payload(), url=ELSEWHERE)
     outbox.redirect(URL, mistyped_only=True)

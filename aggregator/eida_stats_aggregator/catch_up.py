@@ -17,6 +17,7 @@ from eida_statistics.errors import (
     StartUnknown,
 )
 from eida_statistics.payload import Period
+from eida_statistics.wire import EARLIEST_DAY
 from eida_stats_aggregator import days, notices
 from eida_stats_aggregator.days import DatedLogs, DayRead, find_dated_logs, read_day
 from eida_stats_aggregator.delivery.client import ServiceClient
@@ -66,13 +67,13 @@ def choose_step(record: Record | None, known: Mapping[str, LogStamp], logs: Stam
 
     Args:
         record: the record of its file at the service, if there is one.
-        known: the logs of which that file was made, if they are known.
+        known: the logs of which that file was made; none if they are not known, or there were none.
         logs: the logs as they are now.
         decided: whether the operator says how days are to be counted.
     """
     if record is None:
         return "aggregate"
-    changed = bool(known) and known != logs
+    changed = known != logs
     if record.state == "delivered":
         return "check" if changed else "skip"
     if record.state == "held":
@@ -153,12 +154,11 @@ class _CatchUp:
         if since_all:
             memory.since = datetime.date.min
         elif options.since is not None:
-            if memory.since is None or options.until is None:
-                memory.since = options.since
+            # It never moves forward: days before it may still be missing.
+            memory.since = min(memory.since or options.since, options.since)
             return options.since
         elif memory.since is None:
-            known = any(self.destination.base in entry.state.records for entry in self._own_entries())
-            if not known and self.client.has_payloads(options.source) is not False:
+            if self._has_foreign_payloads():
                 raise StartUnknown(
                     f"{self.destination.base} has statistics, and {self.outbox.directory} has no record of them",
                     hint="Days that were sent from elsewhere must not be sent again. Begin with the first day that"
@@ -166,6 +166,15 @@ class _CatchUp:
                 )
             memory.since = datetime.date.min
         return memory.since
+
+    def _has_foreign_payloads(self) -> bool:
+        """Return whether the service has, or may have, payloads of the source that were not sent from here."""
+        base = self.destination.base
+        records = [record for entry in self._own_entries() if (record := entry.state.records.get(base)) is not None]
+        listed = self.client.list_payloads(self.options.source)
+        if listed is None:
+            return not records
+        return not listed <= {record.payload for record in records}
 
     def _send_waiting(self) -> None:
         outbox, base = self.outbox, self.destination.base
@@ -180,23 +189,44 @@ class _CatchUp:
             self.sender.send(paths, self.options.now)
 
     def _take_days(self, logs: DatedLogs, start: datetime.date) -> None:
+        start = max(start, EARLIEST_DAY)
         end = min(self.options.until or datetime.date.max, self.options.today - datetime.timedelta(days=1))
         entries = self._own_entries()
         periods = [entry.identity.period for entry in entries]
         single = {period.start: entry for entry, period in zip(entries, periods, strict=True) if _is_day(period)}
-        covered = {day for entry in entries if self._covers(entry) for day in entry.identity.period.days()}
+        covered = {day: entry for entry in entries if self._covers(entry) for day in entry.identity.period.days()}
         chosen = sorted(day for day in logs.by_day if start <= day <= end)
         findings = self.memory.findings
         self.memory.findings = {day: finding for day, finding in findings.items() if day in logs.by_day}
         for day in chosen:
             if day in covered:
-                self.summary.delivered_before += 1
+                self._check_covered(day, logs.by_day[day], covered[day])
                 continue
             with noted(self.outcome.failures):
                 self._take_day(day, logs.by_day[day], single.get(day))
-        if chosen:
+        # A log with a wrong date is no end of the logs.
+        plausible = [day for day in chosen if day not in self.memory.findings]
+        if plausible:
             present = {*chosen, *covered, *single, *self.options.no_requests}
-            self.gaps = [day for day in Period(chosen[0], chosen[-1]).days() if day not in present]
+            self.gaps = [day for day in Period(plausible[0], plausible[-1]).days() if day not in present]
+
+    def _check_covered(self, day: datetime.date, paths: list[Path], entry: Entry) -> None:
+        """Name a day whose logs are not those of the file of several days that stands for it."""
+        record = entry.state.records[self.destination.base]
+        if record.state != "delivered":
+            self._add(day, f"in {entry.path.name}, which waits")
+            return
+        known, stamps = entry.state.logs, days.stamps(paths)
+        names = {str(days.plain_name(path)) for path in map(Path, known)}
+        changed = any(
+            known[path] != stamp if path in known else str(days.plain_name(Path(path))) not in names
+            for path, stamp in stamps.items()
+        )
+        if known and changed:
+            text = f"its log was added or changed after {entry.path.name} was sent; run all logs of"
+            self._add_finding(day, f"{text} {entry.identity.period} with --replace")
+        else:
+            self.summary.delivered_before += 1
 
     def _take_day(self, day: datetime.date, paths: list[Path], entry: Entry | None) -> None:
         terms = self.options.terms
@@ -235,18 +265,28 @@ class _CatchUp:
             Notice(f"skipped:{name}", f"{name} was skipped: most of its requests are of other days than {day}")
             for name in read.skipped
         ]
-        if read.tally.lines and read.tally.lines == read.tally.rejected:
-            self._find(day, stamps, f"no request in {', '.join(read.names)}: all lines were rejected")
+        if read.tally.rejected and not read.tally.requests:
+            names = ", ".join(Path(name).name for name in read.names)
+            self._find(day, stamps, f"no request in {names}, and {read.tally.rejected:,} rejected lines")
             return
         if check and entry is not None:
-            if entry.state.fingerprint == f"{read.tally.fingerprint:x}":
-                self.outbox.keep(entry.path, structs.replace(entry.state, logs=stamps))
+            if self._is_unchanged(entry, day, read):
+                fingerprint = f"{read.tally.fingerprint:x}"
+                self.outbox.keep(entry.path, structs.replace(entry.state, logs=stamps, fingerprint=fingerprint))
                 self.summary.delivered_before += 1
                 return
             if not self.options.terms.explicit:
                 self._find(day, stamps, "its log has changed since it was delivered; --replace sends a correction")
                 return
         self._aggregate(day, read, stamps)
+
+    def _is_unchanged(self, entry: Entry, day: datetime.date, read: DayRead) -> bool:
+        """Return whether logs are those of a file: by their lines, or by the content if its logs are not known."""
+        if entry.state.logs:
+            return entry.state.fingerprint == f"{read.tally.fingerprint:x}"
+        found = LogPeriod(Period(day, day), "names")
+        payload = make_payload(read.tally, found, self.options.source, self.options.now)
+        return payload.content() == entry.state.content
 
     def _aggregate(self, day: datetime.date, read: DayRead, stamps: Stamps) -> None:
         found = LogPeriod(Period(day, day), "names")
@@ -315,7 +355,8 @@ class _CatchUp:
 
     def _about_gaps(self) -> list[Notice]:
         """Return a warning about days without a log that were not named before."""
-        new = [day for day in self.gaps if day not in self.memory.gaps]
+        known = set(self.memory.gaps)
+        new = [day for day in self.gaps if day not in known]
         self.memory.gaps = self.gaps
         if not new:
             return []

@@ -13,7 +13,7 @@ from eida_stats_aggregator import inputs, notices
 from eida_stats_aggregator.delivery.state import LogStamp
 from eida_stats_aggregator.period import day_in_name
 from eida_stats_aggregator.reader import Reader
-from eida_stats_aggregator.run import stamp_of
+from eida_stats_aggregator.run import key_of, stamp_of
 from eida_stats_aggregator.tally import Tally
 
 _PACKED_SUFFIXES = (".bz2", ".gz", ".xz", ".zst")
@@ -53,9 +53,12 @@ def _paths(name: str) -> Iterator[Path]:
         raise UnreadableLog(f"{name}: no such file or directory")
     for path in matching:
         if path.is_dir():
-            yield from _below(path)
-        else:
+            # A pipe would block the run for ever.
+            yield from (file for file in _below(path) if file.is_file())
+        elif path.is_file():
             yield path
+        else:
+            raise UnreadableLog(f"{path}: not a file; --catch-up reads a log more than once")
 
 
 def _below(directory: Path) -> Iterator[Path]:
@@ -81,7 +84,7 @@ class DayRead(NamedTuple):
 
 def stamps(paths: Sequence[Path]) -> dict[str, LogStamp]:
     """Return the sizes and times of logs, by path."""
-    return {str(path.absolute()): stamp_of(path) for path in paths}
+    return {key_of(path): stamp_of(path) for path in paths}
 
 
 def read_day(day: datetime.date, paths: Sequence[Path], reader: Reader) -> DayRead | None:
@@ -109,10 +112,10 @@ def read_day(day: datetime.date, paths: Sequence[Path], reader: Reader) -> DayRe
 
 
 def _read_day(day: datetime.date, paths: Sequence[Path], reader: Reader) -> DayRead | None:
-    packed = [path for path in paths if _plain_name(path) in paths]
+    packed = [path for path in paths if plain_name(path) != path and plain_name(path) in paths]
     tallies = _read_each([path for path in paths if path not in packed], reader)
     complete = [path for path, tally in tallies.items() if _is_log_of(day, tally) and _has_requests(tally)]
-    tallies |= _read_each([path for path in packed if _plain_name(path) not in complete], reader)
+    tallies |= _read_each([path for path in packed if plain_name(path) not in complete], reader)
     of_day = [path for path, tally in tallies.items() if _is_log_of(day, tally)]
     chosen = [path for path in of_day if _has_requests(tallies[path])] or of_day
     if not chosen:
@@ -136,6 +139,6 @@ def _has_requests(tally: Tally) -> bool:
     return tally.lines > tally.rejected
 
 
-def _plain_name(path: Path) -> Path:
+def plain_name(path: Path) -> Path:
     """Return the path that a log had before it was packed."""
-    return path.with_suffix("") if path.suffix in _PACKED_SUFFIXES else Path()
+    return path.with_suffix("") if path.suffix in _PACKED_SUFFIXES else path

@@ -29,7 +29,7 @@ def about_logs(names: Sequence[str], tally: Tally, found: LogPeriod | None, toda
         texts.append(f"{subject}: {tally.rejected:,} of {lines:,} lines were rejected")
     if tally.repeated:
         texts.append(f"{subject}: {tally.repeated:,} repeated lines were counted once")
-    if not (tally.counted or tally.on_other_days or tally.excluded):
+    if not tally.requests:
         texts.append(f"{subject}: no request of this service")
     if found is not None:
         texts += _about_period(subject, names, tally, found, today)

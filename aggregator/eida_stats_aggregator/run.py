@@ -1,6 +1,7 @@
 """A run that makes one aggregate file of all its logs, and sends the queue."""
 
 import datetime
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -126,6 +127,10 @@ def _aggregate(options: Options, summary: RunSummary, outcome: Outcome) -> list[
     if not logs:
         _check_queue_is_meant(options)
         return quiet
+    named = {day_in_name(log.name) for log in logs}
+    for day in options.no_requests:
+        if day in named:
+            raise NothingToAggregate(f"there is a log of {day}, so --no-requests must not report it")
     logs, reader = _chosen(logs, options)
     stamps = stamps_of(logs)
     tally, distinct, summary.repeated_files = reader.read(logs)
@@ -133,6 +138,9 @@ def _aggregate(options: Options, summary: RunSummary, outcome: Outcome) -> list[
     summary.add_tally(tally)
     if tally.lines == tally.rejected:
         raise NothingToAggregate(f"no request in {', '.join(summary.files)}")
+    if tally.rejected and not tally.requests:
+        names = ", ".join(summary.files)
+        raise NothingToAggregate(f"no request of this service in {names}, and {tally.rejected:,} rejected lines")
     found = find_period(summary.files, tally.requests_by_day, _stated_period(options))
     outcome.notices += notices.about_logs(summary.files, tally, found, options.today)
     if found is None:
@@ -197,9 +205,13 @@ def stamps_of(logs: Sequence[Log]) -> dict[str, LogStamp]:
     stamps = {}
     for log in logs:
         if log.on_disk:
-            path = Path(log.name).absolute()
-            stamps[str(path)] = stamp_of(path)
+            stamps[key_of(Path(log.name))] = stamp_of(Path(log.name))
     return stamps
+
+
+def key_of(path: Path) -> str:
+    """Return the absolute path of a log, in a form that can be written as JSON whatever its name is."""
+    return os.fsencode(path.absolute()).decode("utf-8", "backslashreplace")
 
 
 def stamp_of(path: Path) -> LogStamp:

@@ -76,6 +76,11 @@ class Tally:
         """The number of records, of pieces between them, and of empty lines."""
         return self.counted + self.ignored + self.rejected + self.on_other_days + self.excluded + self.repeated
 
+    @property
+    def requests(self) -> int:
+        """The number of records of this service, whether they count or not."""
+        return self.counted + self.on_other_days + self.excluded + self.repeated
+
     def read_at(self, place: int) -> None:
         """Set the place at which the next lines are, by a number: repeated requests are noted by place."""
         self._noted = self.noted.setdefault(place, Noted())

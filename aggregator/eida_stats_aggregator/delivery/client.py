@@ -181,8 +181,8 @@ class ServiceClient:
             self._corrects = answer.status_code == 200 and version is not None
         return self._corrects
 
-    def has_payloads(self, source: str) -> bool | None:
-        """Return whether the service has anything of a source of this node, None if it does not say.
+    def list_payloads(self, source: str) -> set[int] | None:
+        """Return the numbers of the payloads of a source of this node, None if the service does not list them.
 
         Args:
             source: the source; if it is empty, the whole node is meant. What has no source counts for each.
@@ -203,7 +203,7 @@ class ServiceClient:
         except msgspec.DecodeError:
             return None
         self._corrects = True
-        return any(not source or payload.source in ("", source) for payload in payloads)
+        return {one.payload for one in payloads if not source or one.source in ("", source)}
 
     def _request(
         self,
@@ -286,7 +286,7 @@ class ServiceClient:
 
     def _quote(self, answer: requests.Response, problem: _Problem | None) -> str:
         """Return the text of an answer, but not the page of a web server."""
-        text = " ".join(filter(None, [problem.title, problem.detail])) if problem else answer.text
+        text = ": ".join(filter(None, [problem.title, problem.detail])) if problem else answer.text
         if problem is None and answer.content.lstrip().startswith(b"<"):
             return ""
         return " ".join(text.replace(self._token, _HIDDEN).split())[:_ANSWER_CHARACTERS]

@@ -48,6 +48,7 @@ class Sender:
         self._outbox = outbox
         self._faults = 0
         self._stopped = False
+        self._mistyped = False
 
     def send(self, paths: Iterable[Path], now: datetime.datetime) -> None:
         """Send files, until the service turns out to be out of reach; the others wait.
@@ -62,6 +63,9 @@ class Sender:
                 continue  # a correction that was just delivered has taken its place
             if self._stopped:
                 self.queued.append(str(path))
+                if self._mistyped:
+                    kept = structs.replace(record, mistyped=True)
+                    self._outbox.keep(path, state.with_record(self.client.base, kept))
             else:
                 self._send(path, state, record, now)
 
@@ -105,6 +109,7 @@ class Sender:
             self._stopped = self._faults >= _MAX_FAULTS
         elif not isinstance(failure, PayloadRefused | DeliveryOvertaken):
             self._stopped = True
+            self._mistyped = isinstance(failure, PathUnknown)
 
 
 def _is_empty(body: bytes) -> bool:
