@@ -18,8 +18,9 @@ from eida_statistics.errors import (
 )
 from eida_statistics.payload import Period
 from eida_statistics.wire import EARLIEST_DAY
-from eida_stats_aggregator import days, notices
-from eida_stats_aggregator.days import DatedLogs, DayRead, find_dated_logs, read_day
+from eida_stats_aggregator import notices
+from eida_stats_aggregator.console import listed
+from eida_stats_aggregator.days import DatedLogs, DayRead, find_dated_logs, plain_name, read_day
 from eida_stats_aggregator.delivery.client import ServiceClient
 from eida_stats_aggregator.delivery.outbox import Entry, Outbox, Provenance
 from eida_stats_aggregator.delivery.sender import Sender
@@ -27,7 +28,8 @@ from eida_stats_aggregator.delivery.state import Identity, LogStamp, Record
 from eida_stats_aggregator.notices import Notice
 from eida_stats_aggregator.period import LogPeriod
 from eida_stats_aggregator.reader import make_payload
-from eida_stats_aggregator.run import Destination, Options, Outcome, noted, quiet_day
+from eida_stats_aggregator.run import Destination, Options, Outcome, add_deliveries, noted, quiet_day
+from eida_stats_aggregator.stamps import stamps_of
 from eida_stats_aggregator.summary import CatchUpSummary, DaySummary
 
 _MEMORY = "catch-up.json"
@@ -216,10 +218,10 @@ class _CatchUp:
         if record.state != "delivered":
             self._add(day, f"in {entry.path.name}, which waits")
             return
-        known, stamps = entry.state.logs, days.stamps(paths)
-        names = {str(days.plain_name(path)) for path in map(Path, known)}
+        known, stamps = entry.state.logs, stamps_of(paths)
+        names = {str(plain_name(path)) for path in map(Path, known)}
         changed = any(
-            known[path] != stamp if path in known else str(days.plain_name(Path(path))) not in names
+            known[path] != stamp if path in known else str(plain_name(Path(path))) not in names
             for path, stamp in stamps.items()
         )
         if known and changed:
@@ -230,7 +232,7 @@ class _CatchUp:
 
     def _take_day(self, day: datetime.date, paths: list[Path], entry: Entry | None) -> None:
         terms = self.options.terms
-        stamps = days.stamps(paths)
+        stamps = stamps_of(paths)
         record = None if entry is None else entry.state.records.get(self.destination.base)
         known = {} if entry is None else entry.state.logs
         step = choose_step(record, known, stamps, decided=terms.explicit)
@@ -361,7 +363,7 @@ class _CatchUp:
         if not new:
             return []
         text = (
-            f"there is no log of {notices.listed(new)}. SeisComP writes none for a day without a request."
+            f"there is no log of {listed(new)}. SeisComP writes none for a day without a request."
             f" If there was none: --no-requests {new[0]}"
         )
         return [Notice(f"gaps:{new[0]}", text)]
@@ -376,7 +378,7 @@ class _CatchUp:
         ]
         if not skipped:
             return []
-        text = f"skipped, since the name has no day: {notices.listed(skipped)}"
+        text = f"skipped, since the name has no day: {listed(skipped)}"
         return [Notice(f"undated:{' '.join(skipped)}", text)]
 
     # Memory
@@ -391,17 +393,11 @@ class _CatchUp:
 
     def _finish(self) -> None:
         """Complete the summary, show only new warnings, and keep the memory."""
-        sender, summary, outcome = self.sender, self.summary, self.outcome
-        summary.sent += sender.sent
-        summary.queued += sender.queued
-        summary.held += sender.held
-        outcome.failures += sender.failures
+        self.notices += add_deliveries(self.sender, self.summary, self.outcome)
         _, complaints = self.outbox.waiting(self.destination.base)
         self.notices += [Notice(f"queue:{complaint.subject}", str(complaint)) for complaint in complaints]
-        self.notices += notices.about_overlaps(sender.overlaps)
-        self.notices += notices.about_token(self.client.token_valid_until, datetime.datetime.now(tz=datetime.UTC))
         shown = set(self.memory.shown)
-        outcome.notices += [notice for notice in self.notices if notice.key not in shown]
+        self.outcome.notices += [notice for notice in self.notices if notice.key not in shown]
         self.memory.shown = sorted({notice.key for notice in self.notices})
         self.memories[self.key] = self.memory
         self.outbox.write(self.outbox.directory / _MEMORY, msgspec.json.encode(self.memories))

@@ -10,10 +10,9 @@ from typing import NamedTuple
 
 from eida_statistics.errors import NotReady, RegistryUnavailable, UnreadableLog
 from eida_stats_aggregator import inputs, notices
-from eida_stats_aggregator.delivery.state import LogStamp
 from eida_stats_aggregator.period import day_in_name
 from eida_stats_aggregator.reader import Reader
-from eida_stats_aggregator.run import key_of, stamp_of
+from eida_stats_aggregator.stamps import stamps_of
 from eida_stats_aggregator.tally import Tally
 
 _PACKED_SUFFIXES = (".bz2", ".gz", ".xz", ".zst")
@@ -82,11 +81,6 @@ class DayRead(NamedTuple):
     skipped: list[str]
 
 
-def stamps(paths: Sequence[Path]) -> dict[str, LogStamp]:
-    """Return the sizes and times of logs, by path."""
-    return {key_of(path): stamp_of(path) for path in paths}
-
-
 def read_day(day: datetime.date, paths: Sequence[Path], reader: Reader) -> DayRead | None:
     """Read the logs of a day, None if most requests of each are of other days.
 
@@ -101,12 +95,12 @@ def read_day(day: datetime.date, paths: Sequence[Path], reader: Reader) -> DayRe
     Raises:
         NotReady: if they are still being written or packed, or the registry of networks is out of reach.
     """
-    before = stamps(paths)
+    before = stamps_of(paths)
     try:
         found = _read_day(day, paths, reader)
     except (UnreadableLog, RegistryUnavailable) as error:
         raise NotReady(error.subject or error.title) from error
-    if stamps(paths) != before:
+    if stamps_of(paths) != before:
         raise NotReady(f"{paths[0]}: it changed while it was read")
     return found
 

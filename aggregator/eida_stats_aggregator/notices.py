@@ -4,13 +4,13 @@ import datetime
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+from eida_stats_aggregator.console import listed
 from eida_stats_aggregator.period import LogPeriod, day_in_name
 from eida_stats_aggregator.tally import Tally
 
 _REJECTED_SHARE = 0.01
 _REJECTED_LINES = 10
 _TOKEN_DAYS = 30
-_LISTED = 5
 
 
 class Notice(NamedTuple):
@@ -68,9 +68,3 @@ def about_token(valid_until: datetime.datetime | None, now: datetime.datetime) -
 def about_overlaps(lines: Sequence[str]) -> list[Notice]:
     """Return a warning for each file that counts although it overlaps with others."""
     return [Notice(f"overlap:{line}", line) for line in lines]
-
-
-def listed(things: Sequence[object]) -> str:
-    """Return the first few of them, and how many more there are."""
-    more = f" and {len(things) - _LISTED} more" if len(things) > _LISTED else ""
-    return ", ".join(map(str, things[:_LISTED])) + more

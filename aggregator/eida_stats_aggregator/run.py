@@ -1,11 +1,11 @@
 """A run that makes one aggregate file of all its logs, and sends the queue."""
 
 import datetime
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eida_statistics import __version__
 from eida_statistics.errors import EidaStatisticsError, NothingToAggregate, UnclearPeriod
@@ -14,13 +14,17 @@ from eida_statistics.wire import EARLIEST_DAY
 from eida_stats_aggregator import inputs, notices
 from eida_stats_aggregator.console import complain
 from eida_stats_aggregator.delivery.outbox import Outbox, Provenance
-from eida_stats_aggregator.delivery.state import LogStamp, Terms
+from eida_stats_aggregator.delivery.state import Terms
 from eida_stats_aggregator.delivery.urls import base_of
 from eida_stats_aggregator.inputs import Log
 from eida_stats_aggregator.notices import Notice
 from eida_stats_aggregator.period import LogPeriod, day_in_name, find_period
 from eida_stats_aggregator.reader import Reader, make_payload, standard_input
+from eida_stats_aggregator.stamps import stamps_of
 from eida_stats_aggregator.summary import Deliveries, RunSummary, written_before
+
+if TYPE_CHECKING:
+    from eida_stats_aggregator.delivery.sender import Sender
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,7 @@ def _aggregate(options: Options, summary: RunSummary, outcome: Outcome) -> list[
         if day in named:
             raise NothingToAggregate(f"there is a log of {day}, so --no-requests must not report it")
     logs, reader = _chosen(logs, options)
-    stamps = stamps_of(logs)
+    stamps = stamps_of(Path(log.name) for log in logs if log.on_disk)
     tally, distinct, summary.repeated_files = reader.read(logs)
     summary.files = [log.name for log in distinct]
     summary.add_tally(tally)
@@ -200,29 +204,6 @@ def quiet_day(day: datetime.date, options: Options) -> Payload:
     )
 
 
-def stamps_of(logs: Sequence[Log]) -> dict[str, LogStamp]:
-    """Return the size and time of the logs that are files, by path."""
-    stamps = {}
-    for log in logs:
-        if log.on_disk:
-            stamps[key_of(Path(log.name))] = stamp_of(Path(log.name))
-    return stamps
-
-
-def key_of(path: Path) -> str:
-    """Return the absolute path of a log, in a form that can be written as JSON whatever its name is."""
-    return os.fsencode(path.absolute()).decode("utf-8", "backslashreplace")
-
-
-def stamp_of(path: Path) -> LogStamp:
-    """Return the size and time of a file; both are 0 if it has gone."""
-    try:
-        status = path.stat()
-    except OSError:
-        return LogStamp(0, 0)
-    return LogStamp(status.st_size, status.st_mtime_ns)
-
-
 def _put(outbox: Outbox, options: Options, aggregate: _Aggregate, summary: RunSummary) -> None:
     base = options.destination.base if options.destination is not None else None
     path = outbox.put(aggregate.payload, base, options.terms, aggregate.provenance)
@@ -249,9 +230,14 @@ def deliver(outbox: Outbox, options: Options, summary: Deliveries, outcome: Outc
     sender = Sender(outbox, ServiceClient(destination.url, destination.token, retries=destination.retries))
     with noted(outcome.failures):
         sender.send(waiting, options.now)
+    outcome.notices += add_deliveries(sender, summary, outcome)
+
+
+def add_deliveries(sender: "Sender", summary: Deliveries, outcome: Outcome) -> list[Notice]:
+    """Add the results of a sender to a summary and an outcome, and return its warnings."""
     outcome.failures += sender.failures
-    outcome.notices += notices.about_overlaps(sender.overlaps)
-    outcome.notices += notices.about_token(sender.client.token_valid_until, datetime.datetime.now(tz=datetime.UTC))
     summary.sent += sender.sent
     summary.queued += sender.queued
     summary.held += sender.held
+    now = datetime.datetime.now(tz=datetime.UTC)
+    return [*notices.about_overlaps(sender.overlaps), *notices.about_token(sender.client.token_valid_until, now)]

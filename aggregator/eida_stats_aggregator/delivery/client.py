@@ -31,6 +31,7 @@ from eida_statistics.errors import (
     ServiceSilent,
 )
 from eida_statistics.payload import Period
+from eida_stats_aggregator.console import listed
 from eida_stats_aggregator.delivery.state import Terms
 from eida_stats_aggregator.delivery.urls import base_of, submission_url
 
@@ -40,7 +41,6 @@ _QUICK_TIMEOUT_SECONDS = (30, 60)
 _LONGEST_WAIT_SECONDS = 120
 _ANSWER_CHARACTERS = 500
 _HIDDEN = "[token]"
-_LISTED = 5
 _CONFLICTS = {"ambiguous-replacement", "overlapping-payload"}
 # The answer of the deployed service to statistics that it has.
 _DEPLOYED_DUPLICATE = re.compile(r"already exists on the server\. Refusing to merge")
@@ -303,7 +303,7 @@ class ServiceClient:
         if receipt.supersedes:
             status += f", supersedes {', '.join(map(str, receipt.supersedes))}"
         if receipt.overlaps:
-            status += f", counts beside {_listed(receipt.overlaps)}"
+            status += f", counts beside {listed(receipt.overlaps)}"
         return Delivered(status, receipt.payload, receipt.overlaps)
 
     def _status(self, answer: requests.Response) -> str:
@@ -375,19 +375,14 @@ def _held(subject: str, answer: requests.Response, detail: str | None) -> Payloa
     """Return the error that names the payloads of the same days, and the choices of the operator."""
     try:
         conflict = msgspec.json.decode(answer.content, type=_Conflict)
-        listed, example = _listed(conflict.payloads), str(conflict.payloads[0].payload)
+        others, example = listed(conflict.payloads), str(conflict.payloads[0].payload)
     except msgspec.DecodeError:
-        listed, example = "other payloads", "NUMBER"
+        others, example = "other payloads", "NUMBER"
     hint = detail or (
         "Run its log again with --replace, if it is a correction of the same source and period;"
         f" with --replaces {example}, if it takes the place of that payload; with --beside, if both are to count."
     )
-    return PayloadHeld(f"{subject}: the service has {listed}", hint=hint)
-
-
-def _listed(others: list[Other]) -> str:
-    more = f" and {len(others) - _LISTED} more" if len(others) > _LISTED else ""
-    return ", ".join(map(str, others[:_LISTED])) + more
+    return PayloadHeld(f"{subject}: the service has {others}", hint=hint)
 
 
 def _cause(error: requests.RequestException, url: str) -> tuple[str, str]:

@@ -17,13 +17,13 @@ from eida_statistics.errors import (
     PayloadRefused,
     ServiceFault,
 )
+from eida_stats_aggregator.console import listed
 from eida_stats_aggregator.delivery.client import ServiceClient
 from eida_stats_aggregator.delivery.outbox import Outbox
 from eida_stats_aggregator.delivery.state import DeliveryState, Record, delivered
 
 # So many files that a service fails with, one after another, mean that it is down.
 _MAX_FAULTS = 3
-_LISTED = 5
 
 
 class _Rows(msgspec.Struct):
@@ -89,7 +89,7 @@ class Sender:
         self._faults = 0
         self.sent.append(f"{path} to {client.url}: {answer.answer}")
         if answer.overlaps:
-            others = ", ".join(map(str, answer.overlaps[:_LISTED]))
+            others = listed(answer.overlaps)
             self.overlaps.append(f"{path.name} counts beside {others}: their days are counted more than once")
 
     def _after(self, failure: NotDelivered, record: Record, content: str) -> Record:

@@ -1,0 +1,21 @@
+"""Sizes and times of logs, by which a change is noticed without opening them."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from eida_stats_aggregator.delivery.state import LogStamp
+
+
+def stamps_of(paths: Iterable[Path]) -> dict[str, LogStamp]:
+    """Return the stamps of files by absolute path, in a form that can be written as JSON whatever its name is."""
+    return {os.fsencode(path.absolute()).decode("utf-8", "backslashreplace"): _stamp_of(path) for path in paths}
+
+
+def _stamp_of(path: Path) -> LogStamp:
+    """Return the size and time of a file; both are 0 if it has gone."""
+    try:
+        status = path.stat()
+    except OSError:
+        return LogStamp(0, 0)
+    return LogStamp(status.st_size, status.st_mtime_ns)
