@@ -26,6 +26,7 @@ SERVICE = "fdsnws-dataselect"
 MAX_TRACE_BYTES = 1 << 40
 
 _PLAIN_TIME = re.compile(r"\d{4}-\d\d-\d\dT([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+)?Z", re.ASCII)
+_is_plain_time = _PLAIN_TIME.fullmatch
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
 _COUNTRY = re.compile(r"[0-9A-Z]{2}")
 _NO_FRACTION = re.compile(r"0*+(?!\d)")
@@ -132,7 +133,10 @@ def parse(line: bytes, latest: datetime.date = datetime.date.max) -> Request | I
             decoded = _decode_leniently(line)
         if decoded is None or (decoded.service != SERVICE and decoded.service is not None):
             return Ignored()
-        day = _day(decoded)
+        finished = decoded.finished
+        day = _date(finished[:10]) if finished and _is_plain_time(finished) else None
+        if day is None:
+            day = _day(decoded)
         # The service refuses such days, and the good lines of a file with them.
         if not EARLIEST_DAY <= day <= latest:
             return Rejected(f"{_ended(decoded)}: not a day that a log can have")
@@ -239,16 +243,17 @@ def _deliveries(line: _Line) -> list[Delivery]:
     # The innermost loop of all: five million turns for a million requests.
     for trace in line.trace or ():
         if trace.status == "OK":
-            stream = _streams.get((trace.net, trace.sta, trace.loc, trace.cha)) or _stream_of(trace, line)
+            known = _streams.get((trace.net, trace.sta, trace.loc, trace.cha)) or _stream_of(trace, line)
+            stream, temporary = known
             size = trace.bytes
             if size is None or not 0 <= size <= MAX_TRACE_BYTES:
                 raise _NotARequest(f"{_path(trace, line)}.bytes: not an integer from 0 to 2^40")
-            deliveries.append((stream, _start_of(trace, line) if is_temporary(stream.network) else None, size))
+            deliveries.append((stream, _start_of(trace, line) if temporary else None, size))
     return deliveries
 
 
-def _stream_of(trace: _Trace, line: _Line) -> Stream:
-    """Check a stream that has not come before."""
+def _stream_of(trace: _Trace, line: _Line) -> tuple[Stream, bool]:
+    """Check a stream that is not known yet, and return it with whether its network is temporary."""
     codes = {"net": trace.net, "sta": trace.sta, "loc": trace.loc or "", "cha": trace.cha}
     try:
         checked = msgspec.convert(codes, _Codes)
@@ -257,8 +262,8 @@ def _stream_of(trace: _Trace, line: _Line) -> Stream:
     if len(_streams) >= _KNOWN_STREAMS:
         _streams.clear()
     stream = Stream(checked.net, checked.sta, checked.loc, checked.cha)
-    _streams[trace.net, trace.sta, trace.loc, trace.cha] = stream
-    return stream
+    known = _streams[trace.net, trace.sta, trace.loc, trace.cha] = stream, is_temporary(stream.network)
+    return known
 
 
 def _start_of(trace: _Trace, line: _Line) -> datetime.date:
@@ -275,7 +280,7 @@ def _path(trace: _Trace, line: _Line) -> str:
 
 # Streams and clients come back in almost every line of a log.
 _KNOWN_STREAMS = 1 << 17
-_streams: dict[tuple[str | None, ...], Stream] = {}
+_streams: dict[tuple[str | None, ...], tuple[Stream, bool]] = {}
 _client = lru_cache(maxsize=1 << 16)(client_hash)
 
 

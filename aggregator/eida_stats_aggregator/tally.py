@@ -98,24 +98,25 @@ class Tally:
         """
         if self.selection.fingerprinted:
             self.fingerprint = (self.fingerprint + _fingerprint(lines)) % _FINGERPRINTS
-        latest, parse = self.selection.latest, requestlog.parse
-        requests: list[Request] = []
         rejections: list[tuple[int, str]] = []
+        self._count(self._without_repeated(self._requests(lines, first, rejections)))
+        return rejections
+
+    def _requests(self, lines: Sequence[bytes], first: int, rejections: list[tuple[int, str]]) -> Iterator[Request]:
+        latest, parse = self.selection.latest, requestlog.parse
         for number, line in enumerate(lines, first):
             outcome = parse(line, latest)
             if type(outcome) is Request:
-                requests.append(outcome)
+                yield outcome
             elif type(outcome) is Ignored:
                 self.ignored += 1
             elif type(outcome) is Rejected:
                 recovered = requestlog.recover(line, outcome, latest)
-                requests += [one for one in recovered if type(one) is Request]
                 self.ignored += sum(type(one) is Ignored for one in recovered)
                 reasons = [one.reason for one in recovered if type(one) is Rejected]
                 self.rejected += len(reasons)
                 rejections += [(number, reason) for reason in reasons[: SHOWN_REJECTS - len(rejections)]]
-        self._count(self._without_repeated(requests))
-        return rejections
+                yield from [one for one in recovered if type(one) is Request]
 
     def finish(self) -> None:
         """Count the requests that were held back, after the last line."""
@@ -123,15 +124,20 @@ class Tally:
             self._count(self.window.release())
             self.repeated, self.window = self.repeated + self.window.repeated, None
 
-    def _without_repeated(self, requests: list[Request]) -> Iterable[Request]:
+    def _without_repeated(self, requests: Iterable[Request]) -> Iterable[Request]:
         if self.window is not None:
             return self.window.pass_on(requests)
         if self._choices is not None:
             return self._chosen(requests, self._choices.repeated)
-        self._noted.keys.extend([request.key for request in requests])
-        return requests
+        return self._noting(requests)
 
-    def _chosen(self, requests: list[Request], known_as_repeated: frozenset[int]) -> Iterator[Request]:
+    def _noting(self, requests: Iterable[Request]) -> Iterator[Request]:
+        note = self._noted.keys.append
+        for request in requests:
+            note(request.key)
+            yield request
+
+    def _chosen(self, requests: Iterable[Request], known_as_repeated: frozenset[int]) -> Iterator[Request]:
         due = self._due
         for request in requests:
             key = request.key
@@ -150,18 +156,19 @@ class Tally:
         selection = self.selection
         since, until, known = selection.since, selection.until, self._known
         add = self.aggregation.add
-        day, on_day = datetime.date.min, 0
+        day, on_day, wanted = datetime.date.min, 0, True
         for request in requests:
-            if not since <= request.day <= until:
-                self.other_days[request.day] += 1
+            # Most requests are of the same day as the one before.
+            if request.day != day:
+                self.requests_by_day[day] += on_day
+                day, on_day = request.day, 0
+                wanted = since <= day <= until
+            if not wanted:
+                self.other_days[day] += 1
                 self.on_other_days += 1
                 continue
             taken, figures = known.get(request.agent) or self._get_to_know(request.agent)
             if taken:
-                # Most requests are of the same day as the one before.
-                if request.day != day:
-                    self.requests_by_day[day] += on_day
-                    day, on_day = request.day, 0
                 on_day += 1
                 requests_in_it, size = add(request)
             else:
