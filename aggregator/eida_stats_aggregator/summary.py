@@ -121,6 +121,8 @@ class RunSummary(Deliveries, kw_only=True):
         from rich.console import Console  # noqa: PLC0415
         from rich.table import Table  # noqa: PLC0415
 
+        from eida_statistics.terminal import print_table  # noqa: PLC0415
+
         console = Console()
         if self.files:
             table = Table(box=None, show_header=False, pad_edge=False)
@@ -128,7 +130,7 @@ class RunSummary(Deliveries, kw_only=True):
             table.add_column()
             for figure, meaning in self._figures():
                 table.add_row(figure, meaning)
-            console.print(table)
+            print_table(table)
         if self.client_classes:
             table = Table(box=None, pad_edge=False, header_style="")
             table.add_column("REQUESTS", justify="right")
@@ -137,7 +139,7 @@ class RunSummary(Deliveries, kw_only=True):
             for row in self._classes():
                 table.add_row(*row)
             console.print()
-            console.print(table)
+            print_table(table)
             console.print()
         for line in self._remarks():
             console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -204,7 +206,8 @@ class RunSummary(Deliveries, kw_only=True):
             remarks.append("Nothing to write: no request was counted.")
         if self.sent_before is not None:
             remarks.append(f"delivered before, and not sent again without --replace: {self.sent_before}")
-        return remarks + self.delivery_remarks()
+        remarks += self.delivery_remarks()
+        return remarks or ([] if self.errors else ["Nothing is queued."])
 
 
 class DaySummary(msgspec.Struct, kw_only=True):
@@ -236,6 +239,8 @@ class CatchUpSummary(Deliveries, kw_only=True):
         from rich.console import Console  # noqa: PLC0415
         from rich.table import Table  # noqa: PLC0415
 
+        from eida_statistics.terminal import print_table  # noqa: PLC0415
+
         console = Console()
         if self.in_use:
             console.print("Another run uses the output directory. Nothing was done.")
@@ -245,14 +250,15 @@ class CatchUpSummary(Deliveries, kw_only=True):
             table.add_column("DAY", no_wrap=True)
             table.add_column("REQUESTS", justify="right", no_wrap=True)
             table.add_column("BYTES", justify="right", no_wrap=True)
-            table.add_column("RESULT")
+            table.add_column("RESULT", overflow="fold")
             for one in self.days:
                 requests = "" if one.requests is None else f"{one.requests:,}"
                 size = "" if one.bytes is None else decimal(one.bytes)
                 table.add_row(str(one.day), requests, size, one.result)
-            console.print(table)
+            print_table(table)
             console.print()
-        console.print(f"Days delivered before: {self.delivered_before:,}", highlight=False)
+        if self.days or self.delivered_before or not self.errors:
+            console.print(f"Days delivered before: {self.delivered_before:,}", highlight=False)
         shown = tuple(f"{one.output} to " for one in self.days if one.output is not None)
         for line in self.delivery_remarks():
             # The table has the results of this run.

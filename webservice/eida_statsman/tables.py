@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Table
+
+from eida_statistics.terminal import print_table
 
 
 def show(rows: Sequence[Mapping[str, object]], columns: Mapping[str, str], *, as_json: bool) -> None:
@@ -25,7 +26,7 @@ def show(rows: Sequence[Mapping[str, object]], columns: Mapping[str, str], *, as
         table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*(_text(row[field]) for field in columns))
-    Console(highlight=False).print(table)
+    print_table(table)
 
 
 def show_json(found: object) -> None:

@@ -1,0 +1,19 @@
+"""Tables for people, and for programs that read lines."""
+
+from rich.console import Console
+from rich.table import Table
+
+_ENDLESS = 10_000
+
+
+def print_table(table: Table) -> None:
+    """Print a table. Where standard output is no terminal, each row is one line, without blanks at its end."""
+    console = Console(highlight=False)
+    if console.is_terminal:
+        console.print(table)
+        return
+    console.width = _ENDLESS
+    with console.capture() as capture:
+        console.print(table)
+    for line in capture.get().splitlines():
+        console.out(line.rstrip())
