@@ -108,20 +108,21 @@ class OverlappingPayload(EidaStatisticsError):
     Args:
         subject: which payloads these are.
         payloads: the same for programs, in a form that can be written as JSON.
-        hint: what to do.
+        choices: what the sender can do, a sentence or two for each.
     """
 
     http_status = 409
     problem = "overlapping-payload"
 
-    def __init__(self, subject: str, payloads: Sequence[object], *, hint: str) -> None:
+    def __init__(self, subject: str, payloads: Sequence[object], *, choices: Sequence[str]) -> None:
         self.payloads = list(payloads)
-        super().__init__(subject, hint=hint)
+        self.choices = list(choices)
+        super().__init__(subject, hint=" ".join(choices))
 
     @property
     def members(self) -> dict[str, object]:
-        """The payloads in question."""
-        return {"payloads": self.payloads}
+        """The payloads in question, and the choices."""
+        return {"payloads": self.payloads, "choices": self.choices}
 
 
 class AmbiguousReplacement(OverlappingPayload):
@@ -279,7 +280,22 @@ class DeliveryOvertaken(PayloadRefused):
 
 
 class PayloadHeld(PayloadRefused):
-    """The service has other statistics of these days, so the aggregate file waits for your decision."""
+    """The service has other statistics of these days, so the aggregate file waits for your decision.
+
+    Args:
+        name: the file.
+        reason: the answer of the service, which is the same for files that are held for the same reason.
+        hint: what the operator can do.
+    """
+
+    def __init__(self, name: str, reason: str, *, hint: str) -> None:
+        self.names = [name]
+        self.reason = reason
+        super().__init__(f"{name} to {reason}", hint=hint)
+
+
+class ReplacedUnknown(PayloadHeld):
+    """There is no such payload to be replaced, so the aggregate file waits for your decision."""
 
 
 # The service

@@ -92,6 +92,7 @@ def _problem(
         "status": status,
         **({"detail": detail} if detail else {}),
         **(members or {}),
+        **({"token_valid_until": end} if (end := g.get("token_valid_until")) is not None else {}),
     }
     if _OF_TEXT in request.path and request.args.get("format") not in _PROBLEMS_FOR:
         return Response(as_comment(body), status=status, content_type="text/plain; charset=utf-8")

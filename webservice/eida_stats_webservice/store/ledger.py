@@ -463,7 +463,7 @@ def _accepted(new: Identity, request: Request, others: Sequence[InForce]) -> Acc
         raise problem(
             ", ".join(shown) + (f" and {more} more" if more else ""),
             [reference(other, other.days) for other in decision.payloads],
-            hint=decision.hint,
+            choices=decision.choices,
         )
     return decision
 

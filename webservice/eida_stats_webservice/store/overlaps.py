@@ -109,7 +109,7 @@ class Conflict(msgspec.Struct, frozen=True):
     """The payload is refused because of others; with PUT it is not clear which of them it replaces."""
 
     payloads: list[InForce]
-    hint: str
+    choices: list[str]
 
 
 Decision = Accepted | Duplicate | Conflict
@@ -143,7 +143,7 @@ def decide(new: Identity, request: Request, others: Sequence[InForce]) -> Decisi
     superseded = set(_superseded(new, request, others, is_in_force=is_in_force))
     beside = [other for other in others if other.payload not in superseded and other.hash != new.hash]
     if beside and not _accepts(new, request, is_in_force=is_in_force):
-        return Conflict(beside, _hint(new, request, beside))
+        return Conflict(beside, _choices(new, request, beside))
     return Accepted([other for other in others if other.payload in superseded], beside)
 
 
@@ -213,27 +213,27 @@ def describe(other: Identity) -> str:
     return f"no period, {shown}"
 
 
-def _hint(new: Identity, request: Request, conflicting: Sequence[InForce]) -> str:
+def _choices(new: Identity, request: Request, conflicting: Sequence[InForce]) -> list[str]:
     """Return what the sender can do about a conflict: in the terms of the aggregator, and in those of HTTP."""
     within: list[InForce] = []
     beyond: list[InForce] = []
     for other in conflicting:
         (within if all(map(new.covers, other.first_and_last_day())) else beyond).append(other)
-    ways = []
+    choices = []
     if longer := _longer_period(new, conflicting):
-        ways.append(f"To correct a part of a longer period, run all logs of {longer} with --replace (PUT).")
+        choices.append(f"To correct a part of a longer period, run all logs of {longer} with --replace (PUT).")
     elif request.method is Method.POST:
-        ways.append("If this is a correction, send it as one: --replace (PUT).")
+        choices.append("If this is a correction, send it as one: --replace (PUT).")
     if any(other.period is not None and other.source != new.source for other in conflicting):
-        ways.append("An empty source is the whole node: all servers have a source, or none has.")
+        choices.append("An empty source is the whole node: all servers have a source, or none has.")
     if within:
-        ways.append(
+        choices.append(
             "If it takes the place of {0}, say so: --replaces {0} (PUT with replaces={0}).".format(_numbers(within))
         )
     if beyond:
-        ways.append(f"To replace {_numbers(beyond)} withdraws days that are not among these.")
-    ways.append("If all are to count: --beside (overlap=accept).")
-    return " ".join(ways)
+        choices.append(f"To replace {_numbers(beyond)} withdraws days that are not among these.")
+    choices.append("If all are to count: --beside (overlap=accept).")
+    return choices
 
 
 def _numbers(payloads: Sequence[InForce]) -> str:
