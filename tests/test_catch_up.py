@@ -25,7 +25,7 @@ from eida_stats_aggregator.delivery.state import LogStamp, Record
 from eida_stats_aggregator.period import day_in_name, find_period, without_strays
 from node_operator import Operator, entries, entry, write_log
 from service import Service, register
-from stubs import Answer, Received, line, serving, submissions
+from stubs import Answer, Received, line, nobody_there, run, serving, submissions
 
 FIRST = datetime.date(2026, 10, 1)
 D1, D2, D3, D4, D5 = (FIRST + datetime.timedelta(days=number) for number in range(5))
@@ -242,7 +242,7 @@ def test_service_with_statistics_needs_a_start(operator: Operator, service: Serv
 def test_duplicate_is_remembered_as_delivered(operator: Operator, service: Service) -> None:
     write_days(operator, D1)
     assert operator.run(operator.log(D1, ".bz2"), directory="elsewhere").returncode == 0
-    assert results(operator, "--since", "all") == {str(D1): "delivered"}
+    assert results(operator, "--since", "all") == {str(D1): "already there"}
     assert results(operator) == {}
     assert operator.stored_requests() == 10
 
@@ -250,7 +250,7 @@ def test_duplicate_is_remembered_as_delivered(operator: Operator, service: Servi
 def test_second_run_ends_at_once(operator: Operator, service: Service) -> None:
     write_days(operator, D1)
     (operator.home / "out").mkdir()
-    with (operator.home / "out/.eida_stats_aggregator.lock").open("w") as lock:
+    with (operator.home / "out/.eida_stats_aggregator.catch-up.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = operator.run("--catch-up", operator.logs)
         assert (done.returncode, done.stderr) == (0, "")
@@ -364,6 +364,59 @@ def test_unreadable_log_is_named_after_a_day(operator: Operator, service: Servic
     assert (again.returncode, again.stderr) == (0, "")
 
 
+def test_absent_registry_is_named_once_after_a_day(operator: Operator, service: Service) -> None:
+    """The logs may be old: what counts is when their days were first left."""
+    temporary = {"net": "Z3", "sta": "A", "loc": "", "cha": "BHZ", "status": "OK", "bytes": 1, "start": f"{D1}"}
+    for day in (D1, D2):
+        write_log(operator.log(day), [entry(day, 1, trace=[temporary])])
+        os.utime(operator.log(day), (0, 0))
+    away = nobody_there()
+    first = operator.catch_up(FDSN_NETWORKS_URL=away)
+    assert (first.returncode, first.stderr) == (0, "")
+    memory_file = operator.home / "out/catch-up.json"
+    memories = json.loads(memory_file.read_bytes())
+    (memory,) = memories.values()
+    assert memory["not_ready"].keys() == {str(D1), str(D2)}
+    memory["not_ready"] = dict.fromkeys(memory["not_ready"], "2026-10-03T00:00:00Z")
+    memory_file.write_text(json.dumps(memories))
+    late = operator.catch_up(FDSN_NETWORKS_URL=away)
+    assert (late.returncode, late.stderr.count("\n")) == (4, 1)
+    assert f"{D1}, {D2} could not be sent for more than 24 hours" in late.stderr
+    again = operator.catch_up(FDSN_NETWORKS_URL=away)
+    assert (again.returncode, again.stderr) == (0, "")
+
+
+def test_token_of_another_node_is_noticed(operator: Operator, service: Service, database: str) -> None:
+    write_days(operator, D1)
+    assert operator.catch_up().returncode == 0
+    write_days(operator, D2)
+    (token,) = register(database, f"{operator.node}B")
+    wrong = Operator(operator.home, operator.url, token).catch_up()
+    assert wrong.returncode == 4
+    assert (
+        f"counted for node {operator.node}B, earlier files of this directory for {operator.node};" in wrong.stderr
+    )
+
+
+def test_day_without_requests_can_be_a_correction(operator: Operator, service: Service) -> None:
+    write_days(operator, D1)
+    assert operator.catch_up().returncode == 0
+    operator.log(D1, ".bz2").unlink()
+    assert operator.run("--no-requests", str(D1), "--replace").returncode == 0
+    assert operator.stored_requests() == 0
+
+
+def test_empty_queue_is_said(operator: Operator, service: Service) -> None:
+    assert operator.run().stdout == "Nothing is queued.\n"
+
+
+def test_empty_token_file_is_named(operator: Operator) -> None:
+    (operator.home / "token").touch()
+    done = run("--send-to", operator.url, "--token-file", "token", cwd=operator.home)
+    assert done.returncode == 2
+    assert "no token in token: it is empty" in done.stderr
+
+
 def test_changed_log_is_named_once_and_corrected(operator: Operator, service: Service) -> None:
     write_days(operator, D1, D2)
     operator.catch_up()
@@ -426,7 +479,9 @@ def test_overlapping_day_is_held_until_decided(operator: Operator, service: Serv
     held = operator.catch_up("--since", "all")
     assert held.returncode == 3
     (number,) = (one["payload"] for one in payloads(operator))
-    assert held.stderr.count(f"the service has payload {number} for 2026-10-01 to 2026-10-02") == 2
+    assert held.stderr.count(f"the service has payload {number} for 2026-10-01 to 2026-10-02") == 1
+    assert f"{D1}_{D1}.json.gz, {D2}_{D2}.json.gz to {operator.url}" in held.stderr
+    assert "\n  If all are to count: --beside (overlap=accept)." in held.stderr
     again = operator.catch_up()
     assert (again.returncode, again.stderr) == (0, "")
     assert results(operator) == {str(day): "waits for your decision" for day in (D1, D2)}

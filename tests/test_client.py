@@ -22,6 +22,7 @@ from eida_statistics.errors import (
     PathUnknown,
     PayloadHeld,
     PayloadRefused,
+    ReplacedUnknown,
     ServiceFault,
     ServiceSilent,
 )
@@ -399,7 +400,7 @@ def test_receipt_says_what_became_of_others(receipt: object, text: str) -> None:
 def test_conflict_names_payloads_and_choices(name: str, payloads: object, text: str) -> None:
     body = {"type": f"urn:eida-statistics:problem:{name}", "payloads": payloads}
     with answering(Answer(409, json.dumps(body).encode())) as stub:
-        with pytest.raises(PayloadHeld, match=r"--replace,.*--replaces .*--beside") as refusal:
+        with pytest.raises(PayloadHeld, match=r"(?s)--replace\..*\n.*--replaces .*\n.*--beside") as refusal:
             submit(stub.url, retries=2)
         assert len(stub.received) == 1
     assert f"409 Conflict: the service has {text}" in str(refusal.value)
@@ -407,14 +408,22 @@ def test_conflict_names_payloads_and_choices(name: str, payloads: object, text: 
 
 
 def test_choices_of_the_service_are_quoted() -> None:
-    with answering(problem(409, "overlapping-payload")) as stub, pytest.raises(PayloadHeld) as refusal:
+    body = {"type": "urn:x:overlapping-payload", "payloads": [other(1)], "choices": ["Do this.", "Or  that."]}
+    with answering(Answer(409, json.dumps(body).encode())) as stub, pytest.raises(PayloadHeld) as refusal:
         submit(stub.url)
-    assert refusal.value.hint == "A title: A detail"
+    assert refusal.value.hint.endswith(":\n  Do this.\n  Or that.")
+
+
+def test_problem_without_a_type_of_its_own_is_not_quoted() -> None:
+    body = {"type": "about:blank", "title": "Not Found", "detail": "The requested URL was not found on the server."}
+    with answering(Answer(404, json.dumps(body).encode())) as stub, pytest.raises(PathUnknown) as failure:
+        submit(stub.url)
+    assert failure.value.subject == f"{NAME} to {stub.url}/submit: 404 Not Found"
 
 
 def test_unknown_payload_needs_a_decision() -> None:
     for status in (404, 409):
-        with correcting(problem(status, "unknown-payload")) as stub, pytest.raises(PayloadHeld, match="--replaces"):
+        with correcting(problem(status, "unknown-payload")) as stub, pytest.raises(ReplacedUnknown):
             submit(stub.url, Terms(replace=True, replaces=("17",)))
 
 

@@ -409,6 +409,7 @@ def test_answers_say_until_when_the_token_is_valid(client: Client, store: Store)
     ]
     assert [answer.status_code for answer in answers] == [201, 409, 422, 400, 200]
     assert [answer.headers["Token-Valid-Until"] for answer in answers] == [due] * 5
+    assert [answer.get_json()["token_valid_until"] for answer in answers] == [due] * 5
 
 
 def test_expired_token_is_named_so(client: Client, store: Store) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import fcntl
 import gzip
 import json
 import os
@@ -86,14 +87,14 @@ class Client:
         size = document["stats"][0]["bytes"] if document["stats"] else 0
         touching = {other for other in self.counted if other[0] == key[0] and start <= other[2] and other[1] <= end}
         if self.counted.get(key) == size:
-            answer = Delivered("409 Conflict: the service has these statistics already", 7, [])
+            answer = Delivered("409 Conflict: the service has these statistics already", 7, stored=False)
         elif touching and not terms.explicit:
-            raise PayloadHeld(name)
+            raise PayloadHeld(name, "the service has others", hint="")
         else:
             for other in touching if terms.replace else ():
                 del self.counted[other]
             self.counted[key] = size
-            answer = Delivered("201 CREATED, payload 7", 7, [])
+            answer = Delivered("201 CREATED, payload 7", 7)
         if not self.answers:
             raise NotDelivered(name, may_have_arrived=True)
         return answer
@@ -409,7 +410,7 @@ def test_month_and_its_days_in_one_queue(outbox: Outbox, client: Client) -> None
         (PathUnknown("not found"), 1),
         (ServiceFault("500"), 3),
         (PayloadRefused("422"), 5),
-        (PayloadHeld("409"), 5),
+        (PayloadHeld("file", "409", hint=""), 5),
         (DeliveryOvertaken("409"), 5),
     ],
 )
@@ -696,9 +697,36 @@ def enter(outbox: Outbox, messages: list[str]) -> None:
         pass
 
 
-def test_run_that_does_not_wait_ends(outbox: Outbox) -> None:
-    with outbox.locked(), pytest.raises(DirectoryInUse), Outbox(outbox.directory).locked():
+def test_second_run_with_the_same_task_ends(outbox: Outbox) -> None:
+    with outbox.locked(task="a"), pytest.raises(DirectoryInUse), Outbox(outbox.directory).locked(task="a"):
         pass
+
+
+def test_one_run_of_each_task_waits_for_another_task(outbox: Outbox) -> None:
+    def enter_with(task: str) -> None:
+        with Outbox(outbox.directory).locked(task=task):
+            pass
+
+    with ThreadPoolExecutor(1) as pool:
+        with outbox.locked(task="a"):
+            waiting = pool.submit(enter_with, "b")
+            lock = outbox.directory / ".eida_stats_aggregator.b.lock"
+            while not lock.exists() or is_free(lock):
+                assert not waiting.done()
+                time.sleep(0.01)
+            with pytest.raises(DirectoryInUse):
+                enter_with("b")
+            assert not waiting.done()
+        waiting.result(timeout=30)
+
+
+def is_free(lock: Path) -> bool:
+    with lock.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
 
 @pytest.mark.parametrize("left", ["nothing", "other content", "half a file"])

@@ -15,6 +15,7 @@ from eida_statistics.errors import (
     NothingToAggregate,
     NotReady,
     StartUnknown,
+    UnreadableLog,
 )
 from eida_statistics.payload import Period
 from eida_statistics.wire import EARLIEST_DAY
@@ -49,11 +50,13 @@ class Memory(msgspec.Struct):
     """The memory between runs, for one service and source.
 
     `since` is the first day that counts, `findings` is why days are not sent, and `shown` has the keys of warnings
-    that were shown and still hold. `gaps` are the days without a log that were named.
+    that were shown and still hold. `gaps` are the days without a log that were named. `not_ready` has the times at
+    which days were first left for a later run.
     """
 
     since: datetime.date | None = None
     findings: dict[datetime.date, Finding] = {}
+    not_ready: dict[datetime.date, datetime.datetime] = {}
     shown: list[str] = []
     gaps: list[datetime.date] = []
 
@@ -97,7 +100,7 @@ def run(options: Options, destination: Destination, *, since_all: bool) -> tuple
     with noted(outcome.failures):
         outbox.check_writable()
         try:
-            with outbox.locked():
+            with outbox.locked(task=f"catch-up.{options.source}".rstrip(".")):
                 catching_up = _CatchUp(options, destination, outbox, summary, outcome)
                 catching_up.run(since_all=since_all)
         except DirectoryInUse:
@@ -116,6 +119,7 @@ class _CatchUp:
     outcome: Outcome
     notices: list[Notice] = field(default_factory=list)
     gaps: list[datetime.date] = field(default_factory=list)
+    late: dict[str, list[datetime.date]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         destination = self.destination
@@ -141,7 +145,7 @@ class _CatchUp:
             for day in self.options.no_requests:
                 with noted(self.outcome.failures):
                     self._report_quiet(day, logs)
-            self.notices += [*self._about_names(logs), *self._about_gaps()]
+            self.notices += [*self._about_names(logs), *self._about_gaps(), *self._about_late()]
         finally:
             self._finish()
 
@@ -164,7 +168,7 @@ class _CatchUp:
                 raise StartUnknown(
                     f"{self.destination.base} has statistics, and {self.outbox.directory} has no record of them",
                     hint="Days that were sent from elsewhere must not be sent again. Begin with the first day that"
-                    " is missing there: --since DAY. Or send all: --since all.",
+                    " is missing there: --since DAY. If none was: --since all.",
                 )
             memory.since = datetime.date.min
         return memory.since
@@ -200,6 +204,8 @@ class _CatchUp:
         chosen = sorted(day for day in logs.by_day if start <= day <= end)
         findings = self.memory.findings
         self.memory.findings = {day: finding for day, finding in findings.items() if day in logs.by_day}
+        not_ready = self.memory.not_ready
+        self.memory.not_ready = {day: since for day, since in not_ready.items() if day in logs.by_day}
         for day in chosen:
             if day in covered:
                 self._check_covered(day, logs.by_day[day], covered[day])
@@ -260,6 +266,7 @@ class _CatchUp:
         except NotReady as error:
             self._add_not_ready(day, error, stamps)
             return
+        self.memory.not_ready.pop(day, None)
         if read is None:
             self._find(day, stamps, f"most requests in {paths[0].name} are of other days")
             return
@@ -304,7 +311,7 @@ class _CatchUp:
         try:
             self.outbox.put(payload, base, terms, provenance, may_overlap=True)
         except AggregateExists as error:
-            self._find(day, stamps, f"{error.subject}; --replace sends it as a correction")
+            self._find(day, stamps, f"there are other statistics in {error.subject}; --replace sends a correction")
             return
         self._send([path])
         summary = self._add(day, self._result(path))
@@ -338,11 +345,21 @@ class _CatchUp:
 
     def _add_not_ready(self, day: datetime.date, error: NotReady, stamps: Stamps) -> None:
         self._add(day, f"not ready: {error.subject}")
-        newest = max((stamp.mtime for stamp in stamps.values()), default=0) / 1e9
-        age = datetime.datetime.now(tz=datetime.UTC) - datetime.datetime.fromtimestamp(newest, tz=datetime.UTC)
-        if age > _PATIENCE:
-            text = f"{day} could not be sent for more than 24 hours: {error.subject}"
-            self.notices.append(Notice(f"late:{day}", text))
+        now = datetime.datetime.now(tz=datetime.UTC)
+        since = self.memory.not_ready.setdefault(day, now)
+        if isinstance(error.__cause__, UnreadableLog):
+            # Nothing has written to it since then.
+            newest = max((stamp.mtime for stamp in stamps.values()), default=0) / 1e9
+            since = min(since, datetime.datetime.fromtimestamp(newest, tz=datetime.UTC))
+        if now - since > _PATIENCE:
+            self.late.setdefault(error.subject, []).append(day)
+
+    def _about_late(self) -> list[Notice]:
+        """Return a warning for each cause that keeps days from being sent for long."""
+        return [
+            Notice(f"late:{cause}", f"{listed(days)} could not be sent for more than 24 hours: {cause}")
+            for cause, days in self.late.items()
+        ]
 
     def _result(self, path: Path) -> str:
         record = self.outbox.record(path, self.destination.base)
@@ -353,7 +370,7 @@ class _CatchUp:
         if record.waits:
             return "waits for the next run"
         number = f", payload {record.payload}" if record.payload is not None else ""
-        return f"delivered{number}"
+        return f"{'delivered' if record.stored else 'already there'}{number}"
 
     def _about_gaps(self) -> list[Notice]:
         """Return a warning about days without a log that were not named before."""
@@ -393,7 +410,7 @@ class _CatchUp:
 
     def _finish(self) -> None:
         """Complete the summary, show only new warnings, and keep the memory."""
-        self.notices += add_deliveries(self.sender, self.summary, self.outcome)
+        self.notices += add_deliveries(self.sender, self.outbox, self.summary, self.outcome)
         _, complaints = self.outbox.waiting(self.destination.base)
         self.notices += [Notice(f"queue:{complaint.subject}", str(complaint)) for complaint in complaints]
         shown = set(self.memory.shown)

@@ -378,6 +378,8 @@ def _token(send_to: str, token: str | None, file: Path | None) -> str:
         raise click.BadParameter("a URL must not hold a user or password; it is kept", param_hint="--send-to")
     if token is None and file is not None:
         token = file.read_bytes().removeprefix(codecs.BOM_UTF8).decode("ascii", "replace").strip()
+        if not token:
+            raise click.UsageError(f"There is no token in {file}: it is empty.")
     if not token:
         raise click.UsageError("--send-to needs a token: TOKEN in the environment, --token-file or --token.")
     if not token.isascii() or not token.isprintable() or " " in token:

@@ -129,7 +129,8 @@ def _aggregate(options: Options, summary: RunSummary, outcome: Outcome) -> list[
     quiet = [_Aggregate(quiet_day(day, options), None) for day in options.no_requests]
     logs = inputs.logs_of(options.files, standard_input(options.files), pass_over=summary.passed_over.append)
     if not logs:
-        _check_queue_is_meant(options)
+        if not quiet:
+            _check_queue_is_meant(options)
         return quiet
     named = {day_in_name(log.name) for log in logs}
     for day in options.no_requests:
@@ -230,14 +231,18 @@ def deliver(outbox: Outbox, options: Options, summary: Deliveries, outcome: Outc
     sender = Sender(outbox, ServiceClient(destination.url, destination.token, retries=destination.retries))
     with noted(outcome.failures):
         sender.send(waiting, options.now)
-    outcome.notices += add_deliveries(sender, summary, outcome)
+    outcome.notices += add_deliveries(sender, outbox, summary, outcome)
 
 
-def add_deliveries(sender: "Sender", summary: Deliveries, outcome: Outcome) -> list[Notice]:
+def add_deliveries(sender: "Sender", outbox: Outbox, summary: Deliveries, outcome: Outcome) -> list[Notice]:
     """Add the results of a sender to a summary and an outcome, and return its warnings."""
     outcome.failures += sender.failures
     summary.sent += sender.sent
     summary.queued += sender.queued
     summary.held += sender.held
     now = datetime.datetime.now(tz=datetime.UTC)
-    return [*notices.about_overlaps(sender.overlaps), *notices.about_token(sender.client.token_valid_until, now)]
+    return [
+        *notices.about_overlaps(sender.overlaps),
+        *notices.about_node(sender.node, outbox.nodes(sender.client.base)),
+        *notices.about_token(sender.client.token_valid_until, now),
+    ]

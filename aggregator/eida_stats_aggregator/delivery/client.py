@@ -4,7 +4,8 @@ import datetime
 import errno
 import re
 import socket
-from typing import Annotated, Any, NamedTuple, Self
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Self
 
 import msgspec
 import requests
@@ -27,6 +28,7 @@ from eida_statistics.errors import (
     PathUnknown,
     PayloadHeld,
     PayloadRefused,
+    ReplacedUnknown,
     ServiceFault,
     ServiceSilent,
 )
@@ -41,6 +43,7 @@ _QUICK_TIMEOUT_SECONDS = (30, 60)
 _LONGEST_WAIT_SECONDS = 120
 _ANSWER_CHARACTERS = 500
 _HIDDEN = "[token]"
+_REFUSED_HINT = "Check the token. The central administrator can create a new one."
 _CONFLICTS = {"ambiguous-replacement", "overlapping-payload"}
 # The answer of the deployed service to statistics that it has.
 _DEPLOYED_DUPLICATE = re.compile(r"already exists on the server\. Refusing to merge")
@@ -63,6 +66,7 @@ class Other(msgspec.Struct):
 
 
 class _Receipt(msgspec.Struct):
+    node: str | None = None
     payload: int | None = None
     hash: str | None = None
     supersedes: list[int] = []
@@ -70,7 +74,8 @@ class _Receipt(msgspec.Struct):
 
 
 class _Conflict(msgspec.Struct):
-    payloads: Annotated[list[Other], msgspec.Meta(min_length=1)]
+    payloads: list[Other]
+    choices: list[str] = []
 
 
 class _Duplicate(msgspec.Struct):
@@ -93,11 +98,17 @@ class _Payloads(msgspec.Struct):
 
 
 class Delivered(NamedTuple):
-    """The answer of a service that has a payload: its number, and others that count for some of its days."""
+    """The answer of a service that has a payload.
+
+    `payload` is its number and `node` the node for which it counts, if the service says them. `overlaps` are others
+    that count for some of its days. `stored` is False if the service had it already.
+    """
 
     answer: str
-    payload: int | None
-    overlaps: list[Other]
+    payload: int | None = None
+    node: str | None = None
+    overlaps: Sequence[Other] = ()
+    stored: bool = True
 
 
 class _BearerToken(AuthBase):
@@ -196,8 +207,9 @@ class ServiceClient:
         if answer.status_code in (404, 405):
             return None
         if answer.status_code != 200:
-            status = self._status(answer)
-            raise ServiceSilent(f"{self.base}/payloads: {status}", hint="Check the URL and the token.")
+            reason = ": ".join(filter(None, [self._status(answer), self._quote(answer, _parse_problem(answer))]))
+            hint = _REFUSED_HINT if answer.status_code in (401, 403) else "Check the URL."
+            raise ServiceSilent(f"{self.base}/payloads: {reason}", hint=hint)
         try:
             payloads = msgspec.json.decode(answer.content, type=_Payloads).payloads
         except msgspec.DecodeError:
@@ -246,32 +258,32 @@ class ServiceClient:
             return self._receipt(status, answer)
         has_it = f"{status}: the service has these statistics already"
         if answer.status_code == 409 and (problem.name == "duplicate" if problem else not replace):
-            return Delivered(has_it, _number(answer), [])
+            return Delivered(has_it, _number(answer), stored=False)
         if answer.status_code == 400 and problem is None and _DEPLOYED_DUPLICATE.search(answer.text):
-            return Delivered(has_it, None, [])
-        raise self._failure(f"{name} to {self.url}: {status}", answer, problem, replace=replace)
+            return Delivered(has_it, stored=False)
+        raise self._failure(name, f"{self.url}: {status}", answer, problem, replace=replace)
 
     def _failure(
-        self, subject: str, answer: requests.Response, problem: _Problem | None, *, replace: bool
+        self, file: str, reason: str, answer: requests.Response, problem: _Problem | None, *, replace: bool
     ) -> NotDelivered:
         """Return the error for an answer that is no delivery."""
         code, name = answer.status_code, problem.name if problem else ""
-        said = self._quote(answer, problem)
         if code == 409 and name in _CONFLICTS:
-            return _held(subject, answer, said if problem and problem.detail else None)
-        subject = f"{subject}: {said}" if said else subject
+            return self._held(file, reason, answer)
+        said = self._quote(answer, problem)
+        reason = f"{reason}: {said}" if said else reason
+        if name == "unknown-payload":
+            hint = f"Look for the right number: GET {self.base}/payloads. Run the log again with it."
+            return ReplacedUnknown(file, reason, hint=hint)
         kind: type[NotDelivered] = NotDelivered
         hint = ""
         if name == "overtaken":
             kind, hint = DeliveryOvertaken, "The next run sends it again."
-        elif name == "unknown-payload":
-            kind = PayloadHeld
-            hint = f"List the payloads: GET {self.base}/payloads. Then run the log again with other --replaces."
         elif answer.is_redirect:
             location = answer.headers["Location"].replace(self._token, _HIDDEN)
             hint = f"Use --send-to {location}, if you trust it."
         elif code in (401, 403):
-            hint = "Check the token. The central administrator can create a new one."
+            hint = _REFUSED_HINT
         elif code in (405, 501) and replace:
             kind, hint = PayloadRefused, "Something in front of the service does not pass corrections (PUT)."
         elif code in (404, 405):
@@ -282,29 +294,49 @@ class ServiceClient:
             kind = ServiceFault
         # A proxy may have stopped waiting for a service that went on.
         arrived = kind is ServiceFault and code not in (429, 501)
-        return kind(subject, hint=hint, may_have_arrived=arrived)
+        return kind(f"{file} to {reason}", hint=hint, may_have_arrived=arrived)
+
+    def _held(self, file: str, reason: str, answer: requests.Response) -> PayloadHeld:
+        """Return the error that names the payloads of the same days, and the choices of the operator."""
+        try:
+            conflict = msgspec.json.decode(answer.content, type=_Conflict)
+        except msgspec.DecodeError:
+            conflict = _Conflict([])
+        others = listed(conflict.payloads) or "other payloads"
+        number = conflict.payloads[0].payload if conflict.payloads else "NUMBER"
+        choices = [self._shortened(choice) for choice in conflict.choices] or [
+            "If it is a correction of the same source and period: --replace.",
+            f"If it takes the place of another payload: --replaces {number}.",
+            "If all are to count: --beside.",
+        ]
+        hint = "\n".join(["Run its log again with one of these:", *(f"  {choice}" for choice in choices)])
+        return PayloadHeld(file, f"{reason}: the service has {others}", hint=hint)
 
     def _quote(self, answer: requests.Response, problem: _Problem | None) -> str:
         """Return the text of an answer, but not the page of a web server."""
-        text = ": ".join(filter(None, [problem.title, problem.detail])) if problem else answer.text
-        if problem is None and answer.content.lstrip().startswith(b"<"):
-            return ""
+        if problem is None:
+            return "" if answer.content.lstrip().startswith(b"<") else self._shortened(answer.text)
+        if problem.type == "about:blank":
+            return ""  # its title is that of the status
+        return self._shortened(": ".join(filter(None, [problem.title, problem.detail])))
+
+    def _shortened(self, text: str) -> str:
         return " ".join(text.replace(self._token, _HIDDEN).split())[:_ANSWER_CHARACTERS]
 
     def _receipt(self, status: str, answer: requests.Response) -> Delivered:
         try:
             receipt = msgspec.json.decode(answer.content, type=_Receipt)
         except msgspec.DecodeError:
-            return Delivered(status, None, [])
+            return Delivered(status)
         if receipt.hash is not None:
             self._corrects = True
         if receipt.payload is not None:
-            status += f", payload {receipt.payload}"
+            status += f", payload {receipt.payload}" + (f" of {receipt.node}" if receipt.node else "")
         if receipt.supersedes:
             status += f", supersedes {', '.join(map(str, receipt.supersedes))}"
         if receipt.overlaps:
             status += f", counts beside {listed(receipt.overlaps)}"
-        return Delivered(status, receipt.payload, receipt.overlaps)
+        return Delivered(status, receipt.payload, receipt.node, receipt.overlaps)
 
     def _status(self, answer: requests.Response) -> str:
         # A service that quotes the request's headers must not bring the token into a log or a receipt.
@@ -369,20 +401,6 @@ def _number(answer: requests.Response) -> int | None:
         return msgspec.json.decode(answer.content, type=_Duplicate).payload
     except msgspec.DecodeError:
         return None
-
-
-def _held(subject: str, answer: requests.Response, detail: str | None) -> PayloadHeld:
-    """Return the error that names the payloads of the same days, and the choices of the operator."""
-    try:
-        conflict = msgspec.json.decode(answer.content, type=_Conflict)
-        others, example = listed(conflict.payloads), str(conflict.payloads[0].payload)
-    except msgspec.DecodeError:
-        others, example = "other payloads", "NUMBER"
-    hint = detail or (
-        "Run its log again with --replace, if it is a correction of the same source and period;"
-        f" with --replaces {example}, if it takes the place of that payload; with --beside, if both are to count."
-    )
-    return PayloadHeld(f"{subject}: the service has {others}", hint=hint)
 
 
 def _cause(error: requests.RequestException, url: str) -> tuple[str, str]:

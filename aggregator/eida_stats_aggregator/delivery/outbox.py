@@ -11,7 +11,7 @@ import re
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,7 +35,7 @@ from eida_stats_aggregator.delivery.state import (
 
 SUFFIX = ".json.gz"
 STATE_SUFFIX = ".delivery"
-_LOCK = ".eida_stats_aggregator.lock"
+_LOCK = ".eida_stats_aggregator{}.lock"
 _TEMPORARY_SUFFIX = ".tmp"
 _NAME = re.compile(r"(\d{4}-\d\d-\d\d)_(\d{4}-\d\d-\d\d)(?:_([0-9A-Za-z.-]+))?\.json\.gz", re.ASCII)
 # Small sketches list the hashes of users.
@@ -66,7 +66,7 @@ class Outbox:
         self.directory = directory
         self.dry_run = dry_run
         self._states: dict[Path, DeliveryState] = {}
-        self._unreadable: list[Path] = []
+        self._unreadable: set[Path] = set()
 
     def check_writable(self) -> None:
         """Check that the directory can be written, before hours of reading; create it if it is missing.
@@ -81,44 +81,52 @@ class Outbox:
                     probe.write(bytes(1))
 
     @contextmanager
-    def locked(self, *, warn: Callable[[str], None] | None = None) -> Iterator[None]:
+    def locked(self, *, warn: Callable[[str], None] | None = None, task: str | None = None) -> Iterator[None]:
         """Keep other runs out of the directory, and load its memory.
 
         Args:
-            warn: receives a message before this waits for another run. Without it, this does not wait.
+            warn: receives a message before this waits for another run.
+            task: what several runs do alike. Only one of them works or waits; this one ends if it is not that one.
 
         Raises:
             UnwritableDirectory: if the directory cannot be written.
-            DirectoryInUse: if another run uses it, and this does not wait.
+            DirectoryInUse: if another run with the same task works or waits.
         """
         if self.dry_run:
             self._load()
             yield
             return
-        with _as_unwritable(self.directory):
-            lock = (self.directory / _LOCK).open("w")
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if warn is None:
-                    raise DirectoryInUse(str(self.directory)) from None
-                warn(f"another run uses {self.directory}; waiting for it")
-                fcntl.flock(lock, fcntl.LOCK_EX)
+        with ExitStack() as stack:
+            if task is not None and not self._lock(stack, f".{task}", wait=False):
+                raise DirectoryInUse(str(self.directory))
+            if not self._lock(stack, "", wait=False):
+                if warn is not None:
+                    warn(f"another run uses {self.directory}; waiting for it")
+                self._lock(stack, "", wait=True)
             # Left by a run that was killed.
             for stale in self.directory.glob(f".*{_TEMPORARY_SUFFIX}"):
                 stale.unlink(missing_ok=True)
             self._load()
             yield
 
+    def _lock(self, stack: ExitStack, name: str, *, wait: bool) -> bool:
+        """Take a lock until the end of a stack, and return whether it was free."""
+        with _as_unwritable(self.directory):
+            lock = stack.enter_context((self.directory / _LOCK.format(name)).open("w"))
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            return False
+        return True
+
     def _load(self) -> None:
-        self._states, self._unreadable = {}, []
+        self._states, self._unreadable = {}, set()
         for beside in self.directory.glob(f"*{SUFFIX}{STATE_SUFFIX}"):
             path = beside.with_name(beside.name.removesuffix(STATE_SUFFIX))
             try:
                 self._states[path] = decode_state(beside.read_bytes())
             except (OSError, msgspec.DecodeError):
-                self._unreadable.append(path)
+                self._unreadable.add(path)
 
     def put(
         self,
@@ -153,7 +161,7 @@ class Outbox:
         try:
             new = plan(old, content, url, terms)
         except EidaStatisticsError as error:
-            error.subject = f"{path}: {error.subject}"
+            error.subject = f"{path}{error.subject}"
             raise
         if url is not None and not may_overlap:
             others = [(other.name, identity, state) for other, identity, state in self.entries() if other != path]
@@ -232,9 +240,15 @@ class Outbox:
         state = self.state(path)
         return None if state is None else state.records.get(url)
 
+    def nodes(self, url: str) -> set[str]:
+        """Return the nodes for which files count at a service, as far as it has said it."""
+        records = (state.records.get(url) for state in self._states.values())
+        return {record.node for record in records if record is not None and record.node is not None}
+
     def keep(self, path: Path, state: DeliveryState) -> None:
         """Remember the state of a file."""
         self._states[path] = state
+        self._unreadable.discard(path)
         self.write(path.with_name(path.name + STATE_SUFFIX), msgspec.json.encode(state))
 
     def write(self, path: Path, content: bytes) -> None:

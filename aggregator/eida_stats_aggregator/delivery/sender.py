@@ -20,7 +20,7 @@ from eida_statistics.errors import (
 from eida_stats_aggregator.console import listed
 from eida_stats_aggregator.delivery.client import ServiceClient
 from eida_stats_aggregator.delivery.outbox import Outbox
-from eida_stats_aggregator.delivery.state import DeliveryState, Record, delivered
+from eida_stats_aggregator.delivery.state import DeliveryState, Record
 
 # So many files that a service fails with, one after another, mean that it is down.
 _MAX_FAULTS = 3
@@ -35,7 +35,8 @@ class Sender:
 
     `sent` has a line for each file that was delivered, `queued` the paths of those that wait for the next run,
     `held` those that wait for a decision of the operator, `failures` the errors, and `overlaps` a line for
-    each file that counts although it overlaps with others.
+    each file that counts although it overlaps with others. `node` is the node for which they count, if the
+    service has said it.
     """
 
     def __init__(self, outbox: Outbox, client: ServiceClient) -> None:
@@ -45,6 +46,7 @@ class Sender:
         self.held: list[str] = []
         self.overlaps: list[str] = []
         self.failures: list[EidaStatisticsError] = []
+        self.node: str | None = None
         self._outbox = outbox
         self._faults = 0
         self._stopped = False
@@ -82,11 +84,20 @@ class Sender:
             outbox.keep(path, state.with_record(client.base, self._after(failure, record, state.content)))
             self._note(path, failure)
             return
-        done = delivered(state.content, answer.payload, answer.answer, now)
+        done = Record(
+            "delivered",
+            state.content,
+            payload=answer.payload,
+            node=answer.node,
+            stored=answer.stored,
+            answer=answer.answer,
+            at=f"{now:%Y-%m-%dT%H:%M:%SZ}",
+        )
         outbox.keep(path, state.with_record(client.base, done))
         if corrects:
             outbox.drop_superseded(path, client.base)
         self._faults = 0
+        self.node = answer.node or self.node
         self.sent.append(f"{path} to {client.url}: {answer.answer}")
         if answer.overlaps:
             others = listed(answer.overlaps)
@@ -102,7 +113,11 @@ class Sender:
         return structs.replace(record, mistyped=isinstance(failure, PathUnknown))
 
     def _note(self, path: Path, failure: NotDelivered) -> None:
-        (self.held if isinstance(failure, PayloadHeld) else self.queued).append(str(path))
+        if isinstance(failure, PayloadHeld):
+            self.held.append(str(path))
+            self._note_held(failure)
+            return
+        self.queued.append(str(path))
         self.failures.append(failure)
         if isinstance(failure, ServiceFault):
             self._faults += 1
@@ -110,6 +125,15 @@ class Sender:
         elif not isinstance(failure, PayloadRefused | DeliveryOvertaken):
             self._stopped = True
             self._mistyped = isinstance(failure, PathUnknown)
+
+    def _note_held(self, failure: PayloadHeld) -> None:
+        """Note why a file is held, once for all files of which the same holds."""
+        for other in self.failures:
+            if isinstance(other, PayloadHeld) and other.reason == failure.reason:
+                other.names += failure.names
+                other.subject = f"{listed(other.names)} to {other.reason}"
+                return
+        self.failures.append(failure)
 
 
 def _is_empty(body: bytes) -> bool:

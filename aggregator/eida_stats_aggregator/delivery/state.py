@@ -1,6 +1,5 @@
 """The memory of an aggregate file: its content, and its record at each service."""
 
-import datetime
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
@@ -34,13 +33,16 @@ class Record(msgspec.Struct, frozen=True):
 
     `pending`: it is to be sent. `unknown`: it was sent, and the answer was lost. `delivered`: the service has it.
     `held`: the service has others for these days, and the operator must decide. `content` is that of the statistics
-    that were sent last, `payload` their number at the service. `mistyped`: the service knows no such path.
+    that were sent last, `payload` their number at the service, and `node` the node for which they count. `stored`:
+    the service did not have them already. `mistyped`: the service knows no such path.
     """
 
     state: Literal["pending", "unknown", "delivered", "held"]
     content: str = ""
     terms: Terms = Terms()
     payload: int | None = None
+    node: str | None = None
+    stored: bool = True
     answer: str = ""
     at: str = ""
     mistyped: bool = False
@@ -105,9 +107,8 @@ def plan(state: DeliveryState | None, content: str, url: str | None, terms: Term
     record = state.records.get(url or "")
     sent = record.content if record is not None else ""
     if not terms.explicit and (state.content != content or (url is not None and sent not in ("", content))):
-        where = f", and was sent to {url}" if sent else ""
         raise AggregateExists(
-            f"it has other content{where}",
+            f", which was sent to {url}" if sent else "",
             hint="Choose: --replace, if this is a correction; --source NAME, if it is the log of another server.",
         )
     state = structs.replace(state, content=content, legacy=False)
@@ -133,20 +134,26 @@ def check_overlaps(
     Raises:
         AlreadyDelivered: if one of them was sent there, or is to be sent.
     """
-    found = [
-        name
+    found = {
+        name: other.source
         for name, other, state in others
         if url in state.records
         and other.period.overlaps(made.period)
         and (other.source == made.source or "" in (other.source, made.source))
-    ]
+    }
     if found and not terms.explicit:
         more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-        raise AlreadyDelivered(
-            f"{made.period} overlaps with {found[0]}{more}, sent to {url}",
-            hint="Use --catch-up, which sends each day once; --replace, if this takes the place of those files;"
-            " or --beside, if both are to count.",
-        )
+        if made.source in found.values():
+            hint = (
+                "Use --catch-up, which sends each day once; --replace, if this takes the place of those files;"
+                " or --beside, if both are to count."
+            )
+        else:
+            hint = (
+                "A file without a source stands for the whole node. Use --source for each server, or for none."
+                " If both are to count: --beside."
+            )
+        raise AlreadyDelivered(f"{made.period} overlaps with {next(iter(found))}{more}, sent to {url}", hint=hint)
 
 
 def redirect(state: DeliveryState, url: str, *, mistyped_only: bool) -> DeliveryState:
@@ -170,8 +177,3 @@ def redirect(state: DeliveryState, url: str, *, mistyped_only: bool) -> Delivery
             terms = structs.replace(record.terms, replaces=(), replace=record.terms.replace or here is not None)
             kept[url] = structs.replace(record, terms=terms, mistyped=False)
     return structs.replace(state, records=kept)
-
-
-def delivered(content: str, payload: int | None, answer: str, at: datetime.datetime) -> Record:
-    """Return the record of a file that a service has."""
-    return Record("delivered", content, payload=payload, answer=answer, at=f"{at:%Y-%m-%dT%H:%M:%SZ}")
