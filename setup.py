@@ -19,6 +19,7 @@ WEBSERVICE = [
     "aiosql>=13.4",
     "Flask>=3.1",
     "Flask-Compress>=1.17",
+    "flask-cors>=6.0",
     "Flask-Limiter>=3.12",
     "flask-swagger-ui>=5.34",
     "gunicorn>=25.1",

@@ -100,7 +100,18 @@ REFUSED = [
         (f"{name}={value}", ALIASES.get(name, name))
         for name in ("start", "starttime", "end", "endtime")
         for value in (
-            *("", "2022", "2022-1", "2022-00", "2022-13", "0000-01", "1989-12", "2022-01-01", "202201", "-2022-01"),
+            *(
+                "",
+                "22",
+                "2022-001",
+                "2022-00",
+                "2022-13",
+                "0000-01",
+                "2022-01-1",
+                "2022-01-02",
+                "202201",
+                "-2022-01",
+            ),
             *("2022-01%00", "%002022-01", "2022-01%0A", "%202022-01", "2022-01+", "2022/01", "now", "null", "NaN"),
             *("%FF%FE", "2022-%C3", "%E2%80%AE2022-01", "%D9%A2%D9%A0%D9%A2%D9%A2-%D9%A0%D9%A1", "%EF%BC%92022-01"),
             *(
@@ -119,16 +130,16 @@ REFUSED = [
     ("start=2026-01&starttime=2026-01", "start"),
     ("start=2026-01&start=2026-02&start=2026-03", "start"),
     ("level=node&level=network", "level"),
-    ("network=FR&net=FR", "network"),
     ("limit=1&limit=1", "limit"),
-    ("node=RESIF&node=ODC", "node"),
+    ("node=RESIF&node=ODC&node=unknown", "node"),
+    ("node=RESIF&node=", "node"),
+    ("country=FR&country=", "country"),
     # names
     *[
         (f"{name}={value}", ALIASES.get(name, name))
         for name in ("node", "network", "net")
         for value in (
             *(
-                "",
                 ",",
                 "unknown",
                 "%00",
@@ -158,11 +169,12 @@ REFUSED = [
     *[
         (f"country={value}", "country")
         for value in (
-            "",
             ",",
             "F",
             "FRA",
-            "fr",
+            "f",
+            "F-",
+            "%C3%9F",
             "F%00",
             "%C3%89S",
             "FR,",
@@ -263,12 +275,13 @@ FINE = [
     ("channel=", "channel"),
     ("level=stations", "level"),
     ("network=%28F%7CG%29", "network"),
-    ("station=S1&sta=S1", "station"),
+    ("station=S1&sta=S1,", "station"),
 ]
 NOT_PUBLIC = [
     *((f"{name}=00", name) for name in ("station", "sta", "location", "loc", "channel", "cha")),
     *((f"level={level}", "level") for level in ("station", "location", "channel")),
     ("network=FR&sta=S1", "sta"),
+    ("network=FR&net=FR", "network"),
     *((f"network={value}", "network") for value in ("*", "F?", "FR,Z32015", "*,*")),
 ]
 

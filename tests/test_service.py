@@ -215,8 +215,12 @@ def test_what_says_gzip_and_is_none_is_400(client: FlaskClient, token: str, body
 
 
 def test_another_type_or_encoding_is_415(client: FlaskClient, token: str) -> None:
-    for headers in ({"Content_Type": "text/plain"}, {"Content_Encoding": "br"}):
-        assert_problem(post(client, token, wire(row()), **headers), 415, "unsupported-media-type")
+    for headers, body in (
+        ({"Content_Type": "text/plain"}, b"a=1"),
+        ({"Content_Encoding": "br"}, wire(row())),
+        ({"Content_Encoding": "gzip, gzip"}, wire(row())),
+    ):
+        assert_problem(post(client, token, body, **headers), 415, "unsupported-media-type")
 
 
 def test_what_is_too_large_is_413(client: FlaskClient, store: Store, token: str) -> None:
@@ -478,7 +482,8 @@ def test_months_from_start_to_end_are_summed_up(
 @pytest.mark.parametrize(
     "query",
     [
-        "", "start=2026", "start=2026-13", "start=x", "start=2026-10&end=soon", "start=2026-10&level=station",
+        "", "start=26", "start=2026-13", "start=2026-1-1", "start=2026-02-30", "start=x",
+        "start=2026-10&end=soon", "start=2026-10&level=station",
         "start=2026-10&format=xml", "start=2026-10&colour=red", "start=0000-01", "start=2026-10&start=x",
         "start=2026-10&end=2026-09",
     ],
@@ -494,7 +499,7 @@ def test_a_parameter_that_is_not_understood_is_named(client: FlaskClient, query:
 
 def test_what_is_wrong_and_what_to_do_are_two_sentences(client: FlaskClient, token: str) -> None:
     without_start = assert_problem(client.get(f"{PUBLIC}?format=json"), 400, "bad-parameter")
-    assert without_start["detail"] == "start is missing. Give the first month, as start=YYYY-MM."
+    assert without_start["detail"] == "start is missing. Add the first month, as start=YYYY-MM."
     packed = assert_problem(post(client, token, wire(row()), Content_Encoding="br"), 415, "unsupported-media-type")
     assert packed["detail"] == "Content-Encoding: br. Send it plain or as gzip."
 

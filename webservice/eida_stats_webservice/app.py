@@ -4,6 +4,7 @@ from pathlib import Path
 
 from flask import Flask
 from flask_compress import Compress
+from flask_cors import CORS
 
 from eida_stats_webservice import (
     attempts,
@@ -41,6 +42,15 @@ _COMPRESSION = {
     # dataselect has done that before it asked for anything.
     "COMPRESS_EVALUATE_CONDITIONAL_REQUEST": False,
 }
+# Pages of other sites may read everything but what nodes and administrators use. Nothing depends on cookies.
+_OPEN_TO_PAGES = r"^(?!.*/(submit|dataselectstats|payloads|metrics)(/|$))"
+_CORS = {
+    "origins": "*",
+    "send_wildcard": True,
+    "methods": ["GET", "POST"],
+    "allow_headers": ["Authorization", "Content-Type"],
+    "expose_headers": ["ETag", "Last-Modified", "Retry-After", "X-Request-ID"],
+}
 
 
 def create_app(config: Config | None = None) -> Flask:
@@ -52,8 +62,11 @@ def create_app(config: Config | None = None) -> Flask:
     config = configuration.read() if config is None else config
     store = open_store(config.database_uri)
     app = Flask(__name__, static_folder=None)
+    # Otherwise a path with two slashes is redirected to a URL with a scheme, the wrong one behind a proxy with TLS.
+    app.url_map.merge_slashes = False
     app.config.update(_COMPRESSION)
     Compress(app)
+    CORS(app, resources={_OPEN_TO_PAGES: _CORS})
     # First, so that whatever else refuses a request has its number.
     headers.register(app)
     metrics.register(app)

@@ -1,11 +1,13 @@
 """The body of a request, read within bounds of size and time."""
 
+import codecs
 import contextlib
 import socket
 import threading
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import IO
 
 from flask import Request
@@ -27,36 +29,69 @@ _MOST_PACKED = 200
 # RFC 8259: insignificant whitespace, and what a value may begin with.
 _BLANK = b" \t\n\r"
 _BEGINNINGS = b'{["-0123456789tfn'
+_GZIP_MAGIC = b"\x1f\x8b"
+_BEGINNING_BYTES = 3
 
 
 def read_json(request: Request, limit: int) -> bytearray:
     """Read a JSON body, plain or gzip, of at most `limit` bytes as it comes in and when it is unpacked.
 
+    Its beginning decides what it is, since many clients say nothing or something else about it. A byte order mark
+    is skipped.
+
     Raises:
         NotJSON: as soon as it is seen that no JSON begins like this.
-        UnsupportedMediaType: if it is of another type or encoding.
+        UnsupportedMediaType: if no JSON begins like this and it says that it is of another type, or if it has an
+            encoding other than gzip.
         TooLarge: as soon as that is seen: neither the body nor what it unpacks to is held beyond the limit.
         TooSlow: if it is not there after `READ_SECONDS`.
         UnreadableBody: if it is cut off, its chunks are not understood, or it says gzip and is none.
     """
-    if request.mimetype not in ("", "application/json"):
-        raise UnsupportedMediaType(request.mimetype, hint="Send Content-Type: application/json.")
-    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
-    if encoding not in ("identity", "gzip"):
-        raise UnsupportedMediaType(f"Content-Encoding: {encoding}", hint="Send it plain or as gzip.")
+    is_gzip = _is_gzip(request.headers.get("Content-Encoding", ""))
     request.max_content_length = limit
     with _ended_after(READ_SECONDS, request) as expired:
         # Werkzeug refuses what is declared too large before reading, and stops reading what turns out to be.
-        chunks = _chunks(request, expired)
-        if encoding == "gzip":
-            chunks = _unpacked(chunks, limit)
+        beginning, chunks = _split_beginning(_chunks(request, expired))
+        if is_gzip or beginning.startswith(_GZIP_MAGIC):
+            beginning, chunks = _split_beginning(_unpacked(chunks, limit))
+        if beginning == codecs.BOM_UTF8:
+            next(chunks)
         # It grows in place; pieces that are joined at the end would be there twice.
         body = bytearray()
-        for chunk in _begun_like_json(chunks):
-            body += chunk
+        try:
+            for chunk in _begun_like_json(chunks):
+                body += chunk
+        except NotJSON as error:
+            if request.mimetype in ("", "application/json"):
+                raise
+            raise UnsupportedMediaType(request.mimetype, hint="Send the JSON of an aggregate file.") from error
         if not body:
             raise NotJSON("the body is empty")
         return body
+
+
+def _is_gzip(content_encoding: str) -> bool:
+    """Return whether a body is packed with gzip, by its header.
+
+    Raises:
+        UnsupportedMediaType: if it has another encoding.
+    """
+    names = [name.strip() for name in content_encoding.lower().split(",")]
+    encodings = [name for name in names if name not in ("", "identity")]
+    if encodings in ([], ["gzip"], ["x-gzip"]):
+        return bool(encodings)
+    raise UnsupportedMediaType(f"Content-Encoding: {content_encoding}", hint="Send it plain or as gzip.")
+
+
+def _split_beginning(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    """Return the first bytes of a body, and all of its chunks, of which the first one has just these bytes."""
+    beginning = b""
+    for chunk in chunks:
+        beginning += chunk
+        if len(beginning) >= _BEGINNING_BYTES:
+            break
+    first, rest = beginning[:_BEGINNING_BYTES], beginning[_BEGINNING_BYTES:]
+    return first, chain([first], [rest] if rest else [], chunks)
 
 
 def read(request: Request, limit: int) -> bytes:
@@ -157,7 +192,7 @@ def _unpacked(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
                 if member.eof:
                     # Each begins with a copy of all that is left, so that very many would take for ever.
                     if members == _MEMBERS:
-                        raise UnreadableBody(f"Content-Encoding says gzip, and it has more than {_MEMBERS} members")
+                        raise UnreadableBody(f"its gzip data has more than {_MEMBERS} members")
                     member, members = zlib.decompressobj(_GZIP), members + 1
                 piece = member.decompress(waiting, _CHUNK_BYTES)
                 left -= len(piece)
@@ -169,6 +204,6 @@ def _unpacked(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
                 if unpacked > max(_UNPACKED_FREELY, _MOST_PACKED * (packed - len(waiting))):
                     raise TooLarge(f"it unpacks to more than {_MOST_PACKED} times its size")
     except zlib.error as error:
-        raise UnreadableBody(f"Content-Encoding says gzip, and it is none: {error}") from error
+        raise UnreadableBody(f"it is not gzip data: {error}") from error
     if not member.eof:
-        raise UnreadableBody("Content-Encoding says gzip, and the data is cut off")
+        raise UnreadableBody("its gzip data is cut off")

@@ -15,7 +15,7 @@ from eida_statistics.errors import BadParameter, ForbiddenNetwork, NothingFound,
 from eida_stats_webservice import privacy
 from eida_stats_webservice.access import Access
 from eida_stats_webservice.formats import FORMATS, columns_of
-from eida_stats_webservice.questions import Form, question_of, told
+from eida_stats_webservice.questions import Form, parameters_of, question_of, told
 from eida_stats_webservice.store import Store
 from eida_stats_webservice.store.records import (
     OTHER,
@@ -31,11 +31,6 @@ from eida_stats_webservice.turns import Turns
 
 # As long as a change may still be followed by another one in the same second, which Last-Modified could not tell.
 _UNSETTLED = datetime.timedelta(seconds=2)
-_PREFLIGHT = {
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Allow-Methods": "GET, POST",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type",
-}
 
 
 def blueprint(store: Store, turns: Turns, access: Access, min_clients: int) -> Blueprint:
@@ -52,7 +47,7 @@ def blueprint(store: Store, turns: Turns, access: Access, min_clients: int) -> B
     @routes.get("/dataselect/public")
     def public() -> Response:
         """Answer what anybody may know."""
-        question, form = question_of(request.args.items(multi=True), _today(), restricted=False)
+        question, form = question_of(parameters_of(request), _today(), restricted=False)
         state = store.state()
         etag = _etag(state, min_clients)
         if (known := _known(request, etag)) is not None:
@@ -68,8 +63,9 @@ def blueprint(store: Store, turns: Turns, access: Access, min_clients: int) -> B
     @routes.post("/dataselect/restricted")
     def restricted() -> Response:
         """Answer what the holder of a token may know."""
-        question, form = question_of(request.args.items(multi=True), _today(), restricted=True)
+        # Without a token it does not matter what is asked.
         viewer = access.viewer_of(request)
+        question, form = question_of(parameters_of(request), _today(), restricted=True)
         question = _check_names(store, question, viewer, restricted=True)
         rows = store.statistics(question, viewer, sketches=form.hllvalues)
         return answered(rows, form, public=False)
@@ -85,12 +81,6 @@ def blueprint(store: Store, turns: Turns, access: Access, min_clients: int) -> B
         found = in_turn()
         response = _answer(found, form)
         response.call_on_close(found.close)
-        return response
-
-    @routes.after_request
-    def open_to_pages(response: Response) -> Response:
-        """Let pages of other sites ask; nothing depends on cookies."""
-        response.headers.extend(_PREFLIGHT)
         return response
 
     return routes
@@ -128,8 +118,10 @@ def _check_names(store: Store, question: Question, viewer: Viewer, *, restricted
     chosen = {name: [network for network in networks if matches(network.name, name)] for name in question.networks}
     for name, found in chosen.items():
         _check_network(name, found, viewer, restricted=restricted)
-    names = sorted({network.name for found in chosen.values() for network in found})
-    return msgspec.structs.replace(question, networks=tuple(names) or ("*",))
+    names = {network.name for found in chosen.values() for network in found}
+    if "" in question.networks:
+        names.add("")
+    return msgspec.structs.replace(question, networks=tuple(sorted(names)) or ("*",))
 
 
 def _is_operator(networks: Iterable[NetworkRecord], viewer: Viewer) -> bool:
@@ -149,8 +141,8 @@ def _check_one_network(question: Question) -> None:
 
 
 def _check_network(name: str, found: list[NetworkRecord], viewer: Viewer, *, restricted: bool) -> None:
-    if "*" in name or "?" in name:
-        return
+    if not name or "*" in name or "?" in name:
+        return  # what failed as a whole is of no network
     if not found:
         raise BadParameter(f"{told('network', name)} is unknown there", hint="See networks.")
     if not any(network.seen_by(viewer) for network in found):
@@ -179,14 +171,19 @@ def _answer(rows: Iterable[Statistic], form: Form) -> Response:
 
 
 def _given_out(row: Statistic, min_clients: int, *, public: bool) -> Statistic:
-    """Take from a row what its asker may not know of its sketch.
+    """Take from a row what the client may not know of its sketch.
 
-    It lists few clients one by one, but for who is not entitled to see all networks in it. They get it in the form
-    that does not, and not of a small group, nor if it is of networks that they do not see alone.
+    A small sketch lists clients one by one. Who is not entitled to see all networks in the row gets the dense form,
+    which does not. Not given is that of a small group, and that of networks of which they see none; unless small
+    groups are not protected, and the row says that it is of such networks. The empty sketch stands for it: programs
+    that were made for the deployed service fail at a row without any.
     """
     if row.hll_clients is not None and (public or not row.entitled):
-        hidden = not row.seen or row.network == OTHER or row.clients < min_clients
-        row.hll_clients = None if hidden else hll.dense(row.hll_clients)
+        if row.network == OTHER:
+            is_hidden = min_clients > 0
+        else:
+            is_hidden = not row.seen or row.clients < min_clients
+        row.hll_clients = hll.EMPTY if is_hidden else hll.dense(row.hll_clients)
     return row
 
 

@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from werkzeug.exceptions import NotFound
 
 from eida_statistics.errors import MissingToken, RefusedToken, StoreUnavailable
-from eida_stats_webservice.questions import only
+from eida_stats_webservice.questions import only, parameters_of
 from eida_stats_webservice.serving import METRICS_VARIABLE
 from eida_stats_webservice.store import Store
 from eida_stats_webservice.tokens import bearer_of
@@ -74,7 +74,7 @@ def blueprint(store: Store, token: str) -> Blueprint:
             raise MissingToken(hint="Send Authorization: Bearer TOKEN, with METRICS_TOKEN.")
         if not hmac.compare_digest(given.encode(), token.encode()):
             raise RefusedToken
-        only(request.args.items(multi=True))
+        only(parameters_of(request))
         registry = CollectorRegistry()
         if os.environ.get(METRICS_VARIABLE):
             multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]

@@ -6,7 +6,7 @@ import msgspec
 from flask import Blueprint, Response, request
 
 from eida_statistics.errors import BadParameter
-from eida_stats_webservice.questions import only, told
+from eida_stats_webservice.questions import only, parameters_of, told
 from eida_stats_webservice.store import Store
 from eida_stats_webservice.tokens import sender_of
 from eida_stats_webservice.turns import Turns
@@ -25,7 +25,7 @@ def blueprint(store: Store, turns: Turns) -> Blueprint:
     def payloads() -> Response:
         """List what the node has sent, and what of it counts."""
         sender = sender_of(request, store)
-        limit = _limit(only(request.args.items(multi=True), optional=("limit",)).get("limit"))
+        limit = _limit(only(parameters_of(request), optional=("limit",)).get("limit"))
         with turns.turn():
             found = store.list_payloads(sender.node.name, limit=limit)
             return _json({"payloads": [record.described() for record in found]})
@@ -34,7 +34,7 @@ def blueprint(store: Store, turns: Turns) -> Blueprint:
     def retract(number: int) -> Response:
         """Withdraw one of them, so that it does not count any more."""
         sender = sender_of(request, store)
-        only(request.args.items(multi=True))
+        only(parameters_of(request))
         with turns.turn():
             return _json(store.retract(number, sender.node, arrival=sender.revision).described())
 

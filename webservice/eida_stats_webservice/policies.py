@@ -4,7 +4,7 @@ import msgspec
 from flask import Blueprint, Response, request
 
 from eida_statistics.errors import BadParameter
-from eida_stats_webservice.questions import only, told
+from eida_stats_webservice.questions import only, parameters_of, told
 from eida_stats_webservice.store import Store
 from eida_stats_webservice.store.records import NetworkRecord
 
@@ -16,21 +16,21 @@ def blueprint(store: Store) -> Blueprint:
     @routes.get("/nodes")
     def nodes() -> Response:
         """List the nodes."""
-        only(request.args.items(multi=True))
+        only(parameters_of(request))
         found = [{"name": name, "restriction_policy": _digit(policy)} for name, policy in store.node_policies()]
         return _json({"nodes": found})
 
     @routes.get("/networks")
     def networks() -> Response:
         """List the networks, once for each of their nodes."""
-        only(request.args.items(multi=True))
+        only(parameters_of(request))
         found = [
             {
                 "name": network.name,
                 "node": network.node,
                 "inverted_policy": _digit(network.inverted_policy),
+                "restriction_policy": _digit(network.restricted),
                 "restricted": _yes(network.restricted),
-                "eas_group": network.eas_group,
             }
             for network in store.list_networks()
         ]
@@ -39,7 +39,7 @@ def blueprint(store: Store) -> Blueprint:
     @routes.get("/node_restriction_policy")
     def node_restriction_policy() -> Response:
         """Tell whether the networks of a node are restricted, unless they invert that."""
-        name = only(request.args.items(multi=True), "node")["node"]
+        name = only(parameters_of(request), "node")["node"]
         policies = dict(store.node_policies())
         if name not in policies:
             raise BadParameter(f"{told('node', name)} is unknown", hint="See nodes.")
@@ -57,17 +57,11 @@ def blueprint(store: Store) -> Blueprint:
         network = _asked_for(store)
         return _json({"restricted": _yes(network.restricted), "group": network.eas_group})
 
-    @routes.after_request
-    def open_to_pages(response: Response) -> Response:
-        """Let pages of other sites ask."""
-        response.headers["Access-Control-Allow-Origin"] = "*"
-        return response
-
     return routes
 
 
 def _asked_for(store: Store) -> NetworkRecord:
-    given = only(request.args.items(multi=True), "node", "network")
+    given = only(parameters_of(request), "node", "network")
     for network in store.list_networks():
         if (network.node, network.name) == (given["node"], given["network"]):
             return network

@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problem details: what a person understands goes out, the cause goes to the log."""
 
+import html
 import logging
 
 import msgspec
@@ -23,8 +24,11 @@ RETRY_AFTER_SECONDS = {429: 60, 503: 30}
 # Statistics are asked for as text, unless it says so; an error is then comment, as programs expect.
 _OF_TEXT = "/dataselect/"
 _PROBLEMS_FOR = ("json", "parquet")
-# Who asks can do something about these, and the log need not grow much where there is much to do.
+# Clients can do something about these, and the log need not grow much when there is much to do.
 _OF_LOAD = (Busy, StoreTooSlow)
+_WRONG_METHOD = {"/dataselect/restricted": "POST your token here."}
+# The dashboard of the federation looks for this word in an answer, and then asks its user to try less.
+_HTML_OF_FAULT = "<p>Time-out or fault: the service cannot answer this now. Ask for less, or try again later.</p>"
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +74,10 @@ def too_many_failures() -> Response:
 
 def _of_http(error: HTTPException) -> Response:
     status = error.code or 500
-    response = _problem(status, None, error.name, error.description or "")
+    detail = error.description or ""
+    if status == 405:
+        detail = next((text for path, text in _WRONG_METHOD.items() if request.path.endswith(path)), detail)
+    response = _problem(status, None, error.name, detail)
     if (allowed := getattr(error, "valid_methods", None)) is not None:
         response.headers["Allow"] = ", ".join(allowed)
     return response
@@ -96,7 +103,18 @@ def _problem(
     }
     if _OF_TEXT in request.path and request.args.get("format") not in _PROBLEMS_FOR:
         return Response(as_comment(body), status=status, content_type="text/plain; charset=utf-8")
-    return Response(msgspec.json.encode(body) + b"\n", status=status, content_type=MEDIA_TYPE)
+    return Response(_to_json(status, title, body), status=status, content_type=MEDIA_TYPE)
+
+
+def _to_json(status: int, title: str, body: dict[str, object]) -> bytes:
+    """Return problem details as JSON, with a paragraph of fixed text as its first member.
+
+    The dashboard of the federation shows the first paragraph of HTML that it finds in an answer. So no other member
+    may have one: they may quote what a client has sent.
+    """
+    paragraph = _HTML_OF_FAULT if status >= 500 else f"<p>{html.escape(title)}</p>"
+    members = msgspec.json.encode(body).replace(b"<", rb"\u003c")
+    return b'{"html":' + msgspec.json.encode(paragraph) + b"," + members[1:] + b"\n"
 
 
 def as_comment(body: dict[str, object]) -> str:

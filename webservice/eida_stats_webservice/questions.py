@@ -1,10 +1,12 @@
 """The parameters of a request for statistics, understood or refused."""
 
+import calendar
 import datetime
 import re
 from collections.abc import Collection, Iterable, Iterator
 
 import msgspec
+from flask import Request
 
 from eida_statistics.errors import BadParameter
 from eida_stats_webservice.store.records import LEVELS, Question
@@ -12,7 +14,6 @@ from eida_stats_webservice.store.records import LEVELS, Question
 FORMATS = ("csv", "json", "text", "parquet")
 MAX_CHARACTERS = 4000
 MAX_LIMIT = 10_000_000
-_FIRST_YEAR = 1990
 _TOLD_CHARACTERS = 60
 
 # As FDSN web services call them.
@@ -34,15 +35,20 @@ _COLUMNS = (
     *("bytes", "nb_reqs", "nb_successful_reqs", "nb_unsuccessful_reqs", "clients"),
 )
 
+# Those that take several values, with commas or given again.
+_LISTS = {"node", "network", "station", "location", "channel", "country", "details"}
+
+_DAY = re.compile(r"([0-9]{4})(?:-([0-9]{1,2})(?:-([0-9]{2}))?)?", re.ASCII)
 _CODE = re.compile(r"[0-9A-Za-z_-]{1,8}")
-_COUNTRY = re.compile(r"[0-9A-Z]{2}")
+_COUNTRY = re.compile(r"[0-9A-Za-z]{2}", re.ASCII)
 _PATTERNS = {
     "network": re.compile(r"[0-9A-Za-z_*?-]{1,16}"),
     "station": re.compile(r"[0-9A-Za-z_*?-]{1,16}"),
     "location": re.compile(r"[0-9A-Za-z _*?-]{1,16}"),
     "channel": re.compile(r"[0-9A-Za-z_*?-]{1,32}"),
 }
-_EMPTY_LOCATION = "--"
+# Rows without a network, location or country are selected by it.
+_NONE = "--"
 
 
 class Form(msgspec.Struct, frozen=True):
@@ -67,11 +73,11 @@ def question_of(
     Raises:
         BadParameter: naming what is missing, unknown, repeated or has a value that is not understood.
     """
-    given = _once_each(parameters, _FINE if restricted else _COARSE)
+    given = _join(parameters, _FINE if restricted else _COARSE)
     if "start" not in given:
-        raise BadParameter("start is missing", hint="Give the first month, as start=YYYY-MM.")
-    start = _month("start", given["start"])
-    end = _month("end", given["end"]) if "end" in given else today.replace(day=1)
+        raise BadParameter("start is missing", hint="Add the first month, as start=YYYY-MM.")
+    start = _parse_month("start", given["start"])
+    end = _parse_month("end", given["end"]) if "end" in given else today.replace(day=1)
     if "end" in given and end < start:
         raise BadParameter(f"end={given['end']} is before start={given['start']}")
     details = frozenset(_choices("details", given.get("details"), ("month", "year", "country")))
@@ -83,7 +89,7 @@ def question_of(
         start=start,
         end=min(end, today.replace(day=1)),
         nodes=_values(given.get("node")),
-        networks=_patterns("network", given) if restricted else _one_network(given.get("network")),
+        networks=_networks(given) if restricted else _one_network(given.get("network")),
         stations=_patterns("station", given),
         locations=tuple(_locations(_patterns("location", given))),
         channels=_patterns("channel", given),
@@ -108,7 +114,7 @@ def only(parameters: Iterable[tuple[str, str]], *names: str, optional: Collectio
     Raises:
         BadParameter: naming what is missing, unknown or repeated.
     """
-    given = _once_each(parameters, {*names, *optional}, aliases=False)
+    given = _join(parameters, {*names, *optional}, aliases=False)
     for name in names:
         if name not in given:
             raise BadParameter(f"{name} is missing")
@@ -123,27 +129,59 @@ def told(name: str, value: str) -> str:
     return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in shown)
 
 
-def _once_each(parameters: Iterable[tuple[str, str]], known: set[str], *, aliases: bool = True) -> dict[str, str]:
+def parameters_of(request: Request) -> list[tuple[str, str]]:
+    """Return the names and values of a request's parameters, in order.
+
+    On GET, parameters whose names begin with `_` are ignored: clients add them to get around caches.
+    """
+    given = list(request.args.items(multi=True))
+    if request.method in ("GET", "HEAD"):
+        return [(name, value) for name, value in given if not name.startswith("_")]
+    return given
+
+
+def _join(parameters: Iterable[tuple[str, str]], known: set[str], *, aliases: bool = True) -> dict[str, str]:
+    """Return the value of each parameter; several values of one are joined with commas."""
     given: dict[str, str] = {}
     for written, value in parameters:
         name = ALIASES.get(written, written) if aliases else written
         if name not in known:
             hint = f"It takes {', '.join(sorted(known))}." if known else "It takes no parameters."
             raise BadParameter(f"{told(written, value)}: there is no such parameter", hint=hint)
-        if name in given:
-            raise BadParameter(
-                f"{name} is given twice", hint="Give it once, with commas between values where it takes several."
-            )
-        if len(value) > MAX_CHARACTERS:
-            raise BadParameter(f"{name} has {len(value)} characters", hint=f"It may have {MAX_CHARACTERS}.")
-        given[name] = value
+        if name in given and (not aliases or name not in _LISTS):
+            raise BadParameter(f"{name} is there twice", hint="It takes one value.")
+        given[name] = f"{given[name]},{value}" if name in given else value
+        if len(given[name]) > MAX_CHARACTERS:
+            raise BadParameter(f"{name} has {len(given[name])} characters", hint=f"It may have {MAX_CHARACTERS}.")
     return given
 
 
-def _month(name: str, value: str) -> datetime.date:
-    if not re.fullmatch(r"[0-9]{4}-(0[1-9]|1[0-2])", value, re.ASCII) or int(value[:4]) < _FIRST_YEAR:
-        raise BadParameter(told(name, value), hint=f"It is a month, YYYY-MM, from {_FIRST_YEAR}-01 on.")
-    return datetime.date.fromisoformat(f"{value}-01")
+def _parse_month(name: str, value: str) -> datetime.date:
+    """Return the first day of the month that `start` or `end` names.
+
+    A year stands for its first month as `start`, and for its last one as `end`. A day must be the first of its
+    month as `start`, and the last one as `end`: otherwise the answer would have days that were not asked for.
+    """
+    is_end = name == "end"
+    found = _DAY.fullmatch(value)
+    try:
+        year, month, day = found.groups() if found else ("", None, None)
+        first = datetime.date(int(year), int(month) if month else (12 if is_end else 1), 1)
+    except ValueError:
+        raise BadParameter(told(name, value), hint="It is a month, YYYY-MM, or a year.") from None
+    last_day = calendar.monthrange(first.year, first.month)[1]
+    if day is not None and int(day) != (last_day if is_end else 1):
+        if not 1 <= int(day) <= last_day:
+            raise BadParameter(told(name, value), hint="There is no such day. Statistics are monthly: YYYY-MM.")
+        raise BadParameter(told(name, value), hint=_whole_months_hint(name, first))
+    return first
+
+
+def _whole_months_hint(name: str, month: datetime.date) -> str:
+    """Return which months can be asked for instead of a part of a month."""
+    number = month.year * 12 + month.month - 1 + (-1 if name == "end" else 1)
+    without = f"{number // 12:04}-{number % 12 + 1:02}"
+    return f"Statistics are monthly. With this month: {name}={month.isoformat()[:7]}; without it: {name}={without}."
 
 
 def _values(value: str | None) -> tuple[str, ...]:
@@ -153,9 +191,17 @@ def _values(value: str | None) -> tuple[str, ...]:
 def _one_network(value: str | None) -> tuple[str, ...]:
     if value is None:
         return ()
+    if value in ("", _NONE):
+        return ("",)
     if not _CODE.fullmatch(value):
         raise BadParameter(told("network", value), hint="It is one extended network code, without * or ?.")
     return (value,)
+
+
+def _networks(given: dict[str, str]) -> tuple[str, ...]:
+    if given.get("network") == "":
+        return ("",)
+    return tuple("" if pattern == _NONE else pattern for pattern in _patterns("network", given))
 
 
 def _patterns(name: str, given: dict[str, str]) -> tuple[str, ...]:
@@ -172,15 +218,18 @@ def _patterns(name: str, given: dict[str, str]) -> tuple[str, ...]:
 def _locations(patterns: tuple[str, ...]) -> Iterator[str]:
     for pattern in patterns:
         yield pattern
-        if pattern == _EMPTY_LOCATION:
+        if pattern == _NONE:
             yield ""
 
 
 def _countries(value: str | None) -> tuple[str, ...]:
+    if value == "":
+        return ("",)
     values = _values(value)
-    if value is not None and not all(_COUNTRY.fullmatch(country) for country in values):
-        raise BadParameter(told("country", value), hint="It has country codes of two capitals, with commas.")
-    return values
+    if not all(country == _NONE or _COUNTRY.fullmatch(country) for country in values):
+        hint = "It has country codes of two characters, with commas; -- stands for none."
+        raise BadParameter(told("country", value or ""), hint=hint)
+    return tuple(dict.fromkeys("" if country == _NONE else country.upper() for country in values))
 
 
 def _choices(name: str, value: str | None, choices: tuple[str, ...]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from eida_statistics import wire
 from eida_statistics.errors import BadParameter
 from eida_statistics.payload import Payload
 from eida_stats_webservice import bodies, metrics
-from eida_stats_webservice.questions import only, told
+from eida_stats_webservice.questions import only, parameters_of, told
 from eida_stats_webservice.store import Store
 from eida_stats_webservice.store.overlaps import Overlap
 from eida_stats_webservice.store.records import Receipt, Sender
@@ -35,7 +35,7 @@ def blueprint(store: Store, turns: Turns, max_payload_bytes: int) -> Blueprint:
     def submit() -> Response:
         """Store a payload, or say why not."""
         sender = authenticate()
-        given = only(request.args.items(multi=True), optional=("overlap",))
+        given = only(parameters_of(request), optional=("overlap",))
         overlap = _overlap(given.get("overlap"))
         with turns.turn():
             receipt = store.ingest(sender.node, payload_of_request(), overlap=overlap, arrival=sender.revision)
@@ -46,7 +46,7 @@ def blueprint(store: Store, turns: Turns, max_payload_bytes: int) -> Blueprint:
     def replace() -> Response:
         """Store a payload in the place of others, or say why not."""
         sender = authenticate()
-        given = only(request.args.items(multi=True), optional=("overlap", "replaces"))
+        given = only(parameters_of(request), optional=("overlap", "replaces"))
         overlap, named = _overlap(given.get("overlap")), _named(given.get("replaces"))
         with turns.turn():
             receipt, changed = store.replace(

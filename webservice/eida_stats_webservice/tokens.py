@@ -10,6 +10,7 @@ from eida_stats_webservice.store.records import Sender
 
 # Deployed aggregators send it under both names.
 HEADERS = ("Authorization", "Authentication")
+_SCHEMES = ("bearer", "token")
 
 _HINT = "Send Authorization: Bearer TOKEN, with the token that the central administrator gave you."
 
@@ -34,6 +35,6 @@ def bearer_of(request: Request) -> str | None:
     """Give the bearer token that a request carries, if it does."""
     for name in HEADERS:
         scheme, _, token = request.headers.get(name, "").strip().partition(" ")
-        if scheme.lower() == "bearer" and token.strip():
+        if scheme.lower() in _SCHEMES and token.strip():
             return token.strip()
     return None
