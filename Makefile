@@ -19,6 +19,7 @@ serve: .venv/webservice ## The same, and leave the service running
 
 test: .venv/dev ## Run the tests, on a real PostgreSQL of their own: ARGS="-k sketch" for some of them
 	@sh tests/install_postgresql.sh
+	@sh tests/install_chromium.sh
 	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 5 $(ARGS)
 
 test-faults: .venv/dev ## Kill the service and its database, fill the disk, and see that nothing is lost

@@ -165,7 +165,7 @@ def test_a_correction_of_one_server_leaves_the_other_one_alone(
     assert states(store_uri) == ["superseded", "in force", "in force"]
     (said,) = json.loads(corrected.stdout)["sent"]
     first, _, third = numbers(store_uri)
-    assert said.endswith(f": 201 CREATED, payload {third}, supersedes {first}")
+    assert said.endswith(f": 201 CREATED, payload {third} of DEMO, supersedes {first}")
     assert answers(service, "network") == summed_up(aggregated(tmp_path, 2))
 
 

@@ -179,10 +179,7 @@ def _given_out(row: Statistic, min_clients: int, *, public: bool) -> Statistic:
     that were made for the deployed service fail at a row without any.
     """
     if row.hll_clients is not None and (public or not row.entitled):
-        if row.network == OTHER:
-            is_hidden = min_clients > 0
-        else:
-            is_hidden = not row.seen or row.clients < min_clients
+        is_hidden = min_clients > 0 if row.network == OTHER else not row.seen or row.clients < min_clients
         row.hll_clients = hll.EMPTY if is_hidden else hll.dense(row.hll_clients)
     return row
 
