@@ -37,6 +37,7 @@ DEV = [
     "hypothesis>=6.100",
     "mypy>=1.15",
     "openapi-spec-validator>=0.9",
+    "pandas>=2.2",
     "pip-audit>=2.9",
     "pytest>=9.0",
     "pytest-xdist>=3.6",

@@ -248,6 +248,8 @@ def test_every_parameter_and_choice_that_is_described_is_taken_by_all_its_names(
         for called in (name, *parameter.get("x-aliases", [])):
             for value in choices or [VALUES[name]]:
                 asked = {called: value, "network": "GE", "start": "2025-11"}
+                if name == "merge":
+                    asked["level"] = "network"
                 if called in ALIASES:
                     asked.pop(ALIASES[called], None)
                 if name == "network" and called != name:

@@ -1,6 +1,7 @@
 """The documents are true: what they name exists, what exists is named, and their commands run."""
 
 import ast
+import datetime
 import os
 import re
 import shutil
@@ -17,6 +18,10 @@ import eida_stats_aggregator.cli
 import eida_statsman.cli
 from eida_statistics import errors
 from eida_stats_webservice.config import FILE_VARIABLE, Config
+from eida_stats_webservice.store import Store
+from payloads import payload, row
+from service import Service
+from stores import ON_ONE_STORE
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted(
@@ -280,6 +285,23 @@ def test_every_make_target_that_a_document_names_exists() -> None:
     }
 
     assert {"demo", "test"} <= named <= targets
+
+
+@ON_ONE_STORE
+def test_python_example_reads_statistics(service_uri: str, store: Store, tmp_path: Path) -> None:
+    """There is a network NA, and a country NA: Namibia."""
+    now = datetime.datetime.now(tz=datetime.UTC)
+    store.add_node("NODE1", "operator@node.example")
+    day = datetime.timedelta(days=1)
+    token = store.add_token("NODE1", now - day, now + day)[1]
+    store.ingest(store.sender_of_token(token, now).node, payload(row(network="NA", country="NA"), row()))
+    (example,) = re.findall(r"^```python\n(.*?)^```", WEBSERVICE.read_text(), re.MULTILINE | re.DOTALL)
+    with Service(service_uri, tmp_path, workers=1) as service:
+        code = example.replace("https://example.org/eidaws/statistics/1", service.url)
+        done = run(sys.executable, "-c", code + "print(table.to_csv(index=False))", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^NA +512$", done.stdout, re.MULTILINE)
+    assert "2026-10,*,NA,*,*,*,NA,512,1,1,1" in done.stdout
 
 
 def test_the_demo_of_the_readme_prints_what_was_stored(tmp_path: Path) -> None:

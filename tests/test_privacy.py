@@ -27,6 +27,7 @@ from eida_stats_webservice.store.records import Question, Statistic
 from payloads import payload, row, sketch
 
 PUBLIC_PATH = "/eidaws/statistics/1/dataselect/public"
+RESTRICTED_PATH = PUBLIC_PATH.replace("public", "restricted")
 DAY = datetime.timedelta(days=1)
 MONTHS = ("2025-11", "2025-12", "2026-01")
 PERIOD = {"start": datetime.date(2025, 11, 1), "end": datetime.date(2026, 1, 1)}
@@ -101,6 +102,12 @@ def assert_no_small_group_is_left(
         assert not left or not subtracted or clients_of(left, cells) >= minimum, (total, shown)
 
 
+def is_one_restricted_network(bits: int, cells: Cells) -> bool:
+    """Return whether a row is of one network only, and that is restricted."""
+    networks = {key[1:3] for number, key in enumerate(cells) if bits & bit_of(number)}
+    return networks <= RESTRICTED and len({network for _, network in networks}) == 1
+
+
 # On answers that are made up
 
 
@@ -155,6 +162,7 @@ def test_a_total_minus_the_rows_that_are_shown_never_leaves_a_small_group(
         for key, bits in shown.items():
             of_date = [there for there in shown if there[0] == key[0]]
             assert clients_of(bits, cells) >= minimum or of_date == [key]
+            assert key[2] != "Other" or not is_one_restricted_network(bits, cells) or of_date == [key]
     for other_level, other_details in coarser(level, details):
         totals = answer(cells, asked(other_level, other_details), minimum)
         assert_no_small_group_is_left(shown, totals, cells, minimum)
@@ -224,9 +232,16 @@ def cells(store: Store) -> Cells:
     return found
 
 
-def ask(client: FlaskClient, level: str | None, details: tuple[str, ...], **names: str) -> Shown:
+def ask(
+    client: FlaskClient, level: str | None, details: tuple[str, ...], token: str | None = None, **names: str
+) -> Shown:
     query = {"start": MONTHS[0], "end": MONTHS[-1], "level": level, "details": ",".join(details), **names}
-    response = client.get(PUBLIC_PATH, query_string={name: value for name, value in query.items() if value})
+    query = {name: value for name, value in query.items() if value}
+    if token is None:
+        response = client.get(PUBLIC_PATH, query_string=query)
+    else:
+        headers = {"Authorization": f"Bearer {token}"}
+        response = client.post(RESTRICTED_PATH, query_string=query, headers=headers)
     assert response.status_code == 200, response.text
     rows = list(csv.DictReader(response.text.splitlines()[2:]))
     shown = {(one["date"], one["node"], one["network"], one["country"]): int(one["bytes"]) for one in rows}
@@ -285,6 +300,46 @@ def test_who_names_something_sees_no_more_of_it_than_who_asks_for_all(
                 assert reduce(or_, parts, 0) == bits, (names, level, details, key)
                 told += 1
     assert told
+
+
+@pytest.mark.parametrize("minimum", [0, 5])
+@pytest.mark.parametrize("viewer", ["anybody", "operator of X"])
+def test_merge_unites_the_rows_of_nodes(
+    service_uri: str, store: Store, cells: Cells, minimum: int, viewer: str
+) -> None:
+    client = create_app(Config(service_uri, min_clients=minimum)).test_client()
+    token = None
+    if viewer != "anybody":
+        now = datetime.datetime.now(tz=datetime.UTC)
+        token = store.add_network_token("X", now - DAY, now + DAY)[1]
+    named = [{}, {"node": "A"}, {"node": ",".join(NODES)}, {"network": "GE"}, {"country": "DE,IT"}]
+    for names, details in itertools.product(named, DETAILS):
+        united: defaultdict[Key, int] = defaultdict(int)
+        for (date, _, network, country), bits in ask(client, "network", details, token, **names).items():
+            united[date, "*", network, country] += bits
+        assert ask(client, "network", details, token, merge="nodes", **names) == united
+    assert united
+
+
+def test_merged_nodes_are_sorted_and_limited_and_have_sketches(service_uri: str, cells: Cells) -> None:
+    for minimum in (0, 5):
+        client = create_app(Config(service_uri, min_clients=minimum)).test_client()
+        path = f"{PUBLIC_PATH}?start=2025-11&level=network&merge=nodes&hllvalues=true&sort=-clients"
+        rows = list(csv.DictReader(client.get(path).text.splitlines()[2:]))
+        assert {one["node"] for one in rows} == {"*"}
+        counts = [int(one["clients"]) for one in rows]
+        assert counts == sorted(counts, reverse=True)
+        assert counts == [clients_of(int(one["bytes"]), cells) for one in rows]
+        assert all(hll.check(hll.from_hex(one["hll_clients"])) is not None for one in rows)
+        limited = list(csv.DictReader(client.get(f"{path}&limit=2").text.splitlines()[2:]))
+        assert limited == rows[:2]
+
+
+def test_only_networks_are_merged(service_uri: str) -> None:
+    client = create_app(Config(service_uri)).test_client()
+    for wrong in ("merge=nodes", "merge=nodes&level=node", "merge=networks&level=network", "merge=&level=network"):
+        answer = client.get(f"{PUBLIC_PATH}?start=2025-11&format=json&{wrong}")
+        assert (answer.status_code, "merge" in answer.get_json(force=True)["detail"]) == (400, True)
 
 
 def test_small_groups_are_told_unless_it_is_set(service_uri: str, cells: Cells) -> None:

@@ -14,7 +14,7 @@ from eida_statistics import __version__, hll
 from eida_statistics.errors import BadParameter, ForbiddenNetwork, NothingFound, RestrictedNetwork
 from eida_stats_webservice import privacy
 from eida_stats_webservice.access import Access
-from eida_stats_webservice.formats import FORMATS, columns_of
+from eida_stats_webservice.formats import columns_of, format_of
 from eida_stats_webservice.questions import Form, parameters_of, question_of, told
 from eida_stats_webservice.store import Store
 from eida_stats_webservice.store.records import (
@@ -97,7 +97,8 @@ def _for_public(store: Store, question: Question, small: int, *, sketches: bool)
         restricted = {(network.node, network.name) for network in store.list_networks() if network.restricted}
         viewer = Viewer(networks=frozenset(network for _, network in restricted))
     with closing(store.statistics(broad, viewer, sketches=True)) as found:
-        yield from privacy.arranged(privacy.merge_small(found, small, question, restricted), question)
+        rows = privacy.merge_small(found, small, question, restricted)
+        yield from privacy.arranged(privacy.without_nodes(rows) if question.merge_nodes else rows, question)
 
 
 def _check_names(store: Store, question: Question, viewer: Viewer, *, restricted: bool) -> Question:
@@ -163,7 +164,7 @@ def _answer(rows: Iterable[Statistic], form: Form) -> Response:
         raise NothingFound
     asked = request.query_string.decode("ascii", "replace")
     found = remaining if first is None else chain([first], remaining)
-    written = FORMATS[form.format]
+    written = format_of(form)
     chunks = written.write(found, columns_of(form), asked)
     begun = list(islice(chunks, 2))
     body = b"".join([*begun, *chunks]) if len(begun) < 2 or not begun[1] else chain(begun, chunks)

@@ -40,8 +40,15 @@ def columns_of(form: Form) -> tuple[str, ...]:
 
 def _csv(rows: Iterable[Statistic], columns: tuple[str, ...], asked: str) -> Iterator[bytes]:
     """Write as the deployed service does: two lines of comment, then a header and the rows."""
+    comment = f"# version: {ANSWER_VERSION}\n# request_parameters: {asked}\n".encode()
+    for chunk in _plain_csv(rows, columns, asked):
+        yield comment + chunk
+        comment = b""
+
+
+def _plain_csv(rows: Iterable[Statistic], columns: tuple[str, ...], _asked: str) -> Iterator[bytes]:
+    """Write a header and the rows, as programs read it without an option."""
     text = io.StringIO()
-    text.write(f"# version: {ANSWER_VERSION}\n# request_parameters: {asked}\n")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     for values in _values(rows, columns):
@@ -95,12 +102,18 @@ def _parquet(rows: Iterable[Statistic], columns: tuple[str, ...], asked: str) ->
     yield buffer.taken()
 
 
-FORMATS = {
+_FORMATS = {
     "csv": Format("text/csv; charset=utf-8", _csv),
     "json": Format("application/json", _json),
     "text": Format("text/plain; charset=utf-8", _text),
     "parquet": Format("application/vnd.apache.parquet", _parquet),
 }
+_PLAIN_CSV = Format("text/csv; charset=utf-8", _plain_csv)
+
+
+def format_of(form: Form) -> Format:
+    """Return how an answer is written."""
+    return _PLAIN_CSV if form.plain_header else _FORMATS[form.format]
 
 
 class _Drained(io.RawIOBase):

@@ -44,6 +44,7 @@ def broadened(question: Question) -> Question:
         nodes=(),
         networks=(),
         countries=(),
+        merge_nodes=False,
         sort=None,
         limit=None,
     )
@@ -79,6 +80,15 @@ def merge_small(
     node, network = (OTHER if question.tells(level) else "*" for level in ("node", "network"))
     country = OTHER if "country" in question.details else "*"
     yield from (_united((date, node, network, country), parts) for date, parts in left.items())
+
+
+def without_nodes(rows: Iterable[Statistic]) -> Iterator[Statistic]:
+    """Unite the rows of one date, network and country, whatever their nodes; each has been decided on before."""
+    united: defaultdict[Key, list[Statistic]] = defaultdict(list)
+    for row in rows:
+        united[row.date, "*", row.network, row.country].append(row)
+    for key, parts in united.items():
+        yield _united(key, parts)
 
 
 def arranged(rows: Iterable[Statistic], question: Question) -> Iterator[Statistic]:
@@ -166,7 +176,8 @@ class _Pieces:
     """The rows of an answer, in the pieces in which they are shown or hidden.
 
     Restricted networks of one date and country are one piece, others a piece each. A piece is named by its first
-    row.
+    row. A restricted network that is alone in its piece is hidden as if it had no clients: a row Other of it alone
+    would have its figures.
     """
 
     def __init__(self, atoms: list[Statistic], minimum: int, restricted: Networks) -> None:
@@ -178,12 +189,15 @@ class _Pieces:
         for number in np.flatnonzero(self._unseen):
             together[atoms[number].date, atoms[number].country].append(int(number))
         self._members = {numbers[0]: numbers for numbers in together.values()}
+        self._alone = np.zeros(len(atoms), dtype=bool)
+        for numbers in together.values():
+            self._alone[numbers] = len({atoms[number].network for number in numbers}) == 1
         self._piece = np.arange(len(atoms))
         self._size = self._clients.copy()
         for numbers in self._members.values():
             self._piece[numbers] = numbers[0]
             self._size[numbers] = _clients([atoms[number] for number in numbers])
-        self.hidden: NDArray[np.bool_] = self._size < minimum
+        self.hidden: NDArray[np.bool_] = (self._size < minimum) | self._alone
 
     def hide_more(self, level: tuple[str, ...], groups: NDArray[np.intp], count: int) -> bool:
         """Hide what would give small groups away by some totals, and tell whether there was any.
@@ -197,9 +211,11 @@ class _Pieces:
         there = ~self._unseen if level == ("network",) else np.ones_like(self._unseen)
         gone = (self.hidden | self._unseen if "node" in level else self.hidden) & there
         most = np.zeros(count, dtype=np.int64)
-        np.maximum.at(most, groups[gone], self._clients[gone])
+        counted = gone & ~self._alone
+        np.maximum.at(most, groups[counted], self._clients[counted])
         # Where nothing is gone there is nothing to find, and where a row that is large enough is, neither.
-        suspect = (most > 0) & (most < self._minimum) & (np.bincount(groups[~gone & there], minlength=count) > 0)
+        some_gone, some_left = (np.bincount(groups[rows], minlength=count) > 0 for rows in (gone, ~gone & there))
+        suspect = some_gone & some_left & (most < self._minimum)
         rows = np.flatnonzero(suspect[groups] & there)
         rows = rows[np.argsort(groups[rows], kind="stable")]
         ends = np.flatnonzero(np.diff(groups[rows])) + 1
@@ -207,17 +223,21 @@ class _Pieces:
 
     def _hide_more_of(self, rows: NDArray[np.intp], gone: NDArray[np.bool_]) -> bool:
         """Hide the smallest pieces of one total until what is not shown of it is large enough."""
-        missing = [self._atoms[number] for number in rows[gone[rows]]]
+        missing = rows[gone[rows]].tolist()
         left = list(dict.fromkeys(self._piece[rows[~gone[rows]]].tolist()))
         left.sort(key=lambda piece: (self._size[piece], _KEYS(self._atoms[piece])), reverse=True)
         changed = False
-        while left and missing and not _reaches(missing, self._minimum):
+        while left and missing and not self._are_enough(missing):
             smallest = left.pop()
             members = self._members.get(smallest, [smallest])
             self.hidden[members] = True
-            missing += [self._atoms[number] for number in members]
+            missing += members
             changed = True
         return changed
+
+    def _are_enough(self, numbers: list[int]) -> bool:
+        counted = [self._atoms[number] for number in numbers if not self._alone[number]]
+        return bool(counted) and _reaches(counted, self._minimum)
 
 
 def _totals(atoms: list[Statistic], question: Question) -> Iterator[tuple[tuple[str, ...], NDArray[np.intp], int]]:

@@ -27,7 +27,7 @@ ALIASES = {
 }
 _COARSE = {
     *("start", "end", "node", "network", "country", "level", "details", "format"),
-    *("hllvalues", "unsuccessful", "nodata", "sort", "limit"),
+    *("hllvalues", "unsuccessful", "nodata", "sort", "limit", "merge", "header"),
 }
 _FINE = _COARSE | {"station", "location", "channel"}
 _COLUMNS = (
@@ -52,9 +52,13 @@ _NONE = "--"
 
 
 class Form(msgspec.Struct, frozen=True):
-    """How an answer is written: as what, with which columns, and with which status if it has no rows."""
+    """How an answer is written: as what, with which columns, and with which status if it has no rows.
+
+    With `plain_header`, CSV begins with the names of the columns, and not with comments.
+    """
 
     format: str = "csv"
+    plain_header: bool = False
     hllvalues: bool = False
     unsuccessful: bool = False
     nodata: int | None = None
@@ -85,6 +89,10 @@ def question_of(
         raise BadParameter(f"details={given['details']}", hint="It has month or year, not both.")
     limit = _number("limit", given.get("limit"), MAX_LIMIT)
     nodata = _choice("nodata", given.get("nodata"), ("204", "404"))
+    level = _choice("level", given.get("level"), LEVELS if restricted else LEVELS[:2])
+    merge_nodes = _choice("merge", given.get("merge"), ("nodes",)) is not None
+    if merge_nodes and level != "network":
+        raise BadParameter("merge=nodes", hint="It needs level=network.")
     question = Question(
         start=start,
         end=min(end, today.replace(day=1)),
@@ -94,13 +102,19 @@ def question_of(
         locations=tuple(_locations(_patterns("location", given))),
         channels=_patterns("channel", given),
         countries=_countries(given.get("country")),
-        level=_choice("level", given.get("level"), LEVELS if restricted else LEVELS[:2]),
+        level=level,
+        merge_nodes=merge_nodes,
         details=details,
         sort=_choice("sort", given.get("sort"), (*_COLUMNS, *(f"-{column}" for column in _COLUMNS))),
         limit=limit,
     )
+    written_as = _choice("format", given.get("format"), FORMATS) or "csv"
+    plain_header = _choice("header", given.get("header"), ("plain",)) is not None
+    if plain_header and written_as != "csv":
+        raise BadParameter("header=plain", hint="It is for format=csv: other formats have no comments.")
     form = Form(
-        format=_choice("format", given.get("format"), FORMATS) or "csv",
+        format=written_as,
+        plain_header=plain_header,
         hllvalues=_truth("hllvalues", given.get("hllvalues")),
         unsuccessful=_truth("unsuccessful", given.get("unsuccessful")),
         nodata=None if nodata is None else int(nodata),

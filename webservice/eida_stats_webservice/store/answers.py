@@ -73,7 +73,7 @@ class Answers(Database):
             "channel": _pattern(question.channels),
             "by_month": "month" in question.details,
             "by_year": "year" in question.details,
-            "by_node": question.tells("node"),
+            "by_node": question.tells("node") and not question.merge_nodes,
             "by_network": question.tells("network"),
             "by_station": question.tells("station"),
             "by_location": question.tells("location"),

@@ -176,7 +176,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
     `nodes`, `networks` and `countries` are exact, `stations`, `locations` and `channels` have `*` and `?`; none
     of them means all. `level` is how deep it goes, `details` has month or year, and country. `sort` is the name
-    of a column, with a minus for the other direction.
+    of a column, with a minus for the other direction. With `merge_nodes`, rows of one network are united over its
+    nodes, after it is decided for each node what may be seen.
     """
 
     start: datetime.date
@@ -188,6 +189,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     channels: tuple[str, ...] = ()
     countries: tuple[str, ...] = ()
     level: str | None = None
+    merge_nodes: bool = False
     details: frozenset[str] = frozenset()
     sort: str | None = None
     limit: int | None = None
