@@ -25,7 +25,7 @@ PREFIX = "/eidaws/statistics/1"
 PREFIXES = ("", "/statistics", PREFIX)
 COARSE = {
     *("start", "end", "node", "network", "country", "level", "details", "format"),
-    *("hllvalues", "unsuccessful", "nodata", "sort", "limit"),
+    *("hllvalues", "unsuccessful", "nodata", "sort", "limit", "merge", "header"),
 }
 PARAMETERS = {
     "/dataselect/public": COARSE,
