@@ -172,7 +172,7 @@ class Outbox:
         # instead of leaving one that is never sent.
         if new.records:
             self.keep(path, new)
-        if present != content or (old is not None and old.legacy):
+        if not self.dry_run and (present != content or (old is not None and old.legacy)):
             self.write(path, gzip.compress(payload.to_json(rows_json), _GZIP_LEVEL, mtime=_time_of(payload)))
         return path
 
