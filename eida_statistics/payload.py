@@ -1,6 +1,7 @@
 """The payload: monthly aggregates of the requests of some days, its JSON form and its hash."""
 
 import datetime
+import re
 from collections.abc import Iterable
 from typing import Annotated
 
@@ -17,6 +18,7 @@ Station = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_-]{0,8}\Z")]
 Location = Annotated[str, Meta(pattern=r"^[0-9A-Za-z _-]{0,8}\Z")]
 Channel = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_-]{0,16}\Z")]
 Country = Annotated[str, Meta(pattern=r"^([0-9A-Z]{2})?\Z")]
+_COUNTRY = re.compile(r"[0-9A-Za-z]{2}", re.ASCII)
 # What JSON numbers hold exactly everywhere; sums of a thousand of them still fit the database's bigint.
 MAX_COUNT = 2**53 - 1
 Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
@@ -154,6 +156,15 @@ def identity_hash(content: str, source: str, period: Period | None) -> str:
     hasher = mmh3.mmh3_x64_128(_IDENTITY_VERSION)
     hasher.update(msgspec.json.encode([source, period.start, period.end, content]))
     return hasher.digest().hex()
+
+
+def normalize_country(text: str) -> str:
+    """Return the code of a country in capitals, empty if the text is not two ASCII letters or digits.
+
+    Such a text is a country that is not known: a name, a code of three letters, or a sign for none.
+    """
+    # It is tested before it is put into capitals, since some single letters become two.
+    return text.upper() if _COUNTRY.fullmatch(text) else ""
 
 
 def merge_rows(rows: Iterable[Row]) -> Row:

@@ -5,7 +5,7 @@ import datetime
 from collections.abc import Iterator
 from itertools import chain, islice
 from operator import attrgetter, lt
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -16,7 +16,6 @@ from eida_statistics.payload import (
     MAX_COUNT,
     Channel,
     Count,
-    Country,
     Exclusions,
     Key,
     Location,
@@ -27,6 +26,7 @@ from eida_statistics.payload import (
     Source,
     Station,
     merge_rows,
+    normalize_country,
 )
 
 EARLIEST_DAY = datetime.date(1990, 1, 1)
@@ -42,7 +42,6 @@ _CODES = {
     "station": Station,
     "location": Location,
     "channel": Channel,
-    "country": Country | None,
 }
 
 _EXPECTED = {
@@ -59,7 +58,7 @@ _EXPECTED = {
     "station": "a code of up to 8 letters, digits, - or _",
     "location": "a code of up to 8 letters, digits, blanks, - or _",
     "channel": "a code of up to 16 letters, digits, - or _",
-    "country": "empty or two characters of A-Z and 0-9",
+    "country": "a text",
     "bytes": "an integer from 0 to 2^53-1",
     "nb_requests": "an integer from 0 to 2^53-1",
     "nb_successful_requests": "an integer from 0 to 2^53-1",
@@ -115,7 +114,21 @@ _DECODER = msgspec.json.Decoder(_WirePayload)
 
 
 def decode(body: bytes | bytearray, *, today: datetime.date) -> Payload:
+    """Return a payload that was read and checked, without the changes; see `decode_with_changes`."""
+    return decode_with_changes(body, today=today).payload
+
+
+class Decoded(NamedTuple):
+    """A payload, and the number of its rows as they were sent whose country is not as it was sent."""
+
+    payload: Payload
+    countries_changed: int
+
+
+def decode_with_changes(body: bytes | bytearray, *, today: datetime.date) -> Decoded:
     """Read and check a payload; equal keys are merged, defaults filled in, sketches re-encoded.
+
+    Countries are normalised: see `normalize_country`. Deployed aggregators send what the log has.
 
     Args:
         body: the wire format, not compressed.
@@ -127,6 +140,7 @@ def decode(body: bytes | bytearray, *, today: datetime.date) -> Payload:
         InvalidPayload: with the path to each bad field.
     """
     wire = _decode_wire(body)
+    changed = _normalize_countries(wire.stats)
     days = sorted(set(wire.days_coverage))
     months = {day.replace(day=1) for day in days}
     errors = _first(chain(_bad_days(wire, today), _bad_period(wire, today)))
@@ -141,7 +155,7 @@ def decode(body: bytes | bytearray, *, today: datetime.date) -> Payload:
     rows = _sorted_and_merged([_completed(row, sketch) for row, sketch in zip(wire.stats, sketches, strict=True)])
     if too_large := _first(_bad_sums(rows)):
         raise InvalidPayload(too_large)
-    return Payload(
+    payload = Payload(
         generated_at=wire.generated_at or "",
         version=wire.version or "",
         days_coverage=days,
@@ -151,6 +165,20 @@ def decode(body: bytes | bytearray, *, today: datetime.date) -> Payload:
         source=wire.source or "",
         period=wire.period,
     )
+    return Decoded(payload, changed)
+
+
+def _normalize_countries(rows: list[_WireRow]) -> int:
+    """Normalise the countries of rows in place, and return of how many rows they have changed."""
+    countries = {country: normalize_country(country or "") for country in {row.country for row in rows}}
+    if all(normal == (country or "") for country, normal in countries.items()):
+        return 0
+    changed = 0
+    for row in rows:
+        normal = countries[row.country]
+        changed += normal != (row.country or "")
+        row.country = normal
+    return changed
 
 
 def _decode_wire(body: bytes | bytearray) -> _WirePayload:

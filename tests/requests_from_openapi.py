@@ -99,14 +99,19 @@ def mend(case: Case[Any], headers: dict[str, str]) -> None:
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
     query = case.query
-    # Months in the wrong order.
-    if "end" in query and query["end"] < query["start"]:
-        query["start"], query["end"] = query["end"], query["start"]
+    # Months in the wrong order; a year may stand for any of its months.
+    if "end" in query and _number(query["end"], 12) < _number(query["start"], 1):
+        query["start"], query["end"] = query["end"], query["start"].removesuffix("-01")
+    if "merge" in query:
+        query["level"] = "network"
     # Names that there are not; patterns stay.
-    for name, known, patterns in (("node", NODES, ""), ("network", (*NETWORKS, HIDDEN), "*?")):
+    for name, known, none, patterns in (
+        ("node", NODES, (), ""),
+        ("network", (*NETWORKS, HIDDEN), ("", "--"), "*?"),
+    ):
         if name in query:
             query[name] = ",".join(
-                value if value in known or set(value) & set(patterns) else known[len(value) % len(known)]
+                value if value in (*known, *none) or set(value) & set(patterns) else known[len(value) % len(known)]
                 for value in query[name].split(",")
             )
     # Who operates no node names one network.
@@ -133,6 +138,11 @@ def mend_payload(body: dict[str, Any]) -> None:
         one["clients"] = sketch(range(len(one["clients"])))
         # For a schema 1.0 is an integer; and rows of one stream are added up, which must not be too much together.
         one |= {name: min(int(value), MOST) for name, value in one.items() if name in COUNTS and value is not None}
+
+
+def _number(month: str, default: int) -> int:
+    year, *more = map(int, month.split("-"))
+    return year * 12 + (more[0] if more else default)
 
 
 def _in_the_past(day: str) -> str:

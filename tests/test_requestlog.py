@@ -52,7 +52,7 @@ def without_key(outcome: Request | Ignored | Rejected) -> Request | Ignored | Re
         pytest.param({"userLocation": {"country": None}}, by_obspy(DAY, "", CLIENT, [DELIVERY]), id="null country"),
         pytest.param({"userLocation": {"country": "DEU"}}, by_obspy(DAY, "", CLIENT, [DELIVERY]), id="no code"),
         pytest.param(
-            {"userLocation": {"country": "de"}}, by_obspy(DAY, "", CLIENT, [DELIVERY]), id="small letters"
+            {"userLocation": {"country": "de"}}, by_obspy(DAY, "DE", CLIENT, [DELIVERY]), id="small letters"
         ),
         pytest.param({"userLocation": None}, by_obspy(DAY, "", CLIENT, [DELIVERY]), id="null location"),
         pytest.param({"without": ("userLocation",)}, by_obspy(DAY, "", CLIENT, [DELIVERY]), id="no location"),

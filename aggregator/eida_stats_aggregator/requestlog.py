@@ -16,7 +16,7 @@ from mmh3 import hash64
 
 from eida_statistics.hll import client_hash
 from eida_statistics.networks import is_temporary
-from eida_statistics.payload import Channel, Location, Network, Station
+from eida_statistics.payload import Channel, Location, Network, Station, normalize_country
 from eida_statistics.wire import EARLIEST_DAY
 from eida_stats_aggregator import records
 from eida_stats_aggregator.logfiles import MAX_LINE_BYTES
@@ -28,7 +28,6 @@ MAX_TRACE_BYTES = 1 << 40
 _PLAIN_TIME = re.compile(r"\d{4}-\d\d-\d\dT([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+)?Z", re.ASCII)
 _is_plain_time = _PLAIN_TIME.fullmatch
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
-_COUNTRY = re.compile(r"[0-9A-Z]{2}")
 _NO_FRACTION = re.compile(r"0*+(?!\d)")
 _FRACTION_AT = len("2020-11-02T12:00:00.")
 _NOT_JSON, _NOT_UTF8 = "not JSON", "not UTF-8"
@@ -282,11 +281,7 @@ def _path(trace: _Trace, line: _Line) -> str:
 _KNOWN_STREAMS = 1 << 17
 _streams: dict[tuple[str | None, ...], tuple[Stream, bool]] = {}
 _client = lru_cache(maxsize=1 << 16)(client_hash)
-
-
-@lru_cache(maxsize=1024)
-def _country(text: str) -> str:
-    return text if _COUNTRY.fullmatch(text) else ""
+_country = lru_cache(maxsize=1024)(normalize_country)
 
 
 def _ended(line: _Line) -> str:

@@ -113,7 +113,7 @@ _PLAIN_CSV = Format("text/csv; charset=utf-8", _plain_csv)
 
 def format_of(form: Form) -> Format:
     """Return how an answer is written."""
-    return _PLAIN_CSV if form.plain_header else _FORMATS[form.format]
+    return _PLAIN_CSV if form.format == "csv" and form.plain_header else _FORMATS[form.format]
 
 
 class _Drained(io.RawIOBase):

@@ -108,13 +108,9 @@ def question_of(
         sort=_choice("sort", given.get("sort"), (*_COLUMNS, *(f"-{column}" for column in _COLUMNS))),
         limit=limit,
     )
-    written_as = _choice("format", given.get("format"), FORMATS) or "csv"
-    plain_header = _choice("header", given.get("header"), ("plain",)) is not None
-    if plain_header and written_as != "csv":
-        raise BadParameter("header=plain", hint="It is for format=csv: other formats have no comments.")
     form = Form(
-        format=written_as,
-        plain_header=plain_header,
+        format=_choice("format", given.get("format"), FORMATS) or "csv",
+        plain_header=_choice("header", given.get("header"), ("plain",)) is not None,
         hllvalues=_truth("hllvalues", given.get("hllvalues")),
         unsuccessful=_truth("unsuccessful", given.get("unsuccessful")),
         nodata=None if nodata is None else int(nodata),

@@ -8,7 +8,7 @@ from flask import Blueprint, Response, g, request
 
 from eida_statistics import wire
 from eida_statistics.errors import BadParameter
-from eida_statistics.payload import Payload
+from eida_statistics.wire import Decoded
 from eida_stats_webservice import bodies, metrics
 from eida_stats_webservice.questions import only, parameters_of, told
 from eida_stats_webservice.store import Store
@@ -38,9 +38,10 @@ def blueprint(store: Store, turns: Turns, max_payload_bytes: int) -> Blueprint:
         given = only(parameters_of(request), optional=("overlap",))
         overlap = _overlap(given.get("overlap"))
         with turns.turn():
-            receipt = store.ingest(sender.node, payload_of_request(), overlap=overlap, arrival=sender.revision)
+            received = read_payload()
+            receipt = store.ingest(sender.node, received.payload, overlap=overlap, arrival=sender.revision)
         metrics.count_rows(receipt.rows)
-        return answer(receipt, 201)
+        return answer(receipt, received, 201)
 
     @routes.put("/submit")
     def replace() -> Response:
@@ -49,12 +50,13 @@ def blueprint(store: Store, turns: Turns, max_payload_bytes: int) -> Blueprint:
         given = only(parameters_of(request), optional=("overlap", "replaces"))
         overlap, named = _overlap(given.get("overlap")), _named(given.get("replaces"))
         with turns.turn():
+            received = read_payload()
             receipt, changed = store.replace(
-                sender.node, payload_of_request(), named, overlap=overlap, arrival=sender.revision
+                sender.node, received.payload, named, overlap=overlap, arrival=sender.revision
             )
         metrics.count_rows(receipt.rows if changed else 0)
         g.outcome = "replaced" if changed else "unchanged"
-        return answer(receipt, 201 if changed else 200)
+        return answer(receipt, received, 201 if changed else 200)
 
     def authenticate() -> Sender:
         """Return the node that sends. Later changes of its payloads are those that this request must not undo."""
@@ -62,13 +64,15 @@ def blueprint(store: Store, turns: Turns, max_payload_bytes: int) -> Blueprint:
         g.token_valid_until = sender.token_valid_until.replace(microsecond=0)
         return sender
 
-    def answer(receipt: Receipt, status: int) -> Response:
-        receipt = msgspec.structs.replace(receipt, token_valid_until=g.token_valid_until)
+    def answer(receipt: Receipt, received: Decoded, status: int) -> Response:
+        receipt = msgspec.structs.replace(
+            receipt, token_valid_until=g.token_valid_until, countries_changed=received.countries_changed
+        )
         return Response(msgspec.json.encode(receipt) + b"\n", status=status, content_type="application/json")
 
-    def payload_of_request() -> Payload:
+    def read_payload() -> Decoded:
         body = bodies.read_json(request, max_payload_bytes)
-        return wire.decode(body, today=datetime.datetime.now(tz=datetime.UTC).date())
+        return wire.decode_with_changes(body, today=datetime.datetime.now(tz=datetime.UTC).date())
 
     @routes.after_request
     def finish(response: Response) -> Response:

@@ -95,7 +95,8 @@ class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
     """That a payload is stored: rows and days are counted.
 
     `overlaps` has the payloads that count for some of its days as well, with these days; `supersedes` has the
-    numbers of those that it has replaced.
+    numbers of those that it has replaced. `countries_changed` counts the rows that are stored with another country
+    than was sent.
     """
 
     node: str
@@ -109,6 +110,7 @@ class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
     overlaps: list[PayloadReference] = []
     supersedes: list[int] = []
     token_valid_until: datetime.datetime | None = None
+    countries_changed: int = 0
 
 
 class PayloadRecord(msgspec.Struct, frozen=True):
