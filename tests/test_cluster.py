@@ -502,5 +502,5 @@ def test_without_the_extra_it_is_told_how_to_install_it(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_bytes(encoded(line()))
     told = run("--dask", "localhost:8786", "a.log", cwd=tmp_path, PYTHONPATH=str(tmp_path))
     assert (told.returncode, told.stdout) == (2, "")
-    assert "pip install 'eida-statistics[dask]'" in told.stderr
+    assert "pip install '.[dask]'" in told.stderr
     assert run("-q", "-o", "out", "a.log", cwd=tmp_path, PYTHONPATH=str(tmp_path)).returncode == 0

@@ -62,7 +62,10 @@ def test_where_only_the_aggregator_is_installed_it_is_told_what_is_missing(
         check=False,
     )
     assert (refused.returncode, refused.stdout, list(tmp_path.iterdir())) == (1, "", [])
-    assert refused.stderr == f"eida_statsman needs {missing}: pip install 'eida-statistics[webservice]'\n"
+    assert refused.stderr == (
+        f"eida_statsman needs {missing}, which is not installed."
+        " In a checkout of the project: pip install '.[webservice]'\n"
+    )
 
 
 def test_a_new_database_is_migrated_once(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def _cluster() -> ModuleType:
         # It is heavy, and an extra.
         from eida_stats_aggregator import cluster  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise DaskUnusable("it needs more", hint="pip install 'eida-statistics[dask]'") from error
+        raise DaskUnusable("it needs more", hint="In a checkout of the project: pip install '.[dask]'") from error
     return cluster
 
 

@@ -23,12 +23,12 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import Data, Epilogue, MultipartDecoder
 
 from eida_statistics.errors import ConfigurationError, EasUnavailable, InvalidEasToken
+from eida_stats_webservice.store.records import GROUP_PREFIX, group_name
 
 # Not larger: GnuPG cuts lines of about 20,000 bytes, and does not count what it has cut as signed.
 MAX_DOCUMENT_BYTES = 16 * 1024
 MAX_TEXT_BYTES = 64 * 1024
 
-_GROUP_PREFIX = "/epos/"
 _HINT = "Send the token's file as it is: curl --data-binary @FILE"
 
 _KEYBOX = slice(8, 12), b"KBXf"
@@ -287,5 +287,5 @@ def _claims(text: bytes) -> _Claims:
 
 def _groups(memberof: str) -> Iterator[str]:
     for entry in memberof.split(";"):
-        if entry.startswith(_GROUP_PREFIX) and entry != _GROUP_PREFIX:
-            yield entry.removeprefix(_GROUP_PREFIX)
+        if entry.startswith(GROUP_PREFIX) and entry != GROUP_PREFIX:
+            yield group_name(entry)

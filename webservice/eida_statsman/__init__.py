@@ -10,4 +10,5 @@ def main() -> None:
 
         run()
     except ModuleNotFoundError as error:
-        sys.exit(f"eida_statsman needs {error.name}: pip install 'eida-statistics[webservice]'")
+        hint = "In a checkout of the project: pip install '.[webservice]'"
+        sys.exit(f"eida_statsman needs {error.name}, which is not installed. {hint}")

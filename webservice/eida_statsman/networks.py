@@ -7,7 +7,7 @@ import msgspec
 
 from eida_stats_webservice.store import Store
 from eida_stats_webservice.store.records import OTHER
-from eida_statsman.nodes import group, printable
+from eida_statsman.nodes import group, printable, warn_of_one_restricted
 from eida_statsman.tables import show
 
 
@@ -51,7 +51,7 @@ def list_(store: Store, node: str | None, restricted: bool, as_json: bool) -> No
         for network in store.list_networks()
         if node in (None, network.node) and (network.restricted or not restricted)
     ]
-    show(found, columns, as_json=as_json)
+    show(found, columns, as_json=as_json, spare=("inverted_policy", "node_eas_group", "eas_group"))
 
 
 @networks.command(name="set-policy")
@@ -68,6 +68,7 @@ def set_policy(store: Store, node: str, network: str, policy: str, new: bool) ->
     for known in store.list_networks():
         if (known.node, known.name) == (node, network):
             click.echo(f"{network} at {node} is {'restricted' if known.restricted else 'open'}")
+    warn_of_one_restricted(store)
 
 
 @networks.command(name="set-group")

@@ -1,12 +1,13 @@
 """eida_statsman nodes: who may send."""
 
 import re
+import shlex
 
 import click
 import msgspec
 
 from eida_stats_webservice.store import Store
-from eida_stats_webservice.store.records import OTHER
+from eida_stats_webservice.store.records import OTHER, group_name
 from eida_statsman.tables import show
 
 
@@ -19,18 +20,34 @@ def printable(_context: click.Context, _parameter: click.Parameter, value: str |
 
 
 def group(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-    """Refuse what is no name of a group of the EIDA authentication system."""
-    if value is not None and not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", value):
-        raise click.BadParameter("letters, digits and . _ -, without /epos/")
-    return value
+    """Return a name of a group of the EIDA authentication system without /epos/, and refuse what is none."""
+    if value is None:
+        return None
+    name = group_name(value)
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name):
+        raise click.BadParameter("letters, digits and . _ -")
+    return name
 
 
 def _node_name(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
     if value is not None and (not value.strip() or not value.isprintable() or len(value) > 64 or "," in value):
         raise click.BadParameter("up to 64 printable characters, without commas")
+    if value is not None and value != value.strip():
+        raise click.BadParameter("it has blanks at its ends")
     if value in (OTHER, "*"):
         raise click.BadParameter(f"{value} stands for several nodes in answers")
     return value
+
+
+def warn_of_one_restricted(store: Store) -> None:
+    """Warn if only one network is restricted, whose figures are then those of the row Other in public answers."""
+    restricted = {network.name for network in store.list_networks() if network.restricted}
+    if len(restricted) == 1:
+        click.echo(
+            f"warning: {restricted.pop()} is the only restricted network, so the rows Other in public answers have its"
+            " figures. MIN_CLIENTS hides them: see docs/PRIVACY.md",
+            err=True,
+        )
 
 
 _NAME = click.argument("name", callback=printable)
@@ -48,7 +65,7 @@ def nodes() -> None:
 def add(store: Store, name: str, contact: str) -> None:
     """Register a node."""
     store.add_node(name, contact)
-    click.echo(f"added node {name}; next: eida_statsman tokens add {name}")
+    click.echo(f"added node {name}; next: eida_statsman tokens add {shlex.quote(name)}")
 
 
 @nodes.command(name="list")
@@ -62,10 +79,13 @@ def list_(store: Store, as_json: bool) -> None:
         "created_at": "SINCE",
         "payloads": "PAYLOADS",
         "last_payload": "LAST",
+        "newest_day": "NEWEST DAY",
         "restriction_policy": "RESTRICTED",
         "eas_group": "GROUP",
     }
-    show([msgspec.structs.asdict(node) for node in store.list_nodes()], columns, as_json=as_json)
+    newest = store.newest_days()
+    found = [msgspec.structs.asdict(node) | {"newest_day": newest.get(node.name)} for node in store.list_nodes()]
+    show(found, columns, as_json=as_json, spare=("created_at", "last_payload", "eas_group", "payloads", "contact"))
 
 
 @nodes.command()
@@ -110,6 +130,7 @@ def set_policy(store: Store, name: str, policy: str) -> None:
     if inverting:
         other = "open" if policy == "restricted" else "restricted"
         click.echo(f"but for these, which are {other}: {', '.join(inverting)}")
+    warn_of_one_restricted(store)
 
 
 @nodes.command(name="set-group")

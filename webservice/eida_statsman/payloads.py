@@ -44,7 +44,7 @@ def list_(store: Store, node: str | None, in_force: bool, as_json: bool) -> None
         for record in _of(store, node)
         if not in_force or record.withdrawn_at is None
     ]
-    show(found, _COLUMNS, as_json=as_json)
+    show(found, _COLUMNS, as_json=as_json, spare=("superseded_by", "rows", "received_at", "source", "days"))
 
 
 @payloads.command(name="show")

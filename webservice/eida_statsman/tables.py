@@ -5,28 +5,49 @@ from collections.abc import Mapping, Sequence
 
 import click
 import msgspec
+from rich.console import Console
 from rich.table import Table
 
 from eida_statistics.terminal import print_table
 
 
-def show(rows: Sequence[Mapping[str, object]], columns: Mapping[str, str], *, as_json: bool) -> None:
-    """Print rows.
+def show(
+    rows: Sequence[Mapping[str, object]],
+    columns: Mapping[str, str],
+    *,
+    as_json: bool,
+    spare: Sequence[str] = (),
+) -> None:
+    """Print rows, each on one line.
 
     Args:
         rows: the values by field.
         columns: the heading of each field, in order.
         as_json: print a JSON array of all fields instead.
+        spare: the fields that are left out, the first one first, where a terminal is too narrow for all.
     """
     if as_json:
         show_json(rows)
         return
+    console = Console()
+    shown = dict(columns)
+    for field in spare:
+        if not console.is_terminal or console.measure(_table(rows, shown)).maximum <= console.width:
+            break
+        del shown[field]
+    print_table(_table(rows, shown))
+    if len(shown) < len(columns):
+        left_out = ", ".join(heading for field, heading in columns.items() if field not in shown)
+        click.echo(f"(not shown: {left_out}; see --json)", err=True)
+
+
+def _table(rows: Sequence[Mapping[str, object]], columns: Mapping[str, str]) -> Table:
     table = Table(box=None, pad_edge=False)
     for heading in columns.values():
         table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*(_text(row[field]) for field in columns))
-    print_table(table)
+    return table
 
 
 def show_json(found: object) -> None:

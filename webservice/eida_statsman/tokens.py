@@ -103,7 +103,7 @@ def list_(store: Store, as_json: bool) -> None:
         "revoked_at": "REVOKED",
     }
     rows = [{**msgspec.structs.asdict(token), "state": token.state(_now())} for token in store.list_tokens()]
-    show(rows, columns, as_json=as_json)
+    show(rows, columns, as_json=as_json, spare=("valid_from", "revoked_at"))
 
 
 @tokens.command()

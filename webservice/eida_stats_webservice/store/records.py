@@ -12,6 +12,14 @@ from eida_statistics.payload import Period, Source
 Sketch = bytes
 
 
+GROUP_PREFIX = "/epos/"
+
+
+def group_name(text: str) -> str:
+    """Return the name of a group of the EIDA authentication system, which its tokens write after /epos/."""
+    return text.removeprefix(GROUP_PREFIX)
+
+
 class Node(msgspec.Struct, frozen=True):
     """A node as its token names it."""
 
