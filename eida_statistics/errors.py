@@ -421,6 +421,14 @@ class StoreTooSlow(StoreUnavailable):
     problem = "database-too-slow"
 
 
+class StoreReadOnly(StoreUnavailable):
+    """The database can only be read."""
+
+
+class StoreFault(EidaStatisticsError):
+    """The database reported an error that was not foreseen."""
+
+
 class StoreNotReady(EidaStatisticsError):
     """The database has no up-to-date schema."""
 
@@ -454,6 +462,10 @@ class NotTakenOver(EidaStatisticsError):
     problem = "not-taken-over"
 
 
+class StoreHasOtherTables(StoreNotEmpty):
+    """The database has tables or types of the same name that are not of this service."""
+
+
 class StoreForbidden(EidaStatisticsError):
     """The database does not let this role do that."""
 
@@ -466,6 +478,10 @@ class RefusedByStore(EidaStatisticsError):
 
     http_status = 422
     problem = "refused-by-database"
+
+
+class StoreLacksCharacter(RefusedByStore):
+    """The database cannot store a character, and nothing was stored."""
 
 
 class UnknownNode(EidaStatisticsError):

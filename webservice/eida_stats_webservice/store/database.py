@@ -38,6 +38,10 @@ class Database(ABC):
         """Give a connection; what is done with it is committed at the end, or not at all."""
 
     @abstractmethod
+    def snapshot(self) -> AbstractContextManager[Any]:
+        """Return a context with a connection that reads all as it is at one moment, and cannot write."""
+
+    @abstractmethod
     def load_incoming(self, connection: Any, rows: Iterable[Row]) -> None:
         """Add rows to the temporary table `incoming`."""
 

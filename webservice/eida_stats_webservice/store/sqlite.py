@@ -4,7 +4,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,10 @@ class SQLiteStore(Store):
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
+
+    def snapshot(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Return a transaction: each reads all as it was at its first query."""
+        return self.transaction()
 
     def load_incoming(self, connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
         """Load the rows by one executemany."""

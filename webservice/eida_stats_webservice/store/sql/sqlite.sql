@@ -42,10 +42,6 @@ INSERT INTO temp.incoming VALUES (
 -- SQLite gives the number after the largest one by itself.
 SELECT 1;
 
--- name: hold_still()!
--- So it is by itself.
-SELECT 1;
-
 -- name: be_patient()!
 -- SQLite ends no transaction by itself.
 SELECT 1;
