@@ -436,6 +436,10 @@ class StoreNotReady(EidaStatisticsError):
     problem = "database-not-ready"
 
 
+class StoreMissing(StoreNotReady):
+    """There is no such database file."""
+
+
 class StoreNotEmpty(EidaStatisticsError):
     """This takes an empty database."""
 
@@ -471,6 +475,10 @@ class StoreForbidden(EidaStatisticsError):
 
     http_status = 503
     problem = "database-forbidden"
+
+
+class StoreHidesMigrations(StoreForbidden):
+    """The service lacks the right to read which migrations the database has."""
 
 
 class RefusedByStore(EidaStatisticsError):

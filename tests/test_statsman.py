@@ -66,7 +66,7 @@ def test_where_only_the_aggregator_is_installed_it_is_told_what_is_missing(
 
 
 def test_a_new_database_is_migrated_once(tmp_path: Path) -> None:
-    statsman = Statsman(f"sqlite:///{tmp_path / 'new' / 'statistics.db'}")
+    statsman = Statsman(f"sqlite:///{tmp_path / 'statistics.db'}")
     assert {migration["applied"] for migration in json.loads(statsman.done("db", "status", "--json"))} == {False}
     assert "0001_initial-schema" in statsman.done("db", "migrate")
     assert "up to date" in statsman.done("db", "migrate")

@@ -16,6 +16,7 @@ from eida_stats_webservice.store.base import Store
 from eida_stats_webservice.store.database import load_queries
 from eida_stats_webservice.store.driver_errors import translate_errors
 from eida_stats_webservice.store.pool import Pool
+from eida_stats_webservice.store.schema import FOLDER, migration_ids
 from eida_stats_webservice.store.session import begin, connect
 
 _ROWS_AT_ONCE = 5000
@@ -30,6 +31,7 @@ class PostgreSQLStore(Store):
     """Shares some connections among threads, and makes new ones where the server has closed them."""
 
     queries = load_queries("postgresql", "psycopg2")
+    migrations = migration_ids(FOLDER)
 
     def __init__(self, uri: str) -> None:
         self._uri = uri

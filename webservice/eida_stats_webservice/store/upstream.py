@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-import psycopg2.extras
+from psycopg2 import extras
 
 from eida_statistics import hll, wire
 from eida_statistics.errors import InvalidPayload, NotTakenOver, NotUpstream
@@ -172,7 +172,7 @@ class Upstream:
         return found
 
     def _select(self, sql: str) -> Iterator[_Row]:
-        with translate_errors(), self._connection.cursor("upstream", psycopg2.extras.RealDictCursor) as cursor:
+        with translate_errors(), self._connection.cursor("upstream", extras.RealDictCursor) as cursor:
             cursor.itersize = _ROWS_AT_ONCE
             cursor.execute(sql)
             yield from map(dict, cursor)

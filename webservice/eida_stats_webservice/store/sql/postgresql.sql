@@ -1,8 +1,10 @@
 -- What only PostgreSQL understands.
 
 -- name: ping()^
--- Whether the database answers and has its schema; and whether it only lets itself be read.
-SELECT count(*), current_setting('transaction_read_only')::boolean FROM nodes WHERE id < 0;
+-- Whether the database answers and has its schema, whether it can only be read, and whether its migrations can be seen.
+SELECT count(*), current_setting('transaction_read_only')::boolean,
+    has_column_privilege('_yoyo_migration', 'migration_id', 'SELECT')
+FROM nodes WHERE id < 0;
 
 -- name: end_after(seconds)^
 -- Whatever is asked in this transaction is ended when it has taken so long.

@@ -1,8 +1,8 @@
 -- What only SQLite understands.
 
 -- name: ping()^
--- Whether the database answers and has its schema; and whether it only lets itself be read.
-SELECT count(*), 0 FROM nodes WHERE id < 0;
+-- Whether the database answers and has its schema, whether it can only be read, and whether its migrations can be seen.
+SELECT count(*), 0, 1 FROM nodes WHERE id < 0;
 
 -- name: end_after(seconds)^
 -- Nobody waits for who reads here, and nothing is ended.
