@@ -30,8 +30,9 @@ NO_SCHEMA = (
     " search_path, or in the URI: ?options=-c search_path=NAME."
 )
 HLL_UNSEEN = (
-    "If this is about hll: have an administrator run CREATE EXTENSION hll in this database or, if its schema is not"
-    " in the search_path of this role, ALTER EXTENSION hll SET SCHEMA public."
+    "If this is about hll: have an administrator run CREATE EXTENSION hll in this database. If it is there, add its"
+    " schema (psql's \\dx shows it) to the search_path: ALTER ROLE … SET search_path = public, NAME; for"
+    " the role of the service, too."
 )
 _RIGHTS = (
     "The service needs its rights again after each upgrade: eida_statsman db grant. For administration, use the"
