@@ -36,6 +36,10 @@ class Statsman:
             [COMMAND, *words], input=typed, env=self._environment, capture_output=True, text=True, check=False
         )
 
+    def unset(self, variable: str) -> None:
+        """Run further commands without a variable of the environment."""
+        del self._environment[variable]
+
     def done(self, *words: str, typed: str = "") -> str:
         finished = self(*words, typed=typed)
         assert finished.returncode == 0, finished.stderr
