@@ -16,11 +16,13 @@ from psycopg2 import sql
 
 from eida_statistics.errors import StoreReadOnly
 from eida_stats_webservice.store import migrations, open_store
+from eida_stats_webservice.store.upstream import Upstream
 from payloads import row, sketch, wire
 from postgresql import Cluster
 from roles import SERVICE, as_service
-from service import Service, register
+from service import Contents, Service, contents, register
 from tables import select
+from test_upstream import CONTENTS, TABLES
 
 HOSTILE = {
     "bytea_output": "escape",
@@ -161,6 +163,46 @@ def test_settings_do_not_change_answers(
     assert {datetime.datetime.fromisoformat(time).utcoffset() for time in outcome.received} == {
         datetime.timedelta()
     }
+
+
+def test_a_migration_keeps_no_hostile_limit(cluster: Cluster) -> None:
+    cluster.create_database("migrated")
+    try:
+        execute(cluster, "ALTER DATABASE migrated SET {} = %s", HOSTILE | {"statement_timeout": "200ms"})
+        uri = cluster.uri("migrated")
+        with migrations._backend(uri) as backend:
+            backend.execute("SELECT pg_sleep(0.3)")
+        assert migrations.apply(uri)
+        with closing(open_store(uri)) as store:
+            store.ping()
+    finally:
+        cluster.drop_database("migrated")
+
+
+def test_import_does_not_depend_on_settings(cluster: Cluster) -> None:
+    cluster.create_database("plain")
+    cluster.psql("plain", TABLES + CONTENTS)
+    cluster.create_database("hostile", "plain")
+    execute(cluster, "ALTER DATABASE hostile SET {} = %s", HOSTILE)
+    try:
+        imported = [import_into(cluster, name) for name in ("plain", "hostile")]
+        assert imported[0] == imported[1]
+        assert len(imported[0]["dataselect_stats"]) > 50
+    finally:
+        for name in ("plain", "hostile"):
+            cluster.drop_database(name)
+
+
+def import_into(cluster: Cluster, name: str) -> Contents:
+    """Return what a new database holds after the import of an old one; payloads, which name its time, aside."""
+    made = cluster.create_database("new")
+    try:
+        migrations.apply(made)
+        with closing(open_store(made)) as store, closing(Upstream(cluster.uri(name))) as source:
+            list(store.take_over_upstream(source))
+        return {table: rows for table, rows in contents(made).items() if table != "payloads"}
+    finally:
+        cluster.drop_database("new")
 
 
 def test_the_reference_has_what_is_compared(expected: Outcome) -> None:

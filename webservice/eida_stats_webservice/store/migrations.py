@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yoyo
+from psycopg2 import extensions
+from yoyo.backends.core.postgresql import PostgresqlBackend
+from yoyo.connections import parse_uri
 from yoyo.exceptions import LockTimeout
 
 from eida_statistics.errors import StoreNotReady, StoreReadOnly, StoreUnavailable
 from eida_stats_webservice.store.driver_errors import HLL_UNSEEN, NO_SCHEMA, translate_errors
 from eida_stats_webservice.store.schema import FOLDER
-from eida_stats_webservice.store.session import begin, connect
+from eida_stats_webservice.store.session import begin, connect, set_for_session
 from eida_stats_webservice.store.uri import sqlite_path
 
 _CAN_MIGRATE = """
@@ -80,10 +83,27 @@ def _check_before_migrating(uri: str) -> None:
         raise StoreNotReady("the search_path lacks the schema of the hll extension", hint=HLL_UNSEEN)
 
 
+class _Backend(PostgresqlBackend):  # type: ignore[misc] # yoyo has no types
+    """Yoyo's connections to PostgreSQL, independent of the server's settings."""
+
+    def init_connection(self, connection: extensions.connection) -> None:
+        """Prepare a connection; yoyo opens several."""
+        super().init_connection(connection)
+        set_for_session(connection)
+
+
+def _connect(uri: str) -> Any:
+    if sqlite_path(uri) is not None:
+        return yoyo.get_backend(uri)
+    backend = _Backend(parse_uri(uri), yoyo.default_migration_table)
+    backend.init_database()
+    return backend
+
+
 @contextmanager
 def _backend(uri: str) -> Iterator[Any]:
     try:
-        with translate_errors(), yoyo.get_backend(uri) as backend:
+        with translate_errors(), _connect(uri) as backend:
             yield backend
     except LockTimeout as error:
         raise StoreNotReady(

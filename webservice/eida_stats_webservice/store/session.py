@@ -37,8 +37,19 @@ _SETTINGS = {
     # Cursors are read to their end.
     "cursor_tuple_fraction": "1",
 }
+# Administrators' work takes its time.
+_WITHOUT_LIMIT = {"lock_timeout": "0", "idle_in_transaction_session_timeout": "0"}
+
+
+def _set_config(settings: dict[str, str], *, local: bool) -> str:
+    """Return the one statement that sets all of these, for the transaction or for the session."""
+    return "SELECT " + ", ".join(f"set_config('{name}', '{value}', {local})" for name, value in settings.items())
+
+
 # Local to the transaction: behind PgBouncer, the next one may have another connection to the server.
-_BEGIN = "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in _SETTINGS.items())
+_BEGIN = _set_config(_SETTINGS, local=True)
+_WAIT_WITHOUT_LIMIT = _set_config(_WITHOUT_LIMIT, local=True)
+_FOR_SESSION = _set_config(_SETTINGS | _WITHOUT_LIMIT, local=False)
 
 
 def connect(uri: str) -> extensions.connection:
@@ -60,4 +71,10 @@ def begin(connection: extensions.connection) -> None:
 def wait_without_limit(connection: extensions.connection) -> None:
     """Let the present transaction wait for locks, and for its client, as long as it takes."""
     with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL lock_timeout = 0")
+        cursor.execute(_WAIT_WITHOUT_LIMIT)
+
+
+def set_for_session(connection: extensions.connection) -> None:
+    """Set the same, without limits, for all transactions of a session."""
+    with connection.cursor() as cursor:
+        cursor.execute(_FOR_SESSION)
