@@ -13,6 +13,7 @@ import msgspec
 from eida_statistics.errors import StoreHidesMigrations, StoreNotReady, StoreReadOnly, UnknownNode
 from eida_statistics.payload import Row
 
+READ_ONLY_HINT = "Name the primary in DATABASE_URI, or reset default_transaction_read_only where it is set."
 # More does not fit into a parameter of SQLite's.
 ID_BITS = 63
 _SQL = Path(__file__).parent / "sql"
@@ -75,7 +76,7 @@ class Database(ABC):
             self.queries.end_after(connection, seconds=_PING_SECONDS)
             _, read_only, may_read_migrations = self.queries.ping(connection)
             if read_only:
-                raise StoreReadOnly
+                raise StoreReadOnly(hint=READ_ONLY_HINT)
             if not may_read_migrations:
                 raise StoreHidesMigrations(hint="Run eida_statsman db grant for the role of the service.")
             applied = {name for (name,) in self.queries.applied_migrations(connection)}

@@ -19,7 +19,7 @@ from eida_statistics.errors import (
     StoreTooSlow,
     StoreUnavailable,
 )
-from eida_stats_webservice.store.database import first_line
+from eida_stats_webservice.store.database import READ_ONLY_HINT, first_line
 
 MIGRATE = (
     "Run eida_statsman db migrate. If that was done, the search_path of this role lacks the schema of the tables:"
@@ -56,7 +56,7 @@ _BY_CLASS: tuple[tuple[type[psycopg2.Error], type[EidaStatisticsError], str], ..
     (errors.DuplicateTable, StoreHasOtherTables, _TABLES_PRESENT),
     (errors.DuplicateObject, StoreHasOtherTables, _TABLES_PRESENT),
     (errors.InsufficientPrivilege, StoreForbidden, _RIGHTS),
-    (errors.ReadOnlySqlTransaction, StoreReadOnly, ""),
+    (errors.ReadOnlySqlTransaction, StoreReadOnly, READ_ONLY_HINT),
     (errors.UntranslatableCharacter, StoreLacksCharacter, _NO_SUCH_CHARACTER),
     (psycopg2.DataError, RefusedByStore, ""),
     (psycopg2.IntegrityError, RefusedByStore, ""),

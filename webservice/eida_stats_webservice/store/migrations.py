@@ -13,6 +13,7 @@ from yoyo.connections import parse_uri
 from yoyo.exceptions import LockTimeout
 
 from eida_statistics.errors import StoreNotReady, StoreReadOnly, StoreUnavailable
+from eida_stats_webservice.store.database import READ_ONLY_HINT
 from eida_stats_webservice.store.driver_errors import HLL_UNSEEN, NO_SCHEMA, translate_errors
 from eida_stats_webservice.store.schema import FOLDER
 from eida_stats_webservice.store.session import begin, connect, set_for_session
@@ -76,7 +77,7 @@ def _check_before_migrating(uri: str) -> None:
         cursor.execute(_CAN_MIGRATE)
         read_only, has_schema, hll_is_hidden = cursor.fetchone() or ()
     if read_only:
-        raise StoreReadOnly(hint="Name the primary, or reset default_transaction_read_only where it is set.")
+        raise StoreReadOnly(hint=READ_ONLY_HINT)
     if not has_schema:
         raise StoreNotReady("the search_path names no schema", hint=NO_SCHEMA)
     if hll_is_hidden:
