@@ -421,11 +421,23 @@ class StoreTooSlow(StoreUnavailable):
     problem = "database-too-slow"
 
 
+class StoreReadOnly(StoreUnavailable):
+    """The database can only be read."""
+
+
+class StoreFault(EidaStatisticsError):
+    """The database reported an error that was not foreseen."""
+
+
 class StoreNotReady(EidaStatisticsError):
     """The database has no up-to-date schema."""
 
     http_status = 503
     problem = "database-not-ready"
+
+
+class StoreMissing(StoreNotReady):
+    """There is no such database file."""
 
 
 class StoreNotEmpty(EidaStatisticsError):
@@ -454,6 +466,10 @@ class NotTakenOver(EidaStatisticsError):
     problem = "not-taken-over"
 
 
+class StoreHasOtherTables(StoreNotEmpty):
+    """The database has tables or types of the same name that are not of this service."""
+
+
 class StoreForbidden(EidaStatisticsError):
     """The database does not let this role do that."""
 
@@ -461,11 +477,19 @@ class StoreForbidden(EidaStatisticsError):
     problem = "database-forbidden"
 
 
+class StoreHidesMigrations(StoreForbidden):
+    """The service lacks the right to read which migrations the database has."""
+
+
 class RefusedByStore(EidaStatisticsError):
     """The database refused these statistics, and nothing of them was stored."""
 
     http_status = 422
     problem = "refused-by-database"
+
+
+class StoreLacksCharacter(RefusedByStore):
+    """The database cannot store a character, and nothing was stored."""
 
 
 class UnknownNode(EidaStatisticsError):

@@ -36,6 +36,10 @@ class Statsman:
             [COMMAND, *words], input=typed, env=self._environment, capture_output=True, text=True, check=False
         )
 
+    def unset(self, variable: str) -> None:
+        """Run further commands without a variable of the environment."""
+        del self._environment[variable]
+
     def done(self, *words: str, typed: str = "") -> str:
         finished = self(*words, typed=typed)
         assert finished.returncode == 0, finished.stderr
@@ -69,7 +73,7 @@ def test_where_only_the_aggregator_is_installed_it_is_told_what_is_missing(
 
 
 def test_a_new_database_is_migrated_once(tmp_path: Path) -> None:
-    statsman = Statsman(f"sqlite:///{tmp_path / 'new' / 'statistics.db'}")
+    statsman = Statsman(f"sqlite:///{tmp_path / 'statistics.db'}")
     assert {migration["applied"] for migration in json.loads(statsman.done("db", "status", "--json"))} == {False}
     assert "0001_initial-schema" in statsman.done("db", "migrate")
     assert "up to date" in statsman.done("db", "migrate")

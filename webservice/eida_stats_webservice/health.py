@@ -1,4 +1,4 @@
-"""GET _health: whether the database is reachable."""
+"""GET _health: whether the service can work: its database is reachable, writable and up to date."""
 
 import threading
 import time
@@ -23,7 +23,7 @@ def blueprint(store: Store) -> Blueprint:
 
     @routes.get("/_health")
     def health() -> Response:
-        """Answer 200 if the database answers, and the problem if it does not."""
+        """Answer 200 if the database is reachable, writable and up to date, else the problem."""
         check()
         return Response("The service is running and its database is reachable.\n", content_type="text/plain")
 

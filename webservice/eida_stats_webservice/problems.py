@@ -12,6 +12,8 @@ from eida_statistics.errors import (
     Busy,
     EidaStatisticsError,
     MissingToken,
+    StoreForbidden,
+    StoreNotReady,
     StoreTooSlow,
     StoreUnavailable,
     TooLarge,
@@ -26,6 +28,8 @@ _OF_TEXT = "/dataselect/"
 _PROBLEMS_FOR = ("json", "parquet")
 # Clients can do something about these, and the log need not grow much when there is much to do.
 _OF_LOAD = (Busy, StoreTooSlow)
+# The sentence names the cause, and each of many requests fails for it: a traceback would only fill the log.
+_OF_DATABASE = (StoreUnavailable, StoreNotReady, StoreForbidden)
 _WRONG_METHOD = {"/dataselect/restricted": "POST your token here."}
 # The dashboard of the federation looks for this word in an answer, and then asks its user to try less.
 _HTML_OF_FAULT = "<p>Time-out or fault: the service cannot answer this now. Ask for less, or try again later.</p>"
@@ -46,9 +50,8 @@ def _of_ours(error: EidaStatisticsError) -> Response:
     if isinstance(error, _OF_LOAD):
         log.warning("request %s: %s: %s", g.request_id, error.title, _cause_of(error))
     elif error.http_status >= 500:
-        # While the database is away, its absence needs no traceback for each of many requests.
-        told = None if isinstance(error, StoreUnavailable) else error
-        log.error("request %s: %s", g.request_id, error, exc_info=told)
+        cause = None if isinstance(error, _OF_DATABASE) else error
+        log.error("request %s: %s", g.request_id, error, exc_info=cause)
         detail = f"The administrator finds the cause in the service's log, at request {g.request_id}."
     response = _problem(error.http_status, error.problem, error.title, detail, error.members)
     if isinstance(error, MissingToken):

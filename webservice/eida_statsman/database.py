@@ -3,15 +3,17 @@
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from pathlib import Path
 
 import click
 import msgspec
 
 from eida_statistics.errors import Differences
-from eida_stats_webservice.config import Config
+from eida_stats_webservice.config import Config, default_database_uri
 from eida_stats_webservice.store import grants, migrations, open_store
 from eida_stats_webservice.store.records import PAYLOADS, Difference
 from eida_stats_webservice.store.upstream import Upstream
+from eida_stats_webservice.store.uri import SQLITE
 from eida_statsman.nodes import printable
 from eida_statsman.tables import show, show_json
 
@@ -25,6 +27,9 @@ def db() -> None:
 @click.pass_obj
 def migrate(config: Config) -> None:
     """Bring the schema up to date. Nothing happens if it is."""
+    if config.database_uri == default_database_uri():
+        # The default directory is ours to make. Elsewhere, a directory that is missing may be a typing error.
+        Path(config.database_uri.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
     applied = migrations.apply(config.database_uri)
     for migration in applied:
         click.echo(f"applied {migration}")

@@ -44,8 +44,8 @@ def warn_of_one_restricted(store: Store) -> None:
     restricted = {network.name for network in store.list_networks() if network.restricted}
     if len(restricted) == 1:
         click.echo(
-            f"warning: {restricted.pop()} is the only restricted network, so the rows Other in public answers have its"
-            " figures. MIN_CLIENTS hides them: see docs/PRIVACY.md",
+            f"warning: {restricted.pop()} is the only restricted network, so the rows Other in public answers have"
+            " its figures. MIN_CLIENTS hides them: see docs/PRIVACY.md",
             err=True,
         )
 

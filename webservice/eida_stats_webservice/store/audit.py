@@ -100,9 +100,7 @@ class Audit(Ledger):
         Raises:
             StoreNotEmpty: if there are nodes here.
         """
-        with source.transaction() as there, self.transaction(write=True) as here:
-            # First, and then all of it is read as it is at one moment.
-            source.queries.hold_still(there)
+        with source.snapshot() as there, self.transaction(write=True) as here:
             source.queries.be_patient(there)
             self._begin_taking_over(here)
             for table, columns in _COPIED.items():

@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 import aiosql
 import msgspec
 
-from eida_statistics.errors import StoreUnavailable, UnknownNode
+from eida_statistics.errors import StoreHidesMigrations, StoreNotReady, StoreReadOnly, UnknownNode
 from eida_statistics.payload import Row
 
+READ_ONLY_HINT = "Name the primary in DATABASE_URI, or reset default_transaction_read_only where it is set."
 # More does not fit into a parameter of SQLite's.
 ID_BITS = 63
 _SQL = Path(__file__).parent / "sql"
@@ -32,10 +33,16 @@ class Database(ABC):
 
     queries: Any
     """The named queries; aiosql makes methods of them."""
+    migrations: frozenset[str]
+    """The names of the migrations that it must have."""
 
     @abstractmethod
     def transaction(self, *, write: bool = False) -> AbstractContextManager[Any]:
         """Give a connection; what is done with it is committed at the end, or not at all."""
+
+    @abstractmethod
+    def snapshot(self) -> AbstractContextManager[Any]:
+        """Return a context with a connection that reads all as it is at one moment, and cannot write."""
 
     @abstractmethod
     def load_incoming(self, connection: Any, rows: Iterable[Row]) -> None:
@@ -54,17 +61,27 @@ class Database(ABC):
         """Close the connections that are not in use."""
 
     def ping(self) -> None:
-        """Ask the database for nothing in particular.
+        """Check that the database can serve: that it answers, can be written to, and has an up-to-date schema.
+
+        More migrations than this version knows are no fault: while an upgrade is under way, both versions run.
 
         Raises:
-            StoreUnavailable: also if it can only be read.
-            StoreTooSlow: if the answer does not come soon.
+            StoreUnavailable: if it cannot be reached.
+            StoreReadOnly: if it can only be read.
+            StoreNotReady: if it lacks a migration.
+            StoreHidesMigrations: if the role may not read which migrations there are.
+            StoreTooSlow: if it does not answer within 5 seconds.
         """
         with self.transaction() as connection:
             self.queries.end_after(connection, seconds=_PING_SECONDS)
-            _, read_only = self.queries.ping(connection)
-        if read_only:
-            raise StoreUnavailable("it can only be read")
+            _, read_only, may_read_migrations = self.queries.ping(connection)
+            if read_only:
+                raise StoreReadOnly(hint=READ_ONLY_HINT)
+            if not may_read_migrations:
+                raise StoreHidesMigrations(hint="Run eida_statsman db grant for the role of the service.")
+            applied = {name for (name,) in self.queries.applied_migrations(connection)}
+        if missing := sorted(self.migrations - applied):
+            raise StoreNotReady(f"it lacks {', '.join(missing)}", hint="Run eida_statsman db migrate.")
 
     def node_id(self, connection: Any, name: str) -> int:
         """Find the id of a node.

@@ -2,19 +2,27 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import psycopg2
 import yoyo
-from psycopg2 import errors
+from psycopg2 import extensions
+from yoyo.backends.core.postgresql import PostgresqlBackend
+from yoyo.connections import parse_uri
 from yoyo.exceptions import LockTimeout
 
-from eida_statistics.errors import StoreForbidden, StoreNotReady, StoreUnavailable
+from eida_statistics.errors import StoreNotReady, StoreReadOnly, StoreUnavailable
+from eida_stats_webservice.store.database import READ_ONLY_HINT
+from eida_stats_webservice.store.driver_errors import HLL_UNSEEN, NO_SCHEMA, translate_errors
+from eida_stats_webservice.store.schema import FOLDER
+from eida_stats_webservice.store.session import begin, connect, set_for_session
 from eida_stats_webservice.store.uri import sqlite_path
 
-FOLDER = Path(__file__).parent.parent / "migrations"
+_CAN_MIGRATE = """
+SELECT current_setting('transaction_read_only')::boolean, current_schema() IS NOT NULL,
+    to_regtype('hll') IS NULL AND EXISTS (SELECT FROM pg_extension WHERE extname = 'hll')
+"""
 
 
 class Migration(NamedTuple):
@@ -41,49 +49,67 @@ def status(uri: str) -> list[Migration]:
 
 
 def apply(uri: str) -> list[str]:
-    """Bring the database's schema up to date, and tell which migrations that took.
+    """Bring the database's schema up to date, and return the names of the migrations that were applied.
 
     Raises:
-        StoreUnavailable: if the database cannot be reached.
+        StoreUnavailable: if the database cannot be reached, or the directory of its file is missing.
+        StoreReadOnly: if it can only be read.
         StoreForbidden: if the role may not do it; an administrator may have to create the hll extension first.
-        StoreNotReady: if the server lacks the hll extension, or an ended migration left its lock.
+        StoreHasOtherTables: if there are tables of the same name, such as those of the deployed service.
+        StoreNotReady: if the server lacks the hll extension, the search_path lacks a schema to create tables in or
+            that of the extension, or a migration that was ended left its lock.
     """
     path = sqlite_path(uri)
-    if path is not None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreUnavailable(f"{path.parent}: {error.strerror}") from error
+    if path is None:
+        _check_before_migrating(uri)
+    elif not path.parent.is_dir():
+        raise StoreUnavailable(f"there is no directory {path.parent}", hint="Create it, or correct DATABASE_URI.")
     with _backend(uri) as backend, backend.lock():
         missing = backend.to_apply(yoyo.read_migrations(str(folder(uri))))
         backend.apply_migrations(missing)
         return [migration.id for migration in missing]
 
 
+def _check_before_migrating(uri: str) -> None:
+    """Raise an error where yoyo would wait: it takes any failure to lock for the lock of another migration."""
+    with translate_errors(), closing(connect(uri)) as connection, connection, connection.cursor() as cursor:
+        begin(connection)
+        cursor.execute(_CAN_MIGRATE)
+        read_only, has_schema, hll_is_hidden = cursor.fetchone() or ()
+    if read_only:
+        raise StoreReadOnly(hint=READ_ONLY_HINT)
+    if not has_schema:
+        raise StoreNotReady("the search_path names no schema", hint=NO_SCHEMA)
+    if hll_is_hidden:
+        raise StoreNotReady("the search_path lacks the schema of the hll extension", hint=HLL_UNSEEN)
+
+
+class _Backend(PostgresqlBackend):  # type: ignore[misc] # yoyo has no types
+    """Yoyo's connections to PostgreSQL, independent of the server's settings."""
+
+    def init_connection(self, connection: extensions.connection) -> None:
+        """Prepare a connection; yoyo opens several."""
+        super().init_connection(connection)
+        set_for_session(connection)
+
+
+def _connect(uri: str) -> Any:
+    if sqlite_path(uri) is not None:
+        return yoyo.get_backend(uri)
+    backend = _Backend(parse_uri(uri), yoyo.default_migration_table)
+    backend.init_database()
+    return backend
+
+
 @contextmanager
 def _backend(uri: str) -> Iterator[Any]:
     try:
-        backend = yoyo.get_backend(uri)
-        try:
+        with translate_errors(), _connect(uri) as backend:
             yield backend
-        except (errors.FeatureNotSupported, errors.UndefinedFile) as error:
-            version = backend.connection.server_version // 10000
-            raise StoreNotReady(
-                str(error).splitlines()[0],
-                hint=f"Install the extension on the database's machine: apt-get install postgresql-{version}-hll",
-            ) from error
-        finally:
-            backend.connection.close()
     except LockTimeout as error:
         raise StoreNotReady(
             "another migration is under way, or one was ended in the middle and left its lock",
             hint="If none is: yoyo break-lock --database with this database's URI. Then run this again.",
         ) from error
-    except errors.InsufficientPrivilege as error:
-        raise StoreForbidden(
-            str(error).splitlines()[0],
-            hint="Use the role that owns the tables. If it is about the extension: have an administrator run"
-            " CREATE EXTENSION hll in this database, once.",
-        ) from error
-    except (psycopg2.OperationalError, sqlite3.DatabaseError) as error:
-        raise StoreUnavailable(str(error).strip().splitlines()[0]) from error
+    except sqlite3.DatabaseError as error:
+        raise StoreUnavailable(str(error)) from error

@@ -19,7 +19,8 @@ class Pool(Generic[_Connection]):
 
     Args:
         connect: makes a connection.
-        is_usable: tells whether one that was used before still is, and closes it if not.
+        is_usable: returns whether one that was used before still is, and closes it if not. It may prepare it for
+            the next use, if `connect` does so, too.
     """
 
     def __init__(self, connect: Callable[[], _Connection], is_usable: Callable[[_Connection], bool]) -> None:

@@ -8,56 +8,60 @@ from itertools import islice
 from typing import Any
 
 import psycopg2
-from psycopg2 import errors, extensions
+from psycopg2 import extensions
 
-from eida_statistics.errors import (
-    NodeExists,
-    RefusedByStore,
-    StoreForbidden,
-    StoreNotReady,
-    StoreTooSlow,
-    StoreUnavailable,
-)
+from eida_statistics.errors import StoreReadOnly
 from eida_statistics.payload import Row
 from eida_stats_webservice.store.base import Store
-from eida_stats_webservice.store.database import first_line, load_queries
+from eida_stats_webservice.store.database import load_queries
+from eida_stats_webservice.store.driver_errors import translate_errors
 from eida_stats_webservice.store.pool import Pool
+from eida_stats_webservice.store.schema import FOLDER, migration_ids
+from eida_stats_webservice.store.session import begin, connect
 
-_OPTIONS = " ".join(
-    [
-        "-c timezone=UTC",
-        # A connection that forgot its transaction must not block a migration for ever.
-        "-c idle_in_transaction_session_timeout=60s",
-        # Nor wait for one: what is asked is told to come again. Who writes waits longer.
-        "-c lock_timeout=5s",
-        # A payload of 100,000 rows is copied, read and sorted in memory.
-        "-c temp_buffers=64MB -c work_mem=32MB",
-        # Uniting sketches takes 128 kB for each group; a sort lets it have one at a time.
-        "-c enable_hashagg=off",
-        # A cursor is read to its end.
-        "-c cursor_tuple_fraction=1",
-    ]
-)
-_CONNECT_SECONDS = 10
 _ROWS_AT_ONCE = 5000
+_ON_STANDBY = "It is a standby. Name the primary in DATABASE_URI."
+_READ_ONLY_BY_DEFAULT = (
+    "default_transaction_read_only is on. Reset it where it is set: ALTER DATABASE or ALTER ROLE … RESET"
+    " default_transaction_read_only, ALTER SYSTEM, or the options of the connection."
+)
 
 
 class PostgreSQLStore(Store):
     """Shares some connections among threads, and makes new ones where the server has closed them."""
 
     queries = load_queries("postgresql", "psycopg2")
+    migrations = migration_ids(FOLDER)
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
-        self._pool = Pool(self._connect, _is_usable)
+        self._pool = Pool(self._connect, _begin_if_usable)
 
     @contextmanager
     def transaction(self, *, write: bool = False) -> Iterator[extensions.connection]:
-        """Give a connection; see `Store.transaction`."""
-        with _translated(), self._pool.lent() as connection, connection:
+        """Yield a connection in a transaction; see `Store.transaction`.
+
+        Raises:
+            StoreReadOnly: if it is to write where that is impossible.
+        """
+        with translate_errors(), self._pool.lent() as connection, connection:
             if write:
-                self.queries.wait_for_locks(connection)
+                self._prepare_to_write(connection)
             yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[extensions.connection]:
+        """Yield a connection that only reads; see `Store.snapshot`."""
+        with translate_errors(), self._pool.lent() as connection:
+            connection.rollback()
+            connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
+            try:
+                with connection:
+                    begin(connection)
+                    yield connection
+            finally:
+                if not connection.closed:
+                    connection.set_session(isolation_level="READ COMMITTED", readonly="default")
 
     def load_incoming(self, connection: extensions.connection, rows: Iterable[Row]) -> None:
         """Load the rows by COPY."""
@@ -83,24 +87,24 @@ class PostgreSQLStore(Store):
         self._pool.close()
 
     def _connect(self) -> extensions.connection:
-        return psycopg2.connect(
-            self._uri,
-            options=_OPTIONS,
-            connect_timeout=_CONNECT_SECONDS,
-            application_name="eida-statistics",
-            # A line that was cut is noticed within half a minute.
-            keepalives_idle=10,
-            keepalives_interval=5,
-            keepalives_count=3,
-            tcp_user_timeout=25_000,
-        )
+        connection = connect(self._uri)
+        try:
+            begin(connection)
+        except psycopg2.Error:
+            connection.close()
+            raise
+        return connection
+
+    def _prepare_to_write(self, connection: extensions.connection) -> None:
+        read_only, standby, *_ = self.queries.prepare_to_write(connection)
+        if read_only:
+            raise StoreReadOnly(hint=_ON_STANDBY if standby else _READ_ONLY_BY_DEFAULT)
 
 
-def _is_usable(connection: extensions.connection) -> bool:
-    """Ask, since the server may have gone since the last request; it costs a tenth of a millisecond."""
+def _begin_if_usable(connection: extensions.connection) -> bool:
+    """Begin a transaction; return False, with the connection closed, if the server has closed it meanwhile."""
     try:
-        with connection, connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
+        begin(connection)
     except psycopg2.Error:
         connection.close()
         return False
@@ -130,33 +134,3 @@ class CopyText:
 def _iso(month: datetime.date) -> str:
     # A date is slow to format, and there are few months among many rows.
     return month.isoformat()
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Give the driver's errors the names that the edges know."""
-    try:
-        yield
-    except (errors.UndefinedTable, errors.UndefinedColumn) as error:
-        raise StoreNotReady(first_line(error), hint="Run eida_statsman db migrate.") from error
-    except errors.InsufficientPrivilege as error:
-        raise StoreForbidden(
-            first_line(error),
-            hint="The service needs its rights anew after an upgrade: eida_statsman db grant;"
-            " for administration, use the role that owns the tables.",
-        ) from error
-    except errors.QueryCanceled as error:
-        raise StoreTooSlow(hint="Ask for less at once.") from error
-    except errors.LockNotAvailable as error:
-        raise StoreTooSlow(hint="Something else is being done to it. Try again later.") from error
-    except (psycopg2.OperationalError, psycopg2.InterfaceError, errors.ReadOnlySqlTransaction) as error:
-        # That a connection is closed, as is found out when its transaction ends, has a cause.
-        cause = error.__context__ if isinstance(error.__context__, psycopg2.Error) else error
-        raise StoreUnavailable(first_line(cause)) from error
-    except errors.UniqueViolation as error:
-        # Two renamings at once each find the name free.
-        if error.diag.constraint_name == "nodes_name_key":
-            raise NodeExists(str(error.diag.message_detail)) from error
-        raise RefusedByStore(first_line(error)) from error
-    except (psycopg2.DataError, psycopg2.IntegrityError) as error:
-        raise RefusedByStore(first_line(error)) from error

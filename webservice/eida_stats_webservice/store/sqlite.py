@@ -4,17 +4,18 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from eida_statistics import hll
-from eida_statistics.errors import RefusedByStore, StoreNotReady, StoreUnavailable
+from eida_statistics.errors import RefusedByStore, StoreMissing, StoreNotReady, StoreUnavailable
 from eida_statistics.payload import Row
 from eida_stats_webservice.store.base import Store
 from eida_stats_webservice.store.database import load_queries
 from eida_stats_webservice.store.pool import Pool
+from eida_stats_webservice.store.schema import SQLITE_FOLDER, migration_ids
 
 # How long a writer waits for another one; ingestions are serial here.
 _BUSY_SECONDS = 120
@@ -29,6 +30,7 @@ class SQLiteStore(Store):
     """Shares some connections among threads."""
 
     queries = load_queries("sqlite", "sqlite3", _in_sqlite)
+    migrations = migration_ids(SQLITE_FOLDER)
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -46,6 +48,10 @@ class SQLiteStore(Store):
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
+
+    def snapshot(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Return a transaction: each reads all as it was at its first query."""
+        return self.transaction()
 
     def load_incoming(self, connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
         """Load the rows by one executemany."""
@@ -67,7 +73,9 @@ class SQLiteStore(Store):
 
     def _connect(self) -> sqlite3.Connection:
         if not self._path.exists():
-            raise StoreNotReady(f"there is no {self._path}", hint="Run eida_statsman db migrate.")
+            raise StoreMissing(
+                str(self._path), hint="Correct the path, or make a new database with eida_statsman db migrate."
+            )
         self._file = self._identity()
         return connect(self._path)
 

@@ -8,19 +8,18 @@ import datetime
 import itertools
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import msgspec
-import psycopg2
-import psycopg2.extras
+from psycopg2 import extras
 
 from eida_statistics import hll, wire
-from eida_statistics.errors import InvalidPayload, NotTakenOver, NotUpstream, StoreUnavailable
+from eida_statistics.errors import InvalidPayload, NotTakenOver, NotUpstream
 from eida_statistics.payload import Payload
-from eida_stats_webservice.store.database import first_line
+from eida_stats_webservice.store.driver_errors import translate_errors
 from eida_stats_webservice.store.overlaps import last_day_of
 from eida_stats_webservice.store.records import digest
+from eida_stats_webservice.store.session import begin, connect, wait_without_limit
 from eida_stats_webservice.store.uri import sqlite_path
 
 _ROWS_AT_ONCE = 5000
@@ -55,10 +54,12 @@ class Upstream:
     def __init__(self, uri: str) -> None:
         if sqlite_path(uri, "the URI of the old database") is not None:
             raise NotUpstream("it is an SQLite database", hint="Is it the URI of the old database?")
-        with _translated():
-            self._connection = psycopg2.connect(uri, application_name="eida-statistics", options="-c timezone=UTC")
+        with translate_errors():
+            self._connection = connect(uri)
             # All of it as it is at one moment.
             self._connection.set_session(readonly=True, isolation_level="REPEATABLE READ")
+            begin(self._connection)
+            wait_without_limit(self._connection)
         columns: dict[str, set[str]] = {table: set() for table in (*_NEEDED, "networks")}
         for row in self._select(
             "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'"
@@ -171,7 +172,7 @@ class Upstream:
         return found
 
     def _select(self, sql: str) -> Iterator[_Row]:
-        with _translated(), self._connection.cursor("upstream", psycopg2.extras.RealDictCursor) as cursor:
+        with translate_errors(), self._connection.cursor("upstream", extras.RealDictCursor) as cursor:
             cursor.itersize = _ROWS_AT_ONCE
             cursor.execute(sql)
             yield from map(dict, cursor)
@@ -228,12 +229,3 @@ def _place(path: str, rows: list[_Row]) -> str:
 
 def _now() -> datetime.datetime:
     return datetime.datetime.now(tz=datetime.UTC)
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Give the driver's errors the names that the edges know."""
-    try:
-        yield
-    except psycopg2.Error as error:
-        raise StoreUnavailable(first_line(error)) from error

@@ -18,3 +18,5 @@ GRANT SELECT (node_id, name, inverted_policy, eas_group), INSERT (node_id, name)
 -- Where a correction makes the sums of a month anew, the old ones are deleted.
 GRANT SELECT, INSERT, UPDATE, DELETE ON dataselect_stats, dataselect_stats_by_network_country,
     dataselect_stats_by_network, dataselect_stats_by_country TO {role};
+-- It is healthy if the schema is up to date.
+GRANT SELECT (migration_id) ON _yoyo_migration TO {role};

@@ -1,16 +1,20 @@
 -- What only PostgreSQL understands.
 
 -- name: ping()^
--- Whether the database answers and has its schema; and whether it only lets itself be read.
-SELECT count(*), current_setting('transaction_read_only')::boolean FROM nodes WHERE id < 0;
+-- Whether the database answers and has its schema, whether it can only be read, and whether its migrations can be seen.
+SELECT count(*), current_setting('transaction_read_only')::boolean,
+    has_column_privilege('_yoyo_migration', 'migration_id', 'SELECT')
+FROM nodes WHERE id < 0;
 
 -- name: end_after(seconds)^
 -- Whatever is asked in this transaction is ended when it has taken so long.
 SELECT set_config('statement_timeout', :seconds || 's', true);
 
--- name: wait_for_locks()!
--- A payload is worth some waiting.
-SET LOCAL lock_timeout = '60s';
+-- name: prepare_to_write()^
+-- Wait for locks: a payload is worth it. A commit that was acknowledged survives a crash of the server.
+SELECT current_setting('transaction_read_only')::boolean AS read_only, pg_is_in_recovery() AS standby,
+    set_config('lock_timeout', '60s', true),
+    CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END;
 
 -- name: lock_node(node_id)$
 -- Rows of different nodes never meet, so with this lock first, nothing can deadlock.
@@ -42,10 +46,6 @@ TRUNCATE rolled;
 SELECT setval(pg_get_serial_sequence('nodes', 'id'), COALESCE((SELECT max(id) FROM nodes), 0) + 1, false),
     setval(pg_get_serial_sequence('tokens', 'id'), COALESCE((SELECT max(id) FROM tokens), 0) + 1, false),
     setval(pg_get_serial_sequence('payloads', 'id'), COALESCE((SELECT max(id) FROM payloads), 0) + 1, false);
-
--- name: hold_still()!
--- All that is read by this transaction, of which this is the first statement, is as it is at one moment.
-SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
 
 -- name: be_patient()!
 -- An administrator's work may take its time.

@@ -1,5 +1,9 @@
 -- Queries that both stores share. Times and days are given as ISO 8601 text.
 
+-- name: applied_migrations()
+-- The migrations that yoyo has applied.
+SELECT migration_id FROM _yoyo_migration;
+
 -- name: add_node(name, contact, now)^
 -- A new node, or no row if there is one of that name.
 INSERT INTO nodes (name, contact, changed_at) VALUES (:name, :contact, :now)

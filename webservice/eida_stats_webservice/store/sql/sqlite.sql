@@ -1,8 +1,8 @@
 -- What only SQLite understands.
 
 -- name: ping()^
--- Whether the database answers and has its schema; and whether it only lets itself be read.
-SELECT count(*), 0 FROM nodes WHERE id < 0;
+-- Whether the database answers and has its schema, whether it can only be read, and whether its migrations can be seen.
+SELECT count(*), 0, 1 FROM nodes WHERE id < 0;
 
 -- name: end_after(seconds)^
 -- Nobody waits for who reads here, and nothing is ended.
@@ -40,10 +40,6 @@ INSERT INTO temp.incoming VALUES (
 
 -- name: restart_numbers()^
 -- SQLite gives the number after the largest one by itself.
-SELECT 1;
-
--- name: hold_still()!
--- So it is by itself.
 SELECT 1;
 
 -- name: be_patient()!
