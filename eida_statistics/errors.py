@@ -470,6 +470,16 @@ class StoreHasOtherTables(StoreNotEmpty):
     """The database has tables or types of the same name that are not of this service."""
 
 
+class BadRows(NotTakenOver):
+    """Rows of the old database cannot be taken over, so nothing was."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(
+            f"{count:,} of them",
+            hint="Correct or delete them, there or in a copy, and run this again. Or leave them out: --skip-bad.",
+        )
+
+
 class StoreForbidden(EidaStatisticsError):
     """The database does not let this role do that."""
 

@@ -1,5 +1,6 @@
 """A database of the service that was deployed before is taken over: numbers in are numbers out."""
 
+import csv
 import datetime
 import os
 import re
@@ -15,16 +16,21 @@ import pytest
 from eida_statistics import hll
 from eida_statistics.errors import (
     AmbiguousReplacement,
+    BadRows,
     NotTakenOver,
     NotUpstream,
     OverlappingPayload,
+    RefusedToken,
     StoreNotEmpty,
     StoreUnavailable,
 )
+from eida_stats_webservice.app import create_app
+from eida_stats_webservice.config import Config
 from eida_stats_webservice.store import Store, open_store
 from eida_stats_webservice.store.upstream import Upstream
 from payloads import payload, row
 from postgresql import Cluster
+from signer import Signer
 from tables import ROLL_UPS, grouped, select, sums
 
 NOW = datetime.datetime.now(tz=datetime.UTC)
@@ -46,25 +52,32 @@ CREATE TABLE dataselect_stats (node_id integer, date date, network varchar(6), s
 """
 CONTENTS = """
 INSERT INTO nodes (name, contact, restriction_policy, eas_group) VALUES
-    ('RESIF', 'operator@resif.example', false, 'resif'), ('GFZ', NULL, NULL, NULL), ('OLD', '', true, '');
+    ('RESIF', 'operator@resif.example', false, '/epos/resif'), ('GFZ ', NULL, NULL, NULL), ('OLD', '', true, '');
 UPDATE nodes SET id = id + 10;
 INSERT INTO tokens (node_id, value, valid_from, valid_until) VALUES
     (11, 'token-of-resif', now() - interval '1 day', now() + interval '1 day'),
     (12, 'token-of-gfz', now() - interval '2 days', now() - interval '1 day'),
-    (12, 'token-of-gfz', now() - interval '2 days', now() + interval '1 day');
-INSERT INTO networks VALUES (11, 'FR', false, NULL), (11, 'Z32015', true, 'alparray'), (12, 'GE', NULL, NULL);
+    (12, 'token-of-gfz', now() - interval '2 days', now() + interval '1 day'),
+    (11, 'shared', now() - interval '1 day', now() + interval '1 day'),
+    (12, 'shared', now() - interval '1 day', now() + interval '1 day'),
+    (11, NULL, now(), now() + interval '1 day'), (12, '', now(), now() + interval '1 day'),
+    (NULL, 'of-nobody', now(), now() + interval '1 day'), (99, 'of-another', now(), now() + interval '1 day'),
+    (11, 'backwards', now(), now() - interval '1 day'), (11, 'for-ever', '-infinity', 'infinity');
+INSERT INTO networks VALUES (11, 'FR', false, NULL), (11, 'Z32015', true, '/epos/alparray'), (12, 'GE', NULL, NULL);
 INSERT INTO payloads (node_id, hash, version, generated_at, coverage) VALUES
     (11, 1, '0.8.1', now(), '{2021-02-27,2021-02-28,2021-03-01}'), (11, 2, '0.8.1', now(), '{2021-02-28}'),
-    (12, 3, NULL, NULL, '{2021-04-05}');
+    (12, 3, NULL, NULL, '{2021-04-05}'), (12, 4, NULL, NULL, NULL),
+    (11, 5, '0.8.1', now(), '{infinity,-infinity,1970-01-01,2091-01-01}');
 INSERT INTO dataselect_stats (node_id, date, network, station, location, channel, country, bytes, nb_reqs,
     nb_successful_reqs, nb_failed_reqs, clients)
 SELECT 11 + n % 2, date '2021-02-01' + (n % 3 || ' months')::interval, (ARRAY['FR', 'GE', 'Z32015'])[1 + n % 3],
-    'S' || n % 5, (ARRAY['', '00', '--', NULL])[1 + n % 4], (ARRAY['BHZ', 'HHZ'])[1 + n % 2],
-    (ARRAY['FR', 'DE', NULL])[1 + n % 3], 1000000000000 + n, 10 + n, 9, 1 + n,
+    'S' || n % 5, (ARRAY['', '00', '--', NULL, '*'])[1 + n % 5], (ARRAY['BHZ', 'HHZ'])[1 + n % 2],
+    (ARRAY['FR', 'DE', NULL, 'fr', '-', 'A1'])[1 + n % 6], 1000000000000 + n, 10 + n, 9, 1 + n,
     (SELECT hll_add_agg(hll_hash_integer(k % 977), 11, 5) FROM generate_series(n, n + CASE WHEN n % 7 = 0 THEN 900
         WHEN n % 5 = 0 THEN 200 ELSE n % 4 END) k)
 FROM generate_series(0, 119) n
 WHERE n < 60 OR n % 4 <> 3;
+UPDATE dataselect_stats SET date = date + 14 WHERE bytes % 11 = 3;
 """
 
 
@@ -80,9 +93,18 @@ def change(postgresql: Cluster, upstream_uri: str) -> Callable[[str], str]:
     return lambda script: postgresql.psql(urlsplit(upstream_uri).path.removeprefix("/"), script)
 
 
-def take_over(store: Store, uri: str) -> list[tuple[str, datetime.date, int]]:
+def take_over(store: Store, uri: str) -> list[tuple[str, datetime.date, int, int]]:
     with closing(Upstream(uri)) as source:
         return list(store.take_over_upstream(source))
+
+
+def bad_rows(store: Store, uri: str) -> list[str]:
+    """Return what cannot be taken over; nothing is."""
+    with closing(Upstream(uri)) as source:
+        with pytest.raises(BadRows, match="--skip-bad"):
+            list(store.take_over_upstream(source))
+        assert store.list_nodes() == []
+        return list(map(str, source.bad_rows))
 
 
 KEYS = ("network", "station", "location", "channel", "country")
@@ -90,10 +112,18 @@ KEYS = ("network", "station", "location", "channel", "country")
 
 def test_numbers_in_are_numbers_out(store: Store, upstream_uri: str, postgresql: Cluster) -> None:
     taken = take_over(store, upstream_uri)
-    codes = ", ".join(f"coalesce({key}, '')" for key in KEYS)
+    # Blanks around names, days within a month, a location that was not known, and countries are put right.
+    right = {
+        "name": "trim(name)",
+        "date": "date_trunc('month', date)::date",
+        **{code: f"coalesce({code}, '')" for code in ("network", "station", "channel")},
+        "location": "translate(coalesce(location, ''), '*', '')",
+        "country": "CASE WHEN country ~ '^[A-Za-z0-9]{2}$' THEN upper(country COLLATE \"C\") ELSE '' END",
+    }
+    keys = ", ".join(right[key] for key in ("name", "date", *KEYS))
     there = postgresql.psql(
         urlsplit(upstream_uri).path.removeprefix("/"),
-        f"SELECT name, date, {codes}, sum(bytes), sum(nb_reqs), sum(nb_successful_reqs), sum(nb_failed_reqs),"
+        f"SELECT {keys}, sum(bytes), sum(nb_reqs), sum(nb_successful_reqs), sum(nb_failed_reqs),"
         " ceil(#hll_union_agg(clients)) FROM dataselect_stats JOIN nodes ON nodes.id = node_id"
         " GROUP BY 1, 2, 3, 4, 5, 6, 7",
     )
@@ -102,7 +132,9 @@ def test_numbers_in_are_numbers_out(store: Store, upstream_uri: str, postgresql:
         for key, (*numbers, clients) in sums(store, "dataselect_stats", ("date", *KEYS)).items()
     }
     assert here == set(there.splitlines())
-    assert sum(count for _, _, count in taken) == len(here) == 60
+    assert sum(count for _, _, count, _ in taken) == len(here)
+    assert sum(changed for *_, changed in taken) > 10
+    assert sum(key.split("|")[6] == "FR" for key in here) > 5
     for table, columns in ROLL_UPS.items():
         assert sums(store, table, columns) == grouped(store, columns)
     assert [found for _, _, differences in store.verify() for found in differences] == []
@@ -121,7 +153,42 @@ def test_nodes_networks_and_tokens_are_taken_over_and_tokens_not_in_clear(store:
     assert store.sender_of_token("token-of-gfz", NOW).node.name == "GFZ"
     assert not [value for (value,) in select(store, "SELECT value FROM tokens") if "token" in value]
     store.add_node("NEW", "operator@new.example")
-    assert store.add_token("NEW", NOW, NOW + datetime.timedelta(days=1))[0] == 3
+    assert store.sender_of_token("for-ever", NOW).node.name == "RESIF"
+    assert store.add_token("NEW", NOW, NOW + datetime.timedelta(days=1))[0] == 4
+
+
+def test_tokens_that_are_left_out_are_named_without_their_values(store: Store, upstream_uri: str) -> None:
+    with closing(Upstream(upstream_uri)) as source:
+        list(store.take_over_upstream(source))
+        found = {(token.number, token.node): token.reason for token in source.bad_tokens}
+    assert found == {
+        (2, "GFZ"): "it has the value of token 3, which is valid longer",
+        (4, "RESIF"): "2 nodes share its value",
+        (5, "GFZ"): "2 nodes share its value",
+        (6, "RESIF"): "it has no value",
+        (7, "GFZ"): "it has no value",
+        (8, ""): "it has no node",
+        (9, ""): "it has no node",
+        (10, "RESIF"): "it ended before it began",
+    }
+    with pytest.raises(RefusedToken):
+        store.sender_of_token("shared", NOW)
+
+
+def test_members_of_groups_see_what_they_saw_before(store: Store, service_uri: str, upstream_uri: str) -> None:
+    """Groups are stored with /epos/ there, and compared with tokens as a whole."""
+    take_over(store, upstream_uri)
+    with Signer() as signer:
+        config = Config(service_uri, eas_keyring=str(signer.keyring), eas_fingerprints=signer.fingerprint)
+        client = create_app(config).test_client()
+        path = "/eidaws/statistics/1/dataselect/restricted?start=2021-01&node=RESIF&network=Z32015&level=station"
+        for groups, status in (
+            ("/epos;/epos/alparray", 200),
+            ("/epos/;/epos/resif;/epos/other", 200),
+            ("/epos;/epos/other", 403),
+            ("alparray", 403),
+        ):
+            assert client.post(path, data=signer.token(groups)).status_code == status, groups
 
 
 def test_a_month_is_one_payload_of_the_days_that_were_received(store: Store, upstream_uri: str) -> None:
@@ -178,30 +245,71 @@ def test_imported_month_is_replaced_by_the_whole_month(store: Store, upstream_ur
     [
         (
             "UPDATE dataselect_stats SET station = 'a b' WHERE station = 'S1'",
-            r"(GFZ|RESIF) 2021-0\d: (FR|GE|Z32015)\.a b\.\S*\.(BHZ|HHZ) of country \S+, station",
+            r"(GFZ|RESIF) 2021-0\d: (FR|GE|Z32015)\.a b\.\S*\.(BHZ|HHZ) of country \S+: station: not a code .*",
         ),
         (
             "UPDATE dataselect_stats SET bytes = -1 WHERE bytes = 1000000000000",
-            r"RESIF 2021-02: FR\.S0\.\.BHZ of country FR, bytes",
+            r"RESIF 2021-02: FR\.S0\.\.BHZ of country FR: bytes: not an integer .*",
         ),
-        ("UPDATE dataselect_stats SET clients = hll_empty(12, 5)", "clients"),
-        (
-            "UPDATE dataselect_stats SET node_id = NULL WHERE network = 'GE';"
-            " INSERT INTO dataselect_stats (node_id, bytes) VALUES (99, 1), (NULL, 2)",
-            r"^[^\n]*: \d\d rows of dataselect_stats, with [\d,]+ bytes, have no node or no date",
+        ("UPDATE dataselect_stats SET clients = hll_empty(12, 5)", ".* clients: not a HyperLogLog sketch .*"),
+        ("UPDATE dataselect_stats SET node_id = NULL WHERE network = 'GE'", r"\(no node\) 2021-.*: it has no node"),
+        ("INSERT INTO dataselect_stats (node_id, bytes) VALUES (99, 1)", r"\(no node\) \(no date\): .* no node"),
+        ("UPDATE dataselect_stats SET date = NULL WHERE bytes % 7 = 1", r".* \(no date\): .*: it has no date"),
+        *(
+            (f"UPDATE dataselect_stats SET date = '{date}' WHERE bytes % 7 = 1", f".* {month}: .*: no month .*")
+            for date, month in (
+                ("2091-01-01", "2091-01"), ("1970-01-01", "1970-01"),
+                ("infinity", "9999-12"), ("-infinity", "0001-01"),
+            )
         ),
-        ("UPDATE dataselect_stats SET date = NULL WHERE bytes = 1000000000000", "1 rows .* no node or no date"),
-        ("UPDATE dataselect_stats SET date = '2031-01-01' WHERE bytes = 1000000000000", "RESIF 2031-01: "),
-        ("UPDATE nodes SET name = 'GFZ'", "nodes, id 12: there is another one called GFZ"),
-        ("UPDATE nodes SET name = NULL WHERE id = 12", "nodes, id 12: it has no name"),
     ],
-)
-def test_what_cannot_be_taken_over_is_named_and_nothing_is(
+)  # fmt: skip
+def test_rows_that_cannot_be_taken_over_are_named(
     store: Store, upstream_uri: str, change: Callable[[str], str], script: str, named: str
 ) -> None:
     change(script)
-    with pytest.raises(NotTakenOver, match=named):
-        take_over(store, upstream_uri)
+    rows = bad_rows(store, upstream_uri)
+    assert rows
+    assert all(re.fullmatch(named, row) for row in rows), rows
+
+
+def test_all_bad_rows_are_named_at_once(store: Store, upstream_uri: str, change: Callable[[str], str]) -> None:
+    """The decoder names a hundred for each payload, and some only when others are gone."""
+    change(
+        """
+        INSERT INTO dataselect_stats (node_id, date, network, station, location, channel, country, bytes, nb_reqs,
+            nb_successful_reqs, nb_failed_reqs, clients)
+        SELECT node, date '2021-02-01', network, n, '', 'BHZ', 'DE', bytes, 1, 1, 0, clients
+        FROM (VALUES (11, 'B', -1, hll_empty(11, 5), 250), (12, 'B A', 1, hll_empty(11, 5), 150),
+            (12, 'C', 1, hll_empty(12, 5), 50), (NULL, 'D', 1, hll_empty(11, 5), 50)
+        ) AS bad (node, network, bytes, clients, rows), generate_series(1, rows) n;
+        """
+    )
+    rows = bad_rows(store, upstream_uri)
+    assert len(rows) == len(set(rows)) == 500
+
+
+@pytest.mark.parametrize(
+    ("script", "named"),
+    [
+        ("UPDATE nodes SET name = 'GFZ'", "nodes, id 12: there is another one called GFZ"),
+        ("UPDATE nodes SET name = NULL WHERE id = 12", "nodes, id 12: it has no name"),
+        ("UPDATE nodes SET name = '  ' WHERE id = 12", "nodes, id 12: it has no name"),
+        (
+            "UPDATE dataselect_stats SET bytes = 9007199254740991 WHERE country = 'fr' OR country = 'FR'",
+            "have more than 2.53-1 bytes together",
+        ),
+    ],
+)
+def test_other_faults_stop_the_import(
+    store: Store, upstream_uri: str, change: Callable[[str], str], script: str, named: str
+) -> None:
+    change(script)
+    with (
+        closing(Upstream(upstream_uri)) as source,
+        pytest.raises(NotTakenOver, match=named),
+    ):
+        list(store.take_over_upstream(source, skip_bad=True))
     assert store.list_nodes() == []
 
 
@@ -209,21 +317,17 @@ def test_what_is_not_known_counts_nothing(store: Store, upstream_uri: str, chang
     change(
         """
         UPDATE dataselect_stats SET clients = NULL, bytes = NULL, nb_failed_reqs = NULL;
-        INSERT INTO tokens (node_id, value, valid_from, valid_until) VALUES
-            (NULL, 'of-nobody', now(), now() + interval '1 day'),
-            (99, 'of-another', now(), now() + interval '1 day'),
-            (11, NULL, now(), now() + interval '1 day');
         INSERT INTO networks VALUES (99, 'XX', false, NULL);
         INSERT INTO payloads (node_id, hash, coverage) VALUES
             (11, 10, ARRAY['2021-02-05', NULL]::date[]), (11, 11, NULL), (99, 12, '{2021-02-06}'),
-            (NULL, 13, '{2021-02-07}'), (12, 14, '{2031-01-01}');
+            (NULL, 13, '{2021-02-07}'), (12, 14, '{2091-01-01}');
         """
     )
     take_over(store, upstream_uri)
     found = sums(store, "dataselect_stats", ("network",))
     assert {(values[0], values[3], hll.cardinality(values[4])) for values in found.values()} == {(0, 0, 0)}
     assert sum(values[1] for values in found.values()) > 800
-    assert len(store.list_tokens()) == 2
+    assert len(store.list_tokens()) == 3
     days = {day for record in store.list_payloads("RESIF") for day in record.days}
     assert {datetime.date(2021, 2, day) for day in (5, 27, 28)} <= days
     assert not days & {datetime.date(2021, 2, 6), datetime.date(2021, 2, 7)}
@@ -274,18 +378,52 @@ def test_columns_may_have_other_names(
     )
 
 
-def test_the_command_tells_what_it_takes_over(store_uri: str, upstream_uri: str) -> None:
-    def statsman(*words: str) -> subprocess.CompletedProcess[str]:
-        command = Path(sysconfig.get_path("scripts")) / "eida_statsman"
-        environment = os.environ | {"DATABASE_URI": store_uri}
-        return subprocess.run([command, *words], env=environment, capture_output=True, text=True, check=False)
+class Statsman:
+    """The administrator's command for one database."""
 
+    def __init__(self, uri: str) -> None:
+        self._environment = os.environ | {"DATABASE_URI": uri}
+
+    def __call__(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
+        command = Path(sysconfig.get_path("scripts")) / "eida_statsman"
+        return subprocess.run([command, *words], env=self._environment, capture_output=True, text=True, check=False)
+
+
+def test_command_says_what_it_takes_over(store_uri: str, upstream_uri: str) -> None:
+    statsman = Statsman(store_uri)
     done = statsman("db", "import-upstream", upstream_uri)
     assert done.returncode == 0, done.stderr
     assert re.search(r"^GFZ 2021-03: \d+ rows$", done.stdout, re.MULTILINE)
-    assert "60 rows" in done.stdout
+    assert re.search(r"^rows whose country was not two capitals or digits: \d+$", done.stdout, re.MULTILINE)
+    assert "token 4 of RESIF is left out: 2 nodes share its value\n" in done.stderr
+    assert "shared\n" not in done.stderr
     assert "differences: none" in statsman("db", "verify").stdout
     again = statsman("db", "import-upstream", upstream_uri)
     assert (again.returncode, again.stdout) == (1, "")
     assert "empty database" in again.stderr
     assert statsman("db", "import-upstream", store_uri).returncode == 1
+
+
+def test_bad_rows_are_reported_and_left_out(
+    store_uri: str, upstream_uri: str, change: Callable[[str], str], tmp_path: Path
+) -> None:
+    change(
+        """
+        INSERT INTO dataselect_stats (node_id, date, network, bytes, nb_reqs, nb_successful_reqs, nb_failed_reqs)
+        SELECT 11, '2021-02-01', 'bad, ' || n % 10, 10, 2, 2, 0 FROM generate_series(1, 1200) n
+        """
+    )
+    statsman, report = Statsman(store_uri), tmp_path / "bad.csv"
+    refused = statsman("db", "import-upstream", upstream_uri, "--report", report)
+    assert refused.returncode == 1
+    assert refused.stderr.count("bad row: RESIF 2021-02: bad, ") == 1000
+    assert f"bad row: … and 200 more; all are in {report}" in refused.stderr
+    assert "1,200 of them" in refused.stderr
+    rows = list(csv.DictReader(report.read_text().splitlines()))
+    assert len(rows) == 1200
+    assert rows[0]["reason"] == "network: not a code of up to 8 letters, digits, - or _"
+    assert statsman("nodes", "list", "--json").stdout.strip() == "[]"
+    done = statsman("db", "import-upstream", upstream_uri, "--skip-bad")
+    assert done.returncode == 0, done.stderr
+    assert "left out: 1,200 rows, 12,000 bytes, 2,400 requests\n" in done.stdout
+    assert "differences: none" in statsman("db", "verify").stdout

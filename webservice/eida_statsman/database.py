@@ -1,5 +1,6 @@
 """eida_statsman db: the schema, and whether all is as it must be."""
 
+import csv
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -12,10 +13,12 @@ from eida_statistics.errors import Differences
 from eida_stats_webservice.config import Config, default_database_uri
 from eida_stats_webservice.store import grants, migrations, open_store
 from eida_stats_webservice.store.records import PAYLOADS, Difference
-from eida_stats_webservice.store.upstream import Upstream
+from eida_stats_webservice.store.upstream import BadRow, Upstream
 from eida_stats_webservice.store.uri import SQLITE
 from eida_statsman.nodes import printable
 from eida_statsman.tables import show, show_json
+
+_ROWS_SHOWN = 1000
 
 
 @click.group()
@@ -82,18 +85,54 @@ def verify(config: Config, node: str | None, as_json: bool) -> None:
 
 @db.command()
 @click.argument("uri")
+@click.option(
+    "--report",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    metavar="FILE",
+    help="Write all rows that cannot be taken over to this file, as CSV.",
+)
+@click.option("--skip-bad", is_flag=True, help="Leave out rows that cannot be taken over.")
 @click.pass_obj
-def import_upstream(config: Config, uri: str) -> None:
-    """Take over a database of the service that was deployed before, into this empty one."""
-    months = rows = 0
+def import_upstream(config: Config, uri: str, report: Path | None, skip_bad: bool) -> None:
+    """Take over a database of the service that was deployed before, into this empty one.
+
+    Countries are put into their form: two capitals or digits, or none. Rows that become equal are added up.
+    """
+    months = rows = changed = 0
     with closing(open_store(config.database_uri)) as store, closing(Upstream(uri)) as source:
-        for name, month, count in store.take_over_upstream(source):
-            click.echo(f"{name} {month:%Y-%m}: {count:,} rows")
-            months += 1
-            rows += count
+        try:
+            for name, month, count, countries in store.take_over_upstream(source, skip_bad=skip_bad):
+                click.echo(f"{name} {month:%Y-%m}: {count:,} rows")
+                months += 1
+                rows += count
+                changed += countries
+        finally:
+            _report(source, report)
+    if changed:
+        click.echo(f"rows whose country was not two capitals or digits: {changed:,}")
+    if source.bad_rows:
+        size = sum(row.bytes for row in source.bad_rows)
+        requests = sum(row.requests for row in source.bad_rows)
+        click.echo(f"left out: {len(source.bad_rows):,} rows, {size:,} bytes, {requests:,} requests")
     click.echo(
         f"took over {months} months of nodes, {rows:,} rows; eida_statsman db verify looks whether all is right"
     )
+
+
+def _report(source: Upstream, file: Path | None) -> None:
+    """Name what cannot be taken over: rows and tokens."""
+    for row in source.bad_rows[:_ROWS_SHOWN]:
+        click.echo(f"bad row: {row}", err=True)
+    if len(source.bad_rows) > _ROWS_SHOWN:
+        where = f"all are in {file}" if file is not None else "--report FILE writes all"
+        click.echo(f"bad row: … and {len(source.bad_rows) - _ROWS_SHOWN:,} more; {where}", err=True)
+    for token in source.bad_tokens:
+        click.echo(f"token {token.number} of {token.node or '(no node)'} is left out: {token.reason}", err=True)
+    if file is not None:
+        with file.open("w", encoding="utf-8", newline="") as opened:
+            writer = csv.writer(opened, lineterminator="\n")
+            writer.writerow(BadRow._fields)
+            writer.writerows(source.bad_rows)
 
 
 def _mended(found: Sequence[Mapping[str, object]]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from eida_statistics import hll
-from eida_statistics.errors import DamagedPayload, InvalidSketch, StoreNotEmpty
+from eida_statistics.errors import BadRows, DamagedPayload, InvalidSketch, StoreNotEmpty
 from eida_statistics.payload import Payload, Period
 from eida_stats_webservice.store.database import as_time, iso, now
 from eida_stats_webservice.store.ledger import Ledger, Packed
@@ -120,14 +120,21 @@ class Audit(Ledger):
             self.queries.restart_numbers(here)
         return count
 
-    def take_over_upstream(self, source: Upstream) -> Iterator[tuple[str, datetime.date, int]]:
+    def take_over_upstream(
+        self, source: Upstream, *, skip_bad: bool = False
+    ) -> Iterator[tuple[str, datetime.date, int, int]]:
         """Take over a database of the service that was deployed before into this empty one, in one transaction.
 
         Its statistics come as one payload of each month of each node, so that they can be verified, made anew and
         corrected as others.
 
+        Args:
+            source: the database; after this its lists of bad rows and tokens are complete.
+            skip_bad: leave out rows that cannot be taken over.
+
         Yields:
-            The node, the month and how many rows it has. It counts when all have been taken.
+            The node, the month, the number of its rows, and how many had another country. It counts when all have
+            been taken.
 
         Raises:
             StoreNotEmpty: if there are nodes here.
@@ -146,13 +153,15 @@ class Audit(Ledger):
             for row in source.networks():
                 self.queries.paste_networks(connection, created_at=now(), **row)
             self.queries.restart_numbers(connection)
-            for number, month, payload in source.months():
+            for number, month, payload, changed in source.months():
                 node = Node(number, names[number])
                 revision = self._lock(connection, node) + 1
                 self._enter(connection, node, Packed(payload), None, revision, origin="import")
                 self._merge(connection, node, payload.stats)
                 self.queries.touch_node(connection, node_id=number, now=now())
-                yield node.name, month, len(payload.stats)
+                yield node.name, month, len(payload.stats), changed
+            if source.bad_rows and not skip_bad:
+                raise BadRows(len(source.bad_rows))
 
     def _restore_identities(self, connection: Any, owner: Node) -> None:
         """Read source and period of payloads again that have them, but lack them in the table."""

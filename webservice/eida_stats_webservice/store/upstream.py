@@ -7,8 +7,9 @@ their columns had other names.
 import datetime
 import itertools
 import re
+from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from psycopg2 import extras
@@ -16,14 +17,17 @@ from psycopg2 import extras
 from eida_statistics import hll, wire
 from eida_statistics.errors import InvalidPayload, NotTakenOver, NotUpstream
 from eida_statistics.payload import Payload
+from eida_statistics.wire import EARLIEST_DAY, Decoded
 from eida_stats_webservice.store.driver_errors import translate_errors
 from eida_stats_webservice.store.overlaps import last_day_of
-from eida_stats_webservice.store.records import digest
+from eida_stats_webservice.store.records import digest, group_name
 from eida_stats_webservice.store.session import begin, connect, wait_without_limit
 from eida_stats_webservice.store.uri import sqlite_path
 
 _ROWS_AT_ONCE = 5000
 _HINT = "Correct or delete it, there or in a copy, and run this again."
+# What the old service stored for a code that it did not know.
+_ANY = "*"
 _NOBODY = hll.to_hex(hll.encode([]))
 # Nothing in these tables refers to a node by a constraint.
 _OF_A_NODE = "node_id IN (SELECT id FROM nodes)"
@@ -38,12 +42,56 @@ _NEEDED = {
     },
 }
 
+_FIRST_TIME = datetime.datetime(1990, 1, 1, tzinfo=datetime.UTC)
+_LAST_TIME = datetime.datetime(9999, 12, 1, tzinfo=datetime.UTC)
+
 _Row = dict[str, Any]
 _Days = dict[tuple[int, datetime.date], set[datetime.date]]
 
 
+class BadRow(NamedTuple):
+    """A row of statistics that cannot be taken over: where it is, what it has, and why."""
+
+    node: str
+    date: str
+    network: str
+    station: str
+    location: str
+    channel: str
+    country: str
+    bytes: int
+    requests: int
+    reason: str
+
+    def __str__(self) -> str:
+        stream = ".".join((self.network, self.station, self.location, self.channel))
+        where = f"{self.node or '(no node)'} {self.date or '(no date)'}: {stream}"
+        return f"{where} of country {self.country or '(none)'}: {self.reason}"
+
+
+class BadToken(NamedTuple):
+    """A token that is not taken over: its number and node there, and why. Its value is a secret."""
+
+    number: int
+    node: str
+    reason: str
+
+
+class Month(NamedTuple):
+    """The statistics of a month of a node, and the number of rows whose country was changed."""
+
+    node: int
+    month: datetime.date
+    payload: Payload
+    countries_changed: int
+
+
 class Upstream:
     """A connection to it, on which nothing is written, and which is to be closed.
+
+    Attributes:
+        bad_rows: those that were found while the months were read.
+        bad_tokens: those that were found while the tokens were read.
 
     Raises:
         ConfigurationError: if the URI cannot be understood.
@@ -52,6 +100,8 @@ class Upstream:
     """
 
     def __init__(self, uri: str) -> None:
+        self.bad_rows: list[BadRow] = []
+        self.bad_tokens: list[BadToken] = []
         if sqlite_path(uri, "the URI of the old database") is not None:
             raise NotUpstream("it is an SQLite database", hint="Is it the URI of the old database?")
         with translate_errors():
@@ -83,7 +133,7 @@ class Upstream:
         """
         seen: set[str] = set()
         for row in self._select("SELECT * FROM nodes ORDER BY id"):
-            name = row["name"]
+            name = (row["name"] or "").strip()
             if not name or name in seen:
                 wrong = f"there is another one called {name}" if name else "it has no name"
                 raise NotTakenOver(f"nodes, id {row['id']}: {wrong}", hint=_HINT)
@@ -93,26 +143,43 @@ class Upstream:
                 "name": name,
                 "contact": row.get("contact") or "",
                 "restriction_policy": bool(row.get("restriction_policy")),
-                "eas_group": row.get("eas_group") or None,
-                "created_at": row.get("created_at") or _now(),
+                "eas_group": group_name(row.get("eas_group") or "") or None,
+                "created_at": _time(row.get("created_at")),
             }
 
     def tokens(self) -> Iterator[_Row]:
-        """Give the tokens, hashed: there they are in clear."""
-        seen = set()
-        sql = f"SELECT * FROM tokens WHERE {_OF_A_NODE} AND value IS NOT NULL ORDER BY valid_until DESC"  # noqa: S608
-        for row in self._select(sql):
-            value = digest(row["value"])
-            # Whose value is there twice, the one that is valid longest counts.
-            if value not in seen and row["valid_until"] > row["valid_from"]:
-                seen.add(value)
-                yield {
-                    "node_id": row["node_id"],
-                    "value": value,
-                    "valid_from": row["valid_from"],
-                    "valid_until": row["valid_until"],
-                    "created_at": row.get("created_at") or row.get("create_at") or _now(),
-                }
+        """Yield the tokens, hashed: there they are in clear. Those that are left out are in `bad_tokens`."""
+        names = {row["id"]: row["name"] for row in self.nodes()}
+        rows = list(self._select("SELECT * FROM tokens ORDER BY valid_until DESC, id"))
+        owners: defaultdict[str, set[int]] = defaultdict(set)
+        for row in rows:
+            if row["value"] and row["node_id"] in names:
+                owners[row["value"]].add(row["node_id"])
+        first: dict[str, int] = {}
+        for row in rows:
+            value = row["value"]
+            reason = ""
+            if row["node_id"] not in names:
+                reason = "it has no node"
+            elif not value:
+                reason = "it has no value"
+            elif len(owners[value]) > 1:
+                reason = f"{len(owners[value])} nodes share its value"
+            elif row["valid_until"] <= row["valid_from"]:
+                reason = "it ended before it began"
+            elif value in first:
+                reason = f"it has the value of token {first[value]}, which is valid longer"
+            if reason:
+                self.bad_tokens.append(BadToken(row["id"], names.get(row["node_id"], ""), reason))
+                continue
+            first[value] = row["id"]
+            yield {
+                "node_id": row["node_id"],
+                "value": digest(value),
+                "valid_from": _time(row["valid_from"]),
+                "valid_until": _time(row["valid_until"]),
+                "created_at": _time(row.get("created_at") or row.get("create_at")),
+            }
 
     def networks(self) -> Iterator[_Row]:
         """Give the networks whose policy or group is known."""
@@ -124,50 +191,73 @@ class Upstream:
                 "node_id": row["node_id"],
                 "name": row["name"],
                 "inverted_policy": bool(row.get("inverted_policy")),
-                "eas_group": row.get("eas_group") or None,
+                "eas_group": group_name(row.get("eas_group") or "") or None,
             }
 
-    def months(self) -> Iterator[tuple[int, datetime.date, Payload]]:
-        """Give the statistics of each month of each node as one payload, of the days that were received of it.
+    def months(self) -> Iterator[Month]:
+        """Yield the statistics of each month of each node as one payload, of the days that were received of it.
 
-        Raises:
-            NotTakenOver: if there is something in them that cannot be.
+        Rows that cannot be taken over are not in it, but in `bad_rows`, at the end all of them.
         """
-        self._check_owners()
         names = {row["id"]: row["name"] for row in self.nodes()}
         days = self._days()
+        self._note_ownerless()
         sql = (
-            "SELECT *, date_trunc('month', date)::date AS month FROM dataselect_stats"
+            "SELECT *, date_trunc('month', date)::date AS month FROM dataselect_stats"  # noqa: S608
+            f" WHERE ({_OF_A_NODE}) AND date IS NOT NULL"
             " ORDER BY node_id, month, network, station, location, channel, country"
         )
         for key, found in itertools.groupby(self._select(sql), key=lambda row: (row["node_id"], row["month"])):
             node, month = key
             rows = list(map(_sent, found))
-            yield node, month, _payload(names[node], month, days.pop(key, set()), rows)
+            if not EARLIEST_DAY <= month <= _now().date():
+                self.bad_rows += [_bad_row(names[node], row, "no month that statistics can have") for row in rows]
+                continue
+            decoded = self._decode(names[node], month, days.pop(key, set()), rows)
+            yield Month(node, month, decoded.payload, decoded.countries_changed)
         # Days on which nothing was delivered.
         for node, month in sorted(days):
-            yield node, month, _payload(names[node], month, days[node, month], [])
+            decoded = self._decode(names[node], month, days[node, month], [])
+            yield Month(node, month, decoded.payload, 0)
 
-    def _check_owners(self) -> None:
-        """Refuse statistics that would be lost, since it is not known whose they are, or when."""
+    def _decode(self, node: str, month: datetime.date, days: set[datetime.date], rows: list[_Row]) -> Decoded:
+        """Decode a month without its bad rows: the decoder names some of them, then others, until none is left."""
+        while True:
+            try:
+                return _decoded(month, days, rows)
+            except InvalidPayload as error:
+                bad: dict[int, list[str]] = {}
+                for path, message in error.errors:
+                    if named := re.match(r"stats\[(\d+)\]\.?(.*)", path):
+                        bad.setdefault(int(named[1]), []).append(f"{named[2]}: {message}")
+                if not bad:
+                    # A sum that is too large is of no single row.
+                    wrong = "; ".join(message for _, message in error.errors)
+                    raise NotTakenOver(f"{node} {month:%Y-%m}: {wrong}", hint=_HINT) from error
+                self.bad_rows += [
+                    _bad_row(node, rows[number], "; ".join(reasons)) for number, reasons in bad.items()
+                ]
+                rows = [row for number, row in enumerate(rows) if number not in bad]
+
+    def _note_ownerless(self) -> None:
+        """Note rows of which it is not known whose they are, or when."""
         sql = (
-            "SELECT count(*) AS rows, coalesce(sum(bytes), 0) AS bytes FROM dataselect_stats"  # noqa: S608
-            f" WHERE ({_OF_A_NODE}) IS NOT TRUE OR date IS NULL"
+            "SELECT *, date AS month FROM dataselect_stats"  # noqa: S608
+            f" WHERE ({_OF_A_NODE}) IS NOT TRUE OR date IS NULL ORDER BY node_id, date"
         )
-        (lost,) = self._select(sql)
-        if lost["rows"]:
-            raise NotTakenOver(
-                f"{lost['rows']:,} rows of dataselect_stats, with {lost['bytes']:,} bytes, have no node or no date",
-                hint=_HINT,
-            )
+        names = {row["id"]: row["name"] for row in self.nodes()}
+        for row in self._select(sql):
+            node = names.get(row["node_id"], "")
+            reason = "it has no date" if node else "it has no node"
+            self.bad_rows.append(_bad_row(node, _sent(row), reason))
 
     def _days(self) -> _Days:
-        """Give the days that were received, by node and month; what is in the future was a wrong clock."""
+        """Return the days that were received, by node and month; a day that cannot be was a wrong clock."""
         found: _Days = {}
         sql = f"SELECT node_id, unnest(coverage) AS day FROM payloads WHERE {_OF_A_NODE}"  # noqa: S608
         for row in self._select(sql):
             day = row["day"]
-            if day is not None and day <= _now().date():
+            if day is not None and EARLIEST_DAY <= day <= _now().date():
                 found.setdefault((row["node_id"], day.replace(day=1)), set()).add(day)
         return found
 
@@ -179,16 +269,30 @@ class Upstream:
 
 
 def _sent(row: _Row) -> _Row:
-    """Give a row as a node sends it; what is not known counts nothing."""
+    """Return a row as a node sends it; what is not known counts nothing."""
+    codes = {name: row[name] or "" for name in ("network", "station", "location", "channel", "country")}
+    if codes["location"] == _ANY:
+        codes["location"] = ""
     return {
         "month": row["month"],
-        **{name: row[name] or "" for name in ("network", "station", "location", "channel", "country")},
+        **codes,
         "bytes": row["bytes"] or 0,
         "nb_requests": row["nb_reqs"] or 0,
         "nb_successful_requests": row["nb_successful_reqs"] or 0,
         "nb_unsuccessful_requests": _failed(row),
         "clients": row["clients"] or _NOBODY,
     }
+
+
+def _bad_row(node: str, row: _Row, reason: str) -> BadRow:
+    return BadRow(
+        node=node,
+        date="" if row["month"] is None else row["month"].isoformat()[:7],
+        **{name: row[name] for name in ("network", "station", "location", "channel", "country")},
+        bytes=row["bytes"],
+        requests=row["nb_requests"],
+        reason=reason,
+    )
 
 
 def _failed(row: _Row) -> int:
@@ -198,7 +302,7 @@ def _failed(row: _Row) -> int:
     return max((row["nb_reqs"] or 0) - (row["nb_successful_reqs"] or 0), 0)
 
 
-def _payload(node: str, month: datetime.date, days: set[datetime.date], rows: list[_Row]) -> Payload:
+def _decoded(month: datetime.date, days: set[datetime.date], rows: list[_Row]) -> Decoded:
     today = _now().date()
     if not days:
         # What was received is not known; it is of this month.
@@ -210,21 +314,14 @@ def _payload(node: str, month: datetime.date, days: set[datetime.date], rows: li
         "days_coverage": sorted(days),
         "stats": rows,
     }
-    try:
-        return wire.decode(msgspec.json.encode(sent), today=today)
-    except InvalidPayload as error:
-        wrong = "; ".join(f"{_place(path, rows)}: {message}" for path, message in error.errors[:5])
-        raise NotTakenOver(f"{node} {month:%Y-%m}: {wrong}", hint=_HINT) from error
+    return wire.decode_with_changes(msgspec.json.encode(sent), today=today)
 
 
-def _place(path: str, rows: list[_Row]) -> str:
-    """Name a row by its stream, by which it is found."""
-    named = re.match(r"stats\[(\d+)\]\.?(.*)", path)
-    if named is None:
-        return path
-    row = rows[int(named[1])]
-    stream = ".".join(row[name] for name in ("network", "station", "location", "channel"))
-    return f"{stream} of country {row['country'] or '(none)'}, {named[2]}"
+def _time(value: datetime.datetime | None) -> datetime.datetime:
+    """Return a time, the present one if it is not known; the ends of time are those that a client can show."""
+    if value is None:
+        return _now()
+    return min(max(value, _FIRST_TIME), _LAST_TIME)
 
 
 def _now() -> datetime.datetime:
