@@ -302,6 +302,22 @@ def test_going_back_from_periods_names_what_it_deletes(store_uri: str) -> None:
         }
 
 
+def test_groups_lose_their_prefix(store_uri: str) -> None:
+    folder = str(migrations.folder(store_uri).resolve())
+    yoyo("rollback", "--revision", "0005_groups-without-prefix", "--database", store_uri, folder)
+    with closing(open_store(store_uri)) as store:
+        with store.transaction(write=True) as connection:
+            cursor = connection.cursor()
+            cursor.execute(
+                "INSERT INTO nodes (name, contact, eas_group, changed_at) VALUES"
+                " ('A', '', '/epos/a', '2026-01-01'), ('B', '', 'b', '2026-01-01'), ('C', '', NULL, '2026-01-01')"
+            )
+            cursor.execute("INSERT INTO networks (node_id, name, eas_group) SELECT id, 'X', '/epos/x/y' FROM nodes")
+        migrations.apply(store_uri)
+        assert [node.eas_group for node in store.list_nodes()] == ["a", "b", None]
+        assert {network.eas_group for network in store.list_networks()} == {"x/y"}
+
+
 def test_payloads_from_before_periods_are_as_they_were(store_uri: str) -> None:
     folder = str(migrations.folder(store_uri).resolve())
     with closing(open_store(store_uri)) as store:

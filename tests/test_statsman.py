@@ -36,6 +36,10 @@ class Statsman:
             [COMMAND, *words], input=typed, env=self._environment, capture_output=True, text=True, check=False
         )
 
+    def set(self, **variables: str) -> None:
+        """Run further commands with these variables of the environment."""
+        self._environment |= variables
+
     def unset(self, variable: str) -> None:
         """Run further commands without a variable of the environment."""
         del self._environment[variable]
@@ -138,6 +142,57 @@ def test_nodes_are_added_listed_changed_and_removed(statsman: Statsman) -> None:
     assert "GEOFON" in statsman.done("nodes", "list")
     statsman.done("nodes", "remove", "GEOFON", typed="GEOFON\n")
     assert [node["name"] for node in json.loads(statsman.done("nodes", "list", "--json"))] == ["BGR"]
+
+
+@ON_ONE_STORE
+def test_row_of_a_table_is_one_line(statsman: Statsman) -> None:
+    contact = "operator-of-the-statistics@data-centre.example"
+    for name in ("GFZ", "KOERI x"):
+        added = statsman.done("nodes", "add", name, "--contact", contact)
+    assert added.endswith("next: eida_statsman tokens add 'KOERI x'\n")
+    lines = statsman.done("nodes", "list").splitlines()
+    assert len(lines) == 3
+    assert lines == [line.rstrip() for line in lines]
+    assert "NEWEST DAY" in lines[0]
+    # As on a terminal, without its colours.
+    statsman.set(FORCE_COLOR="1", NO_COLOR="1", COLUMNS="80")
+    narrow = statsman("nodes", "list")
+    assert [contact in line for line in narrow.stdout.splitlines()] == [False, True, True]
+    assert "SINCE" not in narrow.stdout
+    assert narrow.stderr == "(not shown: SINCE, PAYLOADS, LAST, GROUP; see --json)\n"
+
+
+@ON_ONE_STORE
+def test_name_of_a_node_has_no_blanks_at_its_ends(statsman: Statsman) -> None:
+    refused = statsman("nodes", "add", "GFZ ", "--contact", "operator@gfz.example")
+    assert (refused.returncode, "blanks at its ends" in refused.stderr) == (2, True)
+
+
+@ON_ONE_STORE
+def test_newest_day_of_a_node_is_listed(statsman: Statsman, store: Store) -> None:
+    statsman.done("nodes", "add", "GFZ", "--contact", "operator@gfz.example")
+    node = store.sender_of_token(store.add_token("GFZ", NOW - DAY, NOW + DAY)[1], NOW).node
+    store.ingest(node, payload(row(), days_coverage=["2026-10-14"]))
+    (listed,) = json.loads(statsman.done("nodes", "list", "--json"))
+    assert listed["newest_day"] == "2026-10-14"
+
+
+@ON_ONE_STORE
+def test_only_restricted_network_is_warned_of(statsman: Statsman) -> None:
+    statsman.done("nodes", "add", "GFZ", "--contact", "operator@gfz.example")
+    alone = statsman("networks", "set-policy", "GFZ", "XX", "inverted", "--new")
+    assert "warning: XX is the only restricted network" in alone.stderr
+    assert statsman("networks", "set-policy", "GFZ", "YY", "inverted", "--new").stderr == ""
+    assert "warning: YY is the only" in statsman("networks", "set-policy", "GFZ", "XX", "default").stderr
+    assert "warning: XX is the only" in statsman("nodes", "set-policy", "GFZ", "restricted").stderr
+
+
+@ON_ONE_STORE
+def test_group_may_be_given_as_tokens_write_it(statsman: Statsman) -> None:
+    statsman.done("nodes", "add", "GFZ", "--contact", "operator@gfz.example")
+    statsman.done("nodes", "set-group", "GFZ", "/epos/geofon")
+    (listed,) = json.loads(statsman.done("nodes", "list", "--json"))
+    assert listed["eas_group"] == "geofon"
 
 
 @ON_ONE_STORE

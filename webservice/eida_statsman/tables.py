@@ -10,6 +10,8 @@ from rich.table import Table
 
 from eida_statistics.terminal import print_table
 
+_ENDLESS = 10_000
+
 
 def show(
     rows: Sequence[Mapping[str, object]],
@@ -30,9 +32,11 @@ def show(
         show_json(rows)
         return
     console = Console()
+    unlimited = console.options.update(max_width=_ENDLESS)
     shown = dict(columns)
     for field in spare:
-        if not console.is_terminal or console.measure(_table(rows, shown)).maximum <= console.width:
+        width = console.measure(_table(rows, shown), options=unlimited).maximum
+        if not console.is_terminal or width <= console.width:
             break
         del shown[field]
     print_table(_table(rows, shown))
