@@ -2,6 +2,7 @@
 
 import itertools
 import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -21,6 +22,9 @@ MIGRATIONS = Path(__file__).parent.parent / "migrations"
 _numbers = itertools.count(1)
 
 issued.note_all()
+
+# A shell starts what is in the background with Ctrl-C ignored, and every command inherits that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
