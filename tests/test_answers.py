@@ -21,7 +21,7 @@ from flask.testing import FlaskClient
 from pyarrow import parquet
 
 from eida_statistics import hll
-from eida_stats_webservice import formats
+from eida_stats_webservice import dataselect, formats
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.questions import Form
@@ -390,6 +390,21 @@ def test_policies_are_told_as_the_deployed_service_tells_them(client: FlaskClien
         assert client.get(f"{PREFIX}/{wrong}").status_code == 400
 
 
+@pytest.mark.parametrize("end", ["", "&end=2026-01"])
+def test_answer_without_an_end_changes_with_the_month(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """The first month that is not asked for any more is the next one, without any change of the statistics."""
+    today = dataselect._today()
+    path = f"{PUBLIC_PATH}?start=2025-11&level=node{end}"
+    answer = client.get(path)
+    validators = {"If-None-Match": answer.headers["ETag"]}, {"If-Modified-Since": answer.headers["Last-Modified"]}
+    following = (today.replace(day=1) + datetime.timedelta(days=32)).replace(day=1)
+    monkeypatch.setattr(dataselect, "_today", lambda: following)
+    tag, time = (client.get(path, headers=validator).status_code for validator in validators)
+    assert (tag, time) == ((304, 200) if end else (200, 200))
+
+
 def test_paths_and_methods_that_there_are_not_are_told_in_the_format_that_was_asked_for(
     client: FlaskClient,
 ) -> None:
@@ -448,9 +463,7 @@ def test_many_rows_are_written_in_constant_memory(form: str) -> None:
         tracemalloc.stop()
 
 
-def test_many_rows_over_http_do_not_fill_the_memory(
-    postgresql: Cluster, database_uri: str, tmp_path: Path
-) -> None:
+def test_many_rows_over_http_do_not_fill_the_memory(postgresql: Cluster, database_uri: str, tmp_path: Path) -> None:
     register(database_uri, "A")
     with closing(open_store(database_uri)) as store:
         token = store.add_network_token("FR", now() - DAY, now() + DAY)[1]

@@ -2,9 +2,12 @@
 
 import datetime
 import hashlib
+import os
 import random
+import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,7 @@ from eida_stats_webservice.store import Store, migrations, open_store
 from eida_stats_webservice.store.ledger import zstd
 from eida_stats_webservice.store.records import PUBLIC, Node, Question, Receipt
 from payloads import payload, row, sketch
+from stores import ON_ONE_STORE
 from tables import ROLL_UPS, count, grouped, select, sums
 
 NOW = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC)
@@ -398,3 +402,68 @@ def test_no_transaction_is_left_open(database_uri: str) -> None:
 def test_migrating_twice_changes_nothing(store_uri: str) -> None:
     assert migrations.apply(store_uri) == []
     assert all(migration.applied for migration in migrations.status(store_uri))
+
+
+# The embedded store
+
+
+@ON_ONE_STORE
+def test_connection_knows_its_own_file(store_uri: str, gfz: Node, store: Store, tmp_path: Path) -> None:
+    """A reader has the old file, which was replaced; its connection must not serve a later writer."""
+    path = Path(store_uri.removeprefix("sqlite:///"))
+    store.ingest(gfz, payload(row()))
+    with store.transaction() as reading:
+        assert list(reading.execute("SELECT count(*) FROM payloads")) == [(1,)]
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
+            source.backup(copy)
+        (tmp_path / "copy.db").replace(path)
+        assert len(store.list_payloads()) == 1
+    store.ingest(gfz, payload(row(network="CX")))
+    with closing(sqlite3.connect(path)) as present:
+        assert present.execute("SELECT count(*) FROM payloads").fetchone() == (2,)
+
+
+@ON_ONE_STORE
+def test_embedded_store_is_for_its_owner_only(store_uri: str, tmp_path: Path) -> None:
+    path = tmp_path / "new.db"
+    before = os.umask(0o022)
+    try:
+        migrations.apply(f"sqlite:///{path}")
+    finally:
+        os.umask(before)
+    with closing(open_store(f"sqlite:///{path}")) as store, store.transaction(write=True):
+        files = list(tmp_path.glob("new.db*"))
+        assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+        assert len(files) > 1
+
+
+@pytest.mark.parametrize(
+    ("pattern", "texts", "others"),
+    [
+        ("BHZ", ["BHZ"], ["BHZZ", "XBHZ", "BH"]),
+        ("B*", ["B", "BHZ"], ["XB"]),
+        ("*Z", ["Z", "BHZ", "ZZ"], ["ZB"]),
+        ("B?Z", ["BHZ"], ["BZ", "BHHZ"]),
+        ("*?*?", ["BH", "BHZ"], ["B", ""]),
+        ("*H*H*", ["HH", "BHZHB"], ["H", "BHZ"]),
+        ("A*B*AB", ["ABAB", "AXBXAB"], ["AB", "AAB", "ABABX"]),
+        ("?*", ["B", "BH"], [""]),
+    ],
+)
+def test_patterns_match_whole_texts(store: Store, pattern: str, texts: list[str], others: list[str]) -> None:
+    expression = store.matching(["no-such", pattern])
+    for text in (*texts, *others):
+        with store.transaction() as connection:
+            cursor = connection.cursor()
+            mark = "?" if isinstance(connection, sqlite3.Connection) else "%s"
+            cursor.execute(f"SELECT regexp_like({mark}, {mark})", (text, expression))
+            assert bool(cursor.fetchone()[0]) is (text in texts), (pattern, text)
+
+
+@ON_ONE_STORE
+def test_patterns_with_many_stars_end(store: Store) -> None:
+    """A pattern that went back behind each star would not."""
+    with store.transaction() as connection:
+        for pattern in ("*A" * 15 + "*B", "*?A" * 10 + "*B", "*" * 30 + "B"):
+            (row,) = connection.execute("SELECT regexp_like(?, ?)", ("A" * 10_000, store.matching([pattern])))
+            assert row == (0,)

@@ -49,7 +49,7 @@ def blueprint(store: Store, turns: Turns, access: Access, min_clients: int) -> B
         """Answer what anybody may know."""
         question, form = question_of(parameters_of(request), _today(), restricted=False)
         state = store.state()
-        etag = _etag(state, min_clients)
+        etag = _etag(state, min_clients, question)
         if (known := _known(request, etag)) is not None:
             return _validated(Response(status=304), state, known)
         _check_names(store, question, PUBLIC, restricted=False)
@@ -185,10 +185,12 @@ def _given_out(row: Statistic, min_clients: int, *, public: bool) -> Statistic:
     return row
 
 
-def _etag(state: State, min_clients: int) -> str:
+def _etag(state: State, min_clients: int, question: Question) -> str:
     # A database that was restored may have come to the same revision in another way.
     revision = f"{state.revision} {state.changed_at.isoformat()}"
-    known = "\n".join([__version__, revision, str(min_clients), request.query_string.decode("latin-1")])
+    # Without `end`, the same question is another one in the next month.
+    asked = [request.query_string.decode("latin-1"), question.end.isoformat()]
+    known = "\n".join([__version__, revision, str(min_clients), *asked])
     return hashlib.sha256(known.encode()).hexdigest()[:32]
 
 
@@ -204,13 +206,19 @@ def _is_since(asked: Request, state: State) -> bool:
     """Tell whether nothing has changed since the time that the client names."""
     if asked.if_none_match or asked.if_modified_since is None:
         return False
-    return state.changed_at.replace(microsecond=0) <= asked.if_modified_since
+    return _changed_at(state) <= asked.if_modified_since
+
+
+def _changed_at(state: State) -> datetime.datetime:
+    """Return when answers last changed: without `end`, one is another one when a month begins."""
+    first = datetime.datetime.combine(_today().replace(day=1), datetime.time(), tzinfo=datetime.UTC)
+    return max(state.changed_at.replace(microsecond=0), first)
 
 
 def _validated(response: Response, state: State, etag: str) -> Response:
     """Say by what a client can ask whether the answer is still the same."""
     response.set_etag(etag)
-    changed = state.changed_at.replace(microsecond=0)
+    changed = _changed_at(state)
     if datetime.datetime.now(tz=datetime.UTC) - changed < _UNSETTLED:
         changed -= datetime.timedelta(seconds=1)
     response.headers["Last-Modified"] = http_date(changed)

@@ -124,6 +124,9 @@ def export(store: Store, numbers: tuple[int, ...], node: str | None, directory: 
         path = directory / _file_name(record)
         # Whole or not at all.
         unfinished = path.with_suffix(".tmp")
+        unfinished.unlink(missing_ok=True)
+        # For their owner only, since small sketches list hashes of users.
+        unfinished.touch(0o600)
         unfinished.write_bytes(gzip.compress(store.payload(record.payload), mtime=0))
         unfinished.replace(path)
         click.echo(path)

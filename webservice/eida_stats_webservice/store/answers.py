@@ -2,7 +2,6 @@
 
 import datetime
 import math
-import re
 from collections.abc import Collection, Generator
 from typing import Any
 
@@ -68,9 +67,9 @@ class Answers(Database):
             "networks": self.listed(question.networks or _NONE),
             "some_countries": bool(question.countries),
             "countries": self.listed(question.countries or _NONE),
-            "station": _pattern(question.stations),
-            "location": _pattern(question.locations),
-            "channel": _pattern(question.channels),
+            "station": self._pattern(question.stations),
+            "location": self._pattern(question.locations),
+            "channel": self._pattern(question.channels),
             "by_month": "month" in question.details,
             "by_year": "year" in question.details,
             "by_node": question.tells("node") and not question.merge_nodes,
@@ -87,6 +86,9 @@ class Answers(Database):
             "direction": -1 if sort.startswith("-") else 1,
             "rows": _ALL_ROWS if question.limit is None else question.limit,
         }
+
+    def _pattern(self, patterns: Collection[str]) -> str:
+        return self.matching(patterns) if patterns else ""
 
 
 def _source(question: Question, *, sketches: bool) -> str:
@@ -105,14 +107,6 @@ def _months(start: datetime.date, end: datetime.date) -> list[str]:
     """List the first days of the months; a list lets an index find them for one network among many."""
     first, last = (month.year * 12 + month.month - 1 for month in (max(start, _FIRST_MONTH), end))
     return [f"{month // 12}-{month % 12 + 1:02}-01" for month in range(first, last + 1)] or ["0001-01-01"]
-
-
-def _pattern(patterns: Collection[str]) -> str:
-    """Make one regular expression, as both databases understand it, of patterns with * and ?."""
-    if not patterns:
-        return ""
-    wild = {"*": ".*", "?": "."}
-    return f"^({'|'.join(re.sub(r'[*?]', lambda sign: wild[sign[0]], pattern) for pattern in patterns)})$"
 
 
 def _sketch(found: str | bytes) -> bytes:

@@ -1,6 +1,7 @@
 """What a database is: transactions, and the few things that differ between the two that there are."""
 
 import datetime
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -20,6 +21,11 @@ _SQL = Path(__file__).parent / "sql"
 # Who asks whether all is well has not much time.
 _PING_SECONDS = 5
 _Record = TypeVar("_Record", bound=msgspec.Struct)
+
+
+def folded(pattern: str) -> str:
+    """Return a pattern in which each run of `*` and `?` is as many `?` and at most one `*`."""
+    return re.sub(r"[*?]*\*[*?]*", lambda run: "?" * run[0].count("?") + "*", pattern)
 
 
 def load_queries(dialect: str, driver: str, translate: Callable[[str], str] = str) -> Any:
@@ -47,6 +53,10 @@ class Database(ABC):
     @abstractmethod
     def load_incoming(self, connection: Any, rows: Iterable[Row]) -> None:
         """Add rows to the temporary table `incoming`."""
+
+    @abstractmethod
+    def matching(self, patterns: Iterable[str]) -> str:
+        """Return a regular expression for the texts that one of some patterns with * and ? is for, as a whole."""
 
     @abstractmethod
     def listed(self, values: Iterable[str]) -> Any:

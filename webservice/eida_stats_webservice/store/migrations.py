@@ -64,6 +64,12 @@ def apply(uri: str) -> list[str]:
         _check_before_migrating(uri)
     elif not path.parent.is_dir():
         raise StoreUnavailable(f"there is no directory {path.parent}", hint="Create it, or correct DATABASE_URI.")
+    else:
+        # For its owner only, since small sketches list hashes of users. SQLite's other files have its mode.
+        try:
+            path.touch(0o600)
+        except OSError as error:
+            raise StoreUnavailable(f"{path}: {error.strerror}") from error
     with _backend(uri) as backend, backend.lock():
         missing = backend.to_apply(yoyo.read_migrations(str(folder(uri))))
         backend.apply_migrations(missing)

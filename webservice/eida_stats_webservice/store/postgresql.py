@@ -13,7 +13,7 @@ from psycopg2 import extensions
 from eida_statistics.errors import StoreReadOnly
 from eida_statistics.payload import Row
 from eida_stats_webservice.store.base import Store
-from eida_stats_webservice.store.database import load_queries
+from eida_stats_webservice.store.database import folded, load_queries
 from eida_stats_webservice.store.driver_errors import translate_errors
 from eida_stats_webservice.store.pool import Pool
 from eida_stats_webservice.store.schema import FOLDER, migration_ids
@@ -68,6 +68,11 @@ class PostgreSQLStore(Store):
         with connection.cursor() as cursor:
             # The stubs know bytes only; the driver takes text as well.
             cursor.copy_expert("COPY incoming FROM STDIN", CopyText(rows))  # type: ignore[arg-type]
+
+    def matching(self, patterns: Iterable[str]) -> str:
+        """Return a regular expression; PostgreSQL matches these without backtracking."""
+        wild = str.maketrans({"*": ".*", "?": "."})
+        return f"^({'|'.join(folded(pattern).translate(wild) for pattern in patterns)})$"
 
     def listed(self, values: Iterable[str]) -> tuple[str, ...]:
         """Give a tuple, which the driver writes as SQL's list."""

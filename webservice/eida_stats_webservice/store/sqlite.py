@@ -13,7 +13,7 @@ from eida_statistics import hll
 from eida_statistics.errors import RefusedByStore, StoreMissing, StoreNotReady, StoreUnavailable
 from eida_statistics.payload import Row
 from eida_stats_webservice.store.base import Store
-from eida_stats_webservice.store.database import load_queries
+from eida_stats_webservice.store.database import folded, load_queries
 from eida_stats_webservice.store.pool import Pool
 from eida_stats_webservice.store.schema import SQLITE_FOLDER, migration_ids
 
@@ -34,7 +34,6 @@ class SQLiteStore(Store):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file: tuple[int, int] | None = None
         self._pool = Pool(self._connect, self._is_usable)
 
     @contextmanager
@@ -57,6 +56,10 @@ class SQLiteStore(Store):
         """Load the rows by one executemany."""
         self.queries.load_incoming(connection, (_parameters(row) for row in rows))
 
+    def matching(self, patterns: Iterable[str]) -> str:
+        """Return a regular expression that does not go back behind a `*` once the text after it is found."""
+        return rf"^(?:{'|'.join(map(_without_backtracking, map(folded, patterns)))})\Z"
+
     def listed(self, values: Iterable[str]) -> str:
         """Give a JSON array, which SQLite takes apart."""
         return json.dumps(sorted(values))
@@ -76,31 +79,43 @@ class SQLiteStore(Store):
             raise StoreMissing(
                 str(self._path), hint="Correct the path, or make a new database with eida_statsman db migrate."
             )
-        self._file = self._identity()
         return connect(self._path)
 
     def _is_usable(self, connection: sqlite3.Connection) -> bool:
-        """See whether it is still the same file: what is written to one that was moved away is lost."""
-        if self._identity() == self._file:
+        """Return whether the file is still that of the connection: what is written to another one is lost."""
+        if isinstance(connection, _Connection) and connection.file == _identity(self._path):
             return True
         connection.close()
         return False
 
-    def _identity(self) -> tuple[int, int] | None:
-        try:
-            found = self._path.stat()
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino
+
+class _Connection(sqlite3.Connection):
+    """A connection that knows which file it has opened, by device and inode; None if that changed meanwhile."""
+
+    file: tuple[int, int] | None = None
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def connect(path: Path) -> sqlite3.Connection:
     """Open a database in which SQL knows sketches, as PostgreSQL's does with the hll extension."""
+    before = _identity(path)
     # Threads use it one after the other.
-    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(
+        path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, factory=_Connection
+    )
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+    # The file is opened by the first statement.
+    if before is not None and before == _identity(path):
+        connection.file = before
     connection.create_function("hll_union", 2, lambda *sketches: hll.merge(sketches), deterministic=True)
     connection.create_function("hll_cardinality", 1, hll.estimate, deterministic=True)
     connection.create_function("regexp_like", 2, _matches, deterministic=True)
@@ -108,6 +123,15 @@ def connect(path: Path) -> sqlite3.Connection:
     # SQLite's own gives up beyond 63 bits, where PostgreSQL's goes on.
     connection.create_aggregate("sum", 1, _SumAggregate)  # type: ignore[arg-type] # text where it is large
     return connection
+
+
+def _without_backtracking(pattern: str) -> str:
+    """Return a regular expression that takes a time linear in the text: the first place for a part is the best."""
+    first, *others = (part.replace("?", ".") for part in pattern.split("*"))
+    if not others:
+        return first
+    *middle, last = others
+    return first + "".join(f"(?>.*?{part})" for part in middle) + f".*{last}"
 
 
 def _matches(text: str, pattern: str) -> bool:
