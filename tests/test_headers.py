@@ -3,8 +3,10 @@
 import datetime
 import json
 import re
+import socket
 import uuid
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -14,6 +16,7 @@ from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from payloads import row, wire
 from service import Service, register
+from stores import ON_ONE_STORE
 
 REQUEST_ID = "X-Request-ID"
 PREFIX = "/eidaws/statistics/1"
@@ -96,3 +99,24 @@ def test_a_fault_is_found_in_the_log_by_its_number(tmp_path: Path) -> None:
     response = client.get(f"{PREFIX}/nodes")
     assert response.status_code == 503
     assert response.headers["X-Request-ID"] in response.get_json()["detail"]
+
+
+@ON_ONE_STORE
+def test_headers_do_not_decide_the_path(service_uri: str, tmp_path: Path) -> None:
+    """Not even from a proxy on this machine, which gunicorn trusts."""
+    with Service(service_uri, tmp_path, workers=1, threads=1) as service:
+        for name in ("SCRIPT_NAME", "Script-Name", "PATH_INFO", "X-Forwarded-Prefix", "X-Forwarded-Host"):
+            for value in ("/elsewhere", "/eidaws", "//", "x"):
+                answer = requests.get(f"{service.url}/version", headers={name: value}, timeout=30)
+                assert answer.status_code == 200, (name, value)
+
+
+@ON_ONE_STORE
+def test_request_without_a_host_is_refused(service_uri: str, tmp_path: Path) -> None:
+    with Service(service_uri, tmp_path, workers=1, threads=1) as service:
+        address = urlsplit(service.url)
+        for protocol, status in (("HTTP/1.1", b"400"), ("HTTP/1.0", b"200")):
+            with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
+                connection.sendall(f"GET {PREFIX}/version {protocol}\r\nConnection: close\r\n\r\n".encode())
+                answer = connection.makefile("rb").read()
+            assert answer.split()[1] == status, answer

@@ -71,6 +71,7 @@ def create_app(config: Config | None = None) -> Flask:
     headers.register(app)
     metrics.register(app)
     problems.register(app)
+    headers.require_host(app)
     access = Access(store, _verifier(config))
     # All nodes of a federation may send at the same minute; each has a place, and all together leave some threads.
     by_nodes = Turns(at_once=4, waiting=44)

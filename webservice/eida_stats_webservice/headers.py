@@ -4,7 +4,7 @@ import re
 import uuid
 
 from flask import Flask, Response, g, request
-from werkzeug.exceptions import MethodNotAllowed
+from werkzeug.exceptions import BadRequest, MethodNotAllowed
 
 from eida_stats_webservice.tokens import HEADERS
 
@@ -42,3 +42,12 @@ def register(app: Flask) -> None:
         if any(name in request.headers for name in HEADERS) or request.method != "GET":
             response.headers.setdefault("Cache-Control", "no-store")
         return response
+
+
+def require_host(app: Flask) -> None:
+    """Refuse requests without a host, as HTTP/1.1 says; to be called when errors are answered and counted."""
+
+    @app.before_request
+    def check() -> None:
+        if request.environ.get("SERVER_PROTOCOL") == "HTTP/1.1" and "HTTP_HOST" not in request.environ:
+            raise BadRequest("HTTP/1.1 needs a Host header.")

@@ -27,6 +27,8 @@ timeout = 120
 # The most that gunicorn allows, but for no limit at all.
 limit_request_line = 8190
 control_socket_disable = True
+# No header decides which path is asked for, wherever it comes from.
+forwarder_headers = ""
 accesslog = "-"
 logger_class = "eida_stats_webservice.workers.Log"
 
