@@ -267,6 +267,10 @@ class ServiceSilent(ServiceFault):
     """The service did not say what must be known before anything is sent, so nothing was."""
 
 
+class OtherNode(NotDelivered):
+    """The token is of another node than before, so nothing was sent."""
+
+
 class PathUnknown(NotDelivered):
     """The URL is not that of the service, so the aggregate file waits for the right one."""
 

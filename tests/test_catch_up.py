@@ -222,8 +222,8 @@ def test_since_and_until_choose_days(operator: Operator, service: Service) -> No
 
 
 def test_sources_are_apart(operator: Operator, service: Service) -> None:
-    write_days(operator, D1)
-    for source in ("a", "b"):
+    for number, source in enumerate(("a", "b")):
+        write_log(operator.log(D1), entries(D1, 10, 100 * number))
         assert operator.catch_up("--source", source).returncode == 0
     assert operator.stored_requests() == 20
 
@@ -386,16 +386,76 @@ def test_absent_registry_is_named_once_after_a_day(operator: Operator, service: 
     assert (again.returncode, again.stderr) == (0, "")
 
 
-def test_token_of_another_node_is_noticed(operator: Operator, service: Service, database: str) -> None:
+def test_nothing_is_sent_with_the_token_of_another_node(
+    operator: Operator, service: Service, database: str
+) -> None:
     write_days(operator, D1)
     assert operator.catch_up().returncode == 0
-    write_days(operator, D2)
+    write_days(operator, D2, D3)
     (token,) = register(database, f"{operator.node}B")
-    wrong = Operator(operator.home, operator.url, token).catch_up()
-    assert wrong.returncode == 4
-    assert (
-        f"counted for node {operator.node}B, earlier files of this directory for {operator.node};" in wrong.stderr
-    )
+    other = Operator(operator.home, operator.url, token, f"{operator.node}B")
+    for run_with_other in (other.catch_up, lambda: other.run(operator.log(D2, ".bz2"))):
+        wrong = run_with_other()
+        assert wrong.returncode == 3
+        assert f"the token is that of node {operator.node}B, and the files of this" in wrong.stderr
+    assert other.stored_requests() == 0
+    assert operator.catch_up().returncode == 0
+    assert operator.stored_requests() == 30
+
+
+def test_logs_of_another_source_are_refused(operator: Operator, service: Service) -> None:
+    write_days(operator, D1, D2)
+    assert operator.catch_up("--source", "a").returncode == 0
+    mistyped = operator.catch_up("--source", "A")
+    assert mistyped.returncode == 4
+    assert f"these are the logs of {D1}_{D1}_a.json.gz, of source a. Correct --source." in mistyped.stderr
+    again = operator.catch_up("--source", "A")
+    assert (again.returncode, again.stderr) == (0, "")
+    single = operator.run("--source", "A", operator.log(D1, ".bz2"))
+    assert (single.returncode, "Correct --source" in single.stderr) == (1, True)
+    assert operator.stored_requests() == 20
+    assert operator.run("--source", "A", "--beside", operator.log(D1, ".bz2")).returncode == 0
+    assert operator.stored_requests() == 30
+
+
+def test_beside_never_replaces(operator: Operator, service: Service) -> None:
+    """The file of a period is counted once; what is to count beside it is of another directory or source."""
+    write_log(operator.log(D1), entries(D1, 10))
+    assert operator.catch_up().returncode == 0
+    write_log(operator.log(D1), entries(D1, 7, 100))
+    single = operator.run("--beside", operator.log(D1))
+    assert (single.returncode, "has other content" in single.stderr) == (1, True)
+    days = operator.catch_up("--beside")
+    assert (days.returncode, "--replace sends a correction" in days.stderr) == (4, True)
+    assert operator.stored_requests() == 10
+    assert operator.run("--beside", operator.log(D1), directory="elsewhere").returncode == 4
+    assert operator.stored_requests() == 17
+
+
+def test_wrong_path_is_no_service_with_statistics(operator: Operator, service: Service) -> None:
+    write_days(operator, D1)
+    wrong = Operator(operator.home, operator.url.replace("statistics", "statistic"), "token")
+    done = wrong.catch_up()
+    assert done.returncode == 1
+    assert f"there is no {wrong.url}/payloads" in done.stderr
+
+
+def test_order_is_answered_each_time(operator: Operator, service: Service) -> None:
+    write_days(operator, D1, D2)
+    assert operator.run(*sorted(operator.logs.iterdir())).returncode == 0
+    write_log(operator.log(D1, ".bz2"), entries(D1, 12, D1.toordinal() * 100))
+    assert operator.catch_up().returncode == 4
+    assert operator.catch_up().returncode == 0
+    for _ in range(2):
+        ordered = operator.catch_up("--replace")
+        assert (ordered.returncode, "run all logs of" in ordered.stderr) == (4, True)
+
+
+def test_held_file_is_listed_without_a_log(operator: Operator, service: Service) -> None:
+    write_days(operator, D1, D2)
+    operator.run(*sorted(operator.logs.iterdir()), directory="elsewhere")
+    assert operator.run(operator.log(D1, ".bz2")).returncode == 3
+    assert operator.run().stdout == f"waits for your decision: out/{D1}_{D1}.json.gz\n"
 
 
 def test_day_without_requests_can_be_a_correction(operator: Operator, service: Service) -> None:

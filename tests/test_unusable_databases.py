@@ -34,8 +34,11 @@ MIGRATIONS_REFUSED = [
         "ALTER DATABASE {} SET default_transaction_read_only = on",
         r"can only be read(.|\n)*default_transaction_read",
     ),
-    ("ALTER DATABASE {} SET search_path = ''", r"search_path names no schema(.|\n)*options=-c search_path"),
-    ("ALTER DATABASE {} SET search_path = nowhere", r"search_path names no schema(.|\n)*options=-c search_path"),
+    ("ALTER DATABASE {} SET search_path = ''", r"search_path names no schema(.|\n)*options=-c%20search_path%3D"),
+    (
+        "ALTER DATABASE {} SET search_path = nowhere",
+        r"search_path names no schema(.|\n)*options=-c%20search_path%3D",
+    ),
 ]
 
 
@@ -128,6 +131,25 @@ def test_health_says_that_it_may_not_read_migrations(database_uri: str, caplog: 
     change(database_uri, f"REVOKE SELECT (migration_id) ON _yoyo_migration FROM {SERVICE}")
     status, text = health(service_uri)
     assert (status, "lacks the right to read which migrations" in text) == (503, True)
+    assert "eida_statsman db grant" in caplog.text
+    Statsman(database_uri).done("db", "grant", SERVICE)
+    assert health(service_uri)[0] == 200
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        *("SELECT ON dataselect_stats", "SELECT ON dataselect_stats_by_network_country"),
+        *("UPDATE (revision, changed_at) ON nodes", "INSERT ON payload_days", "INSERT (body) ON payloads"),
+    ],
+)
+def test_health_needs_what_the_service_needs(
+    database_uri: str, caplog: pytest.LogCaptureFixture, right: str
+) -> None:
+    service_uri = as_service(database_uri)
+    assert health(service_uri)[0] == 200
+    change(database_uri, f"REVOKE {right} FROM {SERVICE}")
+    assert health(service_uri)[0] == 503
     assert "eida_statsman db grant" in caplog.text
     Statsman(database_uri).done("db", "grant", SERVICE)
     assert health(service_uri)[0] == 200

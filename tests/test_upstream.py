@@ -62,12 +62,13 @@ INSERT INTO tokens (node_id, value, valid_from, valid_until) VALUES
     (12, 'shared', now() - interval '1 day', now() + interval '1 day'),
     (11, NULL, now(), now() + interval '1 day'), (12, '', now(), now() + interval '1 day'),
     (NULL, 'of-nobody', now(), now() + interval '1 day'), (99, 'of-another', now(), now() + interval '1 day'),
-    (11, 'backwards', now(), now() - interval '1 day'), (11, 'for-ever', '-infinity', 'infinity');
+    (11, 'backwards', now(), now() - interval '1 day'), (11, 'for-ever', '-infinity', 'infinity'),
+    (11, 'for-long', '0044-03-15 BC', '20201-01-01');
 INSERT INTO networks VALUES (11, 'FR', false, NULL), (11, 'Z32015', true, '/epos/alparray'), (12, 'GE', NULL, NULL);
 INSERT INTO payloads (node_id, hash, version, generated_at, coverage) VALUES
     (11, 1, '0.8.1', now(), '{2021-02-27,2021-02-28,2021-03-01}'), (11, 2, '0.8.1', now(), '{2021-02-28}'),
     (12, 3, NULL, NULL, '{2021-04-05}'), (12, 4, NULL, NULL, NULL),
-    (11, 5, '0.8.1', now(), '{infinity,-infinity,1970-01-01,2091-01-01}');
+    (11, 5, '0.8.1', now(), '{infinity,-infinity,1970-01-01,2091-01-01,20210-02-01,0044-03-15 BC}');
 INSERT INTO dataselect_stats (node_id, date, network, station, location, channel, country, bytes, nb_reqs,
     nb_successful_reqs, nb_failed_reqs, clients)
 SELECT 11 + n % 2, date '2021-02-01' + (n % 3 || ' months')::interval, (ARRAY['FR', 'GE', 'Z32015'])[1 + n % 3],
@@ -154,7 +155,8 @@ def test_nodes_networks_and_tokens_are_taken_over_and_tokens_not_in_clear(store:
     assert not [value for (value,) in select(store, "SELECT value FROM tokens") if "token" in value]
     store.add_node("NEW", "operator@new.example")
     assert store.sender_of_token("for-ever", NOW).node.name == "RESIF"
-    assert store.add_token("NEW", NOW, NOW + datetime.timedelta(days=1))[0] == 4
+    assert store.sender_of_token("for-long", NOW).node.name == "RESIF"
+    assert store.add_token("NEW", NOW, NOW + datetime.timedelta(days=1))[0] == 5
 
 
 def test_tokens_that_are_left_out_are_named_without_their_values(store: Store, upstream_uri: str) -> None:
@@ -260,6 +262,7 @@ def test_imported_month_is_replaced_by_the_whole_month(store: Store, upstream_ur
             for date, month in (
                 ("2091-01-01", "2091-01"), ("1970-01-01", "1970-01"),
                 ("infinity", "9999-12"), ("-infinity", "0001-01"),
+                ("20210-02-01", "9999-12"), ("0044-03-15 BC", "0001-01"),
             )
         ),
     ],
@@ -327,7 +330,7 @@ def test_what_is_not_known_counts_nothing(store: Store, upstream_uri: str, chang
     found = sums(store, "dataselect_stats", ("network",))
     assert {(values[0], values[3], hll.cardinality(values[4])) for values in found.values()} == {(0, 0, 0)}
     assert sum(values[1] for values in found.values()) > 800
-    assert len(store.list_tokens()) == 3
+    assert len(store.list_tokens()) == 4
     days = {day for record in store.list_payloads("RESIF") for day in record.days}
     assert {datetime.date(2021, 2, day) for day in (5, 27, 28)} <= days
     assert not days & {datetime.date(2021, 2, 6), datetime.date(2021, 2, 7)}
@@ -423,6 +426,10 @@ def test_bad_rows_are_reported_and_left_out(
     assert len(rows) == 1200
     assert rows[0]["reason"] == "network: not a code of up to 8 letters, digits, - or _"
     assert statsman("nodes", "list", "--json").stdout.strip() == "[]"
+    for wrong, reason in ((report, "exists"), (tmp_path / "no" / "bad.csv", "No such file or directory")):
+        stopped = statsman("db", "import-upstream", upstream_uri, "--skip-bad", "--report", wrong)
+        assert (stopped.returncode, reason in stopped.stderr) == (2, True)
+    assert len(report.read_text().splitlines()) == 1201
     done = statsman("db", "import-upstream", upstream_uri, "--skip-bad")
     assert done.returncode == 0, done.stderr
     assert "left out: 1,200 rows, 12,000 bytes, 2,400 requests\n" in done.stdout

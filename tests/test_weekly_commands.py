@@ -119,8 +119,8 @@ def test_shorter_log_from_another_directory_is_refused(operator: Operator, servi
 
 
 def test_equal_statistics_of_two_servers_both_count(operator: Operator, service: Service) -> None:
-    for server in ("a", "b"):
-        failed = [entry(D1, 7, status="ERROR")]
+    for minute, server in enumerate(("a", "b")):
+        failed = [entry(D1, 7, datetime.time(0, minute), status="ERROR")]
         log = write_log(operator.home / server / operator.log(D1).name, failed)
         done = operator.run("--suffix", server, log)
         assert done.returncode == 0, done.stderr

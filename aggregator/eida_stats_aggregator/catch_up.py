@@ -11,6 +11,7 @@ from msgspec import structs
 
 from eida_statistics.errors import (
     AggregateExists,
+    AlreadyDelivered,
     DirectoryInUse,
     NothingToAggregate,
     NotReady,
@@ -179,7 +180,13 @@ class _CatchUp:
         records = [record for entry in self._own_entries() if (record := entry.state.records.get(base)) is not None]
         listed = self.client.list_payloads(self.options.source)
         if listed is None:
-            return not records
+            if not records:
+                raise StartUnknown(
+                    f"there is no {base}/payloads",
+                    hint="Check the URL. If it is right, the service is an older one, which cannot say what it has."
+                    " Begin with the first day that is missing there: --since DAY. If it has nothing: --since all.",
+                )
+            return False
         return not listed <= {record.payload for record in records}
 
     def _send_waiting(self) -> None:
@@ -313,6 +320,9 @@ class _CatchUp:
         except AggregateExists as error:
             self._find(day, stamps, f"there are other statistics in {error.subject}; --replace sends a correction")
             return
+        except AlreadyDelivered as error:
+            self._find(day, stamps, f"{error.subject}. {error.hint}")
+            return
         self._send([path])
         summary = self._add(day, self._result(path))
         summary.requests = sum(row.nb_requests for row in payload.stats)
@@ -410,12 +420,17 @@ class _CatchUp:
 
     def _finish(self) -> None:
         """Complete the summary, show only new warnings, and keep the memory."""
-        self.notices += add_deliveries(self.sender, self.outbox, self.summary, self.outcome)
-        _, complaints = self.outbox.waiting(self.destination.base)
-        self.notices += [Notice(f"queue:{complaint.subject}", str(complaint)) for complaint in complaints]
-        shown = set(self.memory.shown)
+        self.notices += add_deliveries(self.sender, self.summary, self.outcome)
+        # An order of the operator is always answered.
+        shown = set() if self.options.terms.explicit else set(self.memory.shown)
         self.outcome.notices += [notice for notice in self.notices if notice.key not in shown]
-        self.memory.shown = sorted({notice.key for notice in self.notices})
+        _, complaints = self.outbox.waiting(self.destination.base)
+        queued = {f"queue:{complaint.subject}": complaint for complaint in complaints}
+        self.outcome.failures += [complaint for key, complaint in queued.items() if key not in shown]
+        # A run that sends nothing does not learn until when the token is valid.
+        tokens = {key for key in self.memory.shown if key.startswith("token:")}
+        known = tokens if self.client.token_valid_until is None else set()
+        self.memory.shown = sorted({*(notice.key for notice in self.notices), *queued, *known})
         self.memories[self.key] = self.memory
         self.outbox.write(self.outbox.directory / _MEMORY, msgspec.json.encode(self.memories))
 

@@ -65,15 +65,6 @@ def about_token(valid_until: datetime.datetime | None, now: datetime.datetime) -
     return [Notice(f"token:{valid_until}", text)]
 
 
-def about_node(node: str | None, all_nodes: Collection[str]) -> list[Notice]:
-    """Return a warning if the files of a run count for another node than earlier ones of the directory."""
-    others = sorted(set(all_nodes) - {node})
-    if node is None or not others:
-        return []
-    text = f"this run was counted for node {node}, earlier files of this directory for {listed(others)}"
-    return [Notice(f"node:{node}", f"{text}; is it the right token?")]
-
-
 def about_overlaps(lines: Sequence[str]) -> list[Notice]:
     """Return a warning for each file that counts although it overlaps with others."""
     return [Notice(f"overlap:{line}", line) for line in lines]

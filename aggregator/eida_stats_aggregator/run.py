@@ -222,6 +222,7 @@ def deliver(outbox: Outbox, options: Options, summary: Deliveries, outcome: Outc
     outbox.redirect(destination.base, mistyped_only=not destination.requeue)
     waiting, complaints = outbox.waiting(destination.base)
     outcome.failures += complaints
+    summary.held += map(str, outbox.held(destination.base))
     if options.dry_run:
         summary.sent = [f"{path} to {destination.url}" for path in waiting]
         return
@@ -231,18 +232,14 @@ def deliver(outbox: Outbox, options: Options, summary: Deliveries, outcome: Outc
     sender = Sender(outbox, ServiceClient(destination.url, destination.token, retries=destination.retries))
     with noted(outcome.failures):
         sender.send(waiting, options.now)
-    outcome.notices += add_deliveries(sender, outbox, summary, outcome)
+    outcome.notices += add_deliveries(sender, summary, outcome)
 
 
-def add_deliveries(sender: "Sender", outbox: Outbox, summary: Deliveries, outcome: Outcome) -> list[Notice]:
+def add_deliveries(sender: "Sender", summary: Deliveries, outcome: Outcome) -> list[Notice]:
     """Add the results of a sender to a summary and an outcome, and return its warnings."""
     outcome.failures += sender.failures
     summary.sent += sender.sent
     summary.queued += sender.queued
     summary.held += sender.held
     now = datetime.datetime.now(tz=datetime.UTC)
-    return [
-        *notices.about_overlaps(sender.overlaps),
-        *notices.about_node(sender.node, outbox.nodes(sender.client.base)),
-        *notices.about_token(sender.client.token_valid_until, now),
-    ]
+    return [*notices.about_overlaps(sender.overlaps), *notices.about_token(sender.client.token_valid_until, now)]

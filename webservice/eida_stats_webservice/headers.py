@@ -38,6 +38,8 @@ def register(app: Flask) -> None:
         for name, value in _SECURITY.items():
             response.headers.setdefault(name, value)
         response.headers[REQUEST_ID] = g.request_id
+        if (node := g.get("token_node")) is not None:
+            response.headers["Token-Node"] = node
         # What was told to who has a token is for nobody else.
         if any(name in request.headers for name in HEADERS) or request.method != "GET":
             response.headers.setdefault("Cache-Control", "no-store")

@@ -19,7 +19,12 @@ def blueprint(store: Store) -> Blueprint:
         store: one of its own, so that it needs not wait for a connection.
     """
     routes = Blueprint("health", __name__)
-    check = Check(store.ping)
+
+    def check_store() -> None:
+        store.ping()
+        store.try_question()
+
+    check = Check(check_store)
 
     @routes.get("/_health")
     def health() -> Response:

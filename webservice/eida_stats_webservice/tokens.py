@@ -1,8 +1,9 @@
 """The token that a request carries, and which node sends it."""
 
 import datetime
+from urllib.parse import quote
 
-from flask import Request
+from flask import Request, g
 
 from eida_statistics.errors import MissingToken
 from eida_stats_webservice.store import Store
@@ -28,7 +29,10 @@ def sender_of(request: Request, store: Store) -> Sender:
     token = bearer_of(request)
     if token is None:
         raise MissingToken(hint=_HINT)
-    return store.sender_of_token(token, datetime.datetime.now(tz=datetime.UTC))
+    sender = store.sender_of_token(token, datetime.datetime.now(tz=datetime.UTC))
+    # For the answer: an aggregator notices the token of another node before it sends anything.
+    g.token_node = quote(sender.node.name)
+    return sender
 
 
 def bearer_of(request: Request) -> str | None:

@@ -100,6 +100,8 @@ def import_upstream(config: Config, uri: str, report: Path | None, skip_bad: boo
     """
     months = rows = changed = 0
     with closing(open_store(config.database_uri)) as store, closing(Upstream(uri)) as source:
+        if report is not None:
+            _check_report(report)
         try:
             for name, month, count, countries in store.take_over_upstream(source, skip_bad=skip_bad):
                 click.echo(f"{name} {month:%Y-%m}: {count:,} rows")
@@ -119,6 +121,17 @@ def import_upstream(config: Config, uri: str, report: Path | None, skip_bad: boo
     )
 
 
+def _check_report(file: Path) -> None:
+    """Check that a file can be written before hours of reading, and that it is not that of another run."""
+    if file.exists():
+        raise click.BadParameter(f"{file} exists", param_hint="--report")
+    try:
+        with file.open("w"):
+            file.unlink()
+    except OSError as error:
+        raise click.BadParameter(f"{file}: {error.strerror}", param_hint="--report") from error
+
+
 def _report(source: Upstream, file: Path | None) -> None:
     """Name what cannot be taken over: rows and tokens."""
     for row in source.bad_rows[:_ROWS_SHOWN]:
@@ -128,7 +141,8 @@ def _report(source: Upstream, file: Path | None) -> None:
         click.echo(f"bad row: … and {len(source.bad_rows) - _ROWS_SHOWN:,} more; {where}", err=True)
     for token in source.bad_tokens:
         click.echo(f"token {token.number} of {token.node or '(no node)'} is left out: {token.reason}", err=True)
-    if file is not None:
+    # A run that has read nothing must not take away what another one has reported.
+    if file is not None and source.bad_rows:
         with file.open("w", encoding="utf-8", newline="") as opened:
             writer = csv.writer(opened, lineterminator="\n")
             writer.writerow(BadRow._fields)

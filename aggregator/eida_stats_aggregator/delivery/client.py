@@ -6,6 +6,7 @@ import re
 import socket
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
+from urllib.parse import unquote
 
 import msgspec
 import requests
@@ -191,6 +192,16 @@ class ServiceClient:
             version = re.fullmatch(rb"\d+\.\d+[0-9A-Za-z.+-]*\s*", answer.content)
             self._corrects = answer.status_code == 200 and version is not None
         return self._corrects
+
+    def node_of_token(self) -> str | None:
+        """Return the node to which the token belongs, None if the service does not say it.
+
+        Raises:
+            NotDelivered: if it cannot be reached.
+        """
+        answer = self._request("GET", f"{self.base}/payloads", {"limit": "1"})
+        node = answer.headers.get("Token-Node")
+        return None if node is None else unquote(node)
 
     def list_payloads(self, source: str) -> set[int] | None:
         """Return the numbers of the payloads of a source of this node, None if the service does not list them.

@@ -29,6 +29,7 @@ from eida_stats_aggregator.delivery.state import (
     Record,
     Terms,
     check_overlaps,
+    check_source,
     plan,
     redirect,
 )
@@ -162,9 +163,13 @@ class Outbox:
             new = plan(old, content, url, terms)
         except EidaStatisticsError as error:
             error.subject = f"{path}{error.subject}"
+            if not payload.source:
+                error.hint = "If this is a correction: --replace. If it is of another server: --source for each."
             raise
+        others = [(other.name, identity, state) for other, identity, state in self.entries() if other != path]
+        if url is not None and provenance is not None:
+            check_source(others, payload.source, provenance.fingerprint, url, terms)
         if url is not None and not may_overlap:
-            others = [(other.name, identity, state) for other, identity, state in self.entries() if other != path]
             check_overlaps(others, identity_of(payload), url, terms)
         if provenance is not None:
             new = structs.replace(new, logs=provenance.logs, fingerprint=provenance.fingerprint)
@@ -207,6 +212,11 @@ class Outbox:
                 hint = "If that service has moved here, add --requeue."
                 complaints.append(NotDelivered(f"{path} is queued for {', '.join(services)}", hint=hint))
         return ready, complaints
+
+    def held(self, url: str) -> list[Path]:
+        """Return the files that wait at a service for a decision of the operator."""
+        records = ((path, state.records.get(url)) for path, _, state in self.entries())
+        return [path for path, record in records if record is not None and record.state == "held"]
 
     def is_whole(self, path: Path) -> bool:
         """Return whether a file has the content that is remembered; in a dry run it may not be there."""

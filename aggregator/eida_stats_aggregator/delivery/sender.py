@@ -2,7 +2,7 @@
 
 import datetime
 import gzip
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -12,6 +12,7 @@ from eida_statistics.errors import (
     DeliveryOvertaken,
     EidaStatisticsError,
     NotDelivered,
+    OtherNode,
     PathUnknown,
     PayloadHeld,
     PayloadRefused,
@@ -35,8 +36,7 @@ class Sender:
 
     `sent` has a line for each file that was delivered, `queued` the paths of those that wait for the next run,
     `held` those that wait for a decision of the operator, `failures` the errors, and `overlaps` a line for
-    each file that counts although it overlaps with others. `node` is the node for which they count, if the
-    service has said it.
+    each file that counts although it overlaps with others.
     """
 
     def __init__(self, outbox: Outbox, client: ServiceClient) -> None:
@@ -46,11 +46,11 @@ class Sender:
         self.held: list[str] = []
         self.overlaps: list[str] = []
         self.failures: list[EidaStatisticsError] = []
-        self.node: str | None = None
         self._outbox = outbox
         self._faults = 0
         self._stopped = False
         self._mistyped = False
+        self._checked = False
 
     def send(self, paths: Iterable[Path], now: datetime.datetime) -> None:
         """Send files, until the service turns out to be out of reach; the others wait.
@@ -58,7 +58,10 @@ class Sender:
         Raises:
             UnwritableDirectory: if a result cannot be kept.
         """
-        for path in paths:
+        waiting = list(paths)
+        if waiting and not self._stopped:
+            self._check_node(waiting)
+        for path in waiting:
             state = self._outbox.state(path)
             record = state.records.get(self.client.base) if state is not None else None
             if state is None or record is None:
@@ -70,6 +73,27 @@ class Sender:
                     self._outbox.keep(path, state.with_record(self.client.base, kept))
             else:
                 self._send(path, state, record, now)
+
+    def _check_node(self, paths: Sequence[Path]) -> None:
+        """Send nothing with the token of another node than that for which the files of the directory count."""
+        known = self._outbox.nodes(self.client.base)
+        if self._checked or not known:
+            return
+        self._checked = True
+        try:
+            node = self.client.node_of_token()
+        except NotDelivered:
+            return  # the same becomes of the first file
+        if node is not None and node not in known:
+            self._stopped = True
+            names = listed([path.name for path in paths])
+            self.failures.append(
+                OtherNode(
+                    f"{names} to {self.client.url}: the token is that of node {node}, and the files of this"
+                    f" directory count for {listed(sorted(known))}",
+                    hint="Use the right token. If the node was renamed, begin another directory: --since DAY.",
+                )
+            )
 
     def _send(self, path: Path, state: DeliveryState, record: Record, now: datetime.datetime) -> None:
         client, outbox = self.client, self._outbox
@@ -97,7 +121,6 @@ class Sender:
         if corrects:
             outbox.drop_superseded(path, client.base)
         self._faults = 0
-        self.node = answer.node or self.node
         self.sent.append(f"{path} to {client.url}: {answer.answer}")
         if answer.overlaps:
             others = listed(answer.overlaps)

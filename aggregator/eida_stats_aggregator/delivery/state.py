@@ -106,7 +106,10 @@ def plan(state: DeliveryState | None, content: str, url: str | None, terms: Term
     state = state or DeliveryState(content)
     record = state.records.get(url or "")
     sent = record.content if record is not None else ""
-    if not terms.explicit and (state.content != content or (url is not None and sent not in ("", content))):
+    is_held = record is not None and record.state == "held"
+    is_other = state.content != content or (url is not None and sent not in ("", content))
+    # What is counted beside others is never this file itself; only a held one has not been counted.
+    if is_other and not terms.replace and not (terms.beside and is_held):
         raise AggregateExists(
             f", which was sent to {url}" if sent else "",
             hint="Choose: --replace, if this is a correction; --source NAME, if it is the log of another server.",
@@ -118,6 +121,30 @@ def plan(state: DeliveryState | None, content: str, url: str | None, terms: Term
         # As long as the first delivery waits, only the file changes.
         terms = terms if record.terms.explicit or terms.beside or terms.replaces else record.terms
     return state.with_record(url, structs.replace(record or Record("pending"), state="pending", terms=terms))
+
+
+def check_source(
+    others: Iterable[tuple[str, Identity, DeliveryState]], source: str, fingerprint: str, url: str, terms: Terms
+) -> None:
+    """Check that the lines of a new file are not those of a file of another source: its name may be mistyped.
+
+    Args:
+        others: names, identities and states of the other files.
+        source: that of the new one.
+        fingerprint: of the lines of its logs.
+        url: the base URL of the service to which it is to go.
+        terms: how it is to be counted there.
+
+    Raises:
+        AlreadyDelivered: if they are.
+    """
+    for name, other, state in others:
+        is_same = state.fingerprint == fingerprint and fingerprint not in ("", "0")
+        if is_same and other.source != source and url in state.records and not terms.explicit:
+            raise AlreadyDelivered(
+                f"these are the logs of {name}, of source {other.source or '(none)'}",
+                hint="Correct --source. If both are to count: --beside.",
+            )
 
 
 def check_overlaps(
@@ -138,6 +165,7 @@ def check_overlaps(
         name: other.source
         for name, other, state in others
         if url in state.records
+        and state.records[url].state != "held"
         and other.period.overlaps(made.period)
         and (other.source == made.source or "" in (other.source, made.source))
     }

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import aiosql
 import msgspec
 
-from eida_statistics.errors import StoreHidesMigrations, StoreNotReady, StoreReadOnly, UnknownNode
+from eida_statistics.errors import StoreForbidden, StoreHidesMigrations, StoreNotReady, StoreReadOnly, UnknownNode
 from eida_statistics.payload import Row
 
 READ_ONLY_HINT = "Name the primary in DATABASE_URI, or reset default_transaction_read_only where it is set."
@@ -79,16 +79,19 @@ class Database(ABC):
             StoreUnavailable: if it cannot be reached.
             StoreReadOnly: if it can only be read.
             StoreNotReady: if it lacks a migration.
+            StoreForbidden: if the role may not write what is sent.
             StoreHidesMigrations: if the role may not read which migrations there are.
             StoreTooSlow: if it does not answer within 5 seconds.
         """
         with self.transaction() as connection:
             self.queries.end_after(connection, seconds=_PING_SECONDS)
-            _, read_only, may_read_migrations = self.queries.ping(connection)
+            _, read_only, may_read_migrations, may_write = self.queries.ping(connection)
             if read_only:
                 raise StoreReadOnly(hint=READ_ONLY_HINT)
             if not may_read_migrations:
                 raise StoreHidesMigrations(hint="Run eida_statsman db grant for the role of the service.")
+            if not may_write:
+                raise StoreForbidden(hint="Run eida_statsman db grant for the role of the service.")
             applied = {name for (name,) in self.queries.applied_migrations(connection)}
         if missing := sorted(self.migrations - applied):
             raise StoreNotReady(f"it lacks {', '.join(missing)}", hint="Run eida_statsman db migrate.")

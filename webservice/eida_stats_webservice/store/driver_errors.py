@@ -23,11 +23,11 @@ from eida_stats_webservice.store.database import READ_ONLY_HINT, first_line
 
 MIGRATE = (
     "Run eida_statsman db migrate. If that was done, the search_path of this role lacks the schema of the tables:"
-    " set it with ALTER ROLE or in the URI, as ?options=-c search_path=NAME."
+    " set it with ALTER ROLE or in the URI, as ?options=-c%20search_path%3DNAME."
 )
 NO_SCHEMA = (
     "The search_path of this role names no schema that exists and that it may use. Set it with ALTER ROLE … SET"
-    " search_path, or in the URI: ?options=-c search_path=NAME."
+    " search_path, or in the URI: ?options=-c%20search_path%3DNAME."
 )
 HLL_UNSEEN = (
     "If this is about hll: have an administrator run CREATE EXTENSION hll in this database. If it is there, add its"

@@ -8,11 +8,11 @@ import datetime
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
-from psycopg2 import extras
+from psycopg2 import DataError, extensions, extras
 
 from eida_statistics import hll, wire
 from eida_statistics.errors import InvalidPayload, NotTakenOver, NotUpstream
@@ -110,6 +110,8 @@ class Upstream:
             self._connection.set_session(readonly=True, isolation_level="REPEATABLE READ")
             begin(self._connection)
             wait_without_limit(self._connection)
+            for kind in (_DATE, _TIME):
+                extensions.register_type(kind, self._connection)
         columns: dict[str, set[str]] = {table: set() for table in (*_NEEDED, "networks")}
         for row in self._select(
             "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'"
@@ -254,6 +256,7 @@ class Upstream:
     def _days(self) -> _Days:
         """Return the days that were received, by node and month; a day that cannot be was a wrong clock."""
         found: _Days = {}
+        # One after the other: a list with a day that Python lacks could not be read at all.
         sql = f"SELECT node_id, unnest(coverage) AS day FROM payloads WHERE {_OF_A_NODE}"  # noqa: S608
         for row in self._select(sql):
             day = row["day"]
@@ -315,6 +318,30 @@ def _decoded(month: datetime.date, days: set[datetime.date], rows: list[_Row]) -
         "stats": rows,
     }
     return wire.decode_with_changes(msgspec.json.encode(sent), today=today)
+
+
+def _clamped(read: Callable[[Any, Any], Any], first: Any, last: Any) -> Callable[[Any, Any], Any]:
+    """Return a function that reads a date or time, and returns the nearest bound for one that Python lacks."""
+
+    def clamped(text: Any, cursor: Any) -> Any:
+        try:
+            return read(text, cursor)
+        except (ValueError, OverflowError, DataError):
+            return first if text is not None and text.endswith("BC") else last
+
+    return clamped
+
+
+_DATE = extensions.new_type((1082,), "DATE", _clamped(extensions.DATE, datetime.date.min, datetime.date.max))
+_TIME = extensions.new_type(
+    (1184,),
+    "TIMESTAMPTZ",
+    _clamped(
+        extensions.PYDATETIMETZ,
+        datetime.datetime.min.replace(tzinfo=datetime.UTC),
+        datetime.datetime.max.replace(tzinfo=datetime.UTC),
+    ),
+)
 
 
 def _time(value: datetime.datetime | None) -> datetime.datetime:

@@ -3,7 +3,10 @@
 -- name: ping()^
 -- Whether the database answers and has its schema, whether it can only be read, and whether its migrations can be seen.
 SELECT count(*), current_setting('transaction_read_only')::boolean,
-    has_column_privilege('_yoyo_migration', 'migration_id', 'SELECT')
+    has_column_privilege('_yoyo_migration', 'migration_id', 'SELECT'),
+    has_column_privilege('payloads', 'body', 'INSERT') AND has_column_privilege('nodes', 'revision', 'UPDATE')
+        AND has_table_privilege('payload_days', 'INSERT')
+        AND has_table_privilege('dataselect_stats', 'INSERT') AND has_table_privilege('dataselect_stats', 'UPDATE')
 FROM nodes WHERE id < 0;
 
 -- name: end_after(seconds)^

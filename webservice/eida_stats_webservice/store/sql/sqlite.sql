@@ -2,7 +2,7 @@
 
 -- name: ping()^
 -- Whether the database answers and has its schema, whether it can only be read, and whether its migrations can be seen.
-SELECT count(*), 0, 1 FROM nodes WHERE id < 0;
+SELECT count(*), 0, 1, 1 FROM nodes WHERE id < 0;
 
 -- name: end_after(seconds)^
 -- Nobody waits for who reads here, and nothing is ended.
