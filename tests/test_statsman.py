@@ -160,6 +160,10 @@ def test_row_of_a_table_is_one_line(statsman: Statsman) -> None:
     assert [contact in line for line in narrow.stdout.splitlines()] == [False, True, True]
     assert "SINCE" not in narrow.stdout
     assert narrow.stderr == "(not shown: SINCE, PAYLOADS, LAST, GROUP; see --json)\n"
+    statsman.done("nodes", "update", "GFZ", "--contact", "a" * 90 + "@data-centre.example")
+    wide = statsman("nodes", "list")
+    assert all(heading in wide.stdout for heading in ("PAYLOADS", "LAST", "GROUP", "SINCE"))
+    assert wide.stderr == "(not shown: CONTACT; see --json)\n"
 
 
 @ON_ONE_STORE

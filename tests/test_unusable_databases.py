@@ -11,7 +11,7 @@ import pytest
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.store import migrations, open_store
-from postgresql import Cluster
+from postgresql import SUPERUSER, Cluster
 from roles import SERVICE, as_service
 from service import PREFIX
 from test_statsman import Statsman
@@ -51,6 +51,29 @@ def test_migrate_says_why_it_cannot(
     assert refused.returncode == 1
     assert re.search(sentence, refused.stderr), refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_role_that_may_not_create_tables_cannot_migrate(
+    run: Callable[[str], str], postgresql_database: str
+) -> None:
+    run("CREATE ROLE visitor LOGIN")
+    try:
+        refused = Statsman(postgresql_database.replace(f"{SUPERUSER}@", "visitor@", 1))("db", "migrate")
+    finally:
+        run("DROP ROLE visitor")
+    assert refused.returncode == 1
+    assert "this role may not create tables in schema public" in refused.stderr
+    assert "as the owner" in refused.stderr
+
+
+def test_grant_covers_the_schemas(run: Callable[[str], str], postgresql_database: str) -> None:
+    run("CREATE SCHEMA mine; CREATE SCHEMA theirs; CREATE EXTENSION hll SCHEMA theirs")
+    run(f"ALTER DATABASE {named(postgresql_database)} SET search_path = mine, theirs")
+    Statsman(postgresql_database).done("db", "migrate")
+    service_uri = as_service(postgresql_database)
+    assert health(service_uri)[0] == 200
+    with closing(open_store(service_uri)) as store:
+        assert store.list_payloads() == []
 
 
 def test_hll_in_another_schema_of_the_search_path(run: Callable[[str], str], postgresql_database: str) -> None:

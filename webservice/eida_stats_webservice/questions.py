@@ -190,8 +190,8 @@ def _parse_month(name: str, value: str) -> datetime.date:
 def _whole_months_hint(name: str, month: datetime.date) -> str:
     """Return which months can be asked for instead of a part of a month."""
     number = month.year * 12 + month.month - 1 + (-1 if name == "end" else 1)
-    without = f"{number // 12:04}-{number % 12 + 1:02}"
-    return f"Statistics are monthly. With this month: {name}={month.isoformat()[:7]}; without it: {name}={without}."
+    without = f"; without it: {name}={number // 12:04}-{number % 12 + 1:02}" if 1 <= number // 12 <= 9999 else ""
+    return f"Statistics are monthly. With this month: {name}={month.isoformat()[:7]}{without}."
 
 
 def _values(value: str | None) -> tuple[str, ...]:

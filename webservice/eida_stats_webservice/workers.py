@@ -66,6 +66,8 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
         head = [
             f"HTTP/1.1 {error.http_status} {HTTPStatus(error.http_status).phrase}",
             "Content-Type: text/plain; charset=utf-8",
+            # Pages of other sites may read this, too.
+            "Access-Control-Allow-Origin: *",
             f"Content-Length: {len(body)}",
             "Connection: close",
         ]

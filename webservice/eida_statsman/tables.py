@@ -34,11 +34,20 @@ def show(
     console = Console()
     unlimited = console.options.update(max_width=_ENDLESS)
     shown = dict(columns)
+
+    def fits(fields: Mapping[str, str]) -> bool:
+        width = console.measure(_table(rows, fields), options=unlimited).maximum
+        return not console.is_terminal or width <= console.width
+
     for field in spare:
-        width = console.measure(_table(rows, shown), options=unlimited).maximum
-        if not console.is_terminal or width <= console.width:
+        if fits(shown):
             break
         del shown[field]
+    # A wide one that is gone may have made place for narrow ones.
+    for field in reversed(spare):
+        with_it = {name: heading for name, heading in columns.items() if name in shown or name == field}
+        if fits(with_it):
+            shown = with_it
     print_table(_table(rows, shown))
     if len(shown) < len(columns):
         left_out = ", ".join(heading for field, heading in columns.items() if field not in shown)

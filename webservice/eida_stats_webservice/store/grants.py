@@ -2,6 +2,7 @@
 
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from psycopg2 import sql
 
@@ -37,6 +38,7 @@ def apply(uri: str, role: str) -> None:
         names = {"database": connection.info.dbname, "role": role}
         # What the server says of the connection itself is not meant below.
         connection.notices.clear()
+        _grant_schemas(cursor, role)
         cursor.execute(
             sql.SQL(_GRANTS.read_text()).format(**{name: sql.Identifier(value) for name, value in names.items()})
         )
@@ -46,3 +48,16 @@ def apply(uri: str, role: str) -> None:
                 connection.notices[0].splitlines()[0].removeprefix("WARNING:").strip(),
                 hint="Use the role that owns the database and its tables, or an administrator's.",
             )
+
+
+def _grant_schemas(cursor: Any, role: str) -> None:
+    """Let a role use the schemas of the tables and of hll, if it may not."""
+    cursor.execute(
+        "SELECT nspname FROM pg_namespace WHERE NOT has_schema_privilege(%s, oid, 'USAGE') AND (nspname ="
+        " current_schema() OR oid = (SELECT extnamespace FROM pg_extension WHERE extname = 'hll'))",
+        (role,),
+    )
+    for (schema,) in cursor.fetchall():
+        cursor.execute(
+            sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(sql.Identifier(schema), sql.Identifier(role))
+        )

@@ -12,7 +12,7 @@ from yoyo.backends.core.postgresql import PostgresqlBackend
 from yoyo.connections import parse_uri
 from yoyo.exceptions import LockTimeout
 
-from eida_statistics.errors import StoreNotReady, StoreReadOnly, StoreUnavailable
+from eida_statistics.errors import StoreForbidden, StoreNotReady, StoreReadOnly, StoreUnavailable
 from eida_stats_webservice.store.database import READ_ONLY_HINT
 from eida_stats_webservice.store.driver_errors import HLL_UNSEEN, NO_SCHEMA, translate_errors
 from eida_stats_webservice.store.schema import FOLDER
@@ -21,7 +21,9 @@ from eida_stats_webservice.store.uri import sqlite_path
 
 _CAN_MIGRATE = """
 SELECT current_setting('transaction_read_only')::boolean, current_schema() IS NOT NULL,
-    to_regtype('hll') IS NULL AND EXISTS (SELECT FROM pg_extension WHERE extname = 'hll')
+    to_regtype('hll') IS NULL AND EXISTS (SELECT FROM pg_extension WHERE extname = 'hll'),
+    to_regclass('_yoyo_migration') IS NULL AND NOT has_schema_privilege(current_schema(), 'CREATE'),
+    current_schema()
 """
 
 
@@ -81,11 +83,16 @@ def _check_before_migrating(uri: str) -> None:
     with translate_errors(), closing(connect(uri)) as connection, connection, connection.cursor() as cursor:
         begin(connection)
         cursor.execute(_CAN_MIGRATE)
-        read_only, has_schema, hll_is_hidden = cursor.fetchone() or ()
+        read_only, has_schema, hll_is_hidden, may_not_create, schema = cursor.fetchone() or ()
     if read_only:
         raise StoreReadOnly(hint=READ_ONLY_HINT)
     if not has_schema:
         raise StoreNotReady("the search_path names no schema", hint=NO_SCHEMA)
+    if may_not_create:
+        raise StoreForbidden(
+            f"this role may not create tables in schema {schema}",
+            hint="Migrate as the owner of the database. The service has a role of its own: eida_statsman db grant.",
+        )
     if hll_is_hidden:
         raise StoreNotReady("the search_path lacks the schema of the hll extension", hint=HLL_UNSEEN)
 

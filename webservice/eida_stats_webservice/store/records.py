@@ -12,12 +12,25 @@ from eida_statistics.payload import Period, Source
 Sketch = bytes
 
 
+OTHER = "Other"
+"""Stands for what is not shown one by one."""
 GROUP_PREFIX = "/epos/"
 
 
 def group_name(text: str) -> str:
     """Return the name of a group of the EIDA authentication system, which its tokens write after /epos/."""
     return text.removeprefix(GROUP_PREFIX)
+
+
+def is_node_name(text: str) -> bool:
+    """Return whether a node can have a name: some stand for several nodes in answers, and questions have lists."""
+    return (
+        text == text.strip()
+        and 0 < len(text) <= 64
+        and text.isprintable()
+        and "," not in text
+        and text not in (OTHER, "*")
+    )
 
 
 class Node(msgspec.Struct, frozen=True):
@@ -215,9 +228,6 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
 
 LEVELS = ("node", "network", "station", "location", "channel")
-
-OTHER = "Other"
-"""Stands for what is not told one by one."""
 
 
 class Statistic(msgspec.Struct):

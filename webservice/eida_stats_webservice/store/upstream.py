@@ -16,11 +16,11 @@ from psycopg2 import DataError, extensions, extras
 
 from eida_statistics import hll, wire
 from eida_statistics.errors import InvalidPayload, NotTakenOver, NotUpstream
-from eida_statistics.payload import Payload
+from eida_statistics.payload import MAX_COUNT, Payload, normalize_country
 from eida_statistics.wire import EARLIEST_DAY, Decoded
 from eida_stats_webservice.store.driver_errors import translate_errors
 from eida_stats_webservice.store.overlaps import last_day_of
-from eida_stats_webservice.store.records import digest, group_name
+from eida_stats_webservice.store.records import digest, group_name, is_node_name
 from eida_stats_webservice.store.session import begin, connect, wait_without_limit
 from eida_stats_webservice.store.uri import sqlite_path
 
@@ -28,6 +28,7 @@ _ROWS_AT_ONCE = 5000
 _HINT = "Correct or delete it, there or in a copy, and run this again."
 # What the old service stored for a code that it did not know.
 _ANY = "*"
+_SUMMED = ("bytes", "nb_requests", "nb_successful_requests", "nb_unsuccessful_requests")
 _NOBODY = hll.to_hex(hll.encode([]))
 # Nothing in these tables refers to a node by a constraint.
 _OF_A_NODE = "node_id IN (SELECT id FROM nodes)"
@@ -66,7 +67,8 @@ class BadRow(NamedTuple):
     def __str__(self) -> str:
         stream = ".".join((self.network, self.station, self.location, self.channel))
         where = f"{self.node or '(no node)'} {self.date or '(no date)'}: {stream}"
-        return f"{where} of country {self.country or '(none)'}: {self.reason}"
+        text = f"{where} of country {self.country or '(none)'}: {self.reason}"
+        return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
 
 
 class BadToken(NamedTuple):
@@ -110,6 +112,11 @@ class Upstream:
             self._connection.set_session(readonly=True, isolation_level="REPEATABLE READ")
             begin(self._connection)
             wait_without_limit(self._connection)
+            with self._connection.cursor() as cursor:
+                # Its tables are there, whatever the search_path of the role is.
+                cursor.execute(
+                    "SELECT set_config('search_path', 'public, ' || current_setting('search_path'), false)"
+                )
             for kind in (_DATE, _TIME):
                 extensions.register_type(kind, self._connection)
         columns: dict[str, set[str]] = {table: set() for table in (*_NEEDED, "networks")}
@@ -136,8 +143,10 @@ class Upstream:
         seen: set[str] = set()
         for row in self._select("SELECT * FROM nodes ORDER BY id"):
             name = (row["name"] or "").strip()
-            if not name or name in seen:
-                wrong = f"there is another one called {name}" if name else "it has no name"
+            if not name or name in seen or not is_node_name(name):
+                wrong = "it has a name that no node can have" if name else "it has no name"
+                if name in seen:
+                    wrong = f"there is another one called {name}"
                 raise NotTakenOver(f"nodes, id {row['id']}: {wrong}", hint=_HINT)
             seen.add(name)
             yield {
@@ -224,6 +233,7 @@ class Upstream:
 
     def _decode(self, node: str, month: datetime.date, days: set[datetime.date], rows: list[_Row]) -> Decoded:
         """Decode a month without its bad rows: the decoder names some of them, then others, until none is left."""
+        rows = self._without_large_sums(node, rows)
         while True:
             try:
                 return _decoded(month, days, rows)
@@ -240,6 +250,19 @@ class Upstream:
                     _bad_row(node, rows[number], "; ".join(reasons)) for number, reasons in bad.items()
                 ]
                 rows = [row for number, row in enumerate(rows) if number not in bad]
+
+    def _without_large_sums(self, node: str, rows: list[_Row]) -> list[_Row]:
+        """Return the rows without those that become equal and have more together than a payload can."""
+        sums: defaultdict[tuple[str, ...], list[int]] = defaultdict(lambda: [0] * len(_SUMMED))
+        for row in rows:
+            totals = sums[_key(row)]
+            totals[:] = [total + row[name] for total, name in zip(totals, _SUMMED, strict=True)]
+        large = {key for key, totals in sums.items() if max(totals) > MAX_COUNT}
+        if not large:
+            return rows
+        reason = "more than 2^53-1 of something, with those rows that become equal"
+        self.bad_rows += [_bad_row(node, row, reason) for row in rows if _key(row) in large]
+        return [row for row in rows if _key(row) not in large]
 
     def _note_ownerless(self) -> None:
         """Note rows of which it is not known whose they are, or when."""
@@ -285,6 +308,11 @@ def _sent(row: _Row) -> _Row:
         "nb_unsuccessful_requests": _failed(row),
         "clients": row["clients"] or _NOBODY,
     }
+
+
+def _key(row: _Row) -> tuple[str, ...]:
+    codes = (str(row[name]) for name in ("network", "station", "location", "channel"))
+    return (*codes, normalize_country(row["country"]))
 
 
 def _bad_row(node: str, row: _Row, reason: str) -> BadRow:
