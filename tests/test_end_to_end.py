@@ -156,7 +156,9 @@ def test_a_correction_of_one_server_leaves_the_other_one_alone(
     (token,) = register(store_uri, NODE)
     servers = {"a": "crawler", "b": "scientific"}
     for server, excluded in servers.items():
-        sent = aggregator(tmp_path, service, token, made, "--suffix", server, "--exclude-class", excluded)
+        sent = aggregator(
+            tmp_path, service, token, made, "--suffix", server, "--beside", "--exclude-class", excluded
+        )
         assert sent.returncode == 0, sent.stderr
     corrected = aggregator(
         tmp_path, service, token, made, "--suffix", "a", "--replace", "--exclude-class", "library"
@@ -175,7 +177,7 @@ def test_what_was_retracted_is_put_back_by_a_correction(
 ) -> None:
     (token,) = register(store_uri, NODE)
     for server, excluded in {"a": "crawler", "b": "scientific"}.items():
-        aggregator(tmp_path, service, token, made, "--suffix", server, "--exclude-class", excluded)
+        aggregator(tmp_path, service, token, made, "--suffix", server, "--beside", "--exclude-class", excluded)
     run_again = ("--suffix", "a", "--exclude-class", "crawler")
     statsman(store_uri, tmp_path, "payloads", "retract", str(numbers(store_uri)[0]))
 

@@ -167,7 +167,7 @@ class Outbox:
                 error.hint = "If this is a correction: --replace. If it is of another server: --source for each."
             raise
         others = [(other.name, identity, state) for other, identity, state in self.entries() if other != path]
-        if url is not None and provenance is not None:
+        if url is not None and provenance is not None and old is None:
             check_source(others, payload.source, provenance.fingerprint, url, terms)
         if url is not None and not may_overlap:
             check_overlaps(others, identity_of(payload), url, terms)
