@@ -3,12 +3,11 @@
 import datetime
 import math
 from collections.abc import Collection, Generator
-from contextlib import closing
 from typing import Any
 
 from eida_statistics import hll
 from eida_stats_webservice.store.database import Database, as_time
-from eida_stats_webservice.store.records import PUBLIC, Question, State, Statistic, Viewer
+from eida_stats_webservice.store.records import Question, State, Statistic, Viewer
 
 # What the service takes is not older; see wire.py.
 _FIRST_MONTH = datetime.date(1990, 1, 1)
@@ -56,17 +55,6 @@ class Answers(Database):
                     bool(seen),
                     bool(entitled),
                 )
-
-    def try_question(self) -> None:
-        """Check that statistics can be read: the role has the rights, and hll's functions are in the search_path.
-
-        Raises:
-            StoreForbidden: if a right is missing.
-            StoreNotReady: if a function or table is missing.
-        """
-        nothing = Question(start=datetime.date.min, end=datetime.date.min)
-        with closing(self.statistics(nothing, PUBLIC, sketches=True)) as rows:
-            next(rows, None)
 
     def _parameters(self, question: Question, viewer: Viewer, *, sketches: bool) -> dict[str, Any]:
         sort = question.sort or ""

@@ -79,18 +79,18 @@ class Database(ABC):
             StoreUnavailable: if it cannot be reached.
             StoreReadOnly: if it can only be read.
             StoreNotReady: if it lacks a migration.
-            StoreForbidden: if the role may not write what is sent.
+            StoreForbidden: if the role may not read and write what the service needs.
             StoreHidesMigrations: if the role may not read which migrations there are.
             StoreTooSlow: if it does not answer within 5 seconds.
         """
         with self.transaction() as connection:
             self.queries.end_after(connection, seconds=_PING_SECONDS)
-            _, read_only, may_read_migrations, may_write = self.queries.ping(connection)
+            _, read_only, may_read_migrations, may_serve = self.queries.ping(connection)
             if read_only:
                 raise StoreReadOnly(hint=READ_ONLY_HINT)
             if not may_read_migrations:
                 raise StoreHidesMigrations(hint="Run eida_statsman db grant for the role of the service.")
-            if not may_write:
+            if not may_serve:
                 raise StoreForbidden(hint="Run eida_statsman db grant for the role of the service.")
             applied = {name for (name,) in self.queries.applied_migrations(connection)}
         if missing := sorted(self.migrations - applied):

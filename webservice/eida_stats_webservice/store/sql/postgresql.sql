@@ -7,6 +7,12 @@ SELECT count(*), current_setting('transaction_read_only')::boolean,
     has_column_privilege('payloads', 'body', 'INSERT') AND has_column_privilege('nodes', 'revision', 'UPDATE')
         AND has_table_privilege('payload_days', 'INSERT')
         AND has_table_privilege('dataselect_stats', 'INSERT') AND has_table_privilege('dataselect_stats', 'UPDATE')
+        AND has_table_privilege('dataselect_stats', 'SELECT')
+        AND has_table_privilege('dataselect_stats_by_network_country', 'SELECT')
+        AND has_table_privilege('dataselect_stats_by_network', 'SELECT')
+        AND has_table_privilege('dataselect_stats_by_country', 'SELECT')
+        -- Without its schema in the search_path, no question could be answered.
+        AND to_regtype('hll') IS NOT NULL
 FROM nodes WHERE id < 0;
 
 -- name: end_after(seconds)^
