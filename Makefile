@@ -24,8 +24,8 @@ test: .venv/dev ## Run the tests, on a real PostgreSQL of their own: ARGS="-k sk
 
 test-faults: .venv/dev ## Kill the service and its database, fill the disk, and see that nothing is lost
 	@sh tests/install_postgresql.sh
-	@sh tests/faults/fetch_nginx.sh .venv/nginx
-	@sh tests/faults/fetch_pgbouncer.sh .venv/pgbouncer
+	@sh tests/faults/fetch_package.sh nginx .venv/nginx
+	@sh tests/faults/fetch_package.sh pgbouncer .venv/pgbouncer
 	@$(BIN)/python -m pytest tests/faults -m "not alone" -n 3 $(ARGS); beside=$$?; \
 	$(BIN)/python -m pytest tests/faults -m alone $(ARGS); alone=$$?; \
 	case "$$beside $$alone" in "0 0") ;; "0 5" | "5 0") $(if $(ARGS),true,false) ;; *) false ;; esac

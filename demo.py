@@ -127,7 +127,7 @@ def show_command(typed: str) -> None:
 
 
 def only(environment: dict[str, str]) -> dict[str, str]:
-    """Give the environment of a command: the demo's settings, none of the developer's, and no proxy."""
+    """Return the environment of a command: the demo's settings, none of the developer's, and no proxy."""
     theirs = {"EIDA_STATS_CONFIG", *SETTINGS, *(f"{setting}_FILE" for setting in SETTINGS)}
     kept = {name: value for name, value in os.environ.items() if name not in theirs}
     return kept | {"no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"} | environment

@@ -149,7 +149,7 @@ def _make_day(folder: Path, number: int) -> _Day:
 
 
 def _requests(number: int) -> Iterator[make_log.Entry]:
-    """Give a day of requests; with one seed, days of any size have the same streams and regular clients."""
+    """Return a day of requests; with one seed, days of any size have the same streams and regular clients."""
     return make_log.requests(SEED, DAY, number)
 
 
@@ -239,7 +239,7 @@ def _memory(folder: Path, day: _Day, runs: int) -> tuple[_Result, list[_Peak]]:
 
 
 def _ours(folder: Path, logs: Sequence[Path], *options: str) -> tuple[Command, Path]:
-    """Give the command, and the directory into which it writes, which is new: there is nothing to replace."""
+    """Return the command, and the directory into which it writes, which is new: there is nothing to replace."""
     output = _fresh(folder)
     return [COMMAND, "--quiet", "--networks", folder / _NETWORKS, "-o", output, *options, *logs], output
 
@@ -304,7 +304,7 @@ def _peak(command: Command) -> _Peak:
 
 
 def _tree(pid: int) -> Iterator[int]:
-    """Give a process and all that come from it."""
+    """Yield a process and all that come from it."""
     yield pid
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
         for task in Path(f"/proc/{pid}/task").iterdir():
@@ -313,7 +313,7 @@ def _tree(pid: int) -> Iterator[int]:
 
 
 def _figures(pid: int, file: str) -> Mapping[str, int]:
-    """Give what the kernel tells of a process in kB, as bytes; zeros once it has ended."""
+    """Return what the kernel tells of a process in kB, as bytes; zeros once it has ended."""
     figures: Counter[str] = Counter()
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         for line in Path(f"/proc/{pid}/{file}").read_text().splitlines():

@@ -152,7 +152,7 @@ def prepare(cluster: Cluster, name: str) -> str:
 
 
 def one_run(cluster: Cluster, template: str, folder: Path, side: str, body: bytes, token: str) -> float:
-    """Give the seconds that one side takes on a fresh copy of a database."""
+    """Return the seconds that one side takes on a fresh copy of a database."""
     uri = cluster.create_database("run", template)
     try:
         # What the copy of the database still has to write would be written during the measurement.
@@ -183,7 +183,7 @@ def warm_up(url: str, token: str) -> None:
 
 
 def ratio(times: list[float], others: list[float]) -> float:
-    """Give the median ratio of times that were measured in pairs."""
+    """Return the median ratio of times that were measured in pairs."""
     return statistics.median(time / other for time, other in zip(times, others, strict=True))
 
 
@@ -196,7 +196,7 @@ def psql_script(rows: Path) -> str:
 
 
 def seconds_of(work: Callable[[], object]) -> float:
-    """Give the wall time of some work."""
+    """Return the wall time of some work."""
     before = time.perf_counter()
     work()
     return time.perf_counter() - before

@@ -147,7 +147,7 @@ class _World(NamedTuple):
 
 
 def registry() -> Entry:
-    """Give the networks of the log in the format of the FDSN networks/1 service."""
+    """Return the networks of the log in the format of the FDSN networks/1 service."""
     return {
         "networks": [
             {"fdsn_code": code, "name": f"Deployment of {start[:4]}", "start_date": start, "end_date": end}
@@ -166,7 +166,7 @@ def requests(
     clients: int = 1000,
     other_services: bool = False,
 ) -> Iterator[Entry]:
-    """Give the requests of a UTC day in the order in which they ended.
+    """Yield the requests of a UTC day in the order in which they ended.
 
     Args:
         seed: the same one gives the same log.
@@ -260,7 +260,7 @@ def _where(rng: random.Random) -> Entry:
 
 
 def _session(world: _World) -> Iterator[_Asked]:
-    """Give the requests that a client makes in a row."""
+    """Yield the requests that a client makes in a row."""
     rng = world.rng
     if rng.random() < 0.4:
         passer_by = _Client(rng.choice(_MEASURE), rng.getrandbits(32), _where(rng), None, "measure")
@@ -358,7 +358,7 @@ def _of_station_service(
 
 
 def _answer(rng: random.Random, asked: _Asked) -> tuple[str, list[Entry]]:
-    """Give the status of a request and its traces; one that was cut off has delivered some."""
+    """Return the status of a request and its traces; one that was cut off has delivered some."""
     luck = rng.random()
     start = _seiscomp(asked.window.start)
     end = _seiscomp(asked.window.start + datetime.timedelta(hours=asked.window.hours))

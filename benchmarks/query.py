@@ -117,7 +117,7 @@ def _measure(console: Console, runs: int, stations: int) -> None:
 def _side_by_side(
     store: Store, session: requests.Session, url: str, query: str, runs: int
 ) -> tuple[list[float], list[float], int]:
-    """Give the seconds over HTTP and of the SQL alone, after one round to warm up, and how many rows there are."""
+    """Return the seconds over HTTP and of the SQL alone, after one round to warm up, and the number of rows."""
     pairs = [pair.split("=") for pair in query.split("&")]
     question, _ = question_of(
         ((name, value) for name, value in pairs), datetime.date(2026, 11, 1), restricted=False

@@ -90,7 +90,7 @@ def _full(registers: NDArray[np.uint8]) -> bytes:
 
 
 def registers_of(hashes: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Give the 2048 register values (0 to 31) that these hashes set."""
+    """Return the 2048 register values (0 to 31) that these hashes set."""
     words = hashes.view(np.uint64)
     index = (words & np.uint64(REGISTERS - 1)).astype(np.intp)
     stream = words >> np.uint64(LOG2M)
@@ -105,7 +105,7 @@ def registers_of(hashes: NDArray[np.int64]) -> NDArray[np.uint8]:
 
 
 def dense(sketch: bytes) -> bytes:
-    """Give a checked sketch in its full form, in which no client's hash is listed, however few they are."""
+    """Return a checked sketch in its full form, in which no client's hash is listed, however few they are."""
     return _full(registers_in(sketch))
 
 
@@ -131,7 +131,7 @@ def merge(sketches: Iterable[bytes]) -> bytes:
 
 
 def reaches(sketches: Iterable[bytes], count: int) -> bool:
-    """Tell whether checked sketches have so many clients together, without uniting more of them than is needed."""
+    """Return whether checked sketches have so many clients together, uniting no more of them than needed."""
     hashes: set[bytes] = set()
     given = list(sketches)
     for sketch in given:
@@ -159,7 +159,7 @@ def _elements_in(sketch: bytes) -> NDArray[np.int64]:
 
 
 def registers_in(sketch: bytes) -> NDArray[np.uint8]:
-    """Give the 2048 register values of a checked sketch of any form."""
+    """Return the 2048 register values of a checked sketch of any form."""
     kind = _KINDS[sketch[:_HEADER_SIZE]]
     if kind == _EXPLICIT:
         return registers_of(_elements_in(sketch))
@@ -232,7 +232,7 @@ def check(sketch: bytes) -> int:
 
 
 def all_canonical(texts: Iterable[str]) -> bool:
-    r"""Tell whether all of many sketches, in hexadecimal and small letters, are what `encode` would write.
+    r"""Return whether all of many sketches, in hexadecimal and small letters, are what `encode` would write.
 
     It is `canonical` for a hundred thousand at once; where it says no, that says which.
     """
@@ -273,7 +273,7 @@ def _all_canonical(texts: list[str]) -> bool:
 
 
 def _is_canonical(kind: int, content: NDArray[np.uint8]) -> bool:
-    """Tell it of sketches of one kind and length, without their headers."""
+    """Return whether sketches of one kind and length, without their headers, are in canonical form."""
     size = content.shape[1]
     content = np.ascontiguousarray(content)
     if kind == _EMPTY:
@@ -339,7 +339,7 @@ class SketchBuilder:
             self.hashes = set()
 
     def to_bytes(self) -> bytes:
-        """Give the sketch of all that was added."""
+        """Return the sketch of all that was added."""
         if self.registers is None:
             return encode(self.hashes)
         return encode_registers(self._folded())

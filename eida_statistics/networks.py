@@ -26,7 +26,7 @@ _TEMPORARY = re.compile(r"[0-9XYZ][0-9A-Z]")
 
 @lru_cache(maxsize=4096)
 def is_temporary(code: str) -> bool:
-    """Tell whether a network code is short and of a temporary network, so that it needs a year."""
+    """Return whether a network code is short and of a temporary network, so that it needs a year."""
     return _TEMPORARY.fullmatch(code) is not None
 
 
@@ -38,7 +38,7 @@ class Epoch(msgspec.Struct, frozen=True):
     end_date: date | None = None
 
     def holds(self, day: date) -> bool:
-        """Tell whether a day lies within the deployment; both ends belong to it."""
+        """Return whether a day lies within the deployment; both ends belong to it."""
         return self.start_date <= day and (self.end_date is None or day <= self.end_date)
 
 
@@ -54,7 +54,7 @@ class Registry:
         self._epochs: Mapping[str, list[Epoch]] | None = None
 
     def extend(self, code: str, day: date | None) -> str:
-        """Give the extended code of a network whose data start on a day.
+        """Return the extended code of a network whose data start on a day.
 
         Permanent codes and codes that are extended already pass through, whatever the day; so does a temporary
         code that the registry does not know on that day, which `is_temporary` then still tells.
@@ -95,7 +95,7 @@ def read(path: Path) -> list[Epoch]:
 
 
 def read_cached(cache: Path, url: str = REGISTRY_URL, *, warn: Callable[[str], None]) -> list[Epoch]:
-    """Give the registry from the cache, fetched anew when that is older than a week.
+    """Return the registry from the cache, fetched anew when that is older than a week.
 
     A registry that is old is better than none: if the service does not answer, the old one is used, with a
     warning that says its age.

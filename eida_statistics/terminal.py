@@ -6,6 +6,13 @@ from rich.table import Table
 _ENDLESS = 10_000
 
 
+def fits(table: Table) -> bool:
+    """Return whether the rows of a table are one line each: on a terminal only if it is wide enough."""
+    console = Console()
+    unlimited = console.options.update(max_width=_ENDLESS)
+    return not console.is_terminal or console.measure(table, options=unlimited).maximum <= console.width
+
+
 def print_table(table: Table) -> None:
     """Print a table. Where standard output is no terminal, each row is one line, without blanks at its end."""
     console = Console(highlight=False)

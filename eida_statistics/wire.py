@@ -34,7 +34,7 @@ MAX_LISTED_ERRORS = 100
 
 _Label = Annotated[str, Meta(pattern=r"^[ -~]{0,64}\Z")]
 
-_COUNTS = ("bytes", "nb_requests", "nb_successful_requests", "nb_unsuccessful_requests")
+COUNTS = ("bytes", "nb_requests", "nb_successful_requests", "nb_unsuccessful_requests")
 _Score = Annotated[float, Meta(ge=0, le=2**53)]
 
 _CODES = {
@@ -239,7 +239,7 @@ def _sorted_and_merged(rows: list[Row]) -> list[Row]:
 
 def _bad_sums(rows: list[Row]) -> Iterator[tuple[str, str]]:
     """Name rows in which what was filled in or merged is more than can be read again."""
-    for field in _COUNTS:
+    for field in COUNTS:
         if max(map(attrgetter(field), rows), default=0) > MAX_COUNT:
             for row in rows:
                 if getattr(row, field) > MAX_COUNT:

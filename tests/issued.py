@@ -29,12 +29,12 @@ def note_all() -> None:
 
 
 def found_in(text: str) -> list[str]:
-    """Give the beginnings of secrets that are in a text; a whole one would be in the report of the test."""
+    """Return the beginnings of secrets that are in a text; a whole one would be in the report of the test."""
     return [secret[:4] for secret in _SECRETS if secret in text]
 
 
 def told() -> list[str]:
-    """Give the beginnings of secrets that a command has told since this was last asked."""
+    """Return the beginnings of secrets that a command has told since this was last asked."""
     found = _TOLD.copy()
     _TOLD.clear()
     return found

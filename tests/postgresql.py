@@ -49,7 +49,7 @@ class PostgreSQLFailed(RuntimeError):
 
 
 def find_binaries() -> Path:
-    """Give the folder of the newest server that has the hll extension, as install_postgresql.sh chooses it.
+    """Return the folder of the newest server that has the hll extension, as install_postgresql.sh chooses it.
 
     Raises:
         PostgreSQLMissing: if there is none.
@@ -183,7 +183,7 @@ class Cluster:
                 os.kill(pid, signal.SIGCONT)
 
     def uri(self, name: str) -> str:
-        """Give the URI of a database, in the form that psycopg2, psql and yoyo all understand."""
+        """Return the URI of a database, in the form that psycopg2, psql and yoyo all understand."""
         if self._tcp:
             return f"postgresql://{SUPERUSER}:{self._password}@{_LOOPBACK}:{self._port}/{quote(name, safe='')}"
         # The port is named because libpq would else take it from the environment.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def children(parent: int) -> list[int]:
-    """Give the process ids of those that a process has started and that are there still."""
+    """Return the process ids of those that a process has started and that are there still."""
     found = []
     for status in Path("/proc").glob("[0-9]*/status"):
         try:

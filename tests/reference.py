@@ -36,7 +36,7 @@ for path in sys.stdin:
 
 
 def python() -> Path:
-    """Give the interpreter of the environment, which is made at the first call.
+    """Return the interpreter of the environment, which is made at the first call.
 
     Raises:
         subprocess.CalledProcessError: if it cannot be made; then nothing can be compared, and tests must fail.
@@ -77,7 +77,7 @@ def registry_service(registry: dict[str, Any]) -> Iterator[str]:
 
 
 def environment(proxy: str) -> dict[str, str]:
-    """Give an environment in which it asks the stub, whatever proxies are set here."""
+    """Return an environment in which it asks the stub, whatever proxies are set here."""
     return {"PATH": os.environ["PATH"], "http_proxy": proxy, "LANG": "C.UTF-8"}
 
 
@@ -103,7 +103,7 @@ class Driver:
         self._process = process
 
     def aggregate(self, log: Path) -> dict[str, Any] | None:
-        """Give the payload of a log, or None if it has no row, of which the command makes an error."""
+        """Return the payload of a log, or None if it has no row, of which the command makes an error."""
         _pipe(self._process.stdin).write(f"{json.dumps(str(log))}\n")
         _pipe(self._process.stdin).flush()
         return json.loads(_pipe(self._process.stdout).readline())
@@ -128,7 +128,7 @@ def driver(registry: dict[str, Any]) -> Iterator[Driver]:
 
 
 def rows_of(payload: dict[str, Any]) -> dict[tuple[str, ...], tuple[int | str, ...]]:
-    """Give rows by key, as plain values; a null country is the empty one, hexadecimal digits are small.
+    """Return rows by key, as plain values; a null country is the empty one, hexadecimal digits are small.
 
     Rows that a null and an empty country kept apart are added up.
     """

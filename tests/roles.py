@@ -24,7 +24,7 @@ $$
 
 
 def as_service(uri: str) -> str:
-    """Give the URI with which the service connects to a migrated database; an embedded store has no roles."""
+    """Return the URI with which the service connects to a migrated database; an embedded store has no roles."""
     if sqlite_path(uri) is not None:
         return uri
     with closing(psycopg2.connect(uri)) as connection, connection, connection.cursor() as cursor:

@@ -128,7 +128,7 @@ class Service:
         return self.log_file.read_text(encoding="utf-8", errors="replace")
 
     def workers(self) -> list[int]:
-        """Give the process ids of the workers that there are now."""
+        """Return the process ids of the workers that there are now."""
         return children(self.pid)
 
     def start(self) -> None:
@@ -258,7 +258,7 @@ class PayloadMaker:
         self._sketches = [hll.to_hex(hll.encode(numbers.integers(-(2**31), 2**31 - 1, size))) for size in sizes]
 
     def make(self, *days: str, networks: Iterable[str] = ()) -> dict[str, Any]:
-        """Give a payload in the wire format that covers these days; `networks` come with a row each."""
+        """Return a payload in the wire format that covers these days; `networks` come with a row each."""
         extra = [{**self._keys[0], "network": network} for network in networks]
         return {
             "generated_at": "2021-04-01 00:00:00",
@@ -269,7 +269,7 @@ class PayloadMaker:
         }
 
     def shuffled(self, payload: dict[str, Any]) -> dict[str, Any]:
-        """Give the same statistics with the rows in another order."""
+        """Return the same statistics with the rows in another order."""
         return {**payload, "stats": self._rng.sample(payload["stats"], len(payload["stats"]))}
 
     def _row(self, key: dict[str, str]) -> dict[str, Any]:
@@ -286,7 +286,7 @@ class PayloadMaker:
 
 @contextlib.contextmanager
 def settled(database_uri: str) -> Iterator[Any]:
-    """Give a connection to a database in which nothing is under way: what outlived its client is over, too.
+    """Yield a connection to a database in which nothing is under way: what outlived its client is over, too.
 
     Whoever ingests waits until this ends.
     """
@@ -297,14 +297,14 @@ def settled(database_uri: str) -> Iterator[Any]:
 
 
 def rows_of(connection: Any, query: str) -> list[tuple[Any, ...]]:
-    """Give the rows of a query, in either store."""
+    """Return the rows of a query, in either store."""
     with contextlib.closing(connection.cursor()) as cursor:
         cursor.execute(query)
         return list(cursor.fetchall())
 
 
 def contents(database_uri: str) -> Contents:
-    """Give all that a database has of nodes and their statistics, each table's rows by their keys.
+    """Return all that a database has of nodes and their statistics, each table's rows by their keys.
 
     A row's values are its counts, sketch and body, in this order; all else is its key. Nodes and payloads have
     their names and hashes instead of numbers, a sketch is the bytes of its registers, and times of arrival are

@@ -134,13 +134,13 @@ def submissions(stub: Stub) -> list[Received]:
 
 
 def nobody_there() -> str:
-    """Give the URL of a port on which nothing listens."""
+    """Return the URL of a port on which nothing listens."""
     with answering(Answer()) as stub:
         return stub.url
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
-    """Give an environment without the settings of whoever runs the tests."""
+    """Return an environment without the settings of whoever runs the tests."""
     return {"PATH": os.environ["PATH"], "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), **more}
 
 

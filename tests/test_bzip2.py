@@ -47,7 +47,7 @@ def unpacked_or_none(packed: bytes, step: int) -> bytes | None:
 
 
 def noise(seed: int, size: int) -> bytes:
-    """Give bytes that cannot be compressed."""
+    """Return bytes that cannot be compressed."""
     return random.Random(seed).randbytes(size)
 
 

@@ -552,6 +552,17 @@ def test_overlapping_day_is_held_until_decided(operator: Operator, service: Serv
     assert operator.stored_requests() == 20
 
 
+def test_source_may_be_named_after_it_was_forgotten(operator: Operator, service: Service) -> None:
+    write_days(operator, D1)
+    operator.run("--source", "b", operator.log(D1, ".bz2"), directory="elsewhere")
+    write_days(operator, D1)
+    forgotten = operator.catch_up("--since", "all")
+    assert (forgotten.returncode, "Correct --source" in forgotten.stderr) == (3, False)
+    named = operator.catch_up("--since", "all", "--source", "a")
+    assert (named.returncode, named.stderr) == (0, "")
+    assert operator.stored_requests() == 20
+
+
 def test_rejected_logs_are_no_quiet_days(operator: Operator, service: Service) -> None:
     operator.log(D1).write_bytes(b"no JSON\n" * 20)
     done = operator.catch_up()

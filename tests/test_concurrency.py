@@ -119,7 +119,7 @@ def test_one_payload_sent_by_all_clients_at_once_is_counted_once(
 
 
 def plan(load: Load) -> tuple[dict[str, list[dict[str, Any]]], list[list[Submission]]]:
-    """Give the payloads of each node, and rounds of as many submissions as there are clients.
+    """Return the payloads of each node, and rounds of as many submissions as there are clients.
 
     In a round, each node sends two payloads twice, or four once; the rows are in an order of their own each time.
     All payloads meet in the same rows of the database, and those of a round bring the same new network.

@@ -51,7 +51,7 @@ TOLD_BY_THE_AGGREGATOR = [
 
 
 def commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
-    """Give a command and all its subcommands that do something, by what is typed for them."""
+    """Yield a command and all its subcommands that do something, by what is typed for them."""
     if not isinstance(command, click.Group):
         yield name, command
         return
@@ -63,7 +63,7 @@ def commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Com
 
 
 def options(command: click.Command) -> list[str]:
-    """Give all options of a command, in each of their spellings."""
+    """Return all options of a command, in each of their spellings."""
     return [
         spelling
         for parameter in command.get_params(click.Context(command, **command.context_settings))
@@ -73,12 +73,12 @@ def options(command: click.Command) -> list[str]:
 
 
 def anchor(heading: str) -> str:
-    """Give the name under which a heading can be linked."""
+    """Return the name under which a heading can be linked."""
     return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
 
 
 def tree(text: str) -> Iterator[Path]:
-    """Give the paths of an indented tree, four spaces a level."""
+    """Yield the paths of an indented tree, four spaces a level."""
     (drawing,) = re.findall(r"^## The tree\n\n```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     above: list[str] = []
     for line in drawing.splitlines():
@@ -91,13 +91,13 @@ def tree(text: str) -> Iterator[Path]:
 
 
 def console_blocks() -> list[list[str]]:
-    """Give the commands of each block that is marked as console: those run, one block after another."""
+    """Return the commands of each block that is marked as console: those run, one block after another."""
     blocks = re.findall(r"^```console\n(.*?)^```", AGGREGATOR.read_text(), re.MULTILINE | re.DOTALL)
     return [re.findall(r"^\$ (.*)$", block, re.MULTILINE) for block in blocks]
 
 
 def environment() -> dict[str, str]:
-    """Give an environment in which the installed commands are found, without settings of the developer's."""
+    """Return an environment in which the installed commands are found, without settings of the developer's."""
     ours = {"TOKEN", "TOKEN_FILE", "SOURCE_DATE_EPOCH", "DATABASE_URI", "DATABASE_URI_FILE", "URL_PREFIX"}
     kept = {name: value for name, value in os.environ.items() if name not in ours}
     path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
@@ -110,7 +110,7 @@ def run(*words: str, folder: Path, **settings: str) -> subprocess.CompletedProce
 
 
 def imports(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Give what the modules of a folder import: the first part of each name."""
+    """Yield what the modules of a folder import: the first part of each name."""
     for path in folder.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

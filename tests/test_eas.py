@@ -81,7 +81,7 @@ class Keys:
         return self.gpg("-u", f"{role}@keys.example", *options, "--armor", "--sign", data=text)
 
     def packets(self, role: str = "accepted", text: bytes = TEXT) -> list[bytes]:
-        """Give the announcement of a signature, the text, and the signature, each in a packet of its own."""
+        """Return the announcement of a signature, the text, and the signature, each in a packet of its own."""
         return split(self.gpg("-u", f"{role}@keys.example", "-z", "0", "--sign", data=text))
 
     def exported(self, *roles: str) -> bytes:
@@ -150,7 +150,7 @@ def form(content: bytes, boundary: bytes = b"----WebKitFormBoundaryAbCdEf0123456
 
 
 def running(place: Path) -> list[str]:
-    """Tell which processes have to do with a directory."""
+    """Return the processes that have to do with a directory."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:

@@ -484,7 +484,7 @@ def deployed_aggregator(directory: Path, service: Service, token: str, made: Mad
 
 
 def queued(directory: Path) -> list[str]:
-    """Give where the files of a directory are still to go."""
+    """Return where the files of a directory are still to go."""
     return [
         url
         for beside in directory.glob("*.delivery")
@@ -494,7 +494,7 @@ def queued(directory: Path) -> list[str]:
 
 
 def aggregated(directory: Path, files: int = 1) -> list[dict[str, Any]]:
-    """Give the rows of the aggregate files in a directory, of which there is one, unless more are expected."""
+    """Return the rows of the aggregate files in a directory, of which there is one, unless more are expected."""
     written = list(directory.glob("*.json.gz"))
     assert len(written) == files
     return [row for path in written for row in json.loads(gzip.decompress(path.read_bytes()))["stats"]]
@@ -529,14 +529,14 @@ def answers(service: Service, level: str) -> Found:
 
 
 def states(store_uri: str) -> list[str]:
-    """Tell what of each payload has become, and see that the statistics are those of the ones in force."""
+    """Return the state of each payload, and check that the statistics are those of the ones in force."""
     with contextlib.closing(open_store(store_uri)) as store:
         assert [difference for *_, found in store.verify() for difference in found] == []
         return [record.state for record in store.list_payloads()]
 
 
 def numbers(store_uri: str) -> list[int]:
-    """Give the numbers of the payloads."""
+    """Return the numbers of the payloads."""
     with contextlib.closing(open_store(store_uri)) as store:
         return [record.payload for record in store.list_payloads()]
 
@@ -549,7 +549,7 @@ def stored_payloads(store_uri: str) -> int:
 
 
 def large_body(*, chunked: bool) -> bytes | Iterator[bytes]:
-    """Give a body with its length declared, or in chunks; as it begins, it may be a payload."""
+    """Return a body with its length declared, or in chunks; as it begins, it may be a payload."""
     chunk = b"{" * (1024 * 1024)
     if chunked:
         return itertools.repeat(chunk, REFUSED_BYTES // len(chunk))

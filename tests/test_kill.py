@@ -124,7 +124,7 @@ def submit_and_kill(
 
 
 def shares(rng: random.Random) -> Iterator[float]:
-    """Give points in time, as shares of a submission: a round of them has some everywhere."""
+    """Yield points in time, as shares of a submission: a round of them has some everywhere."""
     for _ in range(ROUNDS):
         points = [(place + rng.random()) / KILLS_A_ROUND * BEYOND for place in range(KILLS_A_ROUND)]
         yield from rng.sample(points, KILLS_A_ROUND)
@@ -139,7 +139,7 @@ def answer_to(service: Service, body: bytes, token: str) -> int | None:
 
 
 def is_writing(uri: str) -> bool:
-    """Tell whether the service is in a transaction that has written something."""
+    """Return whether the service is in a transaction that has written something."""
     path = sqlite_path(uri)
     if path is None:
         with contextlib.closing(psycopg2.connect(uri)) as connection:

@@ -35,7 +35,7 @@ def service(service_uri: str, tmp_path: Path) -> Iterator[Service]:
 
 
 def metrics(service: Service) -> dict[tuple[str, ...], float]:
-    """Give all values by name and labels."""
+    """Return all values by name and labels."""
     response = requests.get(f"{service.url}/metrics", headers=BEARER, timeout=60)
     assert (response.status_code, response.headers["Content-Type"].partition(";")[0]) == (200, "text/plain")
     return {

@@ -68,7 +68,7 @@ class Endpoint(NamedTuple):
 
 
 def endpoints() -> Iterator[Endpoint]:
-    """Give those of the document, each of its parameters under all of its names."""
+    """Yield those of the document, each of its parameters under all of its names."""
     document = yaml.safe_load(description.OPENAPI.read_text())
     shared = document["components"]["parameters"]
     for path, operations in document["paths"].items():
@@ -207,7 +207,7 @@ def test_a_header_does_no_harm(service: Service, headers: tuple[str, ...]) -> No
 
 
 def places(value: Any, here: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Give the ways to all values in a document."""
+    """Yield the ways to all values in a document."""
     keyed = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, inner in keyed:
         yield (*here, key)

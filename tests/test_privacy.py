@@ -60,7 +60,7 @@ def is_within(key: Key, total: Key) -> bool:
 
 
 def coarser(level: str | None, details: tuple[str, ...]) -> Iterator[tuple[str | None, tuple[str, ...]]]:
-    """Give the levels and details that divide nothing that these do not divide."""
+    """Yield the levels and details that divide nothing that these do not divide."""
     dates = ["", "year", "month"]
     date = next((detail for detail in details if detail in dates), "")
     for one, other in itertools.product(PUBLIC_LEVELS, DETAILS):
@@ -74,7 +74,7 @@ def coarser(level: str | None, details: tuple[str, ...]) -> Iterator[tuple[str |
 
 
 def wholes(shown: Shown, cells: Cells) -> set[int]:
-    """Give the rows of each node in each month, or year, or altogether, as the dates of an answer are."""
+    """Return the rows of each node in each month, or year, or altogether, as the dates of an answer are."""
     characters = max(len(date) for date, *_ in shown) if shown else 0
     found: defaultdict[tuple[str, str], int] = defaultdict(int)
     for number, (date, node, _, _) in enumerate(cells):

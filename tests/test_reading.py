@@ -414,7 +414,7 @@ def driven(
 
 
 def group_of(leader: int) -> list[int]:
-    """Give the processes of a group that live."""
+    """Return the processes of a group that live."""
     found = []
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError, ValueError):
@@ -430,7 +430,7 @@ def marks(home: Path, name: str) -> list[int]:
 
 
 def told(process: "subprocess.Popen[bytes]", stdin: bytes = b"") -> tuple[int, str, str]:
-    """Give a process standard input and tell how it ended, which must not take long."""
+    """Feed a process standard input and return how it ended, which must not take long."""
     out, errors = process.communicate(stdin, timeout=30)
     return process.returncode, out.decode(), errors.decode()
 

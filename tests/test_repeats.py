@@ -32,7 +32,7 @@ def without(logs: list[Log]) -> tuple[list[Log], list[Repeat]]:
 
 
 def split(*files: str | Path) -> tuple[list[str], list[tuple[str, str]]]:
-    """Give the logs that remain, and which are the same as which; names without their folders."""
+    """Return the logs that remain, and which are the same as which; names without their folders."""
     distinct, repeated = without(inputs.logs_of([str(file) for file in files], io.BytesIO(LOG)))
     same = [(one.file, one.same_as) for one in repeated]
     return [Path(log.name).name for log in distinct], [(Path(one).name, Path(other).name) for one, other in same]

@@ -37,7 +37,7 @@ def home(tmp_path: Path) -> Path:
 
 
 def told(home: Path, *arguments: str | Path, stdin: bytes | None = None) -> dict[str, Any]:
-    """Give the summary of a run that must be done, without any complaint."""
+    """Return the summary of a run that must be done, without any complaint."""
     done = run("--json", *arguments, cwd=home, stdin=stdin)
     assert (done.returncode, done.stderr) == (0, "")
     report: dict[str, Any] = json.loads(done.stdout)
@@ -54,7 +54,7 @@ def stations_in(directory: Path) -> set[str]:
 
 
 def refused(home: Path, *arguments: str) -> str:
-    """Give what is told of a wrong command line, before which nothing is done."""
+    """Return what is told of a wrong command line, before which nothing is done."""
     before = sorted(home.iterdir())
     done = run("-o", "out", *arguments, cwd=home)
     assert (done.returncode, done.stdout) == (2, "")
@@ -453,7 +453,7 @@ def test_a_damaged_log_in_a_directory_is_not_passed_over(tree: Path) -> None:
 
 
 def on_a_terminal(home: Path, *arguments: str) -> str:
-    """Give what the command shows where standard error is a terminal, and nothing else is."""
+    """Return what the command shows where standard error is a terminal, and nothing else is."""
     ours, theirs = pty.openpty()
     with open(ours, "rb", buffering=0) as screen:  # noqa: PTH123 - a descriptor
         env = environment(home, TERM="xterm", COLUMNS="120")

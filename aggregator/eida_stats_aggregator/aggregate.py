@@ -143,7 +143,7 @@ class Aggregation:
         return hll.cardinality(everyone.to_bytes())
 
     def payload(self, generated_at: datetime.datetime, excluded: Exclusions | None = None) -> Payload:
-        """Give the aggregates, sorted by key.
+        """Return the aggregates, sorted by key.
 
         Args:
             generated_at: what the payload says of itself.

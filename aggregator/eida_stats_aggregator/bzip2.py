@@ -39,7 +39,7 @@ class _Block(NamedTuple):
 
 
 def unpacked(file: int, start: int, end: int, size: int, *, chunk_bytes: int) -> Iterator[bytes]:
-    """Give the content of all blocks whose marker begins in a range of bytes.
+    """Yield the content of all blocks whose marker begins in a range of bytes.
 
     Args:
         file: descriptor of the file.
@@ -66,7 +66,7 @@ def unpacked(file: int, start: int, end: int, size: int, *, chunk_bytes: int) ->
 
 
 def _blocks(data: bytes, length: int, *, at_start: bool, at_end: bool) -> list[_Block] | None:
-    """Give the blocks that begin in the first bytes of some data; None if more of it is needed for the last."""
+    """Return the blocks that begin in the first bytes of some data; None if more of it is needed for the last."""
     starts = _find(data, _BLOCK)
     if at_start and (starts[:1] != [_HEADER_BITS] or data[: _HEADER_BITS // 8] not in _HEADERS):
         raise NotSplittable("no block at its beginning")
@@ -115,7 +115,7 @@ def _trailer_before(data: bytes, start: int, then: int) -> int | None:
 
 
 def _find(data: bytes, marker: int) -> list[int]:
-    """Give all bits at which a marker begins, in order."""
+    """Return all bits at which a marker begins, in order."""
     found = []
     for shift in range(8):
         # The bytes of the marker that are whole at this shift, which are quick to find.
@@ -130,7 +130,7 @@ def _find(data: bytes, marker: int) -> list[int]:
 
 
 def _bits(data: bytes, first: int, last: int) -> int:
-    """Give the bits from one position to before another as an integer."""
+    """Return the bits from one position to before another as an integer."""
     padding = -last % 8
     value = int.from_bytes(data[first // 8 : (last + padding) // 8], "big")
     return (value >> padding) & ((1 << last - first) - 1)

@@ -169,25 +169,30 @@ class _CatchUp:
                 raise StartUnknown(
                     f"{self.destination.base} has statistics, and {self.outbox.directory} has no record of them",
                     hint="Days that were sent from elsewhere must not be sent again. Begin with the first day that"
-                    " is missing there: --since DAY. If none was: --since all.",
+                    " is missing there: --since DAY. If none was sent from elsewhere: --since all.",
                 )
             memory.since = datetime.date.min
         return memory.since
 
     def _has_foreign_payloads(self) -> bool:
-        """Return whether the service has, or may have, payloads of the source that were not sent from here."""
+        """Return whether the service has payloads of the source that were not sent from here.
+
+        Raises:
+            StartUnknown: if the service cannot say it, and nothing was sent from here.
+            NotDelivered: if it cannot be reached.
+        """
         base = self.destination.base
         records = [record for entry in self._own_entries() if (record := entry.state.records.get(base)) is not None]
-        listed = self.client.list_payloads(self.options.source)
-        if listed is None:
-            if not records:
-                raise StartUnknown(
-                    f"there is no {base}/payloads",
-                    hint="Check the URL. If it is right, the service is an older one, which cannot say what it has."
-                    " Begin with the first day that is missing there: --since DAY. If it has nothing: --since all.",
-                )
-            return False
-        return not listed <= {record.payload for record in records}
+        payloads = self.client.list_payloads(self.options.source)
+        if payloads is not None:
+            return not payloads <= {record.payload for record in records}
+        if not records:
+            raise StartUnknown(
+                f"there is no {base}/payloads",
+                hint="Check the URL. If it is right, the service is an older one, which cannot say what it has."
+                " Begin with the first day that is missing there: --since DAY. If it has nothing: --since all.",
+            )
+        return False
 
     def _send_waiting(self) -> None:
         outbox, base = self.outbox, self.destination.base

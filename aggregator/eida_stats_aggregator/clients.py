@@ -51,13 +51,13 @@ class ClientClasses:
         self._rules = tuple(rules)
 
     def of(self, agent: str | None) -> str:
-        """Give the class of a client; of a very long name the first 1024 characters count."""
+        """Return the class of a client; of a very long name the first 1024 characters count."""
         beginning = (agent or "")[:_MAX_CHARACTERS]
         return next((name for name, pattern in self._rules if pattern.search(beginning)), OTHER)
 
 
 def load(own: Path | None = None) -> ClientClasses:
-    """Give the built-in classes, after those of an operator's own file if there is one.
+    """Return the built-in classes, after those of an operator's own file if there is one.
 
     Raises:
         InvalidClientClasses: if a file cannot be read, or is not a table of classes; it says where and why.

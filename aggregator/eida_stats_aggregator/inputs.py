@@ -42,7 +42,7 @@ class Log:
 def logs_of(
     files: Sequence[str], stdin: BinaryIO | None, *, pass_over: Callable[[str], None] = lambda _name: None
 ) -> list[Log]:
-    """Give the logs that are named, or that come in on standard input if none is named.
+    """Return the logs that are named, or that come in on standard input if none is named.
 
     A name may be that of a file, of a directory, which stands for all request logs below it, or a pattern
     with `*`, `?`, `[…]` and `**`.
@@ -103,7 +103,7 @@ def _raise(error: OSError) -> None:
 
 
 def is_request_log(log: Log) -> bool:
-    """Tell by its first lines whether a file is a request log, of this service or of another."""
+    """Return whether a file is a request log, of this service or of another, by its first lines."""
     try:
         with log.open() as raw:
             first = islice(logfiles.lines(raw, log.name), _LOOKED_AT)
@@ -115,7 +115,7 @@ def is_request_log(log: Log) -> bool:
 
 
 def head_of(log: Log) -> bytes:
-    """Give the beginning of what a log on disk holds, unpacked: a mebibyte, or all of it.
+    """Return the beginning of what a log on disk holds, unpacked: a mebibyte, or all of it.
 
     Raises:
         UnreadableLog: if it cannot be read.
@@ -146,7 +146,7 @@ def _open(name: str, path: Path) -> BinaryIO:
 
 
 def _on(stdin: BinaryIO, pass_over: Callable[[str], None]) -> list[Log]:
-    """Tell by the first line that is not empty whether this is a log or a list of names."""
+    """Return whether this is a log or a list of names, by the first line that is not empty."""
     head = line = stdin.readline(_MAX_NAME_BYTES)
     while line and not line.removeprefix(codecs.BOM_UTF8).strip():
         line = stdin.readline(_MAX_NAME_BYTES)

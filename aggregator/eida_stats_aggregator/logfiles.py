@@ -74,7 +74,7 @@ class Lines:
 
 
 def chunks(raw: BinaryIO, name: str) -> Generator[bytes]:
-    """Give the content of a log, unpacked; its first bytes, not its name, tell what compression it has.
+    """Yield the content of a log, unpacked; its first bytes, not its name, tell what compression it has.
 
     Args:
         raw: the log as it lies on disk or comes in; closed by the caller.
@@ -109,7 +109,7 @@ def refuse_archive(beginning: bytes, name: str) -> None:
 
 
 def lines(raw: BinaryIO, name: str) -> Generator[bytes]:
-    """Give the lines of a log; as `chunks`, and as `Lines` cuts them."""
+    """Yield the lines of a log; as `chunks`, and as `Lines` cuts them."""
     cutter = Lines()
     for chunk in chunks(raw, name):
         yield from cutter.feed(chunk)

@@ -105,7 +105,7 @@ class _Run:
         self._told = [0, 0]
 
     def take_back(self, progress: Advance) -> None:
-        """Tell that nothing is done, after all."""
+        """Report that nothing is done, after all."""
         progress(*(-figure for figure in self._told))
 
     def all(self, jobs: int, progress: Advance) -> Tally:
@@ -194,7 +194,7 @@ class _Board:
         os.pwrite(self._file.fileno(), bytes(8), self._NEXT_PART)
 
     def next_part(self, end: int) -> int | None:
-        """Give the number of a part that nobody else gets; None if the next one is not before a certain one."""
+        """Return the number of a part that nobody else gets; None if the next one is not before a certain one."""
         with self._locked(self._NEXT_PART):
             number = int.from_bytes(os.pread(self._file.fileno(), 8, self._NEXT_PART), "big")
             if number >= end:
@@ -208,7 +208,7 @@ class _Board:
             os.pwrite(self._file.fileno(), (1 << 62).to_bytes(8, "big"), self._NEXT_PART)
 
     def registry(self) -> Iterable[Epoch]:
-        """Give the registry, or what came of loading it."""
+        """Return the registry, or what came of loading it."""
         with self._locked(self._REGISTRY):
             size = os.fstat(self._file.fileno()).st_size - self._REGISTRY
             loaded: list[Epoch] | EidaStatisticsError

@@ -35,7 +35,7 @@ _PADDING = b" \t\r\n\v\f\x1e\0"
 
 
 class Stream(NamedTuple):
-    """What was asked for."""
+    """The codes of a stream."""
 
     network: str
     station: str
@@ -43,7 +43,7 @@ class Stream(NamedTuple):
     channel: str
 
 
-# What one stream got in a successful request: the stream; the first day of the data, where the network's code
+# The answer for one stream of a successful request: the stream; the first day of the data, where the network's code
 # needs it; bytes. Plain, for it is made for every trace.
 Delivery = tuple[Stream, datetime.date | None, int]
 
@@ -52,7 +52,7 @@ class Request(msgspec.Struct, gc=False):
     """One request, on the UTC day on which it ended.
 
     `deliveries` is None for a request that failed as a whole, and empty for one of which no stream had data;
-    `agent` is the program that asked, as it calls itself. `key` is the same, but for its last bit, for all records
+    `agent` is the client's program, as it calls itself. `key` is the same, but for its last bit, for all records
     of one request; the last bit is 0 in a record of a failed request, and 1 in others.
     """
 
@@ -285,7 +285,7 @@ _country = lru_cache(maxsize=1024)(normalize_country)
 
 
 def _ended(line: _Line) -> str:
-    """The field that tells when the request ended."""
+    """Return the name of the field with the time at which the request ended."""
     return "created" if line.finished is None else "finished"
 
 

@@ -25,7 +25,7 @@ class Selection:
     fingerprinted: bool = False
 
     def of(self, agent: str | None) -> tuple[str, bool]:
-        """Give the class of a client, and whether it is taken."""
+        """Return the class of a client, and whether it is taken."""
         name = self.classes.of(agent)
         return name, name not in self.excluded_classes and not any(
             pattern.search(agent or "") for pattern in self.excluded_clients

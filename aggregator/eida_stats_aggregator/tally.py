@@ -1,4 +1,4 @@
-"""Lines of logs to one sum of all: what was counted, and what was not."""
+"""Adds the lines of logs up: the aggregates, and the numbers of records that were counted and left out."""
 
 import datetime
 from collections import Counter
@@ -36,7 +36,7 @@ class Reject(msgspec.Struct, frozen=True):
 
 
 class Tally:
-    """What lines of logs come to: aggregates, and counts of records.
+    """The sum of lines of logs: aggregates, and counts of records.
 
     A record is counted, ignored, rejected, on another day, excluded or repeated. Each piece of a damaged line that
     is no record is rejected, and so is an empty line. `requests_by_day` and `other_days` have the numbers of
@@ -214,7 +214,7 @@ class Tally:
         self.aggregation.fold()
 
     def _get_to_know(self, agent: str | None) -> tuple[bool, list[int]]:
-        """Tell of a client whether it is taken, and where its class is counted."""
+        """Return whether a client is taken, and the figures of its class."""
         name, taken = self.selection.of(agent)
         known = taken, self.classes.setdefault(name, [0, 0])
         if agent is None or len(agent) <= _KNOWN_CHARACTERS:
@@ -228,7 +228,7 @@ class Tally:
 
 
 def _weight(request: Request) -> tuple[int, int]:
-    """How much a request would have added: requests and bytes."""
+    """Return the requests and bytes that a request would have added."""
     if request.deliveries is None:
         return 1, 0
     return len(request.deliveries), sum(size for _, _, size in request.deliveries)

@@ -105,7 +105,7 @@ def test_a_large_body_of_garbage_is_refused_without_being_logged(
 
 
 def peak(service: Service) -> int:
-    """Give the most memory that the worker has had, in bytes."""
+    """Return the most memory that the worker has had, in bytes."""
     (worker,) = service.workers()
     status = Path(f"/proc/{worker}/status").read_text()
     return 1024 * int(re.findall(r"VmHWM:\s*(\d+) kB", status)[0])

@@ -20,7 +20,7 @@ _HINT = (
 
 
 class Access:
-    """Tells who asks, by the token that a request carries.
+    """Identifies clients by the tokens that their requests carry.
 
     Args:
         store: knows the tokens of networks' operators.
@@ -32,7 +32,7 @@ class Access:
         self._verifier = verifier
 
     def viewer_of(self, request: Request) -> Viewer:
-        """Give who asks; of a token in a header and one in the body, that in the header counts.
+        """Return the viewer of a request; of a token in a header and one in the body, that in the header counts.
 
         Raises:
             MissingToken: if the request carries none.

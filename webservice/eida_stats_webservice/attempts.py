@@ -44,7 +44,7 @@ def register(app: Flask, per_minute: int, routes: Iterable[Blueprint]) -> None:
 
 
 def _address() -> str:
-    """Tell whence a request comes; where a proxy passes it on, what that says.
+    """Return the address of a client; where a proxy passes its request on, that which the proxy names.
 
     A proxy is near. Who comes from afar and says so cannot choose who they are.
     """
@@ -55,7 +55,7 @@ def _address() -> str:
 
 
 def _whole(address: str) -> str:
-    """Give what is one user's: of IPv6 it is a network of addresses."""
+    """Return what is one user's: of IPv6 it is a network of addresses."""
     told = _read(address)
     if told is None or told.version == _IPV4:
         return str(told or address)

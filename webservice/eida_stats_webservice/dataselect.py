@@ -39,7 +39,7 @@ def blueprint(store: Store, turns: Turns, access: Access, min_clients: int) -> B
     Args:
         store: what holds the statistics.
         turns: how many questions are answered at once.
-        access: tells who asks.
+        access: identifies clients.
         min_clients: public answers do not tell smaller groups of users apart.
     """
     routes = Blueprint("dataselect", __name__)
@@ -87,7 +87,7 @@ def blueprint(store: Store, turns: Turns, access: Access, min_clients: int) -> B
 
 
 def _for_public(store: Store, question: Question, small: int, *, sketches: bool) -> Generator[Statistic]:
-    """Give what anybody may know, without groups of users that are smaller than `small`."""
+    """Yield what anybody may know, without groups of users that are smaller than `small`."""
     if not small:
         yield from store.statistics(question, PUBLIC, sketches=sketches)
         return
@@ -119,9 +119,7 @@ def _check_names(store: Store, question: Question, viewer: Viewer, *, restricted
     chosen = {name: [network for network in networks if matches(network.name, name)] for name in question.networks}
     for name, found in chosen.items():
         _check_network(name, found, viewer, restricted=restricted)
-    names = {network.name for found in chosen.values() for network in found}
-    if "" in question.networks:
-        names.add("")
+    names = {network.name for found in chosen.values() for network in found} | ({""} & set(question.networks))
     return msgspec.structs.replace(question, networks=tuple(sorted(names)) or ("*",))
 
 
@@ -172,12 +170,12 @@ def _answer(rows: Iterable[Statistic], form: Form) -> Response:
 
 
 def _given_out(row: Statistic, min_clients: int, *, public: bool) -> Statistic:
-    """Take from a row what the client may not know of its sketch.
+    """Return a row without that in its sketch which the client may not know.
 
-    A small sketch lists clients one by one. Who is not entitled to see all networks in the row gets the dense form,
-    which does not. Not given is that of a small group, and that of networks of which they see none; unless small
-    groups are not protected, and the row says that it is of such networks. The empty sketch stands for it: programs
-    that were made for the deployed service fail at a row without any.
+    A small sketch lists users one by one. A client that is not entitled to see all networks of the row gets it in
+    dense form, which does not. The sketch is empty if the group of users is smaller than MIN_CLIENTS, or if the
+    client may see none of the networks; that of a row Other is empty if MIN_CLIENTS is set. It is never missing:
+    programs made for the deployed service fail at a row without one.
     """
     if row.hll_clients is not None and (public or not row.entitled):
         is_hidden = min_clients > 0 if row.network == OTHER else not row.seen or row.clients < min_clients
@@ -195,7 +193,7 @@ def _etag(state: State, min_clients: int, question: Question) -> str:
 
 
 def _known(asked: Request, etag: str) -> str | None:
-    """Give the mark by which the client has the answer already, if it has."""
+    """Return the mark by which the client has the answer already, if it has."""
     given = asked.if_none_match
     # Packed, it has another one. That there is anything at all is no reason to send nothing.
     marks = [] if given.star_tag else [mark for mark in (etag, f"{etag}:gzip") if given.contains_weak(mark)]
@@ -203,7 +201,7 @@ def _known(asked: Request, etag: str) -> str | None:
 
 
 def _is_since(asked: Request, state: State) -> bool:
-    """Tell whether nothing has changed since the time that the client names."""
+    """Return whether nothing has changed since the time that the client names."""
     if asked.if_none_match or asked.if_modified_since is None:
         return False
     return _changed_at(state) <= asked.if_modified_since

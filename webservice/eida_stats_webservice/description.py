@@ -44,7 +44,7 @@ def blueprint(prefix: str) -> Blueprint:
 
     @routes.get("/version")
     def version() -> Response:
-        """Tell the version of the software."""
+        """Return the version of the software."""
         return Response(f"{__version__}\n", content_type="text/plain; charset=utf-8")
 
     @routes.get("/openapi.yaml")

@@ -122,7 +122,7 @@ class Verifier:
             raise ConfigurationError(f"gpg does not work: {error}") from error
 
     def identify(self, body: bytes, now: datetime.datetime) -> Identity:
-        """Tell who sends a token.
+        """Return the person to whom a token belongs.
 
         Args:
             body: the token's document; a form with this one file will do as well.
@@ -139,7 +139,7 @@ class Verifier:
         return Identity(groups=frozenset(_groups(claims.memberof or "")))
 
     def _accepted(self, keyring: Path, content: bytes) -> bytes:
-        """Give the accepted keys, as they are exported: gpg shall not know any other."""
+        """Return the accepted keys, as they are exported: gpg shall not know any other."""
         keys = set()
         with _home() as home:
             where, magic = _KEYBOX
@@ -159,7 +159,7 @@ class Verifier:
         return b"".join(sorted(keys))
 
     def _signed_text(self, document: bytes) -> bytes:
-        """Give what is signed, and nothing of what is not."""
+        """Return what is signed, and nothing of what is not."""
         try:
             with _home() as home:
                 # All versions of GnuPG know a file of exported keys by this name.
@@ -221,7 +221,7 @@ def _home() -> Iterator[Path]:
 
 
 def _document(body: bytes) -> bytes:
-    """Give the one signed document that a body has.
+    """Return the one signed document that a body has.
 
     Raises:
         InvalidEasToken: if there is anything else in it but white space around the document.
@@ -241,7 +241,7 @@ def _document(body: bytes) -> bytes:
 
 
 def _only_part(body: bytes, boundary: bytes) -> bytes:
-    """Give the content of a form's only part; browsers do not always say that it is a form."""
+    """Return the content of a form's only part; browsers do not always say that it is a form."""
     decoder = MultipartDecoder(boundary, max_parts=1)
     content = b""
     try:
@@ -259,7 +259,7 @@ def _only_part(body: bytes, boundary: bytes) -> bytes:
 
 
 def _reason(found: gnupg.Crypt) -> str:
-    """Tell why a signature does not count."""
+    """Return why a signature does not count."""
     told = {problem["status"] for problem in found.problems}
     if found.key_status is not None:
         return f"its {found.key_status}"

@@ -135,13 +135,13 @@ class _Drained(io.RawIOBase):
         return self._size
 
     def taken(self) -> bytes:
-        """Give what was written since it was last asked for."""
+        """Return what was written since it was last asked for."""
         pieces, self._pieces = self._pieces, []
         return b"".join(pieces)
 
 
 def _values(rows: Iterable[Statistic], columns: tuple[str, ...]) -> Iterator[list[list[Value]]]:
-    """Give the values of some rows at a time."""
+    """Yield the values of some rows at a time."""
     remaining = iter(rows)
     while some := list(islice(remaining, _ROWS_AT_ONCE)):
         yield [[_value(row, column) for column in columns] for row in some]

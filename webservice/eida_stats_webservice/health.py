@@ -31,7 +31,7 @@ def blueprint(store: Store) -> Blueprint:
 
 
 class Check:
-    """Does what may hang, and tells who asks that it does; nobody else is kept by it.
+    """Runs a check that may hang, and reports to its callers if it does; nobody else waits for it.
 
     A server that is stopped, or behind a line that was cut, answers nothing at all; only the kernel gives up, after
     a quarter of an hour.

@@ -66,7 +66,7 @@ def blueprint(store: Store, token: str) -> Blueprint:
 
     @routes.get("/metrics")
     def metrics() -> Response:
-        """Give all metrics in Prometheus' form."""
+        """Return all metrics in Prometheus' form."""
         if not token:
             raise NotFound
         given = bearer_of(request)

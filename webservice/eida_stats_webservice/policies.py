@@ -38,7 +38,7 @@ def blueprint(store: Store) -> Blueprint:
 
     @routes.get("/node_restriction_policy")
     def node_restriction_policy() -> Response:
-        """Tell whether the networks of a node are restricted, unless they invert that."""
+        """Return whether the networks of a node are restricted, unless they invert that."""
         name = only(parameters_of(request), "node")["node"]
         policies = dict(store.node_policies())
         if name not in policies:
@@ -47,13 +47,13 @@ def blueprint(store: Store) -> Blueprint:
 
     @routes.get("/network_restriction_policy")
     def network_restriction_policy() -> Response:
-        """Tell whether a network inverts the policy of its node."""
+        """Return whether a network inverts the policy of its node."""
         network = _asked_for(store)
         return _json({"invert_policy": _digit(network.inverted_policy), "eas_group": network.eas_group})
 
     @routes.get("/_isRestricted")
     def is_restricted() -> Response:
-        """Tell whether a network is restricted at a node."""
+        """Return whether a network is restricted at a node."""
         network = _asked_for(store)
         return _json({"restricted": _yes(network.restricted), "group": network.eas_group})
 

@@ -27,12 +27,12 @@ _DATES = frozenset(_CHARACTERS_OF_DATE)
 
 
 def is_fine(question: Question) -> bool:
-    """Tell whether an answer divides users more than by node and time."""
+    """Return whether an answer divides users more than by node and time."""
     return question.tells("network") or "country" in question.details or _names_some(question)
 
 
 def broadened(question: Question) -> Question:
-    """Give the question without names, whose answer has all rows of which that to the question is made.
+    """Return the question without names, whose answer has all rows of which that to the question is made.
 
     What is shown to who names something is decided there: else a row that is hidden could be asked for by name.
     """
@@ -144,7 +144,7 @@ def _is_asked_for(row: Statistic, question: Question) -> bool:
 
 
 def _cell(row: Statistic, question: Question, restricted: Networks) -> Key:
-    """Tell in which row of an answer a row of the broadened one is."""
+    """Return the key of that row of an answer of which a row of the broadened one is a part."""
     unseen = question.tells("network") and (row.node, row.network) in restricted
     return (
         row.date,
@@ -163,7 +163,7 @@ def _summed(atoms: list[Statistic], question: Question) -> list[Statistic]:
 
 
 def _hidden(atoms: list[Statistic], minimum: int, question: Question, restricted: Networks) -> NDArray[np.bool_]:
-    """Tell which rows of a broadened question are not shown: small ones, and others that would give these away."""
+    """Return which rows of a broadened question are not shown: small ones, and others that would reveal these."""
     pieces = _Pieces(atoms, minimum, restricted)
     totals = list(_totals(atoms, question))
     # All of them in each round, not only up to the first that hides something.
@@ -241,7 +241,7 @@ class _Pieces:
 
 
 def _totals(atoms: list[Statistic], question: Question) -> Iterator[tuple[tuple[str, ...], NDArray[np.intp], int]]:
-    """Give the totals that can be asked for: by what they are, which of them each row is in, how many there are."""
+    """Yield the totals that a question can have: their fields, the total of each row, and how many there are."""
     characters = max((_CHARACTERS_OF_DATE.get(detail, 0) for detail in question.details), default=0)
     dates = [count for count in (*sorted(_CHARACTERS_OF_DATE.values()), 0) if count <= characters]
     levels: list[tuple[str, ...]] = [()]
@@ -271,7 +271,7 @@ def _clients(parts: list[Statistic]) -> int:
 
 
 def _reaches(parts: list[Statistic], minimum: int) -> bool:
-    """Tell whether rows have a number of clients together."""
+    """Return whether rows have a number of clients together."""
     counts = [row.clients for row in parts]
     # Unions cost more than all else, and most are not needed.
     if max(counts) >= minimum or sum(counts) < minimum:

@@ -30,7 +30,6 @@ _PROBLEMS_FOR = ("json", "parquet")
 _OF_LOAD = (Busy, StoreTooSlow)
 # The sentence names the cause, and each of many requests fails for it: a traceback would only fill the log.
 _OF_DATABASE = (StoreUnavailable, StoreNotReady, StoreForbidden)
-_WRONG_METHOD = {"/dataselect/restricted": "POST your token here."}
 # The dashboard of the federation looks for this word in an answer, and then asks its user to try less.
 _HTML_OF_FAULT = "<p>Time-out or fault: the service cannot answer this now. Ask for less, or try again later.</p>"
 
@@ -62,7 +61,7 @@ def _of_ours(error: EidaStatisticsError) -> Response:
 
 
 def _cause_of(error: EidaStatisticsError) -> str:
-    """Tell in a line what was behind an error."""
+    """Return the cause of an error, on one line."""
     return str(error.__cause__ or error.hint).strip().partition("\n")[0]
 
 
@@ -71,15 +70,15 @@ def _too_large(_error: RequestEntityTooLarge) -> Response:
 
 
 def too_many_failures() -> Response:
-    """Answer who has failed with tokens too often."""
+    """Return the answer to a client that has failed with tokens too often."""
     return _of_ours(TooManyFailures(hint="Wait a minute, and look whether the token is right."))
 
 
 def _of_http(error: HTTPException) -> Response:
     status = error.code or 500
     detail = error.description or ""
-    if status == 405:
-        detail = next((text for path, text in _WRONG_METHOD.items() if request.path.endswith(path)), detail)
+    if status == 405 and request.path.endswith("/dataselect/restricted"):
+        detail = "POST your token here."
     response = _problem(status, None, error.name, detail)
     if (allowed := getattr(error, "valid_methods", None)) is not None:
         response.headers["Allow"] = ", ".join(allowed)
@@ -121,5 +120,5 @@ def _to_json(status: int, title: str, body: dict[str, object]) -> bytes:
 
 
 def as_comment(body: dict[str, object]) -> str:
-    """Write problem details as lines of comment, for who reads CSV or text."""
+    """Return problem details as lines of comment, for readers of CSV and text."""
     return "".join(f"# {name}: {' '.join(str(value).split())}\n" for name, value in body.items())

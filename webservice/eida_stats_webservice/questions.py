@@ -9,6 +9,8 @@ import msgspec
 from flask import Request
 
 from eida_statistics.errors import BadParameter
+from eida_statistics.payload import normalize_country
+from eida_statistics.texts import printable
 from eida_stats_webservice.store.records import LEVELS, Question
 
 FORMATS = ("csv", "json", "text", "parquet")
@@ -40,7 +42,6 @@ _LISTS = {"node", "network", "station", "location", "channel", "country", "detai
 
 _DAY = re.compile(r"([0-9]{4})(?:-([0-9]{1,2})(?:-([0-9]{2}))?)?", re.ASCII)
 _CODE = re.compile(r"[0-9A-Za-z_-]{1,8}")
-_COUNTRY = re.compile(r"[0-9A-Za-z]{2}", re.ASCII)
 _PATTERNS = {
     "network": re.compile(r"[0-9A-Za-z_*?-]{1,16}"),
     "station": re.compile(r"[0-9A-Za-z_*?-]{1,16}"),
@@ -119,7 +120,7 @@ def question_of(
 
 
 def only(parameters: Iterable[tuple[str, str]], *names: str, optional: Collection[str] = ()) -> dict[str, str]:
-    """Give the values of parameters that must all be there, of those that may be, and of nothing else.
+    """Return the values of parameters that must all be there, and of those that may be; there are no others.
 
     Raises:
         BadParameter: naming what is missing, unknown or repeated.
@@ -132,11 +133,11 @@ def only(parameters: Iterable[tuple[str, str]], *names: str, optional: Collectio
 
 
 def told(name: str, value: str) -> str:
-    """Quote what was given, on one line and not at length."""
+    """Return a parameter as a message quotes it: on one line, and cut if it is long."""
     shown = "=".join(
         text if len(text) <= _TOLD_CHARACTERS else f"{text[:_TOLD_CHARACTERS]}…" for text in (name, value)
     )
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in shown)
+    return printable(shown)
 
 
 def parameters_of(request: Request) -> list[tuple[str, str]]:
@@ -236,10 +237,11 @@ def _countries(value: str | None) -> tuple[str, ...]:
     if value == "":
         return ("",)
     values = _values(value)
-    if not all(country == _NONE or _COUNTRY.fullmatch(country) for country in values):
+    codes = tuple("" if country == _NONE else normalize_country(country) for country in values)
+    if not all(code or country == _NONE for code, country in zip(codes, values, strict=True)):
         hint = "It has country codes of two characters, with commas; -- stands for none."
         raise BadParameter(told("country", value or ""), hint=hint)
-    return tuple(dict.fromkeys("" if country == _NONE else country.upper() for country in values))
+    return tuple(dict.fromkeys(codes))
 
 
 def _choices(name: str, value: str | None, choices: tuple[str, ...]) -> tuple[str, ...]:

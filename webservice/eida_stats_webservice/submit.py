@@ -8,7 +8,6 @@ from flask import Blueprint, Response, g, request
 
 from eida_statistics import wire
 from eida_statistics.errors import BadParameter
-from eida_statistics.wire import Decoded
 from eida_stats_webservice import bodies, metrics
 from eida_stats_webservice.questions import only, parameters_of, told
 from eida_stats_webservice.store import Store
@@ -64,13 +63,13 @@ def blueprint(store: Store, turns: Turns, max_payload_bytes: int) -> Blueprint:
         g.token_valid_until = sender.token_valid_until.replace(microsecond=0)
         return sender
 
-    def answer(receipt: Receipt, received: Decoded, status: int) -> Response:
+    def answer(receipt: Receipt, received: wire.Decoded, status: int) -> Response:
         receipt = msgspec.structs.replace(
             receipt, token_valid_until=g.token_valid_until, countries_changed=received.countries_changed
         )
         return Response(msgspec.json.encode(receipt) + b"\n", status=status, content_type="application/json")
 
-    def read_payload() -> Decoded:
+    def read_payload() -> wire.Decoded:
         body = bodies.read_json(request, max_payload_bytes)
         return wire.decode_with_changes(body, today=datetime.datetime.now(tz=datetime.UTC).date())
 

@@ -36,7 +36,7 @@ def sender_of(request: Request, store: Store) -> Sender:
 
 
 def bearer_of(request: Request) -> str | None:
-    """Give the bearer token that a request carries, if it does."""
+    """Return the bearer token that a request carries, if it does."""
     for name in HEADERS:
         scheme, _, token = request.headers.get(name, "").strip().partition(" ")
         if scheme.lower() in _SCHEMES and token.strip():

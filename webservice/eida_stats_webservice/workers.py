@@ -25,7 +25,7 @@ _CHUNK_BYTES = 1 << 16
 class Log(Logger):  # type: ignore[misc] # gunicorn ships no types
     """Writes what was asked as JSON, a line each.
 
-    Without the address of who asks, which nobody needs and which is personal; nor the User-Agent, which may have
+    Without the address of the client, which nobody needs and which is personal; nor the User-Agent, which may have
     one. A path is written only where there is such a path, and what comes after a question mark only where all of
     it was understood: else they may be a secret.
     """

@@ -29,7 +29,7 @@ class _Commands(click.Group):
     """Imports the one that is asked for alone: together they need much that each does not."""
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Give a command, if there is such."""
+        """Return a command, if there is such."""
         if cmd_name not in _MODULES:
             return None
         found: click.Command = getattr(importlib.import_module(f"eida_statsman.{_MODULES[cmd_name]}"), cmd_name)

@@ -44,7 +44,7 @@ def migrate(config: Config) -> None:
 @click.argument("role")
 @click.pass_obj
 def grant(config: Config, role: str) -> None:
-    """Give the role of the service all the rights that it needs: after each migrate."""
+    """Grant the role of the service all the rights that it needs: after each migrate."""
     grants.apply(config.database_uri, role)
     click.echo(f"{role} may do all that the service needs")
 
@@ -53,7 +53,7 @@ def grant(config: Config, role: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def status(config: Config, as_json: bool) -> None:
-    """Tell which database this is and which migrations it has."""
+    """Show which database this is and which migrations it has."""
     found = migrations.status(config.database_uri)
     if not as_json:
         click.echo(f"database: {_without_password(config.database_uri)}")

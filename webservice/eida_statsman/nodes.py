@@ -7,7 +7,7 @@ import click
 import msgspec
 
 from eida_stats_webservice.store import Store
-from eida_stats_webservice.store.records import OTHER, group_name
+from eida_stats_webservice.store.records import OTHER, group_name, is_node_name
 from eida_statsman.tables import show
 
 
@@ -30,13 +30,13 @@ def group(_context: click.Context, _parameter: click.Parameter, value: str | Non
 
 
 def _node_name(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-    if value is not None and (not value.strip() or not value.isprintable() or len(value) > 64 or "," in value):
-        raise click.BadParameter("up to 64 printable characters, without commas")
-    if value is not None and value != value.strip():
-        raise click.BadParameter("it has blanks at its ends")
+    if value is None or is_node_name(value):
+        return value
     if value in (OTHER, "*"):
         raise click.BadParameter(f"{value} stands for several nodes in answers")
-    return value
+    if value.strip() and is_node_name(value.strip()):
+        raise click.BadParameter("it has blanks at its ends")
+    raise click.BadParameter("up to 64 printable characters, without commas")
 
 
 def warn_of_one_restricted(store: Store) -> None:

@@ -52,7 +52,7 @@ def list_(store: Store, node: str | None, in_force: bool, as_json: bool) -> None
 @_JSON
 @click.pass_obj
 def show_(store: Store, number: int, as_json: bool) -> None:
-    """Tell all about one payload, but for the statistics in it; see export."""
+    """Show all about one payload, but for the statistics in it; see export."""
     record = store.payload_record(number)
     if as_json:
         show_json(record.described())

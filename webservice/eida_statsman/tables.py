@@ -5,12 +5,9 @@ from collections.abc import Mapping, Sequence
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
-from eida_statistics.terminal import print_table
-
-_ENDLESS = 10_000
+from eida_statistics.terminal import fits, print_table
 
 
 def show(
@@ -31,22 +28,10 @@ def show(
     if as_json:
         show_json(rows)
         return
-    console = Console()
-    unlimited = console.options.update(max_width=_ENDLESS)
-    shown = dict(columns)
-
-    def fits(fields: Mapping[str, str]) -> bool:
-        width = console.measure(_table(rows, fields), options=unlimited).maximum
-        return not console.is_terminal or width <= console.width
-
-    for field in spare:
-        if fits(shown):
-            break
-        del shown[field]
-    # A wide one that is gone may have made place for narrow ones.
+    shown = {field: heading for field, heading in columns.items() if field not in spare}
     for field in reversed(spare):
         with_it = {name: heading for name, heading in columns.items() if name in shown or name == field}
-        if fits(with_it):
+        if fits(_table(rows, with_it)):
             shown = with_it
     print_table(_table(rows, shown))
     if len(shown) < len(columns):

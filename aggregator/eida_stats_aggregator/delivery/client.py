@@ -207,7 +207,7 @@ class ServiceClient:
         """Return the numbers of the payloads of a source of this node, None if the service does not list them.
 
         Args:
-            source: the source; if it is empty, the whole node is meant. What has no source counts for each.
+            source: the source; if it is empty, the whole node is meant. Payloads without a source count for each.
 
         Raises:
             ServiceSilent: if it does not answer the question, or refuses the token.

@@ -87,7 +87,7 @@ class Outbox:
 
         Args:
             warn: receives a message before this waits for another run.
-            task: what several runs do alike. Only one of them works or waits; this one ends if it is not that one.
+            task: a name that runs share. Only one of them works or waits; this one ends if there is another.
 
         Raises:
             UnwritableDirectory: if the directory cannot be written.
@@ -159,13 +159,7 @@ class Outbox:
         if path.exists() and (old is None or old.content not in (present, content)):
             # It was made without a service, or by hand. Otherwise a run was killed before it had written the file.
             old = DeliveryState(present or "", {} if old is None else old.records)
-        try:
-            new = plan(old, content, url, terms)
-        except EidaStatisticsError as error:
-            error.subject = f"{path}{error.subject}"
-            if not payload.source:
-                error.hint = "If this is a correction: --replace. If it is of another server: --source for each."
-            raise
+        new = plan(old, content, url, terms, path=path, source=payload.source)
         others = [(other.name, identity, state) for other, identity, state in self.entries() if other != path]
         if url is not None and provenance is not None and old is None:
             check_source(others, payload.source, provenance.fingerprint, url, terms)

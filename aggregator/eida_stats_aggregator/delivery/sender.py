@@ -2,14 +2,13 @@
 
 import datetime
 import gzip
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 from msgspec import structs
 
 from eida_statistics.errors import (
-    DeliveryOvertaken,
     EidaStatisticsError,
     NotDelivered,
     OtherNode,
@@ -52,16 +51,16 @@ class Sender:
         self._mistyped = False
         self._checked = False
 
-    def send(self, paths: Iterable[Path], now: datetime.datetime) -> None:
+    def send(self, paths: Sequence[Path], now: datetime.datetime) -> None:
         """Send files, until the service turns out to be out of reach; the others wait.
 
         Raises:
             UnwritableDirectory: if a result cannot be kept.
         """
-        waiting = list(paths)
-        if waiting and not self._stopped:
-            self._check_node(waiting)
-        for path in waiting:
+        if paths and not self._checked:
+            self._checked = True
+            self._check_node(paths)
+        for path in paths:
             state = self._outbox.state(path)
             record = state.records.get(self.client.base) if state is not None else None
             if state is None or record is None:
@@ -77,13 +76,12 @@ class Sender:
     def _check_node(self, paths: Sequence[Path]) -> None:
         """Send nothing with the token of another node than that for which the files of the directory count."""
         known = self._outbox.nodes(self.client.base)
-        if self._checked or not known:
+        if not known:
             return
-        self._checked = True
         try:
             node = self.client.node_of_token()
         except NotDelivered:
-            return  # the same becomes of the first file
+            return  # the first file fails in the same way
         if node is not None and node not in known:
             self._stopped = True
             names = listed([path.name for path in paths])
@@ -145,7 +143,7 @@ class Sender:
         if isinstance(failure, ServiceFault):
             self._faults += 1
             self._stopped = self._faults >= _MAX_FAULTS
-        elif not isinstance(failure, PayloadRefused | DeliveryOvertaken):
+        elif not isinstance(failure, PayloadRefused):
             self._stopped = True
             self._mistyped = isinstance(failure, PathUnknown)
 

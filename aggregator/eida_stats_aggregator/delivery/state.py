@@ -1,6 +1,7 @@
 """The memory of an aggregate file: its content, and its record at each service."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -77,6 +78,11 @@ class DeliveryState(msgspec.Struct, frozen=True):
     fingerprint: str = ""
     legacy: bool = False
 
+    def counts_at(self, url: str) -> bool:
+        """Return whether the file counts at a service, or will: a held file does not."""
+        record = self.records.get(url)
+        return record is not None and record.state != "held"
+
     def with_record(self, url: str, record: Record) -> "DeliveryState":
         """Return the state with another record at a service."""
         return structs.replace(self, records=self.records | {url: record})
@@ -89,8 +95,10 @@ class Identity(NamedTuple):
     period: Period
 
 
-def plan(state: DeliveryState | None, content: str, url: str | None, terms: Terms) -> DeliveryState:
-    """Return the state of a file that gets a content, and is to go to a service.
+def plan(
+    state: DeliveryState | None, content: str, url: str | None, terms: Terms, *, path: Path, source: str
+) -> DeliveryState:
+    """Return the state of a file with new content, which is to go to a service.
 
     Statistics that a service has are not sent again, unless the operator has decided how they are to be counted.
 
@@ -99,6 +107,8 @@ def plan(state: DeliveryState | None, content: str, url: str | None, terms: Term
         content: the hash of the new content.
         url: the base URL of the service, None if the file is only written.
         terms: how it is to be counted there.
+        path: of the file, for messages.
+        source: that of the file.
 
     Raises:
         AggregateExists: if there are or may be other statistics, here or there, and the operator has not decided.
@@ -108,12 +118,14 @@ def plan(state: DeliveryState | None, content: str, url: str | None, terms: Term
     sent = record.content if record is not None else ""
     is_held = record is not None and record.state == "held"
     is_other = state.content != content or (url is not None and sent not in ("", content))
-    # What is counted beside others is never this file itself; only a held one has not been counted.
+    # --beside is about other files. Other content of this one is a correction, unless it is held: then it does not
+    # count yet.
     if is_other and not terms.replace and not (terms.beside and is_held):
-        raise AggregateExists(
-            f", which was sent to {url}" if sent else "",
-            hint="Choose: --replace, if this is a correction; --source NAME, if it is the log of another server.",
-        )
+        if source:
+            hint = "Choose: --replace, if this is a correction; --source NAME, if it is the log of another server."
+        else:
+            hint = "If this is a correction: --replace. If it is of another server: --source for each."
+        raise AggregateExists(f"{path}, which was sent to {url}" if sent else str(path), hint=hint)
     state = structs.replace(state, content=content, legacy=False)
     if url is None or (record is not None and record.state in ("delivered", "unknown") and not terms.explicit):
         return state
@@ -138,9 +150,11 @@ def check_source(
     Raises:
         AlreadyDelivered: if they are.
     """
+    # Logs without lines are all the same.
+    if terms.explicit or fingerprint in ("", "0"):
+        return
     for name, other, state in others:
-        is_same = state.fingerprint == fingerprint and fingerprint not in ("", "0")
-        if is_same and other.source != source and url in state.records and not terms.explicit:
+        if state.fingerprint == fingerprint and other.source != source and state.counts_at(url):
             raise AlreadyDelivered(
                 f"these are the logs of {name}, of source {other.source or '(none)'}",
                 hint="Correct --source. If both are to count: --beside.",
@@ -164,8 +178,7 @@ def check_overlaps(
     found = {
         name: other.source
         for name, other, state in others
-        if url in state.records
-        and state.records[url].state != "held"
+        if state.counts_at(url)
         and other.period.overlaps(made.period)
         and (other.source == made.source or "" in (other.source, made.source))
     }

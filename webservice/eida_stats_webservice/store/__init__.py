@@ -9,7 +9,7 @@ __all__ = ["Store", "open_store"]
 
 
 def open_store(uri: str, name: str = "DATABASE_URI") -> Store:
-    """Give the store that a URI names; it connects when it is first used.
+    """Return the store that a URI names; it connects when it is first used.
 
     Args:
         uri: what names the database.

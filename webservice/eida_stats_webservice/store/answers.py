@@ -22,7 +22,7 @@ class Answers(Database):
     """What is answered."""
 
     def state(self) -> State:
-        """Tell what answers depend on."""
+        """Return the state on which answers depend."""
         with self.transaction() as connection:
             found = list(self.queries.revisions(connection))
         revision = ".".join(f"{number}-{revision}" for number, revision, _ in found)
@@ -34,7 +34,7 @@ class Answers(Database):
 
         Args:
             question: what is asked.
-            viewer: who asks. Networks that they do not see are one row Other of each date and country, or left
+            viewer: the client. Networks that they do not see are one row Other of each date and country, or left
                 out if the question names what it is about.
             sketches: give the sketches, too.
 

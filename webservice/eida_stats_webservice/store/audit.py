@@ -189,7 +189,7 @@ class Audit(Ledger):
             )
 
     def _copied(self, connection: Any, table: str, columns: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-        """Give columns of a table as any database takes them."""
+        """Yield columns of a table as any database takes them."""
         # Names of tables and columns are ours; nothing of the outside is in them.
         for values in self.stream(connection, f"SELECT {', '.join(columns)} FROM {table}", {}):  # noqa: S608
             yield {column: _portable(value) for column, value in zip(columns, values, strict=True)}
@@ -309,7 +309,7 @@ def _compared(
 
 
 def _told(sums: _Sums | None) -> dict[str, int | str] | None:
-    """Give the numbers of a row; of its sketch what it tells, and a checksum, since two may tell the same."""
+    """Return the numbers of a row; of its sketch what it tells, and a checksum, since two may tell the same."""
     if sums is None:
         return None
     counts, sketch = sums
@@ -322,7 +322,7 @@ def _told(sums: _Sums | None) -> dict[str, int | str] | None:
 
 
 def _portable(value: Any) -> Any:
-    """Give a value in the form in which both databases take it."""
+    """Return a value in the form in which both databases take it."""
     if isinstance(value, datetime.datetime):
         return iso(as_time(value))
     if isinstance(value, datetime.date):

@@ -15,10 +15,11 @@ from eida_statistics.errors import StoreForbidden, StoreHidesMigrations, StoreNo
 from eida_statistics.payload import Row
 
 READ_ONLY_HINT = "Name the primary in DATABASE_URI, or reset default_transaction_read_only where it is set."
+_GRANT_HINT = "Run eida_statsman db grant for the role of the service. Its search_path must have the schema of hll."
 # More does not fit into a parameter of SQLite's.
 ID_BITS = 63
 _SQL = Path(__file__).parent / "sql"
-# Who asks whether all is well has not much time.
+# A check of the health is given up soon.
 _PING_SECONDS = 5
 _Record = TypeVar("_Record", bound=msgspec.Struct)
 
@@ -44,7 +45,7 @@ class Database(ABC):
 
     @abstractmethod
     def transaction(self, *, write: bool = False) -> AbstractContextManager[Any]:
-        """Give a connection; what is done with it is committed at the end, or not at all."""
+        """Return a context with a connection; what is done with it is committed at the end, or not at all."""
 
     @abstractmethod
     def snapshot(self) -> AbstractContextManager[Any]:
@@ -60,7 +61,7 @@ class Database(ABC):
 
     @abstractmethod
     def listed(self, values: Iterable[str]) -> Any:
-        """Give values in the form in which SQL's IN takes them as one parameter."""
+        """Return values in the form in which SQL's IN takes them as one parameter."""
 
     @abstractmethod
     def stream(self, connection: Any, sql: str, parameters: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
@@ -89,9 +90,9 @@ class Database(ABC):
             if read_only:
                 raise StoreReadOnly(hint=READ_ONLY_HINT)
             if not may_read_migrations:
-                raise StoreHidesMigrations(hint="Run eida_statsman db grant for the role of the service.")
+                raise StoreHidesMigrations(hint=_GRANT_HINT)
             if not may_serve:
-                raise StoreForbidden(hint="Run eida_statsman db grant for the role of the service.")
+                raise StoreForbidden(hint=_GRANT_HINT)
             applied = {name for (name,) in self.queries.applied_migrations(connection)}
         if missing := sorted(self.migrations - applied):
             raise StoreNotReady(f"it lacks {', '.join(missing)}", hint="Run eida_statsman db migrate.")
@@ -109,7 +110,7 @@ class Database(ABC):
 
 
 def now() -> str:
-    """Give the present time as the database takes it."""
+    """Return the present time as the database takes it."""
     return iso(datetime.datetime.now(tz=datetime.UTC))
 
 
@@ -133,5 +134,5 @@ def iso(time: datetime.datetime) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """Give what a driver says in short; what follows is for programmers."""
+    """Return what a driver says in short; what follows is for programmers."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

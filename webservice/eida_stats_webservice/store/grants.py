@@ -14,7 +14,7 @@ _GRANTS = Path(__file__).parent / "sql" / "grants.sql"
 
 
 def apply(uri: str, role: str) -> None:
-    """Give a role all that the service needs, or nothing; what it has already stays.
+    """Grant a role all that the service needs, or nothing; what it has already stays.
 
     Raises:
         ConfigurationError: if this is the embedded store.

@@ -140,7 +140,7 @@ class Ledger(Database):
             return self._list(connection, node=node, limit=limit)
 
     def payload_record(self, number: int) -> PayloadRecord:
-        """Give what is known of one payload.
+        """Return what is known of one payload.
 
         Raises:
             UnknownPayload: if there is none of that number.
@@ -157,7 +157,7 @@ class Ledger(Database):
         return {node: msgspec.convert(day, datetime.date | None) for node, day in found}
 
     def payload(self, number: int) -> bytes:
-        """Give a payload as it is kept: the wire format, JSON.
+        """Return a payload as it is kept: the wire format, JSON.
 
         Raises:
             UnknownPayload: if there is none of that number.

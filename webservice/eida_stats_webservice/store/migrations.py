@@ -40,7 +40,7 @@ def folder(uri: str) -> Path:
 
 
 def status(uri: str) -> list[Migration]:
-    """Tell which migrations there are, oldest first, and which of them the database has."""
+    """Return the migrations, oldest first, and which of them the database has."""
     known = yoyo.read_migrations(str(folder(uri)))
     path = sqlite_path(uri)
     if path is not None and not path.exists():

@@ -32,7 +32,7 @@ class Pool(Generic[_Connection]):
 
     @contextmanager
     def lent(self) -> Iterator[_Connection]:
-        """Give a connection for as long as the context lasts.
+        """Yield a connection for as long as the context lasts.
 
         Raises:
             StoreUnavailable: if all are in use for too long.

@@ -75,7 +75,7 @@ class PostgreSQLStore(Store):
         return f"^({'|'.join(folded(pattern).translate(wild) for pattern in patterns)})$"
 
     def listed(self, values: Iterable[str]) -> tuple[str, ...]:
-        """Give a tuple, which the driver writes as SQL's list."""
+        """Return a tuple, which the driver writes as SQL's list."""
         return tuple(values)
 
     def stream(
@@ -123,7 +123,7 @@ class CopyText:
         self._rows = iter(rows)
 
     def read(self, _size: int = -1, /) -> str:
-        """Give the next thousand lines, or nothing at the end."""
+        """Return the next thousand lines, or nothing at the end."""
         # No code can hold a tab, a line break or a backslash, and the sketch's own backslash is doubled.
         return "".join(
             [

@@ -77,7 +77,7 @@ class NetworkRecord(msgspec.Struct, frozen=True):
     node_eas_group: str | None
 
     def seen_by(self, viewer: "Viewer") -> bool:
-        """Tell whether somebody sees its statistics; the query for statistics decides the same."""
+        """Return whether somebody sees its statistics; the query for statistics decides the same."""
         groups = {self.eas_group, self.node_eas_group} - {None}
         return not self.restricted or not groups.isdisjoint(viewer.groups) or self.name in viewer.networks
 
@@ -94,7 +94,7 @@ class TokenRecord(msgspec.Struct, frozen=True):
     created_at: datetime.datetime
 
     def state(self, now: datetime.datetime) -> str:
-        """Tell whether it can be used."""
+        """Return whether it can be used."""
         if self.revoked_at is not None:
             return "revoked"
         if now < self.valid_from:
@@ -233,8 +233,8 @@ LEVELS = ("node", "network", "station", "location", "channel")
 class Statistic(msgspec.Struct):
     """Sums over some months; `clients` is the estimate rounded up, `*` stands for all.
 
-    `hll_clients` is the sketch of the clients, if it was asked for: `seen` tells that it is not only of networks
-    that who asks does not see, `entitled` that all networks in it are open to them by a right of their own.
+    `hll_clients` is the sketch of the clients, if it was asked for: `seen` means that it is not only of networks
+    that the client does not see, `entitled` that all networks in it are open to them by a right of their own.
     """
 
     date: str
@@ -262,7 +262,7 @@ class State(msgspec.Struct, frozen=True):
 
 
 def matches(code: str, pattern: str) -> bool:
-    """Tell whether a code is one that a pattern with * and ? means."""
+    """Return whether a code is one that a pattern with * and ? means."""
     return fnmatchcase(code, pattern)
 
 

@@ -34,11 +34,11 @@ class SQLiteStore(Store):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._pool = Pool(self._connect, self._is_usable)
+        self._pool: Pool[_Connection] = Pool(self._connect, self._is_usable)
 
     @contextmanager
     def transaction(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:
-        """Give a connection; see `Store.transaction`. One that writes has the write lock at once."""
+        """Yield a connection; see `Store.transaction`. One that writes has the write lock at once."""
         with _translated(), self._pool.lent() as connection:
             connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
             try:
@@ -61,7 +61,7 @@ class SQLiteStore(Store):
         return rf"^(?:{'|'.join(map(_without_backtracking, map(folded, patterns)))})\Z"
 
     def listed(self, values: Iterable[str]) -> str:
-        """Give a JSON array, which SQLite takes apart."""
+        """Return a JSON array, which SQLite takes apart."""
         return json.dumps(sorted(values))
 
     def stream(
@@ -74,16 +74,16 @@ class SQLiteStore(Store):
         """Close the connections that are not in use."""
         self._pool.close()
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self) -> "_Connection":
         if not self._path.exists():
             raise StoreMissing(
                 str(self._path), hint="Correct the path, or make a new database with eida_statsman db migrate."
             )
         return connect(self._path)
 
-    def _is_usable(self, connection: sqlite3.Connection) -> bool:
+    def _is_usable(self, connection: "_Connection") -> bool:
         """Return whether the file is still that of the connection: what is written to another one is lost."""
-        if isinstance(connection, _Connection) and connection.file == _identity(self._path):
+        if connection.file == _identity(self._path):
             return True
         connection.close()
         return False
@@ -103,7 +103,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path) -> _Connection:
     """Open a database in which SQL knows sketches, as PostgreSQL's does with the hll extension."""
     before = _identity(path)
     # Threads use it one after the other.
@@ -184,7 +184,7 @@ def _parameters(row: Row) -> dict[str, str | int | bytes]:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Give the driver's errors the names that the edges know."""
+    """Translate the driver's errors into those that the edges know."""
     try:
         yield
     except (sqlite3.IntegrityError, OverflowError) as error:

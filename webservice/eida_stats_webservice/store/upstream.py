@@ -9,6 +9,7 @@ import itertools
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,6 +18,7 @@ from psycopg2 import DataError, extensions, extras
 from eida_statistics import hll, wire
 from eida_statistics.errors import InvalidPayload, NotTakenOver, NotUpstream
 from eida_statistics.payload import MAX_COUNT, Payload, normalize_country
+from eida_statistics.texts import printable
 from eida_statistics.wire import EARLIEST_DAY, Decoded
 from eida_stats_webservice.store.driver_errors import translate_errors
 from eida_stats_webservice.store.overlaps import last_day_of
@@ -28,7 +30,7 @@ _ROWS_AT_ONCE = 5000
 _HINT = "Correct or delete it, there or in a copy, and run this again."
 # What the old service stored for a code that it did not know.
 _ANY = "*"
-_SUMMED = ("bytes", "nb_requests", "nb_successful_requests", "nb_unsuccessful_requests")
+_LARGE = "more than 2^53-1 of something, with those rows that become equal"
 _NOBODY = hll.to_hex(hll.encode([]))
 # Nothing in these tables refers to a node by a constraint.
 _OF_A_NODE = "node_id IN (SELECT id FROM nodes)"
@@ -67,8 +69,7 @@ class BadRow(NamedTuple):
     def __str__(self) -> str:
         stream = ".".join((self.network, self.station, self.location, self.channel))
         where = f"{self.node or '(no node)'} {self.date or '(no date)'}: {stream}"
-        text = f"{where} of country {self.country or '(none)'}: {self.reason}"
-        return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+        return printable(f"{where} of country {self.country or '(none)'}: {self.reason}")
 
 
 class BadToken(NamedTuple):
@@ -117,7 +118,7 @@ class Upstream:
                 cursor.execute(
                     "SELECT set_config('search_path', 'public, ' || current_setting('search_path'), false)"
                 )
-            for kind in (_DATE, _TIME):
+            for kind in (_DATE, _TIMESTAMP):
                 extensions.register_type(kind, self._connection)
         columns: dict[str, set[str]] = {table: set() for table in (*_NEEDED, "networks")}
         for row in self._select(
@@ -135,18 +136,22 @@ class Upstream:
         self._connection.close()
 
     def nodes(self) -> Iterator[_Row]:
-        """Give the nodes, with what tells who sees them.
+        """Yield the nodes, with their policies and groups.
 
         Raises:
-            NotTakenOver: if two have the same name, or one has none.
+            NotTakenOver: if two have the same name, or one has none that a node can have.
         """
         seen: set[str] = set()
         for row in self._select("SELECT * FROM nodes ORDER BY id"):
             name = (row["name"] or "").strip()
-            if not name or name in seen or not is_node_name(name):
-                wrong = "it has a name that no node can have" if name else "it has no name"
-                if name in seen:
-                    wrong = f"there is another one called {name}"
+            wrong = ""
+            if not name:
+                wrong = "it has no name"
+            elif not is_node_name(name):
+                wrong = "it has a name that no node can have"
+            elif name in seen:
+                wrong = f"there is another one called {name}"
+            if wrong:
                 raise NotTakenOver(f"nodes, id {row['id']}: {wrong}", hint=_HINT)
             seen.add(name)
             yield {
@@ -158,9 +163,14 @@ class Upstream:
                 "created_at": _time(row.get("created_at")),
             }
 
+    @cached_property
+    def _names(self) -> dict[int, str]:
+        """The names of the nodes, by their numbers there."""
+        return {row["id"]: row["name"] for row in self.nodes()}
+
     def tokens(self) -> Iterator[_Row]:
         """Yield the tokens, hashed: there they are in clear. Those that are left out are in `bad_tokens`."""
-        names = {row["id"]: row["name"] for row in self.nodes()}
+        names = self._names
         rows = list(self._select("SELECT * FROM tokens ORDER BY valid_until DESC, id"))
         owners: defaultdict[str, set[int]] = defaultdict(set)
         for row in rows:
@@ -193,7 +203,7 @@ class Upstream:
             }
 
     def networks(self) -> Iterator[_Row]:
-        """Give the networks whose policy or group is known."""
+        """Yield the networks whose policy or group is known."""
         if not self._columns["networks"]:
             return
         sql = f"SELECT * FROM networks WHERE {_OF_A_NODE} AND name <> '' ORDER BY node_id, name"  # noqa: S608
@@ -210,7 +220,7 @@ class Upstream:
 
         Rows that cannot be taken over are not in it, but in `bad_rows`, at the end all of them.
         """
-        names = {row["id"]: row["name"] for row in self.nodes()}
+        names = self._names
         days = self._days()
         self._note_ownerless()
         sql = (
@@ -233,7 +243,6 @@ class Upstream:
 
     def _decode(self, node: str, month: datetime.date, days: set[datetime.date], rows: list[_Row]) -> Decoded:
         """Decode a month without its bad rows: the decoder names some of them, then others, until none is left."""
-        rows = self._without_large_sums(node, rows)
         while True:
             try:
                 return _decoded(month, days, rows)
@@ -243,7 +252,9 @@ class Upstream:
                     if named := re.match(r"stats\[(\d+)\]\.?(.*)", path):
                         bad.setdefault(int(named[1]), []).append(f"{named[2]}: {message}")
                 if not bad:
-                    # A sum that is too large is of no single row.
+                    # Each row is right by itself, and a sum is too large.
+                    bad = {number: [_LARGE] for number in _with_large_sums(rows)}
+                if not bad:
                     wrong = "; ".join(message for _, message in error.errors)
                     raise NotTakenOver(f"{node} {month:%Y-%m}: {wrong}", hint=_HINT) from error
                 self.bad_rows += [
@@ -251,28 +262,14 @@ class Upstream:
                 ]
                 rows = [row for number, row in enumerate(rows) if number not in bad]
 
-    def _without_large_sums(self, node: str, rows: list[_Row]) -> list[_Row]:
-        """Return the rows without those that become equal and have more together than a payload can."""
-        sums: defaultdict[tuple[str, ...], list[int]] = defaultdict(lambda: [0] * len(_SUMMED))
-        for row in rows:
-            totals = sums[_key(row)]
-            totals[:] = [total + row[name] for total, name in zip(totals, _SUMMED, strict=True)]
-        large = {key for key, totals in sums.items() if max(totals) > MAX_COUNT}
-        if not large:
-            return rows
-        reason = "more than 2^53-1 of something, with those rows that become equal"
-        self.bad_rows += [_bad_row(node, row, reason) for row in rows if _key(row) in large]
-        return [row for row in rows if _key(row) not in large]
-
     def _note_ownerless(self) -> None:
         """Note rows of which it is not known whose they are, or when."""
         sql = (
             "SELECT *, date AS month FROM dataselect_stats"  # noqa: S608
             f" WHERE ({_OF_A_NODE}) IS NOT TRUE OR date IS NULL ORDER BY node_id, date"
         )
-        names = {row["id"]: row["name"] for row in self.nodes()}
         for row in self._select(sql):
-            node = names.get(row["node_id"], "")
+            node = self._names.get(row["node_id"], "")
             reason = "it has no date" if node else "it has no node"
             self.bad_rows.append(_bad_row(node, _sent(row), reason))
 
@@ -310,6 +307,19 @@ def _sent(row: _Row) -> _Row:
     }
 
 
+def _with_large_sums(rows: list[_Row]) -> list[int]:
+    """Return the numbers of the rows that become equal and have more together than a payload can."""
+    same: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
+    for number, row in enumerate(rows):
+        same[_key(row)].append(number)
+    large = (
+        numbers
+        for numbers in same.values()
+        if any(sum(rows[number][name] for number in numbers) > MAX_COUNT for name in wire.COUNTS)
+    )
+    return sorted(itertools.chain.from_iterable(large))
+
+
 def _key(row: _Row) -> tuple[str, ...]:
     codes = (str(row[name]) for name in ("network", "station", "location", "channel"))
     return (*codes, normalize_country(row["country"]))
@@ -336,7 +346,7 @@ def _failed(row: _Row) -> int:
 def _decoded(month: datetime.date, days: set[datetime.date], rows: list[_Row]) -> Decoded:
     today = _now().date()
     if not days:
-        # What was received is not known; it is of this month.
+        # Which days were received is not known; they are of this month.
         last = min(last_day_of(month), max(today, month))
         days = {month.replace(day=day) for day in range(1, last.day + 1)}
     sent = {
@@ -361,7 +371,7 @@ def _clamped(read: Callable[[Any, Any], Any], first: Any, last: Any) -> Callable
 
 
 _DATE = extensions.new_type((1082,), "DATE", _clamped(extensions.DATE, datetime.date.min, datetime.date.max))
-_TIME = extensions.new_type(
+_TIMESTAMP = extensions.new_type(
     (1184,),
     "TIMESTAMPTZ",
     _clamped(

@@ -16,7 +16,7 @@ _HINT = "It begins with postgresql:// (as postgresql://user:password@host/databa
 
 
 def sqlite_path(uri: str, name: str = "DATABASE_URI") -> Path | None:
-    """Give the file that a URI names, or None if it names a PostgreSQL database.
+    """Return the file that a URI names, or None if it names a PostgreSQL database.
 
     Args:
         uri: what names the database.
@@ -47,7 +47,7 @@ def _check(uri: str, name: str) -> None:
 
 
 def _is_understood(uri: str) -> bool:
-    """Tell whether psycopg2 and yoyo understand a URI; what they say of one that they do not quotes parts."""
+    """Return whether psycopg2 and yoyo understand a URI; what they say of one that they do not quotes parts."""
     try:
         extensions.parse_dsn(uri)
         parts = urlsplit(uri)

@@ -1,7 +1,8 @@
 -- What only PostgreSQL understands.
 
 -- name: ping()^
--- Whether the database answers and has its schema, whether it can only be read, and whether its migrations can be seen.
+-- Whether the database answers and has its schema, whether it can only be read, whether the role may read which
+-- migrations there are, and whether it has the rights that the service needs.
 SELECT count(*), current_setting('transaction_read_only')::boolean,
     has_column_privilege('_yoyo_migration', 'migration_id', 'SELECT'),
     has_column_privilege('payloads', 'body', 'INSERT') AND has_column_privilege('nodes', 'revision', 'UPDATE')

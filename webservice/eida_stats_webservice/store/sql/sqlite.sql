@@ -1,7 +1,8 @@
 -- What only SQLite understands.
 
 -- name: ping()^
--- Whether the database answers and has its schema, whether it can only be read, and whether its migrations can be seen.
+-- Whether the database answers and has its schema, whether it can only be read, whether the role may read which
+-- migrations there are, and whether it has the rights that the service needs.
 SELECT count(*), 0, 1, 1 FROM nodes WHERE id < 0;
 
 -- name: end_after(seconds)^
