@@ -425,6 +425,10 @@ class StoreTooSlow(StoreUnavailable):
     problem = "database-too-slow"
 
 
+class StoreLocked(StoreTooSlow):
+    """The database is busy with another change."""
+
+
 class StoreReadOnly(StoreUnavailable):
     """The database can only be read."""
 

@@ -400,13 +400,13 @@ def send_at_random(store: Store, token: str, chance: random.Random, together: th
     action = chance.choice(["post", "put", "put", "delete"])
     try:
         if action == "delete":
-            record = store.retract(chance.randint(1, len(RIVALS)), sender.node, arrival=sender.revision)
+            record = store.retract(chance.randint(1, len(RIVALS)), sender.node, arrival=sender.arrival)
             is_done = record.withdrawn_at is not None and record.withdrawn_at >= began
             return Done("retracted", withdrawn=(record.payload,) if is_done else ())
         if action == "post":
-            receipt, changed = store.ingest(sender.node, sent, arrival=sender.revision), True
+            receipt, changed = store.ingest(sender.node, sent, arrival=sender.arrival), True
         else:
-            receipt, changed = store.replace(sender.node, sent, arrival=sender.revision)
+            receipt, changed = store.replace(sender.node, sent, arrival=sender.arrival)
     except (*OUTCOMES, Overtaken) as error:
         return Done(error.problem)
     stored = (receipt.payload,) if changed else ()

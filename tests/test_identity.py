@@ -17,7 +17,7 @@ from eida_statistics.payload import Payload
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.store import Store, open_store
-from eida_stats_webservice.store.records import PUBLIC, Node, Question
+from eida_stats_webservice.store.records import PUBLIC, Arrival, Node, Question
 from node_client import DAY, Client, make_node
 from payloads import TODAY, row, wire
 from processes import wait_for
@@ -295,9 +295,13 @@ def node(store: Store) -> Node:
     return make_node(store, "GFZ")[0]
 
 
-def revision(store: Store, node: Node) -> int:
-    """Return what a request that arrives now is told by its token."""
-    return int(select(store, f"SELECT revision FROM nodes WHERE id = {node.id}")[0][0])
+def arrive(store: Store, node: Node) -> Arrival:
+    """Return the arrival of a request that arrives now, with a token of the node."""
+    ((revision, token),) = select(
+        store,
+        f"SELECT nodes.revision, tokens.id FROM nodes JOIN tokens ON node_id = nodes.id WHERE nodes.id = {node.id}",
+    )
+    return Arrival(int(revision), int(token))
 
 
 def read(document: dict[str, Any]) -> Payload:
@@ -306,36 +310,36 @@ def read(document: dict[str, Any]) -> Payload:
 
 def test_late_correction_does_not_undo_a_newer_one(store: Store, node: Node) -> None:
     store.ingest(node, read(log(1, requests=1)))
-    arrival = revision(store, node)
+    arrival = arrive(store, node)
     newer, _ = store.replace(node, read(log(1, requests=3)), arrival=arrival)
     for named in ([], [newer.payload]):
         with pytest.raises(Overtaken, match=f"payload {newer.payload}"):
             store.replace(node, read(log(1, requests=2)), named, arrival=arrival)
     assert counted(store) == 3
     # Sent again, it is the newest.
-    assert store.replace(node, read(log(1, requests=2)), arrival=revision(store, node))[0].supersedes == [2]
+    assert store.replace(node, read(log(1, requests=2)), arrival=arrive(store, node))[0].supersedes == [2]
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 def test_late_request_does_not_restore_what_was_withdrawn(store: Store, node: Node, method: str) -> None:
-    arrival = revision(store, node)
+    arrival = arrive(store, node)
     sent = store.ingest(node, read(log(1)), arrival=arrival)
-    store.retract(sent.payload, node, arrival=revision(store, node))
+    store.retract(sent.payload, node, arrival=arrive(store, node))
     again = store.ingest if method == "POST" else store.replace
     with pytest.raises(Overtaken):
         again(node, read(log(1)), arrival=arrival)
     assert counted(store) == 0
-    again(node, read(log(1)), arrival=revision(store, node))
+    again(node, read(log(1)), arrival=arrive(store, node))
     assert counted(store) == 12
 
 
 def test_late_retraction_does_not_undo_a_restoration(store: Store, node: Node) -> None:
     sent = store.ingest(node, read(log(1)))
-    arrival = revision(store, node)
+    arrival = arrive(store, node)
     store.retract(sent.payload, node, arrival=arrival)
     # What is retracted already stays so.
     assert store.retract(sent.payload, node, arrival=arrival).state == "retracted"
-    store.ingest(node, read(log(1)), arrival=revision(store, node))
+    store.ingest(node, read(log(1)), arrival=arrive(store, node))
     with pytest.raises(Overtaken):
         store.retract(sent.payload, node, arrival=arrival)
     # The administrator's command arrives when it is done.
@@ -343,7 +347,7 @@ def test_late_retraction_does_not_undo_a_restoration(store: Store, node: Node) -
 
 
 def test_late_copy_of_what_is_in_force_changes_nothing(store: Store, node: Node) -> None:
-    arrival = revision(store, node)
+    arrival = arrive(store, node)
     store.ingest(node, read(log(1)), arrival=arrival)
     with pytest.raises(DuplicatePayload):
         store.ingest(node, read(log(1)), arrival=arrival)
@@ -357,7 +361,7 @@ def test_late_copy_of_what_is_in_force_changes_nothing(store: Store, node: Node)
 
 def test_changed_policy_overtakes_nothing(store: Store, node: Node) -> None:
     store.ingest(node, read(log(1)))
-    arrival = revision(store, node)
+    arrival = arrive(store, node)
     store.set_node_policy("GFZ", restricted=True)
     assert store.replace(node, read(log(1, requests=3)), arrival=arrival)[0].supersedes == [1]
 

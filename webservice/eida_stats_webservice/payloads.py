@@ -36,7 +36,7 @@ def blueprint(store: Store, turns: Turns) -> Blueprint:
         sender = sender_of(request, store)
         only(parameters_of(request))
         with turns.turn():
-            return _json(store.retract(number, sender.node, arrival=sender.revision).described())
+            return _json(store.retract(number, sender.node, arrival=sender.arrival).described())
 
     return routes
 

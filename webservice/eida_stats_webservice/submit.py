@@ -38,7 +38,7 @@ def blueprint(store: Store, turns: Turns, max_payload_bytes: int) -> Blueprint:
         overlap = _overlap(given.get("overlap"))
         with turns.turn():
             received = read_payload()
-            receipt = store.ingest(sender.node, received.payload, overlap=overlap, arrival=sender.revision)
+            receipt = store.ingest(sender.node, received.payload, overlap=overlap, arrival=sender.arrival)
         metrics.count_rows(receipt.rows)
         return answer(receipt, received, 201)
 
@@ -51,7 +51,7 @@ def blueprint(store: Store, turns: Turns, max_payload_bytes: int) -> Blueprint:
         with turns.turn():
             received = read_payload()
             receipt, changed = store.replace(
-                sender.node, received.payload, named, overlap=overlap, arrival=sender.revision
+                sender.node, received.payload, named, overlap=overlap, arrival=sender.arrival
             )
         metrics.count_rows(receipt.rows if changed else 0)
         g.outcome = "replaced" if changed else "unchanged"

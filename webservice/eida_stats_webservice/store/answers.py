@@ -24,10 +24,8 @@ class Answers(Database):
     def state(self) -> State:
         """Return the state on which answers depend."""
         with self.transaction() as connection:
-            found = list(self.queries.revisions(connection))
-        revision = ".".join(f"{number}-{revision}" for number, revision, _ in found)
-        epoch = datetime.datetime.fromtimestamp(0, tz=datetime.UTC)
-        return State(revision, max((as_time(changed_at) for _, _, changed_at in found), default=epoch))
+            registry, statistics, *times = self.queries.data_version(connection)
+        return State(f"{registry}.{statistics}", max(as_time(time) for time in times if time is not None))
 
     def statistics(self, question: Question, viewer: Viewer, *, sketches: bool) -> Generator[Statistic]:
         """Sum up what a question asks for; the transaction lasts until the last row is taken, or it is closed.

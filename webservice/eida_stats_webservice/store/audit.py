@@ -62,7 +62,7 @@ class Audit(Ledger):
         for owner, month in self._months(node):
             with self.transaction(write=True) as connection:
                 self.queries.be_patient(connection)
-                self.queries.lock_node(connection, node_id=owner.id)
+                self.lock(connection, owner)
                 differences = list(self._differences(connection, owner, month))
             yield owner.name, month, differences
 
@@ -81,14 +81,14 @@ class Audit(Ledger):
         for owner in dict.fromkeys(owner for owner, _ in months):
             with self.transaction(write=True) as connection:
                 self.queries.be_patient(connection)
-                self._lock(connection, owner)
+                self.lock(connection, owner)
                 self._restore_identities(connection, owner)
         for owner, month in months:
             with self.transaction(write=True) as connection:
                 self.queries.be_patient(connection)
-                self._lock(connection, owner)
+                self.lock(connection, owner)
                 self._rebuild(connection, owner, {month})
-                self.queries.touch_node(connection, node_id=owner.id, now=now())
+                self.queries.bump_revision(connection, node_id=owner.id)
             yield owner.name, month
 
     def take_over(self, source: "Audit") -> int:
@@ -118,6 +118,7 @@ class Audit(Ledger):
             for row in source._copied(there, "payloads", ("id", "superseded_by")):
                 self.queries.link_payload(here, **row)
             self.queries.restart_numbers(here)
+            self.queries.bump_registry_revision(here)
         return count
 
     def take_over_upstream(
@@ -155,11 +156,12 @@ class Audit(Ledger):
             self.queries.restart_numbers(connection)
             for number, month, payload, changed in source.months():
                 node = Node(number, names[number])
-                revision = self._lock(connection, node) + 1
+                revision = self.lock(connection, node) + 1
                 self._enter(connection, node, Packed(payload), None, revision, origin="import")
                 self._merge(connection, node, payload.stats)
-                self.queries.touch_node(connection, node_id=number, now=now())
+                self.queries.bump_revision(connection, node_id=number)
                 yield node.name, month, len(payload.stats), changed
+            self.queries.bump_registry_revision(connection)
             if source.bad_rows and not skip_bad:
                 raise BadRows(len(source.bad_rows))
 

@@ -1,9 +1,10 @@
 """What a database is: transactions, and the few things that differ between the two that there are."""
 
+import contextlib
 import datetime
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,8 +12,18 @@ from typing import Any, TypeVar
 import aiosql
 import msgspec
 
-from eida_statistics.errors import StoreForbidden, StoreHidesMigrations, StoreNotReady, StoreReadOnly, UnknownNode
+from eida_statistics.errors import (
+    ExpiredToken,
+    RefusedToken,
+    StoreForbidden,
+    StoreHidesMigrations,
+    StoreLocked,
+    StoreNotReady,
+    StoreReadOnly,
+    UnknownNode,
+)
 from eida_statistics.payload import Row
+from eida_stats_webservice.store.records import Node
 
 READ_ONLY_HINT = "Name the primary in DATABASE_URI, or reset default_transaction_read_only where it is set."
 _GRANT_HINT = "Run eida_statsman db grant for the role of the service. Its search_path must have the schema of hll."
@@ -21,7 +32,10 @@ ID_BITS = 63
 _SQL = Path(__file__).parent / "sql"
 # A check of the health is given up soon.
 _PING_SECONDS = 5
+# A command of the administrator tries for a minute or so, for two seconds each time.
+_ATTEMPTS = 30
 _Record = TypeVar("_Record", bound=msgspec.Struct)
+_Result = TypeVar("_Result")
 
 
 def folded(pattern: str) -> str:
@@ -97,6 +111,47 @@ class Database(ABC):
         if missing := sorted(self.migrations - applied):
             raise StoreNotReady(f"it lacks {', '.join(missing)}", hint="Run eida_statsman db migrate.")
 
+    def administer(self, change: Callable[[Any], _Result]) -> _Result:
+        """Make a change of the administrator in a transaction, and return what `change` returns.
+
+        It waits for a lock for a short time only and starts again, so that others do not queue up behind it.
+
+        Raises:
+            StoreLocked: if something else holds a lock for about a minute.
+        """
+        for _ in range(_ATTEMPTS - 1):
+            with contextlib.suppress(StoreLocked):
+                return self._change(change)
+        return self._change(change)
+
+    def _change(self, change: Callable[[Any], _Result]) -> _Result:
+        with self.transaction(write=True) as connection:
+            self.queries.wait_briefly(connection)
+            return change(connection)
+
+    def lock(self, connection: Any, node: Node) -> int:
+        """Lock a node against other writers, and return its revision.
+
+        Every transaction that writes rows of a node begins with this, so that no two of them can deadlock.
+
+        Raises:
+            UnknownNode: if there is no such node.
+        """
+        revision = self.queries.lock_node(connection, node_id=node.id)
+        if revision is None:
+            raise UnknownNode(node.name)
+        return int(revision)
+
+    def lock_named(self, connection: Any, name: str) -> Node:
+        """Lock a node against other writers, and return it.
+
+        Raises:
+            UnknownNode: if there is no node of that name.
+        """
+        node = Node(self.node_id(connection, name), name)
+        self.lock(connection, node)
+        return node
+
     def node_id(self, connection: Any, name: str) -> int:
         """Find the id of a node.
 
@@ -112,6 +167,28 @@ class Database(ABC):
 def now() -> str:
     """Return the present time as the database takes it."""
     return iso(datetime.datetime.now(tz=datetime.UTC))
+
+
+def check_validity(times: Sequence[Any], now: datetime.datetime) -> datetime.datetime:
+    """Check that a token is valid, and return its end; a revoked one is refused like one that never was.
+
+    Args:
+        times: since when and until when it is valid, and when it was revoked.
+        now: the present time.
+
+    Raises:
+        ExpiredToken: if it has expired.
+        RefusedToken: if it is not yet valid, or revoked.
+    """
+    valid_from, valid_until, revoked_at = times
+    end = as_time(valid_until)
+    if revoked_at is not None or now < as_time(valid_from):
+        raise RefusedToken
+    if now >= end:
+        raise ExpiredToken(
+            f"it was valid until {end:%Y-%m-%d %H:%M} UTC", hint="Ask the central administrator for a new one."
+        )
+    return end
 
 
 def records(record: type[_Record], rows: Iterator[tuple[Any, ...]]) -> list[_Record]:

@@ -14,6 +14,7 @@ from eida_statistics.errors import (
     StoreForbidden,
     StoreHasOtherTables,
     StoreLacksCharacter,
+    StoreLocked,
     StoreNotReady,
     StoreReadOnly,
     StoreTooSlow,
@@ -74,9 +75,10 @@ def translate_errors() -> Iterator[None]:
 
 def _translate(error: psycopg2.Error) -> EidaStatisticsError:
     match error:
-        case errors.QueryCanceled() | errors.LockNotAvailable():
+        case errors.LockNotAvailable() | errors.QueryCanceled():
             # Without the reason: the answer goes to the client.
-            return StoreTooSlow(hint=_ASK_LESS if isinstance(error, errors.QueryCanceled) else _LOCKED)
+            is_locked = isinstance(error, errors.LockNotAvailable)
+            return StoreLocked(hint=_LOCKED) if is_locked else StoreTooSlow(hint=_ASK_LESS)
         case errors.FeatureNotSupported() | errors.UndefinedFile():
             return StoreNotReady(first_line(error), hint=_how_to_install(error))
         case errors.UniqueViolation() if error.diag.constraint_name == "nodes_name_key":

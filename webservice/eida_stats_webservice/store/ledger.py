@@ -19,12 +19,12 @@ from eida_statistics.errors import (
     DuplicatePayload,
     OverlappingPayload,
     Overtaken,
-    UnknownNode,
+    RefusedToken,
     UnknownPayload,
     UnrelatedPayload,
 )
 from eida_statistics.payload import Payload, Period, Row, content_hash, identity_hash
-from eida_stats_webservice.store.database import ID_BITS, Database, as_time, now, records
+from eida_stats_webservice.store.database import ID_BITS, Database, as_time, check_validity, now, records
 from eida_stats_webservice.store.overlaps import (
     Accepted,
     Conflict,
@@ -43,7 +43,7 @@ from eida_stats_webservice.store.overlaps import (
     reference,
     touches,
 )
-from eida_stats_webservice.store.records import Node, PayloadRecord, Receipt
+from eida_stats_webservice.store.records import Arrival, Node, PayloadRecord, Receipt
 
 # No payload has this number.
 _ANY = _NONE = -1
@@ -57,7 +57,7 @@ class Ledger(Database):
     """What was received, and what of it counts."""
 
     def ingest(
-        self, node: Node, payload: Payload, *, overlap: Overlap | None = None, arrival: int | None = None
+        self, node: Node, payload: Payload, *, overlap: Overlap | None = None, arrival: Arrival | None = None
     ) -> Receipt:
         """Store a payload: claim its hash, keep it, merge its rows, update the roll-ups. All of it or nothing.
 
@@ -68,12 +68,13 @@ class Ledger(Database):
             payload: what was sent.
             overlap: whether it may count beside payloads in force that it touches. If it is not said, it may not if
                 it has a period, and may if it comes from an older aggregator.
-            arrival: the node's revision when the request arrived; the present one, if it is not given.
+            arrival: when the request arrived, and with which token; now and with none, if it is not given.
 
         Raises:
             DuplicatePayload: if the same statistics are in force.
             OverlappingPayload: if it may not count beside others.
             Overtaken: if it was withdrawn after the request arrived.
+            RefusedToken: if the token was revoked, or has expired, after the request arrived.
             RefusedByStore: if a sum does not fit.
         """
         return self._store(node, payload, Request(method=Method.POST, overlap=overlap), (), arrival)[0]
@@ -85,7 +86,7 @@ class Ledger(Database):
         named: Collection[int | str] = (),
         *,
         overlap: Overlap | None = None,
-        arrival: int | None = None,
+        arrival: Arrival | None = None,
     ) -> tuple[Receipt, bool]:
         """Store a payload in the place of others, and return whether that has changed anything.
 
@@ -95,7 +96,7 @@ class Ledger(Database):
             named: payloads that it replaces, by number or hash. Those that are not in force are replaced already.
             overlap: whether it may count beside payloads that it touches and does not replace. If it is not said,
                 it may if it names some.
-            arrival: the node's revision when the request arrived; the present one, if it is not given.
+            arrival: when the request arrived, and with which token; now and with none, if it is not given.
 
         Raises:
             AmbiguousReplacement: if it is not clear whether it replaces a payload that it touches.
@@ -103,34 +104,36 @@ class Ledger(Database):
             UnknownPayload: if a payload that is named is not the node's.
             UnrelatedPayload: if one that is named is in force, and it does not touch that.
             Overtaken: if it would undo what has changed after the request arrived.
+            RefusedToken: if the token was revoked, or has expired, after the request arrived.
             RefusedByStore: if a sum does not fit.
         """
         return self._store(node, payload, Request(method=Method.PUT, overlap=overlap), named, arrival)
 
-    def retract(self, number: int, node: Node | None = None, *, arrival: int | None = None) -> PayloadRecord:
+    def retract(self, number: int, node: Node | None = None, *, arrival: Arrival | None = None) -> PayloadRecord:
         """Withdraw a payload, so that it does not count any more; one that is withdrawn stays as it is.
 
         Args:
             number: the payload's.
             node: the node that asks for it, if it is a node; it can retract its own.
-            arrival: the node's revision when the request arrived; the present one, if it is not given.
+            arrival: when the request arrived, and with which token; now and with none, if it is not given.
 
         Raises:
             UnknownPayload: if there is none of that number, or it is another node's.
             Overtaken: if it was put in force after the request arrived.
+            RefusedToken: if the token was revoked, or has expired, after the request arrived.
         """
         with self.transaction(write=True) as connection:
             owner = self._owner(connection, number)
             if node is not None and owner.id != node.id:
                 raise UnknownPayload(str(number))
-            revision = self._lock(connection, owner) + 1
+            revision = self._begin(connection, owner, arrival) + 1
             (record,) = self._list(connection, number=number)
             if record.withdrawn_at is None:
                 changed_by = self.queries.revision_of_payload(connection, payload_id=number)
                 _check_not_overtaken({number: changed_by}, arrival)
                 self._withdraw(connection, number, None, revision)
                 self._rebuild(connection, owner, months_of(record.days))
-                self.queries.touch_node(connection, node_id=owner.id, now=now())
+                self.queries.bump_revision(connection, node_id=owner.id)
                 (record,) = self._list(connection, number=number)
         return record
 
@@ -167,12 +170,12 @@ class Ledger(Database):
             return self._body(connection, number)
 
     def _store(
-        self, node: Node, payload: Payload, request: Request, names: Collection[int | str], arrival: int | None
+        self, node: Node, payload: Payload, request: Request, names: Collection[int | str], arrival: Arrival | None
     ) -> tuple[Receipt, bool]:
         packed = Packed(payload)
         new = packed.identity
         with self.transaction(write=True) as connection:
-            revision = self._lock(connection, node) + 1
+            revision = self._begin(connection, node, arrival) + 1
             earlier = self._find(connection, node, new.hash)
             others = self._touched(connection, node, new)
             own = {new.hash} if earlier is None else {new.hash, earlier.payload}
@@ -197,17 +200,20 @@ class Ledger(Database):
             elif is_added:
                 self._merge(connection, node, payload.stats)
             if changed := is_added or bool(accepted.supersedes):
-                self.queries.touch_node(connection, node_id=node.id, now=now())
+                self.queries.bump_revision(connection, node_id=node.id)
         return _receipt(node, packed, entry, accepted), changed
 
     # Within a transaction
 
-    def _lock(self, connection: Any, node: Node) -> int:
-        """Lock a node against other writers, and return its revision."""
-        revision = self.queries.lock_node(connection, node_id=node.id)
-        if revision is None:
-            raise UnknownNode(node.name)
-        return int(revision)
+    def _begin(self, connection: Any, node: Node, arrival: Arrival | None) -> int:
+        """Lock a node for a request, see that its token is still valid, and return the node's revision."""
+        revision = self.lock(connection, node)
+        if arrival is not None:
+            times = self.queries.validity_of_token(connection, id=arrival.token)
+            if times is None:
+                raise RefusedToken
+            check_validity(times, datetime.datetime.now(tz=datetime.UTC))
+        return revision
 
     def _find(self, connection: Any, node: Node, digest: str) -> "_Entry | None":
         found = self.queries.find_payload(connection, node_id=node.id, hash=digest)
@@ -468,14 +474,14 @@ def _accepted(new: Identity, request: Request, others: Sequence[InForce]) -> Acc
     return decision
 
 
-def _check_not_overtaken(undone: Mapping[int, int], arrival: int | None) -> None:
+def _check_not_overtaken(undone: Mapping[int, int], arrival: Arrival | None) -> None:
     """Raise an error if payloads changed after a request arrived that would undo that.
 
     Args:
         undone: by the payloads that the request withdraws or restores, the revisions that changed them last.
-        arrival: the node's revision when the request arrived; None if it is not known.
+        arrival: when the request arrived; None if it is not known.
     """
-    later = [number for number, revision in undone.items() if arrival is not None and revision > arrival]
+    later = [number for number, revision in undone.items() if arrival is not None and revision > arrival.revision]
     if later:
         named = ", ".join(f"payload {number}" for number in later[:_CONFLICTS_SHOWN])
         raise Overtaken(f"{named} was put in force or withdrawn after this request arrived", hint=_SEND_AGAIN)

@@ -40,17 +40,23 @@ class Node(msgspec.Struct, frozen=True):
     name: str
 
 
-class Sender(msgspec.Struct, frozen=True):
-    """Who sends a request, as its token says.
+class Arrival(msgspec.Struct, frozen=True):
+    """The moment when a node's request arrived, and the token that it carried.
 
     Attributes:
-        node: the node.
-        revision: that of the node when the request arrived. What has changed since then, the request must not undo.
-        token_valid_until: when the token ends.
+        revision: that of the node at this moment. The request must not undo what has changed since then.
+        token: the id of the token, which may be revoked before the request is carried out.
     """
 
-    node: Node
     revision: int
+    token: int
+
+
+class Sender(msgspec.Struct, frozen=True):
+    """The node that sends a request, as its token says, and until when the token is valid."""
+
+    node: Node
+    arrival: Arrival
     token_valid_until: datetime.datetime
 
 

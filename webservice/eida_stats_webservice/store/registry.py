@@ -1,12 +1,13 @@
 """Nodes, networks and tokens: who may send, and who may see what."""
 
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from eida_statistics.errors import ExpiredToken, NodeExists, RefusedToken, UnknownNetwork, UnknownToken
-from eida_stats_webservice.store.database import ID_BITS, Database, as_time, iso, now, records
+from eida_statistics.errors import NodeExists, RefusedToken, UnknownNetwork, UnknownToken
+from eida_stats_webservice.store.database import ID_BITS, Database, check_validity, iso, records
 from eida_stats_webservice.store.records import (
+    Arrival,
     NetworkRecord,
     Node,
     NodeRecord,
@@ -32,12 +33,16 @@ class Registry(Database):
         Raises:
             NodeExists: if there is one of that name.
         """
-        with self.transaction(write=True) as connection:
-            if self.queries.add_node(connection, name=name, contact=contact, now=now()) is None:
+
+        def add(connection: Any) -> None:
+            if self.queries.add_node(connection, name=name, contact=contact) is None:
                 raise NodeExists(name)
+            self.queries.bump_registry_revision(connection)
+
+        self.administer(add)
 
     def check_node(self, name: str) -> None:
-        """Make sure that there is a node.
+        """Check that there is a node.
 
         Raises:
             UnknownNode: if there is none of that name.
@@ -57,12 +62,13 @@ class Registry(Database):
             UnknownNode: if there is no such node.
             NodeExists: if another has the new name.
         """
-        with self.transaction(write=True) as connection:
-            self.node_id(connection, name)
+
+        def update(connection: Any, number: int) -> None:
             if new_name not in (None, name) and self.queries.find_node(connection, name=new_name) is not None:
                 raise NodeExists(str(new_name))
-            self.queries.update_node(connection, name=name, new_name=new_name or name, contact=contact)
-            self.queries.touch_all_nodes(connection, now=now())
+            self.queries.update_node(connection, node_id=number, new_name=new_name, contact=contact)
+
+        self._change_node(name, update)
 
     def remove_node(self, name: str) -> None:
         """Remove a node, its tokens, payloads and statistics.
@@ -70,18 +76,14 @@ class Registry(Database):
         Raises:
             UnknownNode: if there is no such node.
         """
-        with self.transaction(write=True) as connection:
-            self.node_id(connection, name)
-            self.queries.remove_node(connection, name=name)
-            # Answers change, and what changed last is gone.
-            self.queries.touch_all_nodes(connection, now=now())
+        self._change_node(name, lambda connection, number: self.queries.remove_node(connection, node_id=number))
 
     def node_policies(self) -> list[tuple[str, bool]]:
         """List the names of all nodes, and whether their networks are restricted unless they invert that."""
         with self.transaction() as connection:
             return [(name, bool(restricted)) for name, restricted in self.queries.public_nodes(connection)]
 
-    # Who sees what
+    # Access to statistics
 
     def list_networks(self) -> list[NetworkRecord]:
         """List all networks by name, once for each of their nodes."""
@@ -94,62 +96,81 @@ class Registry(Database):
         Raises:
             UnknownNode: if there is no such node.
         """
-        self._set_of_node(self.queries.set_node_policy, name, restricted=restricted)
+        self._change_node(
+            name,
+            lambda connection, number: self.queries.set_node_policy(
+                connection, node_id=number, restricted=restricted
+            ),
+        )
 
     def set_node_group(self, name: str, group: str | None) -> None:
-        """Say whose members see the restricted statistics of a node.
+        """Set the group whose members see the restricted statistics of a node.
 
         Raises:
             UnknownNode: if there is no such node.
         """
-        self._set_of_node(self.queries.set_node_group, name, eas_group=group)
-
-    def _set_of_node(self, setting: Callable[..., int], name: str, **value: object) -> None:
-        with self.transaction(write=True) as connection:
-            self.node_id(connection, name)
-            setting(connection, name=name, **value)
-            self.queries.touch_all_nodes(connection, now=now())
+        self._change_node(
+            name,
+            lambda connection, number: self.queries.set_node_group(connection, node_id=number, eas_group=group),
+        )
 
     def add_network(self, node: str, name: str) -> None:
-        """Note a network of a node before statistics of it come in; it may be there.
+        """Add a network of a node before it has sent statistics of it; do nothing if there is one of that name.
 
         Raises:
             UnknownNode: if there is no such node.
         """
-        with self.transaction(write=True) as connection:
-            self.queries.add_network(connection, [{"node_id": self.node_id(connection, node), "name": name}])
-            self.queries.touch_all_nodes(connection, now=now())
+        self._change_node(
+            node,
+            lambda connection, number: self.queries.add_network(connection, [{"node_id": number, "name": name}]),
+        )
 
     def set_network_policy(self, node: str, name: str, *, inverted: bool) -> None:
-        """Have a network invert the policy of its node, or follow it.
+        """Let a network invert the policy of its node, or follow it.
 
         Raises:
             UnknownNode: if there is no such node.
             UnknownNetwork: if it has no such network.
         """
-        self._set_of_network(self.queries.set_network_policy, node, name, inverted=inverted)
+        self._change_network(self.queries.set_network_policy, node, name, inverted=inverted)
 
     def set_network_group(self, node: str, name: str, group: str | None) -> None:
-        """Say whose members see the restricted statistics of a network.
+        """Set the group whose members see the restricted statistics of a network.
 
         Raises:
             UnknownNode: if there is no such node.
             UnknownNetwork: if it has no such network.
         """
-        self._set_of_network(self.queries.set_network_group, node, name, eas_group=group)
+        self._change_network(self.queries.set_network_group, node, name, eas_group=group)
 
-    def _set_of_network(self, setting: Callable[..., int], node: str, name: str, **value: object) -> None:
-        with self.transaction(write=True) as connection:
-            if not setting(connection, node_id=self.node_id(connection, node), name=name, **value):
+    def _change_network(self, query: Callable[..., int], node: str, name: str, **value: object) -> None:
+        def change(connection: Any, number: int) -> None:
+            if not query(connection, node_id=number, name=name, **value):
                 raise UnknownNetwork(f"{name} at {node}", hint=_NOTHING_SENT)
-            self.queries.touch_all_nodes(connection, now=now())
+
+        self._change_node(node, change)
+
+    def _change_node(self, name: str, change: Callable[[Any, int], object]) -> None:
+        """Change a node, or what belongs to it, and note that answers may have changed.
+
+        Args:
+            name: the node's.
+            change: takes a connection that has locked the node, and the node's id.
+        """
+
+        def change_locked(connection: Any) -> None:
+            change(connection, self.lock_named(connection, name).id)
+            # Last, since all such changes meet in this one row.
+            self.queries.bump_registry_revision(connection)
+
+        self.administer(change_locked)
 
     # Tokens
 
     def add_token(
         self, node: str, valid_from: datetime.datetime, valid_until: datetime.datetime
     ) -> tuple[int, str]:
-        """Make a token for a node, and give its id and, this once, its value.
+        """Create a token for a node, and return its id and its value, which is not kept.
 
         Raises:
             UnknownNode: if there is no such node.
@@ -159,7 +180,7 @@ class Registry(Database):
     def add_network_token(
         self, network: str, valid_from: datetime.datetime, valid_until: datetime.datetime
     ) -> tuple[int, str]:
-        """Make a token for the operator of a network, and give its id and, this once, its value."""
+        """Create a token for the operator of a network, and return its id and its value, which is not kept."""
         return self._add_token(None, network, valid_from, valid_until)
 
     def _add_token(
@@ -170,16 +191,19 @@ class Registry(Database):
         valid_until: datetime.datetime,
     ) -> tuple[int, str]:
         token = new_token()
-        with self.transaction(write=True) as connection:
+
+        def add(connection: Any) -> int:
             (number,) = self.queries.add_token(
                 connection,
-                node_id=None if node is None else self.node_id(connection, node),
+                node_id=None if node is None else self.lock_named(connection, node).id,
                 network=network,
                 value=digest(token),
                 valid_from=iso(valid_from),
                 valid_until=iso(valid_until),
             )
-        return number, token
+            return int(number)
+
+        return self.administer(add), token
 
     def list_tokens(self) -> list[TokenRecord]:
         """List all tokens by node."""
@@ -187,7 +211,9 @@ class Registry(Database):
             return records(TokenRecord, self.queries.list_tokens(connection))
 
     def revoke_token(self, number: int, now: datetime.datetime) -> None:
-        """Make a token invalid.
+        """Revoke a token.
+
+        It does not lock the token's node: revoking a token must not wait for the one who is using it.
 
         Raises:
             UnknownToken: if there is none with this id.
@@ -209,8 +235,8 @@ class Registry(Database):
             found = self.queries.sender_of_token(connection, value=digest(token))
         if found is None:
             raise RefusedToken
-        number, name, revision, *times = found
-        return Sender(Node(number, name), revision, _checked_end(times, now))
+        number, name, revision, token_id, *times = found
+        return Sender(Node(number, name), Arrival(revision, token_id), check_validity(times, now))
 
     def network_of_token(self, token: str, now: datetime.datetime) -> str:
         """Return the network whose restricted statistics a token opens.
@@ -224,23 +250,5 @@ class Registry(Database):
         if found is None:
             raise RefusedToken
         network, *times = found
-        _checked_end(times, now)
+        check_validity(times, now)
         return str(network)
-
-
-def _checked_end(times: Sequence[Any], now: datetime.datetime) -> datetime.datetime:
-    """Check that a token is valid now, and return its end; a revoked one is refused like one that never was.
-
-    Args:
-        times: since when and until when it is valid, and when it was revoked.
-        now: the present time.
-    """
-    valid_from, valid_until, revoked_at = times
-    end = as_time(valid_until)
-    if revoked_at is not None or now < as_time(valid_from):
-        raise RefusedToken
-    if now >= end:
-        raise ExpiredToken(
-            f"it was valid until {end:%Y-%m-%d %H:%M} UTC", hint="Ask the central administrator for a new one."
-        )
-    return end

@@ -6,13 +6,14 @@ GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {role};
 -- It notes that what is answered of a node has changed.
 GRANT SELECT (id, name, restriction_policy, eas_group, revision, changed_at), UPDATE (revision, changed_at)
     ON nodes TO {role};
-GRANT SELECT (node_id, network, value, valid_from, valid_until, revoked_at) ON tokens TO {role};
+GRANT SELECT (id, node_id, network, value, valid_from, valid_until, revoked_at) ON tokens TO {role};
 GRANT SELECT,
     INSERT (node_id, hash, content, source, period_start, period_end, starts_at, ends_at, generated_at, version,
         nb_rows, body, origin, revision),
     UPDATE (withdrawn_at, superseded_by, revision)
     ON payloads TO {role};
 GRANT SELECT, INSERT ON payload_days TO {role};
+GRANT SELECT ON registry_state TO {role};
 -- Networks appear by themselves, but with the policy of their node.
 GRANT SELECT (node_id, name, inverted_policy, eas_group), INSERT (node_id, name) ON networks TO {role};
 -- Where a correction makes the sums of a month anew, the old ones are deleted.

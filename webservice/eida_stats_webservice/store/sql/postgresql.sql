@@ -12,6 +12,8 @@ SELECT count(*), current_setting('transaction_read_only')::boolean,
         AND has_table_privilege('dataselect_stats_by_network_country', 'SELECT')
         AND has_table_privilege('dataselect_stats_by_network', 'SELECT')
         AND has_table_privilege('dataselect_stats_by_country', 'SELECT')
+        -- An older schema lacks this table, which is reported as a missing migration.
+        AND COALESCE(has_table_privilege(to_regclass('registry_state'), 'SELECT'), true)
         -- Without its schema in the search_path, no question could be answered.
         AND to_regtype('hll') IS NOT NULL
 FROM nodes WHERE id < 0;
@@ -29,6 +31,23 @@ SELECT current_setting('transaction_read_only')::boolean AS read_only, pg_is_in_
 -- name: lock_node(node_id)$
 -- Rows of different nodes never meet, so with this lock first, nothing can deadlock.
 SELECT revision FROM nodes WHERE id = :node_id FOR NO KEY UPDATE;
+
+-- name: bump_revision(node_id)!
+-- Note that the statistics of a node have changed. The time is read after all locks were taken, and only increases.
+UPDATE nodes SET revision = revision + 1, changed_at = GREATEST(
+    clock_timestamp(),
+    (SELECT max(changed_at) FROM nodes) + interval '1 microsecond',
+    (SELECT changed_at FROM registry_state) + interval '1 microsecond'
+)
+WHERE id = :node_id;
+
+-- name: bump_registry_revision()!
+-- Note that nodes, networks or their policies have changed. This row is locked last, and for a moment.
+UPDATE registry_state SET revision = revision + 1, changed_at = GREATEST(
+    clock_timestamp(),
+    (SELECT max(changed_at) FROM nodes) + interval '1 microsecond',
+    changed_at + interval '1 microsecond'
+);
 
 -- name: create_incoming()!
 -- The rows that come in.
@@ -56,6 +75,10 @@ TRUNCATE rolled;
 SELECT setval(pg_get_serial_sequence('nodes', 'id'), COALESCE((SELECT max(id) FROM nodes), 0) + 1, false),
     setval(pg_get_serial_sequence('tokens', 'id'), COALESCE((SELECT max(id) FROM tokens), 0) + 1, false),
     setval(pg_get_serial_sequence('payloads', 'id'), COALESCE((SELECT max(id) FROM payloads), 0) + 1, false);
+
+-- name: wait_briefly()!
+-- A command of the administrator that waits for a node must not hold up other work for long; it tries again.
+SET LOCAL lock_timeout = '2s';
 
 -- name: be_patient()!
 -- An administrator's work may take its time.

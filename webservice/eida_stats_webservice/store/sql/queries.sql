@@ -4,9 +4,9 @@
 -- The migrations that yoyo has applied.
 SELECT migration_id FROM _yoyo_migration;
 
--- name: add_node(name, contact, now)^
+-- name: add_node(name, contact)^
 -- A new node, or no row if there is one of that name.
-INSERT INTO nodes (name, contact, changed_at) VALUES (:name, :contact, :now)
+INSERT INTO nodes (name, contact) VALUES (:name, :contact)
 ON CONFLICT (name) DO NOTHING
 RETURNING id;
 
@@ -26,13 +26,13 @@ SELECT name, restriction_policy FROM nodes ORDER BY name;
 -- A node's id.
 SELECT id FROM nodes WHERE name = :name;
 
--- name: update_node(name, new_name, contact)!
--- A node's name and contact.
-UPDATE nodes SET name = :new_name, contact = COALESCE(:contact, contact) WHERE name = :name;
+-- name: update_node(node_id, new_name, contact)!
+-- A node's name and contact; what is null stays.
+UPDATE nodes SET name = COALESCE(:new_name, name), contact = COALESCE(:contact, contact) WHERE id = :node_id;
 
--- name: remove_node(name)!
+-- name: remove_node(node_id)!
 -- A node and all that it has sent.
-DELETE FROM nodes WHERE name = :name;
+DELETE FROM nodes WHERE id = :node_id;
 
 -- name: add_token(node_id, network, value, valid_from, valid_until)^
 -- A token, by its digest.
@@ -52,10 +52,14 @@ ORDER BY nodes.name IS NULL, nodes.name, tokens.network, tokens.id;
 UPDATE tokens SET revoked_at = COALESCE(revoked_at, :now) WHERE id = :id;
 
 -- name: sender_of_token(value)^
--- A node's token, and the node with its revision: what changes it later has not been there when the request arrived.
-SELECT nodes.id, nodes.name, nodes.revision, tokens.valid_from, tokens.valid_until, tokens.revoked_at
+-- A node's token, and the node with its revision, by which a request sees what has changed since it arrived.
+SELECT nodes.id, nodes.name, nodes.revision, tokens.id, tokens.valid_from, tokens.valid_until, tokens.revoked_at
 FROM tokens JOIN nodes ON nodes.id = tokens.node_id
 WHERE tokens.value = :value;
+
+-- name: validity_of_token(id)^
+-- Since when and until when a token is valid, and when it was revoked.
+SELECT valid_from, valid_until, revoked_at FROM tokens WHERE id = :id;
 
 -- name: add_payload(node_id, hash, content, source, period_start, period_end, starts_at, ends_at, generated_at, version, nb_rows, body, origin, revision)^
 -- A new payload.
@@ -295,25 +299,18 @@ UNION SELECT day FROM payload_days JOIN payloads ON payloads.id = payload_days.p
     WHERE node_id = :node_id AND withdrawn_at IS NULL
 UNION SELECT starts_at FROM payloads WHERE node_id = :node_id AND withdrawn_at IS NULL;
 
--- name: touch_node(node_id, now)!
--- Note that what is answered of a node may have changed.
-UPDATE nodes SET revision = revision + 1, changed_at = :now WHERE id = :node_id;
+-- name: data_version()^
+-- Two numbers of which each change of statistics, nodes or networks increases one, and the time of the last change.
+SELECT revision, (SELECT COALESCE(sum(revision), 0) FROM nodes), changed_at, (SELECT max(changed_at) FROM nodes)
+FROM registry_state;
 
--- name: touch_all_nodes(now)!
--- Note that what is answered may have changed at large.
-UPDATE nodes SET revision = revision + 1, changed_at = :now;
-
--- name: revisions()
--- What tells whether answers have changed.
-SELECT id, revision, changed_at FROM nodes ORDER BY id;
-
--- name: set_node_policy(name, restricted)!
+-- name: set_node_policy(node_id, restricted)!
 -- Whether the networks of a node are restricted, unless they invert that.
-UPDATE nodes SET restriction_policy = :restricted WHERE name = :name;
+UPDATE nodes SET restriction_policy = :restricted WHERE id = :node_id;
 
--- name: set_node_group(name, eas_group)!
+-- name: set_node_group(node_id, eas_group)!
 -- Whose members see the restricted statistics of a node.
-UPDATE nodes SET eas_group = :eas_group WHERE name = :name;
+UPDATE nodes SET eas_group = :eas_group WHERE id = :node_id;
 
 -- name: set_network_policy(node_id, name, inverted)!
 -- Whether a network inverts the policy of its node.

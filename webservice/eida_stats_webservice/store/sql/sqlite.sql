@@ -13,6 +13,23 @@ SELECT :seconds;
 -- The transaction holds the database's only write lock already.
 SELECT revision FROM nodes WHERE id = :node_id;
 
+-- name: bump_revision(node_id)!
+-- Note that the statistics of a node have changed. The time only increases.
+UPDATE nodes SET revision = revision + 1, changed_at = max(
+    strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now'),
+    (SELECT strftime('%Y-%m-%dT%H:%M:%f+00:00', max(changed_at), '+0.001 seconds') FROM nodes),
+    (SELECT strftime('%Y-%m-%dT%H:%M:%f+00:00', changed_at, '+0.001 seconds') FROM registry_state)
+)
+WHERE id = :node_id;
+
+-- name: bump_registry_revision()!
+-- Note that nodes, networks or their policies have changed. There may be no node.
+UPDATE registry_state SET revision = revision + 1, changed_at = max(
+    strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now'),
+    COALESCE((SELECT strftime('%Y-%m-%dT%H:%M:%f+00:00', max(changed_at), '+0.001 seconds') FROM nodes), ''),
+    strftime('%Y-%m-%dT%H:%M:%f+00:00', changed_at, '+0.001 seconds')
+);
+
 -- name: create_incoming()!
 -- The rows that come in. Unlike PostgreSQL's, these tables outlive the transaction, and are emptied before use.
 CREATE TEMPORARY TABLE IF NOT EXISTS incoming (
@@ -41,6 +58,10 @@ INSERT INTO temp.incoming VALUES (
 
 -- name: restart_numbers()^
 -- SQLite gives the number after the largest one by itself.
+SELECT 1;
+
+-- name: wait_briefly()!
+-- SQLite has one lock; how long a connection waits for it is set when it is opened.
 SELECT 1;
 
 -- name: be_patient()!
