@@ -381,6 +381,13 @@ class UnreadableBody(EidaStatisticsError):
     problem = "unreadable-body"
 
 
+class ClientGone(EidaStatisticsError):
+    """The client has closed the connection, so nothing was done."""
+
+    http_status = 400
+    problem = "client-gone"
+
+
 class TooSlow(EidaStatisticsError):
     """The body did not come in time."""
 

@@ -1,7 +1,10 @@
 """Sources and periods as a node sees them: ordinary commands neither double nor lose anything."""
 
 import datetime
+import io
 import json
+import socket
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +15,7 @@ import requests
 from werkzeug.test import TestResponse
 
 from eida_statistics import wire as wire_format
-from eida_statistics.errors import DuplicatePayload, OverlappingPayload, Overtaken
+from eida_statistics.errors import DuplicatePayload, OverlappingPayload, Overtaken, RefusedToken
 from eida_statistics.payload import Payload
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
@@ -22,8 +25,11 @@ from node_client import DAY, Client, make_node
 from payloads import TODAY, row, wire
 from processes import wait_for
 from roles import as_service
-from service import Service, register
-from tables import select
+from service import PREFIX, Service, register
+from stores import ON_ONE_STORE
+from tables import count, select
+
+_VALID = (datetime.datetime.now(tz=datetime.UTC) - DAY, datetime.datetime.now(tz=datetime.UTC) + DAY)
 
 
 def log(*days: int, period: tuple[int, int] | None = None, source: str = "", requests: int = 12) -> dict[str, Any]:
@@ -390,6 +396,55 @@ def test_overtaken_request_is_409_over_http(database_uri: str, tmp_path: Path) -
             assert overtaken.json()["type"].endswith(":overtaken")
             assert "Send it again" in overtaken.json()["detail"]
             assert correct().json()["supersedes"] == [1]
+
+
+@ON_ONE_STORE
+def test_request_of_a_client_that_has_gone_is_dropped(
+    store: Store, service_uri: str, node: Node, tmp_path: Path
+) -> None:
+    token = store.add_token(node.name, *_VALID)[1]
+    body = json.dumps(log(1)).encode()
+    with Service(service_uri, tmp_path, workers=1) as service:
+        host, port = service.url.split("/")[2].split(":")
+        head = f"POST {PREFIX}/submit HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n"
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        wait_for(lambda: '"path": "' + PREFIX + '/submit"' in service.log)
+        assert count(store, "payloads") == 0
+        assert service.post(body, token).status_code == 201
+
+
+class RevokingBody(io.BytesIO):
+    """A body during which the token is revoked."""
+
+    def __init__(self, body: bytes, revoke: Callable[[], None]) -> None:
+        super().__init__(body)
+        self._revoke = revoke
+
+    def readinto(self, buffer: Any, /) -> int:
+        self._revoke()
+        return super().readinto(buffer)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+def test_token_revoked_under_way_is_refused(service_uri: str, store: Store, node: Node, method: str) -> None:
+    number, token = store.add_token(node.name, *_VALID)
+    body = json.dumps(log(1)).encode()
+    stream = RevokingBody(body, lambda: store.revoke_token(number, datetime.datetime.now(tz=datetime.UTC)))
+    headers = {"Authorization": f"Bearer {token}", "Content-Length": str(len(body))}
+    client = create_app(Config(service_uri)).test_client()
+    answer = client.open(f"{PREFIX}/submit", method=method, input_stream=stream, headers=headers)
+    assert problem(answer) == (403, "refused-token", [])
+    assert count(store, "payloads") == 0
+
+
+def test_retraction_by_a_revoked_token_is_refused(store: Store, node: Node) -> None:
+    sent = store.ingest(node, read(log(1)))
+    arrival = arrive(store, node)
+    store.revoke_token(arrival.token, datetime.datetime.now(tz=datetime.UTC))
+    with pytest.raises(RefusedToken):
+        store.retract(sent.payload, node, arrival=arrival)
+    assert counted(store) == 12
 
 
 def is_waiting(store: Store) -> bool:

@@ -2,6 +2,7 @@
 
 import codecs
 import contextlib
+import select
 import socket
 import threading
 import zlib
@@ -14,7 +15,7 @@ from flask import Request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
-from eida_statistics.errors import NotJSON, TooLarge, TooSlow, UnreadableBody, UnsupportedMediaType
+from eida_statistics.errors import ClientGone, NotJSON, TooLarge, TooSlow, UnreadableBody, UnsupportedMediaType
 
 READ_SECONDS = 120
 DRAIN_SECONDS = 5
@@ -29,6 +30,8 @@ _MOST_PACKED = 200
 # RFC 8259: insignificant whitespace, and what a value may begin with.
 _BLANK = b" \t\n\r"
 _BEGINNINGS = b'{["-0123456789tfn'
+# Only Linux has the flag that a peer has closed its end.
+_CLOSED = getattr(select, "POLLRDHUP", select.POLLHUP)
 _GZIP_MAGIC = b"\x1f\x8b"
 _BEGINNING_BYTES = 3
 
@@ -121,6 +124,25 @@ def drain(request: Request, limit: int) -> None:
     ):
         while left > 0 and not expired.is_set() and (chunk := request.stream.read(min(_CHUNK_BYTES, left))):
             left -= len(chunk)
+
+
+def check_connected(request: Request) -> None:
+    """Check that the client still waits for the answer; its body must have been read.
+
+    A request may wait for a minute before it is carried out. A client that has given up by then may have sent
+    something else meanwhile, which this request must not undo.
+
+    Raises:
+        ClientGone: if it has closed its end of the connection.
+    """
+    connection: socket.socket | None = request.environ.get("gunicorn.socket")
+    if connection is None:
+        # As in a test.
+        return
+    poll = select.poll()
+    poll.register(connection, _CLOSED)
+    if poll.poll(0):
+        raise ClientGone(hint="Keep the connection open until the answer has come.")
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from werkzeug.http import http_date
 
 from eida_statistics import __version__, hll
 from eida_statistics.errors import BadParameter, ForbiddenNetwork, NothingFound, RestrictedNetwork
-from eida_stats_webservice import privacy
+from eida_stats_webservice import bodies, privacy
 from eida_stats_webservice.access import Access
 from eida_stats_webservice.formats import columns_of, format_of
 from eida_stats_webservice.questions import Form, parameters_of, question_of, told
@@ -75,6 +75,7 @@ def blueprint(store: Store, turns: Turns, access: Access, min_clients: int) -> B
 
         def in_turn() -> Generator[Statistic]:
             with closing(rows), turns.turn():
+                bodies.check_connected(request)
                 for row in rows:
                     yield _given_out(row, min_clients, public=public) if form.hllvalues else row
 

@@ -6,6 +6,7 @@ import msgspec
 from flask import Blueprint, Response, request
 
 from eida_statistics.errors import BadParameter
+from eida_stats_webservice import bodies
 from eida_stats_webservice.questions import only, parameters_of, told
 from eida_stats_webservice.store import Store
 from eida_stats_webservice.tokens import sender_of
@@ -27,6 +28,7 @@ def blueprint(store: Store, turns: Turns) -> Blueprint:
         sender = sender_of(request, store)
         limit = _limit(only(parameters_of(request), optional=("limit",)).get("limit"))
         with turns.turn():
+            bodies.check_connected(request)
             found = store.list_payloads(sender.node.name, limit=limit)
             return _json({"payloads": [record.described() for record in found]})
 
@@ -36,6 +38,7 @@ def blueprint(store: Store, turns: Turns) -> Blueprint:
         sender = sender_of(request, store)
         only(parameters_of(request))
         with turns.turn():
+            bodies.check_connected(request)
             return _json(store.retract(number, sender.node, arrival=sender.arrival).described())
 
     return routes

@@ -71,6 +71,7 @@ def blueprint(store: Store, turns: Turns, max_payload_bytes: int) -> Blueprint:
 
     def read_payload() -> wire.Decoded:
         body = bodies.read_json(request, max_payload_bytes)
+        bodies.check_connected(request)
         return wire.decode_with_changes(body, today=datetime.datetime.now(tz=datetime.UTC).date())
 
     @routes.after_request

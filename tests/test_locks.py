@@ -1,0 +1,181 @@
+"""The order of locks: what writes rows of a node locks the node first, so that no two transactions deadlock."""
+
+import ast
+import datetime
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+import eida_stats_webservice.store
+from eida_stats_webservice.store import Store
+from eida_stats_webservice.store.records import Node
+from node_client import DAY, make_node
+from payloads import payload, row
+from processes import wait_for
+from stores import ON_POSTGRESQL
+from tables import select
+
+NOW = datetime.datetime.now(tz=datetime.UTC)
+OTHER = payload(row(bytes=1024))
+
+# Each gets a store with a node GFZ, which has sent payload 1 of network GE.
+WRITERS: dict[str, Callable[[Store, Node], object]] = {
+    "ingest": lambda store, node: store.ingest(node, OTHER),
+    "replace": lambda store, node: store.replace(node, OTHER),
+    "retract": lambda store, _: store.retract(1),
+    "verify": lambda store, _: list(store.verify()),
+    "replay": lambda store, _: list(store.replay()),
+    "update_node": lambda store, _: store.update_node("GFZ", new_name="GEOFON", contact=None),
+    "remove_node": lambda store, _: store.remove_node("GFZ"),
+    "set_node_policy": lambda store, _: store.set_node_policy("GFZ", restricted=True),
+    "set_node_group": lambda store, _: store.set_node_group("GFZ", "group"),
+    "add_network": lambda store, _: store.add_network("GFZ", "IU"),
+    "set_network_policy": lambda store, _: store.set_network_policy("GFZ", "GE", inverted=True),
+    "set_network_group": lambda store, _: store.set_network_group("GFZ", "GE", "group"),
+    "add_token": lambda store, _: store.add_token("GFZ", NOW - DAY, NOW + DAY),
+}
+# All functions that begin a transaction that writes. A new one belongs here, and to WRITERS.
+BEGIN_TO_WRITE = {
+    "_store", "retract", "verify", "replay", "_change_node", "_add_token",
+    # It has no row yet that could be locked.
+    "add_node",
+    # It locks the row of one token, and nothing else.
+    "revoke_token",
+    # The database is empty.
+    "take_over", "take_over_upstream",
+    # It changes rights, and no row.
+    "apply",
+    # The functions above call it.
+    "_change",
+}  # fmt: skip
+
+
+@pytest.fixture
+def node(store: Store) -> Node:
+    node, _ = make_node(store, "GFZ")
+    store.ingest(node, payload(row()))
+    return node
+
+
+@contextmanager
+def locked(uri: str, node: Node) -> Iterator[None]:
+    """Lock a node, as a payload does that takes long."""
+    connection = psycopg2.connect(uri)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT FROM nodes WHERE id = %s FOR NO KEY UPDATE", (node.id,))
+        yield
+    finally:
+        connection.close()
+
+
+def waiting(store: Store) -> list[tuple[object, ...]]:
+    """Return the transaction id of each session that waits for a lock: None as long as it has written nothing."""
+    return select(store, "SELECT backend_xid FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+
+
+def test_all_writers_are_known() -> None:
+    found = set()
+    for path in Path(eida_stats_webservice.store.__file__).parent.glob("*.py"):
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(function, ast.FunctionDef) and any(map(begins_to_write, ast.walk(function))):
+                found.add(function.name)
+    assert found == BEGIN_TO_WRITE
+
+
+def begins_to_write(call: ast.AST) -> bool:
+    if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)):
+        return False
+    return call.func.attr == "administer" or (
+        call.func.attr == "transaction" and any(keyword.arg == "write" for keyword in call.keywords)
+    )
+
+
+@ON_POSTGRESQL
+@pytest.mark.parametrize("name", WRITERS)
+def test_writer_locks_the_node_first(store: Store, store_uri: str, node: Node, name: str) -> None:
+    with ThreadPoolExecutor() as threads:
+        with locked(store_uri, node):
+            writer = threads.submit(WRITERS[name], store, node)
+            wait_for(lambda: waiting(store))
+            assert waiting(store) == [(None,)]
+        writer.result()
+
+
+@ON_POSTGRESQL
+def test_policy_of_a_busy_node_holds_up_no_other(store: Store, store_uri: str, node: Node) -> None:
+    other, _ = make_node(store, "BGR")
+    with ThreadPoolExecutor() as threads:
+        with locked(store_uri, node):
+            policy = threads.submit(store.set_node_policy, "GFZ", restricted=True)
+            wait_for(lambda: waiting(store))
+            store.ingest(other, OTHER)
+            assert not policy.done()
+        policy.result()
+    assert dict(store.node_policies())["GFZ"] is True
+
+
+@ON_POSTGRESQL
+def test_policy_waits_longer_than_one_attempt(
+    store: Store, store_uri: str, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = []
+    wait_briefly = store.queries.wait_briefly
+    monkeypatch.setattr(store.queries, "wait_briefly", lambda one: (attempts.append(one), wait_briefly(one)))
+    with ThreadPoolExecutor() as threads:
+        with locked(store_uri, node):
+            policy = threads.submit(store.set_node_policy, "GFZ", restricted=True)
+            wait_for(lambda: len(attempts) > 1)
+        policy.result()
+    assert dict(store.node_policies())["GFZ"] is True
+
+
+@ON_POSTGRESQL
+def test_revoking_a_token_waits_for_no_node(store: Store, store_uri: str, node: Node) -> None:
+    (token,) = store.list_tokens()
+    with locked(store_uri, node):
+        store.revoke_token(token.id, NOW)
+    (token,) = store.list_tokens()
+    assert token.revoked_at is not None
+
+
+# The time of the last change
+
+
+def test_each_change_has_a_later_time(store: Store, node: Node) -> None:
+    times = [store.state().changed_at]
+    for number in range(1, 6):
+        store.set_node_policy("GFZ", restricted=number % 2 == 1)
+        times.append(store.state().changed_at)
+        store.ingest(node, payload(row(bytes=number)))
+        times.append(store.state().changed_at)
+    assert times == sorted(set(times))
+
+
+def test_change_has_a_later_time_when_the_clock_was_set_back(store: Store, node: Node) -> None:
+    with store.transaction(write=True) as connection:
+        connection.cursor().execute("UPDATE nodes SET changed_at = '2090-01-01T00:00:00.000+00:00'")
+    before = store.state().changed_at
+    store.ingest(node, OTHER)
+    payload_stored = store.state().changed_at
+    store.set_node_policy("GFZ", restricted=True)
+    assert before < payload_stored < store.state().changed_at
+
+
+@ON_POSTGRESQL
+def test_time_of_a_change_is_read_after_it_has_waited(store: Store, store_uri: str, node: Node) -> None:
+    other, _ = make_node(store, "BGR")
+    with ThreadPoolExecutor() as threads:
+        with locked(store_uri, node):
+            policy = threads.submit(store.set_node_policy, "GFZ", restricted=True)
+            wait_for(lambda: waiting(store))
+            store.ingest(other, OTHER)
+            before = store.state()
+        policy.result()
+    after = store.state()
+    assert before.changed_at < after.changed_at
+    assert before.revision != after.revision
