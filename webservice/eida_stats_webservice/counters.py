@@ -95,7 +95,10 @@ def _make_directory(directory: Path) -> None:
 
 
 def _make_file(path: Path) -> None:
-    """Create a file of zeros with its blocks reserved: the kernel kills a process that writes to a hole on a full disk."""
+    """Create a file of zeros with its blocks reserved.
+
+    prometheus_client maps it into memory, and a process that writes to a hole in it on a full disk is killed.
+    """
     with open(path, "ab", opener=_open_own) as file:
         try:
             os.posix_fallocate(file.fileno(), 0, _FILE_BYTES)

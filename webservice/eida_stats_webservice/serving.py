@@ -57,7 +57,7 @@ def is_directory_ours() -> bool:
 
 
 def _parent() -> str:
-    """Return where to create the directory: where systemd says, because nothing cleans that, or in the temporary one."""
+    """Return the runtime directory of systemd, because nothing cleans it, or else the temporary directory."""
     runtime_directory = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
     return runtime_directory if os.access(runtime_directory, os.W_OK) else tempfile.gettempdir()
 

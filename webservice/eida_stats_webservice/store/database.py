@@ -15,6 +15,7 @@ from eida_statistics.errors import StoreForbidden, StoreHidesMigrations, StoreNo
 from eida_statistics.payload import Row
 
 READ_ONLY_HINT = "Name the primary in DATABASE_URI, or reset default_transaction_read_only where it is set."
+MAKE_ROOM = "Free some space, or move the database to a larger disk. Everything that was stored before is there."
 _GRANT_HINT = "Run eida_statsman db grant for the role of the service. Its search_path must have the schema of hll."
 # More does not fit into a parameter of SQLite's.
 ID_BITS = 63
@@ -68,17 +69,31 @@ class Database(ABC):
         """Run a query and give its rows as they come, without holding all of them."""
 
     @abstractmethod
+    def check_space(self, connection: Any) -> None:
+        """Check that a small payload can be written: that there is space, and the right to use it.
+
+        Args:
+            connection: one in a transaction, which may be over afterwards.
+
+        Raises:
+            StoreFull: if the disk is full.
+            StoreReadOnly: if the database can only be read.
+            StoreForbidden: if the role may not create temporary tables.
+        """
+
+    @abstractmethod
     def close(self) -> None:
         """Close the connections that are not in use."""
 
     def ping(self) -> None:
-        """Check that the database can serve: that it answers, can be written to, and has an up-to-date schema.
+        """Check that the database answers, has an up-to-date schema, and can store a small payload.
 
         More migrations than this version knows are no fault: while an upgrade is under way, both versions run.
 
         Raises:
             StoreUnavailable: if it cannot be reached.
             StoreReadOnly: if it can only be read.
+            StoreFull: if its disk is full.
             StoreNotReady: if it lacks a migration.
             StoreForbidden: if the role may not read and write what the service needs.
             StoreHidesMigrations: if the role may not read which migrations there are.
@@ -94,6 +109,7 @@ class Database(ABC):
             if not may_serve:
                 raise StoreForbidden(hint=_GRANT_HINT)
             applied = {name for (name,) in self.queries.applied_migrations(connection)}
+            self.check_space(connection)
         if missing := sorted(self.migrations - applied):
             raise StoreNotReady(f"it lacks {', '.join(missing)}", hint="Run eida_statsman db migrate.")
 

@@ -1,6 +1,7 @@
 """The store of a centre: PostgreSQL with the hll extension."""
 
 import datetime
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -20,6 +21,8 @@ from eida_stats_webservice.store.schema import FOLDER, migration_ids
 from eida_stats_webservice.store.session import begin, connect
 
 _ROWS_AT_ONCE = 5000
+# Checking for space writes 1 MiB, so it is not done each time.
+_SPACE_CHECK_SECONDS = 10
 _ON_STANDBY = "It is a standby. Name the primary in DATABASE_URI."
 _READ_ONLY_BY_DEFAULT = (
     "default_transaction_read_only is on. Reset it where it is set: ALTER DATABASE or ALTER ROLE … RESET"
@@ -36,6 +39,7 @@ class PostgreSQLStore(Store):
     def __init__(self, uri: str) -> None:
         self._uri = uri
         self._pool = Pool(self._connect, _begin_if_usable)
+        self._space_checked_at = -float("inf")
 
     @contextmanager
     def transaction(self, *, write: bool = False) -> Iterator[extensions.connection]:
@@ -86,6 +90,16 @@ class PostgreSQLStore(Store):
             cursor.itersize = _ROWS_AT_ONCE
             cursor.execute(sql, parameters)
             yield from cursor
+
+    def check_space(self, connection: extensions.connection) -> None:
+        """Write 1 MiB and roll back, unless there was space a few seconds ago; see the base class."""
+        if time.monotonic() < self._space_checked_at + _SPACE_CHECK_SECONDS:
+            return
+        self.queries.create_filler(connection)
+        self.queries.fill(connection)
+        # A commit would write the table's row in the catalogue to disk, and wait for that.
+        connection.rollback()
+        self._space_checked_at = time.monotonic()
 
     def close(self) -> None:
         """Close the connections that are not in use."""
