@@ -30,8 +30,14 @@ def folded(pattern: str) -> str:
     return re.sub(r"[*?]*\*[*?]*", lambda run: "?" * run[0].count("?") + "*", pattern)
 
 
-def load_queries(dialect: str, driver: str, translate: Callable[[str], str] = str) -> Any:
-    """Load the named queries that all stores share, put into one dialect, and those of that dialect."""
+def load_queries(dialect: str, driver: Any, translate: Callable[[str], str] = str) -> Any:
+    """Load the named queries that all stores share, put into one dialect, and those of that dialect.
+
+    Args:
+        dialect: the name of the file with the dialect's own queries.
+        driver: the name of the driver, or an adapter to it, as aiosql takes them.
+        translate: puts shared queries into the dialect.
+    """
     shared, own = ((_SQL / f"{name}.sql").read_text() for name in ("queries", dialect))
     return aiosql.from_str(f"{translate(shared)}\n\n{own}", driver)
 

@@ -9,7 +9,8 @@ from itertools import islice
 from typing import Any
 
 import psycopg2
-from psycopg2 import extensions
+from aiosql.adapters.pyformat import PyFormatAdapter
+from psycopg2 import extensions, extras
 
 from eida_statistics.errors import StoreReadOnly
 from eida_statistics.payload import Row
@@ -30,10 +31,20 @@ _READ_ONLY_BY_DEFAULT = (
 )
 
 
+class _Adapter(PyFormatAdapter):
+    """Sends the statements of one query for many records a thousand at a time, not each by itself."""
+
+    def insert_update_delete_many(self, conn: Any, query_name: str, sql: str, parameters: Any) -> int:  # noqa: ARG002
+        with conn.cursor() as cursor:
+            extras.execute_batch(cursor, sql, parameters, page_size=1000)
+        # How many rows were changed is not known.
+        return -1
+
+
 class PostgreSQLStore(Store):
     """Shares some connections among threads, and makes new ones where the server has closed them."""
 
-    queries = load_queries("postgresql", "psycopg2")
+    queries = load_queries("postgresql", _Adapter)
     migrations = migration_ids(FOLDER)
 
     def __init__(self, uri: str) -> None:
