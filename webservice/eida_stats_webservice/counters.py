@@ -58,18 +58,18 @@ class _Files:
             OSError: if that is not possible.
         """
         with self._lock:
-            if all(path.exists() for path in self._paths(directory, self._losses)):
+            is_owner = self._owner == os.getpid()
+            if is_owner and all(path.exists() for path in self._paths(directory, self._losses)):
                 return
-            are_lost = self._owner == os.getpid()
             is_directory_lost = not directory.exists()
-            losses = self._losses + are_lost
+            losses = self._losses + is_owner
             _make_directory(directory)
             for path in self._paths(directory, losses):
                 _make_file(path)
             # Last: other threads use the new identifier at once.
             self._losses = losses
             self._owner = os.getpid()
-        if are_lost or is_directory_lost:
+        if is_owner or is_directory_lost:
             log.warning("the metrics files were removed; this process counts from zero in new ones")
 
     def give_up(self) -> None:
