@@ -440,6 +440,12 @@ class StoreReadOnly(StoreUnavailable):
     """The database can only be read."""
 
 
+class StoreFull(StoreUnavailable):
+    """The disk of the database is full."""
+
+    problem = "database-full"
+
+
 class StoreFault(EidaStatisticsError):
     """The database reported an error that was not foreseen."""
 

@@ -13,6 +13,7 @@ import yoyo
 from psycopg2.extensions import connection as Connection  # noqa: N812 -- psycopg2 names its class in lower case
 
 import issued
+from disks import mounted
 from eida_stats_webservice.store import Store, migrations, open_store
 from postgresql import Cluster
 from roles import as_service
@@ -89,6 +90,13 @@ def store_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def service_uri(store_uri: str) -> str:
     """Name the same database as the service is to connect to it; what administers it has `store_uri`."""
     return as_service(store_uri)
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """Mount a file system on which an empty database has room, and little more."""
+    with mounted(megabytes=16) as place:
+        yield place
 
 
 @pytest.fixture

@@ -1,6 +1,10 @@
-"""Whether all is well: told in time, whatever hangs."""
+"""Whether the service can work: answered in time, and what the service needs is there."""
 
+import itertools
+import os
+import shutil
 import sqlite3
+import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,14 +12,18 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from flask.testing import FlaskClient
 
+from disks import fill
 from eida_statistics.errors import EidaStatisticsError, StoreNotReady, StoreTooSlow
 from eida_stats_webservice import health
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.health import Check
 from eida_stats_webservice.store import migrations
-from payloads import row, wire
+from payloads import row, sketch, wire
+from postgresql import Cluster
+from roles import as_service
 from service import PREFIX, register
 
 WITHIN_SECONDS = 20
@@ -104,3 +112,69 @@ def test_a_file_that_was_moved_away_is_told_and_one_in_its_place_is_used(tmp_pat
         .status_code
         == 409
     )
+
+
+# A disk that is full
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(params=["postgresql", "sqlite"])
+def uri_on_small_disk(request: pytest.FixtureRequest, small_disk: Path) -> Iterator[str]:
+    """Name a database on a small disk."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{shutil.copy(request.getfixturevalue('sqlite_template'), small_disk)}"
+        return
+    postgresql: Cluster = request.getfixturevalue("postgresql")
+    template = request.getfixturevalue("template")
+    name = f"small_{next(_numbers)}"
+    space = small_disk / "space"
+    space.mkdir()
+    if os.geteuid() == 0:
+        shutil.chown(space, "postgres", "postgres")
+    postgresql.psql("postgres", f"CREATE TABLESPACE {name} LOCATION '{space}'")
+    uri = postgresql.create_database(name, template)
+    postgresql.psql("postgres", f"ALTER DATABASE {name} SET TABLESPACE {name}")
+    yield uri
+    postgresql.drop_database(name)
+    postgresql.psql("postgres", f"DROP TABLESPACE {name}")
+
+
+def large(client: FlaskClient, token: str) -> int:
+    rows = [row(station=f"S{number}", clients=sketch(range(20))) for number in range(3000)]
+    headers = {"Authorization": f"Bearer {token}"}
+    return client.post(f"{PREFIX}/submit", json=wire(*rows), headers=headers).status_code
+
+
+def test_a_full_disk_is_no_health(
+    uri_on_small_disk: str, small_disk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (token,) = register(uri_on_small_disk, "GFZ")
+    client = create_app(Config(as_service(uri_on_small_disk))).test_client()
+    filler = fill(small_disk, leaving=200_000)
+    unhealthy = client.get(f"{PREFIX}/_health")
+    assert (unhealthy.status_code, unhealthy.headers["Retry-After"]) == (503, "30")
+    assert unhealthy.get_json()["title"] == "The disk of the database is full"
+    assert large(client, token) == 503
+    assert [record.getMessage().count("The disk of the database is full") for record in caplog.records] == [1, 1]
+    assert not any(record.exc_info for record in caplog.records)
+    filler.unlink()
+    assert client.get(f"{PREFIX}/_health").status_code == 200
+    assert large(client, token) == 201
+
+
+def test_a_file_is_opened_on_a_full_disk(sqlite_template: Path, small_disk: Path) -> None:
+    path = shutil.copy(sqlite_template, small_disk)
+    fill(small_disk, leaving=0)
+    client = create_app(Config(f"sqlite:///{path}")).test_client()
+    for question in ("_health", "nodes"):
+        assert client.get(f"{PREFIX}/{question}").get_json()["title"] == "The disk of the database is full"
+
+
+def test_a_disk_that_can_only_be_read(sqlite_template: Path, small_disk: Path) -> None:
+    path = shutil.copy(sqlite_template, small_disk)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    client = create_app(Config(f"sqlite:///{path}")).test_client()
+    unhealthy = client.get(f"{PREFIX}/_health")
+    assert (unhealthy.status_code, unhealthy.get_json()["title"]) == (503, "The database can only be read")

@@ -1,10 +1,12 @@
-"""What Prometheus is told: by all processes of the service together, and only to who has the token."""
+"""Figures for Prometheus: of all processes together, with a token, and never in the way of an answer."""
 
 import datetime
 import hmac
 import os
 import re
+import shutil
 import signal
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 import issued
+from disks import fill
 from eida_stats_webservice import serving
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
@@ -22,6 +25,7 @@ from postgresql import Cluster
 from processes import children, wait_for
 from roles import as_service
 from service import Service, register
+from stores import ON_ONE_STORE
 
 TOKEN = issued.note("token-of-prometheus")
 PATH = "/eidaws/statistics/1/metrics"
@@ -65,12 +69,15 @@ def test_all_processes_count_together_and_those_that_ended_too(service: Service,
     os.kill(service.workers()[0], signal.SIGTERM)
     assert metrics(service)["submissions_total", "stored"] == 12
     # Nothing is left behind.
-    (directory,) = re.findall(
-        rb"PROMETHEUS_MULTIPROC_DIR=([^\0]+)", Path(f"/proc/{service.pid}/environ").read_bytes()
-    )
-    assert Path(directory.decode()).is_dir()
+    directory = directory_of(service)
+    assert directory.is_dir()
     service.stop()
-    assert not Path(directory.decode()).exists()
+    assert not directory.exists()
+
+
+def directory_of(service: Service) -> Path:
+    environment = Path(f"/proc/{service.pid}/environ").read_text()
+    return Path(re.findall(r"PROMETHEUS_MULTIPROC_DIR=([^\0]+)", environment)[0])
 
 
 def test_the_age_of_the_newest_day_tells_that_a_node_is_silent(service: Service, store_uri: str) -> None:
@@ -179,3 +186,100 @@ def is_answered(service: Service) -> bool:
         return service.get("nodes").ok
     except requests.ConnectionError:
         return False
+
+
+# Whatever becomes of the directory, answers stay what they are
+
+
+@pytest.fixture
+def runtime_directory(tmp_path: Path) -> Path:
+    made = tmp_path / "run"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def supervised(service_uri: str, tmp_path: Path, runtime_directory: Path) -> Iterator[Service]:
+    """Run the service as systemd does, with a directory that nothing cleans."""
+    settings = {"METRICS_TOKEN": TOKEN, "RUNTIME_DIRECTORY": str(runtime_directory)}
+    with Service(service_uri, tmp_path, workers=2, **settings) as running:
+        yield running
+
+
+def post(service: Service, token: str, size: int) -> int:
+    sent = wire(row(bytes=size))
+    headers = {"Authorization": f"Bearer {token}"}
+    return requests.post(f"{service.url}/submit", json=sent, headers=headers, timeout=60).status_code
+
+
+@ON_ONE_STORE
+def test_counting_survives_a_removed_directory(
+    supervised: Service, store_uri: str, runtime_directory: Path
+) -> None:
+    (token,) = register(store_uri, "GFZ")
+    directory = directory_of(supervised)
+    assert directory.parent == runtime_directory
+    assert post(supervised, token, 0) == 201
+    shutil.rmtree(directory)
+    # The workers run on.
+    assert {post(supervised, token, size) for size in range(1, 6)} == {201}
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    assert metrics(supervised)["submissions_total", "stored"] == 5
+    shutil.rmtree(directory)
+    # The metrics are the first to notice it.
+    assert metrics(supervised)["database_up",] == 1
+    shutil.rmtree(directory)
+    old = supervised.workers()
+    os.kill(old[0], signal.SIGKILL)
+    wait_for(lambda: len(supervised.workers()) == 2 and set(supervised.workers()) != set(old))
+    assert {post(supervised, token, size) for size in range(6, 18)} == {201}
+    assert metrics(supervised)["submissions_total", "stored"] == 12
+    # A cleaner may also remove only what is old.
+    for file in directory.iterdir():
+        file.unlink()
+    assert {post(supervised, token, size) for size in range(18, 22)} == {201}
+    assert metrics(supervised)["submissions_total", "stored"] == 4
+    assert 1 <= supervised.log.count("metrics files were removed") <= 4 * 2 + 1
+    assert "Traceback" not in supervised.log
+
+
+@ON_ONE_STORE
+def test_service_works_where_nothing_can_be_counted(
+    supervised: Service, store_uri: str, runtime_directory: Path
+) -> None:
+    (token,) = register(store_uri, "GFZ")
+    shutil.rmtree(runtime_directory)
+    runtime_directory.touch()
+    assert {post(supervised, token, size) for size in range(10)} == {201}
+    assert metrics(supervised)["database_up",] == 1
+    assert ("submissions_total", "stored") not in metrics(supervised)
+    # One from each process; the other one is that the figures cannot be read.
+    assert supervised.log.count("failed after a request") <= 2
+    runtime_directory.unlink()
+    assert post(supervised, token, 10) == 201
+    assert metrics(supervised)["submissions_total", "stored"] == 1
+    # Where everybody may write, somebody else may have made one in its place.
+    theirs = runtime_directory / "theirs"
+    theirs.mkdir()
+    shutil.rmtree(directory_of(supervised))
+    directory_of(supervised).symlink_to(theirs)
+    assert {post(supervised, token, size) for size in range(11, 16)} == {201}
+    assert list(theirs.iterdir()) == []
+
+
+@ON_ONE_STORE
+def test_a_full_disk_changes_no_answer(service_uri: str, store_uri: str, tmp_path: Path, small_disk: Path) -> None:
+    (token,) = register(store_uri, "GFZ")
+    fill(small_disk, leaving=0)
+    settings = {"METRICS_TOKEN": TOKEN, "RUNTIME_DIRECTORY": str(small_disk)}
+    logs = "--access-logfile /dev/full"
+    with Service(service_uri, tmp_path, workers=2, GUNICORN_CMD_ARGS=logs, **settings) as service:
+        workers = service.workers()
+        assert {post(service, token, size) for size in range(10)} == {201}
+        assert metrics(service)["database_up",] == 1
+        assert service.workers() == workers
+        assert service.log.count("the access log cannot be written") <= 2
+        assert "Logging error" not in service.log
+        (small_disk / "filler").unlink()
+        assert post(service, token, 10) == 201
+        assert metrics(service)["submissions_total", "stored"] == 1

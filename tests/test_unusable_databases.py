@@ -163,6 +163,7 @@ def test_health_says_that_it_may_not_read_migrations(database_uri: str, caplog: 
     "right",
     [
         *("SELECT ON dataselect_stats", "SELECT ON dataselect_stats_by_network_country"),
+        "TEMPORARY ON DATABASE {}",
         *("UPDATE (revision, changed_at) ON nodes", "INSERT ON payload_days", "INSERT (body) ON payloads"),
     ],
 )
@@ -171,7 +172,7 @@ def test_health_needs_what_the_service_needs(
 ) -> None:
     service_uri = as_service(database_uri)
     assert health(service_uri)[0] == 200
-    change(database_uri, f"REVOKE {right} FROM {SERVICE}")
+    change(database_uri, f"REVOKE {right.format(named(database_uri))} FROM {SERVICE}")
     assert health(service_uri)[0] == 503
     assert "eida_statsman db grant" in caplog.text
     Statsman(database_uri).done("db", "grant", SERVICE)

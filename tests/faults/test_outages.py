@@ -4,9 +4,8 @@ import datetime
 import gzip
 import os
 import shutil
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -241,24 +240,6 @@ def test_a_database_without_a_free_connection_is_told_and_takes_in_again(
         cluster.psql("postgres", f"ALTER ROLE {SERVICE} CONNECTION LIMIT 5")
         assert_works(service, token, 1)
     assert total(uri) == 1
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Mount a file system of 16 MB."""
-    place = Path(f"/tmp/eida-small-disk-{os.getpid()}")
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=16m,mode=0777", "tmpfs", str(place)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        place.rmdir()
-        pytest.skip("this user may not mount a file system")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "--lazy", str(place)], check=True)
-        place.rmdir()
 
 
 def test_a_full_disk_is_told_and_what_was_sent_is_taken_in_when_there_is_room(

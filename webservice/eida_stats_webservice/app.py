@@ -12,6 +12,7 @@ from eida_stats_webservice import (
     description,
     headers,
     health,
+    hooks,
     metrics,
     payloads,
     policies,
@@ -90,6 +91,7 @@ def create_app(config: Config | None = None) -> Flask:
         description.blueprint(config.url_prefix),
     ):
         app.register_blueprint(routes, url_prefix=config.url_prefix or None)
+    hooks.contain_failures(app)
     return app
 
 

@@ -1,66 +1,55 @@
-"""GET metrics: what the service does, for Prometheus; only for who has the token for it."""
+"""GET metrics: figures of the service for Prometheus, with a token."""
 
 import datetime
 import hmac
-import os
+import logging
 import time
 from collections.abc import Iterator
 
 from flask import Blueprint, Flask, Response, g, request
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from werkzeug.exceptions import NotFound
 
 from eida_statistics.errors import MissingToken, RefusedToken, StoreUnavailable
+from eida_stats_webservice.counters import all_counters, counting
+from eida_stats_webservice.hooks import Throttle
 from eida_stats_webservice.questions import only, parameters_of
-from eida_stats_webservice.serving import METRICS_VARIABLE
 from eida_stats_webservice.store import Store
 from eida_stats_webservice.tokens import bearer_of
 
 _PATHS = ("submit.submit", "submit.dataselectstats", "submit.replace")
-_SECONDS = (0.005, 0.02, 0.1, 0.5, 2, 10, 60)
 
-_REQUESTS = Counter(
-    "eida_statistics_requests", "Requests by what they ask for and how they end", ["endpoint", "status"]
-)
-_LATENCY = Histogram(
-    "eida_statistics_request_seconds", "Seconds until an answer begins", ["endpoint"], buckets=_SECONDS
-)
-_SUBMISSIONS = Counter(
-    "eida_statistics_submissions", "Payloads that nodes sent, by what became of them", ["outcome"]
-)
-_ROWS = Counter("eida_statistics_rows", "Rows of the payloads that were stored")
-
-
-def count_rows(rows: int) -> None:
-    """Note that so many rows were stored."""
-    _ROWS.inc(rows)
+log = logging.getLogger(__name__)
+_throttle = Throttle()
 
 
 def register(app: Flask) -> None:
-    """Count all requests to an application."""
+    """Count all requests to an application, and the payloads that it stores."""
 
     @app.before_request
     def begin() -> None:
         g.begun = time.perf_counter()
 
     @app.after_request
-    def end(response: Response) -> Response:
+    def count(response: Response) -> Response:
         endpoint = request.endpoint or "none"
-        _REQUESTS.labels(endpoint, str(response.status_code)).inc()
-        _LATENCY.labels(endpoint).observe(time.perf_counter() - g.begun)
-        if endpoint in _PATHS:
-            _SUBMISSIONS.labels(g.get("outcome", "stored")).inc()
+        with counting() as counters:
+            counters.requests.labels(endpoint, str(response.status_code)).inc()
+            counters.seconds.labels(endpoint).observe(time.perf_counter() - g.begun)
+            if endpoint in _PATHS:
+                counters.submissions.labels(g.get("outcome", "stored")).inc()
+                counters.rows.inc(g.get("stored_rows", 0))
         return response
 
 
 def blueprint(store: Store, token: str) -> Blueprint:
-    """Make the routes.
+    """Create the routes.
 
     Args:
-        store: what knows the newest days.
-        token: who has it may see the metrics; nobody, if it is empty.
+        store: the database, for the newest days.
+        token: the token of Prometheus. If it is empty, nobody sees the metrics.
     """
     routes = Blueprint("metrics", __name__)
 
@@ -75,15 +64,21 @@ def blueprint(store: Store, token: str) -> Blueprint:
         if not hmac.compare_digest(given.encode(), token.encode()):
             raise RefusedToken
         only(parameters_of(request))
-        registry = CollectorRegistry()
-        if os.environ.get(METRICS_VARIABLE):
-            multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        else:
-            registry = REGISTRY
-        text = generate_latest(registry) + generate_latest(_once(_Newest(store)))
+        text = _written_counters() + generate_latest(_once(_Newest(store)))
         return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")
 
     return routes
+
+
+def _written_counters() -> bytes:
+    """Return the counters in Prometheus' form, or nothing if they cannot be read: the other figures still can."""
+    try:
+        return generate_latest(all_counters())
+    # The files may be removed, or damaged, while they are read.
+    except Exception:
+        if _throttle.is_due():
+            log.exception("the counters cannot be read")
+        return b""
 
 
 def _once(collector: Collector) -> CollectorRegistry:
@@ -93,7 +88,7 @@ def _once(collector: Collector) -> CollectorRegistry:
 
 
 class _Newest(Collector):
-    """The age of the newest day of each node: so that an alert can say that one has fallen silent."""
+    """The age of the newest day of each node, so that an alert can name a silent node."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gunicorn.arbiter import Arbiter
-    from gunicorn.workers.gthread import ThreadWorker
 
-# Set before prometheus_client is imported, it has all processes count together, in files there.
+# If it is set before prometheus_client is imported, all processes count together, in files of this directory.
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 METRICS_PREFIX = "eida-statistics-metrics-"
 
@@ -33,46 +32,45 @@ accesslog = "-"
 logger_class = "eida_stats_webservice.workers.Log"
 
 
-def child_exit(_arbiter: object, worker: "ThreadWorker") -> None:
-    """Let what a worker has counted stay, but not what it only measured."""
-    if os.environ.get(METRICS_VARIABLE):
-        from prometheus_client import multiprocess  # noqa: PLC0415 - `eida_statsman serve` reads the settings only
-
-        multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
-
-
 def on_exit(_arbiter: object) -> None:
-    """Remove the files in which the workers have counted, if `eida_statsman serve` has made their directory."""
-    if _is_directory_ours():
+    """Remove the directory of the metrics, if `eida_statsman serve` has created it."""
+    if is_directory_ours():
         shutil.rmtree(os.environ[METRICS_VARIABLE], ignore_errors=True)
 
 
 def make_metrics_directory() -> None:
-    """Have the workers of this process, which will be gunicorn's master, count together."""
-    os.environ[METRICS_VARIABLE] = tempfile.mkdtemp(prefix=f"{METRICS_PREFIX}{os.getpid()}-")
+    """Create the directory in which the workers count together; this process becomes their master."""
+    os.environ[METRICS_VARIABLE] = tempfile.mkdtemp(prefix=f"{METRICS_PREFIX}{os.getpid()}-", dir=_parent())
 
 
 def remove_abandoned_metrics() -> None:
-    """Remove what masters that were killed have left; other users' stays."""
-    for directory in Path(tempfile.gettempdir()).glob(f"{METRICS_PREFIX}*-*"):
+    """Remove the directories of masters that were killed; other users' stay."""
+    for directory in Path(_parent()).glob(f"{METRICS_PREFIX}*-*"):
         owner = directory.name.removeprefix(METRICS_PREFIX).partition("-")[0]
         if owner.isdigit() and not Path(f"/proc/{owner}").exists():
             shutil.rmtree(directory, ignore_errors=True)
 
 
+def is_directory_ours() -> bool:
+    """Return whether `make_metrics_directory` has created the directory of the metrics."""
+    return Path(os.environ.get(METRICS_VARIABLE, "")).name.startswith(METRICS_PREFIX)
+
+
+def _parent() -> str:
+    """Return the runtime directory of systemd, because nothing cleans it, or else the temporary directory."""
+    runtime_directory = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    return runtime_directory if os.access(runtime_directory, os.W_OK) else tempfile.gettempdir()
+
+
 def on_starting(arbiter: "Arbiter") -> None:
-    """Prepare what the workers inherit."""
+    """Prepare the process that the workers are copied from."""
     # The one that started this one (USR2) removes its own directory when it ends.
-    if arbiter.master_pid and _is_directory_ours():
+    if arbiter.master_pid and is_directory_ours():
         make_metrics_directory()
     # Imported once, it is there at once when a worker is replaced.
     importlib.import_module("eida_stats_webservice.app")
-    # gunicorn tells of requests that it refuses itself; not from where.
+    # gunicorn logs requests that it refuses itself. Addresses are left out.
     logging.getLogger("gunicorn.error").addFilter(_without_address)
-
-
-def _is_directory_ours() -> bool:
-    return Path(os.environ.get(METRICS_VARIABLE, "")).name.startswith(METRICS_PREFIX)
 
 
 def _without_address(record: logging.LogRecord) -> bool:

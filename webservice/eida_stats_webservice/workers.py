@@ -3,7 +3,9 @@
 import contextlib
 import datetime
 import json
+import logging
 import socket
+import sys
 from http import HTTPStatus
 
 from gunicorn.glogging import Logger
@@ -13,6 +15,7 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from eida_statistics.errors import PROBLEM_PREFIX, BadParameter
 from eida_stats_webservice.headers import KNOWN_PATH, REQUEST_ID
+from eida_stats_webservice.hooks import Throttle
 from eida_stats_webservice.problems import as_comment
 from eida_stats_webservice.serving import limit_request_line
 
@@ -29,6 +32,19 @@ class Log(Logger):  # type: ignore[misc] # gunicorn ships no types
     one. A path is written only where there is such a path, and what comes after a question mark only where all of
     it was understood: else they may be a secret.
     """
+
+    def setup(self, cfg: object) -> None:
+        """Open the logs; see the base class."""
+        super().setup(cfg)
+        throttle = Throttle()
+
+        def report(_record: logging.LogRecord) -> None:
+            if throttle.is_due():
+                self.error("the access log cannot be written: %s", sys.exception())
+
+        for handler in self.access_log.handlers:
+            # Its own writes a traceback for each request.
+            handler.handleError = report
 
     def access(
         self, resp: Response, _req: object, environ: dict[str, str], request_time: datetime.timedelta

@@ -26,6 +26,7 @@ from eida_statistics.payload import Row
 from eida_stats_webservice.store.records import Node
 
 READ_ONLY_HINT = "Name the primary in DATABASE_URI, or reset default_transaction_read_only where it is set."
+MAKE_ROOM = "Free some space, or move the database to a larger disk. Everything that was stored before is there."
 _GRANT_HINT = "Run eida_statsman db grant for the role of the service. Its search_path must have the schema of hll."
 # More does not fit into a parameter of SQLite's.
 ID_BITS = 63
@@ -43,8 +44,14 @@ def folded(pattern: str) -> str:
     return re.sub(r"[*?]*\*[*?]*", lambda run: "?" * run[0].count("?") + "*", pattern)
 
 
-def load_queries(dialect: str, driver: str, translate: Callable[[str], str] = str) -> Any:
-    """Load the named queries that all stores share, put into one dialect, and those of that dialect."""
+def load_queries(dialect: str, driver: Any, translate: Callable[[str], str] = str) -> Any:
+    """Load the named queries that all stores share, put into one dialect, and those of that dialect.
+
+    Args:
+        dialect: the name of the file with the dialect's own queries.
+        driver: the name of the driver, or an adapter to it, as aiosql takes them.
+        translate: puts shared queries into the dialect.
+    """
     shared, own = ((_SQL / f"{name}.sql").read_text() for name in ("queries", dialect))
     return aiosql.from_str(f"{translate(shared)}\n\n{own}", driver)
 
@@ -82,17 +89,31 @@ class Database(ABC):
         """Run a query and give its rows as they come, without holding all of them."""
 
     @abstractmethod
+    def check_space(self, connection: Any) -> None:
+        """Check that a small payload can be written: that there is space, and the right to use it.
+
+        Args:
+            connection: one in a transaction, which may be over afterwards.
+
+        Raises:
+            StoreFull: if the disk is full.
+            StoreReadOnly: if the database can only be read.
+            StoreForbidden: if the role may not create temporary tables.
+        """
+
+    @abstractmethod
     def close(self) -> None:
         """Close the connections that are not in use."""
 
     def ping(self) -> None:
-        """Check that the database can serve: that it answers, can be written to, and has an up-to-date schema.
+        """Check that the database answers, has an up-to-date schema, and can store a small payload.
 
         More migrations than this version knows are no fault: while an upgrade is under way, both versions run.
 
         Raises:
             StoreUnavailable: if it cannot be reached.
             StoreReadOnly: if it can only be read.
+            StoreFull: if its disk is full.
             StoreNotReady: if it lacks a migration.
             StoreForbidden: if the role may not read and write what the service needs.
             StoreHidesMigrations: if the role may not read which migrations there are.
@@ -108,6 +129,7 @@ class Database(ABC):
             if not may_serve:
                 raise StoreForbidden(hint=_GRANT_HINT)
             applied = {name for (name,) in self.queries.applied_migrations(connection)}
+            self.check_space(connection)
         if missing := sorted(self.migrations - applied):
             raise StoreNotReady(f"it lacks {', '.join(missing)}", hint="Run eida_statsman db migrate.")
 

@@ -12,6 +12,7 @@ from eida_statistics.errors import (
     RefusedByStore,
     StoreFault,
     StoreForbidden,
+    StoreFull,
     StoreHasOtherTables,
     StoreLacksCharacter,
     StoreLocked,
@@ -20,7 +21,7 @@ from eida_statistics.errors import (
     StoreTooSlow,
     StoreUnavailable,
 )
-from eida_stats_webservice.store.database import READ_ONLY_HINT, first_line
+from eida_stats_webservice.store.database import MAKE_ROOM, READ_ONLY_HINT, first_line
 
 MIGRATE = (
     "Run eida_statsman db migrate. If that was done, the search_path of this role lacks the schema of the tables:"
@@ -49,6 +50,7 @@ _LOCKED = "Something else is being done to it. Try again later."
 
 # Errors that mean the same whatever was tried. The first class that fits counts.
 _BY_CLASS: tuple[tuple[type[psycopg2.Error], type[EidaStatisticsError], str], ...] = (
+    (errors.DiskFull, StoreFull, MAKE_ROOM),
     (errors.UndefinedTable, StoreNotReady, MIGRATE),
     (errors.UndefinedColumn, StoreNotReady, MIGRATE),
     (errors.UndefinedObject, StoreNotReady, HLL_UNSEEN),
@@ -84,7 +86,7 @@ def _translate(error: psycopg2.Error) -> EidaStatisticsError:
         case errors.UniqueViolation() if error.diag.constraint_name == "nodes_name_key":
             # Two clients that rename nodes at the same time each find the name free.
             return NodeExists(str(error.diag.message_detail))
-        case psycopg2.OperationalError() | psycopg2.InterfaceError():
+        case psycopg2.OperationalError() | psycopg2.InterfaceError() if not isinstance(error, errors.DiskFull):
             # That a connection is closed is noticed when its transaction ends; the cause came before.
             cause = error.__context__ if isinstance(error.__context__, psycopg2.Error) else error
             return StoreUnavailable(first_line(cause))

@@ -1,6 +1,7 @@
 """The store of a centre: PostgreSQL with the hll extension."""
 
 import datetime
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -8,7 +9,8 @@ from itertools import islice
 from typing import Any
 
 import psycopg2
-from psycopg2 import extensions
+from aiosql.adapters.pyformat import PyFormatAdapter
+from psycopg2 import extensions, extras
 
 from eida_statistics.errors import StoreReadOnly
 from eida_statistics.payload import Row
@@ -20,6 +22,8 @@ from eida_stats_webservice.store.schema import FOLDER, migration_ids
 from eida_stats_webservice.store.session import begin, connect
 
 _ROWS_AT_ONCE = 5000
+# Checking for space writes 1 MiB, so it is not done each time.
+_SPACE_CHECK_SECONDS = 10
 _ON_STANDBY = "It is a standby. Name the primary in DATABASE_URI."
 _READ_ONLY_BY_DEFAULT = (
     "default_transaction_read_only is on. Reset it where it is set: ALTER DATABASE or ALTER ROLE … RESET"
@@ -27,15 +31,26 @@ _READ_ONLY_BY_DEFAULT = (
 )
 
 
+class _Adapter(PyFormatAdapter):
+    """Sends the statements of one query for many records a thousand at a time, not each by itself."""
+
+    def insert_update_delete_many(self, conn: Any, query_name: str, sql: str, parameters: Any) -> int:  # noqa: ARG002
+        with conn.cursor() as cursor:
+            extras.execute_batch(cursor, sql, parameters, page_size=1000)
+        # How many rows were changed is not known.
+        return -1
+
+
 class PostgreSQLStore(Store):
     """Shares some connections among threads, and makes new ones where the server has closed them."""
 
-    queries = load_queries("postgresql", "psycopg2")
+    queries = load_queries("postgresql", _Adapter)
     migrations = migration_ids(FOLDER)
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
         self._pool = Pool(self._connect, _begin_if_usable)
+        self._space_checked_at = -float("inf")
 
     @contextmanager
     def transaction(self, *, write: bool = False) -> Iterator[extensions.connection]:
@@ -86,6 +101,16 @@ class PostgreSQLStore(Store):
             cursor.itersize = _ROWS_AT_ONCE
             cursor.execute(sql, parameters)
             yield from cursor
+
+    def check_space(self, connection: extensions.connection) -> None:
+        """Write 1 MiB and roll back, unless there was space a few seconds ago; see the base class."""
+        if time.monotonic() < self._space_checked_at + _SPACE_CHECK_SECONDS:
+            return
+        self.queries.create_filler(connection)
+        self.queries.fill(connection)
+        # A commit would write the table's row in the catalogue to disk, and wait for that.
+        connection.rollback()
+        self._space_checked_at = time.monotonic()
 
     def close(self) -> None:
         """Close the connections that are not in use."""

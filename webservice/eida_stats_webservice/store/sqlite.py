@@ -1,8 +1,11 @@
 """The embedded store: SQLite with the sketch functions of PostgreSQL's hll extension."""
 
+import errno
 import json
+import os
 import re
 import sqlite3
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
@@ -10,15 +13,30 @@ from pathlib import Path
 from typing import Any
 
 from eida_statistics import hll
-from eida_statistics.errors import RefusedByStore, StoreMissing, StoreNotReady, StoreUnavailable
+from eida_statistics.errors import (
+    EidaStatisticsError,
+    RefusedByStore,
+    StoreFull,
+    StoreMissing,
+    StoreNotReady,
+    StoreReadOnly,
+    StoreUnavailable,
+)
 from eida_statistics.payload import Row
 from eida_stats_webservice.store.base import Store
-from eida_stats_webservice.store.database import folded, load_queries
+from eida_stats_webservice.store.database import MAKE_ROOM, folded, load_queries
 from eida_stats_webservice.store.pool import Pool
 from eida_stats_webservice.store.schema import SQLITE_FOLDER, migration_ids
 
 # How long a writer waits for another one; ingestions are serial here.
 _BUSY_SECONDS = 120
+_SPACE_BYTES = 1 << 20
+# The disk, a quota, a limit of the process.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
+# Extended codes have it in their last byte.
+_PRIMARY_CODE = 0xFF
+_READ_ONLY_HINT = "The service must be able to write the database file and its directory."
 
 
 def _in_sqlite(sql: str) -> str:
@@ -39,7 +57,7 @@ class SQLiteStore(Store):
     @contextmanager
     def transaction(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:
         """Yield a connection; see `Store.transaction`. One that writes has the write lock at once."""
-        with _translated(), self._pool.lent() as connection:
+        with self._translate_errors(), self._pool.lent() as connection:
             connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
             try:
                 yield connection
@@ -70,9 +88,42 @@ class SQLiteStore(Store):
         """Read row by row."""
         yield from connection.execute(sql, parameters)
 
+    def check_space(self, _connection: sqlite3.Connection) -> None:
+        """Reserve 1 MiB for a moment, without waiting for writers; see the base class."""
+        if not os.access(self._path, os.W_OK):
+            raise StoreReadOnly(str(self._path), hint=_READ_ONLY_HINT)
+        _reserve_space(self._path.parent)
+
     def close(self) -> None:
         """Close the connections that are not in use."""
         self._pool.close()
+
+    @contextmanager
+    def _translate_errors(self) -> Iterator[None]:
+        """Raise the driver's errors as the errors that are shown to administrators and clients."""
+        try:
+            yield
+        except (sqlite3.IntegrityError, OverflowError) as error:
+            raise RefusedByStore(str(error)) from error
+        except sqlite3.DatabaseError as error:
+            raise self._translate(error) from error
+
+    def _translate(self, error: sqlite3.DatabaseError) -> EidaStatisticsError:
+        # What is no database has no code.
+        match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY_CODE:
+            case sqlite3.SQLITE_FULL:
+                return StoreFull(str(error), hint=MAKE_ROOM)
+            case sqlite3.SQLITE_READONLY:
+                return StoreReadOnly(str(error), hint=_READ_ONLY_HINT)
+            case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_CANTOPEN:
+                # A full disk is one of many reasons why a file beside the database cannot grow.
+                try:
+                    _reserve_space(self._path.parent)
+                except (StoreFull, StoreReadOnly) as reason:
+                    return reason
+        if "no such table" in str(error) or "no such column" in str(error):
+            return StoreNotReady(str(error), hint="Run eida_statsman db migrate.")
+        return StoreUnavailable(str(error))
 
     def _connect(self) -> "_Connection":
         if not self._path.exists():
@@ -182,14 +233,19 @@ def _parameters(row: Row) -> dict[str, str | int | bytes]:
     }
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Translate the driver's errors into those that the edges know."""
+def _reserve_space(directory: Path) -> None:
+    """Reserve some space in a directory, and free it.
+
+    Raises:
+        StoreFull: if there is none.
+        StoreReadOnly: if no file can be created there.
+    """
     try:
-        yield
-    except (sqlite3.IntegrityError, OverflowError) as error:
-        raise RefusedByStore(str(error)) from error
-    except sqlite3.DatabaseError as error:
-        if "no such table" in str(error) or "no such column" in str(error):
-            raise StoreNotReady(str(error), hint="Run eida_statsman db migrate.") from error
-        raise StoreUnavailable(str(error)) from error
+        with tempfile.TemporaryFile(dir=directory) as file:
+            os.posix_fallocate(file.fileno(), 0, _SPACE_BYTES)
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StoreFull(f"{directory}: {error.strerror}", hint=MAKE_ROOM) from error
+        if error.errno in _NOT_WRITABLE:
+            raise StoreReadOnly(f"{directory}: {error.strerror}", hint=_READ_ONLY_HINT) from error
+        raise StoreUnavailable(f"{directory}: {error.strerror}") from error

@@ -22,6 +22,15 @@ FROM nodes WHERE id < 0;
 -- Whatever is asked in this transaction is ended when it has taken so long.
 SELECT set_config('statement_timeout', :seconds || 's', true);
 
+-- name: create_filler()!
+-- A table on the disk of the statistics, wherever other temporary tables are, for data that do not compress.
+SET LOCAL temp_tablespaces = '';
+CREATE TEMPORARY TABLE filler (data bytea) ON COMMIT DROP;
+
+-- name: fill()!
+-- About 1 MiB, half of it row headers.
+INSERT INTO filler SELECT sha256(int4send(n)) FROM generate_series(1, 16384) AS n;
+
 -- name: prepare_to_write()^
 -- Wait for locks: a payload is worth it. A commit that was acknowledged survives a crash of the server.
 SELECT current_setting('transaction_read_only')::boolean AS read_only, pg_is_in_recovery() AS standby,
