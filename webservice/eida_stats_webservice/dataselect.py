@@ -41,7 +41,7 @@ def blueprint(store: Store, turns: Turns, access: Access, settings: PrivacySetti
         store: what holds the statistics.
         turns: how many questions are answered at once.
         access: identifies clients.
-        settings: what protects small groups of clients.
+        settings: how small groups of clients are protected.
     """
     routes = Blueprint("dataselect", __name__)
 
@@ -58,7 +58,7 @@ def blueprint(store: Store, turns: Turns, access: Access, settings: PrivacySetti
         if (known := _known(request, etag)) is not None:
             return _validated(Response(status=304), changed_at, known)
         _check_names(store, question, PUBLIC, restricted=False)
-        # Unlike the mark of an answer, a time does not tell that there was one.
+        # Unlike an ETag, a time does not prove that there was an answer: names are checked first.
         if _is_since(request, changed_at):
             return _validated(Response(status=304), changed_at, etag)
         rows = _public_rows(store, question, settings, today, sketches=form.hllvalues)

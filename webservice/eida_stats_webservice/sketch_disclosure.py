@@ -16,7 +16,7 @@ from eida_stats_webservice.store.records import OTHER, Question, Statistic
 
 
 class Disclosure(msgspec.Struct, frozen=True, kw_only=True):
-    """What decides on the sketches of one answer, for clients that are not entitled to all networks of a row.
+    """The rules for the sketches of one answer, for clients that are not entitled to all networks of a row.
 
     Attributes:
         min_clients: MIN_CLIENTS.
