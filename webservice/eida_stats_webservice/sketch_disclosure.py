@@ -73,10 +73,21 @@ def suppressed_keys(atoms: Iterable[Statistic], minimum: int, question: Question
         restricted: nodes and networks that are not public; none for the holders of tokens.
     """
     cells = list(atoms)
-    hidden = privacy.hidden_rows(cells, minimum, finest(question), restricted)
-    return {
+    keys = [
         privacy.key_of_answer(cell, question, restricted)
-        for cell, is_hidden in zip(cells, hidden, strict=True)
-        if is_hidden or (cell.node, cell.network) in restricted
         if privacy.is_counted(cell, question, restricted)
+        else None
+        for cell in cells
+    ]
+    obvious = {
+        key
+        for key, cell in zip(keys, cells, strict=True)
+        if cell.clients < minimum or (cell.node, cell.network) in restricted
     }
+    # Most totals have a small cell, so that the costly search for the other hidden ones is not needed.
+    if obvious.issuperset(key for key in keys if key is not None):
+        found = obvious
+    else:
+        hidden = privacy.hidden_rows(cells, minimum, finest(question), restricted)
+        found = obvious.union(key for key, is_hidden in zip(keys, hidden, strict=True) if is_hidden)
+    return {key for key in found if key is not None}
