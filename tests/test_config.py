@@ -60,6 +60,26 @@ def test_a_value_of_the_environment_that_cannot_be_used_is_named_by_its_variable
     assert "$" not in str(refusal.value)
 
 
+def test_privacy_settings_have_defaults_and_limits() -> None:
+    assert config.read({}).privacy == config.PrivacySettings(0, 1000, 3)
+    given = {"MIN_CLIENTS": "5", "MIN_SKETCH_CLIENTS": "0", "CLOSED_AFTER_DAYS": "366"}
+    assert config.read(given).privacy == config.PrivacySettings(5, 0, 366)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("MIN_SKETCH_CLIENTS", "-1", "MIN_SKETCH_CLIENTS must be a whole number, at least 0"),
+        ("MIN_SKETCH_CLIENTS", "1.5", "MIN_SKETCH_CLIENTS must be a whole number, at least 0"),
+        ("CLOSED_AFTER_DAYS", "-1", "CLOSED_AFTER_DAYS must be a whole number from 0 to 366"),
+        ("CLOSED_AFTER_DAYS", "367", "CLOSED_AFTER_DAYS must be a whole number from 0 to 366"),
+    ],
+)
+def test_wrong_privacy_setting_is_refused(variable: str, value: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        config.read({variable: value})
+
+
 @pytest.mark.parametrize("variable", ["DATABASE_URI", "URL_PREFIX", "MAX_PAYLOAD_BYTES"])
 def test_a_variable_and_the_file_that_should_hold_it_are_not_both_taken(tmp_path: Path, variable: str) -> None:
     (tmp_path / "value").write_text("sqlite:///production.db")

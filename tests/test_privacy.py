@@ -19,12 +19,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eida_statistics import hll
-from eida_stats_webservice import privacy
+from eida_stats_webservice import closed_months, dataselect, privacy
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.store import Store
 from eida_stats_webservice.store.records import Question, Statistic
 from payloads import payload, row, sketch
+from stores import ON_ONE_STORE
 
 PUBLIC_PATH = "/eidaws/statistics/1/dataselect/public"
 RESTRICTED_PATH = PUBLIC_PATH.replace("public", "restricted")
@@ -35,6 +36,10 @@ NODES = ("A", "B")
 NETWORKS = ("FR", "GE", "X")
 COUNTRIES = ("DE", "FR", "IT")
 RESTRICTED = {("A", "X"), ("B", "X"), ("B", "FR")}
+# On the second day of February, January is open.
+OPEN_JANUARY = datetime.date(2026, 2, 2)
+JANUARY = datetime.date(2026, 1, 1)
+ALL_CLOSED = datetime.date(2026, 2, 1)
 PUBLIC_LEVELS = (None, "node", "network")
 DETAILS = ((), ("month",), ("year",), ("country",), ("month", "country"), ("year", "country"))
 
@@ -73,17 +78,27 @@ def coarser(level: str | None, details: tuple[str, ...]) -> Iterator[tuple[str |
             yield one, other
 
 
-def wholes(shown: Shown, cells: Cells) -> set[int]:
-    """Return the rows of each node in each month, or year, or altogether, as the dates of an answer are."""
+def wholes(shown: Shown, cells: Cells, first_open: datetime.date = ALL_CLOSED) -> set[int]:
+    """Return the rows of each node in each month, or year, or altogether, as the dates of an answer are.
+
+    Open months are on their own: anybody can ask for the totals of the months before them.
+    """
     characters = max(len(date) for date, *_ in shown) if shown else 0
     found: defaultdict[tuple[str, str], int] = defaultdict(int)
     for number, (date, node, _, _) in enumerate(cells):
-        found[date[: characters if characters > 1 else 0], node] |= bit_of(number)
+        is_open = date >= first_open.isoformat()[:7]
+        found[date if is_open else date[: characters if characters > 1 else 0], node] |= bit_of(number)
     return set(found.values())
 
 
 def assert_no_small_group_is_left(
-    shown: Shown, totals: Shown, cells: Cells, minimum: int, *, named: bool = False
+    shown: Shown,
+    totals: Shown,
+    cells: Cells,
+    minimum: int,
+    first_open: datetime.date = ALL_CLOSED,
+    *,
+    named: bool = False,
 ) -> None:
     """Do what somebody would who wants to know: subtract from each total the rows that are shown of it."""
     for total, bits in totals.items():
@@ -97,9 +112,14 @@ def assert_no_small_group_is_left(
         left = bits & ~united
         if total[2:] == ("*", "*") and not named:
             # Anybody can ask for the totals of nodes and dates.
-            for whole in wholes(shown, cells):
+            for whole in wholes(shown, cells, first_open):
                 left &= ~(whole if whole & left == whole else 0)
         assert not left or not subtracted or clients_of(left, cells) >= minimum, (total, shown)
+
+
+def bits_from(month: datetime.date, cells: Cells) -> int:
+    """Return the rows of a month and of those after it."""
+    return sum(bit_of(number) for number, (date, *_) in enumerate(cells) if f"{date}-01" >= month.isoformat())
 
 
 def is_one_restricted_network(bits: int, cells: Cells) -> bool:
@@ -122,10 +142,25 @@ def asked(level: str | None, details: tuple[str, ...]) -> Question:
     return Question(**PERIOD, level=level, details=frozenset(details))
 
 
-def answer(cells: Cells, question: Question, minimum: int) -> Shown:
+def answer(cells: Cells, question: Question, minimum: int, first_open: datetime.date = ALL_CLOSED) -> Shown:
     """Answer as the service does."""
+    found = summed(cells, question)
+    if privacy.is_fine(question):
+        closed = summed(cells, closed_months.closed_part(question, first_open))
+        restricted = RESTRICTED if question.tells("network") else ()
+        open_totals = summed(cells, closed_months.open_totals(question, first_open))
+        found = list(privacy.merge_small(closed, minimum, question, restricted, open_totals))
+    shown = {(one.date, one.node, one.network, one.country): one.bytes for one in found}
+    assert len(shown) == len(found)
+    return shown
+
+
+def summed(cells: Cells, question: Question) -> list[Statistic]:
+    """Sum up the cells as the store does."""
     groups = defaultdict(list)
     for number, (date, node, network, country) in enumerate(cells):
+        if not question.start.isoformat() <= f"{date}-01" <= question.end.isoformat():
+            continue
         key = (
             date if "month" in question.details else date[:4] if "year" in question.details else "*",
             node if question.tells("node") else "*",
@@ -134,7 +169,7 @@ def answer(cells: Cells, question: Question, minimum: int) -> Shown:
         )
         groups[key].append(number)
     users = list(cells.values())
-    rows = [
+    return [
         Statistic(
             *(*key[:3], "*", "*", "*", key[3]),
             *(sum(map(bit_of, group)), 1, 1, 0, len(frozenset().union(*(users[number] for number in group)))),
@@ -142,30 +177,34 @@ def answer(cells: Cells, question: Question, minimum: int) -> Shown:
         )
         for key, group in groups.items()
     ]
-    restricted = RESTRICTED if question.tells("network") else ()
-    found = list(privacy.merge_small(rows, minimum, question, restricted)) if privacy.is_fine(question) else rows
-    shown = {(one.date, one.node, one.network, one.country): one.bytes for one in found}
-    assert len(shown) == len(found)
-    return shown
 
 
-@given(made_up(), st.sampled_from(PUBLIC_LEVELS), st.sampled_from(DETAILS), st.integers(1, 8))
+@given(
+    made_up(),
+    st.sampled_from(PUBLIC_LEVELS),
+    st.sampled_from(DETAILS),
+    st.integers(1, 8),
+    st.sampled_from([ALL_CLOSED, JANUARY, datetime.date(2025, 12, 1), datetime.date(2025, 11, 1)]),
+)
 @settings(max_examples=600, deadline=None)
 def test_a_total_minus_the_rows_that_are_shown_never_leaves_a_small_group(
-    cells: Cells, level: str | None, details: tuple[str, ...], minimum: int
+    cells: Cells, level: str | None, details: tuple[str, ...], minimum: int, first_open: datetime.date
 ) -> None:
     question = asked(level, details)
-    shown = answer(cells, question, minimum)
+    shown = answer(cells, question, minimum, first_open)
     # Nothing is lost.
     assert sum(shown.values()) == bit_of(len(cells)) - 1
     if privacy.is_fine(question):
+        of_open_months = bits_from(first_open, cells)
         for key, bits in shown.items():
-            of_date = [there for there in shown if there[0] == key[0]]
-            assert clients_of(bits, cells) >= minimum or of_date == [key]
-            assert key[2] != "Other" or not is_one_restricted_network(bits, cells) or of_date == [key]
+            closed = bits & ~of_open_months
+            assert closed == bits or "Other" in key
+            of_date = [there for there, some in shown.items() if there[0] == key[0] and some & ~of_open_months]
+            assert not closed or clients_of(closed, cells) >= minimum or of_date == [key]
+            assert key[2] != "Other" or not is_one_restricted_network(closed, cells) or of_date == [key]
     for other_level, other_details in coarser(level, details):
-        totals = answer(cells, asked(other_level, other_details), minimum)
-        assert_no_small_group_is_left(shown, totals, cells, minimum)
+        totals = answer(cells, asked(other_level, other_details), minimum, first_open)
+        assert_no_small_group_is_left(shown, totals, cells, minimum, first_open)
 
 
 def test_only_what_must_be_is_merged() -> None:
@@ -260,6 +299,34 @@ def ask(
 def test_no_answer_of_the_service_gives_a_small_group_away(
     service_uri: str, cells: Cells, minimum: int, names: dict[str, str]
 ) -> None:
+    assert_no_answer_reveals_a_small_group(service_uri, cells, minimum, names)
+
+
+@ON_ONE_STORE
+@pytest.mark.parametrize("names", [{}, {"node": "A"}, {"country": "DE,FR"}, {"network": "GE"}])
+def test_open_month_reveals_no_small_group(
+    monkeypatch: pytest.MonkeyPatch, service_uri: str, cells: Cells, names: dict[str, str]
+) -> None:
+    monkeypatch.setattr(dataselect, "_today", lambda: OPEN_JANUARY)
+    assert_no_answer_reveals_a_small_group(service_uri, cells, 5, names, JANUARY)
+
+
+@ON_ONE_STORE
+def test_names_choose_from_closed_months_only(
+    monkeypatch: pytest.MonkeyPatch, service_uri: str, cells: Cells
+) -> None:
+    monkeypatch.setattr(dataselect, "_today", lambda: OPEN_JANUARY)
+    client = create_app(Config(service_uri, min_clients=5)).test_client()
+    for names in ({"country": "DE"}, {"network": "GE"}, {"network": "GE", "node": "A"}):
+        for level, details in itertools.product(PUBLIC_LEVELS, DETAILS):
+            with_open = ask(client, level, details, **names)
+            assert with_open == ask(client, level, details, **names, end="2025-12")
+            assert ask(client, level, details, **names, start="2026-01") == {}
+
+
+def assert_no_answer_reveals_a_small_group(
+    service_uri: str, cells: Cells, minimum: int, names: dict[str, str], first_open: datetime.date = ALL_CLOSED
+) -> None:
     client = create_app(Config(service_uri, min_clients=minimum)).test_client()
     answers = {
         (level, details): ask(client, level, details, **names)
@@ -271,7 +338,7 @@ def test_no_answer_of_the_service_gives_a_small_group_away(
         if named:
             assert all(clients_of(bits, cells) >= minimum for bits in shown.values())
         for total in coarser(level, details):
-            assert_no_small_group_is_left(shown, answers[total], cells, minimum, named=named)
+            assert_no_small_group_is_left(shown, answers[total], cells, minimum, first_open, named=named)
 
 
 @pytest.mark.parametrize("minimum", [2, 5, 9, 25])

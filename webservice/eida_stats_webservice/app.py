@@ -80,7 +80,7 @@ def create_app(config: Config | None = None) -> Flask:
     with_tokens = [
         submit.blueprint(store, by_nodes, config.max_payload_bytes),
         payloads.blueprint(store, by_nodes),
-        dataselect.blueprint(store, questions, access, config.min_clients),
+        dataselect.blueprint(store, questions, access, config.privacy),
         metrics.blueprint(store, config.metrics_token),
     ]
     attempts.register(app, config.max_failures_per_minute, with_tokens)

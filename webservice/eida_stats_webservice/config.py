@@ -13,12 +13,16 @@ from platformdirs import user_data_path
 from eida_statistics.errors import ConfigurationError
 
 FILE_VARIABLE = "EIDA_STATS_CONFIG"
+# A year: whoever sets more has mistyped it.
+MAX_CLOSED_AFTER_DAYS = 366
 
 _EXPECTED = {
     "database_uri": "text: the URI of the database",
     "url_prefix": "empty, or begin with a slash and not end with one; else it has letters, digits and . _ ~ -",
     "max_payload_bytes": "a whole number, at least 1024",
     "min_clients": "a whole number, at least 0",
+    "min_sketch_clients": "a whole number, at least 0",
+    "closed_after_days": f"a whole number from 0 to {MAX_CLOSED_AFTER_DAYS}",
     "metrics_token": "text",
     "max_failures_per_minute": "a whole number, at least 0",
     "eas_keyring": "text: a file of public keys",
@@ -33,10 +37,25 @@ class Config(msgspec.Struct, frozen=True):
     url_prefix: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)*\Z")] = "/eidaws/statistics/1"
     max_payload_bytes: Annotated[int, Meta(ge=1024)] = 256 * 1024 * 1024
     min_clients: Annotated[int, Meta(ge=0)] = 0
+    min_sketch_clients: Annotated[int, Meta(ge=0)] = 1000
+    closed_after_days: Annotated[int, Meta(ge=0, le=MAX_CLOSED_AFTER_DAYS)] = 3
     metrics_token: str = ""
     max_failures_per_minute: Annotated[int, Meta(ge=0)] = 20
     eas_keyring: str = ""
     eas_fingerprints: str = ""
+
+    @property
+    def privacy(self) -> "PrivacySettings":
+        """Return the settings that protect small groups of clients."""
+        return PrivacySettings(self.min_clients, self.min_sketch_clients, self.closed_after_days)
+
+
+class PrivacySettings(msgspec.Struct, frozen=True):
+    """What protects small groups of clients; without `min_clients` the others have no effect."""
+
+    min_clients: int
+    min_sketch_clients: int
+    closed_after_days: int
 
 
 def default_database_uri() -> str:

@@ -10,15 +10,16 @@ import msgspec
 from flask import Blueprint, Request, Response, request
 from werkzeug.http import http_date
 
-from eida_statistics import __version__, hll
+from eida_statistics import __version__
 from eida_statistics.errors import BadParameter, ForbiddenNetwork, NothingFound, RestrictedNetwork
-from eida_stats_webservice import bodies, privacy
+from eida_stats_webservice import bodies, closed_months, privacy, sketch_disclosure
 from eida_stats_webservice.access import Access
+from eida_stats_webservice.config import PrivacySettings
 from eida_stats_webservice.formats import columns_of, format_of
 from eida_stats_webservice.questions import Form, parameters_of, question_of, told
+from eida_stats_webservice.sketch_disclosure import Disclosure
 from eida_stats_webservice.store import Store
 from eida_stats_webservice.store.records import (
-    OTHER,
     PUBLIC,
     NetworkRecord,
     Question,
@@ -33,51 +34,54 @@ from eida_stats_webservice.turns import Turns
 _UNSETTLED = datetime.timedelta(seconds=2)
 
 
-def blueprint(store: Store, turns: Turns, access: Access, min_clients: int) -> Blueprint:
-    """Make the routes.
+def blueprint(store: Store, turns: Turns, access: Access, settings: PrivacySettings) -> Blueprint:
+    """Create the routes.
 
     Args:
         store: what holds the statistics.
         turns: how many questions are answered at once.
         access: identifies clients.
-        min_clients: public answers do not tell smaller groups of users apart.
+        settings: how small groups of clients are protected.
     """
     routes = Blueprint("dataselect", __name__)
 
     @routes.get("/dataselect/public")
     def public() -> Response:
         """Answer what anybody may know."""
-        question, form = question_of(parameters_of(request), _today(), restricted=False)
+        # One day for the whole request, which may last past midnight.
+        today = _today()
+        question, form = question_of(parameters_of(request), today, restricted=False)
         state = store.state()
-        etag = _etag(state, min_clients, question)
+        closed = _last_closed_month(question, settings, today)
+        changed_at = _changed_at(state, today, closed, settings.closed_after_days)
+        etag = _etag(state, settings, question, closed)
         if (known := _known(request, etag)) is not None:
-            return _validated(Response(status=304), state, known)
+            return _validated(Response(status=304), changed_at, known)
         _check_names(store, question, PUBLIC, restricted=False)
-        # Unlike the mark of an answer, a time does not tell that there was one.
-        if _is_since(request, state):
-            return _validated(Response(status=304), state, etag)
-        small = min_clients if privacy.is_fine(question) else 0
-        rows = _for_public(store, question, small, sketches=form.hllvalues)
-        return _validated(answered(rows, form, public=True), state, etag)
+        # Unlike an ETag, a time does not prove that there was an answer: names are checked first.
+        if _is_since(request, changed_at):
+            return _validated(Response(status=304), changed_at, etag)
+        rows = _public_rows(store, question, settings, today, sketches=form.hllvalues)
+        return _validated(answered(rows, form), changed_at, etag)
 
     @routes.post("/dataselect/restricted")
     def restricted() -> Response:
         """Answer what the holder of a token may know."""
         # Without a token it does not matter what is asked.
         viewer = access.viewer_of(request)
-        question, form = question_of(parameters_of(request), _today(), restricted=True)
+        today = _today()
+        question, form = question_of(parameters_of(request), today, restricted=True)
         question = _check_names(store, question, viewer, restricted=True)
-        rows = store.statistics(question, viewer, sketches=form.hllvalues)
-        return answered(rows, form, public=False)
+        rows = _restricted_rows(store, question, viewer, settings, today, sketches=form.hllvalues)
+        return answered(rows, form)
 
-    def answered(rows: Generator[Statistic], form: Form, *, public: bool) -> Response:
+    def answered(rows: Generator[Statistic], form: Form) -> Response:
         """Write an answer, whose turn ends when all of it is sent, or its reader goes away."""
 
         def in_turn() -> Generator[Statistic]:
             with closing(rows), turns.turn():
                 bodies.check_connected(request)
-                for row in rows:
-                    yield _given_out(row, min_clients, public=public) if form.hllvalues else row
+                yield from rows
 
         found = in_turn()
         response = _answer(found, form)
@@ -87,19 +91,86 @@ def blueprint(store: Store, turns: Turns, access: Access, min_clients: int) -> B
     return routes
 
 
-def _for_public(store: Store, question: Question, small: int, *, sketches: bool) -> Generator[Statistic]:
-    """Yield what anybody may know, without groups of users that are smaller than `small`."""
-    if not small:
-        yield from store.statistics(question, PUBLIC, sketches=sketches)
-        return
-    broad, restricted, viewer = privacy.broadened(question), set(), PUBLIC
-    if broad.tells("network"):
-        # Asked for one by one, to become a row Other.
-        restricted = {(network.node, network.name) for network in store.list_networks() if network.restricted}
-        viewer = Viewer(networks=frozenset(network for _, network in restricted))
-    with closing(store.statistics(broad, viewer, sketches=True)) as found:
-        rows = privacy.merge_small(found, small, question, restricted)
+def _public_rows(
+    store: Store, question: Question, settings: PrivacySettings, today: datetime.date, *, sketches: bool
+) -> Generator[Statistic]:
+    """Yield the rows of a public answer, without small groups of clients if MIN_CLIENTS is set."""
+    disclosure = _disclosure(settings, today, is_public=True)
+    if settings.min_clients and sketches:
+        disclosure = _with_suppressed(disclosure, store, question)
+    if settings.min_clients and privacy.is_fine(question):
+        rows = _fine_rows(store, question, settings.min_clients, disclosure.first_open_month)
+    else:
+        rows = store.statistics(question, PUBLIC, sketches=sketches)
+    yield from _disclosed(rows, disclosure)
+
+
+def _fine_rows(
+    store: Store, question: Question, min_clients: int, first_open: datetime.date
+) -> Generator[Statistic]:
+    """Yield the rows of a fine question, of closed months, with all of the open months in rows Other."""
+    broad = privacy.broadened(closed_months.closed_part(question, first_open))
+    restricted = _restricted_networks(store) if broad.tells("network") else set()
+    open_totals = store.statistics(closed_months.open_totals(question, first_open), PUBLIC, sketches=True)
+    with closing(store.statistics(broad, _viewer_of(restricted), sketches=True)) as found, closing(open_totals):
+        rows = privacy.merge_small(found, min_clients, question, restricted, open_totals)
         yield from privacy.arranged(privacy.without_nodes(rows) if question.merge_nodes else rows, question)
+
+
+def _restricted_rows(
+    store: Store,
+    question: Question,
+    viewer: Viewer,
+    settings: PrivacySettings,
+    today: datetime.date,
+    *,
+    sketches: bool,
+) -> Generator[Statistic]:
+    """Yield the rows that the holder of a token may see."""
+    disclosure = _disclosure(settings, today)
+    if settings.min_clients and sketches:
+        disclosure = _with_suppressed(disclosure, store, question)
+    yield from _disclosed(store.statistics(question, viewer, sketches=sketches), disclosure)
+
+
+def _with_suppressed(disclosure: Disclosure, store: Store, question: Question) -> Disclosure:
+    """Return the disclosure with the keys of the rows in which something is suppressed.
+
+    Open months are recognised without them, and so are networks that are hidden from the holder of a token.
+    """
+    closed = closed_months.closed_part(question, disclosure.first_open_month)
+    restricted = _restricted_networks(store)
+    finest = store.statistics(sketch_disclosure.finest(closed), _viewer_of(restricted), sketches=True)
+    with closing(finest):
+        suppressed = sketch_disclosure.suppressed_keys(
+            finest, disclosure.min_clients, closed, restricted if disclosure.is_public else ()
+        )
+    return msgspec.structs.replace(disclosure, suppressed=suppressed)
+
+
+def _restricted_networks(store: Store) -> set[tuple[str, str]]:
+    return {(network.node, network.name) for network in store.list_networks() if network.restricted}
+
+
+def _viewer_of(networks: Iterable[tuple[str, str]]) -> Viewer:
+    """Return a viewer who sees restricted networks one by one, for the decision what becomes a row Other."""
+    return Viewer(networks=frozenset(network for _, network in networks))
+
+
+def _disclosure(settings: PrivacySettings, today: datetime.date, *, is_public: bool = False) -> Disclosure:
+    return Disclosure(
+        min_clients=settings.min_clients,
+        min_sketch_clients=settings.min_sketch_clients,
+        first_open_month=closed_months.first_open_month(today, settings.closed_after_days),
+        is_public=is_public,
+    )
+
+
+def _disclosed(rows: Generator[Statistic], disclosure: Disclosure) -> Generator[Statistic]:
+    """Yield rows with the sketches that the client may have."""
+    with closing(rows):
+        for row in rows:
+            yield sketch_disclosure.disclose(row, disclosure)
 
 
 def _check_names(store: Store, question: Question, viewer: Viewer, *, restricted: bool) -> Question:
@@ -170,26 +241,21 @@ def _answer(rows: Iterable[Statistic], form: Form) -> Response:
     return Response(body, content_type=written.content_type)
 
 
-def _given_out(row: Statistic, min_clients: int, *, public: bool) -> Statistic:
-    """Return a row without that in its sketch which the client may not know.
-
-    A small sketch lists users one by one. A client that is not entitled to see all networks of the row gets it in
-    dense form, which does not. The sketch is empty if the group of users is smaller than MIN_CLIENTS, or if the
-    client may see none of the networks; that of a row Other is empty if MIN_CLIENTS is set. It is never missing:
-    programs made for the deployed service fail at a row without one.
-    """
-    if row.hll_clients is not None and (public or not row.entitled):
-        is_hidden = min_clients > 0 if row.network == OTHER else not row.seen or row.clients < min_clients
-        row.hll_clients = hll.EMPTY if is_hidden else hll.dense(row.hll_clients)
-    return row
+def _last_closed_month(question: Question, settings: PrivacySettings, today: datetime.date) -> datetime.date | None:
+    """Return the last closed month of the question, if that matters to its answer."""
+    if not settings.min_clients:
+        return None
+    first_open = closed_months.first_open_month(today, settings.closed_after_days)
+    return closed_months.last_closed_month(question, first_open)
 
 
-def _etag(state: State, min_clients: int, question: Question) -> str:
+def _etag(state: State, settings: PrivacySettings, question: Question, closed: datetime.date | None) -> str:
     # A database that was restored may have come to the same revision in another way.
     revision = f"{state.revision} {state.changed_at.isoformat()}"
     # Without `end`, the same question is another one in the next month.
     asked = [request.query_string.decode("latin-1"), question.end.isoformat()]
-    known = "\n".join([__version__, revision, str(min_clients), *asked])
+    protected = [str(settings), f"closed until {closed}"] if settings.min_clients else []
+    known = "\n".join([__version__, revision, *asked, *protected])
     return hashlib.sha256(known.encode()).hexdigest()[:32]
 
 
@@ -201,23 +267,30 @@ def _known(asked: Request, etag: str) -> str | None:
     return next(iter(marks), None)
 
 
-def _is_since(asked: Request, state: State) -> bool:
+def _is_since(asked: Request, changed_at: datetime.datetime) -> bool:
     """Return whether nothing has changed since the time that the client names."""
     if asked.if_none_match or asked.if_modified_since is None:
         return False
-    return _changed_at(state) <= asked.if_modified_since
+    return changed_at <= asked.if_modified_since
 
 
-def _changed_at(state: State) -> datetime.datetime:
-    """Return when answers last changed: without `end`, one is another one when a month begins."""
-    first = datetime.datetime.combine(_today().replace(day=1), datetime.time(), tzinfo=datetime.UTC)
-    return max(state.changed_at.replace(microsecond=0), first)
+def _changed_at(
+    state: State, today: datetime.date, closed: datetime.date | None, closed_after_days: int
+) -> datetime.datetime:
+    """Return when the answer last changed.
+
+    Without `end` it changes when a month begins; with MIN_CLIENTS, also when one of its months becomes closed.
+    """
+    first = datetime.datetime.combine(today.replace(day=1), datetime.time(), tzinfo=datetime.UTC)
+    changes = [state.changed_at.replace(microsecond=0), first]
+    if closed is not None:
+        changes.append(closed_months.closing_time(closed, closed_after_days))
+    return max(changes)
 
 
-def _validated(response: Response, state: State, etag: str) -> Response:
-    """Say by what a client can ask whether the answer is still the same."""
+def _validated(response: Response, changed: datetime.datetime, etag: str) -> Response:
+    """Add the validators by which a client can ask whether the answer is still the same."""
     response.set_etag(etag)
-    changed = _changed_at(state)
     if datetime.datetime.now(tz=datetime.UTC) - changed < _UNSETTLED:
         changed -= datetime.timedelta(seconds=1)
     response.headers["Last-Modified"] = http_date(changed)

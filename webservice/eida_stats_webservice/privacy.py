@@ -21,7 +21,6 @@ Key = tuple[str, str, str, str]
 # Nodes and networks.
 Networks = Collection[tuple[str, str]]
 
-_KEYS = attrgetter("date", "node", "network", "country")
 _CHARACTERS_OF_DATE = {"month": 7, "year": 4}
 _DATES = frozenset(_CHARACTERS_OF_DATE)
 
@@ -51,7 +50,11 @@ def broadened(question: Question) -> Question:
 
 
 def merge_small(
-    rows: Iterable[Statistic], minimum: int, question: Question, restricted: Networks = ()
+    rows: Iterable[Statistic],
+    minimum: int,
+    question: Question,
+    restricted: Networks = (),
+    open_totals: Iterable[Statistic] = (),
 ) -> Iterator[Statistic]:
     """Merge, for each date, the rows with less than a minimum of clients into one row Other.
 
@@ -66,9 +69,13 @@ def merge_small(
         minimum: how many clients a row has at least.
         question: what was asked.
         restricted: those that make up one row Other of each date and country.
+        open_totals: the totals of open months, by date, which are hidden as a whole. They are left out where the
+            question names networks or countries.
     """
     atoms = list(rows)
     shown, left = _divided(atoms, minimum, question, restricted)
+    if not _names_some(question):
+        _hide_open_months(open_totals, question, shown, left)
     yield from (_united(key, parts) for key, parts in shown.items())
     if _names_some(question):
         whole = msgspec.structs.replace(question, level=None, details=question.details & _DATES)
@@ -77,9 +84,7 @@ def merge_small(
         # All or none of them: the others would tell of the one that is missing.
         if whole == question or any((date, "*", "*", "*") not in totals for date in left):
             return
-    node, network = (OTHER if question.tells(level) else "*" for level in ("node", "network"))
-    country = OTHER if "country" in question.details else "*"
-    yield from (_united((date, node, network, country), parts) for date, parts in left.items())
+    yield from (_united(_other_key(date, question), parts) for date, parts in left.items())
 
 
 def without_nodes(rows: Iterable[Statistic]) -> Iterator[Statistic]:
@@ -103,16 +108,18 @@ def _names_some(question: Question) -> bool:
     return bool(question.countries) or question.names_streams
 
 
+def _characters_of_date(question: Question) -> int:
+    return max((_CHARACTERS_OF_DATE.get(detail, 0) for detail in question.details), default=0)
+
+
 def _divided(
     atoms: list[Statistic], minimum: int, question: Question, restricted: Networks
 ) -> tuple[dict[Key, list[Statistic]], dict[str, list[Statistic]]]:
     """Divide what is asked for into rows that are shown, and what is hidden of each date."""
-    hidden = _hidden(atoms, minimum, broadened(question), restricted)
+    hidden = hidden_rows(atoms, minimum, broadened(question), restricted)
     cells: defaultdict[Key, list[int]] = defaultdict(list)
     for number, atom in enumerate(atoms):
-        # Where networks are named, a row Other would tell of the restricted ones alone; they are left out.
-        seen = not (question.names_streams and (atom.node, atom.network) in restricted)
-        if seen and _is_asked_for(atom, question):
+        if is_counted(atom, question, restricted):
             cells[_cell(atom, question, restricted)].append(number)
     shown: dict[Key, list[Statistic]] = {}
     left: defaultdict[str, list[Statistic]] = defaultdict(list)
@@ -124,12 +131,37 @@ def _divided(
             left[key[0]] += parts
         else:
             shown[key] = parts
-    node, network = (OTHER if question.tells(level) else "*" for level in ("node", "network"))
     for date in left:
         # Without countries the restricted networks have the same name.
-        same = (date, node, network, OTHER if "country" in question.details else "*")
-        left[date] += shown.pop(same, [])
+        left[date] += shown.pop(_other_key(date, question), [])
     return shown, dict(left)
+
+
+def _hide_open_months(
+    totals: Iterable[Statistic],
+    question: Question,
+    shown: dict[Key, list[Statistic]],
+    left: dict[str, list[Statistic]],
+) -> None:
+    """Add the totals of open months to what is hidden of each date."""
+    for total in totals:
+        restricted = shown.pop(_other_key(total.date, question), [])
+        left.setdefault(total.date, []).extend([total, *restricted])
+
+
+def _other_key(date: str, question: Question) -> Key:
+    """Return the key of the row Other of a date."""
+    node, network = (OTHER if question.tells(level) else "*" for level in ("node", "network"))
+    return date, node, network, OTHER if "country" in question.details else "*"
+
+
+def is_counted(row: Statistic, question: Question, restricted: Networks) -> bool:
+    """Return whether a row of the broadened or the finest question is part of the answer to a question.
+
+    Where networks are named, a row Other would have the restricted ones alone. They are left out.
+    """
+    is_left_out = question.names_streams and (row.node, row.network) in restricted
+    return not is_left_out and _is_asked_for(row, question)
 
 
 def _is_asked_for(row: Statistic, question: Question) -> bool:
@@ -154,6 +186,18 @@ def _cell(row: Statistic, question: Question, restricted: Networks) -> Key:
     )
 
 
+def key_of(row: Statistic) -> Key:
+    """Return the key of a row."""
+    return row.date, row.node, row.network, row.country
+
+
+def key_of_answer(row: Statistic, question: Question, restricted: Networks) -> Key:
+    """Return the key of the row of an answer that contains a row by month, node, network and country."""
+    month, node, network, country = _cell(row, question, restricted)
+    date = month[: _characters_of_date(question)] or "*"
+    return date, "*" if question.merge_nodes else node, network, country
+
+
 def _summed(atoms: list[Statistic], question: Question) -> list[Statistic]:
     """Make of the rows of an answer those to a question that divides less."""
     parts: defaultdict[Key, list[Statistic]] = defaultdict(list)
@@ -162,7 +206,9 @@ def _summed(atoms: list[Statistic], question: Question) -> list[Statistic]:
     return [_united(key, rows) for key, rows in parts.items()]
 
 
-def _hidden(atoms: list[Statistic], minimum: int, question: Question, restricted: Networks) -> NDArray[np.bool_]:
+def hidden_rows(
+    atoms: list[Statistic], minimum: int, question: Question, restricted: Networks
+) -> NDArray[np.bool_]:
     """Return which rows of a broadened question are not shown: small ones, and others that would reveal these."""
     pieces = _Pieces(atoms, minimum, restricted)
     totals = list(_totals(atoms, question))
@@ -225,7 +271,7 @@ class _Pieces:
         """Hide the smallest pieces of one total until what is not shown of it is large enough."""
         missing = rows[gone[rows]].tolist()
         left = list(dict.fromkeys(self._piece[rows[~gone[rows]]].tolist()))
-        left.sort(key=lambda piece: (self._size[piece], _KEYS(self._atoms[piece])), reverse=True)
+        left.sort(key=lambda piece: (self._size[piece], key_of(self._atoms[piece])), reverse=True)
         changed = False
         while left and missing and not self._are_enough(missing):
             smallest = left.pop()
@@ -242,7 +288,7 @@ class _Pieces:
 
 def _totals(atoms: list[Statistic], question: Question) -> Iterator[tuple[tuple[str, ...], NDArray[np.intp], int]]:
     """Yield the totals that a question can have: their fields, the total of each row, and how many there are."""
-    characters = max((_CHARACTERS_OF_DATE.get(detail, 0) for detail in question.details), default=0)
+    characters = _characters_of_date(question)
     dates = [count for count in (*sorted(_CHARACTERS_OF_DATE.values()), 0) if count <= characters]
     levels: list[tuple[str, ...]] = [()]
     if question.tells("node"):
@@ -280,7 +326,7 @@ def _reaches(parts: list[Statistic], minimum: int) -> bool:
 
 
 def _united(key: Key, parts: list[Statistic]) -> Statistic:
-    if len(parts) == 1 and _KEYS(parts[0]) == key:
+    if len(parts) == 1 and key_of(parts[0]) == key:
         return parts[0]
     date, node, network, country = key
     sketch = _union(parts)
@@ -293,6 +339,8 @@ def _united(key: Key, parts: list[Statistic]) -> Statistic:
         clients=hll.cardinality(sketch),
         hll_clients=sketch,
         seen=any(row.seen for row in parts),
+        has_hidden=any(row.has_hidden for row in parts),
+        last_month=max(row.last_month for row in parts),
     )
 
 

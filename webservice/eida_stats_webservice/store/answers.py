@@ -45,13 +45,16 @@ class Answers(Database):
                 connection, self.queries.statistics.sql, self._parameters(question, viewer, sketches=sketches)
             ):
                 date, node, network, station, location, channel, country = row[:7]
-                size, requests, successful, failed, clients, sketch, seen, entitled = row[7:]
+                size, requests, successful, failed, clients, sketch = row[7:13]
+                seen, entitled, has_hidden, last_month = row[13:]
                 yield Statistic(
                     *(date, node, network, station, location, channel, country),
                     *(int(size), int(requests), int(successful), int(failed), _rounded_up(clients)),
                     None if sketch is None else _sketch(sketch),
                     bool(seen),
                     bool(entitled),
+                    bool(has_hidden),
+                    last_month,
                 )
 
     def _parameters(self, question: Question, viewer: Viewer, *, sketches: bool) -> dict[str, Any]:

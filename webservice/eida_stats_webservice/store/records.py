@@ -239,8 +239,12 @@ LEVELS = ("node", "network", "station", "location", "channel")
 class Statistic(msgspec.Struct):
     """Sums over some months; `clients` is the estimate rounded up, `*` stands for all.
 
-    `hll_clients` is the sketch of the clients, if it was asked for: `seen` means that it is not only of networks
-    that the client does not see, `entitled` that all networks in it are open to them by a right of their own.
+    Attributes:
+        hll_clients: the sketch of the clients, if it was asked for.
+        seen: whether the client of the service may see any network of the row.
+        entitled: whether that client has a right of their own to all networks of the row.
+        has_hidden: whether the row contains a network that this client may not see.
+        last_month: the last month with data in the row, as YYYY-MM.
     """
 
     date: str
@@ -258,6 +262,8 @@ class Statistic(msgspec.Struct):
     hll_clients: Sketch | None = None
     seen: bool = True
     entitled: bool = False
+    has_hidden: bool = False
+    last_month: str = ""
 
 
 class State(msgspec.Struct, frozen=True):

@@ -386,7 +386,9 @@ WITH stats AS (
         hll_cardinality(hll_union_agg(clients)) AS clients,
         CASE WHEN :sketches THEN hll_union_agg(clients) END AS hll_clients,
         max(CASE WHEN hidden THEN 0 ELSE 1 END) AS seen,
-        min(CASE WHEN entitled THEN 1 ELSE 0 END) AS entitled
+        min(CASE WHEN entitled THEN 1 ELSE 0 END) AS entitled,
+        max(CASE WHEN hidden THEN 1 ELSE 0 END) AS has_hidden,
+        substr(CAST(max(date) AS text), 1, 7) AS last_month
     FROM (SELECT seen.*, restricted AND NOT entitled AS hidden FROM seen) AS judged
     WHERE NOT (hidden AND :named)
     GROUP BY 1, 2, 3, 4, 5, 6, 7
