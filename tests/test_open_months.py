@@ -144,7 +144,8 @@ def test_answer_changes_when_its_month_closes(
 ) -> None:
     # The payloads came in long before.
     with store.transaction(write=True) as connection:
-        connection.cursor().execute("UPDATE nodes SET changed_at = '2026-11-02T08:00:00+00:00'")
+        for table in ("nodes", "registry_state"):
+            connection.cursor().execute(f"UPDATE {table} SET changed_at = '2026-11-02T08:00:00.000+00:00'")
     client = create_app(Config(service_uri, min_clients=min_clients)).test_client()
     path = f"{PUBLIC_PATH}?start=2026-09&end={end}&level=network&details=month"
     set_today(monkeypatch, OCTOBER_OPEN)
