@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from eida_statistics import hll, wire
+from eida_statistics.encoding import zstd
 from eida_statistics.errors import (
     DuplicatePayload,
     ExpiredToken,
@@ -27,7 +28,6 @@ from eida_statistics.errors import (
 )
 from eida_statistics.payload import Exclusions, Payload
 from eida_stats_webservice.store import Store, migrations, open_store
-from eida_stats_webservice.store.ledger import zstd
 from eida_stats_webservice.store.records import PUBLIC, Node, Question, Receipt
 from payloads import payload, row, sketch
 from stores import ON_ONE_STORE
