@@ -14,7 +14,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-from eida_statistics.payload import ContentHasher, Payload, Row, identity_hash
+from eida_statistics.payload import CheckedRow, ContentHasher, Payload, Row, identity_hash
 
 # What is compressed in one call: that is quicker for small payloads, and packs them slightly better.
 _AT_ONCE_BYTES = 8 << 20
@@ -25,6 +25,11 @@ _ROWS_AT_ONCE = 4096
 _ROWS_BEGIN = b',"stats":['
 _ROWS_END = b"]"
 _BETWEEN_ROWS = b"},{"
+
+
+RowsDecoder = msgspec.json.Decoder[list[Row]] | msgspec.json.Decoder[list[CheckedRow]]
+TRUSTING = msgspec.json.Decoder(list[Row])
+CHECKING = msgspec.json.Decoder(list[CheckedRow])
 
 
 class UnreadablePayload(ValueError):
@@ -120,10 +125,12 @@ class Reader:
 
     Args:
         body: the payload, compressed with zstd, in pieces of any size.
+        decoder: `CHECKING` for a body that was kept, `TRUSTING` for one that was just encoded.
     """
 
-    def __init__(self, body: Iterable[bytes | bytearray]) -> None:
+    def __init__(self, body: Iterable[bytes | bytearray], decoder: RowsDecoder = CHECKING) -> None:
         self._text = decompress(body)
+        self._decoder = decoder
         self._summary: PayloadSummary | None = None
 
     @property
@@ -145,19 +152,19 @@ class Reader:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise UnreadablePayload(str(error)) from error
 
-    def _slices(self) -> Iterator[list[Row]]:
+    def _slices(self) -> Iterator[Sequence[Row]]:
         head, buffer = self._read_head()
         hasher = ContentHasher(msgspec.json.decode(head + b"}", type=_Head).days_coverage)
         count = 0
         while (end := buffer.find(_ROWS_END)) < 0:
             if (last := buffer.rfind(_BETWEEN_ROWS)) >= 0:
-                rows = _decode_rows(buffer[: last + 1])
+                rows = self._decode(buffer[: last + 1])
                 yield rows
                 count += len(rows)
                 hasher.add(buffer[: last + 2])
                 del buffer[: last + 2]
             buffer += self._next_piece()
-        rows = _decode_rows(buffer[:end])
+        rows = self._decode(buffer[:end])
         yield rows
         hasher.add(buffer[:end])
         tail = b"".join((buffer[end:], *self._text))
@@ -166,6 +173,9 @@ class Reader:
             content=hasher.hash(),
             count=count + len(rows),
         )
+
+    def _decode(self, listed: bytearray) -> Sequence[Row]:
+        return self._decoder.decode(b"".join((b"[", listed, b"]")))
 
     def _read_head(self) -> tuple[bytes, bytearray]:
         """Return the JSON before the rows, and the first part of the rest."""
@@ -187,7 +197,7 @@ class _EncodedRows:
         self._body = body
 
     def __iter__(self) -> Iterator[Row]:
-        return Reader([self._body]).rows()
+        return Reader([self._body], TRUSTING).rows()
 
 
 class _Compressor:
@@ -238,10 +248,3 @@ class _Head(msgspec.Struct):
     """What is before the rows and needed for their hash."""
 
     days_coverage: list[datetime.date]
-
-
-_ROWS = msgspec.json.Decoder(list[Row])
-
-
-def _decode_rows(listed: bytes | bytearray) -> list[Row]:
-    return _ROWS.decode(b"".join((b"[", listed, b"]")))

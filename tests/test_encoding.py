@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import astuple
 
 from eida_statistics import wire
 from eida_statistics.encoding import EncodedPayload, Reader, UnreadablePayload, decompress, encode, zstd
@@ -153,7 +154,7 @@ def test_reader_reads_what_was_encoded(count: int) -> None:
     made = many(count)
     pieces = [made.body[place : place + 1000] for place in range(0, len(made.body), 1000)]
     reader = Reader(pieces)
-    assert list(reader.rows()) == made.rows
+    assert list(map(astuple, reader.rows())) == list(map(astuple, made.rows))
     assert (reader.summary.envelope, reader.summary.hash, reader.summary.count) == (made.envelope, made.hash, count)
     assert zstd.decompress(made.body) == b"".join(decompress(pieces))
 
@@ -162,7 +163,7 @@ def test_brackets_outside_of_rows_are_no_end() -> None:
     made = payload(*FINE, version='","stats":[', excluded={"client_patterns": [']},{"', "}]"]})
     encoded = encode(made)
     reader = Reader([encoded.body])
-    assert list(reader.rows()) == made.stats
+    assert list(map(astuple, reader.rows())) == list(map(astuple, made.stats))
     assert reader.summary.envelope.excluded == made.excluded
     assert encoded.hash == made.hash()
     assert zstd.decompress(encoded.body) == made.to_json()
