@@ -122,8 +122,8 @@ _ROWS_DECODER = msgspec.json.Decoder(list[_WireRow])
 
 # Between two objects of an array, as far as can be seen there.
 _BETWEEN_OBJECTS = re.compile(rb"\}[ \t\n\r]*+,[ \t\n\r]*+(?=\{)")
-# All but the rows; more is not copied.
-_MAX_REST_BYTES = 4 << 20
+# What is copied of the rest of a payload, or of rows between which no cut is found.
+_MAX_UNCUT_BYTES = 4 << 20
 
 
 class Slices(NamedTuple):
@@ -220,7 +220,9 @@ def _receive_sorted(body: bytes | bytearray, today: datetime.date, slice_bytes: 
         last: Key | None = None
         changed = 0
         for piece in _cut(stats, slice_bytes):
-            sent = _ROWS_DECODER.decode(piece)
+            if len(piece) > slice_bytes + _MAX_UNCUT_BYTES:
+                return None
+            sent = _ROWS_DECODER.decode(b"".join((b"[", piece, b"]")))
             changed += _normalize_countries(sent)
             rows = _complete(sent, months)
             if rows is None or not _is_sorted(rows, after=last) or any(_bad_sums(rows)):
@@ -233,14 +235,15 @@ def _receive_sorted(body: bytes | bytearray, today: datetime.date, slice_bytes: 
 
 
 def _open(body: bytes | bytearray) -> tuple[_WirePayload, memoryview] | None:
-    """Return a payload without its rows, and the JSON of these, not copied; None if the rest of it is large.
+    """Return a payload without its rows, and the JSON of these, not copied.
 
-    The rest is decoded with all keys that it has, so that a second `stats` is checked as well.
+    The rest is decoded with all keys that it has, so that a second `stats` is checked as well. Return None if the rest
+    is large, or `stats` is no list.
     """
     stats = msgspec.json.decode(body, type=_OnlyRows).stats
     start = _address(stats) - _address(body)
     end = start + len(memoryview(stats))
-    if len(body) - (end - start) > _MAX_REST_BYTES:
+    if body[start] != ord("[") or len(body) - (end - start) > _MAX_UNCUT_BYTES:
         return None
     view = memoryview(body)
     return _DECODER.decode(b"".join((view[:start], b"[]", view[end:]))), memoryview(stats)
@@ -250,17 +253,17 @@ def _address(buffer: bytes | bytearray | msgspec.Raw) -> int:
     return np.frombuffer(buffer, dtype=np.uint8).ctypes.data
 
 
-def _cut(array: memoryview, slice_bytes: int) -> Iterator[bytes]:
-    """Cut a JSON array of objects between them into arrays of about this size.
+def _cut(array: memoryview, slice_bytes: int) -> Iterator[memoryview]:
+    """Cut the elements of a JSON array of objects into slices of about this size.
 
     A place within a text or a nested array can look like one between objects. The slice before it is no JSON then,
     since its quotes or brackets are not balanced.
     """
-    start = 1 if array[0] == ord("[") else 0
+    start = 1
     while between := _BETWEEN_OBJECTS.search(array, start + slice_bytes):
-        yield b"".join((b"[", array[start : between.start() + 1], b"]"))
+        yield array[start : between.start() + 1]
         start = between.end()
-    yield b"".join((b"[", array[start:]))
+    yield array[start:-1]
 
 
 def _months(wire: _WirePayload) -> set[datetime.date]:

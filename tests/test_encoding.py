@@ -122,6 +122,8 @@ def test_sorted_rows_are_read_in_slices(monkeypatch: pytest.MonkeyPatch) -> None
         pytest.param(json.dumps(document(*FINE) | {"stats": {"a": FINE}}).encode(), id="an object"),
         pytest.param(json.dumps(document(*FINE) | {"stats": "[{},{}]"}).encode(), id="a text"),
         pytest.param(json.dumps(document(FINE, FINE)).encode(), id="lists of rows"),
+        pytest.param(json.dumps(document() | {"stats": 5}).encode(), id="a number"),
+        pytest.param(json.dumps(document(row(more="x" * (5 << 20)), *FINE)).encode(), id="a large row"),
         pytest.param(b"[" * 100_000, id="nested lists"),
         pytest.param(b"", id="nothing"),
     ],
