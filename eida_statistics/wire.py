@@ -237,8 +237,8 @@ def _receive_sorted(body: bytes | bytearray, today: datetime.date, slice_bytes: 
 def _open(body: bytes | bytearray) -> tuple[_WirePayload, memoryview] | None:
     """Return a payload without its rows, and the JSON of these, not copied.
 
-    The rest is decoded with all keys that it has, so that a second `stats` is checked as well. Return None if the rest
-    is large, or `stats` is no list.
+    The rest is decoded with all keys that it has, so that a second `stats` is checked as well. Return None if the
+    rest is large, or `stats` is no list.
     """
     stats = msgspec.json.decode(body, type=_OnlyRows).stats
     start = _address(stats) - _address(body)
