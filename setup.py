@@ -72,7 +72,7 @@ setup(
     },
     install_requires=[
         "backports.zstd>=1.0; python_version < '3.14'",
-        "click>=8.1.8",
+        "click>=8.4",
         "mmh3>=5.1",
         "msgspec>=0.19",
         "numpy>=2.0",

@@ -2,15 +2,18 @@
 
 import contextlib
 import datetime
+import re
 from collections.abc import Iterator
 from itertools import chain, islice
 from operator import attrgetter, lt
 from typing import Annotated, NamedTuple
 
 import msgspec
+import numpy as np
 from msgspec import UNSET, Meta, UnsetType
 
 from eida_statistics import hll
+from eida_statistics.encoding import EncodedPayload, Encoder, encode
 from eida_statistics.errors import InvalidPayload, InvalidSketch, NotJSON
 from eida_statistics.payload import (
     MAX_COUNT,
@@ -110,7 +113,27 @@ class _Envelope(msgspec.Struct):
     period: msgspec.Raw | UnsetType = UNSET
 
 
+class _OnlyRows(msgspec.Struct):
+    stats: msgspec.Raw
+
+
 _DECODER = msgspec.json.Decoder(_WirePayload)
+_ROWS_DECODER = msgspec.json.Decoder(list[_WireRow])
+
+# Between two objects of an array, as far as can be seen there.
+_BETWEEN_OBJECTS = re.compile(rb"\}[ \t\n\r]*+,[ \t\n\r]*+(?=\{)")
+# What is copied of the rest of a payload, or of rows between which no cut is found.
+_MAX_UNCUT_BYTES = 4 << 20
+
+
+class Slices(NamedTuple):
+    """From which size on a body is read in slices, and how large these are, in bytes."""
+
+    threshold: int
+    size: int
+
+
+SLICES = Slices(8 << 20, 1 << 20)
 
 
 def decode(body: bytes | bytearray, *, today: datetime.date) -> Payload:
@@ -122,6 +145,13 @@ class Decoded(NamedTuple):
     """A payload, and the number of its rows as they were sent whose country is not as it was sent."""
 
     payload: Payload
+    countries_changed: int
+
+
+class Received(NamedTuple):
+    """A payload in its canonical form, and the number of its rows whose country is not as it was sent."""
+
+    payload: EncodedPayload
     countries_changed: int
 
 
@@ -141,31 +171,116 @@ def decode_with_changes(body: bytes | bytearray, *, today: datetime.date) -> Dec
     """
     wire = _decode_wire(body)
     changed = _normalize_countries(wire.stats)
-    days = sorted(set(wire.days_coverage))
-    months = {day.replace(day=1) for day in days}
+    months = _months(wire)
     errors = _first(chain(_bad_days(wire, today), _bad_period(wire, today)))
-    sketches = [row.clients.lower() for row in wire.stats]
-    canonical = hll.all_canonical(sketches)
-    if errors or not canonical or not _values_fit(wire.stats, months):
-        errors = _first(chain(errors, _bad_rows(wire.stats, months)))
-    if errors:
-        raise InvalidPayload(errors)
-    if not canonical:
-        sketches = [hll.to_hex(hll.canonical(hll.from_hex(sketch))) for sketch in sketches]
-    rows = _sorted_and_merged([_completed(row, sketch) for row, sketch in zip(wire.stats, sketches, strict=True)])
+    rows = _complete(wire.stats, months)
+    if errors or rows is None:
+        raise InvalidPayload(_first(chain(errors, _bad_rows(wire.stats, months))))
+    rows = _sorted_and_merged(rows)
     if too_large := _first(_bad_sums(rows)):
         raise InvalidPayload(too_large)
-    payload = Payload(
+    return Decoded(_payload(wire, rows), changed)
+
+
+def receive(body: bytes | bytearray, *, today: datetime.date, slices: Slices = SLICES) -> Received:
+    """Read and check a payload as `decode_with_changes` does, and return it in its canonical form.
+
+    A large body whose rows are sorted is read in slices, so that only the rows of one slice are in memory at once.
+    Any other one is decoded as a whole.
+
+    Args:
+        body: the wire format, not compressed.
+        today: as for `decode_with_changes`.
+        slices: sizes, for tests.
+
+    Raises:
+        NotJSON: if it is not JSON.
+        InvalidPayload: with the path to each bad field.
+    """
+    is_large = len(body) >= slices.threshold
+    received = _receive_sorted(body, today, slices.size) if is_large else None
+    if received is not None:
+        return received
+    decoded = decode_with_changes(body, today=today)
+    payload = encode(decoded.payload)
+    return Received(payload.without_list() if is_large else payload, decoded.countries_changed)
+
+
+def _receive_sorted(body: bytes | bytearray, today: datetime.date, slice_bytes: int) -> Received | None:
+    """Read a payload in slices; return None if it is not valid, its rows are not sorted, or it cannot be cut."""
+    try:
+        opened = _open(body)
+        if opened is None:
+            return None
+        wire, stats = opened
+        if any(_bad_days(wire, today)) or any(_bad_period(wire, today)):
+            return None
+        months = _months(wire)
+        encoder = Encoder(_payload(wire, []))
+        last: Key | None = None
+        changed = 0
+        for piece in _cut(stats, slice_bytes):
+            if len(piece) > slice_bytes + _MAX_UNCUT_BYTES:
+                return None
+            sent = _ROWS_DECODER.decode(b"".join((b"[", piece, b"]")))
+            changed += _normalize_countries(sent)
+            rows = _complete(sent, months)
+            if rows is None or not _is_sorted(rows, after=last) or any(_bad_sums(rows)):
+                return None
+            encoder.add(rows)
+            last = rows[-1].key if rows else last
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return Received(encoder.finish(), changed)
+
+
+def _open(body: bytes | bytearray) -> tuple[_WirePayload, memoryview] | None:
+    """Return a payload without its rows, and the JSON of these, not copied.
+
+    The rest is decoded with all keys that it has, so that a second `stats` is checked as well. Return None if the
+    rest is large, or `stats` is no list.
+    """
+    stats = msgspec.json.decode(body, type=_OnlyRows).stats
+    start = _address(stats) - _address(body)
+    end = start + len(memoryview(stats))
+    if body[start] != ord("[") or len(body) - (end - start) > _MAX_UNCUT_BYTES:
+        return None
+    view = memoryview(body)
+    return _DECODER.decode(b"".join((view[:start], b"[]", view[end:]))), memoryview(stats)
+
+
+def _address(buffer: bytes | bytearray | msgspec.Raw) -> int:
+    return np.frombuffer(buffer, dtype=np.uint8).ctypes.data
+
+
+def _cut(array: memoryview, slice_bytes: int) -> Iterator[memoryview]:
+    """Cut the elements of a JSON array of objects into slices of about this size.
+
+    A place within a text or a nested array can look like one between objects. The slice before it is no JSON then,
+    since its quotes or brackets are not balanced.
+    """
+    start = 1
+    while between := _BETWEEN_OBJECTS.search(array, start + slice_bytes):
+        yield array[start : between.start() + 1]
+        start = between.end()
+    yield array[start:-1]
+
+
+def _months(wire: _WirePayload) -> set[datetime.date]:
+    return {day.replace(day=1) for day in wire.days_coverage}
+
+
+def _payload(wire: _WirePayload, rows: list[Row]) -> Payload:
+    return Payload(
         generated_at=wire.generated_at or "",
         version=wire.version or "",
-        days_coverage=days,
+        days_coverage=sorted(set(wire.days_coverage)),
         aggregation_score=round(wire.aggregation_score or 0),
         stats=rows,
         excluded=wire.excluded,
         source=wire.source or "",
         period=wire.period,
     )
-    return Decoded(payload, changed)
 
 
 def _normalize_countries(rows: list[_WireRow]) -> int:
@@ -226,14 +341,20 @@ def _is_code(field: str, code: str | None) -> bool:
     return True
 
 
-def _sorted_and_merged(rows: list[Row]) -> list[Row]:
+def _is_sorted(rows: list[Row], *, after: Key | None = None) -> bool:
+    """Return whether each row has a larger key than the one before, and the first one than `after`."""
     keys = [row.key for row in rows]
-    if all(map(lt, keys, islice(keys, 1, None))):
+    begins_after = after is None or not keys or after < keys[0]
+    return begins_after and all(map(lt, keys, islice(keys, 1, None)))
+
+
+def _sorted_and_merged(rows: list[Row]) -> list[Row]:
+    if _is_sorted(rows):
         return rows
     by_key: dict[Key, Row] = {}
-    for key, row in zip(keys, rows, strict=True):
-        known = by_key.get(key)
-        by_key[key] = row if known is None else merge_rows((known, row))
+    for row in rows:
+        known = by_key.get(row.key)
+        by_key[row.key] = row if known is None else merge_rows((known, row))
     return [by_key[key] for key in sorted(by_key)]
 
 
@@ -246,6 +367,19 @@ def _bad_sums(rows: list[Row]) -> Iterator[tuple[str, str]]:
                     stream = ".".join((row.network, row.station, row.location, row.channel))
                     told = f"those of {stream} of country {row.country or '(none)'} in {row.month:%Y-%m}"
                     yield "stats", f"{told} have more than 2^53-1 {field} together"
+
+
+def _complete(sent: list[_WireRow], months: set[datetime.date]) -> list[Row] | None:
+    """Return rows with defaults filled in and sketches in canonical form, or None if a value is bad."""
+    if not _values_fit(sent, months):
+        return None
+    sketches = [row.clients.lower() for row in sent]
+    if not hll.all_canonical(sketches):
+        try:
+            sketches = [hll.to_hex(hll.canonical(hll.from_hex(sketch))) for sketch in sketches]
+        except InvalidSketch:
+            return None
+    return [_completed(row, sketch) for row, sketch in zip(sent, sketches, strict=True)]
 
 
 def _completed(sent: _WireRow, clients: str) -> Row:

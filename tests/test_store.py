@@ -2,6 +2,7 @@
 
 import datetime
 import hashlib
+import json
 import os
 import random
 import sqlite3
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from eida_statistics import hll, wire
+from eida_statistics.encoding import zstd
 from eida_statistics.errors import (
     DuplicatePayload,
     ExpiredToken,
@@ -27,7 +29,6 @@ from eida_statistics.errors import (
 )
 from eida_statistics.payload import Exclusions, Payload
 from eida_stats_webservice.store import Store, migrations, open_store
-from eida_stats_webservice.store.ledger import zstd
 from eida_stats_webservice.store.records import PUBLIC, Node, Question, Receipt
 from payloads import payload, row, sketch
 from stores import ON_ONE_STORE
@@ -249,6 +250,20 @@ def test_a_payload_is_kept_so_that_all_else_can_be_recomputed(store: Store, gfz:
     store.ingest(gfz, sent)
     ((body,),) = select(store, "SELECT body FROM payloads")
     assert wire.decode(zstd.decompress(bytes(body)), today=OCTOBER.replace(month=11)) == sent
+
+
+def test_sliced_payload_is_stored_and_rebuilt(store: Store, gfz: Node) -> None:
+    stats = [row(network=network, station=f"S{number:02}") for network in ("GE", "GR") for number in range(50)]
+    body = json.dumps({"days_coverage": ["2026-10-14"], "stats": stats}).encode()
+    sliced = wire.receive(body, today=OCTOBER.replace(month=11), slices=wire.Slices(threshold=0, size=1000))
+    store.ingest(gfz, sliced.payload)
+    assert select(store, "SELECT name FROM networks ORDER BY name") == [("GE",), ("GR",)]
+    with pytest.raises(DuplicatePayload):
+        store.ingest(gfz, payload(*stats))
+    number = store.ingest(gfz, payload(row(network="FR"), days_coverage=["2026-10-15"])).payload
+    store.retract(number)
+    assert total(store) == [("*", "*", 100 * 512, 100, 100, 1)]
+    assert [differences for _, _, differences in store.verify()] == [[]]
 
 
 def test_what_a_node_has_left_out_is_kept_with_its_payload_and_makes_no_other_one(store: Store, gfz: Node) -> None:

@@ -8,6 +8,7 @@ from flask_cors import CORS
 
 from eida_stats_webservice import (
     attempts,
+    bodies,
     dataselect,
     description,
     headers,
@@ -45,6 +46,8 @@ _COMPRESSION = {
 }
 # Pages of other sites may read everything but what nodes and administrators use. Nothing depends on cookies.
 _OPEN_TO_PAGES = r"^(?!.*/(submit|dataselectstats|payloads|metrics)(/|$))"
+# So many payloads of the largest size may be under way in a process.
+_BODIES_AT_ONCE = 2
 _CORS = {
     "origins": "*",
     "send_wildcard": True,
@@ -77,8 +80,9 @@ def create_app(config: Config | None = None) -> Flask:
     # All nodes of a federation may send at the same minute; each has a place, and all together leave some threads.
     by_nodes = Turns(at_once=4, waiting=44)
     questions = Turns(at_once=4, waiting=8)
+    budget = bodies.Budget(_BODIES_AT_ONCE * config.max_payload_bytes)
     with_tokens = [
-        submit.blueprint(store, by_nodes, config.max_payload_bytes),
+        submit.blueprint(store, by_nodes, budget, config.max_payload_bytes),
         payloads.blueprint(store, by_nodes),
         dataselect.blueprint(store, questions, access, config.privacy),
         metrics.blueprint(store, config.metrics_token),

@@ -15,7 +15,15 @@ from flask import Request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
-from eida_statistics.errors import ClientGone, NotJSON, TooLarge, TooSlow, UnreadableBody, UnsupportedMediaType
+from eida_statistics.errors import (
+    Busy,
+    ClientGone,
+    NotJSON,
+    TooLarge,
+    TooSlow,
+    UnreadableBody,
+    UnsupportedMediaType,
+)
 
 READ_SECONDS = 120
 DRAIN_SECONDS = 5
@@ -36,13 +44,79 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _BEGINNING_BYTES = 3
 
 
-def read_json(request: Request, limit: int) -> bytearray:
+class Budget:
+    """Bounds the bytes of bodies that all threads of a process hold at once.
+
+    Args:
+        capacity: the bound. The largest body must fit, or it could never be read.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._left = capacity
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def share(self) -> Iterator["Share"]:
+        """Return a share for one body, which is empty at first and released at the end of the context."""
+        share = Share(self)
+        try:
+            yield share
+        finally:
+            share.shrink(0)
+
+    def take(self, count: int) -> None:
+        """Take bytes from what is left.
+
+        Raises:
+            Busy: if there are fewer.
+        """
+        with self._lock:
+            if count > self._left:
+                raise Busy("other large payloads are under way", hint="Try again later.")
+            self._left -= count
+
+    def put_back(self, count: int) -> None:
+        """Put bytes back that were taken."""
+        with self._lock:
+            self._left += count
+
+
+class Share:
+    """The bytes that one body takes from a budget. Only one thread uses it."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._size = 0
+
+    def grow(self, count: int) -> None:
+        """Take more bytes.
+
+        Raises:
+            Busy: if the budget has fewer left.
+        """
+        self._budget.take(count)
+        self._size += count
+
+    def shrink(self, size: int) -> None:
+        """Put all but `size` bytes back; a smaller share stays as it is."""
+        if size < self._size:
+            self._budget.put_back(self._size - size)
+            self._size = size
+
+
+def read_json(request: Request, limit: int, share: Share) -> bytearray:
     """Read a JSON body, plain or gzip, of at most `limit` bytes as it comes in and when it is unpacked.
 
     Its beginning decides what it is, since many clients say nothing or something else about it. A byte order mark
     is skipped.
 
+    Args:
+        request: the request.
+        limit: the largest size.
+        share: grows with the body, unpacked.
+
     Raises:
+        Busy: as soon as the share cannot grow: bodies of other requests take the memory.
         NotJSON: as soon as it is seen that no JSON begins like this.
         UnsupportedMediaType: if no JSON begins like this and it says that it is of another type, or if it has an
             encoding other than gzip.
@@ -63,6 +137,7 @@ def read_json(request: Request, limit: int) -> bytearray:
         body = bytearray()
         try:
             for chunk in _begun_like_json(chunks):
+                share.grow(len(chunk))
                 body += chunk
         except NotJSON as error:
             if request.mimetype in ("", "application/json"):

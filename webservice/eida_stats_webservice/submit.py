@@ -19,12 +19,13 @@ from eida_stats_webservice.turns import Turns
 _HASH_CHARACTERS = 32
 
 
-def blueprint(store: Store, turns: Turns, max_payload_bytes: int) -> Blueprint:
+def blueprint(store: Store, turns: Turns, budget: bodies.Budget, max_payload_bytes: int) -> Blueprint:
     """Make the routes.
 
     Args:
         store: what takes payloads in.
         turns: how many are read and stored at once.
+        budget: how many bytes of bodies the process may hold at once.
         max_payload_bytes: how large one may be.
     """
     routes = Blueprint("submit", __name__)
@@ -36,8 +37,8 @@ def blueprint(store: Store, turns: Turns, max_payload_bytes: int) -> Blueprint:
         sender = authenticate()
         given = only(parameters_of(request), optional=("overlap",))
         overlap = _overlap(given.get("overlap"))
-        with turns.turn():
-            received = read_payload()
+        with turns.turn(), budget.share() as share:
+            received = read_payload(share)
             receipt = store.ingest(sender.node, received.payload, overlap=overlap, arrival=sender.arrival)
         # For the metrics, as is the outcome.
         g.stored_rows = receipt.rows
@@ -49,8 +50,8 @@ def blueprint(store: Store, turns: Turns, max_payload_bytes: int) -> Blueprint:
         sender = authenticate()
         given = only(parameters_of(request), optional=("overlap", "replaces"))
         overlap, named = _overlap(given.get("overlap")), _named(given.get("replaces"))
-        with turns.turn():
-            received = read_payload()
+        with turns.turn(), budget.share() as share:
+            received = read_payload(share)
             receipt, changed = store.replace(
                 sender.node, received.payload, named, overlap=overlap, arrival=sender.arrival
             )
@@ -64,16 +65,19 @@ def blueprint(store: Store, turns: Turns, max_payload_bytes: int) -> Blueprint:
         g.token_valid_until = sender.token_valid_until.replace(microsecond=0)
         return sender
 
-    def answer(receipt: Receipt, received: wire.Decoded, status: int) -> Response:
+    def answer(receipt: Receipt, received: wire.Received, status: int) -> Response:
         receipt = msgspec.structs.replace(
             receipt, token_valid_until=g.token_valid_until, countries_changed=received.countries_changed
         )
         return Response(msgspec.json.encode(receipt) + b"\n", status=status, content_type="application/json")
 
-    def read_payload() -> wire.Decoded:
-        body = bodies.read_json(request, max_payload_bytes)
+    def read_payload(share: bodies.Share) -> wire.Received:
+        body = bodies.read_json(request, max_payload_bytes, share)
         bodies.check_connected(request)
-        return wire.decode_with_changes(body, today=datetime.datetime.now(tz=datetime.UTC).date())
+        received = wire.receive(body, today=datetime.datetime.now(tz=datetime.UTC).date())
+        # From here on, only the compressed form is in memory.
+        share.shrink(len(received.payload.body))
+        return received
 
     @routes.after_request
     def finish(response: Response) -> Response:

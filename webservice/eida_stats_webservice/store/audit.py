@@ -9,10 +9,11 @@ from typing import Any
 import msgspec
 
 from eida_statistics import hll
+from eida_statistics.encoding import PayloadSummary, encode
 from eida_statistics.errors import BadRows, DamagedPayload, InvalidSketch, StoreNotEmpty
-from eida_statistics.payload import Payload, Period
+from eida_statistics.payload import Period, Row
 from eida_stats_webservice.store.database import as_time, iso, now
-from eida_stats_webservice.store.ledger import Ledger, Packed
+from eida_stats_webservice.store.ledger import Ledger, identity_columns, identity_of, naming_damaged
 from eida_stats_webservice.store.overlaps import last_day_of
 from eida_stats_webservice.store.records import PAYLOADS, Difference, Node
 from eida_stats_webservice.store.upstream import Upstream
@@ -110,8 +111,8 @@ class Audit(Ledger):
             count = 0
             for row in source._copied(there, "payloads", _COPIED_OF_PAYLOADS):
                 # One at a time: they are large.
-                body = source.queries.body_of_payload(there, payload_id=row["id"])
-                self.queries.paste_payloads(here, **row, body=bytes(body))
+                body = b"".join(source._packed_body(there, row["id"]))
+                self.queries.paste_payloads(here, **row, body=body)
                 count += 1
             self.queries.add_payload_days(here, list(source._copied(there, "payload_days", ("payload_id", "day"))))
             # One that superseded another came later.
@@ -157,7 +158,7 @@ class Audit(Ledger):
             for number, month, payload, changed in source.months():
                 node = Node(number, names[number])
                 revision = self.lock(connection, node) + 1
-                self._enter(connection, node, Packed(payload), None, revision, origin="import")
+                self._enter(connection, node, encode(payload), None, revision, origin="import")
                 self._merge(connection, node, payload.stats)
                 self.queries.bump_revision(connection, node_id=number)
                 yield node.name, month, len(payload.stats), changed
@@ -171,15 +172,22 @@ class Audit(Ledger):
             if record.period is not None:
                 continue
             try:
-                packed = Packed(self._kept(connection, record.payload))
+                new = identity_of(self._summary(connection, record.payload))
             except DamagedPayload:
                 continue
-            new = packed.identity
             if new.period is None or record.hash not in {new.content, new.hash}:
                 continue
             known = self._find(connection, owner, new.hash)
             if known is None or known.payload == record.payload:
-                self.queries.restore_identity(connection, payload_id=record.payload, **packed.columns())
+                self.queries.restore_identity(connection, payload_id=record.payload, **identity_columns(new))
+
+    def _summary(self, connection: Any, number: int) -> PayloadSummary:
+        """Return what a payload that is kept says of itself."""
+        reader = self._kept(connection, number)
+        with naming_damaged(number):
+            for _ in reader.rows():
+                pass
+        return reader.summary
 
     def _begin_taking_over(self, connection: Any) -> None:
         self.queries.be_patient(connection)
@@ -214,25 +222,26 @@ class Audit(Ledger):
         """Compare what is kept of each payload with itself, and the sums with those of all of them."""
         parts: defaultdict[_Key, list[_Sums]] = defaultdict(list)
         for number, first_day in self._in_force(connection, owner, month, last_day_of(month)):
+            reader = self._kept(connection, number)
             try:
-                payload = self._kept(connection, number)
+                with naming_damaged(number):
+                    found = [_key_and_sums(row) for row in reader.rows() if row.month == month]
             except DamagedPayload:
                 yield Difference(PAYLOADS, {"payload": str(number)}, {"body": "damaged"}, {"body": "readable"})
                 continue
             if first_day.replace(day=1) == month:
-                yield from self._compared_with_itself(connection, number, payload)
-            for row in payload.stats:
-                if row.month == month:
-                    counts = (row.bytes, row.nb_requests, row.nb_successful_requests, row.nb_unsuccessful_requests)
-                    parts[month.isoformat(), *row.key[1:]].append((counts, hll.from_hex(row.clients)))
+                yield from self._compared_with_itself(connection, number, reader.summary)
+            for key, sums in found:
+                parts[key].append(sums)
         due = {key: _added(sums) for key, sums in parts.items()}
         for table, columns in _TABLES.items():
             stored = self._stored(connection, owner, month, table)
             yield from _compared(table, columns, _grouped(due, columns), stored)
 
-    def _compared_with_itself(self, connection: Any, number: int, payload: Payload) -> Iterator[Difference]:
+    def _compared_with_itself(self, connection: Any, number: int, payload: PayloadSummary) -> Iterator[Difference]:
         """Compare what is known of a payload with what is in it."""
         (record,) = self._list(connection, number=number)
+        envelope = payload.envelope
         known = {
             "hash": record.hash,
             "content": record.content,
@@ -240,10 +249,10 @@ class Audit(Ledger):
             **_described(record.source, record.period, record.days),
         }
         due = {
-            "hash": payload.hash(),
-            "content": payload.content(),
-            "rows": len(payload.stats),
-            **_described(payload.source, payload.period, payload.days_coverage),
+            "hash": payload.hash,
+            "content": payload.content,
+            "rows": payload.count,
+            **_described(envelope.source, envelope.period, envelope.days_coverage),
         }
         if known != due:
             yield Difference(PAYLOADS, {"payload": str(number)}, known, due)
@@ -264,6 +273,11 @@ class Audit(Ledger):
             key = (msgspec.convert(date, datetime.date).isoformat(), *row[: width - 1])
             found[key] = (tuple(row[width - 1 : -1]), _canonical(sketch))
         return found
+
+
+def _key_and_sums(row: Row) -> tuple[_Key, _Sums]:
+    counts = (row.bytes, row.nb_requests, row.nb_successful_requests, row.nb_unsuccessful_requests)
+    return (row.month.isoformat(), *row.key[1:]), (counts, hll.from_hex(row.clients))
 
 
 def _canonical(sketch: bytes) -> bytes:

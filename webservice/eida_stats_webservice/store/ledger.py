@@ -1,18 +1,21 @@
 """What nodes have sent: every payload is kept, and the sums are those of the payloads that are in force."""
 
 import datetime
-import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
 import msgspec
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
+from eida_statistics.encoding import (
+    EncodedPayload,
+    PayloadSummary,
+    Reader,
+    UnreadablePayload,
+    decompress,
+    encode,
+)
 from eida_statistics.errors import (
     AmbiguousReplacement,
     DamagedPayload,
@@ -23,7 +26,7 @@ from eida_statistics.errors import (
     UnknownPayload,
     UnrelatedPayload,
 )
-from eida_statistics.payload import Payload, Period, Row, content_hash, identity_hash
+from eida_statistics.payload import Payload, Period, Row
 from eida_stats_webservice.store.database import ID_BITS, Database, as_time, check_validity, now, records
 from eida_stats_webservice.store.overlaps import (
     Accepted,
@@ -51,13 +54,20 @@ _ALL = 2**63 - 1
 _RESTORE = "Restore it from a back-up, or retract it."
 _SEND_AGAIN = "Send it again: then it is compared with what is in force now."
 _CONFLICTS_SHOWN = 5
+# The driver has several copies of what it reads at once.
+_BODY_BYTES_AT_ONCE = 8 << 20
 
 
 class Ledger(Database):
     """What was received, and what of it counts."""
 
     def ingest(
-        self, node: Node, payload: Payload, *, overlap: Overlap | None = None, arrival: Arrival | None = None
+        self,
+        node: Node,
+        payload: Payload | EncodedPayload,
+        *,
+        overlap: Overlap | None = None,
+        arrival: Arrival | None = None,
     ) -> Receipt:
         """Store a payload: claim its hash, keep it, merge its rows, update the roll-ups. All of it or nothing.
 
@@ -82,7 +92,7 @@ class Ledger(Database):
     def replace(
         self,
         node: Node,
-        payload: Payload,
+        payload: Payload | EncodedPayload,
         named: Collection[int | str] = (),
         *,
         overlap: Overlap | None = None,
@@ -170,10 +180,15 @@ class Ledger(Database):
             return self._body(connection, number)
 
     def _store(
-        self, node: Node, payload: Payload, request: Request, names: Collection[int | str], arrival: Arrival | None
+        self,
+        node: Node,
+        payload: Payload | EncodedPayload,
+        request: Request,
+        names: Collection[int | str],
+        arrival: Arrival | None,
     ) -> tuple[Receipt, bool]:
-        packed = Packed(payload)
-        new = packed.identity
+        encoded = payload if isinstance(payload, EncodedPayload) else encode(payload)
+        new = identity_of(encoded)
         with self.transaction(write=True) as connection:
             revision = self._begin(connection, node, arrival) + 1
             earlier = self._find(connection, node, new.hash)
@@ -191,17 +206,17 @@ class Ledger(Database):
             if earlier is not None and earlier.in_force:
                 entry, is_added = earlier, False
             else:
-                entry, is_added = self._enter(connection, node, packed, earlier, revision), True
+                entry, is_added = self._enter(connection, node, encoded, earlier, revision), True
             for other in accepted.supersedes:
                 self._withdraw(connection, other.payload, entry.payload, revision)
             if accepted.supersedes:
                 days = chain(new.days, *(other.days for other in accepted.supersedes))
                 self._rebuild(connection, node, months_of(days))
             elif is_added:
-                self._merge(connection, node, payload.stats)
+                self._merge(connection, node, encoded.rows)
             if changed := is_added or bool(accepted.supersedes):
                 self.queries.bump_revision(connection, node_id=node.id)
-        return _receipt(node, packed, entry, accepted), changed
+        return _receipt(node, encoded, new, entry, accepted), changed
 
     # Within a transaction
 
@@ -293,7 +308,7 @@ class Ledger(Database):
         self,
         connection: Any,
         node: Node,
-        packed: "Packed",
+        payload: EncodedPayload,
         earlier: "_Entry | None",
         revision: int,
         *,
@@ -303,26 +318,26 @@ class Ledger(Database):
         if earlier is not None:
             self.queries.restore_payload(connection, payload_id=earlier.payload, revision=revision)
             return earlier
-        payload = packed.payload
+        envelope = payload.envelope
         number, received_at = self.queries.add_payload(
             connection,
             node_id=node.id,
-            **packed.columns(),
-            generated_at=payload.generated_at,
-            version=payload.version,
-            nb_rows=len(payload.stats),
-            body=packed.body,
+            **identity_columns(identity_of(payload)),
+            generated_at=envelope.generated_at,
+            version=envelope.version,
+            nb_rows=payload.count,
+            body=payload.body,
             origin=origin,
             revision=revision,
         )
-        days = [{"payload_id": number, "day": day.isoformat()} for day in payload.days_coverage]
+        days = [{"payload_id": number, "day": day.isoformat()} for day in envelope.days_coverage]
         self.queries.add_payload_days(connection, days)
         return _Entry(number, as_time(received_at), in_force=True, revision=revision)
 
-    def _merge(self, connection: Any, node: Node, rows: Collection[Row]) -> None:
+    def _merge(self, connection: Any, node: Node, rows: Iterable[Row]) -> None:
         """Add rows to those that are there, in all tables."""
         self._begin_incoming(connection)
-        self._load(connection, node, rows)
+        self.load_incoming(connection, rows)
         self.queries.merge_stats(connection, node_id=node.id)
         self._merge_roll_ups(connection, node)
 
@@ -333,13 +348,9 @@ class Ledger(Database):
         self.queries.empty_incoming(connection)
         self.queries.empty_rolled(connection)
 
-    def _load(self, connection: Any, node: Node, rows: Collection[Row]) -> None:
-        networks = sorted({row.network for row in rows} - {""})
-        self.queries.add_network(connection, [{"node_id": node.id, "name": name} for name in networks])
-        self.load_incoming(connection, rows)
-
     def _merge_roll_ups(self, connection: Any, node: Node) -> None:
         self.queries.roll_up(connection)
+        self.queries.add_rolled_networks(connection, node_id=node.id)
         self.queries.merge_by_network_country(connection, node_id=node.id)
         self.queries.merge_by_network(connection, node_id=node.id)
         self.queries.merge_by_country(connection, node_id=node.id)
@@ -364,8 +375,9 @@ class Ledger(Database):
             remove(connection, node_id=node.id, days=listed)
         self._begin_incoming(connection)
         for number, _ in self._in_force(connection, node, min(months), last_day_of(max(months))):
-            rows = self._kept(connection, number).stats
-            self._load(connection, node, [row for row in rows if row.month in months])
+            rows = self._kept(connection, number).rows()
+            with naming_damaged(number):
+                self.load_incoming(connection, (row for row in rows if row.month in months))
         # All at once: one after the other, each would unite the sketches of the month again.
         self.queries.insert_stats(connection, node_id=node.id)
         self._merge_roll_ups(connection, node)
@@ -379,16 +391,23 @@ class Ledger(Database):
         return [(number, msgspec.convert(starts_at, datetime.date)) for number, starts_at in found]
 
     def _body(self, connection: Any, number: int) -> bytes:
-        try:
-            return bytes(zstd.decompress(bytes(self.queries.body_of_payload(connection, payload_id=number))))
-        except zstd.ZstdError as error:
-            raise DamagedPayload(str(number), hint=_RESTORE) from error
+        with naming_damaged(number):
+            return b"".join(decompress(self._packed_body(connection, number)))
 
-    def _kept(self, connection: Any, number: int) -> Payload:
-        try:
-            return msgspec.json.decode(self._body(connection, number), type=Payload)
-        except msgspec.DecodeError as error:
-            raise DamagedPayload(str(number), hint=_RESTORE) from error
+    def _packed_body(self, connection: Any, number: int) -> list[bytes]:
+        """Return a payload as it is kept, in pieces."""
+        pieces: list[bytes] = []
+        first = 1
+        while True:
+            piece = self.queries.part_of_body(connection, payload_id=number, first=first, count=_BODY_BYTES_AT_ONCE)
+            pieces.append(bytes(piece))
+            first += len(pieces[-1])
+            if len(pieces[-1]) < _BODY_BYTES_AT_ONCE:
+                return pieces
+
+    def _kept(self, connection: Any, number: int) -> Reader:
+        """Return a reader of a payload that is kept. It does not use the connection."""
+        return Reader(self._packed_body(connection, number))
 
     def _owner(self, connection: Any, number: int) -> Node:
         found = (
@@ -413,38 +432,42 @@ class Ledger(Database):
         )
 
 
-class Packed:
-    """A payload as it is kept. What is slow to make is made before the transaction."""
+@contextmanager
+def naming_damaged(number: int) -> Iterator[None]:
+    """Raise an error with the number of the payload if it turns out to be unreadable."""
+    try:
+        yield
+    except UnreadablePayload as error:
+        raise DamagedPayload(str(number), hint=_RESTORE) from error
 
-    def __init__(self, payload: Payload) -> None:
-        rows_json = payload.rows_json()
-        content = content_hash(payload.days_coverage, rows_json)
-        self.payload = payload
-        self.identity = Identity(
-            hash=identity_hash(content, payload.source, payload.period),
-            content=content,
-            source=payload.source,
-            period=payload.period,
-            days=frozenset(payload.days_coverage),
-        )
-        self.body = zstd.compress(payload.to_json(rows_json))
 
-    def columns(self) -> dict[str, str | None]:
-        """Return the columns of the table that say what it is, as the database takes them."""
-        new = self.identity
-        period = None if new.period is None else (new.period.start, new.period.end)
-        # A stray request may be of a day outside of the period.
-        bounds = [*new.days, *(period or ())]
-        start, end = period or (None, None)
-        return {
-            "hash": new.hash,
-            "content": new.content,
-            "source": new.source,
-            "period_start": start and start.isoformat(),
-            "period_end": end and end.isoformat(),
-            "starts_at": min(bounds).isoformat(),
-            "ends_at": max(bounds).isoformat(),
-        }
+def identity_of(payload: PayloadSummary) -> Identity:
+    """Return what distinguishes a payload from others of its node."""
+    envelope = payload.envelope
+    return Identity(
+        hash=payload.hash,
+        content=payload.content,
+        source=envelope.source,
+        period=envelope.period,
+        days=frozenset(envelope.days_coverage),
+    )
+
+
+def identity_columns(new: Identity) -> dict[str, str | None]:
+    """Return the columns of the table that say what a payload is, as the database takes them."""
+    period = None if new.period is None else (new.period.start, new.period.end)
+    # A stray request may be of a day outside of the period.
+    bounds = [*new.days, *(period or ())]
+    start, end = period or (None, None)
+    return {
+        "hash": new.hash,
+        "content": new.content,
+        "source": new.source,
+        "period_start": start and start.isoformat(),
+        "period_end": end and end.isoformat(),
+        "starts_at": min(bounds).isoformat(),
+        "ends_at": max(bounds).isoformat(),
+    }
 
 
 class _Entry(msgspec.Struct, frozen=True):
@@ -492,13 +515,12 @@ def _period(start: Any, end: Any) -> Period | None:
     return None if start is None else msgspec.convert({"start": start, "end": end}, Period)
 
 
-def _receipt(node: Node, packed: Packed, entry: _Entry, accepted: Accepted) -> Receipt:
-    payload, new = packed.payload, packed.identity
+def _receipt(node: Node, payload: PayloadSummary, new: Identity, entry: _Entry, accepted: Accepted) -> Receipt:
     return Receipt(
         node=node.name,
         payload=entry.payload,
         hash=new.hash,
-        rows=len(payload.stats),
+        rows=payload.count,
         days=len(new.days),
         received_at=entry.received_at,
         source=new.source,

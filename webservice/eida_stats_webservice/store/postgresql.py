@@ -80,9 +80,16 @@ class PostgreSQLStore(Store):
 
     def load_incoming(self, connection: extensions.connection, rows: Iterable[Row]) -> None:
         """Load the rows by COPY."""
+        text = CopyText(rows)
         with connection.cursor() as cursor:
-            # The stubs know bytes only; the driver takes text as well.
-            cursor.copy_expert("COPY incoming FROM STDIN", CopyText(rows))  # type: ignore[arg-type]
+            try:
+                # The stubs know bytes only; the driver takes text as well.
+                cursor.copy_expert("COPY incoming FROM STDIN", text)  # type: ignore[arg-type]
+            except psycopg2.Error:
+                # The driver replaces an error of the rows by one of its own.
+                if text.error is not None:
+                    raise text.error from None
+                raise
 
     def matching(self, patterns: Iterable[str]) -> str:
         """Return a regular expression; PostgreSQL matches these without backtracking."""
@@ -142,13 +149,25 @@ def _begin_if_usable(connection: extensions.connection) -> bool:
 
 
 class CopyText:
-    """Rows in COPY's text format, written while the server reads what came before."""
+    """Rows in COPY's text format, written while the server reads what came before.
+
+    Attributes:
+        error: the one that ended the reading of the rows.
+    """
 
     def __init__(self, rows: Iterable[Row]) -> None:
         self._rows = iter(rows)
+        self.error: Exception | None = None
 
     def read(self, _size: int = -1, /) -> str:
         """Return the next thousand lines, or nothing at the end."""
+        try:
+            return self._next_lines()
+        except Exception as error:
+            self.error = error
+            raise
+
+    def _next_lines(self) -> str:
         # No code can hold a tab, a line break or a backslash, and the sketch's own backslash is doubled.
         return "".join(
             [

@@ -97,9 +97,9 @@ FROM payloads JOIN payload_days ON payload_days.payload_id = payloads.id
 WHERE node_id = :node_id AND withdrawn_at IS NULL
     AND (starts_at <= :last_day AND ends_at >= :first_day OR content = :content);
 
--- name: body_of_payload(payload_id)$
--- A payload itself.
-SELECT body FROM payloads WHERE id = :payload_id;
+-- name: part_of_body(payload_id, first, count)$
+-- Some bytes of a payload as it is kept, from the first one (1) on.
+SELECT substr(body, :first, :count) FROM payloads WHERE id = :payload_id;
 
 -- name: withdraw_payload(payload_id, now, superseded_by, revision)!
 -- A payload does not count any more.
@@ -154,6 +154,12 @@ INSERT INTO payload_days (payload_id, day) VALUES (:payload_id, :day);
 -- name: add_network(node_id, name)*!
 -- Networks appear by themselves when statistics of them first come in.
 INSERT INTO networks (node_id, name) VALUES (:node_id, :name)
+ON CONFLICT (node_id, name) DO NOTHING;
+
+-- name: add_rolled_networks(node_id)!
+-- The networks of the incoming rows, without those that are known.
+INSERT INTO networks (node_id, name)
+SELECT DISTINCT :node_id, network FROM rolled WHERE network <> '' ORDER BY network
 ON CONFLICT (node_id, name) DO NOTHING;
 
 -- name: merge_stats(node_id)!

@@ -1,0 +1,250 @@
+"""A payload in its canonical form: JSON that is hashed and compressed row by row, and read again in slices.
+
+Neither all rows nor the whole JSON have to be in memory at once.
+"""
+
+import datetime
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+from eida_statistics.payload import CheckedRow, ContentHasher, Payload, Row, identity_hash
+
+# What is compressed in one call: that is quicker for small payloads, and packs them slightly better.
+_AT_ONCE_BYTES = 8 << 20
+_SLICE_BYTES = 1 << 20
+_ROWS_AT_ONCE = 4096
+
+# In canonical JSON, quotes within a text are escaped, so no text has the first one. No text of a row has brackets.
+_ROWS_BEGIN = b',"stats":['
+_ROWS_END = b"]"
+_BETWEEN_ROWS = b"},{"
+
+
+RowsDecoder = msgspec.json.Decoder[list[Row]] | msgspec.json.Decoder[list[CheckedRow]]
+TRUSTING = msgspec.json.Decoder(list[Row])
+CHECKING = msgspec.json.Decoder(list[CheckedRow])
+
+
+class UnreadablePayload(ValueError):
+    """The bytes are no payload in canonical form."""
+
+
+class PayloadSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """All of a payload but its rows.
+
+    Attributes:
+        envelope: the payload without its rows.
+        content: the hash of its statistics; see `payload.content_hash`.
+        count: the number of its rows.
+    """
+
+    envelope: Payload
+    content: str
+    count: int
+
+    @property
+    def hash(self) -> str:
+        """The hash that identifies it among the payloads of a node; see `payload.identity_hash`."""
+        return identity_hash(self.content, self.envelope.source, self.envelope.period)
+
+
+class EncodedPayload(PayloadSummary, frozen=True, kw_only=True):
+    """A payload in its canonical form.
+
+    Attributes:
+        body: its JSON, compressed with zstd.
+        rows: its rows, in order; they can be read several times.
+    """
+
+    body: bytes | bytearray
+    rows: Iterable[Row]
+
+    def without_list(self) -> "EncodedPayload":
+        """Return the same payload with rows that are decoded from its body, which takes less memory."""
+        return msgspec.structs.replace(self, rows=_EncodedRows(self.body))
+
+
+class Encoder:
+    """Writes a payload whose rows are added some at a time, in order.
+
+    Args:
+        envelope: the payload; its own rows are ignored.
+    """
+
+    def __init__(self, envelope: Payload) -> None:
+        self._envelope = msgspec.structs.replace(envelope, stats=[])
+        head, begin, tail = self._envelope.to_json(b"[]").partition(_ROWS_BEGIN)
+        self._tail = tail
+        self._hasher = ContentHasher(envelope.days_coverage)
+        self._compressor = _Compressor()
+        self._compressor.add(head + begin)
+        self._count = 0
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Write the next rows."""
+        if not rows:
+            return
+        listed = memoryview(msgspec.json.encode(rows))[1:-1]
+        if self._count:
+            self._hasher.add(b",")
+            self._compressor.add(b",")
+        self._hasher.add(listed)
+        self._compressor.add(listed)
+        self._count += len(rows)
+
+    def finish(self) -> EncodedPayload:
+        """Return the payload with all rows that were added."""
+        self._compressor.add(self._tail)
+        body = self._compressor.finish()
+        return EncodedPayload(
+            envelope=self._envelope,
+            content=self._hasher.hash(),
+            count=self._count,
+            body=body,
+            rows=_EncodedRows(body),
+        )
+
+
+def encode(payload: Payload) -> EncodedPayload:
+    """Return a payload in its canonical form; its rows stay the list that they are."""
+    encoder = Encoder(payload)
+    for start in range(0, len(payload.stats), _ROWS_AT_ONCE):
+        encoder.add(payload.stats[start : start + _ROWS_AT_ONCE])
+    return msgspec.structs.replace(encoder.finish(), rows=payload.stats)
+
+
+class Reader:
+    """Reads a payload in canonical form once, in slices.
+
+    Args:
+        body: the payload, compressed with zstd, in pieces of any size.
+        decoder: `CHECKING` for a body that was kept, `TRUSTING` for one that was just encoded.
+    """
+
+    def __init__(self, body: Iterable[bytes | bytearray], decoder: RowsDecoder = CHECKING) -> None:
+        self._text = decompress(body)
+        self._decoder = decoder
+        self._summary: PayloadSummary | None = None
+
+    @property
+    def summary(self) -> PayloadSummary:
+        """What is known of the payload when all its rows have been read."""
+        if self._summary is None:
+            raise RuntimeError("not all rows have been read")
+        return self._summary
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the rows, in order.
+
+        Raises:
+            UnreadablePayload: when that is seen; rows may have been yielded before.
+        """
+        try:
+            for rows in self._slices():
+                yield from rows
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise UnreadablePayload(str(error)) from error
+
+    def _slices(self) -> Iterator[Sequence[Row]]:
+        head, buffer = self._read_head()
+        hasher = ContentHasher(msgspec.json.decode(head + b"}", type=_Head).days_coverage)
+        count = 0
+        while (end := buffer.find(_ROWS_END)) < 0:
+            if (last := buffer.rfind(_BETWEEN_ROWS)) >= 0:
+                rows = self._decode(buffer[: last + 1])
+                yield rows
+                count += len(rows)
+                hasher.add(buffer[: last + 2])
+                del buffer[: last + 2]
+            buffer += self._next_piece()
+        rows = self._decode(buffer[:end])
+        yield rows
+        hasher.add(buffer[:end])
+        tail = b"".join((buffer[end:], *self._text))
+        self._summary = PayloadSummary(
+            envelope=msgspec.json.decode(head + _ROWS_BEGIN + tail, type=Payload),
+            content=hasher.hash(),
+            count=count + len(rows),
+        )
+
+    def _decode(self, listed: bytearray) -> Sequence[Row]:
+        return self._decoder.decode(b"".join((b"[", listed, b"]")))
+
+    def _read_head(self) -> tuple[bytes, bytearray]:
+        """Return the JSON before the rows, and the first part of the rest."""
+        buffer = bytearray()
+        while (start := buffer.find(_ROWS_BEGIN)) < 0:
+            buffer += self._next_piece()
+        return bytes(buffer[:start]), buffer[start + len(_ROWS_BEGIN) :]
+
+    def _next_piece(self) -> bytes:
+        for piece in self._text:
+            return piece
+        raise UnreadablePayload("it ends too early")
+
+
+class _EncodedRows:
+    """The rows of a payload in canonical form, decoded again on each pass."""
+
+    def __init__(self, body: bytes | bytearray) -> None:
+        self._body = body
+
+    def __iter__(self) -> Iterator[Row]:
+        return Reader([self._body], TRUSTING).rows()
+
+
+class _Compressor:
+    """Compresses a text that comes in pieces. The result depends on the text alone."""
+
+    def __init__(self) -> None:
+        self._waiting: bytearray | None = bytearray()
+        self._compressed = bytearray()
+        self._stream = zstd.ZstdCompressor()
+
+    def add(self, piece: bytes | memoryview) -> None:
+        """Add a piece."""
+        if self._waiting is not None:
+            self._waiting += piece
+            if len(self._waiting) <= _AT_ONCE_BYTES:
+                return
+            piece, self._waiting = memoryview(self._waiting), None
+        self._compressed += self._stream.compress(piece)
+
+    def finish(self) -> bytes | bytearray:
+        """Return all of it."""
+        if self._waiting is not None:
+            return zstd.compress(self._waiting)
+        self._compressed += self._stream.flush()
+        return self._compressed
+
+
+def decompress(body: Iterable[bytes | bytearray]) -> Iterator[bytes]:
+    """Yield the JSON of a payload that was compressed with zstd, some of it at a time.
+
+    Raises:
+        UnreadablePayload: when that is seen; some may have been yielded before.
+    """
+    stream = zstd.ZstdDecompressor()
+    try:
+        for piece in body:
+            waiting: bytes | bytearray = piece
+            while not stream.eof and (waiting or not stream.needs_input):
+                yield stream.decompress(waiting, _SLICE_BYTES)
+                waiting = b""
+    except zstd.ZstdError as error:
+        raise UnreadablePayload(str(error)) from error
+    if not stream.eof:
+        raise UnreadablePayload("it is cut off")
+
+
+class _Head(msgspec.Struct):
+    """What is before the rows and needed for their hash."""
+
+    days_coverage: list[datetime.date]
