@@ -72,17 +72,18 @@ def create_app(config: Config | None = None) -> Flask:
     metrics.register(app)
     problems.register(app)
     headers.require_host(app)
-    access = Access(store, _verifier(config))
+    failures = attempts.FailureLimit(app, config.max_failures_per_minute)
     # All nodes of a federation may send at the same minute; each has a place, and all together leave some threads.
     by_nodes = Turns(at_once=4, waiting=44)
     questions = Turns(at_once=4, waiting=8)
+    access = Access(store, _verifier(config))
     with_tokens = [
         submit.blueprint(store, by_nodes, config.max_payload_bytes),
         payloads.blueprint(store, by_nodes),
         dataselect.blueprint(store, questions, access, config.min_clients),
         metrics.blueprint(store, config.metrics_token),
     ]
-    attempts.register(app, config.max_failures_per_minute, with_tokens)
+    failures.apply_to(with_tokens)
     for routes in (
         *with_tokens,
         policies.blueprint(store),
