@@ -68,7 +68,7 @@ def test_there_are_threads_left_for_what_is_quick(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(Turns, "__init__", noted)
     create_app(Config(service_uri))
-    assert len(made) == 2
+    assert len(made) == 3
     assert sum(made) + 4 <= serving.threads
 
 

@@ -76,7 +76,9 @@ def create_app(config: Config | None = None) -> Flask:
     # All nodes of a federation may send at the same minute; each has a place, and all together leave some threads.
     by_nodes = Turns(at_once=4, waiting=44)
     questions = Turns(at_once=4, waiting=8)
-    access = Access(store, _verifier(config))
+    # gpg takes some milliseconds, or a second if a token is meant to keep it busy.
+    verifications = Turns(at_once=2, waiting=4, wait_seconds=5)
+    access = Access(store, _verifier(config), verifications, failures.check)
     with_tokens = [
         submit.blueprint(store, by_nodes, config.max_payload_bytes),
         payloads.blueprint(store, by_nodes),
