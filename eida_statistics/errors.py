@@ -17,6 +17,8 @@ class EidaStatisticsError(Exception):
     exit_code: ClassVar[int] = 1
     problem: ClassVar[str] = "internal-error"
     """Last part of the RFC 9457 problem type."""
+    is_failed_attempt: ClassVar[bool] = False
+    """Whether it counts against clients that keep sending bad tokens, see MAX_FAILURES_PER_MINUTE."""
 
     def __init__(self, subject: str = "", *, hint: str = "") -> None:
         self.subject = subject
@@ -310,6 +312,7 @@ class MissingToken(EidaStatisticsError):
 
     http_status = 401
     problem = "missing-token"
+    is_failed_attempt = True
 
 
 class RefusedToken(EidaStatisticsError):
@@ -317,6 +320,7 @@ class RefusedToken(EidaStatisticsError):
 
     http_status = 403
     problem = "refused-token"
+    is_failed_attempt = True
 
 
 class ExpiredToken(RefusedToken):
@@ -337,6 +341,7 @@ class InvalidEasToken(EidaStatisticsError):
 
     http_status = 401
     problem = "invalid-eas-token"
+    is_failed_attempt = True
 
 
 class EasUnavailable(EidaStatisticsError):
@@ -344,6 +349,13 @@ class EasUnavailable(EidaStatisticsError):
 
     http_status = 503
     problem = "eas-unavailable"
+
+
+class EasTooSlow(EasUnavailable):
+    """This token could not be verified in time."""
+
+    # Else a client could keep the service busy with tokens that take long.
+    is_failed_attempt = True
 
 
 class RestrictedNetwork(EidaStatisticsError):
@@ -358,6 +370,7 @@ class ForbiddenNetwork(EidaStatisticsError):
 
     http_status = 403
     problem = "forbidden-network"
+    is_failed_attempt = True
 
 
 class NothingFound(EidaStatisticsError):

@@ -1,15 +1,22 @@
-"""Signs tokens as the EIDA authentication system does, with a key of its own."""
+"""Signs tokens as the EIDA authentication system does, with a key of its own; replaces gpg by a script."""
 
 import datetime
 import json
+import os
 import re
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import pytest
+
 import issued
+
+# Found once, since tests put others in its place.
+GPG = shutil.which("gpg") or "gpg"
 
 _USER = "system@eas.example"
 
@@ -39,7 +46,7 @@ class Signer:
         subprocess.run(["gpgconf", "--homedir", str(self._home), "--kill", "all"], check=True)
         self._temporary.cleanup()
 
-    def token(self, memberof: str, *, days: int = 1) -> bytes:
+    def token(self, memberof: str, *, days: float = 1) -> bytes:
         """Sign a token that is valid for some days."""
         until = datetime.datetime.now(tz=datetime.UTC) + datetime.timedelta(days=days)
         text = {
@@ -55,7 +62,15 @@ class Signer:
         return token
 
     def _gpg(self, *args: str, data: bytes = b"") -> bytes:
-        command = ["gpg", "--homedir", str(self._home), "--batch", "--no-tty", "--passphrase", ""]
+        command = [GPG, "--homedir", str(self._home), "--batch", "--no-tty", "--passphrase", ""]
         return subprocess.run(
             [*command, "--pinentry-mode", "loopback", *args], input=data, capture_output=True, check=True
         ).stdout
+
+
+def replace_gpg(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Let a script be found as gpg, which has the real one as $GPG."""
+    folder.mkdir()
+    (folder / "gpg").write_text(f"#!/bin/sh\nPATH={os.environ['PATH']} GPG={GPG}\n{script}\n")
+    (folder / "gpg").chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)

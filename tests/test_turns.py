@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from eida_statistics.errors import Busy, StoreUnavailable
-from eida_stats_webservice import serving, turns
+from eida_stats_webservice import serving
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.store import Store, open_store, pool
@@ -38,9 +38,8 @@ def test_no_more_than_some_have_their_turn_at_once() -> None:
     assert (present, most) == (0, 3)
 
 
-def test_who_finds_no_place_or_waits_too_long_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "_WAIT_SECONDS", 0.05)
-    lines = Turns(at_once=1, waiting=1)
+def test_who_finds_no_place_or_waits_too_long_is_told_so() -> None:
+    lines = Turns(at_once=1, waiting=1, wait_seconds=0.05)
     with lines.turn(), pytest.raises(Busy), lines.turn():
         pytest.fail("there was only one turn")
     lines = Turns(at_once=1, waiting=0)
@@ -63,13 +62,13 @@ def test_there_are_threads_left_for_what_is_quick(monkeypatch: pytest.MonkeyPatc
     made: list[int] = []
     real = Turns.__init__
 
-    def noted(self: Turns, *, at_once: int, waiting: int) -> None:
+    def noted(self: Turns, *, at_once: int, waiting: int, wait_seconds: float = 60) -> None:
         made.append(at_once + waiting)
-        real(self, at_once=at_once, waiting=waiting)
+        real(self, at_once=at_once, waiting=waiting, wait_seconds=wait_seconds)
 
     monkeypatch.setattr(Turns, "__init__", noted)
     create_app(Config(service_uri))
-    assert len(made) == 2
+    assert len(made) == 3
     assert sum(made) + 4 <= serving.threads
 
 
@@ -79,7 +78,6 @@ def test_there_are_threads_left_for_what_is_quick(monkeypatch: pytest.MonkeyPatc
 def test_what_takes_long_is_refused_where_there_is_no_place(
     monkeypatch: pytest.MonkeyPatch, service_uri: str, token: str, path: str
 ) -> None:
-    monkeypatch.setattr(turns, "_WAIT_SECONDS", 0)
     monkeypatch.setattr(Turns, "__init__", _without_places)
     client = create_app(Config(service_uri)).test_client()
     method = {"submit": "POST", "payloads/1": "DELETE"}.get(path, "GET")
@@ -93,9 +91,10 @@ def test_what_takes_long_is_refused_where_there_is_no_place(
     assert client.get(f"{PREFIX}/nodes").status_code == 200
 
 
-def _without_places(self: Turns, *, at_once: int, waiting: int) -> None:
+def _without_places(self: Turns, *, at_once: int, waiting: int, wait_seconds: float = 60) -> None:
     self._places = threading.Semaphore(0)
     self._turns = threading.Semaphore(0)
+    self._wait_seconds = 0
 
 
 @pytest.mark.parametrize("min_clients", [0, 5])

@@ -1,6 +1,7 @@
 """Who asks for restricted statistics."""
 
 import datetime
+from collections.abc import Callable
 
 from flask import Request
 
@@ -10,6 +11,7 @@ from eida_stats_webservice.eas import Verifier
 from eida_stats_webservice.store import Store
 from eida_stats_webservice.store.records import Viewer
 from eida_stats_webservice.tokens import bearer_of
+from eida_stats_webservice.turns import Turns
 
 # A form around the largest token fits in.
 _MAX_BODY_BYTES = 64 * 1024
@@ -25,11 +27,17 @@ class Access:
     Args:
         store: knows the tokens of networks' operators.
         verifier: knows whose signatures of the EIDA authentication system count; without it none does.
+        turns: limit how many signatures are verified at once.
+        check_failures: raises an error if the client has sent too many bad tokens for another one to be verified.
     """
 
-    def __init__(self, store: Store, verifier: Verifier | None) -> None:
+    def __init__(
+        self, store: Store, verifier: Verifier | None, turns: Turns, check_failures: Callable[[], None]
+    ) -> None:
         self._store = store
         self._verifier = verifier
+        self._turns = turns
+        self._check_failures = check_failures
 
     def viewer_of(self, request: Request) -> Viewer:
         """Return the viewer of a request; of a token in a header and one in the body, that in the header counts.
@@ -38,14 +46,22 @@ class Access:
             MissingToken: if the request carries none.
             RefusedToken: if one of ours is not valid now, or is for sending.
             InvalidEasToken: if the body is no token of the EIDA authentication system that is valid now.
-            EasUnavailable: if that cannot be told at present.
+            EasUnavailable: if that cannot be verified at present.
+            TooManyFailures: if it is a body, and the client has sent too many bad tokens.
+            Busy: if too many others wait for the same.
         """
-        now = datetime.datetime.now(tz=datetime.UTC)
         body = bodies.read(request, _MAX_BODY_BYTES)
         if (token := bearer_of(request)) is not None:
-            return Viewer(networks=frozenset([self._store.network_of_token(token, now)]))
+            # Only now: a token may have expired while the body came in.
+            return Viewer(networks=frozenset([self._store.network_of_token(token, _now())]))
         if not body.strip():
             raise MissingToken(hint=_HINT)
         if self._verifier is None:
             raise InvalidEasToken("this service verifies none", hint="Its administrator may set EAS_KEYRING.")
-        return Viewer(groups=self._verifier.identify(body, now).groups)
+        self._check_failures()
+        with self._turns.turn():
+            return Viewer(groups=self._verifier.identify(body, _now).groups)
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(tz=datetime.UTC)

@@ -76,18 +76,21 @@ def create_app(config: Config | None = None) -> Flask:
     metrics.register(app)
     problems.register(app)
     headers.require_host(app)
-    access = Access(store, _verifier(config))
+    failures = attempts.FailureLimit(app, config.max_failures_per_minute)
     # All nodes of a federation may send at the same minute; each has a place, and all together leave some threads.
     by_nodes = Turns(at_once=4, waiting=44)
     questions = Turns(at_once=4, waiting=8)
     budget = bodies.Budget(_BODIES_AT_ONCE * config.max_payload_bytes)
+    # gpg takes some milliseconds, or a second if a token is meant to keep it busy.
+    verifications = Turns(at_once=2, waiting=4, wait_seconds=5)
+    access = Access(store, _verifier(config), verifications, failures.check)
     with_tokens = [
         submit.blueprint(store, by_nodes, budget, config.max_payload_bytes),
         payloads.blueprint(store, by_nodes),
         dataselect.blueprint(store, questions, access, config.privacy),
         metrics.blueprint(store, config.metrics_token),
     ]
-    attempts.register(app, config.max_failures_per_minute, with_tokens)
+    failures.apply_to(with_tokens)
     for routes in (
         *with_tokens,
         policies.blueprint(store),

@@ -1,4 +1,4 @@
-"""Who fails with tokens again and again has to wait: else they could be tried out, or the log filled."""
+"""Rate-limit clients that keep sending bad tokens, to stop token guessing, log flooding and needless work."""
 
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -7,9 +7,10 @@ from flask import Blueprint, Flask, Response, request
 from flask_limiter import Limiter
 from limits import parse
 
-from eida_stats_webservice.problems import too_many_failures
+from eida_statistics.errors import EidaStatisticsError, TooManyFailures
+from eida_stats_webservice import problems
 
-_REFUSED = (401, 403)
+_HINT = "Wait a minute, and look whether the token is right."
 _IPV4 = 4
 _IPV6_USER_BITS = 64
 # This machine and private networks: RFC 1918, RFC 4193.
@@ -19,28 +20,42 @@ _NEAR = [
 ]
 
 
-def register(app: Flask, per_minute: int, routes: Iterable[Blueprint]) -> None:
-    """Limit how often an address may be refused on some routes; each process counts for itself, in memory.
+class FailureLimit:
+    """Limits how many requests from an address may fail for their tokens.
 
-    Only who is refused is told to wait: what others send from the same address keeps nobody who has a good token.
+    Each process counts for itself, in memory.
 
     Args:
         app: the application.
-        per_minute: how often; as often as it likes, if this is 0.
-        routes: those that take tokens. They are registered afterwards.
+        per_minute: how many a minute; there is no limit if this is 0.
     """
-    if not per_minute:
-        return
-    limit = parse(f"{per_minute} per minute")
-    limiter = Limiter(_address, app=app, storage_uri="memory://").limiter
 
-    def count(response: Response) -> Response:
-        # The 401 of a public question is of a network, not of a token.
-        refused = response.status_code in _REFUSED and request.endpoint != "dataselect.public"
-        return too_many_failures() if refused and not limiter.hit(limit, _address()) else response
+    def __init__(self, app: Flask, per_minute: int) -> None:
+        self._limit = parse(f"{per_minute} per minute") if per_minute else None
+        self._counts = Limiter(_address, app=app, storage_uri="memory://").limiter
 
-    for one in routes:
-        one.after_request(count)
+    def apply_to(self, routes: Iterable[Blueprint]) -> None:
+        """Count the failed attempts on some routes, and answer 429 to those beyond the limit.
+
+        Only failures are refused: a good token is not affected by the failures of others behind the same address.
+        The routes must not have been registered yet.
+        """
+        for one in routes:
+            one.register_error_handler(EidaStatisticsError, self._answer)
+
+    def check(self) -> None:
+        """Check that the address of the present request has failures left, before a token costs much to verify.
+
+        Raises:
+            TooManyFailures: if it has none.
+        """
+        if self._limit is not None and not self._counts.test(self._limit, _address()):
+            raise TooManyFailures(hint=_HINT)
+
+    def _answer(self, error: EidaStatisticsError) -> Response:
+        if error.is_failed_attempt and self._limit is not None and not self._counts.hit(self._limit, _address()):
+            return problems.answer_to(TooManyFailures(hint=_HINT))
+        return problems.answer_to(error)
 
 
 def _address() -> str:

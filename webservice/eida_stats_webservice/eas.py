@@ -1,9 +1,9 @@
-"""Tokens of the EIDA authentication system (EAS): signed texts that tell to which groups a person belongs.
+"""Tokens of the EIDA authentication system (EAS): signed texts that name the groups to which a person belongs.
 
-What GnuPG says of a document is taken only if nothing but one signed document was given to it. GnuPG itself is more
-lenient: it leaves out what stands before and after a document, and of several documents it reads the first one or
-all of them. Worse, older ones take text for signed that is not, behind a form feed or the header NotDashEscaped
-(CVE-2025-68972 and https://gpg.fail/notdash).
+GnuPG gets one signed document that `openpgp` has unpacked, and nothing else. GnuPG itself is more lenient: it
+leaves out what stands before and after a document, and of several documents it reads the first one or all of them.
+Worse, older ones take text for signed that is not, behind a form feed or the header NotDashEscaped (CVE-2025-68972
+and https://gpg.fail/notdash).
 """
 
 import datetime
@@ -11,7 +11,7 @@ import logging
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -22,12 +22,15 @@ from msgspec import Meta
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import Data, Epilogue, MultipartDecoder
 
-from eida_statistics.errors import ConfigurationError, EasUnavailable, InvalidEasToken
+from eida_statistics.errors import ConfigurationError, EasTooSlow, EasUnavailable, InvalidEasToken
+from eida_stats_webservice import openpgp
 from eida_stats_webservice.store.records import GROUP_PREFIX, group_name
 
 # Not larger: GnuPG cuts lines of about 20,000 bytes, and does not count what it has cut as signed.
 MAX_DOCUMENT_BYTES = 16 * 1024
-MAX_TEXT_BYTES = 64 * 1024
+
+# To read the keys, when the service starts.
+_SETUP_SECONDS = 30
 
 _HINT = "Send the token's file as it is: curl --data-binary @FILE"
 
@@ -42,19 +45,7 @@ _OPTIONS = [
     "--logger-file", "/dev/null",
 ]  # fmt: skip
 
-_END = rb"[ \t]*\r?\n"
-_FIELDS = rb"(?:[A-Za-z]+:[^\x00-\x1f\x7f]*\r?\n)*"
-_RADIX64 = rb"(?:[A-Za-z0-9+/]{1,76}={0,2}%(end)b)+(?:=[A-Za-z0-9+/]{4}%(end)b)?" % {b"end": _END}
-_ARMOR = rb"-----BEGIN PGP %(kind)b-----%(end)b%(fields)b%(end)b%(radix64)b-----END PGP %(kind)b-----%(end)b"
-_PARTS = {b"end": _END, b"fields": _FIELDS, b"radix64": _RADIX64}
-_INLINE = re.compile(_ARMOR % {b"kind": b"MESSAGE", **_PARTS})
-_CLEARSIGNED = re.compile(
-    rb"-----BEGIN PGP SIGNED MESSAGE-----%(end)b"
-    # No other header is in the standard, least of all GnuPG's NotDashEscaped.
-    rb"(?:Hash: [A-Za-z0-9, -]+\r?\n)*%(end)b"
-    # The text has no control characters but tabs, and no line that begins with a dash, unless it is escaped.
-    rb"(?:(?:(?!-)|- )[^\x00-\x08\x0a-\x1f\x7f]*\r?\n)*" % _PARTS + _ARMOR % {b"kind": b"SIGNATURE", **_PARTS}
-)
+_MAX_OUTPUT = ["--max-output", str(openpgp.MAX_UNPACKED_BYTES)]
 # RFC 2046 has 1 to 70 characters for a boundary; a header follows, as it does not in a PGP document.
 _MULTIPART = re.compile(
     rb"--(?!---BEGIN PGP )([0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-])\r?\n[!-9;-~]+:"
@@ -94,15 +85,16 @@ class Verifier:
     Args:
         keyring: a file of public keys: a keyring of GnuPG, or what `gpg --export` gives, with --armor or without.
         fingerprints: of the keys whose signatures count, each of a primary key or of a subkey that signs.
-        timeout: seconds after which gpg is ended; it takes some milliseconds.
+        timeout: seconds after which gpg is killed when it verifies a token; it takes some milliseconds.
 
     Raises:
         ConfigurationError: if there is no gpg, the keyring cannot be read, or not all of these keys are in it.
     """
 
-    def __init__(self, keyring: Path, fingerprints: Sequence[str], *, timeout: int = 5) -> None:
+    def __init__(self, keyring: Path, fingerprints: Sequence[str], *, timeout: float = 1) -> None:
         self._gpg = _program("gpg", "gpg")
-        self._limit = [_program("timeout", "coreutils"), "-s", "KILL", str(timeout)]
+        self._program_timeout = _program("timeout", "coreutils")
+        self._timeout = timeout
         self._fingerprints = frozenset(map(_fingerprint, fingerprints))
         if not self._fingerprints:
             raise ConfigurationError(
@@ -121,20 +113,21 @@ class Verifier:
         except (OSError, ValueError) as error:
             raise ConfigurationError(f"gpg does not work: {error}") from error
 
-    def identify(self, body: bytes, now: datetime.datetime) -> Identity:
+    def identify(self, body: bytes, clock: Callable[[], datetime.datetime]) -> Identity:
         """Return the person to whom a token belongs.
 
         Args:
             body: the token's document; a form with this one file will do as well.
-            now: the time at which it must be valid.
+            clock: returns the time; it is asked when gpg has ended, since the token may expire until then.
 
         Raises:
             InvalidEasToken: if it is none, its signature does not count, or it is not valid any more.
-            EasUnavailable: if gpg does not end, or cannot be started.
+            EasTooSlow: if gpg takes too long.
+            EasUnavailable: if gpg cannot be run.
         """
         text = self._signed_text(_document(body))
         claims = _claims(text)
-        if claims.valid_until <= now:
+        if claims.valid_until <= clock():
             raise InvalidEasToken(f"it expired at {claims.valid_until.astimezone(datetime.UTC):%Y-%m-%dT%H:%M:%SZ}")
         return Identity(groups=frozenset(_groups(claims.memberof or "")))
 
@@ -145,7 +138,7 @@ class Verifier:
             where, magic = _KEYBOX
             if content[where] == magic:
                 (home / "pubring.kbx").write_bytes(content)
-            gpg = self._open(home)
+            gpg = self._open(home, _SETUP_SECONDS)
             if content[where] != magic:
                 gpg.import_keys(content)
             for fingerprint in sorted(self._fingerprints):
@@ -164,11 +157,12 @@ class Verifier:
             with _home() as home:
                 # All versions of GnuPG know a file of exported keys by this name.
                 (home / "pubring.gpg").write_bytes(self._keys)
-                found = self._open(home).decrypt(document, extra_args=["--max-output", str(MAX_TEXT_BYTES)])
+                found = self._open(home, self._timeout).decrypt(document, extra_args=_MAX_OUTPUT)
         except (OSError, ValueError) as error:
-            raise EasUnavailable(f"gpg does not work: {error}") from error
+            # In one line, as it goes to the log.
+            raise EasUnavailable(f"gpg does not work: {' '.join(str(error).split())}") from error
         if found.returncode in (-9, 128 + 9):
-            raise EasUnavailable(f"gpg was ended, it took more than {self._limit[-1]} seconds")
+            raise EasTooSlow(f"gpg took more than {self._timeout} s", hint="Try again later.")
         # One signature, so that it is the accepted one that is valid.
         if not (found.valid and found.returncode == 0 and len(found.sig_info) == 1 and not found.problems):
             raise InvalidEasToken(_reason(found))
@@ -176,10 +170,9 @@ class Verifier:
             raise InvalidEasToken("it is signed with a key that is not accepted here")
         return bytes(found.data)
 
-    def _open(self, home: Path) -> gnupg.GPG:
-        return _LimitedGPG(
-            self._limit, gpgbinary=self._gpg, gnupghome=str(home), options=_OPTIONS, env={"LC_ALL": "C"}
-        )
+    def _open(self, home: Path, seconds: float) -> gnupg.GPG:
+        limit = [self._program_timeout, "-s", "KILL", str(seconds)]
+        return _LimitedGPG(limit, gpgbinary=self._gpg, gnupghome=str(home), options=_OPTIONS, env={"LC_ALL": "C"})
 
 
 class _LimitedGPG(gnupg.GPG):  # type: ignore[misc]
@@ -221,10 +214,10 @@ def _home() -> Iterator[Path]:
 
 
 def _document(body: bytes) -> bytes:
-    """Return the one signed document that a body has.
+    """Return the one signed document in a body, unpacked.
 
     Raises:
-        InvalidEasToken: if there is anything else in it but white space around the document.
+        InvalidEasToken: if it is damaged, or there is anything else in the body but white space around it.
     """
     content = _only_part(body, match[1]) if (match := _MULTIPART.match(body)) else body
     document = content.strip() + b"\n"
@@ -232,12 +225,10 @@ def _document(body: bytes) -> bytes:
         raise InvalidEasToken("it is not signed, or not ASCII-armored", hint=_HINT)
     if len(document) > MAX_DOCUMENT_BYTES:
         raise InvalidEasToken(f"it is larger than {MAX_DOCUMENT_BYTES:,} bytes")
-    if not (_INLINE.fullmatch(document) or _CLEARSIGNED.fullmatch(document)):
-        raise InvalidEasToken(
-            "it is damaged, or not one PGP signed document or message without anything before and after it",
-            hint=_HINT,
-        )
-    return document
+    try:
+        return openpgp.unpack(document)
+    except openpgp.MalformedDocument as error:
+        raise InvalidEasToken(str(error), hint=_HINT) from None
 
 
 def _only_part(body: bytes, boundary: bytes) -> bytes:

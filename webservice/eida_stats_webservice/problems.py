@@ -10,6 +10,8 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from eida_statistics.errors import (
     PROBLEM_PREFIX,
     Busy,
+    EasTooSlow,
+    EasUnavailable,
     EidaStatisticsError,
     MissingToken,
     StoreForbidden,
@@ -17,7 +19,6 @@ from eida_statistics.errors import (
     StoreTooSlow,
     StoreUnavailable,
     TooLarge,
-    TooManyFailures,
 )
 
 MEDIA_TYPE = "application/problem+json"
@@ -27,9 +28,9 @@ RETRY_AFTER_SECONDS = {429: 60, 503: 30}
 _OF_TEXT = "/dataselect/"
 _PROBLEMS_FOR = ("json", "parquet")
 # Clients can do something about these, and the log need not grow much when there is much to do.
-_OF_LOAD = (Busy, StoreTooSlow)
+_OF_LOAD = (Busy, StoreTooSlow, EasTooSlow)
 # The sentence names the cause, and each of many requests fails for it: a traceback would only fill the log.
-_OF_DATABASE = (StoreUnavailable, StoreNotReady, StoreForbidden)
+_WITHOUT_TRACEBACK = (StoreUnavailable, StoreNotReady, StoreForbidden, EasUnavailable)
 # The dashboard of the federation looks for this word in an answer, and then asks its user to try less.
 _HTML_OF_FAULT = "<p>Time-out or fault: the service cannot answer this now. Ask for less, or try again later.</p>"
 
@@ -38,18 +39,19 @@ log = logging.getLogger(__name__)
 
 def register(app: Flask) -> None:
     """Answer every error of the application with problem details."""
-    app.register_error_handler(EidaStatisticsError, _of_ours)
+    app.register_error_handler(EidaStatisticsError, answer_to)
     app.register_error_handler(RequestEntityTooLarge, _too_large)
     app.register_error_handler(HTTPException, _of_http)
     app.register_error_handler(Exception, _unforeseen)
 
 
-def _of_ours(error: EidaStatisticsError) -> Response:
+def answer_to(error: EidaStatisticsError) -> Response:
+    """Return the answer to a request that failed, and log it if the service is at fault."""
     detail = ". ".join(filter(None, [error.subject, error.hint]))
     if isinstance(error, _OF_LOAD):
         log.warning("request %s: %s: %s", g.request_id, error.title, _cause_of(error))
     elif error.http_status >= 500:
-        cause = None if isinstance(error, _OF_DATABASE) else error
+        cause = None if isinstance(error, _WITHOUT_TRACEBACK) else error
         log.error("request %s: %s", g.request_id, error, exc_info=cause)
         detail = f"The administrator finds the cause in the service's log, at request {g.request_id}."
     response = _problem(error.http_status, error.problem, error.title, detail, error.members)
@@ -62,16 +64,11 @@ def _of_ours(error: EidaStatisticsError) -> Response:
 
 def _cause_of(error: EidaStatisticsError) -> str:
     """Return the cause of an error, on one line."""
-    return str(error.__cause__ or error.hint).strip().partition("\n")[0]
+    return str(error.__cause__ or error.subject or error.hint).strip().partition("\n")[0]
 
 
 def _too_large(_error: RequestEntityTooLarge) -> Response:
-    return _of_ours(TooLarge(f"more than {request.max_content_length:,} bytes"))
-
-
-def too_many_failures() -> Response:
-    """Return the answer to a client that has failed with tokens too often."""
-    return _of_ours(TooManyFailures(hint="Wait a minute, and look whether the token is right."))
+    return answer_to(TooLarge(f"more than {request.max_content_length:,} bytes"))
 
 
 def _of_http(error: HTTPException) -> Response:
@@ -87,7 +84,7 @@ def _of_http(error: HTTPException) -> Response:
 
 def _unforeseen(error: Exception) -> Response:
     log.error("request %s: unforeseen error", g.request_id, exc_info=error)
-    return _of_ours(EidaStatisticsError())
+    return answer_to(EidaStatisticsError())
 
 
 def _problem(

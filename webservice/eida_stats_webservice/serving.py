@@ -20,7 +20,7 @@ bind = "127.0.0.1:8000"
 worker_class = "eida_stats_webservice.workers.Worker"
 workers = 2
 # More than `create_app` lets take long or wait, so that what is quick has one. They are made when they are needed.
-threads = 64
+threads = 72
 # A process that gives no sign of life for so long is replaced; requests have bounds of their own.
 timeout = 120
 # The most that gunicorn allows, but for no limit at all.

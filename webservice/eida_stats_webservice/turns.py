@@ -6,8 +6,6 @@ from contextlib import contextmanager
 
 from eida_statistics.errors import Busy
 
-_WAIT_SECONDS = 60
-
 
 class Turns:
     """Lets a few at once do what takes long; others wait, but not too many of them, and not for too long.
@@ -16,11 +14,13 @@ class Turns:
         at_once: how many have their turn.
         waiting: how many wait. With those who have their turn they are fewer than the threads of a process, so that
             there are always some for other requests.
+        wait_seconds: how long one waits at most.
     """
 
-    def __init__(self, *, at_once: int, waiting: int) -> None:
+    def __init__(self, *, at_once: int, waiting: int, wait_seconds: float = 60) -> None:
         self._places = threading.Semaphore(at_once + waiting)
         self._turns = threading.Semaphore(at_once)
+        self._wait_seconds = wait_seconds
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -32,7 +32,7 @@ class Turns:
         if not self._places.acquire(blocking=False):
             raise Busy(hint="Try again later.")
         try:
-            if not self._turns.acquire(timeout=_WAIT_SECONDS):
+            if not self._turns.acquire(timeout=self._wait_seconds):
                 raise Busy(hint="Try again later.")
             try:
                 yield
