@@ -1,7 +1,7 @@
 # One door for developers: `make help` lists what there is.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve test test-faults lint format bench clean
+.PHONY: help demo serve test test-faults test-lowest lint format bench clean
 
 BIN := .venv/bin
 # One more than there are processors: some tests only wait.
@@ -9,7 +9,7 @@ WORKERS := $(shell expr $$(nproc) + 1)
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
 demo: .venv/webservice ## The whole way on the embedded store: LOG=file and NETWORKS=file for your own log
 	@$(BIN)/python demo.py $(if $(LOG),--log "$(LOG)") $(if $(NETWORKS),--networks "$(NETWORKS)")
@@ -30,6 +30,13 @@ test-faults: .venv/dev ## Kill the service and its database, fill the disk, and 
 	$(BIN)/python -m pytest tests/faults -m alone $(ARGS); alone=$$?; \
 	case "$$beside $$alone" in "0 0") ;; "0 5" | "5 0") $(if $(ARGS),true,false) ;; *) false ;; esac
 
+# What meets other packages most, in little time.
+LOWEST := answers attempts client config eas encoding hooks logfiles metrics payload records service settings store turns
+
+test-lowest: .venv-lowest/ready ## Run some tests with the oldest versions of all packages that setup.py allows
+	@sh tests/install_postgresql.sh
+	.venv-lowest/bin/python -m pytest -n $(WORKERS) $(ARGS) $(LOWEST:%=tests/test_%.py)
+
 lint: .venv/dev ## Check style, types, Dockerfiles and dependencies
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -46,7 +53,7 @@ bench: .venv/dev ## Measure; benchmarks/README.md has the figures and what they 
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## Remove what was made
-	rm -rf .venv .venv-reference demo-output build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-lowest .venv-reference demo-output build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # Debian and Ubuntu keep a part of Python in a package of its own.
 .venv/bin/python:
@@ -61,3 +68,10 @@ clean: ## Remove what was made
 .venv/dev: .venv/bin/python setup.py
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
 	@touch $@ .venv/webservice
+
+# The tools of the tests may be new: only what is installed with the programs has to work in its oldest version.
+.venv-lowest/ready: .venv/dev
+	$(BIN)/uv venv -q --clear --python $(BIN)/python .venv-lowest
+	$(BIN)/uv pip install -q --python .venv-lowest --resolution lowest-direct -e '.[webservice,dask]'
+	$(BIN)/uv pip install -q --python .venv-lowest pytest pytest-xdist hypothesis PyYAML
+	@touch $@

@@ -47,6 +47,7 @@ DEV = [
     "schemathesis>=4.32",
     "types-psycopg2>=2.9",
     "types-requests>=2.32",
+    "uv>=0.8",
 ]
 
 setup(
