@@ -11,7 +11,7 @@ import psycopg2
 import pytest
 
 import eida_stats_webservice.store
-from eida_stats_webservice.store import Store
+from eida_stats_webservice.store import Store, migrations
 from eida_stats_webservice.store.records import Node
 from node_client import DAY, make_node
 from payloads import payload, row
@@ -179,3 +179,31 @@ def test_time_of_a_change_is_read_after_it_has_waited(store: Store, store_uri: s
     after = store.state()
     assert before.changed_at < after.changed_at
     assert before.revision != after.revision
+
+
+@ON_POSTGRESQL
+def test_migration_that_waits_lets_others_through(
+    store: Store, store_uri: str, node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "9999_column.sql").write_text("ALTER TABLE nodes ADD COLUMN something integer")
+    monkeypatch.setattr(migrations, "FOLDER", tmp_path)
+    with ThreadPoolExecutor() as threads:
+        with reading(store_uri):
+            migration = threads.submit(migrations.apply, store_uri)
+            wait_for(lambda: waiting(store))
+            # This waits for the lock of the migration, which gives up before this does.
+            assert select(store, "SELECT name FROM nodes") == [("GFZ",)]
+            assert not migration.done()
+        assert migration.result() == ["9999_column"]
+
+
+@contextmanager
+def reading(uri: str) -> Iterator[None]:
+    """Read from the nodes in a transaction that does not end, as a client does that stops reading."""
+    connection = psycopg2.connect(uri)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT FROM nodes")
+        yield
+    finally:
+        connection.close()

@@ -1,6 +1,8 @@
 """The schema, as yoyo keeps it: the same migrations that `yoyo apply` finds in a checkout."""
 
+import contextlib
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -12,12 +14,16 @@ from yoyo.backends.core.postgresql import PostgresqlBackend
 from yoyo.connections import parse_uri
 from yoyo.exceptions import LockTimeout
 
-from eida_statistics.errors import StoreForbidden, StoreNotReady, StoreReadOnly, StoreUnavailable
+from eida_statistics.errors import StoreForbidden, StoreLocked, StoreNotReady, StoreReadOnly, StoreUnavailable
 from eida_stats_webservice.store.database import READ_ONLY_HINT
 from eida_stats_webservice.store.driver_errors import HLL_UNSEEN, NO_SCHEMA, translate_errors
 from eida_stats_webservice.store.schema import FOLDER
-from eida_stats_webservice.store.session import begin, connect, set_for_session
+from eida_stats_webservice.store.session import begin, connect, set_for_migration
 from eida_stats_webservice.store.uri import sqlite_path
+
+# Two seconds each, for some minutes: PostgreSQL ends the transaction of a reader that stopped reading after one.
+_ATTEMPTS = 60
+_PAUSE_SECONDS = 1
 
 _CAN_MIGRATE = """
 SELECT current_setting('transaction_read_only')::boolean, current_schema() IS NOT NULL,
@@ -56,6 +62,7 @@ def apply(uri: str) -> list[str]:
     Raises:
         StoreUnavailable: if the database cannot be reached, or the directory of its file is missing.
         StoreReadOnly: if it can only be read.
+        StoreLocked: if something else holds a lock on a table for minutes.
         StoreForbidden: if the role may not do it; an administrator may have to create the hll extension first.
         StoreHasOtherTables: if there are tables of the same name, such as those of the deployed service.
         StoreNotReady: if the server lacks the hll extension, the search_path lacks a schema to create tables in or
@@ -72,10 +79,21 @@ def apply(uri: str) -> list[str]:
             path.touch(0o600)
         except OSError as error:
             raise StoreUnavailable(f"{path}: {error.strerror}") from error
+    missing = [migration.id for migration in status(uri) if not migration.applied]
+    for _ in range(_ATTEMPTS - 1):
+        with contextlib.suppress(StoreLocked):
+            _apply_missing(uri)
+            return missing
+        # Those who have waited meanwhile go first.
+        time.sleep(_PAUSE_SECONDS)
+    _apply_missing(uri)
+    return missing
+
+
+def _apply_missing(uri: str) -> None:
+    """Apply the migrations that the database lacks, each in a transaction of its own."""
     with _backend(uri) as backend, backend.lock():
-        missing = backend.to_apply(yoyo.read_migrations(str(folder(uri))))
-        backend.apply_migrations(missing)
-        return [migration.id for migration in missing]
+        backend.apply_migrations(backend.to_apply(yoyo.read_migrations(str(folder(uri)))))
 
 
 def _check_before_migrating(uri: str) -> None:
@@ -103,7 +121,7 @@ class _Backend(PostgresqlBackend):  # type: ignore[misc] # yoyo has no types
     def init_connection(self, connection: extensions.connection) -> None:
         """Prepare a connection; yoyo opens several."""
         super().init_connection(connection)
-        set_for_session(connection)
+        set_for_migration(connection)
 
 
 def _connect(uri: str) -> Any:

@@ -37,7 +37,7 @@ _SETTINGS = {
     # Cursors are read to their end.
     "cursor_tuple_fraction": "1",
 }
-# Administrators' work takes its time.
+# An administrator's command takes its time.
 _WITHOUT_LIMIT = {"lock_timeout": "0", "idle_in_transaction_session_timeout": "0"}
 
 
@@ -49,7 +49,8 @@ def _set_config(settings: dict[str, str], *, local: bool) -> str:
 # Local to the transaction: behind PgBouncer, the next one may have another connection to the server.
 _BEGIN = _set_config(_SETTINGS, local=True)
 _WAIT_WITHOUT_LIMIT = _set_config(_WITHOUT_LIMIT, local=True)
-_FOR_SESSION = _set_config(_SETTINGS | _WITHOUT_LIMIT, local=False)
+# Later requests queue up behind a migration that waits for a table. So it waits for a short time, and tries again.
+_FOR_MIGRATION = _set_config(_SETTINGS | _WITHOUT_LIMIT | {"lock_timeout": "2s"}, local=False)
 
 
 def connect(uri: str) -> extensions.connection:
@@ -74,7 +75,7 @@ def wait_without_limit(connection: extensions.connection) -> None:
         cursor.execute(_WAIT_WITHOUT_LIMIT)
 
 
-def set_for_session(connection: extensions.connection) -> None:
-    """Set the same, without limits, for all transactions of a session."""
+def set_for_migration(connection: extensions.connection) -> None:
+    """Set the same for all transactions of a session that changes the schema, with a short wait for locks."""
     with connection.cursor() as cursor:
-        cursor.execute(_FOR_SESSION)
+        cursor.execute(_FOR_MIGRATION)
