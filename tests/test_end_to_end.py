@@ -207,6 +207,7 @@ def test_a_correction_after_a_retraction_counts(
     assert answers(service, "network") == summed_up(aggregated(tmp_path))
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize("choice", ["beside", "replaced"])
 def test_source_beside_none_needs_a_decision(
     choice: str, store_uri: str, service: Service, made: Made, tmp_path: Path
@@ -357,6 +358,7 @@ def test_the_deployed_aggregator_can_send_and_its_payload_is_the_same_as_ours(
     assert differences(once, contents(store_uri)) == []
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize("chunked", [False, True], ids=["declared", "chunked"])
 def test_a_large_body_with_a_wrong_token_gets_its_answer(service: Service, *, chunked: bool) -> None:
     where = urlsplit(f"{service.url}/submit")
@@ -371,6 +373,7 @@ def test_a_large_body_with_a_wrong_token_gets_its_answer(service: Service, *, ch
             assert json.loads(answer.read())["type"].endswith(":refused-token")
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize("chunked", [False, True], ids=["declared", "chunked"])
 def test_a_body_that_is_too_large_gets_its_answer(
     store_uri: str, service_uri: str, tmp_path: Path, *, chunked: bool

@@ -19,6 +19,7 @@ from eida_stats_webservice.store import Store
 from requests_from_openapi import METRICS_TOKEN, OPERATORS, Tokens, authorize, document, fill, mend
 from service import PREFIX
 from signer import Signer
+from stores import ON_ONE_STORE
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -75,6 +76,8 @@ def client(tokens: Tokens) -> FlaskClient:
 # Made from the document
 
 
+# The fault tests make such requests to running services on both stores.
+@ON_ONE_STORE
 @API.parametrize()
 @settings(
     derandomize=True,

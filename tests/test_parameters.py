@@ -24,6 +24,10 @@ from eida_stats_webservice.store import Store
 from payloads import row, wire
 from service import PREFIX, contents
 from signer import Signer
+from stores import ON_POSTGRESQL
+
+# What refuses these values comes before either store; PostgreSQL has more ways to choke on one.
+pytestmark = ON_POSTGRESQL
 
 DAY = datetime.timedelta(days=1)
 METRICS_TOKEN = issued.note("token-of-prometheus")

@@ -341,6 +341,7 @@ def assert_no_answer_reveals_a_small_group(
             assert_no_small_group_is_left(shown, answers[total], cells, minimum, first_open, named=named)
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize("minimum", [2, 5, 9, 25])
 def test_who_names_something_sees_no_more_of_it_than_who_asks_for_all(
     service_uri: str, cells: Cells, minimum: int

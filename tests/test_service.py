@@ -26,6 +26,7 @@ from eida_stats_webservice.config import Config
 from eida_stats_webservice.store import Store
 from payloads import payload, row, sketch, wire
 from service import Service, register
+from stores import ON_ONE_STORE
 from tables import count, sums
 
 PREFIX = "/eidaws/statistics/1"
@@ -307,6 +308,7 @@ def answer_of(connection: socket.socket) -> str:
         return stream.readline().decode()
 
 
+@ON_ONE_STORE
 def test_clients_that_send_nothing_of_what_they_announce_do_not_stop_the_service(service: Service) -> None:
     head = (f"POST {SUBMIT} HTTP/1.1", "Host: localhost", "Content-Length: 200000000")
     with ExitStack() as stack:

@@ -3,13 +3,13 @@
 import datetime
 import itertools
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from node_operator import Operator, entries, entry, write_log
+from postgresql import Cluster
 from roles import as_service
 from service import Service, register
 from stubs import nobody_there
@@ -22,15 +22,11 @@ LATE = datetime.time(23, 50)
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="module", params=["postgresql", "sqlite"])
-def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if request.param == "sqlite":
-        template = request.getfixturevalue("sqlite_template")
-        yield f"sqlite:///{shutil.copy(template, tmp_path_factory.mktemp('service'))}"
-        return
-    cluster, name = request.getfixturevalue("postgresql"), "weekly_commands"
-    yield cluster.create_database(name, request.getfixturevalue("template"))
-    cluster.drop_database(name)
+@pytest.fixture(scope="module")
+def database(postgresql: Cluster, template: str) -> Iterator[str]:
+    """Create the database of a centre; that SQLite decides alike, `test_overlaps.py` shows."""
+    yield postgresql.create_database("weekly_commands", template)
+    postgresql.drop_database("weekly_commands")
 
 
 @pytest.fixture(scope="module")
