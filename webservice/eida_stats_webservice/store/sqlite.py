@@ -145,6 +145,10 @@ class _Connection(sqlite3.Connection):
 
     file: tuple[int, int] | None = None
 
+    def __del__(self) -> None:
+        # Those of a store that is forgotten without being closed; Python 3.13 warns of each.
+        self.close()
+
 
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
