@@ -1,4 +1,4 @@
-"""Who asks for restricted statistics."""
+"""Identify clients that ask for restricted statistics."""
 
 import datetime
 from collections.abc import Callable

@@ -27,7 +27,7 @@ from eida_stats_webservice.eas import Verifier
 from eida_stats_webservice.store import open_store
 from eida_stats_webservice.turns import Turns
 
-# All HTTP clients know gzip; what streams is packed as it comes.
+# All HTTP clients know gzip. Streamed answers are compressed piece by piece.
 _COMPRESSION = {
     "COMPRESS_ALGORITHM": ["gzip"],
     "COMPRESS_ALGORITHM_STREAMING": ["gzip"],
@@ -44,7 +44,7 @@ _COMPRESSION = {
     # dataselect has done that before it asked for anything.
     "COMPRESS_EVALUATE_CONDITIONAL_REQUEST": False,
 }
-# Pages of other sites may read everything but what nodes and administrators use. Nothing depends on cookies.
+# Pages of other sites may read all answers but those for nodes and administrators. Nothing depends on cookies.
 _OPEN_TO_PAGES = r"^(?!.*/(submit|dataselectstats|payloads|metrics)(/|$))"
 # So many payloads of the largest size may be under way in a process.
 _BODIES_AT_ONCE = 2

@@ -59,9 +59,9 @@ class FailureLimit:
 
 
 def _address() -> str:
-    """Return the address of a client; where a proxy passes its request on, that which the proxy names.
+    """Return the address of a client. Behind a proxy it is the address that the proxy names.
 
-    A proxy is near. Who comes from afar and says so cannot choose who they are.
+    Only a proxy on this machine or in a private network is believed: others could choose any address.
     """
     forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
     if forwarded and _is_near(request.remote_addr):
@@ -70,25 +70,25 @@ def _address() -> str:
 
 
 def _whole(address: str) -> str:
-    """Return what is one user's: of IPv6 it is a network of addresses."""
-    told = _read(address)
-    if told is None or told.version == _IPV4:
-        return str(told or address)
-    return str(ip_network((told, _IPV6_USER_BITS), strict=False))
+    """Return the address, or for IPv6 the network of addresses that one user has."""
+    parsed = _read(address)
+    if parsed is None or parsed.version == _IPV4:
+        return str(parsed or address)
+    return str(ip_network((parsed, _IPV6_USER_BITS), strict=False))
 
 
 def _is_near(address: str | None) -> bool:
-    # On a socket of the machine's own, none is told.
+    # A Unix socket has no address.
     if not address:
         return True
-    told = _read(address)
-    return told is not None and any(told.version == near.version and told in near for near in _NEAR)
+    parsed = _read(address)
+    return parsed is not None and any(parsed.version == near.version and parsed in near for near in _NEAR)
 
 
 def _read(address: str) -> IPv4Address | IPv6Address | None:
     try:
-        told = ip_address(address.partition("%")[0])
+        parsed = ip_address(address.partition("%")[0])
     except ValueError:
         return None
-    # Where IPv6 is listened on, IPv4 comes in its form.
-    return getattr(told, "ipv4_mapped", None) or told
+    # A server that listens on IPv6 sees IPv4 addresses in IPv6 form.
+    return getattr(parsed, "ipv4_mapped", None) or parsed

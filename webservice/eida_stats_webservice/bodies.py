@@ -32,7 +32,7 @@ _CHUNK_BYTES = 1 << 20
 _GZIP = 16 + zlib.MAX_WBITS
 # Packers that work in parallel write a member for each block; a payload has no need of more.
 _MEMBERS = 1000
-# Payloads are packed to a tenth or so; a bomb is told by that long before the limit.
+# Payloads shrink to about a tenth. A much smaller body is a bomb, and is refused long before the limit.
 _UNPACKED_FREELY = 16 << 20
 _MOST_PACKED = 200
 # RFC 8259: insignificant whitespace, and what a value may begin with.
@@ -127,7 +127,7 @@ def read_json(request: Request, limit: int, share: Share) -> bytearray:
     is_gzip = _is_gzip(request.headers.get("Content-Encoding", ""))
     request.max_content_length = limit
     with _ended_after(READ_SECONDS, request) as expired:
-        # Werkzeug refuses what is declared too large before reading, and stops reading what turns out to be.
+        # Werkzeug refuses a body that is declared too large, and stops reading one that turns out to be.
         beginning, chunks = _split_beginning(_chunks(request, expired))
         if is_gzip or beginning.startswith(_GZIP_MAGIC):
             beginning, chunks = _split_beginning(_unpacked(chunks, limit))
@@ -222,7 +222,7 @@ def check_connected(request: Request) -> None:
 
 @contextmanager
 def _ended_after(seconds: float, request: Request) -> Iterator[threading.Event]:
-    """End the request's body for who reads it when time is up, and tell so by an event.
+    """End the request's body for its reader when time is up, and set an event.
 
     A timeout of the socket would not do: it begins anew with each byte of a client that sends one at a time.
     Half closed like this, the connection still takes the answer, and gunicorn does not use it again.

@@ -31,7 +31,7 @@ _EXPECTED = {
 
 
 class Config(msgspec.Struct, frozen=True):
-    """What an administrator can set: in the environment in capitals, in a TOML file in small letters."""
+    """The settings of an administrator: in the environment in capitals, in a TOML file in small letters."""
 
     database_uri: str
     url_prefix: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)*\Z")] = "/eidaws/statistics/1"
@@ -51,7 +51,7 @@ class Config(msgspec.Struct, frozen=True):
 
 
 class PrivacySettings(msgspec.Struct, frozen=True):
-    """What protects small groups of clients; without `min_clients` the others have no effect."""
+    """The settings that protect small groups of clients; without `min_clients` the others have no effect."""
 
     min_clients: int
     min_sketch_clients: int
@@ -94,7 +94,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Config:
         try:
             values[name] = msgspec.convert(values.get(name, setting.default), setting.type, strict=False)
         except msgspec.ValidationError:
-            # What msgspec says has a path and a pattern in it, for programmers.
+            # The message of msgspec has a path and a pattern, for programmers.
             raise ConfigurationError(f"{sources[name]} must be {_EXPECTED[name]}") from None
     return msgspec.convert(values, Config)
 

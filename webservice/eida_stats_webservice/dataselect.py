@@ -30,7 +30,7 @@ from eida_stats_webservice.store.records import (
 )
 from eida_stats_webservice.turns import Turns
 
-# As long as a change may still be followed by another one in the same second, which Last-Modified could not tell.
+# Last-Modified has whole seconds. Shortly after a change, another one may follow within the same second.
 _UNSETTLED = datetime.timedelta(seconds=2)
 
 
@@ -47,7 +47,7 @@ def blueprint(store: Store, turns: Turns, access: Access, settings: PrivacySetti
 
     @routes.get("/dataselect/public")
     def public() -> Response:
-        """Answer what anybody may know."""
+        """Return public statistics."""
         # One day for the whole request, which may last past midnight.
         today = _today()
         question, form = question_of(parameters_of(request), today, restricted=False)
@@ -66,8 +66,8 @@ def blueprint(store: Store, turns: Turns, access: Access, settings: PrivacySetti
 
     @routes.post("/dataselect/restricted")
     def restricted() -> Response:
-        """Answer what the holder of a token may know."""
-        # Without a token it does not matter what is asked.
+        """Return the statistics that the holder of a token may see."""
+        # First the token: without one, no parameter matters.
         viewer = access.viewer_of(request)
         today = _today()
         question, form = question_of(parameters_of(request), today, restricted=True)

@@ -1,4 +1,4 @@
-"""What the service says of itself: its version, its interface for programs, and a page to try it."""
+"""The service's description of itself: its version, its interface for programs, and a page to try it."""
 
 import html
 from pathlib import Path

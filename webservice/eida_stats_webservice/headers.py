@@ -1,4 +1,4 @@
-"""What every answer carries: a number by which the log tells of it, and what browsers must not do with it."""
+"""Headers of every answer: the number of its request in the log, and rules for browsers."""
 
 import re
 import uuid
@@ -40,7 +40,7 @@ def register(app: Flask) -> None:
         response.headers[REQUEST_ID] = g.request_id
         if (node := g.get("token_node")) is not None:
             response.headers["Token-Node"] = node
-        # What was told to who has a token is for nobody else.
+        # An answer to the holder of a token is for nobody else.
         if any(name in request.headers for name in HEADERS) or request.method != "GET":
             response.headers.setdefault("Cache-Control", "no-store")
         return response

@@ -1,4 +1,4 @@
-"""GET and DELETE payloads: a node sees what it has sent, and takes back what was wrong."""
+"""GET and DELETE payloads: list the payloads of a node, and retract one."""
 
 import re
 
@@ -24,7 +24,7 @@ def blueprint(store: Store, turns: Turns) -> Blueprint:
 
     @routes.get("/payloads")
     def payloads() -> Response:
-        """List what the node has sent, and what of it counts."""
+        """List the payloads that the node has sent, and whether they count."""
         sender = sender_of(request, store)
         limit = _limit(only(parameters_of(request), optional=("limit",)).get("limit"))
         with turns.turn():
@@ -34,7 +34,7 @@ def blueprint(store: Store, turns: Turns) -> Blueprint:
 
     @routes.delete("/payloads/<int:number>")
     def retract(number: int) -> Response:
-        """Withdraw one of them, so that it does not count any more."""
+        """Retract a payload, so that it does not count any more."""
         sender = sender_of(request, store)
         only(parameters_of(request))
         with turns.turn():

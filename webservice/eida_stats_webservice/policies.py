@@ -1,4 +1,4 @@
-"""GET nodes, networks and what is restricted, as the deployed service answers."""
+"""GET nodes, networks and their restrictions, in the form of the deployed service."""
 
 import msgspec
 from flask import Blueprint, Response, request

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem details: what a person understands goes out, the cause goes to the log."""
+"""Errors as RFC 9457 problem details: a plain sentence for the client, the cause for the log."""
 
 import html
 import logging
@@ -22,7 +22,7 @@ from eida_statistics.errors import (
 )
 
 MEDIA_TYPE = "application/problem+json"
-# When to try again what may succeed then.
+# After how many seconds the same request may succeed.
 RETRY_AFTER_SECONDS = {429: 60, 503: 30}
 # Statistics are asked for as text, unless it says so; an error is then comment, as programs expect.
 _OF_TEXT = "/dataselect/"

@@ -19,7 +19,7 @@ METRICS_PREFIX = "eida-statistics-metrics-"
 bind = "127.0.0.1:8000"
 worker_class = "eida_stats_webservice.workers.Worker"
 workers = 2
-# More than `create_app` lets take long or wait, so that what is quick has one. They are made when they are needed.
+# More than the slow requests that `create_app` lets run or wait, so that quick ones find one. Created on demand.
 threads = 72
 # A process that gives no sign of life for so long is replaced; requests have bounds of their own.
 timeout = 120
@@ -74,6 +74,6 @@ def on_starting(arbiter: "Arbiter") -> None:
 
 
 def _without_address(record: logging.LogRecord) -> bool:
-    # What follows is a piece of what was sent, and so may be anything.
+    # The rest is a piece of the request, and may be anything.
     record.msg = re.sub(r"^(Invalid request) from ip=.*", r"\1", str(record.msg), flags=re.DOTALL)
     return True

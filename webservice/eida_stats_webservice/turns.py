@@ -1,4 +1,4 @@
-"""What takes long waits for its turn, so that it cannot be in the way of what does not."""
+"""Limit how many slow requests run at once, so that quick ones always find a free thread."""
 
 import threading
 from collections.abc import Iterator
@@ -8,13 +8,13 @@ from eida_statistics.errors import Busy
 
 
 class Turns:
-    """Lets a few at once do what takes long; others wait, but not too many of them, and not for too long.
+    """Runs a few requests at once and lets a few more wait for a limited time.
 
     Args:
-        at_once: how many have their turn.
-        waiting: how many wait. With those who have their turn they are fewer than the threads of a process, so that
-            there are always some for other requests.
-        wait_seconds: how long one waits at most.
+        at_once: how many requests run.
+        waiting: how many wait. Together these must be fewer than the threads of a process, so that other requests
+            find one.
+        wait_seconds: how long a request waits at most.
     """
 
     def __init__(self, *, at_once: int, waiting: int, wait_seconds: float = 60) -> None:
@@ -24,10 +24,10 @@ class Turns:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Wait for a turn, and have it as long as the context lasts.
+        """Wait for a turn, and keep it until the context ends.
 
         Raises:
-            Busy: if too many wait, or it does not come in time.
+            Busy: if too many requests wait already, or the turn does not come in time.
         """
         if not self._places.acquire(blocking=False):
             raise Busy(hint="Try again later.")

@@ -1,4 +1,4 @@
-"""The workers of gunicorn, and what they log."""
+"""The workers of gunicorn, and their access log."""
 
 import contextlib
 import datetime
