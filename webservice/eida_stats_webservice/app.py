@@ -58,10 +58,10 @@ _CORS = {
 
 
 def create_app(config: Config | None = None) -> Flask:
-    """Make the WSGI application.
+    """Create the WSGI application.
 
     Args:
-        config: what is configured; read from the environment if it is not given.
+        config: the configuration; read from the environment if it is not given.
     """
     config = configuration.read() if config is None else config
     store = open_store(config.database_uri)

@@ -35,7 +35,7 @@ _MEMBERS = 1000
 # Payloads shrink to about a tenth. A much smaller body is a bomb, and is refused long before the limit.
 _UNPACKED_FREELY = 16 << 20
 _MOST_PACKED = 200
-# RFC 8259: insignificant whitespace, and what a value may begin with.
+# RFC 8259: insignificant whitespace, and the first characters of a value.
 _BLANK = b" \t\n\r"
 _BEGINNINGS = b'{["-0123456789tfn'
 # Only Linux has the flag that a peer has closed its end.
@@ -65,7 +65,7 @@ class Budget:
             share.shrink(0)
 
     def take(self, count: int) -> None:
-        """Take bytes from what is left.
+        """Take bytes from the budget.
 
         Raises:
             Busy: if there are fewer.
@@ -224,7 +224,7 @@ def check_connected(request: Request) -> None:
 def _ended_after(seconds: float, request: Request) -> Iterator[threading.Event]:
     """End the request's body for its reader when time is up, and set an event.
 
-    A timeout of the socket would not do: it begins anew with each byte of a client that sends one at a time.
+    A timeout of the socket would not do: it starts again with each byte of a client that sends one at a time.
     Half closed like this, the connection still takes the answer, and gunicorn does not use it again.
     """
     expired = threading.Event()

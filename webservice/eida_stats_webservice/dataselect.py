@@ -38,7 +38,7 @@ def blueprint(store: Store, turns: Turns, access: Access, settings: PrivacySetti
     """Create the routes.
 
     Args:
-        store: what holds the statistics.
+        store: holds the statistics.
         turns: how many questions are answered at once.
         access: identifies clients.
         settings: how small groups of clients are protected.
@@ -213,7 +213,7 @@ def _check_one_network(question: Question) -> None:
 
 def _check_network(name: str, found: list[NetworkRecord], viewer: Viewer, *, restricted: bool) -> None:
     if not name or "*" in name or "?" in name:
-        return  # what failed as a whole is of no network
+        return  # requests that failed belong to no network
     if not found:
         raise BadParameter(f"{told('network', name)} is unknown there", hint="See networks.")
     if not any(network.seen_by(viewer) for network in found):

@@ -33,7 +33,7 @@ _POLICY = (
 
 
 def blueprint(prefix: str) -> Blueprint:
-    """Make the routes.
+    """Create the routes.
 
     Args:
         prefix: the path below which the service is, without a slash at its end; empty if it is the whole host.
@@ -81,7 +81,7 @@ def blueprint(prefix: str) -> Blueprint:
 
 
 def _explorer() -> Blueprint:
-    """Make the page and what belongs to it, from the files of Swagger UI's package."""
+    """Create the page and its files, from Swagger UI's package."""
     pages: Blueprint = get_swaggerui_blueprint(".", "../openapi.yaml", _PAGE, blueprint_name=EXPLORER)
 
     @pages.after_request

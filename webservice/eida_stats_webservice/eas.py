@@ -38,7 +38,7 @@ _KEYBOX = slice(8, 12), b"KBXf"
 _OPTIONS = [
     # Neither the administrator's options nor other programs, of which some would stay, nor the network.
     "--no-options", "--no-autostart", "--no-auto-key-retrieve", "--no-auto-key-locate", "--disable-dirmngr",
-    # A home is for one call only. Which keys are trusted is told by their fingerprints.
+    # A home is for one call only. The fingerprints decide which keys are trusted.
     "--lock-never", "--no-random-seed-file", "--trust-model", "always",
     # python-gnupg reads messages for people from the same pipe as the status. They may quote a document, which
     # could so make up a status of its own. In the status itself spaces are escaped.
@@ -51,18 +51,18 @@ _MULTIPART = re.compile(
     rb"--(?!---BEGIN PGP )([0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-])\r?\n[!-9;-~]+:"
 )
 
-# It would tell of each status, and so of documents, and warn whenever one is refused.
+# It would log each status, which may quote documents, and warn of each refusal.
 logging.getLogger(gnupg.__name__).setLevel(logging.CRITICAL)
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """What is known of a person: the groups, and nothing else."""
+    """The groups of a person; nothing else is known."""
 
     groups: frozenset[str]
 
 
 class _Claims(msgspec.Struct):
-    """What counts of a token's text."""
+    """The fields of a token's text that are used."""
 
     valid_until: Annotated[datetime.datetime, Meta(tz=True)]
     memberof: str | None = None
@@ -83,7 +83,7 @@ class Verifier:
     whatever tidies up temporary files.
 
     Args:
-        keyring: a file of public keys: a keyring of GnuPG, or what `gpg --export` gives, with --armor or without.
+        keyring: a file of public keys: a keyring of GnuPG, or the output of `gpg --export`, armored or not.
         fingerprints: of the keys whose signatures count, each of a primary key or of a subkey that signs.
         timeout: seconds after which gpg is killed when it verifies a token; it takes some milliseconds.
 
@@ -152,7 +152,7 @@ class Verifier:
         return b"".join(sorted(keys))
 
     def _signed_text(self, document: bytes) -> bytes:
-        """Return what is signed, and nothing of what is not."""
+        """Return the signed text, and nothing around it."""
         try:
             with _home() as home:
                 # All versions of GnuPG know a file of exported keys by this name.

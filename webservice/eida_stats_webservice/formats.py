@@ -65,7 +65,7 @@ def _json(rows: Iterable[Statistic], columns: tuple[str, ...], asked: str) -> It
         objects = msgspec.json.encode([dict(zip(columns, row, strict=True)) for row in values])
         yield written + objects[1:-1]
         written = b","
-    # What is still to be written is the head, where there was no row.
+    # Without any row, the head is still to be written.
     yield (written if written != b"," else b"") + b"]}\n"
 
 

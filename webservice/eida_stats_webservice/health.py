@@ -13,7 +13,7 @@ ANSWER_SECONDS = 5
 
 
 def blueprint(store: Store) -> Blueprint:
-    """Make the routes.
+    """Create the routes.
 
     Args:
         store: one of its own, so that it needs not wait for a connection.

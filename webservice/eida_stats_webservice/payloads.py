@@ -14,10 +14,10 @@ from eida_stats_webservice.turns import Turns
 
 
 def blueprint(store: Store, turns: Turns) -> Blueprint:
-    """Make the routes.
+    """Create the routes.
 
     Args:
-        store: what holds the payloads.
+        store: holds the payloads.
         turns: how many are retracted, or listed, at once: the list of a node grows with the years.
     """
     routes = Blueprint("payloads", __name__)

@@ -10,7 +10,7 @@ from eida_stats_webservice.store.records import NetworkRecord
 
 
 def blueprint(store: Store) -> Blueprint:
-    """Make the routes."""
+    """Create the routes."""
     routes = Blueprint("policies", __name__)
 
     @routes.get("/nodes")

@@ -1,4 +1,4 @@
-"""Small groups of users are not told apart in public answers; docs/PRIVACY.md says why.
+"""Suppress small groups of users in public answers; docs/PRIVACY.md says why.
 
 Statistical offices call it cell suppression: small cells are hidden, and then others, too, so that no hidden group
 is the difference of what is shown.
@@ -81,7 +81,7 @@ def merge_small(
         whole = msgspec.structs.replace(question, level=None, details=question.details & _DATES)
         parts_of_whole = _summed(atoms, broadened(whole))
         totals, _ = _divided(parts_of_whole, minimum, whole, restricted)
-        # All or none of them: the others would tell of the one that is missing.
+        # All or none of them: the others would reveal the one that is missing.
         if whole == question or any((date, "*", "*", "*") not in totals for date in left):
             return
     yield from (_united(_other_key(date, question), parts) for date, parts in left.items())
@@ -115,7 +115,7 @@ def _characters_of_date(question: Question) -> int:
 def _divided(
     atoms: list[Statistic], minimum: int, question: Question, restricted: Networks
 ) -> tuple[dict[Key, list[Statistic]], dict[str, list[Statistic]]]:
-    """Divide what is asked for into rows that are shown, and what is hidden of each date."""
+    """Divide the rows of a question into those that are shown, and those that are hidden, by date."""
     hidden = hidden_rows(atoms, minimum, broadened(question), restricted)
     cells: defaultdict[Key, list[int]] = defaultdict(list)
     for number, atom in enumerate(atoms):
@@ -125,7 +125,7 @@ def _divided(
     left: defaultdict[str, list[Statistic]] = defaultdict(list)
     for key, numbers in cells.items():
         parts = [atoms[number] for number in numbers]
-        # Of one node, a row Other of restricted networks would tell what is not shown of them in its totals.
+        # For one node, a row Other of restricted networks would reveal more than the node's total.
         of_node = question.nodes and any((part.node, part.network) in restricted for part in parts)
         if hidden[numbers].any() or of_node:
             left[key[0]] += parts
@@ -143,7 +143,7 @@ def _hide_open_months(
     shown: dict[Key, list[Statistic]],
     left: dict[str, list[Statistic]],
 ) -> None:
-    """Add the totals of open months to what is hidden of each date."""
+    """Add the totals of open months to the hidden rows of each date."""
     for total in totals:
         restricted = shown.pop(_other_key(total.date, question), [])
         left.setdefault(total.date, []).extend([total, *restricted])
@@ -246,7 +246,7 @@ class _Pieces:
         self.hidden: NDArray[np.bool_] = (self._size < minimum) | self._alone
 
     def hide_more(self, level: tuple[str, ...], groups: NDArray[np.intp], count: int) -> bool:
-        """Hide what would give small groups away by some totals, and tell whether there was any.
+        """Hide more rows where a total would reveal a small group, and return whether any was hidden.
 
         Args:
             level: whether these totals are of nodes or networks.

@@ -21,7 +21,7 @@ worker_class = "eida_stats_webservice.workers.Worker"
 workers = 2
 # More than the slow requests that `create_app` lets run or wait, so that quick ones find one. Created on demand.
 threads = 72
-# A process that gives no sign of life for so long is replaced; requests have bounds of their own.
+# A process that shows no sign of life for so long is replaced. Requests have limits of their own.
 timeout = 120
 # The most that gunicorn allows, but for no limit at all.
 limit_request_line = 8190

@@ -20,10 +20,10 @@ _HASH_CHARACTERS = 32
 
 
 def blueprint(store: Store, turns: Turns, budget: bodies.Budget, max_payload_bytes: int) -> Blueprint:
-    """Make the routes.
+    """Create the routes.
 
     Args:
-        store: what takes payloads in.
+        store: stores the payloads.
         turns: how many are read and stored at once.
         budget: how many bytes of bodies the process may hold at once.
         max_payload_bytes: how large one may be.

@@ -26,11 +26,10 @@ _CHUNK_BYTES = 1 << 16
 
 
 class Log(Logger):  # type: ignore[misc] # gunicorn ships no types
-    """Writes what was asked as JSON, a line each.
+    """Writes each request as a line of JSON.
 
-    Without the address of the client, which nobody needs and which is personal; nor the User-Agent, which may have
-    one. A path is written only where there is such a path, and what comes after a question mark only where all of
-    it was understood: else they may be a secret.
+    The address of the client is personal and not written, nor the User-Agent, which may have one. Unknown paths and
+    queries that were refused are not written either: they may contain a secret.
     """
 
     def setup(self, cfg: object) -> None:

@@ -12,7 +12,7 @@ def open_store(uri: str, name: str = "DATABASE_URI") -> Store:
     """Return the store that a URI names; it connects when it is first used.
 
     Args:
-        uri: what names the database.
+        uri: the URI of the database.
         name: what to call it in an error.
 
     Raises:

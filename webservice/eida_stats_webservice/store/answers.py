@@ -1,4 +1,4 @@
-"""Sums of what the nodes have sent, by what is asked for."""
+"""Statistics: sums of the payloads in force, as a question divides them."""
 
 import datetime
 import math
@@ -9,7 +9,7 @@ from eida_statistics import hll
 from eida_stats_webservice.store.database import Database, as_time
 from eida_stats_webservice.store.records import Question, State, Statistic, Viewer
 
-# What the service takes is not older; see wire.py.
+# The service refuses older days; see wire.py.
 _FIRST_MONTH = datetime.date(1990, 1, 1)
 _ALL_ROWS = 2**63 - 1
 # A proxy in front waits for somewhat longer.
@@ -19,7 +19,7 @@ _NONE = ("*",)
 
 
 class Answers(Database):
-    """What is answered."""
+    """Answers questions."""
 
     def state(self) -> State:
         """Return the state on which answers depend."""
@@ -28,13 +28,13 @@ class Answers(Database):
         return State(f"{registry}.{statistics}", max(as_time(time) for time in times if time is not None))
 
     def statistics(self, question: Question, viewer: Viewer, *, sketches: bool) -> Generator[Statistic]:
-        """Sum up what a question asks for; the transaction lasts until the last row is taken, or it is closed.
+        """Yield the sums that a question asks for, in one transaction that ends with the last row.
 
         Args:
-            question: what is asked.
+            question: the question.
             viewer: the client. Networks that they do not see are one row Other of each date and country, or left
                 out if the question names what it is about.
-            sketches: give the sketches, too.
+            sketches: yield the sketches, too.
 
         Raises:
             StoreTooSlow: if the first rows, or further ones, do not come in time.
@@ -93,7 +93,7 @@ class Answers(Database):
 
 
 def _source(question: Question, *, sketches: bool) -> str:
-    """Name the smallest table that can answer; who gets a sketch depends on the networks in it."""
+    """Return the smallest table that can answer. With sketches, it must have networks: they decide who gets one."""
     if question.tells("station") or question.stations or question.locations or question.channels:
         return "streams"
     networks = question.tells("network") or question.names_streams or sketches
@@ -111,7 +111,7 @@ def _months(start: datetime.date, end: datetime.date) -> list[str]:
 
 
 def _sketch(found: str | bytes) -> bytes:
-    # PostgreSQL gives it as text, in forms of its own.
+    # PostgreSQL returns it as text, in forms of its own.
     return hll.canonical(hll.from_hex(found) if isinstance(found, str) else found)
 
 

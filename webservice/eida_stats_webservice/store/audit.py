@@ -1,4 +1,4 @@
-"""The sums beside the payloads: verified against them, and made anew from them alone."""
+"""Verify the sums against the payloads, and rebuild them."""
 
 import datetime
 import zlib
@@ -19,7 +19,7 @@ from eida_stats_webservice.store.records import PAYLOADS, Difference, Node
 from eida_stats_webservice.store.upstream import Upstream
 
 _STREAM = ("date", "network", "station", "location", "channel", "country")
-# By which columns the rows of a node are told apart.
+# The columns that identify a row of a node.
 _TABLES = {
     "dataselect_stats": _STREAM,
     "dataselect_stats_by_network_country": ("date", "network", "country"),
@@ -28,7 +28,7 @@ _TABLES = {
 }
 _COUNTS = ("bytes", "nb_reqs", "nb_successful_reqs", "nb_failedrequests")
 
-# What is no sum.
+# All that is not a sum.
 _COPIED = {
     "nodes": (
         *("id", "name", "contact", "restriction_policy", "eas_group"),
@@ -48,7 +48,7 @@ _Sums = tuple[tuple[int, ...], bytes]
 
 
 class Audit(Ledger):
-    """What checks the sums, and makes them anew."""
+    """Verifies and rebuilds sums, and copies databases."""
 
     def verify(self, node: str = "") -> Iterator[tuple[str, datetime.date, list[Difference]]]:
         """Recompute all sums from the payloads in force; it does not trust the queries that made them.
@@ -127,8 +127,8 @@ class Audit(Ledger):
     ) -> Iterator[tuple[str, datetime.date, int, int]]:
         """Take over a database of the service that was deployed before into this empty one, in one transaction.
 
-        Its statistics come as one payload of each month of each node, so that they can be verified, made anew and
-        corrected as others.
+        Its statistics become one payload for each month of each node, so that they can be verified, rebuilt and
+        corrected like others.
 
         Args:
             source: the database; after this its lists of bad rows and tokens are complete.
@@ -239,7 +239,7 @@ class Audit(Ledger):
             yield from _compared(table, columns, _grouped(due, columns), stored)
 
     def _compared_with_itself(self, connection: Any, number: int, payload: PayloadSummary) -> Iterator[Difference]:
-        """Compare what is known of a payload with what is in it."""
+        """Compare the columns of a payload with its body."""
         (record,) = self._list(connection, number=number)
         envelope = payload.envelope
         known = {
@@ -318,14 +318,14 @@ def _compared(
         there, expected = stored.get(key), due.get(key)
         if there != expected:
             named = dict(zip(columns, key, strict=True))
-            # That of the month is told anyway.
+            # The month is named anyway.
             if named["date"].endswith("-01"):
                 del named["date"]
             yield Difference(table, named, _told(there), _told(expected))
 
 
 def _told(sums: _Sums | None) -> dict[str, int | str] | None:
-    """Return the numbers of a row; of its sketch what it tells, and a checksum, since two may tell the same."""
+    """Return the numbers of a row, the estimate of its sketch, and a checksum of the sketch."""
     if sums is None:
         return None
     counts, sketch = sums

@@ -1,4 +1,4 @@
-"""What a database is: transactions, and the few things that differ between the two that there are."""
+"""The interface of a database: transactions, and the few differences between PostgreSQL and SQLite."""
 
 import contextlib
 import datetime
@@ -57,7 +57,7 @@ def load_queries(dialect: str, driver: Any, translate: Callable[[str], str] = st
 
 
 class Database(ABC):
-    """A database; what is in it, the classes that are made of this one know."""
+    """A database; its subclasses know the tables."""
 
     queries: Any
     """The named queries; aiosql makes methods of them."""
@@ -66,7 +66,7 @@ class Database(ABC):
 
     @abstractmethod
     def transaction(self, *, write: bool = False) -> AbstractContextManager[Any]:
-        """Return a context with a connection; what is done with it is committed at the end, or not at all."""
+        """Return a context with a connection; all changes are committed at its end, or none."""
 
     @abstractmethod
     def snapshot(self) -> AbstractContextManager[Any]:
@@ -215,14 +215,14 @@ def check_validity(times: Sequence[Any], now: datetime.datetime) -> datetime.dat
 
 def records(record: type[_Record], rows: Iterator[tuple[Any, ...]]) -> list[_Record]:
     """Make records of rows."""
-    # SQLite gives times as text, PostgreSQL as datetime; both come out as what the record says.
+    # SQLite returns times as text, PostgreSQL as datetime; the record decides what becomes of both.
     names = record.__struct_fields__
     # SQLite has numbers for truth.
     return [msgspec.convert(dict(zip(names, row, strict=True)), record, strict=False) for row in rows]
 
 
 def as_time(value: Any) -> datetime.datetime:
-    """Read a time that the database gives."""
+    """Parse a time of the database."""
     return msgspec.convert(value, datetime.datetime).astimezone(datetime.UTC)
 
 
@@ -233,5 +233,5 @@ def iso(time: datetime.datetime) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """Return what a driver says in short; what follows is for programmers."""
+    """Return the first line of a driver's message; the rest is for programmers."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

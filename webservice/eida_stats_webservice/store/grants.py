@@ -14,7 +14,7 @@ _GRANTS = Path(__file__).parent / "sql" / "grants.sql"
 
 
 def apply(uri: str, role: str) -> None:
-    """Grant a role all that the service needs, or nothing; what it has already stays.
+    """Grant a role all rights that the service needs, or none; its present rights stay.
 
     Raises:
         ConfigurationError: if this is the embedded store.
@@ -36,13 +36,13 @@ def apply(uri: str, role: str) -> None:
         if not cursor.rowcount:
             raise UnknownRole(role, hint="Make it first: CREATE ROLE, in psql, as an administrator.")
         names = {"database": connection.info.dbname, "role": role}
-        # What the server says of the connection itself is not meant below.
+        # Notices about the connection itself do not matter below.
         connection.notices.clear()
         _grant_schemas(cursor, role)
         cursor.execute(
             sql.SQL(_GRANTS.read_text()).format(**{name: sql.Identifier(value) for name, value in names.items()})
         )
-        # Who has a right, but not to give it, is only warned.
+        # A role that has a right, but may not grant it, only gets a warning.
         if connection.notices:
             raise StoreForbidden(
                 connection.notices[0].splitlines()[0].removeprefix("WARNING:").strip(),

@@ -1,4 +1,4 @@
-"""What nodes have sent: every payload is kept, and the sums are those of the payloads that are in force."""
+"""Payloads: all are kept, and the sums are those of the payloads in force."""
 
 import datetime
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -54,12 +54,12 @@ _ALL = 2**63 - 1
 _RESTORE = "Restore it from a back-up, or retract it."
 _SEND_AGAIN = "Send it again: then it is compared with what is in force now."
 _CONFLICTS_SHOWN = 5
-# The driver has several copies of what it reads at once.
+# The driver holds several copies of a value that it reads.
 _BODY_BYTES_AT_ONCE = 8 << 20
 
 
 class Ledger(Database):
-    """What was received, and what of it counts."""
+    """Stores, replaces, retracts and lists payloads."""
 
     def ingest(
         self,
@@ -75,7 +75,7 @@ class Ledger(Database):
 
         Args:
             node: the node that has sent it.
-            payload: what was sent.
+            payload: the payload.
             overlap: whether it may count beside payloads in force that it touches. If it is not said, it may not if
                 it has a period, and may if it comes from an older aggregator.
             arrival: when the request arrived, and with which token; now and with none, if it is not given.
@@ -102,7 +102,7 @@ class Ledger(Database):
 
         Args:
             node: the node that has sent it.
-            payload: what was sent.
+            payload: the payload.
             named: payloads that it replaces, by number or hash. Those that are not in force are replaced already.
             overlap: whether it may count beside payloads that it touches and does not replace. If it is not said,
                 it may if it names some.

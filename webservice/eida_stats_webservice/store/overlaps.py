@@ -26,14 +26,14 @@ class Method(StrEnum):
 
 
 class Overlap(StrEnum):
-    """What the sender wants where payloads in force cover the same days."""
+    """The choice of the sender where payloads in force cover the same days."""
 
     ACCEPT = "accept"
     REFUSE = "refuse"
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """What distinguishes a payload from others of its node; `days` are those of its requests."""
+    """The properties that distinguish payloads of a node; `days` are those of its requests."""
 
     hash: str
     content: str
@@ -79,7 +79,7 @@ class InForce(Identity, frozen=True, kw_only=True):
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What the sender of a payload asks for.
+    """The request of the sender of a payload.
 
     Attributes:
         overlap: what to do about payloads that would count beside it; the default depends on the payload.
@@ -127,14 +127,14 @@ def touches(new: Identity, other: Identity) -> bool:
 
 
 def decide(new: Identity, request: Request, others: Sequence[InForce]) -> Decision:
-    """Decide what becomes of a new payload.
+    """Decide whether a new payload is accepted, a duplicate or in conflict with others.
 
     A duplicate comes before a conflict: if these very statistics count, they have arrived, whatever else counts for
     these days. `overlap` makes no difference to that.
 
     Args:
         new: the payload.
-        request: what its sender asks for.
+        request: the request of its sender.
         others: the payloads in force that it touches; also the payload itself, if it is in force.
     """
     is_in_force = any(other.hash == new.hash for other in others)
@@ -200,7 +200,7 @@ def _accepts(new: Identity, request: Request, *, is_in_force: bool) -> bool:
     return new.period is None
 
 
-# What is said to people
+# Messages
 
 
 def describe(other: Identity) -> str:

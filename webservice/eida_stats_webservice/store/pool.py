@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from eida_statistics.errors import StoreUnavailable
 
-# More than the service lets do at once what takes long, so that some are left for what does not.
+# More than the slow requests that run at once, so that quick ones find some.
 CONNECTIONS = 12
 _LENT_WITHIN_SECONDS = 5
 
@@ -15,7 +15,7 @@ _Connection = TypeVar("_Connection", bound=Any)
 
 
 class Pool(Generic[_Connection]):
-    """Lends connections, and makes them when there are too few; who has one does not ask for another.
+    """Lends connections, and opens more when there are too few. A thread borrows one at a time.
 
     Args:
         connect: makes a connection.
@@ -27,7 +27,7 @@ class Pool(Generic[_Connection]):
         self._connect = connect
         self._is_usable = is_usable
         self._free = threading.BoundedSemaphore(CONNECTIONS)
-        # The last one first, so that what is seldom needed is not kept warm.
+        # The last one first, so that spare connections are not kept warm.
         self._idle: list[_Connection] = []
 
     @contextmanager

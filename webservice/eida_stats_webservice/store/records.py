@@ -1,4 +1,4 @@
-"""What goes into the store and comes out of it."""
+"""The records that the store takes and returns."""
 
 import datetime
 import hashlib
@@ -13,7 +13,7 @@ Sketch = bytes
 
 
 OTHER = "Other"
-"""Stands for what is not shown one by one."""
+"""The name of a row that sums up hidden rows."""
 GROUP_PREFIX = "/epos/"
 
 
@@ -109,7 +109,7 @@ class TokenRecord(msgspec.Struct, frozen=True):
 
 
 class PayloadReference(msgspec.Struct, frozen=True):
-    """A payload as others are told about it, with some of its days."""
+    """A payload as other answers refer to it, with some of its days."""
 
     payload: int
     hash: str
@@ -141,7 +141,7 @@ class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class PayloadRecord(msgspec.Struct, frozen=True):
-    """What was received once. It is in force unless it was withdrawn: superseded by another one, or retracted."""
+    """A payload that was received. It is in force unless it was withdrawn: superseded or retracted."""
 
     payload: int
     node: str
@@ -178,9 +178,9 @@ PAYLOADS = "payloads"
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """A row that is not as the payloads in force have it, or a payload; what is not there at all is None.
+    """A row that differs from the payloads in force, or a damaged payload; None stands for a missing row.
 
-    `sketch` is a checksum: two sketches may tell the same number of clients.
+    `sketch` is a checksum: two sketches may have the same estimate.
     """
 
     table: str
@@ -190,7 +190,7 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class Viewer(msgspec.Struct, frozen=True):
-    """Who asks: the groups they are members of, and the networks that their token opens."""
+    """A client: the groups of which it is a member, and the networks that its token opens."""
 
     groups: frozenset[str] = frozenset()
     networks: frozenset[str] = frozenset()
@@ -201,7 +201,7 @@ PUBLIC = Viewer()
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked: the months from `start` to `end`, both included, and what of them is to be told apart.
+    """A question: the months from `start` to `end`, both included, and how their sums are divided.
 
     `nodes`, `networks` and `countries` are exact, `stations`, `locations` and `channels` have `*` and `?`; none
     of them means all. `level` is how deep it goes, `details` has month or year, and country. `sort` is the name
@@ -229,7 +229,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.networks or self.stations or self.locations or self.channels)
 
     def tells(self, level: str) -> bool:
-        """Whether an answer tells the nodes, networks, stations, locations or channels apart."""
+        """Return whether an answer is divided by node, network, station, location or channel."""
         return self.level is not None and LEVELS.index(level) <= LEVELS.index(self.level)
 
 
@@ -267,7 +267,7 @@ class Statistic(msgspec.Struct):
 
 
 class State(msgspec.Struct, frozen=True):
-    """What answers depend on: it differs whenever they may; `changed_at` is when they last may have changed."""
+    """The state of the data: answers of equal states are equal; `changed_at` is the time of the last change."""
 
     revision: str
     changed_at: datetime.datetime
@@ -284,7 +284,7 @@ def new_token() -> str:
 
 
 def digest(token: str) -> str:
-    """What the store keeps of a token: no need for salt or slowness, since all 256 bits are random.
+    """Return the digest of a token that is stored. It needs neither salt nor slowness: all 256 bits are random.
 
     A token is looked up by it. How long that takes may tell of digests, but nobody can choose that of a guess.
     """

@@ -1,4 +1,4 @@
-"""Nodes, networks and tokens: who may send, and who may see what."""
+"""Nodes, networks and tokens: the rights to send and to see statistics."""
 
 import datetime
 from collections.abc import Callable
@@ -23,7 +23,7 @@ _NOTHING_SENT = (
 
 
 class Registry(Database):
-    """Who there is."""
+    """Changes and lists nodes, networks and tokens."""
 
     # Nodes
 

@@ -5,7 +5,7 @@ from typing import Any
 import psycopg2
 from psycopg2 import extensions
 
-# What the URI sets itself stays. There are no startup `options`: they would replace those of the URI, and PgBouncer
+# Settings of the URI stay. There are no startup `options`: they would replace those of the URI, and PgBouncer
 # refuses them.
 _PARAMETERS: dict[str, Any] = {
     "connect_timeout": 10,

@@ -109,7 +109,7 @@ class SQLiteStore(Store):
             raise self._translate(error) from error
 
     def _translate(self, error: sqlite3.DatabaseError) -> EidaStatisticsError:
-        # What is no database has no code.
+        # A file that is no database has no code.
         match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY_CODE:
             case sqlite3.SQLITE_FULL:
                 return StoreFull(str(error), hint=MAKE_ROOM)
@@ -133,7 +133,7 @@ class SQLiteStore(Store):
         return connect(self._path)
 
     def _is_usable(self, connection: "_Connection") -> bool:
-        """Return whether the file is still that of the connection: what is written to another one is lost."""
+        """Return whether the file is still that of the connection: writes to a replaced file would be lost."""
         if connection.file == _identity(self._path):
             return True
         connection.close()

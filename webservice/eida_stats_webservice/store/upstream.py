@@ -1,4 +1,4 @@
-"""A database of the statistics service that was deployed before: what is in it, in the form of this one.
+"""A database of the statistics service that was deployed before, in the form of this one.
 
 Its tables are those of the migrations in the public repository EIDA/eida-statistics. In the course of time some of
 their columns had other names.
@@ -28,7 +28,7 @@ from eida_stats_webservice.store.uri import sqlite_path
 
 _ROWS_AT_ONCE = 5000
 _HINT = "Correct or delete it, there or in a copy, and run this again."
-# What the old service stored for a code that it did not know.
+# The old service stored this for a code that it did not know.
 _ANY = "*"
 _LARGE = "more than 2^53-1 of something, with those rows that become equal"
 _NOBODY = hll.to_hex(hll.encode([]))
@@ -292,7 +292,7 @@ class Upstream:
 
 
 def _sent(row: _Row) -> _Row:
-    """Return a row as a node sends it; what is not known counts nothing."""
+    """Return a row as a node sends it; unknown numbers are 0."""
     codes = {name: row[name] or "" for name in ("network", "station", "location", "channel", "country")}
     if codes["location"] == _ANY:
         codes["location"] = ""

@@ -19,7 +19,7 @@ def sqlite_path(uri: str, name: str = "DATABASE_URI") -> Path | None:
     """Return the file that a URI names, or None if it names a PostgreSQL database.
 
     Args:
-        uri: what names the database.
+        uri: the URI of the database.
         name: what to call it in an error.
 
     Raises:
@@ -47,12 +47,12 @@ def _check(uri: str, name: str) -> None:
 
 
 def _is_understood(uri: str) -> bool:
-    """Return whether psycopg2 and yoyo understand a URI; what they say of one that they do not quotes parts."""
+    """Return whether psycopg2 and yoyo understand a URI. Their errors would quote parts of it."""
     try:
         extensions.parse_dsn(uri)
         parts = urlsplit(uri)
         _ = parts.port
     except (ValueError, psycopg2.ProgrammingError):
         return False
-    # What comes after an @ in a password would be the host, and so in what is said of it.
+    # The part after an @ in a password would be taken for the host, and be in messages.
     return uri.count("@") < 2 and "@" not in uri.removeprefix(f"{parts.scheme}://{parts.netloc}")

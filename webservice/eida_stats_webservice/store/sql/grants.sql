@@ -3,7 +3,7 @@
 -- TEMPORARY is for the table into which a payload is copied.
 GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {role};
 
--- It notes that what is answered of a node has changed.
+-- The service notes that the statistics of a node have changed.
 GRANT SELECT (id, name, restriction_policy, eas_group, revision, changed_at), UPDATE (revision, changed_at)
     ON nodes TO {role};
 GRANT SELECT (id, node_id, network, value, valid_from, valid_until, revoked_at) ON tokens TO {role};
@@ -16,7 +16,7 @@ GRANT SELECT, INSERT ON payload_days TO {role};
 GRANT SELECT ON registry_state TO {role};
 -- Networks appear by themselves, but with the policy of their node.
 GRANT SELECT (node_id, name, inverted_policy, eas_group), INSERT (node_id, name) ON networks TO {role};
--- Where a correction makes the sums of a month anew, the old ones are deleted.
+-- A correction deletes the sums of a month and builds them again.
 GRANT SELECT, INSERT, UPDATE, DELETE ON dataselect_stats, dataselect_stats_by_network_country,
     dataselect_stats_by_network, dataselect_stats_by_country TO {role};
 -- It is healthy if the schema is up to date.

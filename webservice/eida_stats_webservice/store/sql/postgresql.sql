@@ -1,4 +1,4 @@
--- What only PostgreSQL understands.
+-- Queries for PostgreSQL only.
 
 -- name: ping()^
 -- Whether the database answers and has its schema, whether it can only be read, whether the role may read which
@@ -19,7 +19,7 @@ SELECT count(*), current_setting('transaction_read_only')::boolean,
 FROM nodes WHERE id < 0;
 
 -- name: end_after(seconds)^
--- Whatever is asked in this transaction is ended when it has taken so long.
+-- Each statement of this transaction is ended after so many seconds.
 SELECT set_config('statement_timeout', :seconds || 's', true);
 
 -- name: create_filler()!

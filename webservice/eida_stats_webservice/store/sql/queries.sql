@@ -119,7 +119,7 @@ SELECT revision FROM payloads WHERE id = :payload_id;
 UPDATE payloads SET withdrawn_at = NULL, superseded_by = NULL, revision = :revision WHERE id = :payload_id;
 
 -- name: list_payloads(node, number, count)
--- What was received, the newest first, without the payloads themselves: of all nodes if the name is empty, all if the
+-- The payloads, newest first, without their bodies: of all nodes if the name is empty, all if the
 -- number is less than 0.
 SELECT payloads.id AS payload, nodes.name AS node, payloads.created_at AS received_at, payloads.nb_rows AS rows,
     payloads.hash, payloads.content, payloads.source, payloads.generated_at, payloads.version, payloads.origin,
@@ -269,17 +269,17 @@ VALUES (
 );
 
 -- name: restore_identity(payload_id, hash, content, source, period_start, period_end, starts_at, ends_at)!
--- What a payload is, read from itself.
+-- The identity of a payload, as its body has it.
 UPDATE payloads SET hash = :hash, content = :content, source = :source, period_start = :period_start,
     period_end = :period_end, starts_at = :starts_at, ends_at = :ends_at
 WHERE id = :payload_id;
 
 -- name: link_payload(id, superseded_by)!
--- What has superseded it.
+-- The payload that has superseded it.
 UPDATE payloads SET superseded_by = :superseded_by WHERE id = :id;
 
 -- name: remove_stats(node_id, days)!
--- A node's rows of some months; those that count are merged anew.
+-- Delete a node's rows of some months; they are built again.
 DELETE FROM dataselect_stats WHERE node_id = :node_id AND date IN :days;
 
 -- name: remove_by_network_country(node_id, days)!
@@ -327,7 +327,7 @@ UPDATE networks SET inverted_policy = :inverted WHERE node_id = :node_id AND nam
 UPDATE networks SET eas_group = :eas_group WHERE node_id = :node_id AND name = :name;
 
 -- name: list_networks()
--- All networks, each at each of its nodes, with what decides who sees them.
+-- All networks, at each of their nodes, with the policies and groups that open them.
 SELECT networks.name, nodes.name AS node, nodes.restriction_policy <> networks.inverted_policy AS restricted,
     networks.inverted_policy, networks.eas_group, nodes.eas_group AS node_eas_group
 FROM networks JOIN nodes ON nodes.id = networks.node_id
@@ -338,9 +338,9 @@ ORDER BY networks.name, nodes.name;
 SELECT network, valid_from, valid_until, revoked_at FROM tokens WHERE value = :value AND network IS NOT NULL;
 
 -- name: statistics(source, months, some_nodes, nodes, some_networks, networks, some_countries, countries, station, location, channel, by_month, by_year, by_node, by_network, by_station, by_location, by_channel, by_country, named, groups, granted, sketches, sort, direction, rows)
--- Sums over some months by what is asked for, from the smallest table that can tell; what is not asked for is '*'.
--- Networks that must not be seen are one row Other of each date and country, or left out where the question names
--- what it is about, since such a row would tell of that alone.
+-- Sums over some months, divided as asked, from the smallest table that can answer; '*' stands for all.
+-- Hidden networks are one row Other of each date and country. Where the question names networks or streams they are
+-- left out, since such a row would be about those alone.
 WITH stats AS (
     SELECT node_id, date, network, station, location, channel, country,
         bytes, nb_reqs, nb_successful_reqs, nb_failedrequests, clients

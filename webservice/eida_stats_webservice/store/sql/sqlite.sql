@@ -1,4 +1,4 @@
--- What only SQLite understands.
+-- Queries for SQLite only.
 
 -- name: ping()^
 -- Whether the database answers and has its schema, whether it can only be read, whether the role may read which
@@ -6,7 +6,7 @@
 SELECT count(*), 0, 1, 1 FROM nodes WHERE id < 0;
 
 -- name: end_after(seconds)^
--- Nobody waits for who reads here, and nothing is ended.
+-- Readers hold up nobody here, so nothing is ended.
 SELECT :seconds;
 
 -- name: lock_node(node_id)$
@@ -57,7 +57,7 @@ INSERT INTO temp.incoming VALUES (
 );
 
 -- name: restart_numbers()^
--- SQLite gives the number after the largest one by itself.
+-- SQLite continues after the largest number by itself.
 SELECT 1;
 
 -- name: wait_briefly()!
