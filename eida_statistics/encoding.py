@@ -16,7 +16,7 @@ else:
 
 from eida_statistics.payload import CheckedRow, ContentHasher, Payload, Row, identity_hash
 
-# What is compressed in one call: that is quicker for small payloads, and packs them slightly better.
+# Smaller payloads are compressed in one call, which is quicker and packs them slightly better.
 _AT_ONCE_BYTES = 8 << 20
 _SLICE_BYTES = 1 << 20
 _ROWS_AT_ONCE = 4096
@@ -135,7 +135,7 @@ class Reader:
 
     @property
     def summary(self) -> PayloadSummary:
-        """What is known of the payload when all its rows have been read."""
+        """Return all of the payload but its rows; all rows must have been read."""
         if self._summary is None:
             raise RuntimeError("not all rows have been read")
         return self._summary
@@ -245,6 +245,6 @@ def decompress(body: Iterable[bytes | bytearray]) -> Iterator[bytes]:
 
 
 class _Head(msgspec.Struct):
-    """What is before the rows and needed for their hash."""
+    """The fields before the rows that their hash needs."""
 
     days_coverage: list[datetime.date]

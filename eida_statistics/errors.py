@@ -76,7 +76,7 @@ class InvalidPayload(EidaStatisticsError):
 
     @property
     def members(self) -> dict[str, object]:
-        """The path to each bad field, and what is wrong with it."""
+        """The path to each bad field, and the reason."""
         return {"errors": [{"path": path, "message": message} for path, message in self.errors]}
 
 

@@ -43,7 +43,7 @@ _FULL_SIZE = _HEADER_SIZE + REGISTERS * REGWIDTH // 8
 # regwidth 5 counts up to 31, so 30 bits below log2m.
 _ALPHA_M_SQUARED = 0.7213 / (1.0 + 1.079 / REGISTERS) * REGISTERS * REGISTERS
 _TWO_TO_L = float(1 << (MAX_REGISTER - 1 + LOG2M))
-# From 2^L on the correction has no value (PostgreSQL gives NaN); this is its largest one below, where what is
+# From 2^L on the correction has no value (NaN in PostgreSQL); this is its largest one below, where what is
 # left under the logarithm is the last bit of a double.
 MAX_ESTIMATE = _TWO_TO_L * 53 * math.log(2)
 
@@ -263,7 +263,7 @@ def _all_canonical(texts: list[str]) -> bool:
     if 2 * len(packed) != len(digits) or len(packed) < _HEADER_SIZE * len(texts):
         return False
     sketches = np.frombuffer(packed, dtype=np.uint8).reshape(len(texts), -1)
-    # The parameters are the same for all; what is left of the header is the kind.
+    # The parameters are the same for all; the rest of the header is the kind.
     if not (sketches[:, 1:_HEADER_SIZE] == np.frombuffer(_PARAMETERS, dtype=np.uint8)).all():
         return False
     return all(

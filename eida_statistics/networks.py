@@ -95,7 +95,7 @@ def read(path: Path) -> list[Epoch]:
 
 
 def read_cached(cache: Path, url: str = REGISTRY_URL, *, warn: Callable[[str], None]) -> list[Epoch]:
-    """Return the registry from the cache, fetched anew when that is older than a week.
+    """Return the registry from the cache, fetched again when that is older than a week.
 
     A registry that is old is better than none: if the service does not answer, the old one is used, with a
     warning that says its age.

@@ -19,7 +19,7 @@ Location = Annotated[str, Meta(pattern=r"^[0-9A-Za-z _-]{0,8}\Z")]
 Channel = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_-]{0,16}\Z")]
 Country = Annotated[str, Meta(pattern=r"^([0-9A-Z]{2})?\Z")]
 _COUNTRY = re.compile(r"[0-9A-Za-z]{2}", re.ASCII)
-# What JSON numbers hold exactly everywhere; sums of a thousand of them still fit the database's bigint.
+# The largest integer that all JSON parsers keep exactly; a thousand of them fit the database's bigint.
 MAX_COUNT = 2**53 - 1
 Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
 
@@ -34,7 +34,7 @@ Source = Annotated[str, Meta(pattern=r"^[0-9A-Za-z.-]{0,64}\Z")]
 _CONTENT_VERSION = b"\x01"
 _IDENTITY_VERSION = b"\x02"
 
-# What one aggregate is about: month (its first day), network, station, location, channel, country. A plain
+# The key of an aggregate: month (its first day), network, station, location, channel, country. A plain
 # tuple, of which there are a hundred thousand in a payload: the garbage collector passes over those.
 Key = tuple[datetime.date, str, str, str, str, str]
 
@@ -78,7 +78,7 @@ class CheckedRow(Row, gc=False):
 
 
 class Exclusions(msgspec.Struct):
-    """What a node has left out of its statistics: classes of clients, and patterns of their names."""
+    """The clients that a node has excluded from its statistics, by class or by patterns of their names."""
 
     client_classes: Annotated[list[_Exclusion], Meta(max_length=MAX_EXCLUSIONS)] = []
     client_patterns: Annotated[list[_Exclusion], Meta(max_length=MAX_EXCLUSIONS)] = []
@@ -108,7 +108,7 @@ class Period(msgspec.Struct, frozen=True, order=True):
 
 
 class Payload(msgspec.Struct, kw_only=True):
-    """What a node sends: rows in the order of their keys, no key twice, and the days of their requests.
+    """A payload: rows in the order of their keys, no key twice, and the days of their requests.
 
     `source` and `period` say which logs it stands for. The days of the requests can differ from the period: a
     log may hold a request of the day before, and a quiet day has none. Payloads of deployed aggregators have

@@ -1,4 +1,4 @@
-"""The wire format: what nodes send, read and checked in full."""
+"""The wire format of payloads, parsed and checked in full."""
 
 import contextlib
 import datetime
@@ -122,7 +122,7 @@ _ROWS_DECODER = msgspec.json.Decoder(list[_WireRow])
 
 # Between two objects of an array, as far as can be seen there.
 _BETWEEN_OBJECTS = re.compile(rb"\}[ \t\n\r]*+,[ \t\n\r]*+(?=\{)")
-# What is copied of the rest of a payload, or of rows between which no cut is found.
+# As much may be copied of the fields beside the rows, or of rows between which no cut is found.
 _MAX_UNCUT_BYTES = 4 << 20
 
 
@@ -383,7 +383,7 @@ def _complete(sent: list[_WireRow], months: set[datetime.date]) -> list[Row] | N
 
 
 def _completed(sent: _WireRow, clients: str) -> Row:
-    """Fill in what older aggregators leave out."""
+    """Fill in fields that older aggregators omit."""
     unsuccessful = sent.nb_unsuccessful_requests
     if unsuccessful is None:
         unsuccessful = max((sent.nb_requests or 0) - sent.nb_successful_requests, 0)
@@ -440,7 +440,7 @@ def _bad_fields(body: bytes | bytearray) -> Iterator[tuple[str, str]]:
     try:
         envelope = msgspec.json.decode(body, type=_Envelope)
     except msgspec.ValidationError:
-        msgspec.json.decode(body, type=msgspec.Raw)  # raises for what only begins like JSON
+        msgspec.json.decode(body, type=msgspec.Raw)  # raises if it only begins like JSON
         yield "$", "not a JSON object"
         return
     for field in msgspec.structs.fields(_WirePayload):
@@ -468,7 +468,7 @@ def _bad_row(raw: msgspec.Raw, path: str) -> Iterator[tuple[str, str]]:
     for field in msgspec.structs.fields(_WireRow):
         yield from _bad_value(values.get(field.encode_name, UNSET), field, f"{path}.{field.name}")
     if "clients" in values:
-        with contextlib.suppress(msgspec.ValidationError):  # told already
+        with contextlib.suppress(msgspec.ValidationError):  # reported already
             yield from _bad_sketch(msgspec.json.decode(values["clients"], type=str), f"{path}.clients")
 
 

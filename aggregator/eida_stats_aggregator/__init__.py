@@ -1,4 +1,4 @@
-"""What a node runs: request logs to aggregate files, and these to the central service."""
+"""The program of a node: it aggregates request logs and sends the result to the central service."""
 
 import os
 

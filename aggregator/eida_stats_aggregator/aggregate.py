@@ -11,7 +11,7 @@ from eida_statistics.networks import Registry, is_temporary
 from eida_statistics.payload import Exclusions, Key, Payload, Row
 from eida_stats_aggregator.requestlog import Request, Stream
 
-# What failed as a whole delivered nothing that could be given to a stream; the federation counts it here.
+# A request that failed delivered nothing to any stream; the federation counts it here.
 _OF_NO_STREAM = Stream("", "", "--", "")
 
 
@@ -54,7 +54,7 @@ class Aggregation:
         self._by_day: dict[tuple[datetime.date, str], dict[_Codes, _Sums]] = {}
 
     def add(self, request: Request) -> tuple[int, int]:
-        """Add one request, and give how many requests and bytes the aggregates have grown by.
+        """Add one request, and return the numbers of requests and bytes that were added to the aggregates.
 
         Each stream that got data counts one request and its bytes; a request that failed as a whole counts
         once, under no stream. A request of which no stream had data gives no row and no day.
@@ -118,7 +118,7 @@ class Aggregation:
         return self.requests, self._days, groups
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        # What is merged elsewhere needs no registry.
+        # A tally that is only merged needs no registry.
         self.__init__(Registry(tuple))  # type: ignore[misc]
         self.requests, self._days, groups = state
         for key, codes, columns in groups:
@@ -146,7 +146,7 @@ class Aggregation:
         """Return the aggregates, sorted by key.
 
         Args:
-            generated_at: what the payload says of itself.
+            generated_at: the time that the payload states.
             excluded: what was left out before requests came here, if anything was.
         """
         sums_by_key: dict[Key, _Sums] = {
@@ -194,7 +194,7 @@ def _columns(sums: list[_Sums]) -> tuple[Any, ...]:
 
 
 def _sums(columns: tuple[Any, ...]) -> list[_Sums]:
-    """What `_columns` was made of."""
+    """Return the rows from which `_columns` was made."""
     *counts, lengths, hashes, registers = columns
     sums = [_Sums(*figures) for figures in zip(*counts, strict=True)]
     start = 0

@@ -1,4 +1,4 @@
-"""Ranges of a bzip2 file, unpacked independently of each other.
+"""Unpack ranges of a bzip2 file independently of each other.
 
 A bzip2 stream is a row of blocks, each with a checksum of its own, that begin at any bit behind a marker of 48
 bits. What lies between two markers, put between a header and a trailer, is a whole stream of one block.
@@ -32,7 +32,7 @@ class NotSplittable(Exception):
 
 
 class _Block(NamedTuple):
-    """Where the marker of a block begins and where its data ends, in bits from the start of what was read."""
+    """The first bit of a block's marker and the last of its data, counted from the first bit that was read."""
 
     start: int
     end: int
@@ -80,10 +80,10 @@ def _blocks(data: bytes, length: int, *, at_start: bool, at_end: bool) -> list[_
 
 
 def _end_of(data: bytes, start: int, then: int) -> int:
-    """Where a block's data ends: at the next block, or at the trailer of its stream.
+    """Return where a block's data ends: at the next block, or at the trailer of its stream.
 
     Args:
-        data: what was read.
+        data: the bytes that were read.
         start: the bit where the block begins.
         then: the bit where the next one begins; at the end of the file, where it would.
     """
@@ -97,10 +97,10 @@ def _end_of(data: bytes, start: int, then: int) -> int:
 
 
 def _trailer_before(data: bytes, start: int, then: int) -> int | None:
-    """Where the trailer of a stream begins, if another stream begins behind it; None if this is in a stream.
+    """Return where the trailer of a stream begins if another stream follows, or None within a stream.
 
     Args:
-        data: what was read.
+        data: the bytes that were read.
         start: the bit where the last block of the stream begins.
         then: the bit behind the header of the other stream; that of a file that ends counts as one.
     """

@@ -1,4 +1,4 @@
-"""The class of a client, by the name that it gives itself.
+"""The class of a client, by its User-Agent.
 
 The log's `clientID` is the HTTP User-Agent. Classes and their patterns are in `client_classes.toml`; an operator
 may have a file of the same form, which goes before it.
@@ -19,7 +19,7 @@ from eida_statistics.errors import InvalidClientClasses
 OTHER = "other"
 _BUILT_IN = Path(__file__).with_name("client_classes.toml")
 
-# Longer names are those of nobody; what a client is, it says first.
+# No client has a longer name, and the first part identifies it.
 _MAX_CHARACTERS = 1024
 
 _NAME = r"^[a-z][a-z0-9-]{0,39}\Z"
@@ -35,12 +35,12 @@ class _Table(msgspec.Struct, forbid_unknown_fields=True):
     classes: Annotated[list[_Class], Meta(min_length=1)] = msgspec.field(name="class")
 
 
-# The name of a class, and what is found in the names of its clients.
+# The name of a class, and the pattern that occurs in the names of its clients.
 Rule = tuple[str, re.Pattern[str]]
 
 
 class ClientClasses:
-    """Classes of clients; the first rule that is found in a client's name tells its class.
+    """Classes of clients; the first rule that matches a client's name decides.
 
     `names` has each class once, in the order of the rules, and last `other`, for a client that no rule knows or
     that gives no name.
@@ -79,7 +79,7 @@ def compile_pattern(text: str) -> re.Pattern[str]:
         raise ValueError("not UTF-8 text") from error
     try:
         with warnings.catch_warnings():
-            # Python warns of what it may come to understand in another way, as [[:alpha:]].
+            # Python warns of patterns such as [[:alpha:]], whose meaning may change.
             warnings.simplefilter("error", FutureWarning)
             pattern = re.compile(text, re.IGNORECASE)
     except (re.error, FutureWarning, OverflowError, RecursionError) as error:

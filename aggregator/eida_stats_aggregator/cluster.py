@@ -36,7 +36,7 @@ _HINT = "Is it the address of a Dask scheduler? It and its workers need this ver
 
 
 class _Settings(NamedTuple):
-    """What all tasks need. If the registry could not be loaded, that matters to logs that need it."""
+    """The settings of all tasks. A registry that could not be loaded only matters to logs that need it."""
 
     version: str
     selection: Selection
@@ -66,10 +66,10 @@ def read(
     try:
         registry: list[Epoch] | EidaStatisticsError = list(load())
     except EidaStatisticsError as error:
-        # What caused it is of the network, and cannot be sent.
+        # Its cause is an error of the network, which cannot be sent.
         registry = type(error)(error.subject, hint=error.hint)
     settings = _Settings(__version__, selection, registry)
-    # What they tell is for those who run a cluster; what an operator needs is in the errors.
+    # Their logs are for those who run a cluster. Operators find all they need in the errors.
     for name in ("distributed", "distributed.client", "tornado", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
@@ -98,7 +98,7 @@ async def _read(logs: Sequence[Log], settings: _Settings, address: str, progress
 async def _read_once(
     client: Client, logs: Sequence[Log], settings: _Settings, choices: Choices | None, progress: Advance
 ) -> bytes:
-    # Tasks, not scattered data: what a lost worker held of it is made again.
+    # Tasks, not scattered data: Dask repeats those of a lost worker.
     shared = client.submit(_Settings, *settings, pure=False)
     repeated = client.submit(_same, choices and choices.repeated, pure=False)
     due = [choices.due.get(place, {}) if choices is not None else {} for place in range(len(logs))]
@@ -106,7 +106,7 @@ async def _read_once(
         client.map(_read_one, range(len(logs)), logs, due, settings=shared, repeated=repeated, pure=False)
     )
     merged = _merged(client, list(reads))
-    # In order, so that the error of the first log is told; none is held on to, so that workers can free it.
+    # In order, so that the first log's error is reported. None is kept, so that workers can free it.
     for log in logs:
         await _done(reads.popleft(), log.name)
         progress(log.size, 0)
@@ -126,7 +126,7 @@ async def _connected(address: str) -> AsyncIterator[Client]:
     )
     try:
         try:
-            # What is wrong with an address comes as errors of all kinds, and late where something else answers.
+            # A wrong address causes errors of all kinds, and late ones where something else answers.
             async with asyncio.timeout(_CONNECT_SECONDS + 1):
                 await client
         except Exception as error:
@@ -134,7 +134,7 @@ async def _connected(address: str) -> AsyncIterator[Client]:
             raise ClusterUnavailable(f"{address}: {reason}", hint=_HINT) from error
         yield client
     finally:
-        # What there is to tell is known by now, and the end of this process closes it in any case.
+        # All results are here, and the end of this process closes the connection in any case.
         with suppress(OSError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await client.close()  # type: ignore[no-untyped-call]

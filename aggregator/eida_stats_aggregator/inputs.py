@@ -20,7 +20,7 @@ STDIN = "-"
 STDIN_NAME = "standard input"
 # PATH_MAX of Linux, in bytes.
 _MAX_NAME_BYTES = 4096
-# How many lines may be broken before one tells that a file is a request log.
+# How many broken lines may come before the first record of a request log.
 _LOOKED_AT = 20
 
 
@@ -65,7 +65,7 @@ def logs_of(
 
 
 def _named(name: str, pass_over: Callable[[str], None]) -> list[Log]:
-    # Unlike Path's, this raises nothing for what cannot be looked at; to open it tells why.
+    # Unlike Path.exists, this raises nothing for a path without access; opening it raises the reason.
     if glob.has_magic(name) and not os.path.exists(name):  # noqa: PTH110
         matching = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - it takes absolute patterns
         if not matching:
@@ -115,7 +115,7 @@ def is_request_log(log: Log) -> bool:
 
 
 def head_of(log: Log) -> bytes:
-    """Return the beginning of what a log on disk holds, unpacked: a mebibyte, or all of it.
+    """Return the beginning of a log on disk, unpacked: a mebibyte, or all of it.
 
     Raises:
         UnreadableLog: if it cannot be read.
@@ -163,7 +163,7 @@ def _on(stdin: BinaryIO, pass_over: Callable[[str], None]) -> list[Log]:
 def _listed(number: int, line: bytes, pass_over: Callable[[str], None]) -> list[Log]:
     name = _name_in(line)
     if name is None:
-        # What comes in may be about a person, so it is not repeated.
+        # The input may be about a person, so it is not quoted.
         raise UnreadableLog(f"{STDIN_NAME}, line {number}: not the name of a file")
     return _named(name, pass_over)
 

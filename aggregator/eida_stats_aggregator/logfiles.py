@@ -19,7 +19,7 @@ from eida_stats_aggregator import records
 
 CHUNK_BYTES = 1 << 20
 _PACKED_BYTES = 1 << 16
-# A request for thousands of streams makes a line of megabytes; what is longer than this is no line.
+# A request for thousands of streams makes a line of megabytes; anything longer than this is no line.
 MAX_LINE_BYTES = 1 << 26
 
 MAGIC: dict[bytes, Callable[..., Any]] = {
@@ -69,12 +69,12 @@ class Lines:
 
     @property
     def rest(self) -> bytes:
-        """What came after the last line break."""
+        """Return the bytes after the last line break."""
         return b"".join(self._pieces)[: MAX_LINE_BYTES + 1]
 
 
 def chunks(raw: BinaryIO, name: str) -> Generator[bytes]:
-    """Yield the content of a log, unpacked; its first bytes, not its name, tell what compression it has.
+    """Yield the content of a log, unpacked. Its first bytes, not its name, decide how it is compressed.
 
     Args:
         raw: the log as it lies on disk or comes in; closed by the caller.

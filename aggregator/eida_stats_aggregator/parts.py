@@ -1,4 +1,4 @@
-"""Parts of logs that can be read independently of each other, and what was cut between them."""
+"""Parts of logs that can be read independently of each other, and the lines that were cut between them."""
 
 import os
 from collections.abc import Collection, Iterator, Sequence
@@ -20,7 +20,7 @@ _EMPTY_BZIP2_BYTES = 14
 
 
 class Part(NamedTuple):
-    """A range of bytes of a log, by its number among the logs; `whole` is for what can only be read at once."""
+    """A range of bytes of a log, by its number among the logs; `whole` means that the log cannot be divided."""
 
     log: int
     start: int
@@ -29,7 +29,7 @@ class Part(NamedTuple):
 
 
 class PartRead(NamedTuple):
-    """What came of a part, besides what went into a tally.
+    """The result of a part, besides its tally.
 
     `head` came before its first line break; `tail` came after its last, and is None if there was none. Each is
     a piece of a line whose other pieces are in other parts. Between them were `lines` lines; `rejections` are

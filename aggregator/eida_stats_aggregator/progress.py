@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 
 Advance = Callable[[int, int], None]
-"""Is told how many bytes on disk and how many lines more are done."""
+"""Called with how many more bytes on disk and lines are done."""
 
 
 @contextlib.contextmanager

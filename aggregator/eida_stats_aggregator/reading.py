@@ -1,4 +1,4 @@
-"""Logs to a tally, by several processes at once. What comes out does not depend on how many there are."""
+"""Read logs into a tally, in several processes at once. Their number does not change the result."""
 
 import fcntl
 import gc
@@ -30,7 +30,7 @@ _FORK = multiprocessing.get_context("fork")
 
 
 class _Outcome(NamedTuple):
-    """What came of a part, by its number."""
+    """The result of a part, by its number."""
 
     number: int
     read: PartRead | EidaStatisticsError | NotSplittable
@@ -59,7 +59,7 @@ def read(logs: Sequence[Log], selection: Selection, load: Load, *, jobs: int, pr
             try:
                 return _read_until_settled(logs, selection, board, whole, jobs, progress)
             except NotSplittable as problem:
-                # What is wrong with a file, if anything is, shows when it is read from its beginning.
+                # A fault in the file, if there is one, shows when it is read from its beginning.
                 whole = range(len(logs)) if whole else {problem.log}
                 board.restart()
 
@@ -171,7 +171,7 @@ class _Run:
 
 
 class _Board:
-    """What processes share: which part is next, and the registry, which the first that needs it loads.
+    """The state that processes share: the next part, and the registry, which the first that needs it loads.
 
     It is a file without a name, whose locks end with the process that holds them, also if that is killed.
     """

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-# What may stand around records and is no data: white space, record separators and byte order marks.
+# No data, but allowed around records: white space, record separators and byte order marks.
 _PADDING = re.compile(rb"(?:[\s\x1e]|\xef\xbb\xbf)*+")
 _NULS = re.compile(rb"\0+")
 # Records have four levels. Deeper ones are found by their own beginning.

@@ -36,7 +36,7 @@ class Noted:
 
 @dataclass
 class Choices:
-    """Which requests are repeated, and what counts of them.
+    """The repeated requests, and the records of them that count.
 
     `repeated` has their keys without the last bit; `due` has, by place, the keys of which a record is to be counted
     once there, each with the rank of that record, or None if any does. A tally removes what it has counted.
@@ -57,7 +57,7 @@ def following(noted: Mapping[int, Noted], chosen: int, choices: Choices | None) 
     """Return the choices for another reading, or None if none is needed.
 
     Args:
-        noted: what the last reading has noted, by place.
+        noted: the notes of the last reading, by place.
         chosen: how many of the repeated requests it has counted.
         choices: those of the last reading; None if it was the first.
 
@@ -75,7 +75,7 @@ def find(noted: Mapping[int, Noted]) -> Choices | None:
     """Return the choices for a second reading, or None if no request is repeated.
 
     Args:
-        noted: what the first reading has noted, by place.
+        noted: the notes of the first reading, by place.
     """
     keys = _concatenate(one.keys for one in noted.values())
     np.bitwise_and(keys, ~1, out=keys)
@@ -99,7 +99,7 @@ def settle(noted: Mapping[int, Noted], choices: Choices) -> Choices | None:
     """Return the choices for a third reading, or None if all records that could have counted are alike.
 
     Args:
-        noted: what the second reading has noted, by place.
+        noted: the notes of the second reading, by place.
         choices: those of the second reading.
     """
     keys, ranks = (

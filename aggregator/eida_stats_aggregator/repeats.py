@@ -21,7 +21,7 @@ class Repeat(msgspec.Struct, frozen=True):
 
 
 def without(logs: Sequence[Log], *, progress: Advance) -> tuple[list[Log], list[Repeat]]:
-    """Leave out logs whose content came before; what comes in on a pipe cannot be compared.
+    """Leave out logs whose content came before. Pipes cannot be compared.
 
     Only logs that begin with the same 64 KiB are compared to their end.
 

@@ -11,7 +11,7 @@ from eida_stats_aggregator.clients import ClientClasses
 
 @dataclass(frozen=True)
 class Selection:
-    """What is taken: UTC days from `since` to `until`, both included, and clients that are not excluded.
+    """The requests that count: of UTC days from `since` to `until`, both included, and of clients not excluded.
 
     `fingerprinted` asks for the fingerprint of all lines.
     """
@@ -33,7 +33,7 @@ class Selection:
 
     @property
     def exclusions(self) -> Exclusions | None:
-        """What a payload says of clients that are left out; None if none is."""
+        """Return the excluded clients as a payload names them, or None."""
         if not self.excluded_classes and not self.excluded_clients:
             return None
         return Exclusions(

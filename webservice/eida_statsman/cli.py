@@ -38,7 +38,7 @@ class _Commands(click.Group):
 
 @click.group(
     cls=_Commands,
-    # So that they are listed, and known where one was misspelt; what they are, `get_command` finds out.
+    # So that help lists them and a misspelt one is recognised; `get_command` loads them.
     commands={name: click.Command(name) for name in _MODULES},
     epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"]},

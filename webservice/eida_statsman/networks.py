@@ -1,4 +1,4 @@
-"""eida_statsman networks: whose statistics are restricted, and who sees them nevertheless."""
+"""eida_statsman networks: restrict networks, and open them to groups."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""eida_statsman nodes: who may send."""
+"""eida_statsman nodes: register and change nodes."""
 
 import re
 import shlex
@@ -13,7 +13,7 @@ from eida_statsman.tables import show
 
 def printable(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
     """Refuse text that is blank, or that no database and no terminal takes."""
-    # What the shell gave that is no UTF-8 has surrogates in it, which are not printable either.
+    # Arguments that are not UTF-8 have surrogates, which are not printable either.
     if value is not None and (not value.strip() or not value.isprintable()):
         raise click.BadParameter("printable characters, and not blank")
     return value

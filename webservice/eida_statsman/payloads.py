@@ -1,4 +1,4 @@
-"""eida_statsman payloads: what was received, and what of it counts."""
+"""eida_statsman payloads: list, export, retract and replay payloads."""
 
 import gzip
 from contextlib import closing

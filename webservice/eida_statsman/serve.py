@@ -39,7 +39,7 @@ def serve(config: Config, bind: str, workers: int, threads: int, timeout: int) -
     if serving.METRICS_VARIABLE not in os.environ:
         # The master will have this process id.
         serving.make_metrics_directory()
-    # When gunicorn starts itself anew (USR2), its own directory would come first where modules are looked for.
+    # When gunicorn restarts itself (USR2), its own directory would come first in the search path of modules.
     os.environ["PYTHONSAFEPATH"] = "1"
     # gunicorn takes this process over, so that signals and process supervisors meet it.
     os.execv(sys.executable, command)  # noqa: S606 - no shell is meant

@@ -1,4 +1,4 @@
-"""What a command found, as a table for people or as JSON for programs."""
+"""Print records as a table for people or as JSON for programs."""
 
 import datetime
 from collections.abc import Mapping, Sequence

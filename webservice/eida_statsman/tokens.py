@@ -1,4 +1,4 @@
-"""eida_statsman tokens: what a node sends with, and what a network's operator asks with."""
+"""eida_statsman tokens: create and revoke tokens of nodes and of operators of networks."""
 
 import datetime
 from typing import Any
