@@ -114,7 +114,7 @@ def mend(case: Case[Any], headers: dict[str, str]) -> None:
                 value if value in (*known, *none) or set(value) & set(patterns) else known[len(value) % len(known)]
                 for value in query[name].split(",")
             )
-    # Who operates no node names one network.
+    # A client that operates no node must name one network.
     if case.path == "/dataselect/restricted" and "Authorization" in headers:
         query["network"] = NETWORKS[0]
     if not isinstance(case.body, NotSet) and isinstance(case.body, dict) and "stats" in case.body:

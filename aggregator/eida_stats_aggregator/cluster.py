@@ -156,7 +156,7 @@ async def _done(future: Future[bytes], name: str) -> None:
         raise ConnectionError
     if isinstance(error, KilledWorker):
         raise WorkerLost(
-            name, hint="Several workers ended while they had it. Was memory short? Their output may tell."
+            name, hint="Several workers ended while they had it. Was memory short? Look at their output."
         ) from error
     if isinstance(error, EidaStatisticsError):
         raise error

@@ -157,13 +157,9 @@ def _make_counters() -> Counters:
         prometheus_client.values.ValueClass = prometheus_client.values.MultiProcessValue(_files.identifier)  # type: ignore[no-untyped-call]
     return Counters(
         rows=Counter("eida_statistics_rows", "Rows of the payloads that were stored"),
-        requests=Counter(
-            "eida_statistics_requests", "Requests by what they ask for and how they end", ["endpoint", "status"]
-        ),
+        requests=Counter("eida_statistics_requests", "Requests by endpoint and status", ["endpoint", "status"]),
         seconds=Histogram(
             "eida_statistics_request_seconds", "Seconds until an answer begins", ["endpoint"], buckets=_SECONDS
         ),
-        submissions=Counter(
-            "eida_statistics_submissions", "Payloads that nodes sent, by what became of them", ["outcome"]
-        ),
+        submissions=Counter("eida_statistics_submissions", "Payloads received, by outcome", ["outcome"]),
     )

@@ -207,7 +207,8 @@ def _check_one_network(question: Question) -> None:
         )
     if finer and not question.networks:
         raise BadParameter(
-            "network is missing", hint="Who operates no node names one network to see its stations and channels."
+            "network is missing",
+            hint="Name one network to see its stations and channels. Only operators of a node need not.",
         )
 
 

@@ -62,7 +62,7 @@ def status(config: Config, as_json: bool) -> None:
 
 @db.command()
 @click.option("--node", callback=printable, help="This node only.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: what differs.")
+@click.option("--json", "as_json", is_flag=True, help="Print the differences as JSON.")
 @click.pass_obj
 def verify(config: Config, node: str | None, as_json: bool) -> None:
     """Recompute all statistics from the kept payloads, and name each row that differs."""
@@ -152,7 +152,7 @@ def _report(source: Upstream, file: Path | None) -> None:
 def _mended(found: Sequence[Mapping[str, object]]) -> str:
     hints = []
     if any(one["table"] != PAYLOADS for one in found):
-        hints.append("eida_statsman payloads replay makes statistics anew.")
+        hints.append("eida_statsman payloads replay rebuilds the statistics.")
     if any(one["table"] == PAYLOADS for one in found):
         hints.append("Payloads that are not what they were come back from a back-up only; or they are retracted.")
     return " ".join(hints)

@@ -97,7 +97,7 @@ def replay(store: Store, node: str | None, source: str | None) -> None:
     for name, month in store.replay(node or ""):
         click.echo(f"{name} {month:%Y-%m}")
         count += 1
-    click.echo(f"made {count} months anew; eida_statsman db verify looks whether all is right")
+    click.echo(f"rebuilt {count} months; verify them with eida_statsman db verify")
 
 
 @payloads.command()

@@ -124,7 +124,7 @@ def _later(start: datetime.datetime) -> datetime.datetime:
     try:
         return start + datetime.timedelta(days=DAYS_VALID)
     except OverflowError:
-        raise click.UsageError(f"There are no {DAYS_VALID} days after that; give --valid-until.") from None
+        raise click.UsageError(f"There are no {DAYS_VALID} days after that; use --valid-until.") from None
 
 
 def _now() -> datetime.datetime:

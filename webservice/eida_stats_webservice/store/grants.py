@@ -24,7 +24,7 @@ def apply(uri: str, role: str) -> None:
     """
     if sqlite_path(uri) is not None:
         raise ConfigurationError(
-            "the embedded store has no roles", hint="Who may do what is up to the permissions of its file."
+            "the embedded store has no roles", hint="The permissions of its file decide about access."
         )
     with (
         closing(PostgreSQLStore(uri)) as store,

@@ -52,7 +52,7 @@ from eida_stats_webservice.store.records import Arrival, Node, PayloadRecord, Re
 _ANY = _NONE = -1
 _ALL = 2**63 - 1
 _RESTORE = "Restore it from a back-up, or retract it."
-_SEND_AGAIN = "Send it again: then it is compared with what is in force now."
+_SEND_AGAIN = "Send it again: then it is compared with the payloads in force now."
 _CONFLICTS_SHOWN = 5
 # The driver holds several copies of a value that it reads.
 _BODY_BYTES_AT_ONCE = 8 << 20

@@ -29,7 +29,7 @@ def sqlite_path(uri: str, name: str = "DATABASE_URI") -> Path | None:
         if odd := re.search("[%?#]", uri):
             # To yoyo these begin something else, so that it would migrate another file.
             raise ConfigurationError(
-                f"{name} has {odd[0]} in the path of the SQLite database", hint="Give the file another name."
+                f"{name} has {odd[0]} in the path of the SQLite database", hint="Rename the file."
             )
         return Path(uri.removeprefix(SQLITE))
     if uri.startswith(POSTGRESQL):
