@@ -395,7 +395,7 @@ class UnreadableBody(EidaStatisticsError):
 
 
 class ClientGone(EidaStatisticsError):
-    """The client has closed the connection, so nothing was done."""
+    """The client has closed its end of the connection, so nothing was done."""
 
     http_status = 400
     problem = "client-gone"

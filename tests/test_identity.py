@@ -4,9 +4,9 @@ import datetime
 import io
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.store import Store, open_store
 from eida_stats_webservice.store.records import PUBLIC, Arrival, Node, Question
+from eida_stats_webservice.turns import Turns
 from node_client import DAY, Client, make_node
 from payloads import TODAY, row, wire
 from processes import wait_for
@@ -352,6 +353,37 @@ def test_late_retraction_does_not_undo_a_restoration(store: Store, node: Node) -
     assert store.retract(sent.payload).state == "retracted"
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+def test_late_request_does_not_count_for_what_was_retracted(store: Store, node: Node, method: str) -> None:
+    arrival = arrive(store, node)
+    newer = store.ingest(node, read(log(1, requests=3)))
+    store.retract(newer.payload, node, arrival=arrive(store, node))
+    send = store.ingest if method == "POST" else store.replace
+    with pytest.raises(Overtaken, match=f"payload {newer.payload}"):
+        send(node, read(log(1, requests=2)), arrival=arrival)
+    # Another server of the node, and other days, have nothing to do with that.
+    send(node, read(log(2, requests=5)), arrival=arrival)
+    assert counted(store) == 5
+
+
+def test_late_correction_of_a_retracted_payload_is_refused(store: Store, node: Node) -> None:
+    named = store.ingest(node, read(log(1, requests=1)))
+    arrival = arrive(store, node)
+    store.retract(named.payload, node, arrival=arrival)
+    with pytest.raises(Overtaken):
+        store.replace(node, read(log(1, requests=2)), [named.payload], arrival=arrival)
+    assert counted(store) == 0
+
+
+def test_payloads_are_listed_by_the_node_not_its_name(store: Store, node: Node) -> None:
+    store.ingest(node, read(log(1)))
+    make_node(store, "BGR")
+    store.update_node("GFZ", new_name="GEOFON", contact=None)
+    store.update_node("BGR", new_name="GFZ", contact=None)
+    assert [record.payload for record in store.list_payloads(node)] == [1]
+    assert store.list_payloads("GFZ") == []
+
+
 def test_late_copy_of_what_is_in_force_changes_nothing(store: Store, node: Node) -> None:
     arrival = arrive(store, node)
     store.ingest(node, read(log(1)), arrival=arrival)
@@ -445,6 +477,33 @@ def test_retraction_by_a_revoked_token_is_refused(store: Store, node: Node) -> N
     with pytest.raises(RefusedToken):
         store.retract(sent.payload, node, arrival=arrival)
     assert counted(store) == 12
+
+
+def test_token_revoked_before_its_turn_shows_nothing(
+    service_uri: str, store: Store, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.ingest(node, read(log(1)))
+    of_network = store.add_network_token("GE", *_VALID)
+    of_node = store.add_token(node.name, *_VALID)
+    client = create_app(Config(service_uri)).test_client()
+    question = f"{PREFIX}/dataselect/restricted?start=2026-10&network=GE&format=json"
+    for (number, token), method, path in ((of_network, "POST", question), (of_node, "GET", f"{PREFIX}/payloads")):
+        headers = {"Authorization": f"Bearer {token}"}
+        assert client.open(path, method=method, headers=headers).status_code == 200
+        with monkeypatch.context() as patch:
+            patch.setattr(Turns, "turn", revoking(store, number))
+            assert client.open(path, method=method, headers=headers).status_code == 403
+
+
+def revoking(store: Store, number: int) -> Callable[[Turns], AbstractContextManager[None]]:
+    """Return a turn for which the request waits, while its token is revoked."""
+
+    @contextmanager
+    def turn(_turns: Turns) -> Iterator[None]:
+        store.revoke_token(number, datetime.datetime.now(tz=datetime.UTC))
+        yield
+
+    return turn
 
 
 def is_waiting(store: Store) -> bool:

@@ -40,7 +40,7 @@ WRITERS: dict[str, Callable[[Store, Node], object]] = {
 }
 # All functions that begin a transaction that writes. A new one belongs here, and to WRITERS.
 BEGIN_TO_WRITE = {
-    "_store", "retract", "verify", "replay", "_change_node", "_add_token",
+    "_store", "retract", "verify", "replay", "_change_node", "remove_node", "_add_token",
     # It has no row yet that could be locked.
     "add_node",
     # It locks the row of one token, and nothing else.
@@ -154,6 +154,18 @@ def test_each_change_has_a_later_time(store: Store, node: Node) -> None:
         store.ingest(node, payload(row(bytes=number)))
         times.append(store.state().changed_at)
     assert times == sorted(set(times))
+
+
+def test_removal_has_a_later_time_than_the_removed_node(store: Store, node: Node) -> None:
+    make_node(store, "BGR")
+    with store.transaction(write=True) as connection:
+        connection.cursor().execute(
+            "UPDATE nodes SET changed_at = '2090-01-01T00:00:00.000+00:00' WHERE name = 'BGR'"
+        )
+    before = store.state()
+    store.remove_node("BGR")
+    assert before.changed_at < store.state().changed_at
+    assert before.revision != store.state().revision
 
 
 def test_change_has_a_later_time_when_the_clock_was_set_back(store: Store, node: Node) -> None:

@@ -450,6 +450,10 @@ def test_embedded_store_is_for_its_owner_only(store_uri: str, tmp_path: Path) ->
         files = list(tmp_path.glob("new.db*"))
         assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
         assert len(files) > 1
+    # As an older version created it.
+    path.chmod(0o644)
+    migrations.apply(f"sqlite:///{path}")
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,15 @@ class Access:
         self._turns = turns
         self._check_failures = check_failures
 
+    def check_token(self, request: Request) -> None:
+        """Check that the token in the header of a request is still valid, if it has one.
+
+        Raises:
+            RefusedToken: if it is not.
+        """
+        if (token := bearer_of(request)) is not None:
+            self._store.network_of_token(token, _now())
+
     def viewer_of(self, request: Request) -> Viewer:
         """Return the viewer of a request; of a token in a header and one in the body, that in the header counts.
 

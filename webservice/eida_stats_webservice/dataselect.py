@@ -2,7 +2,7 @@
 
 import datetime
 import hashlib
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from itertools import chain, islice
 
@@ -12,7 +12,7 @@ from werkzeug.http import http_date
 
 from eida_statistics import __version__
 from eida_statistics.errors import BadParameter, ForbiddenNetwork, NothingFound, RestrictedNetwork
-from eida_stats_webservice import bodies, closed_months, privacy, sketch_disclosure
+from eida_stats_webservice import closed_months, privacy, sketch_disclosure
 from eida_stats_webservice.access import Access
 from eida_stats_webservice.config import PrivacySettings
 from eida_stats_webservice.formats import columns_of, format_of
@@ -73,14 +73,15 @@ def blueprint(store: Store, turns: Turns, access: Access, settings: PrivacySetti
         question, form = question_of(parameters_of(request), today, restricted=True)
         question = _check_names(store, question, viewer, restricted=True)
         rows = _restricted_rows(store, question, viewer, settings, today, sketches=form.hllvalues)
-        return answered(rows, form)
+        # It may wait for its turn, and the token may be revoked meanwhile.
+        return answered(rows, form, lambda: access.check_token(request))
 
-    def answered(rows: Generator[Statistic], form: Form) -> Response:
+    def answered(rows: Generator[Statistic], form: Form, check: Callable[[], None] = lambda: None) -> Response:
         """Write an answer, whose turn ends when all of it is sent, or its reader goes away."""
 
         def in_turn() -> Generator[Statistic]:
             with closing(rows), turns.turn():
-                bodies.check_connected(request)
+                check()
                 yield from rows
 
         found = in_turn()

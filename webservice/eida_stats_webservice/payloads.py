@@ -25,11 +25,11 @@ def blueprint(store: Store, turns: Turns) -> Blueprint:
     @routes.get("/payloads")
     def payloads() -> Response:
         """List the payloads that the node has sent, and whether they count."""
-        sender = sender_of(request, store)
+        sender_of(request, store)
         limit = _limit(only(parameters_of(request), optional=("limit",)).get("limit"))
         with turns.turn():
-            bodies.check_connected(request)
-            found = store.list_payloads(sender.node.name, limit=limit)
+            # Again, since it may have waited: a token may be revoked meanwhile.
+            found = store.list_payloads(sender_of(request, store).node, limit=limit)
             return _json({"payloads": [record.described() for record in found]})
 
     @routes.delete("/payloads/<int:number>")

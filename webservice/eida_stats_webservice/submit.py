@@ -73,8 +73,8 @@ def blueprint(store: Store, turns: Turns, budget: bodies.Budget, max_payload_byt
 
     def read_payload(share: bodies.Share) -> wire.Received:
         body = bodies.read_json(request, max_payload_bytes, share)
-        bodies.check_connected(request)
         received = wire.receive(body, today=datetime.datetime.now(tz=datetime.UTC).date())
+        bodies.check_connected(request)
         # From here on, only the compressed form is in memory.
         share.shrink(len(received.payload.body))
         return received

@@ -12,7 +12,7 @@ from eida_statistics import hll
 from eida_statistics.encoding import PayloadSummary, encode
 from eida_statistics.errors import BadRows, DamagedPayload, InvalidSketch, StoreNotEmpty
 from eida_statistics.payload import Period, Row
-from eida_stats_webservice.store.database import as_time, iso, now
+from eida_stats_webservice.store.database import LONG_AGO, as_time, iso, now
 from eida_stats_webservice.store.ledger import Ledger, identity_columns, identity_of, naming_damaged
 from eida_stats_webservice.store.overlaps import last_day_of
 from eida_stats_webservice.store.records import PAYLOADS, Difference, Node
@@ -119,7 +119,7 @@ class Audit(Ledger):
             for row in source._copied(there, "payloads", ("id", "superseded_by")):
                 self.queries.link_payload(here, **row)
             self.queries.restart_numbers(here)
-            self.queries.bump_registry_revision(here)
+            self.queries.bump_registry_revision(here, after=LONG_AGO)
         return count
 
     def take_over_upstream(
@@ -162,13 +162,13 @@ class Audit(Ledger):
                 self._merge(connection, node, payload.stats)
                 self.queries.bump_revision(connection, node_id=number)
                 yield node.name, month, len(payload.stats), changed
-            self.queries.bump_registry_revision(connection)
+            self.queries.bump_registry_revision(connection, after=LONG_AGO)
             if source.bad_rows and not skip_bad:
                 raise BadRows(len(source.bad_rows))
 
     def _restore_identities(self, connection: Any, owner: Node) -> None:
         """Read source and period of payloads again that have them, but lack them in the table."""
-        for record in self._list(connection, node=owner.name):
+        for record in self._list(connection, node_id=owner.id):
             if record.period is not None:
                 continue
             try:

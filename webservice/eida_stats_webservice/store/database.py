@@ -186,6 +186,10 @@ class Database(ABC):
         return int(found[0])
 
 
+LONG_AGO = "1970-01-01T00:00:00.000+00:00"
+"""A time before all others, as the database takes it."""
+
+
 def now() -> str:
     """Return the present time as the database takes it."""
     return iso(datetime.datetime.now(tz=datetime.UTC))

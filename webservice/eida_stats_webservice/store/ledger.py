@@ -147,10 +147,17 @@ class Ledger(Database):
                 (record,) = self._list(connection, number=number)
         return record
 
-    def list_payloads(self, node: str = "", *, limit: int | None = None) -> list[PayloadRecord]:
-        """List what was received, of a node or of all, in the order of the numbers: all, or the newest ones."""
+    def list_payloads(self, node: str | Node = "", *, limit: int | None = None) -> list[PayloadRecord]:
+        """List the payloads of a node, or of all, in the order of the numbers: all, or the newest ones.
+
+        Raises:
+            UnknownNode: if there is no node of that name.
+        """
         with self.transaction() as connection:
-            return self._list(connection, node=node, limit=limit)
+            if isinstance(node, Node):
+                # By its id: its name may have changed since the look-up of its token.
+                return self._list(connection, node_id=node.id, limit=limit)
+            return self._list(connection, node_id=self.node_id(connection, node) if node else _ANY, limit=limit)
 
     def payload_record(self, number: int) -> PayloadRecord:
         """Return what is known of one payload.
@@ -202,6 +209,9 @@ class Ledger(Database):
             undone = {other.payload: other.revision for other in accepted.supersedes}
             if earlier is not None and not earlier.in_force:
                 undone[earlier.payload] = earlier.revision
+            if arrival is not None and arrival.revision < revision - 1:
+                withdrawn = self._touched(connection, node, new, withdrawn_after=arrival.revision)
+                undone |= {other.payload: other.revision for other in withdrawn}
             _check_not_overtaken(undone, arrival)
             if earlier is not None and earlier.in_force:
                 entry, is_added = earlier, False
@@ -237,16 +247,23 @@ class Ledger(Database):
         number, received_at, in_force, revision = found
         return _Entry(number, as_time(received_at), bool(in_force), revision)
 
-    def _touched(self, connection: Any, node: Node, new: Identity) -> list[InForce]:
-        """Return the payloads in force that a new one touches."""
+    def _touched(
+        self, connection: Any, node: Node, new: Identity, *, withdrawn_after: int | None = None
+    ) -> list[InForce]:
+        """Return the payloads in force that a new one touches, or those that were withdrawn after a revision."""
         first, last = new.first_and_last_day()
-        near = {
+        near: dict[str, int | str] = {
             "node_id": node.id,
             "first_day": first.isoformat(),
             "last_day": last.isoformat(),
             "content": new.content,
         }
-        days = group_by_payload(self.queries.days_near(connection, **near))
+        if withdrawn_after is None:
+            rows, days_of = self.queries.payloads_near, self.queries.days_near
+        else:
+            rows, days_of = self.queries.payloads_withdrawn_near, self.queries.days_withdrawn_near
+            near["revision"] = withdrawn_after
+        days = group_by_payload(days_of(connection, **near))
         found = [
             InForce(
                 payload=number,
@@ -258,9 +275,7 @@ class Ledger(Database):
                 revision=revision,
                 received_at=as_time(received_at),
             )
-            for number, digest, content, source, start, end, revision, received_at in self.queries.payloads_near(
-                connection, **near
-            )
+            for number, digest, content, source, start, end, revision, received_at in rows(connection, **near)
         ]
         return [other for other in found if touches(new, other)]
 
@@ -418,9 +433,9 @@ class Ledger(Database):
         return Node(*found)
 
     def _list(
-        self, connection: Any, *, node: str = "", number: int | None = None, limit: int | None = None
+        self, connection: Any, *, node_id: int = _ANY, number: int | None = None, limit: int | None = None
     ) -> list[PayloadRecord]:
-        chosen = {"node": node, "number": _ANY if number is None else number}
+        chosen = {"node_id": node_id, "number": _ANY if number is None else number}
         count = _ALL if limit is None else limit
         listed = list(self.queries.list_payloads(connection, **chosen, count=count))[::-1]
         if not listed:

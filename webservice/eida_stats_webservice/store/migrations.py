@@ -1,6 +1,7 @@
 """The schema, as yoyo keeps it: the same migrations that `yoyo apply` finds in a checkout."""
 
 import contextlib
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -74,9 +75,12 @@ def apply(uri: str) -> list[str]:
     elif not path.parent.is_dir():
         raise StoreUnavailable(f"there is no directory {path.parent}", hint="Create it, or correct DATABASE_URI.")
     else:
-        # For its owner only, since small sketches list hashes of users. SQLite's other files have its mode.
+        # For its owner only, since small sketches list hashes of users. Older versions created it for all to read.
         try:
             path.touch(0o600)
+            for file in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+                if file.exists() and file.stat().st_uid == os.geteuid():
+                    file.chmod(file.stat().st_mode & 0o700)
         except OSError as error:
             raise StoreUnavailable(f"{path}: {error.strerror}") from error
     missing = [migration.id for migration in status(uri) if not migration.applied]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from eida_statistics.errors import NodeExists, RefusedToken, UnknownNetwork, UnknownToken
-from eida_stats_webservice.store.database import ID_BITS, Database, check_validity, iso, records
+from eida_stats_webservice.store.database import ID_BITS, LONG_AGO, Database, as_time, check_validity, iso, records
 from eida_stats_webservice.store.records import (
     Arrival,
     NetworkRecord,
@@ -37,7 +37,7 @@ class Registry(Database):
         def add(connection: Any) -> None:
             if self.queries.add_node(connection, name=name, contact=contact) is None:
                 raise NodeExists(name)
-            self.queries.bump_registry_revision(connection)
+            self.queries.bump_registry_revision(connection, after=LONG_AGO)
 
         self.administer(add)
 
@@ -76,7 +76,14 @@ class Registry(Database):
         Raises:
             UnknownNode: if there is no such node.
         """
-        self._change_node(name, lambda connection, number: self.queries.remove_node(connection, node_id=number))
+
+        def remove(connection: Any) -> None:
+            number = self.lock_named(connection, name).id
+            *_, changed_at = self.queries.data_version(connection)
+            self.queries.remove_node(connection, node_id=number)
+            self.queries.bump_registry_revision(connection, after=iso(as_time(changed_at)))
+
+        self.administer(remove)
 
     def node_policies(self) -> list[tuple[str, bool]]:
         """List the names of all nodes, and whether their networks are restricted unless they invert that."""
@@ -161,7 +168,7 @@ class Registry(Database):
         def change_locked(connection: Any) -> None:
             change(connection, self.lock_named(connection, name).id)
             # Last, since all such changes meet in this one row.
-            self.queries.bump_registry_revision(connection)
+            self.queries.bump_registry_revision(connection, after=LONG_AGO)
 
         self.administer(change_locked)
 

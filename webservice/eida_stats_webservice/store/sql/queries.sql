@@ -90,6 +90,20 @@ WHERE node_id = :node_id AND withdrawn_at IS NULL
     AND (starts_at <= :last_day AND ends_at >= :first_day OR content = :content)
 ORDER BY id;
 
+-- name: payloads_withdrawn_near(node_id, first_day, last_day, content, revision)
+-- The same of those that were withdrawn after a revision of the node.
+SELECT id, hash, content, source, period_start, period_end, revision, created_at FROM payloads
+WHERE node_id = :node_id AND withdrawn_at IS NOT NULL AND revision > :revision
+    AND (starts_at <= :last_day AND ends_at >= :first_day OR content = :content)
+ORDER BY id;
+
+-- name: days_withdrawn_near(node_id, first_day, last_day, content, revision)
+-- The days of their requests.
+SELECT payloads.id, payload_days.day
+FROM payloads JOIN payload_days ON payload_days.payload_id = payloads.id
+WHERE node_id = :node_id AND withdrawn_at IS NOT NULL AND revision > :revision
+    AND (starts_at <= :last_day AND ends_at >= :first_day OR content = :content);
+
 -- name: days_near(node_id, first_day, last_day, content)
 -- The days of their requests.
 SELECT payloads.id, payload_days.day
@@ -118,22 +132,22 @@ SELECT revision FROM payloads WHERE id = :payload_id;
 -- A payload counts again.
 UPDATE payloads SET withdrawn_at = NULL, superseded_by = NULL, revision = :revision WHERE id = :payload_id;
 
--- name: list_payloads(node, number, count)
--- The payloads, newest first, without their bodies: of all nodes if the name is empty, all if the
+-- name: list_payloads(node_id, number, count)
+-- The payloads, newest first, without their bodies: of all nodes if the id is less than 0, all if the
 -- number is less than 0.
 SELECT payloads.id AS payload, nodes.name AS node, payloads.created_at AS received_at, payloads.nb_rows AS rows,
     payloads.hash, payloads.content, payloads.source, payloads.generated_at, payloads.version, payloads.origin,
     payloads.withdrawn_at, payloads.superseded_by, payloads.period_start, payloads.period_end
 FROM payloads JOIN nodes ON nodes.id = payloads.node_id
-WHERE (:node = '' OR nodes.name = :node) AND (:number < 0 OR payloads.id = :number)
+WHERE (:node_id < 0 OR payloads.node_id = :node_id) AND (:number < 0 OR payloads.id = :number)
 ORDER BY payloads.id DESC
 LIMIT :count;
 
--- name: list_payload_days(node, number, oldest)
+-- name: list_payload_days(node_id, number, oldest)
 -- The days of all these, from one payload on.
 SELECT payload_days.payload_id, payload_days.day
-FROM payload_days JOIN payloads ON payloads.id = payload_days.payload_id JOIN nodes ON nodes.id = payloads.node_id
-WHERE (:node = '' OR nodes.name = :node) AND (:number < 0 OR payloads.id = :number) AND payloads.id >= :oldest
+FROM payload_days JOIN payloads ON payloads.id = payload_days.payload_id
+WHERE (:node_id < 0 OR payloads.node_id = :node_id) AND (:number < 0 OR payloads.id = :number) AND payloads.id >= :oldest
 ORDER BY payload_days.payload_id, payload_days.day;
 
 -- name: newest_days()
@@ -306,7 +320,8 @@ UNION SELECT day FROM payload_days JOIN payloads ON payloads.id = payload_days.p
 UNION SELECT starts_at FROM payloads WHERE node_id = :node_id AND withdrawn_at IS NULL;
 
 -- name: data_version()^
--- Two numbers of which each change of statistics, nodes or networks increases one, and the time of the last change.
+-- Two numbers of which each change of statistics, nodes or networks increases one, and the times of the last changes.
+-- While an older version of the service runs, too, only the times show its changes of nodes.
 SELECT revision, (SELECT COALESCE(sum(revision), 0) FROM nodes), changed_at, (SELECT max(changed_at) FROM nodes)
 FROM registry_state;
 
