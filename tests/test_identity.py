@@ -3,6 +3,8 @@
 import datetime
 import io
 import json
+import os
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -439,8 +441,12 @@ def test_request_of_a_client_that_has_gone_is_dropped(
     with Service(service_uri, tmp_path, workers=1) as service:
         host, port = service.url.split("/")[2].split(":")
         head = f"POST {PREFIX}/submit HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n"
+        (worker,) = service.workers()
+        # It looks at the request only after the client has gone.
+        os.kill(worker, signal.SIGSTOP)
         with socket.create_connection((host, int(port))) as connection:
             connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        os.kill(worker, signal.SIGCONT)
         wait_for(lambda: '"path": "' + PREFIX + '/submit"' in service.log)
         assert count(store, "payloads") == 0
         assert service.post(body, token).status_code == 201
