@@ -31,7 +31,7 @@ test-faults: .venv/dev ## Kill the service and its database, fill the disk, and 
 	case "$$beside $$alone" in "0 0") ;; "0 5" | "5 0") $(if $(ARGS),true,false) ;; *) false ;; esac
 
 # What meets other packages most, in little time.
-LOWEST := answers attempts client config encoding hooks logfiles metrics payload records service store
+LOWEST := answers client config encoding hooks logfiles metrics payload store
 
 test-lowest: .venv-lowest/ready ## Run some tests with the oldest versions of all packages that setup.py allows
 	@sh tests/install_postgresql.sh

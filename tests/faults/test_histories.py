@@ -29,7 +29,7 @@ from roles import as_service
 from service import Service, register
 from stubs import nobody_there
 
-HISTORIES = 100
+HISTORIES = 60
 NODES_AT_ONCE = 3
 STEPS = 10
 FIRST = datetime.date(2026, 10, 1)

@@ -21,7 +21,7 @@ from tables import count, sums
 
 pytestmark = pytest.mark.alone
 
-EXAMPLES = 2_000
+EXAMPLES = 1_500
 SECONDS = 1
 SUBMIT = "/eidaws/statistics/1/submit"
 DAY = datetime.timedelta(days=1)
