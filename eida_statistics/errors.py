@@ -110,7 +110,7 @@ class OverlappingPayload(EidaStatisticsError):
     Args:
         subject: which payloads these are.
         payloads: the same for programs, in a form that can be written as JSON.
-        choices: what the sender can do, a sentence or two for each.
+        choices: the choices of the sender, a sentence or two for each.
     """
 
     http_status = 409
@@ -291,7 +291,7 @@ class PayloadHeld(PayloadRefused):
     Args:
         name: the file.
         reason: the answer of the service, which is the same for files that are held for the same reason.
-        hint: what the operator can do.
+        hint: the choices of the operator.
     """
 
     def __init__(self, name: str, reason: str, *, hint: str) -> None:

@@ -2,8 +2,8 @@
 
 The bytes follow the HyperLogLog storage specification, version 1, which postgresql-hll, java-hll and
 python-hll2 share, with the parameters that every EIDA node uses: log2m 11, regwidth 5, explicit up to 160
-elements (the automatic threshold), sparse up to 512 registers, full above. What `encode` and `merge` give is
-canonical: the same clients give the same bytes, whatever the order in which they came.
+elements (the automatic threshold), sparse up to 512 registers, full above. The results of `encode` and `merge` are
+canonical: the same clients have the same bytes, in whatever order they were added.
 
 Source of the layout: https://github.com/aggregateknowledge/hll-storage-spec (v1.0.0).
 """

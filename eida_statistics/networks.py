@@ -1,6 +1,6 @@
 """Extended codes of temporary networks, from the FDSN registry.
 
-FDSN gives the two-character codes of temporary networks (first character a digit, X, Y or Z) to one
+FDSN assigns the two-character codes of temporary networks (first character a digit, X, Y or Z) to one
 deployment after another. The extended code is the code and the year in which the deployment (epoch) began
 that holds the start of the data: Z3 in 2016 is Z32015.
 """
@@ -56,12 +56,12 @@ class Registry:
     def extend(self, code: str, day: date | None) -> str:
         """Return the extended code of a network whose data start on a day.
 
-        Permanent codes and codes that are extended already pass through, whatever the day; so does a temporary
-        code that the registry does not know on that day, which `is_temporary` then still tells.
+        Permanent and extended codes pass through, whatever the day. So does a temporary code that the registry
+        does not know on that day; `is_temporary` recognises it.
 
         Raises:
             RegistryUnavailable: if the code needs the registry and there is none.
-            InvalidRegistry: if what was given as registry is none.
+            InvalidRegistry: if the registry is invalid.
         """
         if not is_temporary(code):
             return code

@@ -74,3 +74,10 @@ def replace_gpg(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> N
     (folder / "gpg").write_text(f"#!/bin/sh\nPATH={os.environ['PATH']} GPG={GPG}\n{script}\n")
     (folder / "gpg").chmod(0o755)
     monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+
+
+def note_starts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a file that appears whenever a program starts gpg."""
+    started = folder / "started"
+    replace_gpg(folder / "bin", monkeypatch, f'touch {started}; exec $GPG "$@"')
+    return started

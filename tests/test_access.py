@@ -21,7 +21,7 @@ from eida_stats_webservice.store import open_store
 from packets import BOMB
 from processes import wait_for
 from service import PREFIX
-from signer import Signer, replace_gpg
+from signer import Signer, note_starts, replace_gpg
 
 FAILURES = 3
 RESTRICTED = f"{PREFIX}/dataselect/restricted?start=2026-01&format=json"
@@ -71,9 +71,8 @@ def now() -> datetime.datetime:
 def test_address_without_failures_left_starts_no_gpg(
     create: Callable[..., Flask], uri: str, signer: Signer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    good, started = signer.token("/epos/a"), tmp_path / "started"
+    good, started = signer.token("/epos/a"), note_starts(tmp_path, monkeypatch)
     bad = good.replace(b"/epos/a", b"/epos/b")
-    replace_gpg(tmp_path / "bin", monkeypatch, f'touch {started}; exec $GPG "$@"')
     app = create()
     assert {post(app, good).status_code for _ in range(2 * FAILURES)} == {200}
     assert {post(app, bad).status_code for _ in range(FAILURES)} == {401}
@@ -93,8 +92,7 @@ def test_address_without_failures_left_starts_no_gpg(
 def test_message_that_unpacks_to_much_starts_no_gpg(
     create: Callable[..., Flask], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started = tmp_path / "started"
-    replace_gpg(tmp_path / "bin", monkeypatch, f'touch {started}; exec $GPG "$@"')
+    started = note_starts(tmp_path, monkeypatch)
     app = create()
     started.unlink()
     assert [post(app, BOMB).status_code for _ in range(FAILURES + 1)] == [401] * FAILURES + [429]

@@ -22,7 +22,7 @@ from eida_statistics.errors import ConfigurationError, EasTooSlow, EasUnavailabl
 from eida_stats_webservice import eas
 from eida_stats_webservice.eas import Identity, Verifier
 from packets import BOMB, armored, compressed, literal, packet
-from signer import GPG, replace_gpg
+from signer import GPG, note_starts, replace_gpg
 
 NOW = datetime.datetime(2026, 11, 24, 12, 0, tzinfo=datetime.UTC)
 CLAIMS = {
@@ -649,8 +649,7 @@ def test_a_gpg_that_hangs_is_ended(
 def test_malformed_tokens_do_not_start_gpg(
     keys: Keys, keyring: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started = tmp_path / "started"
-    replace_gpg(tmp_path / "bin", monkeypatch, f'touch {started}; exec $GPG "$@"')
+    started = note_starts(tmp_path, monkeypatch)
     verifier = Verifier(keyring, [keys.fingerprints["accepted"]])
     started.unlink()
     for make, reason in BAD.values():

@@ -20,7 +20,7 @@ from payloads import wire as document
 TINY = wire.Slices(threshold=0, size=20)
 WHOLE = wire.Slices(threshold=sys.maxsize, size=1)
 
-# What looks like the end of a row, a list or a text within another one.
+# These look like the end of a row, a list or a text within another one.
 NASTY = ["}, {", '"},{"', "}]", "\\", '\\"', "[[{", "\n", "é}\t,{", ',"stats":[']
 texts = st.sampled_from(NASTY) | st.text(max_size=5)
 unknown = st.recursive(

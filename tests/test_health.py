@@ -1,4 +1,4 @@
-"""Whether the service can work: answered in time, and what the service needs is there."""
+"""`_health`: answered in time, and 503 if the service lacks anything that it needs."""
 
 import itertools
 import os
@@ -31,7 +31,7 @@ WITHIN_SECONDS = 20
 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Wait only a little for what hangs; it goes on when the event is set."""
+    """Wait only a little for a check that hangs until the event is set."""
     monkeypatch.setattr(health, "ANSWER_SECONDS", 0.2)
     event = threading.Event()
     yield event

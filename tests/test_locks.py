@@ -1,9 +1,9 @@
-"""The order of locks: what writes rows of a node locks the node first, so that no two transactions deadlock."""
+"""The order of locks: every writer of a node's rows locks the node first, so that no two of them deadlock."""
 
 import ast
 import datetime
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,8 +49,8 @@ BEGIN_TO_WRITE = {
     "take_over", "take_over_upstream",
     # It changes rights, and no row.
     "apply",
-    # The functions above call it.
-    "_change",
+    # The functions above call these.
+    "administer", "attempt",
 }  # fmt: skip
 
 
@@ -71,6 +71,17 @@ def locked(uri: str, node: Node) -> Iterator[None]:
         yield
     finally:
         connection.close()
+
+
+@contextmanager
+def waiting_for(store: Store, uri: str, node: Node, write: Callable[[], object]) -> Iterator[Future[object]]:
+    """Run a function that waits for a node until the context ends, and for its end after that."""
+    with ThreadPoolExecutor() as threads:
+        with locked(uri, node):
+            writer = threads.submit(write)
+            wait_for(lambda: waiting(store))
+            yield writer
+        writer.result()
 
 
 def waiting(store: Store) -> list[tuple[object, ...]]:
@@ -98,24 +109,16 @@ def begins_to_write(call: ast.AST) -> bool:
 @ON_POSTGRESQL
 @pytest.mark.parametrize("name", WRITERS)
 def test_writer_locks_the_node_first(store: Store, store_uri: str, node: Node, name: str) -> None:
-    with ThreadPoolExecutor() as threads:
-        with locked(store_uri, node):
-            writer = threads.submit(WRITERS[name], store, node)
-            wait_for(lambda: waiting(store))
-            assert waiting(store) == [(None,)]
-        writer.result()
+    with waiting_for(store, store_uri, node, lambda: WRITERS[name](store, node)):
+        assert waiting(store) == [(None,)]
 
 
 @ON_POSTGRESQL
 def test_policy_of_a_busy_node_holds_up_no_other(store: Store, store_uri: str, node: Node) -> None:
     other, _ = make_node(store, "BGR")
-    with ThreadPoolExecutor() as threads:
-        with locked(store_uri, node):
-            policy = threads.submit(store.set_node_policy, "GFZ", restricted=True)
-            wait_for(lambda: waiting(store))
-            store.ingest(other, OTHER)
-            assert not policy.done()
-        policy.result()
+    with waiting_for(store, store_uri, node, lambda: store.set_node_policy("GFZ", restricted=True)) as policy:
+        store.ingest(other, OTHER)
+        assert not policy.done()
     assert dict(store.node_policies())["GFZ"] is True
 
 
@@ -126,11 +129,8 @@ def test_policy_waits_longer_than_one_attempt(
     attempts = []
     wait_briefly = store.queries.wait_briefly
     monkeypatch.setattr(store.queries, "wait_briefly", lambda one: (attempts.append(one), wait_briefly(one)))
-    with ThreadPoolExecutor() as threads:
-        with locked(store_uri, node):
-            policy = threads.submit(store.set_node_policy, "GFZ", restricted=True)
-            wait_for(lambda: len(attempts) > 1)
-        policy.result()
+    with waiting_for(store, store_uri, node, lambda: store.set_node_policy("GFZ", restricted=True)):
+        wait_for(lambda: len(attempts) > 1)
     assert dict(store.node_policies())["GFZ"] is True
 
 
@@ -181,13 +181,9 @@ def test_change_has_a_later_time_when_the_clock_was_set_back(store: Store, node:
 @ON_POSTGRESQL
 def test_time_of_a_change_is_read_after_it_has_waited(store: Store, store_uri: str, node: Node) -> None:
     other, _ = make_node(store, "BGR")
-    with ThreadPoolExecutor() as threads:
-        with locked(store_uri, node):
-            policy = threads.submit(store.set_node_policy, "GFZ", restricted=True)
-            wait_for(lambda: waiting(store))
-            store.ingest(other, OTHER)
-            before = store.state()
-        policy.result()
+    with waiting_for(store, store_uri, node, lambda: store.set_node_policy("GFZ", restricted=True)):
+        store.ingest(other, OTHER)
+        before = store.state()
     after = store.state()
     assert before.changed_at < after.changed_at
     assert before.revision != after.revision

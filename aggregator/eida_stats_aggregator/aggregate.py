@@ -57,7 +57,7 @@ class Aggregation:
         """Add one request, and return the numbers of requests and bytes that were added to the aggregates.
 
         Each stream that got data counts one request and its bytes; a request that failed as a whole counts
-        once, under no stream. A request of which no stream had data gives no row and no day.
+        once, under no stream. A request without data of any stream makes no row and no day.
 
         Raises:
             RegistryUnavailable: if its network needs a registry and there is none.
@@ -147,7 +147,7 @@ class Aggregation:
 
         Args:
             generated_at: the time that the payload states.
-            excluded: what was left out before requests came here, if anything was.
+            excluded: the clients whose requests were left out before, if any.
         """
         sums_by_key: dict[Key, _Sums] = {
             (month, *codes, country): sums

@@ -1,7 +1,7 @@
 """Unpack ranges of a bzip2 file independently of each other.
 
 A bzip2 stream is a row of blocks, each with a checksum of its own, that begin at any bit behind a marker of 48
-bits. What lies between two markers, put between a header and a trailer, is a whole stream of one block.
+bits. The bits between two markers, put between a header and a trailer, are a whole stream of one block.
 Format: https://en.wikipedia.org/wiki/Bzip2#File_format, and the specification by Joe Tsai (2016).
 """
 
@@ -46,11 +46,11 @@ def unpacked(file: int, start: int, end: int, size: int, *, chunk_bytes: int) ->
         start: first byte of the range.
         end: first byte behind it.
         size: of the file; the ranges of a file must cover it without gap or overlap.
-        chunk_bytes: how much to give at once.
+        chunk_bytes: how much to yield at once.
 
     Raises:
-        NotSplittable: if a block is damaged, or the file has something else between its blocks; what was
-            given until then must not be used. Reading the file from its beginning tells what it is.
+        NotSplittable: if a block is damaged, or the file has something else between its blocks. The content
+            yielded until then must not be used. Reading the file from its beginning shows the fault.
     """
     ahead = _READ_AHEAD_BYTES
     while True:

@@ -42,8 +42,8 @@ Rule = tuple[str, re.Pattern[str]]
 class ClientClasses:
     """Classes of clients; the first rule that matches a client's name decides.
 
-    `names` has each class once, in the order of the rules, and last `other`, for a client that no rule knows or
-    that gives no name.
+    `names` has each class once, in the order of the rules, and last `other`, for a client without a name or
+    a rule.
     """
 
     def __init__(self, rules: Sequence[Rule]) -> None:

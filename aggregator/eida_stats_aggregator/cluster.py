@@ -1,6 +1,6 @@
-"""Logs to a tally on a Dask cluster: each file is a task, and tallies are merged as a tree.
+"""Read logs into a tally on a Dask cluster: each file is a task, and tallies are merged as a tree.
 
-What a task gives is bytes, since merging changes a tally, and a result may be needed again.
+The result of a task is bytes, since merging changes a tally, and a result may be needed again.
 """
 
 import asyncio
@@ -48,12 +48,12 @@ def read(
 ) -> Tally:
     """Read logs, in their order; as `reading.read`, but for the registry, which is loaded in any case.
 
-    What was lost with a worker is read again on another one. While there is no worker, it waits for one.
+    Another worker reads the logs of a lost one again. Without any worker, this waits for one.
 
     Args:
         logs: the logs, which all workers can open under the same names.
-        selection: what of them counts.
-        load: gives the registry of networks.
+        selection: which requests count.
+        load: returns the registry of networks.
         address: of the scheduler.
         progress: called after each log.
 
@@ -61,7 +61,7 @@ def read(
         UnreadableLog: if a log cannot be read.
         RegistryUnavailable: if a network needs a registry and there is none.
         ClusterUnavailable: if the scheduler cannot be reached, or its workers cannot do it.
-        WorkerLost: if workers end again and again.
+        WorkerLost: if workers end repeatedly.
     """
     try:
         registry: list[Epoch] | EidaStatisticsError = list(load())

@@ -28,8 +28,8 @@ _LOOKED_AT = 20
 class Log:
     """A log to be read.
 
-    `size` is that on disk in bytes, 0 where it is not known. `magic` are the first bytes by which a compression is
-    known, None if there is none. What is `on_disk` can be read as often as one likes, and in parts.
+    `size` is that on disk in bytes, 0 where it is not known. `magic` are the first bytes of the compression, None
+    without one. A log `on_disk` can be read repeatedly, and in parts.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Log:
 def logs_of(
     files: Sequence[str], stdin: BinaryIO | None, *, pass_over: Callable[[str], None] = lambda _name: None
 ) -> list[Log]:
-    """Return the logs that are named, or that come in on standard input if none is named.
+    """Return the named logs, or those of standard input if none is named.
 
     A name may be that of a file, of a directory, which stands for all request logs below it, or a pattern
     with `*`, `?`, `[…]` and `**`.
@@ -50,7 +50,7 @@ def logs_of(
     Args:
         files: the names.
         stdin: standard input, if it can be read.
-        pass_over: is told of each file in a directory that is no request log.
+        pass_over: called with each file in a directory that is no request log.
 
     Raises:
         UnreadableLog: if one of them is not there, or standard input is neither a log nor names of files.

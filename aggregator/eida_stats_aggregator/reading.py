@@ -41,10 +41,10 @@ def read(logs: Sequence[Log], selection: Selection, load: Load, *, jobs: int, pr
 
     Args:
         logs: the logs.
-        selection: what of them counts.
+        selection: which requests count.
         load: returns the registry of networks; called once at most, if a network needs it.
-        jobs: how many processes may work at once; only one does if a log comes in on a pipe.
-        progress: called after each part; what it was called with is taken back if the logs are read again.
+        jobs: how many processes may work at once; only one does if a log is a pipe.
+        progress: called after each part, and with negative numbers if the logs are read again.
 
     Raises:
         UnreadableLog: if a log cannot be read, or changes between two readings.

@@ -38,10 +38,10 @@ _MOST_PACKED = 200
 # RFC 8259: insignificant whitespace, and the first characters of a value.
 _BLANK = b" \t\n\r"
 _BEGINNINGS = b'{["-0123456789tfn'
-# Only Linux has the flag that a peer has closed its end.
-_CLOSED = getattr(select, "POLLRDHUP", select.POLLHUP)
 _GZIP_MAGIC = b"\x1f\x8b"
 _BEGINNING_BYTES = 3
+# Only Linux has the flag that a peer has closed its end.
+_CLOSED = getattr(select, "POLLRDHUP", select.POLLHUP)
 
 
 class Budget:
@@ -57,7 +57,7 @@ class Budget:
 
     @contextmanager
     def share(self) -> Iterator["Share"]:
-        """Return a share for one body, which is empty at first and released at the end of the context."""
+        """Yield a share for one body, which is empty at first and released at the end of the context."""
         share = Share(self)
         try:
             yield share

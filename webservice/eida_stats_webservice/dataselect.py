@@ -61,7 +61,10 @@ def blueprint(store: Store, turns: Turns, access: Access, settings: PrivacySetti
         # Unlike an ETag, a time does not prove that there was an answer: names are checked first.
         if _is_since(request, changed_at):
             return _validated(Response(status=304), changed_at, etag)
-        rows = _public_rows(store, question, settings, today, sketches=form.hllvalues)
+        first_open = closed_months.first_open_month(today, settings.closed_after_days)
+        rows = _public_rows(store, question, settings.min_clients, first_open, sketches=form.hllvalues)
+        if form.hllvalues:
+            rows = _disclosed(rows, store, question, settings, first_open, is_public=True)
         return _validated(answered(rows, form), changed_at, etag)
 
     @routes.post("/dataselect/restricted")
@@ -72,7 +75,10 @@ def blueprint(store: Store, turns: Turns, access: Access, settings: PrivacySetti
         today = _today()
         question, form = question_of(parameters_of(request), today, restricted=True)
         question = _check_names(store, question, viewer, restricted=True)
-        rows = _restricted_rows(store, question, viewer, settings, today, sketches=form.hllvalues)
+        rows = store.statistics(question, viewer, sketches=form.hllvalues)
+        if form.hllvalues:
+            first_open = closed_months.first_open_month(today, settings.closed_after_days)
+            rows = _disclosed(rows, store, question, settings, first_open, is_public=False)
         # It may wait for its turn, and the token may be revoked meanwhile.
         return answered(rows, form, lambda: access.check_token(request))
 
@@ -93,17 +99,12 @@ def blueprint(store: Store, turns: Turns, access: Access, settings: PrivacySetti
 
 
 def _public_rows(
-    store: Store, question: Question, settings: PrivacySettings, today: datetime.date, *, sketches: bool
+    store: Store, question: Question, min_clients: int, first_open: datetime.date, *, sketches: bool
 ) -> Generator[Statistic]:
-    """Yield the rows of a public answer, without small groups of clients if MIN_CLIENTS is set."""
-    disclosure = _disclosure(settings, today, is_public=True)
-    if settings.min_clients and sketches:
-        disclosure = _with_suppressed(disclosure, store, question)
-    if settings.min_clients and privacy.is_fine(question):
-        rows = _fine_rows(store, question, settings.min_clients, disclosure.first_open_month)
-    else:
-        rows = store.statistics(question, PUBLIC, sketches=sketches)
-    yield from _disclosed(rows, disclosure)
+    """Return the rows of a public answer, without small groups of clients if MIN_CLIENTS is set."""
+    if min_clients and privacy.is_fine(question):
+        return _fine_rows(store, question, min_clients, first_open)
+    return store.statistics(question, PUBLIC, sketches=sketches)
 
 
 def _fine_rows(
@@ -118,35 +119,38 @@ def _fine_rows(
         yield from privacy.arranged(privacy.without_nodes(rows) if question.merge_nodes else rows, question)
 
 
-def _restricted_rows(
+def _disclosed(
+    rows: Generator[Statistic],
     store: Store,
     question: Question,
-    viewer: Viewer,
     settings: PrivacySettings,
-    today: datetime.date,
+    first_open: datetime.date,
     *,
-    sketches: bool,
+    is_public: bool,
 ) -> Generator[Statistic]:
-    """Yield the rows that the holder of a token may see."""
-    disclosure = _disclosure(settings, today)
-    if settings.min_clients and sketches:
-        disclosure = _with_suppressed(disclosure, store, question)
-    yield from _disclosed(store.statistics(question, viewer, sketches=sketches), disclosure)
+    """Yield rows with the sketches that the client may have."""
+    closed = closed_months.closed_part(question, first_open)
+    disclosure = Disclosure(
+        min_clients=settings.min_clients,
+        min_sketch_clients=settings.min_sketch_clients,
+        first_open_month=first_open,
+        suppressed=_suppressed(store, closed, settings.min_clients, is_public) if settings.min_clients else (),
+        is_public=is_public,
+    )
+    with closing(rows):
+        for row in rows:
+            yield sketch_disclosure.disclose(row, disclosure)
 
 
-def _with_suppressed(disclosure: Disclosure, store: Store, question: Question) -> Disclosure:
-    """Return the disclosure with the keys of the rows in which something is suppressed.
+def _suppressed(store: Store, closed: Question, min_clients: int, is_public: bool) -> set[privacy.Key]:
+    """Return the keys of the rows in which something is suppressed, for a question about closed months.
 
     Open months are recognised without them, and so are networks that are hidden from the holder of a token.
     """
-    closed = closed_months.closed_part(question, disclosure.first_open_month)
     restricted = _restricted_networks(store)
     finest = store.statistics(sketch_disclosure.finest(closed), _viewer_of(restricted), sketches=True)
     with closing(finest):
-        suppressed = sketch_disclosure.suppressed_keys(
-            finest, disclosure.min_clients, closed, restricted if disclosure.is_public else ()
-        )
-    return msgspec.structs.replace(disclosure, suppressed=suppressed)
+        return sketch_disclosure.suppressed_keys(finest, min_clients, closed, restricted if is_public else ())
 
 
 def _restricted_networks(store: Store) -> set[tuple[str, str]]:
@@ -156,22 +160,6 @@ def _restricted_networks(store: Store) -> set[tuple[str, str]]:
 def _viewer_of(networks: Iterable[tuple[str, str]]) -> Viewer:
     """Return a viewer who sees restricted networks one by one, for the decision what becomes a row Other."""
     return Viewer(networks=frozenset(network for _, network in networks))
-
-
-def _disclosure(settings: PrivacySettings, today: datetime.date, *, is_public: bool = False) -> Disclosure:
-    return Disclosure(
-        min_clients=settings.min_clients,
-        min_sketch_clients=settings.min_sketch_clients,
-        first_open_month=closed_months.first_open_month(today, settings.closed_after_days),
-        is_public=is_public,
-    )
-
-
-def _disclosed(rows: Generator[Statistic], disclosure: Disclosure) -> Generator[Statistic]:
-    """Yield rows with the sketches that the client may have."""
-    with closing(rows):
-        for row in rows:
-            yield sketch_disclosure.disclose(row, disclosure)
 
 
 def _check_names(store: Store, question: Question, viewer: Viewer, *, restricted: bool) -> Question:

@@ -50,7 +50,7 @@ class Check:
 
         Raises:
             StoreTooSlow: if it does not end in time.
-            EidaStatisticsError: what the check has raised.
+            EidaStatisticsError: the error of the check.
         """
         with self._lock:
             if self._under_way is None or self._under_way.over.is_set():

@@ -1,7 +1,7 @@
 """Suppress small groups of users in public answers; docs/PRIVACY.md says why.
 
 Statistical offices call it cell suppression: small cells are hidden, and then others, too, so that no hidden group
-is the difference of what is shown.
+is the difference of visible rows.
 """
 
 from collections import defaultdict
@@ -61,13 +61,13 @@ def merge_small(
     Larger rows go there as well, the smallest first, where a smaller group could be found otherwise: any total of
     the same question by fewer levels or details, minus the rows within it that are shown, is nothing, or has the
     minimum of clients, or none of its rows are shown. If `Other` is the whole of its date, it may be smaller, since
-    anybody can ask for that total. Where the question names networks or countries, what is hidden is `Other` only
-    if the total of what is named is shown, too; else it is left out.
+    anybody can ask for that total. Where the question names networks or countries, the hidden rows are `Other` only
+    if their total is shown, too; else they are left out.
 
     Args:
         rows: the whole answer to the broadened question, with sketches, and restricted networks one by one.
         minimum: how many clients a row has at least.
-        question: what was asked.
+        question: the question.
         restricted: those that make up one row Other of each date and country.
         open_totals: the totals of open months, by date, which are hidden as a whole. They are left out where the
             question names networks or countries.

@@ -72,7 +72,7 @@ def add(store: Store, name: str, contact: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def list_(store: Store, as_json: bool) -> None:
-    """List the nodes and what they have sent."""
+    """List the nodes, with the number and the dates of their payloads."""
     columns = {
         "name": "NODE",
         "contact": "CONTACT",

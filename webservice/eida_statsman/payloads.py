@@ -29,7 +29,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 @click.group()
 def payloads() -> None:
-    """Look at what was received, take back what was wrong, and make all statistics anew."""
+    """List, export and retract payloads, and rebuild the statistics from them."""
 
 
 @payloads.command(name="list")
@@ -72,7 +72,7 @@ def show_(store: Store, number: int, as_json: bool) -> None:
 @_NUMBER
 @click.pass_obj
 def retract(store: Store, number: int) -> None:
-    """Let a payload not count any more. It is kept; what it superseded before does not come back by itself."""
+    """Retract a payload. It is kept, but no longer counts; payloads that it superseded do not count again."""
     record = store.retract(number)
     click.echo(f"payload {number} of {record.node}: {_state(record)}")
 
@@ -87,7 +87,7 @@ def retract(store: Store, number: int) -> None:
 )
 @click.pass_obj
 def replay(store: Store, node: str | None, source: str | None) -> None:
-    """Make all statistics anew from the payloads that count."""
+    """Rebuild all statistics from the payloads in force."""
     if source is not None:
         if node is not None:
             raise click.UsageError("With --from, all nodes are taken over.")

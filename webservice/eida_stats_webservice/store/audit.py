@@ -12,7 +12,7 @@ from eida_statistics import hll
 from eida_statistics.encoding import PayloadSummary, encode
 from eida_statistics.errors import BadRows, DamagedPayload, InvalidSketch, StoreNotEmpty
 from eida_statistics.payload import Period, Row
-from eida_stats_webservice.store.database import LONG_AGO, as_time, iso, now
+from eida_stats_webservice.store.database import as_time, iso, now
 from eida_stats_webservice.store.ledger import Ledger, identity_columns, identity_of, naming_damaged
 from eida_stats_webservice.store.overlaps import last_day_of
 from eida_stats_webservice.store.records import PAYLOADS, Difference, Node
@@ -57,8 +57,8 @@ class Audit(Ledger):
             node: one node only.
 
         Yields:
-            A node, a month, and what differs there. What comes in meanwhile waits for the end of its node's month,
-            or is sent again.
+            A node, a month, and the differences there. A payload that arrives meanwhile waits until this month is
+            done, or is sent again.
         """
         for owner, month in self._months(node):
             with self.transaction(write=True) as connection:
@@ -119,7 +119,7 @@ class Audit(Ledger):
             for row in source._copied(there, "payloads", ("id", "superseded_by")):
                 self.queries.link_payload(here, **row)
             self.queries.restart_numbers(here)
-            self.queries.bump_registry_revision(here, after=LONG_AGO)
+            self.queries.bump_registry_revision(here)
         return count
 
     def take_over_upstream(
@@ -162,7 +162,7 @@ class Audit(Ledger):
                 self._merge(connection, node, payload.stats)
                 self.queries.bump_revision(connection, node_id=number)
                 yield node.name, month, len(payload.stats), changed
-            self.queries.bump_registry_revision(connection, after=LONG_AGO)
+            self.queries.bump_registry_revision(connection)
             if source.bad_rows and not skip_bad:
                 raise BadRows(len(source.bad_rows))
 

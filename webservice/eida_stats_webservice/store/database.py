@@ -3,8 +3,9 @@
 import contextlib
 import datetime
 import re
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,8 +14,6 @@ import aiosql
 import msgspec
 
 from eida_statistics.errors import (
-    ExpiredToken,
-    RefusedToken,
     StoreForbidden,
     StoreHidesMigrations,
     StoreLocked,
@@ -54,6 +53,24 @@ def load_queries(dialect: str, driver: Any, translate: Callable[[str], str] = st
     """
     shared, own = ((_SQL / f"{name}.sql").read_text() for name in ("queries", dialect))
     return aiosql.from_str(f"{translate(shared)}\n\n{own}", driver)
+
+
+def repeat_while_locked(attempt: Callable[[], _Result], attempts: int, *, pause: float = 0) -> _Result:
+    """Return the result of the first attempt that something else's lock does not stop.
+
+    Args:
+        attempt: waits for a lock for a short time only, so that others do not queue up behind it for long.
+        attempts: how many there are at most.
+        pause: seconds between two of them.
+
+    Raises:
+        StoreLocked: if the last one fails, too.
+    """
+    for _ in range(attempts - 1):
+        with contextlib.suppress(StoreLocked):
+            return attempt()
+        time.sleep(pause)
+    return attempt()
 
 
 class Database(ABC):
@@ -141,15 +158,13 @@ class Database(ABC):
         Raises:
             StoreLocked: if something else holds a lock for about a minute.
         """
-        for _ in range(_ATTEMPTS - 1):
-            with contextlib.suppress(StoreLocked):
-                return self._change(change)
-        return self._change(change)
 
-    def _change(self, change: Callable[[Any], _Result]) -> _Result:
-        with self.transaction(write=True) as connection:
-            self.queries.wait_briefly(connection)
-            return change(connection)
+        def attempt() -> _Result:
+            with self.transaction(write=True) as connection:
+                self.queries.wait_briefly(connection)
+                return change(connection)
+
+        return repeat_while_locked(attempt, _ATTEMPTS)
 
     def lock(self, connection: Any, node: Node) -> int:
         """Lock a node against other writers, and return its revision.
@@ -186,35 +201,9 @@ class Database(ABC):
         return int(found[0])
 
 
-LONG_AGO = "1970-01-01T00:00:00.000+00:00"
-"""A time before all others, as the database takes it."""
-
-
 def now() -> str:
     """Return the present time as the database takes it."""
     return iso(datetime.datetime.now(tz=datetime.UTC))
-
-
-def check_validity(times: Sequence[Any], now: datetime.datetime) -> datetime.datetime:
-    """Check that a token is valid, and return its end; a revoked one is refused like one that never was.
-
-    Args:
-        times: since when and until when it is valid, and when it was revoked.
-        now: the present time.
-
-    Raises:
-        ExpiredToken: if it has expired.
-        RefusedToken: if it is not yet valid, or revoked.
-    """
-    valid_from, valid_until, revoked_at = times
-    end = as_time(valid_until)
-    if revoked_at is not None or now < as_time(valid_from):
-        raise RefusedToken
-    if now >= end:
-        raise ExpiredToken(
-            f"it was valid until {end:%Y-%m-%d %H:%M} UTC", hint="Ask the central administrator for a new one."
-        )
-    return end
 
 
 def records(record: type[_Record], rows: Iterator[tuple[Any, ...]]) -> list[_Record]:

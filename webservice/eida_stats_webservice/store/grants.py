@@ -19,7 +19,7 @@ def apply(uri: str, role: str) -> None:
     Raises:
         ConfigurationError: if this is the embedded store.
         UnknownRole: if there is no such role.
-        StoreForbidden: if who connects may not give these rights.
+        StoreForbidden: if the role that connects may not grant these rights.
         StoreNotReady: if the schema is not up to date.
     """
     if sqlite_path(uri) is not None:

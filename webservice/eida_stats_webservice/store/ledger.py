@@ -27,7 +27,7 @@ from eida_statistics.errors import (
     UnrelatedPayload,
 )
 from eida_statistics.payload import Payload, Period, Row
-from eida_stats_webservice.store.database import ID_BITS, Database, as_time, check_validity, now, records
+from eida_stats_webservice.store.database import ID_BITS, Database, as_time, now, records
 from eida_stats_webservice.store.overlaps import (
     Accepted,
     Conflict,
@@ -47,6 +47,7 @@ from eida_stats_webservice.store.overlaps import (
     touches,
 )
 from eida_stats_webservice.store.records import Arrival, Node, PayloadRecord, Receipt
+from eida_stats_webservice.store.registry import check_validity
 
 # No payload has this number.
 _ANY = _NONE = -1
@@ -207,11 +208,8 @@ class Ledger(Database):
                 request = msgspec.structs.replace(request, named=named)
             accepted = _accepted(new, request, others)
             undone = {other.payload: other.revision for other in accepted.supersedes}
-            if earlier is not None and not earlier.in_force:
-                undone[earlier.payload] = earlier.revision
-            if arrival is not None and arrival.revision < revision - 1:
-                withdrawn = self._touched(connection, node, new, withdrawn_after=arrival.revision)
-                undone |= {other.payload: other.revision for other in withdrawn}
+            if arrival is not None and arrival.revision + 1 < revision:
+                undone |= self._withdrawn_since(connection, node, new, arrival)
             _check_not_overtaken(undone, arrival)
             if earlier is not None and earlier.in_force:
                 entry, is_added = earlier, False
@@ -231,7 +229,7 @@ class Ledger(Database):
     # Within a transaction
 
     def _begin(self, connection: Any, node: Node, arrival: Arrival | None) -> int:
-        """Lock a node for a request, see that its token is still valid, and return the node's revision."""
+        """Lock a node for a request, check that its token is still valid, and return the node's revision."""
         revision = self.lock(connection, node)
         if arrival is not None:
             times = self.queries.validity_of_token(connection, id=arrival.token)
@@ -244,26 +242,13 @@ class Ledger(Database):
         found = self.queries.find_payload(connection, node_id=node.id, hash=digest)
         if found is None:
             return None
-        number, received_at, in_force, revision = found
-        return _Entry(number, as_time(received_at), bool(in_force), revision)
+        number, received_at, in_force = found
+        return _Entry(number, as_time(received_at), bool(in_force))
 
-    def _touched(
-        self, connection: Any, node: Node, new: Identity, *, withdrawn_after: int | None = None
-    ) -> list[InForce]:
-        """Return the payloads in force that a new one touches, or those that were withdrawn after a revision."""
-        first, last = new.first_and_last_day()
-        near: dict[str, int | str] = {
-            "node_id": node.id,
-            "first_day": first.isoformat(),
-            "last_day": last.isoformat(),
-            "content": new.content,
-        }
-        if withdrawn_after is None:
-            rows, days_of = self.queries.payloads_near, self.queries.days_near
-        else:
-            rows, days_of = self.queries.payloads_withdrawn_near, self.queries.days_withdrawn_near
-            near["revision"] = withdrawn_after
-        days = group_by_payload(days_of(connection, **near))
+    def _touched(self, connection: Any, node: Node, new: Identity) -> list[InForce]:
+        """Return the payloads in force that a new one touches."""
+        near = _near(node, new)
+        days = group_by_payload(self.queries.days_near(connection, **near))
         found = [
             InForce(
                 payload=number,
@@ -275,9 +260,29 @@ class Ledger(Database):
                 revision=revision,
                 received_at=as_time(received_at),
             )
-            for number, digest, content, source, start, end, revision, received_at in rows(connection, **near)
+            for number, digest, content, source, start, end, revision, received_at in self.queries.payloads_near(
+                connection, **near
+            )
         ]
         return [other for other in found if touches(new, other)]
+
+    def _withdrawn_since(self, connection: Any, node: Node, new: Identity, arrival: Arrival) -> dict[int, int]:
+        """Return the revisions of payloads that a new one touches and that were withdrawn after it arrived."""
+        withdrawn = {}
+        for number, digest, content, source, start, end, revision in self.queries.payloads_withdrawn_near(
+            connection, **_near(node, new), revision=arrival.revision
+        ):
+            days = self.queries.list_payload_days(connection, node_id=node.id, number=number, oldest=number)
+            other = Identity(
+                hash=digest,
+                content=content,
+                source=source,
+                period=_period(start, end),
+                days=frozenset(group_by_payload(days)[number]),
+            )
+            if touches(new, other):
+                withdrawn[number] = revision
+        return withdrawn
 
     def _named(
         self, connection: Any, node: Node, names: Collection[int | str], touched: Collection[int]
@@ -347,7 +352,7 @@ class Ledger(Database):
         )
         days = [{"payload_id": number, "day": day.isoformat()} for day in envelope.days_coverage]
         self.queries.add_payload_days(connection, days)
-        return _Entry(number, as_time(received_at), in_force=True, revision=revision)
+        return _Entry(number, as_time(received_at), in_force=True)
 
     def _merge(self, connection: Any, node: Node, rows: Iterable[Row]) -> None:
         """Add rows to those that are there, in all tables."""
@@ -486,12 +491,11 @@ def identity_columns(new: Identity) -> dict[str, str | None]:
 
 
 class _Entry(msgspec.Struct, frozen=True):
-    """A payload that is kept; `revision` is the node's, which put it in force or withdrew it."""
+    """A payload that is kept."""
 
     payload: int
     received_at: datetime.datetime
     in_force: bool
-    revision: int
 
 
 def _accepted(new: Identity, request: Request, others: Sequence[InForce]) -> Accepted:
@@ -513,16 +517,27 @@ def _accepted(new: Identity, request: Request, others: Sequence[InForce]) -> Acc
 
 
 def _check_not_overtaken(undone: Mapping[int, int], arrival: Arrival | None) -> None:
-    """Raise an error if payloads changed after a request arrived that would undo that.
+    """Raise an error if a request would undo changes that were made after it arrived.
 
     Args:
-        undone: by the payloads that the request withdraws or restores, the revisions that changed them last.
+        undone: the revisions that last changed the payloads that the request would withdraw, restore or replace.
         arrival: when the request arrived; None if it is not known.
     """
     later = [number for number, revision in undone.items() if arrival is not None and revision > arrival.revision]
     if later:
         named = ", ".join(f"payload {number}" for number in later[:_CONFLICTS_SHOWN])
         raise Overtaken(f"{named} was put in force or withdrawn after this request arrived", hint=_SEND_AGAIN)
+
+
+def _near(node: Node, new: Identity) -> dict[str, int | str]:
+    """Return the parameters of the queries for payloads that a new one may touch."""
+    first, last = new.first_and_last_day()
+    return {
+        "node_id": node.id,
+        "first_day": first.isoformat(),
+        "last_day": last.isoformat(),
+        "content": new.content,
+    }
 
 
 def _period(start: Any, end: Any) -> Period | None:

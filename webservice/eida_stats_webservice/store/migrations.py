@@ -1,9 +1,7 @@
 """The schema, as yoyo keeps it: the same migrations that `yoyo apply` finds in a checkout."""
 
-import contextlib
 import os
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -15,8 +13,8 @@ from yoyo.backends.core.postgresql import PostgresqlBackend
 from yoyo.connections import parse_uri
 from yoyo.exceptions import LockTimeout
 
-from eida_statistics.errors import StoreForbidden, StoreLocked, StoreNotReady, StoreReadOnly, StoreUnavailable
-from eida_stats_webservice.store.database import READ_ONLY_HINT
+from eida_statistics.errors import StoreForbidden, StoreNotReady, StoreReadOnly, StoreUnavailable
+from eida_stats_webservice.store.database import READ_ONLY_HINT, repeat_while_locked
 from eida_stats_webservice.store.driver_errors import HLL_UNSEEN, NO_SCHEMA, translate_errors
 from eida_stats_webservice.store.schema import FOLDER
 from eida_stats_webservice.store.session import begin, connect, set_for_migration
@@ -24,6 +22,7 @@ from eida_stats_webservice.store.uri import sqlite_path
 
 # Two seconds each, for some minutes: PostgreSQL ends the transaction of a reader that stopped reading after one.
 _ATTEMPTS = 60
+# Those who have waited meanwhile go first.
 _PAUSE_SECONDS = 1
 
 _CAN_MIGRATE = """
@@ -84,13 +83,7 @@ def apply(uri: str) -> list[str]:
         except OSError as error:
             raise StoreUnavailable(f"{path}: {error.strerror}") from error
     missing = [migration.id for migration in status(uri) if not migration.applied]
-    for _ in range(_ATTEMPTS - 1):
-        with contextlib.suppress(StoreLocked):
-            _apply_missing(uri)
-            return missing
-        # Those who have waited meanwhile go first.
-        time.sleep(_PAUSE_SECONDS)
-    _apply_missing(uri)
+    repeat_while_locked(lambda: _apply_missing(uri), _ATTEMPTS, pause=_PAUSE_SECONDS)
     return missing
 
 

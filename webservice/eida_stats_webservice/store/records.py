@@ -286,6 +286,6 @@ def new_token() -> str:
 def digest(token: str) -> str:
     """Return the digest of a token that is stored. It needs neither salt nor slowness: all 256 bits are random.
 
-    A token is looked up by it. How long that takes may tell of digests, but nobody can choose that of a guess.
+    Tokens are looked up by it. The time of that may reveal digests, but nobody can choose the digest of a guess.
     """
     return hashlib.sha256(token.encode()).hexdigest()

@@ -1,11 +1,11 @@
 """Nodes, networks and tokens: the rights to send and to see statistics."""
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from eida_statistics.errors import NodeExists, RefusedToken, UnknownNetwork, UnknownToken
-from eida_stats_webservice.store.database import ID_BITS, LONG_AGO, Database, as_time, check_validity, iso, records
+from eida_statistics.errors import ExpiredToken, NodeExists, RefusedToken, UnknownNetwork, UnknownToken
+from eida_stats_webservice.store.database import ID_BITS, Database, as_time, iso, records
 from eida_stats_webservice.store.records import (
     Arrival,
     NetworkRecord,
@@ -37,7 +37,7 @@ class Registry(Database):
         def add(connection: Any) -> None:
             if self.queries.add_node(connection, name=name, contact=contact) is None:
                 raise NodeExists(name)
-            self.queries.bump_registry_revision(connection, after=LONG_AGO)
+            self.queries.bump_registry_revision(connection)
 
         self.administer(add)
 
@@ -56,7 +56,7 @@ class Registry(Database):
             return records(NodeRecord, self.queries.list_nodes(connection))
 
     def update_node(self, name: str, *, new_name: str | None, contact: str | None) -> None:
-        """Change a node's name or contact; what is None stays.
+        """Change a node's name or contact; None keeps it.
 
         Raises:
             UnknownNode: if there is no such node.
@@ -79,9 +79,9 @@ class Registry(Database):
 
         def remove(connection: Any) -> None:
             number = self.lock_named(connection, name).id
-            *_, changed_at = self.queries.data_version(connection)
+            # First: then the time of the node's last change is still there, after which this change must be.
+            self.queries.bump_registry_revision(connection)
             self.queries.remove_node(connection, node_id=number)
-            self.queries.bump_registry_revision(connection, after=iso(as_time(changed_at)))
 
         self.administer(remove)
 
@@ -168,7 +168,7 @@ class Registry(Database):
         def change_locked(connection: Any) -> None:
             change(connection, self.lock_named(connection, name).id)
             # Last, since all such changes meet in this one row.
-            self.queries.bump_registry_revision(connection, after=LONG_AGO)
+            self.queries.bump_registry_revision(connection)
 
         self.administer(change_locked)
 
@@ -259,3 +259,25 @@ class Registry(Database):
         network, *times = found
         check_validity(times, now)
         return str(network)
+
+
+def check_validity(times: Sequence[Any], now: datetime.datetime) -> datetime.datetime:
+    """Check that a token is valid, and return its end; a revoked one is refused like one that never was.
+
+    Args:
+        times: since when and until when it is valid, and when it was revoked.
+        now: the present time.
+
+    Raises:
+        ExpiredToken: if it has expired.
+        RefusedToken: if it is not yet valid, or revoked.
+    """
+    valid_from, valid_until, revoked_at = times
+    end = as_time(valid_until)
+    if revoked_at is not None or now < as_time(valid_from):
+        raise RefusedToken
+    if now >= end:
+        raise ExpiredToken(
+            f"it was valid until {end:%Y-%m-%d %H:%M} UTC", hint="Ask the central administrator for a new one."
+        )
+    return end

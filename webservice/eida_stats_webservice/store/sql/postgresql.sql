@@ -50,12 +50,10 @@ UPDATE nodes SET revision = revision + 1, changed_at = GREATEST(
 )
 WHERE id = :node_id;
 
--- name: bump_registry_revision(after)!
--- Note that nodes, networks or their policies have changed. This row is locked last, and for a moment. `after` is the
--- last change of a node that was removed.
+-- name: bump_registry_revision()!
+-- Note that nodes, networks or their policies have changed. A node is locked before this row.
 UPDATE registry_state SET revision = revision + 1, changed_at = GREATEST(
     clock_timestamp(),
-    CAST(:after AS timestamptz) + interval '1 millisecond',
     (SELECT max(changed_at) FROM nodes) + interval '1 microsecond',
     changed_at + interval '1 microsecond'
 );

@@ -27,7 +27,7 @@ SELECT name, restriction_policy FROM nodes ORDER BY name;
 SELECT id FROM nodes WHERE name = :name;
 
 -- name: update_node(node_id, new_name, contact)!
--- A node's name and contact; what is null stays.
+-- A node's name and contact; null keeps them.
 UPDATE nodes SET name = COALESCE(:new_name, name), contact = COALESCE(:contact, contact) WHERE id = :node_id;
 
 -- name: remove_node(node_id)!
@@ -74,8 +74,8 @@ VALUES (
 RETURNING id, created_at;
 
 -- name: find_payload(node_id, hash)^
--- A payload by its hash: when it was received, whether it is in force, and which revision made it so.
-SELECT id, created_at, withdrawn_at IS NULL, revision FROM payloads WHERE node_id = :node_id AND hash = :hash;
+-- A payload by its hash: when it was received, and whether it is in force.
+SELECT id, created_at, withdrawn_at IS NULL FROM payloads WHERE node_id = :node_id AND hash = :hash;
 
 -- name: payloads_in_force(node_id, first_day, last_day)
 -- The payloads that may have requests of some days, and their first days.
@@ -90,26 +90,19 @@ WHERE node_id = :node_id AND withdrawn_at IS NULL
     AND (starts_at <= :last_day AND ends_at >= :first_day OR content = :content)
 ORDER BY id;
 
--- name: payloads_withdrawn_near(node_id, first_day, last_day, content, revision)
--- The same of those that were withdrawn after a revision of the node.
-SELECT id, hash, content, source, period_start, period_end, revision, created_at FROM payloads
-WHERE node_id = :node_id AND withdrawn_at IS NOT NULL AND revision > :revision
-    AND (starts_at <= :last_day AND ends_at >= :first_day OR content = :content)
-ORDER BY id;
-
--- name: days_withdrawn_near(node_id, first_day, last_day, content, revision)
--- The days of their requests.
-SELECT payloads.id, payload_days.day
-FROM payloads JOIN payload_days ON payload_days.payload_id = payloads.id
-WHERE node_id = :node_id AND withdrawn_at IS NOT NULL AND revision > :revision
-    AND (starts_at <= :last_day AND ends_at >= :first_day OR content = :content);
-
 -- name: days_near(node_id, first_day, last_day, content)
 -- The days of their requests.
 SELECT payloads.id, payload_days.day
 FROM payloads JOIN payload_days ON payload_days.payload_id = payloads.id
 WHERE node_id = :node_id AND withdrawn_at IS NULL
     AND (starts_at <= :last_day AND ends_at >= :first_day OR content = :content);
+
+-- name: payloads_withdrawn_near(node_id, first_day, last_day, content, revision)
+-- The payloads that a new one may touch and that were withdrawn after a revision of the node.
+SELECT id, hash, content, source, period_start, period_end, revision FROM payloads
+WHERE node_id = :node_id AND withdrawn_at IS NOT NULL AND revision > :revision
+    AND (starts_at <= :last_day AND ends_at >= :first_day OR content = :content)
+ORDER BY id;
 
 -- name: part_of_body(payload_id, first, count)$
 -- Some bytes of a payload as it is kept, from the first one (1) on.

@@ -22,12 +22,10 @@ UPDATE nodes SET revision = revision + 1, changed_at = max(
 )
 WHERE id = :node_id;
 
--- name: bump_registry_revision(after)!
--- Note that nodes, networks or their policies have changed. There may be no node. `after` is the last change of a node
--- that was removed.
+-- name: bump_registry_revision()!
+-- Note that nodes, networks or their policies have changed. There may be no node.
 UPDATE registry_state SET revision = revision + 1, changed_at = max(
     strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now'),
-    strftime('%Y-%m-%dT%H:%M:%f+00:00', :after, '+0.001 seconds'),
     COALESCE((SELECT strftime('%Y-%m-%dT%H:%M:%f+00:00', max(changed_at), '+0.001 seconds') FROM nodes), ''),
     strftime('%Y-%m-%dT%H:%M:%f+00:00', changed_at, '+0.001 seconds')
 );
