@@ -30,7 +30,7 @@ test-faults: .venv/dev ## Kill the service and its database, fill the disk, and 
 	$(BIN)/python -m pytest tests/faults -m alone $(ARGS); alone=$$?; \
 	case "$$beside $$alone" in "0 0") ;; "0 5" | "5 0") $(if $(ARGS),true,false) ;; *) false ;; esac
 
-# What meets other packages most, in little time.
+# Tests that depend on other packages most, and take little time.
 LOWEST := answers client config encoding hooks logfiles metrics payload store
 
 test-lowest: .venv-lowest/ready ## Run some tests with the oldest versions of all packages that setup.py allows
@@ -69,7 +69,7 @@ clean: ## Remove what was made
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
 	@touch $@ .venv/webservice
 
-# The tools of the tests may be new: only what is installed with the programs has to work in its oldest version.
+# The tools of the tests may be new: only the packages that the programs need must work in their oldest version.
 .venv-lowest/ready: .venv/dev
 	$(BIN)/uv venv -q --clear --python $(BIN)/python .venv-lowest
 	$(BIN)/uv pip install -q --python .venv-lowest --resolution lowest-direct -e '.[webservice,dask]'

@@ -181,9 +181,7 @@ class Late(io.BytesIO):
         return super().readinto(buffer)
 
 
-def test_token_that_expires_while_its_body_arrives_is_refused(
-    create: Callable[..., Flask], uri: str, signer: Signer
-) -> None:
+def test_token_expiring_with_its_body_is_refused(create: Callable[..., Flask], uri: str, signer: Signer) -> None:
     client = create().test_client()
     until = now() + datetime.timedelta(seconds=0.5)
     header, token = network_token(uri, until), signer.token("/epos/a", days=(until - now()) / DAY)

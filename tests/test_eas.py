@@ -660,7 +660,7 @@ def test_malformed_tokens_do_not_start_gpg(
     assert started.exists()
 
 
-def test_token_that_expires_while_gpg_runs_is_refused(
+def test_token_expiring_during_gpg_is_refused(
     keys: Keys, keyring: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended = tmp_path / "ended"

@@ -194,7 +194,7 @@ print((peak() - before) / len(body))
 """
 
 
-def test_sorted_rows_take_little_memory_beside_the_body(tmp_path: Any) -> None:
+def test_sorted_rows_take_little_memory(tmp_path: Any) -> None:
     """At once, they take three times the size of the body and more."""
     one = json.dumps(row(station="@@@@@", clients=sketch(range(20))))
     listed = ",".join(one.replace("@@@@@", f"S{number:05}") for number in range(60_000))

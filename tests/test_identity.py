@@ -356,7 +356,7 @@ def test_late_retraction_does_not_undo_a_restoration(store: Store, node: Node) -
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
-def test_late_request_does_not_count_for_what_was_retracted(store: Store, node: Node, method: str) -> None:
+def test_late_request_of_a_retracted_day_fails(store: Store, node: Node, method: str) -> None:
     arrival = arrive(store, node)
     newer = store.ingest(node, read(log(1, requests=3)))
     store.retract(newer.payload, node, arrival=arrive(store, node))
@@ -368,7 +368,7 @@ def test_late_request_does_not_count_for_what_was_retracted(store: Store, node: 
     assert counted(store) == 5
 
 
-def test_late_correction_of_a_retracted_payload_is_refused(store: Store, node: Node) -> None:
+def test_late_correction_of_a_retracted_one_fails(store: Store, node: Node) -> None:
     named = store.ingest(node, read(log(1, requests=1)))
     arrival = arrive(store, node)
     store.retract(named.payload, node, arrival=arrival)
@@ -377,7 +377,7 @@ def test_late_correction_of_a_retracted_payload_is_refused(store: Store, node: N
     assert counted(store) == 0
 
 
-def test_payloads_are_listed_by_the_node_not_its_name(store: Store, node: Node) -> None:
+def test_renamed_node_lists_its_own_payloads(store: Store, node: Node) -> None:
     store.ingest(node, read(log(1)))
     make_node(store, "BGR")
     store.update_node("GFZ", new_name="GEOFON", contact=None)
@@ -433,9 +433,7 @@ def test_overtaken_request_is_409_over_http(database_uri: str, tmp_path: Path) -
 
 
 @ON_ONE_STORE
-def test_request_of_a_client_that_has_gone_is_dropped(
-    store: Store, service_uri: str, node: Node, tmp_path: Path
-) -> None:
+def test_request_of_a_gone_client_is_dropped(store: Store, service_uri: str, node: Node, tmp_path: Path) -> None:
     token = store.add_token(node.name, *_VALID)[1]
     body = json.dumps(log(1)).encode()
     with Service(service_uri, tmp_path, workers=1) as service:

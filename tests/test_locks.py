@@ -156,7 +156,7 @@ def test_each_change_has_a_later_time(store: Store, node: Node) -> None:
     assert times == sorted(set(times))
 
 
-def test_removal_has_a_later_time_than_the_removed_node(store: Store, node: Node) -> None:
+def test_removal_is_later_than_the_removed_node(store: Store, node: Node) -> None:
     make_node(store, "BGR")
     with store.transaction(write=True) as connection:
         connection.cursor().execute(
@@ -168,7 +168,7 @@ def test_removal_has_a_later_time_than_the_removed_node(store: Store, node: Node
     assert before.revision != store.state().revision
 
 
-def test_change_has_a_later_time_when_the_clock_was_set_back(store: Store, node: Node) -> None:
+def test_set_back_clock_makes_no_earlier_time(store: Store, node: Node) -> None:
     with store.transaction(write=True) as connection:
         connection.cursor().execute("UPDATE nodes SET changed_at = '2090-01-01T00:00:00.000+00:00'")
     before = store.state().changed_at
@@ -179,7 +179,7 @@ def test_change_has_a_later_time_when_the_clock_was_set_back(store: Store, node:
 
 
 @ON_POSTGRESQL
-def test_time_of_a_change_is_read_after_it_has_waited(store: Store, store_uri: str, node: Node) -> None:
+def test_time_is_read_after_waiting_for_locks(store: Store, store_uri: str, node: Node) -> None:
     other, _ = make_node(store, "BGR")
     with waiting_for(store, store_uri, node, lambda: store.set_node_policy("GFZ", restricted=True)):
         store.ingest(other, OTHER)

@@ -188,7 +188,7 @@ def is_answered(service: Service) -> bool:
         return False
 
 
-# Whatever becomes of the directory, answers stay what they are
+# Faults of the directory change no answer
 
 
 @pytest.fixture
@@ -234,7 +234,7 @@ def test_counting_survives_a_removed_directory(
     wait_for(lambda: len(supervised.workers()) == 2 and set(supervised.workers()) != set(old))
     assert {post(supervised, token, size) for size in range(6, 18)} == {201}
     assert metrics(supervised)["submissions_total", "stored"] == 12
-    # A cleaner may also remove only what is old.
+    # A cleaner may also remove old files only.
     for file in directory.iterdir():
         file.unlink()
     assert {post(supervised, token, size) for size in range(18, 22)} == {201}

@@ -23,7 +23,7 @@ def deflated(content: bytes) -> bytes:
 
 
 def body_of(packet: bytes) -> bytes:
-    """Return what is in one of the packets above, whose header has six bytes."""
+    """Return the body of one of the packets above, whose header has six bytes."""
     return packet[6:]
 
 

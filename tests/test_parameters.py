@@ -26,7 +26,7 @@ from service import PREFIX, contents
 from signer import Signer
 from stores import ON_POSTGRESQL
 
-# What refuses these values comes before either store; PostgreSQL has more ways to choke on one.
+# These values are refused before any store sees them. PostgreSQL would fail in more ways than SQLite.
 pytestmark = ON_POSTGRESQL
 
 DAY = datetime.timedelta(days=1)

@@ -31,7 +31,7 @@ def registers(user: int) -> Registers:
 
 
 OF_OTHERS = hll.registers_in(hll.encode(map(hll.client_hash, range(5000))))
-# The one client of a small network at node A, who uses nothing else and whose register no other client covers.
+# The one client of a small network at node A. It uses nothing else, and no other client covers its register.
 LONER = next(user for user in range(10_000, 20_000) if np.any(registers(user) > OF_OTHERS))
 # Node B has large networks only; one of node C is restricted.
 USERS = {
@@ -160,7 +160,7 @@ def test_other_country_has_no_sketch(service_uri: str, store: Store) -> None:
 
 
 @pytest.mark.parametrize("min_clients", [0, 5])
-def test_token_holder_gets_no_sketch_with_hidden_network(service_uri: str, store: Store, min_clients: int) -> None:
+def test_hidden_network_withholds_the_sketch(service_uri: str, store: Store, min_clients: int) -> None:
     now = datetime.datetime.now(tz=datetime.UTC)
     client = make_client(service_uri, min_clients)
     stranger = store.add_network_token("QQ", now - DAY, now + DAY)[1]
