@@ -26,7 +26,7 @@ import reference
 from eida_statistics import networks
 from eida_stats_aggregator import requestlog
 from eida_stats_aggregator.aggregate import Aggregation
-from eida_stats_aggregator.logfiles import zstd
+from eida_stats_aggregator.logs.compression import zstd
 from stubs import (
     COMMAND,
     REAL_LOG,

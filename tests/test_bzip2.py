@@ -15,8 +15,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from eida_stats_aggregator import bzip2
-from eida_stats_aggregator.bzip2 import NotSplittable
+from eida_stats_aggregator.logs import bzip2
+from eida_stats_aggregator.logs.bzip2 import NotSplittable
 from stubs import make_log
 
 CHUNK = 1 << 16

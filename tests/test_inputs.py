@@ -15,8 +15,8 @@ import pytest
 from eida_statistics.errors import UnreadableLog
 from eida_stats_aggregator.delivery.outbox import Outbox
 from eida_stats_aggregator.delivery.state import Terms
-from eida_stats_aggregator.inputs import logs_of
-from eida_stats_aggregator.logfiles import CHUNK_BYTES, zstd
+from eida_stats_aggregator.logs.compression import CHUNK_BYTES, zstd
+from eida_stats_aggregator.logs.sources import logs_of
 from payloads import payload, row
 from stubs import encoded, line, make_log, run, trace
 

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eida_statistics.errors import UnreadableLog
-from eida_stats_aggregator import logfiles, records
-from eida_stats_aggregator.logfiles import Lines, lines, zstd
+from eida_stats_aggregator.logs import compression, records
+from eida_stats_aggregator.logs.compression import Lines, lines, zstd
 
 Compress = Callable[[bytes], bytes]
 
@@ -100,7 +100,7 @@ def test_a_tar_archive_is_refused(compress: Compress) -> None:
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7, 1000])
 def test_nul_bytes_fill_no_memory(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logfiles, "MAX_LINE_BYTES", 30)
+    monkeypatch.setattr(compression, "MAX_LINE_BYTES", 30)
     log = b"a" + bytes(900) + b"b\n" + bytes(900) + b"next" + bytes(900)
     cutter = Lines()
     ended = [line for at in range(0, len(log), chunk) for line in cutter.feed(log[at : at + chunk])]
@@ -134,15 +134,15 @@ def test_each_line_comes_with_the_chunk_in_which_it_ends(chunks: list[bytes]) ->
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7])
 def test_chunks_do_not_show_in_the_lines(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logfiles, "CHUNK_BYTES", chunk)
+    monkeypatch.setattr(compression, "CHUNK_BYTES", chunk)
     assert read(b"a\n\nbcd\nefghijklm\n\nn") == [b"a", b"", b"bcd", b"efghijklm", b"", b"n"]
 
 
 def test_of_an_endless_line_only_so_much_is_kept_that_it_is_seen_to_be_too_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(logfiles, "CHUNK_BYTES", 4)
-    monkeypatch.setattr(logfiles, "MAX_LINE_BYTES", 10)
+    monkeypatch.setattr(compression, "CHUNK_BYTES", 4)
+    monkeypatch.setattr(compression, "MAX_LINE_BYTES", 10)
     assert read(b"a" * 1000 + b"\nnext\n") == [b"a" * 11, b"next"]
 
 
@@ -150,7 +150,7 @@ def test_of_an_endless_line_only_so_much_is_kept_that_it_is_seen_to_be_too_long(
 def test_memory_does_not_grow_with_an_endless_line_and_what_follows_it_is_whole(
     chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logfiles, "MAX_LINE_BYTES", 10)
+    monkeypatch.setattr(compression, "MAX_LINE_BYTES", 10)
     log = b"a" * 10 + b"\n" + b"b" * 11 + b"\n" + b"c" * 500 + b"\nnext\n" + b"d" * 500
     cutter = Lines()
     ended = [line for at in range(0, len(log), chunk) for line in cutter.feed(log[at : at + chunk])]
@@ -161,8 +161,8 @@ def test_memory_does_not_grow_with_an_endless_line_and_what_follows_it_is_whole(
 
 def test_content_comes_in_chunks_that_are_not_kept() -> None:
     """Also that of a file which is a hundredth of its content."""
-    log = bytes(5 * logfiles.CHUNK_BYTES)
+    log = bytes(5 * compression.CHUNK_BYTES)
     for compress in (bytes, bz2.compress, gzip.compress, lzma.compress, zstd.compress):
-        sizes = [len(chunk) for chunk in logfiles.chunks(io.BytesIO(compress(log)), "the log")]
+        sizes = [len(chunk) for chunk in compression.chunks(io.BytesIO(compress(log)), "the log")]
         assert sum(sizes) == len(log)
-        assert max(sizes) <= logfiles.CHUNK_BYTES
+        assert max(sizes) <= compression.CHUNK_BYTES

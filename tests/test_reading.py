@@ -30,18 +30,10 @@ from hypothesis import strategies as st
 
 from eida_statistics.errors import RegistryUnavailable, UnreadableLog, WorkerLost
 from eida_statistics.networks import Epoch, Registry
-from eida_stats_aggregator import (
-    bzip2,
-    clients,
-    inputs,
-    logfiles,
-    parts,
-    reading,
-    repeated_requests,
-    requestlog,
-)
+from eida_stats_aggregator import clients, parts, reading, repeated_requests, requestlog
 from eida_stats_aggregator.aggregate import Aggregation
-from eida_stats_aggregator.logfiles import zstd
+from eida_stats_aggregator.logs import bzip2, compression, sources
+from eida_stats_aggregator.logs.compression import zstd
 from eida_stats_aggregator.requestlog import Ignored, Rejected, Request
 from eida_stats_aggregator.selection import Selection
 from eida_stats_aggregator.tally import SHOWN_REJECTS, Tally
@@ -93,7 +85,7 @@ def no_progress(more_bytes: int, more_lines: int) -> None:
 
 
 def read(files: Iterable[Path], jobs: int, load: reading.Load = lambda: EPOCHS) -> Outcome:
-    logs = inputs.logs_of([str(file) for file in files], None)
+    logs = sources.logs_of([str(file) for file in files], None)
     return outcome_of(reading.read(logs, SELECTION, load, jobs=jobs, progress=no_progress))
 
 
@@ -133,8 +125,8 @@ def sizes(*, part: int, chunk: int, longest_line: int = 2000) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parts, "_PLAIN_BYTES", part)
         patch.setattr(parts, "_BZIP2_BYTES", part)
-        patch.setattr(logfiles, "CHUNK_BYTES", chunk)
-        patch.setattr(logfiles, "MAX_LINE_BYTES", longest_line)
+        patch.setattr(compression, "CHUNK_BYTES", chunk)
+        patch.setattr(compression, "MAX_LINE_BYTES", longest_line)
         patch.setattr(requestlog, "MAX_LINE_BYTES", longest_line)
         yield
 
@@ -206,9 +198,9 @@ def test_neither_processes_nor_parts_nor_compression_show(
     logs: list[tuple[bytes, str]], cuts: list[int], jobs: int, part: int, chunk: int, tmp_path: Path
 ) -> None:
     files = [tmp_path / f"{number}.log" for number, _ in enumerate(logs)]
-    for file, (content, compression) in zip(files, logs, strict=True):
-        packed = compression != "plain"
-        file.write_bytes(streams_of(content, COMPRESSIONS[compression], cuts if packed else []))
+    for file, (content, packing) in zip(files, logs, strict=True):
+        packed = packing != "plain"
+        file.write_bytes(streams_of(content, COMPRESSIONS[packing], cuts if packed else []))
     # A range of one byte is for small logs: each is a part.
     part = max(part, sum(file.stat().st_size for file in files) // 300)
     with sizes(part=part, chunk=chunk):
@@ -286,7 +278,7 @@ def test_progress_comes_to_the_bytes_of_the_files_and_about_the_lines(jobs: int,
         make_log.write(file, make_log.requests(1, DAY, 200))
     told: list[tuple[int, int]] = []
     with sizes(part=5000, chunk=5000, longest_line=1 << 26):
-        logs = inputs.logs_of([str(file) for file in files], None)
+        logs = sources.logs_of([str(file) for file in files], None)
         reading.read(logs, SELECTION, list, jobs=jobs, progress=lambda *more: told.append(more))
     assert sum(more for more, _ in told) == sum(file.stat().st_size for file in files)
     assert 400 <= sum(lines for _, lines in told) <= 400 + len(told)
@@ -562,7 +554,7 @@ def test_a_log_that_vanishes_is_named(jobs: int, tmp_path: Path) -> None:
     files = [tmp_path / "a.log", tmp_path / "b.log"]
     for file in files:
         file.write_bytes(encoded(line()) * 100)
-    logs = inputs.logs_of([str(file) for file in files], None)
+    logs = sources.logs_of([str(file) for file in files], None)
     files[1].unlink()
     with sizes(part=3000, chunk=1000), pytest.raises(UnreadableLog, match=r"b\.log: No such file"):
         reading.read(logs, SELECTION, list, jobs=jobs, progress=no_progress)
@@ -574,7 +566,7 @@ def test_a_log_that_becomes_shorter_is_named(compression: str, jobs: int, tmp_pa
     """As one that is emptied and written anew: what is left of it is not the day."""
     log = tmp_path / "a.log"
     log.write_bytes(streams_of(encoded(line()) * 200, COMPRESSIONS[compression], range(0, 100_000, 5000)))
-    logs = inputs.logs_of([str(log)], None)
+    logs = sources.logs_of([str(log)], None)
     os.truncate(log, log.stat().st_size - 20)
     with sizes(part=3000, chunk=1000), pytest.raises(UnreadableLog, match=r"a\.log: "):
         reading.read(logs, SELECTION, list, jobs=jobs, progress=no_progress)
@@ -587,7 +579,7 @@ def test_a_disk_that_fails_is_told_as_a_log_that_cannot_be_read(
 ) -> None:
     log = tmp_path / "a.log"
     log.write_bytes(COMPRESSIONS[compression](encoded(line()) * 100))
-    logs = inputs.logs_of([str(log)], None)
+    logs = sources.logs_of([str(log)], None)
 
     def fail(*_: object) -> bytes:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -602,7 +594,7 @@ def test_a_log_that_grows_is_read_as_long_as_it_was(tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     for compress in (bytes, bz2.compress):
         log.write_bytes(compress(encoded(*(line(userID=user) for user in range(100)))))
-        logs = inputs.logs_of([str(log)], None)
+        logs = sources.logs_of([str(log)], None)
         with log.open("ab") as file:
             file.write(compress(encoded(line()) * 100))
         with sizes(part=3000, chunk=1000):
@@ -737,7 +729,7 @@ def test_a_process_that_is_killed_has_counted_nothing(
     real = parts.read
     numbers = itertools.count()
 
-    def read_or_die(log: inputs.Log, part: parts.Part, tally: Tally) -> parts.PartRead:
+    def read_or_die(log: sources.Log, part: parts.Part, tally: Tally) -> parts.PartRead:
         if os.getpid() == first:
             wait_for((tmp_path / "dying").exists)
         elif next(numbers) == after:
@@ -805,7 +797,7 @@ def test_two_logs_that_cannot_be_split_are_read_by_two_processes(tmp_path: Path)
     """The first one does not keep the last part for itself, if that is a whole log."""
     for name in ("a.log.gz", "b.log.gz"):
         (tmp_path / name).write_bytes(gzip.compress(b"{}\n" * 300_000))
-    logs = inputs.logs_of([str(tmp_path / "a.log.gz"), str(tmp_path / "b.log.gz")], None)
+    logs = sources.logs_of([str(tmp_path / "a.log.gz"), str(tmp_path / "b.log.gz")], None)
     readers: list[int] = []
 
     with patch.object(parts, "read", wraps=parts.read) as mine:
@@ -825,7 +817,7 @@ def test_one_log_that_cannot_be_split_leaves_the_others_in_parts_and_progress_ri
         names, (bz2.compress(content), bz2.compress(content[:900]) + bytes(20), bz2.compress(b"")), strict=True
     ):
         path.write_bytes(packed)
-    logs = inputs.logs_of([str(path) for path in names], None)
+    logs = sources.logs_of([str(path) for path in names], None)
     done: list[int] = []
 
     with patch.object(parts, "split", wraps=parts.split) as split:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eida_stats_aggregator import records, requestlog
-from eida_stats_aggregator.records import Piece
+from eida_stats_aggregator import requestlog
+from eida_stats_aggregator.logs import records
+from eida_stats_aggregator.logs.records import Piece
 from eida_stats_aggregator.requestlog import Ignored, Rejected, Request
 from stubs import encoded, line, trace
 

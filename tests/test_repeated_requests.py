@@ -14,7 +14,8 @@ import pytest
 
 from eida_statistics.errors import UnreadableLog
 from eida_statistics.networks import Registry
-from eida_stats_aggregator import clients, inputs, logfiles, parts, reading, repeated_requests
+from eida_stats_aggregator import clients, parts, reading, repeated_requests
+from eida_stats_aggregator.logs import compression, sources
 from eida_stats_aggregator.repeated_requests import Window
 from eida_stats_aggregator.requestlog import Request
 from eida_stats_aggregator.selection import Selection
@@ -31,7 +32,7 @@ def request(number: int, **more: object) -> dict[str, object]:
 
 
 def read(files: Sequence[Path], jobs: int = 1, selection: Selection = SELECTION) -> Tally:
-    logs = inputs.logs_of([str(file) for file in files], None)
+    logs = sources.logs_of([str(file) for file in files], None)
     return reading.read(logs, selection, list, jobs=jobs, progress=lambda _bytes, _lines: None)
 
 
@@ -94,7 +95,7 @@ def test_ok_and_error_are_one_failed_request(pipe: bool, log: Path) -> None:
 
 
 def piped(log: Path) -> Tally:
-    logs = inputs.logs_of([], io.BytesIO(log.read_bytes()))
+    logs = sources.logs_of([], io.BytesIO(log.read_bytes()))
     return reading.read(logs, SELECTION, list, jobs=2, progress=lambda _bytes, _lines: None)
 
 
@@ -218,7 +219,7 @@ def test_the_fingerprint_is_that_of_the_lines(log: Path, tmp_path: Path) -> None
         (tmp_path / "b.log").write_bytes(gzip.compress(b"\0\n" + b"\n".join(texts[30:])))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(parts, "_PLAIN_BYTES", part)
-            patch.setattr(logfiles, "CHUNK_BYTES", part)
+            patch.setattr(compression, "CHUNK_BYTES", part)
             seen.add(read([tmp_path / "b.log", log], jobs, selection).fingerprint)
     log.write_bytes(b"\n".join(texts))
     seen.add(read([log], 1, selection).fingerprint)

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from eida_statistics.errors import UnreadableLog
-from eida_stats_aggregator import inputs, logfiles, repeats
-from eida_stats_aggregator.inputs import Log
-from eida_stats_aggregator.logfiles import zstd
-from eida_stats_aggregator.repeats import Repeat
+from eida_stats_aggregator.logs import compression, duplicates, sources
+from eida_stats_aggregator.logs.compression import zstd
+from eida_stats_aggregator.logs.duplicates import Repeat
+from eida_stats_aggregator.logs.sources import Log
 from stubs import encoded, line, run
 
 LOG = encoded(*(line(userID=number) for number in range(300)))
@@ -26,14 +26,14 @@ COMPRESSIONS = [bytes, bz2.compress, gzip.compress, lzma.compress, zstd.compress
 def without(logs: list[Log]) -> tuple[list[Log], list[Repeat]]:
     """Leave out repeats, of which all are told when it is done."""
     told: list[int] = []
-    outcome = repeats.without(logs, progress=lambda size, _lines: told.append(size))
+    outcome = duplicates.without(logs, progress=lambda size, _lines: told.append(size))
     assert sum(told) == 2 * sum(log.size for log in logs)
     return outcome
 
 
 def split(*files: str | Path) -> tuple[list[str], list[tuple[str, str]]]:
     """Return the logs that remain, and which are the same as which; names without their folders."""
-    distinct, repeated = without(inputs.logs_of([str(file) for file in files], io.BytesIO(LOG)))
+    distinct, repeated = without(sources.logs_of([str(file) for file in files], io.BytesIO(LOG)))
     same = [(one.file, one.same_as) for one in repeated]
     return [Path(log.name).name for log in distinct], [(Path(one).name, Path(other).name) for one, other in same]
 
@@ -47,7 +47,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_one_log_is_not_compared(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is read once, not a second time for this."""
-    monkeypatch.setattr(logfiles, "chunks", None)
+    monkeypatch.setattr(compression, "chunks", None)
     assert split("a.log") == (["a.log"], [])
 
 
@@ -88,7 +88,7 @@ def test_logs_that_only_begin_alike_are_both_kept(
     compress: Callable[[bytes], bytes], difference: bytes, home: Path
 ) -> None:
     """More than what is compared first, and more than what is read at once."""
-    alike = LOG * (1 + (logfiles.CHUNK_BYTES + 10) // len(LOG))
+    alike = LOG * (1 + (compression.CHUNK_BYTES + 10) // len(LOG))
     (home / "b.log").write_bytes(compress(alike + b"y"))
     (home / "c.log").write_bytes(compress(alike + difference))
     (home / "d.log").write_bytes(alike + b"y")
@@ -122,7 +122,7 @@ def test_a_damaged_log_is_named(place: str, home: Path) -> None:
 
 
 def test_a_log_that_vanishes_is_named(home: Path) -> None:
-    logs = inputs.logs_of(["a.log", "a.log"], None)
+    logs = sources.logs_of(["a.log", "a.log"], None)
     (home / "a.log").unlink()
     with pytest.raises(UnreadableLog, match=r"a\.log: No such file"):
         without(logs)
@@ -130,7 +130,7 @@ def test_a_log_that_vanishes_is_named(home: Path) -> None:
 
 def test_repeats_keep_the_order_of_what_was_given(home: Path) -> None:
     (home / "b.log").write_bytes(LOG[::-1])
-    logs = inputs.logs_of(["b.log", "a.log", "b.log", "a.log", "b.log"], None)
+    logs = sources.logs_of(["b.log", "a.log", "b.log", "a.log", "b.log"], None)
     distinct, repeated = without(logs)
     assert [log.name for log in distinct] == ["b.log", "a.log"]
     assert repeated == [Repeat("b.log", "b.log"), Repeat("a.log", "a.log"), Repeat("b.log", "b.log")]

@@ -21,7 +21,7 @@ from eida_stats_aggregator import run as single
 from eida_stats_aggregator.clients import ClientClasses
 from eida_stats_aggregator.console import complain
 from eida_stats_aggregator.delivery.state import Terms
-from eida_stats_aggregator.inputs import STDIN
+from eida_stats_aggregator.logs.sources import STDIN
 from eida_stats_aggregator.reader import Reader, load_registry_from
 from eida_stats_aggregator.run import Destination, Options
 from eida_stats_aggregator.selection import Selection

@@ -20,8 +20,8 @@ from eida_statistics import __version__
 from eida_statistics.errors import ClusterUnavailable, EidaStatisticsError, UnreadableLog, WorkerLost
 from eida_statistics.networks import Epoch, Registry
 from eida_stats_aggregator import parts, reading, repeated_requests
-from eida_stats_aggregator.bzip2 import NotSplittable
-from eida_stats_aggregator.inputs import Log
+from eida_stats_aggregator.logs.bzip2 import NotSplittable
+from eida_stats_aggregator.logs.sources import Log
 from eida_stats_aggregator.parts import Joiner
 from eida_stats_aggregator.progress import Advance
 from eida_stats_aggregator.repeated_requests import Choices

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from eida_statistics.errors import NotReady, RegistryUnavailable, UnreadableLog
-from eida_stats_aggregator import inputs, notices
+from eida_stats_aggregator import notices
+from eida_stats_aggregator.logs import sources
 from eida_stats_aggregator.period import day_in_name
 from eida_stats_aggregator.reader import Reader
 from eida_stats_aggregator.stamps import stamps_of
@@ -116,12 +117,12 @@ def _read_day(day: datetime.date, paths: Sequence[Path], reader: Reader) -> DayR
         return None
     names = [str(path) for path in chosen]
     # Together, so that a request in two of them counts once.
-    tally = tallies[chosen[0]] if len(chosen) == 1 else reader.read(inputs.logs_of(names, None))[0]
+    tally = tallies[chosen[0]] if len(chosen) == 1 else reader.read(sources.logs_of(names, None))[0]
     return DayRead(tally, names, [str(path) for path in tallies if path not in of_day])
 
 
 def _read_each(paths: Sequence[Path], reader: Reader) -> dict[Path, Tally]:
-    return {path: reader.read(inputs.logs_of([str(path)], None))[0] for path in paths}
+    return {path: reader.read(sources.logs_of([str(path)], None))[0] for path in paths}
 
 
 def _is_log_of(day: datetime.date, tally: Tally) -> bool:

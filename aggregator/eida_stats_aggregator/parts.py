@@ -5,9 +5,9 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from eida_statistics.errors import UnreadableLog
-from eida_stats_aggregator import bzip2, logfiles
-from eida_stats_aggregator.bzip2 import NotSplittable
-from eida_stats_aggregator.inputs import Log
+from eida_stats_aggregator.logs import bzip2, compression
+from eida_stats_aggregator.logs.bzip2 import NotSplittable
+from eida_stats_aggregator.logs.sources import Log
 from eida_stats_aggregator.tally import Tally
 
 # Small, so that processes end at the same time: either takes about 0.1 s.
@@ -72,7 +72,7 @@ def read(log: Log, part: Part, tally: Tally) -> PartRead:
         NotSplittable: if the log must be read as a whole; the tally is of no use then.
         RegistryUnavailable: if a network needs a registry and there is none.
     """
-    cutter = logfiles.Lines()
+    cutter = compression.Lines()
     head: bytes | None = None
     lines = 0
     rejections: list[tuple[int, str]] = []
@@ -94,24 +94,26 @@ def read(log: Log, part: Part, tally: Tally) -> PartRead:
 def _chunks(log: Log, part: Part) -> Iterator[bytes]:
     with log.open() as raw:
         if part.whole:
-            yield from logfiles.chunks(raw, log.name)
+            yield from compression.chunks(raw, log.name)
             return
         if log.magic == bzip2.MAGIC:
-            chunks = bzip2.unpacked(raw.fileno(), part.start, part.end, log.size, chunk_bytes=logfiles.CHUNK_BYTES)
+            chunks = bzip2.unpacked(
+                raw.fileno(), part.start, part.end, log.size, chunk_bytes=compression.CHUNK_BYTES
+            )
         else:
             chunks = _plain(raw.fileno(), part, log.name)
         try:
             for number, chunk in enumerate(chunks):
                 if number == part.start == 0:
-                    logfiles.refuse_archive(chunk, log.name)
+                    compression.refuse_archive(chunk, log.name)
                 yield chunk
         except OSError as error:
             raise UnreadableLog(f"{log.name}: {error.strerror}") from error
 
 
 def _plain(file: int, part: Part, name: str) -> Iterator[bytes]:
-    for start in range(part.start, part.end, logfiles.CHUNK_BYTES):
-        end = min(start + logfiles.CHUNK_BYTES, part.end)
+    for start in range(part.start, part.end, compression.CHUNK_BYTES):
+        end = min(start + compression.CHUNK_BYTES, part.end)
         chunk = os.pread(file, end - start, start)
         if len(chunk) < end - start:
             raise UnreadableLog(f"{name}: became shorter while it was read")
@@ -129,7 +131,7 @@ class Joiner:
         self._waiting: dict[int, PartRead] = {}
         self._next = 0
         self._lines = 0
-        self._cut = logfiles.Lines()
+        self._cut = compression.Lines()
 
     def take(self, number: int, read: PartRead) -> None:
         """Take a part, in any order.
@@ -158,7 +160,7 @@ class Joiner:
     def _end(self, log: int) -> None:
         if rest := self._cut.rest:
             self._add(log, [rest])
-        self._cut = logfiles.Lines()
+        self._cut = compression.Lines()
         self._lines = 0
 
     def _add(self, log: int, lines: list[bytes]) -> None:

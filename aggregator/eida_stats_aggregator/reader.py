@@ -16,11 +16,12 @@ from eida_statistics import networks
 from eida_statistics.errors import DaskUnusable, EidaStatisticsError
 from eida_statistics.networks import Epoch
 from eida_statistics.payload import Payload
-from eida_stats_aggregator import progress, reading, repeats
+from eida_stats_aggregator import progress, reading
 from eida_stats_aggregator.console import complain
-from eida_stats_aggregator.inputs import STDIN, Log
+from eida_stats_aggregator.logs import duplicates
+from eida_stats_aggregator.logs.duplicates import Repeat
+from eida_stats_aggregator.logs.sources import STDIN, Log
 from eida_stats_aggregator.period import LogPeriod
-from eida_stats_aggregator.repeats import Repeat
 from eida_stats_aggregator.selection import Selection
 from eida_stats_aggregator.tally import Tally
 
@@ -55,7 +56,7 @@ class Reader:
         if self.dask is not None and not all(log.on_disk for log in logs):
             raise DaskUnusable("it reads files, not a pipe or a log on standard input")
         with progress.bar("comparing", 2 * sum(log.size for log in logs), shown=self.shown) as advance:
-            distinct, repeated = repeats.without(logs, progress=advance)
+            distinct, repeated = duplicates.without(logs, progress=advance)
         with progress.bar("reading", sum(log.size for log in distinct), shown=self.shown) as advance:
             if self.dask is None:
                 jobs = self.jobs or _jobs_for(distinct)

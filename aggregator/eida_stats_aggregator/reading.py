@@ -16,8 +16,8 @@ from typing import BinaryIO, NamedTuple
 from eida_statistics.errors import EidaStatisticsError, WorkerLost
 from eida_statistics.networks import Epoch, Registry
 from eida_stats_aggregator import parts, repeated_requests
-from eida_stats_aggregator.bzip2 import NotSplittable
-from eida_stats_aggregator.inputs import Log
+from eida_stats_aggregator.logs.bzip2 import NotSplittable
+from eida_stats_aggregator.logs.sources import Log
 from eida_stats_aggregator.parts import Joiner, Part, PartRead
 from eida_stats_aggregator.progress import Advance
 from eida_stats_aggregator.repeated_requests import Choices, Window

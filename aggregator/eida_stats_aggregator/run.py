@@ -11,12 +11,13 @@ from eida_statistics import __version__
 from eida_statistics.errors import EidaStatisticsError, NothingToAggregate, UnclearPeriod
 from eida_statistics.payload import Payload, Period
 from eida_statistics.wire import EARLIEST_DAY
-from eida_stats_aggregator import inputs, notices
+from eida_stats_aggregator import notices
 from eida_stats_aggregator.console import complain
 from eida_stats_aggregator.delivery.outbox import Outbox, Provenance
 from eida_stats_aggregator.delivery.state import Terms
 from eida_stats_aggregator.delivery.urls import base_of
-from eida_stats_aggregator.inputs import Log
+from eida_stats_aggregator.logs import sources
+from eida_stats_aggregator.logs.sources import Log
 from eida_stats_aggregator.notices import Notice
 from eida_stats_aggregator.period import LogPeriod, day_in_name, find_period
 from eida_stats_aggregator.reader import Reader, make_payload, standard_input
@@ -127,7 +128,7 @@ class _Aggregate:
 def _aggregate(options: Options, summary: RunSummary, outcome: Outcome) -> list[_Aggregate]:
     """Read the logs, and return the payload of all, and one for each day without requests."""
     quiet = [_Aggregate(quiet_day(day, options), None) for day in options.no_requests]
-    logs = inputs.logs_of(options.files, standard_input(options.files), pass_over=summary.passed_over.append)
+    logs = sources.logs_of(options.files, standard_input(options.files), pass_over=summary.passed_over.append)
     if not logs:
         if not quiet:
             _check_queue_is_meant(options)

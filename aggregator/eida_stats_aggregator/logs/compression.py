@@ -15,7 +15,7 @@ else:
     from backports import zstd
 
 from eida_statistics.errors import UnreadableLog
-from eida_stats_aggregator import records
+from eida_stats_aggregator.logs import records
 
 CHUNK_BYTES = 1 << 20
 _PACKED_BYTES = 1 << 16

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from eida_stats_aggregator import inputs, logfiles
-from eida_stats_aggregator.inputs import Log
+from eida_stats_aggregator.logs import compression, sources
+from eida_stats_aggregator.logs.sources import Log
 from eida_stats_aggregator.progress import Advance
 
 _COMPARED_BYTES = 1 << 16
@@ -54,13 +54,13 @@ def without(logs: Sequence[Log], *, progress: Advance) -> tuple[list[Log], list[
 
 def _beginning(log: Log) -> bytes | None:
     """The first of a log's content; None if it has none, or cannot be read twice."""
-    head = inputs.head_of(log)[:_COMPARED_BYTES] if log.on_disk else b""
+    head = sources.head_of(log)[:_COMPARED_BYTES] if log.on_disk else b""
     return hashlib.blake2b(head).digest() if head else None
 
 
 def _digest(log: Log) -> bytes:
     hasher = hashlib.blake2b()
     with log.open() as raw:
-        for chunk in logfiles.chunks(raw, log.name):
+        for chunk in compression.chunks(raw, log.name):
             hasher.update(chunk)
     return hasher.digest()

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from eida_statistics.errors import UnreadableLog
-from eida_stats_aggregator import logfiles, requestlog
+from eida_stats_aggregator import requestlog
+from eida_stats_aggregator.logs import compression
 
 STDIN = "-"
 STDIN_NAME = "standard input"
@@ -106,7 +107,7 @@ def is_request_log(log: Log) -> bool:
     """Return whether a file is a request log, of this service or of another, by its first lines."""
     try:
         with log.open() as raw:
-            first = islice(logfiles.lines(raw, log.name), _LOOKED_AT)
+            first = islice(compression.lines(raw, log.name), _LOOKED_AT)
             outcomes = chain.from_iterable(map(requestlog.parse_line, first))
             return any(not isinstance(outcome, requestlog.Rejected) for outcome in outcomes)
     except UnreadableLog:
@@ -120,7 +121,7 @@ def head_of(log: Log) -> bytes:
     Raises:
         UnreadableLog: if it cannot be read.
     """
-    with log.open() as raw, contextlib.closing(logfiles.chunks(raw, log.name)) as chunks:
+    with log.open() as raw, contextlib.closing(compression.chunks(raw, log.name)) as chunks:
         return next(chunks, b"")
 
 
@@ -133,8 +134,8 @@ def _file(path: Path) -> Log:
     if not stat.S_ISREG(status.st_mode):
         return Log(str(path), 0, partial(_open, str(path), path.absolute()))
     with _open(str(path), path) as raw:
-        start = raw.read(max(map(len, logfiles.MAGIC)))
-    magic = next((magic for magic in logfiles.MAGIC if start.startswith(magic)), None)
+        start = raw.read(max(map(len, compression.MAGIC)))
+    magic = next((magic for magic in compression.MAGIC if start.startswith(magic)), None)
     return Log(str(path), status.st_size, partial(_open, str(path), path.absolute()), magic, on_disk=True)
 
 
@@ -171,7 +172,7 @@ def _listed(number: int, line: bytes, pass_over: Callable[[str], None]) -> list[
 def _name_in(line: bytes) -> str | None:
     """The file name that a line is, or None if it is rather a part of a log."""
     text = os.fsdecode(line.removeprefix(codecs.BOM_UTF8).strip())
-    if line.startswith(tuple(logfiles.MAGIC)) or len(line) >= _MAX_NAME_BYTES:
+    if line.startswith(tuple(compression.MAGIC)) or len(line) >= _MAX_NAME_BYTES:
         return None
     is_name = all(character.isprintable() or "\udc80" <= character <= "\udcff" for character in text)
     return text if is_name and not set(text) & set('{}"') else None
