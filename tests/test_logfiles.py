@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eida_statistics.errors import UnreadableLog
-from eida_stats_aggregator.logs import compression, records
-from eida_stats_aggregator.logs.compression import Lines, lines, zstd
+from eida_stats_aggregator.logs import compression, lines, records
+from eida_stats_aggregator.logs.compression import zstd
+from eida_stats_aggregator.logs.lines import LineSplitter, read_lines
 
 Compress = Callable[[bytes], bytes]
 
@@ -30,7 +31,7 @@ LOG = b'{"userID": 1}\n{"userID": 2}\n'
 
 
 def read(content: bytes) -> list[bytes]:
-    return list(lines(io.BytesIO(content), "the log"))
+    return list(read_lines(io.BytesIO(content), "the log"))
 
 
 @pytest.mark.parametrize("compress", [bytes, *COMPRESSIONS])
@@ -38,7 +39,7 @@ def test_the_content_tells_the_compression(compress: Compress, tmp_path: Path) -
     path = tmp_path / "a.log.txt"
     path.write_bytes(compress(LOG))
     with path.open("rb") as raw:
-        assert list(lines(raw, "the log")) == [b'{"userID": 1}', b'{"userID": 2}']
+        assert list(read_lines(raw, "the log")) == [b'{"userID": 1}', b'{"userID": 2}']
 
 
 @pytest.mark.parametrize("compress", COMPRESSIONS)
@@ -100,9 +101,9 @@ def test_a_tar_archive_is_refused(compress: Compress) -> None:
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7, 1000])
 def test_nul_bytes_fill_no_memory(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compression, "MAX_LINE_BYTES", 30)
+    monkeypatch.setattr(lines, "MAX_LINE_BYTES", 30)
     log = b"a" + bytes(900) + b"b\n" + bytes(900) + b"next" + bytes(900)
-    cutter = Lines()
+    cutter = LineSplitter()
     ended = [line for at in range(0, len(log), chunk) for line in cutter.feed(log[at : at + chunk])]
     assert [records.squeeze(line) for line in ended] == [b"a\0b"]
     assert records.squeeze(cutter.rest) == b"\0next\0"
@@ -122,7 +123,7 @@ def test_lines_are_what_stands_between_line_breaks(given_lines: list[bytes], end
 @settings(deadline=None)
 @given(st.lists(st.binary(max_size=8).map(lambda text: text.replace(b"x", b"\n"))))
 def test_each_line_comes_with_the_chunk_in_which_it_ends(chunks: list[bytes]) -> None:
-    cutter = Lines()
+    cutter = LineSplitter()
     seen = b""
     for chunk in chunks:
         *before, _ = seen.split(b"\n")
@@ -142,7 +143,7 @@ def test_of_an_endless_line_only_so_much_is_kept_that_it_is_seen_to_be_too_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(compression, "CHUNK_BYTES", 4)
-    monkeypatch.setattr(compression, "MAX_LINE_BYTES", 10)
+    monkeypatch.setattr(lines, "MAX_LINE_BYTES", 10)
     assert read(b"a" * 1000 + b"\nnext\n") == [b"a" * 11, b"next"]
 
 
@@ -150,9 +151,9 @@ def test_of_an_endless_line_only_so_much_is_kept_that_it_is_seen_to_be_too_long(
 def test_memory_does_not_grow_with_an_endless_line_and_what_follows_it_is_whole(
     chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compression, "MAX_LINE_BYTES", 10)
+    monkeypatch.setattr(lines, "MAX_LINE_BYTES", 10)
     log = b"a" * 10 + b"\n" + b"b" * 11 + b"\n" + b"c" * 500 + b"\nnext\n" + b"d" * 500
-    cutter = Lines()
+    cutter = LineSplitter()
     ended = [line for at in range(0, len(log), chunk) for line in cutter.feed(log[at : at + chunk])]
     assert [line[:11] for line in ended] == [b"a" * 10, b"b" * 11, b"c" * 11, b"next"]
     assert cutter.rest == b"d" * 11

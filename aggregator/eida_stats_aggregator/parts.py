@@ -7,6 +7,7 @@ from typing import NamedTuple
 from eida_statistics.errors import UnreadableLog
 from eida_stats_aggregator.logs import bzip2, compression
 from eida_stats_aggregator.logs.bzip2 import NotSplittable
+from eida_stats_aggregator.logs.lines import LineSplitter
 from eida_stats_aggregator.logs.sources import Log
 from eida_stats_aggregator.tally import Tally
 
@@ -72,7 +73,7 @@ def read(log: Log, part: Part, tally: Tally) -> PartRead:
         NotSplittable: if the log must be read as a whole; the tally is of no use then.
         RegistryUnavailable: if a network needs a registry and there is none.
     """
-    cutter = compression.Lines()
+    cutter = LineSplitter()
     head: bytes | None = None
     lines = 0
     rejections: list[tuple[int, str]] = []
@@ -131,7 +132,7 @@ class Joiner:
         self._waiting: dict[int, PartRead] = {}
         self._next = 0
         self._lines = 0
-        self._cut = compression.Lines()
+        self._cut = LineSplitter()
 
     def take(self, number: int, read: PartRead) -> None:
         """Take a part, in any order.
@@ -160,7 +161,7 @@ class Joiner:
     def _end(self, log: int) -> None:
         if rest := self._cut.rest:
             self._add(log, [rest])
-        self._cut = compression.Lines()
+        self._cut = LineSplitter()
         self._lines = 0
 
     def _add(self, log: int, lines: list[bytes]) -> None:

@@ -19,7 +19,7 @@ from eida_statistics.networks import is_temporary
 from eida_statistics.payload import Channel, Location, Network, Station, normalize_country
 from eida_statistics.wire import EARLIEST_DAY
 from eida_stats_aggregator.logs import records
-from eida_stats_aggregator.logs.compression import MAX_LINE_BYTES
+from eida_stats_aggregator.logs.lines import MAX_LINE_BYTES
 
 SERVICE = "fdsnws-dataselect"
 # No archive answers one stream of one request with a tebibyte.

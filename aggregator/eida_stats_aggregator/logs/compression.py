@@ -1,4 +1,4 @@
-"""Log files to lines, whatever their compression."""
+"""Log files unpacked: bzip2, gzip, xz, Zstandard, recognised by their first bytes."""
 
 import bz2
 import gzip
@@ -15,12 +15,9 @@ else:
     from backports import zstd
 
 from eida_statistics.errors import UnreadableLog
-from eida_stats_aggregator.logs import records
 
 CHUNK_BYTES = 1 << 20
 _PACKED_BYTES = 1 << 16
-# A request for thousands of streams makes a line of megabytes; anything longer than this is no line.
-MAX_LINE_BYTES = 1 << 26
 
 MAGIC: dict[bytes, Callable[..., Any]] = {
     b"BZh": lambda raw, _: io.BufferedReader(_Streams(raw, bz2.BZ2Decompressor)),
@@ -32,45 +29,6 @@ MAGIC: dict[bytes, Callable[..., Any]] = {
 }
 _TAR, _TAR_AT = b"ustar", 257
 _DECOMPRESSION_ERRORS = (OSError, EOFError, lzma.LZMAError, zlib.error, zstd.ZstdError)
-
-
-class Lines:
-    """Cuts what comes in, chunk by chunk, into lines without their line break.
-
-    A line that is longer than MAX_LINE_BYTES comes as its first MAX_LINE_BYTES + 1 bytes, so that memory does
-    not grow with it. Of a run of NUL bytes, as is left by a truncated file, only one need be kept.
-    """
-
-    def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-        self._size = 0
-
-    def feed(self, chunk: bytes) -> list[bytes]:
-        """Take a chunk, and give the lines that end in it."""
-        first, *others = chunk.split(b"\n")
-        self._keep(first)
-        if not others:
-            return []
-        ended = [self.rest, *others]
-        last = ended.pop()
-        self._pieces, self._size = [], 0
-        self._keep(last)
-        return ended
-
-    def _keep(self, piece: bytes) -> None:
-        if b"\0" in piece:
-            piece = records.squeeze(piece)
-            if self._pieces and self._pieces[-1].endswith(b"\0"):
-                piece = piece.removeprefix(b"\0")
-        # Of an endless line only so much is kept that it is seen to be too long.
-        if piece and self._size <= MAX_LINE_BYTES:
-            self._pieces.append(piece)
-            self._size += len(piece)
-
-    @property
-    def rest(self) -> bytes:
-        """Return the bytes after the last line break."""
-        return b"".join(self._pieces)[: MAX_LINE_BYTES + 1]
 
 
 def chunks(raw: BinaryIO, name: str) -> Generator[bytes]:
@@ -106,15 +64,6 @@ def refuse_archive(beginning: bytes, name: str) -> None:
     """
     if beginning.startswith(_TAR, _TAR_AT):
         raise UnreadableLog(f"{name}: a tar archive", hint="Unpack it with tar, and name the logs that were in it.")
-
-
-def lines(raw: BinaryIO, name: str) -> Generator[bytes]:
-    """Yield the lines of a log; as `chunks`, and as `Lines` cuts them."""
-    cutter = Lines()
-    for chunk in chunks(raw, name):
-        yield from cutter.feed(chunk)
-    if rest := cutter.rest:
-        yield rest
 
 
 def _decompressed(raw: BinaryIO) -> IO[bytes]:

@@ -16,6 +16,7 @@ from typing import BinaryIO, cast
 from eida_statistics.errors import UnreadableLog
 from eida_stats_aggregator import requestlog
 from eida_stats_aggregator.logs import compression
+from eida_stats_aggregator.logs.lines import read_lines
 
 STDIN = "-"
 STDIN_NAME = "standard input"
@@ -107,7 +108,7 @@ def is_request_log(log: Log) -> bool:
     """Return whether a file is a request log, of this service or of another, by its first lines."""
     try:
         with log.open() as raw:
-            first = islice(compression.lines(raw, log.name), _LOOKED_AT)
+            first = islice(read_lines(raw, log.name), _LOOKED_AT)
             outcomes = chain.from_iterable(map(requestlog.parse_line, first))
             return any(not isinstance(outcome, requestlog.Rejected) for outcome in outcomes)
     except UnreadableLog:

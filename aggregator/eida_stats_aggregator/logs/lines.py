@@ -1,0 +1,57 @@
+"""Content of a log to lines."""
+
+from collections.abc import Generator
+from typing import BinaryIO
+
+from eida_stats_aggregator.logs import compression, records
+
+# A request for thousands of streams makes a line of megabytes; anything longer than this is no line.
+MAX_LINE_BYTES = 1 << 26
+
+
+class LineSplitter:
+    """Cuts what comes in, chunk by chunk, into lines without their line break.
+
+    A line that is longer than MAX_LINE_BYTES comes as its first MAX_LINE_BYTES + 1 bytes, so that memory does
+    not grow with it. Of a run of NUL bytes, as is left by a truncated file, only one need be kept.
+    """
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Take a chunk, and give the lines that end in it."""
+        first, *others = chunk.split(b"\n")
+        self._keep(first)
+        if not others:
+            return []
+        ended = [self.rest, *others]
+        last = ended.pop()
+        self._pieces, self._size = [], 0
+        self._keep(last)
+        return ended
+
+    def _keep(self, piece: bytes) -> None:
+        if b"\0" in piece:
+            piece = records.squeeze(piece)
+            if self._pieces and self._pieces[-1].endswith(b"\0"):
+                piece = piece.removeprefix(b"\0")
+        # Of an endless line only so much is kept that it is seen to be too long.
+        if piece and self._size <= MAX_LINE_BYTES:
+            self._pieces.append(piece)
+            self._size += len(piece)
+
+    @property
+    def rest(self) -> bytes:
+        """Return the bytes after the last line break."""
+        return b"".join(self._pieces)[: MAX_LINE_BYTES + 1]
+
+
+def read_lines(raw: BinaryIO, name: str) -> Generator[bytes]:
+    """Yield the lines of a log; as `chunks`, and as `LineSplitter` cuts them."""
+    cutter = LineSplitter()
+    for chunk in compression.chunks(raw, name):
+        yield from cutter.feed(chunk)
+    if rest := cutter.rest:
+        yield rest
