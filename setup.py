@@ -65,7 +65,7 @@ setup(
     package_dir={root: f"{folder}/{root}".removeprefix("./") for root, folder in ROOTS.items()},
     package_data={
         "eida_statistics": ["py.typed"],
-        "eida_stats_aggregator": ["client_classes.toml"],
+        "eida_stats_aggregator": ["fdsnws/client_classes.toml"],
         "eida_stats_webservice": [
             *("openapi.yaml", "application.wadl"),
             *("store/sql/*.sql", "migrations/*.sql", "migrations/sqlite/*.sql"),

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from eida_statistics import hll
 from eida_statistics.networks import Epoch, Registry
 from eida_statistics.payload import Payload
-from eida_stats_aggregator.aggregate import Aggregation
-from eida_stats_aggregator.requestlog import Request, parse
+from eida_stats_aggregator.fdsnws.aggregation import Aggregation
+from eida_stats_aggregator.fdsnws.request_log import Request, parse
 from stubs import encoded, line, trace
 
 NOW = datetime.datetime(2020, 9, 19, 6, 30, tzinfo=datetime.UTC)

@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 import issued
 import reference
 from eida_statistics import networks
-from eida_stats_aggregator import requestlog
-from eida_stats_aggregator.aggregate import Aggregation
+from eida_stats_aggregator.fdsnws import request_log
+from eida_stats_aggregator.fdsnws.aggregation import Aggregation
 from eida_stats_aggregator.logs.compression import zstd
 from stubs import (
     COMMAND,
@@ -182,8 +182,8 @@ def test_every_valid_log_gives_the_rows_of_the_deployed_aggregator(
     registry.write_text(json.dumps(REGISTRY))
     aggregation = Aggregation(networks.Registry(lambda: networks.read(registry)))
     for raw in encoded(*log).splitlines():
-        request = requestlog.parse(raw)
-        assert isinstance(request, requestlog.Request)
+        request = request_log.parse(raw)
+        assert isinstance(request, request_log.Request)
         aggregation.add(request)
     ours = json.loads(aggregation.payload(datetime.datetime.now(datetime.UTC)).to_json())
     if theirs is None:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eida_statistics.errors import ConfigurationError, InvalidClientClasses
-from eida_stats_aggregator import clients
-from eida_stats_aggregator.clients import compile_pattern, load
+from eida_stats_aggregator.fdsnws import user_agents
+from eida_stats_aggregator.fdsnws.user_agents import compile_pattern, load
 
 CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36"
 ANDROID = "AppleWebKit/537.36 (KHTML, like Gecko) Chrome/87.0.4280.101 Mobile Safari/537.36"
@@ -203,7 +203,7 @@ AGENTS: dict[str, list[str | None]] = {
     ],
 }
 CASES = [(agent, name) for name, agents in AGENTS.items() for agent in agents]
-BUILT_IN = Path(clients.__file__).with_name("client_classes.toml")
+BUILT_IN = Path(user_agents.__file__).with_name("client_classes.toml")
 CLASSES = load()
 
 

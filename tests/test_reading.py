@@ -30,20 +30,21 @@ from hypothesis import strategies as st
 
 from eida_statistics.errors import RegistryUnavailable, UnreadableLog, WorkerLost
 from eida_statistics.networks import Epoch, Registry
-from eida_stats_aggregator import clients, parts, reading, repeated_requests, requestlog
-from eida_stats_aggregator.aggregate import Aggregation
+from eida_stats_aggregator import parts, reading
+from eida_stats_aggregator.fdsnws import repeated_requests, request_log, user_agents
+from eida_stats_aggregator.fdsnws.aggregation import Aggregation
+from eida_stats_aggregator.fdsnws.filters import Selection
+from eida_stats_aggregator.fdsnws.request_log import Ignored, Rejected, Request
+from eida_stats_aggregator.fdsnws.tally import SHOWN_REJECTS, Tally
 from eida_stats_aggregator.logs import bzip2, compression, sources
 from eida_stats_aggregator.logs.compression import zstd
-from eida_stats_aggregator.requestlog import Ignored, Rejected, Request
-from eida_stats_aggregator.selection import Selection
-from eida_stats_aggregator.tally import SHOWN_REJECTS, Tally
 from processes import wait_for
 from stubs import Answer, Received, encoded, environment, line, make_log, nobody_there, run, serving, trace
 
 DAY = datetime.date(2020, 11, 2)
 FILE = f"{DAY}_{DAY}.json.gz"
 AT = datetime.datetime(2020, 11, 3, tzinfo=datetime.UTC)
-SELECTION = Selection(clients.load(), DAY + datetime.timedelta(days=1))
+SELECTION = Selection(user_agents.load(), DAY + datetime.timedelta(days=1))
 EPOCHS = [
     Epoch("Z3", datetime.date(2005, 1, 1), datetime.date(2007, 12, 31)),
     Epoch("Z3", datetime.date(2015, 1, 1)),
@@ -98,7 +99,7 @@ def one_by_one(logs: Sequence[tuple[str, bytes]]) -> Outcome:
     for name, content in logs:
         lines = content.split(b"\n")
         for number, text in enumerate(lines if lines[-1] else lines[:-1], 1):
-            for outcome in requestlog.parse_line(text, SELECTION.latest):
+            for outcome in request_log.parse_line(text, SELECTION.latest):
                 match outcome:
                     case Request() as request:
                         other = requests.setdefault(request.key & ~1, request)
@@ -127,7 +128,7 @@ def sizes(*, part: int, chunk: int, longest_line: int = 2000) -> Iterator[None]:
         patch.setattr(parts, "_BZIP2_BYTES", part)
         patch.setattr(compression, "CHUNK_BYTES", chunk)
         patch.setattr(compression, "MAX_LINE_BYTES", longest_line)
-        patch.setattr(requestlog, "MAX_LINE_BYTES", longest_line)
+        patch.setattr(request_log, "MAX_LINE_BYTES", longest_line)
         yield
 
 
@@ -210,7 +211,7 @@ def test_neither_processes_nor_parts_nor_compression_show(
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 def test_one_log_gives_the_same_whatever_it_is_read_with(compression: str, tmp_path: Path) -> None:
-    entries = list(make_log.requests(3, DAY, 300, stations=20, clients=50, other_services=True))
+    entries = list(make_log.requests(3, DAY, 300, stations=20, user_agents=50, other_services=True))
     texts = encoded(*entries).split(b"\n")
     rng = random.Random(3)
     for bad in (b"", b"no JSON", b"\xff", b"y" * 30_000, texts[0][:50]):
@@ -298,7 +299,7 @@ class Day(NamedTuple):
 @pytest.fixture(scope="module")
 def day(tmp_path_factory: pytest.TempPathFactory) -> Day:
     folder = tmp_path_factory.mktemp("day")
-    entries = list(make_log.requests(1, DAY, 4000, stations=60, clients=200, other_services=True))
+    entries = list(make_log.requests(1, DAY, 4000, stations=60, user_agents=200, other_services=True))
     content = encoded(*entries[:2500]) + b"no JSON\n\n" + encoded(*entries[2500:])
     for name, compress in COMPRESSIONS.items():
         (folder / f"a.log.{name}").write_bytes(compress(content))
@@ -801,7 +802,7 @@ def test_two_logs_that_cannot_be_split_are_read_by_two_processes(tmp_path: Path)
     readers: list[int] = []
 
     with patch.object(parts, "read", wraps=parts.read) as mine:
-        selection = Selection(clients.load(), datetime.date.max)
+        selection = Selection(user_agents.load(), datetime.date.max)
         reading.read(logs, selection, list, jobs=2, progress=lambda _bytes, _lines: readers.append(1))
 
     assert (len(readers), mine.call_count) == (2, 1)
@@ -823,7 +824,7 @@ def test_one_log_that_cannot_be_split_leaves_the_others_in_parts_and_progress_ri
     with patch.object(parts, "split", wraps=parts.split) as split:
         tally = reading.read(
             logs,
-            Selection(clients.load(), datetime.date.max),
+            Selection(user_agents.load(), datetime.date.max),
             list,
             jobs=1,
             progress=lambda size, _: done.append(size),

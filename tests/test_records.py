@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eida_stats_aggregator import requestlog
+from eida_stats_aggregator.fdsnws import request_log
+from eida_stats_aggregator.fdsnws.request_log import Ignored, Rejected, Request
 from eida_stats_aggregator.logs import records
 from eida_stats_aggregator.logs.records import Piece
-from eida_stats_aggregator.requestlog import Ignored, Rejected, Request
 from stubs import encoded, line, trace
 
 BOM, RS, NUL = b"\xef\xbb\xbf", b"\x1e", b"\0"
@@ -163,7 +163,7 @@ DAY = datetime.date(2020, 9, 18)
 
 
 def kinds(text: bytes) -> list[type | str]:
-    outcomes = requestlog.parse_line(text)
+    outcomes = request_log.parse_line(text)
     return [one.reason if isinstance(one, Rejected) else type(one) for one in outcomes]
 
 
@@ -199,11 +199,11 @@ def test_each_piece_has_an_outcome(text: bytes, expected: list[type | str]) -> N
 
 
 def test_a_record_is_the_same_request_in_any_line() -> None:
-    (alone,) = requestlog.parse_line(ONE)
+    (alone,) = request_log.parse_line(ONE)
     no_fraction = record(7, created="2020-09-18T00:00:00Z")
-    (other,) = requestlog.parse_line(no_fraction)
+    (other,) = request_log.parse_line(no_fraction)
     for text in (ONE[:70] + ONE, RS + ONE, ONE + b"\r", NUL + ONE + NUL, BOM + ONE + no_fraction):
-        requests = [one for one in requestlog.parse_line(text) if isinstance(one, Request)]
+        requests = [one for one in request_log.parse_line(text) if isinstance(one, Request)]
         assert requests in ([alone], [alone, other])
 
 

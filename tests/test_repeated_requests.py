@@ -14,16 +14,17 @@ import pytest
 
 from eida_statistics.errors import UnreadableLog
 from eida_statistics.networks import Registry
-from eida_stats_aggregator import clients, parts, reading, repeated_requests
+from eida_stats_aggregator import parts, reading
+from eida_stats_aggregator.fdsnws import repeated_requests, user_agents
+from eida_stats_aggregator.fdsnws.filters import Selection
+from eida_stats_aggregator.fdsnws.repeated_requests import Window
+from eida_stats_aggregator.fdsnws.request_log import Request
+from eida_stats_aggregator.fdsnws.tally import Tally
 from eida_stats_aggregator.logs import compression, sources
-from eida_stats_aggregator.repeated_requests import Window
-from eida_stats_aggregator.requestlog import Request
-from eida_stats_aggregator.selection import Selection
-from eida_stats_aggregator.tally import Tally
 from stubs import encoded, line, run, trace
 
 AT = datetime.datetime(2020, 11, 3, tzinfo=datetime.UTC)
-SELECTION = Selection(clients.load(), datetime.date(2020, 11, 3))
+SELECTION = Selection(user_agents.load(), datetime.date(2020, 11, 3))
 
 
 def request(number: int, **more: object) -> dict[str, object]:

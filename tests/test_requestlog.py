@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eida_statistics import hll
-from eida_stats_aggregator import requestlog
-from eida_stats_aggregator.requestlog import Delivery, Ignored, Rejected, Request, Stream, parse
+from eida_stats_aggregator.fdsnws import request_log
+from eida_stats_aggregator.fdsnws.request_log import Delivery, Ignored, Rejected, Request, Stream, parse
 from stubs import encoded, line, make_log, trace
 
 DAY = datetime.date(2020, 9, 18)
@@ -203,7 +203,7 @@ def test_a_line_of_two_megabytes_counts_every_stream() -> None:
 
 
 def test_how_many_streams_are_remembered_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requestlog, "_KNOWN_STREAMS", 3)
+    monkeypatch.setattr(request_log, "_KNOWN_STREAMS", 3)
     for _ in range(2):
         for number in range(10):
             traces = [trace(net="Z3", sta=f"S{number}"), trace(sta=f"S{number}", loc="00")]

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from eida_statistics.errors import RegistryUnavailable
 from eida_statistics.networks import Epoch, Registry
 from eida_statistics.payload import Exclusions, Payload
-from eida_stats_aggregator import clients, tally
-from eida_stats_aggregator.clients import ClientClasses
-from eida_stats_aggregator.selection import Selection
-from eida_stats_aggregator.tally import SHOWN_REJECTS, Reject, Tally
+from eida_stats_aggregator.fdsnws import tally, user_agents
+from eida_stats_aggregator.fdsnws.filters import Selection
+from eida_stats_aggregator.fdsnws.tally import SHOWN_REJECTS, Reject, Tally
+from eida_stats_aggregator.fdsnws.user_agents import ClientClasses
 from stubs import encoded, line, trace
 
 NOW = datetime.datetime(2020, 9, 30, tzinfo=datetime.UTC)
@@ -36,7 +36,9 @@ def selecting(
     classes: Sequence[str] = (),
     patterns: Sequence[str] = (),
 ) -> Selection:
-    return Selection(CLASSES, LATEST, since, until, classes, [clients.compile_pattern(text) for text in patterns])
+    return Selection(
+        CLASSES, LATEST, since, until, classes, [user_agents.compile_pattern(text) for text in patterns]
+    )
 
 
 def tallied(lines: Iterable[bytes], selection: Selection | None = None) -> Tally:

@@ -16,15 +16,15 @@ import click
 from eida_statistics import __version__
 from eida_statistics.errors import EidaStatisticsError
 from eida_statistics.payload import MAX_EXCLUSION_CHARACTERS, MAX_EXCLUSIONS
-from eida_stats_aggregator import clients
 from eida_stats_aggregator import run as single
-from eida_stats_aggregator.clients import ClientClasses
 from eida_stats_aggregator.console import complain
 from eida_stats_aggregator.delivery.state import Terms
+from eida_stats_aggregator.fdsnws import user_agents
+from eida_stats_aggregator.fdsnws.filters import Selection
+from eida_stats_aggregator.fdsnws.user_agents import ClientClasses
 from eida_stats_aggregator.logs.sources import STDIN
 from eida_stats_aggregator.reader import Reader, load_registry_from
 from eida_stats_aggregator.run import Destination, Options
-from eida_stats_aggregator.selection import Selection
 from eida_stats_aggregator.summary import CatchUpSummary, RunSummary
 
 RETRIES = 5
@@ -66,7 +66,7 @@ def _patterns(_context: click.Context, parameter: click.Parameter, texts: tuple[
         if "@" in text:
             raise click.BadParameter("an address is about a person, and the pattern is sent", param=parameter)
     try:
-        return [clients.compile_pattern(text) for text in texts]
+        return [user_agents.compile_pattern(text) for text in texts]
     except ValueError as error:
         raise click.BadParameter(str(error), param=parameter) from error
 
@@ -229,7 +229,7 @@ def cli(
     # A day that is sent must be recognised after its log was packed.
     fingerprinted = destination is not None
     selection = _selection(
-        excluded_classes, excluded_clients, clients.load(classes_file), fingerprinted=fingerprinted
+        excluded_classes, excluded_clients, user_agents.load(classes_file), fingerprinted=fingerprinted
     )
     options = Options(
         files=files,

@@ -19,14 +19,15 @@ from distributed.versions import VersionMismatchWarning
 from eida_statistics import __version__
 from eida_statistics.errors import ClusterUnavailable, EidaStatisticsError, UnreadableLog, WorkerLost
 from eida_statistics.networks import Epoch, Registry
-from eida_stats_aggregator import parts, reading, repeated_requests
+from eida_stats_aggregator import parts, reading
+from eida_stats_aggregator.fdsnws import repeated_requests
+from eida_stats_aggregator.fdsnws.filters import Selection
+from eida_stats_aggregator.fdsnws.repeated_requests import Choices
+from eida_stats_aggregator.fdsnws.tally import Tally
 from eida_stats_aggregator.logs.bzip2 import NotSplittable
 from eida_stats_aggregator.logs.sources import Log
 from eida_stats_aggregator.parts import Joiner
 from eida_stats_aggregator.progress import Advance
-from eida_stats_aggregator.repeated_requests import Choices
-from eida_stats_aggregator.selection import Selection
-from eida_stats_aggregator.tally import Tally
 
 _CONNECT_SECONDS = 10
 _CLOSE_SECONDS = 5

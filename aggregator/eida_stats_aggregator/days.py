@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 from eida_statistics.errors import NotReady, RegistryUnavailable, UnreadableLog
 from eida_stats_aggregator import notices
+from eida_stats_aggregator.fdsnws.tally import Tally
 from eida_stats_aggregator.logs import sources
 from eida_stats_aggregator.period import day_in_name
 from eida_stats_aggregator.reader import Reader
 from eida_stats_aggregator.stamps import stamps_of
-from eida_stats_aggregator.tally import Tally
 
 _PACKED_SUFFIXES = (".bz2", ".gz", ".xz", ".zst")
 

@@ -5,8 +5,8 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from eida_stats_aggregator.console import listed
+from eida_stats_aggregator.fdsnws.tally import Tally
 from eida_stats_aggregator.period import LogPeriod, day_in_name
-from eida_stats_aggregator.tally import Tally
 
 _REJECTED_SHARE = 0.01
 _REJECTED_LINES = 10

@@ -5,11 +5,11 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from eida_statistics.errors import UnreadableLog
+from eida_stats_aggregator.fdsnws.tally import Tally
 from eida_stats_aggregator.logs import bzip2, compression
 from eida_stats_aggregator.logs.bzip2 import NotSplittable
 from eida_stats_aggregator.logs.lines import LineSplitter
 from eida_stats_aggregator.logs.sources import Log
-from eida_stats_aggregator.tally import Tally
 
 # Small, so that processes end at the same time: either takes about 0.1 s.
 _BZIP2_BYTES = 1 << 17

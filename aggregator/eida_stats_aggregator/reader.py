@@ -18,12 +18,12 @@ from eida_statistics.networks import Epoch
 from eida_statistics.payload import Payload
 from eida_stats_aggregator import progress, reading
 from eida_stats_aggregator.console import complain
+from eida_stats_aggregator.fdsnws.filters import Selection
+from eida_stats_aggregator.fdsnws.tally import Tally
 from eida_stats_aggregator.logs import duplicates
 from eida_stats_aggregator.logs.duplicates import Repeat
 from eida_stats_aggregator.logs.sources import STDIN, Log
 from eida_stats_aggregator.period import LogPeriod
-from eida_stats_aggregator.selection import Selection
-from eida_stats_aggregator.tally import Tally
 
 # About half a second of reading.
 _BYTES_WORTH_A_PROCESS = 1 << 20

@@ -15,14 +15,15 @@ from typing import BinaryIO, NamedTuple
 
 from eida_statistics.errors import EidaStatisticsError, WorkerLost
 from eida_statistics.networks import Epoch, Registry
-from eida_stats_aggregator import parts, repeated_requests
+from eida_stats_aggregator import parts
+from eida_stats_aggregator.fdsnws import repeated_requests
+from eida_stats_aggregator.fdsnws.filters import Selection
+from eida_stats_aggregator.fdsnws.repeated_requests import Choices, Window
+from eida_stats_aggregator.fdsnws.tally import Tally
 from eida_stats_aggregator.logs.bzip2 import NotSplittable
 from eida_stats_aggregator.logs.sources import Log
 from eida_stats_aggregator.parts import Joiner, Part, PartRead
 from eida_stats_aggregator.progress import Advance
-from eida_stats_aggregator.repeated_requests import Choices, Window
-from eida_stats_aggregator.selection import Selection
-from eida_stats_aggregator.tally import Tally
 
 Load = Callable[[], Iterable[Epoch]]
 # A process that is forked has all that is loaded already.

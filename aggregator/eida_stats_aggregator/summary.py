@@ -7,9 +7,9 @@ from pathlib import Path
 import msgspec
 
 from eida_statistics.payload import Exclusions, Payload, Period
+from eida_stats_aggregator.fdsnws.tally import Reject, Tally
 from eida_stats_aggregator.logs.duplicates import Repeat
 from eida_stats_aggregator.period import LogPeriod, Origin
-from eida_stats_aggregator.tally import Reject, Tally
 
 _ORIGINS: dict[Origin, str] = {
     "names": "from the names of the logs",

@@ -209,9 +209,9 @@ class Node:
 
 def play(place: Place) -> str | None:
     """Play a history in this process; return what went wrong, if anything did."""
-    from eida_stats_aggregator import catch_up, cli, clients  # noqa: F401, PLC0415 - for the children
+    from eida_stats_aggregator.fdsnws import user_agents  # noqa: PLC0415 - for the children
 
-    clients.load(None)  # so are its patterns, compiled
+    user_agents.load(None)  # so are its patterns, compiled
     node = Node(place)
     try:
         node.play()

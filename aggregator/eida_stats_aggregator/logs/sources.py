@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from eida_statistics.errors import UnreadableLog
-from eida_stats_aggregator import requestlog
+from eida_stats_aggregator.fdsnws import request_log
 from eida_stats_aggregator.logs import compression
 from eida_stats_aggregator.logs.lines import read_lines
 
@@ -109,8 +109,8 @@ def is_request_log(log: Log) -> bool:
     try:
         with log.open() as raw:
             first = islice(read_lines(raw, log.name), _LOOKED_AT)
-            outcomes = chain.from_iterable(map(requestlog.parse_line, first))
-            return any(not isinstance(outcome, requestlog.Rejected) for outcome in outcomes)
+            outcomes = chain.from_iterable(map(request_log.parse_line, first))
+            return any(not isinstance(outcome, request_log.Rejected) for outcome in outcomes)
     except UnreadableLog:
         # It is named when it is read: a damaged log, or an archive of logs. Other files may look like anything.
         return "request" in Path(log.name).name

@@ -9,11 +9,11 @@ import msgspec
 from mmh3 import mmh3_x64_128_uintdigest
 
 from eida_statistics.networks import Registry
-from eida_stats_aggregator import repeated_requests, requestlog
-from eida_stats_aggregator.aggregate import Aggregation
-from eida_stats_aggregator.repeated_requests import Choices, Noted, Window
-from eida_stats_aggregator.requestlog import Ignored, Rejected, Request
-from eida_stats_aggregator.selection import Selection
+from eida_stats_aggregator.fdsnws import repeated_requests, request_log
+from eida_stats_aggregator.fdsnws.aggregation import Aggregation
+from eida_stats_aggregator.fdsnws.filters import Selection
+from eida_stats_aggregator.fdsnws.repeated_requests import Choices, Noted, Window
+from eida_stats_aggregator.fdsnws.request_log import Ignored, Rejected, Request
 
 SHOWN_REJECTS = 5
 # Programs name their versions, so a log has thousands of names; whoever sends random ones fills no memory.
@@ -103,7 +103,7 @@ class Tally:
         return rejections
 
     def _requests(self, lines: Sequence[bytes], first: int, rejections: list[tuple[int, str]]) -> Iterator[Request]:
-        latest, parse = self.selection.latest, requestlog.parse
+        latest, parse = self.selection.latest, request_log.parse
         for number, line in enumerate(lines, first):
             outcome = parse(line, latest)
             if type(outcome) is Request:
@@ -111,7 +111,7 @@ class Tally:
             elif type(outcome) is Ignored:
                 self.ignored += 1
             elif type(outcome) is Rejected:
-                recovered = requestlog.recover(line, outcome, latest)
+                recovered = request_log.recover(line, outcome, latest)
                 self.ignored += sum(type(one) is Ignored for one in recovered)
                 reasons = [one.reason for one in recovered if type(one) is Rejected]
                 self.rejected += len(reasons)

@@ -19,7 +19,7 @@ from mmh3 import hash64
 from numpy.typing import NDArray
 
 from eida_statistics.errors import UnreadableLog
-from eida_stats_aggregator.requestlog import Request
+from eida_stats_aggregator.fdsnws.request_log import Request
 
 # About 50 MB of requests.
 _HELD_REQUESTS = 1 << 16

@@ -9,7 +9,7 @@ from typing import Any
 from eida_statistics import __version__, hll
 from eida_statistics.networks import Registry, is_temporary
 from eida_statistics.payload import Exclusions, Key, Payload, Row
-from eida_stats_aggregator.requestlog import Request, Stream
+from eida_stats_aggregator.fdsnws.request_log import Request, Stream
 
 # A request that failed delivered nothing to any stream; the federation counts it here.
 _OF_NO_STREAM = Stream("", "", "--", "")

@@ -1,0 +1,1 @@
+"""Requests of the SeisComP fdsnws: parsed, filtered, added up."""
