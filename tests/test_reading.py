@@ -30,7 +30,6 @@ from hypothesis import strategies as st
 
 from eida_statistics.errors import RegistryUnavailable, UnreadableLog, WorkerLost
 from eida_statistics.networks import Epoch, Registry
-from eida_stats_aggregator import parts, reading
 from eida_stats_aggregator.fdsnws import repeated_requests, request_log, user_agents
 from eida_stats_aggregator.fdsnws.aggregation import Aggregation
 from eida_stats_aggregator.fdsnws.filters import Selection
@@ -38,6 +37,7 @@ from eida_stats_aggregator.fdsnws.request_log import Ignored, Rejected, Request
 from eida_stats_aggregator.fdsnws.tally import SHOWN_REJECTS, Tally
 from eida_stats_aggregator.logs import bzip2, compression, sources
 from eida_stats_aggregator.logs.compression import zstd
+from eida_stats_aggregator.parallel import processes, splits
 from processes import wait_for
 from stubs import Answer, Received, encoded, environment, line, make_log, nobody_there, run, serving, trace
 
@@ -85,9 +85,9 @@ def no_progress(more_bytes: int, more_lines: int) -> None:
     """Show nothing."""
 
 
-def read(files: Iterable[Path], jobs: int, load: reading.Load = lambda: EPOCHS) -> Outcome:
+def read(files: Iterable[Path], jobs: int, load: processes.Load = lambda: EPOCHS) -> Outcome:
     logs = sources.logs_of([str(file) for file in files], None)
-    return outcome_of(reading.read(logs, SELECTION, load, jobs=jobs, progress=no_progress))
+    return outcome_of(processes.read(logs, SELECTION, load, jobs=jobs, progress=no_progress))
 
 
 def one_by_one(logs: Sequence[tuple[str, bytes]]) -> Outcome:
@@ -124,8 +124,8 @@ def _precedence(request: Request) -> tuple[bool, int]:
 def sizes(*, part: int, chunk: int, longest_line: int = 2000) -> Iterator[None]:
     """Make parts and what is read at once small, so that small logs are cut where large ones are."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parts, "_PLAIN_BYTES", part)
-        patch.setattr(parts, "_BZIP2_BYTES", part)
+        patch.setattr(splits, "_PLAIN_BYTES", part)
+        patch.setattr(splits, "_BZIP2_BYTES", part)
         patch.setattr(compression, "CHUNK_BYTES", chunk)
         patch.setattr(compression, "MAX_LINE_BYTES", longest_line)
         patch.setattr(request_log, "MAX_LINE_BYTES", longest_line)
@@ -280,7 +280,7 @@ def test_progress_comes_to_the_bytes_of_the_files_and_about_the_lines(jobs: int,
     told: list[tuple[int, int]] = []
     with sizes(part=5000, chunk=5000, longest_line=1 << 26):
         logs = sources.logs_of([str(file) for file in files], None)
-        reading.read(logs, SELECTION, list, jobs=jobs, progress=lambda *more: told.append(more))
+        processes.read(logs, SELECTION, list, jobs=jobs, progress=lambda *more: told.append(more))
     assert sum(more for more, _ in told) == sum(file.stat().st_size for file in files)
     assert 400 <= sum(lines for _, lines in told) <= 400 + len(told)
     assert len(told) > 10
@@ -309,8 +309,8 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Day:
     (folder / "networks.json").write_text(json.dumps(make_log.registry()))
     (folder / "small.log").write_bytes(encoded(*entries[:100]))
     # More than one part each, or nothing is shared out.
-    assert (folder / "a.log.plain").stat().st_size > parts._PLAIN_BYTES
-    assert (folder / "a.log.bz2").stat().st_size > parts._BZIP2_BYTES
+    assert (folder / "a.log.plain").stat().st_size > splits._PLAIN_BYTES
+    assert (folder / "a.log.bz2").stat().st_size > splits._BZIP2_BYTES
     return Day(folder, len(entries) + 2)
 
 
@@ -558,7 +558,7 @@ def test_a_log_that_vanishes_is_named(jobs: int, tmp_path: Path) -> None:
     logs = sources.logs_of([str(file) for file in files], None)
     files[1].unlink()
     with sizes(part=3000, chunk=1000), pytest.raises(UnreadableLog, match=r"b\.log: No such file"):
-        reading.read(logs, SELECTION, list, jobs=jobs, progress=no_progress)
+        processes.read(logs, SELECTION, list, jobs=jobs, progress=no_progress)
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
@@ -570,7 +570,7 @@ def test_a_log_that_becomes_shorter_is_named(compression: str, jobs: int, tmp_pa
     logs = sources.logs_of([str(log)], None)
     os.truncate(log, log.stat().st_size - 20)
     with sizes(part=3000, chunk=1000), pytest.raises(UnreadableLog, match=r"a\.log: "):
-        reading.read(logs, SELECTION, list, jobs=jobs, progress=no_progress)
+        processes.read(logs, SELECTION, list, jobs=jobs, progress=no_progress)
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
@@ -585,10 +585,10 @@ def test_a_disk_that_fails_is_told_as_a_log_that_cannot_be_read(
     def fail(*_: object) -> bytes:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    for module in (parts, bzip2):
+    for module in (splits, bzip2):
         monkeypatch.setattr(module, "os", SimpleNamespace(pread=fail))
     with sizes(part=3000, chunk=1000), pytest.raises(UnreadableLog, match=r"a\.log: Input/output error"):
-        reading.read(logs, SELECTION, list, jobs=jobs, progress=no_progress)
+        processes.read(logs, SELECTION, list, jobs=jobs, progress=no_progress)
 
 
 def test_a_log_that_grows_is_read_as_long_as_it_was(tmp_path: Path) -> None:
@@ -599,7 +599,7 @@ def test_a_log_that_grows_is_read_as_long_as_it_was(tmp_path: Path) -> None:
         with log.open("ab") as file:
             file.write(compress(encoded(line()) * 100))
         with sizes(part=3000, chunk=1000):
-            tally = reading.read(logs, SELECTION, list, jobs=2, progress=no_progress)
+            tally = processes.read(logs, SELECTION, list, jobs=2, progress=no_progress)
         assert tally.counted == 100
 
 
@@ -710,11 +710,11 @@ def test_a_process_that_is_killed_while_it_tells_what_it_has_read_ends_the_run(
 ) -> None:
     """The end of a message is missing then."""
 
-    def half(work: object, connection: reading.Connection) -> None:
+    def half(work: object, connection: processes.Connection) -> None:
         os.write(connection.fileno(), (1000).to_bytes(4, "big") + b"half")
         os.kill(os.getpid(), signal.SIGKILL)
 
-    monkeypatch.setattr(reading, "_helping", half)
+    monkeypatch.setattr(processes, "_helping", half)
     log = tmp_path / "a.log"
     log.write_bytes(encoded(line()) * 100)
     with sizes(part=3000, chunk=1000), pytest.raises(WorkerLost, match="Was memory short"):
@@ -727,10 +727,10 @@ def test_a_process_that_is_killed_has_counted_nothing(
 ) -> None:
     """Also when it has told of some parts, and is waited for only at the end."""
     first = os.getpid()
-    real = parts.read
+    real = splits.read
     numbers = itertools.count()
 
-    def read_or_die(log: sources.Log, part: parts.Part, tally: Tally) -> parts.PartRead:
+    def read_or_die(log: sources.Log, part: splits.Part, tally: Tally) -> splits.PartRead:
         if os.getpid() == first:
             wait_for((tmp_path / "dying").exists)
         elif next(numbers) == after:
@@ -738,7 +738,7 @@ def test_a_process_that_is_killed_has_counted_nothing(
             os.kill(os.getpid(), signal.SIGKILL)
         return real(log, part, tally)
 
-    monkeypatch.setattr(parts, "read", read_or_die)
+    monkeypatch.setattr(splits, "read", read_or_die)
     log = tmp_path / "a.log"
     log.write_bytes(encoded(line()) * 200)
     with sizes(part=2000, chunk=1000), pytest.raises(WorkerLost):
@@ -801,9 +801,9 @@ def test_two_logs_that_cannot_be_split_are_read_by_two_processes(tmp_path: Path)
     logs = sources.logs_of([str(tmp_path / "a.log.gz"), str(tmp_path / "b.log.gz")], None)
     readers: list[int] = []
 
-    with patch.object(parts, "read", wraps=parts.read) as mine:
+    with patch.object(splits, "read", wraps=splits.read) as mine:
         selection = Selection(user_agents.load(), datetime.date.max)
-        reading.read(logs, selection, list, jobs=2, progress=lambda _bytes, _lines: readers.append(1))
+        processes.read(logs, selection, list, jobs=2, progress=lambda _bytes, _lines: readers.append(1))
 
     assert (len(readers), mine.call_count) == (2, 1)
 
@@ -811,7 +811,7 @@ def test_two_logs_that_cannot_be_split_are_read_by_two_processes(tmp_path: Path)
 def test_one_log_that_cannot_be_split_leaves_the_others_in_parts_and_progress_right(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parts, "_BZIP2_BYTES", 100)
+    monkeypatch.setattr(splits, "_BZIP2_BYTES", 100)
     names = [tmp_path / name for name in ("a.bz2", "b.bz2", "empty.bz2")]
     content = b"".join(b'{"userID": %d}\n' % number for number in range(500))
     for path, packed in zip(
@@ -821,8 +821,8 @@ def test_one_log_that_cannot_be_split_leaves_the_others_in_parts_and_progress_ri
     logs = sources.logs_of([str(path) for path in names], None)
     done: list[int] = []
 
-    with patch.object(parts, "split", wraps=parts.split) as split:
-        tally = reading.read(
+    with patch.object(splits, "split", wraps=splits.split) as split:
+        tally = processes.read(
             logs,
             Selection(user_agents.load(), datetime.date.max),
             list,

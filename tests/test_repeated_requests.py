@@ -14,13 +14,13 @@ import pytest
 
 from eida_statistics.errors import UnreadableLog
 from eida_statistics.networks import Registry
-from eida_stats_aggregator import parts, reading
 from eida_stats_aggregator.fdsnws import repeated_requests, user_agents
 from eida_stats_aggregator.fdsnws.filters import Selection
 from eida_stats_aggregator.fdsnws.repeated_requests import Window
 from eida_stats_aggregator.fdsnws.request_log import Request
 from eida_stats_aggregator.fdsnws.tally import Tally
 from eida_stats_aggregator.logs import compression, sources
+from eida_stats_aggregator.parallel import processes, splits
 from stubs import encoded, line, run, trace
 
 AT = datetime.datetime(2020, 11, 3, tzinfo=datetime.UTC)
@@ -34,7 +34,7 @@ def request(number: int, **more: object) -> dict[str, object]:
 
 def read(files: Sequence[Path], jobs: int = 1, selection: Selection = SELECTION) -> Tally:
     logs = sources.logs_of([str(file) for file in files], None)
-    return reading.read(logs, selection, list, jobs=jobs, progress=lambda _bytes, _lines: None)
+    return processes.read(logs, selection, list, jobs=jobs, progress=lambda _bytes, _lines: None)
 
 
 def payload_of(tally: Tally) -> bytes:
@@ -97,7 +97,7 @@ def test_ok_and_error_are_one_failed_request(pipe: bool, log: Path) -> None:
 
 def piped(log: Path) -> Tally:
     logs = sources.logs_of([], io.BytesIO(log.read_bytes()))
-    return reading.read(logs, SELECTION, list, jobs=2, progress=lambda _bytes, _lines: None)
+    return processes.read(logs, SELECTION, list, jobs=2, progress=lambda _bytes, _lines: None)
 
 
 def test_records_of_other_kinds_are_counted_each(log: Path) -> None:
@@ -140,7 +140,7 @@ def test_the_choice_does_not_depend_on_the_order(seed: int, tmp_path: Path) -> N
         files = [folder / "a.log", folder / "b.log"]
         rng.shuffle(files)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(parts, "_PLAIN_BYTES", part)
+            patch.setattr(splits, "_PLAIN_BYTES", part)
             tally = read(files, jobs)
         (folder / "c.log").write_bytes(encoded(*entries))
         for one in (tally, piped(folder / "c.log")):
@@ -162,9 +162,9 @@ def test_overlapping_logs_are_as_one(log: Path, tmp_path: Path) -> None:
 
 def test_alike_records_need_two_readings(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     readings = []
-    run_all = reading._Run.all
+    run_all = processes._Run.all
     monkeypatch.setattr(
-        reading._Run,
+        processes._Run,
         "all",
         lambda *args: readings.append(1) or run_all(*args),  # type: ignore[func-returns-value]
     )
@@ -219,7 +219,7 @@ def test_the_fingerprint_is_that_of_the_lines(log: Path, tmp_path: Path) -> None
         log.write_bytes(b"\n\n".join(texts[:30]) + b"\n")
         (tmp_path / "b.log").write_bytes(gzip.compress(b"\0\n" + b"\n".join(texts[30:])))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(parts, "_PLAIN_BYTES", part)
+            patch.setattr(splits, "_PLAIN_BYTES", part)
             patch.setattr(compression, "CHUNK_BYTES", part)
             seen.add(read([tmp_path / "b.log", log], jobs, selection).fingerprint)
     log.write_bytes(b"\n".join(texts))

@@ -16,13 +16,14 @@ from eida_statistics import networks
 from eida_statistics.errors import DaskUnusable, EidaStatisticsError
 from eida_statistics.networks import Epoch
 from eida_statistics.payload import Payload
-from eida_stats_aggregator import progress, reading
+from eida_stats_aggregator import progress
 from eida_stats_aggregator.console import complain
 from eida_stats_aggregator.fdsnws.filters import Selection
 from eida_stats_aggregator.fdsnws.tally import Tally
 from eida_stats_aggregator.logs import duplicates
 from eida_stats_aggregator.logs.duplicates import Repeat
 from eida_stats_aggregator.logs.sources import STDIN, Log
+from eida_stats_aggregator.parallel import processes
 from eida_stats_aggregator.period import LogPeriod
 
 # About half a second of reading.
@@ -60,7 +61,7 @@ class Reader:
         with progress.bar("reading", sum(log.size for log in distinct), shown=self.shown) as advance:
             if self.dask is None:
                 jobs = self.jobs or _jobs_for(distinct)
-                tally = reading.read(distinct, self.selection, self.registry, jobs=jobs, progress=advance)
+                tally = processes.read(distinct, self.selection, self.registry, jobs=jobs, progress=advance)
             else:
                 tally = _cluster().read(
                     distinct, self.selection, self.registry, address=self.dask, progress=advance
@@ -114,10 +115,10 @@ def standard_input(files: Sequence[str]) -> BinaryIO | None:
 def _cluster() -> ModuleType:
     try:
         # It is heavy, and an extra.
-        from eida_stats_aggregator import cluster  # noqa: PLC0415
+        from eida_stats_aggregator.parallel import dask_cluster  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise DaskUnusable("it needs more", hint="In a checkout of the project: pip install '.[dask]'") from error
-    return cluster
+    return dask_cluster
 
 
 def _jobs_for(logs: Sequence[Log]) -> int:

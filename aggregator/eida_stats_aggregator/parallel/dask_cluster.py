@@ -19,14 +19,14 @@ from distributed.versions import VersionMismatchWarning
 from eida_statistics import __version__
 from eida_statistics.errors import ClusterUnavailable, EidaStatisticsError, UnreadableLog, WorkerLost
 from eida_statistics.networks import Epoch, Registry
-from eida_stats_aggregator import parts, reading
 from eida_stats_aggregator.fdsnws import repeated_requests
 from eida_stats_aggregator.fdsnws.filters import Selection
 from eida_stats_aggregator.fdsnws.repeated_requests import Choices
 from eida_stats_aggregator.fdsnws.tally import Tally
 from eida_stats_aggregator.logs.bzip2 import NotSplittable
 from eida_stats_aggregator.logs.sources import Log
-from eida_stats_aggregator.parts import Joiner
+from eida_stats_aggregator.parallel import processes, splits
+from eida_stats_aggregator.parallel.splits import Joiner
 from eida_stats_aggregator.progress import Advance
 
 _CONNECT_SECONDS = 10
@@ -45,7 +45,7 @@ class _Settings(NamedTuple):
 
 
 def read(
-    logs: Sequence[Log], selection: Selection, load: reading.Load, *, address: str, progress: Advance
+    logs: Sequence[Log], selection: Selection, load: processes.Load, *, address: str, progress: Advance
 ) -> Tally:
     """Read logs, in their order; as `reading.read`, but for the registry, which is loaded in any case.
 
@@ -204,10 +204,10 @@ def _read_one(
 def _tally(place: int, log: Log, settings: _Settings, choices: Choices | None, *, whole: Collection[int]) -> Tally:
     tally = Tally(settings.selection, Registry(lambda: _loaded(settings.registry)), choices)
     tally.read_at(place)
-    planned = parts.split([log], whole=whole)
+    planned = splits.split([log], whole=whole)
     joiner = Joiner([log], planned, tally, place)
     for number, part in enumerate(planned):
-        joiner.take(number, parts.read(log, part, tally))
+        joiner.take(number, splits.read(log, part, tally))
     return tally
 
 

@@ -15,14 +15,14 @@ from typing import BinaryIO, NamedTuple
 
 from eida_statistics.errors import EidaStatisticsError, WorkerLost
 from eida_statistics.networks import Epoch, Registry
-from eida_stats_aggregator import parts
 from eida_stats_aggregator.fdsnws import repeated_requests
 from eida_stats_aggregator.fdsnws.filters import Selection
 from eida_stats_aggregator.fdsnws.repeated_requests import Choices, Window
 from eida_stats_aggregator.fdsnws.tally import Tally
 from eida_stats_aggregator.logs.bzip2 import NotSplittable
 from eida_stats_aggregator.logs.sources import Log
-from eida_stats_aggregator.parts import Joiner, Part, PartRead
+from eida_stats_aggregator.parallel import splits
+from eida_stats_aggregator.parallel.splits import Joiner, Part, PartRead
 from eida_stats_aggregator.progress import Advance
 
 Load = Callable[[], Iterable[Epoch]]
@@ -69,7 +69,7 @@ def _read_once(logs: Sequence[Log], selection: Selection, board: "_Board", progr
     """Read logs in one process, and recognise repeated requests at once: a pipe can be read but once."""
     tally = Tally(selection, Registry(board.registry))
     tally.window = Window()
-    tally = _Run(logs, parts.split(logs, whole=range(len(logs))), tally, board).all(1, progress)
+    tally = _Run(logs, splits.split(logs, whole=range(len(logs))), tally, board).all(1, progress)
     tally.finish()
     return tally
 
@@ -78,7 +78,7 @@ def _read_until_settled(
     logs: Sequence[Log], selection: Selection, board: "_Board", whole: Collection[int], jobs: int, progress: Advance
 ) -> Tally:
     """Read logs, and again as long as it is not known which records of repeated requests count."""
-    planned = parts.split(logs, whole=whole)
+    planned = splits.split(logs, whole=whole)
     choices: Choices | None = None
     while True:
         tally = Tally(selection, Registry(board.registry), choices)
@@ -142,7 +142,7 @@ class _Run:
             part = self._parts[number]
             self._tally.read_at(number)
             try:
-                yield _Outcome(number, parts.read(self._logs[part.log], part, self._tally))
+                yield _Outcome(number, splits.read(self._logs[part.log], part, self._tally))
             except (EidaStatisticsError, NotSplittable) as error:
                 self._board.stop()
                 yield _Outcome(number, error)

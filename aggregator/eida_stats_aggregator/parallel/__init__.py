@@ -1,0 +1,1 @@
+"""Logs shared out to processes, or to a Dask cluster."""
