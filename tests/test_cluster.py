@@ -36,7 +36,7 @@ PERSON = {"userID": 77007700770077, "clientID": "Secret/1.0 (workstation)", "use
 # Loaded by workers: reading takes long enough to be interrupted, and an error can be made that nobody foresees.
 PRELOAD = """
 import time
-from eida_stats_aggregator import parts
+from eida_stats_aggregator.parallel import splits
 
 def wrapped(read):
     def slowly(log, part, tally):
@@ -47,7 +47,7 @@ def wrapped(read):
         return read(log, part, tally)
     return slowly
 
-parts.read = wrapped(parts.read)
+splits.read = wrapped(splits.read)
 """
 
 
@@ -452,7 +452,10 @@ def test_a_cluster_without_the_aggregator_is_an_error(home: Path, tmp_path_facto
 
 
 def test_workers_of_another_version_are_an_error(workers: Cluster, made: Path, tmp_path: Path) -> None:
-    newer = "from eida_stats_aggregator import cli, cluster\ncluster.__version__ = '1000.0'\ncli.main()\n"
+    newer = (
+        "from eida_stats_aggregator import cli\n"
+        "from eida_stats_aggregator.parallel import dask_cluster\ndask_cluster.__version__ = '1000.0'\ncli.main()\n"
+    )
     told = subprocess.run(
         [sys.executable, "-c", newer, "--dask", workers.address, "-o", tmp_path, f"{LOG}.{DAYS[0]}"],
         cwd=made,

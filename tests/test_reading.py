@@ -35,7 +35,7 @@ from eida_stats_aggregator.fdsnws.aggregation import Aggregation
 from eida_stats_aggregator.fdsnws.filters import Selection
 from eida_stats_aggregator.fdsnws.request_log import Ignored, Rejected, Request
 from eida_stats_aggregator.fdsnws.tally import SHOWN_REJECTS, Tally
-from eida_stats_aggregator.logs import bzip2, compression, sources
+from eida_stats_aggregator.logs import bzip2, compression, lines, sources
 from eida_stats_aggregator.logs.compression import zstd
 from eida_stats_aggregator.parallel import processes, splits
 from processes import wait_for
@@ -127,7 +127,7 @@ def sizes(*, part: int, chunk: int, longest_line: int = 2000) -> Iterator[None]:
         patch.setattr(splits, "_PLAIN_BYTES", part)
         patch.setattr(splits, "_BZIP2_BYTES", part)
         patch.setattr(compression, "CHUNK_BYTES", chunk)
-        patch.setattr(compression, "MAX_LINE_BYTES", longest_line)
+        patch.setattr(lines, "MAX_LINE_BYTES", longest_line)
         patch.setattr(request_log, "MAX_LINE_BYTES", longest_line)
         yield
 
@@ -211,7 +211,7 @@ def test_neither_processes_nor_parts_nor_compression_show(
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 def test_one_log_gives_the_same_whatever_it_is_read_with(compression: str, tmp_path: Path) -> None:
-    entries = list(make_log.requests(3, DAY, 300, stations=20, user_agents=50, other_services=True))
+    entries = list(make_log.requests(3, DAY, 300, stations=20, clients=50, other_services=True))
     texts = encoded(*entries).split(b"\n")
     rng = random.Random(3)
     for bad in (b"", b"no JSON", b"\xff", b"y" * 30_000, texts[0][:50]):
@@ -299,7 +299,7 @@ class Day(NamedTuple):
 @pytest.fixture(scope="module")
 def day(tmp_path_factory: pytest.TempPathFactory) -> Day:
     folder = tmp_path_factory.mktemp("day")
-    entries = list(make_log.requests(1, DAY, 4000, stations=60, user_agents=200, other_services=True))
+    entries = list(make_log.requests(1, DAY, 4000, stations=60, clients=200, other_services=True))
     content = encoded(*entries[:2500]) + b"no JSON\n\n" + encoded(*entries[2500:])
     for name, compress in COMPRESSIONS.items():
         (folder / f"a.log.{name}").write_bytes(compress(content))
@@ -359,12 +359,13 @@ def test_all_compressions_give_the_same_bytes(day: Day, tmp_path: Path) -> None:
 # What comes in on a pipe can be read once
 
 
-# What parts.read is told to do in another process than the first one, or in the first one.
+# What splits.read is told to do in another process than the first one, or in the first one.
 DRIVER = """
 import multiprocessing, os, pathlib, signal, sys, time
-from eida_stats_aggregator import cli, parts, reading
+from eida_stats_aggregator import cli
+from eida_stats_aggregator.parallel import processes, splits
 is_first = lambda: multiprocessing.parent_process() is None
-real = parts.read
+real = splits.read
 def mark(name):
     pathlib.Path("marks", f"{{name}}-{{os.getpid()}}").touch()
 def marked(name):
@@ -375,8 +376,8 @@ def until(there):
 def read(log, part, tally):
 {steps}
     return real(log, part, tally)
-parts.read = read
-parts._PLAIN_BYTES = parts._BZIP2_BYTES = {size}
+splits.read = read
+splits._PLAIN_BYTES = splits._BZIP2_BYTES = {size}
 {setup}
 if __name__ == "__main__":
     cli.main()
