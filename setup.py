@@ -68,7 +68,7 @@ setup(
         "eida_stats_aggregator": ["fdsnws/client_classes.toml"],
         "eida_stats_webservice": [
             *("openapi.yaml", "application.wadl"),
-            *("store/sql/*.sql", "migrations/*.sql", "migrations/sqlite/*.sql"),
+            *("database/sql/*.sql", "migrations/*.sql", "migrations/sqlite/*.sql"),
         ],
     },
     install_requires=[

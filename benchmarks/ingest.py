@@ -26,8 +26,9 @@ from rich.console import Console
 from rich.table import Table
 
 from eida_statistics import hll, wire
-from eida_stats_webservice.store import migrations, open_store
-from eida_stats_webservice.store.postgresql import CopyText, PostgreSQLStore
+from eida_stats_webservice.database import migrations
+from eida_stats_webservice.database.postgresql import CopyText, PostgreSQLStore
+from eida_stats_webservice.store import open_store
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from postgresql import Cluster
@@ -44,7 +45,7 @@ _MERGES = ("merge_stats", "roll_up", "merge_by_network_country", "merge_by_netwo
 
 # Python runs this before the service: its roll-ups stay as they are.
 _WITHOUT_ROLL_UPS = f"""
-from eida_stats_webservice.store.postgresql import PostgreSQLStore
+from eida_stats_webservice.database.postgresql import PostgreSQLStore
 
 for name in {_MERGES[1:]}:
     setattr(PostgreSQLStore.queries, name, lambda *_, **__: None)

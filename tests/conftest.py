@@ -14,7 +14,8 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 -- psycop
 
 import issued
 from disks import mounted
-from eida_stats_webservice.store import Store, migrations, open_store
+from eida_stats_webservice.database import migrations
+from eida_stats_webservice.store import Store, open_store
 from postgresql import Cluster
 from roles import as_service
 

@@ -4,8 +4,8 @@ from contextlib import closing
 
 import psycopg2
 
-from eida_stats_webservice.store import grants
-from eida_stats_webservice.store.uri import sqlite_path
+from eida_stats_webservice.database import grants
+from eida_stats_webservice.database.uri import sqlite_path
 from postgresql import SUPERUSER
 
 SERVICE = "eida_service"

@@ -23,8 +23,8 @@ import requests
 import issued
 from eida_statistics import hll
 from eida_stats_webservice import serving
+from eida_stats_webservice.database.uri import sqlite_path
 from eida_stats_webservice.store import open_store
-from eida_stats_webservice.store.uri import sqlite_path
 from postgresql import SUPERUSER
 from processes import children
 

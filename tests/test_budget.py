@@ -11,7 +11,7 @@ import pytest
 
 from eida_statistics.errors import Busy
 from eida_stats_webservice.bodies import Budget, Share
-from eida_stats_webservice.store import migrations
+from eida_stats_webservice.database import migrations
 from payloads import row, wire
 from service import Service, register
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 import requests
 
-from eida_stats_webservice.store import migrations
+from eida_stats_webservice.database import migrations
 from postgresql import Cluster
 from roles import as_service
 from service import (

@@ -16,7 +16,8 @@ import issued
 from eida_statistics.errors import ConfigurationError, StoreForbidden, StoreNotReady, UnknownRole
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
-from eida_stats_webservice.store import grants, migrations, open_store
+from eida_stats_webservice.database import grants, migrations
+from eida_stats_webservice.store import open_store
 from payloads import row, wire
 from postgresql import Cluster
 from service import PREFIX, rows_of

@@ -19,8 +19,8 @@ from eida_statistics.errors import EidaStatisticsError, StoreNotReady, StoreTooS
 from eida_stats_webservice import health
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
+from eida_stats_webservice.database import migrations
 from eida_stats_webservice.health import Check
-from eida_stats_webservice.store import migrations
 from payloads import row, sketch, wire
 from postgresql import Cluster
 from roles import as_service

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import psycopg2
 import requests
 
-from eida_stats_webservice.store import migrations
-from eida_stats_webservice.store.uri import sqlite_path
+from eida_stats_webservice.database import migrations
+from eida_stats_webservice.database.uri import sqlite_path
 from postgresql import Cluster
 from roles import as_service
 from service import (

@@ -11,7 +11,8 @@ import psycopg2
 import pytest
 
 import eida_stats_webservice.store
-from eida_stats_webservice.store import Store, migrations
+from eida_stats_webservice.database import migrations
+from eida_stats_webservice.store import Store
 from eida_stats_webservice.store.records import Node
 from node_client import DAY, make_node
 from payloads import payload, row

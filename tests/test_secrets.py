@@ -9,8 +9,8 @@ import requests
 
 import issued
 from eida_stats_webservice.config import FILE_VARIABLE
-from eida_stats_webservice.store import migrations
-from eida_stats_webservice.store.uri import sqlite_path
+from eida_stats_webservice.database import migrations
+from eida_stats_webservice.database.uri import sqlite_path
 from eida_statsman.cli import main
 from payloads import row, wire
 from postgresql import Cluster

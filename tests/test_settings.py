@@ -15,7 +15,8 @@ import requests
 from psycopg2 import sql
 
 from eida_statistics.errors import StoreReadOnly
-from eida_stats_webservice.store import migrations, open_store
+from eida_stats_webservice.database import migrations
+from eida_stats_webservice.store import open_store
 from eida_stats_webservice.store.upstream import Upstream
 from payloads import row, sketch, wire
 from postgresql import Cluster

@@ -28,7 +28,8 @@ from eida_statistics.errors import (
     UnknownToken,
 )
 from eida_statistics.payload import Exclusions, Payload
-from eida_stats_webservice.store import Store, migrations, open_store
+from eida_stats_webservice.database import migrations
+from eida_stats_webservice.store import Store, open_store
 from eida_stats_webservice.store.records import PUBLIC, Node, Question, Receipt
 from payloads import payload, row, sketch
 from stores import ON_ONE_STORE

@@ -10,7 +10,8 @@ import pytest
 
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
-from eida_stats_webservice.store import migrations, open_store
+from eida_stats_webservice.database import migrations
+from eida_stats_webservice.store import open_store
 from postgresql import SUPERUSER, Cluster
 from roles import SERVICE, as_service
 from service import PREFIX

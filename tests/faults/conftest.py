@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from eida_stats_webservice.store import migrations
+from eida_stats_webservice.database import migrations
 from postgresql import Cluster
 
 _FIGURE = "figure"

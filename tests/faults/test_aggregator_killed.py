@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from eida_statistics import wire
-from eida_stats_webservice.store import migrations, open_store
+from eida_stats_webservice.database import migrations
+from eida_stats_webservice.store import open_store
 from service import Service, register
 from stubs import COMMAND, environment, make_log
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from eida_stats_webservice.store import migrations
+from eida_stats_webservice.database import migrations
 from payloads import row, wire
 from service import Service, register
 

@@ -18,7 +18,8 @@ import pytest
 from eida_statistics.errors import NotDelivered
 from eida_stats_aggregator.delivery.client import ServiceClient
 from eida_stats_aggregator.delivery.state import Terms
-from eida_stats_webservice.store import migrations, open_store
+from eida_stats_webservice.database import migrations
+from eida_stats_webservice.store import open_store
 from postgresql import Cluster
 from roles import as_service
 from service import STATISTICS, PayloadMaker, Service, contents, differences, register, roll_ups_of, statistics_of

@@ -22,7 +22,8 @@ from typing import Any, NamedTuple
 import pytest
 import requests
 
-from eida_stats_webservice.store import migrations, open_store
+from eida_stats_webservice.database import migrations
+from eida_stats_webservice.store import open_store
 from node_operator import entry, write_log
 from postgresql import Cluster
 from roles import as_service

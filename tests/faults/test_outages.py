@@ -17,7 +17,7 @@ import requests
 from eida_stats_aggregator.cli import RETRIES
 from eida_stats_aggregator.delivery.client import ServiceClient
 from eida_stats_aggregator.delivery.state import Terms
-from eida_stats_webservice.store import migrations
+from eida_stats_webservice.database import migrations
 from payloads import row, sketch, wire
 from postgresql import Cluster
 from roles import SERVICE, as_service

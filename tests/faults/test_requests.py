@@ -11,7 +11,8 @@ import requests
 from hypothesis import HealthCheck, settings
 from schemathesis import Case
 
-from eida_stats_webservice.store import migrations, open_store
+from eida_stats_webservice.database import migrations
+from eida_stats_webservice.store import open_store
 from postgresql import Cluster
 from requests_from_openapi import METRICS_TOKEN, OPERATORS, Tokens, authorize, document, fill, mend
 from roles import as_service

@@ -11,10 +11,11 @@ import msgspec
 
 from eida_statistics.errors import Differences
 from eida_stats_webservice.config import Config, default_database_uri
-from eida_stats_webservice.store import grants, migrations, open_store
+from eida_stats_webservice.database import grants, migrations
+from eida_stats_webservice.database.uri import SQLITE
+from eida_stats_webservice.store import open_store
 from eida_stats_webservice.store.records import PAYLOADS, Difference
 from eida_stats_webservice.store.upstream import BadRow, Upstream
-from eida_stats_webservice.store.uri import SQLITE
 from eida_statsman.nodes import printable
 from eida_statsman.tables import show, show_json
 

@@ -1,9 +1,9 @@
 """The database: one interface, PostgreSQL and SQLite behind it. Only this package knows SQL."""
 
+from eida_stats_webservice.database.postgresql import PostgreSQLStore
+from eida_stats_webservice.database.sqlite import SQLiteStore
+from eida_stats_webservice.database.uri import sqlite_path
 from eida_stats_webservice.store.base import Store
-from eida_stats_webservice.store.postgresql import PostgreSQLStore
-from eida_stats_webservice.store.sqlite import SQLiteStore
-from eida_stats_webservice.store.uri import sqlite_path
 
 __all__ = ["Store", "open_store"]
 

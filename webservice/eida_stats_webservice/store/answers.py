@@ -6,7 +6,7 @@ from collections.abc import Collection, Generator
 from typing import Any
 
 from eida_statistics import hll
-from eida_stats_webservice.store.database import Database, as_time
+from eida_stats_webservice.database.base import Database, as_time
 from eida_stats_webservice.store.records import Question, State, Statistic, Viewer
 
 # The service refuses older days; see wire.py.

@@ -12,7 +12,7 @@ from eida_statistics import hll
 from eida_statistics.encoding import PayloadSummary, encode
 from eida_statistics.errors import BadRows, DamagedPayload, InvalidSketch, StoreNotEmpty
 from eida_statistics.payload import Period, Row
-from eida_stats_webservice.store.database import as_time, iso, now
+from eida_stats_webservice.database.base import as_time, iso, now
 from eida_stats_webservice.store.ledger import Ledger, identity_columns, identity_of, naming_damaged
 from eida_stats_webservice.store.overlaps import last_day_of
 from eida_stats_webservice.store.records import PAYLOADS, Difference, Node

@@ -27,7 +27,7 @@ from eida_statistics.errors import (
     UnrelatedPayload,
 )
 from eida_statistics.payload import Payload, Period, Row
-from eida_stats_webservice.store.database import ID_BITS, Database, as_time, now, records
+from eida_stats_webservice.database.base import ID_BITS, Database, as_time, now, records
 from eida_stats_webservice.store.overlaps import (
     Accepted,
     Conflict,

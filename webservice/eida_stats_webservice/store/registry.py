@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from eida_statistics.errors import ExpiredToken, NodeExists, RefusedToken, UnknownNetwork, UnknownToken
-from eida_stats_webservice.store.database import ID_BITS, Database, as_time, iso, records
+from eida_stats_webservice.database.base import ID_BITS, Database, as_time, iso, records
 from eida_stats_webservice.store.records import (
     Arrival,
     NetworkRecord,

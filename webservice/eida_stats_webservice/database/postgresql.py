@@ -14,12 +14,12 @@ from psycopg2 import extensions, extras
 
 from eida_statistics.errors import StoreReadOnly
 from eida_statistics.payload import Row
+from eida_stats_webservice.database.base import folded, load_queries
+from eida_stats_webservice.database.driver_errors import translate_errors
+from eida_stats_webservice.database.pool import Pool
+from eida_stats_webservice.database.schema import FOLDER, migration_ids
+from eida_stats_webservice.database.session import begin, connect
 from eida_stats_webservice.store.base import Store
-from eida_stats_webservice.store.database import folded, load_queries
-from eida_stats_webservice.store.driver_errors import translate_errors
-from eida_stats_webservice.store.pool import Pool
-from eida_stats_webservice.store.schema import FOLDER, migration_ids
-from eida_stats_webservice.store.session import begin, connect
 
 _ROWS_AT_ONCE = 5000
 # Checking for space writes 1 MiB, so it is not done each time.

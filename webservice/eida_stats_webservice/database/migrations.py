@@ -14,11 +14,11 @@ from yoyo.connections import parse_uri
 from yoyo.exceptions import LockTimeout
 
 from eida_statistics.errors import StoreForbidden, StoreNotReady, StoreReadOnly, StoreUnavailable
-from eida_stats_webservice.store.database import READ_ONLY_HINT, repeat_while_locked
-from eida_stats_webservice.store.driver_errors import HLL_UNSEEN, NO_SCHEMA, translate_errors
-from eida_stats_webservice.store.schema import FOLDER
-from eida_stats_webservice.store.session import begin, connect, set_for_migration
-from eida_stats_webservice.store.uri import sqlite_path
+from eida_stats_webservice.database.base import READ_ONLY_HINT, repeat_while_locked
+from eida_stats_webservice.database.driver_errors import HLL_UNSEEN, NO_SCHEMA, translate_errors
+from eida_stats_webservice.database.schema import FOLDER
+from eida_stats_webservice.database.session import begin, connect, set_for_migration
+from eida_stats_webservice.database.uri import sqlite_path
 
 # Two seconds each, for some minutes: PostgreSQL ends the transaction of a reader that stopped reading after one.
 _ATTEMPTS = 60

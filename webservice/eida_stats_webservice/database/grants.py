@@ -7,8 +7,8 @@ from typing import Any
 from psycopg2 import sql
 
 from eida_statistics.errors import ConfigurationError, StoreForbidden, UnknownRole
-from eida_stats_webservice.store.postgresql import PostgreSQLStore
-from eida_stats_webservice.store.uri import sqlite_path
+from eida_stats_webservice.database.postgresql import PostgreSQLStore
+from eida_stats_webservice.database.uri import sqlite_path
 
 _GRANTS = Path(__file__).parent / "sql" / "grants.sql"
 

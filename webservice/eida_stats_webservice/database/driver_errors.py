@@ -21,7 +21,7 @@ from eida_statistics.errors import (
     StoreTooSlow,
     StoreUnavailable,
 )
-from eida_stats_webservice.store.database import MAKE_ROOM, READ_ONLY_HINT, first_line
+from eida_stats_webservice.database.base import MAKE_ROOM, READ_ONLY_HINT, first_line
 
 MIGRATE = (
     "Run eida_statsman db migrate. If that was done, the search_path of this role lacks the schema of the tables:"

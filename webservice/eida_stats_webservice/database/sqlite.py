@@ -23,10 +23,10 @@ from eida_statistics.errors import (
     StoreUnavailable,
 )
 from eida_statistics.payload import Row
+from eida_stats_webservice.database.base import MAKE_ROOM, folded, load_queries
+from eida_stats_webservice.database.pool import Pool
+from eida_stats_webservice.database.schema import SQLITE_FOLDER, migration_ids
 from eida_stats_webservice.store.base import Store
-from eida_stats_webservice.store.database import MAKE_ROOM, folded, load_queries
-from eida_stats_webservice.store.pool import Pool
-from eida_stats_webservice.store.schema import SQLITE_FOLDER, migration_ids
 
 # How long a writer waits for another one; ingestions are serial here.
 _BUSY_SECONDS = 120

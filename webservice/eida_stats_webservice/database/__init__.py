@@ -1,0 +1,1 @@
+"""The databases: PostgreSQL with hll, and SQLite."""
