@@ -19,8 +19,8 @@ from rich.table import Table
 from benchmarks.ingest import ROLL_UP, ratio, seconds_of
 from eida_stats_webservice.database import migrations
 from eida_stats_webservice.questions import question_of
+from eida_stats_webservice.registry.models import PUBLIC
 from eida_stats_webservice.store import Store, open_store
-from eida_stats_webservice.store.records import PUBLIC
 from postgresql import Cluster
 from roles import as_service
 from service import Service

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from eida_stats_webservice.store import registry
-from eida_stats_webservice.store.records import new_token
+from eida_stats_webservice.registry import repository
+from eida_stats_webservice.registry.models import new_token
 
 _SECRETS: list[str] = []
 _TOLD: list[str] = []
@@ -24,7 +24,7 @@ def note(secret: str) -> str:
 
 def note_all() -> None:
     """Note every token from now on, and look through all that our commands tell."""
-    patch.object(registry, "new_token", lambda: note(new_token())).start()
+    patch.object(repository, "new_token", lambda: note(new_token())).start()
     patch.object(subprocess, "run", _looked_through).start()
 
 

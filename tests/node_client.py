@@ -6,8 +6,8 @@ from typing import Any
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from eida_stats_webservice.registry.models import Node
 from eida_stats_webservice.store import Store
-from eida_stats_webservice.store.records import Node
 from service import PREFIX
 
 DAY = datetime.timedelta(days=1)

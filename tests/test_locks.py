@@ -12,8 +12,8 @@ import pytest
 
 import eida_stats_webservice.store
 from eida_stats_webservice.database import migrations
+from eida_stats_webservice.registry.models import Node
 from eida_stats_webservice.store import Store
-from eida_stats_webservice.store.records import Node
 from node_client import DAY, make_node
 from payloads import payload, row
 from processes import wait_for

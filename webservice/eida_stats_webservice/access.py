@@ -8,8 +8,8 @@ from flask import Request
 from eida_statistics.errors import InvalidEasToken, MissingToken
 from eida_stats_webservice import bodies
 from eida_stats_webservice.eas import Verifier
+from eida_stats_webservice.registry.models import Viewer
 from eida_stats_webservice.store import Store
-from eida_stats_webservice.store.records import Viewer
 from eida_stats_webservice.tokens import bearer_of
 from eida_stats_webservice.turns import Turns
 

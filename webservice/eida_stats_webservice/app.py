@@ -16,7 +16,6 @@ from eida_stats_webservice import (
     hooks,
     metrics,
     payloads,
-    policies,
     problems,
     submit,
 )
@@ -24,6 +23,7 @@ from eida_stats_webservice import config as configuration
 from eida_stats_webservice.access import Access
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.eas import Verifier
+from eida_stats_webservice.registry import routes as registry
 from eida_stats_webservice.store import open_store
 from eida_stats_webservice.turns import Turns
 
@@ -91,13 +91,13 @@ def create_app(config: Config | None = None) -> Flask:
         metrics.blueprint(store, config.metrics_token),
     ]
     failures.apply_to(with_tokens)
-    for routes in (
+    for blueprint in (
         *with_tokens,
-        policies.blueprint(store),
+        registry.blueprint(store),
         health.blueprint(open_store(config.database_uri)),
         description.blueprint(config.url_prefix),
     ):
-        app.register_blueprint(routes, url_prefix=config.url_prefix or None)
+        app.register_blueprint(blueprint, url_prefix=config.url_prefix or None)
     hooks.contain_failures(app)
     return app
 

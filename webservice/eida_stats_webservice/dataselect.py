@@ -17,17 +17,10 @@ from eida_stats_webservice.access import Access
 from eida_stats_webservice.config import PrivacySettings
 from eida_stats_webservice.formats import columns_of, format_of
 from eida_stats_webservice.questions import Form, parameters_of, question_of, told
+from eida_stats_webservice.registry.models import PUBLIC, NetworkRecord, Viewer
 from eida_stats_webservice.sketch_disclosure import Disclosure
 from eida_stats_webservice.store import Store
-from eida_stats_webservice.store.records import (
-    PUBLIC,
-    NetworkRecord,
-    Question,
-    State,
-    Statistic,
-    Viewer,
-    matches,
-)
+from eida_stats_webservice.store.records import Question, State, Statistic, matches
 from eida_stats_webservice.turns import Turns
 
 # Last-Modified has whole seconds. Shortly after a change, another one may follow within the same second.

@@ -24,7 +24,7 @@ from werkzeug.sansio.multipart import Data, Epilogue, MultipartDecoder
 
 from eida_statistics.errors import ConfigurationError, EasTooSlow, EasUnavailable, InvalidEasToken
 from eida_stats_webservice import openpgp
-from eida_stats_webservice.store.records import GROUP_PREFIX, group_name
+from eida_stats_webservice.registry.models import GROUP_PREFIX, group_name
 
 # Not larger: GnuPG cuts lines of about 20,000 bytes, and does not count what it has cut as signed.
 MAX_DOCUMENT_BYTES = 16 * 1024

@@ -12,7 +12,8 @@ import msgspec
 from eida_statistics import hll
 from eida_stats_webservice import privacy
 from eida_stats_webservice.privacy import Key, Networks
-from eida_stats_webservice.store.records import OTHER, Question, Statistic
+from eida_stats_webservice.registry.models import OTHER
+from eida_stats_webservice.store.records import Question, Statistic
 
 
 class Disclosure(msgspec.Struct, frozen=True, kw_only=True):

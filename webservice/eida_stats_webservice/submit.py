@@ -10,9 +10,10 @@ from eida_statistics import wire
 from eida_statistics.errors import BadParameter
 from eida_stats_webservice import bodies
 from eida_stats_webservice.questions import only, parameters_of, told
+from eida_stats_webservice.registry.models import Sender
 from eida_stats_webservice.store import Store
 from eida_stats_webservice.store.overlaps import Overlap
-from eida_stats_webservice.store.records import Receipt, Sender
+from eida_stats_webservice.store.records import Receipt
 from eida_stats_webservice.tokens import sender_of
 from eida_stats_webservice.turns import Turns
 

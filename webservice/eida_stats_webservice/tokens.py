@@ -6,8 +6,8 @@ from urllib.parse import quote
 from flask import Request, g
 
 from eida_statistics.errors import MissingToken
+from eida_stats_webservice.registry.models import Sender
 from eida_stats_webservice.store import Store
-from eida_stats_webservice.store.records import Sender
 
 # Deployed aggregators send it under both names.
 HEADERS = ("Authorization", "Authentication")

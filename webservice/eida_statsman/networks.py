@@ -5,8 +5,8 @@ import re
 import click
 import msgspec
 
+from eida_stats_webservice.registry.models import OTHER
 from eida_stats_webservice.store import Store
-from eida_stats_webservice.store.records import OTHER
 from eida_statsman.nodes import group, printable, warn_of_one_restricted
 from eida_statsman.tables import show
 

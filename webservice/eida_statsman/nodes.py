@@ -6,8 +6,8 @@ import shlex
 import click
 import msgspec
 
+from eida_stats_webservice.registry.models import OTHER, group_name, is_node_name
 from eida_stats_webservice.store import Store
-from eida_stats_webservice.store.records import OTHER, group_name, is_node_name
 from eida_statsman.tables import show
 
 

@@ -22,7 +22,7 @@ from eida_statistics.errors import (
     UnknownNode,
 )
 from eida_statistics.payload import Row
-from eida_stats_webservice.store.records import Node
+from eida_stats_webservice.registry.models import Node
 
 READ_ONLY_HINT = "Name the primary in DATABASE_URI, or reset default_transaction_read_only where it is set."
 MAKE_ROOM = "Free some space, or move the database to a larger disk. Everything that was stored before is there."

@@ -28,6 +28,8 @@ from eida_statistics.errors import (
 )
 from eida_statistics.payload import Payload, Period, Row
 from eida_stats_webservice.database.base import ID_BITS, Database, as_time, now, records
+from eida_stats_webservice.registry.models import Arrival, Node
+from eida_stats_webservice.registry.repository import check_validity
 from eida_stats_webservice.store.overlaps import (
     Accepted,
     Conflict,
@@ -46,8 +48,7 @@ from eida_stats_webservice.store.overlaps import (
     reference,
     touches,
 )
-from eida_stats_webservice.store.records import Arrival, Node, PayloadRecord, Receipt
-from eida_stats_webservice.store.registry import check_validity
+from eida_stats_webservice.store.records import PayloadRecord, Receipt
 
 # No payload has this number.
 _ANY = _NONE = -1

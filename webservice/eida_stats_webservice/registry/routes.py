@@ -5,8 +5,8 @@ from flask import Blueprint, Response, request
 
 from eida_statistics.errors import BadParameter
 from eida_stats_webservice.questions import only, parameters_of, told
+from eida_stats_webservice.registry.models import NetworkRecord
 from eida_stats_webservice.store import Store
-from eida_stats_webservice.store.records import NetworkRecord
 
 
 def blueprint(store: Store) -> Blueprint:
