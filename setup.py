@@ -67,7 +67,7 @@ setup(
         "eida_statistics": ["py.typed"],
         "eida_stats_aggregator": ["fdsnws/client_classes.toml"],
         "eida_stats_webservice": [
-            *("openapi.yaml", "application.wadl"),
+            *("web/openapi.yaml", "web/application.wadl"),
             *("database/sql/*.sql", "migrations/*.sql", "migrations/sqlite/*.sql"),
         ],
     },

@@ -11,8 +11,8 @@ from schemathesis.core.parameters import ParameterLocation
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
 import issued
-from eida_stats_webservice import description
 from eida_stats_webservice.store import Store
+from eida_stats_webservice.web import api_docs
 from payloads import payload, row, sketch
 from service import PREFIX
 
@@ -37,7 +37,7 @@ class Tokens(NamedTuple):
 
 def document() -> OpenApiSchema:
     """Read the document. What a developer has in schemathesis.toml does not count; nothing is switched off."""
-    api = schemathesis.openapi.from_path(description.OPENAPI, config=SchemathesisConfig())
+    api = schemathesis.openapi.from_path(api_docs.OPENAPI, config=SchemathesisConfig())
     api.config.update(base_url=f"http://localhost{PREFIX}")
     return api
 

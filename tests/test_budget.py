@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from eida_statistics.errors import Busy
-from eida_stats_webservice.bodies import Budget, Share
 from eida_stats_webservice.database import migrations
+from eida_stats_webservice.web.body import Budget, Share
 from payloads import row, wire
 from service import Service, register
 

@@ -16,11 +16,11 @@ from flask.testing import FlaskClient
 
 from disks import fill
 from eida_statistics.errors import EidaStatisticsError, StoreNotReady, StoreTooSlow
-from eida_stats_webservice import health
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.database import migrations
-from eida_stats_webservice.health import Check
+from eida_stats_webservice.web import health
+from eida_stats_webservice.web.health import Check
 from payloads import row, sketch, wire
 from postgresql import Cluster
 from roles import as_service

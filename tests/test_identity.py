@@ -24,7 +24,7 @@ from eida_stats_webservice.config import Config
 from eida_stats_webservice.registry.models import PUBLIC, Arrival, Node
 from eida_stats_webservice.store import Store, open_store
 from eida_stats_webservice.store.records import Question
-from eida_stats_webservice.turns import Turns
+from eida_stats_webservice.web.concurrency import Turns
 from node_client import DAY, Client, make_node
 from payloads import TODAY, row, wire
 from processes import wait_for

@@ -17,9 +17,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import issued
 from disks import fill
-from eida_stats_webservice import serving
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
+from eida_stats_webservice.web import metrics_directory
 from payloads import row, wire
 from postgresql import Cluster
 from processes import children, wait_for
@@ -152,11 +152,14 @@ def test_what_a_killed_master_has_left_is_removed_by_the_next_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    names = {name: tmp_path / f"{serving.METRICS_PREFIX}{name}" for name in (f"{os.getpid()}-a", "4194305-b", "c")}
+    names = {
+        name: tmp_path / f"{metrics_directory.METRICS_PREFIX}{name}"
+        for name in (f"{os.getpid()}-a", "4194305-b", "c")
+    }
     for directory in names.values():
         directory.mkdir()
         (directory / "counter.db").touch()
-    serving.remove_abandoned_metrics()
+    metrics_directory.remove_abandoned_metrics()
     # No process has such a large number.
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         directory.name for name, directory in names.items() if name != "4194305-b"
@@ -178,7 +181,7 @@ def test_they_go_on_when_the_service_starts_itself_anew(service_uri: str, tmp_pa
         finally:
             os.kill(new, signal.SIGTERM)
         wait_for(lambda: not is_answered(service))
-    wait_for(lambda: not list(tmp_path.glob(f"{serving.METRICS_PREFIX}*")))
+    wait_for(lambda: not list(tmp_path.glob(f"{metrics_directory.METRICS_PREFIX}*")))
 
 
 def is_answered(service: Service) -> bool:

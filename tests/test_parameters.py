@@ -16,11 +16,11 @@ import yaml
 from flask.testing import FlaskClient
 
 import issued
-from eida_stats_webservice import description
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.questions import ALIASES
 from eida_stats_webservice.store import Store
+from eida_stats_webservice.web import api_docs
 from payloads import row, wire
 from service import PREFIX, contents
 from signer import Signer
@@ -73,7 +73,7 @@ class Endpoint(NamedTuple):
 
 def endpoints() -> Iterator[Endpoint]:
     """Yield those of the document, each of its parameters under all of its names."""
-    document = yaml.safe_load(description.OPENAPI.read_text())
+    document = yaml.safe_load(api_docs.OPENAPI.read_text())
     shared = document["components"]["parameters"]
     for path, operations in document["paths"].items():
         for method, operation in operations.items():

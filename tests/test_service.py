@@ -20,10 +20,10 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from eida_statistics.errors import PROBLEM_PREFIX, RefusedByStore
-from eida_stats_webservice import bodies
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.store import Store
+from eida_stats_webservice.web import body as request_body
 from payloads import payload, row, sketch, wire
 from service import Service, register
 from stores import ON_ONE_STORE
@@ -259,7 +259,7 @@ def test_gzip_of_very_many_members_is_400(client: FlaskClient, token: str) -> No
 def test_a_body_that_trickles_in_is_408_although_every_byte_is_in_time(
     client: FlaskClient, store: Store, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bodies, "READ_SECONDS", 0.5)
+    monkeypatch.setattr(request_body, "READ_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         sender = socket.create_connection(listening.getsockname())
         server, _ = listening.accept()
@@ -316,7 +316,7 @@ def test_clients_that_send_nothing_of_what_they_announce_do_not_stop_the_service
         began = time.monotonic()
         assert service.get("_health").status_code == 200
         # A worker may have got them all, and takes four at a time.
-        assert time.monotonic() - began < 3 * bodies.DRAIN_SECONDS
+        assert time.monotonic() - began < 3 * request_body.DRAIN_SECONDS
         assert {answer_of(connection) for connection in idle} == {"HTTP/1.1 401 UNAUTHORIZED\r\n"}
 
 

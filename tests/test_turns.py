@@ -11,7 +11,7 @@ from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.database import pool
 from eida_stats_webservice.store import Store, open_store
-from eida_stats_webservice.turns import Turns
+from eida_stats_webservice.web.concurrency import Turns
 from payloads import row, wire
 from service import PREFIX, register
 

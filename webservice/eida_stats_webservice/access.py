@@ -6,12 +6,12 @@ from collections.abc import Callable
 from flask import Request
 
 from eida_statistics.errors import InvalidEasToken, MissingToken
-from eida_stats_webservice import bodies
 from eida_stats_webservice.eas import Verifier
 from eida_stats_webservice.registry.models import Viewer
 from eida_stats_webservice.store import Store
-from eida_stats_webservice.tokens import bearer_of
-from eida_stats_webservice.turns import Turns
+from eida_stats_webservice.web.bearer import bearer_of
+from eida_stats_webservice.web.body import read_body
+from eida_stats_webservice.web.concurrency import Turns
 
 # A form around the largest token fits in.
 _MAX_BODY_BYTES = 64 * 1024
@@ -59,7 +59,7 @@ class Access:
             TooManyFailures: if it is a body, and the client has sent too many bad tokens.
             Busy: if too many others wait for the same.
         """
-        body = bodies.read(request, _MAX_BODY_BYTES)
+        body = read_body(request, _MAX_BODY_BYTES)
         if (token := bearer_of(request)) is not None:
             # Only now: a token may have expired while the body came in.
             return Viewer(networks=frozenset([self._store.network_of_token(token, _now())]))

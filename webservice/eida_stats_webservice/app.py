@@ -6,26 +6,16 @@ from flask import Flask
 from flask_compress import Compress
 from flask_cors import CORS
 
-from eida_stats_webservice import (
-    attempts,
-    bodies,
-    dataselect,
-    description,
-    headers,
-    health,
-    hooks,
-    metrics,
-    payloads,
-    problems,
-    submit,
-)
 from eida_stats_webservice import config as configuration
+from eida_stats_webservice import dataselect, payloads, submit
 from eida_stats_webservice.access import Access
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.eas import Verifier
 from eida_stats_webservice.registry import routes as registry
 from eida_stats_webservice.store import open_store
-from eida_stats_webservice.turns import Turns
+from eida_stats_webservice.web import api_docs, headers, health, hooks, metrics, problem_details, rate_limit
+from eida_stats_webservice.web.body import Budget
+from eida_stats_webservice.web.concurrency import Turns
 
 # All HTTP clients know gzip. Streamed answers are compressed piece by piece.
 _COMPRESSION = {
@@ -74,13 +64,13 @@ def create_app(config: Config | None = None) -> Flask:
     # First, so that whatever else refuses a request has its number.
     headers.register(app)
     metrics.register(app)
-    problems.register(app)
+    problem_details.register(app)
     headers.require_host(app)
-    failures = attempts.FailureLimit(app, config.max_failures_per_minute)
+    failures = rate_limit.FailureLimit(app, config.max_failures_per_minute)
     # All nodes of a federation may send at the same minute; each has a place, and all together leave some threads.
     by_nodes = Turns(at_once=4, waiting=44)
     questions = Turns(at_once=4, waiting=8)
-    budget = bodies.Budget(_BODIES_AT_ONCE * config.max_payload_bytes)
+    budget = Budget(_BODIES_AT_ONCE * config.max_payload_bytes)
     # gpg takes some milliseconds, or a second if a token is meant to keep it busy.
     verifications = Turns(at_once=2, waiting=4, wait_seconds=5)
     access = Access(store, _verifier(config), verifications, failures.check)
@@ -95,7 +85,7 @@ def create_app(config: Config | None = None) -> Flask:
         *with_tokens,
         registry.blueprint(store),
         health.blueprint(open_store(config.database_uri)),
-        description.blueprint(config.url_prefix),
+        api_docs.blueprint(config.url_prefix),
     ):
         app.register_blueprint(blueprint, url_prefix=config.url_prefix or None)
     hooks.contain_failures(app)

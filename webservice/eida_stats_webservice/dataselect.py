@@ -16,12 +16,13 @@ from eida_stats_webservice import closed_months, privacy, sketch_disclosure
 from eida_stats_webservice.access import Access
 from eida_stats_webservice.config import PrivacySettings
 from eida_stats_webservice.formats import columns_of, format_of
-from eida_stats_webservice.questions import Form, parameters_of, question_of, told
+from eida_stats_webservice.questions import Form, question_of
 from eida_stats_webservice.registry.models import PUBLIC, NetworkRecord, Viewer
 from eida_stats_webservice.sketch_disclosure import Disclosure
 from eida_stats_webservice.store import Store
 from eida_stats_webservice.store.records import Question, State, Statistic, matches
-from eida_stats_webservice.turns import Turns
+from eida_stats_webservice.web.concurrency import Turns
+from eida_stats_webservice.web.parameters import quote_parameter, read_parameters
 
 # Last-Modified has whole seconds. Shortly after a change, another one may follow within the same second.
 _UNSETTLED = datetime.timedelta(seconds=2)
@@ -43,7 +44,7 @@ def blueprint(store: Store, turns: Turns, access: Access, settings: PrivacySetti
         """Return public statistics."""
         # One day for the whole request, which may last past midnight.
         today = _today()
-        question, form = question_of(parameters_of(request), today, restricted=False)
+        question, form = question_of(read_parameters(request), today, restricted=False)
         state = store.state()
         closed = _last_closed_month(question, settings, today)
         changed_at = _changed_at(state, today, closed, settings.closed_after_days)
@@ -66,7 +67,7 @@ def blueprint(store: Store, turns: Turns, access: Access, settings: PrivacySetti
         # First the token: without one, no parameter matters.
         viewer = access.viewer_of(request)
         today = _today()
-        question, form = question_of(parameters_of(request), today, restricted=True)
+        question, form = question_of(read_parameters(request), today, restricted=True)
         question = _check_names(store, question, viewer, restricted=True)
         rows = store.statistics(question, viewer, sketches=form.hllvalues)
         if form.hllvalues:
@@ -160,7 +161,7 @@ def _check_names(store: Store, question: Question, viewer: Viewer, *, restricted
     if question.nodes:
         known = {name for name, _ in store.node_policies()}
         if unknown := [name for name in question.nodes if name not in known]:
-            raise BadParameter(f"{told('node', ','.join(unknown))} is unknown", hint="See nodes.")
+            raise BadParameter(f"{quote_parameter('node', ','.join(unknown))} is unknown", hint="See nodes.")
     if not question.names_streams and not restricted:
         return question
     networks = [
@@ -185,7 +186,8 @@ def _check_one_network(question: Question) -> None:
     finer = question.stations or question.locations or question.channels or question.tells("station")
     if len(question.networks) > 1 or any("*" in name or "?" in name for name in question.networks):
         raise BadParameter(
-            told("network", ",".join(question.networks)), hint="Only operators of a node ask for several networks."
+            quote_parameter("network", ",".join(question.networks)),
+            hint="Only operators of a node ask for several networks.",
         )
     if finer and not question.networks:
         raise BadParameter(
@@ -198,7 +200,7 @@ def _check_network(name: str, found: list[NetworkRecord], viewer: Viewer, *, res
     if not name or "*" in name or "?" in name:
         return  # requests that failed belong to no network
     if not found:
-        raise BadParameter(f"{told('network', name)} is unknown there", hint="See networks.")
+        raise BadParameter(f"{quote_parameter('network', name)} is unknown there", hint="See networks.")
     if not any(network.seen_by(viewer) for network in found):
         if restricted:
             raise ForbiddenNetwork(name, hint="Its operator, or that of its node, says who may.")

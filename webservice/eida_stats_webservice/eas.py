@@ -251,14 +251,14 @@ def _only_part(body: bytes, boundary: bytes) -> bytes:
 
 def _reason(found: gnupg.Crypt) -> str:
     """Return why a signature does not count."""
-    told = {problem["status"] for problem in found.problems}
+    quote_parameter = {problem["status"] for problem in found.problems}
     if found.key_status is not None:
         return f"its {found.key_status}"
-    if "no public key" in told:
+    if "no public key" in quote_parameter:
         return "it is signed with a key that is not accepted here"
-    if "signature bad" in told:
+    if "signature bad" in quote_parameter:
         return "its signature is not valid: the text is not what was signed"
-    if "signature expired" in told:
+    if "signature expired" in quote_parameter:
         return "its signature has expired"
     if len(found.sig_info) > 1:
         return "it has more than one signature"

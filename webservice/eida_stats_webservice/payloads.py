@@ -6,11 +6,11 @@ import msgspec
 from flask import Blueprint, Response, request
 
 from eida_statistics.errors import BadParameter
-from eida_stats_webservice import bodies
-from eida_stats_webservice.questions import only, parameters_of, told
 from eida_stats_webservice.store import Store
 from eida_stats_webservice.tokens import sender_of
-from eida_stats_webservice.turns import Turns
+from eida_stats_webservice.web.body import check_connected
+from eida_stats_webservice.web.concurrency import Turns
+from eida_stats_webservice.web.parameters import quote_parameter, read_parameters, require_parameters
 
 
 def blueprint(store: Store, turns: Turns) -> Blueprint:
@@ -26,7 +26,7 @@ def blueprint(store: Store, turns: Turns) -> Blueprint:
     def payloads() -> Response:
         """List the payloads that the node has sent, and whether they count."""
         sender_of(request, store)
-        limit = _limit(only(parameters_of(request), optional=("limit",)).get("limit"))
+        limit = _limit(require_parameters(read_parameters(request), optional=("limit",)).get("limit"))
         with turns.turn():
             # Again, since it may have waited: a token may be revoked meanwhile.
             found = store.list_payloads(sender_of(request, store).node, limit=limit)
@@ -36,9 +36,9 @@ def blueprint(store: Store, turns: Turns) -> Blueprint:
     def retract(number: int) -> Response:
         """Retract a payload, so that it does not count any more."""
         sender = sender_of(request, store)
-        only(parameters_of(request))
+        require_parameters(read_parameters(request))
         with turns.turn():
-            bodies.check_connected(request)
+            check_connected(request)
             return _json(store.retract(number, sender.node, arrival=sender.arrival).described())
 
     return routes
@@ -52,5 +52,5 @@ def _limit(value: str | None) -> int | None:
     if value is None:
         return None
     if not re.fullmatch(r"[1-9][0-9]{0,8}", value, re.ASCII):
-        raise BadParameter(told("limit", value), hint="It is a number from 1 to 999999999.")
+        raise BadParameter(quote_parameter("limit", value), hint="It is a number from 1 to 999999999.")
     return int(value)

@@ -3,20 +3,17 @@
 import calendar
 import datetime
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
-from flask import Request
 
 from eida_statistics.errors import BadParameter
 from eida_statistics.payload import normalize_country
-from eida_statistics.texts import printable
 from eida_stats_webservice.store.records import LEVELS, Question
+from eida_stats_webservice.web.parameters import join_values, quote_parameter
 
 FORMATS = ("csv", "json", "text", "parquet")
-MAX_CHARACTERS = 4000
 MAX_LIMIT = 10_000_000
-_TOLD_CHARACTERS = 60
 
 # As FDSN web services call them.
 ALIASES = {
@@ -27,6 +24,12 @@ ALIASES = {
     "loc": "location",
     "cha": "channel",
 }
+
+
+# Those that take several values, with commas or given again.
+_LISTS = {"node", "network", "station", "location", "channel", "country", "details"}
+
+
 _COARSE = {
     *("start", "end", "node", "network", "country", "level", "details", "format"),
     *("hllvalues", "unsuccessful", "nodata", "sort", "limit", "merge", "header"),
@@ -37,8 +40,6 @@ _COLUMNS = (
     *("bytes", "nb_reqs", "nb_successful_reqs", "nb_unsuccessful_reqs", "clients"),
 )
 
-# Those that take several values, with commas or given again.
-_LISTS = {"node", "network", "station", "location", "channel", "country", "details"}
 
 _DAY = re.compile(r"([0-9]{4})(?:-([0-9]{1,2})(?:-([0-9]{2}))?)?", re.ASCII)
 _CODE = re.compile(r"[0-9A-Za-z_-]{1,8}")
@@ -78,7 +79,7 @@ def question_of(
     Raises:
         BadParameter: naming what is missing, unknown, repeated or has a value that is not understood.
     """
-    given = _join(parameters, _FINE if restricted else _COARSE)
+    given = join_values(parameters, _FINE if restricted else _COARSE, aliases=ALIASES, lists=_LISTS)
     if "start" not in given:
         raise BadParameter("start is missing", hint="Add the first month, as start=YYYY-MM.")
     start = _parse_month("start", given["start"])
@@ -119,54 +120,6 @@ def question_of(
     return question, form
 
 
-def only(parameters: Iterable[tuple[str, str]], *names: str, optional: Collection[str] = ()) -> dict[str, str]:
-    """Return the values of parameters that must all be there, and of those that may be; there are no others.
-
-    Raises:
-        BadParameter: naming what is missing, unknown or repeated.
-    """
-    given = _join(parameters, {*names, *optional}, aliases=False)
-    for name in names:
-        if name not in given:
-            raise BadParameter(f"{name} is missing")
-    return given
-
-
-def told(name: str, value: str) -> str:
-    """Return a parameter as a message quotes it: on one line, and cut if it is long."""
-    shown = "=".join(
-        text if len(text) <= _TOLD_CHARACTERS else f"{text[:_TOLD_CHARACTERS]}…" for text in (name, value)
-    )
-    return printable(shown)
-
-
-def parameters_of(request: Request) -> list[tuple[str, str]]:
-    """Return the names and values of a request's parameters, in order.
-
-    On GET, parameters whose names begin with `_` are ignored: clients add them to get around caches.
-    """
-    given = list(request.args.items(multi=True))
-    if request.method in ("GET", "HEAD"):
-        return [(name, value) for name, value in given if not name.startswith("_")]
-    return given
-
-
-def _join(parameters: Iterable[tuple[str, str]], known: set[str], *, aliases: bool = True) -> dict[str, str]:
-    """Return the value of each parameter; several values of one are joined with commas."""
-    given: dict[str, str] = {}
-    for written, value in parameters:
-        name = ALIASES.get(written, written) if aliases else written
-        if name not in known:
-            hint = f"It takes {', '.join(sorted(known))}." if known else "It takes no parameters."
-            raise BadParameter(f"{told(written, value)}: there is no such parameter", hint=hint)
-        if name in given and (not aliases or name not in _LISTS):
-            raise BadParameter(f"{name} is there twice", hint="It takes one value.")
-        given[name] = f"{given[name]},{value}" if name in given else value
-        if len(given[name]) > MAX_CHARACTERS:
-            raise BadParameter(f"{name} has {len(given[name])} characters", hint=f"It may have {MAX_CHARACTERS}.")
-    return given
-
-
 def _parse_month(name: str, value: str) -> datetime.date:
     """Return the first day of the month that `start` or `end` names.
 
@@ -179,12 +132,14 @@ def _parse_month(name: str, value: str) -> datetime.date:
         year, month, day = found.groups() if found else ("", None, None)
         first = datetime.date(int(year), int(month) if month else (12 if is_end else 1), 1)
     except ValueError:
-        raise BadParameter(told(name, value), hint="It is a month, YYYY-MM, or a year.") from None
+        raise BadParameter(quote_parameter(name, value), hint="It is a month, YYYY-MM, or a year.") from None
     last_day = calendar.monthrange(first.year, first.month)[1]
     if day is not None and int(day) != (last_day if is_end else 1):
         if not 1 <= int(day) <= last_day:
-            raise BadParameter(told(name, value), hint="There is no such day. Statistics are monthly: YYYY-MM.")
-        raise BadParameter(told(name, value), hint=_whole_months_hint(name, first))
+            raise BadParameter(
+                quote_parameter(name, value), hint="There is no such day. Statistics are monthly: YYYY-MM."
+            )
+        raise BadParameter(quote_parameter(name, value), hint=_whole_months_hint(name, first))
     return first
 
 
@@ -205,7 +160,9 @@ def _one_network(value: str | None) -> tuple[str, ...]:
     if value in ("", _NONE):
         return ("",)
     if not _CODE.fullmatch(value):
-        raise BadParameter(told("network", value), hint="It is one extended network code, without * or ?.")
+        raise BadParameter(
+            quote_parameter("network", value), hint="It is one extended network code, without * or ?."
+        )
     return (value,)
 
 
@@ -220,7 +177,7 @@ def _patterns(name: str, given: dict[str, str]) -> tuple[str, ...]:
     for value in values:
         if not _PATTERNS[name].fullmatch(value):
             raise BadParameter(
-                told(name, given[name]), hint="It has codes with commas, in which * and ? may stand."
+                quote_parameter(name, given[name]), hint="It has codes with commas, in which * and ? may stand."
             )
     # All of them are no choice.
     return () if "*" in values else values
@@ -240,20 +197,20 @@ def _countries(value: str | None) -> tuple[str, ...]:
     codes = tuple("" if country == _NONE else normalize_country(country) for country in values)
     if not all(code or country == _NONE for code, country in zip(codes, values, strict=True)):
         hint = "It has country codes of two characters, with commas; -- stands for none."
-        raise BadParameter(told("country", value or ""), hint=hint)
+        raise BadParameter(quote_parameter("country", value or ""), hint=hint)
     return tuple(dict.fromkeys(codes))
 
 
 def _choices(name: str, value: str | None, choices: tuple[str, ...]) -> tuple[str, ...]:
     values = _values(value)
     if value is not None and not set(values) <= set(choices):
-        raise BadParameter(told(name, value), hint=f"It has some of {', '.join(choices)}.")
+        raise BadParameter(quote_parameter(name, value), hint=f"It has some of {', '.join(choices)}.")
     return values
 
 
 def _choice(name: str, value: str | None, choices: tuple[str, ...]) -> str | None:
     if value is not None and value not in choices:
-        raise BadParameter(told(name, value), hint=f"It is {' or '.join(choices)}.")
+        raise BadParameter(quote_parameter(name, value), hint=f"It is {' or '.join(choices)}.")
     return value
 
 
@@ -265,5 +222,5 @@ def _number(name: str, value: str | None, most: int) -> int | None:
     if value is None:
         return None
     if not re.fullmatch(r"[0-9]{1,8}", value, re.ASCII) or not 1 <= int(value) <= most:
-        raise BadParameter(told(name, value), hint=f"It is a number from 1 to {most}.")
+        raise BadParameter(quote_parameter(name, value), hint=f"It is a number from 1 to {most}.")
     return int(value)

@@ -5,16 +5,13 @@ import logging
 import os
 import re
 import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from eida_stats_webservice.web.metrics_directory import METRICS_VARIABLE, is_directory_ours, make_metrics_directory
 
 if TYPE_CHECKING:
     from gunicorn.arbiter import Arbiter
 
-# If it is set before prometheus_client is imported, all processes count together, in files of this directory.
-METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-METRICS_PREFIX = "eida-statistics-metrics-"
 
 bind = "127.0.0.1:8000"
 worker_class = "eida_stats_webservice.workers.Worker"
@@ -36,30 +33,6 @@ def on_exit(_arbiter: object) -> None:
     """Remove the directory of the metrics, if `eida_statsman serve` has created it."""
     if is_directory_ours():
         shutil.rmtree(os.environ[METRICS_VARIABLE], ignore_errors=True)
-
-
-def make_metrics_directory() -> None:
-    """Create the directory in which the workers count together; this process becomes their master."""
-    os.environ[METRICS_VARIABLE] = tempfile.mkdtemp(prefix=f"{METRICS_PREFIX}{os.getpid()}-", dir=_parent())
-
-
-def remove_abandoned_metrics() -> None:
-    """Remove the directories of masters that were killed; other users' stay."""
-    for directory in Path(_parent()).glob(f"{METRICS_PREFIX}*-*"):
-        owner = directory.name.removeprefix(METRICS_PREFIX).partition("-")[0]
-        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
-            shutil.rmtree(directory, ignore_errors=True)
-
-
-def is_directory_ours() -> bool:
-    """Return whether `make_metrics_directory` has created the directory of the metrics."""
-    return Path(os.environ.get(METRICS_VARIABLE, "")).name.startswith(METRICS_PREFIX)
-
-
-def _parent() -> str:
-    """Return the runtime directory of systemd, because nothing cleans it, or else the temporary directory."""
-    runtime_directory = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
-    return runtime_directory if os.access(runtime_directory, os.W_OK) else tempfile.gettempdir()
 
 
 def on_starting(arbiter: "Arbiter") -> None:

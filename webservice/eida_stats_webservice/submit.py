@@ -8,19 +8,19 @@ from flask import Blueprint, Response, g, request
 
 from eida_statistics import wire
 from eida_statistics.errors import BadParameter
-from eida_stats_webservice import bodies
-from eida_stats_webservice.questions import only, parameters_of, told
 from eida_stats_webservice.registry.models import Sender
 from eida_stats_webservice.store import Store
 from eida_stats_webservice.store.overlaps import Overlap
 from eida_stats_webservice.store.records import Receipt
 from eida_stats_webservice.tokens import sender_of
-from eida_stats_webservice.turns import Turns
+from eida_stats_webservice.web.body import Budget, Share, check_connected, drain, read_json
+from eida_stats_webservice.web.concurrency import Turns
+from eida_stats_webservice.web.parameters import quote_parameter, read_parameters, require_parameters
 
 _HASH_CHARACTERS = 32
 
 
-def blueprint(store: Store, turns: Turns, budget: bodies.Budget, max_payload_bytes: int) -> Blueprint:
+def blueprint(store: Store, turns: Turns, budget: Budget, max_payload_bytes: int) -> Blueprint:
     """Create the routes.
 
     Args:
@@ -36,7 +36,7 @@ def blueprint(store: Store, turns: Turns, budget: bodies.Budget, max_payload_byt
     def submit() -> Response:
         """Store a payload, or say why not."""
         sender = authenticate()
-        given = only(parameters_of(request), optional=("overlap",))
+        given = require_parameters(read_parameters(request), optional=("overlap",))
         overlap = _overlap(given.get("overlap"))
         with turns.turn(), budget.share() as share:
             received = read_payload(share)
@@ -49,7 +49,7 @@ def blueprint(store: Store, turns: Turns, budget: bodies.Budget, max_payload_byt
     def replace() -> Response:
         """Store a payload in the place of others, or say why not."""
         sender = authenticate()
-        given = only(parameters_of(request), optional=("overlap", "replaces"))
+        given = require_parameters(read_parameters(request), optional=("overlap", "replaces"))
         overlap, named = _overlap(given.get("overlap")), _named(given.get("replaces"))
         with turns.turn(), budget.share() as share:
             received = read_payload(share)
@@ -72,10 +72,10 @@ def blueprint(store: Store, turns: Turns, budget: bodies.Budget, max_payload_byt
         )
         return Response(msgspec.json.encode(receipt) + b"\n", status=status, content_type="application/json")
 
-    def read_payload(share: bodies.Share) -> wire.Received:
-        body = bodies.read_json(request, max_payload_bytes, share)
+    def read_payload(share: Share) -> wire.Received:
+        body = read_json(request, max_payload_bytes, share)
         received = wire.receive(body, today=datetime.datetime.now(tz=datetime.UTC).date())
-        bodies.check_connected(request)
+        check_connected(request)
         # From here on, only the compressed form is in memory.
         share.shrink(len(received.payload.body))
         return received
@@ -84,7 +84,7 @@ def blueprint(store: Store, turns: Turns, budget: bodies.Budget, max_payload_byt
     def finish(response: Response) -> Response:
         """Let a refused client finish sending, so that it reads why; say until when its token is valid."""
         if response.status_code >= 400:
-            bodies.drain(request, max_payload_bytes)
+            drain(request, max_payload_bytes)
         if (end := g.get("token_valid_until")) is not None:
             response.headers["Token-Valid-Until"] = f"{end:%Y-%m-%dT%H:%M:%SZ}"
         return response
@@ -96,7 +96,7 @@ def _overlap(value: str | None) -> Overlap | None:
     if value is None:
         return None
     if value not in list(Overlap):
-        raise BadParameter(told("overlap", value), hint="It is accept or refuse.")
+        raise BadParameter(quote_parameter("overlap", value), hint="It is accept or refuse.")
     return Overlap(value)
 
 
@@ -106,5 +106,5 @@ def _named(value: str | None) -> list[int | str]:
     names = value.split(",")
     if not all(re.fullmatch(r"[0-9]{1,31}|[0-9a-f]{32}", name, re.ASCII) for name in names):
         hint = "It has numbers or hashes of payloads, with commas. See payloads."
-        raise BadParameter(told("replaces", value), hint=hint)
+        raise BadParameter(quote_parameter("replaces", value), hint=hint)
     return [name if len(name) == _HASH_CHARACTERS else int(name) for name in names]

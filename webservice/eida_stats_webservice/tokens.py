@@ -8,10 +8,7 @@ from flask import Request, g
 from eida_statistics.errors import MissingToken
 from eida_stats_webservice.registry.models import Sender
 from eida_stats_webservice.store import Store
-
-# Deployed aggregators send it under both names.
-HEADERS = ("Authorization", "Authentication")
-_SCHEMES = ("bearer", "token")
+from eida_stats_webservice.web.bearer import bearer_of
 
 _HINT = "Send Authorization: Bearer TOKEN, with the token that the central administrator gave you."
 
@@ -33,12 +30,3 @@ def sender_of(request: Request, store: Store) -> Sender:
     # For the answer: an aggregator notices the token of another node before it sends anything.
     g.token_node = quote(sender.node.name)
     return sender
-
-
-def bearer_of(request: Request) -> str | None:
-    """Return the bearer token that a request carries, if it does."""
-    for name in HEADERS:
-        scheme, _, token = request.headers.get(name, "").strip().partition(" ")
-        if scheme.lower() in _SCHEMES and token.strip():
-            return token.strip()
-    return None

@@ -14,10 +14,10 @@ from gunicorn.http.wsgi import Response
 from gunicorn.workers.gthread import ThreadWorker
 
 from eida_statistics.errors import PROBLEM_PREFIX, BadParameter
-from eida_stats_webservice.headers import KNOWN_PATH, REQUEST_ID
-from eida_stats_webservice.hooks import Throttle
-from eida_stats_webservice.problems import as_comment
 from eida_stats_webservice.serving import limit_request_line
+from eida_stats_webservice.web.headers import KNOWN_PATH, REQUEST_ID
+from eida_stats_webservice.web.hooks import Throttle
+from eida_stats_webservice.web.problem_details import as_comment
 
 _MOST_TOLD = 200
 _LINGER_SECONDS = 1

@@ -8,6 +8,7 @@ import click
 
 from eida_stats_webservice import serving
 from eida_stats_webservice.config import Config
+from eida_stats_webservice.web import metrics_directory
 
 
 @click.command()
@@ -35,10 +36,10 @@ def serve(config: Config, bind: str, workers: int, threads: int, timeout: int) -
         *("--bind", bind, "--workers", str(workers), "--threads", str(threads), "--timeout", str(timeout)),
         *("--config", "python:eida_stats_webservice.serving"),
     ]
-    serving.remove_abandoned_metrics()
-    if serving.METRICS_VARIABLE not in os.environ:
+    metrics_directory.remove_abandoned_metrics()
+    if metrics_directory.METRICS_VARIABLE not in os.environ:
         # The master will have this process id.
-        serving.make_metrics_directory()
+        metrics_directory.make_metrics_directory()
     # When gunicorn restarts itself (USR2), its own directory would come first in the search path of modules.
     os.environ["PYTHONSAFEPATH"] = "1"
     # gunicorn takes this process over, so that signals and process supervisors meet it.

@@ -4,9 +4,9 @@ import msgspec
 from flask import Blueprint, Response, request
 
 from eida_statistics.errors import BadParameter
-from eida_stats_webservice.questions import only, parameters_of, told
 from eida_stats_webservice.registry.models import NetworkRecord
 from eida_stats_webservice.store import Store
+from eida_stats_webservice.web.parameters import quote_parameter, read_parameters, require_parameters
 
 
 def blueprint(store: Store) -> Blueprint:
@@ -16,14 +16,14 @@ def blueprint(store: Store) -> Blueprint:
     @routes.get("/nodes")
     def nodes() -> Response:
         """List the nodes."""
-        only(parameters_of(request))
+        require_parameters(read_parameters(request))
         found = [{"name": name, "restriction_policy": _digit(policy)} for name, policy in store.node_policies()]
         return _json({"nodes": found})
 
     @routes.get("/networks")
     def networks() -> Response:
         """List the networks, once for each of their nodes."""
-        only(parameters_of(request))
+        require_parameters(read_parameters(request))
         found = [
             {
                 "name": network.name,
@@ -39,10 +39,10 @@ def blueprint(store: Store) -> Blueprint:
     @routes.get("/node_restriction_policy")
     def node_restriction_policy() -> Response:
         """Return whether the networks of a node are restricted, unless they invert that."""
-        name = only(parameters_of(request), "node")["node"]
+        name = require_parameters(read_parameters(request), "node")["node"]
         policies = dict(store.node_policies())
         if name not in policies:
-            raise BadParameter(f"{told('node', name)} is unknown", hint="See nodes.")
+            raise BadParameter(f"{quote_parameter('node', name)} is unknown", hint="See nodes.")
         return _json({"restriction_policy": _digit(policies[name])})
 
     @routes.get("/network_restriction_policy")
@@ -61,11 +61,11 @@ def blueprint(store: Store) -> Blueprint:
 
 
 def _asked_for(store: Store) -> NetworkRecord:
-    given = only(parameters_of(request), "node", "network")
+    given = require_parameters(read_parameters(request), "node", "network")
     for network in store.list_networks():
         if (network.node, network.name) == (given["node"], given["network"]):
             return network
-    names = f"{told('network', given['network'])} at {told('node', given['node'])}"
+    names = f"{quote_parameter('network', given['network'])} at {quote_parameter('node', given['node'])}"
     raise BadParameter(f"{names} is unknown", hint="See networks.")
 
 

@@ -13,11 +13,11 @@ from prometheus_client.registry import Collector
 from werkzeug.exceptions import NotFound
 
 from eida_statistics.errors import MissingToken, RefusedToken, StoreUnavailable
-from eida_stats_webservice.counters import all_counters, counting
-from eida_stats_webservice.hooks import Throttle
-from eida_stats_webservice.questions import only, parameters_of
 from eida_stats_webservice.store import Store
-from eida_stats_webservice.tokens import bearer_of
+from eida_stats_webservice.web.bearer import bearer_of
+from eida_stats_webservice.web.counters import all_counters, counting
+from eida_stats_webservice.web.hooks import Throttle
+from eida_stats_webservice.web.parameters import read_parameters, require_parameters
 
 _PATHS = ("submit.submit", "submit.dataselectstats", "submit.replace")
 
@@ -63,7 +63,7 @@ def blueprint(store: Store, token: str) -> Blueprint:
             raise MissingToken(hint="Send Authorization: Bearer TOKEN, with METRICS_TOKEN.")
         if not hmac.compare_digest(given.encode(), token.encode()):
             raise RefusedToken
-        only(parameters_of(request))
+        require_parameters(read_parameters(request))
         text = _written_counters() + generate_latest(_once(_Newest(store)))
         return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")
 

@@ -8,7 +8,7 @@ from flask_limiter import Limiter
 from limits import parse
 
 from eida_statistics.errors import EidaStatisticsError, TooManyFailures
-from eida_stats_webservice import problems
+from eida_stats_webservice.web import problem_details
 
 _HINT = "Wait a minute, and look whether the token is right."
 _IPV4 = 4
@@ -54,8 +54,8 @@ class FailureLimit:
 
     def _answer(self, error: EidaStatisticsError) -> Response:
         if error.is_failed_attempt and self._limit is not None and not self._counts.hit(self._limit, _address()):
-            return problems.answer_to(TooManyFailures(hint=_HINT))
-        return problems.answer_to(error)
+            return problem_details.answer_to(TooManyFailures(hint=_HINT))
+        return problem_details.answer_to(error)
 
 
 def _address() -> str:

@@ -172,7 +172,7 @@ def _split_beginning(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
     return first, chain([first], [rest] if rest else [], chunks)
 
 
-def read(request: Request, limit: int) -> bytes:
+def read_body(request: Request, limit: int) -> bytes:
     """Read a body of any type, of at most `limit` bytes, as it comes in.
 
     Raises:

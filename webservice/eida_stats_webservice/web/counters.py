@@ -13,7 +13,7 @@ from pathlib import Path
 import prometheus_client.values
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, multiprocess
 
-from eida_stats_webservice.serving import METRICS_VARIABLE, is_directory_ours
+from eida_stats_webservice.web.metrics_directory import METRICS_VARIABLE, is_directory_ours
 
 _SECONDS = (0.005, 0.02, 0.1, 0.5, 2, 10, 60)
 # One file for each type of metric.

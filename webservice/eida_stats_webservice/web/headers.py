@@ -6,7 +6,7 @@ import uuid
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import BadRequest, MethodNotAllowed
 
-from eida_stats_webservice.tokens import HEADERS
+from eida_stats_webservice.web.bearer import HEADERS
 
 REQUEST_ID = "X-Request-ID"
 # In the environment of a request whose path there is; another one may be anything, also a token.

@@ -1,0 +1,1 @@
+"""HTTP itself: bodies, parameters, errors, limits, headers, health and metrics."""

@@ -1,0 +1,80 @@
+"""Parameters of requests: read, checked for unknown and repeated ones, and quoted in messages."""
+
+from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
+
+from flask import Request
+
+from eida_statistics.errors import BadParameter
+from eida_statistics.texts import printable
+
+MAX_CHARACTERS = 4000
+
+
+_TOLD_CHARACTERS = 60
+
+
+def require_parameters(
+    parameters: Iterable[tuple[str, str]], *names: str, optional: Collection[str] = ()
+) -> dict[str, str]:
+    """Return the values of parameters that must all be there, and of those that may be; there are no others.
+
+    Raises:
+        BadParameter: naming what is missing, unknown or repeated.
+    """
+    given = join_values(parameters, {*names, *optional})
+    for name in names:
+        if name not in given:
+            raise BadParameter(f"{name} is missing")
+    return given
+
+
+def quote_parameter(name: str, value: str) -> str:
+    """Return a parameter as a message quotes it: on one line, and cut if it is long."""
+    shown = "=".join(
+        text if len(text) <= _TOLD_CHARACTERS else f"{text[:_TOLD_CHARACTERS]}…" for text in (name, value)
+    )
+    return printable(shown)
+
+
+def read_parameters(request: Request) -> list[tuple[str, str]]:
+    """Return the names and values of a request's parameters, in order.
+
+    On GET, parameters whose names begin with `_` are ignored: clients add them to get around caches.
+    """
+    given = list(request.args.items(multi=True))
+    if request.method in ("GET", "HEAD"):
+        return [(name, value) for name, value in given if not name.startswith("_")]
+    return given
+
+
+def join_values(
+    parameters: Iterable[tuple[str, str]],
+    known: Collection[str],
+    *,
+    aliases: Mapping[str, str] = MappingProxyType({}),
+    lists: Collection[str] = (),
+) -> dict[str, str]:
+    """Return the value of each parameter; several values of one are joined with commas.
+
+    Args:
+        parameters: names and values in the order of the request.
+        known: the names that a request may have.
+        aliases: other names that a request may use for them.
+        lists: the names of parameters that may have several values.
+
+    Raises:
+        BadParameter: naming a parameter that is unknown, repeated or too long.
+    """
+    given: dict[str, str] = {}
+    for written, value in parameters:
+        name = aliases.get(written, written)
+        if name not in known:
+            hint = f"It takes {', '.join(sorted(known))}." if known else "It takes no parameters."
+            raise BadParameter(f"{quote_parameter(written, value)}: there is no such parameter", hint=hint)
+        if name in given and name not in lists:
+            raise BadParameter(f"{name} is there twice", hint="It takes one value.")
+        given[name] = f"{given[name]},{value}" if name in given else value
+        if len(given[name]) > MAX_CHARACTERS:
+            raise BadParameter(f"{name} has {len(given[name])} characters", hint=f"It may have {MAX_CHARACTERS}.")
+    return given
