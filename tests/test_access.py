@@ -15,8 +15,8 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from eida_stats_webservice import app as application
+from eida_stats_webservice.auth.eas import Verifier
 from eida_stats_webservice.config import Config
-from eida_stats_webservice.eas import Verifier
 from eida_stats_webservice.store import open_store
 from packets import BOMB
 from processes import wait_for

@@ -19,8 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eida_statistics.errors import ConfigurationError, EasTooSlow, EasUnavailable, InvalidEasToken
-from eida_stats_webservice import eas
-from eida_stats_webservice.eas import Identity, Verifier
+from eida_stats_webservice.auth import eas
+from eida_stats_webservice.auth.eas import Identity, Verifier
 from packets import BOMB, armored, compressed, literal, packet
 from signer import GPG, note_starts, replace_gpg
 
@@ -736,7 +736,7 @@ def test_a_verifier_is_of_use_after_a_fork(keys: Keys, keyring: Path, tmp_path: 
     script = """
 import datetime, os, pathlib, sys
 from eida_stats_webservice import eas
-from eida_stats_webservice.eas import Verifier
+from eida_stats_webservice.auth.eas import Verifier
 
 verifier = Verifier(pathlib.Path(sys.argv[1]), [sys.argv[2]])
 

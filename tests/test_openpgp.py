@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eida_stats_webservice.openpgp import MAX_UNPACKED_BYTES, MalformedDocument, unpack
+from eida_stats_webservice.auth.openpgp import MAX_UNPACKED_BYTES, MalformedDocument, unpack
 from packets import BOMB, armored, compressed, literal, packet
 
 ONE_PASS = packet(4, bytes(13))

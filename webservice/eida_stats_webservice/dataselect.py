@@ -13,7 +13,7 @@ from werkzeug.http import http_date
 from eida_statistics import __version__
 from eida_statistics.errors import BadParameter, ForbiddenNetwork, NothingFound, RestrictedNetwork
 from eida_stats_webservice import closed_months, privacy, sketch_disclosure
-from eida_stats_webservice.access import Access
+from eida_stats_webservice.auth.authenticator import Access
 from eida_stats_webservice.config import PrivacySettings
 from eida_stats_webservice.formats import columns_of, format_of
 from eida_stats_webservice.questions import Form, question_of

@@ -1,4 +1,4 @@
-"""The token that a request carries, and which node sends it."""
+"""The node that sends a request, by its token."""
 
 import datetime
 from urllib.parse import quote

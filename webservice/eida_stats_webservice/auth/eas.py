@@ -23,7 +23,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import Data, Epilogue, MultipartDecoder
 
 from eida_statistics.errors import ConfigurationError, EasTooSlow, EasUnavailable, InvalidEasToken
-from eida_stats_webservice import openpgp
+from eida_stats_webservice.auth import openpgp
 from eida_stats_webservice.registry.models import GROUP_PREFIX, group_name
 
 # Not larger: GnuPG cuts lines of about 20,000 bytes, and does not count what it has cut as signed.
@@ -251,14 +251,14 @@ def _only_part(body: bytes, boundary: bytes) -> bytes:
 
 def _reason(found: gnupg.Crypt) -> str:
     """Return why a signature does not count."""
-    quote_parameter = {problem["status"] for problem in found.problems}
+    told = {problem["status"] for problem in found.problems}
     if found.key_status is not None:
         return f"its {found.key_status}"
-    if "no public key" in quote_parameter:
+    if "no public key" in told:
         return "it is signed with a key that is not accepted here"
-    if "signature bad" in quote_parameter:
+    if "signature bad" in told:
         return "its signature is not valid: the text is not what was signed"
-    if "signature expired" in quote_parameter:
+    if "signature expired" in told:
         return "its signature has expired"
     if len(found.sig_info) > 1:
         return "it has more than one signature"

@@ -1,0 +1,1 @@
+"""Authentication: nodes, members of groups, operators of networks."""
