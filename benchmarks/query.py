@@ -18,7 +18,7 @@ from rich.table import Table
 
 from benchmarks.ingest import ROLL_UP, ratio, seconds_of
 from eida_stats_webservice.database import migrations
-from eida_stats_webservice.questions import question_of
+from eida_stats_webservice.query.parameters import question_of
 from eida_stats_webservice.registry.models import PUBLIC
 from eida_stats_webservice.store import Store, open_store
 from postgresql import Cluster

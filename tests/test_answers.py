@@ -21,13 +21,13 @@ from flask.testing import FlaskClient
 from pyarrow import parquet
 
 from eida_statistics import hll
-from eida_stats_webservice import dataselect, formats
+from eida_stats_webservice import dataselect
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
-from eida_stats_webservice.questions import Form
+from eida_stats_webservice.query import formats
+from eida_stats_webservice.query.model import LEVELS, Form, Question, Statistic
 from eida_stats_webservice.registry.models import PUBLIC, Viewer
 from eida_stats_webservice.store import Store, open_store
-from eida_stats_webservice.store.records import LEVELS, Question, Statistic
 from payloads import payload, row, sketch
 from postgresql import Cluster
 from roles import as_service

@@ -17,9 +17,9 @@ from eida_statistics import __version__
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.database import migrations
-from eida_stats_webservice.questions import ALIASES, FORMATS, MAX_LIMIT
+from eida_stats_webservice.query.model import LEVELS
+from eida_stats_webservice.query.parameters import ALIASES, FORMATS, MAX_LIMIT
 from eida_stats_webservice.store import Store, open_store
-from eida_stats_webservice.store.records import LEVELS
 from payloads import payload, row
 
 PREFIX = "/eidaws/statistics/1"

@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 from eida_statistics.errors import PROBLEM_PREFIX
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
-from eida_stats_webservice.questions import ALIASES, MAX_LIMIT
+from eida_stats_webservice.query.parameters import ALIASES, MAX_LIMIT
 from eida_stats_webservice.store import Store
 from requests_from_openapi import METRICS_TOKEN, OPERATORS, Tokens, authorize, document, fill, mend
 from service import PREFIX

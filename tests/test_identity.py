@@ -21,9 +21,9 @@ from eida_statistics.errors import DuplicatePayload, OverlappingPayload, Overtak
 from eida_statistics.payload import Payload
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
+from eida_stats_webservice.query.model import Question
 from eida_stats_webservice.registry.models import PUBLIC, Arrival, Node
 from eida_stats_webservice.store import Store, open_store
-from eida_stats_webservice.store.records import Question
 from eida_stats_webservice.web.concurrency import Turns
 from node_client import DAY, Client, make_node
 from payloads import TODAY, row, wire

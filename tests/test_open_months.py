@@ -9,12 +9,13 @@ from flask.testing import FlaskClient
 
 from eida_statistics import hll
 from eida_statistics.payload import Payload
-from eida_stats_webservice import closed_months, dataselect
+from eida_stats_webservice import dataselect
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
+from eida_stats_webservice.query import closed_months
+from eida_stats_webservice.query.model import Question
 from eida_stats_webservice.registry.models import Node
 from eida_stats_webservice.store import Store
-from eida_stats_webservice.store.records import Question
 from payloads import payload, row, sketch
 from stores import ON_ONE_STORE
 

@@ -18,7 +18,7 @@ from flask.testing import FlaskClient
 import issued
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
-from eida_stats_webservice.questions import ALIASES
+from eida_stats_webservice.query.parameters import ALIASES
 from eida_stats_webservice.store import Store
 from eida_stats_webservice.web import api_docs
 from payloads import row, wire

@@ -19,11 +19,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eida_statistics import hll
-from eida_stats_webservice import closed_months, dataselect, privacy
+from eida_stats_webservice import dataselect
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
+from eida_stats_webservice.query import closed_months, suppression
+from eida_stats_webservice.query.model import Question, Statistic
 from eida_stats_webservice.store import Store
-from eida_stats_webservice.store.records import Question, Statistic
 from payloads import payload, row, sketch
 from stores import ON_ONE_STORE
 
@@ -145,11 +146,11 @@ def asked(level: str | None, details: tuple[str, ...]) -> Question:
 def answer(cells: Cells, question: Question, minimum: int, first_open: datetime.date = ALL_CLOSED) -> Shown:
     """Answer as the service does."""
     found = summed(cells, question)
-    if privacy.is_fine(question):
+    if suppression.is_fine(question):
         closed = summed(cells, closed_months.closed_part(question, first_open))
         restricted = RESTRICTED if question.tells("network") else ()
         open_totals = summed(cells, closed_months.open_totals(question, first_open))
-        found = list(privacy.merge_small(closed, minimum, question, restricted, open_totals))
+        found = list(suppression.merge_small(closed, minimum, question, restricted, open_totals))
     shown = {(one.date, one.node, one.network, one.country): one.bytes for one in found}
     assert len(shown) == len(found)
     return shown
@@ -194,7 +195,7 @@ def test_a_total_minus_the_rows_that_are_shown_never_leaves_a_small_group(
     shown = answer(cells, question, minimum, first_open)
     # Nothing is lost.
     assert sum(shown.values()) == bit_of(len(cells)) - 1
-    if privacy.is_fine(question):
+    if suppression.is_fine(question):
         of_open_months = bits_from(first_open, cells)
         for key, bits in shown.items():
             closed = bits & ~of_open_months
@@ -233,8 +234,8 @@ def test_a_small_group_that_is_asked_for_by_name_is_not_shown(named: dict[str, A
     question = Question(**PERIOD, **named)
     codes = ("*", "A", "FR", "*", "*", "*", "*") if question.networks else (*"******", "DE")
     small = Statistic(*codes, 10, 2, 1, 1, 2, hll.encode([1, 2]))
-    assert privacy.is_fine(question)
-    assert list(privacy.merge_small([small], 5, question)) == []
+    assert suppression.is_fine(question)
+    assert list(suppression.merge_small([small], 5, question)) == []
 
 
 # Through HTTP

@@ -12,15 +12,15 @@ from werkzeug.http import http_date
 
 from eida_statistics import __version__
 from eida_statistics.errors import BadParameter, ForbiddenNetwork, NothingFound, RestrictedNetwork
-from eida_stats_webservice import closed_months, privacy, sketch_disclosure
 from eida_stats_webservice.auth.authenticator import Access
 from eida_stats_webservice.config import PrivacySettings
-from eida_stats_webservice.formats import columns_of, format_of
-from eida_stats_webservice.questions import Form, question_of
+from eida_stats_webservice.query import closed_months, sketch_disclosure, suppression
+from eida_stats_webservice.query.formats import columns_of, format_of
+from eida_stats_webservice.query.model import Form, Question, State, Statistic, matches
+from eida_stats_webservice.query.parameters import question_of
+from eida_stats_webservice.query.sketch_disclosure import Disclosure
 from eida_stats_webservice.registry.models import PUBLIC, NetworkRecord, Viewer
-from eida_stats_webservice.sketch_disclosure import Disclosure
 from eida_stats_webservice.store import Store
-from eida_stats_webservice.store.records import Question, State, Statistic, matches
 from eida_stats_webservice.web.concurrency import Turns
 from eida_stats_webservice.web.parameters import quote_parameter, read_parameters
 
@@ -96,7 +96,7 @@ def _public_rows(
     store: Store, question: Question, min_clients: int, first_open: datetime.date, *, sketches: bool
 ) -> Generator[Statistic]:
     """Return the rows of a public answer, without small groups of clients if MIN_CLIENTS is set."""
-    if min_clients and privacy.is_fine(question):
+    if min_clients and suppression.is_fine(question):
         return _fine_rows(store, question, min_clients, first_open)
     return store.statistics(question, PUBLIC, sketches=sketches)
 
@@ -105,12 +105,12 @@ def _fine_rows(
     store: Store, question: Question, min_clients: int, first_open: datetime.date
 ) -> Generator[Statistic]:
     """Yield the rows of a fine question, of closed months, with all of the open months in rows Other."""
-    broad = privacy.broadened(closed_months.closed_part(question, first_open))
+    broad = suppression.broadened(closed_months.closed_part(question, first_open))
     restricted = _restricted_networks(store) if broad.tells("network") else set()
     open_totals = store.statistics(closed_months.open_totals(question, first_open), PUBLIC, sketches=True)
     with closing(store.statistics(broad, _viewer_of(restricted), sketches=True)) as found, closing(open_totals):
-        rows = privacy.merge_small(found, min_clients, question, restricted, open_totals)
-        yield from privacy.arranged(privacy.without_nodes(rows) if question.merge_nodes else rows, question)
+        rows = suppression.merge_small(found, min_clients, question, restricted, open_totals)
+        yield from suppression.arranged(suppression.without_nodes(rows) if question.merge_nodes else rows, question)
 
 
 def _disclosed(
@@ -136,7 +136,7 @@ def _disclosed(
             yield sketch_disclosure.disclose(row, disclosure)
 
 
-def _suppressed(store: Store, closed: Question, min_clients: int, is_public: bool) -> set[privacy.Key]:
+def _suppressed(store: Store, closed: Question, min_clients: int, is_public: bool) -> set[suppression.Key]:
     """Return the keys of the rows in which something is suppressed, for a question about closed months.
 
     Open months are recognised without them, and so are networks that are hidden from the holder of a token.

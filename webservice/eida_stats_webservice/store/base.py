@@ -1,7 +1,7 @@
 """The one interface to the database, whichever it is."""
 
+from eida_stats_webservice.query.repository import Answers
 from eida_stats_webservice.registry.repository import Registry
-from eida_stats_webservice.store.answers import Answers
 from eida_stats_webservice.store.audit import Audit
 
 

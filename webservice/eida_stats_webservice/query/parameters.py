@@ -5,11 +5,9 @@ import datetime
 import re
 from collections.abc import Iterable, Iterator
 
-import msgspec
-
 from eida_statistics.errors import BadParameter
 from eida_statistics.payload import normalize_country
-from eida_stats_webservice.store.records import LEVELS, Question
+from eida_stats_webservice.query.model import LEVELS, Form, Question
 from eida_stats_webservice.web.parameters import join_values, quote_parameter
 
 FORMATS = ("csv", "json", "text", "parquet")
@@ -51,19 +49,6 @@ _PATTERNS = {
 }
 # Rows without a network, location or country are selected by it.
 _NONE = "--"
-
-
-class Form(msgspec.Struct, frozen=True):
-    """How an answer is written: as what, with which columns, and with which status if it has no rows.
-
-    With `plain_header`, CSV begins with the names of the columns, and not with comments.
-    """
-
-    format: str = "csv"
-    plain_header: bool = False
-    hllvalues: bool = False
-    unsuccessful: bool = False
-    nodata: int | None = None
 
 
 def question_of(

@@ -9,8 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from eida_statistics import hll
-from eida_stats_webservice.questions import Form
-from eida_stats_webservice.store.records import Statistic
+from eida_stats_webservice.query.model import Form, Statistic
 
 ANSWER_VERSION = "1.0.0"
 _KEYS = ("date", "node", "network", "station", "location", "channel", "country")

@@ -10,10 +10,10 @@ from collections.abc import Collection, Iterable
 import msgspec
 
 from eida_statistics import hll
-from eida_stats_webservice import privacy
-from eida_stats_webservice.privacy import Key, Networks
+from eida_stats_webservice.query import suppression
+from eida_stats_webservice.query.model import Question, Statistic
+from eida_stats_webservice.query.suppression import Key, Networks
 from eida_stats_webservice.registry.models import OTHER
-from eida_stats_webservice.store.records import Question, Statistic
 
 
 class Disclosure(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +53,7 @@ def _is_withheld(row: Statistic, disclosure: Disclosure) -> bool:
         or row.clients < max(disclosure.min_clients, disclosure.min_sketch_clients)
         or row.has_hidden
         or row.last_month >= f"{disclosure.first_open_month:%Y-%m}"
-        or privacy.key_of(row) in disclosure.suppressed
+        or suppression.key_of(row) in disclosure.suppressed
     )
 
 
@@ -75,8 +75,8 @@ def suppressed_keys(atoms: Iterable[Statistic], minimum: int, question: Question
     """
     cells = list(atoms)
     keys = [
-        privacy.key_of_answer(cell, question, restricted)
-        if privacy.is_counted(cell, question, restricted)
+        suppression.key_of_answer(cell, question, restricted)
+        if suppression.is_counted(cell, question, restricted)
         else None
         for cell in cells
     ]
@@ -89,6 +89,6 @@ def suppressed_keys(atoms: Iterable[Statistic], minimum: int, question: Question
     if obvious.issuperset(key for key in keys if key is not None):
         found = obvious
     else:
-        hidden = privacy.hidden_rows(cells, minimum, finest(question), restricted)
+        hidden = suppression.hidden_rows(cells, minimum, finest(question), restricted)
         found = obvious.union(key for key, is_hidden in zip(keys, hidden, strict=True) if is_hidden)
     return {key for key in found if key is not None}

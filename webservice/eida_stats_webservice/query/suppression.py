@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eida_statistics import hll
+from eida_stats_webservice.query.model import Question, Statistic
 from eida_stats_webservice.registry.models import OTHER
-from eida_stats_webservice.store.records import Question, Statistic
 
 # Date, node, network and country of a row.
 Key = tuple[str, str, str, str]

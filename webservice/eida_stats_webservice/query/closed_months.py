@@ -8,7 +8,7 @@ import datetime
 
 import msgspec
 
-from eida_stats_webservice.store.records import Question
+from eida_stats_webservice.query.model import Question
 
 _DATES = frozenset({"month", "year"})
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from eida_statistics import hll
 from eida_stats_webservice.database.base import Database, as_time
+from eida_stats_webservice.query.model import Question, State, Statistic
 from eida_stats_webservice.registry.models import Viewer
-from eida_stats_webservice.store.records import Question, State, Statistic
 
 # The service refuses older days; see wire.py.
 _FIRST_MONTH = datetime.date(1990, 1, 1)

@@ -1,0 +1,1 @@
+"""Queries of statistics: parsed, run, suppressed, written."""
