@@ -21,9 +21,9 @@ from flask.testing import FlaskClient
 from pyarrow import parquet
 
 from eida_statistics import hll
-from eida_stats_webservice import dataselect
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
+from eida_stats_webservice.dataselect.routes import routes
 from eida_stats_webservice.query import formats
 from eida_stats_webservice.query.model import LEVELS, Form, Question, Statistic
 from eida_stats_webservice.registry.models import PUBLIC, Viewer
@@ -396,12 +396,12 @@ def test_answer_without_an_end_changes_with_the_month(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
     """The first month that is not asked for any more is the next one, without any change of the statistics."""
-    today = dataselect._today()
+    today = routes._today()
     path = f"{PUBLIC_PATH}?start=2025-11&level=node{end}"
     answer = client.get(path)
     validators = {"If-None-Match": answer.headers["ETag"]}, {"If-Modified-Since": answer.headers["Last-Modified"]}
     following = (today.replace(day=1) + datetime.timedelta(days=32)).replace(day=1)
-    monkeypatch.setattr(dataselect, "_today", lambda: following)
+    monkeypatch.setattr(routes, "_today", lambda: following)
     tag, time = (client.get(path, headers=validator).status_code for validator in validators)
     assert (tag, time) == ((304, 200) if end else (200, 200))
 

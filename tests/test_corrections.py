@@ -30,9 +30,9 @@ from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.database import migrations
 from eida_stats_webservice.database.postgresql import PostgreSQLStore
+from eida_stats_webservice.dataselect.overlaps import Overlap
 from eida_stats_webservice.registry.models import Node
 from eida_stats_webservice.store import Store, open_store
-from eida_stats_webservice.store.overlaps import Overlap
 from node_client import DAY, Client, make_node
 from payloads import payload, row, sketch, wire
 from tables import ROLL_UPS, sums

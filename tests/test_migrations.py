@@ -15,8 +15,8 @@ import pytest
 
 from eida_statistics.errors import DuplicatePayload, StoreNotReady
 from eida_stats_webservice.database import migrations
+from eida_stats_webservice.dataselect.overlaps import Overlap
 from eida_stats_webservice.store import open_store
-from eida_stats_webservice.store.overlaps import Overlap
 from node_client import make_node
 from payloads import payload, row
 from postgresql import Cluster

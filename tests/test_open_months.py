@@ -9,9 +9,9 @@ from flask.testing import FlaskClient
 
 from eida_statistics import hll
 from eida_statistics.payload import Payload
-from eida_stats_webservice import dataselect
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
+from eida_stats_webservice.dataselect.routes import routes
 from eida_stats_webservice.query import closed_months
 from eida_stats_webservice.query.model import Question
 from eida_stats_webservice.registry.models import Node
@@ -56,7 +56,7 @@ def rows_of(month: str, users: range, day: str = "02") -> Payload:
 
 
 def set_today(monkeypatch: pytest.MonkeyPatch, today: datetime.date) -> None:
-    monkeypatch.setattr(dataselect, "_today", lambda: today)
+    monkeypatch.setattr(routes, "_today", lambda: today)
 
 
 def ask(client: FlaskClient, **query: str) -> Rows:

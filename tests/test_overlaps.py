@@ -9,10 +9,7 @@ import pytest
 import identity_model as model
 from eida_statistics.errors import AmbiguousReplacement, DuplicatePayload, OverlappingPayload
 from eida_statistics.payload import Payload, Period
-from eida_stats_webservice.query.model import Question
-from eida_stats_webservice.registry.models import PUBLIC, Node
-from eida_stats_webservice.store import Store
-from eida_stats_webservice.store.overlaps import (
+from eida_stats_webservice.dataselect.overlaps import (
     Accepted,
     Duplicate,
     Identity,
@@ -23,6 +20,9 @@ from eida_stats_webservice.store.overlaps import (
     decide,
     touches,
 )
+from eida_stats_webservice.query.model import Question
+from eida_stats_webservice.registry.models import PUBLIC, Node
+from eida_stats_webservice.store import Store
 from payloads import payload, row
 
 NOW = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC)

@@ -19,9 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eida_statistics import hll
-from eida_stats_webservice import dataselect
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
+from eida_stats_webservice.dataselect.routes import routes
 from eida_stats_webservice.query import closed_months, suppression
 from eida_stats_webservice.query.model import Question, Statistic
 from eida_stats_webservice.store import Store
@@ -308,7 +308,7 @@ def test_no_answer_of_the_service_gives_a_small_group_away(
 def test_open_month_reveals_no_small_group(
     monkeypatch: pytest.MonkeyPatch, service_uri: str, cells: Cells, names: dict[str, str]
 ) -> None:
-    monkeypatch.setattr(dataselect, "_today", lambda: OPEN_JANUARY)
+    monkeypatch.setattr(routes, "_today", lambda: OPEN_JANUARY)
     assert_no_answer_reveals_a_small_group(service_uri, cells, 5, names, JANUARY)
 
 
@@ -316,7 +316,7 @@ def test_open_month_reveals_no_small_group(
 def test_names_choose_from_closed_months_only(
     monkeypatch: pytest.MonkeyPatch, service_uri: str, cells: Cells
 ) -> None:
-    monkeypatch.setattr(dataselect, "_today", lambda: OPEN_JANUARY)
+    monkeypatch.setattr(routes, "_today", lambda: OPEN_JANUARY)
     client = create_app(Config(service_uri, min_clients=5)).test_client()
     for names in ({"country": "DE"}, {"network": "GE"}, {"network": "GE", "node": "A"}):
         for level, details in itertools.product(PUBLIC_LEVELS, DETAILS):

@@ -16,8 +16,8 @@ from psycopg2 import sql
 
 from eida_statistics.errors import StoreReadOnly
 from eida_stats_webservice.database import migrations
+from eida_stats_webservice.dataselect.legacy_import import Upstream
 from eida_stats_webservice.store import open_store
-from eida_stats_webservice.store.upstream import Upstream
 from payloads import row, sketch, wire
 from postgresql import Cluster
 from roles import SERVICE, as_service

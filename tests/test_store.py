@@ -29,10 +29,10 @@ from eida_statistics.errors import (
 )
 from eida_statistics.payload import Exclusions, Payload
 from eida_stats_webservice.database import migrations
+from eida_stats_webservice.dataselect.models import Receipt
 from eida_stats_webservice.query.model import Question
 from eida_stats_webservice.registry.models import PUBLIC, Node
 from eida_stats_webservice.store import Store, open_store
-from eida_stats_webservice.store.records import Receipt
 from payloads import payload, row, sketch
 from stores import ON_ONE_STORE
 from tables import ROLL_UPS, count, grouped, select, sums

@@ -26,8 +26,8 @@ from eida_statistics.errors import (
 )
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
+from eida_stats_webservice.dataselect.legacy_import import Upstream
 from eida_stats_webservice.store import Store, open_store
-from eida_stats_webservice.store.upstream import Upstream
 from payloads import payload, row
 from postgresql import Cluster
 from signer import Signer

@@ -7,10 +7,11 @@ from flask_compress import Compress
 from flask_cors import CORS
 
 from eida_stats_webservice import config as configuration
-from eida_stats_webservice import dataselect, payloads, submit
 from eida_stats_webservice.auth.authenticator import Access
 from eida_stats_webservice.auth.eas import Verifier
 from eida_stats_webservice.config import Config
+from eida_stats_webservice.dataselect import payloads, submit
+from eida_stats_webservice.dataselect import routes as dataselect
 from eida_stats_webservice.registry import routes as registry
 from eida_stats_webservice.store import open_store
 from eida_stats_webservice.web import api_docs, headers, health, hooks, metrics, problem_details, rate_limit

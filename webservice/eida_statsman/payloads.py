@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from eida_stats_webservice.dataselect.models import PayloadRecord
 from eida_stats_webservice.store import Store, open_store
-from eida_stats_webservice.store.records import PayloadRecord
 from eida_statsman.nodes import printable
 from eida_statsman.tables import show, show_json
 

@@ -1,8 +1,8 @@
 """The one interface to the database, whichever it is."""
 
+from eida_stats_webservice.dataselect.verification import Audit
 from eida_stats_webservice.query.repository import Answers
 from eida_stats_webservice.registry.repository import Registry
-from eida_stats_webservice.store.audit import Audit
 
 
 class Store(Registry, Audit, Answers):

@@ -13,11 +13,11 @@ from eida_statistics.encoding import PayloadSummary, encode
 from eida_statistics.errors import BadRows, DamagedPayload, InvalidSketch, StoreNotEmpty
 from eida_statistics.payload import Period, Row
 from eida_stats_webservice.database.base import as_time, iso, now
+from eida_stats_webservice.dataselect.legacy_import import Upstream
+from eida_stats_webservice.dataselect.models import PAYLOADS, Difference
+from eida_stats_webservice.dataselect.overlaps import last_day_of
+from eida_stats_webservice.dataselect.repository import Ledger, identity_columns, identity_of, naming_damaged
 from eida_stats_webservice.registry.models import Node
-from eida_stats_webservice.store.ledger import Ledger, identity_columns, identity_of, naming_damaged
-from eida_stats_webservice.store.overlaps import last_day_of
-from eida_stats_webservice.store.records import PAYLOADS, Difference
-from eida_stats_webservice.store.upstream import Upstream
 
 _STREAM = ("date", "network", "station", "location", "channel", "country")
 # The columns that identify a row of a node.

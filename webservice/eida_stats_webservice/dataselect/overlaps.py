@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from eida_statistics.payload import Period
-from eida_stats_webservice.store.records import PayloadReference
+from eida_stats_webservice.dataselect.models import PayloadReference
 
 _DAYS_SHOWN = 3
 _NUMBERS_SHOWN = 20

@@ -28,9 +28,8 @@ from eida_statistics.errors import (
 )
 from eida_statistics.payload import Payload, Period, Row
 from eida_stats_webservice.database.base import ID_BITS, Database, as_time, now, records
-from eida_stats_webservice.registry.models import Arrival, Node
-from eida_stats_webservice.registry.repository import check_validity
-from eida_stats_webservice.store.overlaps import (
+from eida_stats_webservice.dataselect.models import PayloadRecord, Receipt
+from eida_stats_webservice.dataselect.overlaps import (
     Accepted,
     Conflict,
     Duplicate,
@@ -48,7 +47,8 @@ from eida_stats_webservice.store.overlaps import (
     reference,
     touches,
 )
-from eida_stats_webservice.store.records import PayloadRecord, Receipt
+from eida_stats_webservice.registry.models import Arrival, Node
+from eida_stats_webservice.registry.repository import check_validity
 
 # No payload has this number.
 _ANY = _NONE = -1

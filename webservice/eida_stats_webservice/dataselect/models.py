@@ -1,4 +1,4 @@
-"""The records that the store takes and returns."""
+"""Payloads that were received, as the service lists and verifies them."""
 
 import datetime
 

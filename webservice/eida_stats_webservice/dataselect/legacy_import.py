@@ -23,8 +23,8 @@ from eida_statistics.wire import EARLIEST_DAY, Decoded
 from eida_stats_webservice.database.driver_errors import translate_errors
 from eida_stats_webservice.database.session import begin, connect, wait_without_limit
 from eida_stats_webservice.database.uri import sqlite_path
+from eida_stats_webservice.dataselect.overlaps import last_day_of
 from eida_stats_webservice.registry.models import digest, group_name, is_node_name
-from eida_stats_webservice.store.overlaps import last_day_of
 
 _ROWS_AT_ONCE = 5000
 _HINT = "Correct or delete it, there or in a copy, and run this again."

@@ -9,10 +9,10 @@ from flask import Blueprint, Response, g, request
 from eida_statistics import wire
 from eida_statistics.errors import BadParameter
 from eida_stats_webservice.auth.node import sender_of
+from eida_stats_webservice.dataselect.models import Receipt
+from eida_stats_webservice.dataselect.overlaps import Overlap
 from eida_stats_webservice.registry.models import Sender
 from eida_stats_webservice.store import Store
-from eida_stats_webservice.store.overlaps import Overlap
-from eida_stats_webservice.store.records import Receipt
 from eida_stats_webservice.web.body import Budget, Share, check_connected, drain, read_json
 from eida_stats_webservice.web.concurrency import Turns
 from eida_stats_webservice.web.parameters import quote_parameter, read_parameters, require_parameters

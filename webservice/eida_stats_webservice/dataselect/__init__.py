@@ -1,0 +1,1 @@
+"""Statistics of fdsnws-dataselect: payloads received, and statistics returned."""
