@@ -22,8 +22,8 @@ import requests
 
 import issued
 from eida_statistics import hll
-from eida_stats_webservice import serving
 from eida_stats_webservice.database.uri import sqlite_path
+from eida_stats_webservice.server import gunicorn_config
 from eida_stats_webservice.store import open_store
 from postgresql import SUPERUSER
 from processes import children
@@ -70,7 +70,7 @@ class Service:
         directory: Path,
         *,
         workers: int = 2,
-        threads: int = serving.threads,
+        threads: int = gunicorn_config.threads,
         healthy: bool = True,
         **settings: str,
     ) -> None:

@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from eida_statistics.errors import Busy, StoreUnavailable
-from eida_stats_webservice import serving
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.database import pool
+from eida_stats_webservice.server import gunicorn_config
 from eida_stats_webservice.store import Store, open_store
 from eida_stats_webservice.web.concurrency import Turns
 from payloads import row, wire
@@ -70,7 +70,7 @@ def test_there_are_threads_left_for_what_is_quick(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(Turns, "__init__", noted)
     create_app(Config(service_uri))
     assert len(made) == 3
-    assert sum(made) + 4 <= serving.threads
+    assert sum(made) + 4 <= gunicorn_config.threads
 
 
 @pytest.mark.parametrize(

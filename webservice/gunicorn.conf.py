@@ -5,4 +5,4 @@
 Each can be overridden on gunicorn's command line or in GUNICORN_CMD_ARGS.
 """
 
-from eida_stats_webservice.serving import *  # noqa: F403 - gunicorn reads this module's names
+from eida_stats_webservice.server.gunicorn_config import *  # noqa: F403 - gunicorn reads this module's names

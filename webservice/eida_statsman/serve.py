@@ -6,21 +6,27 @@ from importlib.util import find_spec
 
 import click
 
-from eida_stats_webservice import serving
 from eida_stats_webservice.config import Config
+from eida_stats_webservice.server import gunicorn_config
 from eida_stats_webservice.web import metrics_directory
 
 
 @click.command()
-@click.option("--bind", default=serving.bind, show_default=True, help="Address and port.")
-@click.option("--workers", type=click.IntRange(1), default=serving.workers, show_default=True, help="Processes.")
+@click.option("--bind", default=gunicorn_config.bind, show_default=True, help="Address and port.")
 @click.option(
-    "--threads", type=click.IntRange(1), default=serving.threads, show_default=True, help="Threads of each process."
+    "--workers", type=click.IntRange(1), default=gunicorn_config.workers, show_default=True, help="Processes."
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    default=gunicorn_config.threads,
+    show_default=True,
+    help="Threads of each process.",
 )
 @click.option(
     "--timeout",
     type=click.IntRange(1),
-    default=serving.timeout,
+    default=gunicorn_config.timeout,
     show_default=True,
     help="Seconds until a dead process is replaced.",
 )
@@ -34,7 +40,7 @@ def serve(config: Config, bind: str, workers: int, threads: int, timeout: int) -
     command = [
         *(sys.executable, "-m", "gunicorn", "eida_stats_webservice.app:create_app()"),
         *("--bind", bind, "--workers", str(workers), "--threads", str(threads), "--timeout", str(timeout)),
-        *("--config", "python:eida_stats_webservice.serving"),
+        *("--config", "python:eida_stats_webservice.server.gunicorn_config"),
     ]
     metrics_directory.remove_abandoned_metrics()
     if metrics_directory.METRICS_VARIABLE not in os.environ:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 bind = "127.0.0.1:8000"
-worker_class = "eida_stats_webservice.workers.Worker"
+worker_class = "eida_stats_webservice.server.worker.Worker"
 workers = 2
 # More than the slow requests that `create_app` lets run or wait, so that quick ones find one. Created on demand.
 threads = 72
@@ -26,7 +26,7 @@ control_socket_disable = True
 # No header decides which path is asked for, wherever it comes from.
 forwarder_headers = ""
 accesslog = "-"
-logger_class = "eida_stats_webservice.workers.Log"
+logger_class = "eida_stats_webservice.server.access_log.Log"
 
 
 def on_exit(_arbiter: object) -> None:
