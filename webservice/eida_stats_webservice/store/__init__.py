@@ -1,7 +1,5 @@
-"""The database: one interface, PostgreSQL and SQLite behind it. Only this package knows SQL."""
+"""The database: one interface, PostgreSQL and SQLite behind it."""
 
-from eida_stats_webservice.database.postgresql import PostgreSQLStore
-from eida_stats_webservice.database.sqlite import SQLiteStore
 from eida_stats_webservice.database.uri import sqlite_path
 from eida_stats_webservice.store.base import Store
 
@@ -18,5 +16,9 @@ def open_store(uri: str, name: str = "DATABASE_URI") -> Store:
     Raises:
         ConfigurationError: if the URI names none.
     """
+    # Both stores subclass `Store`, which is in this package.
+    from eida_stats_webservice.database.postgresql import PostgreSQLStore  # noqa: PLC0415
+    from eida_stats_webservice.database.sqlite import SQLiteStore  # noqa: PLC0415
+
     path = sqlite_path(uri, name)
     return PostgreSQLStore(uri) if path is None else SQLiteStore(path)
