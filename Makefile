@@ -18,38 +18,41 @@ serve: .venv/webservice ## The same, and leave the service running
 	@$(BIN)/python demo.py --serve $(if $(LOG),--log "$(LOG)") $(if $(NETWORKS),--networks "$(NETWORKS)")
 
 test: .venv/dev ## Run the tests, on a real PostgreSQL of their own: ARGS="-k sketch" for some of them
-	@sh tests/install_postgresql.sh
-	@sh tests/install_chromium.sh
+	@sh tests/support/install_postgresql.sh
+	@sh tests/support/install_chromium.sh
 	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 5 $(ARGS)
 
 test-faults: .venv/dev ## Kill the service and its database, fill the disk, and see that nothing is lost
-	@sh tests/install_postgresql.sh
-	@sh tests/faults/fetch_package.sh nginx .venv/nginx
-	@sh tests/faults/fetch_package.sh pgbouncer .venv/pgbouncer
+	@sh tests/support/install_postgresql.sh
+	@sh tests/support/fetch_package.sh nginx .venv/nginx
+	@sh tests/support/fetch_package.sh pgbouncer .venv/pgbouncer
 	@$(BIN)/python -m pytest tests/faults -m "not alone" -n 3 $(ARGS); beside=$$?; \
 	$(BIN)/python -m pytest tests/faults -m alone $(ARGS); alone=$$?; \
 	case "$$beside $$alone" in "0 0") ;; "0 5" | "5 0") $(if $(ARGS),true,false) ;; *) false ;; esac
 
 # Tests that depend on other packages most, and take little time.
-LOWEST := answers client config encoding hooks logfiles metrics payload store
+LOWEST := shared/test_encoding shared/test_payload aggregator/logs/test_compression aggregator/delivery/test_client \
+	webservice/test_config webservice/web/test_hooks webservice/web/test_metrics webservice/query/test_statistics \
+	webservice/dataselect/test_repository
 
 test-lowest: .venv-lowest/ready ## Run some tests with the oldest versions of all packages that setup.py allows
-	@sh tests/install_postgresql.sh
-	.venv-lowest/bin/python -m pytest -n $(WORKERS) $(ARGS) $(LOWEST:%=tests/test_%.py)
+	@sh tests/support/install_postgresql.sh
+	.venv-lowest/bin/python -m pytest -n $(WORKERS) $(ARGS) $(LOWEST:%=tests/%.py)
 
 lint: .venv/dev ## Check style, types, Dockerfiles and dependencies
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile.pg-hll aggregator/Dockerfile webservice/Dockerfile
-	$(BIN)/python tests/audit_dependencies.py
+	$(BIN)/python tests/support/audit_dependencies.py
 
 format: .venv/dev ## Put the source into its form
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
 bench: .venv/dev ## Measure; benchmarks/README.md has the figures and what they mean
-	@sh tests/install_postgresql.sh
+	@sh tests/support/install_postgresql.sh
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## Remove what was made

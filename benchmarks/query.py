@@ -21,9 +21,9 @@ from eida_stats_webservice.database import migrations
 from eida_stats_webservice.query.parameters import question_of
 from eida_stats_webservice.registry.models import PUBLIC
 from eida_stats_webservice.store import Store, open_store
-from postgresql import Cluster
-from roles import as_service
-from service import Service
+from support.postgresql import Cluster
+from support.roles import as_service
+from support.service import Service
 
 SIZES = (2_000_000,)
 # With a station in each network: 46 of 100 of 36 months x 100 networks x 3 channels x 40 countries.

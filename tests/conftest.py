@@ -6,20 +6,25 @@ import signal
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 import pytest
 import yoyo
+from flask.testing import FlaskClient
 from psycopg2.extensions import connection as Connection  # noqa: N812 -- psycopg2 names its class in lower case
 
-import issued
-from disks import mounted
+from eida_stats_webservice.app import create_app
+from eida_stats_webservice.config import Config
 from eida_stats_webservice.database import migrations
 from eida_stats_webservice.store import Store, open_store
-from postgresql import Cluster
-from roles import as_service
+from support import issued
+from support.disks import mounted
+from support.paths import ROOT
+from support.postgresql import Cluster
+from support.roles import as_service
 
-MIGRATIONS = Path(__file__).parent.parent / "migrations"
+MIGRATIONS = ROOT / "migrations"
 
 _numbers = itertools.count(1)
 
@@ -105,6 +110,18 @@ def store(store_uri: str) -> Iterator[Store]:
     opened = open_store(store_uri)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def service_settings() -> dict[str, Any]:
+    """Return the settings of the service but its database; tests override this fixture."""
+    return {}
+
+
+@pytest.fixture
+def client(service_uri: str, service_settings: dict[str, Any]) -> FlaskClient:
+    """Return a client of the service within this process."""
+    return create_app(Config(service_uri, **service_settings)).test_client()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from eida_stats_webservice.database import migrations
-from postgresql import Cluster
+from support.postgresql import Cluster
 
 _FIGURE = "figure"
 

@@ -17,8 +17,8 @@ import pytest
 from eida_statistics import wire
 from eida_stats_webservice.database import migrations
 from eida_stats_webservice.store import open_store
-from service import Service, register
-from stubs import COMMAND, environment, make_log
+from support.service import Service, register
+from support.stubs import COMMAND, environment, make_log
 
 KILLS = 40
 REQUESTS = 2_000

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from eida_stats_webservice.database import migrations
-from payloads import row, wire
-from service import Service, register
+from support.payloads import row, wire
+from support.service import Service, register
 
 MEGABYTE = 1 << 20
 

@@ -20,9 +20,18 @@ from eida_stats_aggregator.delivery.client import ServiceClient
 from eida_stats_aggregator.delivery.state import Terms
 from eida_stats_webservice.database import migrations
 from eida_stats_webservice.store import open_store
-from postgresql import Cluster
-from roles import as_service
-from service import STATISTICS, PayloadMaker, Service, contents, differences, register, roll_ups_of, statistics_of
+from support.postgresql import Cluster
+from support.roles import as_service
+from support.service import (
+    STATISTICS,
+    PayloadMaker,
+    Service,
+    contents,
+    differences,
+    register,
+    roll_ups_of,
+    statistics_of,
+)
 
 CLIENTS = 8
 SUBMISSIONS = 200

@@ -24,16 +24,16 @@ import requests
 
 from eida_stats_webservice.database import migrations
 from eida_stats_webservice.store import open_store
-from node_operator import entry, write_log
-from postgresql import Cluster
-from roles import as_service
-from service import Service, register
-from stubs import nobody_there
+from support.dates import OCTOBER as FIRST
+from support.node_operator import entry, write_log
+from support.postgresql import Cluster
+from support.roles import as_service
+from support.service import Service, register
+from support.stubs import nobody_there
 
 HISTORIES = 60
 NODES_AT_ONCE = 3
 STEPS = 10
-FIRST = datetime.date(2026, 10, 1)
 JUST_AFTER_MIDNIGHT = datetime.time(0, 0, 0, 200_000)
 LATE = datetime.time(23, 50)
 KILLED_WITHIN_SECONDS = 0.15

@@ -16,15 +16,16 @@ from hypothesis import strategies as st
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.store import Store
-from payloads import row, sketch, wire
-from tables import count, sums
+from support.dates import DAY
+from support.payloads import row, sketch, wire
+from support.service import PREFIX
+from support.tables import count, sums
 
 pytestmark = pytest.mark.alone
 
 EXAMPLES = 1_500
 SECONDS = 1
-SUBMIT = "/eidaws/statistics/1/submit"
-DAY = datetime.timedelta(days=1)
+SUBMIT = f"{PREFIX}/submit"
 
 SOUND = wire(
     row(), row(network="", station="", location="--", channel="", country=None),

@@ -18,10 +18,10 @@ from eida_stats_aggregator.cli import RETRIES
 from eida_stats_aggregator.delivery.client import ServiceClient
 from eida_stats_aggregator.delivery.state import Terms
 from eida_stats_webservice.database import migrations
-from payloads import row, sketch, wire
-from postgresql import Cluster
-from roles import SERVICE, as_service
-from service import Service, register, rows_of, settled
+from support.payloads import row, sketch, wire
+from support.postgresql import Cluster
+from support.roles import SERVICE, as_service
+from support.service import Service, register, rows_of, settled
 
 WITHIN_SECONDS = 60
 # Somewhat more than it waits itself.

@@ -15,12 +15,12 @@ import psycopg2
 import pytest
 
 from eida_stats_webservice.store import open_store
-from payloads import row, sketch, wire
-from postgresql import Cluster
-from roles import SERVICE, as_service
-from service import Service, register
+from support.paths import ROOT
+from support.payloads import row, sketch, wire
+from support.postgresql import Cluster
+from support.roles import SERVICE, as_service
+from support.service import Service, register
 
-ROOT = Path(__file__).parent.parent.parent
 UNPACKED = ROOT / ".venv" / "pgbouncer"
 PORT = 6432
 WORKERS = 2

@@ -13,18 +13,18 @@ from schemathesis import Case
 
 from eida_stats_webservice.database import migrations
 from eida_stats_webservice.store import open_store
-from postgresql import Cluster
-from requests_from_openapi import METRICS_TOKEN, OPERATORS, Tokens, authorize, document, fill, mend
-from roles import as_service
-from service import Service
-from signer import Signer
+from support.postgresql import Cluster
+from support.requests_from_openapi import METRICS_TOKEN, OPERATORS, Tokens, authorize, document, fill, mend
+from support.roles import as_service
+from support.service import Service
+from support.signer import Signer
 
 pytestmark = pytest.mark.alone
 
 EXAMPLES = 100
 SECONDS = 1
 API = document()
-# What lies on the edges of each parameter is in tests/test_fuzzing.py; to make it takes a minute.
+# What lies on the edges of each parameter is in tests/webservice/test_fuzzing.py; to make it takes a minute.
 API.config.phases.coverage.enabled = False
 
 

@@ -12,10 +12,19 @@ import psycopg2
 import pytest
 import requests
 
-from payloads import row, wire
-from postgresql import Cluster
-from roles import as_service
-from service import STATISTICS, PayloadMaker, Service, contents, differences, register, rows_of, statistics_of
+from support.payloads import row, wire
+from support.postgresql import Cluster
+from support.roles import as_service
+from support.service import (
+    STATISTICS,
+    PayloadMaker,
+    Service,
+    contents,
+    differences,
+    register,
+    rows_of,
+    statistics_of,
+)
 
 ROUNDS = 25
 ROWS = 1_000

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 import requests
 
-from payloads import row, wire
-from roles import as_service
-from service import PREFIX, Service, register
+from support.paths import ROOT
+from support.payloads import row, wire
+from support.roles import as_service
+from support.service import PREFIX, Service, register
 
 pytestmark = pytest.mark.alone
 
-ROOT = Path(__file__).parent.parent.parent
 CONFIGURATION = ROOT / "webservice" / "nginx" / "eida-statistics.conf"
 UNPACKED = ROOT / ".venv" / "nginx" / "usr" / "sbin" / "nginx"
 CLIENTS = 500

@@ -11,9 +11,9 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from payloads import row, wire
-from roles import as_service
-from service import PREFIX, Service, register
+from support.payloads import row, wire
+from support.roles import as_service
+from support.service import PREFIX, Service, register
 
 QUESTIONS = 40
 PAYLOADS = 40

@@ -1,0 +1,496 @@
+"""The client of a service: what is sent, what is tried again, and what an answer means."""
+
+import datetime
+import gzip
+import json
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from urllib3.util import Retry
+
+from eida_statistics.errors import (
+    DeliveryOvertaken,
+    NotDelivered,
+    PathUnknown,
+    PayloadHeld,
+    PayloadRefused,
+    ReplacedUnknown,
+    ServiceFault,
+    ServiceSilent,
+)
+from eida_stats_aggregator.delivery.client import Delivered, ServiceClient
+from eida_stats_aggregator.delivery.state import Terms
+from support.stubs import Answer, answering, correcting, nobody_there, problem, submissions
+
+TOKEN = "a-token-of-the-node"
+NAME = "2020-09-18_2020-09-18.json.gz"
+BODY = gzip.compress(b'{"stats": [{}]}', mtime=0)
+NEW, CORRECTION = Terms(), Terms(replace=True)
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Retry, "get_backoff_time", lambda _: 0)
+
+
+def submit(url: str, terms: Terms = NEW, *, retries: int = 0, empty: bool = False) -> Delivered:
+    return ServiceClient(url, TOKEN, retries=retries).submit(NAME, BODY, terms, empty=empty)
+
+
+def test_file_is_posted_with_the_token_under_both_names() -> None:
+    with answering(Answer(201, b"{}")) as stub:
+        assert submit(f"{stub.url}/submit?x=1").answer == "201 Created"
+        (request,) = stub.received
+    assert (request.method, request.path) == ("POST", "/submit?x=1")
+    assert request.body == BODY
+    assert request.headers["content-encoding"] == "gzip"
+    assert request.headers["content-type"] == "application/json"
+    assert request.headers["authorization"] == f"Bearer {TOKEN}"
+    assert request.headers["authentication"] == f"Bearer {TOKEN}"
+    assert request.headers["user-agent"].startswith("eida-statistics/")
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("", "/submit"),
+        ("/", "/submit"),
+        ("/a/1/", "/a/1/submit"),
+        ("/a/1/submit", "/a/1/submit"),
+        ("/a/dataselectstats/", "/a/dataselectstats"),
+    ],
+)
+def test_resource_is_added_to_a_base_url(path: str, asked: str) -> None:
+    with answering(Answer(201)) as stub:
+        submit(f"{stub.url}{path}")
+        assert [request.path for request in stub.received] == [asked]
+
+
+@pytest.mark.parametrize("terms", [NEW, CORRECTION])
+@pytest.mark.parametrize("status", [200, 201, 202])
+def test_success_is_a_delivery(status: int, terms: Terms) -> None:
+    with correcting(Answer(status)) as stub:
+        assert submit(stub.url, terms).answer.startswith(str(status))
+
+
+@pytest.mark.parametrize("terms", [NEW, CORRECTION])
+@pytest.mark.parametrize("first", [0, 429, 500, 502, 503, 504, 507])
+def test_passing_failure_is_tried_again(first: int, terms: Terms) -> None:
+    """A status of 0 stands for a connection that is lost."""
+    with correcting(Answer(first), Answer(first), Answer(201)) as stub:
+        assert submit(stub.url, terms, retries=2).answer == "201 Created"
+        assert [request.body for request in submissions(stub)] == [BODY] * 3
+        assert {request.method for request in submissions(stub)} == {"PUT" if terms.replace else "POST"}
+
+
+@pytest.mark.parametrize("status", [0, 429, 503])
+def test_trying_again_has_an_end(status: int) -> None:
+    with answering(Answer(status)) as stub:
+        with pytest.raises(NotDelivered):
+            submit(stub.url, retries=2)
+        assert len(stub.received) == 3
+
+
+def test_service_says_how_long_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    for seconds in ("17", "86400"):
+        with answering(Answer(503, headers={"Retry-After": seconds}), Answer(201)) as stub:
+            submit(stub.url, retries=2)
+    # An absurd pause is not waited for.
+    assert pauses[0] == 17
+    assert max(pauses) <= 120
+
+
+def test_pauses_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    with answering(Answer(503)) as stub, pytest.raises(NotDelivered):
+        submit(stub.url, retries=10)
+    assert pauses == sorted(pauses)
+    assert len(set(pauses)) > 1
+    assert max(pauses) == 120
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (problem(400, "bad-parameter"), PayloadRefused),
+        (problem(413, "too-large"), PayloadRefused),
+        (problem(422, "invalid-payload"), PayloadRefused),
+        (problem(409, "node-exists"), PayloadRefused),
+        (problem(409, "duplicate-node"), PayloadRefused),
+        (problem(409, "overtaken"), DeliveryOvertaken),
+        (problem(404, "about:blank"), PathUnknown),
+        (Answer(404, b"<p>Not Found</p>"), PathUnknown),
+        (Answer(405, b"what?"), PathUnknown),
+        (problem(401, "missing-token"), NotDelivered),
+        (problem(403, "expired-token"), NotDelivered),
+        (Answer(501, b"what?"), ServiceFault),
+        (Answer(204, b""), ServiceFault),
+    ],
+)
+def test_refusal_is_not_tried_again(answer: Answer, kind: type[NotDelivered]) -> None:
+    with answering(answer) as stub:
+        with pytest.raises(NotDelivered) as refusal:
+            submit(stub.url, retries=2)
+        assert len(stub.received) == 1
+    assert type(refusal.value) is kind
+    assert str(answer.status) in str(refusal.value)
+    assert "<" not in str(refusal.value)
+    if answer.body.startswith(b'{"type"'):
+        assert "A title: A detail" in str(refusal.value)
+
+
+def test_wrong_path_is_named() -> None:
+    with answering(Answer(404)) as stub, pytest.raises(PathUnknown, match=f"{stub.url}/eidaws/submit"):
+        submit(f"{stub.url}/eidaws")
+
+
+@pytest.mark.parametrize(
+    ("answer", "number"),
+    [
+        (Answer(409, b'{"type": "urn:eida-statistics:problem:duplicate", "payload": 12}'), 12),
+        (problem(409, "duplicate"), None),
+        (Answer(409, b'{"type": "https://example.org/problems/duplicate"}'), None),
+        (Answer(409, b'{"type": "https://example.org/problems#duplicate"}'), None),
+        # Old services have no type.
+        (Answer(409, b"Statistics already received"), None),
+        (Answer(409, b'{"message": "payload known"}'), None),
+        (Answer(409, b'"known"'), None),
+        (Answer(409, b""), None),
+        (Answer(409, b"\xff"), None),
+        # The deployed service.
+        (Answer(400, b"This statistic already exists on the server. Refusing to merge"), None),
+    ],
+)
+def test_duplicate_is_a_delivery(answer: Answer, number: int | None) -> None:
+    with answering(answer) as stub:
+        assert submit(stub.url, retries=2).payload == number
+        assert len(stub.received) == 1
+
+
+@pytest.mark.parametrize(
+    "answer", [Answer(400, b"Malformed payload"), Answer(400, b"Data can not be parsed as JSON format")]
+)
+def test_other_400_of_the_deployed_service_is_refused(answer: Answer) -> None:
+    with answering(answer) as stub, pytest.raises(PayloadRefused):
+        submit(stub.url)
+
+
+@pytest.mark.parametrize("terms", [NEW, CORRECTION])
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirect_is_not_followed(status: int, terms: Terms) -> None:
+    """A redirected POST would arrive as a GET, and its 200 would look like a delivery."""
+    with answering(Answer(200)) as elsewhere:
+        with (
+            correcting(Answer(status, headers={"Location": elsewhere.url})) as stub,
+            pytest.raises(NotDelivered, match=elsewhere.url) as refusal,
+        ):
+            submit(stub.url, terms, retries=2)
+        assert elsewhere.received == []
+    assert type(refusal.value) is NotDelivered
+
+
+@pytest.mark.parametrize("terms", [NEW, CORRECTION])
+@pytest.mark.parametrize(
+    ("answers", "retries", "arrived"),
+    [
+        ([Answer(0)], 0, True),  # the connection is lost after the payload was sent
+        ([Answer(504)], 0, True),  # a proxy has stopped waiting
+        ([Answer(429)], 0, False),
+        ([Answer(422)], 0, False),
+        ([Answer(403)], 0, False),
+        ([Answer(405)], 0, False),
+        ([Answer(501)], 0, False),
+        ([problem(409, "overlapping-payload")], 0, False),
+        ([Answer(429), Answer(405)], 1, False),
+        ([Answer(0), Answer(403)], 1, True),  # the first may have been stored
+    ],
+)
+def test_failure_says_whether_it_may_have_arrived(
+    answers: list[Answer], retries: int, arrived: bool, terms: Terms
+) -> None:
+    with correcting(*answers) as stub, pytest.raises(NotDelivered) as failure:
+        submit(stub.url, terms, retries=retries)
+    assert failure.value.may_have_arrived is arrived
+
+
+def test_web_page_is_no_delivery() -> None:
+    with (
+        answering(Answer(200, b"<!doctype html><title>Welcome</title>")) as stub,
+        pytest.raises(NotDelivered, match="web page"),
+    ):
+        submit(stub.url)
+
+
+def test_netrc_does_not_replace_the_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    netrc = tmp_path / ".netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password something\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(netrc))
+    with answering(Answer(201)) as stub:
+        submit(stub.url)
+        assert stub.received[0].headers["authorization"] == f"Bearer {TOKEN}"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(Answer(status, f"no such token: {TOKEN}".encode()) for status in (400, 403, 500)),
+        *(
+            Answer(status, json.dumps({"type": "x", "title": "Bad", "detail": f"Bearer {TOKEN}"}).encode())
+            for status in (400, 403, 500)
+        ),
+        Answer(307, headers={"Location": f"https://elsewhere.example/?token={TOKEN}"}, reason=f"Go, {TOKEN}"),
+    ],
+)
+def test_quoted_token_is_hidden(answer: Answer) -> None:
+    with answering(answer) as stub, pytest.raises(NotDelivered) as refusal:
+        submit(stub.url)
+    assert TOKEN not in str(refusal.value)
+
+
+def test_token_in_a_reason_is_hidden() -> None:
+    with answering(Answer(201, reason=f"Created by {TOKEN}")) as stub:
+        assert submit(stub.url).answer == "201 Created by [token]"
+
+
+def test_long_answer_is_cut() -> None:
+    with answering(Answer(400, b"long\n" * 10_000)) as stub, pytest.raises(PayloadRefused) as refusal:
+        submit(stub.url)
+    assert len(str(refusal.value)) < 1000
+    assert str(refusal.value).count("\n") == 0
+
+
+# Corrections, and what deployed services cannot take
+
+
+@pytest.mark.parametrize(
+    ("terms", "method", "query"),
+    [
+        (NEW, "POST", {}),
+        (CORRECTION, "PUT", {}),
+        (Terms(replace=True, replaces=("3", "17")), "PUT", {"replaces": ["3,17"]}),
+        (Terms(beside=True), "POST", {"overlap": ["accept"]}),
+        (Terms(replace=True, beside=True), "PUT", {"overlap": ["accept"]}),
+    ],
+)
+def test_terms_are_in_the_request(terms: Terms, method: str, query: dict[str, list[str]]) -> None:
+    with correcting(Answer(201)) as stub:
+        submit(f"{stub.url}/submit?x=1", terms)
+        (request,) = submissions(stub)
+    assert (request.method, parse_qs(urlsplit(request.path).query)) == (method, {"x": ["1"], **query})
+
+
+DEPLOYED = [Answer(404, b"404 Not Found"), Answer(200, b"<p>Welcome</p>"), Answer(403, b""), Answer(200, b"")]
+
+
+@pytest.mark.parametrize(("terms", "empty"), [(CORRECTION, False), (NEW, True)])
+@pytest.mark.parametrize("version", DEPLOYED)
+def test_deployed_service_gets_neither_put_nor_empty(version: Answer, terms: Terms, empty: bool) -> None:
+    """It would overwrite the rows of a month with those of a day, or fail."""
+    with correcting(Answer(200, b"Statistic successfully ingested to database!"), version=version) as stub:
+        client = ServiceClient(stub.url, TOKEN, retries=0)
+        with pytest.raises(PayloadRefused, match="which waits"):
+            client.submit(NAME, BODY, terms, empty=empty)
+        assert submissions(stub) == []
+        assert client.submit(NAME, BODY, NEW, empty=False).payload is None
+        assert len(submissions(stub)) == 1
+
+
+def test_receipt_shows_that_a_service_corrects() -> None:
+    receipt = json.dumps({"payload": 3, "hash": "0" * 32}).encode()
+    with correcting(Answer(201, receipt), version=Answer(404)) as stub:
+        client = ServiceClient(stub.url, TOKEN, retries=0)
+        client.submit(NAME, BODY, NEW, empty=False)
+        client.submit(NAME, BODY, CORRECTION, empty=True)
+        assert [request.method for request in stub.received] == ["POST", "PUT"]
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_service_that_is_silent_gets_no_correction(status: int) -> None:
+    with correcting(Answer(201), version=Answer(status)) as stub:
+        with pytest.raises(ServiceSilent, match="version"):
+            submit(stub.url, CORRECTION)
+        assert submissions(stub) == []
+
+
+def test_proxy_without_put_is_named() -> None:
+    with correcting(Answer(405, b"<h1>405 Not Allowed</h1>")) as stub, pytest.raises(PayloadRefused, match="PUT"):
+        submit(stub.url, CORRECTION)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (Answer(200, b'{"payloads": []}'), (set(), set())),
+        (Answer(200, b'{"payloads": [{"payload": 1}]}'), ({1}, {1})),
+        (Answer(200, b'{"payloads": [{"payload": 1, "source": "b"}]}'), ({1}, {1})),
+        (Answer(200, b'{"payloads": [{"payload": 1, "source": "a"}]}'), ({1}, set())),
+        (Answer(404), (None, None)),
+        (Answer(405), (None, None)),
+        (Answer(200, b"<p>Welcome</p>"), (None, None)),
+    ],
+)
+def test_payloads_of_a_source_are_listed(answer: Answer, expected: tuple[set[int] | None, ...]) -> None:
+    with answering(answer) as stub:
+        client = ServiceClient(stub.url, TOKEN, retries=0)
+        assert (client.list_payloads(""), client.list_payloads("b")) == expected
+        assert stub.received[0].path == "/payloads"
+
+
+@pytest.mark.parametrize("status", [401, 403, 500])
+def test_unanswered_question_is_an_error(status: int) -> None:
+    with answering(Answer(status)) as stub, pytest.raises(ServiceSilent, match=str(status)):
+        ServiceClient(stub.url, TOKEN, retries=0).list_payloads("")
+
+
+def other(number: int, **more: Any) -> dict[str, Any]:
+    return {"payload": number, "hash": "0" * 32, "source": "", "period": None, "days": ["2020-09-18"], **more}
+
+
+MONTH = {"start": "2020-09-01", "end": "2020-09-30"}
+
+
+@pytest.mark.parametrize(
+    ("receipt", "text"),
+    [
+        ({"supersedes": [599, 600]}, ", supersedes 599, 600"),
+        ({"payload": 7, "overlaps": [other(3)]}, ", payload 7, counts beside payload 3 for 2020-09-18"),
+        (
+            {"overlaps": [other(3, period=MONTH, source="b")], "supersedes": [2]},
+            ", supersedes 2, counts beside payload 3 of source b for 2020-09-01 to 2020-09-30",
+        ),
+        (
+            {"overlaps": [other(number) for number in range(3, 10)]},
+            ", counts beside "
+            + ", ".join(f"payload {number} for 2020-09-18" for number in range(3, 8))
+            + " and 2 more",
+        ),
+        ({"payload": 4, "supersedes": [], "overlaps": []}, ", payload 4"),
+        ({"supersedes": "all"}, ""),
+        (["a list"], ""),
+    ],
+)
+def test_receipt_says_what_became_of_others(receipt: object, text: str) -> None:
+    with correcting(Answer(201, json.dumps(receipt).encode())) as stub:
+        assert submit(stub.url, CORRECTION).answer == f"201 Created{text}"
+
+
+@pytest.mark.parametrize(
+    ("payloads", "text"),
+    [
+        ([other(599)], "payload 599 for 2020-09-18"),
+        ([other(3, period=MONTH), other(4)], "payload 3 for 2020-09-01 to 2020-09-30, payload 4 for 2020-09-18"),
+        ("garbage", "other payloads"),
+    ],
+)
+@pytest.mark.parametrize("name", ["ambiguous-replacement", "overlapping-payload"])
+def test_conflict_names_payloads_and_choices(name: str, payloads: object, text: str) -> None:
+    body = {"type": f"urn:eida-statistics:problem:{name}", "payloads": payloads}
+    with answering(Answer(409, json.dumps(body).encode())) as stub:
+        with pytest.raises(PayloadHeld, match=r"(?s)--replace\..*\n.*--replaces .*\n.*--beside") as refusal:
+            submit(stub.url, retries=2)
+        assert len(stub.received) == 1
+    assert f"409 Conflict: the service has {text}" in str(refusal.value)
+    assert refusal.value.may_have_arrived is False
+
+
+def test_choices_of_the_service_are_quoted() -> None:
+    body = {"type": "urn:x:overlapping-payload", "payloads": [other(1)], "choices": ["Do this.", "Or  that."]}
+    with answering(Answer(409, json.dumps(body).encode())) as stub, pytest.raises(PayloadHeld) as refusal:
+        submit(stub.url)
+    assert refusal.value.hint.endswith(":\n  Do this.\n  Or that.")
+
+
+def test_problem_without_a_type_of_its_own_is_not_quoted() -> None:
+    body = {"type": "about:blank", "title": "Not Found", "detail": "The requested URL was not found on the server."}
+    with answering(Answer(404, json.dumps(body).encode())) as stub, pytest.raises(PathUnknown) as failure:
+        submit(stub.url)
+    assert failure.value.subject == f"{NAME} to {stub.url}/submit: 404 Not Found"
+
+
+def test_unknown_payload_needs_a_decision() -> None:
+    for status in (404, 409):
+        with correcting(problem(status, "unknown-payload")) as stub, pytest.raises(ReplacedUnknown):
+            submit(stub.url, Terms(replace=True, replaces=("17",)))
+
+
+def test_validity_of_the_token_is_read() -> None:
+    for status in (201, 409):
+        with answering(Answer(status, headers={"Token-Valid-Until": "2027-11-25T00:00:00Z"})) as stub:
+            client = ServiceClient(stub.url, TOKEN, retries=0)
+            client.submit(NAME, BODY, NEW, empty=False)
+            assert client.token_valid_until == datetime.datetime(2027, 11, 25, tzinfo=datetime.UTC)
+    for text in ("tomorrow", "", "2027-11-25T00:00:00"):
+        with answering(Answer(201, headers={"Token-Valid-Until": text})) as stub:
+            client = ServiceClient(stub.url, TOKEN, retries=0)
+            client.submit(NAME, BODY, NEW, empty=False)
+            assert client.token_valid_until is None
+
+
+# What is wrong with a URL
+
+
+def test_refused_connection_is_named() -> None:
+    with pytest.raises(NotDelivered, match="connection refused") as failure:
+        submit(nobody_there(), retries=1)
+    assert failure.value.may_have_arrived is False
+
+
+def test_unknown_host_is_named() -> None:
+    with pytest.raises(NotDelivered, match="cannot be resolved"):
+        submit("http://nobody.invalid/submit")
+
+
+@pytest.fixture
+def tls_url(tmp_path: Path) -> Iterator[str]:
+    """Serve TLS with a certificate that nobody has signed."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",
+         "-keyout", tmp_path / "key.pem", "-out", tmp_path / "certificate.pem"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "certificate.pem", tmp_path / "key.pem")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield f"https://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_untrusted_certificate_is_named(tls_url: str) -> None:
+    with pytest.raises(NotDelivered, match=r"(?s)not trusted.*REQUESTS_CA_BUNDLE"):
+        submit(tls_url)
+
+
+def test_plain_http_to_a_tls_port_is_named(tls_url: str) -> None:
+    with pytest.raises(NotDelivered, match="use https"):
+        submit(tls_url.replace("https", "http"))
+
+
+def test_tls_to_a_plain_port_is_named() -> None:
+    with answering(Answer(201)) as stub, pytest.raises(NotDelivered, match="does not speak TLS"):
+        submit(stub.url.replace("http", "https"))
+
+
+@pytest.mark.parametrize("make_url", [lambda: "http://"])
+def test_impossible_url_is_no_delivery(make_url: Callable[[], str]) -> None:
+    with pytest.raises(NotDelivered):
+        submit(make_url())

@@ -1,0 +1,273 @@
+"""A request that is logged more than once in a run counts once, whatever the logs and processes."""
+
+import bz2
+import datetime
+import gzip
+import io
+import itertools
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from eida_statistics.errors import UnreadableLog
+from eida_statistics.networks import Registry
+from eida_stats_aggregator.fdsnws import repeated_requests, user_agents
+from eida_stats_aggregator.fdsnws.filters import Selection
+from eida_stats_aggregator.fdsnws.repeated_requests import Window
+from eida_stats_aggregator.fdsnws.request_log import Request
+from eida_stats_aggregator.fdsnws.tally import Tally
+from eida_stats_aggregator.logs import compression, sources
+from eida_stats_aggregator.parallel import processes, splits
+from support.stubs import encoded, line, run, trace
+
+AT = datetime.datetime(2020, 11, 3, tzinfo=datetime.UTC)
+SELECTION = Selection(user_agents.load(), datetime.date(2020, 11, 3))
+
+
+def request(number: int, **more: object) -> dict[str, object]:
+    """Make a request with a time of its own."""
+    return line(userID=number, created=f"2020-09-17T23:59:59.{number + 1:06d}Z", **more)
+
+
+def read(files: Sequence[Path], jobs: int = 1, selection: Selection = SELECTION) -> Tally:
+    logs = sources.logs_of([str(file) for file in files], None)
+    return processes.read(logs, selection, list, jobs=jobs, progress=lambda _bytes, _lines: None)
+
+
+def payload_of(tally: Tally) -> bytes:
+    return tally.aggregation.payload(AT).to_json()
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "a.log"
+
+
+# Which records are of one request
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "requests"),
+    [
+        ({}, {}, 1),
+        ({}, {"userID": 2}, 2),
+        ({}, {"created": "2020-09-18T00:00:00.100001Z"}, 2),
+        ({}, {"finished": "2020-09-18T00:00:01Z"}, 1),
+        ({"created": "2020-09-18T00:00:00.000001Z"}, {"created": "2020-09-18T00:00:00.000001Z", "bytes": 1}, 1),
+        # without a fraction of a second, all of the line must be the same
+        ({"created": "2020-09-18T00:00:00Z"}, {"created": "2020-09-18T00:00:00Z"}, 1),
+        ({"created": "2020-09-18T00:00:00Z"}, {"created": "2020-09-18T00:00:00Z", "bytes": 1}, 2),
+        ({"created": "2020-09-18T00:00:00.000Z"}, {"created": "2020-09-18T00:00:00.000Z", "bytes": 1}, 2),
+        ({"created": None}, {"created": None, "bytes": 1}, 2),
+        ({"created": "sometime.5"}, {"created": "sometime.5", "bytes": 1}, 2),
+    ],
+)
+def test_user_and_time_make_a_request(
+    first: dict[str, object], second: dict[str, object], requests: int, log: Path
+) -> None:
+    both = [line(**{"created": "2020-09-18T00:00:00.1Z"} | changes) for changes in (first, second)]
+    log.write_bytes(encoded(*both))
+    tally = read([log])
+    assert (tally.counted, tally.repeated) == (requests, 2 - requests)
+
+
+def test_a_line_is_the_same_with_other_padding(log: Path) -> None:
+    text = encoded(line()).rstrip()
+    log.write_bytes(
+        b"\n".join([text, text + b"\r", b"\xef\xbb\xbf" + text, b"\x1e" + text + text, text[:90] + text])
+    )
+    tally = read([log])
+    assert (tally.counted, tally.repeated, tally.rejected) == (1, 5, 1)
+
+
+@pytest.mark.parametrize("pipe", [False, True])
+def test_ok_and_error_are_one_failed_request(pipe: bool, log: Path) -> None:
+    pair = [request(1), request(1, status="ERROR", finished="2020-09-19T00:00:00Z")]
+    for entries in (pair, pair[::-1], [*pair, *pair]):
+        log.write_bytes(encoded(*entries, request(2)))
+        tally = piped(log) if pipe else read([log])
+        rows = tally.aggregation.payload(AT).stats
+        assert [(row.nb_successful_requests, row.nb_unsuccessful_requests) for row in rows] == [(0, 1), (1, 0)]
+        assert tally.requests_by_day == {datetime.date(2020, 9, 18): 1, datetime.date(2020, 9, 19): 1}
+        assert tally.repeated == len(entries) - 1
+
+
+def piped(log: Path) -> Tally:
+    logs = sources.logs_of([], io.BytesIO(log.read_bytes()))
+    return processes.read(logs, SELECTION, list, jobs=2, progress=lambda _bytes, _lines: None)
+
+
+def test_records_of_other_kinds_are_counted_each(log: Path) -> None:
+    other, bad = request(1, service="fdsnws-station"), request(2, finished="x")
+    excluded, late = request(3, clientID="curl/7"), request(4, finished="2020-09-20T00:00:00Z")
+    log.write_bytes(encoded(*[other, bad, excluded, late, request(5)] * 3))
+    selection = Selection(
+        SELECTION.classes, SELECTION.latest, until=datetime.date(2020, 9, 19), excluded_classes=["library"]
+    )
+    tally = read([log], selection=selection)
+    outcomes = (tally.counted, tally.ignored, tally.rejected, tally.excluded, tally.on_other_days, tally.repeated)
+    assert outcomes == (1, 3, 3, 1, 1, 6)
+    assert tally.lines == 15
+    assert tally.other_days == {datetime.date(2020, 9, 20): 1}
+    assert tally.requests_by_day == {datetime.date(2020, 9, 18): 1}
+
+
+# Order, processes and compression
+
+VARIANTS = [
+    {},
+    {},
+    {"status": "ERROR"},
+    {"trace": [trace(size=1)]},
+    {"trace": [trace(sta="B"), trace(sta="C")]},
+    {"status": "ERROR", "finished": "2020-09-19T00:00:00Z"},
+]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_choice_does_not_depend_on_the_order(seed: int, tmp_path: Path) -> None:
+    folder, rng = tmp_path, random.Random(seed)
+    entries = [request(number, **rng.choice(VARIANTS)) for number in range(12) for _ in range(rng.randrange(1, 4))]
+    seen = set()
+    for jobs, part in itertools.product((1, 3), (200, 1 << 22)):
+        rng.shuffle(entries)
+        cut = rng.randrange(len(entries))
+        (folder / "a.log").write_bytes(encoded(*entries[:cut]))
+        (folder / "b.log").write_bytes(bz2.compress(encoded(*entries[cut:])))
+        files = [folder / "a.log", folder / "b.log"]
+        rng.shuffle(files)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(splits, "_PLAIN_BYTES", part)
+            tally = read(files, jobs)
+        (folder / "c.log").write_bytes(encoded(*entries))
+        for one in (tally, piped(folder / "c.log")):
+            assert (one.counted, one.repeated, one.lines) == (12, len(entries) - 12, len(entries))
+            seen.add((payload_of(one), tuple(sorted(one.requests_by_day.items()))))
+    assert len(seen) == 1
+
+
+def test_overlapping_logs_are_as_one(log: Path, tmp_path: Path) -> None:
+    entries = [request(number) for number in range(300)]
+    log.write_bytes(encoded(*entries))
+    expected = payload_of(read([log]))
+    for name, start, end in (("b.log", 0, 200), ("c.log", 100, 300)):
+        (tmp_path / name).write_bytes(gzip.compress(encoded(*entries[start:end])))
+    for jobs in (1, 2):
+        tally = read([tmp_path / "c.log", tmp_path / "b.log"], jobs)
+        assert (payload_of(tally), tally.counted, tally.repeated) == (expected, 300, 100)
+
+
+def test_alike_records_need_two_readings(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    readings = []
+    run_all = processes._Run.all
+    monkeypatch.setattr(
+        processes._Run,
+        "all",
+        lambda *args: readings.append(1) or run_all(*args),  # type: ignore[func-returns-value]
+    )
+    for entries, number in (
+        ([request(1), request(2)], 1),
+        ([request(1), request(2), request(1)], 2),
+        ([request(1), request(1, status="ERROR")], 2),
+        ([request(1), request(1, trace=[trace(sta="B")])], 3),
+    ):
+        readings.clear()
+        log.write_bytes(encoded(*entries))
+        read([log])
+        assert len(readings) == number
+
+
+def test_a_log_that_changes_between_readings_is_named(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log.write_bytes(encoded(request(1), request(2), request(1)))
+    find = repeated_requests.find
+
+    def change(*noted: object) -> object:
+        log.write_bytes(encoded(request(3), request(4), request(5)))
+        return find(*noted)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(repeated_requests, "find", change)
+    with pytest.raises(UnreadableLog, match="a log was changed while it was read"):
+        read([log])
+
+
+def test_a_window_holds_back_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repeated_requests, "_HELD_REQUESTS", 10)
+    day = datetime.date(2020, 9, 18)
+    window = Window()
+    passed = [one for key in range(100) for one in window.pass_on([Request(day, "", 1, [], None, 2 * key + 1)])]
+    assert 80 <= len(passed) < 100
+    # a failed record of a request that was passed on does not count, one of a request that is held back does
+    assert list(window.pass_on([Request(day, "", 1, None, None, 0), Request(day, "", 1, None, None, 198)])) == []
+    passed += window.release()
+    assert [one.key for one in passed] == [2 * key + 1 for key in range(99)] + [198]
+    assert window.repeated == 2
+
+
+# Fingerprints
+
+
+def test_the_fingerprint_is_that_of_the_lines(log: Path, tmp_path: Path) -> None:
+    selection = Selection(SELECTION.classes, SELECTION.latest, fingerprinted=True)
+    rng = random.Random(2)
+    texts = [encoded(request(number)).rstrip() for number in range(60)] + [b"x", b"\0" * 9 + b"y" + b"\0", b"\xff"]
+    seen = set()
+    for jobs, part in itertools.product((1, 2), (70, 1000)):
+        rng.shuffle(texts)
+        log.write_bytes(b"\n\n".join(texts[:30]) + b"\n")
+        (tmp_path / "b.log").write_bytes(gzip.compress(b"\0\n" + b"\n".join(texts[30:])))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(splits, "_PLAIN_BYTES", part)
+            patch.setattr(compression, "CHUNK_BYTES", part)
+            seen.add(read([tmp_path / "b.log", log], jobs, selection).fingerprint)
+    log.write_bytes(b"\n".join(texts))
+    seen.add(read([log], 1, selection).fingerprint)
+    assert len(seen) == 1
+    assert 0 < seen.pop() < 1 << 128
+    assert read([log]).fingerprint == 0
+    # a line more is another log, also if it is repeated
+    log.write_bytes(b"\n".join([*texts, texts[0]]))
+    assert read([log], 1, selection).fingerprint not in seen
+
+
+def test_tallies_keep_days_when_they_are_merged() -> None:
+    both = [Tally(SELECTION, Registry(list)) for _ in range(2)]
+    for tally in both:
+        tally.add(encoded(request(1), request(2, finished="2020-09-19T00:00:00Z")).splitlines())
+    both[0].merge(both[1])
+    assert both[0].requests_by_day == {datetime.date(2020, 9, 18): 2, datetime.date(2020, 9, 19): 2}
+
+
+# The command
+
+
+def test_the_summary_says_how_many_were_repeated(tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_bytes(encoded(request(1), request(2)) + encoded(request(1)) * 3)
+    done = run("-o", "out", "a.log", cwd=tmp_path)
+    assert "3  repeated, not counted again" in done.stdout
+    report = json.loads(run("--dry-run", "--json", "a.log", cwd=tmp_path).stdout)
+    assert (report["counted"], report["repeated"], report["requests"]) == (2, 3, 2)
+
+
+@pytest.mark.parametrize("stdin", [False, True])
+@pytest.mark.parametrize("size", [10, (1 << 26) + 1000])
+def test_records_behind_any_number_of_nul_bytes_count(size: int, stdin: bool, tmp_path: Path) -> None:
+    content = (
+        bytes(size) + encoded(request(1)) + encoded(request(2))[:80] + bytes(9) + encoded(request(3)) + bytes(5)
+    )
+    options = ("--json", "--dry-run", "--jobs", "2")
+    if stdin:
+        done = run(*options, cwd=tmp_path, stdin=content)
+    else:
+        (tmp_path / "logs").mkdir()
+        (tmp_path / "logs/a.log").write_bytes(content)
+        done = run(*options, "logs", cwd=tmp_path)
+    report = json.loads(done.stdout)
+    assert (report["counted"], report["rejected"]) == (2, 3)
+    assert [(one["line"], one["reason"]) for one in report["first_rejects"]] == [
+        (1, "NUL bytes (from byte 1 of the line)"),
+        (2, "not JSON (from byte 1 of the line)"),
+        (3, "NUL bytes"),
+    ]

@@ -1,0 +1,356 @@
+"""Lines of logs to one sum of all: what counts, and what is told of the rest."""
+
+import datetime
+import pickle
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eida_statistics.errors import RegistryUnavailable
+from eida_statistics.networks import Epoch, Registry
+from eida_statistics.payload import Exclusions, Payload
+from eida_stats_aggregator.fdsnws import tally, user_agents
+from eida_stats_aggregator.fdsnws.filters import Selection
+from eida_stats_aggregator.fdsnws.tally import SHOWN_REJECTS, Reject, Tally
+from eida_stats_aggregator.fdsnws.user_agents import ClientClasses
+from support.stubs import encoded, line, trace
+
+NOW = datetime.datetime(2020, 9, 30, tzinfo=datetime.UTC)
+LATEST = datetime.date(2020, 9, 20)
+EPOCHS = [Epoch("Z3", datetime.date(1990, 1, 1), None)]
+CLASSES = ClientClasses([("robot", re.compile("bot", re.IGNORECASE)), ("library", re.compile("^curl/"))])
+
+
+def september(day: int) -> datetime.date:
+    return datetime.date(2020, 9, day)
+
+
+def selecting(
+    *,
+    since: datetime.date = datetime.date.min,
+    until: datetime.date = datetime.date.max,
+    classes: Sequence[str] = (),
+    patterns: Sequence[str] = (),
+) -> Selection:
+    return Selection(
+        CLASSES, LATEST, since, until, classes, [user_agents.compile_pattern(text) for text in patterns]
+    )
+
+
+def tallied(lines: Iterable[bytes], selection: Selection | None = None) -> Tally:
+    made = Tally(selection or selecting(), Registry(lambda: EPOCHS))
+    made.reject("a.log", made.add(lines))
+    return made
+
+
+def log(*entries: dict[str, Any]) -> list[bytes]:
+    return encoded(*entries).splitlines()
+
+
+def payload(made: Tally) -> Payload:
+    return made.aggregation.payload(NOW, made.selection.exclusions)
+
+
+def counts(made: Tally) -> tuple[int, ...]:
+    """Lines counted, ignored, rejected, on other days, excluded; and all of them."""
+    return made.counted, made.ignored, made.rejected, made.on_other_days, made.excluded, made.lines
+
+
+def test_each_line_has_one_outcome() -> None:
+    lines = [*log(line(), line(status="ERROR"), line(service="fdsnws-station"), line(userID=None)), b"no JSON", b""]
+    assert counts(tallied(lines)) == (2, 1, 3, 0, 0, 6)
+    assert counts(tallied([])) == (0, 0, 0, 0, 0, 0)
+
+
+def test_lines_can_be_added_in_several_goes() -> None:
+    lines = [*log(line(), line(userID=2)), b"no JSON", *log(line(clientID="curl/7"))]
+    made = Tally(selecting(), Registry(lambda: EPOCHS))
+    for number, one in enumerate(lines, 1):
+        made.reject("a.log", made.add([one], number))
+    assert told_by(made) == told_by(tallied(lines))
+
+
+def test_without_a_registry_a_network_that_needs_one_is_an_error() -> None:
+    def missing() -> list[Epoch]:
+        raise RegistryUnavailable
+
+    made = Tally(selecting(), Registry(missing))
+    assert made.add(log(line())) == []
+    with pytest.raises(RegistryUnavailable):
+        made.add(log(line(trace=[trace(net="Z3")])))
+
+
+# Days
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "taken"),
+    [
+        (None, None, [16, 17, 18, 19]),
+        (17, None, [17, 18, 19]),
+        (None, 18, [16, 17, 18]),
+        (17, 18, [17, 18]),
+        (18, 18, [18]),
+        (20, None, []),
+        (None, 15, []),
+    ],
+)
+def test_both_the_first_and_the_last_day_are_taken(since: int | None, until: int | None, taken: list[int]) -> None:
+    ends = [(16, "23:59:59.999999"), (17, "00:00:00"), (17, "23:59:59.999999"), (18, "00:00:00"), (19, "00:00:00")]
+    lines = log(*(line(finished=f"2020-09-{day}T{time}Z") for day, time in ends))
+    days = {"since": september(since)} if since else {}
+    days |= {"until": september(until)} if until else {}
+    made = tallied(lines, selecting(**days))
+    assert payload(made).days_coverage == [september(day) for day in taken]
+    number = sum(day in taken for day, _ in ends)
+    assert counts(made) == (number, 0, 0, len(ends) - number, 0, len(ends))
+    # Clients of other days are in no class either.
+    assert made.classes == ({"other": [number, 512 * number]} if number else {})
+
+
+def test_the_day_is_the_one_on_which_the_request_ended() -> None:
+    over_midnight = line(created="2020-09-17T23:59:59Z", finished="2020-09-18T00:00:01Z")
+    elsewhere = line(finished="2020-09-18T01:00:00+02:00")
+    made = tallied(log(over_midnight, elsewhere), selecting(since=september(18)))
+    assert (made.counted, made.on_other_days) == (1, 1)
+
+
+def test_lines_that_are_no_request_are_told_whatever_days_are_asked_for() -> None:
+    other_day = line(finished="2020-09-16T12:00:00Z")
+    lines = log(other_day, other_day | {"userID": "x"}, other_day | {"service": "x"}, line(finished="1980-01-01T"))
+    assert counts(tallied(lines, selecting(since=september(18)))) == (0, 1, 2, 1, 0, 4)
+
+
+def test_a_day_that_has_not_come_is_rejected_and_not_left_out() -> None:
+    lines = log(line(finished="2020-09-20T23:59:59Z"), line(finished="2020-09-21T00:00:00Z"))
+    for selection in (selecting(), selecting(until=september(20)), selecting(until=september(25))):
+        made = tallied(lines, selection)
+        assert counts(made) == (1, 0, 1, 0, 0, 2)
+        assert made.rejects == [Reject("a.log", 2, "finished: not a day that a log can have")]
+
+
+# Clients
+
+MIXED = [
+    line(clientID="curl/7.68.0", trace=[trace(size=1)]),
+    line(clientID="Googlebot/2.1", trace=[trace(size=20), trace(net="Z3", size=300)]),
+    line(clientID="curl/7.68.0 (a robot)", trace=[trace(size=4000)], finished="2020-09-17T12:00:00Z"),
+    line(clientID="ObsPy/1.2.2", trace=[trace(size=50_000), trace(status="NODATA")]),
+    line(clientID=None, status="ERROR"),
+    line(clientID="Bingbot", trace=[]),
+    line(service="fdsnws-station", clientID="Googlebot/2.1"),
+]
+FIGURES = {"library": [1, 1], "robot": [3, 4320], "other": [2, 50_000]}
+
+
+def test_requests_and_bytes_are_told_by_class() -> None:
+    made = tallied(log(*MIXED))
+    assert made.classes == FIGURES
+    assert counts(made) == (6, 1, 0, 0, 0, 7)
+
+
+@pytest.mark.parametrize(
+    ("left_out", "excluded", "requests", "size", "days"),
+    [
+        ({"classes": ["robot"]}, 3, 3, 50_001, [18]),
+        ({"classes": ["library"]}, 1, 5, 54_320, [17, 18]),
+        ({"classes": ["robot", "library"]}, 4, 2, 50_000, [18]),
+        # who gives no name is another one
+        ({"classes": ["other"]}, 2, 4, 4321, [17, 18]),
+        ({"classes": ["robot", "library", "other"]}, 6, 0, 0, []),
+        ({"classes": ["nobody"]}, 0, 6, 54_321, [17, 18]),
+        # of whatever class, wherever it is found, capitals or not
+        ({"patterns": ["^curl"]}, 2, 4, 50_320, [18]),
+        ({"patterns": ["OBSPY", "^google"]}, 2, 3, 4001, [17, 18]),
+        ({"patterns": [r"\bbot\b"]}, 0, 6, 54_321, [17, 18]),
+        # a pattern may mean those without a name
+        ({"patterns": ["^$"]}, 1, 5, 54_321, [17, 18]),
+        ({"classes": ["robot"], "patterns": ["bot", "ObsPy"]}, 4, 2, 1, [18]),
+    ],
+    ids=str,
+)
+def test_clients_that_are_left_out_are_told_and_in_no_aggregate(
+    left_out: dict[str, list[str]], excluded: int, requests: int, size: int, days: list[int]
+) -> None:
+    made = tallied(log(*MIXED), selecting(**left_out))
+    assert counts(made) == (6 - excluded, 1, 0, 0, excluded, 7)
+    rows = payload(made).stats
+    assert (sum(row.nb_requests for row in rows), sum(row.bytes for row in rows)) == (requests, size)
+    assert payload(made).days_coverage == [september(day) for day in days]
+    # What was left out is told beside the rest.
+    assert made.classes == FIGURES
+
+
+def test_a_payload_says_what_was_left_out_each_once_and_in_order() -> None:
+    assert payload(tallied(log(line()))).excluded is None
+    assert selecting(since=september(17)).exclusions is None
+    selection = selecting(classes=["robot", "library", "robot"], patterns=["^curl", "Bot", "^curl"])
+    expected = Exclusions(client_classes=["library", "robot"], client_patterns=["Bot", "^curl"])
+    assert payload(tallied(log(line()), selection)).excluded == expected
+    # also if there was nothing that it would have left out
+    assert tallied([], selection).selection.exclusions == expected
+
+
+def test_an_excluded_client_may_be_of_another_day() -> None:
+    made = tallied(log(*MIXED), selecting(since=september(18), classes=["robot"]))
+    assert counts(made) == (3, 1, 0, 1, 2, 7)
+    assert made.classes == FIGURES | {"robot": [2, 320]}
+
+
+@pytest.mark.parametrize("known", [1, 2, 5])
+def test_how_many_clients_are_remembered_does_not_show(known: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    selection = selecting(classes=["library"], patterns=["^Java/1", "x$"])
+    names = ["curl/7", "Java/17", "Java/8", None, "", "bot", "b" * 2000 + "x", "b" * 2000 + "y"]
+    lines = log(*(line(clientID=name, userID=number) for number, name in enumerate(names * 3)))
+    expected = told_by(tallied(lines, selection))
+    monkeypatch.setattr(tally, "_KNOWN_AGENTS", known)
+    monkeypatch.setattr(tally, "_KNOWN_CHARACTERS", 3)
+    assert told_by(tallied(lines, selection)) == expected
+    assert expected[1]["other"][0] == 18
+
+
+def test_names_that_never_come_back_or_are_very_long_do_not_fill_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tally, "_KNOWN_AGENTS", 100)
+    made = Tally(selecting(), Registry(lambda: EPOCHS))
+    for number in range(1000):
+        made.add(log(line(clientID=f"curl/{number}"), line(clientID="x" * 10_000 + str(number))))
+        assert 0 < len(made._known) <= 100
+    assert all(agent is None or len(agent) <= 1024 for agent in made._known)
+    assert "_known" not in made.__getstate__()
+
+
+def test_a_name_is_looked_for_once() -> None:
+    looked = []
+
+    class Counting(Selection):
+        def of(self, agent: str | None) -> tuple[str, bool]:
+            looked.append(agent)
+            return super().of(agent)
+
+    lines = log(*(line(clientID=name) for name in ("ObsPy", "curl", "ObsPy", "curl")))
+    tallied(lines, Counting(selecting().classes, selecting().latest))
+    assert looked == ["ObsPy", "curl"]
+
+
+def test_sets_of_clients_are_folded_on_the_way_and_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a log of years would keep the client of every request."""
+    lines = log(*(line(userID=user) for user in range(3000)))
+    expected = told_by(tallied(lines))
+    monkeypatch.setattr(tally, "_FOLD_EVERY", 700)
+    made = Tally(selecting(), Registry(lambda: EPOCHS))
+    for start in range(0, len(lines), 100):
+        made.add(lines[start : start + 100])
+    assert told_by(made) == expected
+    ((sums,),) = ([*group.values()] for group in made.aggregation._groups.values())
+    assert sums.registers is not None
+    assert len(sums.hashes) < 900
+
+
+# Rejects
+
+
+def test_the_first_rejected_lines_are_told_in_their_order() -> None:
+    good = log(line())[0]
+    bad = [b"no JSON", b"", b"[]", *log(line(userID="x")), b"\xff", b"{}", b"7"]
+    lines = [good, bad[0], good, *bad[1:4], good, *bad[4:]]
+    made = Tally(selecting(), Registry(lambda: EPOCHS))
+    rejections = made.add(lines, first=101)
+    expected = [
+        (102, "not JSON"),
+        (104, "empty"),
+        (105, "Expected object, got array"),
+        (106, "userID: Expected int, got str"),
+        (108, "not UTF-8"),
+    ]
+    assert rejections == expected
+    assert len(expected) == SHOWN_REJECTS
+    assert made.rejected == len(bad)
+    made.reject("a.log", rejections[:2])
+    made.reject("b.log", [])
+    made.reject("c.log", rejections)
+    files = ["a.log", "a.log", "c.log", "c.log", "c.log"]
+    assert made.rejects == [
+        Reject(file, *told) for file, told in zip(files, [*expected[:2], *expected[:3]], strict=True)
+    ]
+
+
+# Merging
+
+
+def told_by(made: Tally) -> tuple[Any, ...]:
+    """All that a tally tells."""
+    aggregation = made.aggregation
+    aggregated = aggregation.payload(NOW), aggregation.requests, aggregation.clients, aggregation.unregistered
+    return counts(made), made.classes, made.rejects, aggregated
+
+
+entries = st.builds(
+    line,
+    clientID=st.sampled_from([None, "", "curl/7", "Googlebot", "ObsPy", 7]),
+    finished=st.sampled_from(
+        ["2020-09-16T00:00:00Z", "2020-09-17T23:59:59Z", "2020-09-18T00:00:00Z", "2999", None]
+    ),
+    status=st.sampled_from(["OK", "OK", "ERROR", "NODATA"]),
+    service=st.sampled_from(["fdsnws-dataselect"] * 4 + ["fdsnws-station"]),
+    userID=st.integers(0, 50) | st.just("x"),
+    trace=st.lists(
+        st.builds(
+            trace,
+            net=st.sampled_from(["GE", "Z3", "X7"]),
+            size=st.integers(0, 2**40),
+            status=st.sampled_from(["OK", "OK", "NODATA"]),
+        ),
+        max_size=3,
+    ),
+)
+lines_of_logs = st.lists(
+    entries.map(lambda entry: encoded(entry).rstrip()) | st.sampled_from([b"", b"no JSON"]), max_size=25
+)
+selections = st.builds(
+    selecting,
+    since=st.sampled_from([datetime.date.min, september(17)]),
+    until=st.sampled_from([datetime.date.max, september(17)]),
+    classes=st.lists(st.sampled_from(["robot", "library", "other"]), max_size=2),
+    patterns=st.lists(st.sampled_from(["^curl", "py$", "^$"]), max_size=2),
+)
+
+
+@settings(deadline=None)
+@given(lines_of_logs, selections)
+def test_all_lines_are_told_and_classes_sum_up_to_the_payload(lines: list[bytes], selection: Selection) -> None:
+    made = tallied(lines, selection)
+    assert made.lines == len(lines)
+    assert made.aggregation.requests == made.counted
+    assert len(made.rejects) == min(made.rejected, SHOWN_REJECTS)
+    # Nobody left out, the same days: what all classes have together is what the payload has.
+    everyone = tallied(lines, selecting(since=selection.since, until=selection.until))
+    assert made.classes == everyone.classes
+    rows = payload(everyone).stats
+    assert sum(requests for requests, _ in made.classes.values()) == sum(row.nb_requests for row in rows)
+    assert sum(size for _, size in made.classes.values()) == sum(row.bytes for row in rows)
+    assert (everyone.counted, everyone.excluded) == (made.counted + made.excluded, 0)
+
+
+@settings(deadline=None)
+@given(lines_of_logs, selections, st.data())
+def test_merged_in_order_tallies_tell_what_one_tells(
+    lines: list[bytes], selection: Selection, data: st.DataObject
+) -> None:
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(lines)), max_size=4)))
+    made = Tally(selection, Registry(lambda: EPOCHS))
+    for start, end in zip([0, *cuts], [*cuts, len(lines)], strict=True):
+        other = Tally(selection, Registry(lambda: EPOCHS))
+        other.reject("a.log", other.add(lines[start:end], start + 1))
+        if data.draw(st.booleans()):
+            other = pickle.loads(pickle.dumps(other))
+        made.merge(other)
+    expected = tallied(lines, selection)
+    assert told_by(made) == told_by(expected)
+    # It can go on.
+    for one in (made, expected):
+        one.reject("b.log", one.add(lines))
+    assert told_by(made) == told_by(expected)

@@ -1,0 +1,179 @@
+"""What is given twice in one run is counted once, and told."""
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from eida_statistics.errors import UnreadableLog
+from eida_stats_aggregator.logs import compression, duplicates, sources
+from eida_stats_aggregator.logs.compression import zstd
+from eida_stats_aggregator.logs.duplicates import Repeat
+from eida_stats_aggregator.logs.sources import Log
+from support.stubs import encoded, line, run
+
+LOG = encoded(*(line(userID=number) for number in range(300)))
+COMPRESSIONS = [bytes, bz2.compress, gzip.compress, lzma.compress, zstd.compress]
+
+
+def without(logs: list[Log]) -> tuple[list[Log], list[Repeat]]:
+    """Leave out repeats, of which all are told when it is done."""
+    told: list[int] = []
+    outcome = duplicates.without(logs, progress=lambda size, _lines: told.append(size))
+    assert sum(told) == 2 * sum(log.size for log in logs)
+    return outcome
+
+
+def split(*files: str | Path) -> tuple[list[str], list[tuple[str, str]]]:
+    """Return the logs that remain, and which are the same as which; names without their folders."""
+    distinct, repeated = without(sources.logs_of([str(file) for file in files], io.BytesIO(LOG)))
+    same = [(one.file, one.same_as) for one in repeated]
+    return [Path(log.name).name for log in distinct], [(Path(one).name, Path(other).name) for one, other in same]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.log").write_bytes(LOG)
+    return tmp_path
+
+
+def test_one_log_is_not_compared(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read once, not a second time for this."""
+    monkeypatch.setattr(compression, "chunks", None)
+    assert split("a.log") == (["a.log"], [])
+
+
+def test_the_same_path_twice_is_one_log(home: Path) -> None:
+    assert split("a.log", "a.log", home / "a.log", "./a.log") == (["a.log"], [("a.log", "a.log")] * 3)
+
+
+def test_a_copy_and_links_are_the_same_log(home: Path) -> None:
+    (home / "copy.log").write_bytes(LOG)
+    (home / "hard.log").hardlink_to(home / "a.log")
+    (home / "soft.log").symlink_to("a.log")
+    distinct, same = split("copy.log", "a.log", "hard.log", "soft.log")
+    assert distinct == ["copy.log"]
+    assert same == [(name, "copy.log") for name in ("a.log", "hard.log", "soft.log")]
+
+
+@pytest.mark.parametrize("compress", COMPRESSIONS, ids=["plain", "bz2", "gz", "xz", "zst"])
+def test_a_log_beside_its_packed_self_is_the_same_log(compress: Callable[[bytes], bytes], home: Path) -> None:
+    (home / "packed.log").write_bytes(compress(LOG))
+    half = len(LOG) // 2
+    (home / "streams.log").write_bytes(compress(LOG[:half]) + compress(LOG[half:]))
+    assert split("a.log", "packed.log", "streams.log") == (
+        ["a.log"],
+        [("packed.log", "a.log"), ("streams.log", "a.log")],
+    )
+
+
+def test_a_log_in_a_folder_that_is_named_as_well_is_the_same_log(home: Path) -> None:
+    (home / "folder").mkdir()
+    (home / "folder" / "b.log.gz").write_bytes(gzip.compress(LOG))
+    assert split("folder/b.log.gz", ".") == (["b.log.gz"], [("a.log", "b.log.gz"), ("b.log.gz", "b.log.gz")])
+    assert split("*.log", "**/*.gz") == (["a.log"], [("b.log.gz", "a.log")])
+
+
+@pytest.mark.parametrize("difference", [b"x", b"", b"\n"])
+@pytest.mark.parametrize("compress", COMPRESSIONS, ids=["plain", "bz2", "gz", "xz", "zst"])
+def test_logs_that_only_begin_alike_are_both_kept(
+    compress: Callable[[bytes], bytes], difference: bytes, home: Path
+) -> None:
+    """More than what is compared first, and more than what is read at once."""
+    alike = LOG * (1 + (compression.CHUNK_BYTES + 10) // len(LOG))
+    (home / "b.log").write_bytes(compress(alike + b"y"))
+    (home / "c.log").write_bytes(compress(alike + difference))
+    (home / "d.log").write_bytes(alike + b"y")
+    assert split("b.log", "c.log", "d.log") == (["b.log", "c.log"], [("d.log", "b.log")])
+
+
+@pytest.mark.parametrize("size", [0, 1, -1])
+def test_logs_of_about_the_compared_size_are_told_apart(size: int, home: Path) -> None:
+    alike = b"x" * ((1 << 16) + size)
+    for name, content in (("b.log", alike), ("c.log", alike + b"y"), ("d.log", alike + b"z"), ("e.log", alike)):
+        (home / name).write_bytes(content)
+    assert split("b.log", "c.log", "d.log", "e.log") == (["b.log", "c.log", "d.log"], [("e.log", "b.log")])
+
+
+def test_empty_logs_are_no_repeats(home: Path) -> None:
+    for name, compress in zip("bcdef", COMPRESSIONS, strict=True):
+        (home / name).write_bytes(compress(b""))
+    assert split("a.log", *"bcdef", "b") == (["a.log", *"bcdef", "b"], [])
+
+
+def test_standard_input_is_never_compared(home: Path) -> None:
+    assert split("a.log", "-") == (["a.log", "standard input"], [])
+
+
+@pytest.mark.parametrize("place", ["at its beginning", "at its end"])
+def test_a_damaged_log_is_named(place: str, home: Path) -> None:
+    whole = gzip.compress(LOG)
+    (home / "b.log").write_bytes(whole[:12] if place == "at its beginning" else whole[:-4])
+    with pytest.raises(UnreadableLog, match=r"b\.log: "):
+        split("b.log", "a.log", "a.log")
+
+
+def test_a_log_that_vanishes_is_named(home: Path) -> None:
+    logs = sources.logs_of(["a.log", "a.log"], None)
+    (home / "a.log").unlink()
+    with pytest.raises(UnreadableLog, match=r"a\.log: No such file"):
+        without(logs)
+
+
+def test_repeats_keep_the_order_of_what_was_given(home: Path) -> None:
+    (home / "b.log").write_bytes(LOG[::-1])
+    logs = sources.logs_of(["b.log", "a.log", "b.log", "a.log", "b.log"], None)
+    distinct, repeated = without(logs)
+    assert [log.name for log in distinct] == ["b.log", "a.log"]
+    assert repeated == [Repeat("b.log", "b.log"), Repeat("a.log", "a.log"), Repeat("b.log", "b.log")]
+
+
+# The command
+
+
+def test_a_repeat_is_counted_once_and_told(home: Path) -> None:
+    (home / "b.log.gz").write_bytes(gzip.compress(LOG))
+    done = run("-o", "once", "a.log", "b.log.gz", "a.log", cwd=home)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "not counted again: b.log.gz has the same content as a.log" in done.stdout
+    assert "not counted again: a.log has the same content as a.log" in done.stdout
+    report = json.loads(run("-o", "once", "--json", "a.log", "b.log.gz", cwd=home).stdout)
+    assert report["repeated_files"] == [{"file": "b.log.gz", "same_as": "a.log"}]
+    assert (report["files"], report["counted"], report["requests"]) == (["a.log"], 300, 300)
+
+
+def test_names_on_standard_input_may_repeat_as_well(home: Path) -> None:
+    report = json.loads(run("--json", "--dry-run", cwd=home, stdin=b"a.log\na.log\n").stdout)
+    assert report["repeated_files"] == [{"file": "a.log", "same_as": "a.log"}]
+    assert report["counted"] == 300
+
+
+@pytest.mark.parametrize("jobs", ["1", "3"])
+def test_a_pipe_is_opened_once_and_read_to_its_end(jobs: str, home: Path) -> None:
+    """Whoever writes into it would be ended by one who only looks at its beginning."""
+    os.mkfifo(home / "pipe")
+    (home / "b.log").write_bytes(gzip.compress(LOG))
+    written: list[int] = []
+
+    def write() -> None:
+        with (home / "pipe").open("wb") as pipe:
+            written.append(sum(pipe.write(LOG[start : start + 1000]) for start in range(0, len(LOG), 1000)))
+
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    done = run("--json", "--jobs", jobs, "a.log", "pipe", "b.log", cwd=home)
+    writer.join()
+    assert done.returncode == 4
+    assert "300 repeated lines were counted once" in done.stderr
+    report = json.loads(done.stdout)
+    assert (report["counted"], report["repeated"], report["files"]) == (300, 300, ["a.log", "pipe"])
+    assert report["repeated_files"] == [{"file": "b.log", "same_as": "a.log"}]
+    assert written == [len(LOG)]

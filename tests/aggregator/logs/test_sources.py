@@ -1,0 +1,349 @@
+"""Which logs are meant: files, directories, patterns, a log on standard input, or names there."""
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import os
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from eida_statistics.errors import UnreadableLog
+from eida_stats_aggregator.delivery.outbox import Outbox
+from eida_stats_aggregator.delivery.state import Terms
+from eida_stats_aggregator.logs.compression import CHUNK_BYTES, zstd
+from eida_stats_aggregator.logs.sources import logs_of
+from support.payloads import payload, row
+from support.stubs import encoded, line, make_log, run, trace
+
+LOG = encoded(line(userEmail="somebody@example.org")) * 3
+
+
+def on_stdin(content: bytes) -> list[bytes | str]:
+    """What standard input comes to: the log's bytes, or names."""
+    logs = logs_of([], io.BytesIO(content))
+    return [log.open().read() if log.name == "standard input" else log.name for log in logs]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        LOG,
+        b"\n\n" + LOG,
+        bz2.compress(LOG),
+        gzip.compress(LOG),
+        lzma.compress(LOG),
+        zstd.compress(LOG),
+        # the first line of a rotated log may be the end of a longer one
+        b'"status": "OK", "userID": 1}\n' + LOG,
+        b'"sta": "' + b"A" * 300_000 + b'"}\n' + LOG,
+        b"A" * 5000,
+        b"\x00\x01\n",
+    ],
+)
+def test_a_log_is_read_from_its_beginning(content: bytes) -> None:
+    assert on_stdin(content) == [content]
+
+
+def test_nothing_is_no_log() -> None:
+    assert on_stdin(b"") == on_stdin(b"\n \n") == []
+    assert logs_of([], None) == []
+
+
+def test_names_stand_one_a_line_and_need_not_be_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.log", "b c.log", "d\udcff.log"):
+        Path(name).write_bytes(LOG)
+    assert on_stdin(b"\na.log\n\n  b c.log \r\nd\xff.log") == ["a.log", "b c.log", "d\udcff.log"]
+
+
+@pytest.mark.parametrize("second", [b'{"userEmail": "somebody@example.org"}', b"somebody@example.org\x00"])
+def test_what_is_no_name_is_not_repeated(second: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes in may be about a person."""
+    monkeypatch.chdir(tmp_path)
+    Path("a.log").write_bytes(LOG)
+    with pytest.raises(UnreadableLog, match="standard input, line 2") as refusal:
+        on_stdin(b"a.log\n" + second + b"\n")
+    assert "somebody" not in str(refusal.value)
+
+
+def test_a_mark_before_names_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.log").write_bytes(LOG)
+    for content in (b"\xef\xbb\xbfa.log\n", b"\xef\xbb\xbf\r\n\na.log\n"):
+        assert on_stdin(content) == ["a.log"]
+
+
+def test_a_file_that_is_not_there_is_named() -> None:
+    with pytest.raises(UnreadableLog, match=r"missing\.log: No such file"):
+        logs_of(["missing.log"], None)
+    with pytest.raises(UnreadableLog, match=r"missing\.log: No such file"):
+        on_stdin(b"missing.log\n")
+
+
+def test_standard_input_can_stand_among_files(tmp_path: Path) -> None:
+    file = tmp_path / "a.log"
+    file.write_bytes(LOG)
+    assert [(log.name, log.size) for log in logs_of([str(file), "-"], io.BytesIO(LOG))] == [
+        (str(file), len(LOG)),
+        ("standard input", 0),
+    ]
+
+
+def names_of(*files: str) -> list[str]:
+    return [log.name for log in logs_of(files, None)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current directory, and empty."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_log_tells_its_size_and_how_it_is_packed(folder: Path) -> None:
+    for name, compress, magic in (
+        ("a.log", bytes, None),
+        ("b.log", bz2.compress, b"BZh"),
+        ("c.log", gzip.compress, b"\x1f\x8b"),
+        ("d.log", lzma.compress, b"\xfd7zXZ\x00"),
+        ("e.log", zstd.compress, b"\x28\xb5\x2f\xfd"),
+    ):
+        Path(name).write_bytes(compress(LOG))
+        (log,) = logs_of([name], None)
+        assert (log.name, log.size, log.magic) == (name, len(compress(LOG)), magic)
+        with log.open() as raw:
+            assert raw.read() == compress(LOG)
+    Path("empty.log").touch()
+    (empty,) = logs_of(["empty.log"], None)
+    assert (empty.size, empty.magic) == (0, None)
+
+
+def test_a_named_pipe_is_not_opened_before_it_is_read(folder: Path) -> None:
+    """To close it would end what writes into it."""
+    os.mkfifo("pipe")
+    (log,) = logs_of(["pipe"], None)
+    assert (log.name, log.size) == ("pipe", 0)
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a/" * 3000 + "a", "missing/a.log", "a.log/b"])
+def test_a_name_that_no_file_can_have_is_told_as_one_that_is_not_there(name: str, folder: Path) -> None:
+    Path("a.log").write_bytes(LOG)
+    with pytest.raises(UnreadableLog, match=f"{name}: (File name too long|No such file|Not a directory)"):
+        logs_of([name], None)
+
+
+# Directories
+
+
+def test_a_directory_stands_for_its_request_logs_those_of_folders_last(folder: Path) -> None:
+    for name in ("10/b.log", "10/a.log", "9/x/deep.log", "9/x/y/deeper.log", "z.log", "a.log", "B.log"):
+        path = folder / "logs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(LOG)
+    expected = ["B.log", "a.log", "z.log", "10/a.log", "10/b.log", "9/x/deep.log", "9/x/y/deeper.log"]
+    assert names_of("logs") == names_of("logs/") == [f"logs/{name}" for name in expected]
+    os.chdir("logs")
+    assert names_of(".") == expected
+    assert names_of(str(folder / "logs")) == [str(folder / "logs" / name) for name in expected]
+
+
+@pytest.mark.parametrize("compress", [bytes, bz2.compress, gzip.compress, lzma.compress, zstd.compress])
+@pytest.mark.parametrize(
+    "content",
+    [
+        encoded(line()),
+        encoded(line()).rstrip(b"\n"),
+        # of another service, of which all requests are ignored
+        encoded(line(service="fdsnws-station")),
+        # rotated within a line, or begun by a program that was interrupted
+        b'"userID": 1}\n' + encoded(line()),
+        b"no JSON\n\n" * 9 + encoded(line()),
+        # a line that is longer than what is read at once
+        encoded(line(trace=[trace(sta=f"S{number}") for number in range(12_000)])),
+    ],
+    ids=["a line", "no line break", "another service", "cut", "late", "long"],
+)
+def test_a_request_log_is_found_whatever_it_is_called(
+    content: bytes, compress: Callable[[bytes], bytes], folder: Path
+) -> None:
+    Path("17").write_bytes(compress(content))
+    assert names_of(".") == ["17"]
+
+
+def test_what_is_no_request_log_is_passed_over(folder: Path) -> None:
+    Path("request.log").write_bytes(LOG)
+    Path("seedlink.log").write_text("2020/09/18 00:00:00 [info/log] loading plugins\n" * 100)
+    Path("seedlink.log.bz2").write_bytes(bz2.compress(b"2020/09/18 00:00:00 [info/log] hello\n"))
+    Path("networks.json").write_text(json.dumps(make_log.registry(), indent=2))
+    Path("short.json").write_text(json.dumps(make_log.registry()))
+    Path("pages.json").write_text('[{"userID": 1}]\n{"userID": null}\n{}\n')
+    Path("binary").write_bytes(bytes(range(256)) * 1000)
+    Path("zeros").write_bytes(bytes(3 * CHUNK_BYTES))
+    Path("empty").touch()
+    Path("empty.bz2").write_bytes(bz2.compress(b""))
+    Path(".hidden.log").write_bytes(LOG)
+    Path(".cache").mkdir()
+    Path(".cache/a.log").write_bytes(LOG)
+    os.mkfifo("pipe")
+    Path("gone").symlink_to("nowhere")
+    Path("round").symlink_to("round")
+    # Cut off, and of a name that is not that of a request log.
+    Path("archive.tar.bz2").write_bytes(bz2.compress(LOG)[:-5])
+    assert names_of(".") == ["request.log"]
+
+
+def test_what_we_have_written_ourselves_is_no_log(folder: Path) -> None:
+    Path("request.log").write_bytes(LOG)
+    outbox = Outbox(folder)
+    with outbox.locked(warn=print):
+        many = [row(station=f"S{number}") for number in range(10_000)]
+        for day, rows in (("2026-10-14", [row()]), ("2026-10-15", many)):
+            made = payload(*rows, days_coverage=[day], period={"start": day, "end": day})
+            outbox.put(made, "http://127.0.0.1", Terms())
+    assert len(list(folder.glob("*.delivery"))) == 2
+    assert names_of(".") == ["request.log"]
+
+
+@pytest.mark.parametrize("compress", [bz2.compress, gzip.compress, lzma.compress, zstd.compress])
+def test_a_damaged_request_log_is_not_passed_over(compress: Callable[[bytes], bytes], folder: Path) -> None:
+    """So that its error is told when it is read."""
+    Path("a.log").write_bytes(LOG)
+    whole = compress(LOG)
+    Path("fdsnws-requests.log.2020-09-18").write_bytes(whole[:-9])
+    Path("fdsnws-requests.log.2020-09-19").write_bytes(whole[:8] + bytes(byte ^ 0xFF for byte in whole[8:]))
+    assert names_of(".") == ["a.log", "fdsnws-requests.log.2020-09-18", "fdsnws-requests.log.2020-09-19"]
+
+
+@pytest.mark.parametrize("content", [None, b"hello\n"])
+def test_a_directory_without_a_request_log_is_named(content: bytes | None, folder: Path) -> None:
+    Path("logs/2020").mkdir(parents=True)
+    Path("a.log").write_bytes(LOG)
+    if content is not None:
+        Path("logs/2020/other.log").write_bytes(content)
+    with pytest.raises(UnreadableLog, match=": logs: there is no request log in it"):
+        logs_of(["a.log", "logs"], None)
+
+
+@pytest.mark.parametrize("refused", ["scandir", "stat"])
+def test_a_directory_that_cannot_be_looked_into_is_told(
+    refused: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is told of a day that is missing in the statistics, if its folder is passed over."""
+    Path("logs/private").mkdir(parents=True)
+    for name in ("logs/a.log", "logs/private/b.log"):
+        Path(name).write_bytes(LOG)
+    allowed = getattr(os, refused)
+
+    def refusing(path: object, *more: object, **options: object) -> object:
+        if "private" in str(path) and (refused == "scandir" or "b.log" in str(path)):
+            raise PermissionError(13, "Permission denied", str(path))
+        return allowed(path, *more, **options)
+
+    monkeypatch.setattr(os, refused, refusing)
+    with pytest.raises(UnreadableLog, match=r"logs/private.*: Permission denied"):
+        logs_of(["logs"], None)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbf" + encoded(line()),
+        bytes(2 * CHUNK_BYTES) + encoded(line()),
+        b"\x1e" + encoded(line()),
+        encoded(line())[:99] + encoded(line()),
+        b"\x5f\x2a\x4d\x18\x01\0\0\0x" + zstd.compress(encoded(line())),
+        gzip.compress(b"\xef\xbb\xbf" + encoded(line())),
+    ],
+    ids=["mark", "NUL bytes", "separator", "torn", "skippable frame", "packed mark"],
+)
+def test_a_damaged_request_log_is_found(content: bytes, folder: Path) -> None:
+    Path("a.log").write_bytes(content)
+    assert names_of(".") == ["a.log"]
+    done = run("--json", "--dry-run", ".", cwd=folder)
+    assert json.loads(done.stdout)["counted"] == 1
+    assert json.loads(run("--json", "--dry-run", cwd=folder, stdin=content).stdout)["counted"] == 1
+
+
+@pytest.mark.parametrize("compress", [bytes, bz2.compress, gzip.compress, zstd.compress])
+def test_a_tar_archive_is_refused(compress: Callable[[bytes], bytes], folder: Path) -> None:
+    with tarfile.open("other.tar", "w") as archive:
+        Path("a.log").write_bytes(LOG)
+        archive.add("a.log")
+    content = compress(Path("other.tar").read_bytes())
+    Path("other.tar").unlink()
+    assert names_of(".") == ["a.log"]
+    Path("requests.tar").write_bytes(content)
+    for jobs, names, stdin in (("1", ["requests.tar"], None), ("2", ["."], None), ("1", ["-"], content)):
+        done = run("--jobs", jobs, *names, cwd=folder, stdin=stdin)
+        assert done.returncode == 1
+        assert "a tar archive" in done.stderr
+        assert "Unpack it with tar" in done.stderr
+    # of another name, it is passed over like other files
+    Path("requests.tar").rename("other.tar")
+    assert names_of(".") == ["a.log"]
+
+
+# Patterns
+
+
+def test_a_pattern_stands_for_the_files_that_it_fits(folder: Path) -> None:
+    Path("2020/11").mkdir(parents=True)
+    for name in ("b1.log", "a2.log", "a1.log", "a1.txt", ".a3.log", "2020/x.log", "2020/11/x.log"):
+        Path(name).write_bytes(LOG)
+    assert names_of("a*.log") == ["a1.log", "a2.log"]
+    assert names_of("?1.log") == names_of("[ab]1.log") == ["a1.log", "b1.log"]
+    assert names_of("2020/*.log") == ["2020/x.log"]
+    assert names_of("**/x.log") == ["2020/11/x.log", "2020/x.log"]
+    assert names_of("**/*1.log") == ["a1.log", "b1.log"]
+    assert names_of(f"{folder}/b*.log") == [f"{folder}/b1.log"]
+    # the order is that of the command line
+    assert names_of("b*.log", "a2.log", "a1*") == ["b1.log", "a2.log", "a1.log", "a1.txt"]
+
+
+def test_a_pattern_may_fit_directories(folder: Path) -> None:
+    for name in ("2019/a.log", "2020/b.log", "2020/11/c.log", "2020/notes.txt", "other/d.log"):
+        path = Path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(LOG if path.suffix == ".log" else b"hello\n")
+    assert names_of("20*") == ["2019/a.log", "2020/b.log", "2020/11/c.log"]
+
+
+@pytest.mark.parametrize("pattern", ["*.log", "[ab].txt", "logs/**/a.log", "?"])
+def test_a_pattern_that_fits_nothing_is_an_error(pattern: str, folder: Path) -> None:
+    Path("a.txt.gz").write_bytes(LOG)
+    with pytest.raises(UnreadableLog) as refusal:
+        logs_of([pattern], None)
+    assert f": {pattern}: no file has such a name" in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["a[1].log", "a*.log", "what?", "[", "**"])
+def test_a_file_can_have_the_name_of_a_pattern(name: str, folder: Path) -> None:
+    for there in (name, "a1.log", "a2.log", "whats"):
+        Path(there).write_bytes(LOG)
+    assert names_of(name) == [name]
+    # also among others that a pattern fits
+    assert names_of("*") == sorted([name, "a1.log", "a2.log", "whats"])
+
+
+def test_a_link_to_nowhere_that_a_pattern_fits_is_told(folder: Path) -> None:
+    Path("a*").symlink_to("nowhere")
+    with pytest.raises(UnreadableLog, match=r"a\*: No such file"):
+        logs_of(["a*"], None)
+
+
+def test_directories_and_patterns_may_be_named_on_standard_input(folder: Path) -> None:
+    Path("logs").mkdir()
+    for name in ("a1.log", "a2.log", "logs/b.log"):
+        Path(name).write_bytes(LOG)
+    assert on_stdin(b"logs\na*.log\n") == ["logs/b.log", "a1.log", "a2.log"]
+    assert on_stdin(b"a[2].log\n./logs/\n") == ["a2.log", "logs/b.log"]
+    with pytest.raises(UnreadableLog, match=r": b\*: no file has such a name"):
+        on_stdin(b"logs\nb*\n")
+    Path("empty").mkdir()
+    with pytest.raises(UnreadableLog, match=": empty: there is no request log in it"):
+        on_stdin(b"empty\n")

@@ -1,0 +1,1 @@
+"""Helpers of the tests: databases, services, payloads, and programs to compare with."""

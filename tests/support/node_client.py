@@ -1,0 +1,30 @@
+"""A node, and a client of the service that has its token."""
+
+import datetime
+from typing import Any
+
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from eida_stats_webservice.registry.models import Node
+from eida_stats_webservice.store import Store
+from support.dates import DAY
+from support.service import PREFIX
+
+
+def make_node(store: Store, name: str) -> tuple[Node, str]:
+    now = datetime.datetime.now(tz=datetime.UTC)
+    store.add_node(name, "operator@node.example")
+    token = store.add_token(name, now - DAY, now + 365 * DAY)[1]
+    return store.sender_of_token(token, now).node, token
+
+
+class Client:
+    """Somebody who has the token of a node."""
+
+    def __init__(self, client: FlaskClient, token: str) -> None:
+        self._client = client
+        self._headers = {"Authorization": f"Bearer {token}"}
+
+    def send(self, method: str, path: str, body: Any = None) -> TestResponse:
+        return self._client.open(f"{PREFIX}/{path}", method=method, json=body, headers=self._headers)

@@ -1,0 +1,149 @@
+"""Requests that nobody thinks of, made from the OpenAPI document, with what no schema can express put right."""
+
+import datetime
+from typing import Any, NamedTuple
+
+import schemathesis
+from schemathesis import Case
+from schemathesis.config import SchemathesisConfig
+from schemathesis.core import NotSet
+from schemathesis.core.parameters import ParameterLocation
+from schemathesis.specs.openapi.schemas import OpenApiSchema
+
+from eida_stats_webservice.store import Store
+from eida_stats_webservice.web import api_docs
+from support import issued
+from support.dates import DAY
+from support.payloads import payload, row, sketch
+from support.service import PREFIX
+
+# As in the examples of the document, which are asked for as they are.
+NODES = ("RESIF", "GEOFON", "ODC")
+NETWORKS = ("FR", "Z32015")
+HIDDEN = "XX"
+OPERATORS = "operators"
+METRICS_TOKEN = issued.note("token-of-prometheus")
+MOST = 2**40
+COUNTS = ("bytes", "nb_requests", "nb_successful_requests", "nb_unsuccessful_requests")
+
+
+class Tokens(NamedTuple):
+    """With which a node submits, and with which the operators of a network and of a node ask."""
+
+    submitting: str
+    asking: str
+    eas: str
+
+
+def document() -> OpenApiSchema:
+    """Read the document. What a developer has in schemathesis.toml does not count; nothing is switched off."""
+    api = schemathesis.openapi.from_path(api_docs.OPENAPI, config=SchemathesisConfig())
+    api.config.update(base_url=f"http://localhost{PREFIX}")
+    return api
+
+
+def fill(store: Store, eas_token: str) -> Tokens:
+    """Store what the examples of the document ask for, and give the tokens that the service takes then."""
+    now = datetime.datetime.now(tz=datetime.UTC)
+    submitting = []
+    for name in NODES:
+        store.add_node(name, "operator@node.example")
+        submitting.append(store.add_token(name, now - DAY, now + DAY)[1])
+        rows = [
+            row(
+                **dict(zip(("network", "station", "location", "channel"), stream, strict=True)),
+                month=f"{month}-01",
+                country=country,
+            )
+            for month in ("2025-12", "2026-01")
+            for stream in (
+                ("FR", "CIEL", "00", "HHZ"),
+                ("Z32015", "A1", "", "BHZ"),
+                (HIDDEN, "B", "", "BHZ"),
+                ("", "", "--", ""),
+            )
+            for country in ("FR", "DE", "")
+        ]
+        store.ingest(
+            store.sender_of_token(submitting[-1], now).node,
+            payload(*rows, days_coverage=["2025-12-05", "2026-01-05"]),
+        )
+        store.set_network_policy(name, HIDDEN, inverted=True)
+        store.set_node_group(name, OPERATORS)
+    asking = store.add_network_token(NETWORKS[0], now - DAY, now + DAY)[1]
+    return Tokens(submitting[0], asking, eas_token)
+
+
+def authorize(case: Case[Any], tokens: Tokens) -> dict[str, str]:
+    """Put good tokens in the place of others, so that what comes after them is tested, too."""
+    assert case.meta is not None
+    asks = case.path == "/dataselect/restricted"
+    if "Authorization" in case.headers and not case.meta.is_negative_at(ParameterLocation.HEADER):
+        token = {"/dataselect/restricted": tokens.asking, "/metrics": METRICS_TOKEN}.get(
+            case.path, tokens.submitting
+        )
+        return {"Authorization": f"Bearer {token}"}
+    if asks and case.method == "POST":
+        case.media_type = "text/plain"
+        case.body = tokens.eas
+    return {}
+
+
+def mend(case: Case[Any], headers: dict[str, str]) -> None:
+    """Mend what no schema can express, and only that, in a request that is valid by the schema.
+
+    Args:
+        case: the request.
+        headers: what `authorize` gave for it.
+    """
+    if case.meta is None or not case.meta.generation.mode.is_positive:
+        return
+    query = case.query
+    # Months in the wrong order; a year may stand for any of its months.
+    if "end" in query and _number(query["end"], 12) < _number(query["start"], 1):
+        query["start"], query["end"] = query["end"], query["start"].removesuffix("-01")
+    if "merge" in query:
+        query["level"] = "network"
+    # Names that there are not; patterns stay.
+    for name, known, none, patterns in (
+        ("node", NODES, (), ""),
+        ("network", (*NETWORKS, HIDDEN), ("", "--"), "*?"),
+    ):
+        if name in query:
+            query[name] = ",".join(
+                value if value in (*known, *none) or set(value) & set(patterns) else known[len(value) % len(known)]
+                for value in query[name].split(",")
+            )
+    # A client that operates no node must name one network.
+    if case.path == "/dataselect/restricted" and "Authorization" in headers:
+        query["network"] = NETWORKS[0]
+    if not isinstance(case.body, NotSet) and isinstance(case.body, dict) and "stats" in case.body:
+        mend_payload(case.body)
+
+
+def mend_payload(body: dict[str, Any]) -> None:
+    """Move days into the past and rows into their months, write whole numbers as such, make sketches of noise."""
+    days = [_in_the_past(day) for day in body["days_coverage"]]
+    if body.get("period") is not None:
+        start, end = sorted(_in_the_past(body["period"][name]) for name in ("start", "end"))
+        body["period"] |= {"start": start, "end": end}
+        # Rows need a day of their month.
+        days = days or [start] * bool(body["stats"])
+    else:
+        body.pop("source", None)
+        days = days or ["2025-06-15"]
+    body["days_coverage"] = days
+    for number, one in enumerate(body["stats"]):
+        one["month"] = f"{days[number % len(days)][:7]}-01"
+        one["clients"] = sketch(range(len(one["clients"])))
+        # For a schema 1.0 is an integer; and rows of one stream are added up, which must not be too much together.
+        one |= {name: min(int(value), MOST) for name, value in one.items() if name in COUNTS and value is not None}
+
+
+def _number(month: str, default: int) -> int:
+    year, *more = map(int, month.split("-"))
+    return year * 12 + (more[0] if more else default)
+
+
+def _in_the_past(day: str) -> str:
+    return day if "1990-01-01" <= day <= "2025-12-31" else "2025-06-15"

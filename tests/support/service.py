@@ -1,0 +1,427 @@
+"""The real service as a process on a loopback port, payloads to send to it, and what it has stored."""
+
+import contextlib
+import datetime
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from itertools import chain, islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import requests
+
+from eida_statistics import hll
+from eida_stats_webservice.database.uri import sqlite_path
+from eida_stats_webservice.server import gunicorn_config
+from eida_stats_webservice.store import open_store
+from support import issued
+from support.postgresql import SUPERUSER
+from support.processes import children
+
+PREFIX = "/eidaws/statistics/1"
+STATISTICS = "dataselect_stats"
+COUNTS = ("bytes", "nb_reqs", "nb_successful_reqs", "nb_failedrequests")
+
+_LOOPBACK = "127.0.0.1"
+_COMMAND = Path(sys.executable).with_name("eida_statsman")
+_READY_WITHIN_SECONDS = 60.0
+_STOPPED_WITHIN_SECONDS = 45.0
+_ANSWERED_WITHIN_SECONDS = 120.0
+
+# Columns that differ between two databases that hold the same: when and in which order it came.
+_INCIDENTAL = ("id", "created_at", "updated_at", "changed_at")
+_INCIDENTAL_OF_PAYLOADS = (*_INCIDENTAL, "revision")
+
+Table = dict[tuple[Any, ...], tuple[Any, ...]]
+Contents = dict[str, Table]
+
+
+class ServiceFailed(RuntimeError):
+    """The service did not do as it was told."""
+
+
+class Service:
+    """`eida_statsman serve` on a port of its own, which it keeps when it is stopped and started again.
+
+    Its log goes to `service.log` in the directory.
+
+    Args:
+        database_uri: a migrated database; in PostgreSQL, as the role of the service.
+        directory: its home, too.
+        workers: processes.
+        threads: of each process.
+        healthy: wait, when it starts, until it is healthy; else until it answers.
+        settings: more of its environment, as MAX_PAYLOAD_BYTES.
+    """
+
+    def __init__(
+        self,
+        database_uri: str,
+        directory: Path,
+        *,
+        workers: int = 2,
+        threads: int = gunicorn_config.threads,
+        healthy: bool = True,
+        **settings: str,
+    ) -> None:
+        if f"//{SUPERUSER}@" in database_uri:
+            raise ServiceFailed("It is to be tested with the rights that it is given.")
+        self._healthy = healthy
+        self.log_file = directory / "service.log"
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(directory),
+            "DATABASE_URI": database_uri,
+            **settings,
+        }
+        self._workers = workers
+        self._sizes = ["--workers", str(workers), "--threads", str(threads)]
+        self._process: subprocess.Popen[bytes] | None = None
+        # Bound, but not listening: nobody else gets this port, and where the service is down, nobody answers.
+        self._reserved = socket.socket()
+        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._reserved.bind((_LOOPBACK, 0))
+        self._address = f"{_LOOPBACK}:{self._reserved.getsockname()[1]}"
+        self.url = f"http://{self._address}{PREFIX}"
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self._reserved.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self.stop()
+        finally:
+            self._reserved.close()
+        if leaked := issued.found_in(self.log):
+            raise ServiceFailed(f"secrets that begin like these are in its log: {leaked}")
+
+    @property
+    def pid(self) -> int:
+        """The process id of gunicorn's master, whose children the workers are."""
+        if self._process is None:
+            raise ServiceFailed("It does not run.")
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """What the service has said, in all its runs."""
+        return self.log_file.read_text(encoding="utf-8", errors="replace")
+
+    def workers(self) -> list[int]:
+        """Return the process ids of the workers that there are now."""
+        return children(self.pid)
+
+    def start(self) -> None:
+        """Start it and wait until it is healthy, or answers at all.
+
+        Raises:
+            ServiceFailed: with the end of its log.
+        """
+        if self._process is not None:
+            raise ServiceFailed("It runs already.")
+        with self.log_file.open("ab") as log:
+            self._process = subprocess.Popen(
+                [_COMMAND, "serve", "--bind", self._address, *self._sizes],
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # A Ctrl-C is for the tests, which end the service while they clean up.
+                start_new_session=True,
+            )
+        try:
+            self._wait_until_ready(self._process, time.monotonic() + _READY_WITHIN_SECONDS, healthy=self._healthy)
+        except BaseException:
+            self._kill(self._process)
+            raise
+
+    def stop(self) -> None:
+        """End it as a supervisor does, and wait for it; the port stays its own."""
+        process = self._process
+        if process is None:
+            return
+        process.terminate()
+        try:
+            self._wait_until_ended(process, time.monotonic() + _STOPPED_WITHIN_SECONDS)
+        except BaseException:
+            self._kill(process)
+            raise
+        self._process = None
+
+    def post(self, body: bytes | Iterable[bytes], token: str, **headers: str) -> requests.Response:
+        """Send a payload, on a connection of its own."""
+        with requests.Session() as session:
+            # A proxy or a netrc file of whoever runs the tests is not meant.
+            session.trust_env = False
+            session.headers.update({"Content-Type": "application/json", "Authorization": f"Bearer {token}"})
+            return session.post(f"{self.url}/submit", data=body, headers=headers, timeout=_ANSWERED_WITHIN_SECONDS)
+
+    def get(self, path: str, **parameters: str) -> requests.Response:
+        """Ask for something below the prefix."""
+        with requests.Session() as session:
+            session.trust_env = False
+            return session.get(f"{self.url}/{path}", params=parameters, timeout=_ANSWERED_WITHIN_SECONDS)
+
+    def kill_master(self) -> None:
+        """Kill gunicorn's master, which cannot end its workers then; they notice it themselves."""
+        if self._process is None:
+            raise ServiceFailed("It does not run.")
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+
+    def _wait_until_ready(self, process: subprocess.Popen[bytes], deadline: float, *, healthy: bool) -> None:
+        # A test may remember which workers there are.
+        while not (self._answers(healthy=healthy) and len(self.workers()) == self._workers):
+            if process.poll() is not None:
+                raise ServiceFailed(f"It does not start:\n{self.log[-2000:]}")
+            if time.monotonic() > deadline:
+                raise ServiceFailed(f"It does not answer:\n{self.log[-2000:]}")
+            time.sleep(0.05)
+
+    def _wait_until_ended(self, process: subprocess.Popen[bytes], deadline: float) -> None:
+        while not _has_ended(process):
+            if time.monotonic() > deadline:
+                raise ServiceFailed(f"It does not stop:\n{self.log[-2000:]}")
+            # A worker that is only just being made misses the signal that its master passes on, once.
+            self._signal_workers(signal.SIGTERM)
+
+    def _answers(self, *, healthy: bool) -> bool:
+        try:
+            return self.get("_health").ok or not healthy
+        except requests.ConnectionError:
+            return False
+
+    def _kill(self, process: subprocess.Popen[bytes]) -> None:
+        if process.poll() is None:
+            # Stopped, the master makes no new workers while the present ones are ended.
+            process.send_signal(signal.SIGSTOP)
+            self._signal_workers(signal.SIGKILL)
+            process.kill()
+        process.wait()
+        self._process = None
+
+    def _signal_workers(self, number: signal.Signals) -> None:
+        for worker in self.workers():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker, number)
+
+
+def register(database_uri: str, *nodes: str) -> list[str]:
+    """Register nodes, and give a token of each."""
+    now = datetime.datetime.now(tz=datetime.UTC)
+    with contextlib.closing(open_store(database_uri)) as store:
+        for node in nodes:
+            store.add_node(node, "operator@node.example")
+        return [store.add_token(node, now, now + datetime.timedelta(days=365))[1] for node in nodes]
+
+
+class PayloadMaker:
+    """Payloads over the same keys, and so over the same rows of the database, with other values each time."""
+
+    def __init__(self, seed: int, rows: int, months: tuple[str, ...] = ("2021-03",)) -> None:
+        self._rng = random.Random(seed)
+        self._keys = [
+            {
+                "month": f"{months[number % len(months)]}-01",
+                "network": f"N{number % 7}",
+                "station": f"S{number // 24}",
+                "location": ("", "00", "--")[number % 3],
+                "channel": ("BHE", "BHN", "BHZ", "HHZ")[number // 3 % 4],
+                "country": ("", "DE", "CH", "A1")[number // 5 % 4],
+            }
+            for number in range(rows)
+        ]
+        numbers = np.random.default_rng(seed)
+        # Of all encodings, but mostly small, as they are.
+        sizes = [1] * 300 + [2, 3, 5, 20, 100] * 20 + [155, 200, 500, 3000]
+        self._sketches = [hll.to_hex(hll.encode(numbers.integers(-(2**31), 2**31 - 1, size))) for size in sizes]
+
+    def make(self, *days: str, networks: Iterable[str] = ()) -> dict[str, Any]:
+        """Return a payload in the wire format that covers these days; `networks` come with a row each."""
+        extra = [{**self._keys[0], "network": network} for network in networks]
+        return {
+            "generated_at": "2021-04-01 00:00:00",
+            "version": "1.0.0",
+            "days_coverage": list(days),
+            "aggregation_score": 3,
+            "stats": [self._row(key) for key in chain(self._keys, extra)],
+        }
+
+    def shuffled(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """Return the same statistics with the rows in another order."""
+        return {**payload, "stats": self._rng.sample(payload["stats"], len(payload["stats"]))}
+
+    def _row(self, key: dict[str, str]) -> dict[str, Any]:
+        successful, failed = self._rng.randint(1, 50), self._rng.randint(0, 5)
+        return {
+            **key,
+            "bytes": self._rng.randrange(2**40),
+            "nb_requests": successful + failed,
+            "nb_successful_requests": successful,
+            "nb_unsuccessful_requests": failed,
+            "clients": self._rng.choice(self._sketches),
+        }
+
+
+@contextlib.contextmanager
+def settled(database_uri: str) -> Iterator[Any]:
+    """Yield a connection to a database in which nothing is under way: what outlived its client is over, too.
+
+    Whoever ingests waits until this ends.
+    """
+    with contextlib.closing(open_store(database_uri)) as store, store.transaction(write=True) as connection:
+        for (node,) in rows_of(connection, "SELECT id FROM nodes ORDER BY id"):
+            store.queries.lock_node(connection, node_id=node)
+        yield connection
+
+
+def rows_of(connection: Any, query: str) -> list[tuple[Any, ...]]:
+    """Return the rows of a query, in either store."""
+    with contextlib.closing(connection.cursor()) as cursor:
+        cursor.execute(query)
+        return list(cursor.fetchall())
+
+
+def contents(database_uri: str) -> Contents:
+    """Return all that a database has of nodes and their statistics, each table's rows by their keys.
+
+    A row's values are its counts, sketch and body, in this order; all else is its key. Nodes and payloads have
+    their names and hashes instead of numbers, a sketch is the bytes of its registers, and times of arrival are
+    left out, so that two databases can be compared.
+    """
+    with settled(database_uri) as connection:
+        names = {
+            "node_id": dict(rows_of(connection, "SELECT id, name FROM nodes")),
+            "payload_id": dict(rows_of(connection, "SELECT id, hash FROM payloads")),
+        }
+        return {table: _table(connection, table, names) for table in _tables(connection, database_uri)}
+
+
+def statistics_of(payloads: dict[str, list[dict[str, Any]]]) -> Table:
+    """Compute what `dataselect_stats` must hold when each of these payloads was counted once; they are by node."""
+    groups = defaultdict(list)
+    for node, sent in payloads.items():
+        for row in chain.from_iterable(payload["stats"] for payload in sent):
+            key = {name: row[name] for name in ("network", "station", "location", "channel", "country")}
+            values = (
+                row["bytes"],
+                row["nb_requests"],
+                row["nb_successful_requests"],
+                row["nb_unsuccessful_requests"],
+            )
+            groups[_key({**key, "node_id": node, "date": row["month"]})].append(
+                (*values, _registers(row["clients"]))
+            )
+    return _added_up(groups)
+
+
+def roll_ups_of(found: Contents) -> Contents:
+    """Compute from a database's statistics what its roll-ups must hold."""
+    rolled_up = {}
+    for table, rows in found.items():
+        if table.startswith(f"{STATISTICS}_by_"):
+            columns = {name for key in rows for name, _ in key}
+            groups = defaultdict(list)
+            for key, values in found[STATISTICS].items():
+                groups[tuple(pair for pair in key if pair[0] in columns)].append(values)
+            rolled_up[table] = _added_up(groups)
+    return rolled_up
+
+
+def differences(one: Contents, other: Contents) -> list[str]:
+    """Name the first rows in which two databases differ; short, whatever they hold."""
+    return [
+        f"{table} {key}: {_told(rows.get(key))} and {_told(other[table].get(key))}"
+        for table, rows in one.items()
+        for key in islice((key for key in {**rows, **other[table]} if rows.get(key) != other[table].get(key)), 3)
+    ]
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    try:
+        process.wait(0.5)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _tables(connection: Any, database_uri: str) -> list[str]:
+    query = (
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
+        if sqlite_path(database_uri) is None
+        else "SELECT name FROM sqlite_master WHERE type = 'table'"
+    )
+    # Tokens differ by nature; the tables of yoyo and SQLite are their own.
+    return sorted(
+        name
+        for (name,) in rows_of(connection, query)
+        if name != "tokens" and "yoyo" not in name and not name.startswith("sqlite")
+    )
+
+
+def _table(connection: Any, table: str, names: dict[str, dict[int, str]]) -> Table:
+    with contextlib.closing(connection.cursor()) as cursor:
+        cursor.execute(f"SELECT * FROM {table}")
+        columns = [column[0] for column in cursor.description]
+        fetched = [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
+    rows = {}
+    incidental = _INCIDENTAL_OF_PAYLOADS if table == "payloads" else _INCIDENTAL
+    for row in fetched:
+        values: list[int | bytes] = [int(row.pop(column)) for column in COUNTS if column in row]
+        if "clients" in row:
+            values.append(_registers(row.pop("clients")))
+        if "body" in row:
+            values.append(bytes(row.pop("body")))
+        named = {column: names[column][value] if column in names else value for column, value in row.items()}
+        rows[_key({column: value for column, value in named.items() if column not in incidental})] = tuple(values)
+    assert len(rows) == len(fetched), f"{table} has a row twice"
+    return rows
+
+
+def _key(row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(sorted((column, str(value)) for column, value in row.items()))
+
+
+@lru_cache(maxsize=4096)
+def _registers(sketch: str | bytes) -> bytes:
+    # PostgreSQL gives sketches as text.
+    sketch = hll.from_hex(sketch) if isinstance(sketch, str) else sketch
+    hll.check(sketch)
+    return hll.registers_in(sketch).tobytes()
+
+
+def _added_up(groups: dict[tuple[Any, ...], list[tuple[Any, ...]]]) -> Table:
+    return {
+        key: (
+            *(sum(values[place] for values in group) for place in range(len(COUNTS))),
+            np.max([np.frombuffer(values[-1], dtype=np.uint8) for values in group], axis=0).tobytes(),
+        )
+        for key, group in groups.items()
+    }
+
+
+def _told(values: tuple[Any, ...] | None) -> str:
+    if values is None:
+        return "no row"
+    return str(tuple(f"{sum(value)} in sum" if isinstance(value, bytes) else value for value in values))

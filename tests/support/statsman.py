@@ -1,0 +1,34 @@
+"""The administrator's command, as it is typed."""
+
+import os
+import subprocess
+import sysconfig
+from pathlib import Path
+
+COMMAND = Path(sysconfig.get_path("scripts")) / "eida_statsman"
+
+
+class Statsman:
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        settings = {"DATABASE_URI_FILE", "EIDA_STATS_CONFIG"}
+        kept = {name: value for name, value in os.environ.items() if name not in settings}
+        self._environment = kept | {"DATABASE_URI": uri, "COLUMNS": "100"}
+
+    def __call__(self, *words: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [COMMAND, *words], input=typed, env=self._environment, capture_output=True, text=True, check=False
+        )
+
+    def set(self, **variables: str) -> None:
+        """Run further commands with these variables of the environment."""
+        self._environment |= variables
+
+    def unset(self, variable: str) -> None:
+        """Run further commands without a variable of the environment."""
+        del self._environment[variable]
+
+    def done(self, *words: str, typed: str = "") -> str:
+        finished = self(*words, typed=typed)
+        assert finished.returncode == 0, finished.stderr
+        return finished.stdout

@@ -1,0 +1,204 @@
+"""Small servers on the loopback interface with scripted answers, request lines to write down, and the command."""
+
+import contextlib
+import importlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from support.paths import ROOT
+
+REAL_LOG = ROOT.parent / "shared/data/fdsnws-requests.log.2020-09-18.bz2"
+REAL_REGISTRY = ROOT.parent / "shared/data/fdsn-networks.json"
+COMMAND = Path(sys.executable).with_name("eida_stats_aggregator")
+
+# pytest run as a command, rather than as a module, does not have the checkout on its path
+sys.path.append(str(ROOT))
+make_log = importlib.import_module("benchmarks.make_log")
+
+
+class Received(NamedTuple):
+    """A request as a stub got it; the names of headers are in lower case."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class Answer(NamedTuple):
+    """What a stub says; a status of 0 hangs up without an answer."""
+
+    status: int = 201
+    body: bytes = b"{}"
+    headers: Mapping[str, str] = MappingProxyType({})
+    reason: str | None = None
+
+
+class Stub(NamedTuple):
+    """A running server: where it is, and what it has received."""
+
+    url: str
+    received: list[Received]
+
+
+def problem(status: int, name: str, title: str = "A title") -> Answer:
+    """Make an answer after RFC 9457."""
+    body = {"type": f"urn:eida-statistics:problem:{name}", "title": title, "detail": "A detail", "status": status}
+    return Answer(status, json.dumps(body).encode(), {"Content-Type": "application/problem+json"})
+
+
+@contextlib.contextmanager
+def serving(answer: Callable[[Received], Answer], port: int = 0) -> Iterator[Stub]:
+    """Serve, on a free port unless one is given; every request is answered by the function."""
+    received: list[Received] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            request = Received(self.command, self.path, headers, body)
+            received.append(request)
+            status, content, more, reason = answer(request)
+            if status == 0:
+                self.connection.close()
+                return
+            self.send_response(status, reason)
+            for name, value in more.items():
+                self.send_header(name, value)
+            if status != 204:
+                self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            if status != 204:
+                self.wfile.write(content)
+
+        do_POST = do_PUT = do_GET  # noqa: N815 - the name is given by http.server
+
+        def log_message(self, *_: Any) -> None:
+            """Stay silent."""
+
+        def handle(self) -> None:
+            with contextlib.suppress(OSError, ValueError):
+                super().handle()
+
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield Stub(f"http://127.0.0.1:{server.server_address[1]}", received)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextlib.contextmanager
+def answering(*answers: Answer) -> Iterator[Stub]:
+    """Serve these answers one after the other, the last one again and again."""
+    left = list(answers)
+    lock = threading.Lock()
+
+    def next_answer(_: Received) -> Answer:
+        with lock:
+            return left.pop(0) if len(left) > 1 else left[0]
+
+    with serving(next_answer) as stub:
+        yield stub
+
+
+@contextlib.contextmanager
+def correcting(*answers: Answer, version: Answer = Answer(200, b"0.9.0\n")) -> Iterator[Stub]:  # noqa: B008
+    """Serve as `answering`, but with `version` always, as a service that takes corrections."""
+    left = list(answers)
+    lock = threading.Lock()
+
+    def next_answer(request: Received) -> Answer:
+        with lock:
+            if request.path == "/version":
+                return version
+            return left.pop(0) if len(left) > 1 else left[0]
+
+    with serving(next_answer) as stub:
+        yield stub
+
+
+def submissions(stub: Stub) -> list[Received]:
+    """Return the requests that are no questions."""
+    return [request for request in stub.received if request.method != "GET"]
+
+
+def nobody_there() -> str:
+    """Return the URL of a port on which nothing listens."""
+    with answering(Answer()) as stub:
+        return stub.url
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    """Return an environment without the settings of whoever runs the tests."""
+    return {"PATH": os.environ["PATH"], "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), **more}
+
+
+def run(
+    *arguments: str | Path, cwd: Path, stdin: bytes | None = None, **env: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the installed command in a directory that is its home as well."""
+    done = subprocess.run(
+        [COMMAND, *arguments],
+        cwd=cwd,
+        env=environment(cwd, **env),
+        **({"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}),
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert b"Traceback" not in done.stderr, done.stderr.decode(errors="replace")
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def trace(
+    net: str = "GE", sta: str = "EIL", size: object = 512, status: str = "OK", **more: object
+) -> dict[str, Any]:
+    """Make a trace as SeisComP logs it."""
+    return {
+        "cha": "BHZ",
+        "sta": sta,
+        "start": "1997-08-09T00:00:00.0000Z",
+        "net": net,
+        "restricted": False,
+        "loc": "",
+        "bytes": size,
+        "status": status,
+        "end": "1997-08-09T01:00:00.0000Z",
+        **more,
+    }
+
+
+def line(*, without: tuple[str, ...] = (), **more: object) -> dict[str, Any]:
+    """Make a request as SeisComP logs it: one trace from Germany; `without` names keys to leave out."""
+    entry = {
+        "clientID": "ObsPy/1.2.2 (Windows-10-10.0.18362-SP0, Python 3.7.8)",
+        "finished": "2020-09-18T00:00:00.758768Z",
+        "userLocation": {"country": "DE"},
+        # Without a fraction, only lines that are equal are the same request.
+        "created": "2020-09-18T00:00:00Z",
+        "bytes": 512,
+        "service": "fdsnws-dataselect",
+        "userEmail": None,
+        "trace": [trace()],
+        "status": "OK",
+        "userID": 1497164453,
+        **more,
+    }
+    return {key: value for key, value in entry.items() if key not in without}
+
+
+def encoded(*entries: dict[str, Any]) -> bytes:
+    """Write entries as a log."""
+    return b"".join(json.dumps(entry).encode() + b"\n" for entry in entries)

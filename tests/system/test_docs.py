@@ -1,0 +1,336 @@
+"""The documents are true: what they name exists, what exists is named, and their commands run."""
+
+import datetime
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+import eida_stats_aggregator.cli
+import eida_statsman.cli
+from eida_statistics import errors
+from eida_stats_webservice.config import FILE_VARIABLE, Config
+from eida_stats_webservice.store import Store
+from support.paths import ROOT
+from support.payloads import payload, row
+from support.service import Service
+from support.stores import ON_ONE_STORE
+
+DOCUMENTS = sorted(
+    path for path in ROOT.rglob("*.md") if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
+)
+
+AGGREGATOR = ROOT / "aggregator" / "README.md"
+WEBSERVICE = ROOT / "webservice" / "README.md"
+ARCHITECTURE = ROOT / "ARCHITECTURE.md"
+RELIABILITY = ROOT / "docs" / "RELIABILITY.md"
+UNITS = sorted((ROOT / "aggregator" / "systemd").iterdir())
+
+# The aggregator tells these; the others are the service's.
+TOLD_BY_THE_AGGREGATOR = [
+    errors.UnreadableLog,
+    errors.WorkerLost,
+    errors.ClusterUnavailable,
+    errors.NothingToAggregate,
+    errors.InvalidClientClasses,
+    errors.AggregateExists,
+    errors.UnwritableDirectory,
+    errors.RegistryUnavailable,
+    errors.InvalidRegistry,
+    errors.NotDelivered,
+    errors.PayloadRefused,
+]
+
+
+def commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
+    """Yield a command and all its subcommands that do something, by what is typed for them."""
+    if not isinstance(command, click.Group):
+        yield name, command
+        return
+    context = click.Context(command)
+    for word in command.list_commands(context):
+        subcommand = command.get_command(context, word)
+        assert subcommand is not None
+        yield from commands(subcommand, f"{name} {word}")
+
+
+def options(command: click.Command) -> list[str]:
+    """Return all options of a command, in each of their spellings."""
+    return [
+        spelling
+        for parameter in command.get_params(click.Context(command, **command.context_settings))
+        if isinstance(parameter, click.Option)
+        for spelling in parameter.opts
+    ]
+
+
+def anchor(heading: str) -> str:
+    """Return the name under which a heading can be linked."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def tree(text: str) -> Iterator[Path]:
+    """Yield the paths of an indented tree, four spaces a level."""
+    (drawing,) = re.findall(r"^## The tree\n\n```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    above: list[str] = []
+    for line in drawing.splitlines():
+        name = line.split()[0]
+        level, odd = divmod(len(line) - len(line.lstrip()), 4)
+        assert not odd, line
+        assert level <= len(above), line
+        above[level:] = [name.rstrip("/")]
+        yield Path(*above)
+
+
+def console_blocks() -> list[list[str]]:
+    """Return the commands of each block that is marked as console: those run, one block after another."""
+    blocks = re.findall(r"^```console\n(.*?)^```", AGGREGATOR.read_text(), re.MULTILINE | re.DOTALL)
+    return [re.findall(r"^\$ (.*)$", block, re.MULTILINE) for block in blocks]
+
+
+def environment() -> dict[str, str]:
+    """Return an environment in which the installed commands are found, without settings of the developer's."""
+    ours = {"TOKEN", "TOKEN_FILE", "SOURCE_DATE_EPOCH", "DATABASE_URI", "DATABASE_URI_FILE", "URL_PREFIX"}
+    kept = {name: value for name, value in os.environ.items() if name not in ours}
+    path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
+    return kept | {"PATH": path, "PYTHONPATH": str(ROOT), "no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"}
+
+
+def run(*words: str, folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    variables = environment() | settings
+    return subprocess.run(words, cwd=folder, env=variables, capture_output=True, text=True, check=False)
+
+
+def test_every_option_of_the_aggregator_is_in_the_table_of_its_readme() -> None:
+    table = "\n".join(line for line in AGGREGATOR.read_text().splitlines() if line.startswith("| `-"))
+
+    missing = [option for option in options(eida_stats_aggregator.cli.cli) if f"`{option}" not in table]
+
+    assert not missing
+
+
+def test_every_option_in_the_table_of_the_aggregator_exists() -> None:
+    cells = re.findall(r"^\| (`-.*?) \|", AGGREGATOR.read_text(), re.MULTILINE)
+    documented = re.findall(r"`(-[-a-z]+)", "\n".join(cells))
+
+    assert set(documented) == set(options(eida_stats_aggregator.cli.cli))
+
+
+@pytest.mark.parametrize(
+    ("typed", "command"),
+    [pytest.param(*found, id=found[0]) for found in commands(eida_statsman.cli.cli, "eida_statsman")],
+)
+def test_every_command_of_eida_statsman_is_documented_with_its_options(typed: str, command: click.Command) -> None:
+    (line,) = re.findall(rf"^\| `({typed}\b.*?)` \|", WEBSERVICE.read_text(), re.MULTILINE)
+
+    documented = set(re.findall(r"--[a-z-]+", line))
+
+    assert documented == {option for option in options(command) if option.startswith("--")} - {"--help"}
+
+
+def test_every_command_of_eida_statsman_that_is_documented_exists() -> None:
+    existing = [typed for typed, _ in commands(eida_statsman.cli.cli, "eida_statsman")]
+    documented = re.findall(r"^\| `(eida_statsman(?: [a-z][a-z-]*)+)", WEBSERVICE.read_text(), re.MULTILINE)
+
+    assert sorted(documented) == sorted(existing)
+
+
+@pytest.mark.parametrize("error", TOLD_BY_THE_AGGREGATOR)
+def test_the_operator_finds_what_to_do_about_every_error(error: type[errors.EidaStatisticsError]) -> None:
+    assert f"| *{error().title}* |" in AGGREGATOR.read_text()
+
+
+def test_every_problem_type_that_the_service_can_answer_with_is_documented() -> None:
+    # The aggregator's have the type that is nobody's; these two cannot happen while the service answers.
+    silent = {errors.ConfigurationError, errors.InvalidSketch, errors.RegistryUnavailable, errors.InvalidRegistry}
+    # Only the administrator's command meets these.
+    silent |= {errors.NodeExists, errors.UnknownNetwork, errors.UnknownToken}
+    silent |= {errors.UnknownRole, errors.StoreNotEmpty, errors.Differences, errors.NotUpstream}
+    silent |= {errors.NotTakenOver}
+    told = [error for error in errors.EidaStatisticsError.__subclasses__() if error not in silent]
+    text = WEBSERVICE.read_text()
+
+    missing = {error.problem for error in told if f"`{error.problem}`" not in text}
+
+    assert not missing
+
+
+def test_every_environment_variable_of_the_service_is_documented() -> None:
+
+    text = WEBSERVICE.read_text()
+
+    assert f"`{FILE_VARIABLE}`" in text
+    for field in Config.__struct_fields__:
+        assert f"| `{field.upper()}` | `{field}` |" in text
+
+
+def test_every_table_and_column_of_the_schema_is_documented() -> None:
+    text = WEBSERVICE.read_text()
+    for migration in (ROOT / "migrations" / "sqlite").glob("*[!k].sql"):
+        for table, columns in re.findall(
+            r"CREATE TABLE (\w+) \((.*?)^\);", migration.read_text(), re.DOTALL | re.MULTILINE
+        ):
+            # SQLite makes a table anew where PostgreSQL changes it.
+            assert f"`{table.removeprefix('new_')}`" in text
+            for column in re.findall(r"^    ([a-z]\w*) ", columns, re.MULTILINE):
+                assert f"`{column}`" in text, f"{table}.{column}"
+
+
+def test_everything_in_the_tree_of_the_architecture_exists() -> None:
+    missing = [path for path in tree(ARCHITECTURE.read_text()) if not (ROOT / path).exists()]
+
+    assert not missing
+
+
+def test_every_folder_is_in_the_tree_of_the_architecture() -> None:
+    drawn = {ROOT / path for path in tree(ARCHITECTURE.read_text())}
+    tracked = ["eida_statistics", "aggregator", "webservice", "migrations", "tests"]
+    folders = {
+        path.parent
+        for folder in tracked
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in {".py", ".sql"} and "eida_stats_webservice/migrations" not in str(path)
+    }
+
+    assert not folders - drawn
+
+
+def test_every_test_by_which_reliability_is_told_exists() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", RELIABILITY.read_text())
+
+    assert named
+    assert not [(path, name) for path, name in named if f"\ndef {name}(" not in (ROOT / path).read_text()]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_relative_link_leads_somewhere(document: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, fragment = target.partition("#")
+        linked = document.parent / path if path else document
+        assert linked.exists(), target
+        if fragment:
+            headings = re.findall(r"^#+ (.*)$", linked.read_text(), re.MULTILINE)
+            assert fragment in map(anchor, headings), target
+
+
+def test_every_make_target_that_a_document_names_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {
+        target
+        for document in DOCUMENTS
+        for target in re.findall(r"^    make ([a-z]+)|`make ([a-z]+)", document.read_text(), re.MULTILINE)
+        for target in target
+        if target
+    }
+
+    assert {"demo", "test"} <= named <= targets
+
+
+@ON_ONE_STORE
+def test_python_example_reads_statistics(service_uri: str, store: Store, tmp_path: Path) -> None:
+    """There is a network NA, and a country NA: Namibia."""
+    now = datetime.datetime.now(tz=datetime.UTC)
+    store.add_node("NODE1", "operator@node.example")
+    day = datetime.timedelta(days=1)
+    token = store.add_token("NODE1", now - day, now + day)[1]
+    store.ingest(store.sender_of_token(token, now).node, payload(row(network="NA", country="NA"), row()))
+    (example,) = re.findall(r"^```python\n(.*?)^```", WEBSERVICE.read_text(), re.MULTILINE | re.DOTALL)
+    with Service(service_uri, tmp_path, workers=1) as service:
+        code = example.replace("https://example.org/eidaws/statistics/1", service.url)
+        done = run(sys.executable, "-c", code + "print(table.to_csv(index=False))", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^NA +512$", done.stdout, re.MULTILINE)
+    assert "2026-10,*,NA,*,*,*,NA,512,1,1,1" in done.stdout
+
+
+def test_the_demo_of_the_readme_prints_what_was_stored(tmp_path: Path) -> None:
+    told = run(sys.executable, str(ROOT / "demo.py"), folder=tmp_path)
+
+    assert told.returncode == 0, told.stdout + told.stderr
+    heading = "NODE  NETWORK            DELIVERED  REQUESTS  SUCCESSFUL  CLIENTS"
+    assert heading in told.stdout
+    assert heading in (ROOT / "README.md").read_text()
+    assert "DEMO  (failed requests)" in told.stdout
+    for line in re.findall(r"^ *[\d.,]+(?: GB)?  (.*)$", (ROOT / "README.md").read_text(), re.MULTILINE):
+        words = re.sub(r"[\d,]+", "", line)
+        assert words in re.sub(r"[\d,]+", "", told.stdout), line
+
+
+def test_the_demo_keeps_away_from_the_databases_and_proxies_of_the_developer(tmp_path: Path) -> None:
+    production = tmp_path / "production.db"
+    (tmp_path / "uri").write_text(f"sqlite:///{production}")
+    (tmp_path / "config.toml").write_text(f'database_uri = "sqlite:///{production}"')
+    settings = {
+        "DATABASE_URI_FILE": str(tmp_path / "uri"),
+        "EIDA_STATS_CONFIG": str(tmp_path / "config.toml"),
+        "URL_PREFIX": "/other",
+        "MAX_PAYLOAD_BYTES": "1024",
+        "TOKEN_FILE": str(tmp_path / "missing"),
+        "http_proxy": "http://127.0.0.1:9",
+        "no_proxy": "",
+        "NO_PROXY": "",
+    }
+
+    told = run(sys.executable, str(ROOT / "demo.py"), folder=tmp_path, **settings)
+
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "DEMO  (failed requests)" in told.stdout
+    assert "$ TOKEN=… eida_stats_aggregator" in told.stdout
+    assert "use your own with: make demo LOG=file\n" in told.stdout
+    assert not production.exists()
+
+
+@pytest.mark.parametrize(("option", "named"), [("--log", "LOG"), ("--networks", "NETWORKS")])
+def test_the_demo_does_not_delete_what_it_is_given(tmp_path: Path, option: str, named: str) -> None:
+    given = tmp_path / "demo-output" / "given"
+    given.parent.mkdir()
+    given.write_text("my own")
+
+    refused = run(sys.executable, str(ROOT / "demo.py"), option, "demo-output/given", folder=tmp_path)
+
+    assert refused.returncode == 2
+    assert named in refused.stderr
+    assert given.read_text() == "my own"
+
+
+def test_the_examples_for_operators_run(tmp_path: Path) -> None:
+    days = ["2020-11-01", "2020-11-02"]
+    for day in days:
+        made = ["--requests", "300", "--day", day, "--registry", "networks.json", f"fdsnws-requests.log.{day}.bz2"]
+        ready = run(sys.executable, "-m", "benchmarks.make_log", *made, folder=tmp_path)
+        assert ready.returncode == 0, ready.stderr
+    for command in [command for block in console_blocks() for command in block]:
+        # With pipefail, so that what comes before a pipe must succeed as well; `head` closes its pipe early.
+        shell = ["bash", "-c", command] if "| head" in command else ["bash", "-o", "pipefail", "-c", command]
+        told = run(*shell, folder=tmp_path)
+        assert told.returncode == 0, f"{command}\n{told.stdout}{told.stderr}"
+    assert (tmp_path / "aggregates" / "2020-11-02_2020-11-02.json.gz").exists()
+    assert (tmp_path / "servers" / "2020-11-01_2020-11-01_a.json.gz").exists()
+    assert (tmp_path / "both" / "2020-11-01_2020-11-02.json.gz").exists()
+
+
+def test_some_examples_for_operators_are_run() -> None:
+    assert sum(map(len, console_blocks())) >= 10
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not on this machine")
+def test_systemd_understands_the_units(tmp_path: Path) -> None:
+    (service,) = re.findall(r"^```ini\n(.*?)^```", WEBSERVICE.read_text(), re.MULTILINE | re.DOTALL)
+    units = {"eida-statistics.service": service, **{unit.name: unit.read_text() for unit in UNITS}}
+    for name, unit in units.items():
+        # The commands are not installed where these tests run.
+        (tmp_path / name).write_text(re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", unit, flags=re.MULTILINE))
+
+    told = run("systemd-analyze", "verify", *(str(tmp_path / name) for name in units), folder=tmp_path)
+
+    assert (told.returncode, told.stdout + told.stderr) == (0, "")

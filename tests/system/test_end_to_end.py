@@ -1,0 +1,559 @@
+"""The whole way: the real commands, and the deployed aggregator, against the real server, on both stores."""
+
+import contextlib
+import csv
+import datetime
+import gzip
+import http.client
+import io
+import itertools
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import pytest
+
+from eida_statistics import hll
+from eida_stats_webservice.store import open_store
+from support import reference
+from support.postgresql import Cluster
+from support.service import Service, contents, differences, register, rows_of, settled
+from support.stores import ON_ONE_STORE
+from support.stubs import encoded, environment, line, make_log, run
+
+NODE = "DEMO"
+REQUESTS = 4000
+REFUSED_BYTES = 30 * 1024 * 1024
+
+Found = dict[tuple[str, str], tuple[int, ...]]
+
+
+class Made(NamedTuple):
+    """A log and the registry of its networks."""
+
+    log: Path
+    registry: Path
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    directory = tmp_path_factory.mktemp("made")
+    made = Made(directory / "fdsnws-requests.log.2020-11-02.bz2", directory / "networks.json")
+    make_log.write(made.log, make_log.requests(5, datetime.date(2020, 11, 2), REQUESTS, stations=60))
+    made.registry.write_text(json.dumps(make_log.registry()))
+    return made
+
+
+@pytest.fixture
+def service(service_uri: str, tmp_path: Path) -> Iterator[Service]:
+    with Service(service_uri, tmp_path) as running:
+        yield running
+
+
+def test_what_is_aggregated_and_sent_can_be_asked_for(
+    store_uri: str, service: Service, made: Made, tmp_path: Path
+) -> None:
+    statsman(store_uri, tmp_path, "nodes", "add", NODE, "--contact", "operator@node.example")
+    token = statsman(store_uri, tmp_path, "tokens", "add", NODE).stdout.strip()
+    sent = aggregator(tmp_path, service, token, made)
+    assert sent.returncode == 0, sent.stderr
+    rows = aggregated(tmp_path)
+    assert len(rows) > 100
+    expected = summed_up(rows)
+    assert answers(service, "network") == expected
+    everything = answers(service, "node")
+    assert everything == summed_up(rows, by_network=False)
+    # Something of each kind is in it: a temporary network, failed requests, more clients than are counted exactly.
+    assert {"GE", "Z32015", ""} <= {network for _, network in expected}
+    assert everything[NODE, "*"][-1] > hll.EXPLICIT_MAX
+    (listed,) = json.loads(statsman(store_uri, tmp_path, "nodes", "list", "--json").stdout)
+    assert (listed["name"], listed["payloads"]) == (NODE, 1)
+
+
+def test_the_same_log_twice_is_counted_once(store_uri: str, service: Service, made: Made, tmp_path: Path) -> None:
+    (token,) = register(store_uri, NODE)
+    assert aggregator(tmp_path, service, token, made).returncode == 0
+    once = contents(store_uri)
+
+    # The receipt tells that it was sent.
+    again = aggregator(tmp_path, service, token, made)
+    assert (again.returncode, json.loads(again.stdout)["sent"]) == (0, [])
+
+    # Without it, the service tells that it has these statistics.
+    (receipt,) = tmp_path.glob("*.delivery")
+    receipt.unlink()
+    third = aggregator(tmp_path, service, token, made)
+    assert third.returncode == 0, third.stderr
+    (said,) = json.loads(third.stdout)["sent"]
+    assert "409" in said
+    assert "the service has these statistics already" in said
+    assert queued(tmp_path) == []
+
+    assert contents(store_uri) == once
+    assert answers(service, "network") == summed_up(aggregated(tmp_path))
+
+
+def test_with_a_wrong_token_the_file_waits_until_the_token_is_right(
+    store_uri: str, service: Service, made: Made, tmp_path: Path
+) -> None:
+    (token,) = register(store_uri, NODE)
+    refused = aggregator(tmp_path, service, "no-such-token", made)
+    assert refused.returncode == 3
+    assert "unknown, revoked or not yet valid" in refused.stderr
+    assert queued(tmp_path) == [service.url]
+    assert stored_payloads(store_uri) == 0
+
+    sent = aggregator(tmp_path, service, token)
+    assert sent.returncode == 0, sent.stderr
+    assert len(json.loads(sent.stdout)["sent"]) == 1
+    assert queued(tmp_path) == []
+    assert answers(service, "network") == summed_up(aggregated(tmp_path))
+
+
+def test_what_could_not_be_sent_while_the_service_was_down_is_sent_by_the_next_run(
+    store_uri: str, service: Service, made: Made, tmp_path: Path
+) -> None:
+    (token,) = register(store_uri, NODE)
+    service.stop()
+    down = aggregator(tmp_path, service, token, made)
+    assert down.returncode == 3
+    assert "connection refused" in down.stderr
+    assert queued(tmp_path) == [service.url]
+
+    service.start()
+    later = aggregator(tmp_path, service, token)
+    assert later.returncode == 0, later.stderr
+    assert len(json.loads(later.stdout)["sent"]) == 1
+    assert queued(tmp_path) == []
+    assert answers(service, "network") == summed_up(aggregated(tmp_path))
+
+
+def test_a_correction_takes_the_place_of_what_was_sent(
+    store_uri: str, service: Service, made: Made, tmp_path: Path
+) -> None:
+    (token,) = register(store_uri, NODE)
+    assert aggregator(tmp_path, service, token, made, "--exclude-class", "crawler").returncode == 0
+    once = answers(service, "network")
+
+    for excluded in ("scientific", "crawler"):
+        corrected = aggregator(tmp_path, service, token, made, "--replace", "--exclude-class", excluded)
+        assert corrected.returncode == 0, corrected.stderr
+        assert (len(json.loads(corrected.stdout)["sent"]), queued(tmp_path)) == (1, [])
+        assert answers(service, "network") == summed_up(aggregated(tmp_path))
+
+    assert answers(service, "network") == once
+    assert stored_payloads(store_uri) == 2
+
+
+@ON_ONE_STORE
+def test_a_correction_of_one_server_leaves_the_other_one_alone(
+    store_uri: str, service: Service, made: Made, tmp_path: Path
+) -> None:
+    (token,) = register(store_uri, NODE)
+    servers = {"a": "crawler", "b": "scientific"}
+    for server, excluded in servers.items():
+        sent = aggregator(
+            tmp_path, service, token, made, "--suffix", server, "--beside", "--exclude-class", excluded
+        )
+        assert sent.returncode == 0, sent.stderr
+    corrected = aggregator(
+        tmp_path, service, token, made, "--suffix", "a", "--replace", "--exclude-class", "library"
+    )
+    assert (corrected.returncode, queued(tmp_path)) == (0, []), corrected.stderr
+    assert states(store_uri) == ["superseded", "in force", "in force"]
+    (said,) = json.loads(corrected.stdout)["sent"]
+    first, _, third = numbers(store_uri)
+    assert said.endswith(f": 201 CREATED, payload {third} of DEMO, supersedes {first}")
+    assert answers(service, "network") == summed_up(aggregated(tmp_path, 2))
+
+
+@ON_ONE_STORE
+def test_what_was_retracted_is_put_back_by_a_correction(
+    store_uri: str, service: Service, made: Made, tmp_path: Path
+) -> None:
+    (token,) = register(store_uri, NODE)
+    for server, excluded in {"a": "crawler", "b": "scientific"}.items():
+        aggregator(tmp_path, service, token, made, "--suffix", server, "--beside", "--exclude-class", excluded)
+    run_again = ("--suffix", "a", "--exclude-class", "crawler")
+    statsman(store_uri, tmp_path, "payloads", "retract", str(numbers(store_uri)[0]))
+
+    told = aggregator(tmp_path, service, token, made, *run_again)
+    assert (told.returncode, json.loads(told.stdout)["sent"]) == (0, [])
+    assert "201 CREATED" in json.loads(told.stdout)["sent_before"]
+    assert states(store_uri) == ["retracted", "in force"]
+
+    for answer in ("201 CREATED", "200 OK"):
+        again = aggregator(tmp_path, service, token, made, *run_again, "--replace")
+        assert (again.returncode, queued(tmp_path)) == (0, []), again.stderr
+        assert answer in json.loads(again.stdout)["sent"][0]
+        assert states(store_uri) == ["in force", "in force"]
+    assert answers(service, "network") == summed_up(aggregated(tmp_path, 2))
+
+
+@ON_ONE_STORE
+def test_a_correction_after_a_retraction_counts(
+    store_uri: str, service: Service, made: Made, tmp_path: Path
+) -> None:
+    (token,) = register(store_uri, NODE)
+    assert aggregator(tmp_path, service, token, made, "--exclude-class", "scientific").returncode == 0
+    statsman(store_uri, tmp_path, "payloads", "retract", str(numbers(store_uri)[0]))
+    corrected = aggregator(tmp_path, service, token, made, "--replace")
+    assert (corrected.returncode, queued(tmp_path)) == (0, []), corrected.stderr
+    assert states(store_uri) == ["retracted", "in force"]
+    assert answers(service, "network") == summed_up(aggregated(tmp_path))
+
+
+@ON_ONE_STORE
+@pytest.mark.parametrize("choice", ["beside", "replaced"])
+def test_source_beside_none_needs_a_decision(
+    choice: str, store_uri: str, service: Service, made: Made, tmp_path: Path
+) -> None:
+    (token,) = register(store_uri, NODE)
+    (one := tmp_path / "one").mkdir()
+    (other := tmp_path / "other").mkdir()
+    assert aggregator(one, service, token, made, "--exclude-class", "crawler").returncode == 0
+    (first,) = numbers(store_uri)
+
+    second_server = (other, service, token, made, "--source", "s2", "--exclude-class", "library")
+    for options in ([], ["--replace"]):
+        refused = aggregator(*second_server, *options)
+        assert refused.returncode == 3
+        assert f"the service has payload {first} for 2020-11-02" in refused.stderr
+        assert "An empty source is the whole node" in refused.stderr
+        assert (states(store_uri), queued(other)) == (["in force"], [])
+
+    if choice == "replaced":
+        chosen = aggregator(*second_server, "--replaces", str(first))
+        expected, counted, code = ["superseded", "in force"], aggregated(other), 0
+    else:
+        chosen = aggregator(*second_server, "--beside")
+        expected, counted, code = ["in force", "in force"], [*aggregated(one), *aggregated(other)], 4
+    assert (chosen.returncode, queued(other)) == (code, []), chosen.stderr
+    (said,) = json.loads(chosen.stdout)["sent"]
+    assert (f"supersedes {first}" in said) is (choice == "replaced")
+    assert (f"counts beside payload {first}" in said) is (choice == "beside")
+    assert states(store_uri) == expected
+    assert answers(service, "network") == summed_up(counted)
+
+
+@ON_ONE_STORE
+def test_the_first_correction_of_a_second_server_is_taken_in_where_nothing_else_is(
+    store_uri: str, service: Service, made: Made, tmp_path: Path
+) -> None:
+    (token,) = register(store_uri, NODE)
+    sent = aggregator(tmp_path, service, token, made, "--suffix", "s2", "--replace")
+    assert (sent.returncode, states(store_uri)) == (0, ["in force"]), sent.stderr
+
+
+@ON_ONE_STORE
+def test_what_a_correction_of_which_nothing_is_remembered_replaces_is_told(
+    store_uri: str, service: Service, made: Made, tmp_path: Path
+) -> None:
+    (token,) = register(store_uri, NODE)
+    aggregator(tmp_path, service, token, made, "--exclude-class", "scientific")
+    (first,) = numbers(store_uri)
+    for file in tmp_path.glob("20*"):
+        file.unlink()
+    corrected = aggregator(tmp_path, service, token, made, "--replace")
+    assert json.loads(corrected.stdout)["sent"][0].endswith(f", supersedes {first}")
+    assert states(store_uri) == ["superseded", "in force"]
+
+
+@ON_ONE_STORE
+@pytest.mark.parametrize(("suffix", "restored"), [("", "nothing"), ("b", "an older state")])
+def test_a_correction_of_what_a_restored_centre_does_not_know_is_taken_in(
+    suffix: str, restored: str, store_uri: str, service: Service, made: Made, tmp_path: Path
+) -> None:
+    (token,) = register(store_uri, NODE)
+    server = ("--suffix", suffix, "--replace", "--exclude-class")
+    aggregator(tmp_path, service, token, made, *server, "crawler")
+    aggregator(tmp_path, service, token, made, *server, "scientific")
+    first, second = numbers(store_uri)
+    lost = (first, second) if restored == "nothing" else (second,)
+    with settled(store_uri) as connection, contextlib.closing(connection.cursor()) as cursor:
+        cursor.execute(f"UPDATE payloads SET withdrawn_at = NULL, superseded_by = NULL WHERE id = {first}")
+        for number in lost:
+            cursor.execute(f"DELETE FROM payload_days WHERE payload_id = {number}")
+            cursor.execute(f"DELETE FROM payloads WHERE id = {number}")
+    statsman(store_uri, tmp_path, "payloads", "replay")
+
+    corrected = aggregator(tmp_path, service, token, made, *server, "library")
+    assert (corrected.returncode, queued(tmp_path)) == (0, []), corrected.stderr
+    (said,) = json.loads(corrected.stdout)["sent"]
+    assert (f"supersedes {first}" in said) is (restored != "nothing")
+    assert states(store_uri)[-1] == "in force"
+    assert answers(service, "network") == summed_up(aggregated(tmp_path))
+    # From now on it is known again.
+    again = aggregator(tmp_path, service, token, made, *server, "monitor")
+    assert (again.returncode, again.stderr) == (0, "")
+    assert answers(service, "network") == summed_up(aggregated(tmp_path))
+
+
+@ON_ONE_STORE
+def test_a_day_of_a_month_that_was_sent_as_a_whole_is_corrected_by_the_whole_month(
+    store_uri: str, service: Service, made: Made, tmp_path: Path
+) -> None:
+    (token,) = register(store_uri, NODE)
+    (earlier := tmp_path / "earlier").mkdir()
+    days = [f"2020-11-{day:02}" for day in range(1, 31)]
+    for number, folder in enumerate((earlier, tmp_path)):
+        lines = [line(finished=f"{day}T12:00:00Z", userID=number) for day in days]
+        (folder / "month.log").write_bytes(encoded(*lines))
+    assert aggregator(earlier, service, token, Made(earlier / "month.log", made.registry)).returncode == 0
+    (month,) = numbers(store_uri)
+
+    refused = aggregator(tmp_path, service, token, made, "--replace")
+    assert refused.returncode == 3
+    assert f"payload {month} for 2020-11-01 to 2020-11-30" in refused.stderr
+    assert "run all logs of 2020-11-01 to 2020-11-30 with --replace" in refused.stderr
+
+    whole = ("--replace", "--since", days[0], "--until", days[-1])
+    unclear = aggregator(tmp_path, service, token, Made(tmp_path / "month.log", made.registry), "--replace")
+    assert unclear.returncode == 1
+    assert "--since DAY --until DAY" in unclear.stderr
+    corrected = aggregator(tmp_path, service, token, Made(tmp_path / "month.log", made.registry), *whole)
+    assert corrected.returncode == 0, corrected.stderr
+    # The day that was held is in the month.
+    assert aggregator(tmp_path, service, token).returncode == 0
+    assert f"supersedes {month}" in json.loads(corrected.stdout)["sent"][0]
+    assert states(store_uri) == ["superseded", "in force"]
+    (tmp_path / "2020-11-02_2020-11-02.json.gz").unlink()
+    assert answers(service, "network") == summed_up(aggregated(tmp_path))
+
+
+@ON_ONE_STORE
+def test_a_payload_that_is_named_and_not_there_is_told_and_nothing_is_forgotten(
+    store_uri: str, service: Service, made: Made, tmp_path: Path
+) -> None:
+    (token,) = register(store_uri, NODE)
+    aggregator(tmp_path, service, token, made, "--exclude-class", "crawler")
+    corrected = (tmp_path, service, token, made, "--exclude-class", "library")
+    refused = aggregator(*corrected, "--replaces", "987654")
+    assert refused.returncode == 3
+    assert "There is no such payload: 987654" in refused.stderr
+    done = aggregator(*corrected, "--replace")
+    assert (done.returncode, queued(tmp_path)) == (0, []), done.stderr
+    assert states(store_uri) == ["superseded", "in force"]
+
+
+def test_the_deployed_aggregator_can_send_and_its_payload_is_the_same_as_ours(
+    store_uri: str, service: Service, made: Made, tmp_path: Path
+) -> None:
+    (token,) = register(store_uri, NODE)
+    (theirs := tmp_path / "theirs").mkdir()
+    (ours := tmp_path / "ours").mkdir()
+    said = deployed_aggregator(theirs, service, token, made)
+    assert json.loads(said)["node"] == NODE
+    once = contents(store_uri)
+    assert stored_payloads(store_uri) == 1
+    assert answers(service, "network") == summed_up(aggregated(theirs))
+
+    sent = aggregator(ours, service, token, made)
+    assert sent.returncode == 0, sent.stderr
+    assert "409" in json.loads(sent.stdout)["sent"][0]
+    assert differences(once, contents(store_uri)) == []
+
+
+@ON_ONE_STORE
+@pytest.mark.parametrize("chunked", [False, True], ids=["declared", "chunked"])
+def test_a_large_body_with_a_wrong_token_gets_its_answer(service: Service, *, chunked: bool) -> None:
+    where = urlsplit(f"{service.url}/submit")
+    headers = {"Content-Type": "application/json", "Authorization": "Bearer no-such-token"}
+    # A connection that is reset may by chance give the answer.
+    for _ in range(3):
+        # Unlike requests, this client does not look for an answer before it has sent all.
+        with contextlib.closing(http.client.HTTPConnection(where.netloc, timeout=60)) as connection:
+            connection.request("POST", where.path, large_body(chunked=chunked), headers, encode_chunked=chunked)
+            answer = connection.getresponse()
+            assert answer.status == 403
+            assert json.loads(answer.read())["type"].endswith(":refused-token")
+
+
+@ON_ONE_STORE
+@pytest.mark.parametrize("chunked", [False, True], ids=["declared", "chunked"])
+def test_a_body_that_is_too_large_gets_its_answer(
+    store_uri: str, service_uri: str, tmp_path: Path, *, chunked: bool
+) -> None:
+    (token,) = register(store_uri, NODE)
+    with Service(service_uri, tmp_path, MAX_PAYLOAD_BYTES=str(1024 * 1024)) as service:
+        for _ in range(3):
+            answer = service.post(large_body(chunked=chunked), token)
+            assert answer.status_code == 413, answer.text
+            assert answer.json()["type"].endswith(":too-large")
+        assert service.get("_health").ok
+    assert stored_payloads(store_uri) == 0
+
+
+def test_a_token_is_in_no_log_no_output_and_no_file(
+    store_uri: str, service: Service, made: Made, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    statsman(store_uri, tmp_path, "nodes", "add", NODE, "--contact", "operator@node.example")
+    added = statsman(store_uri, tmp_path, "tokens", "add", NODE)
+    token = added.stdout.strip()
+    wrong = "w" + token[1:-1] + "w"
+    outputs = [added.stderr]
+    for run_with in (wrong, token):
+        ran = aggregator(tmp_path, service, run_with, made)
+        outputs += [ran.stdout, ran.stderr]
+    (receipt,) = tmp_path.glob("*.delivery")
+    outputs.append(receipt.read_text())
+    receipt.unlink()
+    for options in ([], ["--quiet"]):
+        ran = run(*sending(service), *options, made.log, "--networks", made.registry, cwd=tmp_path, TOKEN=token)
+        assert ran.returncode == 0, ran.stderr
+        outputs += [ran.stdout, ran.stderr]
+    for body, headers in (
+        (b"{", {}),
+        (b"{}", {}),
+        (b"{}", {"Content-Encoding": "gzip"}),
+        (b"{}", {"Content-Type": "text/plain"}),
+        (b"{}", {"Authorization": f"Basic {token}"}),
+        (b"{}", {"Authorization": "", "Authentication": f"Bearer {wrong}"}),
+    ):
+        answer = service.post(body, token, **headers)
+        assert 400 <= answer.status_code < 500
+        outputs += [answer.text, str(answer.headers)]
+    for command in (
+        ("tokens", "list"),
+        ("tokens", "list", "--json"),
+        ("nodes", "list", "--json"),
+        ("db", "status"),
+    ):
+        ran = statsman(store_uri, tmp_path, *command)
+        outputs += [ran.stdout, ran.stderr]
+    service.stop()
+    outputs.append(service.log)
+    if store_uri.startswith("postgresql"):
+        cluster: Cluster = request.getfixturevalue("postgresql")
+        with settled(store_uri) as connection:
+            outputs.append(str(rows_of(connection, "SELECT * FROM tokens")))
+        outputs.append(cluster.log)
+    else:
+        outputs += [file.read_bytes().decode("latin-1") for file in tmp_path.glob("statistics.db*")]
+    outputs += [gzip.decompress(file.read_bytes()).decode() for file in tmp_path.glob("*.json.gz")]
+    outputs += [file.read_bytes().decode("latin-1") for file in tmp_path.iterdir() if file.is_file()]
+    # The middle is what both have in common, so that no part of them may be there either.
+    assert [output for output in outputs if token[1:-1] in output] == []
+
+
+def statsman(store_uri: str, directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the administrator's command."""
+    return subprocess.run(
+        [Path(sys.executable).with_name("eida_statsman"), *words],
+        env=environment(directory, DATABASE_URI=store_uri),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+
+
+def sending(service: Service) -> list[str]:
+    # What is tried again is another test's.
+    return ["-o", ".", "--send-to", f"{service.url}/submit", "--retries", "0"]
+
+
+def aggregator(
+    directory: Path, service: Service, token: str, made: Made | None = None, *options: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the node's command, on a log or on what is queued; its output is JSON."""
+    log: list[str | Path] = [made.log, "--networks", made.registry] if made else []
+    return run(*sending(service), "--json", *log, *options, cwd=directory, TOKEN=token)
+
+
+def deployed_aggregator(directory: Path, service: Service, token: str, made: Made) -> str:
+    """Run the deployed command with the service's old address, and give the answer that it logs."""
+    with reference.registry_service(make_log.registry()) as proxy:
+        ran = subprocess.run(
+            [
+                reference.python().with_name("eida_stats_aggregator"),
+                *("-o", directory, "--send-to", f"{service.url}/dataselectstats", made.log),
+            ],
+            # Without an exception it would send the statistics to the registry's proxy.
+            env={**reference.environment(proxy), "no_proxy": "127.0.0.1", "TOKEN": token},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=True,
+        )
+    (answer,) = (line for line in ran.stderr.splitlines() if line.startswith("INFO {"))
+    return answer.removeprefix("INFO ")
+
+
+def queued(directory: Path) -> list[str]:
+    """Return where the files of a directory are still to go."""
+    return [
+        url
+        for beside in directory.glob("*.delivery")
+        for url, record in json.loads(beside.read_bytes())["records"].items()
+        if record["state"] in ("pending", "unknown")
+    ]
+
+
+def aggregated(directory: Path, files: int = 1) -> list[dict[str, Any]]:
+    """Return the rows of the aggregate files in a directory, of which there is one, unless more are expected."""
+    written = list(directory.glob("*.json.gz"))
+    assert len(written) == files
+    return [row for path in written for row in json.loads(gzip.decompress(path.read_bytes()))["stats"]]
+
+
+def summed_up(rows: list[dict[str, Any]], *, by_network: bool = True) -> Found:
+    """Sum up rows: bytes, requests, successful ones and clients by node and network."""
+    network = (lambda row: row["network"]) if by_network else (lambda _: "*")
+    sums = {}
+    for name, group in itertools.groupby(sorted(rows, key=network), key=network):
+        members = list(group)
+        counts = (sum(row[name] for row in members) for name in ("bytes", "nb_requests", "nb_successful_requests"))
+        sketch = hll.merge(hll.from_hex(row["clients"]) for row in members)
+        sums[NODE, name] = (*counts, hll.cardinality(sketch))
+    return sums
+
+
+def answers(service: Service, level: str) -> Found:
+    """Ask for all that is stored, as CSV and as JSON, which must say the same."""
+    as_csv, as_json = (
+        service.get("dataselect/public", start="1990-01", level=level, format=name) for name in ("csv", "json")
+    )
+    assert (as_csv.status_code, as_json.status_code) == (200, 200)
+    lines = [line for line in as_csv.text.splitlines() if not line.startswith("#")]
+    fields = ("bytes", "nb_reqs", "nb_successful_reqs", "clients")
+    told, other = (
+        {(row["node"], row["network"]): tuple(int(row[field]) for field in fields) for row in rows}
+        for rows in (csv.DictReader(io.StringIO("\n".join(lines))), as_json.json()["results"])
+    )
+    assert told == other
+    return told
+
+
+def states(store_uri: str) -> list[str]:
+    """Return the state of each payload, and check that the statistics are those of the ones in force."""
+    with contextlib.closing(open_store(store_uri)) as store:
+        assert [difference for *_, found in store.verify() for difference in found] == []
+        return [record.state for record in store.list_payloads()]
+
+
+def numbers(store_uri: str) -> list[int]:
+    """Return the numbers of the payloads."""
+    with contextlib.closing(open_store(store_uri)) as store:
+        return [record.payload for record in store.list_payloads()]
+
+
+def stored_payloads(store_uri: str) -> int:
+    """Count the payloads in a database."""
+    with settled(store_uri) as connection:
+        ((count,),) = rows_of(connection, "SELECT count(*) FROM payloads")
+    return int(count)
+
+
+def large_body(*, chunked: bool) -> bytes | Iterator[bytes]:
+    """Return a body with its length declared, or in chunks; as it begins, it may be a payload."""
+    chunk = b"{" * (1024 * 1024)
+    if chunked:
+        return itertools.repeat(chunk, REFUSED_BYTES // len(chunk))
+    return chunk * (REFUSED_BYTES // len(chunk))

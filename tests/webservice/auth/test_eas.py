@@ -1,0 +1,774 @@
+"""Tokens of the EIDA authentication system, signed with real gpg and manipulated in many ways."""
+
+import contextlib
+import datetime
+import json
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eida_statistics.errors import ConfigurationError, EasTooSlow, EasUnavailable, InvalidEasToken
+from eida_stats_webservice.auth import eas
+from eida_stats_webservice.auth.eas import Identity, Verifier
+from support.packets import BOMB, armored, compressed, literal, packet
+from support.signer import GPG, note_starts, replace_gpg
+
+NOW = datetime.datetime(2026, 11, 24, 12, 0, tzinfo=datetime.UTC)
+CLAIMS = {
+    "valid_until": "2026-12-01T10:35:16.100Z",
+    "cn": "Petra Person",
+    "memberof": "/epos/alparray;/epos/alparray-owners;/epos;/",
+    "sn": "Person",
+    "issued": "2026-11-01T10:35:16.100Z",
+    "mail": "petra@person.example",
+    "givenName": "Petra",
+    "c": "IT",
+}
+TEXT = json.dumps(CLAIMS).encode()
+FORGED = json.dumps(CLAIMS | {"memberof": "/epos/forged"}).encode()
+GROUPS = Identity(groups=frozenset({"alparray", "alparray-owners"}))
+
+LONG_AGO = ("--faked-system-time", "20200101T000000!")
+
+
+class Keys:
+    """A home with secret keys, one for each role; the name of a role is part of its user ID."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.fingerprints: dict[str, str] = {}
+        for role in ("accepted", "second", "other", "unknown", "revoked", "parted"):
+            self._make(role, "never")
+        self._make("expired", "1d")
+        self.gpg("--quick-add-key", self.fingerprints["unknown"], "cv25519", "encr", "never")
+        self.gpg("--quick-add-key", self.fingerprints["parted"], "ed25519", "sign", "never")
+        listed = self.gpg("--list-keys", "--with-colons", self.fingerprints["parted"]).decode()
+        self.subkey = re.findall(r"^fpr:+(\w+):", listed, re.MULTILINE)[1]
+        # What gpg has put aside for a revocation begins with a colon, so that nobody imports it by mistake.
+        revocation = home / "openpgp-revocs.d" / f"{self.fingerprints['revoked']}.rev"
+        self.of_the_revoked = self.clearsigned("revoked")
+        self.gpg("--import", data=revocation.read_bytes().replace(b":-----BEGIN", b"-----BEGIN"))
+
+    def gpg(self, *args: str, data: bytes = b"") -> bytes:
+        command = [GPG, "--homedir", str(self.home), "--batch", "--no-tty", "--trust-model", "always"]
+        secret = ["--pinentry-mode", "loopback", "--passphrase", "secret" if "--symmetric" in args else ""]
+        return subprocess.run([*command, *secret, *args], input=data, capture_output=True, check=True).stdout
+
+    def _make(self, role: str, expires: str) -> None:
+        user = f"{role} <{role}@keys.example>"
+        self.gpg(*LONG_AGO, "--quick-generate-key", user, "ed25519", "sign", expires)
+        listed = self.gpg("--list-keys", "--with-colons", f"{role}@keys.example").decode()
+        self.fingerprints[role] = re.findall(r"^fpr:+(\w+):", listed, re.MULTILINE)[0]
+
+    def clearsigned(self, role: str = "accepted", text: bytes = TEXT, *options: str) -> bytes:
+        return self.gpg("-u", f"{role}@keys.example", *options, "--clearsign", data=text)
+
+    def inline(self, role: str = "accepted", text: bytes = TEXT, *options: str) -> bytes:
+        return self.gpg("-u", f"{role}@keys.example", *options, "--armor", "--sign", data=text)
+
+    def packets(self, role: str = "accepted", text: bytes = TEXT) -> list[bytes]:
+        """Return the announcement of a signature, the text, and the signature, each in a packet of its own."""
+        return split(self.gpg("-u", f"{role}@keys.example", "-z", "0", "--sign", data=text))
+
+    def exported(self, *roles: str) -> bytes:
+        return self.gpg("--export", *(self.fingerprints[role] for role in roles))
+
+
+def at_noon() -> datetime.datetime:
+    return NOW
+
+
+def split(packets: bytes) -> list[bytes]:
+    found = []
+    while packets:
+        # The tag of old packets says how many bytes their length has.
+        if not packets[0] & 0x40:
+            start = 2 + (packets[0] & 3)
+            end = start + int.from_bytes(packets[1:start], "big")
+        elif packets[1] < 192:
+            end = 2 + packets[1]
+        else:
+            end = 3 + ((packets[1] - 192) << 8) + packets[2] + 192
+        found.append(packets[:end])
+        packets = packets[end:]
+    assert len(found) == 3
+    return found
+
+
+def with_header(document: bytes, header: bytes) -> bytes:
+    return re.sub(rb"(?m)^(Hash: .*\n)", rb"\1" + header + b"\n", document, count=1)
+
+
+def of_nobody(signer: bytes) -> bytes:
+    """Make a signature that is none, of a user ID of one's own choice."""
+    hashed = b"\x05\x02" + bytes(4) + bytes([1 + len(signer), 28]) + signer
+    unhashed = b"\x09\x10" + b"\1" * 8
+    lengths = [len(part).to_bytes(2, "big") + part for part in (hashed, unhashed)]
+    return packet(2, bytes([4, 0, 22, 8]) + b"".join(lengths) + b"\0\0" + b"\0\x08\xff" * 2)
+
+
+def form(content: bytes, boundary: bytes = b"----WebKitFormBoundaryAbCdEf0123456789", *more: bytes) -> bytes:
+    headers = (
+        b'Content-Disposition: form-data; name="file"; filename="token.asc"\r\nContent-Type: text/plain\r\n\r\n'
+    )
+    parts = [b"--" + boundary + b"\r\n" + headers + part + b"\r\n" for part in (content, *more)]
+    return b"".join(parts) + b"--" + boundary + b"--\r\n"
+
+
+def running(place: Path) -> list[str]:
+    """Return the processes that have to do with a directory."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue  # it has ended by now
+        if str(place) in command:
+            found.append(command)
+    return found
+
+
+@pytest.fixture(scope="module")
+def keys() -> Iterator[Keys]:
+    # Not below pytest's directory: a socket's path must be short.
+    with tempfile.TemporaryDirectory(prefix="keys-") as home:
+        try:
+            yield Keys(Path(home))
+        finally:
+            subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=True)
+
+
+@pytest.fixture(scope="module")
+def keyring(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("keyring") / "eas.gpg"
+    file.write_bytes(keys.exported("accepted", "second", "other", "expired", "revoked", "parted"))
+    return file
+
+
+@pytest.fixture(scope="module")
+def verifier(keys: Keys, keyring: Path) -> Verifier:
+    roles = ("accepted", "second", "expired", "revoked")
+    return Verifier(keyring, [keys.fingerprints[role] for role in roles])
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let temporary homes be made where nothing else is."""
+    place = tmp_path / "homes"
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    return place
+
+
+def refusal(verifier: Verifier, body: bytes, clock: Callable[[], datetime.datetime] = at_noon) -> str:
+    with pytest.raises(InvalidEasToken) as refused:
+        verifier.identify(body, clock)
+    told = str(refused.value)
+    assert not re.search(r"petra|person|example|alparray|forged", told, re.IGNORECASE)
+    return told
+
+
+# Documents that count
+
+GOOD: dict[str, Callable[[Keys], bytes]] = {
+    "clearsigned": lambda keys: keys.clearsigned(),
+    "inline": lambda keys: keys.inline(),
+    "inline, not compressed": lambda keys: keys.inline("accepted", TEXT, "-z", "0"),
+    "inline, compressed otherwise": lambda keys: keys.inline("accepted", TEXT, "--compress-algo", "bzip2"),
+    "inline, compressed with zlib": lambda keys: keys.inline("accepted", TEXT, "--compress-algo", "zlib"),
+    "inline, in text mode": lambda keys: keys.inline("accepted", TEXT, "--textmode"),
+    "signed with another accepted key": lambda keys: keys.inline("second"),
+    "with a comment and a version": lambda keys: keys.inline("accepted", TEXT, "--comment", "é", "--emit-version"),
+    "signed packets": lambda keys: armored(*keys.packets()),
+    "line ends of Windows, clearsigned": lambda keys: keys.clearsigned().replace(b"\n", b"\r\n"),
+    "line ends of Windows, inline": lambda keys: keys.inline().replace(b"\n", b"\r\n"),
+    "white space around": lambda keys: b"\n \r\n" + keys.inline() + b"\n\n\t ",
+    "no line end at the end": lambda keys: keys.clearsigned().rstrip(),
+    "pretty JSON": lambda keys: keys.clearsigned("accepted", json.dumps(CLAIMS, indent="\t").encode()),
+    "text of several lines with a dash": lambda keys: keys.clearsigned(
+        "accepted", b'{"x":\n-1,' + TEXT.removeprefix(b"{") + b"\n\n"
+    ),
+    "a boundary of Chrome": lambda keys: form(keys.clearsigned()),
+    "a boundary of Firefox": lambda keys: form(
+        keys.inline(), b"---------------------------735323031399963166993862150"
+    ),
+    "a boundary of a newer Firefox": lambda keys: form(keys.inline(), b"----geckoformboundary27d6d3a7c5ee0f"),
+    "a boundary of curl": lambda keys: form(keys.clearsigned(), b"------------------------d74496d66958873e"),
+    "a boundary of requests": lambda keys: form(keys.inline(), b"0f8b1b0d7c8c4f6f9f0e9a6b1c2d3e4f"),
+    "a form's field that is no file": lambda keys: form(keys.inline()).replace(b'; filename="token.asc"', b""),
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_signed_token_tells_the_groups(keys: Keys, verifier: Verifier, name: str) -> None:
+    assert verifier.identify(GOOD[name](keys), at_noon) == GROUPS
+
+
+def test_nothing_but_the_groups_is_kept(keys: Keys, verifier: Verifier) -> None:
+    assert Identity.__struct_fields__ == ("groups",)
+    assert "Petra" not in repr(verifier.identify(keys.clearsigned(), at_noon))
+
+
+# Documents that do not count
+
+OUTSIDE = "anything before and after"
+NOT_ONE = "no valid signature, or more than one signed text"
+CHANGED = "not what was signed"
+NOT_ACCEPTED = "signed with a key that is not accepted"
+# These are refused before gpg starts.
+OTHER_PACKETS = "packets are missing, or there are others"
+TWO_SIGNATURES = "more than one signature"
+ENCRYPTED = "it is encrypted"
+TOO_MUCH = "unpacks to more than 65,536 bytes"
+
+BAD: dict[str, tuple[Callable[[Keys], bytes], str]] = {
+    "nothing": (lambda _: b"", "not signed"),
+    "not signed": (lambda _: TEXT, "not signed"),
+    "not signed, in a form": (lambda _: form(TEXT), "not signed"),
+    "not armored": (lambda keys: b"".join(keys.packets()), "not ASCII-armored"),
+    "not armored, compressed": (lambda keys: compressed(b"".join(keys.packets())), "not ASCII-armored"),
+    "random bytes": (lambda _: os.urandom(500), "not signed"),
+    "text before, clearsigned": (lambda keys: FORGED + b"\n" + keys.clearsigned(), OUTSIDE),
+    "text before, inline": (lambda keys: FORGED + b"\n" + keys.inline(), OUTSIDE),
+    "text after, clearsigned": (lambda keys: keys.clearsigned() + FORGED, OUTSIDE),
+    "text after, inline": (lambda keys: keys.inline() + FORGED, OUTSIDE),
+    "text before, in a form": (lambda keys: form(FORGED + b"\n" + keys.clearsigned()), OUTSIDE),
+    "the same document twice": (lambda keys: keys.clearsigned() * 2, OUTSIDE),
+    "the same message twice": (lambda keys: keys.inline() * 2, OUTSIDE),
+    "a document and a message": (lambda keys: keys.clearsigned() + keys.inline(), OUTSIDE),
+    "a message and a document": (lambda keys: keys.inline() + keys.clearsigned(), OUTSIDE),
+    "a good and an unknown signer's": (lambda keys: keys.clearsigned() + keys.clearsigned("unknown"), OUTSIDE),
+    "an unknown and a good signer's": (lambda keys: keys.clearsigned("unknown") + keys.clearsigned(), OUTSIDE),
+    "two documents, one signature": (
+        lambda keys: keys.clearsigned().split(b"-----BEGIN PGP SIGNATURE")[0] + keys.clearsigned(),
+        OUTSIDE,
+    ),
+    "one document, two signatures": (
+        lambda keys: keys.clearsigned() + keys.clearsigned("second").partition(b"}\n")[2],
+        OUTSIDE,
+    ),
+    "detached": (lambda keys: keys.gpg("-u", "accepted", "--armor", "--detach-sign", data=TEXT), OUTSIDE),
+    "detached, with its text": (
+        lambda keys: TEXT + keys.gpg("-u", "accepted", "--armor", "--detach-sign", data=TEXT),
+        OUTSIDE,
+    ),
+    "detached, told to be a message": (lambda keys: armored(keys.packets()[2]), OTHER_PACKETS),
+    "a public key": (lambda keys: keys.gpg("--armor", "--export", "accepted"), OUTSIDE),
+    "cut off": (lambda keys: keys.inline()[:-60], OUTSIDE),
+    "line ends lost": (lambda keys: keys.inline().replace(b"\n", b""), OUTSIDE),
+    "line ends of old": (lambda keys: keys.clearsigned().replace(b"\n", b"\r"), OUTSIDE),
+    "NUL in the text": (lambda keys: keys.clearsigned().replace(b"}\n", b"}\0\n"), OUTSIDE),
+    "form feed in the text": (lambda keys: keys.clearsigned("accepted", TEXT + b"\n\f\n"), OUTSIDE),
+    "header NotDashEscaped": (lambda keys: keys.clearsigned("accepted", TEXT, "--not-dash-escaped"), OUTSIDE),
+    "header NotDashEscaped put in": (lambda keys: with_header(keys.clearsigned(), b"NotDashEscaped: x"), OUTSIDE),
+    "text among the headers": (lambda keys: with_header(keys.clearsigned(), b"Comment: " + FORGED), OUTSIDE),
+    "text as a hash": (lambda keys: with_header(keys.clearsigned(), b"Hash: {}"), OUTSIDE),
+    "a dash that is not escaped": (lambda keys: keys.clearsigned().replace(b"\n\n{", b"\n\n--\n{", 1), OUTSIDE),
+    "larger than lines may be": (
+        lambda keys: keys.clearsigned().replace(b"}\n", b"}" + b" " * 20_000 + FORGED + b"\n"),
+        "larger than 16,384",
+    ),
+    "tampered, clearsigned": (lambda keys: keys.clearsigned().replace(TEXT, FORGED), CHANGED),
+    "tampered, inline": (
+        lambda keys: armored(b"".join(keys.packets()).replace(b"alparray", b"ALPARRAY")),
+        CHANGED,
+    ),
+    "tampered, the text exchanged": (
+        lambda keys: armored(keys.packets()[0], literal(FORGED), keys.packets()[2]),
+        CHANGED,
+    ),
+    "text appended": (lambda keys: keys.clearsigned().replace(TEXT, TEXT + b"\n" + FORGED), CHANGED),
+    "text put before": (lambda keys: keys.clearsigned().replace(TEXT, FORGED + b"\n" + TEXT), CHANGED),
+    "headers made text": (lambda keys: with_header(keys.clearsigned(), b""), CHANGED),
+    "no header": (lambda keys: re.sub(rb"Hash: .*\n", b"", keys.clearsigned()), NOT_ONE),
+    "another hash": (lambda keys: re.sub(rb"Hash: .*\n", b"Hash: SHA1\n", keys.clearsigned()), NOT_ONE),
+    "a wrong checksum": (lambda keys: re.sub(rb"(?m)^=....$", b"=AAAA", keys.inline()), "its checksum is wrong"),
+    "a key that is not accepted": (lambda keys: keys.clearsigned("other"), NOT_ACCEPTED),
+    "an unknown key": (lambda keys: keys.inline("unknown"), NOT_ACCEPTED),
+    "an expired key": (
+        lambda keys: keys.clearsigned("expired", TEXT, *LONG_AGO),
+        "its signing key has expired",
+    ),
+    "a revoked key": (lambda keys: keys.of_the_revoked, "its signing key was revoked"),
+    "a signature that has expired": (
+        lambda keys: keys.clearsigned("accepted", TEXT, "--default-sig-expire", "1d", *LONG_AGO),
+        "its signature has expired",
+    ),
+    "signed also with an unknown key": (
+        lambda keys: keys.clearsigned("accepted", TEXT, "-u", "unknown"),
+        TWO_SIGNATURES,
+    ),
+    "signed first with an unknown key": (
+        lambda keys: keys.inline("unknown", TEXT, "-u", "accepted"),
+        TWO_SIGNATURES,
+    ),
+    "signed with two accepted keys": (
+        lambda keys: keys.inline("accepted", TEXT, "-u", "second"),
+        TWO_SIGNATURES,
+    ),
+    "a message that is not signed": (lambda _: armored(literal(TEXT)), OTHER_PACKETS),
+    "a compressed message that is not signed": (lambda _: armored(compressed(literal(TEXT))), OTHER_PACKETS),
+    "another text before": (lambda keys: armored(literal(FORGED), *keys.packets()), OTHER_PACKETS),
+    "another text before, compressed": (
+        lambda keys: armored(compressed(literal(FORGED)), *keys.packets()),
+        OTHER_PACKETS,
+    ),
+    "another text after": (lambda keys: armored(*keys.packets(), literal(FORGED)), OTHER_PACKETS),
+    "another text after, compressed": (
+        lambda keys: armored(*keys.packets(), compressed(literal(FORGED))),
+        OTHER_PACKETS,
+    ),
+    "another text after what is compressed": (
+        lambda keys: armored(compressed(b"".join(keys.packets())), literal(FORGED)),
+        OTHER_PACKETS,
+    ),
+    "another text within": (
+        lambda keys: armored(keys.packets()[0], literal(FORGED), *keys.packets()[1:]),
+        OTHER_PACKETS,
+    ),
+    "another text within, compressed": (
+        lambda keys: armored(keys.packets()[0], compressed(literal(FORGED)), *keys.packets()[1:]),
+        OTHER_PACKETS,
+    ),
+    "another text before the signature": (
+        lambda keys: armored(*keys.packets()[:2], literal(FORGED), keys.packets()[2]),
+        OTHER_PACKETS,
+    ),
+    "both texts compressed": (
+        lambda keys: armored(compressed(literal(FORGED) + b"".join(keys.packets()))),
+        OTHER_PACKETS,
+    ),
+    "two signed texts in one message": (
+        lambda keys: armored(*keys.packets(), *keys.packets("accepted", FORGED)),
+        TWO_SIGNATURES,
+    ),
+    "a text in the signature": (
+        lambda keys: (
+            keys.clearsigned().partition(b"-----BEGIN PGP SIGNATURE")[0]
+            + armored(*keys.packets(), kind="SIGNATURE")
+        ),
+        OTHER_PACKETS,
+    ),
+    "a status of one's own": (
+        lambda keys: armored(
+            keys.packets()[0],
+            literal(FORGED),
+            of_nobody(b"\xc2\x85[GNUPG:] GOODSIG 1 x\xc2\x85[GNUPG:] VALIDSIG "),
+        ),
+        NOT_ACCEPTED,
+    ),
+    "a file name with a status": (
+        lambda keys: armored(
+            keys.packets()[0],
+            literal(FORGED, b"\xc2\x85[GNUPG:] GOODSIG 1 x\n[GNUPG:] GOODSIG 1 x"),
+            keys.packets()[2],
+        ),
+        CHANGED,
+    ),
+    "encrypted to somebody": (
+        lambda keys: keys.gpg("-r", "unknown", "-u", "accepted", "--armor", "--sign", "--encrypt", data=TEXT),
+        ENCRYPTED,
+    ),
+    "encrypted with a passphrase": (
+        lambda keys: keys.gpg("-u", "accepted", "--armor", "--sign", "--symmetric", data=TEXT),
+        ENCRYPTED,
+    ),
+    "larger than it looks": (
+        lambda keys: keys.inline("accepted", TEXT + b" " * 50_000_000, "--compress-algo", "bzip2"),
+        TOO_MUCH,
+    ),
+    "a bomb that is not signed": (
+        lambda _: armored(compressed(compressed(literal(bytes(30_000_000))))),
+        OTHER_PACKETS,
+    ),
+    "half a million packets": (lambda _: BOMB, TOO_MUCH),
+    "two files in a form": (lambda keys: form(keys.inline(), b"xx", keys.inline()), "more than one part"),
+    "two parts in a form": (lambda keys: form(keys.inline(), b"xx", b"hello"), "more than one part"),
+    "a form in a form": (lambda keys: form(form(keys.inline(), b"inner")), OUTSIDE),
+    "a form without its end": (lambda keys: form(keys.inline())[:-50], "the form is damaged"),
+    "a form with a bad header": (
+        lambda keys: form(keys.inline()).replace(b"token", b"Petra\xff"),
+        "the form is damaged",
+    ),
+    "a form that says nothing of its part": (
+        lambda keys: form(keys.inline()).replace(b"Disposition", b"Petra"),
+        "the form is damaged",
+    ),
+    "an empty form": (lambda _: b"--xx--\r\n", "not signed"),
+    "a form without content": (lambda _: form(b""), "not signed"),
+    "not JSON": (lambda keys: keys.clearsigned("accepted", b"Petra Person"), "its signed text is not JSON"),
+    "not UTF-8": (
+        lambda keys: keys.inline("accepted", TEXT.replace(b"/epos;", b"\xff")),
+        "its signed text is not JSON",
+    ),
+    "JSON and more": (lambda keys: keys.clearsigned("accepted", TEXT + b"{}"), "its signed text is not JSON"),
+    "no object": (lambda keys: keys.clearsigned("accepted", b"[" + TEXT + b"]"), "not a JSON object"),
+    "deep JSON": (lambda keys: keys.inline("accepted", b'{"x":' + b"[" * 50_000), "its signed text is not JSON"),
+    "empty text": (lambda keys: keys.clearsigned("accepted", b""), "its signed text is not JSON"),
+    "no valid_until": (
+        lambda keys: keys.clearsigned("accepted", b'{"memberof": "/epos/alparray"}'),
+        "no valid_until",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_not_one_document_of_an_accepted_signer_is_refused(
+    keys: Keys, verifier: Verifier, name: str
+) -> None:
+    make, reason = BAD[name]
+    assert reason in refusal(verifier, make(keys))
+
+
+@pytest.fixture(scope="module")
+def documents(keys: Keys) -> list[bytes]:
+    return [keys.clearsigned(), keys.inline(), armored(*keys.packets())]
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_a_token_that_is_changed_is_refused_or_tells_the_same(
+    documents: list[bytes], verifier: Verifier, data: st.DataObject
+) -> None:
+    document = data.draw(st.sampled_from(documents))
+    at = data.draw(st.integers(0, len(document)))
+    cut = data.draw(st.integers(0, 3))
+    piece = data.draw(
+        st.one_of(st.binary(max_size=3), st.sampled_from([b"\n", b"\n\n", b"- ", b"--", b" ", b"A", b"="]))
+    )
+    with contextlib.suppress(InvalidEasToken):
+        assert verifier.identify(document[:at] + piece + document[at + cut :], at_noon) == GROUPS
+
+
+# What a token says
+
+
+@pytest.mark.parametrize(
+    ("valid_until", "told"),
+    [
+        ("2026-11-24T12:00:00.001Z", None),
+        ("2026-11-24T12:00:01Z", None),
+        ("2026-11-24T12:00:01+00:00", None),
+        ("2026-11-24T12:00:01.123456+00:00", None),
+        ("2026-11-24T12:00:01.123456789Z", None),
+        ("2026-11-24T13:00:01+01:00", None),
+        ("2026-11-24T12:00:00Z", "it expired at 2026-11-24T12:00:00Z"),
+        ("2026-11-24T11:59:59.999Z", "it expired at 2026-11-24T11:59:59Z"),
+        ("2026-11-24T12:59:59+01:00", "it expired at 2026-11-24T11:59:59Z"),
+        ("2016-11-24T12:00:00+00:00", "it expired at 2016-11-24T12:00:00Z"),
+        ("2026-12-24T12:00:00", "its valid_until is no time with a time zone"),
+        ("2026-12-24", "its valid_until is no time with a time zone"),
+        ("2026-13-24T12:00:00Z", "its valid_until is no time with a time zone"),
+        ("Petra", "its valid_until is no time with a time zone"),
+        ("", "its valid_until is no time with a time zone"),
+        (None, "its valid_until is no time with a time zone"),
+        (4102444800, "its valid_until is no time with a time zone"),
+    ],
+)
+def test_a_token_counts_until_its_time(
+    keys: Keys, verifier: Verifier, valid_until: object, told: str | None
+) -> None:
+    document = keys.inline("accepted", json.dumps(CLAIMS | {"valid_until": valid_until}).encode())
+    if told is None:
+        assert verifier.identify(document, at_noon) == GROUPS
+    else:
+        assert told in refusal(verifier, document)
+
+
+@pytest.mark.parametrize(
+    ("memberof", "groups"),
+    [
+        ("/epos/alparray", {"alparray"}),
+        ("/epos/alparray-owners", {"alparray-owners"}),
+        ("/epos/alparray;/epos/other", {"alparray", "other"}),
+        ("/epos/alparray;/epos/alparray;", {"alparray"}),
+        ("/epos/AlpArray; /epos/x;/epos/ y ", {"AlpArray", " y "}),
+        ("/epos/alparray/part", {"alparray/part"}),
+        ("/epos//epos/x", {"/epos/x"}),
+        ("/epos;/epos/;/;;", set()),
+        ("epos/alparray;/eposx/alparray;/other/epos/alparray;alparray;/EPOS/alparray", set()),
+        ("/epos/alparray,/epos/other", {"alparray,/epos/other"}),
+        ("/epos/größe", {"größe"}),
+        ("", set()),
+        (None, set()),
+    ],
+)
+def test_groups_are_named_exactly(keys: Keys, verifier: Verifier, memberof: str | None, groups: set[str]) -> None:
+    document = keys.clearsigned("accepted", json.dumps(CLAIMS | {"memberof": memberof}).encode())
+    assert verifier.identify(document, at_noon).groups == groups
+
+
+def test_who_is_member_of_nothing_has_no_groups(keys: Keys, verifier: Verifier) -> None:
+    document = keys.clearsigned("accepted", b'{"valid_until": "2026-12-01T10:35:16Z"}')
+    assert verifier.identify(document, at_noon) == Identity(groups=frozenset())
+
+
+@pytest.mark.parametrize("memberof", [5, ["/epos/alparray"], {"/epos/alparray": 1}, True])
+def test_groups_that_are_no_text_are_refused(keys: Keys, verifier: Verifier, memberof: object) -> None:
+    document = keys.clearsigned("accepted", json.dumps(CLAIMS | {"memberof": memberof}).encode())
+    assert "its memberof is no text" in refusal(verifier, document)
+
+
+# Keys
+
+
+def test_keyrings_of_all_forms_are_read(keys: Keys, tmp_path: Path) -> None:
+    roles = [keys.fingerprints["other"], keys.fingerprints["accepted"]]
+    (tmp_path / "exported").write_bytes(keys.gpg("--export", *roles))
+    (tmp_path / "armored").write_bytes(keys.gpg("--export", "--armor", *roles))
+    (tmp_path / "of.kbx").write_bytes((keys.home / "pubring.kbx").read_bytes())
+    old = tmp_path / "old.gpg"
+    old.touch()  # what gpg finds empty it takes for a keyring of the old form
+    ring = ["--no-default-keyring", "--keyring"]
+    keys.gpg(*ring, str(old), "--import", data=keys.gpg("--export", *roles))
+    for name in ("exported", "armored", "of.kbx", "old.gpg"):
+        verifier = Verifier(tmp_path / name, [keys.fingerprints["accepted"]])
+        assert verifier.identify(keys.clearsigned(), at_noon) == GROUPS
+        assert NOT_ACCEPTED in refusal(verifier, keys.clearsigned("other"))
+
+
+def test_a_keyring_is_read_once(keys: Keys, tmp_path: Path) -> None:
+    file = tmp_path / "eas.gpg"
+    file.write_bytes(keys.exported("accepted"))
+    file.chmod(0o400)
+    verifier = Verifier(file, [keys.fingerprints["accepted"]])
+    file.unlink()
+    assert verifier.identify(keys.clearsigned(), at_noon) == GROUPS
+
+
+@pytest.mark.parametrize("change", [str.lower, lambda text: f" {text[:4]} {text[4:20]}  {text[20:]}\n"])
+def test_fingerprints_may_have_spaces_and_small_letters(
+    keys: Keys, keyring: Path, change: Callable[[str], str]
+) -> None:
+    verifier = Verifier(keyring, [change(keys.fingerprints["accepted"])])
+    assert verifier.identify(keys.clearsigned(), at_noon) == GROUPS
+
+
+def test_a_primary_key_speaks_for_its_subkeys_and_a_subkey_for_itself(keys: Keys, keyring: Path) -> None:
+    primary, by_subkey = keys.fingerprints["parted"], keys.clearsigned("parted")
+    by_primary = keys.gpg("-u", f"{primary}!", "--clearsign", data=TEXT)
+    of_primary, of_subkey = Verifier(keyring, [primary]), Verifier(keyring, [keys.subkey])
+    assert of_primary.identify(by_primary, at_noon) == of_primary.identify(by_subkey, at_noon) == GROUPS
+    assert of_subkey.identify(by_subkey, at_noon) == GROUPS
+    assert NOT_ACCEPTED in refusal(of_subkey, by_primary)
+    both = keys.gpg("-u", f"{primary}!", "-u", f"{keys.subkey}!", "--clearsign", data=TEXT)
+    assert "more than one signature" in refusal(of_subkey, both)
+
+
+@pytest.mark.parametrize(
+    "fingerprint",
+    ["", "0x1234", "143CFF5E55779EFD", "G" * 40, "A" * 39, "A" * 41, "A" * 63, "accepted@keys.example", "Ａ" * 40],
+)
+def test_what_is_no_fingerprint_is_told(keyring: Path, fingerprint: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"EAS_FINGERPRINTS has .* 40 or 64 hexadecimal digits"):
+        Verifier(keyring, [fingerprint])
+
+
+@pytest.mark.parametrize("digits", [40, 64])
+def test_a_key_that_is_missing_is_told(keys: Keys, keyring: Path, digits: int) -> None:
+    with pytest.raises(
+        ConfigurationError, match=f"{'A' * digits} of EAS_FINGERPRINTS is not in EAS_KEYRING, .*eas.gpg"
+    ):
+        Verifier(keyring, [keys.fingerprints["accepted"], "A" * digits])
+
+
+def test_a_setting_that_is_missing_is_told(keys: Keys, keyring: Path) -> None:
+    with pytest.raises(ConfigurationError, match="EAS_KEYRING is set, and EAS_FINGERPRINTS is not"):
+        Verifier(keyring, [])
+    with pytest.raises(ConfigurationError, match="EAS_FINGERPRINTS is set, and EAS_KEYRING is not"):
+        Verifier(Path(), [keys.fingerprints["accepted"]])
+
+
+@pytest.mark.parametrize("content", [b"", b"no keys", bytes(100), bytes(8) + b"KBXf" + bytes(100), b"\x99" * 5000])
+def test_a_file_that_is_no_keyring_is_told(keys: Keys, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(ConfigurationError, match=r"is not in EAS_KEYRING, .*file"):
+        Verifier(tmp_path / "file", [keys.fingerprints["accepted"]])
+
+
+def test_a_keyring_that_cannot_be_read_is_told(keys: Keys, tmp_path: Path) -> None:
+    for path, told in ((tmp_path / "none", "none: No such file"), (tmp_path, "Is a directory")):
+        with pytest.raises(ConfigurationError, match=f"EAS_KEYRING, .*{told}"):
+            Verifier(path, [keys.fingerprints["accepted"]])
+
+
+# gpg
+
+
+@pytest.mark.parametrize("name", ["gpg", "timeout"])
+def test_a_program_that_is_missing_is_told(
+    keys: Keys, keyring: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for other in {"gpg", "timeout"} - {name}:
+        (tmp_path / other).symlink_to(shutil.which(other) or "")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigurationError, match=f"no program {name}\nInstall it.* unset EAS_KEYRING"):
+        Verifier(keyring, [keys.fingerprints["accepted"]])
+
+
+def test_a_gpg_that_does_not_work_is_told(
+    keys: Keys, keyring: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace_gpg(tmp_path / "bin", monkeypatch, "exit 3")
+    with pytest.raises(ConfigurationError, match="gpg does not work"):
+        Verifier(keyring, [keys.fingerprints["accepted"]])
+
+
+def test_a_gpg_that_is_gone_later_is_no_fault_of_the_token(
+    keys: Keys, keyring: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace_gpg(tmp_path / "bin", monkeypatch, 'exec $GPG "$@"')
+    verifier = Verifier(keyring, [keys.fingerprints["accepted"]])
+    (tmp_path / "bin/gpg").unlink()
+    with pytest.raises(EasUnavailable, match="gpg does not work"):
+        verifier.identify(keys.clearsigned(), at_noon)
+
+
+def test_a_gpg_that_hangs_is_ended(
+    keys: Keys, keyring: Path, tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace_gpg(tmp_path / "bin", monkeypatch, 'case "$*" in *--decrypt*) sleep 60;; *) exec $GPG "$@";; esac')
+    verifier = Verifier(keyring, [keys.fingerprints["accepted"]], timeout=1)
+    with pytest.raises(EasTooSlow, match="gpg took more than 1 s"):
+        verifier.identify(keys.clearsigned(), at_noon)
+    assert not running(place)
+    assert not list(place.iterdir())
+
+
+def test_malformed_tokens_do_not_start_gpg(
+    keys: Keys, keyring: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = note_starts(tmp_path, monkeypatch)
+    verifier = Verifier(keyring, [keys.fingerprints["accepted"]])
+    started.unlink()
+    for make, reason in BAD.values():
+        if reason in (OUTSIDE, OTHER_PACKETS, TWO_SIGNATURES, ENCRYPTED, TOO_MUCH):
+            refusal(verifier, make(keys))
+    assert not started.exists()
+    verifier.identify(keys.inline(), at_noon)
+    assert started.exists()
+
+
+def test_token_expiring_during_gpg_is_refused(
+    keys: Keys, keyring: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = tmp_path / "ended"
+    replace_gpg(tmp_path / "bin", monkeypatch, f'$GPG "$@"; code=$?; touch {ended}; exit $code')
+    verifier = Verifier(keyring, [keys.fingerprints["accepted"]])
+    ended.unlink()
+
+    def clock() -> datetime.datetime:
+        return NOW + datetime.timedelta(days=7 if ended.exists() else 0)
+
+    assert "it expired at 2026-12-01T10:35:16Z" in refusal(verifier, keys.inline(), clock)
+
+
+def test_nothing_is_left_behind(keys: Keys, keyring: Path, place: Path) -> None:
+    secret = place.parent / "secret"
+    secret.write_bytes(keys.gpg("--export-secret-keys", keys.fingerprints["accepted"]))
+    for file in (keyring, secret):
+        verifier = Verifier(file, [keys.fingerprints["accepted"]])
+        assert verifier.identify(keys.inline(), at_noon) == GROUPS
+        for name in ("encrypted to somebody", "encrypted with a passphrase", "an unknown key", "random bytes"):
+            refusal(verifier, BAD[name][0](keys))
+        assert not list(place.iterdir())
+        assert not running(place)
+
+
+def test_gpg_starts_no_other_program(keys: Keys, keyring: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # An agent would end some time after its home is gone. This one stays, and its path is short, as for a socket.
+    with tempfile.TemporaryDirectory(prefix="home-", dir="/tmp") as home:
+        monkeypatch.setattr(eas, "_home", lambda: contextlib.nullcontext(Path(home)))
+        verifier = Verifier(keyring, [keys.fingerprints["accepted"]])
+        assert verifier.identify(keys.inline(), at_noon) == GROUPS
+        for name in ("encrypted to somebody", "encrypted with a passphrase", "an unknown key", "random bytes"):
+            refusal(verifier, BAD[name][0](keys))
+        assert not running(Path(home))
+        assert not list(Path(home).glob("S.*"))
+
+
+def test_each_home_is_private_and_the_keys_of_the_user_are_not_looked_at(
+    keys: Keys, keyring: Path, tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = tmp_path / "seen"
+    script = f'stat -c "%a %n" {place}/* >> {seen}; echo "$GNUPGHOME$HOME" >> {seen}; exec $GPG "$@"'
+    replace_gpg(tmp_path / "bin", monkeypatch, script)
+    monkeypatch.setenv("GNUPGHOME", str(keys.home))
+    verifier = Verifier(keyring, [keys.fingerprints["accepted"]])
+    assert verifier.identify(keys.clearsigned(), at_noon) == GROUPS
+    assert NOT_ACCEPTED in refusal(verifier, keys.clearsigned("unknown"))
+    homes = set(seen.read_text().splitlines()) - {""}
+    assert len(homes) == 3
+    assert all(re.fullmatch(f"700 {place}/eas-\\w+", home) for home in homes)
+
+
+def test_several_threads_verify_at_once(keys: Keys, verifier: Verifier) -> None:
+    documents = []
+    for number in range(20):
+        text = json.dumps(CLAIMS | {"memberof": f"/epos/group{number}"}).encode()
+        documents.append((keys.inline("accepted", text), frozenset([f"group{number}"])))
+        documents.append((keys.inline("other", text), None))
+
+    def groups(document: bytes) -> frozenset[str] | None:
+        try:
+            return verifier.identify(document, at_noon).groups
+        except InvalidEasToken:
+            return None
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(groups, [document for document, _ in documents] * 3))
+    assert found == [expected for _, expected in documents] * 3
+
+
+def test_a_verifier_is_of_use_after_a_fork(keys: Keys, keyring: Path, tmp_path: Path) -> None:
+    (tmp_path / "token").write_bytes(keys.clearsigned())
+    script = """
+import datetime, os, pathlib, sys
+from eida_stats_webservice import eas
+from eida_stats_webservice.auth.eas import Verifier
+
+verifier = Verifier(pathlib.Path(sys.argv[1]), [sys.argv[2]])
+
+def identify():
+    noon = datetime.datetime(2026, 11, 24, 12, tzinfo=datetime.UTC)
+    return verifier.identify(pathlib.Path(sys.argv[3]).read_bytes(), lambda: noon)
+
+children = []
+for _ in range(3):
+    if (child := os.fork()) == 0:
+        # As a worker ends: with what is to be done at the end.
+        sys.exit(0 if len(identify().groups) == 2 else 1)
+    children.append(child)
+assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
+print(len(identify().groups))
+"""
+    arguments = [str(keyring), keys.fingerprints["accepted"], str(tmp_path / "token")]
+    ended = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
+    assert (ended.stdout, ended.stderr) == ("2\n", "")
+
+
+def test_nothing_of_a_token_is_logged(keys: Keys, verifier: Verifier, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    verifier.identify(keys.inline("accepted", TEXT, "--set-filename", "petra.json"), at_noon)
+    for name in ("an unknown key", "tampered, clearsigned", "a file name with a status", "not JSON"):
+        refusal(verifier, BAD[name][0](keys))
+    assert caplog.records == []
+
+
+def test_a_refusal_says_what_to_do(verifier: Verifier) -> None:
+    told = refusal(verifier, TEXT)
+    assert told.startswith("This is no valid token of the EIDA authentication system: it is not signed")
+    assert "curl --data-binary @FILE" in told
+    assert (InvalidEasToken.http_status, InvalidEasToken.problem) == (401, "invalid-eas-token")
+    assert (EasUnavailable.http_status, EasUnavailable.problem) == (503, "eas-unavailable")

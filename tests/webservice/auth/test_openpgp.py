@@ -1,0 +1,243 @@
+"""OpenPGP documents: one text with one signature in any framing, and nothing else."""
+
+import bz2
+import tracemalloc
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eida_stats_webservice.auth.openpgp import MAX_UNPACKED_BYTES, MalformedDocument, unpack
+from support.packets import BOMB, armored, compressed, literal, packet
+
+ONE_PASS = packet(4, bytes(13))
+TEXT = literal(b'{"valid_until": "2026-12-01T10:35:16Z"}' * 10)
+SIGNATURE = packet(2, bytes(range(200)))
+SIGNED = ONE_PASS + TEXT + SIGNATURE
+CLEARSIGNED = b"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n{}\n"
+
+
+def deflated(content: bytes) -> bytes:
+    return zlib.compress(content, 9)[2:-4]
+
+
+def body_of(packet: bytes) -> bytes:
+    """Return the body of one of the packets above, whose header has six bytes."""
+    return packet[6:]
+
+
+def old_header(tag: int, length_type: int, content: bytes) -> bytes:
+    length = b"" if length_type == 3 else len(content).to_bytes(1 << length_type, "big")
+    return bytes([0x80 | tag << 2 | length_type]) + length + content
+
+
+def two_octets(tag: int, content: bytes) -> bytes:
+    length = len(content) - 192
+    return bytes([0xC0 | tag, 192 + (length >> 8), length & 0xFF]) + content
+
+
+def in_parts(tag: int, content: bytes, exponent: int) -> bytes:
+    """Make a packet of partial lengths, as programs do that do not know its length when they begin."""
+    size = 1 << exponent
+    parts = [content[at : at + size] for at in range(0, len(content), size)]
+    last = parts.pop() if len(parts[-1]) < min(size, 192) else b""
+    return (
+        bytes([0xC0 | tag]) + b"".join(bytes([224 | exponent]) + part for part in parts) + bytes([len(last)]) + last
+    )
+
+
+# Documents that count
+
+FRAMINGS = {
+    "plain headers": SIGNED,
+    "old headers of 1 byte": b"".join(
+        [
+            old_header(4, 0, body_of(ONE_PASS)),
+            old_header(11, 1, body_of(TEXT)),
+            old_header(2, 0, body_of(SIGNATURE)),
+        ]
+    ),
+    "old headers of 4 bytes": b"".join(
+        [
+            old_header(4, 2, body_of(ONE_PASS)),
+            old_header(11, 2, body_of(TEXT)),
+            old_header(2, 2, body_of(SIGNATURE)),
+        ]
+    ),
+    "new headers of 1 and 2 bytes": b"".join(
+        [b"\xc4\x0d" + bytes(13), two_octets(11, body_of(TEXT)), two_octets(2, body_of(SIGNATURE))]
+    ),
+    "a text in parts": ONE_PASS + in_parts(11, body_of(TEXT), 7) + SIGNATURE,
+    "uncompressed in a packet": packet(8, b"\0" + SIGNED),
+    "ZIP": packet(8, b"\1" + deflated(SIGNED)),
+    "ZLIB": packet(8, b"\2" + zlib.compress(SIGNED)),
+    "BZIP2": compressed(SIGNED),
+    "ZIP without a length, as gpg writes it": old_header(8, 3, b"\1" + deflated(SIGNED)),
+    "ZIP in parts": in_parts(8, b"\1" + deflated(SIGNED), 5),
+}
+
+
+@pytest.mark.parametrize("name", FRAMINGS)
+def test_every_framing_gives_the_same_packets(name: str) -> None:
+    assert unpack(armored(FRAMINGS[name])) == SIGNED
+
+
+def test_text_as_large_as_allowed_is_unpacked() -> None:
+    most = MAX_UNPACKED_BYTES - len(ONE_PASS + literal(b"") + SIGNATURE)
+    signed = ONE_PASS + literal(b"x" * most) + SIGNATURE
+    assert len(signed) == MAX_UNPACKED_BYTES
+    for algorithm, content in ((1, deflated(signed)), (2, zlib.compress(signed)), (3, bz2.compress(signed))):
+        assert unpack(armored(packet(8, bytes([algorithm]) + content))) == signed
+
+
+def test_clearsigned_document_stays_as_it_is() -> None:
+    document = CLEARSIGNED + armored(SIGNATURE, kind="SIGNATURE")
+    assert unpack(document) == document
+
+
+# Documents that do not count
+
+DAMAGED = "it is damaged"
+BREAKS_OFF = "a packet breaks off"
+NO_LENGTH = "a packet has no length"
+OTHERS = "packets are missing, or there are others"
+TOO_MUCH = "unpacks to more than 65,536 bytes"
+NOT_UNPACKED = "it cannot be unpacked"
+WRONG_END = "ends too early or too late"
+
+MALFORMED = {
+    "a head alone": (b"\x84", BREAKS_OFF),
+    "no packet": (b"\x3f" + SIGNED, "a packet begins wrongly"),
+    "bytes behind the signature": (SIGNED + b"\0", "a packet begins wrongly"),
+    "a packet without its length": (SIGNED[:-206] + b"\xc2", BREAKS_OFF),
+    "a packet without its end": (SIGNED[:-1], BREAKS_OFF),
+    "a length of half a number": (b"\xc4\xff\0\0", BREAKS_OFF),
+    "an old length of half a number": (b"\x92\0\0", BREAKS_OFF),
+    "a part without its end": (ONE_PASS + b"\xcb\xe9" + bytes(100), BREAKS_OFF),
+    "no last part": (ONE_PASS + b"\xcb\xe5" + bytes(32), BREAKS_OFF),
+    "very many parts": (ONE_PASS + b"\xcb" + b"\xe0x" * 1000 + b"\0" + SIGNATURE, "too many parts"),
+    "a signature in parts": (ONE_PASS + TEXT + in_parts(2, body_of(SIGNATURE), 5), NO_LENGTH),
+    "a signature without a length": (ONE_PASS + TEXT + old_header(2, 3, body_of(SIGNATURE)), NO_LENGTH),
+    "a text without a length": (ONE_PASS + old_header(11, 3, body_of(TEXT)) + SIGNATURE, OTHERS),
+    "no text": (ONE_PASS + SIGNATURE, OTHERS),
+    "no signature": (ONE_PASS + TEXT, OTHERS),
+    "no announcement": (TEXT + SIGNATURE, OTHERS),
+    "another order": (ONE_PASS + SIGNATURE + TEXT, OTHERS),
+    "two texts": (ONE_PASS + TEXT + TEXT + SIGNATURE, OTHERS),
+    "two signatures": (SIGNED + SIGNATURE, "more than one signature"),
+    "two announcements": (ONE_PASS + SIGNED, "more than one signature"),
+    "a marker": (packet(10, b"PGP") + SIGNED, OTHERS),
+    "padding": (SIGNED + packet(21, b"x"), OTHERS),
+    "a key": (packet(6, b"x") + SIGNED, OTHERS),
+    "a tag of nothing": (packet(0, b"x") + SIGNED, OTHERS),
+    "encrypted to a key": (packet(1, b"x") + packet(18, SIGNED), "it is encrypted"),
+    "encrypted with a passphrase": (packet(3, b"x") + packet(9, SIGNED), "it is encrypted"),
+    "encrypted and authenticated": (packet(20, SIGNED), "it is encrypted"),
+    "encrypted within what is compressed": (compressed(packet(18, SIGNED)), "it is encrypted"),
+    "compressed twice": (compressed(compressed(SIGNED)), OTHERS),
+    "compressed within a packet": (packet(8, b"\0" + compressed(SIGNED)), OTHERS),
+    "something after what is compressed": (compressed(SIGNED) + TEXT, OTHERS),
+    "something before what is compressed": (TEXT + compressed(SIGNED), OTHERS),
+    "a signature after what is compressed": (compressed(ONE_PASS + TEXT) + SIGNATURE, OTHERS),
+    "compressed nothing": (packet(8, b""), "in an unknown way"),
+    "an unknown algorithm": (packet(8, b"\4" + SIGNED), "in an unknown way"),
+    "no ZIP": (packet(8, b"\1" + SIGNED), NOT_UNPACKED),
+    "no ZLIB": (packet(8, b"\2" + deflated(SIGNED)), NOT_UNPACKED),
+    "no BZIP2": (packet(8, b"\3" + SIGNED), NOT_UNPACKED),
+    "ZIP cut off": (packet(8, b"\1" + deflated(SIGNED)[:-1]), WRONG_END),
+    "ZLIB cut off": (packet(8, b"\2" + zlib.compress(SIGNED)[:-1]), WRONG_END),
+    "BZIP2 cut off": (packet(8, b"\3" + bz2.compress(SIGNED)[:-1]), WRONG_END),
+    "ZIP and more": (packet(8, b"\1" + deflated(SIGNED) + b"\0"), WRONG_END),
+    "ZLIB and more": (packet(8, b"\2" + zlib.compress(SIGNED) * 2), WRONG_END),
+    "BZIP2 and more": (packet(8, b"\3" + bz2.compress(SIGNED) * 2), WRONG_END),
+    "ZIP of nothing": (packet(8, b"\1" + deflated(b"")), OTHERS),
+    "too much, uncompressed": (packet(8, b"\0" + ONE_PASS + literal(bytes(65_536)) + SIGNATURE), TOO_MUCH),
+    "too much, ZIP": (packet(8, b"\1" + deflated(bytes(65_537))), TOO_MUCH),
+    "too much, ZLIB": (packet(8, b"\2" + zlib.compress(bytes(65_537))), TOO_MUCH),
+    "too much, BZIP2": (compressed(bytes(65_537)), TOO_MUCH),
+}
+
+
+def reason_of(document: bytes) -> str:
+    with pytest.raises(MalformedDocument) as refused:
+        unpack(document)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_malformed_message_is_refused(name: str) -> None:
+    content, reason = MALFORMED[name]
+    assert reason in reason_of(armored(content))
+
+
+@pytest.mark.parametrize("content", [b"", SIGNATURE * 2, SIGNED, TEXT, SIGNATURE + TEXT, compressed(SIGNATURE)])
+def test_clearsigned_has_one_signature_only(content: bytes) -> None:
+    assert reason_of(CLEARSIGNED + armored(content, kind="SIGNATURE"))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ((b"\n=", b"\n=AAAA\n="), DAMAGED),
+        ((b"\nx", b"\nA\nx"), "not base64"),
+        ((b"\nx", b"\nxA==\nx"), "not base64"),
+        ((b"\nx", b"\nxAAA\nx"), "its checksum is wrong"),
+        ((b"MESSAGE-----\n\n", b"MESSAGE-----\n"), DAMAGED),
+        ((b"BEGIN PGP MESSAGE", b"BEGIN PGP SIGNATURE"), DAMAGED),
+        ((b"-----BEGIN", b"x\n-----BEGIN"), DAMAGED),
+    ],
+)
+def test_damaged_armor_is_refused(change: tuple[bytes, bytes], reason: str) -> None:
+    document = armored(SIGNED)
+    changed = document.replace(*change)
+    assert changed != document
+    assert reason in reason_of(changed)
+
+
+def test_armor_may_lack_its_checksum() -> None:
+    lines = armored(SIGNED).splitlines(keepends=True)
+    assert unpack(b"".join(line for line in lines if not line.startswith(b"="))) == SIGNED
+
+
+@given(st.one_of(st.binary(), st.binary().map(armored)))
+def test_arbitrary_bytes_are_refused(content: bytes) -> None:
+    assert reason_of(content)
+
+
+heads = st.builds(lambda tag, length: bytes([tag, length]), st.integers(128, 255), st.integers(0, 255))
+pieces = st.one_of(
+    st.binary(max_size=40), heads, st.sampled_from([ONE_PASS, TEXT, SIGNATURE, compressed(SIGNED), bytes(300)])
+)
+contents = st.lists(pieces, max_size=6).map(b"".join)
+
+
+@given(
+    contents,
+    st.sampled_from([bytes, compressed, lambda content: packet(8, b"\1" + deflated(content) + content[:1])]),
+)
+def test_arbitrary_packets_are_refused_or_plain(content: bytes, wrap: type[bytes]) -> None:
+    try:
+        unpacked = unpack(armored(wrap(content)))
+    except MalformedDocument:
+        return
+    assert len(unpacked) <= MAX_UNPACKED_BYTES + 3 * len(packet(0, b""))
+    assert unpack(armored(unpacked)) == unpacked
+
+
+@pytest.mark.parametrize("algorithm", ["ZIP", "ZLIB", "BZIP2"])
+def test_bomb_is_not_held_unpacked(algorithm: str) -> None:
+    zeros = bytes(10_000_000)
+    bomb = {
+        "ZIP": armored(packet(8, b"\1" + deflated(zeros))),
+        "ZLIB": armored(packet(8, b"\2" + zlib.compress(zeros, 9))),
+        "BZIP2": BOMB,
+    }[algorithm]
+    tracemalloc.start()
+    try:
+        assert TOO_MUCH in reason_of(bomb)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # A decoder of bzip2 needs four bytes for each byte of a block, of which it has 900,000, whatever it returns.
+    assert peak < (5_000_000 if algorithm == "BZIP2" else 500_000)

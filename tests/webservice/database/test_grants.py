@@ -1,0 +1,233 @@
+"""The role of the service: it does its work, and can do nothing else. As the administrator's README makes it."""
+
+import datetime
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psycopg2
+import pytest
+from flask.testing import FlaskClient
+from psycopg2.errors import InsufficientPrivilege
+
+from eida_statistics.errors import ConfigurationError, StoreForbidden, StoreNotReady, UnknownRole
+from eida_stats_webservice.app import create_app
+from eida_stats_webservice.config import Config
+from eida_stats_webservice.database import grants, migrations
+from eida_stats_webservice.store import open_store
+from support import issued
+from support.dates import DAY
+from support.paths import ROOT
+from support.payloads import row, wire
+from support.postgresql import Cluster
+from support.service import PREFIX, rows_of
+
+README = ROOT / "webservice" / "README.md"
+NAME = "eida_statistics"
+METRICS_TOKEN = issued.note("token-of-prometheus")
+
+FORBIDDEN = [
+    "DROP TABLE payloads",
+    "TRUNCATE dataselect_stats",
+    "DELETE FROM payloads",
+    "UPDATE payloads SET body = ''",
+    "UPDATE payloads SET source = 'mine'",
+    "UPDATE payloads SET period_end = '2020-01-01'",
+    "UPDATE payloads SET hash = content",
+    "INSERT INTO payloads (id) VALUES (1)",
+    "INSERT INTO payloads (created_at) VALUES ('2020-01-01')",
+    "DELETE FROM payload_days",
+    "ALTER TABLE nodes ADD COLUMN colour text",
+    "CREATE TABLE mine (number integer)",
+    "CREATE SCHEMA mine",
+    "UPDATE nodes SET name = 'MINE'",
+    "UPDATE nodes SET restriction_policy = false",
+    "UPDATE nodes SET eas_group = 'mine'",
+    "INSERT INTO nodes (name, contact) VALUES ('MINE', '')",
+    "DELETE FROM nodes",
+    "INSERT INTO tokens (node_id, value, valid_from, valid_until) VALUES (1, repeat('a', 64), now(), 'infinity')",
+    "UPDATE tokens SET valid_until = 'infinity'",
+    "DELETE FROM tokens",
+    "INSERT INTO networks (node_id, name, inverted_policy) VALUES (1, 'XX', true)",
+    "INSERT INTO networks (node_id, name, eas_group) VALUES (1, 'XX', 'mine')",
+    "UPDATE networks SET inverted_policy = true",
+    "DELETE FROM networks",
+    "SELECT contact FROM nodes",
+    "SELECT * FROM yoyo_lock",
+    "GRANT SELECT ON nodes TO PUBLIC",
+]
+
+# The parts of a right that can be taken away: whole tables, columns, the database.
+RIGHTS = """
+SELECT format('%s ON %I', privilege_type, relname)
+FROM pg_class, aclexplode(relacl) WHERE grantee = 'eida_service'::regrole
+UNION ALL
+SELECT format('%s (%I) ON %I', privilege_type, attname, relname)
+FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid, aclexplode(attacl)
+WHERE grantee = 'eida_service'::regrole
+UNION ALL
+SELECT format('%s ON DATABASE %I', privilege_type, datname)
+FROM pg_database, aclexplode(datacl) WHERE grantee = 'eida_service'::regrole AND datname = current_database()
+ORDER BY 1
+"""
+
+
+class Roles(NamedTuple):
+    """URIs of one database, as its owner and as the service."""
+
+    owner: str
+    service: str
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """Start another cluster than that of the other tests: roles are those of all its databases."""
+    with Cluster() as running:
+        yield running
+
+
+@pytest.fixture
+def roles(cluster: Cluster) -> Iterator[Roles]:
+    """Make the database and the roles of the README."""
+    (making,) = re.findall(r"^```sql\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+    cluster.psql("postgres", making)
+    uri = cluster.uri(NAME)
+    yield Roles(*(uri.replace("postgres@", f"{role}@") for role in ("eida_owner", "eida_service")))
+    cluster.drop_database(NAME)
+    cluster.psql("postgres", "DROP ROLE eida_owner; DROP ROLE eida_service;")
+
+
+@pytest.fixture
+def granted(roles: Roles) -> Roles:
+    migrations.apply(roles.owner)
+    grants.apply(roles.owner, "eida_service")
+    return roles
+
+
+def execute(uri: str, *statements: str) -> None:
+    with closing(psycopg2.connect(uri)) as connection, connection, connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+
+
+def rights(roles: Roles) -> list[str]:
+    with closing(psycopg2.connect(roles.owner)) as connection:
+        return [right for (right,) in rows_of(connection, RIGHTS)]
+
+
+class Tour:
+    """All that can be asked of the service, once; each as another node, so that it can be made again."""
+
+    def __init__(self, roles: Roles) -> None:
+        self._roles = roles
+        self._number = 0
+
+    def answers(self) -> Iterator[tuple[str, int]]:
+        """Ask for one thing after another, and give the status of each answer."""
+        self._number += 1
+        name, network = f"NODE{self._number}", f"N{self._number}"
+        now = datetime.datetime.now(tz=datetime.UTC)
+        with closing(open_store(self._roles.owner)) as store:
+            store.add_node(name, "operator@node.example")
+            token = store.add_token(name, now - DAY, now + DAY)[1]
+            operators = store.add_network_token(network, now - DAY, now + DAY)[1]
+        client = create_app(Config(self._roles.service, metrics_token=METRICS_TOKEN)).test_client()
+        sent = [wire(row(network=network, bytes=size), days_coverage=[f"2026-10-{size:02}"]) for size in (1, 2, 3)]
+        first = self._ask(client, "POST", "submit", token, json=sent[0])
+        yield first
+        yield self._ask(client, "POST", "submit", token, json=sent[1])
+        yield self._ask(client, "POST", "submit", token, json=sent[0])
+        yield self._ask(client, "PUT", "submit", token, json={**sent[0], "stats": sent[2]["stats"]})
+        listed = client.get(f"{PREFIX}/payloads", headers={"Authorization": f"Bearer {token}"})
+        yield "GET payloads", listed.status_code
+        for record in (listed.json or {}).get("payloads", [])[1:2]:
+            yield self._ask(client, "DELETE", f"payloads/{record['payload']}", token)
+        for asked in ("", "&level=node", "&level=network&details=country", f"&network={network}", f"&node={name}"):
+            yield self._ask(client, "GET", f"dataselect/public?start=2026-10{asked}")
+        yield self._ask(
+            client, "POST", f"dataselect/restricted?start=2026-10&network={network}&level=channel", operators
+        )
+        for path in ("nodes", "networks", f"node_restriction_policy?node={name}", "_health"):
+            yield self._ask(client, "GET", path)
+        yield self._ask(client, "GET", f"_isRestricted?node={name}&network={network}")
+        metrics = client.get(f"{PREFIX}/metrics", headers={"Authorization": f"Bearer {METRICS_TOKEN}"})
+        yield "GET metrics", metrics.status_code if "_database_up 1.0" in metrics.text else 503
+
+    def _ask(
+        self, client: FlaskClient, method: str, path: str, token: str | None = None, **body: Any
+    ) -> tuple[str, int]:
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        response = client.open(f"{PREFIX}/{path}", method=method, headers=headers, **body)
+        return f"{method} {path}", response.status_code
+
+
+def test_with_the_rights_that_are_given_the_service_does_all_its_work(granted: Roles) -> None:
+    answers = list(Tour(granted).answers())
+    assert [asked for asked, status in answers if status not in (200, 201, 409)] == []
+    assert len(answers) == 18
+
+
+def test_without_any_one_of_its_rights_the_service_cannot_do_all_its_work(granted: Roles) -> None:
+    given = rights(granted)
+    tour = Tour(granted)
+    needless = []
+    for right in given:
+        execute(granted.owner, f"REVOKE {right} FROM eida_service")
+        if all(status != 503 for _, status in tour.answers()):
+            needless.append(right)
+        execute(granted.owner, f"GRANT {right} TO eida_service")
+    assert needless == []
+    assert rights(granted) == given
+    assert len(given) > 40
+
+
+def test_the_service_can_do_nothing_else(granted: Roles) -> None:
+    for statement in FORBIDDEN:
+        with pytest.raises(InsufficientPrivilege):
+            execute(granted.service, statement)
+
+
+def test_rights_can_be_given_again_and_come_back(granted: Roles) -> None:
+    given = rights(granted)
+    grants.apply(granted.owner, "eida_service")
+    assert rights(granted) == given
+    execute(granted.owner, "REVOKE ALL ON nodes, payloads FROM eida_service")
+    assert rights(granted) != given
+    grants.apply(granted.owner, "eida_service")
+    assert rights(granted) == given
+
+
+def test_a_role_that_there_is_not_is_told(granted: Roles) -> None:
+    with pytest.raises(UnknownRole, match=r'nobody"; DROP TABLE nodes; --(.|\n)*CREATE ROLE'):
+        grants.apply(granted.owner, 'nobody"; DROP TABLE nodes; --')
+    given = rights(granted)
+    # To PostgreSQL the first one is everybody.
+    for role in ("public", ""):
+        with pytest.raises(UnknownRole):
+            grants.apply(granted.owner, role)
+    assert rights(granted) == given
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_who_may_not_give_rights_is_told(granted: Roles, *, begun: bool) -> None:
+    given = rights(granted)
+    if begun:
+        execute(granted.owner, "REVOKE ALL ON DATABASE eida_statistics FROM eida_service")
+        execute(granted.owner, "GRANT CONNECT, TEMPORARY ON DATABASE eida_statistics TO PUBLIC")
+        given = rights(granted)
+    with pytest.raises(StoreForbidden, match="owns"):
+        grants.apply(granted.service, "eida_owner")
+    assert rights(granted) == given
+
+
+def test_before_the_schema_there_are_no_rights_to_give(roles: Roles) -> None:
+    with pytest.raises(StoreNotReady, match="db migrate"):
+        grants.apply(roles.owner, "eida_service")
+    assert rights(roles) == []
+
+
+def test_the_embedded_store_has_no_roles(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="embedded store"):
+        grants.apply(f"sqlite:///{tmp_path / 'statistics.db'}", "eida_service")

@@ -1,0 +1,335 @@
+"""The schema: made by yoyo alone or by our command, on both stores, from a checkout or an installed wheel."""
+
+import datetime
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from eida_statistics.errors import DuplicatePayload, StoreNotReady
+from eida_stats_webservice.database import migrations
+from eida_stats_webservice.dataselect.overlaps import Overlap
+from eida_stats_webservice.store import open_store
+from support.node_client import make_node
+from support.paths import ROOT
+from support.payloads import payload, row
+from support.postgresql import Cluster
+from support.tables import count, select, sums
+
+SCRIPTS = Path(sysconfig.get_path("scripts"))
+
+# What seeds and design say of the tables; `yoyo`'s own aside.
+DOCUMENTED = {
+    "nodes": {"id", "name", "contact"},
+    "tokens": {"id", "node_id", "value", "valid_from", "valid_until", "created_at"},
+    "payloads": {"id", "node_id", "hash", "starts_at", "ends_at", "created_at", "body"},
+    "payload_days": {"payload_id", "day"},
+    "networks": {"node_id", "name", "inverted_policy", "eas_group"},
+    "dataselect_stats": {
+        "node_id", "date", "network", "station", "location", "channel", "country", "bytes", "nb_reqs",
+        "nb_successful_reqs", "nb_failedrequests", "clients", "created_at", "updated_at",
+    },
+}  # fmt: skip
+
+COLUMNS = {
+    "postgresql": "SELECT table_name, column_name, is_nullable FROM information_schema.columns"
+    " WHERE table_schema = 'public' ORDER BY 1, 2",
+    "sqlite": "SELECT m.name, p.name, CASE WHEN p.\"notnull\" OR p.pk THEN 'NO' ELSE 'YES' END"
+    " FROM sqlite_master m JOIN pragma_table_info(m.name) p WHERE m.type = 'table' ORDER BY 1, 2",
+}
+UNIQUE = {
+    "postgresql": "SELECT c.relname, a.attname, i.indexrelid FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid"
+    " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY(i.indkey)"
+    " WHERE i.indisunique AND c.relnamespace = 'public'::regnamespace",
+    "sqlite": "SELECT m.name, c.name, i.name FROM sqlite_master m JOIN pragma_index_list(m.name) i"
+    " JOIN pragma_index_info(i.name) c WHERE m.type = 'table' AND i.\"unique\"",
+}
+
+
+def dialect(uri: str) -> str:
+    return uri.partition(":")[0]
+
+
+def is_ours(table: str) -> bool:
+    return re.match("_?yoyo|sqlite_", table) is None
+
+
+def columns(uri: str) -> dict[str, dict[str, str]]:
+    store = open_store(uri)
+    found: dict[str, dict[str, str]] = {}
+    for table, column, nullable in select(store, COLUMNS[dialect(uri)]):
+        if is_ours(table):
+            found.setdefault(table, {})[column] = nullable
+    store.close()
+    return found
+
+
+def unique_keys(uri: str) -> set[tuple[str, frozenset[str]]]:
+    store = open_store(uri)
+    found: dict[tuple[str, str], set[str]] = {}
+    for table, column, index in select(store, UNIQUE[dialect(uri)]):
+        if is_ours(table):
+            found.setdefault((table, str(index)), set()).add(column)
+    store.close()
+    return {(table, frozenset(names)) for (table, _), names in found.items()}
+
+
+def yoyo(*words: str) -> str:
+    # as from cron: no terminal to ask questions on
+    command = [SCRIPTS / "yoyo", *words]
+    ran = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, check=True, capture_output=True, text=True)
+    return ran.stdout
+
+
+@pytest.fixture
+def sqlite_uri(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'statistics.db'}"
+
+
+def test_yoyo_alone_makes_the_documented_schema_in_postgresql(postgresql_database: str) -> None:
+    yoyo("apply", "--database", postgresql_database, "migrations")
+    made = columns(postgresql_database)
+    for table, names in DOCUMENTED.items():
+        assert names <= made[table].keys(), table
+    assert {
+        ("payloads", frozenset({"node_id", "hash"})),
+        ("dataselect_stats",
+         frozenset({"node_id", "date", "network", "station", "location", "channel", "country"})),
+    } <= unique_keys(postgresql_database)  # fmt: skip
+    assert set(made["dataselect_stats"].values()) == {"NO"}
+
+
+def test_our_command_makes_the_same_schema_as_yoyo(
+    template: str, postgresql_database: str, postgresql: Cluster
+) -> None:
+    migrations.apply(postgresql_database)
+    made = columns(postgresql_database), unique_keys(postgresql_database)
+    reference = postgresql.uri(template)
+    assert made == (columns(reference), unique_keys(reference))
+
+
+def test_both_stores_have_the_same_tables_and_columns(postgresql_database: str, sqlite_uri: str) -> None:
+    migrations.apply(postgresql_database)
+    migrations.apply(sqlite_uri)
+    assert columns(sqlite_uri) == columns(postgresql_database)
+    without_rowids = {key for key in unique_keys(postgresql_database) if key[1] != {"id"}}
+    assert unique_keys(sqlite_uri) == without_rowids
+
+
+def test_rolling_all_back_leaves_an_empty_postgresql_database(postgresql_database: str) -> None:
+    yoyo("apply", "--database", postgresql_database, "migrations")
+    yoyo("rollback", "--all", "--database", postgresql_database, "migrations")
+    assert columns(postgresql_database) == {}
+    store = open_store(postgresql_database)
+    left = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+    assert [name for (name,) in select(store, left) if is_ours(name)] == []
+    assert select(store, "SELECT extname FROM pg_extension WHERE extname = 'hll'") == []
+    store.close()
+
+
+def test_rolling_all_back_leaves_an_empty_sqlite_database(sqlite_uri: str) -> None:
+    yoyo("apply", "--database", sqlite_uri, "migrations/sqlite")
+    assert columns(sqlite_uri)
+    yoyo("rollback", "--all", "--database", sqlite_uri, "migrations/sqlite")
+    assert columns(sqlite_uri) == {}
+
+
+def test_every_migration_has_a_rollback() -> None:
+    for folder in (ROOT / "migrations", ROOT / "migrations" / "sqlite"):
+        steps = {path.name for path in folder.glob("*.sql") if ".rollback." not in path.name}
+        assert steps
+        assert {path.name for path in folder.glob("*.rollback.sql")} == {
+            step.replace(".sql", ".rollback.sql") for step in steps
+        }
+
+
+def test_a_role_that_may_not_make_extensions_migrates_where_an_administrator_made_it(
+    postgresql: Cluster, postgresql_database: str
+) -> None:
+    """And its rollback leaves the extension, which is not its own."""
+    name = re.split("[/?]", postgresql_database)[3]
+    postgresql.psql(name, "CREATE ROLE migrator LOGIN; GRANT CREATE ON SCHEMA public TO migrator")
+    uri = postgresql_database.replace("postgres@", "migrator@")
+    try:
+        with pytest.raises(Exception, match="CREATE EXTENSION hll"):
+            migrations.apply(uri)
+        postgresql.psql(name, "CREATE EXTENSION hll")
+        migrations.apply(uri)
+        assert columns(uri)
+        yoyo("rollback", "--all", "--database", uri, "migrations")
+        assert columns(uri) == {}
+        store = open_store(uri)
+        assert select(store, "SELECT extname FROM pg_extension WHERE extname = 'hll'") == [("hll",)]
+        store.close()
+    finally:
+        postgresql.psql(name, "DROP OWNED BY migrator; DROP ROLE migrator")
+
+
+def test_a_server_without_the_extension_is_told_with_the_package_to_install(
+    postgresql_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The server of the tests has hll, so that the extension that it lacks is another one.
+    (tmp_path / "0001.sql").write_text("CREATE EXTENSION no_such_extension;")
+    monkeypatch.setattr(migrations, "FOLDER", tmp_path)
+    with pytest.raises(StoreNotReady, match=r"no_such_extension(.|\n)*apt-get install postgresql-\d+-hll"):
+        migrations.apply(postgresql_database)
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel and unpack it where no checkout is."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    ignored = shutil.ignore_patterns(".*", "build", "*.egg-info", "demo-output", "__pycache__")
+    shutil.copytree(ROOT, source, symlinks=True, ignore=ignored)
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    subprocess.run([*pip, "--wheel-dir", folder, source], check=True)
+    (built,) = folder.glob("*.whl")
+    installed = folder / "installed"
+    with zipfile.ZipFile(built) as archive:
+        archive.extractall(installed)
+    return installed
+
+
+def test_an_installed_wheel_migrates_both_stores_without_a_checkout(
+    wheel: Path, postgresql_database: str, sqlite_uri: str, template: str, postgresql: Cluster, tmp_path: Path
+) -> None:
+    where = "import eida_stats_webservice; print(eida_stats_webservice.__file__)"
+    paths = {"PYTHONPATH": str(wheel)}
+    found = subprocess.run(
+        [sys.executable, "-c", where],
+        cwd=tmp_path,
+        env=os.environ | paths,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert found.stdout.startswith(str(wheel))
+    for uri in (postgresql_database, sqlite_uri):
+        subprocess.run(
+            [sys.executable, "-c", "from eida_statsman.cli import main; main()", "db", "migrate"],
+            cwd=tmp_path,
+            env=os.environ | paths | {"DATABASE_URI": uri},
+            check=True,
+        )
+    assert columns(postgresql_database) == columns(postgresql.uri(template))
+    assert columns(sqlite_uri) == columns(postgresql_database)
+
+
+def test_a_wheel_has_all_files_that_the_packages_read(wheel: Path) -> None:
+    packages = [
+        ROOT / "eida_statistics",
+        *(ROOT / "aggregator").glob("eida_*"),
+        *(ROOT / "webservice").glob("eida_*"),
+    ]
+    kept = {".sql", ".yaml", ".wadl", ".toml", ".typed", ".py"}
+    for package in filter(Path.is_dir, packages):
+        files = {path.relative_to(package.parent) for path in package.rglob("*") if path.suffix in kept}
+        assert files
+        assert [path for path in files if not (wheel / path).is_file()] == []
+
+
+def test_a_wheel_brings_nothing_called_aggregator_or_migrations_into_site_packages(wheel: Path) -> None:
+    assert {path.name for path in wheel.iterdir() if not path.name.endswith(".dist-info")} == {
+        "eida_statistics",
+        "eida_stats_aggregator",
+        "eida_stats_webservice",
+        "eida_statsman",
+    }
+
+
+def test_going_back_one_version_keeps_the_tokens_of_nodes(store_uri: str) -> None:
+    store = open_store(store_uri)
+    store.add_node("GFZ", "operator@gfz.example")
+    now = datetime.datetime.now(tz=datetime.UTC)
+    later = now + datetime.timedelta(days=1)
+    token = store.add_token("GFZ", now, later)[1]
+    store.add_network_token("FR", now, later)
+    store.close()
+    folder = str(migrations.folder(store_uri).resolve())
+    yoyo("rollback", "--revision", "0002_access-and-changes", "--database", store_uri, folder)
+    yoyo("apply", "--database", store_uri, folder)
+    assert store.sender_of_token(token, now).node.name == "GFZ"
+    assert [known.network for known in store.list_tokens()] == [None]
+    store.close()
+
+
+def test_going_back_from_periods_names_what_it_deletes(store_uri: str) -> None:
+    with closing(open_store(store_uri)) as store:
+        node, _ = make_node(store, "GFZ")
+        day = {"period": {"start": "2026-10-14", "end": "2026-10-14"}}
+        stray = {"days_coverage": ["2026-10-14", "2026-10-20"]}
+        sent = [
+            payload(row(bytes=1)),
+            payload(row(bytes=1), **day),
+            payload(row(bytes=1), **day, source="b"),
+            payload(row(bytes=2), **day, source="a", **stray),
+            payload(days_coverage=[], **day, source="quiet"),
+        ]
+        for one in sent:
+            store.replace(node, one, overlap=Overlap.ACCEPT)
+        before = {record.payload: record for record in store.list_payloads()}
+        assert before[1].superseded_by == 2
+        known = sums(store, "dataselect_stats", ("date",))
+    folder = str(migrations.folder(store_uri).resolve())
+    told = yoyo("rollback", "--revision", "0004_sources-and-periods", "--database", store_uri, folder)
+    # The first has the same content as the second, and does not count; the last has no request.
+    assert re.findall(r"^ +(\d+) +\| GFZ +\| *(\w*) *\|", told, re.MULTILINE) == [("1", ""), ("5", "quiet")]
+    with closing(open_store(store_uri)) as store:
+        left = select(store, "SELECT id, hash, starts_at, ends_at FROM payloads ORDER BY id")
+        assert [number for number, *_ in left] == [2, 3, 4]
+        # Of two that count and have the same content, the first has the content's hash.
+        assert [digest for _, digest, *_ in left] == [before[2].content, before[3].hash, before[4].content]
+        assert [tuple(map(str, days)) for *_, first, last in left for days in [(first, last)]] == [
+            ("2026-10-14", "2026-10-14"), ("2026-10-14", "2026-10-14"), ("2026-10-14", "2026-10-20"),
+        ]  # fmt: skip
+        assert count(store, "payload_days") == 4
+    yoyo("apply", "--database", store_uri, folder)
+    with closing(open_store(store_uri)) as store:
+        assert sums(store, "dataselect_stats", ("date",)) == known
+        assert [found.table for *_, here in store.verify() for found in here] == ["payloads"] * 3
+        # They know themselves what they are.
+        list(store.replay())
+        assert [found for *_, here in store.verify() for found in here] == []
+        assert {record.payload: record for record in store.list_payloads()} == {
+            number: before[number] for number in (2, 3, 4)
+        }
+
+
+def test_groups_lose_their_prefix(store_uri: str) -> None:
+    folder = str(migrations.folder(store_uri).resolve())
+    yoyo("rollback", "--revision", "0005_groups-without-prefix", "--database", store_uri, folder)
+    with closing(open_store(store_uri)) as store:
+        with store.transaction(write=True) as connection:
+            cursor = connection.cursor()
+            cursor.execute(
+                "INSERT INTO nodes (name, contact, eas_group, changed_at) VALUES"
+                " ('A', '', '/epos/a', '2026-01-01'), ('B', '', 'b', '2026-01-01'), ('C', '', NULL, '2026-01-01')"
+            )
+            cursor.execute("INSERT INTO networks (node_id, name, eas_group) SELECT id, 'X', '/epos/x/y' FROM nodes")
+        migrations.apply(store_uri)
+        assert [node.eas_group for node in store.list_nodes()] == ["a", "b", None]
+        assert {network.eas_group for network in store.list_networks()} == {"x/y"}
+
+
+def test_payloads_from_before_periods_are_as_they_were(store_uri: str) -> None:
+    folder = str(migrations.folder(store_uri).resolve())
+    with closing(open_store(store_uri)) as store:
+        node, _ = make_node(store, "GFZ")
+        store.ingest(node, payload(row()))
+        before = store.list_payloads()
+    yoyo("rollback", "--revision", "0004_sources-and-periods", "--database", store_uri, folder)
+    yoyo("apply", "--database", store_uri, folder)
+    with closing(open_store(store_uri)) as store:
+        assert store.list_payloads() == before
+        assert before[0].content == before[0].hash
+        assert [found for *_, here in store.verify() for found in here] == []
+        with pytest.raises(DuplicatePayload):
+            store.ingest(node, payload(row()))

@@ -1,0 +1,173 @@
+"""Clients that send the same and overlapping payloads at once leave what sending them one by one leaves."""
+
+import itertools
+import json
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import requests
+
+from eida_stats_webservice.database import migrations
+from support.postgresql import Cluster
+from support.roles import as_service
+from support.service import (
+    STATISTICS,
+    PayloadMaker,
+    Service,
+    contents,
+    differences,
+    register,
+    roll_ups_of,
+    statistics_of,
+)
+
+CLIENTS = 8
+NODES = ("FIRST", "SECOND")
+MONTHS = ("2021-03", "2021-04")
+
+
+class Load(NamedTuple):
+    """How much is sent, and to how many."""
+
+    rounds: int
+    rows: int
+    workers: int
+    threads: int
+
+
+LOADS = {"postgresql": Load(6, 4000, 4, 3), "sqlite": Load(3, 400, 2, 4)}
+
+
+class Submission(NamedTuple):
+    """One payload in one order of rows, and who sends it."""
+
+    node: str
+    number: int
+    body: bytes
+
+
+@pytest.fixture
+def load(store_uri: str) -> Load:
+    return LOADS[store_uri.split(":", maxsplit=1)[0]]
+
+
+@pytest.fixture
+def other_uri(store_uri: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Name a second fresh database of the same kind."""
+    if store_uri.startswith("sqlite"):
+        uri = f"sqlite:///{tmp_path / 'other.db'}"
+        migrations.apply(uri)
+        yield uri
+    else:
+        cluster: Cluster = request.getfixturevalue("postgresql")
+        yield cluster.create_database("one_by_one", request.getfixturevalue("template"))
+        cluster.drop_database("one_by_one")
+
+
+def test_payloads_sent_at_once_leave_what_sending_them_one_by_one_leaves(
+    store_uri: str, service_uri: str, other_uri: str, load: Load, tmp_path: Path
+) -> None:
+    payloads, rounds = plan(load)
+    with Service(service_uri, tmp_path, workers=load.workers, threads=load.threads) as service:
+        tokens = dict(zip(NODES, register(store_uri, *NODES), strict=True))
+        answers = send_at_once(service, tokens, rounds)
+    check_counted_once(answers)
+
+    (home := tmp_path / "one_by_one").mkdir()
+    with Service(as_service(other_uri), home, workers=1, threads=1) as service:
+        tokens = dict(zip(NODES, register(other_uri, *NODES), strict=True))
+        for submission in itertools.chain.from_iterable(rounds):
+            assert service.post(submission.body, tokens[submission.node]).status_code in (201, 409)
+
+    found = contents(store_uri)
+    assert differences(found, contents(other_uri)) == []
+    # One by one could be wrong as well.
+    assert differences(found, {**found, STATISTICS: statistics_of(payloads)}) == []
+    assert differences(found, {**found, **roll_ups_of(found)}) == []
+    assert {table: len(rows) for table, rows in found.items() if table in ("payloads", "payload_days")} == {
+        "payloads": sum(map(len, payloads.values())),
+        "payload_days": sum(map(len, payloads.values())) * len(MONTHS),
+    }
+    known = {row["network"] for row in payloads[NODES[0]][0]["stats"]} - {"NEW0"}
+    assert {(dict(key)["node_id"], dict(key)["name"]) for key in found["networks"]} == {
+        (node, name) for node in NODES for name in (*known, *(f"NEW{number}" for number in range(load.rounds)))
+    }
+
+
+def test_one_payload_sent_by_all_clients_at_once_is_counted_once(
+    store_uri: str, service_uri: str, load: Load, tmp_path: Path
+) -> None:
+    maker = PayloadMaker(12, load.rows, MONTHS)
+    payloads = [maker.make(f"2021-03-{number + 1:02}", "2021-04-01") for number in range(load.rounds)]
+    rounds = [
+        [Submission(NODES[0], number, encoded(maker.shuffled(payload))) for _ in range(CLIENTS)]
+        for number, payload in enumerate(payloads)
+    ]
+    with Service(service_uri, tmp_path, workers=load.workers, threads=load.threads) as service:
+        tokens = dict(zip(NODES, register(store_uri, *NODES), strict=True))
+        answers = send_at_once(service, tokens, rounds)
+    check_counted_once(answers)
+    found = contents(store_uri)
+    assert len(found["payloads"]) == load.rounds
+    assert differences(found, {**found, STATISTICS: statistics_of({NODES[0]: payloads})}) == []
+    assert differences(found, {**found, **roll_ups_of(found)}) == []
+
+
+def plan(load: Load) -> tuple[dict[str, list[dict[str, Any]]], list[list[Submission]]]:
+    """Return the payloads of each node, and rounds of as many submissions as there are clients.
+
+    In a round, each node sends two payloads twice, or four once; the rows are in an order of their own each time.
+    All payloads meet in the same rows of the database, and those of a round bring the same new network.
+    """
+    maker = PayloadMaker(11, load.rows, MONTHS)
+    payloads: dict[str, list[dict[str, Any]]] = {node: [] for node in NODES}
+    rounds = []
+    for number, copies in zip(range(load.rounds), itertools.cycle((2, 1)), strict=False):
+        submissions = []
+        for node, _ in itertools.product(NODES, range(CLIENTS // len(NODES) // copies)):
+            place = len(payloads[node])
+            payload = maker.make(*(f"{month}-{place + 1:02}" for month in MONTHS), networks=[f"NEW{number}"])
+            payloads[node].append(payload)
+            submissions += [Submission(node, place, encoded(maker.shuffled(payload))) for _ in range(copies)]
+        rounds.append(submissions)
+    return payloads, rounds
+
+
+def send_at_once(
+    service: Service, tokens: dict[str, str], rounds: list[list[Submission]]
+) -> list[tuple[Submission, requests.Response]]:
+    """Send round after round, each by all clients at once."""
+    together = threading.Barrier(CLIENTS, timeout=300)
+
+    def client(place: int) -> list[tuple[Submission, requests.Response]]:
+        answers = []
+        for submissions in rounds:
+            together.wait()
+            submission = submissions[place]
+            answers.append((submission, service.post(submission.body, tokens[submission.node])))
+        return answers
+
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        return list(itertools.chain.from_iterable(clients.map(client, range(CLIENTS))))
+
+
+def check_counted_once(answers: list[tuple[Submission, requests.Response]]) -> None:
+    """Check that of each payload's copies one was stored, and that the others were told which."""
+    told = defaultdict(list)
+    for submission, answer in answers:
+        assert answer.status_code in (201, 409), answer.text
+        told[submission.node, submission.number].append(answer)
+    for copies in told.values():
+        (stored,) = (answer.json() for answer in copies if answer.status_code == 201)
+        problems = [answer.json() for answer in copies if answer.status_code == 409]
+        told_which = ("urn:eida-statistics:problem:duplicate", stored["payload"])
+        assert [(problem["type"], problem["payload"]) for problem in problems] == [told_which] * (len(copies) - 1)
+
+
+def encoded(payload: dict[str, Any]) -> bytes:
+    return json.dumps(payload).encode()

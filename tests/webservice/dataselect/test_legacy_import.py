@@ -1,0 +1,403 @@
+"""A database of the service that was deployed before is taken over: numbers in are numbers out."""
+
+import csv
+import datetime
+import os
+import re
+import subprocess
+import sysconfig
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from eida_statistics import hll
+from eida_statistics.errors import (
+    AmbiguousReplacement,
+    BadRows,
+    NotTakenOver,
+    NotUpstream,
+    OverlappingPayload,
+    RefusedToken,
+    StoreNotEmpty,
+    StoreUnavailable,
+)
+from eida_stats_webservice.app import create_app
+from eida_stats_webservice.config import Config
+from eida_stats_webservice.dataselect.legacy_import import Upstream
+from eida_stats_webservice.store import Store, open_store
+from support.dates import NOW
+from support.deployed_service import CONTENTS, TABLES
+from support.payloads import payload, row
+from support.postgresql import Cluster
+from support.signer import Signer
+from support.tables import ROLL_UPS, grouped, select, sums
+
+
+@pytest.fixture
+def upstream_uri(postgresql: Cluster, postgresql_database: str) -> str:
+    postgresql.psql(urlsplit(postgresql_database).path.removeprefix("/"), TABLES + CONTENTS)
+    return postgresql_database
+
+
+@pytest.fixture
+def change(postgresql: Cluster, upstream_uri: str) -> Callable[[str], str]:
+    """Run a script in it."""
+    return lambda script: postgresql.psql(urlsplit(upstream_uri).path.removeprefix("/"), script)
+
+
+def take_over(store: Store, uri: str) -> list[tuple[str, datetime.date, int, int]]:
+    with closing(Upstream(uri)) as source:
+        return list(store.take_over_upstream(source))
+
+
+def bad_rows(store: Store, uri: str) -> list[str]:
+    """Return what cannot be taken over; nothing is."""
+    with closing(Upstream(uri)) as source:
+        with pytest.raises(BadRows, match="--skip-bad"):
+            list(store.take_over_upstream(source))
+        assert store.list_nodes() == []
+        return list(map(str, source.bad_rows))
+
+
+KEYS = ("network", "station", "location", "channel", "country")
+
+
+def test_numbers_in_are_numbers_out(store: Store, upstream_uri: str, postgresql: Cluster) -> None:
+    taken = take_over(store, upstream_uri)
+    # Blanks around names, days within a month, a location that was not known, and countries are put right.
+    right = {
+        "name": "trim(name)",
+        "date": "date_trunc('month', date)::date",
+        **{code: f"coalesce({code}, '')" for code in ("network", "station", "channel")},
+        "location": "translate(coalesce(location, ''), '*', '')",
+        "country": "CASE WHEN country ~ '^[A-Za-z0-9]{2}$' THEN upper(country COLLATE \"C\") ELSE '' END",
+    }
+    keys = ", ".join(right[key] for key in ("name", "date", *KEYS))
+    there = postgresql.psql(
+        urlsplit(upstream_uri).path.removeprefix("/"),
+        f"SELECT {keys}, sum(bytes), sum(nb_reqs), sum(nb_successful_reqs), sum(nb_failed_reqs),"
+        " ceil(#hll_union_agg(clients)) FROM dataselect_stats JOIN nodes ON nodes.id = node_id"
+        " GROUP BY 1, 2, 3, 4, 5, 6, 7",
+    )
+    here = {
+        "|".join([*key, *map(str, numbers), str(hll.cardinality(clients))])
+        for key, (*numbers, clients) in sums(store, "dataselect_stats", ("date", *KEYS)).items()
+    }
+    assert here == set(there.splitlines())
+    assert sum(count for _, _, count, _ in taken) == len(here)
+    assert sum(changed for *_, changed in taken) > 10
+    assert sum(key.split("|")[6] == "FR" for key in here) > 5
+    for table, columns in ROLL_UPS.items():
+        assert sums(store, table, columns) == grouped(store, columns)
+    assert [found for _, _, differences in store.verify() for found in differences] == []
+
+
+def test_nodes_networks_and_tokens_are_taken_over_and_tokens_not_in_clear(store: Store, upstream_uri: str) -> None:
+    take_over(store, upstream_uri)
+    assert [(node.name, node.contact, node.restriction_policy, node.eas_group) for node in store.list_nodes()] == [
+        ("GFZ", "", False, None), ("OLD", "", True, None), ("RESIF", "operator@resif.example", False, "resif"),
+    ]  # fmt: skip
+    restricted = [(network.name, network.node, network.eas_group) for network in store.list_networks()
+                  if network.restricted]  # fmt: skip
+    assert restricted == [("Z32015", "RESIF", "alparray")]
+    assert store.sender_of_token("token-of-resif", NOW).node.name == "RESIF"
+    # The one of two that is still valid.
+    assert store.sender_of_token("token-of-gfz", NOW).node.name == "GFZ"
+    assert not [value for (value,) in select(store, "SELECT value FROM tokens") if "token" in value]
+    store.add_node("NEW", "operator@new.example")
+    assert store.sender_of_token("for-ever", NOW).node.name == "RESIF"
+    assert store.sender_of_token("for-long", NOW).node.name == "RESIF"
+    assert store.add_token("NEW", NOW, NOW + datetime.timedelta(days=1))[0] == 5
+
+
+def test_tokens_that_are_left_out_are_named_without_their_values(store: Store, upstream_uri: str) -> None:
+    with closing(Upstream(upstream_uri)) as source:
+        list(store.take_over_upstream(source))
+        found = {(token.number, token.node): token.reason for token in source.bad_tokens}
+    assert found == {
+        (2, "GFZ"): "it has the value of token 3, which is valid longer",
+        (4, "RESIF"): "2 nodes share its value",
+        (5, "GFZ"): "2 nodes share its value",
+        (6, "RESIF"): "it has no value",
+        (7, "GFZ"): "it has no value",
+        (8, ""): "it has no node",
+        (9, ""): "it has no node",
+        (10, "RESIF"): "it ended before it began",
+    }
+    with pytest.raises(RefusedToken):
+        store.sender_of_token("shared", NOW)
+
+
+def test_members_of_groups_see_what_they_saw_before(store: Store, service_uri: str, upstream_uri: str) -> None:
+    """Groups are stored with /epos/ there, and compared with tokens as a whole."""
+    take_over(store, upstream_uri)
+    with Signer() as signer:
+        config = Config(service_uri, eas_keyring=str(signer.keyring), eas_fingerprints=signer.fingerprint)
+        client = create_app(config).test_client()
+        path = "/eidaws/statistics/1/dataselect/restricted?start=2021-01&node=RESIF&network=Z32015&level=station"
+        for groups, status in (
+            ("/epos;/epos/alparray", 200),
+            ("/epos/;/epos/resif;/epos/other", 200),
+            ("/epos;/epos/other", 403),
+            ("alparray", 403),
+        ):
+            assert client.post(path, data=signer.token(groups)).status_code == status, groups
+
+
+def test_a_month_is_one_payload_of_the_days_that_were_received(store: Store, upstream_uri: str) -> None:
+    take_over(store, upstream_uri)
+    listed = store.list_payloads()
+    assert {record.origin for record in listed} == {"import"}
+    days = {(record.node, str(record.days[0])[:7]): record.days for record in listed}
+    assert [str(day) for day in days["RESIF", "2021-02"]] == ["2021-02-27", "2021-02-28"]
+    assert [str(day) for day in days["RESIF", "2021-03"]] == ["2021-03-01"]
+    # Nothing is known of it but that it is of that month.
+    assert len(days["GFZ", "2021-03"]) == 31
+    assert [(record.node, record.rows) for record in listed if not record.rows] == []
+    before = {table: sums(store, table, columns) for table, columns in ROLL_UPS.items()}
+    for _ in store.replay():
+        pass
+    assert {table: sums(store, table, columns) for table, columns in ROLL_UPS.items()} == before
+
+
+def test_what_was_taken_over_can_be_corrected(store: Store, upstream_uri: str) -> None:
+    take_over(store, upstream_uri)
+    node = store.sender_of_token("token-of-resif", NOW).node
+    correction = payload(row(month="2021-02-01", bytes=7), days_coverage=["2021-02-27"])
+    with pytest.raises(AmbiguousReplacement) as refusal:
+        store.replace(node, correction)
+    (number,) = (known.payload for known in refusal.value.payloads)
+    assert store.replace(node, correction, [number])[0].supersedes == [number]
+    assert [values[0] for key, values in sums(store, "dataselect_stats", ("date",)).items()
+            if key == ("RESIF", "2021-02-01")] == [7]  # fmt: skip
+    assert [found for _, _, differences in store.verify() for found in differences] == []
+
+
+def test_imported_month_is_replaced_by_the_whole_month(store: Store, upstream_uri: str) -> None:
+    take_over(store, upstream_uri)
+    node = store.sender_of_token("token-of-resif", NOW).node
+    (month,) = (one for one in store.list_payloads("RESIF") if one.days[0].month == 2)
+    assert (month.source, month.period, month.content) == ("", None, month.hash)
+    day, whole = (
+        payload(
+            row(month="2021-02-01", bytes=7),
+            days_coverage=["2021-02-27"],
+            period={"start": start, "end": "2021-02-28"},
+        )
+        for start in ("2021-02-28", "2021-02-01")
+    )
+    with pytest.raises(OverlappingPayload):
+        store.ingest(node, day)
+    with pytest.raises(AmbiguousReplacement):
+        store.replace(node, day)
+    assert store.replace(node, whole)[0].supersedes == [month.payload]
+
+
+@pytest.mark.parametrize(
+    ("script", "named"),
+    [
+        (
+            "UPDATE dataselect_stats SET station = 'a b' WHERE station = 'S1'",
+            r"(GFZ|RESIF) 2021-0\d: (FR|GE|Z32015)\.a b\.\S*\.(BHZ|HHZ) of country \S+: station: not a code .*",
+        ),
+        (
+            "UPDATE dataselect_stats SET bytes = -1 WHERE bytes = 1000000000000",
+            r"RESIF 2021-02: FR\.S0\.\.BHZ of country FR: bytes: not an integer .*",
+        ),
+        ("UPDATE dataselect_stats SET clients = hll_empty(12, 5)", ".* clients: not a HyperLogLog sketch .*"),
+        (
+            "UPDATE dataselect_stats SET bytes = 9007199254740991 WHERE upper(country) = 'FR' AND station = 'S1'",
+            r".* of country (FR|fr): more than 2\^53-1 of something.*",
+        ),
+        (
+            "UPDATE dataselect_stats SET network = E'A\\x1b' WHERE station = 'S1'",
+            ".*: A\N{REPLACEMENT CHARACTER}\\.S1.*",
+        ),
+        ("UPDATE dataselect_stats SET node_id = NULL WHERE network = 'GE'", r"\(no node\) 2021-.*: it has no node"),
+        ("INSERT INTO dataselect_stats (node_id, bytes) VALUES (99, 1)", r"\(no node\) \(no date\): .* no node"),
+        ("UPDATE dataselect_stats SET date = NULL WHERE bytes % 7 = 1", r".* \(no date\): .*: it has no date"),
+        *(
+            (f"UPDATE dataselect_stats SET date = '{date}' WHERE bytes % 7 = 1", f".* {month}: .*: no month .*")
+            for date, month in (
+                ("2091-01-01", "2091-01"), ("1970-01-01", "1970-01"),
+                ("infinity", "9999-12"), ("-infinity", "0001-01"),
+                ("20210-02-01", "9999-12"), ("0044-03-15 BC", "0001-01"),
+            )
+        ),
+    ],
+)  # fmt: skip
+def test_rows_that_cannot_be_taken_over_are_named(
+    store: Store, upstream_uri: str, change: Callable[[str], str], script: str, named: str
+) -> None:
+    change(script)
+    rows = bad_rows(store, upstream_uri)
+    assert rows
+    assert all(re.fullmatch(named, row) for row in rows), rows
+
+
+def test_all_bad_rows_are_named_at_once(store: Store, upstream_uri: str, change: Callable[[str], str]) -> None:
+    """The decoder names a hundred for each payload, and some only when others are gone."""
+    change(
+        """
+        INSERT INTO dataselect_stats (node_id, date, network, station, location, channel, country, bytes, nb_reqs,
+            nb_successful_reqs, nb_failed_reqs, clients)
+        SELECT node, date '2021-02-01', network, n, '', 'BHZ', 'DE', bytes, 1, 1, 0, clients
+        FROM (VALUES (11, 'B', -1, hll_empty(11, 5), 250), (12, 'B A', 1, hll_empty(11, 5), 150),
+            (12, 'C', 1, hll_empty(12, 5), 50), (NULL, 'D', 1, hll_empty(11, 5), 50)
+        ) AS bad (node, network, bytes, clients, rows), generate_series(1, rows) n;
+        """
+    )
+    rows = bad_rows(store, upstream_uri)
+    assert len(rows) == len(set(rows)) == 500
+
+
+@pytest.mark.parametrize(
+    ("script", "named"),
+    [
+        ("UPDATE nodes SET name = 'GFZ'", "nodes, id 12: there is another one called GFZ"),
+        ("UPDATE nodes SET name = NULL WHERE id = 12", "nodes, id 12: it has no name"),
+        ("UPDATE nodes SET name = '  ' WHERE id = 12", "nodes, id 12: it has no name"),
+        ("UPDATE nodes SET name = 'Other' WHERE id = 12", "nodes, id 12: it has a name that no node can have"),
+    ],
+)
+def test_other_faults_stop_the_import(
+    store: Store, upstream_uri: str, change: Callable[[str], str], script: str, named: str
+) -> None:
+    change(script)
+    with (
+        closing(Upstream(upstream_uri)) as source,
+        pytest.raises(NotTakenOver, match=named),
+    ):
+        list(store.take_over_upstream(source, skip_bad=True))
+    assert store.list_nodes() == []
+
+
+def test_what_is_not_known_counts_nothing(store: Store, upstream_uri: str, change: Callable[[str], str]) -> None:
+    change(
+        """
+        UPDATE dataselect_stats SET clients = NULL, bytes = NULL, nb_failed_reqs = NULL;
+        INSERT INTO networks VALUES (99, 'XX', false, NULL);
+        INSERT INTO payloads (node_id, hash, coverage) VALUES
+            (11, 10, ARRAY['2021-02-05', NULL]::date[]), (11, 11, NULL), (99, 12, '{2021-02-06}'),
+            (NULL, 13, '{2021-02-07}'), (12, 14, '{2091-01-01}');
+        """
+    )
+    take_over(store, upstream_uri)
+    found = sums(store, "dataselect_stats", ("network",))
+    assert {(values[0], values[3], hll.cardinality(values[4])) for values in found.values()} == {(0, 0, 0)}
+    assert sum(values[1] for values in found.values()) > 800
+    assert len(store.list_tokens()) == 4
+    days = {day for record in store.list_payloads("RESIF") for day in record.days}
+    assert {datetime.date(2021, 2, day) for day in (5, 27, 28)} <= days
+    assert not days & {datetime.date(2021, 2, 6), datetime.date(2021, 2, 7)}
+    assert max(record.days[-1] for record in store.list_payloads()).year == 2021
+    assert [found for _, _, differences in store.verify() for found in differences] == []
+
+
+def test_the_database_waits_for_as_long_as_the_other_one_takes(database_uri: str, upstream_uri: str) -> None:
+    with closing(open_store(database_uri)) as store, closing(Upstream(upstream_uri)) as source:
+        taking = store.take_over_upstream(source)
+        next(taking)
+        # It is within its transaction now; nobody else has its connection.
+        cursor = taking.gi_frame.f_locals["connection"].cursor()
+        cursor.execute("SHOW idle_in_transaction_session_timeout")
+        assert cursor.fetchone() == ("0",)
+        assert list(taking)
+        assert select(store, "SHOW idle_in_transaction_session_timeout") == [("1min",)]
+
+
+def test_it_takes_an_empty_database_and_one_to_take_over(
+    store: Store, upstream_uri: str, change: Callable[[str], str], tmp_path: Path
+) -> None:
+    take_over(store, upstream_uri)
+    with pytest.raises(StoreNotEmpty):
+        take_over(store, upstream_uri)
+    with pytest.raises(StoreUnavailable):
+        Upstream(f"postgresql://nobody@/nothing?host={tmp_path}")
+    with pytest.raises(NotUpstream, match="SQLite"):
+        Upstream(f"sqlite:///{tmp_path}/statistics.db")
+    change("ALTER TABLE payloads DROP COLUMN coverage")
+    with pytest.raises(NotUpstream, match=r"payloads\.coverage"):
+        Upstream(upstream_uri)
+
+
+@pytest.mark.parametrize("path", ["nowhere", "''"])
+def test_tables_are_found_whatever_the_search_path(
+    store: Store, upstream_uri: str, change: Callable[[str], str], path: str
+) -> None:
+    change(f"ALTER DATABASE {urlsplit(upstream_uri).path.removeprefix('/')} SET search_path = {path}")
+    assert take_over(store, upstream_uri)
+
+
+@pytest.mark.parametrize("column", ["nb_unsuccessful_reqs", "nb_failedrequests", None])
+def test_columns_may_have_other_names(
+    store: Store, upstream_uri: str, change: Callable[[str], str], column: str | None
+) -> None:
+    change(
+        "DROP TABLE networks; ALTER TABLE dataselect_stats "
+        + (f"RENAME COLUMN nb_failed_reqs TO {column}" if column else "DROP COLUMN nb_failed_reqs")
+    )
+    take_over(store, upstream_uri)
+    # Each row has one more than its successful requests, and so many failed ones.
+    assert all(
+        requests == successful + failed
+        for _, requests, successful, failed, _ in sums(store, "dataselect_stats", ("date",)).values()
+    )
+
+
+class Statsman:
+    """The administrator's command for one database."""
+
+    def __init__(self, uri: str) -> None:
+        self._environment = os.environ | {"DATABASE_URI": uri}
+
+    def __call__(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
+        command = Path(sysconfig.get_path("scripts")) / "eida_statsman"
+        return subprocess.run([command, *words], env=self._environment, capture_output=True, text=True, check=False)
+
+
+def test_command_says_what_it_takes_over(store_uri: str, upstream_uri: str) -> None:
+    statsman = Statsman(store_uri)
+    done = statsman("db", "import-upstream", upstream_uri)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^GFZ 2021-03: \d+ rows$", done.stdout, re.MULTILINE)
+    assert re.search(r"^rows whose country was not two capitals or digits: \d+$", done.stdout, re.MULTILINE)
+    assert "token 4 of RESIF is left out: 2 nodes share its value\n" in done.stderr
+    assert "shared\n" not in done.stderr
+    assert "differences: none" in statsman("db", "verify").stdout
+    again = statsman("db", "import-upstream", upstream_uri)
+    assert (again.returncode, again.stdout) == (1, "")
+    assert "empty database" in again.stderr
+    assert statsman("db", "import-upstream", store_uri).returncode == 1
+
+
+def test_bad_rows_are_reported_and_left_out(
+    store_uri: str, upstream_uri: str, change: Callable[[str], str], tmp_path: Path
+) -> None:
+    change(
+        """
+        INSERT INTO dataselect_stats (node_id, date, network, bytes, nb_reqs, nb_successful_reqs, nb_failed_reqs)
+        SELECT 11, '2021-02-01', 'bad, ' || n % 10, 10, 2, 2, 0 FROM generate_series(1, 1200) n
+        """
+    )
+    statsman, report = Statsman(store_uri), tmp_path / "bad.csv"
+    refused = statsman("db", "import-upstream", upstream_uri, "--report", report)
+    assert refused.returncode == 1
+    assert refused.stderr.count("bad row: RESIF 2021-02: bad, ") == 1000
+    assert f"bad row: … and 200 more; all are in {report}" in refused.stderr
+    assert "1,200 of them" in refused.stderr
+    rows = list(csv.DictReader(report.read_text().splitlines()))
+    assert len(rows) == 1200
+    assert rows[0]["reason"] == "network: not a code of up to 8 letters, digits, - or _"
+    assert statsman("nodes", "list", "--json").stdout.strip() == "[]"
+    for wrong, reason in ((report, "exists"), (tmp_path / "no" / "bad.csv", "No such file or directory")):
+        stopped = statsman("db", "import-upstream", upstream_uri, "--skip-bad", "--report", wrong)
+        assert (stopped.returncode, reason in stopped.stderr) == (2, True)
+    assert len(report.read_text().splitlines()) == 1201
+    done = statsman("db", "import-upstream", upstream_uri, "--skip-bad")
+    assert done.returncode == 0, done.stderr
+    assert "left out: 1,200 rows, 12,000 bytes, 2,400 requests\n" in done.stdout
+    assert "differences: none" in statsman("db", "verify").stdout

@@ -1,0 +1,217 @@
+"""The order of locks: every writer of a node's rows locks the node first, so that no two of them deadlock."""
+
+import ast
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+import eida_stats_webservice.store
+from eida_stats_webservice.database import migrations
+from eida_stats_webservice.registry.models import Node
+from eida_stats_webservice.store import Store
+from support.dates import NOW
+from support.node_client import DAY, make_node
+from support.payloads import payload, row
+from support.processes import wait_for
+from support.stores import ON_POSTGRESQL
+from support.tables import select
+
+OTHER = payload(row(bytes=1024))
+
+# Each gets a store with a node GFZ, which has sent payload 1 of network GE.
+WRITERS: dict[str, Callable[[Store, Node], object]] = {
+    "ingest": lambda store, node: store.ingest(node, OTHER),
+    "replace": lambda store, node: store.replace(node, OTHER),
+    "retract": lambda store, _: store.retract(1),
+    "verify": lambda store, _: list(store.verify()),
+    "replay": lambda store, _: list(store.replay()),
+    "update_node": lambda store, _: store.update_node("GFZ", new_name="GEOFON", contact=None),
+    "remove_node": lambda store, _: store.remove_node("GFZ"),
+    "set_node_policy": lambda store, _: store.set_node_policy("GFZ", restricted=True),
+    "set_node_group": lambda store, _: store.set_node_group("GFZ", "group"),
+    "add_network": lambda store, _: store.add_network("GFZ", "IU"),
+    "set_network_policy": lambda store, _: store.set_network_policy("GFZ", "GE", inverted=True),
+    "set_network_group": lambda store, _: store.set_network_group("GFZ", "GE", "group"),
+    "add_token": lambda store, _: store.add_token("GFZ", NOW - DAY, NOW + DAY),
+}
+# All functions that begin a transaction that writes. A new one belongs here, and to WRITERS.
+BEGIN_TO_WRITE = {
+    "_store", "retract", "verify", "replay", "_change_node", "remove_node", "_add_token",
+    # It has no row yet that could be locked.
+    "add_node",
+    # It locks the row of one token, and nothing else.
+    "revoke_token",
+    # The database is empty.
+    "take_over", "take_over_upstream",
+    # It changes rights, and no row.
+    "apply",
+    # The functions above call these.
+    "administer", "attempt",
+}  # fmt: skip
+
+
+@pytest.fixture
+def node(store: Store) -> Node:
+    node, _ = make_node(store, "GFZ")
+    store.ingest(node, payload(row()))
+    return node
+
+
+@contextmanager
+def locked(uri: str, node: Node) -> Iterator[None]:
+    """Lock a node, as a payload does that takes long."""
+    connection = psycopg2.connect(uri)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT FROM nodes WHERE id = %s FOR NO KEY UPDATE", (node.id,))
+        yield
+    finally:
+        connection.close()
+
+
+@contextmanager
+def waiting_for(store: Store, uri: str, node: Node, write: Callable[[], object]) -> Iterator[Future[object]]:
+    """Run a function that waits for a node until the context ends, and for its end after that."""
+    with ThreadPoolExecutor() as threads:
+        with locked(uri, node):
+            writer = threads.submit(write)
+            wait_for(lambda: waiting(store))
+            yield writer
+        writer.result()
+
+
+def waiting(store: Store) -> list[tuple[object, ...]]:
+    """Return the transaction id of each session that waits for a lock: None as long as it has written nothing."""
+    return select(store, "SELECT backend_xid FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+
+
+def test_all_writers_are_known() -> None:
+    found = set()
+    for path in Path(eida_stats_webservice.store.__file__).parent.glob("*.py"):
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(function, ast.FunctionDef) and any(map(begins_to_write, ast.walk(function))):
+                found.add(function.name)
+    assert found == BEGIN_TO_WRITE
+
+
+def begins_to_write(call: ast.AST) -> bool:
+    if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)):
+        return False
+    return call.func.attr == "administer" or (
+        call.func.attr == "transaction" and any(keyword.arg == "write" for keyword in call.keywords)
+    )
+
+
+@ON_POSTGRESQL
+@pytest.mark.parametrize("name", WRITERS)
+def test_writer_locks_the_node_first(store: Store, store_uri: str, node: Node, name: str) -> None:
+    with waiting_for(store, store_uri, node, lambda: WRITERS[name](store, node)):
+        assert waiting(store) == [(None,)]
+
+
+@ON_POSTGRESQL
+def test_policy_of_a_busy_node_holds_up_no_other(store: Store, store_uri: str, node: Node) -> None:
+    other, _ = make_node(store, "BGR")
+    with waiting_for(store, store_uri, node, lambda: store.set_node_policy("GFZ", restricted=True)) as policy:
+        store.ingest(other, OTHER)
+        assert not policy.done()
+    assert dict(store.node_policies())["GFZ"] is True
+
+
+@ON_POSTGRESQL
+def test_policy_waits_longer_than_one_attempt(
+    store: Store, store_uri: str, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = []
+    wait_briefly = store.queries.wait_briefly
+    monkeypatch.setattr(store.queries, "wait_briefly", lambda one: (attempts.append(one), wait_briefly(one)))
+    with waiting_for(store, store_uri, node, lambda: store.set_node_policy("GFZ", restricted=True)):
+        wait_for(lambda: len(attempts) > 1)
+    assert dict(store.node_policies())["GFZ"] is True
+
+
+@ON_POSTGRESQL
+def test_revoking_a_token_waits_for_no_node(store: Store, store_uri: str, node: Node) -> None:
+    (token,) = store.list_tokens()
+    with locked(store_uri, node):
+        store.revoke_token(token.id, NOW)
+    (token,) = store.list_tokens()
+    assert token.revoked_at is not None
+
+
+# The time of the last change
+
+
+def test_each_change_has_a_later_time(store: Store, node: Node) -> None:
+    times = [store.state().changed_at]
+    for number in range(1, 6):
+        store.set_node_policy("GFZ", restricted=number % 2 == 1)
+        times.append(store.state().changed_at)
+        store.ingest(node, payload(row(bytes=number)))
+        times.append(store.state().changed_at)
+    assert times == sorted(set(times))
+
+
+def test_removal_is_later_than_the_removed_node(store: Store, node: Node) -> None:
+    make_node(store, "BGR")
+    with store.transaction(write=True) as connection:
+        connection.cursor().execute(
+            "UPDATE nodes SET changed_at = '2090-01-01T00:00:00.000+00:00' WHERE name = 'BGR'"
+        )
+    before = store.state()
+    store.remove_node("BGR")
+    assert before.changed_at < store.state().changed_at
+    assert before.revision != store.state().revision
+
+
+def test_set_back_clock_makes_no_earlier_time(store: Store, node: Node) -> None:
+    with store.transaction(write=True) as connection:
+        connection.cursor().execute("UPDATE nodes SET changed_at = '2090-01-01T00:00:00.000+00:00'")
+    before = store.state().changed_at
+    store.ingest(node, OTHER)
+    payload_stored = store.state().changed_at
+    store.set_node_policy("GFZ", restricted=True)
+    assert before < payload_stored < store.state().changed_at
+
+
+@ON_POSTGRESQL
+def test_time_is_read_after_waiting_for_locks(store: Store, store_uri: str, node: Node) -> None:
+    other, _ = make_node(store, "BGR")
+    with waiting_for(store, store_uri, node, lambda: store.set_node_policy("GFZ", restricted=True)):
+        store.ingest(other, OTHER)
+        before = store.state()
+    after = store.state()
+    assert before.changed_at < after.changed_at
+    assert before.revision != after.revision
+
+
+@ON_POSTGRESQL
+def test_migration_that_waits_lets_others_through(
+    store: Store, store_uri: str, node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "9999_column.sql").write_text("ALTER TABLE nodes ADD COLUMN something integer")
+    monkeypatch.setattr(migrations, "FOLDER", tmp_path)
+    with ThreadPoolExecutor() as threads:
+        with reading(store_uri):
+            migration = threads.submit(migrations.apply, store_uri)
+            wait_for(lambda: waiting(store))
+            # This waits for the lock of the migration, which gives up before this does.
+            assert select(store, "SELECT name FROM nodes") == [("GFZ",)]
+            assert not migration.done()
+        assert migration.result() == ["9999_column"]
+
+
+@contextmanager
+def reading(uri: str) -> Iterator[None]:
+    """Read from the nodes in a transaction that does not end, as a client does that stops reading."""
+    connection = psycopg2.connect(uri)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT FROM nodes")
+        yield
+    finally:
+        connection.close()

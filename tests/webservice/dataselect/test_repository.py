@@ -1,0 +1,491 @@
+"""The store's tests are the same tests, run on PostgreSQL and on SQLite."""
+
+import datetime
+import hashlib
+import json
+import os
+import random
+import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eida_statistics import hll, wire
+from eida_statistics.encoding import zstd
+from eida_statistics.errors import (
+    DuplicatePayload,
+    ExpiredToken,
+    NodeExists,
+    RefusedByStore,
+    RefusedToken,
+    StoreNotReady,
+    StoreUnavailable,
+    UnknownNode,
+    UnknownToken,
+)
+from eida_statistics.payload import Exclusions, Payload
+from eida_stats_webservice.database import migrations
+from eida_stats_webservice.dataselect.models import Receipt
+from eida_stats_webservice.query.model import Question
+from eida_stats_webservice.registry.models import PUBLIC, Node
+from eida_stats_webservice.store import Store, open_store
+from support.dates import DAY
+from support.payloads import payload, row, sketch
+from support.stores import ON_ONE_STORE
+from support.tables import ROLL_UPS, count, grouped, select, sums
+
+NOW = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC)
+OCTOBER = datetime.date(2026, 10, 1)
+
+STORED = ("nodes", "tokens", "payloads", "payload_days", "networks", "dataselect_stats", *ROLL_UPS)
+
+
+@pytest.fixture
+def gfz(store: Store) -> Node:
+    return node(store, "GFZ")
+
+
+def node(store: Store, name: str) -> Node:
+    store.add_node(name, f"operator@{name.lower()}.example")
+    _, token = store.add_token(name, NOW - DAY, NOW + DAY)
+    return store.sender_of_token(token, NOW).node
+
+
+def total(store: Store, level: str | None = None) -> list[tuple[str, str, int, int, int, int]]:
+    found = store.statistics(Question(start=OCTOBER, end=OCTOBER, level=level), PUBLIC, sketches=False)
+    return [(s.node, s.network, s.bytes, s.nb_reqs, s.nb_successful_reqs, s.clients) for s in found]
+
+
+# Nodes
+
+
+def test_nodes_are_listed_by_name_with_what_they_have_sent(store: Store, gfz: Node) -> None:
+    store.add_node("BGR", "operator@bgr.example")
+    store.ingest(gfz, payload(row()))
+    bgr, sent = store.list_nodes()
+    assert (bgr.name, bgr.contact, bgr.payloads, bgr.last_payload) == ("BGR", "operator@bgr.example", 0, None)
+    assert (sent.name, sent.payloads) == ("GFZ", 1)
+    assert sent.last_payload is not None
+    assert abs(sent.last_payload - datetime.datetime.now(tz=datetime.UTC)) < DAY
+
+
+def test_a_node_is_registered_once(store: Store, gfz: Node) -> None:
+    with pytest.raises(NodeExists, match="GFZ"):
+        store.add_node("GFZ", "")
+
+
+def test_a_node_can_be_renamed_and_keeps_what_it_has_sent(store: Store, gfz: Node) -> None:
+    store.ingest(gfz, payload(row()))
+    store.update_node("GFZ", new_name="GEOFON", contact=None)
+    (renamed,) = store.list_nodes()
+    assert (renamed.name, renamed.contact, renamed.payloads) == ("GEOFON", "operator@gfz.example", 1)
+    store.update_node("GEOFON", new_name=None, contact="new@gfz.example")
+    assert store.list_nodes()[0].contact == "new@gfz.example"
+
+
+def test_a_node_cannot_take_the_name_of_another(store: Store, gfz: Node) -> None:
+    store.add_node("BGR", "")
+    with pytest.raises(NodeExists, match="BGR"):
+        store.update_node("GFZ", new_name="BGR", contact=None)
+
+
+def test_of_two_who_take_a_name_at_once_one_is_told_that_it_exists(store_uri: str, store: Store, gfz: Node) -> None:
+    outcome: list[str] = []
+
+    def rename() -> None:
+        second = open_store(store_uri)
+        try:
+            second.update_node("GFZ", new_name="BGR", contact=None)
+        except NodeExists:
+            outcome.append("exists")
+        finally:
+            second.close()
+
+    renaming = threading.Thread(target=rename)
+    with store.transaction(write=True) as connection:
+        store.queries.add_node(
+            connection, name="BGR", contact="operator@bgr.example", now="2026-11-22T00:00:00.000+00:00"
+        )
+        renaming.start()
+        # It waits for this transaction, whose node it does not see yet.
+        renaming.join(0.5)
+        assert renaming.is_alive()
+    renaming.join()
+    assert outcome == ["exists"]
+
+
+def test_a_removed_node_leaves_nothing_of_its_own(store: Store, gfz: Node) -> None:
+    other = node(store, "BGR")
+    store.ingest(other, payload(row()))
+    before = {table: count(store, table) for table in STORED}
+    store.remove_node("GFZ")
+    store.add_node("GFZ", "")
+    third = node(store, "LMU")
+    store.ingest(third, payload(row()))
+    store.remove_node("LMU")
+    assert {table: count(store, table) for table in STORED} == before | {"tokens": before["tokens"] - 1}
+
+
+@pytest.mark.parametrize("change", ["update", "remove", "token"])
+def test_a_node_that_is_unknown_is_named(store: Store, change: str) -> None:
+    with pytest.raises(UnknownNode, match="nobody"):
+        {
+            "update": lambda: store.update_node("nobody", new_name="somebody", contact=None),
+            "remove": lambda: store.remove_node("nobody"),
+            "token": lambda: store.add_token("nobody", NOW, NOW + DAY),
+        }[change]()
+
+
+# Tokens
+
+
+def test_only_the_digest_of_a_token_is_stored(store: Store, gfz: Node) -> None:
+    _, token = store.add_token("GFZ", NOW, NOW + DAY)
+    values = [value for (value,) in select(store, "SELECT value FROM tokens")]
+    assert token not in values
+    assert all(len(value) == 64 for value in values)
+
+
+def test_a_token_is_looked_up_by_its_digest_so_that_the_time_tells_nothing_of_it(
+    store: Store, gfz: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, token = store.add_token("GFZ", NOW - DAY, NOW + DAY)
+    asked = []
+    for name in ("sender_of_token", "network_of_token"):
+        query = getattr(store.queries, name)
+
+        def note(connection: Any, *, value: str, query: Callable[..., Any] = query) -> Any:
+            asked.append(value)
+            return query(connection, value=value)
+
+        monkeypatch.setattr(store.queries, name, note)
+    assert store.sender_of_token(token, NOW).node == gfz
+    with pytest.raises(RefusedToken):
+        store.network_of_token(token, NOW)
+    assert asked == [hashlib.sha256(token.encode()).hexdigest()] * 2
+
+
+@pytest.mark.parametrize(
+    ("valid_from", "valid_until", "state"),
+    [
+        (NOW + DAY, NOW + 2 * DAY, "not yet valid"),
+        (NOW - 2 * DAY, NOW - DAY, "expired"),
+        (NOW - DAY, NOW, "expired"),
+    ],
+)
+def test_a_token_is_refused_outside_its_dates(
+    store: Store, gfz: Node, valid_from: datetime.datetime, valid_until: datetime.datetime, state: str
+) -> None:
+    number, token = store.add_token("GFZ", valid_from, valid_until)
+    due = ExpiredToken if state == "expired" else RefusedToken
+    with pytest.raises(RefusedToken) as refusal:
+        store.sender_of_token(token, NOW)
+    assert type(refusal.value) is due
+    _, operators = store.add_network_token("FR", valid_from, valid_until)
+    with pytest.raises(RefusedToken) as refusal:
+        store.network_of_token(operators, NOW)
+    assert type(refusal.value) is due
+    # It is not one for sending, whatever its dates.
+    with pytest.raises(RefusedToken) as refusal:
+        store.sender_of_token(operators, NOW)
+    assert type(refusal.value) is RefusedToken
+    assert {listed.id: listed.state(NOW) for listed in store.list_tokens()}[number] == state
+
+
+def test_a_revoked_token_is_refused_and_keeps_the_time_of_its_revocation(store: Store, gfz: Node) -> None:
+    number, token = store.add_token("GFZ", NOW - DAY, NOW + DAY)
+    assert store.sender_of_token(token, NOW).node == gfz
+    store.revoke_token(number, NOW)
+    store.revoke_token(number, NOW + DAY)
+    for moment in (NOW, NOW + 2 * DAY):
+        with pytest.raises(RefusedToken) as refusal:
+            store.sender_of_token(token, moment)
+        assert type(refusal.value) is RefusedToken
+    listed = {listed.id: listed for listed in store.list_tokens()}[number]
+    assert (listed.state(NOW), listed.revoked_at) == ("revoked", NOW)
+
+
+def test_a_token_that_is_unknown_is_refused_without_being_quoted(store: Store) -> None:
+    with pytest.raises(RefusedToken) as refusal:
+        store.sender_of_token("not-a-token", NOW)
+    assert "not-a-token" not in str(refusal.value)
+    with pytest.raises(UnknownToken, match="99"):
+        store.revoke_token(99, NOW)
+
+
+@pytest.mark.parametrize("number", [99999999999999999999, -(2**63) - 1, 2**63 - 1])
+def test_a_token_of_no_possible_number_is_unknown(store: Store, number: int) -> None:
+    with pytest.raises(UnknownToken, match=str(number)):
+        store.revoke_token(number, NOW)
+
+
+# Ingestion
+
+
+def test_a_payload_is_stored_field_by_field(store: Store, gfz: Node) -> None:
+    sent = payload(
+        row(
+            bytes=2**40, nb_requests=5, nb_successful_requests=3, nb_unsuccessful_requests=2, clients=sketch([7, 8])
+        ),
+        days_coverage=["2026-10-14", "2026-10-15"],
+    )
+    receipt = store.ingest(gfz, sent)
+    assert receipt == Receipt("GFZ", receipt.payload, sent.hash(), 1, 2, receipt.received_at)
+    assert sums(store, "dataselect_stats", ("date", "network", "station", "location", "channel", "country")) == {
+        ("GFZ", "2026-10-01", "GE", "EIL", "", "BHZ", "DE"): (2**40, 5, 3, 2, hll.encode([7, 8]))
+    }
+    (kept,) = select(store, "SELECT hash, starts_at, ends_at, generated_at, version, nb_rows FROM payloads")
+    assert [str(value) for value in kept] == [
+        sent.hash(), "2026-10-14", "2026-10-15", "2026-11-01 03:00:00", "0.8.1", "1",
+    ]  # fmt: skip
+    assert [str(day) for (day,) in select(store, "SELECT day FROM payload_days ORDER BY day")] == [
+        "2026-10-14", "2026-10-15",
+    ]  # fmt: skip
+    assert select(store, "SELECT name FROM networks") == [("GE",)]
+
+
+def test_a_payload_is_kept_so_that_all_else_can_be_recomputed(store: Store, gfz: Node) -> None:
+    sent = payload(row(), row(station="MTE"))
+    store.ingest(gfz, sent)
+    ((body,),) = select(store, "SELECT body FROM payloads")
+    assert wire.decode(zstd.decompress(bytes(body)), today=OCTOBER.replace(month=11)) == sent
+
+
+def test_sliced_payload_is_stored_and_rebuilt(store: Store, gfz: Node) -> None:
+    stats = [row(network=network, station=f"S{number:02}") for network in ("GE", "GR") for number in range(50)]
+    body = json.dumps({"days_coverage": ["2026-10-14"], "stats": stats}).encode()
+    sliced = wire.receive(body, today=OCTOBER.replace(month=11), slices=wire.Slices(threshold=0, size=1000))
+    store.ingest(gfz, sliced.payload)
+    assert select(store, "SELECT name FROM networks ORDER BY name") == [("GE",), ("GR",)]
+    with pytest.raises(DuplicatePayload):
+        store.ingest(gfz, payload(*stats))
+    number = store.ingest(gfz, payload(row(network="FR"), days_coverage=["2026-10-15"])).payload
+    store.retract(number)
+    assert total(store) == [("*", "*", 100 * 512, 100, 100, 1)]
+    assert [differences for _, _, differences in store.verify()] == [[]]
+
+
+def test_what_a_node_has_left_out_is_kept_with_its_payload_and_makes_no_other_one(store: Store, gfz: Node) -> None:
+    excluded = {"client_classes": ["monitor"], "client_patterns": ["^curl/", "\x00"]}
+    sent = payload(row(), excluded=excluded)
+    store.ingest(gfz, sent)
+    ((body,),) = select(store, "SELECT body FROM payloads")
+    kept = wire.decode(zstd.decompress(bytes(body)), today=OCTOBER.replace(month=11))
+    assert kept == sent
+    assert kept.excluded == Exclusions(**excluded)
+    with pytest.raises(DuplicatePayload):
+        store.ingest(gfz, payload(row()))
+
+
+def test_payloads_over_the_same_rows_add_up_and_their_clients_are_united(store: Store, gfz: Node) -> None:
+    store.ingest(gfz, payload(row(clients=sketch([1, 2])), days_coverage=["2026-10-14"]))
+    store.ingest(gfz, payload(row(clients=sketch([2, 3])), days_coverage=["2026-10-15"]))
+    assert total(store) == [("*", "*", 1024, 2, 2, 3)]
+
+
+def test_the_same_statistics_are_counted_once_however_they_are_written(store: Store, gfz: Node) -> None:
+    first = store.ingest(gfz, payload(row(), row(station="MTE")))
+    with pytest.raises(DuplicatePayload) as refusal:
+        store.ingest(gfz, payload(row(station="MTE"), row(), version="other", generated_at="2026-11-02 00:00:00"))
+    assert (refusal.value.payload, refusal.value.received_at) == (
+        first.payload, first.received_at.isoformat(timespec="seconds"),
+    )  # fmt: skip
+    assert total(store) == [("*", "*", 1024, 2, 2, 1)]
+
+
+def test_two_nodes_may_have_sent_the_same_statistics(store: Store, gfz: Node) -> None:
+    store.ingest(gfz, payload(row()))
+    store.ingest(node(store, "BGR"), payload(row()))
+    assert total(store, "node") == [("BGR", "*", 512, 1, 1, 1), ("GFZ", "*", 512, 1, 1, 1)]
+    # clients of two nodes are the same client
+    assert total(store) == [("*", "*", 1024, 2, 2, 1)]
+
+
+def test_statistics_are_summed_up_by_network_within_the_months_asked_for(store: Store, gfz: Node) -> None:
+    months = {"days_coverage": ["2026-09-30", "2026-10-01"]}
+    rows = [row(), row(network="Z32015", country="FR"), row(month="2026-09-01", bytes=1)]
+    store.ingest(gfz, payload(*rows, **months))
+    assert total(store, "network") == [
+        ("GFZ", "GE", 512, 1, 1, 1),
+        ("GFZ", "Z32015", 512, 1, 1, 1),
+    ]
+
+
+def test_roll_ups_hold_what_the_streams_add_up_to(store: Store, gfz: Node) -> None:
+    chance = random.Random(1)
+    bgr = node(store, "BGR")
+    for day in range(1, 7):
+        rows = [
+            row(
+                network=chance.choice(["GE", "Z32015", "CX"]),
+                station=chance.choice("ABCD"),
+                channel=chance.choice(["BHZ", "HHZ"]),
+                country=chance.choice(["DE", "FR", ""]),
+                bytes=chance.randrange(10**9),
+                clients=sketch(chance.randrange(-(2**31), 2**31) for _ in range(chance.choice([1, 3, 170, 900]))),
+            )
+            for _ in range(40)
+        ]
+        store.ingest(chance.choice([gfz, bgr]), payload(*rows, days_coverage=[f"2026-10-0{day}"]))
+    for table, keys in ROLL_UPS.items():
+        assert sums(store, table, keys) == grouped(store, keys), table
+
+
+def test_what_the_database_refuses_leaves_nothing_behind(store: Store, gfz: Node) -> None:
+    """A payload whose row is refused must not stay claimed: it could then never be sent again."""
+    huge = Payload(
+        generated_at="",
+        version="",
+        days_coverage=[datetime.date(2026, 10, 14)],
+        aggregation_score=1,
+        stats=[payload(row(station="A")).stats[0], payload(row(station="B")).stats[0]],
+    )
+    huge.stats[1].bytes = 2**63 - 1
+    store.ingest(gfz, payload(row(station="B"), days_coverage=["2026-10-13"]))
+    before = {table: count(store, table) for table in STORED}
+    totals = total(store)
+    with pytest.raises(RefusedByStore):
+        store.ingest(gfz, huge)
+    assert {table: count(store, table) for table in STORED} == before
+    assert total(store) == totals
+    huge.stats[1].bytes = 1
+    store.ingest(gfz, huge)
+    assert total(store) == [("*", "*", 512 + 512 + 1, 3, 3, 1)]
+
+
+def test_a_station_that_is_too_long_is_refused_by_the_database_too(store: Store, gfz: Node) -> None:
+    bad = payload(row())
+    bad.stats[0].station = "A" * 9
+    with pytest.raises(RefusedByStore):
+        store.ingest(gfz, bad)
+    assert count(store, "payloads") == 0
+
+
+def test_a_saturated_sketch_has_an_estimate(store: Store, gfz: Node) -> None:
+    full = hll.to_hex(bytes.fromhex("148b7f") + b"\xff" * 1280)
+    store.ingest(gfz, payload(row(clients=full)))
+    ((*_, clients),) = total(store)
+    assert clients > 2**40
+
+
+# The database itself
+
+
+def test_a_database_without_schema_says_what_to_do(postgresql_database: str, tmp_path: Path) -> None:
+    for uri in (postgresql_database, f"sqlite:///{tmp_path}/missing.db"):
+        with pytest.raises(StoreNotReady, match="eida_statsman db migrate"):
+            open_store(uri).ping()
+
+
+def test_a_database_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable):
+        open_store(f"postgresql://nobody@/nothing?host={tmp_path}").ping()
+
+
+def test_a_file_that_is_no_database_is_unavailable(tmp_path: Path) -> None:
+    text = tmp_path / "text.db"
+    text.write_text("This is no database, although it is long enough to be mistaken for one." * 20)
+    with pytest.raises(StoreUnavailable):
+        open_store(f"sqlite:///{text}").ping()
+
+
+def test_a_connection_that_the_server_closed_is_made_anew(database_uri: str) -> None:
+    store = open_store(database_uri)
+    store.ping()
+    other = open_store(database_uri)
+    select(other, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+           " AND datname = current_database()")  # fmt: skip
+    assert select(store, "SELECT 1") == [(1,)]
+    store.close()
+    other.close()
+
+
+def test_no_transaction_is_left_open(database_uri: str) -> None:
+    store = open_store(database_uri)
+    store.add_node("GFZ", "")
+    with pytest.raises(NodeExists):
+        store.add_node("GFZ", "")
+    other = open_store(database_uri)
+    assert select(
+        other, "SELECT state FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    ) == [("idle",)]
+    store.close()
+    other.close()
+
+
+def test_migrating_twice_changes_nothing(store_uri: str) -> None:
+    assert migrations.apply(store_uri) == []
+    assert all(migration.applied for migration in migrations.status(store_uri))
+
+
+# The embedded store
+
+
+@ON_ONE_STORE
+def test_connection_knows_its_own_file(store_uri: str, gfz: Node, store: Store, tmp_path: Path) -> None:
+    """A reader has the old file, which was replaced; its connection must not serve a later writer."""
+    path = Path(store_uri.removeprefix("sqlite:///"))
+    store.ingest(gfz, payload(row()))
+    with store.transaction() as reading:
+        assert list(reading.execute("SELECT count(*) FROM payloads")) == [(1,)]
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
+            source.backup(copy)
+        (tmp_path / "copy.db").replace(path)
+        assert len(store.list_payloads()) == 1
+    store.ingest(gfz, payload(row(network="CX")))
+    with closing(sqlite3.connect(path)) as present:
+        assert present.execute("SELECT count(*) FROM payloads").fetchone() == (2,)
+
+
+@ON_ONE_STORE
+def test_embedded_store_is_for_its_owner_only(store_uri: str, tmp_path: Path) -> None:
+    path = tmp_path / "new.db"
+    before = os.umask(0o022)
+    try:
+        migrations.apply(f"sqlite:///{path}")
+    finally:
+        os.umask(before)
+    with closing(open_store(f"sqlite:///{path}")) as store, store.transaction(write=True):
+        files = list(tmp_path.glob("new.db*"))
+        assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+        assert len(files) > 1
+    # As an older version created it.
+    path.chmod(0o644)
+    migrations.apply(f"sqlite:///{path}")
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("pattern", "texts", "others"),
+    [
+        ("BHZ", ["BHZ"], ["BHZZ", "XBHZ", "BH"]),
+        ("B*", ["B", "BHZ"], ["XB"]),
+        ("*Z", ["Z", "BHZ", "ZZ"], ["ZB"]),
+        ("B?Z", ["BHZ"], ["BZ", "BHHZ"]),
+        ("*?*?", ["BH", "BHZ"], ["B", ""]),
+        ("*H*H*", ["HH", "BHZHB"], ["H", "BHZ"]),
+        ("A*B*AB", ["ABAB", "AXBXAB"], ["AB", "AAB", "ABABX"]),
+        ("?*", ["B", "BH"], [""]),
+    ],
+)
+def test_patterns_match_whole_texts(store: Store, pattern: str, texts: list[str], others: list[str]) -> None:
+    expression = store.matching(["no-such", pattern])
+    for text in (*texts, *others):
+        with store.transaction() as connection:
+            cursor = connection.cursor()
+            mark = "?" if isinstance(connection, sqlite3.Connection) else "%s"
+            cursor.execute(f"SELECT regexp_like({mark}, {mark})", (text, expression))
+            assert bool(cursor.fetchone()[0]) is (text in texts), (pattern, text)
+
+
+@ON_ONE_STORE
+def test_patterns_with_many_stars_end(store: Store) -> None:
+    """A pattern that went back behind each star would not."""
+    with store.transaction() as connection:
+        for pattern in ("*A" * 15 + "*B", "*?A" * 10 + "*B", "*" * 30 + "B"):
+            (row,) = connection.execute("SELECT regexp_like(?, ?)", ("A" * 10_000, store.matching([pattern])))
+            assert row == (0,)

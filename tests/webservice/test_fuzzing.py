@@ -1,0 +1,346 @@
+"""Requests that nobody thinks of, from the OpenAPI document and by hand: answered as it says, never a fault."""
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from hypothesis import HealthCheck, settings
+from schemathesis import Case
+from werkzeug.test import TestResponse
+
+from eida_statistics.errors import PROBLEM_PREFIX
+from eida_stats_webservice.app import create_app
+from eida_stats_webservice.config import Config
+from eida_stats_webservice.query.parameters import ALIASES, MAX_LIMIT
+from eida_stats_webservice.store import Store
+from support.requests_from_openapi import METRICS_TOKEN, OPERATORS, Tokens, authorize, document, fill, mend
+from support.service import PREFIX
+from support.signer import Signer
+from support.stores import ON_ONE_STORE
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+PUBLIC = f"{PREFIX}/dataselect/public"
+RESTRICTED = f"{PREFIX}/dataselect/restricted"
+
+
+class Current:
+    """The application of the test that runs: those of the document are made before there is a database."""
+
+    app: Flask
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        return self.app(environ, start_response)
+
+
+CURRENT = Current()
+API = document()
+API.app = CURRENT
+
+
+@pytest.fixture(scope="module")
+def signer() -> Iterator[Signer]:
+    with Signer() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def eas_token(signer: Signer) -> str:
+    return signer.token(f"/epos/{OPERATORS}").decode()
+
+
+@pytest.fixture
+def tokens(service_uri: str, store: Store, signer: Signer, eas_token: str) -> Tokens:
+    """Make the application, with statistics in it, and the tokens that it takes."""
+    made = fill(store, eas_token)
+    config = Config(
+        service_uri,
+        eas_keyring=str(signer.keyring),
+        eas_fingerprints=signer.fingerprint,
+        metrics_token=METRICS_TOKEN,
+        max_failures_per_minute=0,
+    )
+    CURRENT.app = create_app(config)
+    return made
+
+
+@pytest.fixture
+def current_client(tokens: Tokens) -> FlaskClient:
+    return CURRENT.app.test_client()
+
+
+# Made from the document
+
+
+# The fault tests make such requests to running services on both stores.
+@ON_ONE_STORE
+@API.parametrize()
+@settings(
+    derandomize=True,
+    deadline=None,
+    max_examples=10,
+    # What was submitted stays, as it does in the service.
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_the_service_does_what_the_document_says(case: Case[Any], tokens: Tokens) -> None:
+    headers = authorize(case, tokens)
+    mend(case, headers)
+    # The client within the process unpacks nothing.
+    case.call_and_validate(headers={"Accept-Encoding": "identity", **headers})
+
+
+# Made by hand
+
+LONG = 10_000
+# What is asked, still as it is in a URL, and the parameter that the answer names. Where start is not in it, it is
+# put before.
+REFUSED = [
+    *[
+        (f"{name}={value}", ALIASES.get(name, name))
+        for name in ("start", "starttime", "end", "endtime")
+        for value in (
+            *(
+                "",
+                "22",
+                "2022-001",
+                "2022-00",
+                "2022-13",
+                "0000-01",
+                "2022-01-1",
+                "2022-01-02",
+                "202201",
+                "-2022-01",
+            ),
+            *("2022-01%00", "%002022-01", "2022-01%0A", "%202022-01", "2022-01+", "2022/01", "now", "null", "NaN"),
+            *("%FF%FE", "2022-%C3", "%E2%80%AE2022-01", "%D9%A2%D9%A0%D9%A2%D9%A2-%D9%A0%D9%A1", "%EF%BC%92022-01"),
+            *(
+                "2022-01%27",
+                "2022-01%27%20OR%20%271%27=%271",
+                "2022-01;DROP%20TABLE%20nodes",
+                "2022-01%23",
+                "2" * LONG,
+            ),
+        )
+    ],
+    ("start=2026-01&end=2025-12", "end"),
+    ("starttime=2026-01&endtime=1990-01", "end"),
+    # given more than once
+    ("start=2026-01&start=2026-01", "start"),
+    ("start=2026-01&starttime=2026-01", "start"),
+    ("start=2026-01&start=2026-02&start=2026-03", "start"),
+    ("level=node&level=network", "level"),
+    ("limit=1&limit=1", "limit"),
+    ("node=RESIF&node=ODC&node=unknown", "node"),
+    ("node=RESIF&node=", "node"),
+    ("country=FR&country=", "country"),
+    # names
+    *[
+        (f"{name}={value}", ALIASES.get(name, name))
+        for name in ("node", "network", "net")
+        for value in (
+            *(
+                ",",
+                "unknown",
+                "%00",
+                "RESIF%00",
+                "FR%00",
+                "%FF",
+                "%C3%28",
+                "%ED%A0%80",
+                "'",
+                "%22",
+                "%5C",
+                "%60",
+            ),
+            *(
+                "'%20OR%20'1'='1",
+                "';%20DROP%20TABLE%20nodes;%20--",
+                "%25s",
+                "%25(x)s",
+                "{0}",
+                "$$",
+                "..%2F..%2Fetc",
+                "%0D%0AX:%20y",
+            ),
+            *("<script>", "%F0%9F%92%A5", "RESIF%0A", "A" * LONG, "A," * (LONG // 2), "%00" * LONG),
+        )
+    ],
+    *[
+        (f"country={value}", "country")
+        for value in (
+            ",",
+            "F",
+            "FRA",
+            "f",
+            "F-",
+            "%C3%9F",
+            "F%00",
+            "%C3%89S",
+            "FR,",
+            "FR,,DE",
+            "FR%20",
+            "'A",
+            "FR," * (LONG // 3),
+        )
+    ],
+    # choices
+    *[(f"level={value}", "level") for value in ("", "NODE", "node%00", "all", "node,network", "node%20", "5")],
+    *[
+        (f"details={value}", "details")
+        for value in (
+            "",
+            ",",
+            "day",
+            "month,year",
+            "year,country,month",
+            "month,",
+            "MONTH",
+            "month%00",
+            "month;country",
+        )
+    ],
+    *[(f"format={value}", "format") for value in ("", "xml", "CSV", "json%00", "json,csv", "JSON", "..%2Fcsv")],
+    *[
+        (f"{name}={value}", name)
+        for name in ("hllvalues", "unsuccessful")
+        for value in ("", "1", "yes", "True", "TRUE", "true%00", "null")
+    ],
+    *[
+        (f"nodata={value}", "nodata")
+        for value in ("", "200", "0204", "204.0", "+204", "-404", "204%00", "4" * LONG)
+    ],
+    *[
+        (f"sort={value}", "sort")
+        for value in (
+            *("", "-", "--bytes", "bytes,clients", "BYTES", "hll_clients", "nb_failedrequests", "bytes%00", "1"),
+            *("bytes%20DESC", "bytes;SELECT%201", "(SELECT%20pg_sleep(9))", "date%22", "+bytes"),
+        )
+    ],
+    *[
+        (f"limit={value}", "limit")
+        for value in (
+            *(
+                "",
+                "0",
+                "-1",
+                "+1",
+                "1.5",
+                "1.0",
+                "1e3",
+                "0x10",
+                "1_000",
+                "%201",
+                "1%00",
+                "NaN",
+                "inf",
+                "true",
+                "%D9%A1",
+            ),
+            *(
+                str(MAX_LIMIT + 1),
+                str(2**31),
+                str(2**63),
+                str(2**64),
+                "9" * 400,
+                "9" * LONG,
+                "1;DROP%20TABLE%20nodes",
+            ),
+        )
+    ],
+    # parameters that there are not
+    *[
+        (f"{name}=1", told)
+        for name, told in (
+            *(
+                (name, name)
+                for name in ("foo", "START", "Start", "request", "date", "nodes", "channels", "start[]")
+            ),
+            *(("start%00", "start"), ("%20start", "start"), ("x" * LONG, "xxx"), ("%3Cb%3E", "<b>")),
+        )
+    ],
+]
+FINE = [
+    ("station=" + "S" * 17, "station"),
+    ("sta=%00", "station"),
+    ("station=S1,,S2", "station"),
+    ("station=S1'--", "station"),
+    ("station=" + "%2A" * LONG, "station"),
+    ("location=%FF", "location"),
+    ("loc=" + "-," * (LONG // 2), "location"),
+    ("location=00;10", "location"),
+    ("channel=BH[ZNE]", "channel"),
+    ("cha=BH%25", "channel"),
+    ("channel=" + "B" * 33, "channel"),
+    ("channel=", "channel"),
+    ("level=stations", "level"),
+    ("network=%28F%7CG%29", "network"),
+    ("station=S1&sta=S1,", "station"),
+]
+NOT_PUBLIC = [
+    *((f"{name}=00", name) for name in ("station", "sta", "location", "loc", "channel", "cha")),
+    *((f"level={level}", "level") for level in ("station", "location", "channel")),
+    ("network=FR&sta=S1", "sta"),
+    ("network=FR&net=FR", "network"),
+    *((f"network={value}", "network") for value in ("*", "F?", "FR,Z32015", "*,*")),
+]
+
+
+@pytest.mark.parametrize("form", [None, "csv", "text", "json", "parquet"])
+@pytest.mark.parametrize(("path", "queries"), [(PUBLIC, REFUSED + NOT_PUBLIC), (RESTRICTED, REFUSED + FINE)])
+def test_what_is_not_understood_is_400_and_named_in_the_format_that_is_asked_for(
+    current_client: FlaskClient, tokens: Tokens, path: str, queries: list[tuple[str, str]], form: str | None
+) -> None:
+    for query, name in queries:
+        if name == "format" and form is not None:
+            continue
+        names = {pair.partition("=")[0] for pair in query.split("&")}
+        asked = query if names & {"start", "starttime"} else f"start=2026-01&{query}"
+        asked += "" if form is None else f"&format={form}"
+        assert_refused(ask(current_client, tokens, path, asked), name, form, query)
+
+
+@pytest.mark.parametrize("path", [PUBLIC, RESTRICTED])
+def test_without_the_first_month_it_is_400(current_client: FlaskClient, tokens: Tokens, path: str) -> None:
+    for query in ("", "&", "=", "end=2026-01&level=node", "format=csv"):
+        assert_refused(ask(current_client, tokens, path, query), "start" if query != "=" else "=", None, query)
+
+
+def test_what_is_not_understood_is_not_asked_of_the_database(
+    current_client: FlaskClient, tokens: Tokens, store: Store
+) -> None:
+    found = ask(current_client, tokens, PUBLIC, "start=2025-12&level=network&details=month,country").text
+    for query, _ in REFUSED:
+        ask(current_client, tokens, PUBLIC, f"start=2025-12&{query}")
+    assert ask(current_client, tokens, PUBLIC, "start=2025-12&level=network&details=month,country").text == found
+
+
+def ask(current_client: FlaskClient, tokens: Tokens, path: str, query: str) -> TestResponse:
+    """Ask, with the query as it is in the URL."""
+    if path == PUBLIC:
+        return current_client.get(path, query_string=query)
+    return current_client.post(path, query_string=query, headers={"Authorization": f"Bearer {tokens.asking}"})
+
+
+def assert_refused(response: TestResponse, name: str, form: str | None, query: str) -> None:
+    """See that an answer is 400, says why in short, names the parameter, and has the form that was asked for."""
+    shown = (query[:100], response.text)
+    assert response.status_code == 400, shown
+    assert len(response.text) < 1000, shown
+    if form in {"json", "parquet"}:
+        assert response.content_type == "application/problem+json", shown
+        problem = json.loads(response.data)
+        assert (problem["type"], problem["status"]) == (f"{PROBLEM_PREFIX}bad-parameter", 400), shown
+        detail = problem["detail"]
+    else:
+        assert response.content_type == "text/plain; charset=utf-8", shown
+        lines = response.text.split("\n")
+        assert lines.pop() == "", shown
+        assert all(line.startswith("# ") for line in lines), shown
+        assert "# status: 400" in lines, shown
+        (detail,) = [line.removeprefix("# detail: ") for line in lines if line.startswith("# detail: ")]
+    assert name in detail, shown
+    assert detail.isprintable(), shown

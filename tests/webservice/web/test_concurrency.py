@@ -1,0 +1,150 @@
+"""What takes long waits for its turn, and what does not finds a place."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from eida_statistics.errors import Busy, StoreUnavailable
+from eida_stats_webservice.app import create_app
+from eida_stats_webservice.config import Config
+from eida_stats_webservice.database import pool
+from eida_stats_webservice.server import gunicorn_config
+from eida_stats_webservice.store import Store, open_store
+from eida_stats_webservice.web.concurrency import Turns
+from support.payloads import row, wire
+from support.service import PREFIX, register
+
+WITHIN_SECONDS = 20
+
+
+def test_no_more_than_some_have_their_turn_at_once() -> None:
+    lines = Turns(at_once=3, waiting=100)
+    present, most, lock = 0, 0, threading.Lock()
+    all_present = threading.Barrier(3)
+
+    def work(number: int) -> None:
+        nonlocal present, most
+        with lines.turn():
+            with lock:
+                present += 1
+                most = max(most, present)
+            if number < 3:
+                all_present.wait(WITHIN_SECONDS)
+            with lock:
+                present -= 1
+
+    with ThreadPoolExecutor(30) as threads:
+        list(threads.map(work, range(30)))
+    assert (present, most) == (0, 3)
+
+
+def test_who_finds_no_place_or_waits_too_long_is_told_so() -> None:
+    lines = Turns(at_once=1, waiting=1, wait_seconds=0.05)
+    with lines.turn(), pytest.raises(Busy), lines.turn():
+        pytest.fail("there was only one turn")
+    lines = Turns(at_once=1, waiting=0)
+    with lines.turn(), pytest.raises(Busy), lines.turn():
+        pytest.fail("there was only one place")
+    # What ends badly gives its place back, too.
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError), lines.turn():
+            raise ZeroDivisionError
+    with lines.turn():
+        pass
+
+
+@pytest.fixture
+def token(store_uri: str) -> str:
+    return register(store_uri, "GFZ")[0]
+
+
+def test_there_are_threads_left_for_what_is_quick(monkeypatch: pytest.MonkeyPatch, service_uri: str) -> None:
+    made: list[int] = []
+    real = Turns.__init__
+
+    def noted(self: Turns, *, at_once: int, waiting: int, wait_seconds: float = 60) -> None:
+        made.append(at_once + waiting)
+        real(self, at_once=at_once, waiting=waiting, wait_seconds=wait_seconds)
+
+    monkeypatch.setattr(Turns, "__init__", noted)
+    create_app(Config(service_uri))
+    assert len(made) == 3
+    assert sum(made) + 4 <= gunicorn_config.threads
+
+
+@pytest.mark.parametrize(
+    "path", ["submit", "payloads", "payloads/1", "dataselect/public?start=2026-10&format=json"]
+)
+def test_what_takes_long_is_refused_where_there_is_no_place(
+    monkeypatch: pytest.MonkeyPatch, service_uri: str, token: str, path: str
+) -> None:
+    monkeypatch.setattr(Turns, "__init__", _without_places)
+    client = create_app(Config(service_uri)).test_client()
+    method = {"submit": "POST", "payloads/1": "DELETE"}.get(path, "GET")
+    answer = client.open(
+        f"{PREFIX}/{path}", method=method, json=wire(row()), headers={"Authorization": f"Bearer {token}"}
+    )
+    assert (answer.status_code, answer.get_json()["type"].rpartition(":")[2]) == (503, "busy")
+    assert answer.get_json()["detail"] == "Try again later."
+    assert int(answer.headers["Retry-After"]) > 0
+    assert client.get(f"{PREFIX}/_health").status_code == 200
+    assert client.get(f"{PREFIX}/nodes").status_code == 200
+
+
+def _without_places(self: Turns, *, at_once: int, waiting: int, wait_seconds: float = 60) -> None:
+    self._places = threading.Semaphore(0)
+    self._turns = threading.Semaphore(0)
+    self._wait_seconds = 0
+
+
+@pytest.mark.parametrize("min_clients", [0, 5])
+def test_no_request_needs_two_connections_at_once(
+    monkeypatch: pytest.MonkeyPatch, service_uri: str, token: str, min_clients: int
+) -> None:
+    monkeypatch.setattr(pool, "CONNECTIONS", 1)
+    monkeypatch.setattr(pool, "_LENT_WITHIN_SECONDS", 0.1)
+    header = {"Authorization": f"Bearer {token}"}
+    client = create_app(Config(service_uri, min_clients=min_clients, metrics_token="m")).test_client()
+    assert client.post(f"{PREFIX}/submit", json=wire(row(bytes=1)), headers=header).status_code == 201
+    assert client.put(f"{PREFIX}/submit", json=wire(row(bytes=2)), headers=header).status_code == 201
+    for path in (
+        *("_health", "nodes", "networks", "node_restriction_policy?node=GFZ", "payloads"),
+        *("network_restriction_policy?node=GFZ&network=GE", "_isRestricted?node=GFZ&network=GE"),
+        *("dataselect/public?start=2026-10", "dataselect/public?start=2026-10&level=network&details=country"),
+        *("dataselect/public?start=2026-10&network=GE", "dataselect/public?start=2026-10&node=GFZ"),
+    ):
+        assert client.get(f"{PREFIX}/{path}", headers=header).status_code == 200, path
+    assert client.delete(f"{PREFIX}/payloads/2", headers=header).status_code == 200
+    shown = client.get(f"{PREFIX}/metrics", headers={"Authorization": "Bearer m"})
+    assert "eida_statistics_database_up 1.0" in shown.text
+
+
+def test_connections_are_shared_and_used_again(store: Store, store_uri: str) -> None:
+    (_token,) = register(store_uri, "GFZ")
+    barrier = threading.Barrier(5)
+
+    def look(_: int) -> None:
+        with store.transaction():
+            barrier.wait(WITHIN_SECONDS)
+
+    with ThreadPoolExecutor(5) as threads:
+        list(threads.map(look, range(5)))
+    idle = store._pool._idle
+    assert len(idle) == 5
+    last = idle[-1]
+    for _ in range(3):
+        with store.transaction() as connection:
+            assert connection is last
+    store.close()
+    assert idle == []
+
+
+def test_a_connection_that_does_not_come_free_is_told(monkeypatch: pytest.MonkeyPatch, store_uri: str) -> None:
+    monkeypatch.setattr(pool, "CONNECTIONS", 2)
+    monkeypatch.setattr(pool, "_LENT_WITHIN_SECONDS", 0.05)
+    store = open_store(store_uri)
+    with store.transaction(), store.transaction(), pytest.raises(StoreUnavailable, match="in use"):
+        store.ping()
+    store.ping()
+    store.close()

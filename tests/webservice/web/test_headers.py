@@ -1,0 +1,116 @@
+"""What every answer carries, and what the log tells of it."""
+
+import datetime
+import json
+import re
+import socket
+import uuid
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+from flask.testing import FlaskClient
+
+from eida_stats_webservice.app import create_app
+from eida_stats_webservice.config import Config
+from support.payloads import row, wire
+from support.service import PREFIX, Service, register
+from support.stores import ON_ONE_STORE
+
+REQUEST_ID = "X-Request-ID"
+PATHS = ["dataselect/public?start=2026-01", "nodes", "version", "openapi.yaml", "explorer/", "nothing", "submit"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_browsers_are_told_what_not_to_do(client: FlaskClient, path: str) -> None:
+    headers = client.get(f"{PREFIX}/{path}").headers
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    assert not any(character.isdigit() for character in headers.get("Server", ""))
+
+
+def test_what_is_told_to_who_has_a_token_is_not_kept_by_others(client: FlaskClient) -> None:
+    for name in ("Authorization", "Authentication"):
+        answer = client.get(f"{PREFIX}/payloads", headers={name: "Bearer x"})
+        assert answer.headers["Cache-Control"] == "no-store"
+    assert client.post(f"{PREFIX}/dataselect/restricted").headers["Cache-Control"] == "no-store"
+    assert client.get(f"{PREFIX}/dataselect/public?start=2026-01").headers["Cache-Control"] == "no-cache"
+
+
+def test_every_answer_has_a_number_that_a_proxy_may_give(client: FlaskClient) -> None:
+    first, second = (client.get(f"{PREFIX}/{path}").headers["X-Request-ID"] for path in ("nodes", "nothing"))
+    assert first != second
+    assert uuid.UUID(first).version == 4
+    given = "0123456789abcdef"
+    assert client.get(f"{PREFIX}/nodes", headers={"X-Request-ID": given}).headers["X-Request-ID"] == given
+    for bad in ("x", "a b c d e f g h", "a" * 65, 'a"bcdefgh'):
+        assert client.get(f"{PREFIX}/nodes", headers={"X-Request-ID": bad}).headers["X-Request-ID"] != bad
+
+
+def test_the_log_tells_of_each_request_in_json_and_no_secret(
+    store_uri: str, service_uri: str, tmp_path: Path
+) -> None:
+    (token,) = register(store_uri, "GFZ")
+    with Service(service_uri, tmp_path, workers=1, threads=1) as service:
+        numbers = [
+            requests.request(method, f"{service.url}/{path}", headers=headers, **sent).headers[REQUEST_ID]
+            for method, path, headers, sent in (
+                ("GET", "dataselect/public?start=2026-01", {"User-Agent": "somebody@example.org"}, {}),
+                ("GET", f"dataselect/public?start=2026-01&token={token}", {}, {}),
+                ("GET", f"version?token={token}", {}, {}),
+                ("POST", "submit", {"Authorization": f"Bearer {token}"}, {"json": wire(row())}),
+                ("POST", "submit", {"Authorization": f"Bearer {token[:-1]}"}, {"json": wire(row())}),
+                ("GET", 'dataselect/%22%5C%0A{"x":1}', {}, {}),
+                ("GET", f"payloads/{token}", {}, {}),
+                ("GET", "submit", {}, {}),
+            )
+        ]  # fmt: skip
+        assert service.get("nodes").headers["Server"] == "gunicorn"
+    # A request is logged after its answer.
+    log = service.log
+    lines = {line["request"]: line for line in map(json.loads, re.findall(r"^\{.*\}$", log, re.MULTILINE))}
+    told = [lines[number] for number in numbers]
+    assert [line["status"] for line in told] == [200, 400, 200, 201, 403, 404, 404, 405]
+    assert [line["query"] for line in told] == ["start=2026-01", *[None] * 7]
+    # What is no path may be anything.
+    submit = f"{PREFIX}/submit"
+    assert [line["path"] for line in told[3:]] == [submit, submit, None, None, submit]
+    for line in told:
+        datetime.datetime.fromisoformat(line["time"])
+        assert line["ms"] >= 0
+        assert line["bytes"] > 0
+    assert token[:-1] not in log
+    assert "example.org" not in log
+    assert "127.0.0.1" not in log.partition("Booting")[2]
+
+
+def test_a_fault_is_found_in_the_log_by_its_number(tmp_path: Path) -> None:
+    (tmp_path / "statistics.db").write_text("This is no database." * 100)
+    client = create_app(Config(f"sqlite:///{tmp_path / 'statistics.db'}")).test_client()
+    response = client.get(f"{PREFIX}/nodes")
+    assert response.status_code == 503
+    assert response.headers["X-Request-ID"] in response.get_json()["detail"]
+
+
+@ON_ONE_STORE
+def test_headers_do_not_decide_the_path(service_uri: str, tmp_path: Path) -> None:
+    """Not even from a proxy on this machine, which gunicorn trusts."""
+    with Service(service_uri, tmp_path, workers=1, threads=1) as service:
+        for name in ("SCRIPT_NAME", "Script-Name", "PATH_INFO", "X-Forwarded-Prefix", "X-Forwarded-Host"):
+            for value in ("/elsewhere", "/eidaws", "//", "x"):
+                answer = requests.get(f"{service.url}/version", headers={name: value}, timeout=30)
+                assert answer.status_code == 200, (name, value)
+
+
+@ON_ONE_STORE
+def test_request_without_a_host_is_refused(service_uri: str, tmp_path: Path) -> None:
+    with Service(service_uri, tmp_path, workers=1, threads=1) as service:
+        address = urlsplit(service.url)
+        for protocol, status in (("HTTP/1.1", b"400"), ("HTTP/1.0", b"200")):
+            with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
+                connection.sendall(f"GET {PREFIX}/version {protocol}\r\nConnection: close\r\n\r\n".encode())
+                answer = connection.makefile("rb").read()
+            assert answer.split()[1] == status, answer
