@@ -9,15 +9,6 @@ from typing import Literal
 import msgspec
 from msgspec import structs
 
-from eida_statistics.errors import (
-    AggregateExists,
-    AlreadyDelivered,
-    DirectoryInUse,
-    NothingToAggregate,
-    NotReady,
-    StartUnknown,
-    UnreadableLog,
-)
 from eida_statistics.payload import Period
 from eida_statistics.wire import EARLIEST_DAY
 from eida_stats_aggregator import notices
@@ -27,6 +18,15 @@ from eida_stats_aggregator.delivery.client import ServiceClient
 from eida_stats_aggregator.delivery.outbox import Entry, Outbox, Provenance
 from eida_stats_aggregator.delivery.sender import Sender
 from eida_stats_aggregator.delivery.state import Identity, LogStamp, Record
+from eida_stats_aggregator.errors import (
+    AggregateExists,
+    AlreadyDelivered,
+    DirectoryInUse,
+    NothingToAggregate,
+    NotReady,
+    StartUnknown,
+    UnreadableLog,
+)
 from eida_stats_aggregator.notices import Notice
 from eida_stats_aggregator.period import LogPeriod
 from eida_stats_aggregator.reader import make_payload

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from eida_statistics.errors import NotReady, RegistryUnavailable, UnreadableLog
+from eida_statistics.errors import RegistryUnavailable
 from eida_stats_aggregator import notices
+from eida_stats_aggregator.errors import NotReady, UnreadableLog
 from eida_stats_aggregator.fdsnws.tally import Tally
 from eida_stats_aggregator.logs import sources
 from eida_stats_aggregator.period import day_in_name

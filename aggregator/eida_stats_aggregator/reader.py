@@ -13,11 +13,12 @@ from typing import BinaryIO
 from msgspec import structs
 
 from eida_statistics import networks
-from eida_statistics.errors import DaskUnusable, EidaStatisticsError
+from eida_statistics.errors import EidaStatisticsError
 from eida_statistics.networks import Epoch
 from eida_statistics.payload import Payload
 from eida_stats_aggregator import progress
 from eida_stats_aggregator.console import complain
+from eida_stats_aggregator.errors import DaskUnusable
 from eida_stats_aggregator.fdsnws.filters import Selection
 from eida_stats_aggregator.fdsnws.tally import Tally
 from eida_stats_aggregator.logs import duplicates

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eida_statistics import __version__
-from eida_statistics.errors import EidaStatisticsError, NothingToAggregate, UnclearPeriod
+from eida_statistics.errors import EidaStatisticsError
 from eida_statistics.payload import Payload, Period
 from eida_statistics.wire import EARLIEST_DAY
 from eida_stats_aggregator import notices
@@ -16,6 +16,7 @@ from eida_stats_aggregator.console import complain
 from eida_stats_aggregator.delivery.outbox import Outbox, Provenance
 from eida_stats_aggregator.delivery.state import Terms
 from eida_stats_aggregator.delivery.urls import base_of
+from eida_stats_aggregator.errors import NothingToAggregate, UnclearPeriod
 from eida_stats_aggregator.logs import sources
 from eida_stats_aggregator.logs.sources import Log
 from eida_stats_aggregator.notices import Notice

@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 
-from eida_statistics.errors import UnreadableLog
 from eida_statistics.payload import Period
 from eida_stats_aggregator.catch_up import choose_step
 from eida_stats_aggregator.days import find_dated_logs
 from eida_stats_aggregator.delivery.outbox import content_of
 from eida_stats_aggregator.delivery.state import LogStamp, Record
+from eida_stats_aggregator.errors import UnreadableLog
 from eida_stats_aggregator.period import day_in_name, find_period, without_strays
 from support.dates import OCTOBER as FIRST
 from support.node_operator import Operator, entries, entry, write_log

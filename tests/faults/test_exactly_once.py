@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from eida_statistics.errors import NotDelivered
 from eida_stats_aggregator.delivery.client import ServiceClient
 from eida_stats_aggregator.delivery.state import Terms
+from eida_stats_aggregator.errors import NotDelivered
 from eida_stats_webservice.database import migrations
 from eida_stats_webservice.store import open_store
 from support.postgresql import Cluster

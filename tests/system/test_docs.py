@@ -16,6 +16,8 @@ import pytest
 import eida_stats_aggregator.cli
 import eida_statsman.cli
 from eida_statistics import errors
+from eida_stats_aggregator import errors as aggregator_errors
+from eida_stats_webservice import errors as service_errors
 from eida_stats_webservice.config import FILE_VARIABLE, Config
 from eida_stats_webservice.store import Store
 from support.paths import ROOT
@@ -35,17 +37,17 @@ UNITS = sorted((ROOT / "aggregator" / "systemd").iterdir())
 
 # The aggregator tells these; the others are the service's.
 TOLD_BY_THE_AGGREGATOR = [
-    errors.UnreadableLog,
-    errors.WorkerLost,
-    errors.ClusterUnavailable,
-    errors.NothingToAggregate,
-    errors.InvalidClientClasses,
-    errors.AggregateExists,
-    errors.UnwritableDirectory,
+    aggregator_errors.UnreadableLog,
+    aggregator_errors.WorkerLost,
+    aggregator_errors.ClusterUnavailable,
+    aggregator_errors.NothingToAggregate,
+    aggregator_errors.InvalidClientClasses,
+    aggregator_errors.AggregateExists,
+    aggregator_errors.UnwritableDirectory,
     errors.RegistryUnavailable,
     errors.InvalidRegistry,
-    errors.NotDelivered,
-    errors.PayloadRefused,
+    aggregator_errors.NotDelivered,
+    aggregator_errors.PayloadRefused,
 ]
 
 
@@ -151,9 +153,14 @@ def test_every_problem_type_that_the_service_can_answer_with_is_documented() -> 
     # The aggregator's have the type that is nobody's; these two cannot happen while the service answers.
     silent = {errors.ConfigurationError, errors.InvalidSketch, errors.RegistryUnavailable, errors.InvalidRegistry}
     # Only the administrator's command meets these.
-    silent |= {errors.NodeExists, errors.UnknownNetwork, errors.UnknownToken}
-    silent |= {errors.UnknownRole, errors.StoreNotEmpty, errors.Differences, errors.NotUpstream}
-    silent |= {errors.NotTakenOver}
+    silent |= {service_errors.NodeExists, service_errors.UnknownNetwork, service_errors.UnknownToken}
+    silent |= {
+        service_errors.UnknownRole,
+        service_errors.DatabaseNotEmpty,
+        service_errors.Differences,
+        service_errors.NotUpstream,
+    }
+    silent |= {service_errors.NotTakenOver}
     told = [error for error in errors.EidaStatisticsError.__subclasses__() if error not in silent]
     text = WEBSERVICE.read_text()
 

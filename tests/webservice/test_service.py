@@ -19,9 +19,10 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from eida_statistics.errors import PROBLEM_PREFIX, RefusedByStore
+from eida_statistics.errors import PROBLEM_PREFIX
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
+from eida_stats_webservice.errors import RefusedByDatabase
 from eida_stats_webservice.store import Store
 from eida_stats_webservice.web import body as request_body
 from support.dates import DAY
@@ -528,7 +529,7 @@ def test_sums_that_no_column_could_hold_are_answered(client: FlaskClient, store:
         huge = payload(*rows)
         for sent in huge.stats:
             sent.bytes = 2**63 - 1 - 1024
-        with pytest.raises(RefusedByStore):
+        with pytest.raises(RefusedByDatabase):
             store.ingest(node, huge)
     store.add_node("BGR", "operator@bgr.example")
     other = store.sender_of_token(store.add_token("BGR", now() - DAY, now() + DAY)[1], now()).node

@@ -9,12 +9,12 @@ from pathlib import Path
 import click
 import msgspec
 
-from eida_statistics.errors import Differences
 from eida_stats_webservice.config import Config, default_database_uri
 from eida_stats_webservice.database import grants, migrations
 from eida_stats_webservice.database.uri import SQLITE
 from eida_stats_webservice.dataselect.legacy_import import BadRow, Upstream
 from eida_stats_webservice.dataselect.models import PAYLOADS, Difference
+from eida_stats_webservice.errors import Differences
 from eida_stats_webservice.store import open_store
 from eida_statsman.nodes import printable
 from eida_statsman.tables import show, show_json

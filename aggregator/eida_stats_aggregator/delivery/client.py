@@ -23,7 +23,11 @@ from urllib3.exceptions import (
 from urllib3.util import Retry
 
 from eida_statistics import __version__
-from eida_statistics.errors import (
+from eida_statistics.payload import Period
+from eida_stats_aggregator.console import listed
+from eida_stats_aggregator.delivery.state import Terms
+from eida_stats_aggregator.delivery.urls import base_of, submission_url
+from eida_stats_aggregator.errors import (
     DeliveryOvertaken,
     NotDelivered,
     PathUnknown,
@@ -33,10 +37,6 @@ from eida_statistics.errors import (
     ServiceFault,
     ServiceSilent,
 )
-from eida_statistics.payload import Period
-from eida_stats_aggregator.console import listed
-from eida_stats_aggregator.delivery.state import Terms
-from eida_stats_aggregator.delivery.urls import base_of, submission_url
 
 # A service that has 100,000 rows to store may take a while to answer.
 TIMEOUT_SECONDS = (30, 600)

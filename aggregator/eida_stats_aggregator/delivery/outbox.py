@@ -19,7 +19,7 @@ import msgspec
 from msgspec import structs
 
 from eida_statistics import wire
-from eida_statistics.errors import DirectoryInUse, EidaStatisticsError, NotDelivered, UnwritableDirectory
+from eida_statistics.errors import EidaStatisticsError
 from eida_statistics.payload import Payload, Period, content_hash
 from eida_stats_aggregator.delivery.legacy import decode_state
 from eida_stats_aggregator.delivery.state import (
@@ -33,6 +33,7 @@ from eida_stats_aggregator.delivery.state import (
     plan,
     redirect,
 )
+from eida_stats_aggregator.errors import DirectoryInUse, NotDelivered, UnwritableDirectory
 
 SUFFIX = ".json.gz"
 STATE_SUFFIX = ".delivery"

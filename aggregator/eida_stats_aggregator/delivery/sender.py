@@ -8,8 +8,12 @@ from pathlib import Path
 import msgspec
 from msgspec import structs
 
-from eida_statistics.errors import (
-    EidaStatisticsError,
+from eida_statistics.errors import EidaStatisticsError
+from eida_stats_aggregator.console import listed
+from eida_stats_aggregator.delivery.client import ServiceClient
+from eida_stats_aggregator.delivery.outbox import Outbox
+from eida_stats_aggregator.delivery.state import DeliveryState, Record
+from eida_stats_aggregator.errors import (
     NotDelivered,
     OtherNode,
     PathUnknown,
@@ -17,10 +21,6 @@ from eida_statistics.errors import (
     PayloadRefused,
     ServiceFault,
 )
-from eida_stats_aggregator.console import listed
-from eida_stats_aggregator.delivery.client import ServiceClient
-from eida_stats_aggregator.delivery.outbox import Outbox
-from eida_stats_aggregator.delivery.state import DeliveryState, Record
 
 # So many files that a service fails with, one after another, mean that it is down.
 _MAX_FAULTS = 3

@@ -7,9 +7,9 @@ from typing import Literal, NamedTuple
 import msgspec
 from msgspec import structs
 
-from eida_statistics.errors import AggregateExists, AlreadyDelivered
 from eida_statistics.payload import Period
 from eida_stats_aggregator.delivery.urls import is_same_server
+from eida_stats_aggregator.errors import AggregateExists, AlreadyDelivered
 
 
 class Terms(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from eida_statistics.errors import InvalidClientClasses
+from eida_stats_aggregator.errors import InvalidClientClasses
 
 OTHER = "other"
 _BUILT_IN = Path(__file__).with_name("client_classes.toml")

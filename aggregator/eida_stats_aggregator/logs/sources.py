@@ -13,7 +13,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from eida_statistics.errors import UnreadableLog
+from eida_stats_aggregator.errors import UnreadableLog
 from eida_stats_aggregator.fdsnws import request_log
 from eida_stats_aggregator.logs import compression
 from eida_stats_aggregator.logs.lines import read_lines

@@ -13,8 +13,9 @@ from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection, wait
 from typing import BinaryIO, NamedTuple
 
-from eida_statistics.errors import EidaStatisticsError, WorkerLost
+from eida_statistics.errors import EidaStatisticsError
 from eida_statistics.networks import Epoch, Registry
+from eida_stats_aggregator.errors import WorkerLost
 from eida_stats_aggregator.fdsnws import repeated_requests
 from eida_stats_aggregator.fdsnws.filters import Selection
 from eida_stats_aggregator.fdsnws.repeated_requests import Choices, Window

@@ -16,7 +16,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from urllib3.util import Retry
 
-from eida_statistics.errors import (
+from eida_stats_aggregator.delivery.client import Delivered, ServiceClient
+from eida_stats_aggregator.delivery.state import Terms
+from eida_stats_aggregator.errors import (
     DeliveryOvertaken,
     NotDelivered,
     PathUnknown,
@@ -26,8 +28,6 @@ from eida_statistics.errors import (
     ServiceFault,
     ServiceSilent,
 )
-from eida_stats_aggregator.delivery.client import Delivered, ServiceClient
-from eida_stats_aggregator.delivery.state import Terms
 from support.stubs import Answer, answering, correcting, nobody_there, problem, submissions
 
 TOKEN = "a-token-of-the-node"

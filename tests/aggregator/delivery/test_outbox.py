@@ -18,19 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eida_statistics.errors import (
-    AggregateExists,
-    AlreadyDelivered,
-    DeliveryOvertaken,
-    DirectoryInUse,
-    EidaStatisticsError,
-    NotDelivered,
-    PathUnknown,
-    PayloadHeld,
-    PayloadRefused,
-    ServiceFault,
-    UnwritableDirectory,
-)
+from eida_statistics.errors import EidaStatisticsError
 from eida_statistics.hll import EMPTY, to_hex
 from eida_statistics.payload import Payload, Period, Row
 from eida_stats_aggregator.delivery.client import Delivered
@@ -39,6 +27,18 @@ from eida_stats_aggregator.delivery.outbox import Outbox
 from eida_stats_aggregator.delivery.sender import Sender
 from eida_stats_aggregator.delivery.state import DeliveryState, Record, Terms
 from eida_stats_aggregator.delivery.urls import base_of, submission_url
+from eida_stats_aggregator.errors import (
+    AggregateExists,
+    AlreadyDelivered,
+    DeliveryOvertaken,
+    DirectoryInUse,
+    NotDelivered,
+    PathUnknown,
+    PayloadHeld,
+    PayloadRefused,
+    ServiceFault,
+    UnwritableDirectory,
+)
 
 URL = "http://127.0.0.1"
 ELSEWHERE = "http://127.0.0.1/elsewhere"

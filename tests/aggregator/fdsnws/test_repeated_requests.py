@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from eida_statistics.errors import UnreadableLog
 from eida_statistics.networks import Registry
+from eida_stats_aggregator.errors import UnreadableLog
 from eida_stats_aggregator.fdsnws import repeated_requests, user_agents
 from eida_stats_aggregator.fdsnws.filters import Selection
 from eida_stats_aggregator.fdsnws.repeated_requests import Window

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eida_statistics.errors import ConfigurationError, InvalidClientClasses
+from eida_statistics.errors import ConfigurationError
+from eida_stats_aggregator.errors import InvalidClientClasses
 from eida_stats_aggregator.fdsnws import user_agents
 from eida_stats_aggregator.fdsnws.user_agents import compile_pattern, load
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eida_statistics.errors import UnreadableLog
+from eida_stats_aggregator.errors import UnreadableLog
 from eida_stats_aggregator.logs import compression, lines, records
 from eida_stats_aggregator.logs.compression import zstd
 from eida_stats_aggregator.logs.lines import LineSplitter, read_lines

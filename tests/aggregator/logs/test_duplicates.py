@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from eida_statistics.errors import UnreadableLog
+from eida_stats_aggregator.errors import UnreadableLog
 from eida_stats_aggregator.logs import compression, duplicates, sources
 from eida_stats_aggregator.logs.compression import zstd
 from eida_stats_aggregator.logs.duplicates import Repeat

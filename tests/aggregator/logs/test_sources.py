@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from eida_statistics.errors import UnreadableLog
 from eida_stats_aggregator.delivery.outbox import Outbox
 from eida_stats_aggregator.delivery.state import Terms
+from eida_stats_aggregator.errors import UnreadableLog
 from eida_stats_aggregator.logs.compression import CHUNK_BYTES, zstd
 from eida_stats_aggregator.logs.sources import logs_of
 from support.payloads import payload, row

@@ -19,7 +19,7 @@ from typing import NamedTuple, Self
 import pytest
 from distributed import Client
 
-from eida_statistics.errors import ClusterUnavailable, WorkerLost
+from eida_stats_aggregator.errors import ClusterUnavailable, WorkerLost
 from support.processes import wait_for
 from support.stubs import COMMAND, Answer, answering, encoded, environment, line, make_log, nobody_there, run, trace
 

@@ -28,8 +28,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from eida_statistics.errors import RegistryUnavailable, UnreadableLog, WorkerLost
+from eida_statistics.errors import RegistryUnavailable
 from eida_statistics.networks import Epoch, Registry
+from eida_stats_aggregator.errors import UnreadableLog, WorkerLost
 from eida_stats_aggregator.fdsnws import repeated_requests, request_log, user_agents
 from eida_stats_aggregator.fdsnws.aggregation import Aggregation
 from eida_stats_aggregator.fdsnws.filters import Selection

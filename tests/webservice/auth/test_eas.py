@@ -18,9 +18,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eida_statistics.errors import ConfigurationError, EasTooSlow, EasUnavailable, InvalidEasToken
+from eida_statistics.errors import ConfigurationError
 from eida_stats_webservice.auth import eas
 from eida_stats_webservice.auth.eas import Identity, Verifier
+from eida_stats_webservice.errors import EasTooSlow, EasUnavailable, InvalidEasToken
 from support.packets import BOMB, armored, compressed, literal, packet
 from support.signer import GPG, note_starts, replace_gpg
 

@@ -12,10 +12,11 @@ import pytest
 from flask.testing import FlaskClient
 from psycopg2.errors import InsufficientPrivilege
 
-from eida_statistics.errors import ConfigurationError, StoreForbidden, StoreNotReady, UnknownRole
+from eida_statistics.errors import ConfigurationError
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.database import grants, migrations
+from eida_stats_webservice.errors import DatabaseForbidden, DatabaseNotReady, UnknownRole
 from eida_stats_webservice.store import open_store
 from support import issued
 from support.dates import DAY
@@ -217,13 +218,13 @@ def test_who_may_not_give_rights_is_told(granted: Roles, *, begun: bool) -> None
         execute(granted.owner, "REVOKE ALL ON DATABASE eida_statistics FROM eida_service")
         execute(granted.owner, "GRANT CONNECT, TEMPORARY ON DATABASE eida_statistics TO PUBLIC")
         given = rights(granted)
-    with pytest.raises(StoreForbidden, match="owns"):
+    with pytest.raises(DatabaseForbidden, match="owns"):
         grants.apply(granted.service, "eida_owner")
     assert rights(granted) == given
 
 
 def test_before_the_schema_there_are_no_rights_to_give(roles: Roles) -> None:
-    with pytest.raises(StoreNotReady, match="db migrate"):
+    with pytest.raises(DatabaseNotReady, match="db migrate"):
         grants.apply(roles.owner, "eida_service")
     assert rights(roles) == []
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from eida_statistics.errors import DuplicatePayload, StoreNotReady
 from eida_stats_webservice.database import migrations
 from eida_stats_webservice.dataselect.overlaps import Overlap
+from eida_stats_webservice.errors import DatabaseNotReady, DuplicatePayload
 from eida_stats_webservice.store import open_store
 from support.node_client import make_node
 from support.paths import ROOT
@@ -178,7 +178,7 @@ def test_a_server_without_the_extension_is_told_with_the_package_to_install(
     # The server of the tests has hll, so that the extension that it lacks is another one.
     (tmp_path / "0001.sql").write_text("CREATE EXTENSION no_such_extension;")
     monkeypatch.setattr(migrations, "FOLDER", tmp_path)
-    with pytest.raises(StoreNotReady, match=r"no_such_extension(.|\n)*apt-get install postgresql-\d+-hll"):
+    with pytest.raises(DatabaseNotReady, match=r"no_such_extension(.|\n)*apt-get install postgresql-\d+-hll"):
         migrations.apply(postgresql_database)
 
 

@@ -14,9 +14,9 @@ import pytest
 import requests
 from psycopg2 import sql
 
-from eida_statistics.errors import StoreReadOnly
 from eida_stats_webservice.database import migrations
 from eida_stats_webservice.dataselect.legacy_import import Upstream
+from eida_stats_webservice.errors import DatabaseReadOnly
 from eida_stats_webservice.store import open_store
 from support.deployed_service import CONTENTS, TABLES
 from support.payloads import row, sketch, wire
@@ -226,9 +226,9 @@ def test_writes_commit_synchronously(cluster: Cluster, uri: str) -> None:
 def test_a_read_only_default_is_named(cluster: Cluster, uri: str) -> None:
     execute(cluster, "ALTER DATABASE statistics SET {} = %s", {"default_transaction_read_only": "on"})
     with closing(open_store(uri)) as store:
-        with pytest.raises(StoreReadOnly, match="default_transaction_read_only is on"):
+        with pytest.raises(DatabaseReadOnly, match="default_transaction_read_only is on"):
             store.add_node("GFZ", "operator@node.example")
-        with pytest.raises(StoreReadOnly):
+        with pytest.raises(DatabaseReadOnly):
             store.ping()
         assert store.list_nodes() == []
 

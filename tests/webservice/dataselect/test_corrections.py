@@ -14,22 +14,22 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eida_statistics.errors import (
-    AmbiguousReplacement,
-    DamagedPayload,
-    DuplicatePayload,
-    OverlappingPayload,
-    Overtaken,
-    StoreNotEmpty,
-    UnknownPayload,
-    UnrelatedPayload,
-)
 from eida_statistics.payload import Payload
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.database import migrations
 from eida_stats_webservice.database.postgresql import PostgreSQLStore
 from eida_stats_webservice.dataselect.overlaps import Overlap
+from eida_stats_webservice.errors import (
+    AmbiguousReplacement,
+    DamagedPayload,
+    DatabaseNotEmpty,
+    DuplicatePayload,
+    OverlappingPayload,
+    Overtaken,
+    UnknownPayload,
+    UnrelatedPayload,
+)
 from eida_stats_webservice.registry.models import Node
 from eida_stats_webservice.store import Store, open_store
 from support import identity_model as model
@@ -733,7 +733,7 @@ def test_all_can_be_made_from_the_payloads_of_another_database(
             assert [*map(in_milliseconds, getattr(target, name)())] == [
                 *map(in_milliseconds, getattr(source, name)())
             ]
-        with pytest.raises(StoreNotEmpty, match="2 nodes"):
+        with pytest.raises(DatabaseNotEmpty, match="2 nodes"):
             target.take_over(source)
         # What comes after has numbers of its own.
         node, _ = make_node(target, "BGR")

@@ -17,10 +17,10 @@ import requests
 from werkzeug.test import TestResponse
 
 from eida_statistics import wire as wire_format
-from eida_statistics.errors import DuplicatePayload, OverlappingPayload, Overtaken, RefusedToken
 from eida_statistics.payload import Payload
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
+from eida_stats_webservice.errors import DuplicatePayload, OverlappingPayload, Overtaken, RefusedToken
 from eida_stats_webservice.query.model import Question
 from eida_stats_webservice.registry.models import PUBLIC, Arrival, Node
 from eida_stats_webservice.store import Store, open_store

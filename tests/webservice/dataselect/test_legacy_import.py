@@ -14,19 +14,19 @@ from urllib.parse import urlsplit
 import pytest
 
 from eida_statistics import hll
-from eida_statistics.errors import (
+from eida_stats_webservice.app import create_app
+from eida_stats_webservice.config import Config
+from eida_stats_webservice.dataselect.legacy_import import Upstream
+from eida_stats_webservice.errors import (
     AmbiguousReplacement,
     BadRows,
+    DatabaseNotEmpty,
+    DatabaseUnavailable,
     NotTakenOver,
     NotUpstream,
     OverlappingPayload,
     RefusedToken,
-    StoreNotEmpty,
-    StoreUnavailable,
 )
-from eida_stats_webservice.app import create_app
-from eida_stats_webservice.config import Config
-from eida_stats_webservice.dataselect.legacy_import import Upstream
 from eida_stats_webservice.store import Store, open_store
 from support.dates import NOW
 from support.deployed_service import CONTENTS, TABLES
@@ -313,9 +313,9 @@ def test_it_takes_an_empty_database_and_one_to_take_over(
     store: Store, upstream_uri: str, change: Callable[[str], str], tmp_path: Path
 ) -> None:
     take_over(store, upstream_uri)
-    with pytest.raises(StoreNotEmpty):
+    with pytest.raises(DatabaseNotEmpty):
         take_over(store, upstream_uri)
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(DatabaseUnavailable):
         Upstream(f"postgresql://nobody@/nothing?host={tmp_path}")
     with pytest.raises(NotUpstream, match="SQLite"):
         Upstream(f"sqlite:///{tmp_path}/statistics.db")

@@ -6,7 +6,6 @@ from functools import cache
 
 import pytest
 
-from eida_statistics.errors import AmbiguousReplacement, DuplicatePayload, OverlappingPayload
 from eida_statistics.payload import Payload, Period
 from eida_stats_webservice.dataselect.overlaps import (
     Accepted,
@@ -19,6 +18,7 @@ from eida_stats_webservice.dataselect.overlaps import (
     decide,
     touches,
 )
+from eida_stats_webservice.errors import AmbiguousReplacement, DuplicatePayload, OverlappingPayload
 from eida_stats_webservice.query.model import Question
 from eida_stats_webservice.registry.models import PUBLIC, Node
 from eida_stats_webservice.store import Store

@@ -16,20 +16,20 @@ import pytest
 
 from eida_statistics import hll, wire
 from eida_statistics.encoding import zstd
-from eida_statistics.errors import (
-    DuplicatePayload,
-    ExpiredToken,
-    NodeExists,
-    RefusedByStore,
-    RefusedToken,
-    StoreNotReady,
-    StoreUnavailable,
-    UnknownNode,
-    UnknownToken,
-)
 from eida_statistics.payload import Exclusions, Payload
 from eida_stats_webservice.database import migrations
 from eida_stats_webservice.dataselect.models import Receipt
+from eida_stats_webservice.errors import (
+    DatabaseNotReady,
+    DatabaseUnavailable,
+    DuplicatePayload,
+    ExpiredToken,
+    NodeExists,
+    RefusedByDatabase,
+    RefusedToken,
+    UnknownNode,
+    UnknownToken,
+)
 from eida_stats_webservice.query.model import Question
 from eida_stats_webservice.registry.models import PUBLIC, Node
 from eida_stats_webservice.store import Store, open_store
@@ -348,7 +348,7 @@ def test_what_the_database_refuses_leaves_nothing_behind(store: Store, gfz: Node
     store.ingest(gfz, payload(row(station="B"), days_coverage=["2026-10-13"]))
     before = {table: count(store, table) for table in STORED}
     totals = total(store)
-    with pytest.raises(RefusedByStore):
+    with pytest.raises(RefusedByDatabase):
         store.ingest(gfz, huge)
     assert {table: count(store, table) for table in STORED} == before
     assert total(store) == totals
@@ -360,7 +360,7 @@ def test_what_the_database_refuses_leaves_nothing_behind(store: Store, gfz: Node
 def test_a_station_that_is_too_long_is_refused_by_the_database_too(store: Store, gfz: Node) -> None:
     bad = payload(row())
     bad.stats[0].station = "A" * 9
-    with pytest.raises(RefusedByStore):
+    with pytest.raises(RefusedByDatabase):
         store.ingest(gfz, bad)
     assert count(store, "payloads") == 0
 
@@ -377,19 +377,19 @@ def test_a_saturated_sketch_has_an_estimate(store: Store, gfz: Node) -> None:
 
 def test_a_database_without_schema_says_what_to_do(postgresql_database: str, tmp_path: Path) -> None:
     for uri in (postgresql_database, f"sqlite:///{tmp_path}/missing.db"):
-        with pytest.raises(StoreNotReady, match="eida_statsman db migrate"):
+        with pytest.raises(DatabaseNotReady, match="eida_statsman db migrate"):
             open_store(uri).ping()
 
 
 def test_a_database_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(DatabaseUnavailable):
         open_store(f"postgresql://nobody@/nothing?host={tmp_path}").ping()
 
 
 def test_a_file_that_is_no_database_is_unavailable(tmp_path: Path) -> None:
     text = tmp_path / "text.db"
     text.write_text("This is no database, although it is long enough to be mistaken for one." * 20)
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(DatabaseUnavailable):
         open_store(f"sqlite:///{text}").ping()
 
 

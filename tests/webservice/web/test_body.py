@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from eida_statistics.errors import Busy
 from eida_stats_webservice.database import migrations
+from eida_stats_webservice.errors import Busy
 from eida_stats_webservice.web.body import Budget, Share
 from support.payloads import row, wire
 from support.service import Service, register

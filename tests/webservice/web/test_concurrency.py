@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from eida_statistics.errors import Busy, StoreUnavailable
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.database import pool
+from eida_stats_webservice.errors import Busy, DatabaseUnavailable
 from eida_stats_webservice.server import gunicorn_config
 from eida_stats_webservice.store import Store, open_store
 from eida_stats_webservice.web.concurrency import Turns
@@ -144,7 +144,7 @@ def test_a_connection_that_does_not_come_free_is_told(monkeypatch: pytest.Monkey
     monkeypatch.setattr(pool, "CONNECTIONS", 2)
     monkeypatch.setattr(pool, "_LENT_WITHIN_SECONDS", 0.05)
     store = open_store(store_uri)
-    with store.transaction(), store.transaction(), pytest.raises(StoreUnavailable, match="in use"):
+    with store.transaction(), store.transaction(), pytest.raises(DatabaseUnavailable, match="in use"):
         store.ping()
     store.ping()
     store.close()

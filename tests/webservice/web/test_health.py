@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from eida_statistics.errors import EidaStatisticsError, StoreNotReady, StoreTooSlow
+from eida_statistics.errors import EidaStatisticsError
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.database import migrations
+from eida_stats_webservice.errors import DatabaseNotReady, DatabaseTooSlow
 from eida_stats_webservice.web import health
 from eida_stats_webservice.web.health import Check
 from support.disks import fill
@@ -43,12 +44,12 @@ def test_what_hangs_is_told_to_all_who_ask_and_is_asked_once(soon: threading.Eve
     check = Check(lambda: _hang(asked, soon))
 
     def ask(_: int) -> None:
-        with pytest.raises(StoreTooSlow):
+        with pytest.raises(DatabaseTooSlow):
             check()
 
     with ThreadPoolExecutor(10) as clients:
         list(clients.map(ask, range(10)))
-    with pytest.raises(StoreTooSlow):
+    with pytest.raises(DatabaseTooSlow):
         check()
     soon.set()
     asked.release()
@@ -63,17 +64,17 @@ def _hang(asked: threading.Semaphore, event: threading.Event) -> None:
 
 
 def test_what_is_wrong_is_told_and_asked_anew() -> None:
-    found: list[Exception | None] = [StoreNotReady("no tables"), None, StoreNotReady("no tables")]
+    found: list[Exception | None] = [DatabaseNotReady("no tables"), None, DatabaseNotReady("no tables")]
 
     def ask() -> None:
         if (error := found.pop(0)) is not None:
             raise error
 
     check = Check(ask)
-    with pytest.raises(StoreNotReady):
+    with pytest.raises(DatabaseNotReady):
         check()
     check()
-    with pytest.raises(StoreNotReady):
+    with pytest.raises(DatabaseNotReady):
         check()
 
 

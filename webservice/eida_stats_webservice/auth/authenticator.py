@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from flask import Request
 
-from eida_statistics.errors import InvalidEasToken, MissingToken
 from eida_stats_webservice.auth.eas import Verifier
+from eida_stats_webservice.errors import InvalidEasToken, MissingToken
 from eida_stats_webservice.registry.models import Viewer
 from eida_stats_webservice.store import Store
 from eida_stats_webservice.web.bearer import bearer_of

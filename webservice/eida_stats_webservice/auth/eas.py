@@ -22,8 +22,9 @@ from msgspec import Meta
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import Data, Epilogue, MultipartDecoder
 
-from eida_statistics.errors import ConfigurationError, EasTooSlow, EasUnavailable, InvalidEasToken
+from eida_statistics.errors import ConfigurationError
 from eida_stats_webservice.auth import openpgp
+from eida_stats_webservice.errors import EasTooSlow, EasUnavailable, InvalidEasToken
 from eida_stats_webservice.registry.models import GROUP_PREFIX, group_name
 
 # Not larger: GnuPG cuts lines of about 20,000 bytes, and does not count what it has cut as signed.

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 from flask import Request, g
 
-from eida_statistics.errors import MissingToken
+from eida_stats_webservice.errors import MissingToken
 from eida_stats_webservice.registry.models import Sender
 from eida_stats_webservice.store import Store
 from eida_stats_webservice.web.bearer import bearer_of

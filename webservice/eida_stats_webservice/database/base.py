@@ -13,15 +13,15 @@ from typing import Any, TypeVar
 import aiosql
 import msgspec
 
-from eida_statistics.errors import (
-    StoreForbidden,
-    StoreHidesMigrations,
-    StoreLocked,
-    StoreNotReady,
-    StoreReadOnly,
+from eida_statistics.payload import Row
+from eida_stats_webservice.errors import (
+    DatabaseForbidden,
+    DatabaseHidesMigrations,
+    DatabaseLocked,
+    DatabaseNotReady,
+    DatabaseReadOnly,
     UnknownNode,
 )
-from eida_statistics.payload import Row
 from eida_stats_webservice.registry.models import Node
 
 READ_ONLY_HINT = "Name the primary in DATABASE_URI, or reset default_transaction_read_only where it is set."
@@ -64,10 +64,10 @@ def repeat_while_locked(attempt: Callable[[], _Result], attempts: int, *, pause:
         pause: seconds between two of them.
 
     Raises:
-        StoreLocked: if the last one fails, too.
+        DatabaseLocked: if the last one fails, too.
     """
     for _ in range(attempts - 1):
-        with contextlib.suppress(StoreLocked):
+        with contextlib.suppress(DatabaseLocked):
             return attempt()
         time.sleep(pause)
     return attempt()
@@ -113,9 +113,9 @@ class Database(ABC):
             connection: one in a transaction, which may be over afterwards.
 
         Raises:
-            StoreFull: if the disk is full.
-            StoreReadOnly: if the database can only be read.
-            StoreForbidden: if the role may not create temporary tables.
+            DatabaseFull: if the disk is full.
+            DatabaseReadOnly: if the database can only be read.
+            DatabaseForbidden: if the role may not create temporary tables.
         """
 
     @abstractmethod
@@ -128,27 +128,27 @@ class Database(ABC):
         More migrations than this version knows are no fault: while an upgrade is under way, both versions run.
 
         Raises:
-            StoreUnavailable: if it cannot be reached.
-            StoreReadOnly: if it can only be read.
-            StoreFull: if its disk is full.
-            StoreNotReady: if it lacks a migration.
-            StoreForbidden: if the role may not read and write what the service needs.
-            StoreHidesMigrations: if the role may not read which migrations there are.
-            StoreTooSlow: if it does not answer within 5 seconds.
+            DatabaseUnavailable: if it cannot be reached.
+            DatabaseReadOnly: if it can only be read.
+            DatabaseFull: if its disk is full.
+            DatabaseNotReady: if it lacks a migration.
+            DatabaseForbidden: if the role may not read and write what the service needs.
+            DatabaseHidesMigrations: if the role may not read which migrations there are.
+            DatabaseTooSlow: if it does not answer within 5 seconds.
         """
         with self.transaction() as connection:
             self.queries.end_after(connection, seconds=_PING_SECONDS)
             _, read_only, may_read_migrations, may_serve = self.queries.ping(connection)
             if read_only:
-                raise StoreReadOnly(hint=READ_ONLY_HINT)
+                raise DatabaseReadOnly(hint=READ_ONLY_HINT)
             if not may_read_migrations:
-                raise StoreHidesMigrations(hint=_GRANT_HINT)
+                raise DatabaseHidesMigrations(hint=_GRANT_HINT)
             if not may_serve:
-                raise StoreForbidden(hint=_GRANT_HINT)
+                raise DatabaseForbidden(hint=_GRANT_HINT)
             applied = {name for (name,) in self.queries.applied_migrations(connection)}
             self.check_space(connection)
         if missing := sorted(self.migrations - applied):
-            raise StoreNotReady(f"it lacks {', '.join(missing)}", hint="Run eida_statsman db migrate.")
+            raise DatabaseNotReady(f"it lacks {', '.join(missing)}", hint="Run eida_statsman db migrate.")
 
     def administer(self, change: Callable[[Any], _Result]) -> _Result:
         """Make a change of the administrator in a transaction, and return what `change` returns.
@@ -156,7 +156,7 @@ class Database(ABC):
         It waits for a lock for a short time only and starts again, so that others do not queue up behind it.
 
         Raises:
-            StoreLocked: if something else holds a lock for about a minute.
+            DatabaseLocked: if something else holds a lock for about a minute.
         """
 
         def attempt() -> _Result:

@@ -6,22 +6,22 @@ from contextlib import contextmanager
 import psycopg2
 from psycopg2 import errors
 
-from eida_statistics.errors import (
-    EidaStatisticsError,
-    NodeExists,
-    RefusedByStore,
-    StoreFault,
-    StoreForbidden,
-    StoreFull,
-    StoreHasOtherTables,
-    StoreLacksCharacter,
-    StoreLocked,
-    StoreNotReady,
-    StoreReadOnly,
-    StoreTooSlow,
-    StoreUnavailable,
-)
+from eida_statistics.errors import EidaStatisticsError
 from eida_stats_webservice.database.base import MAKE_ROOM, READ_ONLY_HINT, first_line
+from eida_stats_webservice.errors import (
+    DatabaseFault,
+    DatabaseForbidden,
+    DatabaseFull,
+    DatabaseHasOtherTables,
+    DatabaseLacksCharacter,
+    DatabaseLocked,
+    DatabaseNotReady,
+    DatabaseReadOnly,
+    DatabaseTooSlow,
+    DatabaseUnavailable,
+    NodeExists,
+    RefusedByDatabase,
+)
 
 MIGRATE = (
     "Run eida_statsman db migrate. If that was done, the search_path of this role lacks the schema of the tables:"
@@ -50,19 +50,19 @@ _LOCKED = "Something else is being done to it. Try again later."
 
 # Errors that mean the same whatever was tried. The first class that fits counts.
 _BY_CLASS: tuple[tuple[type[psycopg2.Error], type[EidaStatisticsError], str], ...] = (
-    (errors.DiskFull, StoreFull, MAKE_ROOM),
-    (errors.UndefinedTable, StoreNotReady, MIGRATE),
-    (errors.UndefinedColumn, StoreNotReady, MIGRATE),
-    (errors.UndefinedObject, StoreNotReady, HLL_UNSEEN),
-    (errors.UndefinedFunction, StoreNotReady, HLL_UNSEEN),
-    (errors.InvalidSchemaName, StoreNotReady, NO_SCHEMA),
-    (errors.DuplicateTable, StoreHasOtherTables, _TABLES_PRESENT),
-    (errors.DuplicateObject, StoreHasOtherTables, _TABLES_PRESENT),
-    (errors.InsufficientPrivilege, StoreForbidden, _RIGHTS),
-    (errors.ReadOnlySqlTransaction, StoreReadOnly, READ_ONLY_HINT),
-    (errors.UntranslatableCharacter, StoreLacksCharacter, _NO_SUCH_CHARACTER),
-    (psycopg2.DataError, RefusedByStore, ""),
-    (psycopg2.IntegrityError, RefusedByStore, ""),
+    (errors.DiskFull, DatabaseFull, MAKE_ROOM),
+    (errors.UndefinedTable, DatabaseNotReady, MIGRATE),
+    (errors.UndefinedColumn, DatabaseNotReady, MIGRATE),
+    (errors.UndefinedObject, DatabaseNotReady, HLL_UNSEEN),
+    (errors.UndefinedFunction, DatabaseNotReady, HLL_UNSEEN),
+    (errors.InvalidSchemaName, DatabaseNotReady, NO_SCHEMA),
+    (errors.DuplicateTable, DatabaseHasOtherTables, _TABLES_PRESENT),
+    (errors.DuplicateObject, DatabaseHasOtherTables, _TABLES_PRESENT),
+    (errors.InsufficientPrivilege, DatabaseForbidden, _RIGHTS),
+    (errors.ReadOnlySqlTransaction, DatabaseReadOnly, READ_ONLY_HINT),
+    (errors.UntranslatableCharacter, DatabaseLacksCharacter, _NO_SUCH_CHARACTER),
+    (psycopg2.DataError, RefusedByDatabase, ""),
+    (psycopg2.IntegrityError, RefusedByDatabase, ""),
 )
 
 
@@ -80,20 +80,20 @@ def _translate(error: psycopg2.Error) -> EidaStatisticsError:
         case errors.LockNotAvailable() | errors.QueryCanceled():
             # Without the reason: the answer goes to the client.
             is_locked = isinstance(error, errors.LockNotAvailable)
-            return StoreLocked(hint=_LOCKED) if is_locked else StoreTooSlow(hint=_ASK_LESS)
+            return DatabaseLocked(hint=_LOCKED) if is_locked else DatabaseTooSlow(hint=_ASK_LESS)
         case errors.FeatureNotSupported() | errors.UndefinedFile():
-            return StoreNotReady(first_line(error), hint=_how_to_install(error))
+            return DatabaseNotReady(first_line(error), hint=_how_to_install(error))
         case errors.UniqueViolation() if error.diag.constraint_name == "nodes_name_key":
             # Two clients that rename nodes at the same time each find the name free.
             return NodeExists(str(error.diag.message_detail))
         case psycopg2.OperationalError() | psycopg2.InterfaceError() if not isinstance(error, errors.DiskFull):
             # That a connection is closed is noticed when its transaction ends; the cause came before.
             cause = error.__context__ if isinstance(error.__context__, psycopg2.Error) else error
-            return StoreUnavailable(first_line(cause))
+            return DatabaseUnavailable(first_line(cause))
     for driver_class, our_class, hint in _BY_CLASS:
         if isinstance(error, driver_class):
             return our_class(first_line(error), hint=hint)
-    return StoreFault(first_line(error))
+    return DatabaseFault(first_line(error))
 
 
 def _how_to_install(error: psycopg2.Error) -> str:

@@ -6,9 +6,10 @@ from typing import Any
 
 from psycopg2 import sql
 
-from eida_statistics.errors import ConfigurationError, StoreForbidden, UnknownRole
+from eida_statistics.errors import ConfigurationError
 from eida_stats_webservice.database.postgresql import PostgreSQLStore
 from eida_stats_webservice.database.uri import sqlite_path
+from eida_stats_webservice.errors import DatabaseForbidden, UnknownRole
 
 _GRANTS = Path(__file__).parent / "sql" / "grants.sql"
 
@@ -19,8 +20,8 @@ def apply(uri: str, role: str) -> None:
     Raises:
         ConfigurationError: if this is the embedded store.
         UnknownRole: if there is no such role.
-        StoreForbidden: if the role that connects may not grant these rights.
-        StoreNotReady: if the schema is not up to date.
+        DatabaseForbidden: if the role that connects may not grant these rights.
+        DatabaseNotReady: if the schema is not up to date.
     """
     if sqlite_path(uri) is not None:
         raise ConfigurationError(
@@ -44,7 +45,7 @@ def apply(uri: str, role: str) -> None:
         )
         # A role that has a right, but may not grant it, only gets a warning.
         if connection.notices:
-            raise StoreForbidden(
+            raise DatabaseForbidden(
                 connection.notices[0].splitlines()[0].removeprefix("WARNING:").strip(),
                 hint="Use the role that owns the database and its tables, or an administrator's.",
             )

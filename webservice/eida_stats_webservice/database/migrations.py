@@ -13,12 +13,12 @@ from yoyo.backends.core.postgresql import PostgresqlBackend
 from yoyo.connections import parse_uri
 from yoyo.exceptions import LockTimeout
 
-from eida_statistics.errors import StoreForbidden, StoreNotReady, StoreReadOnly, StoreUnavailable
 from eida_stats_webservice.database.base import READ_ONLY_HINT, repeat_while_locked
 from eida_stats_webservice.database.driver_errors import HLL_UNSEEN, NO_SCHEMA, translate_errors
 from eida_stats_webservice.database.schema import FOLDER
 from eida_stats_webservice.database.session import begin, connect, set_for_migration
 from eida_stats_webservice.database.uri import sqlite_path
+from eida_stats_webservice.errors import DatabaseForbidden, DatabaseNotReady, DatabaseReadOnly, DatabaseUnavailable
 
 # Two seconds each, for some minutes: PostgreSQL ends the transaction of a reader that stopped reading after one.
 _ATTEMPTS = 60
@@ -60,19 +60,21 @@ def apply(uri: str) -> list[str]:
     """Bring the database's schema up to date, and return the names of the migrations that were applied.
 
     Raises:
-        StoreUnavailable: if the database cannot be reached, or the directory of its file is missing.
-        StoreReadOnly: if it can only be read.
-        StoreLocked: if something else holds a lock on a table for minutes.
-        StoreForbidden: if the role may not do it; an administrator may have to create the hll extension first.
-        StoreHasOtherTables: if there are tables of the same name, such as those of the deployed service.
-        StoreNotReady: if the server lacks the hll extension, the search_path lacks a schema to create tables in or
-            that of the extension, or a migration that was ended left its lock.
+        DatabaseUnavailable: if the database cannot be reached, or the directory of its file is missing.
+        DatabaseReadOnly: if it can only be read.
+        DatabaseLocked: if something else holds a lock on a table for minutes.
+        DatabaseForbidden: if the role may not do it; an administrator may have to create the hll extension first.
+        DatabaseHasOtherTables: if there are tables of the same name, such as those of the deployed service.
+        DatabaseNotReady: if the server lacks the hll extension, the search_path lacks a schema to create tables in
+            or that of the extension, or a migration that was ended left its lock.
     """
     path = sqlite_path(uri)
     if path is None:
         _check_before_migrating(uri)
     elif not path.parent.is_dir():
-        raise StoreUnavailable(f"there is no directory {path.parent}", hint="Create it, or correct DATABASE_URI.")
+        raise DatabaseUnavailable(
+            f"there is no directory {path.parent}", hint="Create it, or correct DATABASE_URI."
+        )
     else:
         # For its owner only, since small sketches list hashes of users. Older versions created it for all to read.
         try:
@@ -81,7 +83,7 @@ def apply(uri: str) -> list[str]:
                 if file.exists() and file.stat().st_uid == os.geteuid():
                     file.chmod(file.stat().st_mode & 0o700)
         except OSError as error:
-            raise StoreUnavailable(f"{path}: {error.strerror}") from error
+            raise DatabaseUnavailable(f"{path}: {error.strerror}") from error
     missing = [migration.id for migration in status(uri) if not migration.applied]
     repeat_while_locked(lambda: _apply_missing(uri), _ATTEMPTS, pause=_PAUSE_SECONDS)
     return missing
@@ -100,16 +102,16 @@ def _check_before_migrating(uri: str) -> None:
         cursor.execute(_CAN_MIGRATE)
         read_only, has_schema, hll_is_hidden, may_not_create, schema = cursor.fetchone() or ()
     if read_only:
-        raise StoreReadOnly(hint=READ_ONLY_HINT)
+        raise DatabaseReadOnly(hint=READ_ONLY_HINT)
     if not has_schema:
-        raise StoreNotReady("the search_path names no schema", hint=NO_SCHEMA)
+        raise DatabaseNotReady("the search_path names no schema", hint=NO_SCHEMA)
     if may_not_create:
-        raise StoreForbidden(
+        raise DatabaseForbidden(
             f"this role may not create tables in schema {schema}",
             hint="Migrate as the owner of the database. The service has a role of its own: eida_statsman db grant.",
         )
     if hll_is_hidden:
-        raise StoreNotReady("the search_path lacks the schema of the hll extension", hint=HLL_UNSEEN)
+        raise DatabaseNotReady("the search_path lacks the schema of the hll extension", hint=HLL_UNSEEN)
 
 
 class _Backend(PostgresqlBackend):  # type: ignore[misc] # yoyo has no types
@@ -135,9 +137,9 @@ def _backend(uri: str) -> Iterator[Any]:
         with translate_errors(), _connect(uri) as backend:
             yield backend
     except LockTimeout as error:
-        raise StoreNotReady(
+        raise DatabaseNotReady(
             "another migration is under way, or one was ended in the middle and left its lock",
             hint="If none is: yoyo break-lock --database with this database's URI. Then run this again.",
         ) from error
     except sqlite3.DatabaseError as error:
-        raise StoreUnavailable(str(error)) from error
+        raise DatabaseUnavailable(str(error)) from error

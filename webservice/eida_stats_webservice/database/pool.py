@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
-from eida_statistics.errors import StoreUnavailable
+from eida_stats_webservice.errors import DatabaseUnavailable
 
 # More than the slow requests that run at once, so that quick ones find some.
 CONNECTIONS = 12
@@ -35,10 +35,10 @@ class Pool(Generic[_Connection]):
         """Yield a connection for as long as the context lasts.
 
         Raises:
-            StoreUnavailable: if all are in use for too long.
+            DatabaseUnavailable: if all are in use for too long.
         """
         if not self._free.acquire(timeout=_LENT_WITHIN_SECONDS):
-            raise StoreUnavailable(f"all {CONNECTIONS} connections of this process are in use")
+            raise DatabaseUnavailable(f"all {CONNECTIONS} connections of this process are in use")
         try:
             connection = self._usable() or self._connect()
             try:

@@ -12,13 +12,13 @@ import psycopg2
 from aiosql.adapters.pyformat import PyFormatAdapter
 from psycopg2 import extensions, extras
 
-from eida_statistics.errors import StoreReadOnly
 from eida_statistics.payload import Row
 from eida_stats_webservice.database.base import folded, load_queries
 from eida_stats_webservice.database.driver_errors import translate_errors
 from eida_stats_webservice.database.pool import Pool
 from eida_stats_webservice.database.schema import FOLDER, migration_ids
 from eida_stats_webservice.database.session import begin, connect
+from eida_stats_webservice.errors import DatabaseReadOnly
 from eida_stats_webservice.store.base import Store
 
 _ROWS_AT_ONCE = 5000
@@ -57,7 +57,7 @@ class PostgreSQLStore(Store):
         """Yield a connection in a transaction; see `Store.transaction`.
 
         Raises:
-            StoreReadOnly: if it is to write where that is impossible.
+            DatabaseReadOnly: if it is to write where that is impossible.
         """
         with translate_errors(), self._pool.lent() as connection, connection:
             if write:
@@ -135,7 +135,7 @@ class PostgreSQLStore(Store):
     def _prepare_to_write(self, connection: extensions.connection) -> None:
         read_only, standby, *_ = self.queries.prepare_to_write(connection)
         if read_only:
-            raise StoreReadOnly(hint=_ON_STANDBY if standby else _READ_ONLY_BY_DEFAULT)
+            raise DatabaseReadOnly(hint=_ON_STANDBY if standby else _READ_ONLY_BY_DEFAULT)
 
 
 def _begin_if_usable(connection: extensions.connection) -> bool:

@@ -13,19 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from eida_statistics import hll
-from eida_statistics.errors import (
-    EidaStatisticsError,
-    RefusedByStore,
-    StoreFull,
-    StoreMissing,
-    StoreNotReady,
-    StoreReadOnly,
-    StoreUnavailable,
-)
+from eida_statistics.errors import EidaStatisticsError
 from eida_statistics.payload import Row
 from eida_stats_webservice.database.base import MAKE_ROOM, folded, load_queries
 from eida_stats_webservice.database.pool import Pool
 from eida_stats_webservice.database.schema import SQLITE_FOLDER, migration_ids
+from eida_stats_webservice.errors import (
+    DatabaseFull,
+    DatabaseMissing,
+    DatabaseNotReady,
+    DatabaseReadOnly,
+    DatabaseUnavailable,
+    RefusedByDatabase,
+)
 from eida_stats_webservice.store.base import Store
 
 # How long a writer waits for another one; ingestions are serial here.
@@ -91,7 +91,7 @@ class SQLiteStore(Store):
     def check_space(self, _connection: sqlite3.Connection) -> None:
         """Reserve 1 MiB for a moment, without waiting for writers; see the base class."""
         if not os.access(self._path, os.W_OK):
-            raise StoreReadOnly(str(self._path), hint=_READ_ONLY_HINT)
+            raise DatabaseReadOnly(str(self._path), hint=_READ_ONLY_HINT)
         _reserve_space(self._path.parent)
 
     def close(self) -> None:
@@ -104,7 +104,7 @@ class SQLiteStore(Store):
         try:
             yield
         except (sqlite3.IntegrityError, OverflowError) as error:
-            raise RefusedByStore(str(error)) from error
+            raise RefusedByDatabase(str(error)) from error
         except sqlite3.DatabaseError as error:
             raise self._translate(error) from error
 
@@ -112,22 +112,22 @@ class SQLiteStore(Store):
         # A file that is no database has no code.
         match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY_CODE:
             case sqlite3.SQLITE_FULL:
-                return StoreFull(str(error), hint=MAKE_ROOM)
+                return DatabaseFull(str(error), hint=MAKE_ROOM)
             case sqlite3.SQLITE_READONLY:
-                return StoreReadOnly(str(error), hint=_READ_ONLY_HINT)
+                return DatabaseReadOnly(str(error), hint=_READ_ONLY_HINT)
             case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_CANTOPEN:
                 # A full disk is one of many reasons why a file beside the database cannot grow.
                 try:
                     _reserve_space(self._path.parent)
-                except (StoreFull, StoreReadOnly) as reason:
+                except (DatabaseFull, DatabaseReadOnly) as reason:
                     return reason
         if "no such table" in str(error) or "no such column" in str(error):
-            return StoreNotReady(str(error), hint="Run eida_statsman db migrate.")
-        return StoreUnavailable(str(error))
+            return DatabaseNotReady(str(error), hint="Run eida_statsman db migrate.")
+        return DatabaseUnavailable(str(error))
 
     def _connect(self) -> "_Connection":
         if not self._path.exists():
-            raise StoreMissing(
+            raise DatabaseMissing(
                 str(self._path), hint="Correct the path, or make a new database with eida_statsman db migrate."
             )
         return connect(self._path)
@@ -241,15 +241,15 @@ def _reserve_space(directory: Path) -> None:
     """Reserve some space in a directory, and free it.
 
     Raises:
-        StoreFull: if there is none.
-        StoreReadOnly: if no file can be created there.
+        DatabaseFull: if there is none.
+        DatabaseReadOnly: if no file can be created there.
     """
     try:
         with tempfile.TemporaryFile(dir=directory) as file:
             os.posix_fallocate(file.fileno(), 0, _SPACE_BYTES)
     except OSError as error:
         if error.errno in _FULL:
-            raise StoreFull(f"{directory}: {error.strerror}", hint=MAKE_ROOM) from error
+            raise DatabaseFull(f"{directory}: {error.strerror}", hint=MAKE_ROOM) from error
         if error.errno in _NOT_WRITABLE:
-            raise StoreReadOnly(f"{directory}: {error.strerror}", hint=_READ_ONLY_HINT) from error
-        raise StoreUnavailable(f"{directory}: {error.strerror}") from error
+            raise DatabaseReadOnly(f"{directory}: {error.strerror}", hint=_READ_ONLY_HINT) from error
+        raise DatabaseUnavailable(f"{directory}: {error.strerror}") from error

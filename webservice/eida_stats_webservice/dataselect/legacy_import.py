@@ -16,7 +16,7 @@ import msgspec
 from psycopg2 import DataError, extensions, extras
 
 from eida_statistics import hll, wire
-from eida_statistics.errors import InvalidPayload, NotTakenOver, NotUpstream
+from eida_statistics.errors import InvalidPayload
 from eida_statistics.payload import MAX_COUNT, Payload, normalize_country
 from eida_statistics.texts import printable
 from eida_statistics.wire import EARLIEST_DAY, Decoded
@@ -24,6 +24,7 @@ from eida_stats_webservice.database.driver_errors import translate_errors
 from eida_stats_webservice.database.session import begin, connect, wait_without_limit
 from eida_stats_webservice.database.uri import sqlite_path
 from eida_stats_webservice.dataselect.overlaps import last_day_of
+from eida_stats_webservice.errors import NotTakenOver, NotUpstream
 from eida_stats_webservice.registry.models import digest, group_name, is_node_name
 
 _ROWS_AT_ONCE = 5000
@@ -99,7 +100,7 @@ class Upstream:
     Raises:
         ConfigurationError: if the URI cannot be understood.
         NotUpstream: if it has not these tables.
-        StoreUnavailable: if it cannot be reached.
+        DatabaseUnavailable: if it cannot be reached.
     """
 
     def __init__(self, uri: str) -> None:

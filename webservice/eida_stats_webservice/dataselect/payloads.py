@@ -5,8 +5,8 @@ import re
 import msgspec
 from flask import Blueprint, Response, request
 
-from eida_statistics.errors import BadParameter
 from eida_stats_webservice.auth.node import sender_of
+from eida_stats_webservice.errors import BadParameter
 from eida_stats_webservice.store import Store
 from eida_stats_webservice.web.body import check_connected
 from eida_stats_webservice.web.concurrency import Turns

@@ -16,16 +16,6 @@ from eida_statistics.encoding import (
     decompress,
     encode,
 )
-from eida_statistics.errors import (
-    AmbiguousReplacement,
-    DamagedPayload,
-    DuplicatePayload,
-    OverlappingPayload,
-    Overtaken,
-    RefusedToken,
-    UnknownPayload,
-    UnrelatedPayload,
-)
 from eida_statistics.payload import Payload, Period, Row
 from eida_stats_webservice.database.base import ID_BITS, Database, as_time, now, records
 from eida_stats_webservice.dataselect.models import PayloadRecord, Receipt
@@ -46,6 +36,16 @@ from eida_stats_webservice.dataselect.overlaps import (
     months_of,
     reference,
     touches,
+)
+from eida_stats_webservice.errors import (
+    AmbiguousReplacement,
+    DamagedPayload,
+    DuplicatePayload,
+    OverlappingPayload,
+    Overtaken,
+    RefusedToken,
+    UnknownPayload,
+    UnrelatedPayload,
 )
 from eida_stats_webservice.registry.models import Arrival, Node
 from eida_stats_webservice.registry.repository import check_validity
@@ -87,7 +87,7 @@ class Ledger(Database):
             OverlappingPayload: if it may not count beside others.
             Overtaken: if it was withdrawn after the request arrived.
             RefusedToken: if the token was revoked, or has expired, after the request arrived.
-            RefusedByStore: if a sum does not fit.
+            RefusedByDatabase: if a sum does not fit.
         """
         return self._store(node, payload, Request(method=Method.POST, overlap=overlap), (), arrival)[0]
 
@@ -117,7 +117,7 @@ class Ledger(Database):
             UnrelatedPayload: if one that is named is in force, and it does not touch that.
             Overtaken: if it would undo what has changed after the request arrived.
             RefusedToken: if the token was revoked, or has expired, after the request arrived.
-            RefusedByStore: if a sum does not fit.
+            RefusedByDatabase: if a sum does not fit.
         """
         return self._store(node, payload, Request(method=Method.PUT, overlap=overlap), named, arrival)
 

@@ -11,9 +11,9 @@ from flask import Blueprint, Request, Response, request
 from werkzeug.http import http_date
 
 from eida_statistics import __version__
-from eida_statistics.errors import BadParameter, ForbiddenNetwork, NothingFound, RestrictedNetwork
 from eida_stats_webservice.auth.authenticator import Access
 from eida_stats_webservice.config import PrivacySettings
+from eida_stats_webservice.errors import BadParameter, ForbiddenNetwork, NothingFound, RestrictedNetwork
 from eida_stats_webservice.query import closed_months, sketch_disclosure, suppression
 from eida_stats_webservice.query.formats import columns_of, format_of
 from eida_stats_webservice.query.model import Form, Question, State, Statistic, matches

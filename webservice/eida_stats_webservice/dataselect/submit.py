@@ -7,10 +7,10 @@ import msgspec
 from flask import Blueprint, Response, g, request
 
 from eida_statistics import wire
-from eida_statistics.errors import BadParameter
 from eida_stats_webservice.auth.node import sender_of
 from eida_stats_webservice.dataselect.models import Receipt
 from eida_stats_webservice.dataselect.overlaps import Overlap
+from eida_stats_webservice.errors import BadParameter
 from eida_stats_webservice.registry.models import Sender
 from eida_stats_webservice.store import Store
 from eida_stats_webservice.web.body import Budget, Share, check_connected, drain, read_json

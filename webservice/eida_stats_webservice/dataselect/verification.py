@@ -10,13 +10,14 @@ import msgspec
 
 from eida_statistics import hll
 from eida_statistics.encoding import PayloadSummary, encode
-from eida_statistics.errors import BadRows, DamagedPayload, InvalidSketch, StoreNotEmpty
+from eida_statistics.errors import InvalidSketch
 from eida_statistics.payload import Period, Row
 from eida_stats_webservice.database.base import as_time, iso, now
 from eida_stats_webservice.dataselect.legacy_import import Upstream
 from eida_stats_webservice.dataselect.models import PAYLOADS, Difference
 from eida_stats_webservice.dataselect.overlaps import last_day_of
 from eida_stats_webservice.dataselect.repository import Ledger, identity_columns, identity_of, naming_damaged
+from eida_stats_webservice.errors import BadRows, DamagedPayload, DatabaseNotEmpty
 from eida_stats_webservice.registry.models import Node
 
 _STREAM = ("date", "network", "station", "location", "channel", "country")
@@ -100,7 +101,7 @@ class Audit(Ledger):
             How many payloads there are.
 
         Raises:
-            StoreNotEmpty: if there are nodes here.
+            DatabaseNotEmpty: if there are nodes here.
         """
         with source.snapshot() as there, self.transaction(write=True) as here:
             source.queries.be_patient(there)
@@ -140,7 +141,7 @@ class Audit(Ledger):
             been taken.
 
         Raises:
-            StoreNotEmpty: if there are nodes here.
+            DatabaseNotEmpty: if there are nodes here.
             NotTakenOver: if there is something in it that cannot be.
         """
         with self.transaction(write=True) as connection:
@@ -193,7 +194,7 @@ class Audit(Ledger):
     def _begin_taking_over(self, connection: Any) -> None:
         self.queries.be_patient(connection)
         if present := len(list(self.queries.list_nodes(connection))):
-            raise StoreNotEmpty(
+            raise DatabaseNotEmpty(
                 f"it has {present} nodes",
                 hint="Make a new database. If taking over was interrupted when it made the statistics,"
                 " eida_statsman payloads replay goes on with that.",

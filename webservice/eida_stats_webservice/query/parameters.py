@@ -5,8 +5,8 @@ import datetime
 import re
 from collections.abc import Iterable, Iterator
 
-from eida_statistics.errors import BadParameter
 from eida_statistics.payload import normalize_country
+from eida_stats_webservice.errors import BadParameter
 from eida_stats_webservice.query.model import LEVELS, Form, Question
 from eida_stats_webservice.web.parameters import join_values, quote_parameter
 

@@ -38,7 +38,7 @@ class Answers(Database):
             sketches: yield the sketches, too.
 
         Raises:
-            StoreTooSlow: if the first rows, or further ones, do not come in time.
+            DatabaseTooSlow: if the first rows, or further ones, do not come in time.
         """
         with self.transaction() as connection:
             self.queries.end_after(connection, seconds=_ANSWER_SECONDS)

@@ -4,8 +4,8 @@ import datetime
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from eida_statistics.errors import ExpiredToken, NodeExists, RefusedToken, UnknownNetwork, UnknownToken
 from eida_stats_webservice.database.base import ID_BITS, Database, as_time, iso, records
+from eida_stats_webservice.errors import ExpiredToken, NodeExists, RefusedToken, UnknownNetwork, UnknownToken
 from eida_stats_webservice.registry.models import (
     Arrival,
     NetworkRecord,

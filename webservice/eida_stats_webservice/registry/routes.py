@@ -3,7 +3,7 @@
 import msgspec
 from flask import Blueprint, Response, request
 
-from eida_statistics.errors import BadParameter
+from eida_stats_webservice.errors import BadParameter
 from eida_stats_webservice.registry.models import NetworkRecord
 from eida_stats_webservice.store import Store
 from eida_stats_webservice.web.parameters import quote_parameter, read_parameters, require_parameters

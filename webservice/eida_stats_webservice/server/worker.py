@@ -7,7 +7,8 @@ from http import HTTPStatus
 from gunicorn.http.errors import LimitRequestLine
 from gunicorn.workers.gthread import ThreadWorker
 
-from eida_statistics.errors import PROBLEM_PREFIX, BadParameter
+from eida_statistics.errors import PROBLEM_PREFIX
+from eida_stats_webservice.errors import BadParameter
 from eida_stats_webservice.server.gunicorn_config import limit_request_line
 from eida_stats_webservice.web.problem_details import as_comment
 

@@ -9,5 +9,5 @@ class Store(Registry, Audit, Answers):
     """A database with the schema of `migrations/`.
 
     Every method is one transaction, but `verify` and `replay`, which have one for each month of a node. All of them
-    raise StoreUnavailable if the database cannot be reached, and StoreNotReady if it has no such tables.
+    raise DatabaseUnavailable if the database cannot be reached, and DatabaseNotReady if it has no such tables.
     """

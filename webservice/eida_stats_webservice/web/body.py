@@ -15,15 +15,8 @@ from flask import Request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
-from eida_statistics.errors import (
-    Busy,
-    ClientGone,
-    NotJSON,
-    TooLarge,
-    TooSlow,
-    UnreadableBody,
-    UnsupportedMediaType,
-)
+from eida_statistics.errors import NotJSON
+from eida_stats_webservice.errors import Busy, ClientGone, TooLarge, TooSlow, UnreadableBody, UnsupportedMediaType
 
 READ_SECONDS = 120
 DRAIN_SECONDS = 5

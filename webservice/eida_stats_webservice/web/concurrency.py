@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from eida_statistics.errors import Busy
+from eida_stats_webservice.errors import Busy
 
 
 class Turns:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from flask import Blueprint, Response
 
-from eida_statistics.errors import EidaStatisticsError, StoreTooSlow
+from eida_statistics.errors import EidaStatisticsError
+from eida_stats_webservice.errors import DatabaseTooSlow
 from eida_stats_webservice.store import Store
 
 ANSWER_SECONDS = 5
@@ -49,7 +50,7 @@ class Check:
         """Check, or wait for the end of a check that is under way.
 
         Raises:
-            StoreTooSlow: if it does not end in time.
+            DatabaseTooSlow: if it does not end in time.
             EidaStatisticsError: the error of the check.
         """
         with self._lock:
@@ -58,7 +59,7 @@ class Check:
             running = self._under_way
         left = running.begun + ANSWER_SECONDS - time.monotonic()
         if not running.over.wait(max(left, 0)):
-            raise StoreTooSlow(hint="It does not answer.")
+            raise DatabaseTooSlow(hint="It does not answer.")
         if running.error is not None:
             raise running.error
 

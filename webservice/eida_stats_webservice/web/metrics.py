@@ -12,7 +12,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from werkzeug.exceptions import NotFound
 
-from eida_statistics.errors import MissingToken, RefusedToken, StoreUnavailable
+from eida_stats_webservice.errors import DatabaseUnavailable, MissingToken, RefusedToken
 from eida_stats_webservice.store import Store
 from eida_stats_webservice.web.bearer import bearer_of
 from eida_stats_webservice.web.counters import all_counters, counting
@@ -104,7 +104,7 @@ class _Newest(Collector):
                 if day is not None:
                     age.add_metric([node], (today - day).days)
             up.add_metric([], 1)
-        except StoreUnavailable:
+        except DatabaseUnavailable:
             up.add_metric([], 0)
         yield up
         yield age

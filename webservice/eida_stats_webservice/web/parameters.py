@@ -5,8 +5,8 @@ from types import MappingProxyType
 
 from flask import Request
 
-from eida_statistics.errors import BadParameter
 from eida_statistics.texts import printable
+from eida_stats_webservice.errors import BadParameter
 
 MAX_CHARACTERS = 4000
 

@@ -7,17 +7,16 @@ import msgspec
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from eida_statistics.errors import (
-    PROBLEM_PREFIX,
+from eida_statistics.errors import PROBLEM_PREFIX, EidaStatisticsError
+from eida_stats_webservice.errors import (
     Busy,
+    DatabaseForbidden,
+    DatabaseNotReady,
+    DatabaseTooSlow,
+    DatabaseUnavailable,
     EasTooSlow,
     EasUnavailable,
-    EidaStatisticsError,
     MissingToken,
-    StoreForbidden,
-    StoreNotReady,
-    StoreTooSlow,
-    StoreUnavailable,
     TooLarge,
 )
 
@@ -28,9 +27,9 @@ RETRY_AFTER_SECONDS = {429: 60, 503: 30}
 _OF_TEXT = "/dataselect/"
 _PROBLEMS_FOR = ("json", "parquet")
 # Clients can do something about these, and the log need not grow much when there is much to do.
-_OF_LOAD = (Busy, StoreTooSlow, EasTooSlow)
+_OF_LOAD = (Busy, DatabaseTooSlow, EasTooSlow)
 # The sentence names the cause, and each of many requests fails for it: a traceback would only fill the log.
-_WITHOUT_TRACEBACK = (StoreUnavailable, StoreNotReady, StoreForbidden, EasUnavailable)
+_WITHOUT_TRACEBACK = (DatabaseUnavailable, DatabaseNotReady, DatabaseForbidden, EasUnavailable)
 # The dashboard of the federation looks for this word in an answer, and then asks its user to try less.
 _HTML_OF_FAULT = "<p>Time-out or fault: the service cannot answer this now. Ask for less, or try again later.</p>"
 

@@ -7,7 +7,8 @@ from flask import Blueprint, Flask, Response, request
 from flask_limiter import Limiter
 from limits import parse
 
-from eida_statistics.errors import EidaStatisticsError, TooManyFailures
+from eida_statistics.errors import EidaStatisticsError
+from eida_stats_webservice.errors import TooManyFailures
 from eida_stats_webservice.web import problem_details
 
 _HINT = "Wait a minute, and look whether the token is right."

@@ -1,0 +1,110 @@
+"""Errors that the operator of a node can do something about."""
+
+from eida_statistics.errors import ConfigurationError, EidaStatisticsError
+
+
+class UnreadableLog(EidaStatisticsError):
+    """The log cannot be read, so nothing was written."""
+
+
+class NotReady(EidaStatisticsError):
+    """The log of a day is not ready."""
+
+
+class WorkerLost(EidaStatisticsError):
+    """One of the processes that read the logs was killed, so nothing was written."""
+
+
+class DaskUnusable(ConfigurationError):
+    """--dask cannot be used here."""
+
+
+class ClusterUnavailable(EidaStatisticsError):
+    """The Dask cluster cannot be used."""
+
+
+class InvalidClientClasses(ConfigurationError):
+    """This is not a table of client classes."""
+
+
+class NothingToAggregate(EidaStatisticsError):
+    """There is nothing to aggregate."""
+
+
+class AggregateExists(EidaStatisticsError):
+    """An aggregate file for these days exists and has other content."""
+
+
+class AlreadyDelivered(EidaStatisticsError):
+    """These days were sent before, so nothing was written."""
+
+
+class UnclearPeriod(EidaStatisticsError):
+    """It is not clear for which days these logs stand, so nothing was written."""
+
+
+class StartUnknown(EidaStatisticsError):
+    """It is not known where to begin, so nothing was sent."""
+
+
+class UnwritableDirectory(EidaStatisticsError):
+    """The output directory cannot be written."""
+
+
+class DirectoryInUse(EidaStatisticsError):
+    """Another run uses the output directory."""
+
+    exit_code = 0
+
+
+class NotDelivered(EidaStatisticsError):
+    """The aggregate file could not be delivered and waits for the next run."""
+
+    exit_code = 3
+
+    def __init__(self, subject: str = "", *, hint: str = "", may_have_arrived: bool = False) -> None:
+        self.may_have_arrived = may_have_arrived
+        super().__init__(subject, hint=hint)
+
+
+class ServiceFault(NotDelivered):
+    """The service failed with the aggregate file, which waits for the next run."""
+
+
+class ServiceSilent(ServiceFault):
+    """The service did not say what must be known before anything is sent, so nothing was."""
+
+
+class OtherNode(NotDelivered):
+    """The token is of another node than before, so nothing was sent."""
+
+
+class PathUnknown(NotDelivered):
+    """The URL is not that of the service, so the aggregate file waits for the right one."""
+
+
+class PayloadRefused(NotDelivered):
+    """The service refused the aggregate file, which stays queued."""
+
+
+class DeliveryOvertaken(PayloadRefused):
+    """Something else was sent for these days in the meantime, so the aggregate file waits for the next run."""
+
+
+class PayloadHeld(PayloadRefused):
+    """The service has other statistics of these days, so the aggregate file waits for your decision.
+
+    Args:
+        name: the file.
+        reason: the answer of the service, which is the same for files that are held for the same reason.
+        hint: the choices of the operator.
+    """
+
+    def __init__(self, name: str, reason: str, *, hint: str) -> None:
+        self.names = [name]
+        self.reason = reason
+        super().__init__(f"{name} to {reason}", hint=hint)
+
+
+class ReplacedUnknown(PayloadHeld):
+    """There is no such payload to be replaced, so the aggregate file waits for your decision."""
