@@ -69,7 +69,7 @@ setup(
         "eida_stats_aggregator": ["fdsnws/client_classes.toml"],
         "eida_stats_webservice": [
             *("web/openapi.yaml", "web/application.wadl"),
-            *("database/sql/*.sql", "migrations/*.sql", "migrations/sqlite/*.sql"),
+            *("*/*.sql", "migrations/sqlite/*.sql"),
         ],
     },
     install_requires=[

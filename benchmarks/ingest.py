@@ -27,8 +27,9 @@ from rich.table import Table
 
 from eida_statistics import hll, wire
 from eida_stats_webservice.database import migrations
-from eida_stats_webservice.database.postgresql import CopyText, PostgreSQLStore
-from eida_stats_webservice.store import open_store
+from eida_stats_webservice.database.postgresql import PostgreSQL
+from eida_stats_webservice.dataselect import sums
+from support.stores import open_store
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from support.postgresql import Cluster
@@ -41,14 +42,24 @@ PRESENT_ROWS = 2_000_000
 NETWORKS = 91
 COUNTRIES = 40
 DAYS = ["2026-10-14"]
-_MERGES = ("merge_stats", "roll_up", "merge_by_network_country", "merge_by_network", "merge_by_country")
+_MERGES = (
+    "merge_stats",
+    "aggregate_by_network",
+    "merge_by_network_country",
+    "merge_by_network",
+    "merge_by_country",
+)
 
 # Python runs this before the service: its roll-ups stay as they are.
 _WITHOUT_ROLL_UPS = f"""
-from eida_stats_webservice.database.postgresql import PostgreSQLStore
+from pathlib import Path
 
-for name in {_MERGES[1:]}:
-    setattr(PostgreSQLStore.queries, name, lambda *_, **__: None)
+from eida_stats_webservice import dataselect
+from eida_stats_webservice.database.postgresql import PostgreSQL
+
+queries = PostgreSQL.load_queries(Path(dataselect.__file__).parent)
+for name in {_ROLL_UPS}:
+    setattr(queries, name, lambda *_, **__: None)
 """
 
 # What ingestion would have made of rows that were put in without it.
@@ -89,7 +100,7 @@ def measure(console: Console, runs: int) -> None:
         table.add_column(heading, justify="right")
     with Cluster(durable=True) as cluster, tempfile.TemporaryDirectory() as folder:
         rows = Path(folder) / "rows"
-        rows.write_text("".join(iter(CopyText(payload.stats).read, "")))
+        rows.write_text("".join(map(sums._write_line, payload.stats)))
         rows.chmod(0o644)
         (Path(folder) / "sitecustomize.py").write_text(_WITHOUT_ROLL_UPS)
         token = prepare(cluster, "empty")
@@ -145,9 +156,9 @@ def prepare(cluster: Cluster, name: str) -> str:
     uri = cluster.create_database(name)
     migrations.apply(uri)
     store = open_store(uri)
-    store.add_node("NODE", "operator@node.example")
+    store.registry.add_node("NODE", "operator@node.example")
     now = datetime.datetime.now(tz=datetime.UTC)
-    _, token = store.add_token("NODE", now, now + datetime.timedelta(days=1))
+    _, token = store.registry.add_token("NODE", now, now + datetime.timedelta(days=1))
     store.close()
     return token
 
@@ -190,10 +201,10 @@ def ratio(times: list[float], others: list[float]) -> float:
 
 def psql_script(rows: Path) -> str:
     """Copy the rows and merge them, with the statements that the service uses."""
-    queries = PostgreSQLStore.queries
+    queries = PostgreSQL.load_queries(Path(sums.__file__).parent)
     merges = ";\n".join(getattr(queries, name).sql.replace("%(node_id)s", "1") for name in _MERGES)
-    tables = f"{queries.create_incoming.sql};\n{queries.create_rolled.sql}"
-    return f"BEGIN;\n{tables};\n\\copy incoming FROM '{rows}'\n{merges};\nCOMMIT;\n"
+    tables = f"{queries.create_staging.sql};\n{queries.create_staging_by_network.sql}"
+    return f"BEGIN;\n{tables};\n\\copy staging FROM '{rows}'\n{merges};\nCOMMIT;\n"
 
 
 def seconds_of(work: Callable[[], object]) -> float:

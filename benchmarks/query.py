@@ -20,10 +20,10 @@ from benchmarks.ingest import ROLL_UP, ratio, seconds_of
 from eida_stats_webservice.database import migrations
 from eida_stats_webservice.query.parameters import question_of
 from eida_stats_webservice.registry.models import PUBLIC
-from eida_stats_webservice.store import Store, open_store
 from support.postgresql import Cluster
 from support.roles import as_service
 from support.service import Service
+from support.stores import Store, open_store
 
 SIZES = (2_000_000,)
 # With a station in each network: 46 of 100 of 36 months x 100 networks x 3 channels x 40 countries.
@@ -90,7 +90,7 @@ def _measure(console: Console, runs: int, stations: int) -> None:
             table.add_column(heading, justify="left" if heading == "QUESTION" else "right")
         store = open_store(uri)
         now = datetime.datetime.now(tz=datetime.UTC)
-        token = store.add_network_token("N7", now, now + datetime.timedelta(days=1))[1]
+        token = store.registry.add_network_token("N7", now, now + datetime.timedelta(days=1))[1]
         with Service(as_service(uri), Path(folder), workers=1, threads=2) as service, requests.Session() as session:
             for asked, aim in _QUESTIONS.items():
                 query = f"{_PERIOD}&{asked}".rstrip("&")
@@ -123,12 +123,12 @@ def _side_by_side(
     question, _ = question_of(
         ((name, value) for name, value in pairs), datetime.date(2026, 11, 1), restricted=False
     )
-    parameters = store._parameters(question, PUBLIC, sketches=False)
+    parameters = store.statistics._parameters(question, PUBLIC, sketches=False)
     found: list[Any] = []
 
     def run_sql() -> None:
-        with store.transaction() as connection, connection.cursor() as cursor:
-            cursor.execute(store.queries.statistics.sql, parameters)
+        with store.database.transaction() as connection, connection.cursor() as cursor:
+            cursor.execute(store.statistics._queries.statistics.sql, parameters)
             found[:] = cursor.fetchall()
 
     http, sql = [], []

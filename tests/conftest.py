@@ -17,12 +17,12 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 -- psycop
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.database import migrations
-from eida_stats_webservice.store import Store, open_store
 from support import issued
 from support.disks import mounted
 from support.paths import ROOT
 from support.postgresql import Cluster
 from support.roles import as_service
+from support.stores import Store, open_store
 
 MIGRATIONS = ROOT / "migrations"
 

@@ -16,8 +16,8 @@ import pytest
 
 from eida_statistics import wire
 from eida_stats_webservice.database import migrations
-from eida_stats_webservice.store import open_store
 from support.service import Service, register
+from support.stores import open_store
 from support.stubs import COMMAND, environment, make_log
 
 KILLS = 40
@@ -77,7 +77,7 @@ def delivered(side_file: Path) -> bool:
 
 def payloads(uri: str) -> int:
     with contextlib.closing(open_store(uri)) as store:
-        return len(store.list_payloads())
+        return len(store.payloads.list_payloads())
 
 
 def test_a_killed_aggregator_leaves_no_half_file_and_no_false_receipt(
@@ -90,7 +90,7 @@ def test_a_killed_aggregator_leaves_no_half_file_and_no_false_receipt(
     assert warm.returncode == 0
     takes = time.monotonic() - begun
     with contextlib.closing(open_store(uri)) as store:
-        store.retract(store.list_payloads()[0].payload)
+        store.payloads.retract(store.payloads.list_payloads()[0].payload)
     rng = random.Random(2)
     found = {"nothing": 0, "a file": 0, "a receipt": 0}
     for number in range(KILLS):
@@ -101,7 +101,7 @@ def test_a_killed_aggregator_leaves_no_half_file_and_no_false_receipt(
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         with contextlib.closing(open_store(uri)) as store:
-            (payload,) = store.list_payloads()
+            (payload,) = store.payloads.list_payloads()
         stored = payload.state == "in force"
         assert_whole(directory, stored)
         receipts = list(map(delivered, directory.glob("*.delivery")))
@@ -116,9 +116,9 @@ def test_a_killed_aggregator_leaves_no_half_file_and_no_false_receipt(
         assert_whole(directory, stored=True)
         assert [path.name for path in directory.glob(".*.tmp")] == []
         with contextlib.closing(open_store(uri)) as store:
-            (payload,) = store.list_payloads()
+            (payload,) = store.payloads.list_payloads()
             assert payload.state == "in force"
-            store.retract(payload.payload)
+            store.payloads.retract(payload.payload)
     assert found["nothing"]
     assert found["a file"] + found["a receipt"]
     tell(f"killed {KILLS} aggregators; there was left: {found}")

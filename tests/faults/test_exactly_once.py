@@ -19,7 +19,6 @@ from eida_stats_aggregator.delivery.client import ServiceClient
 from eida_stats_aggregator.delivery.state import Terms
 from eida_stats_aggregator.errors import NotDelivered
 from eida_stats_webservice.database import migrations
-from eida_stats_webservice.store import open_store
 from support.postgresql import Cluster
 from support.roles import as_service
 from support.service import (
@@ -32,6 +31,7 @@ from support.service import (
     roll_ups_of,
     statistics_of,
 )
+from support.stores import open_store
 
 CLIENTS = 8
 SUBMISSIONS = 200
@@ -90,7 +90,7 @@ def test_every_payload_is_counted_once_whatever_is_killed(
     assert differences({STATISTICS: statistics_of(stored)}, found) == []
     assert differences(roll_ups_of(found), found) == []
     with contextlib.closing(open_store(uri)) as store:
-        assert [difference for *_, here in store.verify() for difference in here] == []
+        assert [difference for *_, here in store.verification.verify() for difference in here] == []
     tell(
         f"{SUBMISSIONS} submissions of {ROWS:,} rows by {CLIENTS} clients: {time.monotonic() - begun:.0f} s,"
         f" killed {dict(kills)}, {sum(retries.values())} attempts that failed"

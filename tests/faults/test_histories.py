@@ -23,12 +23,12 @@ import pytest
 import requests
 
 from eida_stats_webservice.database import migrations
-from eida_stats_webservice.store import open_store
 from support.dates import OCTOBER as FIRST
 from support.node_operator import entry, write_log
 from support.postgresql import Cluster
 from support.roles import as_service
 from support.service import Service, register
+from support.stores import open_store
 from support.stubs import nobody_there
 
 HISTORIES = 60
@@ -253,8 +253,8 @@ def test_everything_is_counted_once(uri: str, tmp_path: Path, tell: Callable[[st
         failures = [failure for failure in nodes.map(play, places) if failure is not None]
     assert not failures, f"{len(failures)} of {HISTORIES}:\n" + "\n\n".join(failures[:3])
     with contextlib.closing(open_store(uri)) as store:
-        assert [difference for *_, here in store.verify() for difference in here] == []
-        states = [record.state for record in store.list_payloads()]
+        assert [difference for *_, here in store.verification.verify() for difference in here] == []
+        states = [record.state for record in store.payloads.list_payloads()]
     kinds = json.dumps({state: states.count(state) for state in sorted(set(states))})
     name, seconds = uri.partition(":")[0], time.monotonic() - begun
     tell(f"{HISTORIES} histories of {STEPS} steps on {name}: {seconds:.0f} s, {kinds}")

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
-from eida_stats_webservice.store import Store
 from support.dates import DAY
 from support.payloads import row, sketch, wire
 from support.service import PREFIX
+from support.stores import Store
 from support.tables import count, sums
 
 pytestmark = pytest.mark.alone
@@ -82,8 +82,8 @@ def test_mutated_payloads_are_stored_wholly_or_refused(
     service_uri: str, store: Store, tell: Callable[[str], None]
 ) -> None:
     now = datetime.datetime.now(tz=datetime.UTC)
-    store.add_node("GFZ", "operator@gfz.example")
-    token = store.add_token("GFZ", now - DAY, now + DAY)[1]
+    store.registry.add_node("GFZ", "operator@gfz.example")
+    token = store.registry.add_token("GFZ", now - DAY, now + DAY)[1]
     client = create_app(Config(service_uri, max_failures_per_minute=0)).test_client()
     answers: dict[int, int] = {}
     slowest = 0.0
@@ -107,7 +107,7 @@ def test_mutated_payloads_are_stored_wholly_or_refused(
     # All kinds of answers were met.
     assert {201, 400, 409, 422} <= answers.keys()
     assert slowest < SECONDS
-    assert [difference for *_, found in store.verify() for difference in found] == []
+    assert [difference for *_, found in store.verification.verify() for difference in found] == []
     told = f"{dict(sorted(answers.items()))}, {slowest * 1000:.0f} ms at most"
     tell(f"{sum(answers.values()):,} mutated payloads: {told}")
 

@@ -14,12 +14,12 @@ import msgspec
 import psycopg2
 import pytest
 
-from eida_stats_webservice.store import open_store
 from support.paths import ROOT
 from support.payloads import row, sketch, wire
 from support.postgresql import Cluster
 from support.roles import SERVICE, as_service
 from support.service import Service, register
+from support.stores import open_store
 
 UNPACKED = ROOT / ".venv" / "pgbouncer"
 PORT = 6432
@@ -112,7 +112,7 @@ def test_service_works_behind_pgbouncer(cluster: Cluster, uri: str, mode: str, t
     assert without_time(behind) == without_time(direct)
     assert direct.count("NODE") == len(nodes)
     with closing(open_store(uri)) as store:
-        assert [found for *_, differences in store.verify() for found in differences] == []
+        assert [found for *_, differences in store.verification.verify() for found in differences] == []
 
 
 def without_time(answer: str) -> list[str]:

@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, settings
 from schemathesis import Case
 
 from eida_stats_webservice.database import migrations
-from eida_stats_webservice.store import open_store
 from support.postgresql import Cluster
 from support.requests_from_openapi import METRICS_TOKEN, OPERATORS, Tokens, authorize, document, fill, mend
 from support.roles import as_service
 from support.service import Service
 from support.signer import Signer
+from support.stores import open_store
 
 pytestmark = pytest.mark.alone
 
@@ -90,7 +90,7 @@ def test_after_these_requests_all_is_stored_wholly(targets: list[Target], tell: 
     for target in targets:
         assert "Traceback" not in target.service.log
         with closing(open_store(target.uri)) as store:
-            assert [difference for *_, found in store.verify() for difference in found] == []
+            assert [difference for *_, found in store.verification.verify() for difference in found] == []
         seconds, slowest = max(target.seconds, default=(0, ""))
         told = f"{dict(sorted(target.statuses.items()))}, {seconds * 1000:.0f} ms at most, for {slowest}"
         tell(f"{target.kind}: {len(target.seconds):,} requests made from the document: {told}")

@@ -13,12 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from eida_stats_webservice.store import Store
 from support.dates import DAY, NOW
 from support.payloads import payload, row
 from support.roles import SERVICE, as_service
 from support.statsman import Statsman
-from support.stores import ON_ONE_STORE
+from support.stores import ON_ONE_STORE, Store
 
 
 @pytest.fixture
@@ -146,8 +145,8 @@ def test_name_of_a_node_has_no_blanks_at_its_ends(statsman: Statsman) -> None:
 @ON_ONE_STORE
 def test_newest_day_of_a_node_is_listed(statsman: Statsman, store: Store) -> None:
     statsman.done("nodes", "add", "GFZ", "--contact", "operator@gfz.example")
-    node = store.sender_of_token(store.add_token("GFZ", NOW - DAY, NOW + DAY)[1], NOW).node
-    store.ingest(node, payload(row(), days_coverage=["2026-10-14"]))
+    node = store.registry.sender_of_token(store.registry.add_token("GFZ", NOW - DAY, NOW + DAY)[1], NOW).node
+    store.payloads.ingest(node, payload(row(), days_coverage=["2026-10-14"]))
     (listed,) = json.loads(statsman.done("nodes", "list", "--json"))
     assert listed["newest_day"] == "2026-10-14"
 
@@ -248,7 +247,7 @@ def test_what_is_restricted_is_said_by_node_and_network(statsman: Statsman, stor
     assert "no such node: BGR" in statsman("networks", "list", "--node", "BGR").stderr
     assert statsman("networks", "set-policy", "GFZ", "Other", "inverted", "--new").returncode == 2
     statsman.done("networks", "set-group", "GFZ", "ZE2012", "--none")
-    assert store.list_networks()[1].eas_group is None
+    assert store.registry.list_networks()[1].eas_group is None
     assert statsman("nodes", "set-group", "GFZ").returncode == 2
     assert statsman("nodes", "add", "Other", "--contact", "operator@gfz.example").returncode == 2
 
@@ -257,7 +256,7 @@ def test_what_is_restricted_is_said_by_node_and_network(statsman: Statsman, stor
 def test_a_token_is_for_a_node_or_for_a_network(statsman: Statsman, store: Store) -> None:
     added = json.loads(statsman.done("tokens", "add", "--network", "FR", "--json"))
     assert added["network"] == "FR"
-    assert store.network_of_token(added["token"], datetime.datetime.now(tz=datetime.UTC)) == "FR"
+    assert store.registry.network_of_token(added["token"], datetime.datetime.now(tz=datetime.UTC)) == "FR"
     assert json.loads(statsman.done("tokens", "list", "--json"))[0]["network"] == "FR"
     assert statsman("tokens", "add").returncode == 2
     assert statsman("tokens", "add", "GFZ", "--network", "FR").returncode == 2
@@ -269,15 +268,15 @@ def test_a_token_is_for_a_node_or_for_a_network(statsman: Statsman, store: Store
 @pytest.fixture
 def sent(store: Store) -> list[int]:
     """Register a node, and send three payloads of it; the second is superseded by the third."""
-    store.add_node("A/..", "operator@node.example")
+    store.registry.add_node("A/..", "operator@node.example")
     now = datetime.datetime.now(tz=datetime.UTC)
     day = datetime.timedelta(days=1)
-    node = store.sender_of_token(store.add_token("A/..", now - day, now + day)[1], now).node
+    node = store.registry.sender_of_token(store.registry.add_token("A/..", now - day, now + day)[1], now).node
     first, second = (
-        store.ingest(node, payload(row(bytes=number), days_coverage=[f"2026-10-{number:02}"])).payload
+        store.payloads.ingest(node, payload(row(bytes=number), days_coverage=[f"2026-10-{number:02}"])).payload
         for number in (1, 2)
     )
-    third, _ = store.replace(node, payload(row(bytes=4), days_coverage=["2026-10-02", "2026-10-03"]))
+    third, _ = store.payloads.replace(node, payload(row(bytes=4), days_coverage=["2026-10-02", "2026-10-03"]))
     return [first, second, third.payload]
 
 
@@ -334,7 +333,7 @@ def test_payloads_are_written_as_they_were_sent(
 
 def test_what_differs_is_named_and_a_replay_mends_it(statsman: Statsman, store: Store, sent: list[int]) -> None:
     assert "differences: none" in statsman.done("db", "verify")
-    with store.transaction(write=True) as connection:
+    with store.database.transaction(write=True) as connection:
         connection.cursor().execute("UPDATE dataselect_stats_by_network SET bytes = 9")
     wrong = statsman("db", "verify", "--node", "A/..")
     assert wrong.returncode == 1
@@ -360,11 +359,11 @@ def test_all_is_made_anew_in_another_database(statsman: Statsman, sent: list[int
 @pytest.fixture
 def with_period(store: Store, sent: list[int]) -> list[int]:
     """Send two more: of a server's log with a stray request, and of a quiet day."""
-    node = store.sender_of_token(store.add_token("A/..", NOW, NOW + DAY)[1], NOW).node
+    node = store.registry.sender_of_token(store.registry.add_token("A/..", NOW, NOW + DAY)[1], NOW).node
     day = {"period": {"start": "2026-10-05", "end": "2026-10-05"}}
     stray = payload(row(), days_coverage=["2026-10-05", "2026-10-08"], source="server.1", **day)
     quiet = payload(days_coverage=[], period={"start": "2026-10-06", "end": "2026-10-07"})
-    return [store.ingest(node, one).payload for one in (stray, quiet)]
+    return [store.payloads.ingest(node, one).payload for one in (stray, quiet)]
 
 
 def test_source_and_period_are_listed_and_shown(statsman: Statsman, with_period: list[int]) -> None:

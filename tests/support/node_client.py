@@ -7,16 +7,16 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from eida_stats_webservice.registry.models import Node
-from eida_stats_webservice.store import Store
 from support.dates import DAY
 from support.service import PREFIX
+from support.stores import Store
 
 
 def make_node(store: Store, name: str) -> tuple[Node, str]:
     now = datetime.datetime.now(tz=datetime.UTC)
-    store.add_node(name, "operator@node.example")
-    token = store.add_token(name, now - DAY, now + 365 * DAY)[1]
-    return store.sender_of_token(token, now).node, token
+    store.registry.add_node(name, "operator@node.example")
+    token = store.registry.add_token(name, now - DAY, now + 365 * DAY)[1]
+    return store.registry.sender_of_token(token, now).node, token
 
 
 class Client:

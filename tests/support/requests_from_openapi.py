@@ -10,12 +10,12 @@ from schemathesis.core import NotSet
 from schemathesis.core.parameters import ParameterLocation
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
-from eida_stats_webservice.store import Store
 from eida_stats_webservice.web import api_docs
 from support import issued
 from support.dates import DAY
 from support.payloads import payload, row, sketch
 from support.service import PREFIX
+from support.stores import Store
 
 # As in the examples of the document, which are asked for as they are.
 NODES = ("RESIF", "GEOFON", "ODC")
@@ -47,8 +47,8 @@ def fill(store: Store, eas_token: str) -> Tokens:
     now = datetime.datetime.now(tz=datetime.UTC)
     submitting = []
     for name in NODES:
-        store.add_node(name, "operator@node.example")
-        submitting.append(store.add_token(name, now - DAY, now + DAY)[1])
+        store.registry.add_node(name, "operator@node.example")
+        submitting.append(store.registry.add_token(name, now - DAY, now + DAY)[1])
         rows = [
             row(
                 **dict(zip(("network", "station", "location", "channel"), stream, strict=True)),
@@ -64,13 +64,13 @@ def fill(store: Store, eas_token: str) -> Tokens:
             )
             for country in ("FR", "DE", "")
         ]
-        store.ingest(
-            store.sender_of_token(submitting[-1], now).node,
+        store.payloads.ingest(
+            store.registry.sender_of_token(submitting[-1], now).node,
             payload(*rows, days_coverage=["2025-12-05", "2026-01-05"]),
         )
-        store.set_network_policy(name, HIDDEN, inverted=True)
-        store.set_node_group(name, OPERATORS)
-    asking = store.add_network_token(NETWORKS[0], now - DAY, now + DAY)[1]
+        store.registry.set_network_policy(name, HIDDEN, inverted=True)
+        store.registry.set_node_group(name, OPERATORS)
+    asking = store.registry.add_network_token(NETWORKS[0], now - DAY, now + DAY)[1]
     return Tokens(submitting[0], asking, eas_token)
 
 

@@ -23,10 +23,10 @@ import requests
 from eida_statistics import hll
 from eida_stats_webservice.database.uri import sqlite_path
 from eida_stats_webservice.server import gunicorn_config
-from eida_stats_webservice.store import open_store
 from support import issued
 from support.postgresql import SUPERUSER
 from support.processes import children
+from support.stores import open_store
 
 PREFIX = "/eidaws/statistics/1"
 STATISTICS = "dataselect_stats"
@@ -232,8 +232,8 @@ def register(database_uri: str, *nodes: str) -> list[str]:
     now = datetime.datetime.now(tz=datetime.UTC)
     with contextlib.closing(open_store(database_uri)) as store:
         for node in nodes:
-            store.add_node(node, "operator@node.example")
-        return [store.add_token(node, now, now + datetime.timedelta(days=365))[1] for node in nodes]
+            store.registry.add_node(node, "operator@node.example")
+        return [store.registry.add_token(node, now, now + datetime.timedelta(days=365))[1] for node in nodes]
 
 
 class PayloadMaker:
@@ -290,9 +290,12 @@ def settled(database_uri: str) -> Iterator[Any]:
 
     Whoever ingests waits until this ends.
     """
-    with contextlib.closing(open_store(database_uri)) as store, store.transaction(write=True) as connection:
+    with (
+        contextlib.closing(open_store(database_uri)) as store,
+        store.database.transaction(write=True) as connection,
+    ):
         for (node,) in rows_of(connection, "SELECT id FROM nodes ORDER BY id"):
-            store.queries.lock_node(connection, node_id=node)
+            store.registry._queries.lock_node(connection, node_id=node)
         yield connection
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from eida_statistics import hll
-from eida_stats_webservice.store import Store
+from support.stores import Store
 
 ROLL_UPS = {
     "dataselect_stats_by_network_country": ("date", "network", "country"),
@@ -14,7 +14,7 @@ SUMS = ("bytes", "nb_reqs", "nb_successful_reqs", "nb_failedrequests")
 
 
 def select(store: Store, query: str) -> list[tuple[Any, ...]]:
-    with store.transaction() as connection:
+    with store.database.transaction() as connection:
         cursor = connection.cursor()
         cursor.execute(query)
         return list(cursor.fetchall())

@@ -10,11 +10,10 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from eida_stats_webservice.store import Store
 from support.dates import DAY
 from support.payloads import payload, row, wire
 from support.service import PREFIX
-from support.stores import ON_ONE_STORE
+from support.stores import ON_ONE_STORE, Store
 
 PUBLIC = f"{PREFIX}/dataselect/public"
 RESTRICTED = f"{PREFIX}/dataselect/restricted"
@@ -27,13 +26,13 @@ pytestmark = ON_ONE_STORE
 def token(store: Store) -> str:
     """Return the token of a node that has sent three months: two networks, and what failed, without a country."""
     now = datetime.datetime.now(tz=datetime.UTC)
-    store.add_node("GFZ", "operator@node.example")
-    value = store.add_token("GFZ", now - DAY, now + DAY)[1]
-    node = store.sender_of_token(value, now).node
+    store.registry.add_node("GFZ", "operator@node.example")
+    value = store.registry.add_token("GFZ", now - DAY, now + DAY)[1]
+    node = store.registry.sender_of_token(value, now).node
     failed = {"network": "", "station": "", "channel": "", "location": "--", "country": "", "bytes": 0}
     for month in MONTHS:
         rows = [row(month=f"{month}-01", **more) for more in ({}, {"network": "FR", "country": "FR"}, failed)]
-        store.ingest(node, payload(*rows, days_coverage=[f"{month}-05"]))
+        store.payloads.ingest(node, payload(*rows, days_coverage=[f"{month}-05"]))
     return value
 
 
@@ -127,7 +126,7 @@ def test_other_parameters_are_refused(client: FlaskClient, query: str) -> None:
 
 def test_several_networks_are_joined_for_operators(client: FlaskClient, store: Store) -> None:
     now = datetime.datetime.now(tz=datetime.UTC)
-    headers = {"Authorization": f"Bearer {store.add_network_token('GE', now - DAY, now + DAY)[1]}"}
+    headers = {"Authorization": f"Bearer {store.registry.add_network_token('GE', now - DAY, now + DAY)[1]}"}
     query = "start=2026-01&format=json&level=network"
     for networks, found in (("network=--", [""]), ("network=GE", ["GE"]), ("net=GE&net=GE", ["GE"])):
         answer = client.post(f"{RESTRICTED}?{query}&{networks}", headers=headers)
@@ -145,8 +144,8 @@ def test_token_is_checked_before_parameters(client: FlaskClient) -> None:
 
 
 def test_networks_say_whether_they_are_restricted(client: FlaskClient, store: Store) -> None:
-    store.set_network_policy("GFZ", "GE", inverted=True)
-    store.set_network_group("GFZ", "GE", "a-group")
+    store.registry.set_network_policy("GFZ", "GE", inverted=True)
+    store.registry.set_network_group("GFZ", "GE", "a-group")
     found = {one["name"]: one for one in client.get(f"{PREFIX}/networks").get_json()["networks"]}
     assert (found["GE"]["restriction_policy"], found["FR"]["restriction_policy"]) == ("1", "0")
     assert "eas_group" not in found["GE"]
@@ -221,7 +220,7 @@ def test_dashboard_shows_fixed_text_of_errors(client: FlaskClient, query: str, s
 
 
 def test_fault_is_a_time_out_to_the_dashboard(client: FlaskClient, store: Store) -> None:
-    with store.transaction(write=True) as connection:
+    with store.database.transaction(write=True) as connection:
         connection.cursor().execute("DROP TABLE dataselect_stats_by_network")
     answer = client.get(f"{PUBLIC}?format=json&start=2026-01&level=network")
     assert answer.status_code >= 500

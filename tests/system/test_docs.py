@@ -19,11 +19,10 @@ from eida_statistics import errors
 from eida_stats_aggregator import errors as aggregator_errors
 from eida_stats_webservice import errors as service_errors
 from eida_stats_webservice.config import FILE_VARIABLE, Config
-from eida_stats_webservice.store import Store
 from support.paths import ROOT
 from support.payloads import payload, row
 from support.service import Service
-from support.stores import ON_ONE_STORE
+from support.stores import ON_ONE_STORE, Store
 
 DOCUMENTS = sorted(
     path for path in ROOT.rglob("*.md") if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
@@ -247,10 +246,12 @@ def test_every_make_target_that_a_document_names_exists() -> None:
 def test_python_example_reads_statistics(service_uri: str, store: Store, tmp_path: Path) -> None:
     """There is a network NA, and a country NA: Namibia."""
     now = datetime.datetime.now(tz=datetime.UTC)
-    store.add_node("NODE1", "operator@node.example")
+    store.registry.add_node("NODE1", "operator@node.example")
     day = datetime.timedelta(days=1)
-    token = store.add_token("NODE1", now - day, now + day)[1]
-    store.ingest(store.sender_of_token(token, now).node, payload(row(network="NA", country="NA"), row()))
+    token = store.registry.add_token("NODE1", now - day, now + day)[1]
+    store.payloads.ingest(
+        store.registry.sender_of_token(token, now).node, payload(row(network="NA", country="NA"), row())
+    )
     (example,) = re.findall(r"^```python\n(.*?)^```", WEBSERVICE.read_text(), re.MULTILINE | re.DOTALL)
     with Service(service_uri, tmp_path, workers=1) as service:
         code = example.replace("https://example.org/eidaws/statistics/1", service.url)

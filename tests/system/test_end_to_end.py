@@ -18,11 +18,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from eida_statistics import hll
-from eida_stats_webservice.store import open_store
 from support import reference
 from support.postgresql import Cluster
 from support.service import Service, contents, differences, register, rows_of, settled
-from support.stores import ON_ONE_STORE
+from support.stores import ON_ONE_STORE, open_store
 from support.stubs import encoded, environment, line, make_log, run
 
 NODE = "DEMO"
@@ -534,14 +533,14 @@ def answers(service: Service, level: str) -> Found:
 def states(store_uri: str) -> list[str]:
     """Return the state of each payload, and check that the statistics are those of the ones in force."""
     with contextlib.closing(open_store(store_uri)) as store:
-        assert [difference for *_, found in store.verify() for difference in found] == []
-        return [record.state for record in store.list_payloads()]
+        assert [difference for *_, found in store.verification.verify() for difference in found] == []
+        return [record.state for record in store.payloads.list_payloads()]
 
 
 def numbers(store_uri: str) -> list[int]:
     """Return the numbers of the payloads."""
     with contextlib.closing(open_store(store_uri)) as store:
-        return [record.payload for record in store.list_payloads()]
+        return [record.payload for record in store.payloads.list_payloads()]
 
 
 def stored_payloads(store_uri: str) -> int:

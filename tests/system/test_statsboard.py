@@ -13,12 +13,11 @@ from typing import Any
 
 import pytest
 
-from eida_stats_webservice.store import Store
 from support.browser import rendered, serving_page
 from support.payloads import payload, row, sketch
 from support.service import Service, register
 from support.signer import Signer
-from support.stores import ON_ONE_STORE
+from support.stores import ON_ONE_STORE, Store
 
 GROUP = "/epos/operators"
 # Months as it writes them.
@@ -121,16 +120,16 @@ run().catch(error => ({failed: String(error)})).then(found => {
 def filled(store_uri: str, store: Store) -> None:
     """Store a public and a restricted network of a node."""
     (token,) = register(store_uri, "GFZ")
-    node = store.sender_of_token(token, datetime.datetime.now(tz=datetime.UTC)).node
+    node = store.registry.sender_of_token(token, datetime.datetime.now(tz=datetime.UTC)).node
     rows = [
         row(month=month, network=network, clients=sketch(range(number)))
         for number, (month, network) in enumerate(
             [("2026-09-01", "GE"), ("2026-10-01", "GE"), ("2026-10-01", "XX")], start=6
         )
     ]
-    store.ingest(node, payload(*rows, days_coverage=["2026-09-05", "2026-10-05"]))
-    store.set_network_policy("GFZ", "XX", inverted=True)
-    store.set_node_group("GFZ", GROUP.rpartition("/")[2])
+    store.payloads.ingest(node, payload(*rows, days_coverage=["2026-09-05", "2026-10-05"]))
+    store.registry.set_network_policy("GFZ", "XX", inverted=True)
+    store.registry.set_node_group("GFZ", GROUP.rpartition("/")[2])
 
 
 @ON_ONE_STORE

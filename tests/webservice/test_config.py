@@ -6,7 +6,7 @@ import pytest
 
 from eida_statistics.errors import ConfigurationError
 from eida_stats_webservice import config
-from eida_stats_webservice.store import open_store
+from support.stores import open_store
 
 
 def test_without_any_configuration_the_embedded_store_is_used() -> None:

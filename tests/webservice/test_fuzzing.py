@@ -15,11 +15,10 @@ from eida_statistics.errors import PROBLEM_PREFIX
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.query.parameters import ALIASES, MAX_LIMIT
-from eida_stats_webservice.store import Store
 from support.requests_from_openapi import METRICS_TOKEN, OPERATORS, Tokens, authorize, document, fill, mend
 from support.service import PREFIX
 from support.signer import Signer
-from support.stores import ON_ONE_STORE
+from support.stores import ON_ONE_STORE, Store
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

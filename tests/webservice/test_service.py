@@ -23,12 +23,11 @@ from eida_statistics.errors import PROBLEM_PREFIX
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.errors import RefusedByDatabase
-from eida_stats_webservice.store import Store
 from eida_stats_webservice.web import body as request_body
 from support.dates import DAY
 from support.payloads import payload, row, sketch, wire
 from support.service import PREFIX, Service, register
-from support.stores import ON_ONE_STORE
+from support.stores import ON_ONE_STORE, Store
 from support.tables import count, sums
 
 SUBMIT = f"{PREFIX}/submit"
@@ -44,8 +43,8 @@ def service_settings() -> dict[str, Any]:
 
 @pytest.fixture
 def token(store: Store) -> str:
-    store.add_node("GFZ", "operator@gfz.example")
-    return store.add_token("GFZ", now() - DAY, now() + DAY)[1]
+    store.registry.add_node("GFZ", "operator@gfz.example")
+    return store.registry.add_token("GFZ", now() - DAY, now() + DAY)[1]
 
 
 def now() -> datetime.datetime:
@@ -175,9 +174,9 @@ def test_without_a_token_it_is_401(client: FlaskClient) -> None:
 
 
 def test_with_an_unknown_expired_or_revoked_token_it_is_403(client: FlaskClient, store: Store, token: str) -> None:
-    _, expired = store.add_token("GFZ", now() - 2 * DAY, now() - DAY)
-    number, revoked = store.add_token("GFZ", now() - DAY, now() + DAY)
-    store.revoke_token(number, now())
+    _, expired = store.registry.add_token("GFZ", now() - 2 * DAY, now() - DAY)
+    number, revoked = store.registry.add_token("GFZ", now() - DAY, now() + DAY)
+    store.registry.revoke_token(number, now())
     for refused in ("no-such-token", expired, revoked, token + "x", token[:-1]):
         response = post(client, refused, wire(row()))
         problem = assert_problem(response, 403, "expired-token" if refused == expired else "refused-token")
@@ -522,21 +521,21 @@ def test_what_is_wrong_and_what_to_do_are_two_sentences(client: FlaskClient, tok
 
 
 def test_sums_that_no_column_could_hold_are_answered(client: FlaskClient, store: Store, token: str) -> None:
-    node = store.sender_of_token(token, now()).node
-    store.ingest(node, payload(row(country="FR", network="XX")))
+    node = store.registry.sender_of_token(token, now()).node
+    store.payloads.ingest(node, payload(row(country="FR", network="XX")))
     # The first does not fit into the roll-up over countries and networks, the second into that over countries.
     for rows in ([row(), row(station="MTE")], [row(), row(network="CX")]):
         huge = payload(*rows)
         for sent in huge.stats:
             sent.bytes = 2**63 - 1 - 1024
         with pytest.raises(RefusedByDatabase):
-            store.ingest(node, huge)
-    store.add_node("BGR", "operator@bgr.example")
-    other = store.sender_of_token(store.add_token("BGR", now() - DAY, now() + DAY)[1], now()).node
+            store.payloads.ingest(node, huge)
+    store.registry.add_node("BGR", "operator@bgr.example")
+    other = store.registry.sender_of_token(store.registry.add_token("BGR", now() - DAY, now() + DAY)[1], now()).node
     for owner in (node, other):
         half = payload(row())
         half.stats[0].bytes = 2**63 - 1 - 1024
-        store.ingest(owner, half)
+        store.payloads.ingest(owner, half)
     answer = json.loads(client.get(f"{PUBLIC}?start=2026-10&format=json").data)
     assert answer["results"][0]["bytes"] == 2 * (2**63 - 1 - 1024) + 512
 

@@ -1,5 +1,6 @@
 """The wiring of the central web service; nothing else is here."""
 
+from functools import partial
 from pathlib import Path
 
 from flask import Flask
@@ -7,13 +8,16 @@ from flask_compress import Compress
 from flask_cors import CORS
 
 from eida_stats_webservice import config as configuration
-from eida_stats_webservice.auth.authenticator import Access
+from eida_stats_webservice.auth.authenticator import Authenticator
 from eida_stats_webservice.auth.eas import Verifier
 from eida_stats_webservice.config import Config
+from eida_stats_webservice.database import open_database
 from eida_stats_webservice.dataselect import payloads, submit
 from eida_stats_webservice.dataselect import routes as dataselect
+from eida_stats_webservice.dataselect.repository import PayloadRepository
+from eida_stats_webservice.query.repository import StatisticsRepository
 from eida_stats_webservice.registry import routes as registry
-from eida_stats_webservice.store import open_store
+from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.web import api_docs, headers, health, hooks, metrics, problem_details, rate_limit
 from eida_stats_webservice.web.body import Budget
 from eida_stats_webservice.web.concurrency import Turns
@@ -55,7 +59,10 @@ def create_app(config: Config | None = None) -> Flask:
         config: the configuration; read from the environment if it is not given.
     """
     config = configuration.read() if config is None else config
-    store = open_store(config.database_uri)
+    database = open_database(config.database_uri)
+    nodes = RegistryRepository(database)
+    stored = PayloadRepository(database, nodes)
+    statistics = StatisticsRepository(database)
     app = Flask(__name__, static_folder=None)
     # Otherwise a path with two slashes is redirected to a URL with a scheme, the wrong one behind a proxy with TLS.
     app.url_map.merge_slashes = False
@@ -67,6 +74,8 @@ def create_app(config: Config | None = None) -> Flask:
     metrics.register(app)
     problem_details.register(app)
     headers.require_host(app)
+    # Of its own, so that it need not wait for a connection.
+    health_database = open_database(config.database_uri)
     failures = rate_limit.FailureLimit(app, config.max_failures_per_minute)
     # All nodes of a federation may send at the same minute; each has a place, and all together leave some threads.
     by_nodes = Turns(at_once=4, waiting=44)
@@ -74,18 +83,18 @@ def create_app(config: Config | None = None) -> Flask:
     budget = Budget(_BODIES_AT_ONCE * config.max_payload_bytes)
     # gpg takes some milliseconds, or a second if a token is meant to keep it busy.
     verifications = Turns(at_once=2, waiting=4, wait_seconds=5)
-    access = Access(store, _verifier(config), verifications, failures.check)
+    authenticator = Authenticator(nodes, _verifier(config), verifications, failures.check)
     with_tokens = [
-        submit.blueprint(store, by_nodes, budget, config.max_payload_bytes),
-        payloads.blueprint(store, by_nodes),
-        dataselect.blueprint(store, questions, access, config.privacy),
-        metrics.blueprint(store, config.metrics_token),
+        submit.blueprint(stored, nodes, by_nodes, budget, config.max_payload_bytes),
+        payloads.blueprint(stored, nodes, by_nodes),
+        dataselect.blueprint(statistics, nodes, questions, authenticator, config.privacy),
+        metrics.blueprint(stored.newest_days, config.metrics_token),
     ]
     failures.apply_to(with_tokens)
     for blueprint in (
         *with_tokens,
-        registry.blueprint(store),
-        health.blueprint(open_store(config.database_uri)),
+        registry.blueprint(nodes),
+        health.blueprint(partial(health_database.ping, nodes.has_rights, stored.has_rights)),
         api_docs.blueprint(config.url_prefix),
     ):
         app.register_blueprint(blueprint, url_prefix=config.url_prefix or None)

@@ -50,9 +50,9 @@ def cli(context: click.Context) -> None:
     config = configuration.read()
     context.obj = config
     if context.invoked_subcommand in ("coverage", "networks", "nodes", "payloads", "tokens"):
-        from eida_stats_webservice.store import open_store  # noqa: PLC0415 - serve does without
+        from eida_stats_webservice.database import open_database  # noqa: PLC0415 - serve does without
 
-        context.obj = open_store(config.database_uri)
+        context.obj = open_database(config.database_uri)
         context.call_on_close(context.obj.close)
 
 

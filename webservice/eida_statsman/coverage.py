@@ -8,8 +8,9 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from eida_stats_webservice.store import Store
+from eida_stats_webservice.dataselect.repository import PayloadRepository
 from eida_statsman.nodes import printable
+from eida_statsman.repositories import pass_payloads
 from eida_statsman.tables import show_json
 
 _SEVERAL = 9
@@ -19,15 +20,14 @@ _SEVERAL = 9
 @click.option("--node", required=True, callback=printable, help="The node.")
 @click.option("--year", type=click.IntRange(1990, 9999), help="The present one, if not given.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: how many payloads report each day.")
-@click.pass_obj
-def coverage(store: Store, node: str, year: int | None, as_json: bool) -> None:
+@pass_payloads
+def coverage(stored: PayloadRepository, node: str, year: int | None, as_json: bool) -> None:
     """Show which days of a year a node has reported, with or without requests, and how often."""
     today = datetime.datetime.now(tz=datetime.UTC).date()
     year = year or today.year
-    store.check_node(node)
     counts = Counter(
         day
-        for record in store.list_payloads(node)
+        for record in stored.list_payloads(node)
         if record.withdrawn_at is None
         for day in record.covered_days()
         if day.year == year

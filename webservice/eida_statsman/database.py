@@ -10,13 +10,13 @@ import click
 import msgspec
 
 from eida_stats_webservice.config import Config, default_database_uri
-from eida_stats_webservice.database import grants, migrations
+from eida_stats_webservice.database import grants, migrations, open_database
 from eida_stats_webservice.database.uri import SQLITE
 from eida_stats_webservice.dataselect.legacy_import import BadRow, Upstream
 from eida_stats_webservice.dataselect.models import PAYLOADS, Difference
 from eida_stats_webservice.errors import Differences
-from eida_stats_webservice.store import open_store
 from eida_statsman.nodes import printable
+from eida_statsman.repositories import Repositories
 from eida_statsman.tables import show, show_json
 
 _ROWS_SHOWN = 1000
@@ -69,8 +69,8 @@ def verify(config: Config, node: str | None, as_json: bool) -> None:
     """Recompute all statistics from the kept payloads, and name each row that differs."""
     months = 0
     found = []
-    with closing(open_store(config.database_uri)) as store:
-        for name, month, differences in store.verify(node or ""):
+    with closing(open_database(config.database_uri)) as database:
+        for name, month, differences in Repositories(database).verification.verify(node or ""):
             months += 1
             for difference in differences:
                 found.append({"node": name, "month": f"{month:%Y-%m}"} | msgspec.structs.asdict(difference))
@@ -100,11 +100,13 @@ def import_upstream(config: Config, uri: str, report: Path | None, skip_bad: boo
     Countries are put into their form: two capitals or digits, or none. Rows that become equal are added up.
     """
     months = rows = changed = 0
-    with closing(open_store(config.database_uri)) as store, closing(Upstream(uri)) as source:
+    with closing(open_database(config.database_uri)) as database, closing(Upstream(uri)) as source:
         if report is not None:
             _check_report(report)
         try:
-            for name, month, count, countries in store.take_over_upstream(source, skip_bad=skip_bad):
+            for name, month, count, countries in Repositories(database).transfer.import_legacy(
+                source, skip_bad=skip_bad
+            ):
                 click.echo(f"{name} {month:%Y-%m}: {count:,} rows")
                 months += 1
                 rows += count

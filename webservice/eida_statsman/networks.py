@@ -6,8 +6,9 @@ import click
 import msgspec
 
 from eida_stats_webservice.registry.models import OTHER
-from eida_stats_webservice.store import Store
+from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_statsman.nodes import group, printable, warn_of_one_restricted
+from eida_statsman.repositories import pass_registry
 from eida_statsman.tables import show
 
 
@@ -33,8 +34,8 @@ def networks() -> None:
 @click.option("--node", callback=printable, help="Only those of one node.")
 @click.option("--restricted", is_flag=True, help="Only those that are restricted.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.pass_obj
-def list_(store: Store, node: str | None, restricted: bool, as_json: bool) -> None:
+@pass_registry
+def list_(registry: RegistryRepository, node: str | None, restricted: bool, as_json: bool) -> None:
     """List the networks, once for each of their nodes."""
     columns = {
         "name": "NETWORK",
@@ -45,10 +46,10 @@ def list_(store: Store, node: str | None, restricted: bool, as_json: bool) -> No
         "node_eas_group": "GROUP OF NODE",
     }
     if node is not None:
-        store.check_node(node)
+        registry.check_node(node)
     found = [
         msgspec.structs.asdict(network)
-        for network in store.list_networks()
+        for network in registry.list_networks()
         if node in (None, network.node) and (network.restricted or not restricted)
     ]
     show(found, columns, as_json=as_json, spare=("inverted_policy", "node_eas_group", "eas_group"))
@@ -59,16 +60,16 @@ def list_(store: Store, node: str | None, restricted: bool, as_json: bool) -> No
 @_NETWORK
 @click.argument("policy", type=click.Choice(["default", "inverted"]))
 @click.option("--new", is_flag=True, help="It has sent nothing yet.")
-@click.pass_obj
-def set_policy(store: Store, node: str, network: str, policy: str, new: bool) -> None:
+@pass_registry
+def set_policy(registry: RegistryRepository, node: str, network: str, policy: str, new: bool) -> None:
     """Have a network invert the policy of its node, or follow it by default."""
     if new:
-        store.add_network(node, network)
-    store.set_network_policy(node, network, inverted=policy == "inverted")
-    for known in store.list_networks():
+        registry.add_network(node, network)
+    registry.set_network_policy(node, network, inverted=policy == "inverted")
+    for known in registry.list_networks():
         if (known.node, known.name) == (node, network):
             click.echo(f"{network} at {node} is {'restricted' if known.restricted else 'open'}")
-    warn_of_one_restricted(store)
+    warn_of_one_restricted(registry)
 
 
 @networks.command(name="set-group")
@@ -76,11 +77,11 @@ def set_policy(store: Store, node: str, network: str, policy: str, new: bool) ->
 @_NETWORK
 @click.argument("group", required=False, callback=group)
 @click.option("--none", is_flag=True, help="No group.")
-@click.pass_obj
-def set_group(store: Store, node: str, network: str, group: str | None, none: bool) -> None:
+@pass_registry
+def set_group(registry: RegistryRepository, node: str, network: str, group: str | None, none: bool) -> None:
     """Say whose members see a network's restricted statistics: a group of the EIDA authentication system."""
     if (group is None) != none:
         raise click.UsageError("Name a group, or say --none.")
-    store.set_network_group(node, network, group)
+    registry.set_network_group(node, network, group)
     who = "no group" if group is None else f"members of {group}"
     click.echo(f"{network} at {node}: {who} may see what is restricted")

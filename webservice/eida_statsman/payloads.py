@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from eida_stats_webservice.database import open_database
 from eida_stats_webservice.dataselect.models import PayloadRecord
-from eida_stats_webservice.store import Store, open_store
+from eida_stats_webservice.dataselect.repository import PayloadRepository
 from eida_statsman.nodes import printable
+from eida_statsman.repositories import Repositories, pass_payloads, pass_repositories
 from eida_statsman.tables import show, show_json
 
 _COLUMNS = {
@@ -36,12 +38,12 @@ def payloads() -> None:
 @_ONE_NODE
 @click.option("--in-force", is_flag=True, help="Only those that count.")
 @_JSON
-@click.pass_obj
-def list_(store: Store, node: str | None, in_force: bool, as_json: bool) -> None:
+@pass_payloads
+def list_(stored: PayloadRepository, node: str | None, in_force: bool, as_json: bool) -> None:
     """List the payloads, in the order in which they came."""
     found = [
         record.described() | ({} if as_json else {"days": _days(record)})
-        for record in _of(store, node)
+        for record in _list(stored, node)
         if not in_force or record.withdrawn_at is None
     ]
     show(found, _COLUMNS, as_json=as_json, spare=("superseded_by", "rows", "received_at", "source", "days"))
@@ -50,10 +52,10 @@ def list_(store: Store, node: str | None, in_force: bool, as_json: bool) -> None
 @payloads.command(name="show")
 @_NUMBER
 @_JSON
-@click.pass_obj
-def show_(store: Store, number: int, as_json: bool) -> None:
+@pass_payloads
+def show_(stored: PayloadRepository, number: int, as_json: bool) -> None:
     """Show all about one payload, but for the statistics in it; see export."""
-    record = store.payload_record(number)
+    record = stored.payload_record(number)
     if as_json:
         show_json(record.described())
         return
@@ -70,10 +72,10 @@ def show_(store: Store, number: int, as_json: bool) -> None:
 
 @payloads.command()
 @_NUMBER
-@click.pass_obj
-def retract(store: Store, number: int) -> None:
+@pass_payloads
+def retract(stored: PayloadRepository, number: int) -> None:
     """Retract a payload. It is kept, but no longer counts; payloads that it superseded do not count again."""
-    record = store.retract(number)
+    record = stored.retract(number)
     click.echo(f"payload {number} of {record.node}: {_state(record)}")
 
 
@@ -85,16 +87,17 @@ def retract(store: Store, number: int) -> None:
     metavar="URI",
     help="First take over nodes, tokens, networks and payloads of this database; the other one is empty.",
 )
-@click.pass_obj
-def replay(store: Store, node: str | None, source: str | None) -> None:
+@pass_repositories
+def replay(repositories: Repositories, node: str | None, source: str | None) -> None:
     """Rebuild all statistics from the payloads in force."""
     if source is not None:
         if node is not None:
             raise click.UsageError("With --from, all nodes are taken over.")
-        with closing(open_store(source, "--from")) as other:
-            click.echo(f"took over {store.take_over(other):,} payloads")
+        with closing(open_database(source, "--from")) as other:
+            count = repositories.transfer.copy_from(Repositories(other).transfer)
+        click.echo(f"took over {count:,} payloads")
     count = 0
-    for name, month in store.replay(node or ""):
+    for name, month in repositories.verification.replay(node or ""):
         click.echo(f"{name} {month:%Y-%m}")
         count += 1
     click.echo(f"rebuilt {count} months; verify them with eida_statsman db verify")
@@ -110,15 +113,15 @@ def replay(store: Store, node: str | None, source: str | None) -> None:
     type=click.Path(file_okay=False, path_type=Path),
     help="A directory; the current one, if not given.",
 )
-@click.pass_obj
-def export(store: Store, numbers: tuple[int, ...], node: str | None, directory: Path) -> None:
+@pass_payloads
+def export(stored: PayloadRepository, numbers: tuple[int, ...], node: str | None, directory: Path) -> None:
     """Write payloads to files as nodes sent them; all that count, if none is named."""
     if numbers and node is not None:
         raise click.UsageError("Name numbers, or a node.")
     if numbers:
-        chosen = [store.payload_record(number) for number in numbers]
+        chosen = [stored.payload_record(number) for number in numbers]
     else:
-        chosen = [record for record in _of(store, node) if record.withdrawn_at is None]
+        chosen = [record for record in _list(stored, node) if record.withdrawn_at is None]
     directory.mkdir(parents=True, exist_ok=True)
     for record in chosen:
         path = directory / _file_name(record)
@@ -127,7 +130,7 @@ def export(store: Store, numbers: tuple[int, ...], node: str | None, directory: 
         unfinished.unlink(missing_ok=True)
         # For their owner only, since small sketches list hashes of users.
         unfinished.touch(0o600)
-        unfinished.write_bytes(gzip.compress(store.payload(record.payload), mtime=0))
+        unfinished.write_bytes(gzip.compress(stored.payload(record.payload), mtime=0))
         unfinished.replace(path)
         click.echo(path)
 
@@ -140,10 +143,8 @@ def _file_name(record: PayloadRecord) -> str:
     return f"{node}_{days[0]}_{days[-1]}{source}_{record.payload}.json.gz"
 
 
-def _of(store: Store, node: str | None) -> list[PayloadRecord]:
-    if node is not None:
-        store.check_node(node)
-    return store.list_payloads(node or "")
+def _list(stored: PayloadRepository, node: str | None) -> list[PayloadRecord]:
+    return stored.list_payloads(node or "")
 
 
 def _state(record: PayloadRecord) -> str:

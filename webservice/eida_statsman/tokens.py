@@ -6,9 +6,10 @@ from typing import Any
 import click
 import msgspec
 
-from eida_stats_webservice.store import Store
+from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_statsman.networks import network_code
 from eida_statsman.nodes import printable
+from eida_statsman.repositories import pass_registry
 from eida_statsman.tables import show
 
 DAYS_VALID = 365
@@ -48,9 +49,9 @@ def tokens() -> None:
     help=f"Last day or, with a time, the end, UTC.  [default: {DAYS_VALID} days after the first moment]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.pass_obj
+@pass_registry
 def add(
-    store: Store,
+    registry: RegistryRepository,
     node: str | None,
     network: str | None,
     valid_from: datetime.datetime | None,
@@ -66,10 +67,10 @@ def add(
     if end <= start:
         raise click.UsageError("The token would end before it begins.")
     if node is not None and network is None:
-        number, value = store.add_token(node, start, end)
+        number, value = registry.add_token(node, start, end)
     elif network is not None and node is None:
-        _warn_of_unknown(store, network)
-        number, value = store.add_network_token(network, start, end)
+        _warn_of_unknown(registry, network)
+        number, value = registry.add_network_token(network, start, end)
     else:
         raise click.UsageError("Name either a node or, with --network, a network.")
     if as_json:
@@ -90,8 +91,8 @@ def add(
 
 @tokens.command(name="list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.pass_obj
-def list_(store: Store, as_json: bool) -> None:
+@pass_registry
+def list_(registry: RegistryRepository, as_json: bool) -> None:
     """List the tokens, without their values."""
     columns = {
         "id": "ID",
@@ -102,21 +103,21 @@ def list_(store: Store, as_json: bool) -> None:
         "valid_until": "UNTIL",
         "revoked_at": "REVOKED",
     }
-    rows = [{**msgspec.structs.asdict(token), "state": token.state(_now())} for token in store.list_tokens()]
+    rows = [{**msgspec.structs.asdict(token), "state": token.state(_now())} for token in registry.list_tokens()]
     show(rows, columns, as_json=as_json, spare=("valid_from", "revoked_at"))
 
 
 @tokens.command()
 @click.argument("number", type=int, metavar="ID")
-@click.pass_obj
-def revoke(store: Store, number: int) -> None:
+@pass_registry
+def revoke(registry: RegistryRepository, number: int) -> None:
     """Make a token invalid at once."""
-    store.revoke_token(number, _now())
+    registry.revoke_token(number, _now())
     click.echo(f"revoked token {number}")
 
 
-def _warn_of_unknown(store: Store, network: str) -> None:
-    if all(known.name != network for known in store.list_networks()):
+def _warn_of_unknown(registry: RegistryRepository, network: str) -> None:
+    if all(known.name != network for known in registry.list_networks()):
         click.echo(f"note: no node has sent anything of {network} so far", err=True)
 
 

@@ -17,12 +17,12 @@ from werkzeug.test import TestResponse
 from eida_stats_webservice import app as application
 from eida_stats_webservice.auth.eas import Verifier
 from eida_stats_webservice.config import Config
-from eida_stats_webservice.store import open_store
 from support.dates import DAY
 from support.packets import BOMB
 from support.processes import wait_for
 from support.service import PREFIX
 from support.signer import Signer, note_starts, replace_gpg
+from support.stores import open_store
 
 FAILURES = 3
 RESTRICTED = f"{PREFIX}/dataselect/restricted?start=2026-01&format=json"
@@ -59,7 +59,7 @@ def problem_of(answer: TestResponse) -> str:
 
 def network_token(uri: str, until: datetime.datetime) -> dict[str, str]:
     store = open_store(uri)
-    token = store.add_network_token("GE", until - DAY, until)[1]
+    token = store.registry.add_network_token("GE", until - DAY, until)[1]
     store.close()
     return {"Authorization": f"Bearer {token}"}
 

@@ -17,13 +17,13 @@ from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.database import grants, migrations
 from eida_stats_webservice.errors import DatabaseForbidden, DatabaseNotReady, UnknownRole
-from eida_stats_webservice.store import open_store
 from support import issued
 from support.dates import DAY
 from support.paths import ROOT
 from support.payloads import row, wire
 from support.postgresql import Cluster
 from support.service import PREFIX, rows_of
+from support.stores import open_store
 
 README = ROOT / "webservice" / "README.md"
 NAME = "eida_statistics"
@@ -131,9 +131,9 @@ class Tour:
         name, network = f"NODE{self._number}", f"N{self._number}"
         now = datetime.datetime.now(tz=datetime.UTC)
         with closing(open_store(self._roles.owner)) as store:
-            store.add_node(name, "operator@node.example")
-            token = store.add_token(name, now - DAY, now + DAY)[1]
-            operators = store.add_network_token(network, now - DAY, now + DAY)[1]
+            store.registry.add_node(name, "operator@node.example")
+            token = store.registry.add_token(name, now - DAY, now + DAY)[1]
+            operators = store.registry.add_network_token(network, now - DAY, now + DAY)[1]
         client = create_app(Config(self._roles.service, metrics_token=METRICS_TOKEN)).test_client()
         sent = [wire(row(network=network, bytes=size), days_coverage=[f"2026-10-{size:02}"]) for size in (1, 2, 3)]
         first = self._ask(client, "POST", "submit", token, json=sent[0])

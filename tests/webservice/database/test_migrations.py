@@ -16,11 +16,11 @@ import pytest
 from eida_stats_webservice.database import migrations
 from eida_stats_webservice.dataselect.overlaps import Overlap
 from eida_stats_webservice.errors import DatabaseNotReady, DuplicatePayload
-from eida_stats_webservice.store import open_store
 from support.node_client import make_node
 from support.paths import ROOT
 from support.payloads import payload, row
 from support.postgresql import Cluster
+from support.stores import open_store
 from support.tables import count, select, sums
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
@@ -247,17 +247,17 @@ def test_a_wheel_brings_nothing_called_aggregator_or_migrations_into_site_packag
 
 def test_going_back_one_version_keeps_the_tokens_of_nodes(store_uri: str) -> None:
     store = open_store(store_uri)
-    store.add_node("GFZ", "operator@gfz.example")
+    store.registry.add_node("GFZ", "operator@gfz.example")
     now = datetime.datetime.now(tz=datetime.UTC)
     later = now + datetime.timedelta(days=1)
-    token = store.add_token("GFZ", now, later)[1]
-    store.add_network_token("FR", now, later)
+    token = store.registry.add_token("GFZ", now, later)[1]
+    store.registry.add_network_token("FR", now, later)
     store.close()
     folder = str(migrations.folder(store_uri).resolve())
     yoyo("rollback", "--revision", "0002_access-and-changes", "--database", store_uri, folder)
     yoyo("apply", "--database", store_uri, folder)
-    assert store.sender_of_token(token, now).node.name == "GFZ"
-    assert [known.network for known in store.list_tokens()] == [None]
+    assert store.registry.sender_of_token(token, now).node.name == "GFZ"
+    assert [known.network for known in store.registry.list_tokens()] == [None]
     store.close()
 
 
@@ -274,8 +274,8 @@ def test_going_back_from_periods_names_what_it_deletes(store_uri: str) -> None:
             payload(days_coverage=[], **day, source="quiet"),
         ]
         for one in sent:
-            store.replace(node, one, overlap=Overlap.ACCEPT)
-        before = {record.payload: record for record in store.list_payloads()}
+            store.payloads.replace(node, one, overlap=Overlap.ACCEPT)
+        before = {record.payload: record for record in store.payloads.list_payloads()}
         assert before[1].superseded_by == 2
         known = sums(store, "dataselect_stats", ("date",))
     folder = str(migrations.folder(store_uri).resolve())
@@ -294,11 +294,11 @@ def test_going_back_from_periods_names_what_it_deletes(store_uri: str) -> None:
     yoyo("apply", "--database", store_uri, folder)
     with closing(open_store(store_uri)) as store:
         assert sums(store, "dataselect_stats", ("date",)) == known
-        assert [found.table for *_, here in store.verify() for found in here] == ["payloads"] * 3
+        assert [found.table for *_, here in store.verification.verify() for found in here] == ["payloads"] * 3
         # They know themselves what they are.
-        list(store.replay())
-        assert [found for *_, here in store.verify() for found in here] == []
-        assert {record.payload: record for record in store.list_payloads()} == {
+        list(store.verification.replay())
+        assert [found for *_, here in store.verification.verify() for found in here] == []
+        assert {record.payload: record for record in store.payloads.list_payloads()} == {
             number: before[number] for number in (2, 3, 4)
         }
 
@@ -307,7 +307,7 @@ def test_groups_lose_their_prefix(store_uri: str) -> None:
     folder = str(migrations.folder(store_uri).resolve())
     yoyo("rollback", "--revision", "0005_groups-without-prefix", "--database", store_uri, folder)
     with closing(open_store(store_uri)) as store:
-        with store.transaction(write=True) as connection:
+        with store.database.transaction(write=True) as connection:
             cursor = connection.cursor()
             cursor.execute(
                 "INSERT INTO nodes (name, contact, eas_group, changed_at) VALUES"
@@ -315,21 +315,21 @@ def test_groups_lose_their_prefix(store_uri: str) -> None:
             )
             cursor.execute("INSERT INTO networks (node_id, name, eas_group) SELECT id, 'X', '/epos/x/y' FROM nodes")
         migrations.apply(store_uri)
-        assert [node.eas_group for node in store.list_nodes()] == ["a", "b", None]
-        assert {network.eas_group for network in store.list_networks()} == {"x/y"}
+        assert [node.eas_group for node in store.registry.list_nodes()] == ["a", "b", None]
+        assert {network.eas_group for network in store.registry.list_networks()} == {"x/y"}
 
 
 def test_payloads_from_before_periods_are_as_they_were(store_uri: str) -> None:
     folder = str(migrations.folder(store_uri).resolve())
     with closing(open_store(store_uri)) as store:
         node, _ = make_node(store, "GFZ")
-        store.ingest(node, payload(row()))
-        before = store.list_payloads()
+        store.payloads.ingest(node, payload(row()))
+        before = store.payloads.list_payloads()
     yoyo("rollback", "--revision", "0004_sources-and-periods", "--database", store_uri, folder)
     yoyo("apply", "--database", store_uri, folder)
     with closing(open_store(store_uri)) as store:
-        assert store.list_payloads() == before
+        assert store.payloads.list_payloads() == before
         assert before[0].content == before[0].hash
-        assert [found for *_, here in store.verify() for found in here] == []
+        assert [found for *_, here in store.verification.verify() for found in here] == []
         with pytest.raises(DuplicatePayload):
-            store.ingest(node, payload(row()))
+            store.payloads.ingest(node, payload(row()))

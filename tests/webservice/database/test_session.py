@@ -17,12 +17,12 @@ from psycopg2 import sql
 from eida_stats_webservice.database import migrations
 from eida_stats_webservice.dataselect.legacy_import import Upstream
 from eida_stats_webservice.errors import DatabaseReadOnly
-from eida_stats_webservice.store import open_store
 from support.deployed_service import CONTENTS, TABLES
 from support.payloads import row, sketch, wire
 from support.postgresql import Cluster
 from support.roles import SERVICE, as_service
 from support.service import Contents, Service, contents, register
+from support.stores import open_store
 from support.tables import select
 
 HOSTILE = {
@@ -101,7 +101,7 @@ def send_and_ask(uri: str, service_uri: str, directory: Path, **settings: str) -
             f"{service.url}/payloads", headers={"Authorization": f"Bearer {token}"}, timeout=60
         ).json()
     with closing(open_store(uri)) as store:
-        differences = sum(len(found) for *_, found in store.verify())
+        differences = sum(len(found) for *_, found in store.verification.verify())
     return Outcome(statuses, answers, differences, [record["received_at"] for record in listed["payloads"]])
 
 
@@ -200,7 +200,7 @@ def import_into(cluster: Cluster, name: str) -> Contents:
     try:
         migrations.apply(made)
         with closing(open_store(made)) as store, closing(Upstream(cluster.uri(name))) as source:
-            list(store.take_over_upstream(source))
+            list(store.transfer.import_legacy(source))
         return {table: rows for table, rows in contents(made).items() if table != "payloads"}
     finally:
         cluster.drop_database("new")
@@ -218,7 +218,7 @@ def test_writes_commit_synchronously(cluster: Cluster, uri: str) -> None:
     execute(cluster, "ALTER DATABASE statistics SET {} = %s", {"synchronous_commit": "off"})
     with closing(open_store(uri)) as store:
         for write, value in ((True, "on"), (False, "off")):
-            with store.transaction(write=write) as connection, connection.cursor() as cursor:
+            with store.database.transaction(write=write) as connection, connection.cursor() as cursor:
                 cursor.execute("SHOW synchronous_commit")
                 assert cursor.fetchone() == (value,)
 
@@ -227,10 +227,10 @@ def test_a_read_only_default_is_named(cluster: Cluster, uri: str) -> None:
     execute(cluster, "ALTER DATABASE statistics SET {} = %s", {"default_transaction_read_only": "on"})
     with closing(open_store(uri)) as store:
         with pytest.raises(DatabaseReadOnly, match="default_transaction_read_only is on"):
-            store.add_node("GFZ", "operator@node.example")
+            store.registry.add_node("GFZ", "operator@node.example")
         with pytest.raises(DatabaseReadOnly):
             store.ping()
-        assert store.list_nodes() == []
+        assert store.registry.list_nodes() == []
 
 
 def test_options_of_the_uri_are_kept(postgresql: Cluster, postgresql_database: str) -> None:
@@ -239,18 +239,18 @@ def test_options_of_the_uri_are_kept(postgresql: Cluster, postgresql_database: s
     mine = f"{postgresql_database}&options=-c%20search_path%3Dmine"
     migrations.apply(mine)
     with closing(open_store(mine)) as store:
-        store.add_node("GFZ", "operator@node.example")
+        store.registry.add_node("GFZ", "operator@node.example")
         store.ping()
         assert select(store, "SELECT count(*) FROM mine.nodes") == [(1,)]
 
 
 def test_a_connection_takes_the_settings_again(uri: str) -> None:
     with closing(open_store(uri)) as store:
-        with store.transaction() as connection, connection.cursor() as cursor:
+        with store.database.transaction() as connection, connection.cursor() as cursor:
             cursor.execute("SET bytea_output = 'escape'; SET default_transaction_isolation = 'serializable'")
         assert select(store, "SELECT current_setting('bytea_output')") == [("hex",)]
         assert select(store, "SELECT current_setting('transaction_isolation')") == [("read committed",)]
-        with store.snapshot() as connection, connection.cursor() as cursor:
+        with store.database.snapshot() as connection, connection.cursor() as cursor:
             cursor.execute("SHOW transaction_isolation")
             assert cursor.fetchone() == ("repeatable read",)
         assert select(store, "SELECT current_setting('transaction_isolation')") == [("read committed",)]

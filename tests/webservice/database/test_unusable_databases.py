@@ -11,11 +11,11 @@ import pytest
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.database import migrations
-from eida_stats_webservice.store import open_store
 from support.postgresql import SUPERUSER, Cluster
 from support.roles import SERVICE, as_service
 from support.service import PREFIX
 from support.statsman import Statsman
+from support.stores import open_store
 
 
 def named(uri: str) -> str:
@@ -74,7 +74,7 @@ def test_grant_covers_the_schemas(run: Callable[[str], str], postgresql_database
     service_uri = as_service(postgresql_database)
     assert health(service_uri)[0] == 200
     with closing(open_store(service_uri)) as store:
-        assert store.list_payloads() == []
+        assert store.payloads.list_payloads() == []
 
 
 def test_hll_in_another_schema_of_the_search_path(run: Callable[[str], str], postgresql_database: str) -> None:
@@ -127,7 +127,7 @@ def health(uri: str) -> tuple[int, str]:
 
 
 def change(uri: str, statement: str) -> None:
-    with closing(open_store(uri)) as store, store.transaction(write=True) as connection:
+    with closing(open_store(uri)) as store, store.database.transaction(write=True) as connection:
         connection.cursor().execute(statement)
 
 

@@ -18,7 +18,7 @@ from eida_statistics.payload import Payload
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.database import migrations
-from eida_stats_webservice.database.postgresql import PostgreSQLStore
+from eida_stats_webservice.database.postgresql import PostgreSQL
 from eida_stats_webservice.dataselect.overlaps import Overlap
 from eida_stats_webservice.errors import (
     AmbiguousReplacement,
@@ -31,10 +31,10 @@ from eida_stats_webservice.errors import (
     UnrelatedPayload,
 )
 from eida_stats_webservice.registry.models import Node
-from eida_stats_webservice.store import Store, open_store
 from support import identity_model as model
 from support.node_client import DAY, Client, make_node
 from support.payloads import payload, row, sketch, wire
+from support.stores import Store, open_store
 from support.tables import ROLL_UPS, sums
 
 OCTOBER = datetime.date(2026, 10, 1)
@@ -60,17 +60,17 @@ def tables(store: Store) -> dict[str, Any]:
 
 
 def in_force(store: Store) -> list[int]:
-    return [record.payload for record in store.list_payloads() if record.state == "in force"]
+    return [record.payload for record in store.payloads.list_payloads() if record.state == "in force"]
 
 
 # PUT
 
 
 def test_a_payload_replaces_those_whose_days_are_all_its_own(store: Store, gfz: Node) -> None:
-    first = store.ingest(gfz, of_days(14, size=10, users=(1, 2))).payload
-    second = store.ingest(gfz, of_days(15, size=100, users=(3,), network="FR")).payload
-    kept = store.ingest(gfz, of_days(16, size=1000, users=(2, 4))).payload
-    receipt, changed = store.replace(gfz, of_days(14, 15, size=5, users=(9,)))
+    first = store.payloads.ingest(gfz, of_days(14, size=10, users=(1, 2))).payload
+    second = store.payloads.ingest(gfz, of_days(15, size=100, users=(3,), network="FR")).payload
+    kept = store.payloads.ingest(gfz, of_days(16, size=1000, users=(2, 4))).payload
+    receipt, changed = store.payloads.replace(gfz, of_days(14, 15, size=5, users=(9,)))
     assert (changed, receipt.supersedes) == (True, [first, second])
     assert in_force(store) == [kept, receipt.payload]
     found = sums(store, "dataselect_stats", ("network",))
@@ -84,110 +84,112 @@ def sums_of(*users: int) -> bytes:
 
 
 def test_months_that_only_the_replaced_payload_had_are_emptied(store: Store, gfz: Node) -> None:
-    store.ingest(gfz, of_days(31, 101, size=10))
+    store.payloads.ingest(gfz, of_days(31, 101, size=10))
     with pytest.raises(AmbiguousReplacement):
-        store.replace(gfz, of_days(31, size=1))
-    receipt, _ = store.replace(gfz, of_days(31, 101, 102, size=1))
+        store.payloads.replace(gfz, of_days(31, size=1))
+    receipt, _ = store.payloads.replace(gfz, of_days(31, 101, 102, size=1))
     assert len(receipt.supersedes) == 1
     assert {key[1] for key in tables(store)["dataselect_stats"]} == {"2026-10-01", "2026-11-01"}
-    store.replace(gfz, of_days(31, size=3), [receipt.payload])
+    store.payloads.replace(gfz, of_days(31, size=3), [receipt.payload])
     assert {key[1:]: values[0] for key, values in sums(store, "dataselect_stats", ("date",)).items()} == {
         ("2026-10-01",): 3
     }
 
 
 def test_what_reaches_beyond_these_days_or_shares_a_day_must_be_named(store: Store, gfz: Node) -> None:
-    one = store.ingest(gfz, of_days(14, size=1)).payload
-    other = store.ingest(gfz, of_days(14, size=2, station="B")).payload
-    long = store.ingest(gfz, of_days(20, 21, size=4)).payload
-    before = tables(store), store.list_payloads()
+    one = store.payloads.ingest(gfz, of_days(14, size=1)).payload
+    other = store.payloads.ingest(gfz, of_days(14, size=2, station="B")).payload
+    long = store.payloads.ingest(gfz, of_days(20, 21, size=4)).payload
+    before = tables(store), store.payloads.list_payloads()
     with pytest.raises(AmbiguousReplacement) as refusal:
-        store.replace(gfz, of_days(14, size=8))
+        store.payloads.replace(gfz, of_days(14, size=8))
     assert [known.payload for known in refusal.value.payloads] == [one, other]
     with pytest.raises(AmbiguousReplacement) as refusal:
-        store.replace(gfz, of_days(20, size=8))
+        store.payloads.replace(gfz, of_days(20, size=8))
     (known,) = refusal.value.payloads
     assert (known.payload, known.days) == (long, [datetime.date(2026, 10, 20), datetime.date(2026, 10, 21)])
     for unknown in ([long], [other, 999], [10**30]):
         with pytest.raises(UnknownPayload, match=str(unknown[-1])):
-            store.replace(gfz, of_days(14, size=8), unknown)
-    assert (tables(store), store.list_payloads()) == before
-    receipt, _ = store.replace(gfz, of_days(14, size=8), [other])
+            store.payloads.replace(gfz, of_days(14, size=8), unknown)
+    assert (tables(store), store.payloads.list_payloads()) == before
+    receipt, _ = store.payloads.replace(gfz, of_days(14, size=8), [other])
     assert receipt.supersedes == [other]
-    receipt, _ = store.replace(gfz, of_days(20, size=16), [long])
+    receipt, _ = store.payloads.replace(gfz, of_days(20, size=16), [long])
     assert [values[0] for values in sums(store, "dataselect_stats", ("date",)).values()] != []
-    assert sorted(record.state for record in store.list_payloads()) == ["in force"] * 3 + ["superseded"] * 2
+    assert (
+        sorted(record.state for record in store.payloads.list_payloads()) == ["in force"] * 3 + ["superseded"] * 2
+    )
     assert sum(values[0] for values in tables(store)["dataselect_stats_by_network"].values()) == 1 + 8 + 16
 
 
 def test_what_is_in_force_already_is_replaced_by_nothing(store: Store, gfz: Node) -> None:
-    first = store.ingest(gfz, of_days(14))
-    other = store.ingest(gfz, of_days(14, station="B"))
+    first = store.payloads.ingest(gfz, of_days(14))
+    other = store.payloads.ingest(gfz, of_days(14, station="B"))
     before = tables(store)
-    receipt, changed = store.replace(gfz, of_days(14))
+    receipt, changed = store.payloads.replace(gfz, of_days(14))
     assert (changed, receipt.payload, receipt.received_at) == (False, first.payload, first.received_at)
     assert [beside.payload for beside in receipt.overlaps] == [other.payload]
-    assert store.replace(gfz, of_days(14), [first.payload])[1] is False
+    assert store.payloads.replace(gfz, of_days(14), [first.payload])[1] is False
     assert tables(store) == before
 
 
 def test_what_was_sent_beside_what_it_corrects_replaces_that_if_it_names_it(store: Store, gfz: Node) -> None:
-    wrong = store.ingest(gfz, of_days(14, 15, size=1))
-    beside = store.ingest(gfz, of_days(14, size=2, station="B"))
-    right = store.ingest(gfz, of_days(14, size=4))
-    receipt, changed = store.replace(gfz, of_days(14, size=4), [wrong.payload])
+    wrong = store.payloads.ingest(gfz, of_days(14, 15, size=1))
+    beside = store.payloads.ingest(gfz, of_days(14, size=2, station="B"))
+    right = store.payloads.ingest(gfz, of_days(14, size=4))
+    receipt, changed = store.payloads.replace(gfz, of_days(14, size=4), [wrong.payload])
     assert (changed, receipt.payload, receipt.supersedes) == (True, right.payload, [wrong.payload])
     assert [one.payload for one in receipt.overlaps] == [beside.payload]
     assert in_force(store) == [beside.payload, right.payload]
     assert sum(values[0] for values in tables(store)["dataselect_stats_by_network"].values()) == 2 + 4
     # Asked again, as by who has lost the answer, it is done.
-    assert store.replace(gfz, of_days(14, size=4), [wrong.payload])[1] is False
+    assert store.payloads.replace(gfz, of_days(14, size=4), [wrong.payload])[1] is False
 
 
 @pytest.mark.parametrize("by", ["number", "hash"])
 def test_what_was_withdrawn_may_be_named_and_nothing_else_is_replaced(store: Store, gfz: Node, by: str) -> None:
-    wrong = store.ingest(gfz, of_days(14, size=1))
-    beside = store.ingest(gfz, of_days(14, size=2, station="B"))
-    store.retract(wrong.payload)
+    wrong = store.payloads.ingest(gfz, of_days(14, size=1))
+    beside = store.payloads.ingest(gfz, of_days(14, size=2, station="B"))
+    store.payloads.retract(wrong.payload)
     named = [wrong.payload if by == "number" else wrong.hash]
-    receipt, changed = store.replace(gfz, of_days(14, size=4), named)
+    receipt, changed = store.payloads.replace(gfz, of_days(14, size=4), named)
     assert (changed, receipt.supersedes) == (True, [])
     assert [one.payload for one in receipt.overlaps] == [beside.payload]
     # It may be what is sent itself, which counts again then.
-    receipt, changed = store.replace(gfz, of_days(14, size=1), named)
+    receipt, changed = store.payloads.replace(gfz, of_days(14, size=1), named)
     assert (changed, receipt.payload, receipt.supersedes) == (True, wrong.payload, [])
     assert in_force(store) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("again", ["post", "put"])
 def test_what_does_not_count_counts_again_if_it_is_sent_again(store: Store, gfz: Node, again: str) -> None:
-    first = store.ingest(gfz, of_days(14, size=1))
+    first = store.payloads.ingest(gfz, of_days(14, size=1))
     before = tables(store)
-    second, _ = store.replace(gfz, of_days(14, size=2))
+    second, _ = store.payloads.replace(gfz, of_days(14, size=2))
     if again == "put":
-        receipt, changed = store.replace(gfz, of_days(14, size=1))
+        receipt, changed = store.payloads.replace(gfz, of_days(14, size=1))
         assert (receipt.supersedes, changed) == ([second.payload], True)
     else:
-        store.retract(second.payload)
-        receipt = store.ingest(gfz, of_days(14, size=1))
+        store.payloads.retract(second.payloads.payload)
+        receipt = store.payloads.ingest(gfz, of_days(14, size=1))
     assert (receipt.payload, receipt.hash, receipt.received_at) == (first.payload, first.hash, first.received_at)
     assert tables(store) == before
     assert in_force(store) == [first.payload]
     with pytest.raises(DuplicatePayload):
-        store.ingest(gfz, of_days(14, size=1))
+        store.payloads.ingest(gfz, of_days(14, size=1))
 
 
 def test_other_nodes_are_left_alone(store: Store, gfz: Node) -> None:
     odc, _ = make_node(store, "ODC")
-    store.ingest(odc, of_days(14, size=1))
-    theirs = store.ingest(odc, of_days(15, size=2))
-    receipt, _ = store.replace(gfz, of_days(14, 15, size=4))
+    store.payloads.ingest(odc, of_days(14, size=1))
+    theirs = store.payloads.ingest(odc, of_days(15, size=2))
+    receipt, _ = store.payloads.replace(gfz, of_days(14, 15, size=4))
     assert receipt.supersedes == []
     with pytest.raises(UnknownPayload):
-        store.replace(gfz, of_days(15, size=8), [theirs.payload])
+        store.payloads.replace(gfz, of_days(15, size=8), [theirs.payload])
     with pytest.raises(UnknownPayload):
-        store.retract(theirs.payload, gfz)
-    store.retract(receipt.payload, gfz)
+        store.payloads.retract(theirs.payload, gfz)
+    store.payloads.retract(receipt.payload, gfz)
     assert {key[0]: values[0] for key, values in tables(store)["dataselect_stats_by_network"].items()} == {"ODC": 3}
 
 
@@ -195,31 +197,31 @@ def test_other_nodes_are_left_alone(store: Store, gfz: Node) -> None:
 
 
 def test_days_that_are_covered_already_are_told_or_refused(store: Store, gfz: Node) -> None:
-    first = store.ingest(gfz, of_days(14, 15))
+    first = store.payloads.ingest(gfz, of_days(14, 15))
     assert first.overlaps == []
     with pytest.raises(OverlappingPayload) as refusal:
-        store.ingest(gfz, of_days(15, 16, station="B"), overlap=Overlap.REFUSE)
+        store.payloads.ingest(gfz, of_days(15, 16, station="B"), overlap=Overlap.REFUSE)
     assert [known.payload for known in refusal.value.payloads] == [first.payload]
-    second = store.ingest(gfz, of_days(15, 16, station="B"))
+    second = store.payloads.ingest(gfz, of_days(15, 16, station="B"))
     assert [(one.payload, one.days) for one in second.overlaps] == [(first.payload, [datetime.date(2026, 10, 15)])]
-    store.retract(first.payload)
-    assert store.ingest(gfz, of_days(14, station="C"), overlap=Overlap.REFUSE).overlaps == []
+    store.payloads.retract(first.payload)
+    assert store.payloads.ingest(gfz, of_days(14, station="C"), overlap=Overlap.REFUSE).overlaps == []
 
 
 # Retracting
 
 
 def test_what_is_retracted_does_not_count_and_stays_so(store: Store, gfz: Node) -> None:
-    first = store.ingest(gfz, of_days(14, size=1)).payload
-    other = store.ingest(gfz, of_days(15, size=2)).payload
-    record = store.retract(first, gfz)
+    first = store.payloads.ingest(gfz, of_days(14, size=1)).payload
+    other = store.payloads.ingest(gfz, of_days(15, size=2)).payload
+    record = store.payloads.retract(first, gfz)
     assert (record.state, record.superseded_by) == ("retracted", None)
-    assert store.retract(first) == record
+    assert store.payloads.retract(first) == record
     assert in_force(store) == [other]
     assert [values[0] for values in tables(store)["dataselect_stats_by_country"].values()] == [2]
     for unknown in (0, 999, 2**63, 10**40):
         with pytest.raises(UnknownPayload):
-            store.retract(unknown)
+            store.payloads.retract(unknown)
 
 
 # The law
@@ -284,11 +286,11 @@ STEPS = st.builds(
 def replayed(sent: list[Payload], uri: str) -> dict[str, Any]:
     """Send some payloads, and nothing else, to another store."""
     with closing(open_store(uri)) as store:
-        store.remove_node("GFZ")
+        store.registry.remove_node("GFZ")
         node, _ = make_node(store, "GFZ")
         for one in sent:
             # Equal statistics are counted as often as they are in force: here, by different sources.
-            store.ingest(node, one, overlap=Overlap.ACCEPT)
+            store.payloads.ingest(node, one, overlap=Overlap.ACCEPT)
         return tables(store)
 
 
@@ -297,7 +299,7 @@ def other_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     uri = f"sqlite:///{tmp_path_factory.mktemp('replayed') / 'statistics.db'}"
     migrations.apply(uri)
     with closing(open_store(uri)) as store:
-        store.add_node("GFZ", "operator@gfz.example")
+        store.registry.add_node("GFZ", "operator@gfz.example")
     return uri
 
 
@@ -327,13 +329,13 @@ def take(step: Step, store: Store, node: Node, numbers: dict[int, int]) -> model
     sent, overlap = LAW[step.which].payload, step.overlap and Overlap(step.overlap)
     try:
         if step.action == "delete":
-            store.retract(numbers.get(step.target, 0), node)
+            store.payloads.retract(numbers.get(step.target, 0), node)
             return model.Answer("retracted")
         if step.action == "post":
-            receipt, changed = store.ingest(node, sent, overlap=overlap), True
+            receipt, changed = store.payloads.ingest(node, sent, overlap=overlap), True
         else:
             named = [numbers.get(step.target, 0)] if step.action == "named" else []
-            receipt, changed = store.replace(node, sent, named, overlap=overlap)
+            receipt, changed = store.payloads.replace(node, sent, named, overlap=overlap)
     except tuple(OUTCOMES) as error:
         return model.Answer(OUTCOMES[type(error)])
     numbers[step.which] = receipt.payload
@@ -347,8 +349,8 @@ def take(step: Step, store: Store, node: Node, numbers: dict[int, int]) -> model
 def test_after_any_history_the_sums_are_those_of_what_is_in_force(
     store: Store, other_uri: str, history: list[Step]
 ) -> None:
-    if any(known.name == "GFZ" for known in store.list_nodes()):
-        store.remove_node("GFZ")
+    if any(known.name == "GFZ" for known in store.registry.list_nodes()):
+        store.registry.remove_node("GFZ")
     node, _ = make_node(store, "GFZ")
     numbers: dict[int, int] = {}
     counting = frozenset[model.Sending]()
@@ -395,19 +397,19 @@ class Done(NamedTuple):
 def send_at_random(store: Store, token: str, chance: random.Random, together: threading.Barrier) -> Done:
     """Arrive, wait until all others have arrived, and then send, correct or retract something."""
     began = datetime.datetime.now(tz=datetime.UTC)
-    sender = store.sender_of_token(token, began)
+    sender = store.registry.sender_of_token(token, began)
     together.wait()
     sent = chance.choice(RIVALS).payload
     action = chance.choice(["post", "put", "put", "delete"])
     try:
         if action == "delete":
-            record = store.retract(chance.randint(1, len(RIVALS)), sender.node, arrival=sender.arrival)
+            record = store.payloads.retract(chance.randint(1, len(RIVALS)), sender.node, arrival=sender.arrival)
             is_done = record.withdrawn_at is not None and record.withdrawn_at >= began
             return Done("retracted", withdrawn=(record.payload,) if is_done else ())
         if action == "post":
-            receipt, changed = store.ingest(sender.node, sent, arrival=sender.arrival), True
+            receipt, changed = store.payloads.ingest(sender.node, sent, arrival=sender.arrival), True
         else:
-            receipt, changed = store.replace(sender.node, sent, arrival=sender.arrival)
+            receipt, changed = store.payloads.replace(sender.node, sent, arrival=sender.arrival)
     except (*OUTCOMES, Overtaken) as error:
         return Done(error.problem)
     stored = (receipt.payload,) if changed else ()
@@ -427,7 +429,7 @@ def test_concurrent_histories_leave_what_is_in_force(database_uri: str, other_ur
             histories = list(clients.map(work, range(CLIENTS)))
         outcomes = {done.outcome for history in histories for done in history}
         assert {"stored", "duplicate", "overlapping-payload", "overtaken", "retracted"} <= outcomes
-        counting = {record.hash for record in store.list_payloads() if record.state == "in force"}
+        counting = {record.hash for record in store.payloads.list_payloads() if record.state == "in force"}
         kept = [sent for sent in RIVALS if sent.payload.hash() in counting]
         assert tables(store) == replayed([sent.payload for sent in kept], other_uri)
         assert differences(store) == []
@@ -564,7 +566,7 @@ def test_corrections_take_the_token_of_the_node(node_client: Client, store: Stor
 def differences(store: Store) -> list[str]:
     return [
         f"{node} {month:%Y-%m} {found.table} {found.key.get('network')}"
-        for node, month, here in store.verify()
+        for node, month, here in store.verification.verify()
         for found in here
     ]
 
@@ -575,16 +577,18 @@ def fill(store: Store) -> None:
         node, _ = make_node(store, name)
         for number, one in enumerate(SENT):
             if number == 4:
-                store.replace(node, one, [store.list_payloads(name)[0].payload])
+                store.payloads.replace(node, one, [store.payloads.list_payloads(name)[0].payload])
             elif number != 3 or name == "GFZ":
-                store.ingest(node, one)
-        store.ingest(node, of_days(20, network="", station="", location="--", channel="", users=tuple(range(300))))
-        store.retract(store.list_payloads(name)[-2].payload)
+                store.payloads.ingest(node, one)
+        store.payloads.ingest(
+            node, of_days(20, network="", station="", location="--", channel="", users=tuple(range(300)))
+        )
+        store.payloads.retract(store.payloads.list_payloads(name)[-2].payload)
         for one in (LAW[10], LAW[13]):
-            store.ingest(node, one.payload, overlap=Overlap.ACCEPT)
-    store.set_network_policy("GFZ", "FR", inverted=True)
-    store.set_node_group("ODC", "operators")
-    store.add_network_token("FR", *(datetime.datetime.now(tz=datetime.UTC) + n * DAY for n in (-1, 1)))
+            store.payloads.ingest(node, one.payload, overlap=Overlap.ACCEPT)
+    store.registry.set_network_policy("GFZ", "FR", inverted=True)
+    store.registry.set_node_group("ODC", "operators")
+    store.registry.add_network_token("FR", *(datetime.datetime.now(tz=datetime.UTC) + n * DAY for n in (-1, 1)))
 
 
 CHANGES = {
@@ -607,14 +611,14 @@ def test_what_differs_from_the_payloads_is_named_and_a_replay_mends_it(store: St
     fill(store)
     before = tables(store)
     assert differences(store) == []
-    with store.transaction(write=True) as connection:
+    with store.database.transaction(write=True) as connection:
         connection.cursor().execute(CHANGES[where])
     found = differences(store)
     assert found
     assert {line.split(" ", 2)[2] for line in found} == {where}
-    revisions = store.state().revision
-    assert {node for node, _ in store.replay()} == {"GFZ", "ODC"}
-    assert store.state().revision != revisions
+    revisions = store.statistics.data_version().revision
+    assert {node for node, _ in store.verification.replay()} == {"GFZ", "ODC"}
+    assert store.statistics.data_version().revision != revisions
     assert differences(store) == []
     assert tables(store) == before
 
@@ -636,29 +640,29 @@ DAMAGES = {
 @pytest.mark.parametrize("told", DAMAGES)
 def test_a_payload_that_is_not_what_it_was_is_named_and_all_else_is_verified(store: Store, told: str) -> None:
     fill(store)
-    store.ingest(node_of(store, "ODC"), of_days(115, size=3))
-    with store.transaction(write=True) as connection:
-        damaged = "'\\x00'" if isinstance(store, PostgreSQLStore) else "x'00'"
+    store.payloads.ingest(node_of(store, "ODC"), of_days(115, size=3))
+    with store.database.transaction(write=True) as connection:
+        damaged = "'\\x00'" if isinstance(store.database, PostgreSQL) else "x'00'"
         connection.cursor().execute(DAMAGES[told].replace(":bytes", damaged))
         connection.cursor().execute("UPDATE dataselect_stats SET nb_reqs = 77 WHERE date = '2026-11-01'")
-    found = [one for *_, here in store.verify() for one in here if one.table == "payloads"]
+    found = [one for *_, here in store.verification.verify() for one in here if one.table == "payloads"]
     assert len(found) == 1
     wrong = [f"{name} is {found[0].stored[name]}, must be {due}" for name, due in found[0].due.items()]
     assert any(f"payload {found[0].key['payload']}: {one}".startswith(told) for one in wrong)
     assert "ODC 2026-11 dataselect_stats GE" in differences(store)
     if "body" in told:
         with pytest.raises(DamagedPayload, match="2"):
-            list(store.replay())
+            list(store.verification.replay())
         with pytest.raises(DamagedPayload, match="2"):
-            store.payload(2)
-        store.retract(2)
-        list(store.replay())
+            store.payloads.payload(2)
+        store.payloads.retract(2)
+        list(store.verification.replay())
         assert differences(store) == []
 
 
 def node_of(store: Store, name: str) -> Node:
-    with store.transaction() as connection:
-        return Node(store.node_id(connection, name), name)
+    with store.database.transaction() as connection:
+        return Node(store.registry.find_id(connection, name), name)
 
 
 def test_a_sketch_that_is_none_is_named_with_its_row(tmp_path: Path) -> None:
@@ -666,10 +670,10 @@ def test_a_sketch_that_is_none_is_named_with_its_row(tmp_path: Path) -> None:
     migrations.apply(uri)
     with closing(open_store(uri)) as store:
         fill(store)
-        with store.transaction(write=True) as connection:
+        with store.database.transaction(write=True) as connection:
             connection.execute("UPDATE dataselect_stats_by_network SET clients = x'00ff' WHERE network = 'FR'")
         assert {line.split(" ", 2)[2] for line in differences(store)} == {"dataselect_stats_by_network FR"}
-        list(store.replay())
+        list(store.verification.replay())
         assert differences(store) == []
 
 
@@ -686,14 +690,14 @@ def test_a_database_that_is_in_use_is_taken_over_as_it_was_at_one_moment(
         """Take something in while each table is read."""
         rows = list(read(source, connection, table, columns))
         if source is store:
-            source.replace(node, of_days(28, size=1000 + len(source.list_payloads())))
+            source.replace(node, of_days(28, size=1000 + len(source.payloads.list_payloads())))
         return iter(rows)
 
     monkeypatch.setattr(type(store), "_copied", meanwhile)
     with closing(open_store(uri)) as target:
-        taken = target.take_over(store)
-        assert len(store.list_payloads()) == taken + 6
-        for _ in target.replay():
+        taken = target.transfer.copy_from(store)
+        assert len(store.payloads.list_payloads()) == taken + 6
+        for _ in target.verification.replay():
             pass
         assert differences(target) == []
 
@@ -701,8 +705,8 @@ def test_a_database_that_is_in_use_is_taken_over_as_it_was_at_one_moment(
 def test_one_node_alone_is_verified_and_replayed(store: Store) -> None:
     fill(store)
     months = [datetime.date(2026, 10, 1), datetime.date(2026, 11, 1)]
-    assert list(store.replay("ODC")) == [("ODC", month) for month in months]
-    assert list(store.verify("GFZ")) == [("GFZ", month, []) for month in months]
+    assert list(store.verification.replay("ODC")) == [("ODC", month) for month in months]
+    assert list(store.verification.verify("GFZ")) == [("GFZ", month, []) for month in months]
 
 
 def in_milliseconds(record: Any) -> dict[str, Any]:
@@ -724,9 +728,9 @@ def test_all_can_be_made_from_the_payloads_of_another_database(
     uris = [database_uri, sqlite_uri] if source_is == "postgresql" else [sqlite_uri, database_uri]
     with closing(open_store(uris[0])) as source, closing(open_store(uris[1])) as target:
         fill(source)
-        assert target.take_over(source) == len(source.list_payloads())
+        assert target.transfer.copy_from(source) == len(source.payloads.list_payloads())
         assert tables(target)["dataselect_stats"] == {}
-        for _ in target.replay():
+        for _ in target.verification.replay():
             pass
         assert tables(target) == tables(source)
         for name in ("list_payloads", "list_networks", "list_tokens", "list_nodes"):
@@ -734,7 +738,7 @@ def test_all_can_be_made_from_the_payloads_of_another_database(
                 *map(in_milliseconds, getattr(source, name)())
             ]
         with pytest.raises(DatabaseNotEmpty, match="2 nodes"):
-            target.take_over(source)
+            target.transfer.copy_from(source)
         # What comes after has numbers of its own.
         node, _ = make_node(target, "BGR")
-        assert target.ingest(node, of_days(1)).payload == source.list_payloads()[-1].payload + 1
+        assert target.payloads.ingest(node, of_days(1)).payload == source.payloads.list_payloads()[-1].payload + 1

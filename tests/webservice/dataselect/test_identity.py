@@ -23,14 +23,13 @@ from eida_stats_webservice.config import Config
 from eida_stats_webservice.errors import DuplicatePayload, OverlappingPayload, Overtaken, RefusedToken
 from eida_stats_webservice.query.model import Question
 from eida_stats_webservice.registry.models import PUBLIC, Arrival, Node
-from eida_stats_webservice.store import Store, open_store
 from eida_stats_webservice.web.concurrency import Turns
 from support.node_client import DAY, Client, make_node
 from support.payloads import TODAY, row, wire
 from support.processes import wait_for
 from support.roles import as_service
 from support.service import PREFIX, Service, register
-from support.stores import ON_ONE_STORE
+from support.stores import ON_ONE_STORE, Store, open_store
 from support.tables import count, select
 
 _VALID = (datetime.datetime.now(tz=datetime.UTC) - DAY, datetime.datetime.now(tz=datetime.UTC) + DAY)
@@ -62,8 +61,8 @@ def client(service_uri: str, store: Store) -> Client:
 
 def counted(store: Store) -> int:
     """Return how many requests the service has counted."""
-    found = store.statistics(Question(start=datetime.date(2026, 10, 1), end=datetime.date(2026, 11, 1)), PUBLIC,
-                             sketches=False)  # fmt: skip
+    both_months = Question(start=datetime.date(2026, 10, 1), end=datetime.date(2026, 11, 1))
+    found = store.statistics.query(both_months, PUBLIC, sketches=False)
     return sum(one.nb_reqs for one in found)
 
 
@@ -205,7 +204,7 @@ def test_quiet_days_of_two_sources_are_both_received(client: Client, store: Stor
     back = client.send("PUT", "submit", log(period=(1, 1), source="a"))
     assert (back.get_json()["payload"], back.get_json()["supersedes"]) == (1, [3])
     assert counted(store) == 0
-    assert [found for *_, found in store.verify() if found] == []
+    assert [found for *_, found in store.verification.verify() if found] == []
     assert client.send("DELETE", "payloads/2").status_code == 200
 
 
@@ -319,23 +318,23 @@ def read(document: dict[str, Any]) -> Payload:
 
 
 def test_late_correction_does_not_undo_a_newer_one(store: Store, node: Node) -> None:
-    store.ingest(node, read(log(1, requests=1)))
+    store.payloads.ingest(node, read(log(1, requests=1)))
     arrival = arrive(store, node)
-    newer, _ = store.replace(node, read(log(1, requests=3)), arrival=arrival)
+    newer, _ = store.payloads.replace(node, read(log(1, requests=3)), arrival=arrival)
     for named in ([], [newer.payload]):
         with pytest.raises(Overtaken, match=f"payload {newer.payload}"):
-            store.replace(node, read(log(1, requests=2)), named, arrival=arrival)
+            store.payloads.replace(node, read(log(1, requests=2)), named, arrival=arrival)
     assert counted(store) == 3
     # Sent again, it is the newest.
-    assert store.replace(node, read(log(1, requests=2)), arrival=arrive(store, node))[0].supersedes == [2]
+    assert store.payloads.replace(node, read(log(1, requests=2)), arrival=arrive(store, node))[0].supersedes == [2]
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 def test_late_request_does_not_restore_what_was_withdrawn(store: Store, node: Node, method: str) -> None:
     arrival = arrive(store, node)
-    sent = store.ingest(node, read(log(1)), arrival=arrival)
-    store.retract(sent.payload, node, arrival=arrive(store, node))
-    again = store.ingest if method == "POST" else store.replace
+    sent = store.payloads.ingest(node, read(log(1)), arrival=arrival)
+    store.payloads.retract(sent.payload, node, arrival=arrive(store, node))
+    again = store.ingest if method == "POST" else store.payloads.replace
     with pytest.raises(Overtaken):
         again(node, read(log(1)), arrival=arrival)
     assert counted(store) == 0
@@ -344,24 +343,24 @@ def test_late_request_does_not_restore_what_was_withdrawn(store: Store, node: No
 
 
 def test_late_retraction_does_not_undo_a_restoration(store: Store, node: Node) -> None:
-    sent = store.ingest(node, read(log(1)))
+    sent = store.payloads.ingest(node, read(log(1)))
     arrival = arrive(store, node)
-    store.retract(sent.payload, node, arrival=arrival)
+    store.payloads.retract(sent.payload, node, arrival=arrival)
     # What is retracted already stays so.
-    assert store.retract(sent.payload, node, arrival=arrival).state == "retracted"
-    store.ingest(node, read(log(1)), arrival=arrive(store, node))
+    assert store.payloads.retract(sent.payload, node, arrival=arrival).state == "retracted"
+    store.payloads.ingest(node, read(log(1)), arrival=arrive(store, node))
     with pytest.raises(Overtaken):
-        store.retract(sent.payload, node, arrival=arrival)
+        store.payloads.retract(sent.payload, node, arrival=arrival)
     # The administrator's command arrives when it is done.
-    assert store.retract(sent.payload).state == "retracted"
+    assert store.payloads.retract(sent.payload).state == "retracted"
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 def test_late_request_of_a_retracted_day_fails(store: Store, node: Node, method: str) -> None:
     arrival = arrive(store, node)
-    newer = store.ingest(node, read(log(1, requests=3)))
-    store.retract(newer.payload, node, arrival=arrive(store, node))
-    send = store.ingest if method == "POST" else store.replace
+    newer = store.payloads.ingest(node, read(log(1, requests=3)))
+    store.payloads.retract(newer.payload, node, arrival=arrive(store, node))
+    send = store.ingest if method == "POST" else store.payloads.replace
     with pytest.raises(Overtaken, match=f"payload {newer.payload}"):
         send(node, read(log(1, requests=2)), arrival=arrival)
     # Another server of the node, and other days, have nothing to do with that.
@@ -370,57 +369,57 @@ def test_late_request_of_a_retracted_day_fails(store: Store, node: Node, method:
 
 
 def test_late_correction_of_a_retracted_one_fails(store: Store, node: Node) -> None:
-    named = store.ingest(node, read(log(1, requests=1)))
+    named = store.payloads.ingest(node, read(log(1, requests=1)))
     arrival = arrive(store, node)
-    store.retract(named.payload, node, arrival=arrival)
+    store.payloads.retract(named.payload, node, arrival=arrival)
     with pytest.raises(Overtaken):
-        store.replace(node, read(log(1, requests=2)), [named.payload], arrival=arrival)
+        store.payloads.replace(node, read(log(1, requests=2)), [named.payload], arrival=arrival)
     assert counted(store) == 0
 
 
 def test_renamed_node_lists_its_own_payloads(store: Store, node: Node) -> None:
-    store.ingest(node, read(log(1)))
+    store.payloads.ingest(node, read(log(1)))
     make_node(store, "BGR")
-    store.update_node("GFZ", new_name="GEOFON", contact=None)
-    store.update_node("BGR", new_name="GFZ", contact=None)
-    assert [record.payload for record in store.list_payloads(node)] == [1]
-    assert store.list_payloads("GFZ") == []
+    store.registry.update_node("GFZ", new_name="GEOFON", contact=None)
+    store.registry.update_node("BGR", new_name="GFZ", contact=None)
+    assert [record.payload for record in store.payloads.list_payloads(node)] == [1]
+    assert store.payloads.list_payloads("GFZ") == []
 
 
 def test_late_copy_of_what_is_in_force_changes_nothing(store: Store, node: Node) -> None:
     arrival = arrive(store, node)
-    store.ingest(node, read(log(1)), arrival=arrival)
+    store.payloads.ingest(node, read(log(1)), arrival=arrival)
     with pytest.raises(DuplicatePayload):
-        store.ingest(node, read(log(1)), arrival=arrival)
-    assert store.replace(node, read(log(1)), arrival=arrival)[1] is False
+        store.payloads.ingest(node, read(log(1)), arrival=arrival)
+    assert store.payloads.replace(node, read(log(1)), arrival=arrival)[1] is False
     with pytest.raises(OverlappingPayload):
-        store.ingest(node, read(log(1, requests=3)), arrival=arrival)
+        store.payloads.ingest(node, read(log(1, requests=3)), arrival=arrival)
     # A payload of other days has nothing to do with that.
-    store.replace(node, read(log(2)), arrival=arrival)
+    store.payloads.replace(node, read(log(2)), arrival=arrival)
     assert counted(store) == 24
 
 
 def test_changed_policy_overtakes_nothing(store: Store, node: Node) -> None:
-    store.ingest(node, read(log(1)))
+    store.payloads.ingest(node, read(log(1)))
     arrival = arrive(store, node)
-    store.set_node_policy("GFZ", restricted=True)
-    assert store.replace(node, read(log(1, requests=3)), arrival=arrival)[0].supersedes == [1]
+    store.registry.set_node_policy("GFZ", restricted=True)
+    assert store.payloads.replace(node, read(log(1, requests=3)), arrival=arrival)[0].supersedes == [1]
 
 
 def test_overtaken_request_is_409_over_http(database_uri: str, tmp_path: Path) -> None:
     """A correction that waits for its turn finds that another one came first."""
     (token,) = register(database_uri, "GFZ")
     with closing(open_store(database_uri)) as store, Service(as_service(database_uri), tmp_path) as service:
-        node = store.sender_of_token(token, datetime.datetime.now(tz=datetime.UTC)).node
-        store.ingest(node, read(log(1, requests=1)))
+        node = store.registry.sender_of_token(token, datetime.datetime.now(tz=datetime.UTC)).node
+        store.payloads.ingest(node, read(log(1, requests=1)))
         headers = {"Authorization": f"Bearer {token}"}
 
         def correct() -> requests.Response:
             return requests.put(f"{service.url}/submit", json=log(1, requests=2), headers=headers, timeout=60)
 
         with ThreadPoolExecutor() as threads:
-            with store.transaction(write=True) as connection, connection.cursor() as cursor:
-                store.queries.lock_node(connection, node_id=node.id)
+            with store.database.transaction(write=True) as connection, connection.cursor() as cursor:
+                store.registry.lock(connection, node)
                 waiting = threads.submit(correct)
                 # It has arrived when it waits for the node.
                 wait_for(lambda: is_waiting(store))
@@ -435,7 +434,7 @@ def test_overtaken_request_is_409_over_http(database_uri: str, tmp_path: Path) -
 
 @ON_ONE_STORE
 def test_request_of_a_gone_client_is_dropped(store: Store, service_uri: str, node: Node, tmp_path: Path) -> None:
-    token = store.add_token(node.name, *_VALID)[1]
+    token = store.registry.add_token(node.name, *_VALID)[1]
     body = json.dumps(log(1)).encode()
     with Service(service_uri, tmp_path, workers=1) as service:
         host, port = service.url.split("/")[2].split(":")
@@ -465,9 +464,9 @@ class RevokingBody(io.BytesIO):
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 def test_token_revoked_under_way_is_refused(service_uri: str, store: Store, node: Node, method: str) -> None:
-    number, token = store.add_token(node.name, *_VALID)
+    number, token = store.registry.add_token(node.name, *_VALID)
     body = json.dumps(log(1)).encode()
-    stream = RevokingBody(body, lambda: store.revoke_token(number, datetime.datetime.now(tz=datetime.UTC)))
+    stream = RevokingBody(body, lambda: store.registry.revoke_token(number, datetime.datetime.now(tz=datetime.UTC)))
     headers = {"Authorization": f"Bearer {token}", "Content-Length": str(len(body))}
     client = create_app(Config(service_uri)).test_client()
     answer = client.open(f"{PREFIX}/submit", method=method, input_stream=stream, headers=headers)
@@ -476,20 +475,20 @@ def test_token_revoked_under_way_is_refused(service_uri: str, store: Store, node
 
 
 def test_retraction_by_a_revoked_token_is_refused(store: Store, node: Node) -> None:
-    sent = store.ingest(node, read(log(1)))
+    sent = store.payloads.ingest(node, read(log(1)))
     arrival = arrive(store, node)
-    store.revoke_token(arrival.token, datetime.datetime.now(tz=datetime.UTC))
+    store.registry.revoke_token(arrival.token, datetime.datetime.now(tz=datetime.UTC))
     with pytest.raises(RefusedToken):
-        store.retract(sent.payload, node, arrival=arrival)
+        store.payloads.retract(sent.payload, node, arrival=arrival)
     assert counted(store) == 12
 
 
 def test_token_revoked_before_its_turn_shows_nothing(
     service_uri: str, store: Store, node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store.ingest(node, read(log(1)))
-    of_network = store.add_network_token("GE", *_VALID)
-    of_node = store.add_token(node.name, *_VALID)
+    store.payloads.ingest(node, read(log(1)))
+    of_network = store.registry.add_network_token("GE", *_VALID)
+    of_node = store.registry.add_token(node.name, *_VALID)
     client = create_app(Config(service_uri)).test_client()
     question = f"{PREFIX}/dataselect/restricted?start=2026-10&network=GE&format=json"
     for (number, token), method, path in ((of_network, "POST", question), (of_node, "GET", f"{PREFIX}/payloads")):
@@ -505,7 +504,7 @@ def revoking(store: Store, number: int) -> Callable[[Turns], AbstractContextMana
 
     @contextmanager
     def turn(_turns: Turns) -> Iterator[None]:
-        store.revoke_token(number, datetime.datetime.now(tz=datetime.UTC))
+        store.registry.revoke_token(number, datetime.datetime.now(tz=datetime.UTC))
         yield
 
     return turn
@@ -519,7 +518,7 @@ def is_waiting(store: Store) -> bool:
 
 
 def test_answers_say_until_when_the_token_is_valid(client: Client, store: Store) -> None:
-    (end,) = (token.valid_until for token in store.list_tokens())
+    (end,) = (token.valid_until for token in store.registry.list_tokens())
     due = f"{end:%Y-%m-%dT%H:%M:%SZ}"
     stored = client.send("POST", "submit", log(1))
     assert stored.get_json()["token_valid_until"] == due
@@ -537,14 +536,14 @@ def test_answers_say_until_when_the_token_is_valid(client: Client, store: Store)
 
 def test_expired_token_is_named_so(client: Client, store: Store) -> None:
     now = datetime.datetime.now(tz=datetime.UTC)
-    expired = Client(client._client, store.add_token("GFZ", now - 3 * DAY, now - 2 * DAY)[1])
+    expired = Client(client._client, store.registry.add_token("GFZ", now - 3 * DAY, now - 2 * DAY)[1])
     for method, path in (("POST", "submit"), ("PUT", "submit"), ("GET", "payloads"), ("DELETE", "payloads/1")):
         refused = expired.send(method, path, log(1))
         assert problem(refused)[:2] == (403, "expired-token")
         assert f"{now - 2 * DAY:%Y-%m-%d}" in refused.get_json()["detail"]
         assert "Token-Valid-Until" not in refused.headers
-    (token,) = (token for token in store.list_tokens() if token.valid_until < now)
-    store.revoke_token(token.id, now)
+    (token,) = (token for token in store.registry.list_tokens() if token.valid_until < now)
+    store.registry.revoke_token(token.id, now)
     assert problem(expired.send("POST", "submit", log(1)))[:2] == (403, "refused-token")
 
 

@@ -27,12 +27,12 @@ from eida_stats_webservice.errors import (
     OverlappingPayload,
     RefusedToken,
 )
-from eida_stats_webservice.store import Store, open_store
 from support.dates import NOW
 from support.deployed_service import CONTENTS, TABLES
 from support.payloads import payload, row
 from support.postgresql import Cluster
 from support.signer import Signer
+from support.stores import Store, open_store
 from support.tables import ROLL_UPS, grouped, select, sums
 
 
@@ -50,15 +50,15 @@ def change(postgresql: Cluster, upstream_uri: str) -> Callable[[str], str]:
 
 def take_over(store: Store, uri: str) -> list[tuple[str, datetime.date, int, int]]:
     with closing(Upstream(uri)) as source:
-        return list(store.take_over_upstream(source))
+        return list(store.transfer.import_legacy(source))
 
 
 def bad_rows(store: Store, uri: str) -> list[str]:
     """Return what cannot be taken over; nothing is."""
     with closing(Upstream(uri)) as source:
         with pytest.raises(BadRows, match="--skip-bad"):
-            list(store.take_over_upstream(source))
-        assert store.list_nodes() == []
+            list(store.transfer.import_legacy(source))
+        assert store.registry.list_nodes() == []
         return list(map(str, source.bad_rows))
 
 
@@ -92,30 +92,31 @@ def test_numbers_in_are_numbers_out(store: Store, upstream_uri: str, postgresql:
     assert sum(key.split("|")[6] == "FR" for key in here) > 5
     for table, columns in ROLL_UPS.items():
         assert sums(store, table, columns) == grouped(store, columns)
-    assert [found for _, _, differences in store.verify() for found in differences] == []
+    assert [found for _, _, differences in store.verification.verify() for found in differences] == []
 
 
 def test_nodes_networks_and_tokens_are_taken_over_and_tokens_not_in_clear(store: Store, upstream_uri: str) -> None:
     take_over(store, upstream_uri)
-    assert [(node.name, node.contact, node.restriction_policy, node.eas_group) for node in store.list_nodes()] == [
+    nodes = store.registry.list_nodes()
+    assert [(node.name, node.contact, node.restriction_policy, node.eas_group) for node in nodes] == [
         ("GFZ", "", False, None), ("OLD", "", True, None), ("RESIF", "operator@resif.example", False, "resif"),
     ]  # fmt: skip
-    restricted = [(network.name, network.node, network.eas_group) for network in store.list_networks()
+    restricted = [(network.name, network.node, network.eas_group) for network in store.registry.list_networks()
                   if network.restricted]  # fmt: skip
     assert restricted == [("Z32015", "RESIF", "alparray")]
-    assert store.sender_of_token("token-of-resif", NOW).node.name == "RESIF"
+    assert store.registry.sender_of_token("token-of-resif", NOW).node.name == "RESIF"
     # The one of two that is still valid.
-    assert store.sender_of_token("token-of-gfz", NOW).node.name == "GFZ"
+    assert store.registry.sender_of_token("token-of-gfz", NOW).node.name == "GFZ"
     assert not [value for (value,) in select(store, "SELECT value FROM tokens") if "token" in value]
-    store.add_node("NEW", "operator@new.example")
-    assert store.sender_of_token("for-ever", NOW).node.name == "RESIF"
-    assert store.sender_of_token("for-long", NOW).node.name == "RESIF"
-    assert store.add_token("NEW", NOW, NOW + datetime.timedelta(days=1))[0] == 5
+    store.registry.add_node("NEW", "operator@new.example")
+    assert store.registry.sender_of_token("for-ever", NOW).node.name == "RESIF"
+    assert store.registry.sender_of_token("for-long", NOW).node.name == "RESIF"
+    assert store.registry.add_token("NEW", NOW, NOW + datetime.timedelta(days=1))[0] == 5
 
 
 def test_tokens_that_are_left_out_are_named_without_their_values(store: Store, upstream_uri: str) -> None:
     with closing(Upstream(upstream_uri)) as source:
-        list(store.take_over_upstream(source))
+        list(store.transfer.import_legacy(source))
         found = {(token.number, token.node): token.reason for token in source.bad_tokens}
     assert found == {
         (2, "GFZ"): "it has the value of token 3, which is valid longer",
@@ -128,7 +129,7 @@ def test_tokens_that_are_left_out_are_named_without_their_values(store: Store, u
         (10, "RESIF"): "it ended before it began",
     }
     with pytest.raises(RefusedToken):
-        store.sender_of_token("shared", NOW)
+        store.registry.sender_of_token("shared", NOW)
 
 
 def test_members_of_groups_see_what_they_saw_before(store: Store, service_uri: str, upstream_uri: str) -> None:
@@ -149,7 +150,7 @@ def test_members_of_groups_see_what_they_saw_before(store: Store, service_uri: s
 
 def test_a_month_is_one_payload_of_the_days_that_were_received(store: Store, upstream_uri: str) -> None:
     take_over(store, upstream_uri)
-    listed = store.list_payloads()
+    listed = store.payloads.list_payloads()
     assert {record.origin for record in listed} == {"import"}
     days = {(record.node, str(record.days[0])[:7]): record.days for record in listed}
     assert [str(day) for day in days["RESIF", "2021-02"]] == ["2021-02-27", "2021-02-28"]
@@ -158,28 +159,28 @@ def test_a_month_is_one_payload_of_the_days_that_were_received(store: Store, ups
     assert len(days["GFZ", "2021-03"]) == 31
     assert [(record.node, record.rows) for record in listed if not record.rows] == []
     before = {table: sums(store, table, columns) for table, columns in ROLL_UPS.items()}
-    for _ in store.replay():
+    for _ in store.verification.replay():
         pass
     assert {table: sums(store, table, columns) for table, columns in ROLL_UPS.items()} == before
 
 
 def test_what_was_taken_over_can_be_corrected(store: Store, upstream_uri: str) -> None:
     take_over(store, upstream_uri)
-    node = store.sender_of_token("token-of-resif", NOW).node
+    node = store.registry.sender_of_token("token-of-resif", NOW).node
     correction = payload(row(month="2021-02-01", bytes=7), days_coverage=["2021-02-27"])
     with pytest.raises(AmbiguousReplacement) as refusal:
-        store.replace(node, correction)
+        store.payloads.replace(node, correction)
     (number,) = (known.payload for known in refusal.value.payloads)
-    assert store.replace(node, correction, [number])[0].supersedes == [number]
+    assert store.payloads.replace(node, correction, [number])[0].supersedes == [number]
     assert [values[0] for key, values in sums(store, "dataselect_stats", ("date",)).items()
             if key == ("RESIF", "2021-02-01")] == [7]  # fmt: skip
-    assert [found for _, _, differences in store.verify() for found in differences] == []
+    assert [found for _, _, differences in store.verification.verify() for found in differences] == []
 
 
 def test_imported_month_is_replaced_by_the_whole_month(store: Store, upstream_uri: str) -> None:
     take_over(store, upstream_uri)
-    node = store.sender_of_token("token-of-resif", NOW).node
-    (month,) = (one for one in store.list_payloads("RESIF") if one.days[0].month == 2)
+    node = store.registry.sender_of_token("token-of-resif", NOW).node
+    (month,) = (one for one in store.payloads.list_payloads("RESIF") if one.days[0].month == 2)
     assert (month.source, month.period, month.content) == ("", None, month.hash)
     day, whole = (
         payload(
@@ -190,10 +191,10 @@ def test_imported_month_is_replaced_by_the_whole_month(store: Store, upstream_ur
         for start in ("2021-02-28", "2021-02-01")
     )
     with pytest.raises(OverlappingPayload):
-        store.ingest(node, day)
+        store.payloads.ingest(node, day)
     with pytest.raises(AmbiguousReplacement):
-        store.replace(node, day)
-    assert store.replace(node, whole)[0].supersedes == [month.payload]
+        store.payloads.replace(node, day)
+    assert store.payloads.replace(node, whole)[0].supersedes == [month.payload]
 
 
 @pytest.mark.parametrize(
@@ -271,8 +272,8 @@ def test_other_faults_stop_the_import(
         closing(Upstream(upstream_uri)) as source,
         pytest.raises(NotTakenOver, match=named),
     ):
-        list(store.take_over_upstream(source, skip_bad=True))
-    assert store.list_nodes() == []
+        list(store.transfer.import_legacy(source, skip_bad=True))
+    assert store.registry.list_nodes() == []
 
 
 def test_what_is_not_known_counts_nothing(store: Store, upstream_uri: str, change: Callable[[str], str]) -> None:
@@ -289,17 +290,17 @@ def test_what_is_not_known_counts_nothing(store: Store, upstream_uri: str, chang
     found = sums(store, "dataselect_stats", ("network",))
     assert {(values[0], values[3], hll.cardinality(values[4])) for values in found.values()} == {(0, 0, 0)}
     assert sum(values[1] for values in found.values()) > 800
-    assert len(store.list_tokens()) == 4
-    days = {day for record in store.list_payloads("RESIF") for day in record.days}
+    assert len(store.registry.list_tokens()) == 4
+    days = {day for record in store.payloads.list_payloads("RESIF") for day in record.days}
     assert {datetime.date(2021, 2, day) for day in (5, 27, 28)} <= days
     assert not days & {datetime.date(2021, 2, 6), datetime.date(2021, 2, 7)}
-    assert max(record.days[-1] for record in store.list_payloads()).year == 2021
-    assert [found for _, _, differences in store.verify() for found in differences] == []
+    assert max(record.days[-1] for record in store.payloads.list_payloads()).year == 2021
+    assert [found for _, _, differences in store.verification.verify() for found in differences] == []
 
 
 def test_the_database_waits_for_as_long_as_the_other_one_takes(database_uri: str, upstream_uri: str) -> None:
     with closing(open_store(database_uri)) as store, closing(Upstream(upstream_uri)) as source:
-        taking = store.take_over_upstream(source)
+        taking = store.transfer.import_legacy(source)
         next(taking)
         # It is within its transaction now; nobody else has its connection.
         cursor = taking.gi_frame.f_locals["connection"].cursor()

@@ -9,34 +9,33 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-import eida_stats_webservice.store
+import eida_stats_webservice
 from eida_stats_webservice.database import migrations
 from eida_stats_webservice.registry.models import Node
-from eida_stats_webservice.store import Store
 from support.dates import NOW
 from support.node_client import DAY, make_node
 from support.payloads import payload, row
 from support.processes import wait_for
-from support.stores import ON_POSTGRESQL
+from support.stores import ON_POSTGRESQL, Store
 from support.tables import select
 
 OTHER = payload(row(bytes=1024))
 
 # Each gets a store with a node GFZ, which has sent payload 1 of network GE.
 WRITERS: dict[str, Callable[[Store, Node], object]] = {
-    "ingest": lambda store, node: store.ingest(node, OTHER),
-    "replace": lambda store, node: store.replace(node, OTHER),
-    "retract": lambda store, _: store.retract(1),
-    "verify": lambda store, _: list(store.verify()),
-    "replay": lambda store, _: list(store.replay()),
-    "update_node": lambda store, _: store.update_node("GFZ", new_name="GEOFON", contact=None),
-    "remove_node": lambda store, _: store.remove_node("GFZ"),
-    "set_node_policy": lambda store, _: store.set_node_policy("GFZ", restricted=True),
-    "set_node_group": lambda store, _: store.set_node_group("GFZ", "group"),
-    "add_network": lambda store, _: store.add_network("GFZ", "IU"),
-    "set_network_policy": lambda store, _: store.set_network_policy("GFZ", "GE", inverted=True),
-    "set_network_group": lambda store, _: store.set_network_group("GFZ", "GE", "group"),
-    "add_token": lambda store, _: store.add_token("GFZ", NOW - DAY, NOW + DAY),
+    "ingest": lambda store, node: store.payloads.ingest(node, OTHER),
+    "replace": lambda store, node: store.payloads.replace(node, OTHER),
+    "retract": lambda store, _: store.payloads.retract(1),
+    "verify": lambda store, _: list(store.verification.verify()),
+    "replay": lambda store, _: list(store.verification.replay()),
+    "update_node": lambda store, _: store.registry.update_node("GFZ", new_name="GEOFON", contact=None),
+    "remove_node": lambda store, _: store.registry.remove_node("GFZ"),
+    "set_node_policy": lambda store, _: store.registry.set_node_policy("GFZ", restricted=True),
+    "set_node_group": lambda store, _: store.registry.set_node_group("GFZ", "group"),
+    "add_network": lambda store, _: store.registry.add_network("GFZ", "IU"),
+    "set_network_policy": lambda store, _: store.registry.set_network_policy("GFZ", "GE", inverted=True),
+    "set_network_group": lambda store, _: store.registry.set_network_group("GFZ", "GE", "group"),
+    "add_token": lambda store, _: store.registry.add_token("GFZ", NOW - DAY, NOW + DAY),
 }
 # All functions that begin a transaction that writes. A new one belongs here, and to WRITERS.
 BEGIN_TO_WRITE = {
@@ -46,7 +45,7 @@ BEGIN_TO_WRITE = {
     # It locks the row of one token, and nothing else.
     "revoke_token",
     # The database is empty.
-    "take_over", "take_over_upstream",
+    "copy_from", "import_legacy",
     # It changes rights, and no row.
     "apply",
     # The functions above call these.
@@ -57,7 +56,7 @@ BEGIN_TO_WRITE = {
 @pytest.fixture
 def node(store: Store) -> Node:
     node, _ = make_node(store, "GFZ")
-    store.ingest(node, payload(row()))
+    store.payloads.ingest(node, payload(row()))
     return node
 
 
@@ -91,7 +90,7 @@ def waiting(store: Store) -> list[tuple[object, ...]]:
 
 def test_all_writers_are_known() -> None:
     found = set()
-    for path in Path(eida_stats_webservice.store.__file__).parent.glob("*.py"):
+    for path in Path(eida_stats_webservice.__file__).parent.rglob("*.py"):
         for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(function, ast.FunctionDef) and any(map(begins_to_write, ast.walk(function))):
                 found.add(function.name)
@@ -116,10 +115,12 @@ def test_writer_locks_the_node_first(store: Store, store_uri: str, node: Node, n
 @ON_POSTGRESQL
 def test_policy_of_a_busy_node_holds_up_no_other(store: Store, store_uri: str, node: Node) -> None:
     other, _ = make_node(store, "BGR")
-    with waiting_for(store, store_uri, node, lambda: store.set_node_policy("GFZ", restricted=True)) as policy:
-        store.ingest(other, OTHER)
+    with waiting_for(
+        store, store_uri, node, lambda: store.registry.set_node_policy("GFZ", restricted=True)
+    ) as policy:
+        store.payloads.ingest(other, OTHER)
         assert not policy.done()
-    assert dict(store.node_policies())["GFZ"] is True
+    assert dict(store.registry.node_policies())["GFZ"] is True
 
 
 @ON_POSTGRESQL
@@ -127,19 +128,21 @@ def test_policy_waits_longer_than_one_attempt(
     store: Store, store_uri: str, node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attempts = []
-    wait_briefly = store.queries.wait_briefly
-    monkeypatch.setattr(store.queries, "wait_briefly", lambda one: (attempts.append(one), wait_briefly(one)))
-    with waiting_for(store, store_uri, node, lambda: store.set_node_policy("GFZ", restricted=True)):
+    wait_briefly = store.database._queries.wait_briefly
+    monkeypatch.setattr(
+        store.database._queries, "wait_briefly", lambda one: (attempts.append(one), wait_briefly(one))
+    )
+    with waiting_for(store, store_uri, node, lambda: store.registry.set_node_policy("GFZ", restricted=True)):
         wait_for(lambda: len(attempts) > 1)
-    assert dict(store.node_policies())["GFZ"] is True
+    assert dict(store.registry.node_policies())["GFZ"] is True
 
 
 @ON_POSTGRESQL
 def test_revoking_a_token_waits_for_no_node(store: Store, store_uri: str, node: Node) -> None:
-    (token,) = store.list_tokens()
+    (token,) = store.registry.list_tokens()
     with locked(store_uri, node):
-        store.revoke_token(token.id, NOW)
-    (token,) = store.list_tokens()
+        store.registry.revoke_token(token.id, NOW)
+    (token,) = store.registry.list_tokens()
     assert token.revoked_at is not None
 
 
@@ -147,44 +150,44 @@ def test_revoking_a_token_waits_for_no_node(store: Store, store_uri: str, node: 
 
 
 def test_each_change_has_a_later_time(store: Store, node: Node) -> None:
-    times = [store.state().changed_at]
+    times = [store.statistics.data_version().changed_at]
     for number in range(1, 6):
-        store.set_node_policy("GFZ", restricted=number % 2 == 1)
-        times.append(store.state().changed_at)
-        store.ingest(node, payload(row(bytes=number)))
-        times.append(store.state().changed_at)
+        store.registry.set_node_policy("GFZ", restricted=number % 2 == 1)
+        times.append(store.statistics.data_version().changed_at)
+        store.payloads.ingest(node, payload(row(bytes=number)))
+        times.append(store.statistics.data_version().changed_at)
     assert times == sorted(set(times))
 
 
 def test_removal_is_later_than_the_removed_node(store: Store, node: Node) -> None:
     make_node(store, "BGR")
-    with store.transaction(write=True) as connection:
+    with store.database.transaction(write=True) as connection:
         connection.cursor().execute(
             "UPDATE nodes SET changed_at = '2090-01-01T00:00:00.000+00:00' WHERE name = 'BGR'"
         )
-    before = store.state()
-    store.remove_node("BGR")
-    assert before.changed_at < store.state().changed_at
-    assert before.revision != store.state().revision
+    before = store.statistics.data_version()
+    store.registry.remove_node("BGR")
+    assert before.changed_at < store.statistics.data_version().changed_at
+    assert before.revision != store.statistics.data_version().revision
 
 
 def test_set_back_clock_makes_no_earlier_time(store: Store, node: Node) -> None:
-    with store.transaction(write=True) as connection:
+    with store.database.transaction(write=True) as connection:
         connection.cursor().execute("UPDATE nodes SET changed_at = '2090-01-01T00:00:00.000+00:00'")
-    before = store.state().changed_at
-    store.ingest(node, OTHER)
-    payload_stored = store.state().changed_at
-    store.set_node_policy("GFZ", restricted=True)
-    assert before < payload_stored < store.state().changed_at
+    before = store.statistics.data_version().changed_at
+    store.payloads.ingest(node, OTHER)
+    payload_stored = store.statistics.data_version().changed_at
+    store.registry.set_node_policy("GFZ", restricted=True)
+    assert before < payload_stored < store.statistics.data_version().changed_at
 
 
 @ON_POSTGRESQL
 def test_time_is_read_after_waiting_for_locks(store: Store, store_uri: str, node: Node) -> None:
     other, _ = make_node(store, "BGR")
-    with waiting_for(store, store_uri, node, lambda: store.set_node_policy("GFZ", restricted=True)):
-        store.ingest(other, OTHER)
-        before = store.state()
-    after = store.state()
+    with waiting_for(store, store_uri, node, lambda: store.registry.set_node_policy("GFZ", restricted=True)):
+        store.payloads.ingest(other, OTHER)
+        before = store.statistics.data_version()
+    after = store.statistics.data_version()
     assert before.changed_at < after.changed_at
     assert before.revision != after.revision
 

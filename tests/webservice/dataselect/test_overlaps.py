@@ -21,9 +21,9 @@ from eida_stats_webservice.dataselect.overlaps import (
 from eida_stats_webservice.errors import AmbiguousReplacement, DuplicatePayload, OverlappingPayload
 from eida_stats_webservice.query.model import Question
 from eida_stats_webservice.registry.models import PUBLIC, Node
-from eida_stats_webservice.store import Store
 from support import identity_model as model
 from support.payloads import payload, row
+from support.stores import Store
 
 NOW = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC)
 FIRST = datetime.date(2026, 9, 30)
@@ -112,9 +112,9 @@ def stored(store: Store, node: Node, send: model.Send, numbers: dict[int, model.
     overlap = send.overlap and Overlap(send.overlap)
     try:
         if send.method == "POST":
-            receipt, changed = store.ingest(node, sent(send.sending), overlap=overlap), True
+            receipt, changed = store.payloads.ingest(node, sent(send.sending), overlap=overlap), True
         else:
-            receipt, changed = store.replace(node, sent(send.sending), overlap=overlap)
+            receipt, changed = store.payloads.replace(node, sent(send.sending), overlap=overlap)
     except DuplicatePayload as error:
         return model.Answer("duplicate", others=frozenset([numbers[error.payload]]))
     except OverlappingPayload as error:
@@ -131,20 +131,20 @@ def test_stores_answer_as_the_model_does(store: Store, world: str) -> None:
     ways = model.sends(WORLDS[world](), accepting=True)
     chance = random.Random(world)
     for history in range(25):
-        store.add_node(str(history), "operator@node.example")
-        token = store.add_token(str(history), NOW, NOW + datetime.timedelta(days=1))[1]
-        node = store.sender_of_token(token, NOW).node
+        store.registry.add_node(str(history), "operator@node.example")
+        token = store.registry.add_token(str(history), NOW, NOW + datetime.timedelta(days=1))[1]
+        node = store.registry.sender_of_token(token, NOW).node
         present = frozenset[model.Sending]()
         numbers: dict[int, model.Sending] = {}
         for send in chance.choices(ways, k=6):
             due = model.answer(send, present)
             assert agree(stored(store, node, send, numbers), due), (send, present)
             present = model.apply(send, due, present)
-        records = store.list_payloads(str(history))
+        records = store.payloads.list_payloads(str(history))
         counting = {record.payload for record in records if record.state == "in force"}
         assert {numbers[number].identity for number in counting} == {sending.identity for sending in present}
         assert total(store, str(history)) == sum(sending.sizes for sending in present for _ in months(sending))
-    assert [found for *_, found in store.verify() if found] == []
+    assert [found for *_, found in store.verification.verify() if found] == []
 
 
 def months(sending: model.Sending) -> set[str]:
@@ -153,4 +153,4 @@ def months(sending: model.Sending) -> set[str]:
 
 def total(store: Store, node: str) -> int:
     question = Question(start=datetime.date(2026, 9, 1), end=datetime.date(2026, 10, 1), nodes=(node,))
-    return sum(found.bytes for found in store.statistics(question, PUBLIC, sketches=False))
+    return sum(found.bytes for found in store.statistics.query(question, PUBLIC, sketches=False))

@@ -32,10 +32,9 @@ from eida_stats_webservice.errors import (
 )
 from eida_stats_webservice.query.model import Question
 from eida_stats_webservice.registry.models import PUBLIC, Node
-from eida_stats_webservice.store import Store, open_store
 from support.dates import DAY
 from support.payloads import payload, row, sketch
-from support.stores import ON_ONE_STORE
+from support.stores import ON_ONE_STORE, Store, open_store
 from support.tables import ROLL_UPS, count, grouped, select, sums
 
 NOW = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC)
@@ -50,13 +49,13 @@ def gfz(store: Store) -> Node:
 
 
 def node(store: Store, name: str) -> Node:
-    store.add_node(name, f"operator@{name.lower()}.example")
-    _, token = store.add_token(name, NOW - DAY, NOW + DAY)
-    return store.sender_of_token(token, NOW).node
+    store.registry.add_node(name, f"operator@{name.lower()}.example")
+    _, token = store.registry.add_token(name, NOW - DAY, NOW + DAY)
+    return store.registry.sender_of_token(token, NOW).node
 
 
 def total(store: Store, level: str | None = None) -> list[tuple[str, str, int, int, int, int]]:
-    found = store.statistics(Question(start=OCTOBER, end=OCTOBER, level=level), PUBLIC, sketches=False)
+    found = store.statistics.query(Question(start=OCTOBER, end=OCTOBER, level=level), PUBLIC, sketches=False)
     return [(s.node, s.network, s.bytes, s.nb_reqs, s.nb_successful_reqs, s.clients) for s in found]
 
 
@@ -64,9 +63,9 @@ def total(store: Store, level: str | None = None) -> list[tuple[str, str, int, i
 
 
 def test_nodes_are_listed_by_name_with_what_they_have_sent(store: Store, gfz: Node) -> None:
-    store.add_node("BGR", "operator@bgr.example")
-    store.ingest(gfz, payload(row()))
-    bgr, sent = store.list_nodes()
+    store.registry.add_node("BGR", "operator@bgr.example")
+    store.payloads.ingest(gfz, payload(row()))
+    bgr, sent = store.registry.list_nodes()
     assert (bgr.name, bgr.contact, bgr.payloads, bgr.last_payload) == ("BGR", "operator@bgr.example", 0, None)
     assert (sent.name, sent.payloads) == ("GFZ", 1)
     assert sent.last_payload is not None
@@ -75,22 +74,22 @@ def test_nodes_are_listed_by_name_with_what_they_have_sent(store: Store, gfz: No
 
 def test_a_node_is_registered_once(store: Store, gfz: Node) -> None:
     with pytest.raises(NodeExists, match="GFZ"):
-        store.add_node("GFZ", "")
+        store.registry.add_node("GFZ", "")
 
 
 def test_a_node_can_be_renamed_and_keeps_what_it_has_sent(store: Store, gfz: Node) -> None:
-    store.ingest(gfz, payload(row()))
-    store.update_node("GFZ", new_name="GEOFON", contact=None)
-    (renamed,) = store.list_nodes()
+    store.payloads.ingest(gfz, payload(row()))
+    store.registry.update_node("GFZ", new_name="GEOFON", contact=None)
+    (renamed,) = store.registry.list_nodes()
     assert (renamed.name, renamed.contact, renamed.payloads) == ("GEOFON", "operator@gfz.example", 1)
-    store.update_node("GEOFON", new_name=None, contact="new@gfz.example")
-    assert store.list_nodes()[0].contact == "new@gfz.example"
+    store.registry.update_node("GEOFON", new_name=None, contact="new@gfz.example")
+    assert store.registry.list_nodes()[0].contact == "new@gfz.example"
 
 
 def test_a_node_cannot_take_the_name_of_another(store: Store, gfz: Node) -> None:
-    store.add_node("BGR", "")
+    store.registry.add_node("BGR", "")
     with pytest.raises(NodeExists, match="BGR"):
-        store.update_node("GFZ", new_name="BGR", contact=None)
+        store.registry.update_node("GFZ", new_name="BGR", contact=None)
 
 
 def test_of_two_who_take_a_name_at_once_one_is_told_that_it_exists(store_uri: str, store: Store, gfz: Node) -> None:
@@ -99,15 +98,15 @@ def test_of_two_who_take_a_name_at_once_one_is_told_that_it_exists(store_uri: st
     def rename() -> None:
         second = open_store(store_uri)
         try:
-            second.update_node("GFZ", new_name="BGR", contact=None)
+            second.registry.update_node("GFZ", new_name="BGR", contact=None)
         except NodeExists:
             outcome.append("exists")
         finally:
             second.close()
 
     renaming = threading.Thread(target=rename)
-    with store.transaction(write=True) as connection:
-        store.queries.add_node(
+    with store.database.transaction(write=True) as connection:
+        store.registry._queries.add_node(
             connection, name="BGR", contact="operator@bgr.example", now="2026-11-22T00:00:00.000+00:00"
         )
         renaming.start()
@@ -120,13 +119,13 @@ def test_of_two_who_take_a_name_at_once_one_is_told_that_it_exists(store_uri: st
 
 def test_a_removed_node_leaves_nothing_of_its_own(store: Store, gfz: Node) -> None:
     other = node(store, "BGR")
-    store.ingest(other, payload(row()))
+    store.payloads.ingest(other, payload(row()))
     before = {table: count(store, table) for table in STORED}
-    store.remove_node("GFZ")
-    store.add_node("GFZ", "")
+    store.registry.remove_node("GFZ")
+    store.registry.add_node("GFZ", "")
     third = node(store, "LMU")
-    store.ingest(third, payload(row()))
-    store.remove_node("LMU")
+    store.payloads.ingest(third, payload(row()))
+    store.registry.remove_node("LMU")
     assert {table: count(store, table) for table in STORED} == before | {"tokens": before["tokens"] - 1}
 
 
@@ -134,9 +133,9 @@ def test_a_removed_node_leaves_nothing_of_its_own(store: Store, gfz: Node) -> No
 def test_a_node_that_is_unknown_is_named(store: Store, change: str) -> None:
     with pytest.raises(UnknownNode, match="nobody"):
         {
-            "update": lambda: store.update_node("nobody", new_name="somebody", contact=None),
-            "remove": lambda: store.remove_node("nobody"),
-            "token": lambda: store.add_token("nobody", NOW, NOW + DAY),
+            "update": lambda: store.registry.update_node("nobody", new_name="somebody", contact=None),
+            "remove": lambda: store.registry.remove_node("nobody"),
+            "token": lambda: store.registry.add_token("nobody", NOW, NOW + DAY),
         }[change]()
 
 
@@ -144,7 +143,7 @@ def test_a_node_that_is_unknown_is_named(store: Store, change: str) -> None:
 
 
 def test_only_the_digest_of_a_token_is_stored(store: Store, gfz: Node) -> None:
-    _, token = store.add_token("GFZ", NOW, NOW + DAY)
+    _, token = store.registry.add_token("GFZ", NOW, NOW + DAY)
     values = [value for (value,) in select(store, "SELECT value FROM tokens")]
     assert token not in values
     assert all(len(value) == 64 for value in values)
@@ -153,19 +152,19 @@ def test_only_the_digest_of_a_token_is_stored(store: Store, gfz: Node) -> None:
 def test_a_token_is_looked_up_by_its_digest_so_that_the_time_tells_nothing_of_it(
     store: Store, gfz: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, token = store.add_token("GFZ", NOW - DAY, NOW + DAY)
+    _, token = store.registry.add_token("GFZ", NOW - DAY, NOW + DAY)
     asked = []
     for name in ("sender_of_token", "network_of_token"):
-        query = getattr(store.queries, name)
+        query = getattr(store.registry._queries, name)
 
         def note(connection: Any, *, value: str, query: Callable[..., Any] = query) -> Any:
             asked.append(value)
             return query(connection, value=value)
 
-        monkeypatch.setattr(store.queries, name, note)
-    assert store.sender_of_token(token, NOW).node == gfz
+        monkeypatch.setattr(store.registry._queries, name, note)
+    assert store.registry.sender_of_token(token, NOW).node == gfz
     with pytest.raises(RefusedToken):
-        store.network_of_token(token, NOW)
+        store.registry.network_of_token(token, NOW)
     assert asked == [hashlib.sha256(token.encode()).hexdigest()] * 2
 
 
@@ -180,47 +179,47 @@ def test_a_token_is_looked_up_by_its_digest_so_that_the_time_tells_nothing_of_it
 def test_a_token_is_refused_outside_its_dates(
     store: Store, gfz: Node, valid_from: datetime.datetime, valid_until: datetime.datetime, state: str
 ) -> None:
-    number, token = store.add_token("GFZ", valid_from, valid_until)
+    number, token = store.registry.add_token("GFZ", valid_from, valid_until)
     due = ExpiredToken if state == "expired" else RefusedToken
     with pytest.raises(RefusedToken) as refusal:
-        store.sender_of_token(token, NOW)
+        store.registry.sender_of_token(token, NOW)
     assert type(refusal.value) is due
-    _, operators = store.add_network_token("FR", valid_from, valid_until)
+    _, operators = store.registry.add_network_token("FR", valid_from, valid_until)
     with pytest.raises(RefusedToken) as refusal:
-        store.network_of_token(operators, NOW)
+        store.registry.network_of_token(operators, NOW)
     assert type(refusal.value) is due
     # It is not one for sending, whatever its dates.
     with pytest.raises(RefusedToken) as refusal:
-        store.sender_of_token(operators, NOW)
+        store.registry.sender_of_token(operators, NOW)
     assert type(refusal.value) is RefusedToken
-    assert {listed.id: listed.state(NOW) for listed in store.list_tokens()}[number] == state
+    assert {listed.id: listed.state(NOW) for listed in store.registry.list_tokens()}[number] == state
 
 
 def test_a_revoked_token_is_refused_and_keeps_the_time_of_its_revocation(store: Store, gfz: Node) -> None:
-    number, token = store.add_token("GFZ", NOW - DAY, NOW + DAY)
-    assert store.sender_of_token(token, NOW).node == gfz
-    store.revoke_token(number, NOW)
-    store.revoke_token(number, NOW + DAY)
+    number, token = store.registry.add_token("GFZ", NOW - DAY, NOW + DAY)
+    assert store.registry.sender_of_token(token, NOW).node == gfz
+    store.registry.revoke_token(number, NOW)
+    store.registry.revoke_token(number, NOW + DAY)
     for moment in (NOW, NOW + 2 * DAY):
         with pytest.raises(RefusedToken) as refusal:
-            store.sender_of_token(token, moment)
+            store.registry.sender_of_token(token, moment)
         assert type(refusal.value) is RefusedToken
-    listed = {listed.id: listed for listed in store.list_tokens()}[number]
+    listed = {listed.id: listed for listed in store.registry.list_tokens()}[number]
     assert (listed.state(NOW), listed.revoked_at) == ("revoked", NOW)
 
 
 def test_a_token_that_is_unknown_is_refused_without_being_quoted(store: Store) -> None:
     with pytest.raises(RefusedToken) as refusal:
-        store.sender_of_token("not-a-token", NOW)
+        store.registry.sender_of_token("not-a-token", NOW)
     assert "not-a-token" not in str(refusal.value)
     with pytest.raises(UnknownToken, match="99"):
-        store.revoke_token(99, NOW)
+        store.registry.revoke_token(99, NOW)
 
 
 @pytest.mark.parametrize("number", [99999999999999999999, -(2**63) - 1, 2**63 - 1])
 def test_a_token_of_no_possible_number_is_unknown(store: Store, number: int) -> None:
     with pytest.raises(UnknownToken, match=str(number)):
-        store.revoke_token(number, NOW)
+        store.registry.revoke_token(number, NOW)
 
 
 # Ingestion
@@ -233,7 +232,7 @@ def test_a_payload_is_stored_field_by_field(store: Store, gfz: Node) -> None:
         ),
         days_coverage=["2026-10-14", "2026-10-15"],
     )
-    receipt = store.ingest(gfz, sent)
+    receipt = store.payloads.ingest(gfz, sent)
     assert receipt == Receipt("GFZ", receipt.payload, sent.hash(), 1, 2, receipt.received_at)
     assert sums(store, "dataselect_stats", ("date", "network", "station", "location", "channel", "country")) == {
         ("GFZ", "2026-10-01", "GE", "EIL", "", "BHZ", "DE"): (2**40, 5, 3, 2, hll.encode([7, 8]))
@@ -250,7 +249,7 @@ def test_a_payload_is_stored_field_by_field(store: Store, gfz: Node) -> None:
 
 def test_a_payload_is_kept_so_that_all_else_can_be_recomputed(store: Store, gfz: Node) -> None:
     sent = payload(row(), row(station="MTE"))
-    store.ingest(gfz, sent)
+    store.payloads.ingest(gfz, sent)
     ((body,),) = select(store, "SELECT body FROM payloads")
     assert wire.decode(zstd.decompress(bytes(body)), today=OCTOBER.replace(month=11)) == sent
 
@@ -259,38 +258,40 @@ def test_sliced_payload_is_stored_and_rebuilt(store: Store, gfz: Node) -> None:
     stats = [row(network=network, station=f"S{number:02}") for network in ("GE", "GR") for number in range(50)]
     body = json.dumps({"days_coverage": ["2026-10-14"], "stats": stats}).encode()
     sliced = wire.receive(body, today=OCTOBER.replace(month=11), slices=wire.Slices(threshold=0, size=1000))
-    store.ingest(gfz, sliced.payload)
+    store.payloads.ingest(gfz, sliced.payload)
     assert select(store, "SELECT name FROM networks ORDER BY name") == [("GE",), ("GR",)]
     with pytest.raises(DuplicatePayload):
-        store.ingest(gfz, payload(*stats))
-    number = store.ingest(gfz, payload(row(network="FR"), days_coverage=["2026-10-15"])).payload
-    store.retract(number)
+        store.payloads.ingest(gfz, payload(*stats))
+    number = store.payloads.ingest(gfz, payload(row(network="FR"), days_coverage=["2026-10-15"])).payload
+    store.payloads.retract(number)
     assert total(store) == [("*", "*", 100 * 512, 100, 100, 1)]
-    assert [differences for _, _, differences in store.verify()] == [[]]
+    assert [differences for _, _, differences in store.verification.verify()] == [[]]
 
 
 def test_what_a_node_has_left_out_is_kept_with_its_payload_and_makes_no_other_one(store: Store, gfz: Node) -> None:
     excluded = {"client_classes": ["monitor"], "client_patterns": ["^curl/", "\x00"]}
     sent = payload(row(), excluded=excluded)
-    store.ingest(gfz, sent)
+    store.payloads.ingest(gfz, sent)
     ((body,),) = select(store, "SELECT body FROM payloads")
     kept = wire.decode(zstd.decompress(bytes(body)), today=OCTOBER.replace(month=11))
     assert kept == sent
     assert kept.excluded == Exclusions(**excluded)
     with pytest.raises(DuplicatePayload):
-        store.ingest(gfz, payload(row()))
+        store.payloads.ingest(gfz, payload(row()))
 
 
 def test_payloads_over_the_same_rows_add_up_and_their_clients_are_united(store: Store, gfz: Node) -> None:
-    store.ingest(gfz, payload(row(clients=sketch([1, 2])), days_coverage=["2026-10-14"]))
-    store.ingest(gfz, payload(row(clients=sketch([2, 3])), days_coverage=["2026-10-15"]))
+    store.payloads.ingest(gfz, payload(row(clients=sketch([1, 2])), days_coverage=["2026-10-14"]))
+    store.payloads.ingest(gfz, payload(row(clients=sketch([2, 3])), days_coverage=["2026-10-15"]))
     assert total(store) == [("*", "*", 1024, 2, 2, 3)]
 
 
 def test_the_same_statistics_are_counted_once_however_they_are_written(store: Store, gfz: Node) -> None:
-    first = store.ingest(gfz, payload(row(), row(station="MTE")))
+    first = store.payloads.ingest(gfz, payload(row(), row(station="MTE")))
     with pytest.raises(DuplicatePayload) as refusal:
-        store.ingest(gfz, payload(row(station="MTE"), row(), version="other", generated_at="2026-11-02 00:00:00"))
+        store.payloads.ingest(
+            gfz, payload(row(station="MTE"), row(), version="other", generated_at="2026-11-02 00:00:00")
+        )
     assert (refusal.value.payload, refusal.value.received_at) == (
         first.payload, first.received_at.isoformat(timespec="seconds"),
     )  # fmt: skip
@@ -298,8 +299,8 @@ def test_the_same_statistics_are_counted_once_however_they_are_written(store: St
 
 
 def test_two_nodes_may_have_sent_the_same_statistics(store: Store, gfz: Node) -> None:
-    store.ingest(gfz, payload(row()))
-    store.ingest(node(store, "BGR"), payload(row()))
+    store.payloads.ingest(gfz, payload(row()))
+    store.payloads.ingest(node(store, "BGR"), payload(row()))
     assert total(store, "node") == [("BGR", "*", 512, 1, 1, 1), ("GFZ", "*", 512, 1, 1, 1)]
     # clients of two nodes are the same client
     assert total(store) == [("*", "*", 1024, 2, 2, 1)]
@@ -308,7 +309,7 @@ def test_two_nodes_may_have_sent_the_same_statistics(store: Store, gfz: Node) ->
 def test_statistics_are_summed_up_by_network_within_the_months_asked_for(store: Store, gfz: Node) -> None:
     months = {"days_coverage": ["2026-09-30", "2026-10-01"]}
     rows = [row(), row(network="Z32015", country="FR"), row(month="2026-09-01", bytes=1)]
-    store.ingest(gfz, payload(*rows, **months))
+    store.payloads.ingest(gfz, payload(*rows, **months))
     assert total(store, "network") == [
         ("GFZ", "GE", 512, 1, 1, 1),
         ("GFZ", "Z32015", 512, 1, 1, 1),
@@ -330,7 +331,7 @@ def test_roll_ups_hold_what_the_streams_add_up_to(store: Store, gfz: Node) -> No
             )
             for _ in range(40)
         ]
-        store.ingest(chance.choice([gfz, bgr]), payload(*rows, days_coverage=[f"2026-10-0{day}"]))
+        store.payloads.ingest(chance.choice([gfz, bgr]), payload(*rows, days_coverage=[f"2026-10-0{day}"]))
     for table, keys in ROLL_UPS.items():
         assert sums(store, table, keys) == grouped(store, keys), table
 
@@ -345,15 +346,15 @@ def test_what_the_database_refuses_leaves_nothing_behind(store: Store, gfz: Node
         stats=[payload(row(station="A")).stats[0], payload(row(station="B")).stats[0]],
     )
     huge.stats[1].bytes = 2**63 - 1
-    store.ingest(gfz, payload(row(station="B"), days_coverage=["2026-10-13"]))
+    store.payloads.ingest(gfz, payload(row(station="B"), days_coverage=["2026-10-13"]))
     before = {table: count(store, table) for table in STORED}
     totals = total(store)
     with pytest.raises(RefusedByDatabase):
-        store.ingest(gfz, huge)
+        store.payloads.ingest(gfz, huge)
     assert {table: count(store, table) for table in STORED} == before
     assert total(store) == totals
     huge.stats[1].bytes = 1
-    store.ingest(gfz, huge)
+    store.payloads.ingest(gfz, huge)
     assert total(store) == [("*", "*", 512 + 512 + 1, 3, 3, 1)]
 
 
@@ -361,13 +362,13 @@ def test_a_station_that_is_too_long_is_refused_by_the_database_too(store: Store,
     bad = payload(row())
     bad.stats[0].station = "A" * 9
     with pytest.raises(RefusedByDatabase):
-        store.ingest(gfz, bad)
+        store.payloads.ingest(gfz, bad)
     assert count(store, "payloads") == 0
 
 
 def test_a_saturated_sketch_has_an_estimate(store: Store, gfz: Node) -> None:
     full = hll.to_hex(bytes.fromhex("148b7f") + b"\xff" * 1280)
-    store.ingest(gfz, payload(row(clients=full)))
+    store.payloads.ingest(gfz, payload(row(clients=full)))
     ((*_, clients),) = total(store)
     assert clients > 2**40
 
@@ -406,9 +407,9 @@ def test_a_connection_that_the_server_closed_is_made_anew(database_uri: str) -> 
 
 def test_no_transaction_is_left_open(database_uri: str) -> None:
     store = open_store(database_uri)
-    store.add_node("GFZ", "")
+    store.registry.add_node("GFZ", "")
     with pytest.raises(NodeExists):
-        store.add_node("GFZ", "")
+        store.registry.add_node("GFZ", "")
     other = open_store(database_uri)
     assert select(
         other, "SELECT state FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -429,14 +430,14 @@ def test_migrating_twice_changes_nothing(store_uri: str) -> None:
 def test_connection_knows_its_own_file(store_uri: str, gfz: Node, store: Store, tmp_path: Path) -> None:
     """A reader has the old file, which was replaced; its connection must not serve a later writer."""
     path = Path(store_uri.removeprefix("sqlite:///"))
-    store.ingest(gfz, payload(row()))
-    with store.transaction() as reading:
+    store.payloads.ingest(gfz, payload(row()))
+    with store.database.transaction() as reading:
         assert list(reading.execute("SELECT count(*) FROM payloads")) == [(1,)]
         with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
             source.backup(copy)
         (tmp_path / "copy.db").replace(path)
-        assert len(store.list_payloads()) == 1
-    store.ingest(gfz, payload(row(network="CX")))
+        assert len(store.payloads.list_payloads()) == 1
+    store.payloads.ingest(gfz, payload(row(network="CX")))
     with closing(sqlite3.connect(path)) as present:
         assert present.execute("SELECT count(*) FROM payloads").fetchone() == (2,)
 
@@ -449,7 +450,7 @@ def test_embedded_store_is_for_its_owner_only(store_uri: str, tmp_path: Path) ->
         migrations.apply(f"sqlite:///{path}")
     finally:
         os.umask(before)
-    with closing(open_store(f"sqlite:///{path}")) as store, store.transaction(write=True):
+    with closing(open_store(f"sqlite:///{path}")) as store, store.database.transaction(write=True):
         files = list(tmp_path.glob("new.db*"))
         assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
         assert len(files) > 1
@@ -473,9 +474,9 @@ def test_embedded_store_is_for_its_owner_only(store_uri: str, tmp_path: Path) ->
     ],
 )
 def test_patterns_match_whole_texts(store: Store, pattern: str, texts: list[str], others: list[str]) -> None:
-    expression = store.matching(["no-such", pattern])
+    expression = store.database.to_regex(["no-such", pattern])
     for text in (*texts, *others):
-        with store.transaction() as connection:
+        with store.database.transaction() as connection:
             cursor = connection.cursor()
             mark = "?" if isinstance(connection, sqlite3.Connection) else "%s"
             cursor.execute(f"SELECT regexp_like({mark}, {mark})", (text, expression))
@@ -485,7 +486,9 @@ def test_patterns_match_whole_texts(store: Store, pattern: str, texts: list[str]
 @ON_ONE_STORE
 def test_patterns_with_many_stars_end(store: Store) -> None:
     """A pattern that went back behind each star would not."""
-    with store.transaction() as connection:
+    with store.database.transaction() as connection:
         for pattern in ("*A" * 15 + "*B", "*?A" * 10 + "*B", "*" * 30 + "B"):
-            (row,) = connection.execute("SELECT regexp_like(?, ?)", ("A" * 10_000, store.matching([pattern])))
+            (row,) = connection.execute(
+                "SELECT regexp_like(?, ?)", ("A" * 10_000, store.database.to_regex([pattern]))
+            )
             assert row == (0,)

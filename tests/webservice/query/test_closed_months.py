@@ -16,10 +16,9 @@ from eida_stats_webservice.dataselect import routes
 from eida_stats_webservice.query import closed_months
 from eida_stats_webservice.query.model import Question
 from eida_stats_webservice.registry.models import Node
-from eida_stats_webservice.store import Store
 from support.dates import DAY
 from support.payloads import payload, row, sketch
-from support.stores import ON_ONE_STORE
+from support.stores import ON_ONE_STORE, Store
 
 PUBLIC_PATH = "/eidaws/statistics/1/dataselect/public"
 OCTOBER_OPEN, OCTOBER_CLOSED = datetime.date(2026, 11, 3), datetime.date(2026, 11, 4)
@@ -33,11 +32,11 @@ Rows = dict[tuple[str, ...], list[str]]
 @pytest.fixture
 def node(store: Store) -> Node:
     """Register a node, with two networks in two countries from September to November."""
-    store.add_node("A", "operator@node.example")
+    store.registry.add_node("A", "operator@node.example")
     now = datetime.datetime.now(tz=datetime.UTC)
-    sender = store.sender_of_token(store.add_token("A", now - DAY, now + DAY)[1], now).node
+    sender = store.registry.sender_of_token(store.registry.add_token("A", now - DAY, now + DAY)[1], now).node
     for month in ("2026-09", "2026-10", "2026-11"):
-        store.ingest(sender, rows_of(month, MANY))
+        store.payloads.ingest(sender, rows_of(month, MANY))
     return sender
 
 
@@ -85,7 +84,7 @@ def test_payload_of_open_month_changes_only_other(
         if level == "network" or "country" in details or names.keys() & {"network", "country"}
     ]
     before = [ask(client, **question) for question in questions]
-    store.ingest(node, rows_of("2026-11", range(9000, 9001), day="03"))
+    store.payloads.ingest(node, rows_of("2026-11", range(9000, 9001), day="03"))
     after = [ask(client, **question) for question in questions]
     for question, one, other in zip(questions, before, after, strict=True):
         assert one.keys() == other.keys(), question
@@ -150,7 +149,7 @@ def test_answer_changes_when_its_month_closes(
     status: int,
 ) -> None:
     # The payloads came in long before.
-    with store.transaction(write=True) as connection:
+    with store.database.transaction(write=True) as connection:
         for table in ("nodes", "registry_state"):
             connection.cursor().execute(f"UPDATE {table} SET changed_at = '2026-11-02T08:00:00.000+00:00'")
     client = create_app(Config(service_uri, min_clients=min_clients)).test_client()

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from eida_statistics import hll
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
-from eida_stats_webservice.store import Store
 from support.dates import DAY
 from support.payloads import payload, row, sketch
-from support.stores import ON_ONE_STORE
+from support.stores import ON_ONE_STORE, Store
 
 PUBLIC_PATH = "/eidaws/statistics/1/dataselect/public"
 RESTRICTED_PATH = PUBLIC_PATH.replace("public", "restricted")
@@ -50,16 +49,16 @@ USERS = {
 def networks(store: Store) -> None:
     now = datetime.datetime.now(tz=datetime.UTC)
     for name in "ABC":
-        store.add_node(name, "operator@node.example")
-        sender = store.sender_of_token(store.add_token(name, now - DAY, now + DAY)[1], now).node
+        store.registry.add_node(name, "operator@node.example")
+        sender = store.registry.sender_of_token(store.registry.add_token(name, now - DAY, now + DAY)[1], now).node
         rows = [
             row(month=f"{month}-01", network=network, clients=sketch(map(hll.client_hash, users)))
             for (node, network), users in USERS.items()
             for month in MONTHS
             if node == name
         ]
-        store.ingest(sender, payload(*rows, days_coverage=[f"{month}-02" for month in MONTHS]))
-    store.set_network_policy("C", "RS", inverted=True)
+        store.payloads.ingest(sender, payload(*rows, days_coverage=[f"{month}-02" for month in MONTHS]))
+    store.registry.set_network_policy("C", "RS", inverted=True)
 
 
 def make_client(service_uri: str, min_clients: int = 5, min_sketch_clients: int = 1000) -> FlaskClient:
@@ -149,12 +148,12 @@ def test_without_min_clients_all_rows_have_sketches(service_uri: str) -> None:
 @ON_ONE_STORE
 def test_other_country_has_no_sketch(service_uri: str, store: Store) -> None:
     now = datetime.datetime.now(tz=datetime.UTC)
-    sender = store.sender_of_token(store.add_token("A", now - DAY, now + DAY)[1], now).node
+    sender = store.registry.sender_of_token(store.registry.add_token("A", now - DAY, now + DAY)[1], now).node
     rows = [
         row(month="2026-01-01", country=country, clients=sketch(map(hll.client_hash, users)))
         for country, users in (("IT", range(3)), ("FR", range(2000)), ("AT", range(10)))
     ]
-    store.ingest(sender, payload(*rows, days_coverage=["2026-01-03"]))
+    store.payloads.ingest(sender, payload(*rows, days_coverage=["2026-01-03"]))
     found = sketches(make_client(service_uri, min_sketch_clients=0), details="country", end="2026-01")
     assert found["*", "*", "*", "Other"] == hll.EMPTY
 
@@ -163,12 +162,12 @@ def test_other_country_has_no_sketch(service_uri: str, store: Store) -> None:
 def test_hidden_network_withholds_the_sketch(service_uri: str, store: Store, min_clients: int) -> None:
     now = datetime.datetime.now(tz=datetime.UTC)
     client = make_client(service_uri, min_clients)
-    stranger = store.add_network_token("QQ", now - DAY, now + DAY)[1]
+    stranger = store.registry.add_network_token("QQ", now - DAY, now + DAY)[1]
     nodes = disclosed(sketches(client, stranger, level="node"))
     # A has a network of one client, and C one that this client may not see.
     assert nodes == ({("B", "*")} if min_clients else {("A", "*"), ("B", "*"), ("C", "*")})
     rows = disclosed(sketches(client, stranger, level="network", node="B,C", network="GE"))
     assert rows == {("B", "GE"), ("C", "GE")}
     assert disclosed(sketches(client, stranger, level="station", node="B", network="GE")) == rows - {("C", "GE")}
-    operator = store.add_network_token("RS", now - DAY, now + DAY)[1]
+    operator = store.registry.add_network_token("RS", now - DAY, now + DAY)[1]
     assert disclosed(sketches(client, operator, network="RS", node="C")) == {("*", "*")}

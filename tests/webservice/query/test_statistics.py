@@ -27,14 +27,13 @@ from eida_stats_webservice.dataselect import routes
 from eida_stats_webservice.query import formats
 from eida_stats_webservice.query.model import LEVELS, Form, Question, Statistic
 from eida_stats_webservice.registry.models import PUBLIC, Viewer
-from eida_stats_webservice.store import Store, open_store
 from support.dates import DAY
 from support.payloads import payload, row, sketch
 from support.postgresql import Cluster
 from support.roles import as_service
 from support.service import PREFIX, Service, register
 from support.signer import Signer
-from support.stores import ON_ONE_STORE
+from support.stores import ON_ONE_STORE, Store, open_store
 
 NOT_GIVEN = hll.to_hex(hll.EMPTY)
 PUBLIC_PATH = f"{PREFIX}/dataselect/public"
@@ -57,8 +56,10 @@ def sent(store: Store) -> list[Sent]:
     chance = random.Random(4)
     rows: list[Sent] = []
     for name in ("A", "B"):
-        store.add_node(name, "operator@node.example")
-        node = store.sender_of_token(store.add_token(name, now() - DAY, now() + DAY)[1], now()).node
+        store.registry.add_node(name, "operator@node.example")
+        node = store.registry.sender_of_token(
+            store.registry.add_token(name, now() - DAY, now() + DAY)[1], now()
+        ).node
         for month in ("2025-11", "2025-12", "2026-01"):
             own = {
                 (network, station, channel, country): row(
@@ -79,13 +80,13 @@ def sent(store: Store) -> list[Sent]:
                 if chance.random() < 0.8
             }
             rows += [{**one, "node": name} for one in own.values()]
-            store.ingest(node, payload(*own.values(), days_coverage=[f"{month}-05"]))
-    store.set_network_policy("A", "X", inverted=True)
-    store.set_network_policy("B", "X", inverted=True)
-    store.set_network_policy("B", "FR", inverted=True)
-    store.set_network_policy("A", "Y", inverted=True)
-    store.set_network_group("A", "Y", "group-of-y")
-    store.set_node_group("A", "group-of-a")
+            store.payloads.ingest(node, payload(*own.values(), days_coverage=[f"{month}-05"]))
+    store.registry.set_network_policy("A", "X", inverted=True)
+    store.registry.set_network_policy("B", "X", inverted=True)
+    store.registry.set_network_policy("B", "FR", inverted=True)
+    store.registry.set_network_policy("A", "Y", inverted=True)
+    store.registry.set_network_group("A", "Y", "group-of-y")
+    store.registry.set_node_group("A", "group-of-a")
     return rows
 
 
@@ -134,7 +135,7 @@ def counted(sent: list[Sent], question: Question, hidden: set[tuple[str, str]]) 
 
 def answered(store: Store, question: Question, viewer: Viewer) -> dict[tuple[str, ...], Any]:
     found = {}
-    for one in store.statistics(question, viewer, sketches=True):
+    for one in store.statistics.query(question, viewer, sketches=True):
         key = tuple(getattr(one, name) for name in KEYS)
         assert key not in found
         assert one.hll_clients is not None
@@ -256,7 +257,7 @@ def test_a_sketch_lists_clients_only_for_who_is_entitled_to_all_in_it(
     assert True not in only_explicit(rows_for(client, f"level=channel&network=GE&{few}", stranger))
     operator = signer.token("/epos/group-of-a")
     assert True in only_explicit(rows_for(client, "level=channel&details=month,country&hllvalues=true", operator))
-    token = {"Authorization": f"Bearer {store.add_network_token('X', now() - DAY, now() + DAY)[1]}"}
+    token = {"Authorization": f"Bearer {store.registry.add_network_token('X', now() - DAY, now() + DAY)[1]}"}
     for query, explicit in (
         ("network=X&level=station&details=month,country", True),
         ("level=node&country=DE", False),
@@ -270,11 +271,11 @@ def test_nobody_gets_the_sketch_of_what_they_do_not_see_at_all(
     sent: list[Sent], client: FlaskClient, store: Store
 ) -> None:
     for network in ("GE", "FR"):
-        store.set_network_policy("A", network, inverted=True)
+        store.registry.set_network_policy("A", network, inverted=True)
     # Requests that failed are of no network, and open.
     found = ask(client, "start=2025-11&details=country&level=node&hllvalues=true")
     assert NOT_GIVEN not in {one["hll_clients"] for one in found}
-    with store.transaction(write=True) as connection:
+    with store.database.transaction(write=True) as connection:
         for table in ("dataselect_stats_by_network", "dataselect_stats_by_network_country"):
             connection.cursor().execute(f"DELETE FROM {table} WHERE network = ''")
     found = ask(client, "start=2025-11&details=country&level=node&hllvalues=true")
@@ -289,7 +290,7 @@ def test_a_small_group_has_no_sketch_where_its_total_is_public(service_uri: str,
 
 
 def test_the_operator_of_a_network_sees_its_stations(sent: list[Sent], client: FlaskClient, store: Store) -> None:
-    token = store.add_network_token("X", now() - DAY, now() + DAY)[1]
+    token = store.registry.add_network_token("X", now() - DAY, now() + DAY)[1]
     header = {"Authorization": f"Bearer {token}"}
     response = client.post(f"{RESTRICTED_PATH}?start=2025-01&level=station&net=X&hllvalues=true", headers=header)
     rows = list(csv.DictReader(response.text.splitlines()[2:]))
@@ -307,12 +308,12 @@ def test_restricted_statistics_take_a_token_that_is_for_them(
     sent: list[Sent], client: FlaskClient, store: Store
 ) -> None:
     assert client.post(f"{RESTRICTED_PATH}?start=2025-01").status_code == 401
-    for_sending = store.add_token("A", now() - DAY, now() + DAY)[1]
-    expired = store.add_network_token("X", now() - 2 * DAY, now() - DAY)[1]
+    for_sending = store.registry.add_token("A", now() - DAY, now() + DAY)[1]
+    expired = store.registry.add_network_token("X", now() - 2 * DAY, now() - DAY)[1]
     for token in (for_sending, expired, "anything"):
         header = {"Authorization": f"Bearer {token}"}
         assert client.post(f"{RESTRICTED_PATH}?start=2025-01", headers=header).status_code == 403
-    of_network = store.add_network_token("X", now() - DAY, now() + DAY)[1]
+    of_network = store.registry.add_network_token("X", now() - DAY, now() + DAY)[1]
     sending = client.post(f"{PREFIX}/submit", data=b"{}", headers={"Authorization": f"Bearer {of_network}"})
     assert sending.status_code == 403
 
@@ -380,7 +381,7 @@ def test_policies_are_told_as_the_deployed_service_tells_them(
     def answer(path: str) -> Any:
         return json.loads(client.get(f"{PREFIX}/{path}").data)
 
-    store.set_node_policy("B", restricted=True)
+    store.registry.set_node_policy("B", restricted=True)
     assert answer("nodes")["nodes"][1] == {"name": "B", "restriction_policy": "1"}
     assert answer("networks")["networks"][0] == {
         "name": "FR", "node": "A", "inverted_policy": "0", "restriction_policy": "0", "restricted": "no",
@@ -470,7 +471,7 @@ def test_many_rows_are_written_in_constant_memory(form: str) -> None:
 def test_many_rows_over_http_do_not_fill_the_memory(postgresql: Cluster, database_uri: str, tmp_path: Path) -> None:
     register(database_uri, "A")
     with closing(open_store(database_uri)) as store:
-        token = store.add_network_token("FR", now() - DAY, now() + DAY)[1]
+        token = store.registry.add_network_token("FR", now() - DAY, now() + DAY)[1]
     # Two channels of 500 stations, in 20 countries and 10 months.
     postgresql.psql(
         urlsplit(database_uri).path.removeprefix("/"),
@@ -528,7 +529,7 @@ def test_an_answer_is_packed_and_not_sent_again_if_it_is_the_same(
     assert first.headers["Content-Encoding"] == "gzip"
     for tag in (first.headers["ETag"], client.get(path).headers["ETag"]):
         assert client.get(path, headers={"If-None-Match": tag}).status_code == 304
-    store.set_network_policy("A", "GE", inverted=True)
+    store.registry.set_network_policy("A", "GE", inverted=True)
     assert client.get(path, headers={"If-None-Match": first.headers["ETag"]}).status_code == 200
 
 
@@ -558,11 +559,13 @@ def test_a_database_that_came_to_the_same_revision_otherwise_has_other_marks(
     client = create_app(Config(service_uri)).test_client()
     marks = set()
     for size in (1, 999):
-        store.add_node("A", "operator@node.example")
-        node = store.sender_of_token(store.add_token("A", now() - DAY, now() + DAY)[1], now()).node
-        store.ingest(node, payload(row(bytes=size)))
+        store.registry.add_node("A", "operator@node.example")
+        node = store.registry.sender_of_token(
+            store.registry.add_token("A", now() - DAY, now() + DAY)[1], now()
+        ).node
+        store.payloads.ingest(node, payload(row(bytes=size)))
         marks.add(client.get(f"{PUBLIC_PATH}?start=2025-01").headers["ETag"])
-        store.remove_node("A")
+        store.registry.remove_node("A")
     assert len(marks) == 2
 
 
@@ -571,7 +574,7 @@ def test_a_change_is_never_missed_by_who_asks_since_when(
 ) -> None:
     path = f"{PUBLIC_PATH}?start=2025-01"
     just_now = client.get(path).headers["Last-Modified"]
-    store.set_node_group("A", None)
+    store.registry.set_node_group("A", None)
     assert client.get(path, headers={"If-Modified-Since": just_now}).status_code == 200
     later = (now() + DAY).strftime("%a, %d %b %Y %H:%M:%S GMT")
     assert client.get(path, headers={"If-Modified-Since": later}).status_code == 304
@@ -589,9 +592,9 @@ def test_the_plan_of_a_public_question_has_roll_ups_only(
     question = Question(
         start=datetime.date(2025, 1, 1), end=datetime.date(2026, 1, 1), level=level, details=frozenset(details)
     )
-    parameters = store._parameters(question, PUBLIC, sketches=False)
-    with store.transaction() as connection, connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN {store.queries.statistics.sql}", parameters)
+    parameters = store.statistics._parameters(question, PUBLIC, sketches=False)
+    with store.database.transaction() as connection, connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN {store.statistics._queries.statistics.sql}", parameters)
         plan = "\n".join(line for (line,) in cursor.fetchall())
     store.close()
     assert "dataselect_stats_by_" in plan

@@ -24,10 +24,9 @@ from eida_stats_webservice.config import Config
 from eida_stats_webservice.dataselect import routes
 from eida_stats_webservice.query import closed_months, suppression
 from eida_stats_webservice.query.model import Question, Statistic
-from eida_stats_webservice.store import Store
 from support.dates import DAY
 from support.payloads import payload, row, sketch
-from support.stores import ON_ONE_STORE
+from support.stores import ON_ONE_STORE, Store
 
 PUBLIC_PATH = "/eidaws/statistics/1/dataselect/public"
 RESTRICTED_PATH = PUBLIC_PATH.replace("public", "restricted")
@@ -252,9 +251,9 @@ def cells(store: Store) -> Cells:
         if chance.random() < 0.9
     }
     for node in NODES:
-        store.add_node(node, "operator@node.example")
+        store.registry.add_node(node, "operator@node.example")
         now = datetime.datetime.now(tz=datetime.UTC)
-        sender = store.sender_of_token(store.add_token(node, now - DAY, now + DAY)[1], now).node
+        sender = store.registry.sender_of_token(store.registry.add_token(node, now - DAY, now + DAY)[1], now).node
         rows = [
             row(
                 month=f"{date}-01",
@@ -266,9 +265,9 @@ def cells(store: Store) -> Cells:
             for number, ((date, of, network, country), users) in enumerate(found.items())
             if of == node
         ]
-        store.ingest(sender, payload(*rows, days_coverage=[f"{month}-05" for month in MONTHS]))
+        store.payloads.ingest(sender, payload(*rows, days_coverage=[f"{month}-05" for month in MONTHS]))
     for node, network in RESTRICTED:
-        store.set_network_policy(node, network, inverted=True)
+        store.registry.set_network_policy(node, network, inverted=True)
     return found
 
 
@@ -380,7 +379,7 @@ def test_merge_unites_the_rows_of_nodes(
     token = None
     if viewer != "anybody":
         now = datetime.datetime.now(tz=datetime.UTC)
-        token = store.add_network_token("X", now - DAY, now + DAY)[1]
+        token = store.registry.add_network_token("X", now - DAY, now + DAY)[1]
     named = [{}, {"node": "A"}, {"node": ",".join(NODES)}, {"network": "GE"}, {"country": "DE,IT"}]
     for names, details in itertools.product(named, DETAILS):
         united: defaultdict[Key, int] = defaultdict(int)

@@ -19,10 +19,10 @@ from eida_stats_webservice.config import Config
 from eida_stats_webservice.database import migrations
 from eida_stats_webservice.query.model import LEVELS
 from eida_stats_webservice.query.parameters import ALIASES, FORMATS, MAX_LIMIT
-from eida_stats_webservice.store import Store, open_store
 from support.dates import DAY
 from support.payloads import payload, row
 from support.service import PREFIX
+from support.stores import Store, open_store
 
 PREFIXES = ("", "/statistics", PREFIX)
 COARSE = {
@@ -77,10 +77,10 @@ def operator(database_uri: str) -> dict[str, str]:
     """Store something, and give the headers of the operator of its network."""
     now = datetime.datetime.now(tz=datetime.UTC)
     store: Store = open_store(database_uri)
-    store.add_node("NODE1", "operator@node1.example")
-    node = store.sender_of_token(store.add_token("NODE1", now - DAY, now + DAY)[1], now).node
-    store.ingest(node, payload(row(month="2026-10-01", network="GE")))
-    token = store.add_network_token("GE", now - DAY, now + DAY)[1]
+    store.registry.add_node("NODE1", "operator@node1.example")
+    node = store.registry.sender_of_token(store.registry.add_token("NODE1", now - DAY, now + DAY)[1], now).node
+    store.payloads.ingest(node, payload(row(month="2026-10-01", network="GE")))
+    token = store.registry.add_network_token("GE", now - DAY, now + DAY)[1]
     store.close()
     return {"Authorization": f"Bearer {token}"}
 

@@ -10,10 +10,10 @@ from eida_stats_webservice.config import Config
 from eida_stats_webservice.database import pool
 from eida_stats_webservice.errors import Busy, DatabaseUnavailable
 from eida_stats_webservice.server import gunicorn_config
-from eida_stats_webservice.store import Store, open_store
 from eida_stats_webservice.web.concurrency import Turns
 from support.payloads import row, wire
 from support.service import PREFIX, register
+from support.stores import Store, open_store
 
 WITHIN_SECONDS = 20
 
@@ -125,16 +125,16 @@ def test_connections_are_shared_and_used_again(store: Store, store_uri: str) -> 
     barrier = threading.Barrier(5)
 
     def look(_: int) -> None:
-        with store.transaction():
+        with store.database.transaction():
             barrier.wait(WITHIN_SECONDS)
 
     with ThreadPoolExecutor(5) as threads:
         list(threads.map(look, range(5)))
-    idle = store._pool._idle
+    idle = store.database._pool._idle
     assert len(idle) == 5
     last = idle[-1]
     for _ in range(3):
-        with store.transaction() as connection:
+        with store.database.transaction() as connection:
             assert connection is last
     store.close()
     assert idle == []
@@ -144,7 +144,11 @@ def test_a_connection_that_does_not_come_free_is_told(monkeypatch: pytest.Monkey
     monkeypatch.setattr(pool, "CONNECTIONS", 2)
     monkeypatch.setattr(pool, "_LENT_WITHIN_SECONDS", 0.05)
     store = open_store(store_uri)
-    with store.transaction(), store.transaction(), pytest.raises(DatabaseUnavailable, match="in use"):
+    with (
+        store.database.transaction(),
+        store.database.transaction(),
+        pytest.raises(DatabaseUnavailable, match="in use"),
+    ):
         store.ping()
     store.ping()
     store.close()

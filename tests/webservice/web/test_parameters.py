@@ -18,14 +18,13 @@ from flask.testing import FlaskClient
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.query.parameters import ALIASES
-from eida_stats_webservice.store import Store
 from eida_stats_webservice.web import api_docs
 from support import issued
 from support.dates import DAY
 from support.payloads import row, wire
 from support.service import PREFIX, contents
 from support.signer import Signer
-from support.stores import ON_POSTGRESQL
+from support.stores import ON_POSTGRESQL, Store
 
 # These values are refused before any store sees them. PostgreSQL would fail in more ways than SQLite.
 pytestmark = ON_POSTGRESQL
@@ -107,9 +106,9 @@ class Service(NamedTuple):
 @pytest.fixture
 def service(store_uri: str, service_uri: str, store: Store) -> Service:
     now = datetime.datetime.now(tz=datetime.UTC)
-    store.add_node("GFZ", "operator@gfz.example")
-    token = store.add_token("GFZ", now - DAY, now + DAY)[1]
-    operators = store.add_network_token("GE", now - DAY, now + DAY)[1]
+    store.registry.add_node("GFZ", "operator@gfz.example")
+    token = store.registry.add_token("GFZ", now - DAY, now + DAY)[1]
+    operators = store.registry.add_network_token("GE", now - DAY, now + DAY)[1]
     client = create_app(Config(service_uri, metrics_token=METRICS_TOKEN, max_failures_per_minute=0)).test_client()
     made = Service(client, store_uri, token, operators)
     assert made.ask("POST", "/submit", json=wire(row())).status_code == 201
@@ -241,12 +240,12 @@ def test_a_field_of_a_payload_takes_what_is_of_its_kind_or_nothing(
             continue
         stored += 1
         # What is free is kept as it came.
-        kept = json.loads(store.payload(response.json["payload"]))
+        kept = json.loads(store.payloads.payload(response.json["payload"]))
         for key in place:
             kept = kept[key]
         # A country that is none is not known.
         assert kept == ("" if last == "country" else value), shown(value)
-    assert len(store.list_payloads()) == 1 + stored
+    assert len(store.payloads.list_payloads()) == 1 + stored
     if not stored:
         assert contents(service.uri) == before
 
@@ -267,7 +266,7 @@ def test_a_token_of_the_authentication_system_takes_nothing_of_the_kind(
     with Signer() as signer:
         keys = {"eas_keyring": str(signer.keyring), "eas_fingerprints": signer.fingerprint}
         client = create_app(Config(service_uri, max_failures_per_minute=0, **keys)).test_client()
-        store.set_node_policy("GFZ", restricted=True)
+        store.registry.set_node_policy("GFZ", restricted=True)
         before = contents(service.uri)
         asked = f"{PREFIX}/dataselect/restricted?start=2026-01&network=GE"
         for value in NASTY:

@@ -9,10 +9,10 @@ from werkzeug.test import TestResponse
 
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
-from eida_stats_webservice.store import Store
 from support.dates import DAY
 from support.payloads import row, wire
 from support.service import PREFIX
+from support.stores import Store
 
 FAILURES = 5
 
@@ -20,8 +20,8 @@ FAILURES = 5
 @pytest.fixture
 def token(store: Store) -> str:
     now = datetime.datetime.now(tz=datetime.UTC)
-    store.add_node("GFZ", "operator@gfz.example")
-    return store.add_token("GFZ", now - DAY, now + DAY)[1]
+    store.registry.add_node("GFZ", "operator@gfz.example")
+    return store.registry.add_token("GFZ", now - DAY, now + DAY)[1]
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_who_comes_from_afar_does_not_become_another_one_by_saying_so(
 
 def test_questions_of_the_public_are_not_limited(client: FlaskClient, store: Store, token: str) -> None:
     post(client, token)
-    store.set_network_policy("GFZ", "GE", inverted=True)
+    store.registry.set_network_policy("GFZ", "GE", inverted=True)
     for _ in range(3 * FAILURES):
         assert client.get(f"{PREFIX}/dataselect/public?start=2026-10&network=GE").status_code == 401
     for _ in range(FAILURES + 1):

@@ -8,7 +8,7 @@ from flask import Request
 from eida_stats_webservice.auth.eas import Verifier
 from eida_stats_webservice.errors import InvalidEasToken, MissingToken
 from eida_stats_webservice.registry.models import Viewer
-from eida_stats_webservice.store import Store
+from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.web.bearer import bearer_of
 from eida_stats_webservice.web.body import read_body
 from eida_stats_webservice.web.concurrency import Turns
@@ -21,20 +21,24 @@ _HINT = (
 )
 
 
-class Access:
+class Authenticator:
     """Identifies clients by the tokens that their requests carry.
 
     Args:
-        store: knows the tokens of networks' operators.
+        registry: knows the tokens of networks' operators.
         verifier: knows whose signatures of the EIDA authentication system count; without it none does.
         turns: limit how many signatures are verified at once.
         check_failures: raises an error if the client has sent too many bad tokens for another one to be verified.
     """
 
     def __init__(
-        self, store: Store, verifier: Verifier | None, turns: Turns, check_failures: Callable[[], None]
+        self,
+        registry: RegistryRepository,
+        verifier: Verifier | None,
+        turns: Turns,
+        check_failures: Callable[[], None],
     ) -> None:
-        self._store = store
+        self._registry = registry
         self._verifier = verifier
         self._turns = turns
         self._check_failures = check_failures
@@ -46,9 +50,9 @@ class Access:
             RefusedToken: if it is not.
         """
         if (token := bearer_of(request)) is not None:
-            self._store.network_of_token(token, _now())
+            self._registry.network_of_token(token, _now())
 
-    def viewer_of(self, request: Request) -> Viewer:
+    def authenticate(self, request: Request) -> Viewer:
         """Return the viewer of a request; of a token in a header and one in the body, that in the header counts.
 
         Raises:
@@ -62,7 +66,7 @@ class Access:
         body = read_body(request, _MAX_BODY_BYTES)
         if (token := bearer_of(request)) is not None:
             # Only now: a token may have expired while the body came in.
-            return Viewer(networks=frozenset([self._store.network_of_token(token, _now())]))
+            return Viewer(networks=frozenset([self._registry.network_of_token(token, _now())]))
         if not body.strip():
             raise MissingToken(hint=_HINT)
         if self._verifier is None:

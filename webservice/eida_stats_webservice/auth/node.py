@@ -7,13 +7,13 @@ from flask import Request, g
 
 from eida_stats_webservice.errors import MissingToken
 from eida_stats_webservice.registry.models import Sender
-from eida_stats_webservice.store import Store
+from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.web.bearer import bearer_of
 
 _HINT = "Send Authorization: Bearer TOKEN, with the token that the central administrator gave you."
 
 
-def sender_of(request: Request, store: Store) -> Sender:
+def authenticate_node(request: Request, registry: RegistryRepository) -> Sender:
     """Return the node whose token a request carries.
 
     Deployed aggregators send it under the header name Authentication, which counts as well.
@@ -26,7 +26,7 @@ def sender_of(request: Request, store: Store) -> Sender:
     token = bearer_of(request)
     if token is None:
         raise MissingToken(hint=_HINT)
-    sender = store.sender_of_token(token, datetime.datetime.now(tz=datetime.UTC))
+    sender = registry.sender_of_token(token, datetime.datetime.now(tz=datetime.UTC))
     # For the answer: an aggregator notices the token of another node before it sends anything.
     g.token_node = quote(sender.node.name)
     return sender

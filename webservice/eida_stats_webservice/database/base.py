@@ -1,4 +1,4 @@
-"""The interface of a database: transactions, and the few differences between PostgreSQL and SQLite."""
+"""The engine: transactions, and the few differences between PostgreSQL and SQLite. It knows no table but yoyo's."""
 
 import contextlib
 import datetime
@@ -7,52 +7,39 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import aiosql
 import msgspec
 
-from eida_statistics.payload import Row
 from eida_stats_webservice.errors import (
     DatabaseForbidden,
     DatabaseHidesMigrations,
     DatabaseLocked,
     DatabaseNotReady,
     DatabaseReadOnly,
-    UnknownNode,
 )
-from eida_stats_webservice.registry.models import Node
 
 READ_ONLY_HINT = "Name the primary in DATABASE_URI, or reset default_transaction_read_only where it is set."
 MAKE_ROOM = "Free some space, or move the database to a larger disk. Everything that was stored before is there."
 _GRANT_HINT = "Run eida_statsman db grant for the role of the service. Its search_path must have the schema of hll."
 # More does not fit into a parameter of SQLite's.
 ID_BITS = 63
-_SQL = Path(__file__).parent / "sql"
+_FOLDER = Path(__file__).parent
 # A check of the health is given up soon.
 _PING_SECONDS = 5
 # A command of the administrator tries for a minute or so, for two seconds each time.
 _ATTEMPTS = 30
 _Record = TypeVar("_Record", bound=msgspec.Struct)
 _Result = TypeVar("_Result")
+_Row = TypeVar("_Row")
 
 
-def folded(pattern: str) -> str:
+def merge_wildcards(pattern: str) -> str:
     """Return a pattern in which each run of `*` and `?` is as many `?` and at most one `*`."""
     return re.sub(r"[*?]*\*[*?]*", lambda run: "?" * run[0].count("?") + "*", pattern)
-
-
-def load_queries(dialect: str, driver: Any, translate: Callable[[str], str] = str) -> Any:
-    """Load the named queries that all stores share, put into one dialect, and those of that dialect.
-
-    Args:
-        dialect: the name of the file with the dialect's own queries.
-        driver: the name of the driver, or an adapter to it, as aiosql takes them.
-        translate: puts shared queries into the dialect.
-    """
-    shared, own = ((_SQL / f"{name}.sql").read_text() for name in ("queries", dialect))
-    return aiosql.from_str(f"{translate(shared)}\n\n{own}", driver)
 
 
 def repeat_while_locked(attempt: Callable[[], _Result], attempts: int, *, pause: float = 0) -> _Result:
@@ -74,12 +61,41 @@ def repeat_while_locked(attempt: Callable[[], _Result], attempts: int, *, pause:
 
 
 class Database(ABC):
-    """A database; its subclasses know the tables."""
+    """A database that threads share. It connects when it is first used.
 
-    queries: Any
-    """The named queries; aiosql makes methods of them."""
+    All methods raise DatabaseUnavailable if it cannot be reached, and DatabaseNotReady if tables are missing.
+    """
+
+    dialect: ClassVar[str]
+    """The name of the files with statements of this dialect."""
+    adapter: ClassVar[Any]
+    """The driver, as aiosql takes it."""
     migrations: frozenset[str]
     """The names of the migrations that it must have."""
+
+    def __init__(self) -> None:
+        self._queries = self.load_queries(_FOLDER)
+
+    @classmethod
+    @cache
+    def load_queries(cls, folder: Path, name: str = "queries") -> Any:
+        """Load named queries from the SQL files of a folder.
+
+        Args:
+            folder: the folder. A file named after the dialect is read, too.
+            name: the name of the file with the queries that both dialects share.
+
+        Returns:
+            An object of aiosql, whose methods run the queries.
+        """
+        own = folder / f"{cls.dialect}.sql"
+        shared = cls.translate((folder / f"{name}.sql").read_text())
+        return aiosql.from_str(f"{shared}\n\n{own.read_text() if own.exists() else ''}", cls.adapter)
+
+    @staticmethod
+    def translate(sql: str) -> str:
+        """Return shared statements in this dialect."""
+        return sql
 
     @abstractmethod
     def transaction(self, *, write: bool = False) -> AbstractContextManager[Any]:
@@ -90,20 +106,44 @@ class Database(ABC):
         """Return a context with a connection that reads all as it is at one moment, and cannot write."""
 
     @abstractmethod
-    def load_incoming(self, connection: Any, rows: Iterable[Row]) -> None:
-        """Add rows to the temporary table `incoming`."""
+    def load_rows(
+        self,
+        connection: Any,
+        query: Any,
+        rows: Iterable[_Row],
+        *,
+        to_line: Callable[[_Row], str],
+        to_parameters: Callable[[_Row], dict[str, Any]],
+    ) -> None:
+        """Load many rows into a table.
+
+        Args:
+            connection: one in a transaction.
+            query: a named query: COPY … FROM STDIN for PostgreSQL, an INSERT for SQLite.
+            rows: the rows.
+            to_line: writes a row in the text format of COPY.
+            to_parameters: returns the parameters of the INSERT.
+        """
 
     @abstractmethod
-    def matching(self, patterns: Iterable[str]) -> str:
+    def to_regex(self, patterns: Iterable[str]) -> str:
         """Return a regular expression for the texts that one of some patterns with * and ? is for, as a whole."""
 
     @abstractmethod
-    def listed(self, values: Iterable[str]) -> Any:
+    def to_list(self, values: Iterable[str]) -> Any:
         """Return values in the form in which SQL's IN takes them as one parameter."""
 
     @abstractmethod
     def stream(self, connection: Any, sql: str, parameters: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
-        """Run a query and give its rows as they come, without holding all of them."""
+        """Run a query and yield its rows one by one, without holding all of them."""
+
+    def select(self, connection: Any, query: Any) -> Iterator[dict[str, Any]]:
+        """Run a named query without parameters, and yield its rows by the names of their columns."""
+        cursor = connection.cursor()
+        cursor.execute(query.sql)
+        names = [column[0] for column in cursor.description]
+        for row in cursor:
+            yield dict(zip(names, row, strict=True))
 
     @abstractmethod
     def check_space(self, connection: Any) -> None:
@@ -122,10 +162,13 @@ class Database(ABC):
     def close(self) -> None:
         """Close the connections that are not in use."""
 
-    def ping(self) -> None:
+    def ping(self, *rights: Callable[[Any], bool]) -> None:
         """Check that the database answers, has an up-to-date schema, and can store a small payload.
 
         More migrations than this version knows are no fault: while an upgrade is under way, both versions run.
+
+        Args:
+            rights: functions that take a connection and return whether the role may read and write their tables.
 
         Raises:
             DatabaseUnavailable: if it cannot be reached.
@@ -137,18 +180,26 @@ class Database(ABC):
             DatabaseTooSlow: if it does not answer within 5 seconds.
         """
         with self.transaction() as connection:
-            self.queries.end_after(connection, seconds=_PING_SECONDS)
-            _, read_only, may_read_migrations, may_serve = self.queries.ping(connection)
+            self.limit_time(connection, _PING_SECONDS)
+            read_only, may_read_migrations, has_hll = self._queries.read_state(connection)
             if read_only:
                 raise DatabaseReadOnly(hint=READ_ONLY_HINT)
             if not may_read_migrations:
                 raise DatabaseHidesMigrations(hint=_GRANT_HINT)
-            if not may_serve:
+            if not (has_hll and all(has_rights(connection) for has_rights in rights)):
                 raise DatabaseForbidden(hint=_GRANT_HINT)
-            applied = {name for (name,) in self.queries.applied_migrations(connection)}
+            applied = {name for (name,) in self._queries.applied_migrations(connection)}
             self.check_space(connection)
         if missing := sorted(self.migrations - applied):
             raise DatabaseNotReady(f"it lacks {', '.join(missing)}", hint="Run eida_statsman db migrate.")
+
+    def limit_time(self, connection: Any, seconds: int) -> None:
+        """End each statement of this transaction after some seconds. SQLite does not do that."""
+        self._queries.end_after(connection, seconds=seconds)
+
+    def wait_without_limit(self, connection: Any) -> None:
+        """Let a transaction of the administrator take its time."""
+        self._queries.be_patient(connection)
 
     def administer(self, change: Callable[[Any], _Result]) -> _Result:
         """Make a change of the administrator in a transaction, and return what `change` returns.
@@ -161,52 +212,18 @@ class Database(ABC):
 
         def attempt() -> _Result:
             with self.transaction(write=True) as connection:
-                self.queries.wait_briefly(connection)
+                self._queries.wait_briefly(connection)
                 return change(connection)
 
         return repeat_while_locked(attempt, _ATTEMPTS)
 
-    def lock(self, connection: Any, node: Node) -> int:
-        """Lock a node against other writers, and return its revision.
 
-        Every transaction that writes rows of a node begins with this, so that no two of them can deadlock.
-
-        Raises:
-            UnknownNode: if there is no such node.
-        """
-        revision = self.queries.lock_node(connection, node_id=node.id)
-        if revision is None:
-            raise UnknownNode(node.name)
-        return int(revision)
-
-    def lock_named(self, connection: Any, name: str) -> Node:
-        """Lock a node against other writers, and return it.
-
-        Raises:
-            UnknownNode: if there is no node of that name.
-        """
-        node = Node(self.node_id(connection, name), name)
-        self.lock(connection, node)
-        return node
-
-    def node_id(self, connection: Any, name: str) -> int:
-        """Find the id of a node.
-
-        Raises:
-            UnknownNode: if there is no such node.
-        """
-        found = self.queries.find_node(connection, name=name)
-        if found is None:
-            raise UnknownNode(name)
-        return int(found[0])
-
-
-def now() -> str:
+def format_now() -> str:
     """Return the present time as the database takes it."""
-    return iso(datetime.datetime.now(tz=datetime.UTC))
+    return format_time(datetime.datetime.now(tz=datetime.UTC))
 
 
-def records(record: type[_Record], rows: Iterator[tuple[Any, ...]]) -> list[_Record]:
+def to_records(record: type[_Record], rows: Iterator[tuple[Any, ...]]) -> list[_Record]:
     """Make records of rows."""
     # SQLite returns times as text, PostgreSQL as datetime; the record decides what becomes of both.
     names = record.__struct_fields__
@@ -214,13 +231,13 @@ def records(record: type[_Record], rows: Iterator[tuple[Any, ...]]) -> list[_Rec
     return [msgspec.convert(dict(zip(names, row, strict=True)), record, strict=False) for row in rows]
 
 
-def as_time(value: Any) -> datetime.datetime:
+def parse_time(value: Any) -> datetime.datetime:
     """Parse a time of the database."""
     return msgspec.convert(value, datetime.datetime).astimezone(datetime.UTC)
 
 
-def iso(time: datetime.datetime) -> str:
-    """Write a time as the database takes it."""
+def format_time(time: datetime.datetime) -> str:
+    """Return a time as the database takes it."""
     # One width for all, so that SQLite, which compares text, compares times.
     return time.astimezone(datetime.UTC).isoformat(timespec="milliseconds")
 

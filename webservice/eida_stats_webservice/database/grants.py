@@ -1,4 +1,4 @@
-"""The rights of the role of the service, which grants.sql lists."""
+"""The rights of the role of the service: the files grants.sql of all packages list them."""
 
 from contextlib import closing
 from pathlib import Path
@@ -7,11 +7,11 @@ from typing import Any
 from psycopg2 import sql
 
 from eida_statistics.errors import ConfigurationError
-from eida_stats_webservice.database.postgresql import PostgreSQLStore
+from eida_stats_webservice.database.postgresql import PostgreSQL
 from eida_stats_webservice.database.uri import sqlite_path
 from eida_stats_webservice.errors import DatabaseForbidden, UnknownRole
 
-_GRANTS = Path(__file__).parent / "sql" / "grants.sql"
+_PACKAGE = Path(__file__).parent.parent
 
 
 def apply(uri: str, role: str) -> None:
@@ -28,8 +28,8 @@ def apply(uri: str, role: str) -> None:
             "the embedded store has no roles", hint="The permissions of its file decide about access."
         )
     with (
-        closing(PostgreSQLStore(uri)) as store,
-        store.transaction(write=True) as connection,
+        closing(PostgreSQL(uri)) as database,
+        database.transaction(write=True) as connection,
         connection.cursor() as cursor,
     ):
         # To PostgreSQL "public" is everybody.
@@ -41,7 +41,7 @@ def apply(uri: str, role: str) -> None:
         connection.notices.clear()
         _grant_schemas(cursor, role)
         cursor.execute(
-            sql.SQL(_GRANTS.read_text()).format(**{name: sql.Identifier(value) for name, value in names.items()})
+            sql.SQL(read_grants()).format(**{name: sql.Identifier(value) for name, value in names.items()})
         )
         # A role that has a right, but may not grant it, only gets a warning.
         if connection.notices:
@@ -49,6 +49,11 @@ def apply(uri: str, role: str) -> None:
                 connection.notices[0].splitlines()[0].removeprefix("WARNING:").strip(),
                 hint="Use the role that owns the database and its tables, or an administrator's.",
             )
+
+
+def read_grants() -> str:
+    """Return the GRANT statements of all packages, with placeholders for the names."""
+    return "\n".join(path.read_text() for path in sorted(_PACKAGE.glob("*/grants.sql")))
 
 
 def _grant_schemas(cursor: Any, role: str) -> None:

@@ -1,25 +1,23 @@
-"""The store of a centre: PostgreSQL with the hll extension."""
+"""PostgreSQL with the hll extension."""
 
-import datetime
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg2
 from aiosql.adapters.pyformat import PyFormatAdapter
 from psycopg2 import extensions, extras
 
-from eida_statistics.payload import Row
-from eida_stats_webservice.database.base import folded, load_queries
+from eida_stats_webservice.database.base import Database, merge_wildcards
 from eida_stats_webservice.database.driver_errors import translate_errors
 from eida_stats_webservice.database.pool import Pool
 from eida_stats_webservice.database.schema import FOLDER, migration_ids
 from eida_stats_webservice.database.session import begin, connect
 from eida_stats_webservice.errors import DatabaseReadOnly
-from eida_stats_webservice.store.base import Store
+
+_Row = TypeVar("_Row")
 
 _ROWS_AT_ONCE = 5000
 # Checking for space writes 1 MiB, so it is not done each time.
@@ -41,20 +39,22 @@ class _Adapter(PyFormatAdapter):
         return -1
 
 
-class PostgreSQLStore(Store):
-    """Shares some connections among threads, and makes new ones where the server has closed them."""
+class PostgreSQL(Database):
+    """A PostgreSQL database. Threads share its connections; those that the server has closed are replaced."""
 
-    queries = load_queries("postgresql", _Adapter)
+    dialect = "postgresql"
+    adapter = _Adapter
     migrations = migration_ids(FOLDER)
 
     def __init__(self, uri: str) -> None:
+        super().__init__()
         self._uri = uri
         self._pool = Pool(self._connect, _begin_if_usable)
         self._space_checked_at = -float("inf")
 
     @contextmanager
     def transaction(self, *, write: bool = False) -> Iterator[extensions.connection]:
-        """Yield a connection in a transaction; see `Store.transaction`.
+        """Yield a connection in a transaction; see the base class.
 
         Raises:
             DatabaseReadOnly: if it is to write where that is impossible.
@@ -66,7 +66,7 @@ class PostgreSQLStore(Store):
 
     @contextmanager
     def snapshot(self) -> Iterator[extensions.connection]:
-        """Yield a connection that only reads; see `Store.snapshot`."""
+        """Yield a connection that only reads; see the base class."""
         with translate_errors(), self._pool.lent() as connection:
             connection.rollback()
             connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
@@ -78,25 +78,33 @@ class PostgreSQLStore(Store):
                 if not connection.closed:
                     connection.set_session(isolation_level="READ COMMITTED", readonly="default")
 
-    def load_incoming(self, connection: extensions.connection, rows: Iterable[Row]) -> None:
-        """Load the rows by COPY."""
-        text = CopyText(rows)
+    def load_rows(
+        self,
+        connection: extensions.connection,
+        query: Any,
+        rows: Iterable[_Row],
+        *,
+        to_line: Callable[[_Row], str],
+        to_parameters: Callable[[_Row], dict[str, Any]],  # noqa: ARG002
+    ) -> None:
+        """Load the rows by COPY; see the base class."""
+        text = _CopyText(map(to_line, rows))
         with connection.cursor() as cursor:
             try:
                 # The stubs know bytes only; the driver takes text as well.
-                cursor.copy_expert("COPY incoming FROM STDIN", text)  # type: ignore[arg-type]
+                cursor.copy_expert(query.sql, text)  # type: ignore[arg-type]
             except psycopg2.Error:
                 # The driver replaces an error of the rows by one of its own.
                 if text.error is not None:
                     raise text.error from None
                 raise
 
-    def matching(self, patterns: Iterable[str]) -> str:
+    def to_regex(self, patterns: Iterable[str]) -> str:
         """Return a regular expression; PostgreSQL matches these without backtracking."""
         wild = str.maketrans({"*": ".*", "?": "."})
-        return f"^({'|'.join(folded(pattern).translate(wild) for pattern in patterns)})$"
+        return f"^({'|'.join(merge_wildcards(pattern).translate(wild) for pattern in patterns)})$"
 
-    def listed(self, values: Iterable[str]) -> tuple[str, ...]:
+    def to_list(self, values: Iterable[str]) -> tuple[str, ...]:
         """Return a tuple, which the driver writes as SQL's list."""
         return tuple(values)
 
@@ -113,8 +121,8 @@ class PostgreSQLStore(Store):
         """Write 1 MiB and roll back, unless there was space a few seconds ago; see the base class."""
         if time.monotonic() < self._space_checked_at + _SPACE_CHECK_SECONDS:
             return
-        self.queries.create_filler(connection)
-        self.queries.fill(connection)
+        self._queries.create_filler(connection)
+        self._queries.fill(connection)
         # A commit would write the table's row in the catalogue to disk, and wait for that.
         connection.rollback()
         self._space_checked_at = time.monotonic()
@@ -133,7 +141,7 @@ class PostgreSQLStore(Store):
         return connection
 
     def _prepare_to_write(self, connection: extensions.connection) -> None:
-        read_only, standby, *_ = self.queries.prepare_to_write(connection)
+        read_only, standby, *_ = self._queries.prepare_to_write(connection)
         if read_only:
             raise DatabaseReadOnly(hint=_ON_STANDBY if standby else _READ_ONLY_BY_DEFAULT)
 
@@ -148,38 +156,21 @@ def _begin_if_usable(connection: extensions.connection) -> bool:
     return True
 
 
-class CopyText:
-    """Rows in COPY's text format, written while the server reads what came before.
+class _CopyText:
+    """Lines of COPY's text format, written while the server reads earlier ones.
 
     Attributes:
-        error: the one that ended the reading of the rows.
+        error: the error that ended the reading of the rows.
     """
 
-    def __init__(self, rows: Iterable[Row]) -> None:
-        self._rows = iter(rows)
+    def __init__(self, lines: Iterator[str]) -> None:
+        self._lines = lines
         self.error: Exception | None = None
 
     def read(self, _size: int = -1, /) -> str:
         """Return the next thousand lines, or nothing at the end."""
         try:
-            return self._next_lines()
+            return "".join(islice(self._lines, 1000))
         except Exception as error:
             self.error = error
             raise
-
-    def _next_lines(self) -> str:
-        # No code can hold a tab, a line break or a backslash, and the sketch's own backslash is doubled.
-        return "".join(
-            [
-                f"{_iso(row.month)}\t{row.network}\t{row.station}\t{row.location}\t{row.channel}\t{row.country}\t{row.bytes}"
-                f"\t{row.nb_requests}\t{row.nb_successful_requests}\t{row.nb_unsuccessful_requests}"
-                f"\t\\{row.clients}\n"
-                for row in islice(self._rows, 1000)
-            ]
-        )
-
-
-@lru_cache(maxsize=1024)
-def _iso(month: datetime.date) -> str:
-    # A date is slow to format, and there are few months among many rows.
-    return month.isoformat()

@@ -1,4 +1,4 @@
-"""The embedded store: SQLite with the sketch functions of PostgreSQL's hll extension."""
+"""SQLite, with the sketch functions of PostgreSQL's hll extension."""
 
 import errno
 import json
@@ -6,16 +6,15 @@ import os
 import re
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from eida_statistics import hll
 from eida_statistics.errors import EidaStatisticsError
-from eida_statistics.payload import Row
-from eida_stats_webservice.database.base import MAKE_ROOM, folded, load_queries
+from eida_stats_webservice.database.base import MAKE_ROOM, Database, merge_wildcards
 from eida_stats_webservice.database.pool import Pool
 from eida_stats_webservice.database.schema import SQLITE_FOLDER, migration_ids
 from eida_stats_webservice.errors import (
@@ -26,7 +25,8 @@ from eida_stats_webservice.errors import (
     DatabaseUnavailable,
     RefusedByDatabase,
 )
-from eida_stats_webservice.store.base import Store
+
+_Row = TypeVar("_Row")
 
 # How long a writer waits for another one; ingestions are serial here.
 _BUSY_SECONDS = 120
@@ -39,24 +39,26 @@ _PRIMARY_CODE = 0xFF
 _READ_ONLY_HINT = "The service must be able to write the database file and its directory."
 
 
-def _in_sqlite(sql: str) -> str:
-    """Write what PostgreSQL and SQLite say differently: lists that are one parameter, and the order of bytes."""
-    return re.sub(r"\bIN :(\w+)", r"IN (SELECT value FROM json_each(:\1))", sql).replace(' COLLATE "C"', "")
+class SQLite(Database):
+    """An SQLite database in a file. Threads share its connections."""
 
-
-class SQLiteStore(Store):
-    """Shares some connections among threads."""
-
-    queries = load_queries("sqlite", "sqlite3", _in_sqlite)
+    dialect = "sqlite"
+    adapter = "sqlite3"
     migrations = migration_ids(SQLITE_FOLDER)
 
     def __init__(self, path: Path) -> None:
+        super().__init__()
         self._path = path
         self._pool: Pool[_Connection] = Pool(self._connect, self._is_usable)
 
+    @staticmethod
+    def translate(sql: str) -> str:
+        """Return shared statements with lists that are one parameter, and without the order of bytes."""
+        return re.sub(r"\bIN :(\w+)", r"IN (SELECT value FROM json_each(:\1))", sql).replace(' COLLATE "C"', "")
+
     @contextmanager
     def transaction(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:
-        """Yield a connection; see `Store.transaction`. One that writes has the write lock at once."""
+        """Yield a connection; see the base class. One that writes has the write lock at once."""
         with self._translate_errors(), self._pool.lent() as connection:
             connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
             try:
@@ -70,15 +72,23 @@ class SQLiteStore(Store):
         """Return a transaction: each reads all as it was at its first query."""
         return self.transaction()
 
-    def load_incoming(self, connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
-        """Load the rows by one executemany."""
-        self.queries.load_incoming(connection, (_parameters(row) for row in rows))
+    def load_rows(
+        self,
+        connection: sqlite3.Connection,
+        query: Any,
+        rows: Iterable[_Row],
+        *,
+        to_line: Callable[[_Row], str],  # noqa: ARG002
+        to_parameters: Callable[[_Row], dict[str, Any]],
+    ) -> None:
+        """Load the rows by one executemany; see the base class."""
+        query(connection, map(to_parameters, rows))
 
-    def matching(self, patterns: Iterable[str]) -> str:
+    def to_regex(self, patterns: Iterable[str]) -> str:
         """Return a regular expression that does not go back behind a `*` once the text after it is found."""
-        return rf"^(?:{'|'.join(map(_without_backtracking, map(folded, patterns)))})\Z"
+        return rf"^(?:{'|'.join(map(_without_backtracking, map(merge_wildcards, patterns)))})\Z"
 
-    def listed(self, values: Iterable[str]) -> str:
+    def to_list(self, values: Iterable[str]) -> str:
         """Return a JSON array, which SQLite takes apart."""
         return json.dumps(sorted(values))
 
@@ -219,22 +229,6 @@ class _UnionAggregate:
 
     def finalize(self) -> bytes:
         return hll.merge(self._sketches)
-
-
-def _parameters(row: Row) -> dict[str, str | int | bytes]:
-    return {
-        "date": row.month.isoformat(),
-        "network": row.network,
-        "station": row.station,
-        "location": row.location,
-        "channel": row.channel,
-        "country": row.country,
-        "bytes": row.bytes,
-        "nb_reqs": row.nb_requests,
-        "nb_successful_reqs": row.nb_successful_requests,
-        "nb_failedrequests": row.nb_unsuccessful_requests,
-        "clients": hll.from_hex(row.clients),
-    }
 
 
 def _reserve_space(directory: Path) -> None:

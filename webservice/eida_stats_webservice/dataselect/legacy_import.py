@@ -23,7 +23,7 @@ from eida_statistics.wire import EARLIEST_DAY, Decoded
 from eida_stats_webservice.database.driver_errors import translate_errors
 from eida_stats_webservice.database.session import begin, connect, wait_without_limit
 from eida_stats_webservice.database.uri import sqlite_path
-from eida_stats_webservice.dataselect.overlaps import last_day_of
+from eida_stats_webservice.dataselect.days import find_last_day
 from eida_stats_webservice.errors import NotTakenOver, NotUpstream
 from eida_stats_webservice.registry.models import digest, group_name, is_node_name
 
@@ -348,7 +348,7 @@ def _decoded(month: datetime.date, days: set[datetime.date], rows: list[_Row]) -
     today = _now().date()
     if not days:
         # Which days were received is not known; they are of this month.
-        last = min(last_day_of(month), max(today, month))
+        last = min(find_last_day(month), max(today, month))
         days = {month.replace(day=day) for day in range(1, last.day + 1)}
     sent = {
         "generated_at": f"{_now():%Y-%m-%d %H:%M:%S}",

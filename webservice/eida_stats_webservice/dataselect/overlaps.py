@@ -4,18 +4,22 @@ A payload stands for the logs of one source of a node for one period. `decide` i
 """
 
 import datetime
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import Any
 
 import msgspec
 
 from eida_statistics.payload import Period
+from eida_stats_webservice.dataselect.identity import Identity
 from eida_stats_webservice.dataselect.models import PayloadReference
+from eida_stats_webservice.errors import AmbiguousReplacement, DuplicatePayload, OverlappingPayload, Overtaken
+from eida_stats_webservice.registry.models import Arrival
 
 _DAYS_SHOWN = 3
 _NUMBERS_SHOWN = 20
+_CONFLICTS_SHOWN = 5
+_SEND_AGAIN = "Send it again: then it is compared with the payloads in force now."
 
 
 class Method(StrEnum):
@@ -30,40 +34,6 @@ class Overlap(StrEnum):
 
     ACCEPT = "accept"
     REFUSE = "refuse"
-
-
-class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """The properties that distinguish payloads of a node; `days` are those of its requests."""
-
-    hash: str
-    content: str
-    source: str
-    period: Period | None
-    days: frozenset[datetime.date]
-
-    def covers(self, day: datetime.date) -> bool:
-        """Return whether a day is in its period or, without one, among the days of its requests."""
-        return day in self.days if self.period is None else self.period.start <= day <= self.period.end
-
-    def first_and_last_day(self) -> tuple[datetime.date, datetime.date]:
-        """Return the bounds of the days that it covers."""
-        return (min(self.days), max(self.days)) if self.period is None else (self.period.start, self.period.end)
-
-    def shared_days(self, other: "Identity") -> Collection[datetime.date]:
-        """Return the days that both cover."""
-        if self.period is None:
-            return {day for day in self.days if other.covers(day)}
-        if other.period is None:
-            return other.shared_days(self)
-        return Period(max(self.period.start, other.period.start), min(self.period.end, other.period.end)).days()
-
-    def is_apart(self, other: "Identity") -> bool:
-        """Return whether it is of another server of the node; an empty source is the whole node."""
-        return bool(self.source and other.source) and self.source != other.source
-
-    def has_content_of(self, other: "Identity") -> bool:
-        """Return whether both are the same statistics, and one of them does not say of which source and period."""
-        return self.content == other.content and None in (self.period, other.period)
 
 
 class InForce(Identity, frozen=True, kw_only=True):
@@ -113,17 +83,6 @@ class Conflict(msgspec.Struct, frozen=True):
 
 
 Decision = Accepted | Duplicate | Conflict
-
-
-def touches(new: Identity, other: Identity) -> bool:
-    """Return whether two payloads of a node concern each other.
-
-    Their sources are not apart and they share a day. Or they are the same statistics: all requests of a log may be
-    of other days than its own.
-    """
-    if new.has_content_of(other):
-        return True
-    return not new.is_apart(other) and bool(new.shared_days(other))
 
 
 def decide(new: Identity, request: Request, others: Sequence[InForce]) -> Decision:
@@ -260,22 +219,32 @@ def list_overlaps(new: Identity, others: Iterable[InForce]) -> list[PayloadRefer
     return [reference(other, new.shared_days(other)) for other in others]
 
 
-# Days and months
+def require_accepted(new: Identity, request: Request, others: Sequence[InForce]) -> Accepted:
+    """Decide about a payload, and raise what keeps it from being stored."""
+    decision = decide(new, request, others)
+    if isinstance(decision, Duplicate):
+        known = decision.of
+        raise DuplicatePayload(known.payload, known.hash, known.received_at.isoformat(timespec="seconds"))
+    if isinstance(decision, Conflict):
+        problem = OverlappingPayload if request.method is Method.POST else AmbiguousReplacement
+        shown = [f"payload {other.payload} ({describe(other)})" for other in decision.payloads[:_CONFLICTS_SHOWN]]
+        more = len(decision.payloads) - len(shown)
+        raise problem(
+            ", ".join(shown) + (f" and {more} more" if more else ""),
+            [reference(other, other.days) for other in decision.payloads],
+            choices=decision.choices,
+        )
+    return decision
 
 
-def group_by_payload(rows: Iterable[tuple[int, Any]]) -> dict[int, list[datetime.date]]:
-    """Gather the days of payloads by their numbers; SQLite returns days as text."""
-    days: defaultdict[int, list[datetime.date]] = defaultdict(list)
-    for number, day in rows:
-        days[number].append(msgspec.convert(day, datetime.date))
-    return days
+def check_not_overtaken(undone: Mapping[int, int], arrival: Arrival | None) -> None:
+    """Raise an error if a request would undo changes that were made after it arrived.
 
-
-def months_of(days: Iterable[datetime.date]) -> set[datetime.date]:
-    """Return the first days of the months of some days."""
-    return {day.replace(day=1) for day in days}
-
-
-def last_day_of(month: datetime.date) -> datetime.date:
-    """Return the last day of a month, by its first one."""
-    return (month + datetime.timedelta(days=31)).replace(day=1) - datetime.timedelta(days=1)
+    Args:
+        undone: the revisions that last changed the payloads that the request would withdraw, restore or replace.
+        arrival: when the request arrived; None if it is not known.
+    """
+    later = [number for number, revision in undone.items() if arrival is not None and revision > arrival.revision]
+    if later:
+        named = ", ".join(f"payload {number}" for number in later[:_CONFLICTS_SHOWN])
+        raise Overtaken(f"{named} was put in force or withdrawn after this request arrived", hint=_SEND_AGAIN)

@@ -5,41 +5,43 @@ import re
 import msgspec
 from flask import Blueprint, Response, request
 
-from eida_stats_webservice.auth.node import sender_of
+from eida_stats_webservice.auth.node import authenticate_node
+from eida_stats_webservice.dataselect.repository import PayloadRepository
 from eida_stats_webservice.errors import BadParameter
-from eida_stats_webservice.store import Store
+from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.web.body import check_connected
 from eida_stats_webservice.web.concurrency import Turns
 from eida_stats_webservice.web.parameters import quote_parameter, read_parameters, require_parameters
 
 
-def blueprint(store: Store, turns: Turns) -> Blueprint:
+def blueprint(payloads: PayloadRepository, registry: RegistryRepository, turns: Turns) -> Blueprint:
     """Create the routes.
 
     Args:
-        store: holds the payloads.
+        payloads: the payloads.
+        registry: knows the tokens of nodes.
         turns: how many are retracted, or listed, at once: the list of a node grows with the years.
     """
     routes = Blueprint("payloads", __name__)
 
-    @routes.get("/payloads")
-    def payloads() -> Response:
+    @routes.get("/payloads", endpoint="payloads")
+    def list_() -> Response:
         """List the payloads that the node has sent, and whether they count."""
-        sender_of(request, store)
+        authenticate_node(request, registry)
         limit = _limit(require_parameters(read_parameters(request), optional=("limit",)).get("limit"))
         with turns.turn():
             # Again, since it may have waited: a token may be revoked meanwhile.
-            found = store.list_payloads(sender_of(request, store).node, limit=limit)
+            found = payloads.list_payloads(authenticate_node(request, registry).node, limit=limit)
             return _json({"payloads": [record.described() for record in found]})
 
     @routes.delete("/payloads/<int:number>")
     def retract(number: int) -> Response:
         """Retract a payload, so that it does not count any more."""
-        sender = sender_of(request, store)
+        sender = authenticate_node(request, registry)
         require_parameters(read_parameters(request))
         with turns.turn():
             check_connected(request)
-            return _json(store.retract(number, sender.node, arrival=sender.arrival).described())
+            return _json(payloads.retract(number, sender.node, arrival=sender.arrival).described())
 
     return routes
 

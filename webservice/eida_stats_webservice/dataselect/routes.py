@@ -11,16 +11,17 @@ from flask import Blueprint, Request, Response, request
 from werkzeug.http import http_date
 
 from eida_statistics import __version__
-from eida_stats_webservice.auth.authenticator import Access
+from eida_stats_webservice.auth.authenticator import Authenticator
 from eida_stats_webservice.config import PrivacySettings
 from eida_stats_webservice.errors import BadParameter, ForbiddenNetwork, NothingFound, RestrictedNetwork
 from eida_stats_webservice.query import closed_months, sketch_disclosure, suppression
 from eida_stats_webservice.query.formats import columns_of, format_of
-from eida_stats_webservice.query.model import Form, Question, State, Statistic, matches
+from eida_stats_webservice.query.model import DataVersion, Form, Question, Statistic, matches
 from eida_stats_webservice.query.parameters import question_of
+from eida_stats_webservice.query.repository import StatisticsRepository
 from eida_stats_webservice.query.sketch_disclosure import Disclosure
 from eida_stats_webservice.registry.models import PUBLIC, NetworkRecord, Viewer
-from eida_stats_webservice.store import Store
+from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.web.concurrency import Turns
 from eida_stats_webservice.web.parameters import quote_parameter, read_parameters
 
@@ -28,13 +29,20 @@ from eida_stats_webservice.web.parameters import quote_parameter, read_parameter
 _UNSETTLED = datetime.timedelta(seconds=2)
 
 
-def blueprint(store: Store, turns: Turns, access: Access, settings: PrivacySettings) -> Blueprint:
+def blueprint(
+    statistics: StatisticsRepository,
+    registry: RegistryRepository,
+    turns: Turns,
+    authenticator: Authenticator,
+    settings: PrivacySettings,
+) -> Blueprint:
     """Create the routes.
 
     Args:
-        store: holds the statistics.
+        statistics: the statistics.
+        registry: the nodes and networks.
         turns: how many questions are answered at once.
-        access: identifies clients.
+        authenticator: identifies clients.
         settings: how small groups of clients are protected.
     """
     routes = Blueprint("dataselect", __name__)
@@ -45,36 +53,38 @@ def blueprint(store: Store, turns: Turns, access: Access, settings: PrivacySetti
         # One day for the whole request, which may last past midnight.
         today = _today()
         question, form = question_of(read_parameters(request), today, restricted=False)
-        state = store.state()
+        state = statistics.data_version()
         closed = _last_closed_month(question, settings, today)
         changed_at = _changed_at(state, today, closed, settings.closed_after_days)
         etag = _etag(state, settings, question, closed)
         if (known := _known(request, etag)) is not None:
             return _validated(Response(status=304), changed_at, known)
-        _check_names(store, question, PUBLIC, restricted=False)
+        _check_names(registry, question, PUBLIC, restricted=False)
         # Unlike an ETag, a time does not prove that there was an answer: names are checked first.
         if _is_since(request, changed_at):
             return _validated(Response(status=304), changed_at, etag)
         first_open = closed_months.first_open_month(today, settings.closed_after_days)
-        rows = _public_rows(store, question, settings.min_clients, first_open, sketches=form.hllvalues)
+        rows = _public_rows(
+            statistics, registry, question, settings.min_clients, first_open, sketches=form.hllvalues
+        )
         if form.hllvalues:
-            rows = _disclosed(rows, store, question, settings, first_open, is_public=True)
+            rows = _disclosed(rows, statistics, registry, question, settings, first_open, is_public=True)
         return _validated(answered(rows, form), changed_at, etag)
 
     @routes.post("/dataselect/restricted")
     def restricted() -> Response:
         """Return the statistics that the holder of a token may see."""
         # First the token: without one, no parameter matters.
-        viewer = access.viewer_of(request)
+        viewer = authenticator.authenticate(request)
         today = _today()
         question, form = question_of(read_parameters(request), today, restricted=True)
-        question = _check_names(store, question, viewer, restricted=True)
-        rows = store.statistics(question, viewer, sketches=form.hllvalues)
+        question = _check_names(registry, question, viewer, restricted=True)
+        rows = statistics.query(question, viewer, sketches=form.hllvalues)
         if form.hllvalues:
             first_open = closed_months.first_open_month(today, settings.closed_after_days)
-            rows = _disclosed(rows, store, question, settings, first_open, is_public=False)
+            rows = _disclosed(rows, statistics, registry, question, settings, first_open, is_public=False)
         # It may wait for its turn, and the token may be revoked meanwhile.
-        return answered(rows, form, lambda: access.check_token(request))
+        return answered(rows, form, lambda: authenticator.check_token(request))
 
     def answered(rows: Generator[Statistic], form: Form, check: Callable[[], None] = lambda: None) -> Response:
         """Write an answer, whose turn ends when all of it is sent, or its reader goes away."""
@@ -93,29 +103,40 @@ def blueprint(store: Store, turns: Turns, access: Access, settings: PrivacySetti
 
 
 def _public_rows(
-    store: Store, question: Question, min_clients: int, first_open: datetime.date, *, sketches: bool
+    statistics: StatisticsRepository,
+    registry: RegistryRepository,
+    question: Question,
+    min_clients: int,
+    first_open: datetime.date,
+    *,
+    sketches: bool,
 ) -> Generator[Statistic]:
     """Return the rows of a public answer, without small groups of clients if MIN_CLIENTS is set."""
     if min_clients and suppression.is_fine(question):
-        return _fine_rows(store, question, min_clients, first_open)
-    return store.statistics(question, PUBLIC, sketches=sketches)
+        return _fine_rows(statistics, registry, question, min_clients, first_open)
+    return statistics.query(question, PUBLIC, sketches=sketches)
 
 
 def _fine_rows(
-    store: Store, question: Question, min_clients: int, first_open: datetime.date
+    statistics: StatisticsRepository,
+    registry: RegistryRepository,
+    question: Question,
+    min_clients: int,
+    first_open: datetime.date,
 ) -> Generator[Statistic]:
     """Yield the rows of a fine question, of closed months, with all of the open months in rows Other."""
     broad = suppression.broadened(closed_months.closed_part(question, first_open))
-    restricted = _restricted_networks(store) if broad.tells("network") else set()
-    open_totals = store.statistics(closed_months.open_totals(question, first_open), PUBLIC, sketches=True)
-    with closing(store.statistics(broad, _viewer_of(restricted), sketches=True)) as found, closing(open_totals):
+    restricted = _restricted_networks(registry) if broad.tells("network") else set()
+    open_totals = statistics.query(closed_months.open_totals(question, first_open), PUBLIC, sketches=True)
+    with closing(statistics.query(broad, _viewer_of(restricted), sketches=True)) as found, closing(open_totals):
         rows = suppression.merge_small(found, min_clients, question, restricted, open_totals)
         yield from suppression.arranged(suppression.without_nodes(rows) if question.merge_nodes else rows, question)
 
 
 def _disclosed(
     rows: Generator[Statistic],
-    store: Store,
+    statistics: StatisticsRepository,
+    registry: RegistryRepository,
     question: Question,
     settings: PrivacySettings,
     first_open: datetime.date,
@@ -128,7 +149,9 @@ def _disclosed(
         min_clients=settings.min_clients,
         min_sketch_clients=settings.min_sketch_clients,
         first_open_month=first_open,
-        suppressed=_suppressed(store, closed, settings.min_clients, is_public) if settings.min_clients else (),
+        suppressed=_suppressed(statistics, registry, closed, settings.min_clients, is_public)
+        if settings.min_clients
+        else (),
         is_public=is_public,
     )
     with closing(rows):
@@ -136,19 +159,25 @@ def _disclosed(
             yield sketch_disclosure.disclose(row, disclosure)
 
 
-def _suppressed(store: Store, closed: Question, min_clients: int, is_public: bool) -> set[suppression.Key]:
+def _suppressed(
+    statistics: StatisticsRepository,
+    registry: RegistryRepository,
+    closed: Question,
+    min_clients: int,
+    is_public: bool,
+) -> set[suppression.Key]:
     """Return the keys of the rows in which something is suppressed, for a question about closed months.
 
     Open months are recognised without them, and so are networks that are hidden from the holder of a token.
     """
-    restricted = _restricted_networks(store)
-    finest = store.statistics(sketch_disclosure.finest(closed), _viewer_of(restricted), sketches=True)
+    restricted = _restricted_networks(registry)
+    finest = statistics.query(sketch_disclosure.finest(closed), _viewer_of(restricted), sketches=True)
     with closing(finest):
         return sketch_disclosure.suppressed_keys(finest, min_clients, closed, restricted if is_public else ())
 
 
-def _restricted_networks(store: Store) -> set[tuple[str, str]]:
-    return {(network.node, network.name) for network in store.list_networks() if network.restricted}
+def _restricted_networks(registry: RegistryRepository) -> set[tuple[str, str]]:
+    return {(network.node, network.name) for network in registry.list_networks() if network.restricted}
 
 
 def _viewer_of(networks: Iterable[tuple[str, str]]) -> Viewer:
@@ -156,16 +185,16 @@ def _viewer_of(networks: Iterable[tuple[str, str]]) -> Viewer:
     return Viewer(networks=frozenset(network for _, network in networks))
 
 
-def _check_names(store: Store, question: Question, viewer: Viewer, *, restricted: bool) -> Question:
+def _check_names(registry: RegistryRepository, question: Question, viewer: Viewer, *, restricted: bool) -> Question:
     """Refuse nodes and networks that there are not, and networks that nobody may show; resolve patterns."""
     if question.nodes:
-        known = {name for name, _ in store.node_policies()}
+        known = {name for name, _ in registry.node_policies()}
         if unknown := [name for name in question.nodes if name not in known]:
             raise BadParameter(f"{quote_parameter('node', ','.join(unknown))} is unknown", hint="See nodes.")
     if not question.names_streams and not restricted:
         return question
     networks = [
-        network for network in store.list_networks() if not question.nodes or network.node in question.nodes
+        network for network in registry.list_networks() if not question.nodes or network.node in question.nodes
     ]
     if restricted and not _is_operator(networks, viewer):
         _check_one_network(question)
@@ -234,7 +263,7 @@ def _last_closed_month(question: Question, settings: PrivacySettings, today: dat
     return closed_months.last_closed_month(question, first_open)
 
 
-def _etag(state: State, settings: PrivacySettings, question: Question, closed: datetime.date | None) -> str:
+def _etag(state: DataVersion, settings: PrivacySettings, question: Question, closed: datetime.date | None) -> str:
     # A database that was restored may have come to the same revision in another way.
     revision = f"{state.revision} {state.changed_at.isoformat()}"
     # Without `end`, the same question is another one in the next month.
@@ -260,7 +289,7 @@ def _is_since(asked: Request, changed_at: datetime.datetime) -> bool:
 
 
 def _changed_at(
-    state: State, today: datetime.date, closed: datetime.date | None, closed_after_days: int
+    state: DataVersion, today: datetime.date, closed: datetime.date | None, closed_after_days: int
 ) -> datetime.datetime:
     """Return when the answer last changed.
 

@@ -7,12 +7,13 @@ import msgspec
 from flask import Blueprint, Response, g, request
 
 from eida_statistics import wire
-from eida_stats_webservice.auth.node import sender_of
+from eida_stats_webservice.auth.node import authenticate_node
 from eida_stats_webservice.dataselect.models import Receipt
 from eida_stats_webservice.dataselect.overlaps import Overlap
+from eida_stats_webservice.dataselect.repository import PayloadRepository
 from eida_stats_webservice.errors import BadParameter
 from eida_stats_webservice.registry.models import Sender
-from eida_stats_webservice.store import Store
+from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.web.body import Budget, Share, check_connected, drain, read_json
 from eida_stats_webservice.web.concurrency import Turns
 from eida_stats_webservice.web.parameters import quote_parameter, read_parameters, require_parameters
@@ -20,11 +21,14 @@ from eida_stats_webservice.web.parameters import quote_parameter, read_parameter
 _HASH_CHARACTERS = 32
 
 
-def blueprint(store: Store, turns: Turns, budget: Budget, max_payload_bytes: int) -> Blueprint:
+def blueprint(
+    payloads: PayloadRepository, registry: RegistryRepository, turns: Turns, budget: Budget, max_payload_bytes: int
+) -> Blueprint:
     """Create the routes.
 
     Args:
-        store: stores the payloads.
+        payloads: stores the payloads.
+        registry: knows the tokens of nodes.
         turns: how many are read and stored at once.
         budget: how many bytes of bodies the process may hold at once.
         max_payload_bytes: how large one may be.
@@ -40,7 +44,7 @@ def blueprint(store: Store, turns: Turns, budget: Budget, max_payload_bytes: int
         overlap = _overlap(given.get("overlap"))
         with turns.turn(), budget.share() as share:
             received = read_payload(share)
-            receipt = store.ingest(sender.node, received.payload, overlap=overlap, arrival=sender.arrival)
+            receipt = payloads.ingest(sender.node, received.payload, overlap=overlap, arrival=sender.arrival)
         # For the metrics, as is the outcome.
         g.stored_rows = receipt.rows
         return answer(receipt, received, 201)
@@ -53,7 +57,7 @@ def blueprint(store: Store, turns: Turns, budget: Budget, max_payload_bytes: int
         overlap, named = _overlap(given.get("overlap")), _named(given.get("replaces"))
         with turns.turn(), budget.share() as share:
             received = read_payload(share)
-            receipt, changed = store.replace(
+            receipt, changed = payloads.replace(
                 sender.node, received.payload, named, overlap=overlap, arrival=sender.arrival
             )
         g.stored_rows = receipt.rows if changed else 0
@@ -62,7 +66,7 @@ def blueprint(store: Store, turns: Turns, budget: Budget, max_payload_bytes: int
 
     def authenticate() -> Sender:
         """Return the node that sends. Later changes of its payloads are those that this request must not undo."""
-        sender = sender_of(request, store)
+        sender = authenticate_node(request, registry)
         g.token_valid_until = sender.token_valid_until.replace(microsecond=0)
         return sender
 

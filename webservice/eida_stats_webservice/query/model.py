@@ -74,7 +74,7 @@ class Statistic(msgspec.Struct):
     last_month: str = ""
 
 
-class State(msgspec.Struct, frozen=True):
+class DataVersion(msgspec.Struct, frozen=True):
     """The state of the data: answers of equal states are equal; `changed_at` is the time of the last change."""
 
     revision: str

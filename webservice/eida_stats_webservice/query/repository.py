@@ -3,11 +3,12 @@
 import datetime
 import math
 from collections.abc import Collection, Generator
+from pathlib import Path
 from typing import Any
 
 from eida_statistics import hll
-from eida_stats_webservice.database.base import Database, as_time
-from eida_stats_webservice.query.model import Question, State, Statistic
+from eida_stats_webservice.database.base import Database, parse_time
+from eida_stats_webservice.query.model import DataVersion, Question, Statistic
 from eida_stats_webservice.registry.models import Viewer
 
 # The service refuses older days; see wire.py.
@@ -19,16 +20,24 @@ _ANSWER_SECONDS = 120
 _NONE = ("*",)
 
 
-class Answers(Database):
-    """Answers questions."""
+class StatisticsRepository:
+    """Runs queries of statistics.
 
-    def state(self) -> State:
+    Args:
+        database: the database.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._queries = database.load_queries(Path(__file__).parent)
+
+    def data_version(self) -> DataVersion:
         """Return the state on which answers depend."""
-        with self.transaction() as connection:
-            registry, statistics, *times = self.queries.data_version(connection)
-        return State(f"{registry}.{statistics}", max(as_time(time) for time in times if time is not None))
+        with self._database.transaction() as connection:
+            registry, statistics, *times = self._queries.data_version(connection)
+        return DataVersion(f"{registry}.{statistics}", max(parse_time(time) for time in times if time is not None))
 
-    def statistics(self, question: Question, viewer: Viewer, *, sketches: bool) -> Generator[Statistic]:
+    def query(self, question: Question, viewer: Viewer, *, sketches: bool) -> Generator[Statistic]:
         """Yield the sums that a question asks for, in one transaction that ends with the last row.
 
         Args:
@@ -40,10 +49,10 @@ class Answers(Database):
         Raises:
             DatabaseTooSlow: if the first rows, or further ones, do not come in time.
         """
-        with self.transaction() as connection:
-            self.queries.end_after(connection, seconds=_ANSWER_SECONDS)
-            for row in self.stream(
-                connection, self.queries.statistics.sql, self._parameters(question, viewer, sketches=sketches)
+        with self._database.transaction() as connection:
+            self._database.limit_time(connection, _ANSWER_SECONDS)
+            for row in self._database.stream(
+                connection, self._queries.statistics.sql, self._parameters(question, viewer, sketches=sketches)
             ):
                 date, node, network, station, location, channel, country = row[:7]
                 size, requests, successful, failed, clients, sketch = row[7:13]
@@ -62,13 +71,13 @@ class Answers(Database):
         sort = question.sort or ""
         return {
             "source": _source(question, sketches=sketches),
-            "months": self.listed(_months(question.start, question.end)),
+            "months": self._database.to_list(_months(question.start, question.end)),
             "some_nodes": bool(question.nodes),
-            "nodes": self.listed(question.nodes or _NONE),
+            "nodes": self._database.to_list(question.nodes or _NONE),
             "some_networks": bool(question.networks),
-            "networks": self.listed(question.networks or _NONE),
+            "networks": self._database.to_list(question.networks or _NONE),
             "some_countries": bool(question.countries),
-            "countries": self.listed(question.countries or _NONE),
+            "countries": self._database.to_list(question.countries or _NONE),
             "station": self._pattern(question.stations),
             "location": self._pattern(question.locations),
             "channel": self._pattern(question.channels),
@@ -81,8 +90,8 @@ class Answers(Database):
             "by_channel": question.tells("channel"),
             "by_country": "country" in question.details,
             "named": question.names_streams,
-            "groups": self.listed(viewer.groups or _NONE),
-            "granted": self.listed(viewer.networks or _NONE),
+            "groups": self._database.to_list(viewer.groups or _NONE),
+            "granted": self._database.to_list(viewer.networks or _NONE),
             "sketches": sketches,
             "sort": sort.removeprefix("-"),
             "direction": -1 if sort.startswith("-") else 1,
@@ -90,7 +99,7 @@ class Answers(Database):
         }
 
     def _pattern(self, patterns: Collection[str]) -> str:
-        return self.matching(patterns) if patterns else ""
+        return self._database.to_regex(patterns) if patterns else ""
 
 
 def _source(question: Question, *, sketches: bool) -> str:

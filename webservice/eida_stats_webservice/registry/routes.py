@@ -5,11 +5,11 @@ from flask import Blueprint, Response, request
 
 from eida_stats_webservice.errors import BadParameter
 from eida_stats_webservice.registry.models import NetworkRecord
-from eida_stats_webservice.store import Store
+from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.web.parameters import quote_parameter, read_parameters, require_parameters
 
 
-def blueprint(store: Store) -> Blueprint:
+def blueprint(registry: RegistryRepository) -> Blueprint:
     """Create the routes."""
     routes = Blueprint("policies", __name__)
 
@@ -17,7 +17,7 @@ def blueprint(store: Store) -> Blueprint:
     def nodes() -> Response:
         """List the nodes."""
         require_parameters(read_parameters(request))
-        found = [{"name": name, "restriction_policy": _digit(policy)} for name, policy in store.node_policies()]
+        found = [{"name": name, "restriction_policy": _digit(policy)} for name, policy in registry.node_policies()]
         return _json({"nodes": found})
 
     @routes.get("/networks")
@@ -32,7 +32,7 @@ def blueprint(store: Store) -> Blueprint:
                 "restriction_policy": _digit(network.restricted),
                 "restricted": _yes(network.restricted),
             }
-            for network in store.list_networks()
+            for network in registry.list_networks()
         ]
         return _json({"networks": found})
 
@@ -40,7 +40,7 @@ def blueprint(store: Store) -> Blueprint:
     def node_restriction_policy() -> Response:
         """Return whether the networks of a node are restricted, unless they invert that."""
         name = require_parameters(read_parameters(request), "node")["node"]
-        policies = dict(store.node_policies())
+        policies = dict(registry.node_policies())
         if name not in policies:
             raise BadParameter(f"{quote_parameter('node', name)} is unknown", hint="See nodes.")
         return _json({"restriction_policy": _digit(policies[name])})
@@ -48,21 +48,21 @@ def blueprint(store: Store) -> Blueprint:
     @routes.get("/network_restriction_policy")
     def network_restriction_policy() -> Response:
         """Return whether a network inverts the policy of its node."""
-        network = _asked_for(store)
+        network = _find_network(registry)
         return _json({"invert_policy": _digit(network.inverted_policy), "eas_group": network.eas_group})
 
     @routes.get("/_isRestricted")
     def is_restricted() -> Response:
         """Return whether a network is restricted at a node."""
-        network = _asked_for(store)
+        network = _find_network(registry)
         return _json({"restricted": _yes(network.restricted), "group": network.eas_group})
 
     return routes
 
 
-def _asked_for(store: Store) -> NetworkRecord:
+def _find_network(registry: RegistryRepository) -> NetworkRecord:
     given = require_parameters(read_parameters(request), "node", "network")
-    for network in store.list_networks():
+    for network in registry.list_networks():
         if (network.node, network.name) == (given["node"], given["network"]):
             return network
     names = f"{quote_parameter('network', given['network'])} at {quote_parameter('node', given['node'])}"

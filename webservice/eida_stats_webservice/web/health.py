@@ -8,19 +8,18 @@ from flask import Blueprint, Response
 
 from eida_statistics.errors import EidaStatisticsError
 from eida_stats_webservice.errors import DatabaseTooSlow
-from eida_stats_webservice.store import Store
 
 ANSWER_SECONDS = 5
 
 
-def blueprint(store: Store) -> Blueprint:
+def blueprint(ping: Callable[[], None]) -> Blueprint:
     """Create the routes.
 
     Args:
-        store: one of its own, so that it needs not wait for a connection.
+        ping: checks the database, over connections of its own, so that it need not wait for one.
     """
     routes = Blueprint("health", __name__)
-    check = Check(store.ping)
+    check = Check(ping)
 
     @routes.get("/_health")
     def health() -> Response:

@@ -4,7 +4,7 @@ import datetime
 import hmac
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from flask import Blueprint, Flask, Response, g, request
 from prometheus_client import CollectorRegistry, generate_latest
@@ -13,7 +13,6 @@ from prometheus_client.registry import Collector
 from werkzeug.exceptions import NotFound
 
 from eida_stats_webservice.errors import DatabaseUnavailable, MissingToken, RefusedToken
-from eida_stats_webservice.store import Store
 from eida_stats_webservice.web.bearer import bearer_of
 from eida_stats_webservice.web.counters import all_counters, counting
 from eida_stats_webservice.web.hooks import Throttle
@@ -44,11 +43,11 @@ def register(app: Flask) -> None:
         return response
 
 
-def blueprint(store: Store, token: str) -> Blueprint:
+def blueprint(newest_days: Callable[[], dict[str, datetime.date | None]], token: str) -> Blueprint:
     """Create the routes.
 
     Args:
-        store: the database, for the newest days.
+        newest_days: returns the newest day of each node.
         token: the token of Prometheus. If it is empty, nobody sees the metrics.
     """
     routes = Blueprint("metrics", __name__)
@@ -64,7 +63,7 @@ def blueprint(store: Store, token: str) -> Blueprint:
         if not hmac.compare_digest(given.encode(), token.encode()):
             raise RefusedToken
         require_parameters(read_parameters(request))
-        text = _written_counters() + generate_latest(_once(_Newest(store)))
+        text = _written_counters() + generate_latest(_once(_Newest(newest_days)))
         return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")
 
     return routes
@@ -90,8 +89,8 @@ def _once(collector: Collector) -> CollectorRegistry:
 class _Newest(Collector):
     """The age of the newest day of each node, so that an alert can name a silent node."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, newest_days: Callable[[], dict[str, datetime.date | None]]) -> None:
+        self._newest_days = newest_days
 
     def collect(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("eida_statistics_database_up", "Whether the database answers")
@@ -100,7 +99,7 @@ class _Newest(Collector):
         )
         today = datetime.datetime.now(tz=datetime.UTC).date()
         try:
-            for node, day in self._store.newest_days().items():
+            for node, day in self._newest_days().items():
                 if day is not None:
                     age.add_metric([node], (today - day).days)
             up.add_metric([], 1)

@@ -1,0 +1,5 @@
+-- The engine, in both dialects.
+
+-- name: applied_migrations()
+-- The migrations that yoyo has applied.
+SELECT migration_id FROM _yoyo_migration;

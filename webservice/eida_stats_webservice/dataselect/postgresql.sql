@@ -1,0 +1,40 @@
+-- Payloads and their sums: statements of PostgreSQL's dialect.
+
+-- name: create_staging()!
+-- The rows that come in.
+CREATE TEMPORARY TABLE IF NOT EXISTS staging (
+    date date, network text, station text, location text, channel text, country text,
+    bytes bigint, nb_reqs bigint, nb_successful_reqs bigint, nb_failedrequests bigint, clients hll(11, 5)
+) ON COMMIT DROP;
+
+-- name: create_staging_by_network()!
+-- The same, summed up over the streams of each network.
+CREATE TEMPORARY TABLE IF NOT EXISTS staging_by_network (
+    date date, network text, country text,
+    bytes bigint, nb_reqs bigint, nb_successful_reqs bigint, nb_failedrequests bigint, clients hll(11, 5)
+) ON COMMIT DROP;
+
+-- name: empty_staging()!
+-- Several payloads may be merged by one transaction, one after the other.
+TRUNCATE staging;
+
+-- name: empty_staging_by_network()!
+TRUNCATE staging_by_network;
+
+-- name: load_staging()!
+COPY staging FROM STDIN;
+
+-- name: restart_numbers()^
+-- Continue after the largest ids in use.
+SELECT setval(pg_get_serial_sequence('nodes', 'id'), COALESCE((SELECT max(id) FROM nodes), 0) + 1, false),
+    setval(pg_get_serial_sequence('tokens', 'id'), COALESCE((SELECT max(id) FROM tokens), 0) + 1, false),
+    setval(pg_get_serial_sequence('payloads', 'id'), COALESCE((SELECT max(id) FROM payloads), 0) + 1, false);
+
+-- name: has_rights()$
+-- Whether the role may do what the service needs.
+SELECT has_column_privilege('payloads', 'body', 'INSERT') AND has_table_privilege('payload_days', 'INSERT')
+    AND has_table_privilege('dataselect_stats', 'INSERT') AND has_table_privilege('dataselect_stats', 'UPDATE')
+    AND has_table_privilege('dataselect_stats', 'SELECT')
+    AND has_table_privilege('dataselect_stats_by_network_country', 'SELECT')
+    AND has_table_privilege('dataselect_stats_by_network', 'SELECT')
+    AND has_table_privilege('dataselect_stats_by_country', 'SELECT');

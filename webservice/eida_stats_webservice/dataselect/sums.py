@@ -1,0 +1,138 @@
+"""The tables of sums: monthly statistics by stream and country, and their roll-ups."""
+
+import datetime
+from collections.abc import Collection, Iterable, Iterator
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from eida_statistics import hll
+from eida_statistics.payload import Row
+from eida_stats_webservice.database.base import Database
+from eida_stats_webservice.dataselect.days import find_last_day
+from eida_stats_webservice.registry.models import Node
+
+
+class Sums:
+    """Adds rows to the tables of sums, and rebuilds them.
+
+    All methods take a connection in a transaction that has locked the node.
+
+    Args:
+        database: the database.
+        queries: the queries of payloads and sums.
+    """
+
+    def __init__(self, database: Database, queries: Any) -> None:
+        self._database = database
+        self._queries = queries
+
+    def merge(self, connection: Any, node: Node, rows: Iterable[Row]) -> None:
+        """Add rows to the sums of a node, in all tables."""
+        self._create_staging(connection)
+        self._load(connection, rows)
+        self._queries.merge_stats(connection, node_id=node.id)
+        self._merge_roll_ups(connection, node)
+
+    def delete(self, connection: Any, node: Node, months: Collection[datetime.date]) -> None:
+        """Delete the sums of a node in some months."""
+        # All days of them: only the first one has rows, if nothing went wrong.
+        days = self._database.to_list(
+            (month + datetime.timedelta(days=day)).isoformat()
+            for month in months
+            for day in range(find_last_day(month).day)
+        )
+        for remove in (
+            self._queries.remove_stats,
+            self._queries.remove_by_network_country,
+            self._queries.remove_by_network,
+            self._queries.remove_by_country,
+        ):
+            remove(connection, node_id=node.id, days=days)
+
+    def insert(self, connection: Any, node: Node, payloads: Iterable[Iterable[Row]]) -> None:
+        """Insert the sums of several payloads into months that have none.
+
+        Each payload is loaded before the next one is read, so `payloads` may use the connection.
+        """
+        self._create_staging(connection)
+        for rows in payloads:
+            self._load(connection, rows)
+        # All at once: one after the other, each would unite the sketches of the month again.
+        self._queries.insert_stats(connection, node_id=node.id)
+        self._merge_roll_ups(connection, node)
+
+    def list_months(self, connection: Any, node: Node) -> set[datetime.date]:
+        """Return the months in which a node has sums, or payloads in force."""
+        found = [columns[0] for columns in self._queries.months_of_node(connection, node_id=node.id)]
+        return {day.replace(day=1) for day in msgspec.convert(found, list[datetime.date])}
+
+    def read_table(
+        self, connection: Any, node: Node, month: datetime.date, table: str
+    ) -> Iterator[tuple[datetime.date, list[Any], bytes]]:
+        """Yield the sums of a node in a month, also those that are wrongly of another day than its first.
+
+        Yields:
+            The date, the other columns, and the sketch.
+        """
+        query = getattr(self._queries, f"read_{table}")
+        parameters = {
+            "node_id": node.id,
+            "first_day": month.isoformat(),
+            "last_day": find_last_day(month).isoformat(),
+        }
+        for date, *columns, sketch in self._database.stream(connection, query.sql, parameters):
+            decoded = hll.from_hex(sketch) if isinstance(sketch, str) else bytes(sketch)
+            yield msgspec.convert(date, datetime.date), columns, decoded
+
+    def _create_staging(self, connection: Any) -> None:
+        """Create the staging tables, empty: for the rows, and for the same aggregated by network."""
+        self._queries.create_staging(connection)
+        self._queries.create_staging_by_network(connection)
+        self._queries.empty_staging(connection)
+        self._queries.empty_staging_by_network(connection)
+
+    def _load(self, connection: Any, rows: Iterable[Row]) -> None:
+        self._database.load_rows(
+            connection, self._queries.load_staging, rows, to_line=_write_line, to_parameters=_list_parameters
+        )
+
+    def _merge_roll_ups(self, connection: Any, node: Node) -> None:
+        self._queries.aggregate_by_network(connection)
+        self._queries.add_networks(connection, node_id=node.id)
+        self._queries.merge_by_network_country(connection, node_id=node.id)
+        self._queries.merge_by_network(connection, node_id=node.id)
+        self._queries.merge_by_country(connection, node_id=node.id)
+
+
+def _write_line(row: Row) -> str:
+    """Return a row in the text format of COPY."""
+    # No code can hold a tab, a line break or a backslash, and the sketch's own backslash is doubled.
+    return (
+        f"{_write_date(row.month)}\t{row.network}\t{row.station}\t{row.location}\t{row.channel}\t{row.country}"
+        f"\t{row.bytes}\t{row.nb_requests}\t{row.nb_successful_requests}\t{row.nb_unsuccessful_requests}"
+        f"\t\\{row.clients}\n"
+    )
+
+
+@lru_cache(maxsize=1024)
+def _write_date(month: datetime.date) -> str:
+    # A date is slow to format, and there are few months among many rows.
+    return month.isoformat()
+
+
+def _list_parameters(row: Row) -> dict[str, str | int | bytes]:
+    return {
+        "date": row.month.isoformat(),
+        "network": row.network,
+        "station": row.station,
+        "location": row.location,
+        "channel": row.channel,
+        "country": row.country,
+        "bytes": row.bytes,
+        "nb_reqs": row.nb_requests,
+        "nb_successful_reqs": row.nb_successful_requests,
+        "nb_failedrequests": row.nb_unsuccessful_requests,
+        "clients": hll.from_hex(row.clients),
+    }
