@@ -36,6 +36,11 @@ def token(store: Store) -> str:
     return value
 
 
+@pytest.fixture
+def service_settings(token: str) -> dict[str, Any]:
+    return {}
+
+
 def results(client: FlaskClient, query: str) -> list[dict[str, Any]]:
     answer = client.get(f"{PUBLIC}?format=json&{query}")
     assert answer.status_code == 200, answer.text

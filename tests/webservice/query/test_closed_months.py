@@ -40,13 +40,9 @@ def node(store: Store) -> Node:
     return sender
 
 
-@pytest.fixture(autouse=True)
-def october_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    set_today(monkeypatch, OCTOBER_OPEN)
-
-
 @pytest.fixture
-def service_settings() -> dict[str, Any]:
+def service_settings(monkeypatch: pytest.MonkeyPatch, node: Node) -> dict[str, Any]:
+    set_today(monkeypatch, OCTOBER_OPEN)
     return {"min_clients": 5}
 
 
