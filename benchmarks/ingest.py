@@ -42,13 +42,8 @@ PRESENT_ROWS = 2_000_000
 NETWORKS = 91
 COUNTRIES = 40
 DAYS = ["2026-10-14"]
-_MERGES = (
-    "merge_stats",
-    "aggregate_by_network",
-    "merge_by_network_country",
-    "merge_by_network",
-    "merge_by_country",
-)
+_ROLL_UPS = ("aggregate_by_network", "merge_by_network_country", "merge_by_network", "merge_by_country")
+_MERGES = ("merge_stats", *_ROLL_UPS)
 
 # Python runs this before the service: its roll-ups stay as they are.
 _WITHOUT_ROLL_UPS = f"""

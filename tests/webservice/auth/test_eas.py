@@ -736,7 +736,7 @@ def test_a_verifier_is_of_use_after_a_fork(keys: Keys, keyring: Path, tmp_path: 
     (tmp_path / "token").write_bytes(keys.clearsigned())
     script = """
 import datetime, os, pathlib, sys
-from eida_stats_webservice import eas
+from eida_stats_webservice.auth import eas
 from eida_stats_webservice.auth.eas import Verifier
 
 verifier = Verifier(pathlib.Path(sys.argv[1]), [sys.argv[2]])
