@@ -18,7 +18,7 @@ from rich.table import Table
 
 from benchmarks.ingest import ROLL_UP, ratio, seconds_of
 from eida_stats_webservice.database import migrations
-from eida_stats_webservice.query.parameters import question_of
+from eida_stats_webservice.query.parameters import parse_query
 from eida_stats_webservice.registry.models import PUBLIC
 from support.postgresql import Cluster
 from support.roles import as_service
@@ -120,10 +120,10 @@ def _side_by_side(
 ) -> tuple[list[float], list[float], int]:
     """Return the seconds over HTTP and of the SQL alone, after one round to warm up, and the number of rows."""
     pairs = [pair.split("=") for pair in query.split("&")]
-    question, _ = question_of(
+    question, _ = parse_query(
         ((name, value) for name, value in pairs), datetime.date(2026, 11, 1), restricted=False
     )
-    parameters = store.statistics._parameters(question, PUBLIC, sketches=False)
+    parameters = store.statistics._make_parameters(question, PUBLIC, sketches=False)
     found: list[Any] = []
 
     def run_sql() -> None:

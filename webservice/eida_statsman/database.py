@@ -12,7 +12,7 @@ import msgspec
 from eida_stats_webservice.config import Config, default_database_uri
 from eida_stats_webservice.database import grants, migrations, open_database
 from eida_stats_webservice.database.uri import SQLITE
-from eida_stats_webservice.dataselect.legacy_import import BadRow, Upstream
+from eida_stats_webservice.dataselect.legacy_import import BadRow, LegacyDatabase
 from eida_stats_webservice.dataselect.models import PAYLOADS, Difference
 from eida_stats_webservice.errors import Differences
 from eida_statsman.nodes import printable
@@ -100,7 +100,7 @@ def import_upstream(config: Config, uri: str, report: Path | None, skip_bad: boo
     Countries are put into their form: two capitals or digits, or none. Rows that become equal are added up.
     """
     months = rows = changed = 0
-    with closing(open_database(config.database_uri)) as database, closing(Upstream(uri)) as source:
+    with closing(open_database(config.database_uri)) as database, closing(LegacyDatabase(uri)) as source:
         if report is not None:
             _check_report(report)
         try:
@@ -135,7 +135,7 @@ def _check_report(file: Path) -> None:
         raise click.BadParameter(f"{file}: {error.strerror}", param_hint="--report") from error
 
 
-def _report(source: Upstream, file: Path | None) -> None:
+def _report(source: LegacyDatabase, file: Path | None) -> None:
     """Name what cannot be taken over: rows and tokens."""
     for row in source.bad_rows[:_ROWS_SHOWN]:
         click.echo(f"bad row: {row}", err=True)

@@ -15,7 +15,7 @@ import requests
 from psycopg2 import sql
 
 from eida_stats_webservice.database import migrations
-from eida_stats_webservice.dataselect.legacy_import import Upstream
+from eida_stats_webservice.dataselect.legacy_import import LegacyDatabase
 from eida_stats_webservice.errors import DatabaseReadOnly
 from support.deployed_service import CONTENTS, TABLES
 from support.payloads import row, sketch, wire
@@ -199,7 +199,7 @@ def import_into(cluster: Cluster, name: str) -> Contents:
     made = cluster.create_database("new")
     try:
         migrations.apply(made)
-        with closing(open_store(made)) as store, closing(Upstream(cluster.uri(name))) as source:
+        with closing(open_store(made)) as store, closing(LegacyDatabase(cluster.uri(name))) as source:
             list(store.transfer.import_legacy(source))
         return {table: rows for table, rows in contents(made).items() if table != "payloads"}
     finally:

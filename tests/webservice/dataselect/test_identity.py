@@ -21,7 +21,7 @@ from eida_statistics.payload import Payload
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.errors import DuplicatePayload, OverlappingPayload, Overtaken, RefusedToken
-from eida_stats_webservice.query.model import Question
+from eida_stats_webservice.query.model import StatisticsQuery
 from eida_stats_webservice.registry.models import PUBLIC, Arrival, Node
 from eida_stats_webservice.web.concurrency import Turns
 from support.node_client import DAY, Client, make_node
@@ -61,7 +61,7 @@ def client(service_uri: str, store: Store) -> Client:
 
 def counted(store: Store) -> int:
     """Return how many requests the service has counted."""
-    both_months = Question(start=datetime.date(2026, 10, 1), end=datetime.date(2026, 11, 1))
+    both_months = StatisticsQuery(start=datetime.date(2026, 10, 1), end=datetime.date(2026, 11, 1))
     found = store.statistics.query(both_months, PUBLIC, sketches=False)
     return sum(one.nb_reqs for one in found)
 

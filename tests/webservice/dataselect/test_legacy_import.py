@@ -16,7 +16,7 @@ import pytest
 from eida_statistics import hll
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
-from eida_stats_webservice.dataselect.legacy_import import Upstream
+from eida_stats_webservice.dataselect.legacy_import import LegacyDatabase
 from eida_stats_webservice.errors import (
     AmbiguousReplacement,
     BadRows,
@@ -49,13 +49,13 @@ def change(postgresql: Cluster, upstream_uri: str) -> Callable[[str], str]:
 
 
 def take_over(store: Store, uri: str) -> list[tuple[str, datetime.date, int, int]]:
-    with closing(Upstream(uri)) as source:
+    with closing(LegacyDatabase(uri)) as source:
         return list(store.transfer.import_legacy(source))
 
 
 def bad_rows(store: Store, uri: str) -> list[str]:
     """Return what cannot be taken over; nothing is."""
-    with closing(Upstream(uri)) as source:
+    with closing(LegacyDatabase(uri)) as source:
         with pytest.raises(BadRows, match="--skip-bad"):
             list(store.transfer.import_legacy(source))
         assert store.registry.list_nodes() == []
@@ -115,7 +115,7 @@ def test_nodes_networks_and_tokens_are_taken_over_and_tokens_not_in_clear(store:
 
 
 def test_tokens_that_are_left_out_are_named_without_their_values(store: Store, upstream_uri: str) -> None:
-    with closing(Upstream(upstream_uri)) as source:
+    with closing(LegacyDatabase(upstream_uri)) as source:
         list(store.transfer.import_legacy(source))
         found = {(token.number, token.node): token.reason for token in source.bad_tokens}
     assert found == {
@@ -269,7 +269,7 @@ def test_other_faults_stop_the_import(
 ) -> None:
     change(script)
     with (
-        closing(Upstream(upstream_uri)) as source,
+        closing(LegacyDatabase(upstream_uri)) as source,
         pytest.raises(NotTakenOver, match=named),
     ):
         list(store.transfer.import_legacy(source, skip_bad=True))
@@ -299,7 +299,7 @@ def test_what_is_not_known_counts_nothing(store: Store, upstream_uri: str, chang
 
 
 def test_the_database_waits_for_as_long_as_the_other_one_takes(database_uri: str, upstream_uri: str) -> None:
-    with closing(open_store(database_uri)) as store, closing(Upstream(upstream_uri)) as source:
+    with closing(open_store(database_uri)) as store, closing(LegacyDatabase(upstream_uri)) as source:
         taking = store.transfer.import_legacy(source)
         next(taking)
         # It is within its transaction now; nobody else has its connection.
@@ -317,12 +317,12 @@ def test_it_takes_an_empty_database_and_one_to_take_over(
     with pytest.raises(DatabaseNotEmpty):
         take_over(store, upstream_uri)
     with pytest.raises(DatabaseUnavailable):
-        Upstream(f"postgresql://nobody@/nothing?host={tmp_path}")
+        LegacyDatabase(f"postgresql://nobody@/nothing?host={tmp_path}")
     with pytest.raises(NotUpstream, match="SQLite"):
-        Upstream(f"sqlite:///{tmp_path}/statistics.db")
+        LegacyDatabase(f"sqlite:///{tmp_path}/statistics.db")
     change("ALTER TABLE payloads DROP COLUMN coverage")
     with pytest.raises(NotUpstream, match=r"payloads\.coverage"):
-        Upstream(upstream_uri)
+        LegacyDatabase(upstream_uri)
 
 
 @pytest.mark.parametrize("path", ["nowhere", "''"])

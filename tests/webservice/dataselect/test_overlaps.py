@@ -19,7 +19,7 @@ from eida_stats_webservice.dataselect.overlaps import (
     touches,
 )
 from eida_stats_webservice.errors import AmbiguousReplacement, DuplicatePayload, OverlappingPayload
-from eida_stats_webservice.query.model import Question
+from eida_stats_webservice.query.model import StatisticsQuery
 from eida_stats_webservice.registry.models import PUBLIC, Node
 from support import identity_model as model
 from support.payloads import payload, row
@@ -152,5 +152,5 @@ def months(sending: model.Sending) -> set[str]:
 
 
 def total(store: Store, node: str) -> int:
-    question = Question(start=datetime.date(2026, 9, 1), end=datetime.date(2026, 10, 1), nodes=(node,))
+    question = StatisticsQuery(start=datetime.date(2026, 9, 1), end=datetime.date(2026, 10, 1), nodes=(node,))
     return sum(found.bytes for found in store.statistics.query(question, PUBLIC, sketches=False))

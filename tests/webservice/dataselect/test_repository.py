@@ -30,7 +30,7 @@ from eida_stats_webservice.errors import (
     UnknownNode,
     UnknownToken,
 )
-from eida_stats_webservice.query.model import Question
+from eida_stats_webservice.query.model import StatisticsQuery
 from eida_stats_webservice.registry.models import PUBLIC, Node
 from support.dates import DAY
 from support.payloads import payload, row, sketch
@@ -55,7 +55,7 @@ def node(store: Store, name: str) -> Node:
 
 
 def total(store: Store, level: str | None = None) -> list[tuple[str, str, int, int, int, int]]:
-    found = store.statistics.query(Question(start=OCTOBER, end=OCTOBER, level=level), PUBLIC, sketches=False)
+    found = store.statistics.query(StatisticsQuery(start=OCTOBER, end=OCTOBER, level=level), PUBLIC, sketches=False)
     return [(s.node, s.network, s.bytes, s.nb_reqs, s.nb_successful_reqs, s.clients) for s in found]
 
 

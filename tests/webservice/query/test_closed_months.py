@@ -14,7 +14,7 @@ from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.dataselect import routes
 from eida_stats_webservice.query import closed_months
-from eida_stats_webservice.query.model import Question
+from eida_stats_webservice.query.model import StatisticsQuery
 from eida_stats_webservice.registry.models import Node
 from support.dates import DAY
 from support.payloads import payload, row, sketch
@@ -56,7 +56,7 @@ def rows_of(month: str, users: range, day: str = "02") -> Payload:
 
 
 def set_today(monkeypatch: pytest.MonkeyPatch, today: datetime.date) -> None:
-    monkeypatch.setattr(routes, "_today", lambda: today)
+    monkeypatch.setattr(routes, "_get_today", lambda: today)
 
 
 def ask(client: FlaskClient, **query: str) -> Rows:
@@ -174,14 +174,14 @@ def test_answer_changes_when_its_month_closes(
 )
 def test_month_is_closed_days_after_its_end(today: str, days: int, first_open: str) -> None:
     date = datetime.date.fromisoformat
-    assert closed_months.first_open_month(date(today), days) == date(first_open)
+    assert closed_months.find_first_open_month(date(today), days) == date(first_open)
     last = date(first_open) - DAY
-    assert closed_months.closing_time(last, days).date() <= date(today)
-    assert closed_months.closing_time(date(first_open), days).date() > date(today)
+    assert closed_months.find_closing_time(last, days).date() <= date(today)
+    assert closed_months.find_closing_time(date(first_open), days).date() > date(today)
 
 
 def test_question_without_closed_months_has_none() -> None:
-    question = Question(start=datetime.date(2026, 10, 1), end=datetime.date(2026, 11, 1))
-    assert closed_months.last_closed_month(question, datetime.date(2026, 10, 1)) is None
-    assert closed_months.last_closed_month(question, datetime.date(2026, 11, 1)) == datetime.date(2026, 10, 1)
-    assert closed_months.last_closed_month(question, datetime.date(2027, 5, 1)) == datetime.date(2026, 11, 1)
+    question = StatisticsQuery(start=datetime.date(2026, 10, 1), end=datetime.date(2026, 11, 1))
+    assert closed_months.find_last_closed_month(question, datetime.date(2026, 10, 1)) is None
+    assert closed_months.find_last_closed_month(question, datetime.date(2026, 11, 1)) == datetime.date(2026, 10, 1)
+    assert closed_months.find_last_closed_month(question, datetime.date(2027, 5, 1)) == datetime.date(2026, 11, 1)

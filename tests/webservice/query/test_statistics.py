@@ -25,7 +25,7 @@ from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.dataselect import routes
 from eida_stats_webservice.query import formats
-from eida_stats_webservice.query.model import LEVELS, Form, Question, Statistic
+from eida_stats_webservice.query.model import LEVELS, OutputOptions, Statistic, StatisticsQuery
 from eida_stats_webservice.registry.models import PUBLIC, Viewer
 from support.dates import DAY
 from support.payloads import payload, row, sketch
@@ -99,7 +99,9 @@ def ask(client: FlaskClient, query: str) -> list[dict[str, str]]:
 # Sums
 
 
-def counted(sent: list[Sent], question: Question, hidden: set[tuple[str, str]]) -> dict[tuple[str, ...], Any]:
+def counted(
+    sent: list[Sent], question: StatisticsQuery, hidden: set[tuple[str, str]]
+) -> dict[tuple[str, ...], Any]:
     """Answer a question from the rows that were sent, one by one."""
     groups: dict[tuple[str, ...], list[Sent]] = defaultdict(list)
     for one in sent:
@@ -113,14 +115,14 @@ def counted(sent: list[Sent], question: Question, hidden: set[tuple[str, str]]) 
         if question.networks and one["network"] not in question.networks:
             continue
         unseen = (one["node"], one["network"]) in hidden
-        if unseen and question.names_streams:
+        if unseen and question.selects_streams:
             continue
         codes = {**one, "date": month}
-        if unseen and question.tells("network"):
+        if unseen and question.divides_by("network"):
             codes |= {"node": "Other", "network": "Other"} | dict.fromkeys(["station", "location", "channel"], "*")
         date = month if "month" in question.details else month[:4] if "year" in question.details else "*"
         country = one["country"] if "country" in question.details else "*"
-        levels = [codes[level] if question.tells(level) else "*" for level in LEVELS]
+        levels = [codes[level] if question.divides_by(level) else "*" for level in LEVELS]
         groups[date, *levels, country].append(one)
     return {
         key: (
@@ -133,7 +135,7 @@ def counted(sent: list[Sent], question: Question, hidden: set[tuple[str, str]]) 
     }
 
 
-def answered(store: Store, question: Question, viewer: Viewer) -> dict[tuple[str, ...], Any]:
+def answered(store: Store, question: StatisticsQuery, viewer: Viewer) -> dict[tuple[str, ...], Any]:
     found = {}
     for one in store.statistics.query(question, viewer, sketches=True):
         key = tuple(getattr(one, name) for name in KEYS)
@@ -164,17 +166,17 @@ def test_all_levels_and_details_equal_a_count_over_what_was_sent(
     ]  # fmt: skip
     period = {"start": datetime.date(2025, 11, 1), "end": datetime.date(2026, 1, 1)}
     for level, details, some in itertools.product((None, *LEVELS), DETAILS, filters):
-        question = Question(**{**period, **some}, level=level, details=frozenset(details))
+        question = StatisticsQuery(**{**period, **some}, level=level, details=frozenset(details))
         expected = counted(sent, question, HIDDEN - seen)
         assert answered(store, question, viewer) == expected, question
 
 
 def test_patterns_choose_stations_and_locations(store: Store, sent: list[Sent]) -> None:
     period = {"start": datetime.date(2025, 11, 1), "end": datetime.date(2026, 1, 1)}
-    found = answered(store, Question(**period, level="station", stations=("S*",), locations=("",)), PUBLIC)
+    found = answered(store, StatisticsQuery(**period, level="station", stations=("S*",), locations=("",)), PUBLIC)
     assert {key[3] for key in found} == {"S1"}
     assert "" not in {key[2] for key in found}
-    assert not answered(store, Question(**period, stations=("S",)), PUBLIC)
+    assert not answered(store, StatisticsQuery(**period, stations=("S",)), PUBLIC)
 
 
 def test_rows_are_sorted_and_limited(sent: list[Sent], client: FlaskClient) -> None:
@@ -399,12 +401,12 @@ def test_answer_without_an_end_changes_with_the_month(
     sent: list[Sent], client: FlaskClient, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
     """The first month that is not asked for any more is the next one, without any change of the statistics."""
-    today = routes._today()
+    today = routes._get_today()
     path = f"{PUBLIC_PATH}?start=2025-11&level=node{end}"
     answer = client.get(path)
     validators = {"If-None-Match": answer.headers["ETag"]}, {"If-Modified-Since": answer.headers["Last-Modified"]}
     following = (today.replace(day=1) + datetime.timedelta(days=32)).replace(day=1)
-    monkeypatch.setattr(routes, "_today", lambda: following)
+    monkeypatch.setattr(routes, "_get_today", lambda: following)
     tag, time = (client.get(path, headers=validator).status_code for validator in validators)
     assert (tag, time) == ((304, 200) if end else (200, 200))
 
@@ -461,7 +463,9 @@ def test_many_rows_are_written_in_constant_memory(form: str) -> None:
 
     tracemalloc.start()
     try:
-        chunks = formats.format_of(Form(form)).write(rows(), formats.columns_of(Form()), "start=2026-01")
+        chunks = formats.choose_format(OutputOptions(form)).write(
+            rows(), formats.list_columns(OutputOptions()), "start=2026-01"
+        )
         assert sum(map(len, chunks)) > 3_000_000
         assert tracemalloc.get_traced_memory()[1] < 8_000_000
     finally:
@@ -589,10 +593,10 @@ def test_the_plan_of_a_public_question_has_roll_ups_only(
     database_uri: str, level: str | None, details: tuple[str, ...]
 ) -> None:
     store = open_store(database_uri)
-    question = Question(
+    question = StatisticsQuery(
         start=datetime.date(2025, 1, 1), end=datetime.date(2026, 1, 1), level=level, details=frozenset(details)
     )
-    parameters = store.statistics._parameters(question, PUBLIC, sketches=False)
+    parameters = store.statistics._make_parameters(question, PUBLIC, sketches=False)
     with store.database.transaction() as connection, connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN {store.statistics._queries.statistics.sql}", parameters)
         plan = "\n".join(line for (line,) in cursor.fetchall())

@@ -23,7 +23,7 @@ from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.dataselect import routes
 from eida_stats_webservice.query import closed_months, suppression
-from eida_stats_webservice.query.model import Question, Statistic
+from eida_stats_webservice.query.model import Statistic, StatisticsQuery
 from support.dates import DAY
 from support.payloads import payload, row, sketch
 from support.stores import ON_ONE_STORE, Store
@@ -138,24 +138,24 @@ def made_up(draw: st.DrawFn) -> Cells:
     return draw(st.dictionaries(keys, users, min_size=1, max_size=25))
 
 
-def asked(level: str | None, details: tuple[str, ...]) -> Question:
-    return Question(**PERIOD, level=level, details=frozenset(details))
+def asked(level: str | None, details: tuple[str, ...]) -> StatisticsQuery:
+    return StatisticsQuery(**PERIOD, level=level, details=frozenset(details))
 
 
-def answer(cells: Cells, question: Question, minimum: int, first_open: datetime.date = ALL_CLOSED) -> Shown:
+def answer(cells: Cells, question: StatisticsQuery, minimum: int, first_open: datetime.date = ALL_CLOSED) -> Shown:
     """Answer as the service does."""
     found = summed(cells, question)
-    if suppression.is_fine(question):
-        closed = summed(cells, closed_months.closed_part(question, first_open))
-        restricted = RESTRICTED if question.tells("network") else ()
-        open_totals = summed(cells, closed_months.open_totals(question, first_open))
+    if suppression.divides_clients(question):
+        closed = summed(cells, closed_months.keep_closed_months(question, first_open))
+        restricted = RESTRICTED if question.divides_by("network") else ()
+        open_totals = summed(cells, closed_months.make_open_totals(question, first_open))
         found = list(suppression.merge_small(closed, minimum, question, restricted, open_totals))
     shown = {(one.date, one.node, one.network, one.country): one.bytes for one in found}
     assert len(shown) == len(found)
     return shown
 
 
-def summed(cells: Cells, question: Question) -> list[Statistic]:
+def summed(cells: Cells, question: StatisticsQuery) -> list[Statistic]:
     """Sum up the cells as the store does."""
     groups = defaultdict(list)
     for number, (date, node, network, country) in enumerate(cells):
@@ -163,8 +163,8 @@ def summed(cells: Cells, question: Question) -> list[Statistic]:
             continue
         key = (
             date if "month" in question.details else date[:4] if "year" in question.details else "*",
-            node if question.tells("node") else "*",
-            network if question.tells("network") else "*",
+            node if question.divides_by("node") else "*",
+            network if question.divides_by("network") else "*",
             country if "country" in question.details else "*",
         )
         groups[key].append(number)
@@ -194,7 +194,7 @@ def test_a_total_minus_the_rows_that_are_shown_never_leaves_a_small_group(
     shown = answer(cells, question, minimum, first_open)
     # Nothing is lost.
     assert sum(shown.values()) == bit_of(len(cells)) - 1
-    if suppression.is_fine(question):
+    if suppression.divides_clients(question):
         of_open_months = bits_from(first_open, cells)
         for key, bits in shown.items():
             closed = bits & ~of_open_months
@@ -230,10 +230,10 @@ def test_only_what_must_be_is_merged() -> None:
 
 @pytest.mark.parametrize("named", [{"networks": ("FR",)}, {"countries": ("DE",)}])
 def test_a_small_group_that_is_asked_for_by_name_is_not_shown(named: dict[str, Any]) -> None:
-    question = Question(**PERIOD, **named)
+    question = StatisticsQuery(**PERIOD, **named)
     codes = ("*", "A", "FR", "*", "*", "*", "*") if question.networks else (*"******", "DE")
     small = Statistic(*codes, 10, 2, 1, 1, 2, hll.encode([1, 2]))
-    assert suppression.is_fine(question)
+    assert suppression.divides_clients(question)
     assert list(suppression.merge_small([small], 5, question)) == []
 
 
@@ -307,7 +307,7 @@ def test_no_answer_of_the_service_gives_a_small_group_away(
 def test_open_month_reveals_no_small_group(
     monkeypatch: pytest.MonkeyPatch, service_uri: str, cells: Cells, names: dict[str, str]
 ) -> None:
-    monkeypatch.setattr(routes, "_today", lambda: OPEN_JANUARY)
+    monkeypatch.setattr(routes, "_get_today", lambda: OPEN_JANUARY)
     assert_no_answer_reveals_a_small_group(service_uri, cells, 5, names, JANUARY)
 
 
@@ -315,7 +315,7 @@ def test_open_month_reveals_no_small_group(
 def test_names_choose_from_closed_months_only(
     monkeypatch: pytest.MonkeyPatch, service_uri: str, cells: Cells
 ) -> None:
-    monkeypatch.setattr(routes, "_today", lambda: OPEN_JANUARY)
+    monkeypatch.setattr(routes, "_get_today", lambda: OPEN_JANUARY)
     client = create_app(Config(service_uri, min_clients=5)).test_client()
     for names in ({"country": "DE"}, {"network": "GE"}, {"network": "GE", "node": "A"}):
         for level, details in itertools.product(PUBLIC_LEVELS, DETAILS):

@@ -90,7 +90,7 @@ class Month(NamedTuple):
     countries_changed: int
 
 
-class Upstream:
+class LegacyDatabase:
     """A connection to it, on which nothing is written, and which is to be closed.
 
     Attributes:

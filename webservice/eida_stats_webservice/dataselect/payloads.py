@@ -2,7 +2,6 @@
 
 import re
 
-import msgspec
 from flask import Blueprint, Response, request
 
 from eida_stats_webservice.auth.node import authenticate_node
@@ -12,6 +11,7 @@ from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.web.body import check_connected
 from eida_stats_webservice.web.concurrency import Turns
 from eida_stats_webservice.web.parameters import quote_parameter, read_parameters, require_parameters
+from eida_stats_webservice.web.responses import make_json
 
 
 def blueprint(payloads: PayloadRepository, registry: RegistryRepository, turns: Turns) -> Blueprint:
@@ -20,39 +20,35 @@ def blueprint(payloads: PayloadRepository, registry: RegistryRepository, turns: 
     Args:
         payloads: the payloads.
         registry: knows the tokens of nodes.
-        turns: how many are retracted, or listed, at once: the list of a node grows with the years.
+        turns: limits how many are retracted or listed at once. The list of a node grows with the years.
     """
     routes = Blueprint("payloads", __name__)
 
     @routes.get("/payloads", endpoint="payloads")
     def list_() -> Response:
-        """List the payloads that the node has sent, and whether they count."""
+        """List the payloads that the node has sent, and whether they are in force."""
         authenticate_node(request, registry)
-        limit = _limit(require_parameters(read_parameters(request), optional=("limit",)).get("limit"))
+        limit = _parse_limit(require_parameters(read_parameters(request), optional=("limit",)).get("limit"))
         with turns.turn():
-            # Again, since it may have waited: a token may be revoked meanwhile.
+            # Again: the token may be revoked while the request waits.
             found = payloads.list_payloads(authenticate_node(request, registry).node, limit=limit)
-            return _json({"payloads": [record.described() for record in found]})
+            return make_json({"payloads": [record.described() for record in found]})
 
     @routes.delete("/payloads/<int:number>")
     def retract(number: int) -> Response:
-        """Retract a payload, so that it does not count any more."""
+        """Retract a payload: it is no longer in force."""
         sender = authenticate_node(request, registry)
         require_parameters(read_parameters(request))
         with turns.turn():
             check_connected(request)
-            return _json(payloads.retract(number, sender.node, arrival=sender.arrival).described())
+            return make_json(payloads.retract(number, sender.node, arrival=sender.arrival).described())
 
     return routes
 
 
-def _json(found: object) -> Response:
-    return Response(msgspec.json.encode(found) + b"\n", content_type="application/json")
-
-
-def _limit(value: str | None) -> int | None:
+def _parse_limit(value: str | None) -> int | None:
     if value is None:
         return None
     if not re.fullmatch(r"[1-9][0-9]{0,8}", value, re.ASCII):
-        raise BadParameter(quote_parameter("limit", value), hint="It is a number from 1 to 999999999.")
+        raise BadParameter(quote_parameter("limit", value), hint="Give a number from 1 to 999999999.")
     return int(value)

@@ -1,4 +1,4 @@
-"""POST and PUT submit: store a node's payload once, or in the place of others."""
+"""POST and PUT submit: store a payload of a node, or replace others by it."""
 
 import datetime
 import re
@@ -17,6 +17,7 @@ from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.web.body import Budget, Share, check_connected, drain, read_json
 from eida_stats_webservice.web.concurrency import Turns
 from eida_stats_webservice.web.parameters import quote_parameter, read_parameters, require_parameters
+from eida_stats_webservice.web.responses import make_json
 
 _HASH_CHARACTERS = 32
 
@@ -29,19 +30,19 @@ def blueprint(
     Args:
         payloads: stores the payloads.
         registry: knows the tokens of nodes.
-        turns: how many are read and stored at once.
-        budget: how many bytes of bodies the process may hold at once.
-        max_payload_bytes: how large one may be.
+        turns: limits how many payloads are read and stored at once.
+        budget: limits the bytes of bodies that the process holds at once.
+        max_payload_bytes: the largest size of a payload.
     """
     routes = Blueprint("submit", __name__)
 
     @routes.post("/submit")
     @routes.post("/dataselectstats", endpoint="dataselectstats")  # its name in deployed aggregators
     def submit() -> Response:
-        """Store a payload, or say why not."""
+        """Store a payload."""
         sender = authenticate()
-        given = require_parameters(read_parameters(request), optional=("overlap",))
-        overlap = _overlap(given.get("overlap"))
+        values = require_parameters(read_parameters(request), optional=("overlap",))
+        overlap = _parse_overlap(values.get("overlap"))
         with turns.turn(), budget.share() as share:
             received = read_payload(share)
             receipt = payloads.ingest(sender.node, received.payload, overlap=overlap, arrival=sender.arrival)
@@ -51,10 +52,10 @@ def blueprint(
 
     @routes.put("/submit")
     def replace() -> Response:
-        """Store a payload in the place of others, or say why not."""
+        """Store a payload in the place of others."""
         sender = authenticate()
-        given = require_parameters(read_parameters(request), optional=("overlap", "replaces"))
-        overlap, named = _overlap(given.get("overlap")), _named(given.get("replaces"))
+        values = require_parameters(read_parameters(request), optional=("overlap", "replaces"))
+        overlap, named = _parse_overlap(values.get("overlap")), _parse_names(values.get("replaces"))
         with turns.turn(), budget.share() as share:
             received = read_payload(share)
             receipt, changed = payloads.replace(
@@ -65,7 +66,7 @@ def blueprint(
         return answer(receipt, received, 201 if changed else 200)
 
     def authenticate() -> Sender:
-        """Return the node that sends. Later changes of its payloads are those that this request must not undo."""
+        """Return the node and its revision. This request must not undo later changes of the node's payloads."""
         sender = authenticate_node(request, registry)
         g.token_valid_until = sender.token_valid_until.replace(microsecond=0)
         return sender
@@ -74,7 +75,7 @@ def blueprint(
         receipt = msgspec.structs.replace(
             receipt, token_valid_until=g.token_valid_until, countries_changed=received.countries_changed
         )
-        return Response(msgspec.json.encode(receipt) + b"\n", status=status, content_type="application/json")
+        return make_json(receipt, status)
 
     def read_payload(share: Share) -> wire.Received:
         body = read_json(request, max_payload_bytes, share)
@@ -86,7 +87,7 @@ def blueprint(
 
     @routes.after_request
     def finish(response: Response) -> Response:
-        """Let a refused client finish sending, so that it reads why; say until when its token is valid."""
+        """Let a refused client finish sending, so that it reads the answer; add the end of its token."""
         if response.status_code >= 400:
             drain(request, max_payload_bytes)
         if (end := g.get("token_valid_until")) is not None:
@@ -96,19 +97,19 @@ def blueprint(
     return routes
 
 
-def _overlap(value: str | None) -> Overlap | None:
+def _parse_overlap(value: str | None) -> Overlap | None:
     if value is None:
         return None
     if value not in list(Overlap):
-        raise BadParameter(quote_parameter("overlap", value), hint="It is accept or refuse.")
+        raise BadParameter(quote_parameter("overlap", value), hint="Use accept or refuse.")
     return Overlap(value)
 
 
-def _named(value: str | None) -> list[int | str]:
+def _parse_names(value: str | None) -> list[int | str]:
     if value is None:
         return []
     names = value.split(",")
     if not all(re.fullmatch(r"[0-9]{1,31}|[0-9a-f]{32}", name, re.ASCII) for name in names):
-        hint = "It has numbers or hashes of payloads, with commas. See payloads."
+        hint = "Give numbers or hashes of payloads, separated by commas. List them: GET …/payloads"
         raise BadParameter(quote_parameter("replaces", value), hint=hint)
     return [name if len(name) == _HASH_CHARACTERS else int(name) for name in names]

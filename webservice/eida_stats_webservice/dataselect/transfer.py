@@ -7,7 +7,7 @@ from typing import Any
 
 from eida_statistics.encoding import encode
 from eida_stats_webservice.database.base import Database, format_now, format_time, parse_time
-from eida_stats_webservice.dataselect.legacy_import import Upstream
+from eida_stats_webservice.dataselect.legacy_import import LegacyDatabase
 from eida_stats_webservice.dataselect.repository import PayloadRepository
 from eida_stats_webservice.errors import BadRows, DatabaseNotEmpty
 from eida_stats_webservice.registry.models import Node
@@ -60,7 +60,7 @@ class Transfer:
         return len(superseded)
 
     def import_legacy(
-        self, source: Upstream, *, skip_bad: bool = False
+        self, source: LegacyDatabase, *, skip_bad: bool = False
     ) -> Iterator[tuple[str, datetime.date, int, int]]:
         """Import a database of the service that was deployed before, in one transaction.
 

@@ -1,58 +1,58 @@
-"""Closed months: with MIN_CLIENTS set, only these are divided by network or country in public answers.
+"""Closed months. If MIN_CLIENTS is set, public answers divide only these by network or country.
 
-While payloads of a month still arrive, two answers of different days differ by a few clients. So a month counts as
-closed, and its answers as final, only some days after its end (UTC).
+While payloads of a month still arrive, the answers of two days differ by a few clients. So a month is closed, and
+its answers are final, some days after its end (UTC).
 """
 
 import datetime
 
 import msgspec
 
-from eida_stats_webservice.query.model import Question
+from eida_stats_webservice.query.model import StatisticsQuery
 
 _DATES = frozenset({"month", "year"})
 
 
-def first_open_month(today: datetime.date, days: int) -> datetime.date:
-    """Return the first day of the earliest month since whose end fewer than `days` days have passed."""
+def find_first_open_month(today: datetime.date, days: int) -> datetime.date:
+    """Return the first day of the earliest month that ended fewer than `days` days ago, or has not ended."""
     return (today - datetime.timedelta(days=days)).replace(day=1)
 
 
-def closed_part(question: Question, first_open: datetime.date) -> Question:
-    """Return the question about its closed months only; if it has none, its end is before its start."""
-    return msgspec.structs.replace(question, end=min(question.end, _previous_month(first_open)))
+def keep_closed_months(query: StatisticsQuery, first_open: datetime.date) -> StatisticsQuery:
+    """Return the query about its closed months only. If it has none, its end is before its start."""
+    return msgspec.structs.replace(query, end=min(query.end, _get_previous_month(first_open)))
 
 
-def open_totals(question: Question, first_open: datetime.date) -> Question:
-    """Return the question for the totals of the open months, which are divided by date only."""
+def make_open_totals(query: StatisticsQuery, first_open: datetime.date) -> StatisticsQuery:
+    """Return the query for the totals of the open months, divided by date only."""
     return msgspec.structs.replace(
-        question,
-        start=max(question.start, first_open),
+        query,
+        start=max(query.start, first_open),
         networks=(),
         countries=(),
         level=None,
-        details=question.details & _DATES,
+        details=query.details & _DATES,
         merge_nodes=False,
         sort=None,
         limit=None,
     )
 
 
-def last_closed_month(question: Question, first_open: datetime.date) -> datetime.date | None:
-    """Return the last month of the question that is closed, if any is."""
-    end = closed_part(question, first_open).end
-    return end if end >= question.start else None
+def find_last_closed_month(query: StatisticsQuery, first_open: datetime.date) -> datetime.date | None:
+    """Return the last closed month of the query, if it has any."""
+    end = keep_closed_months(query, first_open).end
+    return end if end >= query.start else None
 
 
-def closing_time(month: datetime.date, days: int) -> datetime.datetime:
-    """Return when a month became closed, or will."""
-    day = _next_month(month) + datetime.timedelta(days=days)
+def find_closing_time(month: datetime.date, days: int) -> datetime.datetime:
+    """Return the time from which on a month is closed."""
+    day = _get_next_month(month) + datetime.timedelta(days=days)
     return datetime.datetime.combine(day, datetime.time(), tzinfo=datetime.UTC)
 
 
-def _previous_month(month: datetime.date) -> datetime.date:
+def _get_previous_month(month: datetime.date) -> datetime.date:
     return (month.replace(day=1) - datetime.timedelta(days=1)).replace(day=1)
 
 
-def _next_month(month: datetime.date) -> datetime.date:
+def _get_next_month(month: datetime.date) -> datetime.date:
     return (month.replace(day=1) + datetime.timedelta(days=32)).replace(day=1)

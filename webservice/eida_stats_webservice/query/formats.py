@@ -1,4 +1,4 @@
-"""Answers as CSV, JSON, text as FDSN services give it, or Parquet: written row by row."""
+"""Write answers as CSV, JSON, Parquet or the text format of FDSN services, some rows at a time."""
 
 import csv
 import io
@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from eida_statistics import hll
-from eida_stats_webservice.query.model import Form, Statistic
+from eida_stats_webservice.query.model import OutputOptions, Statistic
 
 ANSWER_VERSION = "1.0.0"
 _KEYS = ("date", "node", "network", "station", "location", "channel", "country")
@@ -19,104 +19,104 @@ Value = str | int | None
 
 
 class Format(NamedTuple):
-    """How answers are written."""
+    """A format of answers."""
 
     content_type: str
     write: Callable[[Iterable[Statistic], tuple[str, ...], str], Iterator[bytes]]
-    """Takes rows, the names of the columns, and the parameters of the request."""
+    """Writes rows. It takes them, the names of the columns, and the parameters of the request."""
 
 
-def columns_of(form: Form) -> tuple[str, ...]:
-    """Name the columns of an answer."""
+def list_columns(options: OutputOptions) -> tuple[str, ...]:
+    """Return the columns of an answer."""
     return (
         *_KEYS,
         *("bytes", "nb_reqs", "nb_successful_reqs"),
-        *(["nb_unsuccessful_reqs"] if form.unsuccessful else []),
+        *(["nb_unsuccessful_reqs"] if options.unsuccessful else []),
         "clients",
-        *(["hll_clients"] if form.hllvalues else []),
+        *(["hll_clients"] if options.hllvalues else []),
     )
 
 
-def _csv(rows: Iterable[Statistic], columns: tuple[str, ...], asked: str) -> Iterator[bytes]:
+def _write_csv(rows: Iterable[Statistic], columns: tuple[str, ...], parameters: str) -> Iterator[bytes]:
     """Write as the deployed service does: two lines of comment, then a header and the rows."""
-    comment = f"# version: {ANSWER_VERSION}\n# request_parameters: {asked}\n".encode()
-    for chunk in _plain_csv(rows, columns, asked):
+    comment = f"# version: {ANSWER_VERSION}\n# request_parameters: {parameters}\n".encode()
+    for chunk in _write_plain_csv(rows, columns, parameters):
         yield comment + chunk
         comment = b""
 
 
-def _plain_csv(rows: Iterable[Statistic], columns: tuple[str, ...], _asked: str) -> Iterator[bytes]:
-    """Write a header and the rows, as programs read it without an option."""
+def _write_plain_csv(rows: Iterable[Statistic], columns: tuple[str, ...], _parameters: str) -> Iterator[bytes]:
+    """Write a header and the rows, as programs read CSV by default."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    for values in _values(rows, columns):
+    for values in _batch_values(rows, columns):
         writer.writerows(values)
-        yield _taken(text)
-    yield _taken(text)
+        yield _drain(text)
+    yield _drain(text)
 
 
-def _json(rows: Iterable[Statistic], columns: tuple[str, ...], asked: str) -> Iterator[bytes]:
+def _write_json(rows: Iterable[Statistic], columns: tuple[str, ...], parameters: str) -> Iterator[bytes]:
     """Write as the deployed service does: one object, its rows in results."""
-    head = msgspec.json.encode({"version": ANSWER_VERSION, "request_parameters": asked, "results": []})
+    head = msgspec.json.encode({"version": ANSWER_VERSION, "request_parameters": parameters, "results": []})
     written = head.removesuffix(b"]}")
-    for values in _values(rows, columns):
+    for values in _batch_values(rows, columns):
         objects = msgspec.json.encode([dict(zip(columns, row, strict=True)) for row in values])
         yield written + objects[1:-1]
         written = b","
-    # Without any row, the head is still to be written.
+    # Without any row, the head is not written yet.
     yield (written if written != b"," else b"") + b"]}\n"
 
 
-def _text(rows: Iterable[Statistic], columns: tuple[str, ...], _asked: str) -> Iterator[bytes]:
+def _write_text(rows: Iterable[Statistic], columns: tuple[str, ...], _parameters: str) -> Iterator[bytes]:
     """Write as FDSN services do: a header that begins with #, and | between the values."""
     written = f"#{'|'.join(columns)}\n"
-    for values in _values(rows, columns):
+    for values in _batch_values(rows, columns):
         lines = ("|".join("" if value is None else str(value).replace("|", " ") for value in row) for row in values)
         yield (written + "\n".join(lines) + "\n").encode()
         written = ""
     yield written.encode()
 
 
-def _parquet(rows: Iterable[Statistic], columns: tuple[str, ...], asked: str) -> Iterator[bytes]:
+def _write_parquet(rows: Iterable[Statistic], columns: tuple[str, ...], parameters: str) -> Iterator[bytes]:
     """Write a table with the version and the parameters in its metadata, a group of rows at a time."""
-    # Takes a quarter of a second and 40 MB, which only those who ask for it should cost.
+    # The import takes a quarter of a second and 40 MB.
     import pyarrow as pa  # noqa: PLC0415
     from pyarrow import parquet  # noqa: PLC0415
 
     texts = {*_KEYS, "hll_clients"}
     schema = pa.schema(
         [(column, pa.string() if column in texts else pa.int64()) for column in columns],
-        metadata={"version": ANSWER_VERSION, "request_parameters": asked},
+        metadata={"version": ANSWER_VERSION, "request_parameters": parameters},
     )
-    buffer = _Drained()
+    buffer = _DrainedFile()
     with parquet.ParquetWriter(buffer, schema, compression="zstd") as writer:
-        for values in _values(rows, columns):
+        for values in _batch_values(rows, columns):
             arrays = [
                 pa.array(column, type=field.type)
                 for column, field in zip(zip(*values, strict=True), schema, strict=True)
             ]
             writer.write_batch(pa.record_batch(arrays, schema=schema))
-            yield buffer.taken()
-    yield buffer.taken()
+            yield buffer.drain()
+    yield buffer.drain()
 
 
 _FORMATS = {
-    "csv": Format("text/csv; charset=utf-8", _csv),
-    "json": Format("application/json", _json),
-    "text": Format("text/plain; charset=utf-8", _text),
-    "parquet": Format("application/vnd.apache.parquet", _parquet),
+    "csv": Format("text/csv; charset=utf-8", _write_csv),
+    "json": Format("application/json", _write_json),
+    "text": Format("text/plain; charset=utf-8", _write_text),
+    "parquet": Format("application/vnd.apache.parquet", _write_parquet),
 }
-_PLAIN_CSV = Format("text/csv; charset=utf-8", _plain_csv)
+_PLAIN_CSV = Format("text/csv; charset=utf-8", _write_plain_csv)
 
 
-def format_of(form: Form) -> Format:
-    """Return how an answer is written."""
-    return _PLAIN_CSV if form.format == "csv" and form.plain_header else _FORMATS[form.format]
+def choose_format(options: OutputOptions) -> Format:
+    """Return the format of an answer."""
+    return _PLAIN_CSV if options.format == "csv" and options.plain_header else _FORMATS[options.format]
 
 
-class _Drained(io.RawIOBase):
-    """A file that is taken away as it is written."""
+class _DrainedFile(io.RawIOBase):
+    """A file whose content is taken away while it is written."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
@@ -133,25 +133,25 @@ class _Drained(io.RawIOBase):
     def tell(self) -> int:
         return self._size
 
-    def taken(self) -> bytes:
-        """Return what was written since it was last asked for."""
+    def drain(self) -> bytes:
+        """Return the bytes that were written since the last call."""
         pieces, self._pieces = self._pieces, []
         return b"".join(pieces)
 
 
-def _values(rows: Iterable[Statistic], columns: tuple[str, ...]) -> Iterator[list[list[Value]]]:
-    """Yield the values of some rows at a time."""
+def _batch_values(rows: Iterable[Statistic], columns: tuple[str, ...]) -> Iterator[list[list[Value]]]:
+    """Yield the values of rows, some rows at a time."""
     remaining = iter(rows)
-    while some := list(islice(remaining, _ROWS_AT_ONCE)):
-        yield [[_value(row, column) for column in columns] for row in some]
+    while batch := list(islice(remaining, _ROWS_AT_ONCE)):
+        yield [[_get_value(row, column) for column in columns] for row in batch]
 
 
-def _value(row: Statistic, column: str) -> Value:
+def _get_value(row: Statistic, column: str) -> Value:
     value = getattr(row, column)
     return hll.to_hex(value) if isinstance(value, bytes) else value
 
 
-def _taken(text: io.StringIO) -> bytes:
+def _drain(text: io.StringIO) -> bytes:
     written = text.getvalue().encode()
     text.seek(0)
     text.truncate()

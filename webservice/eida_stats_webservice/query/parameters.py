@@ -1,4 +1,4 @@
-"""The parameters of a request for statistics, understood or refused."""
+"""Parse the parameters of queries of statistics."""
 
 import calendar
 import datetime
@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator
 
 from eida_statistics.payload import normalize_country
 from eida_stats_webservice.errors import BadParameter
-from eida_stats_webservice.query.model import LEVELS, Form, Question
+from eida_stats_webservice.query.model import LEVELS, OutputOptions, StatisticsQuery
 from eida_stats_webservice.web.parameters import join_values, quote_parameter
 
 FORMATS = ("csv", "json", "text", "parquet")
 MAX_LIMIT = 10_000_000
 
-# As FDSN web services call them.
+# The short and long names of FDSN web services.
 ALIASES = {
     "starttime": "start",
     "endtime": "end",
@@ -24,7 +24,7 @@ ALIASES = {
 }
 
 
-# Those that take several values, with commas or given again.
+# Parameters with several values: separated by commas, or repeated.
 _LISTS = {"node", "network", "station", "location", "channel", "country", "details"}
 
 
@@ -47,69 +47,69 @@ _PATTERNS = {
     "location": re.compile(r"[0-9A-Za-z _*?-]{1,16}"),
     "channel": re.compile(r"[0-9A-Za-z_*?-]{1,32}"),
 }
-# Rows without a network, location or country are selected by it.
+# Selects rows without a network, location or country.
 _NONE = "--"
 
 
-def question_of(
+def parse_query(
     parameters: Iterable[tuple[str, str]], today: datetime.date, *, restricted: bool
-) -> tuple[Question, Form]:
-    """Understand the parameters of a request.
+) -> tuple[StatisticsQuery, OutputOptions]:
+    """Parse the parameters of a request.
 
     Args:
-        parameters: names and values in the order in which they came.
-        today: its month is the last one, unless another is given.
-        restricted: for those who may see more: levels below networks, streams, patterns.
+        parameters: names and values in the order of the request.
+        today: its month is the last month of the query, unless the request names another.
+        restricted: allow levels below networks, filters for streams, and patterns.
 
     Raises:
-        BadParameter: naming what is missing, unknown, repeated or has a value that is not understood.
+        BadParameter: naming a parameter that is missing, unknown, repeated or has a bad value.
     """
-    given = join_values(parameters, _FINE if restricted else _COARSE, aliases=ALIASES, lists=_LISTS)
-    if "start" not in given:
+    values = join_values(parameters, _FINE if restricted else _COARSE, aliases=ALIASES, lists=_LISTS)
+    if "start" not in values:
         raise BadParameter("start is missing", hint="Add the first month, as start=YYYY-MM.")
-    start = _parse_month("start", given["start"])
-    end = _parse_month("end", given["end"]) if "end" in given else today.replace(day=1)
-    if "end" in given and end < start:
-        raise BadParameter(f"end={given['end']} is before start={given['start']}")
-    details = frozenset(_choices("details", given.get("details"), ("month", "year", "country")))
+    start = _parse_month("start", values["start"])
+    end = _parse_month("end", values["end"]) if "end" in values else today.replace(day=1)
+    if "end" in values and end < start:
+        raise BadParameter(f"end={values['end']} is before start={values['start']}")
+    details = frozenset(_parse_choices("details", values.get("details"), ("month", "year", "country")))
     if {"month", "year"} <= details:
-        raise BadParameter(f"details={given['details']}", hint="It has month or year, not both.")
-    limit = _number("limit", given.get("limit"), MAX_LIMIT)
-    nodata = _choice("nodata", given.get("nodata"), ("204", "404"))
-    level = _choice("level", given.get("level"), LEVELS if restricted else LEVELS[:2])
-    merge_nodes = _choice("merge", given.get("merge"), ("nodes",)) is not None
+        raise BadParameter(f"details={values['details']}", hint="Use month or year, not both.")
+    limit = _parse_number("limit", values.get("limit"), MAX_LIMIT)
+    nodata = _parse_choice("nodata", values.get("nodata"), ("204", "404"))
+    level = _parse_choice("level", values.get("level"), LEVELS if restricted else LEVELS[:2])
+    merge_nodes = _parse_choice("merge", values.get("merge"), ("nodes",)) is not None
     if merge_nodes and level != "network":
-        raise BadParameter("merge=nodes", hint="It needs level=network.")
-    question = Question(
+        raise BadParameter("merge=nodes", hint="Add level=network.")
+    query = StatisticsQuery(
         start=start,
         end=min(end, today.replace(day=1)),
-        nodes=_values(given.get("node")),
-        networks=_networks(given) if restricted else _one_network(given.get("network")),
-        stations=_patterns("station", given),
-        locations=tuple(_locations(_patterns("location", given))),
-        channels=_patterns("channel", given),
-        countries=_countries(given.get("country")),
+        nodes=_split(values.get("node")),
+        networks=_parse_networks(values) if restricted else _parse_network(values.get("network")),
+        stations=_parse_patterns("station", values),
+        locations=tuple(_expand_locations(_parse_patterns("location", values))),
+        channels=_parse_patterns("channel", values),
+        countries=_parse_countries(values.get("country")),
         level=level,
         merge_nodes=merge_nodes,
         details=details,
-        sort=_choice("sort", given.get("sort"), (*_COLUMNS, *(f"-{column}" for column in _COLUMNS))),
+        sort=_parse_choice("sort", values.get("sort"), (*_COLUMNS, *(f"-{column}" for column in _COLUMNS))),
         limit=limit,
     )
-    form = Form(
-        format=_choice("format", given.get("format"), FORMATS) or "csv",
-        plain_header=_choice("header", given.get("header"), ("plain",)) is not None,
-        hllvalues=_truth("hllvalues", given.get("hllvalues")),
-        unsuccessful=_truth("unsuccessful", given.get("unsuccessful")),
+    options = OutputOptions(
+        format=_parse_choice("format", values.get("format"), FORMATS) or "csv",
+        plain_header=_parse_choice("header", values.get("header"), ("plain",)) is not None,
+        hllvalues=_parse_truth("hllvalues", values.get("hllvalues")),
+        unsuccessful=_parse_truth("unsuccessful", values.get("unsuccessful")),
         nodata=None if nodata is None else int(nodata),
     )
-    return question, form
+    return query, options
 
 
 def _parse_month(name: str, value: str) -> datetime.date:
     """Return the first day of the month that `start` or `end` names.
 
     A year stands for its first month as `start`, and for its last one as `end`. A day must be the first of its
-    month as `start`, and the last one as `end`: otherwise the answer would have days that were not asked for.
+    month as `start`, and the last one as `end`: otherwise the answer would contain more days than the query.
     """
     is_end = name == "end"
     found = _DAY.fullmatch(value)
@@ -117,95 +117,95 @@ def _parse_month(name: str, value: str) -> datetime.date:
         year, month, day = found.groups() if found else ("", None, None)
         first = datetime.date(int(year), int(month) if month else (12 if is_end else 1), 1)
     except ValueError:
-        raise BadParameter(quote_parameter(name, value), hint="It is a month, YYYY-MM, or a year.") from None
+        raise BadParameter(quote_parameter(name, value), hint="Use YYYY-MM or YYYY.") from None
     last_day = calendar.monthrange(first.year, first.month)[1]
     if day is not None and int(day) != (last_day if is_end else 1):
         if not 1 <= int(day) <= last_day:
             raise BadParameter(
-                quote_parameter(name, value), hint="There is no such day. Statistics are monthly: YYYY-MM."
+                quote_parameter(name, value), hint="There is no such day. Statistics are monthly: use YYYY-MM."
             )
-        raise BadParameter(quote_parameter(name, value), hint=_whole_months_hint(name, first))
+        raise BadParameter(quote_parameter(name, value), hint=_suggest_whole_months(name, first))
     return first
 
 
-def _whole_months_hint(name: str, month: datetime.date) -> str:
-    """Return which months can be asked for instead of a part of a month."""
+def _suggest_whole_months(name: str, month: datetime.date) -> str:
+    """Return a hint with the whole months that a query can use instead of a part of a month."""
     number = month.year * 12 + month.month - 1 + (-1 if name == "end" else 1)
-    without = f"; without it: {name}={number // 12:04}-{number % 12 + 1:02}" if 1 <= number // 12 <= 9999 else ""
-    return f"Statistics are monthly. With this month: {name}={month.isoformat()[:7]}{without}."
+    hint = f"Statistics are monthly. To include this month: {name}={month.isoformat()[:7]}."
+    if not 1 <= number // 12 <= 9999:
+        return hint
+    return f"{hint} To leave it out: {name}={number // 12:04}-{number % 12 + 1:02}."
 
 
-def _values(value: str | None) -> tuple[str, ...]:
+def _split(value: str | None) -> tuple[str, ...]:
     return () if value is None else tuple(dict.fromkeys(value.split(",")))
 
 
-def _one_network(value: str | None) -> tuple[str, ...]:
+def _parse_network(value: str | None) -> tuple[str, ...]:
     if value is None:
         return ()
     if value in ("", _NONE):
         return ("",)
     if not _CODE.fullmatch(value):
-        raise BadParameter(
-            quote_parameter("network", value), hint="It is one extended network code, without * or ?."
-        )
+        raise BadParameter(quote_parameter("network", value), hint="Use one extended network code, without * or ?.")
     return (value,)
 
 
-def _networks(given: dict[str, str]) -> tuple[str, ...]:
-    if given.get("network") == "":
+def _parse_networks(values: dict[str, str]) -> tuple[str, ...]:
+    if values.get("network") == "":
         return ("",)
-    return tuple("" if pattern == _NONE else pattern for pattern in _patterns("network", given))
+    return tuple("" if pattern == _NONE else pattern for pattern in _parse_patterns("network", values))
 
 
-def _patterns(name: str, given: dict[str, str]) -> tuple[str, ...]:
-    values = _values(given.get(name))
-    for value in values:
-        if not _PATTERNS[name].fullmatch(value):
-            raise BadParameter(
-                quote_parameter(name, given[name]), hint="It has codes with commas, in which * and ? may stand."
-            )
-    # All of them are no choice.
-    return () if "*" in values else values
+def _parse_patterns(name: str, values: dict[str, str]) -> tuple[str, ...]:
+    patterns = _split(values.get(name))
+    if not all(map(_PATTERNS[name].fullmatch, patterns)):
+        raise BadParameter(
+            quote_parameter(name, values[name]),
+            hint="Use codes separated by commas, with * and ? as wildcards.",
+        )
+    # A filter that matches everything is none.
+    return () if "*" in patterns else patterns
 
 
-def _locations(patterns: tuple[str, ...]) -> Iterator[str]:
+def _expand_locations(patterns: tuple[str, ...]) -> Iterator[str]:
     for pattern in patterns:
         yield pattern
         if pattern == _NONE:
             yield ""
 
 
-def _countries(value: str | None) -> tuple[str, ...]:
+def _parse_countries(value: str | None) -> tuple[str, ...]:
     if value == "":
         return ("",)
-    values = _values(value)
+    values = _split(value)
     codes = tuple("" if country == _NONE else normalize_country(country) for country in values)
     if not all(code or country == _NONE for code, country in zip(codes, values, strict=True)):
-        hint = "It has country codes of two characters, with commas; -- stands for none."
+        hint = "Use country codes of two characters, separated by commas; -- stands for requests without a country."
         raise BadParameter(quote_parameter("country", value or ""), hint=hint)
     return tuple(dict.fromkeys(codes))
 
 
-def _choices(name: str, value: str | None, choices: tuple[str, ...]) -> tuple[str, ...]:
-    values = _values(value)
+def _parse_choices(name: str, value: str | None, choices: tuple[str, ...]) -> tuple[str, ...]:
+    values = _split(value)
     if value is not None and not set(values) <= set(choices):
-        raise BadParameter(quote_parameter(name, value), hint=f"It has some of {', '.join(choices)}.")
+        raise BadParameter(quote_parameter(name, value), hint=f"Use some of {', '.join(choices)}.")
     return values
 
 
-def _choice(name: str, value: str | None, choices: tuple[str, ...]) -> str | None:
+def _parse_choice(name: str, value: str | None, choices: tuple[str, ...]) -> str | None:
     if value is not None and value not in choices:
-        raise BadParameter(quote_parameter(name, value), hint=f"It is {' or '.join(choices)}.")
+        raise BadParameter(quote_parameter(name, value), hint=f"Use {' or '.join(choices)}.")
     return value
 
 
-def _truth(name: str, value: str | None) -> bool:
-    return _choice(name, value, ("true", "false")) == "true"
+def _parse_truth(name: str, value: str | None) -> bool:
+    return _parse_choice(name, value, ("true", "false")) == "true"
 
 
-def _number(name: str, value: str | None, most: int) -> int | None:
+def _parse_number(name: str, value: str | None, most: int) -> int | None:
     if value is None:
         return None
     if not re.fullmatch(r"[0-9]{1,8}", value, re.ASCII) or not 1 <= int(value) <= most:
-        raise BadParameter(quote_parameter(name, value), hint=f"It is a number from 1 to {most}.")
+        raise BadParameter(quote_parameter(name, value), hint=f"Use a number from 1 to {most}.")
     return int(value)

@@ -31,10 +31,16 @@ def require_parameters(
 
 def quote_parameter(name: str, value: str) -> str:
     """Return a parameter as a message quotes it: on one line, and cut if it is long."""
-    shown = "=".join(
-        text if len(text) <= _TOLD_CHARACTERS else f"{text[:_TOLD_CHARACTERS]}…" for text in (name, value)
-    )
-    return printable(shown)
+    return printable(f"{_cut(name)}={_cut(value)}")
+
+
+def quote_value(value: str) -> str:
+    """Return a value as a message quotes it: on one line, and cut if it is long."""
+    return f"'{printable(_cut(value))}'"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _TOLD_CHARACTERS else f"{text[:_TOLD_CHARACTERS]}…"
 
 
 def read_parameters(request: Request) -> list[tuple[str, str]]:

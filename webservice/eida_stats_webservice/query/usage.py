@@ -1,0 +1,193 @@
+"""Answer queries: check the names in them, suppress small groups of clients, disclose sketches."""
+
+import datetime
+from collections.abc import Generator, Iterable
+from contextlib import closing
+
+import msgspec
+
+from eida_stats_webservice.config import PrivacySettings
+from eida_stats_webservice.errors import BadParameter, ForbiddenNetwork, RestrictedNetwork
+from eida_stats_webservice.query import closed_months, sketch_disclosure, suppression
+from eida_stats_webservice.query.model import Statistic, StatisticsQuery, matches
+from eida_stats_webservice.query.repository import StatisticsRepository
+from eida_stats_webservice.query.sketch_disclosure import Disclosure
+from eida_stats_webservice.registry.models import PUBLIC, NetworkRecord, Viewer
+from eida_stats_webservice.registry.repository import RegistryRepository
+from eida_stats_webservice.web.parameters import quote_parameter, quote_value
+
+_ACCESS_HINTS = {
+    RestrictedNetwork: "If you may see it, send your token: POST …/dataselect/restricted",
+    ForbiddenNetwork: "Its operator, or the operator of its node, decides who may see it.",
+}
+
+
+class Usage:
+    """Answers queries with the rows that a client may see.
+
+    Args:
+        statistics: the statistics.
+        registry: the nodes and networks.
+        settings: how small groups of clients are protected.
+    """
+
+    def __init__(
+        self, statistics: StatisticsRepository, registry: RegistryRepository, settings: PrivacySettings
+    ) -> None:
+        self._statistics = statistics
+        self._registry = registry
+        self._settings = settings
+
+    def check_public_names(self, query: StatisticsQuery) -> None:
+        """Check that the nodes and networks of a public query exist and are public.
+
+        Raises:
+            BadParameter: if there is no such node or network.
+            RestrictedNetwork: if a network is restricted at all nodes of the query.
+        """
+        self._check_nodes(query)
+        if query.selects_streams:
+            self._find_networks(query, PUBLIC, self._list_networks(query), RestrictedNetwork)
+
+    def resolve_names(self, query: StatisticsQuery, viewer: Viewer) -> StatisticsQuery:
+        """Return a restricted query with the codes of networks in the place of patterns.
+
+        Raises:
+            BadParameter: if there is no such node or network, or the client must name one network.
+            ForbiddenNetwork: if the client may not see a network.
+        """
+        self._check_nodes(query)
+        networks = self._list_networks(query)
+        if not any(network.node_eas_group in viewer.groups for network in networks):
+            _check_one_network(query)
+        if not query.networks:
+            return query
+        names = self._find_networks(query, viewer, networks, ForbiddenNetwork)
+        return msgspec.structs.replace(query, networks=tuple(sorted(names)) or ("*",))
+
+    def answer_public(
+        self, query: StatisticsQuery, today: datetime.date, *, sketches: bool
+    ) -> Generator[Statistic]:
+        """Return the rows of a public answer, without small groups of clients if MIN_CLIENTS is set."""
+        first_open = closed_months.find_first_open_month(today, self._settings.closed_after_days)
+        if self._settings.min_clients and suppression.divides_clients(query):
+            rows = self._suppress(query, first_open)
+        else:
+            rows = self._statistics.query(query, PUBLIC, sketches=sketches)
+        return self._disclose(rows, query, first_open, is_public=True) if sketches else rows
+
+    def answer_restricted(
+        self, query: StatisticsQuery, viewer: Viewer, today: datetime.date, *, sketches: bool
+    ) -> Generator[Statistic]:
+        """Return the rows of an answer to the holder of a token."""
+        rows = self._statistics.query(query, viewer, sketches=sketches)
+        first_open = closed_months.find_first_open_month(today, self._settings.closed_after_days)
+        return self._disclose(rows, query, first_open, is_public=False) if sketches else rows
+
+    def _suppress(self, query: StatisticsQuery, first_open: datetime.date) -> Generator[Statistic]:
+        """Yield the rows of closed months, and all of the open months in rows Other."""
+        unfiltered = suppression.without_filters(closed_months.keep_closed_months(query, first_open))
+        restricted = self._list_restricted() if unfiltered.divides_by("network") else set()
+        totals = self._statistics.query(closed_months.make_open_totals(query, first_open), PUBLIC, sketches=True)
+        cells = self._statistics.query(unfiltered, _make_viewer(restricted), sketches=True)
+        with closing(cells), closing(totals):
+            rows = suppression.merge_small(cells, self._settings.min_clients, query, restricted, totals)
+            if query.merge_nodes:
+                rows = suppression.unite_nodes(rows)
+            yield from suppression.sort_and_limit(rows, query)
+
+    def _disclose(
+        self, rows: Generator[Statistic], query: StatisticsQuery, first_open: datetime.date, *, is_public: bool
+    ) -> Generator[Statistic]:
+        """Yield rows with the sketches that the client may have."""
+        closed = closed_months.keep_closed_months(query, first_open)
+        disclosure = Disclosure(
+            min_clients=self._settings.min_clients,
+            min_sketch_clients=self._settings.min_sketch_clients,
+            first_open_month=first_open,
+            suppressed=self._find_suppressed_keys(closed, is_public) if self._settings.min_clients else (),
+            is_public=is_public,
+        )
+        with closing(rows):
+            for row in rows:
+                yield sketch_disclosure.disclose(row, disclosure)
+
+    def _find_suppressed_keys(self, closed: StatisticsQuery, is_public: bool) -> set[suppression.Key]:
+        """Return the keys of the rows in which a cell is suppressed, for a query about closed months.
+
+        Open months are recognised without them, and so are networks that the holder of a token may not see.
+        """
+        restricted = self._list_restricted()
+        finest = sketch_disclosure.make_finest(closed)
+        cells = self._statistics.query(finest, _make_viewer(restricted), sketches=True)
+        with closing(cells):
+            return sketch_disclosure.find_suppressed_keys(
+                cells, self._settings.min_clients, closed, restricted if is_public else ()
+            )
+
+    def _list_restricted(self) -> set[tuple[str, str]]:
+        return {(network.node, network.name) for network in self._registry.list_networks() if network.restricted}
+
+    def _check_nodes(self, query: StatisticsQuery) -> None:
+        if not query.nodes:
+            return
+        known = {name for name, _ in self._registry.node_policies()}
+        if unknown := [name for name in query.nodes if name not in known]:
+            raise BadParameter(
+                f"No node {quote_value(','.join(unknown))} (capitals matter)", hint="List them: GET …/nodes"
+            )
+
+    def _list_networks(self, query: StatisticsQuery) -> list[NetworkRecord]:
+        """Return the networks at the nodes of a query."""
+        networks = self._registry.list_networks()
+        return [network for network in networks if not query.nodes or network.node in query.nodes]
+
+    def _find_networks(
+        self,
+        query: StatisticsQuery,
+        viewer: Viewer,
+        networks: Iterable[NetworkRecord],
+        refusal: type[RestrictedNetwork | ForbiddenNetwork],
+    ) -> set[str]:
+        """Return the codes of the networks that a query names, and check that the client may see them."""
+        names = {""} & set(query.networks)
+        for pattern in query.networks:
+            found = [network for network in networks if matches(network.name, pattern)]
+            _check_network(pattern, found, viewer, refusal)
+            names |= {network.name for network in found}
+        return names
+
+
+def _make_viewer(networks: Iterable[tuple[str, str]]) -> Viewer:
+    """Return a viewer that sees restricted networks one by one. Suppression decides which become a row Other."""
+    return Viewer(networks=frozenset(network for _, network in networks))
+
+
+def _check_one_network(query: StatisticsQuery) -> None:
+    """Check that a query of a client that operates no node is about one network."""
+    divides_streams = query.stations or query.locations or query.channels or query.divides_by("station")
+    if len(query.networks) > 1 or any("*" in name or "?" in name for name in query.networks):
+        raise BadParameter(
+            quote_parameter("network", ",".join(query.networks)),
+            hint="Name one network, without * or ?. Only operators of a node can ask for several networks.",
+        )
+    if divides_streams and not query.networks:
+        raise BadParameter(
+            "network is missing",
+            hint="Name one network to see its stations and channels. Only operators of a node need not.",
+        )
+
+
+def _check_network(
+    name: str,
+    found: list[NetworkRecord],
+    viewer: Viewer,
+    refusal: type[RestrictedNetwork | ForbiddenNetwork],
+) -> None:
+    # Requests that failed belong to no network. A pattern may match none.
+    if not name or "*" in name or "?" in name:
+        return
+    if not found:
+        raise BadParameter(f"No network {quote_value(name)} (capitals matter)", hint="List them: GET …/networks")
+    if not any(network.seen_by(viewer) for network in found):
+        raise refusal(name, hint=_ACCESS_HINTS[refusal])
