@@ -50,5 +50,5 @@ def _parse_limit(value: str | None) -> int | None:
     if value is None:
         return None
     if not re.fullmatch(r"[1-9][0-9]{0,8}", value, re.ASCII):
-        raise BadParameter(quote_parameter("limit", value), hint="Give a number from 1 to 999999999.")
+        raise BadParameter(quote_parameter("limit", value), hint="Use a number from 1 to 999999999.")
     return int(value)

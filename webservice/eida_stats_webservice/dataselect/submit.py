@@ -110,6 +110,6 @@ def _parse_names(value: str | None) -> list[int | str]:
         return []
     names = value.split(",")
     if not all(re.fullmatch(r"[0-9]{1,31}|[0-9a-f]{32}", name, re.ASCII) for name in names):
-        hint = "Give numbers or hashes of payloads, separated by commas. List them: GET …/payloads"
+        hint = "Use numbers or hashes of payloads, separated by commas. List them: GET …/payloads"
         raise BadParameter(quote_parameter("replaces", value), hint=hint)
     return [name if len(name) == _HASH_CHARACTERS else int(name) for name in names]

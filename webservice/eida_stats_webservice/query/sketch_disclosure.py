@@ -1,4 +1,4 @@
-"""Decide which sketches an answer discloses, and in which form. docs/PRIVACY.md gives the reasons.
+"""Decide which sketches an answer discloses, and in which form. See docs/PRIVACY.md for the reasons.
 
 A sketch of few clients reveals who is among them. So does the difference between the sketch of a total and those of
 its rows.

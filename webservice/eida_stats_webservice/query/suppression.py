@@ -1,4 +1,4 @@
-"""Suppress small groups of clients in public answers. docs/PRIVACY.md gives the reasons.
+"""Suppress small groups of clients in public answers. See docs/PRIVACY.md for the reasons.
 
 This is the cell suppression of statistical offices. Primary suppression hides small cells. Complementary
 suppression hides more cells, so that no small group is the difference of visible rows.
