@@ -1,28 +1,28 @@
-# One door for developers: `make help` lists what there is.
+# All tasks of developers: `make help` lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo serve test test-faults test-lowest lint format bench clean
 
 BIN := .venv/bin
-# One more than there are processors: some tests only wait.
+# One more than there are processors, because some tests only wait.
 WORKERS := $(shell expr $$(nproc) + 1)
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
-demo: .venv/webservice ## The whole way on the embedded store: LOG=file and NETWORKS=file for your own log
+demo: .venv/webservice ## Run the whole job on this machine; LOG=file and NETWORKS=file for a log of your own
 	@$(BIN)/python demo.py $(if $(LOG),--log "$(LOG)") $(if $(NETWORKS),--networks "$(NETWORKS)")
 
-serve: .venv/webservice ## The same, and leave the service running
+serve: .venv/webservice ## Run the demo and keep the service running
 	@$(BIN)/python demo.py --serve $(if $(LOG),--log "$(LOG)") $(if $(NETWORKS),--networks "$(NETWORKS)")
 
-test: .venv/dev ## Run the tests, on a real PostgreSQL of their own: ARGS="-k sketch" for some of them
+test: .venv/dev ## Run the tests on a private PostgreSQL; ARGS="-k sketch" for some of them
 	@sh tests/support/install_postgresql.sh
 	@sh tests/support/install_chromium.sh
 	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 5 $(ARGS)
 
-test-faults: .venv/dev ## Kill the service and its database, fill the disk, and see that nothing is lost
+test-faults: .venv/dev ## Kill processes and fill disks, and check that nothing is lost
 	@sh tests/support/install_postgresql.sh
 	@sh tests/support/fetch_package.sh nginx .venv/nginx
 	@sh tests/support/fetch_package.sh pgbouncer .venv/pgbouncer
@@ -30,16 +30,16 @@ test-faults: .venv/dev ## Kill the service and its database, fill the disk, and 
 	$(BIN)/python -m pytest tests/faults -m alone $(ARGS); alone=$$?; \
 	case "$$beside $$alone" in "0 0") ;; "0 5" | "5 0") $(if $(ARGS),true,false) ;; *) false ;; esac
 
-# Tests that depend on other packages most, and take little time.
+# The quick tests that depend most on other packages.
 LOWEST := shared/test_encoding shared/test_payload aggregator/logs/test_compression aggregator/delivery/test_client \
 	webservice/test_config webservice/web/test_hooks webservice/web/test_metrics webservice/query/test_statistics \
 	webservice/dataselect/test_repository
 
-test-lowest: .venv-lowest/ready ## Run some tests with the oldest versions of all packages that setup.py allows
+test-lowest: .venv-lowest/ready ## Run some tests with the oldest package versions that setup.py allows
 	@sh tests/support/install_postgresql.sh
 	.venv-lowest/bin/python -m pytest -n $(WORKERS) $(ARGS) $(LOWEST:%=tests/%.py)
 
-lint: .venv/dev ## Check style, types, Dockerfiles and dependencies
+lint: .venv/dev ## Check style, types, imports, Dockerfiles and dependencies
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -47,18 +47,18 @@ lint: .venv/dev ## Check style, types, Dockerfiles and dependencies
 	$(BIN)/hadolint Dockerfile.pg-hll aggregator/Dockerfile webservice/Dockerfile
 	$(BIN)/python tests/support/audit_dependencies.py
 
-format: .venv/dev ## Put the source into its form
+format: .venv/dev ## Format the source
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: .venv/dev ## Measure; benchmarks/README.md has the figures and what they mean
+bench: .venv/dev ## Run the benchmarks; benchmarks/README.md explains the figures
 	@sh tests/support/install_postgresql.sh
 	$(BIN)/python -m benchmarks $(ARGS)
 
-clean: ## Remove what was made
+clean: ## Remove everything that make has created
 	rm -rf .venv .venv-lowest .venv-reference demo-output build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-# Debian and Ubuntu keep a part of Python in a package of its own.
+# Debian and Ubuntu have Python's venv module in a package of its own.
 .venv/bin/python:
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || \
 		{ $(SUDO) apt-get update -q && $(SUDO) apt-get install -q -y --no-install-recommends python3-venv; }
@@ -72,7 +72,7 @@ clean: ## Remove what was made
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
 	@touch $@ .venv/webservice
 
-# The tools of the tests may be new: only the packages that the programs need must work in their oldest version.
+# Only the packages that the programs need must work in their oldest versions; the tools of the tests may be new.
 .venv-lowest/ready: .venv/dev
 	$(BIN)/uv venv -q --clear --python $(BIN)/python .venv-lowest
 	$(BIN)/uv pip install -q --python .venv-lowest --resolution lowest-direct -e '.[webservice,dask]'

