@@ -12,7 +12,8 @@ import msgspec
 from eida_stats_webservice.config import Config, default_database_uri
 from eida_stats_webservice.database import grants, migrations, open_database
 from eida_stats_webservice.database.uri import SQLITE
-from eida_stats_webservice.dataselect.legacy_import import BadRow, LegacyDatabase
+from eida_stats_webservice.dataselect.legacy_import import LegacyDatabase
+from eida_stats_webservice.dataselect.legacy_rows import BadRow
 from eida_stats_webservice.dataselect.models import PAYLOADS, Difference
 from eida_stats_webservice.errors import Differences
 from eida_statsman.nodes import printable

@@ -42,7 +42,7 @@ def payloads() -> None:
 def list_(stored: PayloadRepository, node: str | None, in_force: bool, as_json: bool) -> None:
     """List the payloads, in the order in which they came."""
     found = [
-        record.described() | ({} if as_json else {"days": _days(record)})
+        record.to_dict() | ({} if as_json else {"days": _days(record)})
         for record in _list(stored, node)
         if not in_force or record.withdrawn_at is None
     ]
@@ -57,7 +57,7 @@ def show_(stored: PayloadRepository, number: int, as_json: bool) -> None:
     """Show all about one payload, but for the statistics in it; see export."""
     record = stored.payload_record(number)
     if as_json:
-        show_json(record.described())
+        show_json(record.to_dict())
         return
     fields = [
         *(("payload", str(record.payload)), ("node", record.node), ("state", _state(record))),

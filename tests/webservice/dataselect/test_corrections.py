@@ -20,6 +20,7 @@ from eida_stats_webservice.config import Config
 from eida_stats_webservice.database import migrations
 from eida_stats_webservice.database.postgresql import PostgreSQL
 from eida_stats_webservice.dataselect.overlaps import Overlap
+from eida_stats_webservice.dataselect.transfer import Transfer
 from eida_stats_webservice.errors import (
     AmbiguousReplacement,
     DamagedPayload,
@@ -170,7 +171,7 @@ def test_what_does_not_count_counts_again_if_it_is_sent_again(store: Store, gfz:
         receipt, changed = store.payloads.replace(gfz, of_days(14, size=1))
         assert (receipt.supersedes, changed) == ([second.payload], True)
     else:
-        store.payloads.retract(second.payloads.payload)
+        store.payloads.retract(second.payload)
         receipt = store.payloads.ingest(gfz, of_days(14, size=1))
     assert (receipt.payload, receipt.hash, receipt.received_at) == (first.payload, first.hash, first.received_at)
     assert tables(store) == before
@@ -684,19 +685,20 @@ def test_a_database_that_is_in_use_is_taken_over_as_it_was_at_one_moment(
     migrations.apply(uri)
     fill(store)
     node = node_of(store, "GFZ")
-    read = type(store)._copied
+    select = Transfer._select
 
-    def meanwhile(source: Store, connection: Any, table: str, columns: tuple[str, ...]) -> Any:
+    def meanwhile(source: Transfer, connection: Any, query: Any) -> Any:
         """Take something in while each table is read."""
-        rows = list(read(source, connection, table, columns))
-        if source is store:
-            source.replace(node, of_days(28, size=1000 + len(source.payloads.list_payloads())))
+        rows = list(select(source, connection, query))
+        if source is store.transfer:
+            size = 1000 + len(store.payloads.list_payloads())
+            store.payloads.replace(node, of_days(28, size=size))
         return iter(rows)
 
-    monkeypatch.setattr(type(store), "_copied", meanwhile)
+    monkeypatch.setattr(Transfer, "_select", meanwhile)
     with closing(open_store(uri)) as target:
-        taken = target.transfer.copy_from(store)
-        assert len(store.payloads.list_payloads()) == taken + 6
+        taken = target.transfer.copy_from(store.transfer)
+        assert len(store.payloads.list_payloads()) == taken + 5
         for _ in target.verification.replay():
             pass
         assert differences(target) == []
@@ -728,17 +730,20 @@ def test_all_can_be_made_from_the_payloads_of_another_database(
     uris = [database_uri, sqlite_uri] if source_is == "postgresql" else [sqlite_uri, database_uri]
     with closing(open_store(uris[0])) as source, closing(open_store(uris[1])) as target:
         fill(source)
-        assert target.transfer.copy_from(source) == len(source.payloads.list_payloads())
+        assert target.transfer.copy_from(source.transfer) == len(source.payloads.list_payloads())
         assert tables(target)["dataselect_stats"] == {}
         for _ in target.verification.replay():
             pass
         assert tables(target) == tables(source)
-        for name in ("list_payloads", "list_networks", "list_tokens", "list_nodes"):
-            assert [*map(in_milliseconds, getattr(target, name)())] == [
-                *map(in_milliseconds, getattr(source, name)())
-            ]
+        for read in (
+            lambda store: store.payloads.list_payloads(),
+            lambda store: store.registry.list_networks(),
+            lambda store: store.registry.list_tokens(),
+            lambda store: store.registry.list_nodes(),
+        ):
+            assert [*map(in_milliseconds, read(target))] == [*map(in_milliseconds, read(source))]
         with pytest.raises(DatabaseNotEmpty, match="2 nodes"):
-            target.transfer.copy_from(source)
+            target.transfer.copy_from(source.transfer)
         # What comes after has numbers of its own.
         node, _ = make_node(target, "BGR")
         assert target.payloads.ingest(node, of_days(1)).payload == source.payloads.list_payloads()[-1].payload + 1

@@ -334,7 +334,7 @@ def test_late_request_does_not_restore_what_was_withdrawn(store: Store, node: No
     arrival = arrive(store, node)
     sent = store.payloads.ingest(node, read(log(1)), arrival=arrival)
     store.payloads.retract(sent.payload, node, arrival=arrive(store, node))
-    again = store.ingest if method == "POST" else store.payloads.replace
+    again = store.payloads.ingest if method == "POST" else store.payloads.replace
     with pytest.raises(Overtaken):
         again(node, read(log(1)), arrival=arrival)
     assert counted(store) == 0
@@ -360,7 +360,7 @@ def test_late_request_of_a_retracted_day_fails(store: Store, node: Node, method:
     arrival = arrive(store, node)
     newer = store.payloads.ingest(node, read(log(1, requests=3)))
     store.payloads.retract(newer.payload, node, arrival=arrive(store, node))
-    send = store.ingest if method == "POST" else store.payloads.replace
+    send = store.payloads.ingest if method == "POST" else store.payloads.replace
     with pytest.raises(Overtaken, match=f"payload {newer.payload}"):
         send(node, read(log(1, requests=2)), arrival=arrival)
     # Another server of the node, and other days, have nothing to do with that.

@@ -7,16 +7,15 @@ from functools import cache
 import pytest
 
 from eida_statistics.payload import Payload, Period
+from eida_stats_webservice.dataselect.identity import Identity, touches
 from eida_stats_webservice.dataselect.overlaps import (
     Accepted,
     Duplicate,
-    Identity,
     InForce,
     Method,
     Overlap,
     Request,
     decide,
-    touches,
 )
 from eida_stats_webservice.errors import AmbiguousReplacement, DuplicatePayload, OverlappingPayload
 from eida_stats_webservice.query.model import StatisticsQuery

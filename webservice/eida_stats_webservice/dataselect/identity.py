@@ -35,19 +35,18 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
         return Period(max(self.period.start, other.period.start), min(self.period.end, other.period.end)).days()
 
     def is_apart(self, other: "Identity") -> bool:
-        """Return whether it is of another server of the node; an empty source is the whole node."""
+        """Return whether it is of another server of the node. An empty source stands for the whole node."""
         return bool(self.source and other.source) and self.source != other.source
 
     def has_content_of(self, other: "Identity") -> bool:
-        """Return whether both are the same statistics, and one of them does not say of which source and period."""
+        """Return whether both are the same statistics, and one of them has no source and period."""
         return self.content == other.content and None in (self.period, other.period)
 
 
 def touches(new: Identity, other: Identity) -> bool:
-    """Return whether two payloads of a node concern each other.
+    """Return whether two payloads of a node touch: they share a day and may be of the same source.
 
-    Their sources are not apart and they share a day. Or they are the same statistics: all requests of a log may be
-    of other days than its own.
+    The same statistics always touch, since all requests of a log may be of other days than its own.
     """
     if new.has_content_of(other):
         return True
@@ -55,7 +54,7 @@ def touches(new: Identity, other: Identity) -> bool:
 
 
 def identify(payload: PayloadSummary) -> Identity:
-    """Return what distinguishes a payload from others of its node."""
+    """Return the identity of a payload."""
     envelope = payload.envelope
     return Identity(
         hash=payload.hash,
@@ -67,7 +66,7 @@ def identify(payload: PayloadSummary) -> Identity:
 
 
 def list_columns(new: Identity) -> dict[str, str | None]:
-    """Return the columns of the table that say what a payload is, as the database takes them."""
+    """Return the columns of the table of payloads that hold an identity."""
     period = None if new.period is None else (new.period.start, new.period.end)
     # A stray request may be of a day outside of the period.
     bounds = [*new.days, *(period or ())]

@@ -1,7 +1,7 @@
-"""A database of the statistics service that was deployed before, in the form of this one.
+"""Read a database of the statistics service that was deployed before, in the form of this one.
 
-Its tables are those of the migrations in the public repository EIDA/eida-statistics. In the course of time some of
-their columns had other names.
+Its tables are those of the migrations in the public repository EIDA/eida-statistics. Some of their columns had
+other names over time.
 """
 
 import datetime
@@ -10,32 +10,50 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
-import msgspec
 from psycopg2 import DataError, extensions, extras
 
-from eida_statistics import hll, wire
 from eida_statistics.errors import InvalidPayload
-from eida_statistics.payload import MAX_COUNT, Payload, normalize_country
-from eida_statistics.texts import printable
 from eida_statistics.wire import EARLIEST_DAY, Decoded
 from eida_stats_webservice.database.driver_errors import translate_errors
 from eida_stats_webservice.database.session import begin, connect, wait_without_limit
 from eida_stats_webservice.database.uri import sqlite_path
-from eida_stats_webservice.dataselect.days import find_last_day
+from eida_stats_webservice.dataselect.legacy_rows import (
+    LARGE,
+    BadRow,
+    BadToken,
+    Month,
+    Row,
+    convert_row,
+    decode_month,
+    describe_bad_row,
+    find_large_sums,
+    get_now,
+)
 from eida_stats_webservice.errors import NotTakenOver, NotUpstream
 from eida_stats_webservice.registry.models import digest, group_name, is_node_name
 
 _ROWS_AT_ONCE = 5000
 _HINT = "Correct or delete it, there or in a copy, and run this again."
-# The old service stored this for a code that it did not know.
-_ANY = "*"
-_LARGE = "more than 2^53-1 of something, with those rows that become equal"
-_NOBODY = hll.to_hex(hll.encode([]))
-# Nothing in these tables refers to a node by a constraint.
-_OF_A_NODE = "node_id IN (SELECT id FROM nodes)"
-_FAILED = ("nb_unsuccessful_reqs", "nb_failed_reqs", "nb_failedrequests")
+# No constraint of these tables refers to a node.
+_NETWORKS = """
+SELECT * FROM networks WHERE node_id IN (SELECT id FROM nodes) AND name <> '' ORDER BY node_id, name
+"""
+_MONTHS = """
+SELECT *, date_trunc('month', date)::date AS month FROM dataselect_stats
+WHERE node_id IN (SELECT id FROM nodes) AND date IS NOT NULL
+ORDER BY node_id, month, network, station, location, channel, country
+"""
+_OWNERLESS = """
+SELECT *, date AS month FROM dataselect_stats
+WHERE (node_id IN (SELECT id FROM nodes)) IS NOT TRUE OR date IS NULL
+ORDER BY node_id, date
+"""
+# One day in each row: a list with a day that Python lacks could not be read at all.
+_DAYS = """
+SELECT node_id, unnest(coverage) AS day FROM payloads WHERE node_id IN (SELECT id FROM nodes)
+"""
 _NEEDED = {
     "nodes": {"id", "name"},
     "tokens": {"node_id", "value", "valid_from", "valid_until"},
@@ -49,57 +67,19 @@ _NEEDED = {
 _FIRST_TIME = datetime.datetime(1990, 1, 1, tzinfo=datetime.UTC)
 _LAST_TIME = datetime.datetime(9999, 12, 1, tzinfo=datetime.UTC)
 
-_Row = dict[str, Any]
 _Days = dict[tuple[int, datetime.date], set[datetime.date]]
 
 
-class BadRow(NamedTuple):
-    """A row of statistics that cannot be taken over: where it is, what it has, and why."""
-
-    node: str
-    date: str
-    network: str
-    station: str
-    location: str
-    channel: str
-    country: str
-    bytes: int
-    requests: int
-    reason: str
-
-    def __str__(self) -> str:
-        stream = ".".join((self.network, self.station, self.location, self.channel))
-        where = f"{self.node or '(no node)'} {self.date or '(no date)'}: {stream}"
-        return printable(f"{where} of country {self.country or '(none)'}: {self.reason}")
-
-
-class BadToken(NamedTuple):
-    """A token that is not taken over: its number and node there, and why. Its value is a secret."""
-
-    number: int
-    node: str
-    reason: str
-
-
-class Month(NamedTuple):
-    """The statistics of a month of a node, and the number of rows whose country was changed."""
-
-    node: int
-    month: datetime.date
-    payload: Payload
-    countries_changed: int
-
-
 class LegacyDatabase:
-    """A connection to it, on which nothing is written, and which is to be closed.
+    """A connection that only reads. Close it after use.
 
     Attributes:
-        bad_rows: those that were found while the months were read.
-        bad_tokens: those that were found while the tokens were read.
+        bad_rows: rows that cannot be imported, found by `read_months`.
+        bad_tokens: tokens that are left out, found by `read_tokens`.
 
     Raises:
         ConfigurationError: if the URI cannot be understood.
-        NotUpstream: if it has not these tables.
+        NotUpstream: if it lacks these tables.
         DatabaseUnavailable: if it cannot be reached.
     """
 
@@ -107,15 +87,15 @@ class LegacyDatabase:
         self.bad_rows: list[BadRow] = []
         self.bad_tokens: list[BadToken] = []
         if sqlite_path(uri, "the URI of the old database") is not None:
-            raise NotUpstream("it is an SQLite database", hint="Is it the URI of the old database?")
+            raise NotUpstream("it is an SQLite database", hint="Check the URI of the old database.")
         with translate_errors():
             self._connection = connect(uri)
-            # All of it as it is at one moment.
+            # Read everything as it is at one moment.
             self._connection.set_session(readonly=True, isolation_level="REPEATABLE READ")
             begin(self._connection)
             wait_without_limit(self._connection)
             with self._connection.cursor() as cursor:
-                # Its tables are there, whatever the search_path of the role is.
+                # Its tables are in this schema, whatever the search_path of the role.
                 cursor.execute(
                     "SELECT set_config('search_path', 'public, ' || current_setting('search_path'), false)"
                 )
@@ -130,17 +110,19 @@ class LegacyDatabase:
         missing = [f"{table}.{name}" for table, names in _NEEDED.items() for name in sorted(names - columns[table])]
         if missing:
             self.close()
-            raise NotUpstream(f"it lacks {', '.join(missing)}", hint="Is it the URI of the old database?")
+            raise NotUpstream(
+                f"it lacks {', '.join(missing)}", hint="Check that this is the URI of the old database."
+            )
 
     def close(self) -> None:
         """End the connection."""
         self._connection.close()
 
-    def nodes(self) -> Iterator[_Row]:
+    def read_nodes(self) -> Iterator[Row]:
         """Yield the nodes, with their policies and groups.
 
         Raises:
-            NotTakenOver: if two have the same name, or one has none that a node can have.
+            NotTakenOver: if two have the same name, or one has a name that no node can have.
         """
         seen: set[str] = set()
         for row in self._select("SELECT * FROM nodes ORDER BY id"):
@@ -161,16 +143,16 @@ class LegacyDatabase:
                 "contact": row.get("contact") or "",
                 "restriction_policy": bool(row.get("restriction_policy")),
                 "eas_group": group_name(row.get("eas_group") or "") or None,
-                "created_at": _time(row.get("created_at")),
+                "created_at": _clamp_time(row.get("created_at")),
             }
 
     @cached_property
     def _names(self) -> dict[int, str]:
-        """The names of the nodes, by their numbers there."""
-        return {row["id"]: row["name"] for row in self.nodes()}
+        """Return the names of the nodes by their ids."""
+        return {row["id"]: row["name"] for row in self.read_nodes()}
 
-    def tokens(self) -> Iterator[_Row]:
-        """Yield the tokens, hashed: there they are in clear. Those that are left out are in `bad_tokens`."""
+    def read_tokens(self) -> Iterator[Row]:
+        """Yield the tokens, hashed. Tokens that are left out are in `bad_tokens`."""
         names = self._names
         rows = list(self._select("SELECT * FROM tokens ORDER BY valid_until DESC, id"))
         owners: defaultdict[str, set[int]] = defaultdict(set)
@@ -198,17 +180,16 @@ class LegacyDatabase:
             yield {
                 "node_id": row["node_id"],
                 "value": digest(value),
-                "valid_from": _time(row["valid_from"]),
-                "valid_until": _time(row["valid_until"]),
-                "created_at": _time(row.get("created_at") or row.get("create_at")),
+                "valid_from": _clamp_time(row["valid_from"]),
+                "valid_until": _clamp_time(row["valid_until"]),
+                "created_at": _clamp_time(row.get("created_at") or row.get("create_at")),
             }
 
-    def networks(self) -> Iterator[_Row]:
+    def read_networks(self) -> Iterator[Row]:
         """Yield the networks whose policy or group is known."""
         if not self._columns["networks"]:
             return
-        sql = f"SELECT * FROM networks WHERE {_OF_A_NODE} AND name <> '' ORDER BY node_id, name"  # noqa: S608
-        for row in self._select(sql):
+        for row in self._select(_NETWORKS):
             yield {
                 "node_id": row["node_id"],
                 "name": row["name"],
@@ -216,24 +197,21 @@ class LegacyDatabase:
                 "eas_group": group_name(row.get("eas_group") or "") or None,
             }
 
-    def months(self) -> Iterator[Month]:
-        """Yield the statistics of each month of each node as one payload, of the days that were received of it.
+    def read_months(self) -> Iterator[Month]:
+        """Yield the statistics of each month of each node as one payload, with the days that were received.
 
-        Rows that cannot be taken over are not in it, but in `bad_rows`, at the end all of them.
+        Rows that cannot be imported are in `bad_rows` instead, which is complete at the end.
         """
         names = self._names
-        days = self._days()
-        self._note_ownerless()
-        sql = (
-            "SELECT *, date_trunc('month', date)::date AS month FROM dataselect_stats"  # noqa: S608
-            f" WHERE ({_OF_A_NODE}) AND date IS NOT NULL"
-            " ORDER BY node_id, month, network, station, location, channel, country"
-        )
-        for key, found in itertools.groupby(self._select(sql), key=lambda row: (row["node_id"], row["month"])):
+        days = self._read_days()
+        self._add_ownerless()
+        for key, found in itertools.groupby(self._select(_MONTHS), key=lambda row: (row["node_id"], row["month"])):
             node, month = key
-            rows = list(map(_sent, found))
-            if not EARLIEST_DAY <= month <= _now().date():
-                self.bad_rows += [_bad_row(names[node], row, "no month that statistics can have") for row in rows]
+            rows = list(map(convert_row, found))
+            if not EARLIEST_DAY <= month <= get_now().date():
+                self.bad_rows += [
+                    describe_bad_row(names[node], row, "no month that statistics can have") for row in rows
+                ]
                 continue
             decoded = self._decode(names[node], month, days.pop(key, set()), rows)
             yield Month(node, month, decoded.payload, decoded.countries_changed)
@@ -242,124 +220,51 @@ class LegacyDatabase:
             decoded = self._decode(names[node], month, days[node, month], [])
             yield Month(node, month, decoded.payload, 0)
 
-    def _decode(self, node: str, month: datetime.date, days: set[datetime.date], rows: list[_Row]) -> Decoded:
-        """Decode a month without its bad rows: the decoder names some of them, then others, until none is left."""
+    def _decode(self, node: str, month: datetime.date, days: set[datetime.date], rows: list[Row]) -> Decoded:
+        """Decode a month without its bad rows. The decoder names some of them at a time, until none is left."""
         while True:
             try:
-                return _decoded(month, days, rows)
+                return decode_month(month, days, rows)
             except InvalidPayload as error:
                 bad: dict[int, list[str]] = {}
                 for path, message in error.errors:
                     if named := re.match(r"stats\[(\d+)\]\.?(.*)", path):
                         bad.setdefault(int(named[1]), []).append(f"{named[2]}: {message}")
                 if not bad:
-                    # Each row is right by itself, and a sum is too large.
-                    bad = {number: [_LARGE] for number in _with_large_sums(rows)}
+                    # Each row is valid, but a sum is too large.
+                    bad = {number: [LARGE] for number in find_large_sums(rows)}
                 if not bad:
                     wrong = "; ".join(message for _, message in error.errors)
                     raise NotTakenOver(f"{node} {month:%Y-%m}: {wrong}", hint=_HINT) from error
                 self.bad_rows += [
-                    _bad_row(node, rows[number], "; ".join(reasons)) for number, reasons in bad.items()
+                    describe_bad_row(node, rows[number], "; ".join(reasons)) for number, reasons in bad.items()
                 ]
                 rows = [row for number, row in enumerate(rows) if number not in bad]
 
-    def _note_ownerless(self) -> None:
-        """Note rows of which it is not known whose they are, or when."""
-        sql = (
-            "SELECT *, date AS month FROM dataselect_stats"  # noqa: S608
-            f" WHERE ({_OF_A_NODE}) IS NOT TRUE OR date IS NULL ORDER BY node_id, date"
-        )
-        for row in self._select(sql):
+    def _add_ownerless(self) -> None:
+        """Add rows without a node or date to the bad rows."""
+        for row in self._select(_OWNERLESS):
             node = self._names.get(row["node_id"], "")
             reason = "it has no date" if node else "it has no node"
-            self.bad_rows.append(_bad_row(node, _sent(row), reason))
+            self.bad_rows.append(describe_bad_row(node, convert_row(row), reason))
 
-    def _days(self) -> _Days:
-        """Return the days that were received, by node and month; a day that cannot be was a wrong clock."""
+    def _read_days(self) -> _Days:
+        """Return the days that were received, by node and month, without impossible days of wrong clocks."""
         found: _Days = {}
-        # One after the other: a list with a day that Python lacks could not be read at all.
-        sql = f"SELECT node_id, unnest(coverage) AS day FROM payloads WHERE {_OF_A_NODE}"  # noqa: S608
-        for row in self._select(sql):
+        for row in self._select(_DAYS):
             day = row["day"]
-            if day is not None and EARLIEST_DAY <= day <= _now().date():
+            if day is not None and EARLIEST_DAY <= day <= get_now().date():
                 found.setdefault((row["node_id"], day.replace(day=1)), set()).add(day)
         return found
 
-    def _select(self, sql: str) -> Iterator[_Row]:
+    def _select(self, sql: str) -> Iterator[Row]:
         with translate_errors(), self._connection.cursor("upstream", extras.RealDictCursor) as cursor:
             cursor.itersize = _ROWS_AT_ONCE
             cursor.execute(sql)
             yield from map(dict, cursor)
 
 
-def _sent(row: _Row) -> _Row:
-    """Return a row as a node sends it; unknown numbers are 0."""
-    codes = {name: row[name] or "" for name in ("network", "station", "location", "channel", "country")}
-    if codes["location"] == _ANY:
-        codes["location"] = ""
-    return {
-        "month": row["month"],
-        **codes,
-        "bytes": row["bytes"] or 0,
-        "nb_requests": row["nb_reqs"] or 0,
-        "nb_successful_requests": row["nb_successful_reqs"] or 0,
-        "nb_unsuccessful_requests": _failed(row),
-        "clients": row["clients"] or _NOBODY,
-    }
-
-
-def _with_large_sums(rows: list[_Row]) -> list[int]:
-    """Return the numbers of the rows that become equal and have more together than a payload can."""
-    same: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
-    for number, row in enumerate(rows):
-        same[_key(row)].append(number)
-    large = (
-        numbers
-        for numbers in same.values()
-        if any(sum(rows[number][name] for number in numbers) > MAX_COUNT for name in wire.COUNTS)
-    )
-    return sorted(itertools.chain.from_iterable(large))
-
-
-def _key(row: _Row) -> tuple[str, ...]:
-    codes = (str(row[name]) for name in ("network", "station", "location", "channel"))
-    return (*codes, normalize_country(row["country"]))
-
-
-def _bad_row(node: str, row: _Row, reason: str) -> BadRow:
-    return BadRow(
-        node=node,
-        date="" if row["month"] is None else row["month"].isoformat()[:7],
-        **{name: row[name] for name in ("network", "station", "location", "channel", "country")},
-        bytes=row["bytes"],
-        requests=row["nb_requests"],
-        reason=reason,
-    )
-
-
-def _failed(row: _Row) -> int:
-    for name in _FAILED:
-        if name in row:
-            return int(row[name] or 0)
-    return max((row["nb_reqs"] or 0) - (row["nb_successful_reqs"] or 0), 0)
-
-
-def _decoded(month: datetime.date, days: set[datetime.date], rows: list[_Row]) -> Decoded:
-    today = _now().date()
-    if not days:
-        # Which days were received is not known; they are of this month.
-        last = min(find_last_day(month), max(today, month))
-        days = {month.replace(day=day) for day in range(1, last.day + 1)}
-    sent = {
-        "generated_at": f"{_now():%Y-%m-%d %H:%M:%S}",
-        "version": "import",
-        "days_coverage": sorted(days),
-        "stats": rows,
-    }
-    return wire.decode_with_changes(msgspec.json.encode(sent), today=today)
-
-
-def _clamped(read: Callable[[Any, Any], Any], first: Any, last: Any) -> Callable[[Any, Any], Any]:
+def _clamp(read: Callable[[Any, Any], Any], first: Any, last: Any) -> Callable[[Any, Any], Any]:
     """Return a function that reads a date or time, and returns the nearest bound for one that Python lacks."""
 
     def clamped(text: Any, cursor: Any) -> Any:
@@ -371,11 +276,11 @@ def _clamped(read: Callable[[Any, Any], Any], first: Any, last: Any) -> Callable
     return clamped
 
 
-_DATE = extensions.new_type((1082,), "DATE", _clamped(extensions.DATE, datetime.date.min, datetime.date.max))
+_DATE = extensions.new_type((1082,), "DATE", _clamp(extensions.DATE, datetime.date.min, datetime.date.max))
 _TIMESTAMP = extensions.new_type(
     (1184,),
     "TIMESTAMPTZ",
-    _clamped(
+    _clamp(
         extensions.PYDATETIMETZ,
         datetime.datetime.min.replace(tzinfo=datetime.UTC),
         datetime.datetime.max.replace(tzinfo=datetime.UTC),
@@ -383,12 +288,8 @@ _TIMESTAMP = extensions.new_type(
 )
 
 
-def _time(value: datetime.datetime | None) -> datetime.datetime:
-    """Return a time, the present one if it is not known; the ends of time are those that a client can show."""
+def _clamp_time(value: datetime.datetime | None) -> datetime.datetime:
+    """Return a time within the bounds that clients can show; the present time if it is unknown."""
     if value is None:
-        return _now()
+        return get_now()
     return min(max(value, _FIRST_TIME), _LAST_TIME)
-
-
-def _now() -> datetime.datetime:
-    return datetime.datetime.now(tz=datetime.UTC)

@@ -18,11 +18,12 @@ class PayloadReference(msgspec.Struct, frozen=True):
 
 
 class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
-    """That a payload is stored: rows and days are counted.
+    """The confirmation that a payload is stored, with numbers of rows and days.
 
-    `overlaps` has the payloads that count for some of its days as well, with these days; `supersedes` has the
-    numbers of those that it has replaced. `countries_changed` counts the rows that are stored with another country
-    than was sent.
+    Attributes:
+        overlaps: other payloads in force that share days with it, and these days.
+        supersedes: the numbers of the payloads that it has replaced.
+        countries_changed: the number of rows whose country was changed before they were stored.
     """
 
     node: str
@@ -40,7 +41,7 @@ class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class PayloadRecord(msgspec.Struct, frozen=True):
-    """A payload that was received. It is in force unless it was withdrawn: superseded or retracted."""
+    """A payload that was received. It is in force until it is superseded or retracted."""
 
     payload: int
     node: str
@@ -57,17 +58,17 @@ class PayloadRecord(msgspec.Struct, frozen=True):
     period: Period | None
     days: list[datetime.date]
 
-    def described(self) -> dict[str, object]:
-        """Return its fields, and its state in a word."""
+    def to_dict(self) -> dict[str, object]:
+        """Return its fields and its state."""
         return msgspec.structs.asdict(self) | {"state": self.state}
 
     def covered_days(self) -> list[datetime.date]:
-        """Return the days that it reports, with or without requests."""
+        """Return the days that it covers, with or without requests."""
         return self.days if self.period is None else self.period.days()
 
     @property
     def state(self) -> str:
-        """Say in a word whether it counts."""
+        """Return `in force`, `superseded` or `retracted`."""
         if self.withdrawn_at is None:
             return "in force"
         return "retracted" if self.superseded_by is None else "superseded"
@@ -77,7 +78,7 @@ PAYLOADS = "payloads"
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """A row that differs from the payloads in force, or a damaged payload; None stands for a missing row.
+    """A row that differs from the payloads in force, or a damaged payload. None stands for a missing row.
 
     `sketch` is a checksum: two sketches may have the same estimate.
     """

@@ -1,6 +1,6 @@
-"""Which payloads in force a new one concerns, and whether it is refused, replaces them, or counts beside them.
+"""Decide whether a new payload is refused, replaces payloads in force, or is in force in addition to them.
 
-A payload stands for the logs of one source of a node for one period. `decide` is the whole rule.
+A payload stands for the logs of one source of a node in one period. `decide` is the complete rule.
 """
 
 import datetime
@@ -19,7 +19,7 @@ from eida_stats_webservice.registry.models import Arrival
 _DAYS_SHOWN = 3
 _NUMBERS_SHOWN = 20
 _CONFLICTS_SHOWN = 5
-_SEND_AGAIN = "Send it again: then it is compared with the payloads in force now."
+_SEND_AGAIN = "Send it again. It is then compared with the payloads that are in force now."
 
 
 class Method(StrEnum):
@@ -30,7 +30,7 @@ class Method(StrEnum):
 
 
 class Overlap(StrEnum):
-    """The choice of the sender where payloads in force cover the same days."""
+    """The choice of the sender if payloads in force cover the same days."""
 
     ACCEPT = "accept"
     REFUSE = "refuse"
@@ -52,9 +52,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """The request of the sender of a payload.
 
     Attributes:
-        overlap: what to do about payloads that would count beside it; the default depends on the payload.
-        named: the numbers of payloads in force that a PUT replaces; None if its sender names no payload. Those that
-            are not in force are not among them.
+        overlap: whether other payloads may be in force in addition; the default depends on the payload.
+        named: the numbers of payloads in force that a PUT replaces; None if its sender names no payload.
     """
 
     method: Method
@@ -63,7 +62,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """The payload counts. Those that it supersedes do not count any more; those beside it do."""
+    """The payload is in force: it supersedes some payloads, and shares days with others that stay in force."""
 
     supersedes: list[InForce]
     beside: list[InForce]
@@ -76,7 +75,7 @@ class Duplicate(msgspec.Struct, frozen=True):
 
 
 class Conflict(msgspec.Struct, frozen=True):
-    """The payload is refused because of others; with PUT it is not clear which of them it replaces."""
+    """The payload is refused because of others. With PUT it is not clear which of them it replaces."""
 
     payloads: list[InForce]
     choices: list[str]
@@ -88,31 +87,31 @@ Decision = Accepted | Duplicate | Conflict
 def decide(new: Identity, request: Request, others: Sequence[InForce]) -> Decision:
     """Decide whether a new payload is accepted, a duplicate or in conflict with others.
 
-    A duplicate comes before a conflict: if these very statistics count, they have arrived, whatever else counts for
+    A duplicate takes precedence over a conflict: the same statistics in force have arrived, whatever else covers
     these days. `overlap` makes no difference to that.
 
     Args:
         new: the payload.
         request: the request of its sender.
-        others: the payloads in force that it touches; also the payload itself, if it is in force.
+        others: the payloads in force that it touches, including the payload itself if it is in force.
     """
     is_in_force = any(other.hash == new.hash for other in others)
-    if duplicate := _duplicate(new, request, others):
+    if duplicate := _find_duplicate(new, request, others):
         return Duplicate(duplicate)
-    superseded = set(_superseded(new, request, others, is_in_force=is_in_force))
+    superseded = set(_find_superseded(new, request, others, is_in_force=is_in_force))
     beside = [other for other in others if other.payload not in superseded and other.hash != new.hash]
     if beside and not _accepts(new, request, is_in_force=is_in_force):
-        return Conflict(beside, _choices(new, request, beside))
+        return Conflict(beside, _list_choices(new, request, beside))
     return Accepted([other for other in others if other.payload in superseded], beside)
 
 
-def _duplicate(new: Identity, request: Request, others: Iterable[InForce]) -> InForce | None:
-    """Return the payload in force that has these statistics, unless this one may stay or take its place."""
+def _find_duplicate(new: Identity, request: Request, others: Iterable[InForce]) -> InForce | None:
+    """Return the payload in force that has these statistics, unless this one may replace it."""
     for other in others:
         if request.method is Method.POST:
             found = other.hash == new.hash or other.has_content_of(new)
         else:
-            # A payload with a period knows more, and takes the place of the one without.
+            # A payload with a period says more, and replaces the one without.
             is_less = new.period is None and other.period is not None and other.has_content_of(new)
             found = is_less and other.payload not in (request.named or ())
         if found:
@@ -120,7 +119,9 @@ def _duplicate(new: Identity, request: Request, others: Iterable[InForce]) -> In
     return None
 
 
-def _superseded(new: Identity, request: Request, others: Sequence[InForce], *, is_in_force: bool) -> Iterator[int]:
+def _find_superseded(
+    new: Identity, request: Request, others: Sequence[InForce], *, is_in_force: bool
+) -> Iterator[int]:
     """Yield the numbers of the payloads that a PUT replaces."""
     if request.method is Method.POST:
         return
@@ -138,9 +139,9 @@ def _is_replaced(new: Identity, other: InForce, crowded: Collection[datetime.dat
     """Return whether a PUT replaces another payload without naming it.
 
     Args:
-        new: the payload that is sent.
+        new: the new payload.
         other: a payload in force that it touches.
-        crowded: days that several payloads in force cover, which may be those of several servers.
+        crowded: days that several payloads in force cover, perhaps of several servers.
     """
     if other.period is not None:
         return new.period is not None and new.source == other.source and new.period.contains(other.period)
@@ -150,12 +151,12 @@ def _is_replaced(new: Identity, other: InForce, crowded: Collection[datetime.dat
 
 
 def _accepts(new: Identity, request: Request, *, is_in_force: bool) -> bool:
-    """Return whether payloads may count beside the new one."""
+    """Return whether other payloads may be in force in addition to the new one."""
     if request.overlap is not None:
         return request.overlap is Overlap.ACCEPT
     if request.method is Method.PUT:
         return request.named is not None or (new.period is None and is_in_force)
-    # Older aggregators know nothing of this.
+    # Aggregators that send no period do not know this rule.
     return new.period is None
 
 
@@ -172,35 +173,33 @@ def describe(other: Identity) -> str:
     return f"no period, {shown}"
 
 
-def _choices(new: Identity, request: Request, conflicting: Sequence[InForce]) -> list[str]:
-    """Return what the sender can do about a conflict: in the terms of the aggregator, and in those of HTTP."""
+def _list_choices(new: Identity, request: Request, conflicting: Sequence[InForce]) -> list[str]:
+    """Return the choices of the sender: options of the aggregator, and parameters of HTTP."""
     within: list[InForce] = []
     beyond: list[InForce] = []
     for other in conflicting:
         (within if all(map(new.covers, other.first_and_last_day())) else beyond).append(other)
     choices = []
-    if longer := _longer_period(new, conflicting):
-        choices.append(f"To correct a part of a longer period, run all logs of {longer} with --replace (PUT).")
+    if longer := _find_longer_period(new, conflicting):
+        choices.append(f"To correct part of a longer period, run all logs of {longer} with --replace (PUT).")
     elif request.method is Method.POST:
-        choices.append("If this is a correction, send it as one: --replace (PUT).")
+        choices.append("To correct these days: --replace (PUT).")
     if any(other.period is not None and other.source != new.source for other in conflicting):
-        choices.append("An empty source is the whole node: all servers have a source, or none has.")
+        choices.append("An empty source is the whole node: name a source for every server, or for none.")
     if within:
-        choices.append(
-            "If it takes the place of {0}, say so: --replaces {0} (PUT with replaces={0}).".format(_numbers(within))
-        )
+        choices.append("To replace {0}: --replaces {0} (PUT with replaces={0}).".format(_list_numbers(within)))
     if beyond:
-        choices.append(f"To replace {_numbers(beyond)} withdraws days that are not among these.")
-    choices.append("If all are to count: --beside (overlap=accept).")
+        choices.append(f"Replacing {_list_numbers(beyond)} also withdraws days that this payload does not cover.")
+    choices.append("To keep all in force: --beside (overlap=accept).")
     return choices
 
 
-def _numbers(payloads: Sequence[InForce]) -> str:
+def _list_numbers(payloads: Sequence[InForce]) -> str:
     return ",".join(str(one.payload) for one in payloads) if len(payloads) <= _NUMBERS_SHOWN else "NUMBER,…"
 
 
-def _longer_period(new: Identity, conflicting: Iterable[InForce]) -> Period | None:
-    """Return the period that a correction needs, if payloads of the same source reach beyond this one's."""
+def _find_longer_period(new: Identity, conflicting: Iterable[InForce]) -> Period | None:
+    """Return the period of a correction that covers payloads of the same source which reach beyond this one."""
     if new.period is None:
         return None
     same = [other.period for other in conflicting if other.period is not None and other.source == new.source]
@@ -209,18 +208,18 @@ def _longer_period(new: Identity, conflicting: Iterable[InForce]) -> Period | No
     return joined if joined != new.period else None
 
 
-def reference(other: InForce, days: Iterable[datetime.date]) -> PayloadReference:
-    """Return how a payload is listed in an answer, with some of its days."""
+def make_reference(other: InForce, days: Iterable[datetime.date]) -> PayloadReference:
+    """Return a payload as other answers refer to it, with some of its days."""
     return PayloadReference(other.payload, other.hash, other.source, other.period, sorted(days))
 
 
 def list_overlaps(new: Identity, others: Iterable[InForce]) -> list[PayloadReference]:
     """List payloads with the days that they share with another one."""
-    return [reference(other, new.shared_days(other)) for other in others]
+    return [make_reference(other, new.shared_days(other)) for other in others]
 
 
 def require_accepted(new: Identity, request: Request, others: Sequence[InForce]) -> Accepted:
-    """Decide about a payload, and raise what keeps it from being stored."""
+    """Decide about a payload, and raise an error if it must not be stored."""
     decision = decide(new, request, others)
     if isinstance(decision, Duplicate):
         known = decision.of
@@ -231,7 +230,7 @@ def require_accepted(new: Identity, request: Request, others: Sequence[InForce])
         more = len(decision.payloads) - len(shown)
         raise problem(
             ", ".join(shown) + (f" and {more} more" if more else ""),
-            [reference(other, other.days) for other in decision.payloads],
+            [make_reference(other, other.days) for other in decision.payloads],
             choices=decision.choices,
         )
     return decision

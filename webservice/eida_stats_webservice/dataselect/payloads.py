@@ -32,7 +32,7 @@ def blueprint(payloads: PayloadRepository, registry: RegistryRepository, turns: 
         with turns.turn():
             # Again: the token may be revoked while the request waits.
             found = payloads.list_payloads(authenticate_node(request, registry).node, limit=limit)
-            return make_json({"payloads": [record.described() for record in found]})
+            return make_json({"payloads": [record.to_dict() for record in found]})
 
     @routes.delete("/payloads/<int:number>")
     def retract(number: int) -> Response:
@@ -41,7 +41,7 @@ def blueprint(payloads: PayloadRepository, registry: RegistryRepository, turns: 
         require_parameters(read_parameters(request))
         with turns.turn():
             check_connected(request)
-            return make_json(payloads.retract(number, sender.node, arrival=sender.arrival).described())
+            return make_json(payloads.retract(number, sender.node, arrival=sender.arrival).to_dict())
 
     return routes
 

@@ -1,4 +1,4 @@
-"""Payloads: all are kept, and the sums are those of the payloads in force."""
+"""Payloads. All are kept; the sums are those of the payloads in force."""
 
 import datetime
 from collections.abc import Collection
@@ -56,20 +56,20 @@ class PayloadRepository:
         overlap: Overlap | None = None,
         arrival: Arrival | None = None,
     ) -> Receipt:
-        """Store a payload: claim its hash, keep it, merge its rows, update the roll-ups. All of it or nothing.
+        """Store a payload and merge its rows into the sums, in one transaction.
 
         A payload that was superseded or retracted before is put back in force.
 
         Args:
-            node: the node that has sent it.
+            node: its node.
             payload: the payload.
-            overlap: whether it may count beside payloads in force that it touches. If it is not said, it may not if
-                it has a period, and may if it comes from an older aggregator.
-            arrival: when the request arrived, and with which token; now and with none, if it is not given.
+            overlap: whether payloads in force that it touches may stay in force. By default they may only if it has
+                no period, as payloads of older aggregators.
+            arrival: the arrival of the request; None for a request of the administrator.
 
         Raises:
             DuplicatePayload: if the same statistics are in force.
-            OverlappingPayload: if it may not count beside others.
+            OverlappingPayload: if it touches payloads that may not stay in force.
             Overtaken: if it was withdrawn after the request arrived.
             RefusedToken: if the token was revoked, or has expired, after the request arrived.
             RefusedByDatabase: if a sum does not fit.
@@ -85,21 +85,21 @@ class PayloadRepository:
         overlap: Overlap | None = None,
         arrival: Arrival | None = None,
     ) -> tuple[Receipt, bool]:
-        """Store a payload in the place of others, and return whether that has changed anything.
+        """Store a payload in the place of others, and return whether anything has changed.
 
         Args:
-            node: the node that has sent it.
+            node: its node.
             payload: the payload.
-            named: payloads that it replaces, by number or hash. Those that are not in force are replaced already.
-            overlap: whether it may count beside payloads that it touches and does not replace. If it is not said,
-                it may if it names some.
-            arrival: when the request arrived, and with which token; now and with none, if it is not given.
+            named: numbers or hashes of payloads that it replaces. Those that are not in force are replaced already.
+            overlap: whether payloads that it touches and does not replace may stay in force. By default they may if
+                it names some payloads.
+            arrival: the arrival of the request; None for a request of the administrator.
 
         Raises:
             AmbiguousReplacement: if it is not clear whether it replaces a payload that it touches.
             DuplicatePayload: if it has no period, and the same statistics are in force with one.
-            UnknownPayload: if a payload that is named is not the node's.
-            UnrelatedPayload: if one that is named is in force, and it does not touch that.
+            UnknownPayload: if a named payload is not of the node.
+            UnrelatedPayload: if a named payload is in force and does not touch this one.
             Overtaken: if it would undo what has changed after the request arrived.
             RefusedToken: if the token was revoked, or has expired, after the request arrived.
             RefusedByDatabase: if a sum does not fit.
@@ -107,12 +107,12 @@ class PayloadRepository:
         return self._store(node, payload, Request(method=Method.PUT, overlap=overlap), named, arrival)
 
     def retract(self, number: int, node: Node | None = None, *, arrival: Arrival | None = None) -> PayloadRecord:
-        """Withdraw a payload, so that it does not count any more; one that is withdrawn stays as it is.
+        """Withdraw a payload from force. A payload that is withdrawn already stays as it is.
 
         Args:
-            number: the payload's.
-            node: the node that asks for it, if it is a node; it can retract its own.
-            arrival: when the request arrived, and with which token; now and with none, if it is not given.
+            number: the number of the payload.
+            node: the node that sends the request, which can retract its own payloads; None for the administrator.
+            arrival: the arrival of the request; None for a request of the administrator.
 
         Raises:
             UnknownPayload: if there is none of that number, or it is another node's.
@@ -135,20 +135,24 @@ class PayloadRepository:
         return record
 
     def list_payloads(self, node: str | Node = "", *, limit: int | None = None) -> list[PayloadRecord]:
-        """List the payloads of a node, or of all, in the order of the numbers: all, or the newest ones.
+        """Return the payloads of a node or of all nodes, in the order of their numbers.
+
+        Args:
+            node: the node, or its name; empty for all nodes.
+            limit: return only so many of the newest ones.
 
         Raises:
             UnknownNode: if there is no node of that name.
         """
         with self._database.transaction() as connection:
             if isinstance(node, Node):
-                # By its id: its name may have changed since the look-up of its token.
+                # By its id: its name may have changed since its token was looked up.
                 return self.table.list_records(connection, node_id=node.id, limit=limit)
             node_id = self._registry.find_id(connection, node) if node else ANY
             return self.table.list_records(connection, node_id=node_id, limit=limit)
 
     def payload_record(self, number: int) -> PayloadRecord:
-        """Return what is known of one payload.
+        """Return the record of a payload.
 
         Raises:
             UnknownPayload: if there is none of that number.
@@ -164,7 +168,7 @@ class PayloadRepository:
         return {node: msgspec.convert(day, datetime.date | None) for node, day in found}
 
     def payload(self, number: int) -> bytes:
-        """Return a payload as it is kept: the wire format, JSON.
+        """Return a payload in the wire format, JSON.
 
         Raises:
             UnknownPayload: if there is none of that number.

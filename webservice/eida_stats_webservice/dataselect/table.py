@@ -41,7 +41,7 @@ class PayloadTable:
 
     def find_touched(self, connection: Any, node: Node, new: Identity) -> list[InForce]:
         """Return the payloads in force that a new one touches."""
-        near = _near(node, new)
+        near = _select_near(node, new)
         days = group_by_payload(self._queries.days_near(connection, **near))
         found = [
             InForce(
@@ -49,7 +49,7 @@ class PayloadTable:
                 hash=digest,
                 content=content,
                 source=source,
-                period=_period(start, end),
+                period=_make_period(start, end),
                 days=frozenset(days[number]),
                 revision=revision,
                 received_at=parse_time(received_at),
@@ -61,17 +61,17 @@ class PayloadTable:
         return [other for other in found if touches(new, other)]
 
     def find_withdrawn_since(self, connection: Any, node: Node, new: Identity, arrival: Arrival) -> dict[int, int]:
-        """Return the revisions of payloads that a new one touches and that were withdrawn after it arrived."""
+        """Return the revisions of payloads that a new one touches, and that were withdrawn after it arrived."""
         withdrawn = {}
         for number, digest, content, source, start, end, revision in self._queries.payloads_withdrawn_near(
-            connection, **_near(node, new), revision=arrival.revision
+            connection, **_select_near(node, new), revision=arrival.revision
         ):
             days = self._queries.list_payload_days(connection, node_id=node.id, number=number, oldest=number)
             other = Identity(
                 hash=digest,
                 content=content,
                 source=source,
-                period=_period(start, end),
+                period=_make_period(start, end),
                 days=frozenset(group_by_payload(days)[number]),
             )
             if touches(new, other):
@@ -81,7 +81,12 @@ class PayloadTable:
     def resolve_names(
         self, connection: Any, node: Node, names: Collection[int | str], touched: Collection[int]
     ) -> frozenset[int]:
-        """Return the numbers of those named payloads that are in force."""
+        """Return the numbers of the named payloads that are in force.
+
+        Raises:
+            UnknownPayload: if one is not of the node.
+            UnrelatedPayload: if one is in force and the new payload does not touch it.
+        """
         chosen, unknown, unrelated = set(), [], []
         for name in names:
             number = name if isinstance(name, int) else self._find_number(connection, node, name)
@@ -93,12 +98,12 @@ class PayloadTable:
             elif in_force:
                 unrelated.append(str(name))
         if unknown:
-            raise UnknownPayload(*sorted(unknown), hint="Name payloads of this node: GET payloads lists them.")
+            raise UnknownPayload(*sorted(unknown), hint="Name payloads of this node. List them: GET …/payloads")
         if unrelated:
             raise UnrelatedPayload(
                 *sorted(unrelated),
-                hint="A payload replaces others that share a day with it and may be of the same source. To withdraw"
-                " another one, retract it: DELETE payloads/NUMBER.",
+                hint="A payload can replace those that share a day with it and may be of the same source. To"
+                " withdraw another one, retract it: DELETE …/payloads/NUMBER",
             )
         return frozenset(chosen)
 
@@ -129,7 +134,7 @@ class PayloadTable:
         *,
         origin: str = "submission",
     ) -> "Entry":
-        """Keep a payload, or put the one that is kept back in force."""
+        """Insert a payload, or put a stored one back in force."""
         if earlier is not None:
             self._queries.restore_payload(connection, payload_id=earlier.payload, revision=revision)
             return earlier
@@ -152,7 +157,7 @@ class PayloadTable:
     def list_in_force(
         self, connection: Any, node: Node, first_day: datetime.date, last_day: datetime.date
     ) -> list[tuple[int, datetime.date]]:
-        """List the payloads in force that may have requests of some days, and the first day of each."""
+        """Return the payloads in force that may have requests of some days, and the first day of each."""
         span = {"first_day": first_day.isoformat(), "last_day": last_day.isoformat()}
         found = self._queries.payloads_in_force(connection, node_id=node.id, **span)
         return [(number, msgspec.convert(starts_at, datetime.date)) for number, starts_at in found]
@@ -182,7 +187,7 @@ class PayloadTable:
         days = group_by_payload(self._queries.list_payload_days(connection, **chosen, oldest=listed[0][0]))
         return to_records(
             PayloadRecord,
-            ((*known, _period(start, end), days[known[0]]) for *known, start, end in listed),
+            ((*known, _make_period(start, end), days[known[0]]) for *known, start, end in listed),
         )
 
     def read_record(self, connection: Any, number: int) -> PayloadRecord:
@@ -192,15 +197,15 @@ class PayloadTable:
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """A payload that is kept."""
+    """A stored payload."""
 
     payload: int
     received_at: datetime.datetime
     in_force: bool
 
 
-def _near(node: Node, new: Identity) -> dict[str, int | str]:
-    """Return the parameters of the queries for payloads that a new one may touch."""
+def _select_near(node: Node, new: Identity) -> dict[str, int | str]:
+    """Return parameters that select the payloads that a new one may touch."""
     first, last = new.first_and_last_day()
     return {
         "node_id": node.id,
@@ -210,6 +215,6 @@ def _near(node: Node, new: Identity) -> dict[str, int | str]:
     }
 
 
-def _period(start: Any, end: Any) -> Period | None:
-    """Read a period from its two columns."""
+def _make_period(start: Any, end: Any) -> Period | None:
+    """Return a period from its two columns."""
     return None if start is None else msgspec.convert({"start": start, "end": end}, Period)

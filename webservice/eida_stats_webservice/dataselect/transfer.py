@@ -82,18 +82,18 @@ class Transfer:
         with self._database.transaction(write=True) as connection:
             self._begin(connection)
             names = {}
-            for row in source.nodes():
+            for row in source.read_nodes():
                 names[row["id"]] = row["name"]
                 times = {"changed_at": format_now(), "created_at": format_time(row.pop("created_at"))}
                 self._queries.insert_node_with_id(connection, **row, revision=0, **times)
-            for number, row in enumerate(source.tokens(), 1):
+            for number, row in enumerate(source.read_tokens(), 1):
                 self._queries.insert_token_with_id(
                     connection, id=number, network=None, revoked_at=None, **_make_portable(row)
                 )
-            for row in source.networks():
+            for row in source.read_networks():
                 self._queries.insert_network(connection, created_at=format_now(), **row)
             self._queries.restart_numbers(connection)
-            for number, month, payload, changed in source.months():
+            for number, month, payload, changed in source.read_months():
                 node = Node(number, names[number])
                 revision = self._registry.lock(connection, node) + 1
                 self._payloads.table.enter(connection, node, encode(payload), None, revision, origin="import")
