@@ -17,7 +17,7 @@ import pytest
 from eida_statistics import wire
 from eida_stats_webservice.database import migrations
 from eida_stats_webservice.store import open_store
-from support.service import Service, register
+from support.service import Service, register_nodes
 from support.stubs import COMMAND, environment, make_log
 
 KILLS = 40
@@ -83,7 +83,7 @@ def payloads(uri: str) -> int:
 def test_a_killed_aggregator_leaves_no_half_file_and_no_false_receipt(
     log: Path, service: Service, uri: str, tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
-    (token,) = register(uri, "GFZ")
+    (token,) = register_nodes(uri, "GFZ")
     begun = time.monotonic()
     warm = start(log, service, token, tmp_path / "warm")
     assert warm.communicate()[1] is not None
@@ -125,7 +125,7 @@ def test_a_killed_aggregator_leaves_no_half_file_and_no_false_receipt(
 
 
 def test_two_runs_at_once_send_once(log: Path, service: Service, uri: str, tmp_path: Path) -> None:
-    (token,) = register(uri, "GFZ")
+    (token,) = register_nodes(uri, "GFZ")
     runs = [start(log, service, token, tmp_path / "both") for _ in range(4)]
     told = [one.communicate() for one in runs]
     assert [one.returncode for one in runs] == [0] * 4, told
@@ -138,7 +138,7 @@ def test_two_runs_at_once_send_once(log: Path, service: Service, uri: str, tmp_p
 
 
 def test_a_full_disk_is_told_and_leaves_no_half_file(log: Path, service: Service, uri: str, tmp_path: Path) -> None:
-    (token,) = register(uri, "GFZ")
+    (token,) = register_nodes(uri, "GFZ")
     place = Path(f"/tmp/eida-full-disk-{os.getpid()}")
     place.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(place)]

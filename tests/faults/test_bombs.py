@@ -11,7 +11,7 @@ import pytest
 
 from eida_stats_webservice.database import migrations
 from support.payloads import row, wire
-from support.service import Service, register
+from support.service import Service, register_nodes
 
 MEGABYTE = 1 << 20
 
@@ -20,7 +20,7 @@ MEGABYTE = 1 << 20
 def token(tmp_path: Path) -> tuple[str, str]:
     uri = f"sqlite:///{tmp_path / 'statistics.db'}"
     migrations.apply(uri)
-    return uri, register(uri, "GFZ")[0]
+    return uri, register_nodes(uri, "GFZ")[0]
 
 
 def packed(byte: bytes, size: int) -> bytes:

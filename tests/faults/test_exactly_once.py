@@ -21,16 +21,16 @@ from eida_stats_aggregator.errors import NotDelivered
 from eida_stats_webservice.database import migrations
 from eida_stats_webservice.store import open_store
 from support.postgresql import Cluster
-from support.roles import as_service
+from support.roles import grant_service
 from support.service import (
     STATISTICS,
     PayloadMaker,
     Service,
-    contents,
+    compute_roll_ups,
+    compute_statistics,
     differences,
-    register,
-    roll_ups_of,
-    statistics_of,
+    read_contents,
+    register_nodes,
 )
 
 CLIENTS = 8
@@ -55,7 +55,7 @@ def test_every_payload_is_counted_once_whatever_is_killed(
 ) -> None:
     uri = cluster.create_database("statistics")
     migrations.apply(uri)
-    tokens = dict(zip("ABC", register(uri, *"ABC"), strict=True))
+    tokens = dict(zip("ABC", register_nodes(uri, *"ABC"), strict=True))
     sent = payloads(tmp_path)
     work: queue.SimpleQueue[tuple[str, Path]] = queue.SimpleQueue()
     for one in sent:
@@ -63,7 +63,7 @@ def test_every_payload_is_counted_once_whatever_is_killed(
     retries: Counter[str] = Counter()
     begun = time.monotonic()
     with (
-        Service(as_service(uri), tmp_path, workers=2) as service,
+        Service(grant_service(uri), tmp_path, workers=2) as service,
         ThreadPoolExecutor(CLIENTS) as clients,
     ):
 
@@ -81,14 +81,14 @@ def test_every_payload_is_counted_once_whatever_is_killed(
         for one in sending:
             retries.update(one.result())
     assert min(kills[what] for what in ("worker", "master", "postgresql")) >= 3, kills
-    found = contents(uri)
+    found = read_contents(uri)
     assert len(found["payloads"]) == DISTINCT
     stored = {
         node: [json.loads(gzip.decompress(path.read_bytes())) for of, path in dict.fromkeys(sent) if of == node]
         for node in tokens
     }
-    assert differences({STATISTICS: statistics_of(stored)}, found) == []
-    assert differences(roll_ups_of(found), found) == []
+    assert differences({STATISTICS: compute_statistics(stored)}, found) == []
+    assert differences(compute_roll_ups(found), found) == []
     with contextlib.closing(open_store(uri)) as store:
         assert [difference for *_, here in store.verify() for difference in here] == []
     tell(

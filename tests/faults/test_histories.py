@@ -27,9 +27,9 @@ from eida_stats_webservice.store import open_store
 from support.dates import OCTOBER as FIRST
 from support.node_operator import entry, write_log
 from support.postgresql import Cluster
-from support.roles import as_service
-from support.service import Service, register
-from support.stubs import nobody_there
+from support.roles import grant_service
+from support.service import Service, register_nodes
+from support.stubs import find_unused_url
 
 HISTORIES = 60
 NODES_AT_ONCE = 3
@@ -127,7 +127,7 @@ class Node:
         self.run(server, "--catch-up", "--since", "all", self.folder(server), killed=True)
 
     def service_is_away(self, server: str) -> None:
-        self.run(server, "--catch-up", "--since", "all", self.folder(server), url=nobody_there())
+        self.run(server, "--catch-up", "--since", "all", self.folder(server), url=find_unused_url())
 
     def log_grows(self, server: str) -> None:
         for log in self.some_log(server):
@@ -238,9 +238,9 @@ def uri(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 def test_everything_is_counted_once(uri: str, tmp_path: Path, tell: Callable[[str], None]) -> None:
     names = [f"N{number}" for number in range(HISTORIES)]
-    tokens = register(uri, *names)
+    tokens = register_nodes(uri, *names)
     begun = time.monotonic()
-    service_uri = as_service(uri) if uri.startswith("postgresql") else uri
+    service_uri = grant_service(uri) if uri.startswith("postgresql") else uri
     with (
         Service(service_uri, tmp_path, workers=2) as service,
         ProcessPoolExecutor(NODES_AT_ONCE, multiprocessing.get_context("spawn")) as nodes,

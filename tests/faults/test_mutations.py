@@ -19,7 +19,7 @@ from eida_stats_webservice.store import Store
 from support.dates import DAY
 from support.payloads import row, sketch, wire
 from support.service import PREFIX
-from support.tables import count, sums
+from support.tables import count, read_sums
 
 pytestmark = pytest.mark.alone
 
@@ -120,4 +120,4 @@ def post(client: FlaskClient, token: str, body: bytes, packed: bool) -> int:
 
 
 def stored(store: Store) -> tuple[int, Any]:
-    return count(store, "payloads"), sums(store, "dataselect_stats_by_country", ("date",))
+    return count(store, "payloads"), read_sums(store, "dataselect_stats_by_country", ("date",))

@@ -20,8 +20,8 @@ from eida_stats_aggregator.delivery.state import Terms
 from eida_stats_webservice.database import migrations
 from support.payloads import row, sketch, wire
 from support.postgresql import Cluster
-from support.roles import SERVICE, as_service
-from support.service import Service, register, rows_of, settled
+from support.roles import SERVICE, grant_service
+from support.service import Service, fetch_rows, lock_nodes, register_nodes
 
 WITHIN_SECONDS = 60
 # Somewhat more than it waits itself.
@@ -60,15 +60,15 @@ def assert_works(service: Service, token: str, size: int) -> None:
 
 
 def total(uri: str) -> int:
-    with settled(uri) as connection:
-        return int(rows_of(connection, "SELECT coalesce(sum(bytes), 0) FROM dataselect_stats")[0][0])
+    with lock_nodes(uri) as connection:
+        return int(fetch_rows(connection, "SELECT coalesce(sum(bytes), 0) FROM dataselect_stats")[0][0])
 
 
 def test_a_database_that_is_not_there_yet_or_goes_away_comes_back(
     cluster: Cluster, uri: str, tmp_path: Path
 ) -> None:
-    (token,) = register(uri, "GFZ")
-    service_uri = as_service(uri)
+    (token,) = register_nodes(uri, "GFZ")
+    service_uri = grant_service(uri)
     cluster.stop()
     with Service(service_uri, tmp_path, healthy=False) as service:
         master = service.pid
@@ -86,8 +86,8 @@ def test_a_database_that_is_not_there_yet_or_goes_away_comes_back(
 def test_a_database_that_was_started_anew_unnoticed_answers_at_once(
     cluster: Cluster, uri: str, tmp_path: Path
 ) -> None:
-    (token,) = register(uri, "GFZ")
-    with Service(as_service(uri), tmp_path, workers=1) as service:
+    (token,) = register_nodes(uri, "GFZ")
+    with Service(grant_service(uri), tmp_path, workers=1) as service:
         assert_works(service, token, 1)
         # Nobody has asked meanwhile, so that the connections that are kept are dead.
         cluster.kill()
@@ -103,10 +103,10 @@ def test_a_database_that_was_started_anew_unnoticed_answers_at_once(
 def test_a_database_that_hangs_is_told_to_all_who_ask(
     cluster: Cluster, uri: str, tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
-    (token,) = register(uri, "GFZ")
-    with Service(as_service(uri), tmp_path, workers=1) as service, ThreadPoolExecutor(10) as clients:
+    (token,) = register_nodes(uri, "GFZ")
+    with Service(grant_service(uri), tmp_path, workers=1) as service, ThreadPoolExecutor(10) as clients:
         assert_works(service, token, 1)
-        with cluster.hanging():
+        with cluster.suspend():
             asked = [clients.submit(health, service) for _ in range(10)]
             first = [answer.result() for answer in asked]
             later = health(service)
@@ -124,8 +124,8 @@ def test_a_database_that_hangs_is_told_to_all_who_ask(
 def test_a_table_that_is_locked_is_told_and_the_log_says_why(
     cluster: Cluster, uri: str, tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
-    tokens = register(uri, *(f"NODE{number}" for number in range(20)))
-    with Service(as_service(uri), tmp_path, workers=1) as service, ThreadPoolExecutor(20) as nodes:
+    tokens = register_nodes(uri, *(f"NODE{number}" for number in range(20)))
+    with Service(grant_service(uri), tmp_path, workers=1) as service, ThreadPoolExecutor(20) as nodes:
         with closing(psycopg2.connect(uri)) as administrator, administrator.cursor() as cursor:
             cursor.execute("LOCK TABLE nodes IN ACCESS EXCLUSIVE MODE")
             sent = [nodes.submit(post, service, token, 1) for token in tokens]
@@ -148,7 +148,7 @@ def test_a_table_that_is_locked_is_told_and_the_log_says_why(
 def test_a_database_that_is_away_does_not_fill_the_log(
     cluster: Cluster, uri: str, tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
-    with Service(as_service(uri), tmp_path, workers=1) as service:
+    with Service(grant_service(uri), tmp_path, workers=1) as service:
         cluster.stop()
         before = len(service.log)
         for _ in range(100):
@@ -174,11 +174,11 @@ def wait_until_healthy(service: Service) -> None:
 def test_an_aggregator_that_sends_while_the_database_is_gone_for_a_minute_delivers_by_itself(
     cluster: Cluster, uri: str, tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
-    (token,) = register(uri, "GFZ")
+    (token,) = register_nodes(uri, "GFZ")
     aggregate = tmp_path / "2026-10-14_2026-10-14.json.gz"
     aggregate.write_bytes(gzip.compress(_encoded(wire(row(bytes=2)))))
     waited = []
-    with Service(as_service(uri), tmp_path) as service, ThreadPoolExecutor(1) as aggregator:
+    with Service(grant_service(uri), tmp_path) as service, ThreadPoolExecutor(1) as aggregator:
         assert_works(service, token, 1)
         processes = [service.pid, *service.workers()]
         cluster.kill()
@@ -212,8 +212,8 @@ def test_an_aggregator_that_sends_while_the_database_is_gone_for_a_minute_delive
 def test_a_database_that_can_only_be_read_is_told_and_takes_in_again(
     cluster: Cluster, uri: str, tmp_path: Path
 ) -> None:
-    (token,) = register(uri, "GFZ")
-    with Service(as_service(uri), tmp_path) as service:
+    (token,) = register_nodes(uri, "GFZ")
+    with Service(grant_service(uri), tmp_path) as service:
         assert_works(service, token, 1)
         set_read_only(cluster, "on")
         assert post(service, token, 2).status_code == 503
@@ -232,8 +232,8 @@ def set_read_only(cluster: Cluster, value: str) -> None:
 def test_a_database_without_a_free_connection_is_told_and_takes_in_again(
     cluster: Cluster, uri: str, tmp_path: Path
 ) -> None:
-    (token,) = register(uri, "GFZ")
-    service_uri = as_service(uri)
+    (token,) = register_nodes(uri, "GFZ")
+    service_uri = grant_service(uri)
     cluster.psql("postgres", f"ALTER ROLE {SERVICE} CONNECTION LIMIT 0")
     with Service(service_uri, tmp_path, healthy=False) as service:
         assert_unavailable(service, token)
@@ -253,9 +253,9 @@ def test_a_full_disk_is_told_and_what_was_sent_is_taken_in_when_there_is_room(
     uri = cluster.create_database("statistics")
     cluster.psql("postgres", "ALTER DATABASE statistics SET TABLESPACE small")
     migrations.apply(uri)
-    (token,) = register(uri, "GFZ")
+    (token,) = register_nodes(uri, "GFZ")
     filler = small_disk / "filler"
-    with Service(as_service(uri), tmp_path, workers=1) as service:
+    with Service(grant_service(uri), tmp_path, workers=1) as service:
         assert_works(service, token, 1)
         free = os.statvfs(small_disk)
         filler.write_bytes(bytes(free.f_bavail * free.f_frsize - 200_000))
@@ -279,15 +279,15 @@ def _encoded(payload: dict[str, object]) -> bytes:
 
 
 def test_no_connection_is_left_in_a_transaction(uri: str, tmp_path: Path) -> None:
-    (token,) = register(uri, "GFZ")
-    with Service(as_service(uri), tmp_path) as service:
+    (token,) = register_nodes(uri, "GFZ")
+    with Service(grant_service(uri), tmp_path) as service:
         for size in range(20):
             post(service, token, size % 7)
             service.get("dataselect/public", start="2026-10", level="network")
             service.get("dataselect/public", start="2026-10", network="none")
             service.get("networks")
         with psycopg2.connect(uri) as connection:
-            idle = rows_of(
+            idle = fetch_rows(
                 connection,
                 "SELECT state, query FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'",
@@ -298,7 +298,7 @@ def test_no_connection_is_left_in_a_transaction(uri: str, tmp_path: Path) -> Non
 
 @pytest.mark.alone
 def test_fifty_nodes_send_ten_thousand_rows_at_once(uri: str, tmp_path: Path, tell: Callable[[str], None]) -> None:
-    tokens = register(uri, *(f"NODE{number}" for number in range(50)))
+    tokens = register_nodes(uri, *(f"NODE{number}" for number in range(50)))
     rows = [row(station=f"S{number % 1000}", channel=f"C{number // 1000}") for number in range(10_000)]
     body = _encoded(wire(*rows))
 
@@ -307,7 +307,7 @@ def test_fifty_nodes_send_ten_thousand_rows_at_once(uri: str, tmp_path: Path, te
         answer = service.post(body, token)
         return answer.status_code, (datetime.datetime.now(tz=datetime.UTC) - begun).total_seconds()
 
-    with Service(as_service(uri), tmp_path, workers=2) as service, ThreadPoolExecutor(50) as nodes:
+    with Service(grant_service(uri), tmp_path, workers=2) as service, ThreadPoolExecutor(50) as nodes:
         answers = list(nodes.map(timed, tokens))
     assert {status for status, _ in answers} == {201}
     assert total(uri) == 50 * 10_000 * 512

@@ -18,8 +18,8 @@ from eida_stats_webservice.store import open_store
 from support.paths import ROOT
 from support.payloads import row, sketch, wire
 from support.postgresql import Cluster
-from support.roles import SERVICE, as_service
-from support.service import Service, register
+from support.roles import SERVICE, grant_service
+from support.service import Service, register_nodes
 
 UNPACKED = ROOT / ".venv" / "pgbouncer"
 PORT = 6432
@@ -83,8 +83,8 @@ def wait_until_ready(uri: str) -> None:
 @pytest.mark.parametrize("mode", ["session", "transaction"])
 def test_service_works_behind_pgbouncer(cluster: Cluster, uri: str, mode: str, tmp_path: Path) -> None:
     nodes = [f"NODE{number}" for number in range(4)]
-    tokens = register(uri, *nodes)
-    as_service(uri)
+    tokens = register_nodes(uri, *nodes)
+    grant_service(uri)
     cluster.psql("statistics", "ALTER DATABASE statistics SET bytea_output = 'escape'")
     bodies = [
         msgspec.json.encode(wire(row(clients=sketch(range(number))), days_coverage=[f"2026-10-{number + 1:02}"]))
@@ -107,7 +107,7 @@ def test_service_works_behind_pgbouncer(cluster: Cluster, uri: str, mode: str, t
         assert {answer.result().status_code for answer in (*asked, *checked)} <= {200, 404}
         behind = service.get("dataselect/public", **question).text
         assert "rror" not in service.log
-    with Service(as_service(uri), tmp_path, MIN_CLIENTS="5") as service:
+    with Service(grant_service(uri), tmp_path, MIN_CLIENTS="5") as service:
         direct = service.get("dataselect/public", **question).text
     assert without_time(behind) == without_time(direct)
     assert direct.count("NODE") == len(nodes)

@@ -14,8 +14,8 @@ from schemathesis import Case
 from eida_stats_webservice.database import migrations
 from eida_stats_webservice.store import open_store
 from support.postgresql import Cluster
-from support.requests_from_openapi import METRICS_TOKEN, OPERATORS, Tokens, authorize, document, fill, mend
-from support.roles import as_service
+from support.requests_from_openapi import METRICS_TOKEN, OPERATORS, Tokens, authorize, fill, load_document, mend
+from support.roles import grant_service
 from support.service import Service
 from support.signer import Signer
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.alone
 
 EXAMPLES = 100
 SECONDS = 1
-API = document()
+API = load_document()
 # What lies on the edges of each parameter is in tests/webservice/test_fuzzing.py; to make it takes a minute.
 API.config.phases.coverage.enabled = False
 
@@ -59,7 +59,7 @@ def target(kind: str, uri: str, directory: Path, signer: Signer, stack: ExitStac
     with closing(open_store(uri)) as store:
         tokens = fill(store, signer.token(f"/epos/{OPERATORS}").decode())
     service = Service(
-        as_service(uri),
+        grant_service(uri),
         directory,
         METRICS_TOKEN=METRICS_TOKEN,
         MAX_FAILURES_PER_MINUTE="0",

@@ -16,8 +16,8 @@ import requests
 
 from support.paths import ROOT
 from support.payloads import row, wire
-from support.roles import as_service
-from support.service import PREFIX, Service, register
+from support.roles import grant_service
+from support.service import PREFIX, Service, register_nodes
 
 pytestmark = pytest.mark.alone
 
@@ -66,9 +66,9 @@ def nginx(service: Service, directory: Path) -> Iterator[int]:
 
 
 def test_slow_clients_do_not_keep_others_waiting(uri: str, tmp_path: Path, tell: Callable[[str], None]) -> None:
-    (token,) = register(uri, "GFZ")
+    (token,) = register_nodes(uri, "GFZ")
     with (
-        Service(as_service(uri), tmp_path, workers=2) as service,
+        Service(grant_service(uri), tmp_path, workers=2) as service,
         nginx(service, tmp_path) as port,
         ExitStack() as left,
     ):
@@ -118,8 +118,8 @@ def trickle(clients: list[socket.socket], token: str, over: threading.Event) -> 
 
 
 def test_what_nginx_passes_on_is_as_the_documents_say(uri: str, tmp_path: Path) -> None:
-    (token,) = register(uri, "GFZ")
-    with Service(as_service(uri), tmp_path) as service, nginx(service, tmp_path) as port:
+    (token,) = register_nodes(uri, "GFZ")
+    with Service(grant_service(uri), tmp_path) as service, nginx(service, tmp_path) as port:
         url = f"http://127.0.0.1:{port}{PREFIX}"
         answer = requests.get(f"{url}/nodes", timeout=60)
         assert re.fullmatch(r"[0-9a-f]{32}", answer.headers["X-Request-ID"])

@@ -12,8 +12,8 @@ import psycopg2
 import pytest
 
 from support.payloads import row, wire
-from support.roles import as_service
-from support.service import PREFIX, Service, register
+from support.roles import grant_service
+from support.service import PREFIX, Service, register_nodes
 
 QUESTIONS = 40
 PAYLOADS = 40
@@ -48,9 +48,9 @@ def slowest_health(service: Service, seconds: float) -> float:
 def test_health_is_told_beside_questions_and_payloads_that_take_long(
     uri: str, tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
-    tokens = register(uri, *(f"NODE{number}" for number in range(PAYLOADS)))
+    tokens = register_nodes(uri, *(f"NODE{number}" for number in range(PAYLOADS)))
     body = json.dumps(wire(row())).encode()
-    with Service(as_service(uri), tmp_path) as service, ThreadPoolExecutor(QUESTIONS + PAYLOADS) as clients:
+    with Service(grant_service(uri), tmp_path) as service, ThreadPoolExecutor(QUESTIONS + PAYLOADS) as clients:
         with locked(uri):
             asked = [clients.submit(service.get, "dataselect/public", start="2026-10") for _ in range(QUESTIONS)]
             sent = [clients.submit(service.post, body, token) for token in tokens]
@@ -75,7 +75,7 @@ def test_a_migration_does_not_wait_for_readers_that_do_not_read(
     uri: str, tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
     fill(uri)
-    with Service(as_service(uri), tmp_path, workers=1) as service:
+    with Service(grant_service(uri), tmp_path, workers=1) as service:
         readers = [reader(service) for _ in range(3)]
         time.sleep(2)
         in_transaction = "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'"
@@ -99,7 +99,7 @@ def test_a_migration_does_not_wait_for_readers_that_do_not_read(
 
 def fill(uri: str) -> None:
     """Make an answer of many megabytes."""
-    register(uri, "GFZ")
+    register_nodes(uri, "GFZ")
     with closing(psycopg2.connect(uri)) as connection, connection, connection.cursor() as cursor:
         cursor.execute(
             """

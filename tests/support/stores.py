@@ -1,8 +1,8 @@
-"""On which stores a test runs; without a word, on both."""
+"""Marks that choose the stores of a test. Without one, it runs on both."""
 
 import pytest
 
-# For what is not the store's own: that its answers are alike on both, others see.
+# For behaviour that does not depend on the store; other tests check that both answer alike.
 ON_ONE_STORE = pytest.mark.parametrize("store_uri", ["sqlite"], indirect=True)
 # For locks and sessions, which SQLite does not have.
 ON_POSTGRESQL = pytest.mark.parametrize("store_uri", ["postgresql"], indirect=True)

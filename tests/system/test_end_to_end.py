@@ -21,9 +21,9 @@ from eida_statistics import hll
 from eida_stats_webservice.store import open_store
 from support import reference
 from support.postgresql import Cluster
-from support.service import Service, contents, differences, register, rows_of, settled
+from support.service import Service, differences, fetch_rows, lock_nodes, read_contents, register_nodes
 from support.stores import ON_ONE_STORE
-from support.stubs import encoded, environment, line, make_log, run
+from support.stubs import encode_log, environment, line, make_log, run
 
 NODE = "DEMO"
 REQUESTS = 4000
@@ -75,9 +75,9 @@ def test_what_is_aggregated_and_sent_can_be_asked_for(
 
 
 def test_the_same_log_twice_is_counted_once(store_uri: str, service: Service, made: Made, tmp_path: Path) -> None:
-    (token,) = register(store_uri, NODE)
+    (token,) = register_nodes(store_uri, NODE)
     assert aggregator(tmp_path, service, token, made).returncode == 0
-    once = contents(store_uri)
+    once = read_contents(store_uri)
 
     # The receipt tells that it was sent.
     again = aggregator(tmp_path, service, token, made)
@@ -93,14 +93,14 @@ def test_the_same_log_twice_is_counted_once(store_uri: str, service: Service, ma
     assert "the service has these statistics already" in said
     assert queued(tmp_path) == []
 
-    assert contents(store_uri) == once
+    assert read_contents(store_uri) == once
     assert answers(service, "network") == summed_up(aggregated(tmp_path))
 
 
 def test_with_a_wrong_token_the_file_waits_until_the_token_is_right(
     store_uri: str, service: Service, made: Made, tmp_path: Path
 ) -> None:
-    (token,) = register(store_uri, NODE)
+    (token,) = register_nodes(store_uri, NODE)
     refused = aggregator(tmp_path, service, "no-such-token", made)
     assert refused.returncode == 3
     assert "unknown, revoked or not yet valid" in refused.stderr
@@ -117,7 +117,7 @@ def test_with_a_wrong_token_the_file_waits_until_the_token_is_right(
 def test_what_could_not_be_sent_while_the_service_was_down_is_sent_by_the_next_run(
     store_uri: str, service: Service, made: Made, tmp_path: Path
 ) -> None:
-    (token,) = register(store_uri, NODE)
+    (token,) = register_nodes(store_uri, NODE)
     service.stop()
     down = aggregator(tmp_path, service, token, made)
     assert down.returncode == 3
@@ -135,7 +135,7 @@ def test_what_could_not_be_sent_while_the_service_was_down_is_sent_by_the_next_r
 def test_a_correction_takes_the_place_of_what_was_sent(
     store_uri: str, service: Service, made: Made, tmp_path: Path
 ) -> None:
-    (token,) = register(store_uri, NODE)
+    (token,) = register_nodes(store_uri, NODE)
     assert aggregator(tmp_path, service, token, made, "--exclude-class", "crawler").returncode == 0
     once = answers(service, "network")
 
@@ -153,7 +153,7 @@ def test_a_correction_takes_the_place_of_what_was_sent(
 def test_a_correction_of_one_server_leaves_the_other_one_alone(
     store_uri: str, service: Service, made: Made, tmp_path: Path
 ) -> None:
-    (token,) = register(store_uri, NODE)
+    (token,) = register_nodes(store_uri, NODE)
     servers = {"a": "crawler", "b": "scientific"}
     for server, excluded in servers.items():
         sent = aggregator(
@@ -175,7 +175,7 @@ def test_a_correction_of_one_server_leaves_the_other_one_alone(
 def test_what_was_retracted_is_put_back_by_a_correction(
     store_uri: str, service: Service, made: Made, tmp_path: Path
 ) -> None:
-    (token,) = register(store_uri, NODE)
+    (token,) = register_nodes(store_uri, NODE)
     for server, excluded in {"a": "crawler", "b": "scientific"}.items():
         aggregator(tmp_path, service, token, made, "--suffix", server, "--beside", "--exclude-class", excluded)
     run_again = ("--suffix", "a", "--exclude-class", "crawler")
@@ -198,7 +198,7 @@ def test_what_was_retracted_is_put_back_by_a_correction(
 def test_a_correction_after_a_retraction_counts(
     store_uri: str, service: Service, made: Made, tmp_path: Path
 ) -> None:
-    (token,) = register(store_uri, NODE)
+    (token,) = register_nodes(store_uri, NODE)
     assert aggregator(tmp_path, service, token, made, "--exclude-class", "scientific").returncode == 0
     statsman(store_uri, tmp_path, "payloads", "retract", str(numbers(store_uri)[0]))
     corrected = aggregator(tmp_path, service, token, made, "--replace")
@@ -212,7 +212,7 @@ def test_a_correction_after_a_retraction_counts(
 def test_source_beside_none_needs_a_decision(
     choice: str, store_uri: str, service: Service, made: Made, tmp_path: Path
 ) -> None:
-    (token,) = register(store_uri, NODE)
+    (token,) = register_nodes(store_uri, NODE)
     (one := tmp_path / "one").mkdir()
     (other := tmp_path / "other").mkdir()
     assert aggregator(one, service, token, made, "--exclude-class", "crawler").returncode == 0
@@ -244,7 +244,7 @@ def test_source_beside_none_needs_a_decision(
 def test_the_first_correction_of_a_second_server_is_taken_in_where_nothing_else_is(
     store_uri: str, service: Service, made: Made, tmp_path: Path
 ) -> None:
-    (token,) = register(store_uri, NODE)
+    (token,) = register_nodes(store_uri, NODE)
     sent = aggregator(tmp_path, service, token, made, "--suffix", "s2", "--replace")
     assert (sent.returncode, states(store_uri)) == (0, ["in force"]), sent.stderr
 
@@ -253,7 +253,7 @@ def test_the_first_correction_of_a_second_server_is_taken_in_where_nothing_else_
 def test_what_a_correction_of_which_nothing_is_remembered_replaces_is_told(
     store_uri: str, service: Service, made: Made, tmp_path: Path
 ) -> None:
-    (token,) = register(store_uri, NODE)
+    (token,) = register_nodes(store_uri, NODE)
     aggregator(tmp_path, service, token, made, "--exclude-class", "scientific")
     (first,) = numbers(store_uri)
     for file in tmp_path.glob("20*"):
@@ -268,13 +268,13 @@ def test_what_a_correction_of_which_nothing_is_remembered_replaces_is_told(
 def test_a_correction_of_what_a_restored_centre_does_not_know_is_taken_in(
     suffix: str, restored: str, store_uri: str, service: Service, made: Made, tmp_path: Path
 ) -> None:
-    (token,) = register(store_uri, NODE)
+    (token,) = register_nodes(store_uri, NODE)
     server = ("--suffix", suffix, "--replace", "--exclude-class")
     aggregator(tmp_path, service, token, made, *server, "crawler")
     aggregator(tmp_path, service, token, made, *server, "scientific")
     first, second = numbers(store_uri)
     lost = (first, second) if restored == "nothing" else (second,)
-    with settled(store_uri) as connection, contextlib.closing(connection.cursor()) as cursor:
+    with lock_nodes(store_uri) as connection, contextlib.closing(connection.cursor()) as cursor:
         cursor.execute(f"UPDATE payloads SET withdrawn_at = NULL, superseded_by = NULL WHERE id = {first}")
         for number in lost:
             cursor.execute(f"DELETE FROM payload_days WHERE payload_id = {number}")
@@ -297,12 +297,12 @@ def test_a_correction_of_what_a_restored_centre_does_not_know_is_taken_in(
 def test_a_day_of_a_month_that_was_sent_as_a_whole_is_corrected_by_the_whole_month(
     store_uri: str, service: Service, made: Made, tmp_path: Path
 ) -> None:
-    (token,) = register(store_uri, NODE)
+    (token,) = register_nodes(store_uri, NODE)
     (earlier := tmp_path / "earlier").mkdir()
     days = [f"2020-11-{day:02}" for day in range(1, 31)]
     for number, folder in enumerate((earlier, tmp_path)):
         lines = [line(finished=f"{day}T12:00:00Z", userID=number) for day in days]
-        (folder / "month.log").write_bytes(encoded(*lines))
+        (folder / "month.log").write_bytes(encode_log(*lines))
     assert aggregator(earlier, service, token, Made(earlier / "month.log", made.registry)).returncode == 0
     (month,) = numbers(store_uri)
 
@@ -329,7 +329,7 @@ def test_a_day_of_a_month_that_was_sent_as_a_whole_is_corrected_by_the_whole_mon
 def test_a_payload_that_is_named_and_not_there_is_told_and_nothing_is_forgotten(
     store_uri: str, service: Service, made: Made, tmp_path: Path
 ) -> None:
-    (token,) = register(store_uri, NODE)
+    (token,) = register_nodes(store_uri, NODE)
     aggregator(tmp_path, service, token, made, "--exclude-class", "crawler")
     corrected = (tmp_path, service, token, made, "--exclude-class", "library")
     refused = aggregator(*corrected, "--replaces", "987654")
@@ -343,19 +343,19 @@ def test_a_payload_that_is_named_and_not_there_is_told_and_nothing_is_forgotten(
 def test_the_deployed_aggregator_can_send_and_its_payload_is_the_same_as_ours(
     store_uri: str, service: Service, made: Made, tmp_path: Path
 ) -> None:
-    (token,) = register(store_uri, NODE)
+    (token,) = register_nodes(store_uri, NODE)
     (theirs := tmp_path / "theirs").mkdir()
     (ours := tmp_path / "ours").mkdir()
     said = deployed_aggregator(theirs, service, token, made)
     assert json.loads(said)["node"] == NODE
-    once = contents(store_uri)
+    once = read_contents(store_uri)
     assert stored_payloads(store_uri) == 1
     assert answers(service, "network") == summed_up(aggregated(theirs))
 
     sent = aggregator(ours, service, token, made)
     assert sent.returncode == 0, sent.stderr
     assert "409" in json.loads(sent.stdout)["sent"][0]
-    assert differences(once, contents(store_uri)) == []
+    assert differences(once, read_contents(store_uri)) == []
 
 
 @ON_ONE_STORE
@@ -378,7 +378,7 @@ def test_a_large_body_with_a_wrong_token_gets_its_answer(service: Service, *, ch
 def test_a_body_that_is_too_large_gets_its_answer(
     store_uri: str, service_uri: str, tmp_path: Path, *, chunked: bool
 ) -> None:
-    (token,) = register(store_uri, NODE)
+    (token,) = register_nodes(store_uri, NODE)
     with Service(service_uri, tmp_path, MAX_PAYLOAD_BYTES=str(1024 * 1024)) as service:
         for _ in range(3):
             answer = service.post(large_body(chunked=chunked), token)
@@ -429,8 +429,8 @@ def test_a_token_is_in_no_log_no_output_and_no_file(
     outputs.append(service.log)
     if store_uri.startswith("postgresql"):
         cluster: Cluster = request.getfixturevalue("postgresql")
-        with settled(store_uri) as connection:
-            outputs.append(str(rows_of(connection, "SELECT * FROM tokens")))
+        with lock_nodes(store_uri) as connection:
+            outputs.append(str(fetch_rows(connection, "SELECT * FROM tokens")))
         outputs.append(cluster.log)
     else:
         outputs += [file.read_bytes().decode("latin-1") for file in tmp_path.glob("statistics.db*")]
@@ -546,8 +546,8 @@ def numbers(store_uri: str) -> list[int]:
 
 def stored_payloads(store_uri: str) -> int:
     """Count the payloads in a database."""
-    with settled(store_uri) as connection:
-        ((count,),) = rows_of(connection, "SELECT count(*) FROM payloads")
+    with lock_nodes(store_uri) as connection:
+        ((count,),) = fetch_rows(connection, "SELECT count(*) FROM payloads")
     return int(count)
 
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from eida_stats_webservice.store import Store
-from support.browser import rendered, serving_page
+from support.browser import render_page, serve_page
 from support.payloads import payload, row, sketch
-from support.service import Service, register
+from support.service import Service, register_nodes
 from support.signer import Signer
 from support.stores import ON_ONE_STORE
 
@@ -120,7 +120,7 @@ run().catch(error => ({failed: String(error)})).then(found => {
 @pytest.fixture
 def filled(store_uri: str, store: Store) -> None:
     """Store a public and a restricted network of a node."""
-    (token,) = register(store_uri, "GFZ")
+    (token,) = register_nodes(store_uri, "GFZ")
     node = store.sender_of_token(token, datetime.datetime.now(tz=datetime.UTC)).node
     rows = [
         row(month=month, network=network, clients=sketch(range(number)))
@@ -144,8 +144,8 @@ def test_dashboard_reads_all_its_answers(service_uri: str, tmp_path: Path, min_c
             token = base64.b64encode(signer.token(GROUP)).decode()
             settings = {"base": service.url, "token": token, "requests": REQUESTS, "wrong": wrong}
             encoded = base64.b64encode(json.dumps(settings).encode()).decode()
-            with serving_page(PAGE.replace("SETTINGS", encoded)) as url:
-                document = rendered(url, tmp_path / "chromium")
+            with serve_page(PAGE.replace("SETTINGS", encoded)) as url:
+                document = render_page(url, tmp_path / "chromium")
     found = result_in(document)
     assert "failed" not in found, found["failed"]
     assert found["nodes"] == ["GFZ"]

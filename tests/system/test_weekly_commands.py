@@ -11,9 +11,9 @@ import pytest
 from support.dates import OCTOBER as FIRST
 from support.node_operator import Operator, entries, entry, write_log
 from support.postgresql import Cluster
-from support.roles import as_service
-from support.service import Service, register
-from support.stubs import nobody_there
+from support.roles import grant_service
+from support.service import Service, register_nodes
+from support.stubs import find_unused_url
 
 DAYS = [FIRST + datetime.timedelta(days=number) for number in range(6)]
 D1, D2, D3, D4, D5, D6 = DAYS
@@ -31,7 +31,7 @@ def database(postgresql: Cluster, template: str) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def service(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with Service(as_service(database), tmp_path_factory.mktemp("log")) as running:
+    with Service(grant_service(database), tmp_path_factory.mktemp("log")) as running:
         yield running
 
 
@@ -39,7 +39,7 @@ def service(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def operator(service: Service, database: str, tmp_path: Path) -> Operator:
     """Return the operator of a node that has sent nothing."""
     node = f"N{next(_numbers)}"
-    (token,) = register(database, node)
+    (token,) = register_nodes(database, node)
     return Operator(tmp_path / "node", service.url, token, node)
 
 
@@ -157,7 +157,7 @@ def test_registry_away_is_made_up(operator: Operator, service: Service) -> None:
                          "start": "2016-01-01T00:00:00.0000Z"}]  # fmt: skip
     write_log(operator.log(D1, ".bz2"), temporary)
     write_log(operator.log(D2, ".bz2"), entries(D2, 10, 100))
-    first = operator.catch_up(FDSN_NETWORKS_URL=nobody_there())
+    first = operator.catch_up(FDSN_NETWORKS_URL=find_unused_url())
     assert first.returncode == 0, first.stderr
     assert operator.stored_requests() == 10
     registry = {"networks": [{"fdsn_code": "Z3", "start_date": "2015-01-01", "end_date": "2020-01-01"}]}

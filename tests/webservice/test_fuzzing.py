@@ -16,7 +16,7 @@ from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.query.parameters import ALIASES, MAX_LIMIT
 from eida_stats_webservice.store import Store
-from support.requests_from_openapi import METRICS_TOKEN, OPERATORS, Tokens, authorize, document, fill, mend
+from support.requests_from_openapi import METRICS_TOKEN, OPERATORS, Tokens, authorize, fill, load_document, mend
 from support.service import PREFIX
 from support.signer import Signer
 from support.stores import ON_ONE_STORE
@@ -38,7 +38,7 @@ class Current:
 
 
 CURRENT = Current()
-API = document()
+API = load_document()
 API.app = CURRENT
 
 

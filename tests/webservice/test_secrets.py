@@ -14,10 +14,10 @@ from eida_statsman.cli import main
 from support import issued
 from support.payloads import row, wire
 from support.postgresql import Cluster
-from support.roles import SERVICE, as_service
-from support.service import Service, ServiceFailed, register
+from support.roles import SERVICE, grant_service
+from support.service import Service, ServiceFailed, register_nodes
 from support.signer import Signer
-from support.stubs import Answer, answering, encoded, line, run
+from support.stubs import Answer, encode_log, line, run, serve_answers
 
 PASSWORD = issued.note("Tr0ub4dor")
 METRICS_TOKEN = issued.note("a-token-for-metrics")
@@ -66,7 +66,7 @@ def test_the_command_tells_nothing_of_a_password(
         told = capsys.readouterr()
         assert refusal.value.code in (1, 2), words
         assert told.err.startswith("eida_statsman: "), words
-        assert issued.found_in(told.out + told.err) == [], words
+        assert issued.find_secrets(told.out + told.err) == [], words
 
 
 @pytest.mark.parametrize(
@@ -83,19 +83,19 @@ def test_the_service_does_not_log_the_password_of_its_database(tmp_path: Path) -
             assert service.get("_health").status_code == 503
             assert service.get("nodes").status_code == 503
             assert "password authentication failed" in service.log
-            assert issued.found_in(service.log) == []
+            assert issued.find_secrets(service.log) == []
     for unusual in (URIS[3], URIS[15]):
         with pytest.raises(ServiceFailed), Service(unusual, tmp_path, workers=1, threads=1) as service:
             pass
-        assert issued.found_in((tmp_path / "service.log").read_text()) == []
+        assert issued.find_secrets((tmp_path / "service.log").read_text()) == []
 
 
 def test_the_service_logs_no_token_wherever_it_is_put(database_uri: str, tmp_path: Path) -> None:
-    (token,) = register(database_uri, "GFZ")
+    (token,) = register_nodes(database_uri, "GFZ")
     with (
         Signer() as signer,
         Service(
-            as_service(database_uri),
+            grant_service(database_uri),
             tmp_path,
             workers=1,
             threads=1,
@@ -119,21 +119,21 @@ def test_the_service_logs_no_token_wherever_it_is_put(database_uri: str, tmp_pat
                 with requests.Session() as session:
                     session.trust_env = False
                     session.post(url, data=secret.encode(), timeout=60)
-        assert issued.found_in(service.log) == []
+        assert issued.find_secrets(service.log) == []
 
 
 def test_the_aggregator_tells_no_token_that_a_service_quotes(tmp_path: Path) -> None:
     token = issued.note("a-token-that-is-quoted")
-    (tmp_path / "a.log").write_bytes(encoded(line()))
+    (tmp_path / "a.log").write_bytes(encode_log(line()))
     quoted = f"you have sent Bearer {token}"
     for status in (201, 307, 400, 401, 403, 404, 409, 422, 500, 501):
         answer = Answer(
             status, quoted.encode(), {"Location": f"https://elsewhere.example/{token}", "X-Token": token}, quoted
         )
-        with answering(answer) as stub:
+        with serve_answers(answer) as stub:
             sending = ["--send-to", stub.url, "--retries", "0", "-o", f"{status}"]
             options = ["--json"] if status % 2 else []
             told = run(*options, *sending, "a.log", cwd=tmp_path, TOKEN=token)
-            assert issued.found_in(told.stdout + told.stderr) == [], status
+            assert issued.find_secrets(told.stdout + told.stderr) == [], status
     for path in tmp_path.glob("**/*"):
         assert not path.is_file() or token.encode() not in path.read_bytes(), path

@@ -27,9 +27,9 @@ from eida_stats_webservice.store import Store
 from eida_stats_webservice.web import body as request_body
 from support.dates import DAY
 from support.payloads import payload, row, sketch, wire
-from support.service import PREFIX, Service, register
+from support.service import PREFIX, Service, register_nodes
 from support.stores import ON_ONE_STORE
-from support.tables import count, sums
+from support.tables import count, read_sums
 
 SUBMIT = f"{PREFIX}/submit"
 PUBLIC = f"{PREFIX}/dataselect/public"
@@ -119,11 +119,11 @@ def test_what_older_aggregators_leave_out_is_filled_in(client: FlaskClient, stor
     }
     null = row(station="MTE", country=None, nb_requests=7, nb_successful_requests=4, nb_unsuccessful_requests=None)
     assert post(client, token, wire(without, null)).status_code == 201
-    assert sums(store, "dataselect_stats", ("station", "country")).keys() == {
+    assert read_sums(store, "dataselect_stats", ("station", "country")).keys() == {
         ("GFZ", "EIL", ""),
         ("GFZ", "MTE", ""),
     }
-    assert [values[1:4] for values in sums(store, "dataselect_stats", ("station",)).values()] == [
+    assert [values[1:4] for values in read_sums(store, "dataselect_stats", ("station",)).values()] == [
         (4, 4, 0),
         (7, 4, 3),
     ]
@@ -161,7 +161,7 @@ def test_the_same_payload_again_is_a_duplicate(client: FlaskClient, store: Store
     assert problem["payload"] == first["payload"]
     assert problem["received_at"][:19] == first["received_at"][:19]
     assert problem["received_at"] in problem["detail"]
-    assert sums(store, "dataselect_stats_by_network", ("network",))["GFZ", "GE"][:2] == (1024, 2)
+    assert read_sums(store, "dataselect_stats_by_network", ("network",))["GFZ", "GE"][:2] == (1024, 2)
 
 
 # What is not
@@ -322,7 +322,7 @@ def test_clients_that_send_nothing_of_what_they_announce_do_not_stop_the_service
 def test_chunks_that_are_none_and_clients_that_go_are_400_and_no_fault_of_the_program(
     service: Service, store_uri: str
 ) -> None:
-    (token,) = register(store_uri, "GFZ")
+    (token,) = register_nodes(store_uri, "GFZ")
     for authorization, status in ((f"Bearer {token}", "400"), ("Bearer wrong", "403")):
         head = (f"POST {SUBMIT} HTTP/1.1", "Host: localhost", f"Authorization: {authorization}")
         for body in (b"zz\r\nabc\r\n", b"3\r\nabcdef", b"0\r\nBad Trailer\r\n\r\n"):
@@ -422,7 +422,7 @@ def test_countries_are_normalized_as_by_sql(
     with psycopg2.connect(database_uri) as connection, connection.cursor() as cursor:
         cursor.execute(f"SELECT {normal}, count(*) FROM unnest(%s) AS country GROUP BY 1", [countries])
         expected = dict(cursor.fetchall())
-    found = sums(store, "dataselect_stats", ("country",))
+    found = read_sums(store, "dataselect_stats", ("country",))
     assert {key[-1]: values[0] for key, values in found.items()} == expected
     again = post(client, token, wire(*(row(country=country, bytes=1) for country in countries)))
     assert (again.status_code, again.get_json()["type"].rpartition(":")[2]) == (409, "duplicate")

@@ -22,7 +22,7 @@ from eida_statistics.errors import ConfigurationError
 from eida_stats_webservice.auth import eas
 from eida_stats_webservice.auth.eas import Identity, Verifier
 from eida_stats_webservice.errors import EasTooSlow, EasUnavailable, InvalidEasToken
-from support.packets import BOMB, armored, compressed, literal, packet
+from support.packets import BOMB, armor, compress, literal, packet
 from support.signer import GPG, note_starts, replace_gpg
 
 NOW = datetime.datetime(2026, 11, 24, 12, 0, tzinfo=datetime.UTC)
@@ -191,7 +191,7 @@ GOOD: dict[str, Callable[[Keys], bytes]] = {
     "inline, in text mode": lambda keys: keys.inline("accepted", TEXT, "--textmode"),
     "signed with another accepted key": lambda keys: keys.inline("second"),
     "with a comment and a version": lambda keys: keys.inline("accepted", TEXT, "--comment", "é", "--emit-version"),
-    "signed packets": lambda keys: armored(*keys.packets()),
+    "signed packets": lambda keys: armor(*keys.packets()),
     "line ends of Windows, clearsigned": lambda keys: keys.clearsigned().replace(b"\n", b"\r\n"),
     "line ends of Windows, inline": lambda keys: keys.inline().replace(b"\n", b"\r\n"),
     "white space around": lambda keys: b"\n \r\n" + keys.inline() + b"\n\n\t ",
@@ -238,7 +238,7 @@ BAD: dict[str, tuple[Callable[[Keys], bytes], str]] = {
     "not signed": (lambda _: TEXT, "not signed"),
     "not signed, in a form": (lambda _: form(TEXT), "not signed"),
     "not armored": (lambda keys: b"".join(keys.packets()), "not ASCII-armored"),
-    "not armored, compressed": (lambda keys: compressed(b"".join(keys.packets())), "not ASCII-armored"),
+    "not armored, compressed": (lambda keys: compress(b"".join(keys.packets())), "not ASCII-armored"),
     "random bytes": (lambda _: os.urandom(500), "not signed"),
     "text before, clearsigned": (lambda keys: FORGED + b"\n" + keys.clearsigned(), OUTSIDE),
     "text before, inline": (lambda keys: FORGED + b"\n" + keys.inline(), OUTSIDE),
@@ -264,7 +264,7 @@ BAD: dict[str, tuple[Callable[[Keys], bytes], str]] = {
         lambda keys: TEXT + keys.gpg("-u", "accepted", "--armor", "--detach-sign", data=TEXT),
         OUTSIDE,
     ),
-    "detached, told to be a message": (lambda keys: armored(keys.packets()[2]), OTHER_PACKETS),
+    "detached, told to be a message": (lambda keys: armor(keys.packets()[2]), OTHER_PACKETS),
     "a public key": (lambda keys: keys.gpg("--armor", "--export", "accepted"), OUTSIDE),
     "cut off": (lambda keys: keys.inline()[:-60], OUTSIDE),
     "line ends lost": (lambda keys: keys.inline().replace(b"\n", b""), OUTSIDE),
@@ -282,11 +282,11 @@ BAD: dict[str, tuple[Callable[[Keys], bytes], str]] = {
     ),
     "tampered, clearsigned": (lambda keys: keys.clearsigned().replace(TEXT, FORGED), CHANGED),
     "tampered, inline": (
-        lambda keys: armored(b"".join(keys.packets()).replace(b"alparray", b"ALPARRAY")),
+        lambda keys: armor(b"".join(keys.packets()).replace(b"alparray", b"ALPARRAY")),
         CHANGED,
     ),
     "tampered, the text exchanged": (
-        lambda keys: armored(keys.packets()[0], literal(FORGED), keys.packets()[2]),
+        lambda keys: armor(keys.packets()[0], literal(FORGED), keys.packets()[2]),
         CHANGED,
     ),
     "text appended": (lambda keys: keys.clearsigned().replace(TEXT, TEXT + b"\n" + FORGED), CHANGED),
@@ -318,51 +318,50 @@ BAD: dict[str, tuple[Callable[[Keys], bytes], str]] = {
         lambda keys: keys.inline("accepted", TEXT, "-u", "second"),
         TWO_SIGNATURES,
     ),
-    "a message that is not signed": (lambda _: armored(literal(TEXT)), OTHER_PACKETS),
-    "a compressed message that is not signed": (lambda _: armored(compressed(literal(TEXT))), OTHER_PACKETS),
-    "another text before": (lambda keys: armored(literal(FORGED), *keys.packets()), OTHER_PACKETS),
+    "a message that is not signed": (lambda _: armor(literal(TEXT)), OTHER_PACKETS),
+    "a compressed message that is not signed": (lambda _: armor(compress(literal(TEXT))), OTHER_PACKETS),
+    "another text before": (lambda keys: armor(literal(FORGED), *keys.packets()), OTHER_PACKETS),
     "another text before, compressed": (
-        lambda keys: armored(compressed(literal(FORGED)), *keys.packets()),
+        lambda keys: armor(compress(literal(FORGED)), *keys.packets()),
         OTHER_PACKETS,
     ),
-    "another text after": (lambda keys: armored(*keys.packets(), literal(FORGED)), OTHER_PACKETS),
+    "another text after": (lambda keys: armor(*keys.packets(), literal(FORGED)), OTHER_PACKETS),
     "another text after, compressed": (
-        lambda keys: armored(*keys.packets(), compressed(literal(FORGED))),
+        lambda keys: armor(*keys.packets(), compress(literal(FORGED))),
         OTHER_PACKETS,
     ),
     "another text after what is compressed": (
-        lambda keys: armored(compressed(b"".join(keys.packets())), literal(FORGED)),
+        lambda keys: armor(compress(b"".join(keys.packets())), literal(FORGED)),
         OTHER_PACKETS,
     ),
     "another text within": (
-        lambda keys: armored(keys.packets()[0], literal(FORGED), *keys.packets()[1:]),
+        lambda keys: armor(keys.packets()[0], literal(FORGED), *keys.packets()[1:]),
         OTHER_PACKETS,
     ),
     "another text within, compressed": (
-        lambda keys: armored(keys.packets()[0], compressed(literal(FORGED)), *keys.packets()[1:]),
+        lambda keys: armor(keys.packets()[0], compress(literal(FORGED)), *keys.packets()[1:]),
         OTHER_PACKETS,
     ),
     "another text before the signature": (
-        lambda keys: armored(*keys.packets()[:2], literal(FORGED), keys.packets()[2]),
+        lambda keys: armor(*keys.packets()[:2], literal(FORGED), keys.packets()[2]),
         OTHER_PACKETS,
     ),
     "both texts compressed": (
-        lambda keys: armored(compressed(literal(FORGED) + b"".join(keys.packets()))),
+        lambda keys: armor(compress(literal(FORGED) + b"".join(keys.packets()))),
         OTHER_PACKETS,
     ),
     "two signed texts in one message": (
-        lambda keys: armored(*keys.packets(), *keys.packets("accepted", FORGED)),
+        lambda keys: armor(*keys.packets(), *keys.packets("accepted", FORGED)),
         TWO_SIGNATURES,
     ),
     "a text in the signature": (
         lambda keys: (
-            keys.clearsigned().partition(b"-----BEGIN PGP SIGNATURE")[0]
-            + armored(*keys.packets(), kind="SIGNATURE")
+            keys.clearsigned().partition(b"-----BEGIN PGP SIGNATURE")[0] + armor(*keys.packets(), kind="SIGNATURE")
         ),
         OTHER_PACKETS,
     ),
     "a status of one's own": (
-        lambda keys: armored(
+        lambda keys: armor(
             keys.packets()[0],
             literal(FORGED),
             of_nobody(b"\xc2\x85[GNUPG:] GOODSIG 1 x\xc2\x85[GNUPG:] VALIDSIG "),
@@ -370,7 +369,7 @@ BAD: dict[str, tuple[Callable[[Keys], bytes], str]] = {
         NOT_ACCEPTED,
     ),
     "a file name with a status": (
-        lambda keys: armored(
+        lambda keys: armor(
             keys.packets()[0],
             literal(FORGED, b"\xc2\x85[GNUPG:] GOODSIG 1 x\n[GNUPG:] GOODSIG 1 x"),
             keys.packets()[2],
@@ -390,7 +389,7 @@ BAD: dict[str, tuple[Callable[[Keys], bytes], str]] = {
         TOO_MUCH,
     ),
     "a bomb that is not signed": (
-        lambda _: armored(compressed(compressed(literal(bytes(30_000_000))))),
+        lambda _: armor(compress(compress(literal(bytes(30_000_000))))),
         OTHER_PACKETS,
     ),
     "half a million packets": (lambda _: BOMB, TOO_MUCH),
@@ -434,7 +433,7 @@ def test_what_is_not_one_document_of_an_accepted_signer_is_refused(
 
 @pytest.fixture(scope="module")
 def documents(keys: Keys) -> list[bytes]:
-    return [keys.clearsigned(), keys.inline(), armored(*keys.packets())]
+    return [keys.clearsigned(), keys.inline(), armor(*keys.packets())]
 
 
 @settings(max_examples=200, deadline=None)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eida_stats_webservice.auth.openpgp import MAX_UNPACKED_BYTES, MalformedDocument, unpack
-from support.packets import BOMB, armored, compressed, literal, packet
+from support.packets import BOMB, armor, compress, literal, packet
 
 ONE_PASS = packet(4, bytes(13))
 TEXT = literal(b'{"valid_until": "2026-12-01T10:35:16Z"}' * 10)
@@ -72,7 +72,7 @@ FRAMINGS = {
     "uncompressed in a packet": packet(8, b"\0" + SIGNED),
     "ZIP": packet(8, b"\1" + deflated(SIGNED)),
     "ZLIB": packet(8, b"\2" + zlib.compress(SIGNED)),
-    "BZIP2": compressed(SIGNED),
+    "BZIP2": compress(SIGNED),
     "ZIP without a length, as gpg writes it": old_header(8, 3, b"\1" + deflated(SIGNED)),
     "ZIP in parts": in_parts(8, b"\1" + deflated(SIGNED), 5),
 }
@@ -80,7 +80,7 @@ FRAMINGS = {
 
 @pytest.mark.parametrize("name", FRAMINGS)
 def test_every_framing_gives_the_same_packets(name: str) -> None:
-    assert unpack(armored(FRAMINGS[name])) == SIGNED
+    assert unpack(armor(FRAMINGS[name])) == SIGNED
 
 
 def test_text_as_large_as_allowed_is_unpacked() -> None:
@@ -88,11 +88,11 @@ def test_text_as_large_as_allowed_is_unpacked() -> None:
     signed = ONE_PASS + literal(b"x" * most) + SIGNATURE
     assert len(signed) == MAX_UNPACKED_BYTES
     for algorithm, content in ((1, deflated(signed)), (2, zlib.compress(signed)), (3, bz2.compress(signed))):
-        assert unpack(armored(packet(8, bytes([algorithm]) + content))) == signed
+        assert unpack(armor(packet(8, bytes([algorithm]) + content))) == signed
 
 
 def test_clearsigned_document_stays_as_it_is() -> None:
-    document = CLEARSIGNED + armored(SIGNATURE, kind="SIGNATURE")
+    document = CLEARSIGNED + armor(SIGNATURE, kind="SIGNATURE")
     assert unpack(document) == document
 
 
@@ -134,12 +134,12 @@ MALFORMED = {
     "encrypted to a key": (packet(1, b"x") + packet(18, SIGNED), "it is encrypted"),
     "encrypted with a passphrase": (packet(3, b"x") + packet(9, SIGNED), "it is encrypted"),
     "encrypted and authenticated": (packet(20, SIGNED), "it is encrypted"),
-    "encrypted within what is compressed": (compressed(packet(18, SIGNED)), "it is encrypted"),
-    "compressed twice": (compressed(compressed(SIGNED)), OTHERS),
-    "compressed within a packet": (packet(8, b"\0" + compressed(SIGNED)), OTHERS),
-    "something after what is compressed": (compressed(SIGNED) + TEXT, OTHERS),
-    "something before what is compressed": (TEXT + compressed(SIGNED), OTHERS),
-    "a signature after what is compressed": (compressed(ONE_PASS + TEXT) + SIGNATURE, OTHERS),
+    "encrypted within what is compressed": (compress(packet(18, SIGNED)), "it is encrypted"),
+    "compressed twice": (compress(compress(SIGNED)), OTHERS),
+    "compressed within a packet": (packet(8, b"\0" + compress(SIGNED)), OTHERS),
+    "something after what is compressed": (compress(SIGNED) + TEXT, OTHERS),
+    "something before what is compressed": (TEXT + compress(SIGNED), OTHERS),
+    "a signature after what is compressed": (compress(ONE_PASS + TEXT) + SIGNATURE, OTHERS),
     "compressed nothing": (packet(8, b""), "in an unknown way"),
     "an unknown algorithm": (packet(8, b"\4" + SIGNED), "in an unknown way"),
     "no ZIP": (packet(8, b"\1" + SIGNED), NOT_UNPACKED),
@@ -155,7 +155,7 @@ MALFORMED = {
     "too much, uncompressed": (packet(8, b"\0" + ONE_PASS + literal(bytes(65_536)) + SIGNATURE), TOO_MUCH),
     "too much, ZIP": (packet(8, b"\1" + deflated(bytes(65_537))), TOO_MUCH),
     "too much, ZLIB": (packet(8, b"\2" + zlib.compress(bytes(65_537))), TOO_MUCH),
-    "too much, BZIP2": (compressed(bytes(65_537)), TOO_MUCH),
+    "too much, BZIP2": (compress(bytes(65_537)), TOO_MUCH),
 }
 
 
@@ -168,12 +168,12 @@ def reason_of(document: bytes) -> str:
 @pytest.mark.parametrize("name", MALFORMED)
 def test_malformed_message_is_refused(name: str) -> None:
     content, reason = MALFORMED[name]
-    assert reason in reason_of(armored(content))
+    assert reason in reason_of(armor(content))
 
 
-@pytest.mark.parametrize("content", [b"", SIGNATURE * 2, SIGNED, TEXT, SIGNATURE + TEXT, compressed(SIGNATURE)])
+@pytest.mark.parametrize("content", [b"", SIGNATURE * 2, SIGNED, TEXT, SIGNATURE + TEXT, compress(SIGNATURE)])
 def test_clearsigned_has_one_signature_only(content: bytes) -> None:
-    assert reason_of(CLEARSIGNED + armored(content, kind="SIGNATURE"))
+    assert reason_of(CLEARSIGNED + armor(content, kind="SIGNATURE"))
 
 
 @pytest.mark.parametrize(
@@ -189,48 +189,48 @@ def test_clearsigned_has_one_signature_only(content: bytes) -> None:
     ],
 )
 def test_damaged_armor_is_refused(change: tuple[bytes, bytes], reason: str) -> None:
-    document = armored(SIGNED)
+    document = armor(SIGNED)
     changed = document.replace(*change)
     assert changed != document
     assert reason in reason_of(changed)
 
 
 def test_armor_may_lack_its_checksum() -> None:
-    lines = armored(SIGNED).splitlines(keepends=True)
+    lines = armor(SIGNED).splitlines(keepends=True)
     assert unpack(b"".join(line for line in lines if not line.startswith(b"="))) == SIGNED
 
 
-@given(st.one_of(st.binary(), st.binary().map(armored)))
+@given(st.one_of(st.binary(), st.binary().map(armor)))
 def test_arbitrary_bytes_are_refused(content: bytes) -> None:
     assert reason_of(content)
 
 
 heads = st.builds(lambda tag, length: bytes([tag, length]), st.integers(128, 255), st.integers(0, 255))
 pieces = st.one_of(
-    st.binary(max_size=40), heads, st.sampled_from([ONE_PASS, TEXT, SIGNATURE, compressed(SIGNED), bytes(300)])
+    st.binary(max_size=40), heads, st.sampled_from([ONE_PASS, TEXT, SIGNATURE, compress(SIGNED), bytes(300)])
 )
 contents = st.lists(pieces, max_size=6).map(b"".join)
 
 
 @given(
     contents,
-    st.sampled_from([bytes, compressed, lambda content: packet(8, b"\1" + deflated(content) + content[:1])]),
+    st.sampled_from([bytes, compress, lambda content: packet(8, b"\1" + deflated(content) + content[:1])]),
 )
 def test_arbitrary_packets_are_refused_or_plain(content: bytes, wrap: type[bytes]) -> None:
     try:
-        unpacked = unpack(armored(wrap(content)))
+        unpacked = unpack(armor(wrap(content)))
     except MalformedDocument:
         return
     assert len(unpacked) <= MAX_UNPACKED_BYTES + 3 * len(packet(0, b""))
-    assert unpack(armored(unpacked)) == unpacked
+    assert unpack(armor(unpacked)) == unpacked
 
 
 @pytest.mark.parametrize("algorithm", ["ZIP", "ZLIB", "BZIP2"])
 def test_bomb_is_not_held_unpacked(algorithm: str) -> None:
     zeros = bytes(10_000_000)
     bomb = {
-        "ZIP": armored(packet(8, b"\1" + deflated(zeros))),
-        "ZLIB": armored(packet(8, b"\2" + zlib.compress(zeros, 9))),
+        "ZIP": armor(packet(8, b"\1" + deflated(zeros))),
+        "ZLIB": armor(packet(8, b"\2" + zlib.compress(zeros, 9))),
         "BZIP2": BOMB,
     }[algorithm]
     tracemalloc.start()

@@ -23,7 +23,7 @@ from support.dates import DAY
 from support.paths import ROOT
 from support.payloads import row, wire
 from support.postgresql import Cluster
-from support.service import PREFIX, rows_of
+from support.service import PREFIX, fetch_rows
 
 README = ROOT / "webservice" / "README.md"
 NAME = "eida_statistics"
@@ -115,7 +115,7 @@ def execute(uri: str, *statements: str) -> None:
 
 def rights(roles: Roles) -> list[str]:
     with closing(psycopg2.connect(roles.owner)) as connection:
-        return [right for (right,) in rows_of(connection, RIGHTS)]
+        return [right for (right,) in fetch_rows(connection, RIGHTS)]
 
 
 class Tour:

@@ -21,7 +21,7 @@ from support.node_client import make_node
 from support.paths import ROOT
 from support.payloads import payload, row
 from support.postgresql import Cluster
-from support.tables import count, select, sums
+from support.tables import count, read_sums, select
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 
@@ -277,7 +277,7 @@ def test_going_back_from_periods_names_what_it_deletes(store_uri: str) -> None:
             store.replace(node, one, overlap=Overlap.ACCEPT)
         before = {record.payload: record for record in store.list_payloads()}
         assert before[1].superseded_by == 2
-        known = sums(store, "dataselect_stats", ("date",))
+        known = read_sums(store, "dataselect_stats", ("date",))
     folder = str(migrations.folder(store_uri).resolve())
     told = yoyo("rollback", "--revision", "0004_sources-and-periods", "--database", store_uri, folder)
     # The first has the same content as the second, and does not count; the last has no request.
@@ -293,7 +293,7 @@ def test_going_back_from_periods_names_what_it_deletes(store_uri: str) -> None:
         assert count(store, "payload_days") == 4
     yoyo("apply", "--database", store_uri, folder)
     with closing(open_store(store_uri)) as store:
-        assert sums(store, "dataselect_stats", ("date",)) == known
+        assert read_sums(store, "dataselect_stats", ("date",)) == known
         assert [found.table for *_, here in store.verify() for found in here] == ["payloads"] * 3
         # They know themselves what they are.
         list(store.replay())

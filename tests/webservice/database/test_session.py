@@ -21,8 +21,8 @@ from eida_stats_webservice.store import open_store
 from support.deployed_service import CONTENTS, TABLES
 from support.payloads import row, sketch, wire
 from support.postgresql import Cluster
-from support.roles import SERVICE, as_service
-from support.service import Contents, Service, contents, register
+from support.roles import SERVICE, grant_service
+from support.service import Contents, Service, read_contents, register_nodes
 from support.tables import select
 
 HOSTILE = {
@@ -76,14 +76,14 @@ def expected(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Outc
     """Return the outcome with the server's own settings."""
     made = cluster.create_database("reference")
     migrations.apply(made)
-    outcome = send_and_ask(made, as_service(made), tmp_path_factory.mktemp("reference"))
+    outcome = send_and_ask(made, grant_service(made), tmp_path_factory.mktemp("reference"))
     cluster.drop_database("reference")
     return outcome
 
 
 def send_and_ask(uri: str, service_uri: str, directory: Path, **settings: str) -> Outcome:
     """Send eight payloads of one node at once, and ask for their statistics."""
-    (token,) = register(uri, "GFZ")
+    (token,) = register_nodes(uri, "GFZ")
     # Each with a row of its own and one that all share.
     bodies = [
         wire(
@@ -154,7 +154,7 @@ def test_settings_do_not_change_answers(
     isolation: str,
     tmp_path: Path,
 ) -> None:
-    service_uri = as_service(uri)
+    service_uri = grant_service(uri)
     hostile = HOSTILE | {"default_transaction_isolation": isolation}
     environment: dict[str, Any] = set_hostile(cluster, hostile)
     outcome = send_and_ask(uri, service_uri, tmp_path, **environment)
@@ -201,7 +201,7 @@ def import_into(cluster: Cluster, name: str) -> Contents:
         migrations.apply(made)
         with closing(open_store(made)) as store, closing(Upstream(cluster.uri(name))) as source:
             list(store.take_over_upstream(source))
-        return {table: rows for table, rows in contents(made).items() if table != "payloads"}
+        return {table: rows for table, rows in read_contents(made).items() if table != "payloads"}
     finally:
         cluster.drop_database("new")
 

@@ -13,7 +13,7 @@ from eida_stats_webservice.config import Config
 from eida_stats_webservice.database import migrations
 from eida_stats_webservice.store import open_store
 from support.postgresql import SUPERUSER, Cluster
-from support.roles import SERVICE, as_service
+from support.roles import SERVICE, grant_service
 from support.service import PREFIX
 from support.statsman import Statsman
 
@@ -70,8 +70,8 @@ def test_role_that_may_not_create_tables_cannot_migrate(
 def test_grant_covers_the_schemas(run: Callable[[str], str], postgresql_database: str) -> None:
     run("CREATE SCHEMA mine; CREATE SCHEMA theirs; CREATE EXTENSION hll SCHEMA theirs")
     run(f"ALTER DATABASE {named(postgresql_database)} SET search_path = mine, theirs")
-    Statsman(postgresql_database).done("db", "migrate")
-    service_uri = as_service(postgresql_database)
+    Statsman(postgresql_database).run("db", "migrate")
+    service_uri = grant_service(postgresql_database)
     assert health(service_uri)[0] == 200
     with closing(open_store(service_uri)) as store:
         assert store.list_payloads() == []
@@ -80,7 +80,7 @@ def test_grant_covers_the_schemas(run: Callable[[str], str], postgresql_database
 def test_hll_in_another_schema_of_the_search_path(run: Callable[[str], str], postgresql_database: str) -> None:
     run("CREATE SCHEMA theirs; CREATE EXTENSION hll SCHEMA theirs")
     run(f"ALTER DATABASE {named(postgresql_database)} SET search_path = public, theirs")
-    Statsman(postgresql_database).done("db", "migrate")
+    Statsman(postgresql_database).run("db", "migrate")
     with closing(open_store(postgresql_database)) as store:
         store.ping()
 
@@ -107,9 +107,9 @@ def test_a_character_that_the_encoding_lacks(postgresql: Cluster) -> None:
     postgresql.psql("postgres", "CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
     try:
         statsman = Statsman(postgresql.uri("latin"))
-        statsman.done("db", "migrate")
-        statsman.done("nodes", "add", "GFZ", "--contact", "Jürgen")
-        assert "Jürgen" in statsman.done("nodes", "list")
+        statsman.run("db", "migrate")
+        statsman.run("nodes", "add", "GFZ", "--contact", "Jürgen")
+        assert "Jürgen" in statsman.run("nodes", "list")
         refused = statsman("nodes", "add", "NOA", "--contact", "Ελένη")
         assert refused.returncode == 1
         assert "ENCODING 'UTF8'" in refused.stderr
@@ -151,12 +151,12 @@ def test_health_accepts_a_newer_schema(store_uri: str, service_uri: str) -> None
 
 
 def test_health_says_that_it_may_not_read_migrations(database_uri: str, caplog: pytest.LogCaptureFixture) -> None:
-    service_uri = as_service(database_uri)
+    service_uri = grant_service(database_uri)
     change(database_uri, f"REVOKE SELECT (migration_id) ON _yoyo_migration FROM {SERVICE}")
     status, text = health(service_uri)
     assert (status, "lacks the right to read which migrations" in text) == (503, True)
     assert "eida_statsman db grant" in caplog.text
-    Statsman(database_uri).done("db", "grant", SERVICE)
+    Statsman(database_uri).run("db", "grant", SERVICE)
     assert health(service_uri)[0] == 200
 
 
@@ -171,12 +171,12 @@ def test_health_says_that_it_may_not_read_migrations(database_uri: str, caplog: 
 def test_health_needs_what_the_service_needs(
     database_uri: str, caplog: pytest.LogCaptureFixture, right: str
 ) -> None:
-    service_uri = as_service(database_uri)
+    service_uri = grant_service(database_uri)
     assert health(service_uri)[0] == 200
     change(database_uri, f"REVOKE {right.format(named(database_uri))} FROM {SERVICE}")
     assert health(service_uri)[0] == 503
     assert "eida_statsman db grant" in caplog.text
-    Statsman(database_uri).done("db", "grant", SERVICE)
+    Statsman(database_uri).run("db", "grant", SERVICE)
     assert health(service_uri)[0] == 200
 
 
@@ -194,13 +194,13 @@ def test_migrate_makes_the_default_directory(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     statsman = Statsman("")
     statsman.unset("DATABASE_URI")
-    statsman.done("db", "migrate")
+    statsman.run("db", "migrate")
     assert [path.name for path in (tmp_path / "data").glob("**/*.db")] == ["statistics.db"]
 
 
 def test_replay_from_a_missing_file_says_so(tmp_path: Path) -> None:
     statsman = Statsman(f"sqlite:///{tmp_path}/new.db")
-    statsman.done("db", "migrate")
+    statsman.run("db", "migrate")
     refused = statsman("payloads", "replay", "--from", f"sqlite:///{tmp_path}/old.db")
     assert refused.returncode == 1
     assert f"There is no such database file: {tmp_path}/old.db" in refused.stderr

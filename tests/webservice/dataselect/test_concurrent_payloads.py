@@ -14,16 +14,16 @@ import requests
 
 from eida_stats_webservice.database import migrations
 from support.postgresql import Cluster
-from support.roles import as_service
+from support.roles import grant_service
 from support.service import (
     STATISTICS,
     PayloadMaker,
     Service,
-    contents,
+    compute_roll_ups,
+    compute_statistics,
     differences,
-    register,
-    roll_ups_of,
-    statistics_of,
+    read_contents,
+    register_nodes,
 )
 
 CLIENTS = 8
@@ -74,21 +74,21 @@ def test_payloads_sent_at_once_leave_what_sending_them_one_by_one_leaves(
 ) -> None:
     payloads, rounds = plan(load)
     with Service(service_uri, tmp_path, workers=load.workers, threads=load.threads) as service:
-        tokens = dict(zip(NODES, register(store_uri, *NODES), strict=True))
+        tokens = dict(zip(NODES, register_nodes(store_uri, *NODES), strict=True))
         answers = send_at_once(service, tokens, rounds)
     check_counted_once(answers)
 
     (home := tmp_path / "one_by_one").mkdir()
-    with Service(as_service(other_uri), home, workers=1, threads=1) as service:
-        tokens = dict(zip(NODES, register(other_uri, *NODES), strict=True))
+    with Service(grant_service(other_uri), home, workers=1, threads=1) as service:
+        tokens = dict(zip(NODES, register_nodes(other_uri, *NODES), strict=True))
         for submission in itertools.chain.from_iterable(rounds):
             assert service.post(submission.body, tokens[submission.node]).status_code in (201, 409)
 
-    found = contents(store_uri)
-    assert differences(found, contents(other_uri)) == []
+    found = read_contents(store_uri)
+    assert differences(found, read_contents(other_uri)) == []
     # One by one could be wrong as well.
-    assert differences(found, {**found, STATISTICS: statistics_of(payloads)}) == []
-    assert differences(found, {**found, **roll_ups_of(found)}) == []
+    assert differences(found, {**found, STATISTICS: compute_statistics(payloads)}) == []
+    assert differences(found, {**found, **compute_roll_ups(found)}) == []
     assert {table: len(rows) for table, rows in found.items() if table in ("payloads", "payload_days")} == {
         "payloads": sum(map(len, payloads.values())),
         "payload_days": sum(map(len, payloads.values())) * len(MONTHS),
@@ -105,17 +105,17 @@ def test_one_payload_sent_by_all_clients_at_once_is_counted_once(
     maker = PayloadMaker(12, load.rows, MONTHS)
     payloads = [maker.make(f"2021-03-{number + 1:02}", "2021-04-01") for number in range(load.rounds)]
     rounds = [
-        [Submission(NODES[0], number, encoded(maker.shuffled(payload))) for _ in range(CLIENTS)]
+        [Submission(NODES[0], number, encoded(maker.shuffle_rows(payload))) for _ in range(CLIENTS)]
         for number, payload in enumerate(payloads)
     ]
     with Service(service_uri, tmp_path, workers=load.workers, threads=load.threads) as service:
-        tokens = dict(zip(NODES, register(store_uri, *NODES), strict=True))
+        tokens = dict(zip(NODES, register_nodes(store_uri, *NODES), strict=True))
         answers = send_at_once(service, tokens, rounds)
     check_counted_once(answers)
-    found = contents(store_uri)
+    found = read_contents(store_uri)
     assert len(found["payloads"]) == load.rounds
-    assert differences(found, {**found, STATISTICS: statistics_of({NODES[0]: payloads})}) == []
-    assert differences(found, {**found, **roll_ups_of(found)}) == []
+    assert differences(found, {**found, STATISTICS: compute_statistics({NODES[0]: payloads})}) == []
+    assert differences(found, {**found, **compute_roll_ups(found)}) == []
 
 
 def plan(load: Load) -> tuple[dict[str, list[dict[str, Any]]], list[list[Submission]]]:
@@ -133,7 +133,7 @@ def plan(load: Load) -> tuple[dict[str, list[dict[str, Any]]], list[list[Submiss
             place = len(payloads[node])
             payload = maker.make(*(f"{month}-{place + 1:02}" for month in MONTHS), networks=[f"NEW{number}"])
             payloads[node].append(payload)
-            submissions += [Submission(node, place, encoded(maker.shuffled(payload))) for _ in range(copies)]
+            submissions += [Submission(node, place, encoded(maker.shuffle_rows(payload))) for _ in range(copies)]
         rounds.append(submissions)
     return payloads, rounds
 

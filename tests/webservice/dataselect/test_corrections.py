@@ -35,7 +35,7 @@ from eida_stats_webservice.store import Store, open_store
 from support import identity_model as model
 from support.node_client import DAY, Client, make_node
 from support.payloads import payload, row, sketch, wire
-from support.tables import ROLL_UPS, sums
+from support.tables import ROLL_UPS, read_sums
 
 OCTOBER = datetime.date(2026, 10, 1)
 BASE = ("date", "network", "station", "location", "channel", "country")
@@ -56,7 +56,7 @@ def of_days(*days: int, size: int = 1, users: tuple[int, ...] = (1,), **fields: 
 
 def tables(store: Store) -> dict[str, Any]:
     """All sums of a store."""
-    return {table: sums(store, table, keys) for table, keys in [("dataselect_stats", BASE), *ROLL_UPS.items()]}
+    return {table: read_sums(store, table, keys) for table, keys in [("dataselect_stats", BASE), *ROLL_UPS.items()]}
 
 
 def in_force(store: Store) -> list[int]:
@@ -73,7 +73,7 @@ def test_a_payload_replaces_those_whose_days_are_all_its_own(store: Store, gfz: 
     receipt, changed = store.replace(gfz, of_days(14, 15, size=5, users=(9,)))
     assert (changed, receipt.supersedes) == (True, [first, second])
     assert in_force(store) == [kept, receipt.payload]
-    found = sums(store, "dataselect_stats", ("network",))
+    found = read_sums(store, "dataselect_stats", ("network",))
     # Clients of what does not count are not in the sketch any more, and FR is nowhere.
     assert found == {("GFZ", "GE"): (1005, 2, 2, 0, sums_of(2, 4, 9))}
     assert {key[2] for key in tables(store)["dataselect_stats_by_network"]} == {"GE"}
@@ -91,7 +91,7 @@ def test_months_that_only_the_replaced_payload_had_are_emptied(store: Store, gfz
     assert len(receipt.supersedes) == 1
     assert {key[1] for key in tables(store)["dataselect_stats"]} == {"2026-10-01", "2026-11-01"}
     store.replace(gfz, of_days(31, size=3), [receipt.payload])
-    assert {key[1:]: values[0] for key, values in sums(store, "dataselect_stats", ("date",)).items()} == {
+    assert {key[1:]: values[0] for key, values in read_sums(store, "dataselect_stats", ("date",)).items()} == {
         ("2026-10-01",): 3
     }
 
@@ -115,7 +115,7 @@ def test_what_reaches_beyond_these_days_or_shares_a_day_must_be_named(store: Sto
     receipt, _ = store.replace(gfz, of_days(14, size=8), [other])
     assert receipt.supersedes == [other]
     receipt, _ = store.replace(gfz, of_days(20, size=16), [long])
-    assert [values[0] for values in sums(store, "dataselect_stats", ("date",)).values()] != []
+    assert [values[0] for values in read_sums(store, "dataselect_stats", ("date",)).values()] != []
     assert sorted(record.state for record in store.list_payloads()) == ["in force"] * 3 + ["superseded"] * 2
     assert sum(values[0] for values in tables(store)["dataselect_stats_by_network"].values()) == 1 + 8 + 16
 

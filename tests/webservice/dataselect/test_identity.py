@@ -28,8 +28,8 @@ from eida_stats_webservice.web.concurrency import Turns
 from support.node_client import DAY, Client, make_node
 from support.payloads import TODAY, row, wire
 from support.processes import wait_for
-from support.roles import as_service
-from support.service import PREFIX, Service, register
+from support.roles import grant_service
+from support.service import PREFIX, Service, register_nodes
 from support.stores import ON_ONE_STORE
 from support.tables import count, select
 
@@ -409,8 +409,8 @@ def test_changed_policy_overtakes_nothing(store: Store, node: Node) -> None:
 
 def test_overtaken_request_is_409_over_http(database_uri: str, tmp_path: Path) -> None:
     """A correction that waits for its turn finds that another one came first."""
-    (token,) = register(database_uri, "GFZ")
-    with closing(open_store(database_uri)) as store, Service(as_service(database_uri), tmp_path) as service:
+    (token,) = register_nodes(database_uri, "GFZ")
+    with closing(open_store(database_uri)) as store, Service(grant_service(database_uri), tmp_path) as service:
         node = store.sender_of_token(token, datetime.datetime.now(tz=datetime.UTC)).node
         store.ingest(node, read(log(1, requests=1)))
         headers = {"Authorization": f"Bearer {token}"}

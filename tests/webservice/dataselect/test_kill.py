@@ -18,19 +18,19 @@ import requests
 from eida_stats_webservice.database import migrations
 from eida_stats_webservice.database.uri import sqlite_path
 from support.postgresql import Cluster
-from support.roles import as_service
+from support.roles import grant_service
 from support.service import (
     COUNTS,
     STATISTICS,
     PayloadMaker,
     Service,
-    contents,
+    compute_roll_ups,
+    compute_statistics,
     differences,
-    register,
-    roll_ups_of,
-    rows_of,
-    settled,
-    statistics_of,
+    fetch_rows,
+    lock_nodes,
+    read_contents,
+    register_nodes,
 )
 
 ROWS = 10_000
@@ -69,7 +69,7 @@ def test_a_killed_postgresql_leaves_a_payload_wholly_stored_or_not_at_all(tmp_pa
     with Cluster(durable=True) as cluster:
         uri = cluster.create_database("statistics")
         migrations.apply(uri)
-        with Service(as_service(uri), tmp_path, workers=2) as service:
+        with Service(grant_service(uri), tmp_path, workers=2) as service:
             master = service.pid
             blows = submit_and_kill(uri, service, cluster.kill, cluster.start)
             assert service.pid == master
@@ -85,7 +85,7 @@ def submit_and_kill(
     After each, the tables agree on whether the payload is stored, and sending it again says the same and stores
     it; at the end everything was counted once.
     """
-    (token,) = register(uri, "KILLED")
+    (token,) = register_nodes(uri, "KILLED")
     maker, rng = PayloadMaker(3, ROWS), random.Random(3)
     sent = [maker.make("2021-03-01")]
     begun = time.monotonic()
@@ -144,7 +144,7 @@ def is_writing(uri: str) -> bool:
     if path is None:
         with contextlib.closing(psycopg2.connect(uri)) as connection:
             others = "FROM pg_stat_activity WHERE datname = current_database() AND backend_xid IS NOT NULL"
-            return bool(rows_of(connection, f"SELECT 1 {others}"))
+            return bool(fetch_rows(connection, f"SELECT 1 {others}"))
     with contextlib.closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection:
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -156,10 +156,10 @@ def is_writing(uri: str) -> bool:
 
 def check_whole(uri: str, before: list[dict[str, Any]], payload: dict[str, Any]) -> bool:
     """Check that all tables hold either what was sent before, or that and the payload; tell whether that."""
-    with settled(uri) as connection:
-        ((payloads,),) = rows_of(connection, "SELECT count(*) FROM payloads")
-        ((days,),) = rows_of(connection, "SELECT count(*) FROM payload_days")
-        found = {table: rows_of(connection, f"SELECT {_SUMS} FROM {table}") for table in _TABLES}
+    with lock_nodes(uri) as connection:
+        ((payloads,),) = fetch_rows(connection, "SELECT count(*) FROM payloads")
+        ((days,),) = fetch_rows(connection, "SELECT count(*) FROM payload_days")
+        found = {table: fetch_rows(connection, f"SELECT {_SUMS} FROM {table}") for table in _TABLES}
     assert payloads - len(before) in (0, 1)
     stored = bool(payloads - len(before))
     counted = [*before, payload] if stored else before
@@ -172,10 +172,10 @@ def check_whole(uri: str, before: list[dict[str, Any]], payload: dict[str, Any])
 
 def check_all(uri: str, sent: list[dict[str, Any]]) -> None:
     """Check that a database holds each of these payloads once, in every row."""
-    found = contents(uri)
+    found = read_contents(uri)
     assert len(found["payloads"]) == len(found["payload_days"]) == len(sent)
-    assert differences({STATISTICS: statistics_of({"KILLED": sent})}, found) == []
-    rolled_up = roll_ups_of(found)
+    assert differences({STATISTICS: compute_statistics({"KILLED": sent})}, found) == []
+    rolled_up = compute_roll_ups(found)
     assert sorted([STATISTICS, *rolled_up]) == sorted(_TABLES)
     assert differences(rolled_up, found) == []
 

@@ -33,7 +33,7 @@ from support.deployed_service import CONTENTS, TABLES
 from support.payloads import payload, row
 from support.postgresql import Cluster
 from support.signer import Signer
-from support.tables import ROLL_UPS, grouped, select, sums
+from support.tables import ROLL_UPS, compute_roll_up, read_sums, select
 
 
 @pytest.fixture
@@ -84,14 +84,14 @@ def test_numbers_in_are_numbers_out(store: Store, upstream_uri: str, postgresql:
     )
     here = {
         "|".join([*key, *map(str, numbers), str(hll.cardinality(clients))])
-        for key, (*numbers, clients) in sums(store, "dataselect_stats", ("date", *KEYS)).items()
+        for key, (*numbers, clients) in read_sums(store, "dataselect_stats", ("date", *KEYS)).items()
     }
     assert here == set(there.splitlines())
     assert sum(count for _, _, count, _ in taken) == len(here)
     assert sum(changed for *_, changed in taken) > 10
     assert sum(key.split("|")[6] == "FR" for key in here) > 5
     for table, columns in ROLL_UPS.items():
-        assert sums(store, table, columns) == grouped(store, columns)
+        assert read_sums(store, table, columns) == compute_roll_up(store, columns)
     assert [found for _, _, differences in store.verify() for found in differences] == []
 
 
@@ -157,10 +157,10 @@ def test_a_month_is_one_payload_of_the_days_that_were_received(store: Store, ups
     # Nothing is known of it but that it is of that month.
     assert len(days["GFZ", "2021-03"]) == 31
     assert [(record.node, record.rows) for record in listed if not record.rows] == []
-    before = {table: sums(store, table, columns) for table, columns in ROLL_UPS.items()}
+    before = {table: read_sums(store, table, columns) for table, columns in ROLL_UPS.items()}
     for _ in store.replay():
         pass
-    assert {table: sums(store, table, columns) for table, columns in ROLL_UPS.items()} == before
+    assert {table: read_sums(store, table, columns) for table, columns in ROLL_UPS.items()} == before
 
 
 def test_what_was_taken_over_can_be_corrected(store: Store, upstream_uri: str) -> None:
@@ -171,7 +171,7 @@ def test_what_was_taken_over_can_be_corrected(store: Store, upstream_uri: str) -
         store.replace(node, correction)
     (number,) = (known.payload for known in refusal.value.payloads)
     assert store.replace(node, correction, [number])[0].supersedes == [number]
-    assert [values[0] for key, values in sums(store, "dataselect_stats", ("date",)).items()
+    assert [values[0] for key, values in read_sums(store, "dataselect_stats", ("date",)).items()
             if key == ("RESIF", "2021-02-01")] == [7]  # fmt: skip
     assert [found for _, _, differences in store.verify() for found in differences] == []
 
@@ -286,7 +286,7 @@ def test_what_is_not_known_counts_nothing(store: Store, upstream_uri: str, chang
         """
     )
     take_over(store, upstream_uri)
-    found = sums(store, "dataselect_stats", ("network",))
+    found = read_sums(store, "dataselect_stats", ("network",))
     assert {(values[0], values[3], hll.cardinality(values[4])) for values in found.values()} == {(0, 0, 0)}
     assert sum(values[1] for values in found.values()) > 800
     assert len(store.list_tokens()) == 4
@@ -344,7 +344,7 @@ def test_columns_may_have_other_names(
     # Each row has one more than its successful requests, and so many failed ones.
     assert all(
         requests == successful + failed
-        for _, requests, successful, failed, _ in sums(store, "dataselect_stats", ("date",)).values()
+        for _, requests, successful, failed, _ in read_sums(store, "dataselect_stats", ("date",)).values()
     )
 
 

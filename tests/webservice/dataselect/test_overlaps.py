@@ -80,7 +80,7 @@ def agree(found: model.Answer, due: model.Answer) -> bool:
 @pytest.mark.parametrize(("steps", "accepting"), [(3, False), (2, True)])
 @pytest.mark.parametrize("world", WORLDS)
 def test_no_history_doubles_or_loses_silently(world: str, steps: int, accepting: bool) -> None:
-    ways = model.sends(WORLDS[world](), accepting=accepting)
+    ways = model.list_sends(WORLDS[world](), accepting=accepting)
     states = {frozenset[model.Sending]()}
     for _ in range(steps):
         following = set()
@@ -89,7 +89,7 @@ def test_no_history_doubles_or_loses_silently(world: str, steps: int, accepting:
                 due = model.answer(send, before)
                 assert agree(decided(send, before), due), (send, before)
                 after = model.apply(send, due, before)
-                assert list(model.faults(send, due, before, after)) == [], (send, before)
+                assert list(model.find_faults(send, due, before, after)) == [], (send, before)
                 following.add(after)
         states |= following
     assert len(states) > 50
@@ -128,7 +128,7 @@ def stored(store: Store, node: Node, send: model.Send, numbers: dict[int, model.
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_stores_answer_as_the_model_does(store: Store, world: str) -> None:
-    ways = model.sends(WORLDS[world](), accepting=True)
+    ways = model.list_sends(WORLDS[world](), accepting=True)
     chance = random.Random(world)
     for history in range(25):
         store.add_node(str(history), "operator@node.example")

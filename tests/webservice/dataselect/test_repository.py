@@ -36,7 +36,7 @@ from eida_stats_webservice.store import Store, open_store
 from support.dates import DAY
 from support.payloads import payload, row, sketch
 from support.stores import ON_ONE_STORE
-from support.tables import ROLL_UPS, count, grouped, select, sums
+from support.tables import ROLL_UPS, compute_roll_up, count, read_sums, select
 
 NOW = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC)
 OCTOBER = datetime.date(2026, 10, 1)
@@ -235,9 +235,9 @@ def test_a_payload_is_stored_field_by_field(store: Store, gfz: Node) -> None:
     )
     receipt = store.ingest(gfz, sent)
     assert receipt == Receipt("GFZ", receipt.payload, sent.hash(), 1, 2, receipt.received_at)
-    assert sums(store, "dataselect_stats", ("date", "network", "station", "location", "channel", "country")) == {
-        ("GFZ", "2026-10-01", "GE", "EIL", "", "BHZ", "DE"): (2**40, 5, 3, 2, hll.encode([7, 8]))
-    }
+    assert read_sums(
+        store, "dataselect_stats", ("date", "network", "station", "location", "channel", "country")
+    ) == {("GFZ", "2026-10-01", "GE", "EIL", "", "BHZ", "DE"): (2**40, 5, 3, 2, hll.encode([7, 8]))}
     (kept,) = select(store, "SELECT hash, starts_at, ends_at, generated_at, version, nb_rows FROM payloads")
     assert [str(value) for value in kept] == [
         sent.hash(), "2026-10-14", "2026-10-15", "2026-11-01 03:00:00", "0.8.1", "1",
@@ -332,7 +332,7 @@ def test_roll_ups_hold_what_the_streams_add_up_to(store: Store, gfz: Node) -> No
         ]
         store.ingest(chance.choice([gfz, bgr]), payload(*rows, days_coverage=[f"2026-10-0{day}"]))
     for table, keys in ROLL_UPS.items():
-        assert sums(store, table, keys) == grouped(store, keys), table
+        assert read_sums(store, table, keys) == compute_roll_up(store, keys), table
 
 
 def test_what_the_database_refuses_leaves_nothing_behind(store: Store, gfz: Node) -> None:

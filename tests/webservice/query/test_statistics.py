@@ -31,8 +31,8 @@ from eida_stats_webservice.store import Store, open_store
 from support.dates import DAY
 from support.payloads import payload, row, sketch
 from support.postgresql import Cluster
-from support.roles import as_service
-from support.service import PREFIX, Service, register
+from support.roles import grant_service
+from support.service import PREFIX, Service, register_nodes
 from support.signer import Signer
 from support.stores import ON_ONE_STORE
 
@@ -468,7 +468,7 @@ def test_many_rows_are_written_in_constant_memory(form: str) -> None:
 
 
 def test_many_rows_over_http_do_not_fill_the_memory(postgresql: Cluster, database_uri: str, tmp_path: Path) -> None:
-    register(database_uri, "A")
+    register_nodes(database_uri, "A")
     with closing(open_store(database_uri)) as store:
         token = store.add_network_token("FR", now() - DAY, now() + DAY)[1]
     # Two channels of 500 stations, in 20 countries and 10 months.
@@ -487,7 +487,7 @@ def test_many_rows_over_http_do_not_fill_the_memory(postgresql: Cluster, databas
     header = {"Authorization": f"Bearer {token}"}
     path = "dataselect/restricted?start=2023-01&network=FR&level=channel&details=month,country"
     with (
-        Service(as_service(database_uri), tmp_path, workers=1, threads=1) as service,
+        Service(grant_service(database_uri), tmp_path, workers=1, threads=1) as service,
         requests.Session() as session,
     ):
         session.trust_env = False

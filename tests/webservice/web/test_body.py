@@ -13,7 +13,7 @@ from eida_stats_webservice.database import migrations
 from eida_stats_webservice.errors import Busy
 from eida_stats_webservice.web.body import Budget, Share
 from support.payloads import row, wire
-from support.service import Service, register
+from support.service import Service, register_nodes
 
 LIMIT = 4 << 20
 SIZE = LIMIT - (LIMIT >> 3)
@@ -83,7 +83,7 @@ def finish(connection: socket.socket, content: bytes) -> bytes:
 def test_third_large_body_is_told_to_come_again(tmp_path: Path, encoding: str) -> None:
     uri = f"sqlite:///{tmp_path / 'statistics.db'}"
     migrations.apply(uri)
-    token = register(uri, "GFZ")[0]
+    token = register_nodes(uri, "GFZ")[0]
     first, second = body("A"), body("B")
     if encoding == "gzip":
         # Stored blocks, so that all but the end can be unpacked before the last byte is there.

@@ -13,7 +13,7 @@ from eida_stats_webservice.server import gunicorn_config
 from eida_stats_webservice.store import Store, open_store
 from eida_stats_webservice.web.concurrency import Turns
 from support.payloads import row, wire
-from support.service import PREFIX, register
+from support.service import PREFIX, register_nodes
 
 WITHIN_SECONDS = 20
 
@@ -56,7 +56,7 @@ def test_who_finds_no_place_or_waits_too_long_is_told_so() -> None:
 
 @pytest.fixture
 def token(store_uri: str) -> str:
-    return register(store_uri, "GFZ")[0]
+    return register_nodes(store_uri, "GFZ")[0]
 
 
 def test_there_are_threads_left_for_what_is_quick(monkeypatch: pytest.MonkeyPatch, service_uri: str) -> None:
@@ -121,7 +121,7 @@ def test_no_request_needs_two_connections_at_once(
 
 
 def test_connections_are_shared_and_used_again(store: Store, store_uri: str) -> None:
-    (_token,) = register(store_uri, "GFZ")
+    (_token,) = register_nodes(store_uri, "GFZ")
     barrier = threading.Barrier(5)
 
     def look(_: int) -> None:

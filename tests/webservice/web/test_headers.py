@@ -15,7 +15,7 @@ from flask.testing import FlaskClient
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from support.payloads import row, wire
-from support.service import PREFIX, Service, register
+from support.service import PREFIX, Service, register_nodes
 from support.stores import ON_ONE_STORE
 
 REQUEST_ID = "X-Request-ID"
@@ -53,7 +53,7 @@ def test_every_answer_has_a_number_that_a_proxy_may_give(client: FlaskClient) ->
 def test_the_log_tells_of_each_request_in_json_and_no_secret(
     store_uri: str, service_uri: str, tmp_path: Path
 ) -> None:
-    (token,) = register(store_uri, "GFZ")
+    (token,) = register_nodes(store_uri, "GFZ")
     with Service(service_uri, tmp_path, workers=1, threads=1) as service:
         numbers = [
             requests.request(method, f"{service.url}/{path}", headers=headers, **sent).headers[REQUEST_ID]

@@ -24,8 +24,8 @@ from eida_stats_webservice.web.health import Check
 from support.disks import fill
 from support.payloads import row, sketch, wire
 from support.postgresql import Cluster
-from support.roles import as_service
-from support.service import PREFIX, register
+from support.roles import grant_service
+from support.service import PREFIX, register_nodes
 
 WITHIN_SECONDS = 20
 
@@ -91,7 +91,7 @@ def test_a_file_that_was_moved_away_is_told_and_one_in_its_place_is_used(tmp_pat
     path = tmp_path / "statistics.db"
     uri = f"sqlite:///{path}"
     migrations.apply(uri)
-    (token,) = register(uri, "GFZ")
+    (token,) = register_nodes(uri, "GFZ")
     client = create_app(Config(uri)).test_client()
     headers = {"Authorization": f"Bearer {token}"}
     copy = tmp_path / "copy.db"
@@ -151,8 +151,8 @@ def large(client: FlaskClient, token: str) -> int:
 def test_a_full_disk_is_no_health(
     uri_on_small_disk: str, small_disk: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (token,) = register(uri_on_small_disk, "GFZ")
-    client = create_app(Config(as_service(uri_on_small_disk))).test_client()
+    (token,) = register_nodes(uri_on_small_disk, "GFZ")
+    client = create_app(Config(grant_service(uri_on_small_disk))).test_client()
     filler = fill(small_disk, leaving=200_000)
     unhealthy = client.get(f"{PREFIX}/_health")
     assert (unhealthy.status_code, unhealthy.headers["Retry-After"]) == (503, "30")

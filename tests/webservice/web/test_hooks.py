@@ -10,7 +10,7 @@ from flask.sansio.scaffold import Scaffold
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from support.payloads import row, wire
-from support.service import PREFIX, register
+from support.service import PREFIX, register_nodes
 from support.stores import ON_ONE_STORE
 
 
@@ -33,7 +33,7 @@ def broken(monkeypatch: pytest.MonkeyPatch, service_uri: str) -> Flask:
 @ON_ONE_STORE
 def test_failed_hooks_change_no_answer(broken: Flask, store_uri: str, caplog: pytest.LogCaptureFixture) -> None:
     client = broken.test_client()
-    (token,) = register(store_uri, "GFZ")
+    (token,) = register_nodes(store_uri, "GFZ")
     headers = {"Authorization": f"Bearer {token}"}
     stored = client.post(f"{PREFIX}/submit", json=wire(row()), headers=headers)
     assert stored.status_code == 201

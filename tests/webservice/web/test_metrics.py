@@ -22,9 +22,9 @@ from support import issued
 from support.disks import fill
 from support.payloads import row, wire
 from support.postgresql import Cluster
-from support.processes import children, wait_for
-from support.roles import as_service
-from support.service import PREFIX, Service, register
+from support.processes import list_children, wait_for
+from support.roles import grant_service
+from support.service import PREFIX, Service, register_nodes
 from support.stores import ON_ONE_STORE
 
 TOKEN = issued.note("token-of-prometheus")
@@ -50,7 +50,7 @@ def metrics(service: Service) -> dict[tuple[str, ...], float]:
 
 
 def test_all_processes_count_together_and_those_that_ended_too(service: Service, store_uri: str) -> None:
-    (token,) = register(store_uri, "GFZ")
+    (token,) = register_nodes(store_uri, "GFZ")
     body = [wire(row(bytes=number), row(station="B", bytes=number)) for number in range(12)]
     for one in [*body, *body[:5], {}]:
         with requests.Session() as session:
@@ -81,7 +81,7 @@ def directory_of(service: Service) -> Path:
 
 
 def test_the_age_of_the_newest_day_tells_that_a_node_is_silent(service: Service, store_uri: str) -> None:
-    tokens = register(store_uri, "GFZ", "ODC", "NEW")
+    tokens = register_nodes(store_uri, "GFZ", "ODC", "NEW")
     today = datetime.datetime.now(tz=datetime.UTC).date()
     for token, age in zip(tokens, (1, 9), strict=False):
         day = today - datetime.timedelta(days=age)
@@ -97,7 +97,7 @@ def test_the_age_of_the_newest_day_tells_that_a_node_is_silent(service: Service,
         days_coverage=[today.isoformat()],
         period={"start": quiet.isoformat(), "end": quiet.isoformat()},
     )
-    (token,) = register(store_uri, "QUIET")
+    (token,) = register_nodes(store_uri, "QUIET")
     answer = requests.post(
         f"{service.url}/submit", json=sent, headers={"Authorization": f"Bearer {token}"}, timeout=60
     )
@@ -110,7 +110,7 @@ def test_the_age_of_the_newest_day_tells_that_a_node_is_silent(service: Service,
 
 
 def test_a_database_that_is_gone_is_told(database_uri: str, postgresql: Cluster, tmp_path: Path) -> None:
-    with Service(as_service(database_uri), tmp_path, workers=1, threads=1, METRICS_TOKEN=TOKEN) as service:
+    with Service(grant_service(database_uri), tmp_path, workers=1, threads=1, METRICS_TOKEN=TOKEN) as service:
         assert metrics(service)["database_up",] == 1
         postgresql.psql("postgres", f"ALTER DATABASE {name(database_uri)} ALLOW_CONNECTIONS false")
         postgresql.psql(
@@ -171,8 +171,8 @@ def test_they_go_on_when_the_service_starts_itself_anew(service_uri: str, tmp_pa
         old = service.pid
         os.kill(old, signal.SIGUSR2)
         # The new master and its worker: the old one's are one process each.
-        wait_for(lambda: any(children(child) for child in service.workers()))
-        (new,) = (child for child in service.workers() if children(child))
+        wait_for(lambda: any(list_children(child) for child in service.workers()))
+        (new,) = (child for child in service.workers() if list_children(child))
         try:
             os.kill(old, signal.SIGTERM)
             os.waitid(os.P_PID, old, os.WEXITED | os.WNOWAIT)
@@ -219,7 +219,7 @@ def post(service: Service, token: str, size: int) -> int:
 def test_counting_survives_a_removed_directory(
     supervised: Service, store_uri: str, runtime_directory: Path
 ) -> None:
-    (token,) = register(store_uri, "GFZ")
+    (token,) = register_nodes(store_uri, "GFZ")
     directory = directory_of(supervised)
     assert directory.parent == runtime_directory
     assert post(supervised, token, 0) == 201
@@ -250,7 +250,7 @@ def test_counting_survives_a_removed_directory(
 def test_service_works_where_nothing_can_be_counted(
     supervised: Service, store_uri: str, runtime_directory: Path
 ) -> None:
-    (token,) = register(store_uri, "GFZ")
+    (token,) = register_nodes(store_uri, "GFZ")
     shutil.rmtree(runtime_directory)
     runtime_directory.touch()
     assert {post(supervised, token, size) for size in range(10)} == {201}
@@ -272,7 +272,7 @@ def test_service_works_where_nothing_can_be_counted(
 
 @ON_ONE_STORE
 def test_a_full_disk_changes_no_answer(service_uri: str, store_uri: str, tmp_path: Path, small_disk: Path) -> None:
-    (token,) = register(store_uri, "GFZ")
+    (token,) = register_nodes(store_uri, "GFZ")
     fill(small_disk, leaving=0)
     settings = {"METRICS_TOKEN": TOKEN, "RUNTIME_DIRECTORY": str(small_disk)}
     logs = "--access-logfile /dev/full"

@@ -23,7 +23,7 @@ from eida_stats_webservice.web import api_docs
 from support import issued
 from support.dates import DAY
 from support.payloads import row, wire
-from support.service import PREFIX, contents
+from support.service import PREFIX, read_contents
 from support.signer import Signer
 from support.stores import ON_POSTGRESQL
 
@@ -144,7 +144,7 @@ def test_what_is_sent_with_all_endpoints_is_sound(service: Service) -> None:
 )
 def test_a_parameter_takes_nothing_of_the_kind(service: Service, endpoint: Endpoint) -> None:
     method, path, parameters = endpoint
-    before = contents(service.uri)
+    before = read_contents(service.uri)
     for name in parameters:
         said = ALIASES.get(name, name)
         others = {other: SOUND[other] for other in parameters if other in SOUND and other != said}
@@ -156,11 +156,11 @@ def test_a_parameter_takes_nothing_of_the_kind(service: Service, endpoint: Endpo
             assert 400 <= response.status_code < 500, (name, shown(fed), response.text)
             assert len(response.text) < 1500, (name, shown(fed))
             assert response.text.replace("\n", "").isprintable(), (name, shown(fed))
-        assert contents(service.uri) == before, name
+        assert read_contents(service.uri) == before, name
 
 
 def test_the_name_of_a_parameter_is_nothing_of_the_kind(service: Service) -> None:
-    before = contents(service.uri)
+    before = read_contents(service.uri)
     for method, path, _ in ENDPOINTS:
         for name in NASTY:
             response = service.ask(
@@ -168,22 +168,22 @@ def test_the_name_of_a_parameter_is_nothing_of_the_kind(service: Service) -> Non
             )
             # Documents are the same whatever is asked of them.
             assert response.status_code < 500, (path, shown(name), response.text)
-    assert contents(service.uri) == before
+    assert read_contents(service.uri) == before
 
 
 def test_a_number_in_a_path_is_nothing_of_the_kind(service: Service) -> None:
-    before = contents(service.uri)
+    before = read_contents(service.uri)
     for value in [*NASTY, "-1", "1.0", "0x1", "٣", "9" * 19, "9" * 4301, str(2**63)]:
         for fed in (value, f"1{value}", f"{value}1"):
             response = service.ask("DELETE", f"/payloads/{quote(fed, safe='')}")
             assert response.status_code in (404, 405), (shown(fed), response.text)
             assert len(response.text) < 1500, shown(fed)
-    assert contents(service.uri) == before
+    assert read_contents(service.uri) == before
 
 
 @pytest.mark.parametrize("headers", [*((header,) for header in HEADERS), tuple(OTHERS)], ids=lambda value: value[0])
 def test_a_header_does_no_harm(service: Service, headers: tuple[str, ...]) -> None:
-    before = contents(service.uri)
+    before = read_contents(service.uri)
     variables = [header.upper().replace("-", "_") for header in headers]
     variables = [name if name == "CONTENT_TYPE" else f"HTTP_{name}" for name in variables]
     paths = [("GET", "/dataselect/public"), ("POST", "/dataselect/restricted"), ("PUT", "/submit")]
@@ -207,7 +207,7 @@ def test_a_header_does_no_harm(service: Service, headers: tuple[str, ...]) -> No
                 if headers == ("Authorization",) and path not in ("/dataselect/public", "/application.wadl"):
                     own = fed.removeprefix("Bearer ").strip() == service.token
                     assert response.status_code in (401, 403) or own, (path, shown(fed))
-    assert contents(service.uri) == before
+    assert read_contents(service.uri) == before
 
 
 def places(value: Any, here: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -226,7 +226,7 @@ def test_a_field_of_a_payload_takes_what_is_of_its_kind_or_nothing(
     service: Service, store: Store, place: tuple[Any, ...]
 ) -> None:
     *way, last = place
-    before, stored = contents(service.uri), 0
+    before, stored = read_contents(service.uri), 0
     for number, value in enumerate([*NASTY, "\ud800"]):
         sent = copy.deepcopy(WHOLE)
         # No payload is that of another value.
@@ -248,17 +248,17 @@ def test_a_field_of_a_payload_takes_what_is_of_its_kind_or_nothing(
         assert kept == ("" if last == "country" else value), shown(value)
     assert len(store.list_payloads()) == 1 + stored
     if not stored:
-        assert contents(service.uri) == before
+        assert read_contents(service.uri) == before
 
 
 def test_a_name_of_a_field_is_nothing_of_the_kind(service: Service, store: Store) -> None:
-    before = contents(service.uri)
+    before = read_contents(service.uri)
     for name in NASTY:
         for sent in (wire(row(), **{name: name}), wire(row() | {name: name})):
             response = service.ask("POST", "/submit", json=sent)
             # It is passed over, and without it all of this was sent before.
             assert response.status_code == 409, (shown(name), response.text)
-    assert contents(service.uri) == before
+    assert read_contents(service.uri) == before
 
 
 def test_a_token_of_the_authentication_system_takes_nothing_of_the_kind(
@@ -268,11 +268,11 @@ def test_a_token_of_the_authentication_system_takes_nothing_of_the_kind(
         keys = {"eas_keyring": str(signer.keyring), "eas_fingerprints": signer.fingerprint}
         client = create_app(Config(service_uri, max_failures_per_minute=0, **keys)).test_client()
         store.set_node_policy("GFZ", restricted=True)
-        before = contents(service.uri)
+        before = read_contents(service.uri)
         asked = f"{PREFIX}/dataselect/restricted?start=2026-01&network=GE"
         for value in NASTY:
             assert client.post(asked, data=value.encode()).status_code in (400, 401), shown(value)
             for groups in (value, f"/epos/{value}", f"/epos/alparray/{value}"):
                 response = client.post(asked, data=signer.token(groups))
                 assert response.status_code in (401, 403, 413), (shown(groups), response.text)
-        assert contents(store_uri) == before
+        assert read_contents(store_uri) == before
