@@ -1,4 +1,4 @@
-"""kill -9 in the middle of a submission: the payload is wholly stored or not at all, and can be sent again."""
+"""kill -9 during a submission: the payload is stored completely or not at all, and can be sent again."""
 
 import contextlib
 import json
@@ -34,7 +34,7 @@ from support.service import (
 )
 
 ROWS = 10_000
-# A round of kills is spread over a submission, and a little beyond, where a loaded machine takes longer.
+# Each round spreads its kills over a submission, and a little beyond, since a busy machine is slower.
 KILLS_A_ROUND = 5
 ROUNDS = 3
 BEYOND = 1.15
@@ -44,16 +44,14 @@ _TABLES = [STATISTICS, *(f"{STATISTICS}_by_{group}" for group in ("network_count
 
 
 class Blow(NamedTuple):
-    """What a kill hit, and what came of the payload."""
+    """What a kill hit, and what happened to the payload."""
 
     in_transaction: bool
     answer: int | None
     stored: bool
 
 
-def test_a_killed_worker_leaves_a_payload_wholly_stored_or_not_at_all(
-    store_uri: str, service_uri: str, tmp_path: Path
-) -> None:
+def test_killed_worker_leaves_no_half_payload(store_uri: str, service_uri: str, tmp_path: Path) -> None:
     with Service(service_uri, tmp_path, workers=1) as service:
 
         def kill_worker() -> None:
@@ -61,11 +59,11 @@ def test_a_killed_worker_leaves_a_payload_wholly_stored_or_not_at_all(
             os.kill(worker, signal.SIGKILL)
 
         blows = submit_and_kill(store_uri, service, kill_worker, lambda: None)
-    # Nobody is left to answer, or had answered already.
+    # The worker had answered already, or never does.
     assert {blow.answer for blow in blows} <= {None, 201}
 
 
-def test_a_killed_postgresql_leaves_a_payload_wholly_stored_or_not_at_all(tmp_path: Path) -> None:
+def test_killed_postgresql_leaves_no_half_payload(tmp_path: Path) -> None:
     with Cluster(durable=True) as cluster:
         uri = cluster.create_database("statistics")
         migrations.apply(uri)
@@ -73,30 +71,30 @@ def test_a_killed_postgresql_leaves_a_payload_wholly_stored_or_not_at_all(tmp_pa
             master = service.pid
             blows = submit_and_kill(uri, service, cluster.kill, cluster.start)
             assert service.pid == master
-    # The service lives, so that it always answers.
+    # The service keeps running and always answers.
     assert {blow.answer for blow in blows} <= {201, 503}
 
 
 def submit_and_kill(
     uri: str, service: Service, strike: Callable[[], None], recover: Callable[[], None]
 ) -> list[Blow]:
-    """Send payloads and strike while they are taken in, until kills hit before and after a commit.
+    """Send payloads and strike meanwhile, until kills have hit before and after a commit.
 
-    After each, the tables agree on whether the payload is stored, and sending it again says the same and stores
-    it; at the end everything was counted once.
+    After each kill, all tables agree on whether the payload is stored, and sending it again agrees and stores
+    it. At the end everything is counted once.
     """
     (token,) = register_nodes(uri, "KILLED")
     maker, rng = PayloadMaker(3, ROWS), random.Random(3)
     sent = [maker.make("2021-03-01")]
     begun = time.monotonic()
-    assert service.post(encoded(sent[0]), token).status_code == 201
+    assert service.post(encode(sent[0]), token).status_code == 201
     takes = time.monotonic() - begun
     blows: list[Blow] = []
-    for number, share in enumerate(shares(rng), start=2):
+    for number, share in enumerate(draw_moments(rng), start=2):
         payload = maker.make(f"2021-03-{number:02}")
-        body = encoded(payload)
+        body = encode(payload)
         with ThreadPoolExecutor(1) as client:
-            sending = client.submit(answer_to, service, body, token)
+            sending = client.submit(send, service, body, token)
             try:
                 wait([sending], timeout=share * takes)
                 in_transaction = is_writing(uri)
@@ -123,15 +121,15 @@ def submit_and_kill(
     return blows
 
 
-def shares(rng: random.Random) -> Iterator[float]:
-    """Yield points in time, as shares of a submission: a round of them has some everywhere."""
+def draw_moments(rng: random.Random) -> Iterator[float]:
+    """Yield moments as shares of a submission; each round spreads them over all of it."""
     for _ in range(ROUNDS):
         points = [(place + rng.random()) / KILLS_A_ROUND * BEYOND for place in range(KILLS_A_ROUND)]
         yield from rng.sample(points, KILLS_A_ROUND)
 
 
-def answer_to(service: Service, body: bytes, token: str) -> int | None:
-    """Send a payload and give the answer's status, or None if there is no answer."""
+def send(service: Service, body: bytes, token: str) -> int | None:
+    """Send a payload and return the status of the answer, or None if there is none."""
     try:
         return service.post(body, token).status_code
     except requests.ConnectionError:
@@ -155,7 +153,7 @@ def is_writing(uri: str) -> bool:
 
 
 def check_whole(uri: str, before: list[dict[str, Any]], payload: dict[str, Any]) -> bool:
-    """Check that all tables hold either what was sent before, or that and the payload; tell whether that."""
+    """Check that all tables hold the earlier payloads, with or without the new one; return whether with it."""
     with lock_nodes(uri) as connection:
         ((payloads,),) = fetch_rows(connection, "SELECT count(*) FROM payloads")
         ((days,),) = fetch_rows(connection, "SELECT count(*) FROM payload_days")
@@ -171,7 +169,7 @@ def check_whole(uri: str, before: list[dict[str, Any]], payload: dict[str, Any])
 
 
 def check_all(uri: str, sent: list[dict[str, Any]]) -> None:
-    """Check that a database holds each of these payloads once, in every row."""
+    """Check that a database holds each of these payloads exactly once."""
     found = read_contents(uri)
     assert len(found["payloads"]) == len(found["payload_days"]) == len(sent)
     assert differences({STATISTICS: compute_statistics({"KILLED": sent})}, found) == []
@@ -180,5 +178,5 @@ def check_all(uri: str, sent: list[dict[str, Any]]) -> None:
     assert differences(rolled_up, found) == []
 
 
-def encoded(payload: dict[str, Any]) -> bytes:
+def encode(payload: dict[str, Any]) -> bytes:
     return json.dumps(payload).encode()

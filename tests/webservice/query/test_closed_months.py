@@ -1,4 +1,4 @@
-"""MIN_CLIENTS and open months: answers of different days do not differ by a few clients of a network or country."""
+"""MIN_CLIENTS and open months: answers of different days never differ by a few clients."""
 
 import csv
 import datetime
@@ -32,17 +32,17 @@ Rows = dict[tuple[str, ...], list[str]]
 
 @pytest.fixture
 def node(store: Store) -> Node:
-    """Register a node, with two networks in two countries from September to November."""
+    """Register a node that sent two networks in two countries from September to November."""
     store.add_node("A", "operator@node.example")
     now = datetime.datetime.now(tz=datetime.UTC)
     sender = store.sender_of_token(store.add_token("A", now - DAY, now + DAY)[1], now).node
     for month in ("2026-09", "2026-10", "2026-11"):
-        store.ingest(sender, rows_of(month, MANY))
+        store.ingest(sender, make_payload(month, MANY))
     return sender
 
 
 @pytest.fixture(autouse=True)
-def october_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+def open_october(monkeypatch: pytest.MonkeyPatch) -> None:
     set_today(monkeypatch, OCTOBER_OPEN)
 
 
@@ -51,7 +51,7 @@ def service_settings() -> dict[str, Any]:
     return {"min_clients": 5}
 
 
-def rows_of(month: str, users: range, day: str = "02") -> Payload:
+def make_payload(month: str, users: range, day: str = "02") -> Payload:
     clients = sketch(map(hll.client_hash, users))
     rows = [
         row(month=f"{month}-01", network=network, country=country, clients=clients)
@@ -85,7 +85,7 @@ def test_payload_of_open_month_changes_only_other(
         if level == "network" or "country" in details or names.keys() & {"network", "country"}
     ]
     before = [ask(client, **question) for question in questions]
-    store.ingest(node, rows_of("2026-11", range(9000, 9001), day="03"))
+    store.ingest(node, make_payload("2026-11", range(9000, 9001), day="03"))
     after = [ask(client, **question) for question in questions]
     for question, one, other in zip(questions, before, after, strict=True):
         assert one.keys() == other.keys(), question
@@ -149,7 +149,7 @@ def test_answer_changes_when_its_month_closes(
     end: str,
     status: int,
 ) -> None:
-    # The payloads came in long before.
+    # The payloads arrived long before.
     with store.transaction(write=True) as connection:
         for table in ("nodes", "registry_state"):
             connection.cursor().execute(f"UPDATE {table} SET changed_at = '2026-11-02T08:00:00.000+00:00'")

@@ -11,7 +11,7 @@ import pytest
 
 from eida_stats_webservice.database import migrations
 from eida_stats_webservice.errors import Busy
-from eida_stats_webservice.web.make_body import Budget, Share
+from eida_stats_webservice.web.body import Budget, Share
 from support.payloads import row, wire
 from support.service import Service, register_nodes
 

@@ -43,7 +43,7 @@ def read_metrics(service: Service) -> dict[tuple[str, ...], float]:
     response = requests.get(f"{service.url}/metrics", headers=BEARER, timeout=60)
     assert (response.status_code, response.headers["Content-Type"].partition(";")[0]) == (200, "text/plain")
     return {
-        (sample.parse_database_name.removeprefix("eida_statistics_"), *sample.labels.values()): sample.value
+        (sample.parse_name.removeprefix("eida_statistics_"), *sample.labels.values()): sample.value
         for family in text_string_to_metric_families(response.text)
         for sample in family.samples
     }
@@ -112,17 +112,17 @@ def test_newest_day_age_reveals_silent_node(service: Service, store_uri: str) ->
 def test_lost_database_is_reported(database_uri: str, postgresql: Cluster, tmp_path: Path) -> None:
     with Service(grant_service(database_uri), tmp_path, workers=1, threads=1, METRICS_TOKEN=TOKEN) as service:
         assert read_metrics(service)["database_up",] == 1
-        postgresql.psql("postgres", f"ALTER DATABASE {parse_database_name(database_uri)} ALLOW_CONNECTIONS false")
+        postgresql.psql("postgres", f"ALTER DATABASE {parse_name(database_uri)} ALLOW_CONNECTIONS false")
         postgresql.psql(
             "postgres",
-            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{parse_database_name(database_uri)}'",
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{parse_name(database_uri)}'",
         )
         assert read_metrics(service)["database_up",] == 0
-        postgresql.psql("postgres", f"ALTER DATABASE {parse_database_name(database_uri)} ALLOW_CONNECTIONS true")
+        postgresql.psql("postgres", f"ALTER DATABASE {parse_name(database_uri)} ALLOW_CONNECTIONS true")
         assert read_metrics(service)["database_up",] == 1
 
 
-def parse_database_name(uri: str) -> str:
+def parse_name(uri: str) -> str:
     return uri.partition("postgres@/")[2].partition("?")[0]
 
 
@@ -151,18 +151,16 @@ def test_metrics_need_the_token(service_uri: str, configured: str, headers: dict
 def test_files_of_killed_master_are_removed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     names = {
-        parse_database_name: tmp_path / f"{metrics_directory.METRICS_PREFIX}{parse_database_name}"
-        for parse_database_name in (f"{os.getpid()}-a", "4194305-b", "c")
+        parse_name: tmp_path / f"{metrics_directory.METRICS_PREFIX}{parse_name}"
+        for parse_name in (f"{os.getpid()}-a", "4194305-b", "c")
     }
     for directory in names.values():
         directory.mkdir()
         (directory / "counter.db").touch()
     metrics_directory.remove_abandoned_metrics()
     # No process has such a large number.
-    assert sorted(path.parse_database_name for path in tmp_path.iterdir()) == sorted(
-        directory.parse_database_name
-        for parse_database_name, directory in names.items()
-        if parse_database_name != "4194305-b"
+    assert sorted(path.parse_name for path in tmp_path.iterdir()) == sorted(
+        directory.parse_name for parse_name, directory in names.items() if parse_name != "4194305-b"
     )
 
 
