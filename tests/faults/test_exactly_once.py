@@ -35,11 +35,11 @@ from support.service import (
 
 CLIENTS = 8
 SUBMISSIONS = 200
-# A quarter of what is sent is sent twice, by whoever comes first.
+# A quarter of the payloads are sent twice, by any clients.
 DISTINCT = 150
 ROWS = 1_500
 PAUSE_SECONDS = (0.2, 1.2)
-# So that there is time to kill while they send, on a machine of any speed.
+# Leaves time for kills on a machine of any speed.
 REST_SECONDS = (0, 1)
 WITHIN_SECONDS = 400
 
@@ -50,13 +50,13 @@ def cluster() -> Iterator[Cluster]:
         yield running
 
 
-def test_every_payload_is_counted_once_whatever_is_killed(
-    cluster: Cluster, tmp_path: Path, tell: Callable[[str], None]
+def test_payloads_are_counted_once_despite_kills(
+    cluster: Cluster, tmp_path: Path, record_figure: Callable[[str], None]
 ) -> None:
     uri = cluster.create_database("statistics")
     migrations.apply(uri)
     tokens = dict(zip("ABC", register_nodes(uri, *"ABC"), strict=True))
-    sent = payloads(tmp_path)
+    sent = write_payloads(tmp_path)
     work: queue.SimpleQueue[tuple[str, Path]] = queue.SimpleQueue()
     for one in sent:
         work.put(one)
@@ -80,7 +80,7 @@ def test_every_payload_is_counted_once_whatever_is_killed(
         kills = strike(cluster, service, sending)
         for one in sending:
             retries.update(one.result())
-    assert min(kills[what] for what in ("worker", "master", "postgresql")) >= 3, kills
+    assert min(kills[target] for target in ("worker", "master", "postgresql")) >= 3, kills
     found = read_contents(uri)
     assert len(found["payloads"]) == DISTINCT
     stored = {
@@ -91,14 +91,14 @@ def test_every_payload_is_counted_once_whatever_is_killed(
     assert differences(compute_roll_ups(found), found) == []
     with contextlib.closing(open_store(uri)) as store:
         assert [difference for *_, here in store.verify() for difference in here] == []
-    tell(
+    record_figure(
         f"{SUBMISSIONS} submissions of {ROWS:,} rows by {CLIENTS} clients: {time.monotonic() - begun:.0f} s,"
         f" killed {dict(kills)}, {sum(retries.values())} attempts that failed"
     )
 
 
-def payloads(directory: Path) -> list[tuple[str, Path]]:
-    """Make payload files of three nodes, and the order in which they are sent, some twice."""
+def write_payloads(directory: Path) -> list[tuple[str, Path]]:
+    """Write payload files of three nodes, and return the order in which they are sent, some twice."""
     rng = random.Random(5)
     makers = {node: PayloadMaker(number, ROWS) for number, node in enumerate("ABC")}
     made: list[tuple[str, Path]] = []
@@ -113,7 +113,7 @@ def payloads(directory: Path) -> list[tuple[str, Path]]:
 
 
 def deliver(path: Path, url: str, token: str) -> Iterator[str]:
-    """Send as the aggregator does, again and again as its next runs do, and give why it had to."""
+    """Send as the aggregator and its next runs do, and yield the reason of each failed attempt."""
     deadline = time.monotonic() + WITHIN_SECONDS
     while True:
         try:
@@ -128,22 +128,22 @@ def deliver(path: Path, url: str, token: str) -> Iterator[str]:
 
 
 def strike(cluster: Cluster, service: Service, sending: list[Future[list[str]]]) -> Counter[str]:
-    """Kill one after the other, and start again what does not come back by itself, as long as clients send."""
+    """Kill one target after the other while clients send, and restart those that do not recover alone."""
     rng = random.Random(9)
     kills: Counter[str] = Counter()
     deadline = time.monotonic() + WITHIN_SECONDS
     while not all(one.done() for one in sending) and time.monotonic() < deadline:
         time.sleep(rng.uniform(*PAUSE_SECONDS))
-        what = ("worker", "master", "worker", "postgresql")[sum(kills.values()) % 4]
-        if what == "worker":
+        target = ("worker", "master", "worker", "postgresql")[sum(kills.values()) % 4]
+        if target == "worker":
             with contextlib.suppress(IndexError, ProcessLookupError):
                 os.kill(rng.choice(service.workers()), signal.SIGKILL)
-        elif what == "master":
+        elif target == "master":
             service.kill_master()
             service.start()
         else:
             cluster.kill()
             time.sleep(rng.uniform(0, 0.5))
             cluster.start()
-        kills[what] += 1
+        kills[target] += 1
     return kills

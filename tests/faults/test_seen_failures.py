@@ -1,4 +1,4 @@
-"""Payloads that the service deployed before lost for good: here none is, whatever has happened to it."""
+"""Payloads that the service deployed before lost for good are not lost here."""
 
 import datetime
 import json
@@ -33,7 +33,7 @@ FIRST_DAY = datetime.date(2021, 3, 1)
 
 
 @pytest.mark.parametrize("path", ["submit", "dataselectstats"])
-def test_a_payload_that_came_by_a_wrong_method_is_not_lost(uri: str, tmp_path: Path, path: str) -> None:
+def test_payload_with_wrong_method_is_not_lost(uri: str, tmp_path: Path, path: str) -> None:
     (token,) = register_nodes(uri, "GFZ")
     body = json.dumps(wire(row())).encode()
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
@@ -46,16 +46,14 @@ def test_a_payload_that_came_by_a_wrong_method_is_not_lost(uri: str, tmp_path: P
             )
             assert answer.status_code == (200 if method == "OPTIONS" else 405), method
             assert "POST" in answer.headers["Allow"]
-        # None of them has left the mark of a payload that was received, by which this would be a duplicate.
+        # None of them left a mark that makes this a duplicate.
         again = session.post(f"{service.url}/{path}", data=body, headers=headers, timeout=WITHIN_SECONDS)
         assert again.status_code == 201, again.text
     assert len(read_contents(uri)["payloads"]) == 1
 
 
 @pytest.mark.parametrize("nodes", ["A", "AB"], ids=["of one node", "of two nodes"])
-def test_payloads_over_the_same_rows_in_opposite_orders_do_not_deadlock(
-    cluster: Cluster, uri: str, tmp_path: Path, nodes: str
-) -> None:
+def test_opposite_row_orders_do_not_deadlock(cluster: Cluster, uri: str, tmp_path: Path, nodes: str) -> None:
     tokens = dict(zip(nodes, register_nodes(uri, *nodes), strict=True))
     senders = [nodes[0], nodes[-1]]
     maker = PayloadMaker(6, ROWS)
@@ -90,9 +88,7 @@ def test_payloads_over_the_same_rows_in_opposite_orders_do_not_deadlock(
     assert differences({STATISTICS: compute_statistics(stored)}, read_contents(uri)) == []
 
 
-def test_a_payload_that_a_deadlock_has_undone_is_taken_in_when_it_is_sent_again(
-    cluster: Cluster, uri: str, tmp_path: Path
-) -> None:
+def test_payload_can_be_resent_after_a_deadlock(cluster: Cluster, uri: str, tmp_path: Path) -> None:
     (token,) = register_nodes(uri, "GFZ")
     body = json.dumps(wire(row(bytes=7))).encode()
     with (

@@ -1,4 +1,4 @@
-"""The administrator's command, as it is typed."""
+"""The administrator's command."""
 
 import datetime
 import gzip
@@ -29,9 +29,7 @@ def statsman(store_uri: str) -> Statsman:
 @pytest.mark.parametrize(
     ("word", "missing"), [("nodes", "aiosql"), ("db", "yoyo"), ("--help", "psycopg2"), ("serve", "gunicorn")]
 )
-def test_where_only_the_aggregator_is_installed_it_is_told_what_is_missing(
-    word: str, missing: str, tmp_path: Path
-) -> None:
+def test_missing_packages_are_named(word: str, missing: str, tmp_path: Path) -> None:
     script = f"import sys; sys.modules[{missing!r}] = None; from eida_statsman import main; main()"
     refused = subprocess.run(
         [sys.executable, "-c", script, word],
@@ -47,7 +45,7 @@ def test_where_only_the_aggregator_is_installed_it_is_told_what_is_missing(
     )
 
 
-def test_a_new_database_is_migrated_once(tmp_path: Path) -> None:
+def test_new_database_is_migrated_once(tmp_path: Path) -> None:
     statsman = Statsman(f"sqlite:///{tmp_path / 'statistics.db'}")
     assert {migration["applied"] for migration in json.loads(statsman.run("db", "status", "--json"))} == {False}
     assert "0001_initial-schema" in statsman.run("db", "migrate")
@@ -56,14 +54,14 @@ def test_a_new_database_is_migrated_once(tmp_path: Path) -> None:
     assert "statistics.db" in statsman.run("db", "status")
 
 
-def test_a_database_that_is_not_migrated_says_what_to_do(tmp_path: Path) -> None:
+def test_missing_schema_names_the_remedy(tmp_path: Path) -> None:
     refused = Statsman(f"sqlite:///{tmp_path / 'statistics.db'}")("nodes", "list")
     assert refused.returncode == 1
     assert "eida_statsman db migrate" in refused.stderr
     assert "Traceback" not in refused.stderr
 
 
-def test_the_role_of_the_service_gets_its_rights(database_uri: str) -> None:
+def test_grant_gives_the_service_its_rights(database_uri: str) -> None:
     service_uri = grant_service(database_uri)
     statsman = Statsman(database_uri)
     assert statsman.run("db", "grant", SERVICE) == f"{SERVICE} may do all that the service needs\n"
@@ -76,20 +74,20 @@ def test_the_role_of_the_service_gets_its_rights(database_uri: str) -> None:
         assert "Traceback" not in refused.stderr
 
 
-def test_the_password_of_the_database_is_not_shown(tmp_path: Path) -> None:
+def test_database_password_is_not_printed(tmp_path: Path) -> None:
     refused = Statsman(f"postgresql://user:hidden-word@/db?host={tmp_path}")("db", "status")
     assert refused.returncode == 1
     assert "hidden-word" not in refused.stdout + refused.stderr
 
 
-def test_a_uri_that_cannot_be_understood_is_told_without_a_part_of_it() -> None:
+def test_unreadable_uri_is_not_quoted() -> None:
     refused = Statsman("postgresql://user:hidden-word@host:abc/x")("db", "status")
     assert refused.returncode == 2
     assert "DATABASE_URI cannot be understood" in refused.stderr
     assert not {"hidden-word", "abc", "Traceback"} & set(re.split(r"[^\w-]", refused.stdout + refused.stderr))
 
 
-def test_a_lock_that_a_killed_migration_left_is_told_with_what_breaks_it(tmp_path: Path) -> None:
+def test_lock_of_killed_migration_is_reported(tmp_path: Path) -> None:
     statsman = Statsman(f"sqlite:///{tmp_path / 'statistics.db'}")
     statsman.run("db", "migrate")
     with closing(sqlite3.connect(tmp_path / "statistics.db")) as connection, connection:
@@ -100,7 +98,7 @@ def test_a_lock_that_a_killed_migration_left_is_told_with_what_breaks_it(tmp_pat
     assert "Traceback" not in refused.stderr
 
 
-def test_nodes_are_added_listed_changed_and_removed(statsman: Statsman) -> None:
+def test_nodes_can_be_managed(statsman: Statsman) -> None:
     statsman.run("nodes", "add", "GFZ", "--contact", "operator@gfz.example")
     statsman.run("nodes", "add", "BGR", "--contact", "operator@bgr.example")
     listed = json.loads(statsman.run("nodes", "list", "--json"))
@@ -116,7 +114,7 @@ def test_nodes_are_added_listed_changed_and_removed(statsman: Statsman) -> None:
 
 
 @ON_ONE_STORE
-def test_row_of_a_table_is_one_line(statsman: Statsman) -> None:
+def test_table_rows_are_one_line(statsman: Statsman) -> None:
     contact = "operator-of-the-statistics@data-centre.example"
     for name in ("GFZ", "KOERI x"):
         added = statsman.run("nodes", "add", name, "--contact", contact)
@@ -138,7 +136,7 @@ def test_row_of_a_table_is_one_line(statsman: Statsman) -> None:
 
 
 @ON_ONE_STORE
-def test_name_of_a_node_has_no_blanks_at_its_ends(statsman: Statsman) -> None:
+def test_node_name_with_outer_blanks_is_refused(statsman: Statsman) -> None:
     refused = statsman("nodes", "add", "GFZ ", "--contact", "operator@gfz.example")
     assert (refused.returncode, "blanks at its ends" in refused.stderr) == (2, True)
 
@@ -153,7 +151,7 @@ def test_newest_day_of_a_node_is_listed(statsman: Statsman, store: Store) -> Non
 
 
 @ON_ONE_STORE
-def test_only_restricted_network_is_warned_of(statsman: Statsman) -> None:
+def test_single_restricted_network_is_a_warning(statsman: Statsman) -> None:
     statsman.run("nodes", "add", "GFZ", "--contact", "operator@gfz.example")
     alone = statsman("networks", "set-policy", "GFZ", "XX", "inverted", "--new")
     assert "warning: XX is the only restricted network" in alone.stderr
@@ -163,7 +161,7 @@ def test_only_restricted_network_is_warned_of(statsman: Statsman) -> None:
 
 
 @ON_ONE_STORE
-def test_group_may_be_given_as_tokens_write_it(statsman: Statsman) -> None:
+def test_group_may_have_its_prefix(statsman: Statsman) -> None:
     statsman.run("nodes", "add", "GFZ", "--contact", "operator@gfz.example")
     statsman.run("nodes", "set-group", "GFZ", "/epos/geofon")
     (listed,) = json.loads(statsman.run("nodes", "list", "--json"))
@@ -171,7 +169,7 @@ def test_group_may_be_given_as_tokens_write_it(statsman: Statsman) -> None:
 
 
 @ON_ONE_STORE
-def test_removing_a_node_asks_for_its_name_again(statsman: Statsman) -> None:
+def test_removing_a_node_needs_confirmation(statsman: Statsman) -> None:
     statsman.run("nodes", "add", "GFZ", "--contact", "operator@gfz.example")
     for words, typed in ((("nodes", "remove", "GFZ"), "BGR\n"), (("nodes", "remove", "GFZ", "--confirm", "B"), "")):
         refused = statsman(*words, typed=typed)
@@ -184,7 +182,7 @@ def test_removing_a_node_asks_for_its_name_again(statsman: Statsman) -> None:
 
 @ON_ONE_STORE
 @pytest.mark.parametrize(
-    ("words", "code", "told"),
+    ("words", "code", "message"),
     [
         (("nodes", "add", "GFZ"), 2, "--contact"),
         (("nodes", "add", " ", "--contact", "x"), 2, "printable"),
@@ -204,15 +202,15 @@ def test_removing_a_node_asks_for_its_name_again(statsman: Statsman) -> None:
         (("tokens", "add", "GFZ", "--valid-until", "soon"), 2, "soon"),
     ],
 )
-def test_mistakes_are_told_in_a_sentence(statsman: Statsman, words: tuple[str, ...], code: int, told: str) -> None:
+def test_mistakes_are_explained(statsman: Statsman, words: tuple[str, ...], code: int, message: str) -> None:
     refused = statsman(*words)
     assert refused.returncode == code, refused.stderr
-    assert told in refused.stderr
+    assert message in refused.stderr
     assert "Traceback" not in refused.stderr
 
 
 @ON_ONE_STORE
-def test_a_token_is_shown_once_and_listed_without_its_value(statsman: Statsman) -> None:
+def test_token_is_printed_only_once(statsman: Statsman) -> None:
     statsman.run("nodes", "add", "GFZ", "--contact", "operator@gfz.example")
     token = statsman.run("tokens", "add", "GFZ").strip()
     assert len(token) == 43
@@ -233,7 +231,7 @@ def test_a_token_is_shown_once_and_listed_without_its_value(statsman: Statsman) 
 
 
 @ON_ONE_STORE
-def test_what_is_restricted_is_said_by_node_and_network(statsman: Statsman, store: Store) -> None:
+def test_restrictions_can_be_managed(statsman: Statsman, store: Store) -> None:
     statsman.run("nodes", "add", "GFZ", "--contact", "operator@gfz.example")
     assert "restricted" in statsman.run("nodes", "set-policy", "GFZ", "restricted")
     refused = statsman("networks", "set-policy", "GFZ", "GE", "inverted")
@@ -254,7 +252,7 @@ def test_what_is_restricted_is_said_by_node_and_network(statsman: Statsman, stor
 
 
 @ON_ONE_STORE
-def test_a_token_is_for_a_node_or_for_a_network(statsman: Statsman, store: Store) -> None:
+def test_token_is_for_a_node_or_a_network(statsman: Statsman, store: Store) -> None:
     added = json.loads(statsman.run("tokens", "add", "--network", "FR", "--json"))
     assert added["network"] == "FR"
     assert store.network_of_token(added["token"], datetime.datetime.now(tz=datetime.UTC)) == "FR"
@@ -268,7 +266,7 @@ def test_a_token_is_for_a_node_or_for_a_network(statsman: Statsman, store: Store
 
 @pytest.fixture
 def sent(store: Store) -> list[int]:
-    """Register a node, and send three payloads of it; the second is superseded by the third."""
+    """Register a node and send three payloads; the second is superseded by the third."""
     store.add_node("A/..", "operator@node.example")
     now = datetime.datetime.now(tz=datetime.UTC)
     day = datetime.timedelta(days=1)
@@ -281,7 +279,7 @@ def sent(store: Store) -> list[int]:
     return [first, second, third.payload]
 
 
-def test_payloads_are_listed_shown_and_retracted(statsman: Statsman, sent: list[int]) -> None:
+def test_payloads_can_be_managed(statsman: Statsman, sent: list[int]) -> None:
     listed = json.loads(statsman.run("payloads", "list", "--json"))
     assert [(one["payload"], one["state"], one["superseded_by"]) for one in listed] == [
         (sent[0], "in force", None), (sent[1], "superseded", sent[2]), (sent[2], "in force", None),
@@ -305,7 +303,7 @@ def test_payloads_are_listed_shown_and_retracted(statsman: Statsman, sent: list[
         ("payloads", "export", "--node", "B"),
     ],
 )  # fmt: skip
-def test_what_there_is_not_is_named(statsman: Statsman, sent: list[int], words: tuple[str, ...]) -> None:
+def test_unknown_names_are_reported(statsman: Statsman, sent: list[int], words: tuple[str, ...]) -> None:
     refused = statsman(*words)
     assert (refused.returncode, refused.stdout) == (1, "")
     assert words[-1] in refused.stderr
@@ -313,9 +311,7 @@ def test_what_there_is_not_is_named(statsman: Statsman, sent: list[int], words: 
 
 
 @ON_ONE_STORE
-def test_payloads_are_written_as_they_were_sent(
-    statsman: Statsman, store: Store, sent: list[int], tmp_path: Path
-) -> None:
+def test_payloads_are_exported_as_sent(statsman: Statsman, store: Store, sent: list[int], tmp_path: Path) -> None:
     written = statsman.run("payloads", "export", "--to", str(tmp_path / "out")).split()
     assert [Path(name).name for name in written] == [
         f"A____2026-10-01_2026-10-01_{sent[0]}.json.gz", f"A____2026-10-02_2026-10-03_{sent[2]}.json.gz",
@@ -332,7 +328,7 @@ def test_payloads_are_written_as_they_were_sent(
     assert json.loads(gzip.decompress(Path(one).read_bytes()))["days_coverage"] == ["2026-10-02"]
 
 
-def test_what_differs_is_named_and_a_replay_mends_it(statsman: Statsman, store: Store, sent: list[int]) -> None:
+def test_verify_finds_and_replay_repairs_differences(statsman: Statsman, store: Store, sent: list[int]) -> None:
     assert "differences: none" in statsman.run("db", "verify")
     with store.transaction(write=True) as connection:
         connection.cursor().execute("UPDATE dataselect_stats_by_network SET bytes = 9")
@@ -340,13 +336,13 @@ def test_what_differs_is_named_and_a_replay_mends_it(statsman: Statsman, store: 
     assert wrong.returncode == 1
     assert "A/.. 2026-10 dataselect_stats_by_network network=GE: bytes is 9, must be 5" in wrong.stdout
     assert "payloads replay" in wrong.stderr
-    (told,) = json.loads(statsman("db", "verify", "--json").stdout)
-    assert (told["stored"]["bytes"], told["due"]["bytes"], told["key"]) == (9, 5, {"network": "GE"})
+    (message,) = json.loads(statsman("db", "verify", "--json").stdout)
+    assert (message["stored"]["bytes"], message["due"]["bytes"], message["key"]) == (9, 5, {"network": "GE"})
     assert "1 months" in statsman.run("payloads", "replay")
     assert "differences: none" in statsman.run("db", "verify")
 
 
-def test_all_is_made_anew_in_another_database(statsman: Statsman, sent: list[int], tmp_path: Path) -> None:
+def test_replay_rebuilds_another_database(statsman: Statsman, sent: list[int], tmp_path: Path) -> None:
     other = Statsman(f"sqlite:///{tmp_path / 'other.db'}")
     other.run("db", "migrate")
     assert "took over 3 payloads" in other.run("payloads", "replay", "--from", statsman.uri)
@@ -358,7 +354,7 @@ def test_all_is_made_anew_in_another_database(statsman: Statsman, sent: list[int
 
 
 @pytest.fixture
-def with_period(store: Store, sent: list[int]) -> list[int]:
+def sent_with_period(store: Store, sent: list[int]) -> list[int]:
     """Send two more: of a server's log with a stray request, and of a quiet day."""
     node = store.sender_of_token(store.add_token("A/..", NOW, NOW + DAY)[1], NOW).node
     day = {"period": {"start": "2026-10-05", "end": "2026-10-05"}}
@@ -367,34 +363,36 @@ def with_period(store: Store, sent: list[int]) -> list[int]:
     return [store.ingest(node, one).payload for one in (stray, quiet)]
 
 
-def test_source_and_period_are_listed_and_shown(statsman: Statsman, with_period: list[int]) -> None:
+def test_source_and_period_are_listed_and_shown(statsman: Statsman, sent_with_period: list[int]) -> None:
     listed = json.loads(statsman.run("payloads", "list", "--json"))
     assert [(one["source"], one["period"], one["days"]) for one in listed[-2:]] == [
         ("server.1", {"start": "2026-10-05", "end": "2026-10-05"}, ["2026-10-05", "2026-10-08"]),
         ("", {"start": "2026-10-06", "end": "2026-10-07"}, []),
     ]
     assert "server.1" in statsman.run("payloads", "list")
-    shown = statsman.run("payloads", "show", str(with_period[0]))
+    shown = statsman.run("payloads", "show", str(sent_with_period[0]))
     for line in ("source: +server.1", "period: +2026-10-05", r"days: +2026-10-05 to 2026-10-08 \(2 of them\)"):
         assert re.search(f"^{line}$", shown, re.MULTILINE), shown
-    shown = statsman.run("payloads", "show", str(with_period[1]))
+    shown = statsman.run("payloads", "show", str(sent_with_period[1]))
     for line in (r"source: +\(whole node\)", "period: +2026-10-06 to 2026-10-07", "days: +none"):
         assert re.search(f"^{line}$", shown, re.MULTILINE), shown
 
 
 @ON_ONE_STORE
-def test_files_are_named_by_period_and_source(statsman: Statsman, with_period: list[int], tmp_path: Path) -> None:
-    written = statsman.run("payloads", "export", *map(str, with_period), "--to", str(tmp_path)).split()
+def test_files_are_named_by_period_and_source(
+    statsman: Statsman, sent_with_period: list[int], tmp_path: Path
+) -> None:
+    written = statsman.run("payloads", "export", *map(str, sent_with_period), "--to", str(tmp_path)).split()
     assert [Path(name).name for name in written] == [
-        f"A____2026-10-05_2026-10-05_server.1_{with_period[0]}.json.gz",
-        f"A____2026-10-06_2026-10-07_{with_period[1]}.json.gz",
+        f"A____2026-10-05_2026-10-05_server.1_{sent_with_period[0]}.json.gz",
+        f"A____2026-10-06_2026-10-07_{sent_with_period[1]}.json.gz",
     ]
     exported = json.loads(gzip.decompress(Path(written[0]).read_bytes()))
     assert (exported["source"], exported["period"]) == ("server.1", {"start": "2026-10-05", "end": "2026-10-05"})
 
 
 @ON_ONE_STORE
-def test_calendar_goes_by_period(statsman: Statsman, with_period: list[int]) -> None:
+def test_calendar_uses_periods(statsman: Statsman, sent_with_period: list[int]) -> None:
     assert json.loads(statsman.run("coverage", "--node", "A/..", "--year", "2026", "--json")) == {
         f"2026-10-0{day}": 1 for day in (1, 2, 3, 5, 6, 7)
     }
@@ -414,7 +412,7 @@ def test_last_day_of_a_token_is_included(statsman: Statsman) -> None:
 
 
 @ON_ONE_STORE
-def test_a_calendar_shows_which_days_were_sent(statsman: Statsman, sent: list[int]) -> None:
+def test_calendar_shows_sent_days(statsman: Statsman, sent: list[int]) -> None:
     shown = statsman.run("coverage", "--node", "A/..", "--year", "2026")
     (october,) = [line for line in shown.splitlines() if line.startswith("Oct")]
     assert october == "Oct  ■■■" + 28 * "·"

@@ -1,4 +1,4 @@
-"""The HTTP interface on both stores: accepted and refused payloads, answers, and what is stored."""
+"""The HTTP interface on both stores: accepted and refused payloads, answers, and stored rows."""
 
 import csv
 import datetime

@@ -266,7 +266,7 @@ BAD: dict[str, tuple[Callable[[Keys], bytes], str]] = {
         lambda keys: TEXT + keys.gpg("-u", "accepted", "--armor", "--detach-sign", data=TEXT),
         OUTSIDE,
     ),
-    "detached, told to be a message": (lambda keys: armor(keys.packets()[2]), OTHER_PACKETS),
+    "detached, armored as a message": (lambda keys: armor(keys.packets()[2]), OTHER_PACKETS),
     "a public key": (lambda keys: keys.gpg("--armor", "--export", "accepted"), OUTSIDE),
     "cut off": (lambda keys: keys.sign_inline()[:-60], OUTSIDE),
     "line ends lost": (lambda keys: keys.sign_inline().replace(b"\n", b""), OUTSIDE),

@@ -13,7 +13,6 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.read_tables import ROLL_UPS, read_sums
 
 from eida_statistics.payload import Payload
 from eida_stats_webservice.app import create_app
@@ -36,6 +35,7 @@ from eida_stats_webservice.store import Store, open_store
 from support import identity_model as model
 from support.node_client import DAY, Client, make_node
 from support.payloads import payload, row, sketch, wire
+from support.tables import ROLL_UPS, read_sums
 
 OCTOBER = datetime.date(2026, 10, 1)
 BASE = ("date", "network", "station", "location", "channel", "country")

@@ -44,7 +44,7 @@ _TABLES = [STATISTICS, *(f"{STATISTICS}_by_{group}" for group in ("network_count
 
 
 class Blow(NamedTuple):
-    """What a kill hit, and what happened to the payload."""
+    """Whether a kill hit a transaction, the answer, and whether the payload was stored."""
 
     in_transaction: bool
     answer: int | None
@@ -103,7 +103,7 @@ def submit_and_kill(
             answer = sending.result()
         recover()
         stored = check_whole(uri, sent, payload)
-        assert stored or answer != 201, "it was told to be stored"
+        assert stored or answer != 201, "it was acknowledged, but not stored"
         begun = time.monotonic()
         again = service.post(body, token)
         if stored:

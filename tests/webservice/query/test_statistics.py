@@ -1,4 +1,4 @@
-"""Statistics on both stores, compared with a count over the sent rows, and who may see them."""
+"""Statistics on both stores, compared with a count over the sent rows, and access to them."""
 
 import csv
 import datetime
