@@ -171,9 +171,9 @@ class Tour:
 
 
 def test_granted_rights_suffice(granted_roles: Roles) -> None:
-    send_all = list(Tour(granted_roles).send_all())
-    assert [request for request, status in send_all if status not in (200, 201, 409)] == []
-    assert len(send_all) == 18
+    answers = list(Tour(granted_roles).send_all())
+    assert [request for request, status in answers if status not in (200, 201, 409)] == []
+    assert len(answers) == 18
 
 
 def test_every_granted_right_is_needed(granted_roles: Roles) -> None:

@@ -59,7 +59,7 @@ def import_bad_rows(store: Store, uri: str) -> list[str]:
         with pytest.raises(BadRows, match="--skip-bad"):
             list(store.take_over_upstream(source))
         assert store.list_nodes() == []
-        return list(map(str, source.import_bad_rows))
+        return list(map(str, source.bad_rows))
 
 
 KEYS = ("network", "station", "location", "channel", "country")

@@ -92,13 +92,13 @@ def read_openapi_parameters(document: dict[str, Any], path: str) -> dict[str, di
     return {parameter["name"]: parameter for parameter in resolved}
 
 
-def resolve(document: dict[str, Any], read_openapi_parameters: dict[str, Any]) -> dict[str, Any]:
-    if "$ref" in read_openapi_parameters:
+def resolve(document: dict[str, Any], parameter: dict[str, Any]) -> dict[str, Any]:
+    if "$ref" in parameter:
         found: Any = document
-        for name in read_openapi_parameters["$ref"].removeprefix("#/").split("/"):
+        for name in parameter["$ref"].removeprefix("#/").split("/"):
             found = found[name]
         return dict(found)
-    return read_openapi_parameters
+    return parameter
 
 
 def read_wadl_parameters(wadl: ET.Element, path: str) -> dict[str, ET.Element]:
@@ -261,11 +261,11 @@ def test_described_columns_are_those_of_an_answer(
 ) -> None:
     query = {"start": "2025-11", "format": "json", "hllvalues": "true", "unsuccessful": "true"}
     (found,) = json.loads(client.get(f"{PREFIX}/dataselect/public", query_string=query).text)["results"]
-    read_openapi_parameters = document["components"]["schemas"]["Row"]
-    assert found.keys() == read_openapi_parameters["properties"].keys()
+    row_schema = document["components"]["schemas"]["Row"]
+    assert found.keys() == row_schema["properties"].keys()
     del query["hllvalues"], query["unsuccessful"]
     (found,) = json.loads(client.get(f"{PREFIX}/dataselect/public", query_string=query).text)["results"]
-    assert list(found) == read_openapi_parameters["required"]
+    assert list(found) == row_schema["required"]
 
 
 # Shown
