@@ -735,7 +735,6 @@ def test_verifier_works_after_a_fork(keys: Keys, keyring: Path, tmp_path: Path) 
     (tmp_path / "token").write_bytes(keys.clearsign())
     script = """
 import datetime, os, pathlib, sys
-from eida_stats_webservice import eas
 from eida_stats_webservice.auth.eas import Verifier
 
 verifier = Verifier(pathlib.Path(sys.argv[1]), [sys.argv[2]])

@@ -91,7 +91,7 @@ def list_waiting(store: Store) -> list[tuple[object, ...]]:
 
 def test_all_writers_are_known() -> None:
     found = set()
-    for path in Path(eida_stats_webservice.store.__file__).parent.glob("*.py"):
+    for path in Path(eida_stats_webservice.store.__file__).parents[1].rglob("*.py"):
         for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(function, ast.FunctionDef) and any(map(begins_to_write, ast.walk(function))):
                 found.add(function.name)

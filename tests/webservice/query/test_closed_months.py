@@ -94,7 +94,7 @@ def test_payload_of_open_month_changes_only_other(
         assert bool(changed) != bool(names.keys() & {"network", "country"}), question
 
 
-def test_open_month_is_other_and_node_total(client: FlaskClient) -> None:
+def test_open_month_is_other_and_node_total(client: FlaskClient, node: Node) -> None:
     by_network = ask(client, level="network", details="month", hllvalues="")
     assert {(date, network) for date, _, network, *_ in by_network} == {
         *(("2026-09", "GE"), ("2026-09", "FR")),
@@ -105,7 +105,7 @@ def test_open_month_is_other_and_node_total(client: FlaskClient) -> None:
     assert {date for date, *_ in ask(client, level="node", details="month")} == {"2026-09", "2026-10", "2026-11"}
 
 
-def test_node_total_with_open_month_has_no_sketch(client: FlaskClient) -> None:
+def test_node_total_with_open_month_has_no_sketch(client: FlaskClient, node: Node) -> None:
     found = ask(client, level="node", details="month")
     assert {key[0]: row[-1] != hll.to_hex(hll.EMPTY) for key, row in found.items()} == {
         "2026-09": True,
@@ -118,7 +118,7 @@ def test_node_total_with_open_month_has_no_sketch(client: FlaskClient) -> None:
         }
 
 
-def test_same_figures_with_and_without_sketches(client: FlaskClient) -> None:
+def test_same_figures_with_and_without_sketches(client: FlaskClient, node: Node) -> None:
     for level, details in itertools.product(("", "node", "network"), DETAILS):
         figures = ask(client, level=level, details=details, hllvalues="")
         assert figures == {key: row[:-1] for key, row in ask(client, level=level, details=details).items()}
