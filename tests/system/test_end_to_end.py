@@ -95,6 +95,7 @@ def test_repeated_log_is_counted_once(store_uri: str, service: Service, made: Ma
     assert query(service, "network") == add_up(read_aggregates(tmp_path))
 
 
+@ON_ONE_STORE
 def test_file_waits_for_the_right_token(store_uri: str, service: Service, made: Made, tmp_path: Path) -> None:
     (token,) = register_nodes(store_uri, NODE)
     refused = run_aggregator(tmp_path, service, "no-such-token", made)
@@ -110,6 +111,7 @@ def test_file_waits_for_the_right_token(store_uri: str, service: Service, made: 
     assert query(service, "network") == add_up(read_aggregates(tmp_path))
 
 
+@ON_ONE_STORE
 def test_next_run_sends_after_an_outage(store_uri: str, service: Service, made: Made, tmp_path: Path) -> None:
     (token,) = register_nodes(store_uri, NODE)
     service.stop()
@@ -326,6 +328,7 @@ def test_unknown_payload_in_replaces_is_reported(
     assert list_states(store_uri) == ["superseded", "in force"]
 
 
+@ON_ONE_STORE
 def test_deployed_aggregator_sends_the_same_payload(
     store_uri: str, service: Service, made: Made, tmp_path: Path
 ) -> None:

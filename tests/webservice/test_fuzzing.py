@@ -288,12 +288,14 @@ NOT_PUBLIC = [
 ]
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize("form", [None, "csv", "text", "json", "parquet"])
 @pytest.mark.parametrize(("path", "queries"), [(PUBLIC, REFUSED + NOT_PUBLIC), (RESTRICTED, REFUSED + FINE)])
 def test_bad_query_is_400_in_the_requested_format(
     current_client: FlaskClient, tokens: Tokens, path: str, queries: list[tuple[str, str]], form: str | None
 ) -> None:
-    for query, name in queries:
+    # All are plain text or a problem in JSON, so a part is enough for the other formats.
+    for query, name in queries if form in {None, "json"} else queries[::10]:
         if name == "format" and form is not None:
             continue
         names = {pair.partition("=")[0] for pair in query.split("&")}
@@ -302,6 +304,7 @@ def test_bad_query_is_400_in_the_requested_format(
         assert_refused(ask(current_client, tokens, path, url_query), name, form, query)
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize("path", [PUBLIC, RESTRICTED])
 def test_missing_start_is_400(current_client: FlaskClient, tokens: Tokens, path: str) -> None:
     for query in ("", "&", "=", "end=2026-01&level=node", "format=csv"):
@@ -311,7 +314,7 @@ def test_missing_start_is_400(current_client: FlaskClient, tokens: Tokens, path:
 def test_bad_queries_change_nothing(current_client: FlaskClient, tokens: Tokens, store: Store) -> None:
     found = ask(current_client, tokens, PUBLIC, "start=2025-12&level=network&details=month,country").text
     for query, _ in REFUSED:
-        ask(current_client, tokens, PUBLIC, f"start=2025-12&{query}")
+        assert ask(current_client, tokens, PUBLIC, f"start=2025-12&{query}").status_code == 400, query[:100]
     assert ask(current_client, tokens, PUBLIC, "start=2025-12&level=network&details=month,country").text == found
 
 

@@ -83,6 +83,7 @@ def test_payload_is_stored_and_acknowledged(client: FlaskClient, store: Store, t
     assert count(store, "dataselect_stats") == 2
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize("header", ["Authorization", "Authentication"])
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer"])
 def test_old_header_name_of_token_is_accepted(client: FlaskClient, token: str, header: str, scheme: str) -> None:
@@ -90,6 +91,7 @@ def test_old_header_name_of_token_is_accepted(client: FlaskClient, token: str, h
     assert client.post(SUBMIT, data=json.dumps(wire(row())), headers=headers).status_code == 201
 
 
+@ON_ONE_STORE
 def test_other_scheme_does_not_hide_the_token(client: FlaskClient, token: str) -> None:
     headers = {
         "Authorization": "Basic Zm9vOmJhcg==",
@@ -161,6 +163,7 @@ def test_repeated_payload_is_a_duplicate(client: FlaskClient, store: Store, toke
 # Refused payloads
 
 
+@ON_ONE_STORE
 def test_missing_token_is_401(client: FlaskClient) -> None:
     for headers in ({}, {"Authorization": "Bearer"}, {"Authorization": "Basic Zm9vOmJhcg=="}):
         response = client.post(SUBMIT, data="{}", headers={"Content-Type": "application/json"} | headers)
@@ -180,12 +183,14 @@ def test_bad_token_is_403(client: FlaskClient, store: Store, token: str) -> None
     assert count(store, "payloads") == 0
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize("body", [b"", b"{", b"not json", b"\xff\xfe\x00", b'{"stats": [1,]}', b'{"x":' * 100_00])
 def test_invalid_json_is_400(client: FlaskClient, store: Store, token: str, body: bytes) -> None:
     assert_problem(post(client, token, body), 400, "not-json")
     assert count(store, "payloads") == 0
 
 
+@ON_ONE_STORE
 def test_non_json_is_refused_at_its_first_bytes(client: FlaskClient, store: Store, token: str) -> None:
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     cut = {"wsgi.input_terminated": True, "CONTENT_LENGTH": "100"}
@@ -197,16 +202,19 @@ def test_non_json_is_refused_at_its_first_bytes(client: FlaskClient, store: Stor
     assert count(store, "payloads") == 0
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize("value", [b"[]", b'"text"', b"-7", b"0", b"true", b"false", b"null"])
 def test_json_other_than_an_object_is_422(client: FlaskClient, token: str, value: bytes) -> None:
     assert_problem(post(client, token, b" \n" + value), 422, "invalid-payload")
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize("body", [b"no gzip", gzip.compress(b"{}")[:-4], b""], ids=["none", "cut off", "empty"])
 def test_invalid_gzip_is_400(client: FlaskClient, token: str, body: bytes) -> None:
     assert_problem(post(client, token, body, Content_Encoding="gzip"), 400, "unreadable-body")
 
 
+@ON_ONE_STORE
 def test_unsupported_type_or_encoding_is_415(client: FlaskClient, token: str) -> None:
     for headers, body in (
         ({"Content_Type": "text/plain"}, b"a=1"),
@@ -216,6 +224,7 @@ def test_unsupported_type_or_encoding_is_415(client: FlaskClient, token: str) ->
         assert_problem(post(client, token, body, **headers), 415, "unsupported-media-type")
 
 
+@ON_ONE_STORE
 def test_too_large_body_is_413(client: FlaskClient, store: Store, token: str) -> None:
     assert_problem(post(client, token, b" " * (LIMIT + 1)), 413, "too-large")
     # Without a declared length.
@@ -234,6 +243,7 @@ def test_too_large_body_is_413(client: FlaskClient, store: Store, token: str) ->
     assert count(store, "payloads") == 0
 
 
+@ON_ONE_STORE
 def test_truncated_body_is_400(client: FlaskClient, token: str) -> None:
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     terminated = {"wsgi.input_terminated": True, "CONTENT_LENGTH": "100"}
@@ -241,12 +251,14 @@ def test_truncated_body_is_400(client: FlaskClient, token: str) -> None:
     assert "2 of 100 bytes" in assert_problem(cut, 400, "unreadable-body")["detail"]
 
 
+@ON_ONE_STORE
 def test_gzip_with_too_many_members_is_400(client: FlaskClient, token: str) -> None:
     body = gzip.compress(json.dumps(wire(row())).encode()) + gzip.compress(b"") * 2000
     problem = assert_problem(post(client, token, body, Content_Encoding="gzip"), 400, "unreadable-body")
     assert "1000 members" in problem["detail"]
 
 
+@ON_ONE_STORE
 def test_trickling_body_is_408(
     client: FlaskClient, store: Store, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -311,6 +323,7 @@ def test_idle_clients_do_not_block_the_service(service: Service) -> None:
         assert {read_status_line(connection) for connection in idle} == {"HTTP/1.1 401 UNAUTHORIZED\r\n"}
 
 
+@ON_ONE_STORE
 def test_broken_chunks_are_400_without_traceback(service: Service, store_uri: str) -> None:
     (token,) = register_nodes(store_uri, "GFZ")
     for authorization, status in ((f"Bearer {token}", "400"), ("Bearer wrong", "403")):
@@ -324,6 +337,7 @@ def test_broken_chunks_are_400_without_traceback(service: Service, store_uri: st
     assert "Traceback" not in service.log
 
 
+@ON_ONE_STORE
 def test_log_has_no_client_address(service: Service) -> None:
     agent = "User-Agent: fetcher (mailto:someone@example.org)"
     for head in (("someone@example.org",), ("GET / HTTP/1.1", "Host: x", agent), ("GET / HTTP/9", "Host: x")):
@@ -390,6 +404,7 @@ REFUSED = [
 ]
 
 
+@ON_ONE_STORE
 def test_bad_fields_are_422_with_their_paths(client: FlaskClient, store: Store, token: str) -> None:
     for body, path, message in REFUSED:
         problem = assert_problem(post(client, token, body), 422, "invalid-payload")
@@ -417,6 +432,7 @@ def test_countries_are_normalized_as_by_sql(
     assert "countries_changed" not in post(client, token, wire(row(network="CX"))).get_json()
 
 
+@ON_ONE_STORE
 def test_up_to_100_bad_fields_are_listed(client: FlaskClient, token: str) -> None:
     rows = [row(bytes=-1, country=[]) for _ in range(3)]
     problem = assert_problem(post(client, token, wire(*rows)), 422, "invalid-payload")
@@ -427,6 +443,7 @@ def test_up_to_100_bad_fields_are_listed(client: FlaskClient, token: str) -> Non
     assert len(many["errors"]) == 100
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PATCH", "DELETE", "OPTIONS"])
 def test_only_post_and_put_submit(client: FlaskClient, store: Store, token: str, method: str) -> None:
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
@@ -484,6 +501,7 @@ def test_months_from_start_to_end_are_added_up(
     assert [int(found["bytes"]) for found in rows] == ([] if size is None else [size])
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize(
     "query",
     [
@@ -502,6 +520,7 @@ def test_bad_parameter_is_named(client: FlaskClient, query: str) -> None:
     assert named in response.text
 
 
+@ON_ONE_STORE
 def test_detail_is_problem_then_remedy(client: FlaskClient, token: str) -> None:
     without_start = assert_problem(client.get(f"{PUBLIC}?format=json"), 400, "bad-parameter")
     assert without_start["detail"] == "start is missing. Add the first month, as start=YYYY-MM."
@@ -538,11 +557,13 @@ def test_health_reports_unreachable_database(client: FlaskClient, tmp_path: Any)
     assert str(tmp_path) not in json.dumps(problem)  # only the log has the cause
 
 
+@ON_ONE_STORE
 def test_unknown_path_is_a_problem(client: FlaskClient) -> None:
     response = client.get("/nowhere")
     assert (response.status_code, response.content_type) == (404, "application/problem+json")
 
 
+@ON_ONE_STORE
 def test_prefix_is_configurable(service_uri: str) -> None:
     for prefix in ("", "/stats"):
         client = create_app(Config(service_uri, url_prefix=prefix)).test_client()

@@ -77,9 +77,10 @@ def read_problem(response: TestResponse) -> tuple[int, str, list[int]]:
     )
 
 
-# Commands of operators, and their results
+# Commands of operators, and their results. `test_overlaps.py` compares both stores.
 
 
+@ON_ONE_STORE
 def test_stray_of_the_next_day_replaces_nothing(client: Client, store: Store) -> None:
     client.send("POST", "submit", log(3, requests=12))
     client.send("POST", "submit", log(4, requests=24))
@@ -89,6 +90,7 @@ def test_stray_of_the_next_day_replaces_nothing(client: Client, store: Store) ->
     assert count_requests(store) == 49
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize("first_sent", [True, False])
 def test_stray_of_the_day_before_replaces_nothing(client: Client, store: Store, first_sent: bool) -> None:
     client.send("POST", "submit", log(1, requests=20))
@@ -99,6 +101,7 @@ def test_stray_of_the_day_before_replaces_nothing(client: Client, store: Store, 
     assert count_requests(store) == 40
 
 
+@ON_ONE_STORE
 def test_complete_log_without_replace_is_refused(client: Client, store: Store) -> None:
     client.send("POST", "submit", log(1, requests=20))
     client.send("POST", "submit", log(2, requests=10))
@@ -109,6 +112,7 @@ def test_complete_log_without_replace_is_refused(client: Client, store: Store) -
     assert count_requests(store) == 30
 
 
+@ON_ONE_STORE
 def test_growing_directory_is_refused(client: Client, store: Store) -> None:
     assert client.send("POST", "submit", log(1, period=(1, 1))).status_code == 201
     for last in (2, 3, 4):
@@ -117,6 +121,7 @@ def test_growing_directory_is_refused(client: Client, store: Store) -> None:
     assert count_requests(store) == 12
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize("source", ["", "a"])
 def test_shorter_log_of_a_day_is_refused(client: Client, store: Store, source: str) -> None:
     client.send("POST", "submit", log(1, requests=20, source=source))
@@ -129,6 +134,7 @@ def test_shorter_log_of_a_day_is_refused(client: Client, store: Store, source: s
     assert count_requests(store) == 20
 
 
+@ON_ONE_STORE
 def test_servers_with_equal_statistics_both_count(client: Client, store: Store) -> None:
     for source in ("a", "b"):
         assert client.send("POST", "submit", log(1, source=source, requests=1)).status_code == 201
@@ -141,6 +147,7 @@ def test_servers_with_equal_statistics_both_count(client: Client, store: Store) 
     assert len(contents) == 1
 
 
+@ON_ONE_STORE
 def test_replace_by_payload_in_force_removes_parts(client: Client, store: Store) -> None:
     part = client.send("POST", "submit", log(1, requests=12)).get_json()
     whole = client.send("POST", "submit?overlap=accept", log(1, requests=25)).get_json()
@@ -155,6 +162,7 @@ def test_replace_by_payload_in_force_removes_parts(client: Client, store: Store)
 # Consequences of the table
 
 
+@ON_ONE_STORE
 def test_month_replaces_its_days_but_a_day_not_a_month(client: Client, store: Store) -> None:
     for day in (1, 2, 3):
         client.send("POST", "submit", log(day))
@@ -170,6 +178,7 @@ def test_month_replaces_its_days_but_a_day_not_a_month(client: Client, store: St
     assert count_requests(store) == 40
 
 
+@ON_ONE_STORE
 def test_retracted_payload_is_restored_by_sending_it(client: Client, store: Store) -> None:
     sent = client.send("POST", "submit", log(1)).get_json()
     for method in ("POST", "PUT"):
@@ -180,6 +189,7 @@ def test_retracted_payload_is_restored_by_sending_it(client: Client, store: Stor
         assert count_requests(store) == 12
 
 
+@ON_ONE_STORE
 def test_resending_a_lost_directory_is_a_duplicate(client: Client, store: Store) -> None:
     sent = client.send("POST", "submit", log(1, source="a")).get_json()
     again = client.send("POST", "submit?overlap=accept", log(1, source="a"))
@@ -190,6 +200,7 @@ def test_resending_a_lost_directory_is_a_duplicate(client: Client, store: Store)
     assert count_requests(store) == 12
 
 
+@ON_ONE_STORE
 def test_duplicate_comes_before_an_overlap(client: Client) -> None:
     """A payload in force has arrived, whatever else was accepted."""
     sent = client.send("POST", "submit", log(1)).get_json()
@@ -198,6 +209,7 @@ def test_duplicate_comes_before_an_overlap(client: Client) -> None:
     assert (read_problem(again)[:2], again.get_json()["payload"]) == ((409, "duplicate"), sent["payload"])
 
 
+@ON_ONE_STORE
 def test_quiet_days_of_two_sources_are_stored(client: Client, store: Store) -> None:
     for source in ("a", "b"):
         receipt = client.send("POST", "submit", log(period=(1, 1), source=source))
@@ -212,6 +224,7 @@ def test_quiet_days_of_two_sources_are_stored(client: Client, store: Store) -> N
     assert client.send("DELETE", "payloads/2").status_code == 200
 
 
+@ON_ONE_STORE
 def test_whole_node_and_one_of_its_servers_do_not_mix(client: Client, store: Store) -> None:
     client.send("POST", "submit", log(1))
     for method, kind in (("POST", "overlapping-payload"), ("PUT", "ambiguous-replacement")):
@@ -226,6 +239,7 @@ def test_whole_node_and_one_of_its_servers_do_not_mix(client: Client, store: Sto
     assert count_requests(store) == 5
 
 
+@ON_ONE_STORE
 def test_named_payload_is_replaced_and_the_rest_stays(client: Client, store: Store) -> None:
     client.send("POST", "submit", log(1, 2, period=(1, 2), requests=2))
     client.send("POST", "submit?overlap=accept", log(2, 3, period=(2, 3), requests=4))
@@ -238,6 +252,7 @@ def test_named_payload_is_replaced_and_the_rest_stays(client: Client, store: Sto
     assert read_problem(refused)[:2] == (409, "ambiguous-replacement")
 
 
+@ON_ONE_STORE
 def test_unrelated_payload_cannot_be_named(client: Client) -> None:
     for day in (1, 2):
         client.send("POST", "submit", log(day, source="a"))
@@ -253,6 +268,7 @@ def test_unrelated_payload_cannot_be_named(client: Client) -> None:
 # Old aggregators, without source and period
 
 
+@ON_ONE_STORE
 def test_forgotten_old_aggregator_doubles_nothing(client: Client, store: Store) -> None:
     client.send("POST", "submit", log(1, source="a"))
     for method in ("POST", "PUT"):
@@ -269,6 +285,7 @@ def test_forgotten_old_aggregator_doubles_nothing(client: Client, store: Store) 
     assert count_requests(store) == 15
 
 
+@ON_ONE_STORE
 def test_equal_statistics_without_a_period_are_one(client: Client, store: Store) -> None:
     """Without a period, nothing says that they come from another server."""
     client.send("POST", "submit", old_log(1, requests=1))
@@ -282,6 +299,7 @@ def test_equal_statistics_without_a_period_are_one(client: Client, store: Store)
     assert count_requests(store) == 3
 
 
+@ON_ONE_STORE
 def test_upgraded_aggregator_replaces_old_payloads(client: Client, store: Store) -> None:
     client.send("POST", "submit", old_log(1, 2, requests=12))
     assert read_problem(client.send("POST", "submit", log(1, 2, requests=12)))[:2] == (409, "duplicate")
@@ -290,6 +308,7 @@ def test_upgraded_aggregator_replaces_old_payloads(client: Client, store: Store)
     assert count_requests(store) == 12
 
 
+@ON_ONE_STORE
 def test_stray_of_an_old_payload_is_no_duplicate(client: Client) -> None:
     client.send("POST", "submit", old_log(1, 2))
     refused = client.send("POST", "submit", log(1, requests=30))
@@ -297,6 +316,7 @@ def test_stray_of_an_old_payload_is_no_duplicate(client: Client) -> None:
     assert "payload 1 (no period, 2026-10-01, 2026-10-02)" in refused.get_json()["detail"]
 
 
+@ON_ONE_STORE
 def test_days_between_old_payloads_are_free(client: Client) -> None:
     client.send("POST", "submit", old_log(1, 9))
     assert client.send("POST", "submit", log(5)).status_code == 201

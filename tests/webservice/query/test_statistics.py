@@ -203,6 +203,7 @@ def test_partly_open_network_is_public_there(sent: list[Sent], client: FlaskClie
     assert [one["node"] for one in rows] == ["A"]
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize("query", ["network=QQ", "network=F*", "network=FR,GE", "node=C", "station=S1"])
 def test_public_names_are_limited(sent: list[Sent], client: FlaskClient, query: str) -> None:
     response = client.get(f"{PUBLIC_PATH}?start=2025-01&{query}")
@@ -218,6 +219,7 @@ def test_public_sketches_list_no_clients(sent: list[Sent], client: FlaskClient) 
         assert hll.estimate(sketch_found) == pytest.approx(int(one["clients"]), rel=0.05, abs=1)
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize("form", ["csv", "json", "text", "parquet"])
 def test_withheld_sketch_is_empty(service_uri: str, sent: list[Sent], form: str) -> None:
     """Programs written for the deployed service fail at rows without a sketch."""
@@ -238,10 +240,11 @@ def test_withheld_sketch_is_empty(service_uri: str, sent: list[Sent], form: str)
         hll.check(hll.from_hex(text))
 
 
-def list_explicitness(rows: list[dict[str, str]]) -> set[bool]:
+def find_explicit_flags(rows: list[dict[str, str]]) -> set[bool]:
     return {hll.from_hex(one["hll_clients"])[0] == 0x12 for one in rows if one["hll_clients"]}
 
 
+@ON_ONE_STORE
 def test_explicit_sketches_need_full_authorization(
     service_uri: str, sent: list[Sent], store: Store, signer: Signer
 ) -> None:
@@ -250,10 +253,10 @@ def test_explicit_sketches_need_full_authorization(
     few = "country=DE&hllvalues=true&node=A"
     stranger = signer.token("/epos/nothing")
     for query in ("level=node", "level=network", "level=network&details=country,month", "details=month"):
-        assert True not in list_explicitness(query_restricted(client, f"{query}&{few}", stranger)), query
-    assert True not in list_explicitness(query_restricted(client, f"level=channel&network=GE&{few}", stranger))
+        assert True not in find_explicit_flags(query_restricted(client, f"{query}&{few}", stranger)), query
+    assert True not in find_explicit_flags(query_restricted(client, f"level=channel&network=GE&{few}", stranger))
     operator = signer.token("/epos/group-of-a")
-    assert True in list_explicitness(
+    assert True in find_explicit_flags(
         query_restricted(client, "level=channel&details=month,country&hllvalues=true", operator)
     )
     token = {"Authorization": f"Bearer {store.add_network_token('X', now() - DAY, now() + DAY)[1]}"}
@@ -263,7 +266,7 @@ def test_explicit_sketches_need_full_authorization(
     ):
         path = f"{RESTRICTED_PATH}?start=2025-11&hllvalues=true&{query}"
         found = list(csv.DictReader(client.post(path, headers=token).text.splitlines()[2:]))
-        assert (True in list_explicitness(found)) == explicit
+        assert (True in find_explicit_flags(found)) == explicit
 
 
 def test_sketch_of_restricted_rows_is_withheld(sent: list[Sent], client: FlaskClient, store: Store) -> None:
@@ -301,6 +304,7 @@ def test_network_operator_sees_its_stations(sent: list[Sent], client: FlaskClien
     assert client.post(f"{RESTRICTED_PATH}?start=2025-01&network=X,GE", headers=header).status_code == 400
 
 
+@ON_ONE_STORE
 def test_restricted_statistics_need_their_own_token(sent: list[Sent], client: FlaskClient, store: Store) -> None:
     assert client.post(f"{RESTRICTED_PATH}?start=2025-01").status_code == 401
     for_sending = store.add_token("A", now() - DAY, now() + DAY)[1]
@@ -325,6 +329,7 @@ def query_restricted(client: FlaskClient, query: str, body: bytes, content_type:
     return list(csv.DictReader(response.text.splitlines()[2:]))
 
 
+@ON_ONE_STORE
 def test_group_members_see_its_networks(service_uri: str, sent: list[Sent], signer: Signer) -> None:
     keys = {"eas_keyring": str(signer.keyring), "eas_fingerprints": signer.fingerprint}
     client = create_app(Config(service_uri, **keys)).test_client()
@@ -352,6 +357,7 @@ def test_group_members_see_its_networks(service_uri: str, sent: list[Sent], sign
     assert {one["node"] for one in query_restricted(client, "level=channel&network=X,F?", operator)} == {"A"}
 
 
+@ON_ONE_STORE
 def test_bad_eas_token_is_refused(service_uri: str, sent: list[Sent], signer: Signer) -> None:
     keys = {"eas_keyring": str(signer.keyring), "eas_fingerprints": signer.fingerprint}
     client = create_app(Config(service_uri, **keys)).test_client()
@@ -400,6 +406,7 @@ def test_answer_without_an_end_changes_with_the_month(
     assert (tag, time) == ((304, 200) if end else (200, 200))
 
 
+@ON_ONE_STORE
 def test_unknown_paths_answer_in_the_requested_format(
     sent: list[Sent],
     client: FlaskClient,
@@ -415,6 +422,7 @@ def test_unknown_paths_answer_in_the_requested_format(
 # Formats
 
 
+@ON_ONE_STORE
 def test_all_formats_have_the_same_rows(sent: list[Sent], client: FlaskClient) -> None:
     query = "start=2025-11&end=2026-01&level=network&details=year&unsuccessful=true"
     as_csv = ask(client, query)
@@ -430,6 +438,7 @@ def test_all_formats_have_the_same_rows(sent: list[Sent], client: FlaskClient) -
     assert table.schema.metadata[b"version"] == b"1.0.0"
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize("form", ["csv", "json", "text", "parquet"])
 def test_empty_result_has_the_requested_status(sent: list[Sent], client: FlaskClient, form: str) -> None:
     query = f"start=2024-01&end=2024-02&format={form}"
@@ -520,6 +529,7 @@ def test_unchanged_answer_is_304(sent: list[Sent], client: FlaskClient, store: S
     assert client.get(path, headers={"If-None-Match": first.headers["ETag"]}).status_code == 200
 
 
+@ON_ONE_STORE
 def test_etag_is_accepted_in_any_form(sent: list[Sent], client: FlaskClient) -> None:
     path = f"{PUBLIC_PATH}?start=2025-01&level=network&details=month,country"
     packed = client.get(path, headers={"Accept-Encoding": "gzip"}).headers["ETag"]
@@ -529,6 +539,7 @@ def test_etag_is_accepted_in_any_form(sent: list[Sent], client: FlaskClient) -> 
     assert client.get(path, headers={"If-None-Match": "*"}).status_code == 200
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize(("query", "status"), [("network=QQ", 400), ("network=X", 401), ("node=QQ", 400)])
 def test_refusal_precedes_304(sent: list[Sent], client: FlaskClient, query: str, status: int) -> None:
     later = (now() + DAY).strftime("%a, %d %b %Y %H:%M:%S GMT")

@@ -14,6 +14,7 @@ from eida_stats_webservice.store import Store, open_store
 from eida_stats_webservice.web.concurrency import Turns
 from support.payloads import row, wire
 from support.service import PREFIX, register_nodes
+from support.stores import ON_ONE_STORE
 
 WITHIN_SECONDS = 20
 
@@ -59,6 +60,7 @@ def token(store_uri: str) -> str:
     return register_nodes(store_uri, "GFZ")[0]
 
 
+@ON_ONE_STORE
 def test_threads_are_left_for_quick_requests(monkeypatch: pytest.MonkeyPatch, service_uri: str) -> None:
     made: list[int] = []
     real = Turns.__init__
@@ -73,6 +75,7 @@ def test_threads_are_left_for_quick_requests(monkeypatch: pytest.MonkeyPatch, se
     assert sum(made) + 4 <= gunicorn_config.threads
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize(
     "path", ["submit", "payloads", "payloads/1", "dataselect/public?start=2026-10&format=json"]
 )

@@ -22,6 +22,7 @@ REQUEST_ID = "X-Request-ID"
 PATHS = ["dataselect/public?start=2026-01", "nodes", "version", "openapi.yaml", "explorer/", "nothing", "submit"]
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize("path", PATHS)
 def test_answers_have_security_headers(client: FlaskClient, path: str) -> None:
     headers = client.get(f"{PREFIX}/{path}").headers
@@ -32,6 +33,7 @@ def test_answers_have_security_headers(client: FlaskClient, path: str) -> None:
     assert not any(character.isdigit() for character in headers.get("Server", ""))
 
 
+@ON_ONE_STORE
 def test_answers_to_tokens_are_not_cached(client: FlaskClient) -> None:
     for name in ("Authorization", "Authentication"):
         answer = client.get(f"{PREFIX}/payloads", headers={name: "Bearer x"})
@@ -40,6 +42,7 @@ def test_answers_to_tokens_are_not_cached(client: FlaskClient) -> None:
     assert client.get(f"{PREFIX}/dataselect/public?start=2026-01").headers["Cache-Control"] == "no-cache"
 
 
+@ON_ONE_STORE
 def test_proxy_may_set_the_request_id(client: FlaskClient) -> None:
     first, second = (client.get(f"{PREFIX}/{path}").headers["X-Request-ID"] for path in ("nodes", "nothing"))
     assert first != second
@@ -50,6 +53,7 @@ def test_proxy_may_set_the_request_id(client: FlaskClient) -> None:
         assert client.get(f"{PREFIX}/nodes", headers={"X-Request-ID": bad}).headers["X-Request-ID"] != bad
 
 
+@ON_ONE_STORE
 def test_log_has_requests_but_no_secrets(store_uri: str, service_uri: str, tmp_path: Path) -> None:
     (token,) = register_nodes(store_uri, "GFZ")
     with Service(service_uri, tmp_path, workers=1, threads=1) as service:

@@ -43,12 +43,13 @@ def read_metrics(service: Service) -> dict[tuple[str, ...], float]:
     response = requests.get(f"{service.url}/metrics", headers=BEARER, timeout=60)
     assert (response.status_code, response.headers["Content-Type"].partition(";")[0]) == (200, "text/plain")
     return {
-        (sample.parse_name.removeprefix("eida_statistics_"), *sample.labels.values()): sample.value
+        (sample.name.removeprefix("eida_statistics_"), *sample.labels.values()): sample.value
         for family in text_string_to_metric_families(response.text)
         for sample in family.samples
     }
 
 
+@ON_ONE_STORE
 def test_metrics_include_ended_processes(service: Service, store_uri: str) -> None:
     (token,) = register_nodes(store_uri, "GFZ")
     body = [wire(row(bytes=number), row(station="B", bytes=number)) for number in range(12)]
@@ -135,6 +136,7 @@ def test_token_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> 
     assert compared == [(f"{TOKEN[:-1]}x".encode(), TOKEN.encode())]
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize(
     ("configured", "headers", "status"),
     [
@@ -151,19 +153,20 @@ def test_metrics_need_the_token(service_uri: str, configured: str, headers: dict
 def test_files_of_killed_master_are_removed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     names = {
-        parse_name: tmp_path / f"{metrics_directory.METRICS_PREFIX}{parse_name}"
-        for parse_name in (f"{os.getpid()}-a", "4194305-b", "c")
+        name: tmp_path / f"{metrics_directory.METRICS_PREFIX}{name}"
+        for name in (f"{os.getpid()}-a", "4194305-b", "c")
     }
     for directory in names.values():
         directory.mkdir()
         (directory / "counter.db").touch()
     metrics_directory.remove_abandoned_metrics()
     # No process has such a large number.
-    assert sorted(path.parse_name for path in tmp_path.iterdir()) == sorted(
-        directory.parse_name for parse_name, directory in names.items() if parse_name != "4194305-b"
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        directory.name for name, directory in names.items() if name != "4194305-b"
     )
 
 
+@ON_ONE_STORE
 def test_metrics_survive_a_binary_upgrade(service_uri: str, tmp_path: Path) -> None:
     with Service(service_uri, tmp_path, workers=1, METRICS_TOKEN=TOKEN, TMPDIR=str(tmp_path)) as service:
         old = service.pid

@@ -13,6 +13,10 @@ from eida_stats_webservice.store import Store
 from support.dates import DAY
 from support.payloads import row, wire
 from support.service import PREFIX
+from support.stores import ON_ONE_STORE
+
+# Only tokens and policies come from the store.
+pytestmark = ON_ONE_STORE
 
 FAILURES = 5
 
