@@ -33,6 +33,7 @@ from support.deployed_service import CONTENTS, TABLES
 from support.payloads import payload, row
 from support.postgresql import Cluster
 from support.signer import Signer
+from support.stores import ON_ONE_STORE
 from support.tables import ROLL_UPS, compute_roll_up, read_sums, select
 
 
@@ -113,6 +114,7 @@ def test_nodes_networks_and_tokens_are_imported(store: Store, upstream_uri: str)
     assert store.add_token("NEW", NOW, NOW + datetime.timedelta(days=1))[0] == 5
 
 
+@ON_ONE_STORE
 def test_skipped_tokens_are_named_without_values(store: Store, upstream_uri: str) -> None:
     with closing(Upstream(upstream_uri)) as source:
         list(store.take_over_upstream(source))
@@ -131,6 +133,7 @@ def test_skipped_tokens_are_named_without_values(store: Store, upstream_uri: str
         store.sender_of_token("shared", NOW)
 
 
+@ON_ONE_STORE
 def test_group_members_keep_their_access(store: Store, service_uri: str, upstream_uri: str) -> None:
     """The old database stores groups with /epos/ and compares them with tokens as a whole."""
     import_legacy(store, upstream_uri)
@@ -196,6 +199,7 @@ def test_imported_month_is_replaced_by_the_whole_month(store: Store, upstream_ur
     assert store.replace(node, whole)[0].supersedes == [month.payload]
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize(
     ("script", "message"),
     [
@@ -238,6 +242,7 @@ def test_bad_rows_are_named(
     assert all(re.fullmatch(message, row) for row in rows), rows
 
 
+@ON_ONE_STORE
 def test_all_bad_rows_are_named_together(store: Store, upstream_uri: str, change: Callable[[str], str]) -> None:
     """The decoder names a hundred for each payload, and some only after others are gone."""
     change(
@@ -254,6 +259,7 @@ def test_all_bad_rows_are_named_together(store: Store, upstream_uri: str, change
     assert len(rows) == len(set(rows)) == 500
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize(
     ("script", "message"),
     [
@@ -324,6 +330,7 @@ def test_import_needs_empty_target_and_legacy_source(
         Upstream(upstream_uri)
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize("path", ["nowhere", "''"])
 def test_search_path_of_the_source_does_not_matter(
     store: Store, upstream_uri: str, change: Callable[[str], str], path: str
@@ -332,6 +339,7 @@ def test_search_path_of_the_source_does_not_matter(
     assert import_legacy(store, upstream_uri)
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize("column", ["nb_unsuccessful_reqs", "nb_failedrequests", None])
 def test_columns_may_have_other_names(
     store: Store, upstream_uri: str, change: Callable[[str], str], column: str | None
@@ -359,6 +367,7 @@ class Statsman:
         return subprocess.run([command, *words], env=self._environment, capture_output=True, text=True, check=False)
 
 
+@ON_ONE_STORE
 def test_command_reports_the_import(store_uri: str, upstream_uri: str) -> None:
     statsman = Statsman(store_uri)
     ran = statsman("db", "import-upstream", upstream_uri)
@@ -374,6 +383,7 @@ def test_command_reports_the_import(store_uri: str, upstream_uri: str) -> None:
     assert statsman("db", "import-upstream", store_uri).returncode == 1
 
 
+@ON_ONE_STORE
 def test_skip_bad_reports_and_skips_rows(
     store_uri: str, upstream_uri: str, change: Callable[[str], str], tmp_path: Path
 ) -> None:
