@@ -216,7 +216,7 @@ def _beside_deployed(console: Console, folder: Path, day: _Day, runs: int) -> _R
 
         pairs = _in_turn(runs, ours, deployed)
     for (_, ours_written), (_, theirs_written) in pairs:
-        rows, theirs = (reference.rows_of(_payload(output)) for output in (ours_written, theirs_written))
+        rows, theirs = (reference.index_rows(_payload(output)) for output in (ours_written, theirs_written))
         if rows != theirs:
             different = sum(rows.get(key) != theirs.get(key) for key in rows.keys() | theirs.keys())
             raise click.ClickException(f"{different:,} rows are not those of the deployed aggregator")

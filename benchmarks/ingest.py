@@ -33,7 +33,7 @@ from support.stores import open_store
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from support.postgresql import Cluster
-from support.roles import as_service
+from support.roles import grant_service
 from support.service import Service
 
 ROWS = 100_000
@@ -173,7 +173,7 @@ def one_run(cluster: Cluster, template: str, folder: Path, side: str, body: byte
             body = gzip.compress(body)
             headers["Content-Encoding"] = "gzip"
         settings: dict[str, Any] = {"PYTHONPATH": str(folder)} if side == "bare" else {}
-        with Service(as_service(uri), folder, workers=1, threads=1, **settings) as service:
+        with Service(grant_service(uri), folder, workers=1, threads=1, **settings) as service:
             warm_up(service.url, token)
             request = urllib.request.Request(f"{service.url}/submit", body, headers)
             return seconds_of(lambda: urllib.request.urlopen(request).close())

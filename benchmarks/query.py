@@ -21,7 +21,7 @@ from eida_stats_webservice.database import migrations
 from eida_stats_webservice.query.parameters import parse_query
 from eida_stats_webservice.registry.models import PUBLIC
 from support.postgresql import Cluster
-from support.roles import as_service
+from support.roles import grant_service
 from support.service import Service
 from support.stores import Store, open_store
 
@@ -91,7 +91,10 @@ def _measure(console: Console, runs: int, stations: int) -> None:
         store = open_store(uri)
         now = datetime.datetime.now(tz=datetime.UTC)
         token = store.registry.add_network_token("N7", now, now + datetime.timedelta(days=1))[1]
-        with Service(as_service(uri), Path(folder), workers=1, threads=2) as service, requests.Session() as session:
+        with (
+            Service(grant_service(uri), Path(folder), workers=1, threads=2) as service,
+            requests.Session() as session,
+        ):
             for asked, aim in _QUESTIONS.items():
                 query = f"{_PERIOD}&{asked}".rstrip("&")
                 http, sql, found = _side_by_side(store, session, f"{service.url}/dataselect/public", query, runs)

@@ -1,4 +1,4 @@
-"""A real PostgreSQL for the tests: one private cluster a session, one migrated template, a clone for each test."""
+"""Fixtures: one private PostgreSQL cluster per session, one migrated template, and a clone of it for each test."""
 
 import itertools
 import shutil
@@ -18,29 +18,29 @@ from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.database import migrations
 from support import issued
-from support.disks import mounted
+from support.disks import mount_small_disk
 from support.paths import ROOT
 from support.postgresql import Cluster
-from support.roles import as_service
+from support.roles import grant_service
 from support.stores import Store, open_store
 
 MIGRATIONS = ROOT / "migrations"
 
 _numbers = itertools.count(1)
 
-issued.note_all()
+issued.watch_all()
 
-# A shell starts what is in the background with Ctrl-C ignored, and every command inherits that.
+# A shell starts background commands with Ctrl-C ignored, and every command inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
-def no_secret_is_told(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """See that what this process logged and our commands told has no secret; `Service` looks into its own log."""
+def check_no_secret_leaks(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Check that neither this process nor our commands printed a secret; `Service` checks its own log."""
     yield
     logged = [*caplog.get_records("setup"), *caplog.get_records("call")]
-    assert issued.found_in("\n".join(map(caplog.handler.format, logged))) == []
-    assert issued.told() == []
+    assert issued.find_secrets("\n".join(map(caplog.handler.format, logged))) == []
+    assert issued.take_leaks() == []
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +51,7 @@ def postgresql() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def template(postgresql: Cluster) -> str:
-    """Name a database that has the schema and no rows; nobody may stay connected to it, or it cannot be cloned."""
+    """Create a database that has the schema and no rows. Nobody may stay connected to it, or cloning fails."""
     name = "template_migrated"
     backend = yoyo.get_backend(postgresql.create_database(name))
     with closing(backend.connection), backend.lock():
@@ -77,7 +77,7 @@ def hll_database(postgresql: Cluster) -> Iterator[Connection]:
 
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Name an embedded store that has the schema and no rows."""
+    """Create an embedded store that has the schema and no rows."""
     made = tmp_path_factory.mktemp("template") / "statistics.db"
     migrations.apply(f"sqlite:///{made}")
     return made
@@ -85,7 +85,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(params=["postgresql", "sqlite"])
 def store_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Name a migrated, empty database: the store's tests are the same tests, run on both."""
+    """Return the URI of a migrated, empty database. Tests of the store run on both."""
     if request.param == "postgresql":
         return str(request.getfixturevalue("database_uri"))
     copied = shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path)
@@ -94,14 +94,14 @@ def store_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def service_uri(store_uri: str) -> str:
-    """Name the same database as the service is to connect to it; what administers it has `store_uri`."""
-    return as_service(store_uri)
+    """Return the URI of the same database for the service. Its administrator uses `store_uri`."""
+    return grant_service(store_uri)
 
 
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
-    """Mount a file system on which an empty database has room, and little more."""
-    with mounted(megabytes=16) as place:
+    """Mount a file system that holds an empty database and little more."""
+    with mount_small_disk(megabytes=16) as place:
         yield place
 
 
@@ -114,19 +114,19 @@ def store(store_uri: str) -> Iterator[Store]:
 
 @pytest.fixture
 def service_settings() -> dict[str, Any]:
-    """Return the settings of the service but its database; tests override this fixture."""
+    """Return the settings of the service, without its database. Tests override this fixture."""
     return {}
 
 
 @pytest.fixture
 def client(service_uri: str, service_settings: dict[str, Any]) -> FlaskClient:
-    """Return a client of the service within this process."""
+    """Return a client of the service in this process."""
     return create_app(Config(service_uri, **service_settings)).test_client()
 
 
 @pytest.fixture
 def postgresql_database(postgresql: Cluster) -> Iterator[str]:
-    """Name a database that is empty."""
+    """Return the URI of an empty database."""
     name = f"test_{next(_numbers)}"
     yield postgresql.create_database(name)
     postgresql.drop_database(name)

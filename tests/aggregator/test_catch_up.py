@@ -25,8 +25,8 @@ from eida_stats_aggregator.errors import UnreadableLog
 from eida_stats_aggregator.period import day_in_name, find_period, without_strays
 from support.dates import OCTOBER as FIRST
 from support.node_operator import Operator, entries, entry, write_log
-from support.service import Service, register
-from support.stubs import Answer, Received, line, nobody_there, run, serving, submissions
+from support.service import Service, register_nodes
+from support.stubs import Answer, Received, find_unused_url, line, run, serve_stub, submissions
 
 D1, D2, D3, D4, D5 = (FIRST + datetime.timedelta(days=number) for number in range(5))
 STAMPS = {"log": LogStamp(1, 1)}
@@ -49,7 +49,7 @@ def service(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def operator(service: Service, database: str, tmp_path: Path) -> Operator:
     """Return the operator of a node that has sent nothing."""
     node = f"N{next(_numbers)}"
-    (token,) = register(database, node)
+    (token,) = register_nodes(database, node)
     return Operator(tmp_path / "node", service.url, token, node)
 
 
@@ -370,7 +370,7 @@ def test_absent_registry_is_named_once_after_a_day(operator: Operator, service: 
     for day in (D1, D2):
         write_log(operator.log(day), [entry(day, 1, trace=[temporary])])
         os.utime(operator.log(day), (0, 0))
-    away = nobody_there()
+    away = find_unused_url()
     first = operator.catch_up(FDSN_NETWORKS_URL=away)
     assert (first.returncode, first.stderr) == (0, "")
     memory_file = operator.home / "out/catch-up.json"
@@ -392,7 +392,7 @@ def test_nothing_is_sent_with_the_token_of_another_node(
     write_days(operator, D1)
     assert operator.catch_up().returncode == 0
     write_days(operator, D2, D3)
-    (token,) = register(database, f"{operator.node}B")
+    (token,) = register_nodes(database, f"{operator.node}B")
     other = Operator(operator.home, operator.url, token, f"{operator.node}B")
     for run_with_other in (other.catch_up, lambda: other.run(operator.log(D2, ".bz2"))):
         wrong = run_with_other()
@@ -692,7 +692,7 @@ def deployed(request: Received) -> Answer:
 
 
 def test_deployed_service_gets_days_with_requests(tmp_path: Path) -> None:
-    with serving(deployed) as stub:
+    with serve_stub(deployed) as stub:
         operator = Operator(tmp_path, f"{stub.url}/submit", "a-token-of-the-node")
         write_days(operator, D1, D3)
         asked = operator.catch_up()
@@ -714,7 +714,7 @@ def test_failing_day_does_not_keep_the_next(tmp_path: Path) -> None:
         days = json.loads(gzip.decompress(request.body))["days_coverage"]
         return Answer(500) if days == [str(D1)] else Answer(201)
 
-    with serving(fails_once) as stub:
+    with serve_stub(fails_once) as stub:
         operator = Operator(tmp_path, stub.url, "a-token-of-the-node")
         write_days(operator, D1, D2, D3)
         assert operator.catch_up().returncode == 3

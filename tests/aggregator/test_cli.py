@@ -33,16 +33,16 @@ from support.stubs import (
     REAL_REGISTRY,
     Answer,
     Received,
-    answering,
-    correcting,
-    encoded,
+    encode_log,
     environment,
+    find_unused_url,
     line,
     make_log,
-    nobody_there,
     problem,
     run,
-    serving,
+    serve_answers,
+    serve_corrections,
+    serve_stub,
     submissions,
     trace,
 )
@@ -56,7 +56,7 @@ PERSON = {"userID": 77007700770077, "clientID": "Secret/1.0 (workstation)", "use
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     (tmp_path / "networks.json").write_text(json.dumps(make_log.registry()))
-    (tmp_path / "a.log").write_bytes(encoded(line()))
+    (tmp_path / "a.log").write_bytes(encode_log(line()))
     return tmp_path
 
 
@@ -80,7 +80,7 @@ def compare(log: Path, registry: dict[str, Any], directory: Path) -> None:
     report = json.loads(done.stdout)
     assert (report["rejected"], report["ignored"], report["unregistered_networks"]) == (0, 0, {})
     ours = aggregate_in(directory / "ours")
-    assert reference.rows_of(ours) == reference.rows_of(theirs)
+    assert reference.index_rows(ours) == reference.index_rows(theirs)
     assert ours["days_coverage"] == theirs["days_coverage"]
     # null and empty countries are one row here, so the events may be divided by fewer rows
     assert ours["aggregation_score"] == round(report["counted"] / len(ours["stats"]))
@@ -114,7 +114,7 @@ def test_many_clients_of_one_stream_give_the_sketch_of_the_deployed_aggregator(t
         for clients in (1, 160, 161, 500, 600, 1500)
         for user in range(clients)
     ]
-    log.write_bytes(encoded(*entries))
+    log.write_bytes(encode_log(*entries))
     compare(log, {"networks": []}, tmp_path)
 
 
@@ -126,7 +126,7 @@ def test_a_log_over_months_gives_the_days_of_the_deployed_aggregator(tmp_path: P
         "2020-12-31T12:00:00.1Z",
         "2021-01-01T00:00:00Z",
     ]
-    log.write_bytes(encoded(*(line(finished=time) for time in times)))
+    log.write_bytes(encode_log(*(line(finished=time) for time in times)))
     compare(log, {"networks": []}, tmp_path)
 
 
@@ -175,12 +175,12 @@ def test_every_valid_log_gives_the_rows_of_the_deployed_aggregator(
     log: list[dict[str, Any]], deployed: reference.Driver, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "valid.log"
-    path.write_bytes(encoded(*log) or b"\n")
+    path.write_bytes(encode_log(*log) or b"\n")
     theirs = deployed.aggregate(path)
     registry = tmp_path_factory.getbasetemp() / "valid.json"
     registry.write_text(json.dumps(REGISTRY))
     aggregation = Aggregation(networks.Registry(lambda: networks.read(registry)))
-    for raw in encoded(*log).splitlines():
+    for raw in encode_log(*log).splitlines():
         request = request_log.parse(raw)
         assert isinstance(request, request_log.Request)
         aggregation.add(request)
@@ -188,7 +188,7 @@ def test_every_valid_log_gives_the_rows_of_the_deployed_aggregator(
     if theirs is None:
         assert ours["stats"] == []
         return
-    assert reference.rows_of(ours) == reference.rows_of(theirs)
+    assert reference.index_rows(ours) == reference.index_rows(theirs)
     assert ours["days_coverage"] == theirs["days_coverage"]
     assert ours["aggregation_score"] == round(len(log) / len(ours["stats"]))
     if len(ours["stats"]) == len(theirs["stats"]):
@@ -213,7 +213,7 @@ def test_each_line_is_counted_ignored_or_rejected_and_none_ends_the_run(home: Pa
         line(userID="1"),
         line(userID=True),
     ]
-    raw = b"[]\n\xff\n\nno JSON\n" + encoded(*log) + encoded(line())[:100]
+    raw = b"[]\n\xff\n\nno JSON\n" + encode_log(*log) + encode_log(line())[:100]
     (home / "a.log").write_bytes(raw)
     done = run("--json", "a.log", cwd=home)
     assert (done.returncode, done.stderr) == (0, "")
@@ -244,7 +244,7 @@ def test_a_log_without_any_request_is_an_error(content: bytes, home: Path) -> No
 
 
 def test_day_without_data_is_written_without_rows(home: Path) -> None:
-    (home / "a.log").write_bytes(encoded(line(trace=[trace(status="NODATA")])))
+    (home / "a.log").write_bytes(encode_log(line(trace=[trace(status="NODATA")])))
     done = run("a.log", cwd=home)
     assert (done.returncode, done.stderr) == (0, "")
     made = aggregate_in(home)
@@ -253,7 +253,7 @@ def test_day_without_data_is_written_without_rows(home: Path) -> None:
 
 
 def test_log_of_another_service_is_a_quiet_day_by_its_name(home: Path) -> None:
-    entry = encoded(line(service="fdsnws-station"))
+    entry = encode_log(line(service="fdsnws-station"))
     (home / "a.log").write_bytes(entry)
     (home / "a.log.2020-09-18").write_bytes(entry)
     done = run("a.log", cwd=home)
@@ -299,7 +299,7 @@ print(code, peak)
     ],
 )
 def test_memory_does_not_grow_with_the_log(repeated: Callable[[bytes, int], bytes], jobs: str, home: Path) -> None:
-    part = encoded(*make_log.requests(4, DAY, 2000))
+    part = encode_log(*make_log.requests(4, DAY, 2000))
 
     def peak(times: int) -> int:
         (home / "a.log").write_bytes(repeated(part, times))
@@ -323,8 +323,8 @@ def test_memory_does_not_grow_with_the_log(repeated: Callable[[bytes, int], byte
 
 
 def test_without_a_registry_a_log_that_needs_one_stops_the_run(home: Path) -> None:
-    (home / "a.log").write_bytes(encoded(line(), line(trace=[trace(net="Z3")])))
-    done = run("a.log", cwd=home, FDSN_NETWORKS_URL=nobody_there())
+    (home / "a.log").write_bytes(encode_log(line(), line(trace=[trace(net="Z3")])))
+    done = run("a.log", cwd=home, FDSN_NETWORKS_URL=find_unused_url())
     assert done.returncode == 1
     assert "There is no registry of networks" in done.stderr
     assert "--networks FILE" in done.stderr
@@ -332,13 +332,13 @@ def test_without_a_registry_a_log_that_needs_one_stops_the_run(home: Path) -> No
 
 
 def test_without_a_registry_a_log_that_needs_none_is_aggregated(home: Path) -> None:
-    assert run("a.log", cwd=home, FDSN_NETWORKS_URL=nobody_there()).returncode == 0
+    assert run("a.log", cwd=home, FDSN_NETWORKS_URL=find_unused_url()).returncode == 0
     assert (home / FILE).exists()
 
 
 def test_a_file_that_is_no_registry_stops_the_run(home: Path) -> None:
     (home / "networks.json").write_text("<html>")
-    (home / "a.log").write_bytes(encoded(line(trace=[trace(net="Z3")])))
+    (home / "a.log").write_bytes(encode_log(line(trace=[trace(net="Z3")])))
     done = run("--networks", "networks.json", "a.log", cwd=home)
     assert done.returncode == 1
     assert "networks.json" in done.stderr
@@ -346,8 +346,8 @@ def test_a_file_that_is_no_registry_stops_the_run(home: Path) -> None:
 
 
 def test_the_registry_is_fetched_for_the_first_run_and_kept_for_the_next(home: Path) -> None:
-    (home / "a.log").write_bytes(encoded(line(trace=[trace(net="Z3", start="2016-01-01T00:00:00.0000Z")])))
-    with answering(Answer(200, json.dumps(make_log.registry()).encode())) as stub:
+    (home / "a.log").write_bytes(encode_log(line(trace=[trace(net="Z3", start="2016-01-01T00:00:00.0000Z")])))
+    with serve_answers(Answer(200, json.dumps(make_log.registry()).encode())) as stub:
         for _ in range(2):
             assert run("a.log", cwd=home, FDSN_NETWORKS_URL=stub.url).returncode == 0
         assert len(stub.received) == 1
@@ -356,7 +356,7 @@ def test_the_registry_is_fetched_for_the_first_run_and_kept_for_the_next(home: P
 
 def test_an_open_epoch_has_no_end_and_a_code_without_epoch_is_kept_and_reported(home: Path) -> None:
     open_end, unknown = trace(net="9A", start="2031-05-01T00:00:00.0000Z"), trace(net="Z3")
-    (home / "a.log").write_bytes(encoded(line(trace=[open_end, unknown])))
+    (home / "a.log").write_bytes(encode_log(line(trace=[open_end, unknown])))
     done = run("--networks", "networks.json", "a.log", cwd=home)
     assert done.returncode == 0
     assert "unregistered network, kept under its short code: Z3 (1 deliveries)" in done.stdout
@@ -376,7 +376,7 @@ COMPRESSIONS = [bytes, bz2.compress, gzip.compress, lzma.compress, compress_zst]
 def test_a_log_is_read_whatever_it_is_called_and_from_standard_input(
     compress: Callable[[bytes], bytes], home: Path
 ) -> None:
-    content = compress(encoded(line()))
+    content = compress(encode_log(line()))
     (home / "misnamed.log.bz2").write_bytes(content)
     assert run("-o", "named", "misnamed.log.bz2", cwd=home).returncode == 0
     assert run("-o", "piped", cwd=home, stdin=content).returncode == 0
@@ -385,20 +385,20 @@ def test_a_log_is_read_whatever_it_is_called_and_from_standard_input(
 
 
 def test_names_of_logs_are_read_from_standard_input(home: Path) -> None:
-    (home / "b c.log.bz2").write_bytes(bz2.compress(encoded(line(finished="2020-09-19T00:00:00Z"))))
+    (home / "b c.log.bz2").write_bytes(bz2.compress(encode_log(line(finished="2020-09-19T00:00:00Z"))))
     done = run(cwd=home, stdin=b"a.log\nb c.log.bz2\n")
     assert done.returncode == 0
     assert (home / "2020-09-18_2020-09-19.json.gz").exists()
 
 
 def test_a_hyphen_stands_for_standard_input(home: Path) -> None:
-    done = run("--json", "a.log", "-", cwd=home, stdin=encoded(line(userID=2)))
+    done = run("--json", "a.log", "-", cwd=home, stdin=encode_log(line(userID=2)))
     assert json.loads(done.stdout)["counted"] == 2
 
 
 def test_a_log_can_come_through_a_named_pipe(home: Path) -> None:
     os.mkfifo(home / "pipe")
-    content = encoded(*(line(userID=user) for user in range(5000)))
+    content = encode_log(*(line(userID=user) for user in range(5000)))
     writer = threading.Thread(target=(home / "pipe").write_bytes, args=(content,))
     writer.start()
     done = run("--json", "pipe", cwd=home)
@@ -408,7 +408,7 @@ def test_a_log_can_come_through_a_named_pipe(home: Path) -> None:
 
 def test_a_name_that_is_no_text_is_told_all_the_same(home: Path) -> None:
     name = "b\udcff.log"
-    (home / name).write_bytes(b"no JSON\n" + encoded(line()))
+    (home / name).write_bytes(b"no JSON\n" + encode_log(line()))
     assert "written" in run(name, cwd=home).stdout
     assert json.loads(run("--json", name, cwd=home).stdout)["counted"] == 1
 
@@ -419,7 +419,7 @@ def test_a_name_that_is_no_text_is_told_all_the_same(home: Path) -> None:
 def test_a_log_that_cannot_be_read_to_its_end_stops_the_run(
     compress: Callable[[bytes], bytes], fault: str, piped: bool, home: Path
 ) -> None:
-    broken = bytearray(compress(encoded(*make_log.requests(5, DAY, 500))))
+    broken = bytearray(compress(encode_log(*make_log.requests(5, DAY, 500))))
     if fault == "cut off":
         del broken[-20:]
     else:
@@ -497,7 +497,7 @@ def test_the_same_log_twice_is_one_file_and_another_is_a_choice(home: Path) -> N
     before = (home / FILE).read_bytes()
     assert run("a.log", cwd=home).returncode == 0
     assert (home / FILE).read_bytes() == before
-    (home / "b.log").write_bytes(encoded(line(userID=2)))
+    (home / "b.log").write_bytes(encode_log(line(userID=2)))
     refused = run("b.log", cwd=home)
     assert refused.returncode == 1
     assert "--source" in refused.stderr
@@ -522,7 +522,7 @@ def test_the_same_log_gives_the_same_bytes_where_the_time_is_fixed(home: Path) -
 
 
 def test_the_summary_names_what_was_done(home: Path) -> None:
-    (home / "a.log").write_bytes(encoded(line(), line(userID=2, status="ERROR"), line(service="x")) + b"{\n" * 7)
+    (home / "a.log").write_bytes(encode_log(line(), line(userID=2, status="ERROR"), line(service="x")) + b"{\n" * 7)
     done = run("a.log", cwd=home)
     told = " ".join(done.stdout.split())
     for figure in (
@@ -550,7 +550,7 @@ def test_the_summary_tells_of_classes_the_largest_first_and_of_what_was_left_out
         line(),
         line(clientID="[bold]ObsPy[/bold]"),
     ]
-    (home / "a.log").write_bytes(encoded(*entries))
+    (home / "a.log").write_bytes(encode_log(*entries))
     done = run(
         "a.log", "--since", "2020-09-18", "--exclude-class", "crawler", "--exclude-client", "^curl", cwd=home
     )
@@ -584,7 +584,7 @@ def test_a_summary_without_anything_left_out_says_nothing_of_it(home: Path) -> N
 
 def test_a_dry_run_tells_what_would_be_and_does_nothing(home: Path) -> None:
     before = sorted(home.iterdir())
-    done = run("--dry-run", "--send-to", nobody_there(), "-o", "out", "a.log", cwd=home, TOKEN=TOKEN)
+    done = run("--dry-run", "--send-to", find_unused_url(), "-o", "out", "a.log", cwd=home, TOKEN=TOKEN)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"would be written: out/{FILE}" in done.stdout
     assert f"would be sent: out/{FILE} to http://127.0.0.1:" in done.stdout
@@ -705,10 +705,10 @@ def test_nothing_of_a_person_is_told_or_kept(home: Path) -> None:
         {**person, "trace": PERSON["userEmail"]},
     ]
     # only the first few are told, so each gets a run of its own
-    logs = [encoded(entry) for entry in broken]
+    logs = [encode_log(entry) for entry in broken]
     logs += [text[:-10].encode(), text.encode() + b"}", text.replace("{", "\xff").encode("latin-1")]
     for number, log in enumerate(logs):
-        (home / "a.log").write_bytes(encoded(person, {**person, "status": "ERROR"}) + log)
+        (home / "a.log").write_bytes(encode_log(person, {**person, "status": "ERROR"}) + log)
         for options in ([], ["--json"]):
             done = run(*options, "--suffix", f"{number}", "a.log", cwd=home)
             assert done.returncode in (0, 4)
@@ -734,7 +734,7 @@ def send(url: str, *arguments: str, cwd: Path, **env: str) -> subprocess.Complet
 
 
 def test_a_log_is_aggregated_and_sent(home: Path) -> None:
-    with answering(Answer(201)) as stub:
+    with serve_answers(Answer(201)) as stub:
         done = send(stub.url, "a.log", cwd=home)
         assert done.returncode == 0
         assert f"sent: {FILE} to {stub.url}/submit: 201 Created" in done.stdout
@@ -751,7 +751,7 @@ def test_a_log_is_aggregated_and_sent(home: Path) -> None:
 def test_the_token_comes_from_the_environment_an_option_or_a_file(how: str, home: Path) -> None:
     (home / "token").write_text(f"{TOKEN}\n")
     (home / "marked").write_text(f"{TOKEN}\n", encoding="utf-8-sig")
-    with answering(Answer(201)) as stub:
+    with serve_answers(Answer(201)) as stub:
         arguments, env = {
             "environment": ([], {"TOKEN": TOKEN}),
             "option": (["--token", TOKEN], {"TOKEN": "another"}),
@@ -764,7 +764,7 @@ def test_the_token_comes_from_the_environment_an_option_or_a_file(how: str, home
 
 
 def test_what_could_not_be_sent_waits_for_the_next_run_even_without_a_log(home: Path) -> None:
-    url = nobody_there()
+    url = find_unused_url()
     done = send(url, "a.log", cwd=home)
     assert done.returncode == 3
     assert "waits for the next run" in done.stderr
@@ -776,7 +776,7 @@ def test_what_could_not_be_sent_waits_for_the_next_run_even_without_a_log(home: 
         bodies.append(request.body)
         return Answer(201)
 
-    with serving(take, port=port) as stub:
+    with serve_stub(take, port=port) as stub:
         assert stub.url == url
         done = send(url, cwd=home)
         assert (done.returncode, done.stderr) == (0, "")
@@ -787,25 +787,25 @@ def test_what_could_not_be_sent_waits_for_the_next_run_even_without_a_log(home: 
 
 def test_a_week_of_queued_files_is_sent_with_the_next_log(home: Path) -> None:
     # A day that the service fails with does not keep it from the next one.
-    with answering(*[Answer(503)] * 6, Answer(201)) as stub:
+    with serve_answers(*[Answer(503)] * 6, Answer(201)) as stub:
         for day in (15, 16, 17):
-            (home / "a.log").write_bytes(encoded(line(finished=f"2020-09-{day}T12:00:00Z")))
+            (home / "a.log").write_bytes(encode_log(line(finished=f"2020-09-{day}T12:00:00Z")))
             assert send(stub.url, "a.log", cwd=home).returncode == 3
-        (home / "a.log").write_bytes(encoded(line()))
+        (home / "a.log").write_bytes(encode_log(line()))
         assert send(stub.url, "a.log", cwd=home).returncode == 0
         days = [json.loads(gzip.decompress(one.body))["days_coverage"] for one in stub.received[6:]]
     assert days == [["2020-09-15"], ["2020-09-16"], ["2020-09-17"], ["2020-09-18"]]
 
 
 def test_the_queue_is_sent_even_if_the_log_is_bad(home: Path) -> None:
-    with answering(Answer(503), Answer(201)) as stub:
+    with serve_answers(Answer(503), Answer(201)) as stub:
         assert send(stub.url, "a.log", cwd=home).returncode == 3
         assert send(stub.url, "missing.log", cwd=home).returncode == 1
         assert len(stub.received) == 2
 
 
 def test_the_queue_of_another_service_does_not_get_this_token(home: Path) -> None:
-    with answering(Answer(503)) as first, answering(Answer(201)) as second:
+    with serve_answers(Answer(503)) as first, serve_answers(Answer(201)) as second:
         assert send(first.url, "a.log", cwd=home).returncode == 3
         done = send(second.url, cwd=home)
         assert second.received == []
@@ -820,14 +820,16 @@ def test_the_queue_of_another_service_does_not_get_this_token(home: Path) -> Non
 
 def test_a_file_that_was_made_without_sending_is_not_sent_unasked(home: Path) -> None:
     assert run("a.log", cwd=home).returncode == 0
-    with answering(Answer(201)) as stub:
+    with serve_answers(Answer(201)) as stub:
         assert send(stub.url, cwd=home).returncode == 0
         assert stub.received == []
 
 
 def test_one_refused_file_does_not_hold_up_the_others(home: Path) -> None:
-    (home / "b.log").write_bytes(encoded(line(finished="2020-09-19T00:00:00Z")))
-    with answering(Answer(503), problem(422, "invalid-payload", "The payload has bad fields"), Answer(201)) as stub:
+    (home / "b.log").write_bytes(encode_log(line(finished="2020-09-19T00:00:00Z")))
+    with serve_answers(
+        Answer(503), problem(422, "invalid-payload", "The payload has bad fields"), Answer(201)
+    ) as stub:
         assert send(stub.url, "a.log", cwd=home).returncode == 3
         done = send(stub.url, "--json", "b.log", cwd=home)
         assert done.returncode == 3
@@ -839,9 +841,9 @@ def test_one_refused_file_does_not_hold_up_the_others(home: Path) -> None:
 
 
 def test_a_token_that_is_refused_is_not_tried_on_every_file(home: Path) -> None:
-    with answering(Answer(503), problem(403, "refused-token")) as stub:
+    with serve_answers(Answer(503), problem(403, "refused-token")) as stub:
         send(stub.url, "a.log", cwd=home)
-        (home / "a.log").write_bytes(encoded(line(finished="2020-09-19T00:00:00Z")))
+        (home / "a.log").write_bytes(encode_log(line(finished="2020-09-19T00:00:00Z")))
         done = send(stub.url, "a.log", cwd=home)
         assert done.returncode == 3
         assert "Check the token" in done.stderr
@@ -849,9 +851,9 @@ def test_a_token_that_is_refused_is_not_tried_on_every_file(home: Path) -> None:
 
 
 def test_correction_is_put(home: Path) -> None:
-    with correcting(Answer(201)) as stub:
+    with serve_corrections(Answer(201)) as stub:
         assert send(stub.url, "a.log", cwd=home).returncode == 0
-        (home / "a.log").write_bytes(encoded(line(userID=2)))
+        (home / "a.log").write_bytes(encode_log(line(userID=2)))
         refused = send(stub.url, "a.log", cwd=home)
         assert refused.returncode == 1
         assert "--replace" in refused.stderr
@@ -867,7 +869,7 @@ def test_correction_is_put(home: Path) -> None:
 
 
 def test_delivered_file_is_sent_again_with_replace_only(home: Path) -> None:
-    with correcting(Answer(201)) as stub:
+    with serve_corrections(Answer(201)) as stub:
         assert send(stub.url, "a.log", cwd=home).returncode == 0
         for options in ([], ["--dry-run"]):
             done = send(stub.url, *options, "a.log", cwd=home)
@@ -886,7 +888,7 @@ def test_delivered_file_is_sent_again_with_replace_only(home: Path) -> None:
 
 
 def test_held_file_waits_for_a_decision(home: Path) -> None:
-    with correcting(problem(409, "overlapping-payload"), Answer(503), Answer(201)) as stub:
+    with serve_corrections(problem(409, "overlapping-payload"), Answer(503), Answer(201)) as stub:
         held = send(stub.url, "--source", "b", "a.log", cwd=home)
         assert held.returncode == 3
         assert "waits for your decision" in held.stderr
@@ -902,7 +904,7 @@ def test_held_file_waits_for_a_decision(home: Path) -> None:
 
 def test_file_counts_beside_others_if_that_is_wanted(home: Path) -> None:
     receipt = {"payload": 8, "overlaps": [{"payload": 7, "days": ["2020-09-18"]}]}
-    with correcting(problem(409, "overlapping-payload"), Answer(201, json.dumps(receipt).encode())) as stub:
+    with serve_corrections(problem(409, "overlapping-payload"), Answer(201, json.dumps(receipt).encode())) as stub:
         assert send(stub.url, "a.log", cwd=home).returncode == 3
         done = send(stub.url, "--beside", "--quiet", "a.log", cwd=home)
         assert (done.returncode, done.stdout) == (4, "")
@@ -912,7 +914,7 @@ def test_file_counts_beside_others_if_that_is_wanted(home: Path) -> None:
 
 @pytest.mark.parametrize("option", ["--replace", "--replaces=17", "--beside"])
 def test_decision_is_about_the_file_of_a_log(option: str, home: Path) -> None:
-    done = send(nobody_there(), option, cwd=home)
+    done = send(find_unused_url(), option, cwd=home)
     assert done.returncode == 1
     assert option.partition("=")[0] in done.stderr
 
@@ -920,24 +922,24 @@ def test_decision_is_about_the_file_of_a_log(option: str, home: Path) -> None:
 def test_token_that_ends_soon_is_named(home: Path) -> None:
     soon = datetime.datetime.now(tz=datetime.UTC) + datetime.timedelta(days=29)
     for end, code in ((soon, 4), (soon + datetime.timedelta(days=3), 0)):
-        with answering(Answer(201, headers={"Token-Valid-Until": end.isoformat()})) as stub:
+        with serve_answers(Answer(201, headers={"Token-Valid-Until": end.isoformat()})) as stub:
             done = send(stub.url, "--quiet", "a.log", cwd=home)
             assert done.returncode == code
             assert (f"the token is valid until {end:%Y-%m-%d}" in done.stderr) is (code == 4)
 
 
 def test_correction_waits_for_a_service_that_corrects(home: Path) -> None:
-    with correcting(Answer(200, b"ingested"), version=Answer(404)) as stub:
+    with serve_corrections(Answer(200, b"ingested"), version=Answer(404)) as stub:
         assert send(stub.url, "a.log", cwd=home).returncode == 0
         for user in (2, 3):
             # As long as it waits, it can be corrected once more.
-            (home / "a.log").write_bytes(encoded(line(userID=user)))
+            (home / "a.log").write_bytes(encode_log(line(userID=user)))
             done = send(stub.url, "--replace", "a.log", cwd=home)
             assert done.returncode == 3
             assert "This service cannot take a correction, which waits" in done.stderr
             assert f"waits for the next run: {FILE}" in done.stdout
         # It holds up no other file.
-        (home / "b.log").write_bytes(encoded(line(finished="2020-09-19T00:00:00Z")))
+        (home / "b.log").write_bytes(encode_log(line(finished="2020-09-19T00:00:00Z")))
         done = send(stub.url, "--json", "b.log", cwd=home)
         assert done.returncode == 3
         report = json.loads(done.stdout)
@@ -948,7 +950,7 @@ def test_correction_waits_for_a_service_that_corrects(home: Path) -> None:
     def take(request: Received) -> Answer:
         return Answer(200, b"0.9.0") if request.path == "/version" else Answer(201)
 
-    with serving(take, port=port) as stub:
+    with serve_stub(take, port=port) as stub:
         assert send(stub.url, cwd=home).returncode == 0
         (request,) = submissions(stub)
         assert (request.method, request.body) == ("PUT", (home / FILE).read_bytes())
@@ -956,7 +958,7 @@ def test_correction_waits_for_a_service_that_corrects(home: Path) -> None:
 
 def test_duplicate_at_the_deployed_service_is_delivered(home: Path) -> None:
     answer = Answer(400, b"This statistic already exists on the server. Refusing to merge")
-    with answering(answer) as stub:
+    with serve_answers(answer) as stub:
         for _ in range(2):
             done = send(stub.url, "a.log", cwd=home)
             assert (done.returncode, done.stderr) == (0, "")
@@ -964,7 +966,7 @@ def test_duplicate_at_the_deployed_service_is_delivered(home: Path) -> None:
 
 
 def test_a_run_that_was_killed_while_it_wrote_is_told(home: Path) -> None:
-    with answering(Answer(503), Answer(201)) as stub:
+    with serve_answers(Answer(503), Answer(201)) as stub:
         send(stub.url, "a.log", cwd=home)
         (home / FILE).unlink()
         done = send(stub.url, cwd=home)
@@ -980,7 +982,7 @@ def test_two_runs_at_once_send_once(home: Path) -> None:
         time.sleep(0.5)
         return Answer(201)
 
-    with serving(slow) as stub:
+    with serve_stub(slow) as stub:
         runs = [
             subprocess.Popen(
                 [COMMAND, "--quiet", "--send-to", stub.url, "a.log"], cwd=home, env=environment(home, TOKEN=TOKEN)
@@ -993,7 +995,7 @@ def test_two_runs_at_once_send_once(home: Path) -> None:
 
 def test_the_deployed_aggregator_has_its_way_of_sending_and_ours_the_same_content(home: Path) -> None:
     """What a service gets from either differs in the order of rows, the case of digits, and the compression."""
-    with answering(Answer(201)) as stub, reference.registry_service(REGISTRY) as proxy:
+    with serve_answers(Answer(201)) as stub, reference.registry_service(REGISTRY) as proxy:
         send(stub.url, "a.log", cwd=home)
         subprocess.run(
             [reference.python().with_name("eida_stats_aggregator"), "-o", home, "--send-to", stub.url, "a.log"],
@@ -1004,7 +1006,9 @@ def test_the_deployed_aggregator_has_its_way_of_sending_and_ours_the_same_conten
         )
         ours, theirs = stub.received
     assert ours.headers["authentication"] == theirs.headers["authentication"]
-    assert reference.rows_of(json.loads(gzip.decompress(ours.body))) == reference.rows_of(json.loads(theirs.body))
+    assert reference.index_rows(json.loads(gzip.decompress(ours.body))) == reference.index_rows(
+        json.loads(theirs.body)
+    )
 
 
 def test_a_log_on_standard_input_never_shows_in_an_error(home: Path) -> None:
@@ -1019,8 +1023,8 @@ def test_a_log_on_standard_input_never_shows_in_an_error(home: Path) -> None:
 
 
 def test_correction_after_a_lost_answer(home: Path) -> None:
-    (home / "corrected.log").write_bytes(encoded(line(bytes=1), line(userID=3)))
-    with correcting(Answer(0), Answer(0), Answer(200)) as stub:
+    (home / "corrected.log").write_bytes(encode_log(line(bytes=1), line(userID=3)))
+    with serve_corrections(Answer(0), Answer(0), Answer(200)) as stub:
         assert send(stub.url, "a.log", cwd=home).returncode == 3
         refused = send(stub.url, "corrected.log", "--dry-run", cwd=home)
         assert refused.returncode == 1

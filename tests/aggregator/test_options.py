@@ -15,7 +15,18 @@ from typing import Any
 import pytest
 
 from eida_stats_aggregator.fdsnws import user_agents
-from support.stubs import COMMAND, Answer, answering, encoded, environment, line, make_log, nobody_there, run, trace
+from support.stubs import (
+    COMMAND,
+    Answer,
+    encode_log,
+    environment,
+    find_unused_url,
+    line,
+    make_log,
+    run,
+    serve_answers,
+    trace,
+)
 
 TOKEN = "a-token-of-the-node"
 FILE = "2020-09-18_2020-09-18.json.gz"
@@ -28,11 +39,11 @@ NAMELESS = line(without=("clientID",), userID=5, trace=[trace(sta="NONE", size=1
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    (tmp_path / "a.log").write_bytes(encoded(CURL, WGET, OBSPY, MEASURE, NAMELESS))
+    (tmp_path / "a.log").write_bytes(encode_log(CURL, WGET, OBSPY, MEASURE, NAMELESS))
     days = [
         line(finished=f"2020-09-{day}T{time}Z") for day in (16, 17, 18, 19) for time in ("00:00:00", "23:59:59.9")
     ]
-    (tmp_path / "days.log").write_bytes(encoded(*days))
+    (tmp_path / "days.log").write_bytes(encode_log(*days))
     return tmp_path
 
 
@@ -86,16 +97,16 @@ def test_days_from_and_until_are_both_taken(options: list[str], days: list[int],
 
 def test_a_day_is_that_of_universal_time(home: Path) -> None:
     times = ["2020-09-18T01:30:00+02:00", "2020-09-17T23:30:00-01:00", "2020-09-18T01:30:00"]
-    (home / "zones.log").write_bytes(encoded(*(line(finished=time) for time in times)))
+    (home / "zones.log").write_bytes(encode_log(*(line(finished=time) for time in times)))
     assert told(home, "--dry-run", "--since", "2020-09-18", "zones.log")["counted"] == 2
     assert told(home, "--dry-run", "--until", "2020-09-17", "zones.log")["counted"] == 1
 
 
 def test_what_is_left_out_of_a_log_does_not_depend_on_its_parts(home: Path) -> None:
     """The rows are those of a log which has nothing else."""
-    kept = encoded(*(line(finished="2020-09-17T12:00:00Z", userID=user) for user in range(50)))
+    kept = encode_log(*(line(finished="2020-09-17T12:00:00Z", userID=user) for user in range(50)))
     before, after = (
-        encoded(*(line(finished="2020-09-16T12:00:00Z", userID=user) for user in users))
+        encode_log(*(line(finished="2020-09-16T12:00:00Z", userID=user) for user in users))
         for users in (range(50, 100), range(100, 150))
     )
     (home / "both.log").write_bytes(before + kept + after)
@@ -121,7 +132,7 @@ def test_if_all_is_left_out_nothing_is_written_and_that_is_told(home: Path) -> N
 
 
 def test_lines_that_are_none_are_rejected_whatever_day_is_taken(home: Path) -> None:
-    (home / "b.log").write_bytes(b"no JSON\n" + encoded(line()))
+    (home / "b.log").write_bytes(b"no JSON\n" + encode_log(line()))
     report = told(home, "--since", "2021-01-01", "b.log")
     assert (report["counted"], report["on_other_days"], report["rejected"]) == (0, 1, 1)
     (home / "c.log").write_bytes(b"no JSON\n")
@@ -199,7 +210,7 @@ def test_a_service_reads_what_says_whom_it_leaves_out(home: Path) -> None:
     """A pattern may have any characters."""
     (home / "token").write_text(TOKEN)
     pattern = 'ümläut "quoted" \\\\ <html>'
-    with answering(Answer(201)) as stub:
+    with serve_answers(Answer(201)) as stub:
         told(home, "--send-to", stub.url, "--token-file", "token", "--exclude-client", pattern, "a.log")
         (request,) = stub.received
     assert json.loads(gzip.decompress(request.body))["excluded"]["client_patterns"] == [pattern]
@@ -280,7 +291,7 @@ def test_a_dry_run_writes_nothing_and_tells_what_would_be_written(home: Path) ->
 
 def test_a_dry_run_sends_nothing_and_tells_what_would_be_sent(home: Path) -> None:
     (home / "token").write_text(TOKEN)
-    with answering(Answer(503), Answer(201)) as stub:
+    with serve_answers(Answer(503), Answer(201)) as stub:
         to = ("--send-to", stub.url, "--token-file", "token", "--retries", "0")
         assert run(*to, "a.log", cwd=home).returncode == 3
         before = contents_of(home)
@@ -302,7 +313,7 @@ def test_a_dry_run_sends_nothing_and_tells_what_would_be_sent(home: Path) -> Non
 
 def test_a_dry_run_does_not_promise_to_send_what_was_delivered(home: Path) -> None:
     (home / "token").write_text(TOKEN)
-    with answering(Answer(201)) as stub:
+    with serve_answers(Answer(201)) as stub:
         to = ("--send-to", stub.url, "--token-file", "token")
         assert len(told(home, *to, "a.log")["sent"]) == 1
         assert told(home, "--dry-run", *to, "a.log")["sent"] == []
@@ -312,8 +323,8 @@ def test_a_dry_run_does_not_promise_to_send_what_was_delivered(home: Path) -> No
 def test_a_dry_run_tells_what_would_be_sent_with_requeue(home: Path) -> None:
     (home / "token").write_text(TOKEN)
     to = ("--token-file", "token", "--retries", "0", "--send-to")
-    assert run(*to, nobody_there(), "a.log", cwd=home).returncode == 3
-    with answering(Answer(201)) as stub:
+    assert run(*to, find_unused_url(), "a.log", cwd=home).returncode == 3
+    with serve_answers(Answer(201)) as stub:
         dry = told(home, "--dry-run", "--requeue", *to, stub.url)
         assert stub.received == []
         wet = told(home, "--requeue", *to, stub.url)
@@ -322,7 +333,7 @@ def test_a_dry_run_tells_what_would_be_sent_with_requeue(home: Path) -> None:
 
 
 def test_a_dry_run_needs_no_directory_that_can_be_written(home: Path) -> None:
-    with answering(Answer(201)) as stub:
+    with serve_answers(Answer(201)) as stub:
         done = run("--dry-run", "--send-to", stub.url, "--token", TOKEN, "-o", "/proc/none", "a.log", cwd=home)
         assert stub.received == []
     assert done.returncode == 0
@@ -331,8 +342,8 @@ def test_a_dry_run_needs_no_directory_that_can_be_written(home: Path) -> None:
 @pytest.mark.parametrize("conflict", ["other content", "delivered", "answer lost"])
 def test_a_dry_run_tells_a_conflict_as_the_real_run_does(conflict: str, home: Path) -> None:
     (home / "token").write_text(TOKEN)
-    (home / "b.log").write_bytes(encoded(CURL))
-    with answering(Answer(0 if conflict == "answer lost" else 201), Answer(503)) as stub:
+    (home / "b.log").write_bytes(encode_log(CURL))
+    with serve_answers(Answer(0 if conflict == "answer lost" else 201), Answer(503)) as stub:
         to = (
             ()
             if conflict == "other content"
@@ -380,9 +391,9 @@ def tree(home: Path) -> Path:
         ("2020/old/d.log", 4),
         (".hidden/e.log", 5),
     ):
-        content = encoded(line(userID=user))
+        content = encode_log(line(userID=user))
         (folder / place).write_bytes(gzip.compress(content) if place.endswith("gz") else content)
-    (folder / ".f.log").write_bytes(encoded(line(userID=6)))
+    (folder / ".f.log").write_bytes(encode_log(line(userID=6)))
     (folder / "seiscomp.log").write_text("2020/09/18 00:00:00 [info/fdsnws] ready\n" * 100)
     (folder / "empty.log").touch()
     (folder / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)))
@@ -399,7 +410,7 @@ def test_a_directory_stands_for_all_request_logs_below_it(tree: Path) -> None:
 
 def test_what_the_command_has_written_itself_is_no_log(tree: Path) -> None:
     before = told(tree, "-o", "logs", "logs")["files"]
-    with answering(Answer(503)) as stub:
+    with serve_answers(Answer(503)) as stub:
         run(
             "-o", "logs", "--suffix", "b", "--send-to", stub.url, "--token", "t", "--retries", "0", "logs", cwd=tree
         )
@@ -421,7 +432,7 @@ def test_a_pattern_is_what_the_shell_would_make_of_it(pattern: str, files: list[
 
 
 def test_a_file_that_is_called_like_a_pattern_is_meant_itself(home: Path) -> None:
-    (home / "[a].log").write_bytes(encoded(line(userID=9)))
+    (home / "[a].log").write_bytes(encode_log(line(userID=9)))
     report = told(home, "[a].log")
     assert (report["files"], report["counted"]) == (["[a].log"], 1)
 
@@ -479,7 +490,7 @@ def on_a_terminal(home: Path, *arguments: str) -> str:
 @pytest.fixture
 def large(home: Path) -> Path:
     """A log of several parts, and one that can only be read as a whole."""
-    contents = [encoded(*make_log.requests(seed, datetime.date(2020, 9, 18), 500)) for seed in range(43)]
+    contents = [encode_log(*make_log.requests(seed, datetime.date(2020, 9, 18), 500)) for seed in range(43)]
     (home / "large.log").write_bytes(b"".join(contents[3:]))
     (home / "large.log.gz").write_bytes(gzip.compress(b"".join(contents[:3]) + b"\n", 1))
     (home / "networks.json").write_text(json.dumps(make_log.registry()))

@@ -1,4 +1,4 @@
-"""A PostgreSQL for each of these tests, since they end it, fill it and lock it; and the figures that they take."""
+"""A PostgreSQL for each test, since these stop, fill and lock it; and a summary of measured figures."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -19,27 +19,27 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture
 def uri(cluster: Cluster) -> str:
-    """Name a database that has the schema and no rows."""
+    """Create a database that has the schema and no rows."""
     made = cluster.create_database("statistics")
     migrations.apply(made)
     return made
 
 
 @pytest.fixture
-def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
-    """Take a figure that the run is to show at its end."""
+def record_figure(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Return a function that records a figure for the summary of the run."""
     return partial(record_property, _FIGURE)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show them, in whichever process they were taken."""
-    told = [
+    """Print the figures, whichever process recorded them."""
+    figures = [
         value
         for report in terminalreporter.getreports("passed")
         for name, value in report.user_properties
         if name == _FIGURE
     ]
-    if told:
+    if figures:
         terminalreporter.section("figures")
-    for figure in told:
+    for figure in figures:
         terminalreporter.line(str(figure))

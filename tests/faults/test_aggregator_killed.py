@@ -1,4 +1,4 @@
-"""The aggregator is killed, has no room, or runs twice at once: no half file, no false receipt, sent once."""
+"""The aggregator is killed, has no space, or runs twice at once: no half file, no false receipt, sent once."""
 
 import contextlib
 import datetime
@@ -16,7 +16,7 @@ import pytest
 
 from eida_statistics import wire
 from eida_stats_webservice.database import migrations
-from support.service import Service, register
+from support.service import Service, register_nodes
 from support.stores import open_store
 from support.stubs import COMMAND, environment, make_log
 
@@ -61,29 +61,29 @@ def start(log: Path, service: Service, token: str, directory: Path) -> subproces
     )
 
 
-def assert_whole(directory: Path, stored: int) -> None:
-    """See that every file is whole, and that none says to be delivered that is not."""
+def assert_complete(directory: Path, stored: int) -> None:
+    """Check that every file is complete, and that delivered ones are stored."""
     for path in directory.glob("*.json.gz"):
         assert wire.decode(gzip.decompress(path.read_bytes()), today=TODAY).stats
     for path in directory.glob("*.delivery"):
-        assert not delivered(path) or stored
+        assert not is_delivered(path) or stored
 
 
-def delivered(side_file: Path) -> bool:
+def is_delivered(side_file: Path) -> bool:
     """Return whether a side file says that a service has the file."""
     records = json.loads(side_file.read_bytes())["records"]
     return any(record["state"] == "delivered" for record in records.values())
 
 
-def payloads(uri: str) -> int:
+def count_payloads(uri: str) -> int:
     with contextlib.closing(open_store(uri)) as store:
         return len(store.payloads.list_payloads())
 
 
-def test_a_killed_aggregator_leaves_no_half_file_and_no_false_receipt(
-    log: Path, service: Service, uri: str, tmp_path: Path, tell: Callable[[str], None]
+def test_killed_aggregator_leaves_no_half_file(
+    log: Path, service: Service, uri: str, tmp_path: Path, record_figure: Callable[[str], None]
 ) -> None:
-    (token,) = register(uri, "GFZ")
+    (token,) = register_nodes(uri, "GFZ")
     begun = time.monotonic()
     warm = start(log, service, token, tmp_path / "warm")
     assert warm.communicate()[1] is not None
@@ -103,17 +103,17 @@ def test_a_killed_aggregator_leaves_no_half_file_and_no_false_receipt(
         with contextlib.closing(open_store(uri)) as store:
             (payload,) = store.payloads.list_payloads()
         stored = payload.state == "in force"
-        assert_whole(directory, stored)
-        receipts = list(map(delivered, directory.glob("*.delivery")))
+        assert_complete(directory, stored)
+        receipts = list(map(is_delivered, directory.glob("*.delivery")))
         written = list(directory.glob("*.json.gz"))
         found["a receipt" if any(receipts) else "a file" if written else "nothing"] += 1
-        # The next run does what is left, and nothing twice. What it takes changes with what else runs here.
+        # The next run does the rest, and nothing twice. Its duration depends on the load of the machine.
         begun = time.monotonic()
         again = start(log, service, token, directory)
         output = again.communicate()
         takes = time.monotonic() - begun
         assert again.returncode == 0, output
-        assert_whole(directory, stored=True)
+        assert_complete(directory, stored=True)
         assert [path.name for path in directory.glob(".*.tmp")] == []
         with contextlib.closing(open_store(uri)) as store:
             (payload,) = store.payloads.list_payloads()
@@ -121,24 +121,24 @@ def test_a_killed_aggregator_leaves_no_half_file_and_no_false_receipt(
             store.payloads.retract(payload.payload)
     assert found["nothing"]
     assert found["a file"] + found["a receipt"]
-    tell(f"killed {KILLS} aggregators; there was left: {found}")
+    record_figure(f"killed {KILLS} aggregators; there was left: {found}")
 
 
 def test_two_runs_at_once_send_once(log: Path, service: Service, uri: str, tmp_path: Path) -> None:
-    (token,) = register(uri, "GFZ")
+    (token,) = register_nodes(uri, "GFZ")
     runs = [start(log, service, token, tmp_path / "both") for _ in range(4)]
-    told = [one.communicate() for one in runs]
-    assert [one.returncode for one in runs] == [0] * 4, told
-    # The others tell of that one's receipt.
-    assert sum("\nsent: " in output and "201" in output for output, _ in told) == 1
-    assert sum("\ndelivered before" in output for output, _ in told) == 3
-    assert sum("409" in output for output, _ in told) == 0
-    assert payloads(uri) == 1
-    assert any("another run uses" in complaint for _, complaint in told)
+    outputs = [one.communicate() for one in runs]
+    assert [one.returncode for one in runs] == [0] * 4, outputs
+    # The others report that run's receipt.
+    assert sum("\nsent: " in output and "201" in output for output, _ in outputs) == 1
+    assert sum("\ndelivered before" in output for output, _ in outputs) == 3
+    assert sum("409" in output for output, _ in outputs) == 0
+    assert count_payloads(uri) == 1
+    assert any("another run uses" in complaint for _, complaint in outputs)
 
 
-def test_a_full_disk_is_told_and_leaves_no_half_file(log: Path, service: Service, uri: str, tmp_path: Path) -> None:
-    (token,) = register(uri, "GFZ")
+def test_full_disk_leaves_no_half_file(log: Path, service: Service, uri: str, tmp_path: Path) -> None:
+    (token,) = register_nodes(uri, "GFZ")
     place = Path(f"/tmp/eida-full-disk-{os.getpid()}")
     place.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(place)]
@@ -153,12 +153,12 @@ def test_a_full_disk_is_told_and_leaves_no_half_file(log: Path, service: Service
         assert "Traceback" not in complaint
         assert str(place / "aggregates") in complaint
         assert list((place / "aggregates").glob("*.json.gz")) == []
-        assert payloads(uri) == 0
+        assert count_payloads(uri) == 0
         subprocess.run(["mount", "-o", "remount,size=16m", str(place)], check=True)
         again = start(log, service, token, place / "aggregates")
         assert again.communicate() is not None
         assert again.returncode == 0
-        assert payloads(uri) == 1
+        assert count_payloads(uri) == 1
     finally:
         subprocess.run(["umount", "--lazy", str(place)], check=True)
         place.rmdir()

@@ -20,26 +20,26 @@ from eida_stats_aggregator.delivery.state import Terms
 from eida_stats_aggregator.errors import NotDelivered
 from eida_stats_webservice.database import migrations
 from support.postgresql import Cluster
-from support.roles import as_service
+from support.roles import grant_service
 from support.service import (
     STATISTICS,
     PayloadMaker,
     Service,
-    contents,
+    compute_roll_ups,
+    compute_statistics,
     differences,
-    register,
-    roll_ups_of,
-    statistics_of,
+    read_contents,
+    register_nodes,
 )
 from support.stores import open_store
 
 CLIENTS = 8
 SUBMISSIONS = 200
-# A quarter of what is sent is sent twice, by whoever comes first.
+# A quarter of the payloads are sent twice, by any clients.
 DISTINCT = 150
 ROWS = 1_500
 PAUSE_SECONDS = (0.2, 1.2)
-# So that there is time to kill while they send, on a machine of any speed.
+# Leaves time for kills on a machine of any speed.
 REST_SECONDS = (0, 1)
 WITHIN_SECONDS = 400
 
@@ -50,20 +50,20 @@ def cluster() -> Iterator[Cluster]:
         yield running
 
 
-def test_every_payload_is_counted_once_whatever_is_killed(
-    cluster: Cluster, tmp_path: Path, tell: Callable[[str], None]
+def test_payloads_are_counted_once_despite_kills(
+    cluster: Cluster, tmp_path: Path, record_figure: Callable[[str], None]
 ) -> None:
     uri = cluster.create_database("statistics")
     migrations.apply(uri)
-    tokens = dict(zip("ABC", register(uri, *"ABC"), strict=True))
-    sent = payloads(tmp_path)
+    tokens = dict(zip("ABC", register_nodes(uri, *"ABC"), strict=True))
+    sent = write_payloads(tmp_path)
     work: queue.SimpleQueue[tuple[str, Path]] = queue.SimpleQueue()
     for one in sent:
         work.put(one)
     retries: Counter[str] = Counter()
     begun = time.monotonic()
     with (
-        Service(as_service(uri), tmp_path, workers=2) as service,
+        Service(grant_service(uri), tmp_path, workers=2) as service,
         ThreadPoolExecutor(CLIENTS) as clients,
     ):
 
@@ -80,25 +80,25 @@ def test_every_payload_is_counted_once_whatever_is_killed(
         kills = strike(cluster, service, sending)
         for one in sending:
             retries.update(one.result())
-    assert min(kills[what] for what in ("worker", "master", "postgresql")) >= 3, kills
-    found = contents(uri)
+    assert min(kills[target] for target in ("worker", "master", "postgresql")) >= 3, kills
+    found = read_contents(uri)
     assert len(found["payloads"]) == DISTINCT
     stored = {
         node: [json.loads(gzip.decompress(path.read_bytes())) for of, path in dict.fromkeys(sent) if of == node]
         for node in tokens
     }
-    assert differences({STATISTICS: statistics_of(stored)}, found) == []
-    assert differences(roll_ups_of(found), found) == []
+    assert differences({STATISTICS: compute_statistics(stored)}, found) == []
+    assert differences(compute_roll_ups(found), found) == []
     with contextlib.closing(open_store(uri)) as store:
         assert [difference for *_, here in store.verification.verify() for difference in here] == []
-    tell(
+    record_figure(
         f"{SUBMISSIONS} submissions of {ROWS:,} rows by {CLIENTS} clients: {time.monotonic() - begun:.0f} s,"
         f" killed {dict(kills)}, {sum(retries.values())} attempts that failed"
     )
 
 
-def payloads(directory: Path) -> list[tuple[str, Path]]:
-    """Make payload files of three nodes, and the order in which they are sent, some twice."""
+def write_payloads(directory: Path) -> list[tuple[str, Path]]:
+    """Write payload files of three nodes, and return the order in which they are sent, some twice."""
     rng = random.Random(5)
     makers = {node: PayloadMaker(number, ROWS) for number, node in enumerate("ABC")}
     made: list[tuple[str, Path]] = []
@@ -113,7 +113,7 @@ def payloads(directory: Path) -> list[tuple[str, Path]]:
 
 
 def deliver(path: Path, url: str, token: str) -> Iterator[str]:
-    """Send as the aggregator does, again and again as its next runs do, and give why it had to."""
+    """Send as the aggregator and its next runs do, and yield the reason of each failed attempt."""
     deadline = time.monotonic() + WITHIN_SECONDS
     while True:
         try:
@@ -128,22 +128,22 @@ def deliver(path: Path, url: str, token: str) -> Iterator[str]:
 
 
 def strike(cluster: Cluster, service: Service, sending: list[Future[list[str]]]) -> Counter[str]:
-    """Kill one after the other, and start again what does not come back by itself, as long as clients send."""
+    """Kill one target after the other while clients send, and restart those that do not recover alone."""
     rng = random.Random(9)
     kills: Counter[str] = Counter()
     deadline = time.monotonic() + WITHIN_SECONDS
     while not all(one.done() for one in sending) and time.monotonic() < deadline:
         time.sleep(rng.uniform(*PAUSE_SECONDS))
-        what = ("worker", "master", "worker", "postgresql")[sum(kills.values()) % 4]
-        if what == "worker":
+        target = ("worker", "master", "worker", "postgresql")[sum(kills.values()) % 4]
+        if target == "worker":
             with contextlib.suppress(IndexError, ProcessLookupError):
                 os.kill(rng.choice(service.workers()), signal.SIGKILL)
-        elif what == "master":
+        elif target == "master":
             service.kill_master()
             service.start()
         else:
             cluster.kill()
             time.sleep(rng.uniform(0, 0.5))
             cluster.start()
-        kills[what] += 1
+        kills[target] += 1
     return kills

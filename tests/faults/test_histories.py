@@ -1,7 +1,7 @@
-"""Weeks of several nodes: logs that grow, strays, several servers, kills, corrections. All is counted, and once.
+"""Weeks of several nodes: growing logs, strays, several servers, kills, corrections. All is counted once.
 
-Each history is a random sequence of what operators, cron jobs and accidents do at a node. A model knows which
-requests there are. At no moment does the service count more of them; at the end it counts them all.
+Each history is a random sequence of actions of operators, cron jobs and accidents at a node. A model knows
+all requests. The service never counts more than those; at the end it counts all of them.
 """
 
 import contextlib
@@ -26,10 +26,10 @@ from eida_stats_webservice.database import migrations
 from support.dates import OCTOBER as FIRST
 from support.node_operator import entry, write_log
 from support.postgresql import Cluster
-from support.roles import as_service
-from support.service import Service, register
+from support.roles import grant_service
+from support.service import Service, register_nodes
 from support.stores import open_store
-from support.stubs import nobody_there
+from support.stubs import find_unused_url
 
 HISTORIES = 60
 NODES_AT_ONCE = 3
@@ -40,7 +40,7 @@ KILLED_WITHIN_SECONDS = 0.15
 
 
 class Place(NamedTuple):
-    """Where a history happens; plain values, since another process plays it."""
+    """The node and service of a history; plain values, since another process runs it."""
 
     number: int
     node: str
@@ -50,7 +50,7 @@ class Place(NamedTuple):
 
 
 class Log:
-    """The log of a day of a server; `requests` are those that were written so far, `later` those that follow."""
+    """The log of a day of a server; `requests` are those written so far, `later` those that follow."""
 
     def __init__(self, rng: random.Random, day: datetime.date, first: int) -> None:
         self.day = day
@@ -67,7 +67,7 @@ class Log:
 
 
 class Node:
-    """A node of one or two servers, what is typed there, and the model of what is right."""
+    """A node of one or two servers, its operator, and the model of the right result."""
 
     def __init__(self, place: Place) -> None:
         self.place = place
@@ -80,10 +80,10 @@ class Node:
         self.fresh = 0
         self.story: list[str] = []
 
-    # What happens
+    # Events
 
     def play(self) -> None:
-        """Play the history, and check it after each step."""
+        """Run the history, and check it after each step."""
         steps: list[Callable[[str], None]] = [
             *[self.day_passes] * 4, *[self.cron_runs] * 4, self.cron_is_killed, self.service_is_away,
             self.log_grows, self.log_grows, self.log_is_sent_alone, self.log_is_corrected,
@@ -93,19 +93,19 @@ class Node:
             self.day_passes(server)
         for _ in range(STEPS):
             self.rng.choice(steps)(self.rng.choice(self.servers))
-            assert self.stored() <= self.written(), "counted twice"
+            assert self.count_stored() <= self.count_written(), "counted twice"
         self.settle()
-        assert self.stored() == self.written(), "lost, or counted twice"
+        assert self.count_stored() == self.count_written(), "lost, or counted twice"
 
     def settle(self) -> None:
-        """Do what the messages say, until nothing is left to decide."""
+        """Do as the messages say, until nothing is left to decide."""
         for server in self.servers:
             for log in [log for (of, _), log in self.logs.items() if of == server and log.later]:
                 self.write(server, log)
             self.run(server, "--catch-up", "--since", "all", self.folder(server))
             self.run(server, "--catch-up", "--replace", self.folder(server))
             if server in self.sent_together:
-                # The whole period is corrected as it was sent.
+                # Correct the whole period as it was sent.
                 self.run(server, "--replace", self.folder(server))
             self.run(server, "--catch-up", self.folder(server))
 
@@ -113,7 +113,7 @@ class Node:
         number = self.days[server]
         self.days[server] += 1
         if self.rng.random() < 0.1:
-            return  # without a request, and so without a log
+            return  # no request, so no log
         index = self.servers.index(server)
         log = Log(self.rng, FIRST + datetime.timedelta(days=number), 100_000 * index + 100 * (number + 1))
         self.logs[server, log.day] = log
@@ -127,18 +127,18 @@ class Node:
         self.run(server, "--catch-up", "--since", "all", self.folder(server), killed=True)
 
     def service_is_away(self, server: str) -> None:
-        self.run(server, "--catch-up", "--since", "all", self.folder(server), url=nobody_there())
+        self.run(server, "--catch-up", "--since", "all", self.folder(server), url=find_unused_url())
 
     def log_grows(self, server: str) -> None:
-        for log in self.some_log(server):
+        for log in self.choose_log(server):
             self.write(server, log)
 
     def log_is_sent_alone(self, server: str) -> None:
-        for log in self.some_log(server):
+        for log in self.choose_log(server):
             self.run(server, self.path(server, log.day))
 
     def log_is_corrected(self, server: str) -> None:
-        for log in self.some_log(server):
+        for log in self.choose_log(server):
             self.run(server, "--replace", self.path(server, log.day))
 
     def output_directory_is_lost(self, server: str) -> None:
@@ -151,12 +151,12 @@ class Node:
 
     def other_directory_is_used(self, server: str) -> None:
         self.fresh += 1
-        for log in self.some_log(server):
+        for log in self.choose_log(server):
             self.run(server, self.path(server, log.day), directory=f"other{self.fresh}")
 
-    # How
+    # Helpers
 
-    def some_log(self, server: str) -> list[Log]:
+    def choose_log(self, server: str) -> list[Log]:
         logs = [log for (of, _), log in self.logs.items() if of == server]
         return [self.rng.choice(logs)] if logs else []
 
@@ -172,16 +172,16 @@ class Node:
     def path(self, server: str, day: datetime.date) -> Path:
         return self.folder(server) / f"fdsnws-requests.log.{day}.bz2"
 
-    def written(self) -> int:
+    def count_written(self) -> int:
         return sum(len(log.requests) for log in self.logs.values())
 
-    def stored(self) -> int:
+    def count_stored(self) -> int:
         parameters = {"start": "1990-01", "format": "json", "level": "node", "node": self.place.node}
         answer = requests.get(f"{self.place.url}/dataselect/public", params=parameters, timeout=60)
         return sum(row["nb_reqs"] for row in answer.json()["results"])
 
     def run(self, server: str, *arguments: str | Path, **how: Any) -> None:
-        """Run the command in a child, which has it imported already, and may be killed."""
+        """Run the command in a child process, which has already imported it and may be killed."""
         options = [str(argument) for argument in arguments]
         source = ["--source", server] if server else []
         directory = self.home / (how.get("directory") or f"out{server}")
@@ -189,7 +189,7 @@ class Node:
         words = ["--json", "-o", str(directory), "--send-to", url, "--retries", "0", *source, *options]
         child = os.fork()
         if child == 0:
-            self.become_the_command(words)
+            self.exec_command(words)
         if how.get("killed"):
             time.sleep(self.rng.uniform(0, KILLED_WITHIN_SECONDS))
             os.kill(child, signal.SIGKILL)
@@ -197,7 +197,7 @@ class Node:
         self.story.append(f"exit {os.waitstatus_to_exitcode(status)}: {' '.join([*source, *options])}")
         assert how.get("killed") or os.waitstatus_to_exitcode(status) in (0, 1, 3, 4)
 
-    def become_the_command(self, words: list[str]) -> None:
+    def exec_command(self, words: list[str]) -> None:
         from eida_stats_aggregator import cli  # noqa: PLC0415 - once in the process from which this one is forked
 
         output = os.open(self.home / "output", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -209,10 +209,10 @@ class Node:
 
 
 def play(place: Place) -> str | None:
-    """Play a history in this process; return what went wrong, if anything did."""
+    """Run a history in this process; return an error text if anything went wrong."""
     from eida_stats_aggregator.fdsnws import user_agents  # noqa: PLC0415 - for the children
 
-    user_agents.load(None)  # so are its patterns, compiled
+    user_agents.load(None)  # its patterns too, compiled
     node = Node(place)
     try:
         node.play()
@@ -236,11 +236,11 @@ def uri(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield made
 
 
-def test_everything_is_counted_once(uri: str, tmp_path: Path, tell: Callable[[str], None]) -> None:
+def test_everything_is_counted_once(uri: str, tmp_path: Path, record_figure: Callable[[str], None]) -> None:
     names = [f"N{number}" for number in range(HISTORIES)]
-    tokens = register(uri, *names)
+    tokens = register_nodes(uri, *names)
     begun = time.monotonic()
-    service_uri = as_service(uri) if uri.startswith("postgresql") else uri
+    service_uri = grant_service(uri) if uri.startswith("postgresql") else uri
     with (
         Service(service_uri, tmp_path, workers=2) as service,
         ProcessPoolExecutor(NODES_AT_ONCE, multiprocessing.get_context("spawn")) as nodes,
@@ -257,4 +257,4 @@ def test_everything_is_counted_once(uri: str, tmp_path: Path, tell: Callable[[st
         states = [record.state for record in store.payloads.list_payloads()]
     kinds = json.dumps({state: states.count(state) for state in sorted(set(states))})
     name, seconds = uri.partition(":")[0], time.monotonic() - begun
-    tell(f"{HISTORIES} histories of {STEPS} steps on {name}: {seconds:.0f} s, {kinds}")
+    record_figure(f"{HISTORIES} histories of {STEPS} steps on {name}: {seconds:.0f} s, {kinds}")

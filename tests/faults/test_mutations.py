@@ -1,4 +1,4 @@
-"""Ten thousand payloads that are almost right: never a fault, never half stored, never slow."""
+"""Thousands of payloads that are almost right: never a fault, never half stored, never slow."""
 
 import copy
 import datetime
@@ -19,7 +19,7 @@ from support.dates import DAY
 from support.payloads import row, sketch, wire
 from support.service import PREFIX
 from support.stores import Store
-from support.tables import count, sums
+from support.tables import count, read_sums
 
 pytestmark = pytest.mark.alone
 
@@ -41,21 +41,21 @@ NASTY = [
 ]  # fmt: skip
 
 
-def places(value: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """List the ways to all values in a document."""
+def list_paths(value: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the paths to all values in a document."""
     found = [here] if here else []
     keyed = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, inner in keyed:
-        found += places(inner, (*here, key))
+        found += list_paths(inner, (*here, key))
     return found
 
 
 @st.composite
 def bodies(draw: st.DrawFn) -> tuple[bytes, bool]:
-    """Change a sound payload in some places, then its bytes in some, and pack it or not."""
+    """Change a valid payload in some places, then some of its bytes, and pack it or not."""
     payload = copy.deepcopy(SOUND)
     for _ in range(draw(st.integers(0, 3))):
-        *way, last = draw(st.sampled_from(places(payload)))
+        *way, last = draw(st.sampled_from(list_paths(payload)))
         inner = payload
         for key in way:
             inner = inner[key]
@@ -66,7 +66,7 @@ def bodies(draw: st.DrawFn) -> tuple[bytes, bool]:
             inner.append(copy.deepcopy(inner[last]))
         else:
             inner[last] = copy.deepcopy(draw(st.sampled_from(NASTY)))
-        if not places(payload):
+        if not list_paths(payload):
             break
     body = bytearray(json.dumps(payload).encode())
     packed = draw(st.booleans())
@@ -78,8 +78,8 @@ def bodies(draw: st.DrawFn) -> tuple[bytes, bool]:
     return bytes(body), packed
 
 
-def test_mutated_payloads_are_stored_wholly_or_refused(
-    service_uri: str, store: Store, tell: Callable[[str], None]
+def test_mutated_payloads_are_stored_or_refused(
+    service_uri: str, store: Store, record_figure: Callable[[str], None]
 ) -> None:
     now = datetime.datetime.now(tz=datetime.UTC)
     store.registry.add_node("GFZ", "operator@gfz.example")
@@ -95,21 +95,21 @@ def test_mutated_payloads_are_stored_wholly_or_refused(
     )  # fmt: skip
     def send(made: tuple[bytes, bool]) -> None:
         nonlocal slowest
-        before = stored(store)
+        before = read_stored(store)
         begun = time.perf_counter()
         status = post(client, token, *made)
         slowest = max(slowest, time.perf_counter() - begun)
         answers[status] = answers.get(status, 0) + 1
         assert status < 500
-        assert (stored(store) != before) == (status == 201)
+        assert (read_stored(store) != before) == (status == 201)
 
     send()
-    # All kinds of answers were met.
+    # All kinds of answers occurred.
     assert {201, 400, 409, 422} <= answers.keys()
     assert slowest < SECONDS
     assert [difference for *_, found in store.verification.verify() for difference in found] == []
-    told = f"{dict(sorted(answers.items()))}, {slowest * 1000:.0f} ms at most"
-    tell(f"{sum(answers.values()):,} mutated payloads: {told}")
+    summary = f"{dict(sorted(answers.items()))}, {slowest * 1000:.0f} ms at most"
+    record_figure(f"{sum(answers.values()):,} mutated payloads: {summary}")
 
 
 def post(client: FlaskClient, token: str, body: bytes, packed: bool) -> int:
@@ -119,5 +119,5 @@ def post(client: FlaskClient, token: str, body: bytes, packed: bool) -> int:
     return client.post(SUBMIT, data=body, headers=headers).status_code
 
 
-def stored(store: Store) -> tuple[int, Any]:
-    return count(store, "payloads"), sums(store, "dataselect_stats_by_country", ("date",))
+def read_stored(store: Store) -> tuple[int, Any]:
+    return count(store, "payloads"), read_sums(store, "dataselect_stats_by_country", ("date",))

@@ -1,4 +1,4 @@
-"""The database is away, full or closed: the service says so, loses nothing, and goes on when it is back."""
+"""The database is away, full or closed: the service reports it, loses nothing, and recovers."""
 
 import datetime
 import gzip
@@ -20,11 +20,11 @@ from eida_stats_aggregator.delivery.state import Terms
 from eida_stats_webservice.database import migrations
 from support.payloads import row, sketch, wire
 from support.postgresql import Cluster
-from support.roles import SERVICE, as_service
-from support.service import Service, register, rows_of, settled
+from support.roles import SERVICE, grant_service
+from support.service import Service, fetch_rows, lock_nodes, register_nodes
 
 WITHIN_SECONDS = 60
-# Somewhat more than it waits itself.
+# A little more than the service itself waits.
 HEALTH_SECONDS = 7
 GONE_SECONDS = 60
 ANSWERED_WITHIN_SECONDS = 2
@@ -42,7 +42,7 @@ def post(service: Service, token: str, size: int) -> requests.Response:
 
 
 def assert_unavailable(service: Service, token: str) -> None:
-    """See that sending is refused for now, without a hint at the inside, and that health tells it."""
+    """Check that sending is refused for now, that no internals leak, and that health reports it."""
     for answer in (
         post(service, token, 7),
         service.get("dataselect/public", start="2026-10"),
@@ -60,15 +60,13 @@ def assert_works(service: Service, token: str, size: int) -> None:
 
 
 def total(uri: str) -> int:
-    with settled(uri) as connection:
-        return int(rows_of(connection, "SELECT coalesce(sum(bytes), 0) FROM dataselect_stats")[0][0])
+    with lock_nodes(uri) as connection:
+        return int(fetch_rows(connection, "SELECT coalesce(sum(bytes), 0) FROM dataselect_stats")[0][0])
 
 
-def test_a_database_that_is_not_there_yet_or_goes_away_comes_back(
-    cluster: Cluster, uri: str, tmp_path: Path
-) -> None:
-    (token,) = register(uri, "GFZ")
-    service_uri = as_service(uri)
+def test_service_recovers_with_its_database(cluster: Cluster, uri: str, tmp_path: Path) -> None:
+    (token,) = register_nodes(uri, "GFZ")
+    service_uri = grant_service(uri)
     cluster.stop()
     with Service(service_uri, tmp_path, healthy=False) as service:
         master = service.pid
@@ -83,13 +81,11 @@ def test_a_database_that_is_not_there_yet_or_goes_away_comes_back(
     assert total(uri) == 3
 
 
-def test_a_database_that_was_started_anew_unnoticed_answers_at_once(
-    cluster: Cluster, uri: str, tmp_path: Path
-) -> None:
-    (token,) = register(uri, "GFZ")
-    with Service(as_service(uri), tmp_path, workers=1) as service:
+def test_unnoticed_restart_of_database_loses_nothing(cluster: Cluster, uri: str, tmp_path: Path) -> None:
+    (token,) = register_nodes(uri, "GFZ")
+    with Service(grant_service(uri), tmp_path, workers=1) as service:
         assert_works(service, token, 1)
-        # Nobody has asked meanwhile, so that the connections that are kept are dead.
+        # No request came meanwhile, so all pooled connections are dead.
         cluster.kill()
         cluster.start()
         assert post(service, token, 2).status_code == 201
@@ -100,40 +96,42 @@ def test_a_database_that_was_started_anew_unnoticed_answers_at_once(
 
 
 @pytest.mark.alone
-def test_a_database_that_hangs_is_told_to_all_who_ask(
-    cluster: Cluster, uri: str, tmp_path: Path, tell: Callable[[str], None]
+def test_hanging_database_is_reported_to_all(
+    cluster: Cluster, uri: str, tmp_path: Path, record_figure: Callable[[str], None]
 ) -> None:
-    (token,) = register(uri, "GFZ")
-    with Service(as_service(uri), tmp_path, workers=1) as service, ThreadPoolExecutor(10) as clients:
+    (token,) = register_nodes(uri, "GFZ")
+    with Service(grant_service(uri), tmp_path, workers=1) as service, ThreadPoolExecutor(10) as clients:
         assert_works(service, token, 1)
-        with cluster.hanging():
-            asked = [clients.submit(health, service) for _ in range(10)]
-            first = [answer.result() for answer in asked]
-            later = health(service)
+        with cluster.suspend():
+            sent_checks = [clients.submit(time_health, service) for _ in range(10)]
+            first = [answer.result() for answer in sent_checks]
+            later = time_health(service)
         assert {status for status, _ in [*first, later]} == {503}
         slowest = max(seconds for _, seconds in first)
         assert slowest < HEALTH_SECONDS
-        # It is known then.
+        # The result is known by then.
         assert later[1] < 1
         wait_until_healthy(service)
         assert_works(service, token, 2)
     assert total(uri) == 3
-    tell(f"PostgreSQL hangs: 10 health checks told it in {slowest:.1f} s at most, the next in {later[1]:.1f} s")
+    record_figure(
+        f"PostgreSQL hangs: 10 health checks reported it in {slowest:.1f} s at most, the next in {later[1]:.1f} s"
+    )
 
 
-def test_a_table_that_is_locked_is_told_and_the_log_says_why(
-    cluster: Cluster, uri: str, tmp_path: Path, tell: Callable[[str], None]
+def test_locked_table_is_reported_and_logged(
+    cluster: Cluster, uri: str, tmp_path: Path, record_figure: Callable[[str], None]
 ) -> None:
-    tokens = register(uri, *(f"NODE{number}" for number in range(20)))
-    with Service(as_service(uri), tmp_path, workers=1) as service, ThreadPoolExecutor(20) as nodes:
+    tokens = register_nodes(uri, *(f"NODE{number}" for number in range(20)))
+    with Service(grant_service(uri), tmp_path, workers=1) as service, ThreadPoolExecutor(20) as nodes:
         with closing(psycopg2.connect(uri)) as administrator, administrator.cursor() as cursor:
             cursor.execute("LOCK TABLE nodes IN ACCESS EXCLUSIVE MODE")
             sent = [nodes.submit(post, service, token, 1) for token in tokens]
             time.sleep(1)
-            told = [health(service) for _ in range(2)]
+            checks = [time_health(service) for _ in range(2)]
             answers = [answer.result() for answer in sent]
-        assert {status for status, _ in told} == {503}
-        slowest = max(seconds for _, seconds in told)
+        assert {status for status, _ in checks} == {503}
+        slowest = max(seconds for _, seconds in checks)
         assert slowest < HEALTH_SECONDS
         assert {answer.status_code for answer in answers} == {503}
         assert all(int(answer.headers["Retry-After"]) > 0 for answer in answers)
@@ -142,24 +140,24 @@ def test_a_table_that_is_locked_is_told_and_the_log_says_why(
         wait_until_healthy(service)
         assert {post(service, token, 1).status_code for token in tokens} == {201}
     assert total(uri) == 20
-    tell(f"a locked table beside 20 nodes that send: health checks told it in {slowest:.1f} s at most")
+    record_figure(f"a locked table beside 20 nodes that send: health checks reported it in {slowest:.1f} s at most")
 
 
-def test_a_database_that_is_away_does_not_fill_the_log(
-    cluster: Cluster, uri: str, tmp_path: Path, tell: Callable[[str], None]
+def test_missing_database_does_not_fill_the_log(
+    cluster: Cluster, uri: str, tmp_path: Path, record_figure: Callable[[str], None]
 ) -> None:
-    with Service(as_service(uri), tmp_path, workers=1) as service:
+    with Service(grant_service(uri), tmp_path, workers=1) as service:
         cluster.stop()
         before = len(service.log)
         for _ in range(100):
             assert service.get("nodes").status_code == 503
         written = (len(service.log) - before) / 100
     assert written < 1000
-    tell(f"PostgreSQL away: {written:.0f} bytes of log for each request")
+    record_figure(f"PostgreSQL away: {written:.0f} bytes of log for each request")
 
 
-def health(service: Service) -> tuple[int, float]:
-    """Ask whether all is well, and tell how long that took."""
+def time_health(service: Service) -> tuple[int, float]:
+    """Return the status of a health check, and its duration."""
     begun = time.monotonic()
     return service.get("_health").status_code, time.monotonic() - begun
 
@@ -171,49 +169,47 @@ def wait_until_healthy(service: Service) -> None:
         time.sleep(0.1)
 
 
-def test_an_aggregator_that_sends_while_the_database_is_gone_for_a_minute_delivers_by_itself(
-    cluster: Cluster, uri: str, tmp_path: Path, tell: Callable[[str], None]
+def test_aggregator_delivers_after_a_minute_of_outage(
+    cluster: Cluster, uri: str, tmp_path: Path, record_figure: Callable[[str], None]
 ) -> None:
-    (token,) = register(uri, "GFZ")
+    (token,) = register_nodes(uri, "GFZ")
     aggregate = tmp_path / "2026-10-14_2026-10-14.json.gz"
-    aggregate.write_bytes(gzip.compress(_encoded(wire(row(bytes=2)))))
+    aggregate.write_bytes(gzip.compress(_encode(wire(row(bytes=2)))))
     waited = []
-    with Service(as_service(uri), tmp_path) as service, ThreadPoolExecutor(1) as aggregator:
+    with Service(grant_service(uri), tmp_path) as service, ThreadPoolExecutor(1) as aggregator:
         assert_works(service, token, 1)
         processes = [service.pid, *service.workers()]
         cluster.kill()
         gone = time.monotonic()
         assert_unavailable(service, token)
-        # It tries again when it is told to, every 30 seconds: soon after the minute then, not just before its end.
+        # It tries again every 30 seconds, as Retry-After says: soon after the minute, not just before its end.
         time.sleep(3)
         client = ServiceClient(service.url, token, retries=RETRIES)
         sending = aggregator.submit(client.submit, aggregate.name, aggregate.read_bytes(), Terms(), empty=False)
         while time.monotonic() < gone + GONE_SECONDS:
-            asked = time.monotonic()
+            sent_checks = time.monotonic()
             assert service.get("_health").status_code == 503
-            waited.append(time.monotonic() - asked)
+            waited.append(time.monotonic() - sent_checks)
             time.sleep(0.5)
         assert not sending.done()
         cluster.start()
         back = time.monotonic()
         assert_works(service, token, 3)
         healthy = time.monotonic() - back
-        # It also tells of the payloads of the same day that were sent beside it.
+        # It also reports the payloads of the same day that were sent meanwhile.
         assert "counts beside payload 1 for 2026-10-14" in sending.result(WITHIN_SECONDS).answer
         delivered = time.monotonic() - back
         assert [service.pid, *service.workers()] == processes
     assert total(uri) == 1 + 2 + 3
     assert max(waited) < ANSWERED_WITHIN_SECONDS
-    health = f"{len(waited)} health checks told it in {max(waited) * 1000:.0f} ms at most"
+    checks = f"{len(waited)} health checks reported it in {max(waited) * 1000:.0f} ms at most"
     again = f"back, all worked after {healthy * 1000:.0f} ms and the payload was there after {delivered:.0f} s"
-    tell(f"PostgreSQL gone for {back - gone:.0f} s: {health}; {again}")
+    record_figure(f"PostgreSQL gone for {back - gone:.0f} s: {checks}; {again}")
 
 
-def test_a_database_that_can_only_be_read_is_told_and_takes_in_again(
-    cluster: Cluster, uri: str, tmp_path: Path
-) -> None:
-    (token,) = register(uri, "GFZ")
-    with Service(as_service(uri), tmp_path) as service:
+def test_read_only_database_is_reported(cluster: Cluster, uri: str, tmp_path: Path) -> None:
+    (token,) = register_nodes(uri, "GFZ")
+    with Service(grant_service(uri), tmp_path) as service:
         assert_works(service, token, 1)
         set_read_only(cluster, "on")
         assert post(service, token, 2).status_code == 503
@@ -229,11 +225,9 @@ def set_read_only(cluster: Cluster, value: str) -> None:
     cluster.psql("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'statistics'")
 
 
-def test_a_database_without_a_free_connection_is_told_and_takes_in_again(
-    cluster: Cluster, uri: str, tmp_path: Path
-) -> None:
-    (token,) = register(uri, "GFZ")
-    service_uri = as_service(uri)
+def test_exhausted_connections_are_reported(cluster: Cluster, uri: str, tmp_path: Path) -> None:
+    (token,) = register_nodes(uri, "GFZ")
+    service_uri = grant_service(uri)
     cluster.psql("postgres", f"ALTER ROLE {SERVICE} CONNECTION LIMIT 0")
     with Service(service_uri, tmp_path, healthy=False) as service:
         assert_unavailable(service, token)
@@ -242,7 +236,7 @@ def test_a_database_without_a_free_connection_is_told_and_takes_in_again(
     assert total(uri) == 1
 
 
-def test_a_full_disk_is_told_and_what_was_sent_is_taken_in_when_there_is_room(
+def test_full_disk_is_reported_and_payload_can_be_resent(
     cluster: Cluster, small_disk: Path, tmp_path: Path
 ) -> None:
     space = small_disk / "space"
@@ -253,41 +247,41 @@ def test_a_full_disk_is_told_and_what_was_sent_is_taken_in_when_there_is_room(
     uri = cluster.create_database("statistics")
     cluster.psql("postgres", "ALTER DATABASE statistics SET TABLESPACE small")
     migrations.apply(uri)
-    (token,) = register(uri, "GFZ")
+    (token,) = register_nodes(uri, "GFZ")
     filler = small_disk / "filler"
-    with Service(as_service(uri), tmp_path, workers=1) as service:
+    with Service(grant_service(uri), tmp_path, workers=1) as service:
         assert_works(service, token, 1)
         free = os.statvfs(small_disk)
         filler.write_bytes(bytes(free.f_bavail * free.f_frsize - 200_000))
-        answer = large(service, token)
+        answer = send_large(service, token)
         assert answer.status_code == 503, answer.text
         assert int(answer.headers["Retry-After"]) > 0
         assert total(uri) == 1
         filler.unlink()
-        assert large(service, token).status_code == 201
+        assert send_large(service, token).status_code == 201
         assert_works(service, token, 2)
     assert total(uri) == 1 + 2 + 5000 * 10
 
 
-def large(service: Service, token: str) -> requests.Response:
+def send_large(service: Service, token: str) -> requests.Response:
     rows = [row(station=f"S{number}", bytes=10, clients=sketch(range(20))) for number in range(5000)]
-    return service.post(_encoded(wire(*rows)), token)
+    return service.post(_encode(wire(*rows)), token)
 
 
-def _encoded(payload: dict[str, object]) -> bytes:
+def _encode(payload: dict[str, object]) -> bytes:
     return requests.Request("POST", "http://x", json=payload).prepare().body or b""
 
 
 def test_no_connection_is_left_in_a_transaction(uri: str, tmp_path: Path) -> None:
-    (token,) = register(uri, "GFZ")
-    with Service(as_service(uri), tmp_path) as service:
+    (token,) = register_nodes(uri, "GFZ")
+    with Service(grant_service(uri), tmp_path) as service:
         for size in range(20):
             post(service, token, size % 7)
             service.get("dataselect/public", start="2026-10", level="network")
             service.get("dataselect/public", start="2026-10", network="none")
             service.get("networks")
         with psycopg2.connect(uri) as connection:
-            idle = rows_of(
+            idle = fetch_rows(
                 connection,
                 "SELECT state, query FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'",
@@ -297,19 +291,19 @@ def test_no_connection_is_left_in_a_transaction(uri: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.alone
-def test_fifty_nodes_send_ten_thousand_rows_at_once(uri: str, tmp_path: Path, tell: Callable[[str], None]) -> None:
-    tokens = register(uri, *(f"NODE{number}" for number in range(50)))
+def test_fifty_nodes_send_at_once(uri: str, tmp_path: Path, record_figure: Callable[[str], None]) -> None:
+    tokens = register_nodes(uri, *(f"NODE{number}" for number in range(50)))
     rows = [row(station=f"S{number % 1000}", channel=f"C{number // 1000}") for number in range(10_000)]
-    body = _encoded(wire(*rows))
+    body = _encode(wire(*rows))
 
-    def timed(token: str) -> tuple[int, float]:
+    def post_timed(token: str) -> tuple[int, float]:
         begun = datetime.datetime.now(tz=datetime.UTC)
         answer = service.post(body, token)
         return answer.status_code, (datetime.datetime.now(tz=datetime.UTC) - begun).total_seconds()
 
-    with Service(as_service(uri), tmp_path, workers=2) as service, ThreadPoolExecutor(50) as nodes:
-        answers = list(nodes.map(timed, tokens))
+    with Service(grant_service(uri), tmp_path, workers=2) as service, ThreadPoolExecutor(50) as nodes:
+        answers = list(nodes.map(post_timed, tokens))
     assert {status for status, _ in answers} == {201}
     assert total(uri) == 50 * 10_000 * 512
     seconds = sorted(taken for _, taken in answers)
-    tell(f"50 nodes, 10,000 rows each, at once: median {seconds[25]:.1f} s, p99 {seconds[-1]:.1f} s")
+    record_figure(f"50 nodes, 10,000 rows each, at once: median {seconds[25]:.1f} s, p99 {seconds[-1]:.1f} s")

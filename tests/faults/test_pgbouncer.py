@@ -1,4 +1,4 @@
-"""The service works behind PgBouncer, which lends it a connection for a session or for each transaction."""
+"""The service works behind PgBouncer, in session mode and in transaction mode."""
 
 import os
 import shutil
@@ -17,8 +17,8 @@ import pytest
 from support.paths import ROOT
 from support.payloads import row, sketch, wire
 from support.postgresql import Cluster
-from support.roles import SERVICE, as_service
-from support.service import Service, register
+from support.roles import SERVICE, grant_service
+from support.service import Service, register_nodes
 from support.stores import open_store
 
 UNPACKED = ROOT / ".venv" / "pgbouncer"
@@ -32,10 +32,10 @@ READY_WITHIN_SECONDS = 30
 
 @contextmanager
 def pgbouncer(cluster: Cluster, mode: str) -> Iterator[str]:
-    """Run PgBouncer in front of the cluster, as Debian configures it, and yield the URI of the database there."""
+    """Run PgBouncer in front of the cluster, as Debian configures it, and yield the database's URI there."""
     binary = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
     libraries = ":".join(map(str, UNPACKED.glob("usr/lib/*")))
-    # A socket's path has at most 107 bytes.
+    # The path of a socket is limited to 107 bytes.
     with tempfile.TemporaryDirectory(prefix="eida-pgbouncer-", dir="/tmp") as name:
         directory = Path(name)
         (directory / "users").write_text(f'"{SERVICE}" ""\n')
@@ -83,8 +83,8 @@ def wait_until_ready(uri: str) -> None:
 @pytest.mark.parametrize("mode", ["session", "transaction"])
 def test_service_works_behind_pgbouncer(cluster: Cluster, uri: str, mode: str, tmp_path: Path) -> None:
     nodes = [f"NODE{number}" for number in range(4)]
-    tokens = register(uri, *nodes)
-    as_service(uri)
+    tokens = register_nodes(uri, *nodes)
+    grant_service(uri)
     cluster.psql("statistics", "ALTER DATABASE statistics SET bytea_output = 'escape'")
     bodies = [
         msgspec.json.encode(wire(row(clients=sketch(range(number))), days_coverage=[f"2026-10-{number + 1:02}"]))
@@ -95,25 +95,25 @@ def test_service_works_behind_pgbouncer(cluster: Cluster, uri: str, mode: str, t
         pgbouncer(cluster, mode) as through,
         Service(through, tmp_path, workers=WORKERS, MIN_CLIENTS="5") as service,
         ThreadPoolExecutor(12) as senders,
-        # No more: if one process gets all, four have their turn and eight wait.
+        # Not more: if one process gets all of them, four run and eight wait.
         ThreadPoolExecutor(12) as readers,
     ):
         posted = [
             senders.submit(service.post, body, tokens[number % len(tokens)]) for number, body in enumerate(bodies)
         ]
-        asked = [readers.submit(service.get, "dataselect/public", **question) for _ in range(2 * PAYLOADS)]
+        queried = [readers.submit(service.get, "dataselect/public", **question) for _ in range(2 * PAYLOADS)]
         checked = [senders.submit(service.get, "_health") for _ in range(PAYLOADS)]
         assert {answer.result().status_code for answer in posted} == {201}
-        assert {answer.result().status_code for answer in (*asked, *checked)} <= {200, 404}
+        assert {answer.result().status_code for answer in (*queried, *checked)} <= {200, 404}
         behind = service.get("dataselect/public", **question).text
         assert "rror" not in service.log
-    with Service(as_service(uri), tmp_path, MIN_CLIENTS="5") as service:
+    with Service(grant_service(uri), tmp_path, MIN_CLIENTS="5") as service:
         direct = service.get("dataselect/public", **question).text
-    assert without_time(behind) == without_time(direct)
+    assert remove_time(behind) == remove_time(direct)
     assert direct.count("NODE") == len(nodes)
     with closing(open_store(uri)) as store:
         assert [found for *_, differences in store.verification.verify() for found in differences] == []
 
 
-def without_time(answer: str) -> list[str]:
+def remove_time(answer: str) -> list[str]:
     return [line for line in answer.splitlines() if "generated" not in line.lower()]

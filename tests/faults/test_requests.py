@@ -1,4 +1,4 @@
-"""Thousands of requests made from the OpenAPI document, to services as they run: never a fault, never slow."""
+"""Thousands of requests generated from the OpenAPI document: running services never fail, and are never slow."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -13,8 +13,8 @@ from schemathesis import Case
 
 from eida_stats_webservice.database import migrations
 from support.postgresql import Cluster
-from support.requests_from_openapi import METRICS_TOKEN, OPERATORS, Tokens, authorize, document, fill, mend
-from support.roles import as_service
+from support.requests_from_openapi import METRICS_TOKEN, OPERATORS, Tokens, authorize, fill, load_document, mend
+from support.roles import grant_service
 from support.service import Service
 from support.signer import Signer
 from support.stores import open_store
@@ -23,13 +23,13 @@ pytestmark = pytest.mark.alone
 
 EXAMPLES = 100
 SECONDS = 1
-API = document()
-# What lies on the edges of each parameter is in tests/webservice/test_fuzzing.py; to make it takes a minute.
+API = load_document()
+# tests/webservice/test_fuzzing.py covers the edges of each parameter; generating them takes a minute.
 API.config.phases.coverage.enabled = False
 
 
 class Target(NamedTuple):
-    """A service, what it takes, and what was seen of it."""
+    """A service, its tokens, and the observed durations and statuses."""
 
     kind: str
     uri: str
@@ -42,7 +42,7 @@ class Target(NamedTuple):
 
 @pytest.fixture(scope="module")
 def targets(postgresql: Cluster, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Target]]:
-    """Run a service with each kind of database, with the same statistics in it."""
+    """Run a service on each kind of database, with the same statistics."""
     directories = {kind: tmp_path_factory.mktemp(kind) for kind in ("postgresql", "sqlite")}
     uris = {
         "postgresql": postgresql.create_database("requests", template),
@@ -51,15 +51,15 @@ def targets(postgresql: Cluster, template: str, tmp_path_factory: pytest.TempPat
     migrations.apply(uris["sqlite"])
     with ExitStack() as stack:
         signer = stack.enter_context(Signer())
-        yield [target(kind, uri, directories[kind], signer, stack) for kind, uri in uris.items()]
+        yield [start_target(kind, uri, directories[kind], signer, stack) for kind, uri in uris.items()]
     postgresql.drop_database("requests")
 
 
-def target(kind: str, uri: str, directory: Path, signer: Signer, stack: ExitStack) -> Target:
+def start_target(kind: str, uri: str, directory: Path, signer: Signer, stack: ExitStack) -> Target:
     with closing(open_store(uri)) as store:
         tokens = fill(store, signer.token(f"/epos/{OPERATORS}").decode())
     service = Service(
-        as_service(uri),
+        grant_service(uri),
         directory,
         METRICS_TOKEN=METRICS_TOKEN,
         MAX_FAILURES_PER_MINUTE="0",
@@ -73,9 +73,7 @@ def target(kind: str, uri: str, directory: Path, signer: Signer, stack: ExitStac
 
 @API.parametrize()
 @settings(derandomize=True, deadline=None, max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
-def test_a_request_made_from_the_document_is_answered_as_it_says_and_soon(
-    case: Case[Any], targets: list[Target]
-) -> None:
+def test_generated_requests_conform_and_are_fast(case: Case[Any], targets: list[Target]) -> None:
     headers = [authorize(case, target.tokens) for target in targets]
     mend(case, headers[0])
     for target, sent in zip(targets, headers, strict=True):
@@ -86,11 +84,13 @@ def test_a_request_made_from_the_document_is_answered_as_it_says_and_soon(
         target.statuses[answer.status_code] += 1
 
 
-def test_after_these_requests_all_is_stored_wholly(targets: list[Target], tell: Callable[[str], None]) -> None:
+def test_generated_requests_leave_consistent_sums(
+    targets: list[Target], record_figure: Callable[[str], None]
+) -> None:
     for target in targets:
         assert "Traceback" not in target.service.log
         with closing(open_store(target.uri)) as store:
             assert [difference for *_, found in store.verification.verify() for difference in found] == []
         seconds, slowest = max(target.seconds, default=(0, ""))
-        told = f"{dict(sorted(target.statuses.items()))}, {seconds * 1000:.0f} ms at most, for {slowest}"
-        tell(f"{target.kind}: {len(target.seconds):,} requests made from the document: {told}")
+        summary = f"{dict(sorted(target.statuses.items()))}, {seconds * 1000:.0f} ms at most, for {slowest}"
+        record_figure(f"{target.kind}: {len(target.seconds):,} requests made from the document: {summary}")

@@ -1,4 +1,4 @@
-"""Payloads that the service deployed before lost for good: here none is, whatever has happened to it."""
+"""Payloads that the service deployed before lost for good are not lost here."""
 
 import datetime
 import json
@@ -14,16 +14,16 @@ import requests
 
 from support.payloads import row, wire
 from support.postgresql import Cluster
-from support.roles import as_service
+from support.roles import grant_service
 from support.service import (
     STATISTICS,
     PayloadMaker,
     Service,
-    contents,
+    compute_statistics,
     differences,
-    register,
-    rows_of,
-    statistics_of,
+    fetch_rows,
+    read_contents,
+    register_nodes,
 )
 
 ROUNDS = 25
@@ -33,12 +33,12 @@ FIRST_DAY = datetime.date(2021, 3, 1)
 
 
 @pytest.mark.parametrize("path", ["submit", "dataselectstats"])
-def test_a_payload_that_came_by_a_wrong_method_is_not_lost(uri: str, tmp_path: Path, path: str) -> None:
-    (token,) = register(uri, "GFZ")
+def test_payload_with_wrong_method_is_not_lost(uri: str, tmp_path: Path, path: str) -> None:
+    (token,) = register_nodes(uri, "GFZ")
     body = json.dumps(wire(row())).encode()
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     wrong = ["DELETE", "PATCH", "HEAD", "GET", "OPTIONS", *(["PUT"] if path == "dataselectstats" else [])]
-    with Service(as_service(uri), tmp_path, workers=1) as service, requests.Session() as session:
+    with Service(grant_service(uri), tmp_path, workers=1) as service, requests.Session() as session:
         session.trust_env = False
         for method in wrong:
             answer = session.request(
@@ -46,17 +46,15 @@ def test_a_payload_that_came_by_a_wrong_method_is_not_lost(uri: str, tmp_path: P
             )
             assert answer.status_code == (200 if method == "OPTIONS" else 405), method
             assert "POST" in answer.headers["Allow"]
-        # None of them has left the mark of a payload that was received, by which this would be a duplicate.
+        # None of them left a mark that makes this a duplicate.
         again = session.post(f"{service.url}/{path}", data=body, headers=headers, timeout=WITHIN_SECONDS)
         assert again.status_code == 201, again.text
-    assert len(contents(uri)["payloads"]) == 1
+    assert len(read_contents(uri)["payloads"]) == 1
 
 
 @pytest.mark.parametrize("nodes", ["A", "AB"], ids=["of one node", "of two nodes"])
-def test_payloads_over_the_same_rows_in_opposite_orders_do_not_deadlock(
-    cluster: Cluster, uri: str, tmp_path: Path, nodes: str
-) -> None:
-    tokens = dict(zip(nodes, register(uri, *nodes), strict=True))
+def test_opposite_row_orders_do_not_deadlock(cluster: Cluster, uri: str, tmp_path: Path, nodes: str) -> None:
+    tokens = dict(zip(nodes, register_nodes(uri, *nodes), strict=True))
     senders = [nodes[0], nodes[-1]]
     maker = PayloadMaker(6, ROWS)
     days = [str(FIRST_DAY + datetime.timedelta(days=number)) for number in range(ROUNDS)]
@@ -73,7 +71,7 @@ def test_payloads_over_the_same_rows_in_opposite_orders_do_not_deadlock(
         return statuses
 
     with (
-        Service(as_service(uri), tmp_path, workers=2, threads=2) as service,
+        Service(grant_service(uri), tmp_path, workers=2, threads=2) as service,
         ThreadPoolExecutor(len(senders)) as clients,
     ):
         assert list(clients.map(send_all, range(len(senders)))) == [{201}, {201}]
@@ -87,16 +85,14 @@ def test_payloads_over_the_same_rows_in_opposite_orders_do_not_deadlock(
         ]
         for node in nodes
     }
-    assert differences({STATISTICS: statistics_of(stored)}, contents(uri)) == []
+    assert differences({STATISTICS: compute_statistics(stored)}, read_contents(uri)) == []
 
 
-def test_a_payload_that_a_deadlock_has_undone_is_taken_in_when_it_is_sent_again(
-    cluster: Cluster, uri: str, tmp_path: Path
-) -> None:
-    (token,) = register(uri, "GFZ")
+def test_payload_can_be_resent_after_a_deadlock(cluster: Cluster, uri: str, tmp_path: Path) -> None:
+    (token,) = register_nodes(uri, "GFZ")
     body = json.dumps(wire(row(bytes=7))).encode()
     with (
-        Service(as_service(uri), tmp_path, workers=1) as service,
+        Service(grant_service(uri), tmp_path, workers=1) as service,
         ThreadPoolExecutor(1) as node,
         closing(psycopg2.connect(uri)) as administrator,
     ):
@@ -113,7 +109,7 @@ def test_a_payload_that_a_deadlock_has_undone_is_taken_in_when_it_is_sent_again(
         assert "deadlock detected" in cluster.log
         assert service.post(body, token).status_code == 201
         assert service.post(body, token).status_code == 409
-    found = contents(uri)
+    found = read_contents(uri)
     assert len(found["payloads"]) == 2
     assert [values[0] for values in found[STATISTICS].values()] == [512 + 7]
 
@@ -126,6 +122,6 @@ def wait_until_it_waits(uri: str) -> None:
         waiting = (
             "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'eida-statistics'"
         )
-        while not rows_of(connection, waiting):
+        while not fetch_rows(connection, waiting):
             assert time.monotonic() < deadline, "it does not wait"
             time.sleep(0.01)

@@ -16,8 +16,8 @@ import requests
 
 from support.paths import ROOT
 from support.payloads import row, wire
-from support.roles import as_service
-from support.service import PREFIX, Service, register
+from support.roles import grant_service
+from support.service import PREFIX, Service, register_nodes
 
 pytestmark = pytest.mark.alone
 
@@ -25,13 +25,13 @@ CONFIGURATION = ROOT / "webservice" / "nginx" / "eida-statistics.conf"
 UNPACKED = ROOT / ".venv" / "nginx" / "usr" / "sbin" / "nginx"
 CLIENTS = 500
 SECONDS = 15
-# What others wait at most while that goes on.
+# The longest that others may wait meanwhile.
 ANSWERED_WITHIN_SECONDS = 2
 
 
 @contextmanager
 def nginx(service: Service, directory: Path) -> Iterator[int]:
-    """Run nginx in front of the service, as it is configured for it, and give its port."""
+    """Run nginx in front of the service with the documented configuration, and yield its port."""
     binary = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin") or str(UNPACKED)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -44,11 +44,11 @@ def nginx(service: Service, directory: Path) -> Iterator[int]:
     )
     main = directory / "nginx.conf"
     main.write_text(
-        # Else its processes cannot write into this user's directory.
+        # Otherwise its processes cannot write into this user's directory.
         ("user root; " if os.geteuid() == 0 else "")
         + f"daemon off; worker_processes 1; pid {directory}/nginx.pid; error_log {directory}/error.log;\n"
         "events { worker_connections 2048; }\n"
-        # Its own place for a log may not be there.
+        # The default directory for logs may be missing.
         f"http {{ {temporary} access_log {directory}/access.log;\n"
         f"server {{ listen 127.0.0.1:{port}; include {location}; }} }}\n"
     )
@@ -65,10 +65,10 @@ def nginx(service: Service, directory: Path) -> Iterator[int]:
         process.wait()
 
 
-def test_slow_clients_do_not_keep_others_waiting(uri: str, tmp_path: Path, tell: Callable[[str], None]) -> None:
-    (token,) = register(uri, "GFZ")
+def test_slow_clients_do_not_delay_others(uri: str, tmp_path: Path, record_figure: Callable[[str], None]) -> None:
+    (token,) = register_nodes(uri, "GFZ")
     with (
-        Service(as_service(uri), tmp_path, workers=2) as service,
+        Service(grant_service(uri), tmp_path, workers=2) as service,
         nginx(service, tmp_path) as port,
         ExitStack() as left,
     ):
@@ -94,18 +94,18 @@ def test_slow_clients_do_not_keep_others_waiting(uri: str, tmp_path: Path, tell:
             sending.join()
     assert len(waited) > SECONDS
     assert max(waited) < ANSWERED_WITHIN_SECONDS
-    tell(f"beside {CLIENTS} slow clients: three requests in {max(waited) * 1000:.0f} ms at most")
+    record_figure(f"beside {CLIENTS} slow clients: three requests in {max(waited) * 1000:.0f} ms at most")
 
 
 def trickle(clients: list[socket.socket], token: str, over: threading.Event) -> None:
-    """Send on each connection a byte a second: a question, or a payload with a good token."""
+    """Send a byte a second on each connection: of a query, or of a payload with a valid token."""
     kind = "Content-Type: application/json\r\nContent-Length: 99999"
     head = f"Host: x\r\nAuthorization: Bearer {token}\r\n{kind}\r\n\r\n"
     texts = [
         f"GET {PREFIX}/dataselect/public?start=2026-10&node=" + "A" * 1000,
         f"POST {PREFIX}/submit HTTP/1.1\r\n{head}" + '{"stats":[' + " " * 1000,
     ]
-    # Half of them have sent all but the body when it begins.
+    # At the start, half of them have sent everything but the body.
     for number, client in enumerate(clients):
         if number % 2:
             client.sendall(texts[1].partition("{")[0].encode())
@@ -117,9 +117,9 @@ def trickle(clients: list[socket.socket], token: str, over: threading.Event) -> 
         place += 1
 
 
-def test_what_nginx_passes_on_is_as_the_documents_say(uri: str, tmp_path: Path) -> None:
-    (token,) = register(uri, "GFZ")
-    with Service(as_service(uri), tmp_path) as service, nginx(service, tmp_path) as port:
+def test_nginx_passes_on_ids_hosts_and_bodies(uri: str, tmp_path: Path) -> None:
+    (token,) = register_nodes(uri, "GFZ")
+    with Service(grant_service(uri), tmp_path) as service, nginx(service, tmp_path) as port:
         url = f"http://127.0.0.1:{port}{PREFIX}"
         answer = requests.get(f"{url}/nodes", timeout=60)
         assert re.fullmatch(r"[0-9a-f]{32}", answer.headers["X-Request-ID"])
@@ -132,5 +132,5 @@ def test_what_nginx_passes_on_is_as_the_documents_say(uri: str, tmp_path: Path) 
         assert wrong.status_code == 403
         header = {"Authorization": f"Bearer {token}"}
         assert requests.post(f"{url}/submit", json=wire(row()), headers=header, timeout=60).status_code == 201
-    # By its number the service's log tells of it.
+    # The request id is in the service's log.
     assert answer.headers["X-Request-ID"] in service.log

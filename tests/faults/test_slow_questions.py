@@ -1,4 +1,4 @@
-"""Questions and payloads that take long, and readers that stop: health is told, and migrations get through."""
+"""Slow queries and payloads, and readers that stop: health answers, and migrations are not blocked."""
 
 import json
 import socket
@@ -12,27 +12,27 @@ import psycopg2
 import pytest
 
 from support.payloads import row, wire
-from support.roles import as_service
-from support.service import PREFIX, Service, register
+from support.roles import grant_service
+from support.service import PREFIX, Service, register_nodes
 
 QUESTIONS = 40
 PAYLOADS = 40
 SECONDS = 10
-# What nobody should wait for longer.
+# The longest acceptable wait.
 HEALTH_SECONDS = 1
 MIGRATED_WITHIN_SECONDS = 75
 
 
 @contextmanager
-def locked(uri: str) -> Iterator[None]:
-    """Keep everybody from the sums until the context is left, as slow questions would be slow."""
+def lock_sums(uri: str) -> Iterator[None]:
+    """Lock the sums until the context is left, to make queries slow."""
     with closing(psycopg2.connect(uri)) as connection, connection.cursor() as cursor:
         cursor.execute("LOCK TABLE dataselect_stats, dataselect_stats_by_network IN ACCESS EXCLUSIVE MODE")
         yield
 
 
-def slowest_health(service: Service, seconds: float) -> float:
-    """Ask again and again whether all is well, and give how long the longest answer took."""
+def measure_slowest_health(service: Service, seconds: float) -> float:
+    """Check health repeatedly, and return the duration of the slowest answer."""
     waited = []
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -45,45 +45,43 @@ def slowest_health(service: Service, seconds: float) -> float:
 
 
 @pytest.mark.alone
-def test_health_is_told_beside_questions_and_payloads_that_take_long(
-    uri: str, tmp_path: Path, tell: Callable[[str], None]
-) -> None:
-    tokens = register(uri, *(f"NODE{number}" for number in range(PAYLOADS)))
+def test_slow_requests_do_not_delay_health(uri: str, tmp_path: Path, record_figure: Callable[[str], None]) -> None:
+    tokens = register_nodes(uri, *(f"NODE{number}" for number in range(PAYLOADS)))
     body = json.dumps(wire(row())).encode()
-    with Service(as_service(uri), tmp_path) as service, ThreadPoolExecutor(QUESTIONS + PAYLOADS) as clients:
-        with locked(uri):
-            asked = [clients.submit(service.get, "dataselect/public", start="2026-10") for _ in range(QUESTIONS)]
+    with Service(grant_service(uri), tmp_path) as service, ThreadPoolExecutor(QUESTIONS + PAYLOADS) as clients:
+        with lock_sums(uri):
+            queried = [clients.submit(service.get, "dataselect/public", start="2026-10") for _ in range(QUESTIONS)]
             sent = [clients.submit(service.post, body, token) for token in tokens]
             time.sleep(1)
-            waited = slowest_health(service, SECONDS)
-            # Who finds no place is told so at once, and does not lengthen the queue.
-            refused = [answer.result() for answer in asked if answer.done()]
+            waited = measure_slowest_health(service, SECONDS)
+            # Requests without a place are refused at once, and do not lengthen the queue.
+            refused = [answer.result() for answer in queried if answer.done()]
             assert {answer.status_code for answer in refused} == {503}
             assert all(int(answer.headers["Retry-After"]) > 0 for answer in refused)
             assert not any(answer.done() for answer in sent)
-        assert {answer.result().status_code for answer in asked} == {200, 503}
+        assert {answer.result().status_code for answer in queried} == {200, 503}
         assert {answer.result().status_code for answer in sent} == {201}
         assert service.get("dataselect/public", start="2026-10").status_code == 200
     assert waited < HEALTH_SECONDS
-    tell(
-        f"beside {QUESTIONS} questions and {PAYLOADS} payloads that hang: health and nodes in"
-        f" {waited * 1000:.0f} ms at most; {len(refused)} questions were told to come again"
+    record_figure(
+        f"beside {QUESTIONS} queries and {PAYLOADS} payloads that hang: health and nodes in"
+        f" {waited * 1000:.0f} ms at most; {len(refused)} queries were refused"
     )
 
 
-def test_a_migration_does_not_wait_for_readers_that_do_not_read(
-    uri: str, tmp_path: Path, tell: Callable[[str], None]
+def test_stopped_readers_do_not_block_migrations(
+    uri: str, tmp_path: Path, record_figure: Callable[[str], None]
 ) -> None:
     fill(uri)
-    with Service(as_service(uri), tmp_path, workers=1) as service:
-        readers = [reader(service) for _ in range(3)]
+    with Service(grant_service(uri), tmp_path, workers=1) as service:
+        readers = [open_reader(service) for _ in range(3)]
         time.sleep(2)
         in_transaction = "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'"
         with closing(psycopg2.connect(uri)) as connection, connection.cursor() as cursor:
             cursor.execute(in_transaction)
             assert cursor.fetchone() == (3,)
             connection.commit()
-            # Else it would wait for ever where it should fail.
+            # Fail instead of waiting for ever.
             cursor.execute("SET statement_timeout = '90s'")
             connection.commit()
             begun = time.monotonic()
@@ -94,12 +92,12 @@ def test_a_migration_does_not_wait_for_readers_that_do_not_read(
         for one in readers:
             one.close()
     assert waited < MIGRATED_WITHIN_SECONDS
-    tell(f"beside 3 readers that stopped reading: a migration took {waited:.0f} s")
+    record_figure(f"beside 3 readers that stopped reading: a migration took {waited:.0f} s")
 
 
 def fill(uri: str) -> None:
-    """Make an answer of many megabytes."""
-    register(uri, "GFZ")
+    """Create rows for an answer of many megabytes."""
+    register_nodes(uri, "GFZ")
     with closing(psycopg2.connect(uri)) as connection, connection, connection.cursor() as cursor:
         cursor.execute(
             """
@@ -113,8 +111,8 @@ def fill(uri: str) -> None:
         )
 
 
-def reader(service: Service) -> socket.socket:
-    """Ask for it and read a little, and then no more."""
+def open_reader(service: Service) -> socket.socket:
+    """Send a query, read a little of the answer, and stop."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     host, _, port = service.url.removeprefix("http://").partition("/")[0].partition(":")

@@ -11,7 +11,7 @@ import pytest
 
 from eida_statistics.errors import InvalidRegistry, RegistryUnavailable
 from eida_statistics.networks import REFRESH_AFTER_SECONDS, Epoch, Registry, is_temporary, read, read_cached
-from support.stubs import Answer, answering, make_log, nobody_there
+from support.stubs import Answer, find_unused_url, make_log, serve_answers
 
 EPOCHS = [
     Epoch("Z3", datetime.date(2005, 1, 1), datetime.date(2007, 12, 31)),
@@ -116,7 +116,7 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
 def test_the_registry_is_asked_for_once_and_kept(tmp_path: Path) -> None:
     warnings: list[str] = []
     cache = tmp_path / "deep/networks.json"
-    with answering(Answer(200, ANSWER)) as stub:
+    with serve_answers(Answer(200, ANSWER)) as stub:
         first = read_cached(cache, stub.url, warn=warnings.append)
         assert read_cached(cache, stub.url, warn=warnings.append) == first
         assert len(stub.received) == 1
@@ -130,7 +130,7 @@ def test_an_old_registry_is_asked_for_anew(tmp_path: Path) -> None:
     cache.write_bytes(b'{"networks": []}')
     long_ago = time.time() - REFRESH_AFTER_SECONDS - 10
     os.utime(cache, (long_ago, long_ago))
-    with answering(Answer(200, ANSWER)) as stub:
+    with serve_answers(Answer(200, ANSWER)) as stub:
         assert len(read_cached(cache, stub.url, warn=warnings.append)) > 0
     assert cache.read_bytes() == ANSWER
     assert warnings == []
@@ -143,7 +143,7 @@ def test_an_old_registry_is_better_than_none(answer: Answer, tmp_path: Path) -> 
     cache.write_bytes(ANSWER)
     long_ago = time.time() - 30 * 86400
     os.utime(cache, (long_ago, long_ago))
-    with answering(answer) as stub:
+    with serve_answers(answer) as stub:
         assert len(read_cached(cache, stub.url, warn=warnings.append)) > 0
     assert len(warnings) == 1
     assert "30 days old" in warnings[0]
@@ -152,7 +152,7 @@ def test_an_old_registry_is_better_than_none(answer: Answer, tmp_path: Path) -> 
 
 def test_no_registry_at_all_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(RegistryUnavailable, match="--networks FILE"):
-        read_cached(tmp_path / "networks.json", nobody_there(), warn=print)
+        read_cached(tmp_path / "networks.json", find_unused_url(), warn=print)
 
 
 def test_a_registry_that_cannot_be_kept_is_used_all_the_same(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_a_registry_that_cannot_be_kept_is_used_all_the_same(tmp_path: Path) -> 
     warnings: list[str] = []
     in_the_way = tmp_path / "file"
     in_the_way.touch()
-    with answering(Answer(200, ANSWER)) as stub:
+    with serve_answers(Answer(200, ANSWER)) as stub:
         assert len(read_cached(in_the_way / "networks.json", stub.url, warn=warnings.append)) > 0
     assert len(warnings) == 1
     assert "not kept" in warnings[0]
@@ -184,6 +184,6 @@ def test_an_epoch_that_cannot_be_read_does_not_cost_the_others(tmp_path: Path) -
 def test_a_cache_that_a_power_cut_has_emptied_is_fetched_anew(tmp_path: Path) -> None:
     cache = tmp_path / "networks.json"
     cache.write_bytes(b"")
-    with answering(Answer(200, ANSWER)) as stub:
+    with serve_answers(Answer(200, ANSWER)) as stub:
         assert read_cached(cache, stub.url, warn=print)
     assert cache.read_bytes() == ANSWER

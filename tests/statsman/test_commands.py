@@ -1,4 +1,4 @@
-"""The administrator's command, as it is typed."""
+"""The administrator's command."""
 
 import datetime
 import gzip
@@ -15,7 +15,7 @@ import pytest
 
 from support.dates import DAY, NOW
 from support.payloads import payload, row
-from support.roles import SERVICE, as_service
+from support.roles import SERVICE, grant_service
 from support.statsman import Statsman
 from support.stores import ON_ONE_STORE, Store
 
@@ -28,9 +28,7 @@ def statsman(store_uri: str) -> Statsman:
 @pytest.mark.parametrize(
     ("word", "missing"), [("nodes", "aiosql"), ("db", "yoyo"), ("--help", "psycopg2"), ("serve", "gunicorn")]
 )
-def test_where_only_the_aggregator_is_installed_it_is_told_what_is_missing(
-    word: str, missing: str, tmp_path: Path
-) -> None:
+def test_missing_packages_are_named(word: str, missing: str, tmp_path: Path) -> None:
     script = f"import sys; sys.modules[{missing!r}] = None; from eida_statsman import main; main()"
     refused = subprocess.run(
         [sys.executable, "-c", script, word],
@@ -46,26 +44,26 @@ def test_where_only_the_aggregator_is_installed_it_is_told_what_is_missing(
     )
 
 
-def test_a_new_database_is_migrated_once(tmp_path: Path) -> None:
+def test_new_database_is_migrated_once(tmp_path: Path) -> None:
     statsman = Statsman(f"sqlite:///{tmp_path / 'statistics.db'}")
-    assert {migration["applied"] for migration in json.loads(statsman.done("db", "status", "--json"))} == {False}
-    assert "0001_initial-schema" in statsman.done("db", "migrate")
-    assert "up to date" in statsman.done("db", "migrate")
-    assert {migration["applied"] for migration in json.loads(statsman.done("db", "status", "--json"))} == {True}
-    assert "statistics.db" in statsman.done("db", "status")
+    assert {migration["applied"] for migration in json.loads(statsman.run("db", "status", "--json"))} == {False}
+    assert "0001_initial-schema" in statsman.run("db", "migrate")
+    assert "up to date" in statsman.run("db", "migrate")
+    assert {migration["applied"] for migration in json.loads(statsman.run("db", "status", "--json"))} == {True}
+    assert "statistics.db" in statsman.run("db", "status")
 
 
-def test_a_database_that_is_not_migrated_says_what_to_do(tmp_path: Path) -> None:
+def test_missing_schema_names_the_remedy(tmp_path: Path) -> None:
     refused = Statsman(f"sqlite:///{tmp_path / 'statistics.db'}")("nodes", "list")
     assert refused.returncode == 1
     assert "eida_statsman db migrate" in refused.stderr
     assert "Traceback" not in refused.stderr
 
 
-def test_the_role_of_the_service_gets_its_rights(database_uri: str) -> None:
-    service_uri = as_service(database_uri)
+def test_grant_gives_the_service_its_rights(database_uri: str) -> None:
+    service_uri = grant_service(database_uri)
     statsman = Statsman(database_uri)
-    assert statsman.done("db", "grant", SERVICE) == f"{SERVICE} may do all that the service needs\n"
+    assert statsman.run("db", "grant", SERVICE) == f"{SERVICE} may do all that the service needs\n"
     unknown = statsman("db", "grant", "nobody")
     assert unknown.returncode == 1
     assert "The database has no such role: nobody" in unknown.stderr
@@ -75,22 +73,22 @@ def test_the_role_of_the_service_gets_its_rights(database_uri: str) -> None:
         assert "Traceback" not in refused.stderr
 
 
-def test_the_password_of_the_database_is_not_shown(tmp_path: Path) -> None:
+def test_database_password_is_not_printed(tmp_path: Path) -> None:
     refused = Statsman(f"postgresql://user:hidden-word@/db?host={tmp_path}")("db", "status")
     assert refused.returncode == 1
     assert "hidden-word" not in refused.stdout + refused.stderr
 
 
-def test_a_uri_that_cannot_be_understood_is_told_without_a_part_of_it() -> None:
+def test_unreadable_uri_is_not_quoted() -> None:
     refused = Statsman("postgresql://user:hidden-word@host:abc/x")("db", "status")
     assert refused.returncode == 2
     assert "DATABASE_URI cannot be understood" in refused.stderr
     assert not {"hidden-word", "abc", "Traceback"} & set(re.split(r"[^\w-]", refused.stdout + refused.stderr))
 
 
-def test_a_lock_that_a_killed_migration_left_is_told_with_what_breaks_it(tmp_path: Path) -> None:
+def test_lock_of_killed_migration_is_reported(tmp_path: Path) -> None:
     statsman = Statsman(f"sqlite:///{tmp_path / 'statistics.db'}")
-    statsman.done("db", "migrate")
+    statsman.run("db", "migrate")
     with closing(sqlite3.connect(tmp_path / "statistics.db")) as connection, connection:
         connection.execute("INSERT INTO yoyo_lock (locked, ctime, pid) VALUES (1, '2026-11-22', 1)")
     refused = statsman("db", "migrate")
@@ -99,28 +97,28 @@ def test_a_lock_that_a_killed_migration_left_is_told_with_what_breaks_it(tmp_pat
     assert "Traceback" not in refused.stderr
 
 
-def test_nodes_are_added_listed_changed_and_removed(statsman: Statsman) -> None:
-    statsman.done("nodes", "add", "GFZ", "--contact", "operator@gfz.example")
-    statsman.done("nodes", "add", "BGR", "--contact", "operator@bgr.example")
-    listed = json.loads(statsman.done("nodes", "list", "--json"))
+def test_nodes_can_be_managed(statsman: Statsman) -> None:
+    statsman.run("nodes", "add", "GFZ", "--contact", "operator@gfz.example")
+    statsman.run("nodes", "add", "BGR", "--contact", "operator@bgr.example")
+    listed = json.loads(statsman.run("nodes", "list", "--json"))
     assert [(node["name"], node["contact"], node["payloads"]) for node in listed] == [
         ("BGR", "operator@bgr.example", 0),
         ("GFZ", "operator@gfz.example", 0),
     ]
-    assert "operator@gfz.example" in statsman.done("nodes", "list")
-    statsman.done("nodes", "update", "GFZ", "--name", "GEOFON", "--contact", "new@gfz.example")
-    assert "GEOFON" in statsman.done("nodes", "list")
-    statsman.done("nodes", "remove", "GEOFON", typed="GEOFON\n")
-    assert [node["name"] for node in json.loads(statsman.done("nodes", "list", "--json"))] == ["BGR"]
+    assert "operator@gfz.example" in statsman.run("nodes", "list")
+    statsman.run("nodes", "update", "GFZ", "--name", "GEOFON", "--contact", "new@gfz.example")
+    assert "GEOFON" in statsman.run("nodes", "list")
+    statsman.run("nodes", "remove", "GEOFON", typed="GEOFON\n")
+    assert [node["name"] for node in json.loads(statsman.run("nodes", "list", "--json"))] == ["BGR"]
 
 
 @ON_ONE_STORE
-def test_row_of_a_table_is_one_line(statsman: Statsman) -> None:
+def test_table_rows_are_one_line(statsman: Statsman) -> None:
     contact = "operator-of-the-statistics@data-centre.example"
     for name in ("GFZ", "KOERI x"):
-        added = statsman.done("nodes", "add", name, "--contact", contact)
+        added = statsman.run("nodes", "add", name, "--contact", contact)
     assert added.endswith("next: eida_statsman tokens add 'KOERI x'\n")
-    lines = statsman.done("nodes", "list").splitlines()
+    lines = statsman.run("nodes", "list").splitlines()
     assert len(lines) == 3
     assert lines == [line.rstrip() for line in lines]
     assert "NEWEST DAY" in lines[0]
@@ -130,30 +128,30 @@ def test_row_of_a_table_is_one_line(statsman: Statsman) -> None:
     assert [contact in line for line in narrow.stdout.splitlines()] == [False, True, True]
     assert "SINCE" not in narrow.stdout
     assert narrow.stderr == "(not shown: SINCE, PAYLOADS, LAST, GROUP; see --json)\n"
-    statsman.done("nodes", "update", "GFZ", "--contact", "a" * 90 + "@data-centre.example")
+    statsman.run("nodes", "update", "GFZ", "--contact", "a" * 90 + "@data-centre.example")
     wide = statsman("nodes", "list")
     assert all(heading in wide.stdout for heading in ("PAYLOADS", "LAST", "GROUP", "SINCE"))
     assert wide.stderr == "(not shown: CONTACT; see --json)\n"
 
 
 @ON_ONE_STORE
-def test_name_of_a_node_has_no_blanks_at_its_ends(statsman: Statsman) -> None:
+def test_node_name_with_outer_blanks_is_refused(statsman: Statsman) -> None:
     refused = statsman("nodes", "add", "GFZ ", "--contact", "operator@gfz.example")
     assert (refused.returncode, "blanks at its ends" in refused.stderr) == (2, True)
 
 
 @ON_ONE_STORE
 def test_newest_day_of_a_node_is_listed(statsman: Statsman, store: Store) -> None:
-    statsman.done("nodes", "add", "GFZ", "--contact", "operator@gfz.example")
+    statsman.run("nodes", "add", "GFZ", "--contact", "operator@gfz.example")
     node = store.registry.sender_of_token(store.registry.add_token("GFZ", NOW - DAY, NOW + DAY)[1], NOW).node
     store.payloads.ingest(node, payload(row(), days_coverage=["2026-10-14"]))
-    (listed,) = json.loads(statsman.done("nodes", "list", "--json"))
+    (listed,) = json.loads(statsman.run("nodes", "list", "--json"))
     assert listed["newest_day"] == "2026-10-14"
 
 
 @ON_ONE_STORE
-def test_only_restricted_network_is_warned_of(statsman: Statsman) -> None:
-    statsman.done("nodes", "add", "GFZ", "--contact", "operator@gfz.example")
+def test_single_restricted_network_is_a_warning(statsman: Statsman) -> None:
+    statsman.run("nodes", "add", "GFZ", "--contact", "operator@gfz.example")
     alone = statsman("networks", "set-policy", "GFZ", "XX", "inverted", "--new")
     assert "warning: XX is the only restricted network" in alone.stderr
     assert statsman("networks", "set-policy", "GFZ", "YY", "inverted", "--new").stderr == ""
@@ -162,28 +160,28 @@ def test_only_restricted_network_is_warned_of(statsman: Statsman) -> None:
 
 
 @ON_ONE_STORE
-def test_group_may_be_given_as_tokens_write_it(statsman: Statsman) -> None:
-    statsman.done("nodes", "add", "GFZ", "--contact", "operator@gfz.example")
-    statsman.done("nodes", "set-group", "GFZ", "/epos/geofon")
-    (listed,) = json.loads(statsman.done("nodes", "list", "--json"))
+def test_group_may_have_its_prefix(statsman: Statsman) -> None:
+    statsman.run("nodes", "add", "GFZ", "--contact", "operator@gfz.example")
+    statsman.run("nodes", "set-group", "GFZ", "/epos/geofon")
+    (listed,) = json.loads(statsman.run("nodes", "list", "--json"))
     assert listed["eas_group"] == "geofon"
 
 
 @ON_ONE_STORE
-def test_removing_a_node_asks_for_its_name_again(statsman: Statsman) -> None:
-    statsman.done("nodes", "add", "GFZ", "--contact", "operator@gfz.example")
+def test_removing_a_node_needs_confirmation(statsman: Statsman) -> None:
+    statsman.run("nodes", "add", "GFZ", "--contact", "operator@gfz.example")
     for words, typed in ((("nodes", "remove", "GFZ"), "BGR\n"), (("nodes", "remove", "GFZ", "--confirm", "B"), "")):
         refused = statsman(*words, typed=typed)
         assert refused.returncode == 2
         assert "nothing was removed" in refused.stderr
     assert statsman("nodes", "remove", "GFZ", typed="").returncode == 1
-    assert len(json.loads(statsman.done("nodes", "list", "--json"))) == 1
-    statsman.done("nodes", "remove", "GFZ", "--confirm", "GFZ")
+    assert len(json.loads(statsman.run("nodes", "list", "--json"))) == 1
+    statsman.run("nodes", "remove", "GFZ", "--confirm", "GFZ")
 
 
 @ON_ONE_STORE
 @pytest.mark.parametrize(
-    ("words", "code", "told"),
+    ("words", "code", "message"),
     [
         (("nodes", "add", "GFZ"), 2, "--contact"),
         (("nodes", "add", " ", "--contact", "x"), 2, "printable"),
@@ -203,22 +201,22 @@ def test_removing_a_node_asks_for_its_name_again(statsman: Statsman) -> None:
         (("tokens", "add", "GFZ", "--valid-until", "soon"), 2, "soon"),
     ],
 )
-def test_mistakes_are_told_in_a_sentence(statsman: Statsman, words: tuple[str, ...], code: int, told: str) -> None:
+def test_mistakes_are_explained(statsman: Statsman, words: tuple[str, ...], code: int, message: str) -> None:
     refused = statsman(*words)
     assert refused.returncode == code, refused.stderr
-    assert told in refused.stderr
+    assert message in refused.stderr
     assert "Traceback" not in refused.stderr
 
 
 @ON_ONE_STORE
-def test_a_token_is_shown_once_and_listed_without_its_value(statsman: Statsman) -> None:
-    statsman.done("nodes", "add", "GFZ", "--contact", "operator@gfz.example")
-    token = statsman.done("tokens", "add", "GFZ").strip()
+def test_token_is_printed_only_once(statsman: Statsman) -> None:
+    statsman.run("nodes", "add", "GFZ", "--contact", "operator@gfz.example")
+    token = statsman.run("tokens", "add", "GFZ").strip()
     assert len(token) == 43
     made = json.loads(
-        statsman.done("tokens", "add", "GFZ", "--valid-from", "2027-01-01", "--valid-until", "2028-01-01", "--json")
+        statsman.run("tokens", "add", "GFZ", "--valid-from", "2027-01-01", "--valid-until", "2028-01-01", "--json")
     )
-    listed = statsman.done("tokens", "list", "--json")
+    listed = statsman.run("tokens", "list", "--json")
     assert token not in listed
     assert made["token"] not in listed
     assert [(shown["node"], shown["state"]) for shown in json.loads(listed)] == [
@@ -227,37 +225,37 @@ def test_a_token_is_shown_once_and_listed_without_its_value(statsman: Statsman) 
     ]
     # The last day is included.
     assert json.loads(listed)[1]["valid_until"].startswith("2028-01-02T00:00:00")
-    statsman.done("tokens", "revoke", str(made["id"]))
-    assert "revoked" in statsman.done("tokens", "list")
+    statsman.run("tokens", "revoke", str(made["id"]))
+    assert "revoked" in statsman.run("tokens", "list")
 
 
 @ON_ONE_STORE
-def test_what_is_restricted_is_said_by_node_and_network(statsman: Statsman, store: Store) -> None:
-    statsman.done("nodes", "add", "GFZ", "--contact", "operator@gfz.example")
-    assert "restricted" in statsman.done("nodes", "set-policy", "GFZ", "restricted")
+def test_restrictions_can_be_managed(statsman: Statsman, store: Store) -> None:
+    statsman.run("nodes", "add", "GFZ", "--contact", "operator@gfz.example")
+    assert "restricted" in statsman.run("nodes", "set-policy", "GFZ", "restricted")
     refused = statsman("networks", "set-policy", "GFZ", "GE", "inverted")
     assert (refused.returncode, "GE at GFZ" in refused.stderr) == (1, True)
-    assert statsman.done("networks", "set-policy", "GFZ", "GE", "inverted", "--new") == "GE at GFZ is open\n"
-    assert "GE" in statsman.done("nodes", "set-policy", "GFZ", "restricted")
-    statsman.done("networks", "set-policy", "GFZ", "ZE2012", "default", "--new")
-    statsman.done("networks", "set-group", "GFZ", "ZE2012", "group-of-ze")
-    statsman.done("nodes", "set-group", "GFZ", "gfz")
-    (listed,) = json.loads(statsman.done("networks", "list", "--restricted", "--json"))
+    assert statsman.run("networks", "set-policy", "GFZ", "GE", "inverted", "--new") == "GE at GFZ is open\n"
+    assert "GE" in statsman.run("nodes", "set-policy", "GFZ", "restricted")
+    statsman.run("networks", "set-policy", "GFZ", "ZE2012", "default", "--new")
+    statsman.run("networks", "set-group", "GFZ", "ZE2012", "group-of-ze")
+    statsman.run("nodes", "set-group", "GFZ", "gfz")
+    (listed,) = json.loads(statsman.run("networks", "list", "--restricted", "--json"))
     assert (listed["name"], listed["eas_group"], listed["node_eas_group"]) == ("ZE2012", "group-of-ze", "gfz")
     assert "no such node: BGR" in statsman("networks", "list", "--node", "BGR").stderr
     assert statsman("networks", "set-policy", "GFZ", "Other", "inverted", "--new").returncode == 2
-    statsman.done("networks", "set-group", "GFZ", "ZE2012", "--none")
+    statsman.run("networks", "set-group", "GFZ", "ZE2012", "--none")
     assert store.registry.list_networks()[1].eas_group is None
     assert statsman("nodes", "set-group", "GFZ").returncode == 2
     assert statsman("nodes", "add", "Other", "--contact", "operator@gfz.example").returncode == 2
 
 
 @ON_ONE_STORE
-def test_a_token_is_for_a_node_or_for_a_network(statsman: Statsman, store: Store) -> None:
-    added = json.loads(statsman.done("tokens", "add", "--network", "FR", "--json"))
+def test_token_is_for_a_node_or_a_network(statsman: Statsman, store: Store) -> None:
+    added = json.loads(statsman.run("tokens", "add", "--network", "FR", "--json"))
     assert added["network"] == "FR"
     assert store.registry.network_of_token(added["token"], datetime.datetime.now(tz=datetime.UTC)) == "FR"
-    assert json.loads(statsman.done("tokens", "list", "--json"))[0]["network"] == "FR"
+    assert json.loads(statsman.run("tokens", "list", "--json"))[0]["network"] == "FR"
     assert statsman("tokens", "add").returncode == 2
     assert statsman("tokens", "add", "GFZ", "--network", "FR").returncode == 2
 
@@ -267,7 +265,7 @@ def test_a_token_is_for_a_node_or_for_a_network(statsman: Statsman, store: Store
 
 @pytest.fixture
 def sent(store: Store) -> list[int]:
-    """Register a node, and send three payloads of it; the second is superseded by the third."""
+    """Register a node and send three payloads; the second is superseded by the third."""
     store.registry.add_node("A/..", "operator@node.example")
     now = datetime.datetime.now(tz=datetime.UTC)
     day = datetime.timedelta(days=1)
@@ -280,16 +278,16 @@ def sent(store: Store) -> list[int]:
     return [first, second, third.payload]
 
 
-def test_payloads_are_listed_shown_and_retracted(statsman: Statsman, sent: list[int]) -> None:
-    listed = json.loads(statsman.done("payloads", "list", "--json"))
+def test_payloads_can_be_managed(statsman: Statsman, sent: list[int]) -> None:
+    listed = json.loads(statsman.run("payloads", "list", "--json"))
     assert [(one["payload"], one["state"], one["superseded_by"]) for one in listed] == [
         (sent[0], "in force", None), (sent[1], "superseded", sent[2]), (sent[2], "in force", None),
     ]  # fmt: skip
-    assert "2026-10-02 to 2026-10-03" in statsman.done("payloads", "list", "--node", "A/..", "--in-force")
-    assert f"superseded by {sent[2]}" in statsman.done("payloads", "show", str(sent[1]))
-    assert json.loads(statsman.done("payloads", "show", str(sent[1]), "--json")) == listed[1]
-    assert "retracted" in statsman.done("payloads", "retract", str(sent[2]))
-    assert [one["payload"] for one in json.loads(statsman.done("payloads", "list", "--in-force", "--json"))] == [
+    assert "2026-10-02 to 2026-10-03" in statsman.run("payloads", "list", "--node", "A/..", "--in-force")
+    assert f"superseded by {sent[2]}" in statsman.run("payloads", "show", str(sent[1]))
+    assert json.loads(statsman.run("payloads", "show", str(sent[1]), "--json")) == listed[1]
+    assert "retracted" in statsman.run("payloads", "retract", str(sent[2]))
+    assert [one["payload"] for one in json.loads(statsman.run("payloads", "list", "--in-force", "--json"))] == [
         sent[0]
     ]
 
@@ -304,7 +302,7 @@ def test_payloads_are_listed_shown_and_retracted(statsman: Statsman, sent: list[
         ("payloads", "export", "--node", "B"),
     ],
 )  # fmt: skip
-def test_what_there_is_not_is_named(statsman: Statsman, sent: list[int], words: tuple[str, ...]) -> None:
+def test_unknown_names_are_reported(statsman: Statsman, sent: list[int], words: tuple[str, ...]) -> None:
     refused = statsman(*words)
     assert (refused.returncode, refused.stdout) == (1, "")
     assert words[-1] in refused.stderr
@@ -312,10 +310,8 @@ def test_what_there_is_not_is_named(statsman: Statsman, sent: list[int], words: 
 
 
 @ON_ONE_STORE
-def test_payloads_are_written_as_they_were_sent(
-    statsman: Statsman, store: Store, sent: list[int], tmp_path: Path
-) -> None:
-    written = statsman.done("payloads", "export", "--to", str(tmp_path / "out")).split()
+def test_payloads_are_exported_as_sent(statsman: Statsman, store: Store, sent: list[int], tmp_path: Path) -> None:
+    written = statsman.run("payloads", "export", "--to", str(tmp_path / "out")).split()
     assert [Path(name).name for name in written] == [
         f"A____2026-10-01_2026-10-01_{sent[0]}.json.gz", f"A____2026-10-02_2026-10-03_{sent[2]}.json.gz",
     ]  # fmt: skip
@@ -327,29 +323,29 @@ def test_payloads_are_written_as_they_were_sent(
         assert refused.returncode in {1, 2}
         assert place in refused.stderr
         assert "Traceback" not in refused.stderr
-    (one,) = statsman.done("payloads", "export", str(sent[1]), "--to", str(tmp_path)).split()
+    (one,) = statsman.run("payloads", "export", str(sent[1]), "--to", str(tmp_path)).split()
     assert json.loads(gzip.decompress(Path(one).read_bytes()))["days_coverage"] == ["2026-10-02"]
 
 
-def test_what_differs_is_named_and_a_replay_mends_it(statsman: Statsman, store: Store, sent: list[int]) -> None:
-    assert "differences: none" in statsman.done("db", "verify")
+def test_verify_finds_and_replay_repairs_differences(statsman: Statsman, store: Store, sent: list[int]) -> None:
+    assert "differences: none" in statsman.run("db", "verify")
     with store.database.transaction(write=True) as connection:
         connection.cursor().execute("UPDATE dataselect_stats_by_network SET bytes = 9")
     wrong = statsman("db", "verify", "--node", "A/..")
     assert wrong.returncode == 1
     assert "A/.. 2026-10 dataselect_stats_by_network network=GE: bytes is 9, must be 5" in wrong.stdout
     assert "payloads replay" in wrong.stderr
-    (told,) = json.loads(statsman("db", "verify", "--json").stdout)
-    assert (told["stored"]["bytes"], told["due"]["bytes"], told["key"]) == (9, 5, {"network": "GE"})
-    assert "1 months" in statsman.done("payloads", "replay")
-    assert "differences: none" in statsman.done("db", "verify")
+    (message,) = json.loads(statsman("db", "verify", "--json").stdout)
+    assert (message["stored"]["bytes"], message["due"]["bytes"], message["key"]) == (9, 5, {"network": "GE"})
+    assert "1 months" in statsman.run("payloads", "replay")
+    assert "differences: none" in statsman.run("db", "verify")
 
 
-def test_all_is_made_anew_in_another_database(statsman: Statsman, sent: list[int], tmp_path: Path) -> None:
+def test_replay_rebuilds_another_database(statsman: Statsman, sent: list[int], tmp_path: Path) -> None:
     other = Statsman(f"sqlite:///{tmp_path / 'other.db'}")
-    other.done("db", "migrate")
-    assert "took over 3 payloads" in other.done("payloads", "replay", "--from", statsman.uri)
-    assert "months of nodes: 1, differences: none" in other.done("db", "verify")
+    other.run("db", "migrate")
+    assert "took over 3 payloads" in other.run("payloads", "replay", "--from", statsman.uri)
+    assert "months of nodes: 1, differences: none" in other.run("db", "verify")
     again = other("payloads", "replay", "--from", statsman.uri)
     assert (again.returncode, "empty database" in again.stderr) == (1, True)
     assert other("payloads", "replay", "--from", "mysql://x/y").returncode != 0
@@ -357,7 +353,7 @@ def test_all_is_made_anew_in_another_database(statsman: Statsman, sent: list[int
 
 
 @pytest.fixture
-def with_period(store: Store, sent: list[int]) -> list[int]:
+def sent_with_period(store: Store, sent: list[int]) -> list[int]:
     """Send two more: of a server's log with a stray request, and of a quiet day."""
     node = store.registry.sender_of_token(store.registry.add_token("A/..", NOW, NOW + DAY)[1], NOW).node
     day = {"period": {"start": "2026-10-05", "end": "2026-10-05"}}
@@ -366,58 +362,60 @@ def with_period(store: Store, sent: list[int]) -> list[int]:
     return [store.payloads.ingest(node, one).payload for one in (stray, quiet)]
 
 
-def test_source_and_period_are_listed_and_shown(statsman: Statsman, with_period: list[int]) -> None:
-    listed = json.loads(statsman.done("payloads", "list", "--json"))
+def test_source_and_period_are_listed_and_shown(statsman: Statsman, sent_with_period: list[int]) -> None:
+    listed = json.loads(statsman.run("payloads", "list", "--json"))
     assert [(one["source"], one["period"], one["days"]) for one in listed[-2:]] == [
         ("server.1", {"start": "2026-10-05", "end": "2026-10-05"}, ["2026-10-05", "2026-10-08"]),
         ("", {"start": "2026-10-06", "end": "2026-10-07"}, []),
     ]
-    assert "server.1" in statsman.done("payloads", "list")
-    shown = statsman.done("payloads", "show", str(with_period[0]))
+    assert "server.1" in statsman.run("payloads", "list")
+    shown = statsman.run("payloads", "show", str(sent_with_period[0]))
     for line in ("source: +server.1", "period: +2026-10-05", r"days: +2026-10-05 to 2026-10-08 \(2 of them\)"):
         assert re.search(f"^{line}$", shown, re.MULTILINE), shown
-    shown = statsman.done("payloads", "show", str(with_period[1]))
+    shown = statsman.run("payloads", "show", str(sent_with_period[1]))
     for line in (r"source: +\(whole node\)", "period: +2026-10-06 to 2026-10-07", "days: +none"):
         assert re.search(f"^{line}$", shown, re.MULTILINE), shown
 
 
 @ON_ONE_STORE
-def test_files_are_named_by_period_and_source(statsman: Statsman, with_period: list[int], tmp_path: Path) -> None:
-    written = statsman.done("payloads", "export", *map(str, with_period), "--to", str(tmp_path)).split()
+def test_files_are_named_by_period_and_source(
+    statsman: Statsman, sent_with_period: list[int], tmp_path: Path
+) -> None:
+    written = statsman.run("payloads", "export", *map(str, sent_with_period), "--to", str(tmp_path)).split()
     assert [Path(name).name for name in written] == [
-        f"A____2026-10-05_2026-10-05_server.1_{with_period[0]}.json.gz",
-        f"A____2026-10-06_2026-10-07_{with_period[1]}.json.gz",
+        f"A____2026-10-05_2026-10-05_server.1_{sent_with_period[0]}.json.gz",
+        f"A____2026-10-06_2026-10-07_{sent_with_period[1]}.json.gz",
     ]
     exported = json.loads(gzip.decompress(Path(written[0]).read_bytes()))
     assert (exported["source"], exported["period"]) == ("server.1", {"start": "2026-10-05", "end": "2026-10-05"})
 
 
 @ON_ONE_STORE
-def test_calendar_goes_by_period(statsman: Statsman, with_period: list[int]) -> None:
-    assert json.loads(statsman.done("coverage", "--node", "A/..", "--year", "2026", "--json")) == {
+def test_calendar_uses_periods(statsman: Statsman, sent_with_period: list[int]) -> None:
+    assert json.loads(statsman.run("coverage", "--node", "A/..", "--year", "2026", "--json")) == {
         f"2026-10-0{day}": 1 for day in (1, 2, 3, 5, 6, 7)
     }
 
 
 @ON_ONE_STORE
 def test_last_day_of_a_token_is_included(statsman: Statsman) -> None:
-    statsman.done("nodes", "add", "GFZ", "--contact", "operator@gfz.example")
+    statsman.run("nodes", "add", "GFZ", "--contact", "operator@gfz.example")
     for given, due in (
         ("2099-12-31", "2100-01-01T00:00:00"),
         ("2099-12-31T00:00:00", "2099-12-31T00:00:00"),
         ("9999-12-31", "9999-12-31T23:59:59"),
     ):
-        made = json.loads(statsman.done("tokens", "add", "GFZ", "--valid-until", given, "--json"))
+        made = json.loads(statsman.run("tokens", "add", "GFZ", "--valid-until", given, "--json"))
         assert made["valid_until"] == f"{due}Z"
     assert statsman("tokens", "add", "GFZ", "--valid-until", "2099-13-31").returncode == 2
 
 
 @ON_ONE_STORE
-def test_a_calendar_shows_which_days_were_sent(statsman: Statsman, sent: list[int]) -> None:
-    shown = statsman.done("coverage", "--node", "A/..", "--year", "2026")
+def test_calendar_shows_sent_days(statsman: Statsman, sent: list[int]) -> None:
+    shown = statsman.run("coverage", "--node", "A/..", "--year", "2026")
     (october,) = [line for line in shown.splitlines() if line.startswith("Oct")]
     assert october == "Oct  ■■■" + 28 * "·"
-    assert json.loads(statsman.done("coverage", "--node", "A/..", "--year", "2026", "--json")) == {
+    assert json.loads(statsman.run("coverage", "--node", "A/..", "--year", "2026", "--json")) == {
         "2026-10-01": 1, "2026-10-02": 1, "2026-10-03": 1,
     }  # fmt: skip
-    assert "0 of 365 days" in statsman.done("coverage", "--node", "A/..", "--year", "2021")
+    assert "0 of 365 days" in statsman.run("coverage", "--node", "A/..", "--year", "2021")

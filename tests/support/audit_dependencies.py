@@ -1,6 +1,6 @@
-"""Looks known vulnerabilities of what is installed up, with pip-audit: `make lint`.
+"""Look up known vulnerabilities of the installed packages with pip-audit: `make lint`.
 
-Without the network there is nothing to look them up in. That is told, and is no fault.
+Without network access the lookup is skipped with a message, and does not fail.
 """
 
 import json
@@ -12,7 +12,7 @@ _COMMAND = ["-m", "pip_audit", "--format", "json", "--progress-spinner", "off", 
 
 
 def main() -> int:
-    """Print what was found, and give the exit code."""
+    """Print the result and return the exit code."""
     ran = subprocess.run([sys.executable, *_COMMAND], capture_output=True, text=True, check=False)
     packages: list[dict[str, Any]] = json.loads(ran.stdout)["dependencies"] if ran.stdout.strip() else []
     audited = [package for package in packages if "vulns" in package]
@@ -21,7 +21,7 @@ def main() -> int:
             fixed = ", ".join(vulnerability["fix_versions"]) or "no version yet"
             print(f"{package['name']} {package['version']}: {vulnerability['id']}, fixed in {fixed}")
     if not audited:
-        # The last line of a traceback says what was wrong.
+        # The last line of a traceback names the problem.
         reason = ran.stderr.strip().splitlines()[-1:] if not packages else []
         print("dependencies were not audited: no advisories could be looked up here", *reason)
         return 0

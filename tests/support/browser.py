@@ -1,4 +1,4 @@
-"""Chromium without a screen, and pages for it on a loopback port of their own: another origin than the service."""
+"""Headless Chromium, and pages for it on a loopback port: another origin than the service."""
 
 import shutil
 import subprocess
@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 
 _WITHIN_SECONDS = 120
-# Time in the page goes on when all its requests are answered, so that a busy machine is no failure.
+# Time in the page passes only while no request is open, so that a busy machine causes no failure.
 _PAGE_MILLISECONDS = 10_000
-# Without these, Chromium looks for its maker's hosts.
+# Without these options, Chromium contacts its maker's hosts.
 _SILENT = [
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"),
     *("--disable-gpu", "--no-first-run", "--no-default-browser-check", "--disable-extensions"),
 ]
 
 
-def rendered(url: str, home: Path) -> str:
-    """Return the document of a page as HTML after its scripts have run."""
+def render_page(url: str, home: Path) -> str:
+    """Return the HTML of a page after its scripts have run."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         pytest.fail("Chromium is missing: run tests/install_chromium.sh")
@@ -39,8 +39,8 @@ def rendered(url: str, home: Path) -> str:
 
 
 @contextmanager
-def serving_page(html: str) -> Iterator[str]:
-    """Serve a page at every path of an origin of its own, and yield its URL."""
+def serve_page(html: str) -> Iterator[str]:
+    """Serve a page at every path of a new origin, and yield its URL."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -52,7 +52,7 @@ def serving_page(html: str) -> Iterator[str]:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)

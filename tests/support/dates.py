@@ -3,8 +3,8 @@
 import datetime
 
 DAY = datetime.timedelta(days=1)
-# All of one run: a test may last past midnight.
+# One value for the whole run: a test may last past midnight.
 NOW = datetime.datetime.now(tz=datetime.UTC)
-# The logs and payloads that the tests make are of these days.
+# Days of the logs and payloads that the tests create.
 OCTOBER = datetime.date(2026, 10, 1)
 NOVEMBER_2020 = datetime.date(2020, 11, 2)

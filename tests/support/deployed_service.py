@@ -1,6 +1,6 @@
-"""The database of the service that was deployed before, with its oddities."""
+"""The database of the service that was deployed before, with its peculiarities."""
 
-# Its tables, as far as they matter; names and types are facts of its public migrations.
+# Its tables, as far as we read them; names and types come from its public migrations.
 TABLES = """
 CREATE EXTENSION hll;
 CREATE TABLE nodes (id serial PRIMARY KEY, name text, contact text, restriction_policy boolean,

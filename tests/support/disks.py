@@ -1,4 +1,4 @@
-"""File systems that are small, so that they can be filled."""
+"""Small file systems that tests can fill."""
 
 import os
 import subprocess
@@ -10,8 +10,8 @@ import pytest
 
 
 @contextmanager
-def mounted(megabytes: int) -> Iterator[Path]:
-    """Yield a small file system, which everybody may write; skip the test if this user may not mount one."""
+def mount_small_disk(megabytes: int) -> Iterator[Path]:
+    """Yield a small file system that everybody may write to; skip the test if this user may not mount one."""
     place = Path(f"/tmp/eida-small-disk-{os.getpid()}")
     place.mkdir()
     options = f"size={megabytes}m,mode=0777"
@@ -29,7 +29,7 @@ def mounted(megabytes: int) -> Iterator[Path]:
 
 
 def fill(disk: Path, *, leaving: int) -> Path:
-    """Fill a file system but for some bytes, and return the file that takes the room."""
+    """Fill a file system except for some bytes, and return the file that fills it."""
     filler = disk / "filler"
     free = os.statvfs(disk)
     filler.write_bytes(bytes(free.f_bavail * free.f_frsize - leaving))

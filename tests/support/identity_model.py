@@ -1,7 +1,7 @@
-"""A small world of servers, logs and requests, in which it is known what a node must have counted.
+"""A small model of servers, logs and requests that knows which requests a node must have counted.
 
-It states the rules of the protocol again, in another way than the service, so that both can be compared.
-A `Sending` is the aggregate of some logs. The model knows its requests; the service sees its statistics only.
+It states the rules of the protocol in another way than the service, so that both can be compared.
+A `Sending` is the aggregate of some logs. The model knows its requests; the service sees only its statistics.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ OLD = None
 
 
 class Event(NamedTuple):
-    """A request: in which server's log of which day it stands, and the day on which it ended."""
+    """A request: the server and the day of its log, and the day on which it ended."""
 
     server: str
     log: int
@@ -21,7 +21,7 @@ class Event(NamedTuple):
 
 
 class Log(NamedTuple):
-    """A log of a server; it grows while its day lasts, so there may be several versions of it."""
+    """A log of a server. It grows during its day, so there may be several versions of it."""
 
     server: str
     day: int
@@ -29,7 +29,7 @@ class Log(NamedTuple):
 
 
 class Sending(NamedTuple):
-    """The aggregate of some logs. An old aggregator says neither source nor period (`OLD`)."""
+    """The aggregate of some logs. An old aggregator sends neither source nor period (`OLD`)."""
 
     source: str
     period: tuple[int, int] | None
@@ -44,22 +44,22 @@ class Sending(NamedTuple):
 
     @property
     def covered(self) -> frozenset[int]:
-        """The days that it stands for."""
+        """The days that it covers."""
         return self.days if self.period is None else frozenset(range(self.period[0], self.period[1] + 1))
 
     @property
     def content(self) -> tuple[frozenset[int], int, int]:
-        """The statistics: what remains of the requests."""
+        """The statistics: all that the service sees of the requests."""
         return self.days, len(self.events), self.sizes
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """What the service compares."""
+        """The fields that the service compares."""
         return self.source, self.period, self.content
 
 
 class Answer(NamedTuple):
-    """What the service says, and of which others.
+    """The service's answer, and the other payloads that it names.
 
     The outcome is stored, unchanged, duplicate, overlapping, ambiguous or unrelated.
     """
@@ -70,7 +70,7 @@ class Answer(NamedTuple):
 
 
 class Send(NamedTuple):
-    """One request to the service; `named` are the payloads that a PUT names, all of which the service knows."""
+    """One request to the service; `named` are the payloads that a PUT names. The service knows all of them."""
 
     sending: Sending
     method: str
@@ -79,7 +79,7 @@ class Send(NamedTuple):
 
 
 def grow(server: str, day: int, *, strays: tuple[int, ...] = (), first: int = 0) -> list[Log]:
-    """Return two versions of a log: incomplete, and complete. Its strays are of other days."""
+    """Return two versions of a log, incomplete and complete. Its strays belong to other days."""
     base = [Event(server, day, other, first + number) for number, other in enumerate(strays)]
     early = [*base, Event(server, day, day, first + 10)]
     late = [*early, Event(server, day, day, first + 11), Event(server, day, day, first + 12)]
@@ -87,7 +87,7 @@ def grow(server: str, day: int, *, strays: tuple[int, ...] = (), first: int = 0)
 
 
 def aggregate(logs: list[Log], source: str, *, old: bool = False, period: tuple[int, int] | None = None) -> Sending:
-    """Return the aggregate of some logs; the period is that of their days unless it is given."""
+    """Return the aggregate of some logs. Without a period, it covers their days."""
     events = frozenset(chain.from_iterable(log.events for log in logs))
     days = [log.day for log in logs]
     named = OLD if old else period or (min(days), max(days))
@@ -97,7 +97,7 @@ def aggregate(logs: list[Log], source: str, *, old: bool = False, period: tuple[
 
 
 def one_server() -> list[Sending]:
-    """Return what a server may send of two days, the second of which begins with a stray of the first."""
+    """Return payloads that a server may send for two days; the second day begins with a stray of the first."""
     first = grow("a", 1, strays=(0,), first=0)
     second = grow("a", 2, strays=(1,), first=20)
     groups = [[log] for log in (*first, *second)] + [[first[1], second[1]], [first[0], second[0]]]
@@ -106,7 +106,7 @@ def one_server() -> list[Sending]:
 
 
 def two_servers() -> list[Sending]:
-    """Return what two servers may send, each its own logs or one those of both: that is the whole node."""
+    """Return payloads of two servers: one for each server's logs, or one for both, which is the whole node."""
     logs = {
         (server, day): grow(server, day, strays=(day - 1,) if server == "a" else (), first=20 * day + 100 * number)
         for number, server in enumerate("ab")
@@ -124,7 +124,7 @@ def two_servers() -> list[Sending]:
 
 
 def equal_servers() -> list[Sending]:
-    """Return what two servers send that have equal statistics each day, and a day without requests."""
+    """Return payloads of two servers with equal statistics each day, and of a day without requests."""
     made = []
     for server in "ab":
         days = [Log(server, day, frozenset([Event(server, day, day, 1)])) for day in (1, 2)]
@@ -143,8 +143,8 @@ def touches(new: Sending, other: Sending) -> bool:
     return same or (not is_apart and bool(new.covered & other.covered))
 
 
-def by_table(new: Sending, other: Sending, in_force: frozenset[Sending]) -> tuple[str, str]:
-    """Return what POST and PUT of a payload with a period make of another one that it touches; row by row."""
+def judge_pair(new: Sending, other: Sending, in_force: frozenset[Sending]) -> tuple[str, str]:
+    """Return how POST and PUT of a payload with a period treat another one that it touches."""
     assert new.period is not None
     if other.period is None:
         if other.content == new.content:
@@ -162,7 +162,7 @@ def by_table(new: Sending, other: Sending, in_force: frozenset[Sending]) -> tupl
 
 
 def answer(send: Send, in_force: frozenset[Sending]) -> Answer:
-    """Return what the service must answer."""
+    """Return the answer that the service must send."""
     new = send.sending
     known = {other.identity: other for other in in_force}
     touched = frozenset(other for other in in_force if touches(new, other) and other.identity != new.identity)
@@ -172,7 +172,7 @@ def answer(send: Send, in_force: frozenset[Sending]) -> Answer:
     if new.period is None:
         return _answer_old(send, in_force, touched)
     own = frozenset(other for other in in_force if other.identity == new.identity)
-    rows = {other: by_table(new, other, in_force) for other in touched}
+    rows = {other: judge_pair(new, other, in_force) for other in touched}
     if send.method == "POST":
         return _answer_post(send, own, rows)
     return _answer_put(send, own, rows, named)
@@ -197,12 +197,12 @@ def _answer_put(
 
 
 def is_accepted(send: Send) -> bool:
-    """Return whether what is ambiguous may count beside."""
+    """Return whether ambiguous payloads may count side by side."""
     return send.overlap == "accept" or (send.overlap is None and send.named is not None)
 
 
 def _answer_old(send: Send, in_force: frozenset[Sending], touched: frozenset[Sending]) -> Answer:
-    """Return what becomes of a payload without a period: as before there were any, but for duplicates."""
+    """Return the answer to a payload without a period: as before periods existed, but for duplicates."""
     new = send.sending
     own = frozenset(other for other in in_force if other.identity == new.identity)
     equal = frozenset(other for other in touched if other.period is not None and other.content == new.content)
@@ -230,21 +230,23 @@ def _answer_old(send: Send, in_force: frozenset[Sending], touched: frozenset[Sen
 
 
 def apply(send: Send, answered: Answer, in_force: frozenset[Sending]) -> frozenset[Sending]:
-    """Return what is in force after an answer."""
+    """Return the payloads in force after an answer."""
     if answered.outcome in {"stored", "unchanged"}:
         kept = {other for other in in_force if other.identity != send.sending.identity}
         return frozenset(kept - answered.supersedes | {send.sending})
     return in_force
 
 
-# What must hold
+# Laws
 
 
-def faults(send: Send, answered: Answer, before: frozenset[Sending], after: frozenset[Sending]) -> Iterator[str]:
-    """Name what an answer has doubled or lost silently."""
+def find_faults(
+    send: Send, answered: Answer, before: frozenset[Sending], after: frozenset[Sending]
+) -> Iterator[str]:
+    """Yield the faults of an answer: requests that it silently counted twice or lost."""
     new = send.sending
     if answered.outcome == "duplicate":
-        # The sender takes it for delivered.
+        # The sender assumes that it is delivered.
         if not new.events <= _events(before):
             yield "taken for delivered, but not counted"
         return
@@ -259,7 +261,7 @@ def faults(send: Send, answered: Answer, before: frozenset[Sending], after: froz
             if not (is_said and is_asked_for):
                 yield "doubled"
     lost = _events(answered.supersedes) - _events(after)
-    # Among payloads without periods, a correction takes the place of another server's, as it always did.
+    # Among payloads without periods, a correction replaces another server's, as it always did.
     is_as_before = all(sending.period is None for sending in (new, *answered.supersedes))
     if any((event.server, event.log) not in new.logs for event in lost) and not is_as_before:
         yield "lost"
@@ -269,7 +271,7 @@ def _events(sendings: frozenset[Sending]) -> frozenset[Event]:
     return frozenset(chain.from_iterable(sending.events for sending in sendings))
 
 
-def sends(sendings: list[Sending], *, accepting: bool = False) -> list[Send]:
-    """Return all ways to send something."""
+def list_sends(sendings: list[Sending], *, accepting: bool = False) -> list[Send]:
+    """Return all ways to send some payloads."""
     overlaps = (None, "accept", "refuse") if accepting else (None,)
     return [Send(*made) for made in product(sendings, ("POST", "PUT"), overlaps)]

@@ -1,4 +1,4 @@
-"""All secrets that the tests have made, so that each test can see whether one was logged or told."""
+"""All secrets that the tests have created, so that each test can check whether one was logged or printed."""
 
 import json
 import subprocess
@@ -10,46 +10,46 @@ from eida_stats_webservice.registry import repository
 from eida_stats_webservice.registry.models import new_token
 
 _SECRETS: list[str] = []
-_TOLD: list[str] = []
+_LEAKED: list[str] = []
 _COMMANDS = {"eida_stats_aggregator", "eida_statsman"}
 
 _run = subprocess.run
 
 
 def note(secret: str) -> str:
-    """Note a secret that a test has chosen, and give it."""
+    """Remember a secret that a test has chosen, and return it."""
     _SECRETS.append(secret)
     return secret
 
 
-def note_all() -> None:
-    """Note every token from now on, and look through all that our commands tell."""
+def watch_all() -> None:
+    """Remember every token from now on, and search the output of all our commands."""
     patch.object(repository, "new_token", lambda: note(new_token())).start()
-    patch.object(subprocess, "run", _looked_through).start()
+    patch.object(subprocess, "run", _run_and_search).start()
 
 
-def found_in(text: str) -> list[str]:
-    """Return the beginnings of secrets that are in a text; a whole one would be in the report of the test."""
+def find_secrets(text: str) -> list[str]:
+    """Return the beginnings of secrets in a text. Whole secrets would end up in the test report."""
     return [secret[:4] for secret in _SECRETS if secret in text]
 
 
-def told() -> list[str]:
-    """Return the beginnings of secrets that a command has told since this was last asked."""
-    found = _TOLD.copy()
-    _TOLD.clear()
+def take_leaks() -> list[str]:
+    """Return the beginnings of secrets that commands printed since the last call."""
+    found = _LEAKED.copy()
+    _LEAKED.clear()
     return found
 
 
-def _looked_through(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[Any]:
+def _run_and_search(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[Any]:
     done = _run(*arguments, **options)
     command, *words = map(str, done.args) if isinstance(done.args, list) else [""]
     if Path(command).name in _COMMANDS:
         printed, complaints = (_text(stream) for stream in (done.stdout, done.stderr))
         if words[:2] == ["tokens", "add"] and not done.returncode:
-            # That is what it is for.
+            # This command prints a token on purpose.
             note(json.loads(printed)["token"] if "--json" in words else printed.strip())
             printed = ""
-        _TOLD.extend(found_in(printed + complaints))
+        _LEAKED.extend(find_secrets(printed + complaints))
     return done
 
 

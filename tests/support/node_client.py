@@ -1,4 +1,4 @@
-"""A node, and a client of the service that has its token."""
+"""A node, and a client of the service with its token."""
 
 import datetime
 from typing import Any
@@ -20,7 +20,7 @@ def make_node(store: Store, name: str) -> tuple[Node, str]:
 
 
 class Client:
-    """Somebody who has the token of a node."""
+    """A client with the token of a node."""
 
     def __init__(self, client: FlaskClient, token: str) -> None:
         self._client = client

@@ -1,4 +1,4 @@
-"""OpenPGP packets made by hand."""
+"""Build OpenPGP packets."""
 
 import base64
 import bz2
@@ -12,11 +12,11 @@ def literal(text: bytes, name: bytes = b"") -> bytes:
     return packet(11, b"b" + bytes([len(name)]) + name + bytes(4) + text)
 
 
-def compressed(packets: bytes) -> bytes:
+def compress(packets: bytes) -> bytes:
     return packet(8, b"\3" + bz2.compress(packets))
 
 
-def armored(*packets: bytes, kind: str = "MESSAGE") -> bytes:
+def armor(*packets: bytes, kind: str = "MESSAGE") -> bytes:
     content = b"".join(packets)
     checksum = 0xB704CE
     for byte in content:
@@ -28,5 +28,5 @@ def armored(*packets: bytes, kind: str = "MESSAGE") -> bytes:
     return f"-----BEGIN PGP {kind}-----\n\n{lines}={last}\n-----END PGP {kind}-----\n".encode()
 
 
-# A kilobyte that makes GnuPG read half a million packets, if it gets so far.
-BOMB = armored(compressed(packet(4, bytes([3, 0, 8, 22]) + b"\1" * 8 + b"\1") * 500_000))
+# A kilobyte from which GnuPG would unpack half a million packets.
+BOMB = armor(compress(packet(4, bytes([3, 0, 8, 22]) + b"\1" * 8 + b"\1") * 500_000))

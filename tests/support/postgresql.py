@@ -1,4 +1,4 @@
-"""A private PostgreSQL for tests, benchmarks and the demo: no server that happens to be there is touched."""
+"""A private PostgreSQL for tests, benchmarks and the demo. No other server on the machine is touched."""
 
 import os
 import secrets
@@ -18,7 +18,7 @@ from urllib.parse import quote, urlencode
 import psycopg2
 from psycopg2 import sql
 
-from support.processes import children
+from support.processes import list_children
 
 OLDEST_VERSION = 15
 SUPERUSER = "postgres"
@@ -30,26 +30,26 @@ _SYSTEM_USER = "postgres"
 _READY_WITHIN_SECONDS = 60.0
 _STOPPED_WITHIN_SECONDS = 60.0
 _LOOPBACK = "127.0.0.1"
-# Nothing connects to the socket's "port" but through its private directory, so it needs not be free.
+# Connections go through the private directory, so the socket's "port" need not be free.
 _SOCKET_PORT = 5432
 
-# Safe while the machine itself stays up: what a killed server had committed is with the kernel by then.
+# Safe while the machine itself stays up: the kernel has all data that a killed server had committed.
 _FAST = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "128MB"}
-# A disk's file system takes several times as long to copy a database, even if nothing waits for the disk.
+# Copying a database on disk takes several times as long, even without waiting for the disk.
 _MEMORY = Path("/dev/shm")
 _MEMORY_BYTES = 2 << 30
 
 
 class PostgreSQLMissing(RuntimeError):
-    """There is no PostgreSQL server with its hll extension on this machine."""
+    """No PostgreSQL server with the hll extension is installed."""
 
 
 class PostgreSQLFailed(RuntimeError):
-    """The private PostgreSQL server did not do as it was told."""
+    """The private PostgreSQL server failed."""
 
 
 def find_binaries() -> Path:
-    """Return the folder of the newest server that has the hll extension, as install_postgresql.sh chooses it.
+    """Return the folder of the newest server with the hll extension, as install_postgresql.sh chooses it.
 
     Raises:
         PostgreSQLMissing: if there is none.
@@ -71,14 +71,14 @@ def find_binaries() -> Path:
 
 
 class Cluster:
-    """A PostgreSQL cluster in a temporary directory of its own, which goes when the context is left.
+    """A PostgreSQL cluster in a temporary directory, which is removed when the context is left.
 
-    It listens on a unix socket in that directory, which only this user and the server's enter, so connections
-    there need no password. A loopback port is open to everybody on the machine, so there is a password on it.
+    It listens on a unix socket in that directory. Only this user and the server's can enter it, so connections
+    need no password. Everybody on the machine can reach a loopback port, so that needs one.
 
     Args:
         durable: flush to disk as a production server does, for tests that kill it and for honest benchmarks.
-        tcp: listen on a free port of 127.0.0.1 too, and give URIs with that.
+        tcp: listen on a free port of 127.0.0.1 as well, and use it in URIs.
     """
 
     def __init__(self, *, durable: bool = False, tcp: bool = False) -> None:
@@ -86,14 +86,14 @@ class Cluster:
         self._durable = durable
         self._password = secrets.token_hex(16)
         self._process: subprocess.Popen[bytes] | None = None
-        # Not in $TMPDIR: a socket's path has at most 107 bytes, and the server's user must get there.
+        # Not in $TMPDIR: a socket's path is limited to 107 bytes, and the server's user must reach it.
         self._temporary = tempfile.TemporaryDirectory(
             prefix="eida-postgresql-", dir="/tmp" if durable or not _is_room_in_memory() else _MEMORY
         )
         self.directory = Path(self._temporary.name)
         self._port = _free_port() if tcp else _SOCKET_PORT
         self._tcp = tcp
-        # The server refuses to run as root. Another user than root cannot become anybody else.
+        # The server refuses to run as root. Other users cannot switch to another account.
         self._system_user = _SYSTEM_USER if os.geteuid() == 0 else None
 
     def __enter__(self) -> Self:
@@ -122,7 +122,7 @@ class Cluster:
 
     @property
     def log(self) -> str:
-        """What the server has said since it was last started."""
+        """The server's log since it last started."""
         return (self.directory / "log").read_text(encoding="utf-8", errors="replace")
 
     def start(self) -> None:
@@ -143,7 +143,7 @@ class Cluster:
             raise
 
     def stop(self) -> None:
-        """Shut the server down, ending open connections, and wait for it; the data stay for another start."""
+        """Shut the server down, ending open connections, and wait for it. The data stay for another start."""
         if self._process is None:
             return
         self._process.send_signal(signal.SIGINT)  # "fast": a "smart" shutdown would wait for every client
@@ -155,12 +155,12 @@ class Cluster:
         self._process = None
 
     def kill(self) -> None:
-        """End the server and all its processes without any warning, as a crash of the machine does."""
+        """Kill the server and all its processes, as a crash of the machine does."""
         process = self._running()
         if process.poll() is None:
-            # A backend that outlives its postmaster could still commit; stopped, the postmaster makes no new one.
+            # A backend that outlives its postmaster could still commit. A stopped postmaster starts no new one.
             process.send_signal(signal.SIGSTOP)
-            backends = children(process.pid)
+            backends = list_children(process.pid)
             process.kill()
             for child in backends:
                 try:
@@ -171,9 +171,9 @@ class Cluster:
         self._process = None
 
     @contextmanager
-    def hanging(self) -> Iterator[None]:
-        """Let the server do nothing, not even refuse, as long as the context lasts."""
-        pids = [self.pid, *children(self.pid)]
+    def suspend(self) -> Iterator[None]:
+        """Stop all processes of the server while the context lasts: it does not even refuse connections."""
+        pids = [self.pid, *list_children(self.pid)]
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
         try:
@@ -186,25 +186,25 @@ class Cluster:
         """Return the URI of a database, in the form that psycopg2, psql and yoyo all understand."""
         if self._tcp:
             return f"postgresql://{SUPERUSER}:{self._password}@{_LOOPBACK}:{self._port}/{quote(name, safe='')}"
-        # The port is named because libpq would else take it from the environment.
+        # The URI names the port, since libpq would otherwise take it from the environment.
         place = urlencode({"host": str(self.directory), "port": self._port}, safe="/")
         return f"postgresql://{SUPERUSER}@/{quote(name, safe='')}?{place}"
 
     def create_database(self, name: str, template: str | None = None) -> str:
-        """Create a database and give its URI; nobody may be connected to the template that it is a copy of."""
-        # The default strategy, by the log, writes all of it twice.
+        """Create a database and return its URI. Nobody may be connected to its template."""
+        # The default strategy writes all data twice, since it uses the log.
         self._administer("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY", name, template or "template1")
         return self.uri(name)
 
     def drop_database(self, name: str) -> None:
-        """Drop a database, whoever is still connected to it."""
+        """Drop a database, even if clients are connected to it."""
         self._administer("DROP DATABASE {} WITH (FORCE)", name)
 
     def psql(self, name: str, script: str) -> str:
-        r"""Run a script, of SQL and of psql's own commands such as `\copy`, and give what it printed, bare.
+        """Run a script of SQL and of psql's own commands such as `\\copy`, and return the plain output.
 
         Raises:
-            PostgreSQLFailed: with psql's complaint, at the first error.
+            PostgreSQLFailed: with psql's error message, at the first error.
         """
         options = ["--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--set=ON_ERROR_STOP=1"]
         ran = subprocess.run(
@@ -229,7 +229,7 @@ class Cluster:
         options = ["--auth-local=trust", "--auth-host=scram-sha-256", f"--pwfile={password}"]
         if not self._durable:
             options.append("--no-sync")
-        # Without a locale, since which ones there are differs between machines.
+        # Without a locale, since machines have different ones.
         made = self._spawn(
             "initdb", "--pgdata=data", f"--username={SUPERUSER}", "--encoding=UTF8", "--no-locale", *options
         )
@@ -259,7 +259,7 @@ class Cluster:
                 user=self._system_user,
                 group=self._system_user,
                 extra_groups=[] if self._system_user else None,
-                # A Ctrl-C is for the tests, which still need the server while they clean up.
+                # A Ctrl-C is for the tests, which need the server while they clean up.
                 start_new_session=True,
             )
 
@@ -268,7 +268,7 @@ class Cluster:
             if time.monotonic() > deadline:
                 raise PostgreSQLFailed(f"It does not answer:\n{self.log[-2000:]}")
             if self._running().poll() is not None:
-                # After a crash the data stay locked until the last of the old server's processes is gone.
+                # After a crash the data stay locked until the old server's last process has ended.
                 if "is still in use" not in self.log:
                     raise PostgreSQLFailed(f"It does not start:\n{self.log[-2000:]}")
                 self._process = self._spawn_server()
@@ -298,7 +298,7 @@ def _is_room_in_memory() -> bool:
 
 
 def _environment() -> dict[str, str]:
-    # PGDATA, PGOPTIONS, PGSERVICE and their like mean a server of the user's, not this one.
+    # PGDATA, PGOPTIONS, PGSERVICE and others point to a server of the user, not to this one.
     return {key: value for key, value in os.environ.items() if not key.startswith("PG")} | {"LC_ALL": "C"}
 
 

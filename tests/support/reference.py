@@ -1,6 +1,6 @@
-"""The deployed aggregator, unmodified, in a virtual environment of its own: the reference for our numbers.
+"""The deployed aggregator, unmodified, in its own virtual environment: the reference for our numbers.
 
-It has the same command name as ours, and needs libmagic1.
+Its command has the same name as ours, and needs libmagic1.
 """
 
 import contextlib
@@ -17,12 +17,12 @@ from urllib.parse import parse_qs, urlsplit
 
 from eida_statistics import hll
 from support.paths import ROOT
-from support.stubs import Answer, Received, serving
+from support.stubs import Answer, Received, serve_stub
 
 VERSION = "0.8.1"
 FOLDER = ROOT / ".venv-reference"
 
-# Reads paths of logs and answers with payloads, one JSON text a line. Starting the command takes a second.
+# Reads paths of logs and prints payloads, one JSON text a line. Starting the command takes a second.
 _DRIVER = """
 import json, logging, os, sys
 answers = os.fdopen(os.dup(1), "w")
@@ -37,10 +37,10 @@ for path in sys.stdin:
 
 
 def python() -> Path:
-    """Return the interpreter of the environment, which is made at the first call.
+    """Return the interpreter of the environment, creating it at the first call.
 
     Raises:
-        subprocess.CalledProcessError: if it cannot be made; then nothing can be compared, and tests must fail.
+        subprocess.CalledProcessError: if creating it fails. Nothing can be compared then, and tests must fail.
     """
     interpreter = FOLDER / "bin/python"
     complete = FOLDER / f"complete-{VERSION}"
@@ -59,9 +59,9 @@ def python() -> Path:
 
 @contextlib.contextmanager
 def registry_service(registry: dict[str, Any]) -> Iterator[str]:
-    """Serve the FDSN networks service as a proxy would, from epochs in its format; give the proxy's URL.
+    """Serve the FDSN networks service as a proxy would, from epochs in its format, and yield the proxy's URL.
 
-    The deployed aggregator fails on an end date that is null, so it gets one that no log reaches.
+    The deployed aggregator fails if an end date is null, so it gets one that no log reaches.
     """
 
     def answer(request: Received) -> Answer:
@@ -73,17 +73,17 @@ def registry_service(registry: dict[str, Any]) -> Iterator[str]:
         ]
         return Answer(200, json.dumps({"networks": epochs}).encode()) if epochs else Answer(204, b"")
 
-    with serving(answer) as stub:
+    with serve_stub(answer) as stub:
         yield stub.url
 
 
 def environment(proxy: str) -> dict[str, str]:
-    """Return an environment in which it asks the stub, whatever proxies are set here."""
+    """Return an environment in which the aggregator asks the stub, whatever proxies this machine uses."""
     return {"PATH": os.environ["PATH"], "http_proxy": proxy, "LANG": "C.UTF-8"}
 
 
 def aggregate(log: Path, registry: dict[str, Any], directory: Path) -> dict[str, Any]:
-    """Run the command on a plain or bz2 log and give the payload that it wrote."""
+    """Run the command on a plain or bz2 log and return the payload that it writes."""
     directory.mkdir(parents=True, exist_ok=True)
     with registry_service(registry) as proxy:
         subprocess.run(
@@ -104,7 +104,7 @@ class Driver:
         self._process = process
 
     def aggregate(self, log: Path) -> dict[str, Any] | None:
-        """Return the payload of a log, or None if it has no row, of which the command makes an error."""
+        """Return the payload of a log, or None if it has no row (the command reports an error then)."""
         _pipe(self._process.stdin).write(f"{json.dumps(str(log))}\n")
         _pipe(self._process.stdin).flush()
         return json.loads(_pipe(self._process.stdout).readline())
@@ -112,7 +112,7 @@ class Driver:
 
 @contextlib.contextmanager
 def driver(registry: dict[str, Any]) -> Iterator[Driver]:
-    """Start the deployed module with a registry of its own."""
+    """Start the deployed module with the given registry."""
     with (
         registry_service(registry) as proxy,
         subprocess.Popen(
@@ -128,16 +128,16 @@ def driver(registry: dict[str, Any]) -> Iterator[Driver]:
         _pipe(process.stdin).close()
 
 
-def rows_of(payload: dict[str, Any]) -> dict[tuple[str, ...], tuple[int | str, ...]]:
-    """Return rows by key, as plain values; a null country is the empty one, hexadecimal digits are small.
+def index_rows(payload: dict[str, Any]) -> dict[tuple[str, ...], tuple[int | str, ...]]:
+    """Return the rows by key as plain values: a null country is empty, hexadecimal digits are small.
 
-    Rows that a null and an empty country kept apart are added up.
+    Rows that differ only in a null and an empty country are added up.
     """
     rows: dict[tuple[str, ...], tuple[int | str, ...]] = {}
     for row in payload["stats"]:
         key = tuple(row[name] or "" for name in ("month", "network", "station", "location", "channel", "country"))
         values = _values(row)
-        rows[key] = _added((rows[key], values)) if key in rows else values
+        rows[key] = _add((rows[key], values)) if key in rows else values
     return rows
 
 
@@ -146,7 +146,7 @@ def _values(row: dict[str, Any]) -> tuple[int | str, ...]:
     return (*(row[name] for name in counts), row["clients"].lower())
 
 
-def _added(both: Iterable[tuple[Any, ...]]) -> tuple[int | str, ...]:
+def _add(both: Iterable[tuple[Any, ...]]) -> tuple[int | str, ...]:
     *counts, sketches = zip(*both, strict=True)
     return (*map(sum, counts), hll.to_hex(hll.merge(map(hll.from_hex, sketches))))
 

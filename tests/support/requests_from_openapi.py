@@ -1,4 +1,4 @@
-"""Requests that nobody thinks of, made from the OpenAPI document, with what no schema can express put right."""
+"""Random requests generated from the OpenAPI document; rules that no schema can express are repaired here."""
 
 import datetime
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from support.payloads import payload, row, sketch
 from support.service import PREFIX
 from support.stores import Store
 
-# As in the examples of the document, which are asked for as they are.
+# As in the examples of the document, which are sent unchanged.
 NODES = ("RESIF", "GEOFON", "ODC")
 NETWORKS = ("FR", "Z32015")
 HIDDEN = "XX"
@@ -28,22 +28,22 @@ COUNTS = ("bytes", "nb_requests", "nb_successful_requests", "nb_unsuccessful_req
 
 
 class Tokens(NamedTuple):
-    """With which a node submits, and with which the operators of a network and of a node ask."""
+    """Tokens of a node that submits, of the operators of a network, and of the operators of a node."""
 
     submitting: str
     asking: str
     eas: str
 
 
-def document() -> OpenApiSchema:
-    """Read the document. What a developer has in schemathesis.toml does not count; nothing is switched off."""
+def load_document() -> OpenApiSchema:
+    """Load the document, ignoring a developer's schemathesis.toml. No check is switched off."""
     api = schemathesis.openapi.from_path(api_docs.OPENAPI, config=SchemathesisConfig())
     api.config.update(base_url=f"http://localhost{PREFIX}")
     return api
 
 
 def fill(store: Store, eas_token: str) -> Tokens:
-    """Store what the examples of the document ask for, and give the tokens that the service takes then."""
+    """Store the statistics that the document's examples ask for, and return tokens that the service accepts."""
     now = datetime.datetime.now(tz=datetime.UTC)
     submitting = []
     for name in NODES:
@@ -75,36 +75,36 @@ def fill(store: Store, eas_token: str) -> Tokens:
 
 
 def authorize(case: Case[Any], tokens: Tokens) -> dict[str, str]:
-    """Put good tokens in the place of others, so that what comes after them is tested, too."""
+    """Replace random tokens by valid ones, so that the code behind authentication is tested as well."""
     assert case.meta is not None
-    asks = case.path == "/dataselect/restricted"
+    is_restricted = case.path == "/dataselect/restricted"
     if "Authorization" in case.headers and not case.meta.is_negative_at(ParameterLocation.HEADER):
         token = {"/dataselect/restricted": tokens.asking, "/metrics": METRICS_TOKEN}.get(
             case.path, tokens.submitting
         )
         return {"Authorization": f"Bearer {token}"}
-    if asks and case.method == "POST":
+    if is_restricted and case.method == "POST":
         case.media_type = "text/plain"
         case.body = tokens.eas
     return {}
 
 
 def mend(case: Case[Any], headers: dict[str, str]) -> None:
-    """Mend what no schema can express, and only that, in a request that is valid by the schema.
+    """Repair the parts of a schema-valid request that no schema can express, and nothing else.
 
     Args:
         case: the request.
-        headers: what `authorize` gave for it.
+        headers: the headers that `authorize` returned for it.
     """
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
     query = case.query
-    # Months in the wrong order; a year may stand for any of its months.
+    # Put months into order; a year may stand for any of its months.
     if "end" in query and _number(query["end"], 12) < _number(query["start"], 1):
         query["start"], query["end"] = query["end"], query["start"].removesuffix("-01")
     if "merge" in query:
         query["level"] = "network"
-    # Names that there are not; patterns stay.
+    # Replace unknown names; keep patterns.
     for name, known, none, patterns in (
         ("node", NODES, (), ""),
         ("network", (*NETWORKS, HIDDEN), ("", "--"), "*?"),
@@ -122,12 +122,12 @@ def mend(case: Case[Any], headers: dict[str, str]) -> None:
 
 
 def mend_payload(body: dict[str, Any]) -> None:
-    """Move days into the past and rows into their months, write whole numbers as such, make sketches of noise."""
+    """Move days into the past and rows into covered months, make counts integers and sketches valid."""
     days = [_in_the_past(day) for day in body["days_coverage"]]
     if body.get("period") is not None:
         start, end = sorted(_in_the_past(body["period"][name]) for name in ("start", "end"))
         body["period"] |= {"start": start, "end": end}
-        # Rows need a day of their month.
+        # Rows need a day in their month.
         days = days or [start] * bool(body["stats"])
     else:
         body.pop("source", None)
@@ -136,7 +136,7 @@ def mend_payload(body: dict[str, Any]) -> None:
     for number, one in enumerate(body["stats"]):
         one["month"] = f"{days[number % len(days)][:7]}-01"
         one["clients"] = sketch(range(len(one["clients"])))
-        # For a schema 1.0 is an integer; and rows of one stream are added up, which must not be too much together.
+        # In a schema 1.0 is an integer. Rows of one stream are added up, and their sum must not overflow.
         one |= {name: min(int(value), MOST) for name, value in one.items() if name in COUNTS and value is not None}
 
 

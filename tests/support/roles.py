@@ -1,4 +1,4 @@
-"""The role of the service, with the rights that an administrator gives it and no others."""
+"""The role of the service, with exactly the rights that an administrator grants it."""
 
 from contextlib import closing
 
@@ -23,8 +23,8 @@ $$
 """
 
 
-def as_service(uri: str) -> str:
-    """Return the URI with which the service connects to a migrated database; an embedded store has no roles."""
+def grant_service(uri: str) -> str:
+    """Return the URI with which the service connects to a migrated database. An embedded store has no roles."""
     if sqlite_path(uri) is not None:
         return uri
     with closing(psycopg2.connect(uri)) as connection, connection, connection.cursor() as cursor:

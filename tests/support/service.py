@@ -1,4 +1,4 @@
-"""The real service as a process on a loopback port, payloads to send to it, and what it has stored."""
+"""The real service as a process on a loopback port, payloads for it, and access to its stored data."""
 
 import contextlib
 import datetime
@@ -25,7 +25,7 @@ from eida_stats_webservice.database.uri import sqlite_path
 from eida_stats_webservice.server import gunicorn_config
 from support import issued
 from support.postgresql import SUPERUSER
-from support.processes import children
+from support.processes import list_children
 from support.stores import open_store
 
 PREFIX = "/eidaws/statistics/1"
@@ -38,7 +38,7 @@ _READY_WITHIN_SECONDS = 60.0
 _STOPPED_WITHIN_SECONDS = 45.0
 _ANSWERED_WITHIN_SECONDS = 120.0
 
-# Columns that differ between two databases that hold the same: when and in which order it came.
+# Columns that differ between equal databases: when and in which order rows arrived.
 _INCIDENTAL = ("id", "created_at", "updated_at", "changed_at")
 _INCIDENTAL_OF_PAYLOADS = (*_INCIDENTAL, "revision")
 
@@ -47,21 +47,21 @@ Contents = dict[str, Table]
 
 
 class ServiceFailed(RuntimeError):
-    """The service did not do as it was told."""
+    """The service failed."""
 
 
 class Service:
-    """`eida_statsman serve` on a port of its own, which it keeps when it is stopped and started again.
+    """Run `eida_statsman serve` on its own port, which it keeps when it is stopped and started again.
 
-    Its log goes to `service.log` in the directory.
+    It logs to `service.log` in the directory.
 
     Args:
         database_uri: a migrated database; in PostgreSQL, as the role of the service.
-        directory: its home, too.
-        workers: processes.
-        threads: of each process.
-        healthy: wait, when it starts, until it is healthy; else until it answers.
-        settings: more of its environment, as MAX_PAYLOAD_BYTES.
+        directory: its home as well.
+        workers: number of processes.
+        threads: number in each process.
+        healthy: at the start, wait until it is healthy; else until it answers.
+        settings: more environment variables, such as MAX_PAYLOAD_BYTES.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Service:
         self._workers = workers
         self._sizes = ["--workers", str(workers), "--threads", str(threads)]
         self._process: subprocess.Popen[bytes] | None = None
-        # Bound, but not listening: nobody else gets this port, and where the service is down, nobody answers.
+        # Bound, but not listening: nobody else gets this port, and connections fail while the service is down.
         self._reserved = socket.socket()
         self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._reserved.bind((_LOOPBACK, 0))
@@ -112,27 +112,27 @@ class Service:
             self.stop()
         finally:
             self._reserved.close()
-        if leaked := issued.found_in(self.log):
+        if leaked := issued.find_secrets(self.log):
             raise ServiceFailed(f"secrets that begin like these are in its log: {leaked}")
 
     @property
     def pid(self) -> int:
-        """The process id of gunicorn's master, whose children the workers are."""
+        """The process id of gunicorn's master, the parent of the workers."""
         if self._process is None:
             raise ServiceFailed("It does not run.")
         return self._process.pid
 
     @property
     def log(self) -> str:
-        """What the service has said, in all its runs."""
+        """The service's log, of all its runs."""
         return self.log_file.read_text(encoding="utf-8", errors="replace")
 
     def workers(self) -> list[int]:
-        """Return the process ids of the workers that there are now."""
-        return children(self.pid)
+        """Return the process ids of the current workers."""
+        return list_children(self.pid)
 
     def start(self) -> None:
-        """Start it and wait until it is healthy, or answers at all.
+        """Start it, and wait until it is healthy or at least answers.
 
         Raises:
             ServiceFailed: with the end of its log.
@@ -146,7 +146,7 @@ class Service:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # A Ctrl-C is for the tests, which end the service while they clean up.
+                # A Ctrl-C is for the tests, which stop the service while they clean up.
                 start_new_session=True,
             )
         try:
@@ -156,7 +156,7 @@ class Service:
             raise
 
     def stop(self) -> None:
-        """End it as a supervisor does, and wait for it; the port stays its own."""
+        """Stop it as a supervisor does, and wait for it. It keeps its port."""
         process = self._process
         if process is None:
             return
@@ -169,21 +169,21 @@ class Service:
         self._process = None
 
     def post(self, body: bytes | Iterable[bytes], token: str, **headers: str) -> requests.Response:
-        """Send a payload, on a connection of its own."""
+        """Send a payload on a new connection."""
         with requests.Session() as session:
-            # A proxy or a netrc file of whoever runs the tests is not meant.
+            # Ignore a developer's proxy or netrc file.
             session.trust_env = False
             session.headers.update({"Content-Type": "application/json", "Authorization": f"Bearer {token}"})
             return session.post(f"{self.url}/submit", data=body, headers=headers, timeout=_ANSWERED_WITHIN_SECONDS)
 
     def get(self, path: str, **parameters: str) -> requests.Response:
-        """Ask for something below the prefix."""
+        """Request a path below the prefix."""
         with requests.Session() as session:
             session.trust_env = False
             return session.get(f"{self.url}/{path}", params=parameters, timeout=_ANSWERED_WITHIN_SECONDS)
 
     def kill_master(self) -> None:
-        """Kill gunicorn's master, which cannot end its workers then; they notice it themselves."""
+        """Kill gunicorn's master, which cannot end its workers then. They notice it themselves."""
         if self._process is None:
             raise ServiceFailed("It does not run.")
         self._process.kill()
@@ -191,7 +191,7 @@ class Service:
         self._process = None
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes], deadline: float, *, healthy: bool) -> None:
-        # A test may remember which workers there are.
+        # Wait for all workers, since a test may remember their ids.
         while not (self._answers(healthy=healthy) and len(self.workers()) == self._workers):
             if process.poll() is not None:
                 raise ServiceFailed(f"It does not start:\n{self.log[-2000:]}")
@@ -203,7 +203,7 @@ class Service:
         while not _has_ended(process):
             if time.monotonic() > deadline:
                 raise ServiceFailed(f"It does not stop:\n{self.log[-2000:]}")
-            # A worker that is only just being made misses the signal that its master passes on, once.
+            # A worker that is just starting misses the signal, which its master passes on only once.
             self._signal_workers(signal.SIGTERM)
 
     def _answers(self, *, healthy: bool) -> bool:
@@ -214,7 +214,7 @@ class Service:
 
     def _kill(self, process: subprocess.Popen[bytes]) -> None:
         if process.poll() is None:
-            # Stopped, the master makes no new workers while the present ones are ended.
+            # A stopped master starts no new workers while the current ones are killed.
             process.send_signal(signal.SIGSTOP)
             self._signal_workers(signal.SIGKILL)
             process.kill()
@@ -227,8 +227,8 @@ class Service:
                 os.kill(worker, number)
 
 
-def register(database_uri: str, *nodes: str) -> list[str]:
-    """Register nodes, and give a token of each."""
+def register_nodes(database_uri: str, *nodes: str) -> list[str]:
+    """Register nodes and return a token of each."""
     now = datetime.datetime.now(tz=datetime.UTC)
     with contextlib.closing(open_store(database_uri)) as store:
         for node in nodes:
@@ -253,12 +253,12 @@ class PayloadMaker:
             for number in range(rows)
         ]
         numbers = np.random.default_rng(seed)
-        # Of all encodings, but mostly small, as they are.
+        # Of all encodings, but mostly small, as real ones are.
         sizes = [1] * 300 + [2, 3, 5, 20, 100] * 20 + [155, 200, 500, 3000]
         self._sketches = [hll.to_hex(hll.encode(numbers.integers(-(2**31), 2**31 - 1, size))) for size in sizes]
 
     def make(self, *days: str, networks: Iterable[str] = ()) -> dict[str, Any]:
-        """Return a payload in the wire format that covers these days; `networks` come with a row each."""
+        """Return a payload in the wire format that covers these days; each of `networks` gets a row."""
         extra = [{**self._keys[0], "network": network} for network in networks]
         return {
             "generated_at": "2021-04-01 00:00:00",
@@ -268,7 +268,7 @@ class PayloadMaker:
             "stats": [self._row(key) for key in chain(self._keys, extra)],
         }
 
-    def shuffled(self, payload: dict[str, Any]) -> dict[str, Any]:
+    def shuffle_rows(self, payload: dict[str, Any]) -> dict[str, Any]:
         """Return the same statistics with the rows in another order."""
         return {**payload, "stats": self._rng.sample(payload["stats"], len(payload["stats"]))}
 
@@ -285,44 +285,44 @@ class PayloadMaker:
 
 
 @contextlib.contextmanager
-def settled(database_uri: str) -> Iterator[Any]:
-    """Yield a connection to a database in which nothing is under way: what outlived its client is over, too.
+def lock_nodes(database_uri: str) -> Iterator[Any]:
+    """Lock all nodes, and yield a connection that sees the end of transactions whose clients are gone.
 
-    Whoever ingests waits until this ends.
+    Ingesting waits until the context is left.
     """
     with (
         contextlib.closing(open_store(database_uri)) as store,
         store.database.transaction(write=True) as connection,
     ):
-        for (node,) in rows_of(connection, "SELECT id FROM nodes ORDER BY id"):
+        for (node,) in fetch_rows(connection, "SELECT id FROM nodes ORDER BY id"):
             store.registry._queries.lock_node(connection, node_id=node)
         yield connection
 
 
-def rows_of(connection: Any, query: str) -> list[tuple[Any, ...]]:
+def fetch_rows(connection: Any, query: str) -> list[tuple[Any, ...]]:
     """Return the rows of a query, in either store."""
     with contextlib.closing(connection.cursor()) as cursor:
         cursor.execute(query)
         return list(cursor.fetchall())
 
 
-def contents(database_uri: str) -> Contents:
-    """Return all that a database has of nodes and their statistics, each table's rows by their keys.
+def read_contents(database_uri: str) -> Contents:
+    """Return all nodes and statistics of a database: for each table, its rows by their keys.
 
-    A row's values are its counts, sketch and body, in this order; all else is its key. Nodes and payloads have
-    their names and hashes instead of numbers, a sketch is the bytes of its registers, and times of arrival are
-    left out, so that two databases can be compared.
+    The values of a row are its counts, sketch and body, in this order; all other columns are its key. Names and
+    hashes replace the numbers of nodes and payloads, registers replace sketches, and times of arrival are left
+    out, so that two databases can be compared.
     """
-    with settled(database_uri) as connection:
+    with lock_nodes(database_uri) as connection:
         names = {
-            "node_id": dict(rows_of(connection, "SELECT id, name FROM nodes")),
-            "payload_id": dict(rows_of(connection, "SELECT id, hash FROM payloads")),
+            "node_id": dict(fetch_rows(connection, "SELECT id, name FROM nodes")),
+            "payload_id": dict(fetch_rows(connection, "SELECT id, hash FROM payloads")),
         }
         return {table: _table(connection, table, names) for table in _tables(connection, database_uri)}
 
 
-def statistics_of(payloads: dict[str, list[dict[str, Any]]]) -> Table:
-    """Compute what `dataselect_stats` must hold when each of these payloads was counted once; they are by node."""
+def compute_statistics(payloads: dict[str, list[dict[str, Any]]]) -> Table:
+    """Compute the `dataselect_stats` of a database that counted each of these payloads once, given by node."""
     groups = defaultdict(list)
     for node, sent in payloads.items():
         for row in chain.from_iterable(payload["stats"] for payload in sent):
@@ -336,11 +336,11 @@ def statistics_of(payloads: dict[str, list[dict[str, Any]]]) -> Table:
             groups[_key({**key, "node_id": node, "date": row["month"]})].append(
                 (*values, _registers(row["clients"]))
             )
-    return _added_up(groups)
+    return _add_up(groups)
 
 
-def roll_ups_of(found: Contents) -> Contents:
-    """Compute from a database's statistics what its roll-ups must hold."""
+def compute_roll_ups(found: Contents) -> Contents:
+    """Compute the roll-ups that belong to the statistics of a database."""
     rolled_up = {}
     for table, rows in found.items():
         if table.startswith(f"{STATISTICS}_by_"):
@@ -348,14 +348,14 @@ def roll_ups_of(found: Contents) -> Contents:
             groups = defaultdict(list)
             for key, values in found[STATISTICS].items():
                 groups[tuple(pair for pair in key if pair[0] in columns)].append(values)
-            rolled_up[table] = _added_up(groups)
+            rolled_up[table] = _add_up(groups)
     return rolled_up
 
 
 def differences(one: Contents, other: Contents) -> list[str]:
-    """Name the first rows in which two databases differ; short, whatever they hold."""
+    """Return the first rows in which two databases differ, in short form."""
     return [
-        f"{table} {key}: {_told(rows.get(key))} and {_told(other[table].get(key))}"
+        f"{table} {key}: {_describe(rows.get(key))} and {_describe(other[table].get(key))}"
         for table, rows in one.items()
         for key in islice((key for key in {**rows, **other[table]} if rows.get(key) != other[table].get(key)), 3)
     ]
@@ -375,10 +375,10 @@ def _tables(connection: Any, database_uri: str) -> list[str]:
         if sqlite_path(database_uri) is None
         else "SELECT name FROM sqlite_master WHERE type = 'table'"
     )
-    # Tokens differ by nature; the tables of yoyo and SQLite are their own.
+    # Tokens differ always; the tables of yoyo and SQLite are not ours.
     return sorted(
         name
-        for (name,) in rows_of(connection, query)
+        for (name,) in fetch_rows(connection, query)
         if name != "tokens" and "yoyo" not in name and not name.startswith("sqlite")
     )
 
@@ -408,13 +408,13 @@ def _key(row: dict[str, Any]) -> tuple[Any, ...]:
 
 @lru_cache(maxsize=4096)
 def _registers(sketch: str | bytes) -> bytes:
-    # PostgreSQL gives sketches as text.
+    # PostgreSQL returns sketches as text.
     sketch = hll.from_hex(sketch) if isinstance(sketch, str) else sketch
     hll.check(sketch)
     return hll.registers_in(sketch).tobytes()
 
 
-def _added_up(groups: dict[tuple[Any, ...], list[tuple[Any, ...]]]) -> Table:
+def _add_up(groups: dict[tuple[Any, ...], list[tuple[Any, ...]]]) -> Table:
     return {
         key: (
             *(sum(values[place] for values in group) for place in range(len(COUNTS))),
@@ -424,7 +424,7 @@ def _added_up(groups: dict[tuple[Any, ...], list[tuple[Any, ...]]]) -> Table:
     }
 
 
-def _told(values: tuple[Any, ...] | None) -> str:
+def _describe(values: tuple[Any, ...] | None) -> str:
     if values is None:
         return "no row"
     return str(tuple(f"{sum(value)} in sum" if isinstance(value, bytes) else value for value in values))

@@ -1,4 +1,4 @@
-"""Signs tokens as the EIDA authentication system does, with a key of its own; replaces gpg by a script."""
+"""Sign tokens as the EIDA authentication system does, with a test key; replace gpg by a script."""
 
 import datetime
 import json
@@ -15,17 +15,17 @@ import pytest
 
 from support import issued
 
-# Found once, since tests put others in its place.
+# Looked up once, since tests put other programs in its place.
 GPG = shutil.which("gpg") or "gpg"
 
 _USER = "system@eas.example"
 
 
 class Signer:
-    """A key in a temporary home, which goes, with the agent that gpg starts for it, when the context is left."""
+    """A key in a temporary home. Leaving the context removes both, and the agent that gpg starts for them."""
 
     def __init__(self) -> None:
-        # Not in $TMPDIR: the path of the agent's socket has at most 107 bytes.
+        # Not in $TMPDIR: the path of the agent's socket is limited to 107 bytes.
         self._temporary = tempfile.TemporaryDirectory(prefix="eida-signer-", dir="/tmp")
         self._home = Path(self._temporary.name)
         self._gpg("--quick-generate-key", _USER, "ed25519", "sign", "never")
@@ -55,7 +55,7 @@ class Signer:
             "mail": "someone@example.org",
         }
         token = self._gpg("--clearsign", data=json.dumps(text).encode())
-        # What nobody else can make of it.
+        # The signature is the secret part of a token.
         signature = token.decode().partition("BEGIN PGP SIGNATURE")[2]
         for line in re.findall(r"^[A-Za-z0-9+/=]{40,}$", signature, re.MULTILINE):
             issued.note(line)
@@ -69,7 +69,7 @@ class Signer:
 
 
 def replace_gpg(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    """Let a script be found as gpg, which has the real one as $GPG."""
+    """Put a script in the place of gpg; it finds the real one as $GPG."""
     folder.mkdir()
     (folder / "gpg").write_text(f"#!/bin/sh\nPATH={os.environ['PATH']} GPG={GPG}\n{script}\n")
     (folder / "gpg").chmod(0o755)

@@ -1,4 +1,4 @@
-"""The administrator's command, as it is typed."""
+"""The administrator's command."""
 
 import os
 import subprocess
@@ -21,14 +21,15 @@ class Statsman:
         )
 
     def set(self, **variables: str) -> None:
-        """Run further commands with these variables of the environment."""
+        """Set variables of the environment for further commands."""
         self._environment |= variables
 
     def unset(self, variable: str) -> None:
-        """Run further commands without a variable of the environment."""
+        """Remove a variable from the environment of further commands."""
         del self._environment[variable]
 
-    def done(self, *words: str, typed: str = "") -> str:
+    def run(self, *words: str, typed: str = "") -> str:
+        """Run a command that must succeed, and return its output."""
         finished = self(*words, typed=typed)
         assert finished.returncode == 0, finished.stderr
         return finished.stdout

@@ -1,4 +1,4 @@
-"""Small servers on the loopback interface with scripted answers, request lines to write down, and the command."""
+"""Small servers on the loopback interface with scripted answers, log lines, and the aggregator's command."""
 
 import contextlib
 import importlib
@@ -19,13 +19,13 @@ REAL_LOG = ROOT.parent / "shared/data/fdsnws-requests.log.2020-09-18.bz2"
 REAL_REGISTRY = ROOT.parent / "shared/data/fdsn-networks.json"
 COMMAND = Path(sys.executable).with_name("eida_stats_aggregator")
 
-# pytest run as a command, rather than as a module, does not have the checkout on its path
+# pytest does not put the checkout on its path when it runs as a command.
 sys.path.append(str(ROOT))
 make_log = importlib.import_module("benchmarks.make_log")
 
 
 class Received(NamedTuple):
-    """A request as a stub got it; the names of headers are in lower case."""
+    """A request that a stub received; names of headers are in lower case."""
 
     method: str
     path: str
@@ -34,7 +34,7 @@ class Received(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a stub says; a status of 0 hangs up without an answer."""
+    """A stub's answer; status 0 closes the connection without one."""
 
     status: int = 201
     body: bytes = b"{}"
@@ -43,21 +43,21 @@ class Answer(NamedTuple):
 
 
 class Stub(NamedTuple):
-    """A running server: where it is, and what it has received."""
+    """A running server's URL, and the requests that it has received."""
 
     url: str
     received: list[Received]
 
 
 def problem(status: int, name: str, title: str = "A title") -> Answer:
-    """Make an answer after RFC 9457."""
+    """Return an answer in the format of RFC 9457."""
     body = {"type": f"urn:eida-statistics:problem:{name}", "title": title, "detail": "A detail", "status": status}
     return Answer(status, json.dumps(body).encode(), {"Content-Type": "application/problem+json"})
 
 
 @contextlib.contextmanager
-def serving(answer: Callable[[Received], Answer], port: int = 0) -> Iterator[Stub]:
-    """Serve, on a free port unless one is given; every request is answered by the function."""
+def serve_stub(answer: Callable[[Received], Answer], port: int = 0) -> Iterator[Stub]:
+    """Serve on a free port unless one is given; the function answers every request."""
     received: list[Received] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -82,7 +82,7 @@ def serving(answer: Callable[[Received], Answer], port: int = 0) -> Iterator[Stu
         do_POST = do_PUT = do_GET  # noqa: N815 - the name is given by http.server
 
         def log_message(self, *_: Any) -> None:
-            """Stay silent."""
+            """Log nothing."""
 
         def handle(self) -> None:
             with contextlib.suppress(OSError, ValueError):
@@ -100,8 +100,8 @@ def serving(answer: Callable[[Received], Answer], port: int = 0) -> Iterator[Stu
 
 
 @contextlib.contextmanager
-def answering(*answers: Answer) -> Iterator[Stub]:
-    """Serve these answers one after the other, the last one again and again."""
+def serve_answers(*answers: Answer) -> Iterator[Stub]:
+    """Serve these answers one after the other; repeat the last one."""
     left = list(answers)
     lock = threading.Lock()
 
@@ -109,13 +109,13 @@ def answering(*answers: Answer) -> Iterator[Stub]:
         with lock:
             return left.pop(0) if len(left) > 1 else left[0]
 
-    with serving(next_answer) as stub:
+    with serve_stub(next_answer) as stub:
         yield stub
 
 
 @contextlib.contextmanager
-def correcting(*answers: Answer, version: Answer = Answer(200, b"0.9.0\n")) -> Iterator[Stub]:  # noqa: B008
-    """Serve as `answering`, but with `version` always, as a service that takes corrections."""
+def serve_corrections(*answers: Answer, version: Answer = Answer(200, b"0.9.0\n")) -> Iterator[Stub]:  # noqa: B008
+    """Serve as `serve_answers`, but answer /version with `version`, as a service that accepts corrections."""
     left = list(answers)
     lock = threading.Lock()
 
@@ -125,30 +125,30 @@ def correcting(*answers: Answer, version: Answer = Answer(200, b"0.9.0\n")) -> I
                 return version
             return left.pop(0) if len(left) > 1 else left[0]
 
-    with serving(next_answer) as stub:
+    with serve_stub(next_answer) as stub:
         yield stub
 
 
 def submissions(stub: Stub) -> list[Received]:
-    """Return the requests that are no questions."""
+    """Return the requests that send something (all but GET)."""
     return [request for request in stub.received if request.method != "GET"]
 
 
-def nobody_there() -> str:
+def find_unused_url() -> str:
     """Return the URL of a port on which nothing listens."""
-    with answering(Answer()) as stub:
+    with serve_answers(Answer()) as stub:
         return stub.url
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
-    """Return an environment without the settings of whoever runs the tests."""
+    """Return an environment without the settings of the developer."""
     return {"PATH": os.environ["PATH"], "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), **more}
 
 
 def run(
     *arguments: str | Path, cwd: Path, stdin: bytes | None = None, **env: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run the installed command in a directory that is its home as well."""
+    """Run the installed command in a directory that is also its home."""
     done = subprocess.run(
         [COMMAND, *arguments],
         cwd=cwd,
@@ -165,7 +165,7 @@ def run(
 def trace(
     net: str = "GE", sta: str = "EIL", size: object = 512, status: str = "OK", **more: object
 ) -> dict[str, Any]:
-    """Make a trace as SeisComP logs it."""
+    """Return a trace as SeisComP logs it."""
     return {
         "cha": "BHZ",
         "sta": sta,
@@ -181,12 +181,12 @@ def trace(
 
 
 def line(*, without: tuple[str, ...] = (), **more: object) -> dict[str, Any]:
-    """Make a request as SeisComP logs it: one trace from Germany; `without` names keys to leave out."""
+    """Return a request as SeisComP logs it: one trace from Germany; `without` names keys to leave out."""
     entry = {
         "clientID": "ObsPy/1.2.2 (Windows-10-10.0.18362-SP0, Python 3.7.8)",
         "finished": "2020-09-18T00:00:00.758768Z",
         "userLocation": {"country": "DE"},
-        # Without a fraction, only lines that are equal are the same request.
+        # Without a fraction, only equal lines are the same request.
         "created": "2020-09-18T00:00:00Z",
         "bytes": 512,
         "service": "fdsnws-dataselect",
@@ -199,6 +199,6 @@ def line(*, without: tuple[str, ...] = (), **more: object) -> dict[str, Any]:
     return {key: value for key, value in entry.items() if key not in without}
 
 
-def encoded(*entries: dict[str, Any]) -> bytes:
-    """Write entries as a log."""
+def encode_log(*entries: dict[str, Any]) -> bytes:
+    """Return entries in the format of a log."""
     return b"".join(json.dumps(entry).encode() + b"\n" for entry in entries)

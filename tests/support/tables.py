@@ -1,4 +1,4 @@
-"""All that a store holds, in a form in which two stores can be compared."""
+"""All tables of a store in a form that can be compared."""
 
 from typing import Any
 
@@ -24,8 +24,8 @@ def count(store: Store, table: str) -> int:
     return int(select(store, f"SELECT count(*) FROM {table}")[0][0])
 
 
-def sums(store: Store, table: str, keys: tuple[str, ...]) -> dict[tuple[str, ...], tuple[Any, ...]]:
-    """The sums of a table by node and keys; the clients as registers, which do not depend on the encoding."""
+def read_sums(store: Store, table: str, keys: tuple[str, ...]) -> dict[tuple[str, ...], tuple[Any, ...]]:
+    """Return the sums of a table by node and keys; clients as registers, which do not depend on the encoding."""
     columns = ", ".join(["nodes.name", *keys, *SUMS, "clients"])
     found = {}
     for values in select(store, f"SELECT {columns} FROM {table} JOIN nodes ON nodes.id = {table}.node_id"):
@@ -36,11 +36,11 @@ def sums(store: Store, table: str, keys: tuple[str, ...]) -> dict[tuple[str, ...
     return found
 
 
-def grouped(store: Store, keys: tuple[str, ...]) -> dict[tuple[str, ...], tuple[Any, ...]]:
-    """What a roll-up by these keys must hold, added up here from the base table."""
+def compute_roll_up(store: Store, keys: tuple[str, ...]) -> dict[tuple[str, ...], tuple[Any, ...]]:
+    """Return the roll-up by these keys, computed from the base table."""
     base = ("date", "network", "station", "location", "channel", "country")
     found: dict[tuple[str, ...], tuple[Any, ...]] = {}
-    for key, values in sums(store, "dataselect_stats", base).items():
+    for key, values in read_sums(store, "dataselect_stats", base).items():
         named = dict(zip(base, key[1:], strict=True))
         coarse = (key[0], *(named[name] for name in keys))
         if coarse in found:

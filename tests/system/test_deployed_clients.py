@@ -1,4 +1,4 @@
-"""What programs that were made for the deployed service send, and what they need in the answers."""
+"""Requests of programs written for the deployed service, and the answers that they need."""
 
 import datetime
 import gzip
@@ -24,7 +24,7 @@ pytestmark = ON_ONE_STORE
 
 @pytest.fixture
 def token(store: Store) -> str:
-    """Return the token of a node that has sent three months: two networks, and what failed, without a country."""
+    """Return the token of a node that sent three months: two networks, and failed requests without a country."""
     now = datetime.datetime.now(tz=datetime.UTC)
     store.registry.add_node("GFZ", "operator@node.example")
     value = store.registry.add_token("GFZ", now - DAY, now + DAY)[1]
@@ -41,14 +41,14 @@ def service_settings(token: str) -> dict[str, Any]:
     return {}
 
 
-def results(client: FlaskClient, query: str) -> list[dict[str, Any]]:
+def query_results(client: FlaskClient, query: str) -> list[dict[str, Any]]:
     answer = client.get(f"{PUBLIC}?format=json&{query}")
     assert answer.status_code == 200, answer.text
     found: list[dict[str, Any]] = answer.get_json()["results"]
     return found
 
 
-def detail(answer: TestResponse, status: int) -> str:
+def read_detail(answer: TestResponse, status: int) -> str:
     assert answer.status_code == status, answer.text
     return str(json.loads(answer.data)["detail"])
 
@@ -71,7 +71,7 @@ def detail(answer: TestResponse, status: int) -> str:
     ],
 )
 def test_month_can_be_written_in_several_ways(client: FlaskClient, period: str, months: tuple[str, ...]) -> None:
-    found = results(client, f"{period}&details=month")
+    found = query_results(client, f"{period}&details=month")
     assert [one["date"] for one in found] == list(months)
 
 
@@ -90,7 +90,7 @@ def test_month_can_be_written_in_several_ways(client: FlaskClient, period: str, 
     ],
 )
 def test_part_of_a_month_is_refused(client: FlaskClient, period: str, hint: str) -> None:
-    assert hint in detail(client.get(f"{PUBLIC}?format=json&{period}"), 400)
+    assert hint in read_detail(client.get(f"{PUBLIC}?format=json&{period}"), 400)
 
 
 # Other parameters
@@ -112,9 +112,9 @@ def test_part_of_a_month_is_refused(client: FlaskClient, period: str, hint: str)
         ("details=country&details=month", 9),
     ],
 )
-def test_parameters_of_deployed_clients(client: FlaskClient, query: str, rows: int) -> None:
+def test_parameters_of_deployed_clients_are_accepted(client: FlaskClient, query: str, rows: int) -> None:
     details = "" if query.startswith("details") else "&details=country,month"
-    assert len(results(client, f"start=2026-01&level=network&{query}{details}")) == rows
+    assert len(query_results(client, f"start=2026-01&level=network&{query}{details}")) == rows
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_other_parameters_are_refused(client: FlaskClient, query: str) -> None:
     assert client.get(f"{PUBLIC}?format=json&start=2026-01&{query}").status_code == 400
 
 
-def test_several_networks_are_joined_for_operators(client: FlaskClient, store: Store) -> None:
+def test_repeated_networks_are_joined(client: FlaskClient, store: Store) -> None:
     now = datetime.datetime.now(tz=datetime.UTC)
     headers = {"Authorization": f"Bearer {store.registry.add_network_token('GE', now - DAY, now + DAY)[1]}"}
     query = "start=2026-01&format=json&level=network"
@@ -137,18 +137,18 @@ def test_several_networks_are_joined_for_operators(client: FlaskClient, store: S
         answer = client.post(f"{RESTRICTED}?{query}&{networks}", headers=headers)
         assert [one["network"] for one in answer.get_json()["results"]] == found
     refused = client.post(f"{RESTRICTED}?{query}&network=GE&net=FR", headers=headers)
-    assert "Only operators" in detail(refused, 400)
+    assert "Only operators" in read_detail(refused, 400)
     assert client.post(f"{RESTRICTED}?{query}&_=1", headers=headers).status_code == 400
 
 
 def test_token_is_checked_before_parameters(client: FlaskClient) -> None:
     assert client.post(f"{RESTRICTED}?start=nonsense&format=json").status_code == 401
     wrong = client.get(f"{RESTRICTED}?start=nonsense&format=json")
-    assert detail(wrong, 405) == "POST your token here."
+    assert read_detail(wrong, 405) == "POST your token here."
     assert set(wrong.headers["Allow"].split(", ")) == {"OPTIONS", "POST"}
 
 
-def test_networks_say_whether_they_are_restricted(client: FlaskClient, store: Store) -> None:
+def test_networks_show_their_restriction(client: FlaskClient, store: Store) -> None:
     store.registry.set_network_policy("GFZ", "GE", inverted=True)
     store.registry.set_network_group("GFZ", "GE", "a-group")
     found = {one["name"]: one for one in client.get(f"{PREFIX}/networks").get_json()["networks"]}
@@ -156,14 +156,14 @@ def test_networks_say_whether_they_are_restricted(client: FlaskClient, store: St
     assert "eas_group" not in found["GE"]
 
 
-def test_two_slashes_lead_nowhere_else(client: FlaskClient) -> None:
+def test_double_slash_is_not_redirected(client: FlaskClient) -> None:
     for path in (f"{PREFIX}//nodes", "//nodes", f"{PREFIX}//", f"/{PREFIX}/nodes"):
         answer = client.get(path)
         assert answer.status_code == 404
         assert "Location" not in answer.headers
 
 
-# What is sent
+# Bodies
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_two_slashes_lead_nowhere_else(client: FlaskClient) -> None:
     ],
 )
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
-def test_beginning_of_a_body_decides_what_it_is(
+def test_beginning_of_a_body_decides_its_format(
     client: FlaskClient, token: str, headers: dict[str, str], packed: bool, mark: bytes
 ) -> None:
     body = mark + json.dumps(wire(row(month="2026-07-01"), days_coverage=["2026-07-05"])).encode()
@@ -190,7 +190,7 @@ def test_beginning_of_a_body_decides_what_it_is(
 
 
 @pytest.mark.parametrize("body", [b"", b"\xef\xbb", b"\xef\xbb\xbf", b"\x1f", b" ", b"\xef\xbb\xbf<"])
-def test_short_or_strange_bodies_are_refused(client: FlaskClient, token: str, body: bytes) -> None:
+def test_short_or_malformed_bodies_are_refused(client: FlaskClient, token: str, body: bytes) -> None:
     answer = client.post(SUBMIT, data=body, headers={"Authorization": f"Bearer {token}"})
     assert answer.status_code == 400
 
@@ -201,8 +201,8 @@ def test_short_or_strange_bodies_are_refused(client: FlaskClient, token: str, bo
 NASTY = "<p><img src=x onerror=alert(1)></p>"
 
 
-def paragraph(body: str) -> str:
-    """Return what the dashboard writes into its page."""
+def find_paragraph(body: str) -> str:
+    """Return the part of an error that the dashboard shows."""
     found = re.search(r"<p>(.*?)</p>", body)
     assert found is not None
     return found[0]
@@ -217,19 +217,19 @@ def test_dashboard_shows_fixed_text_of_errors(client: FlaskClient, query: str, s
     assert answer.status_code == status
     assert answer.text.startswith('{"html":"<p>')
     assert answer.text.count("<") == 2
-    text = paragraph(answer.text)
+    text = find_paragraph(answer.text)
     assert "Internal" not in text
     assert "Time-out" not in text
     assert text == f"<p>{json.loads(answer.text)['title']}</p>"
     assert "<" in json.loads(answer.text)["detail"]
 
 
-def test_fault_is_a_time_out_to_the_dashboard(client: FlaskClient, store: Store) -> None:
+def test_fault_is_a_timeout_to_the_dashboard(client: FlaskClient, store: Store) -> None:
     with store.database.transaction(write=True) as connection:
         connection.cursor().execute("DROP TABLE dataselect_stats_by_network")
     answer = client.get(f"{PUBLIC}?format=json&start=2026-01&level=network")
     assert answer.status_code >= 500
-    assert "Time-out" in paragraph(answer.text)
+    assert "Time-out" in find_paragraph(answer.text)
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
 
 
@@ -250,7 +250,7 @@ def test_errors_as_comment_have_no_html(client: FlaskClient) -> None:
         ("nothing", 404), ("node_restriction_policy?node=X", 400), ("explorer/", 200),
     ],
 )  # fmt: skip
-def test_pages_of_other_sites_may_read(client: FlaskClient, path: str, status: int) -> None:
+def test_other_origins_may_read(client: FlaskClient, path: str, status: int) -> None:
     for headers in ({}, {"Origin": "https://example.org"}):
         answer = client.get(f"{PREFIX}/{path}", headers=headers)
         assert answer.status_code == status
@@ -259,16 +259,16 @@ def test_pages_of_other_sites_may_read(client: FlaskClient, path: str, status: i
         assert set(exposed.split(", ")) == {"ETag", "Last-Modified", "Retry-After", "X-Request-ID"}
 
 
-def test_pages_of_other_sites_may_post_a_token(client: FlaskClient) -> None:
-    asked = {"Origin": "https://example.org", "Access-Control-Request-Method": "POST"}
-    answer = client.options(RESTRICTED, headers={**asked, "Access-Control-Request-Headers": "content-type"})
+def test_other_origins_may_post_a_token(client: FlaskClient) -> None:
+    preflight = {"Origin": "https://example.org", "Access-Control-Request-Method": "POST"}
+    answer = client.options(RESTRICTED, headers={**preflight, "Access-Control-Request-Headers": "content-type"})
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert answer.headers["Access-Control-Allow-Methods"] == "GET, POST"
     assert "content-type" in answer.headers["Access-Control-Allow-Headers"].lower()
 
 
 @pytest.mark.parametrize("path", ["submit", "dataselectstats", "payloads", "payloads/1", "metrics"])
-def test_pages_of_other_sites_send_nothing(client: FlaskClient, path: str) -> None:
+def test_other_origins_may_not_submit(client: FlaskClient, path: str) -> None:
     for method in ("GET", "POST", "OPTIONS"):
         answer = client.open(f"{PREFIX}/{path}", method=method, headers={"Origin": "https://example.org"})
         assert not [name for name in dict(answer.headers) if name.startswith("Access-Control")]

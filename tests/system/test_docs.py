@@ -1,4 +1,4 @@
-"""The documents are true: what they name exists, what exists is named, and their commands run."""
+"""The documents are true and complete, and their commands run."""
 
 import datetime
 import os
@@ -34,8 +34,8 @@ ARCHITECTURE = ROOT / "ARCHITECTURE.md"
 RELIABILITY = ROOT / "docs" / "RELIABILITY.md"
 UNITS = sorted((ROOT / "aggregator" / "systemd").iterdir())
 
-# The aggregator tells these; the others are the service's.
-TOLD_BY_THE_AGGREGATOR = [
+# The aggregator reports these; the others are the service's.
+AGGREGATOR_ERRORS = [
     aggregator_errors.UnreadableLog,
     aggregator_errors.WorkerLost,
     aggregator_errors.ClusterUnavailable,
@@ -50,8 +50,8 @@ TOLD_BY_THE_AGGREGATOR = [
 ]
 
 
-def commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
-    """Yield a command and all its subcommands that do something, by what is typed for them."""
+def walk_commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
+    """Yield a command and all its subcommands, with the words that call them."""
     if not isinstance(command, click.Group):
         yield name, command
         return
@@ -59,10 +59,10 @@ def commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Com
     for word in command.list_commands(context):
         subcommand = command.get_command(context, word)
         assert subcommand is not None
-        yield from commands(subcommand, f"{name} {word}")
+        yield from walk_commands(subcommand, f"{name} {word}")
 
 
-def options(command: click.Command) -> list[str]:
+def list_options(command: click.Command) -> list[str]:
     """Return all options of a command, in each of their spellings."""
     return [
         spelling
@@ -72,13 +72,13 @@ def options(command: click.Command) -> list[str]:
     ]
 
 
-def anchor(heading: str) -> str:
-    """Return the name under which a heading can be linked."""
+def make_anchor(heading: str) -> str:
+    """Return the fragment that links to a heading."""
     return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
 
 
-def tree(text: str) -> Iterator[Path]:
-    """Yield the paths of an indented tree, four spaces a level."""
+def read_tree(text: str) -> Iterator[Path]:
+    """Yield the paths of an indented tree with four spaces per level."""
     (drawing,) = re.findall(r"^## The tree\n\n```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     above: list[str] = []
     for line in drawing.splitlines():
@@ -90,14 +90,14 @@ def tree(text: str) -> Iterator[Path]:
         yield Path(*above)
 
 
-def console_blocks() -> list[list[str]]:
-    """Return the commands of each block that is marked as console: those run, one block after another."""
+def read_console_blocks() -> list[list[str]]:
+    """Return the commands of each block marked as console. The tests run these, block by block."""
     blocks = re.findall(r"^```console\n(.*?)^```", AGGREGATOR.read_text(), re.MULTILINE | re.DOTALL)
     return [re.findall(r"^\$ (.*)$", block, re.MULTILINE) for block in blocks]
 
 
 def environment() -> dict[str, str]:
-    """Return an environment in which the installed commands are found, without settings of the developer's."""
+    """Return an environment with the installed commands, without a developer's settings."""
     ours = {"TOKEN", "TOKEN_FILE", "SOURCE_DATE_EPOCH", "DATABASE_URI", "DATABASE_URI_FILE", "URL_PREFIX"}
     kept = {name: value for name, value in os.environ.items() if name not in ours}
     path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
@@ -109,49 +109,49 @@ def run(*words: str, folder: Path, **settings: str) -> subprocess.CompletedProce
     return subprocess.run(words, cwd=folder, env=variables, capture_output=True, text=True, check=False)
 
 
-def test_every_option_of_the_aggregator_is_in_the_table_of_its_readme() -> None:
+def test_aggregator_options_are_documented() -> None:
     table = "\n".join(line for line in AGGREGATOR.read_text().splitlines() if line.startswith("| `-"))
 
-    missing = [option for option in options(eida_stats_aggregator.cli.cli) if f"`{option}" not in table]
+    missing = [option for option in list_options(eida_stats_aggregator.cli.cli) if f"`{option}" not in table]
 
     assert not missing
 
 
-def test_every_option_in_the_table_of_the_aggregator_exists() -> None:
+def test_documented_aggregator_options_exist() -> None:
     cells = re.findall(r"^\| (`-.*?) \|", AGGREGATOR.read_text(), re.MULTILINE)
     documented = re.findall(r"`(-[-a-z]+)", "\n".join(cells))
 
-    assert set(documented) == set(options(eida_stats_aggregator.cli.cli))
+    assert set(documented) == set(list_options(eida_stats_aggregator.cli.cli))
 
 
 @pytest.mark.parametrize(
     ("typed", "command"),
-    [pytest.param(*found, id=found[0]) for found in commands(eida_statsman.cli.cli, "eida_statsman")],
+    [pytest.param(*found, id=found[0]) for found in walk_commands(eida_statsman.cli.cli, "eida_statsman")],
 )
-def test_every_command_of_eida_statsman_is_documented_with_its_options(typed: str, command: click.Command) -> None:
+def test_statsman_commands_are_documented(typed: str, command: click.Command) -> None:
     (line,) = re.findall(rf"^\| `({typed}\b.*?)` \|", WEBSERVICE.read_text(), re.MULTILINE)
 
     documented = set(re.findall(r"--[a-z-]+", line))
 
-    assert documented == {option for option in options(command) if option.startswith("--")} - {"--help"}
+    assert documented == {option for option in list_options(command) if option.startswith("--")} - {"--help"}
 
 
-def test_every_command_of_eida_statsman_that_is_documented_exists() -> None:
-    existing = [typed for typed, _ in commands(eida_statsman.cli.cli, "eida_statsman")]
+def test_documented_statsman_commands_exist() -> None:
+    existing = [typed for typed, _ in walk_commands(eida_statsman.cli.cli, "eida_statsman")]
     documented = re.findall(r"^\| `(eida_statsman(?: [a-z][a-z-]*)+)", WEBSERVICE.read_text(), re.MULTILINE)
 
     assert sorted(documented) == sorted(existing)
 
 
-@pytest.mark.parametrize("error", TOLD_BY_THE_AGGREGATOR)
-def test_the_operator_finds_what_to_do_about_every_error(error: type[errors.EidaStatisticsError]) -> None:
+@pytest.mark.parametrize("error", AGGREGATOR_ERRORS)
+def test_aggregator_errors_are_documented(error: type[errors.EidaStatisticsError]) -> None:
     assert f"| *{error().title}* |" in AGGREGATOR.read_text()
 
 
-def test_every_problem_type_that_the_service_can_answer_with_is_documented() -> None:
-    # The aggregator's have the type that is nobody's; these two cannot happen while the service answers.
+def test_problem_types_are_documented() -> None:
+    # The aggregator's errors have the default type; these two cannot happen while the service answers.
     silent = {errors.ConfigurationError, errors.InvalidSketch, errors.RegistryUnavailable, errors.InvalidRegistry}
-    # Only the administrator's command meets these.
+    # Only the administrator's command raises these.
     silent |= {service_errors.NodeExists, service_errors.UnknownNetwork, service_errors.UnknownToken}
     silent |= {
         service_errors.UnknownRole,
@@ -160,15 +160,15 @@ def test_every_problem_type_that_the_service_can_answer_with_is_documented() -> 
         service_errors.NotUpstream,
     }
     silent |= {service_errors.NotTakenOver}
-    told = [error for error in errors.EidaStatisticsError.__subclasses__() if error not in silent]
+    answered = [error for error in errors.EidaStatisticsError.__subclasses__() if error not in silent]
     text = WEBSERVICE.read_text()
 
-    missing = {error.problem for error in told if f"`{error.problem}`" not in text}
+    missing = {error.problem for error in answered if f"`{error.problem}`" not in text}
 
     assert not missing
 
 
-def test_every_environment_variable_of_the_service_is_documented() -> None:
+def test_environment_variables_are_documented() -> None:
 
     text = WEBSERVICE.read_text()
 
@@ -177,26 +177,26 @@ def test_every_environment_variable_of_the_service_is_documented() -> None:
         assert f"| `{field.upper()}` | `{field}` |" in text
 
 
-def test_every_table_and_column_of_the_schema_is_documented() -> None:
+def test_tables_and_columns_are_documented() -> None:
     text = WEBSERVICE.read_text()
     for migration in (ROOT / "migrations" / "sqlite").glob("*[!k].sql"):
         for table, columns in re.findall(
             r"CREATE TABLE (\w+) \((.*?)^\);", migration.read_text(), re.DOTALL | re.MULTILINE
         ):
-            # SQLite makes a table anew where PostgreSQL changes it.
+            # SQLite recreates a table where PostgreSQL changes it.
             assert f"`{table.removeprefix('new_')}`" in text
             for column in re.findall(r"^    ([a-z]\w*) ", columns, re.MULTILINE):
                 assert f"`{column}`" in text, f"{table}.{column}"
 
 
-def test_everything_in_the_tree_of_the_architecture_exists() -> None:
-    missing = [path for path in tree(ARCHITECTURE.read_text()) if not (ROOT / path).exists()]
+def test_paths_in_the_architecture_exist() -> None:
+    missing = [path for path in read_tree(ARCHITECTURE.read_text()) if not (ROOT / path).exists()]
 
     assert not missing
 
 
-def test_every_folder_is_in_the_tree_of_the_architecture() -> None:
-    drawn = {ROOT / path for path in tree(ARCHITECTURE.read_text())}
+def test_folders_are_in_the_architecture() -> None:
+    drawn = {ROOT / path for path in read_tree(ARCHITECTURE.read_text())}
     tracked = ["eida_statistics", "aggregator", "webservice", "migrations", "tests"]
     folders = {
         path.parent
@@ -208,7 +208,7 @@ def test_every_folder_is_in_the_tree_of_the_architecture() -> None:
     assert not folders - drawn
 
 
-def test_every_test_by_which_reliability_is_told_exists() -> None:
+def test_tests_named_in_reliability_exist() -> None:
     named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", RELIABILITY.read_text())
 
     assert named
@@ -216,7 +216,7 @@ def test_every_test_by_which_reliability_is_told_exists() -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_relative_link_leads_somewhere(document: Path) -> None:
+def test_relative_links_work(document: Path) -> None:
     text = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if re.match(r"[a-z]+:", target):
@@ -226,10 +226,10 @@ def test_every_relative_link_leads_somewhere(document: Path) -> None:
         assert linked.exists(), target
         if fragment:
             headings = re.findall(r"^#+ (.*)$", linked.read_text(), re.MULTILINE)
-            assert fragment in map(anchor, headings), target
+            assert fragment in map(make_anchor, headings), target
 
 
-def test_every_make_target_that_a_document_names_exists() -> None:
+def test_documented_make_targets_exist() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = {
         target
@@ -244,7 +244,7 @@ def test_every_make_target_that_a_document_names_exists() -> None:
 
 @ON_ONE_STORE
 def test_python_example_reads_statistics(service_uri: str, store: Store, tmp_path: Path) -> None:
-    """There is a network NA, and a country NA: Namibia."""
+    """A network and a country are called NA, which pandas could read as missing."""
     now = datetime.datetime.now(tz=datetime.UTC)
     store.registry.add_node("NODE1", "operator@node.example")
     day = datetime.timedelta(days=1)
@@ -261,20 +261,20 @@ def test_python_example_reads_statistics(service_uri: str, store: Store, tmp_pat
     assert "2026-10,*,NA,*,*,*,NA,512,1,1,1" in done.stdout
 
 
-def test_the_demo_of_the_readme_prints_what_was_stored(tmp_path: Path) -> None:
-    told = run(sys.executable, str(ROOT / "demo.py"), folder=tmp_path)
+def test_demo_prints_the_stored_statistics(tmp_path: Path) -> None:
+    ran = run(sys.executable, str(ROOT / "demo.py"), folder=tmp_path)
 
-    assert told.returncode == 0, told.stdout + told.stderr
+    assert ran.returncode == 0, ran.stdout + ran.stderr
     heading = "NODE  NETWORK            DELIVERED  REQUESTS  SUCCESSFUL  CLIENTS"
-    assert heading in told.stdout
+    assert heading in ran.stdout
     assert heading in (ROOT / "README.md").read_text()
-    assert "DEMO  (failed requests)" in told.stdout
+    assert "DEMO  (failed requests)" in ran.stdout
     for line in re.findall(r"^ *[\d.,]+(?: GB)?  (.*)$", (ROOT / "README.md").read_text(), re.MULTILINE):
         words = re.sub(r"[\d,]+", "", line)
-        assert words in re.sub(r"[\d,]+", "", told.stdout), line
+        assert words in re.sub(r"[\d,]+", "", ran.stdout), line
 
 
-def test_the_demo_keeps_away_from_the_databases_and_proxies_of_the_developer(tmp_path: Path) -> None:
+def test_demo_ignores_settings_of_the_developer(tmp_path: Path) -> None:
     production = tmp_path / "production.db"
     (tmp_path / "uri").write_text(f"sqlite:///{production}")
     (tmp_path / "config.toml").write_text(f'database_uri = "sqlite:///{production}"')
@@ -289,17 +289,17 @@ def test_the_demo_keeps_away_from_the_databases_and_proxies_of_the_developer(tmp
         "NO_PROXY": "",
     }
 
-    told = run(sys.executable, str(ROOT / "demo.py"), folder=tmp_path, **settings)
+    ran = run(sys.executable, str(ROOT / "demo.py"), folder=tmp_path, **settings)
 
-    assert told.returncode == 0, told.stdout + told.stderr
-    assert "DEMO  (failed requests)" in told.stdout
-    assert "$ TOKEN=… eida_stats_aggregator" in told.stdout
-    assert "use your own with: make demo LOG=file\n" in told.stdout
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "DEMO  (failed requests)" in ran.stdout
+    assert "$ TOKEN=… eida_stats_aggregator" in ran.stdout
+    assert "use your own with: make demo LOG=file\n" in ran.stdout
     assert not production.exists()
 
 
 @pytest.mark.parametrize(("option", "named"), [("--log", "LOG"), ("--networks", "NETWORKS")])
-def test_the_demo_does_not_delete_what_it_is_given(tmp_path: Path, option: str, named: str) -> None:
+def test_demo_keeps_its_input(tmp_path: Path, option: str, named: str) -> None:
     given = tmp_path / "demo-output" / "given"
     given.parent.mkdir()
     given.write_text("my own")
@@ -311,34 +311,34 @@ def test_the_demo_does_not_delete_what_it_is_given(tmp_path: Path, option: str, 
     assert given.read_text() == "my own"
 
 
-def test_the_examples_for_operators_run(tmp_path: Path) -> None:
+def test_examples_for_operators_run(tmp_path: Path) -> None:
     days = ["2020-11-01", "2020-11-02"]
     for day in days:
         made = ["--requests", "300", "--day", day, "--registry", "networks.json", f"fdsnws-requests.log.{day}.bz2"]
         ready = run(sys.executable, "-m", "benchmarks.make_log", *made, folder=tmp_path)
         assert ready.returncode == 0, ready.stderr
-    for command in [command for block in console_blocks() for command in block]:
-        # With pipefail, so that what comes before a pipe must succeed as well; `head` closes its pipe early.
+    for command in [command for block in read_console_blocks() for command in block]:
+        # With pipefail the part before a pipe must succeed as well; `head` closes its pipe early.
         shell = ["bash", "-c", command] if "| head" in command else ["bash", "-o", "pipefail", "-c", command]
-        told = run(*shell, folder=tmp_path)
-        assert told.returncode == 0, f"{command}\n{told.stdout}{told.stderr}"
+        ran = run(*shell, folder=tmp_path)
+        assert ran.returncode == 0, f"{command}\n{ran.stdout}{ran.stderr}"
     assert (tmp_path / "aggregates" / "2020-11-02_2020-11-02.json.gz").exists()
     assert (tmp_path / "servers" / "2020-11-01_2020-11-01_a.json.gz").exists()
     assert (tmp_path / "both" / "2020-11-01_2020-11-02.json.gz").exists()
 
 
-def test_some_examples_for_operators_are_run() -> None:
-    assert sum(map(len, console_blocks())) >= 10
+def test_examples_for_operators_are_found() -> None:
+    assert sum(map(len, read_console_blocks())) >= 10
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not on this machine")
-def test_systemd_understands_the_units(tmp_path: Path) -> None:
+def test_systemd_units_are_valid(tmp_path: Path) -> None:
     (service,) = re.findall(r"^```ini\n(.*?)^```", WEBSERVICE.read_text(), re.MULTILINE | re.DOTALL)
     units = {"eida-statistics.service": service, **{unit.name: unit.read_text() for unit in UNITS}}
     for name, unit in units.items():
         # The commands are not installed where these tests run.
         (tmp_path / name).write_text(re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", unit, flags=re.MULTILINE))
 
-    told = run("systemd-analyze", "verify", *(str(tmp_path / name) for name in units), folder=tmp_path)
+    ran = run("systemd-analyze", "verify", *(str(tmp_path / name) for name in units), folder=tmp_path)
 
-    assert (told.returncode, told.stdout + told.stderr) == (0, "")
+    assert (ran.returncode, ran.stdout + ran.stderr) == (0, "")

@@ -1,6 +1,6 @@
-"""The requests of the federation's dashboard, sent by a page in Chromium that has another origin than the service.
+"""The requests of the federation's dashboard, sent by a page in Chromium from another origin.
 
-The dashboard is statsboard. The page sends the same requests and reads the same fields of the answers.
+The dashboard is statsboard. The page sends the same requests and reads the same fields.
 """
 
 import base64
@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from support.browser import rendered, serving_page
+from support.browser import render_page, serve_page
 from support.payloads import payload, row, sketch
-from support.service import Service, register
+from support.service import Service, register_nodes
 from support.signer import Signer
 from support.stores import ON_ONE_STORE, Store
 
 GROUP = "/epos/operators"
-# Months as it writes them.
+# It writes months like this.
 PERIOD = "start=2026-5&end=2026-10"
 PUBLIC = f"dataselect/public?{PERIOD}"
 RESTRICTED = f"dataselect/restricted?{PERIOD}"
@@ -30,7 +30,7 @@ NETWORK = "&node=GFZ&network=GE&level=network"
 STATION = "&node=GFZ&network=GE&station=EIL&level=station"
 HLL = "&hllvalues=true"
 
-# By the file that sends them: the path, whether with a token, and the keys that it reads of each result.
+# By source file: the path, whether with a token, and the fields that it reads of each result.
 SUMS = ["clients", "bytes", "nb_reqs", "nb_successful_reqs"]
 REQUESTS: list[tuple[str, bool, list[str]]] = [
     # plotsEIDA.js
@@ -117,9 +117,9 @@ run().catch(error => ({failed: String(error)})).then(found => {
 
 
 @pytest.fixture
-def filled(store_uri: str, store: Store) -> None:
+def fill_store(store_uri: str, store: Store) -> None:
     """Store a public and a restricted network of a node."""
-    (token,) = register(store_uri, "GFZ")
+    (token,) = register_nodes(store_uri, "GFZ")
     node = store.registry.sender_of_token(token, datetime.datetime.now(tz=datetime.UTC)).node
     rows = [
         row(month=month, network=network, clients=sketch(range(number)))
@@ -133,19 +133,19 @@ def filled(store_uri: str, store: Store) -> None:
 
 
 @ON_ONE_STORE
-@pytest.mark.usefixtures("filled")
+@pytest.mark.usefixtures("fill_store")
 @pytest.mark.parametrize("min_clients", ["0", "5"])
-def test_dashboard_reads_all_its_answers(service_uri: str, tmp_path: Path, min_clients: str) -> None:
+def test_dashboard_reads_all_answers(service_uri: str, tmp_path: Path, min_clients: str) -> None:
     wrong = ["dataselect/public?start=<p><img src=x onerror=alert(1)></p>&format=json", "nothing"]
     with Signer() as signer:
         keys = {"EAS_KEYRING": str(signer.keyring), "EAS_FINGERPRINTS": signer.fingerprint}
         with Service(service_uri, tmp_path, workers=1, MIN_CLIENTS=min_clients, **keys) as service:
             token = base64.b64encode(signer.token(GROUP)).decode()
             settings = {"base": service.url, "token": token, "requests": REQUESTS, "wrong": wrong}
-            encoded = base64.b64encode(json.dumps(settings).encode()).decode()
-            with serving_page(PAGE.replace("SETTINGS", encoded)) as url:
-                document = rendered(url, tmp_path / "chromium")
-    found = result_in(document)
+            settings_base64 = base64.b64encode(json.dumps(settings).encode()).decode()
+            with serve_page(PAGE.replace("SETTINGS", settings_base64)) as url:
+                document = render_page(url, tmp_path / "chromium")
+    found = read_result(document)
     assert "failed" not in found, found["failed"]
     assert found["nodes"] == ["GFZ"]
     assert found["networks"] == [["GE", "GFZ"], ["XX", "GFZ"]]
@@ -159,8 +159,8 @@ def test_dashboard_reads_all_its_answers(service_uri: str, tmp_path: Path, min_c
     assert "<img" not in document.partition("<script>")[0]
 
 
-def result_in(document: str) -> Any:
-    """Return what the page has found."""
+def read_result(document: str) -> Any:
+    """Return the results that the page has written."""
     found = re.search(r'<pre id="found">(.*?)</pre>', document, re.DOTALL)
     assert found is not None, document
     return json.loads(html.unescape(found[1]))

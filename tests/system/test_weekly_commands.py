@@ -1,4 +1,4 @@
-"""What operators type every week: nothing is counted twice, and nothing is lost."""
+"""Weekly commands of operators: nothing is counted twice, and nothing is lost."""
 
 import datetime
 import itertools
@@ -11,9 +11,9 @@ import pytest
 from support.dates import OCTOBER as FIRST
 from support.node_operator import Operator, entries, entry, write_log
 from support.postgresql import Cluster
-from support.roles import as_service
-from support.service import Service, register
-from support.stubs import nobody_there
+from support.roles import grant_service
+from support.service import Service, register_nodes
+from support.stubs import find_unused_url
 
 DAYS = [FIRST + datetime.timedelta(days=number) for number in range(6)]
 D1, D2, D3, D4, D5, D6 = DAYS
@@ -24,34 +24,34 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="module")
 def database(postgresql: Cluster, template: str) -> Iterator[str]:
-    """Create the database of a centre; that SQLite decides alike, `test_overlaps.py` shows."""
+    """Create the database of a centre. `test_overlaps.py` shows that SQLite decides alike."""
     yield postgresql.create_database("weekly_commands", template)
     postgresql.drop_database("weekly_commands")
 
 
 @pytest.fixture(scope="module")
 def service(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with Service(as_service(database), tmp_path_factory.mktemp("log")) as running:
+    with Service(grant_service(database), tmp_path_factory.mktemp("log")) as running:
         yield running
 
 
 @pytest.fixture
 def operator(service: Service, database: str, tmp_path: Path) -> Operator:
-    """Return the operator of a node that has sent nothing."""
+    """Return an operator of a new node."""
     node = f"N{next(_numbers)}"
-    (token,) = register(database, node)
+    (token,) = register_nodes(database, node)
     return Operator(tmp_path / "node", service.url, token, node)
 
 
-def numbers(operator: Operator) -> list[int]:
+def list_numbers(operator: Operator) -> list[int]:
     return [one["payload"] for one in operator.ask("payloads")["payloads"]]
 
 
-def unfinished(day: datetime.date, number: int) -> dict[str, object]:
+def make_unfinished(day: datetime.date, number: int) -> dict[str, object]:
     return entry(day, number, LATE, without=("finished", "status"))
 
 
-def test_correction_with_a_stray_leaves_the_next_day(operator: Operator, service: Service) -> None:
+def test_correction_with_a_stray_keeps_the_next_day(operator: Operator, service: Service) -> None:
     incomplete = write_log(operator.home / "comp2.log", entries(D3, 12))
     following = write_log(operator.home / "day4.log", entries(D4, 24, 100))
     complete = write_log(operator.home / "comp3.log", entries(D3, 24), [entry(D4, 200, AFTER_MIDNIGHT)])
@@ -59,14 +59,14 @@ def test_correction_with_a_stray_leaves_the_next_day(operator: Operator, service
     assert operator.run(following).returncode == 0
     done = operator.run("--replace", complete)
     assert done.returncode == 0, done.stderr
-    assert f"supersedes {numbers(operator)[0]}\n" in done.stdout
+    assert f"supersedes {list_numbers(operator)[0]}\n" in done.stdout
     assert operator.stored_requests() == 49
 
 
-def test_correction_with_an_unfinished_request_of_the_day_before(operator: Operator, service: Service) -> None:
+def test_unfinished_request_keeps_the_day_before(operator: Operator, service: Service) -> None:
     operator.run(write_log(operator.home / "d1.log", entries(D1, 20)))
     operator.run(write_log(operator.home / "d2s.log", entries(D2, 10, 100)))
-    complete = write_log(operator.home / "d2.log", entries(D2, 19, 100), [unfinished(D1, 300)])
+    complete = write_log(operator.home / "d2.log", entries(D2, 19, 100), [make_unfinished(D1, 300)])
     refused = operator.run(complete)
     assert refused.returncode == 1
     assert "--replace" in refused.stderr
@@ -75,12 +75,12 @@ def test_correction_with_an_unfinished_request_of_the_day_before(operator: Opera
     assert operator.stored_requests() == 40
 
 
-def test_stray_log_beside_a_day_from_a_fresh_directory(operator: Operator, service: Service) -> None:
+def test_fresh_directory_corrects_a_day_with_a_stray(operator: Operator, service: Service) -> None:
     operator.run(write_log(operator.home / "d1.log", entries(D1, 20)))
-    complete = write_log(operator.home / "d2.log", entries(D2, 19, 100), [unfinished(D1, 300)])
+    complete = write_log(operator.home / "d2.log", entries(D2, 19, 100), [make_unfinished(D1, 300)])
     assert operator.run("--replace", complete, directory="fresh").returncode == 0
     assert operator.stored_requests() == 40
-    # It is known there by now, whatever is remembered here.
+    # The service knows it by now, whatever this directory remembers.
     again = operator.run(complete, directory="even-fresher")
     assert again.returncode == 0
     assert "has these statistics already" in again.stdout
@@ -99,7 +99,7 @@ def test_growing_directory_is_refused(operator: Operator, service: Service) -> N
     assert "2026-10-01_2026-10-03.json.gz" in refused.stderr
     assert sorted((operator.home / "out").iterdir()) == before
     assert operator.stored_requests() == 30
-    # The way on: the days that were sent together stay as they are.
+    # --catch-up sends the new day, and leaves the others.
     done = operator.run("--catch-up", operator.logs)
     assert done.returncode == 0, done.stderr
     assert operator.stored_requests() == 40
@@ -123,14 +123,14 @@ def test_equal_statistics_of_two_servers_both_count(operator: Operator, service:
     assert operator.stored_requests() == 2
 
 
-def test_replace_takes_the_place_of_a_part(operator: Operator, service: Service) -> None:
+def test_replace_supersedes_a_part(operator: Operator, service: Service) -> None:
     """The part was sent from another directory, which this one does not know."""
     whole = write_log(operator.log(D1), entries(D1, 25))
     part = write_log(operator.home / "copy" / operator.log(D1).name, entries(D1, 12))
     assert operator.run(whole).returncode == 0
     beside = operator.run("--beside", part, directory="elsewhere")
     assert beside.returncode == 4
-    whole_number, part_number = numbers(operator)
+    whole_number, part_number = list_numbers(operator)
     assert f"counts beside payload {whole_number}" in beside.stderr
     assert operator.stored_requests() == 37
     done = operator.run("--replace", whole)
@@ -139,10 +139,10 @@ def test_replace_takes_the_place_of_a_part(operator: Operator, service: Service)
     assert operator.stored_requests() == 25
 
 
-def test_log_that_is_rotated_late_is_made_up(operator: Operator, service: Service) -> None:
+def test_catch_up_sends_a_late_log(operator: Operator, service: Service) -> None:
     write_log(operator.log(D1, ".bz2"), entries(D1, 10))
     assert operator.catch_up().returncode == 0
-    # Yesterday's log is not there yet.
+    # Yesterday's log is still missing.
     assert operator.catch_up().returncode == 0
     write_log(operator.log(D2, ".bz2"), entries(D2, 10, 100))
     write_log(operator.log(D3, ".bz2"), entries(D3, 10, 200))
@@ -150,14 +150,14 @@ def test_log_that_is_rotated_late_is_made_up(operator: Operator, service: Servic
     assert operator.stored_requests() == 30
 
 
-def test_registry_away_is_made_up(operator: Operator, service: Service) -> None:
+def test_catch_up_retries_without_the_registry(operator: Operator, service: Service) -> None:
     temporary = [entry(D1, number, trace=None) for number in range(3)]
     for one in temporary:
         one["trace"] = [{"net": "Z3", "sta": "A", "loc": "", "cha": "BHZ", "status": "OK", "bytes": 1,
                          "start": "2016-01-01T00:00:00.0000Z"}]  # fmt: skip
     write_log(operator.log(D1, ".bz2"), temporary)
     write_log(operator.log(D2, ".bz2"), entries(D2, 10, 100))
-    first = operator.catch_up(FDSN_NETWORKS_URL=nobody_there())
+    first = operator.catch_up(FDSN_NETWORKS_URL=find_unused_url())
     assert first.returncode == 0, first.stderr
     assert operator.stored_requests() == 10
     registry = {"networks": [{"fdsn_code": "Z3", "start_date": "2015-01-01", "end_date": "2020-01-01"}]}
@@ -166,7 +166,7 @@ def test_registry_away_is_made_up(operator: Operator, service: Service) -> None:
     assert operator.stored_requests() == 13
 
 
-def test_log_still_being_packed_is_made_up(operator: Operator, service: Service) -> None:
+def test_catch_up_retries_an_incomplete_log(operator: Operator, service: Service) -> None:
     packed = write_log(operator.log(D1, ".bz2"), entries(D1, 10)).read_bytes()
     operator.log(D1, ".bz2").write_bytes(packed[: len(packed) // 2])
     write_log(operator.log(D2, ".bz2"), entries(D2, 10, 100))
@@ -177,7 +177,7 @@ def test_log_still_being_packed_is_made_up(operator: Operator, service: Service)
     assert operator.stored_requests() == 20
 
 
-def test_three_days_without_the_service_are_made_up(operator: Operator, service: Service) -> None:
+def test_catch_up_sends_after_an_outage(operator: Operator, service: Service) -> None:
     write_log(operator.log(D1, ".bz2"), entries(D1, 10))
     assert operator.catch_up().returncode == 0
     service.stop()
@@ -189,15 +189,15 @@ def test_three_days_without_the_service_are_made_up(operator: Operator, service:
     assert operator.stored_requests() == 40
 
 
-def test_month_takes_the_place_of_its_days(operator: Operator, service: Service) -> None:
+def test_month_supersedes_its_days(operator: Operator, service: Service) -> None:
     for number, day in enumerate(DAYS):
         write_log(operator.log(day, ".bz2"), entries(day, 10, 100 * number))
     assert operator.catch_up().returncode == 0
     done = operator.run("--replace", operator.logs)
     assert done.returncode == 0, done.stderr
-    assert f"supersedes {', '.join(map(str, numbers(operator)[:6]))}" in done.stdout
+    assert f"supersedes {', '.join(map(str, list_numbers(operator)[:6]))}" in done.stdout
     assert operator.stored_requests() == 60
-    # A day of it can only be corrected with all of them.
+    # A day of it can only be corrected together with the others.
     write_log(operator.log(D2, ".bz2"), entries(D2, 11, 100))
     refused = operator.run("--replace", operator.log(D2, ".bz2"))
     assert refused.returncode == 3
@@ -212,9 +212,9 @@ def test_lost_output_directory_sends_nothing_twice(operator: Operator, service: 
     assert operator.catch_up().returncode == 0
     for path in (operator.home / "out").iterdir():
         path.unlink()
-    asked = operator.catch_up()
-    assert asked.returncode == 1
-    assert "--since all" in asked.stderr
+    refused_without_since = operator.catch_up()
+    assert refused_without_since.returncode == 1
+    assert "--since all" in refused_without_since.stderr
     assert operator.catch_up("--since", "all").returncode == 0
     assert operator.catch_up().returncode == 0
     assert operator.stored_requests() == 60

@@ -1,4 +1,4 @@
-"""Configuration: the environment over a file, and nothing unknown."""
+"""Configuration: the environment overrides the file, and unknown settings are refused."""
 
 from pathlib import Path
 
@@ -9,19 +9,19 @@ from eida_stats_webservice import config
 from support.stores import open_store
 
 
-def test_without_any_configuration_the_embedded_store_is_used() -> None:
+def test_embedded_store_is_the_default() -> None:
     assert config.read({}).database_uri.startswith("sqlite:////")
     assert config.read({}).url_prefix == "/eidaws/statistics/1"
 
 
-def test_the_environment_goes_over_the_file(tmp_path: Path) -> None:
+def test_environment_overrides_the_file(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text('database_uri = "sqlite:///file.db"\nurl_prefix = "/file"\nmax_payload_bytes = 5000\n')
     read = config.read({"EIDA_STATS_CONFIG": str(file), "URL_PREFIX": "/environment", "MAX_PAYLOAD_BYTES": "9999"})
     assert read == config.Config("sqlite:///file.db", "/environment", 9999)
 
 
-def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
+def test_byte_order_mark_is_skipped(tmp_path: Path) -> None:
     file, secret = tmp_path / "config.toml", tmp_path / "uri"
     file.write_text('url_prefix = "/file"\n', encoding="utf-8-sig")
     secret.write_text("sqlite:///secret.db\n", encoding="utf-8-sig")
@@ -29,14 +29,14 @@ def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
     assert read == config.Config("sqlite:///secret.db", "/file")
 
 
-def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
+def test_secret_may_come_from_a_file(tmp_path: Path) -> None:
     secret = tmp_path / "uri"
     secret.write_text("postgresql://user:secret@host/database\n")
     assert config.read({"DATABASE_URI_FILE": str(secret)}).database_uri == "postgresql://user:secret@host/database"
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ('colour = "red"', "colour"),
         ("max_payload_bytes = 0", "max_payload_bytes in .*config.toml must be a whole number, at least 1024"),
@@ -45,14 +45,14 @@ def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
         ("= 5", "config.toml"),
     ],
 )
-def test_what_cannot_be_used_is_named(tmp_path: Path, text: str, told: str) -> None:
+def test_bad_setting_is_named(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "config.toml"
     file.write_text(text)
-    with pytest.raises(ConfigurationError, match=told):
+    with pytest.raises(ConfigurationError, match=message):
         config.read({"EIDA_STATS_CONFIG": str(file)})
 
 
-def test_a_value_of_the_environment_that_cannot_be_used_is_named_by_its_variable() -> None:
+def test_bad_variable_is_named() -> None:
     with pytest.raises(
         ConfigurationError, match="MAX_PAYLOAD_BYTES must be a whole number, at least 1024"
     ) as refusal:
@@ -81,21 +81,21 @@ def test_wrong_privacy_setting_is_refused(variable: str, value: str, message: st
 
 
 @pytest.mark.parametrize("variable", ["DATABASE_URI", "URL_PREFIX", "MAX_PAYLOAD_BYTES"])
-def test_a_variable_and_the_file_that_should_hold_it_are_not_both_taken(tmp_path: Path, variable: str) -> None:
+def test_variable_and_its_file_exclude_each_other(tmp_path: Path, variable: str) -> None:
     (tmp_path / "value").write_text("sqlite:///production.db")
     both = {variable: "sqlite:///trial.db", f"{variable}_FILE": str(tmp_path / "value")}
     with pytest.raises(ConfigurationError, match=f"{variable} and {variable}_FILE"):
         config.read(both)
 
 
-def test_a_secret_that_is_no_text_is_refused_without_being_quoted(tmp_path: Path) -> None:
+def test_secret_must_be_text_and_is_not_quoted(tmp_path: Path) -> None:
     (tmp_path / "uri").write_bytes(b"postgresql://user:hidden\xff@host/db")
     with pytest.raises(ConfigurationError, match="UTF-8") as refusal:
         config.read({"DATABASE_URI_FILE": str(tmp_path / "uri")})
     assert "hidden" not in str(refusal.value)
 
 
-def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
+def test_missing_file_is_named(tmp_path: Path) -> None:
     for variable in ("EIDA_STATS_CONFIG", "DATABASE_URI_FILE"):
         with pytest.raises(ConfigurationError, match="missing"):
             config.read({variable: str(tmp_path / "missing")})
@@ -108,13 +108,13 @@ def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
         "postgresql://user:word@host:secret/db", "postgresql://user:word@host/db?secret=1",
     ],
 )  # fmt: skip
-def test_a_uri_of_no_database_is_refused_without_being_quoted(uri: str) -> None:
+def test_bad_uri_is_refused_and_not_quoted(uri: str) -> None:
     with pytest.raises(ConfigurationError, match="DATABASE_URI") as refusal:
         open_store(uri)
     assert "secret" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("character", "%?#")
-def test_a_path_that_yoyo_would_read_otherwise_is_refused(tmp_path: Path, character: str) -> None:
+def test_path_that_yoyo_misreads_is_refused(tmp_path: Path, character: str) -> None:
     with pytest.raises(ConfigurationError, match=f"DATABASE_URI has [{character}]"):
         open_store(f"sqlite:///{tmp_path}/100{character}20.db")

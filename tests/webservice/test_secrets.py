@@ -1,4 +1,4 @@
-"""No secret in any log or error: passwords of databases, tokens. `conftest` looks for all that tests have made."""
+"""No secret in any log or error: passwords of databases, and tokens. `conftest` searches for all of them."""
 
 import json
 import sys
@@ -14,15 +14,15 @@ from eida_statsman.cli import main
 from support import issued
 from support.payloads import row, wire
 from support.postgresql import Cluster
-from support.roles import SERVICE, as_service
-from support.service import Service, ServiceFailed, register
+from support.roles import SERVICE, grant_service
+from support.service import Service, ServiceFailed, register_nodes
 from support.signer import Signer
-from support.stubs import Answer, answering, encoded, line, run
+from support.stubs import Answer, encode_log, line, run, serve_answers
 
 PASSWORD = issued.note("Tr0ub4dor")
 METRICS_TOKEN = issued.note("a-token-for-metrics")
 
-# Where nobody answers, and what is not understood; the password is where it belongs or where it does not.
+# Unreachable databases and unreadable URIs, with the password where it belongs or elsewhere.
 URIS = [
     f"postgresql://user:{PASSWORD}@127.0.0.1:9/db",
     f"postgresql://user@127.0.0.1:9/db?password={PASSWORD}",
@@ -50,7 +50,7 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("uri", URIS, ids=lambda uri: uri.replace(PASSWORD, "password"))
-def test_the_command_tells_nothing_of_a_password(
+def test_command_prints_no_password(
     uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     local = f"sqlite:///{tmp_path / 'statistics.db'}"
@@ -63,39 +63,39 @@ def test_the_command_tells_nothing_of_a_password(
         monkeypatch.setattr(sys, "argv", ["eida_statsman", *words])
         with pytest.raises(SystemExit) as refusal:
             main()
-        told = capsys.readouterr()
+        printed = capsys.readouterr()
         assert refusal.value.code in (1, 2), words
-        assert told.err.startswith("eida_statsman: "), words
-        assert issued.found_in(told.out + told.err) == [], words
+        assert printed.err.startswith("eida_statsman: "), words
+        assert issued.find_secrets(printed.out + printed.err) == [], words
 
 
 @pytest.mark.parametrize(
     "uri", [f"postgresql://u:p%40{PASSWORD}@h/d", f"postgresql://u:a:{PASSWORD}@h/d?user=a%40b"]
 )
-def test_a_password_that_is_written_as_it_must_be_is_understood(uri: str) -> None:
+def test_escaped_password_is_accepted(uri: str) -> None:
     assert sqlite_path(uri) is None
 
 
-def test_the_service_does_not_log_the_password_of_its_database(tmp_path: Path) -> None:
+def test_service_logs_no_database_password(tmp_path: Path) -> None:
     with Cluster(tcp=True) as cluster:
         uri = cluster.uri("postgres").replace("postgres:", f"{SERVICE}:{PASSWORD}x", 1)
         with Service(uri, tmp_path, workers=1, threads=1, healthy=False) as service:
             assert service.get("_health").status_code == 503
             assert service.get("nodes").status_code == 503
             assert "password authentication failed" in service.log
-            assert issued.found_in(service.log) == []
+            assert issued.find_secrets(service.log) == []
     for unusual in (URIS[3], URIS[15]):
         with pytest.raises(ServiceFailed), Service(unusual, tmp_path, workers=1, threads=1) as service:
             pass
-        assert issued.found_in((tmp_path / "service.log").read_text()) == []
+        assert issued.find_secrets((tmp_path / "service.log").read_text()) == []
 
 
-def test_the_service_logs_no_token_wherever_it_is_put(database_uri: str, tmp_path: Path) -> None:
-    (token,) = register(database_uri, "GFZ")
+def test_service_logs_no_token(database_uri: str, tmp_path: Path) -> None:
+    (token,) = register_nodes(database_uri, "GFZ")
     with (
         Signer() as signer,
         Service(
-            as_service(database_uri),
+            grant_service(database_uri),
             tmp_path,
             workers=1,
             threads=1,
@@ -119,21 +119,21 @@ def test_the_service_logs_no_token_wherever_it_is_put(database_uri: str, tmp_pat
                 with requests.Session() as session:
                     session.trust_env = False
                     session.post(url, data=secret.encode(), timeout=60)
-        assert issued.found_in(service.log) == []
+        assert issued.find_secrets(service.log) == []
 
 
-def test_the_aggregator_tells_no_token_that_a_service_quotes(tmp_path: Path) -> None:
+def test_aggregator_prints_no_quoted_token(tmp_path: Path) -> None:
     token = issued.note("a-token-that-is-quoted")
-    (tmp_path / "a.log").write_bytes(encoded(line()))
+    (tmp_path / "a.log").write_bytes(encode_log(line()))
     quoted = f"you have sent Bearer {token}"
     for status in (201, 307, 400, 401, 403, 404, 409, 422, 500, 501):
         answer = Answer(
             status, quoted.encode(), {"Location": f"https://elsewhere.example/{token}", "X-Token": token}, quoted
         )
-        with answering(answer) as stub:
+        with serve_answers(answer) as stub:
             sending = ["--send-to", stub.url, "--retries", "0", "-o", f"{status}"]
             options = ["--json"] if status % 2 else []
-            told = run(*options, *sending, "a.log", cwd=tmp_path, TOKEN=token)
-            assert issued.found_in(told.stdout + told.stderr) == [], status
+            printed = run(*options, *sending, "a.log", cwd=tmp_path, TOKEN=token)
+            assert issued.find_secrets(printed.stdout + printed.stderr) == [], status
     for path in tmp_path.glob("**/*"):
         assert not path.is_file() or token.encode() not in path.read_bytes(), path

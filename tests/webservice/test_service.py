@@ -1,4 +1,4 @@
-"""The HTTP interface, on both stores: what it takes, what it answers, and that nothing is stored otherwise."""
+"""The HTTP interface on both stores: accepted and refused payloads, answers, and stored rows."""
 
 import csv
 import datetime
@@ -26,9 +26,9 @@ from eida_stats_webservice.errors import RefusedByDatabase
 from eida_stats_webservice.web import body as request_body
 from support.dates import DAY
 from support.payloads import payload, row, sketch, wire
-from support.service import PREFIX, Service, register
+from support.service import PREFIX, Service, register_nodes
 from support.stores import ON_ONE_STORE, Store
-from support.tables import count, sums
+from support.tables import count, read_sums
 
 SUBMIT = f"{PREFIX}/submit"
 PUBLIC = f"{PREFIX}/dataselect/public"
@@ -67,11 +67,11 @@ def assert_problem(response: TestResponse, status: int, problem: str) -> dict[st
     return dict(body)
 
 
-# What is taken in
+# Accepted payloads
 
 
 @pytest.mark.parametrize("path", ["/submit", "/dataselectstats"])
-def test_a_payload_is_taken_in_and_acknowledged(client: FlaskClient, store: Store, token: str, path: str) -> None:
+def test_payload_is_stored_and_acknowledged(client: FlaskClient, store: Store, token: str, path: str) -> None:
     response = post(client, token, wire(row(), row(station="MTE")), PREFIX + path)
     assert response.status_code == 201, response.text
     answer = json.loads(response.data)
@@ -82,18 +82,16 @@ def test_a_payload_is_taken_in_and_acknowledged(client: FlaskClient, store: Stor
     assert count(store, "dataselect_stats") == 2
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize("header", ["Authorization", "Authentication"])
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer"])
-def test_the_token_may_come_under_its_old_header_name(
-    client: FlaskClient, token: str, header: str, scheme: str
-) -> None:
+def test_old_header_name_of_token_is_accepted(client: FlaskClient, token: str, header: str, scheme: str) -> None:
     headers = {header: f"{scheme} {token}", "Content-Type": "application/json"}
     assert client.post(SUBMIT, data=json.dumps(wire(row())), headers=headers).status_code == 201
 
 
-def test_another_scheme_in_the_one_header_does_not_hide_the_token_in_the_other(
-    client: FlaskClient, token: str
-) -> None:
+@ON_ONE_STORE
+def test_other_scheme_does_not_hide_the_token(client: FlaskClient, token: str) -> None:
     headers = {
         "Authorization": "Basic Zm9vOmJhcg==",
         "Authentication": f"Bearer {token}",
@@ -102,7 +100,7 @@ def test_another_scheme_in_the_one_header_does_not_hide_the_token_in_the_other(
     assert client.post(SUBMIT, data=json.dumps(wire(row())), headers=headers).status_code == 201
 
 
-def test_gzip_is_taken_in_also_in_several_members(client: FlaskClient, store: Store, token: str) -> None:
+def test_gzip_may_have_several_members(client: FlaskClient, store: Store, token: str) -> None:
     body = json.dumps(wire(row())).encode()
     halves = gzip.compress(body[:50]) + gzip.compress(body[50:])
     assert post(client, token, halves, Content_Encoding="gzip").status_code == 201
@@ -110,7 +108,7 @@ def test_gzip_is_taken_in_also_in_several_members(client: FlaskClient, store: St
     assert count(store, "payloads") == 1
 
 
-def test_what_older_aggregators_leave_out_is_filled_in(client: FlaskClient, store: Store, token: str) -> None:
+def test_missing_fields_of_old_payloads_are_filled(client: FlaskClient, store: Store, token: str) -> None:
     without = {
         key: value
         for key, value in row(nb_successful_requests=4).items()
@@ -118,22 +116,22 @@ def test_what_older_aggregators_leave_out_is_filled_in(client: FlaskClient, stor
     }
     null = row(station="MTE", country=None, nb_requests=7, nb_successful_requests=4, nb_unsuccessful_requests=None)
     assert post(client, token, wire(without, null)).status_code == 201
-    assert sums(store, "dataselect_stats", ("station", "country")).keys() == {
+    assert read_sums(store, "dataselect_stats", ("station", "country")).keys() == {
         ("GFZ", "EIL", ""),
         ("GFZ", "MTE", ""),
     }
-    assert [values[1:4] for values in sums(store, "dataselect_stats", ("station",)).values()] == [
+    assert [values[1:4] for values in read_sums(store, "dataselect_stats", ("station",)).values()] == [
         (4, 4, 0),
         (7, 4, 3),
     ]
 
 
-def test_a_payload_may_say_what_was_left_out(client: FlaskClient, store: Store, token: str) -> None:
+def test_payload_may_list_its_exclusions(client: FlaskClient, store: Store, token: str) -> None:
     excluded = {"client_classes": ["monitor", "crawler"], "client_patterns": ["^curl/"]}
     response = post(client, token, wire(row(), excluded=excluded))
     assert response.status_code == 201, response.text
     assert count(store, "dataselect_stats") == 1
-    # It is not a part of the statistics: the same numbers are the same.
+    # Exclusions are not part of the statistics: equal numbers are a duplicate.
     assert_problem(post(client, token, wire(row())), 409, "duplicate")
     refused = post(client, token, wire(row(station="MTE"), excluded={"client_classes": ["x"] * 101}))
     problem = assert_problem(refused, 422, "invalid-payload")
@@ -142,9 +140,7 @@ def test_a_payload_may_say_what_was_left_out(client: FlaskClient, store: Store, 
 
 
 @pytest.mark.parametrize("country", ["", "DE", "A1", "EU"])
-def test_countries_are_empty_or_two_characters_as_geoip_gives_them(
-    client: FlaskClient, token: str, country: str
-) -> None:
+def test_country_is_empty_or_two_characters(client: FlaskClient, token: str, country: str) -> None:
     assert post(client, token, wire(row(country=country))).status_code == 201
 
 
@@ -153,27 +149,28 @@ def test_codes_of_miniseed_3_fit(client: FlaskClient, token: str) -> None:
     assert post(client, token, wire(long)).status_code == 201
 
 
-def test_the_same_payload_again_is_a_duplicate(client: FlaskClient, store: Store, token: str) -> None:
+def test_repeated_payload_is_a_duplicate(client: FlaskClient, store: Store, token: str) -> None:
     first = json.loads(post(client, token, wire(row(), row(station="MTE"))).data)
     again = post(client, token, wire(row(station="MTE"), row(), generated_at="2026-11-05 00:00:00"))
     problem = assert_problem(again, 409, "duplicate")
     assert problem["payload"] == first["payload"]
     assert problem["received_at"][:19] == first["received_at"][:19]
     assert problem["received_at"] in problem["detail"]
-    assert sums(store, "dataselect_stats_by_network", ("network",))["GFZ", "GE"][:2] == (1024, 2)
+    assert read_sums(store, "dataselect_stats_by_network", ("network",))["GFZ", "GE"][:2] == (1024, 2)
 
 
-# What is not
+# Refused payloads
 
 
-def test_without_a_token_it_is_401(client: FlaskClient) -> None:
+@ON_ONE_STORE
+def test_missing_token_is_401(client: FlaskClient) -> None:
     for headers in ({}, {"Authorization": "Bearer"}, {"Authorization": "Basic Zm9vOmJhcg=="}):
         response = client.post(SUBMIT, data="{}", headers={"Content-Type": "application/json"} | headers)
         assert_problem(response, 401, "missing-token")
         assert response.headers["WWW-Authenticate"] == "Bearer"
 
 
-def test_with_an_unknown_expired_or_revoked_token_it_is_403(client: FlaskClient, store: Store, token: str) -> None:
+def test_bad_token_is_403(client: FlaskClient, store: Store, token: str) -> None:
     _, expired = store.registry.add_token("GFZ", now() - 2 * DAY, now() - DAY)
     number, revoked = store.registry.add_token("GFZ", now() - DAY, now() + DAY)
     store.registry.revoke_token(number, now())
@@ -185,18 +182,18 @@ def test_with_an_unknown_expired_or_revoked_token_it_is_403(client: FlaskClient,
     assert count(store, "payloads") == 0
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize("body", [b"", b"{", b"not json", b"\xff\xfe\x00", b'{"stats": [1,]}', b'{"x":' * 100_00])
-def test_what_is_not_json_is_400(client: FlaskClient, store: Store, token: str, body: bytes) -> None:
+def test_invalid_json_is_400(client: FlaskClient, store: Store, token: str, body: bytes) -> None:
     assert_problem(post(client, token, body), 400, "not-json")
     assert count(store, "payloads") == 0
 
 
-def test_what_does_not_begin_like_json_is_refused_before_all_of_it_is_there(
-    client: FlaskClient, store: Store, token: str
-) -> None:
+@ON_ONE_STORE
+def test_non_json_is_refused_at_its_first_bytes(client: FlaskClient, store: Store, token: str) -> None:
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     cut = {"wsgi.input_terminated": True, "CONTENT_LENGTH": "100"}
-    # That it is cut off is only told of what may be JSON.
+    # Only a body that may be JSON is reported as cut off.
     for beginning, problem in ((b" \r\n\t*", "not-json"), (b" \r\n\t{", "unreadable-body")):
         body = io.BytesIO(beginning)
         refused = client.post(SUBMIT, input_stream=body, headers=headers, environ_overrides=cut)
@@ -204,17 +201,20 @@ def test_what_does_not_begin_like_json_is_refused_before_all_of_it_is_there(
     assert count(store, "payloads") == 0
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize("value", [b"[]", b'"text"', b"-7", b"0", b"true", b"false", b"null"])
-def test_json_that_is_no_object_is_422(client: FlaskClient, token: str, value: bytes) -> None:
+def test_json_other_than_an_object_is_422(client: FlaskClient, token: str, value: bytes) -> None:
     assert_problem(post(client, token, b" \n" + value), 422, "invalid-payload")
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize("body", [b"no gzip", gzip.compress(b"{}")[:-4], b""], ids=["none", "cut off", "empty"])
-def test_what_says_gzip_and_is_none_is_400(client: FlaskClient, token: str, body: bytes) -> None:
+def test_invalid_gzip_is_400(client: FlaskClient, token: str, body: bytes) -> None:
     assert_problem(post(client, token, body, Content_Encoding="gzip"), 400, "unreadable-body")
 
 
-def test_another_type_or_encoding_is_415(client: FlaskClient, token: str) -> None:
+@ON_ONE_STORE
+def test_unsupported_type_or_encoding_is_415(client: FlaskClient, token: str) -> None:
     for headers, body in (
         ({"Content_Type": "text/plain"}, b"a=1"),
         ({"Content_Encoding": "br"}, wire(row())),
@@ -223,9 +223,10 @@ def test_another_type_or_encoding_is_415(client: FlaskClient, token: str) -> Non
         assert_problem(post(client, token, body, **headers), 415, "unsupported-media-type")
 
 
-def test_what_is_too_large_is_413(client: FlaskClient, store: Store, token: str) -> None:
+@ON_ONE_STORE
+def test_too_large_body_is_413(client: FlaskClient, store: Store, token: str) -> None:
     assert_problem(post(client, token, b" " * (LIMIT + 1)), 413, "too-large")
-    # of no declared length
+    # Without a declared length.
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     endless = client.post(
         SUBMIT,
@@ -234,27 +235,30 @@ def test_what_is_too_large_is_413(client: FlaskClient, store: Store, token: str)
         environ_overrides={"wsgi.input_terminated": True, "CONTENT_LENGTH": ""},
     )
     assert_problem(endless, 413, "too-large")
-    # small as gzip, and large when it is unpacked
+    # Small as gzip, too large when unpacked.
     bomb = gzip.compress(json.dumps(wire(row(), padding=" " * LIMIT)).encode())
     assert len(bomb) < LIMIT // 10
     assert_problem(post(client, token, bomb, Content_Encoding="gzip"), 413, "too-large")
     assert count(store, "payloads") == 0
 
 
-def test_a_body_that_is_shorter_than_it_says_is_400(client: FlaskClient, token: str) -> None:
+@ON_ONE_STORE
+def test_truncated_body_is_400(client: FlaskClient, token: str) -> None:
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     terminated = {"wsgi.input_terminated": True, "CONTENT_LENGTH": "100"}
     cut = client.post(SUBMIT, input_stream=io.BytesIO(b"{}"), headers=headers, environ_overrides=terminated)
     assert "2 of 100 bytes" in assert_problem(cut, 400, "unreadable-body")["detail"]
 
 
-def test_gzip_of_very_many_members_is_400(client: FlaskClient, token: str) -> None:
+@ON_ONE_STORE
+def test_gzip_with_too_many_members_is_400(client: FlaskClient, token: str) -> None:
     body = gzip.compress(json.dumps(wire(row())).encode()) + gzip.compress(b"") * 2000
     problem = assert_problem(post(client, token, body, Content_Encoding="gzip"), 400, "unreadable-body")
     assert "1000 members" in problem["detail"]
 
 
-def test_a_body_that_trickles_in_is_408_although_every_byte_is_in_time(
+@ON_ONE_STORE
+def test_trickling_body_is_408(
     client: FlaskClient, store: Store, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(request_body, "READ_SECONDS", 0.5)
@@ -284,7 +288,7 @@ def test_a_body_that_trickles_in_is_408_although_every_byte_is_in_time(
     assert count(store, "payloads") == 0
 
 
-# Connections as they are
+# Raw connections
 
 
 @pytest.fixture
@@ -293,7 +297,7 @@ def service(service_uri: str, tmp_path: Path) -> Iterator[Service]:
         yield running
 
 
-def connected(service: Service, *lines: str, body: bytes = b"") -> socket.socket:
+def connect(service: Service, *lines: str, body: bytes = b"") -> socket.socket:
     """Send the head of a request, line by line, and a body."""
     address = urlsplit(service.url)
     connection = socket.create_connection((address.hostname, address.port), timeout=30)
@@ -301,57 +305,57 @@ def connected(service: Service, *lines: str, body: bytes = b"") -> socket.socket
     return connection
 
 
-def answer_of(connection: socket.socket) -> str:
+def read_status_line(connection: socket.socket) -> str:
     with connection.makefile("rb") as stream:
         return stream.readline().decode()
 
 
 @ON_ONE_STORE
-def test_clients_that_send_nothing_of_what_they_announce_do_not_stop_the_service(service: Service) -> None:
+def test_idle_clients_do_not_block_the_service(service: Service) -> None:
     head = (f"POST {SUBMIT} HTTP/1.1", "Host: localhost", "Content-Length: 200000000")
     with ExitStack() as stack:
-        idle = [stack.enter_context(connected(service, *head)) for _ in range(8)]
+        idle = [stack.enter_context(connect(service, *head)) for _ in range(8)]
         began = time.monotonic()
         assert service.get("_health").status_code == 200
-        # A worker may have got them all, and takes four at a time.
+        # One worker may have got them all, and handles four at a time.
         assert time.monotonic() - began < 3 * request_body.DRAIN_SECONDS
-        assert {answer_of(connection) for connection in idle} == {"HTTP/1.1 401 UNAUTHORIZED\r\n"}
+        assert {read_status_line(connection) for connection in idle} == {"HTTP/1.1 401 UNAUTHORIZED\r\n"}
 
 
-def test_chunks_that_are_none_and_clients_that_go_are_400_and_no_fault_of_the_program(
-    service: Service, store_uri: str
-) -> None:
-    (token,) = register(store_uri, "GFZ")
+@ON_ONE_STORE
+def test_broken_chunks_are_400_without_traceback(service: Service, store_uri: str) -> None:
+    (token,) = register_nodes(store_uri, "GFZ")
     for authorization, status in ((f"Bearer {token}", "400"), ("Bearer wrong", "403")):
         head = (f"POST {SUBMIT} HTTP/1.1", "Host: localhost", f"Authorization: {authorization}")
         for body in (b"zz\r\nabc\r\n", b"3\r\nabcdef", b"0\r\nBad Trailer\r\n\r\n"):
-            with closing(connected(service, *head, "Transfer-Encoding: chunked", body=body)) as connection:
-                assert answer_of(connection).split()[1] == status, body
+            with closing(connect(service, *head, "Transfer-Encoding: chunked", body=body)) as connection:
+                assert read_status_line(connection).split()[1] == status, body
         for announced in ("Transfer-Encoding: chunked", "Content-Length: 1000"):
-            connected(service, *head, announced, body=b"5\r\n{").close()
+            connect(service, *head, announced, body=b"5\r\n{").close()
     service.stop()
     assert "Traceback" not in service.log
 
 
-def test_no_address_of_who_asks_is_in_the_log(service: Service) -> None:
+@ON_ONE_STORE
+def test_log_has_no_client_address(service: Service) -> None:
     agent = "User-Agent: fetcher (mailto:someone@example.org)"
     for head in (("someone@example.org",), ("GET / HTTP/1.1", "Host: x", agent), ("GET / HTTP/9", "Host: x")):
-        with closing(connected(service, *head)) as connection:
-            assert answer_of(connection).startswith("HTTP/1.")
+        with closing(connect(service, *head)) as connection:
+            assert read_status_line(connection).startswith("HTTP/1.")
     service.stop()
     assert "Invalid request" in service.log
-    told = service.log.replace("http://127.0.0.1:", "").replace("https://127.0.0.1:", "")
-    assert "127.0.0.1" not in told
-    assert "someone" not in told
+    text = service.log.replace("http://127.0.0.1:", "").replace("https://127.0.0.1:", "")
+    assert "127.0.0.1" not in text
+    assert "someone" not in text
 
 
 SKETCH_EXPECTED = "not a HyperLogLog sketch of log2m 11, regwidth 5"
 COUNT_EXPECTED = "not an integer from 0 to 2^53-1"
 CODE_EXPECTED = "not a code of up to 8 letters, digits, - or _"
 
-# What the deployed service stores, loses or answers with 500; the path and the message that ours answers with.
+# Inputs that the deployed service stores, loses or answers with 500, and our path and message.
 REFUSED = [
-    # rows that the database would refuse
+    # Rows that the database would refuse.
     (wire(row(station="A" * 9)), "stats[0].station", CODE_EXPECTED),
     (wire(row(bytes=2**63)), "stats[0].bytes", COUNT_EXPECTED),
     (wire(row(nb_requests=2**70)), "stats[0].nb_requests", COUNT_EXPECTED),
@@ -365,7 +369,7 @@ REFUSED = [
         (wire({key: value for key, value in row().items() if key != missing}), f"stats[0].{missing}", "missing")
         for missing in ("month", "network", "station", "location", "channel", "bytes", "clients")
     ],
-    # documents of another form
+    # Wrong structure.
     ([wire(row())], "$", "not a JSON object"),
     (None, "$", "not a JSON object"),
     ("text", "$", "not a JSON object"),
@@ -379,7 +383,7 @@ REFUSED = [
     (wire(row(), days_coverage=None), "days_coverage", "not a list of days, YYYY-MM-DD"),
     (wire(row(), days_coverage=[]), "days_coverage", "no day"),
     (wire(row(), generated_at=5), "generated_at", "not up to 64 printable ASCII characters"),
-    # values that are none
+    # Wrong values.
     (wire(row(bytes=-1)), "stats[0].bytes", COUNT_EXPECTED),
     (wire(row(nb_successful_requests=-1)), "stats[0].nb_successful_requests", COUNT_EXPECTED),
     (wire(row(bytes=1.5)), "stats[0].bytes", COUNT_EXPECTED),
@@ -399,13 +403,12 @@ REFUSED = [
 ]
 
 
-def test_bad_fields_are_422_each_with_its_path_and_nothing_is_stored(
-    client: FlaskClient, store: Store, token: str
-) -> None:
+@ON_ONE_STORE
+def test_bad_fields_are_422_with_their_paths(client: FlaskClient, store: Store, token: str) -> None:
     for body, path, message in REFUSED:
         problem = assert_problem(post(client, token, body), 422, "invalid-payload")
         found = [(error["path"], error["message"]) for error in problem["errors"]]
-        assert any(where == path and told.startswith(message) for where, told in found), (path, message, found)
+        assert any(where == path and text.startswith(message) for where, text in found), (path, message, found)
         assert path in problem["detail"]
     assert count(store, "payloads") == count(store, "dataselect_stats") == count(store, "networks") == 0
 
@@ -413,7 +416,7 @@ def test_bad_fields_are_422_each_with_its_path_and_nothing_is_stored(
 def test_countries_are_normalized_as_by_sql(
     client: FlaskClient, store: Store, token: str, database_uri: str
 ) -> None:
-    """A payload is not refused, and its node's day lost, since a deployed aggregator sends what the log has."""
+    """Deployed aggregators send the country of the log, and a refusal would lose the node's day."""
     countries = ["FR", "fr", "FRA", "Germany", "-", "--", "éé", "ß", "a1", "", "FR\n", "ſs"]
     answer = post(client, token, wire(*(row(country=country, bytes=1) for country in countries)))
     assert (answer.status_code, answer.get_json()["countries_changed"]) == (201, 10)
@@ -421,14 +424,15 @@ def test_countries_are_normalized_as_by_sql(
     with psycopg2.connect(database_uri) as connection, connection.cursor() as cursor:
         cursor.execute(f"SELECT {normal}, count(*) FROM unnest(%s) AS country GROUP BY 1", [countries])
         expected = dict(cursor.fetchall())
-    found = sums(store, "dataselect_stats", ("country",))
+    found = read_sums(store, "dataselect_stats", ("country",))
     assert {key[-1]: values[0] for key, values in found.items()} == expected
     again = post(client, token, wire(*(row(country=country, bytes=1) for country in countries)))
     assert (again.status_code, again.get_json()["type"].rpartition(":")[2]) == (409, "duplicate")
     assert "countries_changed" not in post(client, token, wire(row(network="CX"))).get_json()
 
 
-def test_every_bad_field_is_named_up_to_a_hundred(client: FlaskClient, token: str) -> None:
+@ON_ONE_STORE
+def test_up_to_100_bad_fields_are_listed(client: FlaskClient, token: str) -> None:
     rows = [row(bytes=-1, country=[]) for _ in range(3)]
     problem = assert_problem(post(client, token, wire(*rows)), 422, "invalid-payload")
     assert [error["path"] for error in problem["errors"]] == [
@@ -438,6 +442,7 @@ def test_every_bad_field_is_named_up_to_a_hundred(client: FlaskClient, token: st
     assert len(many["errors"]) == 100
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PATCH", "DELETE", "OPTIONS"])
 def test_only_post_and_put_submit(client: FlaskClient, store: Store, token: str, method: str) -> None:
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
@@ -446,10 +451,10 @@ def test_only_post_and_put_submit(client: FlaskClient, store: Store, token: str,
     assert count(store, "payloads") == 0
 
 
-# What is answered
+# Answers
 
 
-def test_the_public_answer_is_csv_with_two_lines_of_comment(client: FlaskClient, token: str) -> None:
+def test_csv_begins_with_two_comment_lines(client: FlaskClient, token: str) -> None:
     post(client, token, wire(row(clients=sketch(range(3))), row(network="CX", bytes=5, clients=sketch([1, 9]))))
     response = client.get(f"{PUBLIC}?start=2026-10&level=network")
     assert response.status_code == 200
@@ -463,7 +468,7 @@ def test_the_public_answer_is_csv_with_two_lines_of_comment(client: FlaskClient,
     ]
 
 
-def test_the_public_answer_as_json_has_the_same_fields(client: FlaskClient, token: str) -> None:
+def test_json_has_the_same_fields_as_csv(client: FlaskClient, token: str) -> None:
     post(client, token, wire(row(), row(network="CX", clients=sketch([1, 9]))))
     answer = json.loads(client.get(f"{PUBLIC}?start=2026-10&level=node&format=json").data)
     assert answer == {
@@ -487,7 +492,7 @@ def test_the_public_answer_as_json_has_the_same_fields(client: FlaskClient, toke
         ("start=2020-01&end=2026-09", None),
     ],
 )
-def test_months_from_start_to_end_are_summed_up(
+def test_months_from_start_to_end_are_added_up(
     client: FlaskClient, token: str, months: str, size: int | None
 ) -> None:
     post(client, token, wire(row()))
@@ -495,6 +500,7 @@ def test_months_from_start_to_end_are_summed_up(
     assert [int(found["bytes"]) for found in rows] == ([] if size is None else [size])
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize(
     "query",
     [
@@ -504,26 +510,27 @@ def test_months_from_start_to_end_are_summed_up(
         "start=2026-10&end=2026-09",
     ],
 )  # fmt: skip
-def test_a_parameter_that_is_not_understood_is_named(client: FlaskClient, query: str) -> None:
+def test_bad_parameter_is_named(client: FlaskClient, query: str) -> None:
     response = client.get(f"{PUBLIC}?{query}")
     named = query.rpartition("&")[2].partition("=")[0] or "start"
     assert (response.status_code, response.mimetype) == (400, "text/plain")
-    # Programs that read the answer as CSV pass over comments.
+    # Programs that read the answer as CSV skip comments.
     assert all(line.startswith("# ") for line in response.text.splitlines())
     assert named in response.text
 
 
-def test_what_is_wrong_and_what_to_do_are_two_sentences(client: FlaskClient, token: str) -> None:
+@ON_ONE_STORE
+def test_detail_is_problem_then_remedy(client: FlaskClient, token: str) -> None:
     without_start = assert_problem(client.get(f"{PUBLIC}?format=json"), 400, "bad-parameter")
     assert without_start["detail"] == "start is missing. Add the first month, as start=YYYY-MM."
     packed = assert_problem(post(client, token, wire(row()), Content_Encoding="br"), 415, "unsupported-media-type")
     assert packed["detail"] == "Content-Encoding: br. Send it plain or as gzip."
 
 
-def test_sums_that_no_column_could_hold_are_answered(client: FlaskClient, store: Store, token: str) -> None:
+def test_sums_may_exceed_64_bits(client: FlaskClient, store: Store, token: str) -> None:
     node = store.registry.sender_of_token(token, now()).node
     store.payloads.ingest(node, payload(row(country="FR", network="XX")))
-    # The first does not fit into the roll-up over countries and networks, the second into that over countries.
+    # The first overflows the roll-up over countries and networks, the second the one over countries.
     for rows in ([row(), row(station="MTE")], [row(), row(network="CX")]):
         huge = payload(*rows)
         for sent in huge.stats:
@@ -540,21 +547,23 @@ def test_sums_that_no_column_could_hold_are_answered(client: FlaskClient, store:
     assert answer["results"][0]["bytes"] == 2 * (2**63 - 1 - 1024) + 512
 
 
-def test_health_tells_whether_the_database_is_reachable(client: FlaskClient, tmp_path: Any) -> None:
+def test_health_reports_unreachable_database(client: FlaskClient, tmp_path: Any) -> None:
     assert client.get(f"{PREFIX}/_health").status_code == 200
     nowhere = create_app(Config(f"postgresql://nobody@/nothing?host={tmp_path}")).test_client()
     response = nowhere.get(f"{PREFIX}/_health")
     problem = assert_problem(response, 503, "database-unavailable")
     assert response.headers["Retry-After"]
-    assert str(tmp_path) not in json.dumps(problem)  # the cause is for the log
+    assert str(tmp_path) not in json.dumps(problem)  # only the log has the cause
 
 
-def test_what_is_not_there_is_a_problem_too(client: FlaskClient) -> None:
+@ON_ONE_STORE
+def test_unknown_path_is_a_problem(client: FlaskClient) -> None:
     response = client.get("/nowhere")
     assert (response.status_code, response.content_type) == (404, "application/problem+json")
 
 
-def test_the_prefix_can_be_another_one(service_uri: str) -> None:
+@ON_ONE_STORE
+def test_prefix_is_configurable(service_uri: str) -> None:
     for prefix in ("", "/stats"):
         client = create_app(Config(service_uri, url_prefix=prefix)).test_client()
         assert client.get(f"{prefix}/_health").status_code == 200

@@ -28,7 +28,7 @@ from eida_stats_aggregator.errors import (
     ServiceFault,
     ServiceSilent,
 )
-from support.stubs import Answer, answering, correcting, nobody_there, problem, submissions
+from support.stubs import Answer, find_unused_url, problem, serve_answers, serve_corrections, submissions
 
 TOKEN = "a-token-of-the-node"
 NAME = "2020-09-18_2020-09-18.json.gz"
@@ -46,7 +46,7 @@ def submit(url: str, terms: Terms = NEW, *, retries: int = 0, empty: bool = Fals
 
 
 def test_file_is_posted_with_the_token_under_both_names() -> None:
-    with answering(Answer(201, b"{}")) as stub:
+    with serve_answers(Answer(201, b"{}")) as stub:
         assert submit(f"{stub.url}/submit?x=1").answer == "201 Created"
         (request,) = stub.received
     assert (request.method, request.path) == ("POST", "/submit?x=1")
@@ -69,7 +69,7 @@ def test_file_is_posted_with_the_token_under_both_names() -> None:
     ],
 )
 def test_resource_is_added_to_a_base_url(path: str, asked: str) -> None:
-    with answering(Answer(201)) as stub:
+    with serve_answers(Answer(201)) as stub:
         submit(f"{stub.url}{path}")
         assert [request.path for request in stub.received] == [asked]
 
@@ -77,7 +77,7 @@ def test_resource_is_added_to_a_base_url(path: str, asked: str) -> None:
 @pytest.mark.parametrize("terms", [NEW, CORRECTION])
 @pytest.mark.parametrize("status", [200, 201, 202])
 def test_success_is_a_delivery(status: int, terms: Terms) -> None:
-    with correcting(Answer(status)) as stub:
+    with serve_corrections(Answer(status)) as stub:
         assert submit(stub.url, terms).answer.startswith(str(status))
 
 
@@ -85,7 +85,7 @@ def test_success_is_a_delivery(status: int, terms: Terms) -> None:
 @pytest.mark.parametrize("first", [0, 429, 500, 502, 503, 504, 507])
 def test_passing_failure_is_tried_again(first: int, terms: Terms) -> None:
     """A status of 0 stands for a connection that is lost."""
-    with correcting(Answer(first), Answer(first), Answer(201)) as stub:
+    with serve_corrections(Answer(first), Answer(first), Answer(201)) as stub:
         assert submit(stub.url, terms, retries=2).answer == "201 Created"
         assert [request.body for request in submissions(stub)] == [BODY] * 3
         assert {request.method for request in submissions(stub)} == {"PUT" if terms.replace else "POST"}
@@ -93,7 +93,7 @@ def test_passing_failure_is_tried_again(first: int, terms: Terms) -> None:
 
 @pytest.mark.parametrize("status", [0, 429, 503])
 def test_trying_again_has_an_end(status: int) -> None:
-    with answering(Answer(status)) as stub:
+    with serve_answers(Answer(status)) as stub:
         with pytest.raises(NotDelivered):
             submit(stub.url, retries=2)
         assert len(stub.received) == 3
@@ -103,7 +103,7 @@ def test_service_says_how_long_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     monkeypatch.setattr(time, "sleep", pauses.append)
     for seconds in ("17", "86400"):
-        with answering(Answer(503, headers={"Retry-After": seconds}), Answer(201)) as stub:
+        with serve_answers(Answer(503, headers={"Retry-After": seconds}), Answer(201)) as stub:
             submit(stub.url, retries=2)
     # An absurd pause is not waited for.
     assert pauses[0] == 17
@@ -114,7 +114,7 @@ def test_pauses_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     pauses: list[float] = []
     monkeypatch.setattr(time, "sleep", pauses.append)
-    with answering(Answer(503)) as stub, pytest.raises(NotDelivered):
+    with serve_answers(Answer(503)) as stub, pytest.raises(NotDelivered):
         submit(stub.url, retries=10)
     assert pauses == sorted(pauses)
     assert len(set(pauses)) > 1
@@ -140,7 +140,7 @@ def test_pauses_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_refusal_is_not_tried_again(answer: Answer, kind: type[NotDelivered]) -> None:
-    with answering(answer) as stub:
+    with serve_answers(answer) as stub:
         with pytest.raises(NotDelivered) as refusal:
             submit(stub.url, retries=2)
         assert len(stub.received) == 1
@@ -152,7 +152,7 @@ def test_refusal_is_not_tried_again(answer: Answer, kind: type[NotDelivered]) ->
 
 
 def test_wrong_path_is_named() -> None:
-    with answering(Answer(404)) as stub, pytest.raises(PathUnknown, match=f"{stub.url}/eidaws/submit"):
+    with serve_answers(Answer(404)) as stub, pytest.raises(PathUnknown, match=f"{stub.url}/eidaws/submit"):
         submit(f"{stub.url}/eidaws")
 
 
@@ -174,7 +174,7 @@ def test_wrong_path_is_named() -> None:
     ],
 )
 def test_duplicate_is_a_delivery(answer: Answer, number: int | None) -> None:
-    with answering(answer) as stub:
+    with serve_answers(answer) as stub:
         assert submit(stub.url, retries=2).payload == number
         assert len(stub.received) == 1
 
@@ -183,7 +183,7 @@ def test_duplicate_is_a_delivery(answer: Answer, number: int | None) -> None:
     "answer", [Answer(400, b"Malformed payload"), Answer(400, b"Data can not be parsed as JSON format")]
 )
 def test_other_400_of_the_deployed_service_is_refused(answer: Answer) -> None:
-    with answering(answer) as stub, pytest.raises(PayloadRefused):
+    with serve_answers(answer) as stub, pytest.raises(PayloadRefused):
         submit(stub.url)
 
 
@@ -191,9 +191,9 @@ def test_other_400_of_the_deployed_service_is_refused(answer: Answer) -> None:
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirect_is_not_followed(status: int, terms: Terms) -> None:
     """A redirected POST would arrive as a GET, and its 200 would look like a delivery."""
-    with answering(Answer(200)) as elsewhere:
+    with serve_answers(Answer(200)) as elsewhere:
         with (
-            correcting(Answer(status, headers={"Location": elsewhere.url})) as stub,
+            serve_corrections(Answer(status, headers={"Location": elsewhere.url})) as stub,
             pytest.raises(NotDelivered, match=elsewhere.url) as refusal,
         ):
             submit(stub.url, terms, retries=2)
@@ -220,14 +220,14 @@ def test_redirect_is_not_followed(status: int, terms: Terms) -> None:
 def test_failure_says_whether_it_may_have_arrived(
     answers: list[Answer], retries: int, arrived: bool, terms: Terms
 ) -> None:
-    with correcting(*answers) as stub, pytest.raises(NotDelivered) as failure:
+    with serve_corrections(*answers) as stub, pytest.raises(NotDelivered) as failure:
         submit(stub.url, terms, retries=retries)
     assert failure.value.may_have_arrived is arrived
 
 
 def test_web_page_is_no_delivery() -> None:
     with (
-        answering(Answer(200, b"<!doctype html><title>Welcome</title>")) as stub,
+        serve_answers(Answer(200, b"<!doctype html><title>Welcome</title>")) as stub,
         pytest.raises(NotDelivered, match="web page"),
     ):
         submit(stub.url)
@@ -239,7 +239,7 @@ def test_netrc_does_not_replace_the_token(tmp_path: Path, monkeypatch: pytest.Mo
     netrc.chmod(0o600)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NETRC", str(netrc))
-    with answering(Answer(201)) as stub:
+    with serve_answers(Answer(201)) as stub:
         submit(stub.url)
         assert stub.received[0].headers["authorization"] == f"Bearer {TOKEN}"
 
@@ -256,18 +256,18 @@ def test_netrc_does_not_replace_the_token(tmp_path: Path, monkeypatch: pytest.Mo
     ],
 )
 def test_quoted_token_is_hidden(answer: Answer) -> None:
-    with answering(answer) as stub, pytest.raises(NotDelivered) as refusal:
+    with serve_answers(answer) as stub, pytest.raises(NotDelivered) as refusal:
         submit(stub.url)
     assert TOKEN not in str(refusal.value)
 
 
 def test_token_in_a_reason_is_hidden() -> None:
-    with answering(Answer(201, reason=f"Created by {TOKEN}")) as stub:
+    with serve_answers(Answer(201, reason=f"Created by {TOKEN}")) as stub:
         assert submit(stub.url).answer == "201 Created by [token]"
 
 
 def test_long_answer_is_cut() -> None:
-    with answering(Answer(400, b"long\n" * 10_000)) as stub, pytest.raises(PayloadRefused) as refusal:
+    with serve_answers(Answer(400, b"long\n" * 10_000)) as stub, pytest.raises(PayloadRefused) as refusal:
         submit(stub.url)
     assert len(str(refusal.value)) < 1000
     assert str(refusal.value).count("\n") == 0
@@ -287,7 +287,7 @@ def test_long_answer_is_cut() -> None:
     ],
 )
 def test_terms_are_in_the_request(terms: Terms, method: str, query: dict[str, list[str]]) -> None:
-    with correcting(Answer(201)) as stub:
+    with serve_corrections(Answer(201)) as stub:
         submit(f"{stub.url}/submit?x=1", terms)
         (request,) = submissions(stub)
     assert (request.method, parse_qs(urlsplit(request.path).query)) == (method, {"x": ["1"], **query})
@@ -300,7 +300,7 @@ DEPLOYED = [Answer(404, b"404 Not Found"), Answer(200, b"<p>Welcome</p>"), Answe
 @pytest.mark.parametrize("version", DEPLOYED)
 def test_deployed_service_gets_neither_put_nor_empty(version: Answer, terms: Terms, empty: bool) -> None:
     """It would overwrite the rows of a month with those of a day, or fail."""
-    with correcting(Answer(200, b"Statistic successfully ingested to database!"), version=version) as stub:
+    with serve_corrections(Answer(200, b"Statistic successfully ingested to database!"), version=version) as stub:
         client = ServiceClient(stub.url, TOKEN, retries=0)
         with pytest.raises(PayloadRefused, match="which waits"):
             client.submit(NAME, BODY, terms, empty=empty)
@@ -311,7 +311,7 @@ def test_deployed_service_gets_neither_put_nor_empty(version: Answer, terms: Ter
 
 def test_receipt_shows_that_a_service_corrects() -> None:
     receipt = json.dumps({"payload": 3, "hash": "0" * 32}).encode()
-    with correcting(Answer(201, receipt), version=Answer(404)) as stub:
+    with serve_corrections(Answer(201, receipt), version=Answer(404)) as stub:
         client = ServiceClient(stub.url, TOKEN, retries=0)
         client.submit(NAME, BODY, NEW, empty=False)
         client.submit(NAME, BODY, CORRECTION, empty=True)
@@ -320,14 +320,17 @@ def test_receipt_shows_that_a_service_corrects() -> None:
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_service_that_is_silent_gets_no_correction(status: int) -> None:
-    with correcting(Answer(201), version=Answer(status)) as stub:
+    with serve_corrections(Answer(201), version=Answer(status)) as stub:
         with pytest.raises(ServiceSilent, match="version"):
             submit(stub.url, CORRECTION)
         assert submissions(stub) == []
 
 
 def test_proxy_without_put_is_named() -> None:
-    with correcting(Answer(405, b"<h1>405 Not Allowed</h1>")) as stub, pytest.raises(PayloadRefused, match="PUT"):
+    with (
+        serve_corrections(Answer(405, b"<h1>405 Not Allowed</h1>")) as stub,
+        pytest.raises(PayloadRefused, match="PUT"),
+    ):
         submit(stub.url, CORRECTION)
 
 
@@ -344,7 +347,7 @@ def test_proxy_without_put_is_named() -> None:
     ],
 )
 def test_payloads_of_a_source_are_listed(answer: Answer, expected: tuple[set[int] | None, ...]) -> None:
-    with answering(answer) as stub:
+    with serve_answers(answer) as stub:
         client = ServiceClient(stub.url, TOKEN, retries=0)
         assert (client.list_payloads(""), client.list_payloads("b")) == expected
         assert stub.received[0].path == "/payloads"
@@ -352,7 +355,7 @@ def test_payloads_of_a_source_are_listed(answer: Answer, expected: tuple[set[int
 
 @pytest.mark.parametrize("status", [401, 403, 500])
 def test_unanswered_question_is_an_error(status: int) -> None:
-    with answering(Answer(status)) as stub, pytest.raises(ServiceSilent, match=str(status)):
+    with serve_answers(Answer(status)) as stub, pytest.raises(ServiceSilent, match=str(status)):
         ServiceClient(stub.url, TOKEN, retries=0).list_payloads("")
 
 
@@ -384,7 +387,7 @@ MONTH = {"start": "2020-09-01", "end": "2020-09-30"}
     ],
 )
 def test_receipt_says_what_became_of_others(receipt: object, text: str) -> None:
-    with correcting(Answer(201, json.dumps(receipt).encode())) as stub:
+    with serve_corrections(Answer(201, json.dumps(receipt).encode())) as stub:
         assert submit(stub.url, CORRECTION).answer == f"201 Created{text}"
 
 
@@ -399,7 +402,7 @@ def test_receipt_says_what_became_of_others(receipt: object, text: str) -> None:
 @pytest.mark.parametrize("name", ["ambiguous-replacement", "overlapping-payload"])
 def test_conflict_names_payloads_and_choices(name: str, payloads: object, text: str) -> None:
     body = {"type": f"urn:eida-statistics:problem:{name}", "payloads": payloads}
-    with answering(Answer(409, json.dumps(body).encode())) as stub:
+    with serve_answers(Answer(409, json.dumps(body).encode())) as stub:
         with pytest.raises(PayloadHeld, match=r"(?s)--replace\..*\n.*--replaces .*\n.*--beside") as refusal:
             submit(stub.url, retries=2)
         assert len(stub.received) == 1
@@ -409,32 +412,32 @@ def test_conflict_names_payloads_and_choices(name: str, payloads: object, text: 
 
 def test_choices_of_the_service_are_quoted() -> None:
     body = {"type": "urn:x:overlapping-payload", "payloads": [other(1)], "choices": ["Do this.", "Or  that."]}
-    with answering(Answer(409, json.dumps(body).encode())) as stub, pytest.raises(PayloadHeld) as refusal:
+    with serve_answers(Answer(409, json.dumps(body).encode())) as stub, pytest.raises(PayloadHeld) as refusal:
         submit(stub.url)
     assert refusal.value.hint.endswith(":\n  Do this.\n  Or that.")
 
 
 def test_problem_without_a_type_of_its_own_is_not_quoted() -> None:
     body = {"type": "about:blank", "title": "Not Found", "detail": "The requested URL was not found on the server."}
-    with answering(Answer(404, json.dumps(body).encode())) as stub, pytest.raises(PathUnknown) as failure:
+    with serve_answers(Answer(404, json.dumps(body).encode())) as stub, pytest.raises(PathUnknown) as failure:
         submit(stub.url)
     assert failure.value.subject == f"{NAME} to {stub.url}/submit: 404 Not Found"
 
 
 def test_unknown_payload_needs_a_decision() -> None:
     for status in (404, 409):
-        with correcting(problem(status, "unknown-payload")) as stub, pytest.raises(ReplacedUnknown):
+        with serve_corrections(problem(status, "unknown-payload")) as stub, pytest.raises(ReplacedUnknown):
             submit(stub.url, Terms(replace=True, replaces=("17",)))
 
 
 def test_validity_of_the_token_is_read() -> None:
     for status in (201, 409):
-        with answering(Answer(status, headers={"Token-Valid-Until": "2027-11-25T00:00:00Z"})) as stub:
+        with serve_answers(Answer(status, headers={"Token-Valid-Until": "2027-11-25T00:00:00Z"})) as stub:
             client = ServiceClient(stub.url, TOKEN, retries=0)
             client.submit(NAME, BODY, NEW, empty=False)
             assert client.token_valid_until == datetime.datetime(2027, 11, 25, tzinfo=datetime.UTC)
     for text in ("tomorrow", "", "2027-11-25T00:00:00"):
-        with answering(Answer(201, headers={"Token-Valid-Until": text})) as stub:
+        with serve_answers(Answer(201, headers={"Token-Valid-Until": text})) as stub:
             client = ServiceClient(stub.url, TOKEN, retries=0)
             client.submit(NAME, BODY, NEW, empty=False)
             assert client.token_valid_until is None
@@ -445,7 +448,7 @@ def test_validity_of_the_token_is_read() -> None:
 
 def test_refused_connection_is_named() -> None:
     with pytest.raises(NotDelivered, match="connection refused") as failure:
-        submit(nobody_there(), retries=1)
+        submit(find_unused_url(), retries=1)
     assert failure.value.may_have_arrived is False
 
 
@@ -486,7 +489,7 @@ def test_plain_http_to_a_tls_port_is_named(tls_url: str) -> None:
 
 
 def test_tls_to_a_plain_port_is_named() -> None:
-    with answering(Answer(201)) as stub, pytest.raises(NotDelivered, match="does not speak TLS"):
+    with serve_answers(Answer(201)) as stub, pytest.raises(NotDelivered, match="does not speak TLS"):
         submit(stub.url.replace("http", "https"))
 
 

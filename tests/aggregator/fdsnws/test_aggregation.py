@@ -12,7 +12,7 @@ from eida_statistics.networks import Epoch, Registry
 from eida_statistics.payload import Payload
 from eida_stats_aggregator.fdsnws.aggregation import Aggregation
 from eida_stats_aggregator.fdsnws.request_log import Request, parse
-from support.stubs import encoded, line, trace
+from support.stubs import encode_log, line, trace
 
 NOW = datetime.datetime(2020, 9, 19, 6, 30, tzinfo=datetime.UTC)
 EPOCHS = [
@@ -23,7 +23,7 @@ EPOCHS = [
 
 def aggregated(*entries: dict[str, Any]) -> Aggregation:
     aggregation = Aggregation(Registry(lambda: EPOCHS))
-    for raw in encoded(*entries).splitlines():
+    for raw in encode_log(*entries).splitlines():
         request = parse(raw)
         assert isinstance(request, Request)
         aggregation.add(request)
@@ -128,7 +128,7 @@ def test_clients_are_counted_once_over_all_streams_and_months() -> None:
 
 def test_adding_tells_by_how_much_the_aggregates_grow() -> None:
     def grown(**changes: object) -> tuple[int, int]:
-        request = parse(encoded(line(**changes)).rstrip())
+        request = parse(encode_log(line(**changes)).rstrip())
         assert isinstance(request, Request)
         return Aggregation(Registry(lambda: EPOCHS)).add(request)
 
@@ -140,7 +140,7 @@ def test_adding_tells_by_how_much_the_aggregates_grow() -> None:
 def test_what_was_merged_can_be_added_to() -> None:
     first, second = aggregated(line(), line(trace=[trace(net="Z3")])), aggregated(line(userID=5))
     first.merge(sent(second))
-    requests = [parse(encoded(line(userID=user)).rstrip()) for user in (6, 7)]
+    requests = [parse(encode_log(line(userID=user)).rstrip()) for user in (6, 7)]
     for request in requests:
         assert isinstance(request, Request)
         first.add(request)
@@ -256,7 +256,7 @@ def test_folding_and_sending_change_nothing(log: list[dict[str, Any]]) -> None:
 @given(logs)
 def test_what_adding_tells_sums_up_to_the_payload(log: list[dict[str, Any]]) -> None:
     aggregation = Aggregation(Registry(lambda: EPOCHS))
-    grown = [aggregation.add(parse(raw)) for raw in encoded(*log).splitlines()]  # type: ignore[arg-type]
+    grown = [aggregation.add(parse(raw)) for raw in encode_log(*log).splitlines()]  # type: ignore[arg-type]
     rows = aggregation.payload(NOW).stats
     assert sum(requests for requests, _ in grown) == sum(row.nb_requests for row in rows)
     assert sum(size for _, size in grown) == sum(row.bytes for row in rows)

@@ -21,7 +21,7 @@ from eida_stats_aggregator.fdsnws.request_log import Request
 from eida_stats_aggregator.fdsnws.tally import Tally
 from eida_stats_aggregator.logs import compression, sources
 from eida_stats_aggregator.parallel import processes, splits
-from support.stubs import encoded, line, run, trace
+from support.stubs import encode_log, line, run, trace
 
 AT = datetime.datetime(2020, 11, 3, tzinfo=datetime.UTC)
 SELECTION = Selection(user_agents.load(), datetime.date(2020, 11, 3))
@@ -69,13 +69,13 @@ def test_user_and_time_make_a_request(
     first: dict[str, object], second: dict[str, object], requests: int, log: Path
 ) -> None:
     both = [line(**{"created": "2020-09-18T00:00:00.1Z"} | changes) for changes in (first, second)]
-    log.write_bytes(encoded(*both))
+    log.write_bytes(encode_log(*both))
     tally = read([log])
     assert (tally.counted, tally.repeated) == (requests, 2 - requests)
 
 
 def test_a_line_is_the_same_with_other_padding(log: Path) -> None:
-    text = encoded(line()).rstrip()
+    text = encode_log(line()).rstrip()
     log.write_bytes(
         b"\n".join([text, text + b"\r", b"\xef\xbb\xbf" + text, b"\x1e" + text + text, text[:90] + text])
     )
@@ -87,7 +87,7 @@ def test_a_line_is_the_same_with_other_padding(log: Path) -> None:
 def test_ok_and_error_are_one_failed_request(pipe: bool, log: Path) -> None:
     pair = [request(1), request(1, status="ERROR", finished="2020-09-19T00:00:00Z")]
     for entries in (pair, pair[::-1], [*pair, *pair]):
-        log.write_bytes(encoded(*entries, request(2)))
+        log.write_bytes(encode_log(*entries, request(2)))
         tally = piped(log) if pipe else read([log])
         rows = tally.aggregation.payload(AT).stats
         assert [(row.nb_successful_requests, row.nb_unsuccessful_requests) for row in rows] == [(0, 1), (1, 0)]
@@ -103,7 +103,7 @@ def piped(log: Path) -> Tally:
 def test_records_of_other_kinds_are_counted_each(log: Path) -> None:
     other, bad = request(1, service="fdsnws-station"), request(2, finished="x")
     excluded, late = request(3, clientID="curl/7"), request(4, finished="2020-09-20T00:00:00Z")
-    log.write_bytes(encoded(*[other, bad, excluded, late, request(5)] * 3))
+    log.write_bytes(encode_log(*[other, bad, excluded, late, request(5)] * 3))
     selection = Selection(
         SELECTION.classes, SELECTION.latest, until=datetime.date(2020, 9, 19), excluded_classes=["library"]
     )
@@ -135,14 +135,14 @@ def test_the_choice_does_not_depend_on_the_order(seed: int, tmp_path: Path) -> N
     for jobs, part in itertools.product((1, 3), (200, 1 << 22)):
         rng.shuffle(entries)
         cut = rng.randrange(len(entries))
-        (folder / "a.log").write_bytes(encoded(*entries[:cut]))
-        (folder / "b.log").write_bytes(bz2.compress(encoded(*entries[cut:])))
+        (folder / "a.log").write_bytes(encode_log(*entries[:cut]))
+        (folder / "b.log").write_bytes(bz2.compress(encode_log(*entries[cut:])))
         files = [folder / "a.log", folder / "b.log"]
         rng.shuffle(files)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(splits, "_PLAIN_BYTES", part)
             tally = read(files, jobs)
-        (folder / "c.log").write_bytes(encoded(*entries))
+        (folder / "c.log").write_bytes(encode_log(*entries))
         for one in (tally, piped(folder / "c.log")):
             assert (one.counted, one.repeated, one.lines) == (12, len(entries) - 12, len(entries))
             seen.add((payload_of(one), tuple(sorted(one.requests_by_day.items()))))
@@ -151,10 +151,10 @@ def test_the_choice_does_not_depend_on_the_order(seed: int, tmp_path: Path) -> N
 
 def test_overlapping_logs_are_as_one(log: Path, tmp_path: Path) -> None:
     entries = [request(number) for number in range(300)]
-    log.write_bytes(encoded(*entries))
+    log.write_bytes(encode_log(*entries))
     expected = payload_of(read([log]))
     for name, start, end in (("b.log", 0, 200), ("c.log", 100, 300)):
-        (tmp_path / name).write_bytes(gzip.compress(encoded(*entries[start:end])))
+        (tmp_path / name).write_bytes(gzip.compress(encode_log(*entries[start:end])))
     for jobs in (1, 2):
         tally = read([tmp_path / "c.log", tmp_path / "b.log"], jobs)
         assert (payload_of(tally), tally.counted, tally.repeated) == (expected, 300, 100)
@@ -175,17 +175,17 @@ def test_alike_records_need_two_readings(log: Path, monkeypatch: pytest.MonkeyPa
         ([request(1), request(1, trace=[trace(sta="B")])], 3),
     ):
         readings.clear()
-        log.write_bytes(encoded(*entries))
+        log.write_bytes(encode_log(*entries))
         read([log])
         assert len(readings) == number
 
 
 def test_a_log_that_changes_between_readings_is_named(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    log.write_bytes(encoded(request(1), request(2), request(1)))
+    log.write_bytes(encode_log(request(1), request(2), request(1)))
     find = repeated_requests.find
 
     def change(*noted: object) -> object:
-        log.write_bytes(encoded(request(3), request(4), request(5)))
+        log.write_bytes(encode_log(request(3), request(4), request(5)))
         return find(*noted)  # type: ignore[arg-type]
 
     monkeypatch.setattr(repeated_requests, "find", change)
@@ -212,7 +212,11 @@ def test_a_window_holds_back_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_fingerprint_is_that_of_the_lines(log: Path, tmp_path: Path) -> None:
     selection = Selection(SELECTION.classes, SELECTION.latest, fingerprinted=True)
     rng = random.Random(2)
-    texts = [encoded(request(number)).rstrip() for number in range(60)] + [b"x", b"\0" * 9 + b"y" + b"\0", b"\xff"]
+    texts = [encode_log(request(number)).rstrip() for number in range(60)] + [
+        b"x",
+        b"\0" * 9 + b"y" + b"\0",
+        b"\xff",
+    ]
     seen = set()
     for jobs, part in itertools.product((1, 2), (70, 1000)):
         rng.shuffle(texts)
@@ -235,7 +239,7 @@ def test_the_fingerprint_is_that_of_the_lines(log: Path, tmp_path: Path) -> None
 def test_tallies_keep_days_when_they_are_merged() -> None:
     both = [Tally(SELECTION, Registry(list)) for _ in range(2)]
     for tally in both:
-        tally.add(encoded(request(1), request(2, finished="2020-09-19T00:00:00Z")).splitlines())
+        tally.add(encode_log(request(1), request(2, finished="2020-09-19T00:00:00Z")).splitlines())
     both[0].merge(both[1])
     assert both[0].requests_by_day == {datetime.date(2020, 9, 18): 2, datetime.date(2020, 9, 19): 2}
 
@@ -244,7 +248,7 @@ def test_tallies_keep_days_when_they_are_merged() -> None:
 
 
 def test_the_summary_says_how_many_were_repeated(tmp_path: Path) -> None:
-    (tmp_path / "a.log").write_bytes(encoded(request(1), request(2)) + encoded(request(1)) * 3)
+    (tmp_path / "a.log").write_bytes(encode_log(request(1), request(2)) + encode_log(request(1)) * 3)
     done = run("-o", "out", "a.log", cwd=tmp_path)
     assert "3  repeated, not counted again" in done.stdout
     report = json.loads(run("--dry-run", "--json", "a.log", cwd=tmp_path).stdout)
@@ -255,7 +259,12 @@ def test_the_summary_says_how_many_were_repeated(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [10, (1 << 26) + 1000])
 def test_records_behind_any_number_of_nul_bytes_count(size: int, stdin: bool, tmp_path: Path) -> None:
     content = (
-        bytes(size) + encoded(request(1)) + encoded(request(2))[:80] + bytes(9) + encoded(request(3)) + bytes(5)
+        bytes(size)
+        + encode_log(request(1))
+        + encode_log(request(2))[:80]
+        + bytes(9)
+        + encode_log(request(3))
+        + bytes(5)
     )
     options = ("--json", "--dry-run", "--jobs", "2")
     if stdin:

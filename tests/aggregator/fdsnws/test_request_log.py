@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from eida_statistics import hll
 from eida_stats_aggregator.fdsnws import request_log
 from eida_stats_aggregator.fdsnws.request_log import Delivery, Ignored, Rejected, Request, Stream, parse
-from support.stubs import encoded, line, make_log, trace
+from support.stubs import encode_log, line, make_log, trace
 
 DAY = datetime.date(2020, 9, 18)
 CLIENT = hll.client_hash(1497164453)
@@ -21,7 +21,7 @@ by_obspy = partial(Request, agent="ObsPy/1.2.2 (Windows-10-10.0.18362-SP0, Pytho
 
 
 def one(**changes: object) -> Request | Ignored | Rejected:
-    return without_key(parse(encoded(line(**changes)).rstrip(b"\n")))
+    return without_key(parse(encode_log(line(**changes)).rstrip(b"\n")))
 
 
 def without_key(outcome: Request | Ignored | Rejected) -> Request | Ignored | Rejected:
@@ -175,8 +175,8 @@ def test_a_line_that_cannot_be_counted_is_rejected(changes: dict[str, object], r
         (b"[1, 2]", "Expected object, got array"),
         (b"null", "Expected object, got null"),
         (b"17", "Expected object, got int"),
-        (encoded(line())[:200], "not JSON"),  # the log was rotated, or the disk was full
-        (encoded(line())[198:], "not JSON"),
+        (encode_log(line())[:200], "not JSON"),  # the log was rotated, or the disk was full
+        (encode_log(line())[198:], "not JSON"),
         (b'{"userID": 1, "clientID": "\xff\xfe"}', "not UTF-8"),
         (b'{"userID": 1, "clientID": "\xed\xa0\x80"}', "not UTF-8"),  # a surrogate in raw bytes
         (b"[" * 100_000, "not JSON"),
@@ -194,7 +194,7 @@ def test_what_is_no_line_of_the_log_is_rejected(raw: bytes, reason: str) -> None
 
 
 def test_a_line_of_two_megabytes_counts_every_stream() -> None:
-    wide = encoded(line(trace=[trace(sta=f"S{number}") for number in range(12_000)])).rstrip()
+    wide = encode_log(line(trace=[trace(sta=f"S{number}") for number in range(12_000)])).rstrip()
     assert len(wide) > 2_000_000
     request = parse(wide)
     assert isinstance(request, Request)
@@ -251,7 +251,7 @@ def test_whatever_the_client_calls_itself_its_request_counts(agent: object, stat
     "agent", [b"1e400", b"-Infinity", b"9" * 400, b"[" * 300 + b"]" * 300, b'{"a": {"a": "\\ud800"}}', b"[1, 1.5]"]
 )
 def test_a_client_without_a_name_that_is_text_is_nameless(agent: bytes) -> None:
-    text = encoded(line(clientID="here")).rstrip(b"\n").replace(b'"here"', agent)
+    text = encode_log(line(clientID="here")).rstrip(b"\n").replace(b'"here"', agent)
     assert without_key(parse(text)) == Request(DAY, "DE", CLIENT, [DELIVERY])
 
 
@@ -278,7 +278,7 @@ def test_a_reason_never_quotes_a_value(secret: str, key: str) -> None:
 
 def test_every_generated_line_is_valid_and_in_order() -> None:
     entries = list(make_log.requests(7, datetime.date(2020, 11, 2), 3000))
-    outcomes = [parse(raw) for raw in encoded(*entries).splitlines()]
+    outcomes = [parse(raw) for raw in encode_log(*entries).splitlines()]
     assert {type(outcome) for outcome in outcomes} == {Request}
     assert {outcome.day for outcome in outcomes if isinstance(outcome, Request)} == {datetime.date(2020, 11, 2)}
     times = [entry["finished"].rstrip("Z").ljust(20, ".").ljust(26, "0") for entry in entries]
@@ -313,7 +313,7 @@ def test_a_generated_log_has_what_real_ones_have() -> None:
 @pytest.mark.parametrize("day", ["1980-01-01", "1989-12-31", "2020-09-20", "2999-01-01"])
 def test_a_day_that_a_log_cannot_have_is_rejected(day: str) -> None:
     """The service would refuse it, and all the good lines of the day with it."""
-    outcome = parse(encoded(line(finished=f"{day}T12:00:00Z")), latest=datetime.date(2020, 9, 19))
+    outcome = parse(encode_log(line(finished=f"{day}T12:00:00Z")), latest=datetime.date(2020, 9, 19))
     assert outcome == Rejected("finished: not a day that a log can have")
 
 

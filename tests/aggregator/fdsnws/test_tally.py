@@ -17,7 +17,7 @@ from eida_stats_aggregator.fdsnws import tally, user_agents
 from eida_stats_aggregator.fdsnws.filters import Selection
 from eida_stats_aggregator.fdsnws.tally import SHOWN_REJECTS, Reject, Tally
 from eida_stats_aggregator.fdsnws.user_agents import ClientClasses
-from support.stubs import encoded, line, trace
+from support.stubs import encode_log, line, trace
 
 NOW = datetime.datetime(2020, 9, 30, tzinfo=datetime.UTC)
 LATEST = datetime.date(2020, 9, 20)
@@ -48,7 +48,7 @@ def tallied(lines: Iterable[bytes], selection: Selection | None = None) -> Tally
 
 
 def log(*entries: dict[str, Any]) -> list[bytes]:
-    return encoded(*entries).splitlines()
+    return encode_log(*entries).splitlines()
 
 
 def payload(made: Tally) -> Payload:
@@ -308,7 +308,7 @@ entries = st.builds(
     ),
 )
 lines_of_logs = st.lists(
-    entries.map(lambda entry: encoded(entry).rstrip()) | st.sampled_from([b"", b"no JSON"]), max_size=25
+    entries.map(lambda entry: encode_log(entry).rstrip()) | st.sampled_from([b"", b"no JSON"]), max_size=25
 )
 selections = st.builds(
     selecting,

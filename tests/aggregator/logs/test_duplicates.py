@@ -17,9 +17,9 @@ from eida_stats_aggregator.logs import compression, duplicates, sources
 from eida_stats_aggregator.logs.compression import zstd
 from eida_stats_aggregator.logs.duplicates import Repeat
 from eida_stats_aggregator.logs.sources import Log
-from support.stubs import encoded, line, run
+from support.stubs import encode_log, line, run
 
-LOG = encoded(*(line(userID=number) for number in range(300)))
+LOG = encode_log(*(line(userID=number) for number in range(300)))
 COMPRESSIONS = [bytes, bz2.compress, gzip.compress, lzma.compress, zstd.compress]
 
 

@@ -13,13 +13,13 @@ from eida_stats_aggregator.fdsnws import request_log
 from eida_stats_aggregator.fdsnws.request_log import Ignored, Rejected, Request
 from eida_stats_aggregator.logs import records
 from eida_stats_aggregator.logs.records import Piece
-from support.stubs import encoded, line, trace
+from support.stubs import encode_log, line, trace
 
 BOM, RS, NUL = b"\xef\xbb\xbf", b"\x1e", b"\0"
 
 
 def record(user: int, **more: object) -> bytes:
-    return encoded(line(userID=user, trace=[trace(), trace(end="{")], **more)).rstrip(b"\n")
+    return encode_log(line(userID=user, trace=[trace(), trace(end="{")], **more)).rstrip(b"\n")
 
 
 ONE, TWO, THREE = record(1), record(2, clientID='quotes " and {"braces'), record(3, userEmail="ümläut")

@@ -18,9 +18,9 @@ from eida_stats_aggregator.errors import UnreadableLog
 from eida_stats_aggregator.logs.compression import CHUNK_BYTES, zstd
 from eida_stats_aggregator.logs.sources import logs_of
 from support.payloads import payload, row
-from support.stubs import encoded, line, make_log, run, trace
+from support.stubs import encode_log, line, make_log, run, trace
 
-LOG = encoded(line(userEmail="somebody@example.org")) * 3
+LOG = encode_log(line(userEmail="somebody@example.org")) * 3
 
 
 def on_stdin(content: bytes) -> list[bytes | str]:
@@ -156,15 +156,15 @@ def test_a_directory_stands_for_its_request_logs_those_of_folders_last(folder: P
 @pytest.mark.parametrize(
     "content",
     [
-        encoded(line()),
-        encoded(line()).rstrip(b"\n"),
+        encode_log(line()),
+        encode_log(line()).rstrip(b"\n"),
         # of another service, of which all requests are ignored
-        encoded(line(service="fdsnws-station")),
+        encode_log(line(service="fdsnws-station")),
         # rotated within a line, or begun by a program that was interrupted
-        b'"userID": 1}\n' + encoded(line()),
-        b"no JSON\n\n" * 9 + encoded(line()),
+        b'"userID": 1}\n' + encode_log(line()),
+        b"no JSON\n\n" * 9 + encode_log(line()),
         # a line that is longer than what is read at once
-        encoded(line(trace=[trace(sta=f"S{number}") for number in range(12_000)])),
+        encode_log(line(trace=[trace(sta=f"S{number}") for number in range(12_000)])),
     ],
     ids=["a line", "no line break", "another service", "cut", "late", "long"],
 )
@@ -252,12 +252,12 @@ def test_a_directory_that_cannot_be_looked_into_is_told(
 @pytest.mark.parametrize(
     "content",
     [
-        b"\xef\xbb\xbf" + encoded(line()),
-        bytes(2 * CHUNK_BYTES) + encoded(line()),
-        b"\x1e" + encoded(line()),
-        encoded(line())[:99] + encoded(line()),
-        b"\x5f\x2a\x4d\x18\x01\0\0\0x" + zstd.compress(encoded(line())),
-        gzip.compress(b"\xef\xbb\xbf" + encoded(line())),
+        b"\xef\xbb\xbf" + encode_log(line()),
+        bytes(2 * CHUNK_BYTES) + encode_log(line()),
+        b"\x1e" + encode_log(line()),
+        encode_log(line())[:99] + encode_log(line()),
+        b"\x5f\x2a\x4d\x18\x01\0\0\0x" + zstd.compress(encode_log(line())),
+        gzip.compress(b"\xef\xbb\xbf" + encode_log(line())),
     ],
     ids=["mark", "NUL bytes", "separator", "torn", "skippable frame", "packed mark"],
 )

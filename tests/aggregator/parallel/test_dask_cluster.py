@@ -21,7 +21,18 @@ from distributed import Client
 
 from eida_stats_aggregator.errors import ClusterUnavailable, WorkerLost
 from support.processes import wait_for
-from support.stubs import COMMAND, Answer, answering, encoded, environment, line, make_log, nobody_there, run, trace
+from support.stubs import (
+    COMMAND,
+    Answer,
+    encode_log,
+    environment,
+    find_unused_url,
+    line,
+    make_log,
+    run,
+    serve_answers,
+    trace,
+)
 
 DAYS = [datetime.date(2020, 10, 25) + datetime.timedelta(number) for number in range(15)]
 REQUESTS = 300
@@ -212,7 +223,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         make_log.write(home / f"{LOG}.{day}{PACKED[number % 3]}", entries)
         if not PACKED[number % 3]:
             with (home / f"{LOG}.{day}").open("ab") as log:
-                log.write(b"not a request\n" + encoded(line(**PERSON, finished="soon")))
+                log.write(b"not a request\n" + encode_log(line(**PERSON, finished="soon")))
     return home
 
 
@@ -297,9 +308,9 @@ def test_repeated_requests_count_once_on_a_cluster(workers: Cluster, tmp_path: P
     first = [request(number) for number in range(60)]
     # Two records that differ are read a third time.
     second = [request(number, status="ERROR") for number in range(20)] + [request(30, trace=[trace(sta="B")])]
-    (tmp_path / "a.log").write_bytes(encoded(*first))
-    (tmp_path / "b.log.bz2").write_bytes(bz2.compress(encoded(*second, *first[50:], *second)))
-    (tmp_path / "c.log").write_bytes(encoded(*first[:5]))
+    (tmp_path / "a.log").write_bytes(encode_log(*first))
+    (tmp_path / "b.log.bz2").write_bytes(bz2.compress(encode_log(*second, *first[50:], *second)))
+    (tmp_path / "c.log").write_bytes(encode_log(*first[:5]))
     reports = []
     for there in ([], ["--dask", workers.address]):
         told = run(*there, "--json", "--dry-run", ".", cwd=tmp_path, **AT)
@@ -321,9 +332,9 @@ def test_names_of_logs_may_come_in_on_standard_input(workers: Cluster, made: Pat
 
 
 def test_a_registry_that_is_not_there_matters_only_to_logs_that_need_it(workers: Cluster, tmp_path: Path) -> None:
-    (tmp_path / "a.log").write_bytes(encoded(line(), line(userID=1)))
-    (tmp_path / "b.log").write_bytes(encoded(line(userID=2, trace=[trace(net="Z3")])))
-    nowhere = {"FDSN_NETWORKS_URL": nobody_there()}
+    (tmp_path / "a.log").write_bytes(encode_log(line(), line(userID=1)))
+    (tmp_path / "b.log").write_bytes(encode_log(line(userID=2, trace=[trace(net="Z3")])))
+    nowhere = {"FDSN_NETWORKS_URL": find_unused_url()}
     needless = run("--dask", workers.address, "-q", "-o", "out", "a.log", cwd=tmp_path, **nowhere)
     assert (needless.returncode, needless.stderr) == (0, "")
     told = run("--dask", workers.address, "-q", "-o", "none", "a.log", "b.log", cwd=tmp_path, **nowhere)
@@ -406,12 +417,12 @@ def test_the_error_is_that_of_the_first_damaged_log(workers: Cluster, home: Path
 
 
 def test_nothing_of_a_line_reaches_the_output_of_the_cluster(workers: Cluster, tmp_path: Path) -> None:
-    lines = encoded(line(**PERSON), line(**PERSON, finished="soon"))
+    lines = encode_log(line(**PERSON), line(**PERSON, finished="soon"))
     (tmp_path / "a.log").write_bytes(lines)
     (tmp_path / "damaged.log.gz").write_bytes(gzip.compress(lines)[:-4])
     (tmp_path / "damaged.log.bz2").write_bytes(bz2.compress(lines)[:-4])
     (tmp_path / "unforeseen.log").write_bytes(lines)
-    nowhere = {"FDSN_NETWORKS_URL": nobody_there()}
+    nowhere = {"FDSN_NETWORKS_URL": find_unused_url()}
     complaints = ""
     for log in ("a.log", "damaged.log.gz", "damaged.log.bz2", "unforeseen.log"):
         complaints += run("--dask", workers.address, "-o", "out", log, cwd=tmp_path, **nowhere).stderr
@@ -459,7 +470,7 @@ def test_workers_of_another_version_are_an_error(workers: Cluster, made: Path, t
     told = subprocess.run(
         [sys.executable, "-c", newer, "--dask", workers.address, "-o", tmp_path, f"{LOG}.{DAYS[0]}"],
         cwd=made,
-        env=environment(tmp_path, FDSN_NETWORKS_URL=nobody_there()),
+        env=environment(tmp_path, FDSN_NETWORKS_URL=find_unused_url()),
         capture_output=True,
         text=True,
         check=False,
@@ -471,13 +482,13 @@ def test_workers_of_another_version_are_an_error(workers: Cluster, made: Path, t
 
 
 def test_an_address_at_which_there_is_no_scheduler_is_an_error(made: Path, tmp_path: Path) -> None:
-    with answering(Answer()) as web, ThreadPoolExecutor(8) as pool:
+    with serve_answers(Answer()) as web, ThreadPoolExecutor(8) as pool:
         addresses = {
             "": "missing port number",
             "localhost": "missing port number",
             "http://localhost:8786": "unknown address scheme",
             "tls://localhost:8786": "TLS",
-            nobody_there().removeprefix("http://"): "Timed out trying to connect",
+            find_unused_url().removeprefix("http://"): "Timed out trying to connect",
             web.url.replace("http", "tcp"): "no Dask scheduler answers",
         }
         begun = time.monotonic()
@@ -495,14 +506,14 @@ def test_an_address_at_which_there_is_no_scheduler_is_an_error(made: Path, tmp_p
 
 
 def test_a_log_on_standard_input_cannot_be_read_by_a_cluster(tmp_path: Path) -> None:
-    told = run("--dask", "localhost:8786", cwd=tmp_path, stdin=encoded(line()))
+    told = run("--dask", "localhost:8786", cwd=tmp_path, stdin=encode_log(line()))
     assert told.returncode == 2
     assert "--dask cannot be used here: it reads files" in told.stderr
 
 
 def test_without_the_extra_it_is_told_how_to_install_it(tmp_path: Path) -> None:
     (tmp_path / "distributed.py").write_text("raise ModuleNotFoundError('No module named distributed')")
-    (tmp_path / "a.log").write_bytes(encoded(line()))
+    (tmp_path / "a.log").write_bytes(encode_log(line()))
     told = run("--dask", "localhost:8786", "a.log", cwd=tmp_path, PYTHONPATH=str(tmp_path))
     assert (told.returncode, told.stdout) == (2, "")
     assert "pip install '.[dask]'" in told.stderr

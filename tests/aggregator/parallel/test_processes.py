@@ -41,7 +41,18 @@ from eida_stats_aggregator.logs.compression import zstd
 from eida_stats_aggregator.parallel import processes, splits
 from support.dates import NOVEMBER_2020 as DAY
 from support.processes import wait_for
-from support.stubs import Answer, Received, encoded, environment, line, make_log, nobody_there, run, serving, trace
+from support.stubs import (
+    Answer,
+    Received,
+    encode_log,
+    environment,
+    find_unused_url,
+    line,
+    make_log,
+    run,
+    serve_stub,
+    trace,
+)
 
 FILE = f"{DAY}_{DAY}.json.gz"
 AT = datetime.datetime(2020, 11, 3, tzinfo=datetime.UTC)
@@ -213,7 +224,7 @@ def test_neither_processes_nor_parts_nor_compression_show(
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 def test_one_log_gives_the_same_whatever_it_is_read_with(compression: str, tmp_path: Path) -> None:
     entries = list(make_log.requests(3, DAY, 300, stations=20, clients=50, other_services=True))
-    texts = encoded(*entries).split(b"\n")
+    texts = encode_log(*entries).split(b"\n")
     rng = random.Random(3)
     for bad in (b"", b"no JSON", b"\xff", b"y" * 30_000, texts[0][:50]):
         texts.insert(rng.randrange(len(texts)), bad)
@@ -263,7 +274,7 @@ def test_a_day_in_several_files_in_any_order_is_as_one_file(
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_a_line_that_is_too_long_and_spans_parts_is_one_line(jobs: int, tmp_path: Path) -> None:
     log = tmp_path / "a.log"
-    good, other = encoded(line()), encoded(line(userID=1))
+    good, other = encode_log(line()), encode_log(line(userID=1))
     log.write_bytes(good + b"x" * 100_000 + b"\n" + other + b"\xff" * 100_000 + b"\n\n" + b"y" * 100_000)
     with sizes(part=3000, chunk=1000, longest_line=9999):
         found = read([log], jobs)
@@ -301,14 +312,14 @@ class Day(NamedTuple):
 def day(tmp_path_factory: pytest.TempPathFactory) -> Day:
     folder = tmp_path_factory.mktemp("day")
     entries = list(make_log.requests(1, DAY, 4000, stations=60, clients=200, other_services=True))
-    content = encoded(*entries[:2500]) + b"no JSON\n\n" + encoded(*entries[2500:])
+    content = encode_log(*entries[:2500]) + b"no JSON\n\n" + encode_log(*entries[2500:])
     for name, compress in COMPRESSIONS.items():
         (folder / f"a.log.{name}").write_bytes(compress(content))
-    (folder / "first.log").write_bytes(gzip.compress(encoded(*entries[:1000])))
-    (folder / "second.log").write_bytes(bz2.compress(encoded(*entries[1000:2500]) + b"no JSON\n\n"))
-    (folder / "third.log").write_bytes(encoded(*entries[2500:]))
+    (folder / "first.log").write_bytes(gzip.compress(encode_log(*entries[:1000])))
+    (folder / "second.log").write_bytes(bz2.compress(encode_log(*entries[1000:2500]) + b"no JSON\n\n"))
+    (folder / "third.log").write_bytes(encode_log(*entries[2500:]))
     (folder / "networks.json").write_text(json.dumps(make_log.registry()))
-    (folder / "small.log").write_bytes(encoded(*entries[:100]))
+    (folder / "small.log").write_bytes(encode_log(*entries[:100]))
     # More than one part each, or nothing is shared out.
     assert (folder / "a.log.plain").stat().st_size > splits._PLAIN_BYTES
     assert (folder / "a.log.bz2").stat().st_size > splits._BZIP2_BYTES
@@ -527,7 +538,7 @@ def test_a_damaged_log_is_named_whatever_the_number_of_jobs(compression: str, ho
 def test_a_log_is_damaged_also_where_one_of_its_streams_was_read(compression: str, place: int, home: Path) -> None:
     """As of a log that was packed in parallel: what is left of it is not the day."""
     compress = COMPRESSIONS[compression]
-    streams = [compress(encoded(*(line(userID=user) for user in range(20)))) for _ in range(3)]
+    streams = [compress(encode_log(*(line(userID=user) for user in range(20)))) for _ in range(3)]
     second = bytearray(streams[1])
     second[place] ^= 1
     (home / "broken.log").write_bytes(streams[0] + second + streams[2])
@@ -539,7 +550,7 @@ def test_a_log_is_damaged_also_where_one_of_its_streams_was_read(compression: st
 
 @pytest.mark.parametrize("jobs", [1, 2, 5])
 def test_of_several_damaged_logs_the_first_is_named(jobs: int, tmp_path: Path) -> None:
-    content = encoded(*make_log.requests(1, DAY, 300))
+    content = encode_log(*make_log.requests(1, DAY, 300))
     files = [tmp_path / name for name in ("good.log", "b.log", "c.log", "d.log", "e.log")]
     for file, compress in zip(files, [bytes, gzip.compress, bz2.compress, gzip.compress, bytes], strict=True):
         packed = compress(content)
@@ -556,7 +567,7 @@ def test_of_several_damaged_logs_the_first_is_named(jobs: int, tmp_path: Path) -
 def test_a_log_that_vanishes_is_named(jobs: int, tmp_path: Path) -> None:
     files = [tmp_path / "a.log", tmp_path / "b.log"]
     for file in files:
-        file.write_bytes(encoded(line()) * 100)
+        file.write_bytes(encode_log(line()) * 100)
     logs = sources.logs_of([str(file) for file in files], None)
     files[1].unlink()
     with sizes(part=3000, chunk=1000), pytest.raises(UnreadableLog, match=r"b\.log: No such file"):
@@ -568,7 +579,7 @@ def test_a_log_that_vanishes_is_named(jobs: int, tmp_path: Path) -> None:
 def test_a_log_that_becomes_shorter_is_named(compression: str, jobs: int, tmp_path: Path) -> None:
     """As one that is emptied and written anew: what is left of it is not the day."""
     log = tmp_path / "a.log"
-    log.write_bytes(streams_of(encoded(line()) * 200, COMPRESSIONS[compression], range(0, 100_000, 5000)))
+    log.write_bytes(streams_of(encode_log(line()) * 200, COMPRESSIONS[compression], range(0, 100_000, 5000)))
     logs = sources.logs_of([str(log)], None)
     os.truncate(log, log.stat().st_size - 20)
     with sizes(part=3000, chunk=1000), pytest.raises(UnreadableLog, match=r"a\.log: "):
@@ -581,7 +592,7 @@ def test_a_disk_that_fails_is_told_as_a_log_that_cannot_be_read(
     compression: str, jobs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = tmp_path / "a.log"
-    log.write_bytes(COMPRESSIONS[compression](encoded(line()) * 100))
+    log.write_bytes(COMPRESSIONS[compression](encode_log(line()) * 100))
     logs = sources.logs_of([str(log)], None)
 
     def fail(*_: object) -> bytes:
@@ -596,10 +607,10 @@ def test_a_disk_that_fails_is_told_as_a_log_that_cannot_be_read(
 def test_a_log_that_grows_is_read_as_long_as_it_was(tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     for compress in (bytes, bz2.compress):
-        log.write_bytes(compress(encoded(*(line(userID=user) for user in range(100)))))
+        log.write_bytes(compress(encode_log(*(line(userID=user) for user in range(100)))))
         logs = sources.logs_of([str(log)], None)
         with log.open("ab") as file:
-            file.write(compress(encoded(line()) * 100))
+            file.write(compress(encode_log(line()) * 100))
         with sizes(part=3000, chunk=1000):
             tally = processes.read(logs, SELECTION, list, jobs=2, progress=no_progress)
         assert tally.counted == 100
@@ -609,7 +620,7 @@ def test_a_log_that_grows_is_read_as_long_as_it_was(tmp_path: Path) -> None:
 
 
 OLD = trace(net="Z3", start="2016-01-01T00:00:00.0000Z")
-TEMPORARY = encoded(*(line(userID=user, trace=[OLD]) for user in range(900)))
+TEMPORARY = encode_log(*(line(userID=user, trace=[OLD]) for user in range(900)))
 
 
 def answer_slowly(answer: Answer) -> Callable[[Received], Answer]:
@@ -628,7 +639,7 @@ def test_the_registry_is_asked_for_once_however_many_processes_need_it(
     """Also if it is not there: all processes end with the same error."""
     (tmp_path / "a.log").write_bytes(TEMPORARY)
     body = json.dumps(make_log.registry()).encode()
-    with serving(answer_slowly(Answer(status, body))) as stub:
+    with serve_stub(answer_slowly(Answer(status, body))) as stub:
         options = ("--json", "--jobs", jobs, "a.log")
         steps = ALL_READ.format(jobs=jobs)
         with driven(steps, *options, cwd=tmp_path, size=10_000, FDSN_NETWORKS_URL=stub.url) as process:
@@ -645,9 +656,9 @@ def test_the_registry_is_asked_for_once_however_many_processes_need_it(
 
 
 def test_without_a_registry_the_error_is_the_same_whatever_the_number_of_jobs(home: Path) -> None:
-    (home / "t.log").write_bytes(encoded(line()) * 80 + TEMPORARY)
+    (home / "t.log").write_bytes(encode_log(line()) * 80 + TEMPORARY)
     (home / "broken.log").write_bytes(damaged((home / "a.log.gz").read_bytes()))
-    url = nobody_there()
+    url = find_unused_url()
     seen = set()
     for jobs in ("1", "2", "4"):
         files = ["t.log", "broken.log"]
@@ -662,7 +673,7 @@ def test_without_a_registry_the_error_is_the_same_whatever_the_number_of_jobs(ho
 @pytest.mark.parametrize("jobs", [1, 2, 5])
 def test_a_line_between_two_parts_may_need_the_registry_as_well(jobs: int, tmp_path: Path) -> None:
     log = tmp_path / "a.log"
-    log.write_bytes(encoded(line(trace=[trace(net="Z3")])))
+    log.write_bytes(encode_log(line(trace=[trace(net="Z3")])))
 
     def fail() -> Iterable[Epoch]:
         raise RegistryUnavailable("none here", hint="A hint")
@@ -718,7 +729,7 @@ def test_a_process_that_is_killed_while_it_tells_what_it_has_read_ends_the_run(
 
     monkeypatch.setattr(processes, "_helping", half)
     log = tmp_path / "a.log"
-    log.write_bytes(encoded(line()) * 100)
+    log.write_bytes(encode_log(line()) * 100)
     with sizes(part=3000, chunk=1000), pytest.raises(WorkerLost, match="Was memory short"):
         read([log], 2)
 
@@ -742,7 +753,7 @@ def test_a_process_that_is_killed_has_counted_nothing(
 
     monkeypatch.setattr(splits, "read", read_or_die)
     log = tmp_path / "a.log"
-    log.write_bytes(encoded(line()) * 200)
+    log.write_bytes(encode_log(line()) * 200)
     with sizes(part=2000, chunk=1000), pytest.raises(WorkerLost):
         read([log], 3)
 

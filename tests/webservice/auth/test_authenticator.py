@@ -1,4 +1,4 @@
-"""Tokens of the EIDA authentication system over HTTP: how often, how many at once, and until when they count."""
+"""Tokens of the EIDA authentication system over HTTP: rate limit, concurrency and expiry."""
 
 import datetime
 import io
@@ -53,11 +53,11 @@ def post(app: Flask, token: bytes, address: str = "192.0.2.1") -> TestResponse:
     return app.test_client().post(RESTRICTED, data=token, environ_overrides={"REMOTE_ADDR": address})
 
 
-def problem_of(answer: TestResponse) -> str:
+def read_problem(answer: TestResponse) -> str:
     return str(answer.get_json()["type"]).rpartition(":")[2]
 
 
-def network_token(uri: str, until: datetime.datetime) -> dict[str, str]:
+def create_network_token(uri: str, until: datetime.datetime) -> dict[str, str]:
     store = open_store(uri)
     token = store.registry.add_network_token("GE", until - DAY, until)[1]
     store.close()
@@ -79,19 +79,17 @@ def test_address_without_failures_left_starts_no_gpg(
     started.unlink()
     for token in (bad, good):
         limited = post(app, token)
-        assert (limited.status_code, problem_of(limited)) == (429, "too-many-failures")
+        assert (limited.status_code, read_problem(limited)) == (429, "too-many-failures")
         assert int(limited.headers["Retry-After"]) > 0
     assert not started.exists()
     assert post(app, good, address="192.0.2.2").status_code == 200
-    # A token in a header costs little to look up.
-    header = network_token(uri, now() + DAY)
+    # Looking up a token in a header costs little.
+    header = create_network_token(uri, now() + DAY)
     known = app.test_client().post(RESTRICTED, headers=header, environ_overrides={"REMOTE_ADDR": "192.0.2.1"})
     assert known.status_code == 200
 
 
-def test_message_that_unpacks_to_much_starts_no_gpg(
-    create: Callable[..., Flask], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bomb_starts_no_gpg(create: Callable[..., Flask], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started = note_starts(tmp_path, monkeypatch)
     app = create()
     started.unlink()
@@ -110,13 +108,13 @@ def test_timeouts_of_gpg_count_as_failures(
     app, token = create(timeout=0.5), signer.token("/epos/a")
     answers = [post(app, token) for _ in range(FAILURES + 1)]
     assert [answer.status_code for answer in answers] == [503] * FAILURES + [429]
-    assert problem_of(answers[0]) == "eas-unavailable"
+    assert read_problem(answers[0]) == "eas-unavailable"
     assert answers[0].get_json()["detail"] == "gpg took more than 0.5 s. Try again later."
     assert int(answers[0].headers["Retry-After"]) > 0
-    assert_one_line_for_each(caplog, FAILURES, "gpg took more than 0.5 s")
+    assert_one_line_each(caplog, FAILURES, "gpg took more than 0.5 s")
 
 
-def test_broken_gpg_counts_not_and_logs_one_line(
+def test_broken_gpg_is_no_failure_of_the_client(
     create: Callable[..., Flask],
     signer: Signer,
     tmp_path: Path,
@@ -127,12 +125,12 @@ def test_broken_gpg_counts_not_and_logs_one_line(
     app, token = create(), signer.token("/epos/a")
     (tmp_path / "bin/gpg").write_text("#!/bin/sh\necho 'one line\nand another' >&2; exit 3\n")
     answers = [post(app, token) for _ in range(FAILURES + 1)]
-    assert {(answer.status_code, problem_of(answer)) for answer in answers} == {(503, "eas-unavailable")}
+    assert {(answer.status_code, read_problem(answer)) for answer in answers} == {(503, "eas-unavailable")}
     assert "administrator" in answers[0].get_json()["detail"]
-    assert_one_line_for_each(caplog, FAILURES + 1, "gpg does not work")
+    assert_one_line_each(caplog, FAILURES + 1, "gpg does not work")
 
 
-def assert_one_line_for_each(caplog: pytest.LogCaptureFixture, count: int, text: str) -> None:
+def assert_one_line_each(caplog: pytest.LogCaptureFixture, count: int, text: str) -> None:
     records = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(records) == count
     for record in records:
@@ -141,7 +139,7 @@ def assert_one_line_for_each(caplog: pytest.LogCaptureFixture, count: int, text:
         assert record.exc_info is None
 
 
-def test_other_requests_are_answered_beside_busy_gpg(
+def test_busy_gpg_does_not_block_other_requests(
     create: Callable[..., Flask], signer: Signer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = f"touch {tmp_path}/started.$$; until [ -e {tmp_path}/go ]; do sleep 0.02; done"
@@ -150,10 +148,10 @@ def test_other_requests_are_answered_beside_busy_gpg(
     with ThreadPoolExecutor(8) as clients:
         try:
             sent = [clients.submit(post, app, token) for _ in range(8)]
-            # Two have their turn, four wait, and two find no place.
+            # Two run, four wait, and two are refused.
             ended = as_completed(sent)
             for answer in (next(ended).result(), next(ended).result()):
-                assert (answer.status_code, problem_of(answer)) == (503, "busy")
+                assert (answer.status_code, read_problem(answer)) == (503, "busy")
                 assert int(answer.headers["Retry-After"]) > 0
             wait_for(lambda: len(list(tmp_path.glob("started.*"))) == 2)
             for path in ("_health", "nodes", "dataselect/public?start=2026-01"):
@@ -163,13 +161,13 @@ def test_other_requests_are_answered_beside_busy_gpg(
         finally:
             (tmp_path / "go").touch()
     codes = [answer.result().status_code for answer in sent]
-    # On a slow machine those that wait may have been refused by now.
+    # On a slow machine, waiting requests may have timed out by now.
     assert set(codes) == {200, 503}
     assert codes.count(200) >= 2
 
 
 class Late(io.BytesIO):
-    """A body that is not there before some time."""
+    """A body that arrives only after some time."""
 
     def __init__(self, body: bytes, at: datetime.datetime) -> None:
         super().__init__(body)
@@ -184,11 +182,11 @@ class Late(io.BytesIO):
 def test_token_expiring_with_its_body_is_refused(create: Callable[..., Flask], uri: str, signer: Signer) -> None:
     client = create().test_client()
     until = now() + datetime.timedelta(seconds=0.5)
-    header, token = network_token(uri, until), signer.token("/epos/a", days=(until - now()) / DAY)
-    # The signer has counted from its own beginning.
+    header, token = create_network_token(uri, until), signer.token("/epos/a", days=(until - now()) / DAY)
+    # The signer's clock started a little later.
     later = until + datetime.timedelta(seconds=0.1)
     expired = client.post(RESTRICTED, input_stream=Late(token, later), content_length=len(token))
-    assert (expired.status_code, problem_of(expired)) == (401, "invalid-eas-token")
+    assert (expired.status_code, read_problem(expired)) == (401, "invalid-eas-token")
     assert "it expired at" in expired.get_json()["detail"]
     expired = client.post(RESTRICTED, headers=header, input_stream=Late(b"x", later), content_length=1)
-    assert (expired.status_code, problem_of(expired)) == (403, "expired-token")
+    assert (expired.status_code, read_problem(expired)) == (403, "expired-token")

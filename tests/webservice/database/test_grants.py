@@ -1,4 +1,4 @@
-"""The role of the service: it does its work, and can do nothing else. As the administrator's README makes it."""
+"""The role of the service, created as in the administrator's README, has exactly the rights that it needs."""
 
 import datetime
 import re
@@ -22,7 +22,7 @@ from support.dates import DAY
 from support.paths import ROOT
 from support.payloads import row, wire
 from support.postgresql import Cluster
-from support.service import PREFIX, rows_of
+from support.service import PREFIX, fetch_rows
 from support.stores import open_store
 
 README = ROOT / "webservice" / "README.md"
@@ -60,7 +60,7 @@ FORBIDDEN = [
     "GRANT SELECT ON nodes TO PUBLIC",
 ]
 
-# The parts of a right that can be taken away: whole tables, columns, the database.
+# The parts of a right that can be revoked: on tables, columns and the database.
 RIGHTS = """
 SELECT format('%s ON %I', privilege_type, relname)
 FROM pg_class, aclexplode(relacl) WHERE grantee = 'eida_service'::regrole
@@ -84,16 +84,16 @@ class Roles(NamedTuple):
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """Start another cluster than that of the other tests: roles are those of all its databases."""
+    """Start another cluster than that of the other tests, since all databases of a cluster share its roles."""
     with Cluster() as running:
         yield running
 
 
 @pytest.fixture
 def roles(cluster: Cluster) -> Iterator[Roles]:
-    """Make the database and the roles of the README."""
-    (making,) = re.findall(r"^```sql\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
-    cluster.psql("postgres", making)
+    """Create the database and the roles of the README."""
+    (script,) = re.findall(r"^```sql\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+    cluster.psql("postgres", script)
     uri = cluster.uri(NAME)
     yield Roles(*(uri.replace("postgres@", f"{role}@") for role in ("eida_owner", "eida_service")))
     cluster.drop_database(NAME)
@@ -101,7 +101,7 @@ def roles(cluster: Cluster) -> Iterator[Roles]:
 
 
 @pytest.fixture
-def granted(roles: Roles) -> Roles:
+def granted_roles(roles: Roles) -> Roles:
     migrations.apply(roles.owner)
     grants.apply(roles.owner, "eida_service")
     return roles
@@ -113,20 +113,20 @@ def execute(uri: str, *statements: str) -> None:
             cursor.execute(statement)
 
 
-def rights(roles: Roles) -> list[str]:
+def read_rights(roles: Roles) -> list[str]:
     with closing(psycopg2.connect(roles.owner)) as connection:
-        return [right for (right,) in rows_of(connection, RIGHTS)]
+        return [right for (right,) in fetch_rows(connection, RIGHTS)]
 
 
 class Tour:
-    """All that can be asked of the service, once; each as another node, so that it can be made again."""
+    """Send every kind of request once. Each tour uses another node, so that it can be repeated."""
 
     def __init__(self, roles: Roles) -> None:
         self._roles = roles
         self._number = 0
 
-    def answers(self) -> Iterator[tuple[str, int]]:
-        """Ask for one thing after another, and give the status of each answer."""
+    def send_all(self) -> Iterator[tuple[str, int]]:
+        """Send one request after another, and yield the status of each answer."""
         self._number += 1
         name, network = f"NODE{self._number}", f"N{self._number}"
         now = datetime.datetime.now(tz=datetime.UTC)
@@ -145,8 +145,14 @@ class Tour:
         yield "GET payloads", listed.status_code
         for record in (listed.json or {}).get("payloads", [])[1:2]:
             yield self._ask(client, "DELETE", f"payloads/{record['payload']}", token)
-        for asked in ("", "&level=node", "&level=network&details=country", f"&network={network}", f"&node={name}"):
-            yield self._ask(client, "GET", f"dataselect/public?start=2026-10{asked}")
+        for request in (
+            "",
+            "&level=node",
+            "&level=network&details=country",
+            f"&network={network}",
+            f"&node={name}",
+        ):
+            yield self._ask(client, "GET", f"dataselect/public?start=2026-10{request}")
         yield self._ask(
             client, "POST", f"dataselect/restricted?start=2026-10&network={network}&level=channel", operators
         )
@@ -164,71 +170,71 @@ class Tour:
         return f"{method} {path}", response.status_code
 
 
-def test_with_the_rights_that_are_given_the_service_does_all_its_work(granted: Roles) -> None:
-    answers = list(Tour(granted).answers())
-    assert [asked for asked, status in answers if status not in (200, 201, 409)] == []
+def test_granted_rights_suffice(granted_roles: Roles) -> None:
+    answers = list(Tour(granted_roles).send_all())
+    assert [request for request, status in answers if status not in (200, 201, 409)] == []
     assert len(answers) == 18
 
 
-def test_without_any_one_of_its_rights_the_service_cannot_do_all_its_work(granted: Roles) -> None:
-    given = rights(granted)
-    tour = Tour(granted)
+def test_every_granted_right_is_needed(granted_roles: Roles) -> None:
+    rights = read_rights(granted_roles)
+    tour = Tour(granted_roles)
     needless = []
-    for right in given:
-        execute(granted.owner, f"REVOKE {right} FROM eida_service")
-        if all(status != 503 for _, status in tour.answers()):
+    for right in rights:
+        execute(granted_roles.owner, f"REVOKE {right} FROM eida_service")
+        if all(status != 503 for _, status in tour.send_all()):
             needless.append(right)
-        execute(granted.owner, f"GRANT {right} TO eida_service")
+        execute(granted_roles.owner, f"GRANT {right} TO eida_service")
     assert needless == []
-    assert rights(granted) == given
-    assert len(given) > 40
+    assert read_rights(granted_roles) == rights
+    assert len(rights) > 40
 
 
-def test_the_service_can_do_nothing_else(granted: Roles) -> None:
+def test_other_statements_are_forbidden(granted_roles: Roles) -> None:
     for statement in FORBIDDEN:
         with pytest.raises(InsufficientPrivilege):
-            execute(granted.service, statement)
+            execute(granted_roles.service, statement)
 
 
-def test_rights_can_be_given_again_and_come_back(granted: Roles) -> None:
-    given = rights(granted)
-    grants.apply(granted.owner, "eida_service")
-    assert rights(granted) == given
-    execute(granted.owner, "REVOKE ALL ON nodes, payloads FROM eida_service")
-    assert rights(granted) != given
-    grants.apply(granted.owner, "eida_service")
-    assert rights(granted) == given
+def test_granting_again_restores_rights(granted_roles: Roles) -> None:
+    rights = read_rights(granted_roles)
+    grants.apply(granted_roles.owner, "eida_service")
+    assert read_rights(granted_roles) == rights
+    execute(granted_roles.owner, "REVOKE ALL ON nodes, payloads FROM eida_service")
+    assert read_rights(granted_roles) != rights
+    grants.apply(granted_roles.owner, "eida_service")
+    assert read_rights(granted_roles) == rights
 
 
-def test_a_role_that_there_is_not_is_told(granted: Roles) -> None:
+def test_unknown_role_is_named(granted_roles: Roles) -> None:
     with pytest.raises(UnknownRole, match=r'nobody"; DROP TABLE nodes; --(.|\n)*CREATE ROLE'):
-        grants.apply(granted.owner, 'nobody"; DROP TABLE nodes; --')
-    given = rights(granted)
-    # To PostgreSQL the first one is everybody.
+        grants.apply(granted_roles.owner, 'nobody"; DROP TABLE nodes; --')
+    rights = read_rights(granted_roles)
+    # PostgreSQL takes "public" for everybody.
     for role in ("public", ""):
         with pytest.raises(UnknownRole):
-            grants.apply(granted.owner, role)
-    assert rights(granted) == given
+            grants.apply(granted_roles.owner, role)
+    assert read_rights(granted_roles) == rights
 
 
-@pytest.mark.parametrize("begun", [False, True])
-def test_who_may_not_give_rights_is_told(granted: Roles, *, begun: bool) -> None:
-    given = rights(granted)
-    if begun:
-        execute(granted.owner, "REVOKE ALL ON DATABASE eida_statistics FROM eida_service")
-        execute(granted.owner, "GRANT CONNECT, TEMPORARY ON DATABASE eida_statistics TO PUBLIC")
-        given = rights(granted)
+@pytest.mark.parametrize("is_incomplete", [False, True])
+def test_only_the_owner_may_grant(granted_roles: Roles, *, is_incomplete: bool) -> None:
+    rights = read_rights(granted_roles)
+    if is_incomplete:
+        execute(granted_roles.owner, "REVOKE ALL ON DATABASE eida_statistics FROM eida_service")
+        execute(granted_roles.owner, "GRANT CONNECT, TEMPORARY ON DATABASE eida_statistics TO PUBLIC")
+        rights = read_rights(granted_roles)
     with pytest.raises(DatabaseForbidden, match="owns"):
-        grants.apply(granted.service, "eida_owner")
-    assert rights(granted) == given
+        grants.apply(granted_roles.service, "eida_owner")
+    assert read_rights(granted_roles) == rights
 
 
-def test_before_the_schema_there_are_no_rights_to_give(roles: Roles) -> None:
+def test_grant_needs_the_schema(roles: Roles) -> None:
     with pytest.raises(DatabaseNotReady, match="db migrate"):
         grants.apply(roles.owner, "eida_service")
-    assert rights(roles) == []
+    assert read_rights(roles) == []
 
 
-def test_the_embedded_store_has_no_roles(tmp_path: Path) -> None:
+def test_embedded_store_has_no_roles(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="embedded store"):
         grants.apply(f"sqlite:///{tmp_path / 'statistics.db'}", "eida_service")

@@ -1,4 +1,4 @@
-"""The schema: made by yoyo alone or by our command, on both stores, from a checkout or an installed wheel."""
+"""The schema: created by yoyo alone or by our command, on both stores, from a checkout or an installed wheel."""
 
 import datetime
 import os
@@ -21,11 +21,11 @@ from support.paths import ROOT
 from support.payloads import payload, row
 from support.postgresql import Cluster
 from support.stores import open_store
-from support.tables import count, select, sums
+from support.tables import count, read_sums, select
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 
-# What seeds and design say of the tables; `yoyo`'s own aside.
+# The documented tables, without those of `yoyo`.
 DOCUMENTED = {
     "nodes": {"id", "name", "contact"},
     "tokens": {"id", "node_id", "value", "valid_from", "valid_until", "created_at"},
@@ -82,7 +82,7 @@ def unique_keys(uri: str) -> set[tuple[str, frozenset[str]]]:
 
 
 def yoyo(*words: str) -> str:
-    # as from cron: no terminal to ask questions on
+    # As from cron: without a terminal for questions.
     command = [SCRIPTS / "yoyo", *words]
     ran = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, check=True, capture_output=True, text=True)
     return ran.stdout
@@ -93,7 +93,7 @@ def sqlite_uri(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'statistics.db'}"
 
 
-def test_yoyo_alone_makes_the_documented_schema_in_postgresql(postgresql_database: str) -> None:
+def test_yoyo_creates_the_documented_schema(postgresql_database: str) -> None:
     yoyo("apply", "--database", postgresql_database, "migrations")
     made = columns(postgresql_database)
     for table, names in DOCUMENTED.items():
@@ -106,7 +106,7 @@ def test_yoyo_alone_makes_the_documented_schema_in_postgresql(postgresql_databas
     assert set(made["dataselect_stats"].values()) == {"NO"}
 
 
-def test_our_command_makes_the_same_schema_as_yoyo(
+def test_command_creates_the_same_schema_as_yoyo(
     template: str, postgresql_database: str, postgresql: Cluster
 ) -> None:
     migrations.apply(postgresql_database)
@@ -115,7 +115,7 @@ def test_our_command_makes_the_same_schema_as_yoyo(
     assert made == (columns(reference), unique_keys(reference))
 
 
-def test_both_stores_have_the_same_tables_and_columns(postgresql_database: str, sqlite_uri: str) -> None:
+def test_both_stores_have_the_same_schema(postgresql_database: str, sqlite_uri: str) -> None:
     migrations.apply(postgresql_database)
     migrations.apply(sqlite_uri)
     assert columns(sqlite_uri) == columns(postgresql_database)
@@ -123,7 +123,7 @@ def test_both_stores_have_the_same_tables_and_columns(postgresql_database: str, 
     assert unique_keys(sqlite_uri) == without_rowids
 
 
-def test_rolling_all_back_leaves_an_empty_postgresql_database(postgresql_database: str) -> None:
+def test_rollback_empties_postgresql(postgresql_database: str) -> None:
     yoyo("apply", "--database", postgresql_database, "migrations")
     yoyo("rollback", "--all", "--database", postgresql_database, "migrations")
     assert columns(postgresql_database) == {}
@@ -134,7 +134,7 @@ def test_rolling_all_back_leaves_an_empty_postgresql_database(postgresql_databas
     store.close()
 
 
-def test_rolling_all_back_leaves_an_empty_sqlite_database(sqlite_uri: str) -> None:
+def test_rollback_empties_sqlite(sqlite_uri: str) -> None:
     yoyo("apply", "--database", sqlite_uri, "migrations/sqlite")
     assert columns(sqlite_uri)
     yoyo("rollback", "--all", "--database", sqlite_uri, "migrations/sqlite")
@@ -150,10 +150,8 @@ def test_every_migration_has_a_rollback() -> None:
         }
 
 
-def test_a_role_that_may_not_make_extensions_migrates_where_an_administrator_made_it(
-    postgresql: Cluster, postgresql_database: str
-) -> None:
-    """And its rollback leaves the extension, which is not its own."""
+def test_migrating_needs_no_right_to_create_extensions(postgresql: Cluster, postgresql_database: str) -> None:
+    """The administrator creates the extension; a rollback leaves it."""
     name = re.split("[/?]", postgresql_database)[3]
     postgresql.psql(name, "CREATE ROLE migrator LOGIN; GRANT CREATE ON SCHEMA public TO migrator")
     uri = postgresql_database.replace("postgres@", "migrator@")
@@ -172,10 +170,10 @@ def test_a_role_that_may_not_make_extensions_migrates_where_an_administrator_mad
         postgresql.psql(name, "DROP OWNED BY migrator; DROP ROLE migrator")
 
 
-def test_a_server_without_the_extension_is_told_with_the_package_to_install(
+def test_missing_extension_names_the_package(
     postgresql_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The server of the tests has hll, so that the extension that it lacks is another one.
+    # The server of the tests has hll, so a made-up extension is missing.
     (tmp_path / "0001.sql").write_text("CREATE EXTENSION no_such_extension;")
     monkeypatch.setattr(migrations, "FOLDER", tmp_path)
     with pytest.raises(DatabaseNotReady, match=r"no_such_extension(.|\n)*apt-get install postgresql-\d+-hll"):
@@ -184,7 +182,7 @@ def test_a_server_without_the_extension_is_told_with_the_package_to_install(
 
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel and unpack it where no checkout is."""
+    """Build the wheel and unpack it outside of any checkout."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     ignored = shutil.ignore_patterns(".*", "build", "*.egg-info", "demo-output", "__pycache__")
@@ -198,7 +196,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return installed
 
 
-def test_an_installed_wheel_migrates_both_stores_without_a_checkout(
+def test_installed_wheel_migrates_both_stores(
     wheel: Path, postgresql_database: str, sqlite_uri: str, template: str, postgresql: Cluster, tmp_path: Path
 ) -> None:
     where = "import eida_stats_webservice; print(eida_stats_webservice.__file__)"
@@ -223,7 +221,7 @@ def test_an_installed_wheel_migrates_both_stores_without_a_checkout(
     assert columns(sqlite_uri) == columns(postgresql_database)
 
 
-def test_a_wheel_has_all_files_that_the_packages_read(wheel: Path) -> None:
+def test_wheel_has_all_data_files(wheel: Path) -> None:
     packages = [
         ROOT / "eida_statistics",
         *(ROOT / "aggregator").glob("eida_*"),
@@ -236,7 +234,7 @@ def test_a_wheel_has_all_files_that_the_packages_read(wheel: Path) -> None:
         assert [path for path in files if not (wheel / path).is_file()] == []
 
 
-def test_a_wheel_brings_nothing_called_aggregator_or_migrations_into_site_packages(wheel: Path) -> None:
+def test_wheel_has_only_our_packages(wheel: Path) -> None:
     assert {path.name for path in wheel.iterdir() if not path.name.endswith(".dist-info")} == {
         "eida_statistics",
         "eida_stats_aggregator",
@@ -245,7 +243,7 @@ def test_a_wheel_brings_nothing_called_aggregator_or_migrations_into_site_packag
     }
 
 
-def test_going_back_one_version_keeps_the_tokens_of_nodes(store_uri: str) -> None:
+def test_rollback_keeps_node_tokens(store_uri: str) -> None:
     store = open_store(store_uri)
     store.registry.add_node("GFZ", "operator@gfz.example")
     now = datetime.datetime.now(tz=datetime.UTC)
@@ -261,7 +259,7 @@ def test_going_back_one_version_keeps_the_tokens_of_nodes(store_uri: str) -> Non
     store.close()
 
 
-def test_going_back_from_periods_names_what_it_deletes(store_uri: str) -> None:
+def test_rollback_of_periods_lists_deletions(store_uri: str) -> None:
     with closing(open_store(store_uri)) as store:
         node, _ = make_node(store, "GFZ")
         day = {"period": {"start": "2026-10-14", "end": "2026-10-14"}}
@@ -277,15 +275,15 @@ def test_going_back_from_periods_names_what_it_deletes(store_uri: str) -> None:
             store.payloads.replace(node, one, overlap=Overlap.ACCEPT)
         before = {record.payload: record for record in store.payloads.list_payloads()}
         assert before[1].superseded_by == 2
-        known = sums(store, "dataselect_stats", ("date",))
+        known = read_sums(store, "dataselect_stats", ("date",))
     folder = str(migrations.folder(store_uri).resolve())
-    told = yoyo("rollback", "--revision", "0004_sources-and-periods", "--database", store_uri, folder)
-    # The first has the same content as the second, and does not count; the last has no request.
-    assert re.findall(r"^ +(\d+) +\| GFZ +\| *(\w*) *\|", told, re.MULTILINE) == [("1", ""), ("5", "quiet")]
+    output = yoyo("rollback", "--revision", "0004_sources-and-periods", "--database", store_uri, folder)
+    # The first has the content of the second, and does not count; the last has no request.
+    assert re.findall(r"^ +(\d+) +\| GFZ +\| *(\w*) *\|", output, re.MULTILINE) == [("1", ""), ("5", "quiet")]
     with closing(open_store(store_uri)) as store:
         left = select(store, "SELECT id, hash, starts_at, ends_at FROM payloads ORDER BY id")
         assert [number for number, *_ in left] == [2, 3, 4]
-        # Of two that count and have the same content, the first has the content's hash.
+        # Of two payloads in force with the same content, the first gets the content's hash.
         assert [digest for _, digest, *_ in left] == [before[2].content, before[3].hash, before[4].content]
         assert [tuple(map(str, days)) for *_, first, last in left for days in [(first, last)]] == [
             ("2026-10-14", "2026-10-14"), ("2026-10-14", "2026-10-14"), ("2026-10-14", "2026-10-20"),
@@ -293,9 +291,9 @@ def test_going_back_from_periods_names_what_it_deletes(store_uri: str) -> None:
         assert count(store, "payload_days") == 4
     yoyo("apply", "--database", store_uri, folder)
     with closing(open_store(store_uri)) as store:
-        assert sums(store, "dataselect_stats", ("date",)) == known
+        assert read_sums(store, "dataselect_stats", ("date",)) == known
         assert [found.table for *_, here in store.verification.verify() for found in here] == ["payloads"] * 3
-        # They know themselves what they are.
+        # The payloads' bodies still have the source and the period.
         list(store.verification.replay())
         assert [found for *_, here in store.verification.verify() for found in here] == []
         assert {record.payload: record for record in store.payloads.list_payloads()} == {
@@ -319,7 +317,7 @@ def test_groups_lose_their_prefix(store_uri: str) -> None:
         assert {network.eas_group for network in store.registry.list_networks()} == {"x/y"}
 
 
-def test_payloads_from_before_periods_are_as_they_were(store_uri: str) -> None:
+def test_payloads_without_periods_stay_unchanged(store_uri: str) -> None:
     folder = str(migrations.folder(store_uri).resolve())
     with closing(open_store(store_uri)) as store:
         node, _ = make_node(store, "GFZ")

@@ -1,4 +1,4 @@
-"""Answers are the same whatever a PostgreSQL server, a database, a role or the environment sets."""
+"""Settings of a PostgreSQL server, database, role or environment do not change answers."""
 
 import datetime
 from collections.abc import Callable, Iterator
@@ -20,8 +20,8 @@ from eida_stats_webservice.errors import DatabaseReadOnly
 from support.deployed_service import CONTENTS, TABLES
 from support.payloads import row, sketch, wire
 from support.postgresql import Cluster
-from support.roles import SERVICE, as_service
-from support.service import Contents, Service, contents, register
+from support.roles import SERVICE, grant_service
+from support.service import Contents, Service, read_contents, register_nodes
 from support.stores import open_store
 from support.tables import select
 
@@ -47,7 +47,7 @@ QUESTIONS = [
 
 
 class Outcome(NamedTuple):
-    """The answers of a service to which eight payloads were sent at once."""
+    """The answers of a service that received eight payloads at once."""
 
     statuses: list[int]
     answers: list[str]
@@ -57,7 +57,7 @@ class Outcome(NamedTuple):
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """Start another cluster than that of the other tests: settings of a role hold for all its databases."""
+    """Start another cluster than that of the other tests: settings of a role apply to all databases."""
     with Cluster() as running:
         yield running
 
@@ -73,18 +73,18 @@ def uri(cluster: Cluster) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def expected(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    """Return the outcome with the server's own settings."""
+    """Return the outcome with the server's default settings."""
     made = cluster.create_database("reference")
     migrations.apply(made)
-    outcome = send_and_ask(made, as_service(made), tmp_path_factory.mktemp("reference"))
+    outcome = send_and_ask(made, grant_service(made), tmp_path_factory.mktemp("reference"))
     cluster.drop_database("reference")
     return outcome
 
 
 def send_and_ask(uri: str, service_uri: str, directory: Path, **settings: str) -> Outcome:
-    """Send eight payloads of one node at once, and ask for their statistics."""
-    (token,) = register(uri, "GFZ")
-    # Each with a row of its own and one that all share.
+    """Send eight payloads of one node at once, and query their statistics."""
+    (token,) = register_nodes(uri, "GFZ")
+    # Each has a row of its own, and one that all share.
     bodies = [
         wire(
             row(clients=sketch(range(number * 1_000, number * 1_000 + 303))),
@@ -96,7 +96,7 @@ def send_and_ask(uri: str, service_uri: str, directory: Path, **settings: str) -
     with Service(service_uri, directory, MIN_CLIENTS="5", **settings) as service, ThreadPoolExecutor(8) as nodes:
         sent = nodes.map(lambda body: service.post(msgspec.json.encode(body), token).status_code, bodies)
         statuses = list(sent)
-        answers = [without_time(service.get("dataselect/public", **question).text) for question in QUESTIONS]
+        answers = [remove_time(service.get("dataselect/public", **question).text) for question in QUESTIONS]
         listed = requests.get(
             f"{service.url}/payloads", headers={"Authorization": f"Bearer {token}"}, timeout=60
         ).json()
@@ -105,22 +105,22 @@ def send_and_ask(uri: str, service_uri: str, directory: Path, **settings: str) -
     return Outcome(statuses, answers, differences, [record["received_at"] for record in listed["payloads"]])
 
 
-def without_time(answer: str) -> str:
-    """Return an answer without what differs from one database to the next."""
+def remove_time(answer: str) -> str:
+    """Return an answer without the parts that depend on the time."""
     return "\n".join(line for line in answer.splitlines() if "generated" not in line.lower())
 
 
-def set_by_database(cluster: Cluster, settings: dict[str, str]) -> dict[str, str]:
+def set_in_database(cluster: Cluster, settings: dict[str, str]) -> dict[str, str]:
     execute(cluster, "ALTER DATABASE statistics SET {} = %s", settings)
     return {}
 
 
-def set_by_role(cluster: Cluster, settings: dict[str, str]) -> dict[str, str]:
+def set_for_role(cluster: Cluster, settings: dict[str, str]) -> dict[str, str]:
     execute(cluster, f"ALTER ROLE {SERVICE} SET {{}} = %s", settings)
     return {}
 
 
-def set_by_environment(_cluster: Cluster, settings: dict[str, str]) -> dict[str, str]:
+def set_in_environment(_cluster: Cluster, settings: dict[str, str]) -> dict[str, str]:
     escaped = {name: value.replace(" ", r"\ ") for name, value in settings.items()}
     options = " ".join(f"-c {name}={value}" for name, value in escaped.items())
     return {
@@ -144,8 +144,16 @@ def execute(cluster: Cluster, statement: str, settings: dict[str, str]) -> None:
             cursor.execute(sql.SQL(statement.replace("%s", literals)).format(sql.Identifier(name)))
 
 
-@pytest.mark.parametrize("isolation", ["read committed", "repeatable read", "serializable"])
-@pytest.mark.parametrize("set_hostile", [set_by_database, set_by_role, set_by_environment])
+# The strictest level in each way, and the one between that and the service's own, read committed.
+@pytest.mark.parametrize(
+    ("set_hostile", "isolation"),
+    [
+        (set_in_database, "serializable"),
+        (set_for_role, "serializable"),
+        (set_in_environment, "serializable"),
+        (set_in_database, "repeatable read"),
+    ],
+)
 def test_settings_do_not_change_answers(
     cluster: Cluster,
     uri: str,
@@ -154,7 +162,7 @@ def test_settings_do_not_change_answers(
     isolation: str,
     tmp_path: Path,
 ) -> None:
-    service_uri = as_service(uri)
+    service_uri = grant_service(uri)
     hostile = HOSTILE | {"default_transaction_isolation": isolation}
     environment: dict[str, Any] = set_hostile(cluster, hostile)
     outcome = send_and_ask(uri, service_uri, tmp_path, **environment)
@@ -166,7 +174,7 @@ def test_settings_do_not_change_answers(
     }
 
 
-def test_a_migration_keeps_no_hostile_limit(cluster: Cluster) -> None:
+def test_migration_ignores_hostile_limits(cluster: Cluster) -> None:
     cluster.create_database("migrated")
     try:
         execute(cluster, "ALTER DATABASE migrated SET {} = %s", HOSTILE | {"statement_timeout": "200ms"})
@@ -180,7 +188,7 @@ def test_a_migration_keeps_no_hostile_limit(cluster: Cluster) -> None:
         cluster.drop_database("migrated")
 
 
-def test_import_does_not_depend_on_settings(cluster: Cluster) -> None:
+def test_import_ignores_hostile_settings(cluster: Cluster) -> None:
     cluster.create_database("plain")
     cluster.psql("plain", TABLES + CONTENTS)
     cluster.create_database("hostile", "plain")
@@ -195,20 +203,20 @@ def test_import_does_not_depend_on_settings(cluster: Cluster) -> None:
 
 
 def import_into(cluster: Cluster, name: str) -> Contents:
-    """Return what a new database holds after the import of an old one; payloads, which name its time, aside."""
+    """Return the contents of a new database after importing an old one, without payloads, which name its time."""
     made = cluster.create_database("new")
     try:
         migrations.apply(made)
         with closing(open_store(made)) as store, closing(LegacyDatabase(cluster.uri(name))) as source:
             list(store.transfer.import_legacy(source))
-        return {table: rows for table, rows in contents(made).items() if table != "payloads"}
+        return {table: rows for table, rows in read_contents(made).items() if table != "payloads"}
     finally:
         cluster.drop_database("new")
 
 
-def test_the_reference_has_what_is_compared(expected: Outcome) -> None:
+def test_reference_has_all_compared_data(expected: Outcome) -> None:
     assert expected.statuses == [201] * 8
-    # Each of the eight has a network of its own, and all share one.
+    # Each of the eight payloads has a network of its own, and all share one.
     everything, countries, networks, nodes = expected.answers
     assert [answer.count("GFZ") for answer in (countries, networks, nodes)] == [9, 9, 1]
     assert [answer.count("8b7f") for answer in (everything, countries, networks)] == [0, 9, 9]
@@ -223,7 +231,7 @@ def test_writes_commit_synchronously(cluster: Cluster, uri: str) -> None:
                 assert cursor.fetchone() == (value,)
 
 
-def test_a_read_only_default_is_named(cluster: Cluster, uri: str) -> None:
+def test_read_only_default_is_named(cluster: Cluster, uri: str) -> None:
     execute(cluster, "ALTER DATABASE statistics SET {} = %s", {"default_transaction_read_only": "on"})
     with closing(open_store(uri)) as store:
         with pytest.raises(DatabaseReadOnly, match="default_transaction_read_only is on"):
@@ -244,7 +252,7 @@ def test_options_of_the_uri_are_kept(postgresql: Cluster, postgresql_database: s
         assert select(store, "SELECT count(*) FROM mine.nodes") == [(1,)]
 
 
-def test_a_connection_takes_the_settings_again(uri: str) -> None:
+def test_reused_connection_resets_its_settings(uri: str) -> None:
     with closing(open_store(uri)) as store:
         with store.database.transaction() as connection, connection.cursor() as cursor:
             cursor.execute("SET bytea_output = 'escape'; SET default_transaction_isolation = 'serializable'")

@@ -1,4 +1,4 @@
-"""Databases that cannot be migrated or used: a sentence says why, and what to do."""
+"""Databases that cannot be migrated or used: the message names the reason and the remedy."""
 
 import re
 from collections.abc import Callable
@@ -12,20 +12,20 @@ from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.database import migrations
 from support.postgresql import SUPERUSER, Cluster
-from support.roles import SERVICE, as_service
+from support.roles import SERVICE, grant_service
 from support.service import PREFIX
 from support.statsman import Statsman
 from support.stores import open_store
 
 
-def named(uri: str) -> str:
+def parse_database_name(uri: str) -> str:
     return urlsplit(uri).path.removeprefix("/")
 
 
 @pytest.fixture
 def run(postgresql: Cluster, postgresql_database: str) -> Callable[[str], str]:
-    """Return what runs a script in the empty database."""
-    return lambda script: postgresql.psql(named(postgresql_database), script)
+    """Return a function that runs a script in the empty database."""
+    return lambda script: postgresql.psql(parse_database_name(postgresql_database), script)
 
 
 MIGRATIONS_REFUSED = [
@@ -44,19 +44,17 @@ MIGRATIONS_REFUSED = [
 
 
 @pytest.mark.parametrize(("script", "sentence"), MIGRATIONS_REFUSED)
-def test_migrate_says_why_it_cannot(
+def test_migrate_names_the_obstacle(
     run: Callable[[str], str], postgresql_database: str, script: str, sentence: str
 ) -> None:
-    run(script.format(named(postgresql_database)))
+    run(script.format(parse_database_name(postgresql_database)))
     refused = Statsman(postgresql_database)("db", "migrate")
     assert refused.returncode == 1
     assert re.search(sentence, refused.stderr), refused.stderr
     assert "Traceback" not in refused.stderr
 
 
-def test_role_that_may_not_create_tables_cannot_migrate(
-    run: Callable[[str], str], postgresql_database: str
-) -> None:
+def test_migrate_needs_the_right_to_create_tables(run: Callable[[str], str], postgresql_database: str) -> None:
     run("CREATE ROLE visitor LOGIN")
     try:
         refused = Statsman(postgresql_database.replace(f"{SUPERUSER}@", "visitor@", 1))("db", "migrate")
@@ -69,33 +67,36 @@ def test_role_that_may_not_create_tables_cannot_migrate(
 
 def test_grant_covers_the_schemas(run: Callable[[str], str], postgresql_database: str) -> None:
     run("CREATE SCHEMA mine; CREATE SCHEMA theirs; CREATE EXTENSION hll SCHEMA theirs")
-    run(f"ALTER DATABASE {named(postgresql_database)} SET search_path = mine, theirs")
-    Statsman(postgresql_database).done("db", "migrate")
-    service_uri = as_service(postgresql_database)
+    run(f"ALTER DATABASE {parse_database_name(postgresql_database)} SET search_path = mine, theirs")
+    Statsman(postgresql_database).run("db", "migrate")
+    service_uri = grant_service(postgresql_database)
     assert health(service_uri)[0] == 200
     with closing(open_store(service_uri)) as store:
         assert store.payloads.list_payloads() == []
 
 
-def test_hll_in_another_schema_of_the_search_path(run: Callable[[str], str], postgresql_database: str) -> None:
+def test_hll_may_be_in_another_schema(run: Callable[[str], str], postgresql_database: str) -> None:
     run("CREATE SCHEMA theirs; CREATE EXTENSION hll SCHEMA theirs")
-    run(f"ALTER DATABASE {named(postgresql_database)} SET search_path = public, theirs")
-    Statsman(postgresql_database).done("db", "migrate")
+    run(f"ALTER DATABASE {parse_database_name(postgresql_database)} SET search_path = public, theirs")
+    Statsman(postgresql_database).run("db", "migrate")
     with closing(open_store(postgresql_database)) as store:
         store.ping()
 
 
 @pytest.mark.parametrize("path", ["''", "nowhere"])
-def test_a_wrong_search_path_is_named(database_uri: str, postgresql: Cluster, path: str) -> None:
-    postgresql.psql(named(database_uri), f"ALTER DATABASE {named(database_uri)} SET search_path = {path}")
+def test_wrong_search_path_is_named(database_uri: str, postgresql: Cluster, path: str) -> None:
+    postgresql.psql(
+        parse_database_name(database_uri),
+        f"ALTER DATABASE {parse_database_name(database_uri)} SET search_path = {path}",
+    )
     refused = Statsman(database_uri)("nodes", "list")
     assert refused.returncode == 1
     assert "search_path" in refused.stderr
     assert "Traceback" not in refused.stderr
 
 
-def test_a_read_only_default_is_named_by_commands(database_uri: str, postgresql: Cluster) -> None:
-    database = named(database_uri)
+def test_commands_name_read_only_default(database_uri: str, postgresql: Cluster) -> None:
+    database = parse_database_name(database_uri)
     postgresql.psql(database, f"ALTER DATABASE {database} SET default_transaction_read_only = on")
     refused = Statsman(database_uri)("nodes", "add", "GFZ", "--contact", "operator@node.example")
     assert refused.returncode == 1
@@ -103,13 +104,13 @@ def test_a_read_only_default_is_named_by_commands(database_uri: str, postgresql:
     assert "Traceback" not in refused.stderr
 
 
-def test_a_character_that_the_encoding_lacks(postgresql: Cluster) -> None:
+def test_missing_character_of_encoding_is_refused(postgresql: Cluster) -> None:
     postgresql.psql("postgres", "CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
     try:
         statsman = Statsman(postgresql.uri("latin"))
-        statsman.done("db", "migrate")
-        statsman.done("nodes", "add", "GFZ", "--contact", "Jürgen")
-        assert "Jürgen" in statsman.done("nodes", "list")
+        statsman.run("db", "migrate")
+        statsman.run("nodes", "add", "GFZ", "--contact", "Jürgen")
+        assert "Jürgen" in statsman.run("nodes", "list")
         refused = statsman("nodes", "add", "NOA", "--contact", "Ελένη")
         assert refused.returncode == 1
         assert "ENCODING 'UTF8'" in refused.stderr
@@ -131,7 +132,7 @@ def change(uri: str, statement: str) -> None:
         connection.cursor().execute(statement)
 
 
-def test_health_misses_a_migration(store_uri: str, service_uri: str) -> None:
+def test_health_detects_missing_migration(store_uri: str, service_uri: str) -> None:
     newest = max(migration.id for migration in migrations.status(store_uri))
     assert health(service_uri)[0] == 200
     change(store_uri, f"DELETE FROM _yoyo_migration WHERE migration_id = '{newest}'")
@@ -150,13 +151,13 @@ def test_health_accepts_a_newer_schema(store_uri: str, service_uri: str) -> None
     assert health(service_uri)[0] == 200
 
 
-def test_health_says_that_it_may_not_read_migrations(database_uri: str, caplog: pytest.LogCaptureFixture) -> None:
-    service_uri = as_service(database_uri)
+def test_health_needs_the_right_to_read_migrations(database_uri: str, caplog: pytest.LogCaptureFixture) -> None:
+    service_uri = grant_service(database_uri)
     change(database_uri, f"REVOKE SELECT (migration_id) ON _yoyo_migration FROM {SERVICE}")
     status, text = health(service_uri)
     assert (status, "lacks the right to read which migrations" in text) == (503, True)
     assert "eida_statsman db grant" in caplog.text
-    Statsman(database_uri).done("db", "grant", SERVICE)
+    Statsman(database_uri).run("db", "grant", SERVICE)
     assert health(service_uri)[0] == 200
 
 
@@ -168,39 +169,37 @@ def test_health_says_that_it_may_not_read_migrations(database_uri: str, caplog: 
         *("UPDATE (revision, changed_at) ON nodes", "INSERT ON payload_days", "INSERT (body) ON payloads"),
     ],
 )
-def test_health_needs_what_the_service_needs(
-    database_uri: str, caplog: pytest.LogCaptureFixture, right: str
-) -> None:
-    service_uri = as_service(database_uri)
+def test_health_detects_missing_right(database_uri: str, caplog: pytest.LogCaptureFixture, right: str) -> None:
+    service_uri = grant_service(database_uri)
     assert health(service_uri)[0] == 200
-    change(database_uri, f"REVOKE {right.format(named(database_uri))} FROM {SERVICE}")
+    change(database_uri, f"REVOKE {right.format(parse_database_name(database_uri))} FROM {SERVICE}")
     assert health(service_uri)[0] == 503
     assert "eida_statsman db grant" in caplog.text
-    Statsman(database_uri).done("db", "grant", SERVICE)
+    Statsman(database_uri).run("db", "grant", SERVICE)
     assert health(service_uri)[0] == 200
 
 
 # The embedded store
 
 
-def test_migrate_does_not_make_directories(tmp_path: Path) -> None:
+def test_migrate_creates_no_directories(tmp_path: Path) -> None:
     refused = Statsman(f"sqlite:///{tmp_path}/typing/error/statistics.db")("db", "migrate")
     assert refused.returncode == 1
     assert f"there is no directory {tmp_path}/typing/error" in refused.stderr
     assert list(tmp_path.iterdir()) == []
 
 
-def test_migrate_makes_the_default_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_migrate_creates_the_default_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     statsman = Statsman("")
     statsman.unset("DATABASE_URI")
-    statsman.done("db", "migrate")
+    statsman.run("db", "migrate")
     assert [path.name for path in (tmp_path / "data").glob("**/*.db")] == ["statistics.db"]
 
 
-def test_replay_from_a_missing_file_says_so(tmp_path: Path) -> None:
+def test_replay_names_a_missing_file(tmp_path: Path) -> None:
     statsman = Statsman(f"sqlite:///{tmp_path}/new.db")
-    statsman.done("db", "migrate")
+    statsman.run("db", "migrate")
     refused = statsman("payloads", "replay", "--from", f"sqlite:///{tmp_path}/old.db")
     assert refused.returncode == 1
     assert f"There is no such database file: {tmp_path}/old.db" in refused.stderr

@@ -1,4 +1,4 @@
-"""Clients that send the same and overlapping payloads at once leave what sending them one by one leaves."""
+"""Concurrent payloads, some equal and some overlapping, leave the same as sending them one by one."""
 
 import itertools
 import json
@@ -14,16 +14,16 @@ import requests
 
 from eida_stats_webservice.database import migrations
 from support.postgresql import Cluster
-from support.roles import as_service
+from support.roles import grant_service
 from support.service import (
     STATISTICS,
     PayloadMaker,
     Service,
-    contents,
+    compute_roll_ups,
+    compute_statistics,
     differences,
-    register,
-    roll_ups_of,
-    statistics_of,
+    read_contents,
+    register_nodes,
 )
 
 CLIENTS = 8
@@ -32,7 +32,7 @@ MONTHS = ("2021-03", "2021-04")
 
 
 class Load(NamedTuple):
-    """How much is sent, and to how many."""
+    """How much is sent, and to how many threads."""
 
     rounds: int
     rows: int
@@ -40,11 +40,11 @@ class Load(NamedTuple):
     threads: int
 
 
-LOADS = {"postgresql": Load(6, 4000, 4, 3), "sqlite": Load(3, 400, 2, 4)}
+LOADS = {"postgresql": Load(4, 4000, 4, 3), "sqlite": Load(3, 400, 2, 4)}
 
 
 class Submission(NamedTuple):
-    """One payload in one order of rows, and who sends it."""
+    """One payload in one order of rows, and its node."""
 
     node: str
     number: int
@@ -58,7 +58,7 @@ def load(store_uri: str) -> Load:
 
 @pytest.fixture
 def other_uri(store_uri: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Name a second fresh database of the same kind."""
+    """Create a second database of the same kind, and yield its URI."""
     if store_uri.startswith("sqlite"):
         uri = f"sqlite:///{tmp_path / 'other.db'}"
         migrations.apply(uri)
@@ -69,26 +69,26 @@ def other_uri(store_uri: str, request: pytest.FixtureRequest, tmp_path: Path) ->
         cluster.drop_database("one_by_one")
 
 
-def test_payloads_sent_at_once_leave_what_sending_them_one_by_one_leaves(
+def test_concurrent_payloads_equal_sequential_ones(
     store_uri: str, service_uri: str, other_uri: str, load: Load, tmp_path: Path
 ) -> None:
     payloads, rounds = plan(load)
     with Service(service_uri, tmp_path, workers=load.workers, threads=load.threads) as service:
-        tokens = dict(zip(NODES, register(store_uri, *NODES), strict=True))
+        tokens = dict(zip(NODES, register_nodes(store_uri, *NODES), strict=True))
         answers = send_at_once(service, tokens, rounds)
     check_counted_once(answers)
 
     (home := tmp_path / "one_by_one").mkdir()
-    with Service(as_service(other_uri), home, workers=1, threads=1) as service:
-        tokens = dict(zip(NODES, register(other_uri, *NODES), strict=True))
+    with Service(grant_service(other_uri), home, workers=1, threads=1) as service:
+        tokens = dict(zip(NODES, register_nodes(other_uri, *NODES), strict=True))
         for submission in itertools.chain.from_iterable(rounds):
             assert service.post(submission.body, tokens[submission.node]).status_code in (201, 409)
 
-    found = contents(store_uri)
-    assert differences(found, contents(other_uri)) == []
-    # One by one could be wrong as well.
-    assert differences(found, {**found, STATISTICS: statistics_of(payloads)}) == []
-    assert differences(found, {**found, **roll_ups_of(found)}) == []
+    found = read_contents(store_uri)
+    assert differences(found, read_contents(other_uri)) == []
+    # Sending one by one could be wrong as well.
+    assert differences(found, {**found, STATISTICS: compute_statistics(payloads)}) == []
+    assert differences(found, {**found, **compute_roll_ups(found)}) == []
     assert {table: len(rows) for table, rows in found.items() if table in ("payloads", "payload_days")} == {
         "payloads": sum(map(len, payloads.values())),
         "payload_days": sum(map(len, payloads.values())) * len(MONTHS),
@@ -99,30 +99,28 @@ def test_payloads_sent_at_once_leave_what_sending_them_one_by_one_leaves(
     }
 
 
-def test_one_payload_sent_by_all_clients_at_once_is_counted_once(
-    store_uri: str, service_uri: str, load: Load, tmp_path: Path
-) -> None:
+def test_concurrent_copies_are_counted_once(store_uri: str, service_uri: str, load: Load, tmp_path: Path) -> None:
     maker = PayloadMaker(12, load.rows, MONTHS)
     payloads = [maker.make(f"2021-03-{number + 1:02}", "2021-04-01") for number in range(load.rounds)]
     rounds = [
-        [Submission(NODES[0], number, encoded(maker.shuffled(payload))) for _ in range(CLIENTS)]
+        [Submission(NODES[0], number, encode(maker.shuffle_rows(payload))) for _ in range(CLIENTS)]
         for number, payload in enumerate(payloads)
     ]
     with Service(service_uri, tmp_path, workers=load.workers, threads=load.threads) as service:
-        tokens = dict(zip(NODES, register(store_uri, *NODES), strict=True))
+        tokens = dict(zip(NODES, register_nodes(store_uri, *NODES), strict=True))
         answers = send_at_once(service, tokens, rounds)
     check_counted_once(answers)
-    found = contents(store_uri)
+    found = read_contents(store_uri)
     assert len(found["payloads"]) == load.rounds
-    assert differences(found, {**found, STATISTICS: statistics_of({NODES[0]: payloads})}) == []
-    assert differences(found, {**found, **roll_ups_of(found)}) == []
+    assert differences(found, {**found, STATISTICS: compute_statistics({NODES[0]: payloads})}) == []
+    assert differences(found, {**found, **compute_roll_ups(found)}) == []
 
 
 def plan(load: Load) -> tuple[dict[str, list[dict[str, Any]]], list[list[Submission]]]:
-    """Return the payloads of each node, and rounds of as many submissions as there are clients.
+    """Return the payloads of each node, and rounds with one submission for each client.
 
-    In a round, each node sends two payloads twice, or four once; the rows are in an order of their own each time.
-    All payloads meet in the same rows of the database, and those of a round bring the same new network.
+    In a round, each node sends two payloads twice, or four once, with rows in a different order each time. All
+    payloads share the same rows of the database, and those of a round bring the same new network.
     """
     maker = PayloadMaker(11, load.rows, MONTHS)
     payloads: dict[str, list[dict[str, Any]]] = {node: [] for node in NODES}
@@ -133,7 +131,7 @@ def plan(load: Load) -> tuple[dict[str, list[dict[str, Any]]], list[list[Submiss
             place = len(payloads[node])
             payload = maker.make(*(f"{month}-{place + 1:02}" for month in MONTHS), networks=[f"NEW{number}"])
             payloads[node].append(payload)
-            submissions += [Submission(node, place, encoded(maker.shuffled(payload))) for _ in range(copies)]
+            submissions += [Submission(node, place, encode(maker.shuffle_rows(payload))) for _ in range(copies)]
         rounds.append(submissions)
     return payloads, rounds
 
@@ -157,17 +155,17 @@ def send_at_once(
 
 
 def check_counted_once(answers: list[tuple[Submission, requests.Response]]) -> None:
-    """Check that of each payload's copies one was stored, and that the others were told which."""
-    told = defaultdict(list)
+    """Check that one copy of each payload was stored, and that the answers to the others name it."""
+    answers_of = defaultdict(list)
     for submission, answer in answers:
         assert answer.status_code in (201, 409), answer.text
-        told[submission.node, submission.number].append(answer)
-    for copies in told.values():
+        answers_of[submission.node, submission.number].append(answer)
+    for copies in answers_of.values():
         (stored,) = (answer.json() for answer in copies if answer.status_code == 201)
         problems = [answer.json() for answer in copies if answer.status_code == 409]
-        told_which = ("urn:eida-statistics:problem:duplicate", stored["payload"])
-        assert [(problem["type"], problem["payload"]) for problem in problems] == [told_which] * (len(copies) - 1)
+        duplicate = ("urn:eida-statistics:problem:duplicate", stored["payload"])
+        assert [(problem["type"], problem["payload"]) for problem in problems] == [duplicate] * (len(copies) - 1)
 
 
-def encoded(payload: dict[str, Any]) -> bytes:
+def encode(payload: dict[str, Any]) -> bytes:
     return json.dumps(payload).encode()

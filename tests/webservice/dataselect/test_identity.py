@@ -1,4 +1,4 @@
-"""Sources and periods as a node sees them: ordinary commands neither double nor lose anything."""
+"""Sources and periods as a node sees them: ordinary commands neither double nor lose requests."""
 
 import datetime
 import io
@@ -27,8 +27,8 @@ from eida_stats_webservice.web.concurrency import Turns
 from support.node_client import DAY, Client, make_node
 from support.payloads import TODAY, row, wire
 from support.processes import wait_for
-from support.roles import as_service
-from support.service import PREFIX, Service, register
+from support.roles import grant_service
+from support.service import PREFIX, Service, register_nodes
 from support.stores import ON_ONE_STORE, Store, open_store
 from support.tables import count, select
 
@@ -36,7 +36,7 @@ _VALID = (datetime.datetime.now(tz=datetime.UTC) - DAY, datetime.datetime.now(tz
 
 
 def log(*days: int, period: tuple[int, int] | None = None, source: str = "", requests: int = 12) -> dict[str, Any]:
-    """Return the aggregate of a log of October 2026, by the days of its requests. The last is the log's."""
+    """Return the aggregate of a log of October 2026, by the days of its requests; the last day is its own."""
     first, last = period or (max(days), max(days))
     rows = [row(bytes=requests, nb_requests=requests, nb_successful_requests=requests)] if days else []
     return wire(
@@ -47,8 +47,8 @@ def log(*days: int, period: tuple[int, int] | None = None, source: str = "", req
     )
 
 
-def old(*days: int, requests: int = 12) -> dict[str, Any]:
-    """Return the same as a deployed aggregator makes it."""
+def old_log(*days: int, requests: int = 12) -> dict[str, Any]:
+    """Return the same as an old aggregator sends it."""
     return {
         name: value for name, value in log(*days, requests=requests).items() if name not in {"source", "period"}
     }
@@ -59,85 +59,95 @@ def client(service_uri: str, store: Store) -> Client:
     return Client(create_app(Config(service_uri)).test_client(), make_node(store, "GFZ")[1])
 
 
-def counted(store: Store) -> int:
-    """Return how many requests the service has counted."""
+def count_requests(store: Store) -> int:
+    """Return the number of requests that the service counts."""
     both_months = StatisticsQuery(start=datetime.date(2026, 10, 1), end=datetime.date(2026, 11, 1))
     found = store.statistics.query(both_months, PUBLIC, sketches=False)
     return sum(one.nb_reqs for one in found)
 
 
-def problem(response: TestResponse) -> tuple[int, str, list[int]]:
+def read_problem(response: TestResponse) -> tuple[int, str, list[int]]:
     """Return the status, the type, and the payloads that an answer names."""
-    told = response.get_json()
+    answer = response.get_json()
     return (
         response.status_code,
-        told["type"].rpartition(":")[2],
-        [one["payload"] for one in told.get("payloads", [])],
+        answer["type"].rpartition(":")[2],
+        [one["payload"] for one in answer.get("payloads", [])],
     )
 
 
-# What operators typed, and what it must come to
+# Commands of operators, and their results. `test_overlaps.py` compares both stores.
 
 
-def test_stray_of_the_next_day_is_no_reason_to_replace_it(client: Client, store: Store) -> None:
+@ON_ONE_STORE
+def test_stray_of_the_next_day_replaces_nothing(client: Client, store: Store) -> None:
     client.send("POST", "submit", log(3, requests=12))
     client.send("POST", "submit", log(4, requests=24))
     # The complete log of day 3 ends in a request that finished on day 4.
     corrected = client.send("PUT", "submit", log(3, 4, period=(3, 3), requests=25))
     assert (corrected.status_code, corrected.get_json()["supersedes"]) == (201, [1])
-    assert counted(store) == 49
+    assert count_requests(store) == 49
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize("first_sent", [True, False])
-def test_stray_of_the_day_before_is_no_reason_to_replace_it(client: Client, store: Store, first_sent: bool) -> None:
+def test_stray_of_the_day_before_replaces_nothing(client: Client, store: Store, first_sent: bool) -> None:
     client.send("POST", "submit", log(1, requests=20))
     if first_sent:
         client.send("POST", "submit", log(2, requests=10))
     corrected = client.send("PUT", "submit", log(1, 2, requests=20)).get_json()
     assert corrected.get("supersedes", []) == [2] * first_sent
-    assert counted(store) == 40
+    assert count_requests(store) == 40
 
 
+@ON_ONE_STORE
 def test_complete_log_without_replace_is_refused(client: Client, store: Store) -> None:
     client.send("POST", "submit", log(1, requests=20))
     client.send("POST", "submit", log(2, requests=10))
     refused = client.send("POST", "submit", log(1, 2, requests=20))
-    assert problem(refused) == (409, "overlapping-payload", [2])
+    assert read_problem(refused) == (409, "overlapping-payload", [2])
     assert "payload 2 (2026-10-02)" in refused.get_json()["detail"]
     assert "--replace (PUT)" in refused.get_json()["detail"]
-    assert counted(store) == 30
+    assert count_requests(store) == 30
 
 
-def test_growing_directory_is_not_counted_each_night(client: Client, store: Store) -> None:
+@ON_ONE_STORE
+def test_growing_directory_is_refused(client: Client, store: Store) -> None:
     assert client.send("POST", "submit", log(1, period=(1, 1))).status_code == 201
     for last in (2, 3, 4):
         grown = client.send("POST", "submit", log(*range(1, last + 1), period=(1, last), requests=12 * last))
-        assert problem(grown) == (409, "overlapping-payload", [1])
-    assert counted(store) == 12
+        assert read_problem(grown) == (409, "overlapping-payload", [1])
+    assert count_requests(store) == 12
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize("source", ["", "a"])
 def test_shorter_log_of_a_day_is_refused(client: Client, store: Store, source: str) -> None:
     client.send("POST", "submit", log(1, requests=20, source=source))
     refused = client.send("POST", "submit", log(1, requests=7, source=source))
-    assert problem(refused) == (409, "overlapping-payload", [1])
+    assert read_problem(refused) == (409, "overlapping-payload", [1])
     listed = refused.get_json()["payloads"]
     assert [(one["source"], one["period"], one["days"]) for one in listed] == [
         (source, {"start": "2026-10-01", "end": "2026-10-01"}, ["2026-10-01"])
     ]
-    assert counted(store) == 20
+    assert count_requests(store) == 20
 
 
+@ON_ONE_STORE
 def test_servers_with_equal_statistics_both_count(client: Client, store: Store) -> None:
     for source in ("a", "b"):
         assert client.send("POST", "submit", log(1, source=source, requests=1)).status_code == 201
-        assert problem(client.send("POST", "submit", log(1, source=source, requests=1)))[:2] == (409, "duplicate")
-    assert counted(store) == 2
+        assert read_problem(client.send("POST", "submit", log(1, source=source, requests=1)))[:2] == (
+            409,
+            "duplicate",
+        )
+    assert count_requests(store) == 2
     contents = {one["content"] for one in client.send("GET", "payloads").get_json()["payloads"]}
     assert len(contents) == 1
 
 
-def test_replacing_by_what_is_in_force_removes_parts(client: Client, store: Store) -> None:
+@ON_ONE_STORE
+def test_replace_by_payload_in_force_removes_parts(client: Client, store: Store) -> None:
     part = client.send("POST", "submit", log(1, requests=12)).get_json()
     whole = client.send("POST", "submit?overlap=accept", log(1, requests=25)).get_json()
     assert [one["payload"] for one in whole["overlaps"]] == [part["payload"]]
@@ -145,12 +155,13 @@ def test_replacing_by_what_is_in_force_removes_parts(client: Client, store: Stor
     assert (again.status_code, again.get_json()["payload"]) == (201, whole["payload"])
     assert again.get_json()["supersedes"] == [part["payload"]]
     assert client.send("PUT", "submit", log(1, requests=25)).status_code == 200
-    assert counted(store) == 25
+    assert count_requests(store) == 25
 
 
 # Consequences of the table
 
 
+@ON_ONE_STORE
 def test_month_replaces_its_days_but_a_day_not_a_month(client: Client, store: Store) -> None:
     for day in (1, 2, 3):
         client.send("POST", "submit", log(day))
@@ -158,43 +169,47 @@ def test_month_replaces_its_days_but_a_day_not_a_month(client: Client, store: St
     assert month["supersedes"] == [1, 2, 3]
     for method, kind in (("PUT", "ambiguous-replacement"), ("POST", "overlapping-payload")):
         refused = client.send(method, "submit", log(2, requests=13))
-        assert problem(refused) == (409, kind, [month["payload"]])
+        assert read_problem(refused) == (409, kind, [month["payload"]])
         hint = "run all logs of 2026-10-01 to 2026-10-31 with --replace"
         assert hint in refused.get_json()["detail"]
-        # To name the month would withdraw all its other days.
+        # Naming the month would withdraw all its other days.
         assert f"--replaces {month['payload']}" not in refused.get_json()["detail"]
-    assert counted(store) == 40
+    assert count_requests(store) == 40
 
 
+@ON_ONE_STORE
 def test_retracted_payload_is_restored_by_sending_it(client: Client, store: Store) -> None:
     sent = client.send("POST", "submit", log(1)).get_json()
     for method in ("POST", "PUT"):
         client.send("DELETE", f"payloads/{sent['payload']}")
-        assert counted(store) == 0
+        assert count_requests(store) == 0
         again = client.send(method, "submit", log(1))
         assert (again.status_code, again.get_json()["payload"]) == (201, sent["payload"])
-        assert counted(store) == 12
+        assert count_requests(store) == 12
 
 
-def test_lost_directory_is_a_duplicate(client: Client, store: Store) -> None:
+@ON_ONE_STORE
+def test_resending_a_lost_directory_is_a_duplicate(client: Client, store: Store) -> None:
     sent = client.send("POST", "submit", log(1, source="a")).get_json()
     again = client.send("POST", "submit?overlap=accept", log(1, source="a"))
-    assert problem(again)[:2] == (409, "duplicate")
-    told = again.get_json()
-    assert (told["payload"], told["hash"]) == (sent["payload"], sent["hash"])
-    assert told["received_at"][:19] == sent["received_at"][:19]
-    assert counted(store) == 12
+    assert read_problem(again)[:2] == (409, "duplicate")
+    answer = again.get_json()
+    assert (answer["payload"], answer["hash"]) == (sent["payload"], sent["hash"])
+    assert answer["received_at"][:19] == sent["received_at"][:19]
+    assert count_requests(store) == 12
 
 
+@ON_ONE_STORE
 def test_duplicate_comes_before_an_overlap(client: Client) -> None:
-    """What counts has arrived, whatever else was accepted beside it."""
+    """A payload in force has arrived, whatever else was accepted."""
     sent = client.send("POST", "submit", log(1)).get_json()
     client.send("POST", "submit?overlap=accept", log(1, requests=3))
     again = client.send("POST", "submit", log(1))
-    assert (problem(again)[:2], again.get_json()["payload"]) == ((409, "duplicate"), sent["payload"])
+    assert (read_problem(again)[:2], again.get_json()["payload"]) == ((409, "duplicate"), sent["payload"])
 
 
-def test_quiet_days_of_two_sources_are_both_received(client: Client, store: Store) -> None:
+@ON_ONE_STORE
+def test_quiet_days_of_two_sources_are_stored(client: Client, store: Store) -> None:
     for source in ("a", "b"):
         receipt = client.send("POST", "submit", log(period=(1, 1), source=source))
         assert receipt.status_code == 201, receipt.text
@@ -203,100 +218,111 @@ def test_quiet_days_of_two_sources_are_both_received(client: Client, store: Stor
     assert grown.get_json()["supersedes"] == [1]
     back = client.send("PUT", "submit", log(period=(1, 1), source="a"))
     assert (back.get_json()["payload"], back.get_json()["supersedes"]) == (1, [3])
-    assert counted(store) == 0
+    assert count_requests(store) == 0
     assert [found for *_, found in store.verification.verify() if found] == []
     assert client.send("DELETE", "payloads/2").status_code == 200
 
 
+@ON_ONE_STORE
 def test_whole_node_and_one_of_its_servers_do_not_mix(client: Client, store: Store) -> None:
     client.send("POST", "submit", log(1))
     for method, kind in (("POST", "overlapping-payload"), ("PUT", "ambiguous-replacement")):
         refused = client.send(method, "submit", log(1, source="a", requests=3))
-        assert problem(refused) == (409, kind, [1])
+        assert read_problem(refused) == (409, kind, [1])
         assert "An empty source is the whole node" in refused.get_json()["detail"]
     accepted = client.send("PUT", "submit?overlap=accept", log(1, source="a", requests=3)).get_json()
     assert "supersedes" not in accepted
     assert [(one["payload"], one["days"]) for one in accepted["overlaps"]] == [(1, ["2026-10-01"])]
     named = client.send("PUT", "submit?replaces=1", log(1, source="b", requests=2)).get_json()
     assert named["supersedes"] == [1]
-    assert counted(store) == 5
+    assert count_requests(store) == 5
 
 
+@ON_ONE_STORE
 def test_named_payload_is_replaced_and_the_rest_stays(client: Client, store: Store) -> None:
     client.send("POST", "submit", log(1, 2, period=(1, 2), requests=2))
     client.send("POST", "submit?overlap=accept", log(2, 3, period=(2, 3), requests=4))
     named = client.send("PUT", "submit?replaces=1", log(2, requests=8)).get_json()
     assert (named["supersedes"], [one["payload"] for one in named["overlaps"]]) == ([1], [2])
-    assert counted(store) == 12
-    # Asked again, as by a client that has lost the answer, nothing changes.
+    assert count_requests(store) == 12
+    # Repeated after a lost answer, it changes nothing.
     assert client.send("PUT", "submit?replaces=1", log(2, requests=8)).status_code == 200
     refused = client.send("PUT", "submit?replaces=1&overlap=refuse", log(2, requests=16))
-    assert problem(refused)[:2] == (409, "ambiguous-replacement")
+    assert read_problem(refused)[:2] == (409, "ambiguous-replacement")
 
 
+@ON_ONE_STORE
 def test_unrelated_payload_cannot_be_named(client: Client) -> None:
     for day in (1, 2):
         client.send("POST", "submit", log(day, source="a"))
     for name in ("1", client.send("GET", "payloads?limit=2").get_json()["payloads"][0]["hash"]):
         for other in (log(2, source="a", requests=3), log(1, source="b")):
             refused = client.send("PUT", f"submit?replaces={name}", other)
-            assert problem(refused)[:2] == (409, "unknown-payload")
+            assert read_problem(refused)[:2] == (409, "unknown-payload")
             assert refused.get_json()["unknown"] == [name]
     both = client.send("PUT", "submit?replaces=1,99", log(2, source="a", requests=3))
-    assert (problem(both)[:2], both.get_json()["unknown"]) == ((404, "unknown-payload"), ["99"])
+    assert (read_problem(both)[:2], both.get_json()["unknown"]) == ((404, "unknown-payload"), ["99"])
 
 
-# Beside aggregators that say neither source nor period
+# Old aggregators, without source and period
 
 
-def test_forgotten_cron_job_of_an_old_aggregator_doubles_nothing(client: Client, store: Store) -> None:
+@ON_ONE_STORE
+def test_forgotten_old_aggregator_doubles_nothing(client: Client, store: Store) -> None:
     client.send("POST", "submit", log(1, source="a"))
     for method in ("POST", "PUT"):
-        assert problem(client.send(method, "submit", old(1)))[:2] == (409, "duplicate")
-    # What differs counts beside, as it always did, but replaces nothing that it does not name.
-    refused = client.send("PUT", "submit", old(1, 2, requests=30))
-    assert problem(refused) == (409, "ambiguous-replacement", [1])
-    beside = client.send("POST", "submit", old(1, requests=3)).get_json()
+        assert read_problem(client.send(method, "submit", old_log(1)))[:2] == (409, "duplicate")
+    # Different statistics count as well, as they always did, but replace only named payloads.
+    refused = client.send("PUT", "submit", old_log(1, 2, requests=30))
+    assert read_problem(refused) == (409, "ambiguous-replacement", [1])
+    beside = client.send("POST", "submit", old_log(1, requests=3)).get_json()
     assert [one["payload"] for one in beside["overlaps"]] == [1]
-    assert problem(client.send("POST", "submit?overlap=refuse", old(1, requests=4)))[1] == "overlapping-payload"
-    assert counted(store) == 15
+    assert (
+        read_problem(client.send("POST", "submit?overlap=refuse", old_log(1, requests=4)))[1]
+        == "overlapping-payload"
+    )
+    assert count_requests(store) == 15
 
 
+@ON_ONE_STORE
 def test_equal_statistics_without_a_period_are_one(client: Client, store: Store) -> None:
-    """Nothing says that they are of another server, as nothing ever did."""
-    client.send("POST", "submit", old(1, requests=1))
-    for sent in (old(1, requests=1), log(1, source="b", requests=1)):
-        assert problem(client.send("POST", "submit", sent))[:2] == (409, "duplicate")
-    # Of several old payloads on a day none is replaced unless it is named.
-    client.send("POST", "submit", old(1, requests=2))
+    """Without a period, nothing says that they come from another server."""
+    client.send("POST", "submit", old_log(1, requests=1))
+    for sent in (old_log(1, requests=1), log(1, source="b", requests=1)):
+        assert read_problem(client.send("POST", "submit", sent))[:2] == (409, "duplicate")
+    # Of several old payloads on a day, only named ones are replaced.
+    client.send("POST", "submit", old_log(1, requests=2))
     whole = log(1, requests=3)
-    assert problem(client.send("PUT", "submit", whole)) == (409, "ambiguous-replacement", [1, 2])
+    assert read_problem(client.send("PUT", "submit", whole)) == (409, "ambiguous-replacement", [1, 2])
     assert client.send("PUT", "submit?replaces=1,2", whole).get_json()["supersedes"] == [1, 2]
-    assert counted(store) == 3
+    assert count_requests(store) == 3
 
 
-def test_upgraded_aggregator_takes_over_what_the_old_one_sent(client: Client, store: Store) -> None:
-    client.send("POST", "submit", old(1, 2, requests=12))
-    assert problem(client.send("POST", "submit", log(1, 2, requests=12)))[:2] == (409, "duplicate")
+@ON_ONE_STORE
+def test_upgraded_aggregator_replaces_old_payloads(client: Client, store: Store) -> None:
+    client.send("POST", "submit", old_log(1, 2, requests=12))
+    assert read_problem(client.send("POST", "submit", log(1, 2, requests=12)))[:2] == (409, "duplicate")
     upgraded = client.send("PUT", "submit", log(1, 2, source="a", requests=12)).get_json()
     assert upgraded["supersedes"] == [1]
-    assert counted(store) == 12
+    assert count_requests(store) == 12
 
 
-def test_stray_of_an_old_payload_does_not_look_like_delivery(client: Client) -> None:
-    client.send("POST", "submit", old(1, 2))
+@ON_ONE_STORE
+def test_stray_of_an_old_payload_is_no_duplicate(client: Client) -> None:
+    client.send("POST", "submit", old_log(1, 2))
     refused = client.send("POST", "submit", log(1, requests=30))
-    assert problem(refused) == (409, "overlapping-payload", [1])
+    assert read_problem(refused) == (409, "overlapping-payload", [1])
     assert "payload 1 (no period, 2026-10-01, 2026-10-02)" in refused.get_json()["detail"]
 
 
-def test_days_of_old_payloads_are_a_set_without_gaps_filled(client: Client) -> None:
-    client.send("POST", "submit", old(1, 9))
+@ON_ONE_STORE
+def test_days_between_old_payloads_are_free(client: Client) -> None:
+    client.send("POST", "submit", old_log(1, 9))
     assert client.send("POST", "submit", log(5)).status_code == 201
-    assert problem(client.send("POST", "submit", log(9, requests=1)))[1] == "overlapping-payload"
+    assert read_problem(client.send("POST", "submit", log(9, requests=1)))[1] == "overlapping-payload"
 
 
-# Requests that overtake others
+# Overtaken requests
 
 
 @pytest.fixture
@@ -324,34 +350,34 @@ def test_late_correction_does_not_undo_a_newer_one(store: Store, node: Node) -> 
     for named in ([], [newer.payload]):
         with pytest.raises(Overtaken, match=f"payload {newer.payload}"):
             store.payloads.replace(node, read(log(1, requests=2)), named, arrival=arrival)
-    assert counted(store) == 3
+    assert count_requests(store) == 3
     # Sent again, it is the newest.
     assert store.payloads.replace(node, read(log(1, requests=2)), arrival=arrive(store, node))[0].supersedes == [2]
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
-def test_late_request_does_not_restore_what_was_withdrawn(store: Store, node: Node, method: str) -> None:
+def test_late_request_restores_nothing(store: Store, node: Node, method: str) -> None:
     arrival = arrive(store, node)
     sent = store.payloads.ingest(node, read(log(1)), arrival=arrival)
     store.payloads.retract(sent.payload, node, arrival=arrive(store, node))
     again = store.payloads.ingest if method == "POST" else store.payloads.replace
     with pytest.raises(Overtaken):
         again(node, read(log(1)), arrival=arrival)
-    assert counted(store) == 0
+    assert count_requests(store) == 0
     again(node, read(log(1)), arrival=arrive(store, node))
-    assert counted(store) == 12
+    assert count_requests(store) == 12
 
 
 def test_late_retraction_does_not_undo_a_restoration(store: Store, node: Node) -> None:
     sent = store.payloads.ingest(node, read(log(1)))
     arrival = arrive(store, node)
     store.payloads.retract(sent.payload, node, arrival=arrival)
-    # What is retracted already stays so.
+    # A retracted payload stays retracted.
     assert store.payloads.retract(sent.payload, node, arrival=arrival).state == "retracted"
     store.payloads.ingest(node, read(log(1)), arrival=arrive(store, node))
     with pytest.raises(Overtaken):
         store.payloads.retract(sent.payload, node, arrival=arrival)
-    # The administrator's command arrives when it is done.
+    # The administrator's command has no earlier arrival.
     assert store.payloads.retract(sent.payload).state == "retracted"
 
 
@@ -363,9 +389,9 @@ def test_late_request_of_a_retracted_day_fails(store: Store, node: Node, method:
     send = store.payloads.ingest if method == "POST" else store.payloads.replace
     with pytest.raises(Overtaken, match=f"payload {newer.payload}"):
         send(node, read(log(1, requests=2)), arrival=arrival)
-    # Another server of the node, and other days, have nothing to do with that.
+    # It does not affect other servers of the node, or other days.
     send(node, read(log(2, requests=5)), arrival=arrival)
-    assert counted(store) == 5
+    assert count_requests(store) == 5
 
 
 def test_late_correction_of_a_retracted_one_fails(store: Store, node: Node) -> None:
@@ -374,7 +400,7 @@ def test_late_correction_of_a_retracted_one_fails(store: Store, node: Node) -> N
     store.payloads.retract(named.payload, node, arrival=arrival)
     with pytest.raises(Overtaken):
         store.payloads.replace(node, read(log(1, requests=2)), [named.payload], arrival=arrival)
-    assert counted(store) == 0
+    assert count_requests(store) == 0
 
 
 def test_renamed_node_lists_its_own_payloads(store: Store, node: Node) -> None:
@@ -386,7 +412,7 @@ def test_renamed_node_lists_its_own_payloads(store: Store, node: Node) -> None:
     assert store.payloads.list_payloads("GFZ") == []
 
 
-def test_late_copy_of_what_is_in_force_changes_nothing(store: Store, node: Node) -> None:
+def test_late_copy_changes_nothing(store: Store, node: Node) -> None:
     arrival = arrive(store, node)
     store.payloads.ingest(node, read(log(1)), arrival=arrival)
     with pytest.raises(DuplicatePayload):
@@ -394,9 +420,9 @@ def test_late_copy_of_what_is_in_force_changes_nothing(store: Store, node: Node)
     assert store.payloads.replace(node, read(log(1)), arrival=arrival)[1] is False
     with pytest.raises(OverlappingPayload):
         store.payloads.ingest(node, read(log(1, requests=3)), arrival=arrival)
-    # A payload of other days has nothing to do with that.
+    # It does not affect payloads of other days.
     store.payloads.replace(node, read(log(2)), arrival=arrival)
-    assert counted(store) == 24
+    assert count_requests(store) == 24
 
 
 def test_changed_policy_overtakes_nothing(store: Store, node: Node) -> None:
@@ -407,9 +433,9 @@ def test_changed_policy_overtakes_nothing(store: Store, node: Node) -> None:
 
 
 def test_overtaken_request_is_409_over_http(database_uri: str, tmp_path: Path) -> None:
-    """A correction that waits for its turn finds that another one came first."""
-    (token,) = register(database_uri, "GFZ")
-    with closing(open_store(database_uri)) as store, Service(as_service(database_uri), tmp_path) as service:
+    """A correction that waits for the node finds that another one came first."""
+    (token,) = register_nodes(database_uri, "GFZ")
+    with closing(open_store(database_uri)) as store, Service(grant_service(database_uri), tmp_path) as service:
         node = store.registry.sender_of_token(token, datetime.datetime.now(tz=datetime.UTC)).node
         store.payloads.ingest(node, read(log(1, requests=1)))
         headers = {"Authorization": f"Bearer {token}"}
@@ -421,7 +447,7 @@ def test_overtaken_request_is_409_over_http(database_uri: str, tmp_path: Path) -
             with store.database.transaction(write=True) as connection, connection.cursor() as cursor:
                 store.registry.lock(connection, node)
                 waiting = threads.submit(correct)
-                # It has arrived when it waits for the node.
+                # It has arrived once it waits for the node.
                 wait_for(lambda: is_waiting(store))
                 cursor.execute("UPDATE nodes SET revision = revision + 1")
                 cursor.execute("UPDATE payloads SET revision = (SELECT revision FROM nodes)")
@@ -440,7 +466,7 @@ def test_request_of_a_gone_client_is_dropped(store: Store, service_uri: str, nod
         host, port = service.url.split("/")[2].split(":")
         head = f"POST {PREFIX}/submit HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n"
         (worker,) = service.workers()
-        # It looks at the request only after the client has gone.
+        # The worker looks at the request only after the client has gone.
         os.kill(worker, signal.SIGSTOP)
         with socket.create_connection((host, int(port))) as connection:
             connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
@@ -451,7 +477,7 @@ def test_request_of_a_gone_client_is_dropped(store: Store, service_uri: str, nod
 
 
 class RevokingBody(io.BytesIO):
-    """A body during which the token is revoked."""
+    """A body whose token is revoked while it is read."""
 
     def __init__(self, body: bytes, revoke: Callable[[], None]) -> None:
         super().__init__(body)
@@ -463,14 +489,14 @@ class RevokingBody(io.BytesIO):
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
-def test_token_revoked_under_way_is_refused(service_uri: str, store: Store, node: Node, method: str) -> None:
+def test_token_revoked_during_the_body_is_refused(service_uri: str, store: Store, node: Node, method: str) -> None:
     number, token = store.registry.add_token(node.name, *_VALID)
     body = json.dumps(log(1)).encode()
     stream = RevokingBody(body, lambda: store.registry.revoke_token(number, datetime.datetime.now(tz=datetime.UTC)))
     headers = {"Authorization": f"Bearer {token}", "Content-Length": str(len(body))}
     client = create_app(Config(service_uri)).test_client()
     answer = client.open(f"{PREFIX}/submit", method=method, input_stream=stream, headers=headers)
-    assert problem(answer) == (403, "refused-token", [])
+    assert read_problem(answer) == (403, "refused-token", [])
     assert count(store, "payloads") == 0
 
 
@@ -480,7 +506,7 @@ def test_retraction_by_a_revoked_token_is_refused(store: Store, node: Node) -> N
     store.registry.revoke_token(arrival.token, datetime.datetime.now(tz=datetime.UTC))
     with pytest.raises(RefusedToken):
         store.payloads.retract(sent.payload, node, arrival=arrival)
-    assert counted(store) == 12
+    assert count_requests(store) == 12
 
 
 def test_token_revoked_before_its_turn_shows_nothing(
@@ -495,12 +521,12 @@ def test_token_revoked_before_its_turn_shows_nothing(
         headers = {"Authorization": f"Bearer {token}"}
         assert client.open(path, method=method, headers=headers).status_code == 200
         with monkeypatch.context() as patch:
-            patch.setattr(Turns, "turn", revoking(store, number))
+            patch.setattr(Turns, "turn", make_revoking_turn(store, number))
             assert client.open(path, method=method, headers=headers).status_code == 403
 
 
-def revoking(store: Store, number: int) -> Callable[[Turns], AbstractContextManager[None]]:
-    """Return a turn for which the request waits, while its token is revoked."""
+def make_revoking_turn(store: Store, number: int) -> Callable[[Turns], AbstractContextManager[None]]:
+    """Return a turn during which the token is revoked."""
 
     @contextmanager
     def turn(_turns: Turns) -> Iterator[None]:
@@ -517,7 +543,7 @@ def is_waiting(store: Store) -> bool:
 # Tokens
 
 
-def test_answers_say_until_when_the_token_is_valid(client: Client, store: Store) -> None:
+def test_answers_have_the_token_expiry(client: Client, store: Store) -> None:
     (end,) = (token.valid_until for token in store.registry.list_tokens())
     due = f"{end:%Y-%m-%dT%H:%M:%SZ}"
     stored = client.send("POST", "submit", log(1))
@@ -534,17 +560,17 @@ def test_answers_say_until_when_the_token_is_valid(client: Client, store: Store)
     assert [answer.get_json()["token_valid_until"] for answer in answers] == [due] * 5
 
 
-def test_expired_token_is_named_so(client: Client, store: Store) -> None:
+def test_expired_token_is_named(client: Client, store: Store) -> None:
     now = datetime.datetime.now(tz=datetime.UTC)
     expired = Client(client._client, store.registry.add_token("GFZ", now - 3 * DAY, now - 2 * DAY)[1])
     for method, path in (("POST", "submit"), ("PUT", "submit"), ("GET", "payloads"), ("DELETE", "payloads/1")):
         refused = expired.send(method, path, log(1))
-        assert problem(refused)[:2] == (403, "expired-token")
+        assert read_problem(refused)[:2] == (403, "expired-token")
         assert f"{now - 2 * DAY:%Y-%m-%d}" in refused.get_json()["detail"]
         assert "Token-Valid-Until" not in refused.headers
     (token,) = (token for token in store.registry.list_tokens() if token.valid_until < now)
     store.registry.revoke_token(token.id, now)
-    assert problem(expired.send("POST", "submit", log(1)))[:2] == (403, "refused-token")
+    assert read_problem(expired.send("POST", "submit", log(1)))[:2] == (403, "refused-token")
 
 
 def test_newest_payloads_are_listed_by_limit(client: Client) -> None:

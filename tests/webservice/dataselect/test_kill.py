@@ -1,4 +1,4 @@
-"""kill -9 in the middle of a submission: the payload is wholly stored or not at all, and can be sent again."""
+"""kill -9 during a submission: the payload is stored completely or not at all, and can be sent again."""
 
 import contextlib
 import json
@@ -18,23 +18,23 @@ import requests
 from eida_stats_webservice.database import migrations
 from eida_stats_webservice.database.uri import sqlite_path
 from support.postgresql import Cluster
-from support.roles import as_service
+from support.roles import grant_service
 from support.service import (
     COUNTS,
     STATISTICS,
     PayloadMaker,
     Service,
-    contents,
+    compute_roll_ups,
+    compute_statistics,
     differences,
-    register,
-    roll_ups_of,
-    rows_of,
-    settled,
-    statistics_of,
+    fetch_rows,
+    lock_nodes,
+    read_contents,
+    register_nodes,
 )
 
 ROWS = 10_000
-# A round of kills is spread over a submission, and a little beyond, where a loaded machine takes longer.
+# Each round spreads its kills over a submission, and a little beyond, since a busy machine is slower.
 KILLS_A_ROUND = 5
 ROUNDS = 3
 BEYOND = 1.15
@@ -44,16 +44,14 @@ _TABLES = [STATISTICS, *(f"{STATISTICS}_by_{group}" for group in ("network_count
 
 
 class Blow(NamedTuple):
-    """What a kill hit, and what came of the payload."""
+    """Whether a kill hit a transaction, the answer, and whether the payload was stored."""
 
     in_transaction: bool
     answer: int | None
     stored: bool
 
 
-def test_a_killed_worker_leaves_a_payload_wholly_stored_or_not_at_all(
-    store_uri: str, service_uri: str, tmp_path: Path
-) -> None:
+def test_killed_worker_leaves_no_half_payload(store_uri: str, service_uri: str, tmp_path: Path) -> None:
     with Service(service_uri, tmp_path, workers=1) as service:
 
         def kill_worker() -> None:
@@ -61,42 +59,42 @@ def test_a_killed_worker_leaves_a_payload_wholly_stored_or_not_at_all(
             os.kill(worker, signal.SIGKILL)
 
         blows = submit_and_kill(store_uri, service, kill_worker, lambda: None)
-    # Nobody is left to answer, or had answered already.
+    # The worker had answered already, or never does.
     assert {blow.answer for blow in blows} <= {None, 201}
 
 
-def test_a_killed_postgresql_leaves_a_payload_wholly_stored_or_not_at_all(tmp_path: Path) -> None:
+def test_killed_postgresql_leaves_no_half_payload(tmp_path: Path) -> None:
     with Cluster(durable=True) as cluster:
         uri = cluster.create_database("statistics")
         migrations.apply(uri)
-        with Service(as_service(uri), tmp_path, workers=2) as service:
+        with Service(grant_service(uri), tmp_path, workers=2) as service:
             master = service.pid
             blows = submit_and_kill(uri, service, cluster.kill, cluster.start)
             assert service.pid == master
-    # The service lives, so that it always answers.
+    # The service keeps running and always answers.
     assert {blow.answer for blow in blows} <= {201, 503}
 
 
 def submit_and_kill(
     uri: str, service: Service, strike: Callable[[], None], recover: Callable[[], None]
 ) -> list[Blow]:
-    """Send payloads and strike while they are taken in, until kills hit before and after a commit.
+    """Send payloads and strike meanwhile, until kills have hit before and after a commit.
 
-    After each, the tables agree on whether the payload is stored, and sending it again says the same and stores
-    it; at the end everything was counted once.
+    After each kill, all tables agree on whether the payload is stored, and sending it again agrees and stores
+    it. At the end everything is counted once.
     """
-    (token,) = register(uri, "KILLED")
+    (token,) = register_nodes(uri, "KILLED")
     maker, rng = PayloadMaker(3, ROWS), random.Random(3)
     sent = [maker.make("2021-03-01")]
     begun = time.monotonic()
-    assert service.post(encoded(sent[0]), token).status_code == 201
+    assert service.post(encode(sent[0]), token).status_code == 201
     takes = time.monotonic() - begun
     blows: list[Blow] = []
-    for number, share in enumerate(shares(rng), start=2):
+    for number, share in enumerate(draw_moments(rng), start=2):
         payload = maker.make(f"2021-03-{number:02}")
-        body = encoded(payload)
+        body = encode(payload)
         with ThreadPoolExecutor(1) as client:
-            sending = client.submit(answer_to, service, body, token)
+            sending = client.submit(send, service, body, token)
             try:
                 wait([sending], timeout=share * takes)
                 in_transaction = is_writing(uri)
@@ -105,7 +103,7 @@ def submit_and_kill(
             answer = sending.result()
         recover()
         stored = check_whole(uri, sent, payload)
-        assert stored or answer != 201, "it was told to be stored"
+        assert stored or answer != 201, "it was acknowledged, but not stored"
         begun = time.monotonic()
         again = service.post(body, token)
         if stored:
@@ -123,15 +121,15 @@ def submit_and_kill(
     return blows
 
 
-def shares(rng: random.Random) -> Iterator[float]:
-    """Yield points in time, as shares of a submission: a round of them has some everywhere."""
+def draw_moments(rng: random.Random) -> Iterator[float]:
+    """Yield moments as shares of a submission; each round spreads them over all of it."""
     for _ in range(ROUNDS):
         points = [(place + rng.random()) / KILLS_A_ROUND * BEYOND for place in range(KILLS_A_ROUND)]
         yield from rng.sample(points, KILLS_A_ROUND)
 
 
-def answer_to(service: Service, body: bytes, token: str) -> int | None:
-    """Send a payload and give the answer's status, or None if there is no answer."""
+def send(service: Service, body: bytes, token: str) -> int | None:
+    """Send a payload and return the status of the answer, or None if there is none."""
     try:
         return service.post(body, token).status_code
     except requests.ConnectionError:
@@ -144,7 +142,7 @@ def is_writing(uri: str) -> bool:
     if path is None:
         with contextlib.closing(psycopg2.connect(uri)) as connection:
             others = "FROM pg_stat_activity WHERE datname = current_database() AND backend_xid IS NOT NULL"
-            return bool(rows_of(connection, f"SELECT 1 {others}"))
+            return bool(fetch_rows(connection, f"SELECT 1 {others}"))
     with contextlib.closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection:
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -155,11 +153,11 @@ def is_writing(uri: str) -> bool:
 
 
 def check_whole(uri: str, before: list[dict[str, Any]], payload: dict[str, Any]) -> bool:
-    """Check that all tables hold either what was sent before, or that and the payload; tell whether that."""
-    with settled(uri) as connection:
-        ((payloads,),) = rows_of(connection, "SELECT count(*) FROM payloads")
-        ((days,),) = rows_of(connection, "SELECT count(*) FROM payload_days")
-        found = {table: rows_of(connection, f"SELECT {_SUMS} FROM {table}") for table in _TABLES}
+    """Check that all tables hold the earlier payloads, with or without the new one; return whether with it."""
+    with lock_nodes(uri) as connection:
+        ((payloads,),) = fetch_rows(connection, "SELECT count(*) FROM payloads")
+        ((days,),) = fetch_rows(connection, "SELECT count(*) FROM payload_days")
+        found = {table: fetch_rows(connection, f"SELECT {_SUMS} FROM {table}") for table in _TABLES}
     assert payloads - len(before) in (0, 1)
     stored = bool(payloads - len(before))
     counted = [*before, payload] if stored else before
@@ -171,14 +169,14 @@ def check_whole(uri: str, before: list[dict[str, Any]], payload: dict[str, Any])
 
 
 def check_all(uri: str, sent: list[dict[str, Any]]) -> None:
-    """Check that a database holds each of these payloads once, in every row."""
-    found = contents(uri)
+    """Check that a database holds each of these payloads exactly once."""
+    found = read_contents(uri)
     assert len(found["payloads"]) == len(found["payload_days"]) == len(sent)
-    assert differences({STATISTICS: statistics_of({"KILLED": sent})}, found) == []
-    rolled_up = roll_ups_of(found)
+    assert differences({STATISTICS: compute_statistics({"KILLED": sent})}, found) == []
+    rolled_up = compute_roll_ups(found)
     assert sorted([STATISTICS, *rolled_up]) == sorted(_TABLES)
     assert differences(rolled_up, found) == []
 
 
-def encoded(payload: dict[str, Any]) -> bytes:
+def encode(payload: dict[str, Any]) -> bytes:
     return json.dumps(payload).encode()

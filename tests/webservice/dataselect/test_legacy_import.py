@@ -1,4 +1,4 @@
-"""A database of the service that was deployed before is taken over: numbers in are numbers out."""
+"""Importing a database of the service that was deployed before keeps all numbers."""
 
 import csv
 import datetime
@@ -32,8 +32,8 @@ from support.deployed_service import CONTENTS, TABLES
 from support.payloads import payload, row
 from support.postgresql import Cluster
 from support.signer import Signer
-from support.stores import Store, open_store
-from support.tables import ROLL_UPS, grouped, select, sums
+from support.stores import ON_ONE_STORE, Store, open_store
+from support.tables import ROLL_UPS, compute_roll_up, read_sums, select
 
 
 @pytest.fixture
@@ -44,17 +44,17 @@ def upstream_uri(postgresql: Cluster, postgresql_database: str) -> str:
 
 @pytest.fixture
 def change(postgresql: Cluster, upstream_uri: str) -> Callable[[str], str]:
-    """Run a script in it."""
+    """Return a function that runs a script in the old database."""
     return lambda script: postgresql.psql(urlsplit(upstream_uri).path.removeprefix("/"), script)
 
 
-def take_over(store: Store, uri: str) -> list[tuple[str, datetime.date, int, int]]:
+def import_legacy(store: Store, uri: str) -> list[tuple[str, datetime.date, int, int]]:
     with closing(LegacyDatabase(uri)) as source:
         return list(store.transfer.import_legacy(source))
 
 
-def bad_rows(store: Store, uri: str) -> list[str]:
-    """Return what cannot be taken over; nothing is."""
+def import_bad_rows(store: Store, uri: str) -> list[str]:
+    """Return the rows that cannot be imported, and check that nothing was."""
     with closing(LegacyDatabase(uri)) as source:
         with pytest.raises(BadRows, match="--skip-bad"):
             list(store.transfer.import_legacy(source))
@@ -65,9 +65,9 @@ def bad_rows(store: Store, uri: str) -> list[str]:
 KEYS = ("network", "station", "location", "channel", "country")
 
 
-def test_numbers_in_are_numbers_out(store: Store, upstream_uri: str, postgresql: Cluster) -> None:
-    taken = take_over(store, upstream_uri)
-    # Blanks around names, days within a month, a location that was not known, and countries are put right.
+def test_import_keeps_all_numbers(store: Store, upstream_uri: str, postgresql: Cluster) -> None:
+    taken = import_legacy(store, upstream_uri)
+    # The import corrects blanks around names, days within a month, unknown locations, and countries.
     right = {
         "name": "trim(name)",
         "date": "date_trunc('month', date)::date",
@@ -84,19 +84,19 @@ def test_numbers_in_are_numbers_out(store: Store, upstream_uri: str, postgresql:
     )
     here = {
         "|".join([*key, *map(str, numbers), str(hll.cardinality(clients))])
-        for key, (*numbers, clients) in sums(store, "dataselect_stats", ("date", *KEYS)).items()
+        for key, (*numbers, clients) in read_sums(store, "dataselect_stats", ("date", *KEYS)).items()
     }
     assert here == set(there.splitlines())
     assert sum(count for _, _, count, _ in taken) == len(here)
     assert sum(changed for *_, changed in taken) > 10
     assert sum(key.split("|")[6] == "FR" for key in here) > 5
     for table, columns in ROLL_UPS.items():
-        assert sums(store, table, columns) == grouped(store, columns)
+        assert read_sums(store, table, columns) == compute_roll_up(store, columns)
     assert [found for _, _, differences in store.verification.verify() for found in differences] == []
 
 
-def test_nodes_networks_and_tokens_are_taken_over_and_tokens_not_in_clear(store: Store, upstream_uri: str) -> None:
-    take_over(store, upstream_uri)
+def test_nodes_networks_and_tokens_are_imported(store: Store, upstream_uri: str) -> None:
+    import_legacy(store, upstream_uri)
     nodes = store.registry.list_nodes()
     assert [(node.name, node.contact, node.restriction_policy, node.eas_group) for node in nodes] == [
         ("GFZ", "", False, None), ("OLD", "", True, None), ("RESIF", "operator@resif.example", False, "resif"),
@@ -105,7 +105,7 @@ def test_nodes_networks_and_tokens_are_taken_over_and_tokens_not_in_clear(store:
                   if network.restricted]  # fmt: skip
     assert restricted == [("Z32015", "RESIF", "alparray")]
     assert store.registry.sender_of_token("token-of-resif", NOW).node.name == "RESIF"
-    # The one of two that is still valid.
+    # Of two tokens, the one that is still valid.
     assert store.registry.sender_of_token("token-of-gfz", NOW).node.name == "GFZ"
     assert not [value for (value,) in select(store, "SELECT value FROM tokens") if "token" in value]
     store.registry.add_node("NEW", "operator@new.example")
@@ -114,7 +114,8 @@ def test_nodes_networks_and_tokens_are_taken_over_and_tokens_not_in_clear(store:
     assert store.registry.add_token("NEW", NOW, NOW + datetime.timedelta(days=1))[0] == 5
 
 
-def test_tokens_that_are_left_out_are_named_without_their_values(store: Store, upstream_uri: str) -> None:
+@ON_ONE_STORE
+def test_skipped_tokens_are_named_without_values(store: Store, upstream_uri: str) -> None:
     with closing(LegacyDatabase(upstream_uri)) as source:
         list(store.transfer.import_legacy(source))
         found = {(token.number, token.node): token.reason for token in source.bad_tokens}
@@ -132,9 +133,10 @@ def test_tokens_that_are_left_out_are_named_without_their_values(store: Store, u
         store.registry.sender_of_token("shared", NOW)
 
 
-def test_members_of_groups_see_what_they_saw_before(store: Store, service_uri: str, upstream_uri: str) -> None:
-    """Groups are stored with /epos/ there, and compared with tokens as a whole."""
-    take_over(store, upstream_uri)
+@ON_ONE_STORE
+def test_group_members_keep_their_access(store: Store, service_uri: str, upstream_uri: str) -> None:
+    """The old database stores groups with /epos/ and compares them with tokens as a whole."""
+    import_legacy(store, upstream_uri)
     with Signer() as signer:
         config = Config(service_uri, eas_keyring=str(signer.keyring), eas_fingerprints=signer.fingerprint)
         client = create_app(config).test_client()
@@ -148,37 +150,37 @@ def test_members_of_groups_see_what_they_saw_before(store: Store, service_uri: s
             assert client.post(path, data=signer.token(groups)).status_code == status, groups
 
 
-def test_a_month_is_one_payload_of_the_days_that_were_received(store: Store, upstream_uri: str) -> None:
-    take_over(store, upstream_uri)
+def test_month_is_imported_as_one_payload(store: Store, upstream_uri: str) -> None:
+    import_legacy(store, upstream_uri)
     listed = store.payloads.list_payloads()
     assert {record.origin for record in listed} == {"import"}
     days = {(record.node, str(record.days[0])[:7]): record.days for record in listed}
     assert [str(day) for day in days["RESIF", "2021-02"]] == ["2021-02-27", "2021-02-28"]
     assert [str(day) for day in days["RESIF", "2021-03"]] == ["2021-03-01"]
-    # Nothing is known of it but that it is of that month.
+    # Only the month is known.
     assert len(days["GFZ", "2021-03"]) == 31
     assert [(record.node, record.rows) for record in listed if not record.rows] == []
-    before = {table: sums(store, table, columns) for table, columns in ROLL_UPS.items()}
+    before = {table: read_sums(store, table, columns) for table, columns in ROLL_UPS.items()}
     for _ in store.verification.replay():
         pass
-    assert {table: sums(store, table, columns) for table, columns in ROLL_UPS.items()} == before
+    assert {table: read_sums(store, table, columns) for table, columns in ROLL_UPS.items()} == before
 
 
-def test_what_was_taken_over_can_be_corrected(store: Store, upstream_uri: str) -> None:
-    take_over(store, upstream_uri)
+def test_imported_payload_can_be_corrected(store: Store, upstream_uri: str) -> None:
+    import_legacy(store, upstream_uri)
     node = store.registry.sender_of_token("token-of-resif", NOW).node
     correction = payload(row(month="2021-02-01", bytes=7), days_coverage=["2021-02-27"])
     with pytest.raises(AmbiguousReplacement) as refusal:
         store.payloads.replace(node, correction)
     (number,) = (known.payload for known in refusal.value.payloads)
     assert store.payloads.replace(node, correction, [number])[0].supersedes == [number]
-    assert [values[0] for key, values in sums(store, "dataselect_stats", ("date",)).items()
+    assert [values[0] for key, values in read_sums(store, "dataselect_stats", ("date",)).items()
             if key == ("RESIF", "2021-02-01")] == [7]  # fmt: skip
     assert [found for _, _, differences in store.verification.verify() for found in differences] == []
 
 
 def test_imported_month_is_replaced_by_the_whole_month(store: Store, upstream_uri: str) -> None:
-    take_over(store, upstream_uri)
+    import_legacy(store, upstream_uri)
     node = store.registry.sender_of_token("token-of-resif", NOW).node
     (month,) = (one for one in store.payloads.list_payloads("RESIF") if one.days[0].month == 2)
     assert (month.source, month.period, month.content) == ("", None, month.hash)
@@ -197,8 +199,9 @@ def test_imported_month_is_replaced_by_the_whole_month(store: Store, upstream_ur
     assert store.payloads.replace(node, whole)[0].supersedes == [month.payload]
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize(
-    ("script", "named"),
+    ("script", "message"),
     [
         (
             "UPDATE dataselect_stats SET station = 'a b' WHERE station = 'S1'",
@@ -230,17 +233,18 @@ def test_imported_month_is_replaced_by_the_whole_month(store: Store, upstream_ur
         ),
     ],
 )  # fmt: skip
-def test_rows_that_cannot_be_taken_over_are_named(
-    store: Store, upstream_uri: str, change: Callable[[str], str], script: str, named: str
+def test_bad_rows_are_named(
+    store: Store, upstream_uri: str, change: Callable[[str], str], script: str, message: str
 ) -> None:
     change(script)
-    rows = bad_rows(store, upstream_uri)
+    rows = import_bad_rows(store, upstream_uri)
     assert rows
-    assert all(re.fullmatch(named, row) for row in rows), rows
+    assert all(re.fullmatch(message, row) for row in rows), rows
 
 
-def test_all_bad_rows_are_named_at_once(store: Store, upstream_uri: str, change: Callable[[str], str]) -> None:
-    """The decoder names a hundred for each payload, and some only when others are gone."""
+@ON_ONE_STORE
+def test_all_bad_rows_are_named_together(store: Store, upstream_uri: str, change: Callable[[str], str]) -> None:
+    """The decoder names a hundred for each payload, and some only after others are gone."""
     change(
         """
         INSERT INTO dataselect_stats (node_id, date, network, station, location, channel, country, bytes, nb_reqs,
@@ -251,12 +255,13 @@ def test_all_bad_rows_are_named_at_once(store: Store, upstream_uri: str, change:
         ) AS bad (node, network, bytes, clients, rows), generate_series(1, rows) n;
         """
     )
-    rows = bad_rows(store, upstream_uri)
+    rows = import_bad_rows(store, upstream_uri)
     assert len(rows) == len(set(rows)) == 500
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize(
-    ("script", "named"),
+    ("script", "message"),
     [
         ("UPDATE nodes SET name = 'GFZ'", "nodes, id 12: there is another one called GFZ"),
         ("UPDATE nodes SET name = NULL WHERE id = 12", "nodes, id 12: it has no name"),
@@ -265,18 +270,18 @@ def test_all_bad_rows_are_named_at_once(store: Store, upstream_uri: str, change:
     ],
 )
 def test_other_faults_stop_the_import(
-    store: Store, upstream_uri: str, change: Callable[[str], str], script: str, named: str
+    store: Store, upstream_uri: str, change: Callable[[str], str], script: str, message: str
 ) -> None:
     change(script)
     with (
         closing(LegacyDatabase(upstream_uri)) as source,
-        pytest.raises(NotTakenOver, match=named),
+        pytest.raises(NotTakenOver, match=message),
     ):
         list(store.transfer.import_legacy(source, skip_bad=True))
     assert store.registry.list_nodes() == []
 
 
-def test_what_is_not_known_counts_nothing(store: Store, upstream_uri: str, change: Callable[[str], str]) -> None:
+def test_unknown_values_count_as_zero(store: Store, upstream_uri: str, change: Callable[[str], str]) -> None:
     change(
         """
         UPDATE dataselect_stats SET clients = NULL, bytes = NULL, nb_failed_reqs = NULL;
@@ -286,8 +291,8 @@ def test_what_is_not_known_counts_nothing(store: Store, upstream_uri: str, chang
             (NULL, 13, '{2021-02-07}'), (12, 14, '{2091-01-01}');
         """
     )
-    take_over(store, upstream_uri)
-    found = sums(store, "dataselect_stats", ("network",))
+    import_legacy(store, upstream_uri)
+    found = read_sums(store, "dataselect_stats", ("network",))
     assert {(values[0], values[3], hll.cardinality(values[4])) for values in found.values()} == {(0, 0, 0)}
     assert sum(values[1] for values in found.values()) > 800
     assert len(store.registry.list_tokens()) == 4
@@ -298,11 +303,11 @@ def test_what_is_not_known_counts_nothing(store: Store, upstream_uri: str, chang
     assert [found for _, _, differences in store.verification.verify() for found in differences] == []
 
 
-def test_the_database_waits_for_as_long_as_the_other_one_takes(database_uri: str, upstream_uri: str) -> None:
+def test_import_has_no_idle_timeout(database_uri: str, upstream_uri: str) -> None:
     with closing(open_store(database_uri)) as store, closing(LegacyDatabase(upstream_uri)) as source:
         taking = store.transfer.import_legacy(source)
         next(taking)
-        # It is within its transaction now; nobody else has its connection.
+        # It is within its transaction now, whose connection nobody else has.
         cursor = taking.gi_frame.f_locals["connection"].cursor()
         cursor.execute("SHOW idle_in_transaction_session_timeout")
         assert cursor.fetchone() == ("0",)
@@ -310,12 +315,12 @@ def test_the_database_waits_for_as_long_as_the_other_one_takes(database_uri: str
         assert select(store, "SHOW idle_in_transaction_session_timeout") == [("1min",)]
 
 
-def test_it_takes_an_empty_database_and_one_to_take_over(
+def test_import_needs_empty_target_and_legacy_source(
     store: Store, upstream_uri: str, change: Callable[[str], str], tmp_path: Path
 ) -> None:
-    take_over(store, upstream_uri)
+    import_legacy(store, upstream_uri)
     with pytest.raises(DatabaseNotEmpty):
-        take_over(store, upstream_uri)
+        import_legacy(store, upstream_uri)
     with pytest.raises(DatabaseUnavailable):
         LegacyDatabase(f"postgresql://nobody@/nothing?host={tmp_path}")
     with pytest.raises(NotUpstream, match="SQLite"):
@@ -325,14 +330,16 @@ def test_it_takes_an_empty_database_and_one_to_take_over(
         LegacyDatabase(upstream_uri)
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize("path", ["nowhere", "''"])
-def test_tables_are_found_whatever_the_search_path(
+def test_search_path_of_the_source_does_not_matter(
     store: Store, upstream_uri: str, change: Callable[[str], str], path: str
 ) -> None:
     change(f"ALTER DATABASE {urlsplit(upstream_uri).path.removeprefix('/')} SET search_path = {path}")
-    assert take_over(store, upstream_uri)
+    assert import_legacy(store, upstream_uri)
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize("column", ["nb_unsuccessful_reqs", "nb_failedrequests", None])
 def test_columns_may_have_other_names(
     store: Store, upstream_uri: str, change: Callable[[str], str], column: str | None
@@ -341,11 +348,11 @@ def test_columns_may_have_other_names(
         "DROP TABLE networks; ALTER TABLE dataselect_stats "
         + (f"RENAME COLUMN nb_failed_reqs TO {column}" if column else "DROP COLUMN nb_failed_reqs")
     )
-    take_over(store, upstream_uri)
-    # Each row has one more than its successful requests, and so many failed ones.
+    import_legacy(store, upstream_uri)
+    # Each row has one more request than successful ones, and as many failed ones.
     assert all(
         requests == successful + failed
-        for _, requests, successful, failed, _ in sums(store, "dataselect_stats", ("date",)).values()
+        for _, requests, successful, failed, _ in read_sums(store, "dataselect_stats", ("date",)).values()
     )
 
 
@@ -360,14 +367,15 @@ class Statsman:
         return subprocess.run([command, *words], env=self._environment, capture_output=True, text=True, check=False)
 
 
-def test_command_says_what_it_takes_over(store_uri: str, upstream_uri: str) -> None:
+@ON_ONE_STORE
+def test_command_reports_the_import(store_uri: str, upstream_uri: str) -> None:
     statsman = Statsman(store_uri)
-    done = statsman("db", "import-upstream", upstream_uri)
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"^GFZ 2021-03: \d+ rows$", done.stdout, re.MULTILINE)
-    assert re.search(r"^rows whose country was not two capitals or digits: \d+$", done.stdout, re.MULTILINE)
-    assert "token 4 of RESIF is left out: 2 nodes share its value\n" in done.stderr
-    assert "shared\n" not in done.stderr
+    ran = statsman("db", "import-upstream", upstream_uri)
+    assert ran.returncode == 0, ran.stderr
+    assert re.search(r"^GFZ 2021-03: \d+ rows$", ran.stdout, re.MULTILINE)
+    assert re.search(r"^rows whose country was not two capitals or digits: \d+$", ran.stdout, re.MULTILINE)
+    assert "token 4 of RESIF is left out: 2 nodes share its value\n" in ran.stderr
+    assert "shared\n" not in ran.stderr
     assert "differences: none" in statsman("db", "verify").stdout
     again = statsman("db", "import-upstream", upstream_uri)
     assert (again.returncode, again.stdout) == (1, "")
@@ -375,7 +383,8 @@ def test_command_says_what_it_takes_over(store_uri: str, upstream_uri: str) -> N
     assert statsman("db", "import-upstream", store_uri).returncode == 1
 
 
-def test_bad_rows_are_reported_and_left_out(
+@ON_ONE_STORE
+def test_skip_bad_reports_and_skips_rows(
     store_uri: str, upstream_uri: str, change: Callable[[str], str], tmp_path: Path
 ) -> None:
     change(
@@ -398,7 +407,7 @@ def test_bad_rows_are_reported_and_left_out(
         stopped = statsman("db", "import-upstream", upstream_uri, "--skip-bad", "--report", wrong)
         assert (stopped.returncode, reason in stopped.stderr) == (2, True)
     assert len(report.read_text().splitlines()) == 1201
-    done = statsman("db", "import-upstream", upstream_uri, "--skip-bad")
-    assert done.returncode == 0, done.stderr
-    assert "left out: 1,200 rows, 12,000 bytes, 2,400 requests\n" in done.stdout
+    ran = statsman("db", "import-upstream", upstream_uri, "--skip-bad")
+    assert ran.returncode == 0, ran.stderr
+    assert "left out: 1,200 rows, 12,000 bytes, 2,400 requests\n" in ran.stdout
     assert "differences: none" in statsman("db", "verify").stdout

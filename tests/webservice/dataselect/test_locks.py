@@ -1,4 +1,4 @@
-"""The order of locks: every writer of a node's rows locks the node first, so that no two of them deadlock."""
+"""The order of locks: all writers lock the node before its rows, so that none of them deadlock."""
 
 import ast
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ from support.tables import select
 
 OTHER = payload(row(bytes=1024))
 
-# Each gets a store with a node GFZ, which has sent payload 1 of network GE.
+# Each gets a store with a node GFZ that sent payload 1 of network GE.
 WRITERS: dict[str, Callable[[Store, Node], object]] = {
     "ingest": lambda store, node: store.payloads.ingest(node, OTHER),
     "replace": lambda store, node: store.payloads.replace(node, OTHER),
@@ -37,16 +37,16 @@ WRITERS: dict[str, Callable[[Store, Node], object]] = {
     "set_network_group": lambda store, _: store.registry.set_network_group("GFZ", "GE", "group"),
     "add_token": lambda store, _: store.registry.add_token("GFZ", NOW - DAY, NOW + DAY),
 }
-# All functions that begin a transaction that writes. A new one belongs here, and to WRITERS.
+# All functions that begin a writing transaction. Add new ones here and to WRITERS.
 BEGIN_TO_WRITE = {
     "_store", "retract", "verify", "replay", "_change_node", "remove_node", "_add_token",
     # It has no row yet that could be locked.
     "add_node",
-    # It locks the row of one token, and nothing else.
+    # It locks only the row of one token.
     "revoke_token",
     # The database is empty.
     "copy_from", "import_legacy",
-    # It changes rights, and no row.
+    # It changes rights, no rows.
     "apply",
     # The functions above call these.
     "administer", "attempt",
@@ -61,8 +61,8 @@ def node(store: Store) -> Node:
 
 
 @contextmanager
-def locked(uri: str, node: Node) -> Iterator[None]:
-    """Lock a node, as a payload does that takes long."""
+def lock_node(uri: str, node: Node) -> Iterator[None]:
+    """Lock a node, as a slow payload does."""
     connection = psycopg2.connect(uri)
     try:
         with connection.cursor() as cursor:
@@ -73,18 +73,18 @@ def locked(uri: str, node: Node) -> Iterator[None]:
 
 
 @contextmanager
-def waiting_for(store: Store, uri: str, node: Node, write: Callable[[], object]) -> Iterator[Future[object]]:
-    """Run a function that waits for a node until the context ends, and for its end after that."""
+def run_behind_lock(store: Store, uri: str, node: Node, write: Callable[[], object]) -> Iterator[Future[object]]:
+    """Run a function that waits for a node until the context ends; then wait for the function."""
     with ThreadPoolExecutor() as threads:
-        with locked(uri, node):
+        with lock_node(uri, node):
             writer = threads.submit(write)
-            wait_for(lambda: waiting(store))
+            wait_for(lambda: list_waiting(store))
             yield writer
         writer.result()
 
 
-def waiting(store: Store) -> list[tuple[object, ...]]:
-    """Return the transaction id of each session that waits for a lock: None as long as it has written nothing."""
+def list_waiting(store: Store) -> list[tuple[object, ...]]:
+    """Return the transaction id of each session that waits for a lock; None if it has written nothing yet."""
     return select(store, "SELECT backend_xid FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
 
 
@@ -108,14 +108,14 @@ def begins_to_write(call: ast.AST) -> bool:
 @ON_POSTGRESQL
 @pytest.mark.parametrize("name", WRITERS)
 def test_writer_locks_the_node_first(store: Store, store_uri: str, node: Node, name: str) -> None:
-    with waiting_for(store, store_uri, node, lambda: WRITERS[name](store, node)):
-        assert waiting(store) == [(None,)]
+    with run_behind_lock(store, store_uri, node, lambda: WRITERS[name](store, node)):
+        assert list_waiting(store) == [(None,)]
 
 
 @ON_POSTGRESQL
-def test_policy_of_a_busy_node_holds_up_no_other(store: Store, store_uri: str, node: Node) -> None:
+def test_policy_of_a_busy_node_delays_no_other(store: Store, store_uri: str, node: Node) -> None:
     other, _ = make_node(store, "BGR")
-    with waiting_for(
+    with run_behind_lock(
         store, store_uri, node, lambda: store.registry.set_node_policy("GFZ", restricted=True)
     ) as policy:
         store.payloads.ingest(other, OTHER)
@@ -128,11 +128,10 @@ def test_policy_waits_longer_than_one_attempt(
     store: Store, store_uri: str, node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attempts = []
-    wait_briefly = store.database._queries.wait_briefly
-    monkeypatch.setattr(
-        store.database._queries, "wait_briefly", lambda one: (attempts.append(one), wait_briefly(one))
-    )
-    with waiting_for(store, store_uri, node, lambda: store.registry.set_node_policy("GFZ", restricted=True)):
+    queries = store.database._queries
+    wait_briefly = queries.wait_briefly
+    monkeypatch.setattr(queries, "wait_briefly", lambda one: (attempts.append(one), wait_briefly(one)))
+    with run_behind_lock(store, store_uri, node, lambda: store.registry.set_node_policy("GFZ", restricted=True)):
         wait_for(lambda: len(attempts) > 1)
     assert dict(store.registry.node_policies())["GFZ"] is True
 
@@ -140,7 +139,7 @@ def test_policy_waits_longer_than_one_attempt(
 @ON_POSTGRESQL
 def test_revoking_a_token_waits_for_no_node(store: Store, store_uri: str, node: Node) -> None:
     (token,) = store.registry.list_tokens()
-    with locked(store_uri, node):
+    with lock_node(store_uri, node):
         store.registry.revoke_token(token.id, NOW)
     (token,) = store.registry.list_tokens()
     assert token.revoked_at is not None
@@ -171,7 +170,7 @@ def test_removal_is_later_than_the_removed_node(store: Store, node: Node) -> Non
     assert before.revision != store.statistics.data_version().revision
 
 
-def test_set_back_clock_makes_no_earlier_time(store: Store, node: Node) -> None:
+def test_set_back_clock_yields_no_earlier_time(store: Store, node: Node) -> None:
     with store.database.transaction(write=True) as connection:
         connection.cursor().execute("UPDATE nodes SET changed_at = '2090-01-01T00:00:00.000+00:00'")
     before = store.statistics.data_version().changed_at
@@ -184,7 +183,7 @@ def test_set_back_clock_makes_no_earlier_time(store: Store, node: Node) -> None:
 @ON_POSTGRESQL
 def test_time_is_read_after_waiting_for_locks(store: Store, store_uri: str, node: Node) -> None:
     other, _ = make_node(store, "BGR")
-    with waiting_for(store, store_uri, node, lambda: store.registry.set_node_policy("GFZ", restricted=True)):
+    with run_behind_lock(store, store_uri, node, lambda: store.registry.set_node_policy("GFZ", restricted=True)):
         store.payloads.ingest(other, OTHER)
         before = store.statistics.data_version()
     after = store.statistics.data_version()
@@ -199,18 +198,18 @@ def test_migration_that_waits_lets_others_through(
     (tmp_path / "9999_column.sql").write_text("ALTER TABLE nodes ADD COLUMN something integer")
     monkeypatch.setattr(migrations, "FOLDER", tmp_path)
     with ThreadPoolExecutor() as threads:
-        with reading(store_uri):
+        with keep_reading(store_uri):
             migration = threads.submit(migrations.apply, store_uri)
-            wait_for(lambda: waiting(store))
-            # This waits for the lock of the migration, which gives up before this does.
+            wait_for(lambda: list_waiting(store))
+            # This waits for the lock of the migration, which gives up first.
             assert select(store, "SELECT name FROM nodes") == [("GFZ",)]
             assert not migration.done()
         assert migration.result() == ["9999_column"]
 
 
 @contextmanager
-def reading(uri: str) -> Iterator[None]:
-    """Read from the nodes in a transaction that does not end, as a client does that stops reading."""
+def keep_reading(uri: str) -> Iterator[None]:
+    """Read from the nodes in a transaction that stays open, as a client does that stops reading."""
     connection = psycopg2.connect(uri)
     try:
         with connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""What becomes of a payload beside others: all small histories, compared with a model that knows the requests."""
+"""Payloads that overlap others: all small histories, compared with a model that knows the requests."""
 
 import datetime
 import random
@@ -51,8 +51,8 @@ def in_force(sending: model.Sending, number: int) -> InForce:
     return InForce(**fields, payload=number, revision=0, received_at=NOW)
 
 
-def decided(send: model.Send, present: frozenset[model.Sending]) -> model.Answer:
-    """Ask the service's rule, and put its decision into the model's words."""
+def decide_as_model(send: model.Send, present: frozenset[model.Sending]) -> model.Answer:
+    """Return the decision of the service's rule in the terms of the model."""
     known = dict(enumerate(present))
     new = identity(send.sending)
     others = [in_force(sending, number) for number, sending in known.items()]
@@ -70,7 +70,7 @@ def decided(send: model.Send, present: frozenset[model.Sending]) -> model.Answer
 
 
 def agree(found: model.Answer, due: model.Answer) -> bool:
-    """Return whether two answers say the same; of several duplicates one is named."""
+    """Return whether two answers agree; of several duplicates the service names one."""
     if due.outcome == "duplicate":
         return found.outcome == "duplicate" and found.others <= due.others
     return found == due
@@ -78,24 +78,24 @@ def agree(found: model.Answer, due: model.Answer) -> bool:
 
 @pytest.mark.parametrize(("steps", "accepting"), [(3, False), (2, True)])
 @pytest.mark.parametrize("world", WORLDS)
-def test_no_history_doubles_or_loses_silently(world: str, steps: int, accepting: bool) -> None:
-    ways = model.sends(WORLDS[world](), accepting=accepting)
+def test_no_history_doubles_or_loses_requests(world: str, steps: int, accepting: bool) -> None:
+    ways = model.list_sends(WORLDS[world](), accepting=accepting)
     states = {frozenset[model.Sending]()}
     for _ in range(steps):
         following = set()
         for before in states:
             for send in ways:
                 due = model.answer(send, before)
-                assert agree(decided(send, before), due), (send, before)
+                assert agree(decide_as_model(send, before), due), (send, before)
                 after = model.apply(send, due, before)
-                assert list(model.faults(send, due, before, after)) == [], (send, before)
+                assert list(model.find_faults(send, due, before, after)) == [], (send, before)
                 following.add(after)
         states |= following
     assert len(states) > 50
 
 
-def sent(sending: model.Sending) -> Payload:
-    """Make the payload that the service gets."""
+def make_payload(sending: model.Sending) -> Payload:
+    """Return the payload that the service receives."""
     days = [as_date(day).isoformat() for day in sorted(sending.days)]
     period = sending.period and dict(zip(("start", "end"), map(as_date, sending.period), strict=True))
     named = {} if period is None else {"period": {name: day.isoformat() for name, day in period.items()}}
@@ -106,14 +106,14 @@ def sent(sending: model.Sending) -> Payload:
     return payload(*rows, days_coverage=days, source=sending.source, **named)
 
 
-def stored(store: Store, node: Node, send: model.Send, numbers: dict[int, model.Sending]) -> model.Answer:
-    """Send something to a store, and put its answer into the model's words."""
+def send_to_store(store: Store, node: Node, send: model.Send, numbers: dict[int, model.Sending]) -> model.Answer:
+    """Send a payload to a store, and return its answer in the terms of the model."""
     overlap = send.overlap and Overlap(send.overlap)
     try:
         if send.method == "POST":
-            receipt, changed = store.payloads.ingest(node, sent(send.sending), overlap=overlap), True
+            receipt, changed = store.payloads.ingest(node, make_payload(send.sending), overlap=overlap), True
         else:
-            receipt, changed = store.payloads.replace(node, sent(send.sending), overlap=overlap)
+            receipt, changed = store.payloads.replace(node, make_payload(send.sending), overlap=overlap)
     except DuplicatePayload as error:
         return model.Answer("duplicate", others=frozenset([numbers[error.payload]]))
     except OverlappingPayload as error:
@@ -127,7 +127,7 @@ def stored(store: Store, node: Node, send: model.Send, numbers: dict[int, model.
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_stores_answer_as_the_model_does(store: Store, world: str) -> None:
-    ways = model.sends(WORLDS[world](), accepting=True)
+    ways = model.list_sends(WORLDS[world](), accepting=True)
     chance = random.Random(world)
     for history in range(25):
         store.registry.add_node(str(history), "operator@node.example")
@@ -137,16 +137,16 @@ def test_stores_answer_as_the_model_does(store: Store, world: str) -> None:
         numbers: dict[int, model.Sending] = {}
         for send in chance.choices(ways, k=6):
             due = model.answer(send, present)
-            assert agree(stored(store, node, send, numbers), due), (send, present)
+            assert agree(send_to_store(store, node, send, numbers), due), (send, present)
             present = model.apply(send, due, present)
         records = store.payloads.list_payloads(str(history))
         counting = {record.payload for record in records if record.state == "in force"}
         assert {numbers[number].identity for number in counting} == {sending.identity for sending in present}
-        assert total(store, str(history)) == sum(sending.sizes for sending in present for _ in months(sending))
+        assert total(store, str(history)) == sum(sending.sizes for sending in present for _ in list_months(sending))
     assert [found for *_, found in store.verification.verify() if found] == []
 
 
-def months(sending: model.Sending) -> set[str]:
+def list_months(sending: model.Sending) -> set[str]:
     return {as_date(day).isoformat()[:7] for day in sending.days}
 
 

@@ -1,4 +1,4 @@
-"""The store's tests are the same tests, run on PostgreSQL and on SQLite."""
+"""The repository, on PostgreSQL and on SQLite."""
 
 import datetime
 import hashlib
@@ -35,7 +35,7 @@ from eida_stats_webservice.registry.models import PUBLIC, Node
 from support.dates import DAY
 from support.payloads import payload, row, sketch
 from support.stores import ON_ONE_STORE, Store, open_store
-from support.tables import ROLL_UPS, count, grouped, select, sums
+from support.tables import ROLL_UPS, compute_roll_up, count, read_sums, select
 
 NOW = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC)
 OCTOBER = datetime.date(2026, 10, 1)
@@ -62,7 +62,7 @@ def total(store: Store, level: str | None = None) -> list[tuple[str, str, int, i
 # Nodes
 
 
-def test_nodes_are_listed_by_name_with_what_they_have_sent(store: Store, gfz: Node) -> None:
+def test_nodes_are_listed_with_their_payloads(store: Store, gfz: Node) -> None:
     store.registry.add_node("BGR", "operator@bgr.example")
     store.payloads.ingest(gfz, payload(row()))
     bgr, sent = store.registry.list_nodes()
@@ -72,12 +72,12 @@ def test_nodes_are_listed_by_name_with_what_they_have_sent(store: Store, gfz: No
     assert abs(sent.last_payload - datetime.datetime.now(tz=datetime.UTC)) < DAY
 
 
-def test_a_node_is_registered_once(store: Store, gfz: Node) -> None:
+def test_node_is_registered_once(store: Store, gfz: Node) -> None:
     with pytest.raises(NodeExists, match="GFZ"):
         store.registry.add_node("GFZ", "")
 
 
-def test_a_node_can_be_renamed_and_keeps_what_it_has_sent(store: Store, gfz: Node) -> None:
+def test_renamed_node_keeps_its_payloads(store: Store, gfz: Node) -> None:
     store.payloads.ingest(gfz, payload(row()))
     store.registry.update_node("GFZ", new_name="GEOFON", contact=None)
     (renamed,) = store.registry.list_nodes()
@@ -86,13 +86,13 @@ def test_a_node_can_be_renamed_and_keeps_what_it_has_sent(store: Store, gfz: Nod
     assert store.registry.list_nodes()[0].contact == "new@gfz.example"
 
 
-def test_a_node_cannot_take_the_name_of_another(store: Store, gfz: Node) -> None:
+def test_name_of_another_node_is_refused(store: Store, gfz: Node) -> None:
     store.registry.add_node("BGR", "")
     with pytest.raises(NodeExists, match="BGR"):
         store.registry.update_node("GFZ", new_name="BGR", contact=None)
 
 
-def test_of_two_who_take_a_name_at_once_one_is_told_that_it_exists(store_uri: str, store: Store, gfz: Node) -> None:
+def test_concurrent_rename_to_one_name_fails(store_uri: str, store: Store, gfz: Node) -> None:
     outcome: list[str] = []
 
     def rename() -> None:
@@ -117,7 +117,7 @@ def test_of_two_who_take_a_name_at_once_one_is_told_that_it_exists(store_uri: st
     assert outcome == ["exists"]
 
 
-def test_a_removed_node_leaves_nothing_of_its_own(store: Store, gfz: Node) -> None:
+def test_removed_node_leaves_no_rows(store: Store, gfz: Node) -> None:
     other = node(store, "BGR")
     store.payloads.ingest(other, payload(row()))
     before = {table: count(store, table) for table in STORED}
@@ -130,7 +130,7 @@ def test_a_removed_node_leaves_nothing_of_its_own(store: Store, gfz: Node) -> No
 
 
 @pytest.mark.parametrize("change", ["update", "remove", "token"])
-def test_a_node_that_is_unknown_is_named(store: Store, change: str) -> None:
+def test_unknown_node_is_named(store: Store, change: str) -> None:
     with pytest.raises(UnknownNode, match="nobody"):
         {
             "update": lambda: store.registry.update_node("nobody", new_name="somebody", contact=None),
@@ -142,30 +142,28 @@ def test_a_node_that_is_unknown_is_named(store: Store, change: str) -> None:
 # Tokens
 
 
-def test_only_the_digest_of_a_token_is_stored(store: Store, gfz: Node) -> None:
+def test_only_digests_of_tokens_are_stored(store: Store, gfz: Node) -> None:
     _, token = store.registry.add_token("GFZ", NOW, NOW + DAY)
     values = [value for (value,) in select(store, "SELECT value FROM tokens")]
     assert token not in values
     assert all(len(value) == 64 for value in values)
 
 
-def test_a_token_is_looked_up_by_its_digest_so_that_the_time_tells_nothing_of_it(
-    store: Store, gfz: Node, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_token_is_looked_up_by_digest(store: Store, gfz: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     _, token = store.registry.add_token("GFZ", NOW - DAY, NOW + DAY)
-    asked = []
+    digests = []
     for name in ("sender_of_token", "network_of_token"):
         query = getattr(store.registry._queries, name)
 
         def note(connection: Any, *, value: str, query: Callable[..., Any] = query) -> Any:
-            asked.append(value)
+            digests.append(value)
             return query(connection, value=value)
 
         monkeypatch.setattr(store.registry._queries, name, note)
     assert store.registry.sender_of_token(token, NOW).node == gfz
     with pytest.raises(RefusedToken):
         store.registry.network_of_token(token, NOW)
-    assert asked == [hashlib.sha256(token.encode()).hexdigest()] * 2
+    assert digests == [hashlib.sha256(token.encode()).hexdigest()] * 2
 
 
 @pytest.mark.parametrize(
@@ -176,7 +174,7 @@ def test_a_token_is_looked_up_by_its_digest_so_that_the_time_tells_nothing_of_it
         (NOW - DAY, NOW, "expired"),
     ],
 )
-def test_a_token_is_refused_outside_its_dates(
+def test_token_is_refused_outside_its_dates(
     store: Store, gfz: Node, valid_from: datetime.datetime, valid_until: datetime.datetime, state: str
 ) -> None:
     number, token = store.registry.add_token("GFZ", valid_from, valid_until)
@@ -188,14 +186,14 @@ def test_a_token_is_refused_outside_its_dates(
     with pytest.raises(RefusedToken) as refusal:
         store.registry.network_of_token(operators, NOW)
     assert type(refusal.value) is due
-    # It is not one for sending, whatever its dates.
+    # It is never one for sending.
     with pytest.raises(RefusedToken) as refusal:
         store.registry.sender_of_token(operators, NOW)
     assert type(refusal.value) is RefusedToken
     assert {listed.id: listed.state(NOW) for listed in store.registry.list_tokens()}[number] == state
 
 
-def test_a_revoked_token_is_refused_and_keeps_the_time_of_its_revocation(store: Store, gfz: Node) -> None:
+def test_revoked_token_is_refused(store: Store, gfz: Node) -> None:
     number, token = store.registry.add_token("GFZ", NOW - DAY, NOW + DAY)
     assert store.registry.sender_of_token(token, NOW).node == gfz
     store.registry.revoke_token(number, NOW)
@@ -208,7 +206,7 @@ def test_a_revoked_token_is_refused_and_keeps_the_time_of_its_revocation(store: 
     assert (listed.state(NOW), listed.revoked_at) == ("revoked", NOW)
 
 
-def test_a_token_that_is_unknown_is_refused_without_being_quoted(store: Store) -> None:
+def test_unknown_token_is_refused_and_not_quoted(store: Store) -> None:
     with pytest.raises(RefusedToken) as refusal:
         store.registry.sender_of_token("not-a-token", NOW)
     assert "not-a-token" not in str(refusal.value)
@@ -217,7 +215,7 @@ def test_a_token_that_is_unknown_is_refused_without_being_quoted(store: Store) -
 
 
 @pytest.mark.parametrize("number", [99999999999999999999, -(2**63) - 1, 2**63 - 1])
-def test_a_token_of_no_possible_number_is_unknown(store: Store, number: int) -> None:
+def test_impossible_token_number_is_unknown(store: Store, number: int) -> None:
     with pytest.raises(UnknownToken, match=str(number)):
         store.registry.revoke_token(number, NOW)
 
@@ -225,7 +223,7 @@ def test_a_token_of_no_possible_number_is_unknown(store: Store, number: int) -> 
 # Ingestion
 
 
-def test_a_payload_is_stored_field_by_field(store: Store, gfz: Node) -> None:
+def test_payload_is_stored_field_by_field(store: Store, gfz: Node) -> None:
     sent = payload(
         row(
             bytes=2**40, nb_requests=5, nb_successful_requests=3, nb_unsuccessful_requests=2, clients=sketch([7, 8])
@@ -234,9 +232,9 @@ def test_a_payload_is_stored_field_by_field(store: Store, gfz: Node) -> None:
     )
     receipt = store.payloads.ingest(gfz, sent)
     assert receipt == Receipt("GFZ", receipt.payload, sent.hash(), 1, 2, receipt.received_at)
-    assert sums(store, "dataselect_stats", ("date", "network", "station", "location", "channel", "country")) == {
-        ("GFZ", "2026-10-01", "GE", "EIL", "", "BHZ", "DE"): (2**40, 5, 3, 2, hll.encode([7, 8]))
-    }
+    assert read_sums(
+        store, "dataselect_stats", ("date", "network", "station", "location", "channel", "country")
+    ) == {("GFZ", "2026-10-01", "GE", "EIL", "", "BHZ", "DE"): (2**40, 5, 3, 2, hll.encode([7, 8]))}
     (kept,) = select(store, "SELECT hash, starts_at, ends_at, generated_at, version, nb_rows FROM payloads")
     assert [str(value) for value in kept] == [
         sent.hash(), "2026-10-14", "2026-10-15", "2026-11-01 03:00:00", "0.8.1", "1",
@@ -247,7 +245,7 @@ def test_a_payload_is_stored_field_by_field(store: Store, gfz: Node) -> None:
     assert select(store, "SELECT name FROM networks") == [("GE",)]
 
 
-def test_a_payload_is_kept_so_that_all_else_can_be_recomputed(store: Store, gfz: Node) -> None:
+def test_stored_body_equals_the_payload(store: Store, gfz: Node) -> None:
     sent = payload(row(), row(station="MTE"))
     store.payloads.ingest(gfz, sent)
     ((body,),) = select(store, "SELECT body FROM payloads")
@@ -268,7 +266,7 @@ def test_sliced_payload_is_stored_and_rebuilt(store: Store, gfz: Node) -> None:
     assert [differences for _, _, differences in store.verification.verify()] == [[]]
 
 
-def test_what_a_node_has_left_out_is_kept_with_its_payload_and_makes_no_other_one(store: Store, gfz: Node) -> None:
+def test_exclusions_are_stored_but_not_hashed(store: Store, gfz: Node) -> None:
     excluded = {"client_classes": ["monitor"], "client_patterns": ["^curl/", "\x00"]}
     sent = payload(row(), excluded=excluded)
     store.payloads.ingest(gfz, sent)
@@ -280,13 +278,13 @@ def test_what_a_node_has_left_out_is_kept_with_its_payload_and_makes_no_other_on
         store.payloads.ingest(gfz, payload(row()))
 
 
-def test_payloads_over_the_same_rows_add_up_and_their_clients_are_united(store: Store, gfz: Node) -> None:
+def test_payloads_add_up_and_clients_merge(store: Store, gfz: Node) -> None:
     store.payloads.ingest(gfz, payload(row(clients=sketch([1, 2])), days_coverage=["2026-10-14"]))
     store.payloads.ingest(gfz, payload(row(clients=sketch([2, 3])), days_coverage=["2026-10-15"]))
     assert total(store) == [("*", "*", 1024, 2, 2, 3)]
 
 
-def test_the_same_statistics_are_counted_once_however_they_are_written(store: Store, gfz: Node) -> None:
+def test_equal_statistics_are_counted_once(store: Store, gfz: Node) -> None:
     first = store.payloads.ingest(gfz, payload(row(), row(station="MTE")))
     with pytest.raises(DuplicatePayload) as refusal:
         store.payloads.ingest(
@@ -298,15 +296,15 @@ def test_the_same_statistics_are_counted_once_however_they_are_written(store: St
     assert total(store) == [("*", "*", 1024, 2, 2, 1)]
 
 
-def test_two_nodes_may_have_sent_the_same_statistics(store: Store, gfz: Node) -> None:
+def test_two_nodes_may_send_equal_statistics(store: Store, gfz: Node) -> None:
     store.payloads.ingest(gfz, payload(row()))
     store.payloads.ingest(node(store, "BGR"), payload(row()))
     assert total(store, "node") == [("BGR", "*", 512, 1, 1, 1), ("GFZ", "*", 512, 1, 1, 1)]
-    # clients of two nodes are the same client
+    # A client of two nodes counts once.
     assert total(store) == [("*", "*", 1024, 2, 2, 1)]
 
 
-def test_statistics_are_summed_up_by_network_within_the_months_asked_for(store: Store, gfz: Node) -> None:
+def test_statistics_are_limited_to_their_months(store: Store, gfz: Node) -> None:
     months = {"days_coverage": ["2026-09-30", "2026-10-01"]}
     rows = [row(), row(network="Z32015", country="FR"), row(month="2026-09-01", bytes=1)]
     store.payloads.ingest(gfz, payload(*rows, **months))
@@ -316,7 +314,7 @@ def test_statistics_are_summed_up_by_network_within_the_months_asked_for(store: 
     ]
 
 
-def test_roll_ups_hold_what_the_streams_add_up_to(store: Store, gfz: Node) -> None:
+def test_roll_ups_equal_the_sum_of_streams(store: Store, gfz: Node) -> None:
     chance = random.Random(1)
     bgr = node(store, "BGR")
     for day in range(1, 7):
@@ -333,11 +331,11 @@ def test_roll_ups_hold_what_the_streams_add_up_to(store: Store, gfz: Node) -> No
         ]
         store.payloads.ingest(chance.choice([gfz, bgr]), payload(*rows, days_coverage=[f"2026-10-0{day}"]))
     for table, keys in ROLL_UPS.items():
-        assert sums(store, table, keys) == grouped(store, keys), table
+        assert read_sums(store, table, keys) == compute_roll_up(store, keys), table
 
 
-def test_what_the_database_refuses_leaves_nothing_behind(store: Store, gfz: Node) -> None:
-    """A payload whose row is refused must not stay claimed: it could then never be sent again."""
+def test_refused_payload_leaves_no_rows(store: Store, gfz: Node) -> None:
+    """A payload with a refused row must leave no trace: otherwise it could never be sent again."""
     huge = Payload(
         generated_at="",
         version="",
@@ -358,7 +356,7 @@ def test_what_the_database_refuses_leaves_nothing_behind(store: Store, gfz: Node
     assert total(store) == [("*", "*", 512 + 512 + 1, 3, 3, 1)]
 
 
-def test_a_station_that_is_too_long_is_refused_by_the_database_too(store: Store, gfz: Node) -> None:
+def test_database_refuses_too_long_station(store: Store, gfz: Node) -> None:
     bad = payload(row())
     bad.stats[0].station = "A" * 9
     with pytest.raises(RefusedByDatabase):
@@ -366,7 +364,7 @@ def test_a_station_that_is_too_long_is_refused_by_the_database_too(store: Store,
     assert count(store, "payloads") == 0
 
 
-def test_a_saturated_sketch_has_an_estimate(store: Store, gfz: Node) -> None:
+def test_saturated_sketch_has_an_estimate(store: Store, gfz: Node) -> None:
     full = hll.to_hex(bytes.fromhex("148b7f") + b"\xff" * 1280)
     store.payloads.ingest(gfz, payload(row(clients=full)))
     ((*_, clients),) = total(store)
@@ -376,25 +374,25 @@ def test_a_saturated_sketch_has_an_estimate(store: Store, gfz: Node) -> None:
 # The database itself
 
 
-def test_a_database_without_schema_says_what_to_do(postgresql_database: str, tmp_path: Path) -> None:
+def test_missing_schema_names_the_remedy(postgresql_database: str, tmp_path: Path) -> None:
     for uri in (postgresql_database, f"sqlite:///{tmp_path}/missing.db"):
         with pytest.raises(DatabaseNotReady, match="eida_statsman db migrate"):
             open_store(uri).ping()
 
 
-def test_a_database_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
+def test_missing_database_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(DatabaseUnavailable):
         open_store(f"postgresql://nobody@/nothing?host={tmp_path}").ping()
 
 
-def test_a_file_that_is_no_database_is_unavailable(tmp_path: Path) -> None:
+def test_file_without_a_database_is_unavailable(tmp_path: Path) -> None:
     text = tmp_path / "text.db"
     text.write_text("This is no database, although it is long enough to be mistaken for one." * 20)
     with pytest.raises(DatabaseUnavailable):
         open_store(f"sqlite:///{text}").ping()
 
 
-def test_a_connection_that_the_server_closed_is_made_anew(database_uri: str) -> None:
+def test_closed_connection_is_reopened(database_uri: str) -> None:
     store = open_store(database_uri)
     store.ping()
     other = open_store(database_uri)
@@ -427,8 +425,8 @@ def test_migrating_twice_changes_nothing(store_uri: str) -> None:
 
 
 @ON_ONE_STORE
-def test_connection_knows_its_own_file(store_uri: str, gfz: Node, store: Store, tmp_path: Path) -> None:
-    """A reader has the old file, which was replaced; its connection must not serve a later writer."""
+def test_replaced_file_is_reopened(store_uri: str, gfz: Node, store: Store, tmp_path: Path) -> None:
+    """A reader has opened the old file; its connection must not serve a later writer."""
     path = Path(store_uri.removeprefix("sqlite:///"))
     store.payloads.ingest(gfz, payload(row()))
     with store.database.transaction() as reading:
@@ -443,7 +441,7 @@ def test_connection_knows_its_own_file(store_uri: str, gfz: Node, store: Store, 
 
 
 @ON_ONE_STORE
-def test_embedded_store_is_for_its_owner_only(store_uri: str, tmp_path: Path) -> None:
+def test_only_the_owner_can_read_the_file(store_uri: str, tmp_path: Path) -> None:
     path = tmp_path / "new.db"
     before = os.umask(0o022)
     try:
@@ -485,7 +483,7 @@ def test_patterns_match_whole_texts(store: Store, pattern: str, texts: list[str]
 
 @ON_ONE_STORE
 def test_patterns_with_many_stars_end(store: Store) -> None:
-    """A pattern that went back behind each star would not."""
+    """A pattern that backtracked at each star would not."""
     with store.database.transaction() as connection:
         for pattern in ("*A" * 15 + "*B", "*?A" * 10 + "*B", "*" * 30 + "B"):
             (row,) = connection.execute(

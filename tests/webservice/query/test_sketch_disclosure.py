@@ -1,4 +1,4 @@
-"""Which sketches the service discloses, with MIN_CLIENTS and without."""
+"""Which sketches the service discloses, with and without MIN_CLIENTS."""
 
 import csv
 import datetime
@@ -25,14 +25,14 @@ Registers = NDArray[np.uint8]
 Sketches = dict[tuple[str, str, str, str], bytes]
 
 
-def registers(user: int) -> Registers:
+def compute_registers(user: int) -> Registers:
     return hll.registers_in(hll.encode([hll.client_hash(user)]))
 
 
 OF_OTHERS = hll.registers_in(hll.encode(map(hll.client_hash, range(5000))))
-# The one client of a small network at node A. It uses nothing else, and no other client covers its register.
-LONER = next(user for user in range(10_000, 20_000) if np.any(registers(user) > OF_OTHERS))
-# Node B has large networks only; one of node C is restricted.
+# The only client of a small network at node A. It uses nothing else, and no other client covers its register.
+LONER = next(user for user in range(10_000, 20_000) if np.any(compute_registers(user) > OF_OTHERS))
+# Node B has only large networks; one of node C is restricted.
 USERS = {
     ("A", "GE"): range(3000),
     ("A", "MD"): range(600),
@@ -66,7 +66,7 @@ def make_client(service_uri: str, min_clients: int = 5, min_sketch_clients: int 
     return create_app(config).test_client()
 
 
-def sketches(client: FlaskClient, token: str = "", **query: str) -> Sketches:
+def query_sketches(client: FlaskClient, token: str = "", **query: str) -> Sketches:
     given = {"start": MONTHS[0], "end": MONTHS[-1], "hllvalues": "true", **query}
     parameters = {name: value for name, value in given.items() if value}
     if token:
@@ -81,21 +81,21 @@ def sketches(client: FlaskClient, token: str = "", **query: str) -> Sketches:
     }
 
 
-def disclosed(found: Sketches) -> set[tuple[str, str]]:
-    """Return the nodes and networks of the rows that have a sketch."""
+def list_disclosed(found: Sketches) -> set[tuple[str, str]]:
+    """Return the node and network of each row that has a sketch."""
     return {key[1:3] for key, one in found.items() if one != hll.EMPTY}
 
 
 def may_hold(given: bytes, user: int) -> bool:
-    """Return whether a client is not excluded by a sketch."""
-    return bool(np.all(hll.registers_in(given) >= registers(user)))
+    """Return whether a sketch may contain a client."""
+    return bool(np.all(hll.registers_in(given) >= compute_registers(user)))
 
 
 @ON_ONE_STORE
 def test_small_network_is_not_in_any_sketch(service_uri: str) -> None:
-    """With the sketches of totals and rows, a client of a group of one is recognised; with MIN_CLIENTS never."""
+    """Sketches of totals and rows identify the client of a group of one; with MIN_CLIENTS they never do."""
     everything = [
-        sketches(client, level=level, details=details, **names)
+        query_sketches(client, level=level, details=details, **names)
         for client in (make_client(service_uri, min_sketch_clients=0), make_client(service_uri, min_clients=0))
         for level, details in itertools.product(("", "node", "network"), DETAILS)
         for names in ({}, {"node": "A"}, {"node": "A,B"}, {"country": "DE"})
@@ -107,9 +107,9 @@ def test_small_network_is_not_in_any_sketch(service_uri: str) -> None:
 
 def test_total_minus_rows_leaves_no_register(service_uri: str) -> None:
     client = make_client(service_uri)
-    total = sketches(client, level="node", node="A")
+    total = query_sketches(client, level="node", node="A")
     assert list(total.values()) == [hll.EMPTY]
-    rows = sketches(client, level="network", node="A")
+    rows = query_sketches(client, level="network", node="A")
     united = hll.registers_in(hll.merge(one for one in rows.values()))
     assert not np.any(hll.registers_in(total["*", "A", "*", "*"]) > united)
 
@@ -118,31 +118,31 @@ def test_total_minus_rows_leaves_no_register(service_uri: str) -> None:
 def test_only_large_complete_rows_have_sketches(service_uri: str, details: str) -> None:
     client = make_client(service_uri)
     # A has a suppressed network, C a restricted one, and all nodes together have both.
-    assert disclosed(sketches(client, level="", details=details)) == set()
-    assert disclosed(sketches(client, level="node", details=details)) == {("B", "*")}
-    # C's GE is hidden, since C's total minus it would be RS; SM has 700 clients.
+    assert list_disclosed(query_sketches(client, level="", details=details)) == set()
+    assert list_disclosed(query_sketches(client, level="node", details=details)) == {("B", "*")}
+    # C's GE is suppressed, since C's total minus it would be RS; SM has 700 clients.
     large = {("A", "GE"), ("B", "GE"), ("B", "FR")}
-    assert disclosed(sketches(client, level="network", details=details)) == large
-    merged = disclosed(sketches(client, level="network", merge="nodes", details=details))
+    assert list_disclosed(query_sketches(client, level="network", details=details)) == large
+    merged = list_disclosed(query_sketches(client, level="network", merge="nodes", details=details))
     assert merged == {("*", "FR")}
 
 
 def test_disclosed_sketch_is_dense_and_right(service_uri: str) -> None:
-    for key, one in sketches(make_client(service_uri), level="network").items():
+    for key, one in query_sketches(make_client(service_uri), level="network").items():
         if one != hll.EMPTY:
             assert one == hll.dense(hll.encode(map(hll.client_hash, USERS[key[1], key[2]])))
 
 
 def test_min_sketch_clients_is_a_setting(service_uri: str) -> None:
     for least, expected in ((600, True), (800, False), (0, True)):
-        found = sketches(make_client(service_uri, min_sketch_clients=least), level="network", node="B")
-        assert (("B", "SM") in disclosed(found)) == expected
+        found = query_sketches(make_client(service_uri, min_sketch_clients=least), level="network", node="B")
+        assert (("B", "SM") in list_disclosed(found)) == expected
 
 
 def test_without_min_clients_all_rows_have_sketches(service_uri: str) -> None:
     client = make_client(service_uri, min_clients=0)
     for level in ("", "node", "network"):
-        assert hll.EMPTY not in sketches(client, level=level).values()
+        assert hll.EMPTY not in query_sketches(client, level=level).values()
 
 
 @ON_ONE_STORE
@@ -154,7 +154,7 @@ def test_other_country_has_no_sketch(service_uri: str, store: Store) -> None:
         for country, users in (("IT", range(3)), ("FR", range(2000)), ("AT", range(10)))
     ]
     store.payloads.ingest(sender, payload(*rows, days_coverage=["2026-01-03"]))
-    found = sketches(make_client(service_uri, min_sketch_clients=0), details="country", end="2026-01")
+    found = query_sketches(make_client(service_uri, min_sketch_clients=0), details="country", end="2026-01")
     assert found["*", "*", "*", "Other"] == hll.EMPTY
 
 
@@ -163,11 +163,13 @@ def test_hidden_network_withholds_the_sketch(service_uri: str, store: Store, min
     now = datetime.datetime.now(tz=datetime.UTC)
     client = make_client(service_uri, min_clients)
     stranger = store.registry.add_network_token("QQ", now - DAY, now + DAY)[1]
-    nodes = disclosed(sketches(client, stranger, level="node"))
-    # A has a network of one client, and C one that this client may not see.
+    nodes = list_disclosed(query_sketches(client, stranger, level="node"))
+    # A has a network of one client, and C has one that this client may not see.
     assert nodes == ({("B", "*")} if min_clients else {("A", "*"), ("B", "*"), ("C", "*")})
-    rows = disclosed(sketches(client, stranger, level="network", node="B,C", network="GE"))
+    rows = list_disclosed(query_sketches(client, stranger, level="network", node="B,C", network="GE"))
     assert rows == {("B", "GE"), ("C", "GE")}
-    assert disclosed(sketches(client, stranger, level="station", node="B", network="GE")) == rows - {("C", "GE")}
+    assert list_disclosed(query_sketches(client, stranger, level="station", node="B", network="GE")) == rows - {
+        ("C", "GE")
+    }
     operator = store.registry.add_network_token("RS", now - DAY, now + DAY)[1]
-    assert disclosed(sketches(client, operator, network="RS", node="C")) == {("*", "*")}
+    assert list_disclosed(query_sketches(client, operator, network="RS", node="C")) == {("*", "*")}

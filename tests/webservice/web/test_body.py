@@ -1,4 +1,4 @@
-"""How many bytes of bodies a process holds at once."""
+"""The limit on bytes of bodies that a process holds at once."""
 
 import gzip
 import json
@@ -13,7 +13,7 @@ from eida_stats_webservice.database import migrations
 from eida_stats_webservice.errors import Busy
 from eida_stats_webservice.web.body import Budget, Share
 from support.payloads import row, wire
-from support.service import Service, register
+from support.service import Service, register_nodes
 
 LIMIT = 4 << 20
 SIZE = LIMIT - (LIMIT >> 3)
@@ -30,7 +30,7 @@ def test_full_budget_raises_busy() -> None:
         other.shrink(5)
         other.shrink(7)
         one.grow(1)
-    # All of it is there again, also after an error.
+    # All of it is free again, after an error too.
     with pytest.raises(Busy), budget.share() as share:
         overfill(share)
     with budget.share() as share:
@@ -42,8 +42,8 @@ def overfill(share: Share) -> None:
     share.grow(1)
 
 
-def body(station: str) -> bytes:
-    """Return a payload of one row and of almost the largest size."""
+def make_body(station: str) -> bytes:
+    """Return a payload of one row that has almost the largest size."""
     document = json.dumps(wire(row(station=station)))
     return (document[:-1] + " " * (SIZE - len(document)) + "}").encode()
 
@@ -61,7 +61,7 @@ def begin(service: Service, token: str, content: bytes, encoding: str) -> socket
 
 
 def wait_until_read(connection: socket.socket) -> None:
-    """Wait until the service has taken all that was sent from its socket, so that it waits for the last byte."""
+    """Wait until the service has read everything from its socket, and waits for the last byte."""
     client = f":{connection.getsockname()[1]:04X}"
     while True:
         for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
@@ -80,15 +80,15 @@ def finish(connection: socket.socket, content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])
-def test_third_large_body_is_told_to_come_again(tmp_path: Path, encoding: str) -> None:
+def test_third_large_body_is_refused_as_busy(tmp_path: Path, encoding: str) -> None:
     uri = f"sqlite:///{tmp_path / 'statistics.db'}"
     migrations.apply(uri)
-    token = register(uri, "GFZ")[0]
-    first, second = body("A"), body("B")
+    token = register_nodes(uri, "GFZ")[0]
+    first, second = make_body("A"), make_body("B")
     if encoding == "gzip":
-        # Stored blocks, so that all but the end can be unpacked before the last byte is there.
+        # Stored blocks can be unpacked up to the last byte that has arrived.
         first, second = gzip.compress(first, 0), gzip.compress(second, 0)
-    third = body("C")
+    third = make_body("C")
     with Service(uri, tmp_path, workers=1, MAX_PAYLOAD_BYTES=str(LIMIT)) as service:
         connections = [begin(service, token, content, encoding) for content in (first, second)]
         for connection in connections:
@@ -97,11 +97,11 @@ def test_third_large_body_is_told_to_come_again(tmp_path: Path, encoding: str) -
         assert busy.status_code == 503, busy.text
         assert busy.json()["type"].endswith("busy")
         assert int(busy.headers["Retry-After"]) > 0
-        # Small ones are stored beside them.
+        # Small bodies are stored meanwhile.
         assert service.post(json.dumps(wire(row(station="D"))).encode(), token).status_code == 201
         for connection, content in zip(connections, (first, second), strict=True):
             assert finish(connection, content).split()[1] == b"201"
-        # Clients that go away in the middle leave room as well.
+        # Clients that disconnect free their share as well.
         for content in (first, second):
             begin(service, token, content, encoding).close()
         answers = (service.post(third, token) for _ in range(TRIES))

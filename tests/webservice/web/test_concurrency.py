@@ -1,4 +1,4 @@
-"""What takes long waits for its turn, and what does not finds a place."""
+"""The limit on slow requests leaves threads and connections for quick ones."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -12,13 +12,13 @@ from eida_stats_webservice.errors import Busy, DatabaseUnavailable
 from eida_stats_webservice.server import gunicorn_config
 from eida_stats_webservice.web.concurrency import Turns
 from support.payloads import row, wire
-from support.service import PREFIX, register
-from support.stores import Store, open_store
+from support.service import PREFIX, register_nodes
+from support.stores import ON_ONE_STORE, Store, open_store
 
 WITHIN_SECONDS = 20
 
 
-def test_no_more_than_some_have_their_turn_at_once() -> None:
+def test_limited_number_runs_at_once() -> None:
     lines = Turns(at_once=3, waiting=100)
     present, most, lock = 0, 0, threading.Lock()
     all_present = threading.Barrier(3)
@@ -39,14 +39,14 @@ def test_no_more_than_some_have_their_turn_at_once() -> None:
     assert (present, most) == (0, 3)
 
 
-def test_who_finds_no_place_or_waits_too_long_is_told_so() -> None:
+def test_full_queue_or_timeout_raises_busy() -> None:
     lines = Turns(at_once=1, waiting=1, wait_seconds=0.05)
     with lines.turn(), pytest.raises(Busy), lines.turn():
         pytest.fail("there was only one turn")
     lines = Turns(at_once=1, waiting=0)
     with lines.turn(), pytest.raises(Busy), lines.turn():
         pytest.fail("there was only one place")
-    # What ends badly gives its place back, too.
+    # A failed request frees its place as well.
     for _ in range(3):
         with pytest.raises(ZeroDivisionError), lines.turn():
             raise ZeroDivisionError
@@ -56,30 +56,32 @@ def test_who_finds_no_place_or_waits_too_long_is_told_so() -> None:
 
 @pytest.fixture
 def token(store_uri: str) -> str:
-    return register(store_uri, "GFZ")[0]
+    return register_nodes(store_uri, "GFZ")[0]
 
 
-def test_there_are_threads_left_for_what_is_quick(monkeypatch: pytest.MonkeyPatch, service_uri: str) -> None:
+@ON_ONE_STORE
+def test_threads_are_left_for_quick_requests(monkeypatch: pytest.MonkeyPatch, service_uri: str) -> None:
     made: list[int] = []
     real = Turns.__init__
 
-    def noted(self: Turns, *, at_once: int, waiting: int, wait_seconds: float = 60) -> None:
+    def note(self: Turns, *, at_once: int, waiting: int, wait_seconds: float = 60) -> None:
         made.append(at_once + waiting)
         real(self, at_once=at_once, waiting=waiting, wait_seconds=wait_seconds)
 
-    monkeypatch.setattr(Turns, "__init__", noted)
+    monkeypatch.setattr(Turns, "__init__", note)
     create_app(Config(service_uri))
     assert len(made) == 3
     assert sum(made) + 4 <= gunicorn_config.threads
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize(
     "path", ["submit", "payloads", "payloads/1", "dataselect/public?start=2026-10&format=json"]
 )
-def test_what_takes_long_is_refused_where_there_is_no_place(
+def test_slow_request_without_a_place_is_refused(
     monkeypatch: pytest.MonkeyPatch, service_uri: str, token: str, path: str
 ) -> None:
-    monkeypatch.setattr(Turns, "__init__", _without_places)
+    monkeypatch.setattr(Turns, "__init__", _remove_places)
     client = create_app(Config(service_uri)).test_client()
     method = {"submit": "POST", "payloads/1": "DELETE"}.get(path, "GET")
     answer = client.open(
@@ -92,7 +94,7 @@ def test_what_takes_long_is_refused_where_there_is_no_place(
     assert client.get(f"{PREFIX}/nodes").status_code == 200
 
 
-def _without_places(self: Turns, *, at_once: int, waiting: int, wait_seconds: float = 60) -> None:
+def _remove_places(self: Turns, *, at_once: int, waiting: int, wait_seconds: float = 60) -> None:
     self._places = threading.Semaphore(0)
     self._turns = threading.Semaphore(0)
     self._wait_seconds = 0
@@ -120,8 +122,8 @@ def test_no_request_needs_two_connections_at_once(
     assert "eida_statistics_database_up 1.0" in shown.text
 
 
-def test_connections_are_shared_and_used_again(store: Store, store_uri: str) -> None:
-    (_token,) = register(store_uri, "GFZ")
+def test_connections_are_pooled(store: Store, store_uri: str) -> None:
+    (_token,) = register_nodes(store_uri, "GFZ")
     barrier = threading.Barrier(5)
 
     def look(_: int) -> None:
@@ -140,7 +142,7 @@ def test_connections_are_shared_and_used_again(store: Store, store_uri: str) -> 
     assert idle == []
 
 
-def test_a_connection_that_does_not_come_free_is_told(monkeypatch: pytest.MonkeyPatch, store_uri: str) -> None:
+def test_exhausted_pool_is_reported(monkeypatch: pytest.MonkeyPatch, store_uri: str) -> None:
     monkeypatch.setattr(pool, "CONNECTIONS", 2)
     monkeypatch.setattr(pool, "_LENT_WITHIN_SECONDS", 0.05)
     store = open_store(store_uri)

@@ -1,4 +1,4 @@
-"""What every answer carries, and what the log tells of it."""
+"""Headers of every answer, and the access log."""
 
 import datetime
 import json
@@ -15,15 +15,16 @@ from flask.testing import FlaskClient
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from support.payloads import row, wire
-from support.service import PREFIX, Service, register
+from support.service import PREFIX, Service, register_nodes
 from support.stores import ON_ONE_STORE
 
 REQUEST_ID = "X-Request-ID"
 PATHS = ["dataselect/public?start=2026-01", "nodes", "version", "openapi.yaml", "explorer/", "nothing", "submit"]
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize("path", PATHS)
-def test_browsers_are_told_what_not_to_do(client: FlaskClient, path: str) -> None:
+def test_answers_have_security_headers(client: FlaskClient, path: str) -> None:
     headers = client.get(f"{PREFIX}/{path}").headers
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["X-Frame-Options"] == "DENY"
@@ -32,7 +33,8 @@ def test_browsers_are_told_what_not_to_do(client: FlaskClient, path: str) -> Non
     assert not any(character.isdigit() for character in headers.get("Server", ""))
 
 
-def test_what_is_told_to_who_has_a_token_is_not_kept_by_others(client: FlaskClient) -> None:
+@ON_ONE_STORE
+def test_answers_to_tokens_are_not_cached(client: FlaskClient) -> None:
     for name in ("Authorization", "Authentication"):
         answer = client.get(f"{PREFIX}/payloads", headers={name: "Bearer x"})
         assert answer.headers["Cache-Control"] == "no-store"
@@ -40,7 +42,8 @@ def test_what_is_told_to_who_has_a_token_is_not_kept_by_others(client: FlaskClie
     assert client.get(f"{PREFIX}/dataselect/public?start=2026-01").headers["Cache-Control"] == "no-cache"
 
 
-def test_every_answer_has_a_number_that_a_proxy_may_give(client: FlaskClient) -> None:
+@ON_ONE_STORE
+def test_proxy_may_set_the_request_id(client: FlaskClient) -> None:
     first, second = (client.get(f"{PREFIX}/{path}").headers["X-Request-ID"] for path in ("nodes", "nothing"))
     assert first != second
     assert uuid.UUID(first).version == 4
@@ -50,10 +53,9 @@ def test_every_answer_has_a_number_that_a_proxy_may_give(client: FlaskClient) ->
         assert client.get(f"{PREFIX}/nodes", headers={"X-Request-ID": bad}).headers["X-Request-ID"] != bad
 
 
-def test_the_log_tells_of_each_request_in_json_and_no_secret(
-    store_uri: str, service_uri: str, tmp_path: Path
-) -> None:
-    (token,) = register(store_uri, "GFZ")
+@ON_ONE_STORE
+def test_log_has_requests_but_no_secrets(store_uri: str, service_uri: str, tmp_path: Path) -> None:
+    (token,) = register_nodes(store_uri, "GFZ")
     with Service(service_uri, tmp_path, workers=1, threads=1) as service:
         numbers = [
             requests.request(method, f"{service.url}/{path}", headers=headers, **sent).headers[REQUEST_ID]
@@ -72,13 +74,13 @@ def test_the_log_tells_of_each_request_in_json_and_no_secret(
     # A request is logged after its answer.
     log = service.log
     lines = {line["request"]: line for line in map(json.loads, re.findall(r"^\{.*\}$", log, re.MULTILINE))}
-    told = [lines[number] for number in numbers]
-    assert [line["status"] for line in told] == [200, 400, 200, 201, 403, 404, 404, 405]
-    assert [line["query"] for line in told] == ["start=2026-01", *[None] * 7]
-    # What is no path may be anything.
+    logged = [lines[number] for number in numbers]
+    assert [line["status"] for line in logged] == [200, 400, 200, 201, 403, 404, 404, 405]
+    assert [line["query"] for line in logged] == ["start=2026-01", *[None] * 7]
+    # Unknown paths may contain anything.
     submit = f"{PREFIX}/submit"
-    assert [line["path"] for line in told[3:]] == [submit, submit, None, None, submit]
-    for line in told:
+    assert [line["path"] for line in logged[3:]] == [submit, submit, None, None, submit]
+    for line in logged:
         datetime.datetime.fromisoformat(line["time"])
         assert line["ms"] >= 0
         assert line["bytes"] > 0
@@ -87,7 +89,7 @@ def test_the_log_tells_of_each_request_in_json_and_no_secret(
     assert "127.0.0.1" not in log.partition("Booting")[2]
 
 
-def test_a_fault_is_found_in_the_log_by_its_number(tmp_path: Path) -> None:
+def test_fault_names_its_request_id(tmp_path: Path) -> None:
     (tmp_path / "statistics.db").write_text("This is no database." * 100)
     client = create_app(Config(f"sqlite:///{tmp_path / 'statistics.db'}")).test_client()
     response = client.get(f"{PREFIX}/nodes")

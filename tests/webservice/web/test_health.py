@@ -24,24 +24,24 @@ from eida_stats_webservice.web.health import Check
 from support.disks import fill
 from support.payloads import row, sketch, wire
 from support.postgresql import Cluster
-from support.roles import as_service
-from support.service import PREFIX, register
+from support.roles import grant_service
+from support.service import PREFIX, register_nodes
 
 WITHIN_SECONDS = 20
 
 
 @pytest.fixture
-def soon(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Wait only a little for a check that hangs until the event is set."""
+def release(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Shorten the wait for a check that hangs until the event is set."""
     monkeypatch.setattr(health, "ANSWER_SECONDS", 0.2)
     event = threading.Event()
     yield event
     event.set()
 
 
-def test_what_hangs_is_told_to_all_who_ask_and_is_asked_once(soon: threading.Event) -> None:
-    asked = threading.Semaphore(1)
-    check = Check(lambda: _hang(asked, soon))
+def test_hanging_check_runs_once_for_all_clients(release: threading.Event) -> None:
+    free = threading.Semaphore(1)
+    check = Check(lambda: _hang(free, release))
 
     def ask(_: int) -> None:
         with pytest.raises(DatabaseTooSlow):
@@ -51,19 +51,19 @@ def test_what_hangs_is_told_to_all_who_ask_and_is_asked_once(soon: threading.Eve
         list(clients.map(ask, range(10)))
     with pytest.raises(DatabaseTooSlow):
         check()
-    soon.set()
-    asked.release()
+    release.set()
+    free.release()
     assert check._under_way is not None
     assert check._under_way.over.wait(WITHIN_SECONDS)
     check()
 
 
-def _hang(asked: threading.Semaphore, event: threading.Event) -> None:
-    assert asked.acquire(blocking=False), "it was asked again while it hung"
+def _hang(free: threading.Semaphore, event: threading.Event) -> None:
+    assert free.acquire(blocking=False), "it was asked again while it hung"
     assert event.wait(WITHIN_SECONDS)
 
 
-def test_what_is_wrong_is_told_and_asked_anew() -> None:
+def test_failed_check_runs_again() -> None:
     found: list[Exception | None] = [DatabaseNotReady("no tables"), None, DatabaseNotReady("no tables")]
 
     def ask() -> None:
@@ -78,20 +78,20 @@ def test_what_is_wrong_is_told_and_asked_anew() -> None:
         check()
 
 
-def test_a_fault_is_not_taken_for_health(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = threading.Event()
-    monkeypatch.setattr(threading, "excepthook", lambda _: told.set())
+def test_unexpected_error_is_unhealthy(monkeypatch: pytest.MonkeyPatch) -> None:
+    reported = threading.Event()
+    monkeypatch.setattr(threading, "excepthook", lambda _: reported.set())
     with pytest.raises(EidaStatisticsError):
         Check(lambda: int("nonsense"))()
-    # It is for the log.
-    assert told.wait(WITHIN_SECONDS)
+    # The error goes to the log.
+    assert reported.wait(WITHIN_SECONDS)
 
 
-def test_a_file_that_was_moved_away_is_told_and_one_in_its_place_is_used(tmp_path: Path) -> None:
+def test_moved_database_file_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "statistics.db"
     uri = f"sqlite:///{path}"
     migrations.apply(uri)
-    (token,) = register(uri, "GFZ")
+    (token,) = register_nodes(uri, "GFZ")
     client = create_app(Config(uri)).test_client()
     headers = {"Authorization": f"Bearer {token}"}
     copy = tmp_path / "copy.db"
@@ -115,7 +115,7 @@ def test_a_file_that_was_moved_away_is_told_and_one_in_its_place_is_used(tmp_pat
     )
 
 
-# A disk that is full
+# A full disk
 
 
 _numbers = itertools.count(1)
@@ -123,7 +123,7 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(params=["postgresql", "sqlite"])
 def uri_on_small_disk(request: pytest.FixtureRequest, small_disk: Path) -> Iterator[str]:
-    """Name a database on a small disk."""
+    """Create a database on a small disk, and yield its URI."""
     if request.param == "sqlite":
         yield f"sqlite:///{shutil.copy(request.getfixturevalue('sqlite_template'), small_disk)}"
         return
@@ -142,30 +142,28 @@ def uri_on_small_disk(request: pytest.FixtureRequest, small_disk: Path) -> Itera
     postgresql.psql("postgres", f"DROP TABLESPACE {name}")
 
 
-def large(client: FlaskClient, token: str) -> int:
+def send_large(client: FlaskClient, token: str) -> int:
     rows = [row(station=f"S{number}", clients=sketch(range(20))) for number in range(3000)]
     headers = {"Authorization": f"Bearer {token}"}
     return client.post(f"{PREFIX}/submit", json=wire(*rows), headers=headers).status_code
 
 
-def test_a_full_disk_is_no_health(
-    uri_on_small_disk: str, small_disk: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (token,) = register(uri_on_small_disk, "GFZ")
-    client = create_app(Config(as_service(uri_on_small_disk))).test_client()
+def test_full_disk_is_unhealthy(uri_on_small_disk: str, small_disk: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (token,) = register_nodes(uri_on_small_disk, "GFZ")
+    client = create_app(Config(grant_service(uri_on_small_disk))).test_client()
     filler = fill(small_disk, leaving=200_000)
     unhealthy = client.get(f"{PREFIX}/_health")
     assert (unhealthy.status_code, unhealthy.headers["Retry-After"]) == (503, "30")
     assert unhealthy.get_json()["title"] == "The disk of the database is full"
-    assert large(client, token) == 503
+    assert send_large(client, token) == 503
     assert [record.getMessage().count("The disk of the database is full") for record in caplog.records] == [1, 1]
     assert not any(record.exc_info for record in caplog.records)
     filler.unlink()
     assert client.get(f"{PREFIX}/_health").status_code == 200
-    assert large(client, token) == 201
+    assert send_large(client, token) == 201
 
 
-def test_a_file_is_opened_on_a_full_disk(sqlite_template: Path, small_disk: Path) -> None:
+def test_file_on_full_disk_can_be_opened(sqlite_template: Path, small_disk: Path) -> None:
     path = shutil.copy(sqlite_template, small_disk)
     fill(small_disk, leaving=0)
     client = create_app(Config(f"sqlite:///{path}")).test_client()
@@ -173,7 +171,7 @@ def test_a_file_is_opened_on_a_full_disk(sqlite_template: Path, small_disk: Path
         assert client.get(f"{PREFIX}/{question}").get_json()["title"] == "The disk of the database is full"
 
 
-def test_a_disk_that_can_only_be_read(sqlite_template: Path, small_disk: Path) -> None:
+def test_read_only_disk_is_unhealthy(sqlite_template: Path, small_disk: Path) -> None:
     path = shutil.copy(sqlite_template, small_disk)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     client = create_app(Config(f"sqlite:///{path}")).test_client()

@@ -1,4 +1,4 @@
-"""Functions that run after a request change no answer by failing, and do not fill the log."""
+"""Functions that run after a request may fail without changing the answer or filling the log."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,30 +10,30 @@ from flask.sansio.scaffold import Scaffold
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from support.payloads import row, wire
-from support.service import PREFIX, register
+from support.service import PREFIX, register_nodes
 from support.stores import ON_ONE_STORE
 
 
 @pytest.fixture
-def broken(monkeypatch: pytest.MonkeyPatch, service_uri: str) -> Flask:
-    """Create an application whose after-request functions all fail, also those of extensions."""
-    take = Scaffold.after_request
+def broken_app(monkeypatch: pytest.MonkeyPatch, service_uri: str) -> Flask:
+    """Create an application in which all after-request functions fail, those of extensions too."""
+    register = Scaffold.after_request
 
-    def take_broken(self: Scaffold, function: Callable[[Response], Response]) -> Any:
+    def register_broken(self: Scaffold, function: Callable[[Response], Response]) -> Any:
         def fail(response: Response) -> Response:
             function(response)
             raise ValueError("a fault")
 
-        return take(self, fail)
+        return register(self, fail)
 
-    monkeypatch.setattr(Scaffold, "after_request", take_broken)
+    monkeypatch.setattr(Scaffold, "after_request", register_broken)
     return create_app(Config(service_uri))
 
 
 @ON_ONE_STORE
-def test_failed_hooks_change_no_answer(broken: Flask, store_uri: str, caplog: pytest.LogCaptureFixture) -> None:
-    client = broken.test_client()
-    (token,) = register(store_uri, "GFZ")
+def test_failed_hooks_change_no_answer(broken_app: Flask, store_uri: str, caplog: pytest.LogCaptureFixture) -> None:
+    client = broken_app.test_client()
+    (token,) = register_nodes(store_uri, "GFZ")
     headers = {"Authorization": f"Bearer {token}"}
     stored = client.post(f"{PREFIX}/submit", json=wire(row()), headers=headers)
     assert stored.status_code == 201
@@ -44,7 +44,7 @@ def test_failed_hooks_change_no_answer(broken: Flask, store_uri: str, caplog: py
     assert client.delete(f"{PREFIX}/payloads/{number}", headers=headers).status_code == 200
     assert client.get(f"{PREFIX}/nodes").status_code == 200
     assert client.get(f"{PREFIX}/nothing").status_code == 404
-    # Each of them says so once a minute: submit's own, those of all routes with tokens, and the application's.
+    # Each hook logs once a minute: submit's, those of all routes with tokens, and the application's.
     assert 5 <= reported <= len(caplog.records) <= reported + 3
 
 

@@ -1,4 +1,4 @@
-"""Figures for Prometheus: of all processes together, with a token, and never in the way of an answer."""
+"""Metrics for Prometheus: of all processes together, with a token, and without changing any answer."""
 
 import datetime
 import hmac
@@ -22,9 +22,9 @@ from support import issued
 from support.disks import fill
 from support.payloads import row, wire
 from support.postgresql import Cluster
-from support.processes import children, wait_for
-from support.roles import as_service
-from support.service import PREFIX, Service, register
+from support.processes import list_children, wait_for
+from support.roles import grant_service
+from support.service import PREFIX, Service, register_nodes
 from support.stores import ON_ONE_STORE
 
 TOKEN = issued.note("token-of-prometheus")
@@ -38,7 +38,7 @@ def service(service_uri: str, tmp_path: Path) -> Iterator[Service]:
         yield running
 
 
-def metrics(service: Service) -> dict[tuple[str, ...], float]:
+def read_metrics(service: Service) -> dict[tuple[str, ...], float]:
     """Return all values by name and labels."""
     response = requests.get(f"{service.url}/metrics", headers=BEARER, timeout=60)
     assert (response.status_code, response.headers["Content-Type"].partition(";")[0]) == (200, "text/plain")
@@ -49,15 +49,16 @@ def metrics(service: Service) -> dict[tuple[str, ...], float]:
     }
 
 
-def test_all_processes_count_together_and_those_that_ended_too(service: Service, store_uri: str) -> None:
-    (token,) = register(store_uri, "GFZ")
+@ON_ONE_STORE
+def test_metrics_include_ended_processes(service: Service, store_uri: str) -> None:
+    (token,) = register_nodes(store_uri, "GFZ")
     body = [wire(row(bytes=number), row(station="B", bytes=number)) for number in range(12)]
     for one in [*body, *body[:5], {}]:
         with requests.Session() as session:
             session.post(f"{service.url}/submit", json=one, headers={"Authorization": f"Bearer {token}"})
     for _ in range(10):
         service.get("dataselect/public", start="2026-10")
-    found = metrics(service)
+    found = read_metrics(service)
     assert found["submissions_total", "stored"] == 12
     assert found["submissions_total", "duplicate"] == 5
     assert found["submissions_total", "invalid-payload"] == 1
@@ -65,23 +66,23 @@ def test_all_processes_count_together_and_those_that_ended_too(service: Service,
     assert found["requests_total", "dataselect.public", "200"] == 10
     assert found["request_seconds_count", "dataselect.public"] == 10
     assert found["database_up",] == 1
-    # One that is ended has counted nevertheless.
+    # An ended worker's counts remain.
     os.kill(service.workers()[0], signal.SIGTERM)
-    assert metrics(service)["submissions_total", "stored"] == 12
+    assert read_metrics(service)["submissions_total", "stored"] == 12
     # Nothing is left behind.
-    directory = directory_of(service)
+    directory = find_directory(service)
     assert directory.is_dir()
     service.stop()
     assert not directory.exists()
 
 
-def directory_of(service: Service) -> Path:
+def find_directory(service: Service) -> Path:
     environment = Path(f"/proc/{service.pid}/environ").read_text()
     return Path(re.findall(r"PROMETHEUS_MULTIPROC_DIR=([^\0]+)", environment)[0])
 
 
-def test_the_age_of_the_newest_day_tells_that_a_node_is_silent(service: Service, store_uri: str) -> None:
-    tokens = register(store_uri, "GFZ", "ODC", "NEW")
+def test_newest_day_age_reveals_silent_node(service: Service, store_uri: str) -> None:
+    tokens = register_nodes(store_uri, "GFZ", "ODC", "NEW")
     today = datetime.datetime.now(tz=datetime.UTC).date()
     for token, age in zip(tokens, (1, 9), strict=False):
         day = today - datetime.timedelta(days=age)
@@ -90,43 +91,43 @@ def test_the_age_of_the_newest_day_tells_that_a_node_is_silent(service: Service,
             f"{service.url}/submit", json=sent, headers={"Authorization": f"Bearer {token}"}, timeout=60
         )
         assert answer.status_code == 201
-    # A quiet day is reported as well; a stray request of another day is no report of that.
+    # A quiet day counts as reported; a stray request of another day does not.
     quiet = today - datetime.timedelta(days=5)
     sent = wire(
         row(month=f"{today:%Y-%m}-01"),
         days_coverage=[today.isoformat()],
         period={"start": quiet.isoformat(), "end": quiet.isoformat()},
     )
-    (token,) = register(store_uri, "QUIET")
+    (token,) = register_nodes(store_uri, "QUIET")
     answer = requests.post(
         f"{service.url}/submit", json=sent, headers={"Authorization": f"Bearer {token}"}, timeout=60
     )
     assert answer.status_code == 201
-    found = metrics(service)
+    found = read_metrics(service)
     assert found["newest_day_age_days", "QUIET"] == 5
     assert found["newest_day_age_days", "GFZ"] == 1
     assert found["newest_day_age_days", "ODC"] == 9
     assert ("newest_day_age_days", "NEW") not in found
 
 
-def test_a_database_that_is_gone_is_told(database_uri: str, postgresql: Cluster, tmp_path: Path) -> None:
-    with Service(as_service(database_uri), tmp_path, workers=1, threads=1, METRICS_TOKEN=TOKEN) as service:
-        assert metrics(service)["database_up",] == 1
-        postgresql.psql("postgres", f"ALTER DATABASE {name(database_uri)} ALLOW_CONNECTIONS false")
+def test_lost_database_is_reported(database_uri: str, postgresql: Cluster, tmp_path: Path) -> None:
+    with Service(grant_service(database_uri), tmp_path, workers=1, threads=1, METRICS_TOKEN=TOKEN) as service:
+        assert read_metrics(service)["database_up",] == 1
+        postgresql.psql("postgres", f"ALTER DATABASE {parse_name(database_uri)} ALLOW_CONNECTIONS false")
         postgresql.psql(
             "postgres",
-            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name(database_uri)}'",
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{parse_name(database_uri)}'",
         )
-        assert metrics(service)["database_up",] == 0
-        postgresql.psql("postgres", f"ALTER DATABASE {name(database_uri)} ALLOW_CONNECTIONS true")
-        assert metrics(service)["database_up",] == 1
+        assert read_metrics(service)["database_up",] == 0
+        postgresql.psql("postgres", f"ALTER DATABASE {parse_name(database_uri)} ALLOW_CONNECTIONS true")
+        assert read_metrics(service)["database_up",] == 1
 
 
-def name(uri: str) -> str:
+def parse_name(uri: str) -> str:
     return uri.partition("postgres@/")[2].partition("?")[0]
 
 
-def test_the_token_is_compared_in_a_time_that_tells_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_token_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
     compared = []
     compare = hmac.compare_digest
     monkeypatch.setattr(hmac, "compare_digest", lambda *both: compared.append(both) or compare(*both))
@@ -135,6 +136,7 @@ def test_the_token_is_compared_in_a_time_that_tells_nothing_of_it(monkeypatch: p
     assert compared == [(f"{TOKEN[:-1]}x".encode(), TOKEN.encode())]
 
 
+@ON_ONE_STORE
 @pytest.mark.parametrize(
     ("configured", "headers", "status"),
     [
@@ -142,15 +144,13 @@ def test_the_token_is_compared_in_a_time_that_tells_nothing_of_it(monkeypatch: p
         ("", BEARER, 404), ("", {"Authorization": "Bearer "}, 404), (TOKEN, {"Authorization": "Bearer \xe9"}, 403),
     ],
 )  # fmt: skip
-def test_they_are_not_public(service_uri: str, configured: str, headers: dict[str, str], status: int) -> None:
+def test_metrics_need_the_token(service_uri: str, configured: str, headers: dict[str, str], status: int) -> None:
     response = create_app(Config(service_uri, metrics_token=configured)).test_client().get(PATH, headers=headers)
     assert response.status_code == status
     assert TOKEN not in response.text
 
 
-def test_what_a_killed_master_has_left_is_removed_by_the_next_one(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_files_of_killed_master_are_removed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     names = {
         name: tmp_path / f"{metrics_directory.METRICS_PREFIX}{name}"
@@ -166,18 +166,19 @@ def test_what_a_killed_master_has_left_is_removed_by_the_next_one(
     )
 
 
-def test_they_go_on_when_the_service_starts_itself_anew(service_uri: str, tmp_path: Path) -> None:
+@ON_ONE_STORE
+def test_metrics_survive_a_binary_upgrade(service_uri: str, tmp_path: Path) -> None:
     with Service(service_uri, tmp_path, workers=1, METRICS_TOKEN=TOKEN, TMPDIR=str(tmp_path)) as service:
         old = service.pid
         os.kill(old, signal.SIGUSR2)
-        # The new master and its worker: the old one's are one process each.
-        wait_for(lambda: any(children(child) for child in service.workers()))
-        (new,) = (child for child in service.workers() if children(child))
+        # The new master and its worker; the old ones are one process each.
+        wait_for(lambda: any(list_children(child) for child in service.workers()))
+        (new,) = (child for child in service.workers() if list_children(child))
         try:
             os.kill(old, signal.SIGTERM)
             os.waitid(os.P_PID, old, os.WEXITED | os.WNOWAIT)
             assert service.get("nodes").status_code == 200
-            assert metrics(service)["requests_total", "policies.nodes", "200"] == 1
+            assert read_metrics(service)["requests_total", "policies.nodes", "200"] == 1
         finally:
             os.kill(new, signal.SIGTERM)
         wait_for(lambda: not is_answered(service))
@@ -202,7 +203,7 @@ def runtime_directory(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def supervised(service_uri: str, tmp_path: Path, runtime_directory: Path) -> Iterator[Service]:
+def supervised_service(service_uri: str, tmp_path: Path, runtime_directory: Path) -> Iterator[Service]:
     """Run the service as systemd does, with a directory that nothing cleans."""
     settings = {"METRICS_TOKEN": TOKEN, "RUNTIME_DIRECTORY": str(runtime_directory)}
     with Service(service_uri, tmp_path, workers=2, **settings) as running:
@@ -217,72 +218,72 @@ def post(service: Service, token: str, size: int) -> int:
 
 @ON_ONE_STORE
 def test_counting_survives_a_removed_directory(
-    supervised: Service, store_uri: str, runtime_directory: Path
+    supervised_service: Service, store_uri: str, runtime_directory: Path
 ) -> None:
-    (token,) = register(store_uri, "GFZ")
-    directory = directory_of(supervised)
+    (token,) = register_nodes(store_uri, "GFZ")
+    directory = find_directory(supervised_service)
     assert directory.parent == runtime_directory
-    assert post(supervised, token, 0) == 201
+    assert post(supervised_service, token, 0) == 201
     shutil.rmtree(directory)
-    # The workers run on.
-    assert {post(supervised, token, size) for size in range(1, 6)} == {201}
+    # The workers keep running.
+    assert {post(supervised_service, token, size) for size in range(1, 6)} == {201}
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
-    assert metrics(supervised)["submissions_total", "stored"] == 5
+    assert read_metrics(supervised_service)["submissions_total", "stored"] == 5
     shutil.rmtree(directory)
-    # The metrics are the first to notice it.
-    assert metrics(supervised)["database_up",] == 1
+    # Reading the metrics notices it first.
+    assert read_metrics(supervised_service)["database_up",] == 1
     shutil.rmtree(directory)
-    old = supervised.workers()
+    old = supervised_service.workers()
     os.kill(old[0], signal.SIGKILL)
-    wait_for(lambda: len(supervised.workers()) == 2 and set(supervised.workers()) != set(old))
-    assert {post(supervised, token, size) for size in range(6, 18)} == {201}
-    assert metrics(supervised)["submissions_total", "stored"] == 12
-    # A cleaner may also remove old files only.
+    wait_for(lambda: len(supervised_service.workers()) == 2 and set(supervised_service.workers()) != set(old))
+    assert {post(supervised_service, token, size) for size in range(6, 18)} == {201}
+    assert read_metrics(supervised_service)["submissions_total", "stored"] == 12
+    # A cleaner may also remove only old files.
     for file in directory.iterdir():
         file.unlink()
-    assert {post(supervised, token, size) for size in range(18, 22)} == {201}
-    assert metrics(supervised)["submissions_total", "stored"] == 4
-    assert 1 <= supervised.log.count("metrics files were removed") <= 4 * 2 + 1
-    assert "Traceback" not in supervised.log
+    assert {post(supervised_service, token, size) for size in range(18, 22)} == {201}
+    assert read_metrics(supervised_service)["submissions_total", "stored"] == 4
+    assert 1 <= supervised_service.log.count("metrics files were removed") <= 4 * 2 + 1
+    assert "Traceback" not in supervised_service.log
 
 
 @ON_ONE_STORE
-def test_service_works_where_nothing_can_be_counted(
-    supervised: Service, store_uri: str, runtime_directory: Path
+def test_service_works_without_metrics_files(
+    supervised_service: Service, store_uri: str, runtime_directory: Path
 ) -> None:
-    (token,) = register(store_uri, "GFZ")
+    (token,) = register_nodes(store_uri, "GFZ")
     shutil.rmtree(runtime_directory)
     runtime_directory.touch()
-    assert {post(supervised, token, size) for size in range(10)} == {201}
-    assert metrics(supervised)["database_up",] == 1
-    assert ("submissions_total", "stored") not in metrics(supervised)
-    # One from each process; the other one is that the figures cannot be read.
-    assert supervised.log.count("failed after a request") <= 2
+    assert {post(supervised_service, token, size) for size in range(10)} == {201}
+    assert read_metrics(supervised_service)["database_up",] == 1
+    assert ("submissions_total", "stored") not in read_metrics(supervised_service)
+    # One line from each process; the other one says that the metrics cannot be read.
+    assert supervised_service.log.count("failed after a request") <= 2
     runtime_directory.unlink()
-    assert post(supervised, token, 10) == 201
-    assert metrics(supervised)["submissions_total", "stored"] == 1
-    # Where everybody may write, somebody else may have made one in its place.
-    theirs = runtime_directory / "theirs"
-    theirs.mkdir()
-    shutil.rmtree(directory_of(supervised))
-    directory_of(supervised).symlink_to(theirs)
-    assert {post(supervised, token, size) for size in range(11, 16)} == {201}
-    assert list(theirs.iterdir()) == []
+    assert post(supervised_service, token, 10) == 201
+    assert read_metrics(supervised_service)["submissions_total", "stored"] == 1
+    # In a public directory, somebody else may have created one in its place.
+    foreign = runtime_directory / "theirs"
+    foreign.mkdir()
+    shutil.rmtree(find_directory(supervised_service))
+    find_directory(supervised_service).symlink_to(foreign)
+    assert {post(supervised_service, token, size) for size in range(11, 16)} == {201}
+    assert list(foreign.iterdir()) == []
 
 
 @ON_ONE_STORE
-def test_a_full_disk_changes_no_answer(service_uri: str, store_uri: str, tmp_path: Path, small_disk: Path) -> None:
-    (token,) = register(store_uri, "GFZ")
+def test_full_disk_changes_no_answer(service_uri: str, store_uri: str, tmp_path: Path, small_disk: Path) -> None:
+    (token,) = register_nodes(store_uri, "GFZ")
     fill(small_disk, leaving=0)
     settings = {"METRICS_TOKEN": TOKEN, "RUNTIME_DIRECTORY": str(small_disk)}
     logs = "--access-logfile /dev/full"
     with Service(service_uri, tmp_path, workers=2, GUNICORN_CMD_ARGS=logs, **settings) as service:
         workers = service.workers()
         assert {post(service, token, size) for size in range(10)} == {201}
-        assert metrics(service)["database_up",] == 1
+        assert read_metrics(service)["database_up",] == 1
         assert service.workers() == workers
         assert service.log.count("the access log cannot be written") <= 2
         assert "Logging error" not in service.log
         (small_disk / "filler").unlink()
         assert post(service, token, 10) == 201
-        assert metrics(service)["submissions_total", "stored"] == 1
+        assert read_metrics(service)["submissions_total", "stored"] == 1

@@ -1,6 +1,6 @@
-"""Every parameter of every endpoint, fed with what values are not: refused, never a fault, never half understood.
+"""Every parameter of every endpoint with malformed values: refused, never a fault, never half understood.
 
-The parameters are those of `openapi.yaml`, which has all that there are.
+The parameters come from `openapi.yaml`, which lists all of them.
 """
 
 import copy
@@ -22,7 +22,7 @@ from eida_stats_webservice.web import api_docs
 from support import issued
 from support.dates import DAY
 from support.payloads import row, wire
-from support.service import PREFIX, contents
+from support.service import PREFIX, read_contents
 from support.signer import Signer
 from support.stores import ON_POSTGRESQL, Store
 
@@ -31,7 +31,7 @@ pytestmark = ON_POSTGRESQL
 
 METRICS_TOKEN = issued.note("token-of-prometheus")
 
-# One of each kind: quotes and comments of SQL, placeholders of its drivers, and what is done with them.
+# SQL quotes and comments, placeholders of its drivers, and typical injections.
 SQL = [
     *("'", '"', "\\'", "--", "/*", "$$", "%s", "%(name)s", ":name", "{0}"),
     *("' OR '1'='1", "1 OR 1=1", "'; DROP TABLE nodes; --", "1; DROP TABLE nodes", "(SELECT pg_sleep(9))"),
@@ -42,20 +42,20 @@ BIDI = ["\u202e", "\u2066\u2069", "\u200f", "\u061c", "\u2028", "\ufeff"]
 LONG = [sign * 10_000 for sign in ("A", "9", ",", "'", "\0", "\u202e")]
 NASTY = [*SQL, *CONTROL, *BIDI, *LONG]
 
-# What is sent if a parameter is not the one that is fed.
+# Values of the other parameters.
 SOUND = {
     "start": "2026-01", "end": "2026-10", "node": "GFZ", "network": "GE", "station": "EIL", "location": "--",
     "channel": "BHZ", "country": "DE", "level": "network", "details": "month", "format": "json",
     "hllvalues": "true", "unsuccessful": "true", "nodata": "404", "sort": "bytes", "limit": "10",
     "overlap": "refuse", "replaces": "1", "merge": "nodes", "header": "plain",
 }  # fmt: skip
-# What a value may begin with, so that it is looked at.
+# Prefixes that make the service look at a value.
 HEADERS = {
     "Authorization": "Bearer ", "Authentication": "Bearer ", "X-Request-ID": "12345678", "X-Forwarded-For": "::1,",
     "Content-Type": "application/json;", "Content-Encoding": "gzip", "If-None-Match": 'W/"',
     "If-Modified-Since": "Sat, 29 Oct 1994 19:43:31 GMT", "Accept-Encoding": "gzip;q=",
 }  # fmt: skip
-# The service looks at none of these itself, but what it is built on may.
+# The service reads none of these itself, but its libraries may.
 OTHERS = [
     *("Accept", "Host", "User-Agent", "Cookie", "Range", "Origin", "Referer", "Expect", "X-Forwarded-Host"),
     *("X-Forwarded-Proto", "X-HTTP-Method-Override", "Date", "Via", "TE", "Forwarded"),
@@ -63,15 +63,15 @@ OTHERS = [
 
 
 class Endpoint(NamedTuple):
-    """What can be asked."""
+    """A method, a path and its parameters."""
 
     method: str
     path: str
     parameters: tuple[str, ...]
 
 
-def endpoints() -> Iterator[Endpoint]:
-    """Yield those of the document, each of its parameters under all of its names."""
+def read_endpoints() -> Iterator[Endpoint]:
+    """Yield the endpoints of the document, with each parameter under all of its names."""
     document = yaml.safe_load(api_docs.OPENAPI.read_text())
     shared = document["components"]["parameters"]
     for path, operations in document["paths"].items():
@@ -83,11 +83,11 @@ def endpoints() -> Iterator[Endpoint]:
             yield Endpoint(method.upper(), path, (*names, *also))
 
 
-ENDPOINTS = list(endpoints())
+ENDPOINTS = list(read_endpoints())
 
 
 class Service(NamedTuple):
-    """The service, and what it must not change of the database."""
+    """A client of the service, and the database that it must not change."""
 
     client: FlaskClient
     uri: str
@@ -95,7 +95,7 @@ class Service(NamedTuple):
     operators: str
 
     def ask(self, method: str, path: str, **how: Any) -> Any:
-        """Ask with all that is needed, but for what is given otherwise."""
+        """Send a valid request, except for the given arguments."""
         token = {"/dataselect/restricted": self.operators, "/metrics": METRICS_TOKEN}.get(path, self.token)
         sound: dict[str, Any] = {"headers": {"Authorization": f"Bearer {token}"}}
         if path in ("/submit", "/dataselectstats"):
@@ -115,11 +115,11 @@ def service(store_uri: str, service_uri: str, store: Store) -> Service:
     return made
 
 
-def shown(value: str) -> str:
+def shorten(value: str) -> str:
     return ascii(value[:40])
 
 
-def test_what_is_sent_with_all_endpoints_is_sound(service: Service) -> None:
+def test_valid_values_are_accepted(service: Service) -> None:
     answers = {
         f"{method} {path}": service.ask(
             method,
@@ -129,8 +129,8 @@ def test_what_is_sent_with_all_endpoints_is_sound(service: Service) -> None:
         for method, path, parameters in ENDPOINTS
         if path != "/payloads/{number}"
     }
-    # It has been sent before, and overlap=refuse is sound.
-    assert {asked: status for asked, status in answers.items() if status not in (200, 201, 302)} == {
+    # It was sent before, and overlap=refuse is valid.
+    assert {query: status for query, status in answers.items() if status not in (200, 201, 302)} == {
         "POST /submit": 409,
         "POST /dataselectstats": 409,
     }
@@ -141,48 +141,48 @@ def test_what_is_sent_with_all_endpoints_is_sound(service: Service) -> None:
     [endpoint for endpoint in ENDPOINTS if endpoint.parameters],
     ids=lambda endpoint: f"{endpoint.method} {endpoint.path}",
 )
-def test_a_parameter_takes_nothing_of_the_kind(service: Service, endpoint: Endpoint) -> None:
+def test_malformed_values_are_refused(service: Service, endpoint: Endpoint) -> None:
     method, path, parameters = endpoint
-    before = contents(service.uri)
+    before = read_contents(service.uri)
     for name in parameters:
-        said = ALIASES.get(name, name)
-        others = {other: SOUND[other] for other in parameters if other in SOUND and other != said}
-        for fed in (text for value in NASTY for text in (value, f"{SOUND[said]}{value}")):
-            if said == "location" and set(fed) == {"-"}:
-                continue  # the code of one
-            query = "&".join(f"{key}={quote(text)}" for key, text in {**others, name: fed}.items())
+        canonical = ALIASES.get(name, name)
+        others = {other: SOUND[other] for other in parameters if other in SOUND and other != canonical}
+        for text in (text for value in NASTY for text in (value, f"{SOUND[canonical]}{value}")):
+            if canonical == "location" and set(text) == {"-"}:
+                continue  # a valid code
+            query = "&".join(f"{key}={quote(text)}" for key, text in {**others, name: text}.items())
             response = service.ask(method, path, query_string=query)
-            assert 400 <= response.status_code < 500, (name, shown(fed), response.text)
-            assert len(response.text) < 1500, (name, shown(fed))
-            assert response.text.replace("\n", "").isprintable(), (name, shown(fed))
-        assert contents(service.uri) == before, name
+            assert 400 <= response.status_code < 500, (name, shorten(text), response.text)
+            assert len(response.text) < 1500, (name, shorten(text))
+            assert response.text.replace("\n", "").isprintable(), (name, shorten(text))
+        assert read_contents(service.uri) == before, name
 
 
-def test_the_name_of_a_parameter_is_nothing_of_the_kind(service: Service) -> None:
-    before = contents(service.uri)
+def test_malformed_parameter_names_are_no_fault(service: Service) -> None:
+    before = read_contents(service.uri)
     for method, path, _ in ENDPOINTS:
         for name in NASTY:
             response = service.ask(
                 method, path.replace("{number}", "1"), query_string=f"start=2026-01&{quote(name)}=1"
             )
-            # Documents are the same whatever is asked of them.
-            assert response.status_code < 500, (path, shown(name), response.text)
-    assert contents(service.uri) == before
+            # Documents ignore parameters.
+            assert response.status_code < 500, (path, shorten(name), response.text)
+    assert read_contents(service.uri) == before
 
 
-def test_a_number_in_a_path_is_nothing_of_the_kind(service: Service) -> None:
-    before = contents(service.uri)
+def test_malformed_numbers_in_paths_are_404(service: Service) -> None:
+    before = read_contents(service.uri)
     for value in [*NASTY, "-1", "1.0", "0x1", "٣", "9" * 19, "9" * 4301, str(2**63)]:
-        for fed in (value, f"1{value}", f"{value}1"):
-            response = service.ask("DELETE", f"/payloads/{quote(fed, safe='')}")
-            assert response.status_code in (404, 405), (shown(fed), response.text)
-            assert len(response.text) < 1500, shown(fed)
-    assert contents(service.uri) == before
+        for text in (value, f"1{value}", f"{value}1"):
+            response = service.ask("DELETE", f"/payloads/{quote(text, safe='')}")
+            assert response.status_code in (404, 405), (shorten(text), response.text)
+            assert len(response.text) < 1500, shorten(text)
+    assert read_contents(service.uri) == before
 
 
 @pytest.mark.parametrize("headers", [*((header,) for header in HEADERS), tuple(OTHERS)], ids=lambda value: value[0])
-def test_a_header_does_no_harm(service: Service, headers: tuple[str, ...]) -> None:
-    before = contents(service.uri)
+def test_malformed_headers_do_no_harm(service: Service, headers: tuple[str, ...]) -> None:
+    before = read_contents(service.uri)
     variables = [header.upper().replace("-", "_") for header in headers]
     variables = [name if name == "CONTENT_TYPE" else f"HTTP_{name}" for name in variables]
     paths = [("GET", "/dataselect/public"), ("POST", "/dataselect/restricted"), ("PUT", "/submit")]
@@ -191,87 +191,83 @@ def test_a_header_does_no_harm(service: Service, headers: tuple[str, ...]) -> No
     if "Host" in headers:
         paths += [("GET", "/application.wadl")]
     for method, path in paths:
-        asked = {"query_string": "start=2026-01&network=GE"} if path.startswith("/dataselect") else {}
-        asked |= {"json": wire(row())} if path == "/submit" else {}
+        query = {"query_string": "start=2026-01&network=GE"} if path.startswith("/dataselect") else {}
+        query |= {"json": wire(row())} if path == "/submit" else {}
         for value in NASTY:
             begun = [HEADERS[name] for name in headers if name in HEADERS]
             begun += [f"Bearer {service.token}"] if begun == ["Bearer "] else []
-            for fed in (value, *(f"{start}{value}" for start in begun)):
-                # As a server hands it over, also what a server refuses itself.
-                environ = dict.fromkeys(variables, fed.encode().decode("latin-1"))
-                response = service.ask(method, path, environ_overrides=environ, **asked)
-                assert response.status_code < 500, (path, shown(fed), response.text)
-                assert response.status_code != 304, (path, shown(fed))
-                assert re.fullmatch(r"[A-Za-z0-9-]{8,64}", response.headers["X-Request-ID"]), shown(fed)
+            for text in (value, *(f"{start}{value}" for start in begun)):
+                # As a server passes it on, even if it would refuse it.
+                environ = dict.fromkeys(variables, text.encode().decode("latin-1"))
+                response = service.ask(method, path, environ_overrides=environ, **query)
+                assert response.status_code < 500, (path, shorten(text), response.text)
+                assert response.status_code != 304, (path, shorten(text))
+                assert re.fullmatch(r"[A-Za-z0-9-]{8,64}", response.headers["X-Request-ID"]), shorten(text)
                 if headers == ("Authorization",) and path not in ("/dataselect/public", "/application.wadl"):
-                    own = fed.removeprefix("Bearer ").strip() == service.token
-                    assert response.status_code in (401, 403) or own, (path, shown(fed))
-    assert contents(service.uri) == before
+                    own = text.removeprefix("Bearer ").strip() == service.token
+                    assert response.status_code in (401, 403) or own, (path, shorten(text))
+    assert read_contents(service.uri) == before
 
 
-def places(value: Any, here: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Yield the ways to all values in a document."""
+def list_paths(value: Any, here: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the paths to all values in a document."""
     keyed = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, inner in keyed:
         yield (*here, key)
-        yield from places(inner, (*here, key))
+        yield from list_paths(inner, (*here, key))
 
 
 WHOLE = wire(row(), excluded={"client_classes": ["robot"], "client_patterns": ["curl"]})
 
 
-@pytest.mark.parametrize("place", list(places(WHOLE)), ids=lambda place: ".".join(map(str, place)))
-def test_a_field_of_a_payload_takes_what_is_of_its_kind_or_nothing(
-    service: Service, store: Store, place: tuple[Any, ...]
-) -> None:
+@pytest.mark.parametrize("place", list(list_paths(WHOLE)), ids=lambda place: ".".join(map(str, place)))
+def test_malformed_fields_are_refused_or_kept(service: Service, store: Store, place: tuple[Any, ...]) -> None:
     *way, last = place
-    before, stored = contents(service.uri), 0
+    before, stored = read_contents(service.uri), 0
     for number, value in enumerate([*NASTY, "\ud800"]):
         sent = copy.deepcopy(WHOLE)
-        # No payload is that of another value.
+        # Each payload has another number of bytes, so none is a duplicate.
         sent["stats"][0]["bytes"] = 1000 + number
         inner = sent
         for key in way:
             inner = inner[key]
         inner[last] = value
         response = service.ask("POST", "/submit", json=sent)
-        assert response.status_code in (201, 400, 422), (shown(value), response.text)
+        assert response.status_code in (201, 400, 422), (shorten(value), response.text)
         if response.status_code != 201:
             continue
         stored += 1
-        # What is free is kept as it came.
+        # Free text is kept unchanged.
         kept = json.loads(store.payloads.payload(response.json["payload"]))
         for key in place:
             kept = kept[key]
-        # A country that is none is not known.
-        assert kept == ("" if last == "country" else value), shown(value)
+        # An invalid country counts as unknown.
+        assert kept == ("" if last == "country" else value), shorten(value)
     assert len(store.payloads.list_payloads()) == 1 + stored
     if not stored:
-        assert contents(service.uri) == before
+        assert read_contents(service.uri) == before
 
 
-def test_a_name_of_a_field_is_nothing_of_the_kind(service: Service, store: Store) -> None:
-    before = contents(service.uri)
+def test_malformed_field_names_are_ignored(service: Service, store: Store) -> None:
+    before = read_contents(service.uri)
     for name in NASTY:
         for sent in (wire(row(), **{name: name}), wire(row() | {name: name})):
             response = service.ask("POST", "/submit", json=sent)
-            # It is passed over, and without it all of this was sent before.
-            assert response.status_code == 409, (shown(name), response.text)
-    assert contents(service.uri) == before
+            # The field is skipped, and the rest was sent before.
+            assert response.status_code == 409, (shorten(name), response.text)
+    assert read_contents(service.uri) == before
 
 
-def test_a_token_of_the_authentication_system_takes_nothing_of_the_kind(
-    store_uri: str, service_uri: str, store: Store, service: Service
-) -> None:
+def test_malformed_groups_are_refused(store_uri: str, service_uri: str, store: Store, service: Service) -> None:
     with Signer() as signer:
         keys = {"eas_keyring": str(signer.keyring), "eas_fingerprints": signer.fingerprint}
         client = create_app(Config(service_uri, max_failures_per_minute=0, **keys)).test_client()
         store.registry.set_node_policy("GFZ", restricted=True)
-        before = contents(service.uri)
-        asked = f"{PREFIX}/dataselect/restricted?start=2026-01&network=GE"
+        before = read_contents(service.uri)
+        query = f"{PREFIX}/dataselect/restricted?start=2026-01&network=GE"
         for value in NASTY:
-            assert client.post(asked, data=value.encode()).status_code in (400, 401), shown(value)
+            assert client.post(query, data=value.encode()).status_code in (400, 401), shorten(value)
             for groups in (value, f"/epos/{value}", f"/epos/alparray/{value}"):
-                response = client.post(asked, data=signer.token(groups))
-                assert response.status_code in (401, 403, 413), (shown(groups), response.text)
-        assert contents(store_uri) == before
+                response = client.post(query, data=signer.token(groups))
+                assert response.status_code in (401, 403, 413), (shorten(groups), response.text)
+        assert read_contents(store_uri) == before
