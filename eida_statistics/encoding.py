@@ -14,7 +14,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-from eida_statistics.payload import CheckedRow, ContentHasher, Payload, Row, identity_hash
+from eida_statistics.payload import CheckedRow, ContentHasher, Payload, Row, hash_identity
 
 # Smaller payloads are compressed in one call, which is quicker and packs them slightly better.
 _AT_ONCE_BYTES = 8 << 20
@@ -41,7 +41,7 @@ class PayloadSummary(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         envelope: the payload without its rows.
-        content: the hash of its statistics; see `payload.content_hash`.
+        content: the hash of its statistics; see `payload.hash_content`.
         count: the number of its rows.
     """
 
@@ -51,8 +51,8 @@ class PayloadSummary(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def hash(self) -> str:
-        """The hash that identifies it among the payloads of a node; see `payload.identity_hash`."""
-        return identity_hash(self.content, self.envelope.source, self.envelope.period)
+        """The hash that identifies it among the payloads of a node; see `payload.hash_identity`."""
+        return hash_identity(self.content, self.envelope.source, self.envelope.period)
 
 
 class EncodedPayload(PayloadSummary, frozen=True, kw_only=True):
@@ -66,7 +66,7 @@ class EncodedPayload(PayloadSummary, frozen=True, kw_only=True):
     body: bytes | bytearray
     rows: Iterable[Row]
 
-    def without_list(self) -> "EncodedPayload":
+    def stream_rows(self) -> "EncodedPayload":
         """Return the same payload with rows that are decoded from its body, which takes less memory."""
         return msgspec.structs.replace(self, rows=_EncodedRows(self.body))
 
@@ -147,12 +147,12 @@ class Reader:
             UnreadablePayload: when that is seen; rows may have been yielded before.
         """
         try:
-            for rows in self._slices():
+            for rows in self._decode_slices():
                 yield from rows
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise UnreadablePayload(str(error)) from error
 
-    def _slices(self) -> Iterator[Sequence[Row]]:
+    def _decode_slices(self) -> Iterator[Sequence[Row]]:
         head, buffer = self._read_head()
         hasher = ContentHasher(msgspec.json.decode(head + b"}", type=_Head).days_coverage)
         count = 0

@@ -55,7 +55,7 @@ _FOLD_ABOVE = 512
 _AT_ONCE = 4096
 
 
-def client_hash(user_id: int) -> int:
+def hash_client(user_id: int) -> int:
     """The hash of a client that all nodes share: MurmurHash3 x86 32 bit, seed 0, signed, of the decimal userID."""
     return mmh3.hash(str(user_id))
 
@@ -72,7 +72,7 @@ def encode(hashes: Iterable[int] | NDArray[np.int64]) -> bytes:
         return EMPTY
     if distinct.size <= EXPLICIT_MAX:
         return _HEADERS[_EXPLICIT] + distinct.astype(">i8").tobytes()
-    return encode_registers(registers_of(distinct))
+    return encode_registers(compute_registers(distinct))
 
 
 def encode_registers(registers: NDArray[np.uint8]) -> bytes:
@@ -81,15 +81,15 @@ def encode_registers(registers: NDArray[np.uint8]) -> bytes:
     if occupied.size <= SPARSE_MAX:
         words = occupied.astype(np.uint16) << REGWIDTH | registers[occupied]
         return _HEADERS[_SPARSE] + words.astype(">u2").tobytes()
-    return _full(registers)
+    return _encode_full(registers)
 
 
-def _full(registers: NDArray[np.uint8]) -> bytes:
+def _encode_full(registers: NDArray[np.uint8]) -> bytes:
     bits = np.unpackbits(registers[:, np.newaxis], axis=1)[:, 8 - REGWIDTH :]
     return _HEADERS[_FULL] + np.packbits(bits).tobytes()
 
 
-def registers_of(hashes: NDArray[np.int64]) -> NDArray[np.uint8]:
+def compute_registers(hashes: NDArray[np.int64]) -> NDArray[np.uint8]:
     """Return the 2048 register values (0 to 31) that these hashes set."""
     words = hashes.view(np.uint64)
     index = (words & np.uint64(REGISTERS - 1)).astype(np.intp)
@@ -104,9 +104,9 @@ def registers_of(hashes: NDArray[np.int64]) -> NDArray[np.uint8]:
     return registers
 
 
-def dense(sketch: bytes) -> bytes:
+def to_dense(sketch: bytes) -> bytes:
     """Return a checked sketch in its full form, in which no client's hash is listed, however few they are."""
-    return _full(registers_in(sketch))
+    return _encode_full(decode_registers(sketch))
 
 
 def merge(sketches: Iterable[bytes]) -> bytes:
@@ -120,14 +120,14 @@ def merge(sketches: Iterable[bytes]) -> bytes:
     for sketch in sketches:
         kind = check(sketch)
         if kind == _EXPLICIT:
-            explicit.append(_elements_in(sketch))
+            explicit.append(_decode_elements(sketch))
         elif kind != _EMPTY:
-            more = registers_in(sketch)
+            more = decode_registers(sketch)
             registers = more if registers is None else np.maximum(registers, more)
     hashes = np.concatenate(explicit) if explicit else np.empty(0, dtype=np.int64)
     if registers is None:
         return encode(hashes)
-    return encode_registers(np.maximum(registers, registers_of(hashes)))
+    return encode_registers(np.maximum(registers, compute_registers(hashes)))
 
 
 def reaches(sketches: Iterable[bytes], count: int) -> bool:
@@ -143,7 +143,7 @@ def reaches(sketches: Iterable[bytes], count: int) -> bool:
     return len(hashes) >= count
 
 
-def canonical(sketch: bytes) -> bytes:
+def canonicalize(sketch: bytes) -> bytes:
     """Check a sketch and give it in the form in which `encode` writes it.
 
     Raises:
@@ -151,18 +151,18 @@ def canonical(sketch: bytes) -> bytes:
     """
     if check(sketch) in (_EMPTY, _EXPLICIT):
         return sketch
-    return encode_registers(registers_in(sketch))
+    return encode_registers(decode_registers(sketch))
 
 
-def _elements_in(sketch: bytes) -> NDArray[np.int64]:
+def _decode_elements(sketch: bytes) -> NDArray[np.int64]:
     return np.frombuffer(sketch, dtype=">i8", offset=_HEADER_SIZE).astype(np.int64)
 
 
-def registers_in(sketch: bytes) -> NDArray[np.uint8]:
+def decode_registers(sketch: bytes) -> NDArray[np.uint8]:
     """Return the 2048 register values of a checked sketch of any form."""
     kind = _KINDS[sketch[:_HEADER_SIZE]]
     if kind == _EXPLICIT:
-        return registers_of(_elements_in(sketch))
+        return compute_registers(_decode_elements(sketch))
     registers = np.zeros(REGISTERS, dtype=np.uint8)
     if kind == _SPARSE:
         words = np.frombuffer(sketch, dtype=">u2", offset=_HEADER_SIZE)
@@ -180,7 +180,7 @@ def estimate(sketch: bytes) -> float:
         return 0.0
     if kind == _EXPLICIT:
         return float((len(sketch) - _HEADER_SIZE) // 8)
-    registers = registers_in(sketch)
+    registers = decode_registers(sketch)
     raw = _ALPHA_M_SQUARED / float(np.ldexp(1.0, -registers.astype(np.int32)).sum())
     unset = REGISTERS - int(np.count_nonzero(registers))
     if unset and raw < 2.5 * REGISTERS:
@@ -231,23 +231,23 @@ def check(sketch: bytes) -> int:
     return kind
 
 
-def all_canonical(texts: Iterable[str]) -> bool:
+def are_canonical(texts: Iterable[str]) -> bool:
     r"""Return whether all of many sketches, in hexadecimal and small letters, are what `encode` would write.
 
-    It is `canonical` for a hundred thousand at once; where it says no, that says which.
+    It is `canonicalize` for a hundred thousand at once; where it says no, that says which.
     """
     by_length: dict[int, list[str]] = {}
     for text in texts:
         by_length.setdefault(len(text), []).append(text)
     return all(
-        _all_canonical(group[start : start + _AT_ONCE])
+        _are_canonical(group[start : start + _AT_ONCE])
         for group in by_length.values()
         for start in range(0, len(group), _AT_ONCE)
     )
 
 
-def _all_canonical(texts: list[str]) -> bool:
-    """`all_canonical` for texts of one length."""
+def _are_canonical(texts: list[str]) -> bool:
+    """`are_canonical` for texts of one length."""
     joined = "".join(texts)
     if not joined.isascii() or joined.count("\\x") != len(texts):
         return False
@@ -335,15 +335,15 @@ class SketchBuilder:
     def fold(self) -> None:
         """Turn hashes into registers, if they are so many that the sketch does not list them."""
         if len(self.hashes) > _FOLD_ABOVE or (self.registers is not None and self.hashes):
-            self.registers = self._folded()
+            self.registers = self._fold_registers()
             self.hashes = set()
 
     def to_bytes(self) -> bytes:
         """Return the sketch of all that was added."""
         if self.registers is None:
             return encode(self.hashes)
-        return encode_registers(self._folded())
+        return encode_registers(self._fold_registers())
 
-    def _folded(self) -> NDArray[np.uint8]:
-        more = registers_of(np.fromiter(self.hashes, dtype=np.int64, count=len(self.hashes)))
+    def _fold_registers(self) -> NDArray[np.uint8]:
+        more = compute_registers(np.fromiter(self.hashes, dtype=np.int64, count=len(self.hashes)))
         return more if self.registers is None else np.maximum(self.registers, more)

@@ -46,7 +46,7 @@ class _Answer(msgspec.Struct):
     networks: list[msgspec.Raw]
 
 
-class Registry:
+class NetworkRegistry:
     """The epochs of all networks; they are loaded when the first temporary code asks for them."""
 
     def __init__(self, load: Callable[[], Iterable[Epoch]]) -> None:
@@ -65,13 +65,13 @@ class Registry:
         """
         if not is_temporary(code):
             return code
-        for epoch in self._of(code):
+        for epoch in self._find_epochs(code):
             # The registry lists epochs that overlap; like the deployed aggregator, take the first.
             if day is not None and epoch.holds(day):
                 return f"{code}{epoch.start_date.year:04d}"
         return code
 
-    def _of(self, code: str) -> list[Epoch]:
+    def _find_epochs(self, code: str) -> list[Epoch]:
         if self._epochs is None:
             epochs: dict[str, list[Epoch]] = {}
             for epoch in self._load():
@@ -80,7 +80,7 @@ class Registry:
         return self._epochs.get(code, [])
 
 
-def read(path: Path) -> list[Epoch]:
+def read_registry(path: Path) -> list[Epoch]:
     """Read a registry from a file in the format of the FDSN networks/1 service.
 
     Raises:
@@ -94,7 +94,7 @@ def read(path: Path) -> list[Epoch]:
     return _decode(answer, str(path))
 
 
-def read_cached(cache: Path, url: str = REGISTRY_URL, *, warn: Callable[[str], None]) -> list[Epoch]:
+def read_cached_registry(cache: Path, url: str = REGISTRY_URL, *, warn: Callable[[str], None]) -> list[Epoch]:
     """Return the registry from the cache, fetched again when that is older than a week.
 
     A registry that is old is better than none: if the service does not answer, the old one is used, with a
@@ -103,11 +103,11 @@ def read_cached(cache: Path, url: str = REGISTRY_URL, *, warn: Callable[[str], N
     Raises:
         RegistryUnavailable: if there is no cache and the service does not answer.
     """
-    age, kept = _age(cache), None
+    age, kept = _read_age(cache), None
     if age is not None:
         # A cache that cannot be read, as a power cut may leave it, is none.
         with contextlib.suppress(RegistryUnavailable, InvalidRegistry):
-            kept = read(cache)
+            kept = read_registry(cache)
     if kept is not None and age is not None and age < REFRESH_AFTER_SECONDS:
         return kept
     try:
@@ -128,7 +128,7 @@ def read_cached(cache: Path, url: str = REGISTRY_URL, *, warn: Callable[[str], N
     return epochs
 
 
-def _age(cache: Path) -> float | None:
+def _read_age(cache: Path) -> float | None:
     try:
         return time.time() - cache.stat().st_mtime
     except OSError:

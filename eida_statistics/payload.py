@@ -124,7 +124,7 @@ class Payload(msgspec.Struct, kw_only=True):
     source: Source = ""
     period: Period | None = None
 
-    def rows_json(self) -> bytes:
+    def encode_rows(self) -> bytes:
         """Write the rows as the wire format has them: in order, without white space, no field left out."""
         return msgspec.json.encode(self.stats)
 
@@ -132,24 +132,24 @@ class Payload(msgspec.Struct, kw_only=True):
         """Write the wire format.
 
         Args:
-            rows_json: the result of `rows_json`, if the caller has it already.
+            rows_json: the result of `encode_rows`, if the caller has it already.
         """
         fields = {field: getattr(self, field) for field in self.__struct_fields__}
         for optional in ("excluded", "source", "period"):
             if not fields[optional]:
                 del fields[optional]
-        return msgspec.json.encode(fields | {"stats": msgspec.Raw(rows_json or self.rows_json())})
+        return msgspec.json.encode(fields | {"stats": msgspec.Raw(rows_json or self.encode_rows())})
 
     def content(self) -> str:
-        """Return the hash of the statistics alone; see `content_hash`."""
-        return content_hash(self.days_coverage, self.rows_json())
+        """Return the hash of the statistics alone; see `hash_content`."""
+        return hash_content(self.days_coverage, self.encode_rows())
 
     def hash(self) -> str:
-        """Return the hash of the statistics, the source and the period; see `identity_hash`."""
-        return identity_hash(self.content(), self.source, self.period)
+        """Return the hash of the statistics, the source and the period; see `hash_identity`."""
+        return hash_identity(self.content(), self.source, self.period)
 
 
-def content_hash(days: list[datetime.date], rows_json: bytes) -> str:
+def hash_content(days: list[datetime.date], rows_json: bytes) -> str:
     """Return the hash of statistics (128-bit MurmurHash3 x64, 32 hexadecimal digits).
 
     It is taken over a versioned canonical form: sorted days, sorted rows, fixed order of fields, sketches
@@ -162,7 +162,7 @@ def content_hash(days: list[datetime.date], rows_json: bytes) -> str:
 
 
 class ContentHasher:
-    """Computes a `content_hash` from the JSON of the rows, piece by piece, without the brackets of the list.
+    """Computes a `hash_content` from the JSON of the rows, piece by piece, without the brackets of the list.
 
     Args:
         days: the days of the requests, sorted.
@@ -183,8 +183,8 @@ class ContentHasher:
         return self._hasher.digest().hex()
 
 
-def identity_hash(content: str, source: str, period: Period | None) -> str:
-    """Return the hash by which a node's payloads are distinguished, in the form of `content_hash`.
+def hash_identity(content: str, source: str, period: Period | None) -> str:
+    """Return the hash by which a node's payloads are distinguished, in the form of `hash_content`.
 
     Without a period it is the hash of the content, as it always was. With one, it covers the source and the period
     as well: two servers may have equal statistics, and so may two quiet days.

@@ -1,6 +1,5 @@
 """The wire format of payloads, parsed and checked in full."""
 
-import contextlib
 import datetime
 import re
 from collections.abc import Iterator
@@ -31,6 +30,7 @@ from eida_statistics.payload import (
     merge_rows,
     normalize_country,
 )
+from eida_statistics.validation import ROOT, Fault, find_faults
 
 EARLIEST_DAY = datetime.date(1990, 1, 1)
 MAX_LISTED_ERRORS = 100
@@ -87,6 +87,15 @@ class _WireRow(msgspec.Struct, gc=False):
     country: str | None = None
     nb_requests: Count | None = None
     nb_unsuccessful_requests: Count | None = None
+
+
+class _CheckedWireRow(_WireRow):
+    """A row whose codes are checked when it is decoded."""
+
+    network: Network
+    station: Station
+    location: Location
+    channel: Channel
 
 
 class _WirePayload(msgspec.Struct):
@@ -171,15 +180,15 @@ def decode_with_changes(body: bytes | bytearray, *, today: datetime.date) -> Dec
     """
     wire = _decode_wire(body)
     changed = _normalize_countries(wire.stats)
-    months = _months(wire)
-    errors = _first(chain(_bad_days(wire, today), _bad_period(wire, today)))
-    rows = _complete(wire.stats, months)
+    months = _find_months(wire)
+    errors = _take_first(chain(_find_bad_days(wire, today), _find_bad_period(wire, today)))
+    rows = _complete_rows(wire.stats, months)
     if errors or rows is None:
-        raise InvalidPayload(_first(chain(errors, _bad_rows(wire.stats, months))))
-    rows = _sorted_and_merged(rows)
-    if too_large := _first(_bad_sums(rows)):
+        raise InvalidPayload(_take_first(chain(errors, _find_bad_rows(wire.stats, months))))
+    rows = _sort_and_merge(rows)
+    if too_large := _take_first(_find_bad_sums(rows)):
         raise InvalidPayload(too_large)
-    return Decoded(_payload(wire, rows), changed)
+    return Decoded(_make_payload(wire, rows), changed)
 
 
 def receive(body: bytes | bytearray, *, today: datetime.date, slices: Slices = SLICES) -> Received:
@@ -203,20 +212,20 @@ def receive(body: bytes | bytearray, *, today: datetime.date, slices: Slices = S
         return received
     decoded = decode_with_changes(body, today=today)
     payload = encode(decoded.payload)
-    return Received(payload.without_list() if is_large else payload, decoded.countries_changed)
+    return Received(payload.stream_rows() if is_large else payload, decoded.countries_changed)
 
 
 def _receive_sorted(body: bytes | bytearray, today: datetime.date, slice_bytes: int) -> Received | None:
     """Read a payload in slices; return None if it is not valid, its rows are not sorted, or it cannot be cut."""
     try:
-        opened = _open(body)
+        opened = _decode_envelope(body)
         if opened is None:
             return None
         wire, stats = opened
-        if any(_bad_days(wire, today)) or any(_bad_period(wire, today)):
+        if any(_find_bad_days(wire, today)) or any(_find_bad_period(wire, today)):
             return None
-        months = _months(wire)
-        encoder = Encoder(_payload(wire, []))
+        months = _find_months(wire)
+        encoder = Encoder(_make_payload(wire, []))
         last: Key | None = None
         changed = 0
         for piece in _cut(stats, slice_bytes):
@@ -224,8 +233,8 @@ def _receive_sorted(body: bytes | bytearray, today: datetime.date, slice_bytes: 
                 return None
             sent = _ROWS_DECODER.decode(b"".join((b"[", piece, b"]")))
             changed += _normalize_countries(sent)
-            rows = _complete(sent, months)
-            if rows is None or not _is_sorted(rows, after=last) or any(_bad_sums(rows)):
+            rows = _complete_rows(sent, months)
+            if rows is None or not _is_sorted(rows, after=last) or any(_find_bad_sums(rows)):
                 return None
             encoder.add(rows)
             last = rows[-1].key if rows else last
@@ -234,14 +243,14 @@ def _receive_sorted(body: bytes | bytearray, today: datetime.date, slice_bytes: 
     return Received(encoder.finish(), changed)
 
 
-def _open(body: bytes | bytearray) -> tuple[_WirePayload, memoryview] | None:
+def _decode_envelope(body: bytes | bytearray) -> tuple[_WirePayload, memoryview] | None:
     """Return a payload without its rows, and the JSON of these, not copied.
 
     The rest is decoded with all keys that it has, so that a second `stats` is checked as well. Return None if the
     rest is large, or `stats` is no list.
     """
     stats = msgspec.json.decode(body, type=_OnlyRows).stats
-    start = _address(stats) - _address(body)
+    start = _find_address(stats) - _find_address(body)
     end = start + len(memoryview(stats))
     if body[start] != ord("[") or len(body) - (end - start) > _MAX_UNCUT_BYTES:
         return None
@@ -249,7 +258,7 @@ def _open(body: bytes | bytearray) -> tuple[_WirePayload, memoryview] | None:
     return _DECODER.decode(b"".join((view[:start], b"[]", view[end:]))), memoryview(stats)
 
 
-def _address(buffer: bytes | bytearray | msgspec.Raw) -> int:
+def _find_address(buffer: bytes | bytearray | msgspec.Raw) -> int:
     return np.frombuffer(buffer, dtype=np.uint8).ctypes.data
 
 
@@ -266,11 +275,11 @@ def _cut(array: memoryview, slice_bytes: int) -> Iterator[memoryview]:
     yield array[start:-1]
 
 
-def _months(wire: _WirePayload) -> set[datetime.date]:
+def _find_months(wire: _WirePayload) -> set[datetime.date]:
     return {day.replace(day=1) for day in wire.days_coverage}
 
 
-def _payload(wire: _WirePayload, rows: list[Row]) -> Payload:
+def _make_payload(wire: _WirePayload, rows: list[Row]) -> Payload:
     return Payload(
         generated_at=wire.generated_at or "",
         version=wire.version or "",
@@ -301,7 +310,7 @@ def _decode_wire(body: bytes | bytearray) -> _WirePayload:
         try:
             return _DECODER.decode(body)
         except msgspec.ValidationError as error:
-            raise InvalidPayload(_first(_bad_fields(body)) or [("$", str(error))]) from error
+            raise InvalidPayload(_take_first(_find_bad_fields(body)) or [(ROOT, "not valid")]) from error
     # A validation error may come before the place where the document stops being JSON.
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise NotJSON(str(error)) from error
@@ -313,7 +322,7 @@ def _values_fit(rows: list[_WireRow], months: set[datetime.date]) -> bool:
     )
 
 
-def _bad_rows(rows: list[_WireRow], months: set[datetime.date]) -> Iterator[tuple[str, str]]:
+def _find_bad_rows(rows: list[_WireRow], months: set[datetime.date]) -> Iterator[Fault]:
     """Name each field whose value does not do, though its type does."""
     for number, row in enumerate(rows):
         for field in _CODES:
@@ -323,10 +332,10 @@ def _bad_rows(rows: list[_WireRow], months: set[datetime.date]) -> Iterator[tupl
             yield f"stats[{number}].month", f"not {_EXPECTED['month']}"
         elif row.month not in months:
             yield f"stats[{number}].month", f"{row.month:%Y-%m} has no day in days_coverage"
-        yield from _bad_sketch(row.clients, f"stats[{number}].clients")
+        yield from _check_sketch(row.clients, f"stats[{number}].clients")
 
 
-def _bad_sketch(text: str, path: str) -> Iterator[tuple[str, str]]:
+def _check_sketch(text: str, path: str) -> Iterator[Fault]:
     try:
         hll.check(hll.from_hex(text.lower()))
     except InvalidSketch as error:
@@ -348,7 +357,7 @@ def _is_sorted(rows: list[Row], *, after: Key | None = None) -> bool:
     return begins_after and all(map(lt, keys, islice(keys, 1, None)))
 
 
-def _sorted_and_merged(rows: list[Row]) -> list[Row]:
+def _sort_and_merge(rows: list[Row]) -> list[Row]:
     if _is_sorted(rows):
         return rows
     by_key: dict[Key, Row] = {}
@@ -358,7 +367,7 @@ def _sorted_and_merged(rows: list[Row]) -> list[Row]:
     return [by_key[key] for key in sorted(by_key)]
 
 
-def _bad_sums(rows: list[Row]) -> Iterator[tuple[str, str]]:
+def _find_bad_sums(rows: list[Row]) -> Iterator[Fault]:
     """Name rows in which what was filled in or merged is more than can be read again."""
     for field in COUNTS:
         if max(map(attrgetter(field), rows), default=0) > MAX_COUNT:
@@ -369,20 +378,20 @@ def _bad_sums(rows: list[Row]) -> Iterator[tuple[str, str]]:
                     yield "stats", f"{told} have more than 2^53-1 {field} together"
 
 
-def _complete(sent: list[_WireRow], months: set[datetime.date]) -> list[Row] | None:
+def _complete_rows(sent: list[_WireRow], months: set[datetime.date]) -> list[Row] | None:
     """Return rows with defaults filled in and sketches in canonical form, or None if a value is bad."""
     if not _values_fit(sent, months):
         return None
     sketches = [row.clients.lower() for row in sent]
-    if not hll.all_canonical(sketches):
+    if not hll.are_canonical(sketches):
         try:
-            sketches = [hll.to_hex(hll.canonical(hll.from_hex(sketch))) for sketch in sketches]
+            sketches = [hll.to_hex(hll.canonicalize(hll.from_hex(sketch))) for sketch in sketches]
         except InvalidSketch:
             return None
-    return [_completed(row, sketch) for row, sketch in zip(sent, sketches, strict=True)]
+    return [_complete_row(row, sketch) for row, sketch in zip(sent, sketches, strict=True)]
 
 
-def _completed(sent: _WireRow, clients: str) -> Row:
+def _complete_row(sent: _WireRow, clients: str) -> Row:
     """Fill in fields that older aggregators omit."""
     unsuccessful = sent.nb_unsuccessful_requests
     if unsuccessful is None:
@@ -405,14 +414,14 @@ def _completed(sent: _WireRow, clients: str) -> Row:
     )
 
 
-def _bad_days(wire: _WirePayload, today: datetime.date) -> Iterator[tuple[str, str]]:
+def _find_bad_days(wire: _WirePayload, today: datetime.date) -> Iterator[Fault]:
     if not wire.days_coverage and wire.period is None:
         yield "days_coverage", "no day"
     for day in sorted(set(wire.days_coverage)):
-        yield from _bad_day("days_coverage", day, today)
+        yield from _check_day("days_coverage", day, today)
 
 
-def _bad_period(wire: _WirePayload, today: datetime.date) -> Iterator[tuple[str, str]]:
+def _find_bad_period(wire: _WirePayload, today: datetime.date) -> Iterator[Fault]:
     period = wire.period
     if period is None:
         if wire.source:
@@ -421,32 +430,35 @@ def _bad_period(wire: _WirePayload, today: datetime.date) -> Iterator[tuple[str,
     if period.start > period.end:
         yield "period", "start is after end"
     for name in ("start", "end"):
-        yield from _bad_day(f"period.{name}", getattr(period, name), today)
+        yield from _check_day(f"period.{name}", getattr(period, name), today)
 
 
-def _bad_day(path: str, day: datetime.date, today: datetime.date) -> Iterator[tuple[str, str]]:
+def _check_day(path: str, day: datetime.date, today: datetime.date) -> Iterator[Fault]:
     if day > today + datetime.timedelta(days=1):
         yield path, f"{day} is in the future"
     elif day < EARLIEST_DAY:
         yield path, f"{day} is before {EARLIEST_DAY}"
 
 
-def _first(errors: Iterator[tuple[str, str]]) -> list[tuple[str, str]]:
+def _take_first(errors: Iterator[Fault]) -> list[Fault]:
     return [error for error, _ in zip(errors, range(MAX_LISTED_ERRORS), strict=False)]
 
 
-def _bad_fields(body: bytes | bytearray) -> Iterator[tuple[str, str]]:
+def _find_bad_fields(body: bytes | bytearray) -> Iterator[Fault]:
     """Name each field of a payload that has a wrong type or value, in the order of the document's rows."""
     try:
         envelope = msgspec.json.decode(body, type=_Envelope)
     except msgspec.ValidationError:
         msgspec.json.decode(body, type=msgspec.Raw)  # raises if it only begins like JSON
-        yield "$", "not a JSON object"
+        yield ROOT, "not a JSON object"
         return
     for field in msgspec.structs.fields(_WirePayload):
         raw = getattr(envelope, field.encode_name)
         if field.name != "stats":
-            yield from _bad_value(raw, field, field.name)
+            if raw is not UNSET:
+                yield from find_faults(msgspec.json.decode(raw), field.type, _EXPECTED, field.name)
+            elif field.required:
+                yield field.name, "missing"
             continue
         try:
             rows = msgspec.json.decode(raw, type=list[msgspec.Raw]) if raw is not UNSET else None
@@ -456,30 +468,11 @@ def _bad_fields(body: bytes | bytearray) -> Iterator[tuple[str, str]]:
             yield "stats", "missing" if raw is UNSET else f"not {_EXPECTED['stats']}"
             continue
         for number, row in enumerate(rows):
-            yield from _bad_row(row, f"stats[{number}]")
+            yield from _find_bad_row(row, f"stats[{number}]")
 
 
-def _bad_row(raw: msgspec.Raw, path: str) -> Iterator[tuple[str, str]]:
-    try:
-        values = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
-    except msgspec.ValidationError:
-        yield path, "not an object"
-        return
-    for field in msgspec.structs.fields(_WireRow):
-        yield from _bad_value(values.get(field.encode_name, UNSET), field, f"{path}.{field.name}")
-    if "clients" in values:
-        with contextlib.suppress(msgspec.ValidationError):  # reported already
-            yield from _bad_sketch(msgspec.json.decode(values["clients"], type=str), f"{path}.clients")
-
-
-def _bad_value(
-    raw: msgspec.Raw | UnsetType, field: msgspec.structs.FieldInfo, path: str
-) -> Iterator[tuple[str, str]]:
-    if raw is UNSET:
-        if field.required:
-            yield path, "missing"
-        return
-    try:
-        msgspec.json.decode(raw, type=_CODES.get(field.name, field.type))
-    except msgspec.ValidationError:
-        yield path, f"not {_EXPECTED[field.name]}"
+def _find_bad_row(raw: msgspec.Raw, path: str) -> Iterator[Fault]:
+    row = msgspec.json.decode(raw)
+    yield from find_faults(row, _CheckedWireRow, _EXPECTED, path)
+    if isinstance(row, dict) and isinstance(row.get("clients"), str):
+        yield from _check_sketch(row["clients"], f"{path}.clients")

@@ -12,8 +12,8 @@ from msgspec import structs
 from eida_statistics.payload import Period
 from eida_statistics.wire import EARLIEST_DAY
 from eida_stats_aggregator import notices
-from eida_stats_aggregator.console import listed
-from eida_stats_aggregator.days import DatedLogs, DayRead, find_dated_logs, plain_name, read_day
+from eida_stats_aggregator.console import format_list
+from eida_stats_aggregator.days import DatedLogs, DayRead, find_dated_logs, read_day, strip_packed_suffix
 from eida_stats_aggregator.delivery.client import ServiceClient
 from eida_stats_aggregator.delivery.outbox import Entry, Outbox, Provenance
 from eida_stats_aggregator.delivery.sender import Sender
@@ -30,8 +30,15 @@ from eida_stats_aggregator.errors import (
 from eida_stats_aggregator.notices import Notice
 from eida_stats_aggregator.period import LogPeriod
 from eida_stats_aggregator.reader import make_payload
-from eida_stats_aggregator.run import Destination, Options, Outcome, add_deliveries, noted, quiet_day
-from eida_stats_aggregator.stamps import stamps_of
+from eida_stats_aggregator.run import (
+    Destination,
+    Options,
+    Outcome,
+    add_deliveries,
+    collect_errors,
+    make_quiet_payload,
+)
+from eida_stats_aggregator.stamps import read_stamps
 from eida_stats_aggregator.summary import CatchUpSummary, DaySummary
 
 _MEMORY = "catch-up.json"
@@ -97,11 +104,11 @@ def run(options: Options, destination: Destination, *, since_all: bool) -> tuple
     """
     outcome = Outcome([], [])
     summary = CatchUpSummary(source=options.source, dry_run=options.dry_run)
-    outbox = options.outbox()
-    with noted(outcome.failures):
+    outbox = options.open_outbox()
+    with collect_errors(outcome.failures):
         outbox.check_writable()
         try:
-            with outbox.locked(task=f"catch-up.{options.source}".rstrip(".")):
+            with outbox.lock(task=f"catch-up.{options.source}".rstrip(".")):
                 catching_up = _CatchUp(options, destination, outbox, summary, outcome)
                 catching_up.run(since_all=since_all)
         except DirectoryInUse:
@@ -144,7 +151,7 @@ class _CatchUp:
             if start is not None:
                 self._take_days(logs, start)
             for day in self.options.no_requests:
-                with noted(self.outcome.failures):
+                with collect_errors(self.outcome.failures):
                     self._report_quiet(day, logs)
             self.notices += [*self._about_names(logs), *self._about_gaps(), *self._about_late()]
         finally:
@@ -197,7 +204,7 @@ class _CatchUp:
     def _send_waiting(self) -> None:
         outbox, base = self.outbox, self.destination.base
         outbox.redirect(base, mistyped_only=not self.destination.requeue)
-        waiting, _ = outbox.waiting(base)
+        waiting, _ = outbox.list_waiting(base)
         self._send(waiting)
 
     def _send(self, paths: list[Path]) -> None:
@@ -222,7 +229,7 @@ class _CatchUp:
             if day in covered:
                 self._check_covered(day, logs.by_day[day], covered[day])
                 continue
-            with noted(self.outcome.failures):
+            with collect_errors(self.outcome.failures):
                 self._take_day(day, logs.by_day[day], single.get(day))
         # A log with a wrong date is no end of the logs.
         plausible = [day for day in chosen if day not in self.memory.findings]
@@ -236,10 +243,10 @@ class _CatchUp:
         if record.state != "delivered":
             self._add(day, f"in {entry.path.name}, which waits")
             return
-        known, stamps = entry.state.logs, stamps_of(paths)
-        names = {str(plain_name(path)) for path in map(Path, known)}
+        known, stamps = entry.state.logs, read_stamps(paths)
+        names = {str(strip_packed_suffix(path)) for path in map(Path, known)}
         changed = any(
-            known[path] != stamp if path in known else str(plain_name(Path(path))) not in names
+            known[path] != stamp if path in known else str(strip_packed_suffix(Path(path))) not in names
             for path, stamp in stamps.items()
         )
         if known and changed:
@@ -250,7 +257,7 @@ class _CatchUp:
 
     def _take_day(self, day: datetime.date, paths: list[Path], entry: Entry | None) -> None:
         terms = self.options.terms
-        stamps = stamps_of(paths)
+        stamps = read_stamps(paths)
         record = None if entry is None else entry.state.records.get(self.destination.base)
         known = {} if entry is None else entry.state.logs
         step = choose_step(record, known, stamps, decided=terms.explicit)
@@ -293,7 +300,9 @@ class _CatchUp:
         if check and entry is not None:
             if self._is_unchanged(entry, day, read):
                 fingerprint = f"{read.tally.fingerprint:x}"
-                self.outbox.keep(entry.path, structs.replace(entry.state, logs=stamps, fingerprint=fingerprint))
+                self.outbox.save_state(
+                    entry.path, structs.replace(entry.state, logs=stamps, fingerprint=fingerprint)
+                )
                 self.summary.delivered_before += 1
                 return
             if not self.options.terms.explicit:
@@ -311,12 +320,12 @@ class _CatchUp:
 
     def _aggregate(self, day: datetime.date, read: DayRead, stamps: Stamps) -> None:
         found = LogPeriod(Period(day, day), "names")
-        self.notices += notices.about_logs(read.names, read.tally, found, self.options.today)
+        self.notices += notices.make_log_notices(read.names, read.tally, found, self.options.today)
         payload = make_payload(read.tally, found, self.options.source, self.options.now)
         provenance = Provenance(stamps, f"{read.tally.fingerprint:x}")
         base, terms = self.destination.base, self.options.terms
-        path = self.outbox.path_of(Identity(self.options.source, found.period))
-        before = self.outbox.record(path, base)
+        path = self.outbox.make_path(Identity(self.options.source, found.period))
+        before = self.outbox.get_record(path, base)
         if before is not None and before.state == "pending" and not before.content:
             # It was never sent, and is brought up to date.
             terms = structs.replace(terms, replace=True)
@@ -338,7 +347,7 @@ class _CatchUp:
     def _report_quiet(self, day: datetime.date, logs: DatedLogs) -> None:
         if day in logs.by_day:
             raise NothingToAggregate(f"there is a log of {day}, so --no-requests must not report it")
-        payload = quiet_day(day, self.options)
+        payload = make_quiet_payload(day, self.options)
         path = self.outbox.put(payload, self.destination.base, self.options.terms, may_overlap=True)
         self._send([path])
         self._add(day, f"no requests; {self._result(path)}").output = str(path)
@@ -372,12 +381,12 @@ class _CatchUp:
     def _about_late(self) -> list[Notice]:
         """Return a warning for each cause that keeps days from being sent for long."""
         return [
-            Notice(f"late:{cause}", f"{listed(days)} could not be sent for more than 24 hours: {cause}")
+            Notice(f"late:{cause}", f"{format_list(days)} could not be sent for more than 24 hours: {cause}")
             for cause, days in self.late.items()
         ]
 
     def _result(self, path: Path) -> str:
-        record = self.outbox.record(path, self.destination.base)
+        record = self.outbox.get_record(path, self.destination.base)
         if record is None or self.options.dry_run:
             return "would be sent"
         if record.state == "held":
@@ -395,7 +404,7 @@ class _CatchUp:
         if not new:
             return []
         text = (
-            f"there is no log of {listed(new)}. SeisComP writes none for a day without a request."
+            f"there is no log of {format_list(new)}. SeisComP writes none for a day without a request."
             f" If there was none: --no-requests {new[0]}"
         )
         return [Notice(f"gaps:{new[0]}", text)]
@@ -410,13 +419,13 @@ class _CatchUp:
         ]
         if not skipped:
             return []
-        text = f"skipped, since the name has no day: {listed(skipped)}"
+        text = f"skipped, since the name has no day: {format_list(skipped)}"
         return [Notice(f"undated:{' '.join(skipped)}", text)]
 
     # Memory
 
     def _own_entries(self) -> list[Entry]:
-        return [entry for entry in self.outbox.entries() if entry.identity.source == self.options.source]
+        return [entry for entry in self.outbox.list_entries() if entry.identity.source == self.options.source]
 
     def _covers(self, entry: Entry) -> bool:
         """Return whether a file stands for several days; one of an earlier version may hold a stray of a day."""
@@ -429,7 +438,7 @@ class _CatchUp:
         # An order of the operator is always answered.
         shown = set() if self.options.terms.explicit else set(self.memory.shown)
         self.outcome.notices += [notice for notice in self.notices if notice.key not in shown]
-        _, complaints = self.outbox.waiting(self.destination.base)
+        _, complaints = self.outbox.list_waiting(self.destination.base)
         queued = {f"queue:{complaint.subject}": complaint for complaint in complaints}
         self.outcome.failures += [complaint for key, complaint in queued.items() if key not in shown]
         # A run that sends nothing does not learn until when the token is valid.

@@ -20,10 +20,10 @@ from eida_stats_aggregator import run as single
 from eida_stats_aggregator.console import complain
 from eida_stats_aggregator.delivery.state import Terms
 from eida_stats_aggregator.fdsnws import user_agents
-from eida_stats_aggregator.fdsnws.filters import Selection
+from eida_stats_aggregator.fdsnws.filters import RequestFilter
 from eida_stats_aggregator.fdsnws.user_agents import ClientClasses
 from eida_stats_aggregator.logs.sources import STDIN
-from eida_stats_aggregator.reader import Reader, load_registry_from
+from eida_stats_aggregator.reader import Reader, make_registry_loader
 from eida_stats_aggregator.run import Destination, Options
 from eida_stats_aggregator.summary import CatchUpSummary, RunSummary
 
@@ -56,7 +56,9 @@ class _DayOrAll(click.ParamType[datetime.datetime | str]):
         return day
 
 
-def _patterns(_context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> list[re.Pattern[str]]:
+def _compile_patterns(
+    _context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
+) -> list[re.Pattern[str]]:
     """Compile the patterns of clients to leave out; they are written into the payload."""
     if len(set(texts)) > MAX_EXCLUSIONS:
         raise click.BadParameter(f"more than {MAX_EXCLUSIONS} of them", param=parameter)
@@ -71,7 +73,7 @@ def _patterns(_context: click.Context, parameter: click.Parameter, texts: tuple[
         raise click.BadParameter(str(error), param=parameter) from error
 
 
-def _numbers(_context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:
+def _parse_numbers(_context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:
     """Check numbers of payloads, also with commas between them."""
     numbers = [number for text in texts for number in text.split(",")]
     if not all(re.fullmatch(r"[0-9]{1,18}", number, re.ASCII) for number in numbers):
@@ -124,7 +126,7 @@ def _numbers(_context: click.Context, parameter: click.Parameter, texts: tuple[s
     "replaces",
     multiple=True,
     metavar="NUMBER",
-    callback=_numbers,
+    callback=_parse_numbers,
     help="--replace, and also the payload of this number at the service; can be repeated.",
 )
 @click.option("--beside", is_flag=True, help="Count it even if it overlaps with other payloads.")
@@ -155,7 +157,7 @@ def _numbers(_context: click.Context, parameter: click.Parameter, texts: tuple[s
     "excluded_clients",
     multiple=True,
     metavar="REGEX",
-    callback=_patterns,
+    callback=_compile_patterns,
     help="Leave out clients whose clientID matches; can be repeated.",
 )
 @click.option(
@@ -219,7 +221,7 @@ def cli(
     """
     destination = None
     if send_to is not None:
-        destination = Destination(send_to, _token(send_to, token, token_file), retries, requeue)
+        destination = Destination(send_to, _load_token(send_to, token, token_file), retries, requeue)
     since_all = since == "all"
     first = since.date() if isinstance(since, datetime.datetime) else None
     last = until.date() if until is not None else None
@@ -228,14 +230,14 @@ def cli(
     _check_days(first, last, quiet_days, since_all=since_all, catch_up=catch_up)
     # A day that is sent must be recognised after its log was packed.
     fingerprinted = destination is not None
-    selection = _selection(
-        excluded_classes, excluded_clients, user_agents.load(classes_file), fingerprinted=fingerprinted
+    request_filter = _make_request_filter(
+        excluded_classes, excluded_clients, user_agents.load_classes(classes_file), fingerprinted=fingerprinted
     )
     options = Options(
         files=files,
         directory=directory,
-        reader=Reader(selection, load_registry_from(networks_file), jobs, dask, shown=not quiet),
-        now=_now(),
+        reader=Reader(request_filter, make_registry_loader(networks_file), jobs, dask, shown=not quiet),
+        now=_get_now(),
         source=source,
         terms=Terms(replace=replace or bool(replaces), replaces=replaces, beside=beside),
         since=first,
@@ -340,13 +342,13 @@ def _run_catch_up(options: Options, *, since_all: bool) -> tuple[CatchUpSummary,
     return catch_up.run(options, options.destination, since_all=since_all)
 
 
-def _selection(
+def _make_request_filter(
     excluded_classes: tuple[str, ...],
     excluded_clients: tuple[re.Pattern[str], ...],
     classes: ClientClasses,
     *,
     fingerprinted: bool,
-) -> Selection:
+) -> RequestFilter:
     if len(set(excluded_classes)) > MAX_EXCLUSIONS:
         raise click.BadParameter(f"more than {MAX_EXCLUSIONS} of them", param_hint="--exclude-class")
     unknown = sorted(set(excluded_classes) - set(classes.names))
@@ -356,7 +358,7 @@ def _selection(
             param_hint="--exclude-class",
         )
     latest = datetime.datetime.now(tz=datetime.UTC).date() + datetime.timedelta(days=1)  # clocks disagree
-    return Selection(
+    return RequestFilter(
         classes,
         latest,
         excluded_classes=excluded_classes,
@@ -365,7 +367,7 @@ def _selection(
     )
 
 
-def _token(send_to: str, token: str | None, file: Path | None) -> str:
+def _load_token(send_to: str, token: str | None, file: Path | None) -> str:
     """Return the token, and check before anything is read that it can be sent to the URL."""
     try:
         url = urlsplit(send_to)
@@ -387,7 +389,7 @@ def _token(send_to: str, token: str | None, file: Path | None) -> str:
     return token
 
 
-def _now() -> datetime.datetime:
+def _get_now() -> datetime.datetime:
     # https://reproducible-builds.org/specs/source-date-epoch/
     fixed = os.environ.get("SOURCE_DATE_EPOCH")
     if fixed is None:

@@ -10,7 +10,7 @@ Advance = Callable[[int, int], None]
 
 
 @contextlib.contextmanager
-def bar(what: str, size: int, *, shown: bool) -> Iterator[Advance]:
+def show_progress(what: str, size: int, *, shown: bool) -> Iterator[Advance]:
     """Show how much of so many bytes on disk is done, and how fast, on a terminal."""
     if not shown or not sys.stderr.isatty():
         yield lambda _bytes, _lines: None

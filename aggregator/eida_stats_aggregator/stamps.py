@@ -7,12 +7,12 @@ from pathlib import Path
 from eida_stats_aggregator.delivery.state import LogStamp
 
 
-def stamps_of(paths: Iterable[Path]) -> dict[str, LogStamp]:
+def read_stamps(paths: Iterable[Path]) -> dict[str, LogStamp]:
     """Return the stamps of files by absolute path, in a form that can be written as JSON whatever its name is."""
-    return {os.fsencode(path.absolute()).decode("utf-8", "backslashreplace"): _stamp_of(path) for path in paths}
+    return {os.fsencode(path.absolute()).decode("utf-8", "backslashreplace"): _read_stamp(path) for path in paths}
 
 
-def _stamp_of(path: Path) -> LogStamp:
+def _read_stamp(path: Path) -> LogStamp:
     """Return the size and time of a file; both are 0 if it has gone."""
     try:
         status = path.stat()

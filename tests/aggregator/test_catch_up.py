@@ -19,10 +19,10 @@ import pytest
 from eida_statistics.payload import Period
 from eida_stats_aggregator.catch_up import choose_step
 from eida_stats_aggregator.days import find_dated_logs
-from eida_stats_aggregator.delivery.outbox import content_of
+from eida_stats_aggregator.delivery.outbox import read_content_hash
 from eida_stats_aggregator.delivery.state import LogStamp, Record
 from eida_stats_aggregator.errors import UnreadableLog
-from eida_stats_aggregator.period import day_in_name, find_period, without_strays
+from eida_stats_aggregator.period import drop_strays, find_period, parse_day
 from support.dates import OCTOBER as FIRST
 from support.node_operator import Operator, entries, entry, write_log
 from support.service import Service, register
@@ -88,7 +88,7 @@ def results(operator: Operator, *arguments: str | Path) -> dict[str, str]:
     ],
 )
 def test_day_in_name(name: str, day: datetime.date | None) -> None:
-    assert day_in_name(name) == day
+    assert parse_day(name) == day
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_day_in_name(name: str, day: datetime.date | None) -> None:
     ],
 )
 def test_strays_are_not_in_the_period(counts: dict[datetime.date, int], days: list[datetime.date]) -> None:
-    assert without_strays(counts) == days
+    assert drop_strays(counts) == days
 
 
 @pytest.mark.parametrize(
@@ -725,7 +725,7 @@ def test_old_file_of_two_days_covers_neither(operator: Operator, service: Servic
     """It was named after the days of its requests, one of which was a stray."""
     write_days(operator, D1, D2)
     assert operator.run(operator.log(D1, ".bz2"), directory="elsewhere").returncode == 0
-    content = content_of(operator.home / "elsewhere" / f"{D1}_{D1}.json.gz")
+    content = read_content_hash(operator.home / "elsewhere" / f"{D1}_{D1}.json.gz")
     out = operator.home / "out"
     out.mkdir()
     state = {"hash": content, "sent": [{"url": f"{service.url}/submit", "hash": content,

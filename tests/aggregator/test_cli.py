@@ -179,12 +179,12 @@ def test_every_valid_log_gives_the_rows_of_the_deployed_aggregator(
     theirs = deployed.aggregate(path)
     registry = tmp_path_factory.getbasetemp() / "valid.json"
     registry.write_text(json.dumps(REGISTRY))
-    aggregation = Aggregation(networks.Registry(lambda: networks.read(registry)))
+    aggregation = Aggregation(networks.NetworkRegistry(lambda: networks.read_registry(registry)))
     for raw in encoded(*log).splitlines():
         request = request_log.parse(raw)
         assert isinstance(request, request_log.Request)
         aggregation.add(request)
-    ours = json.loads(aggregation.payload(datetime.datetime.now(datetime.UTC)).to_json())
+    ours = json.loads(aggregation.make_payload(datetime.datetime.now(datetime.UTC)).to_json())
     if theirs is None:
         assert ours["stats"] == []
         return
@@ -222,11 +222,11 @@ def test_each_line_is_counted_ignored_or_rejected_and_none_ends_the_run(home: Pa
     assert report["first_rejects"] == [
         {"file": "a.log", "line": number, "reason": reason}
         for number, reason in (
-            (1, "Expected object, got array"),
+            (1, "not an object"),
             (2, "not UTF-8"),
             (3, "empty"),
             (4, "not JSON"),
-            (13, "missing required field userID"),
+            (13, "userID: missing"),
         )
     ]
     assert (report["requests"], report["unsuccessful_requests"]) == (3 + 3 + 12_000, 3)

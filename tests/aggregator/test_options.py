@@ -208,7 +208,7 @@ def test_a_service_reads_what_says_whom_it_leaves_out(home: Path) -> None:
 def test_an_unknown_class_is_refused_and_the_classes_are_listed(home: Path) -> None:
     error = refused(home, "--exclude-class", "robots", "--exclude-class", "monitor", "a.log")
     assert "robots" in error
-    assert ", ".join(user_agents.load().names) in error
+    assert ", ".join(user_agents.load_classes().names) in error
     error = refused(home, "--exclude-class", "b", "--exclude-class", "a", "a.log")
     assert "a, b" in error
 

@@ -212,7 +212,7 @@ def play(place: Place) -> str | None:
     """Play a history in this process; return what went wrong, if anything did."""
     from eida_stats_aggregator.fdsnws import user_agents  # noqa: PLC0415 - for the children
 
-    user_agents.load(None)  # so are its patterns, compiled
+    user_agents.load_classes(None)  # so are its patterns, compiled
     node = Node(place)
     try:
         node.play()

@@ -172,8 +172,8 @@ def test_postgresql_counts_the_same_clients(hll_database, draw):
     hashes = draw()
     ours, theirs = hll.encode(hashes), built_by_postgresql(hll_database, hashes)
     hll.check(theirs)
-    assert np.array_equal(hll.registers_in(theirs), hll.registers_in(ours))
-    assert hll.canonical(theirs) == ours
+    assert np.array_equal(hll.decode_registers(theirs), hll.decode_registers(ours))
+    assert hll.canonicalize(theirs) == ours
     estimate = estimate_by_postgresql(hll_database, theirs)
     assert hll.cardinality(theirs) == hll.cardinality(ours) == math.ceil(estimate)
     assert hll.estimate(ours) == pytest.approx(estimate, rel=1e-12)
@@ -183,7 +183,7 @@ def test_postgresql_counts_the_same_clients(hll_database, draw):
 def test_postgresql_reads_what_we_write(hll_database, draw):
     ours = hll.encode(draw())
     united = united_by_postgresql(hll_database, [ours])
-    assert np.array_equal(hll.registers_in(united), hll.registers_in(ours))
+    assert np.array_equal(hll.decode_registers(united), hll.decode_registers(ours))
     assert math.ceil(estimate_by_postgresql(hll_database, ours)) == hll.cardinality(ours)
 
 
@@ -191,7 +191,7 @@ def test_postgresql_reads_what_we_write(hll_database, draw):
 @pytest.mark.parametrize("occupied", OCCUPIED)
 def test_the_samples_occupy_as_many_registers_as_they_say(occupied, width):
     sketch = hll.encode(hashes_that_occupy(occupied, width))
-    assert np.count_nonzero(hll.registers_in(sketch)) == occupied
+    assert np.count_nonzero(hll.decode_registers(sketch)) == occupied
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -229,7 +229,7 @@ def test_all_ranks_are_those_of_both_oracles(hll_database):
     ranks = [-(1 << 63) if bit == 52 else (1 << bit) << 11 for bit in range(53)]
     hashes = np.array(filling + [hashed | (index + 1) for index, hashed in enumerate(ranks)], dtype=np.int64)
     ours = hll.encode(hashes)
-    assert hll.registers_in(ours)[:54].tolist() == [1, *(min(bit + 1, 31) for bit in range(53))]
+    assert hll.decode_registers(ours)[:54].tolist() == [1, *(min(bit + 1, 31) for bit in range(53))]
     assert ours == written_by_python_hll2(built_by_python_hll2(hashes.tolist()))
     assert ours == built_by_postgresql(hll_database, hashes)
 
@@ -332,7 +332,7 @@ def test_a_merged_sketch_is_that_of_the_union_as_both_oracles_have_it(hll_databa
     merged = hll.merge(sketches)
     assert merged == hll.encode(np.union1d(left, right))
     assert merged == written_by_python_hll2(united_by_python_hll2(sketches))
-    assert merged == hll.canonical(united_by_postgresql(hll_database, sketches))
+    assert merged == hll.canonicalize(united_by_postgresql(hll_database, sketches))
     built_there = [built_by_postgresql(hll_database, hashes) for hashes in (left, right)]
     assert merged == hll.merge(built_there)
 
@@ -530,7 +530,7 @@ def test_what_is_no_sketch_of_ours_is_refused(sketch):
     with pytest.raises(InvalidSketch):
         hll.check(sketch)
     with pytest.raises(InvalidSketch):
-        hll.canonical(sketch)
+        hll.canonicalize(sketch)
     with pytest.raises(InvalidSketch):
         hll.merge([sketch])
 
@@ -558,7 +558,7 @@ def test_every_form_that_the_specification_allows_is_accepted_and_postgresql_rea
 def assert_postgresql_reads(database: Connection, sketch: bytes) -> None:
     estimate_by_postgresql(database, sketch)
     united = united_by_postgresql(database, [hll.encode([1]), sketch, hll.encode(np.arange(300) << 12)])
-    assert hll.canonical(united) == hll.merge([hll.encode([1]), sketch, hll.encode(np.arange(300) << 12)])
+    assert hll.canonicalize(united) == hll.merge([hll.encode([1]), sketch, hll.encode(np.arange(300) << 12)])
 
 
 # A prefix of the explicit and of the sparse form is a sketch where it ends between two elements.
@@ -614,11 +614,11 @@ def test_any_bytes_are_refused_or_are_a_sketch_that_stays_the_same_and_that_post
         hll.check(sketch)
     except InvalidSketch:
         return
-    canonical = hll.canonical(sketch)
+    canonical = hll.canonicalize(sketch)
     hll.check(canonical)
-    assert np.array_equal(hll.registers_in(canonical), hll.registers_in(sketch))
+    assert np.array_equal(hll.decode_registers(canonical), hll.decode_registers(sketch))
     assert hll.estimate(canonical) == hll.estimate(sketch)
-    assert hll.canonical(canonical) == canonical == hll.merge([sketch])
+    assert hll.canonicalize(canonical) == canonical == hll.merge([sketch])
     assert_postgresql_reads(hll_database, sketch)
 
 
@@ -674,11 +674,11 @@ def test_what_is_not_hexadecimal_is_refused(text):
     [(1497164453, 1754158144), (0, -764297089), (-1, 1908024458), (9223372036854775808, 763180138)],
 )
 def test_a_client_has_the_hash_that_every_node_gives_it(user, hashed):
-    assert hll.client_hash(user) == hashed == mmh3.hash(str(user), 0, signed=True)
+    assert hll.hash_client(user) == hashed == mmh3.hash(str(user), 0, signed=True)
 
 
 def test_the_sketch_of_one_client_is_known():
-    sketch = hll.encode([hll.client_hash(1497164453)])
+    sketch = hll.encode([hll.hash_client(1497164453)])
     assert hll.to_hex(sketch) == "\\x128b7f00000000688e5440"
     assert hll.cardinality(sketch) == 1
 
@@ -690,13 +690,13 @@ def test_many_sketches_are_told_to_be_canonical_exactly_where_each_of_them_is() 
     chance = random.Random(20261122)
     sizes = [0, 1, 2, 3, 159, 160, 161, 400, 700, 5000]
     texts = [hll.to_hex(hll.encode(chance.sample(range(2**31), size))) for size in sizes for _ in range(5)]
-    assert hll.all_canonical(texts)
-    assert hll.all_canonical([])
+    assert hll.are_canonical(texts)
+    assert hll.are_canonical([])
     dense = hll.to_hex(bytes.fromhex("148b7f") + bytes(1280))
     sparse = hll.to_hex(bytes.fromhex("138b7f") + b"".join((index << 5 | 1).to_bytes(2) for index in range(513)))
     for other in (dense, sparse):
-        assert hll.canonical(hll.from_hex(other)) != hll.from_hex(other)
-        assert not hll.all_canonical([*texts, other])
+        assert hll.canonicalize(hll.from_hex(other)) != hll.from_hex(other)
+        assert not hll.are_canonical([*texts, other])
 
 
 @given(st.lists(st.binary(max_size=40).map(lambda tail: hll.to_hex(b"\x12\x8b\x7f" + tail)) | st.text(max_size=30)))
@@ -704,8 +704,8 @@ def test_what_is_canonical_all_together_is_so_one_by_one(texts: list[str]) -> No
     def is_canonical(text: str) -> bool:
         try:
             sketch = hll.from_hex(text)
-            return hll.to_hex(hll.canonical(sketch)) == text
+            return hll.to_hex(hll.canonicalize(sketch)) == text
         except InvalidSketch:
             return False
 
-    assert hll.all_canonical(texts) == all(map(is_canonical, texts))
+    assert hll.are_canonical(texts) == all(map(is_canonical, texts))

@@ -380,7 +380,7 @@ def test_what_is_merged_or_filled_in_can_be_read_again_or_is_refused(rows: list[
 
 def test_a_sketch_is_kept_in_its_canonical_form() -> None:
     """PostgreSQL keeps the sparse form for longer than python-hll2; both stand for the same registers."""
-    registers = hll.registers_in(hll.encode(range(-700, 0)))
+    registers = hll.decode_registers(hll.encode(range(-700, 0)))
     occupied = [(index << 5 | int(value)) for index, value in enumerate(registers) if value]
     assert len(occupied) > hll.SPARSE_MAX
     long_sparse = SPARSE[:3] + b"".join(word.to_bytes(2) for word in occupied)

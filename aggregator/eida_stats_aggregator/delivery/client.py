@@ -24,9 +24,9 @@ from urllib3.util import Retry
 
 from eida_statistics import __version__
 from eida_statistics.payload import Period
-from eida_stats_aggregator.console import listed
+from eida_stats_aggregator.console import format_list
 from eida_stats_aggregator.delivery.state import Terms
-from eida_stats_aggregator.delivery.urls import base_of, submission_url
+from eida_stats_aggregator.delivery.urls import find_base_url, make_submission_url
 from eida_stats_aggregator.errors import (
     DeliveryOvertaken,
     NotDelivered,
@@ -130,8 +130,8 @@ class ServiceClient:
     """
 
     def __init__(self, url: str, token: str, *, retries: int) -> None:
-        self.url = submission_url(url)
-        self.base = base_of(url)
+        self.url = make_submission_url(url)
+        self.base = find_base_url(url)
         self.token_valid_until: datetime.datetime | None = None
         self._token = token
         self._retries = retries
@@ -160,7 +160,7 @@ class ServiceClient:
             PathUnknown: if there is no such service at the URL.
             NotDelivered: if it cannot be reached, or refuses the token: other files would fare no better.
         """
-        if (terms.replace or empty) and not self.corrects():
+        if (terms.replace or empty) and not self.supports_corrections():
             what = "a day without requests" if empty else "a correction"
             hint = f"This service cannot take {what}, which waits. Ask the central administrator for an upgrade."
             raise PayloadRefused(f"{name} to {self.url}", hint=hint)
@@ -178,7 +178,7 @@ class ServiceClient:
             failure.may_have_arrived |= any(may_have_arrived)
             raise
 
-    def corrects(self) -> bool:
+    def supports_corrections(self) -> bool:
         """Return whether the service knows corrections and periods; deployed ones have no `version`.
 
         Raises:
@@ -188,12 +188,12 @@ class ServiceClient:
         if self._corrects is None:
             answer = self._request("GET", f"{self.base}/version", {})
             if answer.status_code >= 500 or answer.status_code == 429:
-                raise ServiceSilent(f"{self.base}/version: {self._status(answer)}")
+                raise ServiceSilent(f"{self.base}/version: {self._format_status(answer)}")
             version = re.fullmatch(rb"\d+\.\d+[0-9A-Za-z.+-]*\s*", answer.content)
             self._corrects = answer.status_code == 200 and version is not None
         return self._corrects
 
-    def node_of_token(self) -> str | None:
+    def find_token_node(self) -> str | None:
         """Return the node to which the token belongs, None if the service does not say it.
 
         Raises:
@@ -218,7 +218,9 @@ class ServiceClient:
         if answer.status_code in (404, 405):
             return None
         if answer.status_code != 200:
-            reason = ": ".join(filter(None, [self._status(answer), self._quote(answer, _parse_problem(answer))]))
+            reason = ": ".join(
+                filter(None, [self._format_status(answer), self._quote(answer, _parse_problem(answer))])
+            )
             hint = _REFUSED_HINT if answer.status_code in (401, 403) else "Check the URL."
             raise ServiceSilent(f"{self.base}/payloads: {reason}", hint=hint)
         try:
@@ -237,7 +239,7 @@ class ServiceClient:
         may_have_arrived: list[bool] | None = None,
     ) -> requests.Response:
         with requests.Session() as session:
-            adapter = _adapter(self._retries, [] if may_have_arrived is None else may_have_arrived)
+            adapter = _make_adapter(self._retries, [] if may_have_arrived is None else may_have_arrived)
             session.mount("http://", adapter)
             session.mount("https://", adapter)
             session.auth = _BearerToken(self._token)
@@ -256,31 +258,31 @@ class ServiceClient:
                     allow_redirects=False,
                 )
             except requests.RequestException as error:
-                reason, hint = _cause(error, url)
+                reason, hint = _describe_cause(error, url)
                 raise NotDelivered(f"{url}: {reason}", hint=hint) from error
 
     def _judge(self, name: str, answer: requests.Response, *, replace: bool) -> Delivered:
         self._note_validity(answer)
-        status = self._status(answer)
+        status = self._format_status(answer)
         problem = _parse_problem(answer)
         if answer.status_code in (200, 201, 202):
             if answer.content.lstrip().startswith(b"<"):
                 raise NotDelivered(f"{self.url}: {status}, with a web page", hint="Is this the URL of the service?")
-            return self._receipt(status, answer)
+            return self._parse_receipt(status, answer)
         has_it = f"{status}: the service has these statistics already"
         if answer.status_code == 409 and (problem.name == "duplicate" if problem else not replace):
-            return Delivered(has_it, _number(answer), stored=False)
+            return Delivered(has_it, _parse_number(answer), stored=False)
         if answer.status_code == 400 and problem is None and _DEPLOYED_DUPLICATE.search(answer.text):
             return Delivered(has_it, stored=False)
-        raise self._failure(name, f"{self.url}: {status}", answer, problem, replace=replace)
+        raise self._make_failure(name, f"{self.url}: {status}", answer, problem, replace=replace)
 
-    def _failure(
+    def _make_failure(
         self, file: str, reason: str, answer: requests.Response, problem: _Problem | None, *, replace: bool
     ) -> NotDelivered:
         """Return the error for an answer that is no delivery."""
         code, name = answer.status_code, problem.name if problem else ""
         if code == 409 and name in _CONFLICTS:
-            return self._held(file, reason, answer)
+            return self._make_held(file, reason, answer)
         said = self._quote(answer, problem)
         reason = f"{reason}: {said}" if said else reason
         if name == "unknown-payload":
@@ -307,15 +309,15 @@ class ServiceClient:
         arrived = kind is ServiceFault and code not in (429, 501)
         return kind(f"{file} to {reason}", hint=hint, may_have_arrived=arrived)
 
-    def _held(self, file: str, reason: str, answer: requests.Response) -> PayloadHeld:
+    def _make_held(self, file: str, reason: str, answer: requests.Response) -> PayloadHeld:
         """Return the error that names the payloads of the same days, and the choices of the operator."""
         try:
             conflict = msgspec.json.decode(answer.content, type=_Conflict)
         except msgspec.DecodeError:
             conflict = _Conflict([])
-        others = listed(conflict.payloads) or "other payloads"
+        others = format_list(conflict.payloads) or "other payloads"
         number = conflict.payloads[0].payload if conflict.payloads else "NUMBER"
-        choices = [self._shortened(choice) for choice in conflict.choices] or [
+        choices = [self._shorten(choice) for choice in conflict.choices] or [
             "If it is a correction of the same source and period: --replace.",
             f"If it takes the place of another payload: --replaces {number}.",
             "If all are to count: --beside.",
@@ -326,15 +328,15 @@ class ServiceClient:
     def _quote(self, answer: requests.Response, problem: _Problem | None) -> str:
         """Return the text of an answer, but not the page of a web server."""
         if problem is None:
-            return "" if answer.content.lstrip().startswith(b"<") else self._shortened(answer.text)
+            return "" if answer.content.lstrip().startswith(b"<") else self._shorten(answer.text)
         if problem.type == "about:blank":
             return ""  # its title is that of the status
-        return self._shortened(": ".join(filter(None, [problem.title, problem.detail])))
+        return self._shorten(": ".join(filter(None, [problem.title, problem.detail])))
 
-    def _shortened(self, text: str) -> str:
+    def _shorten(self, text: str) -> str:
         return " ".join(text.replace(self._token, _HIDDEN).split())[:_ANSWER_CHARACTERS]
 
-    def _receipt(self, status: str, answer: requests.Response) -> Delivered:
+    def _parse_receipt(self, status: str, answer: requests.Response) -> Delivered:
         try:
             receipt = msgspec.json.decode(answer.content, type=_Receipt)
         except msgspec.DecodeError:
@@ -346,10 +348,10 @@ class ServiceClient:
         if receipt.supersedes:
             status += f", supersedes {', '.join(map(str, receipt.supersedes))}"
         if receipt.overlaps:
-            status += f", counts beside {listed(receipt.overlaps)}"
+            status += f", counts beside {format_list(receipt.overlaps)}"
         return Delivered(status, receipt.payload, receipt.node, receipt.overlaps)
 
-    def _status(self, answer: requests.Response) -> str:
+    def _format_status(self, answer: requests.Response) -> str:
         # A service that quotes the request's headers must not bring the token into a log or a receipt.
         return f"{answer.status_code} {answer.reason}".replace(self._token, _HIDDEN)
 
@@ -383,7 +385,7 @@ class _Retry(Retry):
         return super().increment(*args, **options)
 
 
-def _adapter(retries: int, may_have_arrived: list[bool]) -> HTTPAdapter:
+def _make_adapter(retries: int, may_have_arrived: list[bool]) -> HTTPAdapter:
     return HTTPAdapter(
         max_retries=_Retry(
             total=retries,
@@ -407,18 +409,18 @@ def _parse_problem(answer: requests.Response) -> _Problem | None:
     return problem if problem.type is not None else None
 
 
-def _number(answer: requests.Response) -> int | None:
+def _parse_number(answer: requests.Response) -> int | None:
     try:
         return msgspec.json.decode(answer.content, type=_Duplicate).payload
     except msgspec.DecodeError:
         return None
 
 
-def _cause(error: requests.RequestException, url: str) -> tuple[str, str]:
+def _describe_cause(error: requests.RequestException, url: str) -> tuple[str, str]:
     """Return the cause, without the internals of the HTTP library, and a hint."""
-    chain = _causes(error)
+    chain = _collect_causes(error)
     if isinstance(error, requests.exceptions.SSLError) or any(isinstance(cause, SSLError) for cause in chain):
-        return _tls_cause(" ".join(map(str, chain)))
+        return _describe_tls_cause(" ".join(map(str, chain)))
     if isinstance(error, requests.Timeout):
         return "no answer in time", ""
     if any(isinstance(cause, NameResolutionError | socket.gaierror) for cause in chain):
@@ -429,7 +431,7 @@ def _cause(error: requests.RequestException, url: str) -> tuple[str, str]:
     return ("no connection" if isinstance(error, requests.ConnectionError) else type(error).__name__), hint
 
 
-def _tls_cause(text: str) -> tuple[str, str]:
+def _describe_tls_cause(text: str) -> tuple[str, str]:
     untrusted = re.search(r"certificate verify failed: ([^(\['\"]+)", text)
     if untrusted is None:
         return "the server does not speak TLS on this port", "Use http://, if that is right for this server."
@@ -437,7 +439,7 @@ def _tls_cause(text: str) -> tuple[str, str]:
     return f"the server's certificate is not trusted ({untrusted[1].strip()})", hint
 
 
-def _causes(error: BaseException) -> list[BaseException]:
+def _collect_causes(error: BaseException) -> list[BaseException]:
     """Return an exception and all that it was raised for."""
     found: list[BaseException] = []
     waiting: list[object] = [error]

@@ -53,7 +53,7 @@ class Record(msgspec.Struct, frozen=True):
         """Whether the next run sends it."""
         return self.state in ("pending", "unknown")
 
-    def attempted(self, content: str) -> "Record":
+    def mark_attempted(self, content: str) -> "Record":
         """Return the record of a file that is being sent: until there is an answer, it may have arrived."""
         return structs.replace(self, state="unknown", content=content, mistyped=False)
 
@@ -83,7 +83,7 @@ class DeliveryState(msgspec.Struct, frozen=True):
         record = self.records.get(url)
         return record is not None and record.state != "held"
 
-    def with_record(self, url: str, record: Record) -> "DeliveryState":
+    def replace_record(self, url: str, record: Record) -> "DeliveryState":
         """Return the state with another record at a service."""
         return structs.replace(self, records=self.records | {url: record})
 
@@ -95,7 +95,7 @@ class Identity(NamedTuple):
     period: Period
 
 
-def plan(
+def plan_delivery(
     state: DeliveryState | None, content: str, url: str | None, terms: Terms, *, path: Path, source: str
 ) -> DeliveryState:
     """Return the state of a file with new content, which is to go to a service.
@@ -132,7 +132,7 @@ def plan(
     if record is not None and record.waits and not sent:
         # As long as the first delivery waits, only the file changes.
         terms = terms if record.terms.explicit or terms.beside or terms.replaces else record.terms
-    return state.with_record(url, structs.replace(record or Record("pending"), state="pending", terms=terms))
+    return state.replace_record(url, structs.replace(record or Record("pending"), state="pending", terms=terms))
 
 
 def check_source(

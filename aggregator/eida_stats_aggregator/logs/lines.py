@@ -51,7 +51,7 @@ class LineSplitter:
 def read_lines(raw: BinaryIO, name: str) -> Generator[bytes]:
     """Yield the lines of a log; as `chunks`, and as `LineSplitter` cuts them."""
     cutter = LineSplitter()
-    for chunk in compression.chunks(raw, name):
+    for chunk in compression.read_chunks(raw, name):
         yield from cutter.feed(chunk)
     if rest := cutter.rest:
         yield rest

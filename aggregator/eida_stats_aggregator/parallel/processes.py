@@ -14,10 +14,10 @@ from multiprocessing.connection import Connection, wait
 from typing import BinaryIO, NamedTuple
 
 from eida_statistics.errors import EidaStatisticsError
-from eida_statistics.networks import Epoch, Registry
+from eida_statistics.networks import Epoch, NetworkRegistry
 from eida_stats_aggregator.errors import WorkerLost
 from eida_stats_aggregator.fdsnws import repeated_requests
-from eida_stats_aggregator.fdsnws.filters import Selection
+from eida_stats_aggregator.fdsnws.filters import RequestFilter
 from eida_stats_aggregator.fdsnws.repeated_requests import Choices, Window
 from eida_stats_aggregator.fdsnws.tally import Tally
 from eida_stats_aggregator.logs.bzip2 import NotSplittable
@@ -38,12 +38,12 @@ class _Outcome(NamedTuple):
     read: PartRead | EidaStatisticsError | NotSplittable
 
 
-def read(logs: Sequence[Log], selection: Selection, load: Load, *, jobs: int, progress: Advance) -> Tally:
+def read(logs: Sequence[Log], request_filter: RequestFilter, load: Load, *, jobs: int, progress: Advance) -> Tally:
     """Read logs, in their order, and count each request once.
 
     Args:
         logs: the logs.
-        selection: which requests count.
+        request_filter: which requests count.
         load: returns the registry of networks; called once at most, if a network needs it.
         jobs: how many processes may work at once; only one does if a log is a pipe.
         progress: called after each part, and with negative numbers if the logs are read again.
@@ -55,20 +55,20 @@ def read(logs: Sequence[Log], selection: Selection, load: Load, *, jobs: int, pr
     """
     with _no_garbage_collection(), _Board(load) as board:
         if not all(log.on_disk for log in logs):
-            return _read_once(logs, selection, board, progress)
+            return _read_once(logs, request_filter, board, progress)
         whole: Collection[int] = ()
         while True:
             try:
-                return _read_until_settled(logs, selection, board, whole, jobs, progress)
+                return _read_until_settled(logs, request_filter, board, whole, jobs, progress)
             except NotSplittable as problem:
                 # A fault in the file, if there is one, shows when it is read from its beginning.
                 whole = range(len(logs)) if whole else {problem.log}
                 board.restart()
 
 
-def _read_once(logs: Sequence[Log], selection: Selection, board: "_Board", progress: Advance) -> Tally:
+def _read_once(logs: Sequence[Log], request_filter: RequestFilter, board: "_Board", progress: Advance) -> Tally:
     """Read logs in one process, and recognise repeated requests at once: a pipe can be read but once."""
-    tally = Tally(selection, Registry(board.registry))
+    tally = Tally(request_filter, NetworkRegistry(board.registry))
     tally.window = Window()
     tally = _Run(logs, splits.split(logs, whole=range(len(logs))), tally, board).all(1, progress)
     tally.finish()
@@ -76,20 +76,25 @@ def _read_once(logs: Sequence[Log], selection: Selection, board: "_Board", progr
 
 
 def _read_until_settled(
-    logs: Sequence[Log], selection: Selection, board: "_Board", whole: Collection[int], jobs: int, progress: Advance
+    logs: Sequence[Log],
+    request_filter: RequestFilter,
+    board: "_Board",
+    whole: Collection[int],
+    jobs: int,
+    progress: Advance,
 ) -> Tally:
     """Read logs, and again as long as it is not known which records of repeated requests count."""
     planned = splits.split(logs, whole=whole)
     choices: Choices | None = None
     while True:
-        tally = Tally(selection, Registry(board.registry), choices)
+        tally = Tally(request_filter, NetworkRegistry(board.registry), choices)
         run = _Run(logs, planned, tally, board)
         try:
             tally = run.all(jobs, progress)
         except NotSplittable:
             run.take_back(progress)
             raise
-        choices = repeated_requests.following(tally.noted, tally.chosen, choices)
+        choices = repeated_requests.choose_next(tally.noted, tally.chosen, choices)
         if choices is None:
             return tally
         board.restart()
@@ -141,7 +146,7 @@ class _Run:
         """Read one part after another, until there is none left before a certain one."""
         while (number := self._board.next_part(end)) is not None:
             part = self._parts[number]
-            self._tally.read_at(number)
+            self._tally.set_place(number)
             try:
                 yield _Outcome(number, splits.read(self._logs[part.log], part, self._tally))
             except (EidaStatisticsError, NotSplittable) as error:

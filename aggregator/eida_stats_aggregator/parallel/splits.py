@@ -78,7 +78,7 @@ def read(log: Log, part: Part, tally: Tally) -> PartRead:
     lines = 0
     rejections: list[tuple[int, str]] = []
     try:
-        for chunk in _chunks(log, part):
+        for chunk in _read_chunks(log, part):
             ended = cutter.feed(chunk)
             if ended and head is None:
                 head = ended.pop(0)
@@ -92,17 +92,15 @@ def read(log: Log, part: Part, tally: Tally) -> PartRead:
     return PartRead(head, cutter.rest, lines, rejections)
 
 
-def _chunks(log: Log, part: Part) -> Iterator[bytes]:
+def _read_chunks(log: Log, part: Part) -> Iterator[bytes]:
     with log.open() as raw:
         if part.whole:
-            yield from compression.chunks(raw, log.name)
+            yield from compression.read_chunks(raw, log.name)
             return
         if log.magic == bzip2.MAGIC:
-            chunks = bzip2.unpacked(
-                raw.fileno(), part.start, part.end, log.size, chunk_bytes=compression.CHUNK_BYTES
-            )
+            chunks = bzip2.unpack(raw.fileno(), part.start, part.end, log.size, chunk_bytes=compression.CHUNK_BYTES)
         else:
-            chunks = _plain(raw.fileno(), part, log.name)
+            chunks = _read_plain(raw.fileno(), part, log.name)
         try:
             for number, chunk in enumerate(chunks):
                 if number == part.start == 0:
@@ -112,7 +110,7 @@ def _chunks(log: Log, part: Part) -> Iterator[bytes]:
             raise UnreadableLog(f"{log.name}: {error.strerror}") from error
 
 
-def _plain(file: int, part: Part, name: str) -> Iterator[bytes]:
+def _read_plain(file: int, part: Part, name: str) -> Iterator[bytes]:
     for start in range(part.start, part.end, compression.CHUNK_BYTES):
         end = min(start + compression.CHUNK_BYTES, part.end)
         chunk = os.pread(file, end - start, start)
@@ -165,6 +163,6 @@ class Joiner:
         self._lines = 0
 
     def _add(self, log: int, lines: list[bytes]) -> None:
-        self._tally.read_at(self._place)
+        self._tally.set_place(self._place)
         self._tally.reject(self._logs[log].name, self._tally.add(lines, self._lines + 1))
         self._lines += len(lines)

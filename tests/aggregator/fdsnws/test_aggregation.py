@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eida_statistics import hll
-from eida_statistics.networks import Epoch, Registry
+from eida_statistics.networks import Epoch, NetworkRegistry
 from eida_statistics.payload import Payload
 from eida_stats_aggregator.fdsnws.aggregation import Aggregation
 from eida_stats_aggregator.fdsnws.request_log import Request, parse
@@ -22,7 +22,7 @@ EPOCHS = [
 
 
 def aggregated(*entries: dict[str, Any]) -> Aggregation:
-    aggregation = Aggregation(Registry(lambda: EPOCHS))
+    aggregation = Aggregation(NetworkRegistry(lambda: EPOCHS))
     for raw in encoded(*entries).splitlines():
         request = parse(raw)
         assert isinstance(request, Request)
@@ -31,7 +31,7 @@ def aggregated(*entries: dict[str, Any]) -> Aggregation:
 
 
 def payload(*entries: dict[str, Any]) -> Payload:
-    return aggregated(*entries).payload(NOW)
+    return aggregated(*entries).make_payload(NOW)
 
 
 def sent(aggregation: Aggregation) -> Aggregation:
@@ -42,11 +42,11 @@ def sent(aggregation: Aggregation) -> Aggregation:
 
 def figures(aggregation: Aggregation) -> tuple[object, ...]:
     """All that an aggregation tells."""
-    return aggregation.payload(NOW), aggregation.requests, aggregation.clients, aggregation.unregistered
+    return aggregation.make_payload(NOW), aggregation.requests, aggregation.clients, aggregation.unregistered
 
 
 def sketch(*users: int) -> str:
-    return hll.to_hex(hll.encode([hll.client_hash(user) for user in users]))
+    return hll.to_hex(hll.encode([hll.hash_client(user) for user in users]))
 
 
 def test_a_stream_counts_its_requests_bytes_and_clients() -> None:
@@ -107,7 +107,7 @@ def test_a_code_without_an_epoch_is_kept_and_reported() -> None:
         line(trace=[trace(net="9A", start="2031-01-01T00:00:00.0000Z")]),
     )
     assert aggregation.unregistered == {"Z3": 2, "X7": 1}
-    assert {row.network for row in aggregation.payload(NOW).stats} == {"Z3", "X7", "9A2019"}
+    assert {row.network for row in aggregation.make_payload(NOW).stats} == {"Z3", "X7", "9A2019"}
 
 
 def test_many_clients_of_one_stream_make_a_sketch_of_their_number() -> None:
@@ -130,7 +130,7 @@ def test_adding_tells_by_how_much_the_aggregates_grow() -> None:
     def grown(**changes: object) -> tuple[int, int]:
         request = parse(encoded(line(**changes)).rstrip())
         assert isinstance(request, Request)
-        return Aggregation(Registry(lambda: EPOCHS)).add(request)
+        return Aggregation(NetworkRegistry(lambda: EPOCHS)).add(request)
 
     assert grown(trace=[trace(size=5), trace(size=7), trace(net="Z3", size=1), trace(status="NODATA")]) == (3, 13)
     assert grown(status="ERROR") == (1, 0)
@@ -169,7 +169,7 @@ def test_bytes_of_any_number_survive_the_way_to_another_process() -> None:
     aggregation = aggregated(line(trace=[trace(size=2**40)]))
     for _ in range(30):
         aggregation.merge(sent(aggregation))
-    (row,) = sent(aggregation).payload(NOW).stats
+    (row,) = sent(aggregation).make_payload(NOW).stats
     assert (row.bytes, row.nb_requests) == (2**70, 2**30)
 
 
@@ -255,9 +255,9 @@ def test_folding_and_sending_change_nothing(log: list[dict[str, Any]]) -> None:
 @settings(deadline=None)
 @given(logs)
 def test_what_adding_tells_sums_up_to_the_payload(log: list[dict[str, Any]]) -> None:
-    aggregation = Aggregation(Registry(lambda: EPOCHS))
+    aggregation = Aggregation(NetworkRegistry(lambda: EPOCHS))
     grown = [aggregation.add(parse(raw)) for raw in encoded(*log).splitlines()]  # type: ignore[arg-type]
-    rows = aggregation.payload(NOW).stats
+    rows = aggregation.make_payload(NOW).stats
     assert sum(requests for requests, _ in grown) == sum(row.nb_requests for row in rows)
     assert sum(size for _, size in grown) == sum(row.bytes for row in rows)
 

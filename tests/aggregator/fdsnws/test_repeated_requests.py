@@ -12,19 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from eida_statistics.networks import Registry
+from eida_statistics.networks import NetworkRegistry
 from eida_stats_aggregator.errors import UnreadableLog
 from eida_stats_aggregator.fdsnws import repeated_requests, user_agents
-from eida_stats_aggregator.fdsnws.filters import Selection
+from eida_stats_aggregator.fdsnws.filters import RequestFilter
 from eida_stats_aggregator.fdsnws.repeated_requests import Window
-from eida_stats_aggregator.fdsnws.request_log import Request
+from eida_stats_aggregator.fdsnws.request_log import Request, is_request_log
 from eida_stats_aggregator.fdsnws.tally import Tally
 from eida_stats_aggregator.logs import compression, sources
 from eida_stats_aggregator.parallel import processes, splits
 from support.stubs import encoded, line, run, trace
 
 AT = datetime.datetime(2020, 11, 3, tzinfo=datetime.UTC)
-SELECTION = Selection(user_agents.load(), datetime.date(2020, 11, 3))
+FILTER = RequestFilter(user_agents.load_classes(), datetime.date(2020, 11, 3))
 
 
 def request(number: int, **more: object) -> dict[str, object]:
@@ -32,13 +32,13 @@ def request(number: int, **more: object) -> dict[str, object]:
     return line(userID=number, created=f"2020-09-17T23:59:59.{number + 1:06d}Z", **more)
 
 
-def read(files: Sequence[Path], jobs: int = 1, selection: Selection = SELECTION) -> Tally:
-    logs = sources.logs_of([str(file) for file in files], None)
-    return processes.read(logs, selection, list, jobs=jobs, progress=lambda _bytes, _lines: None)
+def read(files: Sequence[Path], jobs: int = 1, request_filter: RequestFilter = FILTER) -> Tally:
+    logs = [sources.describe_log(file) for file in files]
+    return processes.read(logs, request_filter, list, jobs=jobs, progress=lambda _bytes, _lines: None)
 
 
 def payload_of(tally: Tally) -> bytes:
-    return tally.aggregation.payload(AT).to_json()
+    return tally.aggregation.make_payload(AT).to_json()
 
 
 @pytest.fixture
@@ -89,25 +89,25 @@ def test_ok_and_error_are_one_failed_request(pipe: bool, log: Path) -> None:
     for entries in (pair, pair[::-1], [*pair, *pair]):
         log.write_bytes(encoded(*entries, request(2)))
         tally = piped(log) if pipe else read([log])
-        rows = tally.aggregation.payload(AT).stats
+        rows = tally.aggregation.make_payload(AT).stats
         assert [(row.nb_successful_requests, row.nb_unsuccessful_requests) for row in rows] == [(0, 1), (1, 0)]
         assert tally.requests_by_day == {datetime.date(2020, 9, 18): 1, datetime.date(2020, 9, 19): 1}
         assert tally.repeated == len(entries) - 1
 
 
 def piped(log: Path) -> Tally:
-    logs = sources.logs_of([], io.BytesIO(log.read_bytes()))
-    return processes.read(logs, SELECTION, list, jobs=2, progress=lambda _bytes, _lines: None)
+    logs = sources.find_logs([], io.BytesIO(log.read_bytes()), is_request_log)
+    return processes.read(logs, FILTER, list, jobs=2, progress=lambda _bytes, _lines: None)
 
 
 def test_records_of_other_kinds_are_counted_each(log: Path) -> None:
     other, bad = request(1, service="fdsnws-station"), request(2, finished="x")
     excluded, late = request(3, clientID="curl/7"), request(4, finished="2020-09-20T00:00:00Z")
     log.write_bytes(encoded(*[other, bad, excluded, late, request(5)] * 3))
-    selection = Selection(
-        SELECTION.classes, SELECTION.latest, until=datetime.date(2020, 9, 19), excluded_classes=["library"]
+    request_filter = RequestFilter(
+        FILTER.classes, FILTER.latest, until=datetime.date(2020, 9, 19), excluded_classes=["library"]
     )
-    tally = read([log], selection=selection)
+    tally = read([log], request_filter=request_filter)
     outcomes = (tally.counted, tally.ignored, tally.rejected, tally.excluded, tally.on_other_days, tally.repeated)
     assert outcomes == (1, 3, 3, 1, 1, 6)
     assert tally.lines == 15
@@ -182,13 +182,13 @@ def test_alike_records_need_two_readings(log: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_log_that_changes_between_readings_is_named(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log.write_bytes(encoded(request(1), request(2), request(1)))
-    find = repeated_requests.find
+    find = repeated_requests.find_repeated
 
     def change(*noted: object) -> object:
         log.write_bytes(encoded(request(3), request(4), request(5)))
         return find(*noted)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(repeated_requests, "find", change)
+    monkeypatch.setattr(repeated_requests, "find_repeated", change)
     with pytest.raises(UnreadableLog, match="a log was changed while it was read"):
         read([log])
 
@@ -210,7 +210,7 @@ def test_a_window_holds_back_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_fingerprint_is_that_of_the_lines(log: Path, tmp_path: Path) -> None:
-    selection = Selection(SELECTION.classes, SELECTION.latest, fingerprinted=True)
+    request_filter = RequestFilter(FILTER.classes, FILTER.latest, fingerprinted=True)
     rng = random.Random(2)
     texts = [encoded(request(number)).rstrip() for number in range(60)] + [b"x", b"\0" * 9 + b"y" + b"\0", b"\xff"]
     seen = set()
@@ -221,19 +221,19 @@ def test_the_fingerprint_is_that_of_the_lines(log: Path, tmp_path: Path) -> None
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(splits, "_PLAIN_BYTES", part)
             patch.setattr(compression, "CHUNK_BYTES", part)
-            seen.add(read([tmp_path / "b.log", log], jobs, selection).fingerprint)
+            seen.add(read([tmp_path / "b.log", log], jobs, request_filter).fingerprint)
     log.write_bytes(b"\n".join(texts))
-    seen.add(read([log], 1, selection).fingerprint)
+    seen.add(read([log], 1, request_filter).fingerprint)
     assert len(seen) == 1
     assert 0 < seen.pop() < 1 << 128
     assert read([log]).fingerprint == 0
     # a line more is another log, also if it is repeated
     log.write_bytes(b"\n".join([*texts, texts[0]]))
-    assert read([log], 1, selection).fingerprint not in seen
+    assert read([log], 1, request_filter).fingerprint not in seen
 
 
 def test_tallies_keep_days_when_they_are_merged() -> None:
-    both = [Tally(SELECTION, Registry(list)) for _ in range(2)]
+    both = [Tally(FILTER, NetworkRegistry(list)) for _ in range(2)]
     for tally in both:
         tally.add(encoded(request(1), request(2, finished="2020-09-19T00:00:00Z")).splitlines())
     both[0].merge(both[1])

@@ -15,7 +15,7 @@ from eida_stats_aggregator.fdsnws.request_log import Delivery, Ignored, Rejected
 from support.stubs import encoded, line, make_log, trace
 
 DAY = datetime.date(2020, 9, 18)
-CLIENT = hll.client_hash(1497164453)
+CLIENT = hll.hash_client(1497164453)
 DELIVERY: Delivery = (Stream("GE", "EIL", "", "BHZ"), None, 512)
 by_obspy = partial(Request, agent="ObsPy/1.2.2 (Windows-10-10.0.18362-SP0, Python 3.7.8)")
 
@@ -97,9 +97,9 @@ def without_key(outcome: Request | Ignored | Rejected) -> Request | Ignored | Re
             id="a temporary network",
         ),
         pytest.param(
-            {"userID": 10**30}, by_obspy(DAY, "DE", hll.client_hash(10**30), [DELIVERY]), id="a userID of 100 bits"
+            {"userID": 10**30}, by_obspy(DAY, "DE", hll.hash_client(10**30), [DELIVERY]), id="a userID of 100 bits"
         ),
-        pytest.param({"userID": -5}, by_obspy(DAY, "DE", hll.client_hash(-5), [DELIVERY]), id="a negative userID"),
+        pytest.param({"userID": -5}, by_obspy(DAY, "DE", hll.hash_client(-5), [DELIVERY]), id="a negative userID"),
         # SeisComP passes the bytes of a user agent through Python's surrogateescape.
         pytest.param(
             {"clientID": "\udcff"},
@@ -124,40 +124,40 @@ def test_a_line_gives_a_request(changes: dict[str, object], expected: object) ->
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"without": ("userID",)}, "missing required field userID"),
-        ({"userID": "1497164453"}, "userID: Expected int, got str"),
-        ({"userID": 1.5}, "userID: Expected int, got float"),
-        ({"userID": True}, "userID: Expected int, got bool"),
-        ({"userID": None}, "userID: Expected int, got null"),
+        ({"without": ("userID",)}, "userID: missing"),
+        ({"userID": "1497164453"}, "userID: not an integer"),
+        ({"userID": 1.5}, "userID: not an integer"),
+        ({"userID": True}, "userID: not an integer"),
+        ({"userID": None}, "userID: not an integer"),
         ({"finished": "yesterday"}, "finished: not a time"),
         ({"finished": "2020-09-31T00:00:00Z"}, "finished: not a time"),
         ({"finished": "2020-09-18T24:00:01Z"}, "finished: not a time"),
         ({"finished": "0001-01-01T00:00:00+14:00"}, "finished: not a time"),
         ({"finished": ""}, "finished: not a time"),
         ({"without": ("finished", "created")}, "created: not a time"),
-        ({"finished": 1600387200}, "finished: Expected str | null, got int"),
+        ({"finished": 1600387200}, "finished: not a text"),
         ({"trace": [trace(size=-1)]}, "trace[0].bytes: not an integer from 0 to 2^40"),
         ({"trace": [trace(), trace(size=2**63)]}, "trace[1].bytes: not an integer from 0 to 2^40"),
         ({"trace": [trace(size=2**40 + 1)]}, "trace[0].bytes: not an integer from 0 to 2^40"),
         ({"trace": [trace(size=None)]}, "trace[0].bytes: not an integer from 0 to 2^40"),
         ({"trace": [trace(size=1e300)]}, "trace[0].bytes"),
-        ({"trace": {}}, "trace: Expected array | null, got object"),
-        ({"trace": ["GE"]}, "trace[0]: Expected object, got str"),
+        ({"trace": {}}, "trace: not a list"),
+        ({"trace": ["GE"]}, "trace[0]: not an object"),
         ({"trace": [trace(net="GE\n")]}, "trace[0].net"),
         ({"trace": [trace(sta="STATIONWITHALONGNAME")]}, "trace[0].sta"),
         ({"trace": [trace(cha=None)]}, "trace[0].cha"),
         ({"trace": [trace(net="Z3", start="then")]}, "trace[0].start: not a date, and network is temporary"),
         ({"trace": [trace(net="Z3", start=None)]}, "trace[0].start: not a date, and network is temporary"),
-        ({"userLocation": "DE"}, "userLocation: Expected object | null, got str"),
-        ({"status": 200}, "status: Expected str | null, got int"),
-        ({"service": 7}, "service: Expected str | null, got int"),
+        ({"userLocation": "DE"}, "userLocation: not an object"),
+        ({"status": 200}, "status: not a text"),
+        ({"service": 7}, "service: not a text"),
         # A lone surrogate sends the line through the lenient decoder, which must be as strict about the rest.
-        ({"clientID": "\udcff", "userID": True}, "userID: Expected int, got bool"),
+        ({"clientID": "\udcff", "userID": True}, "userID: not an integer"),
         ({"clientID": "\udcff", "trace": [trace(sta="\udcff")]}, ""),
         # A name of another type is passed over, and nothing else with it.
-        ({"clientID": 7, "userID": "1"}, "userID: Expected int, got str"),
-        ({"clientID": ["curl"], "service": 7}, "service: Expected str | null, got int"),
-        ({"clientID": {}, "trace": [trace(), trace(net=5)]}, "trace[1].net: Expected str | null, got int"),
+        ({"clientID": 7, "userID": "1"}, "userID: not an integer"),
+        ({"clientID": ["curl"], "service": 7}, "service: not a text"),
+        ({"clientID": {}, "trace": [trace(), trace(net=5)]}, "trace[1].net: not a text"),
     ],
 )
 def test_a_line_that_cannot_be_counted_is_rejected(changes: dict[str, object], reason: str) -> None:
@@ -172,9 +172,9 @@ def test_a_line_that_cannot_be_counted_is_rejected(changes: dict[str, object], r
         (b"", "empty"),
         (b"  \r", "empty"),
         (b"GET /fdsnws/dataselect/1/query", "not JSON"),
-        (b"[1, 2]", "Expected object, got array"),
-        (b"null", "Expected object, got null"),
-        (b"17", "Expected object, got int"),
+        (b"[1, 2]", "not an object"),
+        (b"null", "not an object"),
+        (b"17", "not an object"),
         (encoded(line())[:200], "not JSON"),  # the log was rotated, or the disk was full
         (encoded(line())[198:], "not JSON"),
         (b'{"userID": 1, "clientID": "\xff\xfe"}', "not UTF-8"),
@@ -265,7 +265,7 @@ def test_a_service_is_another_one_none_or_no_text(service: object) -> None:
         assert outcome == Ignored()
     else:
         assert isinstance(outcome, Rejected)
-        assert outcome.reason.startswith("service: Expected str | null, got ")
+        assert outcome.reason.startswith("service: not a text")
 
 
 @settings(deadline=None)

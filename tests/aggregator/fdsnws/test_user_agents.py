@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from eida_statistics.errors import ConfigurationError
 from eida_stats_aggregator.errors import InvalidClientClasses
 from eida_stats_aggregator.fdsnws import user_agents
-from eida_stats_aggregator.fdsnws.user_agents import compile_pattern, load
+from eida_stats_aggregator.fdsnws.user_agents import compile_pattern, load_classes
 
 CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36"
 ANDROID = "AppleWebKit/537.36 (KHTML, like Gecko) Chrome/87.0.4280.101 Mobile Safari/537.36"
@@ -205,7 +205,7 @@ AGENTS: dict[str, list[str | None]] = {
 }
 CASES = [(agent, name) for name, agents in AGENTS.items() for agent in agents]
 BUILT_IN = Path(user_agents.__file__).with_name("client_classes.toml")
-CLASSES = load()
+CLASSES = load_classes()
 
 
 def table(tmp_path: Path, text: str) -> Path:
@@ -220,8 +220,8 @@ def entry(name: str, *patterns: str) -> str:
 
 @pytest.mark.parametrize(("agent", "name"), CASES)
 def test_a_name_tells_the_class(agent: str | None, name: str) -> None:
-    assert CLASSES.of(agent) == name
-    assert CLASSES.of(agent) == name
+    assert CLASSES.classify(agent) == name
+    assert CLASSES.classify(agent) == name
 
 
 def test_each_pattern_of_the_table_knows_a_real_client() -> None:
@@ -235,11 +235,11 @@ def test_each_pattern_of_the_table_knows_a_real_client() -> None:
 @pytest.mark.parametrize("agent", [*AGENTS["scientific"], *AGENTS["library"]])
 def test_programs_of_users_are_never_taken_for_robots(agent: str) -> None:
     # These two are what operators leave out of their statistics.
-    assert CLASSES.of(agent) not in ("monitor", "crawler")
+    assert CLASSES.classify(agent) not in ("monitor", "crawler")
 
 
 def test_capitals_do_not_matter() -> None:
-    assert CLASSES.of("OBSPY/1.2.2") == CLASSES.of("obspy/1.2.2") == "scientific"
+    assert CLASSES.classify("OBSPY/1.2.2") == CLASSES.classify("obspy/1.2.2") == "scientific"
 
 
 def test_the_built_in_classes_are_named_in_order_and_other_is_last() -> None:
@@ -247,46 +247,46 @@ def test_the_built_in_classes_are_named_in_order_and_other_is_last() -> None:
 
 
 def test_of_a_very_long_name_the_beginning_counts() -> None:
-    classes = load()
-    assert classes.of("curl/7.68.0 " + "x" * 10_000_000) == "library"
-    assert classes.of("x" * 10_000_000 + " ObsPy/1.2.2") == "other"
+    classes = load_classes()
+    assert classes.classify("curl/7.68.0 " + "x" * 10_000_000) == "library"
+    assert classes.classify("x" * 10_000_000 + " ObsPy/1.2.2") == "other"
 
 
 @given(st.none() | st.text(st.characters()) | st.binary().map(lambda name: name.decode("utf-8", "surrogateescape")))
 def test_whatever_the_name_there_is_a_class(agent: str | None) -> None:
-    name = CLASSES.of(agent)
+    name = CLASSES.classify(agent)
     assert name in CLASSES.names
     assert name == "other" or agent
 
 
 def test_classes_go_to_other_processes(tmp_path: Path) -> None:
-    classes = load(table(tmp_path, entry("partner", r"(?P<who>x)-(?P=who)", "(?x) y  z")))
-    before = [classes.of(agent) for agent, _ in CASES]
+    classes = load_classes(table(tmp_path, entry("partner", r"(?P<who>x)-(?P=who)", "(?x) y  z")))
+    before = [classes.classify(agent) for agent, _ in CASES]
     again = pickle.loads(pickle.dumps(classes))
     assert again.names == classes.names
-    assert [again.of(agent) for agent, _ in CASES] == before
-    assert [again.of(agent) for agent in ("x-x", "yz", "x-y")] == ["partner", "partner", "other"]
+    assert [again.classify(agent) for agent, _ in CASES] == before
+    assert [again.classify(agent) for agent in ("x-x", "yz", "x-y")] == ["partner", "partner", "other"]
 
 
 def test_an_operators_classes_come_first(tmp_path: Path) -> None:
     text = (
         entry("partner", "^ObsPy/1.2.2 .*bionic") + entry("monitor", "^curl/7.29.0$") + entry("crawler", "harvest")
     )
-    classes = load(table(tmp_path, text))
+    classes = load_classes(table(tmp_path, text))
     assert classes.names == ("partner", "monitor", "crawler", "scientific", "library", "browser", "other")
-    assert classes.of("ObsPy/1.2.2 (Linux-4.15.0-112-generic-x86_64-with-Ubuntu-18.04-bionic)") == "partner"
-    assert classes.of("ObsPy/1.2.2 (Windows)") == "scientific"
+    assert classes.classify("ObsPy/1.2.2 (Linux-4.15.0-112-generic-x86_64-with-Ubuntu-18.04-bionic)") == "partner"
+    assert classes.classify("ObsPy/1.2.2 (Windows)") == "scientific"
     # A class that there is gets what the operator adds, and keeps what it has.
-    assert classes.of("curl/7.29.0") == "monitor"
-    assert classes.of("curl/7.68.0") == "library"
-    assert classes.of("check_http/v2.3.1 (monitoring-plugins 2.3.1)") == "monitor"
-    assert classes.of("Wget/1.20.3 harvester") == "crawler"
+    assert classes.classify("curl/7.29.0") == "monitor"
+    assert classes.classify("curl/7.68.0") == "library"
+    assert classes.classify("check_http/v2.3.1 (monitoring-plugins 2.3.1)") == "monitor"
+    assert classes.classify("Wget/1.20.3 harvester") == "crawler"
 
 
 def test_of_two_classes_that_know_a_name_the_first_is_taken(tmp_path: Path) -> None:
-    classes = load(table(tmp_path, entry("one", "b") + entry("two", "a", "c") + entry("one", "a", "d")))
+    classes = load_classes(table(tmp_path, entry("one", "b") + entry("two", "a", "c") + entry("one", "a", "d")))
     assert classes.names[:2] == ("one", "two")
-    assert [classes.of(agent) for agent in ("xaby", "xay", "xcdy", "xdy")] == ["one", "two", "two", "one"]
+    assert [classes.classify(agent) for agent in ("xaby", "xay", "xcdy", "xdy")] == ["one", "two", "two", "one"]
 
 
 @pytest.mark.parametrize(
@@ -311,9 +311,9 @@ def test_patterns_of_one_class_do_not_disturb_each_other(
     path = tmp_path / "own.toml"
     texts = ", ".join(f"'''{text}'''" for text in patterns)
     path.write_text(f"[[class]]\nname = 'own'\npatterns = [{texts}]\n")
-    classes = load(path)
-    assert [classes.of(agent) for agent in known] == ["own"] * len(known)
-    assert "own" not in [classes.of(agent) for agent in unknown]
+    classes = load_classes(path)
+    assert [classes.classify(agent) for agent in known] == ["own"] * len(known)
+    assert "own" not in [classes.classify(agent) for agent in unknown]
 
 
 @pytest.mark.parametrize(
@@ -322,23 +322,23 @@ def test_patterns_of_one_class_do_not_disturb_each_other(
         ("[[class]]\nname = monitor\n", "not TOML: .*line 2"),
         ("[[class]]\nname = 'a'\nname = 'b'\n", "not TOML: .*line 3"),
         ("a = " + "[" * 5000, "nested too deeply|not TOML"),
-        ("", "missing required field class"),
-        ("class = []", "class: Expected array of length >= 1"),
-        ("[class]\nname = 'a'\npatterns = ['a']\n", "class: Expected array, got object"),
-        ("class = ['a']", "class 1: Expected object, got str"),
-        ("[[classes]]\nname = 'a'\npatterns = ['a']\n", "unknown field classes"),
-        (entry("a", "a") + "[[class]]\nname = 'b'\npattern = ['b']\n", "class 2: .*unknown field pattern"),
-        ("[[class]]\npatterns = ['a']\n", "class 1: .*missing required field name"),
-        ("[[class]]\nname = 'a'\n", "class 1: .*missing required field patterns"),
-        ("[[class]]\nname = 5\npatterns = ['a']\n", "class 1, name: Expected str, got int"),
+        ("", "class: missing"),
+        ("class = []", "class: not a list"),
+        ("[class]\nname = 'a'\npatterns = ['a']\n", "class: not a list"),
+        ("class = ['a']", "class 1: not an object"),
+        ("[[classes]]\nname = 'a'\npatterns = ['a']\n", "classes: unknown"),
+        (entry("a", "a") + "[[class]]\nname = 'b'\npattern = ['b']\n", "class 2, pattern: unknown"),
+        ("[[class]]\npatterns = ['a']\n", "class 1, name: missing"),
+        ("[[class]]\nname = 'a'\n", "class 1, patterns: missing"),
+        ("[[class]]\nname = 5\npatterns = ['a']\n", "class 1, name: not up to 40 small letters"),
         *(
-            (entry(name, "a"), "class 1, name: must be up to 40 small letters, digits and hyphens")
+            (entry(name, "a"), "class 1, name: not up to 40 small letters, digits and hyphens")
             for name in ("", "Monitor", "1st", "-a", "a b", "a_b", "ä", "a\\n", "a" * 41)
         ),
         (entry("a", "a") + entry("other", "b"), "class 2, name: other is for clients that are in no class"),
-        ("[[class]]\nname = 'a'\npatterns = 'a'\n", "class 1, patterns: Expected array, got str"),
-        ("[[class]]\nname = 'a'\npatterns = ['a', 5]\n", "class 1, patterns 2: Expected str, got int"),
-        (entry("a"), "class 1, patterns: Expected array of length >= 1"),
+        ("[[class]]\nname = 'a'\npatterns = 'a'\n", "class 1, patterns: not a list"),
+        ("[[class]]\nname = 'a'\npatterns = ['a', 5]\n", "class 1, patterns 2: not a text"),
+        (entry("a"), "class 1, patterns: not a list"),
         (entry("a", "fine", "(b"), r"class a, pattern '\(b': missing \), unterminated subpattern at position 0"),
         (entry("a", "b", "*"), r"class a, pattern '\*': nothing to repeat at position 0"),
         (
@@ -356,7 +356,7 @@ def test_patterns_of_one_class_do_not_disturb_each_other(
 def test_what_is_wrong_with_a_table_is_told(tmp_path: Path, text: str, told: str) -> None:
     path = table(tmp_path, text)
     with pytest.raises(InvalidClientClasses, match=told) as refusal:
-        load(path)
+        load_classes(path)
     assert refusal.value.subject.startswith(f"{path}: ")
     # What msgspec says is for programmers.
     assert not re.search(r"[$`]\.|`|regex", str(refusal.value))
@@ -366,16 +366,16 @@ def test_a_file_that_is_no_text_or_not_there_is_told(tmp_path: Path) -> None:
     path = tmp_path / "own.toml"
     path.write_bytes(b"# caf\xe9")
     with pytest.raises(InvalidClientClasses, match=r"own\.toml: not UTF-8 text"):
-        load(path)
+        load_classes(path)
     with pytest.raises(InvalidClientClasses, match=r"missing\.toml: No such file"):
-        load(tmp_path / "missing.toml")
+        load_classes(tmp_path / "missing.toml")
     with pytest.raises(InvalidClientClasses, match="Is a directory"):
-        load(tmp_path)
+        load_classes(tmp_path)
 
 
 def test_a_wrong_table_is_a_wrong_configuration(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as refusal:
-        load(table(tmp_path, ""))
+        load_classes(table(tmp_path, ""))
     assert refusal.value.exit_code == 2
     assert str(refusal.value).startswith("This is not a table of client classes: ")
     assert "[[class]]" in refusal.value.hint
@@ -422,4 +422,4 @@ def test_any_text_is_a_pattern_or_refused(text: str) -> None:
 def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
     path = table(tmp_path, "")
     path.write_text("[[class]]\nname = 'own'\npatterns = ['^mine/']\n", encoding="utf-8-sig")
-    assert load(path).of("mine/1") == "own"
+    assert load_classes(path).classify("mine/1") == "own"

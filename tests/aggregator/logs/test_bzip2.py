@@ -1,4 +1,4 @@
-"""Ranges of bzip2 files, unpacked independently: the right content, or told that it cannot be done."""
+"""Ranges of bzip2 files, unpacked independently of each other."""
 
 import bz2
 import itertools
@@ -25,7 +25,7 @@ BLOCK = bytes.fromhex("314159265359")
 END = bytes.fromhex("177245385090")
 
 
-def unpacked(packed: bytes, step: int, *, size: int | None = None, chunk_bytes: int = CHUNK) -> bytes:
+def unpack(packed: bytes, step: int, *, size: int | None = None, chunk_bytes: int = CHUNK) -> bytes:
     """Unpack a file range by range, each of so many bytes; `size` is what the file is taken to have."""
     size = len(packed) if size is None else size
     with tempfile.TemporaryFile(buffering=0) as file:
@@ -33,15 +33,13 @@ def unpacked(packed: bytes, step: int, *, size: int | None = None, chunk_bytes: 
         return b"".join(
             chunk
             for start in range(0, size, step)
-            for chunk in bzip2.unpacked(
-                file.fileno(), start, min(start + step, size), size, chunk_bytes=chunk_bytes
-            )
+            for chunk in bzip2.unpack(file.fileno(), start, min(start + step, size), size, chunk_bytes=chunk_bytes)
         )
 
 
 def unpacked_or_none(packed: bytes, step: int) -> bytes | None:
     try:
-        return unpacked(packed, step)
+        return unpack(packed, step)
     except NotSplittable:
         return None
 
@@ -76,7 +74,7 @@ def test_ranges_of_a_log_give_the_log(level: int) -> None:
     log = LOG + noise(level, 150_000) + LOG[::-1]
     packed = bz2.compress(log, level)
     for ranges in (1, 2, 3, 7, 50):
-        assert unpacked(packed, in_parts(packed, ranges)) == log
+        assert unpack(packed, in_parts(packed, ranges)) == log
 
 
 @settings(max_examples=40, deadline=None)
@@ -85,9 +83,9 @@ def test_ranges_of_one_stream_give_its_content(content: bytes, level: int, range
     packed = bz2.compress(content, level)
     if not content:
         with pytest.raises(NotSplittable):
-            unpacked(packed, in_parts(packed, ranges))
+            unpack(packed, in_parts(packed, ranges))
         return
-    assert unpacked(packed, in_parts(packed, ranges), chunk_bytes=chunk_bytes) == content
+    assert unpack(packed, in_parts(packed, ranges), chunk_bytes=chunk_bytes) == content
 
 
 @settings(max_examples=40, deadline=None)
@@ -102,26 +100,26 @@ def test_ranges_of_streams_one_after_another_give_their_content(
     if not streams[0][0]:
         assert unpacked_or_none(packed, in_parts(packed, ranges)) is None
         return
-    assert unpacked(packed, in_parts(packed, ranges)) == bz2.decompress(packed)
+    assert unpack(packed, in_parts(packed, ranges)) == bz2.decompress(packed)
 
 
 def test_thousands_of_empty_streams_are_passed_over() -> None:
     """As many as there can be between two blocks, which must not be too many to look back over."""
     packed = bz2.compress(b"a") + EMPTY * 4000 + bz2.compress(b"b") + EMPTY * 4000
-    assert unpacked(packed, in_parts(packed, 3)) == b"ab"
+    assert unpack(packed, in_parts(packed, 3)) == b"ab"
 
 
 def test_ranges_of_a_single_byte_are_large_enough() -> None:
     packed = b"".join(map(bz2.compress, SMALL))
     for step in range(1, len(packed) + 2):
-        assert unpacked(packed, step) == b"".join(SMALL)
+        assert unpack(packed, step) == b"".join(SMALL)
 
 
 def test_a_file_smaller_than_a_range_is_one_range() -> None:
     packed = bz2.compress(b"{}\n")
     with tempfile.TemporaryFile(buffering=0) as file:
         file.write(packed)
-        whole = bzip2.unpacked(file.fileno(), 0, len(packed), len(packed), chunk_bytes=CHUNK)
+        whole = bzip2.unpack(file.fileno(), 0, len(packed), len(packed), chunk_bytes=CHUNK)
         assert b"".join(whole) == b"{}\n"
 
 
@@ -132,14 +130,14 @@ def test_what_the_commands_write_is_read(command: str, level: str) -> None:
         pytest.skip(f"there is no {command} here")
     log = noise(3, 250_000) + LOG
     packed = subprocess.run([command, level, "-c"], input=log, capture_output=True, check=True).stdout
-    assert unpacked(packed, in_parts(packed, 5)) == log
+    assert unpack(packed, in_parts(packed, 5)) == log
 
 
 def test_a_generated_log_is_read_as_it_is_written(tmp_path: Path) -> None:
     entries = list(make_log.requests(7, make_log.datetime.date(2020, 11, 2), 300))
     for name in ("a.log", "a.log.bz2"):
         make_log.write(tmp_path / name, entries)
-    assert unpacked((tmp_path / "a.log.bz2").read_bytes(), 1000) == (tmp_path / "a.log").read_bytes()
+    assert unpack((tmp_path / "a.log.bz2").read_bytes(), 1000) == (tmp_path / "a.log").read_bytes()
 
 
 def test_a_block_that_unpacks_to_much_takes_no_more_memory_than_a_chunk() -> None:
@@ -152,7 +150,7 @@ def test_a_block_that_unpacks_to_much_takes_no_more_memory_than_a_chunk() -> Non
         tracemalloc.start()
         try:
             given = 0
-            for chunk in bzip2.unpacked(file.fileno(), 0, len(packed), len(packed), chunk_bytes=CHUNK):
+            for chunk in bzip2.unpack(file.fileno(), 0, len(packed), len(packed), chunk_bytes=CHUNK):
                 assert len(chunk) <= CHUNK
                 given += len(chunk)
             peak = tracemalloc.get_traced_memory()[1]
@@ -286,17 +284,17 @@ def test_a_block_without_end_is_not_looked_for_in_the_whole_file() -> None:
     """Where garbage follows, it could be that of a disk."""
     packed = STREAMS[0] + noise(11, 6_000_000)
     with pytest.raises(NotSplittable, match="without end"):
-        unpacked(packed, 50)
+        unpack(packed, 50)
 
 
 def test_a_file_that_shrinks_or_grows_meanwhile_gives_what_it_had_or_is_told() -> None:
     packed = STREAMS[0] + STREAMS[1]
     for step in (10, 1000):
-        assert unpacked(packed + STREAMS[2], step, size=len(packed)) == SMALL[0] + SMALL[1]
+        assert unpack(packed + STREAMS[2], step, size=len(packed)) == SMALL[0] + SMALL[1]
         with pytest.raises(NotSplittable):
-            unpacked(STREAMS[0], step, size=len(packed))
+            unpack(STREAMS[0], step, size=len(packed))
         with pytest.raises(NotSplittable):
-            unpacked(b"", step, size=len(packed))
+            unpack(b"", step, size=len(packed))
 
 
 # A marker within a block: chance makes one in 35 TB of packed logs, or somebody does

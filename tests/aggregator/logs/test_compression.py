@@ -164,6 +164,6 @@ def test_content_comes_in_chunks_that_are_not_kept() -> None:
     """Also that of a file which is a hundredth of its content."""
     log = bytes(5 * compression.CHUNK_BYTES)
     for compress in (bytes, bz2.compress, gzip.compress, lzma.compress, zstd.compress):
-        sizes = [len(chunk) for chunk in compression.chunks(io.BytesIO(compress(log)), "the log")]
+        sizes = [len(chunk) for chunk in compression.read_chunks(io.BytesIO(compress(log)), "the log")]
         assert sum(sizes) == len(log)
         assert max(sizes) <= compression.CHUNK_BYTES

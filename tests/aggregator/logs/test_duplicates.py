@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from eida_stats_aggregator.errors import UnreadableLog
+from eida_stats_aggregator.fdsnws.request_log import is_request_log
 from eida_stats_aggregator.logs import compression, duplicates, sources
 from eida_stats_aggregator.logs.compression import zstd
-from eida_stats_aggregator.logs.duplicates import Repeat
+from eida_stats_aggregator.logs.duplicates import Duplicate
 from eida_stats_aggregator.logs.sources import Log
 from support.stubs import encoded, line, run
 
@@ -23,17 +24,17 @@ LOG = encoded(*(line(userID=number) for number in range(300)))
 COMPRESSIONS = [bytes, bz2.compress, gzip.compress, lzma.compress, zstd.compress]
 
 
-def without(logs: list[Log]) -> tuple[list[Log], list[Repeat]]:
+def without(logs: list[Log]) -> tuple[list[Log], list[Duplicate]]:
     """Leave out repeats, of which all are told when it is done."""
     told: list[int] = []
-    outcome = duplicates.without(logs, progress=lambda size, _lines: told.append(size))
+    outcome = duplicates.separate_duplicates(logs, progress=lambda size, _lines: told.append(size))
     assert sum(told) == 2 * sum(log.size for log in logs)
     return outcome
 
 
 def split(*files: str | Path) -> tuple[list[str], list[tuple[str, str]]]:
     """Return the logs that remain, and which are the same as which; names without their folders."""
-    distinct, repeated = without(sources.logs_of([str(file) for file in files], io.BytesIO(LOG)))
+    distinct, repeated = without(sources.find_logs([str(file) for file in files], io.BytesIO(LOG), is_request_log))
     same = [(one.file, one.same_as) for one in repeated]
     return [Path(log.name).name for log in distinct], [(Path(one).name, Path(other).name) for one, other in same]
 
@@ -47,7 +48,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_one_log_is_not_compared(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is read once, not a second time for this."""
-    monkeypatch.setattr(compression, "chunks", None)
+    monkeypatch.setattr(compression, "read_chunks", None)
     assert split("a.log") == (["a.log"], [])
 
 
@@ -122,7 +123,7 @@ def test_a_damaged_log_is_named(place: str, home: Path) -> None:
 
 
 def test_a_log_that_vanishes_is_named(home: Path) -> None:
-    logs = sources.logs_of(["a.log", "a.log"], None)
+    logs = [sources.describe_log(Path(name)) for name in ["a.log", "a.log"]]
     (home / "a.log").unlink()
     with pytest.raises(UnreadableLog, match=r"a\.log: No such file"):
         without(logs)
@@ -130,10 +131,10 @@ def test_a_log_that_vanishes_is_named(home: Path) -> None:
 
 def test_repeats_keep_the_order_of_what_was_given(home: Path) -> None:
     (home / "b.log").write_bytes(LOG[::-1])
-    logs = sources.logs_of(["b.log", "a.log", "b.log", "a.log", "b.log"], None)
+    logs = [sources.describe_log(Path(name)) for name in ["b.log", "a.log", "b.log", "a.log", "b.log"]]
     distinct, repeated = without(logs)
     assert [log.name for log in distinct] == ["b.log", "a.log"]
-    assert repeated == [Repeat("b.log", "b.log"), Repeat("a.log", "a.log"), Repeat("b.log", "b.log")]
+    assert repeated == [Duplicate("b.log", "b.log"), Duplicate("a.log", "a.log"), Duplicate("b.log", "b.log")]
 
 
 # The command

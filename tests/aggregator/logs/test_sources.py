@@ -15,8 +15,9 @@ import pytest
 from eida_stats_aggregator.delivery.outbox import Outbox
 from eida_stats_aggregator.delivery.state import Terms
 from eida_stats_aggregator.errors import UnreadableLog
+from eida_stats_aggregator.fdsnws.request_log import is_request_log
 from eida_stats_aggregator.logs.compression import CHUNK_BYTES, zstd
-from eida_stats_aggregator.logs.sources import logs_of
+from eida_stats_aggregator.logs.sources import find_logs
 from support.payloads import payload, row
 from support.stubs import encoded, line, make_log, run, trace
 
@@ -25,7 +26,7 @@ LOG = encoded(line(userEmail="somebody@example.org")) * 3
 
 def on_stdin(content: bytes) -> list[bytes | str]:
     """What standard input comes to: the log's bytes, or names."""
-    logs = logs_of([], io.BytesIO(content))
+    logs = find_logs([], io.BytesIO(content), is_request_log)
     return [log.open().read() if log.name == "standard input" else log.name for log in logs]
 
 
@@ -51,7 +52,7 @@ def test_a_log_is_read_from_its_beginning(content: bytes) -> None:
 
 def test_nothing_is_no_log() -> None:
     assert on_stdin(b"") == on_stdin(b"\n \n") == []
-    assert logs_of([], None) == []
+    assert find_logs([], None, is_request_log) == []
 
 
 def test_names_stand_one_a_line_and_need_not_be_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +81,7 @@ def test_a_mark_before_names_is_skipped(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_a_file_that_is_not_there_is_named() -> None:
     with pytest.raises(UnreadableLog, match=r"missing\.log: No such file"):
-        logs_of(["missing.log"], None)
+        find_logs(["missing.log"], None, is_request_log)
     with pytest.raises(UnreadableLog, match=r"missing\.log: No such file"):
         on_stdin(b"missing.log\n")
 
@@ -88,14 +89,14 @@ def test_a_file_that_is_not_there_is_named() -> None:
 def test_standard_input_can_stand_among_files(tmp_path: Path) -> None:
     file = tmp_path / "a.log"
     file.write_bytes(LOG)
-    assert [(log.name, log.size) for log in logs_of([str(file), "-"], io.BytesIO(LOG))] == [
+    assert [(log.name, log.size) for log in find_logs([str(file), "-"], io.BytesIO(LOG), is_request_log)] == [
         (str(file), len(LOG)),
         ("standard input", 0),
     ]
 
 
 def names_of(*files: str) -> list[str]:
-    return [log.name for log in logs_of(files, None)]
+    return [log.name for log in find_logs(files, None, is_request_log)]
 
 
 @pytest.fixture
@@ -114,19 +115,19 @@ def test_a_log_tells_its_size_and_how_it_is_packed(folder: Path) -> None:
         ("e.log", zstd.compress, b"\x28\xb5\x2f\xfd"),
     ):
         Path(name).write_bytes(compress(LOG))
-        (log,) = logs_of([name], None)
+        (log,) = find_logs([name], None, is_request_log)
         assert (log.name, log.size, log.magic) == (name, len(compress(LOG)), magic)
         with log.open() as raw:
             assert raw.read() == compress(LOG)
     Path("empty.log").touch()
-    (empty,) = logs_of(["empty.log"], None)
+    (empty,) = find_logs(["empty.log"], None, is_request_log)
     assert (empty.size, empty.magic) == (0, None)
 
 
 def test_a_named_pipe_is_not_opened_before_it_is_read(folder: Path) -> None:
     """To close it would end what writes into it."""
     os.mkfifo("pipe")
-    (log,) = logs_of(["pipe"], None)
+    (log,) = find_logs(["pipe"], None, is_request_log)
     assert (log.name, log.size) == ("pipe", 0)
 
 
@@ -134,7 +135,7 @@ def test_a_named_pipe_is_not_opened_before_it_is_read(folder: Path) -> None:
 def test_a_name_that_no_file_can_have_is_told_as_one_that_is_not_there(name: str, folder: Path) -> None:
     Path("a.log").write_bytes(LOG)
     with pytest.raises(UnreadableLog, match=f"{name}: (File name too long|No such file|Not a directory)"):
-        logs_of([name], None)
+        find_logs([name], None, is_request_log)
 
 
 # Directories
@@ -200,7 +201,7 @@ def test_what_is_no_request_log_is_passed_over(folder: Path) -> None:
 def test_what_we_have_written_ourselves_is_no_log(folder: Path) -> None:
     Path("request.log").write_bytes(LOG)
     outbox = Outbox(folder)
-    with outbox.locked(warn=print):
+    with outbox.lock(warn=print):
         many = [row(station=f"S{number}") for number in range(10_000)]
         for day, rows in (("2026-10-14", [row()]), ("2026-10-15", many)):
             made = payload(*rows, days_coverage=[day], period={"start": day, "end": day})
@@ -225,8 +226,8 @@ def test_a_directory_without_a_request_log_is_named(content: bytes | None, folde
     Path("a.log").write_bytes(LOG)
     if content is not None:
         Path("logs/2020/other.log").write_bytes(content)
-    with pytest.raises(UnreadableLog, match=": logs: there is no request log in it"):
-        logs_of(["a.log", "logs"], None)
+    with pytest.raises(UnreadableLog, match=": logs: no request log in it"):
+        find_logs(["a.log", "logs"], None, is_request_log)
 
 
 @pytest.mark.parametrize("refused", ["scandir", "stat"])
@@ -246,7 +247,7 @@ def test_a_directory_that_cannot_be_looked_into_is_told(
 
     monkeypatch.setattr(os, refused, refusing)
     with pytest.raises(UnreadableLog, match=r"logs/private.*: Permission denied"):
-        logs_of(["logs"], None)
+        find_logs(["logs"], None, is_request_log)
 
 
 @pytest.mark.parametrize(
@@ -317,7 +318,7 @@ def test_a_pattern_may_fit_directories(folder: Path) -> None:
 def test_a_pattern_that_fits_nothing_is_an_error(pattern: str, folder: Path) -> None:
     Path("a.txt.gz").write_bytes(LOG)
     with pytest.raises(UnreadableLog) as refusal:
-        logs_of([pattern], None)
+        find_logs([pattern], None, is_request_log)
     assert f": {pattern}: no file has such a name" in str(refusal.value)
 
 
@@ -333,7 +334,7 @@ def test_a_file_can_have_the_name_of_a_pattern(name: str, folder: Path) -> None:
 def test_a_link_to_nowhere_that_a_pattern_fits_is_told(folder: Path) -> None:
     Path("a*").symlink_to("nowhere")
     with pytest.raises(UnreadableLog, match=r"a\*: No such file"):
-        logs_of(["a*"], None)
+        find_logs(["a*"], None, is_request_log)
 
 
 def test_directories_and_patterns_may_be_named_on_standard_input(folder: Path) -> None:
@@ -345,5 +346,5 @@ def test_directories_and_patterns_may_be_named_on_standard_input(folder: Path) -
     with pytest.raises(UnreadableLog, match=r": b\*: no file has such a name"):
         on_stdin(b"logs\nb*\n")
     Path("empty").mkdir()
-    with pytest.raises(UnreadableLog, match=": empty: there is no request log in it"):
+    with pytest.raises(UnreadableLog, match=": empty: no request log in it"):
         on_stdin(b"empty\n")

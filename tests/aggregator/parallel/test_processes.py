@@ -29,11 +29,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from eida_statistics.errors import RegistryUnavailable
-from eida_statistics.networks import Epoch, Registry
+from eida_statistics.networks import Epoch, NetworkRegistry
 from eida_stats_aggregator.errors import UnreadableLog, WorkerLost
 from eida_stats_aggregator.fdsnws import repeated_requests, request_log, user_agents
 from eida_stats_aggregator.fdsnws.aggregation import Aggregation
-from eida_stats_aggregator.fdsnws.filters import Selection
+from eida_stats_aggregator.fdsnws.filters import RequestFilter
 from eida_stats_aggregator.fdsnws.request_log import Ignored, Rejected, Request
 from eida_stats_aggregator.fdsnws.tally import SHOWN_REJECTS, Tally
 from eida_stats_aggregator.logs import bzip2, compression, lines, sources
@@ -45,7 +45,7 @@ from support.stubs import Answer, Received, encoded, environment, line, make_log
 
 FILE = f"{DAY}_{DAY}.json.gz"
 AT = datetime.datetime(2020, 11, 3, tzinfo=datetime.UTC)
-SELECTION = Selection(user_agents.load(), DAY + datetime.timedelta(days=1))
+FILTER = RequestFilter(user_agents.load_classes(), DAY + datetime.timedelta(days=1))
 EPOCHS = [
     Epoch("Z3", datetime.date(2005, 1, 1), datetime.date(2007, 12, 31)),
     Epoch("Z3", datetime.date(2015, 1, 1)),
@@ -75,7 +75,7 @@ class Outcome(NamedTuple):
 
 
 def outcome_of(tally: Tally) -> Outcome:
-    payload = tally.aggregation.payload(AT).to_json()
+    payload = tally.aggregation.make_payload(AT).to_json()
     rejects = [(one.file, one.line, one.reason) for one in tally.rejects]
     outcomes = tally.counted, tally.ignored, tally.rejected, tally.repeated
     assert sum(outcomes) == tally.lines
@@ -87,20 +87,20 @@ def no_progress(more_bytes: int, more_lines: int) -> None:
 
 
 def read(files: Iterable[Path], jobs: int, load: processes.Load = lambda: EPOCHS) -> Outcome:
-    logs = sources.logs_of([str(file) for file in files], None)
-    return outcome_of(processes.read(logs, SELECTION, load, jobs=jobs, progress=no_progress))
+    logs = [sources.describe_log(file) for file in files]
+    return outcome_of(processes.read(logs, FILTER, load, jobs=jobs, progress=no_progress))
 
 
 def one_by_one(logs: Sequence[tuple[str, bytes]]) -> Outcome:
     """Read lines as one would without parts and processes, and with all requests in memory."""
-    aggregation = Aggregation(Registry(lambda: EPOCHS))
+    aggregation = Aggregation(NetworkRegistry(lambda: EPOCHS))
     ignored = repeated = 0
     requests: dict[int, Request] = {}
     rejects: list[tuple[str, int, str]] = []
     for name, content in logs:
         lines = content.split(b"\n")
         for number, text in enumerate(lines if lines[-1] else lines[:-1], 1):
-            for outcome in request_log.parse_line(text, SELECTION.latest):
+            for outcome in request_log.parse_line(text, FILTER.latest):
                 match outcome:
                     case Request() as request:
                         other = requests.setdefault(request.key & ~1, request)
@@ -112,7 +112,7 @@ def one_by_one(logs: Sequence[tuple[str, bytes]]) -> Outcome:
                         rejects.append((name, number, reason))
     for request in requests.values():
         aggregation.add(request)
-    payload = aggregation.payload(AT).to_json()
+    payload = aggregation.make_payload(AT).to_json()
     by_day = Counter(request.day for request in requests.values())
     return Outcome(payload, len(requests), ignored, len(rejects), repeated, by_day, rejects[:SHOWN_REJECTS])
 
@@ -280,8 +280,8 @@ def test_progress_comes_to_the_bytes_of_the_files_and_about_the_lines(jobs: int,
         make_log.write(file, make_log.requests(1, DAY, 200))
     told: list[tuple[int, int]] = []
     with sizes(part=5000, chunk=5000, longest_line=1 << 26):
-        logs = sources.logs_of([str(file) for file in files], None)
-        processes.read(logs, SELECTION, list, jobs=jobs, progress=lambda *more: told.append(more))
+        logs = [sources.describe_log(file) for file in files]
+        processes.read(logs, FILTER, list, jobs=jobs, progress=lambda *more: told.append(more))
     assert sum(more for more, _ in told) == sum(file.stat().st_size for file in files)
     assert 400 <= sum(lines for _, lines in told) <= 400 + len(told)
     assert len(told) > 10
@@ -557,10 +557,10 @@ def test_a_log_that_vanishes_is_named(jobs: int, tmp_path: Path) -> None:
     files = [tmp_path / "a.log", tmp_path / "b.log"]
     for file in files:
         file.write_bytes(encoded(line()) * 100)
-    logs = sources.logs_of([str(file) for file in files], None)
+    logs = [sources.describe_log(file) for file in files]
     files[1].unlink()
     with sizes(part=3000, chunk=1000), pytest.raises(UnreadableLog, match=r"b\.log: No such file"):
-        processes.read(logs, SELECTION, list, jobs=jobs, progress=no_progress)
+        processes.read(logs, FILTER, list, jobs=jobs, progress=no_progress)
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
@@ -569,10 +569,10 @@ def test_a_log_that_becomes_shorter_is_named(compression: str, jobs: int, tmp_pa
     """As one that is emptied and written anew: what is left of it is not the day."""
     log = tmp_path / "a.log"
     log.write_bytes(streams_of(encoded(line()) * 200, COMPRESSIONS[compression], range(0, 100_000, 5000)))
-    logs = sources.logs_of([str(log)], None)
+    logs = [sources.describe_log(log)]
     os.truncate(log, log.stat().st_size - 20)
     with sizes(part=3000, chunk=1000), pytest.raises(UnreadableLog, match=r"a\.log: "):
-        processes.read(logs, SELECTION, list, jobs=jobs, progress=no_progress)
+        processes.read(logs, FILTER, list, jobs=jobs, progress=no_progress)
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
@@ -582,7 +582,7 @@ def test_a_disk_that_fails_is_told_as_a_log_that_cannot_be_read(
 ) -> None:
     log = tmp_path / "a.log"
     log.write_bytes(COMPRESSIONS[compression](encoded(line()) * 100))
-    logs = sources.logs_of([str(log)], None)
+    logs = [sources.describe_log(log)]
 
     def fail(*_: object) -> bytes:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -590,18 +590,18 @@ def test_a_disk_that_fails_is_told_as_a_log_that_cannot_be_read(
     for module in (splits, bzip2):
         monkeypatch.setattr(module, "os", SimpleNamespace(pread=fail))
     with sizes(part=3000, chunk=1000), pytest.raises(UnreadableLog, match=r"a\.log: Input/output error"):
-        processes.read(logs, SELECTION, list, jobs=jobs, progress=no_progress)
+        processes.read(logs, FILTER, list, jobs=jobs, progress=no_progress)
 
 
 def test_a_log_that_grows_is_read_as_long_as_it_was(tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     for compress in (bytes, bz2.compress):
         log.write_bytes(compress(encoded(*(line(userID=user) for user in range(100)))))
-        logs = sources.logs_of([str(log)], None)
+        logs = [sources.describe_log(log)]
         with log.open("ab") as file:
             file.write(compress(encoded(line()) * 100))
         with sizes(part=3000, chunk=1000):
-            tally = processes.read(logs, SELECTION, list, jobs=2, progress=no_progress)
+            tally = processes.read(logs, FILTER, list, jobs=2, progress=no_progress)
         assert tally.counted == 100
 
 
@@ -800,12 +800,12 @@ def test_two_logs_that_cannot_be_split_are_read_by_two_processes(tmp_path: Path)
     """The first one does not keep the last part for itself, if that is a whole log."""
     for name in ("a.log.gz", "b.log.gz"):
         (tmp_path / name).write_bytes(gzip.compress(b"{}\n" * 300_000))
-    logs = sources.logs_of([str(tmp_path / "a.log.gz"), str(tmp_path / "b.log.gz")], None)
+    logs = [sources.describe_log(tmp_path / name) for name in ("a.log.gz", "b.log.gz")]
     readers: list[int] = []
 
     with patch.object(splits, "read", wraps=splits.read) as mine:
-        selection = Selection(user_agents.load(), datetime.date.max)
-        processes.read(logs, selection, list, jobs=2, progress=lambda _bytes, _lines: readers.append(1))
+        request_filter = RequestFilter(user_agents.load_classes(), datetime.date.max)
+        processes.read(logs, request_filter, list, jobs=2, progress=lambda _bytes, _lines: readers.append(1))
 
     assert (len(readers), mine.call_count) == (2, 1)
 
@@ -820,13 +820,13 @@ def test_one_log_that_cannot_be_split_leaves_the_others_in_parts_and_progress_ri
         names, (bz2.compress(content), bz2.compress(content[:900]) + bytes(20), bz2.compress(b"")), strict=True
     ):
         path.write_bytes(packed)
-    logs = sources.logs_of([str(path) for path in names], None)
+    logs = [sources.describe_log(path) for path in names]
     done: list[int] = []
 
     with patch.object(splits, "split", wraps=splits.split) as split:
         tally = processes.read(
             logs,
-            Selection(user_agents.load(), datetime.date.max),
+            RequestFilter(user_agents.load_classes(), datetime.date.max),
             list,
             jobs=1,
             progress=lambda size, _: done.append(size),

@@ -284,7 +284,7 @@ def _key_and_sums(row: Row) -> tuple[_Key, _Sums]:
 
 def _canonical(sketch: bytes) -> bytes:
     try:
-        return hll.canonical(sketch)
+        return hll.canonicalize(sketch)
     except InvalidSketch:
         # So it equals none that is right.
         return sketch

@@ -113,7 +113,7 @@ def _months(start: datetime.date, end: datetime.date) -> list[str]:
 
 def _sketch(found: str | bytes) -> bytes:
     # PostgreSQL returns it as text, in forms of its own.
-    return hll.canonical(hll.from_hex(found) if isinstance(found, str) else found)
+    return hll.canonicalize(hll.from_hex(found) if isinstance(found, str) else found)
 
 
 def _rounded_up(estimate: float) -> int:
