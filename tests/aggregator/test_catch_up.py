@@ -291,7 +291,7 @@ def test_day_without_a_log_of_its_own_is_named_once(operator: Operator, service:
     assert operator.stored_requests() == 0
 
 
-def test_plain_log_beside_a_cut_off_one_is_complete(operator: Operator, service: Service) -> None:
+def test_plain_log_beside_torn_copy_is_used(operator: Operator, service: Service) -> None:
     whole = write_log(operator.log(D1), entries(D1, 10))
     packed = bz2.compress(whole.read_bytes())
     operator.log(D1, ".bz2").write_bytes(packed[: len(packed) // 2])
@@ -307,9 +307,7 @@ def test_plain_log_beside_a_cut_off_one_is_complete(operator: Operator, service:
 
 
 @pytest.mark.parametrize("content", [b"", b"no JSON\n" * 20])
-def test_useless_plain_log_does_not_hide_the_packed_one(
-    content: bytes, operator: Operator, service: Service
-) -> None:
+def test_bad_plain_log_does_not_hide_packed(content: bytes, operator: Operator, service: Service) -> None:
     write_days(operator, D1)
     operator.log(D1).write_bytes(content)
     (operator.logs / f"scmaster.log.{D1}").write_text("started\n" * 20)
@@ -364,7 +362,7 @@ def test_unreadable_log_is_named_after_a_day(operator: Operator, service: Servic
     assert (again.returncode, again.stderr) == (0, "")
 
 
-def test_absent_registry_is_named_once_after_a_day(operator: Operator, service: Service) -> None:
+def test_missing_registry_is_reported_once(operator: Operator, service: Service) -> None:
     """The logs may be old: what counts is when their days were first left."""
     temporary = {"net": "Z3", "sta": "A", "loc": "", "cha": "BHZ", "status": "OK", "bytes": 1, "start": f"{D1}"}
     for day in (D1, D2):
@@ -386,9 +384,7 @@ def test_absent_registry_is_named_once_after_a_day(operator: Operator, service: 
     assert (again.returncode, again.stderr) == (0, "")
 
 
-def test_nothing_is_sent_with_the_token_of_another_node(
-    operator: Operator, service: Service, database: str
-) -> None:
+def test_token_of_other_node_sends_nothing(operator: Operator, service: Service, database: str) -> None:
     write_days(operator, D1)
     assert operator.catch_up().returncode == 0
     write_days(operator, D2, D3)
@@ -493,7 +489,7 @@ def test_changed_log_is_named_once_and_corrected(operator: Operator, service: Se
     assert results(operator) == {}
 
 
-def test_packed_log_is_no_change_after_an_ordinary_run(operator: Operator) -> None:
+def test_packing_a_log_is_no_change(operator: Operator) -> None:
     plain = write_log(operator.log(D1), entries(D1, 10))
     assert operator.run(plain).returncode == 0
     write_log(operator.log(D1, ".bz2"), entries(D1, 10))
@@ -552,7 +548,7 @@ def test_overlapping_day_is_held_until_decided(operator: Operator, service: Serv
     assert operator.stored_requests() == 20
 
 
-def test_source_may_be_named_after_it_was_forgotten(operator: Operator, service: Service) -> None:
+def test_forgotten_source_can_be_added(operator: Operator, service: Service) -> None:
     write_days(operator, D1)
     operator.run("--source", "b", operator.log(D1, ".bz2"), directory="elsewhere")
     write_days(operator, D1)
@@ -623,7 +619,7 @@ def test_first_day_does_not_move_forward(operator: Operator) -> None:
     assert list(results(operator)) == [str(D2)]
 
 
-def test_log_under_a_file_of_several_days_is_named(operator: Operator) -> None:
+def test_log_added_to_sent_period_is_named(operator: Operator) -> None:
     write_days(operator, D1, D3)
     assert operator.run(operator.log(D1, ".bz2"), operator.log(D3, ".bz2")).returncode == 4
     assert operator.catch_up().returncode == 0
@@ -648,7 +644,7 @@ def test_memory_of_another_directory_is_asked_for(operator: Operator) -> None:
     assert operator.catch_up().returncode == 1
 
 
-def test_rejected_lines_beside_other_services_are_no_quiet_day(operator: Operator) -> None:
+def test_rejected_lines_are_no_quiet_day(operator: Operator) -> None:
     write_log(operator.log(D1), [line(service="fdsnws-station", finished=f"{D1}T12:00:00Z")])
     with operator.log(D1).open("ab") as log:
         log.write(b"no JSON\n" * 500)

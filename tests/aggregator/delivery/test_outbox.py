@@ -257,7 +257,7 @@ def test_one_file_goes_to_two_services(outbox: Outbox) -> None:
         assert len(other.counted) == 1
 
 
-def test_correction_of_a_waiting_file_is_a_first_delivery(outbox: Outbox, fake_client: Client) -> None:
+def test_correction_of_waiting_file_is_first(outbox: Outbox, fake_client: Client) -> None:
     path = put(outbox, payload())
     put(outbox, payload(size=7), CORRECTION)
     send(outbox, fake_client)
@@ -285,7 +285,7 @@ def test_corrections_follow_one_another(known: bool, outbox: Outbox, fake_client
         assert content(path)["stats"][0]["bytes"] == size
 
 
-def test_correction_without_a_file_is_one_all_the_same(outbox: Outbox, fake_client: Client) -> None:
+def test_correction_needs_no_earlier_file(outbox: Outbox, fake_client: Client) -> None:
     path = put(outbox, payload())
     send(outbox, fake_client)
     path.unlink()
@@ -308,7 +308,7 @@ def test_correction_that_is_only_written_is_sent_later(outbox: Outbox, fake_clie
     assert list(fake_client.counted.values()) == [7]
 
 
-def test_lost_answer_is_cleared_up_by_sending_again(outbox: Outbox, fake_client: Client) -> None:
+def test_lost_answer_is_sent_again(outbox: Outbox, fake_client: Client) -> None:
     path = put(outbox, payload())
     fake_client.answers = False
     send(outbox, fake_client)
@@ -354,7 +354,7 @@ def test_running_the_log_again_tries_a_held_file(outbox: Outbox, fake_client: Cl
 # Several files
 
 
-def test_overlap_is_refused_before_anything_is_written(outbox: Outbox, fake_client: Client) -> None:
+def test_overlap_is_refused_before_writing(outbox: Outbox, fake_client: Client) -> None:
     put(outbox, payload(17))
     send(outbox, fake_client)
     before = names(outbox)
@@ -374,7 +374,7 @@ def test_no_overlap_is_no_reason_to_refuse(other: Payload, url: str, outbox: Out
     put(outbox, other, url=url)
 
 
-def test_empty_source_overlaps_with_every_source(outbox: Outbox) -> None:
+def test_empty_source_overlaps_with_all(outbox: Outbox) -> None:
     put(outbox, payload(18, source="a"))
     with pytest.raises(AlreadyDelivered):
         put(outbox, payload(18))
@@ -436,7 +436,7 @@ def test_queue_moves_with_its_service(outbox: Outbox) -> None:
     assert outbox.list_waiting(ELSEWHERE)[0] == []
 
 
-def test_correction_of_what_another_service_has_moves(outbox: Outbox, fake_client: Client) -> None:
+def test_moved_service_gets_a_correction(outbox: Outbox, fake_client: Client) -> None:
     put(outbox, payload())
     send(outbox, fake_client)
     path = put(outbox, payload(size=7), Terms(replace=True, replaces=("5",)), url=ELSEWHERE)
@@ -445,7 +445,7 @@ def test_correction_of_what_another_service_has_moves(outbox: Outbox, fake_clien
     assert outbox.get_record(path, URL) == Record("pending", terms=CORRECTION)
 
 
-def test_what_the_new_place_has_is_not_sent(outbox: Outbox, fake_client: Client) -> None:
+def test_moved_queue_skips_delivered_files(outbox: Outbox, fake_client: Client) -> None:
     put(outbox, payload())
     send(outbox, fake_client)
     put(outbox, payload(), url=ELSEWHERE)
@@ -478,7 +478,7 @@ def test_whole_queue_of_a_mistyped_path_moves(outbox: Outbox, fake_client: Clien
     assert len(send(outbox, fake_client).sent) == 3
 
 
-def test_another_service_on_the_same_host_gets_nothing(outbox: Outbox) -> None:
+def test_other_service_on_host_gets_nothing(outbox: Outbox) -> None:
     path = put(outbox, payload(), url=ELSEWHERE)
     outbox.redirect(URL, mistyped_only=True)
     assert outbox.list_waiting(ELSEWHERE) == ([path], [])
@@ -730,7 +730,7 @@ def is_free(lock: Path) -> bool:
 
 
 @pytest.mark.parametrize("left", ["nothing", "other content", "half a file"])
-def test_interrupted_write_is_reported_and_not_sent(left: str, outbox: Outbox) -> None:
+def test_interrupted_write_is_not_sent(left: str, outbox: Outbox) -> None:
     path = put(outbox, payload())
     whole = path.read_bytes()
     match left:

@@ -49,7 +49,7 @@ def sketch(*users: int) -> str:
     return hll.to_hex(hll.encode([hll.hash_client(user) for user in users]))
 
 
-def test_a_stream_counts_its_requests_bytes_and_clients() -> None:
+def test_stream_counts_requests_bytes_clients() -> None:
     (row,) = payload(
         line(userID=1, trace=[trace(size=100)]),
         line(userID=2, trace=[trace(size=20), trace(size=3)]),
@@ -60,7 +60,7 @@ def test_a_stream_counts_its_requests_bytes_and_clients() -> None:
     assert row.clients == sketch(1, 2)
 
 
-def test_a_request_that_failed_as_a_whole_counts_once_under_no_stream() -> None:
+def test_failed_request_counts_under_no_stream() -> None:
     (row,) = payload(
         line(userID=1, status="ERROR", trace=[trace(), trace(sta="PB01")]),
         line(userID=2, status="NODATA", without=("trace",)),
@@ -70,7 +70,7 @@ def test_a_request_that_failed_as_a_whole_counts_once_under_no_stream() -> None:
     assert row.clients == sketch(1, 2)
 
 
-def test_a_request_of_which_no_stream_had_data_gives_no_row_and_no_day_but_counts() -> None:
+def test_request_without_data_has_no_row() -> None:
     made = payload(
         line(),
         line(finished="2020-09-17T12:00:00Z", trace=[trace(status="NODATA")]),
@@ -81,7 +81,7 @@ def test_a_request_of_which_no_stream_had_data_gives_no_row_and_no_day_but_count
     assert made.aggregation_score == 3
 
 
-def test_an_empty_log_has_no_rows_and_no_score() -> None:
+def test_empty_log_has_no_rows() -> None:
     assert payload() == Payload(
         generated_at="2020-09-19 06:30:00",
         version=payload(line()).version,
@@ -91,7 +91,7 @@ def test_an_empty_log_has_no_rows_and_no_score() -> None:
     )
 
 
-def test_the_month_is_that_of_the_request_and_the_network_that_of_the_data() -> None:
+def test_network_year_comes_from_the_data() -> None:
     old = trace(net="Z3", start="2016-02-29T00:00:00.0000Z")
     rows = payload(line(trace=[old]), line(finished="2020-10-01T00:00:00Z", trace=[old])).stats
     assert [(row.month.isoformat(), row.network) for row in rows] == [
@@ -100,7 +100,7 @@ def test_the_month_is_that_of_the_request_and_the_network_that_of_the_data() -> 
     ]
 
 
-def test_a_code_without_an_epoch_is_kept_and_reported() -> None:
+def test_code_without_epoch_is_reported() -> None:
     aggregation = aggregated(
         line(trace=[trace(net="Z3"), trace(net="Z3", sta="B")]),  # 1997: before the network
         line(trace=[trace(net="X7")]),
@@ -110,12 +110,12 @@ def test_a_code_without_an_epoch_is_kept_and_reported() -> None:
     assert {row.network for row in aggregation.make_payload(NOW).stats} == {"Z3", "X7", "9A2019"}
 
 
-def test_many_clients_of_one_stream_make_a_sketch_of_their_number() -> None:
+def test_big_sketch_estimates_its_clients() -> None:
     (row,) = payload(*(line(userID=user) for user in range(3000))).stats
     assert row.clients == sketch(*range(3000))
 
 
-def test_clients_are_counted_once_over_all_streams_and_months() -> None:
+def test_clients_are_distinct_over_all_rows() -> None:
     aggregation = aggregated(
         *(line(userID=user) for user in range(100)),
         *(line(userID=user, status="ERROR") for user in range(50, 120)),
@@ -126,7 +126,7 @@ def test_clients_are_counted_once_over_all_streams_and_months() -> None:
     assert aggregated().clients == 0
 
 
-def test_adding_tells_by_how_much_the_aggregates_grow() -> None:
+def test_add_returns_requests_and_bytes() -> None:
     def grown(**changes: object) -> tuple[int, int]:
         request = parse(encoded(line(**changes)).rstrip())
         assert isinstance(request, Request)
@@ -137,7 +137,7 @@ def test_adding_tells_by_how_much_the_aggregates_grow() -> None:
     assert grown(trace=[trace(status="NODATA")]) == grown(trace=[]) == (0, 0)
 
 
-def test_what_was_merged_can_be_added_to() -> None:
+def test_merged_sums_can_grow() -> None:
     first, second = aggregated(line(), line(trace=[trace(net="Z3")])), aggregated(line(userID=5))
     first.merge(sent(second))
     requests = [parse(encoded(line(userID=user)).rstrip()) for user in (6, 7)]
@@ -151,7 +151,7 @@ def test_what_was_merged_can_be_added_to() -> None:
     )
 
 
-def test_more_clients_than_are_listed_survive_the_way_to_another_process() -> None:
+def test_many_clients_are_pickled() -> None:
     """Folded into registers, of which some are in hashes again, and one stream of each form beside them."""
     sizes = {"A": 1, "B": 160, "C": 161, "D": 512, "E": 513, "F": 5000}
     entries = [line(userID=user, trace=[trace(sta=sta)]) for sta, size in sizes.items() for user in range(size)]
@@ -165,7 +165,7 @@ def test_more_clients_than_are_listed_survive_the_way_to_another_process() -> No
     assert figures(sent(received)) == figures(whole)
 
 
-def test_bytes_of_any_number_survive_the_way_to_another_process() -> None:
+def test_large_byte_counts_are_pickled() -> None:
     aggregation = aggregated(line(trace=[trace(size=2**40)]))
     for _ in range(30):
         aggregation.merge(sent(aggregation))
@@ -196,7 +196,7 @@ logs = st.lists(entries, max_size=30) | st.integers(0, 1200).map(lambda n: [line
 
 @settings(deadline=None)
 @given(logs, st.randoms(use_true_random=False))
-def test_the_order_of_lines_changes_nothing(log: list[dict[str, Any]], random: Any) -> None:
+def test_order_of_lines_changes_nothing(log: list[dict[str, Any]], random: Any) -> None:
     shuffled = list(log)
     random.shuffle(shuffled)
     assert payload(*shuffled) == payload(*log)
@@ -254,7 +254,7 @@ def test_folding_and_sending_change_nothing(log: list[dict[str, Any]]) -> None:
 
 @settings(deadline=None)
 @given(logs)
-def test_what_adding_tells_sums_up_to_the_payload(log: list[dict[str, Any]]) -> None:
+def test_added_figures_sum_up_to_payload(log: list[dict[str, Any]]) -> None:
     aggregation = Aggregation(NetworkRegistry(lambda: EPOCHS))
     grown = [aggregation.add(parse(raw)) for raw in encoded(*log).splitlines()]  # type: ignore[arg-type]
     rows = aggregation.make_payload(NOW).stats

@@ -74,7 +74,7 @@ def test_user_and_time_make_a_request(
     assert (tally.counted, tally.repeated) == (requests, 2 - requests)
 
 
-def test_a_line_is_the_same_with_other_padding(log: Path) -> None:
+def test_padding_does_not_change_a_line(log: Path) -> None:
     text = encoded(line()).rstrip()
     log.write_bytes(
         b"\n".join([text, text + b"\r", b"\xef\xbb\xbf" + text, b"\x1e" + text + text, text[:90] + text])
@@ -128,7 +128,7 @@ VARIANTS = [
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_the_choice_does_not_depend_on_the_order(seed: int, tmp_path: Path) -> None:
+def test_choice_ignores_order(seed: int, tmp_path: Path) -> None:
     folder, rng = tmp_path, random.Random(seed)
     entries = [request(number, **rng.choice(VARIANTS)) for number in range(12) for _ in range(rng.randrange(1, 4))]
     seen = set()
@@ -180,7 +180,7 @@ def test_alike_records_need_two_readings(log: Path, monkeypatch: pytest.MonkeyPa
         assert len(readings) == number
 
 
-def test_a_log_that_changes_between_readings_is_named(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_changed_between_readings_is_named(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log.write_bytes(encoded(request(1), request(2), request(1)))
     find = repeated_requests.find_repeated
 
@@ -193,7 +193,7 @@ def test_a_log_that_changes_between_readings_is_named(log: Path, monkeypatch: py
         read([log])
 
 
-def test_a_window_holds_back_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_window_holds_back_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repeated_requests, "_HELD_REQUESTS", 10)
     day = datetime.date(2020, 9, 18)
     window = Window()
@@ -209,7 +209,7 @@ def test_a_window_holds_back_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
 # Fingerprints
 
 
-def test_the_fingerprint_is_that_of_the_lines(log: Path, tmp_path: Path) -> None:
+def test_fingerprint_depends_on_lines_only(log: Path, tmp_path: Path) -> None:
     request_filter = RequestFilter(FILTER.classes, FILTER.latest, fingerprinted=True)
     rng = random.Random(2)
     texts = [encoded(request(number)).rstrip() for number in range(60)] + [b"x", b"\0" * 9 + b"y" + b"\0", b"\xff"]
@@ -243,7 +243,7 @@ def test_tallies_keep_days_when_they_are_merged() -> None:
 # The command
 
 
-def test_the_summary_says_how_many_were_repeated(tmp_path: Path) -> None:
+def test_summary_counts_repeats(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_bytes(encoded(request(1), request(2)) + encoded(request(1)) * 3)
     done = run("-o", "out", "a.log", cwd=tmp_path)
     assert "3  repeated, not counted again" in done.stdout
@@ -253,7 +253,7 @@ def test_the_summary_says_how_many_were_repeated(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stdin", [False, True])
 @pytest.mark.parametrize("size", [10, (1 << 26) + 1000])
-def test_records_behind_any_number_of_nul_bytes_count(size: int, stdin: bool, tmp_path: Path) -> None:
+def test_records_behind_nul_bytes_count(size: int, stdin: bool, tmp_path: Path) -> None:
     content = (
         bytes(size) + encoded(request(1)) + encoded(request(2))[:80] + bytes(9) + encoded(request(3)) + bytes(5)
     )

@@ -117,7 +117,7 @@ def without_key(outcome: Request | Ignored | Rejected) -> Request | Ignored | Re
         ),
     ],
 )
-def test_a_line_gives_a_request(changes: dict[str, object], expected: object) -> None:
+def test_line_gives_a_request(changes: dict[str, object], expected: object) -> None:
     assert one(**changes) == expected
 
 
@@ -160,7 +160,7 @@ def test_a_line_gives_a_request(changes: dict[str, object], expected: object) ->
         ({"clientID": {}, "trace": [trace(), trace(net=5)]}, "trace[1].net: not a text"),
     ],
 )
-def test_a_line_that_cannot_be_counted_is_rejected(changes: dict[str, object], reason: str) -> None:
+def test_bad_line_is_rejected(changes: dict[str, object], reason: str) -> None:
     rejected = one(**changes)
     assert isinstance(rejected, Rejected)
     assert reason in rejected.reason
@@ -187,13 +187,13 @@ def test_a_line_that_cannot_be_counted_is_rejected(changes: dict[str, object], r
     ],
     ids=lambda value: value[:30].decode(errors="replace") if isinstance(value, bytes) else None,
 )
-def test_what_is_no_line_of_the_log_is_rejected(raw: bytes, reason: str) -> None:
+def test_other_line_is_rejected(raw: bytes, reason: str) -> None:
     rejected = parse(raw)
     assert isinstance(rejected, Rejected)
     assert reason in rejected.reason
 
 
-def test_a_line_of_two_megabytes_counts_every_stream() -> None:
+def test_two_megabyte_line_counts_all_streams() -> None:
     wide = encoded(line(trace=[trace(sta=f"S{number}") for number in range(12_000)])).rstrip()
     assert len(wide) > 2_000_000
     request = parse(wide)
@@ -202,7 +202,7 @@ def test_a_line_of_two_megabytes_counts_every_stream() -> None:
     assert len(request.deliveries) == 12_000
 
 
-def test_how_many_streams_are_remembered_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stream_cache_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_log, "_KNOWN_STREAMS", 3)
     for _ in range(2):
         for number in range(10):
@@ -241,7 +241,7 @@ def test_any_object_has_one_of_three_outcomes(changes: dict[str, object]) -> Non
 
 @settings(deadline=None)
 @given(anything, st.sampled_from(["OK", "ERROR"]))
-def test_whatever_the_client_calls_itself_its_request_counts(agent: object, status: str) -> None:
+def test_any_client_id_counts(agent: object, status: str) -> None:
     deliveries = [DELIVERY] if status == "OK" else None
     expected = Request(DAY, "DE", CLIENT, deliveries, agent if isinstance(agent, str) else None)
     assert one(clientID=agent, status=status) == expected
@@ -250,14 +250,14 @@ def test_whatever_the_client_calls_itself_its_request_counts(agent: object, stat
 @pytest.mark.parametrize(
     "agent", [b"1e400", b"-Infinity", b"9" * 400, b"[" * 300 + b"]" * 300, b'{"a": {"a": "\\ud800"}}', b"[1, 1.5]"]
 )
-def test_a_client_without_a_name_that_is_text_is_nameless(agent: bytes) -> None:
+def test_client_id_that_is_no_text_is_dropped(agent: bytes) -> None:
     text = encoded(line(clientID="here")).rstrip(b"\n").replace(b'"here"', agent)
     assert without_key(parse(text)) == Request(DAY, "DE", CLIENT, [DELIVERY])
 
 
 @settings(deadline=None)
 @given(anything.filter(lambda service: service != "fdsnws-dataselect"))
-def test_a_service_is_another_one_none_or_no_text(service: object) -> None:
+def test_other_service_is_ignored(service: object) -> None:
     outcome = one(service=service)
     if service is None:
         assert outcome == one(without=("service",))
@@ -270,7 +270,7 @@ def test_a_service_is_another_one_none_or_no_text(service: object) -> None:
 
 @settings(deadline=None)
 @given(st.text(min_size=12, alphabet="abcdefghij"), st.sampled_from(sorted(line())))
-def test_a_reason_never_quotes_a_value(secret: str, key: str) -> None:
+def test_reason_never_quotes_a_value(secret: str, key: str) -> None:
     for value in (secret, [secret], {secret: secret}):
         outcome = one(**{key: value})
         assert not isinstance(outcome, Rejected) or secret not in outcome.reason
@@ -285,7 +285,7 @@ def test_every_generated_line_is_valid_and_in_order() -> None:
     assert times == sorted(times)
 
 
-def test_a_generated_log_is_the_same_for_the_same_seed_and_another_for_another() -> None:
+def test_seed_decides_the_generated_log() -> None:
     def made(seed: int) -> list[object]:
         return list(make_log.requests(seed, datetime.date(2020, 11, 2), 200))
 
@@ -293,7 +293,7 @@ def test_a_generated_log_is_the_same_for_the_same_seed_and_another_for_another()
     assert made(1) != made(2)
 
 
-def test_a_generated_log_has_what_real_ones_have() -> None:
+def test_generated_log_is_like_a_real_one() -> None:
     entries = list(make_log.requests(3, datetime.date(2020, 11, 2), 20_000, other_services=True))
     traces = [one for entry in entries for one in entry.get("trace", [])]
     assert {entry["status"] for entry in entries} == {"OK", "NODATA", "DENIED", "ERROR"}
@@ -311,12 +311,12 @@ def test_a_generated_log_has_what_real_ones_have() -> None:
 
 
 @pytest.mark.parametrize("day", ["1980-01-01", "1989-12-31", "2020-09-20", "2999-01-01"])
-def test_a_day_that_a_log_cannot_have_is_rejected(day: str) -> None:
+def test_impossible_day_is_rejected(day: str) -> None:
     """The service would refuse it, and all the good lines of the day with it."""
     outcome = parse(encoded(line(finished=f"{day}T12:00:00Z")), latest=datetime.date(2020, 9, 19))
     assert outcome == Rejected("finished: not a day that a log can have")
 
 
 @pytest.mark.parametrize("time", ["2020-09-18", "2020-W38-5T12:00:00Z", "2020-09-18 12:00:00Z", "2020-09-18T12Z"])
-def test_a_time_of_another_form_is_rejected(time: str) -> None:
+def test_time_of_another_form_is_rejected(time: str) -> None:
     assert one(finished=time) == Rejected("finished: not a time")

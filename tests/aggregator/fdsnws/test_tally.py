@@ -74,7 +74,7 @@ def test_lines_can_be_added_in_several_goes() -> None:
     assert told_by(made) == told_by(tallied(lines))
 
 
-def test_without_a_registry_a_network_that_needs_one_is_an_error() -> None:
+def test_temporary_network_needs_a_registry() -> None:
     def missing() -> list[Epoch]:
         raise RegistryUnavailable
 
@@ -99,7 +99,7 @@ def test_without_a_registry_a_network_that_needs_one_is_an_error() -> None:
         (None, 15, []),
     ],
 )
-def test_both_the_first_and_the_last_day_are_taken(since: int | None, until: int | None, taken: list[int]) -> None:
+def test_first_and_last_day_are_included(since: int | None, until: int | None, taken: list[int]) -> None:
     ends = [(16, "23:59:59.999999"), (17, "00:00:00"), (17, "23:59:59.999999"), (18, "00:00:00"), (19, "00:00:00")]
     lines = log(*(line(finished=f"2020-09-{day}T{time}Z") for day, time in ends))
     days = {"since": september(since)} if since else {}
@@ -112,20 +112,20 @@ def test_both_the_first_and_the_last_day_are_taken(since: int | None, until: int
     assert made.classes == ({"other": [number, 512 * number]} if number else {})
 
 
-def test_the_day_is_the_one_on_which_the_request_ended() -> None:
+def test_request_counts_on_its_last_day() -> None:
     over_midnight = line(created="2020-09-17T23:59:59Z", finished="2020-09-18T00:00:01Z")
     elsewhere = line(finished="2020-09-18T01:00:00+02:00")
     made = tallied(log(over_midnight, elsewhere), selecting(since=september(18)))
     assert (made.counted, made.on_other_days) == (1, 1)
 
 
-def test_lines_that_are_no_request_are_told_whatever_days_are_asked_for() -> None:
+def test_rejects_are_listed_for_any_days() -> None:
     other_day = line(finished="2020-09-16T12:00:00Z")
     lines = log(other_day, other_day | {"userID": "x"}, other_day | {"service": "x"}, line(finished="1980-01-01T"))
     assert counts(tallied(lines, selecting(since=september(18)))) == (0, 1, 2, 1, 0, 4)
 
 
-def test_a_day_that_has_not_come_is_rejected_and_not_left_out() -> None:
+def test_future_day_is_rejected() -> None:
     lines = log(line(finished="2020-09-20T23:59:59Z"), line(finished="2020-09-21T00:00:00Z"))
     for request_filter in (selecting(), selecting(until=september(20)), selecting(until=september(25))):
         made = tallied(lines, request_filter)
@@ -147,7 +147,7 @@ MIXED = [
 FIGURES = {"library": [1, 1], "robot": [3, 4320], "other": [2, 50_000]}
 
 
-def test_requests_and_bytes_are_told_by_class() -> None:
+def test_summary_has_figures_by_class() -> None:
     made = tallied(log(*MIXED))
     assert made.classes == FIGURES
     assert counts(made) == (6, 1, 0, 0, 0, 7)
@@ -173,7 +173,7 @@ def test_requests_and_bytes_are_told_by_class() -> None:
     ],
     ids=str,
 )
-def test_clients_that_are_left_out_are_told_and_in_no_aggregate(
+def test_excluded_clients_are_in_no_aggregate(
     left_out: dict[str, list[str]], excluded: int, requests: int, size: int, days: list[int]
 ) -> None:
     made = tallied(log(*MIXED), selecting(**left_out))
@@ -185,7 +185,7 @@ def test_clients_that_are_left_out_are_told_and_in_no_aggregate(
     assert made.classes == FIGURES
 
 
-def test_a_payload_says_what_was_left_out_each_once_and_in_order() -> None:
+def test_payload_lists_exclusions_sorted() -> None:
     assert payload(tallied(log(line()))).excluded is None
     assert selecting(since=september(17)).exclusions is None
     request_filter = selecting(classes=["robot", "library", "robot"], patterns=["^curl", "Bot", "^curl"])
@@ -195,14 +195,14 @@ def test_a_payload_says_what_was_left_out_each_once_and_in_order() -> None:
     assert tallied([], request_filter).request_filter.exclusions == expected
 
 
-def test_an_excluded_client_may_be_of_another_day() -> None:
+def test_excluded_client_may_be_on_other_day() -> None:
     made = tallied(log(*MIXED), selecting(since=september(18), classes=["robot"]))
     assert counts(made) == (3, 1, 0, 1, 2, 7)
     assert made.classes == FIGURES | {"robot": [2, 320]}
 
 
 @pytest.mark.parametrize("known", [1, 2, 5])
-def test_how_many_clients_are_remembered_does_not_show(known: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_client_cache_does_not_show(known: int, monkeypatch: pytest.MonkeyPatch) -> None:
     request_filter = selecting(classes=["library"], patterns=["^Java/1", "x$"])
     names = ["curl/7", "Java/17", "Java/8", None, "", "bot", "b" * 2000 + "x", "b" * 2000 + "y"]
     lines = log(*(line(clientID=name, userID=number) for number, name in enumerate(names * 3)))
@@ -213,7 +213,7 @@ def test_how_many_clients_are_remembered_does_not_show(known: int, monkeypatch: 
     assert expected[1]["other"][0] == 18
 
 
-def test_names_that_never_come_back_or_are_very_long_do_not_fill_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_names_fill_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tally, "_KNOWN_AGENTS", 100)
     made = Tally(selecting(), NetworkRegistry(lambda: EPOCHS))
     for number in range(1000):
@@ -223,7 +223,7 @@ def test_names_that_never_come_back_or_are_very_long_do_not_fill_memory(monkeypa
     assert "_known" not in made.__getstate__()
 
 
-def test_a_name_is_looked_for_once() -> None:
+def test_name_is_looked_for_once() -> None:
     looked = []
 
     class Counting(RequestFilter):
@@ -236,7 +236,7 @@ def test_a_name_is_looked_for_once() -> None:
     assert looked == ["ObsPy", "curl"]
 
 
-def test_sets_of_clients_are_folded_on_the_way_and_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folding_on_the_way_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise a log of years would keep the client of every request."""
     lines = log(*(line(userID=user) for user in range(3000)))
     expected = told_by(tallied(lines))
@@ -253,7 +253,7 @@ def test_sets_of_clients_are_folded_on_the_way_and_give_the_same(monkeypatch: py
 # Rejects
 
 
-def test_the_first_rejected_lines_are_told_in_their_order() -> None:
+def test_first_rejects_are_listed_in_order() -> None:
     good = log(line())[0]
     bad = [b"no JSON", b"", b"[]", *log(line(userID="x")), b"\xff", b"{}", b"7"]
     lines = [good, bad[0], good, *bad[1:4], good, *bad[4:]]
@@ -321,9 +321,7 @@ selections = st.builds(
 
 @settings(deadline=None)
 @given(lines_of_logs, selections)
-def test_all_lines_are_told_and_classes_sum_up_to_the_payload(
-    lines: list[bytes], request_filter: RequestFilter
-) -> None:
+def test_classes_sum_up_to_the_payload(lines: list[bytes], request_filter: RequestFilter) -> None:
     made = tallied(lines, request_filter)
     assert made.lines == len(lines)
     assert made.aggregation.requests == made.counted
@@ -339,7 +337,7 @@ def test_all_lines_are_told_and_classes_sum_up_to_the_payload(
 
 @settings(deadline=None)
 @given(lines_of_logs, selections, st.data())
-def test_merged_in_order_tallies_tell_what_one_tells(
+def test_merged_tallies_equal_one_tally(
     lines: list[bytes], request_filter: RequestFilter, data: st.DataObject
 ) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(lines)), max_size=4)))

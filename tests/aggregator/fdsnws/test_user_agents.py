@@ -219,12 +219,12 @@ def entry(name: str, *patterns: str) -> str:
 
 
 @pytest.mark.parametrize(("agent", "name"), CASES)
-def test_a_name_tells_the_class(agent: str | None, name: str) -> None:
+def test_name_decides_the_class(agent: str | None, name: str) -> None:
     assert CLASSES.classify(agent) == name
     assert CLASSES.classify(agent) == name
 
 
-def test_each_pattern_of_the_table_knows_a_real_client() -> None:
+def test_each_pattern_matches_a_real_client() -> None:
     for each in tomllib.loads(BUILT_IN.read_text())["class"]:
         agents = [agent or "" for agent in AGENTS[each["name"]]]
         for text in each["patterns"]:
@@ -233,7 +233,7 @@ def test_each_pattern_of_the_table_knows_a_real_client() -> None:
 
 
 @pytest.mark.parametrize("agent", [*AGENTS["scientific"], *AGENTS["library"]])
-def test_programs_of_users_are_never_taken_for_robots(agent: str) -> None:
+def test_user_programs_are_not_robots(agent: str) -> None:
     # These two are what operators leave out of their statistics.
     assert CLASSES.classify(agent) not in ("monitor", "crawler")
 
@@ -242,18 +242,18 @@ def test_capitals_do_not_matter() -> None:
     assert CLASSES.classify("OBSPY/1.2.2") == CLASSES.classify("obspy/1.2.2") == "scientific"
 
 
-def test_the_built_in_classes_are_named_in_order_and_other_is_last() -> None:
+def test_class_names_end_with_other() -> None:
     assert CLASSES.names == ("monitor", "scientific", "crawler", "library", "browser", "other")
 
 
-def test_of_a_very_long_name_the_beginning_counts() -> None:
+def test_long_name_counts_by_its_beginning() -> None:
     classes = load_classes()
     assert classes.classify("curl/7.68.0 " + "x" * 10_000_000) == "library"
     assert classes.classify("x" * 10_000_000 + " ObsPy/1.2.2") == "other"
 
 
 @given(st.none() | st.text(st.characters()) | st.binary().map(lambda name: name.decode("utf-8", "surrogateescape")))
-def test_whatever_the_name_there_is_a_class(agent: str | None) -> None:
+def test_any_name_has_a_class(agent: str | None) -> None:
     name = CLASSES.classify(agent)
     assert name in CLASSES.names
     assert name == "other" or agent
@@ -268,7 +268,7 @@ def test_classes_go_to_other_processes(tmp_path: Path) -> None:
     assert [again.classify(agent) for agent in ("x-x", "yz", "x-y")] == ["partner", "partner", "other"]
 
 
-def test_an_operators_classes_come_first(tmp_path: Path) -> None:
+def test_operators_classes_come_first(tmp_path: Path) -> None:
     text = (
         entry("partner", "^ObsPy/1.2.2 .*bionic") + entry("monitor", "^curl/7.29.0$") + entry("crawler", "harvest")
     )
@@ -283,7 +283,7 @@ def test_an_operators_classes_come_first(tmp_path: Path) -> None:
     assert classes.classify("Wget/1.20.3 harvester") == "crawler"
 
 
-def test_of_two_classes_that_know_a_name_the_first_is_taken(tmp_path: Path) -> None:
+def test_first_matching_class_wins(tmp_path: Path) -> None:
     classes = load_classes(table(tmp_path, entry("one", "b") + entry("two", "a", "c") + entry("one", "a", "d")))
     assert classes.names[:2] == ("one", "two")
     assert [classes.classify(agent) for agent in ("xaby", "xay", "xcdy", "xdy")] == ["one", "two", "two", "one"]
@@ -305,7 +305,7 @@ def test_of_two_classes_that_know_a_name_the_first_is_taken(tmp_path: Path) -> N
         ([r"x(?#)", r"[(]", r"\)"], ["x", "(", ")"], ["y"]),
     ],
 )
-def test_patterns_of_one_class_do_not_disturb_each_other(
+def test_patterns_of_a_class_are_independent(
     tmp_path: Path, patterns: list[str], known: list[str], unknown: list[str]
 ) -> None:
     path = tmp_path / "own.toml"
@@ -353,7 +353,7 @@ def test_patterns_of_one_class_do_not_disturb_each_other(
         ),
     ],
 )
-def test_what_is_wrong_with_a_table_is_told(tmp_path: Path, text: str, told: str) -> None:
+def test_bad_table_is_explained(tmp_path: Path, text: str, told: str) -> None:
     path = table(tmp_path, text)
     with pytest.raises(InvalidClientClasses, match=told) as refusal:
         load_classes(path)
@@ -362,7 +362,7 @@ def test_what_is_wrong_with_a_table_is_told(tmp_path: Path, text: str, told: str
     assert not re.search(r"[$`]\.|`|regex", str(refusal.value))
 
 
-def test_a_file_that_is_no_text_or_not_there_is_told(tmp_path: Path) -> None:
+def test_unreadable_class_table_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "own.toml"
     path.write_bytes(b"# caf\xe9")
     with pytest.raises(InvalidClientClasses, match=r"own\.toml: not UTF-8 text"):
@@ -373,7 +373,7 @@ def test_a_file_that_is_no_text_or_not_there_is_told(tmp_path: Path) -> None:
         load_classes(tmp_path)
 
 
-def test_a_wrong_table_is_a_wrong_configuration(tmp_path: Path) -> None:
+def test_bad_class_table_exits_with_2(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as refusal:
         load_classes(table(tmp_path, ""))
     assert refusal.value.exit_code == 2
@@ -381,14 +381,14 @@ def test_a_wrong_table_is_a_wrong_configuration(tmp_path: Path) -> None:
     assert "[[class]]" in refusal.value.hint
 
 
-def test_a_pattern_of_the_command_line_is_searched_anywhere_and_capitals_do_not_matter() -> None:
+def test_pattern_is_searched_without_case() -> None:
     pattern = compile_pattern(r"harvest(er)?/\d")
     assert pattern.pattern == r"harvest(er)?/\d"
     assert pattern.search("my Harvester/2")
     assert not pattern.search("Harvester")
 
 
-def test_a_pattern_may_mean_clients_without_a_name() -> None:
+def test_pattern_may_match_nameless_clients() -> None:
     assert compile_pattern("^$").search("")
 
 
@@ -406,7 +406,7 @@ def test_a_pattern_may_mean_clients_without_a_name() -> None:
         ("\udcff", "not UTF-8 text"),
     ],
 )
-def test_a_pattern_that_cannot_be_used_is_refused_with_the_reason(text: str, reason: str) -> None:
+def test_bad_pattern_is_refused_with_reason(text: str, reason: str) -> None:
     with pytest.raises(ValueError) as refusal:
         compile_pattern(text)
     assert str(refusal.value) == reason
@@ -419,7 +419,7 @@ def test_any_text_is_a_pattern_or_refused(text: str) -> None:
         assert pattern.search("") is None or pattern.search("\0") is None
 
 
-def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
+def test_byte_order_mark_is_skipped(tmp_path: Path) -> None:
     path = table(tmp_path, "")
     path.write_text("[[class]]\nname = 'own'\npatterns = ['^mine/']\n", encoding="utf-8-sig")
     assert load_classes(path).classify("mine/1") == "own"

@@ -52,11 +52,11 @@ def test_one_log_is_not_compared(home: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert split("a.log") == (["a.log"], [])
 
 
-def test_the_same_path_twice_is_one_log(home: Path) -> None:
+def test_same_path_twice_is_one_log(home: Path) -> None:
     assert split("a.log", "a.log", home / "a.log", "./a.log") == (["a.log"], [("a.log", "a.log")] * 3)
 
 
-def test_a_copy_and_links_are_the_same_log(home: Path) -> None:
+def test_copy_and_links_are_the_same_log(home: Path) -> None:
     (home / "copy.log").write_bytes(LOG)
     (home / "hard.log").hardlink_to(home / "a.log")
     (home / "soft.log").symlink_to("a.log")
@@ -66,7 +66,7 @@ def test_a_copy_and_links_are_the_same_log(home: Path) -> None:
 
 
 @pytest.mark.parametrize("compress", COMPRESSIONS, ids=["plain", "bz2", "gz", "xz", "zst"])
-def test_a_log_beside_its_packed_self_is_the_same_log(compress: Callable[[bytes], bytes], home: Path) -> None:
+def test_log_and_packed_copy_count_once(compress: Callable[[bytes], bytes], home: Path) -> None:
     (home / "packed.log").write_bytes(compress(LOG))
     half = len(LOG) // 2
     (home / "streams.log").write_bytes(compress(LOG[:half]) + compress(LOG[half:]))
@@ -76,7 +76,7 @@ def test_a_log_beside_its_packed_self_is_the_same_log(compress: Callable[[bytes]
     )
 
 
-def test_a_log_in_a_folder_that_is_named_as_well_is_the_same_log(home: Path) -> None:
+def test_log_named_twice_by_folder_counts_once(home: Path) -> None:
     (home / "folder").mkdir()
     (home / "folder" / "b.log.gz").write_bytes(gzip.compress(LOG))
     assert split("folder/b.log.gz", ".") == (["b.log.gz"], [("a.log", "b.log.gz"), ("b.log.gz", "b.log.gz")])
@@ -85,9 +85,7 @@ def test_a_log_in_a_folder_that_is_named_as_well_is_the_same_log(home: Path) -> 
 
 @pytest.mark.parametrize("difference", [b"x", b"", b"\n"])
 @pytest.mark.parametrize("compress", COMPRESSIONS, ids=["plain", "bz2", "gz", "xz", "zst"])
-def test_logs_that_only_begin_alike_are_both_kept(
-    compress: Callable[[bytes], bytes], difference: bytes, home: Path
-) -> None:
+def test_logs_with_equal_start_are_kept(compress: Callable[[bytes], bytes], difference: bytes, home: Path) -> None:
     """More than what is compared first, and more than what is read at once."""
     alike = LOG * (1 + (compression.CHUNK_BYTES + 10) // len(LOG))
     (home / "b.log").write_bytes(compress(alike + b"y"))
@@ -97,7 +95,7 @@ def test_logs_that_only_begin_alike_are_both_kept(
 
 
 @pytest.mark.parametrize("size", [0, 1, -1])
-def test_logs_of_about_the_compared_size_are_told_apart(size: int, home: Path) -> None:
+def test_logs_around_compared_size_differ(size: int, home: Path) -> None:
     alike = b"x" * ((1 << 16) + size)
     for name, content in (("b.log", alike), ("c.log", alike + b"y"), ("d.log", alike + b"z"), ("e.log", alike)):
         (home / name).write_bytes(content)
@@ -115,14 +113,14 @@ def test_standard_input_is_never_compared(home: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["at its beginning", "at its end"])
-def test_a_damaged_log_is_named(place: str, home: Path) -> None:
+def test_damaged_log_is_named(place: str, home: Path) -> None:
     whole = gzip.compress(LOG)
     (home / "b.log").write_bytes(whole[:12] if place == "at its beginning" else whole[:-4])
     with pytest.raises(UnreadableLog, match=r"b\.log: "):
         split("b.log", "a.log", "a.log")
 
 
-def test_a_log_that_vanishes_is_named(home: Path) -> None:
+def test_log_that_vanishes_is_named(home: Path) -> None:
     logs = [sources.describe_log(Path(name)) for name in ["a.log", "a.log"]]
     (home / "a.log").unlink()
     with pytest.raises(UnreadableLog, match=r"a\.log: No such file"):
@@ -140,7 +138,7 @@ def test_repeats_keep_the_order_of_what_was_given(home: Path) -> None:
 # The command
 
 
-def test_a_repeat_is_counted_once_and_told(home: Path) -> None:
+def test_repeated_request_counts_once(home: Path) -> None:
     (home / "b.log.gz").write_bytes(gzip.compress(LOG))
     done = run("-o", "once", "a.log", "b.log.gz", "a.log", cwd=home)
     assert (done.returncode, done.stderr) == (0, "")
@@ -151,14 +149,14 @@ def test_a_repeat_is_counted_once_and_told(home: Path) -> None:
     assert (report["files"], report["counted"], report["requests"]) == (["a.log"], 300, 300)
 
 
-def test_names_on_standard_input_may_repeat_as_well(home: Path) -> None:
+def test_stdin_may_repeat_names(home: Path) -> None:
     report = json.loads(run("--json", "--dry-run", cwd=home, stdin=b"a.log\na.log\n").stdout)
     assert report["repeated_files"] == [{"file": "a.log", "same_as": "a.log"}]
     assert report["counted"] == 300
 
 
 @pytest.mark.parametrize("jobs", ["1", "3"])
-def test_a_pipe_is_opened_once_and_read_to_its_end(jobs: str, home: Path) -> None:
+def test_pipe_is_read_once_to_its_end(jobs: str, home: Path) -> None:
     """Whoever writes into it would be ended by one who only looks at its beginning."""
     os.mkfifo(home / "pipe")
     (home / "b.log").write_bytes(gzip.compress(LOG))

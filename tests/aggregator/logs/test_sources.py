@@ -46,16 +46,16 @@ def on_stdin(content: bytes) -> list[bytes | str]:
         b"\x00\x01\n",
     ],
 )
-def test_a_log_is_read_from_its_beginning(content: bytes) -> None:
+def test_log_is_read_from_its_beginning(content: bytes) -> None:
     assert on_stdin(content) == [content]
 
 
-def test_nothing_is_no_log() -> None:
+def test_empty_input_is_no_log() -> None:
     assert on_stdin(b"") == on_stdin(b"\n \n") == []
     assert find_logs([], None, is_request_log) == []
 
 
-def test_names_stand_one_a_line_and_need_not_be_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stdin_names_may_be_any_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("a.log", "b c.log", "d\udcff.log"):
         Path(name).write_bytes(LOG)
@@ -63,7 +63,7 @@ def test_names_stand_one_a_line_and_need_not_be_text(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize("second", [b'{"userEmail": "somebody@example.org"}', b"somebody@example.org\x00"])
-def test_what_is_no_name_is_not_repeated(second: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_name_is_not_quoted(second: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What comes in may be about a person."""
     monkeypatch.chdir(tmp_path)
     Path("a.log").write_bytes(LOG)
@@ -72,14 +72,14 @@ def test_what_is_no_name_is_not_repeated(second: bytes, tmp_path: Path, monkeypa
     assert "somebody" not in str(refusal.value)
 
 
-def test_a_mark_before_names_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mark_before_names_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("a.log").write_bytes(LOG)
     for content in (b"\xef\xbb\xbfa.log\n", b"\xef\xbb\xbf\r\n\na.log\n"):
         assert on_stdin(content) == ["a.log"]
 
 
-def test_a_file_that_is_not_there_is_named() -> None:
+def test_file_that_is_not_there_is_named() -> None:
     with pytest.raises(UnreadableLog, match=r"missing\.log: No such file"):
         find_logs(["missing.log"], None, is_request_log)
     with pytest.raises(UnreadableLog, match=r"missing\.log: No such file"):
@@ -106,7 +106,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_log_tells_its_size_and_how_it_is_packed(folder: Path) -> None:
+def test_log_has_size_and_compression(folder: Path) -> None:
     for name, compress, magic in (
         ("a.log", bytes, None),
         ("b.log", bz2.compress, b"BZh"),
@@ -124,7 +124,7 @@ def test_a_log_tells_its_size_and_how_it_is_packed(folder: Path) -> None:
     assert (empty.size, empty.magic) == (0, None)
 
 
-def test_a_named_pipe_is_not_opened_before_it_is_read(folder: Path) -> None:
+def test_named_pipe_is_opened_once(folder: Path) -> None:
     """To close it would end what writes into it."""
     os.mkfifo("pipe")
     (log,) = find_logs(["pipe"], None, is_request_log)
@@ -132,7 +132,7 @@ def test_a_named_pipe_is_not_opened_before_it_is_read(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a" * 300, "a/" * 3000 + "a", "missing/a.log", "a.log/b"])
-def test_a_name_that_no_file_can_have_is_told_as_one_that_is_not_there(name: str, folder: Path) -> None:
+def test_impossible_file_name_is_an_error(name: str, folder: Path) -> None:
     Path("a.log").write_bytes(LOG)
     with pytest.raises(UnreadableLog, match=f"{name}: (File name too long|No such file|Not a directory)"):
         find_logs([name], None, is_request_log)
@@ -141,7 +141,7 @@ def test_a_name_that_no_file_can_have_is_told_as_one_that_is_not_there(name: str
 # Directories
 
 
-def test_a_directory_stands_for_its_request_logs_those_of_folders_last(folder: Path) -> None:
+def test_logs_of_folders_come_last(folder: Path) -> None:
     for name in ("10/b.log", "10/a.log", "9/x/deep.log", "9/x/y/deeper.log", "z.log", "a.log", "B.log"):
         path = folder / "logs" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -169,14 +169,12 @@ def test_a_directory_stands_for_its_request_logs_those_of_folders_last(folder: P
     ],
     ids=["a line", "no line break", "another service", "cut", "late", "long"],
 )
-def test_a_request_log_is_found_whatever_it_is_called(
-    content: bytes, compress: Callable[[bytes], bytes], folder: Path
-) -> None:
+def test_request_log_is_found_by_content(content: bytes, compress: Callable[[bytes], bytes], folder: Path) -> None:
     Path("17").write_bytes(compress(content))
     assert names_of(".") == ["17"]
 
 
-def test_what_is_no_request_log_is_passed_over(folder: Path) -> None:
+def test_other_files_are_skipped(folder: Path) -> None:
     Path("request.log").write_bytes(LOG)
     Path("seedlink.log").write_text("2020/09/18 00:00:00 [info/log] loading plugins\n" * 100)
     Path("seedlink.log.bz2").write_bytes(bz2.compress(b"2020/09/18 00:00:00 [info/log] hello\n"))
@@ -198,7 +196,7 @@ def test_what_is_no_request_log_is_passed_over(folder: Path) -> None:
     assert names_of(".") == ["request.log"]
 
 
-def test_what_we_have_written_ourselves_is_no_log(folder: Path) -> None:
+def test_aggregates_are_no_logs(folder: Path) -> None:
     Path("request.log").write_bytes(LOG)
     outbox = Outbox(folder)
     with outbox.lock(warn=print):
@@ -211,7 +209,7 @@ def test_what_we_have_written_ourselves_is_no_log(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("compress", [bz2.compress, gzip.compress, lzma.compress, zstd.compress])
-def test_a_damaged_request_log_is_not_passed_over(compress: Callable[[bytes], bytes], folder: Path) -> None:
+def test_damaged_request_log_is_not_skipped(compress: Callable[[bytes], bytes], folder: Path) -> None:
     """So that its error is told when it is read."""
     Path("a.log").write_bytes(LOG)
     whole = compress(LOG)
@@ -221,7 +219,7 @@ def test_a_damaged_request_log_is_not_passed_over(compress: Callable[[bytes], by
 
 
 @pytest.mark.parametrize("content", [None, b"hello\n"])
-def test_a_directory_without_a_request_log_is_named(content: bytes | None, folder: Path) -> None:
+def test_directory_without_logs_is_an_error(content: bytes | None, folder: Path) -> None:
     Path("logs/2020").mkdir(parents=True)
     Path("a.log").write_bytes(LOG)
     if content is not None:
@@ -231,9 +229,7 @@ def test_a_directory_without_a_request_log_is_named(content: bytes | None, folde
 
 
 @pytest.mark.parametrize("refused", ["scandir", "stat"])
-def test_a_directory_that_cannot_be_looked_into_is_told(
-    refused: str, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unreadable_directory_is_reported(refused: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is told of a day that is missing in the statistics, if its folder is passed over."""
     Path("logs/private").mkdir(parents=True)
     for name in ("logs/a.log", "logs/private/b.log"):
@@ -262,7 +258,7 @@ def test_a_directory_that_cannot_be_looked_into_is_told(
     ],
     ids=["mark", "NUL bytes", "separator", "torn", "skippable frame", "packed mark"],
 )
-def test_a_damaged_request_log_is_found(content: bytes, folder: Path) -> None:
+def test_damaged_request_log_is_found(content: bytes, folder: Path) -> None:
     Path("a.log").write_bytes(content)
     assert names_of(".") == ["a.log"]
     done = run("--json", "--dry-run", ".", cwd=folder)
@@ -271,7 +267,7 @@ def test_a_damaged_request_log_is_found(content: bytes, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("compress", [bytes, bz2.compress, gzip.compress, zstd.compress])
-def test_a_tar_archive_is_refused(compress: Callable[[bytes], bytes], folder: Path) -> None:
+def test_tar_archive_is_refused(compress: Callable[[bytes], bytes], folder: Path) -> None:
     with tarfile.open("other.tar", "w") as archive:
         Path("a.log").write_bytes(LOG)
         archive.add("a.log")
@@ -292,7 +288,7 @@ def test_a_tar_archive_is_refused(compress: Callable[[bytes], bytes], folder: Pa
 # Patterns
 
 
-def test_a_pattern_stands_for_the_files_that_it_fits(folder: Path) -> None:
+def test_pattern_means_matching_files(folder: Path) -> None:
     Path("2020/11").mkdir(parents=True)
     for name in ("b1.log", "a2.log", "a1.log", "a1.txt", ".a3.log", "2020/x.log", "2020/11/x.log"):
         Path(name).write_bytes(LOG)
@@ -306,7 +302,7 @@ def test_a_pattern_stands_for_the_files_that_it_fits(folder: Path) -> None:
     assert names_of("b*.log", "a2.log", "a1*") == ["b1.log", "a2.log", "a1.log", "a1.txt"]
 
 
-def test_a_pattern_may_fit_directories(folder: Path) -> None:
+def test_pattern_may_fit_directories(folder: Path) -> None:
     for name in ("2019/a.log", "2020/b.log", "2020/11/c.log", "2020/notes.txt", "other/d.log"):
         path = Path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -315,7 +311,7 @@ def test_a_pattern_may_fit_directories(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("pattern", ["*.log", "[ab].txt", "logs/**/a.log", "?"])
-def test_a_pattern_that_fits_nothing_is_an_error(pattern: str, folder: Path) -> None:
+def test_pattern_without_match_is_an_error(pattern: str, folder: Path) -> None:
     Path("a.txt.gz").write_bytes(LOG)
     with pytest.raises(UnreadableLog) as refusal:
         find_logs([pattern], None, is_request_log)
@@ -323,7 +319,7 @@ def test_a_pattern_that_fits_nothing_is_an_error(pattern: str, folder: Path) -> 
 
 
 @pytest.mark.parametrize("name", ["a[1].log", "a*.log", "what?", "[", "**"])
-def test_a_file_can_have_the_name_of_a_pattern(name: str, folder: Path) -> None:
+def test_file_name_may_look_like_a_pattern(name: str, folder: Path) -> None:
     for there in (name, "a1.log", "a2.log", "whats"):
         Path(there).write_bytes(LOG)
     assert names_of(name) == [name]
@@ -331,13 +327,13 @@ def test_a_file_can_have_the_name_of_a_pattern(name: str, folder: Path) -> None:
     assert names_of("*") == sorted([name, "a1.log", "a2.log", "whats"])
 
 
-def test_a_link_to_nowhere_that_a_pattern_fits_is_told(folder: Path) -> None:
+def test_broken_link_is_an_error(folder: Path) -> None:
     Path("a*").symlink_to("nowhere")
     with pytest.raises(UnreadableLog, match=r"a\*: No such file"):
         find_logs(["a*"], None, is_request_log)
 
 
-def test_directories_and_patterns_may_be_named_on_standard_input(folder: Path) -> None:
+def test_stdin_may_name_directories(folder: Path) -> None:
     Path("logs").mkdir()
     for name in ("a1.log", "a2.log", "logs/b.log"):
         Path(name).write_bytes(LOG)

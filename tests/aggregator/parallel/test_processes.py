@@ -196,7 +196,7 @@ logs_of_lines = st.builds(
 )
 @example(logs=[(b"\n" * 9, "plain"), (b"{}\n", "bz2"), (b"", "plain")], cuts=[], jobs=5, part=1, chunk=7)
 @example(logs=[(b"x" * 9000 + b"\n[]\n" + b"y" * 9000, "plain")], cuts=[], jobs=3, part=30, chunk=7)
-def test_neither_processes_nor_parts_nor_compression_show(
+def test_any_split_reads_the_same(
     logs: list[tuple[bytes, str]], cuts: list[int], jobs: int, part: int, chunk: int, tmp_path: Path
 ) -> None:
     files = [tmp_path / f"{number}.log" for number, _ in enumerate(logs)]
@@ -211,7 +211,7 @@ def test_neither_processes_nor_parts_nor_compression_show(
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
-def test_one_log_gives_the_same_whatever_it_is_read_with(compression: str, tmp_path: Path) -> None:
+def test_one_log_reads_the_same_with_any_split(compression: str, tmp_path: Path) -> None:
     entries = list(make_log.requests(3, DAY, 300, stations=20, clients=50, other_services=True))
     texts = encoded(*entries).split(b"\n")
     rng = random.Random(3)
@@ -241,7 +241,7 @@ def _days(entry: dict[str, Any]) -> list[datetime.date | None]:
     order=st.randoms(use_true_random=False),
     jobs=st.sampled_from([1, 1, 2, 4]),
 )
-def test_a_day_in_several_files_in_any_order_is_as_one_file(
+def test_split_day_counts_as_one_file(
     lines: list[bytes], cuts: list[int], order: random.Random, jobs: int, tmp_path: Path
 ) -> None:
     ended = [text + b"\n" for text in lines]
@@ -261,7 +261,7 @@ def test_a_day_in_several_files_in_any_order_is_as_one_file(
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
-def test_a_line_that_is_too_long_and_spans_parts_is_one_line(jobs: int, tmp_path: Path) -> None:
+def test_overlong_line_across_parts_is_one(jobs: int, tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     good, other = encoded(line()), encoded(line(userID=1))
     log.write_bytes(good + b"x" * 100_000 + b"\n" + other + b"\xff" * 100_000 + b"\n\n" + b"y" * 100_000)
@@ -274,7 +274,7 @@ def test_a_line_that_is_too_long_and_spans_parts_is_one_line(jobs: int, tmp_path
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 5])
-def test_progress_comes_to_the_bytes_of_the_files_and_about_the_lines(jobs: int, tmp_path: Path) -> None:
+def test_progress_sums_up_to_file_sizes(jobs: int, tmp_path: Path) -> None:
     files = [tmp_path / name for name in ("a.log", "b.log.bz2")]
     for file in files:
         make_log.write(file, make_log.requests(1, DAY, 200))
@@ -325,9 +325,7 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Day:
     ],
     ids=" ".join,
 )
-def test_the_command_writes_the_same_bytes_with_any_number_of_jobs(
-    files: list[str], day: Day, tmp_path: Path
-) -> None:
+def test_any_jobs_write_the_same_bytes(files: list[str], day: Day, tmp_path: Path) -> None:
     at = 1_600_000_000
     written = {}
     summaries = []
@@ -347,7 +345,7 @@ def test_the_command_writes_the_same_bytes_with_any_number_of_jobs(
     ]
 
 
-def test_all_compressions_give_the_same_bytes(day: Day, tmp_path: Path) -> None:
+def test_all_compressions_have_equal_content(day: Day, tmp_path: Path) -> None:
     written = set()
     for name in [*COMPRESSIONS, "several"]:
         files = [f"a.log.{name}"] if name in COMPRESSIONS else ["second.log", "third.log", "first.log"]
@@ -470,7 +468,7 @@ def test_one_process_reads_where_a_pipe_is_read(jobs: str, day: Day, home: Path)
 
 @pytest.mark.parametrize("jobs", ["1", "3"])
 @pytest.mark.parametrize("pipe", ["-", "pipe"])
-def test_a_pipe_is_not_read_again_because_of_another_log(jobs: str, pipe: str, day: Day, home: Path) -> None:
+def test_pipe_is_not_read_again(jobs: str, pipe: str, day: Day, home: Path) -> None:
     """Where a log turns out to be no plain row of blocks, others are read anew; a pipe would be empty by then."""
     (home / "padded.log").write_bytes((home / "a.log.bz2").read_bytes() + bytes(512))
     content = (home / "small.log").read_bytes()
@@ -487,7 +485,7 @@ def test_a_pipe_is_not_read_again_because_of_another_log(jobs: str, pipe: str, d
 
 
 @pytest.mark.parametrize("jobs", ["1", "3"])
-def test_what_is_not_a_plain_row_of_blocks_is_read_all_the_same(jobs: str, day: Day, home: Path) -> None:
+def test_padded_bzip2_is_read(jobs: str, day: Day, home: Path) -> None:
     (home / "padded.log").write_bytes((home / "a.log.bz2").read_bytes() + bytes(512))
     for files in (["padded.log"], ["small.log", "padded.log", "third.log"]):
         done = run(*OPTIONS, "--dry-run", "--jobs", jobs, *files, cwd=home)
@@ -510,7 +508,7 @@ def damaged(packed: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("compression", ["bz2", "gz", "xz"])
-def test_a_damaged_log_is_named_whatever_the_number_of_jobs(compression: str, home: Path) -> None:
+def test_damaged_log_is_named_with_any_jobs(compression: str, home: Path) -> None:
     (home / "broken.log").write_bytes(damaged((home / f"a.log.{compression}").read_bytes()))
     seen = set()
     for jobs in ("1", "2", "4"):
@@ -524,7 +522,7 @@ def test_a_damaged_log_is_named_whatever_the_number_of_jobs(compression: str, ho
 
 @pytest.mark.parametrize("compression", ["bz2", "xz"])
 @pytest.mark.parametrize("place", [1, 6, 60])
-def test_a_log_is_damaged_also_where_one_of_its_streams_was_read(compression: str, place: int, home: Path) -> None:
+def test_damage_after_a_good_stream_is_found(compression: str, place: int, home: Path) -> None:
     """As of a log that was packed in parallel: what is left of it is not the day."""
     compress = COMPRESSIONS[compression]
     streams = [compress(encoded(*(line(userID=user) for user in range(20)))) for _ in range(3)]
@@ -538,7 +536,7 @@ def test_a_log_is_damaged_also_where_one_of_its_streams_was_read(compression: st
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 5])
-def test_of_several_damaged_logs_the_first_is_named(jobs: int, tmp_path: Path) -> None:
+def test_first_damaged_log_is_named(jobs: int, tmp_path: Path) -> None:
     content = encoded(*make_log.requests(1, DAY, 300))
     files = [tmp_path / name for name in ("good.log", "b.log", "c.log", "d.log", "e.log")]
     for file, compress in zip(files, [bytes, gzip.compress, bz2.compress, gzip.compress, bytes], strict=True):
@@ -553,7 +551,7 @@ def test_of_several_damaged_logs_the_first_is_named(jobs: int, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
-def test_a_log_that_vanishes_is_named(jobs: int, tmp_path: Path) -> None:
+def test_log_that_vanishes_is_named(jobs: int, tmp_path: Path) -> None:
     files = [tmp_path / "a.log", tmp_path / "b.log"]
     for file in files:
         file.write_bytes(encoded(line()) * 100)
@@ -565,7 +563,7 @@ def test_a_log_that_vanishes_is_named(jobs: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("jobs", [1, 3])
 @pytest.mark.parametrize("compression", ["plain", "bz2", "gz"])
-def test_a_log_that_becomes_shorter_is_named(compression: str, jobs: int, tmp_path: Path) -> None:
+def test_log_that_becomes_shorter_is_named(compression: str, jobs: int, tmp_path: Path) -> None:
     """As one that is emptied and written anew: what is left of it is not the day."""
     log = tmp_path / "a.log"
     log.write_bytes(streams_of(encoded(line()) * 200, COMPRESSIONS[compression], range(0, 100_000, 5000)))
@@ -577,7 +575,7 @@ def test_a_log_that_becomes_shorter_is_named(compression: str, jobs: int, tmp_pa
 
 @pytest.mark.parametrize("jobs", [1, 3])
 @pytest.mark.parametrize("compression", ["plain", "bz2"])
-def test_a_disk_that_fails_is_told_as_a_log_that_cannot_be_read(
+def test_disk_failure_is_an_unreadable_log(
     compression: str, jobs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = tmp_path / "a.log"
@@ -593,7 +591,7 @@ def test_a_disk_that_fails_is_told_as_a_log_that_cannot_be_read(
         processes.read(logs, FILTER, list, jobs=jobs, progress=no_progress)
 
 
-def test_a_log_that_grows_is_read_as_long_as_it_was(tmp_path: Path) -> None:
+def test_growing_log_is_read_to_its_first_size(tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     for compress in (bytes, bz2.compress):
         log.write_bytes(compress(encoded(*(line(userID=user) for user in range(100)))))
@@ -622,9 +620,7 @@ def answer_slowly(answer: Answer) -> Callable[[Received], Answer]:
 
 @pytest.mark.parametrize("status", [200, 503])
 @pytest.mark.parametrize("jobs", ["1", "4"])
-def test_the_registry_is_asked_for_once_however_many_processes_need_it(
-    jobs: str, status: int, tmp_path: Path
-) -> None:
+def test_processes_fetch_registry_once(jobs: str, status: int, tmp_path: Path) -> None:
     """Also if it is not there: all processes end with the same error."""
     (tmp_path / "a.log").write_bytes(TEMPORARY)
     body = json.dumps(make_log.registry()).encode()
@@ -644,7 +640,7 @@ def test_the_registry_is_asked_for_once_however_many_processes_need_it(
         assert errors.count("--networks FILE") == 1
 
 
-def test_without_a_registry_the_error_is_the_same_whatever_the_number_of_jobs(home: Path) -> None:
+def test_registry_error_is_equal_for_any_jobs(home: Path) -> None:
     (home / "t.log").write_bytes(encoded(line()) * 80 + TEMPORARY)
     (home / "broken.log").write_bytes(damaged((home / "a.log.gz").read_bytes()))
     url = nobody_there()
@@ -660,7 +656,7 @@ def test_without_a_registry_the_error_is_the_same_whatever_the_number_of_jobs(ho
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 5])
-def test_a_line_between_two_parts_may_need_the_registry_as_well(jobs: int, tmp_path: Path) -> None:
+def test_line_between_parts_needs_registry(jobs: int, tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     log.write_bytes(encoded(line(trace=[trace(net="Z3")])))
 
@@ -691,7 +687,7 @@ MEMORY = "One of the processes that read the logs was killed, so nothing was wri
 
 @pytest.mark.parametrize("log", ["a.log.plain", "a.log.bz2"])
 @pytest.mark.parametrize("jobs", [2, 3])
-def test_a_killed_process_ends_the_run_and_all_others(log: str, jobs: int, home: Path) -> None:
+def test_killed_process_ends_the_run(log: str, jobs: int, home: Path) -> None:
     steps = HANG_IN_HELPERS.format(helpers=jobs - 1)
     with driven(steps, *OPTIONS, "--jobs", f"{jobs}", log, cwd=home, size=10_000) as process:
         wait_for(lambda: len(marks(home, "helping")) == jobs - 1)
@@ -707,9 +703,7 @@ def test_a_killed_process_ends_the_run_and_all_others(log: str, jobs: int, home:
     assert nothing_written(home)
 
 
-def test_a_process_that_is_killed_while_it_tells_what_it_has_read_ends_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_process_killed_while_sending_ends_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The end of a message is missing then."""
 
     def half(work: object, connection: processes.Connection) -> None:
@@ -724,9 +718,7 @@ def test_a_process_that_is_killed_while_it_tells_what_it_has_read_ends_the_run(
 
 
 @pytest.mark.parametrize("after", [0, 3])
-def test_a_process_that_is_killed_has_counted_nothing(
-    after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_process_counts_nothing(after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when it has told of some parts, and is waited for only at the end."""
     first = os.getpid()
     real = splits.read
@@ -747,7 +739,7 @@ def test_a_process_that_is_killed_has_counted_nothing(
         read([log], 3)
 
 
-def test_ctrl_c_ends_all_processes_with_one_message(home: Path) -> None:
+def test_ctrl_c_ends_all_processes(home: Path) -> None:
     with driven(HANG, *OPTIONS, "--jobs", "3", "a.log.plain", cwd=home) as process:
         wait_for(lambda: len(marks(home, "helping")) == 2 and marks(home, "first"))
         begun = time.monotonic()
@@ -762,7 +754,7 @@ def test_ctrl_c_ends_all_processes_with_one_message(home: Path) -> None:
     assert nothing_written(home)
 
 
-def test_ctrl_c_just_after_a_process_was_begun_is_not_seen_by_it(home: Path) -> None:
+def test_new_process_never_sees_ctrl_c(home: Path) -> None:
     """Not even before a line of it has run; the first process ends it."""
     setup = "os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGINT))"
     with driven(ALL_READ.format(jobs=3), *OPTIONS, "--jobs", "3", "a.log.plain", cwd=home, setup=setup) as process:
@@ -784,7 +776,7 @@ return result._replace(head=bytes(1 << 20))
 
 @pytest.mark.parametrize("steps", [HANG, SEND_MUCH], ids=["it reads", "it sends"])
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_if_the_first_process_is_killed_the_others_end(steps: str, how: signal.Signals, home: Path) -> None:
+def test_helpers_end_with_the_first_process(steps: str, how: signal.Signals, home: Path) -> None:
     with driven(steps, *OPTIONS, "--jobs", "3", "a.log.plain", cwd=home) as process:
         wait_for(lambda: len(marks(home, "helping")) == 2 and marks(home, "first"))
         # What is sent fills the pipe, which takes a moment.
@@ -796,7 +788,7 @@ def test_if_the_first_process_is_killed_the_others_end(steps: str, how: signal.S
     assert nothing_written(home)
 
 
-def test_two_logs_that_cannot_be_split_are_read_by_two_processes(tmp_path: Path) -> None:
+def test_two_unsplittable_logs_use_two_processes(tmp_path: Path) -> None:
     """The first one does not keep the last part for itself, if that is a whole log."""
     for name in ("a.log.gz", "b.log.gz"):
         (tmp_path / name).write_bytes(gzip.compress(b"{}\n" * 300_000))
@@ -810,9 +802,7 @@ def test_two_logs_that_cannot_be_split_are_read_by_two_processes(tmp_path: Path)
     assert (len(readers), mine.call_count) == (2, 1)
 
 
-def test_one_log_that_cannot_be_split_leaves_the_others_in_parts_and_progress_right(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_unsplittable_log_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(splits, "_BZIP2_BYTES", 100)
     names = [tmp_path / name for name in ("a.bz2", "b.bz2", "empty.bz2")]
     content = b"".join(b'{"userID": %d}\n' % number for number in range(500))
