@@ -1,4 +1,4 @@
-"""Catching up: which days are sent, which wait, and what is said of them."""
+"""Catching up: days that are sent, days that wait, and the messages about them."""
 
 import bz2
 import contextlib
@@ -213,7 +213,7 @@ def test_strays_are_counted_with_their_log(operator: Operator, service: Service)
 def test_since_and_until_choose_days(operator: Operator, service: Service) -> None:
     write_days(operator, D1, D2, D3, D4)
     assert list(results(operator, "--since", str(D2), "--until", str(D3))) == [str(D2), str(D3)]
-    # What was before the first day is remembered not to count.
+    # Days before the first one stay left out.
     assert list(results(operator)) == [str(D4)]
     # The first day never moves forward.
     assert results(operator, "--since", str(D4)) == {}
@@ -363,7 +363,7 @@ def test_unreadable_log_is_named_after_a_day(operator: Operator, service: Servic
 
 
 def test_missing_registry_is_reported_once(operator: Operator, service: Service) -> None:
-    """The logs may be old: what counts is when their days were first left."""
+    """The logs may be old: the 24 hours begin when their days were first left."""
     temporary = {"net": "Z3", "sta": "A", "loc": "", "cha": "BHZ", "status": "OK", "bytes": 1, "start": f"{D1}"}
     for day in (D1, D2):
         write_log(operator.log(day), [entry(day, 1, trace=[temporary])])
@@ -415,7 +415,7 @@ def test_logs_of_another_source_are_refused(operator: Operator, service: Service
 
 
 def test_beside_never_replaces(operator: Operator, service: Service) -> None:
-    """The file of a period is counted once; what is to count beside it is of another directory or source."""
+    """The file of a period counts once; other files of it belong to another directory or source."""
     write_log(operator.log(D1), entries(D1, 10))
     assert operator.catch_up().returncode == 0
     write_log(operator.log(D1), entries(D1, 7, 100))

@@ -195,7 +195,7 @@ def test_valid_log_equals_deployed_rows(
         assert ours["aggregation_score"] == theirs["aggregation_score"]
 
 
-# What a log may contain
+# Contents of logs
 
 
 def test_no_line_ends_the_run(home: Path) -> None:
@@ -282,7 +282,7 @@ def test_several_files_make_one_aggregate(home: Path) -> None:
 _PEAK = """
 from eida_stats_aggregator.cli import cli
 code = cli.main(standalone_mode=False)
-# Unlike the maximum that getrusage gives, it begins anew when a program is started.
+# Unlike the maximum of getrusage, it starts at zero in a new program.
 (peak,) = (line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:"))
 print(code, peak)
 """
@@ -516,7 +516,7 @@ def test_fixed_time_gives_equal_bytes(home: Path) -> None:
     assert aggregate_in(home / "one")["generated_at"] == "2020-09-13 12:26:40"
 
 
-# What it prints
+# Output
 
 
 def test_summary_lists_deliveries(home: Path) -> None:
@@ -702,7 +702,7 @@ def test_nothing_personal_is_shown_or_kept(home: Path) -> None:
         {**person, "userLocation": {"country": PERSON["userEmail"]}},
         {**person, "trace": PERSON["userEmail"]},
     ]
-    # only the first few are told, so each gets a run of its own
+    # only the first few are listed, so each gets a run of its own
     logs = [encoded(entry) for entry in broken]
     logs += [text[:-10].encode(), text.encode() + b"}", text.replace("{", "\xff").encode("latin-1")]
     for number, log in enumerate(logs):
@@ -990,7 +990,7 @@ def test_two_runs_at_once_send_once(home: Path) -> None:
 
 
 def test_payload_equals_deployed_payload(home: Path) -> None:
-    """What a service gets from either differs in the order of rows, the case of digits, and the compression."""
+    """The two bodies differ in the order of rows, the case of digits, and the compression."""
     with answering(Answer(201)) as stub, reference.registry_service(REGISTRY) as proxy:
         send(stub.url, "a.log", cwd=home)
         subprocess.run(

@@ -1,4 +1,4 @@
-"""The command's options for what is read, what counts, and how: days, clients, directories, jobs, dry runs."""
+"""The command's options: days, clients, directories, jobs, dry runs."""
 
 import contextlib
 import datetime
@@ -36,7 +36,7 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def told(home: Path, *arguments: str | Path, stdin: bytes | None = None) -> dict[str, Any]:
+def aggregate(home: Path, *arguments: str | Path, stdin: bytes | None = None) -> dict[str, Any]:
     """Return the summary of a run that must be done, without any complaint."""
     done = run("--json", *arguments, cwd=home, stdin=stdin)
     assert (done.returncode, done.stderr) == (0, "")
@@ -54,7 +54,7 @@ def stations_in(directory: Path) -> set[str]:
 
 
 def refused(home: Path, *arguments: str) -> str:
-    """Return what is told of a wrong command line, before which nothing is done."""
+    """Return the error of a wrong command line, and check that nothing was done."""
     before = sorted(home.iterdir())
     done = run("-o", "out", *arguments, cwd=home)
     assert (done.returncode, done.stdout) == (2, "")
@@ -77,7 +77,7 @@ def refused(home: Path, *arguments: str) -> str:
     ],
 )
 def test_days_from_and_until_are_both_taken(options: list[str], days: list[int], home: Path) -> None:
-    report = told(home, "-o", "out", *options, "days.log")
+    report = aggregate(home, "-o", "out", *options, "days.log")
     assert report["days"] == [f"2020-09-{day}" for day in days] == aggregate_in(home / "out")["days_coverage"]
     assert (report["counted"], report["on_other_days"]) == (2 * len(days), 8 - 2 * len(days))
     assert report["output"] == f"out/2020-09-{days[0]}_2020-09-{days[-1]}.json.gz"
@@ -87,8 +87,8 @@ def test_days_from_and_until_are_both_taken(options: list[str], days: list[int],
 def test_day_is_that_of_universal_time(home: Path) -> None:
     times = ["2020-09-18T01:30:00+02:00", "2020-09-17T23:30:00-01:00", "2020-09-18T01:30:00"]
     (home / "zones.log").write_bytes(encoded(*(line(finished=time) for time in times)))
-    assert told(home, "--dry-run", "--since", "2020-09-18", "zones.log")["counted"] == 2
-    assert told(home, "--dry-run", "--until", "2020-09-17", "zones.log")["counted"] == 1
+    assert aggregate(home, "--dry-run", "--since", "2020-09-18", "zones.log")["counted"] == 2
+    assert aggregate(home, "--dry-run", "--until", "2020-09-17", "zones.log")["counted"] == 1
 
 
 def test_exclusions_do_not_depend_on_parts(home: Path) -> None:
@@ -100,8 +100,8 @@ def test_exclusions_do_not_depend_on_parts(home: Path) -> None:
     )
     (home / "both.log").write_bytes(before + kept + after)
     (home / "kept.log").write_bytes(kept)
-    told(home, "-o", "both", "--since", "2020-09-17", "both.log")
-    told(home, "-o", "kept", "kept.log")
+    aggregate(home, "-o", "both", "--since", "2020-09-17", "both.log")
+    aggregate(home, "-o", "kept", "kept.log")
     assert aggregate_in(home / "both")["stats"] == aggregate_in(home / "kept")["stats"]
 
 
@@ -122,7 +122,7 @@ def test_all_excluded_writes_nothing(home: Path) -> None:
 
 def test_bad_lines_are_rejected_for_any_day(home: Path) -> None:
     (home / "b.log").write_bytes(b"no JSON\n" + encoded(line()))
-    report = told(home, "--since", "2021-01-01", "b.log")
+    report = aggregate(home, "--since", "2021-01-01", "b.log")
     assert (report["counted"], report["on_other_days"], report["rejected"]) == (0, 1, 1)
     (home / "c.log").write_bytes(b"no JSON\n")
     assert run("--since", "2021-01-01", "c.log", cwd=home).returncode == 1
@@ -146,7 +146,7 @@ def test_since_after_until_is_refused(home: Path) -> None:
 
 
 def test_no_exclusions_by_default(home: Path) -> None:
-    report = told(home, "a.log")
+    report = aggregate(home, "a.log")
     assert (report["counted"], report["excluded"], report["excluded_clients"]) == (5, 0, None)
     assert "excluded" not in aggregate_in(home)
     assert report["client_classes"] == {
@@ -177,12 +177,12 @@ def test_payload_names_excluded_clients(
     classes: list[str], patterns: list[str], left_out: set[str], home: Path
 ) -> None:
     options = [f"--exclude-class={name}" for name in classes] + [f"--exclude-client={one}" for one in patterns]
-    report = told(home, "-o", "out", *options, "a.log")
+    report = aggregate(home, "-o", "out", *options, "a.log")
     assert stations_in(home / "out") == ALL - left_out
     assert (report["counted"], report["excluded"]) == (5 - len(left_out), len(left_out))
     said = {"client_classes": sorted(set(classes)), "client_patterns": sorted(patterns)}
     assert aggregate_in(home / "out")["excluded"] == said == report["excluded_clients"]
-    # All clients are told by class, those that are left out as well.
+    # The classes include excluded clients.
     assert sum(figures["requests"] for figures in report["client_classes"].values()) == 5
     assert sum(figures["bytes"] for figures in report["client_classes"].values()) == 1111
 
@@ -200,7 +200,7 @@ def test_exclusions_are_decoded(home: Path) -> None:
     (home / "token").write_text(TOKEN)
     pattern = 'ümläut "quoted" \\\\ <html>'
     with answering(Answer(201)) as stub:
-        told(home, "--send-to", stub.url, "--token-file", "token", "--exclude-client", pattern, "a.log")
+        aggregate(home, "--send-to", stub.url, "--token-file", "token", "--exclude-client", pattern, "a.log")
         (request,) = stub.received
     assert json.loads(gzip.decompress(request.body))["excluded"]["client_patterns"] == [pattern]
 
@@ -229,7 +229,9 @@ def test_own_table_of_classes_comes_first(home: Path) -> None:
         patterns = ['^wget']
         """
     )
-    report = told(home, "--client-classes", "classes.toml", "--exclude-class", "teaching", "-o", "out", "a.log")
+    report = aggregate(
+        home, "--client-classes", "classes.toml", "--exclude-class", "teaching", "-o", "out", "a.log"
+    )
     assert report["client_classes"]["teaching"] == {"requests": 1, "bytes": 1}
     assert report["client_classes"]["scientific"] == {"requests": 2, "bytes": 110}
     assert "library" not in report["client_classes"]
@@ -256,24 +258,24 @@ def test_bad_number_of_jobs_is_refused(jobs: str, home: Path) -> None:
 
 @pytest.mark.parametrize("options", [["-j", "1"], ["--jobs", "2"], ["-j100"]])
 def test_more_jobs_than_parts_are_fine(options: list[str], home: Path) -> None:
-    assert told(home, *options, "a.log", "days.log")["counted"] == 13
+    assert aggregate(home, *options, "a.log", "days.log")["counted"] == 13
 
 
 # Dry runs
 
 
-def contents_of(directory: Path) -> dict[str, bytes]:
+def read_contents(directory: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() if path.is_file() else b"" for path in directory.glob("**/*")}
 
 
 def test_dry_run_writes_nothing(home: Path) -> None:
-    before = contents_of(home)
+    before = read_contents(home)
     done = run("--dry-run", "-o", "deep/out", "a.log", cwd=home)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"would be written: deep/out/{FILE}" in done.stdout
-    dry = told(home, "--dry-run", "-o", "deep/out", "a.log")
-    assert contents_of(home) == before
-    wet = told(home, "-o", "deep/out", "a.log")
+    dry = aggregate(home, "--dry-run", "-o", "deep/out", "a.log")
+    assert read_contents(home) == before
+    wet = aggregate(home, "-o", "deep/out", "a.log")
     assert (dry["dry_run"], wet["dry_run"]) == (True, False)
     assert dry | {"dry_run": False} == wet
 
@@ -283,19 +285,19 @@ def test_dry_run_sends_nothing(home: Path) -> None:
     with answering(Answer(503), Answer(201)) as stub:
         to = ("--send-to", stub.url, "--token-file", "token", "--retries", "0")
         assert run(*to, "a.log", cwd=home).returncode == 3
-        before = contents_of(home)
+        before = read_contents(home)
         chosen = ("--since", "2020-09-19", "days.log")
         done = run("--dry-run", *to, *chosen, cwd=home)
         assert (done.returncode, done.stderr) == (0, "")
         assert f"would be sent: {FILE} to {stub.url}" in done.stdout
         assert f"would be sent: 2020-09-19_2020-09-19.json.gz to {stub.url}" in done.stdout
-        dry = told(home, "--dry-run", *to, *chosen)
-        # What waits is sent without a log as well.
-        alone = told(home, "--dry-run", *to)
+        dry = aggregate(home, "--dry-run", *to, *chosen)
+        # The queue is sent without a log, too.
+        alone = aggregate(home, "--dry-run", *to)
         assert (alone["output"], alone["sent"]) == (None, [f"{FILE} to {stub.url}"])
         assert len(stub.received) == 1
-        assert contents_of(home) == before
-        wet = told(home, *to, *chosen)
+        assert read_contents(home) == before
+        wet = aggregate(home, *to, *chosen)
         assert len(stub.received) == 3
     assert [f"{one}/submit: 201 Created" for one in dry["sent"]] == wet["sent"]
 
@@ -304,9 +306,9 @@ def test_dry_run_skips_delivered_files(home: Path) -> None:
     (home / "token").write_text(TOKEN)
     with answering(Answer(201)) as stub:
         to = ("--send-to", stub.url, "--token-file", "token")
-        assert len(told(home, *to, "a.log")["sent"]) == 1
-        assert told(home, "--dry-run", *to, "a.log")["sent"] == []
-        assert told(home, *to, "a.log")["sent"] == []
+        assert len(aggregate(home, *to, "a.log")["sent"]) == 1
+        assert aggregate(home, "--dry-run", *to, "a.log")["sent"] == []
+        assert aggregate(home, *to, "a.log")["sent"] == []
 
 
 def test_dry_run_lists_requeued_files(home: Path) -> None:
@@ -314,9 +316,9 @@ def test_dry_run_lists_requeued_files(home: Path) -> None:
     to = ("--token-file", "token", "--retries", "0", "--send-to")
     assert run(*to, nobody_there(), "a.log", cwd=home).returncode == 3
     with answering(Answer(201)) as stub:
-        dry = told(home, "--dry-run", "--requeue", *to, stub.url)
+        dry = aggregate(home, "--dry-run", "--requeue", *to, stub.url)
         assert stub.received == []
-        wet = told(home, "--requeue", *to, stub.url)
+        wet = aggregate(home, "--requeue", *to, stub.url)
     assert dry["sent"] == [f"{FILE} to {stub.url}"]
     assert wet["sent"] == [f"{FILE} to {stub.url}/submit: 201 Created"]
 
@@ -342,12 +344,12 @@ def test_dry_run_reports_conflicts(conflict: str, home: Path) -> None:
         if conflict == "delivered":
             (home / FILE).unlink()
         options = [*to, "b.log"]
-        before = contents_of(home)
+        before = read_contents(home)
         dry = run("--dry-run", *options, cwd=home)
-        assert contents_of(home) == before
+        assert read_contents(home) == before
         wet = run(*options, cwd=home)
     assert dry.returncode == wet.returncode == 1
-    # The real run may have more to tell of what it sent.
+    # The real run may add messages about deliveries.
     assert dry.stderr in wet.stderr
     assert {
         "other content": "exists and has other",
@@ -392,19 +394,19 @@ def tree(home: Path) -> Path:
 
 
 def test_directory_means_all_logs_below_it(tree: Path) -> None:
-    report = told(tree, "-o", "out", "logs")
+    report = aggregate(tree, "-o", "out", "logs")
     assert report["files"] == ["logs/a.log", "logs/b.log.gz", "logs/2020/c.log", "logs/2020/old/d.log"]
     assert (report["counted"], report["rejected"]) == (4, 0)
 
 
 def test_own_output_is_no_log(tree: Path) -> None:
-    before = told(tree, "-o", "logs", "logs")["files"]
+    before = aggregate(tree, "-o", "logs", "logs")["files"]
     with answering(Answer(503)) as stub:
         run(
             "-o", "logs", "--suffix", "b", "--send-to", stub.url, "--token", "t", "--retries", "0", "logs", cwd=tree
         )
     assert list((tree / "logs").glob("*.delivery"))
-    assert told(tree, "-o", "logs", "logs")["files"] == before
+    assert aggregate(tree, "-o", "logs", "logs")["files"] == before
 
 
 @pytest.mark.parametrize(
@@ -417,17 +419,17 @@ def test_own_output_is_no_log(tree: Path) -> None:
     ],
 )
 def test_pattern_expands_as_in_the_shell(pattern: str, files: list[str], tree: Path) -> None:
-    assert told(tree, pattern)["files"] == files
+    assert aggregate(tree, pattern)["files"] == files
 
 
 def test_file_named_like_a_pattern_is_read(home: Path) -> None:
     (home / "[a].log").write_bytes(encoded(line(userID=9)))
-    report = told(home, "[a].log")
+    report = aggregate(home, "[a].log")
     assert (report["files"], report["counted"]) == (["[a].log"], 1)
 
 
 def test_stdin_may_list_patterns(tree: Path) -> None:
-    report = told(tree, stdin=b"logs/2020\n\nlogs/?.log\n")
+    report = aggregate(tree, stdin=b"logs/2020\n\nlogs/?.log\n")
     assert report["files"] == ["logs/2020/c.log", "logs/2020/old/d.log", "logs/a.log"]
 
 
@@ -513,7 +515,7 @@ def test_without_a_terminal_no_progress_is_shown(large: Path) -> None:
 
 def test_skipped_files_are_reported(tree: Path) -> None:
     (tree / "logs/scmaster.log").write_text("2020/09/18 00:00:00 [info/Application] started\n")
-    assert "logs/scmaster.log" in told(tree, "logs")["passed_over"]
+    assert "logs/scmaster.log" in aggregate(tree, "logs")["passed_over"]
     assert re.search(r"skipped \(not a request log\): logs/\S+ and \d+ more", run("logs", cwd=tree).stdout)
 
 

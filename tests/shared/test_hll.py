@@ -26,7 +26,7 @@ EXPLICIT_HEADER = bytes.fromhex("128b7f")
 SPARSE_HEADER = bytes.fromhex("138b7f")
 FULL_HEADER = bytes.fromhex("148b7f")
 
-# What deployed nodes send, and what any other user of the storage specification may have.
+# The width of deployed nodes, and the one of other users of the storage specification.
 WIDTHS = [32, 64]
 
 # 160 is the last explicit size; 2,000 and more go through the ranges of the estimator.
@@ -427,7 +427,7 @@ def test_folding_keeps_listed_clients(size):
     builder.fold()
     assert len(builder.hashes) <= 512
     assert (builder.registers is None) == (size <= 512)
-    # What comes in afterwards goes the same way.
+    # Later hashes are folded as well.
     builder.hashes.add(1)
     builder.fold()
     assert (builder.registers is None) == (size < 512)
@@ -458,7 +458,7 @@ def test_merging_leaves_the_other_builder_alone(first, second):
         builder, other = built(left, folded=one_folded), built(right, folded=other_folded)
         builder.merge(other)
         assert builder.to_bytes() == hll.encode(united)
-        # What the one sees from now on, the other does not, nor the other way round.
+        # From now on the two are independent.
         builder.hashes.add(-1)
         builder.fold()
         assert other.to_bytes() == hll.encode(right)

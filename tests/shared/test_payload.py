@@ -1,4 +1,4 @@
-"""The payload: its JSON form, its hash, and what is refused."""
+"""The payload: its JSON form, its hash, and bad payloads."""
 
 import datetime
 import gzip
@@ -50,7 +50,7 @@ def sent(*stats: object, **changes: object) -> dict[str, Any]:
     }
 
 
-def without(document: dict[str, Any], *keys: str) -> dict[str, Any]:
+def drop(document: dict[str, Any], *keys: str) -> dict[str, Any]:
     return {key: value for key, value in document.items() if key not in keys}
 
 
@@ -97,7 +97,7 @@ STATS = [stat(station=station, country=country) for station in ("A", "B", "C") f
             id="in capital digits",
         ),
         pytest.param(
-            json.dumps(sent(*(without(one, "nb_requests", "nb_unsuccessful_requests") for one in STATS))).encode(),
+            json.dumps(sent(*(drop(one, "nb_requests", "nb_unsuccessful_requests") for one in STATS))).encode(),
             id="without what older aggregators leave out",
         ),
         pytest.param(
@@ -308,11 +308,11 @@ def test_other_statistics_have_another_hash(other: dict[str, Any]) -> None:
     ("row", "expected"),
     [
         # before there were failed requests
-        (without(stat(nb_successful_requests=3), "nb_requests", "nb_unsuccessful_requests"), (3, 3, 0)),
+        (drop(stat(nb_successful_requests=3), "nb_requests", "nb_unsuccessful_requests"), (3, 3, 0)),
         (stat(nb_requests=None, nb_unsuccessful_requests=None), (3, 3, 0)),
-        (without(stat(nb_requests=5, nb_successful_requests=3), "nb_unsuccessful_requests"), (5, 3, 2)),
-        (without(stat(nb_requests=1, nb_successful_requests=3), "nb_unsuccessful_requests"), (1, 3, 0)),
-        (without(stat(nb_successful_requests=3, nb_unsuccessful_requests=4), "nb_requests"), (7, 3, 4)),
+        (drop(stat(nb_requests=5, nb_successful_requests=3), "nb_unsuccessful_requests"), (5, 3, 2)),
+        (drop(stat(nb_requests=1, nb_successful_requests=3), "nb_unsuccessful_requests"), (1, 3, 0)),
+        (drop(stat(nb_successful_requests=3, nb_unsuccessful_requests=4), "nb_requests"), (7, 3, 4)),
     ],
 )
 def test_missing_fields_get_defaults(row: dict[str, Any], expected: tuple[int, int, int]) -> None:
@@ -321,7 +321,7 @@ def test_missing_fields_get_defaults(row: dict[str, Any], expected: tuple[int, i
 
 
 def test_missing_envelope_field_gets_default() -> None:
-    made = read({"days_coverage": ["2020-09-18"], "stats": [without(stat(), "country")]})
+    made = read({"days_coverage": ["2020-09-18"], "stats": [drop(stat(), "country")]})
     assert (made.generated_at, made.version, made.aggregation_score) == ("", "", 0)
     assert made.stats[0].country == ""
 
@@ -364,7 +364,7 @@ def test_rows_of_one_key_are_merged() -> None:
     [
         [stat(bytes=2**53 - 1), stat(bytes=1)],
         [stat(nb_requests=2**52), stat(nb_requests=2**52)],
-        [without(stat(nb_successful_requests=2**53 - 1, nb_unsuccessful_requests=1), "nb_requests")],
+        [drop(stat(nb_successful_requests=2**53 - 1, nb_unsuccessful_requests=1), "nb_requests")],
     ],
 )
 def test_too_large_sums_are_refused(rows: list[dict[str, Any]]) -> None:
@@ -423,7 +423,7 @@ SKETCH_ERROR = "not a HyperLogLog sketch of log2m 11, regwidth 5"
         (sent(stat(), version="0.9\n"), [("version", "not up to 64 printable ASCII characters")]),
         (sent(stat(), generated_at=5), [("generated_at", "not up to 64 printable ASCII characters")]),
         *(
-            (sent(stat(), without(stat(), key)), [(f"stats[1].{key}", "missing")])
+            (sent(stat(), drop(stat(), key)), [(f"stats[1].{key}", "missing")])
             for key in (
                 "month",
                 "network",
@@ -470,7 +470,7 @@ SKETCH_ERROR = "not a HyperLogLog sketch of log2m 11, regwidth 5"
             [("stats[0].clients", f"{SKETCH_ERROR} (full with 1279 bytes)")],
         ),
         (sent(stat(clients=7)), [("stats[0].clients", "not \\x and the hexadecimal digits of a sketch")]),
-        # what is wrong is told at once, not one after the other
+        # all faults are reported together
         (
             sent(stat(bytes=-1), stat(), stat(network=3, clients="\\x"), aggregation_score="x"),
             [

@@ -1,4 +1,4 @@
-"""The client of a service: what is sent, what is tried again, and what an answer means."""
+"""The HTTP client of a service: requests, retries, and the meaning of answers."""
 
 import datetime
 import gzip
@@ -273,7 +273,7 @@ def test_long_answer_is_cut() -> None:
     assert str(refusal.value).count("\n") == 0
 
 
-# Corrections, and what deployed services cannot take
+# Corrections, and the limits of deployed services
 
 
 @pytest.mark.parametrize(
@@ -440,7 +440,7 @@ def test_validity_of_the_token_is_read() -> None:
             assert client.token_valid_until is None
 
 
-# What is wrong with a URL
+# Faults of URLs
 
 
 def test_refused_connection_is_named() -> None:

@@ -35,13 +35,13 @@ def payload(*entries: dict[str, Any]) -> Payload:
 
 
 def sent(aggregation: Aggregation) -> Aggregation:
-    """What another process has in hand of it."""
+    """Return the aggregation as another process receives it."""
     received: Aggregation = pickle.loads(pickle.dumps(aggregation, pickle.HIGHEST_PROTOCOL))
     return received
 
 
 def figures(aggregation: Aggregation) -> tuple[object, ...]:
-    """All that an aggregation tells."""
+    """Return all results of an aggregation."""
     return aggregation.make_payload(NOW), aggregation.requests, aggregation.clients, aggregation.unregistered
 
 
@@ -205,7 +205,7 @@ def test_order_of_lines_changes_nothing(log: list[dict[str, Any]], random: Any) 
 @settings(deadline=None)
 @given(st.lists(entries, max_size=20), st.lists(entries, max_size=20))
 def test_splitting_into_files_changes_nothing(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> None:
-    """What two runs send adds up to what one run over both logs would have sent."""
+    """The files of two runs add up to the file of one run over both logs."""
     whole, parts = payload(*first, *second), [payload(*first), payload(*second)]
     assert sorted({day for part in parts for day in part.days_coverage}) == whole.days_coverage
     by_key = {

@@ -37,7 +37,7 @@ def read(files: Sequence[Path], jobs: int = 1, request_filter: RequestFilter = F
     return processes.read(logs, request_filter, list, jobs=jobs, progress=lambda _bytes, _lines: None)
 
 
-def payload_of(tally: Tally) -> bytes:
+def encode_payload(tally: Tally) -> bytes:
     return tally.aggregation.make_payload(AT).to_json()
 
 
@@ -145,19 +145,19 @@ def test_choice_ignores_order(seed: int, tmp_path: Path) -> None:
         (folder / "c.log").write_bytes(encoded(*entries))
         for one in (tally, piped(folder / "c.log")):
             assert (one.counted, one.repeated, one.lines) == (12, len(entries) - 12, len(entries))
-            seen.add((payload_of(one), tuple(sorted(one.requests_by_day.items()))))
+            seen.add((encode_payload(one), tuple(sorted(one.requests_by_day.items()))))
     assert len(seen) == 1
 
 
 def test_overlapping_logs_are_as_one(log: Path, tmp_path: Path) -> None:
     entries = [request(number) for number in range(300)]
     log.write_bytes(encoded(*entries))
-    expected = payload_of(read([log]))
+    expected = encode_payload(read([log]))
     for name, start, end in (("b.log", 0, 200), ("c.log", 100, 300)):
         (tmp_path / name).write_bytes(gzip.compress(encoded(*entries[start:end])))
     for jobs in (1, 2):
         tally = read([tmp_path / "c.log", tmp_path / "b.log"], jobs)
-        assert (payload_of(tally), tally.counted, tally.repeated) == (expected, 300, 100)
+        assert (encode_payload(tally), tally.counted, tally.repeated) == (expected, 300, 100)
 
 
 def test_alike_records_need_two_readings(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:

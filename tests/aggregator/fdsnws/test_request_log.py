@@ -1,4 +1,4 @@
-"""Lines of the request log: what each gives, or why it is none."""
+"""Lines of the request log: the request in each, or the reason for its rejection."""
 
 import datetime
 import json
@@ -82,7 +82,7 @@ def without_key(outcome: Request | Ignored | Rejected) -> Request | Ignored | Re
         ),
         pytest.param({"without": ("service",)}, by_obspy(DAY, "DE", CLIENT, [DELIVERY]), id="no service"),
         pytest.param({"service": "fdsnws-station"}, Ignored(), id="another service"),
-        # What another service logs is its own affair.
+        # Other services may log anything.
         pytest.param(
             {"service": "fdsnws-station", "userID": None, "trace": 7}, Ignored(), id="strange, of another"
         ),

@@ -1,4 +1,4 @@
-"""Lines of logs to one sum of all: what counts, and what is told of the rest."""
+"""Sums over the lines of logs, and the counts of lines that are left out."""
 
 import datetime
 import pickle
@@ -71,7 +71,7 @@ def test_lines_can_be_added_in_several_goes() -> None:
     made = Tally(selecting(), NetworkRegistry(lambda: EPOCHS))
     for number, one in enumerate(lines, 1):
         made.reject("a.log", made.add([one], number))
-    assert told_by(made) == told_by(tallied(lines))
+    assert list_results(made) == list_results(tallied(lines))
 
 
 def test_temporary_network_needs_a_registry() -> None:
@@ -159,7 +159,7 @@ def test_summary_has_figures_by_class() -> None:
         ({"classes": ["robot"]}, 3, 3, 50_001, [18]),
         ({"classes": ["library"]}, 1, 5, 54_320, [17, 18]),
         ({"classes": ["robot", "library"]}, 4, 2, 50_000, [18]),
-        # who gives no name is another one
+        # a client without a name is in the class `other`
         ({"classes": ["other"]}, 2, 4, 4321, [17, 18]),
         ({"classes": ["robot", "library", "other"]}, 6, 0, 0, []),
         ({"classes": ["nobody"]}, 0, 6, 54_321, [17, 18]),
@@ -181,7 +181,7 @@ def test_excluded_clients_are_in_no_aggregate(
     rows = payload(made).stats
     assert (sum(row.nb_requests for row in rows), sum(row.bytes for row in rows)) == (requests, size)
     assert payload(made).days_coverage == [september(day) for day in days]
-    # What was left out is told beside the rest.
+    # The figures include excluded clients.
     assert made.classes == FIGURES
 
 
@@ -206,10 +206,10 @@ def test_client_cache_does_not_show(known: int, monkeypatch: pytest.MonkeyPatch)
     request_filter = selecting(classes=["library"], patterns=["^Java/1", "x$"])
     names = ["curl/7", "Java/17", "Java/8", None, "", "bot", "b" * 2000 + "x", "b" * 2000 + "y"]
     lines = log(*(line(clientID=name, userID=number) for number, name in enumerate(names * 3)))
-    expected = told_by(tallied(lines, request_filter))
+    expected = list_results(tallied(lines, request_filter))
     monkeypatch.setattr(tally, "_KNOWN_AGENTS", known)
     monkeypatch.setattr(tally, "_KNOWN_CHARACTERS", 3)
-    assert told_by(tallied(lines, request_filter)) == expected
+    assert list_results(tallied(lines, request_filter)) == expected
     assert expected[1]["other"][0] == 18
 
 
@@ -239,12 +239,12 @@ def test_name_is_looked_for_once() -> None:
 def test_folding_on_the_way_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise a log of years would keep the client of every request."""
     lines = log(*(line(userID=user) for user in range(3000)))
-    expected = told_by(tallied(lines))
+    expected = list_results(tallied(lines))
     monkeypatch.setattr(tally, "_FOLD_EVERY", 700)
     made = Tally(selecting(), NetworkRegistry(lambda: EPOCHS))
     for start in range(0, len(lines), 100):
         made.add(lines[start : start + 100])
-    assert told_by(made) == expected
+    assert list_results(made) == expected
     ((sums,),) = ([*group.values()] for group in made.aggregation._groups.values())
     assert sums.registers is not None
     assert len(sums.hashes) < 900
@@ -281,8 +281,8 @@ def test_first_rejects_are_listed_in_order() -> None:
 # Merging
 
 
-def told_by(made: Tally) -> tuple[Any, ...]:
-    """All that a tally tells."""
+def list_results(made: Tally) -> tuple[Any, ...]:
+    """Return all results of a tally."""
     aggregation = made.aggregation
     aggregated = aggregation.make_payload(NOW), aggregation.requests, aggregation.clients, aggregation.unregistered
     return counts(made), made.classes, made.rejects, aggregated
@@ -326,7 +326,7 @@ def test_classes_sum_up_to_the_payload(lines: list[bytes], request_filter: Reque
     assert made.lines == len(lines)
     assert made.aggregation.requests == made.counted
     assert len(made.rejects) == min(made.rejected, SHOWN_REJECTS)
-    # Nobody left out, the same days: what all classes have together is what the payload has.
+    # Without exclusions, on the same days, the classes together equal the payload.
     everyone = tallied(lines, selecting(since=request_filter.since, until=request_filter.until))
     assert made.classes == everyone.classes
     rows = payload(everyone).stats
@@ -349,8 +349,8 @@ def test_merged_tallies_equal_one_tally(
             other = pickle.loads(pickle.dumps(other))
         made.merge(other)
     expected = tallied(lines, request_filter)
-    assert told_by(made) == told_by(expected)
+    assert list_results(made) == list_results(expected)
     # It can go on.
     for one in (made, expected):
         one.reject("b.log", one.add(lines))
-    assert told_by(made) == told_by(expected)
+    assert list_results(made) == list_results(expected)

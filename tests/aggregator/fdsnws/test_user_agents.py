@@ -1,4 +1,4 @@
-"""Clients: the class that a name tells, and an operator's own classes."""
+"""Classes of clients by their names, and an operator's own classes."""
 
 import contextlib
 import pickle
@@ -21,7 +21,7 @@ ANDROID = "AppleWebKit/537.36 (KHTML, like Gecko) Chrome/87.0.4280.101 Mobile Sa
 # Names of clients as programs send them. Each pattern of the built-in table knows one of them.
 AGENTS: dict[str, list[str | None]] = {
     "monitor": [
-        # libwww-perl is in the name of many programs, and tells nothing of them.
+        # libwww-perl is in the name of many programs, so it decides nothing.
         "IRISDMC DataCenterMeasure/2019.227 Perl/5.016003 libwww-perl/6.39",
         "IRISDMC DataCenterMeasure/2019.136 Perl/5.018004 libwww-perl/6.13",
         # IRISSeismic alone is a library of seismologists.
@@ -130,7 +130,7 @@ AGENTS: dict[str, list[str | None]] = {
         "Wget/1.20.3 (linux-gnu)",
         "aria2/1.35.0",
         "Axel/2.17.10 (Linux)",
-        # Of fdsnws_fetch and Pyrocko also, which nothing tells from others.
+        # fdsnws_fetch and Pyrocko use it too, and cannot be distinguished.
         "python-requests/2.25.1",
         "Python-urllib/3.8",
         "Python/3.10 aiohttp/3.8.1",
@@ -299,7 +299,7 @@ def test_first_matching_class_wins(tmp_path: Path) -> None:
         ([r"(?i)one", r"two"], ["One", "TWO"], ["three"]),
         ([r"one", r"(?x) t w o  # a comment", r"three"], ["one", "two", "three"], ["t w o", "four"]),
         ([r"(?s)a.b", r"c.d"], ["a\nb", "c-d"], ["c\nd"]),
-        # What belongs to one alternative stays there.
+        # Anchors stay with their own alternative.
         ([r"^a|b$", r"c"], ["ax", "xb", "xcx"], ["xa", "bx"]),
         ([r"(?-i:Bot)", r"spider"], ["aBot", "SPIDER"], ["abot"]),
         ([r"x(?#)", r"[(]", r"\)"], ["x", "(", ")"], ["y"]),
@@ -358,7 +358,7 @@ def test_bad_table_is_explained(tmp_path: Path, text: str, told: str) -> None:
     with pytest.raises(InvalidClientClasses, match=told) as refusal:
         load_classes(path)
     assert refusal.value.subject.startswith(f"{path}: ")
-    # What msgspec says is for programmers.
+    # The messages of msgspec are for programmers.
     assert not re.search(r"[$`]\.|`|regex", str(refusal.value))
 
 

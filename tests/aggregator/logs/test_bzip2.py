@@ -57,7 +57,7 @@ def in_parts(of: bytes, ranges: int) -> int:
 LOG = b"".join(b'{"userID": %d, "service": "fdsnws-dataselect"}\n' % number for number in range(20_000))
 SMALL = [b'{"userID": 1}\n{"us', b'erID": 2}\n', b"a" * 300, noise(1, 40)]
 
-# What is in a log and is not: what repeats, what does not, and what looks as if a block or stream began there.
+# Content with and without repetition, and content that looks like the beginning of a block or stream.
 pieces = st.one_of(
     st.binary(max_size=60),
     st.builds(lambda text, times: text * times, st.binary(min_size=1, max_size=20), st.integers(1, 20_000)),
@@ -189,14 +189,14 @@ def test_bit_flip_in_many_blocks_is_noticed(bit: int, ranges: int) -> None:
 
 
 def marked(packed: bytes) -> list[int]:
-    """The bits where something begins that tells where blocks and streams begin."""
+    """Return the bits at which the markers of blocks and streams begin."""
     bits = f"{int.from_bytes(packed):0{8 * len(packed)}b}"
     markers = [f"{int.from_bytes(marker):0{8 * len(marker)}b}" for marker in (BLOCK, END, b"BZh")]
     return [at for at in range(len(bits)) if any(bits.startswith(marker, at) for marker in markers)]
 
 
 def test_bit_flip_between_blocks_is_noticed() -> None:
-    """A marker or header, the checksum behind it, and what is just before."""
+    """Flip bits of a marker or header, of the checksum behind it, and just before."""
     for place, offset in itertools.product(marked(MIXED), range(-9, 84, 4)):
         if 0 <= place + offset < 8 * len(MIXED):
             damaged = flipped(MIXED, place + offset)
@@ -204,7 +204,7 @@ def test_bit_flip_between_blocks_is_noticed() -> None:
 
 
 def test_truncated_file_is_not_splittable() -> None:
-    """But for the end of a stream, where nothing tells that more is to come."""
+    """Except at the end of a stream, where the file is complete."""
     whole = {
         len(b"".join(STREAMS[:1])): SMALL[:1],
         len(b"".join(STREAMS[:2])): SMALL[:2],
@@ -307,7 +307,7 @@ ALPHABET = b"abcdefghijklmn"
 
 
 def crafted(hidden: bytes) -> Crafted:
-    """Make a stream whose one block has certain bytes among its compressed data.
+    """Return a stream whose only block has certain bytes in its compressed data.
 
     All symbols of the block have codes of four bits, so any bytes will do in which no half is 15, the end of a
     block. What it unpacks to follows from them.

@@ -1,4 +1,4 @@
-"""Log files to lines: every compression, told by content."""
+"""Log files to lines: each compression is recognised by content."""
 
 import bz2
 import gzip
@@ -83,7 +83,7 @@ def test_zstd_may_begin_with_a_skippable_frame(number: int) -> None:
         read(packed[:-3])
 
 
-def tar_of(log: bytes) -> bytes:
+def make_tar(log: bytes) -> bytes:
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w") as archive:
         member = tarfile.TarInfo("fdsnws-requests.log")
@@ -95,7 +95,7 @@ def tar_of(log: bytes) -> bytes:
 @pytest.mark.parametrize("compress", [bytes, *COMPRESSIONS])
 def test_tar_archive_is_refused(compress: Compress) -> None:
     with pytest.raises(UnreadableLog, match="the log: a tar archive") as refusal:
-        read(compress(tar_of(LOG)))
+        read(compress(make_tar(LOG)))
     assert refusal.value.hint == "Unpack it with tar, and name the logs that were in it."
 
 

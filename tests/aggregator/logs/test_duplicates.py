@@ -1,4 +1,4 @@
-"""What is given twice in one run is counted once, and told."""
+"""Logs that are given twice in one run count once and are reported."""
 
 import bz2
 import gzip
@@ -24,8 +24,8 @@ LOG = encoded(*(line(userID=number) for number in range(300)))
 COMPRESSIONS = [bytes, bz2.compress, gzip.compress, lzma.compress, zstd.compress]
 
 
-def without(logs: list[Log]) -> tuple[list[Log], list[Duplicate]]:
-    """Leave out repeats, of which all are told when it is done."""
+def separate(logs: list[Log]) -> tuple[list[Log], list[Duplicate]]:
+    """Separate duplicates, and check that progress reaches the end."""
     told: list[int] = []
     outcome = duplicates.separate_duplicates(logs, progress=lambda size, _lines: told.append(size))
     assert sum(told) == 2 * sum(log.size for log in logs)
@@ -34,7 +34,7 @@ def without(logs: list[Log]) -> tuple[list[Log], list[Duplicate]]:
 
 def split(*files: str | Path) -> tuple[list[str], list[tuple[str, str]]]:
     """Return the logs that remain, and which are the same as which; names without their folders."""
-    distinct, repeated = without(sources.find_logs([str(file) for file in files], io.BytesIO(LOG), is_request_log))
+    distinct, repeated = separate(sources.find_logs([str(file) for file in files], io.BytesIO(LOG), is_request_log))
     same = [(one.file, one.same_as) for one in repeated]
     return [Path(log.name).name for log in distinct], [(Path(one).name, Path(other).name) for one, other in same]
 
@@ -86,7 +86,7 @@ def test_log_named_twice_by_folder_counts_once(home: Path) -> None:
 @pytest.mark.parametrize("difference", [b"x", b"", b"\n"])
 @pytest.mark.parametrize("compress", COMPRESSIONS, ids=["plain", "bz2", "gz", "xz", "zst"])
 def test_logs_with_equal_start_are_kept(compress: Callable[[bytes], bytes], difference: bytes, home: Path) -> None:
-    """More than what is compared first, and more than what is read at once."""
+    """They are longer than the first comparison and than one chunk."""
     alike = LOG * (1 + (compression.CHUNK_BYTES + 10) // len(LOG))
     (home / "b.log").write_bytes(compress(alike + b"y"))
     (home / "c.log").write_bytes(compress(alike + difference))
@@ -124,13 +124,13 @@ def test_log_that_vanishes_is_named(home: Path) -> None:
     logs = [sources.describe_log(Path(name)) for name in ["a.log", "a.log"]]
     (home / "a.log").unlink()
     with pytest.raises(UnreadableLog, match=r"a\.log: No such file"):
-        without(logs)
+        separate(logs)
 
 
 def test_repeats_keep_the_order_of_what_was_given(home: Path) -> None:
     (home / "b.log").write_bytes(LOG[::-1])
     logs = [sources.describe_log(Path(name)) for name in ["b.log", "a.log", "b.log", "a.log", "b.log"]]
-    distinct, repeated = without(logs)
+    distinct, repeated = separate(logs)
     assert [log.name for log in distinct] == ["b.log", "a.log"]
     assert repeated == [Duplicate("b.log", "b.log"), Duplicate("a.log", "a.log"), Duplicate("b.log", "b.log")]
 

@@ -1,4 +1,4 @@
-"""Whole records in damaged lines: which count, and what is rejected."""
+"""Whole records in damaged lines are counted, and the pieces between them rejected."""
 
 import datetime
 import json

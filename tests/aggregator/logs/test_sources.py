@@ -25,7 +25,7 @@ LOG = encoded(line(userEmail="somebody@example.org")) * 3
 
 
 def on_stdin(content: bytes) -> list[bytes | str]:
-    """What standard input comes to: the log's bytes, or names."""
+    """Return the bytes of the log on standard input, or the names."""
     logs = find_logs([], io.BytesIO(content), is_request_log)
     return [log.open().read() if log.name == "standard input" else log.name for log in logs]
 
@@ -64,7 +64,7 @@ def test_stdin_names_may_be_any_bytes(tmp_path: Path, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("second", [b'{"userEmail": "somebody@example.org"}', b"somebody@example.org\x00"])
 def test_bad_name_is_not_quoted(second: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What comes in may be about a person."""
+    """The input may be about a person."""
     monkeypatch.chdir(tmp_path)
     Path("a.log").write_bytes(LOG)
     with pytest.raises(UnreadableLog, match="standard input, line 2") as refusal:
@@ -95,7 +95,7 @@ def test_standard_input_can_stand_among_files(tmp_path: Path) -> None:
     ]
 
 
-def names_of(*files: str) -> list[str]:
+def find_names(*files: str) -> list[str]:
     return [log.name for log in find_logs(files, None, is_request_log)]
 
 
@@ -147,10 +147,10 @@ def test_logs_of_folders_come_last(folder: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(LOG)
     expected = ["B.log", "a.log", "z.log", "10/a.log", "10/b.log", "9/x/deep.log", "9/x/y/deeper.log"]
-    assert names_of("logs") == names_of("logs/") == [f"logs/{name}" for name in expected]
+    assert find_names("logs") == find_names("logs/") == [f"logs/{name}" for name in expected]
     os.chdir("logs")
-    assert names_of(".") == expected
-    assert names_of(str(folder / "logs")) == [str(folder / "logs" / name) for name in expected]
+    assert find_names(".") == expected
+    assert find_names(str(folder / "logs")) == [str(folder / "logs" / name) for name in expected]
 
 
 @pytest.mark.parametrize("compress", [bytes, bz2.compress, gzip.compress, lzma.compress, zstd.compress])
@@ -164,14 +164,14 @@ def test_logs_of_folders_come_last(folder: Path) -> None:
         # rotated within a line, or begun by a program that was interrupted
         b'"userID": 1}\n' + encoded(line()),
         b"no JSON\n\n" * 9 + encoded(line()),
-        # a line that is longer than what is read at once
+        # a line that is longer than one chunk
         encoded(line(trace=[trace(sta=f"S{number}") for number in range(12_000)])),
     ],
     ids=["a line", "no line break", "another service", "cut", "late", "long"],
 )
 def test_request_log_is_found_by_content(content: bytes, compress: Callable[[bytes], bytes], folder: Path) -> None:
     Path("17").write_bytes(compress(content))
-    assert names_of(".") == ["17"]
+    assert find_names(".") == ["17"]
 
 
 def test_other_files_are_skipped(folder: Path) -> None:
@@ -193,7 +193,7 @@ def test_other_files_are_skipped(folder: Path) -> None:
     Path("round").symlink_to("round")
     # Cut off, and of a name that is not that of a request log.
     Path("archive.tar.bz2").write_bytes(bz2.compress(LOG)[:-5])
-    assert names_of(".") == ["request.log"]
+    assert find_names(".") == ["request.log"]
 
 
 def test_aggregates_are_no_logs(folder: Path) -> None:
@@ -205,17 +205,17 @@ def test_aggregates_are_no_logs(folder: Path) -> None:
             made = payload(*rows, days_coverage=[day], period={"start": day, "end": day})
             outbox.put(made, "http://127.0.0.1", Terms())
     assert len(list(folder.glob("*.delivery"))) == 2
-    assert names_of(".") == ["request.log"]
+    assert find_names(".") == ["request.log"]
 
 
 @pytest.mark.parametrize("compress", [bz2.compress, gzip.compress, lzma.compress, zstd.compress])
 def test_damaged_request_log_is_not_skipped(compress: Callable[[bytes], bytes], folder: Path) -> None:
-    """So that its error is told when it is read."""
+    """Its error shows when it is read."""
     Path("a.log").write_bytes(LOG)
     whole = compress(LOG)
     Path("fdsnws-requests.log.2020-09-18").write_bytes(whole[:-9])
     Path("fdsnws-requests.log.2020-09-19").write_bytes(whole[:8] + bytes(byte ^ 0xFF for byte in whole[8:]))
-    assert names_of(".") == ["a.log", "fdsnws-requests.log.2020-09-18", "fdsnws-requests.log.2020-09-19"]
+    assert find_names(".") == ["a.log", "fdsnws-requests.log.2020-09-18", "fdsnws-requests.log.2020-09-19"]
 
 
 @pytest.mark.parametrize("content", [None, b"hello\n"])
@@ -230,7 +230,7 @@ def test_directory_without_logs_is_an_error(content: bytes | None, folder: Path)
 
 @pytest.mark.parametrize("refused", ["scandir", "stat"])
 def test_unreadable_directory_is_reported(refused: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody is told of a day that is missing in the statistics, if its folder is passed over."""
+    """If its folder was skipped, nobody would notice that a day is missing in the statistics."""
     Path("logs/private").mkdir(parents=True)
     for name in ("logs/a.log", "logs/private/b.log"):
         Path(name).write_bytes(LOG)
@@ -260,7 +260,7 @@ def test_unreadable_directory_is_reported(refused: str, folder: Path, monkeypatc
 )
 def test_damaged_request_log_is_found(content: bytes, folder: Path) -> None:
     Path("a.log").write_bytes(content)
-    assert names_of(".") == ["a.log"]
+    assert find_names(".") == ["a.log"]
     done = run("--json", "--dry-run", ".", cwd=folder)
     assert json.loads(done.stdout)["counted"] == 1
     assert json.loads(run("--json", "--dry-run", cwd=folder, stdin=content).stdout)["counted"] == 1
@@ -273,7 +273,7 @@ def test_tar_archive_is_refused(compress: Callable[[bytes], bytes], folder: Path
         archive.add("a.log")
     content = compress(Path("other.tar").read_bytes())
     Path("other.tar").unlink()
-    assert names_of(".") == ["a.log"]
+    assert find_names(".") == ["a.log"]
     Path("requests.tar").write_bytes(content)
     for jobs, names, stdin in (("1", ["requests.tar"], None), ("2", ["."], None), ("1", ["-"], content)):
         done = run("--jobs", jobs, *names, cwd=folder, stdin=stdin)
@@ -282,7 +282,7 @@ def test_tar_archive_is_refused(compress: Callable[[bytes], bytes], folder: Path
         assert "Unpack it with tar" in done.stderr
     # of another name, it is passed over like other files
     Path("requests.tar").rename("other.tar")
-    assert names_of(".") == ["a.log"]
+    assert find_names(".") == ["a.log"]
 
 
 # Patterns
@@ -292,14 +292,14 @@ def test_pattern_means_matching_files(folder: Path) -> None:
     Path("2020/11").mkdir(parents=True)
     for name in ("b1.log", "a2.log", "a1.log", "a1.txt", ".a3.log", "2020/x.log", "2020/11/x.log"):
         Path(name).write_bytes(LOG)
-    assert names_of("a*.log") == ["a1.log", "a2.log"]
-    assert names_of("?1.log") == names_of("[ab]1.log") == ["a1.log", "b1.log"]
-    assert names_of("2020/*.log") == ["2020/x.log"]
-    assert names_of("**/x.log") == ["2020/11/x.log", "2020/x.log"]
-    assert names_of("**/*1.log") == ["a1.log", "b1.log"]
-    assert names_of(f"{folder}/b*.log") == [f"{folder}/b1.log"]
+    assert find_names("a*.log") == ["a1.log", "a2.log"]
+    assert find_names("?1.log") == find_names("[ab]1.log") == ["a1.log", "b1.log"]
+    assert find_names("2020/*.log") == ["2020/x.log"]
+    assert find_names("**/x.log") == ["2020/11/x.log", "2020/x.log"]
+    assert find_names("**/*1.log") == ["a1.log", "b1.log"]
+    assert find_names(f"{folder}/b*.log") == [f"{folder}/b1.log"]
     # the order is that of the command line
-    assert names_of("b*.log", "a2.log", "a1*") == ["b1.log", "a2.log", "a1.log", "a1.txt"]
+    assert find_names("b*.log", "a2.log", "a1*") == ["b1.log", "a2.log", "a1.log", "a1.txt"]
 
 
 def test_pattern_may_fit_directories(folder: Path) -> None:
@@ -307,7 +307,7 @@ def test_pattern_may_fit_directories(folder: Path) -> None:
         path = Path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(LOG if path.suffix == ".log" else b"hello\n")
-    assert names_of("20*") == ["2019/a.log", "2020/b.log", "2020/11/c.log"]
+    assert find_names("20*") == ["2019/a.log", "2020/b.log", "2020/11/c.log"]
 
 
 @pytest.mark.parametrize("pattern", ["*.log", "[ab].txt", "logs/**/a.log", "?"])
@@ -322,9 +322,9 @@ def test_pattern_without_match_is_an_error(pattern: str, folder: Path) -> None:
 def test_file_name_may_look_like_a_pattern(name: str, folder: Path) -> None:
     for there in (name, "a1.log", "a2.log", "whats"):
         Path(there).write_bytes(LOG)
-    assert names_of(name) == [name]
+    assert find_names(name) == [name]
     # also among others that a pattern fits
-    assert names_of("*") == sorted([name, "a1.log", "a2.log", "whats"])
+    assert find_names("*") == sorted([name, "a1.log", "a2.log", "whats"])
 
 
 def test_broken_link_is_an_error(folder: Path) -> None:

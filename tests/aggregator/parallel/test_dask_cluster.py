@@ -1,4 +1,4 @@
-"""The command with --dask, on a real scheduler and workers: it gives what it gives without, or says why not."""
+"""The command with --dask on a real scheduler and workers: equal results, or a clear error."""
 
 import asyncio
 import bz2
@@ -52,14 +52,14 @@ splits.read = wrapped(splits.read)
 
 
 class State(NamedTuple):
-    """What the workers, by their names, have of logs: tallies that they hold, and tasks that are theirs."""
+    """The tallies and tasks of the workers, by their names."""
 
     held: dict[str, int]
     assigned: dict[str, int]
 
 
 class Cluster:
-    """A scheduler and workers on loopback ports; what they say goes to files in a directory.
+    """A scheduler and workers on loopback ports; their output goes to files in a directory.
 
     A task is given up when the second worker ends that had it.
     """
@@ -100,7 +100,7 @@ class Cluster:
 
     @property
     def said(self) -> str:
-        """What the scheduler and all workers have said."""
+        """Return the output of the scheduler and all workers."""
         return "".join(path.read_text() for path in sorted(self.directory.glob("*.out")))
 
     def has(self, *threads: int) -> None:
@@ -143,7 +143,7 @@ class Cluster:
         while True:
             name = busy(self.wait(busy))[0]
             self.workers[name].send_signal(signal.SIGSTOP)
-            # What it has told before must have come in.
+            # Earlier messages must have arrived.
             time.sleep(0.05)
             if name in busy(self.wait(lambda _: True)):
                 break
@@ -389,7 +389,7 @@ def test_interrupt_clears_the_cluster(workers: Cluster, home: Path) -> None:
 
 
 def test_cluster_names_first_damaged_log(workers: Cluster, home: Path) -> None:
-    # Longer than what the command itself looks at, so that workers meet the damage: first in the second log.
+    # Longer than the first lines that the command itself reads, so that a worker finds the damage.
     lines = b"".join(path.read_bytes() for path in sorted(home.glob("slow/*.2???-??-??"))) * 2
     first, second = home / "slow" / "a-slowest-request.gz", home / "slow" / "b-request.gz"
     for log in (first, second):

@@ -1,4 +1,4 @@
-"""Several processes and parts of any size give what one process gives that reads each log at once."""
+"""Several processes and parts of any size have the result of one process that reads each log as a whole."""
 
 import bz2
 import contextlib
@@ -63,7 +63,7 @@ COMPRESSIONS: dict[str, Compress] = {
 
 
 class Outcome(NamedTuple):
-    """What logs come to: the payload as it is sent, and what is told of the lines."""
+    """The result of reading logs: the payload as it is sent, and the counts of lines."""
 
     payload: bytes
     counted: int
@@ -74,7 +74,7 @@ class Outcome(NamedTuple):
     rejects: list[tuple[str, int, str]]
 
 
-def outcome_of(tally: Tally) -> Outcome:
+def summarize(tally: Tally) -> Outcome:
     payload = tally.aggregation.make_payload(AT).to_json()
     rejects = [(one.file, one.line, one.reason) for one in tally.rejects]
     outcomes = tally.counted, tally.ignored, tally.rejected, tally.repeated
@@ -88,7 +88,7 @@ def no_progress(more_bytes: int, more_lines: int) -> None:
 
 def read(files: Iterable[Path], jobs: int, load: processes.Load = lambda: EPOCHS) -> Outcome:
     logs = [sources.describe_log(file) for file in files]
-    return outcome_of(processes.read(logs, FILTER, load, jobs=jobs, progress=no_progress))
+    return summarize(processes.read(logs, FILTER, load, jobs=jobs, progress=no_progress))
 
 
 def one_by_one(logs: Sequence[tuple[str, bytes]]) -> Outcome:
@@ -123,7 +123,7 @@ def _precedence(request: Request) -> tuple[bool, int]:
 
 @contextlib.contextmanager
 def sizes(*, part: int, chunk: int, longest_line: int = 2000) -> Iterator[None]:
-    """Make parts and what is read at once small, so that small logs are cut where large ones are."""
+    """Make parts and chunks small, so that small logs are cut like large ones."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(splits, "_PLAIN_BYTES", part)
         patch.setattr(splits, "_BZIP2_BYTES", part)
@@ -133,7 +133,7 @@ def sizes(*, part: int, chunk: int, longest_line: int = 2000) -> Iterator[None]:
         yield
 
 
-def streams_of(content: bytes, compress: Compress, cuts: Iterable[int]) -> bytes:
+def compress_streams(content: bytes, compress: Compress, cuts: Iterable[int]) -> bytes:
     """Compress a log in streams that are cut anywhere, also within a line."""
     places = [0, *sorted(cut % (len(content) + 1) for cut in cuts), len(content)]
     return b"".join(compress(content[start:end]) for start, end in itertools.pairwise(places))
@@ -171,7 +171,7 @@ lines_of_any_kind = st.one_of(
     requests.map(lambda text: text.encode() + b"\r"),
     requests.map(lambda text: text[:40].encode()),
     st.sampled_from([b"", b"\r", b" ", b"{}", b"[]", b"no JSON", b"\xff\xfe", b"{", b"\0" * 30]),
-    # On both sides of what is too long; the last is one that is only as long as its spaces.
+    # On both sides of the longest line; the last is long because of its spaces.
     st.integers(1990, 2010).map(lambda length: b"x" * length),
     st.integers(1, 9000).map(lambda length: b"\xff" * length),
     st.integers(1, 1600).map(lambda length: json.dumps(line()).encode() + b" " * length),
@@ -202,7 +202,7 @@ def test_any_split_reads_the_same(
     files = [tmp_path / f"{number}.log" for number, _ in enumerate(logs)]
     for file, (content, packing) in zip(files, logs, strict=True):
         packed = packing != "plain"
-        file.write_bytes(streams_of(content, COMPRESSIONS[packing], cuts if packed else []))
+        file.write_bytes(compress_streams(content, COMPRESSIONS[packing], cuts if packed else []))
     # A range of one byte is for small logs: each is a part.
     part = max(part, sum(file.stat().st_size for file in files) // 300)
     with sizes(part=part, chunk=chunk):
@@ -219,7 +219,7 @@ def test_one_log_reads_the_same_with_any_split(compression: str, tmp_path: Path)
         texts.insert(rng.randrange(len(texts)), bad)
     content = b"\n".join(texts) + b"without a line break"
     log = tmp_path / "a.log"
-    log.write_bytes(streams_of(content, COMPRESSIONS[compression], range(7, len(content), 40_000)))
+    log.write_bytes(compress_streams(content, COMPRESSIONS[compression], range(7, len(content), 40_000)))
     epochs = [Epoch(one["fdsn_code"], *_days(one)) for one in make_log.registry()["networks"]]
     outcomes = []
     for part, chunk, jobs in ((1 << 22, 1 << 20, 1), (1 << 22, 1 << 20, 2), (9000, 1000, 3), (2500, 5000, 5)):
@@ -355,10 +355,10 @@ def test_all_compressions_have_equal_content(day: Day, tmp_path: Path) -> None:
     assert len(written) == 1
 
 
-# What comes in on a pipe can be read once
+# A pipe can be read once
 
 
-# What splits.read is told to do in another process than the first one, or in the first one.
+# The steps of splits.read, in the first process and in the others.
 DRIVER = """
 import multiprocessing, os, pathlib, signal, sys, time
 from eida_stats_aggregator import cli
@@ -406,7 +406,7 @@ def driven(
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def group_of(leader: int) -> list[int]:
+def list_group(leader: int) -> list[int]:
     """Return the processes of a group that live."""
     found = []
     for entry in Path("/proc").iterdir():
@@ -422,7 +422,7 @@ def marks(home: Path, name: str) -> list[int]:
     return [int(path.name.rpartition("-")[2]) for path in (home / "marks").glob(f"{name}-*")]
 
 
-def told(process: "subprocess.Popen[bytes]", stdin: bytes = b"") -> tuple[int, str, str]:
+def finish(process: "subprocess.Popen[bytes]", stdin: bytes = b"") -> tuple[int, str, str]:
     """Feed a process standard input and return how it ended, which must not take long."""
     out, errors = process.communicate(stdin, timeout=30)
     return process.returncode, out.decode(), errors.decode()
@@ -444,7 +444,7 @@ NETWORKS = ("--networks", "networks.json")
 OPTIONS = (*NETWORKS, "-o", "out", "--json")
 
 
-def lines_of(report: dict[str, Any]) -> int:
+def sum_lines(report: dict[str, Any]) -> int:
     return sum(report[outcome] for outcome in ("counted", "ignored", "rejected", "repeated"))
 
 
@@ -454,22 +454,22 @@ def nothing_written(home: Path) -> bool:
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_one_process_reads_where_a_pipe_is_read(jobs: str, day: Day, home: Path) -> None:
-    """What is logged more than once must be known while it is read."""
+    """Repeated requests must be recognised while the pipe is read."""
     content = (home / "a.log.plain").read_bytes()
     with driven('mark("begun")', *OPTIONS, "--jobs", jobs, "-", "small.log", cwd=home) as process:
-        code, out, errors = told(process, content)
+        code, out, errors = finish(process, content)
     assert code == 4
     assert "repeated lines were counted once" in errors
     assert len(marks(home, "begun")) == 1
     report = json.loads(out)
     assert report["repeated"] > 90
-    assert lines_of(report) == day.lines + 100
+    assert sum_lines(report) == day.lines + 100
 
 
 @pytest.mark.parametrize("jobs", ["1", "3"])
 @pytest.mark.parametrize("pipe", ["-", "pipe"])
 def test_pipe_is_not_read_again(jobs: str, pipe: str, day: Day, home: Path) -> None:
-    """Where a log turns out to be no plain row of blocks, others are read anew; a pipe would be empty by then."""
+    """If a bzip2 log cannot be split, the other logs are read again; a pipe would be empty by then."""
     (home / "padded.log").write_bytes((home / "a.log.bz2").read_bytes() + bytes(512))
     content = (home / "small.log").read_bytes()
     os.mkfifo(home / "pipe")
@@ -479,7 +479,7 @@ def test_pipe_is_not_read_again(jobs: str, pipe: str, day: Day, home: Path) -> N
     done = run(*OPTIONS, "--jobs", jobs, pipe, "padded.log", cwd=home, stdin=content if pipe == "-" else None)
     assert done.returncode == 4
     assert "repeated lines were counted once" in done.stderr
-    assert lines_of(json.loads(done.stdout)) == day.lines + 100
+    assert sum_lines(json.loads(done.stdout)) == day.lines + 100
     if pipe == "pipe":
         writer.join()
 
@@ -492,7 +492,7 @@ def test_padded_bzip2_is_read(jobs: str, day: Day, home: Path) -> None:
         assert done.returncode == (4 if len(files) > 1 else 0)
         assert ("repeated lines were counted once" in done.stderr) is (len(files) > 1)
         report = json.loads(done.stdout)
-        assert lines_of(report) == day.lines + (100 + 1500 if len(files) > 1 else 0)
+        assert sum_lines(report) == day.lines + (100 + 1500 if len(files) > 1 else 0)
         assert report["first_rejects"] == [
             {"file": "padded.log", "line": 2501, "reason": "not JSON"},
             {"file": "padded.log", "line": 2502, "reason": "empty"},
@@ -523,7 +523,7 @@ def test_damaged_log_is_named_with_any_jobs(compression: str, home: Path) -> Non
 @pytest.mark.parametrize("compression", ["bz2", "xz"])
 @pytest.mark.parametrize("place", [1, 6, 60])
 def test_damage_after_a_good_stream_is_found(compression: str, place: int, home: Path) -> None:
-    """As of a log that was packed in parallel: what is left of it is not the day."""
+    """As in a log that was packed in parallel: the rest of it is not the whole day."""
     compress = COMPRESSIONS[compression]
     streams = [compress(encoded(*(line(userID=user) for user in range(20)))) for _ in range(3)]
     second = bytearray(streams[1])
@@ -564,9 +564,9 @@ def test_log_that_vanishes_is_named(jobs: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("jobs", [1, 3])
 @pytest.mark.parametrize("compression", ["plain", "bz2", "gz"])
 def test_log_that_becomes_shorter_is_named(compression: str, jobs: int, tmp_path: Path) -> None:
-    """As one that is emptied and written anew: what is left of it is not the day."""
+    """As one that is truncated and written again: the rest of it is not the whole day."""
     log = tmp_path / "a.log"
-    log.write_bytes(streams_of(encoded(line()) * 200, COMPRESSIONS[compression], range(0, 100_000, 5000)))
+    log.write_bytes(compress_streams(encoded(line()) * 200, COMPRESSIONS[compression], range(0, 100_000, 5000)))
     logs = [sources.describe_log(log)]
     os.truncate(log, log.stat().st_size - 20)
     with sizes(part=3000, chunk=1000), pytest.raises(UnreadableLog, match=r"a\.log: "):
@@ -628,7 +628,7 @@ def test_processes_fetch_registry_once(jobs: str, status: int, tmp_path: Path) -
         options = ("--json", "--jobs", jobs, "a.log")
         steps = ALL_READ.format(jobs=jobs)
         with driven(steps, *options, cwd=tmp_path, size=10_000, FDSN_NETWORKS_URL=stub.url) as process:
-            code, out, errors = told(process)
+            code, out, errors = finish(process)
         assert len(stub.received) == 1
     assert len(marks(tmp_path, "read")) == int(jobs)
     if status == 200:
@@ -693,9 +693,9 @@ def test_killed_process_ends_the_run(log: str, jobs: int, home: Path) -> None:
         wait_for(lambda: len(marks(home, "helping")) == jobs - 1)
         os.kill(marks(home, "helping")[0], signal.SIGKILL)
         begun = time.monotonic()
-        code, out, errors = told(process)
+        code, out, errors = finish(process)
         assert time.monotonic() - begun < 10
-        assert group_of(process.pid) == []
+        assert list_group(process.pid) == []
     assert code == 1
     assert errors.startswith(f"eida_stats_aggregator: {MEMORY}")
     assert json.loads(out)["errors"] == [errors.removeprefix("eida_stats_aggregator: ").rstrip()]
@@ -719,7 +719,7 @@ def test_process_killed_while_sending_ends_run(tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize("after", [0, 3])
 def test_killed_process_counts_nothing(after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also when it has told of some parts, and is waited for only at the end."""
+    """Also if it has sent some parts, and the first process waits for it only at the end."""
     first = os.getpid()
     real = splits.read
     numbers = itertools.count()
@@ -744,9 +744,9 @@ def test_ctrl_c_ends_all_processes(home: Path) -> None:
         wait_for(lambda: len(marks(home, "helping")) == 2 and marks(home, "first"))
         begun = time.monotonic()
         os.killpg(process.pid, signal.SIGINT)
-        code, out, errors = told(process)
+        code, out, errors = finish(process)
         assert time.monotonic() - begun < 10
-        assert group_of(process.pid) == []
+        assert list_group(process.pid) == []
     assert (code, out) == (1, "")
     assert (
         errors.strip() == "eida_stats_aggregator: interrupted; files that were not delivered wait for the next run"
@@ -758,7 +758,7 @@ def test_new_process_never_sees_ctrl_c(home: Path) -> None:
     """Not even before a line of it has run; the first process ends it."""
     setup = "os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGINT))"
     with driven(ALL_READ.format(jobs=3), *OPTIONS, "--jobs", "3", "a.log.plain", cwd=home, setup=setup) as process:
-        code, _, errors = told(process)
+        code, _, errors = finish(process)
     assert (code, errors) == (0, "")
     assert len(marks(home, "read")) == 3
 
@@ -779,12 +779,12 @@ return result._replace(head=bytes(1 << 20))
 def test_helpers_end_with_the_first_process(steps: str, how: signal.Signals, home: Path) -> None:
     with driven(steps, *OPTIONS, "--jobs", "3", "a.log.plain", cwd=home) as process:
         wait_for(lambda: len(marks(home, "helping")) == 2 and marks(home, "first"))
-        # What is sent fills the pipe, which takes a moment.
+        # It takes a moment until the pipe is full.
         time.sleep(0.2)
-        assert len(group_of(process.pid)) == 3
+        assert len(list_group(process.pid)) == 3
         os.kill(process.pid, how)
         process.wait(10)
-        wait_for(lambda: group_of(process.pid) == [], seconds=10)
+        wait_for(lambda: list_group(process.pid) == [], seconds=10)
     assert nothing_written(home)
 
 
