@@ -84,6 +84,6 @@ class RegistryUnavailable(EidaStatisticsError):
 
 
 class InvalidRegistry(EidaStatisticsError):
-    """This is not a registry of networks as the FDSN networks/1 service gives it."""
+    """This is not a registry of networks in the format of the FDSN networks/1 service."""
 
     problem = "invalid-registry"

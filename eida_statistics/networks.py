@@ -116,15 +116,15 @@ def read_cached_registry(cache: Path, url: str = REGISTRY_URL, *, warn: Callable
     except (RegistryUnavailable, InvalidRegistry) as error:
         if kept is None or age is None:
             raise RegistryUnavailable(
-                f"{url} gave none ({error.subject})",
+                f"{url} cannot be fetched ({error.subject})",
                 hint=f"Save the answer of {url} to a file and name it with --networks FILE.",
             ) from error
-        warn(f"registry of networks is {age / 86400:.0f} days old; {url} gave no newer one ({error.subject})")
+        warn(f"the registry of networks is {age / 86400:.0f} days old: {url} cannot be fetched ({error.subject})")
         return kept
     try:
         _save(cache, answer)
     except OSError as error:
-        warn(f"{cache}: {error.strerror}; the registry of networks is not kept for the next run")
+        warn(f"{cache}: {error.strerror}; the registry of networks is not cached for the next run")
     return epochs
 
 

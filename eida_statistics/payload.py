@@ -19,8 +19,10 @@ Location = Annotated[str, Meta(pattern=r"^[0-9A-Za-z _-]{0,8}\Z")]
 Channel = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_-]{0,16}\Z")]
 Country = Annotated[str, Meta(pattern=r"^([0-9A-Z]{2})?\Z")]
 _COUNTRY = re.compile(r"[0-9A-Za-z]{2}", re.ASCII)
+EARLIEST_DAY = datetime.date(1990, 1, 1)
 # The largest integer that all JSON parsers keep exactly; a thousand of them fit the database's bigint.
 MAX_COUNT = 2**53 - 1
+COUNTS = ("bytes", "nb_requests", "nb_successful_requests", "nb_unsuccessful_requests")
 Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
 
 MAX_EXCLUSIONS = 100
@@ -91,7 +93,12 @@ class Period(msgspec.Struct, frozen=True, order=True):
     end: datetime.date
 
     def __str__(self) -> str:
-        return str(self.start) if self.start == self.end else f"{self.start} to {self.end}"
+        return str(self.start) if self.is_day else f"{self.start} to {self.end}"
+
+    @property
+    def is_day(self) -> bool:
+        """Whether it is one day."""
+        return self.start == self.end
 
     def days(self) -> list[datetime.date]:
         """Return all its days, in order."""

@@ -4,130 +4,41 @@ import datetime
 import re
 from collections.abc import Iterator
 from itertools import chain, islice
-from operator import attrgetter, lt
-from typing import Annotated, NamedTuple
+from operator import lt
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
-from msgspec import UNSET, Meta, UnsetType
 
 from eida_statistics import hll
 from eida_statistics.encoding import EncodedPayload, Encoder, encode
 from eida_statistics.errors import InvalidPayload, InvalidSketch, NotJSON
 from eida_statistics.payload import (
-    MAX_COUNT,
-    Channel,
-    Count,
-    Exclusions,
     Key,
-    Location,
-    Network,
     Payload,
-    Period,
     Row,
-    Source,
-    Station,
     merge_rows,
     normalize_country,
 )
-from eida_statistics.validation import ROOT, Fault, find_faults
-
-EARLIEST_DAY = datetime.date(1990, 1, 1)
-MAX_LISTED_ERRORS = 100
-
-_Label = Annotated[str, Meta(pattern=r"^[ -~]{0,64}\Z")]
-
-COUNTS = ("bytes", "nb_requests", "nb_successful_requests", "nb_unsuccessful_requests")
-_Score = Annotated[float, Meta(ge=0, le=2**53)]
-
-_CODES = {
-    "network": Network,
-    "station": Station,
-    "location": Location,
-    "channel": Channel,
-}
-
-_EXPECTED = {
-    "generated_at": "up to 64 printable ASCII characters",
-    "version": "up to 64 printable ASCII characters",
-    "days_coverage": "a list of days, YYYY-MM-DD",
-    "aggregation_score": "a number",
-    "stats": "a list of objects",
-    "source": "up to 64 letters, digits, dots or hyphens",
-    "period": 'an object with the days "start" and "end"',
-    "excluded": "an object with client_classes and client_patterns, lists of up to 100 texts",
-    "month": "the first day of a month, YYYY-MM-01",
-    "network": "a code of up to 8 letters, digits, - or _",
-    "station": "a code of up to 8 letters, digits, - or _",
-    "location": "a code of up to 8 letters, digits, blanks, - or _",
-    "channel": "a code of up to 16 letters, digits, - or _",
-    "country": "a text",
-    "bytes": "an integer from 0 to 2^53-1",
-    "nb_requests": "an integer from 0 to 2^53-1",
-    "nb_successful_requests": "an integer from 0 to 2^53-1",
-    "nb_unsuccessful_requests": "an integer from 0 to 2^53-1",
-    "clients": "\\x and the hexadecimal digits of a sketch",
-}
-
-
-class _WireRow(msgspec.Struct, gc=False):
-    """A row as nodes send it: older aggregators leave some keys out, or null.
-
-    The codes are checked once for each that occurs, not once for each row.
-    """
-
-    month: datetime.date
-    network: str
-    station: str
-    location: str
-    channel: str
-    bytes: Count
-    nb_successful_requests: Count
-    clients: str
-    country: str | None = None
-    nb_requests: Count | None = None
-    nb_unsuccessful_requests: Count | None = None
-
-
-class _CheckedWireRow(_WireRow):
-    """A row whose codes are checked when it is decoded."""
-
-    network: Network
-    station: Station
-    location: Location
-    channel: Channel
-
-
-class _WirePayload(msgspec.Struct):
-    days_coverage: list[datetime.date]
-    stats: list[_WireRow]
-    generated_at: _Label | None = None
-    version: _Label | None = None
-    aggregation_score: _Score | None = None
-    excluded: Exclusions | None = None
-    source: Source | None = None
-    period: Period | None = None
-
-
-class _Envelope(msgspec.Struct):
-    """A payload whose fields are looked at one by one, to name each one that is bad."""
-
-    days_coverage: msgspec.Raw | UnsetType = UNSET
-    stats: msgspec.Raw | UnsetType = UNSET
-    generated_at: msgspec.Raw | UnsetType = UNSET
-    version: msgspec.Raw | UnsetType = UNSET
-    aggregation_score: msgspec.Raw | UnsetType = UNSET
-    excluded: msgspec.Raw | UnsetType = UNSET
-    source: msgspec.Raw | UnsetType = UNSET
-    period: msgspec.Raw | UnsetType = UNSET
+from eida_statistics.validation import ROOT
+from eida_statistics.wire_faults import (
+    do_values_fit,
+    find_bad_days,
+    find_bad_fields,
+    find_bad_period,
+    find_bad_rows,
+    find_bad_sums,
+    take_first,
+)
+from eida_statistics.wire_records import WirePayload, WireRow
 
 
 class _OnlyRows(msgspec.Struct):
     stats: msgspec.Raw
 
 
-_DECODER = msgspec.json.Decoder(_WirePayload)
-_ROWS_DECODER = msgspec.json.Decoder(list[_WireRow])
+_DECODER = msgspec.json.Decoder(WirePayload)
+_ROWS_DECODER = msgspec.json.Decoder(list[WireRow])
 
 # Between two objects of an array, as far as can be seen there.
 _BETWEEN_OBJECTS = re.compile(rb"\}[ \t\n\r]*+,[ \t\n\r]*+(?=\{)")
@@ -181,12 +92,12 @@ def decode_with_changes(body: bytes | bytearray, *, today: datetime.date) -> Dec
     wire = _decode_wire(body)
     changed = _normalize_countries(wire.stats)
     months = _find_months(wire)
-    errors = _take_first(chain(_find_bad_days(wire, today), _find_bad_period(wire, today)))
+    errors = take_first(chain(find_bad_days(wire, today), find_bad_period(wire, today)))
     rows = _complete_rows(wire.stats, months)
     if errors or rows is None:
-        raise InvalidPayload(_take_first(chain(errors, _find_bad_rows(wire.stats, months))))
+        raise InvalidPayload(take_first(chain(errors, find_bad_rows(wire.stats, months))))
     rows = _sort_and_merge(rows)
-    if too_large := _take_first(_find_bad_sums(rows)):
+    if too_large := take_first(find_bad_sums(rows)):
         raise InvalidPayload(too_large)
     return Decoded(_make_payload(wire, rows), changed)
 
@@ -222,7 +133,7 @@ def _receive_sorted(body: bytes | bytearray, today: datetime.date, slice_bytes: 
         if opened is None:
             return None
         wire, stats = opened
-        if any(_find_bad_days(wire, today)) or any(_find_bad_period(wire, today)):
+        if any(find_bad_days(wire, today)) or any(find_bad_period(wire, today)):
             return None
         months = _find_months(wire)
         encoder = Encoder(_make_payload(wire, []))
@@ -234,7 +145,7 @@ def _receive_sorted(body: bytes | bytearray, today: datetime.date, slice_bytes: 
             sent = _ROWS_DECODER.decode(b"".join((b"[", piece, b"]")))
             changed += _normalize_countries(sent)
             rows = _complete_rows(sent, months)
-            if rows is None or not _is_sorted(rows, after=last) or any(_find_bad_sums(rows)):
+            if rows is None or not _is_sorted(rows, after=last) or any(find_bad_sums(rows)):
                 return None
             encoder.add(rows)
             last = rows[-1].key if rows else last
@@ -243,7 +154,7 @@ def _receive_sorted(body: bytes | bytearray, today: datetime.date, slice_bytes: 
     return Received(encoder.finish(), changed)
 
 
-def _decode_envelope(body: bytes | bytearray) -> tuple[_WirePayload, memoryview] | None:
+def _decode_envelope(body: bytes | bytearray) -> tuple[WirePayload, memoryview] | None:
     """Return a payload without its rows, and the JSON of these, not copied.
 
     The rest is decoded with all keys that it has, so that a second `stats` is checked as well. Return None if the
@@ -275,11 +186,11 @@ def _cut(array: memoryview, slice_bytes: int) -> Iterator[memoryview]:
     yield array[start:-1]
 
 
-def _find_months(wire: _WirePayload) -> set[datetime.date]:
+def _find_months(wire: WirePayload) -> set[datetime.date]:
     return {day.replace(day=1) for day in wire.days_coverage}
 
 
-def _make_payload(wire: _WirePayload, rows: list[Row]) -> Payload:
+def _make_payload(wire: WirePayload, rows: list[Row]) -> Payload:
     return Payload(
         generated_at=wire.generated_at or "",
         version=wire.version or "",
@@ -292,7 +203,7 @@ def _make_payload(wire: _WirePayload, rows: list[Row]) -> Payload:
     )
 
 
-def _normalize_countries(rows: list[_WireRow]) -> int:
+def _normalize_countries(rows: list[WireRow]) -> int:
     """Normalise the countries of rows in place, and return of how many rows they have changed."""
     countries = {country: normalize_country(country or "") for country in {row.country for row in rows}}
     if all(normal == (country or "") for country, normal in countries.items()):
@@ -305,49 +216,15 @@ def _normalize_countries(rows: list[_WireRow]) -> int:
     return changed
 
 
-def _decode_wire(body: bytes | bytearray) -> _WirePayload:
+def _decode_wire(body: bytes | bytearray) -> WirePayload:
     try:
         try:
             return _DECODER.decode(body)
         except msgspec.ValidationError as error:
-            raise InvalidPayload(_take_first(_find_bad_fields(body)) or [(ROOT, "not valid")]) from error
+            raise InvalidPayload(take_first(find_bad_fields(body)) or [(ROOT, "not valid")]) from error
     # A validation error may come before the place where the document stops being JSON.
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise NotJSON(str(error)) from error
-
-
-def _values_fit(rows: list[_WireRow], months: set[datetime.date]) -> bool:
-    return {row.month for row in rows} <= months and all(
-        _is_code(field, code) for field in _CODES for code in set(map(attrgetter(field), rows))
-    )
-
-
-def _find_bad_rows(rows: list[_WireRow], months: set[datetime.date]) -> Iterator[Fault]:
-    """Name each field whose value does not do, though its type does."""
-    for number, row in enumerate(rows):
-        for field in _CODES:
-            if not _is_code(field, getattr(row, field)):
-                yield f"stats[{number}].{field}", f"not {_EXPECTED[field]}"
-        if row.month.day != 1:
-            yield f"stats[{number}].month", f"not {_EXPECTED['month']}"
-        elif row.month not in months:
-            yield f"stats[{number}].month", f"{row.month:%Y-%m} has no day in days_coverage"
-        yield from _check_sketch(row.clients, f"stats[{number}].clients")
-
-
-def _check_sketch(text: str, path: str) -> Iterator[Fault]:
-    try:
-        hll.check(hll.from_hex(text.lower()))
-    except InvalidSketch as error:
-        yield path, f"{error.title[0].lower()}{error.title[1:]} ({error.subject})"
-
-
-def _is_code(field: str, code: str | None) -> bool:
-    try:
-        msgspec.convert(code, _CODES[field])
-    except msgspec.ValidationError:
-        return False
-    return True
 
 
 def _is_sorted(rows: list[Row], *, after: Key | None = None) -> bool:
@@ -367,20 +244,9 @@ def _sort_and_merge(rows: list[Row]) -> list[Row]:
     return [by_key[key] for key in sorted(by_key)]
 
 
-def _find_bad_sums(rows: list[Row]) -> Iterator[Fault]:
-    """Name rows in which what was filled in or merged is more than can be read again."""
-    for field in COUNTS:
-        if max(map(attrgetter(field), rows), default=0) > MAX_COUNT:
-            for row in rows:
-                if getattr(row, field) > MAX_COUNT:
-                    stream = ".".join((row.network, row.station, row.location, row.channel))
-                    told = f"those of {stream} of country {row.country or '(none)'} in {row.month:%Y-%m}"
-                    yield "stats", f"{told} have more than 2^53-1 {field} together"
-
-
-def _complete_rows(sent: list[_WireRow], months: set[datetime.date]) -> list[Row] | None:
+def _complete_rows(sent: list[WireRow], months: set[datetime.date]) -> list[Row] | None:
     """Return rows with defaults filled in and sketches in canonical form, or None if a value is bad."""
-    if not _values_fit(sent, months):
+    if not do_values_fit(sent, months):
         return None
     sketches = [row.clients.lower() for row in sent]
     if not hll.are_canonical(sketches):
@@ -391,7 +257,7 @@ def _complete_rows(sent: list[_WireRow], months: set[datetime.date]) -> list[Row
     return [_complete_row(row, sketch) for row, sketch in zip(sent, sketches, strict=True)]
 
 
-def _complete_row(sent: _WireRow, clients: str) -> Row:
+def _complete_row(sent: WireRow, clients: str) -> Row:
     """Fill in fields that older aggregators omit."""
     unsuccessful = sent.nb_unsuccessful_requests
     if unsuccessful is None:
@@ -412,67 +278,3 @@ def _complete_row(sent: _WireRow, clients: str) -> Row:
         unsuccessful,
         clients,
     )
-
-
-def _find_bad_days(wire: _WirePayload, today: datetime.date) -> Iterator[Fault]:
-    if not wire.days_coverage and wire.period is None:
-        yield "days_coverage", "no day"
-    for day in sorted(set(wire.days_coverage)):
-        yield from _check_day("days_coverage", day, today)
-
-
-def _find_bad_period(wire: _WirePayload, today: datetime.date) -> Iterator[Fault]:
-    period = wire.period
-    if period is None:
-        if wire.source:
-            yield "source", "needs a period"
-        return
-    if period.start > period.end:
-        yield "period", "start is after end"
-    for name in ("start", "end"):
-        yield from _check_day(f"period.{name}", getattr(period, name), today)
-
-
-def _check_day(path: str, day: datetime.date, today: datetime.date) -> Iterator[Fault]:
-    if day > today + datetime.timedelta(days=1):
-        yield path, f"{day} is in the future"
-    elif day < EARLIEST_DAY:
-        yield path, f"{day} is before {EARLIEST_DAY}"
-
-
-def _take_first(errors: Iterator[Fault]) -> list[Fault]:
-    return [error for error, _ in zip(errors, range(MAX_LISTED_ERRORS), strict=False)]
-
-
-def _find_bad_fields(body: bytes | bytearray) -> Iterator[Fault]:
-    """Name each field of a payload that has a wrong type or value, in the order of the document's rows."""
-    try:
-        envelope = msgspec.json.decode(body, type=_Envelope)
-    except msgspec.ValidationError:
-        msgspec.json.decode(body, type=msgspec.Raw)  # raises if it only begins like JSON
-        yield ROOT, "not a JSON object"
-        return
-    for field in msgspec.structs.fields(_WirePayload):
-        raw = getattr(envelope, field.encode_name)
-        if field.name != "stats":
-            if raw is not UNSET:
-                yield from find_faults(msgspec.json.decode(raw), field.type, _EXPECTED, field.name)
-            elif field.required:
-                yield field.name, "missing"
-            continue
-        try:
-            rows = msgspec.json.decode(raw, type=list[msgspec.Raw]) if raw is not UNSET else None
-        except msgspec.ValidationError:
-            rows = None
-        if rows is None:
-            yield "stats", "missing" if raw is UNSET else f"not {_EXPECTED['stats']}"
-            continue
-        for number, row in enumerate(rows):
-            yield from _find_bad_row(row, f"stats[{number}]")
-
-
-def _find_bad_row(raw: msgspec.Raw, path: str) -> Iterator[Fault]:
-    row = msgspec.json.decode(raw)
-    yield from find_faults(row, _CheckedWireRow, _EXPECTED, path)
-    if isinstance(row, dict) and isinstance(row.get("clients"), str):
-        yield from _check_sketch(row["clients"], f"{path}.clients")

@@ -66,7 +66,9 @@ def _compile_patterns(
         if len(text) > MAX_EXCLUSION_CHARACTERS:
             raise click.BadParameter(f"longer than {MAX_EXCLUSION_CHARACTERS} characters", param=parameter)
         if "@" in text:
-            raise click.BadParameter("an address is about a person, and the pattern is sent", param=parameter)
+            raise click.BadParameter(
+                "must not contain @: patterns are sent, addresses must not be", param=parameter
+            )
     try:
         return [user_agents.compile_pattern(text) for text in texts]
     except ValueError as error:
@@ -77,7 +79,7 @@ def _parse_numbers(_context: click.Context, parameter: click.Parameter, texts: t
     """Check numbers of payloads, also with commas between them."""
     numbers = [number for text in texts for number in text.split(",")]
     if not all(re.fullmatch(r"[0-9]{1,18}", number, re.ASCII) for number in numbers):
-        raise click.BadParameter("numbers of payloads, with commas", param=parameter)
+        raise click.BadParameter("must be numbers of payloads, separated by commas", param=parameter)
     return tuple(sorted(set(numbers), key=int))
 
 
@@ -94,7 +96,7 @@ def _parse_numbers(_context: click.Context, parameter: click.Parameter, texts: t
     help="Where aggregate files go; created if it is missing.  [default: the current directory]",
 )
 @click.option("--send-to", metavar="URL", help="Send to this service: this run's file and the queue.")
-@click.option("--token", envvar="TOKEN", help="The node's token; better given in the environment as TOKEN.")
+@click.option("--token", envvar="TOKEN", help="The node's token; the environment variable TOKEN is safer.")
 @click.option(
     "--token-file",
     envvar="TOKEN_FILE",
@@ -118,18 +120,18 @@ def _parse_numbers(_context: click.Context, parameter: click.Parameter, texts: t
 @click.option(
     "--catch-up",
     is_flag=True,
-    help="Send each day that is over and not delivered, as a file of its own. This is the line for cron.",
+    help="Send each complete day that was not delivered, as a file of its own. Use this in cron.",
 )
-@click.option("--replace", is_flag=True, help="A correction: replace what this source has sent of the same days.")
+@click.option("--replace", is_flag=True, help="Send a correction: replace what this source sent for these days.")
 @click.option(
     "--replaces",
     "replaces",
     multiple=True,
     metavar="NUMBER",
     callback=_parse_numbers,
-    help="--replace, and also the payload of this number at the service; can be repeated.",
+    help="As --replace, and replace the payload with this number, too; can be repeated.",
 )
-@click.option("--beside", is_flag=True, help="Count it even if it overlaps with other payloads.")
+@click.option("--beside", is_flag=True, help="Count this file even if it overlaps with other payloads.")
 @click.option(
     "--no-requests",
     "no_requests",
@@ -142,7 +144,7 @@ def _parse_numbers(_context: click.Context, parameter: click.Parameter, texts: t
     "--since",
     type=_DayOrAll(),
     metavar="DAY",
-    help="The first UTC day, YYYY-MM-DD. It chooses logs by name, requests where names have no day.",
+    help="The first UTC day, YYYY-MM-DD. Chooses logs by the day in their names, or requests if names have none.",
 )
 @click.option("--until", type=_DAY, metavar="DAY", help="The last UTC day.")
 @click.option(
@@ -150,7 +152,7 @@ def _parse_numbers(_context: click.Context, parameter: click.Parameter, texts: t
     "excluded_classes",
     multiple=True,
     metavar="CLASS",
-    help="Leave out a class of clients, as the summary names them; can be repeated.",
+    help="Leave out a class of clients that the summary lists; can be repeated.",
 )
 @click.option(
     "--exclude-client",
@@ -164,26 +166,26 @@ def _parse_numbers(_context: click.Context, parameter: click.Parameter, texts: t
     "--client-classes",
     "classes_file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A table of classes of clients that precedes the built-in one.",
+    help="A table of client classes that has priority over the built-in one.",
 )
 @click.option(
     "-j",
     "--jobs",
     type=click.IntRange(1),
     metavar="N",
-    help="How many processes read.  [default: one for each core]",
+    help="Number of processes that read.  [default: one for each core]",
 )
 @click.option("--dask", metavar="ADDRESS", help="Read on the Dask cluster of this scheduler, file by file.")
-@click.option("--dry-run", is_flag=True, help="Write and send nothing; show what would be.")
+@click.option("--dry-run", is_flag=True, help="Write and send nothing, but show what a run would do.")
 @click.option(
-    "--requeue", is_flag=True, help="Send what is queued for other URLs to --send-to: a service has moved."
+    "--requeue", is_flag=True, help="Send the queues of other URLs to --send-to, if the service has moved."
 )
 @click.option(
     "--retries",
     type=click.IntRange(0, 100),
     default=RETRIES,
     show_default=True,
-    help="How often delivery is tried again.",
+    help="Number of retries of a delivery.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and warnings.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
@@ -307,7 +309,7 @@ def _check_usage(
     if source and not re.fullmatch(r"[0-9A-Za-z.-]{1,64}", source):
         raise click.BadParameter("up to 64 letters, digits, dots and hyphens", param_hint="--source")
     if files.count(STDIN) > 1:
-        raise click.UsageError("Standard input can be read once.")
+        raise click.UsageError("Standard input can be named only once.")
     if not files and destination is None and sys.stdin is not None and sys.stdin.isatty():
         raise click.UsageError("Name a log file, or pipe one in.")
 
@@ -326,12 +328,12 @@ def _check_days(
         raise click.BadParameter("this day is after --until", param_hint="--since")
     today = datetime.datetime.now(tz=datetime.UTC).date()
     if any(day >= today for day in no_requests):
-        raise click.BadParameter("this day is not over", param_hint="--no-requests")
+        raise click.BadParameter("this day is not over yet", param_hint="--no-requests")
 
 
 def _run_catch_up(options: Options, *, since_all: bool) -> tuple[CatchUpSummary, single.Outcome]:
     if options.destination is None:
-        raise click.UsageError("--catch-up needs --send-to: it sends what was not delivered there.")
+        raise click.UsageError("--catch-up needs --send-to: it sends the days that were not delivered there.")
     if STDIN in options.files or not (options.files or options.no_requests):
         raise click.UsageError("--catch-up needs the directory of the logs, or their names.")
     if options.terms.replaces and (options.since is None or options.since != options.until):
@@ -375,9 +377,9 @@ def _load_token(send_to: str, token: str | None, file: Path | None) -> str:
     except ValueError:
         usable = False
     if not usable:
-        raise click.BadParameter("an http:// or https:// URL with a host is needed", param_hint="--send-to")
+        raise click.BadParameter("must be an http:// or https:// URL with a host", param_hint="--send-to")
     if url.username is not None:
-        raise click.BadParameter("a URL must not hold a user or password; it is kept", param_hint="--send-to")
+        raise click.BadParameter("must not contain a user or password: it is stored", param_hint="--send-to")
     if token is None and file is not None:
         token = file.read_bytes().removeprefix(codecs.BOM_UTF8).decode("ascii", "replace").strip()
         if not token:
@@ -385,7 +387,7 @@ def _load_token(send_to: str, token: str | None, file: Path | None) -> str:
     if not token:
         raise click.UsageError("--send-to needs a token: TOKEN in the environment, --token-file or --token.")
     if not token.isascii() or not token.isprintable() or " " in token:
-        raise click.UsageError("The token has characters that no token has; is it the right file?")
+        raise click.UsageError("The token has characters that no token can have. Is it the right file?")
     return token
 
 

@@ -4,12 +4,13 @@ import datetime
 import glob
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from eida_statistics.errors import RegistryUnavailable
 from eida_stats_aggregator import notices
+from eida_stats_aggregator.delivery.state import LogStamp
 from eida_stats_aggregator.errors import NotReady, UnreadableLog
 from eida_stats_aggregator.fdsnws.tally import Tally
 from eida_stats_aggregator.logs.sources import describe_log
@@ -138,3 +139,12 @@ def _has_requests(tally: Tally) -> bool:
 def strip_packed_suffix(path: Path) -> Path:
     """Return the path that a log had before it was packed."""
     return path.with_suffix("") if path.suffix in _PACKED_SUFFIXES else path
+
+
+def has_other_logs(known: Mapping[str, LogStamp], stamps: Mapping[str, LogStamp]) -> bool:
+    """Return whether a log was added or changed. Packing a log is no change."""
+    names = {strip_packed_suffix(Path(path)) for path in known}
+    return any(
+        known[path] != stamp if path in known else strip_packed_suffix(Path(path)) not in names
+        for path, stamp in stamps.items()
+    )

@@ -1,7 +1,8 @@
 """Warnings about everything that changes the numbers. They are shown even with --quiet."""
 
 import datetime
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from eida_stats_aggregator.console import format_list
@@ -70,3 +71,37 @@ def make_token_notices(valid_until: datetime.datetime | None, now: datetime.date
 def make_overlap_notices(lines: Sequence[str]) -> list[Notice]:
     """Return a warning for each file that counts although it overlaps with others."""
     return [Notice(f"overlap:{line}", line) for line in lines]
+
+
+def make_late_notices(late: Mapping[str, Sequence[datetime.date]]) -> list[Notice]:
+    """Return a warning for each cause that has kept days from being sent for more than 24 hours."""
+    return [
+        Notice(f"late:{cause}", f"{format_list(days)} could not be sent for more than 24 hours: {cause}")
+        for cause, days in late.items()
+    ]
+
+
+def make_gap_notices(days: Sequence[datetime.date]) -> list[Notice]:
+    """Return a warning about days without a log."""
+    if not days:
+        return []
+    text = (
+        f"there is no log of {format_list(days)}. SeisComP writes none for a day without a request."
+        f" If there was none: --no-requests {days[0]}"
+    )
+    return [Notice(f"gaps:{days[0]}", text)]
+
+
+def make_undated_notices(undated: Iterable[Path], dated: Iterable[Path], named: Collection[str]) -> list[Notice]:
+    """Return a warning about logs that are skipped since their names have no day, except the current one.
+
+    Args:
+        undated: files whose names have no day.
+        dated: logs whose names have one.
+        named: the paths that the operator has named.
+    """
+    stems = tuple({f"{path.name.partition('.log.')[0]}.log." for path in dated})
+    skipped = [str(path) for path in undated if str(path) in named or path.name.startswith(stems)]
+    if not skipped:
+        return []
+    return [Notice(f"undated:{' '.join(skipped)}", f"skipped, since the name has no day: {format_list(skipped)}")]

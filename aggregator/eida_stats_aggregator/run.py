@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from eida_statistics import __version__
 from eida_statistics.errors import EidaStatisticsError
-from eida_statistics.payload import Payload, Period
-from eida_statistics.wire import EARLIEST_DAY
+from eida_statistics.payload import EARLIEST_DAY, Payload, Period
 from eida_stats_aggregator import notices
 from eida_stats_aggregator.console import complain
 from eida_stats_aggregator.delivery.outbox import Outbox, Provenance
@@ -26,6 +25,7 @@ from eida_stats_aggregator.stamps import read_stamps
 from eida_stats_aggregator.summary import Deliveries, RunSummary, format_earlier_delivery
 
 if TYPE_CHECKING:
+    from eida_stats_aggregator.delivery.client import ServiceClient
     from eida_stats_aggregator.delivery.sender import Sender
 
 
@@ -42,6 +42,12 @@ class Destination:
     def base(self) -> str:
         """The URL by which the service is remembered."""
         return find_base_url(self.url)
+
+    def make_client(self) -> "ServiceClient":
+        """Return the HTTP client of the service."""
+        from eida_stats_aggregator.delivery.client import ServiceClient  # noqa: PLC0415 - slow to import
+
+        return ServiceClient(self.url, self.token, retries=self.retries)
 
 
 @dataclass(frozen=True)
@@ -181,15 +187,15 @@ def _find_stated_period(options: Options) -> Period | None:
 def _check_queue_is_meant(options: Options) -> None:
     """Check that there is something to do without a log."""
     if options.destination is None:
-        raise NothingToAggregate("no log was given, and no service to send to")
+        raise NothingToAggregate("no log was named. Name a log file, or send the queue with --send-to")
     if options.terms.explicit:
-        raise NothingToAggregate("no log was given, and --replace, --replaces and --beside are about its file")
+        raise NothingToAggregate("no log was named; --replace, --replaces and --beside need one")
 
 
 def _check_period(found: LogPeriod, terms: Terms) -> None:
     if terms.replace and found.origin == "requests" and found.period.start != found.period.end:
         raise UnclearPeriod(
-            f"they have requests from {found.period}",
+            f"the requests are of {found.period}",
             hint="Say which days are complete and are to be replaced: --since DAY --until DAY",
         )
 
@@ -228,10 +234,9 @@ def deliver(outbox: Outbox, options: Options, summary: Deliveries, outcome: Outc
     if options.dry_run:
         summary.sent = [f"{path} to {destination.url}" for path in waiting]
         return
-    from eida_stats_aggregator.delivery.client import ServiceClient  # noqa: PLC0415 - slow to import
-    from eida_stats_aggregator.delivery.sender import Sender  # noqa: PLC0415
+    from eida_stats_aggregator.delivery.sender import Sender  # noqa: PLC0415 - slow to import
 
-    sender = Sender(outbox, ServiceClient(destination.url, destination.token, retries=destination.retries))
+    sender = Sender(outbox, destination.make_client())
     with collect_errors(outcome.failures):
         sender.send(waiting, options.now)
     outcome.notices += add_deliveries(sender, summary, outcome)

@@ -471,7 +471,7 @@ def test_no_log_at_all_is_an_error(home: Path) -> None:
     """As from a scheduler: standard input is empty."""
     done = run(cwd=home)
     assert done.returncode == 1
-    assert "no log was given" in done.stderr
+    assert "no log was named" in done.stderr
 
 
 # Where it goes

@@ -1,11 +1,8 @@
 """The HTTP client of a central service."""
 
 import datetime
-import errno
 import re
-import socket
-from collections.abc import Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 from urllib.parse import unquote
 
 import msgspec
@@ -14,17 +11,23 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from urllib3.exceptions import (
     ConnectTimeoutError,
-    HTTPError,
-    MaxRetryError,
-    NameResolutionError,
     NewConnectionError,
     SSLError,
 )
 from urllib3.util import Retry
 
 from eida_statistics import __version__
-from eida_statistics.payload import Period
 from eida_stats_aggregator.console import format_list
+from eida_stats_aggregator.delivery.answers import (
+    Conflict,
+    Delivered,
+    Payloads,
+    Problem,
+    Receipt,
+    parse_number,
+    parse_problem,
+)
+from eida_stats_aggregator.delivery.connection_errors import describe_cause
 from eida_stats_aggregator.delivery.state import Terms
 from eida_stats_aggregator.delivery.urls import find_base_url, make_submission_url
 from eida_stats_aggregator.errors import (
@@ -48,68 +51,6 @@ _REFUSED_HINT = "Check the token. The central administrator can create a new one
 _CONFLICTS = {"ambiguous-replacement", "overlapping-payload"}
 # The answer of the deployed service to statistics that it has.
 _DEPLOYED_DUPLICATE = re.compile(r"already exists on the server\. Refusing to merge")
-
-
-class Other(msgspec.Struct):
-    """Another payload at the service, of some of the same days."""
-
-    payload: int
-    days: list[datetime.date] = []
-    source: str = ""
-    period: Period | None = None
-
-    def __str__(self) -> str:
-        period = self.period
-        if period is None and self.days:
-            period = Period(min(self.days), max(self.days))
-        of = f" of source {self.source}" if self.source else ""
-        return f"payload {self.payload}{of}" + (f" for {period}" if period else "")
-
-
-class _Receipt(msgspec.Struct):
-    node: str | None = None
-    payload: int | None = None
-    hash: str | None = None
-    supersedes: list[int] = []
-    overlaps: list[Other] = []
-
-
-class _Conflict(msgspec.Struct):
-    payloads: list[Other]
-    choices: list[str] = []
-
-
-class _Duplicate(msgspec.Struct):
-    payload: int | None = None
-
-
-class _Problem(msgspec.Struct):
-    type: str | None = None
-    title: str | None = None
-    detail: str | None = None
-
-    @property
-    def name(self) -> str:
-        """The last part of the type, which is the same at all services."""
-        return re.split(r"[:/#]", self.type or "")[-1]
-
-
-class _Payloads(msgspec.Struct):
-    payloads: list[Other]
-
-
-class Delivered(NamedTuple):
-    """The answer of a service that has a payload.
-
-    `payload` is its number and `node` the node for which it counts, if the service says them. `overlaps` are others
-    that count for some of its days. `stored` is False if the service had it already.
-    """
-
-    answer: str
-    payload: int | None = None
-    node: str | None = None
-    overlaps: Sequence[Other] = ()
-    stored: bool = True
 
 
 class _BearerToken(AuthBase):
@@ -219,12 +160,12 @@ class ServiceClient:
             return None
         if answer.status_code != 200:
             reason = ": ".join(
-                filter(None, [self._format_status(answer), self._quote(answer, _parse_problem(answer))])
+                filter(None, [self._format_status(answer), self._quote(answer, parse_problem(answer))])
             )
             hint = _REFUSED_HINT if answer.status_code in (401, 403) else "Check the URL."
             raise ServiceSilent(f"{self.base}/payloads: {reason}", hint=hint)
         try:
-            payloads = msgspec.json.decode(answer.content, type=_Payloads).payloads
+            payloads = msgspec.json.decode(answer.content, type=Payloads).payloads
         except msgspec.DecodeError:
             return None
         self._corrects = True
@@ -258,26 +199,26 @@ class ServiceClient:
                     allow_redirects=False,
                 )
             except requests.RequestException as error:
-                reason, hint = _describe_cause(error, url)
+                reason, hint = describe_cause(error, url)
                 raise NotDelivered(f"{url}: {reason}", hint=hint) from error
 
     def _judge(self, name: str, answer: requests.Response, *, replace: bool) -> Delivered:
         self._note_validity(answer)
         status = self._format_status(answer)
-        problem = _parse_problem(answer)
+        problem = parse_problem(answer)
         if answer.status_code in (200, 201, 202):
             if answer.content.lstrip().startswith(b"<"):
                 raise NotDelivered(f"{self.url}: {status}, with a web page", hint="Is this the URL of the service?")
             return self._parse_receipt(status, answer)
         has_it = f"{status}: the service has these statistics already"
         if answer.status_code == 409 and (problem.name == "duplicate" if problem else not replace):
-            return Delivered(has_it, _parse_number(answer), stored=False)
+            return Delivered(has_it, parse_number(answer), stored=False)
         if answer.status_code == 400 and problem is None and _DEPLOYED_DUPLICATE.search(answer.text):
             return Delivered(has_it, stored=False)
         raise self._make_failure(name, f"{self.url}: {status}", answer, problem, replace=replace)
 
     def _make_failure(
-        self, file: str, reason: str, answer: requests.Response, problem: _Problem | None, *, replace: bool
+        self, file: str, reason: str, answer: requests.Response, problem: Problem | None, *, replace: bool
     ) -> NotDelivered:
         """Return the error for an answer that is no delivery."""
         code, name = answer.status_code, problem.name if problem else ""
@@ -312,9 +253,9 @@ class ServiceClient:
     def _make_held(self, file: str, reason: str, answer: requests.Response) -> PayloadHeld:
         """Return the error that names the payloads of the same days, and the choices of the operator."""
         try:
-            conflict = msgspec.json.decode(answer.content, type=_Conflict)
+            conflict = msgspec.json.decode(answer.content, type=Conflict)
         except msgspec.DecodeError:
-            conflict = _Conflict([])
+            conflict = Conflict([])
         others = format_list(conflict.payloads) or "other payloads"
         number = conflict.payloads[0].payload if conflict.payloads else "NUMBER"
         choices = [self._shorten(choice) for choice in conflict.choices] or [
@@ -325,7 +266,7 @@ class ServiceClient:
         hint = "\n".join(["Run its log again with one of these:", *(f"  {choice}" for choice in choices)])
         return PayloadHeld(file, f"{reason}: the service has {others}", hint=hint)
 
-    def _quote(self, answer: requests.Response, problem: _Problem | None) -> str:
+    def _quote(self, answer: requests.Response, problem: Problem | None) -> str:
         """Return the text of an answer, but not the page of a web server."""
         if problem is None:
             return "" if answer.content.lstrip().startswith(b"<") else self._shorten(answer.text)
@@ -338,7 +279,7 @@ class ServiceClient:
 
     def _parse_receipt(self, status: str, answer: requests.Response) -> Delivered:
         try:
-            receipt = msgspec.json.decode(answer.content, type=_Receipt)
+            receipt = msgspec.json.decode(answer.content, type=Receipt)
         except msgspec.DecodeError:
             return Delivered(status)
         if receipt.hash is not None:
@@ -398,58 +339,3 @@ def _make_adapter(retries: int, may_have_arrived: list[bool]) -> HTTPAdapter:
             raise_on_status=False,
         )
     )
-
-
-def _parse_problem(answer: requests.Response) -> _Problem | None:
-    """Return the problem details of RFC 9457 in an answer, None from a service that does not know them."""
-    try:
-        problem = msgspec.json.decode(answer.content, type=_Problem)
-    except msgspec.DecodeError:
-        return None
-    return problem if problem.type is not None else None
-
-
-def _parse_number(answer: requests.Response) -> int | None:
-    try:
-        return msgspec.json.decode(answer.content, type=_Duplicate).payload
-    except msgspec.DecodeError:
-        return None
-
-
-def _describe_cause(error: requests.RequestException, url: str) -> tuple[str, str]:
-    """Return the cause, without the internals of the HTTP library, and a hint."""
-    chain = _collect_causes(error)
-    if isinstance(error, requests.exceptions.SSLError) or any(isinstance(cause, SSLError) for cause in chain):
-        return _describe_tls_cause(" ".join(map(str, chain)))
-    if isinstance(error, requests.Timeout):
-        return "no answer in time", ""
-    if any(isinstance(cause, NameResolutionError | socket.gaierror) for cause in chain):
-        return "the name of the host cannot be resolved", "Check the spelling of the URL, and the name server."
-    if any(isinstance(cause, OSError) and cause.errno == errno.ECONNREFUSED for cause in chain):
-        return "connection refused", "Nothing listens there: is the port right, and the service running?"
-    hint = "If the server speaks TLS on this port, use https://." if url.startswith("http://") else ""
-    return ("no connection" if isinstance(error, requests.ConnectionError) else type(error).__name__), hint
-
-
-def _describe_tls_cause(text: str) -> tuple[str, str]:
-    untrusted = re.search(r"certificate verify failed: ([^(\['\"]+)", text)
-    if untrusted is None:
-        return "the server does not speak TLS on this port", "Use http://, if that is right for this server."
-    hint = "If your network has a certificate authority of its own, name its file in REQUESTS_CA_BUNDLE."
-    return f"the server's certificate is not trusted ({untrusted[1].strip()})", hint
-
-
-def _collect_causes(error: BaseException) -> list[BaseException]:
-    """Return an exception and all that it was raised for."""
-    found: list[BaseException] = []
-    waiting: list[object] = [error]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, BaseException) and one not in found:
-            found.append(one)
-            waiting += [one.__cause__, one.__context__, *one.args]
-            if isinstance(one, MaxRetryError):
-                waiting.append(one.reason)
-            elif isinstance(one, HTTPError):
-                waiting.append(getattr(one, "original_error", None))
-    return found

@@ -156,10 +156,7 @@ class Outbox:
         rows_json = payload.encode_rows()
         content = hash_content(payload.days_coverage, rows_json)
         path = self.make_path(get_identity(payload))
-        old, present = self.get_state(path), read_content_hash(path)
-        if path.exists() and (old is None or old.content not in (present, content)):
-            # It was made without a service, or by hand. Otherwise a run was killed before it had written the file.
-            old = DeliveryState(present or "", {} if old is None else old.records)
+        old, present = self._read_present(path, content)
         new = plan_delivery(old, content, url, terms, path=path, source=payload.source)
         others = [(other.name, identity, state) for other, identity, state in self.list_entries() if other != path]
         if url is not None and provenance is not None and old is None:
@@ -175,6 +172,14 @@ class Outbox:
         if not self.dry_run and (present != content or (old is not None and old.legacy)):
             self.write(path, gzip.compress(payload.to_json(rows_json), _GZIP_LEVEL, mtime=_get_time(payload)))
         return path
+
+    def _read_present(self, path: Path, content: str) -> tuple[DeliveryState | None, str | None]:
+        """Return the state of a file, and the hash of its present content, before it gets another one."""
+        old, present = self.get_state(path), read_content_hash(path)
+        if path.exists() and (old is None or old.content not in (present, content)):
+            # It was made without a service, or by hand. Otherwise a run was killed before it had written the file.
+            old = DeliveryState(present or "", {} if old is None else old.records)
+        return old, present
 
     def make_path(self, identity: Identity) -> Path:
         """Return the path of the file of a source and a period."""

@@ -1,6 +1,6 @@
 """The memory of an aggregate file: its content, and its record at each service."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -52,6 +52,15 @@ class Record(msgspec.Struct, frozen=True):
     def waits(self) -> bool:
         """Whether the next run sends it."""
         return self.state in ("pending", "unknown")
+
+    def describe(self) -> str:
+        """Return the state in words."""
+        if self.state == "held":
+            return "waits for your decision"
+        if self.waits:
+            return "waits for the next run"
+        number = f", payload {self.payload}" if self.payload is not None else ""
+        return f"{'delivered' if self.stored else 'already there'}{number}"
 
     def mark_attempted(self, content: str) -> "Record":
         """Return the record of a file that is being sent: until there is an answer, it may have arrived."""
@@ -133,6 +142,33 @@ def plan_delivery(
         # As long as the first delivery waits, only the file changes.
         terms = terms if record.terms.explicit or terms.beside or terms.replaces else record.terms
     return state.replace_record(url, structs.replace(record or Record("pending"), state="pending", terms=terms))
+
+
+Step = Literal["aggregate", "check", "wait", "hold", "skip"]
+
+
+def choose_step(
+    record: Record | None, known: Mapping[str, LogStamp], logs: Mapping[str, LogStamp], *, decided: bool
+) -> Step:
+    """Return the next step for a day.
+
+    `aggregate`: its logs are read and sent. `check`: they have changed since they were delivered. `wait`: its file
+    is in the queue. `hold`: its file waits for a decision of the operator. `skip`: it was delivered.
+
+    Args:
+        record: the record of its file at the service, if there is one.
+        known: the logs of which that file was made; none if they are not known, or there were none.
+        logs: the logs as they are now.
+        decided: whether the operator says how days are to be counted.
+    """
+    if record is None:
+        return "aggregate"
+    changed = known != logs
+    if record.state == "delivered":
+        return "check" if changed else "skip"
+    if record.state == "held":
+        return "aggregate" if decided else "hold"
+    return "aggregate" if changed and record.state == "pending" else "wait"
 
 
 def check_source(

@@ -18,9 +18,8 @@ from mmh3 import hash64
 
 from eida_statistics.hll import hash_client
 from eida_statistics.networks import is_temporary
-from eida_statistics.payload import Channel, Location, Network, Station, normalize_country
+from eida_statistics.payload import EARLIEST_DAY, Channel, Location, Network, Station, normalize_country
 from eida_statistics.validation import explain_first
-from eida_statistics.wire import EARLIEST_DAY
 from eida_stats_aggregator.errors import UnreadableLog
 from eida_stats_aggregator.logs import records, sources
 from eida_stats_aggregator.logs.lines import MAX_LINE_BYTES

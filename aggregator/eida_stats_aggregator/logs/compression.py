@@ -52,7 +52,7 @@ def read_chunks(raw: BinaryIO, name: str) -> Generator[bytes]:
     except _DECOMPRESSION_ERRORS as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UnreadableLog(
-            f"{name}: {reason}", hint="Copy the file again, or unpack what can be rescued of it by hand."
+            f"{name}: {reason}", hint="Copy the file again, or unpack as much of it as possible by hand."
         ) from error
 
 

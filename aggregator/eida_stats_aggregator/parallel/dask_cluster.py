@@ -34,7 +34,7 @@ _CONNECT_SECONDS = 10
 _CLOSE_SECONDS = 5
 # How many tallies a task merges: wide enough to be few, narrow enough for the memory of a worker.
 _MERGED_AT_ONCE = 8
-_HINT = "Is it the address of a Dask scheduler? It and its workers need this version of eida-statistics and Python."
+_HINT = "Check the address of the scheduler. It and its workers need this version of eida-statistics and Python."
 
 
 class _Settings(NamedTuple):
@@ -158,7 +158,8 @@ async def _wait_for(future: Future[bytes], name: str) -> None:
         raise ConnectionError
     if isinstance(error, KilledWorker):
         raise WorkerLost(
-            name, hint="Several workers ended while they had it. Was memory short? Look at their output."
+            name,
+            hint="Several workers ended while they read it. Look at their output: memory may be short.",
         ) from error
     if isinstance(error, EidaStatisticsError):
         raise error

@@ -167,7 +167,7 @@ class _Run:
             try:
                 message = connection.recv()
             except (EOFError, OSError):  # the latter in the middle of a message
-                raise WorkerLost(hint="Was memory short? With fewer --jobs it takes less.") from None
+                raise WorkerLost(hint="The memory may have been short. Use fewer --jobs.") from None
             if isinstance(message, WorkerLost):
                 raise message
             if isinstance(message, Tally):

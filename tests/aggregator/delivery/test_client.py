@@ -16,7 +16,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from urllib3.util import Retry
 
-from eida_stats_aggregator.delivery.client import Delivered, ServiceClient
+from eida_stats_aggregator.delivery.answers import Delivered
+from eida_stats_aggregator.delivery.client import ServiceClient
 from eida_stats_aggregator.delivery.state import Terms
 from eida_stats_aggregator.errors import (
     DeliveryOvertaken,

@@ -17,9 +17,9 @@ from psycopg2 import DataError, extensions, extras
 
 from eida_statistics import hll, wire
 from eida_statistics.errors import InvalidPayload
-from eida_statistics.payload import MAX_COUNT, Payload, normalize_country
+from eida_statistics.payload import COUNTS, EARLIEST_DAY, MAX_COUNT, Payload, normalize_country
 from eida_statistics.texts import printable
-from eida_statistics.wire import EARLIEST_DAY, Decoded
+from eida_statistics.wire import Decoded
 from eida_stats_webservice.database.driver_errors import translate_errors
 from eida_stats_webservice.database.session import begin, connect, wait_without_limit
 from eida_stats_webservice.database.uri import sqlite_path
@@ -316,7 +316,7 @@ def _with_large_sums(rows: list[_Row]) -> list[int]:
     large = (
         numbers
         for numbers in same.values()
-        if any(sum(rows[number][name] for number in numbers) > MAX_COUNT for name in wire.COUNTS)
+        if any(sum(rows[number][name] for number in numbers) > MAX_COUNT for name in COUNTS)
     )
     return sorted(itertools.chain.from_iterable(large))
 
