@@ -1,6 +1,6 @@
-"""A payload in its canonical form: JSON that is hashed and compressed row by row, and read again in slices.
+"""The canonical form of payloads: JSON that is hashed and compressed row by row, and read in slices.
 
-Neither all rows nor the whole JSON have to be in memory at once.
+Neither all rows nor the whole JSON need to be in memory at once.
 """
 
 import datetime
@@ -16,12 +16,12 @@ else:
 
 from eida_statistics.payload import CheckedRow, ContentHasher, Payload, Row, hash_identity
 
-# Smaller payloads are compressed in one call, which is quicker and packs them slightly better.
+# Smaller payloads are compressed in one call, which is faster and slightly better.
 _AT_ONCE_BYTES = 8 << 20
 _SLICE_BYTES = 1 << 20
 _ROWS_AT_ONCE = 4096
 
-# In canonical JSON, quotes within a text are escaped, so no text has the first one. No text of a row has brackets.
+# Canonical JSON escapes quotes within a text, so no text contains _ROWS_BEGIN. No text of a row has brackets.
 _ROWS_BEGIN = b',"stats":['
 _ROWS_END = b"]"
 _BETWEEN_ROWS = b"},{"
@@ -33,11 +33,11 @@ CHECKING = msgspec.json.Decoder(list[CheckedRow])
 
 
 class UnreadablePayload(ValueError):
-    """The bytes are no payload in canonical form."""
+    """The bytes are not a payload in canonical form."""
 
 
 class PayloadSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """All of a payload but its rows.
+    """A payload without its rows.
 
     Attributes:
         envelope: the payload without its rows.
@@ -113,7 +113,7 @@ class Encoder:
 
 
 def encode(payload: Payload) -> EncodedPayload:
-    """Return a payload in its canonical form; its rows stay the list that they are."""
+    """Return a payload in its canonical form, with the same list of rows."""
     encoder = Encoder(payload)
     for start in range(0, len(payload.stats), _ROWS_AT_ONCE):
         encoder.add(payload.stats[start : start + _ROWS_AT_ONCE])
@@ -135,7 +135,7 @@ class Reader:
 
     @property
     def summary(self) -> PayloadSummary:
-        """Return all of the payload but its rows; all rows must have been read."""
+        """Return the payload without its rows; all rows must have been read."""
         if self._summary is None:
             raise RuntimeError("not all rows have been read")
         return self._summary
@@ -144,7 +144,7 @@ class Reader:
         """Yield the rows, in order.
 
         Raises:
-            UnreadablePayload: when that is seen; rows may have been yielded before.
+            UnreadablePayload: if the bytes turn out to be invalid; rows may have been yielded before.
         """
         try:
             for rows in self._decode_slices():
@@ -226,10 +226,10 @@ class _Compressor:
 
 
 def decompress(body: Iterable[bytes | bytearray]) -> Iterator[bytes]:
-    """Yield the JSON of a payload that was compressed with zstd, some of it at a time.
+    """Yield the JSON of a payload that was compressed with zstd, in slices.
 
     Raises:
-        UnreadablePayload: when that is seen; some may have been yielded before.
+        UnreadablePayload: if the bytes turn out to be invalid; some text may have been yielded before.
     """
     stream = zstd.ZstdDecompressor()
     try:

@@ -56,12 +56,12 @@ _AT_ONCE = 4096
 
 
 def hash_client(user_id: int) -> int:
-    """The hash of a client that all nodes share: MurmurHash3 x86 32 bit, seed 0, signed, of the decimal userID."""
+    """Return the hash of a client: MurmurHash3 x86 32 bit, seed 0, signed, of the decimal userID, as all nodes do."""
     return mmh3.hash(str(user_id))
 
 
 def encode(hashes: Iterable[int] | NDArray[np.int64]) -> bytes:
-    """Make the sketch of a collection of signed 64-bit hashes; duplicates and order do not matter."""
+    """Return the sketch of signed 64-bit hashes; duplicates and order do not matter."""
     if not isinstance(hashes, np.ndarray):
         elements = hashes if isinstance(hashes, set) else set(hashes)
         if 0 < len(elements) <= EXPLICIT_MAX:  # most sketches by far, and too small for numpy to be worth it
@@ -113,7 +113,7 @@ def merge(sketches: Iterable[bytes]) -> bytes:
     """Unite sketches into one.
 
     Raises:
-        InvalidSketch: if one of them is none.
+        InvalidSketch: if one of them is not valid.
     """
     explicit: list[NDArray[np.int64]] = []
     registers: NDArray[np.uint8] | None = None
@@ -131,7 +131,7 @@ def merge(sketches: Iterable[bytes]) -> bytes:
 
 
 def reaches(sketches: Iterable[bytes], count: int) -> bool:
-    """Return whether checked sketches have so many clients together, uniting no more of them than needed."""
+    """Return whether checked sketches have at least `count` distinct clients; unite no more of them than needed."""
     hashes: set[bytes] = set()
     given = list(sketches)
     for sketch in given:
@@ -144,10 +144,10 @@ def reaches(sketches: Iterable[bytes], count: int) -> bool:
 
 
 def canonicalize(sketch: bytes) -> bytes:
-    """Check a sketch and give it in the form in which `encode` writes it.
+    """Check a sketch, and return it in the form that `encode` writes.
 
     Raises:
-        InvalidSketch: if it is none.
+        InvalidSketch: if it is not valid.
     """
     if check(sketch) in (_EMPTY, _EXPLICIT):
         return sketch
@@ -193,12 +193,12 @@ def estimate(sketch: bytes) -> float:
 
 
 def cardinality(sketch: bytes) -> int:
-    """The estimate rounded up, as the federation reports it."""
+    """Return the estimate rounded up, as the federation reports it."""
     return math.ceil(estimate(sketch))
 
 
 def check(sketch: bytes) -> int:
-    """Check that bytes are a sketch of ours in every bit, and give the kind of its encoding.
+    """Check every bit of a sketch, and return the kind of its encoding.
 
     Versions of postgresql-hll before 2.20 read malformed sketches unsafely, so order, ranges and lengths are
     all checked here.
@@ -234,7 +234,7 @@ def check(sketch: bytes) -> int:
 def are_canonical(texts: Iterable[str]) -> bool:
     r"""Return whether all of many sketches, in hexadecimal and small letters, are what `encode` would write.
 
-    It is `canonicalize` for a hundred thousand at once; where it says no, that says which.
+    It is a quick check of a hundred thousand sketches; `canonicalize` finds the ones that are not.
     """
     by_length: dict[int, list[str]] = {}
     for text in texts:
@@ -259,7 +259,7 @@ def _are_canonical(texts: list[str]) -> bool:
         packed = bytes.fromhex(digits.decode())
     except ValueError:
         return False
-    # White space, which bytes.fromhex passes over, would make it shorter.
+    # bytes.fromhex skips white space, which would make it shorter.
     if 2 * len(packed) != len(digits) or len(packed) < _HEADER_SIZE * len(texts):
         return False
     sketches = np.frombuffer(packed, dtype=np.uint8).reshape(len(texts), -1)
@@ -306,7 +306,7 @@ def from_hex(text: str) -> bytes:
         sketch = bytes.fromhex(text[2:])
     except ValueError as error:
         raise InvalidSketch("not \\x and hexadecimal digits") from error
-    # bytes.fromhex passes over white space, which nobody writes and PostgreSQL would refuse
+    # bytes.fromhex skips white space, which PostgreSQL would refuse
     if not text.startswith("\\x") or len(text) != 2 + 2 * len(sketch):
         raise InvalidSketch("not \\x and hexadecimal digits")
     return sketch
@@ -325,7 +325,7 @@ class SketchBuilder:
         self.registers: NDArray[np.uint8] | None = None
 
     def merge(self, *others: "SketchBuilder") -> None:
-        """Take over what others have seen."""
+        """Add the hashes of other builders."""
         self.hashes.update(*[other.hashes for other in others])
         for other in others:
             if other.registers is not None:
@@ -333,7 +333,7 @@ class SketchBuilder:
                 self.registers = other.registers if mine is None else np.maximum(mine, other.registers)
 
     def fold(self) -> None:
-        """Turn hashes into registers, if they are so many that the sketch does not list them."""
+        """Turn hashes into registers if they are too many for an explicit sketch."""
         if len(self.hashes) > _FOLD_ABOVE or (self.registers is not None and self.hashes):
             self.registers = self._fold_registers()
             self.hashes = set()

@@ -1,8 +1,8 @@
 """Extended codes of temporary networks, from the FDSN registry.
 
-FDSN assigns the two-character codes of temporary networks (first character a digit, X, Y or Z) to one
-deployment after another. The extended code is the code and the year in which the deployment (epoch) began
-that holds the start of the data: Z3 in 2016 is Z32015.
+FDSN assigns the two-character codes of temporary networks (first character a digit, X, Y or Z) repeatedly. The
+extended code is the code and the first year of the deployment (epoch) that contains the start of the data: Z3 in
+2016 is Z32015.
 """
 
 import codecs
@@ -26,12 +26,12 @@ _TEMPORARY = re.compile(r"[0-9XYZ][0-9A-Z]")
 
 @lru_cache(maxsize=4096)
 def is_temporary(code: str) -> bool:
-    """Return whether a network code is short and of a temporary network, so that it needs a year."""
+    """Return whether a code is the short code of a temporary network, which needs a year."""
     return _TEMPORARY.fullmatch(code) is not None
 
 
 class Epoch(msgspec.Struct, frozen=True):
-    """One deployment under a network code, in UTC days; without an end it is still open."""
+    """One deployment under a network code, in UTC days; without an end date it is open."""
 
     fdsn_code: str
     start_date: date
@@ -47,7 +47,7 @@ class _Answer(msgspec.Struct):
 
 
 class NetworkRegistry:
-    """The epochs of all networks; they are loaded when the first temporary code asks for them."""
+    """The epochs of all networks, loaded when the first temporary code needs them."""
 
     def __init__(self, load: Callable[[], Iterable[Epoch]]) -> None:
         self._load = load
@@ -85,7 +85,7 @@ def read_registry(path: Path) -> list[Epoch]:
 
     Raises:
         RegistryUnavailable: if the file cannot be read.
-        InvalidRegistry: if it is something else.
+        InvalidRegistry: if it has another format.
     """
     try:
         answer = path.read_bytes().removeprefix(codecs.BOM_UTF8)
@@ -95,17 +95,16 @@ def read_registry(path: Path) -> list[Epoch]:
 
 
 def read_cached_registry(cache: Path, url: str = REGISTRY_URL, *, warn: Callable[[str], None]) -> list[Epoch]:
-    """Return the registry from the cache, fetched again when that is older than a week.
+    """Return the registry from the cache, or fetch it again after a week.
 
-    A registry that is old is better than none: if the service does not answer, the old one is used, with a
-    warning that says its age.
+    If the service does not answer, the old registry is used, with a warning that states its age.
 
     Raises:
         RegistryUnavailable: if there is no cache and the service does not answer.
     """
     age, kept = _read_age(cache), None
     if age is not None:
-        # A cache that cannot be read, as a power cut may leave it, is none.
+        # A power cut may leave a damaged cache, which is ignored.
         with contextlib.suppress(RegistryUnavailable, InvalidRegistry):
             kept = read_registry(cache)
     if kept is not None and age is not None and age < REFRESH_AFTER_SECONDS:
@@ -159,7 +158,7 @@ def _save(cache: Path, answer: bytes) -> None:
 
 
 def _decode(answer: bytes, source: str) -> list[Epoch]:
-    """Read the epochs; one that cannot be read, as without a start, is passed over like one that is missing."""
+    """Read the epochs; skip those that cannot be read, such as one without a start."""
     try:
         entries = msgspec.json.decode(answer, type=_Answer).networks
     except msgspec.DecodeError as error:

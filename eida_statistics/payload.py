@@ -1,4 +1,4 @@
-"""The payload: monthly aggregates of the requests of some days, its JSON form and its hash."""
+"""The payload: monthly aggregates of requests, its JSON form and its hash."""
 
 import datetime
 import re
@@ -66,7 +66,7 @@ class Row(msgspec.Struct, gc=False):
 
 
 class CheckedRow(Row, gc=False):
-    """A row whose values are checked when it is decoded."""
+    """A row whose values are checked during decoding."""
 
     network: Network
     station: Station
@@ -213,7 +213,7 @@ def normalize_country(text: str) -> str:
 
 
 def merge_rows(rows: Iterable[Row]) -> Row:
-    """Add up rows of one key; their clients are united."""
+    """Return the sum of rows with the same key, and the union of their clients."""
     same = list(rows)
     return Row(
         *same[0].key,

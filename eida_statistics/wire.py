@@ -40,14 +40,14 @@ class _OnlyRows(msgspec.Struct):
 _DECODER = msgspec.json.Decoder(WirePayload)
 _ROWS_DECODER = msgspec.json.Decoder(list[WireRow])
 
-# Between two objects of an array, as far as can be seen there.
+# Probably between two objects of an array.
 _BETWEEN_OBJECTS = re.compile(rb"\}[ \t\n\r]*+,[ \t\n\r]*+(?=\{)")
-# As much may be copied of the fields beside the rows, or of rows between which no cut is found.
+# At most as much is copied of the fields beside the rows, or of rows without a place to cut.
 _MAX_UNCUT_BYTES = 4 << 20
 
 
 class Slices(NamedTuple):
-    """From which size on a body is read in slices, and how large these are, in bytes."""
+    """The smallest body that is read in slices, and the size of a slice, in bytes."""
 
     threshold: int
     size: int
@@ -204,7 +204,7 @@ def _make_payload(wire: WirePayload, rows: list[Row]) -> Payload:
 
 
 def _normalize_countries(rows: list[WireRow]) -> int:
-    """Normalise the countries of rows in place, and return of how many rows they have changed."""
+    """Normalise the countries of rows in place, and return the number of changed rows."""
     countries = {country: normalize_country(country or "") for country in {row.country for row in rows}}
     if all(normal == (country or "") for country, normal in countries.items()):
         return 0

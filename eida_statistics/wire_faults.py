@@ -30,7 +30,7 @@ class _Envelope(msgspec.Struct):
 
 
 def find_bad_rows(rows: list[WireRow], months: set[datetime.date]) -> Iterator[Fault]:
-    """Name each field whose value does not do, though its type does."""
+    """Yield a fault for each value that has the right type but is not allowed."""
     for number, row in enumerate(rows):
         for field in CODES:
             if not _is_code(field, getattr(row, field)):
@@ -58,14 +58,14 @@ def _is_code(field: str, code: str | None) -> bool:
 
 
 def find_bad_sums(rows: list[Row]) -> Iterator[Fault]:
-    """Name rows in which what was filled in or merged is more than can be read again."""
+    """Yield a fault for each row whose filled-in or merged counts are too large."""
     for field in COUNTS:
         if max(map(attrgetter(field), rows), default=0) > MAX_COUNT:
             for row in rows:
                 if getattr(row, field) > MAX_COUNT:
                     stream = ".".join((row.network, row.station, row.location, row.channel))
-                    told = f"those of {stream} of country {row.country or '(none)'} in {row.month:%Y-%m}"
-                    yield "stats", f"{told} have more than 2^53-1 {field} together"
+                    rows_of_key = f"those of {stream} of country {row.country or '(none)'} in {row.month:%Y-%m}"
+                    yield "stats", f"{rows_of_key} have more than 2^53-1 {field} together"
 
 
 def find_bad_days(wire: WirePayload, today: datetime.date) -> Iterator[Fault]:
@@ -102,7 +102,7 @@ def take_first(errors: Iterator[Fault]) -> list[Fault]:
 
 
 def find_bad_fields(body: bytes | bytearray) -> Iterator[Fault]:
-    """Name each field of a payload that has a wrong type or value, in the order of the document's rows."""
+    """Yield a fault for each field with a wrong type or value, rows in their order."""
     try:
         envelope = msgspec.json.decode(body, type=_Envelope)
     except msgspec.ValidationError:

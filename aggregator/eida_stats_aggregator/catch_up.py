@@ -1,4 +1,4 @@
-"""Catching up: each day that is over and not delivered becomes an aggregate of its own, oldest first."""
+"""Catch up: make an aggregate file of each complete day that was not delivered, oldest first."""
 
 import datetime
 from dataclasses import dataclass, field

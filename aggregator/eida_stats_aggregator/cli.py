@@ -1,4 +1,4 @@
-"""The command of a node's operator: options, exit codes, wiring."""
+"""The command line of the aggregator: options, exit codes, wiring."""
 
 import codecs
 import datetime
@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 import click
@@ -59,7 +59,7 @@ class _DayOrAll(click.ParamType[datetime.datetime | str]):
 def _compile_patterns(
     _context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
 ) -> list[re.Pattern[str]]:
-    """Compile the patterns of clients to leave out; they are written into the payload."""
+    """Compile the patterns of excluded clients; the payload contains them."""
     if len(set(texts)) > MAX_EXCLUSIONS:
         raise click.BadParameter(f"more than {MAX_EXCLUSIONS} of them", param=parameter)
     for text in texts:
@@ -76,7 +76,7 @@ def _compile_patterns(
 
 
 def _parse_numbers(_context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:
-    """Check numbers of payloads, also with commas between them."""
+    """Return numbers of payloads, which may be separated by commas."""
     numbers = [number for text in texts for number in text.split(",")]
     if not all(re.fullmatch(r"[0-9]{1,18}", number, re.ASCII) for number in numbers):
         raise click.BadParameter("must be numbers of payloads, separated by commas", param=parameter)
@@ -230,7 +230,7 @@ def cli(
     quiet_days = sorted({day.date() for day in no_requests})
     _check_usage(files, source, destination, jobs, dask, replaces=replaces, beside=beside, requeue=requeue)
     _check_days(first, last, quiet_days, since_all=since_all, catch_up=catch_up)
-    # A day that is sent must be recognised after its log was packed.
+    # A sent day must be recognised after its log was packed.
     fingerprinted = destination is not None
     request_filter = _make_request_filter(
         excluded_classes, excluded_clients, user_agents.load_classes(classes_file), fingerprinted=fingerprinted
@@ -262,14 +262,15 @@ def cli(
 
 
 def main() -> NoReturn:
-    """Run the command; errors are shown here, once."""
+    """Run the command, and show errors once."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A file may have a name that cannot be encoded in this locale, and must be shown nevertheless.
+        # File names that this locale cannot encode must be shown, too.
         sys.stdout.reconfigure(errors="backslashreplace")
     code = 1
     try:
         code = cli.main(standalone_mode=False)
-        _flush(sys.stdout)
+        if sys.stdout is not None:  # as it is if the shell has closed it
+            sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         code = error.exit_code
@@ -280,14 +281,7 @@ def main() -> NoReturn:
         complain("interrupted; files that were not delivered wait for the next run")
     except OSError as error:
         complain(f"cannot write: {error.strerror}")
-    _flush(sys.stderr)
-    # Freeing a hundred thousand objects one by one takes as long as the start.
-    os._exit(code)
-
-
-def _flush(stream: IO[str] | None) -> None:
-    if stream is not None:  # as it is where the shell has closed it
-        stream.flush()
+    sys.exit(code)
 
 
 def _check_usage(
@@ -370,7 +364,7 @@ def _make_request_filter(
 
 
 def _load_token(send_to: str, token: str | None, file: Path | None) -> str:
-    """Return the token, and check before anything is read that it can be sent to the URL."""
+    """Return the token, after a check of the URL and the token."""
     try:
         url = urlsplit(send_to)
         usable = url.scheme in ("http", "https") and url.hostname and (url.port or 1) and " " not in send_to

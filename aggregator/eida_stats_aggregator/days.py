@@ -1,4 +1,4 @@
-"""The logs of single days, found by name and read."""
+"""Find the logs of single days by name, and read them."""
 
 import datetime
 import glob

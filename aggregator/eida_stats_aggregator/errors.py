@@ -1,4 +1,4 @@
-"""Errors that the operator of a node can do something about."""
+"""Errors that the operator of a node can correct."""
 
 from eida_statistics.errors import ConfigurationError, EidaStatisticsError
 

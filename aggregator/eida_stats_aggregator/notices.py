@@ -1,4 +1,4 @@
-"""Warnings about everything that changes the numbers. They are shown even with --quiet."""
+"""Warnings about anything that changes the numbers. They are shown even with --quiet."""
 
 import datetime
 from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Logs to a payload: read with the settings of the command line, by processes or by a cluster."""
+"""Read logs with the settings of the command line, in processes or on a cluster."""
 
 import datetime
 import os
@@ -107,8 +107,8 @@ def _load_once(load: Callable[[], list[Epoch]]) -> Callable[[], list[Epoch]]:
 
 
 def get_standard_input(files: Sequence[str]) -> BinaryIO | None:
-    """Return standard input if something may come in on it."""
-    # Some schedulers start programs without it; a terminal is not a pipe.
+    """Return standard input unless it is a terminal or missing."""
+    # Some schedulers start programs without standard input; a terminal is not a pipe.
     piped = sys.stdin is not None and (STDIN in files or not sys.stdin.isatty())
     return sys.stdin.buffer if piped else None
 

@@ -1,4 +1,4 @@
-"""Sizes and times of logs, by which a change is noticed without opening them."""
+"""Sizes and times of logs, to notice changes without reading."""
 
 import os
 from collections.abc import Iterable

@@ -65,7 +65,7 @@ class _BearerToken(AuthBase):
 
 
 class ServiceClient:
-    """A central service, as a node with a token sees it.
+    """A central service, for a node with a token.
 
     `token_valid_until` is the end of the token's validity, if the service has said it.
     """
@@ -189,7 +189,7 @@ class ServiceClient:
                 session.headers["Content-Type"] = "application/json"
                 session.headers["Content-Encoding"] = "gzip"
             try:
-                # A redirected POST would arrive as a GET, and its 200 would look like a delivery.
+                # A redirected POST becomes a GET, and its 200 would look like a delivery.
                 return session.request(
                     method,
                     url,
@@ -293,7 +293,7 @@ class ServiceClient:
         return Delivered(status, receipt.payload, receipt.node, receipt.overlaps)
 
     def _format_status(self, answer: requests.Response) -> str:
-        # A service that quotes the request's headers must not bring the token into a log or a receipt.
+        # A service may quote the request's headers; the token must not get into a log or a receipt.
         return f"{answer.status_code} {answer.reason}".replace(self._token, _HIDDEN)
 
     def _note_validity(self, answer: requests.Response) -> None:

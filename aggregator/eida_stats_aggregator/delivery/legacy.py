@@ -1,4 +1,4 @@
-"""Side files that earlier versions have written."""
+"""Side files of earlier versions."""
 
 from typing import Any, Literal
 

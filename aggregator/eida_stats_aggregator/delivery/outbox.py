@@ -1,4 +1,4 @@
-"""The directory of aggregate files: each is written whole or not at all, with its delivery state in a side file.
+"""The directory of aggregate files, each written completely or not at all, with its delivery state in a side file.
 
 A file without a side file was made without a service to send it to, and is never sent.
 """
@@ -84,7 +84,7 @@ class Outbox:
 
     @contextmanager
     def lock(self, *, warn: Callable[[str], None] | None = None, task: str | None = None) -> Iterator[None]:
-        """Keep other runs out of the directory, and load its memory.
+        """Lock the directory against other runs, and load its states.
 
         Args:
             warn: receives a message before this waits for another run.

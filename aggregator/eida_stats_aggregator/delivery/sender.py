@@ -1,4 +1,4 @@
-"""Sends the queue of an outbox, and keeps the results."""
+"""Send the queue of an outbox, and keep the results."""
 
 import datetime
 import gzip
@@ -22,7 +22,7 @@ from eida_stats_aggregator.errors import (
     ServiceFault,
 )
 
-# So many files that a service fails with, one after another, mean that it is down.
+# After so many consecutive failures, the service is considered down.
 _MAX_FAULTS = 3
 
 
@@ -52,7 +52,7 @@ class Sender:
         self._checked = False
 
     def send(self, paths: Sequence[Path], now: datetime.datetime) -> None:
-        """Send files, until the service turns out to be out of reach; the others wait.
+        """Send files until the service cannot be reached; the others wait.
 
         Raises:
             UnwritableDirectory: if a result cannot be kept.

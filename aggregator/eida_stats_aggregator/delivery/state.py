@@ -1,4 +1,4 @@
-"""The memory of an aggregate file: its content, and its record at each service."""
+"""The delivery state of an aggregate file: its content, and its record at each service."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""URLs of services: which of them mean the same."""
+"""URLs of services, in a normal form."""
 
 from urllib.parse import urlsplit
 

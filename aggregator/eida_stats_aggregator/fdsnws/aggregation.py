@@ -1,4 +1,4 @@
-"""Requests to monthly aggregates."""
+"""Aggregate requests by month and stream."""
 
 import datetime
 from array import array
@@ -94,7 +94,7 @@ class Aggregation:
         return len(deliveries), total
 
     def merge(self, other: "Aggregation") -> None:
-        """Take over all of another aggregation, which must not be used any more."""
+        """Add another aggregation, which must not be used afterwards."""
         self.requests += other.requests
         self._days |= other._days
         for key, more in other._groups.items():

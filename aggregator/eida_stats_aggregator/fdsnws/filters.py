@@ -1,4 +1,4 @@
-"""Which requests count: by their day, and by the program that asked."""
+"""The filter of requests, by day and by client program."""
 
 import datetime
 import re

@@ -1,6 +1,6 @@
-"""Requests that are logged more than once in a run, of which one record counts.
+"""Count requests once that are logged more than once in a run.
 
-A request is known by its key: see `requestlog.Request`. Of several records, that of a failed request counts,
+A request is known by its key: see `request_log.Request`. Of several records, that of a failed request counts,
 since SeisComP before February 2021 wrote an OK record and an ERROR record of a request that was cut off. Of
 several that are alike in that and differ in their content, the one with the smallest hash counts. So the order of
 the logs, their compression and the number of processes do not matter.

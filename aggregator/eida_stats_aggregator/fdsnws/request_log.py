@@ -1,4 +1,4 @@
-"""One line of SeisComP's fdsnws request log to a request, or why it is none.
+"""Parse SeisComP's fdsnws request log: each line is a request, ignored or rejected.
 
 The format is that of `RequestLog` in SeisComP's fdsnws: one JSON object a request. A request that was cut off
 has status ERROR and traces that are OK; one that asked for no known stream has no `trace`; a line written
@@ -73,7 +73,7 @@ class Ignored(msgspec.Struct):
 
 
 class Rejected(msgspec.Struct):
-    """A line that is no request; the reason names fields and never values."""
+    """A line that is not a request; the reason names fields and never values."""
 
     reason: str
 

@@ -1,4 +1,4 @@
-"""Adds the lines of logs up: the aggregates, and the numbers of records that were counted and left out."""
+"""Tally the lines of logs: the aggregates, and the numbers of records that count or do not."""
 
 import datetime
 from collections import Counter
@@ -16,7 +16,7 @@ from eida_stats_aggregator.fdsnws.repeated_requests import Choices, RecordKeys, 
 from eida_stats_aggregator.fdsnws.request_log import Ignored, Rejected, Request
 
 SHOWN_REJECTS = 5
-# Programs name their versions, so a log has thousands of names; whoever sends random ones fills no memory.
+# Names contain versions, so a log has thousands. Random names must not fill the memory.
 _KNOWN_AGENTS = 1 << 14
 _KNOWN_CHARACTERS = 1024
 # After how many requests large sets of clients are folded into registers.
@@ -28,7 +28,7 @@ _OF_THIS_PROCESS = ("request_filter", "window", "_choices", "_due", "_noted", "_
 
 
 class Reject(msgspec.Struct, frozen=True):
-    """A line that was no request; the reason never quotes the line, which is about a person."""
+    """A rejected line; the reason never quotes the line, which is about a person."""
 
     file: str
     line: int
@@ -193,7 +193,7 @@ class Tally:
         del self.rejects[SHOWN_REJECTS:]
 
     def merge(self, other: "Tally") -> None:
-        """Take over another tally, of later lines, which must not be used any more."""
+        """Add another tally, of later lines, which must not be used afterwards."""
         self.aggregation.merge(other.aggregation)
         self.counted += other.counted
         self.ignored += other.ignored

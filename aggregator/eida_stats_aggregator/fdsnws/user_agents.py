@@ -1,4 +1,4 @@
-"""The class of a client, by its User-Agent.
+"""Classify clients by their User-Agent.
 
 The log's `clientID` is the HTTP User-Agent. Classes and their patterns are in `client_classes.toml`; an operator
 may have a file of the same form, which goes before it.

@@ -1,4 +1,4 @@
-"""Logs of which one run was given twice the content, which it must not count twice."""
+"""Find logs with the same content, so that a run counts them once."""
 
 import hashlib
 from collections import Counter
@@ -21,7 +21,7 @@ class Duplicate(msgspec.Struct, frozen=True):
 
 
 def separate_duplicates(logs: Sequence[Log], *, progress: Advance) -> tuple[list[Log], list[Duplicate]]:
-    """Leave out logs whose content came before. Pipes cannot be compared.
+    """Return the logs with distinct content, and the duplicates. Pipes cannot be compared.
 
     Only logs that begin with the same 64 KiB are compared to their end.
 

@@ -1,4 +1,4 @@
-"""Which logs are meant: files, a log on standard input, or names of files there."""
+"""Find the logs of a run: files, directories, patterns, and logs or names on standard input."""
 
 import codecs
 import contextlib
@@ -186,7 +186,7 @@ def _find_listed(number: int, line: bytes, is_mine: IsMine, skip: Callable[[str]
 
 
 def _parse_name(line: bytes) -> str | None:
-    """The file name that a line is, or None if it is rather a part of a log."""
+    """Return the file name in a line, or None if the line looks like a part of a log."""
     text = os.fsdecode(line.removeprefix(codecs.BOM_UTF8).strip())
     if line.startswith(tuple(compression.MAGIC)) or len(line) >= _MAX_NAME_BYTES:
         return None

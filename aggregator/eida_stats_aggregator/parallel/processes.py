@@ -1,4 +1,4 @@
-"""Read logs into a tally, in several processes at once. Their number does not change the result."""
+"""Read logs into a tally, in several processes. Their number does not change the result."""
 
 import fcntl
 import gc

@@ -1,4 +1,4 @@
-"""Parts of logs that can be read independently of each other, and the lines that were cut between them."""
+"""Split logs into parts that are read independently, and join the lines that were cut."""
 
 import os
 from collections.abc import Collection, Iterator, Sequence
@@ -30,7 +30,7 @@ class Part(NamedTuple):
 
 
 class PartRead(NamedTuple):
-    """The result of a part, besides its tally.
+    """The result of a part, apart from its tally.
 
     `head` came before its first line break; `tail` came after its last, and is None if there was none. Each is
     a piece of a line whose other pieces are in other parts. Between them were `lines` lines; `rejections` are
@@ -120,7 +120,7 @@ def _read_plain(file: int, part: Part, name: str) -> Iterator[bytes]:
 
 
 class Joiner:
-    """Puts lines together that were cut between parts, and numbers those that were rejected."""
+    """Joins lines that were cut between parts, and numbers the rejected ones."""
 
     def __init__(self, logs: Sequence[Log], parts: Sequence[Part], tally: Tally, place: int = JOINED) -> None:
         self._logs = logs
