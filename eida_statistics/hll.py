@@ -56,7 +56,7 @@ _AT_ONCE = 4096
 
 
 def hash_client(user_id: int) -> int:
-    """Return the hash of a client: MurmurHash3 x86 32 bit, seed 0, signed, of the decimal userID, as all nodes do."""
+    """Return the hash of a client, equal at all nodes: signed 32-bit MurmurHash3 (x86, seed 0) of the userID."""
     return mmh3.hash(str(user_id))
 
 

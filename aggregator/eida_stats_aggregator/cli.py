@@ -281,6 +281,8 @@ def main() -> NoReturn:
         complain("interrupted; files that were not delivered wait for the next run")
     except OSError as error:
         complain(f"cannot write: {error.strerror}")
+        # Otherwise Python would write the rest at its end, and fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
 
 
