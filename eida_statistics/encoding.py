@@ -72,11 +72,7 @@ class EncodedPayload(PayloadSummary, frozen=True, kw_only=True):
 
 
 class Encoder:
-    """Writes a payload whose rows are added some at a time, in order.
-
-    Args:
-        envelope: the payload; its own rows are ignored.
-    """
+    """Writes a payload whose rows are added some at a time, in order."""
 
     def __init__(self, envelope: Payload) -> None:
         self._envelope = msgspec.structs.replace(envelope, stats=[])

@@ -136,11 +136,7 @@ class Payload(msgspec.Struct, kw_only=True):
         return msgspec.json.encode(self.stats)
 
     def to_json(self, rows_json: bytes | None = None) -> bytes:
-        """Write the wire format.
-
-        Args:
-            rows_json: the result of `encode_rows`, if the caller has it already.
-        """
+        """Write the wire format."""
         fields = {field: getattr(self, field) for field in self.__struct_fields__}
         for optional in ("excluded", "source", "period"):
             if not fields[optional]:
@@ -169,11 +165,7 @@ def hash_content(days: list[datetime.date], rows_json: bytes) -> str:
 
 
 class ContentHasher:
-    """Computes a `hash_content` from the JSON of the rows, piece by piece, without the brackets of the list.
-
-    Args:
-        days: the days of the requests, sorted.
-    """
+    """Computes a `hash_content` from the JSON of the rows, piece by piece, without the brackets of the list."""
 
     def __init__(self, days: list[datetime.date]) -> None:
         self._hasher = mmh3.mmh3_x64_128(_CONTENT_VERSION)

@@ -108,11 +108,6 @@ def receive(body: bytes | bytearray, *, today: datetime.date, slices: Slices = S
     A large body whose rows are sorted is read in slices, so that only the rows of one slice are in memory at once.
     Any other one is decoded as a whole.
 
-    Args:
-        body: the wire format, not compressed.
-        today: as for `decode_with_changes`.
-        slices: sizes, for tests.
-
     Raises:
         NotJSON: if it is not JSON.
         InvalidPayload: with the path to each bad field.

@@ -41,13 +41,7 @@ _PATIENCE = datetime.timedelta(hours=24)
 
 
 def run(options: Options, destination: Destination, *, since_all: bool) -> tuple[CatchUpSummary, Outcome]:
-    """Send each day that is over and not delivered, oldest first, and return the summary and the outcome.
-
-    Args:
-        options: the command line.
-        destination: the service.
-        since_all: begin with the first log, even if the service has statistics already.
-    """
+    """Send each day that is over and not delivered, oldest first, and return the summary and the outcome."""
     outcome = Outcome([], [])
     summary = CatchUpSummary(source=options.source, dry_run=options.dry_run)
     outbox = options.open_outbox()

@@ -31,9 +31,6 @@ class DatedLogs(NamedTuple):
 def find_dated_logs(files: Sequence[str]) -> DatedLogs:
     """Return logs by the day in their names, without opening any.
 
-    Args:
-        files: names of logs, of directories with logs in them, or patterns.
-
     Raises:
         UnreadableLog: if there is nothing of such a name, or a directory cannot be read.
     """
@@ -89,11 +86,6 @@ def read_day(day: datetime.date, paths: Sequence[Path], reader: Reader) -> DayRe
 
     With two log handlers, as SeisComP has them after it was reloaded, a log that is not packed stays under the name
     of a day and holds the next one. Otherwise a plain log beside its packed name is complete: it is being packed.
-
-    Args:
-        day: the day in their names.
-        paths: all logs with this day in their names.
-        reader: reads them.
 
     Raises:
         NotReady: if they are still being written or packed, or the registry of networks is out of reach.

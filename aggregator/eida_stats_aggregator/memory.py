@@ -43,13 +43,7 @@ class Memory(msgspec.Struct):
     def remember_not_ready(
         self, day: datetime.date, now: datetime.datetime, newest: float | None
     ) -> datetime.datetime:
-        """Return since when a day is not ready: the first run that left it, or the last change if that is known.
-
-        Args:
-            day: the day.
-            now: the time of this run.
-            newest: the time of the last change of its logs, in seconds since 1970.
-        """
+        """Return since when a day is not ready: its first such run, or its last change (seconds since 1970)."""
         since = self.not_ready.setdefault(day, now)
         return since if newest is None else min(since, datetime.datetime.fromtimestamp(newest, tz=datetime.UTC))
 

@@ -93,13 +93,7 @@ def make_gap_notices(days: Sequence[datetime.date]) -> list[Notice]:
 
 
 def make_undated_notices(undated: Iterable[Path], dated: Iterable[Path], named: Collection[str]) -> list[Notice]:
-    """Return a warning about logs that are skipped since their names have no day, except the current one.
-
-    Args:
-        undated: files whose names have no day.
-        dated: logs whose names have one.
-        named: the paths that the operator has named.
-    """
+    """Return a warning about logs that are skipped since their names have no day, except the current one."""
     stems = tuple({f"{path.name.partition('.log.')[0]}.log." for path in dated})
     skipped = [str(path) for path in undated if str(path) in named or path.name.startswith(stems)]
     if not skipped:

@@ -147,8 +147,7 @@ class ServiceClient:
     def list_payloads(self, source: str) -> set[int] | None:
         """Return the numbers of the payloads of a source of this node, None if the service does not list them.
 
-        Args:
-            source: the source; if it is empty, the whole node is meant. Payloads without a source count for each.
+        An empty source is the whole node. Payloads without a source count for each source.
 
         Raises:
             ServiceSilent: if it does not answer the question, or refuses the token.

@@ -192,11 +192,7 @@ class Outbox:
         return [Entry(path, identity, state) for path, identity, state in named if identity is not None]
 
     def list_waiting(self, url: str) -> tuple[list[Path], list[NotDelivered]]:
-        """Return the files that are to be sent to a service, oldest first, and complaints about others.
-
-        Args:
-            url: the base URL of the service.
-        """
+        """Return the files that are to be sent to a service, oldest first, and complaints about others."""
         again = "Run its log again."
         complaints = [
             NotDelivered(f"{path}{STATE_SUFFIX} cannot be read", hint=again) for path in sorted(self._unreadable)

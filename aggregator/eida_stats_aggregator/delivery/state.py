@@ -111,14 +111,6 @@ def plan_delivery(
 
     Statistics that a service has are not sent again, unless the operator has decided how they are to be counted.
 
-    Args:
-        state: the present state, None if there is none.
-        content: the hash of the new content.
-        url: the base URL of the service, None if the file is only written.
-        terms: how it is to be counted there.
-        path: of the file, for messages.
-        source: that of the file.
-
     Raises:
         AggregateExists: if there are or may be other statistics, here or there, and the operator has not decided.
     """
@@ -176,13 +168,6 @@ def check_source(
 ) -> None:
     """Check that the lines of a new file are not those of a file of another source: its name may be mistyped.
 
-    Args:
-        others: names, identities and states of the other files.
-        source: that of the new one.
-        fingerprint: of the lines of its logs.
-        url: the base URL of the service to which it is to go.
-        terms: how it is to be counted there.
-
     Raises:
         AlreadyDelivered: if they are.
     """
@@ -201,12 +186,6 @@ def check_overlaps(
     others: Iterable[tuple[str, Identity, DeliveryState]], made: Identity, url: str, terms: Terms
 ) -> None:
     """Check that no other file counts for days of a new one. If the operator has decided, the service checks it.
-
-    Args:
-        others: names, identities and states of the other files.
-        made: the new one.
-        url: the base URL of the service to which it is to go.
-        terms: how it is to be counted there.
 
     Raises:
         AlreadyDelivered: if one of them was sent there, or is to be sent.
@@ -234,12 +213,9 @@ def check_overlaps(
 
 
 def redirect(state: DeliveryState, url: str, *, mistyped_only: bool) -> DeliveryState:
-    """Return a state in which the queues of other services are moved to this one.
+    """Return a state with the queues of other services moved to this one.
 
-    Args:
-        state: the present state.
-        url: the base URL of this service.
-        mistyped_only: move only files that were queued for a wrong path on the same host and port.
+    With `mistyped_only`, only files move that were queued for a wrong path on the same host and port.
     """
     moving = {
         other: record

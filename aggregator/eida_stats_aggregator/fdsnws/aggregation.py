@@ -143,12 +143,7 @@ class Aggregation:
         return hll.cardinality(everyone.to_bytes())
 
     def make_payload(self, generated_at: datetime.datetime, excluded: Exclusions | None = None) -> Payload:
-        """Return the aggregates, sorted by key.
-
-        Args:
-            generated_at: the time that the payload states.
-            excluded: the clients whose requests were left out before, if any.
-        """
+        """Return the aggregates, sorted by key."""
         sums_by_key: dict[Key, _Sums] = {
             (month, *codes, country): sums
             for (month, country), group in self._groups.items()

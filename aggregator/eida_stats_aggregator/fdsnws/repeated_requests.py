@@ -56,11 +56,6 @@ def rank(request: Request) -> int:
 def choose_next(noted: Mapping[int, RecordKeys], chosen: int, choices: Choices | None) -> Choices | None:
     """Return the choices for another reading, or None if none is needed.
 
-    Args:
-        noted: the notes of the last reading, by place.
-        chosen: how many of the repeated requests it has counted.
-        choices: those of the last reading; None if it was the first.
-
     Raises:
         UnreadableLog: if a log is not the same as at the first reading.
     """
@@ -72,11 +67,7 @@ def choose_next(noted: Mapping[int, RecordKeys], chosen: int, choices: Choices |
 
 
 def find_repeated(noted: Mapping[int, RecordKeys]) -> Choices | None:
-    """Return the choices for a second reading, or None if no request is repeated.
-
-    Args:
-        noted: the notes of the first reading, by place.
-    """
+    """Return the choices for a second reading, or None if no request is repeated."""
     keys = _concatenate(one.keys for one in noted.values())
     np.bitwise_and(keys, ~1, out=keys)
     keys.sort()
@@ -96,12 +87,7 @@ def find_repeated(noted: Mapping[int, RecordKeys]) -> Choices | None:
 
 
 def settle(noted: Mapping[int, RecordKeys], choices: Choices) -> Choices | None:
-    """Return the choices for a third reading, or None if all records that could have counted are alike.
-
-    Args:
-        noted: the notes of the second reading, by place.
-        choices: those of the second reading.
-    """
+    """Return the choices for a third reading, or None if all records that could have counted are alike."""
     keys, ranks = (
         _concatenate(one.keys for one in noted.values()),
         _concatenate(one.ranks for one in noted.values()),

@@ -197,11 +197,6 @@ def recover(line: bytes, rejected: Rejected, latest: datetime.date) -> list[Requ
     """Decode the whole records of a line that is no JSON as it stands, and reject each piece between them.
 
     The reason says where in the line a piece begins, unless there is nothing else in it.
-
-    Args:
-        line: without its line break.
-        rejected: the outcome of the line as it stands.
-        latest: as for `parse`.
     """
     if rejected.reason not in (_NOT_JSON, _NOT_UTF8):
         return [rejected]

@@ -91,10 +91,6 @@ class Tally:
     def add(self, lines: Sequence[bytes], first: int = 1) -> list[tuple[int, str]]:
         """Add lines, and return the number and the reason of the first few that are rejected.
 
-        Args:
-            lines: without their line breaks.
-            first: the number of the first one.
-
         Raises:
             RegistryUnavailable: if a network needs a registry and there is none.
         """

@@ -80,13 +80,7 @@ def _find_blocks(data: bytes, length: int, *, at_start: bool, at_end: bool) -> l
 
 
 def _find_end(data: bytes, start: int, then: int) -> int:
-    """Return where a block's data ends: at the next block, or at the trailer of its stream.
-
-    Args:
-        data: the bytes that were read.
-        start: the bit where the block begins.
-        then: the bit where the next one begins; at the end of the file, where it would.
-    """
+    """Return the bit at which a block ends: at the next block (`then`), or at the trailer of its stream."""
     end = then
     # Between two streams there may be some that are empty: a header and a trailer each.
     while (trailer := _find_trailer(data, start, end)) is not None:
@@ -97,12 +91,9 @@ def _find_end(data: bytes, start: int, then: int) -> int:
 
 
 def _find_trailer(data: bytes, start: int, then: int) -> int | None:
-    """Return where the trailer of a stream begins if another stream follows, or None within a stream.
+    """Return the bit at which the trailer of a stream begins, or None within a stream.
 
-    Args:
-        data: the bytes that were read.
-        start: the bit where the last block of the stream begins.
-        then: the bit behind the header of the other stream; that of a file that ends counts as one.
+    `then` is the bit behind the header of the next stream; the end of the file counts as one.
     """
     header = then - _HEADER_BITS
     if header % 8 or not (then > 8 * len(data) or data[header // 8 : then // 8] in _HEADERS):

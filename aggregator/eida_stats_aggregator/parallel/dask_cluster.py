@@ -52,13 +52,6 @@ def read(
 
     Another worker reads the logs of a lost one again. Without any worker, this waits for one.
 
-    Args:
-        logs: the logs, which all workers can open under the same names.
-        request_filter: which requests count.
-        load: returns the registry of networks.
-        address: of the scheduler.
-        progress: called after each log.
-
     Raises:
         UnreadableLog: if a log cannot be read.
         RegistryUnavailable: if a network needs a registry and there is none.

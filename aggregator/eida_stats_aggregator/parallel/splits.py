@@ -44,12 +44,7 @@ class PartRead(NamedTuple):
 
 
 def split(logs: Sequence[Log], *, whole: Collection[int]) -> list[Part]:
-    """Split logs into parts, in order.
-
-    Args:
-        logs: the logs.
-        whole: the numbers of those that must be one part each.
-    """
+    """Split logs into parts, in order."""
     return [part for number, log in enumerate(logs) for part in _split(number, log, whole=number in whole)]
 
 

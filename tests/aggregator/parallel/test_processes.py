@@ -710,7 +710,7 @@ def test_process_killed_while_sending_ends_run(tmp_path: Path, monkeypatch: pyte
         os.write(connection.fileno(), (1000).to_bytes(4, "big") + b"half")
         os.kill(os.getpid(), signal.SIGKILL)
 
-    monkeypatch.setattr(processes, "_helping", half)
+    monkeypatch.setattr(processes, "_run_helper", half)
     log = tmp_path / "a.log"
     log.write_bytes(encoded(line()) * 100)
     with sizes(part=3000, chunk=1000), pytest.raises(WorkerLost, match="memory may have been short"):
