@@ -1,7 +1,6 @@
 """Read logs into a tally, in several processes. Their number does not change the result."""
 
 import fcntl
-import gc
 import multiprocessing
 import os
 import pickle
@@ -53,7 +52,7 @@ def read(logs: Sequence[Log], request_filter: RequestFilter, load: Load, *, jobs
         RegistryUnavailable: if a network needs a registry and there is none.
         WorkerLost: if one of the processes was killed.
     """
-    with _disable_garbage_collection(), _SharedState(load) as state:
+    with _SharedState(load) as state:
         if not all(log.on_disk for log in logs):
             return _read_once(logs, request_filter, state, progress)
         whole: Collection[int] = ()
@@ -303,16 +302,3 @@ def _end_with_first_process() -> None:
     if first is not None:
         first.join()
     os._exit(1)
-
-
-@contextmanager
-def _disable_garbage_collection() -> Iterator[None]:
-    """Do not search for cycles among millions of objects that have none."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.freeze()
-            gc.enable()
