@@ -399,16 +399,6 @@ def test_directory_means_all_logs_below_it(tree: Path) -> None:
     assert (report["counted"], report["rejected"]) == (4, 0)
 
 
-def test_own_output_is_no_log(tree: Path) -> None:
-    before = aggregate(tree, "-o", "logs", "logs")["files"]
-    with answering(Answer(503)) as stub:
-        run(
-            "-o", "logs", "--suffix", "b", "--send-to", stub.url, "--token", "t", "--retries", "0", "logs", cwd=tree
-        )
-    assert list((tree / "logs").glob("*.delivery"))
-    assert aggregate(tree, "-o", "logs", "logs")["files"] == before
-
-
 @pytest.mark.parametrize(
     ("pattern", "files"),
     [
@@ -422,17 +412,6 @@ def test_pattern_expands_as_in_the_shell(pattern: str, files: list[str], tree: P
     assert aggregate(tree, pattern)["files"] == files
 
 
-def test_file_named_like_a_pattern_is_read(home: Path) -> None:
-    (home / "[a].log").write_bytes(encoded(line(userID=9)))
-    report = aggregate(home, "[a].log")
-    assert (report["files"], report["counted"]) == (["[a].log"], 1)
-
-
-def test_stdin_may_list_patterns(tree: Path) -> None:
-    report = aggregate(tree, stdin=b"logs/2020\n\nlogs/?.log\n")
-    assert report["files"] == ["logs/2020/c.log", "logs/2020/old/d.log", "logs/a.log"]
-
-
 @pytest.mark.parametrize("name", ["logs/*.xz", "logs/.hidden/x*", "empty"])
 def test_name_without_log_is_an_error(name: str, tree: Path) -> None:
     (tree / "empty").mkdir()
@@ -441,14 +420,6 @@ def test_name_without_log_is_an_error(name: str, tree: Path) -> None:
     assert done.returncode == 1
     assert f"{name}: " in done.stderr
     assert not list(tree.glob("out/*"))
-
-
-def test_damaged_log_in_directory_is_an_error(tree: Path) -> None:
-    whole = (tree / "logs" / "b.log.gz").read_bytes()
-    (tree / "logs" / "fdsnws-requests.log.2020-09-17.gz").write_bytes(whole[:20])
-    done = run("logs", cwd=tree)
-    assert done.returncode == 1
-    assert "fdsnws-requests.log.2020-09-17.gz: " in done.stderr
 
 
 # Progress

@@ -301,4 +301,4 @@ def _end_with_first_process() -> None:
     first = multiprocessing.parent_process()
     if first is not None:
         first.join()
-    os._exit(1)
+    os.kill(os.getpid(), signal.SIGTERM)
