@@ -38,7 +38,7 @@ class Epoch(msgspec.Struct, frozen=True):
     end_date: date | None = None
 
     def holds(self, day: date) -> bool:
-        """Return whether a day lies within the deployment; both ends belong to it."""
+        """Return whether a day lies within the deployment, including both ends."""
         return self.start_date <= day and (self.end_date is None or day <= self.end_date)
 
 
@@ -60,7 +60,7 @@ class NetworkRegistry:
         does not know on that day; `is_temporary` recognises it.
 
         Raises:
-            RegistryUnavailable: if the code needs the registry and there is none.
+            RegistryUnavailable: if the code needs the registry, which cannot be loaded.
             InvalidRegistry: if the registry is invalid.
         """
         if not is_temporary(code):

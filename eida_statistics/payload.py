@@ -37,7 +37,7 @@ _CONTENT_VERSION = b"\x01"
 _IDENTITY_VERSION = b"\x02"
 
 # The key of an aggregate: month (its first day), network, station, location, channel, country. A plain
-# tuple, of which there are a hundred thousand in a payload: the garbage collector passes over those.
+# tuple: the garbage collector skips it, and a payload has a hundred thousand.
 Key = tuple[datetime.date, str, str, str, str, str]
 
 

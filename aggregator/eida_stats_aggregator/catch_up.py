@@ -130,7 +130,7 @@ class _CatchUp:
         """Return whether the service has payloads of the source that were not sent from here.
 
         Raises:
-            StartUnknown: if the service cannot say it, and nothing was sent from here.
+            StartUnknown: if the service cannot list its payloads, and nothing was sent from here.
             NotDelivered: if it cannot be reached.
         """
         base = self.destination.base

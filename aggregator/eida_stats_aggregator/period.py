@@ -17,7 +17,7 @@ Origin = Literal["names", "options", "requests"]
 
 
 class LogPeriod(NamedTuple):
-    """The period of some logs, where it comes from, and the days within it of which there is no log."""
+    """The period of some logs, its origin, and the days in it without a log."""
 
     period: Period
     origin: Origin
@@ -25,7 +25,7 @@ class LogPeriod(NamedTuple):
 
 
 def parse_day(name: str) -> datetime.date | None:
-    """Return the day of a log by its name, `….log.YYYY-MM-DD…`, None if there is none in it.
+    """Return the day of a log by its name, `….log.YYYY-MM-DD…`, None if it has no day.
 
     SeisComP begins a new log at the first record after midnight UTC, so a log can hold records of the day before.
     """

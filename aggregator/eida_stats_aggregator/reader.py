@@ -50,7 +50,7 @@ class Reader:
 
         Raises:
             UnreadableLog: if one cannot be read.
-            RegistryUnavailable: if a network needs a registry and there is none.
+            RegistryUnavailable: if a network needs the registry, which cannot be loaded.
             WorkerLost: if a process that reads is killed.
             ClusterUnavailable: if the cluster cannot be used.
             DaskUnusable: if Dask is not installed, or a log is not a file.

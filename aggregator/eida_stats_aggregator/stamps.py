@@ -8,7 +8,7 @@ from eida_stats_aggregator.delivery.state import LogStamp
 
 
 def read_stamps(paths: Iterable[Path]) -> dict[str, LogStamp]:
-    """Return the stamps of files by absolute path, in a form that can be written as JSON whatever its name is."""
+    """Return the stamps of files by absolute path, escaped so that JSON can hold any name."""
     return {os.fsencode(path.absolute()).decode("utf-8", "backslashreplace"): _read_stamp(path) for path in paths}
 
 

@@ -67,7 +67,7 @@ class _BearerToken(AuthBase):
 class ServiceClient:
     """A central service, for a node with a token.
 
-    `token_valid_until` is the end of the token's validity, if the service has said it.
+    `token_valid_until` is the end of the token's validity, if the service has stated it.
     """
 
     def __init__(self, url: str, token: str, *, retries: int) -> None:
@@ -82,10 +82,10 @@ class ServiceClient:
         """Send a payload.
 
         Connection errors, 429 and 5xx except 501 are tried again, after growing pauses or those that the service
-        asks for. Statistics that the service has already are delivered.
+        asks for. Statistics that the service already has count as delivered.
 
         A deployed service cannot correct: it would overwrite the rows of a month with those of the payload. It
-        answers an empty payload with 500. So neither is sent until a service has shown that it is none.
+        answers an empty payload with 500. So neither is sent before the service has shown its version.
 
         Args:
             name: of the file, for messages.
@@ -135,7 +135,7 @@ class ServiceClient:
         return self._corrects
 
     def find_token_node(self) -> str | None:
-        """Return the node to which the token belongs, None if the service does not say it.
+        """Return the node of the token, None if the service does not state it.
 
         Raises:
             NotDelivered: if it cannot be reached.
@@ -306,7 +306,7 @@ class ServiceClient:
 
 
 class _Retry(Retry):
-    # Otherwise a 413 would be tried again, too, where it asks for that.
+    # Otherwise a 413 with Retry-After would be tried again, too.
     RETRY_AFTER_STATUS_CODES = frozenset({429, 503})
 
     def __init__(self, *args: Any, may_have_arrived: list[bool], **options: Any) -> None:

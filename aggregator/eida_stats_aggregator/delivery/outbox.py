@@ -55,7 +55,7 @@ class Entry(NamedTuple):
 
 
 class Provenance(NamedTuple):
-    """The logs of which a file is made, by path, and the fingerprint of their lines."""
+    """The logs of a file, by path, and the fingerprint of their lines."""
 
     logs: dict[str, LogStamp]
     fingerprint: str
@@ -145,7 +145,7 @@ class Outbox:
             payload: the payload, which has a period.
             url: the base URL of the service, None if it is only written.
             terms: how it is to be counted there.
-            provenance: the logs of which it was made, if they are known.
+            provenance: its logs, if they are known.
             may_overlap: leave it to the service whether it overlaps with other files.
 
         Raises:
@@ -227,7 +227,7 @@ class Outbox:
                 self.save_state(path, redirected)
 
     def drop_superseded(self, path: Path, url: str) -> None:
-        """Send no file any more whose period lies within that of a correction which was delivered."""
+        """Drop the waiting files whose periods lie within that of a delivered correction."""
         made = _parse_identity(path.name)
         for other, identity, state in self.list_entries():
             record = state.records.get(url)
@@ -238,7 +238,7 @@ class Outbox:
                 self.save_state(other, structs.replace(state, records=records))
 
     def get_state(self, path: Path) -> DeliveryState | None:
-        """Return the memory of a file, None if there is none."""
+        """Return the state of a file, None if it has no side file."""
         return self._states.get(path)
 
     def get_record(self, path: Path, url: str) -> Record | None:
@@ -247,7 +247,7 @@ class Outbox:
         return None if state is None else state.records.get(url)
 
     def list_nodes(self, url: str) -> set[str]:
-        """Return the nodes for which files count at a service, as far as it has said it."""
+        """Return the nodes for which files count at a service, as far as they are known."""
         records = (state.records.get(url) for state in self._states.values())
         return {record.node for record in records if record is not None and record.node is not None}
 

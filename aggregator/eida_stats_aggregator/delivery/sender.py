@@ -150,7 +150,7 @@ class Sender:
             self._mistyped = isinstance(failure, PathUnknown)
 
     def _note_held(self, failure: PayloadHeld) -> None:
-        """Note why a file is held, once for all files of which the same holds."""
+        """Note why a file is held, once for all files with the same reason."""
         for other in self.failures:
             if isinstance(other, PayloadHeld) and other.reason == failure.reason:
                 other.names += failure.names

@@ -77,7 +77,7 @@ class LogStamp(msgspec.Struct, frozen=True):
 class DeliveryState(msgspec.Struct, frozen=True):
     """The memory of a file: its content, by hash, and its records, by the base URL of the service.
 
-    `logs` and `fingerprint` describe the logs of which it was made, if they are known. `legacy` is set for a file
+    `logs` and `fingerprint` describe its logs, if they are known. `legacy` is set for a file
     of an earlier version, whose name has the days of its requests and not the period of its logs.
     """
 
@@ -149,7 +149,7 @@ def choose_step(
 
     Args:
         record: the record of its file at the service, if there is one.
-        known: the logs of which that file was made; none if they are not known, or there were none.
+        known: the logs of that file; empty if they are not known.
         logs: the logs as they are now.
         decided: whether the operator says how days are to be counted.
     """

@@ -60,7 +60,7 @@ class Aggregation:
         once, under no stream. A request without data of any stream makes no row and no day.
 
         Raises:
-            RegistryUnavailable: if its network needs a registry and there is none.
+            RegistryUnavailable: if its network needs the registry, which cannot be loaded.
         """
         self.requests += 1
         deliveries = request.deliveries

@@ -13,7 +13,7 @@ from eida_stats_aggregator.fdsnws.user_agents import ClientClasses
 class RequestFilter:
     """The requests that count: of UTC days from `since` to `until`, both included, and of clients not excluded.
 
-    `fingerprinted` asks for the fingerprint of all lines.
+    With `fingerprinted`, a tally computes the fingerprint of all lines.
     """
 
     classes: ClientClasses

@@ -136,7 +136,7 @@ class Window:
     _held: dict[int, Request] = field(default_factory=dict)
 
     def pass_on(self, requests: Iterable[Request]) -> Iterator[Request]:
-        """Take requests, and yield those that are not held back any more."""
+        """Add requests, and yield those that leave the window."""
         known, held = self._known, self._held
         for request in requests:
             key = request.key & ~1

@@ -55,7 +55,7 @@ Delivery = tuple[Stream, datetime.date | None, int]
 class Request(msgspec.Struct, gc=False):
     """One request, on the UTC day on which it ended.
 
-    `deliveries` is None for a request that failed as a whole, and empty for one of which no stream had data;
+    `deliveries` is None for a request that failed as a whole, and empty for one without data;
     `agent` is the client's program, as it calls itself. `key` is the same, but for its last bit, for all records
     of one request; the last bit is 0 in a record of a failed request, and 1 in others.
     """
@@ -128,7 +128,7 @@ _LINE = msgspec.json.Decoder(_Line)
 def parse(line: bytes, latest: datetime.date = datetime.date.max) -> Request | Ignored | Rejected:
     """Decode one line.
 
-    The day is that of `finished`, else of `created`, in UTC. A country that is none counts as unknown.
+    The day is that of `finished`, else of `created`, in UTC. An invalid country counts as unknown.
 
     Args:
         line: without its line break.
@@ -294,7 +294,7 @@ def _locate(trace: _Trace, line: _Line) -> str:
     return f"trace[{number}]"
 
 
-# Streams and clients come back in almost every line of a log.
+# The same streams and clients are in almost every line of a log.
 _KNOWN_STREAMS = 1 << 17
 _streams: dict[tuple[str | None, ...], tuple[Stream, bool]] = {}
 _hash_client = lru_cache(maxsize=1 << 16)(hash_client)

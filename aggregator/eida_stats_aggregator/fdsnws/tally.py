@@ -92,7 +92,7 @@ class Tally:
         """Add lines, and return the number and the reason of the first few that are rejected.
 
         Raises:
-            RegistryUnavailable: if a network needs a registry and there is none.
+            RegistryUnavailable: if a network needs the registry, which cannot be loaded.
         """
         if self.request_filter.fingerprinted:
             self.fingerprint = (self.fingerprint + _compute_fingerprint(lines)) % _FINGERPRINTS

@@ -71,7 +71,7 @@ def compile_pattern(text: str) -> re.Pattern[str]:
     """Compile a regular expression that is to be searched in the names of clients, capitals or not.
 
     Raises:
-        ValueError: if it is none, or if it is found in every name; the message is the reason.
+        ValueError: if it is invalid or matches every name; the message is the reason.
     """
     try:
         # A payload that says what was left out is UTF-8, and so is the table.

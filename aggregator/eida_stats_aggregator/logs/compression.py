@@ -35,7 +35,7 @@ def read_chunks(raw: BinaryIO, name: str) -> Generator[bytes]:
     """Yield the unpacked content of a log. Its first bytes, not its name, decide how it is compressed.
 
     Args:
-        raw: the log as it lies on disk or comes in; closed by the caller.
+        raw: the log, not unpacked; closed by the caller.
         name: how to call it in errors.
 
     Raises:

@@ -195,7 +195,7 @@ def _parse_name(line: bytes) -> str | None:
 
 
 class _Rejoined(io.RawIOBase):
-    """A stream of which the beginning was read already."""
+    """A stream whose beginning was already read."""
 
     def __init__(self, head: bytes, rest: BinaryIO) -> None:
         self._head = head

@@ -54,7 +54,7 @@ def read(
 
     Raises:
         UnreadableLog: if a log cannot be read.
-        RegistryUnavailable: if a network needs a registry and there is none.
+        RegistryUnavailable: if a network needs the registry, which cannot be loaded.
         ClusterUnavailable: if the scheduler cannot be reached, or its workers cannot do it.
         WorkerLost: if workers end repeatedly.
     """

@@ -49,7 +49,7 @@ def read(logs: Sequence[Log], request_filter: RequestFilter, load: Load, *, jobs
 
     Raises:
         UnreadableLog: if a log cannot be read, or changes between two readings.
-        RegistryUnavailable: if a network needs a registry and there is none.
+        RegistryUnavailable: if a network needs the registry, which cannot be loaded.
         WorkerLost: if one of the processes was killed.
     """
     with _SharedState(load) as state:
@@ -212,7 +212,7 @@ class _SharedState:
         return number
 
     def stop(self) -> None:
-        """Hand out no more parts."""
+        """Let no process take another part."""
         with self._locked(self._NEXT_PART):
             os.pwrite(self._file.fileno(), (1 << 62).to_bytes(8, "big"), self._NEXT_PART)
 

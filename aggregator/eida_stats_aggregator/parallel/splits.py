@@ -66,7 +66,7 @@ def read(log: Log, part: Part, tally: Tally) -> PartRead:
     Raises:
         UnreadableLog: if it cannot be read.
         NotSplittable: if the log must be read as a whole; the tally is of no use then.
-        RegistryUnavailable: if a network needs a registry and there is none.
+        RegistryUnavailable: if a network needs the registry, which cannot be loaded.
     """
     cutter = LineSplitter()
     head: bytes | None = None
@@ -131,7 +131,7 @@ class Joiner:
         """Take a part, in any order.
 
         Raises:
-            RegistryUnavailable: if a network needs a registry and there is none.
+            RegistryUnavailable: if a network needs the registry, which cannot be loaded.
         """
         self._waiting[number] = read
         while (following := self._waiting.pop(self._next, None)) is not None:
