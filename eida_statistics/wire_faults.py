@@ -16,17 +16,10 @@ from eida_statistics.wire_records import CODES, EXPECTED, CheckedWireRow, WirePa
 MAX_LISTED_ERRORS = 100
 
 
-class _Envelope(msgspec.Struct):
-    """A payload whose fields are looked at one by one, to name each one that is bad."""
-
-    days_coverage: msgspec.Raw | UnsetType = UNSET
-    stats: msgspec.Raw | UnsetType = UNSET
-    generated_at: msgspec.Raw | UnsetType = UNSET
-    version: msgspec.Raw | UnsetType = UNSET
-    aggregation_score: msgspec.Raw | UnsetType = UNSET
-    excluded: msgspec.Raw | UnsetType = UNSET
-    source: msgspec.Raw | UnsetType = UNSET
-    period: msgspec.Raw | UnsetType = UNSET
+# A payload whose fields are checked one by one.
+_Envelope = msgspec.defstruct(
+    "_Envelope", [(name, msgspec.Raw | UnsetType, UNSET) for name in WirePayload.__struct_fields__]
+)
 
 
 def find_bad_rows(rows: list[WireRow], months: set[datetime.date]) -> Iterator[Fault]:

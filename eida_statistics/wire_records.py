@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from eida_statistics.payload import Channel, Count, Exclusions, Location, Network, Period, Source, Station
+from eida_statistics.payload import COUNTS, Channel, Count, Exclusions, Location, Network, Period, Source, Station
 
 _Label = Annotated[str, Meta(pattern=r"^[ -~]{0,64}\Z")]
 
@@ -20,8 +20,7 @@ CODES = {
 }
 
 EXPECTED = {
-    "generated_at": "up to 64 printable ASCII characters",
-    "version": "up to 64 printable ASCII characters",
+    **dict.fromkeys(("generated_at", "version"), "up to 64 printable ASCII characters"),
     "days_coverage": "a list of days, YYYY-MM-DD",
     "aggregation_score": "a number",
     "stats": "a list of objects",
@@ -29,15 +28,11 @@ EXPECTED = {
     "period": 'an object with the days "start" and "end"',
     "excluded": "an object with client_classes and client_patterns, lists of up to 100 texts",
     "month": "the first day of a month, YYYY-MM-01",
-    "network": "a code of up to 8 letters, digits, - or _",
-    "station": "a code of up to 8 letters, digits, - or _",
+    **dict.fromkeys(("network", "station"), "a code of up to 8 letters, digits, - or _"),
     "location": "a code of up to 8 letters, digits, blanks, - or _",
     "channel": "a code of up to 16 letters, digits, - or _",
     "country": "a text",
-    "bytes": "an integer from 0 to 2^53-1",
-    "nb_requests": "an integer from 0 to 2^53-1",
-    "nb_successful_requests": "an integer from 0 to 2^53-1",
-    "nb_unsuccessful_requests": "an integer from 0 to 2^53-1",
+    **dict.fromkeys(COUNTS, "an integer from 0 to 2^53-1"),
     "clients": "\\x and the hexadecimal digits of a sketch",
 }
 

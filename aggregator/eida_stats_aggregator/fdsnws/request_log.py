@@ -20,6 +20,7 @@ from eida_statistics.hll import hash_client
 from eida_statistics.networks import is_temporary
 from eida_statistics.payload import EARLIEST_DAY, Channel, Location, Network, Station, normalize_country
 from eida_statistics.validation import explain_first
+from eida_statistics.wire_records import CODES, EXPECTED
 from eida_stats_aggregator.errors import UnreadableLog
 from eida_stats_aggregator.logs import records, sources
 from eida_stats_aggregator.logs.lines import MAX_LINE_BYTES
@@ -110,12 +111,7 @@ class _Codes(msgspec.Struct):
     cha: Channel
 
 
-_EXPECTED = {
-    "net": "a code of up to 8 letters, digits, - or _",
-    "sta": "a code of up to 8 letters, digits, - or _",
-    "loc": "a code of up to 8 letters, digits, blanks, - or _",
-    "cha": "a code of up to 16 letters, digits, - or _",
-}
+_EXPECTED = {short: EXPECTED[name] for short, name in zip(_Codes.__struct_fields__, CODES, strict=True)}
 
 
 class _NotARequest(Exception):
