@@ -207,7 +207,7 @@ class RunSummary(Deliveries, kw_only=True):
         if self.output is not None:
             remarks.append(f"{'would be written' if self.dry_run else 'written'}: {self.output}")
         elif self.files and not self.errors:
-            remarks.append("Nothing to send: no data were delivered and no request failed.")
+            remarks.append("Nothing to write: no request was counted.")
         if self.sent_before is not None:
             remarks.append(f"delivered before, and not sent again without --replace: {self.sent_before}")
         remarks += self.describe_deliveries()
