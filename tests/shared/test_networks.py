@@ -168,7 +168,7 @@ def test_registry_is_used_without_cache(tmp_path: Path) -> None:
     with answering(Answer(200, ANSWER)) as stub:
         assert len(read_cached_registry(in_the_way / "networks.json", stub.url, warn=warnings.append)) > 0
     assert len(warnings) == 1
-    assert "not kept" in warnings[0]
+    assert "not cached" in warnings[0]
 
 
 def test_registry_without_network_is_invalid(tmp_path: Path) -> None:

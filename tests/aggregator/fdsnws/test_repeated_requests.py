@@ -162,10 +162,10 @@ def test_overlapping_logs_are_as_one(log: Path, tmp_path: Path) -> None:
 
 def test_alike_records_need_two_readings(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     readings = []
-    run_all = processes._Run.all
+    run_all = processes._Run.read_all
     monkeypatch.setattr(
         processes._Run,
-        "all",
+        "read_all",
         lambda *args: readings.append(1) or run_all(*args),  # type: ignore[func-returns-value]
     )
     for entries, number in (
