@@ -1,6 +1,6 @@
-"""A payload in its canonical form: JSON that is hashed and compressed row by row, and read again in slices.
+"""The canonical form of payloads: JSON that is hashed and compressed row by row, and read in slices.
 
-Neither all rows nor the whole JSON have to be in memory at once.
+Neither all rows nor the whole JSON need to be in memory at once.
 """
 
 import datetime
@@ -14,14 +14,14 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-from eida_statistics.payload import CheckedRow, ContentHasher, Payload, Row, identity_hash
+from eida_statistics.payload import CheckedRow, ContentHasher, Payload, Row, hash_identity
 
-# Smaller payloads are compressed in one call, which is quicker and packs them slightly better.
+# Smaller payloads are compressed in one call, which is faster and slightly better.
 _AT_ONCE_BYTES = 8 << 20
 _SLICE_BYTES = 1 << 20
 _ROWS_AT_ONCE = 4096
 
-# In canonical JSON, quotes within a text are escaped, so no text has the first one. No text of a row has brackets.
+# Canonical JSON escapes quotes within a text, so no text contains _ROWS_BEGIN. No text of a row has brackets.
 _ROWS_BEGIN = b',"stats":['
 _ROWS_END = b"]"
 _BETWEEN_ROWS = b"},{"
@@ -33,15 +33,15 @@ CHECKING = msgspec.json.Decoder(list[CheckedRow])
 
 
 class UnreadablePayload(ValueError):
-    """The bytes are no payload in canonical form."""
+    """The bytes are not a payload in canonical form."""
 
 
 class PayloadSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """All of a payload but its rows.
+    """A payload without its rows.
 
     Attributes:
         envelope: the payload without its rows.
-        content: the hash of its statistics; see `payload.content_hash`.
+        content: the hash of its statistics; see `payload.hash_content`.
         count: the number of its rows.
     """
 
@@ -51,8 +51,8 @@ class PayloadSummary(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def hash(self) -> str:
-        """The hash that identifies it among the payloads of a node; see `payload.identity_hash`."""
-        return identity_hash(self.content, self.envelope.source, self.envelope.period)
+        """The hash that identifies it among the payloads of a node; see `payload.hash_identity`."""
+        return hash_identity(self.content, self.envelope.source, self.envelope.period)
 
 
 class EncodedPayload(PayloadSummary, frozen=True, kw_only=True):
@@ -66,17 +66,13 @@ class EncodedPayload(PayloadSummary, frozen=True, kw_only=True):
     body: bytes | bytearray
     rows: Iterable[Row]
 
-    def without_list(self) -> "EncodedPayload":
+    def stream_rows(self) -> "EncodedPayload":
         """Return the same payload with rows that are decoded from its body, which takes less memory."""
         return msgspec.structs.replace(self, rows=_EncodedRows(self.body))
 
 
 class Encoder:
-    """Writes a payload whose rows are added some at a time, in order.
-
-    Args:
-        envelope: the payload; its own rows are ignored.
-    """
+    """Writes a payload whose rows are added some at a time, in order."""
 
     def __init__(self, envelope: Payload) -> None:
         self._envelope = msgspec.structs.replace(envelope, stats=[])
@@ -113,7 +109,7 @@ class Encoder:
 
 
 def encode(payload: Payload) -> EncodedPayload:
-    """Return a payload in its canonical form; its rows stay the list that they are."""
+    """Return a payload in its canonical form, with the same list of rows."""
     encoder = Encoder(payload)
     for start in range(0, len(payload.stats), _ROWS_AT_ONCE):
         encoder.add(payload.stats[start : start + _ROWS_AT_ONCE])
@@ -135,7 +131,7 @@ class Reader:
 
     @property
     def summary(self) -> PayloadSummary:
-        """Return all of the payload but its rows; all rows must have been read."""
+        """Return the payload without its rows; all rows must have been read."""
         if self._summary is None:
             raise RuntimeError("not all rows have been read")
         return self._summary
@@ -144,15 +140,15 @@ class Reader:
         """Yield the rows, in order.
 
         Raises:
-            UnreadablePayload: when that is seen; rows may have been yielded before.
+            UnreadablePayload: if the bytes turn out to be invalid; rows may have been yielded before.
         """
         try:
-            for rows in self._slices():
+            for rows in self._decode_slices():
                 yield from rows
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise UnreadablePayload(str(error)) from error
 
-    def _slices(self) -> Iterator[Sequence[Row]]:
+    def _decode_slices(self) -> Iterator[Sequence[Row]]:
         head, buffer = self._read_head()
         hasher = ContentHasher(msgspec.json.decode(head + b"}", type=_Head).days_coverage)
         count = 0
@@ -226,10 +222,10 @@ class _Compressor:
 
 
 def decompress(body: Iterable[bytes | bytearray]) -> Iterator[bytes]:
-    """Yield the JSON of a payload that was compressed with zstd, some of it at a time.
+    """Yield the JSON of a payload that was compressed with zstd, in slices.
 
     Raises:
-        UnreadablePayload: when that is seen; some may have been yielded before.
+        UnreadablePayload: if the bytes turn out to be invalid; some text may have been yielded before.
     """
     stream = zstd.ZstdDecompressor()
     try:

@@ -1,7 +1,7 @@
-"""One tree of everything that can go wrong and that a person can do something about.
+"""The base of all errors that a person can correct, and the errors that both programs raise.
 
-The docstring of a class is its title, the subject and the hint belong to the one case. The edges (command
-line, HTTP) show an error once; nothing in between catches these.
+The docstring of a class is its title; the subject and the hint belong to the single case. Only the edges (command
+line, HTTP) catch and show these errors.
 """
 
 from collections.abc import Sequence
@@ -36,8 +36,8 @@ class EidaStatisticsError(Exception):
         return (type(self).__doc__ or "").strip().splitlines()[0].rstrip(".")
 
     def __str__(self) -> str:
-        told = f"{self.title}: {self.subject}" if self.subject else self.title
-        return f"{told}\n{self.hint}" if self.hint else told
+        text = f"{self.title}: {self.subject}" if self.subject else self.title
+        return f"{text}\n{self.hint}" if self.hint else text
 
 
 class ConfigurationError(EidaStatisticsError):
@@ -84,6 +84,6 @@ class RegistryUnavailable(EidaStatisticsError):
 
 
 class InvalidRegistry(EidaStatisticsError):
-    """This is not a registry of networks as the FDSN networks/1 service gives it."""
+    """This is not a registry of networks in the format of the FDSN networks/1 service."""
 
     problem = "invalid-registry"

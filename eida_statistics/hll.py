@@ -55,13 +55,13 @@ _FOLD_ABOVE = 512
 _AT_ONCE = 4096
 
 
-def client_hash(user_id: int) -> int:
-    """The hash of a client that all nodes share: MurmurHash3 x86 32 bit, seed 0, signed, of the decimal userID."""
+def hash_client(user_id: int) -> int:
+    """Return the hash of a client, equal at all nodes: signed 32-bit MurmurHash3 (x86, seed 0) of the userID."""
     return mmh3.hash(str(user_id))
 
 
 def encode(hashes: Iterable[int] | NDArray[np.int64]) -> bytes:
-    """Make the sketch of a collection of signed 64-bit hashes; duplicates and order do not matter."""
+    """Return the sketch of signed 64-bit hashes; duplicates and order do not matter."""
     if not isinstance(hashes, np.ndarray):
         elements = hashes if isinstance(hashes, set) else set(hashes)
         if 0 < len(elements) <= EXPLICIT_MAX:  # most sketches by far, and too small for numpy to be worth it
@@ -72,7 +72,7 @@ def encode(hashes: Iterable[int] | NDArray[np.int64]) -> bytes:
         return EMPTY
     if distinct.size <= EXPLICIT_MAX:
         return _HEADERS[_EXPLICIT] + distinct.astype(">i8").tobytes()
-    return encode_registers(registers_of(distinct))
+    return encode_registers(compute_registers(distinct))
 
 
 def encode_registers(registers: NDArray[np.uint8]) -> bytes:
@@ -81,15 +81,15 @@ def encode_registers(registers: NDArray[np.uint8]) -> bytes:
     if occupied.size <= SPARSE_MAX:
         words = occupied.astype(np.uint16) << REGWIDTH | registers[occupied]
         return _HEADERS[_SPARSE] + words.astype(">u2").tobytes()
-    return _full(registers)
+    return _encode_full(registers)
 
 
-def _full(registers: NDArray[np.uint8]) -> bytes:
+def _encode_full(registers: NDArray[np.uint8]) -> bytes:
     bits = np.unpackbits(registers[:, np.newaxis], axis=1)[:, 8 - REGWIDTH :]
     return _HEADERS[_FULL] + np.packbits(bits).tobytes()
 
 
-def registers_of(hashes: NDArray[np.int64]) -> NDArray[np.uint8]:
+def compute_registers(hashes: NDArray[np.int64]) -> NDArray[np.uint8]:
     """Return the 2048 register values (0 to 31) that these hashes set."""
     words = hashes.view(np.uint64)
     index = (words & np.uint64(REGISTERS - 1)).astype(np.intp)
@@ -104,34 +104,34 @@ def registers_of(hashes: NDArray[np.int64]) -> NDArray[np.uint8]:
     return registers
 
 
-def dense(sketch: bytes) -> bytes:
+def to_dense(sketch: bytes) -> bytes:
     """Return a checked sketch in its full form, in which no client's hash is listed, however few they are."""
-    return _full(registers_in(sketch))
+    return _encode_full(decode_registers(sketch))
 
 
 def merge(sketches: Iterable[bytes]) -> bytes:
     """Unite sketches into one.
 
     Raises:
-        InvalidSketch: if one of them is none.
+        InvalidSketch: if one of them is not valid.
     """
     explicit: list[NDArray[np.int64]] = []
     registers: NDArray[np.uint8] | None = None
     for sketch in sketches:
         kind = check(sketch)
         if kind == _EXPLICIT:
-            explicit.append(_elements_in(sketch))
+            explicit.append(_decode_elements(sketch))
         elif kind != _EMPTY:
-            more = registers_in(sketch)
+            more = decode_registers(sketch)
             registers = more if registers is None else np.maximum(registers, more)
     hashes = np.concatenate(explicit) if explicit else np.empty(0, dtype=np.int64)
     if registers is None:
         return encode(hashes)
-    return encode_registers(np.maximum(registers, registers_of(hashes)))
+    return encode_registers(np.maximum(registers, compute_registers(hashes)))
 
 
 def reaches(sketches: Iterable[bytes], count: int) -> bool:
-    """Return whether checked sketches have so many clients together, uniting no more of them than needed."""
+    """Return whether checked sketches have at least `count` distinct clients; unite no more of them than needed."""
     hashes: set[bytes] = set()
     given = list(sketches)
     for sketch in given:
@@ -143,26 +143,26 @@ def reaches(sketches: Iterable[bytes], count: int) -> bool:
     return len(hashes) >= count
 
 
-def canonical(sketch: bytes) -> bytes:
-    """Check a sketch and give it in the form in which `encode` writes it.
+def canonicalize(sketch: bytes) -> bytes:
+    """Check a sketch, and return it in the form that `encode` writes.
 
     Raises:
-        InvalidSketch: if it is none.
+        InvalidSketch: if it is not valid.
     """
     if check(sketch) in (_EMPTY, _EXPLICIT):
         return sketch
-    return encode_registers(registers_in(sketch))
+    return encode_registers(decode_registers(sketch))
 
 
-def _elements_in(sketch: bytes) -> NDArray[np.int64]:
+def _decode_elements(sketch: bytes) -> NDArray[np.int64]:
     return np.frombuffer(sketch, dtype=">i8", offset=_HEADER_SIZE).astype(np.int64)
 
 
-def registers_in(sketch: bytes) -> NDArray[np.uint8]:
+def decode_registers(sketch: bytes) -> NDArray[np.uint8]:
     """Return the 2048 register values of a checked sketch of any form."""
     kind = _KINDS[sketch[:_HEADER_SIZE]]
     if kind == _EXPLICIT:
-        return registers_of(_elements_in(sketch))
+        return compute_registers(_decode_elements(sketch))
     registers = np.zeros(REGISTERS, dtype=np.uint8)
     if kind == _SPARSE:
         words = np.frombuffer(sketch, dtype=">u2", offset=_HEADER_SIZE)
@@ -180,7 +180,7 @@ def estimate(sketch: bytes) -> float:
         return 0.0
     if kind == _EXPLICIT:
         return float((len(sketch) - _HEADER_SIZE) // 8)
-    registers = registers_in(sketch)
+    registers = decode_registers(sketch)
     raw = _ALPHA_M_SQUARED / float(np.ldexp(1.0, -registers.astype(np.int32)).sum())
     unset = REGISTERS - int(np.count_nonzero(registers))
     if unset and raw < 2.5 * REGISTERS:
@@ -193,12 +193,12 @@ def estimate(sketch: bytes) -> float:
 
 
 def cardinality(sketch: bytes) -> int:
-    """The estimate rounded up, as the federation reports it."""
+    """Return the estimate rounded up, as the federation reports it."""
     return math.ceil(estimate(sketch))
 
 
 def check(sketch: bytes) -> int:
-    """Check that bytes are a sketch of ours in every bit, and give the kind of its encoding.
+    """Check every bit of a sketch, and return the kind of its encoding.
 
     Versions of postgresql-hll before 2.20 read malformed sketches unsafely, so order, ranges and lengths are
     all checked here.
@@ -231,23 +231,23 @@ def check(sketch: bytes) -> int:
     return kind
 
 
-def all_canonical(texts: Iterable[str]) -> bool:
+def are_canonical(texts: Iterable[str]) -> bool:
     r"""Return whether all of many sketches, in hexadecimal and small letters, are what `encode` would write.
 
-    It is `canonical` for a hundred thousand at once; where it says no, that says which.
+    It is a quick check of a hundred thousand sketches; `canonicalize` finds the ones that are not.
     """
     by_length: dict[int, list[str]] = {}
     for text in texts:
         by_length.setdefault(len(text), []).append(text)
     return all(
-        _all_canonical(group[start : start + _AT_ONCE])
+        _are_canonical(group[start : start + _AT_ONCE])
         for group in by_length.values()
         for start in range(0, len(group), _AT_ONCE)
     )
 
 
-def _all_canonical(texts: list[str]) -> bool:
-    """`all_canonical` for texts of one length."""
+def _are_canonical(texts: list[str]) -> bool:
+    """`are_canonical` for texts of one length."""
     joined = "".join(texts)
     if not joined.isascii() or joined.count("\\x") != len(texts):
         return False
@@ -259,7 +259,7 @@ def _all_canonical(texts: list[str]) -> bool:
         packed = bytes.fromhex(digits.decode())
     except ValueError:
         return False
-    # White space, which bytes.fromhex passes over, would make it shorter.
+    # bytes.fromhex skips white space, which would make it shorter.
     if 2 * len(packed) != len(digits) or len(packed) < _HEADER_SIZE * len(texts):
         return False
     sketches = np.frombuffer(packed, dtype=np.uint8).reshape(len(texts), -1)
@@ -306,7 +306,7 @@ def from_hex(text: str) -> bytes:
         sketch = bytes.fromhex(text[2:])
     except ValueError as error:
         raise InvalidSketch("not \\x and hexadecimal digits") from error
-    # bytes.fromhex passes over white space, which nobody writes and PostgreSQL would refuse
+    # bytes.fromhex skips white space, which PostgreSQL would refuse
     if not text.startswith("\\x") or len(text) != 2 + 2 * len(sketch):
         raise InvalidSketch("not \\x and hexadecimal digits")
     return sketch
@@ -325,7 +325,7 @@ class SketchBuilder:
         self.registers: NDArray[np.uint8] | None = None
 
     def merge(self, *others: "SketchBuilder") -> None:
-        """Take over what others have seen."""
+        """Add the hashes of other builders."""
         self.hashes.update(*[other.hashes for other in others])
         for other in others:
             if other.registers is not None:
@@ -333,17 +333,17 @@ class SketchBuilder:
                 self.registers = other.registers if mine is None else np.maximum(mine, other.registers)
 
     def fold(self) -> None:
-        """Turn hashes into registers, if they are so many that the sketch does not list them."""
+        """Turn hashes into registers if they are too many for an explicit sketch."""
         if len(self.hashes) > _FOLD_ABOVE or (self.registers is not None and self.hashes):
-            self.registers = self._folded()
+            self.registers = self._fold_registers()
             self.hashes = set()
 
     def to_bytes(self) -> bytes:
         """Return the sketch of all that was added."""
         if self.registers is None:
             return encode(self.hashes)
-        return encode_registers(self._folded())
+        return encode_registers(self._fold_registers())
 
-    def _folded(self) -> NDArray[np.uint8]:
-        more = registers_of(np.fromiter(self.hashes, dtype=np.int64, count=len(self.hashes)))
+    def _fold_registers(self) -> NDArray[np.uint8]:
+        more = compute_registers(np.fromiter(self.hashes, dtype=np.int64, count=len(self.hashes)))
         return more if self.registers is None else np.maximum(self.registers, more)

@@ -1,8 +1,8 @@
 """Extended codes of temporary networks, from the FDSN registry.
 
-FDSN assigns the two-character codes of temporary networks (first character a digit, X, Y or Z) to one
-deployment after another. The extended code is the code and the year in which the deployment (epoch) began
-that holds the start of the data: Z3 in 2016 is Z32015.
+FDSN assigns the two-character codes of temporary networks (first character a digit, X, Y or Z) repeatedly. The
+extended code is the code and the first year of the deployment (epoch) that contains the start of the data: Z3 in
+2016 is Z32015.
 """
 
 import codecs
@@ -26,19 +26,19 @@ _TEMPORARY = re.compile(r"[0-9XYZ][0-9A-Z]")
 
 @lru_cache(maxsize=4096)
 def is_temporary(code: str) -> bool:
-    """Return whether a network code is short and of a temporary network, so that it needs a year."""
+    """Return whether a code is the short code of a temporary network, which needs a year."""
     return _TEMPORARY.fullmatch(code) is not None
 
 
 class Epoch(msgspec.Struct, frozen=True):
-    """One deployment under a network code, in UTC days; without an end it is still open."""
+    """One deployment under a network code, in UTC days; without an end date it is open."""
 
     fdsn_code: str
     start_date: date
     end_date: date | None = None
 
     def holds(self, day: date) -> bool:
-        """Return whether a day lies within the deployment; both ends belong to it."""
+        """Return whether a day lies within the deployment, including both ends."""
         return self.start_date <= day and (self.end_date is None or day <= self.end_date)
 
 
@@ -46,8 +46,8 @@ class _Answer(msgspec.Struct):
     networks: list[msgspec.Raw]
 
 
-class Registry:
-    """The epochs of all networks; they are loaded when the first temporary code asks for them."""
+class NetworkRegistry:
+    """The epochs of all networks, loaded when the first temporary code needs them."""
 
     def __init__(self, load: Callable[[], Iterable[Epoch]]) -> None:
         self._load = load
@@ -60,18 +60,18 @@ class Registry:
         does not know on that day; `is_temporary` recognises it.
 
         Raises:
-            RegistryUnavailable: if the code needs the registry and there is none.
+            RegistryUnavailable: if the code needs the registry, which cannot be loaded.
             InvalidRegistry: if the registry is invalid.
         """
         if not is_temporary(code):
             return code
-        for epoch in self._of(code):
+        for epoch in self._find_epochs(code):
             # The registry lists epochs that overlap; like the deployed aggregator, take the first.
             if day is not None and epoch.holds(day):
                 return f"{code}{epoch.start_date.year:04d}"
         return code
 
-    def _of(self, code: str) -> list[Epoch]:
+    def _find_epochs(self, code: str) -> list[Epoch]:
         if self._epochs is None:
             epochs: dict[str, list[Epoch]] = {}
             for epoch in self._load():
@@ -80,12 +80,12 @@ class Registry:
         return self._epochs.get(code, [])
 
 
-def read(path: Path) -> list[Epoch]:
+def read_registry(path: Path) -> list[Epoch]:
     """Read a registry from a file in the format of the FDSN networks/1 service.
 
     Raises:
         RegistryUnavailable: if the file cannot be read.
-        InvalidRegistry: if it is something else.
+        InvalidRegistry: if it has another format.
     """
     try:
         answer = path.read_bytes().removeprefix(codecs.BOM_UTF8)
@@ -94,20 +94,19 @@ def read(path: Path) -> list[Epoch]:
     return _decode(answer, str(path))
 
 
-def read_cached(cache: Path, url: str = REGISTRY_URL, *, warn: Callable[[str], None]) -> list[Epoch]:
-    """Return the registry from the cache, fetched again when that is older than a week.
+def read_cached_registry(cache: Path, url: str = REGISTRY_URL, *, warn: Callable[[str], None]) -> list[Epoch]:
+    """Return the registry from the cache, or fetch it again after a week.
 
-    A registry that is old is better than none: if the service does not answer, the old one is used, with a
-    warning that says its age.
+    If the service does not answer, the old registry is used, with a warning that states its age.
 
     Raises:
         RegistryUnavailable: if there is no cache and the service does not answer.
     """
-    age, kept = _age(cache), None
+    age, kept = _read_age(cache), None
     if age is not None:
-        # A cache that cannot be read, as a power cut may leave it, is none.
+        # A power cut may leave a damaged cache, which is ignored.
         with contextlib.suppress(RegistryUnavailable, InvalidRegistry):
-            kept = read(cache)
+            kept = read_registry(cache)
     if kept is not None and age is not None and age < REFRESH_AFTER_SECONDS:
         return kept
     try:
@@ -116,19 +115,19 @@ def read_cached(cache: Path, url: str = REGISTRY_URL, *, warn: Callable[[str], N
     except (RegistryUnavailable, InvalidRegistry) as error:
         if kept is None or age is None:
             raise RegistryUnavailable(
-                f"{url} gave none ({error.subject})",
+                f"{url} cannot be fetched ({error.subject})",
                 hint=f"Save the answer of {url} to a file and name it with --networks FILE.",
             ) from error
-        warn(f"registry of networks is {age / 86400:.0f} days old; {url} gave no newer one ({error.subject})")
+        warn(f"the registry of networks is {age / 86400:.0f} days old: {url} cannot be fetched ({error.subject})")
         return kept
     try:
         _save(cache, answer)
     except OSError as error:
-        warn(f"{cache}: {error.strerror}; the registry of networks is not kept for the next run")
+        warn(f"{cache}: {error.strerror}; the registry of networks is not cached for the next run")
     return epochs
 
 
-def _age(cache: Path) -> float | None:
+def _read_age(cache: Path) -> float | None:
     try:
         return time.time() - cache.stat().st_mtime
     except OSError:
@@ -159,7 +158,7 @@ def _save(cache: Path, answer: bytes) -> None:
 
 
 def _decode(answer: bytes, source: str) -> list[Epoch]:
-    """Read the epochs; one that cannot be read, as without a start, is passed over like one that is missing."""
+    """Read the epochs; skip those that cannot be read, such as one without a start."""
     try:
         entries = msgspec.json.decode(answer, type=_Answer).networks
     except msgspec.DecodeError as error:

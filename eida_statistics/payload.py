@@ -1,4 +1,4 @@
-"""The payload: monthly aggregates of the requests of some days, its JSON form and its hash."""
+"""The payload: monthly aggregates of requests, its JSON form and its hash."""
 
 import datetime
 import re
@@ -19,8 +19,10 @@ Location = Annotated[str, Meta(pattern=r"^[0-9A-Za-z _-]{0,8}\Z")]
 Channel = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_-]{0,16}\Z")]
 Country = Annotated[str, Meta(pattern=r"^([0-9A-Z]{2})?\Z")]
 _COUNTRY = re.compile(r"[0-9A-Za-z]{2}", re.ASCII)
+EARLIEST_DAY = datetime.date(1990, 1, 1)
 # The largest integer that all JSON parsers keep exactly; a thousand of them fit the database's bigint.
 MAX_COUNT = 2**53 - 1
+COUNTS = ("bytes", "nb_requests", "nb_successful_requests", "nb_unsuccessful_requests")
 Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
 
 MAX_EXCLUSIONS = 100
@@ -35,7 +37,7 @@ _CONTENT_VERSION = b"\x01"
 _IDENTITY_VERSION = b"\x02"
 
 # The key of an aggregate: month (its first day), network, station, location, channel, country. A plain
-# tuple, of which there are a hundred thousand in a payload: the garbage collector passes over those.
+# tuple: the garbage collector skips it, and a payload has a hundred thousand.
 Key = tuple[datetime.date, str, str, str, str, str]
 
 
@@ -64,7 +66,7 @@ class Row(msgspec.Struct, gc=False):
 
 
 class CheckedRow(Row, gc=False):
-    """A row whose values are checked when it is decoded."""
+    """A row whose values are checked during decoding."""
 
     network: Network
     station: Station
@@ -91,7 +93,12 @@ class Period(msgspec.Struct, frozen=True, order=True):
     end: datetime.date
 
     def __str__(self) -> str:
-        return str(self.start) if self.start == self.end else f"{self.start} to {self.end}"
+        return str(self.start) if self.is_day else f"{self.start} to {self.end}"
+
+    @property
+    def is_day(self) -> bool:
+        """Whether it is one day."""
+        return self.start == self.end
 
     def days(self) -> list[datetime.date]:
         """Return all its days, in order."""
@@ -124,32 +131,28 @@ class Payload(msgspec.Struct, kw_only=True):
     source: Source = ""
     period: Period | None = None
 
-    def rows_json(self) -> bytes:
+    def encode_rows(self) -> bytes:
         """Write the rows as the wire format has them: in order, without white space, no field left out."""
         return msgspec.json.encode(self.stats)
 
     def to_json(self, rows_json: bytes | None = None) -> bytes:
-        """Write the wire format.
-
-        Args:
-            rows_json: the result of `rows_json`, if the caller has it already.
-        """
+        """Write the wire format."""
         fields = {field: getattr(self, field) for field in self.__struct_fields__}
         for optional in ("excluded", "source", "period"):
             if not fields[optional]:
                 del fields[optional]
-        return msgspec.json.encode(fields | {"stats": msgspec.Raw(rows_json or self.rows_json())})
+        return msgspec.json.encode(fields | {"stats": msgspec.Raw(rows_json or self.encode_rows())})
 
     def content(self) -> str:
-        """Return the hash of the statistics alone; see `content_hash`."""
-        return content_hash(self.days_coverage, self.rows_json())
+        """Return the hash of the statistics alone; see `hash_content`."""
+        return hash_content(self.days_coverage, self.encode_rows())
 
     def hash(self) -> str:
-        """Return the hash of the statistics, the source and the period; see `identity_hash`."""
-        return identity_hash(self.content(), self.source, self.period)
+        """Return the hash of the statistics, the source and the period; see `hash_identity`."""
+        return hash_identity(self.content(), self.source, self.period)
 
 
-def content_hash(days: list[datetime.date], rows_json: bytes) -> str:
+def hash_content(days: list[datetime.date], rows_json: bytes) -> str:
     """Return the hash of statistics (128-bit MurmurHash3 x64, 32 hexadecimal digits).
 
     It is taken over a versioned canonical form: sorted days, sorted rows, fixed order of fields, sketches
@@ -162,11 +165,7 @@ def content_hash(days: list[datetime.date], rows_json: bytes) -> str:
 
 
 class ContentHasher:
-    """Computes a `content_hash` from the JSON of the rows, piece by piece, without the brackets of the list.
-
-    Args:
-        days: the days of the requests, sorted.
-    """
+    """Computes a `hash_content` from the JSON of the rows, piece by piece, without the brackets of the list."""
 
     def __init__(self, days: list[datetime.date]) -> None:
         self._hasher = mmh3.mmh3_x64_128(_CONTENT_VERSION)
@@ -183,8 +182,8 @@ class ContentHasher:
         return self._hasher.digest().hex()
 
 
-def identity_hash(content: str, source: str, period: Period | None) -> str:
-    """Return the hash by which a node's payloads are distinguished, in the form of `content_hash`.
+def hash_identity(content: str, source: str, period: Period | None) -> str:
+    """Return the hash by which a node's payloads are distinguished, in the form of `hash_content`.
 
     Without a period it is the hash of the content, as it always was. With one, it covers the source and the period
     as well: two servers may have equal statistics, and so may two quiet days.
@@ -206,7 +205,7 @@ def normalize_country(text: str) -> str:
 
 
 def merge_rows(rows: Iterable[Row]) -> Row:
-    """Add up rows of one key; their clients are united."""
+    """Return the sum of rows with the same key, and the union of their clients."""
     same = list(rows)
     return Row(
         *same[0].key,

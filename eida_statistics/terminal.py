@@ -1,4 +1,4 @@
-"""Tables for people, and for programs that read lines."""
+"""Tables for terminals, and for programs that read lines."""
 
 from rich.console import Console
 from rich.table import Table

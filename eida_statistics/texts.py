@@ -1,4 +1,4 @@
-"""Text from elsewhere, made fit to be shown."""
+"""External text, made safe for display."""
 
 
 def printable(text: str) -> str:

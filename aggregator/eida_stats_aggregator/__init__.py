@@ -1,4 +1,4 @@
-"""The program of a node: it aggregates request logs and sends the result to the central service."""
+"""The aggregator of a node: aggregate request logs, and send the result to the central service."""
 
 import os
 

@@ -1,23 +1,18 @@
-"""Catching up: each day that is over and not delivered becomes an aggregate of its own, oldest first."""
+"""Catch up: make an aggregate file of each complete day that was not delivered, oldest first."""
 
 import datetime
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import Literal
 
-import msgspec
 from msgspec import structs
 
-from eida_statistics.payload import Period
-from eida_statistics.wire import EARLIEST_DAY
+from eida_statistics.payload import EARLIEST_DAY, Period
 from eida_stats_aggregator import notices
-from eida_stats_aggregator.console import listed
-from eida_stats_aggregator.days import DatedLogs, DayRead, find_dated_logs, plain_name, read_day
-from eida_stats_aggregator.delivery.client import ServiceClient
+from eida_stats_aggregator.days import DatedLogs, DayRead, find_dated_logs, has_other_logs, read_day
 from eida_stats_aggregator.delivery.outbox import Entry, Outbox, Provenance
 from eida_stats_aggregator.delivery.sender import Sender
-from eida_stats_aggregator.delivery.state import Identity, LogStamp, Record
+from eida_stats_aggregator.delivery.state import Identity, choose_step
 from eida_stats_aggregator.errors import (
     AggregateExists,
     AlreadyDelivered,
@@ -27,81 +22,33 @@ from eida_stats_aggregator.errors import (
     StartUnknown,
     UnreadableLog,
 )
+from eida_stats_aggregator.memory import Finding, Memory, Stamps, load_memories, save_memories
 from eida_stats_aggregator.notices import Notice
 from eida_stats_aggregator.period import LogPeriod
 from eida_stats_aggregator.reader import make_payload
-from eida_stats_aggregator.run import Destination, Options, Outcome, add_deliveries, noted, quiet_day
-from eida_stats_aggregator.stamps import stamps_of
+from eida_stats_aggregator.run import (
+    Destination,
+    Options,
+    Outcome,
+    add_deliveries,
+    collect_errors,
+    make_quiet_payload,
+)
+from eida_stats_aggregator.stamps import read_stamps
 from eida_stats_aggregator.summary import CatchUpSummary, DaySummary
 
-_MEMORY = "catch-up.json"
 _PATIENCE = datetime.timedelta(hours=24)
-
-Stamps = dict[str, LogStamp]
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """Why a day is not sent, which holds for as long as its logs do not change."""
-
-    logs: Stamps
-    text: str
-
-
-class Memory(msgspec.Struct):
-    """The memory between runs, for one service and source.
-
-    `since` is the first day that counts, `findings` is why days are not sent, and `shown` has the keys of warnings
-    that were shown and still hold. `gaps` are the days without a log that were named. `not_ready` has the times at
-    which days were first left for a later run.
-    """
-
-    since: datetime.date | None = None
-    findings: dict[datetime.date, Finding] = {}
-    not_ready: dict[datetime.date, datetime.datetime] = {}
-    shown: list[str] = []
-    gaps: list[datetime.date] = []
-
-
-Step = Literal["aggregate", "check", "wait", "hold", "skip"]
-
-
-def choose_step(record: Record | None, known: Mapping[str, LogStamp], logs: Stamps, *, decided: bool) -> Step:
-    """Return the next step for a day.
-
-    `aggregate`: its logs are read and sent. `check`: they have changed since they were delivered. `wait`: its file
-    is in the queue. `hold`: its file waits for a decision of the operator. `skip`: it was delivered.
-
-    Args:
-        record: the record of its file at the service, if there is one.
-        known: the logs of which that file was made; none if they are not known, or there were none.
-        logs: the logs as they are now.
-        decided: whether the operator says how days are to be counted.
-    """
-    if record is None:
-        return "aggregate"
-    changed = known != logs
-    if record.state == "delivered":
-        return "check" if changed else "skip"
-    if record.state == "held":
-        return "aggregate" if decided else "hold"
-    return "aggregate" if changed and record.state == "pending" else "wait"
 
 
 def run(options: Options, destination: Destination, *, since_all: bool) -> tuple[CatchUpSummary, Outcome]:
-    """Send each day that is over and not delivered, oldest first, and return the summary and the outcome.
-
-    Args:
-        options: the command line.
-        destination: the service.
-        since_all: begin with the first log, even if the service has statistics already.
-    """
+    """Send each day that is over and not delivered, oldest first, and return the summary and the outcome."""
     outcome = Outcome([], [])
     summary = CatchUpSummary(source=options.source, dry_run=options.dry_run)
-    outbox = options.outbox()
-    with noted(outcome.failures):
+    outbox = options.open_outbox()
+    with collect_errors(outcome.failures):
         outbox.check_writable()
         try:
-            with outbox.locked(task=f"catch-up.{options.source}".rstrip(".")):
+            with outbox.lock(task=f"catch-up.{options.source}".rstrip(".")):
                 catching_up = _CatchUp(options, destination, outbox, summary, outcome)
                 catching_up.run(since_all=since_all)
         except DirectoryInUse:
@@ -123,11 +70,10 @@ class _CatchUp:
     late: dict[str, list[datetime.date]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        destination = self.destination
-        self.client = ServiceClient(destination.url, destination.token, retries=destination.retries)
+        self.client = self.destination.make_client()
         self.sender = Sender(self.outbox, self.client)
-        self.key = f"{destination.base} {self.options.source}".strip()
-        self.memories = _load_memories(self.outbox)
+        self.key = f"{self.destination.base} {self.options.source}".strip()
+        self.memories = load_memories(self.outbox)
         self.memory = self.memories.get(self.key, Memory())
 
     def run(self, *, since_all: bool) -> None:
@@ -140,13 +86,19 @@ class _CatchUp:
             )
         start = self._find_start(since_all=since_all) if logs.by_day else None
         try:
-            self._send_waiting()
+            base = self.destination.base
+            self.outbox.redirect(base, mistyped_only=not self.destination.requeue)
+            self._send(self.outbox.list_waiting(base)[0])
             if start is not None:
                 self._take_days(logs, start)
             for day in self.options.no_requests:
-                with noted(self.outcome.failures):
+                with collect_errors(self.outcome.failures):
                     self._report_quiet(day, logs)
-            self.notices += [*self._about_names(logs), *self._about_gaps(), *self._about_late()]
+            self.notices += notices.make_undated_notices(
+                logs.undated, chain.from_iterable(logs.by_day.values()), self.options.files
+            )
+            self.notices += notices.make_gap_notices(self.memory.remember_gaps(self.gaps))
+            self.notices += notices.make_late_notices(self.late)
         finally:
             self._finish()
 
@@ -178,7 +130,7 @@ class _CatchUp:
         """Return whether the service has payloads of the source that were not sent from here.
 
         Raises:
-            StartUnknown: if the service cannot say it, and nothing was sent from here.
+            StartUnknown: if the service cannot list its payloads, and nothing was sent from here.
             NotDelivered: if it cannot be reached.
         """
         base = self.destination.base
@@ -194,12 +146,6 @@ class _CatchUp:
             )
         return False
 
-    def _send_waiting(self) -> None:
-        outbox, base = self.outbox, self.destination.base
-        outbox.redirect(base, mistyped_only=not self.destination.requeue)
-        waiting, _ = outbox.waiting(base)
-        self._send(waiting)
-
     def _send(self, paths: list[Path]) -> None:
         if self.options.dry_run:
             self.summary.sent += [f"{path} to {self.destination.url}" for path in paths]
@@ -211,7 +157,7 @@ class _CatchUp:
         end = min(self.options.until or datetime.date.max, self.options.today - datetime.timedelta(days=1))
         entries = self._own_entries()
         periods = [entry.identity.period for entry in entries]
-        single = {period.start: entry for entry, period in zip(entries, periods, strict=True) if _is_day(period)}
+        single = {period.start: entry for entry, period in zip(entries, periods, strict=True) if period.is_day}
         covered = {day: entry for entry in entries if self._covers(entry) for day in entry.identity.period.days()}
         chosen = sorted(day for day in logs.by_day if start <= day <= end)
         findings = self.memory.findings
@@ -222,7 +168,7 @@ class _CatchUp:
             if day in covered:
                 self._check_covered(day, logs.by_day[day], covered[day])
                 continue
-            with noted(self.outcome.failures):
+            with collect_errors(self.outcome.failures):
                 self._take_day(day, logs.by_day[day], single.get(day))
         # A log with a wrong date is no end of the logs.
         plausible = [day for day in chosen if day not in self.memory.findings]
@@ -236,13 +182,8 @@ class _CatchUp:
         if record.state != "delivered":
             self._add(day, f"in {entry.path.name}, which waits")
             return
-        known, stamps = entry.state.logs, stamps_of(paths)
-        names = {str(plain_name(path)) for path in map(Path, known)}
-        changed = any(
-            known[path] != stamp if path in known else str(plain_name(Path(path))) not in names
-            for path, stamp in stamps.items()
-        )
-        if known and changed:
+        known, stamps = entry.state.logs, read_stamps(paths)
+        if known and has_other_logs(known, stamps):
             text = f"its log was added or changed after {entry.path.name} was sent; run all logs of"
             self._add_finding(day, f"{text} {entry.identity.period} with --replace")
         else:
@@ -250,7 +191,7 @@ class _CatchUp:
 
     def _take_day(self, day: datetime.date, paths: list[Path], entry: Entry | None) -> None:
         terms = self.options.terms
-        stamps = stamps_of(paths)
+        stamps = read_stamps(paths)
         record = None if entry is None else entry.state.records.get(self.destination.base)
         known = {} if entry is None else entry.state.logs
         step = choose_step(record, known, stamps, decided=terms.explicit)
@@ -280,7 +221,7 @@ class _CatchUp:
             return
         self.memory.not_ready.pop(day, None)
         if read is None:
-            self._find(day, stamps, f"most requests in {paths[0].name} are of other days")
+            self._record_finding(day, stamps, f"most requests in {paths[0].name} are of other days")
             return
         self.notices += [
             Notice(f"skipped:{name}", f"{name} was skipped: most of its requests are of other days than {day}")
@@ -288,16 +229,20 @@ class _CatchUp:
         ]
         if read.tally.rejected and not read.tally.requests:
             names = ", ".join(Path(name).name for name in read.names)
-            self._find(day, stamps, f"no request in {names}, and {read.tally.rejected:,} rejected lines")
+            self._record_finding(day, stamps, f"no request in {names}, and {read.tally.rejected:,} rejected lines")
             return
         if check and entry is not None:
             if self._is_unchanged(entry, day, read):
                 fingerprint = f"{read.tally.fingerprint:x}"
-                self.outbox.keep(entry.path, structs.replace(entry.state, logs=stamps, fingerprint=fingerprint))
+                self.outbox.save_state(
+                    entry.path, structs.replace(entry.state, logs=stamps, fingerprint=fingerprint)
+                )
                 self.summary.delivered_before += 1
                 return
             if not self.options.terms.explicit:
-                self._find(day, stamps, "its log has changed since it was delivered; --replace sends a correction")
+                self._record_finding(
+                    day, stamps, "its log has changed since it was delivered; --replace sends a correction"
+                )
                 return
         self._aggregate(day, read, stamps)
 
@@ -311,25 +256,25 @@ class _CatchUp:
 
     def _aggregate(self, day: datetime.date, read: DayRead, stamps: Stamps) -> None:
         found = LogPeriod(Period(day, day), "names")
-        self.notices += notices.about_logs(read.names, read.tally, found, self.options.today)
+        self.notices += notices.make_log_notices(read.names, read.tally, found, self.options.today)
         payload = make_payload(read.tally, found, self.options.source, self.options.now)
         provenance = Provenance(stamps, f"{read.tally.fingerprint:x}")
         base, terms = self.destination.base, self.options.terms
-        path = self.outbox.path_of(Identity(self.options.source, found.period))
-        before = self.outbox.record(path, base)
+        path = self.outbox.make_path(Identity(self.options.source, found.period))
+        before = self.outbox.get_record(path, base)
         if before is not None and before.state == "pending" and not before.content:
             # It was never sent, and is brought up to date.
             terms = structs.replace(terms, replace=True)
         try:
             self.outbox.put(payload, base, terms, provenance, may_overlap=True)
         except AggregateExists as error:
-            self._find(day, stamps, f"there are other statistics in {error.subject}; --replace sends a correction")
+            self._record_finding(day, stamps, f"{error.subject} has other statistics; --replace sends a correction")
             return
         except AlreadyDelivered as error:
-            self._find(day, stamps, f"{error.subject}. {error.hint}")
+            self._record_finding(day, stamps, f"{error.subject}. {error.hint}")
             return
         self._send([path])
-        summary = self._add(day, self._result(path))
+        summary = self._add(day, self._describe_result(path))
         summary.requests = sum(row.nb_requests for row in payload.stats)
         summary.bytes = sum(row.bytes for row in payload.stats)
         summary.rejected, summary.repeated = read.tally.rejected, read.tally.repeated
@@ -338,10 +283,10 @@ class _CatchUp:
     def _report_quiet(self, day: datetime.date, logs: DatedLogs) -> None:
         if day in logs.by_day:
             raise NothingToAggregate(f"there is a log of {day}, so --no-requests must not report it")
-        payload = quiet_day(day, self.options)
+        payload = make_quiet_payload(day, self.options)
         path = self.outbox.put(payload, self.destination.base, self.options.terms, may_overlap=True)
         self._send([path])
-        self._add(day, f"no requests; {self._result(path)}").output = str(path)
+        self._add(day, f"no requests; {self._describe_result(path)}").output = str(path)
 
     # Messages about a day
 
@@ -350,7 +295,7 @@ class _CatchUp:
         self.summary.days.append(summary)
         return summary
 
-    def _find(self, day: datetime.date, stamps: Stamps, text: str) -> None:
+    def _record_finding(self, day: datetime.date, stamps: Stamps, text: str) -> None:
         self.memory.findings[day] = Finding(stamps, text)
         self._add_finding(day, text)
 
@@ -360,68 +305,27 @@ class _CatchUp:
 
     def _add_not_ready(self, day: datetime.date, error: NotReady, stamps: Stamps) -> None:
         self._add(day, f"not ready: {error.subject}")
+        # Nothing has written to an unreadable log since its last change.
+        written = isinstance(error.__cause__, UnreadableLog)
+        newest = max((stamp.mtime for stamp in stamps.values()), default=0) / 1e9 if written else None
         now = datetime.datetime.now(tz=datetime.UTC)
-        since = self.memory.not_ready.setdefault(day, now)
-        if isinstance(error.__cause__, UnreadableLog):
-            # Nothing has written to it since then.
-            newest = max((stamp.mtime for stamp in stamps.values()), default=0) / 1e9
-            since = min(since, datetime.datetime.fromtimestamp(newest, tz=datetime.UTC))
+        since = self.memory.remember_not_ready(day, now, newest)
         if now - since > _PATIENCE:
             self.late.setdefault(error.subject, []).append(day)
 
-    def _about_late(self) -> list[Notice]:
-        """Return a warning for each cause that keeps days from being sent for long."""
-        return [
-            Notice(f"late:{cause}", f"{listed(days)} could not be sent for more than 24 hours: {cause}")
-            for cause, days in self.late.items()
-        ]
-
-    def _result(self, path: Path) -> str:
-        record = self.outbox.record(path, self.destination.base)
-        if record is None or self.options.dry_run:
-            return "would be sent"
-        if record.state == "held":
-            return "waits for your decision"
-        if record.waits:
-            return "waits for the next run"
-        number = f", payload {record.payload}" if record.payload is not None else ""
-        return f"{'delivered' if record.stored else 'already there'}{number}"
-
-    def _about_gaps(self) -> list[Notice]:
-        """Return a warning about days without a log that were not named before."""
-        known = set(self.memory.gaps)
-        new = [day for day in self.gaps if day not in known]
-        self.memory.gaps = self.gaps
-        if not new:
-            return []
-        text = (
-            f"there is no log of {listed(new)}. SeisComP writes none for a day without a request."
-            f" If there was none: --no-requests {new[0]}"
-        )
-        return [Notice(f"gaps:{new[0]}", text)]
-
-    def _about_names(self, logs: DatedLogs) -> list[Notice]:
-        """Return a warning about logs that are skipped since their names have no day, except the current one."""
-        stems = {path.name.partition(".log.")[0] + ".log" for paths in logs.by_day.values() for path in paths}
-        skipped = [
-            str(path)
-            for path in logs.undated
-            if str(path) in self.options.files or path.name.startswith(tuple(f"{stem}." for stem in stems))
-        ]
-        if not skipped:
-            return []
-        text = f"skipped, since the name has no day: {listed(skipped)}"
-        return [Notice(f"undated:{' '.join(skipped)}", text)]
+    def _describe_result(self, path: Path) -> str:
+        record = None if self.options.dry_run else self.outbox.get_record(path, self.destination.base)
+        return "would be sent" if record is None else record.describe()
 
     # Memory
 
     def _own_entries(self) -> list[Entry]:
-        return [entry for entry in self.outbox.entries() if entry.identity.source == self.options.source]
+        return [entry for entry in self.outbox.list_entries() if entry.identity.source == self.options.source]
 
     def _covers(self, entry: Entry) -> bool:
         """Return whether a file stands for several days; one of an earlier version may hold a stray of a day."""
-        there = self.destination.base in entry.state.records
-        return there and not entry.state.legacy and not _is_day(entry.identity.period)
+        state = entry.state
+        return self.destination.base in state.records and not state.legacy and not entry.identity.period.is_day
 
     def _finish(self) -> None:
         """Complete the summary, show only new warnings, and keep the memory."""
@@ -429,7 +333,7 @@ class _CatchUp:
         # An order of the operator is always answered.
         shown = set() if self.options.terms.explicit else set(self.memory.shown)
         self.outcome.notices += [notice for notice in self.notices if notice.key not in shown]
-        _, complaints = self.outbox.waiting(self.destination.base)
+        _, complaints = self.outbox.list_waiting(self.destination.base)
         queued = {f"queue:{complaint.subject}": complaint for complaint in complaints}
         self.outcome.failures += [complaint for key, complaint in queued.items() if key not in shown]
         # A run that sends nothing does not learn until when the token is valid.
@@ -437,19 +341,4 @@ class _CatchUp:
         known = tokens if self.client.token_valid_until is None else set()
         self.memory.shown = sorted({*(notice.key for notice in self.notices), *queued, *known})
         self.memories[self.key] = self.memory
-        self.outbox.write(self.outbox.directory / _MEMORY, msgspec.json.encode(self.memories))
-
-
-def _is_day(period: Period) -> bool:
-    return period.start == period.end
-
-
-def _load_memories(outbox: Outbox) -> dict[str, Memory]:
-    path = outbox.directory / _MEMORY
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, Memory])
-    except FileNotFoundError:
-        return {}
-    except (OSError, msgspec.DecodeError) as error:
-        hint = "Remove it, and run once with --since and the first day that is missing at the service."
-        raise StartUnknown(f"{path} cannot be read", hint=hint) from error
+        save_memories(self.outbox, self.memories)

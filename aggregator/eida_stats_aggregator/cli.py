@@ -1,4 +1,4 @@
-"""The command of a node's operator: options, exit codes, wiring."""
+"""The command line of the aggregator: options, exit codes, wiring."""
 
 import codecs
 import datetime
@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 import click
@@ -20,10 +20,10 @@ from eida_stats_aggregator import run as single
 from eida_stats_aggregator.console import complain
 from eida_stats_aggregator.delivery.state import Terms
 from eida_stats_aggregator.fdsnws import user_agents
-from eida_stats_aggregator.fdsnws.filters import Selection
+from eida_stats_aggregator.fdsnws.filters import RequestFilter
 from eida_stats_aggregator.fdsnws.user_agents import ClientClasses
 from eida_stats_aggregator.logs.sources import STDIN
-from eida_stats_aggregator.reader import Reader, load_registry_from
+from eida_stats_aggregator.reader import Reader, make_registry_loader
 from eida_stats_aggregator.run import Destination, Options
 from eida_stats_aggregator.summary import CatchUpSummary, RunSummary
 
@@ -56,26 +56,30 @@ class _DayOrAll(click.ParamType[datetime.datetime | str]):
         return day
 
 
-def _patterns(_context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> list[re.Pattern[str]]:
-    """Compile the patterns of clients to leave out; they are written into the payload."""
+def _compile_patterns(
+    _context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
+) -> list[re.Pattern[str]]:
+    """Compile the patterns of excluded clients; the payload contains them."""
     if len(set(texts)) > MAX_EXCLUSIONS:
         raise click.BadParameter(f"more than {MAX_EXCLUSIONS} of them", param=parameter)
     for text in texts:
         if len(text) > MAX_EXCLUSION_CHARACTERS:
             raise click.BadParameter(f"longer than {MAX_EXCLUSION_CHARACTERS} characters", param=parameter)
         if "@" in text:
-            raise click.BadParameter("an address is about a person, and the pattern is sent", param=parameter)
+            raise click.BadParameter(
+                "must not contain @: patterns are sent, addresses must not be", param=parameter
+            )
     try:
         return [user_agents.compile_pattern(text) for text in texts]
     except ValueError as error:
         raise click.BadParameter(str(error), param=parameter) from error
 
 
-def _numbers(_context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:
-    """Check numbers of payloads, also with commas between them."""
+def _parse_numbers(_context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Return numbers of payloads, which may be separated by commas."""
     numbers = [number for text in texts for number in text.split(",")]
     if not all(re.fullmatch(r"[0-9]{1,18}", number, re.ASCII) for number in numbers):
-        raise click.BadParameter("numbers of payloads, with commas", param=parameter)
+        raise click.BadParameter("must be numbers of payloads, separated by commas", param=parameter)
     return tuple(sorted(set(numbers), key=int))
 
 
@@ -92,7 +96,7 @@ def _numbers(_context: click.Context, parameter: click.Parameter, texts: tuple[s
     help="Where aggregate files go; created if it is missing.  [default: the current directory]",
 )
 @click.option("--send-to", metavar="URL", help="Send to this service: this run's file and the queue.")
-@click.option("--token", envvar="TOKEN", help="The node's token; better given in the environment as TOKEN.")
+@click.option("--token", envvar="TOKEN", help="The node's token; the environment variable TOKEN is safer.")
 @click.option(
     "--token-file",
     envvar="TOKEN_FILE",
@@ -116,18 +120,18 @@ def _numbers(_context: click.Context, parameter: click.Parameter, texts: tuple[s
 @click.option(
     "--catch-up",
     is_flag=True,
-    help="Send each day that is over and not delivered, as a file of its own. This is the line for cron.",
+    help="Send each complete day that was not delivered, as a file of its own. Use this in cron.",
 )
-@click.option("--replace", is_flag=True, help="A correction: replace what this source has sent of the same days.")
+@click.option("--replace", is_flag=True, help="Send a correction: replace what this source sent for these days.")
 @click.option(
     "--replaces",
     "replaces",
     multiple=True,
     metavar="NUMBER",
-    callback=_numbers,
-    help="--replace, and also the payload of this number at the service; can be repeated.",
+    callback=_parse_numbers,
+    help="As --replace, and replace the payload with this number, too; can be repeated.",
 )
-@click.option("--beside", is_flag=True, help="Count it even if it overlaps with other payloads.")
+@click.option("--beside", is_flag=True, help="Count this file even if it overlaps with other payloads.")
 @click.option(
     "--no-requests",
     "no_requests",
@@ -140,7 +144,7 @@ def _numbers(_context: click.Context, parameter: click.Parameter, texts: tuple[s
     "--since",
     type=_DayOrAll(),
     metavar="DAY",
-    help="The first UTC day, YYYY-MM-DD. It chooses logs by name, requests where names have no day.",
+    help="The first UTC day, YYYY-MM-DD. Chooses logs by the day in their names, or requests if names have none.",
 )
 @click.option("--until", type=_DAY, metavar="DAY", help="The last UTC day.")
 @click.option(
@@ -148,40 +152,40 @@ def _numbers(_context: click.Context, parameter: click.Parameter, texts: tuple[s
     "excluded_classes",
     multiple=True,
     metavar="CLASS",
-    help="Leave out a class of clients, as the summary names them; can be repeated.",
+    help="Leave out a class of clients that the summary lists; can be repeated.",
 )
 @click.option(
     "--exclude-client",
     "excluded_clients",
     multiple=True,
     metavar="REGEX",
-    callback=_patterns,
+    callback=_compile_patterns,
     help="Leave out clients whose clientID matches; can be repeated.",
 )
 @click.option(
     "--client-classes",
     "classes_file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A table of classes of clients that precedes the built-in one.",
+    help="A table of client classes that has priority over the built-in one.",
 )
 @click.option(
     "-j",
     "--jobs",
     type=click.IntRange(1),
     metavar="N",
-    help="How many processes read.  [default: one for each core]",
+    help="Number of processes that read.  [default: one for each core]",
 )
 @click.option("--dask", metavar="ADDRESS", help="Read on the Dask cluster of this scheduler, file by file.")
-@click.option("--dry-run", is_flag=True, help="Write and send nothing; show what would be.")
+@click.option("--dry-run", is_flag=True, help="Write and send nothing, but show what a run would do.")
 @click.option(
-    "--requeue", is_flag=True, help="Send what is queued for other URLs to --send-to: a service has moved."
+    "--requeue", is_flag=True, help="Send the queues of other URLs to --send-to, if the service has moved."
 )
 @click.option(
     "--retries",
     type=click.IntRange(0, 100),
     default=RETRIES,
     show_default=True,
-    help="How often delivery is tried again.",
+    help="Number of retries of a delivery.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and warnings.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
@@ -219,23 +223,23 @@ def cli(
     """
     destination = None
     if send_to is not None:
-        destination = Destination(send_to, _token(send_to, token, token_file), retries, requeue)
+        destination = Destination(send_to, _load_token(send_to, token, token_file), retries, requeue)
     since_all = since == "all"
     first = since.date() if isinstance(since, datetime.datetime) else None
     last = until.date() if until is not None else None
     quiet_days = sorted({day.date() for day in no_requests})
     _check_usage(files, source, destination, jobs, dask, replaces=replaces, beside=beside, requeue=requeue)
     _check_days(first, last, quiet_days, since_all=since_all, catch_up=catch_up)
-    # A day that is sent must be recognised after its log was packed.
+    # A sent day must be recognised after its log was packed.
     fingerprinted = destination is not None
-    selection = _selection(
-        excluded_classes, excluded_clients, user_agents.load(classes_file), fingerprinted=fingerprinted
+    request_filter = _make_request_filter(
+        excluded_classes, excluded_clients, user_agents.load_classes(classes_file), fingerprinted=fingerprinted
     )
     options = Options(
         files=files,
         directory=directory,
-        reader=Reader(selection, load_registry_from(networks_file), jobs, dask, shown=not quiet),
-        now=_now(),
+        reader=Reader(request_filter, make_registry_loader(networks_file), jobs, dask, shown=not quiet),
+        now=_get_now(),
         source=source,
         terms=Terms(replace=replace or bool(replaces), replaces=replaces, beside=beside),
         since=first,
@@ -258,14 +262,15 @@ def cli(
 
 
 def main() -> NoReturn:
-    """Run the command; errors are shown here, once."""
+    """Run the command, and show errors once."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A file may have a name that cannot be encoded in this locale, and must be shown nevertheless.
+        # File names that this locale cannot encode must be shown, too.
         sys.stdout.reconfigure(errors="backslashreplace")
     code = 1
     try:
         code = cli.main(standalone_mode=False)
-        _flush(sys.stdout)
+        if sys.stdout is not None:  # as it is if the shell has closed it
+            sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         code = error.exit_code
@@ -276,14 +281,9 @@ def main() -> NoReturn:
         complain("interrupted; files that were not delivered wait for the next run")
     except OSError as error:
         complain(f"cannot write: {error.strerror}")
-    _flush(sys.stderr)
-    # Freeing a hundred thousand objects one by one takes as long as the start.
-    os._exit(code)
-
-
-def _flush(stream: IO[str] | None) -> None:
-    if stream is not None:  # as it is where the shell has closed it
-        stream.flush()
+        # Otherwise Python would write the rest at its end, and fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
 
 
 def _check_usage(
@@ -305,7 +305,7 @@ def _check_usage(
     if source and not re.fullmatch(r"[0-9A-Za-z.-]{1,64}", source):
         raise click.BadParameter("up to 64 letters, digits, dots and hyphens", param_hint="--source")
     if files.count(STDIN) > 1:
-        raise click.UsageError("Standard input can be read once.")
+        raise click.UsageError("Standard input can be named only once.")
     if not files and destination is None and sys.stdin is not None and sys.stdin.isatty():
         raise click.UsageError("Name a log file, or pipe one in.")
 
@@ -324,12 +324,12 @@ def _check_days(
         raise click.BadParameter("this day is after --until", param_hint="--since")
     today = datetime.datetime.now(tz=datetime.UTC).date()
     if any(day >= today for day in no_requests):
-        raise click.BadParameter("this day is not over", param_hint="--no-requests")
+        raise click.BadParameter("this day is not over yet", param_hint="--no-requests")
 
 
 def _run_catch_up(options: Options, *, since_all: bool) -> tuple[CatchUpSummary, single.Outcome]:
     if options.destination is None:
-        raise click.UsageError("--catch-up needs --send-to: it sends what was not delivered there.")
+        raise click.UsageError("--catch-up needs --send-to: it sends the days that were not delivered there.")
     if STDIN in options.files or not (options.files or options.no_requests):
         raise click.UsageError("--catch-up needs the directory of the logs, or their names.")
     if options.terms.replaces and (options.since is None or options.since != options.until):
@@ -340,13 +340,13 @@ def _run_catch_up(options: Options, *, since_all: bool) -> tuple[CatchUpSummary,
     return catch_up.run(options, options.destination, since_all=since_all)
 
 
-def _selection(
+def _make_request_filter(
     excluded_classes: tuple[str, ...],
     excluded_clients: tuple[re.Pattern[str], ...],
     classes: ClientClasses,
     *,
     fingerprinted: bool,
-) -> Selection:
+) -> RequestFilter:
     if len(set(excluded_classes)) > MAX_EXCLUSIONS:
         raise click.BadParameter(f"more than {MAX_EXCLUSIONS} of them", param_hint="--exclude-class")
     unknown = sorted(set(excluded_classes) - set(classes.names))
@@ -356,7 +356,7 @@ def _selection(
             param_hint="--exclude-class",
         )
     latest = datetime.datetime.now(tz=datetime.UTC).date() + datetime.timedelta(days=1)  # clocks disagree
-    return Selection(
+    return RequestFilter(
         classes,
         latest,
         excluded_classes=excluded_classes,
@@ -365,17 +365,17 @@ def _selection(
     )
 
 
-def _token(send_to: str, token: str | None, file: Path | None) -> str:
-    """Return the token, and check before anything is read that it can be sent to the URL."""
+def _load_token(send_to: str, token: str | None, file: Path | None) -> str:
+    """Return the token, after a check of the URL and the token."""
     try:
         url = urlsplit(send_to)
         usable = url.scheme in ("http", "https") and url.hostname and (url.port or 1) and " " not in send_to
     except ValueError:
         usable = False
     if not usable:
-        raise click.BadParameter("an http:// or https:// URL with a host is needed", param_hint="--send-to")
+        raise click.BadParameter("must be an http:// or https:// URL with a host", param_hint="--send-to")
     if url.username is not None:
-        raise click.BadParameter("a URL must not hold a user or password; it is kept", param_hint="--send-to")
+        raise click.BadParameter("must not contain a user or password: it is stored", param_hint="--send-to")
     if token is None and file is not None:
         token = file.read_bytes().removeprefix(codecs.BOM_UTF8).decode("ascii", "replace").strip()
         if not token:
@@ -383,11 +383,11 @@ def _token(send_to: str, token: str | None, file: Path | None) -> str:
     if not token:
         raise click.UsageError("--send-to needs a token: TOKEN in the environment, --token-file or --token.")
     if not token.isascii() or not token.isprintable() or " " in token:
-        raise click.UsageError("The token has characters that no token has; is it the right file?")
+        raise click.UsageError("The token has characters that no token can have. Is it the right file?")
     return token
 
 
-def _now() -> datetime.datetime:
+def _get_now() -> datetime.datetime:
     # https://reproducible-builds.org/specs/source-date-epoch/
     fixed = os.environ.get("SOURCE_DATE_EPOCH")
     if fixed is None:

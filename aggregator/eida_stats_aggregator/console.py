@@ -1,4 +1,4 @@
-"""Messages: how they are printed, and how they list things."""
+"""Messages to the operator."""
 
 import sys
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ def complain(text: str) -> None:
         print(f"eida_stats_aggregator: {text}", file=sys.stderr, flush=True)
 
 
-def listed(things: Sequence[object]) -> str:
-    """Return the first few of them, and how many more there are."""
+def format_list(things: Sequence[object]) -> str:
+    """Return a text with the first few things, and the number of the others."""
     more = f" and {len(things) - _LISTED} more" if len(things) > _LISTED else ""
     return ", ".join(map(str, things[:_LISTED])) + more

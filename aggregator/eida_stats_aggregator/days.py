@@ -1,21 +1,22 @@
-"""The logs of single days, found by name and read."""
+"""Find the logs of single days by name, and read them."""
 
 import datetime
 import glob
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from eida_statistics.errors import RegistryUnavailable
 from eida_stats_aggregator import notices
+from eida_stats_aggregator.delivery.state import LogStamp
 from eida_stats_aggregator.errors import NotReady, UnreadableLog
 from eida_stats_aggregator.fdsnws.tally import Tally
-from eida_stats_aggregator.logs import sources
-from eida_stats_aggregator.period import day_in_name
+from eida_stats_aggregator.logs.sources import describe_log
+from eida_stats_aggregator.period import parse_day
 from eida_stats_aggregator.reader import Reader
-from eida_stats_aggregator.stamps import stamps_of
+from eida_stats_aggregator.stamps import read_stamps
 
 _PACKED_SUFFIXES = (".bz2", ".gz", ".xz", ".zst")
 
@@ -30,15 +31,12 @@ class DatedLogs(NamedTuple):
 def find_dated_logs(files: Sequence[str]) -> DatedLogs:
     """Return logs by the day in their names, without opening any.
 
-    Args:
-        files: names of logs, of directories with logs in them, or patterns.
-
     Raises:
         UnreadableLog: if there is nothing of such a name, or a directory cannot be read.
     """
     found = DatedLogs(defaultdict(list), [])
-    for path in dict.fromkeys(path for file in files for path in _paths(file)):
-        day = day_in_name(path.name)
+    for path in dict.fromkeys(path for file in files for path in _find_paths(file)):
+        day = parse_day(path.name)
         if day is None:
             found.undated.append(path)
         else:
@@ -46,7 +44,7 @@ def find_dated_logs(files: Sequence[str]) -> DatedLogs:
     return found
 
 
-def _paths(name: str) -> Iterator[Path]:
+def _find_paths(name: str) -> Iterator[Path]:
     matching = [Path(name)]
     if glob.has_magic(name) and not Path(name).exists():
         matching = [Path(match) for match in sorted(glob.glob(name, recursive=True))]  # noqa: PTH207 - absolute, too
@@ -55,14 +53,14 @@ def _paths(name: str) -> Iterator[Path]:
     for path in matching:
         if path.is_dir():
             # A pipe would block the run for ever.
-            yield from (file for file in _below(path) if file.is_file())
+            yield from (file for file in _walk(path) if file.is_file())
         elif path.is_file():
             yield path
         else:
             raise UnreadableLog(f"{path}: not a file; --catch-up reads a log more than once")
 
 
-def _below(directory: Path) -> Iterator[Path]:
+def _walk(directory: Path) -> Iterator[Path]:
     try:
         for folder, folders, names in os.walk(directory, onerror=_raise):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -89,41 +87,36 @@ def read_day(day: datetime.date, paths: Sequence[Path], reader: Reader) -> DayRe
     With two log handlers, as SeisComP has them after it was reloaded, a log that is not packed stays under the name
     of a day and holds the next one. Otherwise a plain log beside its packed name is complete: it is being packed.
 
-    Args:
-        day: the day in their names.
-        paths: all logs with this day in their names.
-        reader: reads them.
-
     Raises:
         NotReady: if they are still being written or packed, or the registry of networks is out of reach.
     """
-    before = stamps_of(paths)
+    before = read_stamps(paths)
     try:
         found = _read_day(day, paths, reader)
     except (UnreadableLog, RegistryUnavailable) as error:
         raise NotReady(error.subject or error.title) from error
-    if stamps_of(paths) != before:
+    if read_stamps(paths) != before:
         raise NotReady(f"{paths[0]}: it changed while it was read")
     return found
 
 
 def _read_day(day: datetime.date, paths: Sequence[Path], reader: Reader) -> DayRead | None:
-    packed = [path for path in paths if plain_name(path) != path and plain_name(path) in paths]
+    packed = [path for path in paths if strip_packed_suffix(path) != path and strip_packed_suffix(path) in paths]
     tallies = _read_each([path for path in paths if path not in packed], reader)
     complete = [path for path, tally in tallies.items() if _is_log_of(day, tally) and _has_requests(tally)]
-    tallies |= _read_each([path for path in packed if plain_name(path) not in complete], reader)
+    tallies |= _read_each([path for path in packed if strip_packed_suffix(path) not in complete], reader)
     of_day = [path for path, tally in tallies.items() if _is_log_of(day, tally)]
     chosen = [path for path in of_day if _has_requests(tallies[path])] or of_day
     if not chosen:
         return None
     names = [str(path) for path in chosen]
     # Together, so that a request in two of them counts once.
-    tally = tallies[chosen[0]] if len(chosen) == 1 else reader.read(sources.logs_of(names, None))[0]
+    tally = tallies[chosen[0]] if len(chosen) == 1 else reader.read([describe_log(path) for path in chosen])[0]
     return DayRead(tally, names, [str(path) for path in tallies if path not in of_day])
 
 
 def _read_each(paths: Sequence[Path], reader: Reader) -> dict[Path, Tally]:
-    return {path: reader.read(sources.logs_of([str(path)], None))[0] for path in paths}
+    return {path: reader.read([describe_log(path)])[0] for path in paths}
 
 
 def _is_log_of(day: datetime.date, tally: Tally) -> bool:
@@ -135,6 +128,15 @@ def _has_requests(tally: Tally) -> bool:
     return tally.lines > tally.rejected
 
 
-def plain_name(path: Path) -> Path:
+def strip_packed_suffix(path: Path) -> Path:
     """Return the path that a log had before it was packed."""
     return path.with_suffix("") if path.suffix in _PACKED_SUFFIXES else path
+
+
+def has_other_logs(known: Mapping[str, LogStamp], stamps: Mapping[str, LogStamp]) -> bool:
+    """Return whether a log was added or changed. Packing a log is no change."""
+    names = {strip_packed_suffix(Path(path)) for path in known}
+    return any(
+        known[path] != stamp if path in known else strip_packed_suffix(Path(path)) not in names
+        for path, stamp in stamps.items()
+    )

@@ -1,4 +1,4 @@
-"""Errors that the operator of a node can do something about."""
+"""Errors that the operator of a node can correct."""
 
 from eida_statistics.errors import ConfigurationError, EidaStatisticsError
 
@@ -40,11 +40,11 @@ class AlreadyDelivered(EidaStatisticsError):
 
 
 class UnclearPeriod(EidaStatisticsError):
-    """It is not clear for which days these logs stand, so nothing was written."""
+    """It is not clear which days these logs cover, so nothing was written."""
 
 
 class StartUnknown(EidaStatisticsError):
-    """It is not known where to begin, so nothing was sent."""
+    """The first day to send is not known, so nothing was sent."""
 
 
 class UnwritableDirectory(EidaStatisticsError):
@@ -72,15 +72,15 @@ class ServiceFault(NotDelivered):
 
 
 class ServiceSilent(ServiceFault):
-    """The service did not say what must be known before anything is sent, so nothing was."""
+    """The service did not report its version or its payloads, so nothing was sent."""
 
 
 class OtherNode(NotDelivered):
-    """The token is of another node than before, so nothing was sent."""
+    """The token belongs to another node than before, so nothing was sent."""
 
 
 class PathUnknown(NotDelivered):
-    """The URL is not that of the service, so the aggregate file waits for the right one."""
+    """There is no service at this URL, so the aggregate file waits for the right one."""
 
 
 class PayloadRefused(NotDelivered):
@@ -88,7 +88,7 @@ class PayloadRefused(NotDelivered):
 
 
 class DeliveryOvertaken(PayloadRefused):
-    """Something else was sent for these days in the meantime, so the aggregate file waits for the next run."""
+    """Another payload was sent for these days in the meantime, so the aggregate file waits for the next run."""
 
 
 class PayloadHeld(PayloadRefused):
@@ -107,4 +107,4 @@ class PayloadHeld(PayloadRefused):
 
 
 class ReplacedUnknown(PayloadHeld):
-    """There is no such payload to be replaced, so the aggregate file waits for your decision."""
+    """The payload to be replaced does not exist, so the aggregate file waits for your decision."""

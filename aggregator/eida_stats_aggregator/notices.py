@@ -1,12 +1,13 @@
-"""Warnings about everything that changes the numbers. They are shown even with --quiet."""
+"""Warnings about anything that changes the numbers. They are shown even with --quiet."""
 
 import datetime
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
-from eida_stats_aggregator.console import listed
+from eida_stats_aggregator.console import format_list
 from eida_stats_aggregator.fdsnws.tally import Tally
-from eida_stats_aggregator.period import LogPeriod, day_in_name
+from eida_stats_aggregator.period import LogPeriod, parse_day
 
 _REJECTED_SHARE = 0.01
 _REJECTED_LINES = 10
@@ -20,7 +21,9 @@ class Notice(NamedTuple):
     text: str
 
 
-def about_logs(names: Sequence[str], tally: Tally, found: LogPeriod | None, today: datetime.date) -> list[Notice]:
+def make_log_notices(
+    names: Sequence[str], tally: Tally, found: LogPeriod | None, today: datetime.date
+) -> list[Notice]:
     """Return the warnings about logs that were read, and their period."""
     subject = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
     texts = []
@@ -32,22 +35,22 @@ def about_logs(names: Sequence[str], tally: Tally, found: LogPeriod | None, toda
     if not tally.requests:
         texts.append(f"{subject}: no request of this service")
     if found is not None:
-        texts += _about_period(subject, names, tally, found, today)
+        texts += _describe_period(subject, names, tally, found, today)
     return [Notice(f"log:{text}", text) for text in texts]
 
 
-def _about_period(
+def _describe_period(
     subject: str, names: Sequence[str], tally: Tally, found: LogPeriod, today: datetime.date
 ) -> list[str]:
     texts = []
-    named = {day for name in names if (day := day_in_name(name)) is not None}
+    named = {day for name in names if (day := parse_day(name)) is not None}
     if found.origin == "names" and is_mostly_elsewhere(tally, named):
         days = ", ".join(str(day) for day, _ in tally.requests_by_day.most_common(2))
         texts.append(f"{subject}: fewer than half of its requests are of the day in its name; most are of {days}")
     if found.period.end >= today:
         texts.append(f"{subject}: the period {found.period} is not over")
     if found.gaps:
-        texts.append(f"{subject}: no log of {listed(found.gaps)} within the period")
+        texts.append(f"{subject}: no log of {format_list(found.gaps)} within the period")
     return texts
 
 
@@ -57,7 +60,7 @@ def is_mostly_elsewhere(tally: Tally, days: Collection[datetime.date]) -> bool:
     return 2 * sum(tally.requests_by_day[day] for day in days) < total
 
 
-def about_token(valid_until: datetime.datetime | None, now: datetime.datetime) -> list[Notice]:
+def make_token_notices(valid_until: datetime.datetime | None, now: datetime.datetime) -> list[Notice]:
     """Return a warning if the token ends soon."""
     if valid_until is None or valid_until - now > datetime.timedelta(days=_TOKEN_DAYS):
         return []
@@ -65,6 +68,34 @@ def about_token(valid_until: datetime.datetime | None, now: datetime.datetime) -
     return [Notice(f"token:{valid_until}", text)]
 
 
-def about_overlaps(lines: Sequence[str]) -> list[Notice]:
+def make_overlap_notices(lines: Sequence[str]) -> list[Notice]:
     """Return a warning for each file that counts although it overlaps with others."""
     return [Notice(f"overlap:{line}", line) for line in lines]
+
+
+def make_late_notices(late: Mapping[str, Sequence[datetime.date]]) -> list[Notice]:
+    """Return a warning for each cause that has kept days from being sent for more than 24 hours."""
+    return [
+        Notice(f"late:{cause}", f"{format_list(days)} could not be sent for more than 24 hours: {cause}")
+        for cause, days in late.items()
+    ]
+
+
+def make_gap_notices(days: Sequence[datetime.date]) -> list[Notice]:
+    """Return a warning about days without a log."""
+    if not days:
+        return []
+    text = (
+        f"there is no log of {format_list(days)}. SeisComP writes none for a day without a request."
+        f" If there was none: --no-requests {days[0]}"
+    )
+    return [Notice(f"gaps:{days[0]}", text)]
+
+
+def make_undated_notices(undated: Iterable[Path], dated: Iterable[Path], named: Collection[str]) -> list[Notice]:
+    """Return a warning about logs that are skipped since their names have no day, except the current one."""
+    stems = tuple({f"{path.name.partition('.log.')[0]}.log." for path in dated})
+    skipped = [str(path) for path in undated if str(path) in named or path.name.startswith(stems)]
+    if not skipped:
+        return []
+    return [Notice(f"undated:{' '.join(skipped)}", f"skipped, since the name has no day: {format_list(skipped)}")]

@@ -17,15 +17,15 @@ Origin = Literal["names", "options", "requests"]
 
 
 class LogPeriod(NamedTuple):
-    """The period of some logs, where it comes from, and the days within it of which there is no log."""
+    """The period of some logs, its origin, and the days in it without a log."""
 
     period: Period
     origin: Origin
     gaps: Sequence[datetime.date] = ()
 
 
-def day_in_name(name: str) -> datetime.date | None:
-    """Return the day of a log by its name, `….log.YYYY-MM-DD…`, None if there is none in it.
+def parse_day(name: str) -> datetime.date | None:
+    """Return the day of a log by its name, `….log.YYYY-MM-DD…`, None if it has no day.
 
     SeisComP begins a new log at the first record after midnight UTC, so a log can hold records of the day before.
     """
@@ -48,11 +48,11 @@ def find_period(
         counts: the number of their requests on each day.
         stated: the period that the operator has stated, for logs whose names have no day.
     """
-    days = [day_in_name(name) for name in names]
+    days = [parse_day(name) for name in names]
     named = {day for day in days if day is not None}
     if named and None not in days:
-        return _by_names(named)
-    found = named | set(without_strays(counts))
+        return _make_named_period(named)
+    found = named | set(drop_strays(counts))
     if not found:
         return None
     if stated is not None:
@@ -60,12 +60,12 @@ def find_period(
     return LogPeriod(Period(min(found), max(found)), "requests")
 
 
-def _by_names(named: Collection[datetime.date]) -> LogPeriod:
+def _make_named_period(named: Collection[datetime.date]) -> LogPeriod:
     period = Period(min(named), max(named))
     return LogPeriod(period, "names", [day for day in period.days() if day not in named])
 
 
-def without_strays(counts: Mapping[datetime.date, int]) -> list[datetime.date]:
+def drop_strays(counts: Mapping[datetime.date, int]) -> list[datetime.date]:
     """Return days with requests, without those at either end that have few: a log was rotated late or early."""
     days = sorted(day for day, count in counts.items() if count)
     while len(days) > 1:

@@ -1,4 +1,4 @@
-"""How far a run is, on a terminal."""
+"""The progress of a run, on a terminal."""
 
 import contextlib
 import sys
@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Iterator
 
 Advance = Callable[[int, int], None]
-"""Called with how many more bytes on disk and lines are done."""
+"""Called with the numbers of bytes on disk and of lines that were read since the last call."""
 
 
 @contextlib.contextmanager
-def bar(what: str, size: int, *, shown: bool) -> Iterator[Advance]:
-    """Show how much of so many bytes on disk is done, and how fast, on a terminal."""
+def show_progress(what: str, size: int, *, shown: bool) -> Iterator[Advance]:
+    """Show the progress through `size` bytes on disk, on a terminal."""
     if not shown or not sys.stderr.isatty():
         yield lambda _bytes, _lines: None
         return
@@ -33,7 +33,7 @@ def bar(what: str, size: int, *, shown: bool) -> Iterator[Advance]:
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
-        # It would be a thread, and processes are to be forked.
+        # Refreshing needs a thread, and processes are forked.
         auto_refresh=False,
     )
     begun = time.monotonic()

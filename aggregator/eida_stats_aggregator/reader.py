@@ -1,4 +1,4 @@
-"""Logs to a payload: read with the settings of the command line, by processes or by a cluster."""
+"""Read logs with the settings of the command line, in processes or on a cluster."""
 
 import datetime
 import os
@@ -19,10 +19,10 @@ from eida_statistics.payload import Payload
 from eida_stats_aggregator import progress
 from eida_stats_aggregator.console import complain
 from eida_stats_aggregator.errors import DaskUnusable
-from eida_stats_aggregator.fdsnws.filters import Selection
+from eida_stats_aggregator.fdsnws.filters import RequestFilter
 from eida_stats_aggregator.fdsnws.tally import Tally
 from eida_stats_aggregator.logs import duplicates
-from eida_stats_aggregator.logs.duplicates import Repeat
+from eida_stats_aggregator.logs.duplicates import Duplicate
 from eida_stats_aggregator.logs.sources import STDIN, Log
 from eida_stats_aggregator.parallel import processes
 from eida_stats_aggregator.period import LogPeriod
@@ -39,55 +39,55 @@ class Reader:
     processes, None for as many as are worth it; `dask` the address of a scheduler, None for this machine.
     """
 
-    selection: Selection
+    request_filter: RequestFilter
     registry: Callable[[], list[Epoch]]
     jobs: int | None = None
     dask: str | None = None
     shown: bool = False
 
-    def read(self, logs: Sequence[Log]) -> tuple[Tally, list[Log], list[Repeat]]:
+    def read(self, logs: Sequence[Log]) -> tuple[Tally, list[Log], list[Duplicate]]:
         """Read logs as one, and return also which were read, and which had the same content as another one.
 
         Raises:
             UnreadableLog: if one cannot be read.
-            RegistryUnavailable: if a network needs a registry and there is none.
+            RegistryUnavailable: if a network needs the registry, which cannot be loaded.
             WorkerLost: if a process that reads is killed.
             ClusterUnavailable: if the cluster cannot be used.
             DaskUnusable: if Dask is not installed, or a log is not a file.
         """
         if self.dask is not None and not all(log.on_disk for log in logs):
             raise DaskUnusable("it reads files, not a pipe or a log on standard input")
-        with progress.bar("comparing", 2 * sum(log.size for log in logs), shown=self.shown) as advance:
-            distinct, repeated = duplicates.without(logs, progress=advance)
-        with progress.bar("reading", sum(log.size for log in distinct), shown=self.shown) as advance:
+        with progress.show_progress("comparing", 2 * sum(log.size for log in logs), shown=self.shown) as advance:
+            distinct, repeated = duplicates.separate_duplicates(logs, progress=advance)
+        with progress.show_progress("reading", sum(log.size for log in distinct), shown=self.shown) as advance:
             if self.dask is None:
-                jobs = self.jobs or _jobs_for(distinct)
-                tally = processes.read(distinct, self.selection, self.registry, jobs=jobs, progress=advance)
+                jobs = self.jobs or _choose_jobs(distinct)
+                tally = processes.read(distinct, self.request_filter, self.registry, jobs=jobs, progress=advance)
             else:
-                tally = _cluster().read(
-                    distinct, self.selection, self.registry, address=self.dask, progress=advance
+                tally = _import_dask_cluster().read(
+                    distinct, self.request_filter, self.registry, address=self.dask, progress=advance
                 )
         return tally, distinct, repeated
 
 
 def make_payload(tally: Tally, found: LogPeriod, source: str, generated_at: datetime.datetime) -> Payload:
     """Return the payload of logs that were read."""
-    made = tally.aggregation.payload(generated_at, tally.selection.exclusions)
+    made = tally.aggregation.make_payload(generated_at, tally.request_filter.exclusions)
     return structs.replace(made, source=source, period=found.period)
 
 
-def load_registry_from(file: Path | None) -> Callable[[], list[Epoch]]:
+def make_registry_loader(file: Path | None) -> Callable[[], list[Epoch]]:
     """Return a function that loads the registry of networks, once: from a file, or from FDSN through a cache."""
     if file is not None:
-        return _loaded_once(lambda: networks.read(file))
+        return _load_once(lambda: networks.read_registry(file))
     from platformdirs import user_cache_path  # noqa: PLC0415 - slow to import
 
     stored = user_cache_path("eida-statistics") / "fdsn-networks.json"
     url = os.environ.get("FDSN_NETWORKS_URL", networks.REGISTRY_URL)
-    return _loaded_once(lambda: networks.read_cached(stored, url, warn=complain))
+    return _load_once(lambda: networks.read_cached_registry(stored, url, warn=complain))
 
 
-def _loaded_once(load: Callable[[], list[Epoch]]) -> Callable[[], list[Epoch]]:
+def _load_once(load: Callable[[], list[Epoch]]) -> Callable[[], list[Epoch]]:
     """Return a function that loads at most once; a failure is not tried again for each day of a run."""
 
     @cache
@@ -106,14 +106,14 @@ def _loaded_once(load: Callable[[], list[Epoch]]) -> Callable[[], list[Epoch]]:
     return loaded
 
 
-def standard_input(files: Sequence[str]) -> BinaryIO | None:
-    """Return standard input if something may come in on it."""
-    # Some schedulers start programs without it; a terminal is not a pipe.
+def get_standard_input(files: Sequence[str]) -> BinaryIO | None:
+    """Return standard input unless it is a terminal or missing."""
+    # Some schedulers start programs without standard input; a terminal is not a pipe.
     piped = sys.stdin is not None and (STDIN in files or not sys.stdin.isatty())
     return sys.stdin.buffer if piped else None
 
 
-def _cluster() -> ModuleType:
+def _import_dask_cluster() -> ModuleType:
     try:
         # It is heavy, and an extra.
         from eida_stats_aggregator.parallel import dask_cluster  # noqa: PLC0415
@@ -122,7 +122,7 @@ def _cluster() -> ModuleType:
     return dask_cluster
 
 
-def _jobs_for(logs: Sequence[Log]) -> int:
+def _choose_jobs(logs: Sequence[Log]) -> int:
     """Return the number of usable cores, or less if there is less to do."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, 1 + sum(log.size for log in logs) // _BYTES_WORTH_A_PROCESS)

@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING
 
 from eida_statistics import __version__
 from eida_statistics.errors import EidaStatisticsError
-from eida_statistics.payload import Payload, Period
-from eida_statistics.wire import EARLIEST_DAY
+from eida_statistics.payload import EARLIEST_DAY, Payload, Period
 from eida_stats_aggregator import notices
 from eida_stats_aggregator.console import complain
 from eida_stats_aggregator.delivery.outbox import Outbox, Provenance
 from eida_stats_aggregator.delivery.state import Terms
-from eida_stats_aggregator.delivery.urls import base_of
+from eida_stats_aggregator.delivery.urls import find_base_url
 from eida_stats_aggregator.errors import NothingToAggregate, UnclearPeriod
-from eida_stats_aggregator.logs import sources
-from eida_stats_aggregator.logs.sources import Log
+from eida_stats_aggregator.fdsnws.request_log import is_request_log
+from eida_stats_aggregator.logs.sources import Log, find_logs
 from eida_stats_aggregator.notices import Notice
-from eida_stats_aggregator.period import LogPeriod, day_in_name, find_period
-from eida_stats_aggregator.reader import Reader, make_payload, standard_input
-from eida_stats_aggregator.stamps import stamps_of
-from eida_stats_aggregator.summary import Deliveries, RunSummary, written_before
+from eida_stats_aggregator.period import LogPeriod, find_period, parse_day
+from eida_stats_aggregator.reader import Reader, get_standard_input, make_payload
+from eida_stats_aggregator.stamps import read_stamps
+from eida_stats_aggregator.summary import Deliveries, RunSummary, format_earlier_delivery
 
 if TYPE_CHECKING:
+    from eida_stats_aggregator.delivery.client import ServiceClient
     from eida_stats_aggregator.delivery.sender import Sender
 
 
@@ -41,7 +41,13 @@ class Destination:
     @property
     def base(self) -> str:
         """The URL by which the service is remembered."""
-        return base_of(self.url)
+        return find_base_url(self.url)
+
+    def make_client(self) -> "ServiceClient":
+        """Return the HTTP client of the service."""
+        from eida_stats_aggregator.delivery.client import ServiceClient  # noqa: PLC0415 - slow to import
+
+        return ServiceClient(self.url, self.token, retries=self.retries)
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ class Options:
         """The present UTC day, whatever time the payloads are to have."""
         return datetime.datetime.now(tz=datetime.UTC).date()
 
-    def outbox(self) -> Outbox:
+    def open_outbox(self) -> Outbox:
         """Return the output directory."""
         return Outbox(self.directory, dry_run=self.dry_run)
 
@@ -95,24 +101,24 @@ class Outcome:
 def run(options: Options) -> tuple[RunSummary, Outcome]:
     """Aggregate logs into one file, send the queue, and return the summary and the outcome."""
     summary, outcome = RunSummary(dry_run=options.dry_run), Outcome([], [])
-    outbox = options.outbox()
-    with noted(outcome.failures):
+    outbox = options.open_outbox()
+    with collect_errors(outcome.failures):
         outbox.check_writable()
         made: list[_Aggregate] = []
-        with noted(outcome.failures):
+        with collect_errors(outcome.failures):
             made = _aggregate(options, summary, outcome)
         if made or options.destination is not None:
             # Until all is sent: otherwise another run could deliver the new file, and this one could not report it.
-            with outbox.locked(warn=complain):
+            with outbox.lock(warn=complain):
                 for aggregate in made:
-                    with noted(outcome.failures):
+                    with collect_errors(outcome.failures):
                         _put(outbox, options, aggregate, summary)
                 deliver(outbox, options, summary, outcome)
     return summary, outcome
 
 
 @contextmanager
-def noted(failures: list[EidaStatisticsError]) -> Iterator[None]:
+def collect_errors(failures: list[EidaStatisticsError]) -> Iterator[None]:
     """Collect an error that is raised within, and go on."""
     try:
         yield
@@ -128,18 +134,18 @@ class _Aggregate:
 
 def _aggregate(options: Options, summary: RunSummary, outcome: Outcome) -> list[_Aggregate]:
     """Read the logs, and return the payload of all, and one for each day without requests."""
-    quiet = [_Aggregate(quiet_day(day, options), None) for day in options.no_requests]
-    logs = sources.logs_of(options.files, standard_input(options.files), pass_over=summary.passed_over.append)
+    quiet = [_Aggregate(make_quiet_payload(day, options), None) for day in options.no_requests]
+    logs = find_logs(options.files, get_standard_input(options.files), is_request_log, summary.passed_over.append)
     if not logs:
         if not quiet:
             _check_queue_is_meant(options)
         return quiet
-    named = {day_in_name(log.name) for log in logs}
+    named = {parse_day(log.name) for log in logs}
     for day in options.no_requests:
         if day in named:
             raise NothingToAggregate(f"there is a log of {day}, so --no-requests must not report it")
-    logs, reader = _chosen(logs, options)
-    stamps = stamps_of(Path(log.name) for log in logs if log.on_disk)
+    logs, reader = _choose_logs(logs, options)
+    stamps = read_stamps(Path(log.name) for log in logs if log.on_disk)
     tally, distinct, summary.repeated_files = reader.read(logs)
     summary.files = [log.name for log in distinct]
     summary.add_tally(tally)
@@ -148,8 +154,8 @@ def _aggregate(options: Options, summary: RunSummary, outcome: Outcome) -> list[
     if tally.rejected and not tally.requests:
         names = ", ".join(summary.files)
         raise NothingToAggregate(f"no request of this service in {names}, and {tally.rejected:,} rejected lines")
-    found = find_period(summary.files, tally.requests_by_day, _stated_period(options))
-    outcome.notices += notices.about_logs(summary.files, tally, found, options.today)
+    found = find_period(summary.files, tally.requests_by_day, _find_stated_period(options))
+    outcome.notices += notices.make_log_notices(summary.files, tally, found, options.today)
     if found is None:
         return quiet
     _check_period(found, options.terms)
@@ -158,20 +164,20 @@ def _aggregate(options: Options, summary: RunSummary, outcome: Outcome) -> list[
     return [_Aggregate(payload, Provenance(stamps, f"{tally.fingerprint:x}")), *quiet]
 
 
-def _chosen(logs: list[Log], options: Options) -> tuple[list[Log], Reader]:
+def _choose_logs(logs: list[Log], options: Options) -> tuple[list[Log], Reader]:
     """Choose by day: whole logs if all names have one, otherwise requests."""
-    since, until = options.since or EARLIEST_DAY, options.until or options.reader.selection.latest
-    days = [day_in_name(log.name) for log in logs]
+    since, until = options.since or EARLIEST_DAY, options.until or options.reader.request_filter.latest
+    days = [parse_day(log.name) for log in logs]
     if None in days:
-        selection = replace(options.reader.selection, since=since, until=until)
-        return logs, replace(options.reader, selection=selection)
+        request_filter = replace(options.reader.request_filter, since=since, until=until)
+        return logs, replace(options.reader, request_filter=request_filter)
     chosen = [log for log, day in zip(logs, days, strict=True) if day is not None and since <= day <= until]
     if not chosen:
         raise NothingToAggregate(f"none of the logs is of a day from {since} to {until}, by its name")
     return chosen, options.reader
 
 
-def _stated_period(options: Options) -> Period | None:
+def _find_stated_period(options: Options) -> Period | None:
     """Return the days that --since and --until say are to be replaced, as far as they have begun."""
     if not options.terms.replace or options.since is None or options.until is None:
         return None
@@ -181,20 +187,20 @@ def _stated_period(options: Options) -> Period | None:
 def _check_queue_is_meant(options: Options) -> None:
     """Check that there is something to do without a log."""
     if options.destination is None:
-        raise NothingToAggregate("no log was given, and no service to send to")
+        raise NothingToAggregate("no log was named. Name a log file, or send the queue with --send-to")
     if options.terms.explicit:
-        raise NothingToAggregate("no log was given, and --replace, --replaces and --beside are about its file")
+        raise NothingToAggregate("no log was named; --replace, --replaces and --beside need one")
 
 
 def _check_period(found: LogPeriod, terms: Terms) -> None:
     if terms.replace and found.origin == "requests" and found.period.start != found.period.end:
         raise UnclearPeriod(
-            f"they have requests from {found.period}",
+            f"the requests are of {found.period}",
             hint="Say which days are complete and are to be replaced: --since DAY --until DAY",
         )
 
 
-def quiet_day(day: datetime.date, options: Options) -> Payload:
+def make_quiet_payload(day: datetime.date, options: Options) -> Payload:
     """Return the payload of a day without requests."""
     return Payload(
         generated_at=f"{options.now:%Y-%m-%d %H:%M:%S}",
@@ -211,9 +217,9 @@ def _put(outbox: Outbox, options: Options, aggregate: _Aggregate, summary: RunSu
     base = options.destination.base if options.destination is not None else None
     path = outbox.put(aggregate.payload, base, options.terms, aggregate.provenance)
     summary.output = str(path)
-    record = outbox.record(path, base or "")
+    record = outbox.get_record(path, base or "")
     if record is not None and record.state == "delivered":
-        summary.sent_before = written_before(path, base or "", record.at, record.answer)
+        summary.sent_before = format_earlier_delivery(path, base or "", record.at, record.answer)
 
 
 def deliver(outbox: Outbox, options: Options, summary: Deliveries, outcome: Outcome) -> None:
@@ -222,17 +228,16 @@ def deliver(outbox: Outbox, options: Options, summary: Deliveries, outcome: Outc
     if destination is None:
         return
     outbox.redirect(destination.base, mistyped_only=not destination.requeue)
-    waiting, complaints = outbox.waiting(destination.base)
+    waiting, complaints = outbox.list_waiting(destination.base)
     outcome.failures += complaints
-    summary.held += map(str, outbox.held(destination.base))
+    summary.held += map(str, outbox.list_held(destination.base))
     if options.dry_run:
         summary.sent = [f"{path} to {destination.url}" for path in waiting]
         return
-    from eida_stats_aggregator.delivery.client import ServiceClient  # noqa: PLC0415 - slow to import
-    from eida_stats_aggregator.delivery.sender import Sender  # noqa: PLC0415
+    from eida_stats_aggregator.delivery.sender import Sender  # noqa: PLC0415 - slow to import
 
-    sender = Sender(outbox, ServiceClient(destination.url, destination.token, retries=destination.retries))
-    with noted(outcome.failures):
+    sender = Sender(outbox, destination.make_client())
+    with collect_errors(outcome.failures):
         sender.send(waiting, options.now)
     outcome.notices += add_deliveries(sender, summary, outcome)
 
@@ -244,4 +249,7 @@ def add_deliveries(sender: "Sender", summary: Deliveries, outcome: Outcome) -> l
     summary.queued += sender.queued
     summary.held += sender.held
     now = datetime.datetime.now(tz=datetime.UTC)
-    return [*notices.about_overlaps(sender.overlaps), *notices.about_token(sender.client.token_valid_until, now)]
+    return [
+        *notices.make_overlap_notices(sender.overlaps),
+        *notices.make_token_notices(sender.client.token_valid_until, now),
+    ]

@@ -1,4 +1,4 @@
-"""Sizes and times of logs, by which a change is noticed without opening them."""
+"""Sizes and times of logs, to notice changes without reading."""
 
 import os
 from collections.abc import Iterable
@@ -7,12 +7,12 @@ from pathlib import Path
 from eida_stats_aggregator.delivery.state import LogStamp
 
 
-def stamps_of(paths: Iterable[Path]) -> dict[str, LogStamp]:
-    """Return the stamps of files by absolute path, in a form that can be written as JSON whatever its name is."""
-    return {os.fsencode(path.absolute()).decode("utf-8", "backslashreplace"): _stamp_of(path) for path in paths}
+def read_stamps(paths: Iterable[Path]) -> dict[str, LogStamp]:
+    """Return the stamps of files by absolute path, escaped so that JSON can hold any name."""
+    return {os.fsencode(path.absolute()).decode("utf-8", "backslashreplace"): _read_stamp(path) for path in paths}
 
 
-def _stamp_of(path: Path) -> LogStamp:
+def _read_stamp(path: Path) -> LogStamp:
     """Return the size and time of a file; both are 0 if it has gone."""
     try:
         status = path.stat()

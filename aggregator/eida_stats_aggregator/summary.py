@@ -8,7 +8,7 @@ import msgspec
 
 from eida_statistics.payload import Exclusions, Payload, Period
 from eida_stats_aggregator.fdsnws.tally import Reject, Tally
-from eida_stats_aggregator.logs.duplicates import Repeat
+from eida_stats_aggregator.logs.duplicates import Duplicate
 from eida_stats_aggregator.period import LogPeriod, Origin
 
 _ORIGINS: dict[Origin, str] = {
@@ -44,7 +44,7 @@ class Deliveries(msgspec.Struct, kw_only=True):
         # Unlike msgspec, it writes names of files that are not UTF-8.
         return json.dumps(msgspec.to_builtins(self), indent=2)
 
-    def delivery_remarks(self) -> list[str]:
+    def describe_deliveries(self) -> list[str]:
         """Return lines for people."""
         return [
             *(f"{'would be sent' if self.dry_run else 'sent'}: {delivery}" for delivery in self.sent),
@@ -69,7 +69,7 @@ class RunSummary(Deliveries, kw_only=True):
     on_other_days: int = 0
     excluded: int = 0
     first_rejects: list[Reject] = []
-    repeated_files: list[Repeat] = []
+    repeated_files: list[Duplicate] = []
     passed_over: list[str] = []
     source: str = ""
     period: Period | None = None
@@ -96,7 +96,7 @@ class RunSummary(Deliveries, kw_only=True):
         self.on_other_days = tally.on_other_days
         self.excluded = tally.excluded
         self.first_rejects = tally.rejects
-        self.excluded_clients = tally.selection.exclusions
+        self.excluded_clients = tally.request_filter.exclusions
         largest_first = sorted(tally.classes.items(), key=lambda item: (*(-figure for figure in item[1]), item[0]))
         self.client_classes = {name: ClassFigures(*figures) for name, figures in largest_first}
 
@@ -128,7 +128,7 @@ class RunSummary(Deliveries, kw_only=True):
             table = Table(box=None, show_header=False, pad_edge=False)
             table.add_column(justify="right")
             table.add_column()
-            for figure, meaning in self._figures():
+            for figure, meaning in self._format_figures():
                 table.add_row(figure, meaning)
             print_table(table)
         if self.client_classes:
@@ -136,22 +136,26 @@ class RunSummary(Deliveries, kw_only=True):
             table.add_column("REQUESTS", justify="right")
             table.add_column("BYTES", justify="right")
             table.add_column("CLIENTS")
-            for row in self._classes():
+            for row in self._format_classes():
                 table.add_row(*row)
             console.print()
             print_table(table)
             console.print()
-        for line in self._remarks():
+        for line in self._format_remarks():
             console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    def _classes(self) -> list[tuple[str, str, str]]:
+    def _format_classes(self) -> list[tuple[str, str, str]]:
         left_out = self.excluded_clients.client_classes if self.excluded_clients is not None else []
         return [
-            (f"{figures.requests:,}", decimal(figures.bytes), f"{name} (left out)" if name in left_out else name)
+            (
+                f"{figures.requests:,}",
+                format_size(figures.bytes),
+                f"{name} (left out)" if name in left_out else name,
+            )
             for name, figures in self.client_classes.items()
         ]
 
-    def _figures(self) -> list[tuple[str, str]]:
+    def _format_figures(self) -> list[tuple[str, str]]:
         figures = [
             (f"{self.counted:,}", "lines counted"),
             (f"{self.ignored:,}", "ignored (another service)"),
@@ -170,21 +174,21 @@ class RunSummary(Deliveries, kw_only=True):
             figures += [
                 (f"{self.requests:,}", f"requests, {self.unsuccessful_requests:,} of them failed as a whole"),
                 (f"{self.aggregates:,}", "aggregates"),
-                (decimal(self.bytes), "delivered"),
+                (format_size(self.bytes), "delivered"),
                 (f"{self.clients:,}", "distinct clients (estimate)"),
-                (f"{days:,}", f"day{'s' if days > 1 else ''}, {self.period}{self._origin()}"),
+                (f"{days:,}", f"day{'s' if days > 1 else ''}, {self.period}{self._format_origin()}"),
             ]
             if self.outside_period:
                 figures.append((f"{self.outside_period:,}", "lines of other days, counted with them"))
         return figures
 
-    def _origin(self) -> str:
+    def _format_origin(self) -> str:
         if self.period_origin is None:
             return ""
         origin = _ORIGINS[self.period_origin]
         return f" ({origin.replace('names of the logs', 'name of the log') if len(self.files) == 1 else origin})"
 
-    def _remarks(self) -> list[str]:
+    def _format_remarks(self) -> list[str]:
         remarks = []
         if self.passed_over:
             others = f" and {len(self.passed_over) - 1:,} more" if len(self.passed_over) > 1 else ""
@@ -206,7 +210,7 @@ class RunSummary(Deliveries, kw_only=True):
             remarks.append("Nothing to write: no request was counted.")
         if self.sent_before is not None:
             remarks.append(f"delivered before, and not sent again without --replace: {self.sent_before}")
-        remarks += self.delivery_remarks()
+        remarks += self.describe_deliveries()
         return remarks or ([] if self.errors else ["Nothing is queued."])
 
 
@@ -253,26 +257,26 @@ class CatchUpSummary(Deliveries, kw_only=True):
             table.add_column("RESULT", overflow="fold")
             for one in self.days:
                 requests = "" if one.requests is None else f"{one.requests:,}"
-                size = "" if one.bytes is None else decimal(one.bytes)
+                size = "" if one.bytes is None else format_size(one.bytes)
                 table.add_row(str(one.day), requests, size, one.result)
             print_table(table)
             console.print()
         if self.days or self.delivered_before or not self.errors:
             console.print(f"Days delivered before: {self.delivered_before:,}", highlight=False)
         shown = tuple(f"{one.output} to " for one in self.days if one.output is not None)
-        for line in self.delivery_remarks():
+        for line in self.describe_deliveries():
             # The table has the results of this run.
             if not line.partition(": ")[2].startswith(shown or ("\n",)):
                 console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def decimal(size: int) -> str:
+def format_size(size: int) -> str:
     """Return a number of bytes with a unit, for people."""
     from rich.filesize import decimal as with_unit  # noqa: PLC0415 - slow to import
 
     return with_unit(size)
 
 
-def written_before(path: Path, url: str, at: str, answer: str) -> str:
+def format_earlier_delivery(path: Path, url: str, at: str, answer: str) -> str:
     """Return the line for a file that was delivered before."""
     return f"{path} to {url} at {at}: {answer}"

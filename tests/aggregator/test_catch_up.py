@@ -1,4 +1,4 @@
-"""Catching up: which days are sent, which wait, and what is said of them."""
+"""Catching up: days that are sent, days that wait, and the messages about them."""
 
 import bz2
 import contextlib
@@ -17,12 +17,11 @@ from typing import Any
 import pytest
 
 from eida_statistics.payload import Period
-from eida_stats_aggregator.catch_up import choose_step
 from eida_stats_aggregator.days import find_dated_logs
-from eida_stats_aggregator.delivery.outbox import content_of
-from eida_stats_aggregator.delivery.state import LogStamp, Record
+from eida_stats_aggregator.delivery.outbox import read_content_hash
+from eida_stats_aggregator.delivery.state import LogStamp, Record, choose_step
 from eida_stats_aggregator.errors import UnreadableLog
-from eida_stats_aggregator.period import day_in_name, find_period, without_strays
+from eida_stats_aggregator.period import drop_strays, find_period, parse_day
 from support.dates import OCTOBER as FIRST
 from support.node_operator import Operator, entries, entry, write_log
 from support.service import Service, register_nodes
@@ -88,7 +87,7 @@ def results(operator: Operator, *arguments: str | Path) -> dict[str, str]:
     ],
 )
 def test_day_in_name(name: str, day: datetime.date | None) -> None:
-    assert day_in_name(name) == day
+    assert parse_day(name) == day
 
 
 @pytest.mark.parametrize(
@@ -106,7 +105,7 @@ def test_day_in_name(name: str, day: datetime.date | None) -> None:
     ],
 )
 def test_strays_are_not_in_the_period(counts: dict[datetime.date, int], days: list[datetime.date]) -> None:
-    assert without_strays(counts) == days
+    assert drop_strays(counts) == days
 
 
 @pytest.mark.parametrize(
@@ -213,7 +212,7 @@ def test_strays_are_counted_with_their_log(operator: Operator, service: Service)
 def test_since_and_until_choose_days(operator: Operator, service: Service) -> None:
     write_days(operator, D1, D2, D3, D4)
     assert list(results(operator, "--since", str(D2), "--until", str(D3))) == [str(D2), str(D3)]
-    # What was before the first day is remembered not to count.
+    # Days before the first one stay left out.
     assert list(results(operator)) == [str(D4)]
     # The first day never moves forward.
     assert results(operator, "--since", str(D4)) == {}
@@ -291,7 +290,7 @@ def test_day_without_a_log_of_its_own_is_named_once(operator: Operator, service:
     assert operator.stored_requests() == 0
 
 
-def test_plain_log_beside_a_cut_off_one_is_complete(operator: Operator, service: Service) -> None:
+def test_plain_log_beside_torn_copy_is_used(operator: Operator, service: Service) -> None:
     whole = write_log(operator.log(D1), entries(D1, 10))
     packed = bz2.compress(whole.read_bytes())
     operator.log(D1, ".bz2").write_bytes(packed[: len(packed) // 2])
@@ -307,9 +306,7 @@ def test_plain_log_beside_a_cut_off_one_is_complete(operator: Operator, service:
 
 
 @pytest.mark.parametrize("content", [b"", b"no JSON\n" * 20])
-def test_useless_plain_log_does_not_hide_the_packed_one(
-    content: bytes, operator: Operator, service: Service
-) -> None:
+def test_bad_plain_log_does_not_hide_packed(content: bytes, operator: Operator, service: Service) -> None:
     write_days(operator, D1)
     operator.log(D1).write_bytes(content)
     (operator.logs / f"scmaster.log.{D1}").write_text("started\n" * 20)
@@ -364,8 +361,8 @@ def test_unreadable_log_is_named_after_a_day(operator: Operator, service: Servic
     assert (again.returncode, again.stderr) == (0, "")
 
 
-def test_absent_registry_is_named_once_after_a_day(operator: Operator, service: Service) -> None:
-    """The logs may be old: what counts is when their days were first left."""
+def test_missing_registry_is_reported_once(operator: Operator, service: Service) -> None:
+    """The logs may be old: the 24 hours begin when their days were first left."""
     temporary = {"net": "Z3", "sta": "A", "loc": "", "cha": "BHZ", "status": "OK", "bytes": 1, "start": f"{D1}"}
     for day in (D1, D2):
         write_log(operator.log(day), [entry(day, 1, trace=[temporary])])
@@ -386,9 +383,7 @@ def test_absent_registry_is_named_once_after_a_day(operator: Operator, service: 
     assert (again.returncode, again.stderr) == (0, "")
 
 
-def test_nothing_is_sent_with_the_token_of_another_node(
-    operator: Operator, service: Service, database: str
-) -> None:
+def test_token_of_other_node_sends_nothing(operator: Operator, service: Service, database: str) -> None:
     write_days(operator, D1)
     assert operator.catch_up().returncode == 0
     write_days(operator, D2, D3)
@@ -419,7 +414,7 @@ def test_logs_of_another_source_are_refused(operator: Operator, service: Service
 
 
 def test_beside_never_replaces(operator: Operator, service: Service) -> None:
-    """The file of a period is counted once; what is to count beside it is of another directory or source."""
+    """The file of a period counts once; other files of it belong to another directory or source."""
     write_log(operator.log(D1), entries(D1, 10))
     assert operator.catch_up().returncode == 0
     write_log(operator.log(D1), entries(D1, 7, 100))
@@ -493,7 +488,7 @@ def test_changed_log_is_named_once_and_corrected(operator: Operator, service: Se
     assert results(operator) == {}
 
 
-def test_packed_log_is_no_change_after_an_ordinary_run(operator: Operator) -> None:
+def test_packing_a_log_is_no_change(operator: Operator) -> None:
     plain = write_log(operator.log(D1), entries(D1, 10))
     assert operator.run(plain).returncode == 0
     write_log(operator.log(D1, ".bz2"), entries(D1, 10))
@@ -552,7 +547,7 @@ def test_overlapping_day_is_held_until_decided(operator: Operator, service: Serv
     assert operator.stored_requests() == 20
 
 
-def test_source_may_be_named_after_it_was_forgotten(operator: Operator, service: Service) -> None:
+def test_forgotten_source_can_be_added(operator: Operator, service: Service) -> None:
     write_days(operator, D1)
     operator.run("--source", "b", operator.log(D1, ".bz2"), directory="elsewhere")
     write_days(operator, D1)
@@ -623,7 +618,7 @@ def test_first_day_does_not_move_forward(operator: Operator) -> None:
     assert list(results(operator)) == [str(D2)]
 
 
-def test_log_under_a_file_of_several_days_is_named(operator: Operator) -> None:
+def test_log_added_to_sent_period_is_named(operator: Operator) -> None:
     write_days(operator, D1, D3)
     assert operator.run(operator.log(D1, ".bz2"), operator.log(D3, ".bz2")).returncode == 4
     assert operator.catch_up().returncode == 0
@@ -648,7 +643,7 @@ def test_memory_of_another_directory_is_asked_for(operator: Operator) -> None:
     assert operator.catch_up().returncode == 1
 
 
-def test_rejected_lines_beside_other_services_are_no_quiet_day(operator: Operator) -> None:
+def test_rejected_lines_are_no_quiet_day(operator: Operator) -> None:
     write_log(operator.log(D1), [line(service="fdsnws-station", finished=f"{D1}T12:00:00Z")])
     with operator.log(D1).open("ab") as log:
         log.write(b"no JSON\n" * 500)
@@ -725,7 +720,7 @@ def test_old_file_of_two_days_covers_neither(operator: Operator, service: Servic
     """It was named after the days of its requests, one of which was a stray."""
     write_days(operator, D1, D2)
     assert operator.run(operator.log(D1, ".bz2"), directory="elsewhere").returncode == 0
-    content = content_of(operator.home / "elsewhere" / f"{D1}_{D1}.json.gz")
+    content = read_content_hash(operator.home / "elsewhere" / f"{D1}_{D1}.json.gz")
     out = operator.home / "out"
     out.mkdir()
     state = {"hash": content, "sent": [{"url": f"{service.url}/submit", "hash": content,

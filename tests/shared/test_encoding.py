@@ -74,7 +74,7 @@ def result(body: bytes, slices: wire.Slices) -> object:
     st.none() | unknown,
     st.integers(1, 2000),
 )
-def test_slices_give_what_the_whole_body_gives(
+def test_slices_equal_the_whole_body(
     stats: list[Any], is_sorted: bool, blanks: str, order: bool, more: object, size: int
 ) -> None:
     if is_sorted:

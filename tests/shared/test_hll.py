@@ -26,7 +26,7 @@ EXPLICIT_HEADER = bytes.fromhex("128b7f")
 SPARSE_HEADER = bytes.fromhex("138b7f")
 FULL_HEADER = bytes.fromhex("148b7f")
 
-# What deployed nodes send, and what any other user of the storage specification may have.
+# The width of deployed nodes, and the one of other users of the storage specification.
 WIDTHS = [32, 64]
 
 # 160 is the last explicit size; 2,000 and more go through the ranges of the estimator.
@@ -144,7 +144,7 @@ def estimate_by_postgresql(database: Connection, sketch: bytes) -> float:
 
 
 @pytest.mark.parametrize("draw", samples([size for size in SIZES if size <= 20_000], OCCUPIED))
-def test_the_bytes_are_those_of_python_hll2(draw):
+def test_bytes_are_those_of_python_hll2(draw):
     hashes = draw()
     theirs = built_by_python_hll2(hashes.tolist())
     assert hll.encode(hashes) == written_by_python_hll2(theirs)
@@ -152,7 +152,7 @@ def test_the_bytes_are_those_of_python_hll2(draw):
 
 
 @pytest.mark.parametrize("draw", samples([size for size in SIZES if size > 20_000], []))
-def test_the_bytes_of_large_sets_are_those_that_python_hll2_unites_from_parts(draw):
+def test_large_sets_equal_python_hll2(draw):
     hashes = draw()
     theirs = united_by_python_hll2(hll.encode(part) for part in np.array_split(hashes, hashes.size // 20_000))
     assert hll.encode(hashes) == written_by_python_hll2(theirs)
@@ -172,8 +172,8 @@ def test_postgresql_counts_the_same_clients(hll_database, draw):
     hashes = draw()
     ours, theirs = hll.encode(hashes), built_by_postgresql(hll_database, hashes)
     hll.check(theirs)
-    assert np.array_equal(hll.registers_in(theirs), hll.registers_in(ours))
-    assert hll.canonical(theirs) == ours
+    assert np.array_equal(hll.decode_registers(theirs), hll.decode_registers(ours))
+    assert hll.canonicalize(theirs) == ours
     estimate = estimate_by_postgresql(hll_database, theirs)
     assert hll.cardinality(theirs) == hll.cardinality(ours) == math.ceil(estimate)
     assert hll.estimate(ours) == pytest.approx(estimate, rel=1e-12)
@@ -183,15 +183,15 @@ def test_postgresql_counts_the_same_clients(hll_database, draw):
 def test_postgresql_reads_what_we_write(hll_database, draw):
     ours = hll.encode(draw())
     united = united_by_postgresql(hll_database, [ours])
-    assert np.array_equal(hll.registers_in(united), hll.registers_in(ours))
+    assert np.array_equal(hll.decode_registers(united), hll.decode_registers(ours))
     assert math.ceil(estimate_by_postgresql(hll_database, ours)) == hll.cardinality(ours)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("occupied", OCCUPIED)
-def test_the_samples_occupy_as_many_registers_as_they_say(occupied, width):
+def test_samples_have_the_stated_registers(occupied, width):
     sketch = hll.encode(hashes_that_occupy(occupied, width))
-    assert np.count_nonzero(hll.registers_in(sketch)) == occupied
+    assert np.count_nonzero(hll.decode_registers(sketch)) == occupied
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -214,7 +214,7 @@ def test_postgresql_stays_sparse_for_longer(hll_database, occupied, width, our_h
 @pytest.mark.parametrize(
     ("size", "header"), [(0, b"\x11\x8b\x7f"), (1, EXPLICIT_HEADER), (160, EXPLICIT_HEADER), (161, SPARSE_HEADER)]
 )
-def test_up_to_160_clients_are_kept_as_they_are(size, header):
+def test_up_to_160_clients_are_listed(size, header):
     sketch = hll.encode(random_hashes(32, 1, size))
     assert sketch[:3] == header
     if size <= 160:
@@ -229,12 +229,12 @@ def test_all_ranks_are_those_of_both_oracles(hll_database):
     ranks = [-(1 << 63) if bit == 52 else (1 << bit) << 11 for bit in range(53)]
     hashes = np.array(filling + [hashed | (index + 1) for index, hashed in enumerate(ranks)], dtype=np.int64)
     ours = hll.encode(hashes)
-    assert hll.registers_in(ours)[:54].tolist() == [1, *(min(bit + 1, 31) for bit in range(53))]
+    assert hll.decode_registers(ours)[:54].tolist() == [1, *(min(bit + 1, 31) for bit in range(53))]
     assert ours == written_by_python_hll2(built_by_python_hll2(hashes.tolist()))
     assert ours == built_by_postgresql(hll_database, hashes)
 
 
-def test_hashes_that_are_nothing_but_an_index_set_no_register(hll_database):
+def test_hash_of_index_only_sets_no_register(hll_database):
     hashes = np.arange(200, dtype=np.int64)
     ours = hll.encode(hashes)
     assert ours == SPARSE_HEADER
@@ -243,7 +243,7 @@ def test_hashes_that_are_nothing_but_an_index_set_no_register(hll_database):
     assert hll.cardinality(ours) == 0 == estimate_by_postgresql(hll_database, ours)
 
 
-def test_the_greatest_and_the_smallest_hash_are_kept_in_signed_order(hll_database):
+def test_hashes_are_sorted_as_signed(hll_database):
     hashes = np.array([2**63 - 1, 0, -1, 1, -(2**63)], dtype=np.int64)
     ours = hll.encode(hashes)
     assert ours.hex(" ", 8).split()[1:] != sorted(ours.hex(" ", 8).split()[1:])
@@ -252,7 +252,7 @@ def test_the_greatest_and_the_smallest_hash_are_kept_in_signed_order(hll_databas
 
 
 @pytest.mark.parametrize("size", [0, 5, 160, 161, 3_000])
-def test_order_duplicates_and_the_kind_of_collection_do_not_matter(size):
+def test_encode_ignores_order_and_duplicates(size):
     hashes = random_hashes(64, 2, size)
     sketch = hll.encode(hashes)
     assert hll.encode(hashes[::-1]) == sketch
@@ -267,13 +267,13 @@ def test_order_duplicates_and_the_kind_of_collection_do_not_matter(size):
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("size", [500, 2_000, 6_000, 10_000, 100_000, 1_000_000])
-def test_the_estimate_is_near_the_truth(size, width):
+def test_estimate_is_near_the_truth(size, width):
     # Flajolet et al. 2007: a standard error of 1.04 / sqrt(2048), 2.3 %
     assert hll.estimate(hll.encode(random_hashes(width, 3, size))) == pytest.approx(size, rel=4 * 0.023)
 
 
 @pytest.mark.parametrize("value", range(31))
-def test_the_estimate_is_that_of_postgresql_over_the_whole_range(hll_database, value):
+def test_estimate_equals_postgresql(hll_database, value):
     for more in (0, 1, 1_000, 2_047):
         registers = np.full(hll.REGISTERS, value, dtype=np.uint8)
         registers[:more] = min(value + 1, 30)
@@ -285,7 +285,7 @@ def test_the_estimate_is_that_of_postgresql_over_the_whole_range(hll_database, v
 
 @given(st.integers(0, 2**32), st.integers(0, 31), st.floats(0, 1))
 @settings(deadline=None)
-def test_the_estimate_of_any_registers_is_that_of_postgresql(hll_database, seed, greatest, share):
+def test_any_registers_estimate_as_postgresql(hll_database, seed, greatest, share):
     random = np.random.default_rng(seed)
     registers = random.integers(0, greatest, hll.REGISTERS, dtype=np.uint8, endpoint=True)
     registers[random.random(hll.REGISTERS) > share] = 0
@@ -293,7 +293,7 @@ def test_the_estimate_of_any_registers_is_that_of_postgresql(hll_database, seed,
     assert hll.estimate(sketch) == pytest.approx(estimate_by_postgresql(hll_database, sketch), rel=1e-12)
 
 
-def test_the_estimate_of_a_saturated_sketch_is_finite_where_postgresql_gives_nan(hll_database):
+def test_saturated_estimate_is_finite(hll_database):
     sketches = []
     for greatest in range(0, hll.REGISTERS + 1, 64):
         registers = np.full(hll.REGISTERS, 30, dtype=np.uint8)
@@ -326,13 +326,13 @@ def overlapping(first: int, second: int) -> tuple[Hashes, Hashes]:
 
 
 @pytest.mark.parametrize(("first", "second"), list(itertools.product(MERGED_SIZES, repeat=2)))
-def test_a_merged_sketch_is_that_of_the_union_as_both_oracles_have_it(hll_database, first, second):
+def test_merged_sketch_equals_both_oracles(hll_database, first, second):
     left, right = overlapping(first, second)
     sketches = [hll.encode(left), hll.encode(right)]
     merged = hll.merge(sketches)
     assert merged == hll.encode(np.union1d(left, right))
     assert merged == written_by_python_hll2(united_by_python_hll2(sketches))
-    assert merged == hll.canonical(united_by_postgresql(hll_database, sketches))
+    assert merged == hll.canonicalize(united_by_postgresql(hll_database, sketches))
     built_there = [built_by_postgresql(hll_database, hashes) for hashes in (left, right)]
     assert merged == hll.merge(built_there)
 
@@ -347,7 +347,7 @@ hash_sets = st.builds(
 
 @given(st.lists(hash_sets, min_size=1, max_size=5), st.randoms(use_true_random=False))
 @settings(deadline=None)
-def test_merging_is_commutative_associative_and_idempotent(sets, random):
+def test_merging_obeys_the_laws_of_unions(sets, random):
     sketches = [hll.encode(hashes) for hashes in sets]
     merged = hll.merge(sketches)
     assert merged == hll.encode(np.concatenate(sets))
@@ -367,7 +367,7 @@ def test_merging_nothing_gives_the_empty_sketch():
     assert hll.merge([]) == hll.merge([hll.EMPTY, hll.EMPTY]) == hll.EMPTY == hll.encode([])
 
 
-def test_merging_refuses_what_is_no_sketch():
+def test_merge_refuses_invalid_sketches():
     with pytest.raises(InvalidSketch):
         hll.merge([hll.EMPTY, b"\x12\x8b\x7f\x00"])
 
@@ -381,7 +381,7 @@ GROWN_SIZES = [0, 1, 160, 161, 511, 512, 513, 514, 1_025, 1_026, 5_000, 50_000]
 @pytest.mark.parametrize("fold_every", [100, 513, 100_000])
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("size", GROWN_SIZES)
-def test_a_sketch_grown_hash_by_hash_is_the_encoded_one(size, width, fold_every):
+def test_builder_equals_encode(size, width, fold_every):
     hashes = random_hashes(width, 5, size)
     random = np.random.default_rng(size)
     for order in (hashes, np.sort(hashes), random.permutation(np.concatenate([hashes, hashes[: size // 2]]))):
@@ -397,14 +397,14 @@ def test_a_sketch_grown_hash_by_hash_is_the_encoded_one(size, width, fold_every)
 
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1)))
-def test_a_sketch_can_be_read_while_it_grows(hashes):
+def test_sketch_can_be_read_while_it_grows(hashes):
     builder = hll.SketchBuilder()
     for number, hashed in enumerate(hashes, 1):
         builder.hashes.add(hashed)
         assert builder.to_bytes() == hll.encode(hashes[:number])
 
 
-def test_a_thousand_equal_hashes_are_one_client():
+def test_equal_hashes_are_one_client():
     builder = hll.SketchBuilder()
     for _ in range(1_000):
         builder.hashes.add(-7)
@@ -412,7 +412,7 @@ def test_a_thousand_equal_hashes_are_one_client():
     assert builder.to_bytes() == hll.encode([-7])
 
 
-def test_a_builder_that_has_seen_nothing_gives_the_empty_sketch():
+def test_empty_builder_makes_the_empty_sketch():
     builder = hll.SketchBuilder()
     builder.fold()
     builder.merge()
@@ -421,20 +421,20 @@ def test_a_builder_that_has_seen_nothing_gives_the_empty_sketch():
 
 
 @pytest.mark.parametrize("size", GROWN_SIZES)
-def test_folding_bounds_memory_and_leaves_what_a_sketch_lists(size):
+def test_folding_keeps_listed_clients(size):
     builder = hll.SketchBuilder()
     builder.hashes.update(random_hashes(32, 5, size).tolist())
     builder.fold()
     assert len(builder.hashes) <= 512
     assert (builder.registers is None) == (size <= 512)
-    # What comes in afterwards goes the same way.
+    # Later hashes are folded as well.
     builder.hashes.add(1)
     builder.fold()
     assert (builder.registers is None) == (size < 512)
     assert builder.registers is None or not builder.hashes
 
 
-def test_a_hash_that_sets_no_register_is_folded_into_none():
+def test_hash_without_register_folds_to_none():
     """A stream of zeros leaves its register as it is; the sketch has it as long as it lists its elements."""
     builder = hll.SketchBuilder()
     builder.hashes.update(range(600))
@@ -451,14 +451,14 @@ def built(hashes: Hashes, *, folded: bool) -> hll.SketchBuilder:
 
 
 @pytest.mark.parametrize(("first", "second"), list(itertools.product(MERGED_SIZES, repeat=2)))
-def test_a_merged_builder_has_seen_what_both_have_and_leaves_the_other_alone(first, second):
+def test_merging_leaves_the_other_builder_alone(first, second):
     left, right = overlapping(first, second)
     united = np.union1d(left, right)
     for one_folded, other_folded in itertools.product([False, True], repeat=2):
         builder, other = built(left, folded=one_folded), built(right, folded=other_folded)
         builder.merge(other)
         assert builder.to_bytes() == hll.encode(united)
-        # What the one sees from now on, the other does not, nor the other way round.
+        # From now on the two are independent.
         builder.hashes.add(-1)
         builder.fold()
         assert other.to_bytes() == hll.encode(right)
@@ -469,7 +469,7 @@ def test_a_merged_builder_has_seen_what_both_have_and_leaves_the_other_alone(fir
 
 @given(st.lists(st.tuples(hash_sets, st.booleans()), max_size=5), st.data())
 @settings(deadline=None)
-def test_merging_many_builders_at_once_is_merging_their_sketches(sets, data):
+def test_merged_builders_equal_merged_sketches(sets, data):
     builders = [built(hashes, folded=folded) for hashes, folded in sets]
     first, *others = data.draw(st.permutations([hll.SketchBuilder(), *builders]))
     first.merge(*others)
@@ -526,11 +526,11 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("sketch", REFUSED.values(), ids=REFUSED)
-def test_what_is_no_sketch_of_ours_is_refused(sketch):
+def test_foreign_sketch_is_refused(sketch):
     with pytest.raises(InvalidSketch):
         hll.check(sketch)
     with pytest.raises(InvalidSketch):
-        hll.canonical(sketch)
+        hll.canonicalize(sketch)
     with pytest.raises(InvalidSketch):
         hll.merge([sketch])
 
@@ -550,7 +550,7 @@ ACCEPTED = {
 
 
 @pytest.mark.parametrize("sketch", ACCEPTED.values(), ids=ACCEPTED)
-def test_every_form_that_the_specification_allows_is_accepted_and_postgresql_reads_it(hll_database, sketch):
+def test_all_specified_forms_are_accepted(hll_database, sketch):
     hll.check(sketch)
     assert_postgresql_reads(hll_database, sketch)
 
@@ -558,7 +558,7 @@ def test_every_form_that_the_specification_allows_is_accepted_and_postgresql_rea
 def assert_postgresql_reads(database: Connection, sketch: bytes) -> None:
     estimate_by_postgresql(database, sketch)
     united = united_by_postgresql(database, [hll.encode([1]), sketch, hll.encode(np.arange(300) << 12)])
-    assert hll.canonical(united) == hll.merge([hll.encode([1]), sketch, hll.encode(np.arange(300) << 12)])
+    assert hll.canonicalize(united) == hll.merge([hll.encode([1]), sketch, hll.encode(np.arange(300) << 12)])
 
 
 # A prefix of the explicit and of the sparse form is a sketch where it ends between two elements.
@@ -566,7 +566,7 @@ def assert_postgresql_reads(database: Connection, sketch: bytes) -> None:
     ("size", "whole"),
     [(0, set()), (1, {11}), (160, set(range(11, 1_283, 8))), (250, set(range(3, 1_000, 2))), (5_000, set())],
 )
-def test_a_sketch_that_was_cut_off_is_refused_at_every_length(size, whole):
+def test_truncated_sketch_is_refused(size, whole):
     sketch = hll.encode(random_hashes(64, 6, size))
     for length in set(range(len(sketch))) - whole:
         with pytest.raises(InvalidSketch):
@@ -609,16 +609,16 @@ anything = st.one_of(
 
 @given(st.one_of(anything, sketches_of_any_form))
 @settings(deadline=None, max_examples=400)
-def test_any_bytes_are_refused_or_are_a_sketch_that_stays_the_same_and_that_postgresql_reads(hll_database, sketch):
+def test_any_accepted_bytes_suit_postgresql(hll_database, sketch):
     try:
         hll.check(sketch)
     except InvalidSketch:
         return
-    canonical = hll.canonical(sketch)
+    canonical = hll.canonicalize(sketch)
     hll.check(canonical)
-    assert np.array_equal(hll.registers_in(canonical), hll.registers_in(sketch))
+    assert np.array_equal(hll.decode_registers(canonical), hll.decode_registers(sketch))
     assert hll.estimate(canonical) == hll.estimate(sketch)
-    assert hll.canonical(canonical) == canonical == hll.merge([sketch])
+    assert hll.canonicalize(canonical) == canonical == hll.merge([sketch])
     assert_postgresql_reads(hll_database, sketch)
 
 
@@ -632,7 +632,7 @@ def test_every_well_formed_sketch_is_accepted(sketch):
 
 
 @given(st.binary(max_size=200))
-def test_hexadecimal_goes_there_and_back_in_either_case(sketch):
+def test_hex_round_trip_in_either_case(sketch):
     text = hll.to_hex(sketch)
     assert text == "\\x" + sketch.hex()
     assert hll.from_hex(text) == sketch
@@ -661,7 +661,7 @@ def test_hexadecimal_goes_there_and_back_in_either_case(sketch):
         "\\x+18b7f",
     ],
 )
-def test_what_is_not_hexadecimal_is_refused(text):
+def test_non_hexadecimal_is_refused(text):
     with pytest.raises(InvalidSketch):
         hll.from_hex(text)
 
@@ -673,12 +673,12 @@ def test_what_is_not_hexadecimal_is_refused(text):
     ("user", "hashed"),
     [(1497164453, 1754158144), (0, -764297089), (-1, 1908024458), (9223372036854775808, 763180138)],
 )
-def test_a_client_has_the_hash_that_every_node_gives_it(user, hashed):
-    assert hll.client_hash(user) == hashed == mmh3.hash(str(user), 0, signed=True)
+def test_client_hash_is_the_same_at_all_nodes(user, hashed):
+    assert hll.hash_client(user) == hashed == mmh3.hash(str(user), 0, signed=True)
 
 
-def test_the_sketch_of_one_client_is_known():
-    sketch = hll.encode([hll.client_hash(1497164453)])
+def test_sketch_of_one_client_is_known():
+    sketch = hll.encode([hll.hash_client(1497164453)])
     assert hll.to_hex(sketch) == "\\x128b7f00000000688e5440"
     assert hll.cardinality(sketch) == 1
 
@@ -686,26 +686,26 @@ def test_the_sketch_of_one_client_is_known():
 # Many at once
 
 
-def test_many_sketches_are_told_to_be_canonical_exactly_where_each_of_them_is() -> None:
+def test_are_canonical_equals_one_by_one() -> None:
     chance = random.Random(20261122)
     sizes = [0, 1, 2, 3, 159, 160, 161, 400, 700, 5000]
     texts = [hll.to_hex(hll.encode(chance.sample(range(2**31), size))) for size in sizes for _ in range(5)]
-    assert hll.all_canonical(texts)
-    assert hll.all_canonical([])
+    assert hll.are_canonical(texts)
+    assert hll.are_canonical([])
     dense = hll.to_hex(bytes.fromhex("148b7f") + bytes(1280))
     sparse = hll.to_hex(bytes.fromhex("138b7f") + b"".join((index << 5 | 1).to_bytes(2) for index in range(513)))
     for other in (dense, sparse):
-        assert hll.canonical(hll.from_hex(other)) != hll.from_hex(other)
-        assert not hll.all_canonical([*texts, other])
+        assert hll.canonicalize(hll.from_hex(other)) != hll.from_hex(other)
+        assert not hll.are_canonical([*texts, other])
 
 
 @given(st.lists(st.binary(max_size=40).map(lambda tail: hll.to_hex(b"\x12\x8b\x7f" + tail)) | st.text(max_size=30)))
-def test_what_is_canonical_all_together_is_so_one_by_one(texts: list[str]) -> None:
+def test_canonical_together_is_canonical_alone(texts: list[str]) -> None:
     def is_canonical(text: str) -> bool:
         try:
             sketch = hll.from_hex(text)
-            return hll.to_hex(hll.canonical(sketch)) == text
+            return hll.to_hex(hll.canonicalize(sketch)) == text
         except InvalidSketch:
             return False
 
-    assert hll.all_canonical(texts) == all(map(is_canonical, texts))
+    assert hll.are_canonical(texts) == all(map(is_canonical, texts))

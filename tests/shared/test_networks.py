@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from eida_statistics.errors import InvalidRegistry, RegistryUnavailable
-from eida_statistics.networks import REFRESH_AFTER_SECONDS, Epoch, Registry, is_temporary, read, read_cached
+from eida_statistics.networks import (
+    REFRESH_AFTER_SECONDS,
+    Epoch,
+    NetworkRegistry,
+    is_temporary,
+    read_cached_registry,
+    read_registry,
+)
 from support.stubs import Answer, find_unused_url, make_log, serve_answers
 
 EPOCHS = [
@@ -46,11 +53,9 @@ ANSWER = json.dumps(make_log.registry()).encode()
         ("SYNTH", None, "SYNTH", True),
     ],
 )
-def test_a_code_is_extended_by_the_epoch_that_holds_the_day(
-    code: str, day: str | None, expected: str, registered: bool
-) -> None:
+def test_code_gets_the_year_of_its_epoch(code: str, day: str | None, expected: str, registered: bool) -> None:
     start = None if day is None else datetime.date.fromisoformat(day)
-    extended = Registry(lambda: EPOCHS).extend(code, start)
+    extended = NetworkRegistry(lambda: EPOCHS).extend(code, start)
     assert (extended, not is_temporary(extended)) == (expected, registered)
 
 
@@ -59,14 +64,14 @@ def test_temporary_codes_begin_with_a_digit_x_y_or_z() -> None:
     assert [code for code in ("GE", "A1", "X", "XXX", "Z32015", "z3", "X-", "", "X1\n") if is_temporary(code)] == []
 
 
-def test_the_registry_is_loaded_once_and_only_if_it_is_needed() -> None:
+def test_registry_is_loaded_when_needed() -> None:
     loaded = []
 
     def load() -> list[Epoch]:
         loaded.append(1)
         return EPOCHS
 
-    registry = Registry(load)
+    registry = NetworkRegistry(load)
     registry.extend("GE", datetime.date(2016, 1, 1))
     assert loaded == []
     for day in range(1, 20):
@@ -74,18 +79,18 @@ def test_the_registry_is_loaded_once_and_only_if_it_is_needed() -> None:
     assert loaded == [1]
 
 
-def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
+def test_byte_order_mark_is_skipped(tmp_path: Path) -> None:
     path = tmp_path / "networks.json"
     path.write_bytes(ANSWER)
-    expected = read(path)
+    expected = read_registry(path)
     path.write_bytes(codecs.BOM_UTF8 + ANSWER)
-    assert read(path) == expected
+    assert read_registry(path) == expected
 
 
-def test_a_file_of_the_operator_is_read(tmp_path: Path) -> None:
+def test_file_of_the_operator_is_read(tmp_path: Path) -> None:
     path = tmp_path / "networks.json"
     path.write_bytes(ANSWER)
-    epochs = read(path)
+    epochs = read_registry(path)
     assert len(epochs) == len(make_log.registry()["networks"])
     assert [epoch for epoch in epochs if epoch.end_date is None] != []
 
@@ -101,89 +106,89 @@ def test_a_file_of_the_operator_is_read(tmp_path: Path) -> None:
         b"\xff",
     ],
 )
-def test_a_file_of_something_else_is_told(content: bytes, tmp_path: Path) -> None:
+def test_other_file_is_not_splittable(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "networks.json"
     path.write_bytes(content)
     with pytest.raises(InvalidRegistry, match=r"networks\.json"):
-        read(path)
+        read_registry(path)
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(RegistryUnavailable, match="No such file"):
-        read(tmp_path / "networks.json")
+        read_registry(tmp_path / "networks.json")
 
 
-def test_the_registry_is_asked_for_once_and_kept(tmp_path: Path) -> None:
+def test_registry_is_fetched_once(tmp_path: Path) -> None:
     warnings: list[str] = []
     cache = tmp_path / "deep/networks.json"
     with serve_answers(Answer(200, ANSWER)) as stub:
-        first = read_cached(cache, stub.url, warn=warnings.append)
-        assert read_cached(cache, stub.url, warn=warnings.append) == first
+        first = read_cached_registry(cache, stub.url, warn=warnings.append)
+        assert read_cached_registry(cache, stub.url, warn=warnings.append) == first
         assert len(stub.received) == 1
     assert warnings == []
     assert [path.name for path in cache.parent.iterdir()] == ["networks.json"]
 
 
-def test_an_old_registry_is_asked_for_anew(tmp_path: Path) -> None:
+def test_old_registry_is_fetched_again(tmp_path: Path) -> None:
     warnings: list[str] = []
     cache = tmp_path / "networks.json"
     cache.write_bytes(b'{"networks": []}')
     long_ago = time.time() - REFRESH_AFTER_SECONDS - 10
     os.utime(cache, (long_ago, long_ago))
     with serve_answers(Answer(200, ANSWER)) as stub:
-        assert len(read_cached(cache, stub.url, warn=warnings.append)) > 0
+        assert len(read_cached_registry(cache, stub.url, warn=warnings.append)) > 0
     assert cache.read_bytes() == ANSWER
     assert warnings == []
 
 
 @pytest.mark.parametrize("answer", [Answer(500, b"broken"), Answer(200, b"<html>"), Answer(204, b""), Answer(0)])
-def test_an_old_registry_is_better_than_none(answer: Answer, tmp_path: Path) -> None:
+def test_old_registry_is_better_than_none(answer: Answer, tmp_path: Path) -> None:
     warnings: list[str] = []
     cache = tmp_path / "networks.json"
     cache.write_bytes(ANSWER)
     long_ago = time.time() - 30 * 86400
     os.utime(cache, (long_ago, long_ago))
     with serve_answers(answer) as stub:
-        assert len(read_cached(cache, stub.url, warn=warnings.append)) > 0
+        assert len(read_cached_registry(cache, stub.url, warn=warnings.append)) > 0
     assert len(warnings) == 1
     assert "30 days old" in warnings[0]
     assert cache.read_bytes() == ANSWER
 
 
-def test_no_registry_at_all_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+def test_no_registry_error_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(RegistryUnavailable, match="--networks FILE"):
-        read_cached(tmp_path / "networks.json", find_unused_url(), warn=print)
+        read_cached_registry(tmp_path / "networks.json", find_unused_url(), warn=print)
 
 
-def test_a_registry_that_cannot_be_kept_is_used_all_the_same(tmp_path: Path) -> None:
+def test_registry_is_used_without_cache(tmp_path: Path) -> None:
     """A service without a home directory has no place for a cache."""
     warnings: list[str] = []
     in_the_way = tmp_path / "file"
     in_the_way.touch()
     with serve_answers(Answer(200, ANSWER)) as stub:
-        assert len(read_cached(in_the_way / "networks.json", stub.url, warn=warnings.append)) > 0
+        assert len(read_cached_registry(in_the_way / "networks.json", stub.url, warn=warnings.append)) > 0
     assert len(warnings) == 1
-    assert "not kept" in warnings[0]
+    assert "not cached" in warnings[0]
 
 
-def test_a_registry_without_any_network_is_none(tmp_path: Path) -> None:
+def test_registry_without_network_is_invalid(tmp_path: Path) -> None:
     empty = tmp_path / "networks.json"
     empty.write_bytes(b'{"networks": []}')
     with pytest.raises(InvalidRegistry, match="no network"):
-        read(empty)
+        read_registry(empty)
 
 
-def test_an_epoch_that_cannot_be_read_does_not_cost_the_others(tmp_path: Path) -> None:
+def test_bad_epoch_is_skipped(tmp_path: Path) -> None:
     file = tmp_path / "networks.json"
     file.write_bytes(
         b'{"networks": [{"fdsn_code": "Z3", "start_date": null}, {"fdsn_code": "Z3", "start_date": "2015-01-01"}]}'
     )
-    assert [epoch.start_date.year for epoch in read(file)] == [2015]
+    assert [epoch.start_date.year for epoch in read_registry(file)] == [2015]
 
 
-def test_a_cache_that_a_power_cut_has_emptied_is_fetched_anew(tmp_path: Path) -> None:
+def test_emptied_cache_is_fetched_again(tmp_path: Path) -> None:
     cache = tmp_path / "networks.json"
     cache.write_bytes(b"")
     with serve_answers(Answer(200, ANSWER)) as stub:
-        assert read_cached(cache, stub.url, warn=print)
+        assert read_cached_registry(cache, stub.url, warn=print)
     assert cache.read_bytes() == ANSWER

@@ -1,4 +1,4 @@
-"""The payload: its JSON form, its hash, and what is refused."""
+"""The payload: its JSON form, its hash, and bad payloads."""
 
 import datetime
 import gzip
@@ -50,7 +50,7 @@ def sent(*stats: object, **changes: object) -> dict[str, Any]:
     }
 
 
-def without(document: dict[str, Any], *keys: str) -> dict[str, Any]:
+def drop(document: dict[str, Any], *keys: str) -> dict[str, Any]:
     return {key: value for key, value in document.items() if key not in keys}
 
 
@@ -58,7 +58,7 @@ def read(document: object) -> Payload:
     return decode(json.dumps(document).encode(), today=TODAY)
 
 
-def test_a_payload_is_read() -> None:
+def test_payload_is_read() -> None:
     assert read(sent(stat())) == Payload(
         generated_at="2020-09-18 06:30:00",
         version="0.8.1",
@@ -97,7 +97,7 @@ STATS = [stat(station=station, country=country) for station in ("A", "B", "C") f
             id="in capital digits",
         ),
         pytest.param(
-            json.dumps(sent(*(without(one, "nb_requests", "nb_unsuccessful_requests") for one in STATS))).encode(),
+            json.dumps(sent(*(drop(one, "nb_requests", "nb_unsuccessful_requests") for one in STATS))).encode(),
             id="without what older aggregators leave out",
         ),
         pytest.param(
@@ -124,7 +124,7 @@ STATS = [stat(station=station, country=country) for station in ("A", "B", "C") f
         ),
     ],
 )
-def test_the_same_statistics_have_the_same_hash(body: bytes) -> None:
+def test_same_statistics_have_the_same_hash(body: bytes) -> None:
     assert decode(body, today=TODAY).hash() == read(sent(*STATS)).hash()
 
 
@@ -202,7 +202,7 @@ def test_periods_are_compared() -> None:
     assert not month_end.overlaps(Period(datetime.date(2020, 10, 3), datetime.date(2020, 12, 1)))
 
 
-def test_nothing_is_said_of_what_was_left_out_if_nothing_was() -> None:
+def test_no_exclusions_are_not_in_the_payload() -> None:
     assert read(sent(stat())).to_json() == (
         b'{"generated_at":"2020-09-18 06:30:00","version":"0.8.1","days_coverage":["2020-09-18"],'
         b'"aggregation_score":2,"stats":[{"month":"2020-09-01","network":"GE","station":"EIL","location":"",'
@@ -221,7 +221,7 @@ def test_nothing_is_said_of_what_was_left_out_if_nothing_was() -> None:
         ({"client_classes": ["monitor"], "networks": ["GE"]}, Exclusions(["monitor"])),  # a key of the future
     ],
 )
-def test_what_was_left_out_is_kept(said: dict[str, Any], kept: Exclusions | None) -> None:
+def test_exclusions_are_kept(said: dict[str, Any], kept: Exclusions | None) -> None:
     made = read(sent(stat(), excluded=said))
     assert made.excluded == (kept or Exclusions(said["client_classes"], said["client_patterns"]))
     assert json.loads(made.to_json())["excluded"] == {"client_classes": [], "client_patterns": []} | {
@@ -254,7 +254,7 @@ EXCLUSIONS = "not an object with client_classes and client_patterns, lists of up
     ],
     ids=lambda said: json.dumps(said)[:60],
 )
-def test_what_is_said_in_another_way_of_what_was_left_out_is_refused(said: object) -> None:
+def test_bad_exclusions_are_refused(said: object) -> None:
     with pytest.raises(InvalidPayload) as refusal:
         read(sent(stat(), excluded=said))
     assert refusal.value.errors == [("excluded", EXCLUSIONS)]
@@ -270,7 +270,7 @@ def test_what_is_said_in_another_way_of_what_was_left_out_is_refused(said: objec
     assert len(str(refusal.value)) < 1000
 
 
-def test_text_that_no_database_takes_is_kept_as_it_was_sent() -> None:
+def test_nul_in_exclusions_is_kept() -> None:
     """It is in the payload's body only, and nothing of it is looked for."""
     strange = ["\x00", "\u202e", "'; DROP TABLE payloads; --", "\U0001f40c" * 1000]
     assert read(sent(stat(), excluded={"client_patterns": strange})).excluded == Exclusions(client_patterns=strange)
@@ -308,20 +308,20 @@ def test_other_statistics_have_another_hash(other: dict[str, Any]) -> None:
     ("row", "expected"),
     [
         # before there were failed requests
-        (without(stat(nb_successful_requests=3), "nb_requests", "nb_unsuccessful_requests"), (3, 3, 0)),
+        (drop(stat(nb_successful_requests=3), "nb_requests", "nb_unsuccessful_requests"), (3, 3, 0)),
         (stat(nb_requests=None, nb_unsuccessful_requests=None), (3, 3, 0)),
-        (without(stat(nb_requests=5, nb_successful_requests=3), "nb_unsuccessful_requests"), (5, 3, 2)),
-        (without(stat(nb_requests=1, nb_successful_requests=3), "nb_unsuccessful_requests"), (1, 3, 0)),
-        (without(stat(nb_successful_requests=3, nb_unsuccessful_requests=4), "nb_requests"), (7, 3, 4)),
+        (drop(stat(nb_requests=5, nb_successful_requests=3), "nb_unsuccessful_requests"), (5, 3, 2)),
+        (drop(stat(nb_requests=1, nb_successful_requests=3), "nb_unsuccessful_requests"), (1, 3, 0)),
+        (drop(stat(nb_successful_requests=3, nb_unsuccessful_requests=4), "nb_requests"), (7, 3, 4)),
     ],
 )
-def test_what_older_aggregators_leave_out_is_filled_in(row: dict[str, Any], expected: tuple[int, int, int]) -> None:
+def test_missing_fields_get_defaults(row: dict[str, Any], expected: tuple[int, int, int]) -> None:
     (made,) = read(sent(row)).stats
     assert (made.nb_requests, made.nb_successful_requests, made.nb_unsuccessful_requests) == expected
 
 
-def test_a_missing_envelope_field_is_filled_in() -> None:
-    made = read({"days_coverage": ["2020-09-18"], "stats": [without(stat(), "country")]})
+def test_missing_envelope_field_gets_default() -> None:
+    made = read({"days_coverage": ["2020-09-18"], "stats": [drop(stat(), "country")]})
     assert (made.generated_at, made.version, made.aggregation_score) == ("", "", 0)
     assert made.stats[0].country == ""
 
@@ -341,7 +341,7 @@ def test_country_is_two_capitals_or_unknown(country: str, normal: str) -> None:
     assert made.hash() == read(sent(stat(country=normal))).hash()
 
 
-def test_rows_whose_countries_become_equal_are_merged() -> None:
+def test_rows_of_equal_country_are_merged() -> None:
     rows = [stat(country=country, bytes=1, nb_requests=3) for country in ("fr", "FR", "FRA", None, "DE")]
     made, changed = decode_with_changes(json.dumps(sent(*rows)).encode(), today=TODAY)
     assert changed == 2
@@ -364,10 +364,10 @@ def test_rows_of_one_key_are_merged() -> None:
     [
         [stat(bytes=2**53 - 1), stat(bytes=1)],
         [stat(nb_requests=2**52), stat(nb_requests=2**52)],
-        [without(stat(nb_successful_requests=2**53 - 1, nb_unsuccessful_requests=1), "nb_requests")],
+        [drop(stat(nb_successful_requests=2**53 - 1, nb_unsuccessful_requests=1), "nb_requests")],
     ],
 )
-def test_what_is_merged_or_filled_in_can_be_read_again_or_is_refused(rows: list[dict[str, Any]]) -> None:
+def test_too_large_sums_are_refused(rows: list[dict[str, Any]]) -> None:
     with pytest.raises(InvalidPayload) as refusal:
         read(sent(*rows))
     ((path, told),) = refusal.value.errors
@@ -378,9 +378,9 @@ def test_what_is_merged_or_filled_in_can_be_read_again_or_is_refused(rows: list[
     assert msgspec.json.decode(fitting.to_json(), type=Payload) == fitting
 
 
-def test_a_sketch_is_kept_in_its_canonical_form() -> None:
+def test_sketch_is_made_canonical() -> None:
     """PostgreSQL keeps the sparse form for longer than python-hll2; both stand for the same registers."""
-    registers = hll.registers_in(hll.encode(range(-700, 0)))
+    registers = hll.decode_registers(hll.encode(range(-700, 0)))
     occupied = [(index << 5 | int(value)) for index, value in enumerate(registers) if value]
     assert len(occupied) > hll.SPARSE_MAX
     long_sparse = SPARSE[:3] + b"".join(word.to_bytes(2) for word in occupied)
@@ -423,7 +423,7 @@ SKETCH_ERROR = "not a HyperLogLog sketch of log2m 11, regwidth 5"
         (sent(stat(), version="0.9\n"), [("version", "not up to 64 printable ASCII characters")]),
         (sent(stat(), generated_at=5), [("generated_at", "not up to 64 printable ASCII characters")]),
         *(
-            (sent(stat(), without(stat(), key)), [(f"stats[1].{key}", "missing")])
+            (sent(stat(), drop(stat(), key)), [(f"stats[1].{key}", "missing")])
             for key in (
                 "month",
                 "network",
@@ -470,7 +470,7 @@ SKETCH_ERROR = "not a HyperLogLog sketch of log2m 11, regwidth 5"
             [("stats[0].clients", f"{SKETCH_ERROR} (full with 1279 bytes)")],
         ),
         (sent(stat(clients=7)), [("stats[0].clients", "not \\x and the hexadecimal digits of a sketch")]),
-        # what is wrong is told at once, not one after the other
+        # all faults are reported together
         (
             sent(stat(bytes=-1), stat(), stat(network=3, clients="\\x"), aggregation_score="x"),
             [
@@ -497,7 +497,7 @@ def test_bad_fields_are_named(document: object, errors: list[tuple[str, str]]) -
     assert sorted(refusal.value.errors) == sorted(errors)
 
 
-def test_the_list_of_bad_fields_has_an_end() -> None:
+def test_list_of_bad_fields_has_an_end() -> None:
     with pytest.raises(InvalidPayload) as refusal:
         read(sent(*(stat(bytes=-1) for _ in range(1000))))
     assert len(refusal.value.errors) == 100
@@ -520,7 +520,7 @@ def test_the_list_of_bad_fields_has_an_end() -> None:
     ],
     ids=lambda body: repr(body[:30]),
 )
-def test_what_is_not_json_is_refused_as_such(body: bytes) -> None:
+def test_non_json_is_refused(body: bytes) -> None:
     with pytest.raises(NotJSON):
         decode(body, today=TODAY)
 
@@ -562,7 +562,7 @@ payloads = st.builds(
 
 @settings(deadline=None)
 @given(payloads)
-def test_what_is_written_is_read(made: Payload) -> None:
+def test_written_payload_is_read(made: Payload) -> None:
     read_again = decode(made.to_json(), today=TODAY)
     assert read_again == made
     assert read_again.hash() == made.hash()
@@ -570,7 +570,7 @@ def test_what_is_written_is_read(made: Payload) -> None:
 
 @settings(deadline=None)
 @given(st.lists(rows, min_size=1, max_size=4), st.randoms(use_true_random=False))
-def test_the_order_of_merging_changes_nothing(parts: list[Row], order: Any) -> None:
+def test_merging_order_changes_nothing(parts: list[Row], order: Any) -> None:
     shuffled = [
         Row(*parts[0].key, p.bytes, p.nb_requests, p.nb_successful_requests, p.nb_unsuccessful_requests, p.clients)
         for p in parts
@@ -603,7 +603,7 @@ def test_garbage_is_refused(garbage: bytes) -> None:
     st.dictionaries(st.sampled_from(sorted(sent(excluded=None))), anything),
     st.lists(st.dictionaries(st.sampled_from(sorted(stat())), anything) | anything, max_size=3),
 )
-def test_a_document_of_any_content_is_read_or_refused(envelope: dict[str, object], stats: list[Any]) -> None:
+def test_any_document_is_read_or_refused(envelope: dict[str, object], stats: list[Any]) -> None:
     changed = [stat(**one) if isinstance(one, dict) and one.keys() <= stat().keys() else one for one in stats]
     for document in (sent(stat(), *changed), sent(*changed, **envelope), envelope):
         try:

@@ -411,7 +411,7 @@ def _registers(sketch: str | bytes) -> bytes:
     # PostgreSQL returns sketches as text.
     sketch = hll.from_hex(sketch) if isinstance(sketch, str) else sketch
     hll.check(sketch)
-    return hll.registers_in(sketch).tobytes()
+    return hll.decode_registers(sketch).tobytes()
 
 
 def _add_up(groups: dict[tuple[Any, ...], list[tuple[Any, ...]]]) -> Table:

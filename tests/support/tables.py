@@ -32,7 +32,7 @@ def read_sums(store: Store, table: str, keys: tuple[str, ...]) -> dict[tuple[str
         key = tuple(str(value) for value in values[: len(keys) + 1])
         clients = values[-1]
         sketch = hll.from_hex(clients) if isinstance(clients, str) else bytes(clients)
-        found[key] = (*(int(value) for value in values[len(keys) + 1 : -1]), hll.canonical(sketch))
+        found[key] = (*(int(value) for value in values[len(keys) + 1 : -1]), hll.canonicalize(sketch))
     return found
 
 

@@ -1,1 +1,1 @@
-"""Delivery of aggregate files: kept in a directory, sent to services, each once."""
+"""Delivery of aggregate files: each is kept in a directory and sent once to each service."""

@@ -1,11 +1,8 @@
 """The HTTP client of a central service."""
 
 import datetime
-import errno
 import re
-import socket
-from collections.abc import Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 from urllib.parse import unquote
 
 import msgspec
@@ -14,19 +11,25 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from urllib3.exceptions import (
     ConnectTimeoutError,
-    HTTPError,
-    MaxRetryError,
-    NameResolutionError,
     NewConnectionError,
     SSLError,
 )
 from urllib3.util import Retry
 
 from eida_statistics import __version__
-from eida_statistics.payload import Period
-from eida_stats_aggregator.console import listed
+from eida_stats_aggregator.console import format_list
+from eida_stats_aggregator.delivery.answers import (
+    Conflict,
+    Delivered,
+    Payloads,
+    Problem,
+    Receipt,
+    parse_number,
+    parse_problem,
+)
+from eida_stats_aggregator.delivery.connection_errors import describe_cause
 from eida_stats_aggregator.delivery.state import Terms
-from eida_stats_aggregator.delivery.urls import base_of, submission_url
+from eida_stats_aggregator.delivery.urls import find_base_url, make_submission_url
 from eida_stats_aggregator.errors import (
     DeliveryOvertaken,
     NotDelivered,
@@ -50,68 +53,6 @@ _CONFLICTS = {"ambiguous-replacement", "overlapping-payload"}
 _DEPLOYED_DUPLICATE = re.compile(r"already exists on the server\. Refusing to merge")
 
 
-class Other(msgspec.Struct):
-    """Another payload at the service, of some of the same days."""
-
-    payload: int
-    days: list[datetime.date] = []
-    source: str = ""
-    period: Period | None = None
-
-    def __str__(self) -> str:
-        period = self.period
-        if period is None and self.days:
-            period = Period(min(self.days), max(self.days))
-        of = f" of source {self.source}" if self.source else ""
-        return f"payload {self.payload}{of}" + (f" for {period}" if period else "")
-
-
-class _Receipt(msgspec.Struct):
-    node: str | None = None
-    payload: int | None = None
-    hash: str | None = None
-    supersedes: list[int] = []
-    overlaps: list[Other] = []
-
-
-class _Conflict(msgspec.Struct):
-    payloads: list[Other]
-    choices: list[str] = []
-
-
-class _Duplicate(msgspec.Struct):
-    payload: int | None = None
-
-
-class _Problem(msgspec.Struct):
-    type: str | None = None
-    title: str | None = None
-    detail: str | None = None
-
-    @property
-    def name(self) -> str:
-        """The last part of the type, which is the same at all services."""
-        return re.split(r"[:/#]", self.type or "")[-1]
-
-
-class _Payloads(msgspec.Struct):
-    payloads: list[Other]
-
-
-class Delivered(NamedTuple):
-    """The answer of a service that has a payload.
-
-    `payload` is its number and `node` the node for which it counts, if the service says them. `overlaps` are others
-    that count for some of its days. `stored` is False if the service had it already.
-    """
-
-    answer: str
-    payload: int | None = None
-    node: str | None = None
-    overlaps: Sequence[Other] = ()
-    stored: bool = True
-
-
 class _BearerToken(AuthBase):
     def __init__(self, token: str) -> None:
         self._token = token
@@ -124,14 +65,14 @@ class _BearerToken(AuthBase):
 
 
 class ServiceClient:
-    """A central service, as a node with a token sees it.
+    """A central service, for a node with a token.
 
-    `token_valid_until` is the end of the token's validity, if the service has said it.
+    `token_valid_until` is the end of the token's validity, if the service has stated it.
     """
 
     def __init__(self, url: str, token: str, *, retries: int) -> None:
-        self.url = submission_url(url)
-        self.base = base_of(url)
+        self.url = make_submission_url(url)
+        self.base = find_base_url(url)
         self.token_valid_until: datetime.datetime | None = None
         self._token = token
         self._retries = retries
@@ -141,10 +82,10 @@ class ServiceClient:
         """Send a payload.
 
         Connection errors, 429 and 5xx except 501 are tried again, after growing pauses or those that the service
-        asks for. Statistics that the service has already are delivered.
+        asks for. Statistics that the service already has count as delivered.
 
         A deployed service cannot correct: it would overwrite the rows of a month with those of the payload. It
-        answers an empty payload with 500. So neither is sent until a service has shown that it is none.
+        answers an empty payload with 500. So neither is sent before the service has shown its version.
 
         Args:
             name: of the file, for messages.
@@ -160,7 +101,7 @@ class ServiceClient:
             PathUnknown: if there is no such service at the URL.
             NotDelivered: if it cannot be reached, or refuses the token: other files would fare no better.
         """
-        if (terms.replace or empty) and not self.corrects():
+        if (terms.replace or empty) and not self.supports_corrections():
             what = "a day without requests" if empty else "a correction"
             hint = f"This service cannot take {what}, which waits. Ask the central administrator for an upgrade."
             raise PayloadRefused(f"{name} to {self.url}", hint=hint)
@@ -178,7 +119,7 @@ class ServiceClient:
             failure.may_have_arrived |= any(may_have_arrived)
             raise
 
-    def corrects(self) -> bool:
+    def supports_corrections(self) -> bool:
         """Return whether the service knows corrections and periods; deployed ones have no `version`.
 
         Raises:
@@ -188,13 +129,13 @@ class ServiceClient:
         if self._corrects is None:
             answer = self._request("GET", f"{self.base}/version", {})
             if answer.status_code >= 500 or answer.status_code == 429:
-                raise ServiceSilent(f"{self.base}/version: {self._status(answer)}")
+                raise ServiceSilent(f"{self.base}/version: {self._format_status(answer)}")
             version = re.fullmatch(rb"\d+\.\d+[0-9A-Za-z.+-]*\s*", answer.content)
             self._corrects = answer.status_code == 200 and version is not None
         return self._corrects
 
-    def node_of_token(self) -> str | None:
-        """Return the node to which the token belongs, None if the service does not say it.
+    def find_token_node(self) -> str | None:
+        """Return the node of the token, None if the service does not state it.
 
         Raises:
             NotDelivered: if it cannot be reached.
@@ -206,8 +147,7 @@ class ServiceClient:
     def list_payloads(self, source: str) -> set[int] | None:
         """Return the numbers of the payloads of a source of this node, None if the service does not list them.
 
-        Args:
-            source: the source; if it is empty, the whole node is meant. Payloads without a source count for each.
+        An empty source is the whole node. Payloads without a source count for each source.
 
         Raises:
             ServiceSilent: if it does not answer the question, or refuses the token.
@@ -218,11 +158,13 @@ class ServiceClient:
         if answer.status_code in (404, 405):
             return None
         if answer.status_code != 200:
-            reason = ": ".join(filter(None, [self._status(answer), self._quote(answer, _parse_problem(answer))]))
+            reason = ": ".join(
+                filter(None, [self._format_status(answer), self._quote(answer, parse_problem(answer))])
+            )
             hint = _REFUSED_HINT if answer.status_code in (401, 403) else "Check the URL."
             raise ServiceSilent(f"{self.base}/payloads: {reason}", hint=hint)
         try:
-            payloads = msgspec.json.decode(answer.content, type=_Payloads).payloads
+            payloads = msgspec.json.decode(answer.content, type=Payloads).payloads
         except msgspec.DecodeError:
             return None
         self._corrects = True
@@ -237,7 +179,7 @@ class ServiceClient:
         may_have_arrived: list[bool] | None = None,
     ) -> requests.Response:
         with requests.Session() as session:
-            adapter = _adapter(self._retries, [] if may_have_arrived is None else may_have_arrived)
+            adapter = _make_adapter(self._retries, [] if may_have_arrived is None else may_have_arrived)
             session.mount("http://", adapter)
             session.mount("https://", adapter)
             session.auth = _BearerToken(self._token)
@@ -246,7 +188,7 @@ class ServiceClient:
                 session.headers["Content-Type"] = "application/json"
                 session.headers["Content-Encoding"] = "gzip"
             try:
-                # A redirected POST would arrive as a GET, and its 200 would look like a delivery.
+                # A redirected POST becomes a GET, and its 200 would look like a delivery.
                 return session.request(
                     method,
                     url,
@@ -256,31 +198,31 @@ class ServiceClient:
                     allow_redirects=False,
                 )
             except requests.RequestException as error:
-                reason, hint = _cause(error, url)
+                reason, hint = describe_cause(error, url)
                 raise NotDelivered(f"{url}: {reason}", hint=hint) from error
 
     def _judge(self, name: str, answer: requests.Response, *, replace: bool) -> Delivered:
         self._note_validity(answer)
-        status = self._status(answer)
-        problem = _parse_problem(answer)
+        status = self._format_status(answer)
+        problem = parse_problem(answer)
         if answer.status_code in (200, 201, 202):
             if answer.content.lstrip().startswith(b"<"):
                 raise NotDelivered(f"{self.url}: {status}, with a web page", hint="Is this the URL of the service?")
-            return self._receipt(status, answer)
+            return self._parse_receipt(status, answer)
         has_it = f"{status}: the service has these statistics already"
         if answer.status_code == 409 and (problem.name == "duplicate" if problem else not replace):
-            return Delivered(has_it, _number(answer), stored=False)
+            return Delivered(has_it, parse_number(answer), stored=False)
         if answer.status_code == 400 and problem is None and _DEPLOYED_DUPLICATE.search(answer.text):
             return Delivered(has_it, stored=False)
-        raise self._failure(name, f"{self.url}: {status}", answer, problem, replace=replace)
+        raise self._make_failure(name, f"{self.url}: {status}", answer, problem, replace=replace)
 
-    def _failure(
-        self, file: str, reason: str, answer: requests.Response, problem: _Problem | None, *, replace: bool
+    def _make_failure(
+        self, file: str, reason: str, answer: requests.Response, problem: Problem | None, *, replace: bool
     ) -> NotDelivered:
         """Return the error for an answer that is no delivery."""
         code, name = answer.status_code, problem.name if problem else ""
         if code == 409 and name in _CONFLICTS:
-            return self._held(file, reason, answer)
+            return self._make_held(file, reason, answer)
         said = self._quote(answer, problem)
         reason = f"{reason}: {said}" if said else reason
         if name == "unknown-payload":
@@ -307,15 +249,15 @@ class ServiceClient:
         arrived = kind is ServiceFault and code not in (429, 501)
         return kind(f"{file} to {reason}", hint=hint, may_have_arrived=arrived)
 
-    def _held(self, file: str, reason: str, answer: requests.Response) -> PayloadHeld:
+    def _make_held(self, file: str, reason: str, answer: requests.Response) -> PayloadHeld:
         """Return the error that names the payloads of the same days, and the choices of the operator."""
         try:
-            conflict = msgspec.json.decode(answer.content, type=_Conflict)
+            conflict = msgspec.json.decode(answer.content, type=Conflict)
         except msgspec.DecodeError:
-            conflict = _Conflict([])
-        others = listed(conflict.payloads) or "other payloads"
+            conflict = Conflict([])
+        others = format_list(conflict.payloads) or "other payloads"
         number = conflict.payloads[0].payload if conflict.payloads else "NUMBER"
-        choices = [self._shortened(choice) for choice in conflict.choices] or [
+        choices = [self._shorten(choice) for choice in conflict.choices] or [
             "If it is a correction of the same source and period: --replace.",
             f"If it takes the place of another payload: --replaces {number}.",
             "If all are to count: --beside.",
@@ -323,20 +265,20 @@ class ServiceClient:
         hint = "\n".join(["Run its log again with one of these:", *(f"  {choice}" for choice in choices)])
         return PayloadHeld(file, f"{reason}: the service has {others}", hint=hint)
 
-    def _quote(self, answer: requests.Response, problem: _Problem | None) -> str:
+    def _quote(self, answer: requests.Response, problem: Problem | None) -> str:
         """Return the text of an answer, but not the page of a web server."""
         if problem is None:
-            return "" if answer.content.lstrip().startswith(b"<") else self._shortened(answer.text)
+            return "" if answer.content.lstrip().startswith(b"<") else self._shorten(answer.text)
         if problem.type == "about:blank":
             return ""  # its title is that of the status
-        return self._shortened(": ".join(filter(None, [problem.title, problem.detail])))
+        return self._shorten(": ".join(filter(None, [problem.title, problem.detail])))
 
-    def _shortened(self, text: str) -> str:
+    def _shorten(self, text: str) -> str:
         return " ".join(text.replace(self._token, _HIDDEN).split())[:_ANSWER_CHARACTERS]
 
-    def _receipt(self, status: str, answer: requests.Response) -> Delivered:
+    def _parse_receipt(self, status: str, answer: requests.Response) -> Delivered:
         try:
-            receipt = msgspec.json.decode(answer.content, type=_Receipt)
+            receipt = msgspec.json.decode(answer.content, type=Receipt)
         except msgspec.DecodeError:
             return Delivered(status)
         if receipt.hash is not None:
@@ -346,11 +288,11 @@ class ServiceClient:
         if receipt.supersedes:
             status += f", supersedes {', '.join(map(str, receipt.supersedes))}"
         if receipt.overlaps:
-            status += f", counts beside {listed(receipt.overlaps)}"
+            status += f", counts beside {format_list(receipt.overlaps)}"
         return Delivered(status, receipt.payload, receipt.node, receipt.overlaps)
 
-    def _status(self, answer: requests.Response) -> str:
-        # A service that quotes the request's headers must not bring the token into a log or a receipt.
+    def _format_status(self, answer: requests.Response) -> str:
+        # A service may quote the request's headers; the token must not get into a log or a receipt.
         return f"{answer.status_code} {answer.reason}".replace(self._token, _HIDDEN)
 
     def _note_validity(self, answer: requests.Response) -> None:
@@ -364,7 +306,7 @@ class ServiceClient:
 
 
 class _Retry(Retry):
-    # Otherwise a 413 would be tried again, too, where it asks for that.
+    # Otherwise a 413 with Retry-After would be tried again, too.
     RETRY_AFTER_STATUS_CODES = frozenset({429, 503})
 
     def __init__(self, *args: Any, may_have_arrived: list[bool], **options: Any) -> None:
@@ -383,7 +325,7 @@ class _Retry(Retry):
         return super().increment(*args, **options)
 
 
-def _adapter(retries: int, may_have_arrived: list[bool]) -> HTTPAdapter:
+def _make_adapter(retries: int, may_have_arrived: list[bool]) -> HTTPAdapter:
     return HTTPAdapter(
         max_retries=_Retry(
             total=retries,
@@ -396,58 +338,3 @@ def _adapter(retries: int, may_have_arrived: list[bool]) -> HTTPAdapter:
             raise_on_status=False,
         )
     )
-
-
-def _parse_problem(answer: requests.Response) -> _Problem | None:
-    """Return the problem details of RFC 9457 in an answer, None from a service that does not know them."""
-    try:
-        problem = msgspec.json.decode(answer.content, type=_Problem)
-    except msgspec.DecodeError:
-        return None
-    return problem if problem.type is not None else None
-
-
-def _number(answer: requests.Response) -> int | None:
-    try:
-        return msgspec.json.decode(answer.content, type=_Duplicate).payload
-    except msgspec.DecodeError:
-        return None
-
-
-def _cause(error: requests.RequestException, url: str) -> tuple[str, str]:
-    """Return the cause, without the internals of the HTTP library, and a hint."""
-    chain = _causes(error)
-    if isinstance(error, requests.exceptions.SSLError) or any(isinstance(cause, SSLError) for cause in chain):
-        return _tls_cause(" ".join(map(str, chain)))
-    if isinstance(error, requests.Timeout):
-        return "no answer in time", ""
-    if any(isinstance(cause, NameResolutionError | socket.gaierror) for cause in chain):
-        return "the name of the host cannot be resolved", "Check the spelling of the URL, and the name server."
-    if any(isinstance(cause, OSError) and cause.errno == errno.ECONNREFUSED for cause in chain):
-        return "connection refused", "Nothing listens there: is the port right, and the service running?"
-    hint = "If the server speaks TLS on this port, use https://." if url.startswith("http://") else ""
-    return ("no connection" if isinstance(error, requests.ConnectionError) else type(error).__name__), hint
-
-
-def _tls_cause(text: str) -> tuple[str, str]:
-    untrusted = re.search(r"certificate verify failed: ([^(\['\"]+)", text)
-    if untrusted is None:
-        return "the server does not speak TLS on this port", "Use http://, if that is right for this server."
-    hint = "If your network has a certificate authority of its own, name its file in REQUESTS_CA_BUNDLE."
-    return f"the server's certificate is not trusted ({untrusted[1].strip()})", hint
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    """Return an exception and all that it was raised for."""
-    found: list[BaseException] = []
-    waiting: list[object] = [error]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, BaseException) and one not in found:
-            found.append(one)
-            waiting += [one.__cause__, one.__context__, *one.args]
-            if isinstance(one, MaxRetryError):
-                waiting.append(one.reason)
-            elif isinstance(one, HTTPError):
-                waiting.append(getattr(one, "original_error", None))
-    return found

@@ -1,11 +1,11 @@
-"""Side files that earlier versions have written."""
+"""Side files of earlier versions."""
 
 from typing import Any, Literal
 
 import msgspec
 
 from eida_stats_aggregator.delivery.state import DeliveryState, Record, Terms
-from eida_stats_aggregator.delivery.urls import base_of
+from eida_stats_aggregator.delivery.urls import find_base_url
 
 
 class _Receipt(msgspec.Struct):
@@ -35,15 +35,15 @@ def decode_state(content: bytes) -> DeliveryState:
         return msgspec.convert(document, DeliveryState)
     old = msgspec.convert(document, _Dispatch)
     records = {
-        base_of(receipt.url): Record("delivered", receipt.hash, answer=receipt.answer, at=receipt.sent_at)
+        find_base_url(receipt.url): Record("delivered", receipt.hash, answer=receipt.answer, at=receipt.sent_at)
         for receipt in old.sent
     }
     for url in old.queued:
-        earlier = records.get(base_of(url))
+        earlier = records.get(find_base_url(url))
         names = [] if earlier is None else [earlier.content]
         names += [str(number) for number in old.named.get(url, [])]
         terms = Terms(bool(names) or url in old.corrections, tuple(names))
         state: Literal["unknown", "pending"] = "unknown" if url in old.attempted else "pending"
         content_sent = old.attempted.get(url, "" if earlier is None else earlier.content)
-        records[base_of(url)] = Record(state, content_sent, terms)
+        records[find_base_url(url)] = Record(state, content_sent, terms)
     return DeliveryState(old.hash, records, legacy=True)

@@ -1,4 +1,4 @@
-"""The directory of aggregate files: each is written whole or not at all, with its delivery state in a side file.
+"""The directory of aggregate files, each written completely or not at all, with its delivery state in a side file.
 
 A file without a side file was made without a service to send it to, and is never sent.
 """
@@ -20,7 +20,7 @@ from msgspec import structs
 
 from eida_statistics import wire
 from eida_statistics.errors import EidaStatisticsError
-from eida_statistics.payload import Payload, Period, content_hash
+from eida_statistics.payload import Payload, Period, hash_content
 from eida_stats_aggregator.delivery.legacy import decode_state
 from eida_stats_aggregator.delivery.state import (
     DeliveryState,
@@ -30,7 +30,7 @@ from eida_stats_aggregator.delivery.state import (
     Terms,
     check_overlaps,
     check_source,
-    plan,
+    plan_delivery,
     redirect,
 )
 from eida_stats_aggregator.errors import DirectoryInUse, NotDelivered, UnwritableDirectory
@@ -55,14 +55,14 @@ class Entry(NamedTuple):
 
 
 class Provenance(NamedTuple):
-    """The logs of which a file is made, by path, and the fingerprint of their lines."""
+    """The logs of a file, by path, and the fingerprint of their lines."""
 
     logs: dict[str, LogStamp]
     fingerprint: str
 
 
 class Outbox:
-    """The aggregate files of one directory. Use it within `locked`; a dry run changes nothing on disk."""
+    """The aggregate files of one directory. Use it within `lock`; a dry run changes nothing on disk."""
 
     def __init__(self, directory: Path, *, dry_run: bool = False) -> None:
         self.directory = directory
@@ -77,14 +77,14 @@ class Outbox:
             UnwritableDirectory: if it cannot be created or written.
         """
         if not self.dry_run:
-            with _as_unwritable(self.directory):
+            with _raise_unwritable(self.directory):
                 self.directory.mkdir(parents=True, exist_ok=True)
                 with tempfile.TemporaryFile(dir=self.directory) as probe:
                     probe.write(bytes(1))
 
     @contextmanager
-    def locked(self, *, warn: Callable[[str], None] | None = None, task: str | None = None) -> Iterator[None]:
-        """Keep other runs out of the directory, and load its memory.
+    def lock(self, *, warn: Callable[[str], None] | None = None, task: str | None = None) -> Iterator[None]:
+        """Lock the directory against other runs, and load its states.
 
         Args:
             warn: receives a message before this waits for another run.
@@ -99,21 +99,21 @@ class Outbox:
             yield
             return
         with ExitStack() as stack:
-            if task is not None and not self._lock(stack, f".{task}", wait=False):
+            if task is not None and not self._take_lock(stack, f".{task}", wait=False):
                 raise DirectoryInUse(str(self.directory))
-            if not self._lock(stack, "", wait=False):
+            if not self._take_lock(stack, "", wait=False):
                 if warn is not None:
                     warn(f"another run uses {self.directory}; waiting for it")
-                self._lock(stack, "", wait=True)
+                self._take_lock(stack, "", wait=True)
             # Left by a run that was killed.
             for stale in self.directory.glob(f".*{_TEMPORARY_SUFFIX}"):
                 stale.unlink(missing_ok=True)
             self._load()
             yield
 
-    def _lock(self, stack: ExitStack, name: str, *, wait: bool) -> bool:
+    def _take_lock(self, stack: ExitStack, name: str, *, wait: bool) -> bool:
         """Take a lock until the end of a stack, and return whether it was free."""
-        with _as_unwritable(self.directory):
+        with _raise_unwritable(self.directory):
             lock = stack.enter_context((self.directory / _LOCK.format(name)).open("w"))
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -145,7 +145,7 @@ class Outbox:
             payload: the payload, which has a period.
             url: the base URL of the service, None if it is only written.
             terms: how it is to be counted there.
-            provenance: the logs of which it was made, if they are known.
+            provenance: its logs, if they are known.
             may_overlap: leave it to the service whether it overlaps with other files.
 
         Raises:
@@ -153,51 +153,52 @@ class Outbox:
             AlreadyDelivered: if another file counts for some of these days.
             UnwritableDirectory: if it cannot be written.
         """
-        rows_json = payload.rows_json()
-        content = content_hash(payload.days_coverage, rows_json)
-        path = self.path_of(identity_of(payload))
-        old, present = self.state(path), content_of(path)
-        if path.exists() and (old is None or old.content not in (present, content)):
-            # It was made without a service, or by hand. Otherwise a run was killed before it had written the file.
-            old = DeliveryState(present or "", {} if old is None else old.records)
-        new = plan(old, content, url, terms, path=path, source=payload.source)
-        others = [(other.name, identity, state) for other, identity, state in self.entries() if other != path]
+        rows_json = payload.encode_rows()
+        content = hash_content(payload.days_coverage, rows_json)
+        path = self.make_path(get_identity(payload))
+        old, present = self._read_present(path, content)
+        new = plan_delivery(old, content, url, terms, path=path, source=payload.source)
+        others = [(other.name, identity, state) for other, identity, state in self.list_entries() if other != path]
         if url is not None and provenance is not None and old is None:
             check_source(others, payload.source, provenance.fingerprint, url, terms)
         if url is not None and not may_overlap:
-            check_overlaps(others, identity_of(payload), url, terms)
+            check_overlaps(others, get_identity(payload), url, terms)
         if provenance is not None:
             new = structs.replace(new, logs=provenance.logs, fingerprint=provenance.fingerprint)
         # The side file comes first: if the run is killed in between, the next one reports a file that is missing,
         # instead of leaving one that is never sent.
         if new.records:
-            self.keep(path, new)
+            self.save_state(path, new)
         if not self.dry_run and (present != content or (old is not None and old.legacy)):
-            self.write(path, gzip.compress(payload.to_json(rows_json), _GZIP_LEVEL, mtime=_time_of(payload)))
+            self.write(path, gzip.compress(payload.to_json(rows_json), _GZIP_LEVEL, mtime=_get_time(payload)))
         return path
 
-    def path_of(self, identity: Identity) -> Path:
+    def _read_present(self, path: Path, content: str) -> tuple[DeliveryState | None, str | None]:
+        """Return the state of a file, and the hash of its present content, before it gets another one."""
+        old, present = self.get_state(path), read_content_hash(path)
+        if path.exists() and (old is None or old.content not in (present, content)):
+            # It was made without a service, or by hand. Otherwise a run was killed before it had written the file.
+            old = DeliveryState(present or "", {} if old is None else old.records)
+        return old, present
+
+    def make_path(self, identity: Identity) -> Path:
         """Return the path of the file of a source and a period."""
         source, period = identity
         return self.directory / f"{period.start}_{period.end}{f'_{source}' if source else ''}{SUFFIX}"
 
-    def entries(self) -> list[Entry]:
+    def list_entries(self) -> list[Entry]:
         """Return the files that have a side file, oldest period first."""
-        named = ((path, _identity(path.name), state) for path, state in sorted(self._states.items()))
+        named = ((path, _parse_identity(path.name), state) for path, state in sorted(self._states.items()))
         return [Entry(path, identity, state) for path, identity, state in named if identity is not None]
 
-    def waiting(self, url: str) -> tuple[list[Path], list[NotDelivered]]:
-        """Return the files that are to be sent to a service, oldest first, and complaints about others.
-
-        Args:
-            url: the base URL of the service.
-        """
+    def list_waiting(self, url: str) -> tuple[list[Path], list[NotDelivered]]:
+        """Return the files that are to be sent to a service, oldest first, and complaints about others."""
         again = "Run its log again."
         complaints = [
             NotDelivered(f"{path}{STATE_SUFFIX} cannot be read", hint=again) for path in sorted(self._unreadable)
         ]
         ready = []
-        for path, _, state in self.entries():
+        for path, _, state in self.list_entries():
             services = [other for other, record in state.records.items() if record.waits]
             if services and not self.is_whole(path):
                 complaints.append(NotDelivered(f"{path} was not written to its end", hint=again))
@@ -208,49 +209,49 @@ class Outbox:
                 complaints.append(NotDelivered(f"{path} is queued for {', '.join(services)}", hint=hint))
         return ready, complaints
 
-    def held(self, url: str) -> list[Path]:
+    def list_held(self, url: str) -> list[Path]:
         """Return the files that wait at a service for a decision of the operator."""
-        records = ((path, state.records.get(url)) for path, _, state in self.entries())
+        records = ((path, state.records.get(url)) for path, _, state in self.list_entries())
         return [path for path, record in records if record is not None and record.state == "held"]
 
     def is_whole(self, path: Path) -> bool:
         """Return whether a file has the content that is remembered; in a dry run it may not be there."""
-        state = self.state(path)
-        return self.dry_run or (state is not None and content_of(path) == state.content)
+        state = self.get_state(path)
+        return self.dry_run or (state is not None and read_content_hash(path) == state.content)
 
     def redirect(self, url: str, *, mistyped_only: bool) -> None:
         """Move the queues of other services to this one; see `state.redirect`."""
-        for path, _, state in self.entries():
+        for path, _, state in self.list_entries():
             redirected = redirect(state, url, mistyped_only=mistyped_only)
             if redirected != state:
-                self.keep(path, redirected)
+                self.save_state(path, redirected)
 
     def drop_superseded(self, path: Path, url: str) -> None:
-        """Send no file any more whose period lies within that of a correction which was delivered."""
-        made = _identity(path.name)
-        for other, identity, state in self.entries():
+        """Drop the waiting files whose periods lie within that of a delivered correction."""
+        made = _parse_identity(path.name)
+        for other, identity, state in self.list_entries():
             record = state.records.get(url)
             if made is None or other == path or record is None or record.state == "delivered":
                 continue
             if identity.source == made.source and made.period.contains(identity.period):
                 records = {name: kept for name, kept in state.records.items() if name != url}
-                self.keep(other, structs.replace(state, records=records))
+                self.save_state(other, structs.replace(state, records=records))
 
-    def state(self, path: Path) -> DeliveryState | None:
-        """Return the memory of a file, None if there is none."""
+    def get_state(self, path: Path) -> DeliveryState | None:
+        """Return the state of a file, None if it has no side file."""
         return self._states.get(path)
 
-    def record(self, path: Path, url: str) -> Record | None:
+    def get_record(self, path: Path, url: str) -> Record | None:
         """Return the record of a file at a service, None if it is not to go there."""
-        state = self.state(path)
+        state = self.get_state(path)
         return None if state is None else state.records.get(url)
 
-    def nodes(self, url: str) -> set[str]:
-        """Return the nodes for which files count at a service, as far as it has said it."""
+    def list_nodes(self, url: str) -> set[str]:
+        """Return the nodes for which files count at a service, as far as they are known."""
         records = (state.records.get(url) for state in self._states.values())
         return {record.node for record in records if record is not None and record.node is not None}
 
-    def keep(self, path: Path, state: DeliveryState) -> None:
+    def save_state(self, path: Path, state: DeliveryState) -> None:
         """Remember the state of a file."""
         self._states[path] = state
         self._unreadable.discard(path)
@@ -264,7 +265,7 @@ class Outbox:
         """
         if self.dry_run:
             return
-        with _as_unwritable(self.directory):
+        with _raise_unwritable(self.directory):
             temporary = self.directory / f".{path.name}{_TEMPORARY_SUFFIX}"
             try:
                 temporary.touch(_MODE)
@@ -282,7 +283,7 @@ class Outbox:
                 os.close(directory)
 
 
-def content_of(path: Path) -> str | None:
+def read_content_hash(path: Path) -> str | None:
     """Return the hash of the statistics in an aggregate file, None if it holds none."""
     try:
         body = gzip.decompress(path.read_bytes())
@@ -291,14 +292,14 @@ def content_of(path: Path) -> str | None:
         return None
 
 
-def identity_of(payload: Payload) -> Identity:
+def get_identity(payload: Payload) -> Identity:
     """Return the source and the period of a payload that has both."""
     if payload.period is None:
         raise ValueError("a payload without a period")
     return Identity(payload.source, payload.period)
 
 
-def _identity(name: str) -> Identity | None:
+def _parse_identity(name: str) -> Identity | None:
     """Return the source and the period of a file by its name, None if it has another form."""
     parsed = _NAME.fullmatch(name)
     try:
@@ -307,13 +308,13 @@ def _identity(name: str) -> Identity | None:
         return None
 
 
-def _time_of(payload: Payload) -> float:
+def _get_time(payload: Payload) -> float:
     # The same payload has the same bytes: the time in the gzip header is that of the payload.
     return datetime.datetime.fromisoformat(f"{payload.generated_at}+00:00").timestamp()
 
 
 @contextmanager
-def _as_unwritable(directory: Path) -> Iterator[None]:
+def _raise_unwritable(directory: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Sends the queue of an outbox, and keeps the results."""
+"""Send the queue of an outbox, and keep the results."""
 
 import datetime
 import gzip
@@ -9,7 +9,7 @@ import msgspec
 from msgspec import structs
 
 from eida_statistics.errors import EidaStatisticsError
-from eida_stats_aggregator.console import listed
+from eida_stats_aggregator.console import format_list
 from eida_stats_aggregator.delivery.client import ServiceClient
 from eida_stats_aggregator.delivery.outbox import Outbox
 from eida_stats_aggregator.delivery.state import DeliveryState, Record
@@ -22,7 +22,7 @@ from eida_stats_aggregator.errors import (
     ServiceFault,
 )
 
-# So many files that a service fails with, one after another, mean that it is down.
+# After so many consecutive failures, the service is considered down.
 _MAX_FAULTS = 3
 
 
@@ -52,7 +52,7 @@ class Sender:
         self._checked = False
 
     def send(self, paths: Sequence[Path], now: datetime.datetime) -> None:
-        """Send files, until the service turns out to be out of reach; the others wait.
+        """Send files until the service cannot be reached; the others wait.
 
         Raises:
             UnwritableDirectory: if a result cannot be kept.
@@ -61,7 +61,7 @@ class Sender:
             self._checked = True
             self._check_node(paths)
         for path in paths:
-            state = self._outbox.state(path)
+            state = self._outbox.get_state(path)
             record = state.records.get(self.client.base) if state is not None else None
             if state is None or record is None:
                 continue  # a correction that was just delivered has taken its place
@@ -69,26 +69,26 @@ class Sender:
                 self.queued.append(str(path))
                 if self._mistyped:
                     kept = structs.replace(record, mistyped=True)
-                    self._outbox.keep(path, state.with_record(self.client.base, kept))
+                    self._outbox.save_state(path, state.replace_record(self.client.base, kept))
             else:
                 self._send(path, state, record, now)
 
     def _check_node(self, paths: Sequence[Path]) -> None:
         """Send nothing with the token of another node than that for which the files of the directory count."""
-        known = self._outbox.nodes(self.client.base)
+        known = self._outbox.list_nodes(self.client.base)
         if not known:
             return
         try:
-            node = self.client.node_of_token()
+            node = self.client.find_token_node()
         except NotDelivered:
             return  # the first file fails in the same way
         if node is not None and node not in known:
             self._stopped = True
-            names = listed([path.name for path in paths])
+            names = format_list([path.name for path in paths])
             self.failures.append(
                 OtherNode(
                     f"{names} to {self.client.url}: the token is that of node {node}, and the files of this"
-                    f" directory count for {listed(sorted(known))}",
+                    f" directory count for {format_list(sorted(known))}",
                     hint="Use the right token. If the node was renamed, begin another directory: --since DAY.",
                 )
             )
@@ -99,11 +99,13 @@ class Sender:
         corrects = record.terms.replace or record.content not in ("", state.content)
         terms = structs.replace(record.terms, replace=corrects)
         body = path.read_bytes()
-        outbox.keep(path, state.with_record(client.base, record.attempted(state.content)))
+        outbox.save_state(path, state.replace_record(client.base, record.mark_attempted(state.content)))
         try:
             answer = client.submit(path.name, body, terms, empty=_is_empty(body))
         except NotDelivered as failure:
-            outbox.keep(path, state.with_record(client.base, self._after(failure, record, state.content)))
+            outbox.save_state(
+                path, state.replace_record(client.base, self._update_record(failure, record, state.content))
+            )
             self._note(path, failure)
             return
         done = Record(
@@ -115,22 +117,22 @@ class Sender:
             answer=answer.answer,
             at=f"{now:%Y-%m-%dT%H:%M:%SZ}",
         )
-        outbox.keep(path, state.with_record(client.base, done))
+        outbox.save_state(path, state.replace_record(client.base, done))
         if corrects:
             outbox.drop_superseded(path, client.base)
         self._faults = 0
         self.sent.append(f"{path} to {client.url}: {answer.answer}")
         if answer.overlaps:
-            others = listed(answer.overlaps)
+            others = format_list(answer.overlaps)
             self.overlaps.append(f"{path.name} counts beside {others}: their days are counted more than once")
 
-    def _after(self, failure: NotDelivered, record: Record, content: str) -> Record:
+    def _update_record(self, failure: NotDelivered, record: Record, content: str) -> Record:
         """Return the record of a file that was not delivered."""
         if isinstance(failure, PayloadHeld):
             return structs.replace(record, state="held", answer=failure.subject)
         # An earlier attempt may have arrived.
         if failure.may_have_arrived or record.state == "unknown":
-            return record.attempted(content)
+            return record.mark_attempted(content)
         return structs.replace(record, mistyped=isinstance(failure, PathUnknown))
 
     def _note(self, path: Path, failure: NotDelivered) -> None:
@@ -148,11 +150,11 @@ class Sender:
             self._mistyped = isinstance(failure, PathUnknown)
 
     def _note_held(self, failure: PayloadHeld) -> None:
-        """Note why a file is held, once for all files of which the same holds."""
+        """Note why a file is held, once for all files with the same reason."""
         for other in self.failures:
             if isinstance(other, PayloadHeld) and other.reason == failure.reason:
                 other.names += failure.names
-                other.subject = f"{listed(other.names)} to {other.reason}"
+                other.subject = f"{format_list(other.names)} to {other.reason}"
                 return
         self.failures.append(failure)
 

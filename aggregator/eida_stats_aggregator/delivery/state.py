@@ -1,6 +1,6 @@
-"""The memory of an aggregate file: its content, and its record at each service."""
+"""The delivery state of an aggregate file: its content, and its record at each service."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -53,7 +53,16 @@ class Record(msgspec.Struct, frozen=True):
         """Whether the next run sends it."""
         return self.state in ("pending", "unknown")
 
-    def attempted(self, content: str) -> "Record":
+    def describe(self) -> str:
+        """Return the state in words."""
+        if self.state == "held":
+            return "waits for your decision"
+        if self.waits:
+            return "waits for the next run"
+        number = f", payload {self.payload}" if self.payload is not None else ""
+        return f"{'delivered' if self.stored else 'already there'}{number}"
+
+    def mark_attempted(self, content: str) -> "Record":
         """Return the record of a file that is being sent: until there is an answer, it may have arrived."""
         return structs.replace(self, state="unknown", content=content, mistyped=False)
 
@@ -68,7 +77,7 @@ class LogStamp(msgspec.Struct, frozen=True):
 class DeliveryState(msgspec.Struct, frozen=True):
     """The memory of a file: its content, by hash, and its records, by the base URL of the service.
 
-    `logs` and `fingerprint` describe the logs of which it was made, if they are known. `legacy` is set for a file
+    `logs` and `fingerprint` describe its logs, if they are known. `legacy` is set for a file
     of an earlier version, whose name has the days of its requests and not the period of its logs.
     """
 
@@ -83,7 +92,7 @@ class DeliveryState(msgspec.Struct, frozen=True):
         record = self.records.get(url)
         return record is not None and record.state != "held"
 
-    def with_record(self, url: str, record: Record) -> "DeliveryState":
+    def replace_record(self, url: str, record: Record) -> "DeliveryState":
         """Return the state with another record at a service."""
         return structs.replace(self, records=self.records | {url: record})
 
@@ -95,20 +104,12 @@ class Identity(NamedTuple):
     period: Period
 
 
-def plan(
+def plan_delivery(
     state: DeliveryState | None, content: str, url: str | None, terms: Terms, *, path: Path, source: str
 ) -> DeliveryState:
     """Return the state of a file with new content, which is to go to a service.
 
     Statistics that a service has are not sent again, unless the operator has decided how they are to be counted.
-
-    Args:
-        state: the present state, None if there is none.
-        content: the hash of the new content.
-        url: the base URL of the service, None if the file is only written.
-        terms: how it is to be counted there.
-        path: of the file, for messages.
-        source: that of the file.
 
     Raises:
         AggregateExists: if there are or may be other statistics, here or there, and the operator has not decided.
@@ -132,20 +133,40 @@ def plan(
     if record is not None and record.waits and not sent:
         # As long as the first delivery waits, only the file changes.
         terms = terms if record.terms.explicit or terms.beside or terms.replaces else record.terms
-    return state.with_record(url, structs.replace(record or Record("pending"), state="pending", terms=terms))
+    return state.replace_record(url, structs.replace(record or Record("pending"), state="pending", terms=terms))
+
+
+Step = Literal["aggregate", "check", "wait", "hold", "skip"]
+
+
+def choose_step(
+    record: Record | None, known: Mapping[str, LogStamp], logs: Mapping[str, LogStamp], *, decided: bool
+) -> Step:
+    """Return the next step for a day.
+
+    `aggregate`: its logs are read and sent. `check`: they have changed since they were delivered. `wait`: its file
+    is in the queue. `hold`: its file waits for a decision of the operator. `skip`: it was delivered.
+
+    Args:
+        record: the record of its file at the service, if there is one.
+        known: the logs of that file; empty if they are not known.
+        logs: the logs as they are now.
+        decided: whether the operator says how days are to be counted.
+    """
+    if record is None:
+        return "aggregate"
+    changed = known != logs
+    if record.state == "delivered":
+        return "check" if changed else "skip"
+    if record.state == "held":
+        return "aggregate" if decided else "hold"
+    return "aggregate" if changed and record.state == "pending" else "wait"
 
 
 def check_source(
     others: Iterable[tuple[str, Identity, DeliveryState]], source: str, fingerprint: str, url: str, terms: Terms
 ) -> None:
     """Check that the lines of a new file are not those of a file of another source: its name may be mistyped.
-
-    Args:
-        others: names, identities and states of the other files.
-        source: that of the new one.
-        fingerprint: of the lines of its logs.
-        url: the base URL of the service to which it is to go.
-        terms: how it is to be counted there.
 
     Raises:
         AlreadyDelivered: if they are.
@@ -165,12 +186,6 @@ def check_overlaps(
     others: Iterable[tuple[str, Identity, DeliveryState]], made: Identity, url: str, terms: Terms
 ) -> None:
     """Check that no other file counts for days of a new one. If the operator has decided, the service checks it.
-
-    Args:
-        others: names, identities and states of the other files.
-        made: the new one.
-        url: the base URL of the service to which it is to go.
-        terms: how it is to be counted there.
 
     Raises:
         AlreadyDelivered: if one of them was sent there, or is to be sent.
@@ -198,12 +213,9 @@ def check_overlaps(
 
 
 def redirect(state: DeliveryState, url: str, *, mistyped_only: bool) -> DeliveryState:
-    """Return a state in which the queues of other services are moved to this one.
+    """Return a state with the queues of other services moved to this one.
 
-    Args:
-        state: the present state.
-        url: the base URL of this service.
-        mistyped_only: move only files that were queued for a wrong path on the same host and port.
+    With `mistyped_only`, only files move that were queued for a wrong path on the same host and port.
     """
     moving = {
         other: record

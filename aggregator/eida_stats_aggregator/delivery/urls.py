@@ -1,4 +1,4 @@
-"""URLs of services: which of them mean the same."""
+"""URLs of services, in a normal form."""
 
 from urllib.parse import urlsplit
 
@@ -6,7 +6,7 @@ _RESOURCES = ("/submit", "/dataselectstats")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-def base_of(url: str) -> str:
+def find_base_url(url: str) -> str:
     """Return the URL of a service: without the name of a resource, slashes at the end and the default port."""
     split = urlsplit(url)
     host = (split.hostname or "").lower()
@@ -18,7 +18,7 @@ def base_of(url: str) -> str:
     return f"{split.scheme}://{host}{port}{path}"
 
 
-def submission_url(url: str) -> str:
+def make_submission_url(url: str) -> str:
     """Return the URL to which payloads go: the operator's, if it names a resource."""
     split = urlsplit(url)
     path = split.path.rstrip("/")

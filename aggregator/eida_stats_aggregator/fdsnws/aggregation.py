@@ -1,4 +1,4 @@
-"""Requests to monthly aggregates."""
+"""Aggregate requests by month and stream."""
 
 import datetime
 from array import array
@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any
 
 from eida_statistics import __version__, hll
-from eida_statistics.networks import Registry, is_temporary
+from eida_statistics.networks import NetworkRegistry, is_temporary
 from eida_statistics.payload import Exclusions, Key, Payload, Row
 from eida_stats_aggregator.fdsnws.request_log import Request, Stream
 
@@ -45,7 +45,7 @@ class Aggregation:
     `requests` counts them.
     """
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: NetworkRegistry) -> None:
         self.requests = 0
         self._registry = registry
         self._days: set[datetime.date] = set()
@@ -60,7 +60,7 @@ class Aggregation:
         once, under no stream. A request without data of any stream makes no row and no day.
 
         Raises:
-            RegistryUnavailable: if its network needs a registry and there is none.
+            RegistryUnavailable: if its network needs the registry, which cannot be loaded.
         """
         self.requests += 1
         deliveries = request.deliveries
@@ -69,10 +69,10 @@ class Aggregation:
         key = request.day, request.country
         group = self._by_day.get(key)
         if group is None:
-            group = self._of_day(*key)
+            group = self._find_group(*key)
         client = request.client
         if deliveries is None:
-            failed = _of(group, _OF_NO_STREAM)
+            failed = _get_sums(group, _OF_NO_STREAM)
             failed.unsuccessful += 1
             failed.hashes.add(client)
             return 1, 0
@@ -86,7 +86,7 @@ class Aggregation:
                 codes = (network, station, location, channel)
             sums = group.get(codes)
             if sums is None:
-                sums = _of(group, codes)
+                sums = _get_sums(group, codes)
             sums.bytes += size
             sums.successful += 1
             sums.hashes.add(client)
@@ -94,7 +94,7 @@ class Aggregation:
         return len(deliveries), total
 
     def merge(self, other: "Aggregation") -> None:
-        """Take over all of another aggregation, which must not be used any more."""
+        """Add another aggregation, which must not be used afterwards."""
         self.requests += other.requests
         self._days |= other._days
         for key, more in other._groups.items():
@@ -114,15 +114,15 @@ class Aggregation:
 
     def __getstate__(self) -> tuple[Any, ...]:
         # In columns, a hundred thousand objects are sent to another process in a third of the time.
-        groups = [(key, list(group), _columns(list(group.values()))) for key, group in self._groups.items()]
+        groups = [(key, list(group), _pack_columns(list(group.values()))) for key, group in self._groups.items()]
         return self.requests, self._days, groups
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         # A tally that is only merged needs no registry.
-        self.__init__(Registry(tuple))  # type: ignore[misc]
+        self.__init__(NetworkRegistry(tuple))  # type: ignore[misc]
         self.requests, self._days, groups = state
         for key, codes, columns in groups:
-            self._groups[key] = dict(zip(codes, _sums(columns), strict=True))
+            self._groups[key] = dict(zip(codes, _unpack_columns(columns), strict=True))
 
     @property
     def unregistered(self) -> dict[str, int]:
@@ -142,19 +142,14 @@ class Aggregation:
             everyone.merge(*group.values())
         return hll.cardinality(everyone.to_bytes())
 
-    def payload(self, generated_at: datetime.datetime, excluded: Exclusions | None = None) -> Payload:
-        """Return the aggregates, sorted by key.
-
-        Args:
-            generated_at: the time that the payload states.
-            excluded: the clients whose requests were left out before, if any.
-        """
+    def make_payload(self, generated_at: datetime.datetime, excluded: Exclusions | None = None) -> Payload:
+        """Return the aggregates, sorted by key."""
         sums_by_key: dict[Key, _Sums] = {
             (month, *codes, country): sums
             for (month, country), group in self._groups.items()
             for codes, sums in group.items()
         }
-        rows = [_row(key, sums_by_key[key]) for key in sorted(sums_by_key)]
+        rows = [_make_row(key, sums_by_key[key]) for key in sorted(sums_by_key)]
         return Payload(
             generated_at=f"{generated_at:%Y-%m-%d %H:%M:%S}",
             version=__version__,
@@ -164,7 +159,7 @@ class Aggregation:
             excluded=excluded,
         )
 
-    def _of_day(self, day: datetime.date, country: str) -> dict[_Codes, _Sums]:
+    def _find_group(self, day: datetime.date, country: str) -> dict[_Codes, _Sums]:
         self._days.add(day)
         group = self._by_day[day, country] = self._groups.setdefault((day.replace(day=1), country), {})
         return group
@@ -174,14 +169,14 @@ class Aggregation:
         return network
 
 
-def _of(group: dict[_Codes, _Sums], codes: _Codes) -> _Sums:
+def _get_sums(group: dict[_Codes, _Sums], codes: _Codes) -> _Sums:
     sums = group.get(codes)
     if sums is None:
         sums = group[codes] = _Sums()
     return sums
 
 
-def _columns(sums: list[_Sums]) -> tuple[Any, ...]:
+def _pack_columns(sums: list[_Sums]) -> tuple[Any, ...]:
     """Sums as one list for each of their attributes; clients are the sketch's parts, one after another."""
     return (
         [one.bytes for one in sums],
@@ -193,8 +188,8 @@ def _columns(sums: list[_Sums]) -> tuple[Any, ...]:
     )
 
 
-def _sums(columns: tuple[Any, ...]) -> list[_Sums]:
-    """Return the rows from which `_columns` was made."""
+def _unpack_columns(columns: tuple[Any, ...]) -> list[_Sums]:
+    """Return the rows from which `_pack_columns` was made."""
     *counts, lengths, hashes, registers = columns
     sums = [_Sums(*figures) for figures in zip(*counts, strict=True)]
     start = 0
@@ -206,6 +201,6 @@ def _sums(columns: tuple[Any, ...]) -> list[_Sums]:
     return sums
 
 
-def _row(key: Key, sums: _Sums) -> Row:
+def _make_row(key: Key, sums: _Sums) -> Row:
     requests = sums.successful + sums.unsuccessful
     return Row(*key, sums.bytes, requests, sums.successful, sums.unsuccessful, hll.to_hex(sums.to_bytes()))

@@ -1,4 +1,4 @@
-"""Which requests count: by their day, and by the program that asked."""
+"""The filter of requests, by day and by client program."""
 
 import datetime
 import re
@@ -10,10 +10,10 @@ from eida_stats_aggregator.fdsnws.user_agents import ClientClasses
 
 
 @dataclass(frozen=True)
-class Selection:
+class RequestFilter:
     """The requests that count: of UTC days from `since` to `until`, both included, and of clients not excluded.
 
-    `fingerprinted` asks for the fingerprint of all lines.
+    With `fingerprinted`, a tally computes the fingerprint of all lines.
     """
 
     classes: ClientClasses
@@ -24,9 +24,9 @@ class Selection:
     excluded_clients: Sequence[re.Pattern[str]] = ()
     fingerprinted: bool = False
 
-    def of(self, agent: str | None) -> tuple[str, bool]:
+    def classify(self, agent: str | None) -> tuple[str, bool]:
         """Return the class of a client, and whether it is taken."""
-        name = self.classes.of(agent)
+        name = self.classes.classify(agent)
         return name, name not in self.excluded_classes and not any(
             pattern.search(agent or "") for pattern in self.excluded_clients
         )

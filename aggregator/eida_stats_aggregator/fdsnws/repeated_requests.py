@@ -1,6 +1,6 @@
-"""Requests that are logged more than once in a run, of which one record counts.
+"""Count requests once that are logged more than once in a run.
 
-A request is known by its key: see `requestlog.Request`. Of several records, that of a failed request counts,
+A request is known by its key: see `request_log.Request`. Of several records, that of a failed request counts,
 since SeisComP before February 2021 wrote an OK record and an ERROR record of a request that was cut off. Of
 several that are alike in that and differ in their content, the one with the smallest hash counts. So the order of
 the logs, their compression and the number of processes do not matter.
@@ -27,7 +27,7 @@ _Keys = NDArray[np.int64]
 
 
 @dataclass
-class Noted:
+class RecordKeys:
     """The keys of the records at one place, in their order; `ranks` are hashes of their content, if needed."""
 
     keys: "array[int]" = field(default_factory=lambda: array("q"))
@@ -53,30 +53,21 @@ def rank(request: Request) -> int:
     return hash64(ascii(request))[0]
 
 
-def following(noted: Mapping[int, Noted], chosen: int, choices: Choices | None) -> Choices | None:
+def choose_next(noted: Mapping[int, RecordKeys], chosen: int, choices: Choices | None) -> Choices | None:
     """Return the choices for another reading, or None if none is needed.
-
-    Args:
-        noted: the notes of the last reading, by place.
-        chosen: how many of the repeated requests it has counted.
-        choices: those of the last reading; None if it was the first.
 
     Raises:
         UnreadableLog: if a log is not the same as at the first reading.
     """
     if choices is None:
-        return find(noted)
+        return find_repeated(noted)
     if chosen != len(choices.repeated):
         raise UnreadableLog("a log was changed while it was read", hint="Run again when nothing writes to it.")
     return settle(noted, choices) if not choices.by_rank else None
 
 
-def find(noted: Mapping[int, Noted]) -> Choices | None:
-    """Return the choices for a second reading, or None if no request is repeated.
-
-    Args:
-        noted: the notes of the first reading, by place.
-    """
+def find_repeated(noted: Mapping[int, RecordKeys]) -> Choices | None:
+    """Return the choices for a second reading, or None if no request is repeated."""
     keys = _concatenate(one.keys for one in noted.values())
     np.bitwise_and(keys, ~1, out=keys)
     keys.sort()
@@ -87,28 +78,23 @@ def find(noted: Mapping[int, Noted]) -> Choices | None:
     for place, one in noted.items():
         here = np.frombuffer(one.keys, dtype=np.int64)
         of_repeated[place] = here[np.isin(here & ~1, repeated)]
-    keys, places = _concatenate(of_repeated.values()), _places(of_repeated)
-    first = _first_of_each(keys, np.lexsort((places, keys)))
+    keys, places = _concatenate(of_repeated.values()), _repeat_places(of_repeated)
+    first = _find_first_records(keys, np.lexsort((places, keys)))
     due: dict[int, dict[int, int | None]] = {}
     for key, place in zip(keys[first].tolist(), places[first].tolist(), strict=True):
         due.setdefault(place, {})[key] = None
     return Choices(frozenset(repeated.tolist()), due)
 
 
-def settle(noted: Mapping[int, Noted], choices: Choices) -> Choices | None:
-    """Return the choices for a third reading, or None if all records that could have counted are alike.
-
-    Args:
-        noted: the notes of the second reading, by place.
-        choices: those of the second reading.
-    """
+def settle(noted: Mapping[int, RecordKeys], choices: Choices) -> Choices | None:
+    """Return the choices for a third reading, or None if all records that could have counted are alike."""
     keys, ranks = (
         _concatenate(one.keys for one in noted.values()),
         _concatenate(one.ranks for one in noted.values()),
     )
-    places = _places({place: one.keys for place, one in noted.items()})
+    places = _repeat_places({place: one.keys for place, one in noted.items()})
     order = np.lexsort((places, ranks, keys))
-    first = _first_of_each(keys, order)
+    first = _find_first_records(keys, order)
     keys_in_order, ranks_in_order = keys[order], ranks[order]
     chosen = np.isin(keys_in_order, keys[first])
     alike = (keys_in_order[1:] != keys_in_order[:-1]) | (ranks_in_order[1:] == ranks_in_order[:-1]) | ~chosen[1:]
@@ -125,11 +111,11 @@ def _concatenate(columns: Iterable["array[int] | _Keys"]) -> _Keys:
     return np.concatenate([np.zeros(0, np.int64), *(np.frombuffer(one, dtype=np.int64) for one in columns)])
 
 
-def _places(columns: "Mapping[int, array[int] | _Keys]") -> _Keys:
+def _repeat_places(columns: "Mapping[int, array[int] | _Keys]") -> _Keys:
     return np.repeat(np.array([*columns], np.int64), [len(one) for one in columns.values()])
 
 
-def _first_of_each(keys: _Keys, order: NDArray[np.intp]) -> NDArray[np.intp]:
+def _find_first_records(keys: _Keys, order: NDArray[np.intp]) -> NDArray[np.intp]:
     """Return where the first record of each request is; failed ones come first, since their last bit is 0."""
     requests = keys[order] & ~1
     is_first = np.concatenate([[True], requests[1:] != requests[:-1]])
@@ -150,7 +136,7 @@ class Window:
     _held: dict[int, Request] = field(default_factory=dict)
 
     def pass_on(self, requests: Iterable[Request]) -> Iterator[Request]:
-        """Take requests, and yield those that are not held back any more."""
+        """Add requests, and yield those that leave the window."""
         known, held = self._known, self._held
         for request in requests:
             key = request.key & ~1

@@ -1,4 +1,4 @@
-"""One line of SeisComP's fdsnws request log to a request, or why it is none.
+"""Parse SeisComP's fdsnws request log: each line is a request, ignored or rejected.
 
 The format is that of `RequestLog` in SeisComP's fdsnws: one JSON object a request. A request that was cut off
 has status ERROR and traces that are OK; one that asked for no known stream has no `trace`; a line written
@@ -9,17 +9,22 @@ import datetime
 import json
 import re
 from functools import lru_cache
+from itertools import chain
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 from mmh3 import hash64
 
-from eida_statistics.hll import client_hash
+from eida_statistics.hll import hash_client
 from eida_statistics.networks import is_temporary
-from eida_statistics.payload import Channel, Location, Network, Station, normalize_country
-from eida_statistics.wire import EARLIEST_DAY
-from eida_stats_aggregator.logs import records
+from eida_statistics.payload import EARLIEST_DAY, Channel, Location, Network, Station, normalize_country
+from eida_statistics.validation import explain_first
+from eida_statistics.wire_records import CODES, EXPECTED
+from eida_stats_aggregator.errors import UnreadableLog
+from eida_stats_aggregator.logs import records, sources
 from eida_stats_aggregator.logs.lines import MAX_LINE_BYTES
+from eida_stats_aggregator.logs.sources import Log
 
 SERVICE = "fdsnws-dataselect"
 # No archive answers one stream of one request with a tebibyte.
@@ -51,7 +56,7 @@ Delivery = tuple[Stream, datetime.date | None, int]
 class Request(msgspec.Struct, gc=False):
     """One request, on the UTC day on which it ended.
 
-    `deliveries` is None for a request that failed as a whole, and empty for one of which no stream had data;
+    `deliveries` is None for a request that failed as a whole, and empty for one without data;
     `agent` is the client's program, as it calls itself. `key` is the same, but for its last bit, for all records
     of one request; the last bit is 0 in a record of a failed request, and 1 in others.
     """
@@ -69,7 +74,7 @@ class Ignored(msgspec.Struct):
 
 
 class Rejected(msgspec.Struct):
-    """A line that is no request; the reason names fields and never values."""
+    """A line that is not a request; the reason names fields and never values."""
 
     reason: str
 
@@ -106,6 +111,9 @@ class _Codes(msgspec.Struct):
     cha: Channel
 
 
+_EXPECTED = {short: EXPECTED[name] for short, name in zip(_Codes.__struct_fields__, CODES, strict=True)}
+
+
 class _NotARequest(Exception):
     """Carries the reason to `parse`."""
 
@@ -116,7 +124,7 @@ _LINE = msgspec.json.Decoder(_Line)
 def parse(line: bytes, latest: datetime.date = datetime.date.max) -> Request | Ignored | Rejected:
     """Decode one line.
 
-    The day is that of `finished`, else of `created`, in UTC. A country that is none counts as unknown.
+    The day is that of `finished`, else of `created`, in UTC. An invalid country counts as unknown.
 
     Args:
         line: without its line break.
@@ -133,16 +141,16 @@ def parse(line: bytes, latest: datetime.date = datetime.date.max) -> Request | I
         if decoded is None or (decoded.service != SERVICE and decoded.service is not None):
             return Ignored()
         finished = decoded.finished
-        day = _date(finished[:10]) if finished and _is_plain_time(finished) else None
+        day = _parse_date(finished[:10]) if finished and _is_plain_time(finished) else None
         if day is None:
-            day = _day(decoded)
+            day = _parse_day(decoded)
         # The service refuses such days, and the good lines of a file with them.
         if not EARLIEST_DAY <= day <= latest:
-            return Rejected(f"{_ended(decoded)}: not a day that a log can have")
+            return Rejected(f"{_name_end_field(decoded)}: not a day that a log can have")
         country = decoded.userLocation.country if decoded.userLocation is not None else None
         agent = decoded.clientID
-        client = _client(decoded.userID)
-        deliveries = _deliveries(decoded) if decoded.status == "OK" else None
+        client = _hash_client(decoded.userID)
+        deliveries = _parse_deliveries(decoded) if decoded.status == "OK" else None
         created = decoded.created
         if (
             created is not None
@@ -155,7 +163,7 @@ def parse(line: bytes, latest: datetime.date = datetime.date.max) -> Request | I
             key = hash64(line.strip())[0]
         return Request(
             day,
-            _country(country) if country else "",
+            _normalize_country(country) if country else "",
             client,
             deliveries,
             agent if type(agent) is str else None,
@@ -171,15 +179,20 @@ def parse_line(line: bytes, latest: datetime.date = datetime.date.max) -> list[R
     return recover(line, outcome, latest) if type(outcome) is Rejected else [outcome]
 
 
+def is_request_log(log: Log) -> bool:
+    """Return whether a file is a request log, of this service or of another, by its first lines."""
+    try:
+        outcomes = chain.from_iterable(map(parse_line, sources.read_first_lines(log)))
+        return any(type(outcome) is not Rejected for outcome in outcomes)
+    except UnreadableLog:
+        # A damaged log or an archive of logs is reported when it is read. Other files may look like anything.
+        return "request" in Path(log.name).name
+
+
 def recover(line: bytes, rejected: Rejected, latest: datetime.date) -> list[Request | Ignored | Rejected]:
     """Decode the whole records of a line that is no JSON as it stands, and reject each piece between them.
 
     The reason says where in the line a piece begins, unless there is nothing else in it.
-
-    Args:
-        line: without its line break.
-        rejected: the outcome of the line as it stands.
-        latest: as for `parse`.
     """
     if rejected.reason not in (_NOT_JSON, _NOT_UTF8):
         return [rejected]
@@ -228,36 +241,36 @@ def _decode_leniently(line: bytes) -> _Line | None:
     try:
         loose = json.loads(line.decode())
         return msgspec.convert(loose, _Line)
-    except msgspec.ValidationError as error:
+    except msgspec.ValidationError:
         service = loose.get("service") if isinstance(loose, dict) else None
         if isinstance(service, str) and service != SERVICE:
             return None
-        raise _NotARequest(_told(error)) from None
+        raise _NotARequest(explain_first(loose, _Line)) from None
     except (ValueError, RecursionError):
         raise _NotARequest(_NOT_JSON) from None
 
 
-def _deliveries(line: _Line) -> list[Delivery]:
+def _parse_deliveries(line: _Line) -> list[Delivery]:
     deliveries: list[Delivery] = []
     # The innermost loop of all: five million turns for a million requests.
     for trace in line.trace or ():
         if trace.status == "OK":
-            known = _streams.get((trace.net, trace.sta, trace.loc, trace.cha)) or _stream_of(trace, line)
+            known = _streams.get((trace.net, trace.sta, trace.loc, trace.cha)) or _check_stream(trace, line)
             stream, temporary = known
             size = trace.bytes
             if size is None or not 0 <= size <= MAX_TRACE_BYTES:
-                raise _NotARequest(f"{_path(trace, line)}.bytes: not an integer from 0 to 2^40")
-            deliveries.append((stream, _start_of(trace, line) if temporary else None, size))
+                raise _NotARequest(f"{_locate(trace, line)}.bytes: not an integer from 0 to 2^40")
+            deliveries.append((stream, _parse_start(trace, line) if temporary else None, size))
     return deliveries
 
 
-def _stream_of(trace: _Trace, line: _Line) -> tuple[Stream, bool]:
+def _check_stream(trace: _Trace, line: _Line) -> tuple[Stream, bool]:
     """Check a stream that is not known yet, and return it with whether its network is temporary."""
     codes = {"net": trace.net, "sta": trace.sta, "loc": trace.loc or "", "cha": trace.cha}
     try:
         checked = msgspec.convert(codes, _Codes)
-    except msgspec.ValidationError as error:
-        raise _NotARequest(f"{_path(trace, line)}.{_told(error)}") from None
+    except msgspec.ValidationError:
+        raise _NotARequest(f"{_locate(trace, line)}.{explain_first(codes, _Codes, _EXPECTED)}") from None
     if len(_streams) >= _KNOWN_STREAMS:
         _streams.clear()
     stream = Stream(checked.net, checked.sta, checked.loc, checked.cha)
@@ -265,40 +278,40 @@ def _stream_of(trace: _Trace, line: _Line) -> tuple[Stream, bool]:
     return known
 
 
-def _start_of(trace: _Trace, line: _Line) -> datetime.date:
-    day = _date((trace.start or "")[:10])
+def _parse_start(trace: _Trace, line: _Line) -> datetime.date:
+    day = _parse_date((trace.start or "")[:10])
     if day is None:
-        raise _NotARequest(f"{_path(trace, line)}.start: not a date, and network is temporary")
+        raise _NotARequest(f"{_locate(trace, line)}.start: not a date, and network is temporary")
     return day
 
 
-def _path(trace: _Trace, line: _Line) -> str:
+def _locate(trace: _Trace, line: _Line) -> str:
     (number,) = (number for number, other in enumerate(line.trace or ()) if other is trace)
     return f"trace[{number}]"
 
 
-# Streams and clients come back in almost every line of a log.
+# The same streams and clients are in almost every line of a log.
 _KNOWN_STREAMS = 1 << 17
 _streams: dict[tuple[str | None, ...], tuple[Stream, bool]] = {}
-_client = lru_cache(maxsize=1 << 16)(client_hash)
-_country = lru_cache(maxsize=1024)(normalize_country)
+_hash_client = lru_cache(maxsize=1 << 16)(hash_client)
+_normalize_country = lru_cache(maxsize=1024)(normalize_country)
 
 
-def _ended(line: _Line) -> str:
+def _name_end_field(line: _Line) -> str:
     """Return the name of the field with the time at which the request ended."""
     return "created" if line.finished is None else "finished"
 
 
-def _day(line: _Line) -> datetime.date:
-    text = line.finished or getattr(line, _ended(line))
+def _parse_day(line: _Line) -> datetime.date:
+    text = line.finished or getattr(line, _name_end_field(line))
     if text is not None:
-        day = _date(text[:10]) if _PLAIN_TIME.fullmatch(text) else _zoned_day(text)
+        day = _parse_date(text[:10]) if _PLAIN_TIME.fullmatch(text) else _parse_zoned_day(text)
         if day is not None:
             return day
-    raise _NotARequest(f"{_ended(line)}: not a time")
+    raise _NotARequest(f"{_name_end_field(line)}: not a time")
 
 
-def _zoned_day(text: str) -> datetime.date | None:
+def _parse_zoned_day(text: str) -> datetime.date | None:
     found = _TIME.fullmatch(text)
     if found is None:
         return None
@@ -311,17 +324,8 @@ def _zoned_day(text: str) -> datetime.date | None:
 
 
 @lru_cache(maxsize=1 << 14)
-def _date(text: str) -> datetime.date | None:
+def _parse_date(text: str) -> datetime.date | None:
     try:
         return datetime.date.fromisoformat(text)
     except ValueError:
         return None
-
-
-def _told(error: msgspec.ValidationError) -> str:
-    message, _, path = str(error).partition(" - at `$")
-    path = path.rstrip("`").lstrip(".")
-    message = message.replace("`", "").removeprefix("Object ")
-    if "matching regex" in message:
-        message = "has a length or characters that no code has"
-    return f"{path}: {message}" if path else message

@@ -1,4 +1,4 @@
-"""Adds the lines of logs up: the aggregates, and the numbers of records that were counted and left out."""
+"""Tally the lines of logs: the aggregates, and the numbers of records that count or do not."""
 
 import datetime
 from collections import Counter
@@ -8,15 +8,15 @@ from typing import Any
 import msgspec
 from mmh3 import mmh3_x64_128_uintdigest
 
-from eida_statistics.networks import Registry
+from eida_statistics.networks import NetworkRegistry
 from eida_stats_aggregator.fdsnws import repeated_requests, request_log
 from eida_stats_aggregator.fdsnws.aggregation import Aggregation
-from eida_stats_aggregator.fdsnws.filters import Selection
-from eida_stats_aggregator.fdsnws.repeated_requests import Choices, Noted, Window
+from eida_stats_aggregator.fdsnws.filters import RequestFilter
+from eida_stats_aggregator.fdsnws.repeated_requests import Choices, RecordKeys, Window
 from eida_stats_aggregator.fdsnws.request_log import Ignored, Rejected, Request
 
 SHOWN_REJECTS = 5
-# Programs name their versions, so a log has thousands of names; whoever sends random ones fills no memory.
+# Names contain versions, so a log has thousands. Random names must not fill the memory.
 _KNOWN_AGENTS = 1 << 14
 _KNOWN_CHARACTERS = 1024
 # After how many requests large sets of clients are folded into registers.
@@ -24,11 +24,11 @@ _FOLD_EVERY = 100_000
 _FINGERPRINTS = 1 << 128
 
 
-_OF_THIS_PROCESS = ("selection", "window", "_choices", "_due", "_noted", "_known")
+_OF_THIS_PROCESS = ("request_filter", "window", "_choices", "_due", "_noted", "_known")
 
 
 class Reject(msgspec.Struct, frozen=True):
-    """A line that was no request; the reason never quotes the line, which is about a person."""
+    """A rejected line; the reason never quotes the line, which is about a person."""
 
     file: str
     line: int
@@ -44,11 +44,13 @@ class Tally:
 
     `rejects` has the first few of the rejected records and pieces; `classes` has requests and bytes by class of
     clients, also of excluded ones. `fingerprint` is a sum over the hashes of all lines that are not empty, if the
-    selection asks for it: the same for the same lines in any order.
+    request filter asks for it: the same for the same lines in any order.
     """
 
-    def __init__(self, selection: Selection, registry: Registry, choices: Choices | None = None) -> None:
-        self.selection = selection
+    def __init__(
+        self, request_filter: RequestFilter, registry: NetworkRegistry, choices: Choices | None = None
+    ) -> None:
+        self.request_filter = request_filter
         self.aggregation = Aggregation(registry)
         self.counted = 0
         self.ignored = 0
@@ -61,15 +63,15 @@ class Tally:
         self.fingerprint = 0
         self.rejects: list[Reject] = []
         self.classes: dict[str, list[int]] = {}
-        self.noted: dict[int, Noted] = {}
+        self.noted: dict[int, RecordKeys] = {}
         self.chosen = 0
         self.window: Window | None = None
         self._choices = choices
         self._due: dict[int, int | None] = {}
-        self._noted = Noted()
+        self._noted = RecordKeys()
         self._known: dict[str | None, tuple[bool, list[int]]] = {}
         self._folded_at = 0
-        self.read_at(0)
+        self.set_place(0)
 
     @property
     def lines(self) -> int:
@@ -81,29 +83,27 @@ class Tally:
         """The number of records of this service, whether they count or not."""
         return self.counted + self.on_other_days + self.excluded + self.repeated
 
-    def read_at(self, place: int) -> None:
+    def set_place(self, place: int) -> None:
         """Set the place at which the next lines are, by a number: repeated requests are noted by place."""
-        self._noted = self.noted.setdefault(place, Noted())
+        self._noted = self.noted.setdefault(place, RecordKeys())
         self._due = self._choices.due.setdefault(place, {}) if self._choices is not None else {}
 
     def add(self, lines: Sequence[bytes], first: int = 1) -> list[tuple[int, str]]:
         """Add lines, and return the number and the reason of the first few that are rejected.
 
-        Args:
-            lines: without their line breaks.
-            first: the number of the first one.
-
         Raises:
-            RegistryUnavailable: if a network needs a registry and there is none.
+            RegistryUnavailable: if a network needs the registry, which cannot be loaded.
         """
-        if self.selection.fingerprinted:
-            self.fingerprint = (self.fingerprint + _fingerprint(lines)) % _FINGERPRINTS
+        if self.request_filter.fingerprinted:
+            self.fingerprint = (self.fingerprint + _compute_fingerprint(lines)) % _FINGERPRINTS
         rejections: list[tuple[int, str]] = []
-        self._count(self._without_repeated(self._requests(lines, first, rejections)))
+        self._count(self._drop_repeated(self._parse_requests(lines, first, rejections)))
         return rejections
 
-    def _requests(self, lines: Sequence[bytes], first: int, rejections: list[tuple[int, str]]) -> Iterator[Request]:
-        latest, parse = self.selection.latest, request_log.parse
+    def _parse_requests(
+        self, lines: Sequence[bytes], first: int, rejections: list[tuple[int, str]]
+    ) -> Iterator[Request]:
+        latest, parse = self.request_filter.latest, request_log.parse
         for number, line in enumerate(lines, first):
             outcome = parse(line, latest)
             if type(outcome) is Request:
@@ -124,20 +124,20 @@ class Tally:
             self._count(self.window.release())
             self.repeated, self.window = self.repeated + self.window.repeated, None
 
-    def _without_repeated(self, requests: Iterable[Request]) -> Iterable[Request]:
+    def _drop_repeated(self, requests: Iterable[Request]) -> Iterable[Request]:
         if self.window is not None:
             return self.window.pass_on(requests)
         if self._choices is not None:
-            return self._chosen(requests, self._choices.repeated)
-        return self._noting(requests)
+            return self._choose_records(requests, self._choices.repeated)
+        return self._note_keys(requests)
 
-    def _noting(self, requests: Iterable[Request]) -> Iterator[Request]:
+    def _note_keys(self, requests: Iterable[Request]) -> Iterator[Request]:
         note = self._noted.keys.append
         for request in requests:
             note(request.key)
             yield request
 
-    def _chosen(self, requests: Iterable[Request], known_as_repeated: frozenset[int]) -> Iterator[Request]:
+    def _choose_records(self, requests: Iterable[Request], known_as_repeated: frozenset[int]) -> Iterator[Request]:
         due = self._due
         for request in requests:
             key = request.key
@@ -153,8 +153,8 @@ class Tally:
             yield request
 
     def _count(self, requests: Iterable[Request]) -> None:
-        selection = self.selection
-        since, until, known = selection.since, selection.until, self._known
+        request_filter = self.request_filter
+        since, until, known = request_filter.since, request_filter.until, self._known
         add = self.aggregation.add
         day, on_day, wanted = datetime.date.min, 0, True
         for request in requests:
@@ -167,13 +167,13 @@ class Tally:
                 self.other_days[day] += 1
                 self.on_other_days += 1
                 continue
-            taken, figures = known.get(request.agent) or self._get_to_know(request.agent)
+            taken, figures = known.get(request.agent) or self._classify_agent(request.agent)
             if taken:
                 on_day += 1
                 requests_in_it, size = add(request)
             else:
                 self.excluded += 1
-                requests_in_it, size = _weight(request)
+                requests_in_it, size = _weigh(request)
             figures[0] += requests_in_it
             figures[1] += size
         self.requests_by_day[day] += on_day
@@ -189,7 +189,7 @@ class Tally:
         del self.rejects[SHOWN_REJECTS:]
 
     def merge(self, other: "Tally") -> None:
-        """Take over another tally, of later lines, which must not be used any more."""
+        """Add another tally, of later lines, which must not be used afterwards."""
         self.aggregation.merge(other.aggregation)
         self.counted += other.counted
         self.ignored += other.ignored
@@ -202,7 +202,7 @@ class Tally:
         self.fingerprint = (self.fingerprint + other.fingerprint) % _FINGERPRINTS
         self.chosen += other.chosen
         for place, noted in other.noted.items():
-            mine = self.noted.setdefault(place, Noted())
+            mine = self.noted.setdefault(place, RecordKeys())
             mine.keys += noted.keys
             mine.ranks += noted.ranks
         self.rejects = [*self.rejects, *other.rejects][:SHOWN_REJECTS]
@@ -213,9 +213,9 @@ class Tally:
         # Each of them may have had few clients, and all of them many.
         self.aggregation.fold()
 
-    def _get_to_know(self, agent: str | None) -> tuple[bool, list[int]]:
+    def _classify_agent(self, agent: str | None) -> tuple[bool, list[int]]:
         """Return whether a client is taken, and the figures of its class."""
-        name, taken = self.selection.of(agent)
+        name, taken = self.request_filter.classify(agent)
         known = taken, self.classes.setdefault(name, [0, 0])
         if agent is None or len(agent) <= _KNOWN_CHARACTERS:
             if len(self._known) >= _KNOWN_AGENTS:
@@ -227,14 +227,14 @@ class Tally:
         return {name: value for name, value in vars(self).items() if name not in _OF_THIS_PROCESS}
 
 
-def _weight(request: Request) -> tuple[int, int]:
+def _weigh(request: Request) -> tuple[int, int]:
     """Return the requests and bytes that a request would have added."""
     if request.deliveries is None:
         return 1, 0
     return len(request.deliveries), sum(size for _, _, size in request.deliveries)
 
 
-def _fingerprint(lines: Iterable[bytes]) -> int:
+def _compute_fingerprint(lines: Iterable[bytes]) -> int:
     # How many NUL bytes a line has may be lost when it is cut.
     texts = (line.replace(b"\0", b"") for line in lines)
     return sum(mmh3_x64_128_uintdigest(text) for text in texts if text)

@@ -1,4 +1,4 @@
-"""The class of a client, by its User-Agent.
+"""Classify clients by their User-Agent.
 
 The log's `clientID` is the HTTP User-Agent. Classes and their patterns are in `client_classes.toml`; an operator
 may have a file of the same form, which goes before it.
@@ -14,6 +14,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from eida_statistics.validation import explain_first
 from eida_stats_aggregator.errors import InvalidClientClasses
 
 OTHER = "other"
@@ -50,27 +51,27 @@ class ClientClasses:
         self.names: tuple[str, ...] = (*dict.fromkeys(name for name, _ in rules), OTHER)
         self._rules = tuple(rules)
 
-    def of(self, agent: str | None) -> str:
+    def classify(self, agent: str | None) -> str:
         """Return the class of a client; of a very long name the first 1024 characters count."""
         beginning = (agent or "")[:_MAX_CHARACTERS]
         return next((name for name, pattern in self._rules if pattern.search(beginning)), OTHER)
 
 
-def load(own: Path | None = None) -> ClientClasses:
+def load_classes(own: Path | None = None) -> ClientClasses:
     """Return the built-in classes, after those of an operator's own file if there is one.
 
     Raises:
         InvalidClientClasses: if a file cannot be read, or is not a table of classes; it says where and why.
     """
     classes = [*(_read(own) if own is not None else []), *_read(_BUILT_IN)]
-    return ClientClasses([(name, pattern) for name, patterns in classes for pattern in _joined(patterns)])
+    return ClientClasses([(name, pattern) for name, patterns in classes for pattern in _join_patterns(patterns)])
 
 
 def compile_pattern(text: str) -> re.Pattern[str]:
     """Compile a regular expression that is to be searched in the names of clients, capitals or not.
 
     Raises:
-        ValueError: if it is none, or if it is found in every name; the message is the reason.
+        ValueError: if it is invalid or matches every name; the message is the reason.
     """
     try:
         # A payload that says what was left out is UTF-8, and so is the table.
@@ -91,7 +92,7 @@ def compile_pattern(text: str) -> re.Pattern[str]:
 
 def _read(path: Path) -> list[tuple[str, list[re.Pattern[str]]]]:
     try:
-        table = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8-sig")), _Table)
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InvalidClientClasses(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -100,18 +101,22 @@ def _read(path: Path) -> list[tuple[str, list[re.Pattern[str]]]]:
         raise InvalidClientClasses(f"{path}: not TOML: {error}") from error
     except RecursionError as error:
         raise InvalidClientClasses(f"{path}: nested too deeply") from error
+    try:
+        table = msgspec.convert(document, _Table)
     except msgspec.ValidationError as error:
         raise InvalidClientClasses(
-            f"{path}: {_told(error)}",
+            f"{path}: {_explain(document)}",
             hint="""Each class is a [[class]] with a name = "..." and patterns = ['...', '...'].""",
         ) from error
     for number, entry in enumerate(table.classes, 1):
         if entry.name == OTHER:
             raise InvalidClientClasses(f"{path}: class {number}, name: {OTHER} is for clients that are in no class")
-    return [(entry.name, [_checked(text, entry.name, path) for text in entry.patterns]) for entry in table.classes]
+    return [
+        (entry.name, [_check_pattern(text, entry.name, path) for text in entry.patterns]) for entry in table.classes
+    ]
 
 
-def _checked(text: str, name: str, path: Path) -> re.Pattern[str]:
+def _check_pattern(text: str, name: str, path: Path) -> re.Pattern[str]:
     place = f"{path}: class {name}, pattern '{text}'"
     try:
         pattern = compile_pattern(text)
@@ -122,7 +127,7 @@ def _checked(text: str, name: str, path: Path) -> re.Pattern[str]:
     return pattern
 
 
-def _joined(patterns: Sequence[re.Pattern[str]]) -> Sequence[re.Pattern[str]]:
+def _join_patterns(patterns: Sequence[re.Pattern[str]]) -> Sequence[re.Pattern[str]]:
     """Make one pattern of many, which is faster, where that cannot change what they mean."""
     # Joined, groups would have other numbers, and names that others have.
     if any(pattern.groups for pattern in patterns):
@@ -134,10 +139,9 @@ def _joined(patterns: Sequence[re.Pattern[str]]) -> Sequence[re.Pattern[str]]:
         return patterns
 
 
-def _told(error: msgspec.ValidationError) -> str:
-    message, _, path = str(error).partition(" - at `$.")
-    place = re.sub(r"\[(\d+)\]", lambda index: f" {int(index[1]) + 1}", path.rstrip("`")).replace(".", ", ")
-    if "matching regex" in message:
-        message = f"must be {_NAME_RULE}"
-    message = message.replace("`", "").removeprefix("Object ")
-    return f"{place}: {message}" if place else message
+def _explain(document: object) -> str:
+    """Return the first fault of a table; classes and patterns are numbered from 1."""
+    text = explain_first(document, _Table, {"name": _NAME_RULE})
+    path, _, reason = text.rpartition(": ")
+    place = re.sub(r"\[(\d+)\]", lambda index: f" {int(index[1]) + 1}", path).replace(".", ", ")
+    return f"{place}: {reason}" if place else reason

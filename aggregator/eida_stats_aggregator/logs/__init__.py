@@ -1,1 +1,1 @@
-"""Log files: which there are, which are the same, and their lines."""
+"""Log files: discovery, duplicates, compression and lines."""

@@ -38,7 +38,7 @@ class _Block(NamedTuple):
     end: int
 
 
-def unpacked(file: int, start: int, end: int, size: int, *, chunk_bytes: int) -> Iterator[bytes]:
+def unpack(file: int, start: int, end: int, size: int, *, chunk_bytes: int) -> Iterator[bytes]:
     """Yield the content of all blocks whose marker begins in a range of bytes.
 
     Args:
@@ -55,19 +55,19 @@ def unpacked(file: int, start: int, end: int, size: int, *, chunk_bytes: int) ->
     ahead = _READ_AHEAD_BYTES
     while True:
         data = os.pread(file, end - start + ahead, start)
-        blocks = _blocks(data, end - start, at_start=start == 0, at_end=start + len(data) >= size)
+        blocks = _find_blocks(data, end - start, at_start=start == 0, at_end=start + len(data) >= size)
         if blocks is not None:
             break
         if ahead > _MAX_BLOCK_BYTES:
             raise NotSplittable("a block without end")
         ahead *= 4
     for block in blocks:
-        yield from _content(data, block, chunk_bytes)
+        yield from _unpack_block(data, block, chunk_bytes)
 
 
-def _blocks(data: bytes, length: int, *, at_start: bool, at_end: bool) -> list[_Block] | None:
+def _find_blocks(data: bytes, length: int, *, at_start: bool, at_end: bool) -> list[_Block] | None:
     """Return the blocks that begin in the first bytes of some data; None if more of it is needed for the last."""
-    starts = _find(data, _BLOCK)
+    starts = _find_markers(data, _BLOCK)
     if at_start and (starts[:1] != [_HEADER_BITS] or data[: _HEADER_BITS // 8] not in _HEADERS):
         raise NotSplittable("no block at its beginning")
     mine = [start for start in starts if start // 8 < length]
@@ -76,45 +76,36 @@ def _blocks(data: bytes, length: int, *, at_start: bool, at_end: bool) -> list[_
         if not at_end:
             return None
         following = [8 * len(data) + _HEADER_BITS]
-    return [_Block(start, _end_of(data, start, then)) for start, then in pairwise([*mine, *following])]
+    return [_Block(start, _find_end(data, start, then)) for start, then in pairwise([*mine, *following])]
 
 
-def _end_of(data: bytes, start: int, then: int) -> int:
-    """Return where a block's data ends: at the next block, or at the trailer of its stream.
-
-    Args:
-        data: the bytes that were read.
-        start: the bit where the block begins.
-        then: the bit where the next one begins; at the end of the file, where it would.
-    """
+def _find_end(data: bytes, start: int, then: int) -> int:
+    """Return the bit at which a block ends: at the next block (`then`), or at the trailer of its stream."""
     end = then
     # Between two streams there may be some that are empty: a header and a trailer each.
-    while (trailer := _trailer_before(data, start, end)) is not None:
+    while (trailer := _find_trailer(data, start, end)) is not None:
         end = trailer
     if end > 8 * len(data):
         raise NotSplittable("no trailer at its end")
     return end
 
 
-def _trailer_before(data: bytes, start: int, then: int) -> int | None:
-    """Return where the trailer of a stream begins if another stream follows, or None within a stream.
+def _find_trailer(data: bytes, start: int, then: int) -> int | None:
+    """Return the bit at which the trailer of a stream begins, or None within a stream.
 
-    Args:
-        data: the bytes that were read.
-        start: the bit where the last block of the stream begins.
-        then: the bit behind the header of the other stream; that of a file that ends counts as one.
+    `then` is the bit behind the header of the next stream; the end of the file counts as one.
     """
     header = then - _HEADER_BITS
     if header % 8 or not (then > 8 * len(data) or data[header // 8 : then // 8] in _HEADERS):
         return None
     for padding in range(8):
         trailer = header - padding - _TRAILER_BITS
-        if trailer > start and _bits(data, trailer, trailer + _MARKER_BITS) == _END:
+        if trailer > start and _read_bits(data, trailer, trailer + _MARKER_BITS) == _END:
             return trailer
     return None
 
 
-def _find(data: bytes, marker: int) -> list[int]:
+def _find_markers(data: bytes, marker: int) -> list[int]:
     """Return all bits at which a marker begins, in order."""
     found = []
     for shift in range(8):
@@ -123,23 +114,23 @@ def _find(data: bytes, marker: int) -> list[int]:
         at = data.find(inner)
         while at != -1:
             first = 8 * (at - 1) + shift
-            if first >= 0 and _bits(data, first, first + _MARKER_BITS) == marker:
+            if first >= 0 and _read_bits(data, first, first + _MARKER_BITS) == marker:
                 found.append(first)
             at = data.find(inner, at + 1)
     return sorted(found)
 
 
-def _bits(data: bytes, first: int, last: int) -> int:
+def _read_bits(data: bytes, first: int, last: int) -> int:
     """Return the bits from one position to before another as an integer."""
     padding = -last % 8
     value = int.from_bytes(data[first // 8 : (last + padding) // 8], "big")
     return (value >> padding) & ((1 << last - first) - 1)
 
 
-def _content(data: bytes, block: _Block, chunk_bytes: int) -> Iterator[bytes]:
-    crc = _bits(data, block.start + _MARKER_BITS, block.start + _TRAILER_BITS)
+def _unpack_block(data: bytes, block: _Block, chunk_bytes: int) -> Iterator[bytes]:
+    crc = _read_bits(data, block.start + _MARKER_BITS, block.start + _TRAILER_BITS)
     # The checksum of a stream of one block is that of the block.
-    stream = (_bits(data, block.start, block.end) << _MARKER_BITS | _END) << _CRC_BITS | crc
+    stream = (_read_bits(data, block.start, block.end) << _MARKER_BITS | _END) << _CRC_BITS | crc
     bits = block.end - block.start + _TRAILER_BITS
     padding = -bits % 8
     packed = (stream << padding).to_bytes((bits + padding) // 8, "big")

@@ -1,4 +1,4 @@
-"""Log files unpacked: bzip2, gzip, xz, Zstandard, recognised by their first bytes."""
+"""Unpack log files: bzip2, gzip, xz or Zstandard, recognised by their first bytes."""
 
 import bz2
 import gzip
@@ -31,11 +31,11 @@ _TAR, _TAR_AT = b"ustar", 257
 _DECOMPRESSION_ERRORS = (OSError, EOFError, lzma.LZMAError, zlib.error, zstd.ZstdError)
 
 
-def chunks(raw: BinaryIO, name: str) -> Generator[bytes]:
-    """Yield the content of a log, unpacked. Its first bytes, not its name, decide how it is compressed.
+def read_chunks(raw: BinaryIO, name: str) -> Generator[bytes]:
+    """Yield the unpacked content of a log. Its first bytes, not its name, decide how it is compressed.
 
     Args:
-        raw: the log as it lies on disk or comes in; closed by the caller.
+        raw: the log, not unpacked; closed by the caller.
         name: how to call it in errors.
 
     Raises:
@@ -43,7 +43,7 @@ def chunks(raw: BinaryIO, name: str) -> Generator[bytes]:
             would be taken for a whole.
     """
     try:
-        stream = _decompressed(raw)
+        stream = _decompress(raw)
         chunk = stream.read(max(CHUNK_BYTES, _TAR_AT + len(_TAR)))
         refuse_archive(chunk, name)
         while chunk:
@@ -52,7 +52,7 @@ def chunks(raw: BinaryIO, name: str) -> Generator[bytes]:
     except _DECOMPRESSION_ERRORS as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UnreadableLog(
-            f"{name}: {reason}", hint="Copy the file again, or unpack what can be rescued of it by hand."
+            f"{name}: {reason}", hint="Copy the file again, or unpack as much of it as possible by hand."
         ) from error
 
 
@@ -66,7 +66,7 @@ def refuse_archive(beginning: bytes, name: str) -> None:
         raise UnreadableLog(f"{name}: a tar archive", hint="Unpack it with tar, and name the logs that were in it.")
 
 
-def _decompressed(raw: BinaryIO) -> IO[bytes]:
+def _decompress(raw: BinaryIO) -> IO[bytes]:
     buffered = raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(cast("io.RawIOBase", raw))
     start = buffered.peek(8)
     for magic, opener in MAGIC.items():
@@ -76,7 +76,7 @@ def _decompressed(raw: BinaryIO) -> IO[bytes]:
 
 
 class _Streams(io.RawIOBase):
-    """Streams one after another, unpacked; zeros may follow them.
+    """The unpacked content of streams that follow each other; zeros may follow the last.
 
     Python's own files for bzip2 and xz take a damaged stream for garbage behind the last one, and say nothing.
     """

@@ -1,4 +1,4 @@
-"""Logs of which one run was given twice the content, which it must not count twice."""
+"""Find logs with the same content, so that a run counts them once."""
 
 import hashlib
 from collections import Counter
@@ -13,15 +13,15 @@ from eida_stats_aggregator.progress import Advance
 _COMPARED_BYTES = 1 << 16
 
 
-class Repeat(msgspec.Struct, frozen=True):
+class Duplicate(msgspec.Struct, frozen=True):
     """A log with the same content as an earlier one, however it is packed."""
 
     file: str
     same_as: str
 
 
-def without(logs: Sequence[Log], *, progress: Advance) -> tuple[list[Log], list[Repeat]]:
-    """Leave out logs whose content came before. Pipes cannot be compared.
+def separate_duplicates(logs: Sequence[Log], *, progress: Advance) -> tuple[list[Log], list[Duplicate]]:
+    """Return the logs with distinct content, and the duplicates. Pipes cannot be compared.
 
     Only logs that begin with the same 64 KiB are compared to their end.
 
@@ -34,16 +34,16 @@ def without(logs: Sequence[Log], *, progress: Advance) -> tuple[list[Log], list[
     """
     beginnings: list[bytes | None] = []
     for log in logs:
-        beginnings.append(_beginning(log) if len(logs) > 1 else None)
+        beginnings.append(_hash_beginning(log) if len(logs) > 1 else None)
         progress(log.size, 0)
     times = Counter(beginnings)
     originals: dict[bytes | None, str] = {}
     distinct: list[Log] = []
-    repeats: list[Repeat] = []
+    repeats: list[Duplicate] = []
     for log, beginning in zip(logs, beginnings, strict=True):
-        content = _digest(log) if beginning is not None and times[beginning] > 1 else None
+        content = _hash_content(log) if beginning is not None and times[beginning] > 1 else None
         if content in originals:
-            repeats.append(Repeat(log.name, originals[content]))
+            repeats.append(Duplicate(log.name, originals[content]))
         else:
             distinct.append(log)
         if content is not None:
@@ -52,15 +52,15 @@ def without(logs: Sequence[Log], *, progress: Advance) -> tuple[list[Log], list[
     return distinct, repeats
 
 
-def _beginning(log: Log) -> bytes | None:
+def _hash_beginning(log: Log) -> bytes | None:
     """The first of a log's content; None if it has none, or cannot be read twice."""
-    head = sources.head_of(log)[:_COMPARED_BYTES] if log.on_disk else b""
+    head = sources.read_head(log)[:_COMPARED_BYTES] if log.on_disk else b""
     return hashlib.blake2b(head).digest() if head else None
 
 
-def _digest(log: Log) -> bytes:
+def _hash_content(log: Log) -> bytes:
     hasher = hashlib.blake2b()
     with log.open() as raw:
-        for chunk in compression.chunks(raw, log.name):
+        for chunk in compression.read_chunks(raw, log.name):
             hasher.update(chunk)
     return hasher.digest()

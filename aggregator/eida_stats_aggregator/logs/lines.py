@@ -1,4 +1,4 @@
-"""Content of a log to lines."""
+"""Split the content of logs into lines."""
 
 from collections.abc import Generator
 from typing import BinaryIO
@@ -10,7 +10,7 @@ MAX_LINE_BYTES = 1 << 26
 
 
 class LineSplitter:
-    """Cuts what comes in, chunk by chunk, into lines without their line break.
+    """Splits chunks into lines without their line breaks.
 
     A line that is longer than MAX_LINE_BYTES comes as its first MAX_LINE_BYTES + 1 bytes, so that memory does
     not grow with it. Of a run of NUL bytes, as is left by a truncated file, only one need be kept.
@@ -21,7 +21,7 @@ class LineSplitter:
         self._size = 0
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """Take a chunk, and give the lines that end in it."""
+        """Add a chunk, and return the lines that end in it."""
         first, *others = chunk.split(b"\n")
         self._keep(first)
         if not others:
@@ -51,7 +51,7 @@ class LineSplitter:
 def read_lines(raw: BinaryIO, name: str) -> Generator[bytes]:
     """Yield the lines of a log; as `chunks`, and as `LineSplitter` cuts them."""
     cutter = LineSplitter()
-    for chunk in compression.chunks(raw, name):
+    for chunk in compression.read_chunks(raw, name):
         yield from cutter.feed(chunk)
     if rest := cutter.rest:
         yield rest

@@ -1,4 +1,4 @@
-"""Whole records in a line that is damaged, and the pieces between them.
+"""Find the whole records in a damaged line, and the pieces between them.
 
 A server that is killed leaves a record without its end, and the next record follows on the same line. A log that is
 truncated while the server writes, and a file system after a crash, have NUL bytes. Some programs write a record

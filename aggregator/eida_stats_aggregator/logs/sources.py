@@ -1,4 +1,4 @@
-"""Which logs are meant: files, a log on standard input, or names of files there."""
+"""Find the logs of a run: files, directories, patterns, and logs or names on standard input."""
 
 import codecs
 import contextlib
@@ -6,15 +6,14 @@ import glob
 import io
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from eida_stats_aggregator.errors import UnreadableLog
-from eida_stats_aggregator.fdsnws import request_log
 from eida_stats_aggregator.logs import compression
 from eida_stats_aggregator.logs.lines import read_lines
 
@@ -22,8 +21,8 @@ STDIN = "-"
 STDIN_NAME = "standard input"
 # PATH_MAX of Linux, in bytes.
 _MAX_NAME_BYTES = 4096
-# How many broken lines may come before the first record of a request log.
-_LOOKED_AT = 20
+# Broken lines may come before the first record.
+_FIRST_LINES = 20
 
 
 @dataclass(frozen=True)
@@ -41,32 +40,40 @@ class Log:
     on_disk: bool = False
 
 
-def logs_of(
-    files: Sequence[str], stdin: BinaryIO | None, *, pass_over: Callable[[str], None] = lambda _name: None
-) -> list[Log]:
-    """Return the named logs, or those of standard input if none is named.
+# Returns whether a file is a log of the caller's kind.
+IsMine = Callable[[Log], bool]
 
-    A name may be that of a file, of a directory, which stands for all request logs below it, or a pattern
-    with `*`, `?`, `[…]` and `**`.
+
+def find_logs(
+    files: Sequence[str],
+    stdin: BinaryIO | None,
+    is_mine: IsMine,
+    skip: Callable[[str], None] = lambda _name: None,
+) -> list[Log]:
+    """Return the named logs, or those on standard input if no name is given.
+
+    A name may be that of a file; of a directory, for all logs of the caller's kind below it; or a pattern with `*`,
+    `?`, `[…]` and `**`.
 
     Args:
         files: the names.
         stdin: standard input, if it can be read.
-        pass_over: called with each file in a directory that is no request log.
+        is_mine: returns whether a file in a directory is a log of the caller's kind.
+        skip: called with the name of each file in a directory that is not.
 
     Raises:
-        UnreadableLog: if one of them is not there, or standard input is neither a log nor names of files.
+        UnreadableLog: if one of them does not exist, or standard input is neither a log nor names of files.
     """
     found: list[Log] = []
     for file in files or [STDIN]:
         if file != STDIN:
-            found += _named(file, pass_over)
+            found += _find_by_name(file, is_mine, skip)
         elif stdin is not None:
-            found += _on(stdin, pass_over)
+            found += _find_in_stdin(stdin, is_mine, skip)
     return found
 
 
-def _named(name: str, pass_over: Callable[[str], None]) -> list[Log]:
+def _find_by_name(name: str, is_mine: IsMine, skip: Callable[[str], None]) -> list[Log]:
     # Unlike Path.exists, this raises nothing for a path without access; opening it raises the reason.
     if glob.has_magic(name) and not os.path.exists(name):  # noqa: PTH110
         matching = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - it takes absolute patterns
@@ -74,29 +81,29 @@ def _named(name: str, pass_over: Callable[[str], None]) -> list[Log]:
             raise UnreadableLog(f"{name}: no file has such a name")
         # Where a pattern fits files as well, as ** does, those in the directories are among them.
         files = [match for match in matching if not os.path.isdir(match)]  # noqa: PTH112 - as above
-        return [log for match in files or matching for log in _there(match, pass_over)]
-    return _there(name, pass_over)
+        return [log for match in files or matching for log in _find_at_path(match, is_mine, skip)]
+    return _find_at_path(name, is_mine, skip)
 
 
-def _there(name: str, pass_over: Callable[[str], None]) -> list[Log]:
-    return _below(Path(name), pass_over) if os.path.isdir(name) else [_file(Path(name))]  # noqa: PTH112 - as above
+def _find_at_path(name: str, is_mine: IsMine, skip: Callable[[str], None]) -> list[Log]:
+    return _find_in_directory(Path(name), is_mine, skip) if os.path.isdir(name) else [describe_log(Path(name))]  # noqa: PTH112 - as above
 
 
-def _below(directory: Path, pass_over: Callable[[str], None]) -> list[Log]:
-    """The request logs in a directory and its folders, by content: other logs may lie beside them."""
+def _find_in_directory(directory: Path, is_mine: IsMine, skip: Callable[[str], None]) -> list[Log]:
+    """Return the logs of the caller's kind in a directory and its folders; other files may lie beside them."""
     found: list[Log] = []
     try:
         for folder, folders, names in os.walk(directory, onerror=_raise):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for path in [Path(folder, name) for name in sorted(names) if not name.startswith(".")]:
-                if path.is_file() and is_request_log(log := _file(path)):
+                if path.is_file() and is_mine(log := describe_log(path)):
                     found.append(log)
                 else:
-                    pass_over(str(path))
+                    skip(str(path))
     except OSError as error:
         raise UnreadableLog(f"{error.filename}: {error.strerror}") from error
     if not found:
-        raise UnreadableLog(f"{directory}: there is no request log in it", hint="Name the files themselves.")
+        raise UnreadableLog(f"{directory}: no request log in it", hint="Name the log files themselves.")
     return found
 
 
@@ -104,29 +111,32 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def is_request_log(log: Log) -> bool:
-    """Return whether a file is a request log, of this service or of another, by its first lines."""
-    try:
-        with log.open() as raw:
-            first = islice(read_lines(raw, log.name), _LOOKED_AT)
-            outcomes = chain.from_iterable(map(request_log.parse_line, first))
-            return any(not isinstance(outcome, request_log.Rejected) for outcome in outcomes)
-    except UnreadableLog:
-        # It is named when it is read: a damaged log, or an archive of logs. Other files may look like anything.
-        return "request" in Path(log.name).name
-
-
-def head_of(log: Log) -> bytes:
-    """Return the beginning of a log on disk, unpacked: a mebibyte, or all of it.
+def read_first_lines(log: Log) -> Iterator[bytes]:
+    """Yield the first lines of a log, by which its kind is recognised.
 
     Raises:
         UnreadableLog: if it cannot be read.
     """
-    with log.open() as raw, contextlib.closing(compression.chunks(raw, log.name)) as chunks:
+    with log.open() as raw:
+        yield from islice(read_lines(raw, log.name), _FIRST_LINES)
+
+
+def read_head(log: Log) -> bytes:
+    """Return the beginning of a log on disk, unpack: a mebibyte, or all of it.
+
+    Raises:
+        UnreadableLog: if it cannot be read.
+    """
+    with log.open() as raw, contextlib.closing(compression.read_chunks(raw, log.name)) as chunks:
         return next(chunks, b"")
 
 
-def _file(path: Path) -> Log:
+def describe_log(path: Path) -> Log:
+    """Return a file as a log, whatever it contains.
+
+    Raises:
+        UnreadableLog: if it does not exist or cannot be read.
+    """
     # A named pipe must not be opened for this: closing it would end what writes into it.
     try:
         status = path.stat()
@@ -147,7 +157,7 @@ def _open(name: str, path: Path) -> BinaryIO:
         raise UnreadableLog(f"{name}: {error.strerror}") from error
 
 
-def _on(stdin: BinaryIO, pass_over: Callable[[str], None]) -> list[Log]:
+def _find_in_stdin(stdin: BinaryIO, is_mine: IsMine, skip: Callable[[str], None]) -> list[Log]:
     """Return whether this is a log or a list of names, by the first line that is not empty."""
     head = line = stdin.readline(_MAX_NAME_BYTES)
     while line and not line.removeprefix(codecs.BOM_UTF8).strip():
@@ -155,23 +165,28 @@ def _on(stdin: BinaryIO, pass_over: Callable[[str], None]) -> list[Log]:
         head += line
     if not line:
         return []
-    if _name_in(line) is None:
+    if _parse_name(line) is None:
         joined = io.BufferedReader(cast("io.RawIOBase", _Rejoined(head, stdin)))
         return [Log(STDIN_NAME, 0, lambda: joined)]
     lines = enumerate([*head.splitlines(), *stdin], 1)
-    return [log for number, text in lines if _name_in(text) != "" for log in _listed(number, text, pass_over)]
+    return [
+        log
+        for number, text in lines
+        if _parse_name(text) != ""
+        for log in _find_listed(number, text, is_mine, skip)
+    ]
 
 
-def _listed(number: int, line: bytes, pass_over: Callable[[str], None]) -> list[Log]:
-    name = _name_in(line)
+def _find_listed(number: int, line: bytes, is_mine: IsMine, skip: Callable[[str], None]) -> list[Log]:
+    name = _parse_name(line)
     if name is None:
         # The input may be about a person, so it is not quoted.
         raise UnreadableLog(f"{STDIN_NAME}, line {number}: not the name of a file")
-    return _named(name, pass_over)
+    return _find_by_name(name, is_mine, skip)
 
 
-def _name_in(line: bytes) -> str | None:
-    """The file name that a line is, or None if it is rather a part of a log."""
+def _parse_name(line: bytes) -> str | None:
+    """Return the file name in a line, or None if the line looks like a part of a log."""
     text = os.fsdecode(line.removeprefix(codecs.BOM_UTF8).strip())
     if line.startswith(tuple(compression.MAGIC)) or len(line) >= _MAX_NAME_BYTES:
         return None
@@ -180,7 +195,7 @@ def _name_in(line: bytes) -> str | None:
 
 
 class _Rejoined(io.RawIOBase):
-    """A stream of which the beginning was read already."""
+    """A stream whose beginning was already read."""
 
     def __init__(self, head: bytes, rest: BinaryIO) -> None:
         self._head = head

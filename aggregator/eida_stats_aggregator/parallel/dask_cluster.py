@@ -18,10 +18,10 @@ from distributed.versions import VersionMismatchWarning
 
 from eida_statistics import __version__
 from eida_statistics.errors import EidaStatisticsError
-from eida_statistics.networks import Epoch, Registry
+from eida_statistics.networks import Epoch, NetworkRegistry
 from eida_stats_aggregator.errors import ClusterUnavailable, UnreadableLog, WorkerLost
 from eida_stats_aggregator.fdsnws import repeated_requests
-from eida_stats_aggregator.fdsnws.filters import Selection
+from eida_stats_aggregator.fdsnws.filters import RequestFilter
 from eida_stats_aggregator.fdsnws.repeated_requests import Choices
 from eida_stats_aggregator.fdsnws.tally import Tally
 from eida_stats_aggregator.logs.bzip2 import NotSplittable
@@ -34,34 +34,27 @@ _CONNECT_SECONDS = 10
 _CLOSE_SECONDS = 5
 # How many tallies a task merges: wide enough to be few, narrow enough for the memory of a worker.
 _MERGED_AT_ONCE = 8
-_HINT = "Is it the address of a Dask scheduler? It and its workers need this version of eida-statistics and Python."
+_HINT = "Check the address of the scheduler. It and its workers need this version of eida-statistics and Python."
 
 
 class _Settings(NamedTuple):
     """The settings of all tasks. A registry that could not be loaded only matters to logs that need it."""
 
     version: str
-    selection: Selection
+    request_filter: RequestFilter
     registry: list[Epoch] | EidaStatisticsError
 
 
 def read(
-    logs: Sequence[Log], selection: Selection, load: processes.Load, *, address: str, progress: Advance
+    logs: Sequence[Log], request_filter: RequestFilter, load: processes.Load, *, address: str, progress: Advance
 ) -> Tally:
     """Read logs, in their order; as `reading.read`, but for the registry, which is loaded in any case.
 
     Another worker reads the logs of a lost one again. Without any worker, this waits for one.
 
-    Args:
-        logs: the logs, which all workers can open under the same names.
-        selection: which requests count.
-        load: returns the registry of networks.
-        address: of the scheduler.
-        progress: called after each log.
-
     Raises:
         UnreadableLog: if a log cannot be read.
-        RegistryUnavailable: if a network needs a registry and there is none.
+        RegistryUnavailable: if a network needs the registry, which cannot be loaded.
         ClusterUnavailable: if the scheduler cannot be reached, or its workers cannot do it.
         WorkerLost: if workers end repeatedly.
     """
@@ -70,7 +63,7 @@ def read(
     except EidaStatisticsError as error:
         # Its cause is an error of the network, which cannot be sent.
         registry = type(error)(error.subject, hint=error.hint)
-    settings = _Settings(__version__, selection, registry)
+    settings = _Settings(__version__, request_filter, registry)
     # Their logs are for those who run a cluster. Operators find all they need in the errors.
     for name in ("distributed", "distributed.client", "tornado", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -80,18 +73,18 @@ def read(
             tally = asyncio.run(_read(logs, settings, address, progress))
     except (OSError, CancelledError) as error:
         raise ClusterUnavailable(f"{address}: the connection was lost", hint="Nothing was written.") from error
-    tally.selection = selection
+    tally.request_filter = request_filter
     return tally
 
 
 async def _read(logs: Sequence[Log], settings: _Settings, address: str, progress: Advance) -> Tally:
     choices: Choices | None = None
-    async with _connected(address) as client:
+    async with _connect(address) as client:
         while True:
             tally: Tally = pickle.loads(  # noqa: S301 - our own
                 await _read_once(client, logs, settings, choices, progress)
             )
-            choices = repeated_requests.following(tally.noted, tally.chosen, choices)
+            choices = repeated_requests.choose_next(tally.noted, tally.chosen, choices)
             if choices is None:
                 return tally
             progress(-sum(log.size for log in logs), 0)
@@ -102,27 +95,27 @@ async def _read_once(
 ) -> bytes:
     # Tasks, not scattered data: Dask repeats those of a lost worker.
     shared = client.submit(_Settings, *settings, pure=False)
-    repeated = client.submit(_same, choices and choices.repeated, pure=False)
+    repeated = client.submit(_return_repeated, choices and choices.repeated, pure=False)
     due = [choices.due.get(place, {}) if choices is not None else {} for place in range(len(logs))]
     reads = deque(
         client.map(_read_one, range(len(logs)), logs, due, settings=shared, repeated=repeated, pure=False)
     )
-    merged = _merged(client, list(reads))
+    merged = _merge_all(client, list(reads))
     # In order, so that the first log's error is reported. None is kept, so that workers can free it.
     for log in logs:
-        await _done(reads.popleft(), log.name)
+        await _wait_for(reads.popleft(), log.name)
         progress(log.size, 0)
-    await _done(merged, "the merged logs")
+    await _wait_for(merged, "the merged logs")
     tally: bytes = await merged
     return tally
 
 
-def _same(repeated: frozenset[int] | None) -> frozenset[int] | None:
+def _return_repeated(repeated: frozenset[int] | None) -> frozenset[int] | None:
     return repeated
 
 
 @asynccontextmanager
-async def _connected(address: str) -> AsyncIterator[Client]:
+async def _connect(address: str) -> AsyncIterator[Client]:
     client = Client(  # type: ignore[no-untyped-call]
         address, timeout=_CONNECT_SECONDS, set_as_default=False, asynchronous=True
     )
@@ -142,7 +135,7 @@ async def _connected(address: str) -> AsyncIterator[Client]:
                 await client.close()  # type: ignore[no-untyped-call]
 
 
-def _merged(client: Client, tallies: list[Future[bytes]]) -> Future[bytes]:
+def _merge_all(client: Client, tallies: list[Future[bytes]]) -> Future[bytes]:
     while len(tallies) > 1:
         tallies = [
             # First what can be merged, then more logs: or all tallies would be held until the last one is read.
@@ -152,13 +145,14 @@ def _merged(client: Client, tallies: list[Future[bytes]]) -> Future[bytes]:
     return tallies[0]
 
 
-async def _done(future: Future[bytes], name: str) -> None:
+async def _wait_for(future: Future[bytes], name: str) -> None:
     error: Exception | None = await future.exception()  # type: ignore[no-untyped-call]
     if future.cancelled():  # type: ignore[no-untyped-call]
         raise ConnectionError
     if isinstance(error, KilledWorker):
         raise WorkerLost(
-            name, hint="Several workers ended while they had it. Was memory short? Look at their output."
+            name,
+            hint="Several workers ended while they read it. Look at their output: memory may be short.",
         ) from error
     if isinstance(error, EidaStatisticsError):
         raise error
@@ -187,9 +181,9 @@ def _read_one(
     try:
         # Not with `reading.read`: others of its kind may be under way in this process, which goes on afterwards.
         try:
-            tally = _tally(place, log, settings, choices(), whole=())
+            tally = _read_tally(place, log, settings, choices(), whole=())
         except NotSplittable:
-            tally = _tally(place, log, settings, choices(), whole=(0,))
+            tally = _read_tally(place, log, settings, choices(), whole=(0,))
         return pickle.dumps(tally)
     except UnreadableLog as error:
         if isinstance(error.__cause__, FileNotFoundError | PermissionError):
@@ -202,9 +196,11 @@ def _read_one(
     raise ClusterUnavailable(f"{log.name}: {unforeseen}", hint="Read it without --dask to learn more.")
 
 
-def _tally(place: int, log: Log, settings: _Settings, choices: Choices | None, *, whole: Collection[int]) -> Tally:
-    tally = Tally(settings.selection, Registry(lambda: _loaded(settings.registry)), choices)
-    tally.read_at(place)
+def _read_tally(
+    place: int, log: Log, settings: _Settings, choices: Choices | None, *, whole: Collection[int]
+) -> Tally:
+    tally = Tally(settings.request_filter, NetworkRegistry(lambda: _get_registry(settings.registry)), choices)
+    tally.set_place(place)
     planned = splits.split([log], whole=whole)
     joiner = Joiner([log], planned, tally, place)
     for number, part in enumerate(planned):
@@ -212,7 +208,7 @@ def _tally(place: int, log: Log, settings: _Settings, choices: Choices | None, *
     return tally
 
 
-def _loaded(registry: list[Epoch] | EidaStatisticsError) -> Iterable[Epoch]:
+def _get_registry(registry: list[Epoch] | EidaStatisticsError) -> Iterable[Epoch]:
     if isinstance(registry, EidaStatisticsError):
         # All tasks have the same error, which must not gather their frames.
         raise registry.with_traceback(None)

@@ -1,7 +1,6 @@
-"""Read logs into a tally, in several processes at once. Their number does not change the result."""
+"""Read logs into a tally, in several processes. Their number does not change the result."""
 
 import fcntl
-import gc
 import multiprocessing
 import os
 import pickle
@@ -14,10 +13,10 @@ from multiprocessing.connection import Connection, wait
 from typing import BinaryIO, NamedTuple
 
 from eida_statistics.errors import EidaStatisticsError
-from eida_statistics.networks import Epoch, Registry
+from eida_statistics.networks import Epoch, NetworkRegistry
 from eida_stats_aggregator.errors import WorkerLost
 from eida_stats_aggregator.fdsnws import repeated_requests
-from eida_stats_aggregator.fdsnws.filters import Selection
+from eida_stats_aggregator.fdsnws.filters import RequestFilter
 from eida_stats_aggregator.fdsnws.repeated_requests import Choices, Window
 from eida_stats_aggregator.fdsnws.tally import Tally
 from eida_stats_aggregator.logs.bzip2 import NotSplittable
@@ -38,79 +37,86 @@ class _Outcome(NamedTuple):
     read: PartRead | EidaStatisticsError | NotSplittable
 
 
-def read(logs: Sequence[Log], selection: Selection, load: Load, *, jobs: int, progress: Advance) -> Tally:
+def read(logs: Sequence[Log], request_filter: RequestFilter, load: Load, *, jobs: int, progress: Advance) -> Tally:
     """Read logs, in their order, and count each request once.
 
     Args:
         logs: the logs.
-        selection: which requests count.
+        request_filter: which requests count.
         load: returns the registry of networks; called once at most, if a network needs it.
         jobs: how many processes may work at once; only one does if a log is a pipe.
         progress: called after each part, and with negative numbers if the logs are read again.
 
     Raises:
         UnreadableLog: if a log cannot be read, or changes between two readings.
-        RegistryUnavailable: if a network needs a registry and there is none.
+        RegistryUnavailable: if a network needs the registry, which cannot be loaded.
         WorkerLost: if one of the processes was killed.
     """
-    with _no_garbage_collection(), _Board(load) as board:
+    with _SharedState(load) as state:
         if not all(log.on_disk for log in logs):
-            return _read_once(logs, selection, board, progress)
+            return _read_once(logs, request_filter, state, progress)
         whole: Collection[int] = ()
         while True:
             try:
-                return _read_until_settled(logs, selection, board, whole, jobs, progress)
+                return _read_until_settled(logs, request_filter, state, whole, jobs, progress)
             except NotSplittable as problem:
                 # A fault in the file, if there is one, shows when it is read from its beginning.
                 whole = range(len(logs)) if whole else {problem.log}
-                board.restart()
+                state.restart()
 
 
-def _read_once(logs: Sequence[Log], selection: Selection, board: "_Board", progress: Advance) -> Tally:
+def _read_once(
+    logs: Sequence[Log], request_filter: RequestFilter, state: "_SharedState", progress: Advance
+) -> Tally:
     """Read logs in one process, and recognise repeated requests at once: a pipe can be read but once."""
-    tally = Tally(selection, Registry(board.registry))
+    tally = Tally(request_filter, NetworkRegistry(state.load_registry))
     tally.window = Window()
-    tally = _Run(logs, splits.split(logs, whole=range(len(logs))), tally, board).all(1, progress)
+    tally = _Run(logs, splits.split(logs, whole=range(len(logs))), tally, state).read_all(1, progress)
     tally.finish()
     return tally
 
 
 def _read_until_settled(
-    logs: Sequence[Log], selection: Selection, board: "_Board", whole: Collection[int], jobs: int, progress: Advance
+    logs: Sequence[Log],
+    request_filter: RequestFilter,
+    state: "_SharedState",
+    whole: Collection[int],
+    jobs: int,
+    progress: Advance,
 ) -> Tally:
     """Read logs, and again as long as it is not known which records of repeated requests count."""
     planned = splits.split(logs, whole=whole)
     choices: Choices | None = None
     while True:
-        tally = Tally(selection, Registry(board.registry), choices)
-        run = _Run(logs, planned, tally, board)
+        tally = Tally(request_filter, NetworkRegistry(state.load_registry), choices)
+        run = _Run(logs, planned, tally, state)
         try:
-            tally = run.all(jobs, progress)
+            tally = run.read_all(jobs, progress)
         except NotSplittable:
-            run.take_back(progress)
+            run.undo_progress(progress)
             raise
-        choices = repeated_requests.following(tally.noted, tally.chosen, choices)
+        choices = repeated_requests.choose_next(tally.noted, tally.chosen, choices)
         if choices is None:
             return tally
-        board.restart()
-        run.take_back(progress)
+        state.restart()
+        run.undo_progress(progress)
 
 
 class _Run:
-    """One attempt; processes that are forked from it have a copy each, and share the board."""
+    """One attempt. Forked processes have a copy each, and share the state."""
 
-    def __init__(self, logs: Sequence[Log], planned: Sequence[Part], tally: Tally, board: "_Board") -> None:
+    def __init__(self, logs: Sequence[Log], planned: Sequence[Part], tally: Tally, state: "_SharedState") -> None:
         self._logs = logs
         self._parts = planned
         self._tally = tally
-        self._board = board
-        self._told = [0, 0]
+        self._state = state
+        self._reported = [0, 0]
 
-    def take_back(self, progress: Advance) -> None:
-        """Report that nothing is done, after all."""
-        progress(*(-figure for figure in self._told))
+    def undo_progress(self, progress: Advance) -> None:
+        """Set the reported progress back to zero."""
+        progress(*(-figure for figure in self._reported))
 
-    def all(self, jobs: int, progress: Advance) -> Tally:
+    def read_all(self, jobs: int, progress: Advance) -> Tally:
         """Read all parts, with the help of other processes."""
         joiner = Joiner(self._logs, self._parts, self._tally)
         failures: dict[int, Exception] = {}
@@ -121,12 +127,12 @@ class _Run:
                 failures[number] = read
             else:
                 done = self._parts[number].end - self._parts[number].start, read.lines + 1
-                self._told = [told + more for told, more in zip(self._told, done, strict=True)]
+                self._reported = [before + more for before, more in zip(self._reported, done, strict=True)]
                 progress(*done)
                 joiner.take(number, read)
 
-        with _helpers(min(jobs, len(self._parts)) - 1, self._help) as helpers:
-            for outcome in self._mine(len(self._parts)):
+        with _start_helpers(min(jobs, len(self._parts)) - 1, self._read_in_helper) as helpers:
+            for outcome in self._read_parts(len(self._parts)):
                 take(outcome)
                 while ready := wait(helpers, timeout=0):
                     self._receive(ready, helpers, take)
@@ -137,21 +143,21 @@ class _Run:
             raise failures[min(failures)]
         return self._tally
 
-    def _mine(self, end: int) -> Iterator[_Outcome]:
-        """Read one part after another, until there is none left before a certain one."""
-        while (number := self._board.next_part(end)) is not None:
+    def _read_parts(self, end: int) -> Iterator[_Outcome]:
+        """Read one part after another, as long as the next one is before `end`."""
+        while (number := self._state.take_next_part(end)) is not None:
             part = self._parts[number]
-            self._tally.read_at(number)
+            self._tally.set_place(number)
             try:
                 yield _Outcome(number, splits.read(self._logs[part.log], part, self._tally))
             except (EidaStatisticsError, NotSplittable) as error:
-                self._board.stop()
+                self._state.stop()
                 yield _Outcome(number, error)
 
-    def _help(self, connection: Connection) -> None:
-        """Do so in another process, and send what comes of it."""
+    def _read_in_helper(self, connection: Connection) -> None:
+        """Read parts in another process, and send their results and the tally."""
         # While the first process reads the last part, the tallies of the others come in; not if it is a whole log.
-        for outcome in self._mine(len(self._parts) - (not self._parts[-1].whole)):
+        for outcome in self._read_parts(len(self._parts) - (not self._parts[-1].whole)):
             connection.send(outcome)
         connection.send(self._tally)
 
@@ -162,7 +168,7 @@ class _Run:
             try:
                 message = connection.recv()
             except (EOFError, OSError):  # the latter in the middle of a message
-                raise WorkerLost(hint="Was memory short? With fewer --jobs it takes less.") from None
+                raise WorkerLost(hint="The memory may have been short. Use fewer --jobs.") from None
             if isinstance(message, WorkerLost):
                 raise message
             if isinstance(message, Tally):
@@ -172,10 +178,11 @@ class _Run:
                 take(_Outcome(*message))
 
 
-class _Board:
-    """The state that processes share: the next part, and the registry, which the first that needs it loads.
+class _SharedState:
+    """The next part, and the registry, which the first process that needs it loads.
 
-    It is a file without a name, whose locks end with the process that holds them, also if that is killed.
+    It is a file without a name: its locks end with the process that holds them, even if that is killed. With a lock
+    of `multiprocessing`, the others would wait forever.
     """
 
     _NEXT_PART, _REGISTRY = 0, 8  # where they begin
@@ -183,8 +190,8 @@ class _Board:
     def __init__(self, load: Load) -> None:
         self._load = load
 
-    def __enter__(self) -> "_Board":
-        self._file = _nameless_file()
+    def __enter__(self) -> "_SharedState":
+        self._file = _open_nameless_file()
         self.restart()
         return self
 
@@ -195,8 +202,8 @@ class _Board:
         """Begin with the first part again."""
         os.pwrite(self._file.fileno(), bytes(8), self._NEXT_PART)
 
-    def next_part(self, end: int) -> int | None:
-        """Return the number of a part that nobody else gets; None if the next one is not before a certain one."""
+    def take_next_part(self, end: int) -> int | None:
+        """Return the number of a part that no other process gets; None if it is not before `end`."""
         with self._locked(self._NEXT_PART):
             number = int.from_bytes(os.pread(self._file.fileno(), 8, self._NEXT_PART), "big")
             if number >= end:
@@ -205,12 +212,12 @@ class _Board:
         return number
 
     def stop(self) -> None:
-        """Hand out no more parts."""
+        """Let no process take another part."""
         with self._locked(self._NEXT_PART):
             os.pwrite(self._file.fileno(), (1 << 62).to_bytes(8, "big"), self._NEXT_PART)
 
-    def registry(self) -> Iterable[Epoch]:
-        """Return the registry, or what came of loading it."""
+    def load_registry(self) -> Iterable[Epoch]:
+        """Return the registry, or raise the error of its loading."""
         with self._locked(self._REGISTRY):
             size = os.fstat(self._file.fileno()).st_size - self._REGISTRY
             loaded: list[Epoch] | EidaStatisticsError
@@ -235,15 +242,18 @@ class _Board:
             fcntl.lockf(self._file, fcntl.LOCK_UN, 1, start)
 
 
-def _nameless_file() -> BinaryIO:
+def _open_nameless_file() -> BinaryIO:
     if hasattr(os, "memfd_create"):  # it works in a container where nothing can be written
         return os.fdopen(os.memfd_create("parts"), "w+b", buffering=0)
     return tempfile.TemporaryFile(buffering=0)
 
 
 @contextmanager
-def _helpers(number: int, work: Callable[[Connection], None]) -> Iterator[list[Connection]]:
-    """Start processes, each with a connection; none of them outlives this."""
+def _start_helpers(number: int, work: Callable[[Connection], None]) -> Iterator[list[Connection]]:
+    """Start processes, each with a connection, and end them all at the end.
+
+    Not with `concurrent.futures`: its processes outlive a first process that is killed (2 of 2 after 3 s).
+    """
     with ExitStack() as stack:
         connections = []
         for _ in range(number):
@@ -251,8 +261,8 @@ def _helpers(number: int, work: Callable[[Connection], None]) -> Iterator[list[C
                 here, there = _FORK.Pipe(duplex=False)
             except OSError:
                 break  # with as many as this machine allows
-            process = _FORK.Process(target=_helping, args=(work, there), daemon=True)
-            with _not_interrupted():
+            process = _FORK.Process(target=_run_helper, args=(work, there), daemon=True)
+            with _block_interrupts():
                 try:
                     process.start()
                 except OSError:
@@ -268,8 +278,8 @@ def _helpers(number: int, work: Callable[[Connection], None]) -> Iterator[list[C
 
 
 @contextmanager
-def _not_interrupted() -> Iterator[None]:
-    """Keep processes that are forked meanwhile from being interrupted."""
+def _block_interrupts() -> Iterator[None]:
+    """Fork processes that ignore Ctrl-C from their first instruction on."""
     # Ctrl-C reaches all processes; the first one ends the others.
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
@@ -278,30 +288,17 @@ def _not_interrupted() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
-def _helping(work: Callable[[Connection], None], connection: Connection) -> None:
-    threading.Thread(target=_end_with_the_first, daemon=True).start()
+def _run_helper(work: Callable[[Connection], None], connection: Connection) -> None:
+    threading.Thread(target=_end_with_first_process, daemon=True).start()
     try:
         work(connection)
     except Exception as error:  # noqa: BLE001 - its text may quote a log, and is not for a terminal
         connection.send(WorkerLost(f"{type(error).__name__} in it"))
 
 
-def _end_with_the_first() -> None:
-    """End this process when the first one has ended, as if it is killed: nobody takes what comes of its work."""
+def _end_with_first_process() -> None:
+    """End this process with the first one, even while it sends: nobody receives its results."""
     first = multiprocessing.parent_process()
     if first is not None:
         first.join()
-    os._exit(1)
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Look for no cycles among millions of objects that are in none."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.freeze()
-            gc.enable()
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Parts of logs that can be read independently of each other, and the lines that were cut between them."""
+"""Split logs into parts that are read independently, and join the lines that were cut."""
 
 import os
 from collections.abc import Collection, Iterator, Sequence
@@ -30,7 +30,7 @@ class Part(NamedTuple):
 
 
 class PartRead(NamedTuple):
-    """The result of a part, besides its tally.
+    """The result of a part, apart from its tally.
 
     `head` came before its first line break; `tail` came after its last, and is None if there was none. Each is
     a piece of a line whose other pieces are in other parts. Between them were `lines` lines; `rejections` are
@@ -44,12 +44,7 @@ class PartRead(NamedTuple):
 
 
 def split(logs: Sequence[Log], *, whole: Collection[int]) -> list[Part]:
-    """Split logs into parts, in order.
-
-    Args:
-        logs: the logs.
-        whole: the numbers of those that must be one part each.
-    """
+    """Split logs into parts, in order."""
     return [part for number, log in enumerate(logs) for part in _split(number, log, whole=number in whole)]
 
 
@@ -71,14 +66,14 @@ def read(log: Log, part: Part, tally: Tally) -> PartRead:
     Raises:
         UnreadableLog: if it cannot be read.
         NotSplittable: if the log must be read as a whole; the tally is of no use then.
-        RegistryUnavailable: if a network needs a registry and there is none.
+        RegistryUnavailable: if a network needs the registry, which cannot be loaded.
     """
     cutter = LineSplitter()
     head: bytes | None = None
     lines = 0
     rejections: list[tuple[int, str]] = []
     try:
-        for chunk in _chunks(log, part):
+        for chunk in _read_chunks(log, part):
             ended = cutter.feed(chunk)
             if ended and head is None:
                 head = ended.pop(0)
@@ -92,17 +87,15 @@ def read(log: Log, part: Part, tally: Tally) -> PartRead:
     return PartRead(head, cutter.rest, lines, rejections)
 
 
-def _chunks(log: Log, part: Part) -> Iterator[bytes]:
+def _read_chunks(log: Log, part: Part) -> Iterator[bytes]:
     with log.open() as raw:
         if part.whole:
-            yield from compression.chunks(raw, log.name)
+            yield from compression.read_chunks(raw, log.name)
             return
         if log.magic == bzip2.MAGIC:
-            chunks = bzip2.unpacked(
-                raw.fileno(), part.start, part.end, log.size, chunk_bytes=compression.CHUNK_BYTES
-            )
+            chunks = bzip2.unpack(raw.fileno(), part.start, part.end, log.size, chunk_bytes=compression.CHUNK_BYTES)
         else:
-            chunks = _plain(raw.fileno(), part, log.name)
+            chunks = _read_plain(raw.fileno(), part, log.name)
         try:
             for number, chunk in enumerate(chunks):
                 if number == part.start == 0:
@@ -112,7 +105,7 @@ def _chunks(log: Log, part: Part) -> Iterator[bytes]:
             raise UnreadableLog(f"{log.name}: {error.strerror}") from error
 
 
-def _plain(file: int, part: Part, name: str) -> Iterator[bytes]:
+def _read_plain(file: int, part: Part, name: str) -> Iterator[bytes]:
     for start in range(part.start, part.end, compression.CHUNK_BYTES):
         end = min(start + compression.CHUNK_BYTES, part.end)
         chunk = os.pread(file, end - start, start)
@@ -122,7 +115,7 @@ def _plain(file: int, part: Part, name: str) -> Iterator[bytes]:
 
 
 class Joiner:
-    """Puts lines together that were cut between parts, and numbers those that were rejected."""
+    """Joins lines that were cut between parts, and numbers the rejected ones."""
 
     def __init__(self, logs: Sequence[Log], parts: Sequence[Part], tally: Tally, place: int = JOINED) -> None:
         self._logs = logs
@@ -138,7 +131,7 @@ class Joiner:
         """Take a part, in any order.
 
         Raises:
-            RegistryUnavailable: if a network needs a registry and there is none.
+            RegistryUnavailable: if a network needs the registry, which cannot be loaded.
         """
         self._waiting[number] = read
         while (following := self._waiting.pop(self._next, None)) is not None:
@@ -165,6 +158,6 @@ class Joiner:
         self._lines = 0
 
     def _add(self, log: int, lines: list[bytes]) -> None:
-        self._tally.read_at(self._place)
+        self._tally.set_place(self._place)
         self._tally.reject(self._logs[log].name, self._tally.add(lines, self._lines + 1))
         self._lines += len(lines)

@@ -1,4 +1,4 @@
-"""The client of a service: what is sent, what is tried again, and what an answer means."""
+"""The HTTP client of a service: requests, retries, and the meaning of answers."""
 
 import datetime
 import gzip
@@ -16,7 +16,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from urllib3.util import Retry
 
-from eida_stats_aggregator.delivery.client import Delivered, ServiceClient
+from eida_stats_aggregator.delivery.answers import Delivered
+from eida_stats_aggregator.delivery.client import ServiceClient
 from eida_stats_aggregator.delivery.state import Terms
 from eida_stats_aggregator.errors import (
     DeliveryOvertaken,
@@ -45,7 +46,7 @@ def submit(url: str, terms: Terms = NEW, *, retries: int = 0, empty: bool = Fals
     return ServiceClient(url, TOKEN, retries=retries).submit(NAME, BODY, terms, empty=empty)
 
 
-def test_file_is_posted_with_the_token_under_both_names() -> None:
+def test_token_is_sent_under_both_names() -> None:
     with serve_answers(Answer(201, b"{}")) as stub:
         assert submit(f"{stub.url}/submit?x=1").answer == "201 Created"
         (request,) = stub.received
@@ -182,7 +183,7 @@ def test_duplicate_is_a_delivery(answer: Answer, number: int | None) -> None:
 @pytest.mark.parametrize(
     "answer", [Answer(400, b"Malformed payload"), Answer(400, b"Data can not be parsed as JSON format")]
 )
-def test_other_400_of_the_deployed_service_is_refused(answer: Answer) -> None:
+def test_other_400_is_a_refusal(answer: Answer) -> None:
     with serve_answers(answer) as stub, pytest.raises(PayloadRefused):
         submit(stub.url)
 
@@ -273,7 +274,7 @@ def test_long_answer_is_cut() -> None:
     assert str(refusal.value).count("\n") == 0
 
 
-# Corrections, and what deployed services cannot take
+# Corrections, and the limits of deployed services
 
 
 @pytest.mark.parametrize(
@@ -298,7 +299,7 @@ DEPLOYED = [Answer(404, b"404 Not Found"), Answer(200, b"<p>Welcome</p>"), Answe
 
 @pytest.mark.parametrize(("terms", "empty"), [(CORRECTION, False), (NEW, True)])
 @pytest.mark.parametrize("version", DEPLOYED)
-def test_deployed_service_gets_neither_put_nor_empty(version: Answer, terms: Terms, empty: bool) -> None:
+def test_deployed_service_gets_no_put_or_empty(version: Answer, terms: Terms, empty: bool) -> None:
     """It would overwrite the rows of a month with those of a day, or fail."""
     with serve_corrections(Answer(200, b"Statistic successfully ingested to database!"), version=version) as stub:
         client = ServiceClient(stub.url, TOKEN, retries=0)
@@ -386,7 +387,7 @@ MONTH = {"start": "2020-09-01", "end": "2020-09-30"}
         (["a list"], ""),
     ],
 )
-def test_receipt_says_what_became_of_others(receipt: object, text: str) -> None:
+def test_receipt_names_other_payloads(receipt: object, text: str) -> None:
     with serve_corrections(Answer(201, json.dumps(receipt).encode())) as stub:
         assert submit(stub.url, CORRECTION).answer == f"201 Created{text}"
 
@@ -417,7 +418,7 @@ def test_choices_of_the_service_are_quoted() -> None:
     assert refusal.value.hint.endswith(":\n  Do this.\n  Or that.")
 
 
-def test_problem_without_a_type_of_its_own_is_not_quoted() -> None:
+def test_about_blank_problem_is_not_quoted() -> None:
     body = {"type": "about:blank", "title": "Not Found", "detail": "The requested URL was not found on the server."}
     with serve_answers(Answer(404, json.dumps(body).encode())) as stub, pytest.raises(PathUnknown) as failure:
         submit(stub.url)
@@ -443,7 +444,7 @@ def test_validity_of_the_token_is_read() -> None:
             assert client.token_valid_until is None
 
 
-# What is wrong with a URL
+# Faults of URLs
 
 
 def test_refused_connection_is_named() -> None:

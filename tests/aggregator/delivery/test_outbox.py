@@ -21,12 +21,12 @@ from hypothesis import strategies as st
 from eida_statistics.errors import EidaStatisticsError
 from eida_statistics.hll import EMPTY, to_hex
 from eida_statistics.payload import Payload, Period, Row
-from eida_stats_aggregator.delivery.client import Delivered
+from eida_stats_aggregator.delivery.answers import Delivered
 from eida_stats_aggregator.delivery.legacy import decode_state
 from eida_stats_aggregator.delivery.outbox import Outbox
 from eida_stats_aggregator.delivery.sender import Sender
 from eida_stats_aggregator.delivery.state import DeliveryState, Record, Terms
-from eida_stats_aggregator.delivery.urls import base_of, submission_url
+from eida_stats_aggregator.delivery.urls import find_base_url, make_submission_url
 from eida_stats_aggregator.errors import (
     AggregateExists,
     AlreadyDelivered,
@@ -69,7 +69,7 @@ class Client:
     """A service of one source: a POST is refused where others count, a PUT replaces what lies within its period."""
 
     def __init__(self, url: str = URL) -> None:
-        self.url, self.base = submission_url(url), base_of(url)
+        self.url, self.base = make_submission_url(url), find_base_url(url)
         self.token_valid_until = None
         self.counted: dict[tuple[str, datetime.date, datetime.date], int] = {}
         self.asked: list[tuple[str, Terms]] = []
@@ -102,7 +102,7 @@ class Client:
 
 def send(outbox: Outbox, fake_client: Client) -> Sender:
     sender = Sender(outbox, fake_client)  # type: ignore[arg-type]
-    sender.send(outbox.waiting(fake_client.base)[0], NOW)
+    sender.send(outbox.list_waiting(fake_client.base)[0], NOW)
     return sender
 
 
@@ -131,7 +131,7 @@ def names(outbox: Outbox) -> list[str]:
 def reopened(outbox: Outbox) -> Outbox:
     """Return the outbox as the next run finds it."""
     other = Outbox(outbox.directory)
-    with other.locked():
+    with other.lock():
         return other
 
 
@@ -194,9 +194,9 @@ def test_strange_file_is_not_overwritten(there: bytes, outbox: Outbox) -> None:
 
 def test_file_without_side_file_is_never_sent(outbox: Outbox, fake_client: Client) -> None:
     path = put(outbox, payload(), url=None)
-    assert reopened(outbox).waiting(URL) == ([], [])
+    assert reopened(outbox).list_waiting(URL) == ([], [])
     put(outbox, payload())
-    assert outbox.waiting(URL) == ([path], [])
+    assert outbox.list_waiting(URL) == ([path], [])
     send(outbox, fake_client)
     assert fake_client.counted == {("", day(18), day(18)): 512}
 
@@ -206,11 +206,11 @@ def test_file_without_side_file_is_never_sent(outbox: Outbox, fake_client: Clien
 
 def test_file_is_queued_until_it_is_delivered(outbox: Outbox, fake_client: Client) -> None:
     path = put(outbox, payload())
-    assert reopened(outbox).waiting(URL) == ([path], [])
+    assert reopened(outbox).list_waiting(URL) == ([path], [])
     sender = send(outbox, fake_client)
     assert sender.sent == [f"{path} to {URL}/submit: 201 CREATED, payload 7"]
-    assert reopened(outbox).waiting(URL) == ([], [])
-    record = reopened(outbox).record(path, URL)
+    assert reopened(outbox).list_waiting(URL) == ([], [])
+    record = reopened(outbox).get_record(path, URL)
     assert record == Record(
         "delivered", payload().content(), payload=7, answer="201 CREATED, payload 7", at="2020-09-19T06:30:00Z"
     )
@@ -220,7 +220,7 @@ def test_delivered_file_is_not_queued_again(outbox: Outbox, fake_client: Client)
     put(outbox, payload())
     send(outbox, fake_client)
     put(outbox, payload())
-    assert outbox.waiting(URL) == ([], [])
+    assert outbox.list_waiting(URL) == ([], [])
 
 
 def test_correction_with_the_same_content_is_sent(outbox: Outbox, fake_client: Client) -> None:
@@ -243,9 +243,9 @@ def test_oldest_period_is_sent_first(outbox: Outbox, fake_client: Client) -> Non
 
 def test_queue_of_another_service_waits_for_it(outbox: Outbox) -> None:
     path = put(outbox, payload(), url=ELSEWHERE)
-    ready, (complaint,) = outbox.waiting(URL)
+    ready, (complaint,) = outbox.list_waiting(URL)
     assert (ready, complaint.hint) == ([], "If that service has moved here, add --requeue.")
-    assert outbox.waiting(ELSEWHERE) == ([path], [])
+    assert outbox.list_waiting(ELSEWHERE) == ([path], [])
 
 
 def test_one_file_goes_to_two_services(outbox: Outbox) -> None:
@@ -257,7 +257,7 @@ def test_one_file_goes_to_two_services(outbox: Outbox) -> None:
         assert len(other.counted) == 1
 
 
-def test_correction_of_a_waiting_file_is_a_first_delivery(outbox: Outbox, fake_client: Client) -> None:
+def test_correction_of_waiting_file_is_first(outbox: Outbox, fake_client: Client) -> None:
     path = put(outbox, payload())
     put(outbox, payload(size=7), CORRECTION)
     send(outbox, fake_client)
@@ -285,7 +285,7 @@ def test_corrections_follow_one_another(known: bool, outbox: Outbox, fake_client
         assert content(path)["stats"][0]["bytes"] == size
 
 
-def test_correction_without_a_file_is_one_all_the_same(outbox: Outbox, fake_client: Client) -> None:
+def test_correction_needs_no_earlier_file(outbox: Outbox, fake_client: Client) -> None:
     path = put(outbox, payload())
     send(outbox, fake_client)
     path.unlink()
@@ -300,7 +300,7 @@ def test_correction_that_is_only_written_is_sent_later(outbox: Outbox, fake_clie
     put(outbox, payload())
     send(outbox, fake_client)
     put(outbox, payload(size=7), CORRECTION, url=None)
-    assert outbox.waiting(URL) == ([], [])
+    assert outbox.list_waiting(URL) == ([], [])
     with pytest.raises(AggregateExists):
         put(outbox, payload(size=7))
     put(outbox, payload(size=7), CORRECTION)
@@ -308,11 +308,11 @@ def test_correction_that_is_only_written_is_sent_later(outbox: Outbox, fake_clie
     assert list(fake_client.counted.values()) == [7]
 
 
-def test_lost_answer_is_cleared_up_by_sending_again(outbox: Outbox, fake_client: Client) -> None:
+def test_lost_answer_is_sent_again(outbox: Outbox, fake_client: Client) -> None:
     path = put(outbox, payload())
     fake_client.answers = False
     send(outbox, fake_client)
-    assert reopened(outbox).record(path, URL) == Record("unknown", payload().content())
+    assert reopened(outbox).get_record(path, URL) == Record("unknown", payload().content())
     with pytest.raises(AggregateExists, match="was sent to"):
         put(outbox, payload(size=7))
     fake_client.answers = True
@@ -354,7 +354,7 @@ def test_running_the_log_again_tries_a_held_file(outbox: Outbox, fake_client: Cl
 # Several files
 
 
-def test_overlap_is_refused_before_anything_is_written(outbox: Outbox, fake_client: Client) -> None:
+def test_overlap_is_refused_before_writing(outbox: Outbox, fake_client: Client) -> None:
     put(outbox, payload(17))
     send(outbox, fake_client)
     before = names(outbox)
@@ -374,7 +374,7 @@ def test_no_overlap_is_no_reason_to_refuse(other: Payload, url: str, outbox: Out
     put(outbox, other, url=url)
 
 
-def test_empty_source_overlaps_with_every_source(outbox: Outbox) -> None:
+def test_empty_source_overlaps_with_all(outbox: Outbox) -> None:
     put(outbox, payload(18, source="a"))
     with pytest.raises(AlreadyDelivered):
         put(outbox, payload(18))
@@ -389,7 +389,7 @@ def test_delivered_month_ends_the_waiting_of_its_days(outbox: Outbox, fake_clien
     fake_client.failing = None
     sender = Sender(outbox, fake_client)  # type: ignore[arg-type]
     sender.send([path], NOW)
-    assert [waiting.name for waiting in outbox.waiting(URL)[0]] == ["2020-09-19_2020-09-19_b.json.gz"]
+    assert [waiting.name for waiting in outbox.list_waiting(URL)[0]] == ["2020-09-19_2020-09-19_b.json.gz"]
 
 
 def test_month_and_its_days_in_one_queue(outbox: Outbox, fake_client: Client) -> None:
@@ -400,7 +400,7 @@ def test_month_and_its_days_in_one_queue(outbox: Outbox, fake_client: Client) ->
     # The first day precedes the month in the queue.
     assert len(sender.sent) == 2
     assert fake_client.counted == {("", day(1), day(30)): 7}
-    assert outbox.waiting(URL) == ([], [])
+    assert outbox.list_waiting(URL) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -431,27 +431,27 @@ def test_one_failure_does_not_keep_others(
 def test_queue_moves_with_its_service(outbox: Outbox) -> None:
     path = put(outbox, payload(), CORRECTION, url=ELSEWHERE)
     outbox.redirect(URL, mistyped_only=False)
-    assert outbox.waiting(URL) == ([path], [])
-    assert outbox.record(path, URL) == Record("pending", terms=CORRECTION)
-    assert outbox.waiting(ELSEWHERE)[0] == []
+    assert outbox.list_waiting(URL) == ([path], [])
+    assert outbox.get_record(path, URL) == Record("pending", terms=CORRECTION)
+    assert outbox.list_waiting(ELSEWHERE)[0] == []
 
 
-def test_correction_of_what_another_service_has_moves(outbox: Outbox, fake_client: Client) -> None:
+def test_moved_service_gets_a_correction(outbox: Outbox, fake_client: Client) -> None:
     put(outbox, payload())
     send(outbox, fake_client)
     path = put(outbox, payload(size=7), Terms(replace=True, replaces=("5",)), url=ELSEWHERE)
     outbox.redirect(URL, mistyped_only=False)
     # The numbers are those of the service that has moved.
-    assert outbox.record(path, URL) == Record("pending", terms=CORRECTION)
+    assert outbox.get_record(path, URL) == Record("pending", terms=CORRECTION)
 
 
-def test_what_the_new_place_has_is_not_sent(outbox: Outbox, fake_client: Client) -> None:
+def test_moved_queue_skips_delivered_files(outbox: Outbox, fake_client: Client) -> None:
     put(outbox, payload())
     send(outbox, fake_client)
     put(outbox, payload(), url=ELSEWHERE)
     outbox.redirect(URL, mistyped_only=False)
-    assert outbox.waiting(URL) == ([], [])
-    assert outbox.waiting(ELSEWHERE)[0] == []
+    assert outbox.list_waiting(URL) == ([], [])
+    assert outbox.list_waiting(ELSEWHERE)[0] == []
 
 
 def test_mistyped_path_is_corrected_by_the_next_run(outbox: Outbox, fake_client: Client) -> None:
@@ -461,9 +461,9 @@ def test_mistyped_path_is_corrected_by_the_next_run(outbox: Outbox, fake_client:
     send(outbox, mistyped)
     for other in ("http://127.0.0.1:81/eidaws", "https://127.0.0.1/eidaws", "http://localhost/eidaws"):
         outbox.redirect(other, mistyped_only=True)
-        assert outbox.waiting(other)[0] == []
+        assert outbox.list_waiting(other)[0] == []
     outbox.redirect(URL, mistyped_only=True)
-    assert outbox.waiting(URL) == ([path], [])
+    assert outbox.list_waiting(URL) == ([path], [])
     send(outbox, fake_client)
     assert fake_client.counted
 
@@ -478,10 +478,10 @@ def test_whole_queue_of_a_mistyped_path_moves(outbox: Outbox, fake_client: Clien
     assert len(send(outbox, fake_client).sent) == 3
 
 
-def test_another_service_on_the_same_host_gets_nothing(outbox: Outbox) -> None:
+def test_other_service_on_host_gets_nothing(outbox: Outbox) -> None:
     path = put(outbox, payload(), url=ELSEWHERE)
     outbox.redirect(URL, mistyped_only=True)
-    assert outbox.waiting(ELSEWHERE) == ([path], [])
+    assert outbox.list_waiting(ELSEWHERE) == ([path], [])
 
 
 @pytest.mark.parametrize(
@@ -502,8 +502,8 @@ def test_another_service_on_the_same_host_gets_nothing(outbox: Outbox) -> None:
     ],
 )
 def test_urls_of_one_service_are_one(url: str, base: str, submission: str) -> None:
-    assert base_of(url) == base
-    assert submission_url(url) == submission.replace("…", base)
+    assert find_base_url(url) == base
+    assert make_submission_url(url) == submission.replace("…", base)
 
 
 # Side files of earlier versions
@@ -552,7 +552,7 @@ def test_delivery_of_an_earlier_version_is_remembered(outbox: Outbox) -> None:
     path.with_name(path.name + ".delivery").write_bytes(legacy(sent=[SENT]))
     outbox = reopened(outbox)
     put(outbox, payload())
-    assert outbox.waiting(URL) == ([], [])
+    assert outbox.list_waiting(URL) == ([], [])
     assert content(path)["period"] == {"start": "2020-09-18", "end": "2020-09-18"}
     with pytest.raises(AggregateExists):
         put(outbox, payload(size=7))
@@ -579,9 +579,9 @@ def test_dry_run_refuses_what_a_run_refuses(
     outcomes: list[object] = []
     for dry_run in (True, False):
         tried = Outbox(outbox.directory, dry_run=dry_run)
-        with tried.locked():
+        with tried.lock():
             try:
-                outcomes.append((put(tried, made, terms, url), tried.waiting(URL)))
+                outcomes.append((put(tried, made, terms, url), tried.list_waiting(URL)))
             except EidaStatisticsError as refusal:
                 outcomes.append(str(refusal))
         if dry_run:
@@ -593,7 +593,7 @@ def test_dry_run_refuses_what_a_run_refuses(
 def test_dry_run_creates_no_directory(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / "a/b", dry_run=True)
     outbox.check_writable()
-    with outbox.locked():
+    with outbox.lock():
         path = put(outbox, payload(17, 18, source="x"))
     assert path == tmp_path / "a/b/2020-09-17_2020-09-18_x.json.gz"
     assert not (tmp_path / "a").exists()
@@ -640,7 +640,7 @@ def test_days_are_counted_once_whatever_happens(events: list[tuple[Any, ...]], l
             put(outbox, payload(size=last, source=source), CORRECTION)
             run(outbox, fake_client, "taken")
         assert fake_client.counted == {(source, day(18), day(18)): last}
-        assert outbox.waiting(URL) == ([], [])
+        assert outbox.list_waiting(URL) == ([], [])
 
 
 def try_to_put(outbox: Outbox, made: Payload, terms: Terms, lives: bool, *, send_it: bool) -> None:
@@ -655,7 +655,7 @@ def run(outbox: Outbox, fake_client: Client, outcome: str) -> None:
     fake_client.failing = {"lost on the way": NotDelivered(may_have_arrived=True), "refused": PayloadRefused()}.get(
         outcome
     )
-    killing = patch.object(Outbox, "keep", die_at(outbox, 2 if outcome == "killed late" else 1))
+    killing = patch.object(Outbox, "save_state", die_at(outbox, 2 if outcome == "killed late" else 1))
     with (
         killing if outcome.startswith("killed") else contextlib.nullcontext(),
         contextlib.suppress(KeyboardInterrupt),
@@ -665,8 +665,8 @@ def run(outbox: Outbox, fake_client: Client, outcome: str) -> None:
 
 
 def die_at(outbox: Outbox, call: int) -> Any:
-    """Return a `keep` that dies instead of its nth call."""
-    keep, calls = outbox.keep, iter(range(1, 100))
+    """Return a `save_state` that dies instead of its nth call."""
+    keep, calls = outbox.save_state, iter(range(1, 100))
 
     def dying(_outbox: Outbox, path: Path, state: DeliveryState) -> None:
         if next(calls) == call:
@@ -683,7 +683,7 @@ def killed(*_: object, **__: object) -> bytes:
 def test_run_that_waits_for_another_says_so(outbox: Outbox) -> None:
     messages: list[str] = []
     with ThreadPoolExecutor(1) as pool:
-        with outbox.locked(warn=messages.append):
+        with outbox.lock(warn=messages.append):
             second = pool.submit(enter, outbox, messages)
             while not messages and not second.done():
                 time.sleep(0.01)
@@ -693,22 +693,22 @@ def test_run_that_waits_for_another_says_so(outbox: Outbox) -> None:
 
 
 def enter(outbox: Outbox, messages: list[str]) -> None:
-    with Outbox(outbox.directory).locked(warn=messages.append):
+    with Outbox(outbox.directory).lock(warn=messages.append):
         pass
 
 
 def test_second_run_with_the_same_task_ends(outbox: Outbox) -> None:
-    with outbox.locked(task="a"), pytest.raises(DirectoryInUse), Outbox(outbox.directory).locked(task="a"):
+    with outbox.lock(task="a"), pytest.raises(DirectoryInUse), Outbox(outbox.directory).lock(task="a"):
         pass
 
 
 def test_one_run_of_each_task_waits_for_another_task(outbox: Outbox) -> None:
     def enter_with(task: str) -> None:
-        with Outbox(outbox.directory).locked(task=task):
+        with Outbox(outbox.directory).lock(task=task):
             pass
 
     with ThreadPoolExecutor(1) as pool:
-        with outbox.locked(task="a"):
+        with outbox.lock(task="a"):
             waiting = pool.submit(enter_with, "b")
             lock = outbox.directory / ".eida_stats_aggregator.b.lock"
             while not lock.exists() or is_free(lock):
@@ -730,7 +730,7 @@ def is_free(lock: Path) -> bool:
 
 
 @pytest.mark.parametrize("left", ["nothing", "other content", "half a file"])
-def test_interrupted_write_is_reported_and_not_sent(left: str, outbox: Outbox) -> None:
+def test_interrupted_write_is_not_sent(left: str, outbox: Outbox) -> None:
     path = put(outbox, payload())
     whole = path.read_bytes()
     match left:
@@ -740,18 +740,18 @@ def test_interrupted_write_is_reported_and_not_sent(left: str, outbox: Outbox) -
             path.write_bytes(gzip.compress(payload(size=7).to_json()))
         case _:
             path.write_bytes(whole[: len(whole) // 2])
-    ready, (complaint,) = outbox.waiting(URL)
+    ready, (complaint,) = outbox.list_waiting(URL)
     assert ready == []
     assert str(path) in str(complaint)
     assert "Run its log again" in str(complaint)
     put(outbox, payload())
-    assert outbox.waiting(URL) == ([path], [])
+    assert outbox.list_waiting(URL) == ([path], [])
 
 
 def test_unreadable_side_file_is_reported(outbox: Outbox) -> None:
     path = put(outbox, payload())
     path.with_name(f"{path.name}.delivery").write_bytes(b"{")
-    ready, (complaint,) = reopened(outbox).waiting(URL)
+    ready, (complaint,) = reopened(outbox).list_waiting(URL)
     assert ready == []
     assert "cannot be read" in str(complaint)
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eida_statistics import hll
-from eida_statistics.networks import Epoch, Registry
+from eida_statistics.networks import Epoch, NetworkRegistry
 from eida_statistics.payload import Payload
 from eida_stats_aggregator.fdsnws.aggregation import Aggregation
 from eida_stats_aggregator.fdsnws.request_log import Request, parse
@@ -22,7 +22,7 @@ EPOCHS = [
 
 
 def aggregated(*entries: dict[str, Any]) -> Aggregation:
-    aggregation = Aggregation(Registry(lambda: EPOCHS))
+    aggregation = Aggregation(NetworkRegistry(lambda: EPOCHS))
     for raw in encode_log(*entries).splitlines():
         request = parse(raw)
         assert isinstance(request, Request)
@@ -31,25 +31,25 @@ def aggregated(*entries: dict[str, Any]) -> Aggregation:
 
 
 def payload(*entries: dict[str, Any]) -> Payload:
-    return aggregated(*entries).payload(NOW)
+    return aggregated(*entries).make_payload(NOW)
 
 
 def sent(aggregation: Aggregation) -> Aggregation:
-    """What another process has in hand of it."""
+    """Return the aggregation as another process receives it."""
     received: Aggregation = pickle.loads(pickle.dumps(aggregation, pickle.HIGHEST_PROTOCOL))
     return received
 
 
 def figures(aggregation: Aggregation) -> tuple[object, ...]:
-    """All that an aggregation tells."""
-    return aggregation.payload(NOW), aggregation.requests, aggregation.clients, aggregation.unregistered
+    """Return all results of an aggregation."""
+    return aggregation.make_payload(NOW), aggregation.requests, aggregation.clients, aggregation.unregistered
 
 
 def sketch(*users: int) -> str:
-    return hll.to_hex(hll.encode([hll.client_hash(user) for user in users]))
+    return hll.to_hex(hll.encode([hll.hash_client(user) for user in users]))
 
 
-def test_a_stream_counts_its_requests_bytes_and_clients() -> None:
+def test_stream_counts_requests_bytes_clients() -> None:
     (row,) = payload(
         line(userID=1, trace=[trace(size=100)]),
         line(userID=2, trace=[trace(size=20), trace(size=3)]),
@@ -60,7 +60,7 @@ def test_a_stream_counts_its_requests_bytes_and_clients() -> None:
     assert row.clients == sketch(1, 2)
 
 
-def test_a_request_that_failed_as_a_whole_counts_once_under_no_stream() -> None:
+def test_failed_request_counts_under_no_stream() -> None:
     (row,) = payload(
         line(userID=1, status="ERROR", trace=[trace(), trace(sta="PB01")]),
         line(userID=2, status="NODATA", without=("trace",)),
@@ -70,7 +70,7 @@ def test_a_request_that_failed_as_a_whole_counts_once_under_no_stream() -> None:
     assert row.clients == sketch(1, 2)
 
 
-def test_a_request_of_which_no_stream_had_data_gives_no_row_and_no_day_but_counts() -> None:
+def test_request_without_data_has_no_row() -> None:
     made = payload(
         line(),
         line(finished="2020-09-17T12:00:00Z", trace=[trace(status="NODATA")]),
@@ -81,7 +81,7 @@ def test_a_request_of_which_no_stream_had_data_gives_no_row_and_no_day_but_count
     assert made.aggregation_score == 3
 
 
-def test_an_empty_log_has_no_rows_and_no_score() -> None:
+def test_empty_log_has_no_rows() -> None:
     assert payload() == Payload(
         generated_at="2020-09-19 06:30:00",
         version=payload(line()).version,
@@ -91,7 +91,7 @@ def test_an_empty_log_has_no_rows_and_no_score() -> None:
     )
 
 
-def test_the_month_is_that_of_the_request_and_the_network_that_of_the_data() -> None:
+def test_network_year_comes_from_the_data() -> None:
     old = trace(net="Z3", start="2016-02-29T00:00:00.0000Z")
     rows = payload(line(trace=[old]), line(finished="2020-10-01T00:00:00Z", trace=[old])).stats
     assert [(row.month.isoformat(), row.network) for row in rows] == [
@@ -100,22 +100,22 @@ def test_the_month_is_that_of_the_request_and_the_network_that_of_the_data() -> 
     ]
 
 
-def test_a_code_without_an_epoch_is_kept_and_reported() -> None:
+def test_code_without_epoch_is_reported() -> None:
     aggregation = aggregated(
         line(trace=[trace(net="Z3"), trace(net="Z3", sta="B")]),  # 1997: before the network
         line(trace=[trace(net="X7")]),
         line(trace=[trace(net="9A", start="2031-01-01T00:00:00.0000Z")]),
     )
     assert aggregation.unregistered == {"Z3": 2, "X7": 1}
-    assert {row.network for row in aggregation.payload(NOW).stats} == {"Z3", "X7", "9A2019"}
+    assert {row.network for row in aggregation.make_payload(NOW).stats} == {"Z3", "X7", "9A2019"}
 
 
-def test_many_clients_of_one_stream_make_a_sketch_of_their_number() -> None:
+def test_big_sketch_estimates_its_clients() -> None:
     (row,) = payload(*(line(userID=user) for user in range(3000))).stats
     assert row.clients == sketch(*range(3000))
 
 
-def test_clients_are_counted_once_over_all_streams_and_months() -> None:
+def test_clients_are_distinct_over_all_rows() -> None:
     aggregation = aggregated(
         *(line(userID=user) for user in range(100)),
         *(line(userID=user, status="ERROR") for user in range(50, 120)),
@@ -126,18 +126,18 @@ def test_clients_are_counted_once_over_all_streams_and_months() -> None:
     assert aggregated().clients == 0
 
 
-def test_adding_tells_by_how_much_the_aggregates_grow() -> None:
+def test_add_returns_requests_and_bytes() -> None:
     def grown(**changes: object) -> tuple[int, int]:
         request = parse(encode_log(line(**changes)).rstrip())
         assert isinstance(request, Request)
-        return Aggregation(Registry(lambda: EPOCHS)).add(request)
+        return Aggregation(NetworkRegistry(lambda: EPOCHS)).add(request)
 
     assert grown(trace=[trace(size=5), trace(size=7), trace(net="Z3", size=1), trace(status="NODATA")]) == (3, 13)
     assert grown(status="ERROR") == (1, 0)
     assert grown(trace=[trace(status="NODATA")]) == grown(trace=[]) == (0, 0)
 
 
-def test_what_was_merged_can_be_added_to() -> None:
+def test_merged_sums_can_grow() -> None:
     first, second = aggregated(line(), line(trace=[trace(net="Z3")])), aggregated(line(userID=5))
     first.merge(sent(second))
     requests = [parse(encode_log(line(userID=user)).rstrip()) for user in (6, 7)]
@@ -151,7 +151,7 @@ def test_what_was_merged_can_be_added_to() -> None:
     )
 
 
-def test_more_clients_than_are_listed_survive_the_way_to_another_process() -> None:
+def test_many_clients_are_pickled() -> None:
     """Folded into registers, of which some are in hashes again, and one stream of each form beside them."""
     sizes = {"A": 1, "B": 160, "C": 161, "D": 512, "E": 513, "F": 5000}
     entries = [line(userID=user, trace=[trace(sta=sta)]) for sta, size in sizes.items() for user in range(size)]
@@ -165,11 +165,11 @@ def test_more_clients_than_are_listed_survive_the_way_to_another_process() -> No
     assert figures(sent(received)) == figures(whole)
 
 
-def test_bytes_of_any_number_survive_the_way_to_another_process() -> None:
+def test_large_byte_counts_are_pickled() -> None:
     aggregation = aggregated(line(trace=[trace(size=2**40)]))
     for _ in range(30):
         aggregation.merge(sent(aggregation))
-    (row,) = sent(aggregation).payload(NOW).stats
+    (row,) = sent(aggregation).make_payload(NOW).stats
     assert (row.bytes, row.nb_requests) == (2**70, 2**30)
 
 
@@ -196,7 +196,7 @@ logs = st.lists(entries, max_size=30) | st.integers(0, 1200).map(lambda n: [line
 
 @settings(deadline=None)
 @given(logs, st.randoms(use_true_random=False))
-def test_the_order_of_lines_changes_nothing(log: list[dict[str, Any]], random: Any) -> None:
+def test_order_of_lines_changes_nothing(log: list[dict[str, Any]], random: Any) -> None:
     shuffled = list(log)
     random.shuffle(shuffled)
     assert payload(*shuffled) == payload(*log)
@@ -205,7 +205,7 @@ def test_the_order_of_lines_changes_nothing(log: list[dict[str, Any]], random: A
 @settings(deadline=None)
 @given(st.lists(entries, max_size=20), st.lists(entries, max_size=20))
 def test_splitting_into_files_changes_nothing(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> None:
-    """What two runs send adds up to what one run over both logs would have sent."""
+    """The files of two runs add up to the file of one run over both logs."""
     whole, parts = payload(*first, *second), [payload(*first), payload(*second)]
     assert sorted({day for part in parts for day in part.days_coverage}) == whole.days_coverage
     by_key = {
@@ -254,10 +254,10 @@ def test_folding_and_sending_change_nothing(log: list[dict[str, Any]]) -> None:
 
 @settings(deadline=None)
 @given(logs)
-def test_what_adding_tells_sums_up_to_the_payload(log: list[dict[str, Any]]) -> None:
-    aggregation = Aggregation(Registry(lambda: EPOCHS))
+def test_added_figures_sum_up_to_payload(log: list[dict[str, Any]]) -> None:
+    aggregation = Aggregation(NetworkRegistry(lambda: EPOCHS))
     grown = [aggregation.add(parse(raw)) for raw in encode_log(*log).splitlines()]  # type: ignore[arg-type]
-    rows = aggregation.payload(NOW).stats
+    rows = aggregation.make_payload(NOW).stats
     assert sum(requests for requests, _ in grown) == sum(row.nb_requests for row in rows)
     assert sum(size for _, size in grown) == sum(row.bytes for row in rows)
 

@@ -12,19 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from eida_statistics.networks import Registry
+from eida_statistics.networks import NetworkRegistry
 from eida_stats_aggregator.errors import UnreadableLog
 from eida_stats_aggregator.fdsnws import repeated_requests, user_agents
-from eida_stats_aggregator.fdsnws.filters import Selection
+from eida_stats_aggregator.fdsnws.filters import RequestFilter
 from eida_stats_aggregator.fdsnws.repeated_requests import Window
-from eida_stats_aggregator.fdsnws.request_log import Request
+from eida_stats_aggregator.fdsnws.request_log import Request, is_request_log
 from eida_stats_aggregator.fdsnws.tally import Tally
 from eida_stats_aggregator.logs import compression, sources
 from eida_stats_aggregator.parallel import processes, splits
 from support.stubs import encode_log, line, run, trace
 
 AT = datetime.datetime(2020, 11, 3, tzinfo=datetime.UTC)
-SELECTION = Selection(user_agents.load(), datetime.date(2020, 11, 3))
+FILTER = RequestFilter(user_agents.load_classes(), datetime.date(2020, 11, 3))
 
 
 def request(number: int, **more: object) -> dict[str, object]:
@@ -32,13 +32,13 @@ def request(number: int, **more: object) -> dict[str, object]:
     return line(userID=number, created=f"2020-09-17T23:59:59.{number + 1:06d}Z", **more)
 
 
-def read(files: Sequence[Path], jobs: int = 1, selection: Selection = SELECTION) -> Tally:
-    logs = sources.logs_of([str(file) for file in files], None)
-    return processes.read(logs, selection, list, jobs=jobs, progress=lambda _bytes, _lines: None)
+def read(files: Sequence[Path], jobs: int = 1, request_filter: RequestFilter = FILTER) -> Tally:
+    logs = [sources.describe_log(file) for file in files]
+    return processes.read(logs, request_filter, list, jobs=jobs, progress=lambda _bytes, _lines: None)
 
 
-def payload_of(tally: Tally) -> bytes:
-    return tally.aggregation.payload(AT).to_json()
+def encode_payload(tally: Tally) -> bytes:
+    return tally.aggregation.make_payload(AT).to_json()
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_user_and_time_make_a_request(
     assert (tally.counted, tally.repeated) == (requests, 2 - requests)
 
 
-def test_a_line_is_the_same_with_other_padding(log: Path) -> None:
+def test_padding_does_not_change_a_line(log: Path) -> None:
     text = encode_log(line()).rstrip()
     log.write_bytes(
         b"\n".join([text, text + b"\r", b"\xef\xbb\xbf" + text, b"\x1e" + text + text, text[:90] + text])
@@ -89,25 +89,25 @@ def test_ok_and_error_are_one_failed_request(pipe: bool, log: Path) -> None:
     for entries in (pair, pair[::-1], [*pair, *pair]):
         log.write_bytes(encode_log(*entries, request(2)))
         tally = piped(log) if pipe else read([log])
-        rows = tally.aggregation.payload(AT).stats
+        rows = tally.aggregation.make_payload(AT).stats
         assert [(row.nb_successful_requests, row.nb_unsuccessful_requests) for row in rows] == [(0, 1), (1, 0)]
         assert tally.requests_by_day == {datetime.date(2020, 9, 18): 1, datetime.date(2020, 9, 19): 1}
         assert tally.repeated == len(entries) - 1
 
 
 def piped(log: Path) -> Tally:
-    logs = sources.logs_of([], io.BytesIO(log.read_bytes()))
-    return processes.read(logs, SELECTION, list, jobs=2, progress=lambda _bytes, _lines: None)
+    logs = sources.find_logs([], io.BytesIO(log.read_bytes()), is_request_log)
+    return processes.read(logs, FILTER, list, jobs=2, progress=lambda _bytes, _lines: None)
 
 
 def test_records_of_other_kinds_are_counted_each(log: Path) -> None:
     other, bad = request(1, service="fdsnws-station"), request(2, finished="x")
     excluded, late = request(3, clientID="curl/7"), request(4, finished="2020-09-20T00:00:00Z")
     log.write_bytes(encode_log(*[other, bad, excluded, late, request(5)] * 3))
-    selection = Selection(
-        SELECTION.classes, SELECTION.latest, until=datetime.date(2020, 9, 19), excluded_classes=["library"]
+    request_filter = RequestFilter(
+        FILTER.classes, FILTER.latest, until=datetime.date(2020, 9, 19), excluded_classes=["library"]
     )
-    tally = read([log], selection=selection)
+    tally = read([log], request_filter=request_filter)
     outcomes = (tally.counted, tally.ignored, tally.rejected, tally.excluded, tally.on_other_days, tally.repeated)
     assert outcomes == (1, 3, 3, 1, 1, 6)
     assert tally.lines == 15
@@ -128,7 +128,7 @@ VARIANTS = [
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_the_choice_does_not_depend_on_the_order(seed: int, tmp_path: Path) -> None:
+def test_choice_ignores_order(seed: int, tmp_path: Path) -> None:
     folder, rng = tmp_path, random.Random(seed)
     entries = [request(number, **rng.choice(VARIANTS)) for number in range(12) for _ in range(rng.randrange(1, 4))]
     seen = set()
@@ -145,27 +145,27 @@ def test_the_choice_does_not_depend_on_the_order(seed: int, tmp_path: Path) -> N
         (folder / "c.log").write_bytes(encode_log(*entries))
         for one in (tally, piped(folder / "c.log")):
             assert (one.counted, one.repeated, one.lines) == (12, len(entries) - 12, len(entries))
-            seen.add((payload_of(one), tuple(sorted(one.requests_by_day.items()))))
+            seen.add((encode_payload(one), tuple(sorted(one.requests_by_day.items()))))
     assert len(seen) == 1
 
 
 def test_overlapping_logs_are_as_one(log: Path, tmp_path: Path) -> None:
     entries = [request(number) for number in range(300)]
     log.write_bytes(encode_log(*entries))
-    expected = payload_of(read([log]))
+    expected = encode_payload(read([log]))
     for name, start, end in (("b.log", 0, 200), ("c.log", 100, 300)):
         (tmp_path / name).write_bytes(gzip.compress(encode_log(*entries[start:end])))
     for jobs in (1, 2):
         tally = read([tmp_path / "c.log", tmp_path / "b.log"], jobs)
-        assert (payload_of(tally), tally.counted, tally.repeated) == (expected, 300, 100)
+        assert (encode_payload(tally), tally.counted, tally.repeated) == (expected, 300, 100)
 
 
 def test_alike_records_need_two_readings(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     readings = []
-    run_all = processes._Run.all
+    run_all = processes._Run.read_all
     monkeypatch.setattr(
         processes._Run,
-        "all",
+        "read_all",
         lambda *args: readings.append(1) or run_all(*args),  # type: ignore[func-returns-value]
     )
     for entries, number in (
@@ -180,20 +180,20 @@ def test_alike_records_need_two_readings(log: Path, monkeypatch: pytest.MonkeyPa
         assert len(readings) == number
 
 
-def test_a_log_that_changes_between_readings_is_named(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_changed_between_readings_is_named(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log.write_bytes(encode_log(request(1), request(2), request(1)))
-    find = repeated_requests.find
+    find = repeated_requests.find_repeated
 
     def change(*noted: object) -> object:
         log.write_bytes(encode_log(request(3), request(4), request(5)))
         return find(*noted)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(repeated_requests, "find", change)
+    monkeypatch.setattr(repeated_requests, "find_repeated", change)
     with pytest.raises(UnreadableLog, match="a log was changed while it was read"):
         read([log])
 
 
-def test_a_window_holds_back_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_window_holds_back_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repeated_requests, "_HELD_REQUESTS", 10)
     day = datetime.date(2020, 9, 18)
     window = Window()
@@ -209,8 +209,8 @@ def test_a_window_holds_back_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
 # Fingerprints
 
 
-def test_the_fingerprint_is_that_of_the_lines(log: Path, tmp_path: Path) -> None:
-    selection = Selection(SELECTION.classes, SELECTION.latest, fingerprinted=True)
+def test_fingerprint_depends_on_lines_only(log: Path, tmp_path: Path) -> None:
+    request_filter = RequestFilter(FILTER.classes, FILTER.latest, fingerprinted=True)
     rng = random.Random(2)
     texts = [encode_log(request(number)).rstrip() for number in range(60)] + [
         b"x",
@@ -225,19 +225,19 @@ def test_the_fingerprint_is_that_of_the_lines(log: Path, tmp_path: Path) -> None
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(splits, "_PLAIN_BYTES", part)
             patch.setattr(compression, "CHUNK_BYTES", part)
-            seen.add(read([tmp_path / "b.log", log], jobs, selection).fingerprint)
+            seen.add(read([tmp_path / "b.log", log], jobs, request_filter).fingerprint)
     log.write_bytes(b"\n".join(texts))
-    seen.add(read([log], 1, selection).fingerprint)
+    seen.add(read([log], 1, request_filter).fingerprint)
     assert len(seen) == 1
     assert 0 < seen.pop() < 1 << 128
     assert read([log]).fingerprint == 0
     # a line more is another log, also if it is repeated
     log.write_bytes(b"\n".join([*texts, texts[0]]))
-    assert read([log], 1, selection).fingerprint not in seen
+    assert read([log], 1, request_filter).fingerprint not in seen
 
 
 def test_tallies_keep_days_when_they_are_merged() -> None:
-    both = [Tally(SELECTION, Registry(list)) for _ in range(2)]
+    both = [Tally(FILTER, NetworkRegistry(list)) for _ in range(2)]
     for tally in both:
         tally.add(encode_log(request(1), request(2, finished="2020-09-19T00:00:00Z")).splitlines())
     both[0].merge(both[1])
@@ -247,7 +247,7 @@ def test_tallies_keep_days_when_they_are_merged() -> None:
 # The command
 
 
-def test_the_summary_says_how_many_were_repeated(tmp_path: Path) -> None:
+def test_summary_counts_repeats(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_bytes(encode_log(request(1), request(2)) + encode_log(request(1)) * 3)
     done = run("-o", "out", "a.log", cwd=tmp_path)
     assert "3  repeated, not counted again" in done.stdout
@@ -257,7 +257,7 @@ def test_the_summary_says_how_many_were_repeated(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stdin", [False, True])
 @pytest.mark.parametrize("size", [10, (1 << 26) + 1000])
-def test_records_behind_any_number_of_nul_bytes_count(size: int, stdin: bool, tmp_path: Path) -> None:
+def test_records_behind_nul_bytes_count(size: int, stdin: bool, tmp_path: Path) -> None:
     content = (
         bytes(size)
         + encode_log(request(1))

@@ -1,4 +1,4 @@
-"""Lines of logs to one sum of all: what counts, and what is told of the rest."""
+"""Sums over the lines of logs, and the counts of lines that are left out."""
 
 import datetime
 import pickle
@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eida_statistics.errors import RegistryUnavailable
-from eida_statistics.networks import Epoch, Registry
+from eida_statistics.networks import Epoch, NetworkRegistry
 from eida_statistics.payload import Exclusions, Payload
 from eida_stats_aggregator.fdsnws import tally, user_agents
-from eida_stats_aggregator.fdsnws.filters import Selection
+from eida_stats_aggregator.fdsnws.filters import RequestFilter
 from eida_stats_aggregator.fdsnws.tally import SHOWN_REJECTS, Reject, Tally
 from eida_stats_aggregator.fdsnws.user_agents import ClientClasses
 from support.stubs import encode_log, line, trace
@@ -35,14 +35,14 @@ def selecting(
     until: datetime.date = datetime.date.max,
     classes: Sequence[str] = (),
     patterns: Sequence[str] = (),
-) -> Selection:
-    return Selection(
+) -> RequestFilter:
+    return RequestFilter(
         CLASSES, LATEST, since, until, classes, [user_agents.compile_pattern(text) for text in patterns]
     )
 
 
-def tallied(lines: Iterable[bytes], selection: Selection | None = None) -> Tally:
-    made = Tally(selection or selecting(), Registry(lambda: EPOCHS))
+def tallied(lines: Iterable[bytes], request_filter: RequestFilter | None = None) -> Tally:
+    made = Tally(request_filter or selecting(), NetworkRegistry(lambda: EPOCHS))
     made.reject("a.log", made.add(lines))
     return made
 
@@ -52,7 +52,7 @@ def log(*entries: dict[str, Any]) -> list[bytes]:
 
 
 def payload(made: Tally) -> Payload:
-    return made.aggregation.payload(NOW, made.selection.exclusions)
+    return made.aggregation.make_payload(NOW, made.request_filter.exclusions)
 
 
 def counts(made: Tally) -> tuple[int, ...]:
@@ -68,17 +68,17 @@ def test_each_line_has_one_outcome() -> None:
 
 def test_lines_can_be_added_in_several_goes() -> None:
     lines = [*log(line(), line(userID=2)), b"no JSON", *log(line(clientID="curl/7"))]
-    made = Tally(selecting(), Registry(lambda: EPOCHS))
+    made = Tally(selecting(), NetworkRegistry(lambda: EPOCHS))
     for number, one in enumerate(lines, 1):
         made.reject("a.log", made.add([one], number))
-    assert told_by(made) == told_by(tallied(lines))
+    assert list_results(made) == list_results(tallied(lines))
 
 
-def test_without_a_registry_a_network_that_needs_one_is_an_error() -> None:
+def test_temporary_network_needs_a_registry() -> None:
     def missing() -> list[Epoch]:
         raise RegistryUnavailable
 
-    made = Tally(selecting(), Registry(missing))
+    made = Tally(selecting(), NetworkRegistry(missing))
     assert made.add(log(line())) == []
     with pytest.raises(RegistryUnavailable):
         made.add(log(line(trace=[trace(net="Z3")])))
@@ -99,7 +99,7 @@ def test_without_a_registry_a_network_that_needs_one_is_an_error() -> None:
         (None, 15, []),
     ],
 )
-def test_both_the_first_and_the_last_day_are_taken(since: int | None, until: int | None, taken: list[int]) -> None:
+def test_first_and_last_day_are_included(since: int | None, until: int | None, taken: list[int]) -> None:
     ends = [(16, "23:59:59.999999"), (17, "00:00:00"), (17, "23:59:59.999999"), (18, "00:00:00"), (19, "00:00:00")]
     lines = log(*(line(finished=f"2020-09-{day}T{time}Z") for day, time in ends))
     days = {"since": september(since)} if since else {}
@@ -112,23 +112,23 @@ def test_both_the_first_and_the_last_day_are_taken(since: int | None, until: int
     assert made.classes == ({"other": [number, 512 * number]} if number else {})
 
 
-def test_the_day_is_the_one_on_which_the_request_ended() -> None:
+def test_request_counts_on_its_last_day() -> None:
     over_midnight = line(created="2020-09-17T23:59:59Z", finished="2020-09-18T00:00:01Z")
     elsewhere = line(finished="2020-09-18T01:00:00+02:00")
     made = tallied(log(over_midnight, elsewhere), selecting(since=september(18)))
     assert (made.counted, made.on_other_days) == (1, 1)
 
 
-def test_lines_that_are_no_request_are_told_whatever_days_are_asked_for() -> None:
+def test_rejects_are_listed_for_any_days() -> None:
     other_day = line(finished="2020-09-16T12:00:00Z")
     lines = log(other_day, other_day | {"userID": "x"}, other_day | {"service": "x"}, line(finished="1980-01-01T"))
     assert counts(tallied(lines, selecting(since=september(18)))) == (0, 1, 2, 1, 0, 4)
 
 
-def test_a_day_that_has_not_come_is_rejected_and_not_left_out() -> None:
+def test_future_day_is_rejected() -> None:
     lines = log(line(finished="2020-09-20T23:59:59Z"), line(finished="2020-09-21T00:00:00Z"))
-    for selection in (selecting(), selecting(until=september(20)), selecting(until=september(25))):
-        made = tallied(lines, selection)
+    for request_filter in (selecting(), selecting(until=september(20)), selecting(until=september(25))):
+        made = tallied(lines, request_filter)
         assert counts(made) == (1, 0, 1, 0, 0, 2)
         assert made.rejects == [Reject("a.log", 2, "finished: not a day that a log can have")]
 
@@ -147,7 +147,7 @@ MIXED = [
 FIGURES = {"library": [1, 1], "robot": [3, 4320], "other": [2, 50_000]}
 
 
-def test_requests_and_bytes_are_told_by_class() -> None:
+def test_summary_has_figures_by_class() -> None:
     made = tallied(log(*MIXED))
     assert made.classes == FIGURES
     assert counts(made) == (6, 1, 0, 0, 0, 7)
@@ -159,7 +159,7 @@ def test_requests_and_bytes_are_told_by_class() -> None:
         ({"classes": ["robot"]}, 3, 3, 50_001, [18]),
         ({"classes": ["library"]}, 1, 5, 54_320, [17, 18]),
         ({"classes": ["robot", "library"]}, 4, 2, 50_000, [18]),
-        # who gives no name is another one
+        # a client without a name is in the class `other`
         ({"classes": ["other"]}, 2, 4, 4321, [17, 18]),
         ({"classes": ["robot", "library", "other"]}, 6, 0, 0, []),
         ({"classes": ["nobody"]}, 0, 6, 54_321, [17, 18]),
@@ -173,7 +173,7 @@ def test_requests_and_bytes_are_told_by_class() -> None:
     ],
     ids=str,
 )
-def test_clients_that_are_left_out_are_told_and_in_no_aggregate(
+def test_excluded_clients_are_in_no_aggregate(
     left_out: dict[str, list[str]], excluded: int, requests: int, size: int, days: list[int]
 ) -> None:
     made = tallied(log(*MIXED), selecting(**left_out))
@@ -181,41 +181,41 @@ def test_clients_that_are_left_out_are_told_and_in_no_aggregate(
     rows = payload(made).stats
     assert (sum(row.nb_requests for row in rows), sum(row.bytes for row in rows)) == (requests, size)
     assert payload(made).days_coverage == [september(day) for day in days]
-    # What was left out is told beside the rest.
+    # The figures include excluded clients.
     assert made.classes == FIGURES
 
 
-def test_a_payload_says_what_was_left_out_each_once_and_in_order() -> None:
+def test_payload_lists_exclusions_sorted() -> None:
     assert payload(tallied(log(line()))).excluded is None
     assert selecting(since=september(17)).exclusions is None
-    selection = selecting(classes=["robot", "library", "robot"], patterns=["^curl", "Bot", "^curl"])
+    request_filter = selecting(classes=["robot", "library", "robot"], patterns=["^curl", "Bot", "^curl"])
     expected = Exclusions(client_classes=["library", "robot"], client_patterns=["Bot", "^curl"])
-    assert payload(tallied(log(line()), selection)).excluded == expected
+    assert payload(tallied(log(line()), request_filter)).excluded == expected
     # also if there was nothing that it would have left out
-    assert tallied([], selection).selection.exclusions == expected
+    assert tallied([], request_filter).request_filter.exclusions == expected
 
 
-def test_an_excluded_client_may_be_of_another_day() -> None:
+def test_excluded_client_may_be_on_other_day() -> None:
     made = tallied(log(*MIXED), selecting(since=september(18), classes=["robot"]))
     assert counts(made) == (3, 1, 0, 1, 2, 7)
     assert made.classes == FIGURES | {"robot": [2, 320]}
 
 
 @pytest.mark.parametrize("known", [1, 2, 5])
-def test_how_many_clients_are_remembered_does_not_show(known: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    selection = selecting(classes=["library"], patterns=["^Java/1", "x$"])
+def test_client_cache_does_not_show(known: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    request_filter = selecting(classes=["library"], patterns=["^Java/1", "x$"])
     names = ["curl/7", "Java/17", "Java/8", None, "", "bot", "b" * 2000 + "x", "b" * 2000 + "y"]
     lines = log(*(line(clientID=name, userID=number) for number, name in enumerate(names * 3)))
-    expected = told_by(tallied(lines, selection))
+    expected = list_results(tallied(lines, request_filter))
     monkeypatch.setattr(tally, "_KNOWN_AGENTS", known)
     monkeypatch.setattr(tally, "_KNOWN_CHARACTERS", 3)
-    assert told_by(tallied(lines, selection)) == expected
+    assert list_results(tallied(lines, request_filter)) == expected
     assert expected[1]["other"][0] == 18
 
 
-def test_names_that_never_come_back_or_are_very_long_do_not_fill_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_names_fill_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tally, "_KNOWN_AGENTS", 100)
-    made = Tally(selecting(), Registry(lambda: EPOCHS))
+    made = Tally(selecting(), NetworkRegistry(lambda: EPOCHS))
     for number in range(1000):
         made.add(log(line(clientID=f"curl/{number}"), line(clientID="x" * 10_000 + str(number))))
         assert 0 < len(made._known) <= 100
@@ -223,28 +223,28 @@ def test_names_that_never_come_back_or_are_very_long_do_not_fill_memory(monkeypa
     assert "_known" not in made.__getstate__()
 
 
-def test_a_name_is_looked_for_once() -> None:
+def test_name_is_looked_for_once() -> None:
     looked = []
 
-    class Counting(Selection):
-        def of(self, agent: str | None) -> tuple[str, bool]:
+    class Counting(RequestFilter):
+        def classify(self, agent: str | None) -> tuple[str, bool]:
             looked.append(agent)
-            return super().of(agent)
+            return super().classify(agent)
 
     lines = log(*(line(clientID=name) for name in ("ObsPy", "curl", "ObsPy", "curl")))
     tallied(lines, Counting(selecting().classes, selecting().latest))
     assert looked == ["ObsPy", "curl"]
 
 
-def test_sets_of_clients_are_folded_on_the_way_and_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folding_on_the_way_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise a log of years would keep the client of every request."""
     lines = log(*(line(userID=user) for user in range(3000)))
-    expected = told_by(tallied(lines))
+    expected = list_results(tallied(lines))
     monkeypatch.setattr(tally, "_FOLD_EVERY", 700)
-    made = Tally(selecting(), Registry(lambda: EPOCHS))
+    made = Tally(selecting(), NetworkRegistry(lambda: EPOCHS))
     for start in range(0, len(lines), 100):
         made.add(lines[start : start + 100])
-    assert told_by(made) == expected
+    assert list_results(made) == expected
     ((sums,),) = ([*group.values()] for group in made.aggregation._groups.values())
     assert sums.registers is not None
     assert len(sums.hashes) < 900
@@ -253,17 +253,17 @@ def test_sets_of_clients_are_folded_on_the_way_and_give_the_same(monkeypatch: py
 # Rejects
 
 
-def test_the_first_rejected_lines_are_told_in_their_order() -> None:
+def test_first_rejects_are_listed_in_order() -> None:
     good = log(line())[0]
     bad = [b"no JSON", b"", b"[]", *log(line(userID="x")), b"\xff", b"{}", b"7"]
     lines = [good, bad[0], good, *bad[1:4], good, *bad[4:]]
-    made = Tally(selecting(), Registry(lambda: EPOCHS))
+    made = Tally(selecting(), NetworkRegistry(lambda: EPOCHS))
     rejections = made.add(lines, first=101)
     expected = [
         (102, "not JSON"),
         (104, "empty"),
-        (105, "Expected object, got array"),
-        (106, "userID: Expected int, got str"),
+        (105, "not an object"),
+        (106, "userID: not an integer"),
         (108, "not UTF-8"),
     ]
     assert rejections == expected
@@ -281,10 +281,10 @@ def test_the_first_rejected_lines_are_told_in_their_order() -> None:
 # Merging
 
 
-def told_by(made: Tally) -> tuple[Any, ...]:
-    """All that a tally tells."""
+def list_results(made: Tally) -> tuple[Any, ...]:
+    """Return all results of a tally."""
     aggregation = made.aggregation
-    aggregated = aggregation.payload(NOW), aggregation.requests, aggregation.clients, aggregation.unregistered
+    aggregated = aggregation.make_payload(NOW), aggregation.requests, aggregation.clients, aggregation.unregistered
     return counts(made), made.classes, made.rejects, aggregated
 
 
@@ -321,13 +321,13 @@ selections = st.builds(
 
 @settings(deadline=None)
 @given(lines_of_logs, selections)
-def test_all_lines_are_told_and_classes_sum_up_to_the_payload(lines: list[bytes], selection: Selection) -> None:
-    made = tallied(lines, selection)
+def test_classes_sum_up_to_the_payload(lines: list[bytes], request_filter: RequestFilter) -> None:
+    made = tallied(lines, request_filter)
     assert made.lines == len(lines)
     assert made.aggregation.requests == made.counted
     assert len(made.rejects) == min(made.rejected, SHOWN_REJECTS)
-    # Nobody left out, the same days: what all classes have together is what the payload has.
-    everyone = tallied(lines, selecting(since=selection.since, until=selection.until))
+    # Without exclusions, on the same days, the classes together equal the payload.
+    everyone = tallied(lines, selecting(since=request_filter.since, until=request_filter.until))
     assert made.classes == everyone.classes
     rows = payload(everyone).stats
     assert sum(requests for requests, _ in made.classes.values()) == sum(row.nb_requests for row in rows)
@@ -337,20 +337,20 @@ def test_all_lines_are_told_and_classes_sum_up_to_the_payload(lines: list[bytes]
 
 @settings(deadline=None)
 @given(lines_of_logs, selections, st.data())
-def test_merged_in_order_tallies_tell_what_one_tells(
-    lines: list[bytes], selection: Selection, data: st.DataObject
+def test_merged_tallies_equal_one_tally(
+    lines: list[bytes], request_filter: RequestFilter, data: st.DataObject
 ) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(lines)), max_size=4)))
-    made = Tally(selection, Registry(lambda: EPOCHS))
+    made = Tally(request_filter, NetworkRegistry(lambda: EPOCHS))
     for start, end in zip([0, *cuts], [*cuts, len(lines)], strict=True):
-        other = Tally(selection, Registry(lambda: EPOCHS))
+        other = Tally(request_filter, NetworkRegistry(lambda: EPOCHS))
         other.reject("a.log", other.add(lines[start:end], start + 1))
         if data.draw(st.booleans()):
             other = pickle.loads(pickle.dumps(other))
         made.merge(other)
-    expected = tallied(lines, selection)
-    assert told_by(made) == told_by(expected)
+    expected = tallied(lines, request_filter)
+    assert list_results(made) == list_results(expected)
     # It can go on.
     for one in (made, expected):
         one.reject("b.log", one.add(lines))
-    assert told_by(made) == told_by(expected)
+    assert list_results(made) == list_results(expected)

@@ -1,4 +1,4 @@
-"""Ranges of bzip2 files, unpacked independently: the right content, or told that it cannot be done."""
+"""Ranges of bzip2 files, unpacked independently of each other."""
 
 import bz2
 import itertools
@@ -25,7 +25,7 @@ BLOCK = bytes.fromhex("314159265359")
 END = bytes.fromhex("177245385090")
 
 
-def unpacked(packed: bytes, step: int, *, size: int | None = None, chunk_bytes: int = CHUNK) -> bytes:
+def unpack(packed: bytes, step: int, *, size: int | None = None, chunk_bytes: int = CHUNK) -> bytes:
     """Unpack a file range by range, each of so many bytes; `size` is what the file is taken to have."""
     size = len(packed) if size is None else size
     with tempfile.TemporaryFile(buffering=0) as file:
@@ -33,15 +33,13 @@ def unpacked(packed: bytes, step: int, *, size: int | None = None, chunk_bytes: 
         return b"".join(
             chunk
             for start in range(0, size, step)
-            for chunk in bzip2.unpacked(
-                file.fileno(), start, min(start + step, size), size, chunk_bytes=chunk_bytes
-            )
+            for chunk in bzip2.unpack(file.fileno(), start, min(start + step, size), size, chunk_bytes=chunk_bytes)
         )
 
 
 def unpacked_or_none(packed: bytes, step: int) -> bytes | None:
     try:
-        return unpacked(packed, step)
+        return unpack(packed, step)
     except NotSplittable:
         return None
 
@@ -59,7 +57,7 @@ def in_parts(of: bytes, ranges: int) -> int:
 LOG = b"".join(b'{"userID": %d, "service": "fdsnws-dataselect"}\n' % number for number in range(20_000))
 SMALL = [b'{"userID": 1}\n{"us', b'erID": 2}\n', b"a" * 300, noise(1, 40)]
 
-# What is in a log and is not: what repeats, what does not, and what looks as if a block or stream began there.
+# Content with and without repetition, and content that looks like the beginning of a block or stream.
 pieces = st.one_of(
     st.binary(max_size=60),
     st.builds(lambda text, times: text * times, st.binary(min_size=1, max_size=20), st.integers(1, 20_000)),
@@ -76,73 +74,71 @@ def test_ranges_of_a_log_give_the_log(level: int) -> None:
     log = LOG + noise(level, 150_000) + LOG[::-1]
     packed = bz2.compress(log, level)
     for ranges in (1, 2, 3, 7, 50):
-        assert unpacked(packed, in_parts(packed, ranges)) == log
+        assert unpack(packed, in_parts(packed, ranges)) == log
 
 
 @settings(max_examples=40, deadline=None)
 @given(content=contents, level=levels, ranges=st.integers(1, 12), chunk_bytes=st.sampled_from([1 << 10, CHUNK]))
-def test_ranges_of_one_stream_give_its_content(content: bytes, level: int, ranges: int, chunk_bytes: int) -> None:
+def test_ranges_unpack_one_stream(content: bytes, level: int, ranges: int, chunk_bytes: int) -> None:
     packed = bz2.compress(content, level)
     if not content:
         with pytest.raises(NotSplittable):
-            unpacked(packed, in_parts(packed, ranges))
+            unpack(packed, in_parts(packed, ranges))
         return
-    assert unpacked(packed, in_parts(packed, ranges), chunk_bytes=chunk_bytes) == content
+    assert unpack(packed, in_parts(packed, ranges), chunk_bytes=chunk_bytes) == content
 
 
 @settings(max_examples=40, deadline=None)
 @given(streams=st.lists(st.tuples(contents, levels), min_size=1, max_size=6), ranges=st.integers(1, 12))
 @example(streams=[(b"a", 9), (b"", 9), (b"", 1), (b"b", 9), (b"", 9)], ranges=1)
 @example(streams=[(noise(1, 150_000), 1), (b"", 1), (noise(2, 150_000), 1)], ranges=5)
-def test_ranges_of_streams_one_after_another_give_their_content(
-    streams: list[tuple[bytes, int]], ranges: int
-) -> None:
+def test_ranges_unpack_several_streams(streams: list[tuple[bytes, int]], ranges: int) -> None:
     """As pbzip2 writes them, or who appends; some may be empty, but for the first."""
     packed = b"".join(bz2.compress(content, level) for content, level in streams)
     if not streams[0][0]:
         assert unpacked_or_none(packed, in_parts(packed, ranges)) is None
         return
-    assert unpacked(packed, in_parts(packed, ranges)) == bz2.decompress(packed)
+    assert unpack(packed, in_parts(packed, ranges)) == bz2.decompress(packed)
 
 
-def test_thousands_of_empty_streams_are_passed_over() -> None:
+def test_empty_streams_are_skipped() -> None:
     """As many as there can be between two blocks, which must not be too many to look back over."""
     packed = bz2.compress(b"a") + EMPTY * 4000 + bz2.compress(b"b") + EMPTY * 4000
-    assert unpacked(packed, in_parts(packed, 3)) == b"ab"
+    assert unpack(packed, in_parts(packed, 3)) == b"ab"
 
 
-def test_ranges_of_a_single_byte_are_large_enough() -> None:
+def test_one_byte_ranges_work() -> None:
     packed = b"".join(map(bz2.compress, SMALL))
     for step in range(1, len(packed) + 2):
-        assert unpacked(packed, step) == b"".join(SMALL)
+        assert unpack(packed, step) == b"".join(SMALL)
 
 
-def test_a_file_smaller_than_a_range_is_one_range() -> None:
+def test_small_file_is_one_range() -> None:
     packed = bz2.compress(b"{}\n")
     with tempfile.TemporaryFile(buffering=0) as file:
         file.write(packed)
-        whole = bzip2.unpacked(file.fileno(), 0, len(packed), len(packed), chunk_bytes=CHUNK)
+        whole = bzip2.unpack(file.fileno(), 0, len(packed), len(packed), chunk_bytes=CHUNK)
         assert b"".join(whole) == b"{}\n"
 
 
 @pytest.mark.parametrize("command", ["bzip2", "lbzip2"])
 @pytest.mark.parametrize("level", ["-1", "-9"])
-def test_what_the_commands_write_is_read(command: str, level: str) -> None:
+def test_logs_from_packers_are_read(command: str, level: str) -> None:
     if shutil.which(command) is None:
         pytest.skip(f"there is no {command} here")
     log = noise(3, 250_000) + LOG
     packed = subprocess.run([command, level, "-c"], input=log, capture_output=True, check=True).stdout
-    assert unpacked(packed, in_parts(packed, 5)) == log
+    assert unpack(packed, in_parts(packed, 5)) == log
 
 
-def test_a_generated_log_is_read_as_it_is_written(tmp_path: Path) -> None:
+def test_generated_log_is_read_completely(tmp_path: Path) -> None:
     entries = list(make_log.requests(7, make_log.datetime.date(2020, 11, 2), 300))
     for name in ("a.log", "a.log.bz2"):
         make_log.write(tmp_path / name, entries)
-    assert unpacked((tmp_path / "a.log.bz2").read_bytes(), 1000) == (tmp_path / "a.log").read_bytes()
+    assert unpack((tmp_path / "a.log.bz2").read_bytes(), 1000) == (tmp_path / "a.log").read_bytes()
 
 
-def test_a_block_that_unpacks_to_much_takes_no_more_memory_than_a_chunk() -> None:
+def test_bomb_block_needs_memory_of_a_chunk() -> None:
     """A run of one byte becomes a block of 40 bytes for 45 MB."""
     size = 60_000_000
     packed = bz2.compress(b"\0" * size)
@@ -152,7 +148,7 @@ def test_a_block_that_unpacks_to_much_takes_no_more_memory_than_a_chunk() -> Non
         tracemalloc.start()
         try:
             given = 0
-            for chunk in bzip2.unpacked(file.fileno(), 0, len(packed), len(packed), chunk_bytes=CHUNK):
+            for chunk in bzip2.unpack(file.fileno(), 0, len(packed), len(packed), chunk_bytes=CHUNK):
                 assert len(chunk) <= CHUNK
                 given += len(chunk)
             peak = tracemalloc.get_traced_memory()[1]
@@ -179,7 +175,7 @@ def flipped(packed: bytes, bit: int) -> bytes:
     return bytes(damaged)
 
 
-def test_any_flipped_bit_of_small_streams_gives_the_content_or_is_told() -> None:
+def test_bit_flip_in_small_streams_is_noticed() -> None:
     """Also where a block is made unknown, which is no error of the blocks beside it."""
     for bit in range(8 * len(CONCATENATED)):
         for step in (40, len(CONCATENATED)):
@@ -188,27 +184,27 @@ def test_any_flipped_bit_of_small_streams_gives_the_content_or_is_told() -> None
 
 @settings(max_examples=120, deadline=None)
 @given(bit=st.integers(0, 8 * len(MIXED) - 1), ranges=st.integers(1, 6))
-def test_any_flipped_bit_of_many_blocks_gives_the_content_or_is_told(bit: int, ranges: int) -> None:
+def test_bit_flip_in_many_blocks_is_noticed(bit: int, ranges: int) -> None:
     assert unpacked_or_none(flipped(MIXED, bit), in_parts(MIXED, ranges)) in (BLOCKS + TEXT, None)
 
 
 def marked(packed: bytes) -> list[int]:
-    """The bits where something begins that tells where blocks and streams begin."""
+    """Return the bits at which the markers of blocks and streams begin."""
     bits = f"{int.from_bytes(packed):0{8 * len(packed)}b}"
     markers = [f"{int.from_bytes(marker):0{8 * len(marker)}b}" for marker in (BLOCK, END, b"BZh")]
     return [at for at in range(len(bits)) if any(bits.startswith(marker, at) for marker in markers)]
 
 
-def test_any_flipped_bit_between_blocks_gives_the_content_or_is_told() -> None:
-    """A marker or header, the checksum behind it, and what is just before."""
+def test_bit_flip_between_blocks_is_noticed() -> None:
+    """Flip bits of a marker or header, of the checksum behind it, and just before."""
     for place, offset in itertools.product(marked(MIXED), range(-9, 84, 4)):
         if 0 <= place + offset < 8 * len(MIXED):
             damaged = flipped(MIXED, place + offset)
             assert unpacked_or_none(damaged, in_parts(MIXED, 4)) in (BLOCKS + TEXT, None), (place, offset)
 
 
-def test_a_file_that_is_cut_off_anywhere_is_told() -> None:
-    """But for the end of a stream, where nothing tells that more is to come."""
+def test_truncated_file_is_not_splittable() -> None:
+    """Except at the end of a stream, where the file is complete."""
     whole = {
         len(b"".join(STREAMS[:1])): SMALL[:1],
         len(b"".join(STREAMS[:2])): SMALL[:2],
@@ -223,13 +219,13 @@ def test_a_file_that_is_cut_off_anywhere_is_told() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(size=st.integers(1, len(OF_BLOCKS) - 1), ranges=st.integers(1, 6))
-def test_a_stream_of_many_blocks_that_is_cut_off_is_told(size: int, ranges: int) -> None:
+def test_truncated_stream_is_not_splittable(size: int, ranges: int) -> None:
     assert unpacked_or_none(OF_BLOCKS[:size], in_parts(OF_BLOCKS, ranges)) is None
 
 
 @settings(max_examples=60, deadline=None)
 @given(places=st.tuples(*[st.integers(0, len(MIXED))] * 2).map(sorted), ranges=st.integers(1, 6))
-def test_bytes_that_are_missing_or_overwritten_are_told(places: list[int], ranges: int) -> None:
+def test_damaged_bytes_are_noticed(places: list[int], ranges: int) -> None:
     first, last = places
     for damaged in (MIXED[:first] + MIXED[last:], MIXED[:first] + bytes(last - first) + MIXED[last:]):
         if damaged and damaged != MIXED:
@@ -259,7 +255,7 @@ def test_bytes_that_are_missing_or_overwritten_are_told(places: list[int], range
     ],
 )
 @pytest.mark.parametrize("packed", [STREAMS[0], CONCATENATED, OF_BLOCKS])
-def test_what_is_behind_the_last_stream_is_told(packed: bytes, garbage: bytes) -> None:
+def test_data_behind_last_stream_is_noticed(packed: bytes, garbage: bytes) -> None:
     for ranges in (1, 2, 9):
         assert unpacked_or_none(packed + garbage, in_parts(packed, ranges)) is None
 
@@ -268,7 +264,7 @@ def test_what_is_behind_the_last_stream_is_told(packed: bytes, garbage: bytes) -
 @given(between=st.binary(min_size=1, max_size=100), ranges=st.integers(1, 9))
 @example(between=bytes(10), ranges=1)
 @example(between=BLOCK, ranges=2)
-def test_what_is_between_two_streams_is_told(between: bytes, ranges: int) -> None:
+def test_data_between_streams_is_noticed(between: bytes, ranges: int) -> None:
     for before in (STREAMS[0], OF_BLOCKS):
         packed = before + between + STREAMS[1]
         assert unpacked_or_none(packed, in_parts(packed, ranges)) in (None, bz2.decompress(packed))
@@ -277,26 +273,26 @@ def test_what_is_between_two_streams_is_told(between: bytes, ranges: int) -> Non
 @pytest.mark.parametrize(
     "content", [b"B", b"BZh9", b"BZh9 is how it begins\n", EMPTY, EMPTY * 3, b"BZh0" + STREAMS[0][4:], BLOCK]
 )
-def test_what_is_no_row_of_blocks_is_told(content: bytes) -> None:
+def test_other_bytes_are_not_splittable(content: bytes) -> None:
     for step in (1, 5, 1000):
         assert unpacked_or_none(content, step) is None
 
 
-def test_a_block_without_end_is_not_looked_for_in_the_whole_file() -> None:
+def test_endless_block_stops_the_search() -> None:
     """Where garbage follows, it could be that of a disk."""
     packed = STREAMS[0] + noise(11, 6_000_000)
     with pytest.raises(NotSplittable, match="without end"):
-        unpacked(packed, 50)
+        unpack(packed, 50)
 
 
-def test_a_file_that_shrinks_or_grows_meanwhile_gives_what_it_had_or_is_told() -> None:
+def test_resized_file_is_read_or_reported() -> None:
     packed = STREAMS[0] + STREAMS[1]
     for step in (10, 1000):
-        assert unpacked(packed + STREAMS[2], step, size=len(packed)) == SMALL[0] + SMALL[1]
+        assert unpack(packed + STREAMS[2], step, size=len(packed)) == SMALL[0] + SMALL[1]
         with pytest.raises(NotSplittable):
-            unpacked(STREAMS[0], step, size=len(packed))
+            unpack(STREAMS[0], step, size=len(packed))
         with pytest.raises(NotSplittable):
-            unpacked(b"", step, size=len(packed))
+            unpack(b"", step, size=len(packed))
 
 
 # A marker within a block: chance makes one in 35 TB of packed logs, or somebody does
@@ -311,7 +307,7 @@ ALPHABET = b"abcdefghijklmn"
 
 
 def crafted(hidden: bytes) -> Crafted:
-    """Make a stream whose one block has certain bytes among its compressed data.
+    """Return a stream whose only block has certain bytes in its compressed data.
 
     All symbols of the block have codes of four bits, so any bytes will do in which no half is 15, the end of a
     block. What it unpacks to follows from them.
@@ -395,7 +391,7 @@ def with_neighbours(packed: bytes) -> Iterator[bytes]:
         (b"BZh9", False),
     ],
 )
-def test_a_marker_within_a_block_is_told_or_does_not_matter(hidden: bytes, told: bool) -> None:
+def test_marker_within_a_block_is_handled(hidden: bytes, told: bool) -> None:
     made = crafted(hidden)
     assert bz2.decompress(made.packed) == made.content
     assert hidden in made.packed

@@ -1,4 +1,4 @@
-"""Log files to lines: every compression, told by content."""
+"""Log files to lines: each compression is recognised by content."""
 
 import bz2
 import gzip
@@ -35,7 +35,7 @@ def read(content: bytes) -> list[bytes]:
 
 
 @pytest.mark.parametrize("compress", [bytes, *COMPRESSIONS])
-def test_the_content_tells_the_compression(compress: Compress, tmp_path: Path) -> None:
+def test_content_decides_the_compression(compress: Compress, tmp_path: Path) -> None:
     path = tmp_path / "a.log.txt"
     path.write_bytes(compress(LOG))
     with path.open("rb") as raw:
@@ -43,25 +43,25 @@ def test_the_content_tells_the_compression(compress: Compress, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("compress", COMPRESSIONS)
-def test_streams_one_after_another_are_one_log(compress: Compress) -> None:
+def test_consecutive_streams_are_one_log(compress: Compress) -> None:
     """Logs that were compressed in parts, or in parallel, are such."""
     assert read(compress(b'{"userID": 1}\n{"us') + compress(b'erID": 2}\n')) == LOG.splitlines()
 
 
 @pytest.mark.parametrize("compress", COMPRESSIONS)
-def test_an_empty_compressed_log_has_no_line(compress: Compress) -> None:
+def test_empty_compressed_log_has_no_line(compress: Compress) -> None:
     assert read(compress(b"")) == []
 
 
 @pytest.mark.parametrize("compress", COMPRESSIONS)
-def test_a_log_that_is_cut_off_cannot_be_read(compress: Compress) -> None:
+def test_truncated_log_is_an_error(compress: Compress) -> None:
     whole = compress(b"".join(b"%d\n" % number for number in range(100_000)))
     with pytest.raises(UnreadableLog, match="the log"):
         read(whole[: len(whole) // 2])
 
 
 @pytest.mark.parametrize("compress", COMPRESSIONS)
-def test_a_log_that_is_damaged_cannot_be_read(compress: Compress) -> None:
+def test_damaged_log_is_an_error(compress: Compress) -> None:
     whole = bytearray(compress(b"".join(b"%d\n" % number for number in range(100_000))))
     for place in range(len(whole) // 2, len(whole) // 2 + 50):
         whole[place] ^= 0xFF
@@ -83,7 +83,7 @@ def test_zstd_may_begin_with_a_skippable_frame(number: int) -> None:
         read(packed[:-3])
 
 
-def tar_of(log: bytes) -> bytes:
+def make_tar(log: bytes) -> bytes:
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w") as archive:
         member = tarfile.TarInfo("fdsnws-requests.log")
@@ -93,9 +93,9 @@ def tar_of(log: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("compress", [bytes, *COMPRESSIONS])
-def test_a_tar_archive_is_refused(compress: Compress) -> None:
+def test_tar_archive_is_refused(compress: Compress) -> None:
     with pytest.raises(UnreadableLog, match="the log: a tar archive") as refusal:
-        read(compress(tar_of(LOG)))
+        read(compress(make_tar(LOG)))
     assert refusal.value.hint == "Unpack it with tar, and name the logs that were in it."
 
 
@@ -112,7 +112,7 @@ def test_nul_bytes_fill_no_memory(chunk: int, monkeypatch: pytest.MonkeyPatch) -
 
 @settings(deadline=None)
 @given(st.lists(st.binary(max_size=20).map(lambda text: text.replace(b"\n", b"")), max_size=20), st.booleans())
-def test_lines_are_what_stands_between_line_breaks(given_lines: list[bytes], ended: bool) -> None:
+def test_lines_end_at_line_breaks(given_lines: list[bytes], ended: bool) -> None:
     log = b"\n".join([b"{", *given_lines]) + (b"\n" if ended else b"")
     expected = log.split(b"\n")
     if not expected[-1]:
@@ -122,7 +122,7 @@ def test_lines_are_what_stands_between_line_breaks(given_lines: list[bytes], end
 
 @settings(deadline=None)
 @given(st.lists(st.binary(max_size=8).map(lambda text: text.replace(b"x", b"\n"))))
-def test_each_line_comes_with_the_chunk_in_which_it_ends(chunks: list[bytes]) -> None:
+def test_line_comes_with_its_last_chunk(chunks: list[bytes]) -> None:
     cutter = LineSplitter()
     seen = b""
     for chunk in chunks:
@@ -139,7 +139,7 @@ def test_chunks_do_not_show_in_the_lines(chunk: int, monkeypatch: pytest.MonkeyP
     assert read(b"a\n\nbcd\nefghijklm\n\nn") == [b"a", b"", b"bcd", b"efghijklm", b"", b"n"]
 
 
-def test_of_an_endless_line_only_so_much_is_kept_that_it_is_seen_to_be_too_long(
+def test_endless_line_keeps_one_byte_too_many(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(compression, "CHUNK_BYTES", 4)
@@ -148,9 +148,7 @@ def test_of_an_endless_line_only_so_much_is_kept_that_it_is_seen_to_be_too_long(
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 10, 11, 12, 1000])
-def test_memory_does_not_grow_with_an_endless_line_and_what_follows_it_is_whole(
-    chunk: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_endless_line_needs_little_memory(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lines, "MAX_LINE_BYTES", 10)
     log = b"a" * 10 + b"\n" + b"b" * 11 + b"\n" + b"c" * 500 + b"\nnext\n" + b"d" * 500
     cutter = LineSplitter()
@@ -160,10 +158,10 @@ def test_memory_does_not_grow_with_an_endless_line_and_what_follows_it_is_whole(
     assert max(map(len, ended)) <= max(chunk, 11)
 
 
-def test_content_comes_in_chunks_that_are_not_kept() -> None:
+def test_chunks_are_not_kept() -> None:
     """Also that of a file which is a hundredth of its content."""
     log = bytes(5 * compression.CHUNK_BYTES)
     for compress in (bytes, bz2.compress, gzip.compress, lzma.compress, zstd.compress):
-        sizes = [len(chunk) for chunk in compression.chunks(io.BytesIO(compress(log)), "the log")]
+        sizes = [len(chunk) for chunk in compression.read_chunks(io.BytesIO(compress(log)), "the log")]
         assert sum(sizes) == len(log)
         assert max(sizes) <= compression.CHUNK_BYTES

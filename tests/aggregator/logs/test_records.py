@@ -1,4 +1,4 @@
-"""Whole records in damaged lines: which count, and what is rejected."""
+"""Whole records in damaged lines are counted, and the pieces between them rejected."""
 
 import datetime
 import json
@@ -65,18 +65,18 @@ def rest(text: bytes) -> list[bytes]:
         (NUL * 5, [], [NUL]),
     ],
 )
-def test_a_line_has_records_and_pieces_between(text: bytes, whole: list[bytes], pieces: list[bytes]) -> None:
+def test_line_is_split_into_records_and_pieces(text: bytes, whole: list[bytes], pieces: list[bytes]) -> None:
     assert (found(text), rest(text)) == (whole, pieces)
 
 
 @pytest.mark.parametrize("torn", [ONE, TWO, THREE], ids=["one", "two", "three"])
-def test_a_record_is_found_behind_one_torn_anywhere(torn: bytes) -> None:
+def test_record_behind_torn_one_is_found(torn: bytes) -> None:
     for end in range(1, len(torn)):
         assert (found(torn[:end] + TWO), rest(torn[:end] + TWO)) == ([TWO], [torn[:end].rstrip()]), end
         assert found(torn[:end] + RS + TWO + torn[:end] + THREE) == [TWO, THREE], end
 
 
-def test_a_record_is_found_before_the_end_of_another() -> None:
+def test_record_before_torn_end_is_found() -> None:
     for start in range(1, len(TWO)):
         assert found(ONE + TWO[start:] + THREE) == [ONE, THREE], start
 
@@ -141,7 +141,7 @@ ADVERSARIES = {
 
 
 @pytest.mark.parametrize("name", ADVERSARIES)
-def test_the_steps_are_in_proportion_to_the_line(name: str) -> None:
+def test_splitting_is_linear(name: str) -> None:
     """A search that starts again at each brace takes thousands of times as many."""
     steps = 0
 
@@ -183,9 +183,9 @@ def kinds(text: bytes) -> list[type | str]:
             [Request, f"created: not a time (from byte {len(ONE) + 1:,} of the line)"],
         ),
         # A line that is one record, or has none, has the reason that it had.
-        (b'{"userID": "x"}', ["userID: Expected int, got str"]),
-        (RS + b'{"userID": "x"}', ["userID: Expected int, got str"]),
-        (b"[" + ONE + b"]", ["Expected object, got array"]),
+        (b'{"userID": "x"}', ["userID: not an integer"]),
+        (RS + b'{"userID": "x"}', ["userID: not an integer"]),
+        (b"[" + ONE + b"]", ["not an object"]),
         (ONE[:70], ["not JSON"]),
         (b"", ["empty"]),
         (BOM, ["not JSON"]),
@@ -198,7 +198,7 @@ def test_each_piece_has_an_outcome(text: bytes, expected: list[type | str]) -> N
     assert kinds(text) == expected
 
 
-def test_a_record_is_the_same_request_in_any_line() -> None:
+def test_record_has_same_key_in_any_line() -> None:
     (alone,) = request_log.parse_line(ONE)
     no_fraction = record(7, created="2020-09-18T00:00:00Z")
     (other,) = request_log.parse_line(no_fraction)
@@ -207,7 +207,7 @@ def test_a_record_is_the_same_request_in_any_line() -> None:
         assert requests in ([alone], [alone, other])
 
 
-def test_positions_do_not_depend_on_runs_of_nul() -> None:
+def test_nul_runs_count_as_one_byte() -> None:
     rng = random.Random(1)
     for _ in range(20):
         lengths = [rng.randrange(1, 50) for _ in range(3)]

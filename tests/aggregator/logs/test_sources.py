@@ -15,8 +15,9 @@ import pytest
 from eida_stats_aggregator.delivery.outbox import Outbox
 from eida_stats_aggregator.delivery.state import Terms
 from eida_stats_aggregator.errors import UnreadableLog
+from eida_stats_aggregator.fdsnws.request_log import is_request_log
 from eida_stats_aggregator.logs.compression import CHUNK_BYTES, zstd
-from eida_stats_aggregator.logs.sources import logs_of
+from eida_stats_aggregator.logs.sources import find_logs
 from support.payloads import payload, row
 from support.stubs import encode_log, line, make_log, run, trace
 
@@ -24,8 +25,8 @@ LOG = encode_log(line(userEmail="somebody@example.org")) * 3
 
 
 def on_stdin(content: bytes) -> list[bytes | str]:
-    """What standard input comes to: the log's bytes, or names."""
-    logs = logs_of([], io.BytesIO(content))
+    """Return the bytes of the log on standard input, or the names."""
+    logs = find_logs([], io.BytesIO(content), is_request_log)
     return [log.open().read() if log.name == "standard input" else log.name for log in logs]
 
 
@@ -45,16 +46,16 @@ def on_stdin(content: bytes) -> list[bytes | str]:
         b"\x00\x01\n",
     ],
 )
-def test_a_log_is_read_from_its_beginning(content: bytes) -> None:
+def test_log_is_read_from_its_beginning(content: bytes) -> None:
     assert on_stdin(content) == [content]
 
 
-def test_nothing_is_no_log() -> None:
+def test_empty_input_is_no_log() -> None:
     assert on_stdin(b"") == on_stdin(b"\n \n") == []
-    assert logs_of([], None) == []
+    assert find_logs([], None, is_request_log) == []
 
 
-def test_names_stand_one_a_line_and_need_not_be_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stdin_names_may_be_any_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("a.log", "b c.log", "d\udcff.log"):
         Path(name).write_bytes(LOG)
@@ -62,8 +63,8 @@ def test_names_stand_one_a_line_and_need_not_be_text(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize("second", [b'{"userEmail": "somebody@example.org"}', b"somebody@example.org\x00"])
-def test_what_is_no_name_is_not_repeated(second: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What comes in may be about a person."""
+def test_bad_name_is_not_quoted(second: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The input may be about a person."""
     monkeypatch.chdir(tmp_path)
     Path("a.log").write_bytes(LOG)
     with pytest.raises(UnreadableLog, match="standard input, line 2") as refusal:
@@ -71,16 +72,16 @@ def test_what_is_no_name_is_not_repeated(second: bytes, tmp_path: Path, monkeypa
     assert "somebody" not in str(refusal.value)
 
 
-def test_a_mark_before_names_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mark_before_names_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("a.log").write_bytes(LOG)
     for content in (b"\xef\xbb\xbfa.log\n", b"\xef\xbb\xbf\r\n\na.log\n"):
         assert on_stdin(content) == ["a.log"]
 
 
-def test_a_file_that_is_not_there_is_named() -> None:
+def test_file_that_is_not_there_is_named() -> None:
     with pytest.raises(UnreadableLog, match=r"missing\.log: No such file"):
-        logs_of(["missing.log"], None)
+        find_logs(["missing.log"], None, is_request_log)
     with pytest.raises(UnreadableLog, match=r"missing\.log: No such file"):
         on_stdin(b"missing.log\n")
 
@@ -88,14 +89,14 @@ def test_a_file_that_is_not_there_is_named() -> None:
 def test_standard_input_can_stand_among_files(tmp_path: Path) -> None:
     file = tmp_path / "a.log"
     file.write_bytes(LOG)
-    assert [(log.name, log.size) for log in logs_of([str(file), "-"], io.BytesIO(LOG))] == [
+    assert [(log.name, log.size) for log in find_logs([str(file), "-"], io.BytesIO(LOG), is_request_log)] == [
         (str(file), len(LOG)),
         ("standard input", 0),
     ]
 
 
-def names_of(*files: str) -> list[str]:
-    return [log.name for log in logs_of(files, None)]
+def find_names(*files: str) -> list[str]:
+    return [log.name for log in find_logs(files, None, is_request_log)]
 
 
 @pytest.fixture
@@ -105,7 +106,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_log_tells_its_size_and_how_it_is_packed(folder: Path) -> None:
+def test_log_has_size_and_compression(folder: Path) -> None:
     for name, compress, magic in (
         ("a.log", bytes, None),
         ("b.log", bz2.compress, b"BZh"),
@@ -114,42 +115,42 @@ def test_a_log_tells_its_size_and_how_it_is_packed(folder: Path) -> None:
         ("e.log", zstd.compress, b"\x28\xb5\x2f\xfd"),
     ):
         Path(name).write_bytes(compress(LOG))
-        (log,) = logs_of([name], None)
+        (log,) = find_logs([name], None, is_request_log)
         assert (log.name, log.size, log.magic) == (name, len(compress(LOG)), magic)
         with log.open() as raw:
             assert raw.read() == compress(LOG)
     Path("empty.log").touch()
-    (empty,) = logs_of(["empty.log"], None)
+    (empty,) = find_logs(["empty.log"], None, is_request_log)
     assert (empty.size, empty.magic) == (0, None)
 
 
-def test_a_named_pipe_is_not_opened_before_it_is_read(folder: Path) -> None:
+def test_named_pipe_is_opened_once(folder: Path) -> None:
     """To close it would end what writes into it."""
     os.mkfifo("pipe")
-    (log,) = logs_of(["pipe"], None)
+    (log,) = find_logs(["pipe"], None, is_request_log)
     assert (log.name, log.size) == ("pipe", 0)
 
 
 @pytest.mark.parametrize("name", ["a" * 300, "a/" * 3000 + "a", "missing/a.log", "a.log/b"])
-def test_a_name_that_no_file_can_have_is_told_as_one_that_is_not_there(name: str, folder: Path) -> None:
+def test_impossible_file_name_is_an_error(name: str, folder: Path) -> None:
     Path("a.log").write_bytes(LOG)
     with pytest.raises(UnreadableLog, match=f"{name}: (File name too long|No such file|Not a directory)"):
-        logs_of([name], None)
+        find_logs([name], None, is_request_log)
 
 
 # Directories
 
 
-def test_a_directory_stands_for_its_request_logs_those_of_folders_last(folder: Path) -> None:
+def test_logs_of_folders_come_last(folder: Path) -> None:
     for name in ("10/b.log", "10/a.log", "9/x/deep.log", "9/x/y/deeper.log", "z.log", "a.log", "B.log"):
         path = folder / "logs" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(LOG)
     expected = ["B.log", "a.log", "z.log", "10/a.log", "10/b.log", "9/x/deep.log", "9/x/y/deeper.log"]
-    assert names_of("logs") == names_of("logs/") == [f"logs/{name}" for name in expected]
+    assert find_names("logs") == find_names("logs/") == [f"logs/{name}" for name in expected]
     os.chdir("logs")
-    assert names_of(".") == expected
-    assert names_of(str(folder / "logs")) == [str(folder / "logs" / name) for name in expected]
+    assert find_names(".") == expected
+    assert find_names(str(folder / "logs")) == [str(folder / "logs" / name) for name in expected]
 
 
 @pytest.mark.parametrize("compress", [bytes, bz2.compress, gzip.compress, lzma.compress, zstd.compress])
@@ -163,19 +164,17 @@ def test_a_directory_stands_for_its_request_logs_those_of_folders_last(folder: P
         # rotated within a line, or begun by a program that was interrupted
         b'"userID": 1}\n' + encode_log(line()),
         b"no JSON\n\n" * 9 + encode_log(line()),
-        # a line that is longer than what is read at once
+        # a line that is longer than one chunk
         encode_log(line(trace=[trace(sta=f"S{number}") for number in range(12_000)])),
     ],
     ids=["a line", "no line break", "another service", "cut", "late", "long"],
 )
-def test_a_request_log_is_found_whatever_it_is_called(
-    content: bytes, compress: Callable[[bytes], bytes], folder: Path
-) -> None:
+def test_request_log_is_found_by_content(content: bytes, compress: Callable[[bytes], bytes], folder: Path) -> None:
     Path("17").write_bytes(compress(content))
-    assert names_of(".") == ["17"]
+    assert find_names(".") == ["17"]
 
 
-def test_what_is_no_request_log_is_passed_over(folder: Path) -> None:
+def test_other_files_are_skipped(folder: Path) -> None:
     Path("request.log").write_bytes(LOG)
     Path("seedlink.log").write_text("2020/09/18 00:00:00 [info/log] loading plugins\n" * 100)
     Path("seedlink.log.bz2").write_bytes(bz2.compress(b"2020/09/18 00:00:00 [info/log] hello\n"))
@@ -194,46 +193,44 @@ def test_what_is_no_request_log_is_passed_over(folder: Path) -> None:
     Path("round").symlink_to("round")
     # Cut off, and of a name that is not that of a request log.
     Path("archive.tar.bz2").write_bytes(bz2.compress(LOG)[:-5])
-    assert names_of(".") == ["request.log"]
+    assert find_names(".") == ["request.log"]
 
 
-def test_what_we_have_written_ourselves_is_no_log(folder: Path) -> None:
+def test_aggregates_are_no_logs(folder: Path) -> None:
     Path("request.log").write_bytes(LOG)
     outbox = Outbox(folder)
-    with outbox.locked(warn=print):
+    with outbox.lock(warn=print):
         many = [row(station=f"S{number}") for number in range(10_000)]
         for day, rows in (("2026-10-14", [row()]), ("2026-10-15", many)):
             made = payload(*rows, days_coverage=[day], period={"start": day, "end": day})
             outbox.put(made, "http://127.0.0.1", Terms())
     assert len(list(folder.glob("*.delivery"))) == 2
-    assert names_of(".") == ["request.log"]
+    assert find_names(".") == ["request.log"]
 
 
 @pytest.mark.parametrize("compress", [bz2.compress, gzip.compress, lzma.compress, zstd.compress])
-def test_a_damaged_request_log_is_not_passed_over(compress: Callable[[bytes], bytes], folder: Path) -> None:
-    """So that its error is told when it is read."""
+def test_damaged_request_log_is_not_skipped(compress: Callable[[bytes], bytes], folder: Path) -> None:
+    """Its error shows when it is read."""
     Path("a.log").write_bytes(LOG)
     whole = compress(LOG)
     Path("fdsnws-requests.log.2020-09-18").write_bytes(whole[:-9])
     Path("fdsnws-requests.log.2020-09-19").write_bytes(whole[:8] + bytes(byte ^ 0xFF for byte in whole[8:]))
-    assert names_of(".") == ["a.log", "fdsnws-requests.log.2020-09-18", "fdsnws-requests.log.2020-09-19"]
+    assert find_names(".") == ["a.log", "fdsnws-requests.log.2020-09-18", "fdsnws-requests.log.2020-09-19"]
 
 
 @pytest.mark.parametrize("content", [None, b"hello\n"])
-def test_a_directory_without_a_request_log_is_named(content: bytes | None, folder: Path) -> None:
+def test_directory_without_logs_is_an_error(content: bytes | None, folder: Path) -> None:
     Path("logs/2020").mkdir(parents=True)
     Path("a.log").write_bytes(LOG)
     if content is not None:
         Path("logs/2020/other.log").write_bytes(content)
-    with pytest.raises(UnreadableLog, match=": logs: there is no request log in it"):
-        logs_of(["a.log", "logs"], None)
+    with pytest.raises(UnreadableLog, match=": logs: no request log in it"):
+        find_logs(["a.log", "logs"], None, is_request_log)
 
 
 @pytest.mark.parametrize("refused", ["scandir", "stat"])
-def test_a_directory_that_cannot_be_looked_into_is_told(
-    refused: str, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nobody is told of a day that is missing in the statistics, if its folder is passed over."""
+def test_unreadable_directory_is_reported(refused: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If its folder was skipped, nobody would notice that a day is missing in the statistics."""
     Path("logs/private").mkdir(parents=True)
     for name in ("logs/a.log", "logs/private/b.log"):
         Path(name).write_bytes(LOG)
@@ -246,7 +243,7 @@ def test_a_directory_that_cannot_be_looked_into_is_told(
 
     monkeypatch.setattr(os, refused, refusing)
     with pytest.raises(UnreadableLog, match=r"logs/private.*: Permission denied"):
-        logs_of(["logs"], None)
+        find_logs(["logs"], None, is_request_log)
 
 
 @pytest.mark.parametrize(
@@ -261,22 +258,22 @@ def test_a_directory_that_cannot_be_looked_into_is_told(
     ],
     ids=["mark", "NUL bytes", "separator", "torn", "skippable frame", "packed mark"],
 )
-def test_a_damaged_request_log_is_found(content: bytes, folder: Path) -> None:
+def test_damaged_request_log_is_found(content: bytes, folder: Path) -> None:
     Path("a.log").write_bytes(content)
-    assert names_of(".") == ["a.log"]
+    assert find_names(".") == ["a.log"]
     done = run("--json", "--dry-run", ".", cwd=folder)
     assert json.loads(done.stdout)["counted"] == 1
     assert json.loads(run("--json", "--dry-run", cwd=folder, stdin=content).stdout)["counted"] == 1
 
 
 @pytest.mark.parametrize("compress", [bytes, bz2.compress, gzip.compress, zstd.compress])
-def test_a_tar_archive_is_refused(compress: Callable[[bytes], bytes], folder: Path) -> None:
+def test_tar_archive_is_refused(compress: Callable[[bytes], bytes], folder: Path) -> None:
     with tarfile.open("other.tar", "w") as archive:
         Path("a.log").write_bytes(LOG)
         archive.add("a.log")
     content = compress(Path("other.tar").read_bytes())
     Path("other.tar").unlink()
-    assert names_of(".") == ["a.log"]
+    assert find_names(".") == ["a.log"]
     Path("requests.tar").write_bytes(content)
     for jobs, names, stdin in (("1", ["requests.tar"], None), ("2", ["."], None), ("1", ["-"], content)):
         done = run("--jobs", jobs, *names, cwd=folder, stdin=stdin)
@@ -285,58 +282,58 @@ def test_a_tar_archive_is_refused(compress: Callable[[bytes], bytes], folder: Pa
         assert "Unpack it with tar" in done.stderr
     # of another name, it is passed over like other files
     Path("requests.tar").rename("other.tar")
-    assert names_of(".") == ["a.log"]
+    assert find_names(".") == ["a.log"]
 
 
 # Patterns
 
 
-def test_a_pattern_stands_for_the_files_that_it_fits(folder: Path) -> None:
+def test_pattern_means_matching_files(folder: Path) -> None:
     Path("2020/11").mkdir(parents=True)
     for name in ("b1.log", "a2.log", "a1.log", "a1.txt", ".a3.log", "2020/x.log", "2020/11/x.log"):
         Path(name).write_bytes(LOG)
-    assert names_of("a*.log") == ["a1.log", "a2.log"]
-    assert names_of("?1.log") == names_of("[ab]1.log") == ["a1.log", "b1.log"]
-    assert names_of("2020/*.log") == ["2020/x.log"]
-    assert names_of("**/x.log") == ["2020/11/x.log", "2020/x.log"]
-    assert names_of("**/*1.log") == ["a1.log", "b1.log"]
-    assert names_of(f"{folder}/b*.log") == [f"{folder}/b1.log"]
+    assert find_names("a*.log") == ["a1.log", "a2.log"]
+    assert find_names("?1.log") == find_names("[ab]1.log") == ["a1.log", "b1.log"]
+    assert find_names("2020/*.log") == ["2020/x.log"]
+    assert find_names("**/x.log") == ["2020/11/x.log", "2020/x.log"]
+    assert find_names("**/*1.log") == ["a1.log", "b1.log"]
+    assert find_names(f"{folder}/b*.log") == [f"{folder}/b1.log"]
     # the order is that of the command line
-    assert names_of("b*.log", "a2.log", "a1*") == ["b1.log", "a2.log", "a1.log", "a1.txt"]
+    assert find_names("b*.log", "a2.log", "a1*") == ["b1.log", "a2.log", "a1.log", "a1.txt"]
 
 
-def test_a_pattern_may_fit_directories(folder: Path) -> None:
+def test_pattern_may_fit_directories(folder: Path) -> None:
     for name in ("2019/a.log", "2020/b.log", "2020/11/c.log", "2020/notes.txt", "other/d.log"):
         path = Path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(LOG if path.suffix == ".log" else b"hello\n")
-    assert names_of("20*") == ["2019/a.log", "2020/b.log", "2020/11/c.log"]
+    assert find_names("20*") == ["2019/a.log", "2020/b.log", "2020/11/c.log"]
 
 
 @pytest.mark.parametrize("pattern", ["*.log", "[ab].txt", "logs/**/a.log", "?"])
-def test_a_pattern_that_fits_nothing_is_an_error(pattern: str, folder: Path) -> None:
+def test_pattern_without_match_is_an_error(pattern: str, folder: Path) -> None:
     Path("a.txt.gz").write_bytes(LOG)
     with pytest.raises(UnreadableLog) as refusal:
-        logs_of([pattern], None)
+        find_logs([pattern], None, is_request_log)
     assert f": {pattern}: no file has such a name" in str(refusal.value)
 
 
 @pytest.mark.parametrize("name", ["a[1].log", "a*.log", "what?", "[", "**"])
-def test_a_file_can_have_the_name_of_a_pattern(name: str, folder: Path) -> None:
+def test_file_name_may_look_like_a_pattern(name: str, folder: Path) -> None:
     for there in (name, "a1.log", "a2.log", "whats"):
         Path(there).write_bytes(LOG)
-    assert names_of(name) == [name]
+    assert find_names(name) == [name]
     # also among others that a pattern fits
-    assert names_of("*") == sorted([name, "a1.log", "a2.log", "whats"])
+    assert find_names("*") == sorted([name, "a1.log", "a2.log", "whats"])
 
 
-def test_a_link_to_nowhere_that_a_pattern_fits_is_told(folder: Path) -> None:
+def test_broken_link_is_an_error(folder: Path) -> None:
     Path("a*").symlink_to("nowhere")
     with pytest.raises(UnreadableLog, match=r"a\*: No such file"):
-        logs_of(["a*"], None)
+        find_logs(["a*"], None, is_request_log)
 
 
-def test_directories_and_patterns_may_be_named_on_standard_input(folder: Path) -> None:
+def test_stdin_may_name_directories(folder: Path) -> None:
     Path("logs").mkdir()
     for name in ("a1.log", "a2.log", "logs/b.log"):
         Path(name).write_bytes(LOG)
@@ -345,5 +342,5 @@ def test_directories_and_patterns_may_be_named_on_standard_input(folder: Path) -
     with pytest.raises(UnreadableLog, match=r": b\*: no file has such a name"):
         on_stdin(b"logs\nb*\n")
     Path("empty").mkdir()
-    with pytest.raises(UnreadableLog, match=": empty: there is no request log in it"):
+    with pytest.raises(UnreadableLog, match=": empty: no request log in it"):
         on_stdin(b"empty\n")

@@ -1,4 +1,4 @@
-"""The command with --dask, on a real scheduler and workers: it gives what it gives without, or says why not."""
+"""The command with --dask on a real scheduler and workers: equal results, or a clear error."""
 
 import asyncio
 import bz2
@@ -63,14 +63,14 @@ splits.read = wrapped(splits.read)
 
 
 class State(NamedTuple):
-    """What the workers, by their names, have of logs: tallies that they hold, and tasks that are theirs."""
+    """The tallies and tasks of the workers, by their names."""
 
     held: dict[str, int]
     assigned: dict[str, int]
 
 
 class Cluster:
-    """A scheduler and workers on loopback ports; what they say goes to files in a directory.
+    """A scheduler and workers on loopback ports; their output goes to files in a directory.
 
     A task is given up when the second worker ends that had it.
     """
@@ -111,7 +111,7 @@ class Cluster:
 
     @property
     def said(self) -> str:
-        """What the scheduler and all workers have said."""
+        """Return the output of the scheduler and all workers."""
         return "".join(path.read_text() for path in sorted(self.directory.glob("*.out")))
 
     def has(self, *threads: int) -> None:
@@ -154,7 +154,7 @@ class Cluster:
         while True:
             name = busy(self.wait(busy))[0]
             self.workers[name].send_signal(signal.SIGSTOP)
-            # What it has told before must have come in.
+            # Earlier messages must have arrived.
             time.sleep(0.05)
             if name in busy(self.wait(lambda _: True)):
                 break
@@ -284,9 +284,7 @@ def title(error: type[ClusterUnavailable | WorkerLost]) -> str:
         ),
     ],
 )
-def test_the_file_and_the_summary_are_those_of_a_run_without_a_cluster(
-    arguments: list[str], workers: Cluster, made: Path, tmp_path: Path
-) -> None:
+def test_cluster_run_equals_plain_run(arguments: list[str], workers: Cluster, made: Path, tmp_path: Path) -> None:
     # Relative to another directory than that of the workers.
     told = {}
     for way in ("plain", "dask"):
@@ -301,7 +299,7 @@ def test_the_file_and_the_summary_are_those_of_a_run_without_a_cluster(
     assert files_in(tmp_path / "dask") == files_in(tmp_path / "plain") != {}
 
 
-def test_repeated_requests_count_once_on_a_cluster(workers: Cluster, tmp_path: Path) -> None:
+def test_cluster_counts_repeats_once(workers: Cluster, tmp_path: Path) -> None:
     def request(number: int, **more: object) -> dict[str, object]:
         return line(userID=number, created=f"2020-09-17T23:59:59.{number + 1:06d}Z", **more)
 
@@ -322,7 +320,7 @@ def test_repeated_requests_count_once_on_a_cluster(workers: Cluster, tmp_path: P
     assert reports[0]["unsuccessful_requests"] == 20
 
 
-def test_names_of_logs_may_come_in_on_standard_input(workers: Cluster, made: Path, tmp_path: Path) -> None:
+def test_stdin_may_list_logs(workers: Cluster, made: Path, tmp_path: Path) -> None:
     names = f"{LOG}.{DAYS[1]}.bz2\n{LOG}.{DAYS[2]}.gz\n".encode()
     told = run(
         "--dask", workers.address, "--networks", "networks.json", "-o", tmp_path, cwd=made, stdin=names, **AT
@@ -331,7 +329,7 @@ def test_names_of_logs_may_come_in_on_standard_input(workers: Cluster, made: Pat
     assert list(files_in(tmp_path)) == [f"{DAYS[1]}_{DAYS[2]}.json.gz"]
 
 
-def test_a_registry_that_is_not_there_matters_only_to_logs_that_need_it(workers: Cluster, tmp_path: Path) -> None:
+def test_missing_registry_matters_if_needed(workers: Cluster, tmp_path: Path) -> None:
     (tmp_path / "a.log").write_bytes(encode_log(line(), line(userID=1)))
     (tmp_path / "b.log").write_bytes(encode_log(line(userID=2, trace=[trace(net="Z3")])))
     nowhere = {"FDSN_NETWORKS_URL": find_unused_url()}
@@ -347,7 +345,7 @@ def test_a_registry_that_is_not_there_matters_only_to_logs_that_need_it(workers:
 # Workers that end
 
 
-def test_what_a_killed_worker_has_had_is_read_again(workers: Cluster, home: Path) -> None:
+def test_logs_of_killed_worker_are_read_again(workers: Cluster, home: Path) -> None:
     plain = without_dask(home, "--json", "slow")
     expected = files_in(home / "out")
     (home / "out").rename(home / "plain")
@@ -360,7 +358,7 @@ def test_what_a_killed_worker_has_had_is_read_again(workers: Cluster, home: Path
     assert "lose already computed task" in workers.said
 
 
-def test_workers_that_end_again_and_again_are_an_error(workers: Cluster, home: Path) -> None:
+def test_repeatedly_lost_workers_are_an_error(workers: Cluster, home: Path) -> None:
     with running(home, workers, "slow") as process:
         while process.poll() is None:
             workers.has(1, 1)
@@ -373,7 +371,7 @@ def test_workers_that_end_again_and_again_are_an_error(workers: Cluster, home: P
     assert files_in(home) == {}
 
 
-def test_a_log_that_is_gone_when_a_worker_opens_it_is_an_error_that_names_it(workers: Cluster, home: Path) -> None:
+def test_log_missing_at_worker_is_named(workers: Cluster, home: Path) -> None:
     gone = Path("slow", f"{LOG}.{DAYS[5]}.gz")
     workers.signal(signal.SIGSTOP)
     with running(home, workers, "slow") as process:
@@ -387,7 +385,7 @@ def test_a_log_that_is_gone_when_a_worker_opens_it_is_an_error_that_names_it(wor
     assert files_in(home) == {}
 
 
-def test_an_interrupted_run_leaves_nothing_to_do_on_the_cluster(workers: Cluster, home: Path) -> None:
+def test_interrupt_clears_the_cluster(workers: Cluster, home: Path) -> None:
     with running(home, workers, "slow") as process:
         workers.wait(lambda state: any(state.assigned.values()) and any(state.held.values()))
         process.send_signal(signal.SIGINT)
@@ -401,8 +399,8 @@ def test_an_interrupted_run_leaves_nothing_to_do_on_the_cluster(workers: Cluster
 # Logs that cannot be read
 
 
-def test_the_error_is_that_of_the_first_damaged_log(workers: Cluster, home: Path) -> None:
-    # Longer than what the command itself looks at, so that workers meet the damage: first in the second log.
+def test_cluster_names_first_damaged_log(workers: Cluster, home: Path) -> None:
+    # Longer than the first lines that the command itself reads, so that a worker finds the damage.
     lines = b"".join(path.read_bytes() for path in sorted(home.glob("slow/*.2???-??-??"))) * 2
     first, second = home / "slow" / "a-slowest-request.gz", home / "slow" / "b-request.gz"
     for log in (first, second):
@@ -416,7 +414,7 @@ def test_the_error_is_that_of_the_first_damaged_log(workers: Cluster, home: Path
     assert files_in(home) == {}
 
 
-def test_nothing_of_a_line_reaches_the_output_of_the_cluster(workers: Cluster, tmp_path: Path) -> None:
+def test_cluster_output_quotes_no_line(workers: Cluster, tmp_path: Path) -> None:
     lines = encode_log(line(**PERSON), line(**PERSON, finished="soon"))
     (tmp_path / "a.log").write_bytes(lines)
     (tmp_path / "damaged.log.gz").write_bytes(gzip.compress(lines)[:-4])
@@ -436,9 +434,7 @@ def test_nothing_of_a_line_reaches_the_output_of_the_cluster(workers: Cluster, t
 # No cluster
 
 
-def test_a_scheduler_that_ends_in_the_middle_is_an_error(
-    home: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_lost_scheduler_is_an_error(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     with Cluster(tmp_path_factory.mktemp("ending")) as ending:
         ending.has(1)
         with running(home, ending, "slow") as process:
@@ -453,7 +449,7 @@ def test_a_scheduler_that_ends_in_the_middle_is_an_error(
     assert files_in(home) == {}
 
 
-def test_a_cluster_without_the_aggregator_is_an_error(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_workers_without_aggregator_are_an_error(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     missing = "import sys\nsys.modules['eida_stats_aggregator'] = None\n"
     with Cluster(tmp_path_factory.mktemp("other"), missing) as other, running(home, other, "slow") as process:
         told, complaints = process.communicate(timeout=20)
@@ -481,7 +477,7 @@ def test_workers_of_another_version_are_an_error(workers: Cluster, made: Path, t
     assert files_in(tmp_path) == {}
 
 
-def test_an_address_at_which_there_is_no_scheduler_is_an_error(made: Path, tmp_path: Path) -> None:
+def test_wrong_scheduler_address_is_an_error(made: Path, tmp_path: Path) -> None:
     with serve_answers(Answer()) as web, ThreadPoolExecutor(8) as pool:
         addresses = {
             "": "missing port number",
@@ -505,13 +501,13 @@ def test_an_address_at_which_there_is_no_scheduler_is_an_error(made: Path, tmp_p
     assert files_in(tmp_path) == {}
 
 
-def test_a_log_on_standard_input_cannot_be_read_by_a_cluster(tmp_path: Path) -> None:
+def test_cluster_refuses_standard_input(tmp_path: Path) -> None:
     told = run("--dask", "localhost:8786", cwd=tmp_path, stdin=encode_log(line()))
     assert told.returncode == 2
     assert "--dask cannot be used here: it reads files" in told.stderr
 
 
-def test_without_the_extra_it_is_told_how_to_install_it(tmp_path: Path) -> None:
+def test_missing_dask_says_how_to_install(tmp_path: Path) -> None:
     (tmp_path / "distributed.py").write_text("raise ModuleNotFoundError('No module named distributed')")
     (tmp_path / "a.log").write_bytes(encode_log(line()))
     told = run("--dask", "localhost:8786", "a.log", cwd=tmp_path, PYTHONPATH=str(tmp_path))

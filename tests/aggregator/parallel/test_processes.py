@@ -1,4 +1,4 @@
-"""Several processes and parts of any size give what one process gives that reads each log at once."""
+"""Several processes and parts of any size have the result of one process that reads each log as a whole."""
 
 import bz2
 import contextlib
@@ -29,11 +29,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from eida_statistics.errors import RegistryUnavailable
-from eida_statistics.networks import Epoch, Registry
+from eida_statistics.networks import Epoch, NetworkRegistry
 from eida_stats_aggregator.errors import UnreadableLog, WorkerLost
 from eida_stats_aggregator.fdsnws import repeated_requests, request_log, user_agents
 from eida_stats_aggregator.fdsnws.aggregation import Aggregation
-from eida_stats_aggregator.fdsnws.filters import Selection
+from eida_stats_aggregator.fdsnws.filters import RequestFilter
 from eida_stats_aggregator.fdsnws.request_log import Ignored, Rejected, Request
 from eida_stats_aggregator.fdsnws.tally import SHOWN_REJECTS, Tally
 from eida_stats_aggregator.logs import bzip2, compression, lines, sources
@@ -56,7 +56,7 @@ from support.stubs import (
 
 FILE = f"{DAY}_{DAY}.json.gz"
 AT = datetime.datetime(2020, 11, 3, tzinfo=datetime.UTC)
-SELECTION = Selection(user_agents.load(), DAY + datetime.timedelta(days=1))
+FILTER = RequestFilter(user_agents.load_classes(), DAY + datetime.timedelta(days=1))
 EPOCHS = [
     Epoch("Z3", datetime.date(2005, 1, 1), datetime.date(2007, 12, 31)),
     Epoch("Z3", datetime.date(2015, 1, 1)),
@@ -74,7 +74,7 @@ COMPRESSIONS: dict[str, Compress] = {
 
 
 class Outcome(NamedTuple):
-    """What logs come to: the payload as it is sent, and what is told of the lines."""
+    """The result of reading logs: the payload as it is sent, and the counts of lines."""
 
     payload: bytes
     counted: int
@@ -85,8 +85,8 @@ class Outcome(NamedTuple):
     rejects: list[tuple[str, int, str]]
 
 
-def outcome_of(tally: Tally) -> Outcome:
-    payload = tally.aggregation.payload(AT).to_json()
+def summarize(tally: Tally) -> Outcome:
+    payload = tally.aggregation.make_payload(AT).to_json()
     rejects = [(one.file, one.line, one.reason) for one in tally.rejects]
     outcomes = tally.counted, tally.ignored, tally.rejected, tally.repeated
     assert sum(outcomes) == tally.lines
@@ -98,20 +98,20 @@ def no_progress(more_bytes: int, more_lines: int) -> None:
 
 
 def read(files: Iterable[Path], jobs: int, load: processes.Load = lambda: EPOCHS) -> Outcome:
-    logs = sources.logs_of([str(file) for file in files], None)
-    return outcome_of(processes.read(logs, SELECTION, load, jobs=jobs, progress=no_progress))
+    logs = [sources.describe_log(file) for file in files]
+    return summarize(processes.read(logs, FILTER, load, jobs=jobs, progress=no_progress))
 
 
 def one_by_one(logs: Sequence[tuple[str, bytes]]) -> Outcome:
     """Read lines as one would without parts and processes, and with all requests in memory."""
-    aggregation = Aggregation(Registry(lambda: EPOCHS))
+    aggregation = Aggregation(NetworkRegistry(lambda: EPOCHS))
     ignored = repeated = 0
     requests: dict[int, Request] = {}
     rejects: list[tuple[str, int, str]] = []
     for name, content in logs:
         lines = content.split(b"\n")
         for number, text in enumerate(lines if lines[-1] else lines[:-1], 1):
-            for outcome in request_log.parse_line(text, SELECTION.latest):
+            for outcome in request_log.parse_line(text, FILTER.latest):
                 match outcome:
                     case Request() as request:
                         other = requests.setdefault(request.key & ~1, request)
@@ -123,7 +123,7 @@ def one_by_one(logs: Sequence[tuple[str, bytes]]) -> Outcome:
                         rejects.append((name, number, reason))
     for request in requests.values():
         aggregation.add(request)
-    payload = aggregation.payload(AT).to_json()
+    payload = aggregation.make_payload(AT).to_json()
     by_day = Counter(request.day for request in requests.values())
     return Outcome(payload, len(requests), ignored, len(rejects), repeated, by_day, rejects[:SHOWN_REJECTS])
 
@@ -134,7 +134,7 @@ def _precedence(request: Request) -> tuple[bool, int]:
 
 @contextlib.contextmanager
 def sizes(*, part: int, chunk: int, longest_line: int = 2000) -> Iterator[None]:
-    """Make parts and what is read at once small, so that small logs are cut where large ones are."""
+    """Make parts and chunks small, so that small logs are cut like large ones."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(splits, "_PLAIN_BYTES", part)
         patch.setattr(splits, "_BZIP2_BYTES", part)
@@ -144,7 +144,7 @@ def sizes(*, part: int, chunk: int, longest_line: int = 2000) -> Iterator[None]:
         yield
 
 
-def streams_of(content: bytes, compress: Compress, cuts: Iterable[int]) -> bytes:
+def compress_streams(content: bytes, compress: Compress, cuts: Iterable[int]) -> bytes:
     """Compress a log in streams that are cut anywhere, also within a line."""
     places = [0, *sorted(cut % (len(content) + 1) for cut in cuts), len(content)]
     return b"".join(compress(content[start:end]) for start, end in itertools.pairwise(places))
@@ -182,7 +182,7 @@ lines_of_any_kind = st.one_of(
     requests.map(lambda text: text.encode() + b"\r"),
     requests.map(lambda text: text[:40].encode()),
     st.sampled_from([b"", b"\r", b" ", b"{}", b"[]", b"no JSON", b"\xff\xfe", b"{", b"\0" * 30]),
-    # On both sides of what is too long; the last is one that is only as long as its spaces.
+    # On both sides of the longest line; the last is long because of its spaces.
     st.integers(1990, 2010).map(lambda length: b"x" * length),
     st.integers(1, 9000).map(lambda length: b"\xff" * length),
     st.integers(1, 1600).map(lambda length: json.dumps(line()).encode() + b" " * length),
@@ -207,13 +207,13 @@ logs_of_lines = st.builds(
 )
 @example(logs=[(b"\n" * 9, "plain"), (b"{}\n", "bz2"), (b"", "plain")], cuts=[], jobs=5, part=1, chunk=7)
 @example(logs=[(b"x" * 9000 + b"\n[]\n" + b"y" * 9000, "plain")], cuts=[], jobs=3, part=30, chunk=7)
-def test_neither_processes_nor_parts_nor_compression_show(
+def test_any_split_reads_the_same(
     logs: list[tuple[bytes, str]], cuts: list[int], jobs: int, part: int, chunk: int, tmp_path: Path
 ) -> None:
     files = [tmp_path / f"{number}.log" for number, _ in enumerate(logs)]
     for file, (content, packing) in zip(files, logs, strict=True):
         packed = packing != "plain"
-        file.write_bytes(streams_of(content, COMPRESSIONS[packing], cuts if packed else []))
+        file.write_bytes(compress_streams(content, COMPRESSIONS[packing], cuts if packed else []))
     # A range of one byte is for small logs: each is a part.
     part = max(part, sum(file.stat().st_size for file in files) // 300)
     with sizes(part=part, chunk=chunk):
@@ -222,7 +222,7 @@ def test_neither_processes_nor_parts_nor_compression_show(
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
-def test_one_log_gives_the_same_whatever_it_is_read_with(compression: str, tmp_path: Path) -> None:
+def test_one_log_reads_the_same_with_any_split(compression: str, tmp_path: Path) -> None:
     entries = list(make_log.requests(3, DAY, 300, stations=20, clients=50, other_services=True))
     texts = encode_log(*entries).split(b"\n")
     rng = random.Random(3)
@@ -230,7 +230,7 @@ def test_one_log_gives_the_same_whatever_it_is_read_with(compression: str, tmp_p
         texts.insert(rng.randrange(len(texts)), bad)
     content = b"\n".join(texts) + b"without a line break"
     log = tmp_path / "a.log"
-    log.write_bytes(streams_of(content, COMPRESSIONS[compression], range(7, len(content), 40_000)))
+    log.write_bytes(compress_streams(content, COMPRESSIONS[compression], range(7, len(content), 40_000)))
     epochs = [Epoch(one["fdsn_code"], *_days(one)) for one in make_log.registry()["networks"]]
     outcomes = []
     for part, chunk, jobs in ((1 << 22, 1 << 20, 1), (1 << 22, 1 << 20, 2), (9000, 1000, 3), (2500, 5000, 5)):
@@ -252,7 +252,7 @@ def _days(entry: dict[str, Any]) -> list[datetime.date | None]:
     order=st.randoms(use_true_random=False),
     jobs=st.sampled_from([1, 1, 2, 4]),
 )
-def test_a_day_in_several_files_in_any_order_is_as_one_file(
+def test_split_day_counts_as_one_file(
     lines: list[bytes], cuts: list[int], order: random.Random, jobs: int, tmp_path: Path
 ) -> None:
     ended = [text + b"\n" for text in lines]
@@ -272,7 +272,7 @@ def test_a_day_in_several_files_in_any_order_is_as_one_file(
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
-def test_a_line_that_is_too_long_and_spans_parts_is_one_line(jobs: int, tmp_path: Path) -> None:
+def test_overlong_line_across_parts_is_one(jobs: int, tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     good, other = encode_log(line()), encode_log(line(userID=1))
     log.write_bytes(good + b"x" * 100_000 + b"\n" + other + b"\xff" * 100_000 + b"\n\n" + b"y" * 100_000)
@@ -285,14 +285,14 @@ def test_a_line_that_is_too_long_and_spans_parts_is_one_line(jobs: int, tmp_path
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 5])
-def test_progress_comes_to_the_bytes_of_the_files_and_about_the_lines(jobs: int, tmp_path: Path) -> None:
+def test_progress_sums_up_to_file_sizes(jobs: int, tmp_path: Path) -> None:
     files = [tmp_path / name for name in ("a.log", "b.log.bz2")]
     for file in files:
         make_log.write(file, make_log.requests(1, DAY, 200))
     told: list[tuple[int, int]] = []
     with sizes(part=5000, chunk=5000, longest_line=1 << 26):
-        logs = sources.logs_of([str(file) for file in files], None)
-        processes.read(logs, SELECTION, list, jobs=jobs, progress=lambda *more: told.append(more))
+        logs = [sources.describe_log(file) for file in files]
+        processes.read(logs, FILTER, list, jobs=jobs, progress=lambda *more: told.append(more))
     assert sum(more for more, _ in told) == sum(file.stat().st_size for file in files)
     assert 400 <= sum(lines for _, lines in told) <= 400 + len(told)
     assert len(told) > 10
@@ -336,9 +336,7 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Day:
     ],
     ids=" ".join,
 )
-def test_the_command_writes_the_same_bytes_with_any_number_of_jobs(
-    files: list[str], day: Day, tmp_path: Path
-) -> None:
+def test_any_jobs_write_the_same_bytes(files: list[str], day: Day, tmp_path: Path) -> None:
     at = 1_600_000_000
     written = {}
     summaries = []
@@ -358,7 +356,7 @@ def test_the_command_writes_the_same_bytes_with_any_number_of_jobs(
     ]
 
 
-def test_all_compressions_give_the_same_bytes(day: Day, tmp_path: Path) -> None:
+def test_all_compressions_have_equal_content(day: Day, tmp_path: Path) -> None:
     written = set()
     for name in [*COMPRESSIONS, "several"]:
         files = [f"a.log.{name}"] if name in COMPRESSIONS else ["second.log", "third.log", "first.log"]
@@ -368,10 +366,10 @@ def test_all_compressions_give_the_same_bytes(day: Day, tmp_path: Path) -> None:
     assert len(written) == 1
 
 
-# What comes in on a pipe can be read once
+# A pipe can be read once
 
 
-# What splits.read is told to do in another process than the first one, or in the first one.
+# The steps of splits.read, in the first process and in the others.
 DRIVER = """
 import multiprocessing, os, pathlib, signal, sys, time
 from eida_stats_aggregator import cli
@@ -419,7 +417,7 @@ def driven(
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def group_of(leader: int) -> list[int]:
+def list_group(leader: int) -> list[int]:
     """Return the processes of a group that live."""
     found = []
     for entry in Path("/proc").iterdir():
@@ -435,7 +433,7 @@ def marks(home: Path, name: str) -> list[int]:
     return [int(path.name.rpartition("-")[2]) for path in (home / "marks").glob(f"{name}-*")]
 
 
-def told(process: "subprocess.Popen[bytes]", stdin: bytes = b"") -> tuple[int, str, str]:
+def finish(process: "subprocess.Popen[bytes]", stdin: bytes = b"") -> tuple[int, str, str]:
     """Feed a process standard input and return how it ended, which must not take long."""
     out, errors = process.communicate(stdin, timeout=30)
     return process.returncode, out.decode(), errors.decode()
@@ -457,7 +455,7 @@ NETWORKS = ("--networks", "networks.json")
 OPTIONS = (*NETWORKS, "-o", "out", "--json")
 
 
-def lines_of(report: dict[str, Any]) -> int:
+def sum_lines(report: dict[str, Any]) -> int:
     return sum(report[outcome] for outcome in ("counted", "ignored", "rejected", "repeated"))
 
 
@@ -467,22 +465,22 @@ def nothing_written(home: Path) -> bool:
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_one_process_reads_where_a_pipe_is_read(jobs: str, day: Day, home: Path) -> None:
-    """What is logged more than once must be known while it is read."""
+    """Repeated requests must be recognised while the pipe is read."""
     content = (home / "a.log.plain").read_bytes()
     with driven('mark("begun")', *OPTIONS, "--jobs", jobs, "-", "small.log", cwd=home) as process:
-        code, out, errors = told(process, content)
+        code, out, errors = finish(process, content)
     assert code == 4
     assert "repeated lines were counted once" in errors
     assert len(marks(home, "begun")) == 1
     report = json.loads(out)
     assert report["repeated"] > 90
-    assert lines_of(report) == day.lines + 100
+    assert sum_lines(report) == day.lines + 100
 
 
 @pytest.mark.parametrize("jobs", ["1", "3"])
 @pytest.mark.parametrize("pipe", ["-", "pipe"])
-def test_a_pipe_is_not_read_again_because_of_another_log(jobs: str, pipe: str, day: Day, home: Path) -> None:
-    """Where a log turns out to be no plain row of blocks, others are read anew; a pipe would be empty by then."""
+def test_pipe_is_not_read_again(jobs: str, pipe: str, day: Day, home: Path) -> None:
+    """If a bzip2 log cannot be split, the other logs are read again; a pipe would be empty by then."""
     (home / "padded.log").write_bytes((home / "a.log.bz2").read_bytes() + bytes(512))
     content = (home / "small.log").read_bytes()
     os.mkfifo(home / "pipe")
@@ -492,20 +490,20 @@ def test_a_pipe_is_not_read_again_because_of_another_log(jobs: str, pipe: str, d
     done = run(*OPTIONS, "--jobs", jobs, pipe, "padded.log", cwd=home, stdin=content if pipe == "-" else None)
     assert done.returncode == 4
     assert "repeated lines were counted once" in done.stderr
-    assert lines_of(json.loads(done.stdout)) == day.lines + 100
+    assert sum_lines(json.loads(done.stdout)) == day.lines + 100
     if pipe == "pipe":
         writer.join()
 
 
 @pytest.mark.parametrize("jobs", ["1", "3"])
-def test_what_is_not_a_plain_row_of_blocks_is_read_all_the_same(jobs: str, day: Day, home: Path) -> None:
+def test_padded_bzip2_is_read(jobs: str, day: Day, home: Path) -> None:
     (home / "padded.log").write_bytes((home / "a.log.bz2").read_bytes() + bytes(512))
     for files in (["padded.log"], ["small.log", "padded.log", "third.log"]):
         done = run(*OPTIONS, "--dry-run", "--jobs", jobs, *files, cwd=home)
         assert done.returncode == (4 if len(files) > 1 else 0)
         assert ("repeated lines were counted once" in done.stderr) is (len(files) > 1)
         report = json.loads(done.stdout)
-        assert lines_of(report) == day.lines + (100 + 1500 if len(files) > 1 else 0)
+        assert sum_lines(report) == day.lines + (100 + 1500 if len(files) > 1 else 0)
         assert report["first_rejects"] == [
             {"file": "padded.log", "line": 2501, "reason": "not JSON"},
             {"file": "padded.log", "line": 2502, "reason": "empty"},
@@ -521,7 +519,7 @@ def damaged(packed: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("compression", ["bz2", "gz", "xz"])
-def test_a_damaged_log_is_named_whatever_the_number_of_jobs(compression: str, home: Path) -> None:
+def test_damaged_log_is_named_with_any_jobs(compression: str, home: Path) -> None:
     (home / "broken.log").write_bytes(damaged((home / f"a.log.{compression}").read_bytes()))
     seen = set()
     for jobs in ("1", "2", "4"):
@@ -535,8 +533,8 @@ def test_a_damaged_log_is_named_whatever_the_number_of_jobs(compression: str, ho
 
 @pytest.mark.parametrize("compression", ["bz2", "xz"])
 @pytest.mark.parametrize("place", [1, 6, 60])
-def test_a_log_is_damaged_also_where_one_of_its_streams_was_read(compression: str, place: int, home: Path) -> None:
-    """As of a log that was packed in parallel: what is left of it is not the day."""
+def test_damage_after_a_good_stream_is_found(compression: str, place: int, home: Path) -> None:
+    """As in a log that was packed in parallel: the rest of it is not the whole day."""
     compress = COMPRESSIONS[compression]
     streams = [compress(encode_log(*(line(userID=user) for user in range(20)))) for _ in range(3)]
     second = bytearray(streams[1])
@@ -549,7 +547,7 @@ def test_a_log_is_damaged_also_where_one_of_its_streams_was_read(compression: st
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 5])
-def test_of_several_damaged_logs_the_first_is_named(jobs: int, tmp_path: Path) -> None:
+def test_first_damaged_log_is_named(jobs: int, tmp_path: Path) -> None:
     content = encode_log(*make_log.requests(1, DAY, 300))
     files = [tmp_path / name for name in ("good.log", "b.log", "c.log", "d.log", "e.log")]
     for file, compress in zip(files, [bytes, gzip.compress, bz2.compress, gzip.compress, bytes], strict=True):
@@ -564,36 +562,36 @@ def test_of_several_damaged_logs_the_first_is_named(jobs: int, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
-def test_a_log_that_vanishes_is_named(jobs: int, tmp_path: Path) -> None:
+def test_log_that_vanishes_is_named(jobs: int, tmp_path: Path) -> None:
     files = [tmp_path / "a.log", tmp_path / "b.log"]
     for file in files:
         file.write_bytes(encode_log(line()) * 100)
-    logs = sources.logs_of([str(file) for file in files], None)
+    logs = [sources.describe_log(file) for file in files]
     files[1].unlink()
     with sizes(part=3000, chunk=1000), pytest.raises(UnreadableLog, match=r"b\.log: No such file"):
-        processes.read(logs, SELECTION, list, jobs=jobs, progress=no_progress)
+        processes.read(logs, FILTER, list, jobs=jobs, progress=no_progress)
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
 @pytest.mark.parametrize("compression", ["plain", "bz2", "gz"])
-def test_a_log_that_becomes_shorter_is_named(compression: str, jobs: int, tmp_path: Path) -> None:
-    """As one that is emptied and written anew: what is left of it is not the day."""
+def test_log_that_becomes_shorter_is_named(compression: str, jobs: int, tmp_path: Path) -> None:
+    """As one that is truncated and written again: the rest of it is not the whole day."""
     log = tmp_path / "a.log"
-    log.write_bytes(streams_of(encode_log(line()) * 200, COMPRESSIONS[compression], range(0, 100_000, 5000)))
-    logs = sources.logs_of([str(log)], None)
+    log.write_bytes(compress_streams(encode_log(line()) * 200, COMPRESSIONS[compression], range(0, 100_000, 5000)))
+    logs = [sources.describe_log(log)]
     os.truncate(log, log.stat().st_size - 20)
     with sizes(part=3000, chunk=1000), pytest.raises(UnreadableLog, match=r"a\.log: "):
-        processes.read(logs, SELECTION, list, jobs=jobs, progress=no_progress)
+        processes.read(logs, FILTER, list, jobs=jobs, progress=no_progress)
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
 @pytest.mark.parametrize("compression", ["plain", "bz2"])
-def test_a_disk_that_fails_is_told_as_a_log_that_cannot_be_read(
+def test_disk_failure_is_an_unreadable_log(
     compression: str, jobs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = tmp_path / "a.log"
     log.write_bytes(COMPRESSIONS[compression](encode_log(line()) * 100))
-    logs = sources.logs_of([str(log)], None)
+    logs = [sources.describe_log(log)]
 
     def fail(*_: object) -> bytes:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -601,18 +599,18 @@ def test_a_disk_that_fails_is_told_as_a_log_that_cannot_be_read(
     for module in (splits, bzip2):
         monkeypatch.setattr(module, "os", SimpleNamespace(pread=fail))
     with sizes(part=3000, chunk=1000), pytest.raises(UnreadableLog, match=r"a\.log: Input/output error"):
-        processes.read(logs, SELECTION, list, jobs=jobs, progress=no_progress)
+        processes.read(logs, FILTER, list, jobs=jobs, progress=no_progress)
 
 
-def test_a_log_that_grows_is_read_as_long_as_it_was(tmp_path: Path) -> None:
+def test_growing_log_is_read_to_its_first_size(tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     for compress in (bytes, bz2.compress):
         log.write_bytes(compress(encode_log(*(line(userID=user) for user in range(100)))))
-        logs = sources.logs_of([str(log)], None)
+        logs = [sources.describe_log(log)]
         with log.open("ab") as file:
             file.write(compress(encode_log(line()) * 100))
         with sizes(part=3000, chunk=1000):
-            tally = processes.read(logs, SELECTION, list, jobs=2, progress=no_progress)
+            tally = processes.read(logs, FILTER, list, jobs=2, progress=no_progress)
         assert tally.counted == 100
 
 
@@ -633,9 +631,7 @@ def answer_slowly(answer: Answer) -> Callable[[Received], Answer]:
 
 @pytest.mark.parametrize("status", [200, 503])
 @pytest.mark.parametrize("jobs", ["1", "4"])
-def test_the_registry_is_asked_for_once_however_many_processes_need_it(
-    jobs: str, status: int, tmp_path: Path
-) -> None:
+def test_processes_fetch_registry_once(jobs: str, status: int, tmp_path: Path) -> None:
     """Also if it is not there: all processes end with the same error."""
     (tmp_path / "a.log").write_bytes(TEMPORARY)
     body = json.dumps(make_log.registry()).encode()
@@ -643,7 +639,7 @@ def test_the_registry_is_asked_for_once_however_many_processes_need_it(
         options = ("--json", "--jobs", jobs, "a.log")
         steps = ALL_READ.format(jobs=jobs)
         with driven(steps, *options, cwd=tmp_path, size=10_000, FDSN_NETWORKS_URL=stub.url) as process:
-            code, out, errors = told(process)
+            code, out, errors = finish(process)
         assert len(stub.received) == 1
     assert len(marks(tmp_path, "read")) == int(jobs)
     if status == 200:
@@ -655,7 +651,7 @@ def test_the_registry_is_asked_for_once_however_many_processes_need_it(
         assert errors.count("--networks FILE") == 1
 
 
-def test_without_a_registry_the_error_is_the_same_whatever_the_number_of_jobs(home: Path) -> None:
+def test_registry_error_is_equal_for_any_jobs(home: Path) -> None:
     (home / "t.log").write_bytes(encode_log(line()) * 80 + TEMPORARY)
     (home / "broken.log").write_bytes(damaged((home / "a.log.gz").read_bytes()))
     url = find_unused_url()
@@ -671,7 +667,7 @@ def test_without_a_registry_the_error_is_the_same_whatever_the_number_of_jobs(ho
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 5])
-def test_a_line_between_two_parts_may_need_the_registry_as_well(jobs: int, tmp_path: Path) -> None:
+def test_line_between_parts_needs_registry(jobs: int, tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     log.write_bytes(encode_log(line(trace=[trace(net="Z3")])))
 
@@ -702,15 +698,15 @@ MEMORY = "One of the processes that read the logs was killed, so nothing was wri
 
 @pytest.mark.parametrize("log", ["a.log.plain", "a.log.bz2"])
 @pytest.mark.parametrize("jobs", [2, 3])
-def test_a_killed_process_ends_the_run_and_all_others(log: str, jobs: int, home: Path) -> None:
+def test_killed_process_ends_the_run(log: str, jobs: int, home: Path) -> None:
     steps = HANG_IN_HELPERS.format(helpers=jobs - 1)
     with driven(steps, *OPTIONS, "--jobs", f"{jobs}", log, cwd=home, size=10_000) as process:
         wait_for(lambda: len(marks(home, "helping")) == jobs - 1)
         os.kill(marks(home, "helping")[0], signal.SIGKILL)
         begun = time.monotonic()
-        code, out, errors = told(process)
+        code, out, errors = finish(process)
         assert time.monotonic() - begun < 10
-        assert group_of(process.pid) == []
+        assert list_group(process.pid) == []
     assert code == 1
     assert errors.startswith(f"eida_stats_aggregator: {MEMORY}")
     assert json.loads(out)["errors"] == [errors.removeprefix("eida_stats_aggregator: ").rstrip()]
@@ -718,27 +714,23 @@ def test_a_killed_process_ends_the_run_and_all_others(log: str, jobs: int, home:
     assert nothing_written(home)
 
 
-def test_a_process_that_is_killed_while_it_tells_what_it_has_read_ends_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_process_killed_while_sending_ends_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The end of a message is missing then."""
 
     def half(work: object, connection: processes.Connection) -> None:
         os.write(connection.fileno(), (1000).to_bytes(4, "big") + b"half")
         os.kill(os.getpid(), signal.SIGKILL)
 
-    monkeypatch.setattr(processes, "_helping", half)
+    monkeypatch.setattr(processes, "_run_helper", half)
     log = tmp_path / "a.log"
     log.write_bytes(encode_log(line()) * 100)
-    with sizes(part=3000, chunk=1000), pytest.raises(WorkerLost, match="Was memory short"):
+    with sizes(part=3000, chunk=1000), pytest.raises(WorkerLost, match="memory may have been short"):
         read([log], 2)
 
 
 @pytest.mark.parametrize("after", [0, 3])
-def test_a_process_that_is_killed_has_counted_nothing(
-    after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also when it has told of some parts, and is waited for only at the end."""
+def test_killed_process_counts_nothing(after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if it has sent some parts, and the first process waits for it only at the end."""
     first = os.getpid()
     real = splits.read
     numbers = itertools.count()
@@ -758,14 +750,14 @@ def test_a_process_that_is_killed_has_counted_nothing(
         read([log], 3)
 
 
-def test_ctrl_c_ends_all_processes_with_one_message(home: Path) -> None:
+def test_ctrl_c_ends_all_processes(home: Path) -> None:
     with driven(HANG, *OPTIONS, "--jobs", "3", "a.log.plain", cwd=home) as process:
         wait_for(lambda: len(marks(home, "helping")) == 2 and marks(home, "first"))
         begun = time.monotonic()
         os.killpg(process.pid, signal.SIGINT)
-        code, out, errors = told(process)
+        code, out, errors = finish(process)
         assert time.monotonic() - begun < 10
-        assert group_of(process.pid) == []
+        assert list_group(process.pid) == []
     assert (code, out) == (1, "")
     assert (
         errors.strip() == "eida_stats_aggregator: interrupted; files that were not delivered wait for the next run"
@@ -773,11 +765,11 @@ def test_ctrl_c_ends_all_processes_with_one_message(home: Path) -> None:
     assert nothing_written(home)
 
 
-def test_ctrl_c_just_after_a_process_was_begun_is_not_seen_by_it(home: Path) -> None:
+def test_new_process_never_sees_ctrl_c(home: Path) -> None:
     """Not even before a line of it has run; the first process ends it."""
     setup = "os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGINT))"
     with driven(ALL_READ.format(jobs=3), *OPTIONS, "--jobs", "3", "a.log.plain", cwd=home, setup=setup) as process:
-        code, _, errors = told(process)
+        code, _, errors = finish(process)
     assert (code, errors) == (0, "")
     assert len(marks(home, "read")) == 3
 
@@ -795,35 +787,33 @@ return result._replace(head=bytes(1 << 20))
 
 @pytest.mark.parametrize("steps", [HANG, SEND_MUCH], ids=["it reads", "it sends"])
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_if_the_first_process_is_killed_the_others_end(steps: str, how: signal.Signals, home: Path) -> None:
+def test_helpers_end_with_the_first_process(steps: str, how: signal.Signals, home: Path) -> None:
     with driven(steps, *OPTIONS, "--jobs", "3", "a.log.plain", cwd=home) as process:
         wait_for(lambda: len(marks(home, "helping")) == 2 and marks(home, "first"))
-        # What is sent fills the pipe, which takes a moment.
+        # It takes a moment until the pipe is full.
         time.sleep(0.2)
-        assert len(group_of(process.pid)) == 3
+        assert len(list_group(process.pid)) == 3
         os.kill(process.pid, how)
         process.wait(10)
-        wait_for(lambda: group_of(process.pid) == [], seconds=10)
+        wait_for(lambda: list_group(process.pid) == [], seconds=10)
     assert nothing_written(home)
 
 
-def test_two_logs_that_cannot_be_split_are_read_by_two_processes(tmp_path: Path) -> None:
+def test_two_unsplittable_logs_use_two_processes(tmp_path: Path) -> None:
     """The first one does not keep the last part for itself, if that is a whole log."""
     for name in ("a.log.gz", "b.log.gz"):
         (tmp_path / name).write_bytes(gzip.compress(b"{}\n" * 300_000))
-    logs = sources.logs_of([str(tmp_path / "a.log.gz"), str(tmp_path / "b.log.gz")], None)
+    logs = [sources.describe_log(tmp_path / name) for name in ("a.log.gz", "b.log.gz")]
     readers: list[int] = []
 
     with patch.object(splits, "read", wraps=splits.read) as mine:
-        selection = Selection(user_agents.load(), datetime.date.max)
-        processes.read(logs, selection, list, jobs=2, progress=lambda _bytes, _lines: readers.append(1))
+        request_filter = RequestFilter(user_agents.load_classes(), datetime.date.max)
+        processes.read(logs, request_filter, list, jobs=2, progress=lambda _bytes, _lines: readers.append(1))
 
     assert (len(readers), mine.call_count) == (2, 1)
 
 
-def test_one_log_that_cannot_be_split_leaves_the_others_in_parts_and_progress_right(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_unsplittable_log_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(splits, "_BZIP2_BYTES", 100)
     names = [tmp_path / name for name in ("a.bz2", "b.bz2", "empty.bz2")]
     content = b"".join(b'{"userID": %d}\n' % number for number in range(500))
@@ -831,13 +821,13 @@ def test_one_log_that_cannot_be_split_leaves_the_others_in_parts_and_progress_ri
         names, (bz2.compress(content), bz2.compress(content[:900]) + bytes(20), bz2.compress(b"")), strict=True
     ):
         path.write_bytes(packed)
-    logs = sources.logs_of([str(path) for path in names], None)
+    logs = [sources.describe_log(path) for path in names]
     done: list[int] = []
 
     with patch.object(splits, "split", wraps=splits.split) as split:
         tally = processes.read(
             logs,
-            Selection(user_agents.load(), datetime.date.max),
+            RequestFilter(user_agents.load_classes(), datetime.date.max),
             list,
             jobs=1,
             progress=lambda size, _: done.append(size),

@@ -51,7 +51,7 @@ def service_settings() -> dict[str, Any]:
 
 
 def make_payload(month: str, users: range, day: str = "02") -> Payload:
-    clients = sketch(map(hll.client_hash, users))
+    clients = sketch(map(hll.hash_client, users))
     rows = [
         row(month=f"{month}-01", network=network, country=country, clients=clients)
         for network, country in itertools.product(["GE", "FR"], ["DE", "FR"])

@@ -26,10 +26,10 @@ Sketches = dict[tuple[str, str, str, str], bytes]
 
 
 def compute_registers(user: int) -> Registers:
-    return hll.registers_in(hll.encode([hll.client_hash(user)]))
+    return hll.decode_registers(hll.encode([hll.hash_client(user)]))
 
 
-OF_OTHERS = hll.registers_in(hll.encode(map(hll.client_hash, range(5000))))
+OF_OTHERS = hll.decode_registers(hll.encode(map(hll.hash_client, range(5000))))
 # The only client of a small network at node A. It uses nothing else, and no other client covers its register.
 LONER = next(user for user in range(10_000, 20_000) if np.any(compute_registers(user) > OF_OTHERS))
 # Node B has only large networks; one of node C is restricted.
@@ -52,7 +52,7 @@ def networks(store: Store) -> None:
         store.registry.add_node(name, "operator@node.example")
         sender = store.registry.sender_of_token(store.registry.add_token(name, now - DAY, now + DAY)[1], now).node
         rows = [
-            row(month=f"{month}-01", network=network, clients=sketch(map(hll.client_hash, users)))
+            row(month=f"{month}-01", network=network, clients=sketch(map(hll.hash_client, users)))
             for (node, network), users in USERS.items()
             for month in MONTHS
             if node == name
@@ -88,7 +88,7 @@ def list_disclosed(found: Sketches) -> set[tuple[str, str]]:
 
 def may_hold(given: bytes, user: int) -> bool:
     """Return whether a sketch may contain a client."""
-    return bool(np.all(hll.registers_in(given) >= compute_registers(user)))
+    return bool(np.all(hll.decode_registers(given) >= compute_registers(user)))
 
 
 @ON_ONE_STORE
@@ -110,8 +110,8 @@ def test_total_minus_rows_leaves_no_register(service_uri: str) -> None:
     total = query_sketches(client, level="node", node="A")
     assert list(total.values()) == [hll.EMPTY]
     rows = query_sketches(client, level="network", node="A")
-    united = hll.registers_in(hll.merge(one for one in rows.values()))
-    assert not np.any(hll.registers_in(total["*", "A", "*", "*"]) > united)
+    united = hll.decode_registers(hll.merge(one for one in rows.values()))
+    assert not np.any(hll.decode_registers(total["*", "A", "*", "*"]) > united)
 
 
 @pytest.mark.parametrize("details", DETAILS)
@@ -130,7 +130,7 @@ def test_only_large_complete_rows_have_sketches(service_uri: str, details: str) 
 def test_disclosed_sketch_is_dense_and_right(service_uri: str) -> None:
     for key, one in query_sketches(make_client(service_uri), level="network").items():
         if one != hll.EMPTY:
-            assert one == hll.dense(hll.encode(map(hll.client_hash, USERS[key[1], key[2]])))
+            assert one == hll.to_dense(hll.encode(map(hll.hash_client, USERS[key[1], key[2]])))
 
 
 def test_min_sketch_clients_is_a_setting(service_uri: str) -> None:
@@ -150,7 +150,7 @@ def test_other_country_has_no_sketch(service_uri: str, store: Store) -> None:
     now = datetime.datetime.now(tz=datetime.UTC)
     sender = store.registry.sender_of_token(store.registry.add_token("A", now - DAY, now + DAY)[1], now).node
     rows = [
-        row(month="2026-01-01", country=country, clients=sketch(map(hll.client_hash, users)))
+        row(month="2026-01-01", country=country, clients=sketch(map(hll.hash_client, users)))
         for country, users in (("IT", range(3)), ("FR", range(2000)), ("AT", range(10)))
     ]
     store.payloads.ingest(sender, payload(*rows, days_coverage=["2026-01-03"]))

@@ -72,7 +72,7 @@ def sent(store: Store) -> list[Sent]:
                     bytes=chance.randrange(1000),
                     nb_requests=3,
                     nb_successful_requests=2,
-                    clients=sketch(map(hll.client_hash, chance.sample(range(400), chance.choice([1, 2, 5, 180])))),
+                    clients=sketch(map(hll.hash_client, chance.sample(range(400), chance.choice([1, 2, 5, 180])))),
                 )
                 for network, station, channel, country in itertools.product(
                     ["FR", "GE", "X", "Y", ""], ["S1", "T1"], ["BHZ"], ["DE", "FR", ""]
@@ -129,7 +129,7 @@ def count_rows(
             sum(one["bytes"] for one in group),
             sum(one["nb_requests"] for one in group),
             sum(one["nb_successful_requests"] for one in group),
-            hll.registers_in(hll.merge(hll.from_hex(one["clients"]) for one in group)).tobytes(),
+            hll.decode_registers(hll.merge(hll.from_hex(one["clients"]) for one in group)).tobytes(),
         )
         for key, group in groups.items()
     }
@@ -142,8 +142,8 @@ def query_store(store: Store, question: StatisticsQuery, viewer: Viewer) -> dict
         assert key not in found
         assert one.hll_clients is not None
         assert one.clients == hll.cardinality(one.hll_clients)
-        assert hll.canonical(one.hll_clients) == one.hll_clients
-        registers = hll.registers_in(one.hll_clients).tobytes()
+        assert hll.canonicalize(one.hll_clients) == one.hll_clients
+        registers = hll.decode_registers(one.hll_clients).tobytes()
         found[key] = (one.bytes, one.nb_reqs, one.nb_successful_reqs, registers)
     return found
 

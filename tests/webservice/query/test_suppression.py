@@ -246,7 +246,7 @@ def cells(store: Store) -> Cells:
     chance = random.Random(8)
     keys = sorted(itertools.product(MONTHS, NODES, NETWORKS, COUNTRIES))
     found = {
-        key: frozenset(map(hll.client_hash, chance.sample(range(40), chance.choice([1, 2, 3, 5, 8, 20, 30]))))
+        key: frozenset(map(hll.hash_client, chance.sample(range(40), chance.choice([1, 2, 3, 5, 8, 20, 30]))))
         for key in keys
         if chance.random() < 0.9
     }

@@ -23,6 +23,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import Data, Epilogue, MultipartDecoder
 
 from eida_statistics.errors import ConfigurationError
+from eida_statistics.validation import find_faults
 from eida_stats_webservice.auth import openpgp
 from eida_stats_webservice.errors import EasTooSlow, EasUnavailable, InvalidEasToken
 from eida_stats_webservice.registry.models import GROUP_PREFIX, group_name
@@ -69,11 +70,11 @@ class _Claims(msgspec.Struct):
     memberof: str | None = None
 
 
-# By how msgspec's message ends, which is for programmers.
+_EXPECTED = {"valid_until": "valid", "memberof": "valid"}
 _BAD_CLAIMS = {
-    "field `valid_until`": "its signed text has no valid_until",
-    "`$.valid_until`": "its valid_until is no time with a time zone, such as 2026-12-01T10:35:16Z",
-    "`$.memberof`": "its memberof is no text",
+    ("valid_until", "missing"): "its signed text has no valid_until",
+    ("valid_until", "not valid"): "its valid_until is no time with a time zone, such as 2026-12-01T10:35:16Z",
+    ("memberof", "not valid"): "its memberof is no text",
 }
 
 
@@ -268,10 +269,11 @@ def _reason(found: gnupg.Crypt) -> str:
 
 def _claims(text: bytes) -> _Claims:
     try:
-        return msgspec.json.decode(text, type=_Claims)
-    except msgspec.ValidationError as error:
-        reasons = (reason for end, reason in _BAD_CLAIMS.items() if str(error).endswith(end))
-        raise InvalidEasToken(next(reasons, "its signed text is not a JSON object")) from None
+        try:
+            return msgspec.json.decode(text, type=_Claims)
+        except msgspec.ValidationError:
+            faults = find_faults(msgspec.json.decode(text), _Claims, _EXPECTED)
+            raise InvalidEasToken(_BAD_CLAIMS.get(next(faults), "its signed text is not a JSON object")) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # The error has what it could not read.
         raise InvalidEasToken("its signed text is not JSON") from None

@@ -15,7 +15,8 @@ from typing import Any
 from psycopg2 import DataError, extensions, extras
 
 from eida_statistics.errors import InvalidPayload
-from eida_statistics.wire import EARLIEST_DAY, Decoded
+from eida_statistics.payload import EARLIEST_DAY
+from eida_statistics.wire import Decoded
 from eida_stats_webservice.database.driver_errors import translate_errors
 from eida_stats_webservice.database.session import begin, connect, wait_without_limit
 from eida_stats_webservice.database.uri import sqlite_path

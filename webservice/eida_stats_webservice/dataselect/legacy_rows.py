@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from eida_statistics import hll, wire
-from eida_statistics.payload import MAX_COUNT, Payload, normalize_country
+from eida_statistics.payload import COUNTS, MAX_COUNT, Payload, normalize_country
 from eida_statistics.texts import printable
 from eida_statistics.wire import Decoded
 from eida_stats_webservice.dataselect.days import find_last_day
@@ -90,7 +90,7 @@ def find_large_sums(rows: list[Row]) -> list[int]:
     large = (
         numbers
         for numbers in same.values()
-        if any(sum(rows[number][name] for number in numbers) > MAX_COUNT for name in wire.COUNTS)
+        if any(sum(rows[number][name] for number in numbers) > MAX_COUNT for name in COUNTS)
     )
     return sorted(itertools.chain.from_iterable(large))
 

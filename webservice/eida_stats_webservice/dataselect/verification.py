@@ -154,7 +154,7 @@ def _split(row: Row) -> tuple[_Key, _Sums]:
 
 def _normalize(sketch: bytes) -> bytes:
     try:
-        return hll.canonical(sketch)
+        return hll.canonicalize(sketch)
     except InvalidSketch:
         # So it equals none that is right.
         return sketch

@@ -151,7 +151,7 @@ def _make_statistic(
 
 def _decode_sketch(found: str | bytes) -> bytes:
     # PostgreSQL returns it as text, in forms of its own.
-    return hll.canonical(hll.from_hex(found) if isinstance(found, str) else found)
+    return hll.canonicalize(hll.from_hex(found) if isinstance(found, str) else found)
 
 
 def _round_up(estimate: float) -> int:

@@ -41,7 +41,7 @@ def disclose(row: Statistic, disclosure: Disclosure) -> Statistic:
     row get it. A sketch is never missing: programs made for the deployed service fail at a row without one.
     """
     if row.hll_clients is not None and (disclosure.is_public or not row.authorized):
-        row.hll_clients = hll.EMPTY if _is_withheld(row, disclosure) else hll.dense(row.hll_clients)
+        row.hll_clients = hll.EMPTY if _is_withheld(row, disclosure) else hll.to_dense(row.hll_clients)
     return row
 
 
