@@ -517,7 +517,7 @@ def test_what_is_wrong_and_what_to_do_are_two_sentences(client: FlaskClient, tok
     without_start = assert_problem(client.get(f"{PUBLIC}?format=json"), 400, "bad-parameter")
     assert without_start["detail"] == "start is missing. Add the first month, as start=YYYY-MM."
     packed = assert_problem(post(client, token, wire(row()), Content_Encoding="br"), 415, "unsupported-media-type")
-    assert packed["detail"] == "Content-Encoding: br. Send it plain or as gzip."
+    assert packed["detail"] == "Content-Encoding: br. Send the body plain or as gzip."
 
 
 def test_sums_that_no_column_could_hold_are_answered(client: FlaskClient, store: Store, token: str) -> None:

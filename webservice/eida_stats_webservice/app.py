@@ -20,7 +20,7 @@ from eida_stats_webservice.registry import routes as registry
 from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.web import api_docs, headers, health, hooks, metrics, problem_details, rate_limit
 from eida_stats_webservice.web.body import Budget
-from eida_stats_webservice.web.concurrency import Turns
+from eida_stats_webservice.web.concurrency import ConcurrencyLimit
 
 # All HTTP clients know gzip. Streamed answers are compressed piece by piece.
 _COMPRESSION = {
@@ -78,11 +78,11 @@ def create_app(config: Config | None = None) -> Flask:
     health_database = open_database(config.database_uri)
     failures = rate_limit.FailureLimit(app, config.max_failures_per_minute)
     # All nodes of a federation may send at the same minute; each has a place, and all together leave some threads.
-    by_nodes = Turns(at_once=4, waiting=44)
-    questions = Turns(at_once=4, waiting=8)
+    by_nodes = ConcurrencyLimit(at_once=4, waiting=44)
+    questions = ConcurrencyLimit(at_once=4, waiting=8)
     budget = Budget(_BODIES_AT_ONCE * config.max_payload_bytes)
     # gpg takes some milliseconds, or a second if a token is meant to keep it busy.
-    verifications = Turns(at_once=2, waiting=4, wait_seconds=5)
+    verifications = ConcurrencyLimit(at_once=2, waiting=4, wait_seconds=5)
     authenticator = Authenticator(nodes, _verifier(config), verifications, failures.check)
     with_tokens = [
         submit.blueprint(stored, nodes, by_nodes, budget, config.max_payload_bytes),

@@ -1,4 +1,4 @@
-"""What takes long waits for its turn, and what does not finds a place."""
+"""Slow requests wait for a slot, and quick ones find a free thread."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +10,7 @@ from eida_stats_webservice.config import Config
 from eida_stats_webservice.database import pool
 from eida_stats_webservice.errors import Busy, DatabaseUnavailable
 from eida_stats_webservice.server import gunicorn_config
-from eida_stats_webservice.web.concurrency import Turns
+from eida_stats_webservice.web.concurrency import ConcurrencyLimit
 from support.payloads import row, wire
 from support.service import PREFIX, register
 from support.stores import Store, open_store
@@ -19,13 +19,13 @@ WITHIN_SECONDS = 20
 
 
 def test_no_more_than_some_have_their_turn_at_once() -> None:
-    lines = Turns(at_once=3, waiting=100)
+    lines = ConcurrencyLimit(at_once=3, waiting=100)
     present, most, lock = 0, 0, threading.Lock()
     all_present = threading.Barrier(3)
 
     def work(number: int) -> None:
         nonlocal present, most
-        with lines.turn():
+        with lines.slot():
             with lock:
                 present += 1
                 most = max(most, present)
@@ -40,17 +40,17 @@ def test_no_more_than_some_have_their_turn_at_once() -> None:
 
 
 def test_who_finds_no_place_or_waits_too_long_is_told_so() -> None:
-    lines = Turns(at_once=1, waiting=1, wait_seconds=0.05)
-    with lines.turn(), pytest.raises(Busy), lines.turn():
-        pytest.fail("there was only one turn")
-    lines = Turns(at_once=1, waiting=0)
-    with lines.turn(), pytest.raises(Busy), lines.turn():
+    lines = ConcurrencyLimit(at_once=1, waiting=1, wait_seconds=0.05)
+    with lines.slot(), pytest.raises(Busy), lines.slot():
+        pytest.fail("there was only one slot")
+    lines = ConcurrencyLimit(at_once=1, waiting=0)
+    with lines.slot(), pytest.raises(Busy), lines.slot():
         pytest.fail("there was only one place")
     # What ends badly gives its place back, too.
     for _ in range(3):
-        with pytest.raises(ZeroDivisionError), lines.turn():
+        with pytest.raises(ZeroDivisionError), lines.slot():
             raise ZeroDivisionError
-    with lines.turn():
+    with lines.slot():
         pass
 
 
@@ -61,13 +61,13 @@ def token(store_uri: str) -> str:
 
 def test_there_are_threads_left_for_what_is_quick(monkeypatch: pytest.MonkeyPatch, service_uri: str) -> None:
     made: list[int] = []
-    real = Turns.__init__
+    real = ConcurrencyLimit.__init__
 
-    def noted(self: Turns, *, at_once: int, waiting: int, wait_seconds: float = 60) -> None:
+    def noted(self: ConcurrencyLimit, *, at_once: int, waiting: int, wait_seconds: float = 60) -> None:
         made.append(at_once + waiting)
         real(self, at_once=at_once, waiting=waiting, wait_seconds=wait_seconds)
 
-    monkeypatch.setattr(Turns, "__init__", noted)
+    monkeypatch.setattr(ConcurrencyLimit, "__init__", noted)
     create_app(Config(service_uri))
     assert len(made) == 3
     assert sum(made) + 4 <= gunicorn_config.threads
@@ -79,7 +79,7 @@ def test_there_are_threads_left_for_what_is_quick(monkeypatch: pytest.MonkeyPatc
 def test_what_takes_long_is_refused_where_there_is_no_place(
     monkeypatch: pytest.MonkeyPatch, service_uri: str, token: str, path: str
 ) -> None:
-    monkeypatch.setattr(Turns, "__init__", _without_places)
+    monkeypatch.setattr(ConcurrencyLimit, "__init__", _without_places)
     client = create_app(Config(service_uri)).test_client()
     method = {"submit": "POST", "payloads/1": "DELETE"}.get(path, "GET")
     answer = client.open(
@@ -92,9 +92,9 @@ def test_what_takes_long_is_refused_where_there_is_no_place(
     assert client.get(f"{PREFIX}/nodes").status_code == 200
 
 
-def _without_places(self: Turns, *, at_once: int, waiting: int, wait_seconds: float = 60) -> None:
+def _without_places(self: ConcurrencyLimit, *, at_once: int, waiting: int, wait_seconds: float = 60) -> None:
     self._places = threading.Semaphore(0)
-    self._turns = threading.Semaphore(0)
+    self._slots = threading.Semaphore(0)
     self._wait_seconds = 0
 
 

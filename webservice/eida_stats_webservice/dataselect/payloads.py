@@ -10,17 +10,19 @@ from eida_stats_webservice.dataselect.repository import PayloadRepository
 from eida_stats_webservice.errors import BadParameter
 from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.web.body import check_connected
-from eida_stats_webservice.web.concurrency import Turns
+from eida_stats_webservice.web.concurrency import ConcurrencyLimit
 from eida_stats_webservice.web.parameters import quote_parameter, read_parameters, require_parameters
 
 
-def blueprint(payloads: PayloadRepository, registry: RegistryRepository, turns: Turns) -> Blueprint:
+def blueprint(
+    payloads: PayloadRepository, registry: RegistryRepository, concurrency: ConcurrencyLimit
+) -> Blueprint:
     """Create the routes.
 
     Args:
         payloads: the payloads.
         registry: knows the tokens of nodes.
-        turns: how many are retracted, or listed, at once: the list of a node grows with the years.
+        concurrency: how many are retracted, or listed, at once: the list of a node grows with the years.
     """
     routes = Blueprint("payloads", __name__)
 
@@ -29,7 +31,7 @@ def blueprint(payloads: PayloadRepository, registry: RegistryRepository, turns: 
         """List the payloads that the node has sent, and whether they count."""
         authenticate_node(request, registry)
         limit = _limit(require_parameters(read_parameters(request), optional=("limit",)).get("limit"))
-        with turns.turn():
+        with concurrency.slot():
             # Again, since it may have waited: a token may be revoked meanwhile.
             found = payloads.list_payloads(authenticate_node(request, registry).node, limit=limit)
             return _json({"payloads": [record.described() for record in found]})
@@ -39,7 +41,7 @@ def blueprint(payloads: PayloadRepository, registry: RegistryRepository, turns: 
         """Retract a payload, so that it does not count any more."""
         sender = authenticate_node(request, registry)
         require_parameters(read_parameters(request))
-        with turns.turn():
+        with concurrency.slot():
             check_connected(request)
             return _json(payloads.retract(number, sender.node, arrival=sender.arrival).described())
 

@@ -22,7 +22,7 @@ from eida_stats_webservice.query.repository import StatisticsRepository
 from eida_stats_webservice.query.sketch_disclosure import Disclosure
 from eida_stats_webservice.registry.models import PUBLIC, NetworkRecord, Viewer
 from eida_stats_webservice.registry.repository import RegistryRepository
-from eida_stats_webservice.web.concurrency import Turns
+from eida_stats_webservice.web.concurrency import ConcurrencyLimit
 from eida_stats_webservice.web.parameters import quote_parameter, read_parameters
 
 # Last-Modified has whole seconds. Shortly after a change, another one may follow within the same second.
@@ -32,7 +32,7 @@ _UNSETTLED = datetime.timedelta(seconds=2)
 def blueprint(
     statistics: StatisticsRepository,
     registry: RegistryRepository,
-    turns: Turns,
+    concurrency: ConcurrencyLimit,
     authenticator: Authenticator,
     settings: PrivacySettings,
 ) -> Blueprint:
@@ -41,7 +41,7 @@ def blueprint(
     Args:
         statistics: the statistics.
         registry: the nodes and networks.
-        turns: how many questions are answered at once.
+        concurrency: how many questions are answered at once.
         authenticator: identifies clients.
         settings: how small groups of clients are protected.
     """
@@ -83,14 +83,14 @@ def blueprint(
         if form.hllvalues:
             first_open = closed_months.first_open_month(today, settings.closed_after_days)
             rows = _disclosed(rows, statistics, registry, question, settings, first_open, is_public=False)
-        # It may wait for its turn, and the token may be revoked meanwhile.
+        # It may wait for a slot, and the token may be revoked meanwhile.
         return answered(rows, form, lambda: authenticator.check_token(request))
 
     def answered(rows: Generator[Statistic], form: Form, check: Callable[[], None] = lambda: None) -> Response:
-        """Write an answer, whose turn ends when all of it is sent, or its reader goes away."""
+        """Write an answer, which holds its slot until all of it is sent or the client goes away."""
 
         def in_turn() -> Generator[Statistic]:
-            with closing(rows), turns.turn():
+            with closing(rows), concurrency.slot():
                 check()
                 yield from rows
 

@@ -15,21 +15,25 @@ from eida_stats_webservice.errors import BadParameter
 from eida_stats_webservice.registry.models import Sender
 from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.web.body import Budget, Share, check_connected, drain, read_json
-from eida_stats_webservice.web.concurrency import Turns
+from eida_stats_webservice.web.concurrency import ConcurrencyLimit
 from eida_stats_webservice.web.parameters import quote_parameter, read_parameters, require_parameters
 
 _HASH_CHARACTERS = 32
 
 
 def blueprint(
-    payloads: PayloadRepository, registry: RegistryRepository, turns: Turns, budget: Budget, max_payload_bytes: int
+    payloads: PayloadRepository,
+    registry: RegistryRepository,
+    concurrency: ConcurrencyLimit,
+    budget: Budget,
+    max_payload_bytes: int,
 ) -> Blueprint:
     """Create the routes.
 
     Args:
         payloads: stores the payloads.
         registry: knows the tokens of nodes.
-        turns: how many are read and stored at once.
+        concurrency: how many are read and stored at once.
         budget: how many bytes of bodies the process may hold at once.
         max_payload_bytes: how large one may be.
     """
@@ -42,7 +46,7 @@ def blueprint(
         sender = authenticate()
         given = require_parameters(read_parameters(request), optional=("overlap",))
         overlap = _overlap(given.get("overlap"))
-        with turns.turn(), budget.share() as share:
+        with concurrency.slot(), budget.share() as share:
             received = read_payload(share)
             receipt = payloads.ingest(sender.node, received.payload, overlap=overlap, arrival=sender.arrival)
         # For the metrics, as is the outcome.
@@ -55,7 +59,7 @@ def blueprint(
         sender = authenticate()
         given = require_parameters(read_parameters(request), optional=("overlap", "replaces"))
         overlap, named = _overlap(given.get("overlap")), _named(given.get("replaces"))
-        with turns.turn(), budget.share() as share:
+        with concurrency.slot(), budget.share() as share:
             received = read_payload(share)
             receipt, changed = payloads.replace(
                 sender.node, received.payload, named, overlap=overlap, arrival=sender.arrival

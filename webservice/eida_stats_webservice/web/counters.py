@@ -130,7 +130,7 @@ def counting() -> Iterator[Counters]:
         raise
 
 
-def all_counters() -> CollectorRegistry:
+def collect_counters() -> CollectorRegistry:
     """Return the counters of all processes, or of this one where they do not count together.
 
     Raises:

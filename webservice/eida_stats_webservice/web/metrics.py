@@ -13,8 +13,8 @@ from prometheus_client.registry import Collector
 from werkzeug.exceptions import NotFound
 
 from eida_stats_webservice.errors import DatabaseUnavailable, MissingToken, RefusedToken
-from eida_stats_webservice.web.bearer import bearer_of
-from eida_stats_webservice.web.counters import all_counters, counting
+from eida_stats_webservice.web.bearer import read_bearer_token
+from eida_stats_webservice.web.counters import collect_counters, counting
 from eida_stats_webservice.web.hooks import Throttle
 from eida_stats_webservice.web.parameters import read_parameters, require_parameters
 
@@ -57,22 +57,22 @@ def blueprint(newest_days: Callable[[], dict[str, datetime.date | None]], token:
         """Return all metrics in Prometheus' form."""
         if not token:
             raise NotFound
-        given = bearer_of(request)
+        given = read_bearer_token(request)
         if given is None:
             raise MissingToken(hint="Send Authorization: Bearer TOKEN, with METRICS_TOKEN.")
         if not hmac.compare_digest(given.encode(), token.encode()):
             raise RefusedToken
         require_parameters(read_parameters(request))
-        text = _written_counters() + generate_latest(_once(_Newest(newest_days)))
+        text = _format_counters() + generate_latest(_register_alone(_Newest(newest_days)))
         return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")
 
     return routes
 
 
-def _written_counters() -> bytes:
+def _format_counters() -> bytes:
     """Return the counters in Prometheus' form, or nothing if they cannot be read: the other figures still can."""
     try:
-        return generate_latest(all_counters())
+        return generate_latest(collect_counters())
     # The files may be removed, or damaged, while they are read.
     except Exception:
         if _throttle.is_due():
@@ -80,7 +80,7 @@ def _written_counters() -> bytes:
         return b""
 
 
-def _once(collector: Collector) -> CollectorRegistry:
+def _register_alone(collector: Collector) -> CollectorRegistry:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(collector)
     return registry

@@ -38,22 +38,22 @@ log = logging.getLogger(__name__)
 
 def register(app: Flask) -> None:
     """Answer every error of the application with problem details."""
-    app.register_error_handler(EidaStatisticsError, answer_to)
-    app.register_error_handler(RequestEntityTooLarge, _too_large)
-    app.register_error_handler(HTTPException, _of_http)
-    app.register_error_handler(Exception, _unforeseen)
+    app.register_error_handler(EidaStatisticsError, make_response)
+    app.register_error_handler(RequestEntityTooLarge, _answer_too_large)
+    app.register_error_handler(HTTPException, _answer_http_error)
+    app.register_error_handler(Exception, _answer_unexpected)
 
 
-def answer_to(error: EidaStatisticsError) -> Response:
+def make_response(error: EidaStatisticsError) -> Response:
     """Return the answer to a request that failed, and log it if the service is at fault."""
     detail = ". ".join(filter(None, [error.subject, error.hint]))
     if isinstance(error, _OF_LOAD):
-        log.warning("request %s: %s: %s", g.request_id, error.title, _cause_of(error))
+        log.warning("request %s: %s: %s", g.request_id, error.title, _describe_cause(error))
     elif error.http_status >= 500:
         cause = None if isinstance(error, _WITHOUT_TRACEBACK) else error
         log.error("request %s: %s", g.request_id, error, exc_info=cause)
         detail = f"The administrator finds the cause in the service's log, at request {g.request_id}."
-    response = _problem(error.http_status, error.problem, error.title, detail, error.members)
+    response = _make_problem(error.http_status, error.problem, error.title, detail, error.members)
     if isinstance(error, MissingToken):
         response.headers["WWW-Authenticate"] = "Bearer"
     if error.http_status in RETRY_AFTER_SECONDS:
@@ -61,32 +61,32 @@ def answer_to(error: EidaStatisticsError) -> Response:
     return response
 
 
-def _cause_of(error: EidaStatisticsError) -> str:
+def _describe_cause(error: EidaStatisticsError) -> str:
     """Return the cause of an error, on one line."""
     return str(error.__cause__ or error.subject or error.hint).strip().partition("\n")[0]
 
 
-def _too_large(_error: RequestEntityTooLarge) -> Response:
-    return answer_to(TooLarge(f"more than {request.max_content_length:,} bytes"))
+def _answer_too_large(_error: RequestEntityTooLarge) -> Response:
+    return make_response(TooLarge(f"more than {request.max_content_length:,} bytes"))
 
 
-def _of_http(error: HTTPException) -> Response:
+def _answer_http_error(error: HTTPException) -> Response:
     status = error.code or 500
     detail = error.description or ""
     if status == 405 and request.path.endswith("/dataselect/restricted"):
         detail = "POST your token here."
-    response = _problem(status, None, error.name, detail)
+    response = _make_problem(status, None, error.name, detail)
     if (allowed := getattr(error, "valid_methods", None)) is not None:
         response.headers["Allow"] = ", ".join(allowed)
     return response
 
 
-def _unforeseen(error: Exception) -> Response:
+def _answer_unexpected(error: Exception) -> Response:
     log.error("request %s: unforeseen error", g.request_id, exc_info=error)
-    return answer_to(EidaStatisticsError())
+    return make_response(EidaStatisticsError())
 
 
-def _problem(
+def _make_problem(
     status: int, problem: str | None, title: str, detail: str, members: dict[str, object] | None = None
 ) -> Response:
     # For the metrics.
