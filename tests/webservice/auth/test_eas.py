@@ -769,7 +769,7 @@ def test_nothing_of_a_token_is_logged(keys: Keys, verifier: Verifier, caplog: py
 
 def test_a_refusal_says_what_to_do(verifier: Verifier) -> None:
     told = refusal(verifier, TEXT)
-    assert told.startswith("This is no valid token of the EIDA authentication system: it is not signed")
+    assert told.startswith("This is not a valid token of the EIDA authentication system: it is not signed")
     assert "curl --data-binary @FILE" in told
     assert (InvalidEasToken.http_status, InvalidEasToken.problem) == (401, "invalid-eas-token")
     assert (EasUnavailable.http_status, EasUnavailable.problem) == (503, "eas-unavailable")

@@ -178,4 +178,4 @@ def test_a_disk_that_can_only_be_read(sqlite_template: Path, small_disk: Path) -
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     client = create_app(Config(f"sqlite:///{path}")).test_client()
     unhealthy = client.get(f"{PREFIX}/_health")
-    assert (unhealthy.status_code, unhealthy.get_json()["title"]) == (503, "The database can only be read")
+    assert (unhealthy.status_code, unhealthy.get_json()["title"]) == (503, "The database is read-only")
