@@ -12,6 +12,7 @@ from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.web.body import check_connected
 from eida_stats_webservice.web.concurrency import ConcurrencyLimit
 from eida_stats_webservice.web.parameters import quote_parameter, read_parameters, require_parameters
+from eida_stats_webservice.web.route_options import RouteOptions, declare_options
 
 
 def blueprint(
@@ -25,6 +26,7 @@ def blueprint(
         concurrency: how many are retracted, or listed, at once: the list of a node grows with the years.
     """
     routes = Blueprint("payloads", __name__)
+    declare_options(routes, RouteOptions(paths=("/payloads",), is_open_to_pages=False))
 
     @routes.get("/payloads", endpoint="payloads")
     def list_() -> Response:

@@ -24,9 +24,23 @@ from eida_stats_webservice.registry.models import PUBLIC, NetworkRecord, Viewer
 from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.web.concurrency import ConcurrencyLimit
 from eida_stats_webservice.web.parameters import quote_parameter, read_parameters
+from eida_stats_webservice.web.route_options import RouteOptions, declare_options
 
 # Last-Modified has whole seconds. Shortly after a change, another one may follow within the same second.
 _UNSETTLED = datetime.timedelta(seconds=2)
+
+
+def _wants_text_errors(request: Request) -> bool:
+    """Return whether a client reads CSV or text, where an error is a comment."""
+    return request.args.get("format") not in ("json", "parquet")
+
+
+_OPTIONS = RouteOptions(
+    paths=("/dataselect",),
+    wants_text_errors=_wants_text_errors,
+    logs_query=True,
+    wrong_method_hints={"/dataselect/restricted": "POST your token here."},
+)
 
 
 def blueprint(
@@ -46,6 +60,7 @@ def blueprint(
         settings: how small groups of clients are protected.
     """
     routes = Blueprint("dataselect", __name__)
+    declare_options(routes, _OPTIONS)
 
     @routes.get("/dataselect/public")
     def public() -> Response:

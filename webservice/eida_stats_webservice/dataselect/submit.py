@@ -17,8 +17,10 @@ from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.web.body import Budget, Share, check_connected, drain, read_json
 from eida_stats_webservice.web.concurrency import ConcurrencyLimit
 from eida_stats_webservice.web.parameters import quote_parameter, read_parameters, require_parameters
+from eida_stats_webservice.web.route_options import RouteOptions, declare_options
 
 _HASH_CHARACTERS = 32
+_OPTIONS = RouteOptions(paths=("/submit", "/dataselectstats"), is_open_to_pages=False, counts_submissions=True)
 
 
 def blueprint(
@@ -38,6 +40,7 @@ def blueprint(
         max_payload_bytes: how large one may be.
     """
     routes = Blueprint("submit", __name__)
+    declare_options(routes, _OPTIONS)
 
     @routes.post("/submit")
     @routes.post("/dataselectstats", endpoint="dataselectstats")  # its name in deployed aggregators

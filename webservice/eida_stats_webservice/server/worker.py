@@ -10,7 +10,7 @@ from gunicorn.workers.gthread import ThreadWorker
 from eida_statistics.errors import PROBLEM_PREFIX
 from eida_stats_webservice.errors import BadParameter
 from eida_stats_webservice.server.gunicorn_config import limit_request_line
-from eida_stats_webservice.web.problem_details import as_comment
+from eida_stats_webservice.web.problem_details import format_comment
 
 _LINGER_SECONDS = 1
 _LINGER_READS = 16
@@ -27,7 +27,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
             return
         error = BadParameter(f"the URL has more than {limit_request_line - len('GET  HTTP/1.1')} characters")
         problem = {"type": PROBLEM_PREFIX + error.problem, "title": error.title, "status": error.http_status}
-        body = as_comment(problem | {"detail": error.subject}).encode()
+        body = format_comment(problem | {"detail": error.subject}).encode()
         head = [
             f"HTTP/1.1 {error.http_status} {HTTPStatus(error.http_status).phrase}",
             "Content-Type: text/plain; charset=utf-8",
