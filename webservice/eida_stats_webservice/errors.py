@@ -190,6 +190,14 @@ class NothingFound(EidaStatisticsError):
     problem = "nothing-found"
 
 
+class ParquetMissing(EidaStatisticsError):
+    """This service cannot write Parquet."""
+
+    http_status = 501
+    problem = "parquet-missing"
+    is_reason_public = True
+
+
 class BadParameter(EidaStatisticsError):
     """The parameters of the request are invalid."""
 
