@@ -75,6 +75,6 @@ clean: ## Remove everything that make has created
 # Only the packages that the programs need must work in their oldest versions; the tools of the tests may be new.
 .venv-lowest/ready: .venv/dev
 	$(BIN)/uv venv -q --clear --python $(BIN)/python .venv-lowest
-	$(BIN)/uv pip install -q --python .venv-lowest --resolution lowest-direct -e '.[webservice,dask]'
+	$(BIN)/uv pip install -q --python .venv-lowest --resolution lowest-direct -e '.[webservice,parquet,dask]'
 	$(BIN)/uv pip install -q --python .venv-lowest pytest pytest-xdist hypothesis PyYAML
 	@touch $@

@@ -26,10 +26,11 @@ WEBSERVICE = [
     "limits>=4.0",
     "prometheus-client>=0.21",
     "psycopg2-binary>=2.9.10",
-    "pyarrow>=18.0",
     "python-gnupg>=0.5.4",
     "yoyo-migrations>=9.0",
 ]
+# For answers with format=parquet. It takes 170 MB once installed.
+PARQUET = ["pyarrow>=18.0"]
 # To read logs on a Dask cluster.
 DASK = ["distributed>=2026.1"]
 DEV = [
@@ -83,7 +84,12 @@ setup(
         "rich>=13.9",
         "urllib3>=2.6.3",
     ],
-    extras_require={"webservice": WEBSERVICE, "dask": DASK, "dev": WEBSERVICE + DASK + DEV},
+    extras_require={
+        "webservice": WEBSERVICE,
+        "parquet": PARQUET,
+        "dask": DASK,
+        "dev": WEBSERVICE + PARQUET + DASK + DEV,
+    },
     entry_points={
         "console_scripts": [
             "eida_stats_aggregator = eida_stats_aggregator.cli:main",

@@ -4,7 +4,8 @@ The docstring of a class is its title; the subject and the hint belong to the si
 line, HTTP) catch and show these errors.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import ClassVar
 
 PROBLEM_PREFIX = "urn:eida-statistics:problem:"
@@ -19,6 +20,12 @@ class EidaStatisticsError(Exception):
     """Last part of the RFC 9457 problem type."""
     is_failed_attempt: ClassVar[bool] = False
     """Whether it counts against clients that keep sending bad tokens, see MAX_FAILURES_PER_MINUTE."""
+    headers: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """The HTTP headers of the answer."""
+    is_reason_public: ClassVar[bool] = False
+    """For a status of 500 or more: whether the client sees the reason, and the log has a warning, not an error."""
+    logs_traceback: ClassVar[bool] = True
+    """For a status of 500 or more: whether the log has a traceback."""
 
     def __init__(self, subject: str = "", *, hint: str = "") -> None:
         self.subject = subject

@@ -153,7 +153,7 @@ def test_dashboard_reads_all_answers(service_uri: str, tmp_path: Path, min_clien
     assert all(found["results"])
     networks = {row[0] for row in found["results"][8]}
     assert "Other" in networks
-    assert found["errors"] == ["The request has a parameter or value that is not understood", "Not Found"]
+    assert found["errors"] == ["The parameters of the request are invalid", "Not Found"]
     assert len(found["number"]) == 36
     assert '<p id="error"><p>' in document
     assert "<img" not in document.partition("<script>")[0]

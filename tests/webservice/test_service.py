@@ -524,7 +524,7 @@ def test_detail_is_problem_then_remedy(client: FlaskClient, token: str) -> None:
     without_start = assert_problem(client.get(f"{PUBLIC}?format=json"), 400, "bad-parameter")
     assert without_start["detail"] == "start is missing. Add the first month, as start=YYYY-MM."
     packed = assert_problem(post(client, token, wire(row()), Content_Encoding="br"), 415, "unsupported-media-type")
-    assert packed["detail"] == "Content-Encoding: br. Send it plain or as gzip."
+    assert packed["detail"] == "Content-Encoding: br. Send the body plain or as gzip."
 
 
 def test_sums_may_exceed_64_bits(client: FlaskClient, store: Store, token: str) -> None:

@@ -1,4 +1,4 @@
-"""The wiring of the central web service; nothing else is here."""
+"""Create the web service from its parts."""
 
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,8 @@ from eida_stats_webservice.registry import routes as registry
 from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.web import api_docs, headers, health, hooks, metrics, problem_details, rate_limit
 from eida_stats_webservice.web.body import Budget
-from eida_stats_webservice.web.concurrency import Turns
+from eida_stats_webservice.web.concurrency import ConcurrencyLimit
+from eida_stats_webservice.web.route_options import match_open_paths
 
 # All HTTP clients know gzip. Streamed answers are compressed piece by piece.
 _COMPRESSION = {
@@ -36,13 +37,12 @@ _COMPRESSION = {
         "application/xml",
         "application/yaml",
     ],
-    # dataselect has done that before it asked for anything.
+    # The views do that themselves, before they query the database.
     "COMPRESS_EVALUATE_CONDITIONAL_REQUEST": False,
 }
-# Pages of other sites may read all answers but those for nodes and administrators. Nothing depends on cookies.
-_OPEN_TO_PAGES = r"^(?!.*/(submit|dataselectstats|payloads|metrics)(/|$))"
-# So many payloads of the largest size may be under way in a process.
+# How many payloads of the largest size a process may hold at once.
 _BODIES_AT_ONCE = 2
+# For web pages of other sites. No answer depends on cookies.
 _CORS = {
     "origins": "*",
     "send_wildcard": True,
@@ -56,7 +56,7 @@ def create_app(config: Config | None = None) -> Flask:
     """Create the WSGI application.
 
     Args:
-        config: the configuration; read from the environment if it is not given.
+        config: the configuration; by default it is read from the environment.
     """
     config = configuration.read() if config is None else config
     database = open_database(config.database_uri)
@@ -64,26 +64,25 @@ def create_app(config: Config | None = None) -> Flask:
     stored = PayloadRepository(database, nodes)
     statistics = StatisticsRepository(database)
     app = Flask(__name__, static_folder=None)
-    # Otherwise a path with two slashes is redirected to a URL with a scheme, the wrong one behind a proxy with TLS.
+    # Flask would redirect a path with two slashes to a URL with a scheme, which is wrong behind a proxy with TLS.
     app.url_map.merge_slashes = False
     app.config.update(_COMPRESSION)
     Compress(app)
-    CORS(app, resources={_OPEN_TO_PAGES: _CORS})
-    # First, so that whatever else refuses a request has its number.
+    # First, so that every refused request has an ID.
     headers.register(app)
     metrics.register(app)
     problem_details.register(app)
     headers.require_host(app)
-    # Of its own, so that it need not wait for a connection.
+    # Its own connections, so that the health check need not wait for a free one.
     health_database = open_database(config.database_uri)
     failures = rate_limit.FailureLimit(app, config.max_failures_per_minute)
-    # All nodes of a federation may send at the same minute; each has a place, and all together leave some threads.
-    by_nodes = Turns(at_once=4, waiting=44)
-    questions = Turns(at_once=4, waiting=8)
+    # All nodes of a federation may send in the same minute. The limits together leave some threads free.
+    by_nodes = ConcurrencyLimit(at_once=4, waiting=44)
+    questions = ConcurrencyLimit(at_once=4, waiting=8)
     budget = Budget(_BODIES_AT_ONCE * config.max_payload_bytes)
-    # gpg takes some milliseconds, or a second if a token is meant to keep it busy.
-    verifications = Turns(at_once=2, waiting=4, wait_seconds=5)
-    authenticator = Authenticator(nodes, _verifier(config), verifications, failures.check)
+    # gpg takes some milliseconds, or a second for a token that is made to keep it busy.
+    verifications = ConcurrencyLimit(at_once=2, waiting=4, wait_seconds=5)
+    authenticator = Authenticator(nodes, _create_verifier(config), verifications, failures.check)
     with_tokens = [
         submit.blueprint(stored, nodes, by_nodes, budget, config.max_payload_bytes),
         payloads.blueprint(stored, nodes, by_nodes),
@@ -98,11 +97,13 @@ def create_app(config: Config | None = None) -> Flask:
         api_docs.blueprint(config.url_prefix),
     ):
         app.register_blueprint(blueprint, url_prefix=config.url_prefix or None)
+    CORS(app, resources={match_open_paths(app): _CORS})
     hooks.contain_failures(app)
     return app
 
 
-def _verifier(config: Config) -> Verifier | None:
+def _create_verifier(config: Config) -> Verifier | None:
+    """Return a verifier of EAS tokens, or None if no keys are configured."""
     if not (config.eas_keyring or config.eas_fingerprints):
         return None
     fingerprints = [fingerprint for fingerprint in config.eas_fingerprints.split(",") if fingerprint.strip()]

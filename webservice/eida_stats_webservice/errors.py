@@ -1,17 +1,25 @@
-"""Errors that a client or an administrator can do something about."""
+"""Errors of the web service that a client or an administrator can act on.
+
+The docstring of a class is its title. Its attributes say how HTTP and the log show it, see EidaStatisticsError.
+"""
 
 from collections.abc import Sequence
 
 from eida_statistics.errors import EidaStatisticsError
+
+_AUTHENTICATE = {"WWW-Authenticate": "Bearer"}
+# The same request may succeed after so many seconds.
+_RETRY_SOON = {"Retry-After": "30"}
+_RETRY_IN_A_MINUTE = {"Retry-After": "60"}
 
 
 class DuplicatePayload(EidaStatisticsError):
     """This payload was received before.
 
     Args:
-        payload: the number of the payload that has these statistics and is in force.
+        payload: the number of the payload in force that has the same statistics.
         digest: its hash.
-        received_at: when it was received.
+        received_at: when the service received it.
     """
 
     http_status = 409
@@ -25,7 +33,7 @@ class DuplicatePayload(EidaStatisticsError):
 
     @property
     def members(self) -> dict[str, object]:
-        """Which payload it is, and when it was received."""
+        """Return the number and hash of the payload, and when it was received."""
         return {"payload": self.payload, "hash": self.hash, "received_at": self.received_at}
 
 
@@ -33,9 +41,9 @@ class OverlappingPayload(EidaStatisticsError):
     """Payloads in force cover some of these days, so nothing was stored.
 
     Args:
-        subject: which payloads these are.
-        payloads: the same for programs, in a form that can be written as JSON.
-        choices: the choices of the sender, a sentence or two for each.
+        subject: a description of the payloads.
+        payloads: the payloads, in a form that can be encoded as JSON.
+        choices: the choices of the sender, one or two sentences each.
     """
 
     http_status = 409
@@ -48,31 +56,31 @@ class OverlappingPayload(EidaStatisticsError):
 
     @property
     def members(self) -> dict[str, object]:
-        """The payloads in question, and the choices."""
+        """Return the payloads and the choices."""
         return {"payloads": self.payloads, "choices": self.choices}
 
 
 class AmbiguousReplacement(OverlappingPayload):
-    """It is not clear whether this payload replaces others, so nothing was changed."""
+    """It is unclear which payloads this one replaces, so nothing was changed."""
 
     problem = "ambiguous-replacement"
 
 
 class Overtaken(EidaStatisticsError):
-    """Another request was faster, and this one must not undo what that has done."""
+    """Another request was faster, so nothing was changed."""
 
     http_status = 409
     problem = "overtaken"
 
 
 class Differences(EidaStatisticsError):
-    """The statistics are not those of the payloads."""
+    """The statistics differ from those of the payloads."""
 
     problem = "differences"
 
 
 class DamagedPayload(EidaStatisticsError):
-    """A payload that was kept cannot be read."""
+    """A stored payload cannot be read."""
 
     problem = "damaged-payload"
 
@@ -81,8 +89,8 @@ class UnknownPayload(EidaStatisticsError):
     """There is no such payload.
 
     Args:
-        payloads: the numbers or hashes by which they were named.
-        hint: what to do.
+        payloads: their numbers or hashes, as the client wrote them.
+        hint: what the client should do.
     """
 
     http_status = 404
@@ -94,12 +102,12 @@ class UnknownPayload(EidaStatisticsError):
 
     @property
     def members(self) -> dict[str, object]:
-        """The names as the client wrote them."""
+        """Return the numbers or hashes as the client wrote them."""
         return {"unknown": list(self.payloads)}
 
 
 class UnrelatedPayload(UnknownPayload):
-    """A payload that is named shares no day with this one, so it cannot be replaced."""
+    """A named payload shares no day with this one, so nothing was replaced."""
 
     http_status = 409
 
@@ -109,6 +117,7 @@ class MissingToken(EidaStatisticsError):
 
     http_status = 401
     problem = "missing-token"
+    headers = _AUTHENTICATE
     is_failed_attempt = True
 
 
@@ -127,14 +136,15 @@ class ExpiredToken(RefusedToken):
 
 
 class TooManyFailures(EidaStatisticsError):
-    """Too many requests with bad tokens have come from here."""
+    """Your address has sent too many requests with bad tokens."""
 
     http_status = 429
     problem = "too-many-failures"
+    headers = _RETRY_IN_A_MINUTE
 
 
 class InvalidEasToken(EidaStatisticsError):
-    """This is no valid token of the EIDA authentication system."""
+    """This is not a valid token of the EIDA authentication system."""
 
     http_status = 401
     problem = "invalid-eas-token"
@@ -142,16 +152,19 @@ class InvalidEasToken(EidaStatisticsError):
 
 
 class EasUnavailable(EidaStatisticsError):
-    """Tokens of the EIDA authentication system cannot be verified now."""
+    """Tokens of the EIDA authentication system cannot be verified at present."""
 
     http_status = 503
     problem = "eas-unavailable"
+    headers = _RETRY_SOON
+    logs_traceback = False
 
 
 class EasTooSlow(EasUnavailable):
     """This token could not be verified in time."""
 
-    # Else a client could keep the service busy with tokens that take long.
+    is_reason_public = True
+    # Otherwise a client could keep the service busy with tokens that take long to verify.
     is_failed_attempt = True
 
 
@@ -171,14 +184,22 @@ class ForbiddenNetwork(EidaStatisticsError):
 
 
 class NothingFound(EidaStatisticsError):
-    """There are no such statistics."""
+    """No statistics match the request."""
 
     http_status = 404
     problem = "nothing-found"
 
 
+class ParquetMissing(EidaStatisticsError):
+    """This service cannot write Parquet."""
+
+    http_status = 501
+    problem = "parquet-missing"
+    is_reason_public = True
+
+
 class BadParameter(EidaStatisticsError):
-    """The request has a parameter or value that is not understood."""
+    """The parameters of the request are invalid."""
 
     http_status = 400
     problem = "bad-parameter"
@@ -192,14 +213,14 @@ class UnreadableBody(EidaStatisticsError):
 
 
 class ClientGone(EidaStatisticsError):
-    """The client has closed its end of the connection, so nothing was done."""
+    """The client has closed the connection, so nothing was changed."""
 
     http_status = 400
     problem = "client-gone"
 
 
 class TooSlow(EidaStatisticsError):
-    """The body did not come in time."""
+    """The body did not arrive in time."""
 
     http_status = 408
     problem = "too-slow"
@@ -213,14 +234,16 @@ class TooLarge(EidaStatisticsError):
 
 
 class Busy(EidaStatisticsError):
-    """The service has too much to do at present."""
+    """The service is busy."""
 
     http_status = 503
     problem = "busy"
+    headers = _RETRY_SOON
+    is_reason_public = True
 
 
 class UnsupportedMediaType(EidaStatisticsError):
-    """The body is of a type that is not understood."""
+    """The body has an unsupported type."""
 
     http_status = 415
     problem = "unsupported-media-type"
@@ -231,12 +254,15 @@ class DatabaseUnavailable(EidaStatisticsError):
 
     http_status = 503
     problem = "database-unavailable"
+    headers = _RETRY_SOON
+    logs_traceback = False
 
 
 class DatabaseTooSlow(DatabaseUnavailable):
-    """The database takes too long."""
+    """The database does not answer in time."""
 
     problem = "database-too-slow"
+    is_reason_public = True
 
 
 class DatabaseLocked(DatabaseTooSlow):
@@ -244,7 +270,7 @@ class DatabaseLocked(DatabaseTooSlow):
 
 
 class DatabaseReadOnly(DatabaseUnavailable):
-    """The database can only be read."""
+    """The database is read-only."""
 
 
 class DatabaseFull(DatabaseUnavailable):
@@ -254,22 +280,24 @@ class DatabaseFull(DatabaseUnavailable):
 
 
 class DatabaseFault(EidaStatisticsError):
-    """The database reported an error that was not foreseen."""
+    """The database reported an unexpected error."""
 
 
 class DatabaseNotReady(EidaStatisticsError):
-    """The database has no up-to-date schema."""
+    """The database schema is out of date."""
 
     http_status = 503
     problem = "database-not-ready"
+    headers = _RETRY_SOON
+    logs_traceback = False
 
 
 class DatabaseMissing(DatabaseNotReady):
-    """There is no such database file."""
+    """The database file does not exist."""
 
 
 class DatabaseNotEmpty(EidaStatisticsError):
-    """This takes an empty database."""
+    """The database is not empty."""
 
     http_status = 409
     problem = "database-not-empty"
@@ -283,51 +311,53 @@ class UnknownRole(EidaStatisticsError):
 
 
 class NotUpstream(EidaStatisticsError):
-    """This is no database of the service that was deployed before."""
+    """This is not a database of the previous service."""
 
     problem = "not-upstream"
 
 
 class NotTakenOver(EidaStatisticsError):
-    """Something in the old database cannot be taken over, so nothing was."""
+    """The old database cannot be imported."""
 
     problem = "not-taken-over"
 
 
 class DatabaseHasOtherTables(DatabaseNotEmpty):
-    """The database has tables or types of the same name that are not of this service."""
+    """The database has tables or types of other software with the same names."""
 
 
 class BadRows(NotTakenOver):
-    """Rows of the old database cannot be taken over, so nothing was."""
+    """Rows of the old database cannot be imported, so nothing was imported."""
 
     def __init__(self, count: int) -> None:
         super().__init__(
             f"{count:,} of them",
-            hint="Correct or delete them, there or in a copy, and run this again. Or leave them out: --skip-bad.",
+            hint="Correct or delete them, there or in a copy, and run the import again. Or use --skip-bad.",
         )
 
 
 class DatabaseForbidden(EidaStatisticsError):
-    """The database does not let this role do that."""
+    """This role lacks a right in the database."""
 
     http_status = 503
     problem = "database-forbidden"
+    headers = _RETRY_SOON
+    logs_traceback = False
 
 
 class DatabaseHidesMigrations(DatabaseForbidden):
-    """The service lacks the right to read which migrations the database has."""
+    """The service lacks the right to read the list of applied migrations."""
 
 
 class RefusedByDatabase(EidaStatisticsError):
-    """The database refused these statistics, and nothing of them was stored."""
+    """The database refused these statistics, so nothing was stored."""
 
     http_status = 422
     problem = "refused-by-database"
 
 
 class DatabaseLacksCharacter(RefusedByDatabase):
-    """The database cannot store a character, and nothing was stored."""
+    """The database cannot store a character, so nothing was stored."""
 
 
 class UnknownNode(EidaStatisticsError):
@@ -345,7 +375,7 @@ class UnknownNetwork(EidaStatisticsError):
 
 
 class NodeExists(EidaStatisticsError):
-    """A node of this name exists."""
+    """A node with this name exists already."""
 
     http_status = 409
     problem = "node-exists"

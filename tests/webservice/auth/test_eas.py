@@ -767,7 +767,7 @@ def test_tokens_are_not_logged(keys: Keys, verifier: Verifier, caplog: pytest.Lo
 
 def test_refusal_names_the_remedy(verifier: Verifier) -> None:
     text = read_refusal(verifier, TEXT)
-    assert text.startswith("This is no valid token of the EIDA authentication system: it is not signed")
+    assert text.startswith("This is not a valid token of the EIDA authentication system: it is not signed")
     assert "curl --data-binary @FILE" in text
     assert (InvalidEasToken.http_status, InvalidEasToken.problem) == (401, "invalid-eas-token")
     assert (EasUnavailable.http_status, EasUnavailable.problem) == (503, "eas-unavailable")

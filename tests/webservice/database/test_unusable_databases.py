@@ -33,7 +33,7 @@ MIGRATIONS_REFUSED = [
     ("CREATE TABLE nodes (id serial PRIMARY KEY, name text)", r'"nodes" already exists(.|\n)*import-upstream'),
     (
         "ALTER DATABASE {} SET default_transaction_read_only = on",
-        r"can only be read(.|\n)*default_transaction_read",
+        r"read-only(.|\n)*default_transaction_read",
     ),
     ("ALTER DATABASE {} SET search_path = ''", r"search_path names no schema(.|\n)*options=-c%20search_path%3D"),
     (
@@ -137,7 +137,7 @@ def test_health_detects_missing_migration(store_uri: str, service_uri: str) -> N
     assert health(service_uri)[0] == 200
     change(store_uri, f"DELETE FROM _yoyo_migration WHERE migration_id = '{newest}'")
     status, text = health(service_uri)
-    assert (status, "no up-to-date schema" in text) == (503, True)
+    assert (status, "schema is out of date" in text) == (503, True)
     with closing(open_store(store_uri)) as store, pytest.raises(Exception, match=f"{newest}(.|\n)*db migrate"):
         store.ping()
 
@@ -155,7 +155,7 @@ def test_health_needs_the_right_to_read_migrations(database_uri: str, caplog: py
     service_uri = grant_service(database_uri)
     change(database_uri, f"REVOKE SELECT (migration_id) ON _yoyo_migration FROM {SERVICE}")
     status, text = health(service_uri)
-    assert (status, "lacks the right to read which migrations" in text) == (503, True)
+    assert (status, "lacks the right to read the list of applied migrations" in text) == (503, True)
     assert "eida_statsman db grant" in caplog.text
     Statsman(database_uri).run("db", "grant", SERVICE)
     assert health(service_uri)[0] == 200
@@ -202,4 +202,4 @@ def test_replay_names_a_missing_file(tmp_path: Path) -> None:
     statsman.run("db", "migrate")
     refused = statsman("payloads", "replay", "--from", f"sqlite:///{tmp_path}/old.db")
     assert refused.returncode == 1
-    assert f"There is no such database file: {tmp_path}/old.db" in refused.stderr
+    assert f"The database file does not exist: {tmp_path}/old.db" in refused.stderr

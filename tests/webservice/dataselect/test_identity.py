@@ -23,7 +23,7 @@ from eida_stats_webservice.config import Config
 from eida_stats_webservice.errors import DuplicatePayload, OverlappingPayload, Overtaken, RefusedToken
 from eida_stats_webservice.query.model import StatisticsQuery
 from eida_stats_webservice.registry.models import PUBLIC, Arrival, Node
-from eida_stats_webservice.web.concurrency import Turns
+from eida_stats_webservice.web.concurrency import ConcurrencyLimit
 from support.node_client import DAY, Client, make_node
 from support.payloads import TODAY, row, wire
 from support.processes import wait_for
@@ -521,19 +521,19 @@ def test_token_revoked_before_its_turn_shows_nothing(
         headers = {"Authorization": f"Bearer {token}"}
         assert client.open(path, method=method, headers=headers).status_code == 200
         with monkeypatch.context() as patch:
-            patch.setattr(Turns, "turn", make_revoking_turn(store, number))
+            patch.setattr(ConcurrencyLimit, "slot", make_revoking_slot(store, number))
             assert client.open(path, method=method, headers=headers).status_code == 403
 
 
-def make_revoking_turn(store: Store, number: int) -> Callable[[Turns], AbstractContextManager[None]]:
+def make_revoking_slot(store: Store, number: int) -> Callable[[ConcurrencyLimit], AbstractContextManager[None]]:
     """Return a turn during which the token is revoked."""
 
     @contextmanager
-    def turn(_turns: Turns) -> Iterator[None]:
+    def slot(_limit: ConcurrencyLimit) -> Iterator[None]:
         store.registry.revoke_token(number, datetime.datetime.now(tz=datetime.UTC))
         yield
 
-    return turn
+    return slot
 
 
 def is_waiting(store: Store) -> bool:

@@ -7,6 +7,7 @@ import itertools
 import json
 import random
 import re
+import sys
 import tracemalloc
 from collections import defaultdict
 from collections.abc import Iterator
@@ -594,3 +595,20 @@ def test_public_queries_read_only_roll_ups(database_uri: str, level: str | None,
     store.close()
     assert "dataselect_stats_by_" in plan
     assert "on dataselect_stats " not in plan
+
+
+def test_parquet_without_its_package_is_501(
+    client: FlaskClient, sent: list[Sent], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    query = f"{PUBLIC_PATH}?start=2025-01&format"
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "pyarrow", None)
+        # More than may run at once: each frees its slot.
+        for _ in range(6):
+            missing = client.get(f"{query}=parquet")
+            assert (missing.status_code, missing.mimetype) == (501, "application/problem+json")
+            assert missing.get_json()["type"] == "urn:eida-statistics:problem:parquet-missing"
+            assert "pip install 'eida-statistics[webservice,parquet]'" in missing.get_json()["detail"]
+        assert client.get(f"{query}=json").status_code == 200
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
+    assert client.get(f"{query}=parquet").status_code == 200

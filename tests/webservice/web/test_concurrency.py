@@ -10,7 +10,7 @@ from eida_stats_webservice.config import Config
 from eida_stats_webservice.database import pool
 from eida_stats_webservice.errors import Busy, DatabaseUnavailable
 from eida_stats_webservice.server import gunicorn_config
-from eida_stats_webservice.web.concurrency import Turns
+from eida_stats_webservice.web.concurrency import ConcurrencyLimit
 from support.payloads import row, wire
 from support.service import PREFIX, register_nodes
 from support.stores import ON_ONE_STORE, Store, open_store
@@ -19,13 +19,13 @@ WITHIN_SECONDS = 20
 
 
 def test_limited_number_runs_at_once() -> None:
-    lines = Turns(at_once=3, waiting=100)
+    lines = ConcurrencyLimit(at_once=3, waiting=100)
     present, most, lock = 0, 0, threading.Lock()
     all_present = threading.Barrier(3)
 
     def work(number: int) -> None:
         nonlocal present, most
-        with lines.turn():
+        with lines.slot():
             with lock:
                 present += 1
                 most = max(most, present)
@@ -40,17 +40,17 @@ def test_limited_number_runs_at_once() -> None:
 
 
 def test_full_queue_or_timeout_raises_busy() -> None:
-    lines = Turns(at_once=1, waiting=1, wait_seconds=0.05)
-    with lines.turn(), pytest.raises(Busy), lines.turn():
-        pytest.fail("there was only one turn")
-    lines = Turns(at_once=1, waiting=0)
-    with lines.turn(), pytest.raises(Busy), lines.turn():
+    lines = ConcurrencyLimit(at_once=1, waiting=1, wait_seconds=0.05)
+    with lines.slot(), pytest.raises(Busy), lines.slot():
+        pytest.fail("there was only one slot")
+    lines = ConcurrencyLimit(at_once=1, waiting=0)
+    with lines.slot(), pytest.raises(Busy), lines.slot():
         pytest.fail("there was only one place")
     # A failed request frees its place as well.
     for _ in range(3):
-        with pytest.raises(ZeroDivisionError), lines.turn():
+        with pytest.raises(ZeroDivisionError), lines.slot():
             raise ZeroDivisionError
-    with lines.turn():
+    with lines.slot():
         pass
 
 
@@ -62,13 +62,13 @@ def token(store_uri: str) -> str:
 @ON_ONE_STORE
 def test_threads_are_left_for_quick_requests(monkeypatch: pytest.MonkeyPatch, service_uri: str) -> None:
     made: list[int] = []
-    real = Turns.__init__
+    real = ConcurrencyLimit.__init__
 
-    def note(self: Turns, *, at_once: int, waiting: int, wait_seconds: float = 60) -> None:
+    def note(self: ConcurrencyLimit, *, at_once: int, waiting: int, wait_seconds: float = 60) -> None:
         made.append(at_once + waiting)
         real(self, at_once=at_once, waiting=waiting, wait_seconds=wait_seconds)
 
-    monkeypatch.setattr(Turns, "__init__", note)
+    monkeypatch.setattr(ConcurrencyLimit, "__init__", note)
     create_app(Config(service_uri))
     assert len(made) == 3
     assert sum(made) + 4 <= gunicorn_config.threads
@@ -81,7 +81,7 @@ def test_threads_are_left_for_quick_requests(monkeypatch: pytest.MonkeyPatch, se
 def test_slow_request_without_a_place_is_refused(
     monkeypatch: pytest.MonkeyPatch, service_uri: str, token: str, path: str
 ) -> None:
-    monkeypatch.setattr(Turns, "__init__", _remove_places)
+    monkeypatch.setattr(ConcurrencyLimit, "__init__", _remove_places)
     client = create_app(Config(service_uri)).test_client()
     method = {"submit": "POST", "payloads/1": "DELETE"}.get(path, "GET")
     answer = client.open(
@@ -94,9 +94,9 @@ def test_slow_request_without_a_place_is_refused(
     assert client.get(f"{PREFIX}/nodes").status_code == 200
 
 
-def _remove_places(self: Turns, *, at_once: int, waiting: int, wait_seconds: float = 60) -> None:
+def _remove_places(self: ConcurrencyLimit, *, at_once: int, waiting: int, wait_seconds: float = 60) -> None:
     self._places = threading.Semaphore(0)
-    self._turns = threading.Semaphore(0)
+    self._slots = threading.Semaphore(0)
     self._wait_seconds = 0
 
 

@@ -176,4 +176,4 @@ def test_read_only_disk_is_unhealthy(sqlite_template: Path, small_disk: Path) ->
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     client = create_app(Config(f"sqlite:///{path}")).test_client()
     unhealthy = client.get(f"{PREFIX}/_health")
-    assert (unhealthy.status_code, unhealthy.get_json()["title"]) == (503, "The database can only be read")
+    assert (unhealthy.status_code, unhealthy.get_json()["title"]) == (503, "The database is read-only")

@@ -9,9 +9,9 @@ from eida_stats_webservice.auth.eas import Verifier
 from eida_stats_webservice.errors import InvalidEasToken, MissingToken
 from eida_stats_webservice.registry.models import Viewer
 from eida_stats_webservice.registry.repository import RegistryRepository
-from eida_stats_webservice.web.bearer import bearer_of
+from eida_stats_webservice.web.bearer import read_bearer_token
 from eida_stats_webservice.web.body import read_body
-from eida_stats_webservice.web.concurrency import Turns
+from eida_stats_webservice.web.concurrency import ConcurrencyLimit
 
 # A form around the largest token fits in.
 _MAX_BODY_BYTES = 64 * 1024
@@ -27,7 +27,7 @@ class Authenticator:
     Args:
         registry: knows the tokens of networks' operators.
         verifier: knows whose signatures of the EIDA authentication system count; without it none does.
-        turns: limit how many signatures are verified at once.
+        concurrency: limits how many signatures are verified at once.
         check_failures: raises an error if the client has sent too many bad tokens for another one to be verified.
     """
 
@@ -35,12 +35,12 @@ class Authenticator:
         self,
         registry: RegistryRepository,
         verifier: Verifier | None,
-        turns: Turns,
+        concurrency: ConcurrencyLimit,
         check_failures: Callable[[], None],
     ) -> None:
         self._registry = registry
         self._verifier = verifier
-        self._turns = turns
+        self._concurrency = concurrency
         self._check_failures = check_failures
 
     def check_token(self, request: Request) -> None:
@@ -49,7 +49,7 @@ class Authenticator:
         Raises:
             RefusedToken: if it is not.
         """
-        if (token := bearer_of(request)) is not None:
+        if (token := read_bearer_token(request)) is not None:
             self._registry.network_of_token(token, _now())
 
     def authenticate(self, request: Request) -> Viewer:
@@ -64,7 +64,7 @@ class Authenticator:
             Busy: if too many others wait for the same.
         """
         body = read_body(request, _MAX_BODY_BYTES)
-        if (token := bearer_of(request)) is not None:
+        if (token := read_bearer_token(request)) is not None:
             # Only now: a token may have expired while the body came in.
             return Viewer(networks=frozenset([self._registry.network_of_token(token, _now())]))
         if not body.strip():
@@ -72,7 +72,7 @@ class Authenticator:
         if self._verifier is None:
             raise InvalidEasToken("this service verifies none", hint="Its administrator may set EAS_KEYRING.")
         self._check_failures()
-        with self._turns.turn():
+        with self._concurrency.slot():
             return Viewer(groups=self._verifier.identify(body, _now).groups)
 
 

@@ -8,7 +8,7 @@ from flask import Request, g
 from eida_stats_webservice.errors import MissingToken
 from eida_stats_webservice.registry.models import Sender
 from eida_stats_webservice.registry.repository import RegistryRepository
-from eida_stats_webservice.web.bearer import bearer_of
+from eida_stats_webservice.web.bearer import read_bearer_token
 
 _HINT = "Send Authorization: Bearer TOKEN, with the token that the central administrator gave you."
 
@@ -23,7 +23,7 @@ def authenticate_node(request: Request, registry: RegistryRepository) -> Sender:
         ExpiredToken: if the token has expired.
         RefusedToken: if it is not valid otherwise.
     """
-    token = bearer_of(request)
+    token = read_bearer_token(request)
     if token is None:
         raise MissingToken(hint=_HINT)
     sender = registry.sender_of_token(token, datetime.datetime.now(tz=datetime.UTC))

@@ -9,27 +9,31 @@ from eida_stats_webservice.dataselect.repository import PayloadRepository
 from eida_stats_webservice.errors import BadParameter
 from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.web.body import check_connected
-from eida_stats_webservice.web.concurrency import Turns
+from eida_stats_webservice.web.concurrency import ConcurrencyLimit
 from eida_stats_webservice.web.parameters import quote_parameter, read_parameters, require_parameters
 from eida_stats_webservice.web.responses import make_json
+from eida_stats_webservice.web.route_options import RouteOptions, declare_options
 
 
-def blueprint(payloads: PayloadRepository, registry: RegistryRepository, turns: Turns) -> Blueprint:
+def blueprint(
+    payloads: PayloadRepository, registry: RegistryRepository, concurrency: ConcurrencyLimit
+) -> Blueprint:
     """Create the routes.
 
     Args:
         payloads: the payloads.
         registry: knows the tokens of nodes.
-        turns: limits how many are retracted or listed at once. The list of a node grows with the years.
+        concurrency: limits how many are retracted or listed at once. The list of a node grows with the years.
     """
     routes = Blueprint("payloads", __name__)
+    declare_options(routes, RouteOptions(paths=("/payloads",), is_open_to_pages=False))
 
     @routes.get("/payloads", endpoint="payloads")
     def list_() -> Response:
         """List the payloads that the node has sent, and whether they are in force."""
         authenticate_node(request, registry)
         limit = _parse_limit(require_parameters(read_parameters(request), optional=("limit",)).get("limit"))
-        with turns.turn():
+        with concurrency.slot():
             # Again: the token may be revoked while the request waits.
             found = payloads.list_payloads(authenticate_node(request, registry).node, limit=limit)
             return make_json({"payloads": [record.to_dict() for record in found]})
@@ -39,7 +43,7 @@ def blueprint(payloads: PayloadRepository, registry: RegistryRepository, turns: 
         """Retract a payload: it is no longer in force."""
         sender = authenticate_node(request, registry)
         require_parameters(read_parameters(request))
-        with turns.turn():
+        with concurrency.slot():
             check_connected(request)
             return make_json(payloads.retract(number, sender.node, arrival=sender.arrival).to_dict())
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from itertools import chain, islice
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Request, Response, request
 
 from eida_statistics import __version__
 from eida_stats_webservice.auth.authenticator import Authenticator
@@ -19,15 +19,29 @@ from eida_stats_webservice.query.parameters import parse_query
 from eida_stats_webservice.query.repository import StatisticsRepository
 from eida_stats_webservice.query.usage import Usage
 from eida_stats_webservice.registry.repository import RegistryRepository
-from eida_stats_webservice.web.concurrency import Turns
+from eida_stats_webservice.web.concurrency import ConcurrencyLimit
 from eida_stats_webservice.web.parameters import read_parameters
 from eida_stats_webservice.web.responses import add_validators, find_matching_etag, is_unmodified
+from eida_stats_webservice.web.route_options import RouteOptions, declare_options
+
+
+def _wants_text_errors(request: Request) -> bool:
+    """Return whether a client reads CSV or text, where an error is a comment."""
+    return request.args.get("format") not in ("json", "parquet")
+
+
+_OPTIONS = RouteOptions(
+    paths=("/dataselect",),
+    wants_text_errors=_wants_text_errors,
+    logs_query=True,
+    wrong_method_hints={"/dataselect/restricted": "POST your token here."},
+)
 
 
 def blueprint(
     statistics: StatisticsRepository,
     registry: RegistryRepository,
-    turns: Turns,
+    concurrency: ConcurrencyLimit,
     authenticator: Authenticator,
     settings: PrivacySettings,
 ) -> Blueprint:
@@ -36,11 +50,12 @@ def blueprint(
     Args:
         statistics: the statistics.
         registry: the nodes and networks.
-        turns: limits how many queries run at once.
+        concurrency: limits how many queries run at once.
         authenticator: identifies clients.
         settings: how small groups of clients are protected.
     """
     routes = Blueprint("dataselect", __name__)
+    declare_options(routes, _OPTIONS)
     usage = Usage(statistics, registry, settings)
 
     @routes.get("/dataselect/public")
@@ -60,7 +75,7 @@ def blueprint(
         if is_unmodified(request, changed_at):
             return add_validators(Response(status=304), changed_at, etag)
         rows = usage.answer_public(query, today, sketches=options.hllvalues)
-        return add_validators(_run(turns, rows, options), changed_at, etag)
+        return add_validators(_run(concurrency, rows, options), changed_at, etag)
 
     @routes.post("/dataselect/restricted")
     def restricted() -> Response:
@@ -72,13 +87,13 @@ def blueprint(
         query = usage.resolve_names(query, viewer)
         rows = usage.answer_restricted(query, viewer, today, sketches=options.hllvalues)
         # The token may be revoked while the query waits.
-        return _run(turns, rows, options, lambda: authenticator.check_token(request))
+        return _run(concurrency, rows, options, lambda: authenticator.check_token(request))
 
     return routes
 
 
 def _run(
-    turns: Turns,
+    concurrency: ConcurrencyLimit,
     rows: Generator[Statistic],
     options: OutputOptions,
     check: Callable[[], None] = lambda: None,
@@ -86,7 +101,7 @@ def _run(
     """Write an answer. Its query occupies a slot until all of it is sent, or the client disconnects."""
 
     def run() -> Generator[Statistic]:
-        with closing(rows), turns.turn():
+        with closing(rows), concurrency.slot():
             check()
             yield from rows
 

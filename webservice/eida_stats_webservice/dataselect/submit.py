@@ -15,26 +15,33 @@ from eida_stats_webservice.errors import BadParameter
 from eida_stats_webservice.registry.models import Sender
 from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.web.body import Budget, Share, check_connected, drain, read_json
-from eida_stats_webservice.web.concurrency import Turns
+from eida_stats_webservice.web.concurrency import ConcurrencyLimit
 from eida_stats_webservice.web.parameters import quote_parameter, read_parameters, require_parameters
 from eida_stats_webservice.web.responses import make_json
+from eida_stats_webservice.web.route_options import RouteOptions, declare_options
 
 _HASH_CHARACTERS = 32
+_OPTIONS = RouteOptions(paths=("/submit", "/dataselectstats"), is_open_to_pages=False, counts_submissions=True)
 
 
 def blueprint(
-    payloads: PayloadRepository, registry: RegistryRepository, turns: Turns, budget: Budget, max_payload_bytes: int
+    payloads: PayloadRepository,
+    registry: RegistryRepository,
+    concurrency: ConcurrencyLimit,
+    budget: Budget,
+    max_payload_bytes: int,
 ) -> Blueprint:
     """Create the routes.
 
     Args:
         payloads: stores the payloads.
         registry: knows the tokens of nodes.
-        turns: limits how many payloads are read and stored at once.
+        concurrency: limits how many payloads are read and stored at once.
         budget: limits the bytes of bodies that the process holds at once.
         max_payload_bytes: the largest size of a payload.
     """
     routes = Blueprint("submit", __name__)
+    declare_options(routes, _OPTIONS)
 
     @routes.post("/submit")
     @routes.post("/dataselectstats", endpoint="dataselectstats")  # its name in deployed aggregators
@@ -43,7 +50,7 @@ def blueprint(
         sender = authenticate()
         values = require_parameters(read_parameters(request), optional=("overlap",))
         overlap = _parse_overlap(values.get("overlap"))
-        with turns.turn(), budget.share() as share:
+        with concurrency.slot(), budget.share() as share:
             received = read_payload(share)
             receipt = payloads.ingest(sender.node, received.payload, overlap=overlap, arrival=sender.arrival)
         # For the metrics, as is the outcome.
@@ -56,7 +63,7 @@ def blueprint(
         sender = authenticate()
         values = require_parameters(read_parameters(request), optional=("overlap", "replaces"))
         overlap, named = _parse_overlap(values.get("overlap")), _parse_names(values.get("replaces"))
-        with turns.turn(), budget.share() as share:
+        with concurrency.slot(), budget.share() as share:
             received = read_payload(share)
             receipt, changed = payloads.replace(
                 sender.node, received.payload, named, overlap=overlap, arrival=sender.arrival

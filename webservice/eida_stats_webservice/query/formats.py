@@ -9,11 +9,16 @@ from typing import NamedTuple
 import msgspec
 
 from eida_statistics import hll
+from eida_stats_webservice.errors import ParquetMissing
 from eida_stats_webservice.query.model import OutputOptions, Statistic
 
 ANSWER_VERSION = "1.0.0"
 _KEYS = ("date", "node", "network", "station", "location", "channel", "country")
 _ROWS_AT_ONCE = 2000
+_INSTALL_PARQUET = (
+    "Use format=csv, json or text. Its administrator can add Parquet:"
+    " pip install 'eida-statistics[webservice,parquet]'"
+)
 
 Value = str | int | None
 
@@ -80,9 +85,12 @@ def _write_text(rows: Iterable[Statistic], columns: tuple[str, ...], _parameters
 
 def _write_parquet(rows: Iterable[Statistic], columns: tuple[str, ...], parameters: str) -> Iterator[bytes]:
     """Write a table with the version and the parameters in its metadata, a group of rows at a time."""
-    # The import takes a quarter of a second and 40 MB.
-    import pyarrow as pa  # noqa: PLC0415
-    from pyarrow import parquet  # noqa: PLC0415
+    # The first import takes a quarter of a second and 40 MB, so only requests for Parquet import it.
+    try:
+        import pyarrow as pa  # noqa: PLC0415
+        from pyarrow import parquet  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise ParquetMissing(hint=_INSTALL_PARQUET) from error
 
     texts = {*_KEYS, "hll_clients"}
     schema = pa.schema(

@@ -40,7 +40,8 @@ def on_starting(arbiter: "Arbiter") -> None:
     # The one that started this one (USR2) removes its own directory when it ends.
     if arbiter.master_pid and is_directory_ours():
         make_metrics_directory()
-    # Imported once, it is there at once when a worker is replaced.
+    # Workers are copies of this process and start faster with the modules imported. `preload_app` would also create
+    # the application here, and after HUP the workers would keep old secrets.
     importlib.import_module("eida_stats_webservice.app")
     # gunicorn logs requests that it refuses itself. Addresses are left out.
     logging.getLogger("gunicorn.error").addFilter(_without_address)

@@ -1,4 +1,4 @@
-"""The body of a request, read within bounds of size and time."""
+"""Read the body of a request within limits of size and time."""
 
 import codecs
 import contextlib
@@ -23,25 +23,25 @@ DRAIN_SECONDS = 5
 
 _CHUNK_BYTES = 1 << 20
 _GZIP = 16 + zlib.MAX_WBITS
-# Packers that work in parallel write a member for each block; a payload has no need of more.
+# Parallel gzip programs write one member for each block; no payload needs more members than this.
 _MEMBERS = 1000
-# Payloads shrink to about a tenth. A much smaller body is a bomb, and is refused long before the limit.
-_UNPACKED_FREELY = 16 << 20
-_MOST_PACKED = 200
+# gzip shrinks payloads to about a tenth. A much smaller body is a gzip bomb, refused long before the limit.
+_FREE_UNPACKED_BYTES = 16 << 20
+_MAX_PACKING_RATIO = 200
 # RFC 8259: insignificant whitespace, and the first characters of a value.
 _BLANK = b" \t\n\r"
 _BEGINNINGS = b'{["-0123456789tfn'
 _GZIP_MAGIC = b"\x1f\x8b"
 _BEGINNING_BYTES = 3
-# Only Linux has the flag that a peer has closed its end.
+# Only Linux reports that the peer has closed its end.
 _CLOSED = getattr(select, "POLLRDHUP", select.POLLHUP)
 
 
 class Budget:
-    """Bounds the bytes of bodies that all threads of a process hold at once.
+    """Limits the bytes of bodies that all threads of a process hold at the same time.
 
     Args:
-        capacity: the bound. The largest body must fit, or it could never be read.
+        capacity: the limit. It must be at least the size of the largest body.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -50,7 +50,7 @@ class Budget:
 
     @contextmanager
     def share(self) -> Iterator["Share"]:
-        """Yield a share for one body, which is empty at first and released at the end of the context."""
+        """Yield an empty share for one body, and release the share at the end of the context."""
         share = Share(self)
         try:
             yield share
@@ -61,15 +61,15 @@ class Budget:
         """Take bytes from the budget.
 
         Raises:
-            Busy: if there are fewer.
+            Busy: if fewer bytes are left.
         """
         with self._lock:
             if count > self._left:
-                raise Busy("other large payloads are under way", hint="Try again later.")
+                raise Busy("other large payloads are in progress", hint="Try again later.")
             self._left -= count
 
     def put_back(self, count: int) -> None:
-        """Put bytes back that were taken."""
+        """Return bytes to the budget."""
         with self._lock:
             self._left += count
 
@@ -91,45 +91,45 @@ class Share:
         self._size += count
 
     def shrink(self, size: int) -> None:
-        """Put all but `size` bytes back; a smaller share stays as it is."""
+        """Return all bytes but `size` to the budget, if the share is larger than that."""
         if size < self._size:
             self._budget.put_back(self._size - size)
             self._size = size
 
 
 def read_json(request: Request, limit: int, share: Share) -> bytearray:
-    """Read a JSON body, plain or gzip, of at most `limit` bytes as it comes in and when it is unpacked.
+    """Read a JSON body, plain or gzip, of at most `limit` bytes both packed and unpacked.
 
-    Its beginning decides what it is, since many clients say nothing or something else about it. A byte order mark
-    is skipped.
+    The first bytes decide whether it is gzip, because many clients send no headers about it, or wrong ones. A byte
+    order mark is skipped.
 
     Args:
         request: the request.
         limit: the largest size.
-        share: grows with the body, unpacked.
+        share: grows with the unpacked body.
 
     Raises:
-        Busy: as soon as the share cannot grow: bodies of other requests take the memory.
-        NotJSON: as soon as it is seen that no JSON begins like this.
-        UnsupportedMediaType: if no JSON begins like this and it says that it is of another type, or if it has an
-            encoding other than gzip.
-        TooLarge: as soon as that is seen: neither the body nor what it unpacks to is held beyond the limit.
-        TooSlow: if it is not there after `READ_SECONDS`.
-        UnreadableBody: if it is cut off, its chunks are not understood, or it says gzip and is none.
+        Busy: as soon as the share cannot grow, because bodies of other requests use the memory.
+        NotJSON: as soon as the first character shows that this is no JSON.
+        UnsupportedMediaType: if this is no JSON and the header names another type, or if the body has an encoding
+            other than gzip.
+        TooLarge: as soon as the packed or unpacked body exceeds the limit. No more than that is held.
+        TooSlow: if the body is not complete after `READ_SECONDS`.
+        UnreadableBody: if it is cut off, its chunks are malformed, or the header says gzip and it is not.
     """
     is_gzip = _is_gzip(request.headers.get("Content-Encoding", ""))
     request.max_content_length = limit
-    with _ended_after(READ_SECONDS, request) as expired:
-        # Werkzeug refuses a body that is declared too large, and stops reading one that turns out to be.
-        beginning, chunks = _split_beginning(_chunks(request, expired))
+    with _limit_time(READ_SECONDS, request) as expired:
+        # Werkzeug refuses a body whose declared size is too large, and stops reading at the limit.
+        beginning, chunks = _split_beginning(_read_chunks(request, expired))
         if is_gzip or beginning.startswith(_GZIP_MAGIC):
-            beginning, chunks = _split_beginning(_unpacked(chunks, limit))
+            beginning, chunks = _split_beginning(_unpack(chunks, limit))
         if beginning == codecs.BOM_UTF8:
             next(chunks)
-        # It grows in place; pieces that are joined at the end would be there twice.
+        # A bytearray grows in place. Joining pieces at the end would need twice the memory.
         body = bytearray()
         try:
-            for chunk in _begun_like_json(chunks):
+            for chunk in _check_json_start(chunks):
                 share.grow(len(chunk))
                 body += chunk
         except NotJSON as error:
@@ -142,20 +142,20 @@ def read_json(request: Request, limit: int, share: Share) -> bytearray:
 
 
 def _is_gzip(content_encoding: str) -> bool:
-    """Return whether a body is packed with gzip, by its header.
+    """Return whether a Content-Encoding header says gzip.
 
     Raises:
-        UnsupportedMediaType: if it has another encoding.
+        UnsupportedMediaType: if it names another encoding.
     """
     names = [name.strip() for name in content_encoding.lower().split(",")]
     encodings = [name for name in names if name not in ("", "identity")]
     if encodings in ([], ["gzip"], ["x-gzip"]):
         return bool(encodings)
-    raise UnsupportedMediaType(f"Content-Encoding: {content_encoding}", hint="Send it plain or as gzip.")
+    raise UnsupportedMediaType(f"Content-Encoding: {content_encoding}", hint="Send the body plain or as gzip.")
 
 
 def _split_beginning(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
-    """Return the first bytes of a body, and all of its chunks, of which the first one has just these bytes."""
+    """Return the first bytes of a body, and all of its chunks; the first chunk is exactly these bytes."""
     beginning = b""
     for chunk in chunks:
         beginning += chunk
@@ -166,28 +166,28 @@ def _split_beginning(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
 
 
 def read_body(request: Request, limit: int) -> bytes:
-    """Read a body of any type, of at most `limit` bytes, as it comes in.
+    """Read a body of any type and at most `limit` bytes.
 
     Raises:
-        TooLarge: as soon as that is seen.
-        TooSlow: if it is not there after `READ_SECONDS`.
-        UnreadableBody: if it is cut off, or its chunks are not understood.
+        TooLarge: as soon as the body exceeds the limit.
+        TooSlow: if the body is not complete after `READ_SECONDS`.
+        UnreadableBody: if it is cut off, or its chunks are malformed.
     """
     request.max_content_length = limit
-    with _ended_after(READ_SECONDS, request) as expired:
-        return b"".join(_chunks(request, expired))
+    with _limit_time(READ_SECONDS, request) as expired:
+        return b"".join(_read_chunks(request, expired))
 
 
 def drain(request: Request, limit: int) -> None:
-    """Read and forget what a client still sends, up to `limit` bytes and for `DRAIN_SECONDS`.
+    """Read and discard the rest of a body, up to `limit` bytes and for `DRAIN_SECONDS`.
 
-    One that is refused while it is sending would otherwise find its connection reset, and not the answer.
+    A client that is refused while it sends would otherwise see a reset connection instead of the answer.
     """
     request.max_content_length = None
     left = limit
     with (
-        _ended_after(DRAIN_SECONDS, request) as expired,
-        # A chunked body that was refused for its size is not read on; one that the client broke off has ended.
+        _limit_time(DRAIN_SECONDS, request) as expired,
+        # Werkzeug stops reading a chunked body that is too large; other errors mean that the client has stopped.
         contextlib.suppress(RequestEntityTooLarge, ClientDisconnected, OSError, ParseException),
     ):
         while left > 0 and not expired.is_set() and (chunk := request.stream.read(min(_CHUNK_BYTES, left))):
@@ -195,40 +195,40 @@ def drain(request: Request, limit: int) -> None:
 
 
 def check_connected(request: Request) -> None:
-    """Check that the client still waits for the answer; its body must have been read.
+    """Check that the client still waits for the answer. Its body must have been read.
 
-    A request may wait for a minute before it is carried out. A client that has given up by then may have sent
-    something else meanwhile, which this request must not undo.
+    A request may wait a minute for its slot. A client that has given up by then may have sent another request,
+    which this one must not undo.
 
     Raises:
-        ClientGone: if it has closed its end of the connection.
+        ClientGone: if the client has closed its end of the connection.
     """
     connection: socket.socket | None = request.environ.get("gunicorn.socket")
     if connection is None:
-        # As in a test.
+        # A test client has no socket.
         return
     poll = select.poll()
     poll.register(connection, _CLOSED)
     if poll.poll(0):
-        raise ClientGone(hint="Keep the connection open until the answer has come.")
+        raise ClientGone(hint="Keep the connection open until the answer arrives.")
 
 
 @contextmanager
-def _ended_after(seconds: float, request: Request) -> Iterator[threading.Event]:
-    """End the request's body for its reader when time is up, and set an event.
+def _limit_time(seconds: float, request: Request) -> Iterator[threading.Event]:
+    """Yield an event that is set when the time is over; the body then ends for its reader.
 
-    A timeout of the socket would not do: it starts again with each byte of a client that sends one at a time.
-    Half closed like this, the connection still takes the answer, and gunicorn does not use it again.
+    A timeout of the socket is not enough, because it starts again with each byte that a slow client sends. The
+    half-closed connection still transmits the answer, and gunicorn does not use it for another request.
     """
     expired = threading.Event()
     connection: socket.socket | None = request.environ.get("gunicorn.socket")
 
     def end() -> None:
         expired.set()
-        # Without a socket, as in a test, the body is there already; a client may have gone by now.
+        # The client may have closed the connection. A test client has no socket.
         with contextlib.suppress(OSError):
             if connection is not None:
-                # Not the method of ssl.SSLSocket, which would send the answer unencrypted.
+                # Not ssl.SSLSocket's method, after which the answer would be sent unencrypted.
                 socket.socket.shutdown(connection, socket.SHUT_RD)
 
     timer = threading.Timer(seconds, end)
@@ -240,7 +240,7 @@ def _ended_after(seconds: float, request: Request) -> Iterator[threading.Event]:
         timer.cancel()
 
 
-def _chunks(request: Request, expired: threading.Event) -> Iterator[bytes]:
+def _read_chunks(request: Request, expired: threading.Event) -> Iterator[bytes]:
     stream: IO[bytes] = request.stream
     read = 0
     try:
@@ -251,26 +251,31 @@ def _chunks(request: Request, expired: threading.Event) -> Iterator[bytes]:
             yield chunk
     except (ClientDisconnected, OSError, ParseException) as error:
         if not expired.is_set():
-            raise UnreadableBody("it breaks off, or its chunks are not understood") from error
+            raise UnreadableBody("it is cut off, or its chunks are malformed") from error
     if expired.is_set():
         raise TooSlow(f"more than {READ_SECONDS} seconds")
     if read < (request.content_length or 0):
-        raise UnreadableBody(f"it breaks off after {read:,} of {request.content_length:,} bytes")
+        raise UnreadableBody(f"it is cut off after {read:,} of {request.content_length:,} bytes")
 
 
-def _begun_like_json(chunks: Iterator[bytes]) -> Iterator[bytes]:
+def _check_json_start(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the chunks.
+
+    Raises:
+        NotJSON: if the first character is not one with which JSON begins.
+    """
     for chunk in chunks:
         beginning = chunk.lstrip(_BLANK)
         if beginning and beginning[0] not in _BEGINNINGS:
-            raise NotJSON("it begins as no JSON does")
+            raise NotJSON("JSON does not begin like this")
         yield chunk
         if beginning:
             break
     yield from chunks
 
 
-def _unpacked(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
-    """Undo gzip, of one member or several."""
+def _unpack(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
+    """Yield the unpacked pieces of gzip data, which may have several members."""
     left = limit
     packed = 0
     member, members = zlib.decompressobj(_GZIP), 1
@@ -280,7 +285,7 @@ def _unpacked(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
             packed += len(chunk)
             while waiting:
                 if member.eof:
-                    # Each begins with a copy of all that is left, so that very many would take for ever.
+                    # Each member copies the rest of the chunk: the time grows with the square of their number.
                     if members == _MEMBERS:
                         raise UnreadableBody(f"its gzip data has more than {_MEMBERS} members")
                     member, members = zlib.decompressobj(_GZIP), members + 1
@@ -291,8 +296,8 @@ def _unpacked(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
                 yield piece
                 waiting = member.unconsumed_tail or member.unused_data
                 unpacked = limit - left
-                if unpacked > max(_UNPACKED_FREELY, _MOST_PACKED * (packed - len(waiting))):
-                    raise TooLarge(f"it unpacks to more than {_MOST_PACKED} times its size")
+                if unpacked > max(_FREE_UNPACKED_BYTES, _MAX_PACKING_RATIO * (packed - len(waiting))):
+                    raise TooLarge(f"it unpacks to more than {_MAX_PACKING_RATIO} times its size")
     except zlib.error as error:
         raise UnreadableBody(f"it is not gzip data: {error}") from error
     if not member.eof:

@@ -7,36 +7,36 @@ from contextlib import contextmanager
 from eida_stats_webservice.errors import Busy
 
 
-class Turns:
+class ConcurrencyLimit:
     """Runs a few requests at once and lets a few more wait for a limited time.
 
     Args:
         at_once: how many requests run.
-        waiting: how many wait. Together these must be fewer than the threads of a process, so that other requests
-            find one.
+        waiting: how many wait. The sum of both must be smaller than the number of threads of a process, so that
+            other requests find a free one.
         wait_seconds: how long a request waits at most.
     """
 
     def __init__(self, *, at_once: int, waiting: int, wait_seconds: float = 60) -> None:
         self._places = threading.Semaphore(at_once + waiting)
-        self._turns = threading.Semaphore(at_once)
+        self._slots = threading.Semaphore(at_once)
         self._wait_seconds = wait_seconds
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Wait for a turn, and keep it until the context ends.
+    def slot(self) -> Iterator[None]:
+        """Wait for a free slot, and hold it until the context ends.
 
         Raises:
-            Busy: if too many requests wait already, or the turn does not come in time.
+            Busy: if too many requests wait already, or no slot becomes free in time.
         """
         if not self._places.acquire(blocking=False):
             raise Busy(hint="Try again later.")
         try:
-            if not self._turns.acquire(timeout=self._wait_seconds):
+            if not self._slots.acquire(timeout=self._wait_seconds):
                 raise Busy(hint="Try again later.")
             try:
                 yield
             finally:
-                self._turns.release()
+                self._slots.release()
         finally:
             self._places.release()

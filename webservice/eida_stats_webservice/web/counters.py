@@ -1,4 +1,8 @@
-"""Counters of all processes together: files in a directory that a cleaner may remove at any time."""
+"""Counters of all processes together, in files of a directory that a cleaner may remove at any time.
+
+prometheus_client alone does not survive that: a worker that starts without the directory raises FileNotFoundError
+at its first count, and a worker that counts on a full disk is killed (SIGBUS).
+"""
 
 import logging
 import os
@@ -130,7 +134,7 @@ def counting() -> Iterator[Counters]:
         raise
 
 
-def all_counters() -> CollectorRegistry:
+def collect_counters() -> CollectorRegistry:
     """Return the counters of all processes, or of this one where they do not count together.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Headers of every answer: the number of its request in the log, and rules for browsers."""
+"""Headers of every answer: the request ID in the log, and rules for browsers."""
 
 import re
 import uuid
@@ -7,13 +7,16 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import BadRequest, MethodNotAllowed
 
 from eida_stats_webservice.web.bearer import HEADERS
+from eida_stats_webservice.web.route_options import find_options
 
 REQUEST_ID = "X-Request-ID"
-# In the environment of a request whose path there is; another one may be anything, also a token.
+# For the access log, in the WSGI environment: whether a route has the path, and whether the query may be logged.
+# Any other path or query may contain a token.
 KNOWN_PATH = "eida_statistics.known_path"
+LOGGED_QUERY = "eida_statistics.logged_query"
 
-_GIVEN = re.compile(r"[A-Za-z0-9-]{8,64}")
-# No answer is a page but the explorer, which says itself what it may do.
+_PROXY_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
+# The only page is the explorer, which has a policy of its own.
 _SECURITY = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -23,15 +26,16 @@ _SECURITY = {
 
 
 def register(app: Flask) -> None:
-    """Put the headers on every answer of an application."""
+    """Add the headers to every answer of an application."""
 
     @app.before_request
-    def number() -> None:
-        """Take the number that a proxy gave, or make one."""
+    def identify() -> None:
+        """Take the request ID from the proxy, or create one."""
         given = request.headers.get(REQUEST_ID, "")
-        g.request_id = given if _GIVEN.fullmatch(given) else str(uuid.uuid4())
+        g.request_id = given if _PROXY_ID.fullmatch(given) else str(uuid.uuid4())
         wrong_method = isinstance(request.routing_exception, MethodNotAllowed)
         request.environ[KNOWN_PATH] = request.url_rule is not None or wrong_method
+        request.environ[LOGGED_QUERY] = find_options().logs_query
 
     @app.after_request
     def add(response: Response) -> Response:
@@ -40,14 +44,14 @@ def register(app: Flask) -> None:
         response.headers[REQUEST_ID] = g.request_id
         if (node := g.get("token_node")) is not None:
             response.headers["Token-Node"] = node
-        # An answer to the holder of a token is for nobody else.
+        # Caches must not keep answers to clients with tokens.
         if any(name in request.headers for name in HEADERS) or request.method != "GET":
             response.headers.setdefault("Cache-Control", "no-store")
         return response
 
 
 def require_host(app: Flask) -> None:
-    """Refuse requests without a host, as HTTP/1.1 says; to be called when errors are answered and counted."""
+    """Refuse HTTP/1.1 requests without a Host header. Call this after the hooks that answer and count errors."""
 
     @app.before_request
     def check() -> None:

@@ -1,4 +1,4 @@
-"""GET metrics: figures of the service for Prometheus, with a token."""
+"""GET metrics: metrics of the service for Prometheus, with a token."""
 
 import datetime
 import hmac
@@ -7,25 +7,27 @@ import time
 from collections.abc import Callable, Iterator
 
 from flask import Blueprint, Flask, Response, g, request
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from werkzeug.exceptions import NotFound
 
 from eida_stats_webservice.errors import DatabaseUnavailable, MissingToken, RefusedToken
-from eida_stats_webservice.web.bearer import bearer_of
-from eida_stats_webservice.web.counters import all_counters, counting
+from eida_stats_webservice.web.bearer import read_bearer_token
+from eida_stats_webservice.web.counters import collect_counters, counting
 from eida_stats_webservice.web.hooks import Throttle
 from eida_stats_webservice.web.parameters import read_parameters, require_parameters
-
-_PATHS = ("submit.submit", "submit.dataselectstats", "submit.replace")
+from eida_stats_webservice.web.route_options import RouteOptions, declare_options, find_options
 
 log = logging.getLogger(__name__)
 _throttle = Throttle()
 
 
 def register(app: Flask) -> None:
-    """Count all requests to an application, and the payloads that it stores."""
+    """Count all requests to an application, and the payloads that it stores.
+
+    A view of a blueprint with `counts_submissions` sets `g.outcome` and `g.stored_rows`.
+    """
 
     @app.before_request
     def begin() -> None:
@@ -37,7 +39,7 @@ def register(app: Flask) -> None:
         with counting() as counters:
             counters.requests.labels(endpoint, str(response.status_code)).inc()
             counters.seconds.labels(endpoint).observe(time.perf_counter() - g.begun)
-            if endpoint in _PATHS:
+            if find_options().counts_submissions:
                 counters.submissions.labels(g.get("outcome", "stored")).inc()
                 counters.rows.inc(g.get("stored_rows", 0))
         return response
@@ -48,46 +50,41 @@ def blueprint(newest_days: Callable[[], dict[str, datetime.date | None]], token:
 
     Args:
         newest_days: returns the newest day of each node.
-        token: the token of Prometheus. If it is empty, nobody sees the metrics.
+        token: the token that Prometheus sends. Without one, the path does not exist.
     """
     routes = Blueprint("metrics", __name__)
+    declare_options(routes, RouteOptions(paths=("/metrics",), is_open_to_pages=False))
 
     @routes.get("/metrics")
     def metrics() -> Response:
-        """Return all metrics in Prometheus' form."""
+        """Return all metrics in the text format of Prometheus."""
         if not token:
             raise NotFound
-        given = bearer_of(request)
+        given = read_bearer_token(request)
         if given is None:
             raise MissingToken(hint="Send Authorization: Bearer TOKEN, with METRICS_TOKEN.")
         if not hmac.compare_digest(given.encode(), token.encode()):
             raise RefusedToken
         require_parameters(read_parameters(request))
-        text = _written_counters() + generate_latest(_once(_Newest(newest_days)))
+        text = _format_counters() + generate_latest(_NewestDays(newest_days))
         return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")
 
     return routes
 
 
-def _written_counters() -> bytes:
-    """Return the counters in Prometheus' form, or nothing if they cannot be read: the other figures still can."""
+def _format_counters() -> bytes:
+    """Return the counters in the text format of Prometheus, or nothing if they cannot be read."""
     try:
-        return generate_latest(all_counters())
-    # The files may be removed, or damaged, while they are read.
+        return generate_latest(collect_counters())
+    # A cleaner may remove or damage the files while they are read. The other metrics are still returned.
     except Exception:
         if _throttle.is_due():
             log.exception("the counters cannot be read")
         return b""
 
 
-def _once(collector: Collector) -> CollectorRegistry:
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(collector)
-    return registry
-
-
-class _Newest(Collector):
-    """The age of the newest day of each node, so that an alert can name a silent node."""
+class _NewestDays(Collector):
+    """Collects the age of the newest day of each node, so that an alert can name a silent node."""
 
     def __init__(self, newest_days: Callable[[], dict[str, datetime.date | None]]) -> None:
         self._newest_days = newest_days

@@ -5,32 +5,14 @@ import logging
 
 import msgspec
 from flask import Flask, Response, g, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
 from eida_statistics.errors import PROBLEM_PREFIX, EidaStatisticsError
-from eida_stats_webservice.errors import (
-    Busy,
-    DatabaseForbidden,
-    DatabaseNotReady,
-    DatabaseTooSlow,
-    DatabaseUnavailable,
-    EasTooSlow,
-    EasUnavailable,
-    MissingToken,
-    TooLarge,
-)
+from eida_stats_webservice.errors import TooLarge
+from eida_stats_webservice.web.route_options import find_options_for_errors, find_wrong_method_hint
 
 MEDIA_TYPE = "application/problem+json"
-# After how many seconds the same request may succeed.
-RETRY_AFTER_SECONDS = {429: 60, 503: 30}
-# Statistics are asked for as text, unless it says so; an error is then comment, as programs expect.
-_OF_TEXT = "/dataselect/"
-_PROBLEMS_FOR = ("json", "parquet")
-# Clients can do something about these, and the log need not grow much when there is much to do.
-_OF_LOAD = (Busy, DatabaseTooSlow, EasTooSlow)
-# The sentence names the cause, and each of many requests fails for it: a traceback would only fill the log.
-_WITHOUT_TRACEBACK = (DatabaseUnavailable, DatabaseNotReady, DatabaseForbidden, EasUnavailable)
-# The dashboard of the federation looks for this word in an answer, and then asks its user to try less.
+# The dashboard of the federation looks for "Time-out" in an answer, and then advises its user to ask for less.
 _HTML_OF_FAULT = "<p>Time-out or fault: the service cannot answer this now. Ask for less, or try again later.</p>"
 
 log = logging.getLogger(__name__)
@@ -38,55 +20,58 @@ log = logging.getLogger(__name__)
 
 def register(app: Flask) -> None:
     """Answer every error of the application with problem details."""
-    app.register_error_handler(EidaStatisticsError, answer_to)
-    app.register_error_handler(RequestEntityTooLarge, _too_large)
-    app.register_error_handler(HTTPException, _of_http)
-    app.register_error_handler(Exception, _unforeseen)
+    app.register_error_handler(EidaStatisticsError, make_response)
+    app.register_error_handler(RequestEntityTooLarge, _answer_too_large)
+    app.register_error_handler(MethodNotAllowed, _answer_wrong_method)
+    app.register_error_handler(HTTPException, _answer_http_error)
+    app.register_error_handler(Exception, _answer_unexpected)
 
 
-def answer_to(error: EidaStatisticsError) -> Response:
-    """Return the answer to a request that failed, and log it if the service is at fault."""
+def make_response(error: EidaStatisticsError) -> Response:
+    """Return the answer to a request that failed, and log the error if the service is at fault."""
     detail = ". ".join(filter(None, [error.subject, error.hint]))
-    if isinstance(error, _OF_LOAD):
-        log.warning("request %s: %s: %s", g.request_id, error.title, _cause_of(error))
-    elif error.http_status >= 500:
-        cause = None if isinstance(error, _WITHOUT_TRACEBACK) else error
-        log.error("request %s: %s", g.request_id, error, exc_info=cause)
-        detail = f"The administrator finds the cause in the service's log, at request {g.request_id}."
-    response = _problem(error.http_status, error.problem, error.title, detail, error.members)
-    if isinstance(error, MissingToken):
-        response.headers["WWW-Authenticate"] = "Bearer"
-    if error.http_status in RETRY_AFTER_SECONDS:
-        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS[error.http_status])
+    if error.http_status >= 500:
+        _log_fault(error)
+        if not error.is_reason_public:
+            detail = f"The administrator finds the cause in the service's log, at request {g.request_id}."
+    response = _make_problem(error.http_status, error.problem, error.title, detail, error.members)
+    response.headers.update(error.headers)
     return response
 
 
-def _cause_of(error: EidaStatisticsError) -> str:
+def _log_fault(error: EidaStatisticsError) -> None:
+    if error.is_reason_public:
+        log.warning("request %s: %s: %s", g.request_id, error.title, _describe_cause(error))
+    else:
+        log.error("request %s: %s", g.request_id, error, exc_info=error if error.logs_traceback else None)
+
+
+def _describe_cause(error: EidaStatisticsError) -> str:
     """Return the cause of an error, on one line."""
     return str(error.__cause__ or error.subject or error.hint).strip().partition("\n")[0]
 
 
-def _too_large(_error: RequestEntityTooLarge) -> Response:
-    return answer_to(TooLarge(f"more than {request.max_content_length:,} bytes"))
+def _answer_too_large(_error: RequestEntityTooLarge) -> Response:
+    return make_response(TooLarge(f"more than {request.max_content_length:,} bytes"))
 
 
-def _of_http(error: HTTPException) -> Response:
-    status = error.code or 500
-    detail = error.description or ""
-    if status == 405 and request.path.endswith("/dataselect/restricted"):
-        detail = "POST your token here."
-    response = _problem(status, None, error.name, detail)
-    if (allowed := getattr(error, "valid_methods", None)) is not None:
-        response.headers["Allow"] = ", ".join(allowed)
+def _answer_wrong_method(error: MethodNotAllowed) -> Response:
+    response = _make_problem(405, None, error.name, find_wrong_method_hint() or error.description or "")
+    if error.valid_methods is not None:
+        response.headers["Allow"] = ", ".join(error.valid_methods)
     return response
 
 
-def _unforeseen(error: Exception) -> Response:
-    log.error("request %s: unforeseen error", g.request_id, exc_info=error)
-    return answer_to(EidaStatisticsError())
+def _answer_http_error(error: HTTPException) -> Response:
+    return _make_problem(error.code or 500, None, error.name, error.description or "")
 
 
-def _problem(
+def _answer_unexpected(error: Exception) -> Response:
+    log.error("request %s: unexpected error", g.request_id, exc_info=error)
+    return make_response(EidaStatisticsError())
+
+
+def _make_problem(
     status: int, problem: str | None, title: str, detail: str, members: dict[str, object] | None = None
 ) -> Response:
     # For the metrics.
@@ -99,22 +84,22 @@ def _problem(
         **(members or {}),
         **({"token_valid_until": end} if (end := g.get("token_valid_until")) is not None else {}),
     }
-    if _OF_TEXT in request.path and request.args.get("format") not in _PROBLEMS_FOR:
-        return Response(as_comment(body), status=status, content_type="text/plain; charset=utf-8")
-    return Response(_to_json(status, title, body), status=status, content_type=MEDIA_TYPE)
+    if find_options_for_errors().wants_text_errors(request):
+        return Response(format_comment(body), status=status, content_type="text/plain; charset=utf-8")
+    return Response(_format_json(status, title, body), status=status, content_type=MEDIA_TYPE)
 
 
-def _to_json(status: int, title: str, body: dict[str, object]) -> bytes:
+def _format_json(status: int, title: str, body: dict[str, object]) -> bytes:
     """Return problem details as JSON, with a paragraph of fixed text as its first member.
 
-    The dashboard of the federation shows the first paragraph of HTML that it finds in an answer. So no other member
-    may have one: they may quote what a client has sent.
+    The dashboard of the federation shows the first HTML paragraph of an answer. The other members may quote the
+    client, so their `<` is escaped.
     """
     paragraph = _HTML_OF_FAULT if status >= 500 else f"<p>{html.escape(title)}</p>"
     members = msgspec.json.encode(body).replace(b"<", rb"\u003c")
     return b'{"html":' + msgspec.json.encode(paragraph) + b"," + members[1:] + b"\n"
 
 
-def as_comment(body: dict[str, object]) -> str:
+def format_comment(body: dict[str, object]) -> str:
     """Return problem details as lines of comment, for readers of CSV and text."""
     return "".join(f"# {name}: {' '.join(str(value).split())}\n" for name, value in body.items())

@@ -33,7 +33,7 @@ class FailureLimit:
 
     def __init__(self, app: Flask, per_minute: int) -> None:
         self._limit = parse(f"{per_minute} per minute") if per_minute else None
-        self._counts = Limiter(_address, app=app, storage_uri="memory://").limiter
+        self._counts = Limiter(_find_address, app=app, storage_uri="memory://").limiter
 
     def apply_to(self, routes: Iterable[Blueprint]) -> None:
         """Count the failed attempts on some routes, and answer 429 to those beyond the limit.
@@ -50,29 +50,33 @@ class FailureLimit:
         Raises:
             TooManyFailures: if it has none.
         """
-        if self._limit is not None and not self._counts.test(self._limit, _address()):
+        if self._limit is not None and not self._counts.test(self._limit, _find_address()):
             raise TooManyFailures(hint=_HINT)
 
     def _answer(self, error: EidaStatisticsError) -> Response:
-        if error.is_failed_attempt and self._limit is not None and not self._counts.hit(self._limit, _address()):
-            return problem_details.answer_to(TooManyFailures(hint=_HINT))
-        return problem_details.answer_to(error)
+        if (
+            error.is_failed_attempt
+            and self._limit is not None
+            and not self._counts.hit(self._limit, _find_address())
+        ):
+            return problem_details.make_response(TooManyFailures(hint=_HINT))
+        return problem_details.make_response(error)
 
 
-def _address() -> str:
+def _find_address() -> str:
     """Return the address of a client. Behind a proxy it is the address that the proxy names.
 
     Only a proxy on this machine or in a private network is believed: others could choose any address.
     """
     forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
     if forwarded and _is_near(request.remote_addr):
-        return f"forwarded {_whole(forwarded[:64])}"
-    return f"direct {_whole(request.remote_addr or '')}"
+        return f"forwarded {_group_address(forwarded[:64])}"
+    return f"direct {_group_address(request.remote_addr or '')}"
 
 
-def _whole(address: str) -> str:
+def _group_address(address: str) -> str:
     """Return the address, or for IPv6 the network of addresses that one user has."""
-    parsed = _read(address)
+    parsed = _parse_address(address)
     if parsed is None or parsed.version == _IPV4:
         return str(parsed or address)
     return str(ip_network((parsed, _IPV6_USER_BITS), strict=False))
@@ -82,11 +86,11 @@ def _is_near(address: str | None) -> bool:
     # A Unix socket has no address.
     if not address:
         return True
-    parsed = _read(address)
+    parsed = _parse_address(address)
     return parsed is not None and any(parsed.version == near.version and parsed in near for near in _NEAR)
 
 
-def _read(address: str) -> IPv4Address | IPv6Address | None:
+def _parse_address(address: str) -> IPv4Address | IPv6Address | None:
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:
