@@ -1,4 +1,4 @@
-"""The service's configuration, read once: the environment over a file, and nothing unknown."""
+"""The configuration of the service: environment variables, which override a TOML file."""
 
 import os
 import tomllib
@@ -13,12 +13,12 @@ from platformdirs import user_data_path
 from eida_statistics.errors import ConfigurationError
 
 FILE_VARIABLE = "EIDA_STATS_CONFIG"
-# A year: whoever sets more has mistyped it.
+# A year. A larger number is a typing error.
 MAX_CLOSED_AFTER_DAYS = 366
 
 _EXPECTED = {
     "database_uri": "text: the URI of the database",
-    "url_prefix": "empty, or begin with a slash and not end with one; else it has letters, digits and . _ ~ -",
+    "url_prefix": "empty, or begin with a slash and not end with one, and contain only letters, digits and . _ ~ -",
     "max_payload_bytes": "a whole number, at least 1024",
     "min_clients": "a whole number, at least 0",
     "min_sketch_clients": "a whole number, at least 0",
@@ -26,12 +26,12 @@ _EXPECTED = {
     "metrics_token": "text",
     "max_failures_per_minute": "a whole number, at least 0",
     "eas_keyring": "text: a file of public keys",
-    "eas_fingerprints": "text: fingerprints of keys, with commas between them",
+    "eas_fingerprints": "text: fingerprints of keys, separated by commas",
 }
 
 
 class Config(msgspec.Struct, frozen=True):
-    """The settings of an administrator: in the environment in capitals, in a TOML file in small letters."""
+    """The settings: in capitals in the environment, in lower case in a TOML file."""
 
     database_uri: str
     url_prefix: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)*\Z")] = "/eidaws/statistics/1"
@@ -59,24 +59,24 @@ class PrivacySettings(msgspec.Struct, frozen=True):
 
 
 def default_database_uri() -> str:
-    """The embedded store in the user's data directory, for when nothing is configured."""
+    """Return the URI of the embedded database in the user's data directory, the default."""
     return f"sqlite:///{user_data_path('eida-statistics') / 'statistics.db'}"
 
 
 def read(environment: Mapping[str, str] = os.environ) -> Config:
     """Read the configuration.
 
-    A secret may come from a file: DATABASE_URI_FILE names one that holds the URI.
+    A variable with the suffix _FILE names a file that contains the value, such as DATABASE_URI_FILE.
 
     Raises:
-        ConfigurationError: if a key is unknown, a value cannot be used, or a variable and the file that should hold
-            it are both given; secrets are not in it.
+        ConfigurationError: if a key is unknown, a value is bad, or a variable is set both directly and by a file.
+            It never quotes a value, which may be secret.
     """
     values: dict[str, object] = {"database_uri": default_database_uri()}
     sources: dict[str, str] = {}
     if FILE_VARIABLE in environment:
         path = Path(environment[FILE_VARIABLE])
-        found = _from_file(path)
+        found = _read_file(path)
         values |= found
         sources |= {field: f"{field} in {path}" for field in found}
     for field in Config.__struct_fields__:
@@ -84,7 +84,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Config:
         if variable in environment and file_variable in environment:
             raise ConfigurationError(f"{variable} and {file_variable} are both set", hint="Unset one of them.")
         if file_variable in environment:
-            values[field] = _secret(Path(environment[file_variable]))
+            values[field] = _read_secret(Path(environment[file_variable]))
             sources[field] = f"{variable} in {environment[file_variable]}"
         elif variable in environment:
             values[field] = environment[variable]
@@ -94,27 +94,29 @@ def read(environment: Mapping[str, str] = os.environ) -> Config:
         try:
             values[name] = msgspec.convert(values.get(name, setting.default), setting.type, strict=False)
         except msgspec.ValidationError:
-            # The message of msgspec has a path and a pattern, for programmers.
+            # msgspec's message has a path and a pattern, which do not help administrators.
             raise ConfigurationError(f"{sources[name]} must be {_EXPECTED[name]}") from None
     return msgspec.convert(values, Config)
 
 
-def _from_file(path: Path) -> dict[str, object]:
+def _read_file(path: Path) -> dict[str, object]:
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
     if unknown := found.keys() - set(Config.__struct_fields__):
         known = ", ".join(Config.__struct_fields__)
-        raise ConfigurationError(f"{path} has {', '.join(sorted(unknown))}", hint=f"It may have {known}.")
+        raise ConfigurationError(
+            f"{path} has unknown settings: {', '.join(sorted(unknown))}", hint=f"The settings are {known}."
+        )
     return found
 
 
-def _secret(path: Path) -> str:
+def _read_secret(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig").strip()
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError:
-        # The error quotes what it could not read.
+        # The error itself would quote the content.
         raise ConfigurationError(f"{path} is not UTF-8 text") from None

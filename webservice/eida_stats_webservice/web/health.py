@@ -1,4 +1,4 @@
-"""GET _health: whether the service can work: its database is reachable, writable and up to date."""
+"""GET _health: check that the database is reachable, writable and up to date."""
 
 import threading
 import time
@@ -31,10 +31,10 @@ def blueprint(ping: Callable[[], None]) -> Blueprint:
 
 
 class Check:
-    """Runs a check that may hang, and reports to its callers if it does; nobody else waits for it.
+    """Run a check that may hang, in a thread of its own, and wait for it for a limited time.
 
-    A server that is stopped, or behind a line that was cut, answers nothing at all; only the kernel gives up, after
-    a quarter of an hour.
+    A stopped server, or one behind a broken line, does not answer at all. The kernel gives up after a quarter of an
+    hour.
 
     Args:
         check: raises an error if something is wrong.
@@ -67,9 +67,9 @@ class _Running:
     def __init__(self, check: Callable[[], None]) -> None:
         self.begun = time.monotonic()
         self.over = threading.Event()
-        # Until it has ended well.
+        # Replaced when the check has succeeded or failed.
         self.error: EidaStatisticsError | None = EidaStatisticsError()
-        # It ends with the process, whatever it waits for.
+        # A daemon: it must not keep the process alive.
         threading.Thread(target=self._run, args=(check,), daemon=True).start()
 
     def _run(self, check: Callable[[], None]) -> None:

@@ -31,17 +31,17 @@ class Throttle:
 
 
 def contain_failures(app: Flask) -> None:
-    """Let no after-request function of an application change an answer by failing.
+    """Keep answers unchanged if an after-request function fails.
 
-    Flask answers 500 if one of them raises an error, also where the request was served and its payload is stored.
-    Call this when all functions are registered, also those of blueprints and extensions.
+    Flask would answer 500, even if the payload of the request was stored. Call this after all functions are
+    registered, including those of blueprints and extensions.
     """
     for functions in app.after_request_funcs.values():
         functions[:] = map(_contain, functions)
 
 
 def _contain(function: AfterRequestCallable[Response]) -> AfterRequestCallable[Response]:
-    """Return a function that does the same, and returns the response as it is if that fails."""
+    """Return a function that does the same, and returns the response unchanged if that fails."""
     throttle = Throttle()
     name = getattr(function, "__qualname__", repr(type(function)))
 
@@ -53,7 +53,7 @@ def _contain(function: AfterRequestCallable[Response]) -> AfterRequestCallable[R
             if throttle.is_due():
                 log.warning("%s failed after a request, which was answered all the same: %s", name, error)
         except Exception:
-            # A fault of the program: the log needs its place.
+            # A fault of the program: the log needs the traceback.
             if throttle.is_due():
                 log.exception("%s failed after a request, which was answered all the same", name)
         return response

@@ -11,7 +11,7 @@ from eida_stats_webservice.errors import BadParameter
 MAX_CHARACTERS = 4000
 
 
-_TOLD_CHARACTERS = 60
+_QUOTED_CHARACTERS = 60
 
 
 def require_parameters(
@@ -40,7 +40,7 @@ def quote_value(value: str) -> str:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= _TOLD_CHARACTERS else f"{text[:_TOLD_CHARACTERS]}…"
+    return text if len(text) <= _QUOTED_CHARACTERS else f"{text[:_QUOTED_CHARACTERS]}…"
 
 
 def read_parameters(request: Request) -> list[tuple[str, str]]:
