@@ -223,15 +223,15 @@ def test_nothing_but_the_groups_is_kept(keys: Keys, verifier: Verifier) -> None:
 
 # Documents that do not count
 
-OUTSIDE = "anything before and after"
+OUTSIDE = "nothing before or after"
 NOT_ONE = "no valid signature, or more than one signed text"
-CHANGED = "not what was signed"
+CHANGED = "does not match the text"
 NOT_ACCEPTED = "signed with a key that is not accepted"
 # These are refused before gpg starts.
-OTHER_PACKETS = "packets are missing, or there are others"
+OTHER_PACKETS = "it lacks packets, or has others"
 TWO_SIGNATURES = "more than one signature"
 ENCRYPTED = "it is encrypted"
-TOO_MUCH = "unpacks to more than 65,536 bytes"
+TOO_MUCH = "larger than 65,536 bytes when decompressed"
 
 BAD: dict[str, tuple[Callable[[Keys], bytes], str]] = {
     "nothing": (lambda _: b"", "not signed"),
@@ -468,13 +468,13 @@ def test_a_token_that_is_changed_is_refused_or_tells_the_same(
         ("2026-11-24T11:59:59.999Z", "it expired at 2026-11-24T11:59:59Z"),
         ("2026-11-24T12:59:59+01:00", "it expired at 2026-11-24T11:59:59Z"),
         ("2016-11-24T12:00:00+00:00", "it expired at 2016-11-24T12:00:00Z"),
-        ("2026-12-24T12:00:00", "its valid_until is no time with a time zone"),
-        ("2026-12-24", "its valid_until is no time with a time zone"),
-        ("2026-13-24T12:00:00Z", "its valid_until is no time with a time zone"),
-        ("Petra", "its valid_until is no time with a time zone"),
-        ("", "its valid_until is no time with a time zone"),
-        (None, "its valid_until is no time with a time zone"),
-        (4102444800, "its valid_until is no time with a time zone"),
+        ("2026-12-24T12:00:00", "its valid_until must be a time with a time zone"),
+        ("2026-12-24", "its valid_until must be a time with a time zone"),
+        ("2026-13-24T12:00:00Z", "its valid_until must be a time with a time zone"),
+        ("Petra", "its valid_until must be a time with a time zone"),
+        ("", "its valid_until must be a time with a time zone"),
+        (None, "its valid_until must be a time with a time zone"),
+        (4102444800, "its valid_until must be a time with a time zone"),
     ],
 )
 def test_a_token_counts_until_its_time(
@@ -518,7 +518,7 @@ def test_who_is_member_of_nothing_has_no_groups(keys: Keys, verifier: Verifier) 
 @pytest.mark.parametrize("memberof", [5, ["/epos/alparray"], {"/epos/alparray": 1}, True])
 def test_groups_that_are_no_text_are_refused(keys: Keys, verifier: Verifier, memberof: object) -> None:
     document = keys.clearsigned("accepted", json.dumps(CLAIMS | {"memberof": memberof}).encode())
-    assert "its memberof is no text" in refusal(verifier, document)
+    assert "its memberof must be text" in refusal(verifier, document)
 
 
 # Keys
@@ -572,35 +572,35 @@ def test_a_primary_key_speaks_for_its_subkeys_and_a_subkey_for_itself(keys: Keys
     ["", "0x1234", "143CFF5E55779EFD", "G" * 40, "A" * 39, "A" * 41, "A" * 63, "accepted@keys.example", "Ａ" * 40],
 )
 def test_what_is_no_fingerprint_is_told(keyring: Path, fingerprint: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"EAS_FINGERPRINTS has .* 40 or 64 hexadecimal digits"):
+    with pytest.raises(ConfigurationError, match=r"EAS_FINGERPRINTS contains .*40 or 64 hexadecimal digits"):
         Verifier(keyring, [fingerprint])
 
 
 @pytest.mark.parametrize("digits", [40, 64])
 def test_a_key_that_is_missing_is_told(keys: Keys, keyring: Path, digits: int) -> None:
     with pytest.raises(
-        ConfigurationError, match=f"{'A' * digits} of EAS_FINGERPRINTS is not in EAS_KEYRING, .*eas.gpg"
+        ConfigurationError, match=f"EAS_KEYRING .*eas.gpg lacks the key {'A' * digits} of EAS_FINGERPRINTS"
     ):
         Verifier(keyring, [keys.fingerprints["accepted"], "A" * digits])
 
 
 def test_a_setting_that_is_missing_is_told(keys: Keys, keyring: Path) -> None:
-    with pytest.raises(ConfigurationError, match="EAS_KEYRING is set, and EAS_FINGERPRINTS is not"):
+    with pytest.raises(ConfigurationError, match="EAS_KEYRING is set, but EAS_FINGERPRINTS is not"):
         Verifier(keyring, [])
-    with pytest.raises(ConfigurationError, match="EAS_FINGERPRINTS is set, and EAS_KEYRING is not"):
+    with pytest.raises(ConfigurationError, match="EAS_FINGERPRINTS is set, but EAS_KEYRING is not"):
         Verifier(Path(), [keys.fingerprints["accepted"]])
 
 
 @pytest.mark.parametrize("content", [b"", b"no keys", bytes(100), bytes(8) + b"KBXf" + bytes(100), b"\x99" * 5000])
 def test_a_file_that_is_no_keyring_is_told(keys: Keys, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "file").write_bytes(content)
-    with pytest.raises(ConfigurationError, match=r"is not in EAS_KEYRING, .*file"):
+    with pytest.raises(ConfigurationError, match=r"EAS_KEYRING .*file lacks the key"):
         Verifier(tmp_path / "file", [keys.fingerprints["accepted"]])
 
 
 def test_a_keyring_that_cannot_be_read_is_told(keys: Keys, tmp_path: Path) -> None:
-    for path, told in ((tmp_path / "none", "none: No such file"), (tmp_path, "Is a directory")):
-        with pytest.raises(ConfigurationError, match=f"EAS_KEYRING, .*{told}"):
+    for path, told in ((tmp_path / "none", "none cannot be read: No such file"), (tmp_path, "Is a directory")):
+        with pytest.raises(ConfigurationError, match=f"EAS_KEYRING .*{told}"):
             Verifier(path, [keys.fingerprints["accepted"]])
 
 
@@ -614,7 +614,9 @@ def test_a_program_that_is_missing_is_told(
     for other in {"gpg", "timeout"} - {name}:
         (tmp_path / other).symlink_to(shutil.which(other) or "")
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ConfigurationError, match=f"no program {name}\nInstall it.* unset EAS_KEYRING"):
+    with pytest.raises(
+        ConfigurationError, match=f"program {name} is not installed\nInstall it.* unset EAS_KEYRING"
+    ):
         Verifier(keyring, [keys.fingerprints["accepted"]])
 
 
@@ -690,7 +692,7 @@ def test_nothing_is_left_behind(keys: Keys, keyring: Path, place: Path) -> None:
 def test_gpg_starts_no_other_program(keys: Keys, keyring: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # An agent would end some time after its home is gone. This one stays, and its path is short, as for a socket.
     with tempfile.TemporaryDirectory(prefix="home-", dir="/tmp") as home:
-        monkeypatch.setattr(eas, "_home", lambda: contextlib.nullcontext(Path(home)))
+        monkeypatch.setattr(eas, "_create_home", lambda: contextlib.nullcontext(Path(home)))
         verifier = Verifier(keyring, [keys.fingerprints["accepted"]])
         assert verifier.identify(keys.inline(), at_noon) == GROUPS
         for name in ("encrypted to somebody", "encrypted with a passphrase", "an unknown key", "random bytes"):
