@@ -84,7 +84,7 @@ def test_the_password_of_the_database_is_not_shown(tmp_path: Path) -> None:
 def test_a_uri_that_cannot_be_understood_is_told_without_a_part_of_it() -> None:
     refused = Statsman("postgresql://user:hidden-word@host:abc/x")("db", "status")
     assert refused.returncode == 2
-    assert "DATABASE_URI cannot be understood" in refused.stderr
+    assert "DATABASE_URI cannot be parsed" in refused.stderr
     assert not {"hidden-word", "abc", "Traceback"} & set(re.split(r"[^\w-]", refused.stdout + refused.stderr))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from unittest.mock import patch
 
 from eida_stats_webservice.registry import repository
-from eida_stats_webservice.registry.models import new_token
+from eida_stats_webservice.registry.models import create_token
 
 _SECRETS: list[str] = []
 _TOLD: list[str] = []
@@ -24,7 +24,7 @@ def note(secret: str) -> str:
 
 def note_all() -> None:
     """Note every token from now on, and look through all that our commands tell."""
-    patch.object(repository, "new_token", lambda: note(new_token())).start()
+    patch.object(repository, "create_token", lambda: note(create_token())).start()
     patch.object(subprocess, "run", _looked_through).start()
 
 

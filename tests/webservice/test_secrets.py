@@ -9,7 +9,7 @@ import requests
 
 from eida_stats_webservice.config import FILE_VARIABLE
 from eida_stats_webservice.database import migrations
-from eida_stats_webservice.database.uri import sqlite_path
+from eida_stats_webservice.database.uri import parse_sqlite_path
 from eida_statsman.cli import main
 from support import issued
 from support.payloads import row, wire
@@ -73,7 +73,7 @@ def test_the_command_tells_nothing_of_a_password(
     "uri", [f"postgresql://u:p%40{PASSWORD}@h/d", f"postgresql://u:a:{PASSWORD}@h/d?user=a%40b"]
 )
 def test_a_password_that_is_written_as_it_must_be_is_understood(uri: str) -> None:
-    assert sqlite_path(uri) is None
+    assert parse_sqlite_path(uri) is None
 
 
 def test_the_service_does_not_log_the_password_of_its_database(tmp_path: Path) -> None:

@@ -253,7 +253,7 @@ def test_going_back_one_version_keeps_the_tokens_of_nodes(store_uri: str) -> Non
     token = store.registry.add_token("GFZ", now, later)[1]
     store.registry.add_network_token("FR", now, later)
     store.close()
-    folder = str(migrations.folder(store_uri).resolve())
+    folder = str(migrations.get_folder(store_uri).resolve())
     yoyo("rollback", "--revision", "0002_access-and-changes", "--database", store_uri, folder)
     yoyo("apply", "--database", store_uri, folder)
     assert store.registry.sender_of_token(token, now).node.name == "GFZ"
@@ -278,7 +278,7 @@ def test_going_back_from_periods_names_what_it_deletes(store_uri: str) -> None:
         before = {record.payload: record for record in store.payloads.list_payloads()}
         assert before[1].superseded_by == 2
         known = sums(store, "dataselect_stats", ("date",))
-    folder = str(migrations.folder(store_uri).resolve())
+    folder = str(migrations.get_folder(store_uri).resolve())
     told = yoyo("rollback", "--revision", "0004_sources-and-periods", "--database", store_uri, folder)
     # The first has the same content as the second, and does not count; the last has no request.
     assert re.findall(r"^ +(\d+) +\| GFZ +\| *(\w*) *\|", told, re.MULTILINE) == [("1", ""), ("5", "quiet")]
@@ -304,7 +304,7 @@ def test_going_back_from_periods_names_what_it_deletes(store_uri: str) -> None:
 
 
 def test_groups_lose_their_prefix(store_uri: str) -> None:
-    folder = str(migrations.folder(store_uri).resolve())
+    folder = str(migrations.get_folder(store_uri).resolve())
     yoyo("rollback", "--revision", "0005_groups-without-prefix", "--database", store_uri, folder)
     with closing(open_store(store_uri)) as store:
         with store.database.transaction(write=True) as connection:
@@ -320,7 +320,7 @@ def test_groups_lose_their_prefix(store_uri: str) -> None:
 
 
 def test_payloads_from_before_periods_are_as_they_were(store_uri: str) -> None:
-    folder = str(migrations.folder(store_uri).resolve())
+    folder = str(migrations.get_folder(store_uri).resolve())
     with closing(open_store(store_uri)) as store:
         node, _ = make_node(store, "GFZ")
         store.payloads.ingest(node, payload(row()))

@@ -120,7 +120,7 @@ def test_policy_of_a_busy_node_holds_up_no_other(store: Store, store_uri: str, n
     ) as policy:
         store.payloads.ingest(other, OTHER)
         assert not policy.done()
-    assert dict(store.registry.node_policies())["GFZ"] is True
+    assert dict(store.registry.list_policies())["GFZ"] is True
 
 
 @ON_POSTGRESQL
@@ -134,7 +134,7 @@ def test_policy_waits_longer_than_one_attempt(
     )
     with waiting_for(store, store_uri, node, lambda: store.registry.set_node_policy("GFZ", restricted=True)):
         wait_for(lambda: len(attempts) > 1)
-    assert dict(store.registry.node_policies())["GFZ"] is True
+    assert dict(store.registry.list_policies())["GFZ"] is True
 
 
 @ON_POSTGRESQL

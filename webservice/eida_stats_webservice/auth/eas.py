@@ -24,7 +24,7 @@ from werkzeug.sansio.multipart import Data, Epilogue, MultipartDecoder
 from eida_statistics.errors import ConfigurationError
 from eida_stats_webservice.auth import openpgp
 from eida_stats_webservice.errors import EasTooSlow, EasUnavailable, InvalidEasToken
-from eida_stats_webservice.registry.models import GROUP_PREFIX, group_name
+from eida_stats_webservice.registry.models import GROUP_PREFIX, strip_group_prefix
 
 # GnuPG truncates lines at about 20,000 bytes, and the rest of such a line is not signed.
 MAX_DOCUMENT_BYTES = 16 * 1024
@@ -281,4 +281,4 @@ def _parse_claims(text: bytes) -> _Claims:
 def _parse_groups(memberof: str) -> Iterator[str]:
     for entry in memberof.split(";"):
         if entry.startswith(GROUP_PREFIX) and entry != GROUP_PREFIX:
-            yield group_name(entry)
+            yield strip_group_prefix(entry)

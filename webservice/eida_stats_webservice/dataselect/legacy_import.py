@@ -22,10 +22,10 @@ from eida_statistics.texts import printable
 from eida_statistics.wire import EARLIEST_DAY, Decoded
 from eida_stats_webservice.database.driver_errors import translate_errors
 from eida_stats_webservice.database.session import begin, connect, wait_without_limit
-from eida_stats_webservice.database.uri import sqlite_path
+from eida_stats_webservice.database.uri import parse_sqlite_path
 from eida_stats_webservice.dataselect.days import find_last_day
 from eida_stats_webservice.errors import NotTakenOver, NotUpstream
-from eida_stats_webservice.registry.models import digest, group_name, is_node_name
+from eida_stats_webservice.registry.models import hash_token, is_node_name, strip_group_prefix
 
 _ROWS_AT_ONCE = 5000
 _HINT = "Correct or delete it, there or in a copy, and run this again."
@@ -106,7 +106,7 @@ class Upstream:
     def __init__(self, uri: str) -> None:
         self.bad_rows: list[BadRow] = []
         self.bad_tokens: list[BadToken] = []
-        if sqlite_path(uri, "the URI of the old database") is not None:
+        if parse_sqlite_path(uri, "the URI of the old database") is not None:
             raise NotUpstream("it is an SQLite database", hint="Is it the URI of the old database?")
         with translate_errors():
             self._connection = connect(uri)
@@ -160,7 +160,7 @@ class Upstream:
                 "name": name,
                 "contact": row.get("contact") or "",
                 "restriction_policy": bool(row.get("restriction_policy")),
-                "eas_group": group_name(row.get("eas_group") or "") or None,
+                "eas_group": strip_group_prefix(row.get("eas_group") or "") or None,
                 "created_at": _time(row.get("created_at")),
             }
 
@@ -197,7 +197,7 @@ class Upstream:
             first[value] = row["id"]
             yield {
                 "node_id": row["node_id"],
-                "value": digest(value),
+                "value": hash_token(value),
                 "valid_from": _time(row["valid_from"]),
                 "valid_until": _time(row["valid_until"]),
                 "created_at": _time(row.get("created_at") or row.get("create_at")),
@@ -213,7 +213,7 @@ class Upstream:
                 "node_id": row["node_id"],
                 "name": row["name"],
                 "inverted_policy": bool(row.get("inverted_policy")),
-                "eas_group": group_name(row.get("eas_group") or "") or None,
+                "eas_group": strip_group_prefix(row.get("eas_group") or "") or None,
             }
 
     def months(self) -> Iterator[Month]:

@@ -188,7 +188,7 @@ def _viewer_of(networks: Iterable[tuple[str, str]]) -> Viewer:
 def _check_names(registry: RegistryRepository, question: Question, viewer: Viewer, *, restricted: bool) -> Question:
     """Refuse nodes and networks that there are not, and networks that nobody may show; resolve patterns."""
     if question.nodes:
-        known = {name for name, _ in registry.node_policies()}
+        known = {name for name, _ in registry.list_policies()}
         if unknown := [name for name in question.nodes if name not in known]:
             raise BadParameter(f"{quote_parameter('node', ','.join(unknown))} is unknown", hint="See nodes.")
     if not question.names_streams and not restricted:
@@ -230,7 +230,7 @@ def _check_network(name: str, found: list[NetworkRecord], viewer: Viewer, *, res
         return  # requests that failed belong to no network
     if not found:
         raise BadParameter(f"{quote_parameter('network', name)} is unknown there", hint="See networks.")
-    if not any(network.seen_by(viewer) for network in found):
+    if not any(network.is_visible_to(viewer) for network in found):
         if restricted:
             raise ForbiddenNetwork(name, hint="Its operator, or that of its node, says who may.")
         raise RestrictedNetwork(name, hint="Those who may see it ask dataselect/restricted, with their token.")
