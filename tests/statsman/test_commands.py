@@ -82,7 +82,7 @@ def test_database_password_is_not_printed(tmp_path: Path) -> None:
 def test_unreadable_uri_is_not_quoted() -> None:
     refused = Statsman("postgresql://user:hidden-word@host:abc/x")("db", "status")
     assert refused.returncode == 2
-    assert "DATABASE_URI cannot be understood" in refused.stderr
+    assert "DATABASE_URI cannot be parsed" in refused.stderr
     assert not {"hidden-word", "abc", "Traceback"} & set(re.split(r"[^\w-]", refused.stdout + refused.stderr))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from unittest.mock import patch
 
 from eida_stats_webservice.registry import repository
-from eida_stats_webservice.registry.models import new_token
+from eida_stats_webservice.registry.models import create_token
 
 _SECRETS: list[str] = []
 _LEAKED: list[str] = []
@@ -24,7 +24,7 @@ def note(secret: str) -> str:
 
 def watch_all() -> None:
     """Remember every token from now on, and search the output of all our commands."""
-    patch.object(repository, "new_token", lambda: note(new_token())).start()
+    patch.object(repository, "create_token", lambda: note(create_token())).start()
     patch.object(subprocess, "run", _run_and_search).start()
 
 

@@ -5,7 +5,7 @@ from contextlib import closing
 import psycopg2
 
 from eida_stats_webservice.database import grants
-from eida_stats_webservice.database.uri import sqlite_path
+from eida_stats_webservice.database.uri import parse_sqlite_path
 from support.postgresql import SUPERUSER
 
 SERVICE = "eida_service"
@@ -25,7 +25,7 @@ $$
 
 def grant_service(uri: str) -> str:
     """Return the URI with which the service connects to a migrated database. An embedded store has no roles."""
-    if sqlite_path(uri) is not None:
+    if parse_sqlite_path(uri) is not None:
         return uri
     with closing(psycopg2.connect(uri)) as connection, connection, connection.cursor() as cursor:
         cursor.execute(_MAKE)

@@ -21,7 +21,7 @@ import numpy as np
 import requests
 
 from eida_statistics import hll
-from eida_stats_webservice.database.uri import sqlite_path
+from eida_stats_webservice.database.uri import parse_sqlite_path
 from eida_stats_webservice.server import gunicorn_config
 from support import issued
 from support.postgresql import SUPERUSER
@@ -372,7 +372,7 @@ def _has_ended(process: subprocess.Popen[bytes]) -> bool:
 def _tables(connection: Any, database_uri: str) -> list[str]:
     query = (
         "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
-        if sqlite_path(database_uri) is None
+        if parse_sqlite_path(database_uri) is None
         else "SELECT name FROM sqlite_master WHERE type = 'table'"
     )
     # Tokens differ always; the tables of yoyo and SQLite are not ours.

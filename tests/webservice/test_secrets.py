@@ -9,7 +9,7 @@ import requests
 
 from eida_stats_webservice.config import FILE_VARIABLE
 from eida_stats_webservice.database import migrations
-from eida_stats_webservice.database.uri import sqlite_path
+from eida_stats_webservice.database.uri import parse_sqlite_path
 from eida_statsman.cli import main
 from support import issued
 from support.payloads import row, wire
@@ -73,7 +73,7 @@ def test_command_prints_no_password(
     "uri", [f"postgresql://u:p%40{PASSWORD}@h/d", f"postgresql://u:a:{PASSWORD}@h/d?user=a%40b"]
 )
 def test_escaped_password_is_accepted(uri: str) -> None:
-    assert sqlite_path(uri) is None
+    assert parse_sqlite_path(uri) is None
 
 
 def test_service_logs_no_database_password(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def grant(config: Config, role: str) -> None:
 @click.pass_obj
 def status(config: Config, as_json: bool) -> None:
     """Show which database this is and which migrations it has."""
-    found = migrations.status(config.database_uri)
+    found = migrations.list_migrations(config.database_uri)
     if not as_json:
         click.echo(f"database: {_without_password(config.database_uri)}")
     show([migration._asdict() for migration in found], {"id": "MIGRATION", "applied": "APPLIED"}, as_json=as_json)

@@ -6,7 +6,7 @@ import shlex
 import click
 import msgspec
 
-from eida_stats_webservice.registry.models import OTHER, group_name, is_node_name
+from eida_stats_webservice.registry.models import OTHER, is_node_name, strip_group_prefix
 from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_statsman.repositories import Repositories, pass_registry, pass_repositories
 from eida_statsman.tables import show
@@ -24,7 +24,7 @@ def group(_context: click.Context, _parameter: click.Parameter, value: str | Non
     """Return a name of a group of the EIDA authentication system without /epos/, and refuse what is none."""
     if value is None:
         return None
-    name = group_name(value)
+    name = strip_group_prefix(value)
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name):
         raise click.BadParameter("letters, digits and . _ -")
     return name

@@ -103,7 +103,7 @@ def list_(registry: RegistryRepository, as_json: bool) -> None:
         "valid_until": "UNTIL",
         "revoked_at": "REVOKED",
     }
-    rows = [{**msgspec.structs.asdict(token), "state": token.state(_now())} for token in registry.list_tokens()]
+    rows = [{**msgspec.structs.asdict(token), "state": token.get_state(_now())} for token in registry.list_tokens()]
     show(rows, columns, as_json=as_json, spare=("valid_from", "revoked_at"))
 
 

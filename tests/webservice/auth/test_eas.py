@@ -225,15 +225,15 @@ def test_only_groups_are_kept(keys: Keys, verifier: Verifier) -> None:
 
 # Refused documents
 
-OUTSIDE = "anything before and after"
+OUTSIDE = "nothing before or after"
 NOT_ONE = "no valid signature, or more than one signed text"
-CHANGED = "not what was signed"
+CHANGED = "does not match the text"
 NOT_ACCEPTED = "signed with a key that is not accepted"
 # These are refused before gpg starts.
-OTHER_PACKETS = "packets are missing, or there are others"
+OTHER_PACKETS = "it lacks packets, or has others"
 TWO_SIGNATURES = "more than one signature"
 ENCRYPTED = "it is encrypted"
-TOO_MUCH = "unpacks to more than 65,536 bytes"
+TOO_MUCH = "larger than 65,536 bytes when decompressed"
 
 BAD: dict[str, tuple[Callable[[Keys], bytes], str]] = {
     "nothing": (lambda _: b"", "not signed"),
@@ -471,13 +471,13 @@ def test_changed_token_is_refused_or_equal(documents: list[bytes], verifier: Ver
         ("2026-11-24T11:59:59.999Z", "it expired at 2026-11-24T11:59:59Z"),
         ("2026-11-24T12:59:59+01:00", "it expired at 2026-11-24T11:59:59Z"),
         ("2016-11-24T12:00:00+00:00", "it expired at 2016-11-24T12:00:00Z"),
-        ("2026-12-24T12:00:00", "its valid_until is no time with a time zone"),
-        ("2026-12-24", "its valid_until is no time with a time zone"),
-        ("2026-13-24T12:00:00Z", "its valid_until is no time with a time zone"),
-        ("Petra", "its valid_until is no time with a time zone"),
-        ("", "its valid_until is no time with a time zone"),
-        (None, "its valid_until is no time with a time zone"),
-        (4102444800, "its valid_until is no time with a time zone"),
+        ("2026-12-24T12:00:00", "its valid_until must be a time with a time zone"),
+        ("2026-12-24", "its valid_until must be a time with a time zone"),
+        ("2026-13-24T12:00:00Z", "its valid_until must be a time with a time zone"),
+        ("Petra", "its valid_until must be a time with a time zone"),
+        ("", "its valid_until must be a time with a time zone"),
+        (None, "its valid_until must be a time with a time zone"),
+        (4102444800, "its valid_until must be a time with a time zone"),
     ],
 )
 def test_token_expires(keys: Keys, verifier: Verifier, valid_until: object, text: str | None) -> None:
@@ -519,7 +519,7 @@ def test_missing_memberof_means_no_groups(keys: Keys, verifier: Verifier) -> Non
 @pytest.mark.parametrize("memberof", [5, ["/epos/alparray"], {"/epos/alparray": 1}, True])
 def test_groups_must_be_text(keys: Keys, verifier: Verifier, memberof: object) -> None:
     document = keys.clearsign("accepted", json.dumps(CLAIMS | {"memberof": memberof}).encode())
-    assert "its memberof is no text" in read_refusal(verifier, document)
+    assert "its memberof must be text" in read_refusal(verifier, document)
 
 
 # Keys
@@ -573,35 +573,35 @@ def test_primary_key_covers_its_subkeys(keys: Keys, keyring: Path) -> None:
     ["", "0x1234", "143CFF5E55779EFD", "G" * 40, "A" * 39, "A" * 41, "A" * 63, "accepted@keys.example", "Ａ" * 40],
 )
 def test_bad_fingerprint_is_refused(keyring: Path, fingerprint: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"EAS_FINGERPRINTS has .* 40 or 64 hexadecimal digits"):
+    with pytest.raises(ConfigurationError, match=r"EAS_FINGERPRINTS contains .*40 or 64 hexadecimal digits"):
         Verifier(keyring, [fingerprint])
 
 
 @pytest.mark.parametrize("digits", [40, 64])
 def test_missing_key_is_named(keys: Keys, keyring: Path, digits: int) -> None:
     with pytest.raises(
-        ConfigurationError, match=f"{'A' * digits} of EAS_FINGERPRINTS is not in EAS_KEYRING, .*eas.gpg"
+        ConfigurationError, match=f"EAS_KEYRING .*eas.gpg lacks the key {'A' * digits} of EAS_FINGERPRINTS"
     ):
         Verifier(keyring, [keys.fingerprints["accepted"], "A" * digits])
 
 
 def test_missing_setting_is_named(keys: Keys, keyring: Path) -> None:
-    with pytest.raises(ConfigurationError, match="EAS_KEYRING is set, and EAS_FINGERPRINTS is not"):
+    with pytest.raises(ConfigurationError, match="EAS_KEYRING is set, but EAS_FINGERPRINTS is not"):
         Verifier(keyring, [])
-    with pytest.raises(ConfigurationError, match="EAS_FINGERPRINTS is set, and EAS_KEYRING is not"):
+    with pytest.raises(ConfigurationError, match="EAS_FINGERPRINTS is set, but EAS_KEYRING is not"):
         Verifier(Path(), [keys.fingerprints["accepted"]])
 
 
 @pytest.mark.parametrize("content", [b"", b"no keys", bytes(100), bytes(8) + b"KBXf" + bytes(100), b"\x99" * 5000])
 def test_bad_keyring_is_refused(keys: Keys, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "file").write_bytes(content)
-    with pytest.raises(ConfigurationError, match=r"is not in EAS_KEYRING, .*file"):
+    with pytest.raises(ConfigurationError, match=r"EAS_KEYRING .*file lacks the key"):
         Verifier(tmp_path / "file", [keys.fingerprints["accepted"]])
 
 
 def test_unreadable_keyring_is_named(keys: Keys, tmp_path: Path) -> None:
-    for path, text in ((tmp_path / "none", "none: No such file"), (tmp_path, "Is a directory")):
-        with pytest.raises(ConfigurationError, match=f"EAS_KEYRING, .*{text}"):
+    for path, text in ((tmp_path / "none", "none cannot be read: No such file"), (tmp_path, "Is a directory")):
+        with pytest.raises(ConfigurationError, match=f"EAS_KEYRING .*{text}"):
             Verifier(path, [keys.fingerprints["accepted"]])
 
 
@@ -615,7 +615,9 @@ def test_missing_program_is_named(
     for other in {"gpg", "timeout"} - {name}:
         (tmp_path / other).symlink_to(shutil.which(other) or "")
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ConfigurationError, match=f"no program {name}\nInstall it.* unset EAS_KEYRING"):
+    with pytest.raises(
+        ConfigurationError, match=f"program {name} is not installed\nInstall it.* unset EAS_KEYRING"
+    ):
         Verifier(keyring, [keys.fingerprints["accepted"]])
 
 
@@ -689,7 +691,7 @@ def test_no_files_or_processes_are_left(keys: Keys, keyring: Path, place: Path) 
 def test_gpg_starts_no_other_program(keys: Keys, keyring: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # An agent would outlive its home. This home stays, and its path is short enough for a socket.
     with tempfile.TemporaryDirectory(prefix="home-", dir="/tmp") as home:
-        monkeypatch.setattr(eas, "_home", lambda: contextlib.nullcontext(Path(home)))
+        monkeypatch.setattr(eas, "_create_home", lambda: contextlib.nullcontext(Path(home)))
         verifier = Verifier(keyring, [keys.fingerprints["accepted"]])
         assert verifier.identify(keys.sign_inline(), noon) == GROUPS
         for name in ("encrypted to somebody", "encrypted with a passphrase", "an unknown key", "random bytes"):

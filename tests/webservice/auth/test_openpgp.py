@@ -103,23 +103,23 @@ def test_clearsigned_document_stays_unchanged() -> None:
 # Refused documents
 
 DAMAGED = "it is damaged"
-BREAKS_OFF = "a packet breaks off"
+TRUNCATED = "a packet is truncated"
 NO_LENGTH = "a packet has no length"
-OTHERS = "packets are missing, or there are others"
-TOO_MUCH = "unpacks to more than 65,536 bytes"
-NOT_UNPACKED = "it cannot be unpacked"
-WRONG_END = "ends too early or too late"
+OTHERS = "it lacks packets, or has others"
+TOO_MUCH = "larger than 65,536 bytes when decompressed"
+NOT_UNPACKED = "it cannot be decompressed"
+WRONG_END = "truncated or too long"
 
 MALFORMED = {
-    "a head alone": (b"\x84", BREAKS_OFF),
-    "no packet": (b"\x3f" + SIGNED, "a packet begins wrongly"),
-    "bytes behind the signature": (SIGNED + b"\0", "a packet begins wrongly"),
-    "a packet without its length": (SIGNED[:-206] + b"\xc2", BREAKS_OFF),
-    "a packet without its end": (SIGNED[:-1], BREAKS_OFF),
-    "a length of half a number": (b"\xc4\xff\0\0", BREAKS_OFF),
-    "an old length of half a number": (b"\x92\0\0", BREAKS_OFF),
-    "a part without its end": (ONE_PASS + b"\xcb\xe9" + bytes(100), BREAKS_OFF),
-    "no last part": (ONE_PASS + b"\xcb\xe5" + bytes(32), BREAKS_OFF),
+    "a head alone": (b"\x84", TRUNCATED),
+    "no packet": (b"\x3f" + SIGNED, "a packet has an invalid header"),
+    "bytes behind the signature": (SIGNED + b"\0", "a packet has an invalid header"),
+    "a packet without its length": (SIGNED[:-206] + b"\xc2", TRUNCATED),
+    "a packet without its end": (SIGNED[:-1], TRUNCATED),
+    "a length of half a number": (b"\xc4\xff\0\0", TRUNCATED),
+    "an old length of half a number": (b"\x92\0\0", TRUNCATED),
+    "a part without its end": (ONE_PASS + b"\xcb\xe9" + bytes(100), TRUNCATED),
+    "no last part": (ONE_PASS + b"\xcb\xe5" + bytes(32), TRUNCATED),
     "very many parts": (ONE_PASS + b"\xcb" + b"\xe0x" * 1000 + b"\0" + SIGNATURE, "too many parts"),
     "a signature in parts": (ONE_PASS + TEXT + split_into_parts(2, strip_header(SIGNATURE), 5), NO_LENGTH),
     "a signature without a length": (ONE_PASS + TEXT + add_old_header(2, 3, strip_header(SIGNATURE)), NO_LENGTH),
@@ -144,8 +144,8 @@ MALFORMED = {
     "something after what is compressed": (compress(SIGNED) + TEXT, OTHERS),
     "something before what is compressed": (TEXT + compress(SIGNED), OTHERS),
     "a signature after what is compressed": (compress(ONE_PASS + TEXT) + SIGNATURE, OTHERS),
-    "compressed nothing": (packet(8, b""), "in an unknown way"),
-    "an unknown algorithm": (packet(8, b"\4" + SIGNED), "in an unknown way"),
+    "compressed nothing": (packet(8, b""), "compression algorithm is unknown"),
+    "an unknown algorithm": (packet(8, b"\4" + SIGNED), "compression algorithm is unknown"),
     "no ZIP": (packet(8, b"\1" + SIGNED), NOT_UNPACKED),
     "no ZLIB": (packet(8, b"\2" + deflate(SIGNED)), NOT_UNPACKED),
     "no BZIP2": (packet(8, b"\3" + SIGNED), NOT_UNPACKED),

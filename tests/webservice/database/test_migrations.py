@@ -251,7 +251,7 @@ def test_rollback_keeps_node_tokens(store_uri: str) -> None:
     token = store.registry.add_token("GFZ", now, later)[1]
     store.registry.add_network_token("FR", now, later)
     store.close()
-    folder = str(migrations.folder(store_uri).resolve())
+    folder = str(migrations.get_folder(store_uri).resolve())
     yoyo("rollback", "--revision", "0002_access-and-changes", "--database", store_uri, folder)
     yoyo("apply", "--database", store_uri, folder)
     assert store.registry.sender_of_token(token, now).node.name == "GFZ"
@@ -276,7 +276,7 @@ def test_rollback_of_periods_lists_deletions(store_uri: str) -> None:
         before = {record.payload: record for record in store.payloads.list_payloads()}
         assert before[1].superseded_by == 2
         known = read_sums(store, "dataselect_stats", ("date",))
-    folder = str(migrations.folder(store_uri).resolve())
+    folder = str(migrations.get_folder(store_uri).resolve())
     output = yoyo("rollback", "--revision", "0004_sources-and-periods", "--database", store_uri, folder)
     # The first has the content of the second, and does not count; the last has no request.
     assert re.findall(r"^ +(\d+) +\| GFZ +\| *(\w*) *\|", output, re.MULTILINE) == [("1", ""), ("5", "quiet")]
@@ -302,7 +302,7 @@ def test_rollback_of_periods_lists_deletions(store_uri: str) -> None:
 
 
 def test_groups_lose_their_prefix(store_uri: str) -> None:
-    folder = str(migrations.folder(store_uri).resolve())
+    folder = str(migrations.get_folder(store_uri).resolve())
     yoyo("rollback", "--revision", "0005_groups-without-prefix", "--database", store_uri, folder)
     with closing(open_store(store_uri)) as store:
         with store.database.transaction(write=True) as connection:
@@ -318,7 +318,7 @@ def test_groups_lose_their_prefix(store_uri: str) -> None:
 
 
 def test_payloads_without_periods_stay_unchanged(store_uri: str) -> None:
-    folder = str(migrations.folder(store_uri).resolve())
+    folder = str(migrations.get_folder(store_uri).resolve())
     with closing(open_store(store_uri)) as store:
         node, _ = make_node(store, "GFZ")
         store.payloads.ingest(node, payload(row()))

@@ -179,7 +179,7 @@ def test_migration_ignores_hostile_limits(cluster: Cluster) -> None:
     try:
         execute(cluster, "ALTER DATABASE migrated SET {} = %s", HOSTILE | {"statement_timeout": "200ms"})
         uri = cluster.uri("migrated")
-        with migrations._backend(uri) as backend:
+        with migrations._open_backend(uri) as backend:
             backend.execute("SELECT pg_sleep(0.3)")
         assert migrations.apply(uri)
         with closing(open_store(uri)) as store:

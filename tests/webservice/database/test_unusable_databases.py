@@ -133,7 +133,7 @@ def change(uri: str, statement: str) -> None:
 
 
 def test_health_detects_missing_migration(store_uri: str, service_uri: str) -> None:
-    newest = max(migration.id for migration in migrations.status(store_uri))
+    newest = max(migration.id for migration in migrations.list_migrations(store_uri))
     assert health(service_uri)[0] == 200
     change(store_uri, f"DELETE FROM _yoyo_migration WHERE migration_id = '{newest}'")
     status, text = health(service_uri)
@@ -185,7 +185,7 @@ def test_health_detects_missing_right(database_uri: str, caplog: pytest.LogCaptu
 def test_migrate_creates_no_directories(tmp_path: Path) -> None:
     refused = Statsman(f"sqlite:///{tmp_path}/typing/error/statistics.db")("db", "migrate")
     assert refused.returncode == 1
-    assert f"there is no directory {tmp_path}/typing/error" in refused.stderr
+    assert f"the directory {tmp_path}/typing/error does not exist" in refused.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -16,7 +16,7 @@ import psycopg2
 import requests
 
 from eida_stats_webservice.database import migrations
-from eida_stats_webservice.database.uri import sqlite_path
+from eida_stats_webservice.database.uri import parse_sqlite_path
 from support.postgresql import Cluster
 from support.roles import grant_service
 from support.service import (
@@ -138,7 +138,7 @@ def send(service: Service, body: bytes, token: str) -> int | None:
 
 def is_writing(uri: str) -> bool:
     """Return whether the service is in a transaction that has written something."""
-    path = sqlite_path(uri)
+    path = parse_sqlite_path(uri)
     if path is None:
         with contextlib.closing(psycopg2.connect(uri)) as connection:
             others = "FROM pg_stat_activity WHERE datname = current_database() AND backend_xid IS NOT NULL"

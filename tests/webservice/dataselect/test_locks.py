@@ -120,7 +120,7 @@ def test_policy_of_a_busy_node_delays_no_other(store: Store, store_uri: str, nod
     ) as policy:
         store.payloads.ingest(other, OTHER)
         assert not policy.done()
-    assert dict(store.registry.node_policies())["GFZ"] is True
+    assert dict(store.registry.list_policies())["GFZ"] is True
 
 
 @ON_POSTGRESQL
@@ -133,7 +133,7 @@ def test_policy_waits_longer_than_one_attempt(
     monkeypatch.setattr(queries, "wait_briefly", lambda one: (attempts.append(one), wait_briefly(one)))
     with run_behind_lock(store, store_uri, node, lambda: store.registry.set_node_policy("GFZ", restricted=True)):
         wait_for(lambda: len(attempts) > 1)
-    assert dict(store.registry.node_policies())["GFZ"] is True
+    assert dict(store.registry.list_policies())["GFZ"] is True
 
 
 @ON_POSTGRESQL

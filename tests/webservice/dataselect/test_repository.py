@@ -190,7 +190,7 @@ def test_token_is_refused_outside_its_dates(
     with pytest.raises(RefusedToken) as refusal:
         store.registry.sender_of_token(operators, NOW)
     assert type(refusal.value) is RefusedToken
-    assert {listed.id: listed.state(NOW) for listed in store.registry.list_tokens()}[number] == state
+    assert {listed.id: listed.get_state(NOW) for listed in store.registry.list_tokens()}[number] == state
 
 
 def test_revoked_token_is_refused(store: Store, gfz: Node) -> None:
@@ -203,7 +203,7 @@ def test_revoked_token_is_refused(store: Store, gfz: Node) -> None:
             store.registry.sender_of_token(token, moment)
         assert type(refusal.value) is RefusedToken
     listed = {listed.id: listed for listed in store.registry.list_tokens()}[number]
-    assert (listed.state(NOW), listed.revoked_at) == ("revoked", NOW)
+    assert (listed.get_state(NOW), listed.revoked_at) == ("revoked", NOW)
 
 
 def test_unknown_token_is_refused_and_not_quoted(store: Store) -> None:
@@ -418,7 +418,7 @@ def test_no_transaction_is_left_open(database_uri: str) -> None:
 
 def test_migrating_twice_changes_nothing(store_uri: str) -> None:
     assert migrations.apply(store_uri) == []
-    assert all(migration.applied for migration in migrations.status(store_uri))
+    assert all(migration.applied for migration in migrations.list_migrations(store_uri))
 
 
 # The embedded store

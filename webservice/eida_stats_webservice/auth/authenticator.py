@@ -1,4 +1,4 @@
-"""Identify clients that ask for restricted statistics."""
+"""Authenticate clients of restricted statistics."""
 
 import datetime
 from collections.abc import Callable
@@ -13,11 +13,11 @@ from eida_stats_webservice.web.bearer import read_bearer_token
 from eida_stats_webservice.web.body import read_body
 from eida_stats_webservice.web.concurrency import ConcurrencyLimit
 
-# A form around the largest token fits in.
+# Large enough for the largest token in a form.
 _MAX_BODY_BYTES = 64 * 1024
 _HINT = (
-    "Send the file of your token of the EIDA authentication system, or Authorization: Bearer TOKEN with that of the"
-    " operator of a network."
+    "Send the file with your token of the EIDA authentication system, or, as the operator of a network,"
+    " Authorization: Bearer TOKEN."
 )
 
 
@@ -25,10 +25,10 @@ class Authenticator:
     """Identifies clients by the tokens that their requests carry.
 
     Args:
-        registry: knows the tokens of networks' operators.
-        verifier: knows whose signatures of the EIDA authentication system count; without it none does.
-        concurrency: limits how many signatures are verified at once.
-        check_failures: raises an error if the client has sent too many bad tokens for another one to be verified.
+        registry: the repository of the tokens of network operators.
+        verifier: the repository of tokens of the EIDA authentication system; None refuses all of them.
+        concurrency: limitss how many signatures are verified at once.
+        check_failures: raises an error if the client has sent too many bad tokens.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Authenticator:
         self._check_failures = check_failures
 
     def check_token(self, request: Request) -> None:
-        """Check that the token in the header of a request is still valid, if it has one.
+        """Check that the token in the header of a request, if there is one, is still valid.
 
         Raises:
             RefusedToken: if it is not.
@@ -53,24 +53,24 @@ class Authenticator:
             self._registry.network_of_token(token, _now())
 
     def authenticate(self, request: Request) -> Viewer:
-        """Return the viewer of a request; of a token in a header and one in the body, that in the header counts.
+        """Return the viewer of a request. A token in the header takes precedence over one in the body.
 
         Raises:
-            MissingToken: if the request carries none.
-            RefusedToken: if one of ours is not valid now, or is for sending.
-            InvalidEasToken: if the body is no token of the EIDA authentication system that is valid now.
-            EasUnavailable: if that cannot be verified at present.
-            TooManyFailures: if it is a body, and the client has sent too many bad tokens.
-            Busy: if too many others wait for the same.
+            MissingToken: if the request has no token.
+            RefusedToken: if the token in the header is not valid, or is that of a node.
+            InvalidEasToken: if the body is not a valid token of the EIDA authentication system.
+            EasUnavailable: if the token in the body cannot be verified at present.
+            TooManyFailures: if the client has sent too many bad tokens to verify another body.
+            Busy: if too many requests wait for verification.
         """
         body = read_body(request, _MAX_BODY_BYTES)
         if (token := read_bearer_token(request)) is not None:
-            # Only now: a token may have expired while the body came in.
+            # After reading the body, since the token may expire in the meantime.
             return Viewer(networks=frozenset([self._registry.network_of_token(token, _now())]))
         if not body.strip():
             raise MissingToken(hint=_HINT)
         if self._verifier is None:
-            raise InvalidEasToken("this service verifies none", hint="Its administrator may set EAS_KEYRING.")
+            raise InvalidEasToken("this service accepts none", hint="Ask its administrator to set EAS_KEYRING.")
         self._check_failures()
         with self._concurrency.slot():
             return Viewer(groups=self._verifier.identify(body, _now).groups)

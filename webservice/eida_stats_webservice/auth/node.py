@@ -1,4 +1,4 @@
-"""The node that sends a request, by its token."""
+"""Authenticate the node that sends a request."""
 
 import datetime
 from urllib.parse import quote
@@ -10,23 +10,23 @@ from eida_stats_webservice.registry.models import Sender
 from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.web.bearer import read_bearer_token
 
-_HINT = "Send Authorization: Bearer TOKEN, with the token that the central administrator gave you."
+_HINT = "Send Authorization: Bearer TOKEN, with your node's token from the central administrator."
 
 
 def authenticate_node(request: Request, registry: RegistryRepository) -> Sender:
     """Return the node whose token a request carries.
 
-    Deployed aggregators send it under the header name Authentication, which counts as well.
+    The header may be called Authentication, too, as deployed aggregators send it.
 
     Raises:
-        MissingToken: if it carries none.
+        MissingToken: if the request has no token.
         ExpiredToken: if the token has expired.
-        RefusedToken: if it is not valid otherwise.
+        RefusedToken: if the token is invalid for another reason.
     """
     token = read_bearer_token(request)
     if token is None:
         raise MissingToken(hint=_HINT)
     sender = registry.sender_of_token(token, datetime.datetime.now(tz=datetime.UTC))
-    # For the answer: an aggregator notices the token of another node before it sends anything.
+    # The response names the node, so that an aggregator notices a wrong token before it sends a payload.
     g.token_node = quote(sender.node.name)
     return sender

@@ -1,7 +1,7 @@
-"""Signed OpenPGP documents (RFC 9580), read as far as needed to see that each is one text with one signature.
+"""Parse signed OpenPGP documents (RFC 9580), as far as needed to check that they have one text and one signature.
 
-GnuPG is more lenient, and it unpacks whatever it gets: a message of a kilobyte can keep it busy for seconds. So
-messages are unpacked here, within bounds, and GnuPG sees only what passed.
+GnuPG is more lenient, and it decompresses without a limit: a message of one kilobyte can keep it busy for seconds.
+So messages are checked and decompressed here, within limits, before GnuPG reads them.
 """
 
 import base64
@@ -16,9 +16,9 @@ MAX_UNPACKED_BYTES = 64 * 1024
 _SIGNATURE, _ONE_PASS_SIGNATURE, _COMPRESSED, _LITERAL = 2, 4, 8, 11
 _SIGNED_TEXT = [_ONE_PASS_SIGNATURE, _LITERAL, _SIGNATURE]
 _ENCRYPTED = {1, 3, 9, 18, 20}
-# Of all packets that can appear here, only these may have partial or indeterminate lengths.
+# Only these packets may have partial or indeterminate lengths.
 _STREAMED = {_COMPRESSED, _LITERAL}
-# So many parts of 512 bytes, the least that the standard allows for the first one, are as much as may be unpacked.
+# 128 parts of 512 bytes, the smallest first part that the standard allows, make up MAX_UNPACKED_BYTES.
 _MAX_PARTS = 128
 
 _END = rb"[ \t]*\r?\n"
@@ -31,15 +31,15 @@ _PARTS = {b"end": _END, b"fields": _FIELDS, b"radix64": _RADIX64}
 _INLINE = re.compile(_ARMOR % {b"kind": b"MESSAGE", **_PARTS})
 _CLEARSIGNED = re.compile(
     rb"-----BEGIN PGP SIGNED MESSAGE-----%(end)b"
-    # No other header is in the standard, least of all GnuPG's NotDashEscaped.
+    # The standard has no other header. GnuPG's NotDashEscaped is not accepted.
     rb"(?:Hash: [A-Za-z0-9, -]+\r?\n)*%(end)b"
-    # The text has no control characters but tabs, and no line that begins with a dash, unless it is escaped.
+    # The text has no control characters except tabs, and no unescaped dash at the start of a line.
     rb"(?:(?:(?!-)|- )[^\x00-\x08\x0a-\x1f\x7f]*\r?\n)*" % _PARTS + _ARMOR % {b"kind": b"SIGNATURE", **_PARTS}
 )
 
 
 class MalformedDocument(ValueError):
-    """A document that is not one text with one signature; the message says why and quotes nothing of it."""
+    """A document that is not one text with one signature. The message has the reason, but no quotation."""
 
 
 class _Packet(NamedTuple):
@@ -48,38 +48,37 @@ class _Packet(NamedTuple):
 
 
 def unpack(document: bytes) -> bytes:
-    """Return a signed document in a form in which GnuPG has nothing to unpack.
+    """Return a signed document without compression.
 
-    A clear-signed document stays as it is. Of a message, which may be one compressed packet, the one-pass
-    signature, the text and the signature are returned, each with a plain header: GnuPG cannot read it otherwise
-    than it was read here.
+    A clear-signed document is returned unchanged. A message, which may be one compressed packet, is returned as its
+    one-pass signature, text and signature with plain headers, so that GnuPG cannot interpret it differently.
 
     Raises:
-        MalformedDocument: if it is neither, or is damaged, or has any other packet, or unpacks to more than
+        MalformedDocument: if the document is neither, is damaged, has other packets, or is larger than
             `MAX_UNPACKED_BYTES`.
     """
     if (armor := _CLEARSIGNED.fullmatch(document)) is not None:
-        _check_packets(_read_packets(_decode(armor)), [_SIGNATURE])
+        _check_packets(_read_packets(_decode_armor(armor)), [_SIGNATURE])
         return document
     if (armor := _INLINE.fullmatch(document)) is None:
         raise MalformedDocument(
-            "it is damaged, or not one PGP signed document or message without anything before and after it"
+            "it is damaged, or is not one PGP signed document or message with nothing before or after it"
         )
-    packets = _read_packets(_decode(armor))
+    packets = _read_packets(_decode_armor(armor))
     if [packet.tag for packet in packets] == [_COMPRESSED]:
         packets = _read_packets(_decompress(packets[0].body))
     _check_packets(packets, _SIGNED_TEXT)
-    return b"".join(map(_encode, packets))
+    return b"".join(map(_encode_packet, packets))
 
 
-def _decode(armor: re.Match[bytes]) -> bytes:
-    """Return the bytes that an armor protects."""
+def _decode_armor(armor: re.Match[bytes]) -> bytes:
+    """Return the decoded bytes of an armor."""
     lines = b"".join(armor["radix64"].split())
     try:
         content = base64.b64decode(lines, validate=True)
     except binascii.Error:
         raise MalformedDocument("it is damaged: its armor is not base64") from None
-    if armor["checksum"] is not None and base64.b64decode(armor["checksum"]) != _crc24(content):
+    if armor["checksum"] is not None and base64.b64decode(armor["checksum"]) != _compute_crc24(content):
         raise MalformedDocument("it is damaged: its checksum is wrong")
     return content
 
@@ -97,8 +96,8 @@ def _make_crc24_table() -> list[int]:
 _CRC24_TABLE = _make_crc24_table()
 
 
-def _crc24(content: bytes) -> bytes:
-    """Return the checksum of an armor, RFC 9580 section 6.1.1."""
+def _compute_crc24(content: bytes) -> bytes:
+    """Return the checksum of an armor (RFC 9580, section 6.1.1)."""
     value = 0xB704CE
     for byte in content:
         value = (value << 8 & 0xFFFFFF) ^ _CRC24_TABLE[value >> 16 ^ byte]
@@ -106,19 +105,19 @@ def _crc24(content: bytes) -> bytes:
 
 
 class _Reader:
-    """Takes bytes off data, from its beginning to its end."""
+    """Reads data from beginning to end."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._at = 0
 
     @property
-    def left(self) -> int:
+    def remaining(self) -> int:
         return len(self._data) - self._at
 
     def take(self, count: int) -> bytes:
-        if count > self.left:
-            raise MalformedDocument("it is damaged: a packet breaks off")
+        if count > self.remaining:
+            raise MalformedDocument("it is damaged: a packet is truncated")
         self._at += count
         return self._data[self._at - count : self._at]
 
@@ -127,10 +126,10 @@ class _Reader:
 
 
 def _read_packets(data: bytes) -> list[_Packet]:
-    """Return the packets of data, RFC 9580 section 4.2, but no more than one too many."""
+    """Return the packets of data (RFC 9580, section 4.2); stop one packet beyond the number that is allowed."""
     reader = _Reader(data)
     packets: list[_Packet] = []
-    while reader.left and len(packets) <= len(_SIGNED_TEXT):
+    while reader.remaining and len(packets) <= len(_SIGNED_TEXT):
         packets.append(_read_packet(reader))
     return packets
 
@@ -138,7 +137,7 @@ def _read_packets(data: bytes) -> list[_Packet]:
 def _read_packet(reader: _Reader) -> _Packet:
     head = reader.take_number(1)
     if not head & 0x80:
-        raise MalformedDocument("it is damaged: a packet begins wrongly")
+        raise MalformedDocument("it is damaged: a packet has an invalid header")
     tag = head & 0x3F if head & 0x40 else head >> 2 & 0xF
     return _Packet(tag, _read_new_body(reader, tag) if head & 0x40 else _read_old_body(reader, tag, head & 3))
 
@@ -146,14 +145,14 @@ def _read_packet(reader: _Reader) -> _Packet:
 def _read_old_body(reader: _Reader, tag: int, length_type: int) -> bytes:
     if length_type < 3:
         return reader.take(reader.take_number(1 << length_type))
-    _check_is_streamed(tag)
-    return reader.take(reader.left)
+    _check_may_stream(tag)
+    return reader.take(reader.remaining)
 
 
 def _read_new_body(reader: _Reader, tag: int) -> bytes:
     parts: list[bytes] = []
     while 224 <= (first := reader.take_number(1)) < 255:
-        _check_is_streamed(tag)
+        _check_may_stream(tag)
         if len(parts) == _MAX_PARTS:
             raise MalformedDocument("it is damaged: a packet has too many parts")
         parts.append(reader.take(1 << (first & 0x1F)))
@@ -166,13 +165,13 @@ def _read_new_body(reader: _Reader, tag: int) -> bytes:
     return b"".join([*parts, reader.take(length)])
 
 
-def _check_is_streamed(tag: int) -> None:
+def _check_may_stream(tag: int) -> None:
     if tag not in _STREAMED:
         raise MalformedDocument("it is damaged: a packet has no length")
 
 
 def _decompress(body: bytes) -> bytes:
-    """Return what a compressed packet holds, RFC 9580 section 5.6."""
+    """Return the content of a compressed packet (RFC 9580, section 5.6)."""
     algorithm, packed = body[:1], body[1:]
     decompressor: zlib._Decompress | bz2.BZ2Decompressor
     if algorithm == b"\0":
@@ -184,19 +183,19 @@ def _decompress(body: bytes) -> bytes:
     elif algorithm == b"\3":
         decompressor = bz2.BZ2Decompressor()
     else:
-        raise MalformedDocument("it is compressed in an unknown way")
+        raise MalformedDocument("its compression algorithm is unknown")
     try:
         content = _check_size(decompressor.decompress(packed, MAX_UNPACKED_BYTES + 1))
     except (zlib.error, OSError):
-        raise MalformedDocument("it is damaged: it cannot be unpacked") from None
+        raise MalformedDocument("it is damaged: it cannot be decompressed") from None
     if not decompressor.eof or decompressor.unused_data:
-        raise MalformedDocument("it is damaged: what is compressed ends too early or too late")
+        raise MalformedDocument("it is damaged: its compressed data are truncated or too long")
     return content
 
 
 def _check_size(content: bytes) -> bytes:
     if len(content) > MAX_UNPACKED_BYTES:
-        raise MalformedDocument(f"it unpacks to more than {MAX_UNPACKED_BYTES:,} bytes")
+        raise MalformedDocument(f"it is larger than {MAX_UNPACKED_BYTES:,} bytes when decompressed")
     return content
 
 
@@ -208,8 +207,8 @@ def _check_packets(packets: list[_Packet], expected: list[int]) -> None:
         raise MalformedDocument("it is encrypted")
     if tags.count(_SIGNATURE) > 1 or tags.count(_ONE_PASS_SIGNATURE) > 1:
         raise MalformedDocument("it has more than one signature")
-    raise MalformedDocument("it is not one signed text: packets are missing, or there are others")
+    raise MalformedDocument("it is not one signed text: it lacks packets, or has others")
 
 
-def _encode(packet: _Packet) -> bytes:
+def _encode_packet(packet: _Packet) -> bytes:
     return bytes([0xC0 | packet.tag, 0xFF]) + len(packet.body).to_bytes(4, "big") + packet.body

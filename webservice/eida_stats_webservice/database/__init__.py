@@ -1,22 +1,22 @@
-"""The databases: PostgreSQL with hll, and SQLite."""
+"""The database engine, for PostgreSQL with hll and for SQLite."""
 
 from eida_stats_webservice.database.base import Database
 from eida_stats_webservice.database.postgresql import PostgreSQL
 from eida_stats_webservice.database.sqlite import SQLite
-from eida_stats_webservice.database.uri import sqlite_path
+from eida_stats_webservice.database.uri import parse_sqlite_path
 
 __all__ = ["Database", "open_database"]
 
 
 def open_database(uri: str, name: str = "DATABASE_URI") -> Database:
-    """Return the database that a URI names; it connects when it is first used.
+    """Return the database of a URI. It connects at its first use.
 
     Args:
         uri: the URI.
         name: the name of the setting, for errors.
 
     Raises:
-        ConfigurationError: if the URI names none.
+        ConfigurationError: if the URI is not that of a database.
     """
-    path = sqlite_path(uri, name)
+    path = parse_sqlite_path(uri, name)
     return PostgreSQL(uri) if path is None else SQLite(path)

@@ -1,11 +1,11 @@
-"""The engine: transactions, and the few differences between PostgreSQL and SQLite. It knows no table but yoyo's."""
+"""The engine: transactions, and the differences between PostgreSQL and SQLite. Its only table is that of yoyo."""
 
 import contextlib
 import datetime
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
@@ -23,14 +23,13 @@ from eida_stats_webservice.errors import (
 )
 
 READ_ONLY_HINT = "Name the primary in DATABASE_URI, or reset default_transaction_read_only where it is set."
-MAKE_ROOM = "Free some space, or move the database to a larger disk. Everything that was stored before is there."
-_GRANT_HINT = "Run eida_statsman db grant for the role of the service. Its search_path must have the schema of hll."
-# More does not fit into a parameter of SQLite's.
+MAKE_ROOM = "Free some space, or move the database to a larger disk. The data stored so far are safe."
+_GRANT_HINT = "Run eida_statsman db grant for the role of the service. Its search_path must include hll's schema."
+# SQLite accepts no larger integers as parameters.
 ID_BITS = 63
 _FOLDER = Path(__file__).parent
-# A check of the health is given up soon.
 _PING_SECONDS = 5
-# A command of the administrator tries for a minute or so, for two seconds each time.
+# An administrator's command tries for about a minute, two seconds each time.
 _ATTEMPTS = 30
 _Record = TypeVar("_Record", bound=msgspec.Struct)
 _Result = TypeVar("_Result")
@@ -38,20 +37,20 @@ _Row = TypeVar("_Row")
 
 
 def merge_wildcards(pattern: str) -> str:
-    """Return a pattern in which each run of `*` and `?` is as many `?` and at most one `*`."""
+    """Return an equivalent pattern with at most one `*` in each run of wildcards."""
     return re.sub(r"[*?]*\*[*?]*", lambda run: "?" * run[0].count("?") + "*", pattern)
 
 
 def repeat_while_locked(attempt: Callable[[], _Result], attempts: int, *, pause: float = 0) -> _Result:
-    """Return the result of the first attempt that something else's lock does not stop.
+    """Return the result of the first attempt that gets its locks.
 
     Args:
-        attempt: waits for a lock for a short time only, so that others do not queue up behind it for long.
-        attempts: how many there are at most.
-        pause: seconds between two of them.
+        attempt: the function to call. It should wait briefly for locks, since later requests queue up behind it.
+        attempts: the maximum number of attempts.
+        pause: the seconds between two attempts.
 
     Raises:
-        DatabaseLocked: if the last one fails, too.
+        DatabaseLocked: if the last attempt fails, too.
     """
     for _ in range(attempts - 1):
         with contextlib.suppress(DatabaseLocked):
@@ -61,17 +60,17 @@ def repeat_while_locked(attempt: Callable[[], _Result], attempts: int, *, pause:
 
 
 class Database(ABC):
-    """A database that threads share. It connects when it is first used.
+    """A database that threads can share. It connects at its first use.
 
     All methods raise DatabaseUnavailable if it cannot be reached, and DatabaseNotReady if tables are missing.
     """
 
     dialect: ClassVar[str]
-    """The name of the files with statements of this dialect."""
+    """The name of the SQL files with statements of this dialect."""
     adapter: ClassVar[Any]
-    """The driver, as aiosql takes it."""
+    """The driver adapter for aiosql."""
     migrations: frozenset[str]
-    """The names of the migrations that it must have."""
+    """The names of the migrations that this version needs."""
 
     def __init__(self) -> None:
         self._queries = self.load_queries(_FOLDER)
@@ -79,14 +78,11 @@ class Database(ABC):
     @classmethod
     @cache
     def load_queries(cls, folder: Path, name: str = "queries") -> Any:
-        """Load named queries from the SQL files of a folder.
+        """Return the named queries of a folder, as methods of an object of aiosql.
 
         Args:
             folder: the folder. A file named after the dialect is read, too.
             name: the name of the file with the queries that both dialects share.
-
-        Returns:
-            An object of aiosql, whose methods run the queries.
         """
         own = folder / f"{cls.dialect}.sql"
         shared = cls.translate((folder / f"{name}.sql").read_text())
@@ -94,16 +90,16 @@ class Database(ABC):
 
     @staticmethod
     def translate(sql: str) -> str:
-        """Return shared statements in this dialect."""
+        """Return shared statements, translated to this dialect."""
         return sql
 
     @abstractmethod
     def transaction(self, *, write: bool = False) -> AbstractContextManager[Any]:
-        """Return a context with a connection; all changes are committed at its end, or none."""
+        """Return a context with a connection. It commits at its end, and rolls back after an exception."""
 
     @abstractmethod
     def snapshot(self) -> AbstractContextManager[Any]:
-        """Return a context with a connection that reads all as it is at one moment, and cannot write."""
+        """Return a context with a read-only connection whose queries all see the same state."""
 
     @abstractmethod
     def load_rows(
@@ -118,39 +114,31 @@ class Database(ABC):
         """Load many rows into a table.
 
         Args:
-            connection: one in a transaction.
-            query: a named query: COPY … FROM STDIN for PostgreSQL, an INSERT for SQLite.
+            connection: a connection in a transaction.
+            query: a named query: COPY … FROM STDIN for PostgreSQL, INSERT for SQLite.
             rows: the rows.
-            to_line: writes a row in the text format of COPY.
-            to_parameters: returns the parameters of the INSERT.
+            to_line: returns a row in the text format of COPY.
+            to_parameters: returns the parameters of the INSERT for a row.
         """
 
     @abstractmethod
     def to_regex(self, patterns: Iterable[str]) -> str:
-        """Return a regular expression for the texts that one of some patterns with * and ? is for, as a whole."""
+        """Return a regular expression that matches whole texts against any of some patterns with * and ?."""
 
     @abstractmethod
     def to_list(self, values: Iterable[str]) -> Any:
-        """Return values in the form in which SQL's IN takes them as one parameter."""
+        """Return the parameter for SQL's IN with these values."""
 
     @abstractmethod
     def stream(self, connection: Any, sql: str, parameters: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
-        """Run a query and yield its rows one by one, without holding all of them."""
-
-    def select(self, connection: Any, query: Any) -> Iterator[dict[str, Any]]:
-        """Run a named query without parameters, and yield its rows by the names of their columns."""
-        cursor = connection.cursor()
-        cursor.execute(query.sql)
-        names = [column[0] for column in cursor.description]
-        for row in cursor:
-            yield dict(zip(names, row, strict=True))
+        """Run a query and yield its rows, without keeping all of them in memory."""
 
     @abstractmethod
     def check_space(self, connection: Any) -> None:
-        """Check that a small payload can be written: that there is space, and the right to use it.
+        """Check that there is space for a small payload.
 
         Args:
-            connection: one in a transaction, which may be over afterwards.
+            connection: a connection in a transaction, which this method may end.
 
         Raises:
             DatabaseFull: if the disk is full.
@@ -165,18 +153,18 @@ class Database(ABC):
     def ping(self, *rights: Callable[[Any], bool]) -> None:
         """Check that the database answers, has an up-to-date schema, and can store a small payload.
 
-        More migrations than this version knows are no fault: while an upgrade is under way, both versions run.
+        Additional migrations are accepted, since two versions of the service run during an upgrade.
 
         Args:
-            rights: functions that take a connection and return whether the role may read and write their tables.
+            rights: functions that take a connection and return whether the role has its rights on their tables.
 
         Raises:
             DatabaseUnavailable: if it cannot be reached.
             DatabaseReadOnly: if it can only be read.
             DatabaseFull: if its disk is full.
             DatabaseNotReady: if it lacks a migration.
-            DatabaseForbidden: if the role may not read and write what the service needs.
-            DatabaseHidesMigrations: if the role may not read which migrations there are.
+            DatabaseForbidden: if the role lacks rights.
+            DatabaseHidesMigrations: if the role may not read the list of migrations.
             DatabaseTooSlow: if it does not answer within 5 seconds.
         """
         with self.transaction() as connection:
@@ -194,20 +182,20 @@ class Database(ABC):
             raise DatabaseNotReady(f"it lacks {', '.join(missing)}", hint="Run eida_statsman db migrate.")
 
     def limit_time(self, connection: Any, seconds: int) -> None:
-        """End each statement of this transaction after some seconds. SQLite does not do that."""
-        self._queries.end_after(connection, seconds=seconds)
+        """Limit the time of each statement of this transaction. SQLite has no such limit."""
+        self._queries.set_statement_timeout(connection, seconds=seconds)
 
     def wait_without_limit(self, connection: Any) -> None:
-        """Let a transaction of the administrator take its time."""
-        self._queries.be_patient(connection)
+        """Remove the time limits of this transaction, for long work of the administrator."""
+        self._queries.wait_without_limit(connection)
 
     def administer(self, change: Callable[[Any], _Result]) -> _Result:
-        """Make a change of the administrator in a transaction, and return what `change` returns.
+        """Call `change` with a connection in a transaction, and return its result.
 
-        It waits for a lock for a short time only and starts again, so that others do not queue up behind it.
+        The transaction waits briefly for locks and starts again, so that requests do not queue up behind it.
 
         Raises:
-            DatabaseLocked: if something else holds a lock for about a minute.
+            DatabaseLocked: if another transaction holds a lock for about a minute.
         """
 
         def attempt() -> _Result:
@@ -219,16 +207,23 @@ class Database(ABC):
 
 
 def format_now() -> str:
-    """Return the present time as the database takes it."""
+    """Return the present time in the form of the database."""
     return format_time(datetime.datetime.now(tz=datetime.UTC))
 
 
-def to_records(record: type[_Record], rows: Iterator[tuple[Any, ...]]) -> list[_Record]:
-    """Make records of rows."""
-    # SQLite returns times as text, PostgreSQL as datetime; the record decides what becomes of both.
-    names = record.__struct_fields__
-    # SQLite has numbers for truth.
-    return [msgspec.convert(dict(zip(names, row, strict=True)), record, strict=False) for row in rows]
+def select_rows(connection: Any, query: Any, **parameters: object) -> Iterator[dict[str, Any]]:
+    """Run a named query and yield its rows, keyed by the names of their columns."""
+    cursor = connection.cursor()
+    cursor.execute(query.sql, parameters)
+    names = [column[0] for column in cursor.description]
+    for row in cursor:
+        yield dict(zip(names, row, strict=True))
+
+
+def to_records(record: type[_Record], rows: Iterable[Mapping[str, Any]]) -> list[_Record]:
+    """Return a record for each row. Columns without a field are ignored."""
+    # Conversion is lax, since SQLite returns times as text and booleans as numbers.
+    return [msgspec.convert(row, record, strict=False) for row in rows]
 
 
 def parse_time(value: Any) -> datetime.datetime:
@@ -237,11 +232,11 @@ def parse_time(value: Any) -> datetime.datetime:
 
 
 def format_time(time: datetime.datetime) -> str:
-    """Return a time as the database takes it."""
-    # One width for all, so that SQLite, which compares text, compares times.
+    """Return a time in the form of the database."""
+    # Of fixed width, since SQLite compares times as text.
     return time.astimezone(datetime.UTC).isoformat(timespec="milliseconds")
 
 
-def first_line(error: Exception) -> str:
-    """Return the first line of a driver's message; the rest is for programmers."""
+def get_first_line(error: Exception) -> str:
+    """Return the first line of a driver's message. The other lines are for programmers."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,4 +1,4 @@
-"""The errors of PostgreSQL's driver, by class, as the errors that administrators and clients see."""
+"""Translate errors of the PostgreSQL driver to the errors that administrators and clients see."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ import psycopg2
 from psycopg2 import errors
 
 from eida_statistics.errors import EidaStatisticsError
-from eida_stats_webservice.database.base import MAKE_ROOM, READ_ONLY_HINT, first_line
+from eida_stats_webservice.database.base import MAKE_ROOM, READ_ONLY_HINT, get_first_line
 from eida_stats_webservice.errors import (
     DatabaseFault,
     DatabaseForbidden,
@@ -24,31 +24,31 @@ from eida_stats_webservice.errors import (
 )
 
 MIGRATE = (
-    "Run eida_statsman db migrate. If that was done, the search_path of this role lacks the schema of the tables:"
-    " set it with ALTER ROLE or in the URI, as ?options=-c%20search_path%3DNAME."
+    "Run eida_statsman db migrate. If the schema is up to date, add the schema of the tables to this role's"
+    " search_path: with ALTER ROLE, or in the URI, as ?options=-c%20search_path%3DNAME."
 )
 NO_SCHEMA = (
-    "The search_path of this role names no schema that exists and that it may use. Set it with ALTER ROLE … SET"
-    " search_path, or in the URI: ?options=-c%20search_path%3DNAME."
+    "Set the search_path of this role to a schema that exists and that it may use: with ALTER ROLE … SET"
+    " search_path, or in the URI, as ?options=-c%20search_path%3DNAME."
 )
 HLL_UNSEEN = (
-    "If this is about hll: have an administrator run CREATE EXTENSION hll in this database. If it is there, add its"
-    " schema (psql's \\dx shows it) to the search_path: ALTER ROLE … SET search_path = public, NAME; for"
-    " the role of the service, too."
+    "If hll is missing, ask a database administrator to run CREATE EXTENSION hll in this database. If the extension"
+    " exists, add its schema (see \\dx in psql) to the search_path, also for the role of the service:"
+    " ALTER ROLE … SET search_path = public, NAME."
 )
 _RIGHTS = (
-    "The service needs its rights again after each upgrade: eida_statsman db grant. For administration, use the"
-    " role that owns the tables. An extension takes a superuser, once: CREATE EXTENSION hll."
+    "For the role of the service: run eida_statsman db grant after each upgrade. For administration: use the role"
+    " that owns the tables. For the extension: run CREATE EXTENSION hll once, as a superuser."
 )
 _TABLES_PRESENT = (
-    "Use an empty database, and take over those of the deployed service with eida_statsman db import-upstream."
+    "Use an empty database. To copy the tables of the old service into it: eida_statsman db import-upstream."
 )
-_NO_SUCH_CHARACTER = "The encoding of the database lacks it. Use a database made with ENCODING 'UTF8'."
+_NO_SUCH_CHARACTER = "The encoding of the database lacks it. Use a database created with ENCODING 'UTF8'."
 
-_ASK_LESS = "Ask for less at once."
-_LOCKED = "Something else is being done to it. Try again later."
+_ASK_LESS = "Request less data at once."
+_LOCKED = "Another operation uses it. Try again later."
 
-# Errors that mean the same whatever was tried. The first class that fits counts.
+# Errors with the same meaning for every operation. The first matching class counts.
 _BY_CLASS: tuple[tuple[type[psycopg2.Error], type[EidaStatisticsError], str], ...] = (
     (errors.DiskFull, DatabaseFull, MAKE_ROOM),
     (errors.UndefinedTable, DatabaseNotReady, MIGRATE),
@@ -68,7 +68,7 @@ _BY_CLASS: tuple[tuple[type[psycopg2.Error], type[EidaStatisticsError], str], ..
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Raise the driver's errors as the errors that are shown to administrators and clients."""
+    """Raise errors of the driver as the errors that administrators and clients see."""
     try:
         yield
     except psycopg2.Error as error:
@@ -78,25 +78,25 @@ def translate_errors() -> Iterator[None]:
 def _translate(error: psycopg2.Error) -> EidaStatisticsError:
     match error:
         case errors.LockNotAvailable() | errors.QueryCanceled():
-            # Without the reason: the answer goes to the client.
+            # Without the driver's message, since the answer goes to the client.
             is_locked = isinstance(error, errors.LockNotAvailable)
             return DatabaseLocked(hint=_LOCKED) if is_locked else DatabaseTooSlow(hint=_ASK_LESS)
         case errors.FeatureNotSupported() | errors.UndefinedFile():
-            return DatabaseNotReady(first_line(error), hint=_how_to_install(error))
+            return DatabaseNotReady(get_first_line(error), hint=_suggest_package(error))
         case errors.UniqueViolation() if error.diag.constraint_name == "nodes_name_key":
-            # Two clients that rename nodes at the same time each find the name free.
+            # Two commands that rename nodes at the same time both find the name free.
             return NodeExists(str(error.diag.message_detail))
         case psycopg2.OperationalError() | psycopg2.InterfaceError() if not isinstance(error, errors.DiskFull):
-            # That a connection is closed is noticed when its transaction ends; the cause came before.
+            # A closed connection raises a second error at the end of its transaction; the context has the cause.
             cause = error.__context__ if isinstance(error.__context__, psycopg2.Error) else error
-            return DatabaseUnavailable(first_line(cause))
+            return DatabaseUnavailable(get_first_line(cause))
     for driver_class, our_class, hint in _BY_CLASS:
         if isinstance(error, driver_class):
-            return our_class(first_line(error), hint=hint)
-    return DatabaseFault(first_line(error))
+            return our_class(get_first_line(error), hint=hint)
+    return DatabaseFault(get_first_line(error))
 
 
-def _how_to_install(error: psycopg2.Error) -> str:
-    # The stubs do not know that an error of the connection has no cursor.
+def _suggest_package(error: psycopg2.Error) -> str:
+    # An error of the connection has no cursor, unlike in the stubs.
     version = error.cursor.connection.server_version // 10000 if error.cursor else "VERSION"
-    return f"Install the extension on the database's machine: apt-get install postgresql-{version}-hll"
+    return f"Install the extension on the database server: apt-get install postgresql-{version}-hll"

@@ -1,4 +1,4 @@
-"""The rights of the role of the service: the files grants.sql of all packages list them."""
+"""Grant the role of the service its rights, which the files grants.sql of all packages list."""
 
 from contextlib import closing
 from pathlib import Path
@@ -8,46 +8,47 @@ from psycopg2 import sql
 
 from eida_statistics.errors import ConfigurationError
 from eida_stats_webservice.database.postgresql import PostgreSQL
-from eida_stats_webservice.database.uri import sqlite_path
+from eida_stats_webservice.database.uri import parse_sqlite_path
 from eida_stats_webservice.errors import DatabaseForbidden, UnknownRole
 
 _PACKAGE = Path(__file__).parent.parent
 
 
 def apply(uri: str, role: str) -> None:
-    """Grant a role all rights that the service needs, or none; its present rights stay.
+    """Grant a role all rights that the service needs, in one transaction. Other rights of the role stay.
 
     Raises:
-        ConfigurationError: if this is the embedded store.
+        ConfigurationError: if the database is SQLite.
         UnknownRole: if there is no such role.
-        DatabaseForbidden: if the role that connects may not grant these rights.
-        DatabaseNotReady: if the schema is not up to date.
+        DatabaseForbidden: if the connected role may not grant these rights.
+        DatabaseNotReady: if the schema is out of date.
     """
-    if sqlite_path(uri) is not None:
+    if parse_sqlite_path(uri) is not None:
         raise ConfigurationError(
-            "the embedded store has no roles", hint="The permissions of its file decide about access."
+            "an SQLite database (embedded store) has no roles",
+            hint="Set the permissions of its file and directory instead.",
         )
     with (
         closing(PostgreSQL(uri)) as database,
         database.transaction(write=True) as connection,
         connection.cursor() as cursor,
     ):
-        # To PostgreSQL "public" is everybody.
+        # In GRANT, "public" stands for all roles.
         cursor.execute("SELECT FROM pg_roles WHERE rolname = %s AND rolname <> 'public'", (role,))
         if not cursor.rowcount:
-            raise UnknownRole(role, hint="Make it first: CREATE ROLE, in psql, as an administrator.")
+            raise UnknownRole(role, hint="Create it in psql, as a database administrator: CREATE ROLE.")
         names = {"database": connection.info.dbname, "role": role}
-        # Notices about the connection itself do not matter below.
+        # Keep only the notices of the statements below.
         connection.notices.clear()
         _grant_schemas(cursor, role)
         cursor.execute(
             sql.SQL(read_grants()).format(**{name: sql.Identifier(value) for name, value in names.items()})
         )
-        # A role that has a right, but may not grant it, only gets a warning.
+        # PostgreSQL only warns a role that has a right without the option to grant it.
         if connection.notices:
             raise DatabaseForbidden(
                 connection.notices[0].splitlines()[0].removeprefix("WARNING:").strip(),
-                hint="Use the role that owns the database and its tables, or an administrator's.",
+                hint="Connect as the owner of the database and its tables, or as a database administrator.",
             )
 
 
@@ -57,7 +58,7 @@ def read_grants() -> str:
 
 
 def _grant_schemas(cursor: Any, role: str) -> None:
-    """Let a role use the schemas of the tables and of hll, if it may not."""
+    """Grant a role the use of the schemas of the tables and of hll, where it lacks this right."""
     cursor.execute(
         "SELECT nspname FROM pg_namespace WHERE NOT has_schema_privilege(%s, oid, 'USAGE') AND (nspname ="
         " current_schema() OR oid = (SELECT extnamespace FROM pg_extension WHERE extname = 'hll'))",

@@ -1,6 +1,6 @@
--- The rights of the service's role in a database. `eida_statsman db grant` fills in the names.
+-- The rights of the service's role in the database. `eida_statsman db grant` replaces the placeholders.
 
--- TEMPORARY is for the staging tables of payloads.
+-- Payloads need temporary tables for staging.
 GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {role};
 -- The service checks that the schema is up to date.
 GRANT SELECT (migration_id) ON _yoyo_migration TO {role};

@@ -1,4 +1,4 @@
-"""The schema, as yoyo keeps it: the same migrations that `yoyo apply` finds in a checkout."""
+"""Apply and list the migrations of the schema with yoyo, compatible with `yoyo apply` in a checkout."""
 
 import os
 import sqlite3
@@ -17,12 +17,12 @@ from eida_stats_webservice.database.base import READ_ONLY_HINT, repeat_while_loc
 from eida_stats_webservice.database.driver_errors import HLL_UNSEEN, NO_SCHEMA, translate_errors
 from eida_stats_webservice.database.schema import FOLDER
 from eida_stats_webservice.database.session import begin, connect, set_for_migration
-from eida_stats_webservice.database.uri import sqlite_path
+from eida_stats_webservice.database.uri import parse_sqlite_path
 from eida_stats_webservice.errors import DatabaseForbidden, DatabaseNotReady, DatabaseReadOnly, DatabaseUnavailable
 
-# Two seconds each, for some minutes: PostgreSQL ends the transaction of a reader that stopped reading after one.
+# At two seconds each, longer than PostgreSQL keeps the transaction of a reader that stopped reading (a minute).
 _ATTEMPTS = 60
-# Those who have waited meanwhile go first.
+# Requests that queued up behind an attempt run in the pause.
 _PAUSE_SECONDS = 1
 
 _CAN_MIGRATE = """
@@ -34,69 +34,76 @@ SELECT current_setting('transaction_read_only')::boolean, current_schema() IS NO
 
 
 class Migration(NamedTuple):
-    """One migration, and whether the database has it."""
+    """A migration, and whether the database has it."""
 
     id: str
     applied: bool
 
 
-def folder(uri: str) -> Path:
-    """The migrations for the database of a URI."""
-    return FOLDER if sqlite_path(uri) is None else FOLDER / "sqlite"
+def get_folder(uri: str) -> Path:
+    """Return the folder with the migrations for the database of a URI."""
+    return FOLDER if parse_sqlite_path(uri) is None else FOLDER / "sqlite"
 
 
-def status(uri: str) -> list[Migration]:
-    """Return the migrations, oldest first, and which of them the database has."""
-    known = yoyo.read_migrations(str(folder(uri)))
-    path = sqlite_path(uri)
+def list_migrations(uri: str) -> list[Migration]:
+    """Return all migrations, oldest first."""
+    known = yoyo.read_migrations(str(get_folder(uri)))
+    path = parse_sqlite_path(uri)
     if path is not None and not path.exists():
         return [Migration(migration.id, applied=False) for migration in known]
-    with _backend(uri) as backend:
+    with _open_backend(uri) as backend:
         missing = {migration.id for migration in backend.to_apply(known)}
         return [Migration(migration.id, migration.id not in missing) for migration in known]
 
 
 def apply(uri: str) -> list[str]:
-    """Bring the database's schema up to date, and return the names of the migrations that were applied.
+    """Bring the schema up to date and return the names of the applied migrations.
 
     Raises:
         DatabaseUnavailable: if the database cannot be reached, or the directory of its file is missing.
         DatabaseReadOnly: if it can only be read.
-        DatabaseLocked: if something else holds a lock on a table for minutes.
-        DatabaseForbidden: if the role may not do it; an administrator may have to create the hll extension first.
-        DatabaseHasOtherTables: if there are tables of the same name, such as those of the deployed service.
-        DatabaseNotReady: if the server lacks the hll extension, the search_path lacks a schema to create tables in
-            or that of the extension, or a migration that was ended left its lock.
+        DatabaseLocked: if another transaction holds a lock on a table for minutes.
+        DatabaseForbidden: if the role may not create tables, or may not create the hll extension.
+        DatabaseHasOtherTables: if the database has other tables of these names, as the deployed service does.
+        DatabaseNotReady: if the server lacks the hll extension, the search_path lacks a schema for the tables or
+            that of the extension, or an interrupted migration left its lock.
     """
-    path = sqlite_path(uri)
+    path = parse_sqlite_path(uri)
     if path is None:
         _check_before_migrating(uri)
     elif not path.parent.is_dir():
         raise DatabaseUnavailable(
-            f"there is no directory {path.parent}", hint="Create it, or correct DATABASE_URI."
+            f"the directory {path.parent} does not exist", hint="Create it, or correct DATABASE_URI."
         )
     else:
-        # For its owner only, since small sketches list hashes of users. Older versions created it for all to read.
-        try:
-            path.touch(0o600)
-            for file in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
-                if file.exists() and file.stat().st_uid == os.geteuid():
-                    file.chmod(file.stat().st_mode & 0o700)
-        except OSError as error:
-            raise DatabaseUnavailable(f"{path}: {error.strerror}") from error
-    missing = [migration.id for migration in status(uri) if not migration.applied]
+        _protect_file(path)
+    missing = [migration.id for migration in list_migrations(uri) if not migration.applied]
     repeat_while_locked(lambda: _apply_missing(uri), _ATTEMPTS, pause=_PAUSE_SECONDS)
     return missing
 
 
+def _protect_file(path: Path) -> None:
+    """Create the database file, or change its permissions, so that only its owner can read it.
+
+    Small sketches list hashes of users. Older versions let all users of the machine read the file.
+    """
+    try:
+        path.touch(0o600)
+        for file in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+            if file.exists() and file.stat().st_uid == os.geteuid():
+                file.chmod(file.stat().st_mode & 0o700)
+    except OSError as error:
+        raise DatabaseUnavailable(f"{path}: {error.strerror}") from error
+
+
 def _apply_missing(uri: str) -> None:
-    """Apply the migrations that the database lacks, each in a transaction of its own."""
-    with _backend(uri) as backend, backend.lock():
-        backend.apply_migrations(backend.to_apply(yoyo.read_migrations(str(folder(uri)))))
+    """Apply the migrations that the database lacks, each in its own transaction."""
+    with _open_backend(uri) as backend, backend.lock():
+        backend.apply_migrations(backend.to_apply(yoyo.read_migrations(str(get_folder(uri)))))
 
 
 def _check_before_migrating(uri: str) -> None:
-    """Raise an error where yoyo would wait: it takes any failure to lock for the lock of another migration."""
+    """Check that yoyo can create its lock. It takes every failure for the lock of another migration, and waits."""
     with translate_errors(), closing(connect(uri)) as connection, connection, connection.cursor() as cursor:
         begin(connection)
         cursor.execute(_CAN_MIGRATE)
@@ -108,23 +115,23 @@ def _check_before_migrating(uri: str) -> None:
     if may_not_create:
         raise DatabaseForbidden(
             f"this role may not create tables in schema {schema}",
-            hint="Migrate as the owner of the database. The service has a role of its own: eida_statsman db grant.",
+            hint="Migrate as the owner of the database. The service has its own role: eida_statsman db grant.",
         )
     if hll_is_hidden:
         raise DatabaseNotReady("the search_path lacks the schema of the hll extension", hint=HLL_UNSEEN)
 
 
 class _Backend(PostgresqlBackend):  # type: ignore[misc] # yoyo has no types
-    """Yoyo's connections to PostgreSQL, independent of the server's settings."""
+    """Connects yoyo to PostgreSQL, independent of the server's settings."""
 
     def init_connection(self, connection: extensions.connection) -> None:
-        """Prepare a connection; yoyo opens several."""
+        """Set up one of the connections of yoyo."""
         super().init_connection(connection)
         set_for_migration(connection)
 
 
 def _connect(uri: str) -> Any:
-    if sqlite_path(uri) is not None:
+    if parse_sqlite_path(uri) is not None:
         return yoyo.get_backend(uri)
     backend = _Backend(parse_uri(uri), yoyo.default_migration_table)
     backend.init_database()
@@ -132,14 +139,14 @@ def _connect(uri: str) -> Any:
 
 
 @contextmanager
-def _backend(uri: str) -> Iterator[Any]:
+def _open_backend(uri: str) -> Iterator[Any]:
     try:
         with translate_errors(), _connect(uri) as backend:
             yield backend
     except LockTimeout as error:
         raise DatabaseNotReady(
-            "another migration is under way, or one was ended in the middle and left its lock",
-            hint="If none is: yoyo break-lock --database with this database's URI. Then run this again.",
+            "another migration is running, or an interrupted one left its lock",
+            hint="If none is running, remove the lock: yoyo break-lock --database URI. Then run this again.",
         ) from error
     except sqlite3.DatabaseError as error:
         raise DatabaseUnavailable(str(error)) from error

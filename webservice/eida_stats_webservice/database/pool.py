@@ -1,4 +1,4 @@
-"""A few connections to the database, which the threads of a process share."""
+"""A pool of database connections for the threads of a process."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -7,40 +7,40 @@ from typing import Any, Generic, TypeVar
 
 from eida_stats_webservice.errors import DatabaseUnavailable
 
-# More than the slow requests that run at once, so that quick ones find some.
+# More than the limit of slow requests, so that quick ones always find a connection.
 CONNECTIONS = 12
-_LENT_WITHIN_SECONDS = 5
+_TIMEOUT_SECONDS = 5
 
 _Connection = TypeVar("_Connection", bound=Any)
 
 
 class Pool(Generic[_Connection]):
-    """Lends connections, and opens more when there are too few. A thread borrows one at a time.
+    """Lends connections, and opens new ones on demand. A thread borrows one at a time.
 
     Args:
-        connect: makes a connection.
-        is_usable: returns whether one that was used before still is, and closes it if not. It may prepare it for
-            the next use, if `connect` does so, too.
+        connect: opens a connection.
+        is_usable: returns whether an idle connection still works, and closes it if not. It may also prepare the
+            connection for its next use, if `connect` does the same.
     """
 
     def __init__(self, connect: Callable[[], _Connection], is_usable: Callable[[_Connection], bool]) -> None:
         self._connect = connect
         self._is_usable = is_usable
         self._free = threading.BoundedSemaphore(CONNECTIONS)
-        # The last one first, so that spare connections are not kept warm.
+        # A stack, so that spare connections stay idle and can time out.
         self._idle: list[_Connection] = []
 
     @contextmanager
-    def lent(self) -> Iterator[_Connection]:
-        """Yield a connection for as long as the context lasts.
+    def borrow(self) -> Iterator[_Connection]:
+        """Yield a connection, and take it back at the end of the context.
 
         Raises:
-            DatabaseUnavailable: if all are in use for too long.
+            DatabaseUnavailable: if all connections are in use for too long.
         """
-        if not self._free.acquire(timeout=_LENT_WITHIN_SECONDS):
+        if not self._free.acquire(timeout=_TIMEOUT_SECONDS):
             raise DatabaseUnavailable(f"all {CONNECTIONS} connections of this process are in use")
         try:
-            connection = self._usable() or self._connect()
+            connection = self._pop_usable() or self._connect()
             try:
                 yield connection
             finally:
@@ -50,17 +50,17 @@ class Pool(Generic[_Connection]):
 
     def close(self) -> None:
         """Close the connections that are not in use."""
-        while (connection := self._last()) is not None:
+        while (connection := self._pop()) is not None:
             connection.close()
 
-    def _usable(self) -> _Connection | None:
-        while (connection := self._last()) is not None:
+    def _pop_usable(self) -> _Connection | None:
+        while (connection := self._pop()) is not None:
             if self._is_usable(connection):
                 return connection
         return None
 
-    def _last(self) -> _Connection | None:
-        # Another thread may take it between a look and the hand.
+    def _pop(self) -> _Connection | None:
+        # Not after a check, since another thread may take the last connection in between.
         try:
             return self._idle.pop()
         except IndexError:

@@ -13,16 +13,16 @@ from psycopg2 import extensions, extras
 from eida_stats_webservice.database.base import Database, merge_wildcards
 from eida_stats_webservice.database.driver_errors import translate_errors
 from eida_stats_webservice.database.pool import Pool
-from eida_stats_webservice.database.schema import FOLDER, migration_ids
+from eida_stats_webservice.database.schema import FOLDER, list_migration_ids
 from eida_stats_webservice.database.session import begin, connect
 from eida_stats_webservice.errors import DatabaseReadOnly
 
 _Row = TypeVar("_Row")
 
 _ROWS_AT_ONCE = 5000
-# Checking for space writes 1 MiB, so it is not done each time.
+# A check for space writes 1 MiB, so it is not repeated at once.
 _SPACE_CHECK_SECONDS = 10
-_ON_STANDBY = "It is a standby. Name the primary in DATABASE_URI."
+_ON_STANDBY = "It is a standby server. Name the primary in DATABASE_URI."
 _READ_ONLY_BY_DEFAULT = (
     "default_transaction_read_only is on. Reset it where it is set: ALTER DATABASE or ALTER ROLE … RESET"
     " default_transaction_read_only, ALTER SYSTEM, or the options of the connection."
@@ -30,21 +30,21 @@ _READ_ONLY_BY_DEFAULT = (
 
 
 class _Adapter(PyFormatAdapter):
-    """Sends the statements of one query for many records a thousand at a time, not each by itself."""
+    """Sends the statements of a query for many records in batches of a thousand."""
 
     def insert_update_delete_many(self, conn: Any, query_name: str, sql: str, parameters: Any) -> int:  # noqa: ARG002
         with conn.cursor() as cursor:
             extras.execute_batch(cursor, sql, parameters, page_size=1000)
-        # How many rows were changed is not known.
+        # The number of changed rows is unknown.
         return -1
 
 
 class PostgreSQL(Database):
-    """A PostgreSQL database. Threads share its connections; those that the server has closed are replaced."""
+    """A PostgreSQL database. Connections that the server has closed are replaced."""
 
     dialect = "postgresql"
     adapter = _Adapter
-    migrations = migration_ids(FOLDER)
+    migrations = list_migration_ids(FOLDER)
 
     def __init__(self, uri: str) -> None:
         super().__init__()
@@ -57,17 +57,17 @@ class PostgreSQL(Database):
         """Yield a connection in a transaction; see the base class.
 
         Raises:
-            DatabaseReadOnly: if it is to write where that is impossible.
+            DatabaseReadOnly: if `write` is set and the database can only be read.
         """
-        with translate_errors(), self._pool.lent() as connection, connection:
+        with translate_errors(), self._pool.borrow() as connection, connection:
             if write:
                 self._prepare_to_write(connection)
             yield connection
 
     @contextmanager
     def snapshot(self) -> Iterator[extensions.connection]:
-        """Yield a connection that only reads; see the base class."""
-        with translate_errors(), self._pool.lent() as connection:
+        """Yield a read-only connection; see the base class."""
+        with translate_errors(), self._pool.borrow() as connection:
             connection.rollback()
             connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
             try:
@@ -91,39 +91,39 @@ class PostgreSQL(Database):
         text = _CopyText(map(to_line, rows))
         with connection.cursor() as cursor:
             try:
-                # The stubs know bytes only; the driver takes text as well.
+                # The driver accepts text, unlike its stubs.
                 cursor.copy_expert(query.sql, text)  # type: ignore[arg-type]
             except psycopg2.Error:
-                # The driver replaces an error of the rows by one of its own.
+                # The driver hides an exception of the row iterator behind its own.
                 if text.error is not None:
                     raise text.error from None
                 raise
 
     def to_regex(self, patterns: Iterable[str]) -> str:
-        """Return a regular expression; PostgreSQL matches these without backtracking."""
+        """Return a regular expression, which PostgreSQL matches without backtracking."""
         wild = str.maketrans({"*": ".*", "?": "."})
         return f"^({'|'.join(merge_wildcards(pattern).translate(wild) for pattern in patterns)})$"
 
     def to_list(self, values: Iterable[str]) -> tuple[str, ...]:
-        """Return a tuple, which the driver writes as SQL's list."""
+        """Return a tuple, which the driver writes as a list."""
         return tuple(values)
 
     def stream(
         self, connection: extensions.connection, sql: str, parameters: dict[str, Any]
     ) -> Iterator[tuple[Any, ...]]:
-        """Read from a cursor of the server's."""
+        """Yield the rows of a server-side cursor."""
         with connection.cursor("answer") as cursor:
             cursor.itersize = _ROWS_AT_ONCE
             cursor.execute(sql, parameters)
             yield from cursor
 
     def check_space(self, connection: extensions.connection) -> None:
-        """Write 1 MiB and roll back, unless there was space a few seconds ago; see the base class."""
+        """Write 1 MiB and roll back, unless the last check was a few seconds ago; see the base class."""
         if time.monotonic() < self._space_checked_at + _SPACE_CHECK_SECONDS:
             return
         self._queries.create_filler(connection)
         self._queries.fill(connection)
-        # A commit would write the table's row in the catalogue to disk, and wait for that.
+        # A commit would write the catalogue to disk, and wait.
         connection.rollback()
         self._space_checked_at = time.monotonic()
 
@@ -147,7 +147,7 @@ class PostgreSQL(Database):
 
 
 def _begin_if_usable(connection: extensions.connection) -> bool:
-    """Begin a transaction; return False, with the connection closed, if the server has closed it meanwhile."""
+    """Begin a transaction. If the server has closed the connection, close it and return False."""
     try:
         begin(connection)
     except psycopg2.Error:
@@ -157,10 +157,10 @@ def _begin_if_usable(connection: extensions.connection) -> bool:
 
 
 class _CopyText:
-    """Lines of COPY's text format, written while the server reads earlier ones.
+    """A file of lines for COPY, written on demand.
 
     Attributes:
-        error: the error that ended the reading of the rows.
+        error: the exception of the row iterator, if one ended it.
     """
 
     def __init__(self, lines: Iterator[str]) -> None:
@@ -168,7 +168,7 @@ class _CopyText:
         self.error: Exception | None = None
 
     def read(self, _size: int = -1, /) -> str:
-        """Return the next thousand lines, or nothing at the end."""
+        """Return the next thousand lines; an empty text at the end."""
         try:
             return "".join(islice(self._lines, 1000))
         except Exception as error:

@@ -1,35 +1,35 @@
 -- The engine: statements of PostgreSQL's dialect.
 
 -- name: read_state()^
--- Whether the database can only be read, whether the role may read which migrations there are, and whether hll is in
--- the search_path: without it, no statistics could be read.
+-- Whether the database is read-only, whether the role may read the list of migrations, and whether the search_path
+-- includes hll, which all statistics need.
 SELECT current_setting('transaction_read_only')::boolean,
     has_column_privilege('_yoyo_migration', 'migration_id', 'SELECT'), to_regtype('hll') IS NOT NULL;
 
--- name: end_after(seconds)^
--- Each statement of this transaction is ended after so many seconds.
+-- name: set_statement_timeout(seconds)^
+-- Limit the time of each statement of this transaction.
 SELECT set_config('statement_timeout', :seconds || 's', true);
 
 -- name: create_filler()!
--- A table on the disk of the statistics, wherever other temporary tables are, for data that do not compress.
+-- Create a table in the tablespace of the statistics, even if other temporary tables are elsewhere.
 SET LOCAL temp_tablespaces = '';
 CREATE TEMPORARY TABLE filler (data bytea) ON COMMIT DROP;
 
 -- name: fill()!
--- About 1 MiB, half of it row headers.
+-- Write about 1 MiB, half of it row headers. Hashes do not compress.
 INSERT INTO filler SELECT sha256(int4send(n)) FROM generate_series(1, 16384) AS n;
 
 -- name: prepare_to_write()^
--- Wait for locks: a payload is worth it. A commit that was acknowledged survives a crash of the server.
+-- Wait for locks up to a minute, and make commits survive a crash of the server.
 SELECT current_setting('transaction_read_only')::boolean AS read_only, pg_is_in_recovery() AS standby,
     set_config('lock_timeout', '60s', true),
     CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END;
 
 -- name: wait_briefly()!
--- A command of the administrator that waits for a node must not hold up other work for long; it tries again.
+-- Wait briefly for locks, since other work queues up behind a waiting administrator's command, which tries again.
 SET LOCAL lock_timeout = '2s';
 
--- name: be_patient()!
--- An administrator's work may take its time.
+-- name: wait_without_limit()!
+-- Remove the time limits of this transaction, for long work of the administrator.
 SET LOCAL idle_in_transaction_session_timeout = 0;
 SET LOCAL lock_timeout = 0;

@@ -1,4 +1,4 @@
--- The engine, in both dialects.
+-- The engine: statements for both dialects.
 
 -- name: applied_migrations()
 -- The migrations that yoyo has applied.

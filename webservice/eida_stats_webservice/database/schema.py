@@ -1,4 +1,4 @@
-"""Which migrations a database must have for this version of the service."""
+"""The migrations that this version of the service needs."""
 
 from pathlib import Path
 
@@ -6,6 +6,6 @@ FOLDER = Path(__file__).parent.parent / "migrations"
 SQLITE_FOLDER = FOLDER / "sqlite"
 
 
-def migration_ids(folder: Path) -> frozenset[str]:
-    """Return the names under which yoyo keeps the migrations of a folder."""
+def list_migration_ids(folder: Path) -> frozenset[str]:
+    """Return the ids of the migrations of a folder, as yoyo stores them."""
     return frozenset(path.stem for path in folder.glob("*.sql") if not path.stem.endswith(".rollback"))

@@ -1,63 +1,55 @@
-"""Connections to PostgreSQL whose transactions do not depend on settings of the server, database or role."""
+"""Open PostgreSQL sessions that are independent of the settings of the server, database and role."""
 
 from typing import Any
 
 import psycopg2
 from psycopg2 import extensions
 
-# Settings of the URI stay. There are no startup `options`: they would replace those of the URI, and PgBouncer
-# refuses them.
+# Parameters of the URI take precedence. There are no startup `options`: they would replace those of the URI, and
+# PgBouncer refuses them.
 _PARAMETERS: dict[str, Any] = {
     "connect_timeout": 10,
     "application_name": "eida-statistics",
-    # Notice a broken line within half a minute.
+    # Detect a broken connection within half a minute.
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 25_000,
 }
-# `search_path` is the administrator's. `temp_buffers` cannot change once a session has used a temporary table.
-_SETTINGS = {
-    # These change how the server writes values, and so answers.
-    "bytea_output": "hex",
-    "extra_float_digits": "1",
-    "TimeZone": "UTC",
-    "DateStyle": "ISO, MDY",
-    "IntervalStyle": "postgres",
-    # Queries that need a limit set one themselves.
-    "statement_timeout": "0",
-    # A reader does not wait for a migration: the client tries again. Writers wait longer.
-    "lock_timeout": "5s",
-    # A transaction that was left open must not block a migration for ever.
-    "idle_in_transaction_session_timeout": "60s",
-    # A payload of 100,000 rows is read and sorted in memory.
-    "work_mem": "32MB",
-    # The union of sketches takes 128 kB for each group: a sort needs that for one group at a time.
-    "enable_hashagg": "off",
-    # Cursors are read to their end.
-    "cursor_tuple_fraction": "1",
-}
-# An administrator's command takes its time.
-_WITHOUT_LIMIT = {"lock_timeout": "0", "idle_in_transaction_session_timeout": "0"}
-
-
-def _set_config(settings: dict[str, str], *, local: bool) -> str:
-    """Return the one statement that sets all of these, for the transaction or for the session."""
-    return "SELECT " + ", ".join(f"set_config('{name}', '{value}', {local})" for name, value in settings.items())
-
-
-# Local to the transaction: behind PgBouncer, the next one may have another connection to the server.
-_BEGIN = _set_config(_SETTINGS, local=True)
-_WAIT_WITHOUT_LIMIT = _set_config(_WITHOUT_LIMIT, local=True)
-# Later requests queue up behind a migration that waits for a table. So it waits for a short time, and tries again.
-_FOR_MIGRATION = _set_config(_SETTINGS | _WITHOUT_LIMIT | {"lock_timeout": "2s"}, local=False)
+# The settings apply to a transaction (`local`) or to a session. Behind PgBouncer, the next transaction may use
+# another connection to the server. `search_path` is the administrator's choice. `temp_buffers` cannot change after
+# a session has used a temporary table.
+_APPLY_SETTINGS = """
+SELECT
+    -- These change how the server writes values.
+    set_config('bytea_output', 'hex', %(local)s),
+    set_config('extra_float_digits', '1', %(local)s),
+    set_config('TimeZone', 'UTC', %(local)s),
+    set_config('DateStyle', 'ISO, MDY', %(local)s),
+    set_config('IntervalStyle', 'postgres', %(local)s),
+    -- Queries that need a limit set their own.
+    set_config('statement_timeout', '0', %(local)s),
+    -- A reader does not wait for a migration: the client tries again. Writers set a longer limit.
+    set_config('lock_timeout', '5s', %(local)s),
+    -- A transaction that was left open must not block a migration for ever.
+    set_config('idle_in_transaction_session_timeout', '60s', %(local)s),
+    -- A payload of 100,000 rows is read and sorted in memory.
+    set_config('work_mem', '32MB', %(local)s),
+    -- The union of sketches takes 128 kB for each group. A sort keeps one group in memory at a time.
+    set_config('enable_hashagg', 'off', %(local)s),
+    -- Cursors are read to their end.
+    set_config('cursor_tuple_fraction', '1', %(local)s)
+"""
+_REMOVE_LIMITS = "SET LOCAL lock_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
+# Requests queue up behind a migration that waits for a table, so it waits briefly and tries again.
+_LIMIT_MIGRATION = "SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = 0"
 
 
 def connect(uri: str) -> extensions.connection:
-    """Open a connection whose transactions are READ COMMITTED, whatever the default of the server is."""
+    """Open a connection with READ COMMITTED transactions, whatever the default of the server."""
     given = extensions.parse_dsn(uri)
     parameters = {name: value for name, value in _PARAMETERS.items() if name not in given}
-    # The driver's default is the encoding of the database, which may lack characters that the server would name.
+    # The default is the encoding of the database, which may lack characters of the server's messages.
     connection: extensions.connection = psycopg2.connect(uri, client_encoding="UTF8", **parameters)
     connection.set_session(isolation_level="READ COMMITTED")
     return connection
@@ -66,16 +58,17 @@ def connect(uri: str) -> extensions.connection:
 def begin(connection: extensions.connection) -> None:
     """Begin a transaction with the settings that answers depend on."""
     with connection.cursor() as cursor:
-        cursor.execute(_BEGIN)
+        cursor.execute(_APPLY_SETTINGS, {"local": True})
 
 
 def wait_without_limit(connection: extensions.connection) -> None:
-    """Let the present transaction wait for locks, and for its client, as long as it takes."""
+    """Remove the time limits of the present transaction for locks and for an idle client."""
     with connection.cursor() as cursor:
-        cursor.execute(_WAIT_WITHOUT_LIMIT)
+        cursor.execute(_REMOVE_LIMITS)
 
 
 def set_for_migration(connection: extensions.connection) -> None:
-    """Set the same for all transactions of a session that changes the schema, with a short wait for locks."""
+    """Apply the settings to a whole session that changes the schema, with a short wait for locks."""
     with connection.cursor() as cursor:
-        cursor.execute(_FOR_MIGRATION)
+        cursor.execute(_APPLY_SETTINGS, {"local": False})
+        cursor.execute(_LIMIT_MIGRATION)

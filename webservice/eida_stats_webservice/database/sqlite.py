@@ -16,7 +16,7 @@ from eida_statistics import hll
 from eida_statistics.errors import EidaStatisticsError
 from eida_stats_webservice.database.base import MAKE_ROOM, Database, merge_wildcards
 from eida_stats_webservice.database.pool import Pool
-from eida_stats_webservice.database.schema import SQLITE_FOLDER, migration_ids
+from eida_stats_webservice.database.schema import SQLITE_FOLDER, list_migration_ids
 from eida_stats_webservice.errors import (
     DatabaseFull,
     DatabaseMissing,
@@ -28,23 +28,23 @@ from eida_stats_webservice.errors import (
 
 _Row = TypeVar("_Row")
 
-# How long a writer waits for another one; ingestions are serial here.
+# The time limit of a writer that waits for another one. Payloads are stored one at a time.
 _BUSY_SECONDS = 120
 _SPACE_BYTES = 1 << 20
-# The disk, a quota, a limit of the process.
+# A full disk, a quota, a limit of the process.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
-# Extended codes have it in their last byte.
+# The last byte of an extended code is the primary code.
 _PRIMARY_CODE = 0xFF
-_READ_ONLY_HINT = "The service must be able to write the database file and its directory."
+_READ_ONLY_HINT = "Give the service write permission for the database file and its directory."
 
 
 class SQLite(Database):
-    """An SQLite database in a file. Threads share its connections."""
+    """An SQLite database in a file."""
 
     dialect = "sqlite"
     adapter = "sqlite3"
-    migrations = migration_ids(SQLITE_FOLDER)
+    migrations = list_migration_ids(SQLITE_FOLDER)
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -53,13 +53,13 @@ class SQLite(Database):
 
     @staticmethod
     def translate(sql: str) -> str:
-        """Return shared statements with lists that are one parameter, and without the order of bytes."""
+        """Return shared statements with lists as JSON parameters, and without COLLATE "C", SQLite's default."""
         return re.sub(r"\bIN :(\w+)", r"IN (SELECT value FROM json_each(:\1))", sql).replace(' COLLATE "C"', "")
 
     @contextmanager
     def transaction(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:
-        """Yield a connection; see the base class. One that writes has the write lock at once."""
-        with self._translate_errors(), self._pool.lent() as connection:
+        """Yield a connection; see the base class. With `write`, it takes the write lock at once."""
+        with self._translate_errors(), self._pool.borrow() as connection:
             connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
             try:
                 yield connection
@@ -69,7 +69,7 @@ class SQLite(Database):
                     connection.execute("ROLLBACK")
 
     def snapshot(self) -> AbstractContextManager[sqlite3.Connection]:
-        """Return a transaction: each reads all as it was at its first query."""
+        """Return a transaction, whose queries all see the state at the first one."""
         return self.transaction()
 
     def load_rows(
@@ -85,21 +85,21 @@ class SQLite(Database):
         query(connection, map(to_parameters, rows))
 
     def to_regex(self, patterns: Iterable[str]) -> str:
-        """Return a regular expression that does not go back behind a `*` once the text after it is found."""
-        return rf"^(?:{'|'.join(map(_without_backtracking, map(merge_wildcards, patterns)))})\Z"
+        """Return a regular expression without backtracking."""
+        return rf"^(?:{'|'.join(map(_to_linear_regex, map(merge_wildcards, patterns)))})\Z"
 
     def to_list(self, values: Iterable[str]) -> str:
-        """Return a JSON array, which SQLite takes apart."""
+        """Return a JSON array, which `translate` expects."""
         return json.dumps(sorted(values))
 
     def stream(
         self, connection: sqlite3.Connection, sql: str, parameters: dict[str, Any]
     ) -> Iterator[tuple[Any, ...]]:
-        """Read row by row."""
+        """Yield the rows of a query."""
         yield from connection.execute(sql, parameters)
 
     def check_space(self, _connection: sqlite3.Connection) -> None:
-        """Reserve 1 MiB for a moment, without waiting for writers; see the base class."""
+        """Allocate 1 MiB and free it, without waiting for writers; see the base class."""
         if not os.access(self._path, os.W_OK):
             raise DatabaseReadOnly(str(self._path), hint=_READ_ONLY_HINT)
         _reserve_space(self._path.parent)
@@ -110,7 +110,7 @@ class SQLite(Database):
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
-        """Raise the driver's errors as the errors that are shown to administrators and clients."""
+        """Raise errors of the driver as the errors that administrators and clients see."""
         try:
             yield
         except (sqlite3.IntegrityError, OverflowError) as error:
@@ -119,14 +119,14 @@ class SQLite(Database):
             raise self._translate(error) from error
 
     def _translate(self, error: sqlite3.DatabaseError) -> EidaStatisticsError:
-        # A file that is no database has no code.
+        # The error for a file that is not a database has no code.
         match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY_CODE:
             case sqlite3.SQLITE_FULL:
                 return DatabaseFull(str(error), hint=MAKE_ROOM)
             case sqlite3.SQLITE_READONLY:
                 return DatabaseReadOnly(str(error), hint=_READ_ONLY_HINT)
             case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_CANTOPEN:
-                # A full disk is one of many reasons why a file beside the database cannot grow.
+                # A full disk is one of many reasons.
                 try:
                     _reserve_space(self._path.parent)
                 except (DatabaseFull, DatabaseReadOnly) as reason:
@@ -138,29 +138,29 @@ class SQLite(Database):
     def _connect(self) -> "_Connection":
         if not self._path.exists():
             raise DatabaseMissing(
-                str(self._path), hint="Correct the path, or make a new database with eida_statsman db migrate."
+                str(self._path), hint="Correct the path, or create the database: eida_statsman db migrate."
             )
         return connect(self._path)
 
     def _is_usable(self, connection: "_Connection") -> bool:
-        """Return whether the file is still that of the connection: writes to a replaced file would be lost."""
-        if connection.file == _identity(self._path):
+        """Return whether a connection is to the present file. Writes to a file that was replaced would be lost."""
+        if connection.file == _identify_file(self._path):
             return True
         connection.close()
         return False
 
 
 class _Connection(sqlite3.Connection):
-    """A connection that knows which file it has opened, by device and inode; None if that changed meanwhile."""
+    """A connection to a file, identified by device and inode; None if the file changed during the opening."""
 
     file: tuple[int, int] | None = None
 
     def __del__(self) -> None:
-        # Those of a store that is forgotten without being closed; Python 3.13 warns of each.
+        # Python 3.13 warns of connections that are deleted without being closed.
         self.close()
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identify_file(path: Path) -> tuple[int, int] | None:
     try:
         found = path.stat()
     except OSError:
@@ -169,29 +169,29 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def connect(path: Path) -> _Connection:
-    """Open a database in which SQL knows sketches, as PostgreSQL's does with the hll extension."""
-    before = _identity(path)
-    # Threads use it one after the other.
+    """Open a database and add the sketch functions of PostgreSQL's hll extension."""
+    before = _identify_file(path)
+    # Threads share it, but one at a time.
     connection = sqlite3.connect(
         path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, factory=_Connection
     )
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
-    # The file is opened by the first statement.
-    if before is not None and before == _identity(path):
+    # SQLite opens the file at the first statement, above.
+    if before is not None and before == _identify_file(path):
         connection.file = before
     connection.create_function("hll_union", 2, lambda *sketches: hll.merge(sketches), deterministic=True)
     connection.create_function("hll_cardinality", 1, hll.estimate, deterministic=True)
-    connection.create_function("regexp_like", 2, _matches, deterministic=True)
+    connection.create_function("regexp_like", 2, _match_regex, deterministic=True)
     connection.create_aggregate("hll_union_agg", 1, _UnionAggregate)  # type: ignore[arg-type] # any value
-    # SQLite's own gives up beyond 63 bits, where PostgreSQL's goes on.
+    # SQLite's own sum fails beyond 63 bits, unlike PostgreSQL's.
     connection.create_aggregate("sum", 1, _SumAggregate)  # type: ignore[arg-type] # text where it is large
     return connection
 
 
-def _without_backtracking(pattern: str) -> str:
-    """Return a regular expression that takes a time linear in the text: the first place for a part is the best."""
+def _to_linear_regex(pattern: str) -> str:
+    """Return a regular expression that runs in linear time, since it takes the first match of each part."""
     first, *others = (part.replace("?", ".") for part in pattern.split("*"))
     if not others:
         return first
@@ -199,12 +199,12 @@ def _without_backtracking(pattern: str) -> str:
     return first + "".join(f"(?>.*?{part})" for part in middle) + f".*{last}"
 
 
-def _matches(text: str, pattern: str) -> bool:
-    return _compiled(pattern).search(text) is not None
+def _match_regex(text: str, pattern: str) -> bool:
+    return _compile_regex(pattern).search(text) is not None
 
 
 @lru_cache(maxsize=64)
-def _compiled(pattern: str) -> re.Pattern[str]:
+def _compile_regex(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern)
 
 
@@ -216,7 +216,7 @@ class _SumAggregate:
         self._sum += number
 
     def finalize(self) -> int | str:
-        # As text it can be read; a column of integers that do not fit takes no text.
+        # SQLite has no larger integers. Readers parse the text; integer columns refuse it.
         return self._sum if self._sum < 2**63 else str(self._sum)
 
 
@@ -232,11 +232,11 @@ class _UnionAggregate:
 
 
 def _reserve_space(directory: Path) -> None:
-    """Reserve some space in a directory, and free it.
+    """Allocate space in a directory and free it.
 
     Raises:
-        DatabaseFull: if there is none.
-        DatabaseReadOnly: if no file can be created there.
+        DatabaseFull: if there is not enough space.
+        DatabaseReadOnly: if the directory does not allow new files.
     """
     try:
         with tempfile.TemporaryFile(dir=directory) as file:

@@ -1,17 +1,17 @@
 -- The engine: statements of SQLite's dialect.
 
 -- name: read_state()^
--- Whether the database can only be read, whether its migrations can be read, and whether sketches can.
+-- The same columns as in PostgreSQL: SQLite has no roles, and sketches are always available.
 SELECT 0, 1, 1 FROM (SELECT count(*) FROM _yoyo_migration);
 
--- name: end_after(seconds)^
--- Readers hold up nobody here, so nothing is ended.
+-- name: set_statement_timeout(seconds)^
+-- SQLite needs no limit, since readers block no other work.
 SELECT :seconds;
 
 -- name: wait_briefly()!
--- SQLite has one lock; how long a connection waits for it is set when it is opened.
+-- SQLite has a single lock. The time limit for it is set when a connection is opened.
 SELECT 1;
 
--- name: be_patient()!
--- SQLite ends no transaction by itself.
+-- name: wait_without_limit()!
+-- SQLite ends no idle transactions.
 SELECT 1;

@@ -19,7 +19,7 @@ from eida_statistics.payload import EARLIEST_DAY
 from eida_statistics.wire import Decoded
 from eida_stats_webservice.database.driver_errors import translate_errors
 from eida_stats_webservice.database.session import begin, connect, wait_without_limit
-from eida_stats_webservice.database.uri import sqlite_path
+from eida_stats_webservice.database.uri import parse_sqlite_path
 from eida_stats_webservice.dataselect.legacy_rows import (
     LARGE,
     BadRow,
@@ -33,7 +33,7 @@ from eida_stats_webservice.dataselect.legacy_rows import (
     get_now,
 )
 from eida_stats_webservice.errors import NotTakenOver, NotUpstream
-from eida_stats_webservice.registry.models import digest, group_name, is_node_name
+from eida_stats_webservice.registry.models import hash_token, is_node_name, strip_group_prefix
 
 _ROWS_AT_ONCE = 5000
 _HINT = "Correct or delete it, there or in a copy, and run this again."
@@ -87,7 +87,7 @@ class LegacyDatabase:
     def __init__(self, uri: str) -> None:
         self.bad_rows: list[BadRow] = []
         self.bad_tokens: list[BadToken] = []
-        if sqlite_path(uri, "the URI of the old database") is not None:
+        if parse_sqlite_path(uri, "the URI of the old database") is not None:
             raise NotUpstream("it is an SQLite database", hint="Check the URI of the old database.")
         with translate_errors():
             self._connection = connect(uri)
@@ -143,7 +143,7 @@ class LegacyDatabase:
                 "name": name,
                 "contact": row.get("contact") or "",
                 "restriction_policy": bool(row.get("restriction_policy")),
-                "eas_group": group_name(row.get("eas_group") or "") or None,
+                "eas_group": strip_group_prefix(row.get("eas_group") or "") or None,
                 "created_at": _clamp_time(row.get("created_at")),
             }
 
@@ -180,7 +180,7 @@ class LegacyDatabase:
             first[value] = row["id"]
             yield {
                 "node_id": row["node_id"],
-                "value": digest(value),
+                "value": hash_token(value),
                 "valid_from": _clamp_time(row["valid_from"]),
                 "valid_until": _clamp_time(row["valid_until"]),
                 "created_at": _clamp_time(row.get("created_at") or row.get("create_at")),
@@ -195,7 +195,7 @@ class LegacyDatabase:
                 "node_id": row["node_id"],
                 "name": row["name"],
                 "inverted_policy": bool(row.get("inverted_policy")),
-                "eas_group": group_name(row.get("eas_group") or "") or None,
+                "eas_group": strip_group_prefix(row.get("eas_group") or "") or None,
             }
 
     def read_months(self) -> Iterator[Month]:

@@ -8,7 +8,7 @@ import msgspec
 
 from eida_statistics.encoding import EncodedPayload
 from eida_statistics.payload import Period
-from eida_stats_webservice.database.base import ID_BITS, format_now, parse_time, to_records
+from eida_stats_webservice.database.base import ID_BITS, format_now, parse_time, select_rows, to_records
 from eida_stats_webservice.dataselect.days import group_by_payload
 from eida_stats_webservice.dataselect.identity import Identity, identify, list_columns, touches
 from eida_stats_webservice.dataselect.models import PayloadRecord
@@ -181,14 +181,14 @@ class PayloadTable:
         """Return payloads in the order of their numbers: all, those of a node, one, or the newest ones."""
         chosen = {"node_id": node_id, "number": ANY if number is None else number}
         count = _ALL if limit is None else limit
-        listed = list(self._queries.list_payloads(connection, **chosen, count=count))[::-1]
+        listed = list(select_rows(connection, self._queries.list_payloads, **chosen, count=count))[::-1]
         if not listed:
             return []
-        days = group_by_payload(self._queries.list_payload_days(connection, **chosen, oldest=listed[0][0]))
-        return to_records(
-            PayloadRecord,
-            ((*known, _make_period(start, end), days[known[0]]) for *known, start, end in listed),
-        )
+        days = group_by_payload(self._queries.list_payload_days(connection, **chosen, oldest=listed[0]["payload"]))
+        for row in listed:
+            row["period"] = _make_period(row["period_start"], row["period_end"])
+            row["days"] = days[row["payload"]]
+        return to_records(PayloadRecord, listed)
 
     def read_record(self, connection: Any, number: int) -> PayloadRecord:
         """Return the record of a payload."""

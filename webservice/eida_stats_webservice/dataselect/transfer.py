@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from eida_statistics.encoding import encode
-from eida_stats_webservice.database.base import Database, format_now, format_time, parse_time
+from eida_stats_webservice.database.base import Database, format_now, format_time, parse_time, select_rows
 from eida_stats_webservice.dataselect.legacy_import import LegacyDatabase
 from eida_stats_webservice.dataselect.repository import PayloadRepository
 from eida_stats_webservice.errors import BadRows, DatabaseNotEmpty
@@ -120,7 +120,7 @@ class Transfer:
 
     def _select(self, connection: Any, query: Any) -> Iterator[dict[str, Any]]:
         """Yield the rows of a query in the form in which both databases take them."""
-        return map(_make_portable, self._database.select(connection, query))
+        return map(_make_portable, select_rows(connection, query))
 
 
 def _make_portable(row: dict[str, Any]) -> dict[str, Any]:

@@ -131,7 +131,7 @@ class Usage:
     def _check_nodes(self, query: StatisticsQuery) -> None:
         if not query.nodes:
             return
-        known = {name for name, _ in self._registry.node_policies()}
+        known = {name for name, _ in self._registry.list_policies()}
         if unknown := [name for name in query.nodes if name not in known]:
             raise BadParameter(
                 f"No node {quote_value(','.join(unknown))} (capitals matter)", hint="List them: GET …/nodes"
@@ -189,5 +189,5 @@ def _check_network(
         return
     if not found:
         raise BadParameter(f"No network {quote_value(name)} (capitals matter)", hint="List them: GET …/networks")
-    if not any(network.seen_by(viewer) for network in found):
+    if not any(network.is_visible_to(viewer) for network in found):
         raise refusal(name, hint=_ACCESS_HINTS[refusal])

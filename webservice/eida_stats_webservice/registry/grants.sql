@@ -1,6 +1,6 @@
--- The rights of the service's role: it reads nodes, networks and tokens.
+-- The rights of the service's role on nodes, networks and tokens.
 
--- It counts the changes of a node's statistics.
+-- The service increments the revision of a node when its statistics change.
 GRANT SELECT (id, name, restriction_policy, eas_group, revision, changed_at), UPDATE (revision, changed_at)
     ON nodes TO {role};
 GRANT SELECT (id, node_id, network, value, valid_from, valid_until, revoked_at) ON tokens TO {role};

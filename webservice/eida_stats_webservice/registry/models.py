@@ -1,4 +1,4 @@
-"""Nodes, networks and tokens, and who may see restricted statistics."""
+"""Records of nodes, networks, tokens and viewers."""
 
 import datetime
 import hashlib
@@ -6,18 +6,20 @@ import secrets
 
 import msgspec
 
+from eida_stats_webservice.errors import ExpiredToken, RefusedToken
+
 OTHER = "Other"
-"""The name of a row that sums up hidden rows. No node or network is called so."""
+"""The name of the row that sums up suppressed rows. No node or network may have this name."""
 GROUP_PREFIX = "/epos/"
 
 
-def group_name(text: str) -> str:
-    """Return the name of a group of the EIDA authentication system, which its tokens write after /epos/."""
+def strip_group_prefix(text: str) -> str:
+    """Return the name of a group without /epos/, the prefix in tokens of the EIDA authentication system."""
     return text.removeprefix(GROUP_PREFIX)
 
 
 def is_node_name(text: str) -> bool:
-    """Return whether a node can have a name: some stand for several nodes in answers, and questions have lists."""
+    """Return whether a node can have this name. Commas separate names in queries; some names are reserved."""
     return (
         text == text.strip()
         and 0 < len(text) <= 64
@@ -28,18 +30,18 @@ def is_node_name(text: str) -> bool:
 
 
 class Node(msgspec.Struct, frozen=True):
-    """A node as its token names it."""
+    """A node."""
 
     id: int
     name: str
 
 
 class Arrival(msgspec.Struct, frozen=True):
-    """The moment when a node's request arrived, and the token that it carried.
+    """The state of the node and its token when a request arrived.
 
     Attributes:
-        revision: that of the node at this moment. The request must not undo what has changed since then.
-        token: the id of the token, which may be revoked before the request is carried out.
+        revision: the revision of the node. The request must not undo later changes.
+        token: the id of the token, which may be revoked while the request waits.
     """
 
     revision: int
@@ -47,7 +49,7 @@ class Arrival(msgspec.Struct, frozen=True):
 
 
 class Sender(msgspec.Struct, frozen=True):
-    """The node that sends a request, as its token says, and until when the token is valid."""
+    """The authenticated node that sends a request, and the end of its token."""
 
     node: Node
     arrival: Arrival
@@ -55,7 +57,7 @@ class Sender(msgspec.Struct, frozen=True):
 
 
 class NodeRecord(msgspec.Struct, frozen=True):
-    """A node as the administrator sees it; `contact` is the node's, not a user's."""
+    """A node as the administrator sees it. `contact` is an address of the node, not of a user."""
 
     name: str
     contact: str
@@ -67,7 +69,7 @@ class NodeRecord(msgspec.Struct, frozen=True):
 
 
 class NetworkRecord(msgspec.Struct, frozen=True):
-    """A network at one of its nodes: whether it is restricted there, and whose members see it nevertheless."""
+    """A network at one of its nodes: whether it is restricted, and the groups that may see it."""
 
     name: str
     node: str
@@ -76,14 +78,14 @@ class NetworkRecord(msgspec.Struct, frozen=True):
     eas_group: str | None
     node_eas_group: str | None
 
-    def seen_by(self, viewer: "Viewer") -> bool:
-        """Return whether somebody sees its statistics; the query for statistics decides the same."""
+    def is_visible_to(self, viewer: "Viewer") -> bool:
+        """Return whether a viewer may see its statistics. The statistics query applies the same rule."""
         groups = {self.eas_group, self.node_eas_group} - {None}
         return not self.restricted or not groups.isdisjoint(viewer.groups) or self.name in viewer.networks
 
 
 class TokenRecord(msgspec.Struct, frozen=True):
-    """A token as the administrator sees it, of a node or for a network; only who holds it knows its value."""
+    """A token of a node or of a network's operator, without its value, which is not stored."""
 
     id: int
     node: str | None
@@ -93,8 +95,8 @@ class TokenRecord(msgspec.Struct, frozen=True):
     revoked_at: datetime.datetime | None
     created_at: datetime.datetime
 
-    def state(self, now: datetime.datetime) -> str:
-        """Return whether it can be used."""
+    def get_state(self, now: datetime.datetime) -> str:
+        """Return the state for the administrator: valid, not yet valid, expired or revoked."""
         if self.revoked_at is not None:
             return "revoked"
         if now < self.valid_from:
@@ -102,8 +104,31 @@ class TokenRecord(msgspec.Struct, frozen=True):
         return "valid" if now < self.valid_until else "expired"
 
 
+class TokenPeriod(msgspec.Struct, frozen=True):
+    """The time in which a token is valid, unless it was revoked."""
+
+    valid_from: datetime.datetime
+    valid_until: datetime.datetime
+    revoked_at: datetime.datetime | None
+
+    def check(self, now: datetime.datetime) -> None:
+        """Check that the token is valid. A revoked token is refused like an unknown one.
+
+        Raises:
+            ExpiredToken: if it has expired.
+            RefusedToken: if it is not yet valid, or was revoked.
+        """
+        if self.revoked_at is not None or now < self.valid_from:
+            raise RefusedToken
+        if now >= self.valid_until:
+            raise ExpiredToken(
+                f"it was valid until {self.valid_until.astimezone(datetime.UTC):%Y-%m-%d %H:%M} UTC",
+                hint="Ask the central administrator for a new one.",
+            )
+
+
 class Viewer(msgspec.Struct, frozen=True):
-    """A client: the groups of which it is a member, and the networks that its token opens."""
+    """The rights of a client: its groups, and the networks that its token opens."""
 
     groups: frozenset[str] = frozenset()
     networks: frozenset[str] = frozenset()
@@ -112,14 +137,15 @@ class Viewer(msgspec.Struct, frozen=True):
 PUBLIC = Viewer()
 
 
-def new_token() -> str:
-    """Make a token: 256 random bits, in characters that fit into a header and a URL."""
+def create_token() -> str:
+    """Return a new token: 256 random bits, encoded for headers and URLs."""
     return secrets.token_urlsafe(32)
 
 
-def digest(token: str) -> str:
-    """Return the digest of a token that is stored. It needs neither salt nor slowness: all 256 bits are random.
+def hash_token(token: str) -> str:
+    """Return the digest under which a token is stored and looked up.
 
-    Tokens are looked up by it. The time of that may reveal digests, but nobody can choose the digest of a guess.
+    A fast hash without salt is safe, since all 256 bits are random. The duration of a look-up may reveal digests,
+    but nobody can choose a token by its digest.
     """
     return hashlib.sha256(token.encode()).hexdigest()

@@ -1,11 +1,11 @@
 -- Nodes, networks and tokens: statements of PostgreSQL's dialect.
 
 -- name: lock_node(node_id)$
--- Rows of different nodes never meet, so with this lock first, nothing can deadlock.
+-- Lock a node. Rows of different nodes are independent, so with this lock first, deadlocks cannot occur.
 SELECT revision FROM nodes WHERE id = :node_id FOR NO KEY UPDATE;
 
 -- name: bump_revision(node_id)!
--- Note that the statistics of a node have changed. The time is read after all locks were taken, and only increases.
+-- Record a change of a node's statistics. clock_timestamp() is the time after all locks; changed_at only increases.
 UPDATE nodes SET revision = revision + 1, changed_at = GREATEST(
     clock_timestamp(),
     (SELECT max(changed_at) FROM nodes) + interval '1 microsecond',
@@ -14,7 +14,7 @@ UPDATE nodes SET revision = revision + 1, changed_at = GREATEST(
 WHERE id = :node_id;
 
 -- name: bump_registry_revision()!
--- Note that nodes, networks or their policies have changed. A node is locked before this row.
+-- Record a change of nodes, networks or policies. Callers lock the node before this row.
 UPDATE registry_state SET revision = revision + 1, changed_at = GREATEST(
     clock_timestamp(),
     (SELECT max(changed_at) FROM nodes) + interval '1 microsecond',
@@ -22,6 +22,6 @@ UPDATE registry_state SET revision = revision + 1, changed_at = GREATEST(
 );
 
 -- name: has_rights()$
--- Whether the role may do what the service needs. An older schema lacks registry_state, which is a missing migration.
+-- Whether the role has the rights of the service. An older schema lacks registry_state; that is reported elsewhere.
 SELECT has_column_privilege('nodes', 'revision', 'UPDATE')
     AND COALESCE(has_table_privilege(to_regclass('registry_state'), 'SELECT'), true);

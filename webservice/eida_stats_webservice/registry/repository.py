@@ -1,13 +1,14 @@
-"""Nodes, networks and tokens: the rights to send and to see statistics."""
+"""Store and list nodes, networks and tokens."""
 
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from eida_stats_webservice.database.base import ID_BITS, Database, format_time, parse_time, to_records
+import msgspec
+
+from eida_stats_webservice.database.base import ID_BITS, Database, format_time, select_rows, to_records
 from eida_stats_webservice.errors import (
-    ExpiredToken,
     NodeExists,
     RefusedToken,
     UnknownNetwork,
@@ -20,22 +21,17 @@ from eida_stats_webservice.registry.models import (
     Node,
     NodeRecord,
     Sender,
+    TokenPeriod,
     TokenRecord,
-    digest,
-    new_token,
+    create_token,
+    hash_token,
 )
 
-_NOTHING_SENT = (
-    "Its node has sent nothing of it so far; its policy can be set beforehand: networks set-policy --new"
-)
+_ADD_NETWORK = "Check the spelling. To set the policy before the first payload: networks set-policy --new"
 
 
 class RegistryRepository:
-    """Changes and lists nodes, networks and tokens. Each method is one transaction, unless it takes a connection.
-
-    Args:
-        database: the database.
-    """
+    """Stores nodes, networks and tokens. A method is one transaction, unless it takes a connection."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -47,7 +43,7 @@ class RegistryRepository:
         """Register a node.
 
         Raises:
-            NodeExists: if there is one of that name.
+            NodeExists: if the name is in use.
         """
 
         def add(connection: Any) -> None:
@@ -58,25 +54,25 @@ class RegistryRepository:
         self._database.administer(add)
 
     def check_node(self, name: str) -> None:
-        """Check that there is a node.
+        """Check that a node exists.
 
         Raises:
-            UnknownNode: if there is none of that name.
+            UnknownNode: if it does not.
         """
         with self._database.transaction() as connection:
             self.find_id(connection, name)
 
     def list_nodes(self) -> list[NodeRecord]:
-        """List all nodes by name."""
+        """Return all nodes by name."""
         with self._database.transaction() as connection:
-            return to_records(NodeRecord, self._queries.list_nodes(connection))
+            return to_records(NodeRecord, select_rows(connection, self._queries.list_nodes))
 
     def update_node(self, name: str, *, new_name: str | None, contact: str | None) -> None:
         """Change a node's name or contact; None keeps it.
 
         Raises:
             UnknownNode: if there is no such node.
-            NodeExists: if another has the new name.
+            NodeExists: if the new name is in use.
         """
 
         def update(connection: Any, number: int) -> None:
@@ -95,26 +91,26 @@ class RegistryRepository:
 
         def remove(connection: Any) -> None:
             number = self.lock_by_name(connection, name).id
-            # First: then the time of the node's last change is still there, after which this change must be.
+            # Before the node is removed, since the time of this change must be after the node's last change.
             self._queries.bump_registry_revision(connection)
             self._queries.remove_node(connection, node_id=number)
 
         self._database.administer(remove)
 
-    def node_policies(self) -> list[tuple[str, bool]]:
-        """List the names of all nodes, and whether their networks are restricted unless they invert that."""
+    def list_policies(self) -> list[tuple[str, bool]]:
+        """Return the name of each node, and whether its networks are restricted by default."""
         with self._database.transaction() as connection:
             return [(name, bool(restricted)) for name, restricted in self._queries.list_policies(connection)]
 
     # Access to statistics
 
     def list_networks(self) -> list[NetworkRecord]:
-        """List all networks by name, once for each of their nodes."""
+        """Return all networks by name, once for each of their nodes."""
         with self._database.transaction() as connection:
-            return to_records(NetworkRecord, self._queries.list_networks(connection))
+            return to_records(NetworkRecord, select_rows(connection, self._queries.list_networks))
 
     def set_node_policy(self, name: str, *, restricted: bool) -> None:
-        """Restrict the networks of a node, or open them, but for those that invert that.
+        """Restrict or open the networks of a node, except those that invert the policy.
 
         Raises:
             UnknownNode: if there is no such node.
@@ -127,7 +123,7 @@ class RegistryRepository:
         )
 
     def set_node_group(self, name: str, group: str | None) -> None:
-        """Set the group whose members see the restricted statistics of a node.
+        """Set the group that may see the restricted statistics of a node; None removes it.
 
         Raises:
             UnknownNode: if there is no such node.
@@ -138,7 +134,7 @@ class RegistryRepository:
         )
 
     def add_network(self, node: str, name: str) -> None:
-        """Add a network of a node before it has sent statistics of it; do nothing if there is one of that name.
+        """Add a network to a node before its first payload. Do nothing if the network exists.
 
         Raises:
             UnknownNode: if there is no such node.
@@ -153,37 +149,37 @@ class RegistryRepository:
 
         Raises:
             UnknownNode: if there is no such node.
-            UnknownNetwork: if it has no such network.
+            UnknownNetwork: if the node has no such network.
         """
         self._change_network(self._queries.set_network_policy, node, name, inverted=inverted)
 
     def set_network_group(self, node: str, name: str, group: str | None) -> None:
-        """Set the group whose members see the restricted statistics of a network.
+        """Set the group that may see the restricted statistics of a network; None removes it.
 
         Raises:
             UnknownNode: if there is no such node.
-            UnknownNetwork: if it has no such network.
+            UnknownNetwork: if the node has no such network.
         """
         self._change_network(self._queries.set_network_group, node, name, eas_group=group)
 
     def _change_network(self, query: Callable[..., int], node: str, name: str, **value: object) -> None:
         def change(connection: Any, number: int) -> None:
             if not query(connection, node_id=number, name=name, **value):
-                raise UnknownNetwork(f"{name} at {node}", hint=_NOTHING_SENT)
+                raise UnknownNetwork(f"{name} at {node}", hint=_ADD_NETWORK)
 
         self._change_node(node, change)
 
     def _change_node(self, name: str, change: Callable[[Any, int], object]) -> None:
-        """Change a node, or what belongs to it, and note that answers may have changed.
+        """Lock a node, make a change, and bump the revision of the registry.
 
         Args:
-            name: the node's.
-            change: takes a connection that has locked the node, and the node's id.
+            name: the name of the node.
+            change: makes the change; it receives the connection and the id of the node.
         """
 
         def change_locked(connection: Any) -> None:
             change(connection, self.lock_by_name(connection, name).id)
-            # Last, since all such changes meet in this one row.
+            # Last, since this row blocks all other changes of the registry.
             self._queries.bump_registry_revision(connection)
 
         self._database.administer(change_locked)
@@ -193,7 +189,7 @@ class RegistryRepository:
     def add_token(
         self, node: str, valid_from: datetime.datetime, valid_until: datetime.datetime
     ) -> tuple[int, str]:
-        """Create a token for a node, and return its id and its value, which is not kept.
+        """Create a token for a node. Return its id and its value, which is not stored.
 
         Raises:
             UnknownNode: if there is no such node.
@@ -203,7 +199,7 @@ class RegistryRepository:
     def add_network_token(
         self, network: str, valid_from: datetime.datetime, valid_until: datetime.datetime
     ) -> tuple[int, str]:
-        """Create a token for the operator of a network, and return its id and its value, which is not kept."""
+        """Create a token for the operator of a network. Return its id and its value, which is not stored."""
         return self._add_token(None, network, valid_from, valid_until)
 
     def _add_token(
@@ -213,14 +209,14 @@ class RegistryRepository:
         valid_from: datetime.datetime,
         valid_until: datetime.datetime,
     ) -> tuple[int, str]:
-        token = new_token()
+        token = create_token()
 
         def add(connection: Any) -> int:
             (number,) = self._queries.add_token(
                 connection,
                 node_id=None if node is None else self.lock_by_name(connection, node).id,
                 network=network,
-                value=digest(token),
+                value=hash_token(token),
                 valid_from=format_time(valid_from),
                 valid_until=format_time(valid_until),
             )
@@ -229,17 +225,15 @@ class RegistryRepository:
         return self._database.administer(add), token
 
     def list_tokens(self) -> list[TokenRecord]:
-        """List all tokens by node."""
+        """Return all tokens by node."""
         with self._database.transaction() as connection:
-            return to_records(TokenRecord, self._queries.list_tokens(connection))
+            return to_records(TokenRecord, select_rows(connection, self._queries.list_tokens))
 
     def revoke_token(self, number: int, now: datetime.datetime) -> None:
-        """Revoke a token.
-
-        It does not lock the token's node: revoking a token must not wait for the one who is using it.
+        """Revoke a token. The node is not locked, so that a client that uses the token cannot delay this.
 
         Raises:
-            UnknownToken: if there is none with this id.
+            UnknownToken: if there is no token with this id.
         """
         if number.bit_length() > ID_BITS:
             raise UnknownToken(str(number))
@@ -248,35 +242,41 @@ class RegistryRepository:
                 raise UnknownToken(str(number))
 
     def sender_of_token(self, token: str, now: datetime.datetime) -> Sender:
-        """Return the node to which a token belongs, as it is at this moment.
+        """Return the node of a token, with its current revision.
 
         Raises:
-            ExpiredToken: if it has expired.
-            RefusedToken: if it is unknown, not yet valid, revoked, or for the operator of a network.
+            ExpiredToken: if the token has expired.
+            RefusedToken: if it is unknown, not yet valid, revoked, or that of a network's operator.
         """
         with self._database.transaction() as connection:
-            found = self._queries.sender_of_token(connection, value=digest(token))
+            found = self._queries.sender_of_token(connection, value=hash_token(token))
         if found is None:
             raise RefusedToken
-        number, name, revision, token_id, *times = found
-        return Sender(Node(number, name), Arrival(revision, token_id), check_validity(times, now))
+        node_id, name, revision, token_id, *times = found
+        period = _to_period(*times)
+        period.check(now)
+        return Sender(
+            node=Node(id=node_id, name=name),
+            arrival=Arrival(revision=revision, token=token_id),
+            token_valid_until=period.valid_until,
+        )
 
     def network_of_token(self, token: str, now: datetime.datetime) -> str:
-        """Return the network whose restricted statistics a token opens.
+        """Return the network of an operator's token.
 
         Raises:
-            ExpiredToken: if it has expired.
+            ExpiredToken: if the token has expired.
             RefusedToken: if it is unknown, not yet valid, revoked, or that of a node.
         """
         with self._database.transaction() as connection:
-            found = self._queries.network_of_token(connection, value=digest(token))
+            found = self._queries.network_of_token(connection, value=hash_token(token))
         if found is None:
             raise RefusedToken
         network, *times = found
-        check_validity(times, now)
+        _to_period(*times).check(now)
         return str(network)
 
-    # Within a transaction
+    # Inside a transaction of the caller
 
     def find_id(self, connection: Any, name: str) -> int:
         """Return the id of a node.
@@ -290,13 +290,13 @@ class RegistryRepository:
         return int(found[0])
 
     def list_ids(self, connection: Any) -> list[Node]:
-        """Return all nodes by name."""
-        return [Node(*columns) for columns in self._queries.list_ids(connection)]
+        """Return the ids and names of all nodes, by name."""
+        return to_records(Node, select_rows(connection, self._queries.list_ids))
 
     def lock(self, connection: Any, node: Node) -> int:
-        """Lock a node against other writers, and return its revision.
+        """Lock a node against other writers and return its revision.
 
-        Every transaction that writes rows of a node begins with this, so that no two of them can deadlock.
+        To rule out deadlocks, each transaction that writes rows of a node must call this first.
 
         Raises:
             UnknownNode: if there is no such node.
@@ -307,10 +307,10 @@ class RegistryRepository:
         return int(revision)
 
     def lock_by_name(self, connection: Any, name: str) -> Node:
-        """Lock a node against other writers, and return it.
+        """Lock a node against other writers and return it.
 
         Raises:
-            UnknownNode: if there is no node of that name.
+            UnknownNode: if there is no such node.
         """
         node = Node(self.find_id(connection, name), name)
         self.lock(connection, node)
@@ -320,44 +320,27 @@ class RegistryRepository:
         """Check that the token of a request is still valid.
 
         Raises:
-            ExpiredToken: if it has expired.
+            ExpiredToken: if the token has expired.
             RefusedToken: if it was revoked or removed.
         """
         times = self._queries.validity_of_token(connection, id=arrival.token)
         if times is None:
             raise RefusedToken
-        check_validity(times, datetime.datetime.now(tz=datetime.UTC))
+        _to_period(*times).check(datetime.datetime.now(tz=datetime.UTC))
 
     def bump_revision(self, connection: Any, node: Node) -> None:
-        """Count a change of a node's statistics."""
+        """Record a change of a node's statistics."""
         self._queries.bump_revision(connection, node_id=node.id)
 
     def bump_registry_revision(self, connection: Any) -> None:
-        """Count a change of nodes, networks or their policies. It comes last: all such changes meet in one row."""
+        """Record a change of nodes, networks or policies. Call it last: it blocks all other such changes."""
         self._queries.bump_registry_revision(connection)
 
     def has_rights(self, connection: Any) -> bool:
-        """Return whether the role of the connection may do what the service needs."""
+        """Return whether the role of the connection has the rights of the service."""
         return bool(self._queries.has_rights(connection))
 
 
-def check_validity(times: Sequence[Any], now: datetime.datetime) -> datetime.datetime:
-    """Check that a token is valid, and return its end; a revoked one is refused like one that never was.
-
-    Args:
-        times: since when and until when it is valid, and when it was revoked.
-        now: the present time.
-
-    Raises:
-        ExpiredToken: if it has expired.
-        RefusedToken: if it is not yet valid, or revoked.
-    """
-    valid_from, valid_until, revoked_at = times
-    end = parse_time(valid_until)
-    if revoked_at is not None or now < parse_time(valid_from):
-        raise RefusedToken
-    if now >= end:
-        raise ExpiredToken(
-            f"it was valid until {end:%Y-%m-%d %H:%M} UTC", hint="Ask the central administrator for a new one."
-        )
-    return end
+def _to_period(valid_from: Any, valid_until: Any, revoked_at: Any) -> TokenPeriod:
+    columns = {"valid_from": valid_from, "valid_until": valid_until, "revoked_at": revoked_at}
+    return msgspec.convert(columns, TokenPeriod)

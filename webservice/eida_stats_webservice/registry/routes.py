@@ -1,4 +1,4 @@
-"""GET nodes, networks and their restrictions, in the form of the deployed service."""
+"""Routes for nodes, networks and their restrictions, compatible with the deployed service."""
 
 import msgspec
 from flask import Blueprint, Response, request
@@ -15,47 +15,54 @@ def blueprint(registry: RegistryRepository) -> Blueprint:
 
     @routes.get("/nodes")
     def nodes() -> Response:
-        """List the nodes."""
+        """Return all nodes with their policies."""
         require_parameters(read_parameters(request))
-        found = [{"name": name, "restriction_policy": _digit(policy)} for name, policy in registry.node_policies()]
-        return _json({"nodes": found})
+        found = [
+            {"name": name, "restriction_policy": _format_policy(policy)}
+            for name, policy in registry.list_policies()
+        ]
+        return _to_response({"nodes": found})
 
     @routes.get("/networks")
     def networks() -> Response:
-        """List the networks, once for each of their nodes."""
+        """Return all networks, once for each of their nodes."""
         require_parameters(read_parameters(request))
         found = [
             {
                 "name": network.name,
                 "node": network.node,
-                "inverted_policy": _digit(network.inverted_policy),
-                "restriction_policy": _digit(network.restricted),
-                "restricted": _yes(network.restricted),
+                "inverted_policy": _format_policy(network.inverted_policy),
+                "restriction_policy": _format_policy(network.restricted),
+                "restricted": _format_restriction(network.restricted),
             }
             for network in registry.list_networks()
         ]
-        return _json({"networks": found})
+        return _to_response({"networks": found})
 
     @routes.get("/node_restriction_policy")
     def node_restriction_policy() -> Response:
-        """Return whether the networks of a node are restricted, unless they invert that."""
+        """Return whether the networks of a node are restricted, except those that invert the policy."""
         name = require_parameters(read_parameters(request), "node")["node"]
-        policies = dict(registry.node_policies())
+        policies = dict(registry.list_policies())
         if name not in policies:
-            raise BadParameter(f"{quote_parameter('node', name)} is unknown", hint="See nodes.")
-        return _json({"restriction_policy": _digit(policies[name])})
+            raise BadParameter(
+                f"{quote_parameter('node', name)} is not a node (capitals matter)", hint="List them: GET …/nodes"
+            )
+        return _to_response({"restriction_policy": _format_policy(policies[name])})
 
     @routes.get("/network_restriction_policy")
     def network_restriction_policy() -> Response:
         """Return whether a network inverts the policy of its node."""
         network = _find_network(registry)
-        return _json({"invert_policy": _digit(network.inverted_policy), "eas_group": network.eas_group})
+        return _to_response(
+            {"invert_policy": _format_policy(network.inverted_policy), "eas_group": network.eas_group}
+        )
 
     @routes.get("/_isRestricted")
     def is_restricted() -> Response:
         """Return whether a network is restricted at a node."""
         network = _find_network(registry)
-        return _json({"restricted": _yes(network.restricted), "group": network.eas_group})
+        return _to_response({"restricted": _format_restriction(network.restricted), "group": network.eas_group})
 
     return routes
 
@@ -66,16 +73,16 @@ def _find_network(registry: RegistryRepository) -> NetworkRecord:
         if (network.node, network.name) == (given["node"], given["network"]):
             return network
     names = f"{quote_parameter('network', given['network'])} at {quote_parameter('node', given['node'])}"
-    raise BadParameter(f"{names} is unknown", hint="See networks.")
+    raise BadParameter(f"{names} does not exist (capitals matter)", hint="List them: GET …/networks")
 
 
-def _digit(policy: bool) -> str:
+def _format_policy(policy: bool) -> str:
     return "1" if policy else "0"
 
 
-def _yes(restricted: bool) -> str:
+def _format_restriction(restricted: bool) -> str:
     return "yes" if restricted else "no"
 
 
-def _json(found: object) -> Response:
+def _to_response(found: object) -> Response:
     return Response(msgspec.json.encode(found) + b"\n", content_type="application/json")

@@ -1,11 +1,11 @@
 -- Nodes, networks and tokens: statements of SQLite's dialect.
 
 -- name: lock_node(node_id)$
--- The transaction holds the database's only write lock already.
+-- The transaction already holds the only write lock of the database.
 SELECT revision FROM nodes WHERE id = :node_id;
 
 -- name: bump_revision(node_id)!
--- Note that the statistics of a node have changed. The time only increases.
+-- Record a change of a node's statistics. changed_at only increases.
 UPDATE nodes SET revision = revision + 1, changed_at = max(
     strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now'),
     (SELECT strftime('%Y-%m-%dT%H:%M:%f+00:00', max(changed_at), '+0.001 seconds') FROM nodes),
@@ -14,7 +14,7 @@ UPDATE nodes SET revision = revision + 1, changed_at = max(
 WHERE id = :node_id;
 
 -- name: bump_registry_revision()!
--- Note that nodes, networks or their policies have changed. There may be no node.
+-- Record a change of nodes, networks or policies. There may be no node.
 UPDATE registry_state SET revision = revision + 1, changed_at = max(
     strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now'),
     COALESCE((SELECT strftime('%Y-%m-%dT%H:%M:%f+00:00', max(changed_at), '+0.001 seconds') FROM nodes), ''),
@@ -22,5 +22,5 @@ UPDATE registry_state SET revision = revision + 1, changed_at = max(
 );
 
 -- name: has_rights()$
--- Whoever can open the file may do everything.
+-- SQLite has no roles: a process that can open the file has all rights.
 SELECT 1;
