@@ -42,7 +42,7 @@ def test_where_only_the_aggregator_is_installed_it_is_told_what_is_missing(
     assert (refused.returncode, refused.stdout, list(tmp_path.iterdir())) == (1, "", [])
     assert refused.stderr == (
         f"eida_statsman needs {missing}, which is not installed."
-        " In a checkout of the project: pip install '.[webservice]'\n"
+        " In a checkout of the project, run: pip install '.[webservice]'\n"
     )
 
 
@@ -65,13 +65,13 @@ def test_a_database_that_is_not_migrated_says_what_to_do(tmp_path: Path) -> None
 def test_the_role_of_the_service_gets_its_rights(database_uri: str) -> None:
     service_uri = as_service(database_uri)
     statsman = Statsman(database_uri)
-    assert statsman.done("db", "grant", SERVICE) == f"{SERVICE} may do all that the service needs\n"
+    assert statsman.done("db", "grant", SERVICE) == f"granted the rights of the service to {SERVICE}\n"
     unknown = statsman("db", "grant", "nobody")
     assert unknown.returncode == 1
     assert "The database has no such role: nobody" in unknown.stderr
     for refused in (Statsman(service_uri)("db", "grant", SERVICE), Statsman(service_uri)("nodes", "list")):
         assert refused.returncode == 1
-        assert "use the role that owns" in refused.stderr.lower()
+        assert "connect as the owner" in refused.stderr.lower()
         assert "Traceback" not in refused.stderr
 
 
@@ -348,7 +348,7 @@ def test_what_differs_is_named_and_a_replay_mends_it(statsman: Statsman, store: 
 def test_all_is_made_anew_in_another_database(statsman: Statsman, sent: list[int], tmp_path: Path) -> None:
     other = Statsman(f"sqlite:///{tmp_path / 'other.db'}")
     other.done("db", "migrate")
-    assert "took over 3 payloads" in other.done("payloads", "replay", "--from", statsman.uri)
+    assert "copied 3 payloads" in other.done("payloads", "replay", "--from", statsman.uri)
     assert "months of nodes: 1, differences: none" in other.done("db", "verify")
     again = other("payloads", "replay", "--from", statsman.uri)
     assert (again.returncode, "empty database" in again.stderr) == (1, True)
