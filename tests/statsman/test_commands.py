@@ -71,7 +71,7 @@ def test_the_role_of_the_service_gets_its_rights(database_uri: str) -> None:
     assert "The database has no such role: nobody" in unknown.stderr
     for refused in (Statsman(service_uri)("db", "grant", SERVICE), Statsman(service_uri)("nodes", "list")):
         assert refused.returncode == 1
-        assert "connect as the owner" in refused.stderr.lower()
+        assert "use the role that owns" in refused.stderr.lower()
         assert "Traceback" not in refused.stderr
 
 

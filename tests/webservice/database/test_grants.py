@@ -218,7 +218,7 @@ def test_who_may_not_give_rights_is_told(granted: Roles, *, begun: bool) -> None
         execute(granted.owner, "REVOKE ALL ON DATABASE eida_statistics FROM eida_service")
         execute(granted.owner, "GRANT CONNECT, TEMPORARY ON DATABASE eida_statistics TO PUBLIC")
         given = rights(granted)
-    with pytest.raises(DatabaseForbidden, match="owner"):
+    with pytest.raises(DatabaseForbidden, match="owns"):
         grants.apply(granted.service, "eida_owner")
     assert rights(granted) == given
 
