@@ -40,7 +40,7 @@ def test_missing_packages_are_named(word: str, missing: str, tmp_path: Path) -> 
     assert (refused.returncode, refused.stdout, list(tmp_path.iterdir())) == (1, "", [])
     assert refused.stderr == (
         f"eida_statsman needs {missing}, which is not installed."
-        " In a checkout of the project: pip install '.[webservice]'\n"
+        " In a checkout of the project, run: pip install '.[webservice]'\n"
     )
 
 
@@ -63,7 +63,7 @@ def test_missing_schema_names_the_remedy(tmp_path: Path) -> None:
 def test_grant_gives_the_service_its_rights(database_uri: str) -> None:
     service_uri = grant_service(database_uri)
     statsman = Statsman(database_uri)
-    assert statsman.run("db", "grant", SERVICE) == f"{SERVICE} may do all that the service needs\n"
+    assert statsman.run("db", "grant", SERVICE) == f"granted the rights of the service to {SERVICE}\n"
     unknown = statsman("db", "grant", "nobody")
     assert unknown.returncode == 1
     assert "The database has no such role: nobody" in unknown.stderr
@@ -344,7 +344,7 @@ def test_verify_finds_and_replay_repairs_differences(statsman: Statsman, store: 
 def test_replay_rebuilds_another_database(statsman: Statsman, sent: list[int], tmp_path: Path) -> None:
     other = Statsman(f"sqlite:///{tmp_path / 'other.db'}")
     other.run("db", "migrate")
-    assert "took over 3 payloads" in other.run("payloads", "replay", "--from", statsman.uri)
+    assert "copied 3 payloads" in other.run("payloads", "replay", "--from", statsman.uri)
     assert "months of nodes: 1, differences: none" in other.run("db", "verify")
     again = other("payloads", "replay", "--from", statsman.uri)
     assert (again.returncode, "empty database" in again.stderr) == (1, True)

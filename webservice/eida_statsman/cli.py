@@ -1,4 +1,4 @@
-"""The central administrator's command; wiring only."""
+"""The entry point of eida_statsman."""
 
 import importlib
 import sys
@@ -20,16 +20,16 @@ _MODULES = {
     "tokens": "tokens",
 }
 _EPILOG = """
-The database is the one that DATABASE_URI names: postgresql://user:password@host/database, or sqlite:/// and a
-path. Without it, the embedded store in your data directory is used.
+Set DATABASE_URI to the database: postgresql://user:password@host/database, or sqlite:/// and a path. The default
+is an SQLite database (embedded store) in your data directory.
 """
 
 
 class _Commands(click.Group):
-    """Imports the one that is asked for alone: together they need much that each does not."""
+    """Imports only the requested command, since the imports of all commands take long."""
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Return a command, if there is such."""
+        """Return a command, or None if it does not exist."""
         if cmd_name not in _MODULES:
             return None
         found: click.Command = getattr(importlib.import_module(f"eida_statsman.{_MODULES[cmd_name]}"), cmd_name)
@@ -38,7 +38,7 @@ class _Commands(click.Group):
 
 @click.group(
     cls=_Commands,
-    # So that help lists them and a misspelt one is recognised; `get_command` loads them.
+    # For help and for errors about misspelt names. `get_command` loads the real commands.
     commands={name: click.Command(name) for name in _MODULES},
     epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -57,7 +57,7 @@ def cli(context: click.Context) -> None:
 
 
 def main() -> None:
-    """Run the command; errors are shown here, once."""
+    """Run the command and print errors."""
     try:
         sys.exit(cli.main(standalone_mode=False))
     except click.ClickException as error:
@@ -67,10 +67,9 @@ def main() -> None:
         click.echo(f"eida_statsman: {error}", err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("eida_statsman: interrupted; the transaction that was under way was undone", err=True)
+        click.echo("eida_statsman: interrupted; the open transaction was rolled back", err=True)
         sys.exit(1)
     except OSError as error:
-        # A pipe that was closed, as by head, says enough.
         named = f"{error.filename}: " if error.filename else ""
         click.echo(f"eida_statsman: {named}{error.strerror}", err=True)
         sys.exit(1)

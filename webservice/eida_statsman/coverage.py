@@ -1,4 +1,4 @@
-"""eida_statsman coverage: which days of a year a node has reported, as a calendar."""
+"""eida_statsman coverage: a calendar of the days that a node has reported."""
 
 import calendar
 import datetime
@@ -9,20 +9,20 @@ from rich.console import Console
 from rich.text import Text
 
 from eida_stats_webservice.dataselect.repository import PayloadRepository
-from eida_statsman.nodes import printable
+from eida_statsman.nodes import require_printable
 from eida_statsman.repositories import pass_payloads
 from eida_statsman.tables import show_json
 
-_SEVERAL = 9
+_MAX_DIGIT = 9
 
 
 @click.command()
-@click.option("--node", required=True, callback=printable, help="The node.")
-@click.option("--year", type=click.IntRange(1990, 9999), help="The present one, if not given.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: how many payloads report each day.")
+@click.option("--node", required=True, callback=require_printable, help="The node.")
+@click.option("--year", type=click.IntRange(1990, 9999), help="The year.  [default: this year]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: the number of payloads for each day.")
 @pass_payloads
 def coverage(stored: PayloadRepository, node: str, year: int | None, as_json: bool) -> None:
-    """Show which days of a year a node has reported, with or without requests, and how often."""
+    """Show the days of a year that a node has reported, with or without requests."""
     today = datetime.datetime.now(tz=datetime.UTC).date()
     year = year or today.year
     counts = Counter(
@@ -36,23 +36,23 @@ def coverage(stored: PayloadRepository, node: str, year: int | None, as_json: bo
         show_json(dict(sorted(counts.items())))
         return
     console = Console(highlight=False)
-    past = [day for month in range(1, 13) for day in _days(year, month) if day < today]
+    past = [day for month in range(1, 13) for day in _list_days(year, month) if day < today]
     console.print(f"{node} {year}: {sum(day in counts for day in past)} of {len(past)} days")
     console.print("     1   5    10   15   20   25   30", style="dim")
     for month in range(1, 13):
         line = Text(f"{calendar.month_abbr[month]}  ")
-        for day in _days(year, month):
-            line.append(*_sign(counts[day], missing=day < today))
+        for day in _list_days(year, month):
+            line.append(*_format_day(counts[day], missing=day < today))
         console.print(line)
-    console.print("■ sent   2–9 by so many payloads   · missing", style="dim")
+    console.print("■ one payload   2–9 number of payloads   · missing", style="dim")
 
 
-def _days(year: int, month: int) -> list[datetime.date]:
+def _list_days(year: int, month: int) -> list[datetime.date]:
     last = calendar.monthrange(year, month)[1]
     return [datetime.date(year, month, day) for day in range(1, last + 1)]
 
 
-def _sign(count: int, *, missing: bool) -> tuple[str, str]:
+def _format_day(count: int, *, missing: bool) -> tuple[str, str]:
     if count == 0:
         return ("·", "red") if missing else (" ", "")
-    return ("■", "green") if count == 1 else (str(min(count, _SEVERAL)), "yellow")
+    return ("■", "green") if count == 1 else (str(min(count, _MAX_DIGIT)), "yellow")

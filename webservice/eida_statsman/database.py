@@ -1,4 +1,4 @@
-"""eida_statsman db: the schema, and whether all is as it must be."""
+"""eida_statsman db: migrate, verify and import databases."""
 
 import csv
 import re
@@ -16,7 +16,7 @@ from eida_stats_webservice.dataselect.legacy_import import LegacyDatabase
 from eida_stats_webservice.dataselect.legacy_rows import BadRow
 from eida_stats_webservice.dataselect.models import PAYLOADS, Difference
 from eida_stats_webservice.errors import Differences
-from eida_statsman.nodes import printable
+from eida_statsman.nodes import require_printable
 from eida_statsman.repositories import Repositories
 from eida_statsman.tables import show, show_json
 
@@ -25,15 +25,15 @@ _ROWS_SHOWN = 1000
 
 @click.group()
 def db() -> None:
-    """Make the database's schema, and verify what is in it."""
+    """Create or upgrade the schema, and verify the statistics."""
 
 
 @db.command()
 @click.pass_obj
 def migrate(config: Config) -> None:
-    """Bring the schema up to date. Nothing happens if it is."""
+    """Bring the schema up to date."""
     if config.database_uri == default_database_uri():
-        # The default directory is ours to make. Elsewhere, a directory that is missing may be a typing error.
+        # Create only the default directory. Elsewhere, a missing directory may be a typing error.
         Path(config.database_uri.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
     applied = migrations.apply(config.database_uri)
     for migration in applied:
@@ -46,28 +46,28 @@ def migrate(config: Config) -> None:
 @click.argument("role")
 @click.pass_obj
 def grant(config: Config, role: str) -> None:
-    """Grant the role of the service all the rights that it needs: after each migrate."""
+    """Grant the role of the service its rights. Run this after each migrate."""
     grants.apply(config.database_uri, role)
-    click.echo(f"{role} may do all that the service needs")
+    click.echo(f"granted the rights of the service to {role}")
 
 
 @db.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def status(config: Config, as_json: bool) -> None:
-    """Show which database this is and which migrations it has."""
+    """Show the database and its migrations."""
     found = migrations.list_migrations(config.database_uri)
     if not as_json:
-        click.echo(f"database: {_without_password(config.database_uri)}")
+        click.echo(f"database: {_hide_password(config.database_uri)}")
     show([migration._asdict() for migration in found], {"id": "MIGRATION", "applied": "APPLIED"}, as_json=as_json)
 
 
 @db.command()
-@click.option("--node", callback=printable, help="This node only.")
+@click.option("--node", callback=require_printable, help="Only this node.")
 @click.option("--json", "as_json", is_flag=True, help="Print the differences as JSON.")
 @click.pass_obj
 def verify(config: Config, node: str | None, as_json: bool) -> None:
-    """Recompute all statistics from the kept payloads, and name each row that differs."""
+    """Recompute all statistics from the stored payloads and print each difference."""
     months = 0
     found = []
     with closing(open_database(config.database_uri)) as database:
@@ -76,13 +76,13 @@ def verify(config: Config, node: str | None, as_json: bool) -> None:
             for difference in differences:
                 found.append({"node": name, "month": f"{month:%Y-%m}"} | msgspec.structs.asdict(difference))
                 if not as_json:
-                    click.echo(f"{name} {month:%Y-%m} {_told(difference)}")
+                    click.echo(f"{name} {month:%Y-%m} {_describe_difference(difference)}")
     if as_json:
         show_json(found)
     else:
         click.echo(f"months of nodes: {months}, differences: {len(found) or 'none'}")
     if found:
-        raise Differences(hint=_mended(found))
+        raise Differences(hint=_suggest_repair(found))
 
 
 @db.command()
@@ -91,14 +91,14 @@ def verify(config: Config, node: str | None, as_json: bool) -> None:
     "--report",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
     metavar="FILE",
-    help="Write all rows that cannot be taken over to this file, as CSV.",
+    help="Write all rows that cannot be imported to this CSV file.",
 )
-@click.option("--skip-bad", is_flag=True, help="Leave out rows that cannot be taken over.")
+@click.option("--skip-bad", is_flag=True, help="Skip rows that cannot be imported.")
 @click.pass_obj
 def import_upstream(config: Config, uri: str, report: Path | None, skip_bad: bool) -> None:
-    """Take over a database of the service that was deployed before, into this empty one.
+    """Import a database of the old service into this empty one.
 
-    Countries are put into their form: two capitals or digits, or none. Rows that become equal are added up.
+    Countries become two capitals or digits, or empty. Rows that become equal are added up.
     """
     months = rows = changed = 0
     with closing(open_database(config.database_uri)) as database, closing(LegacyDatabase(uri)) as source:
@@ -113,22 +113,20 @@ def import_upstream(config: Config, uri: str, report: Path | None, skip_bad: boo
                 rows += count
                 changed += countries
         finally:
-            _report(source, report)
+            _print_report(source, report)
     if changed:
         click.echo(f"rows whose country was not two capitals or digits: {changed:,}")
     if source.bad_rows:
         size = sum(row.bytes for row in source.bad_rows)
         requests = sum(row.requests for row in source.bad_rows)
         click.echo(f"left out: {len(source.bad_rows):,} rows, {size:,} bytes, {requests:,} requests")
-    click.echo(
-        f"took over {months} months of nodes, {rows:,} rows; eida_statsman db verify looks whether all is right"
-    )
+    click.echo(f"imported {months} months of nodes, {rows:,} rows; verify them with eida_statsman db verify")
 
 
 def _check_report(file: Path) -> None:
-    """Check that a file can be written before hours of reading, and that it is not that of another run."""
+    """Check that the report can be written, before hours of reading, and replaces no other report."""
     if file.exists():
-        raise click.BadParameter(f"{file} exists", param_hint="--report")
+        raise click.BadParameter(f"{file} exists; name a new file", param_hint="--report")
     try:
         with file.open("w"):
             file.unlink()
@@ -136,8 +134,8 @@ def _check_report(file: Path) -> None:
         raise click.BadParameter(f"{file}: {error.strerror}", param_hint="--report") from error
 
 
-def _report(source: LegacyDatabase, file: Path | None) -> None:
-    """Name what cannot be taken over: rows and tokens."""
+def _print_report(source: LegacyDatabase, file: Path | None) -> None:
+    """Report the rows and tokens that cannot be imported."""
     for row in source.bad_rows[:_ROWS_SHOWN]:
         click.echo(f"bad row: {row}", err=True)
     if len(source.bad_rows) > _ROWS_SHOWN:
@@ -145,7 +143,7 @@ def _report(source: LegacyDatabase, file: Path | None) -> None:
         click.echo(f"bad row: … and {len(source.bad_rows) - _ROWS_SHOWN:,} more; {where}", err=True)
     for token in source.bad_tokens:
         click.echo(f"token {token.number} of {token.node or '(no node)'} is left out: {token.reason}", err=True)
-    # A run that has read nothing must not take away what another one has reported.
+    # Without bad rows, there is nothing to report.
     if file is not None and source.bad_rows:
         with file.open("w", encoding="utf-8", newline="") as opened:
             writer = csv.writer(opened, lineterminator="\n")
@@ -153,16 +151,16 @@ def _report(source: LegacyDatabase, file: Path | None) -> None:
             writer.writerows(source.bad_rows)
 
 
-def _mended(found: Sequence[Mapping[str, object]]) -> str:
+def _suggest_repair(found: Sequence[Mapping[str, object]]) -> str:
     hints = []
     if any(one["table"] != PAYLOADS for one in found):
-        hints.append("eida_statsman payloads replay rebuilds the statistics.")
+        hints.append("Rebuild the statistics: eida_statsman payloads replay.")
     if any(one["table"] == PAYLOADS for one in found):
-        hints.append("Payloads that are not what they were come back from a back-up only; or they are retracted.")
+        hints.append("Restore damaged payloads from a backup, or retract them.")
     return " ".join(hints)
 
 
-def _told(difference: Difference) -> str:
+def _describe_difference(difference: Difference) -> str:
     key = " ".join(f"{column}={value or '(empty)'}" for column, value in difference.key.items())
     if difference.stored is None:
         return f"{difference.table} {key}: missing"
@@ -173,8 +171,8 @@ def _told(difference: Difference) -> str:
         for (column, stored), due in zip(difference.stored.items(), difference.due.values(), strict=True)
         if stored != due and column != "sketch"
     ]
-    return f"{difference.table} {key}: {', '.join(wrong) or 'another sketch'}"
+    return f"{difference.table} {key}: {', '.join(wrong) or 'the sketch differs'}"
 
 
-def _without_password(uri: str) -> str:
+def _hide_password(uri: str) -> str:
     return re.sub(r"(//[^:@/]*):[^@/]*@", r"\1@", re.sub(r"(password=)[^&]*", r"\1…", uri))

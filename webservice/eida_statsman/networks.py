@@ -1,4 +1,4 @@
-"""eida_statsman networks: restrict networks, and open them to groups."""
+"""eida_statsman networks: list and restrict networks."""
 
 import re
 
@@ -7,36 +7,36 @@ import msgspec
 
 from eida_stats_webservice.registry.models import OTHER
 from eida_stats_webservice.registry.repository import RegistryRepository
-from eida_statsman.nodes import group, printable, warn_of_one_restricted
+from eida_statsman.nodes import parse_group, require_printable, warn_of_single_restricted
 from eida_statsman.repositories import pass_registry
 from eida_statsman.tables import show
 
 
-def network_code(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-    """Refuse what is no extended network code."""
+def parse_network_code(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """Return an extended network code; raise BadParameter for other text."""
     if value == OTHER:
-        raise click.BadParameter(f"{value} stands for several networks in answers")
+        raise click.BadParameter(f"{value} is reserved: in answers, it stands for several networks")
     if value is not None and not re.fullmatch(r"[0-9A-Za-z_-]{1,8}", value):
-        raise click.BadParameter("an extended network code, such as FR or Z32015")
+        raise click.BadParameter("not an extended network code, such as FR or Z32015")
     return value
 
 
-_NODE = click.argument("node", callback=printable)
-_NETWORK = click.argument("network", callback=network_code)
+_NODE = click.argument("node", callback=require_printable)
+_NETWORK = click.argument("network", callback=parse_network_code)
 
 
 @click.group()
 def networks() -> None:
-    """Say which networks are restricted. They appear by themselves when statistics of them come in."""
+    """List and restrict networks. A network is added with its first payload."""
 
 
 @networks.command(name="list")
-@click.option("--node", callback=printable, help="Only those of one node.")
-@click.option("--restricted", is_flag=True, help="Only those that are restricted.")
+@click.option("--node", callback=require_printable, help="Only networks of this node.")
+@click.option("--restricted", is_flag=True, help="Only restricted networks.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @pass_registry
 def list_(registry: RegistryRepository, node: str | None, restricted: bool, as_json: bool) -> None:
-    """List the networks, once for each of their nodes."""
+    """List all networks, once for each of their nodes."""
     columns = {
         "name": "NETWORK",
         "node": "NODE",
@@ -59,29 +59,29 @@ def list_(registry: RegistryRepository, node: str | None, restricted: bool, as_j
 @_NODE
 @_NETWORK
 @click.argument("policy", type=click.Choice(["default", "inverted"]))
-@click.option("--new", is_flag=True, help="It has sent nothing yet.")
+@click.option("--new", is_flag=True, help="Add the network before its first payload.")
 @pass_registry
 def set_policy(registry: RegistryRepository, node: str, network: str, policy: str, new: bool) -> None:
-    """Have a network invert the policy of its node, or follow it by default."""
+    """Let a network follow the policy of its node (default), or invert it."""
     if new:
         registry.add_network(node, network)
     registry.set_network_policy(node, network, inverted=policy == "inverted")
     for known in registry.list_networks():
         if (known.node, known.name) == (node, network):
             click.echo(f"{network} at {node} is {'restricted' if known.restricted else 'open'}")
-    warn_of_one_restricted(registry)
+    warn_of_single_restricted(registry)
 
 
 @networks.command(name="set-group")
 @_NODE
 @_NETWORK
-@click.argument("group", required=False, callback=group)
-@click.option("--none", is_flag=True, help="No group.")
+@click.argument("group", required=False, callback=parse_group)
+@click.option("--none", is_flag=True, help="Remove the group.")
 @pass_registry
 def set_group(registry: RegistryRepository, node: str, network: str, group: str | None, none: bool) -> None:
-    """Say whose members see a network's restricted statistics: a group of the EIDA authentication system."""
+    """Set the group (EIDA authentication system) that may see a restricted network."""
     if (group is None) != none:
-        raise click.UsageError("Name a group, or say --none.")
+        raise click.UsageError("Name a group, or use --none.")
     registry.set_network_group(node, network, group)
     who = "no group" if group is None else f"members of {group}"
-    click.echo(f"{network} at {node}: {who} may see what is restricted")
+    click.echo(f"{network} at {node}: {who} may see restricted statistics")

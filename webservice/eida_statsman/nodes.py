@@ -12,56 +12,58 @@ from eida_statsman.repositories import Repositories, pass_registry, pass_reposit
 from eida_statsman.tables import show
 
 
-def printable(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-    """Refuse text that is blank, or that no database and no terminal takes."""
-    # Arguments that are not UTF-8 have surrogates, which are not printable either.
+def require_printable(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """Return printable text; raise BadParameter if it is blank or has other characters."""
+    # Arguments that are not UTF-8 contain surrogates, which are not printable.
     if value is not None and (not value.strip() or not value.isprintable()):
-        raise click.BadParameter("printable characters, and not blank")
+        raise click.BadParameter("must be printable and not blank")
     return value
 
 
-def group(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-    """Return a name of a group of the EIDA authentication system without /epos/, and refuse what is none."""
+def parse_group(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """Return the name of a group without /epos/; raise BadParameter for other text."""
     if value is None:
         return None
     name = strip_group_prefix(value)
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name):
-        raise click.BadParameter("letters, digits and . _ -")
+        raise click.BadParameter("must be 1 to 64 letters, digits and . _ -")
     return name
 
 
-def _node_name(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+def _parse_node_name(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
     if value is None or is_node_name(value):
         return value
     if value in (OTHER, "*"):
-        raise click.BadParameter(f"{value} stands for several nodes in answers")
+        raise click.BadParameter(f"{value} is reserved: in answers, it stands for several nodes")
     if value.strip() and is_node_name(value.strip()):
-        raise click.BadParameter("it has blanks at its ends")
-    raise click.BadParameter("up to 64 printable characters, without commas")
+        raise click.BadParameter("remove the blanks at its ends")
+    raise click.BadParameter("must be up to 64 printable characters without commas")
 
 
-def warn_of_one_restricted(registry: RegistryRepository) -> None:
-    """Warn if only one network is restricted, whose figures are then those of the row Other in public answers."""
+def warn_of_single_restricted(registry: RegistryRepository) -> None:
+    """Warn if only one network is restricted, since the row Other in public answers then reveals its figures."""
     restricted = {network.name for network in registry.list_networks() if network.restricted}
     if len(restricted) == 1:
         click.echo(
-            f"warning: {restricted.pop()} is the only restricted network, so the rows Other in public answers have"
-            " its figures. MIN_CLIENTS hides them: see docs/PRIVACY.md",
+            f"warning: {restricted.pop()} is the only restricted network, so the rows Other in public answers"
+            " reveal its figures. Set MIN_CLIENTS to hide them; see docs/PRIVACY.md",
             err=True,
         )
 
 
-_NAME = click.argument("name", callback=printable)
+_NAME = click.argument("name", callback=require_printable)
 
 
 @click.group()
 def nodes() -> None:
-    """Register the nodes of the federation."""
+    """Register and change nodes."""
 
 
 @nodes.command()
-@click.argument("name", callback=_node_name)
-@click.option("--contact", required=True, callback=printable, help="An e-mail address of the node (not of a user).")
+@click.argument("name", callback=_parse_node_name)
+@click.option(
+    "--contact", required=True, callback=require_printable, help="E-mail address of the node (not of a user)."
+)
 @pass_registry
 def add(registry: RegistryRepository, name: str, contact: str) -> None:
     """Register a node."""
@@ -73,7 +75,7 @@ def add(registry: RegistryRepository, name: str, contact: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @pass_repositories
 def list_(repositories: Repositories, as_json: bool) -> None:
-    """List the nodes, with the number and the dates of their payloads."""
+    """List all nodes with the number and dates of their payloads."""
     columns = {
         "name": "NODE",
         "contact": "CONTACT",
@@ -94,28 +96,28 @@ def list_(repositories: Repositories, as_json: bool) -> None:
 
 @nodes.command()
 @_NAME
-@click.option("--name", "new_name", callback=_node_name, help="Its new name.")
-@click.option("--contact", callback=printable, help="Its new contact.")
+@click.option("--name", "new_name", callback=_parse_node_name, help="The new name.")
+@click.option("--contact", callback=require_printable, help="The new contact.")
 @pass_registry
 def update(registry: RegistryRepository, name: str, new_name: str | None, contact: str | None) -> None:
     """Change a node's name or contact."""
     if new_name is None and contact is None:
-        raise click.UsageError("Say what to change: --name or --contact.")
+        raise click.UsageError("Nothing to change. Use --name or --contact.")
     registry.update_node(name, new_name=new_name, contact=contact)
     click.echo(f"updated node {new_name or name}")
 
 
 @nodes.command()
 @_NAME
-@click.option("--confirm", metavar="NAME", help="The name again, instead of being asked for it.")
+@click.option("--confirm", metavar="NAME", help="The name again, instead of the prompt.")
 @pass_registry
 def remove(registry: RegistryRepository, name: str, confirm: str | None) -> None:
-    """Remove a node with its tokens, payloads and statistics; its name is asked for again."""
+    """Remove a node with its tokens, payloads and statistics, after confirmation."""
     if confirm is None:
-        click.echo(f"This removes node {name}, its tokens, all that it has sent and its statistics.")
-        confirm = click.prompt("Its name again", type=str)
+        click.echo(f"This removes node {name} with its tokens, payloads and statistics.")
+        confirm = click.prompt("Type its name to confirm", type=str)
     if confirm != name:
-        raise click.UsageError("That is another name; nothing was removed.")
+        raise click.UsageError("The names differ; nothing was removed.")
     registry.remove_node(name)
     click.echo(f"removed node {name}")
 
@@ -125,7 +127,7 @@ def remove(registry: RegistryRepository, name: str, confirm: str | None) -> None
 @click.argument("policy", type=click.Choice(["open", "restricted"]))
 @pass_registry
 def set_policy(registry: RegistryRepository, name: str, policy: str) -> None:
-    """Restrict the networks of a node, or open them, but for those that invert that."""
+    """Restrict or open the networks of a node, except those that invert the policy."""
     registry.set_node_policy(name, restricted=policy == "restricted")
     inverting = [
         network.name for network in registry.list_networks() if network.node == name and network.inverted_policy
@@ -133,18 +135,18 @@ def set_policy(registry: RegistryRepository, name: str, policy: str) -> None:
     click.echo(f"the networks of {name} are {policy}")
     if inverting:
         other = "open" if policy == "restricted" else "restricted"
-        click.echo(f"but for these, which are {other}: {', '.join(inverting)}")
-    warn_of_one_restricted(registry)
+        click.echo(f"except these, which are {other}: {', '.join(inverting)}")
+    warn_of_single_restricted(registry)
 
 
 @nodes.command(name="set-group")
 @_NAME
-@click.argument("group", required=False, callback=group)
-@click.option("--none", is_flag=True, help="No group.")
+@click.argument("group", required=False, callback=parse_group)
+@click.option("--none", is_flag=True, help="Remove the group.")
 @pass_registry
 def set_group(registry: RegistryRepository, name: str, group: str | None, none: bool) -> None:
-    """Say whose members see the restricted statistics of a node: a group of the EIDA authentication system."""
+    """Set the group (EIDA authentication system) that may see a node's restricted networks."""
     if (group is None) != none:
-        raise click.UsageError("Name a group, or say --none.")
+        raise click.UsageError("Name a group, or use --none.")
     registry.set_node_group(name, group)
-    click.echo(f"{name}: {'no group' if group is None else f'members of {group}'} may see what is restricted")
+    click.echo(f"{name}: {'no group' if group is None else f'members of {group}'} may see restricted statistics")

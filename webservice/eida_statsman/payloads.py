@@ -9,7 +9,7 @@ import click
 from eida_stats_webservice.database import open_database
 from eida_stats_webservice.dataselect.models import PayloadRecord
 from eida_stats_webservice.dataselect.repository import PayloadRepository
-from eida_statsman.nodes import printable
+from eida_statsman.nodes import require_printable
 from eida_statsman.repositories import Repositories, pass_payloads, pass_repositories
 from eida_statsman.tables import show, show_json
 
@@ -25,7 +25,7 @@ _COLUMNS = {
     "superseded_by": "BY",
 }
 _NUMBER = click.argument("number", type=click.IntRange(min=0))
-_ONE_NODE = click.option("--node", callback=printable, help="Of this node only.")
+_ONE_NODE = click.option("--node", callback=require_printable, help="Only this node.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -36,13 +36,13 @@ def payloads() -> None:
 
 @payloads.command(name="list")
 @_ONE_NODE
-@click.option("--in-force", is_flag=True, help="Only those that count.")
+@click.option("--in-force", is_flag=True, help="Only payloads in force.")
 @_JSON
 @pass_payloads
 def list_(stored: PayloadRepository, node: str | None, in_force: bool, as_json: bool) -> None:
-    """List the payloads, in the order in which they came."""
+    """List all payloads in the order of their arrival."""
     found = [
-        record.to_dict() | ({} if as_json else {"days": _days(record)})
+        record.to_dict() | ({} if as_json else {"days": _format_days(record)})
         for record in _list(stored, node)
         if not in_force or record.withdrawn_at is None
     ]
@@ -54,15 +54,19 @@ def list_(stored: PayloadRepository, node: str | None, in_force: bool, as_json: 
 @_JSON
 @pass_payloads
 def show_(stored: PayloadRepository, number: int, as_json: bool) -> None:
-    """Show all about one payload, but for the statistics in it; see export."""
+    """Show the metadata of a payload. For its statistics, use export."""
     record = stored.payload_record(number)
     if as_json:
         show_json(record.to_dict())
         return
     fields = [
-        *(("payload", str(record.payload)), ("node", record.node), ("state", _state(record))),
+        *(("payload", str(record.payload)), ("node", record.node), ("state", _format_state(record))),
         *(("received", f"{record.received_at:%Y-%m-%d %H:%M:%S} UTC"), ("source", record.source or "(whole node)")),
-        *(("period", str(record.period or "(not said)")), ("days", _days(record)), ("rows", f"{record.rows:,}")),
+        *(
+            ("period", str(record.period or "(unknown)")),
+            ("days", _format_days(record)),
+            ("rows", f"{record.rows:,}"),
+        ),
         *(("hash", record.hash), ("content", record.content), ("origin", record.origin)),
         *(("made at", record.generated_at), ("made by version", record.version)),
     ]
@@ -74,9 +78,9 @@ def show_(stored: PayloadRepository, number: int, as_json: bool) -> None:
 @_NUMBER
 @pass_payloads
 def retract(stored: PayloadRepository, number: int) -> None:
-    """Retract a payload. It is kept, but no longer counts; payloads that it superseded do not count again."""
+    """Retract a payload. It is kept but no longer counts. Payloads that it superseded stay superseded."""
     record = stored.retract(number)
-    click.echo(f"payload {number} of {record.node}: {_state(record)}")
+    click.echo(f"payload {number} of {record.node}: {_format_state(record)}")
 
 
 @payloads.command()
@@ -85,17 +89,17 @@ def retract(stored: PayloadRepository, number: int) -> None:
     "--from",
     "source",
     metavar="URI",
-    help="First take over nodes, tokens, networks and payloads of this database; the other one is empty.",
+    help="First copy nodes, tokens, networks and payloads from this database into the empty one.",
 )
 @pass_repositories
 def replay(repositories: Repositories, node: str | None, source: str | None) -> None:
     """Rebuild all statistics from the payloads in force."""
     if source is not None:
         if node is not None:
-            raise click.UsageError("With --from, all nodes are taken over.")
+            raise click.UsageError("--from copies all nodes. Leave out --node.")
         with closing(open_database(source, "--from")) as other:
             count = repositories.transfer.copy_from(Repositories(other).transfer)
-        click.echo(f"took over {count:,} payloads")
+        click.echo(f"copied {count:,} payloads")
     count = 0
     for name, month in repositories.verification.replay(node or ""):
         click.echo(f"{name} {month:%Y-%m}")
@@ -111,32 +115,32 @@ def replay(repositories: Repositories, node: str | None, source: str | None) -> 
     "directory",
     default=Path(),
     type=click.Path(file_okay=False, path_type=Path),
-    help="A directory; the current one, if not given.",
+    help="The directory.  [default: the current one]",
 )
 @pass_payloads
 def export(stored: PayloadRepository, numbers: tuple[int, ...], node: str | None, directory: Path) -> None:
-    """Write payloads to files as nodes sent them; all that count, if none is named."""
+    """Write payloads to files, as nodes sent them. The default is all payloads in force."""
     if numbers and node is not None:
-        raise click.UsageError("Name numbers, or a node.")
+        raise click.UsageError("Name either numbers or a node, not both.")
     if numbers:
         chosen = [stored.payload_record(number) for number in numbers]
     else:
         chosen = [record for record in _list(stored, node) if record.withdrawn_at is None]
     directory.mkdir(parents=True, exist_ok=True)
     for record in chosen:
-        path = directory / _file_name(record)
-        # Whole or not at all.
+        path = directory / _create_file_name(record)
+        # Rename at the end, so that a file is never incomplete.
         unfinished = path.with_suffix(".tmp")
         unfinished.unlink(missing_ok=True)
-        # For their owner only, since small sketches list hashes of users.
+        # Readable only by the owner, since small sketches list hashes of users.
         unfinished.touch(0o600)
         unfinished.write_bytes(gzip.compress(stored.payload(record.payload), mtime=0))
         unfinished.replace(path)
         click.echo(path)
 
 
-def _file_name(record: PayloadRecord) -> str:
-    # The name of a node may have a slash in it, or dots.
+def _create_file_name(record: PayloadRecord) -> str:
+    # The name of a node may contain slashes and dots.
     node = "".join(sign if sign.isalnum() or sign in "-_" else "_" for sign in record.node)
     days = record.covered_days()
     source = f"_{record.source}" if record.source else ""
@@ -147,14 +151,14 @@ def _list(stored: PayloadRepository, node: str | None) -> list[PayloadRecord]:
     return stored.list_payloads(node or "")
 
 
-def _state(record: PayloadRecord) -> str:
+def _format_state(record: PayloadRecord) -> str:
     if record.withdrawn_at is None:
         return record.state
     by = "" if record.superseded_by is None else f" by {record.superseded_by}"
     return f"{record.state}{by} at {record.withdrawn_at:%Y-%m-%d %H:%M} UTC"
 
 
-def _days(record: PayloadRecord) -> str:
+def _format_days(record: PayloadRecord) -> str:
     if not record.days:
         return "none"
     first, last = record.days[0], record.days[-1]

@@ -1,4 +1,4 @@
-"""The repositories of the database that the administrator has named."""
+"""Pass repositories to commands."""
 
 from collections.abc import Callable
 from functools import cached_property, wraps
@@ -17,11 +17,7 @@ _Parameters = ParamSpec("_Parameters")
 
 
 class Repositories:
-    """Creates each repository of a database when it is first used.
-
-    Args:
-        database: the database.
-    """
+    """Creates each repository of a database at its first use."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -47,7 +43,7 @@ class Repositories:
         return Transfer(self._database, self.registry, self.payloads)
 
 
-def _pass(choose: Callable[[Repositories], _Given]) -> Callable[..., Any]:
+def _create_decorator(choose: Callable[[Repositories], _Given]) -> Callable[..., Any]:
     """Return a decorator that passes a repository to a command as its first argument."""
 
     def decorate(command: Callable[Concatenate[_Given, _Parameters], None]) -> Callable[_Parameters, None]:
@@ -61,6 +57,6 @@ def _pass(choose: Callable[[Repositories], _Given]) -> Callable[..., Any]:
     return decorate
 
 
-pass_registry = _pass(lambda repositories: repositories.registry)
-pass_payloads = _pass(lambda repositories: repositories.payloads)
-pass_repositories = _pass(lambda repositories: repositories)
+pass_registry = _create_decorator(lambda repositories: repositories.registry)
+pass_payloads = _create_decorator(lambda repositories: repositories.payloads)
+pass_repositories = _create_decorator(lambda repositories: repositories)

@@ -17,13 +17,13 @@ def show(
     as_json: bool,
     spare: Sequence[str] = (),
 ) -> None:
-    """Print rows, each on one line.
+    """Print rows as a table.
 
     Args:
         rows: the values by field.
         columns: the heading of each field, in order.
         as_json: print a JSON array of all fields instead.
-        spare: the fields that are left out, the first one first, where a terminal is too narrow for all.
+        spare: the fields to leave out, in this order, if the terminal is too narrow.
     """
     if as_json:
         show_json(rows)
@@ -31,29 +31,29 @@ def show(
     shown = {field: heading for field, heading in columns.items() if field not in spare}
     for field in reversed(spare):
         with_it = {name: heading for name, heading in columns.items() if name in shown or name == field}
-        if fits(_table(rows, with_it)):
+        if fits(_create_table(rows, with_it)):
             shown = with_it
-    print_table(_table(rows, shown))
+    print_table(_create_table(rows, shown))
     if len(shown) < len(columns):
         left_out = ", ".join(heading for field, heading in columns.items() if field not in shown)
         click.echo(f"(not shown: {left_out}; see --json)", err=True)
 
 
-def _table(rows: Sequence[Mapping[str, object]], columns: Mapping[str, str]) -> Table:
+def _create_table(rows: Sequence[Mapping[str, object]], columns: Mapping[str, str]) -> Table:
     table = Table(box=None, pad_edge=False)
     for heading in columns.values():
         table.add_column(heading, overflow="fold")
     for row in rows:
-        table.add_row(*(_text(row[field]) for field in columns))
+        table.add_row(*(_format_value(row[field]) for field in columns))
     return table
 
 
 def show_json(found: object) -> None:
-    """Print what was found for programs."""
+    """Print a value as JSON."""
     click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
 
 
-def _text(value: object) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, datetime.datetime):
         return f"{value.astimezone(datetime.UTC):%Y-%m-%d %H:%M}"
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""eida_statsman tokens: create and revoke tokens of nodes and of operators of networks."""
+"""eida_statsman tokens: create and revoke tokens."""
 
 import datetime
 from typing import Any
@@ -7,8 +7,8 @@ import click
 import msgspec
 
 from eida_stats_webservice.registry.repository import RegistryRepository
-from eida_statsman.networks import network_code
-from eida_statsman.nodes import printable
+from eida_statsman.networks import parse_network_code
+from eida_statsman.nodes import require_printable
 from eida_statsman.repositories import pass_registry
 from eida_statsman.tables import show
 
@@ -18,12 +18,12 @@ _DATE = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
 
 
 class _End(click.DateTime):
-    """The end of a token: a moment, or a day that is included as a whole."""
+    """The end of a token: a time, or a day, which is included."""
 
     def convert(
         self, value: Any, parameter: click.Parameter | None, context: click.Context | None
     ) -> datetime.datetime:
-        """Return the moment from which on the token is not valid."""
+        """Return the time at which the token expires."""
         moment: datetime.datetime = super().convert(value, parameter, context)
         if not isinstance(value, str) or len(value.strip()) > _DAY_CHARACTERS:
             return moment
@@ -36,17 +36,17 @@ class _End(click.DateTime):
 
 @click.group()
 def tokens() -> None:
-    """Hand out and revoke tokens."""
+    """Create and revoke tokens."""
 
 
 @tokens.command()
-@click.argument("node", required=False, callback=printable)
-@click.option("--network", callback=network_code, help="For the operator of a network, instead of a node.")
-@click.option("--valid-from", type=_DATE, help="First moment, UTC.  [default: now]")
+@click.argument("node", required=False, callback=require_printable)
+@click.option("--network", callback=parse_network_code, help="A network, for its operator, instead of a node.")
+@click.option("--valid-from", type=_DATE, help="Start, UTC.  [default: now]")
 @click.option(
     "--valid-until",
     type=_End(_DATE.formats),
-    help=f"Last day or, with a time, the end, UTC.  [default: {DAYS_VALID} days after the first moment]",
+    help=f"Last day or, with a time, the end, UTC.  [default: {DAYS_VALID} days after the start]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @pass_registry
@@ -58,18 +58,18 @@ def add(
     valid_until: datetime.datetime | None,
     as_json: bool,
 ) -> None:
-    """Make a token, for a node to send with, or for a network's operator to see its restricted statistics with.
+    """Create a token. A node sends payloads with it; a network's operator sees restricted statistics with it.
 
-    Its value is shown this once and cannot be read again.
+    The value is shown only once.
     """
     start = valid_from.replace(tzinfo=datetime.UTC) if valid_from else _now()
-    end = valid_until.replace(tzinfo=datetime.UTC) if valid_until else _later(start)
+    end = valid_until.replace(tzinfo=datetime.UTC) if valid_until else _add_default_validity(start)
     if end <= start:
-        raise click.UsageError("The token would end before it begins.")
+        raise click.UsageError("The token would expire before it starts. Correct --valid-from or --valid-until.")
     if node is not None and network is None:
         number, value = registry.add_token(node, start, end)
     elif network is not None and node is None:
-        _warn_of_unknown(registry, network)
+        _warn_of_unknown_network(registry, network)
         number, value = registry.add_network_token(network, start, end)
     else:
         raise click.UsageError("Name either a node or, with --network, a network.")
@@ -93,7 +93,7 @@ def add(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @pass_registry
 def list_(registry: RegistryRepository, as_json: bool) -> None:
-    """List the tokens, without their values."""
+    """List all tokens, without their values."""
     columns = {
         "id": "ID",
         "node": "NODE",
@@ -111,21 +111,23 @@ def list_(registry: RegistryRepository, as_json: bool) -> None:
 @click.argument("number", type=int, metavar="ID")
 @pass_registry
 def revoke(registry: RegistryRepository, number: int) -> None:
-    """Make a token invalid at once."""
+    """Revoke a token at once."""
     registry.revoke_token(number, _now())
     click.echo(f"revoked token {number}")
 
 
-def _warn_of_unknown(registry: RegistryRepository, network: str) -> None:
+def _warn_of_unknown_network(registry: RegistryRepository, network: str) -> None:
     if all(known.name != network for known in registry.list_networks()):
-        click.echo(f"note: no node has sent anything of {network} so far", err=True)
+        click.echo(f"note: no node has sent statistics of {network} yet; check the spelling", err=True)
 
 
-def _later(start: datetime.datetime) -> datetime.datetime:
+def _add_default_validity(start: datetime.datetime) -> datetime.datetime:
     try:
         return start + datetime.timedelta(days=DAYS_VALID)
     except OverflowError:
-        raise click.UsageError(f"There are no {DAYS_VALID} days after that; use --valid-until.") from None
+        raise click.UsageError(
+            f"The default end, {DAYS_VALID} days later, does not exist. Use --valid-until."
+        ) from None
 
 
 def _now() -> datetime.datetime:

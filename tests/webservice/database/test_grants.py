@@ -224,7 +224,7 @@ def test_only_the_owner_may_grant(granted_roles: Roles, *, is_incomplete: bool) 
         execute(granted_roles.owner, "REVOKE ALL ON DATABASE eida_statistics FROM eida_service")
         execute(granted_roles.owner, "GRANT CONNECT, TEMPORARY ON DATABASE eida_statistics TO PUBLIC")
         rights = read_rights(granted_roles)
-    with pytest.raises(DatabaseForbidden, match="owner"):
+    with pytest.raises(DatabaseForbidden, match="owns"):
         grants.apply(granted_roles.service, "eida_owner")
     assert read_rights(granted_roles) == rights
 

@@ -48,7 +48,7 @@ def apply(uri: str, role: str) -> None:
         if connection.notices:
             raise DatabaseForbidden(
                 connection.notices[0].splitlines()[0].removeprefix("WARNING:").strip(),
-                hint="Connect as the owner of the database and its tables, or as a database administrator.",
+                hint="Use the role that owns the database and its tables, or a database administrator's.",
             )
 
 

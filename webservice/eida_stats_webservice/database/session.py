@@ -17,7 +17,7 @@ _PARAMETERS: dict[str, Any] = {
     "tcp_user_timeout": 25_000,
 }
 # The settings apply to a transaction (`local`) or to a session. Behind PgBouncer, the next transaction may use
-# another connection to the server. `search_path` is the administrator's choice. `temp_buffers` cannot change after
+# another connection to the server. `search_path` is the administrator's choice. `temp_buffers` cannot change once
 # a session has used a temporary table.
 _APPLY_SETTINGS = """
 SELECT
