@@ -536,7 +536,7 @@ def test_overlapping_day_is_held_until_decided(operator: Operator, service: Serv
     (number,) = (one["payload"] for one in payloads(operator))
     assert held.stderr.count(f"the service has payload {number} for 2026-10-01 to 2026-10-02") == 1
     assert f"{D1}_{D1}.json.gz, {D2}_{D2}.json.gz to {operator.url}" in held.stderr
-    assert "\n  If all are to count: --beside (overlap=accept)." in held.stderr
+    assert "\n  To keep all in force: --beside (overlap=accept)." in held.stderr
     again = operator.catch_up()
     assert (again.returncode, again.stderr) == (0, "")
     assert results(operator) == {str(day): "waits for your decision" for day in (D1, D2)}

@@ -116,5 +116,5 @@ def test_bad_uri_is_refused_and_not_quoted(uri: str) -> None:
 
 @pytest.mark.parametrize("character", "%?#")
 def test_path_that_yoyo_misreads_is_refused(tmp_path: Path, character: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"DATABASE_URI has [{character}]"):
+    with pytest.raises(ConfigurationError, match=f"DATABASE_URI contains [{character}]"):
         open_store(f"sqlite:///{tmp_path}/100{character}20.db")

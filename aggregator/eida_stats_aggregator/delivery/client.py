@@ -260,7 +260,7 @@ class ServiceClient:
         choices = [self._shorten(choice) for choice in conflict.choices] or [
             "If it is a correction of the same source and period: --replace.",
             f"If it takes the place of another payload: --replaces {number}.",
-            "If all are to count: --beside.",
+            "To keep all in force: --beside.",
         ]
         hint = "\n".join(["Run its log again with one of these:", *(f"  {choice}" for choice in choices)])
         return PayloadHeld(file, f"{reason}: the service has {others}", hint=hint)

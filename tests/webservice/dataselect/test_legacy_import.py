@@ -379,7 +379,7 @@ def test_command_reports_the_import(store_uri: str, upstream_uri: str) -> None:
     assert "differences: none" in statsman("db", "verify").stdout
     again = statsman("db", "import-upstream", upstream_uri)
     assert (again.returncode, again.stdout) == (1, "")
-    assert "empty database" in again.stderr
+    assert "The database is not empty" in again.stderr
     assert statsman("db", "import-upstream", store_uri).returncode == 1
 
 

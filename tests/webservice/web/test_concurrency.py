@@ -105,7 +105,7 @@ def test_no_request_needs_two_connections_at_once(
     monkeypatch: pytest.MonkeyPatch, service_uri: str, token: str, min_clients: int
 ) -> None:
     monkeypatch.setattr(pool, "CONNECTIONS", 1)
-    monkeypatch.setattr(pool, "_LENT_WITHIN_SECONDS", 0.1)
+    monkeypatch.setattr(pool, "_TIMEOUT_SECONDS", 0.1)
     header = {"Authorization": f"Bearer {token}"}
     client = create_app(Config(service_uri, min_clients=min_clients, metrics_token="m")).test_client()
     assert client.post(f"{PREFIX}/submit", json=wire(row(bytes=1)), headers=header).status_code == 201
@@ -144,7 +144,7 @@ def test_connections_are_pooled(store: Store, store_uri: str) -> None:
 
 def test_exhausted_pool_is_reported(monkeypatch: pytest.MonkeyPatch, store_uri: str) -> None:
     monkeypatch.setattr(pool, "CONNECTIONS", 2)
-    monkeypatch.setattr(pool, "_LENT_WITHIN_SECONDS", 0.05)
+    monkeypatch.setattr(pool, "_TIMEOUT_SECONDS", 0.05)
     store = open_store(store_uri)
     with (
         store.database.transaction(),

@@ -110,7 +110,7 @@ class Transfer:
         if present := len(self._registry.list_ids(connection)):
             raise DatabaseNotEmpty(
                 f"it has {present} nodes",
-                hint="Make a new database. If taking over was interrupted when it made the statistics,"
+                hint="Make a new database. If a copy was interrupted while it built the statistics,"
                 " eida_statsman payloads replay goes on with that.",
             )
 
