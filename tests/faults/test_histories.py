@@ -205,7 +205,14 @@ class Node:
             os.dup2(output, stream)
         os.environ["TOKEN"] = self.place.token
         sys.argv = ["eida_stats_aggregator", *words]
-        cli.main()
+        code = 1
+        try:
+            cli.main()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        finally:
+            # The forked process must not go on as a worker of the pool.
+            os._exit(code)
 
 
 def play(place: Place) -> str | None:
