@@ -29,7 +29,7 @@ SCRIPTS = sysconfig.get_path("scripts")
 GENERATED_REQUESTS = 3000
 DAY = "2020-11-02"
 
-# What the demo's commands read, and what the developer may have set for databases and services that are no demo.
+# Variables that the demo's commands read, and that the developer may have set for other databases and services.
 SETTINGS = ("DATABASE_URI", "URL_PREFIX", "MAX_PAYLOAD_BYTES", "TOKEN")
 
 console = Console(highlight=False)

@@ -1,4 +1,4 @@
-"""What `make bench` runs: each benchmark prints its figures side by side, measured in this one run."""
+"""Run the benchmarks: `make bench`. Each prints its figures side by side, measured in this one run."""
 
 import os
 import platform
@@ -17,7 +17,7 @@ _WIDTH = 100
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAMES]...")
-@click.option("--runs", type=click.IntRange(1), default=5, show_default=True, help="Medians are of so many runs.")
+@click.option("--runs", type=click.IntRange(1), default=5, show_default=True, help="Number of runs of each median.")
 @click.option(
     "--requests",
     "sizes",
@@ -25,7 +25,7 @@ _WIDTH = 100
     type=click.IntRange(1000),
     default=aggregate.SIZES,
     show_default=True,
-    help="How many are in a day that is aggregated; can be repeated.",
+    help="Requests of a day that is aggregated; can be repeated.",
 )
 @click.option(
     "--rows",
@@ -34,7 +34,7 @@ _WIDTH = 100
     type=click.IntRange(200_000),
     default=query.SIZES,
     show_default=True,
-    help="How many are in the table of which questions are asked; can be repeated.",
+    help="Rows of the table that is queried; can be repeated.",
 )
 def main(names: tuple[str, ...], runs: int, sizes: tuple[int, ...], table_sizes: tuple[int, ...]) -> None:
     """Run the benchmarks that are named, or all."""
@@ -45,7 +45,7 @@ def main(names: tuple[str, ...], runs: int, sizes: tuple[int, ...], table_sizes:
     }
     unknown = set(names) - benchmarks.keys()
     if unknown:
-        raise click.BadParameter(f"{', '.join(sorted(unknown))}; there are: {', '.join(benchmarks)}")
+        raise click.BadParameter(f"{', '.join(sorted(unknown))}; the benchmarks are {', '.join(benchmarks)}")
     console = Console(highlight=False)
     console.width = max(console.width, _WIDTH)
     console.print(f"{_processor()}, {platform.system()}, Python {platform.python_version()}\n")

@@ -1,10 +1,9 @@
-"""What it costs to aggregate a day of requests, beside what would have to be done anyway, and what is deployed.
+"""Measure the aggregation of a day of requests, side by side with bzip2 and with the deployed aggregator.
 
-The days are generated, and packed with bzip2 into one stream, as SeisComP packs its logs. In each round both
-sides take their turn, after one of each that does not count, since the first may read from the disk; a ratio is
-the median of those of the single rounds. CPU time is that of user and system, of a command and all processes
-that it starts. Memory is sampled in runs of their own, since that takes time: that of all processes of the
-command, where what they share counts once.
+The days are generated, and packed with bzip2 into one stream, as SeisComP packs its logs. Both sides run in turn in
+each round. A first run of each does not count, since it may read from the disk. A ratio is the median of the ratios
+of the rounds. CPU time is user and system time of a command and all processes that it starts. Memory is that of all
+processes of the command; shared pages count once. It is sampled in separate runs, since sampling takes time.
 """
 
 import contextlib
@@ -32,7 +31,6 @@ from rich.table import Table
 from benchmarks import make_log
 from eida_statistics import hll
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 reference = importlib.import_module("support.reference")  # tests are not checked for types
 
 COMMAND = Path(sys.executable).with_name("eida_stats_aggregator")
@@ -59,7 +57,7 @@ _Run = TypeVar("_Run")
 
 
 class _Day(NamedTuple):
-    """A generated log, and what is in it; sizes are in bytes."""
+    """A generated log and its content; sizes are in bytes."""
 
     log: Path
     requests: int
@@ -72,21 +70,21 @@ class _Day(NamedTuple):
 
 
 class _Cost(NamedTuple):
-    """Seconds that a command took."""
+    """The seconds of a command."""
 
     wall: float
     cpu: float
 
 
 class _Peak(NamedTuple):
-    """The most memory that a command took, in bytes: all its processes at one time, and the largest of them."""
+    """The peak memory of a command in bytes: of all its processes together, and of the largest one."""
 
     together: int
     largest: int
 
 
 class _Result(NamedTuple):
-    """What came out: rows of the payload, the clients of each added up, and its bytes as JSON."""
+    """The size of a payload: its rows, the sum of their clients, and its bytes as JSON."""
 
     aggregates: int
     clients: int
@@ -94,7 +92,7 @@ class _Result(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """One comparison, as it is shown."""
+    """A row of the table of comparisons."""
 
     what: str
     ours: str
@@ -106,10 +104,10 @@ class _Row(NamedTuple):
 
 
 def measure(console: Console, runs: int, sizes: Iterable[int] = SIZES) -> None:
-    """Print what days of several sizes cost, and what several processes and the work since 0.8.1 have brought.
+    """Print time and memory for days of several sizes, beside bzip2, a single process and the deployed aggregator.
 
     Raises:
-        click.ClickException: if this cannot be measured here, or the numbers are not those of the deployed one.
+        click.ClickException: if this machine cannot measure it, or the rows differ from those of the deployed one.
     """
     if not Path(f"/proc/self/task/{os.getpid()}/children").exists() or not Path("/proc/self/smaps_rollup").exists():
         raise click.ClickException("memory is read from /proc, as Linux has it")
@@ -154,7 +152,7 @@ def _requests(number: int) -> Iterator[make_log.Entry]:
 
 
 def _pack(log: Path, entries: Iterable[make_log.Entry]) -> int:
-    """Write a log as one stream of bzip2, and give its size before that."""
+    """Write a log as one stream of bzip2, and return its unpacked size."""
     size = 0
     with log.open("wb") as packed, subprocess.Popen(["bzip2"], stdin=subprocess.PIPE, stdout=packed) as bzip2:
         assert bzip2.stdin is not None
@@ -185,7 +183,7 @@ def _beside_bzip2(folder: Path, day: _Day, runs: int) -> list[_Row]:
 
 
 def _beside_one_job(folder: Path, number: int, runs: int) -> _Row:
-    """Compare on several files, which together are a day."""
+    """Compare all jobs with one job, on several files of one day."""
     entries = _requests(number)
     logs = [folder / f"quarter-{count}.bz2" for count in range(FILES)]
     for count, log in enumerate(logs):
@@ -239,7 +237,7 @@ def _memory(folder: Path, day: _Day, runs: int) -> tuple[_Result, list[_Peak]]:
 
 
 def _ours(folder: Path, logs: Sequence[Path], *options: str) -> tuple[Command, Path]:
-    """Return the command, and the directory into which it writes, which is new: there is nothing to replace."""
+    """Return the command and its output directory, which is new, so that there is nothing to replace."""
     output = _fresh(folder)
     return [COMMAND, "--quiet", "--networks", folder / _NETWORKS, "-o", output, *options, *logs], output
 
@@ -260,7 +258,7 @@ def _in_turn(runs: int, ours: Callable[[], _Run], theirs: Callable[[], _Run]) ->
 
 
 def _cost(command: Command, environment: Mapping[str, str] | None = None) -> _Cost:
-    """Run a command and give what it cost, with all processes that it started and waited for."""
+    """Run a command and return its cost, including all processes that it started and waited for."""
     used, begun = _cpu_of_children(), time.perf_counter()
     done = subprocess.run(
         command,
@@ -282,13 +280,13 @@ def _cpu_of_children() -> float:
 
 
 def _peak(command: Command) -> _Peak:
-    """Run a command and give the most memory that was seen.
+    """Run a command and return its peak memory.
 
-    Anonymous pages that processes share count once. Files that are mapped, which are the same in all, count as in
-    the process that has most of them: their proportional share would depend on what else runs on this machine.
+    Anonymous pages that processes share count once. Mapped files are the same in all processes, and count as in the
+    process that has most of them: their proportional share would depend on other programs of this machine.
 
-    What lasts less than a sample may be missed in the sum; the largest set of one process is the kernel's own count
-    of the peak. It is not taken from wait4, which counts in what this process takes when it starts another.
+    The sum may miss a peak that is shorter than a sample. The figure of the largest process is the kernel's own
+    count. wait4 would include the memory of this process when it starts another.
     """
     together = largest = 0
     with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:
@@ -304,7 +302,7 @@ def _peak(command: Command) -> _Peak:
 
 
 def _tree(pid: int) -> Iterator[int]:
-    """Yield a process and all that come from it."""
+    """Yield the ids of a process and all its descendants."""
     yield pid
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
         for task in Path(f"/proc/{pid}/task").iterdir():
@@ -313,7 +311,7 @@ def _tree(pid: int) -> Iterator[int]:
 
 
 def _figures(pid: int, file: str) -> Mapping[str, int]:
-    """Return what the kernel tells of a process in kB, as bytes; zeros once it has ended."""
+    """Return the figures of the kernel in kB for a process, as bytes; zeros once it has ended."""
     figures: Counter[str] = Counter()
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         for line in Path(f"/proc/{pid}/{file}").read_text().splitlines():
@@ -384,8 +382,8 @@ def _comparisons(rows: Iterable[_Row], runs: int) -> Table:
 
 
 def _memory_table(memory: Sequence[tuple[_Day, _Result, Sequence[_Peak]]], runs: int) -> Table:
-    """Show memory beside what came out, and how both grow from each size to the next."""
-    table = Table(title=f"memory and what it holds, medians of {runs}", box=None, title_justify="left")
+    """Return a table of memory and payload sizes, and of their growth from each size to the next."""
+    table = Table(title=f"memory and payloads, medians of {runs}", box=None, title_justify="left")
     for heading in ("REQUESTS", "AGGREGATES", "CLIENTS IN THEM", "JSON", "ALL PROCESSES", "LARGEST PROCESS"):
         table.add_column(heading, justify="right")
     before: Sequence[float] = ()

@@ -1,10 +1,9 @@
-"""How long a payload of 100,000 rows takes over HTTP, beside psql that copies and merges the same rows.
+"""Measure a payload of 100,000 rows over HTTP, side by side with psql, which copies and merges the same rows.
 
-Both sides merge into the same tables with the same SQL, in one transaction, on the same durable PostgreSQL;
-psql does not decode, check, hash or keep the payload. A third side is the same service told to leave the roll-ups
-alone, which shows what they cost. Each run starts from a fresh copy of the database, and
-from a service that was running: it has just refused a payload of that size. A ratio is the median of those of
-the single rounds, in each of which all sides take their turn.
+Both sides merge into the same tables with the same SQL, in one transaction, on the same durable PostgreSQL. psql
+does not decode, check, hash or keep the payload. A third side is the same service without roll-ups, which shows
+their cost. Each run has a fresh copy of the database, and a warm service, which has just refused a payload of that
+size. All sides run in turn in each round. A ratio is the median of the ratios of the rounds.
 """
 
 import contextlib
@@ -13,7 +12,6 @@ import gzip
 import json
 import os
 import statistics
-import sys
 import tempfile
 import time
 import urllib.error
@@ -29,23 +27,21 @@ from eida_statistics import hll, wire
 from eida_stats_webservice.database import migrations
 from eida_stats_webservice.database.postgresql import PostgreSQL
 from eida_stats_webservice.dataselect import sums
-from support.stores import open_store
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from support.postgresql import Cluster
 from support.roles import grant_service
 from support.service import Service
+from support.stores import open_store
 
 ROWS = 100_000
 PRESENT_ROWS = 2_000_000
-# So that the largest roll-up has 3,640 groups.
+# These make 3,640 groups in the largest roll-up.
 NETWORKS = 91
 COUNTRIES = 40
 DAYS = ["2026-10-14"]
 _ROLL_UPS = ("aggregate_by_network", "merge_by_network_country", "merge_by_network", "merge_by_country")
 _MERGES = ("merge_stats", *_ROLL_UPS)
 
-# Python runs this before the service: its roll-ups stay as they are.
+# Python runs this before the service, and switches its roll-ups off.
 _WITHOUT_ROLL_UPS = f"""
 from pathlib import Path
 
@@ -57,7 +53,7 @@ for name in {_ROLL_UPS}:
     setattr(queries, name, lambda *_, **__: None)
 """
 
-# What ingestion would have made of rows that were put in without it.
+# Builds the roll-ups of rows that were inserted directly.
 ROLL_UP = """
 INSERT INTO dataselect_stats_by_network_country
 SELECT node_id, date, network, country, sum(bytes), sum(nb_reqs), sum(nb_successful_reqs), sum(nb_failedrequests),
@@ -70,7 +66,7 @@ SELECT node_id, date, country, sum(bytes), sum(nb_reqs), sum(nb_successful_reqs)
     hll_union_agg(clients) FROM dataselect_stats GROUP BY 1, 2, 3;
 """
 
-# Months, networks, stations and countries such that the payload's rows are among those that are present.
+# The rows of the payload are among the rows of these months, networks, stations and countries.
 _FILL = """
 INSERT INTO dataselect_stats (node_id, date, network, station, location, channel, country,
     bytes, nb_reqs, nb_successful_reqs, nb_failedrequests, clients)
@@ -95,7 +91,7 @@ def measure(console: Console, runs: int) -> None:
         table.add_column(heading, justify="right")
     with Cluster(durable=True) as cluster, tempfile.TemporaryDirectory() as folder:
         rows = Path(folder) / "rows"
-        rows.write_text("".join(map(sums._write_line, payload.stats)))
+        rows.write_text("".join(map(sums.write_line, payload.stats)))
         rows.chmod(0o644)
         (Path(folder) / "sitecustomize.py").write_text(_WITHOUT_ROLL_UPS)
         token = prepare(cluster, "empty")
@@ -117,7 +113,7 @@ def measure(console: Console, runs: int) -> None:
 
 
 def make_payload() -> bytes:
-    """Make a payload as an aggregator sends it: most streams have few clients, some have many."""
+    """Return a payload as an aggregator sends it: most streams have few clients, some have many."""
     sketches = [
         hll.to_hex(hll.encode(range(clients * 7919, clients * 7920))) for clients in (1, 1, 1, 2, 2, 3, 5, 40)
     ]
@@ -147,7 +143,7 @@ def _country(number: int) -> str:
 
 
 def prepare(cluster: Cluster, name: str) -> str:
-    """Make a database with the schema and one node, and give the node's token."""
+    """Create a database with the schema and one node, and return the node's token."""
     uri = cluster.create_database(name)
     migrations.apply(uri)
     store = open_store(uri)
@@ -162,7 +158,7 @@ def one_run(cluster: Cluster, template: str, folder: Path, side: str, body: byte
     """Return the seconds that one side takes on a fresh copy of a database."""
     uri = cluster.create_database("run", template)
     try:
-        # What the copy of the database still has to write would be written during the measurement.
+        # Otherwise the copied database would be written to disk during the measurement.
         cluster.psql("run", "CHECKPOINT")
         os.sync()
         if side == "psql":
@@ -182,7 +178,7 @@ def one_run(cluster: Cluster, template: str, folder: Path, side: str, body: byte
 
 
 def warm_up(url: str, token: str) -> None:
-    """Have a payload refused whose days are those of another month."""
+    """Send a payload that is refused, since its days are of another month."""
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     other = make_payload().replace(DAYS[0].encode(), b"2026-09-14")
     with contextlib.suppress(urllib.error.HTTPError):
@@ -195,7 +191,7 @@ def ratio(times: list[float], others: list[float]) -> float:
 
 
 def psql_script(rows: Path) -> str:
-    """Copy the rows and merge them, with the statements that the service uses."""
+    """Return a script that copies the rows and merges them, with the statements of the service."""
     queries = PostgreSQL.load_queries(Path(sums.__file__).parent)
     merges = ";\n".join(getattr(queries, name).sql.replace("%(node_id)s", "1") for name in _MERGES)
     tables = f"{queries.create_staging.sql};\n{queries.create_staging_by_network.sql}"

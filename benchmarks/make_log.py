@@ -1,8 +1,8 @@
-"""A request log as SeisComP's fdsnws writes it, invented: the same seed gives the same log.
+"""Generate a request log in the form of SeisComP's fdsnws. The same seed produces the same log.
 
-It is made like a real one: a few busy clients walk through the stations with one window of time, three
-components a request; some fetch dozens of streams at once; many come once, with the same small request, to
-measure how far away the data centre is. User IDs, addresses and stations are invented.
+It resembles a real log. A few busy clients walk through the stations with one window of time and three components
+in each request. Some fetch dozens of streams at once. Many send the same small request once, to measure the
+distance of the data centre. User IDs, addresses and stations are invented.
 """
 
 import bz2
@@ -28,7 +28,7 @@ else:
     from backports import zstd
 
 SERVICE = "fdsnws-dataselect"
-# What is under way at the same time; a real log has runs of one client, with others in between.
+# Clients that send requests at the same time: in a real log, the requests of several clients are interleaved.
 SESSIONS_AT_ONCE = 6
 
 # Each of these formats allows streams one after another, so parts can be compressed at the same time.
@@ -96,7 +96,7 @@ Entry: TypeAlias = dict[str, Any]
 
 
 class _Stream(NamedTuple):
-    """One channel of a station, and how many bytes an hour of it has."""
+    """A channel of a station, and its bytes per hour."""
 
     network: str
     station: str
@@ -107,7 +107,7 @@ class _Stream(NamedTuple):
 
 
 class _Station(NamedTuple):
-    """A station, and the days of which it has data."""
+    """A station, and the days with data."""
 
     streams: list[_Stream]
     first: datetime.date
@@ -123,14 +123,14 @@ class _Client(NamedTuple):
 
 
 class _Window(NamedTuple):
-    """The hours of data that are asked for."""
+    """The hours of data of a request."""
 
     start: datetime.datetime
     hours: float
 
 
 class _Asked(NamedTuple):
-    """What one request asks for, and of which hours."""
+    """The streams and hours of a request."""
 
     client: _Client
     streams: list[_Stream]
@@ -169,7 +169,7 @@ def requests(
     """Yield the requests of a UTC day in the order in which they ended.
 
     Args:
-        seed: the same one gives the same log.
+        seed: the same one produces the same log.
         day: all requests begin and end on it.
         number: of requests, five streams in each on average.
         stations: how many there are; the first are asked for most.
@@ -290,7 +290,7 @@ def _session(world: _World) -> Iterator[_Asked]:
 
 
 def _walk(world: _World, client: _Client) -> Iterator[_Asked]:
-    """Ask for one window of time at station after station, as programs do that study an earthquake."""
+    """Yield requests for one window of time at station after station, as for the study of an earthquake."""
     rng = world.rng
     anchor = rng.choices(world.stations, cum_weights=world.station_weights)[0]
     window = _window(rng, anchor, rng.choice([0.06, 0.5, 1, 2]))
@@ -367,7 +367,7 @@ def _answer(rng: random.Random, asked: _Asked) -> tuple[str, list[Entry]]:
     if luck < 0.10:
         return "NODATA", [_trace(stream, start, end, 0, "NODATA") for stream in asked.streams]
     if luck < 0.102:
-        # Seen in real logs: what a request gave is decided before its last stream has failed.
+        # As in real logs, the status of a request is decided before its last stream has failed.
         return "OK", [_trace(stream, start, end, 0, "ERROR") for stream in asked.streams]
     traces = [_delivered(rng, stream, asked, start, end) for stream in asked.streams]
     if all(trace["status"] == "DENIED" for trace in traces):
@@ -405,7 +405,7 @@ def _trace(stream: _Stream, start: str, end: str, size: int, status: str) -> Ent
 @click.command()
 @click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--requests", "number", type=click.IntRange(0), default=20_000, show_default=True)
-@click.option("--seed", default=1, show_default=True, help="The same seed gives the same log.")
+@click.option("--seed", default=1, show_default=True, help="The same seed produces the same log.")
 @click.option("--day", type=click.DateTime(["%Y-%m-%d"]), default="2020-11-02", show_default=True)
 @click.option("--stations", type=click.IntRange(1), default=400, show_default=True)
 @click.option("--clients", type=click.IntRange(1), default=1000, show_default=True, help="Regular ones.")
@@ -414,7 +414,7 @@ def _trace(stream: _Stream, start: str, end: str, size: int, status: str) -> Ent
     "--registry",
     "registry_file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the networks of the log to this file, as the FDSN networks/1 service gives them.",
+    help="Write the networks of the log to this file, in the format of the FDSN networks/1 service.",
 )
 def main(
     output: Path,
@@ -426,7 +426,7 @@ def main(
     other_services: bool,
     registry_file: Path | None,
 ) -> None:
-    """Make a request log, compressed as the suffix of OUTPUT says: .bz2, .gz, .xz, .zst or none of these."""
+    """Write a request log, compressed as the suffix of OUTPUT says: .bz2, .gz, .xz, .zst or none of these."""
     write(
         output,
         requests(seed, day.date(), number, stations=stations, clients=clients, other_services=other_services),

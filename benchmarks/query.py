@@ -1,4 +1,4 @@
-"""How long questions take over HTTP, beside the same SQL run without the service.
+"""Measure queries over HTTP, side by side with the same SQL without the service.
 
 12 nodes, 36 months, 100 networks (each at one node), stations of 3 channels, 40 countries; two million rows are
 of 1,000 stations, twenty million of 10,000. Countries are not alike: the first has forty times the clients of the
@@ -73,7 +73,7 @@ WHERE abs(hashint8((((m * 100 + net) * {stations}::bigint + s) * 120 + c * 40 + 
 
 
 def measure(console: Console, runs: int, sizes: Iterable[int] = SIZES) -> None:
-    """Print the medians and their ratios for tables of about so many rows."""
+    """Print the medians and their ratios for tables of about these numbers of rows."""
     for size in sizes:
         _measure(console, runs, max(1, round(size / _ROWS_OF_A_STATION)))
 

@@ -26,7 +26,6 @@ _ROWS_BEGIN = b',"stats":['
 _ROWS_END = b"]"
 _BETWEEN_ROWS = b"},{"
 
-
 RowsDecoder = msgspec.json.Decoder[list[Row]] | msgspec.json.Decoder[list[CheckedRow]]
 TRUSTING = msgspec.json.Decoder(list[Row])
 CHECKING = msgspec.json.Decoder(list[CheckedRow])

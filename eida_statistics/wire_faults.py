@@ -15,7 +15,6 @@ from eida_statistics.wire_records import CODES, EXPECTED, CheckedWireRow, WirePa
 
 MAX_LISTED_ERRORS = 100
 
-
 # A payload whose fields are checked one by one.
 _Envelope = msgspec.defstruct(
     "_Envelope", [(name, msgspec.Raw | UnsetType, UNSET) for name in WirePayload.__struct_fields__]

@@ -282,7 +282,8 @@ def main() -> NoReturn:
     except OSError as error:
         complain(f"cannot write: {error.strerror}")
         # Otherwise Python would write the rest at its end, and fail once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if sys.stdout is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
 
 

@@ -17,7 +17,6 @@ CREATE TABLE dataselect_stats (node_id integer, date date, network varchar(6), s
     updated_at timestamptz);
 """
 
-
 CONTENTS = """
 INSERT INTO nodes (name, contact, restriction_policy, eas_group) VALUES
     ('RESIF', 'operator@resif.example', false, '/epos/resif'), ('GFZ ', NULL, NULL, NULL), ('OLD', '', true, '');

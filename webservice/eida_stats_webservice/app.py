@@ -77,16 +77,16 @@ def create_app(config: Config | None = None) -> Flask:
     health_database = open_database(config.database_uri)
     failures = rate_limit.FailureLimit(app, config.max_failures_per_minute)
     # All nodes of a federation may send in the same minute. The limits together leave some threads free.
-    by_nodes = ConcurrencyLimit(at_once=4, waiting=44)
-    questions = ConcurrencyLimit(at_once=4, waiting=8)
+    node_limit = ConcurrencyLimit(at_once=4, waiting=44)
+    query_limit = ConcurrencyLimit(at_once=4, waiting=8)
     budget = Budget(_BODIES_AT_ONCE * config.max_payload_bytes)
     # gpg takes some milliseconds, or a second for a token that is made to keep it busy.
-    verifications = ConcurrencyLimit(at_once=2, waiting=4, wait_seconds=5)
-    authenticator = Authenticator(nodes, _create_verifier(config), verifications, failures.check)
+    eas_limit = ConcurrencyLimit(at_once=2, waiting=4, wait_seconds=5)
+    authenticator = Authenticator(nodes, _create_verifier(config), eas_limit, failures.check)
     with_tokens = [
-        submit.blueprint(stored, nodes, by_nodes, budget, config.max_payload_bytes),
-        payloads.blueprint(stored, nodes, by_nodes),
-        dataselect.blueprint(statistics, nodes, questions, authenticator, config.privacy),
+        submit.blueprint(stored, nodes, node_limit, budget, config.max_payload_bytes),
+        payloads.blueprint(stored, nodes, node_limit),
+        dataselect.blueprint(statistics, nodes, query_limit, authenticator, config.privacy),
         metrics.blueprint(stored.newest_days, config.metrics_token),
     ]
     failures.apply_to(with_tokens)

@@ -43,7 +43,7 @@ def list_(stored: PayloadRepository, node: str | None, in_force: bool, as_json: 
     """List all payloads in the order of their arrival."""
     found = [
         record.to_dict() | ({} if as_json else {"days": _format_days(record)})
-        for record in _list(stored, node)
+        for record in stored.list_payloads(node or "")
         if not in_force or record.withdrawn_at is None
     ]
     show(found, _COLUMNS, as_json=as_json, spare=("superseded_by", "rows", "received_at", "source", "days"))
@@ -125,7 +125,7 @@ def export(stored: PayloadRepository, numbers: tuple[int, ...], node: str | None
     if numbers:
         chosen = [stored.payload_record(number) for number in numbers]
     else:
-        chosen = [record for record in _list(stored, node) if record.withdrawn_at is None]
+        chosen = [record for record in stored.list_payloads(node or "") if record.withdrawn_at is None]
     directory.mkdir(parents=True, exist_ok=True)
     for record in chosen:
         path = directory / _create_file_name(record)
@@ -145,10 +145,6 @@ def _create_file_name(record: PayloadRecord) -> str:
     days = record.covered_days()
     source = f"_{record.source}" if record.source else ""
     return f"{node}_{days[0]}_{days[-1]}{source}_{record.payload}.json.gz"
-
-
-def _list(stored: PayloadRepository, node: str | None) -> list[PayloadRecord]:
-    return stored.list_payloads(node or "")
 
 
 def _format_state(record: PayloadRecord) -> str:

@@ -28,12 +28,12 @@ from eida_stats_webservice.web import metrics_directory
     type=click.IntRange(1),
     default=gunicorn_config.timeout,
     show_default=True,
-    help="Seconds until a dead process is replaced.",
+    help="Seconds after which a process that does not respond is replaced.",
 )
 @click.pass_obj
 def serve(config: Config, bind: str, workers: int, threads: int, timeout: int) -> None:
     """Run the web service until it is interrupted."""
-    # Else it would be missed only after this process has given way to it.
+    # Check this first: after execv, this process could no longer print the error.
     if find_spec("gunicorn") is None:
         raise ModuleNotFoundError(name="gunicorn")
     click.echo(f"serving at http://{bind}{config.url_prefix}/", err=True)
@@ -48,5 +48,5 @@ def serve(config: Config, bind: str, workers: int, threads: int, timeout: int) -
         metrics_directory.make_metrics_directory()
     # When gunicorn restarts itself (USR2), its own directory would come first in the search path of modules.
     os.environ["PYTHONSAFEPATH"] = "1"
-    # gunicorn takes this process over, so that signals and process supervisors meet it.
+    # gunicorn replaces this process, so that signals of process supervisors reach it.
     os.execv(sys.executable, command)  # noqa: S606 - no shell is meant

@@ -23,7 +23,6 @@ _KNOWN_CHARACTERS = 1024
 _FOLD_EVERY = 100_000
 _FINGERPRINTS = 1 << 128
 
-
 _OF_THIS_PROCESS = ("request_filter", "window", "_choices", "_due", "_noted", "_known")
 
 

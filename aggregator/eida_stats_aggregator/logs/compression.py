@@ -39,8 +39,8 @@ def read_chunks(raw: BinaryIO, name: str) -> Generator[bytes]:
         name: how to call it in errors.
 
     Raises:
-        UnreadableLog: also when it is a tar archive, and when compressed data is damaged or cut off: half a day
-            would be taken for a whole.
+        UnreadableLog: also if it is a tar archive, or if compressed data is damaged or cut off. Otherwise half a
+            day would count as a whole one.
     """
     try:
         stream = _decompress(raw)

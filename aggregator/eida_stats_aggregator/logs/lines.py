@@ -37,7 +37,7 @@ class LineSplitter:
             piece = records.squeeze(piece)
             if self._pieces and self._pieces[-1].endswith(b"\0"):
                 piece = piece.removeprefix(b"\0")
-        # Of an endless line only so much is kept that it is seen to be too long.
+        # An endless line is kept only until it is known to be too long.
         if piece and self._size <= MAX_LINE_BYTES:
             self._pieces.append(piece)
             self._size += len(piece)
@@ -49,7 +49,7 @@ class LineSplitter:
 
 
 def read_lines(raw: BinaryIO, name: str) -> Generator[bytes]:
-    """Yield the lines of a log; as `chunks`, and as `LineSplitter` cuts them."""
+    """Yield the lines of a log; see `read_chunks` and `LineSplitter`."""
     cutter = LineSplitter()
     for chunk in compression.read_chunks(raw, name):
         yield from cutter.feed(chunk)

@@ -122,7 +122,7 @@ def read_first_lines(log: Log) -> Iterator[bytes]:
 
 
 def read_head(log: Log) -> bytes:
-    """Return the beginning of a log on disk, unpack: a mebibyte, or all of it.
+    """Return the beginning of a log on disk, unpacked: a mebibyte, or all of it.
 
     Raises:
         UnreadableLog: if it cannot be read.
@@ -158,7 +158,7 @@ def _open(name: str, path: Path) -> BinaryIO:
 
 
 def _find_in_stdin(stdin: BinaryIO, is_mine: IsMine, skip: Callable[[str], None]) -> list[Log]:
-    """Return whether this is a log or a list of names, by the first line that is not empty."""
+    """Return the log on standard input, or the logs that it names. Its first line that is not empty decides."""
     head = line = stdin.readline(_MAX_NAME_BYTES)
     while line and not line.removeprefix(codecs.BOM_UTF8).strip():
         line = stdin.readline(_MAX_NAME_BYTES)

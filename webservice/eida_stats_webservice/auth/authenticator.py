@@ -26,8 +26,8 @@ class Authenticator:
 
     Args:
         registry: the repository of the tokens of network operators.
-        verifier: the repository of tokens of the EIDA authentication system; None refuses all of them.
-        concurrency: limitss how many signatures are verified at once.
+        verifier: verifies tokens of the EIDA authentication system; None refuses all of them.
+        concurrency: limits how many signatures are verified at once.
         check_failures: raises an error if the client has sent too many bad tokens.
     """
 

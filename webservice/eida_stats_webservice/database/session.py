@@ -1,5 +1,6 @@
 """Open PostgreSQL sessions that are independent of the settings of the server, database and role."""
 
+import re
 from typing import Any
 
 import psycopg2
@@ -19,7 +20,7 @@ _PARAMETERS: dict[str, Any] = {
 # The settings apply to a transaction (`local`) or to a session. Behind PgBouncer, the next transaction may use
 # another connection to the server. `search_path` is the administrator's choice. `temp_buffers` cannot change once
 # a session has used a temporary table.
-_APPLY_SETTINGS = """
+_SETTINGS = """
 SELECT
     -- These change how the server writes values.
     set_config('bytea_output', 'hex', %(local)s),
@@ -40,6 +41,8 @@ SELECT
     -- Cursors are read to their end.
     set_config('cursor_tuple_fraction', '1', %(local)s)
 """
+# The comments above need not travel with each transaction.
+_APPLY_SETTINGS = re.sub(r" *--.*\n", "", _SETTINGS)
 _REMOVE_LIMITS = "SET LOCAL lock_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
 # Requests queue up behind a migration that waits for a table, so it waits briefly and tries again.
 _LIMIT_MIGRATION = "SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = 0"

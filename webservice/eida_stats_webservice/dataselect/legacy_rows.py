@@ -15,16 +15,9 @@ from eida_stats_webservice.dataselect.days import find_last_day
 
 # The old service stored this for an unknown code.
 _ANY = "*"
-
-
 LARGE = "more than 2^53-1 of something, with those rows that become equal"
-
-
 _NOBODY = hll.to_hex(hll.encode([]))
-
-
 _FAILED = ("nb_unsuccessful_reqs", "nb_failed_reqs", "nb_failedrequests")
-
 
 Row = dict[str, Any]
 

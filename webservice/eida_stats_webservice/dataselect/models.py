@@ -87,6 +87,3 @@ class Difference(msgspec.Struct, frozen=True):
     key: dict[str, str]
     stored: dict[str, int | str] | None
     due: dict[str, int | str] | None
-
-
-"""Anybody."""

@@ -163,7 +163,7 @@ def _accepts(new: Identity, request: Request, *, is_in_force: bool) -> bool:
 # Messages
 
 
-def describe(other: Identity) -> str:
+def _describe(other: Identity) -> str:
     """Return the source and the period of a payload in words."""
     source = f"source {other.source}, " if other.source else ""
     if other.period is not None:
@@ -208,14 +208,14 @@ def _find_longer_period(new: Identity, conflicting: Iterable[InForce]) -> Period
     return joined if joined != new.period else None
 
 
-def make_reference(other: InForce, days: Iterable[datetime.date]) -> PayloadReference:
+def _make_reference(other: InForce, days: Iterable[datetime.date]) -> PayloadReference:
     """Return a payload as other answers refer to it, with some of its days."""
     return PayloadReference(other.payload, other.hash, other.source, other.period, sorted(days))
 
 
 def list_overlaps(new: Identity, others: Iterable[InForce]) -> list[PayloadReference]:
     """List payloads with the days that they share with another one."""
-    return [make_reference(other, new.shared_days(other)) for other in others]
+    return [_make_reference(other, new.shared_days(other)) for other in others]
 
 
 def require_accepted(new: Identity, request: Request, others: Sequence[InForce]) -> Accepted:
@@ -226,11 +226,11 @@ def require_accepted(new: Identity, request: Request, others: Sequence[InForce])
         raise DuplicatePayload(known.payload, known.hash, known.received_at.isoformat(timespec="seconds"))
     if isinstance(decision, Conflict):
         problem = OverlappingPayload if request.method is Method.POST else AmbiguousReplacement
-        shown = [f"payload {other.payload} ({describe(other)})" for other in decision.payloads[:_CONFLICTS_SHOWN]]
+        shown = [f"payload {other.payload} ({_describe(other)})" for other in decision.payloads[:_CONFLICTS_SHOWN]]
         more = len(decision.payloads) - len(shown)
         raise problem(
             ", ".join(shown) + (f" and {more} more" if more else ""),
-            [make_reference(other, other.days) for other in decision.payloads],
+            [_make_reference(other, other.days) for other in decision.payloads],
             choices=decision.choices,
         )
     return decision

@@ -31,7 +31,7 @@ SELECT setval(pg_get_serial_sequence('nodes', 'id'), COALESCE((SELECT max(id) FR
     setval(pg_get_serial_sequence('payloads', 'id'), COALESCE((SELECT max(id) FROM payloads), 0) + 1, false);
 
 -- name: has_rights()$
--- Whether the role may do what the service needs.
+-- Whether the role has the rights of the service.
 SELECT has_column_privilege('payloads', 'body', 'INSERT') AND has_table_privilege('payload_days', 'INSERT')
     AND has_table_privilege('dataselect_stats', 'INSERT') AND has_table_privilege('dataselect_stats', 'UPDATE')
     AND has_table_privilege('dataselect_stats', 'SELECT')

@@ -214,7 +214,7 @@ class PayloadRepository:
                 self.sums.merge(connection, node, encoded.rows)
             if changed := is_added or bool(accepted.supersedes):
                 self._registry.bump_revision(connection, node)
-        return _receipt(node, encoded, new, entry, accepted), changed
+        return _make_receipt(node, encoded, new, entry, accepted), changed
 
     # Within a transaction
 
@@ -237,7 +237,7 @@ class PayloadRepository:
         )
 
     def restore_identities(self, connection: Any, owner: Node) -> None:
-        """Read source and period of a node's payloads again that have them, but lack them in the table."""
+        """Restore source and period in the table from the bodies, where an older version has dropped them."""
         for record in self.table.list_records(connection, node_id=owner.id):
             if record.period is not None:
                 continue
@@ -253,11 +253,11 @@ class PayloadRepository:
                 self._queries.restore_identity(connection, payload_id=record.payload, **columns)
 
     def has_rights(self, connection: Any) -> bool:
-        """Return whether the role of the connection may do what the service needs."""
+        """Return whether the role of the connection has the rights of the service."""
         return bool(self._queries.has_rights(connection))
 
 
-def _receipt(node: Node, payload: PayloadSummary, new: Identity, entry: Entry, accepted: Accepted) -> Receipt:
+def _make_receipt(node: Node, payload: PayloadSummary, new: Identity, entry: Entry, accepted: Accepted) -> Receipt:
     return Receipt(
         node=node.name,
         payload=entry.payload,

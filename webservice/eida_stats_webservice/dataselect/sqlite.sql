@@ -31,5 +31,5 @@ INSERT INTO temp.staging VALUES (
 SELECT 1;
 
 -- name: has_rights()$
--- Whoever can open the file may do everything.
+-- SQLite has no roles: a process that can open the file has all rights.
 SELECT 1;

@@ -10,7 +10,7 @@ import msgspec
 from eida_statistics import hll
 from eida_statistics.payload import Row
 from eida_stats_webservice.database.base import Database
-from eida_stats_webservice.dataselect.days import find_last_day
+from eida_stats_webservice.dataselect.days import find_last_day, list_months
 from eida_stats_webservice.registry.models import Node
 
 
@@ -66,7 +66,7 @@ class Sums:
     def list_months(self, connection: Any, node: Node) -> set[datetime.date]:
         """Return the months in which a node has sums, or payloads in force."""
         found = [columns[0] for columns in self._queries.months_of_node(connection, node_id=node.id)]
-        return {day.replace(day=1) for day in msgspec.convert(found, list[datetime.date])}
+        return list_months(msgspec.convert(found, list[datetime.date]))
 
     def read_table(
         self, connection: Any, node: Node, month: datetime.date, table: str
@@ -95,7 +95,7 @@ class Sums:
 
     def _load(self, connection: Any, rows: Iterable[Row]) -> None:
         self._database.load_rows(
-            connection, self._queries.load_staging, rows, to_line=_write_line, to_parameters=_list_parameters
+            connection, self._queries.load_staging, rows, to_line=write_line, to_parameters=_list_parameters
         )
 
     def _merge_roll_ups(self, connection: Any, node: Node) -> None:
@@ -106,7 +106,7 @@ class Sums:
         self._queries.merge_by_country(connection, node_id=node.id)
 
 
-def _write_line(row: Row) -> str:
+def write_line(row: Row) -> str:
     """Return a row in the text format of COPY."""
     # No code can hold a tab, a line break or a backslash, and the sketch's own backslash is doubled.
     return (

@@ -156,7 +156,7 @@ def _normalize(sketch: bytes) -> bytes:
     try:
         return hll.canonicalize(sketch)
     except InvalidSketch:
-        # So it equals none that is right.
+        # It equals no valid sketch.
         return sketch
 
 

@@ -8,9 +8,7 @@ import datetime
 
 import msgspec
 
-from eida_stats_webservice.query.model import StatisticsQuery
-
-_DATES = frozenset({"month", "year"})
+from eida_stats_webservice.query.model import DATES, StatisticsQuery
 
 
 def find_first_open_month(today: datetime.date, days: int) -> datetime.date:
@@ -31,7 +29,7 @@ def make_open_totals(query: StatisticsQuery, first_open: datetime.date) -> Stati
         networks=(),
         countries=(),
         level=None,
-        details=query.details & _DATES,
+        details=query.details & DATES,
         merge_nodes=False,
         sort=None,
         limit=None,

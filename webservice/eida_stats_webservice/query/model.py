@@ -7,6 +7,7 @@ import msgspec
 
 Sketch = bytes
 
+DATES = frozenset({"month", "year"})
 LEVELS = ("node", "network", "station", "location", "channel")
 
 

@@ -23,10 +23,8 @@ ALIASES = {
     "cha": "channel",
 }
 
-
 # Parameters with several values: separated by commas, or repeated.
 _LISTS = {"node", "network", "station", "location", "channel", "country", "details"}
-
 
 _COARSE = {
     *("start", "end", "node", "network", "country", "level", "details", "format"),
@@ -37,7 +35,6 @@ _COLUMNS = (
     *("date", "node", "network", "station", "location", "channel", "country"),
     *("bytes", "nb_reqs", "nb_successful_reqs", "nb_unsuccessful_reqs", "clients"),
 )
-
 
 _DAY = re.compile(r"([0-9]{4})(?:-([0-9]{1,2})(?:-([0-9]{2}))?)?", re.ASCII)
 _CODE = re.compile(r"[0-9A-Za-z_-]{1,8}")

@@ -7,14 +7,13 @@ suppression hides more cells, so that no small group is the difference of visibl
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from itertools import product
-from operator import attrgetter
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from eida_statistics import hll
-from eida_stats_webservice.query.model import Statistic, StatisticsQuery
+from eida_stats_webservice.query.model import DATES, Statistic, StatisticsQuery
 from eida_stats_webservice.registry.models import OTHER
 
 # Date, node, network and country of a row.
@@ -23,7 +22,6 @@ Key = tuple[str, str, str, str]
 Networks = Collection[tuple[str, str]]
 
 _CHARACTERS_OF_DATE = {"month": 7, "year": 4}
-_DATES = frozenset(_CHARACTERS_OF_DATE)
 
 
 def divides_clients(query: StatisticsQuery) -> bool:
@@ -79,7 +77,7 @@ def merge_small(
         _add_open_months(open_totals, query, shown, other)
     yield from (_unite(key, parts) for key, parts in shown.items())
     if _has_filters(query):
-        total = msgspec.structs.replace(query, level=None, details=query.details & _DATES)
+        total = msgspec.structs.replace(query, level=None, details=query.details & DATES)
         totals, _ = _split_shown(_sum_cells(cells, without_filters(total)), minimum, total, restricted)
         # All or none of them: the others would reveal the missing one.
         if total == query or any((date, "*", "*", "*") not in totals for date in other):
@@ -94,14 +92,6 @@ def unite_nodes(rows: Iterable[Statistic]) -> Iterator[Statistic]:
         united[row.date, "*", row.network, row.country].append(row)
     for key, parts in united.items():
         yield _unite(key, parts)
-
-
-def sort_and_limit(rows: Iterable[Statistic], query: StatisticsQuery) -> Iterator[Statistic]:
-    """Sort and limit rows as the database does."""
-    ordered = sorted(rows, key=attrgetter("date", "node", "network", "station", "location", "channel", "country"))
-    if query.sort is not None:
-        ordered.sort(key=attrgetter(query.sort.removeprefix("-")), reverse=query.sort.startswith("-"))
-    yield from ordered[: query.limit]
 
 
 def _has_filters(query: StatisticsQuery) -> bool:

@@ -1,8 +1,9 @@
 """Answer queries: check the names in them, suppress small groups of clients, disclose sketches."""
 
 import datetime
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
+from operator import attrgetter
 
 import msgspec
 
@@ -94,7 +95,7 @@ class Usage:
             rows = suppression.merge_small(cells, self._settings.min_clients, query, restricted, totals)
             if query.merge_nodes:
                 rows = suppression.unite_nodes(rows)
-            yield from suppression.sort_and_limit(rows, query)
+            yield from _sort_and_limit(rows, query)
 
     def _disclose(
         self, rows: Generator[Statistic], query: StatisticsQuery, first_open: datetime.date, *, is_public: bool
@@ -156,6 +157,14 @@ class Usage:
             _check_network(pattern, found, viewer, refusal)
             names |= {network.name for network in found}
         return names
+
+
+def _sort_and_limit(rows: Iterable[Statistic], query: StatisticsQuery) -> Iterator[Statistic]:
+    """Sort and limit rows as the database does."""
+    ordered = sorted(rows, key=attrgetter("date", "node", "network", "station", "location", "channel", "country"))
+    if query.sort is not None:
+        ordered.sort(key=attrgetter(query.sort.removeprefix("-")), reverse=query.sort.startswith("-"))
+    yield from ordered[: query.limit]
 
 
 def _make_viewer(networks: Iterable[tuple[str, str]]) -> Viewer:

@@ -135,6 +135,7 @@ class Viewer(msgspec.Struct, frozen=True):
 
 
 PUBLIC = Viewer()
+"""A client without a token."""
 
 
 def create_token() -> str:

@@ -22,8 +22,8 @@ UPDATE registry_state SET revision = revision + 1, changed_at = GREATEST(
 );
 
 -- name: has_rights()$
--- Whether the role may do what the service needs. It reads nodes, so that a lock on this table shows as a fault. An older
--- schema lacks registry_state, which is a missing migration.
+-- Whether the role has the rights of the service. It reads nodes, so that a lock on this table shows as a fault. An
+-- older schema lacks registry_state; that is reported as a missing migration.
 SELECT count(*) = 0 AND has_column_privilege('nodes', 'revision', 'UPDATE')
     AND COALESCE(has_table_privilege(to_regclass('registry_state'), 'SELECT'), true)
 FROM nodes WHERE id < 0;

@@ -1,12 +1,12 @@
 """Routes for nodes, networks and their restrictions, compatible with the deployed service."""
 
-import msgspec
 from flask import Blueprint, Response, request
 
 from eida_stats_webservice.errors import BadParameter
 from eida_stats_webservice.registry.models import NetworkRecord
 from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.web.parameters import quote_parameter, read_parameters, require_parameters
+from eida_stats_webservice.web.responses import make_json
 
 
 def blueprint(registry: RegistryRepository) -> Blueprint:
@@ -21,7 +21,7 @@ def blueprint(registry: RegistryRepository) -> Blueprint:
             {"name": name, "restriction_policy": _format_policy(policy)}
             for name, policy in registry.list_policies()
         ]
-        return _to_response({"nodes": found})
+        return make_json({"nodes": found})
 
     @routes.get("/networks")
     def networks() -> Response:
@@ -37,7 +37,7 @@ def blueprint(registry: RegistryRepository) -> Blueprint:
             }
             for network in registry.list_networks()
         ]
-        return _to_response({"networks": found})
+        return make_json({"networks": found})
 
     @routes.get("/node_restriction_policy")
     def node_restriction_policy() -> Response:
@@ -48,21 +48,19 @@ def blueprint(registry: RegistryRepository) -> Blueprint:
             raise BadParameter(
                 f"{quote_parameter('node', name)} is not a node (capitals matter)", hint="List them: GET …/nodes"
             )
-        return _to_response({"restriction_policy": _format_policy(policies[name])})
+        return make_json({"restriction_policy": _format_policy(policies[name])})
 
     @routes.get("/network_restriction_policy")
     def network_restriction_policy() -> Response:
         """Return whether a network inverts the policy of its node."""
         network = _find_network(registry)
-        return _to_response(
-            {"invert_policy": _format_policy(network.inverted_policy), "eas_group": network.eas_group}
-        )
+        return make_json({"invert_policy": _format_policy(network.inverted_policy), "eas_group": network.eas_group})
 
     @routes.get("/_isRestricted")
     def is_restricted() -> Response:
         """Return whether a network is restricted at a node."""
         network = _find_network(registry)
-        return _to_response({"restricted": _format_restriction(network.restricted), "group": network.eas_group})
+        return make_json({"restricted": _format_restriction(network.restricted), "group": network.eas_group})
 
     return routes
 
@@ -82,7 +80,3 @@ def _format_policy(policy: bool) -> str:
 
 def _format_restriction(restricted: bool) -> str:
     return "yes" if restricted else "no"
-
-
-def _to_response(found: object) -> Response:
-    return Response(msgspec.json.encode(found) + b"\n", content_type="application/json")

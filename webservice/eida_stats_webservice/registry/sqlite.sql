@@ -22,5 +22,5 @@ UPDATE registry_state SET revision = revision + 1, changed_at = max(
 );
 
 -- name: has_rights()$
--- Whoever can open the file may do everything. It reads nodes, so that a missing table shows as a fault.
+-- SQLite has no roles. It reads nodes, so that a missing table shows as a fault.
 SELECT count(*) = 0 FROM nodes WHERE id < 0;

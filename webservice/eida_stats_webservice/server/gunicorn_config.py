@@ -12,18 +12,17 @@ from eida_stats_webservice.web.metrics_directory import METRICS_VARIABLE, is_dir
 if TYPE_CHECKING:
     from gunicorn.arbiter import Arbiter
 
-
 bind = "127.0.0.1:8000"
 worker_class = "eida_stats_webservice.server.worker.Worker"
 workers = 2
 # More than the slow requests that `create_app` lets run or wait, so that quick ones find one. Created on demand.
 threads = 72
-# A process that shows no sign of life for so long is replaced. Requests have limits of their own.
+# gunicorn replaces a process that does not respond for this time. Requests have their own limits.
 timeout = 120
-# The most that gunicorn allows, but for no limit at all.
+# The largest limit of gunicorn.
 limit_request_line = 8190
 control_socket_disable = True
-# No header decides which path is asked for, wherever it comes from.
+# No header may change the path of a request.
 forwarder_headers = ""
 accesslog = "-"
 logger_class = "eida_stats_webservice.server.access_log.Log"
@@ -36,18 +35,18 @@ def on_exit(_arbiter: object) -> None:
 
 
 def on_starting(arbiter: "Arbiter") -> None:
-    """Prepare the process that the workers are copied from."""
-    # The one that started this one (USR2) removes its own directory when it ends.
+    """Prepare the master, of which the workers are copies."""
+    # After USR2, the old master removes its own directory when it ends.
     if arbiter.master_pid and is_directory_ours():
         make_metrics_directory()
     # Workers are copies of this process and start faster with the modules imported. `preload_app` would also create
     # the application here, and after HUP the workers would keep old secrets.
     importlib.import_module("eida_stats_webservice.app")
-    # gunicorn logs requests that it refuses itself. Addresses are left out.
-    logging.getLogger("gunicorn.error").addFilter(_without_address)
+    # gunicorn logs the requests that it refuses. Remove their addresses.
+    logging.getLogger("gunicorn.error").addFilter(_remove_address)
 
 
-def _without_address(record: logging.LogRecord) -> bool:
-    # The rest is a piece of the request, and may be anything.
+def _remove_address(record: logging.LogRecord) -> bool:
+    # The rest is a piece of the request, which may contain personal data.
     record.msg = re.sub(r"^(Invalid request) from ip=.*", r"\1", str(record.msg), flags=re.DOTALL)
     return True

@@ -9,18 +9,16 @@ from eida_statistics.texts import printable
 from eida_stats_webservice.errors import BadParameter
 
 MAX_CHARACTERS = 4000
-
-
 _QUOTED_CHARACTERS = 60
 
 
 def require_parameters(
     parameters: Iterable[tuple[str, str]], *names: str, optional: Collection[str] = ()
 ) -> dict[str, str]:
-    """Return the values of parameters that must all be there, and of those that may be; there are no others.
+    """Return the values of mandatory and optional parameters; a request has no others.
 
     Raises:
-        BadParameter: naming what is missing, unknown or repeated.
+        BadParameter: naming a parameter that is missing, unknown or repeated.
     """
     given = join_values(parameters, {*names, *optional})
     for name in names:
@@ -46,7 +44,7 @@ def _cut(text: str) -> str:
 def read_parameters(request: Request) -> list[tuple[str, str]]:
     """Return the names and values of a request's parameters, in order.
 
-    On GET, parameters whose names begin with `_` are ignored: clients add them to get around caches.
+    On GET, parameters whose names begin with `_` are ignored: clients add them to bypass caches.
     """
     given = list(request.args.items(multi=True))
     if request.method in ("GET", "HEAD"):
