@@ -143,7 +143,7 @@ def test_node_name_with_outer_blanks_is_refused(statsman: Statsman) -> None:
 @ON_ONE_STORE
 def test_newest_day_of_a_node_is_listed(statsman: Statsman, store: Store) -> None:
     statsman.run("nodes", "add", "GFZ", "--contact", "operator@gfz.example")
-    node = store.registry.sender_of_token(store.registry.add_token("GFZ", NOW - DAY, NOW + DAY)[1], NOW).node
+    node = store.registry.find_sender_of_token(store.registry.add_token("GFZ", NOW - DAY, NOW + DAY)[1], NOW).node
     store.payloads.ingest(node, payload(row(), days_coverage=["2026-10-14"]))
     (listed,) = json.loads(statsman.run("nodes", "list", "--json"))
     assert listed["newest_day"] == "2026-10-14"
@@ -254,7 +254,7 @@ def test_restrictions_can_be_managed(statsman: Statsman, store: Store) -> None:
 def test_token_is_for_a_node_or_a_network(statsman: Statsman, store: Store) -> None:
     added = json.loads(statsman.run("tokens", "add", "--network", "FR", "--json"))
     assert added["network"] == "FR"
-    assert store.registry.network_of_token(added["token"], datetime.datetime.now(tz=datetime.UTC)) == "FR"
+    assert store.registry.find_network_of_token(added["token"], datetime.datetime.now(tz=datetime.UTC)) == "FR"
     assert json.loads(statsman.run("tokens", "list", "--json"))[0]["network"] == "FR"
     assert statsman("tokens", "add").returncode == 2
     assert statsman("tokens", "add", "GFZ", "--network", "FR").returncode == 2
@@ -269,7 +269,7 @@ def sent(store: Store) -> list[int]:
     store.registry.add_node("A/..", "operator@node.example")
     now = datetime.datetime.now(tz=datetime.UTC)
     day = datetime.timedelta(days=1)
-    node = store.registry.sender_of_token(store.registry.add_token("A/..", now - day, now + day)[1], now).node
+    node = store.registry.find_sender_of_token(store.registry.add_token("A/..", now - day, now + day)[1], now).node
     first, second = (
         store.payloads.ingest(node, payload(row(bytes=number), days_coverage=[f"2026-10-{number:02}"])).payload
         for number in (1, 2)
@@ -355,7 +355,7 @@ def test_replay_rebuilds_another_database(statsman: Statsman, sent: list[int], t
 @pytest.fixture
 def sent_with_period(store: Store, sent: list[int]) -> list[int]:
     """Send two more: of a server's log with a stray request, and of a quiet day."""
-    node = store.registry.sender_of_token(store.registry.add_token("A/..", NOW, NOW + DAY)[1], NOW).node
+    node = store.registry.find_sender_of_token(store.registry.add_token("A/..", NOW, NOW + DAY)[1], NOW).node
     day = {"period": {"start": "2026-10-05", "end": "2026-10-05"}}
     stray = payload(row(), days_coverage=["2026-10-05", "2026-10-08"], source="server.1", **day)
     quiet = payload(days_coverage=[], period={"start": "2026-10-06", "end": "2026-10-07"})

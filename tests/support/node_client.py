@@ -16,7 +16,7 @@ def make_node(store: Store, name: str) -> tuple[Node, str]:
     now = datetime.datetime.now(tz=datetime.UTC)
     store.registry.add_node(name, "operator@node.example")
     token = store.registry.add_token(name, now - DAY, now + 365 * DAY)[1]
-    return store.registry.sender_of_token(token, now).node, token
+    return store.registry.find_sender_of_token(token, now).node, token
 
 
 class Client:

@@ -65,7 +65,7 @@ def fill(store: Store, eas_token: str) -> Tokens:
             for country in ("FR", "DE", "")
         ]
         store.payloads.ingest(
-            store.registry.sender_of_token(submitting[-1], now).node,
+            store.registry.find_sender_of_token(submitting[-1], now).node,
             payload(*rows, days_coverage=["2025-12-05", "2026-01-05"]),
         )
         store.registry.set_network_policy(name, HIDDEN, inverted=True)

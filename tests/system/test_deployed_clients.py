@@ -28,7 +28,7 @@ def token(store: Store) -> str:
     now = datetime.datetime.now(tz=datetime.UTC)
     store.registry.add_node("GFZ", "operator@node.example")
     value = store.registry.add_token("GFZ", now - DAY, now + DAY)[1]
-    node = store.registry.sender_of_token(value, now).node
+    node = store.registry.find_sender_of_token(value, now).node
     failed = {"network": "", "station": "", "channel": "", "location": "--", "country": "", "bytes": 0}
     for month in MONTHS:
         rows = [row(month=f"{month}-01", **more) for more in ({}, {"network": "FR", "country": "FR"}, failed)]

@@ -250,7 +250,7 @@ def test_python_example_reads_statistics(service_uri: str, store: Store, tmp_pat
     day = datetime.timedelta(days=1)
     token = store.registry.add_token("NODE1", now - day, now + day)[1]
     store.payloads.ingest(
-        store.registry.sender_of_token(token, now).node, payload(row(network="NA", country="NA"), row())
+        store.registry.find_sender_of_token(token, now).node, payload(row(network="NA", country="NA"), row())
     )
     (example,) = re.findall(r"^```python\n(.*?)^```", WEBSERVICE.read_text(), re.MULTILINE | re.DOTALL)
     with Service(service_uri, tmp_path, workers=1) as service:

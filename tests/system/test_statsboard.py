@@ -120,7 +120,7 @@ run().catch(error => ({failed: String(error)})).then(found => {
 def fill_store(store_uri: str, store: Store) -> None:
     """Store a public and a restricted network of a node."""
     (token,) = register_nodes(store_uri, "GFZ")
-    node = store.registry.sender_of_token(token, datetime.datetime.now(tz=datetime.UTC)).node
+    node = store.registry.find_sender_of_token(token, datetime.datetime.now(tz=datetime.UTC)).node
     rows = [
         row(month=month, network=network, clients=sketch(range(number)))
         for number, (month, network) in enumerate(

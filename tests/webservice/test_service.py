@@ -528,7 +528,7 @@ def test_detail_is_problem_then_remedy(client: FlaskClient, token: str) -> None:
 
 
 def test_sums_may_exceed_64_bits(client: FlaskClient, store: Store, token: str) -> None:
-    node = store.registry.sender_of_token(token, now()).node
+    node = store.registry.find_sender_of_token(token, now()).node
     store.payloads.ingest(node, payload(row(country="FR", network="XX")))
     # The first overflows the roll-up over countries and networks, the second the one over countries.
     for rows in ([row(), row(station="MTE")], [row(), row(network="CX")]):
@@ -538,7 +538,9 @@ def test_sums_may_exceed_64_bits(client: FlaskClient, store: Store, token: str) 
         with pytest.raises(RefusedByDatabase):
             store.payloads.ingest(node, huge)
     store.registry.add_node("BGR", "operator@bgr.example")
-    other = store.registry.sender_of_token(store.registry.add_token("BGR", now() - DAY, now() + DAY)[1], now()).node
+    other = store.registry.find_sender_of_token(
+        store.registry.add_token("BGR", now() - DAY, now() + DAY)[1], now()
+    ).node
     for owner in (node, other):
         half = payload(row())
         half.stats[0].bytes = 2**63 - 1 - 1024

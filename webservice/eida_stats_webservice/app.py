@@ -84,17 +84,17 @@ def create_app(config: Config | None = None) -> Flask:
     eas_limit = ConcurrencyLimit(at_once=2, waiting=4, wait_seconds=5)
     authenticator = Authenticator(nodes, _create_verifier(config), eas_limit, failures.check)
     with_tokens = [
-        submit.blueprint(stored, nodes, node_limit, budget, config.max_payload_bytes),
-        payloads.blueprint(stored, nodes, node_limit),
-        dataselect.blueprint(statistics, nodes, query_limit, authenticator, config.privacy),
-        metrics.blueprint(stored.newest_days, config.metrics_token),
+        submit.create_blueprint(stored, nodes, node_limit, budget, config.max_payload_bytes),
+        payloads.create_blueprint(stored, nodes, node_limit),
+        dataselect.create_blueprint(statistics, nodes, query_limit, authenticator, config.privacy),
+        metrics.create_blueprint(stored.find_newest_days, config.metrics_token),
     ]
     failures.apply_to(with_tokens)
     for blueprint in (
         *with_tokens,
-        registry.blueprint(nodes),
-        health.blueprint(partial(health_database.ping, nodes.has_rights, stored.has_rights)),
-        api_docs.blueprint(config.url_prefix),
+        registry.create_blueprint(nodes),
+        health.create_blueprint(partial(health_database.ping, nodes.has_rights, stored.has_rights)),
+        api_docs.create_blueprint(config.url_prefix),
     ):
         app.register_blueprint(blueprint, url_prefix=config.url_prefix or None)
     CORS(app, resources={match_open_paths(app): _CORS})

@@ -86,7 +86,7 @@ def list_(repositories: Repositories, as_json: bool) -> None:
         "restriction_policy": "RESTRICTED",
         "eas_group": "GROUP",
     }
-    newest = repositories.payloads.newest_days()
+    newest = repositories.payloads.find_newest_days()
     found = [
         msgspec.structs.asdict(node) | {"newest_day": newest.get(node.name)}
         for node in repositories.registry.list_nodes()

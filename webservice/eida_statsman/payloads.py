@@ -55,7 +55,7 @@ def list_(stored: PayloadRepository, node: str | None, in_force: bool, as_json: 
 @pass_payloads
 def show_(stored: PayloadRepository, number: int, as_json: bool) -> None:
     """Show the metadata of a payload. For its statistics, use export."""
-    record = stored.payload_record(number)
+    record = stored.read_record(number)
     if as_json:
         show_json(record.to_dict())
         return
@@ -123,7 +123,7 @@ def export(stored: PayloadRepository, numbers: tuple[int, ...], node: str | None
     if numbers and node is not None:
         raise click.UsageError("Name either numbers or a node, not both.")
     if numbers:
-        chosen = [stored.payload_record(number) for number in numbers]
+        chosen = [stored.read_record(number) for number in numbers]
     else:
         chosen = [record for record in stored.list_payloads(node or "") if record.withdrawn_at is None]
     directory.mkdir(parents=True, exist_ok=True)
@@ -134,7 +134,7 @@ def export(stored: PayloadRepository, numbers: tuple[int, ...], node: str | None
         unfinished.unlink(missing_ok=True)
         # Readable only by the owner, since small sketches list hashes of users.
         unfinished.touch(0o600)
-        unfinished.write_bytes(gzip.compress(stored.payload(record.payload), mtime=0))
+        unfinished.write_bytes(gzip.compress(stored.read_payload(record.payload), mtime=0))
         unfinished.replace(path)
         click.echo(path)
 

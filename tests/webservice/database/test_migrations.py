@@ -254,7 +254,7 @@ def test_rollback_keeps_node_tokens(store_uri: str) -> None:
     folder = str(migrations.get_folder(store_uri).resolve())
     yoyo("rollback", "--revision", "0002_access-and-changes", "--database", store_uri, folder)
     yoyo("apply", "--database", store_uri, folder)
-    assert store.registry.sender_of_token(token, now).node.name == "GFZ"
+    assert store.registry.find_sender_of_token(token, now).node.name == "GFZ"
     assert [known.network for known in store.registry.list_tokens()] == [None]
     store.close()
 

@@ -400,7 +400,7 @@ class Done(NamedTuple):
 def send_at_random(store: Store, token: str, chance: random.Random, together: threading.Barrier) -> Done:
     """Arrive, wait until all others have arrived, and then send, correct or retract a payload."""
     began = datetime.datetime.now(tz=datetime.UTC)
-    sender = store.registry.sender_of_token(token, began)
+    sender = store.registry.find_sender_of_token(token, began)
     together.wait()
     sent = chance.choice(RIVALS).payload
     action = chance.choice(["post", "put", "put", "delete"])
@@ -655,7 +655,7 @@ def test_damaged_payload_is_named(store: Store, message: str) -> None:
         with pytest.raises(DamagedPayload, match="2"):
             list(store.verification.replay())
         with pytest.raises(DamagedPayload, match="2"):
-            store.payloads.payload(2)
+            store.payloads.read_payload(2)
         store.payloads.retract(2)
         list(store.verification.replay())
         assert list_differences(store) == []

@@ -436,7 +436,7 @@ def test_overtaken_request_is_409_over_http(database_uri: str, tmp_path: Path) -
     """A correction that waits for the node finds that another one came first."""
     (token,) = register_nodes(database_uri, "GFZ")
     with closing(open_store(database_uri)) as store, Service(grant_service(database_uri), tmp_path) as service:
-        node = store.registry.sender_of_token(token, datetime.datetime.now(tz=datetime.UTC)).node
+        node = store.registry.find_sender_of_token(token, datetime.datetime.now(tz=datetime.UTC)).node
         store.payloads.ingest(node, read(log(1, requests=1)))
         headers = {"Authorization": f"Bearer {token}"}
 

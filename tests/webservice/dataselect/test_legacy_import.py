@@ -104,13 +104,13 @@ def test_nodes_networks_and_tokens_are_imported(store: Store, upstream_uri: str)
     restricted = [(network.name, network.node, network.eas_group) for network in store.registry.list_networks()
                   if network.restricted]  # fmt: skip
     assert restricted == [("Z32015", "RESIF", "alparray")]
-    assert store.registry.sender_of_token("token-of-resif", NOW).node.name == "RESIF"
+    assert store.registry.find_sender_of_token("token-of-resif", NOW).node.name == "RESIF"
     # Of two tokens, the one that is still valid.
-    assert store.registry.sender_of_token("token-of-gfz", NOW).node.name == "GFZ"
+    assert store.registry.find_sender_of_token("token-of-gfz", NOW).node.name == "GFZ"
     assert not [value for (value,) in select(store, "SELECT value FROM tokens") if "token" in value]
     store.registry.add_node("NEW", "operator@new.example")
-    assert store.registry.sender_of_token("for-ever", NOW).node.name == "RESIF"
-    assert store.registry.sender_of_token("for-long", NOW).node.name == "RESIF"
+    assert store.registry.find_sender_of_token("for-ever", NOW).node.name == "RESIF"
+    assert store.registry.find_sender_of_token("for-long", NOW).node.name == "RESIF"
     assert store.registry.add_token("NEW", NOW, NOW + datetime.timedelta(days=1))[0] == 5
 
 
@@ -130,7 +130,7 @@ def test_skipped_tokens_are_named_without_values(store: Store, upstream_uri: str
         (10, "RESIF"): "it ended before it began",
     }
     with pytest.raises(RefusedToken):
-        store.registry.sender_of_token("shared", NOW)
+        store.registry.find_sender_of_token("shared", NOW)
 
 
 @ON_ONE_STORE
@@ -168,7 +168,7 @@ def test_month_is_imported_as_one_payload(store: Store, upstream_uri: str) -> No
 
 def test_imported_payload_can_be_corrected(store: Store, upstream_uri: str) -> None:
     import_legacy(store, upstream_uri)
-    node = store.registry.sender_of_token("token-of-resif", NOW).node
+    node = store.registry.find_sender_of_token("token-of-resif", NOW).node
     correction = payload(row(month="2021-02-01", bytes=7), days_coverage=["2021-02-27"])
     with pytest.raises(AmbiguousReplacement) as refusal:
         store.payloads.replace(node, correction)
@@ -181,7 +181,7 @@ def test_imported_payload_can_be_corrected(store: Store, upstream_uri: str) -> N
 
 def test_imported_month_is_replaced_by_the_whole_month(store: Store, upstream_uri: str) -> None:
     import_legacy(store, upstream_uri)
-    node = store.registry.sender_of_token("token-of-resif", NOW).node
+    node = store.registry.find_sender_of_token("token-of-resif", NOW).node
     (month,) = (one for one in store.payloads.list_payloads("RESIF") if one.days[0].month == 2)
     assert (month.source, month.period, month.content) == ("", None, month.hash)
     day, whole = (

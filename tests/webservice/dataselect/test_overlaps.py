@@ -132,7 +132,7 @@ def test_stores_answer_as_the_model_does(store: Store, world: str) -> None:
     for history in range(25):
         store.registry.add_node(str(history), "operator@node.example")
         token = store.registry.add_token(str(history), NOW, NOW + datetime.timedelta(days=1))[1]
-        node = store.registry.sender_of_token(token, NOW).node
+        node = store.registry.find_sender_of_token(token, NOW).node
         present = frozenset[model.Sending]()
         numbers: dict[int, model.Sending] = {}
         for send in chance.choices(ways, k=6):

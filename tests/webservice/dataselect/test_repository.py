@@ -51,7 +51,7 @@ def gfz(store: Store) -> Node:
 def node(store: Store, name: str) -> Node:
     store.registry.add_node(name, f"operator@{name.lower()}.example")
     _, token = store.registry.add_token(name, NOW - DAY, NOW + DAY)
-    return store.registry.sender_of_token(token, NOW).node
+    return store.registry.find_sender_of_token(token, NOW).node
 
 
 def total(store: Store, level: str | None = None) -> list[tuple[str, str, int, int, int, int]]:
@@ -160,9 +160,9 @@ def test_token_is_looked_up_by_digest(store: Store, gfz: Node, monkeypatch: pyte
             return query(connection, value=value)
 
         monkeypatch.setattr(store.registry._queries, name, note)
-    assert store.registry.sender_of_token(token, NOW).node == gfz
+    assert store.registry.find_sender_of_token(token, NOW).node == gfz
     with pytest.raises(RefusedToken):
-        store.registry.network_of_token(token, NOW)
+        store.registry.find_network_of_token(token, NOW)
     assert digests == [hashlib.sha256(token.encode()).hexdigest()] * 2
 
 
@@ -180,27 +180,27 @@ def test_token_is_refused_outside_its_dates(
     number, token = store.registry.add_token("GFZ", valid_from, valid_until)
     due = ExpiredToken if state == "expired" else RefusedToken
     with pytest.raises(RefusedToken) as refusal:
-        store.registry.sender_of_token(token, NOW)
+        store.registry.find_sender_of_token(token, NOW)
     assert type(refusal.value) is due
     _, operators = store.registry.add_network_token("FR", valid_from, valid_until)
     with pytest.raises(RefusedToken) as refusal:
-        store.registry.network_of_token(operators, NOW)
+        store.registry.find_network_of_token(operators, NOW)
     assert type(refusal.value) is due
     # It is never one for sending.
     with pytest.raises(RefusedToken) as refusal:
-        store.registry.sender_of_token(operators, NOW)
+        store.registry.find_sender_of_token(operators, NOW)
     assert type(refusal.value) is RefusedToken
     assert {listed.id: listed.get_state(NOW) for listed in store.registry.list_tokens()}[number] == state
 
 
 def test_revoked_token_is_refused(store: Store, gfz: Node) -> None:
     number, token = store.registry.add_token("GFZ", NOW - DAY, NOW + DAY)
-    assert store.registry.sender_of_token(token, NOW).node == gfz
+    assert store.registry.find_sender_of_token(token, NOW).node == gfz
     store.registry.revoke_token(number, NOW)
     store.registry.revoke_token(number, NOW + DAY)
     for moment in (NOW, NOW + 2 * DAY):
         with pytest.raises(RefusedToken) as refusal:
-            store.registry.sender_of_token(token, moment)
+            store.registry.find_sender_of_token(token, moment)
         assert type(refusal.value) is RefusedToken
     listed = {listed.id: listed for listed in store.registry.list_tokens()}[number]
     assert (listed.get_state(NOW), listed.revoked_at) == ("revoked", NOW)
@@ -208,7 +208,7 @@ def test_revoked_token_is_refused(store: Store, gfz: Node) -> None:
 
 def test_unknown_token_is_refused_and_not_quoted(store: Store) -> None:
     with pytest.raises(RefusedToken) as refusal:
-        store.registry.sender_of_token("not-a-token", NOW)
+        store.registry.find_sender_of_token("not-a-token", NOW)
     assert "not-a-token" not in str(refusal.value)
     with pytest.raises(UnknownToken, match="99"):
         store.registry.revoke_token(99, NOW)

@@ -34,7 +34,7 @@ def node(store: Store) -> Node:
     """Register a node that sent two networks in two countries from September to November."""
     store.registry.add_node("A", "operator@node.example")
     now = datetime.datetime.now(tz=datetime.UTC)
-    sender = store.registry.sender_of_token(store.registry.add_token("A", now - DAY, now + DAY)[1], now).node
+    sender = store.registry.find_sender_of_token(store.registry.add_token("A", now - DAY, now + DAY)[1], now).node
     for month in ("2026-09", "2026-10", "2026-11"):
         store.payloads.ingest(sender, make_payload(month, MANY))
     return sender

@@ -50,7 +50,9 @@ def networks(store: Store) -> None:
     now = datetime.datetime.now(tz=datetime.UTC)
     for name in "ABC":
         store.registry.add_node(name, "operator@node.example")
-        sender = store.registry.sender_of_token(store.registry.add_token(name, now - DAY, now + DAY)[1], now).node
+        sender = store.registry.find_sender_of_token(
+            store.registry.add_token(name, now - DAY, now + DAY)[1], now
+        ).node
         rows = [
             row(month=f"{month}-01", network=network, clients=sketch(map(hll.hash_client, users)))
             for (node, network), users in USERS.items()
@@ -148,7 +150,7 @@ def test_without_min_clients_all_rows_have_sketches(service_uri: str) -> None:
 @ON_ONE_STORE
 def test_other_country_has_no_sketch(service_uri: str, store: Store) -> None:
     now = datetime.datetime.now(tz=datetime.UTC)
-    sender = store.registry.sender_of_token(store.registry.add_token("A", now - DAY, now + DAY)[1], now).node
+    sender = store.registry.find_sender_of_token(store.registry.add_token("A", now - DAY, now + DAY)[1], now).node
     rows = [
         row(month="2026-01-01", country=country, clients=sketch(map(hll.hash_client, users)))
         for country, users in (("IT", range(3)), ("FR", range(2000)), ("AT", range(10)))

@@ -58,7 +58,7 @@ def sent(store: Store) -> list[Sent]:
     rows: list[Sent] = []
     for name in ("A", "B"):
         store.registry.add_node(name, "operator@node.example")
-        node = store.registry.sender_of_token(
+        node = store.registry.find_sender_of_token(
             store.registry.add_token(name, now() - DAY, now() + DAY)[1], now()
         ).node
         for month in ("2025-11", "2025-12", "2026-01"):
@@ -560,7 +560,7 @@ def test_recreated_database_has_other_etags(service_uri: str, store: Store) -> N
     marks = set()
     for size in (1, 999):
         store.registry.add_node("A", "operator@node.example")
-        node = store.registry.sender_of_token(
+        node = store.registry.find_sender_of_token(
             store.registry.add_token("A", now() - DAY, now() + DAY)[1], now()
         ).node
         store.payloads.ingest(node, payload(row(bytes=size)))

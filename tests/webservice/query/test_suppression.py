@@ -253,7 +253,9 @@ def cells(store: Store) -> Cells:
     for node in NODES:
         store.registry.add_node(node, "operator@node.example")
         now = datetime.datetime.now(tz=datetime.UTC)
-        sender = store.registry.sender_of_token(store.registry.add_token(node, now - DAY, now + DAY)[1], now).node
+        sender = store.registry.find_sender_of_token(
+            store.registry.add_token(node, now - DAY, now + DAY)[1], now
+        ).node
         rows = [
             row(
                 month=f"{date}-01",

@@ -78,7 +78,7 @@ def operator(database_uri: str) -> dict[str, str]:
     now = datetime.datetime.now(tz=datetime.UTC)
     store: Store = open_store(database_uri)
     store.registry.add_node("NODE1", "operator@node1.example")
-    node = store.registry.sender_of_token(store.registry.add_token("NODE1", now - DAY, now + DAY)[1], now).node
+    node = store.registry.find_sender_of_token(store.registry.add_token("NODE1", now - DAY, now + DAY)[1], now).node
     store.payloads.ingest(node, payload(row(month="2026-10-01", network="GE")))
     token = store.registry.add_network_token("GE", now - DAY, now + DAY)[1]
     store.close()

@@ -238,7 +238,7 @@ def test_malformed_fields_are_refused_or_kept(service: Service, store: Store, pl
             continue
         stored += 1
         # Free text is kept unchanged.
-        kept = json.loads(store.payloads.payload(response.json["payload"]))
+        kept = json.loads(store.payloads.read_payload(response.json["payload"]))
         for key in place:
             kept = kept[key]
         # An invalid country counts as unknown.

@@ -50,7 +50,7 @@ class Authenticator:
             RefusedToken: if it is not.
         """
         if (token := read_bearer_token(request)) is not None:
-            self._registry.network_of_token(token, _now())
+            self._registry.find_network_of_token(token, _now())
 
     def authenticate(self, request: Request) -> Viewer:
         """Return the viewer of a request. A token in the header takes precedence over one in the body.
@@ -66,7 +66,7 @@ class Authenticator:
         body = read_body(request, _MAX_BODY_BYTES)
         if (token := read_bearer_token(request)) is not None:
             # After reading the body, since the token may expire in the meantime.
-            return Viewer(networks=frozenset([self._registry.network_of_token(token, _now())]))
+            return Viewer(networks=frozenset([self._registry.find_network_of_token(token, _now())]))
         if not body.strip():
             raise MissingToken(hint=_HINT)
         if self._verifier is None:

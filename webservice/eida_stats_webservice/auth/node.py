@@ -26,7 +26,7 @@ def authenticate_node(request: Request, registry: RegistryRepository) -> Sender:
     token = read_bearer_token(request)
     if token is None:
         raise MissingToken(hint=_HINT)
-    sender = registry.sender_of_token(token, datetime.datetime.now(tz=datetime.UTC))
+    sender = registry.find_sender_of_token(token, datetime.datetime.now(tz=datetime.UTC))
     # The response names the node, so that an aggregator notices a wrong token before it sends a payload.
     g.token_node = quote(sender.node.name)
     return sender

@@ -15,7 +15,7 @@ from eida_stats_webservice.web.responses import make_json
 from eida_stats_webservice.web.route_options import RouteOptions, declare_options
 
 
-def blueprint(
+def create_blueprint(
     payloads: PayloadRepository, registry: RegistryRepository, concurrency: ConcurrencyLimit
 ) -> Blueprint:
     """Create the routes.

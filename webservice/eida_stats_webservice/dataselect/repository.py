@@ -151,7 +151,7 @@ class PayloadRepository:
             node_id = self._registry.find_id(connection, node) if node else ANY
             return self.table.list_records(connection, node_id=node_id, limit=limit)
 
-    def payload_record(self, number: int) -> PayloadRecord:
+    def read_record(self, number: int) -> PayloadRecord:
         """Return the record of a payload.
 
         Raises:
@@ -161,13 +161,13 @@ class PayloadRepository:
             self.table.find_owner(connection, number)
             return self.table.read_record(connection, number)
 
-    def newest_days(self) -> dict[str, datetime.date | None]:
+    def find_newest_days(self) -> dict[str, datetime.date | None]:
         """Return the newest day that each node has reported, with or without requests."""
         with self._database.transaction() as connection:
             found = list(self._queries.newest_days(connection))
         return {node: msgspec.convert(day, datetime.date | None) for node, day in found}
 
-    def payload(self, number: int) -> bytes:
+    def read_payload(self, number: int) -> bytes:
         """Return a payload in the wire format, JSON.
 
         Raises:

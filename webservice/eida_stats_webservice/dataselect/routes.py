@@ -38,7 +38,7 @@ _OPTIONS = RouteOptions(
 )
 
 
-def blueprint(
+def create_blueprint(
     statistics: StatisticsRepository,
     registry: RegistryRepository,
     concurrency: ConcurrencyLimit,

@@ -24,7 +24,7 @@ _HASH_CHARACTERS = 32
 _OPTIONS = RouteOptions(paths=("/submit", "/dataselectstats"), is_open_to_pages=False, counts_submissions=True)
 
 
-def blueprint(
+def create_blueprint(
     payloads: PayloadRepository,
     registry: RegistryRepository,
     concurrency: ConcurrencyLimit,

@@ -241,7 +241,7 @@ class RegistryRepository:
             if not self._queries.revoke_token(connection, id=number, now=format_time(now)):
                 raise UnknownToken(str(number))
 
-    def sender_of_token(self, token: str, now: datetime.datetime) -> Sender:
+    def find_sender_of_token(self, token: str, now: datetime.datetime) -> Sender:
         """Return the node of a token, with its current revision.
 
         Raises:
@@ -261,7 +261,7 @@ class RegistryRepository:
             token_valid_until=period.valid_until,
         )
 
-    def network_of_token(self, token: str, now: datetime.datetime) -> str:
+    def find_network_of_token(self, token: str, now: datetime.datetime) -> str:
         """Return the network of an operator's token.
 
         Raises:

@@ -9,7 +9,7 @@ from eida_stats_webservice.web.parameters import quote_parameter, read_parameter
 from eida_stats_webservice.web.responses import make_json
 
 
-def blueprint(registry: RegistryRepository) -> Blueprint:
+def create_blueprint(registry: RegistryRepository) -> Blueprint:
     """Create the routes."""
     routes = Blueprint("policies", __name__)
 

@@ -32,7 +32,7 @@ _POLICY = (
 )
 
 
-def blueprint(prefix: str) -> Blueprint:
+def create_blueprint(prefix: str) -> Blueprint:
     """Create the routes.
 
     Args:

@@ -12,7 +12,7 @@ from eida_stats_webservice.errors import DatabaseTooSlow
 ANSWER_SECONDS = 5
 
 
-def blueprint(ping: Callable[[], None]) -> Blueprint:
+def create_blueprint(ping: Callable[[], None]) -> Blueprint:
     """Create the routes.
 
     Args:

@@ -45,11 +45,11 @@ def register(app: Flask) -> None:
         return response
 
 
-def blueprint(newest_days: Callable[[], dict[str, datetime.date | None]], token: str) -> Blueprint:
+def create_blueprint(find_newest_days: Callable[[], dict[str, datetime.date | None]], token: str) -> Blueprint:
     """Create the routes.
 
     Args:
-        newest_days: returns the newest day of each node.
+        find_newest_days: returns the newest day of each node.
         token: the token that Prometheus sends. Without one, the path does not exist.
     """
     routes = Blueprint("metrics", __name__)
@@ -66,7 +66,7 @@ def blueprint(newest_days: Callable[[], dict[str, datetime.date | None]], token:
         if not hmac.compare_digest(given.encode(), token.encode()):
             raise RefusedToken
         require_parameters(read_parameters(request))
-        text = _format_counters() + generate_latest(_NewestDays(newest_days))
+        text = _format_counters() + generate_latest(_NewestDays(find_newest_days))
         return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")
 
     return routes
@@ -86,8 +86,8 @@ def _format_counters() -> bytes:
 class _NewestDays(Collector):
     """Collects the age of the newest day of each node, so that an alert can name a silent node."""
 
-    def __init__(self, newest_days: Callable[[], dict[str, datetime.date | None]]) -> None:
-        self._newest_days = newest_days
+    def __init__(self, find_newest_days: Callable[[], dict[str, datetime.date | None]]) -> None:
+        self._find_newest_days = find_newest_days
 
     def collect(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("eida_statistics_database_up", "Whether the database answers")
@@ -96,7 +96,7 @@ class _NewestDays(Collector):
         )
         today = datetime.datetime.now(tz=datetime.UTC).date()
         try:
-            for node, day in self._newest_days().items():
+            for node, day in self._find_newest_days().items():
                 if day is not None:
                     age.add_metric([node], (today - day).days)
             up.add_metric([], 1)
