@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from support.dates import DAY, NOW
+from support.node_client import make_node
 from support.payloads import payload, row
 from support.roles import SERVICE, grant_service
 from support.statsman import Statsman
@@ -266,10 +267,7 @@ def test_token_is_for_a_node_or_a_network(statsman: Statsman, store: Store) -> N
 @pytest.fixture
 def sent(store: Store) -> list[int]:
     """Register a node and send three payloads; the second is superseded by the third."""
-    store.registry.add_node("A/..", "operator@node.example")
-    now = datetime.datetime.now(tz=datetime.UTC)
-    day = datetime.timedelta(days=1)
-    node = store.registry.find_sender_of_token(store.registry.add_token("A/..", now - day, now + day)[1], now).node
+    node, _ = make_node(store, "A/..")
     first, second = (
         store.payloads.ingest(node, payload(row(bytes=number), days_coverage=[f"2026-10-{number:02}"])).payload
         for number in (1, 2)

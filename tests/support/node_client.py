@@ -13,6 +13,7 @@ from support.stores import Store
 
 
 def make_node(store: Store, name: str) -> tuple[Node, str]:
+    """Register a node, and return it and a token of it."""
     now = datetime.datetime.now(tz=datetime.UTC)
     store.registry.add_node(name, "operator@node.example")
     token = store.registry.add_token(name, now - DAY, now + 365 * DAY)[1]

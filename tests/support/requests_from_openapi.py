@@ -13,6 +13,7 @@ from schemathesis.specs.openapi.schemas import OpenApiSchema
 from eida_stats_webservice.web import api_docs
 from support import issued
 from support.dates import DAY
+from support.node_client import make_node
 from support.payloads import payload, row, sketch
 from support.service import PREFIX
 from support.stores import Store
@@ -47,8 +48,8 @@ def fill(store: Store, eas_token: str) -> Tokens:
     now = datetime.datetime.now(tz=datetime.UTC)
     submitting = []
     for name in NODES:
-        store.registry.add_node(name, "operator@node.example")
-        submitting.append(store.registry.add_token(name, now - DAY, now + DAY)[1])
+        node, token = make_node(store, name)
+        submitting.append(token)
         rows = [
             row(
                 **dict(zip(("network", "station", "location", "channel"), stream, strict=True)),
@@ -64,10 +65,7 @@ def fill(store: Store, eas_token: str) -> Tokens:
             )
             for country in ("FR", "DE", "")
         ]
-        store.payloads.ingest(
-            store.registry.find_sender_of_token(submitting[-1], now).node,
-            payload(*rows, days_coverage=["2025-12-05", "2026-01-05"]),
-        )
+        store.payloads.ingest(node, payload(*rows, days_coverage=["2025-12-05", "2026-01-05"]))
         store.registry.set_network_policy(name, HIDDEN, inverted=True)
         store.registry.set_node_group(name, OPERATORS)
     asking = store.registry.add_network_token(NETWORKS[0], now - DAY, now + DAY)[1]

@@ -11,6 +11,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from support.dates import DAY
+from support.node_client import make_node
 from support.payloads import payload, row, wire
 from support.service import PREFIX
 from support.stores import ON_ONE_STORE, Store
@@ -25,15 +26,12 @@ pytestmark = ON_ONE_STORE
 @pytest.fixture
 def token(store: Store) -> str:
     """Return the token of a node that sent three months: two networks, and failed requests without a country."""
-    now = datetime.datetime.now(tz=datetime.UTC)
-    store.registry.add_node("GFZ", "operator@node.example")
-    value = store.registry.add_token("GFZ", now - DAY, now + DAY)[1]
-    node = store.registry.find_sender_of_token(value, now).node
+    node, token = make_node(store, "GFZ")
     failed = {"network": "", "station": "", "channel": "", "location": "--", "country": "", "bytes": 0}
     for month in MONTHS:
         rows = [row(month=f"{month}-01", **more) for more in ({}, {"network": "FR", "country": "FR"}, failed)]
         store.payloads.ingest(node, payload(*rows, days_coverage=[f"{month}-05"]))
-    return value
+    return token
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The documents are true and complete, and their commands run."""
 
-import datetime
 import os
 import re
 import shutil
@@ -19,6 +18,7 @@ from eida_statistics import errors
 from eida_stats_aggregator import errors as aggregator_errors
 from eida_stats_webservice import errors as service_errors
 from eida_stats_webservice.config import FILE_VARIABLE, Config
+from support.node_client import make_node
 from support.paths import ROOT
 from support.payloads import payload, row
 from support.service import Service
@@ -245,13 +245,8 @@ def test_documented_make_targets_exist() -> None:
 @ON_ONE_STORE
 def test_python_example_reads_statistics(service_uri: str, store: Store, tmp_path: Path) -> None:
     """A network and a country are called NA, which pandas could read as missing."""
-    now = datetime.datetime.now(tz=datetime.UTC)
-    store.registry.add_node("NODE1", "operator@node.example")
-    day = datetime.timedelta(days=1)
-    token = store.registry.add_token("NODE1", now - day, now + day)[1]
-    store.payloads.ingest(
-        store.registry.find_sender_of_token(token, now).node, payload(row(network="NA", country="NA"), row())
-    )
+    node, _ = make_node(store, "NODE1")
+    store.payloads.ingest(node, payload(row(network="NA", country="NA"), row()))
     (example,) = re.findall(r"^```python\n(.*?)^```", WEBSERVICE.read_text(), re.MULTILINE | re.DOTALL)
     with Service(service_uri, tmp_path, workers=1) as service:
         code = example.replace("https://example.org/eidaws/statistics/1", service.url)

@@ -25,6 +25,7 @@ from eida_stats_webservice.config import Config
 from eida_stats_webservice.errors import RefusedByDatabase
 from eida_stats_webservice.web import body as request_body
 from support.dates import DAY
+from support.node_client import make_node
 from support.payloads import payload, row, sketch, wire
 from support.service import PREFIX, Service, register_nodes
 from support.stores import ON_ONE_STORE, Store
@@ -537,10 +538,7 @@ def test_sums_may_exceed_64_bits(client: FlaskClient, store: Store, token: str) 
             sent.bytes = 2**63 - 1 - 1024
         with pytest.raises(RefusedByDatabase):
             store.payloads.ingest(node, huge)
-    store.registry.add_node("BGR", "operator@bgr.example")
-    other = store.registry.find_sender_of_token(
-        store.registry.add_token("BGR", now() - DAY, now() + DAY)[1], now()
-    ).node
+    other, _ = make_node(store, "BGR")
     for owner in (node, other):
         half = payload(row())
         half.stats[0].bytes = 2**63 - 1 - 1024

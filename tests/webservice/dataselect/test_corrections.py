@@ -33,7 +33,8 @@ from eida_stats_webservice.errors import (
 )
 from eida_stats_webservice.registry.models import Node
 from support import identity_model as model
-from support.node_client import DAY, Client, make_node
+from support.dates import DAY
+from support.node_client import Client, make_node
 from support.payloads import payload, row, sketch, wire
 from support.stores import Store, open_store
 from support.tables import ROLL_UPS, read_sums

@@ -24,7 +24,8 @@ from eida_stats_webservice.errors import DuplicatePayload, OverlappingPayload, O
 from eida_stats_webservice.query.model import StatisticsQuery
 from eida_stats_webservice.registry.models import PUBLIC, Arrival, Node
 from eida_stats_webservice.web.concurrency import ConcurrencyLimit
-from support.node_client import DAY, Client, make_node
+from support.dates import DAY
+from support.node_client import Client, make_node
 from support.payloads import TODAY, row, wire
 from support.processes import wait_for
 from support.roles import grant_service
@@ -55,7 +56,7 @@ def old_log(*days: int, requests: int = 12) -> dict[str, Any]:
 
 
 @pytest.fixture
-def client(service_uri: str, store: Store) -> Client:
+def node_client(service_uri: str, store: Store) -> Client:
     return Client(create_app(Config(service_uri)).test_client(), make_node(store, "GFZ")[1])
 
 
@@ -80,31 +81,31 @@ def read_problem(response: TestResponse) -> tuple[int, str, list[int]]:
 
 
 @ON_ONE_STORE
-def test_stray_of_the_next_day_replaces_nothing(client: Client, store: Store) -> None:
-    client.send("POST", "submit", log(3, requests=12))
-    client.send("POST", "submit", log(4, requests=24))
+def test_stray_of_the_next_day_replaces_nothing(node_client: Client, store: Store) -> None:
+    node_client.send("POST", "submit", log(3, requests=12))
+    node_client.send("POST", "submit", log(4, requests=24))
     # The complete log of day 3 ends in a request that finished on day 4.
-    corrected = client.send("PUT", "submit", log(3, 4, period=(3, 3), requests=25))
+    corrected = node_client.send("PUT", "submit", log(3, 4, period=(3, 3), requests=25))
     assert (corrected.status_code, corrected.get_json()["supersedes"]) == (201, [1])
     assert count_requests(store) == 49
 
 
 @ON_ONE_STORE
 @pytest.mark.parametrize("first_sent", [True, False])
-def test_stray_of_the_day_before_replaces_nothing(client: Client, store: Store, first_sent: bool) -> None:
-    client.send("POST", "submit", log(1, requests=20))
+def test_stray_of_the_day_before_replaces_nothing(node_client: Client, store: Store, first_sent: bool) -> None:
+    node_client.send("POST", "submit", log(1, requests=20))
     if first_sent:
-        client.send("POST", "submit", log(2, requests=10))
-    corrected = client.send("PUT", "submit", log(1, 2, requests=20)).get_json()
+        node_client.send("POST", "submit", log(2, requests=10))
+    corrected = node_client.send("PUT", "submit", log(1, 2, requests=20)).get_json()
     assert corrected.get("supersedes", []) == [2] * first_sent
     assert count_requests(store) == 40
 
 
 @ON_ONE_STORE
-def test_complete_log_without_replace_is_refused(client: Client, store: Store) -> None:
-    client.send("POST", "submit", log(1, requests=20))
-    client.send("POST", "submit", log(2, requests=10))
-    refused = client.send("POST", "submit", log(1, 2, requests=20))
+def test_complete_log_without_replace_is_refused(node_client: Client, store: Store) -> None:
+    node_client.send("POST", "submit", log(1, requests=20))
+    node_client.send("POST", "submit", log(2, requests=10))
+    refused = node_client.send("POST", "submit", log(1, 2, requests=20))
     assert read_problem(refused) == (409, "overlapping-payload", [2])
     assert "payload 2 (2026-10-02)" in refused.get_json()["detail"]
     assert "--replace (PUT)" in refused.get_json()["detail"]
@@ -112,19 +113,19 @@ def test_complete_log_without_replace_is_refused(client: Client, store: Store) -
 
 
 @ON_ONE_STORE
-def test_growing_directory_is_refused(client: Client, store: Store) -> None:
-    assert client.send("POST", "submit", log(1, period=(1, 1))).status_code == 201
+def test_growing_directory_is_refused(node_client: Client, store: Store) -> None:
+    assert node_client.send("POST", "submit", log(1, period=(1, 1))).status_code == 201
     for last in (2, 3, 4):
-        grown = client.send("POST", "submit", log(*range(1, last + 1), period=(1, last), requests=12 * last))
+        grown = node_client.send("POST", "submit", log(*range(1, last + 1), period=(1, last), requests=12 * last))
         assert read_problem(grown) == (409, "overlapping-payload", [1])
     assert count_requests(store) == 12
 
 
 @ON_ONE_STORE
 @pytest.mark.parametrize("source", ["", "a"])
-def test_shorter_log_of_a_day_is_refused(client: Client, store: Store, source: str) -> None:
-    client.send("POST", "submit", log(1, requests=20, source=source))
-    refused = client.send("POST", "submit", log(1, requests=7, source=source))
+def test_shorter_log_of_a_day_is_refused(node_client: Client, store: Store, source: str) -> None:
+    node_client.send("POST", "submit", log(1, requests=20, source=source))
+    refused = node_client.send("POST", "submit", log(1, requests=7, source=source))
     assert read_problem(refused) == (409, "overlapping-payload", [1])
     listed = refused.get_json()["payloads"]
     assert [(one["source"], one["period"], one["days"]) for one in listed] == [
@@ -134,27 +135,27 @@ def test_shorter_log_of_a_day_is_refused(client: Client, store: Store, source: s
 
 
 @ON_ONE_STORE
-def test_servers_with_equal_statistics_both_count(client: Client, store: Store) -> None:
+def test_servers_with_equal_statistics_both_count(node_client: Client, store: Store) -> None:
     for source in ("a", "b"):
-        assert client.send("POST", "submit", log(1, source=source, requests=1)).status_code == 201
-        assert read_problem(client.send("POST", "submit", log(1, source=source, requests=1)))[:2] == (
+        assert node_client.send("POST", "submit", log(1, source=source, requests=1)).status_code == 201
+        assert read_problem(node_client.send("POST", "submit", log(1, source=source, requests=1)))[:2] == (
             409,
             "duplicate",
         )
     assert count_requests(store) == 2
-    contents = {one["content"] for one in client.send("GET", "payloads").get_json()["payloads"]}
+    contents = {one["content"] for one in node_client.send("GET", "payloads").get_json()["payloads"]}
     assert len(contents) == 1
 
 
 @ON_ONE_STORE
-def test_replace_by_payload_in_force_removes_parts(client: Client, store: Store) -> None:
-    part = client.send("POST", "submit", log(1, requests=12)).get_json()
-    whole = client.send("POST", "submit?overlap=accept", log(1, requests=25)).get_json()
+def test_replace_by_payload_in_force_removes_parts(node_client: Client, store: Store) -> None:
+    part = node_client.send("POST", "submit", log(1, requests=12)).get_json()
+    whole = node_client.send("POST", "submit?overlap=accept", log(1, requests=25)).get_json()
     assert [one["payload"] for one in whole["overlaps"]] == [part["payload"]]
-    again = client.send("PUT", "submit", log(1, requests=25))
+    again = node_client.send("PUT", "submit", log(1, requests=25))
     assert (again.status_code, again.get_json()["payload"]) == (201, whole["payload"])
     assert again.get_json()["supersedes"] == [part["payload"]]
-    assert client.send("PUT", "submit", log(1, requests=25)).status_code == 200
+    assert node_client.send("PUT", "submit", log(1, requests=25)).status_code == 200
     assert count_requests(store) == 25
 
 
@@ -162,13 +163,13 @@ def test_replace_by_payload_in_force_removes_parts(client: Client, store: Store)
 
 
 @ON_ONE_STORE
-def test_month_replaces_its_days_but_a_day_not_a_month(client: Client, store: Store) -> None:
+def test_month_replaces_its_days_but_a_day_not_a_month(node_client: Client, store: Store) -> None:
     for day in (1, 2, 3):
-        client.send("POST", "submit", log(day))
-    month = client.send("PUT", "submit", log(1, 2, 3, period=(1, 31), requests=40)).get_json()
+        node_client.send("POST", "submit", log(day))
+    month = node_client.send("PUT", "submit", log(1, 2, 3, period=(1, 31), requests=40)).get_json()
     assert month["supersedes"] == [1, 2, 3]
     for method, kind in (("PUT", "ambiguous-replacement"), ("POST", "overlapping-payload")):
-        refused = client.send(method, "submit", log(2, requests=13))
+        refused = node_client.send(method, "submit", log(2, requests=13))
         assert read_problem(refused) == (409, kind, [month["payload"]])
         hint = "run all logs of 2026-10-01 to 2026-10-31 with --replace"
         assert hint in refused.get_json()["detail"]
@@ -178,20 +179,20 @@ def test_month_replaces_its_days_but_a_day_not_a_month(client: Client, store: St
 
 
 @ON_ONE_STORE
-def test_retracted_payload_is_restored_by_sending_it(client: Client, store: Store) -> None:
-    sent = client.send("POST", "submit", log(1)).get_json()
+def test_retracted_payload_is_restored_by_sending_it(node_client: Client, store: Store) -> None:
+    sent = node_client.send("POST", "submit", log(1)).get_json()
     for method in ("POST", "PUT"):
-        client.send("DELETE", f"payloads/{sent['payload']}")
+        node_client.send("DELETE", f"payloads/{sent['payload']}")
         assert count_requests(store) == 0
-        again = client.send(method, "submit", log(1))
+        again = node_client.send(method, "submit", log(1))
         assert (again.status_code, again.get_json()["payload"]) == (201, sent["payload"])
         assert count_requests(store) == 12
 
 
 @ON_ONE_STORE
-def test_resending_a_lost_directory_is_a_duplicate(client: Client, store: Store) -> None:
-    sent = client.send("POST", "submit", log(1, source="a")).get_json()
-    again = client.send("POST", "submit?overlap=accept", log(1, source="a"))
+def test_resending_a_lost_directory_is_a_duplicate(node_client: Client, store: Store) -> None:
+    sent = node_client.send("POST", "submit", log(1, source="a")).get_json()
+    again = node_client.send("POST", "submit?overlap=accept", log(1, source="a"))
     assert read_problem(again)[:2] == (409, "duplicate")
     answer = again.get_json()
     assert (answer["payload"], answer["hash"]) == (sent["payload"], sent["hash"])
@@ -200,67 +201,67 @@ def test_resending_a_lost_directory_is_a_duplicate(client: Client, store: Store)
 
 
 @ON_ONE_STORE
-def test_duplicate_comes_before_an_overlap(client: Client) -> None:
+def test_duplicate_comes_before_an_overlap(node_client: Client) -> None:
     """A payload in force has arrived, whatever else was accepted."""
-    sent = client.send("POST", "submit", log(1)).get_json()
-    client.send("POST", "submit?overlap=accept", log(1, requests=3))
-    again = client.send("POST", "submit", log(1))
+    sent = node_client.send("POST", "submit", log(1)).get_json()
+    node_client.send("POST", "submit?overlap=accept", log(1, requests=3))
+    again = node_client.send("POST", "submit", log(1))
     assert (read_problem(again)[:2], again.get_json()["payload"]) == ((409, "duplicate"), sent["payload"])
 
 
 @ON_ONE_STORE
-def test_quiet_days_of_two_sources_are_stored(client: Client, store: Store) -> None:
+def test_quiet_days_of_two_sources_are_stored(node_client: Client, store: Store) -> None:
     for source in ("a", "b"):
-        receipt = client.send("POST", "submit", log(period=(1, 1), source=source))
+        receipt = node_client.send("POST", "submit", log(period=(1, 1), source=source))
         assert receipt.status_code == 201, receipt.text
         assert (receipt.get_json()["rows"], receipt.get_json()["days"]) == (0, 0)
-    grown = client.send("PUT", "submit", log(1, source="a", requests=3))
+    grown = node_client.send("PUT", "submit", log(1, source="a", requests=3))
     assert grown.get_json()["supersedes"] == [1]
-    back = client.send("PUT", "submit", log(period=(1, 1), source="a"))
+    back = node_client.send("PUT", "submit", log(period=(1, 1), source="a"))
     assert (back.get_json()["payload"], back.get_json()["supersedes"]) == (1, [3])
     assert count_requests(store) == 0
     assert [found for *_, found in store.verification.verify() if found] == []
-    assert client.send("DELETE", "payloads/2").status_code == 200
+    assert node_client.send("DELETE", "payloads/2").status_code == 200
 
 
 @ON_ONE_STORE
-def test_whole_node_and_one_of_its_servers_do_not_mix(client: Client, store: Store) -> None:
-    client.send("POST", "submit", log(1))
+def test_whole_node_and_one_of_its_servers_do_not_mix(node_client: Client, store: Store) -> None:
+    node_client.send("POST", "submit", log(1))
     for method, kind in (("POST", "overlapping-payload"), ("PUT", "ambiguous-replacement")):
-        refused = client.send(method, "submit", log(1, source="a", requests=3))
+        refused = node_client.send(method, "submit", log(1, source="a", requests=3))
         assert read_problem(refused) == (409, kind, [1])
         assert "An empty source is the whole node" in refused.get_json()["detail"]
-    accepted = client.send("PUT", "submit?overlap=accept", log(1, source="a", requests=3)).get_json()
+    accepted = node_client.send("PUT", "submit?overlap=accept", log(1, source="a", requests=3)).get_json()
     assert "supersedes" not in accepted
     assert [(one["payload"], one["days"]) for one in accepted["overlaps"]] == [(1, ["2026-10-01"])]
-    named = client.send("PUT", "submit?replaces=1", log(1, source="b", requests=2)).get_json()
+    named = node_client.send("PUT", "submit?replaces=1", log(1, source="b", requests=2)).get_json()
     assert named["supersedes"] == [1]
     assert count_requests(store) == 5
 
 
 @ON_ONE_STORE
-def test_named_payload_is_replaced_and_the_rest_stays(client: Client, store: Store) -> None:
-    client.send("POST", "submit", log(1, 2, period=(1, 2), requests=2))
-    client.send("POST", "submit?overlap=accept", log(2, 3, period=(2, 3), requests=4))
-    named = client.send("PUT", "submit?replaces=1", log(2, requests=8)).get_json()
+def test_named_payload_is_replaced_and_the_rest_stays(node_client: Client, store: Store) -> None:
+    node_client.send("POST", "submit", log(1, 2, period=(1, 2), requests=2))
+    node_client.send("POST", "submit?overlap=accept", log(2, 3, period=(2, 3), requests=4))
+    named = node_client.send("PUT", "submit?replaces=1", log(2, requests=8)).get_json()
     assert (named["supersedes"], [one["payload"] for one in named["overlaps"]]) == ([1], [2])
     assert count_requests(store) == 12
     # Repeated after a lost answer, it changes nothing.
-    assert client.send("PUT", "submit?replaces=1", log(2, requests=8)).status_code == 200
-    refused = client.send("PUT", "submit?replaces=1&overlap=refuse", log(2, requests=16))
+    assert node_client.send("PUT", "submit?replaces=1", log(2, requests=8)).status_code == 200
+    refused = node_client.send("PUT", "submit?replaces=1&overlap=refuse", log(2, requests=16))
     assert read_problem(refused)[:2] == (409, "ambiguous-replacement")
 
 
 @ON_ONE_STORE
-def test_unrelated_payload_cannot_be_named(client: Client) -> None:
+def test_unrelated_payload_cannot_be_named(node_client: Client) -> None:
     for day in (1, 2):
-        client.send("POST", "submit", log(day, source="a"))
-    for name in ("1", client.send("GET", "payloads?limit=2").get_json()["payloads"][0]["hash"]):
+        node_client.send("POST", "submit", log(day, source="a"))
+    for name in ("1", node_client.send("GET", "payloads?limit=2").get_json()["payloads"][0]["hash"]):
         for other in (log(2, source="a", requests=3), log(1, source="b")):
-            refused = client.send("PUT", f"submit?replaces={name}", other)
+            refused = node_client.send("PUT", f"submit?replaces={name}", other)
             assert read_problem(refused)[:2] == (409, "unknown-payload")
             assert refused.get_json()["unknown"] == [name]
-    both = client.send("PUT", "submit?replaces=1,99", log(2, source="a", requests=3))
+    both = node_client.send("PUT", "submit?replaces=1,99", log(2, source="a", requests=3))
     assert (read_problem(both)[:2], both.get_json()["unknown"]) == ((404, "unknown-payload"), ["99"])
 
 
@@ -268,58 +269,58 @@ def test_unrelated_payload_cannot_be_named(client: Client) -> None:
 
 
 @ON_ONE_STORE
-def test_forgotten_old_aggregator_doubles_nothing(client: Client, store: Store) -> None:
-    client.send("POST", "submit", log(1, source="a"))
+def test_forgotten_old_aggregator_doubles_nothing(node_client: Client, store: Store) -> None:
+    node_client.send("POST", "submit", log(1, source="a"))
     for method in ("POST", "PUT"):
-        assert read_problem(client.send(method, "submit", old_log(1)))[:2] == (409, "duplicate")
+        assert read_problem(node_client.send(method, "submit", old_log(1)))[:2] == (409, "duplicate")
     # Different statistics count as well, as they always did, but replace only named payloads.
-    refused = client.send("PUT", "submit", old_log(1, 2, requests=30))
+    refused = node_client.send("PUT", "submit", old_log(1, 2, requests=30))
     assert read_problem(refused) == (409, "ambiguous-replacement", [1])
-    beside = client.send("POST", "submit", old_log(1, requests=3)).get_json()
+    beside = node_client.send("POST", "submit", old_log(1, requests=3)).get_json()
     assert [one["payload"] for one in beside["overlaps"]] == [1]
     assert (
-        read_problem(client.send("POST", "submit?overlap=refuse", old_log(1, requests=4)))[1]
+        read_problem(node_client.send("POST", "submit?overlap=refuse", old_log(1, requests=4)))[1]
         == "overlapping-payload"
     )
     assert count_requests(store) == 15
 
 
 @ON_ONE_STORE
-def test_equal_statistics_without_a_period_are_one(client: Client, store: Store) -> None:
+def test_equal_statistics_without_a_period_are_one(node_client: Client, store: Store) -> None:
     """Without a period, nothing says that they come from another server."""
-    client.send("POST", "submit", old_log(1, requests=1))
+    node_client.send("POST", "submit", old_log(1, requests=1))
     for sent in (old_log(1, requests=1), log(1, source="b", requests=1)):
-        assert read_problem(client.send("POST", "submit", sent))[:2] == (409, "duplicate")
+        assert read_problem(node_client.send("POST", "submit", sent))[:2] == (409, "duplicate")
     # Of several old payloads on a day, only named ones are replaced.
-    client.send("POST", "submit", old_log(1, requests=2))
+    node_client.send("POST", "submit", old_log(1, requests=2))
     whole = log(1, requests=3)
-    assert read_problem(client.send("PUT", "submit", whole)) == (409, "ambiguous-replacement", [1, 2])
-    assert client.send("PUT", "submit?replaces=1,2", whole).get_json()["supersedes"] == [1, 2]
+    assert read_problem(node_client.send("PUT", "submit", whole)) == (409, "ambiguous-replacement", [1, 2])
+    assert node_client.send("PUT", "submit?replaces=1,2", whole).get_json()["supersedes"] == [1, 2]
     assert count_requests(store) == 3
 
 
 @ON_ONE_STORE
-def test_upgraded_aggregator_replaces_old_payloads(client: Client, store: Store) -> None:
-    client.send("POST", "submit", old_log(1, 2, requests=12))
-    assert read_problem(client.send("POST", "submit", log(1, 2, requests=12)))[:2] == (409, "duplicate")
-    upgraded = client.send("PUT", "submit", log(1, 2, source="a", requests=12)).get_json()
+def test_upgraded_aggregator_replaces_old_payloads(node_client: Client, store: Store) -> None:
+    node_client.send("POST", "submit", old_log(1, 2, requests=12))
+    assert read_problem(node_client.send("POST", "submit", log(1, 2, requests=12)))[:2] == (409, "duplicate")
+    upgraded = node_client.send("PUT", "submit", log(1, 2, source="a", requests=12)).get_json()
     assert upgraded["supersedes"] == [1]
     assert count_requests(store) == 12
 
 
 @ON_ONE_STORE
-def test_stray_of_an_old_payload_is_no_duplicate(client: Client) -> None:
-    client.send("POST", "submit", old_log(1, 2))
-    refused = client.send("POST", "submit", log(1, requests=30))
+def test_stray_of_an_old_payload_is_no_duplicate(node_client: Client) -> None:
+    node_client.send("POST", "submit", old_log(1, 2))
+    refused = node_client.send("POST", "submit", log(1, requests=30))
     assert read_problem(refused) == (409, "overlapping-payload", [1])
     assert "payload 1 (no period, 2026-10-01, 2026-10-02)" in refused.get_json()["detail"]
 
 
 @ON_ONE_STORE
-def test_days_between_old_payloads_are_free(client: Client) -> None:
-    client.send("POST", "submit", old_log(1, 9))
-    assert client.send("POST", "submit", log(5)).status_code == 201
-    assert read_problem(client.send("POST", "submit", log(9, requests=1)))[1] == "overlapping-payload"
+def test_days_between_old_payloads_are_free(node_client: Client) -> None:
+    node_client.send("POST", "submit", old_log(1, 9))
+    assert node_client.send("POST", "submit", log(5)).status_code == 201
+    assert read_problem(node_client.send("POST", "submit", log(9, requests=1)))[1] == "overlapping-payload"
 
 
 # Overtaken requests
@@ -543,26 +544,26 @@ def is_waiting(store: Store) -> bool:
 # Tokens
 
 
-def test_answers_have_the_token_expiry(client: Client, store: Store) -> None:
+def test_answers_have_the_token_expiry(node_client: Client, store: Store) -> None:
     (end,) = (token.valid_until for token in store.registry.list_tokens())
     due = f"{end:%Y-%m-%dT%H:%M:%SZ}"
-    stored = client.send("POST", "submit", log(1))
+    stored = node_client.send("POST", "submit", log(1))
     assert stored.get_json()["token_valid_until"] == due
     answers = [
         stored,
-        client.send("POST", "submit", log(1)),
-        client.send("POST", "dataselectstats", {}),
-        client.send("PUT", "submit?x=1", log(1)),
-        client.send("PUT", "submit", log(1)),
+        node_client.send("POST", "submit", log(1)),
+        node_client.send("POST", "dataselectstats", {}),
+        node_client.send("PUT", "submit?x=1", log(1)),
+        node_client.send("PUT", "submit", log(1)),
     ]
     assert [answer.status_code for answer in answers] == [201, 409, 422, 400, 200]
     assert [answer.headers["Token-Valid-Until"] for answer in answers] == [due] * 5
     assert [answer.get_json()["token_valid_until"] for answer in answers] == [due] * 5
 
 
-def test_expired_token_is_named(client: Client, store: Store) -> None:
+def test_expired_token_is_named(node_client: Client, store: Store) -> None:
     now = datetime.datetime.now(tz=datetime.UTC)
-    expired = Client(client._client, store.registry.add_token("GFZ", now - 3 * DAY, now - 2 * DAY)[1])
+    expired = Client(node_client._client, store.registry.add_token("GFZ", now - 3 * DAY, now - 2 * DAY)[1])
     for method, path in (("POST", "submit"), ("PUT", "submit"), ("GET", "payloads"), ("DELETE", "payloads/1")):
         refused = expired.send(method, path, log(1))
         assert read_problem(refused)[:2] == (403, "expired-token")
@@ -573,11 +574,11 @@ def test_expired_token_is_named(client: Client, store: Store) -> None:
     assert read_problem(expired.send("POST", "submit", log(1)))[:2] == (403, "refused-token")
 
 
-def test_newest_payloads_are_listed_by_limit(client: Client) -> None:
-    assert client.send("GET", "payloads?limit=1").get_json() == {"payloads": []}
+def test_newest_payloads_are_listed_by_limit(node_client: Client) -> None:
+    assert node_client.send("GET", "payloads?limit=1").get_json() == {"payloads": []}
     for day in (1, 2, 3):
-        client.send("POST", "submit", log(day, source="a"))
+        node_client.send("POST", "submit", log(day, source="a"))
     for limit, due in ((1, [3]), (2, [2, 3]), (9, [1, 2, 3])):
-        listed = client.send("GET", f"payloads?limit={limit}").get_json()["payloads"]
+        listed = node_client.send("GET", f"payloads?limit={limit}").get_json()["payloads"]
         assert [(one["payload"], one["days"]) for one in listed] == [(day, [f"2026-10-0{day}"]) for day in due]
     assert (listed[0]["source"], listed[0]["period"]) == ("a", {"start": "2026-10-01", "end": "2026-10-01"})

@@ -12,8 +12,8 @@ import pytest
 import eida_stats_webservice
 from eida_stats_webservice.database import migrations
 from eida_stats_webservice.registry.models import Node
-from support.dates import NOW
-from support.node_client import DAY, make_node
+from support.dates import DAY, NOW
+from support.node_client import make_node
 from support.payloads import payload, row
 from support.processes import wait_for
 from support.stores import ON_POSTGRESQL, Store

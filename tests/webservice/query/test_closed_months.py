@@ -17,6 +17,7 @@ from eida_stats_webservice.query import closed_months
 from eida_stats_webservice.query.model import StatisticsQuery
 from eida_stats_webservice.registry.models import Node
 from support.dates import DAY
+from support.node_client import make_node
 from support.payloads import payload, row, sketch
 from support.stores import ON_ONE_STORE, Store
 
@@ -32,9 +33,7 @@ Rows = dict[tuple[str, ...], list[str]]
 @pytest.fixture
 def node(store: Store) -> Node:
     """Register a node that sent two networks in two countries from September to November."""
-    store.registry.add_node("A", "operator@node.example")
-    now = datetime.datetime.now(tz=datetime.UTC)
-    sender = store.registry.find_sender_of_token(store.registry.add_token("A", now - DAY, now + DAY)[1], now).node
+    sender, _ = make_node(store, "A")
     for month in ("2026-09", "2026-10", "2026-11"):
         store.payloads.ingest(sender, make_payload(month, MANY))
     return sender

@@ -13,6 +13,7 @@ from eida_statistics import hll
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from support.dates import DAY
+from support.node_client import make_node
 from support.payloads import payload, row, sketch
 from support.stores import ON_ONE_STORE, Store
 
@@ -47,12 +48,8 @@ USERS = {
 
 @pytest.fixture(autouse=True)
 def networks(store: Store) -> None:
-    now = datetime.datetime.now(tz=datetime.UTC)
     for name in "ABC":
-        store.registry.add_node(name, "operator@node.example")
-        sender = store.registry.find_sender_of_token(
-            store.registry.add_token(name, now - DAY, now + DAY)[1], now
-        ).node
+        sender, _ = make_node(store, name)
         rows = [
             row(month=f"{month}-01", network=network, clients=sketch(map(hll.hash_client, users)))
             for (node, network), users in USERS.items()

@@ -29,6 +29,7 @@ from eida_stats_webservice.query import formats
 from eida_stats_webservice.query.model import LEVELS, OutputOptions, Statistic, StatisticsQuery
 from eida_stats_webservice.registry.models import PUBLIC, Viewer
 from support.dates import DAY
+from support.node_client import make_node
 from support.payloads import payload, row, sketch
 from support.postgresql import Cluster
 from support.roles import grant_service
@@ -57,10 +58,7 @@ def sent(store: Store) -> list[Sent]:
     chance = random.Random(4)
     rows: list[Sent] = []
     for name in ("A", "B"):
-        store.registry.add_node(name, "operator@node.example")
-        node = store.registry.find_sender_of_token(
-            store.registry.add_token(name, now() - DAY, now() + DAY)[1], now()
-        ).node
+        node, _ = make_node(store, name)
         for month in ("2025-11", "2025-12", "2026-01"):
             own = {
                 (network, station, channel, country): row(
@@ -559,10 +557,7 @@ def test_recreated_database_has_other_etags(service_uri: str, store: Store) -> N
     client = create_app(Config(service_uri)).test_client()
     marks = set()
     for size in (1, 999):
-        store.registry.add_node("A", "operator@node.example")
-        node = store.registry.find_sender_of_token(
-            store.registry.add_token("A", now() - DAY, now() + DAY)[1], now()
-        ).node
+        node, _ = make_node(store, "A")
         store.payloads.ingest(node, payload(row(bytes=size)))
         marks.add(client.get(f"{PUBLIC_PATH}?start=2025-01").headers["ETag"])
         store.registry.remove_node("A")

@@ -25,6 +25,7 @@ from eida_stats_webservice.dataselect import routes
 from eida_stats_webservice.query import closed_months, suppression
 from eida_stats_webservice.query.model import Statistic, StatisticsQuery
 from support.dates import DAY
+from support.node_client import make_node
 from support.payloads import payload, row, sketch
 from support.stores import ON_ONE_STORE, Store
 
@@ -251,11 +252,7 @@ def cells(store: Store) -> Cells:
         if chance.random() < 0.9
     }
     for node in NODES:
-        store.registry.add_node(node, "operator@node.example")
-        now = datetime.datetime.now(tz=datetime.UTC)
-        sender = store.registry.find_sender_of_token(
-            store.registry.add_token(node, now - DAY, now + DAY)[1], now
-        ).node
+        sender, _ = make_node(store, node)
         rows = [
             row(
                 month=f"{date}-01",

@@ -20,6 +20,7 @@ from eida_stats_webservice.database import migrations
 from eida_stats_webservice.query.model import LEVELS
 from eida_stats_webservice.query.parameters import ALIASES, FORMATS, MAX_LIMIT
 from support.dates import DAY
+from support.node_client import make_node
 from support.payloads import payload, row
 from support.service import PREFIX
 from support.stores import Store, open_store
@@ -77,8 +78,7 @@ def operator(database_uri: str) -> dict[str, str]:
     """Store a row, and return the headers of the operator of its network."""
     now = datetime.datetime.now(tz=datetime.UTC)
     store: Store = open_store(database_uri)
-    store.registry.add_node("NODE1", "operator@node1.example")
-    node = store.registry.find_sender_of_token(store.registry.add_token("NODE1", now - DAY, now + DAY)[1], now).node
+    node, _ = make_node(store, "NODE1")
     store.payloads.ingest(node, payload(row(month="2026-10-01", network="GE")))
     token = store.registry.add_network_token("GE", now - DAY, now + DAY)[1]
     store.close()

@@ -38,7 +38,7 @@ def app() -> Flask:
 
 
 @pytest.fixture
-def client(app: Flask) -> FlaskClient:
+def app_client(app: Flask) -> FlaskClient:
     return app.test_client()
 
 
@@ -52,15 +52,15 @@ def client(app: Flask) -> FlaskClient:
         ("other/fault", "application/problem+json"),
     ],
 )
-def test_blueprint_chooses_the_form_of_errors(client: FlaskClient, path: str, media_type: str) -> None:
-    assert client.get(f"/prefix/{path}").mimetype == media_type
+def test_blueprint_chooses_the_form_of_errors(app_client: FlaskClient, path: str, media_type: str) -> None:
+    assert app_client.get(f"/prefix/{path}").mimetype == media_type
 
 
-def test_wrong_method_gets_the_hint(client: FlaskClient) -> None:
-    wrong = client.post("/prefix/made-up/one?json")
+def test_wrong_method_gets_the_hint(app_client: FlaskClient) -> None:
+    wrong = app_client.post("/prefix/made-up/one?json")
     assert (wrong.status_code, wrong.get_json()["detail"]) == (405, "GET it.")
     assert set(wrong.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
-    assert client.post("/prefix/other").get_json()["detail"] != "GET it."
+    assert app_client.post("/prefix/other").get_json()["detail"] != "GET it."
 
 
 @pytest.mark.parametrize(("path", "logged"), [("made-up/one", True), ("other", False), ("made-up/none", False)])
