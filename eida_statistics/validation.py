@@ -75,7 +75,8 @@ def _find_inner_faults(
 def _fits(value: object, expected: object) -> bool:
     try:
         msgspec.convert(value, expected)
-    except (msgspec.ValidationError, RecursionError):
+    # msgspec raises UnicodeEncodeError for a lone surrogate, unless a text is expected.
+    except (msgspec.ValidationError, UnicodeEncodeError, RecursionError):
         return False
     return True
 

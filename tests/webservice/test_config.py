@@ -72,12 +72,26 @@ def test_privacy_settings_have_defaults_and_limits() -> None:
         ("MIN_SKETCH_CLIENTS", "-1", "MIN_SKETCH_CLIENTS must be a whole number, at least 0"),
         ("MIN_SKETCH_CLIENTS", "1.5", "MIN_SKETCH_CLIENTS must be a whole number, at least 0"),
         ("CLOSED_AFTER_DAYS", "-1", "CLOSED_AFTER_DAYS must be a whole number from 0 to 366"),
+        ("CLOSED_AFTER_DAYS", "\udcff", "CLOSED_AFTER_DAYS must be a whole number from 0 to 366"),
         ("CLOSED_AFTER_DAYS", "367", "CLOSED_AFTER_DAYS must be a whole number from 0 to 366"),
     ],
 )
 def test_wrong_privacy_setting_is_refused(variable: str, value: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         config.read({variable: value})
+
+
+@pytest.mark.parametrize("value", ["token\udcff", "two words", "jet\u00f3n", "token\n"])
+def test_unusable_metrics_token_is_refused(value: str) -> None:
+    with pytest.raises(
+        ConfigurationError, match="METRICS_TOKEN must be letters, digits and punctuation"
+    ) as refusal:
+        config.read({"METRICS_TOKEN": value})
+    assert value not in str(refusal.value)
+
+
+def test_metrics_token_may_have_any_visible_character() -> None:
+    assert config.read({"METRICS_TOKEN": "AZaz09-._~+/="}).metrics_token == "AZaz09-._~+/="
 
 
 @pytest.mark.parametrize("variable", ["DATABASE_URI", "URL_PREFIX", "MAX_PAYLOAD_BYTES"])

@@ -23,7 +23,7 @@ _EXPECTED = {
     "min_clients": "a whole number, at least 0",
     "min_sketch_clients": "a whole number, at least 0",
     "closed_after_days": f"a whole number from 0 to {MAX_CLOSED_AFTER_DAYS}",
-    "metrics_token": "text",
+    "metrics_token": "letters, digits and punctuation of ASCII, without spaces",
     "max_failures_per_minute": "a whole number, at least 0",
     "eas_keyring": "text: a file of public keys",
     "eas_fingerprints": "text: fingerprints of keys, separated by commas",
@@ -39,7 +39,7 @@ class Config(msgspec.Struct, frozen=True):
     min_clients: Annotated[int, Meta(ge=0)] = 0
     min_sketch_clients: Annotated[int, Meta(ge=0)] = 1000
     closed_after_days: Annotated[int, Meta(ge=0, le=MAX_CLOSED_AFTER_DAYS)] = 3
-    metrics_token: str = ""
+    metrics_token: Annotated[str, Meta(pattern=r"^[!-~]*\Z")] = ""
     max_failures_per_minute: Annotated[int, Meta(ge=0)] = 20
     eas_keyring: str = ""
     eas_fingerprints: str = ""
@@ -93,7 +93,8 @@ def read(environment: Mapping[str, str] = os.environ) -> Config:
         name = setting.name
         try:
             values[name] = msgspec.convert(values.get(name, setting.default), setting.type, strict=False)
-        except msgspec.ValidationError:
+        # A variable that is not UTF-8 has lone surrogates.
+        except (msgspec.ValidationError, UnicodeEncodeError):
             # msgspec's message has a path and a pattern, which do not help administrators.
             raise ConfigurationError(f"{sources[name]} must be {_EXPECTED[name]}") from None
     return msgspec.convert(values, Config)

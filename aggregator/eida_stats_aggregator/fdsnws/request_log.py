@@ -241,7 +241,7 @@ def _decode_leniently(line: bytes) -> _Line | None:
     try:
         loose = json.loads(line.decode())
         return msgspec.convert(loose, _Line)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, UnicodeEncodeError):
         service = loose.get("service") if isinstance(loose, dict) else None
         if isinstance(service, str) and service != SERVICE:
             return None

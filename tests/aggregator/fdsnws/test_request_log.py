@@ -154,6 +154,10 @@ def test_line_gives_a_request(changes: dict[str, object], expected: object) -> N
         # A lone surrogate sends the line through the lenient decoder, which must be as strict about the rest.
         ({"clientID": "\udcff", "userID": True}, "userID: not an integer"),
         ({"clientID": "\udcff", "trace": [trace(sta="\udcff")]}, ""),
+        ({"userID": "\udcff"}, "userID: not an integer"),
+        ({"userID": "\udcff", "status": 200}, "userID: not an integer"),
+        ({"trace": [trace(), trace(size="\udcff")]}, "trace[1].bytes: not an integer"),
+        ({"trace": "\udcff"}, "trace: not a list"),
         # A name of another type is passed over, and nothing else with it.
         ({"clientID": 7, "userID": "1"}, "userID: not an integer"),
         ({"clientID": ["curl"], "service": 7}, "service: not a text"),
@@ -263,6 +267,7 @@ def test_other_service_is_ignored(service: object) -> None:
         assert outcome == one(without=("service",))
     elif isinstance(service, str):
         assert outcome == Ignored()
+        assert one(service=service, userID="\udcff") == Ignored()
     else:
         assert isinstance(outcome, Rejected)
         assert outcome.reason.startswith("service: not a text")
