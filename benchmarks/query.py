@@ -18,6 +18,7 @@ from rich.table import Table
 
 from benchmarks.ingest import ROLL_UP, ratio, seconds_of
 from eida_stats_webservice.database import migrations
+from eida_stats_webservice.dataselect.cube import DATASELECT
 from eida_stats_webservice.query.parameters import parse_query
 from eida_stats_webservice.registry.models import PUBLIC
 from support.postgresql import Cluster
@@ -124,14 +125,14 @@ def _side_by_side(
     """Return the seconds over HTTP and of the SQL alone, after one round to warm up, and the number of rows."""
     pairs = [pair.split("=") for pair in query.split("&")]
     question, _ = parse_query(
-        ((name, value) for name, value in pairs), datetime.date(2026, 11, 1), restricted=False
+        DATASELECT, ((name, value) for name, value in pairs), datetime.date(2026, 11, 1), restricted=False
     )
-    parameters = store.statistics._make_parameters(question, PUBLIC, sketches=False)
+    statement, parameters = store.statistics.prepare(question, PUBLIC, sketches=False)
     found: list[Any] = []
 
     def run_sql() -> None:
         with store.database.transaction() as connection, connection.cursor() as cursor:
-            cursor.execute(store.statistics._queries.statistics.sql, parameters)
+            cursor.execute(statement, parameters)
             found[:] = cursor.fetchall()
 
     http, sql = [], []

@@ -14,10 +14,11 @@ from werkzeug.test import TestResponse
 from eida_statistics.errors import PROBLEM_PREFIX
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
-from eida_stats_webservice.query.parameters import ALIASES, MAX_LIMIT
+from eida_stats_webservice.query.parameters import MAX_LIMIT
 from support.requests_from_openapi import METRICS_TOKEN, OPERATORS, Tokens, authorize, fill, load_document, mend
 from support.service import PREFIX
 from support.signer import Signer
+from support.statistics import ALIASES
 from support.stores import ON_ONE_STORE, Store
 
 if TYPE_CHECKING:

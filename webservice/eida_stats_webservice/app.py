@@ -13,8 +13,9 @@ from eida_stats_webservice.auth.eas import Verifier
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.database import open_database
 from eida_stats_webservice.dataselect import payloads, submit
-from eida_stats_webservice.dataselect import routes as dataselect
+from eida_stats_webservice.dataselect.cube import DATASELECT
 from eida_stats_webservice.dataselect.repository import PayloadRepository
+from eida_stats_webservice.query import routes as query
 from eida_stats_webservice.query.repository import StatisticsRepository
 from eida_stats_webservice.registry import routes as registry
 from eida_stats_webservice.registry.repository import RegistryRepository
@@ -86,7 +87,7 @@ def create_app(config: Config | None = None) -> Flask:
     with_tokens = [
         submit.create_blueprint(stored, nodes, node_limit, budget, config.max_payload_bytes),
         payloads.create_blueprint(stored, nodes, node_limit),
-        dataselect.create_blueprint(statistics, nodes, query_limit, authenticator, config.privacy),
+        query.create_blueprint(DATASELECT, statistics, nodes, query_limit, authenticator, config.privacy),
         metrics.create_blueprint(stored.find_newest_days, config.metrics_token),
     ]
     failures.apply_to(with_tokens)

@@ -21,8 +21,7 @@ from eida_statistics.payload import Payload
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.errors import DuplicatePayload, OverlappingPayload, Overtaken, RefusedToken
-from eida_stats_webservice.query.model import StatisticsQuery
-from eida_stats_webservice.registry.models import PUBLIC, Arrival, Node
+from eida_stats_webservice.registry.models import Arrival, Node
 from eida_stats_webservice.web.concurrency import ConcurrencyLimit
 from support.dates import DAY
 from support.node_client import Client, make_node
@@ -30,6 +29,7 @@ from support.payloads import TODAY, row, wire
 from support.processes import wait_for
 from support.roles import grant_service
 from support.service import PREFIX, Service, register_nodes
+from support.statistics import query_public
 from support.stores import ON_ONE_STORE, Store, open_store
 from support.tables import count, select
 
@@ -62,9 +62,8 @@ def node_client(service_uri: str, store: Store) -> Client:
 
 def count_requests(store: Store) -> int:
     """Return the number of requests that the service counts."""
-    both_months = StatisticsQuery(start=datetime.date(2026, 10, 1), end=datetime.date(2026, 11, 1))
-    found = store.statistics.query(both_months, PUBLIC, sketches=False)
-    return sum(one.nb_reqs for one in found)
+    found = query_public(store, start=datetime.date(2026, 10, 1), end=datetime.date(2026, 11, 1))
+    return sum(one["nb_reqs"] for one in found)
 
 
 def read_problem(response: TestResponse) -> tuple[int, str, list[int]]:

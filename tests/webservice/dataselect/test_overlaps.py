@@ -18,10 +18,10 @@ from eida_stats_webservice.dataselect.overlaps import (
     decide,
 )
 from eida_stats_webservice.errors import AmbiguousReplacement, DuplicatePayload, OverlappingPayload
-from eida_stats_webservice.query.model import StatisticsQuery
-from eida_stats_webservice.registry.models import PUBLIC, Node
+from eida_stats_webservice.registry.models import Node
 from support import identity_model as model
 from support.payloads import payload, row
+from support.statistics import query_public
 from support.stores import Store
 
 NOW = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC)
@@ -151,5 +151,5 @@ def list_months(sending: model.Sending) -> set[str]:
 
 
 def total(store: Store, node: str) -> int:
-    question = StatisticsQuery(start=datetime.date(2026, 9, 1), end=datetime.date(2026, 10, 1), nodes=(node,))
-    return sum(found.bytes for found in store.statistics.query(question, PUBLIC, sketches=False))
+    start, end = datetime.date(2026, 9, 1), datetime.date(2026, 10, 1)
+    return sum(found["bytes"] for found in query_public(store, start=start, end=end, filters={"node": (node,)}))

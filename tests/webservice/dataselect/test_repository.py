@@ -9,6 +9,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,10 @@ from eida_stats_webservice.errors import (
     UnknownNode,
     UnknownToken,
 )
-from eida_stats_webservice.query.model import StatisticsQuery
-from eida_stats_webservice.registry.models import PUBLIC, Node
+from eida_stats_webservice.registry.models import Node
 from support.dates import DAY
 from support.payloads import payload, row, sketch
+from support.statistics import query_public
 from support.stores import ON_ONE_STORE, Store, open_store
 from support.tables import ROLL_UPS, compute_roll_up, count, read_sums, select
 
@@ -55,8 +56,9 @@ def node(store: Store, name: str) -> Node:
 
 
 def total(store: Store, level: str | None = None) -> list[tuple[str, str, int, int, int, int]]:
-    found = store.statistics.query(StatisticsQuery(start=OCTOBER, end=OCTOBER, level=level), PUBLIC, sketches=False)
-    return [(s.node, s.network, s.bytes, s.nb_reqs, s.nb_successful_reqs, s.clients) for s in found]
+    columns = ("node", "network", "bytes", "nb_reqs", "nb_successful_reqs", "clients")
+    found = query_public(store, start=OCTOBER, end=OCTOBER, level=level)
+    return [itemgetter(*columns)(one) for one in found]
 
 
 # Nodes

@@ -12,8 +12,8 @@ from eida_statistics import hll
 from eida_statistics.payload import Payload
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
-from eida_stats_webservice.dataselect import routes
-from eida_stats_webservice.query import closed_months
+from eida_stats_webservice.dataselect.cube import DATASELECT
+from eida_stats_webservice.query import closed_months, routes
 from eida_stats_webservice.query.model import StatisticsQuery
 from eida_stats_webservice.registry.models import Node
 from support.dates import DAY
@@ -184,7 +184,7 @@ def test_month_is_closed_days_after_its_end(today: str, days: int, first_open: s
 
 
 def test_question_without_closed_months_has_none() -> None:
-    question = StatisticsQuery(start=datetime.date(2026, 10, 1), end=datetime.date(2026, 11, 1))
+    question = StatisticsQuery(cube=DATASELECT, start=datetime.date(2026, 10, 1), end=datetime.date(2026, 11, 1))
     assert closed_months.find_last_closed_month(question, datetime.date(2026, 10, 1)) is None
     assert closed_months.find_last_closed_month(question, datetime.date(2026, 11, 1)) == datetime.date(2026, 10, 1)
     assert closed_months.find_last_closed_month(question, datetime.date(2027, 5, 1)) == datetime.date(2026, 11, 1)

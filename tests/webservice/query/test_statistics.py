@@ -24,9 +24,9 @@ from pyarrow import parquet
 from eida_statistics import hll
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
-from eida_stats_webservice.dataselect import routes
-from eida_stats_webservice.query import formats
-from eida_stats_webservice.query.model import LEVELS, OutputOptions, Statistic, StatisticsQuery
+from eida_stats_webservice.dataselect.cube import DATASELECT
+from eida_stats_webservice.query import formats, routes
+from eida_stats_webservice.query.model import OutputOptions, Statistic, StatisticsQuery
 from eida_stats_webservice.registry.models import PUBLIC, Viewer
 from support.dates import DAY
 from support.node_client import make_node
@@ -35,6 +35,7 @@ from support.postgresql import Cluster
 from support.roles import grant_service
 from support.service import PREFIX, Service, register_nodes
 from support.signer import Signer
+from support.statistics import LEVELS
 from support.stores import ON_ONE_STORE, Store, open_store
 
 NOT_GIVEN = hll.to_hex(hll.EMPTY)
@@ -43,6 +44,8 @@ RESTRICTED_PATH = f"{PREFIX}/dataselect/restricted"
 KEYS = ("date", "node", "network", "station", "location", "channel", "country")
 # X is restricted at both nodes, FR at the second one. Y's group may see Y, and the first node's group all.
 HIDDEN = {("A", "X"), ("B", "X"), ("B", "FR"), ("A", "Y")}
+DECEMBER = datetime.date(2025, 12, 1)
+PERIOD: dict[str, Any] = {"cube": DATASELECT, "start": datetime.date(2025, 11, 1), "end": datetime.date(2026, 1, 1)}
 DETAILS = ((), ("month",), ("year",), ("country",), ("month", "country"), ("year", "country"))
 
 Sent = dict[str, Any]
@@ -107,11 +110,7 @@ def count_rows(
         month = one["month"][:7]
         if not f"{question.start:%Y-%m}" <= month <= f"{question.end:%Y-%m}":
             continue
-        if question.nodes and one["node"] not in question.nodes:
-            continue
-        if question.countries and one["country"] not in question.countries:
-            continue
-        if question.networks and one["network"] not in question.networks:
+        if any(one[name] not in values for name, values in question.filters.items()):
             continue
         unseen = (one["node"], one["network"]) in hidden
         if unseen and question.selects_streams:
@@ -137,13 +136,12 @@ def count_rows(
 def query_store(store: Store, question: StatisticsQuery, viewer: Viewer) -> dict[tuple[str, ...], Any]:
     found = {}
     for one in store.statistics.query(question, viewer, sketches=True):
-        key = tuple(getattr(one, name) for name in KEYS)
-        assert key not in found
+        assert one.keys not in found
         assert one.hll_clients is not None
         assert one.clients == hll.cardinality(one.hll_clients)
         assert hll.canonicalize(one.hll_clients) == one.hll_clients
         registers = hll.decode_registers(one.hll_clients).tobytes()
-        found[key] = (one.bytes, one.nb_reqs, one.nb_successful_reqs, registers)
+        found[one.keys] = (*one.measures[:3], registers)
     return found
 
 
@@ -159,25 +157,23 @@ def query_store(store: Store, question: StatisticsQuery, viewer: Viewer) -> dict
 def test_levels_and_details_match_sent_rows(
     store: Store, sent: list[Sent], viewer: Viewer, seen: set[tuple[str, str]]
 ) -> None:
-    filters: list[dict[str, Any]] = [
-        {}, {"nodes": ("B",)}, {"countries": ("DE", "FR")}, {"networks": ("FR", "X")},
-        {"start": datetime.date(2025, 12, 1), "end": datetime.date(2025, 12, 1), "networks": ("GE",)},
+    some: list[dict[str, Any]] = [
+        {}, {"filters": {"node": ("B",)}}, {"filters": {"country": ("DE", "FR")}},
+        {"filters": {"network": ("FR", "X")}},
+        {"start": DECEMBER, "end": DECEMBER, "filters": {"network": ("GE",)}},
     ]  # fmt: skip
-    period = {"start": datetime.date(2025, 11, 1), "end": datetime.date(2026, 1, 1)}
-    for level, details, some in itertools.product((None, *LEVELS), DETAILS, filters):
-        question = StatisticsQuery(**{**period, **some}, level=level, details=frozenset(details))
+    for level, details, one in itertools.product((None, *LEVELS), DETAILS, some):
+        question = StatisticsQuery(**{**PERIOD, **one}, level=level, details=frozenset(details))
         expected = count_rows(sent, question, HIDDEN - seen)
         assert query_store(store, question, viewer) == expected, question
 
 
 def test_patterns_choose_stations_and_locations(store: Store, sent: list[Sent]) -> None:
-    period = {"start": datetime.date(2025, 11, 1), "end": datetime.date(2026, 1, 1)}
-    found = query_store(
-        store, StatisticsQuery(**period, level="station", stations=("S*",), locations=("",)), PUBLIC
-    )
+    filters = {"station": ("S*",), "location": ("",)}
+    found = query_store(store, StatisticsQuery(**PERIOD, level="station", filters=filters), PUBLIC)
     assert {key[3] for key in found} == {"S1"}
     assert "" not in {key[2] for key in found}
-    assert not query_store(store, StatisticsQuery(**period, stations=("S",)), PUBLIC)
+    assert not query_store(store, StatisticsQuery(**PERIOD, filters={"station": ("S",)}), PUBLIC)
 
 
 def test_rows_are_sorted_and_limited(sent: list[Sent], client: FlaskClient) -> None:
@@ -459,13 +455,14 @@ def test_empty_result_has_the_requested_status(sent: list[Sent], client: FlaskCl
 def test_rows_are_formatted_in_constant_memory(form: str) -> None:
     def rows() -> Iterator[Statistic]:
         for number in range(30_000):
-            yield Statistic("2026-01", "A", "FR", f"S{number}", "", "BHZ", "DE", number, 1, 1, 0, 1)
+            yield Statistic(("2026-01", "A", "FR", f"S{number}", "", "BHZ", "DE"), (number, 1, 1, 0), 1)
 
     tracemalloc.start()
     try:
-        chunks = formats.choose_format(OutputOptions(form)).write(
-            rows(), formats.list_columns(OutputOptions()), "start=2026-01"
-        )
+        options = OutputOptions(form)
+        values = formats.list_values(rows(), DATASELECT, options)
+        columns = formats.list_columns(DATASELECT, options)
+        chunks = formats.choose_format(options).write(values, columns, "start=2026-01")
         assert sum(map(len, chunks)) > 1_000_000
         assert tracemalloc.get_traced_memory()[1] < 4_000_000
     finally:
@@ -580,12 +577,10 @@ def test_if_modified_since_misses_no_change(sent: list[Sent], client: FlaskClien
 @pytest.mark.parametrize("details", DETAILS)
 def test_public_queries_read_only_roll_ups(database_uri: str, level: str | None, details: tuple[str, ...]) -> None:
     store = open_store(database_uri)
-    question = StatisticsQuery(
-        start=datetime.date(2025, 1, 1), end=datetime.date(2026, 1, 1), level=level, details=frozenset(details)
-    )
-    parameters = store.statistics._make_parameters(question, PUBLIC, sketches=False)
+    question = StatisticsQuery(**PERIOD, level=level, details=frozenset(details))
+    sql, parameters = store.statistics.prepare(question, PUBLIC, sketches=False)
     with store.database.transaction() as connection, connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN {store.statistics._queries.statistics.sql}", parameters)
+        cursor.execute(f"EXPLAIN {sql}", parameters)
         plan = "\n".join(line for (line,) in cursor.fetchall())
     store.close()
     assert "dataselect_stats_by_" in plan

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from eida_statistics import hll
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
-from eida_stats_webservice.dataselect import routes
-from eida_stats_webservice.query import closed_months, suppression
+from eida_stats_webservice.dataselect.cube import DATASELECT
+from eida_stats_webservice.query import closed_months, routes, suppression
 from eida_stats_webservice.query.model import Statistic, StatisticsQuery
 from support.dates import DAY
 from support.node_client import make_node
@@ -32,7 +32,7 @@ from support.stores import ON_ONE_STORE, Store
 PUBLIC_PATH = "/eidaws/statistics/1/dataselect/public"
 RESTRICTED_PATH = PUBLIC_PATH.replace("public", "restricted")
 MONTHS = ("2025-11", "2025-12", "2026-01")
-PERIOD = {"start": datetime.date(2025, 11, 1), "end": datetime.date(2026, 1, 1)}
+PERIOD: dict[str, Any] = {"cube": DATASELECT, "start": datetime.date(2025, 11, 1), "end": datetime.date(2026, 1, 1)}
 NODES = ("A", "B")
 NETWORKS = ("FR", "GE", "X")
 COUNTRIES = ("DE", "FR", "IT")
@@ -151,7 +151,7 @@ def answer(cells: Cells, question: StatisticsQuery, minimum: int, first_open: da
         restricted = RESTRICTED if question.divides_by("network") else ()
         open_totals = add_up_cells(cells, closed_months.make_open_totals(question, first_open))
         found = list(suppression.merge_small(closed, minimum, question, restricted, open_totals))
-    shown = {(one.date, one.node, one.network, one.country): one.bytes for one in found}
+    shown = {(*one.keys[:3], one.keys[-1]): one.measures[0] or 0 for one in found}
     assert len(shown) == len(found)
     return shown
 
@@ -172,8 +172,9 @@ def add_up_cells(cells: Cells, question: StatisticsQuery) -> list[Statistic]:
     users = list(cells.values())
     return [
         Statistic(
-            *(*key[:3], "*", "*", "*", key[3]),
-            *(sum(map(get_bit, group)), 1, 1, 0, len(frozenset().union(*(users[number] for number in group)))),
+            (*key[:3], "*", "*", "*", key[3]),
+            (sum(map(get_bit, group)), 1, 1, 0),
+            len(frozenset().union(*(users[number] for number in group))),
             hll.encode(frozenset().union(*(users[number] for number in group))),
         )
         for key, group in groups.items()
@@ -229,11 +230,16 @@ def test_only_necessary_rows_are_merged() -> None:
     }
 
 
-@pytest.mark.parametrize("named", [{"networks": ("FR",)}, {"countries": ("DE",)}])
-def test_small_group_is_not_shown_by_name(named: dict[str, Any]) -> None:
-    question = StatisticsQuery(**PERIOD, **named)
-    codes = ("*", "A", "FR", "*", "*", "*", "*") if question.networks else (*"******", "DE")
-    small = Statistic(*codes, 10, 2, 1, 1, 2, hll.encode([1, 2]))
+@pytest.mark.parametrize(
+    ("filters", "keys"),
+    [
+        ({"network": ("FR",)}, ("*", "A", "FR", "*", "*", "*", "*")),
+        ({"country": ("DE",)}, ("*", "*", "*", "*", "*", "*", "DE")),
+    ],
+)
+def test_small_group_is_not_shown_by_name(filters: dict[str, tuple[str, ...]], keys: tuple[str, ...]) -> None:
+    question = StatisticsQuery(**PERIOD, filters=filters)
+    small = Statistic(keys, (10, 2, 1, 1), 2, hll.encode([1, 2]))
     assert suppression.divides_clients(question)
     assert list(suppression.merge_small([small], 5, question)) == []
 

@@ -17,12 +17,12 @@ from eida_statistics import __version__
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.database import migrations
-from eida_stats_webservice.query.model import LEVELS
-from eida_stats_webservice.query.parameters import ALIASES, FORMATS, MAX_LIMIT
+from eida_stats_webservice.query.parameters import FORMATS, MAX_LIMIT
 from support.dates import DAY
 from support.node_client import make_node
 from support.payloads import payload, row
 from support.service import PREFIX
+from support.statistics import ALIASES, LEVELS
 from support.stores import Store, open_store
 
 PREFIXES = ("", "/statistics", PREFIX)

@@ -17,13 +17,13 @@ from flask.testing import FlaskClient
 
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
-from eida_stats_webservice.query.parameters import ALIASES
 from eida_stats_webservice.web import api_docs
 from support import issued
 from support.dates import DAY
 from support.payloads import row, wire
 from support.service import PREFIX, read_contents
 from support.signer import Signer
+from support.statistics import ALIASES
 from support.stores import ON_POSTGRESQL, Store
 
 # These values are refused before any store sees them. PostgreSQL would fail in more ways than SQLite.

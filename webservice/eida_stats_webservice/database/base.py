@@ -89,6 +89,11 @@ class Database(ABC):
         return aiosql.from_str(f"{shared}\n\n{own.read_text() if own.exists() else ''}", cls.adapter)
 
     @staticmethod
+    @abstractmethod
+    def prepare(sql: str) -> str:
+        """Return a composed statement with parameters like :name in the form of this dialect and its driver."""
+
+    @staticmethod
     def translate(sql: str) -> str:
         """Return shared statements, translated to this dialect."""
         return sql

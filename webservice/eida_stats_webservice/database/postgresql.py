@@ -1,5 +1,6 @@
 """PostgreSQL with the hll extension."""
 
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -51,6 +52,11 @@ class PostgreSQL(Database):
         self._uri = uri
         self._pool = Pool(self._connect, _begin_if_usable)
         self._space_checked_at = -float("inf")
+
+    @staticmethod
+    def prepare(sql: str) -> str:
+        """Return the statement with the driver's form of parameters; see the base class."""
+        return re.sub(r":(\w+)", r"%(\1)s", sql)
 
     @contextmanager
     def transaction(self, *, write: bool = False) -> Iterator[extensions.connection]:

@@ -8,7 +8,7 @@ import datetime
 
 import msgspec
 
-from eida_stats_webservice.query.model import DATES, StatisticsQuery
+from eida_stats_webservice.query.model import StatisticsQuery
 
 
 def find_first_open_month(today: datetime.date, days: int) -> datetime.date:
@@ -18,7 +18,7 @@ def find_first_open_month(today: datetime.date, days: int) -> datetime.date:
 
 def keep_closed_months(query: StatisticsQuery, first_open: datetime.date) -> StatisticsQuery:
     """Return the query about its closed months only. If it has none, its end is before its start."""
-    return msgspec.structs.replace(query, end=min(query.end, _get_previous_month(first_open)))
+    return msgspec.structs.replace(query, end=min(query.end, first_open - datetime.timedelta(days=1)))
 
 
 def make_open_totals(query: StatisticsQuery, first_open: datetime.date) -> StatisticsQuery:
@@ -26,10 +26,9 @@ def make_open_totals(query: StatisticsQuery, first_open: datetime.date) -> Stati
     return msgspec.structs.replace(
         query,
         start=max(query.start, first_open),
-        networks=(),
-        countries=(),
+        filters={"node": query.filters.get("node", ())},
         level=None,
-        details=query.details & DATES,
+        details=query.date_details,
         merge_nodes=False,
         sort=None,
         limit=None,
@@ -37,20 +36,13 @@ def make_open_totals(query: StatisticsQuery, first_open: datetime.date) -> Stati
 
 
 def find_last_closed_month(query: StatisticsQuery, first_open: datetime.date) -> datetime.date | None:
-    """Return the last closed month of the query, if it has any."""
+    """Return the first day of the last closed month of the query, if it has any."""
     end = keep_closed_months(query, first_open).end
-    return end if end >= query.start else None
+    return end.replace(day=1) if end >= query.start else None
 
 
 def find_closing_time(month: datetime.date, days: int) -> datetime.datetime:
     """Return the time from which on a month is closed."""
-    day = _get_next_month(month) + datetime.timedelta(days=days)
+    next_month = (month.replace(day=1) + datetime.timedelta(days=32)).replace(day=1)
+    day = next_month + datetime.timedelta(days=days)
     return datetime.datetime.combine(day, datetime.time(), tzinfo=datetime.UTC)
-
-
-def _get_previous_month(month: datetime.date) -> datetime.date:
-    return (month.replace(day=1) - datetime.timedelta(days=1)).replace(day=1)
-
-
-def _get_next_month(month: datetime.date) -> datetime.date:
-    return (month.replace(day=1) + datetime.timedelta(days=32)).replace(day=1)

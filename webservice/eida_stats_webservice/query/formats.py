@@ -10,39 +10,64 @@ import msgspec
 
 from eida_statistics import hll
 from eida_stats_webservice.errors import ParquetMissing
+from eida_stats_webservice.query.cube import Cube
 from eida_stats_webservice.query.model import OutputOptions, Statistic
 
 ANSWER_VERSION = "1.0.0"
-_KEYS = ("date", "node", "network", "station", "location", "channel", "country")
 _ROWS_AT_ONCE = 2000
 _INSTALL_PARQUET = (
     "Use format=csv, json or text. Its administrator can add Parquet:"
     " pip install 'eida-statistics[webservice,parquet]'"
 )
 
-Value = str | int | None
+Row = list[str | int | None]
+
+
+class Column(NamedTuple):
+    """A column of answers, with text or integers."""
+
+    name: str
+    is_text: bool = False
 
 
 class Format(NamedTuple):
     """A format of answers."""
 
     content_type: str
-    write: Callable[[Iterable[Statistic], tuple[str, ...], str], Iterator[bytes]]
-    """Writes rows. It takes them, the names of the columns, and the parameters of the request."""
+    write: Callable[[Iterable[Row], tuple[Column, ...], str], Iterator[bytes]]
+    """Writes rows. It takes their values, the columns, and the parameters of the request."""
 
 
-def list_columns(options: OutputOptions) -> tuple[str, ...]:
+def list_columns(cube: Cube, options: OutputOptions) -> tuple[Column, ...]:
     """Return the columns of an answer."""
     return (
-        *_KEYS,
-        *("bytes", "nb_reqs", "nb_successful_reqs"),
-        *(["nb_unsuccessful_reqs"] if options.unsuccessful else []),
-        "clients",
-        *(["hll_clients"] if options.hllvalues else []),
+        *(Column(name, is_text=True) for name in cube.keys),
+        *(Column(cube.measures[number].name) for number in _list_measures(cube, options)),
+        Column("clients"),
+        *([Column("hll_clients", is_text=True)] if options.hllvalues else []),
     )
 
 
-def _write_csv(rows: Iterable[Statistic], columns: tuple[str, ...], parameters: str) -> Iterator[bytes]:
+def list_values(rows: Iterable[Statistic], cube: Cube, options: OutputOptions) -> Iterator[Row]:
+    """Yield the values of rows in the order of the columns."""
+    measures = _list_measures(cube, options)
+    for row in rows:
+        values = [*row.keys, *(row.measures[number] for number in measures), row.clients]
+        if options.hllvalues:
+            values.append(None if row.hll_clients is None else hll.to_hex(row.hll_clients))
+        yield values
+
+
+def _list_measures(cube: Cube, options: OutputOptions) -> list[int]:
+    """Return the numbers of the measures in an answer."""
+    return [
+        number
+        for number, measure in enumerate(cube.measures)
+        if measure.parameter is None or measure.parameter in options.measures
+    ]
+
+
+def _write_csv(rows: Iterable[Row], columns: tuple[Column, ...], parameters: str) -> Iterator[bytes]:
     """Write as the deployed service does: two lines of comment, then a header and the rows."""
     comment = f"# version: {ANSWER_VERSION}\n# request_parameters: {parameters}\n".encode()
     for chunk in _write_plain_csv(rows, columns, parameters):
@@ -50,40 +75,41 @@ def _write_csv(rows: Iterable[Statistic], columns: tuple[str, ...], parameters: 
         comment = b""
 
 
-def _write_plain_csv(rows: Iterable[Statistic], columns: tuple[str, ...], _parameters: str) -> Iterator[bytes]:
+def _write_plain_csv(rows: Iterable[Row], columns: tuple[Column, ...], _parameters: str) -> Iterator[bytes]:
     """Write a header and the rows, as programs read CSV by default."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    for values in _batch_values(rows, columns):
+    writer.writerow(column.name for column in columns)
+    for values in _batch(rows):
         writer.writerows(values)
         yield _drain(text)
     yield _drain(text)
 
 
-def _write_json(rows: Iterable[Statistic], columns: tuple[str, ...], parameters: str) -> Iterator[bytes]:
+def _write_json(rows: Iterable[Row], columns: tuple[Column, ...], parameters: str) -> Iterator[bytes]:
     """Write as the deployed service does: one object, its rows in results."""
     head = msgspec.json.encode({"version": ANSWER_VERSION, "request_parameters": parameters, "results": []})
     written = head.removesuffix(b"]}")
-    for values in _batch_values(rows, columns):
-        objects = msgspec.json.encode([dict(zip(columns, row, strict=True)) for row in values])
+    names = [column.name for column in columns]
+    for values in _batch(rows):
+        objects = msgspec.json.encode([dict(zip(names, row, strict=True)) for row in values])
         yield written + objects[1:-1]
         written = b","
     # Without any row, the head is not written yet.
     yield (written if written != b"," else b"") + b"]}\n"
 
 
-def _write_text(rows: Iterable[Statistic], columns: tuple[str, ...], _parameters: str) -> Iterator[bytes]:
+def _write_text(rows: Iterable[Row], columns: tuple[Column, ...], _parameters: str) -> Iterator[bytes]:
     """Write as FDSN services do: a header that begins with #, and | between the values."""
-    written = f"#{'|'.join(columns)}\n"
-    for values in _batch_values(rows, columns):
+    written = f"#{'|'.join(column.name for column in columns)}\n"
+    for values in _batch(rows):
         lines = ("|".join("" if value is None else str(value).replace("|", " ") for value in row) for row in values)
         yield (written + "\n".join(lines) + "\n").encode()
         written = ""
     yield written.encode()
 
 
-def _write_parquet(rows: Iterable[Statistic], columns: tuple[str, ...], parameters: str) -> Iterator[bytes]:
+def _write_parquet(rows: Iterable[Row], columns: tuple[Column, ...], parameters: str) -> Iterator[bytes]:
     """Write a table with the version and the parameters in its metadata, a group of rows at a time."""
     # The first import takes a quarter of a second and 40 MB, so only requests for Parquet import it.
     try:
@@ -92,14 +118,13 @@ def _write_parquet(rows: Iterable[Statistic], columns: tuple[str, ...], paramete
     except ModuleNotFoundError as error:
         raise ParquetMissing(hint=_INSTALL_PARQUET) from error
 
-    texts = {*_KEYS, "hll_clients"}
     schema = pa.schema(
-        [(column, pa.string() if column in texts else pa.int64()) for column in columns],
+        [(column.name, pa.string() if column.is_text else pa.int64()) for column in columns],
         metadata={"version": ANSWER_VERSION, "request_parameters": parameters},
     )
     buffer = _DrainedFile()
     with parquet.ParquetWriter(buffer, schema, compression="zstd") as writer:
-        for values in _batch_values(rows, columns):
+        for values in _batch(rows):
             arrays = [
                 pa.array(column, type=field.type)
                 for column, field in zip(zip(*values, strict=True), schema, strict=True)
@@ -147,16 +172,11 @@ class _DrainedFile(io.RawIOBase):
         return b"".join(pieces)
 
 
-def _batch_values(rows: Iterable[Statistic], columns: tuple[str, ...]) -> Iterator[list[list[Value]]]:
-    """Yield the values of rows, some rows at a time."""
+def _batch(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Yield some rows at a time."""
     remaining = iter(rows)
     while batch := list(islice(remaining, _ROWS_AT_ONCE)):
-        yield [[_get_value(row, column) for column in columns] for row in batch]
-
-
-def _get_value(row: Statistic, column: str) -> Value:
-    value = getattr(row, column)
-    return hll.to_hex(value) if isinstance(value, bytes) else value
+        yield batch
 
 
 def _drain(text: io.StringIO) -> bytes:

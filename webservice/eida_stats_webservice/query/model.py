@@ -1,39 +1,39 @@
 """Queries of statistics, and their rows."""
 
 import datetime
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
 import msgspec
 
-Sketch = bytes
+from eida_stats_webservice.query.cube import Cube, Grain
 
-DATES = frozenset({"month", "year"})
-LEVELS = ("node", "network", "station", "location", "channel")
+Sketch = bytes
+Key = tuple[str, ...]
+"""The date and the values of all dimensions of a row; `*` stands for all."""
 
 
 class StatisticsQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """A query: the months from `start` to `end`, both included, filters, and how sums are divided.
+    """A query of a cube: a period, filters, and how sums are divided.
 
     Attributes:
-        start: the first day of the first month.
-        end: the first day of the last month.
-        nodes: names, as filters; an empty filter means all. Networks and countries are exact, too.
-        stations: patterns with `*` and `?`, as are those of locations and channels.
-        level: the deepest level by which sums are divided, see `LEVELS`.
+        cube: the source of the statistics.
+        start: the first day. Of months, the first is the one of this day.
+        end: the last day. Of months, the last is the one of this day.
+        filters: values or patterns by the name of the dimension; an empty filter means all.
+        choices: the value of each choice of the cube.
+        level: the deepest level by which sums are divided.
         merge_nodes: unite the rows of one network over its nodes, after each node's policy was applied.
-        details: month or year, and country.
+        details: the names of a unit of time and of the other dimensions that divide sums.
         sort: the name of a column, with a minus for the reverse order.
         limit: the largest number of rows.
     """
 
+    cube: Cube
     start: datetime.date
     end: datetime.date
-    nodes: tuple[str, ...] = ()
-    networks: tuple[str, ...] = ()
-    stations: tuple[str, ...] = ()
-    locations: tuple[str, ...] = ()
-    channels: tuple[str, ...] = ()
-    countries: tuple[str, ...] = ()
+    filters: Mapping[str, tuple[str, ...]] = {}
+    choices: Mapping[str, str] = {}
     level: str | None = None
     merge_nodes: bool = False
     details: frozenset[str] = frozenset()
@@ -41,13 +41,36 @@ class StatisticsQuery(msgspec.Struct, frozen=True, kw_only=True):
     limit: int | None = None
 
     @property
+    def grain(self) -> Grain | None:
+        """The unit of time by which sums are divided."""
+        return self.cube.find_grain(self.details)
+
+    @property
+    def is_daily(self) -> bool:
+        """Whether the sums are divided by days or shorter times. Otherwise they are sums of whole months."""
+        return self.grain is not None and self.grain.is_daily
+
+    @property
+    def date_details(self) -> frozenset[str]:
+        """The details without other dimensions than the date."""
+        return frozenset([self.grain.name] if self.grain else [])
+
+    @property
+    def filtered(self) -> set[str]:
+        """The names of the dimensions with a filter."""
+        return {name for name, values in self.filters.items() if values}
+
+    @property
     def selects_streams(self) -> bool:
         """Whether it has a filter for networks or streams."""
-        return bool(self.networks or self.stations or self.locations or self.channels)
+        return any(self.filters.get(level.name) for level in self.cube.levels[1:])
 
-    def divides_by(self, level: str) -> bool:
-        """Return whether the sums are divided by node, network, station, location or channel."""
-        return self.level is not None and LEVELS.index(level) <= LEVELS.index(self.level)
+    def divides_by(self, name: str) -> bool:
+        """Return whether the sums are divided by a dimension."""
+        levels = [level.name for level in self.cube.levels]
+        if name not in levels:
+            return name in self.details
+        return self.level is not None and levels.index(name) <= levels.index(self.level)
 
 
 class OutputOptions(msgspec.Struct, frozen=True):
@@ -57,21 +80,23 @@ class OutputOptions(msgspec.Struct, frozen=True):
         format: csv, json, text or parquet.
         plain_header: begin CSV with the names of the columns, not with comments.
         hllvalues: add the column of sketches.
-        unsuccessful: add the column of unsuccessful requests.
+        measures: the parameters of the measures to add.
         nodata: the status of an answer without rows, if it is not 200.
     """
 
     format: str = "csv"
     plain_header: bool = False
     hllvalues: bool = False
-    unsuccessful: bool = False
+    measures: frozenset[str] = frozenset()
     nodata: int | None = None
 
 
 class Statistic(msgspec.Struct):
-    """Sums over some months; `*` stands for all.
+    """Sums over some time.
 
     Attributes:
+        keys: the date and the dimensions, in the order of the cube's keys.
+        measures: the sums, in the order of the cube's measures; None if the table lacks one.
         clients: the estimate of distinct clients, rounded up.
         hll_clients: the sketch of the clients, if the query needs it.
         visible: whether the client of the service may see any network of the row.
@@ -80,23 +105,24 @@ class Statistic(msgspec.Struct):
         last_month: the last month with data in the row, as YYYY-MM.
     """
 
-    date: str
-    node: str
-    network: str
-    station: str
-    location: str
-    channel: str
-    country: str
-    bytes: int
-    nb_reqs: int
-    nb_successful_reqs: int
-    nb_unsuccessful_reqs: int
+    keys: Key
+    measures: tuple[int | None, ...]
     clients: int
     hll_clients: Sketch | None = None
     visible: bool = True
     authorized: bool = False
     has_withheld: bool = False
     last_month: str = ""
+
+    @property
+    def date(self) -> str:
+        """The date: the first key."""
+        return self.keys[0]
+
+    @property
+    def network(self) -> tuple[str, str]:
+        """The node and the code of the network: the second and third key."""
+        return self.keys[1], self.keys[2]
 
 
 class DataVersion(msgspec.Struct, frozen=True):

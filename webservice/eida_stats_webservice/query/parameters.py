@@ -1,128 +1,166 @@
-"""Parse the parameters of queries of statistics."""
+"""Parse the parameters of queries of statistics, which follow from the declaration of the cube."""
 
 import calendar
 import datetime
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
-from eida_statistics.payload import normalize_country
 from eida_stats_webservice.errors import BadParameter
-from eida_stats_webservice.query.model import LEVELS, OutputOptions, StatisticsQuery
+from eida_stats_webservice.query.cube import Cube
+from eida_stats_webservice.query.model import OutputOptions, StatisticsQuery
+from eida_stats_webservice.query.sql import find_table
 from eida_stats_webservice.web.parameters import join_values, quote_parameter
 
 FORMATS = ("csv", "json", "text", "parquet")
 MAX_LIMIT = 10_000_000
 
-# The short and long names of FDSN web services.
-ALIASES = {
-    "starttime": "start",
-    "endtime": "end",
-    "net": "network",
-    "sta": "station",
-    "loc": "location",
-    "cha": "channel",
-}
-
-# Parameters with several values: separated by commas, or repeated.
-_LISTS = {"node", "network", "station", "location", "channel", "country", "details"}
-
-_COARSE = {
-    *("start", "end", "node", "network", "country", "level", "details", "format"),
-    *("hllvalues", "unsuccessful", "nodata", "sort", "limit", "merge", "header"),
-}
-_FINE = _COARSE | {"station", "location", "channel"}
-_COLUMNS = (
-    *("date", "node", "network", "station", "location", "channel", "country"),
-    *("bytes", "nb_reqs", "nb_successful_reqs", "nb_unsuccessful_reqs", "clients"),
+# Those of all cubes. Dimensions, choices and measures have their own.
+_PARAMETERS = frozenset(
+    ["start", "end", "level", "details", "format", "hllvalues", "nodata", "sort", "limit", "merge", "header"]
 )
+_DATE = re.compile(r"([0-9]{4})(?:-([0-9]{1,2})(?:-([0-9]{2}))?)?", re.ASCII)
 
-_DAY = re.compile(r"([0-9]{4})(?:-([0-9]{1,2})(?:-([0-9]{2}))?)?", re.ASCII)
-_CODE = re.compile(r"[0-9A-Za-z_-]{1,8}")
-_PATTERNS = {
-    "network": re.compile(r"[0-9A-Za-z_*?-]{1,16}"),
-    "station": re.compile(r"[0-9A-Za-z_*?-]{1,16}"),
-    "location": re.compile(r"[0-9A-Za-z _*?-]{1,16}"),
-    "channel": re.compile(r"[0-9A-Za-z_*?-]{1,32}"),
-}
-# Selects rows without a network, location or country.
-_NONE = "--"
+
+def list_aliases(cube: Cube) -> dict[str, str]:
+    """Return the parameters by the short and long names that they have in FDSN web services."""
+    own = {dimension.alias: dimension.name for dimension in cube.dimensions if dimension.alias}
+    return {"starttime": "start", "endtime": "end", **own}
 
 
 def parse_query(
-    parameters: Iterable[tuple[str, str]], today: datetime.date, *, restricted: bool
+    cube: Cube, parameters: Iterable[tuple[str, str]], today: datetime.date, *, restricted: bool
 ) -> tuple[StatisticsQuery, OutputOptions]:
     """Parse the parameters of a request.
 
     Args:
+        cube: the cube.
         parameters: names and values in the order of the request.
-        today: its month is the last month of the query, unless the request names another.
-        restricted: allow levels below networks, filters for streams, and patterns.
+        today: it, or the last day of its month, is the end of the query, unless the request names an earlier one.
+        restricted: allow all dimensions, and patterns.
 
     Raises:
         BadParameter: naming a parameter that is missing, unknown, repeated or has a bad value.
     """
-    values = join_values(parameters, _FINE if restricted else _COARSE, aliases=ALIASES, lists=_LISTS)
-    if "start" not in values:
-        raise BadParameter("start is missing", hint="Add the first month, as start=YYYY-MM.")
-    start = _parse_month("start", values["start"])
-    end = _parse_month("end", values["end"]) if "end" in values else today.replace(day=1)
-    if "end" in values and end < start:
-        raise BadParameter(f"end={values['end']} is before start={values['start']}")
-    details = frozenset(_parse_choices("details", values.get("details"), ("month", "year", "country")))
-    if {"month", "year"} <= details:
-        raise BadParameter(f"details={values['details']}", hint="Use month or year, not both.")
-    limit = _parse_number("limit", values.get("limit"), MAX_LIMIT)
-    nodata = _parse_choice("nodata", values.get("nodata"), ("204", "404"))
-    level = _parse_choice("level", values.get("level"), LEVELS if restricted else LEVELS[:2])
-    merge_nodes = _parse_choice("merge", values.get("merge"), ("nodes",)) is not None
-    if merge_nodes and level != "network":
-        raise BadParameter("merge=nodes", hint="Add level=network.")
+    dimensions = [dimension for dimension in cube.dimensions if dimension.is_public or restricted]
+    names = {dimension.name for dimension in dimensions}
+    extra = [measure.parameter for measure in cube.measures if measure.parameter]
+    known = {*_PARAMETERS, *names, *extra, *(choice.name for choice in cube.choices)}
+    # Lists are separated by commas, or their parameters are repeated.
+    values = join_values(parameters, known, aliases=list_aliases(cube), lists={*names, "details"})
+    details = _parse_details(cube, values.get("details"))
+    grain = cube.find_grain(details)
+    start, end = _parse_period(values, today, daily=grain is not None and grain.is_daily)
+    levels = tuple(level.name for level in cube.levels if level in dimensions)
+    columns = (*cube.keys, *cube.numbers)
     query = StatisticsQuery(
+        cube=cube,
         start=start,
-        end=min(end, today.replace(day=1)),
-        nodes=_split(values.get("node")),
-        networks=_parse_networks(values) if restricted else _parse_network(values.get("network")),
-        stations=_parse_patterns("station", values),
-        locations=tuple(_expand_locations(_parse_patterns("location", values))),
-        channels=_parse_patterns("channel", values),
-        countries=_parse_countries(values.get("country")),
-        level=level,
-        merge_nodes=merge_nodes,
+        end=end,
+        filters={
+            dimension.name: dimension.parse_filter(dimension.name, values[dimension.name], restricted)
+            for dimension in dimensions
+            if dimension.name in values
+        },
+        choices={
+            choice.name: _parse_choice(choice.name, values.get(choice.name), choice.values) or choice.values[0]
+            for choice in cube.choices
+        },
+        level=_parse_choice("level", values.get("level"), levels),
+        merge_nodes=_parse_choice("merge", values.get("merge"), ("nodes",)) is not None,
         details=details,
-        sort=_parse_choice("sort", values.get("sort"), (*_COLUMNS, *(f"-{column}" for column in _COLUMNS))),
-        limit=limit,
+        sort=_parse_choice("sort", values.get("sort"), (*columns, *(f"-{column}" for column in columns))),
+        limit=_parse_number("limit", values.get("limit"), MAX_LIMIT),
     )
+    nodata = _parse_choice("nodata", values.get("nodata"), ("204", "404"))
     options = OutputOptions(
         format=_parse_choice("format", values.get("format"), FORMATS) or "csv",
         plain_header=_parse_choice("header", values.get("header"), ("plain",)) is not None,
         hllvalues=_parse_truth("hllvalues", values.get("hllvalues")),
-        unsuccessful=_parse_truth("unsuccessful", values.get("unsuccessful")),
+        measures=frozenset(name for name in extra if _parse_truth(name, values.get(name))),
         nodata=None if nodata is None else int(nodata),
     )
+    _check_combination(query, options)
     return query, options
 
 
-def _parse_month(name: str, value: str) -> datetime.date:
-    """Return the first day of the month that `start` or `end` names.
+def _check_combination(query: StatisticsQuery, options: OutputOptions) -> None:
+    """Check that the parameters of a query fit together."""
+    if query.merge_nodes and query.level != "network":
+        raise BadParameter("merge=nodes", hint="Add level=network.")
+    grain = query.grain
+    if grain is not None and grain.max_days is not None and (query.end - query.start).days >= grain.max_days:
+        raise BadParameter(f"details={grain.name}", hint=f"Ask for at most {grain.max_days} days.")
+    # Sketches are disclosed by the policies of networks.
+    if find_table(query, policies=options.hllvalues) is None:
+        used = {
+            *query.details,
+            *query.filtered,
+            *([query.level] if query.level else []),
+            *(["hllvalues"] if options.hllvalues else []),
+        }
+        raise BadParameter(
+            f"{', '.join(sorted(used))} cannot be combined",
+            hint="Leave one of them out, be it a level, a detail or a filter.",
+        )
 
-    A year stands for its first month as `start`, and for its last one as `end`. A day must be the first of its
-    month as `start`, and the last one as `end`: otherwise the answer would contain more days than the query.
+
+def _parse_details(cube: Cube, value: str | None) -> frozenset[str]:
+    grains = [grain.name for grain in cube.grains]
+    choices = (*reversed(grains), *(dimension.name for dimension in cube.details))
+    details = _split(value)
+    if not set(details) <= set(choices):
+        raise BadParameter(quote_parameter("details", value or ""), hint=f"Use some of {', '.join(choices)}.")
+    if len(set(grains).intersection(details)) > 1:
+        raise BadParameter(f"details={value}", hint=f"Use only one of {' and '.join(reversed(grains))}.")
+    return frozenset(details)
+
+
+def _parse_period(
+    values: dict[str, str], today: datetime.date, *, daily: bool
+) -> tuple[datetime.date, datetime.date]:
+    """Return the first and the last day of a query. Without days in it, its months are whole ones."""
+    if "start" not in values:
+        raise BadParameter("start is missing", hint="Add the first month, as start=YYYY-MM.")
+    start = _parse_date("start", values["start"], daily=daily)
+    last = today if daily else _get_last_day(today)
+    if "end" not in values:
+        return start, last
+    end = _parse_date("end", values["end"], daily=daily)
+    if end < start:
+        raise BadParameter(f"end={values['end']} is before start={values['start']}")
+    return start, min(end, last)
+
+
+def _parse_date(name: str, value: str, *, daily: bool) -> datetime.date:
+    """Return the first day of the time that `start` names, or the last day of the one that `end` names.
+
+    A day must be the first of its month as `start`, and the last one as `end`, unless the query is daily: otherwise
+    the answer would contain more days than the query.
     """
     is_end = name == "end"
-    found = _DAY.fullmatch(value)
+    found = _DATE.fullmatch(value)
     try:
         year, month, day = found.groups() if found else ("", None, None)
         first = datetime.date(int(year), int(month) if month else (12 if is_end else 1), 1)
     except ValueError:
-        raise BadParameter(quote_parameter(name, value), hint="Use YYYY-MM or YYYY.") from None
-    last_day = calendar.monthrange(first.year, first.month)[1]
-    if day is not None and int(day) != (last_day if is_end else 1):
-        if not 1 <= int(day) <= last_day:
-            raise BadParameter(
-                quote_parameter(name, value), hint="There is no such day. Statistics are monthly: use YYYY-MM."
-            )
-        raise BadParameter(quote_parameter(name, value), hint=_suggest_whole_months(name, first))
-    return first
+        raise BadParameter(
+            quote_parameter(name, value), hint=f"Use {'YYYY-MM-DD, ' if daily else ''}YYYY-MM or YYYY."
+        ) from None
+    last = _get_last_day(first)
+    whole = last if is_end else first
+    if day is None or int(day) == whole.day:
+        return whole
+    if not 1 <= int(day) <= last.day:
+        monthly = "" if daily else " Statistics are monthly: use YYYY-MM."
+        raise BadParameter(quote_parameter(name, value), hint=f"There is no such day.{monthly}")
+    if daily:
+        return first.replace(day=int(day))
+    raise BadParameter(quote_parameter(name, value), hint=_suggest_whole_months(name, first))
+
+
+def _get_last_day(day: datetime.date) -> datetime.date:
+    """Return the last day of the month of a day."""
+    return day.replace(day=calendar.monthrange(day.year, day.month)[1])
 
 
 def _suggest_whole_months(name: str, month: datetime.date) -> str:
@@ -135,59 +173,7 @@ def _suggest_whole_months(name: str, month: datetime.date) -> str:
 
 
 def _split(value: str | None) -> tuple[str, ...]:
-    return () if value is None else tuple(dict.fromkeys(value.split(",")))
-
-
-def _parse_network(value: str | None) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    if value in ("", _NONE):
-        return ("",)
-    if not _CODE.fullmatch(value):
-        raise BadParameter(quote_parameter("network", value), hint="Use one extended network code, without * or ?.")
-    return (value,)
-
-
-def _parse_networks(values: dict[str, str]) -> tuple[str, ...]:
-    if values.get("network") == "":
-        return ("",)
-    return tuple("" if pattern == _NONE else pattern for pattern in _parse_patterns("network", values))
-
-
-def _parse_patterns(name: str, values: dict[str, str]) -> tuple[str, ...]:
-    patterns = _split(values.get(name))
-    if not all(map(_PATTERNS[name].fullmatch, patterns)):
-        raise BadParameter(
-            quote_parameter(name, values[name]),
-            hint="Use codes separated by commas, with * and ? as wildcards.",
-        )
-    # A filter that matches everything is none.
-    return () if "*" in patterns else patterns
-
-
-def _expand_locations(patterns: tuple[str, ...]) -> Iterator[str]:
-    for pattern in patterns:
-        yield pattern
-        if pattern == _NONE:
-            yield ""
-
-
-def _parse_countries(value: str | None) -> tuple[str, ...]:
-    if value == "":
-        return ("",)
-    values = _split(value)
-    codes = tuple("" if country == _NONE else normalize_country(country) for country in values)
-    if not all(code or country == _NONE for code, country in zip(codes, values, strict=True)):
-        hint = "Use country codes of two characters, separated by commas; -- stands for requests without a country."
-        raise BadParameter(quote_parameter("country", value or ""), hint=hint)
-    return tuple(dict.fromkeys(codes))
-
-
-def _parse_choices(name: str, value: str | None, choices: tuple[str, ...]) -> tuple[str, ...]:
-    values = _split(value)
-    if value is not None and not set(values) <= set(choices):
-        raise BadParameter(quote_parameter(name, value), hint=f"Use some of {', '.join(choices)}.")
-    return values
+    return () if value is None else tuple(value.split(","))
 
 
 def _parse_choice(name: str, value: str | None, choices: tuple[str, ...]) -> str | None:

@@ -2,22 +2,21 @@
 
 import datetime
 import math
-from collections.abc import Collection, Generator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 from eida_statistics import hll
 from eida_stats_webservice.database.base import Database, parse_time
+from eida_stats_webservice.query.cube import Cube
 from eida_stats_webservice.query.model import DataVersion, Statistic, StatisticsQuery
+from eida_stats_webservice.query.sql import compose
 from eida_stats_webservice.registry.models import Viewer
 
 # The service refuses older days; see wire.py.
-_FIRST_MONTH = datetime.date(1990, 1, 1)
-_ALL_ROWS = 2**63 - 1
+_FIRST_DAY = datetime.date(1990, 1, 1)
 # A proxy in front waits for somewhat longer.
 _ANSWER_SECONDS = 120
-# SQL has no empty lists. No code, node or group has this name.
-_NONE = ("*",)
 
 
 class StatisticsRepository:
@@ -37,109 +36,67 @@ class StatisticsRepository:
             registry, statistics, *times = self._queries.data_version(connection)
         return DataVersion(f"{registry}.{statistics}", max(parse_time(time) for time in times if time is not None))
 
-    def query(self, query: StatisticsQuery, viewer: Viewer, *, sketches: bool) -> Generator[Statistic]:
+    def query(
+        self, query: StatisticsQuery, viewer: Viewer, *, sketches: bool, policies: bool = False
+    ) -> Generator[Statistic]:
         """Yield the sums of a query, in one transaction that ends with the last row.
 
         Args:
             query: the query.
-            viewer: the client. Networks that it may not see are one row Other of each date and country, or left out
+            viewer: the client. Networks that it may not see are one row Other of each date and detail, or left out
                 if the query has a filter for networks or streams.
             sketches: yield the sketches, too.
+            policies: find the rights of the client, and withheld networks, also in rows of several networks.
 
         Raises:
             DatabaseTooSlow: if the first rows, or further ones, take too long.
         """
+        sql, parameters = self.prepare(query, viewer, sketches=sketches, policies=policies)
         with self._database.transaction() as connection:
             self._database.limit_time(connection, _ANSWER_SECONDS)
-            parameters = self._make_parameters(query, viewer, sketches=sketches)
-            for row in self._database.stream(connection, self._queries.statistics.sql, parameters):
-                yield _make_statistic(*row)
+            for row in self._database.stream(connection, sql, parameters):
+                yield _make_statistic(query.cube, row)
 
-    def _make_parameters(self, query: StatisticsQuery, viewer: Viewer, *, sketches: bool) -> dict[str, Any]:
-        sort = query.sort or ""
+    def prepare(
+        self, query: StatisticsQuery, viewer: Viewer, *, sketches: bool, policies: bool = False
+    ) -> tuple[str, dict[str, Any]]:
+        """Return the SQL of a query and its parameters, as `query` runs them."""
+        sql = compose(query, viewer, sketches=sketches, policies=policies)
+        return self._database.prepare(sql), self._make_parameters(query, viewer)
+
+    def _make_parameters(self, query: StatisticsQuery, viewer: Viewer) -> dict[str, Any]:
+        to_list = self._database.to_list
+        patterns = {dimension.name for dimension in query.cube.dimensions if dimension.has_patterns}
+        start = max(query.start, _FIRST_DAY)
         return {
-            "source": _choose_table(query, sketches=sketches),
-            "months": self._database.to_list(_list_months(query.start, query.end)),
-            "some_nodes": bool(query.nodes),
-            "nodes": self._database.to_list(query.nodes or _NONE),
-            "some_networks": bool(query.networks),
-            "networks": self._database.to_list(query.networks or _NONE),
-            "some_countries": bool(query.countries),
-            "countries": self._database.to_list(query.countries or _NONE),
-            "station": self._make_pattern(query.stations),
-            "location": self._make_pattern(query.locations),
-            "channel": self._make_pattern(query.channels),
-            "by_month": "month" in query.details,
-            "by_year": "year" in query.details,
-            "by_node": query.divides_by("node") and not query.merge_nodes,
-            "by_network": query.divides_by("network"),
-            "by_station": query.divides_by("station"),
-            "by_location": query.divides_by("location"),
-            "by_channel": query.divides_by("channel"),
-            "by_country": "country" in query.details,
-            "named": query.selects_streams,
-            "groups": self._database.to_list(viewer.groups or _NONE),
-            "granted": self._database.to_list(viewer.networks or _NONE),
-            "sketches": sketches,
-            "sort": sort.removeprefix("-"),
-            "direction": -1 if sort.startswith("-") else 1,
-            "rows": _ALL_ROWS if query.limit is None else query.limit,
+            "months": to_list(_list_months(start, query.end)),
+            "start": start.isoformat(),
+            "stop": (query.end + datetime.timedelta(days=1)).isoformat(),
+            **query.choices,
+            **{
+                name: self._database.to_regex(values) if name in patterns else to_list(values)
+                for name, values in query.filters.items()
+                if values
+            },
+            "groups": to_list(viewer.groups),
+            "granted": to_list(viewer.networks),
+            "limit": query.limit,
         }
-
-    def _make_pattern(self, patterns: Collection[str]) -> str:
-        return self._database.to_regex(patterns) if patterns else ""
-
-
-def _choose_table(query: StatisticsQuery, *, sketches: bool) -> str:
-    """Return the smallest table with the dimensions of a query. Sketches need networks: policies apply to these."""
-    if query.divides_by("station") or query.stations or query.locations or query.channels:
-        return "streams"
-    networks = query.divides_by("network") or query.selects_streams or sketches
-    countries = "country" in query.details or bool(query.countries)
-    if networks and countries:
-        return "networks and countries"
-    # Without either, the sums by network are fewer than those by country.
-    return "countries" if countries else "networks"
 
 
 def _list_months(start: datetime.date, end: datetime.date) -> list[str]:
-    """Return the first days of the months. With a list, an index finds them for one network among many."""
-    first, last = (month.year * 12 + month.month - 1 for month in (max(start, _FIRST_MONTH), end))
+    """Return the first days of the months from the one of `start` to the one of `end`."""
+    first, last = (month.year * 12 + month.month - 1 for month in (start, end))
     return [f"{month // 12}-{month % 12 + 1:02}-01" for month in range(first, last + 1)] or ["0001-01-01"]
 
 
-def _make_statistic(
-    date: str,
-    node: str,
-    network: str,
-    station: str,
-    location: str,
-    channel: str,
-    country: str,
-    size: Any,
-    requests: Any,
-    successful: Any,
-    unsuccessful: Any,
-    clients: float,
-    sketch: str | bytes | None,
-    visible: int,
-    authorized: int,
-    has_withheld: int,
-    last_month: str,
-) -> Statistic:
+def _make_statistic(cube: Cube, row: tuple[Any, ...]) -> Statistic:
     """Return a row from its columns, in the order of the query. Large sums are text or decimal numbers."""
+    end_of_keys, end_of_measures = len(cube.keys), len(cube.keys) + len(cube.measures)
+    clients, sketch, visible, authorized, has_withheld, last_month = row[end_of_measures:]
     return Statistic(
-        date=date,
-        node=node,
-        network=network,
-        station=station,
-        location=location,
-        channel=channel,
-        country=country,
-        bytes=int(size),
-        nb_reqs=int(requests),
-        nb_successful_reqs=int(successful),
-        nb_unsuccessful_reqs=int(unsuccessful),
+        keys=tuple(row[:end_of_keys]),
+        measures=tuple(None if size is None else int(size) for size in row[end_of_keys:end_of_measures]),
         clients=_round_up(clients),
         hll_clients=None if sketch is None else _decode_sketch(sketch),
         visible=bool(visible),

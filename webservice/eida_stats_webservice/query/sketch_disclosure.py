@@ -5,14 +5,15 @@ its rows.
 """
 
 import datetime
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import msgspec
 
 from eida_statistics import hll
 from eida_stats_webservice.query import suppression
-from eida_stats_webservice.query.model import Statistic, StatisticsQuery
-from eida_stats_webservice.query.suppression import Key, Networks
+from eida_stats_webservice.query.cube import ALL
+from eida_stats_webservice.query.model import Key, Statistic, StatisticsQuery
+from eida_stats_webservice.query.suppression import Networks
 from eida_stats_webservice.registry.models import OTHER
 
 
@@ -47,20 +48,31 @@ def disclose(row: Statistic, disclosure: Disclosure) -> Statistic:
 
 def _is_withheld(row: Statistic, disclosure: Disclosure) -> bool:
     if not disclosure.min_clients:
-        return not row.visible and row.network != OTHER
+        return not row.visible and row.network[1] != OTHER
     return (
-        OTHER in (row.node, row.network, row.country)
+        OTHER in row.keys
         or row.clients < max(disclosure.min_clients, disclosure.min_sketch_clients)
         or row.has_withheld
         or row.last_month >= f"{disclosure.first_open_month:%Y-%m}"
-        or suppression.get_key(row) in disclosure.suppressed
+        or row.keys in disclosure.suppressed
     )
 
 
 def make_finest(query: StatisticsQuery) -> StatisticsQuery:
-    """Return the public query about the same months that divides clients most."""
+    """Return the public query of networks about the same time that divides clients most."""
+    cube = query.cube
+    public = {dimension.name for dimension in cube.details if dimension.is_public}
+    table = max(
+        (table for table in cube.tables if "network" in table.dimensions),
+        key=lambda table: (table.grain.characters, len(public & table.dimensions)),
+    )
     return StatisticsQuery(
-        start=query.start, end=query.end, level="network", details=frozenset({"month", "country"})
+        cube=cube,
+        start=query.start,
+        end=query.end,
+        choices=query.choices,
+        level="network",
+        details=frozenset({table.grain.name, *(public & table.dimensions)}),
     )
 
 
@@ -76,16 +88,10 @@ def find_suppressed_keys(
         restricted: nodes and networks that are not public; none for the holders of tokens.
     """
     cells = list(cells)
-    keys = [
-        suppression.get_answer_key(cell, query, restricted)
-        if suppression.is_counted(cell, query, restricted)
-        else None
-        for cell in cells
-    ]
+    get_key = _make_answer_key_function(query, restricted)
+    keys = [get_key(cell) if suppression.is_counted(cell, query, restricted) else None for cell in cells]
     obvious = {
-        key
-        for key, cell in zip(keys, cells, strict=True)
-        if cell.clients < minimum or (cell.node, cell.network) in restricted
+        key for key, cell in zip(keys, cells, strict=True) if cell.clients < minimum or cell.network in restricted
     }
     # Most totals have a small cell. Then the costly search for complementary suppression is not needed.
     if obvious.issuperset(key for key in keys if key is not None):
@@ -94,3 +100,15 @@ def find_suppressed_keys(
         suppressed = suppression.find_suppressed(cells, minimum, make_finest(query), restricted)
         found = obvious.union(key for key, is_suppressed in zip(keys, suppressed, strict=True) if is_suppressed)
     return {key for key in found if key is not None}
+
+
+def _make_answer_key_function(query: StatisticsQuery, restricted: Networks) -> Callable[[Statistic], Key]:
+    """Return a function that returns the key of the row of an answer that contains a cell of the finest query."""
+    get_cell_key = suppression.make_key_function(query, restricted)
+    characters = 0 if query.grain is None else query.grain.characters
+
+    def get_answer_key(cell: Statistic) -> Key:
+        date, node, *others = get_cell_key(cell)
+        return date[:characters] or ALL, ALL if query.merge_nodes else node, *others
+
+    return get_answer_key

@@ -5,28 +5,25 @@ suppression hides more cells, so that no small group is the difference of visibl
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
-from itertools import product
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import chain, combinations, product
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from eida_statistics import hll
-from eida_stats_webservice.query.model import DATES, Statistic, StatisticsQuery
+from eida_stats_webservice.query.cube import ALL
+from eida_stats_webservice.query.model import Key, Statistic, StatisticsQuery
 from eida_stats_webservice.registry.models import OTHER
 
-# Date, node, network and country of a row.
-Key = tuple[str, str, str, str]
 # Nodes and networks.
 Networks = Collection[tuple[str, str]]
-
-_CHARACTERS_OF_DATE = {"month": 7, "year": 4}
 
 
 def divides_clients(query: StatisticsQuery) -> bool:
     """Return whether an answer divides clients by more than node and time."""
-    return query.divides_by("network") or "country" in query.details or _has_filters(query)
+    return query.divides_by("network") or query.details > query.date_details or _has_filters(query)
 
 
 def without_filters(query: StatisticsQuery) -> StatisticsQuery:
@@ -34,14 +31,13 @@ def without_filters(query: StatisticsQuery) -> StatisticsQuery:
 
     Suppression is decided on these cells. Otherwise clients could ask for a suppressed row by name.
     """
-    level = "network" if query.networks or query.divides_by("network") else query.level
+    levels = [level.name for level in query.cube.levels]
+    used = [name for name in levels if query.divides_by(name) or name in query.filtered]
     return msgspec.structs.replace(
         query,
-        level="node" if level is None and query.nodes else level,
-        details=query.details | ({"country"} if query.countries else set()),
-        nodes=(),
-        networks=(),
-        countries=(),
+        level=used[-1] if used else None,
+        details=query.details | query.filtered.difference(levels),
+        filters={},
         merge_nodes=False,
         sort=None,
         limit=None,
@@ -77,29 +73,26 @@ def merge_small(
         _add_open_months(open_totals, query, shown, other)
     yield from (_unite(key, parts) for key, parts in shown.items())
     if _has_filters(query):
-        total = msgspec.structs.replace(query, level=None, details=query.details & DATES)
+        total = msgspec.structs.replace(query, level=None, details=query.date_details)
         totals, _ = _split_shown(_sum_cells(cells, without_filters(total)), minimum, total, restricted)
         # All or none of them: the others would reveal the missing one.
-        if total == query or any((date, "*", "*", "*") not in totals for date in other):
+        if total == query or any(_make_key(query, date) not in totals for date in other):
             return
     yield from (_unite(_make_other_key(date, query), parts) for date, parts in other.items())
 
 
 def unite_nodes(rows: Iterable[Statistic]) -> Iterator[Statistic]:
-    """Unite the rows of each date, network and country over all nodes, after suppression."""
+    """Unite the rows of each date, network and detail over all nodes, after suppression."""
     united: defaultdict[Key, list[Statistic]] = defaultdict(list)
     for row in rows:
-        united[row.date, "*", row.network, row.country].append(row)
+        date, _, *others = row.keys
+        united[date, ALL, *others].append(row)
     for key, parts in united.items():
         yield _unite(key, parts)
 
 
 def _has_filters(query: StatisticsQuery) -> bool:
-    return bool(query.countries) or query.selects_streams
-
-
-def _count_date_characters(query: StatisticsQuery) -> int:
-    return max((_CHARACTERS_OF_DATE.get(detail, 0) for detail in query.details), default=0)
+    return bool(query.filtered - {"node"})
 
 
 def _split_shown(
@@ -107,16 +100,17 @@ def _split_shown(
 ) -> tuple[dict[Key, list[Statistic]], dict[str, list[Statistic]]]:
     """Split the cells of a query into the visible ones by key, and the suppressed ones by date."""
     suppressed = find_suppressed(cells, minimum, without_filters(query), restricted)
+    get_cell_key = make_key_function(query, restricted)
     numbers_by_key: defaultdict[Key, list[int]] = defaultdict(list)
     for number, cell in enumerate(cells):
         if is_counted(cell, query, restricted):
-            numbers_by_key[_get_cell_key(cell, query, restricted)].append(number)
+            numbers_by_key[get_cell_key(cell)].append(number)
     shown: dict[Key, list[Statistic]] = {}
     other: defaultdict[str, list[Statistic]] = defaultdict(list)
     for key, numbers in numbers_by_key.items():
         parts = [cells[number] for number in numbers]
         # For one node, a row Other of restricted networks would reveal more than the node's total.
-        is_of_one_node = query.nodes and any((part.node, part.network) in restricted for part in parts)
+        is_of_one_node = "node" in query.filtered and any(part.network in restricted for part in parts)
         if suppressed[numbers].any() or is_of_one_node:
             other[key[0]] += parts
         else:
@@ -139,10 +133,14 @@ def _add_open_months(
         other.setdefault(total.date, []).extend([total, *restricted])
 
 
+def _make_key(query: StatisticsQuery, date: str, other: Callable[[str], bool] = lambda _: False) -> Key:
+    """Return the key of a total of a date: Other for the dimensions of `other`, all for the remaining ones."""
+    return date, *(OTHER if other(dimension.name) else ALL for dimension in query.cube.dimensions)
+
+
 def _make_other_key(date: str, query: StatisticsQuery) -> Key:
     """Return the key of the row Other of a date."""
-    node, network = (OTHER if query.divides_by(level) else "*" for level in ("node", "network"))
-    return date, node, network, OTHER if "country" in query.details else "*"
+    return _make_key(query, date, query.divides_by)
 
 
 def is_counted(row: Statistic, query: StatisticsQuery, restricted: Networks) -> bool:
@@ -150,49 +148,34 @@ def is_counted(row: Statistic, query: StatisticsQuery, restricted: Networks) -> 
 
     If the query names networks, a row Other would consist of restricted ones alone. They are left out.
     """
-    is_left_out = query.selects_streams and (row.node, row.network) in restricted
-    return not is_left_out and _matches_filters(row, query)
-
-
-def _matches_filters(row: Statistic, query: StatisticsQuery) -> bool:
+    if query.selects_streams and row.network in restricted:
+        return False
     return all(
-        not names or value in names
-        for value, names in (
-            (row.node, query.nodes),
-            (row.network, query.networks),
-            (row.country, query.countries),
-        )
+        not query.filters.get(name) or value in query.filters[name]
+        for name, value in zip(query.cube.keys[1:], row.keys[1:], strict=True)
     )
 
 
-def _get_cell_key(row: Statistic, query: StatisticsQuery, restricted: Networks) -> Key:
-    """Return the key of the row of an answer to which a cell belongs."""
-    is_withheld = query.divides_by("network") and (row.node, row.network) in restricted
-    return (
-        row.date,
-        "*" if not query.divides_by("node") else OTHER if is_withheld else row.node,
-        "*" if not query.divides_by("network") else OTHER if is_withheld else row.network,
-        row.country if "country" in query.details else "*",
-    )
+def make_key_function(query: StatisticsQuery, restricted: Networks) -> Callable[[Statistic], Key]:
+    """Return a function that returns the key of the row of an answer to which a cell belongs."""
+    divided = [query.divides_by(dimension.name) for dimension in query.cube.dimensions]
+    divides_networks = query.divides_by("network")
 
+    def get_cell_key(cell: Statistic) -> Key:
+        date, *values = cell.keys
+        if divides_networks and cell.network in restricted:
+            values[:2] = OTHER, OTHER
+        return date, *(value if is_divided else ALL for value, is_divided in zip(values, divided, strict=True))
 
-def get_key(row: Statistic) -> Key:
-    """Return the key of a row."""
-    return row.date, row.node, row.network, row.country
-
-
-def get_answer_key(row: Statistic, query: StatisticsQuery, restricted: Networks) -> Key:
-    """Return the key of the row of an answer that contains a cell by month, node, network and country."""
-    month, node, network, country = _get_cell_key(row, query, restricted)
-    date = month[: _count_date_characters(query)] or "*"
-    return date, "*" if query.merge_nodes else node, network, country
+    return get_cell_key
 
 
 def _sum_cells(cells: list[Statistic], query: StatisticsQuery) -> list[Statistic]:
     """Return the rows of a query that divides less."""
+    get_cell_key = make_key_function(query, ())
     parts: defaultdict[Key, list[Statistic]] = defaultdict(list)
     for cell in cells:
-        parts[_get_cell_key(cell, query, ())].append(cell)
+        parts[get_cell_key(cell)].append(cell)
     return [_unite(key, rows) for key, rows in parts.items()]
 
 
@@ -211,7 +194,7 @@ def find_suppressed(
 class _Cells:
     """The cells of an answer, in the groups that are shown or suppressed together.
 
-    The restricted networks of one date and country are a group. Every other cell is a group of its own. The first
+    The restricted networks of one date and detail are a group. Every other cell is a group of its own. The first
     cell of a group stands for it. A restricted network that is alone in its group is suppressed as if it had no
     clients: a row Other that consists of it alone would have its figures.
     """
@@ -220,14 +203,15 @@ class _Cells:
         self._cells = cells
         self._minimum = minimum
         self._clients = np.array([cell.clients for cell in cells], dtype=np.int64)
-        self._restricted = np.array([(cell.node, cell.network) in restricted for cell in cells], dtype=bool)
-        together: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+        self._restricted = np.array([cell.network in restricted for cell in cells], dtype=bool)
+        together: defaultdict[Key, list[int]] = defaultdict(list)
         for number in np.flatnonzero(self._restricted):
-            together[cells[number].date, cells[number].country].append(int(number))
+            date, _node, _network, *others = cells[number].keys
+            together[date, *others].append(int(number))
         self._members = {numbers[0]: numbers for numbers in together.values()}
         self._alone = np.zeros(len(cells), dtype=bool)
         for numbers in together.values():
-            self._alone[numbers] = len({cells[number].network for number in numbers}) == 1
+            self._alone[numbers] = len({cells[number].network[1] for number in numbers}) == 1
         self._group = np.arange(len(cells))
         self._size = self._clients.copy()
         for numbers in self._members.values():
@@ -263,7 +247,7 @@ class _Cells:
         """Suppress the smallest groups of one total until its missing cells have enough clients."""
         gone = rows[missing[rows]].tolist()
         left = list(dict.fromkeys(self._group[rows[~missing[rows]]].tolist()))
-        left.sort(key=lambda group: (self._size[group], get_key(self._cells[group])), reverse=True)
+        left.sort(key=lambda group: (self._size[group], self._cells[group].keys), reverse=True)
         changed = False
         while left and gone and not self._have_enough_clients(gone):
             smallest = left.pop()
@@ -282,25 +266,28 @@ def _list_totals(
     cells: list[Statistic], query: StatisticsQuery
 ) -> Iterator[tuple[tuple[str, ...], NDArray[np.intp], int]]:
     """Yield the totals that clients can ask for: their level, the total of each cell, and the number of totals."""
-    characters = _count_date_characters(query)
-    dates = [count for count in (*sorted(_CHARACTERS_OF_DATE.values()), 0) if count <= characters]
+    grains = [grain.characters for grain in query.cube.grains]
+    characters = 0 if query.grain is None else query.grain.characters
+    dates = [*(count for count in sorted(grains) if count <= characters), 0]
     levels: list[tuple[str, ...]] = [()]
     if query.divides_by("node"):
         levels.append(("node",))
     if query.divides_by("network"):
         levels += [("node", "network"), ("network",)]
-    countries = [("country",), ()] if "country" in query.details else [()]
+    details = sorted(query.details - query.date_details)
+    subsets = list(chain.from_iterable(combinations(details, count) for count in range(len(details), -1, -1)))
+    names = query.cube.keys
     codes = {
-        name: np.unique([getattr(cell, name) for cell in cells], return_inverse=True)[1]
-        for name in ("node", "network", "country")
+        name: np.unique([cell.keys[names.index(name)] for cell in cells], return_inverse=True)[1]
+        for name in {"node", "network", *details}
     }
     of_date = {count: np.unique([cell.date[:count] for cell in cells], return_inverse=True)[1] for count in dates}
-    for level, country, date in product(levels, countries, dates):
+    for level, subset, date in product(levels, subsets, dates):
         # All totals by node and date are public, so nothing can be suppressed in longer times.
-        if date < characters and "network" not in level and not country:
+        if date < characters and "network" not in level and not subset:
             continue
         combined = of_date[date].astype(np.int64)
-        for name in (*level, *country):
+        for name in (*level, *subset):
             combined = combined * (int(codes[name].max(initial=0)) + 1) + codes[name]
         found, totals = np.unique(combined, return_inverse=True)
         yield level, totals, len(found)
@@ -320,28 +307,23 @@ def _has_clients(parts: list[Statistic], minimum: int) -> bool:
 
 
 def _unite(key: Key, parts: list[Statistic]) -> Statistic:
-    if len(parts) == 1 and get_key(parts[0]) == key:
+    if len(parts) == 1 and parts[0].keys == key:
         return parts[0]
-    date, node, network, country = key
     sketch = _unite_sketches(parts)
     return Statistic(
-        date=date,
-        node=node,
-        network=network,
-        station="*",
-        location="*",
-        channel="*",
-        country=country,
-        bytes=sum(row.bytes for row in parts),
-        nb_reqs=sum(row.nb_reqs for row in parts),
-        nb_successful_reqs=sum(row.nb_successful_reqs for row in parts),
-        nb_unsuccessful_reqs=sum(row.nb_unsuccessful_reqs for row in parts),
+        keys=key,
+        measures=tuple(map(_add_up, zip(*(row.measures for row in parts), strict=True))),
         clients=hll.cardinality(sketch),
         hll_clients=sketch,
         visible=any(row.visible for row in parts),
         has_withheld=any(row.has_withheld for row in parts),
         last_month=max(row.last_month for row in parts),
     )
+
+
+def _add_up(values: tuple[int | None, ...]) -> int | None:
+    """Return the sum, or None if the table lacks the measure."""
+    return sum(value for value in values if value is not None) if values[0] is not None else None
 
 
 def _unite_sketches(parts: list[Statistic]) -> bytes:

@@ -1,26 +1,26 @@
 """Answer queries: check the names in them, suppress small groups of clients, disclose sketches."""
 
 import datetime
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
+from functools import partial
 from operator import attrgetter
+from typing import Any
 
 import msgspec
 
 from eida_stats_webservice.config import PrivacySettings
 from eida_stats_webservice.errors import BadParameter, ForbiddenNetwork, RestrictedNetwork
 from eida_stats_webservice.query import closed_months, sketch_disclosure, suppression
-from eida_stats_webservice.query.model import Statistic, StatisticsQuery, matches
+from eida_stats_webservice.query.cube import ALL
+from eida_stats_webservice.query.model import Key, Statistic, StatisticsQuery, matches
 from eida_stats_webservice.query.repository import StatisticsRepository
 from eida_stats_webservice.query.sketch_disclosure import Disclosure
 from eida_stats_webservice.registry.models import PUBLIC, NetworkRecord, Viewer
 from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.web.parameters import quote_parameter, quote_value
 
-_ACCESS_HINTS = {
-    RestrictedNetwork: "If you may see it, send your token: POST …/dataselect/restricted",
-    ForbiddenNetwork: "Its operator, or the operator of its node, decides who may see it.",
-}
+_FORBIDDEN_HINT = "Its operator, or the operator of its node, decides who may see it."
 
 
 class Usage:
@@ -48,7 +48,8 @@ class Usage:
         """
         self._check_nodes(query)
         if query.selects_streams:
-            self._find_networks(query, PUBLIC, self._list_networks(query), RestrictedNetwork)
+            hint = f"If you may see it, send your token: POST …/{query.cube.name}/restricted"
+            self._find_networks(query, PUBLIC, self._list_networks(query), partial(RestrictedNetwork, hint=hint))
 
     def resolve_names(self, query: StatisticsQuery, viewer: Viewer) -> StatisticsQuery:
         """Return a restricted query with the codes of networks in the place of patterns.
@@ -61,10 +62,11 @@ class Usage:
         networks = self._list_networks(query)
         if not any(network.node_eas_group in viewer.groups for network in networks):
             _check_one_network(query)
-        if not query.networks:
+        if "network" not in query.filtered:
             return query
-        names = self._find_networks(query, viewer, networks, ForbiddenNetwork)
-        return msgspec.structs.replace(query, networks=tuple(sorted(names)) or ("*",))
+        names = self._find_networks(query, viewer, networks, partial(ForbiddenNetwork, hint=_FORBIDDEN_HINT))
+        # No network has the name *.
+        return msgspec.structs.replace(query, filters={**query.filters, "network": tuple(sorted(names)) or (ALL,)})
 
     def answer_public(
         self, query: StatisticsQuery, today: datetime.date, *, sketches: bool
@@ -72,25 +74,27 @@ class Usage:
         """Return the rows of a public answer, without small groups of clients if MIN_CLIENTS is set."""
         first_open = closed_months.find_first_open_month(today, self._settings.closed_after_days)
         if self._settings.min_clients and suppression.divides_clients(query):
-            rows = self._suppress(query, first_open)
+            rows = self._suppress(query, first_open, policies=sketches)
         else:
-            rows = self._statistics.query(query, PUBLIC, sketches=sketches)
+            rows = self._statistics.query(query, PUBLIC, sketches=sketches, policies=sketches)
         return self._disclose(rows, query, first_open, is_public=True) if sketches else rows
 
     def answer_restricted(
         self, query: StatisticsQuery, viewer: Viewer, today: datetime.date, *, sketches: bool
     ) -> Generator[Statistic]:
         """Return the rows of an answer to the holder of a token."""
-        rows = self._statistics.query(query, viewer, sketches=sketches)
+        rows = self._statistics.query(query, viewer, sketches=sketches, policies=sketches)
         first_open = closed_months.find_first_open_month(today, self._settings.closed_after_days)
         return self._disclose(rows, query, first_open, is_public=False) if sketches else rows
 
-    def _suppress(self, query: StatisticsQuery, first_open: datetime.date) -> Generator[Statistic]:
+    def _suppress(
+        self, query: StatisticsQuery, first_open: datetime.date, *, policies: bool
+    ) -> Generator[Statistic]:
         """Yield the rows of closed months, and all of the open months in rows Other."""
         unfiltered = suppression.without_filters(closed_months.keep_closed_months(query, first_open))
         restricted = self._list_restricted() if unfiltered.divides_by("network") else set()
         totals = self._statistics.query(closed_months.make_open_totals(query, first_open), PUBLIC, sketches=True)
-        cells = self._statistics.query(unfiltered, _make_viewer(restricted), sketches=True)
+        cells = self._statistics.query(unfiltered, _make_viewer(restricted), sketches=True, policies=policies)
         with closing(cells), closing(totals):
             rows = suppression.merge_small(cells, self._settings.min_clients, query, restricted, totals)
             if query.merge_nodes:
@@ -113,7 +117,7 @@ class Usage:
             for row in rows:
                 yield sketch_disclosure.disclose(row, disclosure)
 
-    def _find_suppressed_keys(self, closed: StatisticsQuery, is_public: bool) -> set[suppression.Key]:
+    def _find_suppressed_keys(self, closed: StatisticsQuery, is_public: bool) -> set[Key]:
         """Return the keys of the rows in which a cell is suppressed, for a query about closed months.
 
         Open months are recognised without them, and so are networks that the holder of a token may not see.
@@ -130,40 +134,46 @@ class Usage:
         return {(network.node, network.name) for network in self._registry.list_networks() if network.restricted}
 
     def _check_nodes(self, query: StatisticsQuery) -> None:
-        if not query.nodes:
+        if "node" not in query.filtered:
             return
         known = {name for name, _ in self._registry.list_policies()}
-        if unknown := [name for name in query.nodes if name not in known]:
+        if unknown := [name for name in query.filters["node"] if name not in known]:
             raise BadParameter(
                 f"No node {quote_value(','.join(unknown))} (capitals matter)", hint="List them: GET …/nodes"
             )
 
     def _list_networks(self, query: StatisticsQuery) -> list[NetworkRecord]:
         """Return the networks at the nodes of a query."""
-        networks = self._registry.list_networks()
-        return [network for network in networks if not query.nodes or network.node in query.nodes]
+        nodes = query.filters.get("node")
+        return [network for network in self._registry.list_networks() if not nodes or network.node in nodes]
 
     def _find_networks(
         self,
         query: StatisticsQuery,
         viewer: Viewer,
         networks: Iterable[NetworkRecord],
-        refusal: type[RestrictedNetwork | ForbiddenNetwork],
+        refuse: Callable[[str], RestrictedNetwork | ForbiddenNetwork],
     ) -> set[str]:
         """Return the codes of the networks that a query names, and check that the client may see them."""
-        names = {""} & set(query.networks)
-        for pattern in query.networks:
+        patterns = query.filters.get("network", ())
+        names = {""} & set(patterns)
+        for pattern in patterns:
             found = [network for network in networks if matches(network.name, pattern)]
-            _check_network(pattern, found, viewer, refusal)
+            _check_network(pattern, found, viewer, refuse)
             names |= {network.name for network in found}
         return names
 
 
 def _sort_and_limit(rows: Iterable[Statistic], query: StatisticsQuery) -> Iterator[Statistic]:
     """Sort and limit rows as the database does."""
-    ordered = sorted(rows, key=attrgetter("date", "node", "network", "station", "location", "channel", "country"))
+    ordered = sorted(rows, key=attrgetter("keys"))
     if query.sort is not None:
-        ordered.sort(key=attrgetter(query.sort.removeprefix("-")), reverse=query.sort.startswith("-"))
+        column = (*query.cube.keys, *query.cube.numbers).index(query.sort.removeprefix("-"))
+
+        def get_value(row: Statistic) -> Any:
+            return (*row.keys, *row.measures, row.clients)[column] or 0
+
+        ordered.sort(key=get_value, reverse=query.sort.startswith("-"))
     yield from ordered[: query.limit]
 
 
@@ -174,13 +184,15 @@ def _make_viewer(networks: Iterable[tuple[str, str]]) -> Viewer:
 
 def _check_one_network(query: StatisticsQuery) -> None:
     """Check that a query of a client that operates no node is about one network."""
-    divides_streams = query.stations or query.locations or query.channels or query.divides_by("station")
-    if len(query.networks) > 1 or any("*" in name or "?" in name for name in query.networks):
+    networks = query.filters.get("network", ())
+    streams = [level.name for level in query.cube.levels if not level.is_public]
+    divides_streams = any(name in query.filtered or query.divides_by(name) for name in streams)
+    if len(networks) > 1 or any("*" in name or "?" in name for name in networks):
         raise BadParameter(
-            quote_parameter("network", ",".join(query.networks)),
+            quote_parameter("network", ",".join(networks)),
             hint="Name one network, without * or ?. Only operators of a node can ask for several networks.",
         )
-    if divides_streams and not query.networks:
+    if divides_streams and not networks:
         raise BadParameter(
             "network is missing",
             hint="Name one network to see its stations and channels. Only operators of a node need not.",
@@ -191,7 +203,7 @@ def _check_network(
     name: str,
     found: list[NetworkRecord],
     viewer: Viewer,
-    refusal: type[RestrictedNetwork | ForbiddenNetwork],
+    refuse: Callable[[str], RestrictedNetwork | ForbiddenNetwork],
 ) -> None:
     # Requests that failed belong to no network. A pattern may match none.
     if not name or "*" in name or "?" in name:
@@ -199,4 +211,4 @@ def _check_network(
     if not found:
         raise BadParameter(f"No network {quote_value(name)} (capitals matter)", hint="List them: GET …/networks")
     if not any(network.is_visible_to(viewer) for network in found):
-        raise refusal(name, hint=_ACCESS_HINTS[refusal])
+        raise refuse(name)

@@ -1,4 +1,4 @@
-"""GET dataselect/public and POST dataselect/restricted: statistics for everybody, and for the holders of tokens."""
+"""GET …/public and POST …/restricted of a cube: statistics for everybody, and for the holders of tokens."""
 
 import datetime
 import hashlib
@@ -13,7 +13,8 @@ from eida_stats_webservice.auth.authenticator import Authenticator
 from eida_stats_webservice.config import PrivacySettings
 from eida_stats_webservice.errors import NothingFound
 from eida_stats_webservice.query import closed_months
-from eida_stats_webservice.query.formats import choose_format, list_columns
+from eida_stats_webservice.query.cube import Cube
+from eida_stats_webservice.query.formats import choose_format, list_columns, list_values
 from eida_stats_webservice.query.model import DataVersion, OutputOptions, Statistic, StatisticsQuery
 from eida_stats_webservice.query.parameters import parse_query
 from eida_stats_webservice.query.repository import StatisticsRepository
@@ -30,43 +31,43 @@ def _wants_text_errors(request: Request) -> bool:
     return request.args.get("format") not in ("json", "parquet")
 
 
-_OPTIONS = RouteOptions(
-    paths=("/dataselect",),
-    wants_text_errors=_wants_text_errors,
-    logs_query=True,
-    wrong_method_hints={"/dataselect/restricted": "POST your token here."},
-)
-
-
 def create_blueprint(
+    cube: Cube,
     statistics: StatisticsRepository,
     registry: RegistryRepository,
     concurrency: ConcurrencyLimit,
     authenticator: Authenticator,
     settings: PrivacySettings,
 ) -> Blueprint:
-    """Create the routes.
+    """Create the routes of a cube.
 
     Args:
+        cube: the cube, after which the routes are named.
         statistics: the statistics.
         registry: the nodes and networks.
         concurrency: limits how many queries run at once.
         authenticator: identifies clients.
         settings: how small groups of clients are protected.
     """
-    routes = Blueprint("dataselect", __name__)
-    declare_options(routes, _OPTIONS)
+    routes = Blueprint(cube.name, __name__)
+    options = RouteOptions(
+        paths=(f"/{cube.name}",),
+        wants_text_errors=_wants_text_errors,
+        logs_query=True,
+        wrong_method_hints={f"/{cube.name}/restricted": "POST your token here."},
+    )
+    declare_options(routes, options)
     usage = Usage(statistics, registry, settings)
 
-    @routes.get("/dataselect/public")
+    @routes.get(f"/{cube.name}/public")
     def public() -> Response:
         """Return public statistics."""
         # One day for the whole request, which may last past midnight.
         today = _get_today()
-        query, options = parse_query(read_parameters(request), today, restricted=False)
+        query, options = parse_query(cube, read_parameters(request), today, restricted=False)
         version = statistics.data_version()
         closed = _find_last_closed_month(query, settings, today)
-        changed_at = _find_last_change(version, today, closed, settings.closed_after_days)
+        changed_at = _find_last_change(version, query, today, closed, settings.closed_after_days)
         etag = _make_etag(version, settings, query, closed)
         if (known := find_matching_etag(request, etag)) is not None:
             return add_validators(Response(status=304), changed_at, known)
@@ -75,24 +76,25 @@ def create_blueprint(
         if is_unmodified(request, changed_at):
             return add_validators(Response(status=304), changed_at, etag)
         rows = usage.answer_public(query, today, sketches=options.hllvalues)
-        return add_validators(_run(concurrency, rows, options), changed_at, etag)
+        return add_validators(_run(cube, concurrency, rows, options), changed_at, etag)
 
-    @routes.post("/dataselect/restricted")
+    @routes.post(f"/{cube.name}/restricted")
     def restricted() -> Response:
         """Return the statistics that the holder of a token may see."""
         # The token comes first: without one, no parameter matters.
         viewer = authenticator.authenticate(request)
         today = _get_today()
-        query, options = parse_query(read_parameters(request), today, restricted=True)
+        query, options = parse_query(cube, read_parameters(request), today, restricted=True)
         query = usage.resolve_names(query, viewer)
         rows = usage.answer_restricted(query, viewer, today, sketches=options.hllvalues)
         # The token may be revoked while the query waits.
-        return _run(concurrency, rows, options, lambda: authenticator.check_token(request))
+        return _run(cube, concurrency, rows, options, lambda: authenticator.check_token(request))
 
     return routes
 
 
 def _run(
+    cube: Cube,
     concurrency: ConcurrencyLimit,
     rows: Generator[Statistic],
     options: OutputOptions,
@@ -106,12 +108,12 @@ def _run(
             yield from rows
 
     running = run()
-    response = _write(running, options)
+    response = _write(cube, running, options)
     response.call_on_close(running.close)
     return response
 
 
-def _write(rows: Iterable[Statistic], options: OutputOptions) -> Response:
+def _write(cube: Cube, rows: Iterable[Statistic], options: OutputOptions) -> Response:
     """Write an answer. A small one is complete, and cannot fail any more, before its first byte is sent."""
     remaining = iter(rows)
     first = next(remaining, None)
@@ -124,7 +126,7 @@ def _write(rows: Iterable[Statistic], options: OutputOptions) -> Response:
     parameters = request.query_string.decode("ascii", "replace")
     found = remaining if first is None else chain([first], remaining)
     written = choose_format(options)
-    chunks = written.write(found, list_columns(options), parameters)
+    chunks = written.write(list_values(found, cube, options), list_columns(cube, options), parameters)
     begun = list(islice(chunks, 2))
     body = b"".join([*begun, *chunks]) if len(begun) < 2 or not begun[1] else chain(begun, chunks)
     return Response(body, content_type=written.content_type)
@@ -145,7 +147,7 @@ def _make_etag(
 ) -> str:
     # A restored database may reach the same revision in another way.
     revision = f"{version.revision} {version.changed_at.isoformat()}"
-    # Without `end`, the same parameters are another query in the next month.
+    # Without `end`, the same parameters are another query in the next month, or on the next day.
     parameters = [request.query_string.decode("latin-1"), query.end.isoformat()]
     protection = [str(settings), f"closed until {closed}"] if settings.min_clients else []
     parts = "\n".join([__version__, revision, *parameters, *protection])
@@ -153,13 +155,19 @@ def _make_etag(
 
 
 def _find_last_change(
-    version: DataVersion, today: datetime.date, closed: datetime.date | None, closed_after_days: int
+    version: DataVersion,
+    query: StatisticsQuery,
+    today: datetime.date,
+    closed: datetime.date | None,
+    closed_after_days: int,
 ) -> datetime.datetime:
     """Return when the answer last changed.
 
-    Without `end` it changes when a month begins; with MIN_CLIENTS, also when one of its months becomes closed.
+    Without `end` it changes when a month begins, or a day if the query is daily; with MIN_CLIENTS, also when one of
+    its months becomes closed.
     """
-    first = datetime.datetime.combine(today.replace(day=1), datetime.time(), tzinfo=datetime.UTC)
+    begun = today if query.is_daily else today.replace(day=1)
+    first = datetime.datetime.combine(begun, datetime.time(), tzinfo=datetime.UTC)
     changes = [version.changed_at.replace(microsecond=0), first]
     if closed is not None:
         changes.append(closed_months.find_closing_time(closed, closed_after_days))

@@ -1,0 +1,144 @@
+"""Compose the SQL of a query from the declaration of its cube. Values are only bound, never part of the SQL."""
+
+from eida_stats_webservice.query.cube import ALL, MONTH, Dimension, Table
+from eida_stats_webservice.query.model import StatisticsQuery
+from eida_stats_webservice.registry.models import OTHER, Viewer
+
+_IS_RESTRICTED = """\
+stats.network <> ''
+            AND nodes.restriction_policy <> COALESCE(networks.inverted_policy, false)"""
+_JOIN_NETWORKS = "LEFT JOIN networks ON networks.node_id = stats.node_id AND networks.name = stats.network"
+
+
+def find_table(query: StatisticsQuery, *, policies: bool) -> Table | None:
+    """Return the smallest table that has all that a query needs, or None if there is none.
+
+    Args:
+        query: the query.
+        policies: whether the policies of networks are needed, although the query may not divide by networks.
+    """
+    divided = {dimension.name for dimension in query.cube.dimensions if query.divides_by(dimension.name)}
+    needed = (divided | query.filtered | ({"network"} if policies else set())) - {"node"}
+    return query.cube.find_table(needed, query.grain)
+
+
+def compose(query: StatisticsQuery, viewer: Viewer, *, sketches: bool, policies: bool) -> str:
+    """Return the SQL of a query. It depends on the names that the query uses, never on its values.
+
+    The inner SELECT finds the rows, and withholds networks that the client may not see. The outer one adds them up.
+    Withheld rows are one row Other of each date and detail. A query for networks or streams leaves them out, since
+    the row Other would be about these alone.
+
+    Args:
+        query: the query.
+        viewer: the client.
+        sketches: select the sketches, too.
+        policies: apply the policies of networks, although the query may not divide by networks.
+    """
+    policies = policies or query.divides_by("network") or query.selects_streams
+    table = find_table(query, policies=policies)
+    if table is None:
+        raise LookupError(f"{query.cube.name} has no table for {query}")
+    columns = ",\n    ".join(_list_columns(query, table, policies=policies, sketches=sketches))
+    permitted = ",\n        ".join(["stats.*", "nodes.name AS node", *(_list_rights(viewer) if policies else [])])
+    networks = f"\n    {_JOIN_NETWORKS}" if policies else ""
+    conditions = "\n        AND ".join(_list_conditions(query, table))
+    visible = "\nWHERE NOT withheld" if query.selects_streams else ""
+    groups = ", ".join(str(number + 1) for number, _ in enumerate(query.cube.keys))
+    order = ", ".join(_list_order(query))
+    limit = "\nLIMIT :limit" if query.limit is not None else ""
+    # All parts are constants of the cube and of this module.
+    return f"""\
+SELECT
+    {columns}
+FROM (
+    SELECT
+        {permitted}
+    FROM {table.name} AS stats
+    JOIN nodes ON nodes.id = stats.node_id{networks}
+    WHERE {conditions}
+) AS permitted{visible}
+GROUP BY {groups}
+ORDER BY {order}{limit}"""  # noqa: S608
+
+
+def _list_rights(viewer: Viewer) -> list[str]:
+    """Return the columns that say whether a row is withheld, and whether the client has a right to it."""
+    rights = []
+    if viewer.groups:
+        rights += ["COALESCE(networks.eas_group, '') IN :groups", "COALESCE(nodes.eas_group, '') IN :groups"]
+    if viewer.networks:
+        rights.append("stats.network IN :granted")
+    authorized = "\n            OR ".join(rights) or "false"
+    return [
+        f"{_IS_RESTRICTED}\n            AND NOT ({authorized}) AS withheld",
+        f"({authorized}) AS authorized",
+    ]
+
+
+def _list_conditions(query: StatisticsQuery, table: Table) -> list[str]:
+    time = f"stats.{table.time}"
+    conditions = [
+        # With a list of months, an index finds them for one network among many.
+        f"{time} IN :months" if table.grain == MONTH else f"{time} >= :start AND {time} < :stop",
+        *(f"stats.{choice.name} = :{choice.name}" for choice in query.cube.choices),
+    ]
+    for dimension in query.cube.dimensions:
+        if query.filters.get(dimension.name):
+            column = "nodes.name" if dimension.name == "node" else f"stats.{dimension.name}"
+            bound = f":{dimension.name}"
+            conditions.append(
+                f"regexp_like({column}, {bound})" if dimension.has_patterns else f"{column} IN {bound}"
+            )
+    return conditions
+
+
+def _list_columns(query: StatisticsQuery, table: Table, *, policies: bool, sketches: bool) -> list[str]:
+    has_other = policies and query.divides_by("network") and not query.selects_streams
+    return [
+        f"{_select_date(query, table)} AS date",
+        *(_select_key(query, dimension, has_other=has_other) for dimension in query.cube.dimensions),
+        *(
+            f"CAST(NULL AS bigint) AS {measure.name}"
+            if measure.name in table.lacks
+            else f"sum({measure.column}) AS {measure.name}"
+            for measure in query.cube.measures
+        ),
+        "hll_cardinality(hll_union_agg(clients)) AS clients",
+        f"{'hll_union_agg(clients)' if sketches else 'NULL'} AS hll_clients",
+        *(
+            [
+                "max(CASE WHEN withheld THEN 0 ELSE 1 END) AS visible",
+                "min(CASE WHEN authorized THEN 1 ELSE 0 END) AS authorized",
+                "max(CASE WHEN withheld THEN 1 ELSE 0 END) AS has_withheld",
+            ]
+            if policies
+            else ["1 AS visible", "0 AS authorized", "0 AS has_withheld"]
+        ),
+        f"substr(CAST(max({table.time}) AS text), 1, {MONTH.characters}) AS last_month",
+    ]
+
+
+def _select_date(query: StatisticsQuery, table: Table) -> str:
+    if query.grain is None:
+        return f"'{ALL}'"
+    # PostgreSQL has a space between date and time, SQLite has a T.
+    return f"""replace(substr(CAST({table.time} AS text), 1, {query.grain.characters}), ' ', 'T') COLLATE "C\""""
+
+
+def _select_key(query: StatisticsQuery, dimension: Dimension, *, has_other: bool) -> str:
+    name = dimension.name
+    if not query.divides_by(name) or (name == "node" and query.merge_nodes):
+        return f"'{ALL}' AS {name}"
+    if has_other and dimension in query.cube.levels:
+        other = OTHER if name in ("node", "network") else ALL
+        return f"""CASE WHEN withheld THEN '{other}' ELSE {name} END COLLATE "C" AS {name}"""
+    return f"""{name} COLLATE "C" AS {name}"""
+
+
+def _list_order(query: StatisticsQuery) -> list[str]:
+    """Return the columns that order the rows: the one of the query, and the keys."""
+    if query.sort is None:
+        return list(query.cube.keys)
+    column = query.sort.removeprefix("-")
+    return [f"{column} DESC" if query.sort.startswith("-") else column, *query.cube.keys]
