@@ -50,10 +50,13 @@ def cli(context: click.Context) -> None:
     config = configuration.read()
     context.obj = config
     if context.invoked_subcommand in ("coverage", "networks", "nodes", "payloads", "tokens"):
-        from eida_stats_webservice.database import open_database  # noqa: PLC0415 - serve does without
+        # Slow to import, and not needed by the other commands.
+        from eida_stats_webservice.database import open_database  # noqa: PLC0415
+        from eida_statsman.repositories import Repositories  # noqa: PLC0415
 
-        context.obj = open_database(config.database_uri)
-        context.call_on_close(context.obj.close)
+        database = open_database(config.database_uri)
+        context.call_on_close(database.close)
+        context.obj = Repositories(database)
 
 
 def main() -> None:

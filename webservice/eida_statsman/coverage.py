@@ -8,9 +8,8 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from eida_stats_webservice.dataselect.repository import PayloadRepository
 from eida_statsman.nodes import require_printable
-from eida_statsman.repositories import pass_payloads
+from eida_statsman.repositories import Repositories
 from eida_statsman.tables import show_json
 
 _MAX_DIGIT = 9
@@ -20,14 +19,14 @@ _MAX_DIGIT = 9
 @click.option("--node", required=True, callback=require_printable, help="The node.")
 @click.option("--year", type=click.IntRange(1990, 9999), help="The year.  [default: this year]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: the number of payloads for each day.")
-@pass_payloads
-def coverage(stored: PayloadRepository, node: str, year: int | None, as_json: bool) -> None:
+@click.pass_obj
+def coverage(repositories: Repositories, node: str, year: int | None, as_json: bool) -> None:
     """Show the days of a year that a node has reported, with or without requests."""
     today = datetime.datetime.now(tz=datetime.UTC).date()
     year = year or today.year
     counts = Counter(
         day
-        for record in stored.list_payloads(node)
+        for record in repositories.payloads.list_payloads(node)
         if record.withdrawn_at is None
         for day in record.covered_days()
         if day.year == year

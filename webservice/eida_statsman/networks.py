@@ -6,9 +6,8 @@ import click
 import msgspec
 
 from eida_stats_webservice.registry.models import OTHER
-from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_statsman.nodes import parse_group, require_printable, warn_of_single_restricted
-from eida_statsman.repositories import pass_registry
+from eida_statsman.repositories import Repositories
 from eida_statsman.tables import show
 
 
@@ -34,8 +33,8 @@ def networks() -> None:
 @click.option("--node", callback=require_printable, help="Only networks of this node.")
 @click.option("--restricted", is_flag=True, help="Only restricted networks.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@pass_registry
-def list_(registry: RegistryRepository, node: str | None, restricted: bool, as_json: bool) -> None:
+@click.pass_obj
+def list_(repositories: Repositories, node: str | None, restricted: bool, as_json: bool) -> None:
     """List all networks, once for each of their nodes."""
     columns = {
         "name": "NETWORK",
@@ -46,10 +45,10 @@ def list_(registry: RegistryRepository, node: str | None, restricted: bool, as_j
         "node_eas_group": "GROUP OF NODE",
     }
     if node is not None:
-        registry.check_node(node)
+        repositories.registry.check_node(node)
     found = [
         msgspec.structs.asdict(network)
-        for network in registry.list_networks()
+        for network in repositories.registry.list_networks()
         if node in (None, network.node) and (network.restricted or not restricted)
     ]
     show(found, columns, as_json=as_json, spare=("inverted_policy", "node_eas_group", "eas_group"))
@@ -60,16 +59,16 @@ def list_(registry: RegistryRepository, node: str | None, restricted: bool, as_j
 @_NETWORK
 @click.argument("policy", type=click.Choice(["default", "inverted"]))
 @click.option("--new", is_flag=True, help="Add the network before its first payload.")
-@pass_registry
-def set_policy(registry: RegistryRepository, node: str, network: str, policy: str, new: bool) -> None:
+@click.pass_obj
+def set_policy(repositories: Repositories, node: str, network: str, policy: str, new: bool) -> None:
     """Let a network follow the policy of its node (default), or invert it."""
     if new:
-        registry.add_network(node, network)
-    registry.set_network_policy(node, network, inverted=policy == "inverted")
-    for known in registry.list_networks():
+        repositories.registry.add_network(node, network)
+    repositories.registry.set_network_policy(node, network, inverted=policy == "inverted")
+    for known in repositories.registry.list_networks():
         if (known.node, known.name) == (node, network):
             click.echo(f"{network} at {node} is {'restricted' if known.restricted else 'open'}")
-    warn_of_single_restricted(registry)
+    warn_of_single_restricted(repositories.registry)
 
 
 @networks.command(name="set-group")
@@ -77,11 +76,11 @@ def set_policy(registry: RegistryRepository, node: str, network: str, policy: st
 @_NETWORK
 @click.argument("group", required=False, callback=parse_group)
 @click.option("--none", is_flag=True, help="Remove the group.")
-@pass_registry
-def set_group(registry: RegistryRepository, node: str, network: str, group: str | None, none: bool) -> None:
+@click.pass_obj
+def set_group(repositories: Repositories, node: str, network: str, group: str | None, none: bool) -> None:
     """Set the group (EIDA authentication system) that may see a restricted network."""
     if (group is None) != none:
         raise click.UsageError("Name a group, or use --none.")
-    registry.set_network_group(node, network, group)
+    repositories.registry.set_network_group(node, network, group)
     who = "no group" if group is None else f"members of {group}"
     click.echo(f"{network} at {node}: {who} may see restricted statistics")

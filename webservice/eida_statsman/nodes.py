@@ -8,7 +8,7 @@ import msgspec
 
 from eida_stats_webservice.registry.models import OTHER, is_node_name, strip_group_prefix
 from eida_stats_webservice.registry.repository import RegistryRepository
-from eida_statsman.repositories import Repositories, pass_registry, pass_repositories
+from eida_statsman.repositories import Repositories
 from eida_statsman.tables import show
 
 
@@ -64,16 +64,16 @@ def nodes() -> None:
 @click.option(
     "--contact", required=True, callback=require_printable, help="E-mail address of the node (not of a user)."
 )
-@pass_registry
-def add(registry: RegistryRepository, name: str, contact: str) -> None:
+@click.pass_obj
+def add(repositories: Repositories, name: str, contact: str) -> None:
     """Register a node."""
-    registry.add_node(name, contact)
+    repositories.registry.add_node(name, contact)
     click.echo(f"added node {name}; next: eida_statsman tokens add {shlex.quote(name)}")
 
 
 @nodes.command(name="list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@pass_repositories
+@click.pass_obj
 def list_(repositories: Repositories, as_json: bool) -> None:
     """List all nodes with the number and dates of their payloads."""
     columns = {
@@ -98,55 +98,57 @@ def list_(repositories: Repositories, as_json: bool) -> None:
 @_NAME
 @click.option("--name", "new_name", callback=_parse_node_name, help="The new name.")
 @click.option("--contact", callback=require_printable, help="The new contact.")
-@pass_registry
-def update(registry: RegistryRepository, name: str, new_name: str | None, contact: str | None) -> None:
+@click.pass_obj
+def update(repositories: Repositories, name: str, new_name: str | None, contact: str | None) -> None:
     """Change a node's name or contact."""
     if new_name is None and contact is None:
         raise click.UsageError("Nothing to change. Use --name or --contact.")
-    registry.update_node(name, new_name=new_name, contact=contact)
+    repositories.registry.update_node(name, new_name=new_name, contact=contact)
     click.echo(f"updated node {new_name or name}")
 
 
 @nodes.command()
 @_NAME
 @click.option("--confirm", metavar="NAME", help="The name again, instead of the prompt.")
-@pass_registry
-def remove(registry: RegistryRepository, name: str, confirm: str | None) -> None:
+@click.pass_obj
+def remove(repositories: Repositories, name: str, confirm: str | None) -> None:
     """Remove a node with its tokens, payloads and statistics, after confirmation."""
     if confirm is None:
         click.echo(f"This removes node {name} with its tokens, payloads and statistics.")
         confirm = click.prompt("Type its name to confirm", type=str)
     if confirm != name:
         raise click.UsageError("The names differ; nothing was removed.")
-    registry.remove_node(name)
+    repositories.registry.remove_node(name)
     click.echo(f"removed node {name}")
 
 
 @nodes.command(name="set-policy")
 @_NAME
 @click.argument("policy", type=click.Choice(["open", "restricted"]))
-@pass_registry
-def set_policy(registry: RegistryRepository, name: str, policy: str) -> None:
+@click.pass_obj
+def set_policy(repositories: Repositories, name: str, policy: str) -> None:
     """Restrict or open the networks of a node, except those that invert the policy."""
-    registry.set_node_policy(name, restricted=policy == "restricted")
+    repositories.registry.set_node_policy(name, restricted=policy == "restricted")
     inverting = [
-        network.name for network in registry.list_networks() if network.node == name and network.inverted_policy
+        network.name
+        for network in repositories.registry.list_networks()
+        if network.node == name and network.inverted_policy
     ]
     click.echo(f"the networks of {name} are {policy}")
     if inverting:
         other = "open" if policy == "restricted" else "restricted"
         click.echo(f"except these, which are {other}: {', '.join(inverting)}")
-    warn_of_single_restricted(registry)
+    warn_of_single_restricted(repositories.registry)
 
 
 @nodes.command(name="set-group")
 @_NAME
 @click.argument("group", required=False, callback=parse_group)
 @click.option("--none", is_flag=True, help="Remove the group.")
-@pass_registry
-def set_group(registry: RegistryRepository, name: str, group: str | None, none: bool) -> None:
+@click.pass_obj
+def set_group(repositories: Repositories, name: str, group: str | None, none: bool) -> None:
     """Set the group (EIDA authentication system) that may see a node's restricted networks."""
     if (group is None) != none:
         raise click.UsageError("Name a group, or use --none.")
-    registry.set_node_group(name, group)
+    repositories.registry.set_node_group(name, group)
     click.echo(f"{name}: {'no group' if group is None else f'members of {group}'} may see restricted statistics")

@@ -8,9 +8,8 @@ import click
 
 from eida_stats_webservice.database import open_database
 from eida_stats_webservice.dataselect.models import PayloadRecord
-from eida_stats_webservice.dataselect.repository import PayloadRepository
 from eida_statsman.nodes import require_printable
-from eida_statsman.repositories import Repositories, pass_payloads, pass_repositories
+from eida_statsman.repositories import Repositories
 from eida_statsman.tables import show, show_json
 
 _COLUMNS = {
@@ -38,12 +37,12 @@ def payloads() -> None:
 @_ONE_NODE
 @click.option("--in-force", is_flag=True, help="Only payloads in force.")
 @_JSON
-@pass_payloads
-def list_(stored: PayloadRepository, node: str | None, in_force: bool, as_json: bool) -> None:
+@click.pass_obj
+def list_(repositories: Repositories, node: str | None, in_force: bool, as_json: bool) -> None:
     """List all payloads in the order of their arrival."""
     found = [
         record.to_dict() | ({} if as_json else {"days": _format_days(record)})
-        for record in stored.list_payloads(node or "")
+        for record in repositories.payloads.list_payloads(node or "")
         if not in_force or record.withdrawn_at is None
     ]
     show(found, _COLUMNS, as_json=as_json, spare=("superseded_by", "rows", "received_at", "source", "days"))
@@ -52,10 +51,10 @@ def list_(stored: PayloadRepository, node: str | None, in_force: bool, as_json: 
 @payloads.command(name="show")
 @_NUMBER
 @_JSON
-@pass_payloads
-def show_(stored: PayloadRepository, number: int, as_json: bool) -> None:
+@click.pass_obj
+def show_(repositories: Repositories, number: int, as_json: bool) -> None:
     """Show the metadata of a payload. For its statistics, use export."""
-    record = stored.read_record(number)
+    record = repositories.payloads.read_record(number)
     if as_json:
         show_json(record.to_dict())
         return
@@ -76,10 +75,10 @@ def show_(stored: PayloadRepository, number: int, as_json: bool) -> None:
 
 @payloads.command()
 @_NUMBER
-@pass_payloads
-def retract(stored: PayloadRepository, number: int) -> None:
+@click.pass_obj
+def retract(repositories: Repositories, number: int) -> None:
     """Retract a payload. It is kept but no longer counts. Payloads that it superseded stay superseded."""
-    record = stored.retract(number)
+    record = repositories.payloads.retract(number)
     click.echo(f"payload {number} of {record.node}: {_format_state(record)}")
 
 
@@ -91,7 +90,7 @@ def retract(stored: PayloadRepository, number: int) -> None:
     metavar="URI",
     help="First copy nodes, tokens, networks and payloads from this database into the empty one.",
 )
-@pass_repositories
+@click.pass_obj
 def replay(repositories: Repositories, node: str | None, source: str | None) -> None:
     """Rebuild all statistics from the payloads in force."""
     if source is not None:
@@ -117,15 +116,17 @@ def replay(repositories: Repositories, node: str | None, source: str | None) -> 
     type=click.Path(file_okay=False, path_type=Path),
     help="The directory.  [default: the current one]",
 )
-@pass_payloads
-def export(stored: PayloadRepository, numbers: tuple[int, ...], node: str | None, directory: Path) -> None:
+@click.pass_obj
+def export(repositories: Repositories, numbers: tuple[int, ...], node: str | None, directory: Path) -> None:
     """Write payloads to files, as nodes sent them. The default is all payloads in force."""
     if numbers and node is not None:
         raise click.UsageError("Name either numbers or a node, not both.")
     if numbers:
-        chosen = [stored.read_record(number) for number in numbers]
+        chosen = [repositories.payloads.read_record(number) for number in numbers]
     else:
-        chosen = [record for record in stored.list_payloads(node or "") if record.withdrawn_at is None]
+        chosen = [
+            record for record in repositories.payloads.list_payloads(node or "") if record.withdrawn_at is None
+        ]
     directory.mkdir(parents=True, exist_ok=True)
     for record in chosen:
         path = directory / _create_file_name(record)
@@ -134,7 +135,7 @@ def export(stored: PayloadRepository, numbers: tuple[int, ...], node: str | None
         unfinished.unlink(missing_ok=True)
         # Readable only by the owner, since small sketches list hashes of users.
         unfinished.touch(0o600)
-        unfinished.write_bytes(gzip.compress(stored.read_payload(record.payload), mtime=0))
+        unfinished.write_bytes(gzip.compress(repositories.payloads.read_payload(record.payload), mtime=0))
         unfinished.replace(path)
         click.echo(path)
 

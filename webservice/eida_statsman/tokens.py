@@ -9,7 +9,7 @@ import msgspec
 from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_statsman.networks import parse_network_code
 from eida_statsman.nodes import require_printable
-from eida_statsman.repositories import pass_registry
+from eida_statsman.repositories import Repositories
 from eida_statsman.tables import show
 
 DAYS_VALID = 365
@@ -49,9 +49,9 @@ def tokens() -> None:
     help=f"Last day or, with a time, the end, UTC.  [default: {DAYS_VALID} days after the start]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@pass_registry
+@click.pass_obj
 def add(
-    registry: RegistryRepository,
+    repositories: Repositories,
     node: str | None,
     network: str | None,
     valid_from: datetime.datetime | None,
@@ -67,10 +67,10 @@ def add(
     if end <= start:
         raise click.UsageError("The token would expire before it starts. Correct --valid-from or --valid-until.")
     if node is not None and network is None:
-        number, value = registry.add_token(node, start, end)
+        number, value = repositories.registry.add_token(node, start, end)
     elif network is not None and node is None:
-        _warn_of_unknown_network(registry, network)
-        number, value = registry.add_network_token(network, start, end)
+        _warn_of_unknown_network(repositories.registry, network)
+        number, value = repositories.registry.add_network_token(network, start, end)
     else:
         raise click.UsageError("Name either a node or, with --network, a network.")
     if as_json:
@@ -91,8 +91,8 @@ def add(
 
 @tokens.command(name="list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@pass_registry
-def list_(registry: RegistryRepository, as_json: bool) -> None:
+@click.pass_obj
+def list_(repositories: Repositories, as_json: bool) -> None:
     """List all tokens, without their values."""
     columns = {
         "id": "ID",
@@ -103,16 +103,19 @@ def list_(registry: RegistryRepository, as_json: bool) -> None:
         "valid_until": "UNTIL",
         "revoked_at": "REVOKED",
     }
-    rows = [{**msgspec.structs.asdict(token), "state": token.get_state(_now())} for token in registry.list_tokens()]
+    rows = [
+        {**msgspec.structs.asdict(token), "state": token.get_state(_now())}
+        for token in repositories.registry.list_tokens()
+    ]
     show(rows, columns, as_json=as_json, spare=("valid_from", "revoked_at"))
 
 
 @tokens.command()
 @click.argument("number", type=int, metavar="ID")
-@pass_registry
-def revoke(registry: RegistryRepository, number: int) -> None:
+@click.pass_obj
+def revoke(repositories: Repositories, number: int) -> None:
     """Revoke a token at once."""
-    registry.revoke_token(number, _now())
+    repositories.registry.revoke_token(number, _now())
     click.echo(f"revoked token {number}")
 
 
