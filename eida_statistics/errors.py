@@ -27,15 +27,14 @@ class EidaStatisticsError(Exception):
     logs_traceback: ClassVar[bool] = True
     """For a status of 500 or more: whether the log has a traceback."""
 
-    def __init__(self, subject: str = "", *, hint: str = "") -> None:
+    def __init__(
+        self, subject: str = "", *, hint: str = "", members: Mapping[str, object] = MappingProxyType({})
+    ) -> None:
         self.subject = subject
         self.hint = hint
+        # Of its RFC 9457 problem details, beside the usual ones.
+        self.members = dict(members)
         super().__init__(subject)
-
-    @property
-    def members(self) -> dict[str, object]:
-        """The further members of its RFC 9457 problem details."""
-        return {}
 
     @property
     def title(self) -> str:
@@ -76,12 +75,11 @@ class InvalidPayload(EidaStatisticsError):
 
     def __init__(self, errors: Sequence[tuple[str, str]], *, hint: str = "") -> None:
         self.errors = list(errors)
-        super().__init__("; ".join(f"{path}: {message}" for path, message in self.errors[:5]), hint=hint)
-
-    @property
-    def members(self) -> dict[str, object]:
-        """The path to each bad field, and the reason."""
-        return {"errors": [{"path": path, "message": message} for path, message in self.errors]}
+        super().__init__(
+            "; ".join(f"{path}: {message}" for path, message in self.errors[:5]),
+            hint=hint,
+            members={"errors": [{"path": path, "message": message} for path, message in self.errors]},
+        )
 
 
 class RegistryUnavailable(EidaStatisticsError):

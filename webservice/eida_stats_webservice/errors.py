@@ -4,60 +4,50 @@ The docstring of a class is its title. Its attributes say how HTTP and the log s
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from eida_statistics.errors import EidaStatisticsError
 
-_AUTHENTICATE = {"WWW-Authenticate": "Bearer"}
-# The same request may succeed after so many seconds.
-_RETRY_SOON = {"Retry-After": "30"}
-_RETRY_IN_A_MINUTE = {"Retry-After": "60"}
+
+class _NotFound(EidaStatisticsError):
+    """The request names something that does not exist."""
+
+    http_status = 404
 
 
-class DuplicatePayload(EidaStatisticsError):
-    """This payload was received before.
-
-    Args:
-        payload: the number of the payload in force that has the same statistics.
-        digest: its hash.
-        received_at: when the service received it.
-    """
+class _Conflict(EidaStatisticsError):
+    """The request is at odds with what is stored."""
 
     http_status = 409
+
+
+class _Unavailable(EidaStatisticsError):
+    """The same request may succeed later."""
+
+    http_status = 503
+    headers: ClassVar = {"Retry-After": "30"}
+    logs_traceback = False
+
+
+class DuplicatePayload(_Conflict):
+    """This payload was received before."""
+
     problem = "duplicate"
 
     def __init__(self, payload: int, digest: str, received_at: str) -> None:
-        self.payload = payload
-        self.hash = digest
-        self.received_at = received_at
-        super().__init__(f"payload {payload} has the same statistics and was received at {received_at}")
-
-    @property
-    def members(self) -> dict[str, object]:
-        """Return the number and hash of the payload, and when it was received."""
-        return {"payload": self.payload, "hash": self.hash, "received_at": self.received_at}
+        super().__init__(
+            f"payload {payload} has the same statistics and was received at {received_at}",
+            members={"payload": payload, "hash": digest, "received_at": received_at},
+        )
 
 
-class OverlappingPayload(EidaStatisticsError):
-    """Payloads in force cover some of these days, so nothing was stored.
+class OverlappingPayload(_Conflict):
+    """Payloads in force cover some of these days, so nothing was stored."""
 
-    Args:
-        subject: a description of the payloads.
-        payloads: the payloads, in a form that can be encoded as JSON.
-        choices: the choices of the sender, one or two sentences each.
-    """
-
-    http_status = 409
     problem = "overlapping-payload"
 
     def __init__(self, subject: str, payloads: Sequence[object], *, choices: Sequence[str]) -> None:
-        self.payloads = list(payloads)
-        self.choices = list(choices)
-        super().__init__(subject, hint=" ".join(choices))
-
-    @property
-    def members(self) -> dict[str, object]:
-        """Return the payloads and the choices."""
-        return {"payloads": self.payloads, "choices": self.choices}
+        super().__init__(subject, hint=" ".join(choices), members={"payloads": payloads, "choices": choices})
 
 
 class AmbiguousReplacement(OverlappingPayload):
@@ -66,10 +56,9 @@ class AmbiguousReplacement(OverlappingPayload):
     problem = "ambiguous-replacement"
 
 
-class Overtaken(EidaStatisticsError):
+class Overtaken(_Conflict):
     """Another request was faster, so nothing was changed."""
 
-    http_status = 409
     problem = "overtaken"
 
 
@@ -85,25 +74,13 @@ class DamagedPayload(EidaStatisticsError):
     problem = "damaged-payload"
 
 
-class UnknownPayload(EidaStatisticsError):
-    """There is no such payload.
+class UnknownPayload(_NotFound):
+    """There is no such payload."""
 
-    Args:
-        payloads: their numbers or hashes, as the client wrote them.
-        hint: what the client should do.
-    """
-
-    http_status = 404
     problem = "unknown-payload"
 
     def __init__(self, *payloads: str, hint: str = "") -> None:
-        self.payloads = payloads
-        super().__init__(", ".join(payloads), hint=hint)
-
-    @property
-    def members(self) -> dict[str, object]:
-        """Return the numbers or hashes as the client wrote them."""
-        return {"unknown": list(self.payloads)}
+        super().__init__(", ".join(payloads), hint=hint, members={"unknown": list(payloads)})
 
 
 class UnrelatedPayload(UnknownPayload):
@@ -117,7 +94,7 @@ class MissingToken(EidaStatisticsError):
 
     http_status = 401
     problem = "missing-token"
-    headers = _AUTHENTICATE
+    headers: ClassVar = {"WWW-Authenticate": "Bearer"}
     is_failed_attempt = True
 
 
@@ -140,7 +117,7 @@ class TooManyFailures(EidaStatisticsError):
 
     http_status = 429
     problem = "too-many-failures"
-    headers = _RETRY_IN_A_MINUTE
+    headers: ClassVar = {"Retry-After": "60"}
 
 
 class InvalidEasToken(EidaStatisticsError):
@@ -151,13 +128,10 @@ class InvalidEasToken(EidaStatisticsError):
     is_failed_attempt = True
 
 
-class EasUnavailable(EidaStatisticsError):
+class EasUnavailable(_Unavailable):
     """Tokens of the EIDA authentication system cannot be verified at present."""
 
-    http_status = 503
     problem = "eas-unavailable"
-    headers = _RETRY_SOON
-    logs_traceback = False
 
 
 class EasTooSlow(EasUnavailable):
@@ -183,10 +157,9 @@ class ForbiddenNetwork(EidaStatisticsError):
     is_failed_attempt = True
 
 
-class NothingFound(EidaStatisticsError):
+class NothingFound(_NotFound):
     """No statistics match the request."""
 
-    http_status = 404
     problem = "nothing-found"
 
 
@@ -233,12 +206,10 @@ class TooLarge(EidaStatisticsError):
     problem = "too-large"
 
 
-class Busy(EidaStatisticsError):
+class Busy(_Unavailable):
     """The service is busy."""
 
-    http_status = 503
     problem = "busy"
-    headers = _RETRY_SOON
     is_reason_public = True
 
 
@@ -249,13 +220,10 @@ class UnsupportedMediaType(EidaStatisticsError):
     problem = "unsupported-media-type"
 
 
-class DatabaseUnavailable(EidaStatisticsError):
+class DatabaseUnavailable(_Unavailable):
     """The database cannot be reached."""
 
-    http_status = 503
     problem = "database-unavailable"
-    headers = _RETRY_SOON
-    logs_traceback = False
 
 
 class DatabaseTooSlow(DatabaseUnavailable):
@@ -283,30 +251,25 @@ class DatabaseFault(EidaStatisticsError):
     """The database reported an unexpected error."""
 
 
-class DatabaseNotReady(EidaStatisticsError):
+class DatabaseNotReady(_Unavailable):
     """The database schema is out of date."""
 
-    http_status = 503
     problem = "database-not-ready"
-    headers = _RETRY_SOON
-    logs_traceback = False
 
 
 class DatabaseMissing(DatabaseNotReady):
     """The database file does not exist."""
 
 
-class DatabaseNotEmpty(EidaStatisticsError):
+class DatabaseNotEmpty(_Conflict):
     """The database is not empty."""
 
-    http_status = 409
     problem = "database-not-empty"
 
 
-class UnknownRole(EidaStatisticsError):
+class UnknownRole(_NotFound):
     """The database has no such role."""
 
-    http_status = 404
     problem = "unknown-role"
 
 
@@ -336,13 +299,10 @@ class BadRows(NotTakenOver):
         )
 
 
-class DatabaseForbidden(EidaStatisticsError):
+class DatabaseForbidden(_Unavailable):
     """This role lacks a right in the database."""
 
-    http_status = 503
     problem = "database-forbidden"
-    headers = _RETRY_SOON
-    logs_traceback = False
 
 
 class DatabaseHidesMigrations(DatabaseForbidden):
@@ -360,29 +320,25 @@ class DatabaseLacksCharacter(RefusedByDatabase):
     """The database cannot store a character, so nothing was stored."""
 
 
-class UnknownNode(EidaStatisticsError):
+class UnknownNode(_NotFound):
     """There is no such node."""
 
-    http_status = 404
     problem = "unknown-node"
 
 
-class UnknownNetwork(EidaStatisticsError):
+class UnknownNetwork(_NotFound):
     """There is no such network."""
 
-    http_status = 404
     problem = "unknown-network"
 
 
-class NodeExists(EidaStatisticsError):
+class NodeExists(_Conflict):
     """A node with this name exists already."""
 
-    http_status = 409
     problem = "node-exists"
 
 
-class UnknownToken(EidaStatisticsError):
+class UnknownToken(_NotFound):
     """There is no such token."""
 
-    http_status = 404
     problem = "unknown-token"

@@ -115,10 +115,12 @@ def send_to_store(store: Store, node: Node, send: model.Send, numbers: dict[int,
         else:
             receipt, changed = store.payloads.replace(node, make_payload(send.sending), overlap=overlap)
     except DuplicatePayload as error:
-        return model.Answer("duplicate", others=frozenset([numbers[error.payload]]))
+        return model.Answer("duplicate", others=frozenset([numbers[error.members["payload"]]]))
     except OverlappingPayload as error:
         outcome = "ambiguous" if isinstance(error, AmbiguousReplacement) else "overlapping"
-        return model.Answer(outcome, others=frozenset(numbers[known.payload] for known in error.payloads))
+        return model.Answer(
+            outcome, others=frozenset(numbers[known.payload] for known in error.members["payloads"])
+        )
     numbers[receipt.payload] = send.sending
     superseded = frozenset(numbers[number] for number in receipt.supersedes)
     beside = frozenset(numbers[known.payload] for known in receipt.overlaps)

@@ -292,7 +292,7 @@ def test_equal_statistics_are_counted_once(store: Store, gfz: Node) -> None:
         store.payloads.ingest(
             gfz, payload(row(station="MTE"), row(), version="other", generated_at="2026-11-02 00:00:00")
         )
-    assert (refusal.value.payload, refusal.value.received_at) == (
+    assert (refusal.value.members["payload"], refusal.value.members["received_at"]) == (
         first.payload, first.received_at.isoformat(timespec="seconds"),
     )  # fmt: skip
     assert total(store) == [("*", "*", 1024, 2, 2, 1)]

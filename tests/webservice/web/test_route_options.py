@@ -6,10 +6,10 @@ import pytest
 from flask import Blueprint, Flask
 from flask.testing import FlaskClient
 
-from eida_statistics.errors import EidaStatisticsError
 from eida_stats_webservice import errors
 from eida_stats_webservice.web import headers, problem_details
 from eida_stats_webservice.web.route_options import RouteOptions, declare_options, match_open_paths
+from support.error_classes import list_classes
 
 OPTIONS = RouteOptions(
     paths=("/made-up",),
@@ -79,12 +79,8 @@ def test_closed_paths_are_not_open_to_pages(app: Flask) -> None:
     assert re.match(match_open_paths(Flask(__name__)), "/prefix/made-up")
 
 
-def every_class(base: type[EidaStatisticsError]) -> list[type[EidaStatisticsError]]:
-    return [base, *(found for child in base.__subclasses__() for found in every_class(child))]
-
-
 def test_temporary_errors_have_retry_after() -> None:
-    temporary = [kind for kind in every_class(EidaStatisticsError) if kind.http_status in (429, 503)]
+    temporary = [kind for kind in list_classes() if kind.http_status in (429, 503)]
     assert errors.DatabaseLocked in temporary
     assert all(int(kind.headers["Retry-After"]) > 0 for kind in temporary)
     assert errors.MissingToken.headers == {"WWW-Authenticate": "Bearer"}
