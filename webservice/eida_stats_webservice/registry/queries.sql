@@ -42,8 +42,8 @@ UPDATE nodes SET restriction_policy = :restricted WHERE id = :node_id;
 -- Set the group that may see the restricted statistics of a node.
 UPDATE nodes SET eas_group = :eas_group WHERE id = :node_id;
 
--- name: add_network(node_id, name)*!
--- Add networks that are not registered yet.
+-- name: add_network(node_id, name)!
+-- Add a network, unless it is registered.
 INSERT INTO networks (node_id, name) VALUES (:node_id, :name)
 ON CONFLICT (node_id, name) DO NOTHING;
 

@@ -2,6 +2,7 @@
 
 import datetime
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +76,10 @@ class RegistryRepository:
             NodeExists: if the new name is in use.
         """
 
-        def update(connection: Any, number: int) -> None:
+        def update(connection: Any, node_id: int) -> None:
             if new_name not in (None, name) and self._queries.find_node(connection, name=new_name) is not None:
                 raise NodeExists(str(new_name))
-            self._queries.update_node(connection, node_id=number, new_name=new_name, contact=contact)
+            self._queries.update_node(connection, node_id=node_id, new_name=new_name, contact=contact)
 
         self._change_node(name, update)
 
@@ -115,12 +116,7 @@ class RegistryRepository:
         Raises:
             UnknownNode: if there is no such node.
         """
-        self._change_node(
-            name,
-            lambda connection, number: self._queries.set_node_policy(
-                connection, node_id=number, restricted=restricted
-            ),
-        )
+        self._change_node(name, partial(self._queries.set_node_policy, restricted=restricted))
 
     def set_node_group(self, name: str, group: str | None) -> None:
         """Set the group that may see the restricted statistics of a node; None removes it.
@@ -128,10 +124,7 @@ class RegistryRepository:
         Raises:
             UnknownNode: if there is no such node.
         """
-        self._change_node(
-            name,
-            lambda connection, number: self._queries.set_node_group(connection, node_id=number, eas_group=group),
-        )
+        self._change_node(name, partial(self._queries.set_node_group, eas_group=group))
 
     def add_network(self, node: str, name: str) -> None:
         """Add a network to a node before its first payload. Do nothing if the network exists.
@@ -139,10 +132,7 @@ class RegistryRepository:
         Raises:
             UnknownNode: if there is no such node.
         """
-        self._change_node(
-            node,
-            lambda connection, number: self._queries.add_network(connection, [{"node_id": number, "name": name}]),
-        )
+        self._change_node(node, partial(self._queries.add_network, name=name))
 
     def set_network_policy(self, node: str, name: str, *, inverted: bool) -> None:
         """Let a network invert the policy of its node, or follow it.
@@ -163,22 +153,17 @@ class RegistryRepository:
         self._change_network(self._queries.set_network_group, node, name, eas_group=group)
 
     def _change_network(self, query: Callable[..., int], node: str, name: str, **value: object) -> None:
-        def change(connection: Any, number: int) -> None:
-            if not query(connection, node_id=number, name=name, **value):
+        def change(connection: Any, node_id: int) -> None:
+            if not query(connection, node_id=node_id, name=name, **value):
                 raise UnknownNetwork(f"{name} at {node}", hint=_ADD_NETWORK)
 
         self._change_node(node, change)
 
-    def _change_node(self, name: str, change: Callable[[Any, int], object]) -> None:
-        """Lock a node, make a change, and bump the revision of the registry.
-
-        Args:
-            name: the name of the node.
-            change: makes the change; it receives the connection and the id of the node.
-        """
+    def _change_node(self, name: str, change: Callable[..., object]) -> None:
+        """Lock a node, call `change` with a connection and `node_id`, and bump the revision of the registry."""
 
         def change_locked(connection: Any) -> None:
-            change(connection, self.lock_by_name(connection, name).id)
+            change(connection, node_id=self.lock_by_name(connection, name).id)
             # Last, since this row blocks all other changes of the registry.
             self._queries.bump_registry_revision(connection)
 
