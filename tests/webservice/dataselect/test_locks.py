@@ -39,7 +39,7 @@ WRITERS: dict[str, Callable[[Store, Node], object]] = {
 }
 # All functions that begin a writing transaction. Add new ones here and to WRITERS.
 BEGIN_TO_WRITE = {
-    "_store", "retract", "verify", "replay", "_change_node", "remove_node", "_add_token",
+    "_store", "retract", "_lock", "_change_node", "remove_node", "_add_token",
     # It has no row yet that could be locked.
     "add_node",
     # It locks only the row of one token.

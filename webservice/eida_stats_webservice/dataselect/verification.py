@@ -4,6 +4,7 @@ import datetime
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from eida_statistics import hll
@@ -59,9 +60,7 @@ class Verification:
             done, or is sent again.
         """
         for owner, month in self._list_months(node):
-            with self._database.transaction(write=True) as connection:
-                self._database.wait_without_limit(connection)
-                self._registry.lock(connection, owner)
+            with self._lock(owner) as connection:
                 differences = list(self._find_differences(connection, owner, month))
             yield owner.name, month, differences
 
@@ -78,17 +77,21 @@ class Verification:
         """
         months = self._list_months(node)
         for owner in dict.fromkeys(owner for owner, _ in months):
-            with self._database.transaction(write=True) as connection:
-                self._database.wait_without_limit(connection)
-                self._registry.lock(connection, owner)
+            with self._lock(owner) as connection:
                 self._payloads.restore_identities(connection, owner)
         for owner, month in months:
-            with self._database.transaction(write=True) as connection:
-                self._database.wait_without_limit(connection)
-                self._registry.lock(connection, owner)
+            with self._lock(owner) as connection:
                 self._payloads.rebuild(connection, owner, {month})
                 self._registry.bump_revision(connection, owner)
             yield owner.name, month
+
+    @contextmanager
+    def _lock(self, owner: Node) -> Iterator[Any]:
+        """Yield a connection in a transaction that has locked a node and may last long."""
+        with self._database.transaction(write=True) as connection:
+            self._database.wait_without_limit(connection)
+            self._registry.lock(connection, owner)
+            yield connection
 
     def _list_months(self, name: str) -> list[tuple[Node, datetime.date]]:
         """Return the nodes, and the months in which they have sums or payloads in force."""
