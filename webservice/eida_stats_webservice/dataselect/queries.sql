@@ -24,7 +24,7 @@ ORDER BY id;
 
 -- name: payloads_near(node_id, first_day, last_day, content)
 -- The payloads in force that a new one may touch. All payloads are of one kind; another kind is another condition here.
-SELECT id, hash, content, source, period_start, period_end, revision, created_at FROM payloads
+SELECT id AS payload, hash, content, source, period_start, period_end, revision, created_at AS received_at FROM payloads
 WHERE node_id = :node_id AND withdrawn_at IS NULL
     AND (starts_at <= :last_day AND ends_at >= :first_day OR content = :content)
 ORDER BY id;
@@ -38,7 +38,7 @@ WHERE node_id = :node_id AND withdrawn_at IS NULL
 
 -- name: payloads_withdrawn_near(node_id, first_day, last_day, content, revision)
 -- The payloads that a new one may touch and that were withdrawn after a revision of the node.
-SELECT id, hash, content, source, period_start, period_end, revision FROM payloads
+SELECT id AS payload, hash, content, source, period_start, period_end, revision FROM payloads
 WHERE node_id = :node_id AND withdrawn_at IS NOT NULL AND revision > :revision
     AND (starts_at <= :last_day AND ends_at >= :first_day OR content = :content)
 ORDER BY id;

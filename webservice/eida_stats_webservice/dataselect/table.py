@@ -2,13 +2,12 @@
 
 import datetime
 from collections.abc import Collection
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from eida_statistics.encoding import EncodedPayload
-from eida_statistics.payload import Period
-from eida_stats_webservice.database.base import ID_BITS, format_now, parse_time, select_rows, to_records
+from eida_stats_webservice.database.base import ID_BITS, format_now, parse_time, select_rows
 from eida_stats_webservice.dataselect.days import group_by_payload
 from eida_stats_webservice.dataselect.identity import Identity, identify, list_columns, touches
 from eida_stats_webservice.dataselect.models import PayloadRecord
@@ -19,6 +18,7 @@ from eida_stats_webservice.registry.models import Arrival, Node
 # No payload and no node has this number.
 ANY = _NONE = -1
 _ALL = 2**63 - 1
+_Record = TypeVar("_Record", bound=msgspec.Struct)
 
 
 class PayloadTable:
@@ -43,39 +43,19 @@ class PayloadTable:
         """Return the payloads in force that a new one touches."""
         near = _select_near(node, new)
         days = group_by_payload(self._queries.days_near(connection, **near))
-        found = [
-            InForce(
-                payload=number,
-                hash=digest,
-                content=content,
-                source=source,
-                period=_make_period(start, end),
-                days=frozenset(days[number]),
-                revision=revision,
-                received_at=parse_time(received_at),
-            )
-            for number, digest, content, source, start, end, revision, received_at in self._queries.payloads_near(
-                connection, **near
-            )
-        ]
+        rows = select_rows(connection, self._queries.payloads_near, **near)
+        found = [_to_record(InForce, row, days[row["payload"]]) for row in rows]
         return [other for other in found if touches(new, other)]
 
     def find_withdrawn_since(self, connection: Any, node: Node, new: Identity, arrival: Arrival) -> dict[int, int]:
         """Return the revisions of payloads that a new one touches, and that were withdrawn after it arrived."""
+        query = self._queries.payloads_withdrawn_near
         withdrawn = {}
-        for number, digest, content, source, start, end, revision in self._queries.payloads_withdrawn_near(
-            connection, **_select_near(node, new), revision=arrival.revision
-        ):
+        for row in select_rows(connection, query, **_select_near(node, new), revision=arrival.revision):
+            number = row["payload"]
             days = self._queries.list_payload_days(connection, node_id=node.id, number=number, oldest=number)
-            other = Identity(
-                hash=digest,
-                content=content,
-                source=source,
-                period=_make_period(start, end),
-                days=frozenset(group_by_payload(days)[number]),
-            )
-            if touches(new, other):
-                withdrawn[number] = revision
+            if touches(new, _to_record(Identity, row, group_by_payload(days)[number])):
+                withdrawn[number] = row["revision"]
         return withdrawn
 
     def resolve_names(
@@ -185,10 +165,7 @@ class PayloadTable:
         if not listed:
             return []
         days = group_by_payload(self._queries.list_payload_days(connection, **chosen, oldest=listed[0]["payload"]))
-        for row in listed:
-            row["period"] = _make_period(row["period_start"], row["period_end"])
-            row["days"] = days[row["payload"]]
-        return to_records(PayloadRecord, listed)
+        return [_to_record(PayloadRecord, row, days[row["payload"]]) for row in listed]
 
     def read_record(self, connection: Any, number: int) -> PayloadRecord:
         """Return the record of a payload."""
@@ -215,6 +192,8 @@ def _select_near(node: Node, new: Identity) -> dict[str, int | str]:
     }
 
 
-def _make_period(start: Any, end: Any) -> Period | None:
-    """Return a period from its two columns."""
-    return None if start is None else msgspec.convert({"start": start, "end": end}, Period)
+def _to_record(record: type[_Record], row: dict[str, Any], days: list[datetime.date]) -> _Record:
+    """Return the record of a row, whose period has two columns, and of its days."""
+    start, end = row["period_start"], row["period_end"]
+    period = None if start is None else {"start": start, "end": end}
+    return msgspec.convert({**row, "period": period, "days": days}, record, strict=False)
