@@ -9,7 +9,9 @@ import itertools
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from psycopg2 import DataError, extensions, extras
@@ -18,7 +20,7 @@ from eida_statistics.errors import InvalidPayload
 from eida_statistics.payload import EARLIEST_DAY
 from eida_statistics.wire import Decoded
 from eida_stats_webservice.database.driver_errors import translate_errors
-from eida_stats_webservice.database.session import begin, connect, wait_without_limit
+from eida_stats_webservice.database.postgresql import PostgreSQL
 from eida_stats_webservice.database.uri import parse_sqlite_path
 from eida_stats_webservice.dataselect.legacy_rows import (
     LARGE,
@@ -37,24 +39,6 @@ from eida_stats_webservice.registry.models import hash_token, is_node_name, stri
 
 _ROWS_AT_ONCE = 5000
 _HINT = "Correct or delete it, there or in a copy, and run this again."
-# No constraint of these tables refers to a node.
-_NETWORKS = """
-SELECT * FROM networks WHERE node_id IN (SELECT id FROM nodes) AND name <> '' ORDER BY node_id, name
-"""
-_MONTHS = """
-SELECT *, date_trunc('month', date)::date AS month FROM dataselect_stats
-WHERE node_id IN (SELECT id FROM nodes) AND date IS NOT NULL
-ORDER BY node_id, month, network, station, location, channel, country
-"""
-_OWNERLESS = """
-SELECT *, date AS month FROM dataselect_stats
-WHERE (node_id IN (SELECT id FROM nodes)) IS NOT TRUE OR date IS NULL
-ORDER BY node_id, date
-"""
-# One day in each row: a list with a day that Python lacks could not be read at all.
-_DAYS = """
-SELECT node_id, unnest(coverage) AS day FROM payloads WHERE node_id IN (SELECT id FROM nodes)
-"""
 _NEEDED = {
     "nodes": {"id", "name"},
     "tokens": {"node_id", "value", "valid_from", "valid_until"},
@@ -89,23 +73,18 @@ class LegacyDatabase:
         self.bad_tokens: list[BadToken] = []
         if parse_sqlite_path(uri, "the URI of the old database") is not None:
             raise NotUpstream("it is an SQLite database", hint="Check the URI of the old database.")
+        self._queries = PostgreSQL.load_queries(Path(__file__).parent, "legacy_import")
+        self._stack = ExitStack()
+        database = self._stack.enter_context(closing(PostgreSQL(uri)))
+        # Read everything as it is at one moment.
+        self._connection = self._stack.enter_context(database.snapshot())
         with translate_errors():
-            self._connection = connect(uri)
-            # Read everything as it is at one moment.
-            self._connection.set_session(readonly=True, isolation_level="REPEATABLE READ")
-            begin(self._connection)
-            wait_without_limit(self._connection)
-            with self._connection.cursor() as cursor:
-                # Its tables are in this schema, whatever the search_path of the role.
-                cursor.execute(
-                    "SELECT set_config('search_path', 'public, ' || current_setting('search_path'), false)"
-                )
+            database.wait_without_limit(self._connection)
+            self._queries.prefer_public(self._connection)
             for kind in (_DATE, _TIMESTAMP):
                 extensions.register_type(kind, self._connection)
         columns: dict[str, set[str]] = {table: set() for table in (*_NEEDED, "networks")}
-        for row in self._select(
-            "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'"
-        ):
+        for row in self._select(self._queries.columns):
             columns.setdefault(row["table_name"], set()).add(row["column_name"])
         self._columns = columns
         missing = [f"{table}.{name}" for table, names in _NEEDED.items() for name in sorted(names - columns[table])]
@@ -117,7 +96,7 @@ class LegacyDatabase:
 
     def close(self) -> None:
         """End the connection."""
-        self._connection.close()
+        self._stack.close()
 
     def read_nodes(self) -> Iterator[Row]:
         """Yield the nodes, with their policies and groups.
@@ -126,7 +105,7 @@ class LegacyDatabase:
             NotTakenOver: if two have the same name, or one has a name that no node can have.
         """
         seen: set[str] = set()
-        for row in self._select("SELECT * FROM nodes ORDER BY id"):
+        for row in self._select(self._queries.nodes):
             name = (row["name"] or "").strip()
             wrong = ""
             if not name:
@@ -155,7 +134,7 @@ class LegacyDatabase:
     def read_tokens(self) -> Iterator[Row]:
         """Yield the tokens, hashed. Tokens that are left out are in `bad_tokens`."""
         names = self._names
-        rows = list(self._select("SELECT * FROM tokens ORDER BY valid_until DESC, id"))
+        rows = list(self._select(self._queries.tokens))
         owners: defaultdict[str, set[int]] = defaultdict(set)
         for row in rows:
             if row["value"] and row["node_id"] in names:
@@ -190,7 +169,7 @@ class LegacyDatabase:
         """Yield the networks whose policy or group is known."""
         if not self._columns["networks"]:
             return
-        for row in self._select(_NETWORKS):
+        for row in self._select(self._queries.networks):
             yield {
                 "node_id": row["node_id"],
                 "name": row["name"],
@@ -206,7 +185,9 @@ class LegacyDatabase:
         names = self._names
         days = self._read_days()
         self._add_ownerless()
-        for key, found in itertools.groupby(self._select(_MONTHS), key=lambda row: (row["node_id"], row["month"])):
+        for key, found in itertools.groupby(
+            self._select(self._queries.months), key=lambda row: (row["node_id"], row["month"])
+        ):
             node, month = key
             rows = list(map(convert_row, found))
             if not EARLIEST_DAY <= month <= get_now().date():
@@ -244,7 +225,7 @@ class LegacyDatabase:
 
     def _add_ownerless(self) -> None:
         """Add rows without a node or date to the bad rows."""
-        for row in self._select(_OWNERLESS):
+        for row in self._select(self._queries.ownerless):
             node = self._names.get(row["node_id"], "")
             reason = "it has no date" if node else "it has no node"
             self.bad_rows.append(describe_bad_row(node, convert_row(row), reason))
@@ -252,16 +233,16 @@ class LegacyDatabase:
     def _read_days(self) -> _Days:
         """Return the days that were received, by node and month, without impossible days of wrong clocks."""
         found: _Days = {}
-        for row in self._select(_DAYS):
+        for row in self._select(self._queries.days):
             day = row["day"]
             if day is not None and EARLIEST_DAY <= day <= get_now().date():
                 found.setdefault((row["node_id"], day.replace(day=1)), set()).add(day)
         return found
 
-    def _select(self, sql: str) -> Iterator[Row]:
+    def _select(self, query: Any) -> Iterator[Row]:
         with translate_errors(), self._connection.cursor("upstream", extras.RealDictCursor) as cursor:
             cursor.itersize = _ROWS_AT_ONCE
-            cursor.execute(sql)
+            cursor.execute(query.sql)
             yield from map(dict, cursor)
 
 
