@@ -73,7 +73,7 @@ class Authenticator:
             raise InvalidEasToken("this service accepts none", hint="Ask its administrator to set EAS_KEYRING.")
         self._check_failures()
         with self._concurrency.slot():
-            return Viewer(groups=self._verifier.identify(body, _now).groups)
+            return Viewer(groups=self._verifier.find_groups(body, _now))
 
 
 def _now() -> datetime.datetime:

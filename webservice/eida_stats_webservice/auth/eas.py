@@ -56,14 +56,8 @@ _MULTIPART = re.compile(
 logging.getLogger(gnupg.__name__).setLevel(logging.CRITICAL)
 
 
-class Identity(msgspec.Struct, frozen=True):
-    """The groups of a person. The service keeps nothing else of a token."""
-
-    groups: frozenset[str]
-
-
 class _Claims(msgspec.Struct):
-    """The fields of a token that the service reads."""
+    """The fields of a token that the service reads. It keeps nothing but the groups."""
 
     valid_until: Annotated[datetime.datetime, Meta(tz=True)]
     memberof: str | None = None
@@ -116,8 +110,8 @@ class Verifier:
         except (OSError, ValueError) as error:
             raise ConfigurationError(f"gpg does not work: {error}") from error
 
-    def identify(self, body: bytes, clock: Callable[[], datetime.datetime]) -> Identity:
-        """Return the identity of the person to whom a token belongs.
+    def find_groups(self, body: bytes, clock: Callable[[], datetime.datetime]) -> frozenset[str]:
+        """Return the groups of the person to whom a token belongs.
 
         Args:
             body: the token's document, or a form with this one file.
@@ -132,7 +126,7 @@ class Verifier:
         claims = _parse_claims(text)
         if claims.valid_until <= clock():
             raise InvalidEasToken(f"it expired at {claims.valid_until.astimezone(datetime.UTC):%Y-%m-%dT%H:%M:%SZ}")
-        return Identity(groups=frozenset(_parse_groups(claims.memberof or "")))
+        return frozenset(_parse_groups(claims.memberof or ""))
 
     def _export_keys(self, keyring: Path, content: bytes) -> bytes:
         """Return an export of the accepted keys, so that gpg knows no others when it verifies."""
