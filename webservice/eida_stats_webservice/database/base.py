@@ -14,6 +14,7 @@ from typing import Any, ClassVar, TypeVar
 import aiosql
 import msgspec
 
+from eida_stats_webservice.database.pool import Pool
 from eida_stats_webservice.errors import (
     DatabaseForbidden,
     DatabaseHidesMigrations,
@@ -72,7 +73,8 @@ class Database(ABC):
     migrations: frozenset[str]
     """The names of the migrations that this version needs."""
 
-    def __init__(self) -> None:
+    def __init__(self, pool: Pool[Any]) -> None:
+        self._pool = pool
         self._queries = self.load_queries(_FOLDER)
 
     @classmethod
@@ -151,9 +153,9 @@ class Database(ABC):
             DatabaseForbidden: if the role may not create temporary tables.
         """
 
-    @abstractmethod
     def close(self) -> None:
         """Close the connections that are not in use."""
+        self._pool.close()
 
     def ping(self, *rights: Callable[[Any], bool]) -> None:
         """Check that the database answers, has an up-to-date schema, and can store a small payload.

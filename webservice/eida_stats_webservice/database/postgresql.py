@@ -48,9 +48,8 @@ class PostgreSQL(Database):
     migrations = list_migration_ids(FOLDER)
 
     def __init__(self, uri: str) -> None:
-        super().__init__()
+        super().__init__(Pool(self._connect, _begin_if_usable))
         self._uri = uri
-        self._pool = Pool(self._connect, _begin_if_usable)
         self._space_checked_at = -float("inf")
 
     @staticmethod
@@ -132,10 +131,6 @@ class PostgreSQL(Database):
         # A commit would write the catalogue to disk, and wait.
         connection.rollback()
         self._space_checked_at = time.monotonic()
-
-    def close(self) -> None:
-        """Close the connections that are not in use."""
-        self._pool.close()
 
     def _connect(self) -> extensions.connection:
         connection = connect(self._uri)

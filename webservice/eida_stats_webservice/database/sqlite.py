@@ -47,9 +47,8 @@ class SQLite(Database):
     migrations = list_migration_ids(SQLITE_FOLDER)
 
     def __init__(self, path: Path) -> None:
-        super().__init__()
+        super().__init__(Pool(self._connect, self._is_usable))
         self._path = path
-        self._pool: Pool[_Connection] = Pool(self._connect, self._is_usable)
 
     @staticmethod
     def translate(sql: str) -> str:
@@ -108,10 +107,6 @@ class SQLite(Database):
         if not os.access(self._path, os.W_OK):
             raise DatabaseReadOnly(str(self._path), hint=_READ_ONLY_HINT)
         _reserve_space(self._path.parent)
-
-    def close(self) -> None:
-        """Close the connections that are not in use."""
-        self._pool.close()
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
