@@ -2,7 +2,6 @@
 
 import datetime
 import glob
-import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from eida_stats_aggregator import notices
 from eida_stats_aggregator.delivery.state import LogStamp
 from eida_stats_aggregator.errors import NotReady, UnreadableLog
 from eida_stats_aggregator.fdsnws.tally import Tally
-from eida_stats_aggregator.logs.sources import describe_log
+from eida_stats_aggregator.logs.sources import describe_log, walk
 from eida_stats_aggregator.period import parse_day
 from eida_stats_aggregator.reader import Reader
 from eida_stats_aggregator.stamps import read_stamps
@@ -53,24 +52,11 @@ def _find_paths(name: str) -> Iterator[Path]:
     for path in matching:
         if path.is_dir():
             # A pipe would block the run for ever.
-            yield from (file for file in _walk(path) if file.is_file())
+            yield from (file for file, is_regular in walk(path) if is_regular)
         elif path.is_file():
             yield path
         else:
             raise UnreadableLog(f"{path}: not a file; --catch-up reads a log more than once")
-
-
-def _walk(directory: Path) -> Iterator[Path]:
-    try:
-        for folder, folders, names in os.walk(directory, onerror=_raise):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
-    except OSError as error:
-        raise UnreadableLog(f"{error.filename}: {error.strerror}") from error
-
-
-def _raise(error: OSError) -> None:
-    raise error
 
 
 class DayRead(NamedTuple):

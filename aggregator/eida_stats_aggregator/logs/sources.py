@@ -92,19 +92,29 @@ def _find_at_path(name: str, is_mine: IsMine, skip: Callable[[str], None]) -> li
 def _find_in_directory(directory: Path, is_mine: IsMine, skip: Callable[[str], None]) -> list[Log]:
     """Return the logs of the caller's kind in a directory and its folders; other files may lie beside them."""
     found: list[Log] = []
-    try:
-        for folder, folders, names in os.walk(directory, onerror=_raise):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for path in [Path(folder, name) for name in sorted(names) if not name.startswith(".")]:
-                if path.is_file() and is_mine(log := describe_log(path)):
-                    found.append(log)
-                else:
-                    skip(str(path))
-    except OSError as error:
-        raise UnreadableLog(f"{error.filename}: {error.strerror}") from error
+    for path, is_regular in walk(directory):
+        if is_regular and is_mine(log := describe_log(path)):
+            found.append(log)
+        else:
+            skip(str(path))
     if not found:
         raise UnreadableLog(f"{directory}: no request log in it", hint="Name the log files themselves.")
     return found
+
+
+def walk(directory: Path) -> Iterator[tuple[Path, bool]]:
+    """Yield what is in a directory and its folders, without hidden names, and whether each is a regular file.
+
+    Raises:
+        UnreadableLog: if a folder cannot be read.
+    """
+    try:
+        for folder, folders, names in os.walk(directory, onerror=_raise):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            paths = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
+            yield from ((path, path.is_file()) for path in paths)
+    except OSError as error:
+        raise UnreadableLog(f"{error.filename}: {error.strerror}") from error
 
 
 def _raise(error: OSError) -> None:
