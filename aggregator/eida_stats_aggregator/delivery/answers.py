@@ -3,12 +3,14 @@
 import datetime
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 import requests
 
 from eida_statistics.payload import Period
+
+_Kind = TypeVar("_Kind")
 
 
 class Other(msgspec.Struct):
@@ -44,21 +46,18 @@ class Conflict(msgspec.Struct):
     choices: list[str] = []
 
 
-class _Duplicate(msgspec.Struct):
-    payload: int | None = None
-
-
 class Problem(msgspec.Struct):
-    """Problem details of RFC 9457."""
+    """Problem details of RFC 9457; `payload` is the one that a duplicate repeats, if the service names it."""
 
-    type: str | None = None
+    type: str
     title: str | None = None
     detail: str | None = None
+    payload: int | None = None
 
     @property
     def name(self) -> str:
         """The last part of the type, which is the same at all services."""
-        return re.split(r"[:/#]", self.type or "")[-1]
+        return re.split(r"[:/#]", self.type)[-1]
 
 
 class Payloads(msgspec.Struct):
@@ -81,18 +80,9 @@ class Delivered(NamedTuple):
     stored: bool = True
 
 
-def parse_problem(answer: requests.Response) -> Problem | None:
-    """Return the problem details of RFC 9457 in an answer, None from a service that does not know them."""
+def parse_answer(answer: requests.Response, kind: type[_Kind]) -> _Kind | None:
+    """Return the JSON of an answer, None if it is not of this kind."""
     try:
-        problem = msgspec.json.decode(answer.content, type=Problem)
-    except msgspec.DecodeError:
-        return None
-    return problem if problem.type is not None else None
-
-
-def parse_number(answer: requests.Response) -> int | None:
-    """Return the number of the payload that a duplicate repeats, None if the service does not name it."""
-    try:
-        return msgspec.json.decode(answer.content, type=_Duplicate).payload
+        return msgspec.json.decode(answer.content, type=kind)
     except msgspec.DecodeError:
         return None

@@ -5,7 +5,6 @@ import re
 from typing import Any, Self
 from urllib.parse import unquote
 
-import msgspec
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
@@ -24,8 +23,7 @@ from eida_stats_aggregator.delivery.answers import (
     Payloads,
     Problem,
     Receipt,
-    parse_number,
-    parse_problem,
+    parse_answer,
 )
 from eida_stats_aggregator.delivery.connection_errors import describe_cause
 from eida_stats_aggregator.delivery.state import Terms
@@ -159,16 +157,14 @@ class ServiceClient:
             return None
         if answer.status_code != 200:
             reason = ": ".join(
-                filter(None, [self._format_status(answer), self._quote(answer, parse_problem(answer))])
+                filter(None, [self._format_status(answer), self._quote(answer, parse_answer(answer, Problem))])
             )
             hint = _REFUSED_HINT if answer.status_code in (401, 403) else "Check the URL."
             raise ServiceSilent(f"{self.base}/payloads: {reason}", hint=hint)
-        try:
-            payloads = msgspec.json.decode(answer.content, type=Payloads).payloads
-        except msgspec.DecodeError:
+        if (listed := parse_answer(answer, Payloads)) is None:
             return None
         self._corrects = True
-        return {one.payload for one in payloads if not source or one.source in ("", source)}
+        return {one.payload for one in listed.payloads if not source or one.source in ("", source)}
 
     def _request(
         self,
@@ -204,14 +200,14 @@ class ServiceClient:
     def _judge(self, name: str, answer: requests.Response, *, replace: bool) -> Delivered:
         self._note_validity(answer)
         status = self._format_status(answer)
-        problem = parse_problem(answer)
+        problem = parse_answer(answer, Problem)
         if answer.status_code in (200, 201, 202):
             if answer.content.lstrip().startswith(b"<"):
                 raise NotDelivered(f"{self.url}: {status}, with a web page", hint="Is this the URL of the service?")
             return self._parse_receipt(status, answer)
         has_it = f"{status}: the service has these statistics already"
         if answer.status_code == 409 and (problem.name == "duplicate" if problem else not replace):
-            return Delivered(has_it, parse_number(answer), stored=False)
+            return Delivered(has_it, problem.payload if problem else None, stored=False)
         if answer.status_code == 400 and problem is None and _DEPLOYED_DUPLICATE.search(answer.text):
             return Delivered(has_it, stored=False)
         raise self._make_failure(name, f"{self.url}: {status}", answer, problem, replace=replace)
@@ -251,10 +247,7 @@ class ServiceClient:
 
     def _make_held(self, file: str, reason: str, answer: requests.Response) -> PayloadHeld:
         """Return the error that names the payloads of the same days, and the choices of the operator."""
-        try:
-            conflict = msgspec.json.decode(answer.content, type=Conflict)
-        except msgspec.DecodeError:
-            conflict = Conflict([])
+        conflict = parse_answer(answer, Conflict) or Conflict([])
         others = format_list(conflict.payloads) or "other payloads"
         number = conflict.payloads[0].payload if conflict.payloads else "NUMBER"
         choices = [self._shorten(choice) for choice in conflict.choices] or [
@@ -277,9 +270,7 @@ class ServiceClient:
         return " ".join(text.replace(self._token, _HIDDEN).split())[:_ANSWER_CHARACTERS]
 
     def _parse_receipt(self, status: str, answer: requests.Response) -> Delivered:
-        try:
-            receipt = msgspec.json.decode(answer.content, type=Receipt)
-        except msgspec.DecodeError:
+        if (receipt := parse_answer(answer, Receipt)) is None:
             return Delivered(status)
         if receipt.hash is not None:
             self._corrects = True
