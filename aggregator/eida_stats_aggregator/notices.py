@@ -68,11 +68,6 @@ def make_token_notices(valid_until: datetime.datetime | None, now: datetime.date
     return [Notice(f"token:{valid_until}", text)]
 
 
-def make_overlap_notices(lines: Sequence[str]) -> list[Notice]:
-    """Return a warning for each file that counts although it overlaps with others."""
-    return [Notice(f"overlap:{line}", line) for line in lines]
-
-
 def make_late_notices(late: Mapping[str, Sequence[datetime.date]]) -> list[Notice]:
     """Return a warning for each cause that has kept days from being sent for more than 24 hours."""
     return [

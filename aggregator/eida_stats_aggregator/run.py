@@ -250,6 +250,6 @@ def add_deliveries(sender: "Sender", summary: Deliveries, outcome: Outcome) -> l
     summary.held += sender.held
     now = datetime.datetime.now(tz=datetime.UTC)
     return [
-        *notices.make_overlap_notices(sender.overlaps),
+        *(Notice(f"overlap:{line}", line) for line in sender.overlaps),
         *notices.make_token_notices(sender.client.token_valid_until, now),
     ]
