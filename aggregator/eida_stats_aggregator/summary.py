@@ -119,23 +119,19 @@ class RunSummary(Deliveries, kw_only=True):
         """Print the figures as tables, and remarks below them."""
         # Slow to import, and not needed where a scheduler runs the command.
         from rich.console import Console  # noqa: PLC0415
-        from rich.table import Table  # noqa: PLC0415
+        from rich.table import Column, Table  # noqa: PLC0415
 
         from eida_statistics.terminal import print_table  # noqa: PLC0415
 
         console = Console()
         if self.files:
-            table = Table(box=None, show_header=False, pad_edge=False)
-            table.add_column(justify="right")
-            table.add_column()
-            for figure, meaning in self._format_figures():
-                table.add_row(figure, meaning)
+            table = Table(Column(justify="right"), Column(), box=None, show_header=False, pad_edge=False)
+            for figure in self._format_figures():
+                table.add_row(*figure)
             print_table(table)
         if self.client_classes:
-            table = Table(box=None, pad_edge=False, header_style="")
-            table.add_column("REQUESTS", justify="right")
-            table.add_column("BYTES", justify="right")
-            table.add_column("CLIENTS")
+            figures = [Column(heading, justify="right") for heading in ("REQUESTS", "BYTES")]
+            table = Table(*figures, "CLIENTS", box=None, pad_edge=False, header_style="")
             for row in self._format_classes():
                 table.add_row(*row)
             console.print()
@@ -241,7 +237,7 @@ class CatchUpSummary(Deliveries, kw_only=True):
         """Print a table of the days, and remarks below it."""
         # Slow to import, and not needed where a scheduler runs the command.
         from rich.console import Console  # noqa: PLC0415
-        from rich.table import Table  # noqa: PLC0415
+        from rich.table import Column, Table  # noqa: PLC0415
 
         from eida_statistics.terminal import print_table  # noqa: PLC0415
 
@@ -250,11 +246,9 @@ class CatchUpSummary(Deliveries, kw_only=True):
             console.print("Another run uses the output directory. Nothing was done.")
             return
         if self.days:
-            table = Table(box=None, pad_edge=False, header_style="")
-            table.add_column("DAY", no_wrap=True)
-            table.add_column("REQUESTS", justify="right", no_wrap=True)
-            table.add_column("BYTES", justify="right", no_wrap=True)
-            table.add_column("RESULT", overflow="fold")
+            figures = [Column(heading, justify="right", no_wrap=True) for heading in ("REQUESTS", "BYTES")]
+            columns = [Column("DAY", no_wrap=True), *figures, Column("RESULT", overflow="fold")]
+            table = Table(*columns, box=None, pad_edge=False, header_style="")
             for one in self.days:
                 requests = "" if one.requests is None else f"{one.requests:,}"
                 size = "" if one.bytes is None else format_size(one.bytes)
