@@ -6,7 +6,6 @@ import io
 import os
 import re
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
@@ -225,15 +224,12 @@ def cli(
     if send_to is not None:
         destination = Destination(send_to, _load_token(send_to, token, token_file), retries, requeue)
     since_all = since == "all"
-    first = since.date() if isinstance(since, datetime.datetime) else None
-    last = until.date() if until is not None else None
-    quiet_days = sorted({day.date() for day in no_requests})
-    _check_usage(files, source, destination, jobs, dask, replaces=replaces, beside=beside, requeue=requeue)
-    _check_days(first, last, quiet_days, since_all=since_all, catch_up=catch_up)
-    # A sent day must be recognised after its log was packed.
-    fingerprinted = destination is not None
     request_filter = _make_request_filter(
-        excluded_classes, excluded_clients, user_agents.load_classes(classes_file), fingerprinted=fingerprinted
+        excluded_classes,
+        excluded_clients,
+        user_agents.load_classes(classes_file),
+        # A sent day must be recognised after its log was packed.
+        fingerprinted=destination is not None,
     )
     options = Options(
         files=files,
@@ -242,12 +238,14 @@ def cli(
         now=_get_now(),
         source=source,
         terms=Terms(replace=replace or bool(replaces), replaces=replaces, beside=beside),
-        since=first,
-        until=last,
-        no_requests=quiet_days,
+        since=since.date() if isinstance(since, datetime.datetime) else None,
+        until=until.date() if until is not None else None,
+        no_requests=sorted({day.date() for day in no_requests}),
         destination=destination,
         dry_run=dry_run,
     )
+    _check_usage(options, requeue=requeue)
+    _check_days(options, since_all=since_all, catch_up=catch_up)
     summary: CatchUpSummary | RunSummary
     if catch_up:
         summary, outcome = _run_catch_up(options, since_all=since_all)
@@ -287,44 +285,27 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
-def _check_usage(
-    files: tuple[str, ...],
-    source: str,
-    destination: Destination | None,
-    jobs: int | None,
-    dask: str | None,
-    *,
-    replaces: Sequence[str],
-    beside: bool,
-    requeue: bool,
-) -> None:
-    if jobs is not None and dask is not None:
+def _check_usage(options: Options, *, requeue: bool) -> None:
+    terms = options.terms
+    if options.reader.jobs is not None and options.reader.dask is not None:
         raise click.UsageError("--jobs is for this machine; the workers of --dask are those of its cluster.")
-    for given, name in ((requeue, "--requeue"), (replaces, "--replaces"), (beside, "--beside")):
-        if given and destination is None:
+    for given, name in ((requeue, "--requeue"), (terms.replaces, "--replaces"), (terms.beside, "--beside")):
+        if given and options.destination is None:
             raise click.UsageError(f"{name} needs --send-to.")
-    if source and not re.fullmatch(r"[0-9A-Za-z.-]{1,64}", source):
+    if options.source and not re.fullmatch(r"[0-9A-Za-z.-]{1,64}", options.source):
         raise click.BadParameter("up to 64 letters, digits, dots and hyphens", param_hint="--source")
-    if files.count(STDIN) > 1:
+    if options.files.count(STDIN) > 1:
         raise click.UsageError("Standard input can be named only once.")
-    if not files and destination is None and sys.stdin is not None and sys.stdin.isatty():
+    if not options.files and options.destination is None and sys.stdin is not None and sys.stdin.isatty():
         raise click.UsageError("Name a log file, or pipe one in.")
 
 
-def _check_days(
-    since: datetime.date | None,
-    until: datetime.date | None,
-    no_requests: Sequence[datetime.date],
-    *,
-    since_all: bool,
-    catch_up: bool,
-) -> None:
+def _check_days(options: Options, *, since_all: bool, catch_up: bool) -> None:
     if since_all and not catch_up:
         raise click.UsageError("--since all is for --catch-up.")
-    if since is not None and until is not None and since > until:
+    if options.since is not None and options.until is not None and options.since > options.until:
         raise click.BadParameter("this day is after --until", param_hint="--since")
-    today = datetime.datetime.now(tz=datetime.UTC).date()
-    if any(day >= today for day in no_requests):
+    if any(day >= options.today for day in options.no_requests):
         raise click.BadParameter("this day is not over yet", param_hint="--no-requests")
 
 
