@@ -9,16 +9,8 @@ from eida_statistics import __version__
 from eida_statistics.errors import EidaStatisticsError
 from eida_stats_webservice import config as configuration
 
-# The module of each command.
-_MODULES = {
-    "coverage": "coverage",
-    "db": "database",
-    "networks": "networks",
-    "nodes": "nodes",
-    "payloads": "payloads",
-    "serve": "serve",
-    "tokens": "tokens",
-}
+# Each is in the module of its name.
+_COMMANDS = ("coverage", "db", "networks", "nodes", "payloads", "serve", "tokens")
 _EPILOG = """
 Set DATABASE_URI to the database: postgresql://user:password@host/database, or sqlite:/// and a path. The default
 is an SQLite database (embedded store) in your data directory.
@@ -30,16 +22,16 @@ class _Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Return a command, or None if it does not exist."""
-        if cmd_name not in _MODULES:
+        if cmd_name not in _COMMANDS:
             return None
-        found: click.Command = getattr(importlib.import_module(f"eida_statsman.{_MODULES[cmd_name]}"), cmd_name)
+        found: click.Command = getattr(importlib.import_module(f"eida_statsman.{cmd_name}"), cmd_name)
         return found
 
 
 @click.group(
     cls=_Commands,
     # For help and for errors about misspelt names. `get_command` loads the real commands.
-    commands={name: click.Command(name) for name in _MODULES},
+    commands={name: click.Command(name) for name in _COMMANDS},
     epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -49,7 +41,7 @@ def cli(context: click.Context) -> None:
     """Administer the central statistics service: its database, nodes, tokens, payloads."""
     config = configuration.read()
     context.obj = config
-    if context.invoked_subcommand in ("coverage", "networks", "nodes", "payloads", "tokens"):
+    if context.invoked_subcommand not in (None, "db", "serve"):
         # Slow to import, and not needed by the other commands.
         from eida_stats_webservice.database import open_database  # noqa: PLC0415
         from eida_statsman.repositories import Repositories  # noqa: PLC0415

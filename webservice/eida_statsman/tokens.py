@@ -6,7 +6,6 @@ from typing import Any
 import click
 import msgspec
 
-from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_statsman.networks import parse_network_code
 from eida_statsman.nodes import require_printable
 from eida_statsman.repositories import Repositories
@@ -69,7 +68,8 @@ def add(
     if node is not None and network is None:
         number, value = repositories.registry.add_token(node, start, end)
     elif network is not None and node is None:
-        _warn_of_unknown_network(repositories.registry, network)
+        if all(known.name != network for known in repositories.registry.list_networks()):
+            click.echo(f"note: no node has sent statistics of {network} yet; check the spelling", err=True)
         number, value = repositories.registry.add_network_token(network, start, end)
     else:
         raise click.UsageError("Name either a node or, with --network, a network.")
@@ -117,11 +117,6 @@ def revoke(repositories: Repositories, number: int) -> None:
     """Revoke a token at once."""
     repositories.registry.revoke_token(number, _now())
     click.echo(f"revoked token {number}")
-
-
-def _warn_of_unknown_network(registry: RegistryRepository, network: str) -> None:
-    if all(known.name != network for known in registry.list_networks()):
-        click.echo(f"note: no node has sent statistics of {network} yet; check the spelling", err=True)
 
 
 def _add_default_validity(start: datetime.datetime) -> datetime.datetime:
