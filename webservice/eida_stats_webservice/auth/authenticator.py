@@ -2,6 +2,7 @@
 
 import datetime
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from flask import Request
 
@@ -21,6 +22,7 @@ _HINT = (
 )
 
 
+@dataclass(frozen=True)
 class Authenticator:
     """Identifies clients by the tokens that their requests carry.
 
@@ -31,17 +33,10 @@ class Authenticator:
         check_failures: raises an error if the client has sent too many bad tokens.
     """
 
-    def __init__(
-        self,
-        registry: RegistryRepository,
-        verifier: Verifier | None,
-        concurrency: ConcurrencyLimit,
-        check_failures: Callable[[], None],
-    ) -> None:
-        self._registry = registry
-        self._verifier = verifier
-        self._concurrency = concurrency
-        self._check_failures = check_failures
+    registry: RegistryRepository
+    verifier: Verifier | None
+    concurrency: ConcurrencyLimit
+    check_failures: Callable[[], None]
 
     def check_token(self, request: Request) -> None:
         """Check that the token in the header of a request, if there is one, is still valid.
@@ -50,7 +45,7 @@ class Authenticator:
             RefusedToken: if it is not.
         """
         if (token := read_bearer_token(request)) is not None:
-            self._registry.find_network_of_token(token, _now())
+            self.registry.find_network_of_token(token, _now())
 
     def authenticate(self, request: Request) -> Viewer:
         """Return the viewer of a request. A token in the header takes precedence over one in the body.
@@ -66,14 +61,14 @@ class Authenticator:
         body = read_body(request, _MAX_BODY_BYTES)
         if (token := read_bearer_token(request)) is not None:
             # After reading the body, since the token may expire in the meantime.
-            return Viewer(networks=frozenset([self._registry.find_network_of_token(token, _now())]))
+            return Viewer(networks=frozenset([self.registry.find_network_of_token(token, _now())]))
         if not body.strip():
             raise MissingToken(hint=_HINT)
-        if self._verifier is None:
+        if self.verifier is None:
             raise InvalidEasToken("this service accepts none", hint="Ask its administrator to set EAS_KEYRING.")
-        self._check_failures()
-        with self._concurrency.slot():
-            return Viewer(groups=self._verifier.find_groups(body, _now))
+        self.check_failures()
+        with self.concurrency.slot():
+            return Viewer(groups=self.verifier.find_groups(body, _now))
 
 
 def _now() -> datetime.datetime:
