@@ -66,7 +66,9 @@ class PostgreSQL(Database):
         """
         with translate_errors(), self._pool.borrow() as connection, connection:
             if write:
-                self._prepare_to_write(connection)
+                read_only, standby, *_ = self._queries.prepare_to_write(connection)
+                if read_only:
+                    raise DatabaseReadOnly(hint=_ON_STANDBY if standby else _READ_ONLY_BY_DEFAULT)
             yield connection
 
     @contextmanager
@@ -140,11 +142,6 @@ class PostgreSQL(Database):
             connection.close()
             raise
         return connection
-
-    def _prepare_to_write(self, connection: extensions.connection) -> None:
-        read_only, standby, *_ = self._queries.prepare_to_write(connection)
-        if read_only:
-            raise DatabaseReadOnly(hint=_ON_STANDBY if standby else _READ_ONLY_BY_DEFAULT)
 
 
 def _begin_if_usable(connection: extensions.connection) -> bool:

@@ -33,17 +33,11 @@ def parse_sqlite_path(uri: str, name: str = "DATABASE_URI") -> Path | None:
             )
         return Path(uri.removeprefix(SQLITE))
     if uri.startswith(POSTGRESQL):
-        _check_postgresql(uri, name)
+        if not _can_parse(uri):
+            hint = f"{_HINT} In a password, write @ : / ? # % as %40 and the like."
+            raise ConfigurationError(f"{name} cannot be parsed", hint=hint)
         return None
     raise ConfigurationError(f"{name} is not the URI of a database", hint=_HINT)
-
-
-def _check_postgresql(uri: str, name: str) -> None:
-    if not _can_parse(uri):
-        raise ConfigurationError(
-            f"{name} cannot be parsed",
-            hint=f"{_HINT} In a password, write @ : / ? # % as %40 and the like.",
-        )
 
 
 def _can_parse(uri: str) -> bool:
