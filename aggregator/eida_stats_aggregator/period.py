@@ -2,7 +2,7 @@
 
 import datetime
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -51,18 +51,14 @@ def find_period(
     days = [parse_day(name) for name in names]
     named = {day for day in days if day is not None}
     if named and None not in days:
-        return _make_named_period(named)
+        period = Period(min(named), max(named))
+        return LogPeriod(period, "names", [day for day in period.days() if day not in named])
     found = named | set(drop_strays(counts))
     if not found:
         return None
     if stated is not None:
         return LogPeriod(stated, "options")
     return LogPeriod(Period(min(found), max(found)), "requests")
-
-
-def _make_named_period(named: Collection[datetime.date]) -> LogPeriod:
-    period = Period(min(named), max(named))
-    return LogPeriod(period, "names", [day for day in period.days() if day not in named])
 
 
 def drop_strays(counts: Mapping[datetime.date, int]) -> list[datetime.date]:

@@ -22,7 +22,7 @@ from eida_stats_aggregator.notices import Notice
 from eida_stats_aggregator.period import LogPeriod, find_period, parse_day
 from eida_stats_aggregator.reader import Reader, get_standard_input, make_payload
 from eida_stats_aggregator.stamps import read_stamps
-from eida_stats_aggregator.summary import Deliveries, RunSummary, format_earlier_delivery
+from eida_stats_aggregator.summary import Deliveries, RunSummary
 
 if TYPE_CHECKING:
     from eida_stats_aggregator.delivery.client import ServiceClient
@@ -219,7 +219,7 @@ def _put(outbox: Outbox, options: Options, aggregate: _Aggregate, summary: RunSu
     summary.output = str(path)
     record = outbox.get_record(path, base or "")
     if record is not None and record.state == "delivered":
-        summary.sent_before = format_earlier_delivery(path, base or "", record.at, record.answer)
+        summary.sent_before = f"{path} to {base} at {record.at}: {record.answer}"
 
 
 def deliver(outbox: Outbox, options: Options, summary: Deliveries, outcome: Outcome) -> None:

@@ -2,7 +2,6 @@
 
 import datetime
 import json
-from pathlib import Path
 
 import msgspec
 
@@ -269,8 +268,3 @@ def format_size(size: int) -> str:
     from rich.filesize import decimal as with_unit  # noqa: PLC0415 - slow to import
 
     return with_unit(size)
-
-
-def format_earlier_delivery(path: Path, url: str, at: str, answer: str) -> str:
-    """Return the line for a file that was delivered before."""
-    return f"{path} to {url} at {at}: {answer}"

@@ -7,6 +7,7 @@ separator (0x1E, RFC 7464) before each record, or a byte order mark.
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 # No data, but allowed around records: white space, record separators and byte order marks.
@@ -41,15 +42,13 @@ class _Span(NamedTuple):
     end: int
 
 
+@dataclass(slots=True)
 class _Open:
     """An object or array whose end has not been read yet."""
 
-    __slots__ = ("bracket", "is_record", "start")
-
-    def __init__(self, bracket: bytes, start: int) -> None:
-        self.bracket = bracket
-        self.start = start
-        self.is_record = False
+    bracket: bytes
+    start: int
+    is_record: bool = False
 
 
 def squeeze(text: bytes) -> bytes:
