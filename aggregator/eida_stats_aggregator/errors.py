@@ -94,10 +94,7 @@ class DeliveryOvertaken(PayloadRefused):
 class PayloadHeld(PayloadRefused):
     """The service has other statistics of these days, so the aggregate file waits for your decision.
 
-    Args:
-        name: the file.
-        reason: the answer of the service, which is the same for files that are held for the same reason.
-        hint: the choices of the operator.
+    `reason` is the answer of the service, the same for files that are held for the same reason.
     """
 
     def __init__(self, name: str, reason: str, *, hint: str) -> None:

@@ -43,10 +43,7 @@ def find_period(
 ) -> LogPeriod | None:
     """Return the period of logs, None if nothing says which it is.
 
-    Args:
-        names: the names of the logs.
-        counts: the number of their requests on each day.
-        stated: the period that the operator has stated, for logs whose names have no day.
+    Names count first, then the period that the operator has `stated`, then the numbers of requests by day.
     """
     days = [parse_day(name) for name in names]
     named = {day for day in days if day is not None}

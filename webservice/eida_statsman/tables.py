@@ -17,13 +17,9 @@ def show(
     as_json: bool,
     spare: Sequence[str] = (),
 ) -> None:
-    """Print rows as a table.
+    """Print rows as a table with these columns, or all fields as a JSON array.
 
-    Args:
-        rows: the values by field.
-        columns: the heading of each field, in order.
-        as_json: print a JSON array of all fields instead.
-        spare: the fields to leave out, in this order, if the terminal is too narrow.
+    `spare` are the fields to leave out, in this order, if the terminal is too narrow.
     """
     if as_json:
         show_json(rows)

@@ -139,14 +139,9 @@ class Outbox:
         *,
         may_overlap: bool = False,
     ) -> Path:
-        """Write a payload to START_END[_SOURCE].json.gz, and queue it for a service.
+        """Write a payload, which has a period, to START_END[_SOURCE].json.gz, and queue it for a service.
 
-        Args:
-            payload: the payload, which has a period.
-            url: the base URL of the service, None if it is only written.
-            terms: how it is to be counted there.
-            provenance: its logs, if they are known.
-            may_overlap: leave it to the service whether it overlaps with other files.
+        With `may_overlap`, it is left to the service whether the payload overlaps with other files.
 
         Raises:
             AggregateExists: if the file has other statistics, and the terms do not say what to do.

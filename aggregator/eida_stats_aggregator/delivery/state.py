@@ -142,16 +142,10 @@ Step = Literal["aggregate", "check", "wait", "hold", "skip"]
 def choose_step(
     record: Record | None, known: Mapping[str, LogStamp], logs: Mapping[str, LogStamp], *, decided: bool
 ) -> Step:
-    """Return the next step for a day.
+    """Return the next step for a day, by the record of its file, its logs as they were (`known`) and as they are.
 
     `aggregate`: its logs are read and sent. `check`: they have changed since they were delivered. `wait`: its file
     is in the queue. `hold`: its file waits for a decision of the operator. `skip`: it was delivered.
-
-    Args:
-        record: the record of its file at the service, if there is one.
-        known: the logs of that file; empty if they are not known.
-        logs: the logs as they are now.
-        decided: whether the operator says how days are to be counted.
     """
     if record is None:
         return "aggregate"

@@ -122,13 +122,9 @@ _LINE = msgspec.json.Decoder(_Line)
 
 
 def parse(line: bytes, latest: datetime.date = datetime.date.max) -> Request | Ignored | Rejected:
-    """Decode one line.
+    """Decode one line without its line break; a request that ends after the day `latest` is rejected.
 
     The day is that of `finished`, else of `created`, in UTC. An invalid country counts as unknown.
-
-    Args:
-        line: without its line break.
-        latest: the last day that a request can have; one that ends later is rejected.
     """
     # Everything that most lines need stands here: a call costs as much as decoding a trace.
     try:

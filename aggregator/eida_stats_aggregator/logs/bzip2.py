@@ -39,14 +39,9 @@ class _Block(NamedTuple):
 
 
 def unpack(file: int, start: int, end: int, size: int, *, chunk_bytes: int) -> Iterator[bytes]:
-    """Yield the content of all blocks whose marker begins in a range of bytes.
+    """Yield the content of all blocks whose marker begins in a range of bytes, from `start` to before `end`.
 
-    Args:
-        file: descriptor of the file.
-        start: first byte of the range.
-        end: first byte behind it.
-        size: of the file; the ranges of a file must cover it without gap or overlap.
-        chunk_bytes: how much to yield at once.
+    The ranges of a file, which has `size` bytes, must cover it without gap or overlap.
 
     Raises:
         NotSplittable: if a block is damaged, or the file has something else between its blocks. The content

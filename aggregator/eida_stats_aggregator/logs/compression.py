@@ -34,10 +34,6 @@ _DECOMPRESSION_ERRORS = (OSError, EOFError, lzma.LZMAError, zlib.error, zstd.Zst
 def read_chunks(raw: BinaryIO, name: str) -> Generator[bytes]:
     """Yield the unpacked content of a log. Its first bytes, not its name, decide how it is compressed.
 
-    Args:
-        raw: the log, not unpacked; closed by the caller.
-        name: how to call it in errors.
-
     Raises:
         UnreadableLog: also if it is a tar archive, or if compressed data is damaged or cut off. Otherwise half a
             day would count as a whole one.

@@ -23,11 +23,7 @@ class Duplicate(msgspec.Struct, frozen=True):
 def separate_duplicates(logs: Sequence[Log], *, progress: Advance) -> tuple[list[Log], list[Duplicate]]:
     """Return the logs with distinct content, and the duplicates. Pipes cannot be compared.
 
-    Only logs that begin with the same 64 KiB are compared to their end.
-
-    Args:
-        logs: the logs.
-        progress: called twice for each of them, with its size on disk in bytes; it has no lines yet.
+    Only logs that begin with the same 64 KiB are compared to their end. `progress` is called twice for each log.
 
     Raises:
         UnreadableLog: if a log cannot be read.

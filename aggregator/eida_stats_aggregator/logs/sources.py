@@ -53,13 +53,7 @@ def find_logs(
     """Return the named logs, or those on standard input if no name is given.
 
     A name may be that of a file; of a directory, for all logs of the caller's kind below it; or a pattern with `*`,
-    `?`, `[…]` and `**`.
-
-    Args:
-        files: the names.
-        stdin: standard input, if it can be read.
-        is_mine: returns whether a file in a directory is a log of the caller's kind.
-        skip: called with the name of each file in a directory that is not.
+    `?`, `[…]` and `**`. `skip` is called with the name of each file in a directory that is of another kind.
 
     Raises:
         UnreadableLog: if one of them does not exist, or standard input is neither a log nor names of files.

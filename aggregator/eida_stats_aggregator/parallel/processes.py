@@ -40,12 +40,8 @@ class _Outcome(NamedTuple):
 def read(logs: Sequence[Log], request_filter: RequestFilter, load: Load, *, jobs: int, progress: Advance) -> Tally:
     """Read logs, in their order, and count each request once.
 
-    Args:
-        logs: the logs.
-        request_filter: which requests count.
-        load: returns the registry of networks; called once at most, if a network needs it.
-        jobs: how many processes may work at once; only one does if a log is a pipe.
-        progress: called after each part, and with negative numbers if the logs are read again.
+    Up to `jobs` processes work at once; only one does if a log is a pipe. `load` is called once at most, if a
+    network needs the registry. `progress` gets negative numbers if the logs are read again.
 
     Raises:
         UnreadableLog: if a log cannot be read, or changes between two readings.

@@ -26,11 +26,8 @@ _HINT = (
 class Authenticator:
     """Identifies clients by the tokens that their requests carry.
 
-    Args:
-        registry: the repository of the tokens of network operators.
-        verifier: verifies tokens of the EIDA authentication system; None refuses all of them.
-        concurrency: limits how many signatures are verified at once.
-        check_failures: raises an error if the client has sent too many bad tokens.
+    Without a verifier, all tokens of the EIDA authentication system are refused. `concurrency` limits how many
+    signatures are verified at once. `check_failures` raises an error if the client has sent too many bad tokens.
     """
 
     registry: RegistryRepository

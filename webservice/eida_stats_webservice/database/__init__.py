@@ -9,11 +9,7 @@ __all__ = ["Database", "open_database"]
 
 
 def open_database(uri: str, name: str = "DATABASE_URI") -> Database:
-    """Return the database of a URI. It connects at its first use.
-
-    Args:
-        uri: the URI.
-        name: the name of the setting, for errors.
+    """Return the database of a URI. It connects at its first use. Errors call the setting `name`.
 
     Raises:
         ConfigurationError: if the URI is not that of a database.

@@ -43,12 +43,9 @@ def merge_wildcards(pattern: str) -> str:
 
 
 def repeat_while_locked(attempt: Callable[[], _Result], attempts: int, *, pause: float = 0) -> _Result:
-    """Return the result of the first attempt that gets its locks.
+    """Return the result of the first attempt that gets its locks, with a pause of some seconds between attempts.
 
-    Args:
-        attempt: the function to call. It should wait briefly for locks, since later requests queue up behind it.
-        attempts: the maximum number of attempts.
-        pause: the seconds between two attempts.
+    An attempt should wait briefly for locks, since later requests queue up behind it.
 
     Raises:
         DatabaseLocked: if the last attempt fails, too.
@@ -82,9 +79,7 @@ class Database(ABC):
     def load_queries(cls, folder: Path, name: str = "queries") -> Any:
         """Return the named queries of a folder, as methods of an object of aiosql.
 
-        Args:
-            folder: the folder. A file named after the dialect is read, too.
-            name: the name of the file with the queries that both dialects share.
+        They are in NAME.sql for both dialects, and in a file named after the dialect if there is one.
         """
         own = folder / f"{cls.dialect}.sql"
         shared = cls.translate((folder / f"{name}.sql").read_text())
@@ -118,14 +113,10 @@ class Database(ABC):
         to_line: Callable[[_Row], str],
         to_parameters: Callable[[_Row], dict[str, Any]],
     ) -> None:
-        """Load many rows into a table.
+        """Load many rows into a table, in a transaction.
 
-        Args:
-            connection: a connection in a transaction.
-            query: a named query: COPY … FROM STDIN for PostgreSQL, INSERT for SQLite.
-            rows: the rows.
-            to_line: returns a row in the text format of COPY.
-            to_parameters: returns the parameters of the INSERT for a row.
+        The query is COPY … FROM STDIN for PostgreSQL, which takes lines, and INSERT for SQLite, which takes
+        parameters.
         """
 
     @abstractmethod
@@ -142,10 +133,7 @@ class Database(ABC):
 
     @abstractmethod
     def check_space(self, connection: Any) -> None:
-        """Check that there is space for a small payload.
-
-        Args:
-            connection: a connection in a transaction, which this method may end.
+        """Check that there is space for a small payload. This may end the transaction of the connection.
 
         Raises:
             DatabaseFull: if the disk is full.
@@ -160,10 +148,8 @@ class Database(ABC):
     def ping(self, *rights: Callable[[Any], bool]) -> None:
         """Check that the database answers, has an up-to-date schema, and can store a small payload.
 
-        Additional migrations are accepted, since two versions of the service run during an upgrade.
-
-        Args:
-            rights: functions that take a connection and return whether the role has its rights on their tables.
+        Additional migrations are accepted, since two versions of the service run during an upgrade. `rights` are
+        functions that return whether the role of a connection has its rights on their tables.
 
         Raises:
             DatabaseUnavailable: if it cannot be reached.

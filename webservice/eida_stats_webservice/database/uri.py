@@ -16,11 +16,7 @@ _HINT = "Use postgresql://user:password@host/database, or sqlite:/// and a path.
 
 
 def parse_sqlite_path(uri: str, name: str = "DATABASE_URI") -> Path | None:
-    """Return the path of an SQLite database, or None for a PostgreSQL database.
-
-    Args:
-        uri: the URI of the database.
-        name: the name of the setting, for errors.
+    """Return the path of an SQLite database, or None for a PostgreSQL database. Errors call the setting `name`.
 
     Raises:
         ConfigurationError: if it is neither. The message never quotes the URI, which may contain a password.

@@ -15,11 +15,7 @@ _BYTES_AT_ONCE = 8 << 20
 
 
 class PayloadBodies:
-    """Reads the bodies of payloads.
-
-    Args:
-        queries: the queries of payloads.
-    """
+    """Reads the bodies of payloads."""
 
     def __init__(self, queries: Any) -> None:
         self._queries = queries

@@ -85,15 +85,11 @@ Decision = Accepted | Duplicate | Conflict
 
 
 def decide(new: Identity, request: Request, others: Sequence[InForce]) -> Decision:
-    """Decide whether a new payload is accepted, a duplicate or in conflict with others.
+    """Decide whether a new payload is accepted, a duplicate or in conflict with `others`.
 
-    A duplicate takes precedence over a conflict: the same statistics in force have arrived, whatever else covers
-    these days. `overlap` makes no difference to that.
-
-    Args:
-        new: the payload.
-        request: the request of its sender.
-        others: the payloads in force that it touches, including the payload itself if it is in force.
+    These are the payloads in force that it touches, including the payload itself if it is in force. A duplicate
+    takes precedence over a conflict: the same statistics in force have arrived, whatever else covers these days.
+    `overlap` makes no difference to that.
     """
     is_in_force = any(other.hash == new.hash for other in others)
     if duplicate := _find_duplicate(new, request, others):
@@ -136,12 +132,9 @@ def _find_superseded(
 
 
 def _is_replaced(new: Identity, other: InForce, crowded: Collection[datetime.date]) -> bool:
-    """Return whether a PUT replaces another payload without naming it.
+    """Return whether a PUT replaces another payload in force without naming it.
 
-    Args:
-        new: the new payload.
-        other: a payload in force that it touches.
-        crowded: days that several payloads in force cover, perhaps of several servers.
+    `crowded` are days that several payloads in force cover, perhaps of several servers.
     """
     if other.period is not None:
         return new.period is not None and new.source == other.source and new.period.contains(other.period)
@@ -239,9 +232,7 @@ def require_accepted(new: Identity, request: Request, others: Sequence[InForce])
 def check_not_overtaken(undone: Mapping[int, int], arrival: Arrival | None) -> None:
     """Raise an error if a request would undo changes that were made after it arrived.
 
-    Args:
-        undone: the revisions that last changed the payloads that the request would withdraw, restore or replace.
-        arrival: when the request arrived; None if it is not known.
+    `undone` has the revisions that last changed the payloads that the request would withdraw, restore or replace.
     """
     later = [number for number, revision in undone.items() if arrival is not None and revision > arrival.revision]
     if later:

@@ -18,13 +18,7 @@ from eida_stats_webservice.web.route_options import RouteOptions, declare_option
 def create_blueprint(
     payloads: PayloadRepository, registry: RegistryRepository, concurrency: ConcurrencyLimit
 ) -> Blueprint:
-    """Create the routes.
-
-    Args:
-        payloads: the payloads.
-        registry: knows the tokens of nodes.
-        concurrency: limits how many are retracted or listed at once. The list of a node grows with the years.
-    """
+    """Create the routes. The list of a node grows with the years, so `concurrency` limits lists, too."""
     routes = Blueprint("payloads", __name__)
     declare_options(routes, RouteOptions(paths=("/payloads",), is_open_to_pages=False))
 

@@ -35,9 +35,8 @@ from eida_stats_webservice.registry.repository import RegistryRepository
 class PayloadRepository:
     """Stores, replaces, retracts and lists payloads. Each method is one transaction, unless it takes a connection.
 
-    Args:
-        database: the database.
-        registry: its nodes and tokens.
+    Methods with an `arrival` raise RefusedToken if the token was revoked, or has expired, after the request
+    arrived; without one, the request is the administrator's.
     """
 
     def __init__(self, database: Database, registry: RegistryRepository) -> None:
@@ -58,20 +57,14 @@ class PayloadRepository:
     ) -> Receipt:
         """Store a payload and merge its rows into the sums, in one transaction.
 
-        A payload that was superseded or retracted before is put back in force.
-
-        Args:
-            node: its node.
-            payload: the payload.
-            overlap: whether payloads in force that it touches may stay in force. By default they may only if it has
-                no period, as payloads of older aggregators.
-            arrival: the arrival of the request; None for a request of the administrator.
+        A payload that was superseded or retracted before is put back in force. `overlap` says whether payloads in
+        force that it touches may stay in force. By default they may only if it has no period, as payloads of older
+        aggregators.
 
         Raises:
             DuplicatePayload: if the same statistics are in force.
             OverlappingPayload: if it touches payloads that may not stay in force.
             Overtaken: if it was withdrawn after the request arrived.
-            RefusedToken: if the token was revoked, or has expired, after the request arrived.
             RefusedByDatabase: if a sum does not fit.
         """
         return self._store(node, payload, Request(method=Method.POST, overlap=overlap), (), arrival)[0]
@@ -87,13 +80,9 @@ class PayloadRepository:
     ) -> tuple[Receipt, bool]:
         """Store a payload in the place of others, and return whether anything has changed.
 
-        Args:
-            node: its node.
-            payload: the payload.
-            named: numbers or hashes of payloads that it replaces. Those that are not in force are replaced already.
-            overlap: whether payloads that it touches and does not replace may stay in force. By default they may if
-                it names some payloads.
-            arrival: the arrival of the request; None for a request of the administrator.
+        `named` are numbers or hashes of payloads that it replaces. Those that are not in force are replaced
+        already. `overlap` says whether payloads that it touches and does not replace may stay in force. By default
+        they may if it names some payloads.
 
         Raises:
             AmbiguousReplacement: if it is not clear whether it replaces a payload that it touches.
@@ -101,7 +90,6 @@ class PayloadRepository:
             UnknownPayload: if a named payload is not of the node.
             UnrelatedPayload: if a named payload is in force and does not touch this one.
             Overtaken: if it would undo what has changed after the request arrived.
-            RefusedToken: if the token was revoked, or has expired, after the request arrived.
             RefusedByDatabase: if a sum does not fit.
         """
         return self._store(node, payload, Request(method=Method.PUT, overlap=overlap), named, arrival)
@@ -109,15 +97,11 @@ class PayloadRepository:
     def retract(self, number: int, node: Node | None = None, *, arrival: Arrival | None = None) -> PayloadRecord:
         """Withdraw a payload from force. A payload that is withdrawn already stays as it is.
 
-        Args:
-            number: the number of the payload.
-            node: the node that sends the request, which can retract its own payloads; None for the administrator.
-            arrival: the arrival of the request; None for a request of the administrator.
+        A node can retract its own payloads, the administrator all.
 
         Raises:
             UnknownPayload: if there is none of that number, or it is another node's.
             Overtaken: if it was put in force after the request arrived.
-            RefusedToken: if the token was revoked, or has expired, after the request arrived.
         """
         with self._database.transaction(write=True) as connection:
             owner = self.table.find_owner(connection, number)
@@ -135,11 +119,7 @@ class PayloadRepository:
         return record
 
     def list_payloads(self, node: str | Node = "", *, limit: int | None = None) -> list[PayloadRecord]:
-        """Return the payloads of a node or of all nodes, in the order of their numbers.
-
-        Args:
-            node: the node, or its name; empty for all nodes.
-            limit: return only so many of the newest ones.
+        """Return the payloads of a node or of all nodes, in the order of their numbers, or the newest of them.
 
         Raises:
             UnknownNode: if there is no node of that name.

@@ -33,12 +33,8 @@ def create_blueprint(
 ) -> Blueprint:
     """Create the routes.
 
-    Args:
-        payloads: stores the payloads.
-        registry: knows the tokens of nodes.
-        concurrency: limits how many payloads are read and stored at once.
-        budget: limits the bytes of bodies that the process holds at once.
-        max_payload_bytes: the largest size of a payload.
+    `concurrency` limits how many payloads are read and stored at once, `budget` the bytes of bodies that the
+    process holds at once.
     """
     routes = Blueprint("submit", __name__)
     declare_options(routes, _OPTIONS)

@@ -18,10 +18,6 @@ class Sums:
     """Adds rows to the tables of sums, and rebuilds them.
 
     All methods take a connection in a transaction that has locked the node.
-
-    Args:
-        database: the database.
-        queries: the queries of payloads and sums.
     """
 
     def __init__(self, database: Database, queries: Any) -> None:

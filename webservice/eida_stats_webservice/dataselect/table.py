@@ -22,11 +22,7 @@ _Record = TypeVar("_Record", bound=msgspec.Struct)
 
 
 class PayloadTable:
-    """Reads and changes the rows of payloads. All methods take a connection in a transaction.
-
-    Args:
-        queries: the queries of payloads.
-    """
+    """Reads and changes the rows of payloads. All methods take a connection in a transaction."""
 
     def __init__(self, queries: Any) -> None:
         self._queries = queries

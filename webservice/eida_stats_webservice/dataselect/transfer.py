@@ -15,13 +15,7 @@ from eida_stats_webservice.registry.repository import RegistryRepository
 
 
 class Transfer:
-    """Copies nodes, tokens, networks and payloads into an empty database.
-
-    Args:
-        database: the empty database.
-        registry: its nodes, networks and tokens.
-        payloads: its payloads and sums.
-    """
+    """Copies nodes, tokens, networks and payloads into an empty database."""
 
     def __init__(self, database: Database, registry: RegistryRepository, payloads: PayloadRepository) -> None:
         self._database = database
@@ -65,11 +59,7 @@ class Transfer:
         """Import a database of the service that was deployed before, in one transaction.
 
         Its statistics become one payload for each month of each node, so that they can be verified, rebuilt and
-        corrected like others.
-
-        Args:
-            source: the database; after this its lists of bad rows and tokens are complete.
-            skip_bad: leave out rows that cannot be imported.
+        corrected like others. Afterwards, the lists of bad rows and tokens of the source are complete.
 
         Yields:
             The node, the month, the number of its rows, and how many had another country. Nothing is committed

@@ -36,13 +36,7 @@ _Sums = tuple[tuple[int, ...], bytes]
 
 
 class Verification:
-    """Recomputes sums, in one transaction for each month of a node.
-
-    Args:
-        database: the database.
-        registry: its nodes.
-        payloads: its payloads and sums.
-    """
+    """Recomputes sums of one node or of all, in one transaction for each month of a node."""
 
     def __init__(self, database: Database, registry: RegistryRepository, payloads: PayloadRepository) -> None:
         self._database = database
@@ -50,10 +44,7 @@ class Verification:
         self._payloads = payloads
 
     def verify(self, node: str = "") -> Iterator[tuple[str, datetime.date, list[Difference]]]:
-        """Recompute all sums from the payloads in force, without the queries that made them.
-
-        Args:
-            node: one node only.
+        """Recompute sums from the payloads in force, without the queries that made them.
 
         Yields:
             A node, a month, and the differences there. A payload that arrives meanwhile waits until this month is
@@ -65,15 +56,9 @@ class Verification:
             yield owner.name, month, differences
 
     def replay(self, node: str = "") -> Iterator[tuple[str, datetime.date]]:
-        """Rebuild all sums from the payloads in force.
+        """Rebuild sums from the payloads in force, and yield each node and month that is done.
 
         Source and period of payloads are read again first, where an older version has dropped them from the table.
-
-        Args:
-            node: one node only.
-
-        Yields:
-            Each node and month that is done.
         """
         months = self._list_months(node)
         for owner in dict.fromkeys(owner for owner, _ in months):

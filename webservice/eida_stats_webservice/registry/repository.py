@@ -32,7 +32,10 @@ _ADD_NETWORK = "Check the spelling. To set the policy before the first payload: 
 
 
 class RegistryRepository:
-    """Stores nodes, networks and tokens. A method is one transaction, unless it takes a connection."""
+    """Stores nodes, networks and tokens. A method is one transaction, unless it takes a connection.
+
+    Methods that take a node raise UnknownNode if there is none of that name.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -72,7 +75,6 @@ class RegistryRepository:
         """Change a node's name or contact; None keeps it.
 
         Raises:
-            UnknownNode: if there is no such node.
             NodeExists: if the new name is in use.
         """
 
@@ -84,11 +86,7 @@ class RegistryRepository:
         self._change_node(name, update)
 
     def remove_node(self, name: str) -> None:
-        """Remove a node, its tokens, payloads and statistics.
-
-        Raises:
-            UnknownNode: if there is no such node.
-        """
+        """Remove a node, its tokens, payloads and statistics."""
 
         def remove(connection: Any) -> None:
             number = self.lock_by_name(connection, name).id
@@ -111,34 +109,21 @@ class RegistryRepository:
             return to_records(NetworkRecord, select_rows(connection, self._queries.list_networks))
 
     def set_node_policy(self, name: str, *, restricted: bool) -> None:
-        """Restrict or open the networks of a node, except those that invert the policy.
-
-        Raises:
-            UnknownNode: if there is no such node.
-        """
+        """Restrict or open the networks of a node, except those that invert the policy."""
         self._change_node(name, partial(self._queries.set_node_policy, restricted=restricted))
 
     def set_node_group(self, name: str, group: str | None) -> None:
-        """Set the group that may see the restricted statistics of a node; None removes it.
-
-        Raises:
-            UnknownNode: if there is no such node.
-        """
+        """Set the group that may see the restricted statistics of a node; None removes it."""
         self._change_node(name, partial(self._queries.set_node_group, eas_group=group))
 
     def add_network(self, node: str, name: str) -> None:
-        """Add a network to a node before its first payload. Do nothing if the network exists.
-
-        Raises:
-            UnknownNode: if there is no such node.
-        """
+        """Add a network to a node before its first payload. Do nothing if the network exists."""
         self._change_node(node, partial(self._queries.add_network, name=name))
 
     def set_network_policy(self, node: str, name: str, *, inverted: bool) -> None:
         """Let a network invert the policy of its node, or follow it.
 
         Raises:
-            UnknownNode: if there is no such node.
             UnknownNetwork: if the node has no such network.
         """
         self._change_network(self._queries.set_network_policy, node, name, inverted=inverted)
@@ -147,7 +132,6 @@ class RegistryRepository:
         """Set the group that may see the restricted statistics of a network; None removes it.
 
         Raises:
-            UnknownNode: if there is no such node.
             UnknownNetwork: if the node has no such network.
         """
         self._change_network(self._queries.set_network_group, node, name, eas_group=group)
@@ -174,11 +158,7 @@ class RegistryRepository:
     def add_token(
         self, node: str, valid_from: datetime.datetime, valid_until: datetime.datetime
     ) -> tuple[int, str]:
-        """Create a token for a node. Return its id and its value, which is not stored.
-
-        Raises:
-            UnknownNode: if there is no such node.
-        """
+        """Create a token for a node. Return its id and its value, which is not stored."""
         return self._add_token(node, None, valid_from, valid_until)
 
     def add_network_token(

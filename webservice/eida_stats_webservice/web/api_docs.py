@@ -33,11 +33,7 @@ _POLICY = (
 
 
 def create_blueprint(prefix: str) -> Blueprint:
-    """Create the routes.
-
-    Args:
-        prefix: the path of the service, without a slash at its end; empty if the service has the whole host.
-    """
+    """Create the routes below the path of the service, which is empty or has no slash at its end."""
     routes = Blueprint("description", __name__)
     openapi = OPENAPI.read_bytes()
     wadl = WADL.read_text(encoding="utf-8")

@@ -38,11 +38,7 @@ _CLOSED = getattr(select, "POLLRDHUP", select.POLLHUP)
 
 
 class Budget:
-    """Limits the bytes of bodies that all threads of a process hold at the same time.
-
-    Args:
-        capacity: the limit. It must be at least the size of the largest body.
-    """
+    """Limits the bytes of bodies that all threads of a process hold at once. The largest body must fit."""
 
     def __init__(self, capacity: int) -> None:
         self._left = capacity
@@ -98,15 +94,10 @@ class Share:
 
 
 def read_json(request: Request, limit: int, share: Share) -> bytearray:
-    """Read a JSON body, plain or gzip, of at most `limit` bytes both packed and unpacked.
+    """Read a JSON body, plain or gzip, of at most `limit` bytes both packed and unpacked. The share grows with it.
 
     The first bytes decide whether it is gzip, because many clients send no headers about it, or wrong ones. A byte
     order mark is skipped.
-
-    Args:
-        request: the request.
-        limit: the largest size.
-        share: grows with the unpacked body.
 
     Raises:
         Busy: as soon as the share cannot grow, because bodies of other requests use the memory.

@@ -10,11 +10,7 @@ from eida_stats_webservice.errors import Busy
 class ConcurrencyLimit:
     """Runs a few requests at once and lets a few more wait for a limited time.
 
-    Args:
-        at_once: how many requests run.
-        waiting: how many wait. The sum of both must be smaller than the number of threads of a process, so that
-            other requests find a free one.
-        wait_seconds: how long a request waits at most.
+    The sum of both must be smaller than the number of threads of a process, so that other requests find a free one.
     """
 
     def __init__(self, *, at_once: int, waiting: int, wait_seconds: float = 60) -> None:

@@ -13,11 +13,7 @@ ANSWER_SECONDS = 5
 
 
 def create_blueprint(ping: Callable[[], None]) -> Blueprint:
-    """Create the routes.
-
-    Args:
-        ping: checks the database, over connections of its own, so that it need not wait for one.
-    """
+    """Create the routes. `ping` has connections of its own, so that it need not wait for one."""
     routes = Blueprint("health", __name__)
     check = Check(ping)
 
@@ -35,9 +31,6 @@ class Check:
 
     A stopped server, or one behind a broken line, does not answer at all. The kernel gives up after a quarter of an
     hour.
-
-    Args:
-        check: raises an error if something is wrong.
     """
 
     def __init__(self, check: Callable[[], None]) -> None:

@@ -46,12 +46,7 @@ def register(app: Flask) -> None:
 
 
 def create_blueprint(find_newest_days: Callable[[], dict[str, datetime.date | None]], token: str) -> Blueprint:
-    """Create the routes.
-
-    Args:
-        find_newest_days: returns the newest day of each node.
-        token: the token that Prometheus sends. Without one, the path does not exist.
-    """
+    """Create the routes. Without a token, which Prometheus sends, the path does not exist."""
     routes = Blueprint("metrics", __name__)
     declare_options(routes, RouteOptions(paths=("/metrics",), is_open_to_pages=False))
 

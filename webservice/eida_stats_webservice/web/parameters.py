@@ -59,13 +59,10 @@ def join_values(
     aliases: Mapping[str, str] = MappingProxyType({}),
     lists: Collection[str] = (),
 ) -> dict[str, str]:
-    """Return the value of each parameter; several values of one are joined with commas.
+    """Return the value of each parameter; several values of one are joined with commas, in their order.
 
-    Args:
-        parameters: names and values in the order of the request.
-        known: the names that a request may have.
-        aliases: other names that a request may use for them.
-        lists: the names of parameters that may have several values.
+    `aliases` are other names that a request may use for those that are known; `lists` are the names of parameters
+    that may have several values.
 
     Raises:
         BadParameter: naming a parameter that is unknown, repeated or too long.

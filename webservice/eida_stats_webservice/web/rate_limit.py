@@ -22,13 +22,9 @@ _NEAR = [
 
 
 class FailureLimit:
-    """Limits how many requests from an address may fail for their tokens.
+    """Limits how many requests a minute from an address may fail for their tokens; 0 is no limit.
 
     Each process counts for itself, in memory.
-
-    Args:
-        app: the application.
-        per_minute: how many a minute; there is no limit if this is 0.
     """
 
     def __init__(self, app: Flask, per_minute: int) -> None:
