@@ -103,12 +103,7 @@ class _CatchUp:
             self._finish()
 
     def _find_start(self, *, since_all: bool) -> datetime.date:
-        """Return the first day that counts.
-
-        Raises:
-            StartUnknown: if the service has statistics, and the directory has no record of any.
-            NotDelivered: if the service must be asked and cannot be reached.
-        """
+        """Return the first day that counts; ask the service if neither the options nor the memory say it."""
         options, memory = self.options, self.memory
         if since_all:
             memory.since = datetime.date.min
@@ -127,12 +122,7 @@ class _CatchUp:
         return memory.since
 
     def _has_foreign_payloads(self) -> bool:
-        """Return whether the service has payloads of the source that were not sent from here.
-
-        Raises:
-            StartUnknown: if the service cannot list its payloads, and nothing was sent from here.
-            NotDelivered: if it cannot be reached.
-        """
+        """Return whether the service has payloads of the source that were not sent from here."""
         base = self.destination.base
         records = [record for entry in self._own_entries() if (record := entry.state.records.get(base)) is not None]
         payloads = self.client.list_payloads(self.options.source)

@@ -135,7 +135,6 @@ def _check_report(file: Path) -> None:
 
 
 def _print_report(source: LegacyDatabase, file: Path | None) -> None:
-    """Report the rows and tokens that cannot be imported."""
     for row in source.bad_rows[:_ROWS_SHOWN]:
         click.echo(f"bad row: {row}", err=True)
     if len(source.bad_rows) > _ROWS_SHOWN:

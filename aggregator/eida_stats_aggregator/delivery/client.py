@@ -215,7 +215,6 @@ class ServiceClient:
     def _make_failure(
         self, file: str, reason: str, answer: requests.Response, problem: Problem | None, *, replace: bool
     ) -> NotDelivered:
-        """Return the error for an answer that is no delivery."""
         code, name = answer.status_code, problem.name if problem else ""
         if code == 409 and name in _CONFLICTS:
             return self._make_held(file, reason, answer)

@@ -127,7 +127,6 @@ class Sender:
             self.overlaps.append(f"{path.name} counts beside {others}: their days are counted more than once")
 
     def _update_record(self, failure: NotDelivered, record: Record, content: str) -> Record:
-        """Return the record of a file that was not delivered."""
         if isinstance(failure, PayloadHeld):
             return structs.replace(record, state="held", answer=failure.subject)
         # An earlier attempt may have arrived.

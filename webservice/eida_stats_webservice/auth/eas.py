@@ -205,17 +205,12 @@ def _parse_fingerprint(text: str) -> str:
 
 @contextmanager
 def _create_home() -> Iterator[Path]:
-    """Yield a private home directory for gpg, and remove it afterwards."""
     with tempfile.TemporaryDirectory(prefix="eas-") as home:
         yield Path(home)
 
 
 def _extract_document(body: bytes) -> bytes:
-    """Return the signed document in a body, unpacked.
-
-    Raises:
-        InvalidEasToken: if it is damaged, or the body contains anything but the document and white space.
-    """
+    """Return the signed document in a body, unpacked. The body may contain nothing else but white space."""
     content = _extract_part(body, match[1]) if (match := _MULTIPART.match(body)) else body
     document = content.strip() + b"\n"
     if b"-----BEGIN PGP " not in document:
@@ -247,7 +242,6 @@ def _extract_part(body: bytes, boundary: bytes) -> bytes:
 
 
 def _explain_refusal(found: gnupg.Crypt) -> str:
-    """Return the reason why gpg's result is refused."""
     statuses = {problem["status"] for problem in found.problems}
     if found.key_status is not None:
         return f"its {found.key_status}"

@@ -72,7 +72,6 @@ def unpack(document: bytes) -> bytes:
 
 
 def _decode_armor(armor: re.Match[bytes]) -> bytes:
-    """Return the decoded bytes of an armor."""
     lines = b"".join(armor["radix64"].split())
     try:
         content = base64.b64decode(lines, validate=True)
@@ -105,8 +104,6 @@ def _compute_crc24(content: bytes) -> bytes:
 
 
 class _Reader:
-    """Reads data from beginning to end."""
-
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._at = 0

@@ -97,7 +97,6 @@ def _protect_file(path: Path) -> None:
 
 
 def _apply_missing(uri: str) -> None:
-    """Apply the migrations that the database lacks, each in its own transaction."""
     with _open_backend(uri) as backend, backend.lock():
         backend.apply_migrations(backend.to_apply(yoyo.read_migrations(str(get_folder(uri)))))
 

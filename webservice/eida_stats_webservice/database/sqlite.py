@@ -110,7 +110,6 @@ class SQLite(Database):
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
-        """Raise errors of the driver as the errors that administrators and clients see."""
         try:
             yield
         except (sqlite3.IntegrityError, OverflowError) as error:
@@ -232,12 +231,7 @@ class _UnionAggregate:
 
 
 def _reserve_space(directory: Path) -> None:
-    """Allocate space in a directory and free it.
-
-    Raises:
-        DatabaseFull: if there is not enough space.
-        DatabaseReadOnly: if the directory does not allow new files.
-    """
+    """Allocate space in a directory and free it; raise the reason if that is not possible."""
     try:
         with tempfile.TemporaryFile(dir=directory) as file:
             os.posix_fallocate(file.fileno(), 0, _SPACE_BYTES)

@@ -128,7 +128,6 @@ class LegacyDatabase:
 
     @cached_property
     def _names(self) -> dict[int, str]:
-        """Return the names of the nodes by their ids."""
         return {row["id"]: row["name"] for row in self.read_nodes()}
 
     def read_tokens(self) -> Iterator[Row]:

@@ -118,7 +118,6 @@ def _find_duplicate(new: Identity, request: Request, others: Iterable[InForce]) 
 def _find_superseded(
     new: Identity, request: Request, others: Sequence[InForce], *, is_in_force: bool
 ) -> Iterator[int]:
-    """Yield the numbers of the payloads that a PUT replaces."""
     if request.method is Method.POST:
         return
     yield from request.named or ()
@@ -157,7 +156,6 @@ def _accepts(new: Identity, request: Request, *, is_in_force: bool) -> bool:
 
 
 def _describe(other: Identity) -> str:
-    """Return the source and the period of a payload in words."""
     source = f"source {other.source}, " if other.source else ""
     if other.period is not None:
         return f"{source}{other.period}"
@@ -202,7 +200,6 @@ def _find_longer_period(new: Identity, conflicting: Iterable[InForce]) -> Period
 
 
 def _make_reference(other: InForce, days: Iterable[datetime.date]) -> PayloadReference:
-    """Return a payload as other answers refer to it, with some of its days."""
     return PayloadReference(other.payload, other.hash, other.source, other.period, sorted(days))
 
 

@@ -108,7 +108,6 @@ class Verification:
             yield from _compare(table, columns, _group(due, columns), self._read(connection, owner, month, table))
 
     def _compare_payload(self, connection: Any, number: int, payload: PayloadSummary) -> Iterator[Difference]:
-        """Compare the columns of a payload with its body."""
         record = self._payloads.table.read_record(connection, number)
         envelope = payload.envelope
         stored = {
@@ -127,7 +126,6 @@ class Verification:
             yield Difference(PAYLOADS, {"payload": str(number)}, stored, due)
 
     def _read(self, connection: Any, owner: Node, month: datetime.date, table: str) -> dict[_Key, _Sums]:
-        """Return the sums of a month."""
         width = len(_TABLES[table]) - 1
         return {
             (date.isoformat(), *columns[:width]): (tuple(columns[width:]), _normalize(sketch))

@@ -133,11 +133,7 @@ def read_json(request: Request, limit: int, share: Share) -> bytearray:
 
 
 def _is_gzip(content_encoding: str) -> bool:
-    """Return whether a Content-Encoding header says gzip.
-
-    Raises:
-        UnsupportedMediaType: if it names another encoding.
-    """
+    """Return whether a Content-Encoding header says gzip, and refuse other encodings."""
     names = [name.strip() for name in content_encoding.lower().split(",")]
     encodings = [name for name in names if name not in ("", "identity")]
     if encodings in ([], ["gzip"], ["x-gzip"]):
@@ -250,11 +246,7 @@ def _read_chunks(request: Request, expired: threading.Event) -> Iterator[bytes]:
 
 
 def _check_json_start(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the chunks.
-
-    Raises:
-        NotJSON: if the first character is not one with which JSON begins.
-    """
+    """Yield the chunks, if the first character is one with which JSON begins."""
     for chunk in chunks:
         beginning = chunk.lstrip(_BLANK)
         if beginning and beginning[0] not in _BEGINNINGS:

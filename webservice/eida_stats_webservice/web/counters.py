@@ -87,11 +87,7 @@ class _Files:
 
 
 def _make_directory(directory: Path) -> None:
-    """Create a directory that only this user can write, unless it exists.
-
-    Raises:
-        PermissionError: if another user has put something in its place.
-    """
+    """Create a directory that only this user can write, unless it exists and no other user has made it."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = directory.lstat()
     if is_directory_ours() and not (stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()):

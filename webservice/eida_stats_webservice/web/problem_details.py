@@ -47,7 +47,6 @@ def _log_fault(error: EidaStatisticsError) -> None:
 
 
 def _describe_cause(error: EidaStatisticsError) -> str:
-    """Return the cause of an error, on one line."""
     return str(error.__cause__ or error.subject or error.hint).strip().partition("\n")[0]
 
 
