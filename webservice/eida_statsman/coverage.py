@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from eida_statistics.months import find_last_day
 from eida_statsman.nodes import require_printable
 from eida_statsman.repositories import Repositories
 from eida_statsman.tables import show_json
@@ -47,8 +48,8 @@ def coverage(repositories: Repositories, node: str, year: int | None, as_json: b
 
 
 def _list_days(year: int, month: int) -> list[datetime.date]:
-    last = calendar.monthrange(year, month)[1]
-    return [datetime.date(year, month, day) for day in range(1, last + 1)]
+    first = datetime.date(year, month, 1)
+    return [first.replace(day=day) for day in range(1, find_last_day(first).day + 1)]
 
 
 def _format_day(count: int, *, missing: bool) -> tuple[str, str]:

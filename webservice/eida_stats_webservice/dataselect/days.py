@@ -16,11 +16,6 @@ def group_by_payload(rows: Iterable[tuple[int, Any]]) -> dict[int, list[datetime
     return days
 
 
-def list_months(days: Iterable[datetime.date]) -> set[datetime.date]:
+def find_months(days: Iterable[datetime.date]) -> set[datetime.date]:
     """Return the first days of the months of some days."""
     return {day.replace(day=1) for day in days}
-
-
-def find_last_day(month: datetime.date) -> datetime.date:
-    """Return the last day of a month, by its first one."""
-    return (month + datetime.timedelta(days=31)).replace(day=1) - datetime.timedelta(days=1)

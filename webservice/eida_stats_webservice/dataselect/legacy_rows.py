@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from eida_statistics import hll, wire
+from eida_statistics.months import find_last_day
 from eida_statistics.payload import COUNTS, MAX_COUNT, Payload, normalize_country
 from eida_statistics.texts import printable
 from eida_statistics.wire import Decoded
-from eida_stats_webservice.dataselect.days import find_last_day
 
 # The old service stored this for an unknown code.
 _ANY = "*"

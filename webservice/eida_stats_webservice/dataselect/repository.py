@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 
 from eida_statistics.encoding import EncodedPayload, PayloadSummary, encode
+from eida_statistics.months import find_last_day
 from eida_statistics.payload import Payload
 from eida_stats_webservice.database.base import Database
 from eida_stats_webservice.dataselect import identity
 from eida_stats_webservice.dataselect.bodies import PayloadBodies
-from eida_stats_webservice.dataselect.days import find_last_day, list_months
+from eida_stats_webservice.dataselect.days import find_months
 from eida_stats_webservice.dataselect.identity import Identity
 from eida_stats_webservice.dataselect.models import PayloadRecord, Receipt
 from eida_stats_webservice.dataselect.overlaps import (
@@ -113,7 +114,7 @@ class PayloadRepository:
                 changed_by = self._queries.revision_of_payload(connection, payload_id=number)
                 check_not_overtaken({number: changed_by}, arrival)
                 self.table.withdraw(connection, number, None, revision)
-                self.rebuild(connection, owner, list_months(record.days))
+                self.rebuild(connection, owner, find_months(record.days))
                 self._registry.bump_revision(connection, owner)
                 record = self.table.read_record(connection, number)
         return record
@@ -189,7 +190,7 @@ class PayloadRepository:
                 self.table.withdraw(connection, other.payload, entry.payload, revision)
             if accepted.supersedes:
                 days = chain(new.days, *(other.days for other in accepted.supersedes))
-                self.rebuild(connection, node, list_months(days))
+                self.rebuild(connection, node, find_months(days))
             elif is_added:
                 self.sums.merge(connection, node, encoded.rows)
             if changed := is_added or bool(accepted.supersedes):

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 
 from eida_statistics import hll
+from eida_statistics.months import find_last_day
 from eida_statistics.payload import Row
 from eida_stats_webservice.database.base import Database
-from eida_stats_webservice.dataselect.days import find_last_day, list_months
+from eida_stats_webservice.dataselect.days import find_months
 from eida_stats_webservice.registry.models import Node
 
 
@@ -62,7 +63,7 @@ class Sums:
     def list_months(self, connection: Any, node: Node) -> set[datetime.date]:
         """Return the months in which a node has sums, or payloads in force."""
         found = [columns[0] for columns in self._queries.months_of_node(connection, node_id=node.id)]
-        return list_months(msgspec.convert(found, list[datetime.date]))
+        return find_months(msgspec.convert(found, list[datetime.date]))
 
     def read_table(
         self, connection: Any, node: Node, month: datetime.date, table: str

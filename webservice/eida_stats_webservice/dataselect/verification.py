@@ -10,10 +10,10 @@ from typing import Any
 from eida_statistics import hll
 from eida_statistics.encoding import PayloadSummary
 from eida_statistics.errors import InvalidSketch
+from eida_statistics.months import find_last_day
 from eida_statistics.payload import Period, Row
 from eida_stats_webservice.database.base import Database
 from eida_stats_webservice.dataselect.bodies import name_damaged
-from eida_stats_webservice.dataselect.days import find_last_day
 from eida_stats_webservice.dataselect.models import PAYLOADS, Difference
 from eida_stats_webservice.dataselect.repository import PayloadRepository
 from eida_stats_webservice.errors import DamagedPayload

@@ -8,6 +8,7 @@ import datetime
 
 import msgspec
 
+from eida_statistics.months import add_months
 from eida_stats_webservice.query.model import StatisticsQuery
 
 
@@ -43,6 +44,5 @@ def find_last_closed_month(query: StatisticsQuery, first_open: datetime.date) ->
 
 def find_closing_time(month: datetime.date, days: int) -> datetime.datetime:
     """Return the time from which on a month is closed."""
-    next_month = (month.replace(day=1) + datetime.timedelta(days=32)).replace(day=1)
-    day = next_month + datetime.timedelta(days=days)
+    day = add_months(month, 1) + datetime.timedelta(days=days)
     return datetime.datetime.combine(day, datetime.time(), tzinfo=datetime.UTC)

@@ -1,10 +1,10 @@
 """Parse the parameters of queries of statistics, which follow from the declaration of the cube."""
 
-import calendar
 import datetime
 import re
 from collections.abc import Iterable
 
+from eida_statistics.months import add_months, find_last_day
 from eida_stats_webservice.errors import BadParameter
 from eida_stats_webservice.query.cube import Cube
 from eida_stats_webservice.query.model import OutputOptions, StatisticsQuery
@@ -122,7 +122,7 @@ def _parse_period(
     if "start" not in values:
         raise BadParameter("start is missing", hint="Add the first month, as start=YYYY-MM.")
     start = _parse_date("start", values["start"], daily=daily)
-    last = today if daily else _get_last_day(today)
+    last = today if daily else find_last_day(today)
     if "end" not in values:
         return start, last
     end = _parse_date("end", values["end"], daily=daily)
@@ -146,7 +146,7 @@ def _parse_date(name: str, value: str, *, daily: bool) -> datetime.date:
         raise BadParameter(
             quote_parameter(name, value), hint=f"Use {'YYYY-MM-DD, ' if daily else ''}YYYY-MM or YYYY."
         ) from None
-    last = _get_last_day(first)
+    last = find_last_day(first)
     whole = last if is_end else first
     if day is None or int(day) == whole.day:
         return whole
@@ -158,18 +158,14 @@ def _parse_date(name: str, value: str, *, daily: bool) -> datetime.date:
     raise BadParameter(quote_parameter(name, value), hint=_suggest_whole_months(name, first))
 
 
-def _get_last_day(day: datetime.date) -> datetime.date:
-    """Return the last day of the month of a day."""
-    return day.replace(day=calendar.monthrange(day.year, day.month)[1])
-
-
 def _suggest_whole_months(name: str, month: datetime.date) -> str:
     """Return a hint with the whole months that a query can use instead of a part of a month."""
-    number = month.year * 12 + month.month - 1 + (-1 if name == "end" else 1)
-    hint = f"Statistics are monthly. To include this month: {name}={month.isoformat()[:7]}."
-    if not 1 <= number // 12 <= 9999:
+    hint = f"Statistics are monthly. To include this month: {name}={month:%Y-%m}."
+    try:
+        other = add_months(month, -1 if name == "end" else 1)
+    except ValueError:
         return hint
-    return f"{hint} To leave it out: {name}={number // 12:04}-{number % 12 + 1:02}."
+    return f"{hint} To leave it out: {name}={other:%Y-%m}."
 
 
 def _split(value: str | None) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from eida_statistics import hll
+from eida_statistics.months import list_months
 from eida_stats_webservice.database.base import Database, parse_time
 from eida_stats_webservice.query.cube import Cube
 from eida_stats_webservice.query.model import DataVersion, Statistic, StatisticsQuery
@@ -15,6 +16,8 @@ from eida_stats_webservice.registry.models import Viewer
 
 # The service refuses older days; see wire.py.
 _FIRST_DAY = datetime.date(1990, 1, 1)
+# SQL has no empty lists.
+_NO_MONTH = "0001-01-01"
 # A proxy in front waits for somewhat longer.
 _ANSWER_SECONDS = 120
 
@@ -69,7 +72,7 @@ class StatisticsRepository:
         patterns = {dimension.name for dimension in query.cube.dimensions if dimension.has_patterns}
         start = max(query.start, _FIRST_DAY)
         return {
-            "months": to_list(_list_months(start, query.end)),
+            "months": to_list([month.isoformat() for month in list_months(start, query.end)] or [_NO_MONTH]),
             "start": start.isoformat(),
             "stop": (query.end + datetime.timedelta(days=1)).isoformat(),
             **query.choices,
@@ -82,12 +85,6 @@ class StatisticsRepository:
             "granted": to_list(viewer.networks),
             "limit": query.limit,
         }
-
-
-def _list_months(start: datetime.date, end: datetime.date) -> list[str]:
-    """Return the first days of the months from the one of `start` to the one of `end`."""
-    first, last = (month.year * 12 + month.month - 1 for month in (start, end))
-    return [f"{month // 12}-{month % 12 + 1:02}-01" for month in range(first, last + 1)] or ["0001-01-01"]
 
 
 def _make_statistic(cube: Cube, row: tuple[Any, ...]) -> Statistic:
