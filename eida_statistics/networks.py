@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -21,6 +22,8 @@ from eida_statistics.errors import InvalidRegistry, RegistryUnavailable
 
 REGISTRY_URL = "https://www.fdsn.org/ws/networks/1/query"
 REFRESH_AFTER_SECONDS = 7 * 86400
+_SHORT_CODE = 2
+_YEAR_DIGITS = 4
 _TEMPORARY = re.compile(r"[0-9XYZ][0-9A-Z]")
 
 
@@ -36,10 +39,31 @@ class Epoch(msgspec.Struct, frozen=True):
     fdsn_code: str
     start_date: date
     end_date: date | None = None
+    # Of any type, so that an odd name or DOI does not cost the epoch.
+    name: Any = None
+    doi: Any = None
 
     def holds(self, day: date) -> bool:
         """Return whether a day lies within the deployment, including both ends."""
         return self.start_date <= day and (self.end_date is None or day <= self.end_date)
+
+
+class NetworkDescription(msgspec.Struct, frozen=True):
+    """What the registry says of a network: its name, its first year and its DOI; empty if it has none."""
+
+    name: str
+    start_year: int
+    doi: str
+
+    @property
+    def citation(self) -> str:
+        """How to cite the network, as FDSN recommends; empty without a name or a DOI."""
+        if not (self.name and self.doi):
+            return ""
+        return (
+            f"{self.name} ({self.start_year}). International Federation of Digital Seismograph Networks."
+            f" https://doi.org/{self.doi}"
+        )
 
 
 class _Answer(msgspec.Struct):
@@ -71,6 +95,19 @@ class NetworkRegistry:
                 return f"{code}{epoch.start_date.year:04d}"
         return code
 
+    def describe(self, code: str) -> NetworkDescription | None:
+        """Return the description of a network by its extended code, or None if the registry does not know it.
+
+        Raises:
+            RegistryUnavailable: if the registry cannot be loaded.
+            InvalidRegistry: if it is invalid.
+        """
+        short = code if len(code) <= _SHORT_CODE else code[:-_YEAR_DIGITS]
+        for epoch in self._find_epochs(short):
+            if code in (short, f"{short}{epoch.start_date.year:04d}") and (short != code or not is_temporary(code)):
+                return NetworkDescription(_to_text(epoch.name), epoch.start_date.year, _to_text(epoch.doi))
+        return None
+
     def _find_epochs(self, code: str) -> list[Epoch]:
         if self._epochs is None:
             epochs: dict[str, list[Epoch]] = {}
@@ -78,6 +115,17 @@ class NetworkRegistry:
                 epochs.setdefault(epoch.fdsn_code, []).append(epoch)
             self._epochs = epochs
         return self._epochs.get(code, [])
+
+
+def get_cache_path() -> Path:
+    """Return the path of the cached registry in the user's cache directory."""
+    from platformdirs import user_cache_path  # noqa: PLC0415 - slow to import
+
+    return user_cache_path("eida-statistics") / "fdsn-networks.json"
+
+
+def _to_text(value: Any) -> str:
+    return value.strip() if isinstance(value, str) else ""
 
 
 def read_registry(path: Path) -> list[Epoch]:

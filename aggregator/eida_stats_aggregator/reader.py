@@ -80,11 +80,8 @@ def make_registry_loader(file: Path | None) -> Callable[[], list[Epoch]]:
     """Return a function that loads the registry of networks, once: from a file, or from FDSN through a cache."""
     if file is not None:
         return _load_once(lambda: networks.read_registry(file))
-    from platformdirs import user_cache_path  # noqa: PLC0415 - slow to import
-
-    stored = user_cache_path("eida-statistics") / "fdsn-networks.json"
     url = os.environ.get("FDSN_NETWORKS_URL", networks.REGISTRY_URL)
-    return _load_once(lambda: networks.read_cached_registry(stored, url, warn=complain))
+    return _load_once(lambda: networks.read_cached_registry(networks.get_cache_path(), url, warn=complain))
 
 
 def _load_once(load: Callable[[], list[Epoch]]) -> Callable[[], list[Epoch]]:

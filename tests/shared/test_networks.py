@@ -13,6 +13,7 @@ from eida_statistics.errors import InvalidRegistry, RegistryUnavailable
 from eida_statistics.networks import (
     REFRESH_AFTER_SECONDS,
     Epoch,
+    NetworkDescription,
     NetworkRegistry,
     is_temporary,
     read_cached_registry,
@@ -192,3 +193,44 @@ def test_emptied_cache_is_fetched_again(tmp_path: Path) -> None:
     with serve_answers(Answer(200, ANSWER)) as stub:
         assert read_cached_registry(cache, stub.url, warn=print)
     assert cache.read_bytes() == ANSWER
+
+
+# Descriptions
+
+DESCRIBED = {
+    "networks": [
+        {"fdsn_code": "GE", "start_date": "1993-01-01", "name": "GEOFON", "doi": "10.14470/TR560404"},
+        {"fdsn_code": "3D", "start_date": "2014-01-01", "end_date": "2016-12-31", "name": " One ", "doi": "10.1/a"},
+        {"fdsn_code": "3D", "start_date": "2021-01-01", "name": None, "doi": ["10.1/b"]},
+        {"fdsn_code": "FR", "start_date": "1962-01-01", "name": "RESIF", "doi": ""},
+    ]
+}
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("GE", ("GEOFON", 1993, "10.14470/TR560404")),
+        ("3D2014", ("One", 2014, "10.1/a")),
+        # An odd name or DOI is none, and does not cost the epoch.
+        ("3D2021", ("", 2021, "")),
+        ("FR", ("RESIF", 1962, "")),
+        # A short temporary code is that of no network.
+        *(("3D", None), ("3D2015", None), ("QQ", None)),
+    ],
+)
+def test_network_is_described(tmp_path: Path, code: str, expected: tuple[str, int, str] | None) -> None:
+    path = tmp_path / "networks.json"
+    path.write_text(json.dumps(DESCRIBED))
+    registry = NetworkRegistry(lambda: read_registry(path))
+    found = registry.describe(code)
+    assert (found and (found.name, found.start_year, found.doi)) == expected
+    assert registry.extend("3D", datetime.date(2022, 1, 1)) == "3D2021"
+
+
+def test_citation_invents_nothing() -> None:
+    assert NetworkDescription("GEOFON", 1993, "10.14470/TR560404").citation == (
+        "GEOFON (1993). International Federation of Digital Seismograph Networks. https://doi.org/10.14470/TR560404"
+    )
+    assert NetworkDescription("", 1993, "10.14470/TR560404").citation == ""
+    assert NetworkDescription("GEOFON", 1993, "").citation == ""
