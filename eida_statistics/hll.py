@@ -130,6 +130,11 @@ def merge(sketches: Iterable[bytes]) -> bytes:
     return encode_registers(np.maximum(registers, compute_registers(hashes)))
 
 
+def is_exact(sketch: bytes) -> bool:
+    """Return whether the cardinality of a valid sketch is no estimate: it lists the hashes of its clients."""
+    return _KINDS[sketch[:_HEADER_SIZE]] in (_EMPTY, _EXPLICIT)
+
+
 def reaches(sketches: Iterable[bytes], count: int) -> bool:
     """Return whether checked sketches have at least `count` distinct clients; unite no more of them than needed."""
     hashes: set[bytes] = set()

@@ -1,11 +1,8 @@
 """All repositories of a database as one object, and marks for tests that need only one database."""
 
-from functools import cached_property
-
 import pytest
 
-from eida_stats_webservice.database import Database, open_database
-from eida_stats_webservice.query.repository import StatisticsRepository
+from eida_stats_webservice.database import open_database
 from eida_statsman.repositories import Repositories
 
 # Without a mark, a test runs on both databases. This is for tests of other things than the database.
@@ -16,14 +13,6 @@ ON_POSTGRESQL = pytest.mark.parametrize("store_uri", ["postgresql"], indirect=Tr
 
 class Store(Repositories):
     """A database with all its repositories."""
-
-    def __init__(self, database: Database) -> None:
-        super().__init__(database)
-        self.database = database
-
-    @cached_property
-    def statistics(self) -> StatisticsRepository:
-        return StatisticsRepository(self.database)
 
     def ping(self) -> None:
         self.database.ping(self.registry.has_rights, self.payloads.has_rights)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from eida_statistics.months import find_last_day
+from eida_stats_webservice.reports.coverage import list_days
 from eida_statsman.nodes import require_printable
 from eida_statsman.repositories import Repositories
 from eida_statsman.tables import show_json
@@ -25,12 +26,15 @@ def coverage(repositories: Repositories, node: str, year: int | None, as_json: b
     """Show the days of a year that a node has reported, with or without requests."""
     today = datetime.datetime.now(tz=datetime.UTC).date()
     year = year or today.year
+    first, last = datetime.date(year, 1, 1), datetime.date(year, 12, 31)
+    with repositories.database.transaction() as connection:
+        repositories.registry.find_id(connection, node)
+        received = repositories.payloads.list_received_days(connection, first, last)
     counts = Counter(
         day
-        for record in repositories.payloads.list_payloads(node)
-        if record.withdrawn_at is None
-        for day in record.covered_days()
-        if day.year == year
+        for one in received
+        if one.node == node
+        for day in list_days(max(one.first_day, first), min(one.last_day, last))
     )
     if as_json:
         show_json(dict(sorted(counts.items())))

@@ -74,6 +74,19 @@ class PayloadRecord(msgspec.Struct, frozen=True):
         return "retracted" if self.superseded_by is None else "superseded"
 
 
+class ReceivedDays(msgspec.Struct, frozen=True):
+    """Consecutive days for which a node has a payload in force.
+
+    Attributes:
+        has_period: whether the payload states its period, so that it covers days without requests, too.
+    """
+
+    node: str
+    first_day: datetime.date
+    last_day: datetime.date
+    has_period: bool
+
+
 PAYLOADS = "payloads"
 
 

@@ -89,6 +89,25 @@ FROM nodes LEFT JOIN payloads ON payloads.node_id = nodes.id AND payloads.withdr
 GROUP BY nodes.name
 ORDER BY nodes.name;
 
+-- name: received_days(first_day, last_day)
+-- Consecutive days of the payloads in force: their periods, or each day of the requests of those without one.
+SELECT nodes.name AS node, period_start AS first_day, period_end AS last_day, true AS has_period
+FROM payloads JOIN nodes ON nodes.id = payloads.node_id
+WHERE withdrawn_at IS NULL AND period_start <= :last_day AND period_end >= :first_day
+UNION ALL
+SELECT nodes.name, payload_days.day, payload_days.day, false
+FROM payloads
+JOIN nodes ON nodes.id = payloads.node_id
+JOIN payload_days ON payload_days.payload_id = payloads.id
+WHERE withdrawn_at IS NULL AND period_start IS NULL AND payload_days.day BETWEEN :first_day AND :last_day;
+
+-- name: first_days()
+-- The first day that each node ever sent, even if its payload counts no more.
+SELECT nodes.name, min(COALESCE(payloads.period_start, payloads.starts_at))
+FROM nodes LEFT JOIN payloads ON payloads.node_id = nodes.id
+GROUP BY nodes.name
+ORDER BY nodes.name COLLATE "C";
+
 -- name: node_of_payload(payload_id)^
 -- Whose payload it is.
 SELECT nodes.id, nodes.name FROM payloads JOIN nodes ON nodes.id = payloads.node_id WHERE payloads.id = :payload_id;

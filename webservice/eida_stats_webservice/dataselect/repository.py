@@ -11,12 +11,12 @@ import msgspec
 from eida_statistics.encoding import EncodedPayload, PayloadSummary, encode
 from eida_statistics.months import find_last_day
 from eida_statistics.payload import Payload
-from eida_stats_webservice.database.base import Database
+from eida_stats_webservice.database.base import Database, select_rows, to_records
 from eida_stats_webservice.dataselect import identity
 from eida_stats_webservice.dataselect.bodies import PayloadBodies
 from eida_stats_webservice.dataselect.days import find_months
 from eida_stats_webservice.dataselect.identity import Identity
-from eida_stats_webservice.dataselect.models import PayloadRecord, Receipt
+from eida_stats_webservice.dataselect.models import PayloadRecord, Receipt, ReceivedDays
 from eida_stats_webservice.dataselect.overlaps import (
     Accepted,
     Method,
@@ -216,6 +216,17 @@ class PayloadRepository:
         self.sums.insert(
             connection, node, (self.bodies.read_rows(connection, number, months) for number, _ in numbers)
         )
+
+    def list_received_days(
+        self, connection: Any, first_day: datetime.date, last_day: datetime.date
+    ) -> list[ReceivedDays]:
+        """Return the days of the payloads in force that have days in a range, with one item or more for each."""
+        span = {"first_day": first_day.isoformat(), "last_day": last_day.isoformat()}
+        return to_records(ReceivedDays, select_rows(connection, self._queries.received_days, **span))
+
+    def find_first_days(self, connection: Any) -> dict[str, datetime.date | None]:
+        """Return the first day that each node ever sent, by the name of the node; None if it has sent nothing."""
+        return msgspec.convert(dict(self._queries.first_days(connection)), dict[str, datetime.date | None])
 
     def restore_identities(self, connection: Any, owner: Node) -> None:
         """Restore source and period in the table from the bodies, where an older version has dropped them."""

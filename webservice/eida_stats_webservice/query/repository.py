@@ -2,7 +2,8 @@
 
 import datetime
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,22 +28,33 @@ class StatisticsRepository:
 
     Args:
         database: the database.
+        connection: the connection of a snapshot; by default, each query has its own.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, connection: Any = None) -> None:
         self._database = database
+        self.connection = connection
         self._queries = database.load_queries(Path(__file__).parent)
+
+    @contextmanager
+    def snapshot(self) -> Iterator["StatisticsRepository"]:
+        """Yield a repository whose answers all are of the same state."""
+        with self._database.snapshot() as connection:
+            yield StatisticsRepository(self._database, connection)
+
+    def _connect(self) -> AbstractContextManager[Any]:
+        return self._database.transaction() if self.connection is None else nullcontext(self.connection)
 
     def data_version(self) -> DataVersion:
         """Return the version of the data, on which answers depend."""
-        with self._database.transaction() as connection:
+        with self._connect() as connection:
             registry, statistics, *times = self._queries.data_version(connection)
         return DataVersion(f"{registry}.{statistics}", max(parse_time(time) for time in times if time is not None))
 
     def query(
         self, query: StatisticsQuery, viewer: Viewer, *, sketches: bool, policies: bool = False
     ) -> Generator[Statistic]:
-        """Yield the sums of a query, in one transaction that ends with the last row.
+        """Yield the sums of a query. Its transaction ends with the last row, unless it is that of a snapshot.
 
         Args:
             query: the query.
@@ -55,7 +67,7 @@ class StatisticsRepository:
             DatabaseTooSlow: if the first rows, or further ones, take too long.
         """
         sql, parameters = self.prepare(query, viewer, sketches=sketches, policies=policies)
-        with self._database.transaction() as connection:
+        with self._connect() as connection:
             self._database.limit_time(connection, _ANSWER_SECONDS)
             for row in self._database.stream(connection, sql, parameters):
                 yield _make_statistic(query.cube, row)

@@ -72,12 +72,25 @@ class Usage:
         self, query: StatisticsQuery, today: datetime.date, *, sketches: bool
     ) -> Generator[Statistic]:
         """Return the rows of a public answer, without small groups of clients if MIN_CLIENTS is set."""
+        rows = self._find_public(query, today, sketches=sketches, policies=sketches)
         first_open = closed_months.find_first_open_month(today, self._settings.closed_after_days)
-        if self._settings.min_clients and suppression.divides_clients(query):
-            rows = self._suppress(query, first_open, policies=sketches)
-        else:
-            rows = self._statistics.query(query, PUBLIC, sketches=sketches, policies=sketches)
         return self._disclose(rows, query, first_open, is_public=True) if sketches else rows
+
+    def find_public(self, query: StatisticsQuery, today: datetime.date) -> Generator[Statistic]:
+        """Return the rows of a public answer with all sketches, which must not leave the service."""
+        return self._find_public(query, today, sketches=True, policies=False)
+
+    def find_restricted(self, query: StatisticsQuery, viewer: Viewer) -> Generator[Statistic]:
+        """Return the rows that a viewer may see with all sketches, which must not leave the service."""
+        return self._statistics.query(query, viewer, sketches=True)
+
+    def _find_public(
+        self, query: StatisticsQuery, today: datetime.date, *, sketches: bool, policies: bool
+    ) -> Generator[Statistic]:
+        if self._settings.min_clients and suppression.divides_clients(query):
+            first_open = closed_months.find_first_open_month(today, self._settings.closed_after_days)
+            return self._suppress(query, first_open, policies=policies)
+        return self._statistics.query(query, PUBLIC, sketches=sketches, policies=policies)
 
     def answer_restricted(
         self, query: StatisticsQuery, viewer: Viewer, today: datetime.date, *, sketches: bool

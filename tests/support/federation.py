@@ -1,0 +1,98 @@
+"""A small federation: some nodes with two years of payloads, with days that were not received."""
+
+import datetime
+import random
+from collections.abc import Iterable
+
+from eida_statistics import hll
+from eida_statistics.months import find_last_day
+from eida_statistics.payload import Payload
+from eida_stats_webservice.registry.models import Node
+from support.node_client import make_node
+from support.payloads import payload, row, sketch
+from support.stores import Store
+
+DAY = datetime.timedelta(days=1)
+COUNTRIES = ("DE", "FR", "IT", "GR", "CH", "US", "JP", "NZ", "SG", "XK", "A1", "")
+Gap = tuple[datetime.date, datetime.date]
+
+
+def fill(
+    store: Store,
+    nodes: Iterable[str],
+    years: Iterable[int],
+    *,
+    gaps: dict[str, list[Gap]] | None = None,
+    networks: int = 3,
+    clients: int = 2000,
+    seed: int = 1,
+) -> dict[str, Node]:
+    """Register nodes, and send for each month what was not lost: one payload for each run of days received."""
+    chance = random.Random(seed)
+    registered = {}
+    for number, name in enumerate(nodes):
+        node = registered[name] = make_node(store, name)[0]
+        codes = ["GE", *(f"{chr(65 + number)}{index}" for index in range(networks))]
+        for year in years:
+            for month in range(1, 13):
+                first = datetime.date(year, month, 1)
+                for start, end in _split(first, find_last_day(first), (gaps or {}).get(name, [])):
+                    store.payloads.ingest(node, _make_payload(chance, codes, start, end, clients))
+    return registered
+
+
+def _split(first: datetime.date, last: datetime.date, gaps: list[Gap]) -> list[Gap]:
+    """Return the runs of days outside the gaps."""
+    runs: list[Gap] = []
+    day = first
+    while day <= last:
+        if not any(start <= day <= end for start, end in gaps):
+            if runs and runs[-1][1] == day - DAY:
+                runs[-1] = (runs[-1][0], day)
+            else:
+                runs.append((day, day))
+        day += DAY
+    return runs
+
+
+def _make_payload(
+    chance: random.Random, codes: list[str], start: datetime.date, end: datetime.date, clients: int
+) -> Payload:
+    share = ((end - start).days + 1) / 31
+    rows = [
+        row(
+            month=f"{start:%Y-%m}-01",
+            network=code,
+            station=f"S{station}",
+            location="",
+            channel="BHZ",
+            country=country,
+            bytes=round(share * chance.lognormvariate(26, 1)),
+            nb_requests=100,
+            nb_successful_requests=100,
+            nb_unsuccessful_requests=0,
+            clients=sketch(map(hll.hash_client, chance.sample(range(clients), chance.choice([1, 3, 20, 200])))),
+        )
+        for code in codes
+        for station in range(2)
+        for country in chance.sample(COUNTRIES, 6)
+    ]
+    failed = row(
+        month=f"{start:%Y-%m}-01",
+        network="",
+        station="",
+        location="--",
+        channel="",
+        country="DE",
+        bytes=0,
+        nb_requests=40,
+        nb_successful_requests=0,
+        nb_unsuccessful_requests=40,
+        clients=sketch(map(hll.hash_client, chance.sample(range(clients), 9))),
+    )
+    return payload(
+        *rows,
+        failed,
+        days_coverage=[start.isoformat()],
+        period={"start": start.isoformat(), "end": end.isoformat()},
+    )

@@ -1,0 +1,238 @@
+"""Reports on both databases: every figure is a public answer, and gaps are never zeros."""
+
+import csv
+import datetime
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from eida_statistics import hll
+from eida_statistics.networks import NetworkDescription
+from eida_stats_webservice.app import create_app
+from eida_stats_webservice.config import Config, PrivacySettings
+from eida_stats_webservice.errors import BadParameter, RestrictedNetwork
+from eida_stats_webservice.reports import writers
+from eida_stats_webservice.reports.maker import ReportMaker
+from eida_stats_webservice.reports.models import Report, Row, Scope
+from eida_stats_webservice.reports.periods import MonthRange, list_comparisons
+from support.federation import fill
+from support.payloads import payload, row, sketch
+from support.service import PREFIX
+from support.stores import ON_ONE_STORE, Store
+
+as_date = datetime.date.fromisoformat
+TODAY = as_date("2026-11-26")
+NODES = ("A", "B", "C")
+YEAR = MonthRange.of_year(2024)
+GAPS = {
+    "B": [(as_date("2024-03-10"), as_date("2024-03-19"))],
+    "C": [(as_date("2023-05-01"), as_date("2023-05-31")), (as_date("2024-11-11"), as_date("2024-11-11"))],
+}
+KEYS = ("date", "node", "network", "station", "location", "channel", "country")
+
+
+@pytest.fixture
+def federation(store: Store) -> Store:
+    fill(store, NODES, (2023, 2024), gaps=GAPS)
+    store.registry.set_network_policy("A", "A1", inverted=True)
+    return store
+
+
+def make(
+    store: Store, period: MonthRange = YEAR, *, min_clients: int = 0, today: datetime.date = TODAY, **scope: Any
+) -> Report:
+    settings = PrivacySettings(min_clients, 1000, 3)
+    maker = ReportMaker(store.statistics, store.registry, store.payloads, settings, _describe)
+    return maker.make(Scope(**scope), period, list_comparisons(period), today)
+
+
+def _describe(code: str) -> NetworkDescription | None:
+    return NetworkDescription("GEOFON", 1993, "10.14470/TR560404") if code == "GE" else None
+
+
+def ask(client: FlaskClient, query: str) -> dict[tuple[str, ...], dict[str, str]]:
+    response = client.get(f"{PREFIX}/dataselect/public?{query}&header=plain&unsuccessful=true")
+    assert response.status_code == 200, response.text
+    return {tuple(one[name] for name in KEYS): one for one in csv.DictReader(io.StringIO(response.text))}
+
+
+def get_key(found: Row) -> tuple[str, ...]:
+    return tuple(getattr(found, name) for name in KEYS)
+
+
+def select_known(report: Report, table: Any) -> Iterator[Row]:
+    return (found for found in report.select(table) if found.bytes is not None)
+
+
+QUERIES = {
+    "total": "",
+    "month": "details=month",
+    "node": "level=node",
+    "network": "level=network&merge=nodes",
+    "country": "details=country",
+}
+
+
+@pytest.mark.parametrize("min_clients", [0, 5])
+@pytest.mark.parametrize("scope", [{}, {"node": ("B",)}, {"network": "GE"}])
+def test_figures_are_public_answers(
+    federation: Store, service_uri: str, min_clients: int, scope: dict[str, Any]
+) -> None:
+    client = create_app(Config(service_uri, min_clients=min_clients)).test_client()
+    report = make(federation, min_clients=min_clients, **scope)
+    chosen = {"node": "".join(scope.get("node", ())), "network": scope.get("network", "")}
+    filters = "&".join(f"{name}={value}" for name, value in chosen.items() if value)
+    for table, query in QUERIES.items():
+        if table == "network" and "network" in scope:
+            assert not report.select("network")
+            continue
+        expected = ask(client, f"start=2024-01&end=2024-12&{filters}&{query}")
+        found = {get_key(one): one for one in select_known(report, table)}
+        assert found.keys() == expected.keys(), table
+        for key, one in found.items():
+            columns = ("bytes", "nb_successful_reqs", "nb_unsuccessful_reqs", "clients")
+            assert [str(getattr(one, column)) for column in columns] == [
+                expected[key][column] for column in columns
+            ]
+
+
+def test_json_and_csv_have_the_same_rows(federation: Store) -> None:
+    report = make(federation)
+    document = json.loads(writers.write_json(report))
+    rows = list(csv.DictReader(io.StringIO(writers.write_csv(report).decode())))
+    as_text = [
+        {name: "" if value is None else str(value) for name, value in found.items()} for found in document["rows"]
+    ]
+    assert rows == as_text
+    assert document["schema"] == "eida-statistics-report/1"
+    assert list(rows[0])[: len(KEYS) + 1] == ["table", *KEYS]
+    assert writers.write_json(report) == writers.write_json(make(federation))
+
+
+def test_coverage_names_the_days_not_received(federation: Store) -> None:
+    report = make(federation)
+    coverage = {one.node: one for one in report.coverage}
+    assert {name: (one.days_received, one.days_due) for name, one in coverage.items()} == {
+        "A": (366, 366),
+        "B": (356, 366),
+        "C": (365, 366),
+    }
+    assert [(gap.start, gap.end) for gap in coverage["B"].not_received] == GAPS["B"]
+    march = next(found for found in report.select("month") if found.date == "2024-03")
+    assert (march.days_received, march.days_due) == (83, 93)
+    # B0 is at B only.
+    networks = {found.network: found for found in report.select("network")}
+    assert networks["B0"].days_due == 366
+    assert networks["GE"].days_due == 3 * 366
+    text = writers.write_markdown(report).decode()
+    assert "**11 of 1,098 days of nodes were not received.** B: 10 to 19 March 2024; C: 11 November 2024." in text
+
+
+def test_month_without_any_day_is_a_gap(store: Store) -> None:
+    gap = (as_date("2024-05-01"), as_date("2024-05-31"))
+    fill(store, ["A"], [2024], gaps={"A": [gap]}, networks=1)
+    report = make(store)
+    may = next(found for found in report.select("month") if found.date == "2024-05")
+    assert (may.bytes, may.clients, may.days_received, may.days_due) == (None, None, 0, 31)
+    assert "| May 2024 | – | – | – | – |  | 0 % |" in writers.write_markdown(report).decode().replace("\u00a0", " ")
+
+
+def test_received_month_without_requests_is_zero(store: Store) -> None:
+    node = fill(store, ["A"], [2023], networks=1)["A"]
+    store.payloads.ingest(node, payload(days_coverage=[], period={"start": "2024-01-01", "end": "2024-01-31"}))
+    january, february, *_ = make(store).select("month")
+    assert (january.bytes, january.clients, january.clients_standard_error) == (0, 0, 0.0)
+    assert (february.bytes, february.days_received) == (None, 0)
+    # With MIN_CLIENTS, what is not shown may be hidden.
+    hidden = make(store, min_clients=5, network="GE").select("month")[0]
+    assert hidden.bytes is None
+
+
+def test_retracted_payload_makes_a_gap(federation: Store) -> None:
+    (found,) = [
+        record
+        for record in federation.payloads.list_payloads("A")
+        if record.period is not None and record.period.start == as_date("2023-01-01")
+    ]
+    federation.payloads.retract(found.payload)
+    coverage = next(one for one in make(federation, MonthRange.of_year(2023)).coverage if one.node == "A")
+    assert (coverage.days_received, coverage.days_due) == (334, 365)
+
+
+def test_change_is_over_complete_months(federation: Store) -> None:
+    report, (total,) = make(federation), make(federation).select("total")
+    compared = total.comparisons["year"]
+    # C was not complete in May 2023 and November 2024, B in March 2024.
+    left_out = {("B", 3), ("C", 5), ("C", 11)}
+    sums = {2023: 0, 2024: 0}
+    for year in sums:
+        for node in NODES:
+            for month in make(federation, MonthRange.of_year(year), node=(node,)).select("month"):
+                if (node, int(month.date[5:])) not in left_out:
+                    sums[year] += month.bytes or 0
+    assert compared.bytes_change == pytest.approx(sums[2024] / sums[2023] - 1)
+    assert (compared.base_nodes, len(report.comparisons)) == (3, 1)
+    # Clients are those of A, the only node that is complete in both years.
+    now, before = (
+        make(federation, MonthRange.of_year(year), node=("A",)).select("total")[0] for year in (2024, 2023)
+    )
+    assert compared.clients_change == pytest.approx((now.clients or 0) / (before.clients or 0) - 1)
+
+
+def test_node_that_joined_is_not_comparable(store: Store) -> None:
+    fill(store, ["A"], [2024], networks=1)
+    (total,) = make(store).select("total")
+    assert total.days_due == 366
+    compared = total.comparisons["year"]
+    assert (compared.bytes, compared.bytes_change, compared.clients_change) == (None, None, None)
+    assert "not comparable with 2023" in writers.write_markdown(make(store)).decode()
+
+
+@pytest.mark.parametrize(("clients", "is_exact"), [(160, True), (161, False)])
+def test_up_to_160_clients_are_exact(store: Store, clients: int, is_exact: bool) -> None:
+    node = fill(store, ["A"], [], networks=0)["A"]
+    found = row(month="2024-01-01", clients=sketch(map(hll.hash_client, range(clients))))
+    period = {"start": "2024-01-01", "end": "2024-01-31"}
+    store.payloads.ingest(node, payload(found, days_coverage=["2024-01-02"], period=period))
+    (total,) = make(store).select("total")
+    assert (total.clients_standard_error == 0) == is_exact
+    assert total.clients == pytest.approx(clients, rel=0 if is_exact else 0.1)
+
+
+def test_network_has_its_citation(federation: Store) -> None:
+    report = make(federation, network="GE")
+    assert report.citation == (
+        "GEOFON (1993). International Federation of Digital Seismograph Networks. https://doi.org/10.14470/TR560404"
+    )
+    assert make(federation, network="B0").citation is None
+
+
+@ON_ONE_STORE
+def test_restricted_network_is_refused(federation: Store) -> None:
+    with pytest.raises(RestrictedNetwork):
+        make(federation, network="A1")
+    report = make(federation, network="A1", restricted=True)
+    assert {found.station for found in report.select("station")} == {"S0", "S1"}
+    assert "A1" not in {found.network for found in make(federation).select("network")}
+    with pytest.raises(BadParameter, match="No network 'QQ'"):
+        make(federation, network="QQ")
+
+
+@ON_ONE_STORE
+def test_report_without_nodes_has_no_figures(store: Store) -> None:
+    report = make(store)
+    assert [found.table for found in report.rows] == ["total", *["month"] * 12]
+    assert all(found.bytes is None for found in report.rows)
+    assert b"# Data delivered in 2024" in writers.write_markdown(report)
+
+
+@ON_ONE_STORE
+def test_markup_in_names_is_escaped(store: Store) -> None:
+    fill(store, ["<script>alert(1)</script>|*"], [2024], networks=1)
+    text = writers.write_markdown(make(store)).decode()
+    assert "<script>" not in text
+    assert r"\<script\>alert(1)\</script\>\|\*" in text

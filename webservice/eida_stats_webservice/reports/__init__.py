@@ -1,0 +1,1 @@
+"""Reports: the statistics of a period as a document, in several formats."""

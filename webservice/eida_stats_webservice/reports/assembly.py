@@ -1,0 +1,203 @@
+"""Make a report from answers. All functions are pure."""
+
+import datetime
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from types import MappingProxyType
+
+import msgspec
+
+from eida_statistics.months import find_last_day
+from eida_stats_webservice.reports.answers import Earlier, Figures, Parts, PeriodAnswers
+from eida_stats_webservice.reports.change import (
+    Base,
+    Pair,
+    Sums,
+    compare,
+    compute_change,
+    find_complete_months,
+)
+from eida_stats_webservice.reports.coverage import NodeCoverage
+from eida_stats_webservice.reports.models import (
+    Comparison,
+    ComparisonRecord,
+    CoverageRecord,
+    DaysRecord,
+    MonthsRecord,
+    Row,
+    Table,
+)
+from eida_stats_webservice.reports.numbers import RELATIVE_STANDARD_ERROR
+from eida_stats_webservice.reports.periods import MonthRange
+
+_KEYS = ("date", "node", "network", "station", "location", "channel", "country")
+
+
+def make_rows(
+    now: PeriodAnswers, parts: Parts, earlier: list[Earlier], networks: Mapping[str, set[str]]
+) -> list[Row]:
+    """Return the rows of a report: the total, months, years, nodes, networks, countries and stations.
+
+    Args:
+        now: the answers for the period.
+        parts: the answers for its tables.
+        earlier: the answers for earlier periods.
+        networks: the nodes of each network.
+    """
+    everything = now.coverage
+    return [
+        _make_row("total", {}, now.total, everything, _compare_totals(now, earlier)),
+        *_make_months(now, earlier),
+        *(_copy_row("year", row, _restrict_to_year(everything, int(row.keys[0]))) for row in parts.years),
+        *_make_nodes(parts.nodes, everything),
+        *(
+            _copy_row("network", row, _choose_nodes(everything, networks.get(row.keys[2])))
+            for row in parts.networks
+        ),
+        *(_copy_row("country", row, everything) for row in parts.countries),
+        *(_copy_row("station", row, _choose_nodes(everything, {row.keys[1]})) for row in parts.stations),
+    ]
+
+
+def make_coverage(coverage: Iterable[NodeCoverage]) -> list[CoverageRecord]:
+    """Return the coverage of nodes as a report has it."""
+    return [
+        CoverageRecord(
+            node=one.node,
+            days_received=one.days_received,
+            days_due=one.days_due,
+            not_received=[DaysRecord(first, last) for first, last in one.not_received],
+            reports_quiet_days=one.reports_quiet_days,
+        )
+        for one in coverage
+    ]
+
+
+def make_months_record(period: MonthRange) -> MonthsRecord:
+    """Return a period as a report has it."""
+    return MonthsRecord(f"{period.first:%Y-%m}", f"{period.last:%Y-%m}")
+
+
+def make_comparison_record(earlier: Earlier) -> ComparisonRecord:
+    """Return an earlier period as a report has it."""
+    months = make_months_record(earlier.answers.period)
+    return ComparisonRecord(earlier.name, months.start, months.end)  # type: ignore[arg-type] # checked by its maker
+
+
+def count_days(coverage: Iterable[NodeCoverage]) -> tuple[int, int]:
+    """Return the days received and the days due, added up over nodes."""
+    coverage = list(coverage)
+    return sum(one.days_received for one in coverage), sum(one.days_due for one in coverage)
+
+
+def _make_row(
+    table: Table,
+    keys: Mapping[str, str],
+    found: Figures | None,
+    coverage: Iterable[NodeCoverage],
+    comparisons: Mapping[str, Comparison] = MappingProxyType({}),
+) -> Row:
+    """Return a row. Without figures, these are unknown: a month without any received day is a gap, never 0."""
+    received, due = count_days(coverage)
+    row = msgspec.structs.replace(
+        Row(table, days_received=received, days_due=due, comparisons=dict(comparisons)), **keys
+    )
+    if found is None:
+        return row
+    return msgspec.structs.replace(
+        row,
+        bytes=found.bytes,
+        nb_successful_reqs=found.streams,
+        nb_unsuccessful_reqs=found.without_data,
+        clients=found.clients,
+        clients_standard_error=0.0 if found.is_exact else found.clients * RELATIVE_STANDARD_ERROR,
+    )
+
+
+def _copy_row(table: Table, found: Figures, coverage: Iterable[NodeCoverage]) -> Row:
+    """Return a row of an answer with its coverage."""
+    return _make_row(table, dict(zip(_KEYS, found.keys, strict=True)), found, coverage)
+
+
+def _make_months(now: PeriodAnswers, earlier: list[Earlier]) -> Iterator[Row]:
+    for number, month in enumerate(now.period.months):
+        yield _make_row(
+            "month",
+            {"date": f"{month:%Y-%m}"},
+            now.find_month(month),
+            _restrict(now.coverage, month),
+            {
+                one.name: _make_comparison(one.answers.find_month(one.answers.period.months[number]))
+                for one in earlier
+            },
+        )
+
+
+def _make_nodes(found: list[Figures], coverage: list[NodeCoverage]) -> Iterator[Row]:
+    """Yield a row for each node that has figures or days due, and one for each other row of the answer."""
+    by_name = {row.keys[1]: row for row in found}
+    for one in coverage:
+        if (row := by_name.pop(one.node, None)) is not None or one.days_due:
+            yield _make_row("node", {"node": one.node}, row, [one])
+    for row in by_name.values():
+        yield _copy_row("node", row, coverage)
+
+
+def _make_comparison(found: Figures | None) -> Comparison:
+    if found is None:
+        return Comparison()
+    return Comparison(bytes=found.bytes, nb_successful_reqs=found.streams, clients=found.clients)
+
+
+def _compare_totals(now: PeriodAnswers, earlier: list[Earlier]) -> dict[str, Comparison]:
+    """Return the changes of the totals since earlier periods."""
+    complete = find_complete_months(now.coverage, now.period)
+    compared = {}
+    for one in earlier:
+        before = one.answers
+        base = compare(
+            _sum_node_months(now),
+            complete,
+            now.period,
+            _sum_node_months(before),
+            find_complete_months(before.coverage, before.period),
+            before.period,
+        )
+        compared[one.name] = msgspec.structs.replace(
+            _make_comparison(before.total),
+            bytes_change=base.bytes_change,
+            nb_successful_reqs_change=base.streams_change,
+            clients_change=_compare_clients(one, base),
+            base_nodes=base.nodes,
+            base_share=base.share,
+        )
+    return compared
+
+
+def _compare_clients(earlier: Earlier, base: Base) -> float | None:
+    """Return the change of the clients of the nodes that are complete in both periods."""
+    if base.bytes_change is None or earlier.clients is None or earlier.clients_before is None:
+        return None
+    return compute_change(earlier.clients.clients, earlier.clients_before.clients)
+
+
+def _sum_node_months(answers: PeriodAnswers) -> dict[Pair, Sums]:
+    """Return the sums by node and month. The row Other of a node is no node."""
+    return {
+        (row.keys[1], datetime.date.fromisoformat(f"{row.keys[0]}-01")): Sums(row.bytes, row.streams)
+        for row in answers.node_months
+    }
+
+
+def _restrict(coverage: Iterable[NodeCoverage], month: datetime.date) -> list[NodeCoverage]:
+    return [one.restrict(month, find_last_day(month)) for one in coverage]
+
+
+def _restrict_to_year(coverage: Iterable[NodeCoverage], year: int) -> list[NodeCoverage]:
+    months = MonthRange.of_year(year)
+    return [one.restrict(months.start, months.end) for one in coverage]
+
+
+def _choose_nodes(coverage: list[NodeCoverage], nodes: Collection[str] | None) -> list[NodeCoverage]:
+    """Return the coverage of some nodes. That of an unknown network, or of Other, is the one of all nodes."""
+    chosen = [one for one in coverage if one.node in nodes] if nodes else []
+    return chosen or coverage

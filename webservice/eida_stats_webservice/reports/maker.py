@@ -1,0 +1,139 @@
+"""Make reports from the database."""
+
+import datetime
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from typing import Any
+
+from eida_statistics import __version__, hll
+from eida_statistics.networks import NetworkDescription
+from eida_stats_webservice.config import PrivacySettings
+from eida_stats_webservice.dataselect.repository import PayloadRepository
+from eida_stats_webservice.query.model import Statistic, StatisticsQuery
+from eida_stats_webservice.query.repository import StatisticsRepository
+from eida_stats_webservice.query.usage import Usage
+from eida_stats_webservice.registry.models import NetworkRecord, Viewer
+from eida_stats_webservice.registry.repository import RegistryRepository
+from eida_stats_webservice.reports import answers, assembly
+from eida_stats_webservice.reports.answers import Ask, Figures, PeriodAnswers
+from eida_stats_webservice.reports.coverage import NodeCoverage, compute_coverage
+from eida_stats_webservice.reports.models import ComparisonName, Report, Scope
+from eida_stats_webservice.reports.periods import MonthRange
+
+Comparisons = dict[ComparisonName, MonthRange]
+Describe = Callable[[str], NetworkDescription | None]
+
+
+class ReportMaker:
+    """Makes reports. All figures of one are of the same state of the database.
+
+    Args:
+        statistics: the statistics.
+        registry: the nodes and networks.
+        payloads: the payloads, from which the coverage is computed.
+        settings: how small groups of clients are protected.
+        describe: returns the name and DOI of a network.
+    """
+
+    def __init__(
+        self,
+        statistics: StatisticsRepository,
+        registry: RegistryRepository,
+        payloads: PayloadRepository,
+        settings: PrivacySettings,
+        describe: Describe,
+    ) -> None:
+        self._statistics = statistics
+        self._registry = registry
+        self._payloads = payloads
+        self._settings = settings
+        self._describe = describe
+
+    def make(self, scope: Scope, period: MonthRange, comparisons: Comparisons, today: datetime.date) -> Report:
+        """Return a report.
+
+        Args:
+            scope: the selection.
+            period: the months.
+            comparisons: earlier periods of the same length, by name.
+            today: the present day in UTC.
+
+        Raises:
+            BadParameter: if there is no such node or network.
+            RestrictedNetwork: if the network is restricted at all nodes, and the scope is public.
+        """
+        with self._statistics.snapshot() as statistics:
+            usage = Usage(statistics, self._registry, self._settings)
+            ask = _make_ask(usage, scope, today)
+            if not scope.restricted:
+                usage.check_public_names(answers.make_query(scope, period))
+            networks = self._registry.list_networks()
+            nodes = self._choose_nodes(scope, networks)
+            shows_all = scope.restricted or not self._settings.min_clients
+
+            def ask_period(months: MonthRange) -> PeriodAnswers:
+                coverage = self._find_coverage(statistics.connection, months, nodes, today)
+                return answers.ask_period(ask, scope, months, coverage, shows_all=shows_all)
+
+            now = ask_period(period)
+            earlier = [
+                answers.ask_earlier(ask, scope, name, now, ask_period(months))
+                for name, months in comparisons.items()
+            ]
+            parts = answers.ask_parts(ask, scope, period)
+            version = statistics.data_version()
+        described = None if scope.network is None else self._describe(scope.network)
+        return Report(
+            software_version=__version__,
+            changed_at=version.changed_at,
+            scope=scope,
+            period=assembly.make_months_record(period),
+            comparisons=tuple(map(assembly.make_comparison_record, earlier)),
+            coverage=assembly.make_coverage(now.coverage),
+            rows=assembly.make_rows(now, parts, earlier, _group_by_network(networks)),
+            name=(described and described.name) or None,
+            doi=(described and described.doi) or None,
+            citation=(described and described.citation) or None,
+        )
+
+    def _choose_nodes(self, scope: Scope, networks: Iterable[NetworkRecord]) -> set[str]:
+        """Return the nodes whose days count: those of the scope, or those of its network."""
+        of_network = {network.node for network in networks if network.name == scope.network}
+        every = of_network if scope.network is not None else {name for name, _ in self._registry.list_policies()}
+        return every & set(scope.node) if scope.node else every
+
+    def _find_coverage(
+        self, connection: Any, period: MonthRange, nodes: set[str], today: datetime.date
+    ) -> list[NodeCoverage]:
+        received = self._payloads.list_received_days(connection, period.start, period.end)
+        first_days = self._payloads.find_first_days(connection)
+        return [
+            one
+            for one in compute_coverage(received, first_days, period.start, period.end, today)
+            if one.node in nodes
+        ]
+
+
+def _make_ask(usage: Usage, scope: Scope, today: datetime.date) -> Ask:
+    """Return a function that answers queries, with what the scope may contain."""
+    viewer = Viewer(networks=frozenset([scope.network])) if scope.restricted and scope.network else None
+
+    def ask(query: StatisticsQuery) -> list[Figures]:
+        rows = usage.find_public(query, today) if viewer is None else usage.find_restricted(query, viewer)
+        with closing(rows):
+            return [_make_figures(row) for row in rows]
+
+    return ask
+
+
+def _make_figures(row: Statistic) -> Figures:
+    size, _, streams, without_data = (value or 0 for value in row.measures)
+    is_exact = row.hll_clients is not None and hll.is_exact(row.hll_clients)
+    return Figures(row.keys, size, streams, without_data, row.clients, is_exact)
+
+
+def _group_by_network(networks: Iterable[NetworkRecord]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for network in networks:
+        found.setdefault(network.name, set()).add(network.node)
+    return found

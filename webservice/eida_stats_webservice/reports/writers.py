@@ -1,0 +1,71 @@
+"""Write reports as JSON, CSV and Markdown."""
+
+import csv
+import io
+
+import msgspec
+
+from eida_stats_webservice.reports.models import SCHEMA, Report
+from eida_stats_webservice.reports.page import Page, Table, make_page
+
+
+def write_json(report: Report) -> bytes:
+    """Return a report as a JSON document."""
+    names = tuple(record.name for record in report.comparisons)
+    document = {
+        "schema": SCHEMA,
+        **msgspec.structs.asdict(report),
+        "rows": [row.flatten(names) for row in report.rows],
+    }
+    return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
+
+
+def write_csv(report: Report) -> bytes:
+    """Return the rows of a report as CSV. None is empty; a network or country NA stays text."""
+    names = tuple(record.name for record in report.comparisons)
+    text = io.StringIO()
+    rows = [row.flatten(names) for row in report.rows]
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def write_markdown(report: Report) -> bytes:
+    """Return a report as Markdown."""
+    page = make_page(report)
+    return "\n\n".join(_list_blocks(page)).encode() + b"\n"
+
+
+def _list_blocks(page: Page) -> list[str]:
+    blocks = [f"# {_escape(page.title)}", _escape(page.subtitle)]
+    if page.citation:
+        blocks.append(f"Cite as: {_escape(page.citation)}")
+    if page.note:
+        blocks.append(f"> **{_escape(page.note[0])}** {_escape(' '.join(page.note[1:]))}")
+    if page.headlines:
+        blocks.append(
+            "\n".join(
+                f"* {one.label}: **{' '.join(filter(None, (one.value, one.unit)))}**"
+                + "".join(f" ({line})" for line in one.lines)
+                for one in page.headlines
+            )
+        )
+    for section in page.sections:
+        blocks += [f"## {section.heading}", *([section.introduction] if section.introduction else [])]
+        blocks.append(_write_table(section.table))
+    return [*blocks, "## How to read this", "\n".join(f"* {one}" for one in page.reading), page.footer]
+
+
+def _write_table(table: Table) -> str:
+    lines = [
+        [column.head for column in table.columns],
+        ["---:" if column.is_number else "---" for column in table.columns],
+        *([_escape(cell) for cell in row] for row in table.rows),
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _escape(text: str) -> str:
+    """Return text in which nothing is markup."""
+    return "".join(f"\\{character}" if character in "\\`*_[]<>|#" else character for character in text)

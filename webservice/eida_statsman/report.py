@@ -1,0 +1,157 @@
+"""eida_statsman report: a report of the statistics of a period."""
+
+import datetime
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from eida_statistics.errors import RegistryUnavailable
+from eida_statistics.months import add_months
+from eida_statistics.networks import NetworkDescription, NetworkRegistry, get_cache_path, read_registry
+from eida_stats_webservice import config as configuration
+from eida_stats_webservice.reports import writers
+from eida_stats_webservice.reports.maker import ReportMaker
+from eida_stats_webservice.reports.models import Report, Scope
+from eida_stats_webservice.reports.periods import MonthRange, list_comparisons
+from eida_statsman.nodes import require_printable
+from eida_statsman.repositories import Repositories
+
+_WRITERS: dict[str, Callable[[Report], bytes]] = {
+    "json": writers.write_json,
+    "csv": writers.write_csv,
+    "md": writers.write_markdown,
+}
+_MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])", re.ASCII)
+_QUARTER = re.compile(r"([0-9]{4})-?Q([1-4])", re.ASCII | re.IGNORECASE)
+_FIRST_YEAR = 1990
+
+
+def _parse_month(_context: click.Context, _parameter: click.Parameter, value: str | None) -> datetime.date | None:
+    if value is None:
+        return None
+    if (found := _MONTH.fullmatch(value)) is None or int(found[1]) < _FIRST_YEAR:
+        raise click.BadParameter(f"must be a month as YYYY-MM, from {_FIRST_YEAR} on")
+    return datetime.date(int(found[1]), int(found[2]), 1)
+
+
+def _parse_quarter(_context: click.Context, _parameter: click.Parameter, value: str | None) -> datetime.date | None:
+    if value is None:
+        return None
+    if (found := _QUARTER.fullmatch(value)) is None or int(found[1]) < _FIRST_YEAR:
+        raise click.BadParameter(f"must be a quarter as YYYY-QN, from {_FIRST_YEAR} on")
+    return datetime.date(int(found[1]), 3 * int(found[2]) - 2, 1)
+
+
+@click.command()
+@click.option("--year", type=click.IntRange(_FIRST_YEAR, 9998), help="The year.")
+@click.option("--quarter", callback=_parse_quarter, metavar="YYYY-QN", help="The quarter, such as 2024-Q3.")
+@click.option("--month", callback=_parse_month, metavar="YYYY-MM", help="The month.")
+@click.option("--start", callback=_parse_month, metavar="YYYY-MM", help="The first month.")
+@click.option("--end", callback=_parse_month, metavar="YYYY-MM", help="The last month, which is included.")
+@click.option("--node", callback=require_printable, help="A node.  [default: all]")
+@click.option("--network", callback=require_printable, help="A network, by its extended code.  [default: all]")
+@click.option("--restricted", is_flag=True, help="Add what is not public of the network, down to stations.")
+@click.option(
+    "--format", "form", type=click.Choice(list(_WRITERS)), help="The format.  [default: by the file's name]"
+)
+@click.option("--output", "-o", required=True, help="The file; - is standard output.")
+@click.option(
+    "--networks",
+    "registry",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Registry of networks, for their names.  [default: the aggregator's cache, if there is one]",
+)
+@click.pass_obj
+def report(
+    repositories: Repositories,
+    year: int | None,
+    quarter: datetime.date | None,
+    month: datetime.date | None,
+    start: datetime.date | None,
+    end: datetime.date | None,
+    node: str | None,
+    network: str | None,
+    restricted: bool,
+    form: str | None,
+    output: str,
+    registry: Path | None,
+) -> None:
+    """Write a report of the federation, a node or a network.
+
+    State the period in exactly one way: --year, --quarter, --month, or --start and --end. The report compares it
+    with the same period a year before, and with the one just before.
+    """
+    today = datetime.datetime.now(tz=datetime.UTC).date()
+    period = _choose_period(year, quarter, month, start, end)
+    if period.first > today:
+        raise click.UsageError(f"The period begins in the future: {period.first:%Y-%m}.")
+    if node is not None and network is not None:
+        raise click.UsageError("Use --node or --network, not both.")
+    if restricted and network is None:
+        raise click.UsageError("--restricted needs --network.")
+    write = _WRITERS[form or _choose_format(output)]
+    maker = ReportMaker(
+        repositories.statistics,
+        repositories.registry,
+        repositories.payloads,
+        configuration.read().privacy,
+        _make_describe(registry),
+    )
+    scope = Scope(node=() if node is None else (node,), network=network, restricted=restricted)
+    made = maker.make(scope, period, list_comparisons(period), today)
+    with click.open_file(output, "wb", atomic=output != "-") as file:
+        file.write(write(made))
+
+
+def _choose_period(
+    year: int | None,
+    quarter: datetime.date | None,
+    month: datetime.date | None,
+    start: datetime.date | None,
+    end: datetime.date | None,
+) -> MonthRange:
+    """Return the period that the options state.
+
+    Raises:
+        UsageError: if they state none, or several, or one that ends before its start.
+    """
+    stated = [
+        *([] if year is None else [MonthRange.of_year(year)]),
+        *([] if quarter is None else [MonthRange(quarter, add_months(quarter, 2))]),
+        *([] if month is None else [MonthRange(month, month)]),
+        *([] if start is None or end is None else [MonthRange(start, end)]),
+    ]
+    if len(stated) != 1 or (start is None) != (end is None):
+        raise click.UsageError("State one period: --year, --quarter, --month, or both --start and --end.")
+    if stated[0].last < stated[0].first:
+        raise click.UsageError(f"--end {end:%Y-%m} is before --start {start:%Y-%m}.")
+    return stated[0]
+
+
+def _choose_format(output: str) -> str:
+    """Return the format of a file by its name, and Markdown for a terminal."""
+    if output == "-" and sys.stdout.isatty():
+        return "md"
+    extension = Path(output).suffix.removeprefix(".").lower()
+    if extension not in _WRITERS:
+        raise click.UsageError(f"State the --format of {output}: {', '.join(_WRITERS)}.")
+    return extension
+
+
+def _make_describe(path: Path | None) -> Callable[[str], NetworkDescription | None]:
+    """Return a function that describes networks from a file, or else from the cache of the aggregator."""
+    registry = NetworkRegistry(lambda: read_registry(path or get_cache_path()))
+
+    def describe(code: str) -> NetworkDescription | None:
+        try:
+            return registry.describe(code)
+        except RegistryUnavailable:
+            # Without a cache, networks have no names.
+            if path is not None:
+                raise
+            return None
+
+    return describe
