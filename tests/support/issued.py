@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -40,16 +41,20 @@ def take_leaks() -> list[str]:
     return found
 
 
+def search_output(arguments: Sequence[str], code: int, printed: str, complaints: str) -> None:
+    """Search the output of one of our commands for secrets, except a new token, which is printed on purpose."""
+    words = arguments[1:]
+    if words[:2] == ["tokens", "add"] and not code:
+        note(json.loads(printed)["token"] if "--json" in words else printed.strip())
+        printed = ""
+    _LEAKED.extend(find_secrets(printed + complaints))
+
+
 def _run_and_search(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[Any]:
     done = _run(*arguments, **options)
-    command, *words = map(str, done.args) if isinstance(done.args, list) else [""]
-    if Path(command).name in _COMMANDS:
-        printed, complaints = (_text(stream) for stream in (done.stdout, done.stderr))
-        if words[:2] == ["tokens", "add"] and not done.returncode:
-            # This command prints a token on purpose.
-            note(json.loads(printed)["token"] if "--json" in words else printed.strip())
-            printed = ""
-        _LEAKED.extend(find_secrets(printed + complaints))
+    words = [str(word) for word in done.args] if isinstance(done.args, list) else [""]
+    if Path(words[0]).name in _COMMANDS:
+        search_output(words, done.returncode, _text(done.stdout), _text(done.stderr))
     return done
 
 

@@ -2,10 +2,9 @@
 
 import os
 import subprocess
-import sysconfig
 from pathlib import Path
 
-COMMAND = Path(sysconfig.get_path("scripts")) / "eida_statsman"
+from support.commands import run_command
 
 
 class Statsman:
@@ -16,8 +15,8 @@ class Statsman:
         self._environment = kept | {"DATABASE_URI": uri, "COLUMNS": "100"}
 
     def __call__(self, *words: str, typed: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [COMMAND, *words], input=typed, env=self._environment, capture_output=True, text=True, check=False
+        return run_command(
+            "eida_statsman", words, folder=Path.cwd(), environment=self._environment, stdin=typed.encode()
         )
 
     def set(self, **variables: str) -> None:

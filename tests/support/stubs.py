@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from support.commands import run_command
 from support.paths import ROOT
 
 REAL_LOG = ROOT.parent / "shared/data/fdsnws-requests.log.2020-09-18.bz2"
@@ -148,18 +149,10 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 def run(
     *arguments: str | Path, cwd: Path, stdin: bytes | None = None, **env: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run the installed command in a directory that is also its home."""
-    done = subprocess.run(
-        [COMMAND, *arguments],
-        cwd=cwd,
-        env=environment(cwd, **env),
-        **({"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}),
-        capture_output=True,
-        timeout=120,
-        check=False,
-    )
-    assert b"Traceback" not in done.stderr, done.stderr.decode(errors="replace")
-    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+    """Run the command in a directory that is also its home."""
+    done = run_command(COMMAND.name, arguments, folder=cwd, environment=environment(cwd, **env), stdin=stdin)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
 
 
 def trace(
