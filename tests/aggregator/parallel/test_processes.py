@@ -802,11 +802,19 @@ def test_helpers_end_with_the_first_process(steps: str, how: signal.Signals, hom
 def test_two_unsplittable_logs_use_two_processes(tmp_path: Path) -> None:
     """The first one does not keep the last part for itself, if that is a whole log."""
     for name in ("a.log.gz", "b.log.gz"):
-        (tmp_path / name).write_bytes(gzip.compress(b"{}\n" * 300_000))
+        (tmp_path / name).write_bytes(gzip.compress(b"{}\n" * 100))
     logs = [sources.describe_log(tmp_path / name) for name in ("a.log.gz", "b.log.gz")]
     readers: list[int] = []
+    reading = tmp_path / "reading"
+    reading.mkdir()
+    real = splits.read
 
-    with patch.object(splits, "read", wraps=splits.read) as mine:
+    def read_beside_another(log: sources.Log, part: splits.Part, tally: Tally) -> splits.PartRead:
+        (reading / f"{os.getpid()}").touch()
+        wait_for(lambda: len(list(reading.iterdir())) == 2)
+        return real(log, part, tally)
+
+    with patch.object(splits, "read", side_effect=read_beside_another) as mine:
         request_filter = RequestFilter(user_agents.load_classes(), datetime.date.max)
         processes.read(logs, request_filter, list, jobs=2, progress=lambda _bytes, _lines: readers.append(1))
 
