@@ -460,14 +460,15 @@ def on_a_terminal(home: Path, *arguments: str) -> str:
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.getvalue().decode())
 
 
-@pytest.fixture
-def large(home: Path) -> Path:
-    """A log of several parts, and one that can only be read as a whole."""
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a log of several parts, and one that can only be read as a whole."""
+    folder = tmp_path_factory.mktemp("large")
     contents = [encode_log(*make_log.requests(seed, datetime.date(2020, 9, 18), 500)) for seed in range(43)]
-    (home / "large.log").write_bytes(b"".join(contents[3:]))
-    (home / "large.log.gz").write_bytes(gzip.compress(b"".join(contents[:3]) + b"\n", 1))
-    (home / "networks.json").write_text(json.dumps(make_log.registry()))
-    return home
+    (folder / "large.log").write_bytes(b"".join(contents[3:]))
+    (folder / "large.log.gz").write_bytes(gzip.compress(b"".join(contents[:3]) + b"\n", 1))
+    (folder / "networks.json").write_text(json.dumps(make_log.registry()))
+    return folder
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
