@@ -4,8 +4,9 @@
 .PHONY: help demo serve test test-faults test-lowest lint format bench clean
 
 BIN := .venv/bin
-# One more than there are processors, because some tests only wait.
-WORKERS := $(shell expr $$(nproc) + 1)
+# One more than there are processors, because some tests only wait. Each gets whole modules, since their fixtures may
+# be shared, until it can take over tests of another one.
+WORKERS := -n $(shell expr $$(nproc) + 1) --dist worksteal
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 help: ## List the targets
@@ -20,7 +21,7 @@ serve: .venv/webservice ## Run the demo and keep the service running
 test: .venv/dev ## Run the tests on a private PostgreSQL; ARGS="-k sketch" for some of them
 	@sh tests/support/install_postgresql.sh
 	@sh tests/support/install_chromium.sh
-	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 5 $(ARGS)
+	$(BIN)/python -m pytest $(WORKERS) --maxprocesses 5 $(ARGS)
 
 test-faults: .venv/dev ## Kill processes and fill disks, and check that nothing is lost
 	@sh tests/support/install_postgresql.sh
@@ -37,7 +38,7 @@ LOWEST := shared/test_encoding shared/test_payload aggregator/logs/test_compress
 
 test-lowest: .venv-lowest/ready ## Run some tests with the oldest package versions that setup.py allows
 	@sh tests/support/install_postgresql.sh
-	.venv-lowest/bin/python -m pytest -n $(WORKERS) $(ARGS) $(LOWEST:%=tests/%.py)
+	.venv-lowest/bin/python -m pytest $(WORKERS) $(ARGS) $(LOWEST:%=tests/%.py)
 
 lint: .venv/dev ## Check style, types, imports, Dockerfiles and dependencies
 	$(BIN)/ruff check
