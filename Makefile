@@ -43,10 +43,10 @@ test-lowest: .venv-lowest/ready ## Run some tests with the oldest package versio
 lint: .venv/dev ## Check style, types, imports, Dockerfiles and dependencies
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile.pg-hll aggregator/Dockerfile webservice/Dockerfile
-	$(BIN)/python tests/support/audit_dependencies.py
+	@# The audit mostly waits for the network.
+	@$(BIN)/python tests/support/audit_dependencies.py & audit=$$!; $(BIN)/mypy; types=$$?; wait $$audit && exit $$types
 
 format: .venv/dev ## Format the source
 	$(BIN)/ruff check --fix
