@@ -69,8 +69,10 @@ clean: ## Remove everything that make has created
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[webservice]'
 	@touch $@
 
+# pip takes a minute for so many packages, uv some seconds.
 .venv/dev: .venv/bin/python setup.py
-	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check 'uv>=0.8'
+	$(BIN)/uv pip install -q --python $(BIN)/python -e '.[dev]'
 	@touch $@ .venv/webservice
 
 # Only the packages that the programs need must work in their oldest versions; the tools of the tests may be new.
