@@ -31,6 +31,11 @@ def record_figure(record_property: Callable[[str, object], None]) -> Callable[[s
     return partial(record_property, _FIGURE)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start long tests first, so that no process waits for another one at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the figures, whichever process recorded them."""
     figures = [

@@ -80,6 +80,7 @@ def count_payloads(uri: str) -> int:
         return len(store.payloads.list_payloads())
 
 
+@pytest.mark.long
 def test_killed_aggregator_leaves_no_half_file(
     log: Path, service: Service, uri: str, tmp_path: Path, record_figure: Callable[[str], None]
 ) -> None:

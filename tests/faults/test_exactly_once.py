@@ -50,6 +50,7 @@ def cluster() -> Iterator[Cluster]:
         yield running
 
 
+@pytest.mark.long
 def test_payloads_are_counted_once_despite_kills(
     cluster: Cluster, tmp_path: Path, record_figure: Callable[[str], None]
 ) -> None:

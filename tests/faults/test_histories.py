@@ -243,6 +243,7 @@ def uri(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield made
 
 
+@pytest.mark.long
 def test_everything_is_counted_once(uri: str, tmp_path: Path, record_figure: Callable[[str], None]) -> None:
     names = [f"N{number}" for number in range(HISTORIES)]
     tokens = register_nodes(uri, *names)

@@ -169,6 +169,7 @@ def wait_until_healthy(service: Service) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.long
 def test_aggregator_delivers_after_a_minute_of_outage(
     cluster: Cluster, uri: str, tmp_path: Path, record_figure: Callable[[str], None]
 ) -> None:

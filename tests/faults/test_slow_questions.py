@@ -69,6 +69,7 @@ def test_slow_requests_do_not_delay_health(uri: str, tmp_path: Path, record_figu
     )
 
 
+@pytest.mark.long
 def test_stopped_readers_do_not_block_migrations(
     uri: str, tmp_path: Path, record_figure: Callable[[str], None]
 ) -> None:
