@@ -71,6 +71,7 @@ setup(
         "eida_stats_webservice": [
             *("web/openapi.yaml", "web/application.wadl"),
             *("*/*.sql", "migrations/sqlite/*.sql"),
+            "reports/templates/*",
         ],
     },
     install_requires=[

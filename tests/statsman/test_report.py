@@ -44,7 +44,7 @@ def test_period_is_stated_in_four_ways(statsman: Statsman, period: tuple[str, ..
 
 
 def test_extension_decides_the_format(statsman: Statsman, tmp_path: Path) -> None:
-    for name in ("report.json", "report.CSV", "report.md"):
+    for name in ("report.json", "report.CSV", "report.md", "report.html"):
         assert statsman.run("report", "--year", "2024", "-o", str(tmp_path / name)) == ""
     assert json.loads((tmp_path / "report.json").read_text())["scope"]["network"] is None
     rows = list(csv.DictReader((tmp_path / "report.CSV").read_text().splitlines()))
@@ -80,7 +80,7 @@ def test_format_must_be_known(statsman: Statsman) -> None:
     for output in ("-", "report", "report.doc"):
         refused = statsman("report", "--year", "2024", "-o", output)
         assert refused.returncode == 2
-        assert f"State the --format of {output}: json, csv, md." in refused.stderr
+        assert f"State the --format of {output}: html, json, csv, md." in refused.stderr
 
 
 def test_unknown_names_leave_no_file(statsman: Statsman, tmp_path: Path) -> None:

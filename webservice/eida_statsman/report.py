@@ -13,6 +13,7 @@ from eida_statistics.months import add_months
 from eida_statistics.networks import NetworkDescription, NetworkRegistry, get_cache_path, read_registry
 from eida_stats_webservice import config as configuration
 from eida_stats_webservice.reports import writers
+from eida_stats_webservice.reports.html import write_html
 from eida_stats_webservice.reports.maker import ReportMaker
 from eida_stats_webservice.reports.models import Report, Scope
 from eida_stats_webservice.reports.periods import MonthRange, list_comparisons
@@ -20,6 +21,7 @@ from eida_statsman.nodes import require_printable
 from eida_statsman.repositories import Repositories
 
 _WRITERS: dict[str, Callable[[Report], bytes]] = {
+    "html": write_html,
     "json": writers.write_json,
     "csv": writers.write_csv,
     "md": writers.write_markdown,

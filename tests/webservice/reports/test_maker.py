@@ -11,23 +11,19 @@ import pytest
 from flask.testing import FlaskClient
 
 from eida_statistics import hll
-from eida_statistics.networks import NetworkDescription
 from eida_stats_webservice.app import create_app
-from eida_stats_webservice.config import Config, PrivacySettings
+from eida_stats_webservice.config import Config
 from eida_stats_webservice.errors import BadParameter, RestrictedNetwork
 from eida_stats_webservice.reports import writers
-from eida_stats_webservice.reports.maker import ReportMaker
-from eida_stats_webservice.reports.models import Report, Row, Scope
-from eida_stats_webservice.reports.periods import MonthRange, list_comparisons
+from eida_stats_webservice.reports.models import Report, Row
 from support.federation import fill
 from support.payloads import payload, row, sketch
+from support.reports import make_report
 from support.service import PREFIX
 from support.stores import ON_ONE_STORE, Store
 
 as_date = datetime.date.fromisoformat
-TODAY = as_date("2026-11-26")
 NODES = ("A", "B", "C")
-YEAR = MonthRange.of_year(2024)
 GAPS = {
     "B": [(as_date("2024-03-10"), as_date("2024-03-19"))],
     "C": [(as_date("2023-05-01"), as_date("2023-05-31")), (as_date("2024-11-11"), as_date("2024-11-11"))],
@@ -40,18 +36,6 @@ def federation(store: Store) -> Store:
     fill(store, NODES, (2023, 2024), gaps=GAPS)
     store.registry.set_network_policy("A", "A1", inverted=True)
     return store
-
-
-def make(
-    store: Store, period: MonthRange = YEAR, *, min_clients: int = 0, today: datetime.date = TODAY, **scope: Any
-) -> Report:
-    settings = PrivacySettings(min_clients, 1000, 3)
-    maker = ReportMaker(store.statistics, store.registry, store.payloads, settings, _describe)
-    return maker.make(Scope(**scope), period, list_comparisons(period), today)
-
-
-def _describe(code: str) -> NetworkDescription | None:
-    return NetworkDescription("GEOFON", 1993, "10.14470/TR560404") if code == "GE" else None
 
 
 def ask(client: FlaskClient, query: str) -> dict[tuple[str, ...], dict[str, str]]:
@@ -83,7 +67,7 @@ def test_figures_are_public_answers(
     federation: Store, service_uri: str, min_clients: int, scope: dict[str, Any]
 ) -> None:
     client = create_app(Config(service_uri, min_clients=min_clients)).test_client()
-    report = make(federation, min_clients=min_clients, **scope)
+    report = make_report(federation, min_clients=min_clients, **scope)
     chosen = {"node": "".join(scope.get("node", ())), "network": scope.get("network", "")}
     filters = "&".join(f"{name}={value}" for name, value in chosen.items() if value)
     for table, query in QUERIES.items():
@@ -101,7 +85,7 @@ def test_figures_are_public_answers(
 
 
 def test_json_and_csv_have_the_same_rows(federation: Store) -> None:
-    report = make(federation)
+    report = make_report(federation)
     document = json.loads(writers.write_json(report))
     rows = list(csv.DictReader(io.StringIO(writers.write_csv(report).decode())))
     as_text = [
@@ -110,11 +94,11 @@ def test_json_and_csv_have_the_same_rows(federation: Store) -> None:
     assert rows == as_text
     assert document["schema"] == "eida-statistics-report/1"
     assert list(rows[0])[: len(KEYS) + 1] == ["table", *KEYS]
-    assert writers.write_json(report) == writers.write_json(make(federation))
+    assert writers.write_json(report) == writers.write_json(make_report(federation))
 
 
 def test_coverage_names_the_days_not_received(federation: Store) -> None:
-    report = make(federation)
+    report = make_report(federation)
     coverage = {one.node: one for one in report.coverage}
     assert {name: (one.days_received, one.days_due) for name, one in coverage.items()} == {
         "A": (366, 366),
@@ -135,7 +119,7 @@ def test_coverage_names_the_days_not_received(federation: Store) -> None:
 def test_month_without_any_day_is_a_gap(store: Store) -> None:
     gap = (as_date("2024-05-01"), as_date("2024-05-31"))
     fill(store, ["A"], [2024], gaps={"A": [gap]}, networks=1)
-    report = make(store)
+    report = make_report(store)
     may = next(found for found in report.select("month") if found.date == "2024-05")
     assert (may.bytes, may.clients, may.days_received, may.days_due) == (None, None, 0, 31)
     assert "| May 2024 | – | – | – | – |  | 0 % |" in writers.write_markdown(report).decode().replace("\u00a0", " ")
@@ -144,11 +128,11 @@ def test_month_without_any_day_is_a_gap(store: Store) -> None:
 def test_received_month_without_requests_is_zero(store: Store) -> None:
     node = fill(store, ["A"], [2023], networks=1)["A"]
     store.payloads.ingest(node, payload(days_coverage=[], period={"start": "2024-01-01", "end": "2024-01-31"}))
-    january, february, *_ = make(store).select("month")
+    january, february, *_ = make_report(store).select("month")
     assert (january.bytes, january.clients, january.clients_standard_error) == (0, 0, 0.0)
     assert (february.bytes, february.days_received) == (None, 0)
     # With MIN_CLIENTS, what is not shown may be hidden.
-    hidden = make(store, min_clients=5, network="GE").select("month")[0]
+    hidden = make_report(store, min_clients=5, network="GE").select("month")[0]
     assert hidden.bytes is None
 
 
@@ -159,37 +143,37 @@ def test_retracted_payload_makes_a_gap(federation: Store) -> None:
         if record.period is not None and record.period.start == as_date("2023-01-01")
     ]
     federation.payloads.retract(found.payload)
-    coverage = next(one for one in make(federation, MonthRange.of_year(2023)).coverage if one.node == "A")
+    coverage = next(one for one in make_report(federation, "2023-01", "2023-12").coverage if one.node == "A")
     assert (coverage.days_received, coverage.days_due) == (334, 365)
 
 
 def test_change_is_over_complete_months(federation: Store) -> None:
-    report, (total,) = make(federation), make(federation).select("total")
+    report, (total,) = make_report(federation), make_report(federation).select("total")
     compared = total.comparisons["year"]
     # C was not complete in May 2023 and November 2024, B in March 2024.
     left_out = {("B", 3), ("C", 5), ("C", 11)}
     sums = {2023: 0, 2024: 0}
     for year in sums:
         for node in NODES:
-            for month in make(federation, MonthRange.of_year(year), node=(node,)).select("month"):
+            for month in make_report(federation, f"{year}-01", f"{year}-12", node=(node,)).select("month"):
                 if (node, int(month.date[5:])) not in left_out:
                     sums[year] += month.bytes or 0
     assert compared.bytes_change == pytest.approx(sums[2024] / sums[2023] - 1)
     assert (compared.base_nodes, len(report.comparisons)) == (3, 1)
     # Clients are those of A, the only node that is complete in both years.
     now, before = (
-        make(federation, MonthRange.of_year(year), node=("A",)).select("total")[0] for year in (2024, 2023)
+        make_report(federation, f"{year}-01", f"{year}-12", node=("A",)).select("total")[0] for year in (2024, 2023)
     )
     assert compared.clients_change == pytest.approx((now.clients or 0) / (before.clients or 0) - 1)
 
 
 def test_node_that_joined_is_not_comparable(store: Store) -> None:
     fill(store, ["A"], [2024], networks=1)
-    (total,) = make(store).select("total")
+    (total,) = make_report(store).select("total")
     assert total.days_due == 366
     compared = total.comparisons["year"]
     assert (compared.bytes, compared.bytes_change, compared.clients_change) == (None, None, None)
-    assert "not comparable with 2023" in writers.write_markdown(make(store)).decode()
+    assert "not comparable with 2023" in writers.write_markdown(make_report(store)).decode()
 
 
 @pytest.mark.parametrize(("clients", "is_exact"), [(160, True), (161, False)])
@@ -198,33 +182,33 @@ def test_up_to_160_clients_are_exact(store: Store, clients: int, is_exact: bool)
     found = row(month="2024-01-01", clients=sketch(map(hll.hash_client, range(clients))))
     period = {"start": "2024-01-01", "end": "2024-01-31"}
     store.payloads.ingest(node, payload(found, days_coverage=["2024-01-02"], period=period))
-    (total,) = make(store).select("total")
+    (total,) = make_report(store).select("total")
     assert (total.clients_standard_error == 0) == is_exact
     assert total.clients == pytest.approx(clients, rel=0 if is_exact else 0.1)
 
 
 def test_network_has_its_citation(federation: Store) -> None:
-    report = make(federation, network="GE")
+    report = make_report(federation, network="GE")
     assert report.citation == (
         "GEOFON (1993). International Federation of Digital Seismograph Networks. https://doi.org/10.14470/TR560404"
     )
-    assert make(federation, network="B0").citation is None
+    assert make_report(federation, network="B0").citation is None
 
 
 @ON_ONE_STORE
 def test_restricted_network_is_refused(federation: Store) -> None:
     with pytest.raises(RestrictedNetwork):
-        make(federation, network="A1")
-    report = make(federation, network="A1", restricted=True)
+        make_report(federation, network="A1")
+    report = make_report(federation, network="A1", restricted=True)
     assert {found.station for found in report.select("station")} == {"S0", "S1"}
-    assert "A1" not in {found.network for found in make(federation).select("network")}
+    assert "A1" not in {found.network for found in make_report(federation).select("network")}
     with pytest.raises(BadParameter, match="No network 'QQ'"):
-        make(federation, network="QQ")
+        make_report(federation, network="QQ")
 
 
 @ON_ONE_STORE
 def test_report_without_nodes_has_no_figures(store: Store) -> None:
-    report = make(store)
+    report = make_report(store)
     assert [found.table for found in report.rows] == ["total", *["month"] * 12]
     assert all(found.bytes is None for found in report.rows)
     assert b"# Data delivered in 2024" in writers.write_markdown(report)
@@ -233,6 +217,6 @@ def test_report_without_nodes_has_no_figures(store: Store) -> None:
 @ON_ONE_STORE
 def test_markup_in_names_is_escaped(store: Store) -> None:
     fill(store, ["<script>alert(1)</script>|*"], [2024], networks=1)
-    text = writers.write_markdown(make(store)).decode()
+    text = writers.write_markdown(make_report(store)).decode()
     assert "<script>" not in text
     assert r"\<script\>alert(1)\</script\>\|\*" in text

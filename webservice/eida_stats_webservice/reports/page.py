@@ -82,6 +82,7 @@ def make_page(report: Report) -> Page:
     period = parse_months(report.period.start, report.period.end)
     sections = [
         _make_months(report),
+        _make_clients(report),
         _make_years(report),
         _make_nodes(report),
         _make_networks(report),
@@ -220,8 +221,26 @@ def _make_months(report: Report) -> Section:
         "Month by month",
         "Each month has its own count of distinct clients.",
         report.select("month"),
-        [("Month", lambda row: _name_month(row.date))],
+        [("Month", lambda row: name_month(row.date))],
     )
+
+
+def _make_clients(report: Report) -> Section:
+    """Return the section with the chart of clients by month, whose table has fewer columns."""
+    rows = report.select("month")
+    table = Table(
+        [Column("Month", is_number=False), Column("Clients"), Column("±")],
+        [
+            [name_month(row.date), *(_format_clients(row) if row.clients is not None else (_GAP, ""))]
+            for row in rows
+        ],
+    )
+    return Section("clients", "Distinct clients", "Each client counts once a month, at however many nodes.", table)
+
+
+def _format_clients(row: Row) -> tuple[str, str]:
+    clients, error = format_clients(row.clients or 0, row.clients_standard_error or 0)
+    return clients, error.removeprefix(f"±{NO_BREAK}")
 
 
 def _make_years(report: Report) -> Section:
@@ -317,14 +336,12 @@ def _format_row(row: Row, unit: Unit, total: int | None) -> list[str]:
         gaps = 5 if total is None else 6
         return [_GAP] * (gaps - 1) + ["", days]
     mark = DAGGER if row.days_received < row.days_due else ""
-    clients, error = format_clients(row.clients or 0, row.clients_standard_error or 0)
     return [
         f"{unit.format(row.bytes)}{mark}",
         *([] if total is None else [format_share(row.bytes, total)]),
         format_count(row.nb_successful_reqs or 0),
         format_count(row.nb_unsuccessful_reqs or 0),
-        clients,
-        error.removeprefix(f"±{NO_BREAK}"),
+        *_format_clients(row),
         days,
     ]
 
@@ -359,7 +376,8 @@ def _explain(report: Report) -> list[str]:
     return sentences
 
 
-def _name_month(date: str) -> str:
+def name_month(date: str) -> str:
+    """Return the name of a month that is written as YYYY-MM."""
     year, month = date.split("-")
     return f"{calendar.month_name[int(month)]} {year}"
 

@@ -1,0 +1,28 @@
+"""Make reports without the command."""
+
+import datetime
+from typing import Any
+
+from eida_statistics.networks import NetworkDescription
+from eida_stats_webservice.config import PrivacySettings
+from eida_stats_webservice.reports.maker import ReportMaker
+from eida_stats_webservice.reports.models import Report, Scope
+from eida_stats_webservice.reports.page import parse_months
+from eida_stats_webservice.reports.periods import list_comparisons
+from support.stores import Store
+
+TODAY = datetime.date(2026, 11, 26)
+
+
+def make_report(
+    store: Store, start: str = "2024-01", end: str = "2024-12", *, min_clients: int = 0, **scope: Any
+) -> Report:
+    """Return the report of a period on a fixed day."""
+    settings = PrivacySettings(min_clients, 1000, 3)
+    maker = ReportMaker(store.statistics, store.registry, store.payloads, settings, _describe)
+    period = parse_months(start, end)
+    return maker.make(Scope(**scope), period, list_comparisons(period), TODAY)
+
+
+def _describe(code: str) -> NetworkDescription | None:
+    return NetworkDescription("GEOFON", 1993, "10.14470/TR560404") if code == "GE" else None

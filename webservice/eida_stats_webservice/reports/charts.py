@@ -1,0 +1,257 @@
+"""Charts as SVG. All functions are pure.
+
+The colours are attributes, so that a chart can stand alone and be printed. Classes let the style of a page change
+them in dark mode. Each chart has a title and a description for screen readers.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from xml.sax.saxutils import escape, quoteattr
+
+import msgspec
+
+from eida_stats_webservice.reports.coverage import Days
+from eida_stats_webservice.reports.numbers import format_share, format_three_digits
+
+# Light colours. `style.css` has those of dark mode.
+INK, GREY, LINES, PAPER = "#1b2430", "#5a6675", "#dfe4ea", "#ffffff"
+BAR, NOT_RECEIVED = "#1f6cae", "#b45309"
+SHADES = ("#c6ddf0", "#9cc6e3", "#5fa5d1", "#2f7fbd", "#105ba4", "#08306b")
+NO_SHADE = "#f0f2f4"
+
+WIDE, NARROW = 720, 360
+_HEIGHT = 240
+_TOP, _BOTTOM, _LEFT = 34, 26, 52
+_FONT = 12
+_TICKS = 4
+# Bars with a smaller share of days received are paler.
+_PALE_BELOW = 0.9
+_PALE = "0.45"
+
+
+class Bar(msgspec.Struct, frozen=True):
+    """A bar of a chart.
+
+    Attributes:
+        label: the text below it.
+        value: its height in the unit of the chart; None for a gap.
+        earlier: the value of an earlier period, drawn as a line; None if there is none.
+        error: two standard errors, drawn as a whisker.
+        received: the days received.
+        due: the days due.
+        text: the figures in words, shown under the pointer.
+    """
+
+    label: str
+    value: float | None
+    earlier: float | None
+    error: float
+    received: int
+    due: int
+    text: str
+
+
+def draw_bars(bars: Sequence[Bar], unit: str, *, title: str, description: str, width: int = WIDE) -> str:
+    """Return a bar chart. Bars begin at 0.
+
+    Args:
+        bars: the bars, from left to right.
+        unit: the unit of their values, written above the scale.
+        title: the title, for screen readers.
+        description: the gist of the chart in one sentence.
+        width: the width in units of the drawing. Letters keep their size.
+    """
+    largest = max((max(bar.value or 0, bar.earlier or 0, (bar.value or 0) + bar.error) for bar in bars), default=0)
+    step, top = find_scale(largest)
+    height = _HEIGHT - _TOP - _BOTTOM
+    base = _TOP + height
+
+    def find_y(value: float) -> float:
+        return base - value / top * height
+
+    slot = (width - _LEFT) / max(1, len(bars))
+    parts = [_text(_LEFT - 8, _TOP - 18, unit, "grey", GREY, "end")]
+    for number in range(round(top / step) + 1):
+        y = find_y(number * step)
+        parts.append(_line(_LEFT, y, width, y, "rule", LINES))
+        parts.append(_text(_LEFT - 8, y + 4, format_tick(number * step), "grey", GREY, "end"))
+    # Labels take about 30 units; if there are too many bars, only some have one.
+    every = max(1, math.ceil(30 / slot))
+    for number, bar in enumerate(bars):
+        left = _LEFT + number * slot
+        parts.append(f'<g class="mark" data-text={quoteattr(bar.text)}>')
+        parts += _draw_bar(bar, left, slot, find_y, base)
+        parts.append("</g>")
+        if number % every == 0:
+            parts.append(_text(left + slot / 2, base + 18, bar.label, "grey", GREY, "middle"))
+    return _wrap(parts, width, _HEIGHT, title, description)
+
+
+def _draw_bar(bar: Bar, left: float, slot: float, find_y: Callable[[float], float], base: float) -> list[str]:
+    width = slot * 0.62
+    x = left + (slot - width) / 2
+    parts = [f'<rect x="{left:.1f}" y="{_TOP}" width="{slot:.1f}" height="{base - _TOP}" fill="none" class="hit"/>']
+    y = find_y(bar.value or 0)
+    share = bar.received / bar.due if bar.due else 1.0
+    if bar.value is not None:
+        pale = f' fill-opacity="{_PALE}"' if share < _PALE_BELOW else ""
+        parts.append(_rect(x, y, width, base - y, "bar", BAR, pale))
+    if bar.earlier is not None:
+        at = find_y(bar.earlier)
+        parts.append(_line(x - 4, at, x + width + 4, at, "paper", PAPER, 5))
+        parts.append(_line(x - 4, at, x + width + 4, at, "ink", INK, 2))
+    if bar.value is not None and bar.error:
+        middle = x + width / 2
+        low, high = find_y(max(0, bar.value - bar.error)), find_y(bar.value + bar.error)
+        parts.append(_line(middle, low, middle, high, "paper", PAPER, 4))
+        parts.append(_line(middle, low, middle, high, "ink", INK, 1.5))
+    if bar.received < bar.due:
+        parts.append(_line(x, y, x + width, y, "gap", NOT_RECEIVED, 3, ' stroke-dasharray="4 2"'))
+        label = format_share(bar.received, bar.due)
+        above = min(y, find_y(bar.earlier or 0) if bar.earlier else y, find_y((bar.value or 0) + bar.error))
+        if slot >= 24:
+            parts.append(_text(left + slot / 2, above - 6, label, "gap-text", NOT_RECEIVED, "middle"))
+    return parts
+
+
+def draw_strip(due: Days, not_received: Iterable[Days], *, title: str, width: int = 240) -> str:
+    """Return the coverage of a node as a strip of its days due, with hatched gaps."""
+    count = (due[1] - due[0]).days + 1
+    height = 12
+    parts = [_rect(0, 0, width, height, "bar", BAR)]
+    for first, last in not_received:
+        x = (first - due[0]).days / count * width
+        # A single day of a year would be invisible.
+        size = max(2.0, ((last - first).days + 1) / count * width)
+        x = min(x, width - size)
+        parts.append(_rect(x, 0, size, height, "paper-fill", PAPER))
+        parts.append(_rect(x, height - 4, size, 4, "gap-fill", NOT_RECEIVED))
+    return _wrap(parts, width, height, title, title)
+
+
+def draw_rank(value: float, largest: float, *, width: int = 120) -> str:
+    """Return a bar for a row of a ranked table. It is an ornament: the number stands beside it."""
+    size = 0.0 if largest <= 0 else max(1.0, value / largest * width)
+    return (
+        f'<svg viewBox="0 0 {width} 10" width="{width}" height="10" aria-hidden="true" class="rank">'
+        f"{_rect(0, 0, size, 10, 'bar', BAR)}</svg>"
+    )
+
+
+class Shades(msgspec.Struct, frozen=True):
+    """Classes of a logarithmic scale: `bounds[n]` is the smallest value of class n + 1."""
+
+    bounds: list[float]
+
+    def find(self, value: float) -> int:
+        """Return the class of a value, from 0 for the smallest ones."""
+        return sum(value >= bound for bound in self.bounds)
+
+
+def find_shades(values: Iterable[float]) -> Shades:
+    """Return six classes, equally wide on a logarithmic scale, for some positive values."""
+    positive = [value for value in values if value > 0]
+    if not positive:
+        return Shades([])
+    low, high = math.log(min(positive)), math.log(max(positive))
+    step = (high - low) / len(SHADES)
+    return Shades([math.exp(low + number * step) for number in range(1, len(SHADES))] if step else [])
+
+
+def draw_map(
+    outlines: Mapping[str, str],
+    dots: Mapping[str, Sequence[float]],
+    values: Mapping[str, float],
+    texts: Mapping[str, str],
+    *,
+    size: tuple[int, int],
+    title: str,
+    description: str,
+) -> str:
+    """Return a map whose countries are shaded by their values.
+
+    Args:
+        outlines: the path of each country, by its code.
+        dots: the places of countries that are too small for an outline.
+        values: the values, by country; the others have no shade.
+        texts: the figures of countries in words, shown under the pointer.
+        size: the width and height of the drawing.
+        title: the title, for screen readers.
+        description: the gist of the map in one sentence.
+    """
+    shades = find_shades(values.values())
+    parts = []
+    for code, path in sorted(outlines.items()):
+        number = shades.find(values[code]) if values.get(code) else None
+        attributes = _shade(number) + _say(texts.get(code))
+        parts.append(f'<path d="{path}"{attributes} stroke="{PAPER}" stroke-width="0.5"/>')
+    for code, (x, y) in sorted(dots.items()):
+        if values.get(code):
+            attributes = _shade(shades.find(values[code])) + _say(texts.get(code))
+            parts.append(f'<circle cx="{x}" cy="{y}" r="3"{attributes} stroke="{INK}" stroke-width="0.75"/>')
+    return _wrap(parts, *size, title, description)
+
+
+def _shade(number: int | None) -> str:
+    return (
+        ' class="none" fill="' + NO_SHADE + '"' if number is None else f' class="s{number}" fill="{SHADES[number]}"'
+    )
+
+
+def _say(text: str | None) -> str:
+    return "" if text is None else f" data-text={quoteattr(text)}"
+
+
+def find_scale(largest: float) -> tuple[float, float]:
+    """Return the distance of ticks and the top of a scale from 0 that holds a value."""
+    if largest <= 0:
+        return 1.0, 1.0
+    power = 10.0 ** math.floor(math.log10(largest / _TICKS))
+    step = next(power * factor for factor in (1, 2, 2.5, 5, 10, 20) if power * factor * (_TICKS + 1) >= largest)
+    return step, step * math.ceil(largest / step - 1e-9)
+
+
+def format_tick(value: float) -> str:
+    """Return the number beside a tick."""
+    return f"{value:,.10g}" if value < 1e6 else f"{format_three_digits(value / 1e6)} M"
+
+
+def _text(x: float, y: float, text: str, name: str, colour: str, anchor: str) -> str:
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" class="{name}" fill="{colour}" font-size="{_FONT}"'
+        f' text-anchor="{anchor}">{escape(text)}</text>'
+    )
+
+
+def _line(
+    x1: float, y1: float, x2: float, y2: float, name: str, colour: str, width: float = 1, further: str = ""
+) -> str:
+    return (
+        f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{name}" stroke="{colour}"'
+        f' stroke-width="{width}"{further}/>'
+    )
+
+
+def _rect(x: float, y: float, width: float, height: float, name: str, colour: str, further: str = "") -> str:
+    return (
+        f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" class="{name}"'
+        f' fill="{colour}"{further}/>'
+    )
+
+
+def _wrap(parts: Iterable[str], width: int, height: int, title: str, description: str) -> str:
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" class="w{width}">'
+        f"<title>{escape(title)}</title><desc>{escape(description)}</desc>{''.join(parts)}</svg>"
+    )
+
+
+def draw_key(name: str) -> str:
+    """Return the key of a legend: bar, ink (the line of an earlier period), gap or whisker."""
+    drawn = {
+        "bar": _rect(0, 1, 16, 10, "bar", BAR),
+        "ink": _line(0, 6, 16, 6, "ink", INK, 2),
+        "gap": _line(0, 6, 16, 6, "gap", NOT_RECEIVED, 3, ' stroke-dasharray="4 2"'),
+        "whisker": _line(8, 0, 8, 12, "ink", INK, 1.5),
+    }[name]
+    return f'<svg viewBox="0 0 16 12" width="16" height="12" aria-hidden="true">{drawn}</svg>'
