@@ -72,6 +72,7 @@ setup(
             *("web/openapi.yaml", "web/application.wadl"),
             *("*/*.sql", "migrations/sqlite/*.sql"),
             "reports/templates/*",
+            "reports/data/*",
         ],
     },
     install_requires=[
