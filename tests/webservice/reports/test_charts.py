@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eida_stats_webservice.reports import charts
-from eida_stats_webservice.reports.charts import Bar
+from eida_stats_webservice.reports.charts import Bar, Map
 
 SVG = "{http://www.w3.org/2000/svg}"
 STYLE = Path(charts.__file__).with_name("templates") / "style.css"
@@ -97,16 +97,15 @@ def test_shades_grow_with_the_values(values: list[float]) -> None:
 def test_map_shades_only_countries_with_values() -> None:
     drawing = ET.fromstring(
         charts.draw_map(
-            {"DE": "M0 0h9v9z", "FR": "M9 0h9v9z"},
-            {"SG": (3, 4), "MT": (5, 6)},
+            Map(20, 10, {"DE": "M0 0h9v9z", "FR": "M9 0h9v9z"}, {"SG": (3, 4), "MT": (5, 6)}, land="M0 0h1v1z"),
             {"DE": 1.0, "SG": 100.0},
             {"DE": "Germany: 1 B"},
-            size=(20, 10),
+            pixels=20,
             title="Map",
             description="Gist.",
         )
     )
-    assert [one.get("class") for one in drawing.iter(f"{SVG}path")] == ["s0", "none"]
+    assert [one.get("class") for one in drawing.iter(f"{SVG}path")] == ["none", "s0", "none"]
     assert [(one.get("cx"), one.get("class")) for one in drawing.iter(f"{SVG}circle")] == [("3", "s5")]
 
 

@@ -158,38 +158,55 @@ def find_shades(values: Iterable[float]) -> Shades:
     return Shades([math.exp(low + number * step) for number in range(1, len(SHADES))] if step else [])
 
 
+class Map(msgspec.Struct, frozen=True):
+    """A map: a frame, the outlines of countries, and dots for those that are too small for one.
+
+    Attributes:
+        land: the outline of land that has no country of its own on the map.
+    """
+
+    width: int
+    height: int
+    paths: dict[str, str]
+    dots: dict[str, tuple[float, float]]
+    land: str = ""
+
+
 def draw_map(
-    outlines: Mapping[str, str],
-    dots: Mapping[str, Sequence[float]],
+    outlines: Map,
     values: Mapping[str, float],
     texts: Mapping[str, str],
     *,
-    size: tuple[int, int],
+    pixels: int,
     title: str,
     description: str,
 ) -> str:
     """Return a map whose countries are shaded by their values.
 
     Args:
-        outlines: the path of each country, by its code.
-        dots: the places of countries that are too small for an outline.
+        outlines: the map.
         values: the values, by country; the others have no shade.
         texts: the figures of countries in words, shown under the pointer.
-        size: the width and height of the drawing.
+        pixels: the width at which lines and dots have their intended size.
         title: the title, for screen readers.
         description: the gist of the map in one sentence.
     """
     shades = find_shades(values.values())
-    parts = []
-    for code, path in sorted(outlines.items()):
+    unit = outlines.width / pixels
+    parts = [f'<g stroke="{PAPER}" stroke-width="{0.5 * unit:.2f}" class="borders">']
+    if outlines.land:
+        parts.append(f'<path d="{outlines.land}"{_shade(None)}/>')
+    for code, path in sorted(outlines.paths.items()):
         number = shades.find(values[code]) if values.get(code) else None
-        attributes = _shade(number) + _say(texts.get(code))
-        parts.append(f'<path d="{path}"{attributes} stroke="{PAPER}" stroke-width="0.5"/>')
-    for code, (x, y) in sorted(dots.items()):
+        parts.append(f'<path d="{path}"{_shade(number)}{_say(texts.get(code))}/>')
+    parts.append("</g>")
+    for code, (x, y) in sorted(outlines.dots.items()):
         if values.get(code):
-            attributes = _shade(shades.find(values[code])) + _say(texts.get(code))
-            parts.append(f'<circle cx="{x}" cy="{y}" r="3"{attributes} stroke="{INK}" stroke-width="0.75"/>')
-    return _wrap(parts, *size, title, description)
+            parts.append(
+                f'<circle cx="{x}" cy="{y}" r="{3 * unit:.1f}"{_shade(shades.find(values[code]))}'
+                f'{_say(texts.get(code))} stroke="{PAPER}" stroke-width="{unit:.1f}"/>'
+            )
+    return _wrap(parts, outlines.width, outlines.height, title, description, "map")
 
 
 def _shade(number: int | None) -> str:
@@ -239,16 +256,19 @@ def _rect(x: float, y: float, width: float, height: float, name: str, colour: st
     )
 
 
-def _wrap(parts: Iterable[str], width: int, height: int, title: str, description: str) -> str:
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" class="w{width}">'
-        f"<title>{escape(title)}</title><desc>{escape(description)}</desc>{''.join(parts)}</svg>"
-    )
+def _wrap(
+    parts: Iterable[str], width: int, height: int, title: str, description: str, name: str | None = None
+) -> str:
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img"'
+    texts = f"<title>{escape(title)}</title><desc>{escape(description)}</desc>"
+    return f'{head} class="{name or f"w{width}"}">{texts}{"".join(parts)}</svg>'
 
 
 def draw_key(name: str) -> str:
-    """Return the key of a legend: bar, ink (the line of an earlier period), gap or whisker."""
+    """Return the key of a legend: bar, ink (the line of an earlier period), gap, whisker, none or s0 to s5."""
+    shades = {f"s{number}": colour for number, colour in enumerate(SHADES)} | {"none": NO_SHADE}
     drawn = {
+        **{shade: _rect(0, 1, 16, 10, shade, colour) for shade, colour in shades.items()},
         "bar": _rect(0, 1, 16, 10, "bar", BAR),
         "ink": _line(0, 6, 16, 6, "ink", INK, 2),
         "gap": _line(0, 6, 16, 6, "gap", NOT_RECEIVED, 3, ' stroke-dasharray="4 2"'),

@@ -10,7 +10,8 @@ import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from eida_stats_webservice.reports import charts
+from eida_stats_webservice.registry.models import OTHER
+from eida_stats_webservice.reports import atlas, charts
 from eida_stats_webservice.reports.charts import NARROW, WIDE, Bar
 from eida_stats_webservice.reports.models import Comparison, Report, Row
 from eida_stats_webservice.reports.numbers import Unit, format_bytes, format_clients
@@ -18,6 +19,7 @@ from eida_stats_webservice.reports.page import KICKER, make_page, name_month, pa
 from eida_stats_webservice.reports.periods import name_period
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_FONT = Path(__file__).parent / "data" / "eida-sans.woff2"
 
 
 class Figure(msgspec.Struct, frozen=True):
@@ -25,6 +27,7 @@ class Figure(msgspec.Struct, frozen=True):
 
     drawings: list[Markup]
     legend: list[Markup]
+    name: str = "bars"
 
 
 def write_html(report: Report) -> bytes:
@@ -53,7 +56,12 @@ def make_policy(style: str) -> str:
 
 @cache
 def _read_style() -> str:
-    return (_TEMPLATES / "style.css").read_text()
+    """Return the style, with the font in it."""
+    font = base64.b64encode(_FONT.read_bytes()).decode()
+    face = (
+        f'font-family: "EIDA Sans"; font-weight: 400 600; src: url(data:font/woff2;base64,{font}) format("woff2")'
+    )
+    return f"@font-face {{ {face} }}\n{(_TEMPLATES / 'style.css').read_text()}"
 
 
 @cache
@@ -69,10 +77,40 @@ def _load_templates() -> Environment:
 
 def _draw_figures(report: Report) -> dict[str, list[Figure]]:
     """Return the charts of each section that has some."""
+    figures = {"countries": _draw_countries(report)}
     months = report.select("month")
-    if len(months) < 2 or all(row.bytes is None for row in months):
-        return {}
-    return {"months": [_draw_bytes(report, months)], "clients": [_draw_clients(report, months)]}
+    if len(months) > 1 and any(row.bytes is not None for row in months):
+        figures |= {"months": [_draw_bytes(report, months)], "clients": [_draw_clients(report, months)]}
+    return figures
+
+
+def _draw_countries(report: Report) -> list[Figure]:
+    """Return the maps of the world and of Europe."""
+    world, europe, names = (getattr(atlas.read(), name) for name in ("world", "europe", "names"))
+    rows = report.select("country")
+    sizes = {row.country: row.bytes for row in rows if row.bytes and row.country in {*world.paths, *world.dots}}
+    if not sizes:
+        return []
+    texts = {code: f"{names[code]}: {format_bytes(size)}" for code, size in sizes.items()}
+    first = max(sizes, key=lambda code: sizes[code])
+    gist = f"Most data went to {names[first]}: {format_bytes(sizes[first])}."
+    drawings = [
+        charts.draw_map(outlines, sizes, texts, pixels=pixels, title=title, description=gist)
+        for outlines, pixels, title in (
+            (world, WIDE, "Data delivered by country"),
+            (europe, NARROW, "Data delivered by country of Europe"),
+        )
+    ]
+    has_other = any(row.country == OTHER for row in rows)
+    legend = [charts.draw_key("none") + ("none, or too few to show" if has_other else "none")]
+    for number, bound in enumerate([min(sizes.values()), *charts.find_shades(sizes.values()).bounds]):
+        legend.append(f"{charts.draw_key(f's{number}')}from {format_bytes(round(bound))}")
+    return [Figure(_mark(drawings), _mark(legend), name="maps")]
+
+
+def _mark(drawings: list[str]) -> list[Markup]:
+    """Return charts and legends as markup: they escape all text in them."""
+    return [Markup(drawing) for drawing in drawings]  # noqa: S704
 
 
 def _draw_bytes(report: Report, months: list[Row]) -> Figure:
@@ -140,5 +178,4 @@ def _make_figure(report: Report, bars: list[Bar], unit: str, title: str, gist: s
         legend.append(charts.draw_key("gap") + "days not received, with the share received")
     if any(bar.error for bar in bars):
         legend.append(charts.draw_key("whisker") + "two standard errors")
-    # Charts escape all text in them.
-    return Figure([Markup(one) for one in drawings], [Markup(one) for one in legend])  # noqa: S704
+    return Figure(_mark(drawings), _mark(legend))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from eida_stats_webservice.registry.models import OTHER
+from eida_stats_webservice.reports import atlas
 from eida_stats_webservice.reports.models import Comparison, CoverageRecord, Report, Row
 from eida_stats_webservice.reports.numbers import (
     CLEAR_CHANGE_OF_CLIENTS,
@@ -84,9 +85,9 @@ def make_page(report: Report) -> Page:
         _make_months(report),
         _make_clients(report),
         _make_years(report),
-        _make_nodes(report),
         _make_networks(report),
         _make_countries(report),
+        _make_nodes(report),
         _make_stations(report),
     ]
     return Page(
@@ -278,7 +279,7 @@ def _make_countries(report: Report) -> Section:
         "Countries",
         "By the country of the client's address.",
         _rank(report.select("country")),
-        [("Country", lambda row: row.country or "not known")],
+        [("Country", lambda row: atlas.read().names.get(row.country, row.country))],
     )
 
 

@@ -1,0 +1,24 @@
+"""The maps, and the names of countries. `webservice/map` draws them."""
+
+from functools import cache
+from pathlib import Path
+
+import msgspec
+
+from eida_stats_webservice.reports.charts import Map
+
+_FILE = Path(__file__).parent / "data" / "map.json"
+
+
+class Atlas(msgspec.Struct, frozen=True):
+    """The maps of the world and of Europe, and the names of countries and other codes."""
+
+    world: Map
+    europe: Map
+    names: dict[str, str]
+
+
+@cache
+def read() -> Atlas:
+    """Return the maps and names."""
+    return msgspec.json.decode(_FILE.read_bytes(), type=Atlas)
