@@ -7,7 +7,6 @@ extended code is the code and the first year of the deployment (epoch) that cont
 
 import codecs
 import contextlib
-import os
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -19,6 +18,7 @@ from typing import Any
 import msgspec
 
 from eida_statistics.errors import InvalidRegistry, RegistryUnavailable
+from eida_statistics.files import write_file
 
 REGISTRY_URL = "https://www.fdsn.org/ws/networks/1/query"
 REFRESH_AFTER_SECONDS = 7 * 86400
@@ -169,7 +169,8 @@ def read_cached_registry(cache: Path, url: str = REGISTRY_URL, *, warn: Callable
         warn(f"the registry of networks is {age / 86400:.0f} days old: {url} cannot be fetched ({error.subject})")
         return kept
     try:
-        _save(cache, answer)
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        write_file(cache, answer)
     except OSError as error:
         warn(f"{cache}: {error.strerror}; the registry of networks is not cached for the next run")
     return epochs
@@ -192,17 +193,6 @@ def _fetch(url: str) -> bytes:
     except requests.RequestException as error:
         raise RegistryUnavailable(type(error).__name__) from error
     return answer.content.removeprefix(codecs.BOM_UTF8)
-
-
-def _save(cache: Path, answer: bytes) -> None:
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    # Two runs at once may both find the cache too old.
-    written = cache.with_name(f".{cache.name}.{os.getpid()}.new")
-    with written.open("wb") as file:
-        file.write(answer)
-        file.flush()
-        os.fsync(file.fileno())
-    written.replace(cache)
 
 
 def _decode(answer: bytes, source: str) -> list[Epoch]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from eida_statistics.files import write_file
 from eida_stats_webservice.database import open_database
 from eida_stats_webservice.dataselect.models import PayloadRecord
 from eida_statsman.nodes import require_printable
@@ -130,13 +131,8 @@ def export(repositories: Repositories, numbers: tuple[int, ...], node: str | Non
     directory.mkdir(parents=True, exist_ok=True)
     for record in chosen:
         path = directory / _create_file_name(record)
-        # Rename at the end, so that a file is never incomplete.
-        unfinished = path.with_suffix(".tmp")
-        unfinished.unlink(missing_ok=True)
         # Readable only by the owner, since small sketches list hashes of users.
-        unfinished.touch(0o600)
-        unfinished.write_bytes(gzip.compress(repositories.payloads.read_payload(record.payload), mtime=0))
-        unfinished.replace(path)
+        write_file(path, gzip.compress(repositories.payloads.read_payload(record.payload), mtime=0))
         click.echo(path)
 
 

@@ -6,7 +6,6 @@ A file without a side file was made without a service to send it to, and is neve
 import datetime
 import fcntl
 import gzip
-import os
 import re
 import tempfile
 import zlib
@@ -20,6 +19,7 @@ from msgspec import structs
 
 from eida_statistics import wire
 from eida_statistics.errors import EidaStatisticsError
+from eida_statistics.files import TEMPORARY_SUFFIX, write_file
 from eida_statistics.payload import Payload, Period, hash_content
 from eida_stats_aggregator.delivery.legacy import decode_state
 from eida_stats_aggregator.delivery.state import (
@@ -38,10 +38,7 @@ from eida_stats_aggregator.errors import DirectoryInUse, NotDelivered, Unwritabl
 SUFFIX = ".json.gz"
 STATE_SUFFIX = ".delivery"
 _LOCK = ".eida_stats_aggregator{}.lock"
-_TEMPORARY_SUFFIX = ".tmp"
 _NAME = re.compile(r"(\d{4}-\d\d-\d\d)_(\d{4}-\d\d-\d\d)(?:_([0-9A-Za-z.-]+))?\.json\.gz", re.ASCII)
-# Small sketches list the hashes of users.
-_MODE = 0o600
 # A higher level gains little and takes four times as long.
 _GZIP_LEVEL = 6
 
@@ -106,7 +103,7 @@ class Outbox:
                     warn(f"another run uses {self.directory}; waiting for it")
                 self._take_lock(stack, "", wait=True)
             # Left by a run that was killed.
-            for stale in self.directory.glob(f".*{_TEMPORARY_SUFFIX}"):
+            for stale in self.directory.glob(f".*{TEMPORARY_SUFFIX}"):
                 stale.unlink(missing_ok=True)
             self._load()
             yield
@@ -253,7 +250,7 @@ class Outbox:
         self.write(path.with_name(path.name + STATE_SUFFIX), msgspec.json.encode(state))
 
     def write(self, path: Path, content: bytes) -> None:
-        """Write a file of the directory, whole or not at all.
+        """Write a file of the directory, whole or not at all; small sketches list the hashes of users.
 
         Raises:
             UnwritableDirectory: if it cannot be written.
@@ -261,21 +258,7 @@ class Outbox:
         if self.dry_run:
             return
         with _raise_unwritable(self.directory):
-            temporary = self.directory / f".{path.name}{_TEMPORARY_SUFFIX}"
-            try:
-                temporary.touch(_MODE)
-                with temporary.open("wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                temporary.replace(path)
-            finally:
-                temporary.unlink(missing_ok=True)
-            directory = os.open(self.directory, os.O_RDONLY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+            write_file(path, content)
 
 
 def read_content_hash(path: Path) -> str | None:

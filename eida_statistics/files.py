@@ -1,0 +1,32 @@
+"""Files that are written completely or not at all."""
+
+import os
+from pathlib import Path
+
+TEMPORARY_SUFFIX = ".tmp"
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file that only its owner can read. A power cut leaves the old file or the new one.
+
+    A killed process may leave a hidden file with TEMPORARY_SUFFIX beside it.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    # Two processes at once may write the same file.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+    try:
+        temporary.touch(0o600)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
