@@ -37,13 +37,11 @@ def apply(uri: str, role: str) -> None:
         cursor.execute("SELECT FROM pg_roles WHERE rolname = %s AND rolname <> 'public'", (role,))
         if not cursor.rowcount:
             raise UnknownRole(role, hint="Create it in psql, as a database administrator: CREATE ROLE.")
-        names = {"database": connection.info.dbname, "role": role}
         # Keep only the notices of the statements below.
         connection.notices.clear()
         _grant_schemas(cursor, role)
-        cursor.execute(
-            sql.SQL(read_grants()).format(**{name: sql.Identifier(value) for name, value in names.items()})
-        )
+        grants = sql.SQL(read_grants())
+        cursor.execute(grants.format(database=sql.Identifier(connection.info.dbname), role=sql.Identifier(role)))
         # PostgreSQL only warns a role that has a right without the option to grant it.
         if connection.notices:
             raise DatabaseForbidden(

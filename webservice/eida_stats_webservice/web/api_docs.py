@@ -55,14 +55,11 @@ def create_blueprint(prefix: str) -> Blueprint:
         return Response(wadl.replace("{base}", base), content_type="application/xml; charset=utf-8")
 
     @routes.get("/")
+    # Without the slash, the relative links of the page would be wrong. Flask would redirect to a URL with a scheme,
+    # which is wrong behind a proxy with TLS.
+    @routes.get(f"/{EXPLORER}", endpoint="explorer_without_slash")
     def index() -> Redirection:
         """Redirect to the page."""
-        return redirect(f"{EXPLORER}/")
-
-    # Flask would redirect to a URL with a scheme, which is wrong behind a proxy with TLS.
-    @routes.get(f"/{EXPLORER}")
-    def explorer_without_slash() -> Redirection:
-        """Add the slash, without which the relative links of the page would be wrong."""
         return redirect(f"{EXPLORER}/")
 
     if prefix:
