@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from eida_statistics.errors import InvalidRegistry, RegistryUnavailable
+from eida_statistics.errors import EidaStatisticsError, InvalidRegistry, RegistryUnavailable
 from eida_statistics.files import write_file
 
 REGISTRY_URL = "https://www.fdsn.org/ws/networks/1/query"
@@ -126,6 +126,26 @@ def get_cache_path() -> Path:
 
 def _to_text(value: Any) -> str:
     return value.strip() if isinstance(value, str) else ""
+
+
+# The registry, or why it could not be loaded, which only matters if a network needs it.
+LoadedRegistry = list[Epoch] | EidaStatisticsError
+
+
+def try_to_load(load: Callable[[], Iterable[Epoch]]) -> LoadedRegistry:
+    """Return the registry, or the error of loading it."""
+    try:
+        return list(load())
+    except EidaStatisticsError as error:
+        return error
+
+
+def get_epochs(loaded: LoadedRegistry) -> list[Epoch]:
+    """Return the registry, or raise the error of loading it."""
+    if isinstance(loaded, EidaStatisticsError):
+        # It may be raised again and again, and must not gather frames.
+        raise loaded.with_traceback(None)
+    return loaded
 
 
 def read_registry(path: Path) -> list[Epoch]:

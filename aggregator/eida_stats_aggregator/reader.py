@@ -13,7 +13,6 @@ from typing import BinaryIO
 from msgspec import structs
 
 from eida_statistics import networks
-from eida_statistics.errors import EidaStatisticsError
 from eida_statistics.networks import Epoch
 from eida_statistics.payload import Payload
 from eida_stats_aggregator import progress
@@ -86,21 +85,8 @@ def make_registry_loader(file: Path | None) -> Callable[[], list[Epoch]]:
 
 def _load_once(load: Callable[[], list[Epoch]]) -> Callable[[], list[Epoch]]:
     """Return a function that loads at most once; a failure is not tried again for each day of a run."""
-
-    @cache
-    def outcome() -> list[Epoch] | EidaStatisticsError:
-        try:
-            return load()
-        except EidaStatisticsError as error:
-            return error
-
-    def loaded() -> list[Epoch]:
-        result = outcome()
-        if isinstance(result, EidaStatisticsError):
-            raise result.with_traceback(None)
-        return result
-
-    return loaded
+    load_once = cache(lambda: networks.try_to_load(load))
+    return lambda: networks.get_epochs(load_once())
 
 
 def get_standard_input(files: Sequence[str]) -> BinaryIO | None:

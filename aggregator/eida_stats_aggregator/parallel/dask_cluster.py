@@ -8,7 +8,7 @@ import logging
 import pickle
 import warnings
 from collections import deque
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from concurrent.futures import CancelledError
 from contextlib import asynccontextmanager, suppress
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from distributed.versions import VersionMismatchWarning
 
 from eida_statistics import __version__
 from eida_statistics.errors import EidaStatisticsError
-from eida_statistics.networks import Epoch, NetworkRegistry
+from eida_statistics.networks import LoadedRegistry, NetworkRegistry, get_epochs, try_to_load
 from eida_stats_aggregator.errors import ClusterUnavailable, UnreadableLog, WorkerLost
 from eida_stats_aggregator.fdsnws import repeated_requests
 from eida_stats_aggregator.fdsnws.filters import RequestFilter
@@ -38,11 +38,11 @@ _HINT = "Check the address of the scheduler. It and its workers need this versio
 
 
 class _Settings(NamedTuple):
-    """The settings of all tasks. A registry that could not be loaded only matters to logs that need it."""
+    """The settings of all tasks."""
 
     version: str
     request_filter: RequestFilter
-    registry: list[Epoch] | EidaStatisticsError
+    registry: LoadedRegistry
 
 
 def read(
@@ -58,11 +58,10 @@ def read(
         ClusterUnavailable: if the scheduler cannot be reached, or its workers cannot do it.
         WorkerLost: if workers end repeatedly.
     """
-    try:
-        registry: list[Epoch] | EidaStatisticsError = list(load())
-    except EidaStatisticsError as error:
+    registry = try_to_load(load)
+    if isinstance(registry, EidaStatisticsError):
         # Its cause is an error of the network, which cannot be sent.
-        registry = type(error)(error.subject, hint=error.hint)
+        registry = type(registry)(registry.subject, hint=registry.hint)
     settings = _Settings(__version__, request_filter, registry)
     # Their logs are for those who run a cluster. Operators find all they need in the errors.
     for name in ("distributed", "distributed.client", "tornado", "asyncio"):
@@ -199,20 +198,13 @@ def _read_one(
 def _read_tally(
     place: int, log: Log, settings: _Settings, choices: Choices | None, *, whole: Collection[int]
 ) -> Tally:
-    tally = Tally(settings.request_filter, NetworkRegistry(lambda: _get_registry(settings.registry)), choices)
+    tally = Tally(settings.request_filter, NetworkRegistry(lambda: get_epochs(settings.registry)), choices)
     tally.set_place(place)
     planned = splits.split([log], whole=whole)
     joiner = Joiner([log], planned, tally, place)
     for number, part in enumerate(planned):
         joiner.take(number, splits.read(log, part, tally))
     return tally
-
-
-def _get_registry(registry: list[Epoch] | EidaStatisticsError) -> Iterable[Epoch]:
-    if isinstance(registry, EidaStatisticsError):
-        # All tasks have the same error, which must not gather their frames.
-        raise registry.with_traceback(None)
-    return registry
 
 
 def _merge(pickled: list[bytes]) -> bytes:

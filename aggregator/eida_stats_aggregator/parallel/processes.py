@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection, wait
 from typing import BinaryIO, NamedTuple
 
 from eida_statistics.errors import EidaStatisticsError
-from eida_statistics.networks import Epoch, NetworkRegistry
+from eida_statistics.networks import Epoch, LoadedRegistry, NetworkRegistry, get_epochs, try_to_load
 from eida_stats_aggregator.errors import WorkerLost
 from eida_stats_aggregator.fdsnws import repeated_requests
 from eida_stats_aggregator.fdsnws.filters import RequestFilter
@@ -216,18 +216,12 @@ class _SharedState:
         """Return the registry, or raise the error of its loading."""
         with self._locked(self._REGISTRY):
             size = os.fstat(self._file.fileno()).st_size - self._REGISTRY
-            loaded: list[Epoch] | EidaStatisticsError
             if size:
-                loaded = pickle.loads(os.pread(self._file.fileno(), size, self._REGISTRY))  # noqa: S301 - our own
+                loaded: LoadedRegistry = pickle.loads(os.pread(self._file.fileno(), size, self._REGISTRY))  # noqa: S301 - our own
             else:
-                try:
-                    loaded = list(self._load())
-                except EidaStatisticsError as error:
-                    loaded = error
+                loaded = try_to_load(self._load)
                 os.pwrite(self._file.fileno(), pickle.dumps(loaded), self._REGISTRY)
-        if isinstance(loaded, EidaStatisticsError):
-            raise loaded
-        return loaded
+        return get_epochs(loaded)
 
     @contextmanager
     def _locked(self, start: int) -> Iterator[None]:
