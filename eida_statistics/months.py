@@ -25,3 +25,8 @@ def list_months(start: datetime.date, end: datetime.date) -> list[datetime.date]
     """Return the months from the one of `start` to the one of `end`."""
     count = (end.year - start.year) * _MONTHS_A_YEAR + end.month - start.month + 1
     return [add_months(start, number) for number in range(count)]
+
+
+def format_month(day: datetime.date) -> str:
+    """Return the month of a day as YYYY-MM. strftime writes the years before 1000 with fewer digits."""
+    return day.isoformat()[:7]

@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from eida_statistics import hll
 from eida_statistics.errors import InvalidSketch
+from eida_statistics.months import format_month
 from eida_statistics.payload import COUNTS, EARLIEST_DAY, MAX_COUNT, Row
 from eida_statistics.validation import ROOT, Fault, find_faults
 from eida_statistics.wire_records import CODES, EXPECTED, CheckedWireRow, WirePayload, WireRow
@@ -30,7 +31,7 @@ def find_bad_rows(rows: list[WireRow], months: set[datetime.date]) -> Iterator[F
         if row.month.day != 1:
             yield f"stats[{number}].month", f"not {EXPECTED['month']}"
         elif row.month not in months:
-            yield f"stats[{number}].month", f"{row.month:%Y-%m} has no day in days_coverage"
+            yield f"stats[{number}].month", f"{format_month(row.month)} has no day in days_coverage"
         yield from _check_sketch(row.clients, f"stats[{number}].clients")
 
 
@@ -56,7 +57,9 @@ def find_bad_sums(rows: list[Row]) -> Iterator[Fault]:
             for row in rows:
                 if getattr(row, field) > MAX_COUNT:
                     stream = ".".join((row.network, row.station, row.location, row.channel))
-                    rows_of_key = f"those of {stream} of country {row.country or '(none)'} in {row.month:%Y-%m}"
+                    rows_of_key = (
+                        f"those of {stream} of country {row.country or '(none)'} in {format_month(row.month)}"
+                    )
                     yield "stats", f"{rows_of_key} have more than 2^53-1 {field} together"
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eida_statistics.months import add_months, find_last_day, list_months
+from eida_statistics.months import add_months, find_last_day, format_month, list_months
 
 DATES = st.dates(datetime.date(1800, 1, 1), datetime.date(2200, 1, 1))
 
@@ -38,3 +38,8 @@ def test_day_after_the_last_one_begins_a_month(day: datetime.date) -> None:
 def test_year_10000_is_an_error(day: datetime.date) -> None:
     with pytest.raises(ValueError, match="year"):
         add_months(day, 1)
+
+
+@given(st.dates())
+def test_month_has_four_digits_of_the_year(day: datetime.date) -> None:
+    assert format_month(day) == f"{day.year:04}-{day.month:02}"

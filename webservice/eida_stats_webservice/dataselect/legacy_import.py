@@ -17,6 +17,7 @@ from typing import Any
 from psycopg2 import DataError, extensions, extras
 
 from eida_statistics.errors import InvalidPayload
+from eida_statistics.months import format_month
 from eida_statistics.payload import EARLIEST_DAY
 from eida_statistics.wire import Decoded
 from eida_stats_webservice.database.driver_errors import translate_errors
@@ -216,7 +217,7 @@ class LegacyDatabase:
                     bad = {number: [LARGE] for number in find_large_sums(rows)}
                 if not bad:
                     wrong = "; ".join(message for _, message in error.errors)
-                    raise NotTakenOver(f"{node} {month:%Y-%m}: {wrong}", hint=_HINT) from error
+                    raise NotTakenOver(f"{node} {format_month(month)}: {wrong}", hint=_HINT) from error
                 self.bad_rows += [
                     describe_bad_row(node, rows[number], "; ".join(reasons)) for number, reasons in bad.items()
                 ]

@@ -4,7 +4,7 @@ import datetime
 import re
 from collections.abc import Iterable
 
-from eida_statistics.months import add_months, find_last_day
+from eida_statistics.months import add_months, find_last_day, format_month
 from eida_stats_webservice.errors import BadParameter
 from eida_stats_webservice.query.cube import Cube
 from eida_stats_webservice.query.model import OutputOptions, StatisticsQuery
@@ -160,12 +160,12 @@ def _parse_date(name: str, value: str, *, daily: bool) -> datetime.date:
 
 def _suggest_whole_months(name: str, month: datetime.date) -> str:
     """Return a hint with the whole months that a query can use instead of a part of a month."""
-    hint = f"Statistics are monthly. To include this month: {name}={month:%Y-%m}."
+    hint = f"Statistics are monthly. To include this month: {name}={format_month(month)}."
     try:
         other = add_months(month, -1 if name == "end" else 1)
     except ValueError:
         return hint
-    return f"{hint} To leave it out: {name}={other:%Y-%m}."
+    return f"{hint} To leave it out: {name}={format_month(other)}."
 
 
 def _split(value: str | None) -> tuple[str, ...]:

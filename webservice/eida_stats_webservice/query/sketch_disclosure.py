@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable
 import msgspec
 
 from eida_statistics import hll
+from eida_statistics.months import format_month
 from eida_stats_webservice.query import suppression
 from eida_stats_webservice.query.cube import ALL
 from eida_stats_webservice.query.model import Key, Statistic, StatisticsQuery
@@ -53,7 +54,7 @@ def _is_withheld(row: Statistic, disclosure: Disclosure) -> bool:
         OTHER in row.keys
         or row.clients < max(disclosure.min_clients, disclosure.min_sketch_clients)
         or row.has_withheld
-        or row.last_month >= f"{disclosure.first_open_month:%Y-%m}"
+        or row.last_month >= format_month(disclosure.first_open_month)
         or row.keys in disclosure.suppressed
     )
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from eida_statistics.months import find_last_day
+from eida_statistics.months import find_last_day, format_month
 from eida_stats_webservice.dataselect.cube import DATASELECT
 from eida_stats_webservice.query.model import StatisticsQuery
 from eida_stats_webservice.reports.change import find_complete_nodes
@@ -61,7 +61,7 @@ class PeriodAnswers(msgspec.Struct, frozen=True):
 
     def find_month(self, month: datetime.date) -> Figures | None:
         """Return the figures of a month. They are 0 if its days were received and had no requests."""
-        date = f"{month:%Y-%m}"
+        date = format_month(month)
         if (row := next((row for row in self.months if row.keys[0] == date), None)) is not None:
             return row
         last = find_last_day(month)

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 import msgspec
 
-from eida_statistics.months import find_last_day
+from eida_statistics.months import find_last_day, format_month
 from eida_stats_webservice.reports.answers import Earlier, Figures, Parts, PeriodAnswers
 from eida_stats_webservice.reports.change import (
     Base,
@@ -74,7 +74,7 @@ def make_coverage(coverage: Iterable[NodeCoverage]) -> list[CoverageRecord]:
 
 def make_months_record(period: MonthRange) -> MonthsRecord:
     """Return a period as a report has it."""
-    return MonthsRecord(f"{period.first:%Y-%m}", f"{period.last:%Y-%m}")
+    return MonthsRecord(format_month(period.first), format_month(period.last))
 
 
 def make_comparison_record(earlier: Earlier) -> ComparisonRecord:
@@ -122,7 +122,7 @@ def _make_months(now: PeriodAnswers, earlier: list[Earlier]) -> Iterator[Row]:
     for number, month in enumerate(now.period.months):
         yield _make_row(
             "month",
-            {"date": f"{month:%Y-%m}"},
+            {"date": format_month(month)},
             now.find_month(month),
             _restrict(now.coverage, month),
             {
