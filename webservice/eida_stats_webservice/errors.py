@@ -47,6 +47,7 @@ class OverlappingPayload(_Conflict):
     problem = "overlapping-payload"
 
     def __init__(self, subject: str, payloads: Sequence[object], *, choices: Sequence[str]) -> None:
+        self.payloads = list(payloads)
         super().__init__(subject, hint=" ".join(choices), members={"payloads": payloads, "choices": choices})
 
 
