@@ -19,6 +19,9 @@ from eida_stats_webservice.query import routes as query
 from eida_stats_webservice.query.repository import StatisticsRepository
 from eida_stats_webservice.registry import routes as registry
 from eida_stats_webservice.registry.repository import RegistryRepository
+from eida_stats_webservice.reports import routes as reports
+from eida_stats_webservice.reports.maker import ReportMaker
+from eida_stats_webservice.reports.networks import make_describe
 from eida_stats_webservice.web import api_docs, headers, health, hooks, metrics, problem_details, rate_limit
 from eida_stats_webservice.web.body import Budget
 from eida_stats_webservice.web.concurrency import ConcurrencyLimit
@@ -84,10 +87,13 @@ def create_app(config: Config | None = None) -> Flask:
     # gpg takes some milliseconds, or a second for a token that is made to keep it busy.
     eas_limit = ConcurrencyLimit(at_once=2, waiting=4, wait_seconds=5)
     authenticator = Authenticator(nodes, _create_verifier(config), eas_limit, failures.check)
+    registry_file = Path(config.networks_file) if config.networks_file else None
+    maker = ReportMaker(statistics, nodes, stored, config.privacy, make_describe(registry_file))
     with_tokens = [
         submit.create_blueprint(stored, nodes, node_limit, budget, config.max_payload_bytes),
         payloads.create_blueprint(stored, nodes, node_limit),
         query.create_blueprint(DATASELECT, statistics, nodes, query_limit, authenticator, config.privacy),
+        reports.create_blueprint(maker, statistics.data_version, authenticator.find_network, query_limit),
         metrics.create_blueprint(stored.find_newest_days, config.metrics_token),
     ]
     failures.apply_to(with_tokens)

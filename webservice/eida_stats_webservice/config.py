@@ -25,6 +25,7 @@ _EXPECTED = {
     "closed_after_days": f"a whole number from 0 to {MAX_CLOSED_AFTER_DAYS}",
     "metrics_token": "letters, digits and punctuation of ASCII, without spaces",
     "max_failures_per_minute": "a whole number, at least 0",
+    "networks_file": "text: a file with a registry of networks",
     "eas_keyring": "text: a file of public keys",
     "eas_fingerprints": "text: fingerprints of keys, separated by commas",
 }
@@ -41,6 +42,7 @@ class Config(msgspec.Struct, frozen=True):
     closed_after_days: Annotated[int, Meta(ge=0, le=MAX_CLOSED_AFTER_DAYS)] = 3
     metrics_token: Annotated[str, Meta(pattern=r"^[!-~]*\Z")] = ""
     max_failures_per_minute: Annotated[int, Meta(ge=0)] = 20
+    networks_file: str = ""
     eas_keyring: str = ""
     eas_fingerprints: str = ""
 

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import click
 
-from eida_statistics.errors import RegistryUnavailable
 from eida_statistics.months import add_months
-from eida_statistics.networks import NetworkDescription, NetworkRegistry, get_cache_path, read_registry
 from eida_stats_webservice import config as configuration
 from eida_stats_webservice.reports import writers
 from eida_stats_webservice.reports.html import write_html
 from eida_stats_webservice.reports.maker import ReportMaker
 from eida_stats_webservice.reports.models import Report, Scope
+from eida_stats_webservice.reports.networks import make_describe
 from eida_stats_webservice.reports.periods import MonthRange, list_comparisons
 from eida_statsman.nodes import require_printable
 from eida_statsman.repositories import Repositories
@@ -100,7 +99,7 @@ def report(
         repositories.registry,
         repositories.payloads,
         configuration.read().privacy,
-        _make_describe(registry),
+        make_describe(registry),
     )
     scope = Scope(node=() if node is None else (node,), network=network, restricted=restricted)
     made = maker.make(scope, period, list_comparisons(period), today)
@@ -141,19 +140,3 @@ def _choose_format(output: str) -> str:
     if extension not in _WRITERS:
         raise click.UsageError(f"State the --format of {output}: {', '.join(_WRITERS)}.")
     return extension
-
-
-def _make_describe(path: Path | None) -> Callable[[str], NetworkDescription | None]:
-    """Return a function that describes networks from a file, or else from the cache of the aggregator."""
-    registry = NetworkRegistry(lambda: read_registry(path or get_cache_path()))
-
-    def describe(code: str) -> NetworkDescription | None:
-        try:
-            return registry.describe(code)
-        except RegistryUnavailable:
-            # Without a cache, networks have no names.
-            if path is not None:
-                raise
-            return None
-
-    return describe

@@ -220,3 +220,14 @@ def test_markup_in_names_is_escaped(store: Store) -> None:
     text = writers.write_markdown(make_report(store)).decode()
     assert "<script>" not in text
     assert r"\<script\>alert(1)\</script\>\|\*" in text
+
+
+@ON_ONE_STORE
+def test_days_of_a_restricted_node_do_not_count(federation: Store) -> None:
+    federation.registry.set_network_policy("B", "GE", inverted=True)
+    report = make_report(federation, network="GE")
+    assert [one.node for one in report.coverage] == ["A", "C"]
+    networks = {found.network: found for found in make_report(federation).select("network")}
+    assert networks["GE"].days_due == 2 * 366
+    with pytest.raises(BadParameter, match="No node 'Z'"):
+        make_report(federation, network="GE", node=("Z",), restricted=True)

@@ -96,7 +96,11 @@ class Service(NamedTuple):
 
     def ask(self, method: str, path: str, **how: Any) -> Any:
         """Send a valid request, except for the given arguments."""
-        token = {"/dataselect/restricted": self.operators, "/metrics": METRICS_TOKEN}.get(path, self.token)
+        token = {
+            "/dataselect/restricted": self.operators,
+            "/report": self.operators,
+            "/metrics": METRICS_TOKEN,
+        }.get(path, self.token)
         sound: dict[str, Any] = {"headers": {"Authorization": f"Bearer {token}"}}
         if path in ("/submit", "/dataselectstats"):
             sound["json"] = wire(row(bytes=77))

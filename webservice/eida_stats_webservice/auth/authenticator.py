@@ -35,14 +35,23 @@ class Authenticator:
     concurrency: ConcurrencyLimit
     check_failures: Callable[[], None]
 
+    def find_network(self, request: Request) -> str | None:
+        """Return the network of the token in the header of a request, or None if there is no token.
+
+        Raises:
+            ExpiredToken: if the token has expired.
+            RefusedToken: if it is not valid.
+        """
+        token = read_bearer_token(request)
+        return None if token is None else self.registry.find_network_of_token(token, _now())
+
     def check_token(self, request: Request) -> None:
         """Check that the token in the header of a request, if there is one, is still valid.
 
         Raises:
             RefusedToken: if it is not.
         """
-        if (token := read_bearer_token(request)) is not None:
-            self.registry.find_network_of_token(token, _now())
+        self.find_network(request)
 
     def authenticate(self, request: Request) -> Viewer:
         """Return the viewer of a request. A token in the header takes precedence over one in the body.

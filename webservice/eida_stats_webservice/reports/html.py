@@ -32,7 +32,6 @@ class Figure(msgspec.Struct, frozen=True):
 
 def write_html(report: Report) -> bytes:
     """Return a report as an HTML document."""
-    style = _read_style()
     text = (
         _load_templates()
         .get_template("report.html")
@@ -41,16 +40,17 @@ def write_html(report: Report) -> bytes:
             figures=_draw_figures(report),
             kicker=KICKER,
             # The style is our own file.
-            style=Markup(style),  # noqa: S704
-            policy=make_policy(style),
+            style=Markup(_read_style()),  # noqa: S704
+            policy=make_policy(),
         )
     )
     return text.encode()
 
 
-def make_policy(style: str) -> str:
-    """Return the Content-Security-Policy of a report: its own style, and nothing else."""
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+@cache
+def make_policy() -> str:
+    """Return the Content-Security-Policy of a report: its own style and font, and nothing else."""
+    digest = base64.b64encode(hashlib.sha256(_read_style().encode()).digest()).decode()
     return f"default-src 'none'; style-src 'sha256-{digest}'; font-src data:; img-src data:; base-uri 'none'"
 
 

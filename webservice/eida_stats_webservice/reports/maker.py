@@ -1,12 +1,11 @@
 """Make reports from the database."""
 
 import datetime
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import closing
 from typing import Any
 
 from eida_statistics import __version__, hll
-from eida_statistics.networks import NetworkDescription
 from eida_stats_webservice.config import PrivacySettings
 from eida_stats_webservice.dataselect.repository import PayloadRepository
 from eida_stats_webservice.query.model import Statistic, StatisticsQuery
@@ -18,10 +17,10 @@ from eida_stats_webservice.reports import answers, assembly
 from eida_stats_webservice.reports.answers import Ask, Figures, PeriodAnswers
 from eida_stats_webservice.reports.coverage import NodeCoverage, compute_coverage
 from eida_stats_webservice.reports.models import ComparisonName, Report, Scope
+from eida_stats_webservice.reports.networks import Describe
 from eida_stats_webservice.reports.periods import MonthRange
 
 Comparisons = dict[ComparisonName, MonthRange]
-Describe = Callable[[str], NetworkDescription | None]
 
 
 class ReportMaker:
@@ -64,10 +63,14 @@ class ReportMaker:
         """
         with self._statistics.snapshot() as statistics:
             usage = Usage(statistics, self._registry, self._settings)
-            ask = _make_ask(usage, scope, today)
-            if not scope.restricted:
+            viewer = Viewer(networks=frozenset([scope.network or ""])) if scope.restricted else None
+            ask = _make_ask(usage, viewer, today)
+            if viewer is None:
                 usage.check_public_names(answers.make_query(scope, period))
-            networks = self._registry.list_networks()
+            else:
+                usage.resolve_names(answers.make_query(scope, period), viewer)
+            # Where a network is restricted, it is not part of a public report.
+            networks = [one for one in self._registry.list_networks() if scope.restricted or not one.restricted]
             nodes = self._choose_nodes(scope, networks)
             shows_all = scope.restricted or not self._settings.min_clients
 
@@ -114,9 +117,8 @@ class ReportMaker:
         ]
 
 
-def _make_ask(usage: Usage, scope: Scope, today: datetime.date) -> Ask:
+def _make_ask(usage: Usage, viewer: Viewer | None, today: datetime.date) -> Ask:
     """Return a function that answers queries, with what the scope may contain."""
-    viewer = Viewer(networks=frozenset([scope.network])) if scope.restricted and scope.network else None
 
     def ask(query: StatisticsQuery) -> list[Figures]:
         rows = usage.find_public(query, today) if viewer is None else usage.find_restricted(query, viewer)

@@ -1,0 +1,132 @@
+"""GET report: its formats, parameters and rights."""
+
+import datetime
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from flask.testing import FlaskClient
+from jsonschema import Draft202012Validator
+
+from eida_stats_webservice.app import create_app
+from eida_stats_webservice.config import Config
+from eida_stats_webservice.reports import writers
+from eida_stats_webservice.reports.routes import FORMATS
+from eida_stats_webservice.web import api_docs
+from support.dates import DAY
+from support.federation import fill
+from support.reports import make_report
+from support.service import PREFIX
+from support.stores import ON_ONE_STORE, Store
+
+pytestmark = ON_ONE_STORE
+
+PATH = f"{PREFIX}/report"
+YEAR = {"start": "2024-01", "end": "2024-12"}
+
+
+@pytest.fixture
+def federation(store: Store) -> Store:
+    fill(store, ["A", "B"], [2023, 2024], networks=1)
+    store.registry.set_network_policy("A", "A0", inverted=True)
+    return store
+
+
+@pytest.fixture
+def token(federation: Store) -> str:
+    now = datetime.datetime.now(tz=datetime.UTC)
+    return federation.registry.add_network_token("A0", now - DAY, now + DAY)[1]
+
+
+def test_formats_are_those_of_the_command(federation: Store, client: FlaskClient) -> None:
+    report = make_report(federation)
+    for name, form in FORMATS.items():
+        response = client.get(PATH, query_string={**YEAR, "format": name})
+        assert (response.status_code, response.content_type) == (200, form.content_type)
+        assert response.data == form.write(report)
+    assert client.get(PATH, query_string={**YEAR, "format": "", "node": ""}).mimetype == "text/html"
+
+
+def test_page_has_a_strict_policy(federation: Store, client: FlaskClient) -> None:
+    response = client.get(PATH, query_string=YEAR)
+    policy = response.headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert policy.endswith("; frame-ancestors 'none'")
+    # Browsers ignore frame-ancestors in the page itself, and log an error.
+    assert "frame-ancestors" not in response.text
+
+
+def test_json_matches_its_schema(federation: Store, client: FlaskClient, token: str) -> None:
+    document = yaml.safe_load(api_docs.OPENAPI.read_text())
+    schema = {"$ref": "#/components/schemas/Report", "components": document["components"]}
+    validator = Draft202012Validator(schema)
+    headers = {"Authorization": f"Bearer {token}"}
+    for query, sent in (({}, {}), ({"start": "2024-05", "end": "2024-06"}, {}), ({}, headers)):
+        found = client.get(PATH, query_string={**YEAR, **query, "format": "json"}, headers=sent).get_json()
+        assert list(validator.iter_errors(found)) == []
+        assert found["rows"]
+    assert list(validator.iter_errors({**found, "rows": [{"table": "total"}]}))
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ({"start": ""}, "start is missing"),
+        ({"start": "2024-13"}, "start=2024-13"),
+        ({"start": "2100-01", "end": ""}, "It is in the future"),
+        ({"end": "2023-12"}, "is before"),
+        ({"format": "pdf2"}, "Use html, csv, json, md"),
+        ({"node": "C"}, "No node 'C'"),
+        ({"network": "QQ"}, "No network 'QQ'"),
+        ({"country": "Germany"}, "country codes of two characters"),
+        ({"level": "node"}, "level"),
+    ],
+)
+def test_bad_parameters_are_named(
+    federation: Store, client: FlaskClient, query: dict[str, str], words: str
+) -> None:
+    response = client.get(PATH, query_string={**YEAR, **query})
+    assert response.status_code == 400
+    assert words in response.get_json()["detail"]
+
+
+def test_restricted_network_needs_its_token(federation: Store, client: FlaskClient, token: str) -> None:
+    query = {**YEAR, "network": "A0", "format": "json"}
+    refused = client.get(PATH, query_string=query)
+    assert (refused.status_code, "rows" in refused.get_json()) == (401, False)
+    headers = {"Authorization": f"Bearer {token}"}
+    response = client.get(PATH, query_string=query, headers=headers)
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.data == writers.write_json(make_report(federation, network="A0", restricted=True))
+    assert client.get(PATH, query_string={**YEAR, "format": "json"}, headers=headers).data == response.data
+    other = client.get(PATH, query_string={**query, "network": "GE"}, headers=headers)
+    assert (other.status_code, "The token is for network A0" in other.text) == (403, True)
+    # The token is checked before the parameters.
+    wrong = client.get(PATH, query_string={"start": "x"}, headers={"Authorization": "Bearer x"})
+    assert wrong.status_code == 403
+
+
+def test_unchanged_report_is_304(federation: Store, client: FlaskClient) -> None:
+    first = client.get(PATH, query_string=YEAR)
+    headers = {"If-None-Match": first.headers["ETag"]}
+    assert client.get(PATH, query_string=YEAR, headers=headers).status_code == 304
+    assert client.get(PATH, query_string={**YEAR, "node": "A"}, headers=headers).status_code == 200
+    federation.registry.set_network_policy("B", "B0", inverted=True)
+    assert client.get(PATH, query_string=YEAR, headers=headers).status_code == 200
+
+
+def test_names_come_from_the_setting(federation: Store, service_uri: str, tmp_path: Path) -> None:
+    registry = tmp_path / "networks.json"
+    registry.write_text(
+        json.dumps({"networks": [{"fdsn_code": "GE", "start_date": "1993-01-01", "name": "GEOFON"}]})
+    )
+    client = create_app(Config(service_uri, networks_file=str(registry))).test_client()
+    assert client.get(PATH, query_string={**YEAR, "network": "GE", "format": "json"}).get_json()["name"] == "GEOFON"
+
+
+def test_period_begins_in_1990_at_the_earliest(federation: Store, client: FlaskClient) -> None:
+    found = client.get(PATH, query_string={"start": "0001", "end": "2024-12", "format": "json"}).get_json()
+    assert found["period"] == {"start": "1990-01", "end": "2024-12"}
+    years = {one["date"]: one["bytes"] for one in found["rows"] if one["table"] == "year"}
+    assert years.keys() == {"2023", "2024"}
