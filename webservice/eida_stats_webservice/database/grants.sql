@@ -1,4 +1,4 @@
--- The rights of the service's role in the database. `eida_statsman db grant` replaces the placeholders.
+-- The privileges of the service's role in the database. `eida_statsman db grant` replaces the placeholders.
 
 -- Payloads need temporary tables for staging.
 GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {role};

@@ -1,5 +1,5 @@
--- The engine: statements for both dialects.
+-- The engine: statements for PostgreSQL and SQLite.
 
 -- name: applied_migrations()
--- The migrations that yoyo has applied.
+-- Return the migrations that yoyo has applied.
 SELECT migration_id FROM _yoyo_migration;

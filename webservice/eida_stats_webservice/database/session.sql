@@ -1,8 +1,8 @@
 -- The settings of a transaction (`local`) or of a session. Behind PgBouncer, the next transaction may use another
--- connection to the server. `search_path` is the administrator's choice. `temp_buffers` cannot change once a session has
--- used a temporary table.
+-- connection to the server. `search_path` is left to the administrator. `temp_buffers` cannot change after a session
+-- has used a temporary table.
 SELECT
-    -- These change how the server writes values.
+    -- These settings determine the format of values.
     set_config('bytea_output', 'hex', %(local)s),
     set_config('extra_float_digits', '1', %(local)s),
     set_config('TimeZone', 'UTC', %(local)s),
@@ -12,7 +12,7 @@ SELECT
     set_config('statement_timeout', '0', %(local)s),
     -- A reader does not wait for a migration: the client tries again. Writers set a longer limit.
     set_config('lock_timeout', '5s', %(local)s),
-    -- A transaction that was left open must not block a migration for ever.
+    -- An abandoned transaction must not block a migration indefinitely.
     set_config('idle_in_transaction_session_timeout', '60s', %(local)s),
     -- A payload of 100,000 rows is read and sorted in memory.
     set_config('work_mem', '32MB', %(local)s),

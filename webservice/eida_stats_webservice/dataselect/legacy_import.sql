@@ -1,35 +1,35 @@
--- Reads the service that was deployed before. No constraint of its tables refers to a node.
+-- Queries of the database of the previously deployed service. Its tables have no foreign keys to nodes.
 
 -- name: columns()
--- The columns of all tables.
+-- Return the columns of all tables.
 SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public';
 
 -- name: prefer_public()!
--- Its tables are in this schema, whatever the search_path of the role.
+-- Search the schema `public` first. It contains the tables, even if the search_path of the role differs.
 SELECT set_config('search_path', 'public, ' || current_setting('search_path'), false);
 
 -- name: nodes()
 SELECT * FROM nodes ORDER BY id;
 
 -- name: tokens()
--- The tokens, with the one of several equal ones first that is valid longest.
+-- Return the tokens. Of several equal tokens, the one that expires last comes first.
 SELECT * FROM tokens ORDER BY valid_until DESC, id;
 
 -- name: networks()
 SELECT * FROM networks WHERE node_id IN (SELECT id FROM nodes) AND name <> '' ORDER BY node_id, name;
 
 -- name: months()
--- The statistics, grouped by node and month.
+-- Return the statistics, ordered by node and month.
 SELECT *, date_trunc('month', date)::date AS month FROM dataselect_stats
 WHERE node_id IN (SELECT id FROM nodes) AND date IS NOT NULL
 ORDER BY node_id, month, network, station, location, channel, country;
 
 -- name: ownerless()
--- The statistics without a node or date.
+-- Return the statistics without a node or date.
 SELECT *, date AS month FROM dataselect_stats
 WHERE (node_id IN (SELECT id FROM nodes)) IS NOT TRUE OR date IS NULL
 ORDER BY node_id, date;
 
 -- name: days()
--- One day in each row: a list with a day that Python lacks could not be read at all.
+-- Return one day per row. The driver cannot read a list if Python does not support one of its days.
 SELECT node_id, unnest(coverage) AS day FROM payloads WHERE node_id IN (SELECT id FROM nodes);

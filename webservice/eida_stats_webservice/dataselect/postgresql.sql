@@ -1,21 +1,21 @@
--- Payloads and their sums: statements of PostgreSQL's dialect.
+-- Payloads and their sums: statements for PostgreSQL.
 
 -- name: create_staging()!
--- The rows that come in.
+-- Create a table for the incoming rows.
 CREATE TEMPORARY TABLE IF NOT EXISTS staging (
     date date, network text, station text, location text, channel text, country text,
     bytes bigint, nb_reqs bigint, nb_successful_reqs bigint, nb_failedrequests bigint, clients hll(11, 5)
 ) ON COMMIT DROP;
 
 -- name: create_staging_by_network()!
--- The same, summed up over the streams of each network.
+-- Create a table for their sums over the streams of each network.
 CREATE TEMPORARY TABLE IF NOT EXISTS staging_by_network (
     date date, network text, country text,
     bytes bigint, nb_reqs bigint, nb_successful_reqs bigint, nb_failedrequests bigint, clients hll(11, 5)
 ) ON COMMIT DROP;
 
 -- name: empty_staging()!
--- Several payloads may be merged by one transaction, one after the other.
+-- Empty the table, because one transaction may merge several payloads one after the other.
 TRUNCATE staging;
 
 -- name: empty_staging_by_network()!
@@ -31,7 +31,7 @@ SELECT setval(pg_get_serial_sequence('nodes', 'id'), COALESCE((SELECT max(id) FR
     setval(pg_get_serial_sequence('payloads', 'id'), COALESCE((SELECT max(id) FROM payloads), 0) + 1, false);
 
 -- name: has_rights()$
--- Whether the role has the rights of the service.
+-- Return whether the role has the privileges of the service.
 SELECT has_column_privilege('payloads', 'body', 'INSERT') AND has_table_privilege('payload_days', 'INSERT')
     AND has_table_privilege('dataselect_stats', 'INSERT') AND has_table_privilege('dataselect_stats', 'UPDATE')
     AND has_table_privilege('dataselect_stats', 'SELECT')

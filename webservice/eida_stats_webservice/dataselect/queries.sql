@@ -1,7 +1,7 @@
--- Payloads and their sums. Times and days are ISO 8601 text.
+-- Payloads and their sums. Times and days are text in ISO 8601 format.
 
 -- name: add_payload(node_id, hash, content, source, period_start, period_end, starts_at, ends_at, generated_at, version, nb_rows, body, origin, revision)^
--- A new payload.
+-- Add a payload.
 INSERT INTO payloads (
     node_id, hash, content, source, period_start, period_end, starts_at, ends_at, generated_at, version, nb_rows, body,
     origin, revision
@@ -13,60 +13,61 @@ VALUES (
 RETURNING id, created_at;
 
 -- name: find_payload(node_id, hash)^
--- A payload by its hash: when it was received, and whether it is in force.
+-- Return the id of the payload with this hash, the time at which it was received, and whether it is in force.
 SELECT id, created_at, withdrawn_at IS NULL FROM payloads WHERE node_id = :node_id AND hash = :hash;
 
 -- name: payloads_in_force(node_id, first_day, last_day)
--- The payloads that may have requests of some days, and their first days.
+-- Return the payloads in force that may have requests of some days, and their first days.
 SELECT id, starts_at FROM payloads
 WHERE node_id = :node_id AND withdrawn_at IS NULL AND starts_at <= :last_day AND ends_at >= :first_day
 ORDER BY id;
 
 -- name: payloads_near(node_id, first_day, last_day, content)
--- The payloads in force that a new one may touch. All payloads are of one kind; another kind is another condition here.
+-- Return the payloads in force that a new one may touch. All payloads are of one kind. A second kind would need another
+-- condition here.
 SELECT id AS payload, hash, content, source, period_start, period_end, revision, created_at AS received_at FROM payloads
 WHERE node_id = :node_id AND withdrawn_at IS NULL
     AND (starts_at <= :last_day AND ends_at >= :first_day OR content = :content)
 ORDER BY id;
 
 -- name: days_near(node_id, first_day, last_day, content)
--- The days of their requests.
+-- Return the days of the requests in these payloads.
 SELECT payloads.id, payload_days.day
 FROM payloads JOIN payload_days ON payload_days.payload_id = payloads.id
 WHERE node_id = :node_id AND withdrawn_at IS NULL
     AND (starts_at <= :last_day AND ends_at >= :first_day OR content = :content);
 
 -- name: payloads_withdrawn_near(node_id, first_day, last_day, content, revision)
--- The payloads that a new one may touch and that were withdrawn after a revision of the node.
+-- Return the payloads that a new one may touch and that were withdrawn after a revision of the node.
 SELECT id AS payload, hash, content, source, period_start, period_end, revision FROM payloads
 WHERE node_id = :node_id AND withdrawn_at IS NOT NULL AND revision > :revision
     AND (starts_at <= :last_day AND ends_at >= :first_day OR content = :content)
 ORDER BY id;
 
 -- name: part_of_body(payload_id, first, count)$
--- Some bytes of a payload as it is kept, from the first one (1) on.
+-- Return some bytes of the stored body of a payload. The first byte has the number 1.
 SELECT substr(body, :first, :count) FROM payloads WHERE id = :payload_id;
 
 -- name: withdraw_payload(payload_id, now, superseded_by, revision)!
--- A payload does not count any more.
+-- Withdraw a payload, so that it no longer counts.
 UPDATE payloads SET withdrawn_at = :now, superseded_by = :superseded_by, revision = :revision
 WHERE id = :payload_id AND withdrawn_at IS NULL;
 
 -- name: is_in_force(node_id, payload_id)$
--- Whether a payload of a node counts; nothing if it has none of that number.
+-- Return whether a payload of a node is in force, or nothing if the node has no such payload.
 SELECT withdrawn_at IS NULL FROM payloads WHERE node_id = :node_id AND id = :payload_id;
 
 -- name: revision_of_payload(payload_id)$
--- The node's revision that put a payload in force or withdrew it.
+-- Return the revision of the node that put a payload in force or withdrew it.
 SELECT revision FROM payloads WHERE id = :payload_id;
 
 -- name: restore_payload(payload_id, revision)!
--- A payload counts again.
+-- Put a payload in force again.
 UPDATE payloads SET withdrawn_at = NULL, superseded_by = NULL, revision = :revision WHERE id = :payload_id;
 
 -- name: list_payloads(node_id, number, count)
--- The payloads, newest first, without their bodies: of all nodes if the id is less than 0, all if the
--- number is less than 0.
+-- Return payloads without their bodies, newest first. A negative id selects all nodes; a negative number selects all
+-- payloads.
 SELECT payloads.id AS payload, nodes.name AS node, payloads.created_at AS received_at, payloads.nb_rows AS rows,
     payloads.hash, payloads.content, payloads.source, payloads.generated_at, payloads.version, payloads.origin,
     payloads.withdrawn_at, payloads.superseded_by, payloads.period_start, payloads.period_end
@@ -76,21 +77,21 @@ ORDER BY payloads.id DESC
 LIMIT :count;
 
 -- name: list_payload_days(node_id, number, oldest)
--- The days of all these, from one payload on.
+-- Return the days of these payloads, from the oldest one on.
 SELECT payload_days.payload_id, payload_days.day
 FROM payload_days JOIN payloads ON payloads.id = payload_days.payload_id
 WHERE (:node_id < 0 OR payloads.node_id = :node_id) AND (:number < 0 OR payloads.id = :number) AND payloads.id >= :oldest
 ORDER BY payload_days.payload_id, payload_days.day;
 
 -- name: newest_days()
--- The newest day that each node has reported.
+-- Return the last day that each node has reported.
 SELECT nodes.name, max(COALESCE(payloads.period_end, payloads.ends_at))
 FROM nodes LEFT JOIN payloads ON payloads.node_id = nodes.id AND payloads.withdrawn_at IS NULL
 GROUP BY nodes.name
 ORDER BY nodes.name;
 
 -- name: received_days(first_day, last_day)
--- Consecutive days of the payloads in force: their periods, or each day of the requests of those without one.
+-- Return ranges of days of the payloads in force. They are the periods, or single days for payloads without a period.
 SELECT nodes.name AS node, period_start AS first_day, period_end AS last_day, true AS has_period
 FROM payloads JOIN nodes ON nodes.id = payloads.node_id
 WHERE withdrawn_at IS NULL AND period_start <= :last_day AND period_end >= :first_day
@@ -102,28 +103,28 @@ JOIN payload_days ON payload_days.payload_id = payloads.id
 WHERE withdrawn_at IS NULL AND period_start IS NULL AND payload_days.day BETWEEN :first_day AND :last_day;
 
 -- name: first_days()
--- The first day that each node ever sent, even if its payload counts no more.
+-- Return the first day that each node has ever reported, even if its payload is no longer in force.
 SELECT nodes.name, min(COALESCE(payloads.period_start, payloads.starts_at))
 FROM nodes LEFT JOIN payloads ON payloads.node_id = nodes.id
 GROUP BY nodes.name
 ORDER BY nodes.name COLLATE "C";
 
 -- name: node_of_payload(payload_id)^
--- Whose payload it is.
+-- Return the node of a payload.
 SELECT nodes.id, nodes.name FROM payloads JOIN nodes ON nodes.id = payloads.node_id WHERE payloads.id = :payload_id;
 
 -- name: add_payload_days(payload_id, day)*!
--- The days that a payload covers.
+-- Add the days of the requests in a payload.
 INSERT INTO payload_days (payload_id, day) VALUES (:payload_id, :day);
 
 -- name: add_networks(node_id)!
--- The networks of the staging rows, without those that are known.
+-- Add the networks of the staging rows, except known ones.
 INSERT INTO networks (node_id, name)
 SELECT DISTINCT :node_id, network FROM staging_by_network WHERE network <> '' ORDER BY network
 ON CONFLICT (node_id, name) DO NOTHING;
 
 -- name: merge_stats(node_id)!
--- Add the staging rows to those that are there.
+-- Add the staging rows to the stored rows.
 INSERT INTO dataselect_stats AS stored (
     node_id, date, network, station, location, channel, country,
     bytes, nb_reqs, nb_successful_reqs, nb_failedrequests, clients
@@ -140,7 +141,7 @@ ON CONFLICT (node_id, date, network, station, location, channel, country) DO UPD
     updated_at = excluded.updated_at;
 
 -- name: insert_stats(node_id)!
--- Sum up what several payloads have of months of which no rows are there.
+-- Store the sums of the staging rows of several payloads, for months without stored rows.
 INSERT INTO dataselect_stats (
     node_id, date, network, station, location, channel, country,
     bytes, nb_reqs, nb_successful_reqs, nb_failedrequests, clients
@@ -151,7 +152,7 @@ FROM staging
 GROUP BY date, network, station, location, channel, country;
 
 -- name: aggregate_by_network()!
--- Sum the staging rows up over the streams of each network; all roll-ups are made from these few rows.
+-- Add up the staging rows over the streams of each network. All roll-ups are computed from these few rows.
 INSERT INTO staging_by_network
 SELECT date, network, country,
     sum(bytes), sum(nb_reqs), sum(nb_successful_reqs), sum(nb_failedrequests), hll_union_agg(clients)
@@ -159,7 +160,7 @@ FROM staging
 GROUP BY date, network, country;
 
 -- name: merge_by_network_country(node_id)!
--- The roll-up over the streams of a network.
+-- Update the roll-up over the streams of each network.
 INSERT INTO dataselect_stats_by_network_country AS stored (
     node_id, date, network, country, bytes, nb_reqs, nb_successful_reqs, nb_failedrequests, clients
 )
@@ -173,7 +174,7 @@ ON CONFLICT (node_id, date, network, country) DO UPDATE SET
     clients = hll_union(stored.clients, excluded.clients);
 
 -- name: merge_by_network(node_id)!
--- The roll-up over the streams of a network and all countries.
+-- Update the roll-up over the streams of each network and all countries.
 INSERT INTO dataselect_stats_by_network AS stored (
     node_id, date, network, bytes, nb_reqs, nb_successful_reqs, nb_failedrequests, clients
 )
@@ -189,7 +190,7 @@ ON CONFLICT (node_id, date, network) DO UPDATE SET
     clients = hll_union(stored.clients, excluded.clients);
 
 -- name: merge_by_country(node_id)!
--- The roll-up over all streams, by country.
+-- Update the roll-up over all streams, by country.
 INSERT INTO dataselect_stats_by_country AS stored (
     node_id, date, country, bytes, nb_reqs, nb_successful_reqs, nb_failedrequests, clients
 )
@@ -205,13 +206,13 @@ ON CONFLICT (node_id, date, country) DO UPDATE SET
     clients = hll_union(stored.clients, excluded.clients);
 
 -- name: restore_identity(payload_id, hash, content, source, period_start, period_end, starts_at, ends_at)!
--- The identity of a payload, as its body has it.
+-- Set the identity of a payload to that in its body.
 UPDATE payloads SET hash = :hash, content = :content, source = :source, period_start = :period_start,
     period_end = :period_end, starts_at = :starts_at, ends_at = :ends_at
 WHERE id = :payload_id;
 
 -- name: remove_stats(node_id, days)!
--- Delete a node's rows of some months; they are built again.
+-- Delete a node's rows of some months before they are computed again.
 DELETE FROM dataselect_stats WHERE node_id = :node_id AND date IN :days;
 
 -- name: remove_by_network_country(node_id, days)!
@@ -224,7 +225,7 @@ DELETE FROM dataselect_stats_by_network WHERE node_id = :node_id AND date IN :da
 DELETE FROM dataselect_stats_by_country WHERE node_id = :node_id AND date IN :days;
 
 -- name: months_of_node(node_id)
--- A day of each month of which a node has statistics, or payloads that count.
+-- Return one or more days of each month for which a node has statistics or payloads in force.
 SELECT date FROM dataselect_stats WHERE node_id = :node_id
 UNION SELECT date FROM dataselect_stats_by_network_country WHERE node_id = :node_id
 UNION SELECT date FROM dataselect_stats_by_network WHERE node_id = :node_id

@@ -1,14 +1,14 @@
--- Payloads and their sums: statements of SQLite's dialect.
+-- Payloads and their sums: statements for SQLite.
 
 -- name: create_staging()!
--- The rows that come in. Unlike PostgreSQL's, these tables outlive the transaction, and are emptied before use.
+-- Create a table for the incoming rows. In SQLite, it outlives the transaction, so it is emptied before use.
 CREATE TEMPORARY TABLE IF NOT EXISTS staging (
     date text, network text, station text, location text, channel text, country text,
     bytes integer, nb_reqs integer, nb_successful_reqs integer, nb_failedrequests integer, clients blob
 );
 
 -- name: create_staging_by_network()!
--- The same, summed up over the streams of each network.
+-- Create a table for their sums over the streams of each network.
 CREATE TEMPORARY TABLE IF NOT EXISTS staging_by_network (
     date text, network text, country text,
     bytes integer, nb_reqs integer, nb_successful_reqs integer, nb_failedrequests integer, clients blob
@@ -27,9 +27,9 @@ INSERT INTO temp.staging VALUES (
 );
 
 -- name: restart_numbers()^
--- SQLite continues after the largest id by itself.
+-- Do nothing: SQLite continues after the largest id.
 SELECT 1;
 
 -- name: has_rights()$
--- SQLite has no roles: a process that can open the file has all rights.
+-- Return true. SQLite has no roles; a process that can open the file has all privileges.
 SELECT 1;

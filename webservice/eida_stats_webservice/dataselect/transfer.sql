@@ -1,7 +1,7 @@
--- Copies of whole databases.
+-- Statements to copy a whole database into another.
 
 -- name: export_nodes()
--- All nodes, as another database takes them.
+-- Return all nodes with all columns to copy.
 SELECT id, name, contact, restriction_policy, eas_group, revision, changed_at, created_at FROM nodes ORDER BY id;
 
 -- name: export_tokens()
@@ -11,7 +11,7 @@ SELECT id, node_id, network, value, valid_from, valid_until, revoked_at, created
 SELECT node_id, name, inverted_policy, eas_group, created_at FROM networks ORDER BY node_id, name;
 
 -- name: export_payloads()
--- All payloads but their bodies, as another database takes them.
+-- Return all payloads with all columns to copy, except the bodies.
 SELECT id, node_id, hash, content, source, period_start, period_end, starts_at, ends_at, generated_at, version, nb_rows,
     origin, withdrawn_at, superseded_by, revision, created_at
 FROM payloads ORDER BY id;
@@ -20,7 +20,7 @@ FROM payloads ORDER BY id;
 SELECT payload_id, day FROM payload_days;
 
 -- name: insert_node_with_id(id, name, contact, restriction_policy, eas_group, revision, changed_at, created_at)!
--- A node as another database has it.
+-- Add a node with the same id and times as in the other database.
 INSERT INTO nodes (id, name, contact, restriction_policy, eas_group, revision, changed_at, created_at)
 VALUES (:id, :name, :contact, CAST(:restriction_policy AS boolean), :eas_group, :revision, :changed_at, :created_at);
 
@@ -33,7 +33,7 @@ INSERT INTO networks (node_id, name, inverted_policy, eas_group, created_at)
 VALUES (:node_id, :name, CAST(:inverted_policy AS boolean), :eas_group, :created_at);
 
 -- name: insert_payload_with_id(id, node_id, hash, content, source, period_start, period_end, starts_at, ends_at, generated_at, version, nb_rows, origin, withdrawn_at, revision, created_at, body)!
--- Without what has superseded it, which may not be there yet.
+-- Add a payload. superseded_by is set later, because that payload may not exist yet.
 INSERT INTO payloads (
     id, node_id, hash, content, source, period_start, period_end, starts_at, ends_at, generated_at, version, nb_rows,
     origin, withdrawn_at, revision, created_at, body
@@ -44,7 +44,7 @@ VALUES (
 );
 
 -- name: set_superseded_by(id, superseded_by)!
--- The payload that has superseded it.
+-- Set the payload that superseded another one.
 UPDATE payloads SET superseded_by = :superseded_by WHERE id = :id;
 
 -- name: insert_payload_days(payload_id, day)*!

@@ -1,7 +1,8 @@
--- Statistics. The SQL of queries is composed in sql.py.
+-- Statistics. sql.py composes the SQL of queries.
 
 -- name: data_version()^
--- Two revisions, one of which increases with each change of statistics, nodes or networks, and the times of the last
--- changes. Changes of nodes by an older version of the service show in the times only.
+-- Return two revisions and the times of the last changes. Each change of statistics, nodes or networks increments one
+-- of the revisions. An older version of the service may change nodes without incrementing a revision; only the times
+-- show these changes.
 SELECT revision, (SELECT COALESCE(sum(revision), 0) FROM nodes), changed_at, (SELECT max(changed_at) FROM nodes)
 FROM registry_state;

@@ -1,4 +1,4 @@
--- The rights of the service's role on nodes, networks and tokens.
+-- The privileges of the service's role on nodes, networks and tokens.
 
 -- The service increments the revision of a node when its statistics change.
 GRANT SELECT (id, name, restriction_policy, eas_group, revision, changed_at), UPDATE (revision, changed_at)

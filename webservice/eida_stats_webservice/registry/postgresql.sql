@@ -1,11 +1,11 @@
--- Nodes, networks and tokens: statements of PostgreSQL's dialect.
+-- Nodes, networks and tokens: statements for PostgreSQL.
 
 -- name: lock_node(node_id)$
--- Lock a node. Rows of different nodes are independent, so with this lock first, deadlocks cannot occur.
+-- Lock a node. Rows of different nodes are independent, so taking this lock first prevents deadlocks.
 SELECT revision FROM nodes WHERE id = :node_id FOR NO KEY UPDATE;
 
 -- name: bump_revision(node_id)!
--- Record a change of a node's statistics. clock_timestamp() is the time after all locks; changed_at only increases.
+-- Record a change of a node's statistics. clock_timestamp() is the time after all locks. changed_at only increases.
 UPDATE nodes SET revision = revision + 1, changed_at = GREATEST(
     clock_timestamp(),
     (SELECT max(changed_at) FROM nodes) + interval '1 microsecond',
@@ -22,8 +22,8 @@ UPDATE registry_state SET revision = revision + 1, changed_at = GREATEST(
 );
 
 -- name: has_rights()$
--- Whether the role has the rights of the service. It reads nodes, so that a lock on this table shows as a fault. An
--- older schema lacks registry_state; that is reported as a missing migration.
+-- Return whether the role has the privileges of the service. The statement reads nodes, so that a lock on this table
+-- causes an error. An older schema lacks registry_state; this is reported as a missing migration.
 SELECT count(*) = 0 AND has_column_privilege('nodes', 'revision', 'UPDATE')
     AND COALESCE(has_table_privilege(to_regclass('registry_state'), 'SELECT'), true)
 FROM nodes WHERE id < 0;

@@ -1,7 +1,7 @@
--- Nodes, networks and tokens: statements of SQLite's dialect.
+-- Nodes, networks and tokens: statements for SQLite.
 
 -- name: lock_node(node_id)$
--- The transaction already holds the only write lock of the database.
+-- Only read the revision: the transaction already holds the only write lock of the database.
 SELECT revision FROM nodes WHERE id = :node_id;
 
 -- name: bump_revision(node_id)!
@@ -22,5 +22,5 @@ UPDATE registry_state SET revision = revision + 1, changed_at = max(
 );
 
 -- name: has_rights()$
--- SQLite has no roles. It reads nodes, so that a missing table shows as a fault.
+-- Return true, because SQLite has no roles. The statement reads nodes, so that a missing table causes an error.
 SELECT count(*) = 0 FROM nodes WHERE id < 0;
