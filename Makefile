@@ -1,24 +1,24 @@
-# All tasks of developers: `make help` lists them.
+# Tasks for developers. List them with `make help`.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo serve test test-faults test-lowest lint format bench clean
 
 BIN := .venv/bin
-# One more than there are processors, because some tests only wait. Each gets whole modules, since their fixtures may
-# be shared, until it can take over tests of another one.
+# One worker more than processors, because some tests only wait. Each worker runs whole modules, since the tests of a
+# module may share fixtures. A worker that has finished takes over tests of another one.
 WORKERS := -n $(shell expr $$(nproc) + 1) --dist worksteal
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
-demo: .venv/webservice ## Run the whole job on this machine; LOG=file and NETWORKS=file for a log of your own
+demo: .venv/webservice ## Run the whole job on this machine; LOG=file and NETWORKS=file use your own log
 	@$(BIN)/python demo.py $(if $(LOG),--log "$(LOG)") $(if $(NETWORKS),--networks "$(NETWORKS)")
 
 serve: .venv/webservice ## Run the demo and keep the service running
 	@$(BIN)/python demo.py --serve $(if $(LOG),--log "$(LOG)") $(if $(NETWORKS),--networks "$(NETWORKS)")
 
-test: .venv/dev ## Run the tests on a private PostgreSQL; ARGS="-k sketch" for some of them
+test: .venv/dev ## Run the tests on a private PostgreSQL; ARGS="-k sketch" selects some of them
 	@sh tests/support/install_postgresql.sh
 	@sh tests/support/install_chromium.sh
 	$(BIN)/python -m pytest $(WORKERS) --maxprocesses 5 $(ARGS)
@@ -31,7 +31,7 @@ test-faults: .venv/dev ## Kill processes and fill disks, and check that nothing 
 	$(BIN)/python -m pytest tests/faults -m alone $(ARGS); alone=$$?; \
 	case "$$beside $$alone" in "0 0") ;; "0 5" | "5 0") $(if $(ARGS),true,false) ;; *) false ;; esac
 
-# The quick tests that depend most on other packages.
+# Quick tests that depend on other packages more than the rest.
 LOWEST := shared/test_encoding shared/test_payload aggregator/logs/test_compression aggregator/delivery/test_client \
 	webservice/test_config webservice/web/test_hooks webservice/web/test_metrics webservice/query/test_statistics \
 	webservice/dataselect/test_repository
@@ -45,7 +45,7 @@ lint: .venv/dev ## Check style, types, imports, Dockerfiles and dependencies
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile.pg-hll aggregator/Dockerfile webservice/Dockerfile
-	@# The audit mostly waits for the network.
+	@# The audit runs in the background, because it mostly waits for the network.
 	@$(BIN)/python tests/support/audit_dependencies.py & audit=$$!; $(BIN)/mypy; types=$$?; wait $$audit && exit $$types
 
 format: .venv/dev ## Format the source
@@ -59,7 +59,7 @@ bench: .venv/dev ## Run the benchmarks; benchmarks/README.md explains the figure
 clean: ## Remove everything that make has created
 	rm -rf .venv .venv-lowest .venv-reference demo-output build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-# Debian and Ubuntu have Python's venv module in a package of its own.
+# Debian and Ubuntu ship Python's venv module in a separate package.
 .venv/bin/python:
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || \
 		{ $(SUDO) apt-get update -q && $(SUDO) apt-get install -q -y --no-install-recommends python3-venv; }
@@ -69,13 +69,13 @@ clean: ## Remove everything that make has created
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[webservice]'
 	@touch $@
 
-# pip takes a minute for so many packages, uv some seconds.
+# pip takes a minute to install these packages, uv takes a few seconds.
 .venv/dev: .venv/bin/python setup.py
 	$(BIN)/python -m pip install -q --disable-pip-version-check 'uv>=0.8'
 	$(BIN)/uv pip install -q --python $(BIN)/python -e '.[dev]'
 	@touch $@ .venv/webservice
 
-# Only the packages that the programs need must work in their oldest versions; the tools of the tests may be new.
+# Only the packages that the programs need are installed in their oldest versions. Test tools may be new.
 .venv-lowest/ready: .venv/dev
 	$(BIN)/uv venv -q --clear --python $(BIN)/python .venv-lowest
 	$(BIN)/uv pip install -q --python .venv-lowest --resolution lowest-direct -e '.[webservice,parquet,dask]'

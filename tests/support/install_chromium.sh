@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes sure that Chromium is on this machine, from the distribution's packages. Does nothing, offline too, if it is.
+# Install Chromium from the packages of the distribution. If it is installed, do nothing; this also works offline.
 
 set -eu
 LC_ALL=C
@@ -21,10 +21,10 @@ if has_chromium; then
     exit 0
 fi
 if ! command -v apt-get >/dev/null; then
-    echo "${0##*/}: the tests need Chromium. Please install it: there is no apt-get here." >&2
+    echo "${0##*/}: the tests need Chromium. Please install it: this machine has no apt-get." >&2
     exit 1
 fi
-# On a machine that has just booted, its own updates hold the lock for a while.
+# On a machine that has just booted, automatic updates hold the lock for a while.
 as_root apt-get -qq -o DPkg::Lock::Timeout=300 update
 as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install --yes --no-install-recommends chromium
-has_chromium || { echo "${0##*/}: Chromium was installed, and is still not found." >&2; exit 1; }
+has_chromium || { echo "${0##*/}: Chromium was installed but is still not found." >&2; exit 1; }

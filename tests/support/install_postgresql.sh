@@ -1,12 +1,12 @@
 #!/bin/sh
-# Makes sure that a PostgreSQL server, 15 or newer, with its hll extension is on this machine, gpg, and libmagic, which
-# the reference aggregator of the tests loads. What is missing comes from the distribution's own packages. No
-# cluster is created or started: the tests start their own. Does nothing, offline too, when nothing is missing.
+# Install PostgreSQL 15 or newer with the extension hll, gpg, and libmagic, which the reference aggregator of the tests
+# loads. Missing packages come from the distribution. The script does not create or start a cluster, because the tests
+# start their own. If nothing is missing, it does nothing; this also works offline.
 
 set -eu
 LC_ALL=C
 export LC_ALL
-PATH="$PATH:/usr/sbin:/sbin" # ldconfig is there, which a user's PATH often leaves out
+PATH="$PATH:/usr/sbin:/sbin" # for ldconfig; the PATH of a user often lacks these directories
 
 oldest=15
 no_cluster=/etc/postgresql-common/createcluster.d/eida-statistics-tests.conf
@@ -16,7 +16,7 @@ fail() {
     exit 1
 }
 
-# The installed servers that are new enough, the newest first.
+# Print the versions of the installed servers that are new enough, newest first.
 servers() {
     for initdb in /usr/lib/postgresql/*/bin/initdb; do
         version=${initdb#/usr/lib/postgresql/}
@@ -46,7 +46,7 @@ libmagic() {
 }
 
 gpg_with_agent() {
-    # The tests make keys of their own, for which gpg asks its agent.
+    # The tests generate keys, for which gpg needs its agent.
     command -v gpg >/dev/null && command -v gpg-agent >/dev/null
 }
 
@@ -59,7 +59,7 @@ as_root() {
 }
 
 apt_get() {
-    # On a machine that has just booted, its own updates hold the lock for a while.
+    # On a machine that has just booted, automatic updates hold the lock for a while.
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 "$@"
 }
 
@@ -67,8 +67,8 @@ candidate() {
     apt-cache policy "$1" | grep -q '^ *Candidate: [^(]'
 }
 
-# The version whose extension is to be installed: that of a server which is here, else the distribution's default
-# one, else the newest.
+# Print the version for which to install the extension: that of an installed server, or the default version of the
+# distribution, or the newest available version.
 version_to_install() {
     default=$(apt-cache depends postgresql 2>/dev/null | sed -n 's/^ *Depends: postgresql-\([0-9][0-9]*\)$/\1/p')
     offered=$(apt-cache search --names-only '^postgresql-[0-9]+-hll$' | sed 's/^postgresql-\([0-9]*\)-hll.*/\1/' | sort -rn)
@@ -96,7 +96,7 @@ forbid_cluster() {
 allow_cluster() {
     as_root rm -f "$no_cluster"
     if [ "$made_directory" = yes ]; then
-        as_root rmdir "${no_cluster%/*}" 2>/dev/null || true # not empty any more: somebody else's now
+        as_root rmdir "${no_cluster%/*}" 2>/dev/null || true # ignore errors: another program may have added files
     fi
 }
 
@@ -106,16 +106,16 @@ fi
 
 command -v apt-get >/dev/null && command -v apt-cache >/dev/null || fail "\
 this needs PostgreSQL $oldest or newer with the hll extension under /usr/lib/postgresql and /usr/share/postgresql, and \
-gpg and libmagic.so.1, and can install them only where there is apt-get (Debian, Ubuntu). Please install them by hand."
+gpg and libmagic.so.1. Please install them manually: without apt-get (Debian, Ubuntu), this script cannot install them."
 [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null || fail "\
-PostgreSQL with its hll extension, gpg or libmagic is missing: run this script as root, since there is no sudo."
+PostgreSQL with its hll extension, gpg or libmagic is missing. This machine has no sudo: run this script as root."
 
 apt_get update
 
 set --
 if ! server_with_hll; then
     version=$(version_to_install) || fail "\
-the package sources of this machine offer no PostgreSQL of version $oldest or newer together with its hll extension."
+the package sources of this machine have no PostgreSQL $oldest or newer with the hll extension."
     set -- "postgresql-$version-hll"
     if [ ! -x "/usr/lib/postgresql/$version/bin/initdb" ]; then
         set -- "postgresql-$version" "$@"
@@ -123,7 +123,7 @@ the package sources of this machine offer no PostgreSQL of version $oldest or ne
     fi
 fi
 if ! libmagic; then
-    # Debian 13 and Ubuntu 24.04 renamed it when they widened time_t.
+    # Debian 13 and Ubuntu 24.04 renamed the package for the transition to a 64-bit time_t.
     if candidate libmagic1t64; then
         set -- "$@" libmagic1t64
     else

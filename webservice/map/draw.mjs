@@ -7,8 +7,8 @@ import { filter, filterAttachedWeight, presimplify, simplify } from "topojson-si
 const HERE = new URL(".", import.meta.url);
 const OUTPUT = new URL("../eida_stats_webservice/reports/data/map.json", HERE);
 
-// Areas that Natural Earth draws without an ISO number or with another country than ISO 3166 lists them. An area called
-// `from` with its middle in `box` (west, south, east, north) is drawn as `to`. No box means the whole world.
+// Areas that Natural Earth draws without an ISO number or with another country than ISO 3166 lists them. An area with
+// the name `from` and its centre in `box` (west, south, east, north) is drawn as `to`. The default box is the world.
 const MOVES = [
   { from: "Kosovo", to: "XK" },
   { from: "N. Cyprus", to: "CY" },
@@ -32,17 +32,17 @@ const MOVES = [
 ];
 const LEFT_OUT = ["AQ", "BV", "UM"];
 
-// Lengths are in units of the map. A pixel is this many units when the map has its usual width on a page.
+// Lengths are in units of the map. A pixel is this many units at the usual width of the map.
 const UNITS = 5;
 const MARGIN = 4 * UNITS; // room for a dot at the edge
-const SMALLEST_COUNTRY = 6 * UNITS ** 2; // a smaller one is a dot
-const SMALLEST_ISLAND = 0.5 * UNITS ** 2; // a smaller one is left out
+const SMALLEST_COUNTRY = 6 * UNITS ** 2; // smaller ones are drawn as dots
+const SMALLEST_ISLAND = 0.5 * UNITS ** 2; // smaller ones are left out
 const SMALLEST_CORNER = 0.25 * UNITS ** 2; // area of the triangle of a point and its neighbours
 
-// A map is as wide as `width` and as high as the points (longitude, latitude) of its frame need.
+// A map has this width. Its height fits the points (longitude, latitude) of its frame.
 const MAPS = {
   world: {
-    // Cut in the Bering Strait, so that neither Russia nor Fiji is in two parts.
+    // The map is cut in the Bering Strait, so that neither Russia nor Fiji is split.
     projection: geoNaturalEarth1().rotate([-11.5, 0]),
     width: 720 * UNITS,
     frame: [[-157.4, 1.9], [-169.9, -19], [-34, 83.6], [-70, -56]],
@@ -58,8 +58,8 @@ function readJson(path) {
   return JSON.parse(readFileSync(new URL(path, HERE), "utf8"));
 }
 
-// Return Natural Earth's topology in a scale ("50m"), with one geometry for each country code. The areas without a code
-// are one geometry with an empty code.
+// Return Natural Earth's topology in a scale ("50m"), with one geometry for each country code. All areas without a
+// code form one geometry with an empty code.
 function readCountries(scale, numbers) {
   const topology = readJson(`node_modules/world-atlas/countries-${scale}.json`);
   const parts = new Map();
@@ -87,7 +87,7 @@ function listCountries(topology) {
   return topology.objects.countries.geometries.map((geometry) => feature(topology, geometry));
 }
 
-// Return the middle of the largest part of each country.
+// Return the centre of the largest part of each country.
 function findPositions(topology) {
   return listCountries(topology).map(({ id, geometry }) => {
     const parts = geometry.coordinates.map((rings) => ({ type: "Polygon", coordinates: rings }));
@@ -123,7 +123,7 @@ function drawMap({ projection, width, height }, topology, positions) {
   return { width, height, paths: sortKeys(paths), dots: sortKeys(dots), land };
 }
 
-// Return the topology with as many points and islands as can be seen. Neighbours keep the same border.
+// Return the topology without invisible points and islands. Neighbours keep a common border.
 function simplifyFor(projection, topology) {
   const area = (ring) => planarArea(ring.map((point) => projection(point)));
   const simplified = simplify(presimplify(topology, area), SMALLEST_CORNER);
@@ -172,7 +172,7 @@ function sortKeys(table) {
 
 const { numbers, names, not_a_country: others } = readJson("countries.json");
 const countries = readCountries("50m", numbers);
-// The smallest countries are only in the finest scale.
+// Only the finest scale contains the smallest countries.
 const positions = findPositions(readCountries("10m", numbers));
 const maps = Object.entries(MAPS).map(([name, map]) => [name, drawMap(fitMap(map), countries, positions)]);
 const tables = {
