@@ -24,6 +24,7 @@ _HEIGHT = 240
 _TOP, _BOTTOM, _LEFT = 34, 26, 52
 _FONT = 12
 _TICKS = 4
+_SMALLEST = 1e-9
 # Bars with a smaller share of days received are paler.
 _PALE_BELOW = 0.9
 _PALE = "0.45"
@@ -221,7 +222,7 @@ def _say(text: str | None) -> str:
 
 def find_scale(largest: float) -> tuple[float, float]:
     """Return the distance of ticks and the top of a scale from 0 that holds a value."""
-    if largest <= 0:
+    if largest < _SMALLEST:
         return 1.0, 1.0
     power = 10.0 ** math.floor(math.log10(largest / _TICKS))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10, 20) if power * factor * (_TICKS + 1) >= largest)
