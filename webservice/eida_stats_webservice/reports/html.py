@@ -15,8 +15,9 @@ from eida_stats_webservice.reports import atlas, charts
 from eida_stats_webservice.reports.charts import NARROW, WIDE, Bar
 from eida_stats_webservice.reports.models import Comparison, Report, Row
 from eida_stats_webservice.reports.numbers import Unit, format_bytes, format_clients
-from eida_stats_webservice.reports.page import KICKER, make_page, name_month, parse_months
+from eida_stats_webservice.reports.page import KICKER, make_page, parse_months
 from eida_stats_webservice.reports.periods import name_period
+from eida_stats_webservice.reports.sections import name_month
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _FONT = Path(__file__).parent / "data" / "eida-sans.woff2"

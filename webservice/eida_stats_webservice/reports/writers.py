@@ -6,7 +6,8 @@ import io
 import msgspec
 
 from eida_stats_webservice.reports.models import SCHEMA, Report
-from eida_stats_webservice.reports.page import Page, Table, make_page
+from eida_stats_webservice.reports.page import Page, make_page
+from eida_stats_webservice.reports.sections import Table
 
 
 def write_json(report: Report) -> bytes:
