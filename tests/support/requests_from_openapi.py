@@ -101,8 +101,10 @@ def mend(case: Case[Any], headers: dict[str, str]) -> None:
         return
     query = case.query
     if case.path == "/report":
-        # Reports begin in the past.
+        # Reports begin in the past, and end when there can be statistics.
         query["start"] = min(query["start"], "2026-01")
+        if "end" in query:
+            query["end"] = max(query["end"], "2026-01")
     # Put months into order; a year may stand for any of its months.
     if "end" in query and _number(query["end"], 12) < _number(query["start"], 1):
         query["start"], query["end"] = query["end"], query["start"].removesuffix("-01")

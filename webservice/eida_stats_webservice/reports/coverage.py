@@ -6,6 +6,7 @@ requests, and a day without requests looks like one that was not sent.
 """
 
 import datetime
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 
 import msgspec
@@ -21,13 +22,13 @@ class NodeCoverage(msgspec.Struct, frozen=True):
 
     Attributes:
         due: the days due; None if there are none.
-        received: the days received, among those due.
+        received: the days received, among those due, in order.
         reports_quiet_days: whether days without requests count as received: all payloads state their periods.
     """
 
     node: str
     due: Days | None
-    received: frozenset[datetime.date]
+    received: tuple[datetime.date, ...]
     reports_quiet_days: bool
 
     @property
@@ -45,17 +46,19 @@ class NodeCoverage(msgspec.Struct, frozen=True):
         """The days due that were not received."""
         if self.due is None:
             return []
-        return list(_join(day for day in list_days(*self.due) if day not in self.received))
+        received = set(self.received)
+        return list(_join(day for day in list_days(*self.due) if day not in received))
 
     def restrict(self, first: datetime.date, last: datetime.date) -> "NodeCoverage":
         """Return the coverage of the days from `first` to `last`."""
         due = None if self.due is None else _intersect(self.due, (first, last))
-        received = frozenset(day for day in self.received if first <= day <= last)
+        # Years have many months, so a month must not look at all days.
+        received = self.received[bisect_left(self.received, first) : bisect_right(self.received, last)]
         return NodeCoverage(self.node, due, received, self.reports_quiet_days)
 
     def is_complete(self, first: datetime.date, last: datetime.date) -> bool:
         """Return whether every day from `first` to `last` was received."""
-        return all(day in self.received for day in list_days(first, last))
+        return self.restrict(first, last).days_received == (last - first).days + 1
 
 
 def compute_coverage(
@@ -83,7 +86,7 @@ def compute_coverage(
     for node, began in first_days.items():
         due = None if began is None else _intersect((began, today - datetime.timedelta(days=1)), (first, last))
         due_days = set() if due is None else set(list_days(*due))
-        found.append(NodeCoverage(node, due, frozenset(days[node] & due_days), states_periods[node]))
+        found.append(NodeCoverage(node, due, tuple(sorted(days[node] & due_days)), states_periods[node]))
     return found
 
 

@@ -99,6 +99,8 @@ def parse_report(parameters: Iterable[tuple[str, str]], today: datetime.date) ->
     query, _ = parse_query(DATASELECT, values.items(), today, restricted=False)
     if query.end < query.start:
         raise BadParameter(quote_parameter("start", values["start"]), hint="It is in the future.")
+    if query.end < _FIRST_MONTH:
+        raise BadParameter(quote_parameter("end", values["end"]), hint="Statistics begin in 1990.")
     scope = Scope(
         node=query.filters.get("node", ()),
         network=next(iter(query.filters.get("network", ())), None),
