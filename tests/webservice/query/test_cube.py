@@ -92,12 +92,7 @@ def test_all_divisions_match_the_records(client: FlaskClient, records: list[Reco
             details = ",".join(filter(None, (date, detail)))
             if "start" in some and date not in ("day", "hour"):
                 continue
-            query = {
-                **WHOLE,
-                **some,
-                **({"level": level} if level else {}),
-                **({"details": details} if details else {}),
-            }
+            query = WHOLE | some | select(level=level, details=details)
             assert take_sums(ask(client, **query)) == add_up(records, **query), query
 
 

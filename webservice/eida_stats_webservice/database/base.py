@@ -85,10 +85,10 @@ class Database(ABC):
         shared = cls.translate((folder / f"{name}.sql").read_text())
         return aiosql.from_str(f"{shared}\n\n{own.read_text() if own.exists() else ''}", cls.adapter)
 
-    @staticmethod
-    @abstractmethod
-    def prepare(sql: str) -> str:
+    @classmethod
+    def prepare(cls, sql: str) -> str:
         """Return a composed statement with parameters like :name in the form of this dialect and its driver."""
+        return cls.translate(sql)
 
     @staticmethod
     def translate(sql: str) -> str:
@@ -179,7 +179,7 @@ class Database(ABC):
         self._queries.set_statement_timeout(connection, seconds=seconds)
 
     def wait_without_limit(self, connection: Any) -> None:
-        """Remove the time limits of this transaction, for long work of the administrator."""
+        """Remove the time limits of this transaction, for long commands of the administrator."""
         self._queries.wait_without_limit(connection)
 
     def administer(self, change: Callable[[Any], _Result]) -> _Result:

@@ -52,8 +52,8 @@ class PostgreSQL(Database):
         self._uri = uri
         self._space_checked_at = -float("inf")
 
-    @staticmethod
-    def prepare(sql: str) -> str:
+    @classmethod
+    def prepare(cls, sql: str) -> str:
         """Return the statement with the driver's form of parameters; see the base class."""
         return re.sub(r":(\w+)", r"%(\1)s", sql)
 

@@ -55,11 +55,6 @@ class SQLite(Database):
         """Return shared statements with lists as JSON parameters, and without COLLATE "C", SQLite's default."""
         return re.sub(r"\bIN :(\w+)", r"IN (SELECT value FROM json_each(:\1))", sql).replace(' COLLATE "C"', "")
 
-    @staticmethod
-    def prepare(sql: str) -> str:
-        """Return the statement, translated; see the base class."""
-        return SQLite.translate(sql)
-
     @contextmanager
     def transaction(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:
         """Yield a connection; see the base class. With `write`, it takes the write lock at once."""

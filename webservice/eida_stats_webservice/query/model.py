@@ -120,8 +120,8 @@ class Statistic(msgspec.Struct):
         return self.keys[0]
 
     @property
-    def network(self) -> tuple[str, str]:
-        """The node and the code of the network: the second and third key."""
+    def node_and_network(self) -> tuple[str, str]:
+        """The node, and the code of the network there: the second and the third key."""
         return self.keys[1], self.keys[2]
 
 

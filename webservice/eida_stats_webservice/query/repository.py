@@ -9,14 +9,13 @@ from typing import Any
 
 from eida_statistics import hll
 from eida_statistics.months import list_months
+from eida_statistics.payload import EARLIEST_DAY
 from eida_stats_webservice.database.base import Database, parse_time
 from eida_stats_webservice.query.cube import Cube
 from eida_stats_webservice.query.model import DataVersion, Statistic, StatisticsQuery
 from eida_stats_webservice.query.sql import compose
 from eida_stats_webservice.registry.models import Viewer
 
-# The service refuses older days; see wire.py.
-_FIRST_DAY = datetime.date(1990, 1, 1)
 # SQL has no empty lists.
 _NO_MONTH = "0001-01-01"
 # A proxy in front waits for somewhat longer.
@@ -82,7 +81,7 @@ class StatisticsRepository:
     def _make_parameters(self, query: StatisticsQuery, viewer: Viewer) -> dict[str, Any]:
         to_list = self._database.to_list
         patterns = {dimension.name for dimension in query.cube.dimensions if dimension.has_patterns}
-        start = max(query.start, _FIRST_DAY)
+        start = max(query.start, EARLIEST_DAY)
         return {
             "months": to_list([month.isoformat() for month in list_months(start, query.end)] or [_NO_MONTH]),
             "start": start.isoformat(),

@@ -1,24 +1,22 @@
 """GET …/public and POST …/restricted of a cube: statistics for everybody, and for the holders of tokens."""
 
 import datetime
-import hashlib
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from itertools import chain, islice
 
 from flask import Blueprint, Request, Response, request
 
-from eida_statistics import __version__
 from eida_stats_webservice.auth.authenticator import Authenticator
 from eida_stats_webservice.config import PrivacySettings
 from eida_stats_webservice.errors import NothingFound
-from eida_stats_webservice.query import closed_months
 from eida_stats_webservice.query.cube import Cube
 from eida_stats_webservice.query.formats import choose_format, list_columns, list_values
-from eida_stats_webservice.query.model import DataVersion, OutputOptions, Statistic, StatisticsQuery
+from eida_stats_webservice.query.model import OutputOptions, Statistic
 from eida_stats_webservice.query.parameters import parse_query
 from eida_stats_webservice.query.repository import StatisticsRepository
 from eida_stats_webservice.query.usage import Usage
+from eida_stats_webservice.query.validators import find_validators
 from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.web.concurrency import ConcurrencyLimit
 from eida_stats_webservice.web.parameters import read_parameters
@@ -66,9 +64,7 @@ def create_blueprint(
         today = _get_today()
         query, options = parse_query(cube, read_parameters(request), today, restricted=False)
         version = statistics.data_version()
-        closed = _find_last_closed_month(query, settings, today)
-        changed_at = _find_last_change(version, query, today, closed, settings.closed_after_days)
-        etag = _make_etag(version, settings, query, closed)
+        etag, changed_at = find_validators(request, version, settings, query, today)
         if (known := find_matching_etag(request, etag)) is not None:
             return add_validators(Response(status=304), changed_at, known)
         usage.check_public_names(query)
@@ -130,48 +126,6 @@ def _write(cube: Cube, rows: Iterable[Statistic], options: OutputOptions) -> Res
     begun = list(islice(chunks, 2))
     body = b"".join([*begun, *chunks]) if len(begun) < 2 or not begun[1] else chain(begun, chunks)
     return Response(body, content_type=written.content_type)
-
-
-def _find_last_closed_month(
-    query: StatisticsQuery, settings: PrivacySettings, today: datetime.date
-) -> datetime.date | None:
-    """Return the last closed month of the query, if its answer depends on that."""
-    if not settings.min_clients:
-        return None
-    first_open = closed_months.find_first_open_month(today, settings.closed_after_days)
-    return closed_months.find_last_closed_month(query, first_open)
-
-
-def _make_etag(
-    version: DataVersion, settings: PrivacySettings, query: StatisticsQuery, closed: datetime.date | None
-) -> str:
-    # A restored database may reach the same revision in another way.
-    revision = f"{version.revision} {version.changed_at.isoformat()}"
-    # Without `end`, the same parameters are another query in the next month, or on the next day.
-    parameters = [request.query_string.decode("latin-1"), query.end.isoformat()]
-    protection = [str(settings), f"closed until {closed}"] if settings.min_clients else []
-    parts = "\n".join([__version__, revision, *parameters, *protection])
-    return hashlib.sha256(parts.encode()).hexdigest()[:32]
-
-
-def _find_last_change(
-    version: DataVersion,
-    query: StatisticsQuery,
-    today: datetime.date,
-    closed: datetime.date | None,
-    closed_after_days: int,
-) -> datetime.datetime:
-    """Return when the answer last changed.
-
-    Without `end` it changes when a month begins, or a day if the query is daily; with MIN_CLIENTS, also when one of
-    its months becomes closed.
-    """
-    begun = today if query.is_daily else today.replace(day=1)
-    first = datetime.datetime.combine(begun, datetime.time(), tzinfo=datetime.UTC)
-    changes = [version.changed_at.replace(microsecond=0), first]
-    if closed is not None:
-        changes.append(closed_months.find_closing_time(closed, closed_after_days))
-    return max(changes)
 
 
 def _get_today() -> datetime.date:

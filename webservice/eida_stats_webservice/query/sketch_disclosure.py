@@ -49,7 +49,7 @@ def disclose(row: Statistic, disclosure: Disclosure) -> Statistic:
 
 def _is_withheld(row: Statistic, disclosure: Disclosure) -> bool:
     if not disclosure.min_clients:
-        return not row.visible and row.network[1] != OTHER
+        return not row.visible and row.node_and_network[1] != OTHER
     return (
         OTHER in row.keys
         or row.clients < max(disclosure.min_clients, disclosure.min_sketch_clients)
@@ -90,9 +90,12 @@ def find_suppressed_keys(
     """
     cells = list(cells)
     get_key = _make_answer_key_function(query, restricted)
-    keys = [get_key(cell) if suppression.is_counted(cell, query, restricted) else None for cell in cells]
+    is_counted = suppression.make_filter(query, restricted)
+    keys = [get_key(cell) if is_counted(cell) else None for cell in cells]
     obvious = {
-        key for key, cell in zip(keys, cells, strict=True) if cell.clients < minimum or cell.network in restricted
+        key
+        for key, cell in zip(keys, cells, strict=True)
+        if cell.clients < minimum or cell.node_and_network in restricted
     }
     # Most totals have a small cell. Then the costly search for complementary suppression is not needed.
     if obvious.issuperset(key for key in keys if key is not None):

@@ -100,17 +100,17 @@ def _split_shown(
 ) -> tuple[dict[Key, list[Statistic]], dict[str, list[Statistic]]]:
     """Split the cells of a query into the visible ones by key, and the suppressed ones by date."""
     suppressed = find_suppressed(cells, minimum, without_filters(query), restricted)
-    get_cell_key = make_key_function(query, restricted)
+    get_cell_key, is_counted = make_key_function(query, restricted), make_filter(query, restricted)
     numbers_by_key: defaultdict[Key, list[int]] = defaultdict(list)
     for number, cell in enumerate(cells):
-        if is_counted(cell, query, restricted):
+        if is_counted(cell):
             numbers_by_key[get_cell_key(cell)].append(number)
     shown: dict[Key, list[Statistic]] = {}
     other: defaultdict[str, list[Statistic]] = defaultdict(list)
     for key, numbers in numbers_by_key.items():
         parts = [cells[number] for number in numbers]
         # For one node, a row Other of restricted networks would reveal more than the node's total.
-        is_of_one_node = "node" in query.filtered and any(part.network in restricted for part in parts)
+        is_of_one_node = "node" in query.filtered and any(part.node_and_network in restricted for part in parts)
         if suppressed[numbers].any() or is_of_one_node:
             other[key[0]] += parts
         else:
@@ -143,29 +143,35 @@ def _make_other_key(date: str, query: StatisticsQuery) -> Key:
     return _make_key(query, date, query.divides_by)
 
 
-def is_counted(row: Statistic, query: StatisticsQuery, restricted: Networks) -> bool:
-    """Return whether a cell is part of the answer to a query.
+def make_filter(query: StatisticsQuery, restricted: Networks) -> Callable[[Statistic], bool]:
+    """Return a function that returns whether a cell is part of the answer to a query.
 
     If the query names networks, a row Other would consist of restricted ones alone. They are left out.
     """
-    if query.selects_streams and row.network in restricted:
-        return False
-    return all(
-        not query.filters.get(name) or value in query.filters[name]
-        for name, value in zip(query.cube.keys[1:], row.keys[1:], strict=True)
-    )
+    # There are many cells, and few filters.
+    filtered = [(query.cube.keys.index(name), frozenset(query.filters[name])) for name in query.filtered]
+    left_out = restricted if query.selects_streams else ()
+
+    def is_counted(cell: Statistic) -> bool:
+        return cell.node_and_network not in left_out and all(
+            cell.keys[number] in values for number, values in filtered
+        )
+
+    return is_counted
 
 
 def make_key_function(query: StatisticsQuery, restricted: Networks) -> Callable[[Statistic], Key]:
     """Return a function that returns the key of the row of an answer to which a cell belongs."""
-    divided = [query.divides_by(dimension.name) for dimension in query.cube.dimensions]
     divides_networks = query.divides_by("network")
+    merged = [number + 1 for number, one in enumerate(query.cube.dimensions) if not query.divides_by(one.name)]
 
     def get_cell_key(cell: Statistic) -> Key:
-        date, *values = cell.keys
-        if divides_networks and cell.network in restricted:
-            values[:2] = OTHER, OTHER
-        return date, *(value if is_divided else ALL for value, is_divided in zip(values, divided, strict=True))
+        key = list(cell.keys)
+        if divides_networks and cell.node_and_network in restricted:
+            key[1:3] = OTHER, OTHER
+        for number in merged:
+            key[number] = ALL
+        return tuple(key)
 
     return get_cell_key
 
@@ -203,7 +209,7 @@ class _Cells:
         self._cells = cells
         self._minimum = minimum
         self._clients = np.array([cell.clients for cell in cells], dtype=np.int64)
-        self._restricted = np.array([cell.network in restricted for cell in cells], dtype=bool)
+        self._restricted = np.array([cell.node_and_network in restricted for cell in cells], dtype=bool)
         together: defaultdict[Key, list[int]] = defaultdict(list)
         for number in np.flatnonzero(self._restricted):
             date, _node, _network, *others = cells[number].keys
@@ -211,7 +217,7 @@ class _Cells:
         self._members = {numbers[0]: numbers for numbers in together.values()}
         self._alone = np.zeros(len(cells), dtype=bool)
         for numbers in together.values():
-            self._alone[numbers] = len({cells[number].network[1] for number in numbers}) == 1
+            self._alone[numbers] = len({cells[number].node_and_network[1] for number in numbers}) == 1
         self._group = np.arange(len(cells))
         self._size = self._clients.copy()
         for numbers in self._members.values():
