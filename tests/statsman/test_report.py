@@ -80,7 +80,7 @@ def test_format_must_be_known(statsman: Statsman) -> None:
     for output in ("-", "report", "report.doc"):
         refused = statsman("report", "--year", "2024", "-o", output)
         assert refused.returncode == 2
-        assert f"State the --format of {output}: html, json, csv, md." in refused.stderr
+        assert f"State the --format of {output}: html, csv, json, md." in refused.stderr
 
 
 def test_unknown_names_leave_no_file(statsman: Statsman, tmp_path: Path) -> None:

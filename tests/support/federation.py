@@ -8,11 +8,11 @@ from eida_statistics import hll
 from eida_statistics.months import find_last_day
 from eida_statistics.payload import Payload
 from eida_stats_webservice.registry.models import Node
+from support.dates import DAY
 from support.node_client import make_node
 from support.payloads import payload, row, sketch
 from support.stores import Store
 
-DAY = datetime.timedelta(days=1)
 COUNTRIES = ("DE", "FR", "IT", "GR", "CH", "US", "JP", "NZ", "SG", "XK", "A1", "")
 Gap = tuple[datetime.date, datetime.date]
 
@@ -61,7 +61,7 @@ def _make_payload(
     share = ((end - start).days + 1) / 31
     rows = [
         row(
-            month=f"{start:%Y-%m}-01",
+            month=start.replace(day=1).isoformat(),
             network=code,
             station=f"S{station}",
             location="",
@@ -78,7 +78,7 @@ def _make_payload(
         for country in chance.sample(COUNTRIES, 6)
     ]
     failed = row(
-        month=f"{start:%Y-%m}-01",
+        month=start.replace(day=1).isoformat(),
         network="",
         station="",
         location="--",

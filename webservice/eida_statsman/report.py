@@ -3,31 +3,24 @@
 import datetime
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import click
 
-from eida_statistics.months import add_months
+from eida_statistics.months import add_months, format_month
+from eida_statistics.payload import EARLIEST_DAY
 from eida_stats_webservice import config as configuration
-from eida_stats_webservice.reports import writers
-from eida_stats_webservice.reports.html import write_html
+from eida_stats_webservice.reports.formats import FORMATS
 from eida_stats_webservice.reports.maker import ReportMaker
-from eida_stats_webservice.reports.models import Report, Scope
+from eida_stats_webservice.reports.models import Scope
 from eida_stats_webservice.reports.networks import make_describe
 from eida_stats_webservice.reports.periods import MonthRange, list_comparisons
 from eida_statsman.nodes import require_printable
 from eida_statsman.repositories import Repositories
 
-_WRITERS: dict[str, Callable[[Report], bytes]] = {
-    "html": write_html,
-    "json": writers.write_json,
-    "csv": writers.write_csv,
-    "md": writers.write_markdown,
-}
 _MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])", re.ASCII)
 _QUARTER = re.compile(r"([0-9]{4})-?Q([1-4])", re.ASCII | re.IGNORECASE)
-_FIRST_YEAR = 1990
+_FIRST_YEAR = EARLIEST_DAY.year
 
 
 def _parse_month(_context: click.Context, _parameter: click.Parameter, value: str | None) -> datetime.date | None:
@@ -56,7 +49,7 @@ def _parse_quarter(_context: click.Context, _parameter: click.Parameter, value: 
 @click.option("--network", callback=require_printable, help="A network, by its extended code.  [default: all]")
 @click.option("--restricted", is_flag=True, help="Add what is not public of the network, down to stations.")
 @click.option(
-    "--format", "form", type=click.Choice(list(_WRITERS)), help="The format.  [default: by the file's name]"
+    "--format", "form", type=click.Choice(list(FORMATS)), help="The format.  [default: by the file's name]"
 )
 @click.option("--output", "-o", required=True, help="The file; - is standard output.")
 @click.option(
@@ -88,12 +81,12 @@ def report(
     today = datetime.datetime.now(tz=datetime.UTC).date()
     period = _choose_period(year, quarter, month, start, end)
     if period.first > today:
-        raise click.UsageError(f"The period begins in the future: {period.first:%Y-%m}.")
+        raise click.UsageError(f"The period begins in the future: {format_month(period.first)}.")
     if node is not None and network is not None:
         raise click.UsageError("Use --node or --network, not both.")
     if restricted and network is None:
         raise click.UsageError("--restricted needs --network.")
-    write = _WRITERS[form or _choose_format(output)]
+    written = FORMATS[form or _choose_format(output)]
     maker = ReportMaker(
         repositories.statistics,
         repositories.registry,
@@ -104,7 +97,7 @@ def report(
     scope = Scope(node=() if node is None else (node,), network=network, restricted=restricted)
     made = maker.make(scope, period, list_comparisons(period), today)
     with click.open_file(output, "wb", atomic=output != "-") as file:
-        file.write(write(made))
+        file.write(written.write(made))
 
 
 def _choose_period(
@@ -127,9 +120,10 @@ def _choose_period(
     ]
     if len(stated) != 1 or (start is None) != (end is None):
         raise click.UsageError("State one period: --year, --quarter, --month, or both --start and --end.")
-    if stated[0].last < stated[0].first:
-        raise click.UsageError(f"--end {end:%Y-%m} is before --start {start:%Y-%m}.")
-    return stated[0]
+    (period,) = stated
+    if period.last < period.first:
+        raise click.UsageError(f"--end {format_month(period.last)} is before --start {format_month(period.first)}.")
+    return period
 
 
 def _choose_format(output: str) -> str:
@@ -137,6 +131,6 @@ def _choose_format(output: str) -> str:
     if output == "-" and sys.stdout.isatty():
         return "md"
     extension = Path(output).suffix.removeprefix(".").lower()
-    if extension not in _WRITERS:
-        raise click.UsageError(f"State the --format of {output}: {', '.join(_WRITERS)}.")
+    if extension not in FORMATS:
+        raise click.UsageError(f"State the --format of {output}: {', '.join(FORMATS)}.")
     return extension

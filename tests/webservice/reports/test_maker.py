@@ -113,7 +113,7 @@ def test_coverage_names_the_days_not_received(federation: Store) -> None:
     assert networks["B0"].days_due == 366
     assert networks["GE"].days_due == 3 * 366
     text = writers.write_markdown(report).decode()
-    assert "**11 of 1,098 days of nodes were not received.** B: 10 to 19 March 2024; C: 11 November 2024." in text
+    assert "**11 of 1,098 node-days were not received.** B: 10 to 19 March 2024; C: 11 November 2024." in text
 
 
 def test_month_without_any_day_is_a_gap(store: Store) -> None:
@@ -159,12 +159,25 @@ def test_change_is_over_complete_months(federation: Store) -> None:
                 if (node, int(month.date[5:])) not in left_out:
                     sums[year] += month.bytes or 0
     assert compared.bytes_change == pytest.approx(sums[2024] / sums[2023] - 1)
-    assert (compared.base_nodes, len(report.comparisons)) == (3, 1)
-    # Clients are those of A, the only node that is complete in both years.
+    assert (compared.base_nodes, compared.clients_base_nodes, len(report.comparisons)) == (3, 1, 1)
+    # A is the only node that is complete in both years, and has less than half of the bytes.
+    assert compared.clients_change is None
+
+
+def test_change_of_clients_is_over_complete_nodes(federation: Store) -> None:
+    # B was not complete in March 2024.
+    (total,) = make_report(federation, "2024-01", "2024-03").select("total")
+    compared = total.comparisons["year"]
+    assert (compared.base_nodes, compared.clients_base_nodes) == (3, 2)
     now, before = (
-        make_report(federation, f"{year}-01", f"{year}-12", node=("A",)).select("total")[0] for year in (2024, 2023)
+        make_report(federation, f"{year}-01", f"{year}-03", node=("A", "C")).select("total")[0].clients
+        for year in (2024, 2023)
     )
-    assert compared.clients_change == pytest.approx((now.clients or 0) / (before.clients or 0) - 1)
+    assert now is not None
+    assert before is not None
+    assert compared.clients_change == pytest.approx(now / before - 1)
+    text = writers.write_markdown(make_report(federation, "2024-01", "2024-03")).decode()
+    assert ", over 2 of 3 nodes" in text
 
 
 def test_node_that_joined_is_not_comparable(store: Store) -> None:

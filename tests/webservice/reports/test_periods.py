@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eida_statistics.payload import Period
 from eida_stats_webservice.reports.periods import MonthRange, name_days, name_period
 
 as_date = datetime.date.fromisoformat
@@ -20,7 +21,7 @@ def make_period(first: str, last: str) -> MonthRange:
 def test_previous_period_ends_where_this_one_begins(one: datetime.date, other: datetime.date) -> None:
     period = MonthRange(min(one, other), max(one, other))
     previous = period.previous()
-    assert previous.end + datetime.timedelta(days=1) == period.start
+    assert previous.days.end + datetime.timedelta(days=1) == period.first
     assert len(previous.months) == len(period.months)
     before = period.year_before()
     assert [(month.year + 1, month.month) for month in before.months] == [
@@ -29,8 +30,8 @@ def test_previous_period_ends_where_this_one_begins(one: datetime.date, other: d
 
 
 def test_leap_year_has_its_day() -> None:
-    assert make_period("2024-02", "2024-02").end == as_date("2024-02-29")
-    assert make_period("2024-02", "2024-02").year_before().end == as_date("2023-02-28")
+    assert make_period("2024-02", "2024-02").days.end == as_date("2024-02-29")
+    assert make_period("2024-02", "2024-02").year_before().days.end == as_date("2023-02-28")
 
 
 @pytest.mark.parametrize(
@@ -56,4 +57,4 @@ def test_period_has_a_name(first: str, last: str, name: str) -> None:
     ],
 )
 def test_days_have_a_name(first: str, last: str, name: str) -> None:
-    assert name_days(as_date(first), as_date(last)) == name
+    assert name_days(Period(as_date(first), as_date(last))) == name

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.reports import writers
-from eida_stats_webservice.reports.routes import FORMATS
+from eida_stats_webservice.reports.formats import FORMATS
 from eida_stats_webservice.web import api_docs
 from support.dates import DAY
 from support.federation import fill
@@ -80,6 +80,7 @@ def test_json_matches_its_schema(federation: Store, client: FlaskClient, token: 
         ({"format": "pdf2"}, "Use html, csv, json, md"),
         ({"node": "C"}, "No node 'C'"),
         ({"network": "QQ"}, "No network 'QQ'"),
+        ({"network": "--"}, "Name a network"),
         ({"country": "Germany"}, "country codes of two characters"),
         ({"level": "node"}, "level"),
     ],
@@ -115,6 +116,12 @@ def test_unchanged_report_is_304(federation: Store, client: FlaskClient) -> None
     assert client.get(PATH, query_string={**YEAR, "node": "A"}, headers=headers).status_code == 200
     federation.registry.set_network_policy("B", "B0", inverted=True)
     assert client.get(PATH, query_string=YEAR, headers=headers).status_code == 200
+
+
+def test_etag_depends_on_the_protection(federation: Store, service_uri: str) -> None:
+    clients = [create_app(Config(service_uri, min_clients=minimum)).test_client() for minimum in (0, 4, 5)]
+    etags = {client.get(PATH, query_string=YEAR).headers["ETag"] for client in clients}
+    assert len(etags) == 3
 
 
 def test_names_come_from_the_setting(federation: Store, service_uri: str, tmp_path: Path) -> None:

@@ -75,16 +75,15 @@ class PayloadRecord(msgspec.Struct, frozen=True):
 
 
 class ReceivedDays(msgspec.Struct, frozen=True):
-    """Consecutive days for which a node has a payload in force.
+    """Days for which a node has a payload in force.
 
     Attributes:
-        has_period: whether the payload states its period, so that it covers days without requests, too.
+        states_period: whether this is the period of the payload, which covers days without requests, too.
     """
 
     node: str
-    first_day: datetime.date
-    last_day: datetime.date
-    has_period: bool
+    days: Period
+    states_period: bool
 
 
 PAYLOADS = "payloads"

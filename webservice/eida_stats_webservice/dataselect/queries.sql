@@ -92,7 +92,7 @@ ORDER BY nodes.name;
 
 -- name: received_days(first_day, last_day)
 -- Return ranges of days of the payloads in force. They are the periods, or single days for payloads without a period.
-SELECT nodes.name AS node, period_start AS first_day, period_end AS last_day, true AS has_period
+SELECT nodes.name, period_start, period_end, true
 FROM payloads JOIN nodes ON nodes.id = payloads.node_id
 WHERE withdrawn_at IS NULL AND period_start <= :last_day AND period_end >= :first_day
 UNION ALL

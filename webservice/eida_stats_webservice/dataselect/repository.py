@@ -10,8 +10,8 @@ import msgspec
 
 from eida_statistics.encoding import EncodedPayload, PayloadSummary, encode
 from eida_statistics.months import find_last_day
-from eida_statistics.payload import Payload
-from eida_stats_webservice.database.base import Database, select_rows, to_records
+from eida_statistics.payload import Payload, Period
+from eida_stats_webservice.database.base import Database
 from eida_stats_webservice.dataselect import identity
 from eida_stats_webservice.dataselect.bodies import PayloadBodies
 from eida_stats_webservice.dataselect.days import find_months
@@ -217,12 +217,14 @@ class PayloadRepository:
             connection, node, (self.bodies.read_rows(connection, number, months) for number, _ in numbers)
         )
 
-    def list_received_days(
-        self, connection: Any, first_day: datetime.date, last_day: datetime.date
-    ) -> list[ReceivedDays]:
-        """Return the days of the payloads in force that have days in a range, with one item or more for each."""
-        span = {"first_day": first_day.isoformat(), "last_day": last_day.isoformat()}
-        return to_records(ReceivedDays, select_rows(connection, self._queries.received_days, **span))
+    def list_received_days(self, connection: Any, period: Period) -> list[ReceivedDays]:
+        """Return the days of the payloads in force that share days with a period: one item or more for each."""
+        span = {"first_day": period.start.isoformat(), "last_day": period.end.isoformat()}
+        found = [
+            {"node": node, "days": {"start": start, "end": end}, "states_period": states_period}
+            for node, start, end, states_period in self._queries.received_days(connection, **span)
+        ]
+        return msgspec.convert(found, list[ReceivedDays], strict=False)
 
     def find_first_days(self, connection: Any) -> dict[str, datetime.date | None]:
         """Return the first day that each node ever sent, by the name of the node; None if it has sent nothing."""

@@ -1,17 +1,17 @@
 """The answers from which a report is made: public queries, and the days received."""
 
-import datetime
 from collections.abc import Callable, Iterable
 
 import msgspec
 
-from eida_statistics.months import find_last_day, format_month
+from eida_statistics.months import format_month
+from eida_statistics.payload import Period
 from eida_stats_webservice.dataselect.cube import DATASELECT
 from eida_stats_webservice.query.model import StatisticsQuery
 from eida_stats_webservice.reports.change import find_complete_nodes
 from eida_stats_webservice.reports.coverage import NodeCoverage
-from eida_stats_webservice.reports.models import Scope
-from eida_stats_webservice.reports.periods import MonthRange
+from eida_stats_webservice.reports.models import ComparisonName, Scope
+from eida_stats_webservice.reports.periods import MonthRange, get_month_days
 
 
 class Figures(msgspec.Struct, frozen=True):
@@ -46,27 +46,16 @@ class PeriodAnswers(msgspec.Struct, frozen=True):
 
     Attributes:
         coverage: the coverage of the nodes of the report.
-        shows_all: whether an answer without a row means that there is nothing. With MIN_CLIENTS, it may be hidden.
         total: the figures of the whole period; None if they are unknown.
-        months: the figures by month.
+        months: the figures of each month of the period, in order; None if they are unknown.
         node_months: the figures by node and month.
     """
 
     period: MonthRange
     coverage: list[NodeCoverage]
-    shows_all: bool
     total: Figures | None
-    months: list[Figures]
+    months: list[Figures | None]
     node_months: list[Figures]
-
-    def find_month(self, month: datetime.date) -> Figures | None:
-        """Return the figures of a month. They are 0 if its days were received and had no requests."""
-        date = format_month(month)
-        if (row := next((row for row in self.months if row.keys[0] == date), None)) is not None:
-            return row
-        last = find_last_day(month)
-        is_received = any(one.restrict(month, last).days_received for one in self.coverage)
-        return NOTHING if self.shows_all and is_received else None
 
 
 class Earlier(msgspec.Struct, frozen=True):
@@ -80,7 +69,7 @@ class Earlier(msgspec.Struct, frozen=True):
         clients_before: likewise in the earlier period.
     """
 
-    name: str
+    name: ComparisonName
     answers: PeriodAnswers
     complete_nodes: list[str]
     clients: Figures | None
@@ -106,8 +95,8 @@ def make_query(scope: Scope, period: MonthRange, level: str | None = None, *deta
     }
     return StatisticsQuery(
         cube=DATASELECT,
-        start=period.start,
-        end=period.end,
+        start=period.days.start,
+        end=period.days.end,
         filters={name: values for name, values in filters.items() if values},
         level=level,
         details=frozenset(details),
@@ -117,16 +106,22 @@ def make_query(scope: Scope, period: MonthRange, level: str | None = None, *deta
 def ask_period(
     ask: Ask, scope: Scope, period: MonthRange, coverage: list[NodeCoverage], *, shows_all: bool
 ) -> PeriodAnswers:
-    """Return the answers that both sides of a comparison need."""
-    total = _take_first(ask(make_query(scope, period)))
-    if total is None and shows_all and any(one.days_received for one in coverage):
-        total = NOTHING
+    """Return the answers that both sides of a comparison need.
+
+    Figures are 0 if days were received and an answer has no row; with MIN_CLIENTS the row may be hidden, so that
+    `shows_all` is false and they are unknown. Without any received day, they are unknown, too.
+    """
+
+    def fill(found: Figures | None, days: Period) -> Figures | None:
+        is_received = any(one.restrict(days).days_received for one in coverage)
+        return NOTHING if found is None and shows_all and is_received else found
+
+    by_month = {row.keys[0]: row for row in ask(make_query(scope, period, None, "month"))}
     return PeriodAnswers(
         period=period,
         coverage=coverage,
-        shows_all=shows_all,
-        total=total,
-        months=ask(make_query(scope, period, None, "month")),
+        total=fill(_take_first(ask(make_query(scope, period))), period.days),
+        months=[fill(by_month.get(format_month(month)), get_month_days(month)) for month in period.months],
         node_months=ask(make_query(scope, period, "node", "month")),
     )
 
@@ -143,7 +138,7 @@ def ask_parts(ask: Ask, scope: Scope, period: MonthRange) -> Parts:
     )
 
 
-def ask_earlier(ask: Ask, scope: Scope, name: str, now: PeriodAnswers, before: PeriodAnswers) -> Earlier:
+def ask_earlier(ask: Ask, scope: Scope, name: ComparisonName, now: PeriodAnswers, before: PeriodAnswers) -> Earlier:
     """Return the answers for an earlier period, and the clients of the nodes that are complete in both."""
     complete = find_complete_nodes(now.coverage, now.period, before.coverage, before.period)
     narrowed = msgspec.structs.replace(scope, node=tuple(complete))

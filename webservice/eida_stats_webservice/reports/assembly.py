@@ -6,28 +6,28 @@ from types import MappingProxyType
 
 import msgspec
 
-from eida_statistics.months import find_last_day, format_month
+from eida_statistics.months import format_month
+from eida_statistics.payload import Period
 from eida_stats_webservice.reports.answers import Earlier, Figures, Parts, PeriodAnswers
 from eida_stats_webservice.reports.change import (
-    Base,
-    Pair,
+    Side,
     Sums,
     compare,
     compute_change,
-    find_complete_months,
+    hold_enough_bytes,
+    make_side,
 )
 from eida_stats_webservice.reports.coverage import NodeCoverage
 from eida_stats_webservice.reports.models import (
     Comparison,
     ComparisonRecord,
     CoverageRecord,
-    DaysRecord,
     MonthsRecord,
     Row,
     Table,
 )
 from eida_stats_webservice.reports.numbers import RELATIVE_STANDARD_ERROR
-from eida_stats_webservice.reports.periods import MonthRange
+from eida_stats_webservice.reports.periods import MonthRange, get_month_days
 
 _KEYS = ("date", "node", "network", "station", "location", "channel", "country")
 
@@ -47,7 +47,10 @@ def make_rows(
     return [
         _make_row("total", {}, now.total, everything, _compare_totals(now, earlier)),
         *_make_months(now, earlier),
-        *(_copy_row("year", row, _restrict_to_year(everything, int(row.keys[0]))) for row in parts.years),
+        *(
+            _copy_row("year", row, _restrict(everything, MonthRange.of_year(int(row.keys[0])).days))
+            for row in parts.years
+        ),
         *_make_nodes(parts.nodes, everything),
         *(
             _copy_row("network", row, _choose_nodes(everything, networks.get(row.keys[2])))
@@ -65,7 +68,7 @@ def make_coverage(coverage: Iterable[NodeCoverage]) -> list[CoverageRecord]:
             node=one.node,
             days_received=one.days_received,
             days_due=one.days_due,
-            not_received=[DaysRecord(first, last) for first, last in one.not_received],
+            not_received=one.not_received,
             reports_quiet_days=one.reports_quiet_days,
         )
         for one in coverage
@@ -80,10 +83,10 @@ def make_months_record(period: MonthRange) -> MonthsRecord:
 def make_comparison_record(earlier: Earlier) -> ComparisonRecord:
     """Return an earlier period as a report has it."""
     months = make_months_record(earlier.answers.period)
-    return ComparisonRecord(earlier.name, months.start, months.end)  # type: ignore[arg-type] # checked by its maker
+    return ComparisonRecord(earlier.name, months.start, months.end)
 
 
-def count_days(coverage: Iterable[NodeCoverage]) -> tuple[int, int]:
+def _count_days(coverage: Iterable[NodeCoverage]) -> tuple[int, int]:
     """Return the days received and the days due, added up over nodes."""
     coverage = list(coverage)
     return sum(one.days_received for one in coverage), sum(one.days_due for one in coverage)
@@ -97,7 +100,7 @@ def _make_row(
     comparisons: Mapping[str, Comparison] = MappingProxyType({}),
 ) -> Row:
     """Return a row. Without figures, these are unknown: a month without any received day is a gap, never 0."""
-    received, due = count_days(coverage)
+    received, due = _count_days(coverage)
     row = msgspec.structs.replace(
         Row(table, days_received=received, days_due=due, comparisons=dict(comparisons)), **keys
     )
@@ -119,16 +122,13 @@ def _copy_row(table: Table, found: Figures, coverage: Iterable[NodeCoverage]) ->
 
 
 def _make_months(now: PeriodAnswers, earlier: list[Earlier]) -> Iterator[Row]:
-    for number, month in enumerate(now.period.months):
+    for number, (month, found) in enumerate(zip(now.period.months, now.months, strict=True)):
         yield _make_row(
             "month",
             {"date": format_month(month)},
-            now.find_month(month),
-            _restrict(now.coverage, month),
-            {
-                one.name: _make_comparison(one.answers.find_month(one.answers.period.months[number]))
-                for one in earlier
-            },
+            found,
+            _restrict(now.coverage, get_month_days(month)),
+            {one.name: _make_comparison(one.answers.months[number]) for one in earlier},
         )
 
 
@@ -150,51 +150,42 @@ def _make_comparison(found: Figures | None) -> Comparison:
 
 def _compare_totals(now: PeriodAnswers, earlier: list[Earlier]) -> dict[str, Comparison]:
     """Return the changes of the totals since earlier periods."""
-    complete = find_complete_months(now.coverage, now.period)
-    compared = {}
+    side = _make_side(now)
+    compared: dict[str, Comparison] = {}
     for one in earlier:
-        before = one.answers
-        base = compare(
-            _sum_node_months(now),
-            complete,
-            now.period,
-            _sum_node_months(before),
-            find_complete_months(before.coverage, before.period),
-            before.period,
-        )
+        before = _make_side(one.answers)
+        base = compare(side, before)
         compared[one.name] = msgspec.structs.replace(
-            _make_comparison(before.total),
+            _make_comparison(one.answers.total),
             bytes_change=base.bytes_change,
             nb_successful_reqs_change=base.streams_change,
-            clients_change=_compare_clients(one, base),
+            clients_change=_compare_clients(one, side, before),
             base_nodes=base.nodes,
             base_share=base.share,
+            clients_base_nodes=len(one.complete_nodes),
         )
     return compared
 
 
-def _compare_clients(earlier: Earlier, base: Base) -> float | None:
+def _compare_clients(earlier: Earlier, now: Side, before: Side) -> float | None:
     """Return the change of the clients of the nodes that are complete in both periods."""
-    if base.bytes_change is None or earlier.clients is None or earlier.clients_before is None:
+    if earlier.clients is None or earlier.clients_before is None:
+        return None
+    if not hold_enough_bytes(earlier.complete_nodes, now, before):
         return None
     return compute_change(earlier.clients.clients, earlier.clients_before.clients)
 
 
-def _sum_node_months(answers: PeriodAnswers) -> dict[Pair, Sums]:
-    """Return the sums by node and month. The row Other of a node is no node."""
-    return {
+def _make_side(answers: PeriodAnswers) -> Side:
+    sums = {
         (row.keys[1], datetime.date.fromisoformat(f"{row.keys[0]}-01")): Sums(row.bytes, row.streams)
         for row in answers.node_months
     }
+    return make_side(answers.period, sums, answers.coverage)
 
 
-def _restrict(coverage: Iterable[NodeCoverage], month: datetime.date) -> list[NodeCoverage]:
-    return [one.restrict(month, find_last_day(month)) for one in coverage]
-
-
-def _restrict_to_year(coverage: Iterable[NodeCoverage], year: int) -> list[NodeCoverage]:
-    months = MonthRange.of_year(year)
-    return [one.restrict(months.start, months.end) for one in coverage]
+def _restrict(coverage: Iterable[NodeCoverage], days: Period) -> list[NodeCoverage]:
+    return [one.restrict(days) for one in coverage]
 
 
 def _choose_nodes(coverage: list[NodeCoverage], nodes: Collection[str] | None) -> list[NodeCoverage]:

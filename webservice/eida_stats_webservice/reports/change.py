@@ -1,13 +1,12 @@
 """Changes between two periods, over the parts that were received completely in both."""
 
 import datetime
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
-from eida_statistics.months import find_last_day
 from eida_stats_webservice.reports.coverage import NodeCoverage
-from eida_stats_webservice.reports.periods import MonthRange
+from eida_stats_webservice.reports.periods import MonthRange, get_month_days
 
 # The base of a change holds at least this share of the bytes.
 _LEAST_SHARE = 0.5
@@ -21,6 +20,20 @@ class Sums(msgspec.Struct, frozen=True):
 
     bytes: int
     streams: int
+
+
+class Side(msgspec.Struct, frozen=True):
+    """One of two periods that are compared.
+
+    Attributes:
+        period: the months.
+        sums: the sums of each node and month, complete or not.
+        complete: the nodes and months of which every day was received.
+    """
+
+    period: MonthRange
+    sums: Mapping[Pair, Sums]
+    complete: set[Pair]
 
 
 class Base(msgspec.Struct, frozen=True):
@@ -39,78 +52,56 @@ class Base(msgspec.Struct, frozen=True):
     share: float | None
 
 
-def find_complete_months(coverage: Iterable[NodeCoverage], period: MonthRange) -> set[Pair]:
-    """Return the nodes and months of which every day was received."""
-    return {
-        (one.node, month)
-        for one in coverage
-        for month in period.months
-        if one.is_complete(month, find_last_day(month))
-    }
+def make_side(period: MonthRange, sums: Mapping[Pair, Sums], coverage: Iterable[NodeCoverage]) -> Side:
+    """Return one side of a comparison."""
+    days = {month: get_month_days(month) for month in period.months}
+    complete = {(one.node, month) for one in coverage for month in days if one.is_complete(days[month])}
+    return Side(period, sums, complete)
 
 
 def find_complete_nodes(
     coverage: Iterable[NodeCoverage], period: MonthRange, earlier: Iterable[NodeCoverage], before: MonthRange
 ) -> list[str]:
     """Return the nodes of which every day of both periods was received."""
-    complete = {one.node for one in earlier if one.is_complete(before.start, before.end)}
-    return [one.node for one in coverage if one.node in complete and one.is_complete(period.start, period.end)]
+    complete = {one.node for one in earlier if one.is_complete(before.days)}
+    return [one.node for one in coverage if one.node in complete and one.is_complete(period.days)]
 
 
-def compare(
-    sums: Mapping[Pair, Sums],
-    complete: set[Pair],
-    period: MonthRange,
-    earlier_sums: Mapping[Pair, Sums],
-    earlier_complete: set[Pair],
-    before: MonthRange,
-) -> Base:
-    """Return the change from the period `before` to `period`, which are equally long.
-
-    Args:
-        sums: the sums of each node and month of the period, complete or not.
-        complete: its complete nodes and months.
-        period: the period.
-        earlier_sums: the sums of each node and month of the earlier period.
-        earlier_complete: its complete nodes and months.
-        before: the earlier period.
-    """
-    counterparts = dict(zip(period.months, before.months, strict=True))
+def compare(now: Side, then: Side) -> Base:
+    """Return the change of bytes and streams between two periods of equal length."""
+    counterparts = dict(zip(now.period.months, then.period.months, strict=True))
     pairs = [
         ((node, month), (node, counterparts[month]))
-        for node, month in sorted(complete)
-        if (node, counterparts[month]) in earlier_complete
+        for node, month in now.complete
+        if (node, counterparts[month]) in then.complete
     ]
+    nodes = {node for (node, _), _ in pairs}
+    one, other = _find_share(now, {pair for pair, _ in pairs}), _find_share(then, {pair for _, pair in pairs})
+    share = None if one is None or other is None else min(one, other)
+    if share is None or share < _LEAST_SHARE:
+        return Base(None, None, len(nodes), share)
     nothing = Sums(0, 0)
-    now = [sums.get(pair, nothing) for pair, _ in pairs]
-    then = [earlier_sums.get(pair, nothing) for _, pair in pairs]
-    share = _find_smallest_share((now, sums.values()), (then, earlier_sums.values()))
-    is_comparable = share is not None and share >= _LEAST_SHARE
+    found = [(now.sums.get(pair, nothing), then.sums.get(earlier, nothing)) for pair, earlier in pairs]
     return Base(
-        bytes_change=compute_change(sum(one.bytes for one in now), sum(one.bytes for one in then))
-        if is_comparable
-        else None,
-        streams_change=(
-            compute_change(sum(one.streams for one in now), sum(one.streams for one in then))
-            if is_comparable
-            else None
-        ),
-        nodes=len({node for (node, _), _ in pairs}),
-        share=share,
+        compute_change(sum(late.bytes for late, _ in found), sum(early.bytes for _, early in found)),
+        compute_change(sum(late.streams for late, _ in found), sum(early.streams for _, early in found)),
+        len(nodes),
+        share,
     )
+
+
+def hold_enough_bytes(nodes: Collection[str], *sides: Side) -> bool:
+    """Return whether some nodes have enough of the bytes of each period to stand for all nodes."""
+    shares = [_find_share(side, {pair for pair in side.sums if pair[0] in nodes}) for side in sides]
+    return all(share is not None and share >= _LEAST_SHARE for share in shares)
+
+
+def _find_share(side: Side, pairs: Collection[Pair]) -> float | None:
+    """Return the share of the bytes of a period that some nodes and months hold; None without any bytes."""
+    total = sum(one.bytes for one in side.sums.values())
+    return sum(side.sums[pair].bytes for pair in pairs if pair in side.sums) / total if total else None
 
 
 def compute_change(value: int | None, earlier: int | None) -> float | None:
     """Return the relative change of a value; None if there is none, or the earlier one is zero."""
     return None if value is None or not earlier else value / earlier - 1
-
-
-def _find_smallest_share(*periods: tuple[Iterable[Sums], Iterable[Sums]]) -> float | None:
-    """Return the smallest share of the bytes of a period that its base holds."""
-    shares = []
-    for base, everything in periods:
-        total = sum(one.bytes for one in everything)
-        if not total:
-            return None
-        shares.append(sum(one.bytes for one in base) / total)
-    return min(shares)

@@ -6,11 +6,10 @@ them in dark mode. Each chart has a title and a description for screen readers.
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from xml.sax.saxutils import escape, quoteattr
+from xml.sax.saxutils import escape
 
 import msgspec
 
-from eida_stats_webservice.reports.coverage import Days
 from eida_stats_webservice.reports.numbers import format_share, format_three_digits
 
 # Light colours. `style.css` has those of dark mode.
@@ -80,7 +79,7 @@ def draw_bars(bars: Sequence[Bar], unit: str, *, title: str, description: str, w
     every = max(1, math.ceil(30 / slot))
     for number, bar in enumerate(bars):
         left = _LEFT + number * slot
-        parts.append(f'<g class="mark" data-text={quoteattr(bar.text)}>')
+        parts.append(f"<g><title>{escape(bar.text)}</title>")
         parts += _draw_bar(bar, left, slot, find_y, base)
         parts.append("</g>")
         if number % every == 0:
@@ -113,30 +112,6 @@ def _draw_bar(bar: Bar, left: float, slot: float, find_y: Callable[[float], floa
         if slot >= 24:
             parts.append(_text(left + slot / 2, above - 6, label, "gap-text", NOT_RECEIVED, "middle"))
     return parts
-
-
-def draw_strip(due: Days, not_received: Iterable[Days], *, title: str, width: int = 240) -> str:
-    """Return the coverage of a node as a strip of its days due, with hatched gaps."""
-    count = (due[1] - due[0]).days + 1
-    height = 12
-    parts = [_rect(0, 0, width, height, "bar", BAR)]
-    for first, last in not_received:
-        x = (first - due[0]).days / count * width
-        # A single day of a year would be invisible.
-        size = max(2.0, ((last - first).days + 1) / count * width)
-        x = min(x, width - size)
-        parts.append(_rect(x, 0, size, height, "paper-fill", PAPER))
-        parts.append(_rect(x, height - 4, size, 4, "gap-fill", NOT_RECEIVED))
-    return _wrap(parts, width, height, title, title)
-
-
-def draw_rank(value: float, largest: float, *, width: int = 120) -> str:
-    """Return a bar for a row of a ranked table. It is an ornament: the number stands beside it."""
-    size = 0.0 if largest <= 0 else max(1.0, value / largest * width)
-    return (
-        f'<svg viewBox="0 0 {width} 10" width="{width}" height="10" aria-hidden="true" class="rank">'
-        f"{_rect(0, 0, size, 10, 'bar', BAR)}</svg>"
-    )
 
 
 class Shades(msgspec.Struct, frozen=True):
@@ -196,28 +171,28 @@ def draw_map(
     unit = outlines.width / pixels
     parts = [f'<g stroke="{PAPER}" stroke-width="{0.5 * unit:.2f}" class="borders">']
     if outlines.land:
-        parts.append(f'<path d="{outlines.land}"{_shade(None)}/>')
+        parts.append(f'<path d="{outlines.land}" {_shade(None)}/>')
     for code, path in sorted(outlines.paths.items()):
         number = shades.find(values[code]) if values.get(code) else None
-        parts.append(f'<path d="{path}"{_shade(number)}{_say(texts.get(code))}/>')
+        parts.append(f'<path d="{path}" {_shade(number)}{_close("path", texts.get(code))}')
     parts.append("</g>")
     for code, (x, y) in sorted(outlines.dots.items()):
         if values.get(code):
             parts.append(
-                f'<circle cx="{x}" cy="{y}" r="{3 * unit:.1f}"{_shade(shades.find(values[code]))}'
-                f'{_say(texts.get(code))} stroke="{PAPER}" stroke-width="{unit:.1f}"/>'
+                f'<circle cx="{x}" cy="{y}" r="{3 * unit:.1f}" {_shade(shades.find(values[code]))}'
+                f' stroke="{PAPER}" stroke-width="{unit:.1f}"{_close("circle", texts.get(code))}'
             )
     return _wrap(parts, outlines.width, outlines.height, title, description, "map")
 
 
 def _shade(number: int | None) -> str:
-    return (
-        ' class="none" fill="' + NO_SHADE + '"' if number is None else f' class="s{number}" fill="{SHADES[number]}"'
-    )
+    name, colour = ("none", NO_SHADE) if number is None else (f"s{number}", SHADES[number])
+    return f'class="{name}" fill="{colour}"'
 
 
-def _say(text: str | None) -> str:
-    return "" if text is None else f" data-text={quoteattr(text)}"
+def _close(tag: str, text: str | None) -> str:
+    """Return the end of an element, with the text that browsers show under the pointer."""
+    return "/>" if text is None else f"><title>{escape(text)}</title></{tag}>"
 
 
 def find_scale(largest: float) -> tuple[float, float]:

@@ -6,15 +6,16 @@ requests, and a day without requests looks like one that was not sent.
 """
 
 import datetime
+import itertools
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from eida_statistics.payload import Period
 from eida_stats_webservice.dataselect.models import ReceivedDays
 
-Days = tuple[datetime.date, datetime.date]
-"""The first and the last of some consecutive days."""
+_DAY = datetime.timedelta(days=1)
 
 
 class NodeCoverage(msgspec.Struct, frozen=True):
@@ -27,14 +28,14 @@ class NodeCoverage(msgspec.Struct, frozen=True):
     """
 
     node: str
-    due: Days | None
+    due: Period | None
     received: tuple[datetime.date, ...]
     reports_quiet_days: bool
 
     @property
     def days_due(self) -> int:
         """The number of days due."""
-        return 0 if self.due is None else (self.due[1] - self.due[0]).days + 1
+        return 0 if self.due is None else _count_days(self.due)
 
     @property
     def days_received(self) -> int:
@@ -42,72 +43,63 @@ class NodeCoverage(msgspec.Struct, frozen=True):
         return len(self.received)
 
     @property
-    def not_received(self) -> list[Days]:
+    def not_received(self) -> list[Period]:
         """The days due that were not received."""
         if self.due is None:
             return []
-        received = set(self.received)
-        return list(_join(day for day in list_days(*self.due) if day not in received))
+        # The days between two received ones, and those at both ends.
+        edges = [self.due.start - _DAY, *self.received, self.due.end + _DAY]
+        return [
+            Period(before + _DAY, after - _DAY)
+            for before, after in itertools.pairwise(edges)
+            if (after - before) > _DAY
+        ]
 
-    def restrict(self, first: datetime.date, last: datetime.date) -> "NodeCoverage":
-        """Return the coverage of the days from `first` to `last`."""
-        due = None if self.due is None else _intersect(self.due, (first, last))
-        # Years have many months, so a month must not look at all days.
-        received = self.received[bisect_left(self.received, first) : bisect_right(self.received, last)]
+    def restrict(self, period: Period) -> "NodeCoverage":
+        """Return the coverage of the days of a period."""
+        due = None if self.due is None else _intersect(self.due, period)
+        # Many years have many months, so a month must not look at all days.
+        received = self.received[bisect_left(self.received, period.start) : bisect_right(self.received, period.end)]
         return NodeCoverage(self.node, due, received, self.reports_quiet_days)
 
-    def is_complete(self, first: datetime.date, last: datetime.date) -> bool:
-        """Return whether every day from `first` to `last` was received."""
-        return self.restrict(first, last).days_received == (last - first).days + 1
+    def is_complete(self, period: Period) -> bool:
+        """Return whether every day of a period was received."""
+        return self.restrict(period).days_received == _count_days(period)
 
 
 def compute_coverage(
     received: Iterable[ReceivedDays],
-    first_days: dict[str, datetime.date | None],
-    first: datetime.date,
-    last: datetime.date,
+    first_days: Mapping[str, datetime.date | None],
+    period: Period,
     today: datetime.date,
 ) -> list[NodeCoverage]:
-    """Return the coverage of each node from `first` to `last`, in the order of `first_days`.
+    """Return the coverage of each node in a period, in the order of `first_days`.
 
     Args:
         received: the days of all payloads in force that share days with the period.
         first_days: the first day that each node ever sent; None if it has sent nothing.
-        first: the first day.
-        last: the last day.
+        period: the period.
         today: the present day in UTC, which is not due yet.
     """
     days: dict[str, set[datetime.date]] = {node: set() for node in first_days}
     states_periods = dict.fromkeys(first_days, True)
     for one in received:
-        days[one.node].update(list_days(max(one.first_day, first), min(one.last_day, last)))
-        states_periods[one.node] &= one.has_period
+        if shared := _intersect(one.days, period):
+            days[one.node].update(shared.days())
+        states_periods[one.node] &= one.states_period
     found = []
     for node, began in first_days.items():
-        due = None if began is None else _intersect((began, today - datetime.timedelta(days=1)), (first, last))
-        due_days = set() if due is None else set(list_days(*due))
-        found.append(NodeCoverage(node, due, tuple(sorted(days[node] & due_days)), states_periods[node]))
+        due = None if began is None else _intersect(Period(began, today - _DAY), period)
+        there = () if due is None else sorted(days[node].intersection(due.days()))
+        found.append(NodeCoverage(node, due, tuple(there), states_periods[node]))
     return found
 
 
-def list_days(first: datetime.date, last: datetime.date) -> Iterator[datetime.date]:
-    """Yield the days from `first` to `last`."""
-    for number in range((last - first).days + 1):
-        yield first + datetime.timedelta(days=number)
+def _intersect(one: Period, other: Period) -> Period | None:
+    # A node that sends today for the first time has no day before today: its period is reversed.
+    start, end = max(one.start, other.start), min(one.end, other.end)
+    return Period(start, end) if start <= end else None
 
 
-def _intersect(one: Days, other: Days) -> Days | None:
-    first, last = max(one[0], other[0]), min(one[1], other[1])
-    return (first, last) if first <= last else None
-
-
-def _join(days: Iterable[datetime.date]) -> Iterator[Days]:
-    """Join sorted days that follow each other."""
-    first = last = None
-    for day in days:
-        if last is not None and first is not None and (day - last).days > 1:
-            yield first, last
-            first = day
-        first, last = first or day, day
-    if first is not None and last is not None:
-        yield first, last
+def _count_days(period: Period) -> int:
+    return (period.end - period.start).days + 1

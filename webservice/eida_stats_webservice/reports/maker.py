@@ -6,6 +6,7 @@ from contextlib import closing
 from typing import Any
 
 from eida_statistics import __version__, hll
+from eida_statistics.networks import NetworkDescription
 from eida_stats_webservice.config import PrivacySettings
 from eida_stats_webservice.dataselect.repository import PayloadRepository
 from eida_stats_webservice.query.model import Statistic, StatisticsQuery
@@ -45,7 +46,7 @@ class ReportMaker:
         self._statistics = statistics
         self._registry = registry
         self._payloads = payloads
-        self._settings = settings
+        self.settings = settings
         self._describe = describe
 
     def make(self, scope: Scope, period: MonthRange, comparisons: Comparisons, today: datetime.date) -> Report:
@@ -62,7 +63,7 @@ class ReportMaker:
             RestrictedNetwork: if the network is restricted at all nodes, and the scope is public.
         """
         with self._statistics.snapshot() as statistics:
-            usage = Usage(statistics, self._registry, self._settings)
+            usage = Usage(statistics, self._registry, self.settings)
             viewer = Viewer(networks=frozenset([scope.network or ""])) if scope.restricted else None
             ask = _make_ask(usage, viewer, today)
             if viewer is None:
@@ -72,7 +73,7 @@ class ReportMaker:
             # Where a network is restricted, it is not part of a public report.
             networks = [one for one in self._registry.list_networks() if scope.restricted or not one.restricted]
             nodes = self._choose_nodes(scope, networks)
-            shows_all = scope.restricted or not self._settings.min_clients
+            shows_all = scope.restricted or not self.settings.min_clients
 
             def ask_period(months: MonthRange) -> PeriodAnswers:
                 coverage = self._find_coverage(statistics.connection, months, nodes, today)
@@ -85,7 +86,7 @@ class ReportMaker:
             ]
             parts = answers.ask_parts(ask, scope, period)
             version = statistics.data_version()
-        described = None if scope.network is None else self._describe(scope.network)
+        described = self.describe(scope.network)
         return Report(
             software_version=__version__,
             changed_at=version.changed_at,
@@ -99,6 +100,10 @@ class ReportMaker:
             citation=(described and described.citation) or None,
         )
 
+    def describe(self, network: str | None) -> NetworkDescription | None:
+        """Return the description of the network of a report, if it has one."""
+        return None if network is None else self._describe(network)
+
     def _choose_nodes(self, scope: Scope, networks: Iterable[NetworkRecord]) -> set[str]:
         """Return the nodes whose days count: those of the scope, or those of its network."""
         of_network = {network.node for network in networks if network.name == scope.network}
@@ -108,17 +113,13 @@ class ReportMaker:
     def _find_coverage(
         self, connection: Any, period: MonthRange, nodes: set[str], today: datetime.date
     ) -> list[NodeCoverage]:
-        received = self._payloads.list_received_days(connection, period.start, period.end)
+        received = self._payloads.list_received_days(connection, period.days)
         first_days = self._payloads.find_first_days(connection)
-        return [
-            one
-            for one in compute_coverage(received, first_days, period.start, period.end, today)
-            if one.node in nodes
-        ]
+        return [one for one in compute_coverage(received, first_days, period.days, today) if one.node in nodes]
 
 
 def _make_ask(usage: Usage, viewer: Viewer | None, today: datetime.date) -> Ask:
-    """Return a function that answers queries, with what the scope may contain."""
+    """Return a function that answers queries: of a viewer, or public ones."""
 
     def ask(query: StatisticsQuery) -> list[Figures]:
         rows = usage.find_public(query, today) if viewer is None else usage.find_restricted(query, viewer)

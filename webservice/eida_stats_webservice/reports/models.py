@@ -5,10 +5,12 @@ from typing import Literal
 
 import msgspec
 
+from eida_statistics.payload import Period
+
 SCHEMA = "eida-statistics-report/1"
 
 Table = Literal["total", "month", "year", "node", "network", "country", "station"]
-ComparisonName = Literal["year", "previous", "other"]
+ComparisonName = Literal["year", "previous"]
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -42,13 +44,6 @@ class ComparisonRecord(msgspec.Struct, frozen=True):
     end: str
 
 
-class DaysRecord(msgspec.Struct, frozen=True):
-    """Consecutive days; both ends are included."""
-
-    start: datetime.date
-    end: datetime.date
-
-
 class CoverageRecord(msgspec.Struct, frozen=True):
     """The coverage of a node in the period.
 
@@ -62,19 +57,20 @@ class CoverageRecord(msgspec.Struct, frozen=True):
     node: str
     days_received: int
     days_due: int
-    not_received: list[DaysRecord]
+    not_received: list[Period]
     reports_quiet_days: bool
 
 
 class Comparison(msgspec.Struct, frozen=True):
     """Figures of an earlier period, and the change since then. None stands for not comparable.
 
-    Changes are relative: 0.1 is 10 % more. Those of bytes and streams are over the months of nodes that were
-    received completely on both sides, that of clients over the nodes that were.
+    Changes are relative: 0.1 is 10 % more.
 
     Attributes:
-        base_nodes: the number of nodes in the base of the change of bytes and streams.
-        base_share: the share of the bytes that the base holds, in the period in which it holds less.
+        base_nodes: over the months of how many nodes bytes and streams are compared: months that were received
+            completely in both periods.
+        base_share: the share of all bytes in these months, in the period in which it is smaller.
+        clients_base_nodes: over how many nodes clients are compared: those that were received completely in both.
     """
 
     bytes: int | None = None
@@ -85,6 +81,7 @@ class Comparison(msgspec.Struct, frozen=True):
     clients_change: float | None = None
     base_nodes: int | None = None
     base_share: float | None = None
+    clients_base_nodes: int | None = None
 
 
 class Row(msgspec.Struct, frozen=True):

@@ -3,7 +3,6 @@
 import math
 
 NO_BREAK = "\u00a0"
-MINUS = "\u2212"
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _DECIMAL_UNITS = ("B", "kB", "MB", "GB", "TB")
 # A change of clients is one only if it is larger than two standard errors of a difference.

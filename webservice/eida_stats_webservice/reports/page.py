@@ -88,7 +88,7 @@ def _make_subtitle(report: Report, period: MonthRange) -> str:
         (sum(row.country not in (OTHER, "") for row in report.select("country")), "country", "countries"),
     ]
     parts = [
-        f"{name_days(period.start, period.end)} (UTC)",
+        f"{name_days(period.days)} (UTC)",
         *(f"{count} {one if count == 1 else several}" for count, one, several in counts),
         *(["not public"] if report.scope.restricted else []),
     ]
@@ -105,19 +105,18 @@ def _make_note(report: Report) -> list[str]:
     named = "; ".join(f"{one.node}: {_name_gaps(one)}" for one in lacking[:_NAMED])
     others = f"; and {len(lacking) - _NAMED} more nodes" if len(lacking) > _NAMED else ""
     sentences = [
-        f"{format_count(due - received)} of {format_count(due)} days of nodes were not received.",
-        f"{named}{others}. Figures marked {DAGGER} are of the days received.",
+        f"{format_count(due - received)} of {format_count(due)} node-days were not received.",
+        f"{named}{others}. Figures marked {DAGGER} cover only the days received.",
     ]
     if quiet := [one.node for one in lacking if not one.reports_quiet_days]:
         sentences.append(
-            f"Days without requests look like days not received if they are of {_join(quiet)},"
-            " whose program does not report them."
+            f"At {_join(quiet)}, these may have been days without requests, which older aggregators do not report."
         )
     return sentences
 
 
 def _name_gaps(coverage: CoverageRecord) -> str:
-    gaps = [name_days(gap.start, gap.end) for gap in coverage.not_received]
+    gaps = [name_days(gap) for gap in coverage.not_received]
     if len(gaps) > _NAMED:
         days = coverage.days_due - coverage.days_received
         return f"{format_count(days)} days in {len(gaps)} gaps"
@@ -141,15 +140,15 @@ def _make_headlines(report: Report) -> list[Headline]:
         ),
         Headline(
             "Streams delivered",
-            format_count(total.nb_successful_reqs or 0),
-            mark,
+            f"{format_count(total.nb_successful_reqs or 0)}{mark}",
+            "",
             _list_changes(report, total, "nb_successful_reqs_change"),
         ),
-        Headline("Requests without data", format_count(total.nb_unsuccessful_reqs or 0), mark, []),
+        Headline("Requests without data", f"{format_count(total.nb_unsuccessful_reqs or 0)}{mark}", "", []),
         Headline(
             "Distinct clients",
-            clients,
-            f"{error}{mark}",
+            clients if error else f"{clients}{mark}",
+            f"{error}{mark}" if error else "",
             _list_changes(report, total, "clients_change", CLEAR_CHANGE_OF_CLIENTS),
         ),
     ]
@@ -169,7 +168,8 @@ def _list_changes(report: Report, total: Row, column: str, smallest: float = 0.0
         if getattr(compared, column) is None:
             lines.append(f"{change} with {against}")
             continue
-        base = "" if compared.base_nodes == nodes else f", over {compared.base_nodes} of {nodes} nodes"
+        counted = compared.clients_base_nodes if column == "clients_change" else compared.base_nodes
+        base = "" if counted == nodes else f", over {counted} of {nodes} nodes"
         lines.append(f"{arrow} {change} against {against}{base}".strip())
     return lines
 
@@ -184,7 +184,8 @@ def _explain(report: Report) -> list[str]:
         " cases, the true number is within two standard errors.",
         "Coverage is the share of days received, from the first day that a node ever sent to yesterday. A day that"
         " only one of several servers of a node has sent counts as received.",
-        "Changes compare only the months of nodes that were received completely in both periods. A change of"
+        "Changes of data and streams compare only months of nodes that were received completely in both periods,"
+        " those of clients only nodes that were. Without half of the data, there is no comparison. A change of"
         f" clients below 6.5{NO_BREAK}% may be by chance.",
     ]
     if any(OTHER in (row.node, row.network, row.country) for row in report.rows):

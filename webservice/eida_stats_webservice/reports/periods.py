@@ -6,6 +6,7 @@ import datetime
 import msgspec
 
 from eida_statistics.months import add_months, find_last_day, list_months
+from eida_statistics.payload import Period
 from eida_stats_webservice.reports.models import ComparisonName
 
 
@@ -26,14 +27,9 @@ class MonthRange(msgspec.Struct, frozen=True, order=True):
         return cls(datetime.date(year, 1, 1), datetime.date(year, 12, 1))
 
     @property
-    def start(self) -> datetime.date:
-        """The first day."""
-        return self.first
-
-    @property
-    def end(self) -> datetime.date:
-        """The last day."""
-        return find_last_day(self.last)
+    def days(self) -> Period:
+        """All days of the months."""
+        return Period(self.first, find_last_day(self.last))
 
     @property
     def months(self) -> list[datetime.date]:
@@ -51,6 +47,11 @@ class MonthRange(msgspec.Struct, frozen=True, order=True):
     def previous(self) -> "MonthRange":
         """Return the months just before, as many as these."""
         return self.shift(-len(self.months))
+
+
+def get_month_days(month: datetime.date) -> Period:
+    """Return all days of a month, by its first one."""
+    return MonthRange(month, month).days
 
 
 def list_comparisons(period: MonthRange) -> dict[ComparisonName, MonthRange]:
@@ -73,9 +74,10 @@ def name_period(period: MonthRange) -> str:
     return f"{calendar.month_name[first.month]} to {_name_month(last)}"
 
 
-def name_days(first: datetime.date, last: datetime.date) -> str:
+def name_days(days: Period) -> str:
     """Return the name of some days: `11 November 2024`, `10 to 19 March 2024` or `30 March to 2 April 2024`."""
-    if first == last:
+    first, last = days.start, days.end
+    if days.is_day:
         return _name_day(first)
     if (first.year, first.month) == (last.year, last.month):
         return f"{first.day} to {_name_day(last)}"

@@ -1,45 +1,27 @@
 """GET report: a report in HTML, CSV, JSON or Markdown."""
 
 import datetime
-import hashlib
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 import msgspec
 from flask import Blueprint, Request, Response, request
 
-from eida_statistics import __version__
+from eida_statistics.payload import EARLIEST_DAY
 from eida_stats_webservice.dataselect.cube import DATASELECT
 from eida_stats_webservice.errors import BadParameter, ForbiddenNetwork
 from eida_stats_webservice.query.model import DataVersion
 from eida_stats_webservice.query.parameters import parse_query
-from eida_stats_webservice.reports import writers
-from eida_stats_webservice.reports.html import make_policy, write_html
+from eida_stats_webservice.query.validators import find_validators
+from eida_stats_webservice.reports.answers import make_query
+from eida_stats_webservice.reports.formats import FORMATS, Format
+from eida_stats_webservice.reports.html import make_policy
 from eida_stats_webservice.reports.maker import ReportMaker
-from eida_stats_webservice.reports.models import Report, Scope
+from eida_stats_webservice.reports.models import Scope
 from eida_stats_webservice.reports.periods import MonthRange, list_comparisons
 from eida_stats_webservice.web.concurrency import ConcurrencyLimit
 from eida_stats_webservice.web.parameters import quote_parameter, read_parameters, require_parameters
 from eida_stats_webservice.web.responses import add_validators, find_matching_etag
 from eida_stats_webservice.web.route_options import RouteOptions, declare_options
-
-# The service refuses older statistics.
-_FIRST_MONTH = datetime.date(1990, 1, 1)
-
-
-class Format(NamedTuple):
-    """A format of reports."""
-
-    content_type: str
-    write: Callable[[Report], bytes]
-
-
-FORMATS = {
-    "html": Format("text/html; charset=utf-8", write_html),
-    "csv": Format("text/csv; charset=utf-8", writers.write_csv),
-    "json": Format("application/json", writers.write_json),
-    "md": Format("text/markdown; charset=utf-8", writers.write_markdown),
-}
 
 
 def create_blueprint(
@@ -69,9 +51,13 @@ def create_blueprint(
         if network is not None:
             scope = _restrict(scope, network)
         version = find_version()
-        etag = _make_etag(version, period, today)
+        # If its period is not over, a report changes every day, with the days due.
+        day = today.isoformat() if period.days.end >= today else ""
+        described = str(maker.describe(scope.network))
+        query = make_query(scope, period)
+        etag, changed_at = find_validators(request, version, maker.settings, query, today, day, described)
         if network is None and (known := find_matching_etag(request, etag)) is not None:
-            return add_validators(Response(status=304), version.changed_at, known)
+            return add_validators(Response(status=304), changed_at, known)
         with concurrency.slot():
             made = maker.make(scope, period, list_comparisons(period), today)
         response = Response(form.write(made), content_type=form.content_type)
@@ -80,7 +66,7 @@ def create_blueprint(
         if network is not None:
             response.headers["Cache-Control"] = "no-store"
             return response
-        return add_validators(response, made.changed_at, etag)
+        return add_validators(response, changed_at, etag)
 
     return routes
 
@@ -97,16 +83,18 @@ def parse_report(parameters: Iterable[tuple[str, str]], today: datetime.date) ->
     if form not in FORMATS:
         raise BadParameter(quote_parameter("format", form), hint=f"Use {', '.join(FORMATS)}.")
     query, _ = parse_query(DATASELECT, values.items(), today, restricted=False)
+    if "" in query.filters.get("network", ()):
+        raise BadParameter(quote_parameter("network", values["network"]), hint="Name a network.")
     if query.end < query.start:
         raise BadParameter(quote_parameter("start", values["start"]), hint="It is in the future.")
-    if query.end < _FIRST_MONTH:
-        raise BadParameter(quote_parameter("end", values["end"]), hint="Statistics begin in 1990.")
+    if query.end < EARLIEST_DAY:
+        raise BadParameter(quote_parameter("end", values["end"]), hint=f"Statistics begin in {EARLIEST_DAY.year}.")
     scope = Scope(
         node=query.filters.get("node", ()),
         network=next(iter(query.filters.get("network", ())), None),
         country=query.filters.get("country", ()),
     )
-    period = MonthRange(max(query.start, _FIRST_MONTH), query.end.replace(day=1))
+    period = MonthRange(max(query.start, EARLIEST_DAY), query.end.replace(day=1))
     return scope, period, FORMATS[form]
 
 
@@ -119,11 +107,3 @@ def _restrict(scope: Scope, network: str) -> Scope:
     if scope.network not in (None, network):
         raise ForbiddenNetwork(scope.network or "", hint=f"The token is for network {network}.")
     return msgspec.structs.replace(scope, network=network, restricted=True)
-
-
-def _make_etag(version: DataVersion, period: MonthRange, today: datetime.date) -> str:
-    """Return the ETag of a report. If its period is not over, it changes every day, with the days due."""
-    parameters = request.query_string.decode("latin-1")
-    day = today.isoformat() if period.end >= today else ""
-    parts = [__version__, version.revision, version.changed_at.isoformat(), parameters, str(period.end), day]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]

@@ -11,7 +11,7 @@ from eida_stats_webservice.reports.models import Report, Row
 from eida_stats_webservice.reports.numbers import NO_BREAK, Unit, format_clients, format_count, format_share
 
 DAGGER = "†"
-"""Marks figures of which days are missing."""
+"""Marks figures that lack days."""
 _GAP = "–"
 
 
@@ -176,8 +176,7 @@ def _format_row(row: Row, unit: Unit, total: int | None) -> list[str]:
     """Return the figures of a row as texts."""
     days = format_share(row.days_received, row.days_due) if row.days_due else ""
     if row.bytes is None:
-        gaps = 5 if total is None else 6
-        return [_GAP] * (gaps - 1) + ["", days]
+        return [*[_GAP] * (4 if total is None else 5), "", days]
     mark = DAGGER if row.days_received < row.days_due else ""
     return [
         f"{unit.format(row.bytes)}{mark}",
