@@ -49,7 +49,7 @@ class Epoch(msgspec.Struct, frozen=True):
 
 
 class NetworkDescription(msgspec.Struct, frozen=True):
-    """What the registry says of a network: its name, its first year and its DOI; empty if it has none."""
+    """The name, first year and DOI of a network from the registry; a name or DOI that it lacks is empty."""
 
     name: str
     start_year: int
@@ -143,7 +143,7 @@ def try_to_load(load: Callable[[], Iterable[Epoch]]) -> LoadedRegistry:
 def get_epochs(loaded: LoadedRegistry) -> list[Epoch]:
     """Return the registry, or raise the error of loading it."""
     if isinstance(loaded, EidaStatisticsError):
-        # It may be raised again and again, and must not gather frames.
+        # It may be raised for many logs, and must not gather frames.
         raise loaded.with_traceback(None)
     return loaded
 

@@ -16,7 +16,7 @@ class _NotFound(EidaStatisticsError):
 
 
 class _Conflict(EidaStatisticsError):
-    """The request is at odds with what is stored."""
+    """The request conflicts with stored data."""
 
     http_status = 409
 

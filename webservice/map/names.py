@@ -12,7 +12,7 @@ from babel.core import get_global
 # Numbers from here on are not ISO's but free for users, such as Kosovo's 983.
 USER_ASSIGNED = 900
 NOT_ISO = {"XK"}
-# Codes that databases of addresses use for what is not a country.
+# Codes of address databases that are not countries.
 NOT_A_COUNTRY = {
     "": "Not known",
     "A1": "Anonymous proxy",
@@ -25,12 +25,12 @@ NOT_A_COUNTRY = {
 
 
 def main() -> None:
-    """Write the codes by ISO number, the names of these codes, and those of what is not a country."""
+    """Write the codes by ISO number, the names of these codes, and the names of codes that are not countries."""
     territories = Locale("en").territories
     numbers = {
         number: codes[0]
         for number, codes in sorted(get_global("territory_aliases").items())
-        # Several codes are for what was one country once.
+        # A number with several codes is that of a former country.
         if number.isdigit() and int(number) < USER_ASSIGNED and len(codes) == 1 and codes[0] in territories
     }
     names = {code: territories[code] for code in sorted({*numbers.values(), *NOT_ISO})}
