@@ -111,7 +111,7 @@ def _write_text(rows: Iterable[Row], columns: tuple[Column, ...], _parameters: s
 
 def _write_parquet(rows: Iterable[Row], columns: tuple[Column, ...], parameters: str) -> Iterator[bytes]:
     """Write a table with the version and the parameters in its metadata, a group of rows at a time."""
-    # The first import takes a quarter of a second and 40 MB, so only requests for Parquet import it.
+    # The first import takes 40 MB, and two seconds from a cold disk, so only requests for Parquet import it.
     try:
         import pyarrow as pa  # noqa: PLC0415
         from pyarrow import parquet  # noqa: PLC0415
