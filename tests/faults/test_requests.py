@@ -70,7 +70,9 @@ def start_target(kind: str, uri: str, directory: Path, signer: Signer, stack: Ex
     session.trust_env = False
     stack.enter_context(service)
     # The first answer in Parquet loads pyarrow, which takes two seconds if the machine has not read its files yet.
-    session.get(f"{service.url}/dataselect/public", params={"start": "2021", "format": "parquet"}).raise_for_status()
+    session.get(
+        f"{service.url}/dataselect/public", params={"start": "2021", "format": "parquet"}
+    ).raise_for_status()
     return Target(kind, uri, service, tokens, session, [], Counter())
 
 

@@ -178,6 +178,11 @@ class BadParameter(EidaStatisticsError):
     http_status = 400
     problem = "bad-parameter"
 
+    def __init__(self, subject: str, *, hint: str = "", parameter: str | None = None) -> None:
+        # By which a page finds the field of its form.
+        self.parameter = parameter
+        super().__init__(subject, hint=hint)
+
 
 class UnreadableBody(EidaStatisticsError):
     """The body cannot be read."""

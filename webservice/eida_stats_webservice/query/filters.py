@@ -46,7 +46,9 @@ def parse_networks(name: str, value: str, wildcards: bool) -> tuple[str, ...]:
     if wildcards:
         return tuple("" if pattern == _NONE else pattern for pattern in _parse_patterns(_PATTERN, name, value))
     if not _CODE.fullmatch(value):
-        raise BadParameter(quote_parameter(name, value), hint="Use one extended network code, without * or ?.")
+        raise BadParameter(
+            quote_parameter(name, value), hint="Use one extended network code, without * or ?.", parameter=name
+        )
     return (value,)
 
 
@@ -58,7 +60,7 @@ def parse_countries(name: str, value: str, wildcards: bool) -> tuple[str, ...]:
     codes = tuple("" if country == _NONE else normalize_country(country) for country in values)
     if not all(code or country == _NONE for code, country in zip(codes, values, strict=True)):
         hint = "Use country codes of two characters, separated by commas; -- stands for requests without a country."
-        raise BadParameter(quote_parameter(name, value), hint=hint)
+        raise BadParameter(quote_parameter(name, value), hint=hint, parameter=name)
     return tuple(dict.fromkeys(codes))
 
 
@@ -66,7 +68,9 @@ def _parse_patterns(pattern: re.Pattern[str], name: str, value: str) -> tuple[st
     values = parse_names(name, value, True)
     if not all(map(pattern.fullmatch, values)):
         raise BadParameter(
-            quote_parameter(name, value), hint="Use codes separated by commas, with * and ? as wildcards."
+            quote_parameter(name, value),
+            hint="Use codes separated by commas, with * and ? as wildcards.",
+            parameter=name,
         )
     # A filter that matches everything is none.
     return () if "*" in values else values

@@ -120,14 +120,14 @@ def _parse_period(
 ) -> tuple[datetime.date, datetime.date]:
     """Return the first and the last day of a query. Without days in it, its months are whole ones."""
     if "start" not in values:
-        raise BadParameter("start is missing", hint="Add the first month, as start=YYYY-MM.")
+        raise BadParameter("start is missing", hint="Add the first month, as start=YYYY-MM.", parameter="start")
     start = _parse_date("start", values["start"], daily=daily)
     last = today if daily else find_last_day(today)
     if "end" not in values:
         return start, last
     end = _parse_date("end", values["end"], daily=daily)
     if end < start:
-        raise BadParameter(f"end={values['end']} is before start={values['start']}")
+        raise BadParameter(f"end={values['end']} is before start={values['start']}", parameter="end")
     return start, min(end, last)
 
 
@@ -144,7 +144,9 @@ def _parse_date(name: str, value: str, *, daily: bool) -> datetime.date:
         first = datetime.date(int(year), int(month) if month else (12 if is_end else 1), 1)
     except ValueError:
         raise BadParameter(
-            quote_parameter(name, value), hint=f"Use {'YYYY-MM-DD, ' if daily else ''}YYYY-MM or YYYY."
+            quote_parameter(name, value),
+            hint=f"Use {'YYYY-MM-DD, ' if daily else ''}YYYY-MM or YYYY.",
+            parameter=name,
         ) from None
     last = find_last_day(first)
     whole = last if is_end else first
@@ -152,10 +154,10 @@ def _parse_date(name: str, value: str, *, daily: bool) -> datetime.date:
         return whole
     if not 1 <= int(day) <= last.day:
         monthly = "" if daily else " Statistics are monthly: use YYYY-MM."
-        raise BadParameter(quote_parameter(name, value), hint=f"There is no such day.{monthly}")
+        raise BadParameter(quote_parameter(name, value), hint=f"There is no such day.{monthly}", parameter=name)
     if daily:
         return first.replace(day=int(day))
-    raise BadParameter(quote_parameter(name, value), hint=_suggest_whole_months(name, first))
+    raise BadParameter(quote_parameter(name, value), hint=_suggest_whole_months(name, first), parameter=name)
 
 
 def _suggest_whole_months(name: str, month: datetime.date) -> str:
@@ -174,7 +176,7 @@ def _split(value: str | None) -> tuple[str, ...]:
 
 def _parse_choice(name: str, value: str | None, choices: tuple[str, ...]) -> str | None:
     if value is not None and value not in choices:
-        raise BadParameter(quote_parameter(name, value), hint=f"Use {' or '.join(choices)}.")
+        raise BadParameter(quote_parameter(name, value), hint=f"Use {' or '.join(choices)}.", parameter=name)
     return value
 
 
@@ -186,5 +188,5 @@ def _parse_number(name: str, value: str | None, most: int) -> int | None:
     if value is None:
         return None
     if not re.fullmatch(r"[0-9]{1,8}", value, re.ASCII) or not 1 <= int(value) <= most:
-        raise BadParameter(quote_parameter(name, value), hint=f"Use a number from 1 to {most}.")
+        raise BadParameter(quote_parameter(name, value), hint=f"Use a number from 1 to {most}.", parameter=name)
     return int(value)

@@ -152,7 +152,9 @@ class Usage:
         known = {name for name, _ in self._registry.list_policies()}
         if unknown := [name for name in query.filters["node"] if name not in known]:
             raise BadParameter(
-                f"No node {quote_value(','.join(unknown))} (capitals matter)", hint="List them: GET …/nodes"
+                f"No node {quote_value(','.join(unknown))} (capitals matter)",
+                hint="List them: GET …/nodes",
+                parameter="node",
             )
 
     def _list_networks(self, query: StatisticsQuery) -> list[NetworkRecord]:
@@ -222,6 +224,10 @@ def _check_network(
     if not name or "*" in name or "?" in name:
         return
     if not found:
-        raise BadParameter(f"No network {quote_value(name)} (capitals matter)", hint="List them: GET …/networks")
+        raise BadParameter(
+            f"No network {quote_value(name)} (capitals matter)",
+            hint="List them: GET …/networks",
+            parameter="network",
+        )
     if not any(network.is_visible_to(viewer) for network in found):
         raise refuse(name)

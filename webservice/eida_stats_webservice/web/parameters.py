@@ -23,7 +23,7 @@ def require_parameters(
     given = join_values(parameters, {*names, *optional})
     for name in names:
         if name not in given:
-            raise BadParameter(f"{name} is missing")
+            raise BadParameter(f"{name} is missing", parameter=name)
     return given
 
 
@@ -74,8 +74,9 @@ def join_values(
             hint = f"It takes {', '.join(sorted(known))}." if known else "It takes no parameters."
             raise BadParameter(f"{quote_parameter(written, value)}: there is no such parameter", hint=hint)
         if name in given and name not in lists:
-            raise BadParameter(f"{name} is there twice", hint="It takes one value.")
+            raise BadParameter(f"{name} is there twice", hint="It takes one value.", parameter=name)
         given[name] = f"{given[name]},{value}" if name in given else value
         if len(given[name]) > MAX_CHARACTERS:
-            raise BadParameter(f"{name} has {len(given[name])} characters", hint=f"It may have {MAX_CHARACTERS}.")
+            length = f"{name} has {len(given[name])} characters"
+            raise BadParameter(length, hint=f"It may have {MAX_CHARACTERS}.", parameter=name)
     return given
