@@ -48,7 +48,7 @@ def test_extension_decides_the_format(statsman: Statsman, tmp_path: Path) -> Non
         assert statsman.run("report", "--year", "2024", "-o", str(tmp_path / name)) == ""
     assert json.loads((tmp_path / "report.json").read_text())["scope"]["network"] is None
     rows = list(csv.DictReader((tmp_path / "report.CSV").read_text().splitlines()))
-    assert {one["table"] for one in rows} == {"total", "month", "node", "network", "country"}
+    assert {one["table"] for one in rows} == {"total", "month", "year", "node", "network", "country"}
     assert (tmp_path / "report.md").read_text().startswith("# Data delivered in 2024\n")
 
 

@@ -7,8 +7,7 @@ from eida_statistics.networks import NetworkDescription
 from eida_stats_webservice.config import PrivacySettings
 from eida_stats_webservice.reports.maker import ReportMaker
 from eida_stats_webservice.reports.models import Report, Scope
-from eida_stats_webservice.reports.page import parse_months
-from eida_stats_webservice.reports.periods import list_comparisons
+from eida_stats_webservice.reports.periods import list_comparisons, parse_months
 from support.stores import Store
 
 TODAY = datetime.date(2026, 11, 26)

@@ -10,7 +10,7 @@ from eida_stats_webservice.dataselect.cube import DATASELECT
 from eida_stats_webservice.query.model import StatisticsQuery
 from eida_stats_webservice.reports.change import find_complete_nodes
 from eida_stats_webservice.reports.coverage import NodeCoverage
-from eida_stats_webservice.reports.models import ComparisonName, Scope
+from eida_stats_webservice.reports.models import ComparisonName, Scope, Table
 from eida_stats_webservice.reports.periods import MonthRange, get_month_days
 
 
@@ -126,15 +126,37 @@ def ask_period(
     )
 
 
+def make_table_queries(scope: Scope, period: MonthRange) -> dict[Table, StatisticsQuery]:
+    """Return the query of each table of a report."""
+    queries: dict[Table, StatisticsQuery] = {
+        "total": make_query(scope, period),
+        "month": make_query(scope, period, None, "month"),
+        "year": make_query(scope, period, None, "year"),
+        "node": make_query(scope, period, "node"),
+        "network": msgspec.structs.replace(make_query(scope, period, "network"), merge_nodes=True),
+        "country": make_query(scope, period, None, "country"),
+        "station": make_query(scope, period, "station"),
+    }
+    if scope.network is not None:
+        del queries["network"]
+    if not scope.restricted:
+        del queries["station"]
+    return queries
+
+
 def ask_parts(ask: Ask, scope: Scope, period: MonthRange) -> Parts:
     """Return the answers for the tables of a report."""
-    networks = msgspec.structs.replace(make_query(scope, period, "network"), merge_nodes=True)
+    queries = make_table_queries(scope, period)
+
+    def ask_table(table: Table) -> list[Figures]:
+        return ask(queries[table]) if table in queries else []
+
     return Parts(
-        years=ask(make_query(scope, period, None, "year")) if period.first.year != period.last.year else [],
-        nodes=ask(make_query(scope, period, "node")),
-        networks=ask(networks) if scope.network is None else [],
-        countries=ask(make_query(scope, period, None, "country")),
-        stations=ask(make_query(scope, period, "station")) if scope.restricted else [],
+        years=ask_table("year"),
+        nodes=ask_table("node"),
+        networks=ask_table("network"),
+        countries=ask_table("country"),
+        stations=ask_table("station"),
     )
 
 

@@ -6,6 +6,7 @@ them in dark mode. Each chart has a title and a description for screen readers.
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
 from xml.sax.saxutils import escape
 
 import msgspec
@@ -22,11 +23,14 @@ WIDE, NARROW = 720, 360
 _HEIGHT = 240
 _TOP, _BOTTOM, _LEFT = 34, 26, 52
 _FONT = 12
+# What a label takes.
+_LABEL = 30
 _TICKS = 4
 _SMALLEST = 1e-9
 # Bars with a smaller share of days received are paler.
 _PALE_BELOW = 0.9
 _PALE = "0.45"
+_STRIP, _SHARE = 160, 80
 
 
 class Bar(msgspec.Struct, frozen=True):
@@ -40,6 +44,8 @@ class Bar(msgspec.Struct, frozen=True):
         received: the days received.
         due: the days due.
         text: the figures in words, shown under the pointer.
+        is_mark: whether the label is one of those that remain if there is no place for all.
+        beside: the height of a second bar, in outline; None if there is none.
     """
 
     label: str
@@ -49,6 +55,8 @@ class Bar(msgspec.Struct, frozen=True):
     received: int
     due: int
     text: str
+    is_mark: bool = False
+    beside: float | None = None
 
 
 def draw_bars(bars: Sequence[Bar], unit: str, *, title: str, description: str, width: int = WIDE) -> str:
@@ -61,7 +69,7 @@ def draw_bars(bars: Sequence[Bar], unit: str, *, title: str, description: str, w
         description: the gist of the chart in one sentence.
         width: the width in units of the drawing. Letters keep their size.
     """
-    largest = max((max(bar.value or 0, bar.earlier or 0, (bar.value or 0) + bar.error) for bar in bars), default=0)
+    largest = max((_find_height(bar) for bar in bars), default=0)
     step, top = find_scale(largest)
     height = _HEIGHT - _TOP - _BOTTOM
     base = _TOP + height
@@ -75,16 +83,28 @@ def draw_bars(bars: Sequence[Bar], unit: str, *, title: str, description: str, w
         y = find_y(number * step)
         parts.append(_line(_LEFT, y, width, y, "rule", LINES))
         parts.append(_text(_LEFT - 8, y + 4, format_tick(number * step), "grey", GREY, "end"))
-    # Labels take about 30 units; if there are too many bars, only some have one.
-    every = max(1, math.ceil(30 / slot))
+    labelled = _choose_labels(bars, slot)
     for number, bar in enumerate(bars):
         left = _LEFT + number * slot
         parts.append(f"<g><title>{escape(bar.text)}</title>")
         parts += _draw_bar(bar, left, slot, find_y, base)
         parts.append("</g>")
-        if number % every == 0:
+        if number in labelled:
             parts.append(_text(left + slot / 2, base + 18, bar.label, "grey", GREY, "middle"))
     return _wrap(parts, width, _HEIGHT, title, description)
+
+
+def _find_height(bar: Bar) -> float:
+    return max((bar.value or 0) + bar.error, bar.beside or 0, bar.earlier or 0)
+
+
+def _choose_labels(bars: Sequence[Bar], slot: float) -> set[int]:
+    """Return the numbers of the bars with a label. If there is no place for all, only marks have one, or fewer."""
+    numbers = list(range(len(bars)))
+    if slot < _LABEL:
+        numbers = [number for number in numbers if bars[number].is_mark] or numbers
+    closest = min((after - before for before, after in pairwise(numbers)), default=1)
+    return set(numbers[:: max(1, math.ceil(_LABEL / (slot * closest)))])
 
 
 def _draw_bar(bar: Bar, left: float, slot: float, find_y: Callable[[float], float], base: float) -> list[str]:
@@ -93,6 +113,10 @@ def _draw_bar(bar: Bar, left: float, slot: float, find_y: Callable[[float], floa
     parts = [f'<rect x="{left:.1f}" y="{_TOP}" width="{slot:.1f}" height="{base - _TOP}" fill="none" class="hit"/>']
     y = find_y(bar.value or 0)
     share = bar.received / bar.due if bar.due else 1.0
+    if bar.beside is not None:
+        width *= 0.6
+        right, top = x + width + 1, find_y(bar.beside)
+        parts.append(_rect(right, top, width * 0.5, base - top, "outline", "none", f' stroke="{GREY}"'))
     if bar.value is not None:
         pale = f' fill-opacity="{_PALE}"' if share < _PALE_BELOW else ""
         parts.append(_rect(x, y, width, base - y, "bar", BAR, pale))
@@ -112,6 +136,40 @@ def _draw_bar(bar: Bar, left: float, slot: float, find_y: Callable[[float], floa
         if slot >= 24:
             parts.append(_text(left + slot / 2, above - 6, label, "gap-text", NOT_RECEIVED, "middle"))
     return parts
+
+
+def draw_strip(length: int, gaps: Sequence[tuple[int, int]], due: tuple[int, int], text: str) -> str:
+    """Return a strip of days: received ones, gaps, and days that were not due as a thin line.
+
+    Args:
+        length: the number of days.
+        gaps: the first day of each gap and the one after its last, from 0.
+        due: likewise for the days due.
+        text: the coverage in words.
+    """
+    factor = _STRIP / length
+    parts = [_line(0, 6, _STRIP, 6, "rule", LINES, 2)]
+    start, stop = due
+    if stop > start:
+        parts.append(_rect(start * factor, 1, (stop - start) * factor, 10, "bar", BAR))
+    for start, stop in gaps:
+        # A single day of a year would be too thin to see.
+        width = max(2.0, (stop - start) * factor)
+        x = min(start * factor, _STRIP - width)
+        parts.append(_rect(x, 1, width, 10, "paper-fill", PAPER))
+        parts.append(_line(x, 6, x + width, 6, "gap", NOT_RECEIVED, 3, ' stroke-dasharray="4 2"'))
+    return _wrap_small(parts, _STRIP, text)
+
+
+def draw_share(share: float) -> str:
+    """Return a bar of a share from 0 to 1, for a table that has the figure, too."""
+    return _wrap_small([_rect(0, 1, max(0.5, share * _SHARE), 10, "bar", BAR)], _SHARE, "")
+
+
+def _wrap_small(parts: Iterable[str], width: int, text: str) -> str:
+    """Return a small drawing with a text for screen readers, or without if the text beside it says the same."""
+    label = f'role="img" aria-label="{escape(text, {chr(34): "&quot;"})}"' if text else 'aria-hidden="true"'
+    return f'<svg viewBox="0 0 {width} 12" width="{width}" height="12" {label} class="small">{"".join(parts)}</svg>'
 
 
 class Shades(msgspec.Struct, frozen=True):
@@ -241,11 +299,12 @@ def _wrap(
 
 
 def draw_key(name: str) -> str:
-    """Return the key of a legend: bar, ink (the line of an earlier period), gap, whisker, none or s0 to s5."""
+    """Return the key of a legend: bar, outline, ink (a line), gap, whisker, none or s0 to s5."""
     shades = {f"s{number}": colour for number, colour in enumerate(SHADES)} | {"none": NO_SHADE}
     drawn = {
         **{shade: _rect(0, 1, 16, 10, shade, colour) for shade, colour in shades.items()},
         "bar": _rect(0, 1, 16, 10, "bar", BAR),
+        "outline": _rect(1, 1, 14, 10, "outline", "none", f' stroke="{GREY}"'),
         "ink": _line(0, 6, 16, 6, "ink", INK, 2),
         "gap": _line(0, 6, 16, 6, "gap", NOT_RECEIVED, 3, ' stroke-dasharray="4 2"'),
         "whisker": _line(8, 0, 8, 12, "ink", INK, 1.5),

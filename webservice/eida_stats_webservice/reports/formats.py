@@ -1,18 +1,25 @@
 """The formats of reports."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from eida_stats_webservice.reports.html import write_html
 from eida_stats_webservice.reports.models import Report
+from eida_stats_webservice.reports.view import ALL_ROWS, Layout
 from eida_stats_webservice.reports.writers import write_csv, write_json, write_markdown
+
+
+class Write(Protocol):
+    """Writes a report in a layout, by default with all rows."""
+
+    def __call__(self, report: Report, layout: Layout = ALL_ROWS, /) -> bytes:
+        """Return the report in this format."""
 
 
 class Format(NamedTuple):
     """A format of reports."""
 
     content_type: str
-    write: Callable[[Report], bytes]
+    write: Write
 
 
 FORMATS = {

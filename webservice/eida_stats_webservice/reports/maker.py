@@ -7,21 +7,22 @@ from typing import Any
 
 from eida_statistics import __version__, hll
 from eida_statistics.networks import NetworkDescription
+from eida_statistics.payload import EARLIEST_DAY
 from eida_stats_webservice.config import PrivacySettings
 from eida_stats_webservice.dataselect.repository import PayloadRepository
+from eida_stats_webservice.errors import BadParameter
 from eida_stats_webservice.query.model import Statistic, StatisticsQuery
 from eida_stats_webservice.query.repository import StatisticsRepository
 from eida_stats_webservice.query.usage import Usage
 from eida_stats_webservice.registry.models import NetworkRecord, Viewer
 from eida_stats_webservice.registry.repository import RegistryRepository
-from eida_stats_webservice.reports import answers, assembly
+from eida_stats_webservice.reports import answers, assembly, atlas
 from eida_stats_webservice.reports.answers import Ask, Figures, PeriodAnswers
 from eida_stats_webservice.reports.coverage import NodeCoverage, compute_coverage
-from eida_stats_webservice.reports.models import ComparisonName, Report, Scope
+from eida_stats_webservice.reports.models import Report, Scope
 from eida_stats_webservice.reports.networks import Describe
-from eida_stats_webservice.reports.periods import MonthRange
-
-Comparisons = dict[ComparisonName, MonthRange]
+from eida_stats_webservice.reports.periods import Comparisons, MonthRange
+from eida_stats_webservice.web.parameters import quote_value
 
 
 class ReportMaker:
@@ -68,6 +69,7 @@ class ReportMaker:
             ask = _make_ask(usage, viewer, today)
             if viewer is None:
                 usage.check_public_names(answers.make_query(scope, period))
+                self._check_countries(ask, scope, today)
             else:
                 usage.resolve_names(answers.make_query(scope, period), viewer)
             # Where a network is restricted, it is not part of a public report.
@@ -89,7 +91,9 @@ class ReportMaker:
         described = self.describe(scope.network)
         return Report(
             software_version=__version__,
+            revision=version.revision,
             changed_at=version.changed_at,
+            as_of=today if period.days.end >= today else None,
             scope=scope,
             period=assembly.make_months_record(period),
             comparisons=tuple(map(assembly.make_comparison_record, earlier)),
@@ -99,6 +103,27 @@ class ReportMaker:
             doi=(described and described.doi) or None,
             citation=(described and described.citation) or None,
         )
+
+    def _check_countries(self, ask: Ask, scope: Scope, today: datetime.date) -> None:
+        """Check that there are statistics of each country of the scope, in any period.
+
+        With MIN_CLIENTS, that would reveal where single clients are. Then the codes of the atlas are known.
+
+        Raises:
+            BadParameter: if there are none.
+        """
+        always = MonthRange(EARLIEST_DAY, today.replace(day=1))
+        for country in scope.country:
+            if self.settings.min_clients:
+                is_known = country in atlas.read().names
+            else:
+                is_known = bool(ask(answers.make_query(Scope(country=(country,)), always)))
+            if not is_known:
+                raise BadParameter(
+                    f"No statistics of country {quote_value(country)}",
+                    hint="Use codes of ISO 3166, such as DE.",
+                    parameter="country",
+                )
 
     def describe(self, network: str | None) -> NetworkDescription | None:
         """Return the description of the network of a report, if it has one."""

@@ -10,7 +10,7 @@ from eida_statistics.payload import Period
 SCHEMA = "eida-statistics-report/1"
 
 Table = Literal["total", "month", "year", "node", "network", "country", "station"]
-ComparisonName = Literal["year", "previous"]
+ComparisonName = Literal["year", "previous", "chosen"]
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -37,7 +37,7 @@ class MonthsRecord(msgspec.Struct, frozen=True):
 
 
 class ComparisonRecord(msgspec.Struct, frozen=True):
-    """An earlier period with which the report compares: `year` is a year before, `previous` just before."""
+    """Another period with which the report compares: `year` is a year before, `previous` just before."""
 
     name: ComparisonName
     start: str
@@ -130,7 +130,9 @@ class Report(msgspec.Struct, frozen=True):
 
     Attributes:
         software_version: the version of this program.
+        revision: the revision of the database.
         changed_at: the time of the last change of the database.
+        as_of: the day on which the report was made, if its period is not over then.
         name: the name of the network, from the registry, if it is about one.
         doi: the DOI of the network.
         citation: how to cite the network.
@@ -138,7 +140,9 @@ class Report(msgspec.Struct, frozen=True):
     """
 
     software_version: str
+    revision: str
     changed_at: datetime.datetime
+    as_of: datetime.date | None
     scope: Scope
     period: MonthsRecord
     comparisons: tuple[ComparisonRecord, ...]

@@ -1,6 +1,5 @@
 """The texts and tables of a report, for people. HTML, PDF and Markdown show the same ones."""
 
-import datetime
 from collections.abc import Sequence
 
 import msgspec
@@ -16,8 +15,9 @@ from eida_stats_webservice.reports.numbers import (
     format_clients,
     format_count,
 )
-from eida_stats_webservice.reports.periods import MonthRange, name_days, name_period
+from eida_stats_webservice.reports.periods import MonthRange, name_days, name_period, parse_months
 from eida_stats_webservice.reports.sections import DAGGER, Section, make_sections
+from eida_stats_webservice.reports.view import ALL_ROWS, Layout
 
 KICKER = "Usage of the European Integrated Data Archive"
 # A note names so many nodes, and so many gaps of each.
@@ -46,7 +46,7 @@ class Page(msgspec.Struct, frozen=True):
     footer: str
 
 
-def make_page(report: Report) -> Page:
+def make_page(report: Report, layout: Layout = ALL_ROWS) -> Page:
     """Return the texts and tables of a report."""
     period = parse_months(report.period.start, report.period.end)
     return Page(
@@ -55,19 +55,13 @@ def make_page(report: Report) -> Page:
         citation=report.citation or "",
         note=_make_note(report),
         headlines=_make_headlines(report),
-        sections=make_sections(report),
+        sections=make_sections(report, layout),
         reading=_explain(report),
         footer=(
-            f"eida-statistics {report.software_version}. State of the database:"
+            f"eida-statistics {report.software_version}. State of the database: revision {report.revision},"
             f" {report.changed_at:%Y-%m-%d %H:%M:%S} UTC."
         ),
     )
-
-
-def parse_months(start: str, end: str) -> MonthRange:
-    """Return the period from one month to another, both as YYYY-MM."""
-    first, last = (datetime.date.fromisoformat(f"{month}-01") for month in (start, end))
-    return MonthRange(first, last)
 
 
 def _make_title(report: Report, period: MonthRange) -> str:
@@ -79,7 +73,7 @@ def _make_title(report: Report, period: MonthRange) -> str:
         subject += f" by {_join(scope.node)}"
     if scope.country:
         subject += f" to {_join(scope.country)}"
-    return f"{subject} in {name_period(period)}"
+    return f"{subject} in {name_period(period)}{' so far' if report.as_of is not None else ''}"
 
 
 def _make_subtitle(report: Report, period: MonthRange) -> str:

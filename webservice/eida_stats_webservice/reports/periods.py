@@ -49,17 +49,27 @@ class MonthRange(msgspec.Struct, frozen=True, order=True):
         return self.shift(-len(self.months))
 
 
+Comparisons = dict[ComparisonName, MonthRange]
+"""Earlier periods of the same length, by name."""
+
+
 def get_month_days(month: datetime.date) -> Period:
     """Return all days of a month, by its first one."""
     return MonthRange(month, month).days
 
 
-def list_comparisons(period: MonthRange) -> dict[ComparisonName, MonthRange]:
+def list_comparisons(period: MonthRange) -> Comparisons:
     """Return the earlier periods to compare with: a year before, and the one just before if that is another."""
-    found: dict[ComparisonName, MonthRange] = {"year": period.year_before()}
+    found: Comparisons = {"year": period.year_before()}
     if period.previous() != found["year"]:
         found["previous"] = period.previous()
     return found
+
+
+def parse_months(start: str, end: str) -> MonthRange:
+    """Return the period from one month to another, both as YYYY-MM."""
+    first, last = (datetime.date.fromisoformat(f"{month}-01") for month in (start, end))
+    return MonthRange(first, last)
 
 
 def name_period(period: MonthRange) -> str:

@@ -6,20 +6,16 @@ from collections.abc import Callable, Iterable
 import msgspec
 from flask import Blueprint, Request, Response, request
 
-from eida_statistics.payload import EARLIEST_DAY
-from eida_stats_webservice.dataselect.cube import DATASELECT
 from eida_stats_webservice.errors import BadParameter, ForbiddenNetwork
 from eida_stats_webservice.query.model import DataVersion
-from eida_stats_webservice.query.parameters import parse_query
-from eida_stats_webservice.query.validators import find_validators
-from eida_stats_webservice.reports.answers import make_query
 from eida_stats_webservice.reports.formats import FORMATS, Format
 from eida_stats_webservice.reports.html import make_policy
 from eida_stats_webservice.reports.maker import ReportMaker
 from eida_stats_webservice.reports.models import Scope
-from eida_stats_webservice.reports.periods import MonthRange, list_comparisons
+from eida_stats_webservice.reports.validators import find_view_validators
+from eida_stats_webservice.reports.view import View, parse_report_view, read_values
 from eida_stats_webservice.web.concurrency import ConcurrencyLimit
-from eida_stats_webservice.web.parameters import quote_parameter, read_parameters, require_parameters
+from eida_stats_webservice.web.parameters import quote_parameter, read_parameters
 from eida_stats_webservice.web.responses import add_validators, find_matching_etag
 from eida_stats_webservice.web.route_options import RouteOptions, declare_options
 
@@ -47,20 +43,15 @@ def create_blueprint(
         # The token comes first: without a valid one, no parameter matters.
         network = find_network(request)
         today = datetime.datetime.now(tz=datetime.UTC).date()
-        scope, period, form = parse_report(read_parameters(request), today)
+        view, form = parse_report(read_parameters(request), today)
         if network is not None:
-            scope = _restrict(scope, network)
-        version = find_version()
-        # If its period is not over, a report changes every day, with the days due.
-        day = today.isoformat() if period.days.end >= today else ""
-        described = str(maker.describe(scope.network))
-        query = make_query(scope, period)
-        etag, changed_at = find_validators(request, version, maker.settings, query, today, day, described)
+            view = msgspec.structs.replace(view, scope=_restrict(view.scope, network))
+        etag, changed_at = find_view_validators(request, find_version(), maker, view, today)
         if network is None and (known := find_matching_etag(request, etag)) is not None:
             return add_validators(Response(status=304), changed_at, known)
         with concurrency.slot():
-            made = maker.make(scope, period, list_comparisons(period), today)
-        response = Response(form.write(made), content_type=form.content_type)
+            made = maker.make(view.scope, view.period, view.comparisons, today)
+        response = Response(form.write(made, view.layout), content_type=form.content_type)
         if form is FORMATS["html"]:
             response.headers["Content-Security-Policy"] = f"{make_policy()}; frame-ancestors 'none'"
         if network is not None:
@@ -71,31 +62,17 @@ def create_blueprint(
     return routes
 
 
-def parse_report(parameters: Iterable[tuple[str, str]], today: datetime.date) -> tuple[Scope, MonthRange, Format]:
-    """Parse the parameters of a report. Empty ones count as not given, since browsers send them.
+def parse_report(parameters: Iterable[tuple[str, str]], today: datetime.date) -> tuple[View, Format]:
+    """Parse the parameters of a report: its view and its format.
 
     Raises:
         BadParameter: naming a parameter that is missing, unknown, repeated or has a bad value.
     """
-    given = [(name, value) for name, value in parameters if value]
-    values = require_parameters(given, "start", optional=("end", "node", "network", "country", "format"))
+    values = read_values(parameters, "format")
     form = values.pop("format", "html")
     if form not in FORMATS:
-        raise BadParameter(quote_parameter("format", form), hint=f"Use {', '.join(FORMATS)}.")
-    query, _ = parse_query(DATASELECT, values.items(), today, restricted=False)
-    if "" in query.filters.get("network", ()):
-        raise BadParameter(quote_parameter("network", values["network"]), hint="Name a network.")
-    if query.end < query.start:
-        raise BadParameter(quote_parameter("start", values["start"]), hint="It is in the future.")
-    if query.end < EARLIEST_DAY:
-        raise BadParameter(quote_parameter("end", values["end"]), hint=f"Statistics begin in {EARLIEST_DAY.year}.")
-    scope = Scope(
-        node=query.filters.get("node", ()),
-        network=next(iter(query.filters.get("network", ())), None),
-        country=query.filters.get("country", ()),
-    )
-    period = MonthRange(max(query.start, EARLIEST_DAY), query.end.replace(day=1))
-    return scope, period, FORMATS[form]
+        raise BadParameter(quote_parameter("format", form), hint=f"Use {', '.join(FORMATS)}.", parameter="format")
+    return parse_report_view(values, today), FORMATS[form]
 
 
 def _restrict(scope: Scope, network: str) -> Scope:

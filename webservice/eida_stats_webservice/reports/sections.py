@@ -2,23 +2,34 @@
 
 import calendar
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import msgspec
 
+from eida_statistics.months import format_month
 from eida_stats_webservice.registry.models import OTHER
-from eida_stats_webservice.reports import atlas
+from eida_stats_webservice.reports import atlas, models
 from eida_stats_webservice.reports.models import Report, Row
 from eida_stats_webservice.reports.numbers import NO_BREAK, Unit, format_clients, format_count, format_share
+from eida_stats_webservice.reports.view import MEASURES, Layout
 
 DAGGER = "†"
 """Marks figures that lack days."""
 _GAP = "–"
+_MOST = {"bytes": "most data", "requests": "the most streams", "clients": "the most clients"}
+_Key = tuple[str, Callable[[Row], str]]
 
 
 class Column(msgspec.Struct, frozen=True):
-    """A column of a table; numbers are aligned to the right."""
+    """A column of a table; numbers are aligned to the right.
+
+    Attributes:
+        head: the text above it.
+        name: the column by which a link in its head sorts the table; empty for none.
+    """
 
     head: str
+    name: str = ""
     is_number: bool = True
 
 
@@ -26,171 +37,204 @@ class Table(msgspec.Struct, frozen=True):
     """A table.
 
     Attributes:
+        source: the rows of the report, one for each row of the table.
         greyed: the numbers of the rows that stand apart, such as Other.
+        share: the column of the report of which there are shares; empty for none.
     """
 
     columns: list[Column]
     rows: list[list[str]]
+    source: list[Row]
     greyed: frozenset[int] = frozenset()
+    share: str = ""
 
 
 class Section(msgspec.Struct, frozen=True):
-    """A section of a page: a heading, an introduction, and a table."""
+    """A section of a page: a heading, an introduction, and a table.
+
+    Attributes:
+        table_name: the table of the report that it shows.
+        is_chart: whether a chart shows the same figures.
+    """
 
     name: str
+    table_name: models.Table
     heading: str
     introduction: str
     table: Table
+    is_chart: bool = False
 
 
-def make_sections(report: Report) -> list[Section]:
+def make_sections(report: Report, layout: Layout) -> list[Section]:
     """Return the sections that have rows, in the order of the page."""
+    times = [_make_times(report, layout), _make_clients(report, layout)]
+    if layout.show == "clients":
+        times.reverse()
+    # The charts are by month; years have a table, if there are several.
+    years = report.select("year") if layout.by == "month" else []
     sections = [
-        _make_months(report),
-        _make_clients(report),
-        _make_years(report),
-        _make_networks(report),
-        _make_countries(report),
-        _make_nodes(report),
+        *times,
+        *([_make_years(report, years)] if len(years) > 1 else []),
+        _make_networks(report, layout),
+        _make_countries(report, layout),
+        _make_nodes(report, layout),
         _make_stations(report),
     ]
     return [section for section in sections if section.table.rows]
 
 
-def _make_months(report: Report) -> Section:
-    return _make_section(
-        report,
-        "months",
-        "Month by month",
-        "Each month has its own count of distinct clients.",
-        report.select("month"),
-        [("Month", lambda row: name_month(row.date))],
-    )
+def _make_times(report: Report, layout: Layout) -> Section:
+    rows = report.select(layout.by)
+    introduction = f"Each {layout.by} has its own count of distinct clients."
+    keys = [_make_time_key(report, layout)]
+    table = _make_table(report, rows, keys, share="")
+    return Section("months", layout.by, f"{layout.by.title()} by {layout.by}", introduction, table, is_chart=True)
 
 
-def _make_clients(report: Report) -> Section:
-    """Return the section with the chart of clients by month, whose table has fewer columns."""
-    rows = report.select("month")
+def _make_clients(report: Report, layout: Layout) -> Section:
+    """Return the section with the chart of clients, whose table has fewer columns."""
+    rows = report.select(layout.by)
+    head, get_name = _make_time_key(report, layout)
     table = Table(
-        [Column("Month", is_number=False), Column("Clients"), Column("±")],
-        [
-            [name_month(row.date), *(_format_clients(row) if row.clients is not None else (_GAP, ""))]
-            for row in rows
-        ],
+        [Column(head, is_number=False), Column("Clients"), Column("±")],
+        [[get_name(row), *(_format_clients(row) if row.clients is not None else (_GAP, ""))] for row in rows],
+        rows,
     )
-    return Section("clients", "Distinct clients", "Each client counts once a month, at however many nodes.", table)
+    introduction = f"Each client counts once a {layout.by}, at however many nodes."
+    return Section("clients", layout.by, "Distinct clients", introduction, table, is_chart=True)
 
 
-def _format_clients(row: Row) -> tuple[str, str]:
-    clients, error = format_clients(row.clients or 0, row.clients_standard_error or 0)
-    return clients, error.removeprefix(f"±{NO_BREAK}")
+def _make_years(report: Report, rows: list[Row]) -> Section:
+    keys = [_make_time_key(report, Layout(by="year"))]
+    return Section("years", "year", "Year by year", "", _make_table(report, rows, keys, share=""))
 
 
-def _make_years(report: Report) -> Section:
-    rows = report.select("year")
-    return _make_section(report, "years", "Year by year", "", rows, [("Year", lambda row: row.date)])
+def _make_time_key(report: Report, layout: Layout) -> _Key:
+    def get_name(row: Row) -> str:
+        name = row.date if layout.by == "year" else name_month(row.date)
+        return f"{name} so far" if is_so_far(report, row) else name
+
+    return layout.by.title(), get_name
 
 
-def _make_nodes(report: Report) -> Section:
-    return _make_section(
-        report,
-        "nodes",
-        "Nodes",
-        "A client of several nodes counts at each of them.",
-        _rank(report.select("node")),
-        [("Node", lambda row: row.node)],
-    )
+def is_so_far(report: Report, row: Row) -> bool:
+    """Return whether the month or year of a row is not over."""
+    return report.as_of is not None and format_month(report.as_of).startswith(row.date)
 
 
-def _make_networks(report: Report) -> Section:
+def _make_networks(report: Report, layout: Layout) -> Section:
     rows = report.select("network")
-    return _make_section(
-        report,
-        "networks",
-        "Networks",
-        "The codes of temporary networks have the year in which they began.",
-        _rank([row for row in rows if row.network]) + [row for row in rows if not row.network],
-        [("Network", lambda row: row.network or "requests without data")],
-    )
+    introduction = "The codes of temporary networks have the year in which they began."
+    keys: list[_Key] = [("Network", lambda row: row.network or "requests without data")]
+    return _make_ranked(report, layout, "network", "Networks", introduction, rows, keys)
 
 
-def _make_countries(report: Report) -> Section:
-    return _make_section(
-        report,
-        "countries",
-        "Countries",
-        "By the country of the client's address.",
-        _rank(report.select("country")),
-        [("Country", lambda row: atlas.read().names.get(row.country, row.country))],
-    )
+def _make_countries(report: Report, layout: Layout) -> Section:
+    introduction = "By the country of the client's address."
+    keys: list[_Key] = [("Country", lambda row: atlas.read().names.get(row.country, row.country))]
+    return _make_ranked(report, layout, "country", "Countries", introduction, report.select("country"), keys)
+
+
+def _make_nodes(report: Report, layout: Layout) -> Section:
+    introduction = "A client of several nodes counts at each of them."
+    keys: list[_Key] = [("Node", lambda row: row.node)]
+    return _make_ranked(report, layout, "node", "Nodes", introduction, report.select("node"), keys)
 
 
 def _make_stations(report: Report) -> Section:
-    return _make_section(
-        report,
-        "stations",
-        "Stations",
-        "Not public.",
-        report.select("station"),
-        [("Node", lambda row: row.node), ("Station", lambda row: row.station)],
-    )
+    keys: list[_Key] = [("Node", lambda row: row.node), ("Station", lambda row: row.station)]
+    table = _make_table(report, report.select("station"), keys, share="bytes")
+    return Section("stations", "station", "Stations", "Not public.", table)
 
 
-def _make_section(
+def _make_ranked(
     report: Report,
-    name: str,
+    layout: Layout,
+    table_name: models.Table,
     heading: str,
     introduction: str,
     rows: Sequence[Row],
-    keys: list[tuple[str, Callable[[Row], str]]],
+    keys: list[_Key],
 ) -> Section:
-    """Return a section with a table of all figures of some rows."""
+    """Return a section whose table is sorted, and cut if the layout says so."""
+    ranked, apart = _rank(rows, layout.order, keys[0][1])
+    if layout.top is not None and len(ranked) > layout.top:
+        what = f"with {_MOST[layout.show]}, " if layout.sort is None else ""
+        introduction = f"{layout.top} {what}of {len(ranked)}. {introduction}"
+        ranked = ranked[: layout.top]
+    # Clients of parts do not add up to all clients.
+    share = "" if layout.show == "clients" else MEASURES[layout.show]
+    table = _make_table(report, ranked + apart, keys, share=share, sorts=True)
+    return Section(heading.lower(), table_name, heading, introduction, table)
+
+
+def _make_table(report: Report, rows: list[Row], keys: list[_Key], *, share: str, sorts: bool = False) -> Table:
+    """Return a table of all figures of some rows.
+
+    Args:
+        report: the report.
+        rows: the rows.
+        keys: the heads and values of the first columns.
+        share: the column of which there are shares of the total; empty for none.
+        sorts: whether the heads of the columns have links to sort the table.
+    """
     (total,) = report.select("total")
     unit = Unit(max((row.bytes or 0 for row in rows), default=0))
-    has_shares = name not in ("months", "years")
+
+    def make_column(head: str, name: str, *, is_number: bool = True) -> Column:
+        return Column(head, name if sorts else "", is_number=is_number)
+
     columns = [
-        *(Column(head, is_number=False) for head, _ in keys),
-        Column(unit.name),
-        *([Column("Share")] if has_shares else []),
-        Column("Streams"),
-        Column("Without data"),
-        Column("Clients"),
+        *(make_column(head, "name", is_number=False) for head, _ in keys),
+        make_column(unit.name, "bytes"),
+        *([Column("Share")] if share else []),
+        make_column("Streams", "nb_successful_reqs"),
+        make_column("Without data", "nb_unsuccessful_reqs"),
+        make_column("Clients", "clients"),
         Column("±"),
-        Column("Days received"),
+        make_column("Days received", "days_received"),
     ]
-    table = Table(
-        columns,
-        [
-            [
-                *(get_key(row) for _, get_key in keys),
-                *_format_row(row, unit, total.bytes or 0 if has_shares else None),
-            ]
-            for row in rows
-        ],
-        greyed=frozenset(number for number, row in enumerate(rows) if stands_apart(row)),
-    )
-    return Section(name, heading, introduction, table)
+    cells = [[*(get_key(row) for _, get_key in keys), *_format_row(row, unit, total, share)] for row in rows]
+    greyed = frozenset(number for number, row in enumerate(rows) if stands_apart(row))
+    return Table(columns, cells, rows, greyed, share)
 
 
-def _format_row(row: Row, unit: Unit, total: int | None) -> list[str]:
+def _format_row(row: Row, unit: Unit, total: Row, share: str) -> list[str]:
     """Return the figures of a row as texts."""
     days = format_share(row.days_received, row.days_due) if row.days_due else ""
     if row.bytes is None:
-        return [*[_GAP] * (4 if total is None else 5), "", days]
+        return [*[_GAP] * (5 if share else 4), "", days]
     mark = DAGGER if row.days_received < row.days_due else ""
     return [
         f"{unit.format(row.bytes)}{mark}",
-        *([] if total is None else [format_share(row.bytes, total)]),
-        format_count(row.nb_successful_reqs or 0),
-        format_count(row.nb_unsuccessful_reqs or 0),
+        *([format_share(getattr(row, share) or 0, getattr(total, share) or 0)] if share else []),
+        f"{format_count(row.nb_successful_reqs or 0)}{mark}",
+        f"{format_count(row.nb_unsuccessful_reqs or 0)}{mark}",
         *_format_clients(row),
         days,
     ]
 
 
-def _rank(rows: Iterable[Row]) -> list[Row]:
-    """Return rows by bytes, the largest first, and Other at the end."""
-    return sorted(rows, key=lambda row: (stands_apart(row), -(row.bytes or 0), row.node, row.network, row.country))
+def _format_clients(row: Row) -> tuple[str, str]:
+    mark = DAGGER if row.days_received < row.days_due else ""
+    clients, error = format_clients(row.clients or 0, row.clients_standard_error or 0)
+    return f"{clients}{mark}", error.removeprefix(f"±{NO_BREAK}")
+
+
+def _rank(rows: Iterable[Row], order: str, get_name: Callable[[Row], str]) -> tuple[list[Row], list[Row]]:
+    """Return the rows sorted by a column, and those that are not ranked: failed requests, and Other at the end."""
+    column = order.removeprefix("-")
+
+    def get_value(row: Row) -> Any:
+        if column == "name":
+            return get_name(row)
+        value = getattr(row, column)
+        return -1 if value is None else value
+
+    by_name = sorted(rows, key=get_name)
+    ranked = sorted((row for row in by_name if not stands_apart(row)), key=get_value, reverse=order.startswith("-"))
+    apart = sorted((row for row in by_name if stands_apart(row)), key=lambda row: bool(row.network))
+    return ranked, apart
 
 
 def stands_apart(row: Row) -> bool:

@@ -8,10 +8,11 @@ import msgspec
 from eida_stats_webservice.reports.models import SCHEMA, Report
 from eida_stats_webservice.reports.page import Page, make_page
 from eida_stats_webservice.reports.sections import Table
+from eida_stats_webservice.reports.view import ALL_ROWS, Layout
 
 
-def write_json(report: Report) -> bytes:
-    """Return a report as a JSON document."""
+def write_json(report: Report, _layout: Layout = ALL_ROWS) -> bytes:
+    """Return a report as a JSON document, which has all rows in any layout."""
     names = tuple(record.name for record in report.comparisons)
     document = {
         "schema": SCHEMA,
@@ -21,8 +22,8 @@ def write_json(report: Report) -> bytes:
     return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
 
 
-def write_csv(report: Report) -> bytes:
-    """Return the rows of a report as CSV. None is empty; a network or country NA stays text."""
+def write_csv(report: Report, _layout: Layout = ALL_ROWS) -> bytes:
+    """Return all rows of a report as CSV. None is empty; a network or country NA stays text."""
     names = tuple(record.name for record in report.comparisons)
     text = io.StringIO()
     rows = [row.flatten(names) for row in report.rows]
@@ -32,9 +33,9 @@ def write_csv(report: Report) -> bytes:
     return text.getvalue().encode()
 
 
-def write_markdown(report: Report) -> bytes:
+def write_markdown(report: Report, layout: Layout = ALL_ROWS) -> bytes:
     """Return a report as Markdown."""
-    page = make_page(report)
+    page = make_page(report, layout)
     return "\n\n".join(_list_blocks(page)).encode() + b"\n"
 
 

@@ -1,0 +1,196 @@
+"""Choose and draw the charts of a report."""
+
+import calendar
+import datetime
+from collections.abc import Callable
+
+import msgspec
+from markupsafe import Markup
+
+from eida_stats_webservice.registry.models import OTHER
+from eida_stats_webservice.reports import atlas, charts
+from eida_stats_webservice.reports.charts import NARROW, WIDE, Bar
+from eida_stats_webservice.reports.models import Comparison, CoverageRecord, Report, Row
+from eida_stats_webservice.reports.numbers import Unit, format_bytes, format_clients, format_count, format_share
+from eida_stats_webservice.reports.periods import MonthRange, name_period, parse_months
+from eida_stats_webservice.reports.sections import Section, is_so_far, name_month
+from eida_stats_webservice.reports.view import MEASURES, Layout, Show
+
+_TITLES = {"bytes": "Data delivered", "requests": "Streams delivered", "clients": "Distinct clients"}
+
+
+class Figure(msgspec.Struct, frozen=True):
+    """A chart in all its sizes, and its legend."""
+
+    drawings: list[Markup]
+    legend: list[Markup]
+    name: str = "bars"
+
+
+def draw_figures(report: Report, layout: Layout) -> dict[str, list[Figure]]:
+    """Return the charts of each section that has some."""
+    figures = {"countries": _draw_countries(report, layout.show)}
+    rows = report.select(layout.by)
+    if len(rows) > 1 and any(row.bytes is not None for row in rows):
+        first: Show = "bytes" if layout.show == "clients" else layout.show
+        figures |= {
+            "months": [_draw_bars(report, rows, first, layout)],
+            "clients": [_draw_bars(report, rows, "clients", layout)],
+        }
+    return figures
+
+
+def draw_cells(report: Report, section: Section) -> dict[int, list[Markup]]:
+    """Return the drawings in cells of a section's table, by the number of the column: shares, and days received."""
+    cells: dict[int, list[Markup]] = {}
+    heads = [column.head for column in section.table.columns]
+    if section.table.share:
+        (total,) = report.select("total")
+        values = [getattr(row, section.table.share) or 0 for row in (*section.table.source, total)]
+        whole = values.pop()
+        cells[heads.index("Share")] = _mark([charts.draw_share(value / whole) if value else "" for value in values])
+    if section.table_name == "node":
+        coverage = {one.node: one for one in report.coverage}
+        period = parse_months(report.period.start, report.period.end)
+        cells[len(heads) - 1] = _mark(
+            [
+                _draw_coverage(coverage[row.node], period, report.as_of) if row.node in coverage else ""
+                for row in section.table.source
+            ]
+        )
+    return cells
+
+
+def _draw_coverage(coverage: CoverageRecord, period: MonthRange, as_of: datetime.date | None) -> str:
+    """Return the strip of the days of a node."""
+    first, last = period.days.start, period.days.end
+    gaps = [((gap.start - first).days, (gap.end - first).days + 1) for gap in coverage.not_received]
+    stop = (last - first).days + 1 if as_of is None else max(0, (as_of - first).days)
+    due = (stop - coverage.days_due, stop)
+    text = f"{format_count(coverage.days_received)} of {format_count(coverage.days_due)} days received"
+    return charts.draw_strip((last - first).days + 1, gaps, due, text)
+
+
+def _draw_countries(report: Report, show: Show) -> list[Figure]:
+    """Return the maps of the world and of Europe."""
+    world, europe, names = (getattr(atlas.read(), name) for name in ("world", "europe", "names"))
+    rows = [row for row in report.select("country") if row.country in {*world.paths, *world.dots}]
+    values = {row.country: value for row in rows if (value := getattr(row, MEASURES[show]))}
+    if not values:
+        return []
+    texts = {row.country: f"{names[row.country]}: {_describe(row, show)}" for row in rows if row.country in values}
+    first = max(values, key=lambda code: values[code])
+    gist = f"{_TITLES[show]}, most in {texts[first]}."
+    drawings = [
+        charts.draw_map(outlines, values, texts, pixels=pixels, title=title, description=gist)
+        for outlines, pixels, title in (
+            (world, WIDE, f"{_TITLES[show]} by country"),
+            (europe, NARROW, f"{_TITLES[show]} by country of Europe"),
+        )
+    ]
+    has_other = any(row.country == OTHER for row in report.select("country"))
+    legend = [charts.draw_key("none") + ("none, or too few to show" if has_other else "none")]
+    for number, bound in enumerate([min(values.values()), *charts.find_shades(values.values()).bounds]):
+        text = format_bytes(round(bound)) if show == "bytes" else format_count(round(bound))
+        legend.append(f"{charts.draw_key(f's{number}')}from {text}")
+    return [Figure(_mark(drawings), _mark(legend), name="maps")]
+
+
+def _describe(row: Row, show: Show) -> str:
+    """Return the figure of a row in words."""
+    if row.bytes is None:
+        return "no days received"
+    if show == "bytes":
+        return format_bytes(row.bytes)
+    if show == "requests":
+        streams = f"{format_count(row.nb_successful_reqs or 0)} streams delivered"
+        return f"{streams}, {format_count(row.nb_unsuccessful_reqs or 0)} requests without data"
+    return " ".join(filter(None, [*format_clients(row.clients or 0, row.clients_standard_error or 0), "clients"]))
+
+
+def _mark(drawings: list[str]) -> list[Markup]:
+    """Return charts and legends as markup: they escape all text in them."""
+    return [Markup(drawing) for drawing in drawings]  # noqa: S704
+
+
+def _draw_bars(report: Report, rows: list[Row], show: Show, layout: Layout) -> Figure:
+    """Return the chart of a measure by month or year."""
+    known = [row for row in rows if row.bytes is not None]
+    largest = max(known, key=lambda row: getattr(row, MEASURES[show]) or 0)
+    gist = f"{_TITLES[show]}, most in {_name_time(largest)}: {_describe(largest, show)}."
+    unit, size = _choose_unit(rows, show)
+    has_years = len({row.date[:4] for row in rows}) > 1
+
+    def scale(value: int | None) -> float | None:
+        return None if value is None else value / size
+
+    def make_bar(row: Row) -> Bar:
+        label, is_mark = _label(row, has_years=has_years)
+        covered = f" {format_share(row.days_received, row.days_due)} of days received." if _lacks_days(row) else ""
+        so_far = " so far" if is_so_far(report, row) else ""
+        return Bar(
+            label=label,
+            is_mark=is_mark,
+            value=scale(getattr(row, MEASURES[show])),
+            beside=scale(row.nb_unsuccessful_reqs) if show == "requests" else None,
+            earlier=scale(getattr(_find_earlier(row), MEASURES[show])),
+            error=2 * (row.clients_standard_error or 0) if show == "clients" else 0.0,
+            received=row.days_received,
+            due=row.days_due,
+            text=f"{_name_time(row)}{so_far}: {_describe(row, show)}.{covered}",
+        )
+
+    bars = [make_bar(row) for row in rows]
+    title = f"{_TITLES[show]} by {layout.by}"
+    drawings = [
+        charts.draw_bars(bars, unit, title=title, description=gist, width=width) for width in (WIDE, NARROW)
+    ]
+    return Figure(_mark(drawings), _mark(_make_legend(report, bars, show)))
+
+
+def _choose_unit(rows: list[Row], show: Show) -> tuple[str, int]:
+    if show != "bytes":
+        return ("clients" if show == "clients" else "streams"), 1
+    unit = Unit(max(row.bytes or 0 for row in rows))
+    return unit.name, unit.size
+
+
+def _label(row: Row, *, has_years: bool) -> tuple[str, bool]:
+    """Return the label of a month or year, and whether it is one that remains if there is no place for all."""
+    year, _, month = row.date.partition("-")
+    if not month:
+        return year, False
+    if has_years and month == "01":
+        return year, True
+    return calendar.month_abbr[int(month)], False
+
+
+def _name_time(row: Row) -> str:
+    return name_month(row.date) if "-" in row.date else row.date
+
+
+def _lacks_days(row: Row) -> bool:
+    return row.days_received < row.days_due
+
+
+def _find_earlier(row: Row) -> Comparison:
+    """Return the figures of the first period with which a report compares."""
+    return next(iter(row.comparisons.values()), Comparison())
+
+
+def _make_legend(report: Report, bars: list[Bar], show: Show) -> list[str]:
+    def is_any(matches: Callable[[Bar], bool]) -> bool:
+        return any(map(matches, bars))
+
+    period = name_period(parse_months(report.period.start, report.period.end))
+    legend = [f"{charts.draw_key('bar')}{_TITLES[show]}, {period}"]
+    if is_any(lambda bar: bar.beside is not None):
+        legend.append(f"{charts.draw_key('outline')}requests without data")
+    if is_any(lambda bar: bar.earlier is not None):
+        compared = report.comparisons[0]
+        legend.append(charts.draw_key("ink") + name_period(parse_months(compared.start, compared.end)))
+    if is_any(lambda bar: bar.received < bar.due):
+        legend.append(f"{charts.draw_key('gap')}days not received, with the share received")
+    if is_any(lambda bar: bool(bar.error)):
+        legend.append(f"{charts.draw_key('whisker')}two standard errors")
+    return legend
