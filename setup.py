@@ -72,6 +72,7 @@ setup(
         "eida_stats_webservice": [
             *("web/openapi.yaml", "web/application.wadl"),
             *("*/*.sql", "migrations/sqlite/*.sql"),
+            *("dashboard/templates/*", "dashboard/static/*"),
             "reports/templates/*",
             "reports/data/*",
         ],

@@ -11,6 +11,7 @@ from eida_stats_webservice import config as configuration
 from eida_stats_webservice.auth.authenticator import Authenticator
 from eida_stats_webservice.auth.eas import Verifier
 from eida_stats_webservice.config import Config
+from eida_stats_webservice.dashboard import routes as dashboard
 from eida_stats_webservice.database import open_database
 from eida_stats_webservice.dataselect import payloads, submit
 from eida_stats_webservice.dataselect.cube import DATASELECT
@@ -89,11 +90,19 @@ def create_app(config: Config | None = None) -> Flask:
     authenticator = Authenticator(nodes, _create_verifier(config), eas_limit, failures.check)
     registry_file = Path(config.networks_file) if config.networks_file else None
     maker = ReportMaker(statistics, nodes, stored, config.privacy, make_describe(registry_file))
+    report_routes = reports.create_blueprint(
+        maker, statistics.data_version, authenticator.find_network, query_limit
+    )
+    dashboard_routes = dashboard.create_blueprint(
+        maker, nodes, statistics.data_version, query_limit, config.url_prefix
+    )
+    for pages in (report_routes, dashboard_routes):
+        dashboard.show_errors(pages, nodes)
     with_tokens = [
         submit.create_blueprint(stored, nodes, node_limit, budget, config.max_payload_bytes),
         payloads.create_blueprint(stored, nodes, node_limit),
         query.create_blueprint(DATASELECT, statistics, nodes, query_limit, authenticator, config.privacy),
-        reports.create_blueprint(maker, statistics.data_version, authenticator.find_network, query_limit),
+        report_routes,
         metrics.create_blueprint(stored.find_newest_days, config.metrics_token),
     ]
     failures.apply_to(with_tokens)
@@ -101,7 +110,8 @@ def create_app(config: Config | None = None) -> Flask:
         *with_tokens,
         registry.create_blueprint(nodes),
         health.create_blueprint(partial(health_database.ping, nodes.has_rights, stored.has_rights)),
-        api_docs.create_blueprint(config.url_prefix),
+        api_docs.create_blueprint(),
+        dashboard_routes,
     ):
         app.register_blueprint(blueprint, url_prefix=config.url_prefix or None)
     CORS(app, resources={match_open_paths(app): _CORS})

@@ -30,7 +30,7 @@ _SMALLEST = 1e-9
 # Bars with a smaller share of days received are paler.
 _PALE_BELOW = 0.9
 _PALE = "0.45"
-_STRIP, _SHARE = 160, 80
+_STRIP, _RANK = 160, 80
 
 
 class Bar(msgspec.Struct, frozen=True):
@@ -161,9 +161,9 @@ def draw_strip(length: int, gaps: Sequence[tuple[int, int]], due: tuple[int, int
     return _wrap_small(parts, _STRIP, text)
 
 
-def draw_share(share: float) -> str:
-    """Return a bar of a share from 0 to 1, for a table that has the figure, too."""
-    return _wrap_small([_rect(0, 1, max(0.5, share * _SHARE), 10, "bar", BAR)], _SHARE, "")
+def draw_rank(part: float) -> str:
+    """Return a bar for a table that has the figure, too: it is a part, from 0 to 1, of the largest one."""
+    return _wrap_small([_rect(0, 1, part * _RANK, 10, "bar", BAR)], _RANK, "")
 
 
 def _wrap_small(parts: Iterable[str], width: int, text: str) -> str:

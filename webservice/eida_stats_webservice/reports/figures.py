@@ -45,10 +45,9 @@ def draw_cells(report: Report, section: Section) -> dict[int, list[Markup]]:
     cells: dict[int, list[Markup]] = {}
     heads = [column.head for column in section.table.columns]
     if section.table.share:
-        (total,) = report.select("total")
-        values = [getattr(row, section.table.share) or 0 for row in (*section.table.source, total)]
-        whole = values.pop()
-        cells[heads.index("Share")] = _mark([charts.draw_share(value / whole) if value else "" for value in values])
+        values = [getattr(row, section.table.share) or 0 for row in section.table.source]
+        largest = max(values) or 1
+        cells[heads.index("Share")] = _mark([charts.draw_rank(value / largest) for value in values])
     if section.table_name == "node":
         coverage = {one.node: one for one in report.coverage}
         period = parse_months(report.period.start, report.period.end)

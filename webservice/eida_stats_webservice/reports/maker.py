@@ -125,6 +125,18 @@ class ReportMaker:
                     parameter="country",
                 )
 
+    def find_last_month(self, scope: Scope, today: datetime.date) -> datetime.date | None:
+        """Return the last month with public statistics of a scope, or None if there is none.
+
+        With MIN_CLIENTS, only a node has one: each further selection would be suppressed month by month.
+        """
+        query = answers.make_query(scope, MonthRange(EARLIEST_DAY, today.replace(day=1)))
+        if self.settings.min_clients and query.filtered - {"node"}:
+            return None
+        with closing(Usage(self._statistics, self._registry, self.settings).find_public(query, today)) as rows:
+            months = [row.last_month for row in rows]
+        return datetime.date.fromisoformat(f"{max(months)}-01") if months else None
+
     def describe(self, network: str | None) -> NetworkDescription | None:
         """Return the description of the network of a report, if it has one."""
         return None if network is None else self._describe(network)

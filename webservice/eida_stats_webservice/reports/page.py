@@ -73,7 +73,8 @@ def _make_title(report: Report, period: MonthRange) -> str:
         subject += f" by {_join(scope.node)}"
     if scope.country:
         subject += f" to {_join(scope.country)}"
-    return f"{subject} in {name_period(period)}{' so far' if report.as_of is not None else ''}"
+    name = name_period(period)
+    return f"{subject} {'from' if ' to ' in name else 'in'} {name}{' so far' if report.as_of is not None else ''}"
 
 
 def _make_subtitle(report: Report, period: MonthRange) -> str:

@@ -85,7 +85,8 @@ def make_sections(report: Report, layout: Layout) -> list[Section]:
 
 def _make_times(report: Report, layout: Layout) -> Section:
     rows = report.select(layout.by)
-    introduction = f"Each {layout.by} has its own count of distinct clients."
+    shown = "Streams delivered" if layout.show == "requests" else "Data delivered"
+    introduction = f"{shown}. Each {layout.by} has its own count of distinct clients."
     keys = [_make_time_key(report, layout)]
     table = _make_table(report, rows, keys, share="")
     return Section("months", layout.by, f"{layout.by.title()} by {layout.by}", introduction, table, is_chart=True)

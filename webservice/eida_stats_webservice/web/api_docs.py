@@ -32,8 +32,8 @@ _POLICY = (
 )
 
 
-def create_blueprint(prefix: str) -> Blueprint:
-    """Create the routes below the path of the service, which is empty or has no slash at its end."""
+def create_blueprint() -> Blueprint:
+    """Create the routes."""
     routes = Blueprint("description", __name__)
     openapi = OPENAPI.read_bytes()
     wadl = WADL.read_text(encoding="utf-8")
@@ -54,20 +54,11 @@ def create_blueprint(prefix: str) -> Blueprint:
         base = html.escape(request.base_url.removesuffix("application.wadl"))
         return Response(wadl.replace("{base}", base), content_type="application/xml; charset=utf-8")
 
-    @routes.get("/")
-    # Without the slash, the relative links of the page would be wrong. Flask would redirect to a URL with a scheme,
-    # which is wrong behind a proxy with TLS.
-    @routes.get(f"/{EXPLORER}", endpoint="explorer_without_slash")
-    def index() -> Redirection:
-        """Redirect to the page."""
+    @routes.get(f"/{EXPLORER}")
+    def explorer_without_slash() -> Redirection:
+        """Redirect to the page. Without the slash, its relative links would be wrong."""
+        # Flask would redirect to a URL with a scheme, which is wrong behind a proxy with TLS.
         return redirect(f"{EXPLORER}/")
-
-    if prefix:
-
-        @routes.get("")
-        def index_without_slash() -> Redirection:
-            """Redirect from the bare prefix to the page."""
-            return redirect(f"{prefix.rpartition('/')[2]}/{EXPLORER}/")
 
     routes.register_blueprint(_create_explorer(), url_prefix=f"/{EXPLORER}")
     return routes

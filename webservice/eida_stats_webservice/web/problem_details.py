@@ -29,14 +29,20 @@ def register(app: Flask) -> None:
 
 def make_response(error: EidaStatisticsError) -> Response:
     """Return the answer to a request that failed, and log the error if the service is at fault."""
-    detail = ". ".join(filter(None, [error.subject, error.hint]))
-    if error.http_status >= 500:
-        _log_fault(error)
-        if not error.is_reason_public:
-            detail = f"The administrator finds the cause in the service's log, at request {g.request_id}."
+    detail = note_problem(error)
     response = _make_problem(error.http_status, error.problem, error.title, detail, error.members)
     response.headers.update(error.headers)
     return response
+
+
+def note_problem(error: EidaStatisticsError) -> str:
+    """Return what a client may know of an error. Log it if the service is at fault, and count it in the metrics."""
+    g.outcome = error.problem
+    if error.http_status >= 500:
+        _log_fault(error)
+        if not error.is_reason_public:
+            return f"The administrator finds the cause in the service's log, at request {g.request_id}."
+    return ". ".join(filter(None, [error.subject, error.hint]))
 
 
 def _log_fault(error: EidaStatisticsError) -> None:

@@ -1,0 +1,1 @@
+"""The dashboard: an interactive page with the figures of a report."""

@@ -1,0 +1,147 @@
+"""The form of the page."""
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+
+import msgspec
+
+from eida_statistics.months import format_month
+from eida_stats_webservice.dashboard.links import Link, change_view
+from eida_stats_webservice.errors import BadParameter
+from eida_stats_webservice.registry.repository import RegistryRepository
+from eida_stats_webservice.reports import atlas
+from eida_stats_webservice.reports.view import DEFAULT_TOP, MAX_TOP, View
+
+_SUGGESTED = 3
+_SIMILAR = 0.4
+_SHOW = (("bytes", "data"), ("requests", "requests"), ("clients", "clients"))
+_BY = (("month", "month"), ("year", "year"))
+_COMPARE = (("year", "a year before"), ("previous", "the months before"), ("none", "nothing"))
+
+
+class Option(msgspec.Struct, frozen=True):
+    """A choice of a field, or a suggestion for it."""
+
+    value: str
+    label: str
+
+
+class Field(msgspec.Struct, frozen=True):
+    """A field of the form.
+
+    Attributes:
+        name: the parameter.
+        label: the text above it.
+        kind: `select`, or the type of an input.
+        value: what is filled in.
+        options: the choices, or the suggestions.
+        hint: the form of a value, where browsers have no special field.
+        most: the largest number.
+    """
+
+    name: str
+    label: str
+    kind: str
+    value: str
+    options: Sequence[Option] = ()
+    hint: str = ""
+    most: int | None = None
+
+
+class Names(msgspec.Struct, frozen=True):
+    """The names that can be filled in: nodes, public networks, and countries by their codes."""
+
+    nodes: list[str]
+    networks: list[str]
+    countries: dict[str, str]
+
+
+class Form(msgspec.Struct, frozen=True):
+    """The form of the page.
+
+    Attributes:
+        fields: the fields.
+        hidden: parameters that are not filled in.
+    """
+
+    fields: list[Field]
+    hidden: dict[str, str]
+
+
+class Mistake(msgspec.Struct, frozen=True):
+    """A value that cannot be used: the name of its field, a message, and links to similar values."""
+
+    parameter: str
+    message: str
+    suggestions: list[Link]
+
+
+def list_names(registry: RegistryRepository) -> Names:
+    """Return the names that can be filled in."""
+    networks = {network.name for network in registry.list_networks() if not network.restricted}
+    # AP, EU and other codes that are no countries are in the answers, too.
+    countries = {code: name for code, name in atlas.read().names.items() if code}
+    return Names([name for name, _ in registry.list_policies()], sorted(networks), countries)
+
+
+def make_form(values: Mapping[str, str], names: Names, view: View | None) -> Form:
+    """Return the form.
+
+    Args:
+        values: the parameters of the request.
+        names: the names that can be filled in.
+        view: the view, for the months that are shown by default; None if there is none.
+    """
+
+    def get(name: str, default: str = "") -> str:
+        return values.get(name, default)
+
+    start, end = ("", "") if view is None else (format_month(view.period.first), format_month(view.period.last))
+    nodes = [Option(name, name) for name in names.nodes]
+    fields = [
+        Field("start", "From", "month", get("start", start), hint="YYYY-MM"),
+        Field("end", "To", "month", get("end", end), hint="YYYY-MM"),
+        Field("node", "Node", "select", get("node"), _add_value([Option("", "all"), *nodes], get("node"))),
+        Field("network", "Network", "text", get("network"), [Option(name, name) for name in names.networks], "all"),
+        Field("country", "Country", "text", get("country"), _list_countries(names), "all"),
+        Field("show", "Show", "select", get("show"), _add_value(_make_options(_SHOW), get("show"))),
+        Field("by", "By", "select", get("by"), _add_value(_make_options(_BY), get("by"))),
+        Field(
+            "compare", "Compare with", "select", get("compare"), _add_value(_make_options(_COMPARE), get("compare"))
+        ),
+        Field("top", "Rows", "number", get("top", str(DEFAULT_TOP)), most=MAX_TOP),
+    ]
+    hidden = {name: values[name] for name in ("sort",) if name in values}
+    return Form(fields, hidden)
+
+
+def _make_options(pairs: Sequence[tuple[str, str]]) -> list[Option]:
+    return [Option(value, label) for value, label in pairs]
+
+
+def _add_value(options: list[Option], value: str) -> list[Option]:
+    """Return options that include a value, such as a list of several nodes."""
+    known = value in ("", *(option.value for option in options))
+    return options if known else [*options, Option(value, value.replace(",", ", "))]
+
+
+def _list_countries(names: Names) -> list[Option]:
+    return [Option(code, name) for code, name in sorted(names.countries.items(), key=lambda item: item[1])]
+
+
+def make_mistake(error: BadParameter, values: Mapping[str, str], names: Names) -> Mistake:
+    """Return the message on a value that cannot be used."""
+    name = error.parameter or ""
+    known = {"node": names.nodes, "network": names.networks, "country": [*names.countries]}.get(name, [])
+    similar = _find_similar(values.get(name, ""), known, names.countries if name == "country" else {})
+    # The hint on where to find names is for programs.
+    parts = [error.subject] if similar else [error.subject, error.hint]
+    message = ". ".join(part.rstrip(".") for part in parts if part)
+    return Mistake(name, f"{message}.", [Link(change_view(values, **{name: one}), one) for one in similar])
+
+
+def _find_similar(value: str, known: Sequence[str], labels: Mapping[str, str]) -> list[str]:
+    """Return the known names that are most similar to a value, without regard to case; or have such a label."""
+    by_text = {text.lower(): name for name in known for text in (name, labels.get(name, name))}
+    found = get_close_matches(value.lower(), by_text, _SUGGESTED, _SIMILAR)
+    return list(dict.fromkeys(by_text[text] for text in found))

@@ -1,0 +1,86 @@
+"""Links of the page: to the same view in another form, and to the answers that have its figures."""
+
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+import msgspec
+
+from eida_statistics.months import format_month
+from eida_stats_webservice.query.model import StatisticsQuery
+from eida_stats_webservice.reports.answers import make_table_queries
+from eida_stats_webservice.reports.periods import MonthRange
+from eida_stats_webservice.reports.view import View
+
+_FORMATS = {"pdf": "PDF", "csv": "CSV", "json": "JSON"}
+
+
+class Link(msgspec.Struct, frozen=True):
+    """A link and its text."""
+
+    href: str
+    text: str
+
+
+class Sorting(msgspec.Struct, frozen=True):
+    """How tables are sorted, for the links in their heads."""
+
+    values: Mapping[str, str]
+    order: str
+
+    @property
+    def column(self) -> str:
+        """The column by which tables are sorted."""
+        return self.order.removeprefix("-")
+
+    @property
+    def direction(self) -> str:
+        """The direction in the words of ARIA."""
+        return "descending" if self.order.startswith("-") else "ascending"
+
+    def make_link(self, column: str) -> str:
+        """Return a link to the view sorted by a column; the second time, in the reverse order."""
+        first, second = (column, f"-{column}") if column == "name" else (f"-{column}", column)
+        return change_view(self.values, sort=second if self.order == first else first)
+
+
+def change_view(values: Mapping[str, str], **changed: str) -> str:
+    """Return a link to a view with some parameters changed; an empty one is left out."""
+    given = {name: value for name, value in {**values, **changed}.items() if value}
+    return f"?{urlencode(given, safe=',')}" if given else "."
+
+
+def make_sorting(values: Mapping[str, str], view: View) -> Sorting:
+    """Return how tables are sorted."""
+    return Sorting(values, view.layout.order)
+
+
+def make_downloads(values: Mapping[str, str], view: View) -> list[Link]:
+    """Return the links to a view as PDF, CSV and JSON. They state the period, so that it stays the same."""
+    months = {"start": format_month(view.period.first), "end": format_month(view.period.last)}
+    stated = {"top": str(view.layout.top), "compare": next(iter(view.comparisons), "none"), **values, **months}
+    return [
+        Link(f"report{change_view(stated, format=name)}", f"This view as {text}") for name, text in _FORMATS.items()
+    ]
+
+
+def make_sources(view: View) -> dict[str, str]:
+    """Return links to the public answers with the figures, by the name of the table."""
+    queries = make_table_queries(view.scope, view.period)
+    return {table: f"dataselect/public?{_format_query(query)}" for table, query in queries.items()}
+
+
+def make_period_link(values: Mapping[str, str], period: MonthRange) -> str:
+    """Return a link to a view of another period."""
+    return change_view(values, start=format_month(period.first), end=format_month(period.last))
+
+
+def _format_query(query: StatisticsQuery) -> str:
+    parameters = {
+        "start": format_month(query.start),
+        "end": format_month(query.end),
+        **{name: ",".join(values) for name, values in query.filters.items()},
+        **({"level": query.level} if query.level else {}),
+        **({"details": ",".join(sorted(query.details))} if query.details else {}),
+        **({"merge": "nodes"} if query.merge_nodes else {}),
+    }
+    return urlencode(parameters, safe=",")
