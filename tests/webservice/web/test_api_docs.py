@@ -185,8 +185,8 @@ def test_exactly_the_routes_are_described(database_uri: str, document: dict[str,
         for rule in create_app(Config(database_uri)).url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
-    # Below are a page, its scripts and styles.
-    served = {(method, path) for method, path in served if not path.startswith("/explorer")}
+    # Below are a page, and the scripts and styles of both pages.
+    served = {(method, path) for method, path in served if not path.startswith(("/explorer", "/assets"))}
     assert served == {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
 
 
@@ -272,9 +272,14 @@ def test_described_columns_are_those_of_an_answer(
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
-def test_prefix_leads_to_the_page(database_uri: str, prefix: str) -> None:
+def test_pages_are_found_without_their_slash(database_uri: str, prefix: str) -> None:
     client = create_app(Config(database_uri, url_prefix=prefix)).test_client()
-    for path in ("", "/", "/explorer", "/explorer/"):
+    for path, title in (
+        *((("", "No statistics of"),) if prefix else ()),
+        ("/", "No statistics of"),
+        ("/explorer", "<title>EIDA statistics</title>"),
+        ("/explorer/", "<title>EIDA statistics</title>"),
+    ):
         address = f"http://localhost{prefix}{path}"
         response = client.get(urlsplit(address).path or "/")
         if response.status_code == 302:
@@ -282,16 +287,16 @@ def test_prefix_leads_to_the_page(database_uri: str, prefix: str) -> None:
             address = urljoin(address, response.headers["Location"])
             response = client.get(urlsplit(address).path)
         assert (response.status_code, response.mimetype) == (200, "text/html"), path
-        assert urlsplit(address).path == f"{prefix}/explorer/"
-        assert "<title>EIDA statistics</title>" in response.text
+        assert urlsplit(address).path == f"{prefix}{path.removesuffix('/')}/"
+        assert title in response.text
 
 
-@pytest.mark.parametrize("path", ["", "/", "/explorer"])
+@pytest.mark.parametrize("path", ["", "/explorer"])
 def test_redirections_name_no_host(client: FlaskClient, path: str) -> None:
     location = client.get(f"{PREFIX}{path}").headers["Location"]
     assert not urlsplit(location).netloc
     assert not location.startswith("/")
-    assert urljoin(f"https://proxy.example{PREFIX}{path}", location) == f"https://proxy.example{PREFIX}/explorer/"
+    assert urljoin(f"https://proxy.example{PREFIX}{path}", location) == f"https://proxy.example{PREFIX}{path}/"
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)

@@ -9,6 +9,7 @@ from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as Redirection
 
 from eida_statistics.errors import EidaStatisticsError
+from eida_statistics.texts import printable
 from eida_stats_webservice.dashboard.assets import FOLDER, load_assets
 from eida_stats_webservice.dashboard.form import list_names, make_form, make_mistake
 from eida_stats_webservice.dashboard.pages import is_empty, make_page_response, write_dashboard, write_error
@@ -25,6 +26,8 @@ from eida_stats_webservice.web.responses import add_validators, find_matching_et
 from eida_stats_webservice.web.route_options import RouteOptions, declare_options
 
 _YEAR_SECONDS = 365 * 24 * 3600
+# Of a value that cannot be used, the form has so many.
+_FILLED_CHARACTERS = 100
 
 
 def create_blueprint(
@@ -95,7 +98,8 @@ def show_errors(routes: Blueprint, registry: RegistryRepository) -> None:
         form, mistake = None, None
         if error.http_status < 500:
             # The form has only the first value of a parameter that is there twice.
-            values = {name: value for name, value in request.args.items() if name in PARAMETERS and value}
+            given = {name: value for name, value in request.args.items() if name in PARAMETERS and value}
+            values = {name: printable(value[:_FILLED_CHARACTERS]) for name, value in given.items()}
             # The error may be one of many while the database is down.
             with suppress(EidaStatisticsError):
                 names = list_names(registry)

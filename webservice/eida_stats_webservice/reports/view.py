@@ -74,7 +74,7 @@ def read_values(parameters: Iterable[tuple[str, str]], *further: str) -> dict[st
     Raises:
         BadParameter: naming a parameter that is unknown, repeated or too long.
     """
-    given = [(name, value) for name, value in parameters if value.strip()]
+    given = [(name, value) for name, value in parameters if value]
     return join_values(given, {*PARAMETERS, *further}, lists={"node", "country"})
 
 
