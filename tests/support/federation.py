@@ -1,16 +1,18 @@
 """A small federation: some nodes with two years of payloads, with days that were not received."""
 
 import datetime
+import json
 import random
 from collections.abc import Iterable
 
 from eida_statistics import hll
 from eida_statistics.months import find_last_day
 from eida_statistics.payload import Payload
+from eida_statistics.wire import decode
 from eida_stats_webservice.registry.models import Node
 from support.dates import DAY
 from support.node_client import make_node
-from support.payloads import payload, row, sketch
+from support.payloads import row, sketch, wire
 from support.stores import Store
 
 COUNTRIES = ("DE", "FR", "IT", "GR", "CH", "US", "JP", "NZ", "SG", "XK", "A1", "")
@@ -36,7 +38,8 @@ def fill(
         for year in years:
             for month in range(1, 13):
                 first = datetime.date(year, month, 1)
-                for start, end in _split(first, find_last_day(first), (gaps or {}).get(name, [])):
+                last = min(find_last_day(first), _get_today() - DAY)
+                for start, end in _split(first, last, (gaps or {}).get(name, [])):
                     store.payloads.ingest(node, _make_payload(chance, codes, start, end, clients))
     return registered
 
@@ -71,7 +74,7 @@ def _make_payload(
             nb_requests=100,
             nb_successful_requests=100,
             nb_unsuccessful_requests=0,
-            clients=sketch(map(hll.hash_client, chance.sample(range(clients), chance.choice([1, 3, 20, 200])))),
+            clients=_draw_clients(chance, clients, chance.choice([1, 3, 20, 200])),
         )
         for code in codes
         for station in range(2)
@@ -88,11 +91,16 @@ def _make_payload(
         nb_requests=40,
         nb_successful_requests=0,
         nb_unsuccessful_requests=40,
-        clients=sketch(map(hll.hash_client, chance.sample(range(clients), 9))),
+        clients=_draw_clients(chance, clients, 9),
     )
-    return payload(
-        *rows,
-        failed,
-        days_coverage=[start.isoformat()],
-        period={"start": start.isoformat(), "end": end.isoformat()},
-    )
+    period = {"start": start.isoformat(), "end": end.isoformat()}
+    document = wire(*rows, failed, days_coverage=[start.isoformat()], period=period)
+    return decode(json.dumps(document).encode(), today=_get_today())
+
+
+def _draw_clients(chance: random.Random, clients: int, count: int) -> str:
+    return sketch(map(hll.hash_client, chance.sample(range(clients), min(clients, count))))
+
+
+def _get_today() -> datetime.date:
+    return datetime.datetime.now(tz=datetime.UTC).date()

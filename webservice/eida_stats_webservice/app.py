@@ -7,6 +7,7 @@ from flask import Flask
 from flask_compress import Compress
 from flask_cors import CORS
 
+from eida_statistics.errors import EidaStatisticsError
 from eida_stats_webservice import config as configuration
 from eida_stats_webservice.auth.authenticator import Authenticator
 from eida_stats_webservice.auth.eas import Verifier
@@ -96,18 +97,19 @@ def create_app(config: Config | None = None) -> Flask:
     dashboard_routes = dashboard.create_blueprint(
         maker, nodes, statistics.data_version, query_limit, config.url_prefix
     )
-    for pages in (report_routes, dashboard_routes):
-        dashboard.show_errors(pages, nodes)
+    show_error = dashboard.make_error_answer(nodes)
+    dashboard_routes.register_error_handler(EidaStatisticsError, show_error)
+    failures.apply_to([report_routes], show_error)
     with_tokens = [
         submit.create_blueprint(stored, nodes, node_limit, budget, config.max_payload_bytes),
         payloads.create_blueprint(stored, nodes, node_limit),
         query.create_blueprint(DATASELECT, statistics, nodes, query_limit, authenticator, config.privacy),
-        report_routes,
         metrics.create_blueprint(stored.find_newest_days, config.metrics_token),
     ]
     failures.apply_to(with_tokens)
     for blueprint in (
         *with_tokens,
+        report_routes,
         registry.create_blueprint(nodes),
         health.create_blueprint(partial(health_database.ping, nodes.has_rights, stored.has_rights)),
         api_docs.create_blueprint(),

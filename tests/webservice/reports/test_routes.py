@@ -88,7 +88,7 @@ def test_json_matches_its_schema(federation: Store, client: FlaskClient, token: 
 def test_bad_parameters_are_named(
     federation: Store, client: FlaskClient, query: dict[str, str], words: str
 ) -> None:
-    response = client.get(PATH, query_string={**YEAR, **query})
+    response = client.get(PATH, query_string={**YEAR, "format": "json", **query})
     assert response.status_code == 400
     assert words in response.get_json()["detail"]
 

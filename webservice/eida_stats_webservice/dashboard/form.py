@@ -134,8 +134,9 @@ def make_mistake(error: BadParameter, values: Mapping[str, str], names: Names) -
     name = error.parameter or ""
     known = {"node": names.nodes, "network": names.networks, "country": [*names.countries]}.get(name, [])
     similar = _find_similar(values.get(name, ""), known, names.countries if name == "country" else {})
-    # The hint on where to find names is for programs.
-    parts = [error.subject] if similar else [error.subject, error.hint]
+    # Similar names are a better hint than the list of all names.
+    is_unknown = bool(similar) and error.subject.startswith("No ")
+    parts = [error.subject] if is_unknown else [error.subject, error.hint]
     message = ". ".join(part.rstrip(".") for part in parts if part)
     return Mistake(name, f"{message}.", [Link(change_view(values, **{name: one}), one) for one in similar])
 

@@ -87,11 +87,10 @@ def create_blueprint(
     return routes
 
 
-def show_errors(routes: Blueprint, registry: RegistryRepository) -> None:
-    """Answer errors of a blueprint with a page, unless the request is for another format than HTML."""
+def make_error_answer(registry: RegistryRepository) -> Callable[[EidaStatisticsError], Response]:
+    """Return a function that answers errors with a page, unless the request is for another format than HTML."""
 
-    @routes.errorhandler(EidaStatisticsError)
-    def show(error: EidaStatisticsError) -> Response:
+    def answer(error: EidaStatisticsError) -> Response:
         if request.args.get("format", "") not in ("", "html"):
             return make_response(error)
         detail = note_problem(error)
@@ -108,3 +107,5 @@ def show_errors(routes: Blueprint, registry: RegistryRepository) -> None:
         response = make_page_response(write_error(error, detail, form, mistake), error.http_status)
         response.headers.update(error.headers)
         return response
+
+    return answer

@@ -1,6 +1,6 @@
 """Rate-limit clients that keep sending bad tokens, to stop token guessing, log flooding and needless work."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from flask import Blueprint, Flask, Response, request
@@ -21,6 +21,9 @@ _NEAR = [
 ]
 
 
+Answer = Callable[[EidaStatisticsError], Response]
+
+
 class FailureLimit:
     """Limits how many requests a minute from an address may fail for their tokens; 0 is no limit.
 
@@ -31,14 +34,18 @@ class FailureLimit:
         self._limit = parse(f"{per_minute} per minute") if per_minute else None
         self._counts = Limiter(_find_address, app=app, storage_uri="memory://").limiter
 
-    def apply_to(self, routes: Iterable[Blueprint]) -> None:
+    def apply_to(self, routes: Iterable[Blueprint], answer: Answer = problem_details.make_response) -> None:
         """Count the failed attempts on some routes, and answer 429 to those beyond the limit.
 
         Only failures are refused: a good token is not affected by the failures of others behind the same address.
         The routes must not have been registered yet.
+
+        Args:
+            routes: the routes.
+            answer: makes the answer to an error.
         """
         for one in routes:
-            one.register_error_handler(EidaStatisticsError, self._answer)
+            one.register_error_handler(EidaStatisticsError, lambda error: answer(self._count(error)))
 
     def check(self) -> None:
         """Check that the address of the present request has failures left, before a token costs much to verify.
@@ -49,14 +56,15 @@ class FailureLimit:
         if self._limit is not None and not self._counts.test(self._limit, _find_address()):
             raise TooManyFailures(hint=_HINT)
 
-    def _answer(self, error: EidaStatisticsError) -> Response:
+    def _count(self, error: EidaStatisticsError) -> EidaStatisticsError:
+        """Return the error to answer: this one, or that there are too many."""
         if (
             error.is_failed_attempt
             and self._limit is not None
             and not self._counts.hit(self._limit, _find_address())
         ):
-            return problem_details.make_response(TooManyFailures(hint=_HINT))
-        return problem_details.make_response(error)
+            return TooManyFailures(hint=_HINT)
+        return error
 
 
 def _find_address() -> str:
