@@ -6,10 +6,14 @@ from pathlib import Path
 TEMPORARY_SUFFIX = ".tmp"
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read. A power cut leaves the old file or the new one.
+OWNER_ONLY = 0o600
+EVERYBODY = 0o666
 
-    A killed process may leave a hidden file with TEMPORARY_SUFFIX beside it.
+
+def write_file(path: Path, content: bytes, permissions: int = OWNER_ONLY) -> None:
+    """Write a file; by default, one that only its owner can read. A power cut leaves the old file or the new one.
+
+    The umask limits the permissions. A killed process may leave a hidden file with TEMPORARY_SUFFIX beside it.
 
     Raises:
         OSError: if it cannot be written.
@@ -17,7 +21,7 @@ def write_file(path: Path, content: bytes) -> None:
     # Two processes at once may write the same file.
     temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
     try:
-        temporary.touch(0o600)
+        temporary.touch(permissions)
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()

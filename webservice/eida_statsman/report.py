@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from eida_statistics.files import EVERYBODY, write_file
 from eida_statistics.months import add_months, format_month
 from eida_statistics.payload import EARLIEST_DAY
 from eida_stats_webservice import config as configuration
@@ -96,8 +97,11 @@ def report(
     )
     scope = Scope(node=() if node is None else (node,), network=network, restricted=restricted)
     made = maker.make(scope, period, list_comparisons(period), today)
-    with click.open_file(output, "wb", atomic=output != "-") as file:
-        file.write(written.write(made))
+    content = written.write(made)
+    if output == "-":
+        click.echo(content, nl=False)
+    else:
+        write_file(Path(output).resolve(), content, EVERYBODY)
 
 
 def _choose_period(
