@@ -25,6 +25,7 @@ from eida_statistics import hll
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.dataselect.cube import DATASELECT
+from eida_stats_webservice.errors import DatabaseNotReady
 from eida_stats_webservice.query import formats, routes
 from eida_stats_webservice.query.model import OutputOptions, Statistic, StatisticsQuery
 from eida_stats_webservice.registry.models import PUBLIC, Viewer
@@ -53,6 +54,18 @@ Sent = dict[str, Any]
 
 def now() -> datetime.datetime:
     return datetime.datetime.now(tz=datetime.UTC)
+
+
+def test_failed_query_leaves_the_snapshot(store: Store) -> None:
+    make_node(store, "A")
+    with store.statistics.snapshot() as snapshot:
+        before = snapshot.data_version()
+        with pytest.raises(DatabaseNotReady), snapshot.snapshot() as part:
+            part.connection.cursor().execute("SELECT 1 FROM no_such_table")
+        store.registry.set_node_policy("A", restricted=True)
+        with snapshot.snapshot() as part:
+            assert part.data_version() == before
+    assert store.statistics.data_version() != before
 
 
 @pytest.fixture

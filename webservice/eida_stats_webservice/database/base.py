@@ -57,6 +57,20 @@ def repeat_while_locked(attempt: Callable[[], _Result], attempts: int, *, pause:
     return attempt()
 
 
+@contextlib.contextmanager
+def set_savepoint(connection: Any) -> Iterator[None]:
+    """Undo the statements of the context if it raises an exception."""
+    cursor = connection.cursor()
+    cursor.execute("SAVEPOINT part")
+    try:
+        yield
+    except BaseException:
+        cursor.execute("ROLLBACK TO SAVEPOINT part")
+        raise
+    finally:
+        cursor.execute("RELEASE SAVEPOINT part")
+
+
 class Database(ABC):
     """A database that threads can share. It connects at its first use.
 
@@ -102,6 +116,10 @@ class Database(ABC):
     @abstractmethod
     def snapshot(self) -> AbstractContextManager[Any]:
         """Return a context with a read-only connection whose queries all see the same state."""
+
+    @abstractmethod
+    def savepoint(self, connection: Any) -> AbstractContextManager[None]:
+        """Return a context in a transaction. An exception undoes its statements, and the transaction can go on."""
 
     @abstractmethod
     def load_rows(

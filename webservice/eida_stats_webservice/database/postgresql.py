@@ -11,7 +11,7 @@ import psycopg2
 from aiosql.adapters.pyformat import PyFormatAdapter
 from psycopg2 import extensions, extras
 
-from eida_stats_webservice.database.base import Database, merge_wildcards
+from eida_stats_webservice.database.base import Database, merge_wildcards, set_savepoint
 from eida_stats_webservice.database.driver_errors import translate_errors
 from eida_stats_webservice.database.pool import Pool
 from eida_stats_webservice.database.schema import FOLDER, list_migration_ids
@@ -84,6 +84,12 @@ class PostgreSQL(Database):
             finally:
                 if not connection.closed:
                     connection.set_session(isolation_level="READ COMMITTED", readonly="default")
+
+    @contextmanager
+    def savepoint(self, connection: extensions.connection) -> Iterator[None]:
+        """Set a savepoint; see the base class."""
+        with translate_errors(), set_savepoint(connection):
+            yield
 
     def load_rows(
         self,

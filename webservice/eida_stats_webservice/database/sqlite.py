@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from eida_statistics import hll
 from eida_statistics.errors import EidaStatisticsError
-from eida_stats_webservice.database.base import MAKE_ROOM, Database, merge_wildcards
+from eida_stats_webservice.database.base import MAKE_ROOM, Database, merge_wildcards, set_savepoint
 from eida_stats_webservice.database.pool import Pool
 from eida_stats_webservice.database.schema import SQLITE_FOLDER, list_migration_ids
 from eida_stats_webservice.errors import (
@@ -70,6 +70,12 @@ class SQLite(Database):
     def snapshot(self) -> AbstractContextManager[sqlite3.Connection]:
         """Return a transaction, whose queries all see the state at the first one."""
         return self.transaction()
+
+    @contextmanager
+    def savepoint(self, connection: sqlite3.Connection) -> Iterator[None]:
+        """Set a savepoint; see the base class."""
+        with self._translate_errors(), set_savepoint(connection):
+            yield
 
     def load_rows(
         self,

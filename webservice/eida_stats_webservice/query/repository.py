@@ -37,7 +37,14 @@ class StatisticsRepository:
 
     @contextmanager
     def snapshot(self) -> Iterator["StatisticsRepository"]:
-        """Yield a repository whose answers all are of the same state."""
+        """Yield a repository whose answers all are of the same state.
+
+        In a snapshot, it is the same repository. If a query of the context fails, those after it can go on.
+        """
+        if self.connection is not None:
+            with self._database.savepoint(self.connection):
+                yield self
+            return
         with self._database.snapshot() as connection:
             yield StatisticsRepository(self._database, connection)
 
