@@ -17,10 +17,15 @@ def make_report(
     store: Store, start: str = "2024-01", end: str = "2024-12", *, min_clients: int = 0, **scope: Any
 ) -> Report:
     """Return the report of a period on a fixed day."""
-    settings = PrivacySettings(min_clients, 1000, 3)
-    maker = ReportMaker(store.statistics, store.registry, store.payloads, settings, _describe)
     period = parse_months(start, end)
+    maker = make_maker(store, min_clients=min_clients)
     return maker.make(Scope(**scope), period, list_comparisons(period), TODAY)
+
+
+def make_maker(store: Store, *, min_clients: int = 0) -> ReportMaker:
+    """Return a maker of reports."""
+    settings = PrivacySettings(min_clients, 1000, 3)
+    return ReportMaker(store.statistics, store.registry, store.payloads, settings, _describe)
 
 
 def _describe(code: str) -> NetworkDescription | None:

@@ -60,10 +60,10 @@ def test_failed_query_leaves_the_snapshot(store: Store) -> None:
     make_node(store, "A")
     with store.statistics.snapshot() as snapshot:
         before = snapshot.data_version()
-        with pytest.raises(DatabaseNotReady), snapshot.snapshot() as part:
-            part.connection.cursor().execute("SELECT 1 FROM no_such_table")
+        with pytest.raises(DatabaseNotReady), snapshot.savepoint():
+            snapshot.connection.cursor().execute("SELECT 1 FROM no_such_table")
         store.registry.set_node_policy("A", restricted=True)
-        with snapshot.snapshot() as part:
+        with snapshot.savepoint(), snapshot.snapshot() as part:
             assert part.data_version() == before
     assert store.statistics.data_version() != before
 

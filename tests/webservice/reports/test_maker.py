@@ -15,10 +15,12 @@ from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.errors import BadParameter, RestrictedNetwork
 from eida_stats_webservice.reports import writers
-from eida_stats_webservice.reports.models import Report, Row
+from eida_stats_webservice.reports.maker import ReportMaker
+from eida_stats_webservice.reports.models import Report, Row, Scope
+from eida_stats_webservice.reports.periods import list_comparisons, parse_months
 from support.federation import fill
 from support.payloads import payload, row, sketch
-from support.reports import make_report
+from support.reports import TODAY, make_maker, make_report
 from support.service import PREFIX
 from support.stores import ON_ONE_STORE, Store
 
@@ -42,6 +44,11 @@ def ask(client: FlaskClient, query: str) -> dict[tuple[str, ...], dict[str, str]
     response = client.get(f"{PREFIX}/dataselect/public?{query}&header=plain&unsuccessful=true")
     assert response.status_code == 200, response.text
     return {tuple(one[name] for name in KEYS): one for one in csv.DictReader(io.StringIO(response.text))}
+
+
+def make(maker: ReportMaker, **scope: Any) -> Report:
+    period = parse_months("2024-01", "2024-12")
+    return maker.make(Scope(**scope), period, list_comparisons(period), TODAY)
 
 
 def get_key(found: Row) -> tuple[str, ...]:
@@ -244,3 +251,18 @@ def test_days_of_a_restricted_node_do_not_count(federation: Store) -> None:
     assert networks["GE"].days_due == 2 * 366
     with pytest.raises(BadParameter, match="No node 'Z'"):
         make_report(federation, network="GE", node=("Z",), restricted=True)
+
+
+def test_snapshot_makes_reports_of_one_state(federation: Store) -> None:
+    maker = make_maker(federation)
+    with maker.snapshot() as snapshot:
+        scopes, before = snapshot.list_public_scopes(), make(snapshot)
+        federation.registry.set_network_policy("B", "B0", inverted=True)
+        with pytest.raises(BadParameter), snapshot.savepoint():
+            make(snapshot, network="QQ")
+        assert (snapshot.list_public_scopes(), make(snapshot)) == (scopes, before)
+        assert make(snapshot, network="B0").select("total")[0].bytes
+    assert Scope(network="B0") in set(scopes) - set(maker.list_public_scopes())
+    assert Scope(network="A1") not in scopes
+    with pytest.raises(RestrictedNetwork):
+        make(maker, network="B0")

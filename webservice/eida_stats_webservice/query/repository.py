@@ -37,16 +37,16 @@ class StatisticsRepository:
 
     @contextmanager
     def snapshot(self) -> Iterator["StatisticsRepository"]:
-        """Yield a repository whose answers all are of the same state.
-
-        In a snapshot, it is the same repository. If a query of the context fails, those after it can go on.
-        """
+        """Yield a repository whose answers all are of the same state; this one, if it has a snapshot."""
         if self.connection is not None:
-            with self._database.savepoint(self.connection):
-                yield self
+            yield self
             return
         with self._database.snapshot() as connection:
             yield StatisticsRepository(self._database, connection)
+
+    def savepoint(self) -> AbstractContextManager[None]:
+        """Return a context in a snapshot. If a query fails in it, the snapshot can be used further."""
+        return self._database.savepoint(self.connection)
 
     def _connect(self) -> AbstractContextManager[Any]:
         return self._database.transaction() if self.connection is None else nullcontext(self.connection)

@@ -2,6 +2,7 @@
 
 import datetime
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,24 @@ class RegistryRepository:
     """Stores nodes, networks and tokens. A method is one transaction, unless it takes a connection.
 
     Methods that take a node raise UnknownNode if there is none of that name.
+
+    Args:
+        database: the database.
+        connection: the connection of a snapshot, which lists of networks and policies come from; by default, each
+            list has its own.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, connection: Any = None) -> None:
         self._database = database
+        self._connection = connection
         self._queries = database.load_queries(Path(__file__).parent)
+
+    def read_from(self, connection: Any) -> "RegistryRepository":
+        """Return a repository that lists the networks and policies of a snapshot."""
+        return RegistryRepository(self._database, connection)
+
+    def _connect(self) -> AbstractContextManager[Any]:
+        return self._database.transaction() if self._connection is None else nullcontext(self._connection)
 
     # Nodes
 
@@ -98,14 +112,14 @@ class RegistryRepository:
 
     def list_policies(self) -> list[tuple[str, bool]]:
         """Return the name of each node, and whether its networks are restricted by default."""
-        with self._database.transaction() as connection:
+        with self._connect() as connection:
             return [(name, bool(restricted)) for name, restricted in self._queries.list_policies(connection)]
 
     # Access to statistics
 
     def list_networks(self) -> list[NetworkRecord]:
         """Return all networks by name, once for each of their nodes."""
-        with self._database.transaction() as connection:
+        with self._connect() as connection:
             return to_records(NetworkRecord, select_rows(connection, self._queries.list_networks))
 
     def set_node_policy(self, name: str, *, restricted: bool) -> None:

@@ -1,8 +1,8 @@
 """Make reports from the database."""
 
 import datetime
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any
 
 from eida_statistics import __version__, hll
@@ -49,6 +49,27 @@ class ReportMaker:
         self._payloads = payloads
         self.settings = settings
         self._describe = describe
+
+    @contextmanager
+    def snapshot(self) -> Iterator["ReportMaker"]:
+        """Yield a maker whose reports all are of the same state of the database."""
+        with self._statistics.snapshot() as statistics:
+            registry = self._registry.read_from(statistics.connection)
+            yield ReportMaker(statistics, registry, self._payloads, self.settings, self._describe)
+
+    def savepoint(self) -> AbstractContextManager[None]:
+        """Return a context in a snapshot. If a report fails in it, others can still be made."""
+        return self._statistics.savepoint()
+
+    def list_public_scopes(self) -> list[Scope]:
+        """Return the federation, each node, and each network that is public at a node."""
+        nodes = [name for name, _ in self._registry.list_policies()]
+        networks = {network.name for network in self._registry.list_networks() if not network.restricted}
+        return [
+            Scope(),
+            *(Scope(node=(name,)) for name in nodes),
+            *(Scope(network=name) for name in sorted(networks)),
+        ]
 
     def make(self, scope: Scope, period: MonthRange, comparisons: Comparisons, today: datetime.date) -> Report:
         """Return a report.
