@@ -3,6 +3,7 @@
 import datetime
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -17,6 +18,7 @@ from eida_stats_webservice.reports.models import Scope
 from eida_stats_webservice.reports.networks import make_describe
 from eida_stats_webservice.reports.periods import MonthRange, list_comparisons
 from eida_statsman.nodes import require_printable
+from eida_statsman.report_all import Failures, write_all
 from eida_statsman.repositories import Repositories
 
 _MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])", re.ASCII)
@@ -40,6 +42,13 @@ def _parse_quarter(_context: click.Context, _parameter: click.Parameter, value: 
     return datetime.date(int(found[1]), 3 * int(found[2]) - 2, 1)
 
 
+def _parse_formats(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+    formats = () if value is None else tuple(dict.fromkeys(value.split(",")))
+    if unknown := [name for name in formats if name not in FORMATS]:
+        raise click.BadParameter(f"there is no {', '.join(map(repr, unknown))}. Use {', '.join(FORMATS)}.")
+    return formats
+
+
 @click.command()
 @click.option("--year", type=click.IntRange(_FIRST_YEAR, 9998), help="The year.")
 @click.option("--quarter", callback=_parse_quarter, metavar="YYYY-QN", help="The quarter, such as 2024-Q3.")
@@ -50,9 +59,18 @@ def _parse_quarter(_context: click.Context, _parameter: click.Parameter, value: 
 @click.option("--network", callback=require_printable, help="A network, by its extended code.  [default: all]")
 @click.option("--restricted", is_flag=True, help="Add what is not public of the network, down to stations.")
 @click.option(
-    "--format", "form", type=click.Choice(list(FORMATS)), help="The format.  [default: by the file's name]"
+    "--all", "writes_all", is_flag=True, help="Write reports of the federation, each node and each network."
 )
-@click.option("--output", "-o", required=True, help="The file; - is standard output.")
+@click.option(
+    "--format",
+    "forms",
+    callback=_parse_formats,
+    metavar=f"[{'|'.join(FORMATS)}]",
+    help="The format; with --all, one or several with commas.  [default: by the file's name; with --all, html]",
+)
+@click.option(
+    "--output", "-o", required=True, help="The file; - is standard output. With --all, the directory of the files."
+)
 @click.option(
     "--networks",
     "registry",
@@ -70,11 +88,12 @@ def report(
     node: str | None,
     network: str | None,
     restricted: bool,
-    form: str | None,
+    writes_all: bool,
+    forms: tuple[str, ...],
     output: str,
     registry: Path | None,
 ) -> None:
-    """Write a report of the federation, a node or a network.
+    """Write a report of the federation, a node or a network, or all reports and an index of them.
 
     State the period in exactly one way: --year, --quarter, --month, or --start and --end. The report compares it
     with the same period a year before, and with the one just before.
@@ -83,11 +102,12 @@ def report(
     period = _choose_period(year, quarter, month, start, end)
     if period.first > today:
         raise click.UsageError(f"The period begins in the future: {format_month(period.first)}.")
+    if writes_all:
+        _check_all(output, narrows=node is not None or network is not None or restricted)
     if node is not None and network is not None:
         raise click.UsageError("Use --node or --network, not both.")
     if restricted and network is None:
         raise click.UsageError("--restricted needs --network.")
-    written = FORMATS[form or _choose_format(output)]
     maker = ReportMaker(
         repositories.statistics,
         repositories.registry,
@@ -95,9 +115,12 @@ def report(
         configuration.read().privacy,
         make_describe(registry),
     )
+    if writes_all:
+        _show_failures(write_all(maker, period, today, Path(output), forms or ("html",)))
+        return
     scope = Scope(node=() if node is None else (node,), network=network, restricted=restricted)
-    made = maker.make(scope, period, list_comparisons(period), today)
-    content = written.write(made)
+    written = FORMATS[_choose_format(forms, output)]
+    content = written.write(maker.make(scope, period, list_comparisons(period), today))
     if output == "-":
         click.echo(content, nl=False)
     else:
@@ -130,11 +153,41 @@ def _choose_period(
     return period
 
 
-def _choose_format(output: str) -> str:
-    """Return the format of a file by its name, and Markdown for a terminal."""
+def _choose_format(forms: Sequence[str], output: str) -> str:
+    """Return the format of a file: the one stated, or the one of its name, and Markdown for a terminal.
+
+    Raises:
+        UsageError: if several are stated, or none is known.
+    """
+    if len(forms) > 1:
+        raise click.UsageError("State one --format. Only --all writes several.")
+    if forms:
+        return forms[0]
     if output == "-" and sys.stdout.isatty():
         return "md"
     extension = Path(output).suffix.removeprefix(".").lower()
     if extension not in FORMATS:
         raise click.UsageError(f"State the --format of {output}: {', '.join(FORMATS)}.")
     return extension
+
+
+def _check_all(output: str, *, narrows: bool) -> None:
+    """Check the options that --all excludes.
+
+    Raises:
+        UsageError: if there is one of them, or the output is no directory.
+    """
+    if narrows:
+        raise click.UsageError("--all excludes --node, --network and --restricted: it writes all public reports.")
+    if output == "-":
+        raise click.UsageError("--all writes several files. Name a directory with --output.")
+    if Path(output).exists() and not Path(output).is_dir():
+        raise click.UsageError(f"--all writes several files, and {output} is no directory.")
+
+
+def _show_failures(failures: Failures) -> None:
+    """Print what failed, if anything did, and exit with 1."""
+    for reason, names in failures.items():
+        click.echo(f"eida_statsman: failed: {', '.join(names)}: {reason}", err=True)
+    if failures:
+        sys.exit(1)

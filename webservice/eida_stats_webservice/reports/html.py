@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -19,10 +20,14 @@ FONT = Path(__file__).parent / "data" / "eida-sans.woff2"
 
 def write_html(report: Report, layout: Layout = ALL_ROWS) -> bytes:
     """Return a report as an HTML document."""
-    document = _load_templates().get_template("report.html")
+    return render("report.html", make_context(report, layout))
+
+
+def render(template: str, context: Mapping[str, object]) -> bytes:
+    """Return an HTML document that needs no other file, with the style of reports."""
     # The style is our own file.
     style = Markup(_read_style())  # noqa: S704
-    return document.render(**make_context(report, layout), style=style, policy=make_policy()).encode()
+    return _load_templates().get_template(template).render(context, style=style, policy=make_policy()).encode()
 
 
 def make_context(report: Report, layout: Layout = ALL_ROWS) -> dict[str, object]:
