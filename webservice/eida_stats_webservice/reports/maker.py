@@ -49,6 +49,7 @@ class ReportMaker:
         self._payloads = payloads
         self.settings = settings
         self._describe = describe
+        self._coverage: dict[tuple[MonthRange, datetime.date], list[NodeCoverage]] = {}
 
     @contextmanager
     def snapshot(self) -> Iterator["ReportMaker"]:
@@ -171,9 +172,15 @@ class ReportMaker:
     def _find_coverage(
         self, connection: Any, period: MonthRange, nodes: set[str], today: datetime.date
     ) -> list[NodeCoverage]:
-        received = self._payloads.list_received_days(connection, period.days)
-        first_days = self._payloads.find_first_days(connection)
-        return [one for one in compute_coverage(received, first_days, period.days, today) if one.node in nodes]
+        found = self._coverage.get((period, today))
+        if found is None:
+            received = self._payloads.list_received_days(connection, period.days)
+            first_days = self._payloads.find_first_days(connection)
+            found = compute_coverage(received, first_days, period.days, today)
+            if self._statistics.connection is not None:
+                # The state of a snapshot does not change.
+                self._coverage[period, today] = found
+        return [one for one in found if one.node in nodes]
 
 
 def _make_ask(usage: Usage, viewer: Viewer | None, today: datetime.date) -> Ask:
