@@ -25,6 +25,8 @@ _TOP, _BOTTOM, _LEFT = 34, 26, 52
 _FONT = 12
 # What a label takes.
 _LABEL = 30
+# The style of a page sets its own font. Charts in a PDF, and charts alone, use these.
+_FONTS = "EIDA Sans, Source Sans 3, sans-serif"
 _TICKS = 4
 _SMALLEST = 1e-9
 # Bars with a smaller share of days received are paler.
@@ -293,7 +295,9 @@ def _rect(x: float, y: float, width: float, height: float, name: str, colour: st
 def _wrap(
     parts: Iterable[str], width: int, height: int, title: str, description: str, name: str | None = None
 ) -> str:
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img"'
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" font-family="{_FONTS}"'
+    )
     texts = f"<title>{escape(title)}</title><desc>{escape(description)}</desc>"
     return f'{head} class="{name or f"w{width}"}">{texts}{"".join(parts)}</svg>'
 
