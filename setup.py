@@ -31,6 +31,8 @@ WEBSERVICE = [
 ]
 # For answers with format=parquet. It takes 170 MB once installed.
 PARQUET = ["pyarrow>=18.0"]
+# For reports as PDF. On Debian, it needs libpango-1.0-0, libpangoft2-1.0-0 and libharfbuzz-subset0.
+REPORT = ["weasyprint>=70"]
 # To read logs on a Dask cluster.
 DASK = ["distributed>=2026.1"]
 DEV = [
@@ -93,8 +95,9 @@ setup(
     extras_require={
         "webservice": WEBSERVICE,
         "parquet": PARQUET,
+        "report": REPORT,
         "dask": DASK,
-        "dev": WEBSERVICE + PARQUET + DASK + DEV,
+        "dev": WEBSERVICE + PARQUET + REPORT + DASK + DEV,
     },
     entry_points={
         "console_scripts": [

@@ -80,7 +80,17 @@ def test_format_must_be_known(statsman: Statsman) -> None:
     for output in ("-", "report", "report.doc"):
         refused = statsman("report", "--year", "2024", "-o", output)
         assert refused.returncode == 2
-        assert f"State the --format of {output}: html, csv, json, md." in refused.stderr
+        assert f"State the --format of {output}: html, pdf, csv, json, md." in refused.stderr
+
+
+def test_pdf_without_weasyprint_is_explained(statsman: Statsman, tmp_path: Path) -> None:
+    (tmp_path / "weasyprint.py").write_text("import missing_package")
+    statsman.set(PYTHONPATH=str(tmp_path))
+    refused = statsman("report", "--year", "2024", "-o", str(tmp_path / "report.pdf"))
+    assert (refused.returncode, refused.stdout, len(refused.stderr.splitlines())) == (1, "", 1)
+    assert "pip install 'eida-statistics[webservice,report]'" in refused.stderr
+    assert "libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0" in refused.stderr
+    assert not list(tmp_path.glob("*report*"))
 
 
 def test_unknown_names_leave_no_file(statsman: Statsman, tmp_path: Path) -> None:

@@ -105,6 +105,9 @@ def mend(case: Case[Any], headers: dict[str, str]) -> None:
         query["start"] = min(query["start"], "2026-01")
         if "end" in query:
             query["end"] = max(query["end"], "2026-01")
+        # A PDF takes seconds.
+        if query.get("format") == "pdf":
+            query["format"] = "html"
     # Put months into order; a year may stand for any of its months.
     if "end" in query and _number(query["end"], 12) < _number(query["start"], 1):
         query["start"], query["end"] = query["end"], query["start"].removesuffix("-01")

@@ -172,6 +172,27 @@ class ParquetMissing(EidaStatisticsError):
     is_reason_public = True
 
 
+class PdfUnavailable(EidaStatisticsError):
+    """This installation cannot write PDF."""
+
+    http_status = 501
+    problem = "pdf-unavailable"
+    is_reason_public = True
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"{reason}. Run pip install 'eida-statistics[webservice,report]'; on Debian and Ubuntu, also"
+            " apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
+        )
+
+
+class PdfFailed(_Unavailable):
+    """The PDF could not be made."""
+
+    problem = "pdf-failed"
+    is_reason_public = True
+
+
 class BadParameter(EidaStatisticsError):
     """The parameters of the request are invalid."""
 

@@ -120,7 +120,8 @@ def report(
         return
     scope = Scope(node=() if node is None else (node,), network=network, restricted=restricted)
     written = FORMATS[_choose_format(forms, output)]
-    content = written.write(maker.make(scope, period, list_comparisons(period), today))
+    with written.prepare():
+        content = written.write(maker.make(scope, period, list_comparisons(period), today))
     if output == "-":
         click.echo(content, nl=False)
     else:

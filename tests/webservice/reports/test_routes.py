@@ -77,7 +77,7 @@ def test_json_matches_its_schema(federation: Store, client: FlaskClient, token: 
         ({"start": "2100-01", "end": ""}, "It is in the future"),
         ({"end": "2023-12"}, "is before"),
         ({"start": "0001", "end": "1989"}, "Statistics begin in 1990"),
-        ({"format": "pdf2"}, "Use html, csv, json, md"),
+        ({"format": "pdf2"}, "Use html, pdf, csv, json, md"),
         ({"node": "C"}, "No node 'C'"),
         ({"network": "QQ"}, "No network 'QQ'"),
         ({"network": "--"}, "Name a network"),

@@ -1,9 +1,12 @@
 """The formats of reports."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple, Protocol
 
 from eida_stats_webservice.reports.html import write_html
 from eida_stats_webservice.reports.models import Report
+from eida_stats_webservice.reports.pdf import PdfWriter
 from eida_stats_webservice.reports.view import ALL_ROWS, Layout
 from eida_stats_webservice.reports.writers import write_csv, write_json, write_markdown
 
@@ -20,10 +23,15 @@ class Format(NamedTuple):
 
     content_type: str
     write: Write
+    prepare: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Returns a context for making and writing a report. In it, writing takes less time."""
 
+
+_PDF = PdfWriter()
 
 FORMATS = {
     "html": Format("text/html; charset=utf-8", write_html),
+    "pdf": Format("application/pdf", _PDF.write, _PDF.prepare),
     "csv": Format("text/csv; charset=utf-8", write_csv),
     "json": Format("application/json", write_json),
     "md": Format("text/markdown; charset=utf-8", write_markdown),

@@ -1,4 +1,4 @@
-"""GET report: a report in HTML, CSV, JSON or Markdown."""
+"""GET report: a report in HTML, PDF, CSV, JSON or Markdown."""
 
 import datetime
 from collections.abc import Callable, Iterable
