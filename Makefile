@@ -21,6 +21,7 @@ serve: .venv/webservice ## Run the demo and keep the service running
 test: .venv/dev ## Run the tests on a private PostgreSQL; ARGS="-k sketch" selects some of them
 	@sh tests/support/install_postgresql.sh
 	@sh tests/support/install_chromium.sh
+	@sh tests/support/install_pdf_packages.sh
 	$(BIN)/python -m pytest $(WORKERS) --maxprocesses 5 $(ARGS)
 
 test-faults: .venv/dev ## Kill processes and fill disks, and check that nothing is lost
@@ -54,6 +55,7 @@ format: .venv/dev ## Format the source
 
 bench: .venv/dev ## Run the benchmarks; benchmarks/README.md explains the figures
 	@sh tests/support/install_postgresql.sh
+	@sh tests/support/install_pdf_packages.sh
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## Remove everything that make has created

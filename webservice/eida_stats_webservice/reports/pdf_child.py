@@ -3,8 +3,8 @@
     python -m eida_stats_webservice.reports.pdf_child SECONDS
 
 Standard input is a line with a time, in seconds since 1970, and the HTML; standard output is the PDF. The embedded
-fonts have that time instead of the present one, so the same input makes the same bytes. The program ends after SECONDS,
-even if its parent has ended.
+fonts have that time instead of the present one, so the same input makes the same bytes. The program ends after
+SECONDS, even if its parent has ended.
 """
 
 import gc
