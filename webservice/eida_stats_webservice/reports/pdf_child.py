@@ -3,8 +3,8 @@
     python -m eida_stats_webservice.reports.pdf_child SECONDS
 
 Standard input is a line with a time, in seconds since 1970, and the HTML; standard output is the PDF. The embedded
-fonts have that time instead of the present one, so the same input makes the same bytes. The program ends after
-SECONDS, even if its parent has ended.
+fonts have that time instead of the present one, so the same input makes the same bytes. Loading WeasyPrint may take
+SECONDS, and so may the PDF. Then the program ends, even if its parent has ended.
 """
 
 import gc
@@ -18,8 +18,9 @@ UNAVAILABLE = 69
 
 def main() -> int:
     """Write the PDF, and return the exit code."""
-    signal.alarm(int(sys.argv[1]))
-    # The process ends soon. Looking for garbage would take a tenth of its time.
+    seconds = int(sys.argv[1])
+    signal.alarm(seconds)
+    # The process ends soon, so collecting garbage would only take time.
     gc.disable()
     # WeasyPrint prints advice to standard output if a library is missing.
     output, sys.stdout = sys.stdout, sys.stderr
@@ -28,7 +29,10 @@ def main() -> int:
     except (ImportError, OSError) as error:
         print(error, file=sys.stderr)
         return UNAVAILABLE
+    # The parent may still make the report.
+    signal.alarm(0)
     moment, html = sys.stdin.buffer.readline(), sys.stdin.buffer.read()
+    signal.alarm(seconds)
     if not html:
         return 0  # the parent needs no PDF after all
     os.environ["SOURCE_DATE_EPOCH"] = str(int(moment))
