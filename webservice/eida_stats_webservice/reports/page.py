@@ -44,6 +44,7 @@ class Page(msgspec.Struct, frozen=True):
     sections: list[Section]
     reading: list[str]
     footer: str
+    is_restricted: bool
 
 
 def make_page(report: Report, layout: Layout = ALL_ROWS) -> Page:
@@ -61,6 +62,7 @@ def make_page(report: Report, layout: Layout = ALL_ROWS) -> Page:
             f"eida-statistics {report.software_version}. State of the database: revision {report.revision},"
             f" {report.changed_at:%Y-%m-%d %H:%M:%S} UTC."
         ),
+        is_restricted=report.scope.restricted,
     )
 
 
