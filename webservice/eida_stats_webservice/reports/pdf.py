@@ -37,7 +37,10 @@ class PdfWriter:
 
     @contextlib.contextmanager
     def prepare(self) -> Iterator[None]:
-        """Start the child of the next report: it loads WeasyPrint while the caller makes the report."""
+        """Start the child of the next report: it loads WeasyPrint while the caller makes the report.
+
+        This is for commands, since it is not safe with threads.
+        """
         self._prepared = self._start()
         try:
             yield
