@@ -1,7 +1,7 @@
 # Tasks for developers. List them with `make help`.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve test test-faults test-lowest lint format bench clean
+.PHONY: help demo serve test test-faults test-lowest lint format screenshots bench clean
 
 BIN := .venv/bin
 # One worker more than processors, because some tests only wait. Each worker runs whole modules, since the tests of a
@@ -53,13 +53,18 @@ format: .venv/dev ## Format the source
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+screenshots: .venv/dev ## Write pictures of the pages and of a report into screenshots/
+	@sh tests/support/install_chromium.sh
+	@sh tests/support/install_pdf_packages.sh
+	@PYTHONPATH=tests $(BIN)/python -m support.screenshots
+
 bench: .venv/dev ## Run the benchmarks; benchmarks/README.md explains the figures
 	@sh tests/support/install_postgresql.sh
 	@sh tests/support/install_pdf_packages.sh
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## Remove everything that make has created
-	rm -rf .venv .venv-lowest .venv-reference demo-output build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-lowest .venv-reference demo-output screenshots build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # Debian and Ubuntu ship Python's venv module in a separate package.
 .venv/bin/python:

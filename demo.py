@@ -28,6 +28,9 @@ PREFIX = "/eidaws/statistics/1"
 SCRIPTS = sysconfig.get_path("scripts")
 GENERATED_REQUESTS = 3000
 DAY = "2020-11-02"
+# Two years of another node, without some days of March 2020: first days and numbers of days.
+YEARS = {"2019-01-01": 434, "2020-03-20": 287}
+REQUESTS_A_DAY = 12
 
 # Variables that the demo's commands read, and that the developer may have set for other databases and services.
 SETTINGS = ("DATABASE_URI", "URL_PREFIX", "MAX_PAYLOAD_BYTES", "TOKEN")
@@ -51,6 +54,7 @@ def demo(log: Path | None, networks: Path | None, serve: bool) -> None:
     shutil.rmtree(OUTPUT, ignore_errors=True)
     OUTPUT.mkdir()
     environment = {"DATABASE_URI": f"sqlite:///{OUTPUT / 'statistics.db'}"}
+    made = log is None
     if log is None:
         log, networks = make_log()
     step("The administrator makes the database and registers a node")
@@ -76,6 +80,14 @@ def demo(log: Path | None, networks: Path | None, serve: bool) -> None:
         question = f"{url}/dataselect/public?start=1990-01&level=network"
         step("Anybody asks what was delivered", f"GET {question}")
         show(question)
+        if made:
+            step("Another node sends two years, without ten days of March 2020")
+            submit_years(environment, [*registry, *sending])
+        step("The administrator makes a report")
+        report = OUTPUT / "report.html"
+        period = ["--year", DAY[:4], "--node", "NORTH"] if made else ["--month", find_last_month(url)]
+        command(environment, "eida_statsman", "report", *period, *registry, "-o", str(report))
+        console.print(f"open {report} in a browser")
         if serve:
             step(
                 "The service goes on running; Ctrl-C stops it",
@@ -92,6 +104,26 @@ def make_log() -> tuple[Path, Path]:
     subprocess.run([sys.executable, "-m", "benchmarks.make_log", *options, str(log)], check=True)
     console.print(f"made {log}")
     return log, networks
+
+
+def submit_years(environment: dict[str, str], options: list[str]) -> None:
+    """Make the logs of another node, aggregate and send them."""
+    command(environment, "eida_statsman", "nodes", "add", "NORTH", "--contact", "operator@north.example")
+    token = answer_of(environment, "eida_statsman", "tokens", "add", "NORTH")
+    for number, (first, days) in enumerate(YEARS.items(), 1):
+        log = OUTPUT / f"north-{number}.log.bz2"
+        generated = ["--requests", str(REQUESTS_A_DAY), "--day", first, "--days", str(days), "--seed", str(number)]
+        subprocess.run(
+            [sys.executable, "-m", "benchmarks.make_log", *generated, "--clients", "200", str(log)], check=True
+        )
+        output = ["-o", str(OUTPUT / "north"), "--quiet"]
+        command({"TOKEN": token}, "eida_stats_aggregator", *output, *options, str(log))
+
+
+def find_last_month(url: str) -> str:
+    """Return the last month with statistics."""
+    with ask(f"{url}/dataselect/public?start=1990-01&details=month&sort=-date&limit=1&format=json") as answer:
+        return str(json.load(answer)["results"][0]["date"])
 
 
 def step(title: str, detail: str = "") -> None:

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import accumulate, cycle, islice
+from itertools import accumulate, chain, cycle, islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -407,6 +407,7 @@ def _trace(stream: _Stream, start: str, end: str, size: int, status: str) -> Ent
 @click.option("--requests", "number", type=click.IntRange(0), default=20_000, show_default=True)
 @click.option("--seed", default=1, show_default=True, help="The same seed produces the same log.")
 @click.option("--day", type=click.DateTime(["%Y-%m-%d"]), default="2020-11-02", show_default=True)
+@click.option("--days", type=click.IntRange(1), default=1, show_default=True, help="Each has so many requests.")
 @click.option("--stations", type=click.IntRange(1), default=400, show_default=True)
 @click.option("--clients", type=click.IntRange(1), default=1000, show_default=True, help="Regular ones.")
 @click.option("--other-services", is_flag=True, help="Put requests to fdsnws-station in as well.")
@@ -421,16 +422,26 @@ def main(
     number: int,
     seed: int,
     day: datetime.datetime,
+    days: int,
     stations: int,
     clients: int,
     other_services: bool,
     registry_file: Path | None,
 ) -> None:
     """Write a request log, compressed as the suffix of OUTPUT says: .bz2, .gz, .xz, .zst or none of these."""
-    write(
-        output,
-        requests(seed, day.date(), number, stations=stations, clients=clients, other_services=other_services),
+    # Each day has other clients, some of whom come only once.
+    entries = (
+        requests(
+            seed + after,
+            day.date() + datetime.timedelta(days=after),
+            number,
+            stations=stations,
+            clients=clients,
+            other_services=other_services,
+        )
+        for after in range(days)
     )
+    write(output, chain.from_iterable(entries))
     if registry_file is not None:
         registry_file.write_text(json.dumps(registry(), indent=1))
 

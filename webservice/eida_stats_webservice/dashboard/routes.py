@@ -13,7 +13,7 @@ from eida_statistics.texts import printable
 from eida_stats_webservice.dashboard.assets import FOLDER, load_assets
 from eida_stats_webservice.dashboard.form import list_names, make_form, make_mistake
 from eida_stats_webservice.dashboard.pages import is_empty, make_page_response, write_dashboard, write_error
-from eida_stats_webservice.errors import BadParameter
+from eida_stats_webservice.errors import BadParameter, RestrictedNetwork
 from eida_stats_webservice.query.model import DataVersion
 from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.reports.maker import ReportMaker
@@ -94,6 +94,8 @@ def make_error_answer(registry: RegistryRepository) -> Callable[[EidaStatisticsE
         if request.args.get("format", "") not in ("", "html"):
             return make_response(error)
         detail = note_problem(error)
+        if isinstance(error, RestrictedNetwork):
+            detail = f"Network {error.subject} is restricted. {error.hint}"
         form, mistake = None, None
         if error.http_status < 500:
             # The form has only the first value of a parameter that is there twice.

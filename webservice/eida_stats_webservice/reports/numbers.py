@@ -77,7 +77,7 @@ def format_share(part: int, whole: int) -> str:
         return f"100{NO_BREAK}%"
     percent = 100 * part / whole
     for digits in range(1 if percent > 99 or percent < 1 else 0, 4):
-        text = f"{percent:.{digits}f}"
+        text = f"{percent:.{digits}f}".removesuffix(".0")
         if float(text) not in (0, 100):
             return f"{text}{NO_BREAK}%"
     return f">{NO_BREAK}99.999{NO_BREAK}%" if percent > 50 else f"<{NO_BREAK}0.001{NO_BREAK}%"
