@@ -66,7 +66,9 @@ def write_error(error: EidaStatisticsError, detail: str, form: Form | None, mist
         form: the form as it was filled in; None without a database.
         mistake: the value that cannot be used, if it is one.
     """
-    return _render("problem.html", kicker=KICKER, title=error.title, detail=detail, form=form, mistake=mistake)
+    return _render(
+        "problem.html", page=None, kicker=KICKER, title=error.title, detail=detail, form=form, mistake=mistake
+    )
 
 
 def make_page_response(text: str, status: int = 200) -> Response:
