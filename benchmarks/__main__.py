@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from benchmarks import aggregate, ingest, query
+from benchmarks import aggregate, ingest, query, report
 
 # The tables need somewhat more than the 80 that rich takes in a file or a pipe.
 _WIDTH = 100
@@ -36,11 +36,22 @@ _WIDTH = 100
     show_default=True,
     help="Rows of the table that is queried; can be repeated.",
 )
-def main(names: tuple[str, ...], runs: int, sizes: tuple[int, ...], table_sizes: tuple[int, ...]) -> None:
+@click.option(
+    "--page",
+    "pages",
+    multiple=True,
+    default=report.PAGES,
+    show_default=True,
+    help="Path of a page that is measured, below the prefix; can be repeated.",
+)
+def main(
+    names: tuple[str, ...], runs: int, sizes: tuple[int, ...], table_sizes: tuple[int, ...], pages: tuple[str, ...]
+) -> None:
     """Run the benchmarks that are named, or all."""
     benchmarks: dict[str, Callable[[Console, int], None]] = {
         "ingest": ingest.measure,
         "query": partial(query.measure, sizes=table_sizes),
+        "report": partial(report.measure, sizes=table_sizes, pages=pages),
         "aggregate": partial(aggregate.measure, sizes=sizes),
     }
     unknown = set(names) - benchmarks.keys()

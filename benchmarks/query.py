@@ -76,15 +76,26 @@ WHERE abs(hashint8((((m * 100 + net) * {stations}::bigint + s) * 120 + c * 40 + 
 def measure(console: Console, runs: int, sizes: Iterable[int] = SIZES) -> None:
     """Print the medians and their ratios for tables of about these numbers of rows."""
     for size in sizes:
-        _measure(console, runs, max(1, round(size / _ROWS_OF_A_STATION)))
+        _measure(console, runs, size)
 
 
-def _measure(console: Console, runs: int, stations: int) -> None:
+def fill_database(cluster: Cluster, name: str, size: int) -> str:
+    """Create a database with about a number of rows, and return its URI."""
+    uri = cluster.create_database(name)
+    migrations.apply(uri)
+    cluster.psql(name, _FILL.format(stations=_count_stations(size)) + ROLL_UP)
+    cluster.psql(name, "VACUUM ANALYZE")
+    return uri
+
+
+def _count_stations(size: int) -> int:
+    """Return the number of stations of each network that make about a number of rows."""
+    return max(1, round(size / _ROWS_OF_A_STATION))
+
+
+def _measure(console: Console, runs: int, size: int) -> None:
     with Cluster() as cluster, tempfile.TemporaryDirectory() as folder:
-        uri = cluster.create_database("query")
-        migrations.apply(uri)
-        cluster.psql("query", _FILL.format(stations=stations) + ROLL_UP)
-        cluster.psql("query", "VACUUM ANALYZE")
+        uri = fill_database(cluster, "query", size)
         rows = cluster.psql("query", "SELECT count(*) FROM dataselect_stats").strip()
         table = Table(title=f"questions, {int(rows):,} rows, median of {runs}", box=None, title_justify="left")
         for heading in ("QUESTION", "ROWS", "HTTP", "SQL", "RATIO", "AIM"):
@@ -110,7 +121,7 @@ def _measure(console: Console, runs: int, stations: int) -> None:
             table.add_row(
                 *(
                     "restricted, network=N7&level=station",
-                    str(stations),
+                    str(_count_stations(size)),
                     f"{statistics.median(seconds) * 1000:.0f} ms",
                 ),
                 *("", "", f"{_STATION_AIM_SECONDS * 1000:.0f} ms"),
