@@ -53,6 +53,13 @@ EMPTY = _HEADERS[_EMPTY]
 _FOLD_ABOVE = 512
 # Bounds the memory for checking many: 10 kB each where they are full.
 _AT_ONCE = 4096
+# Likewise for uniting many: 36 kB each.
+_UNITED_AT_ONCE = 64
+# How far each of eight registers is from the end of their five bytes.
+_SHIFTS = np.arange(7 * REGWIDTH, -1, -REGWIDTH, dtype=np.uint64)
+# The share of a register with each value in the sum of the estimate.
+_WEIGHTS = np.ldexp(1.0, -np.arange(MAX_REGISTER + 1))
+_LOWEST_BITS = sum(1 << REGWIDTH * register for register in range(REGISTERS))
 
 
 def hash_client(user_id: int) -> int:
@@ -85,8 +92,10 @@ def encode_registers(registers: NDArray[np.uint8]) -> bytes:
 
 
 def _encode_full(registers: NDArray[np.uint8]) -> bytes:
-    bits = np.unpackbits(registers[:, np.newaxis], axis=1)[:, 8 - REGWIDTH :]
-    return _HEADERS[_FULL] + np.packbits(bits).tobytes()
+    # Eight registers take five bytes, which are the last ones of a word of eight bytes.
+    words = np.bitwise_or.reduce(registers.reshape(-1, 8).astype(np.uint64) << _SHIFTS, axis=1).astype(">u8")
+    content: bytes = words.view(np.uint8).reshape(-1, 8)[:, 8 - REGWIDTH :].tobytes()
+    return _HEADERS[_FULL] + content
 
 
 def compute_registers(hashes: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -115,19 +124,37 @@ def merge(sketches: Iterable[bytes]) -> bytes:
     Raises:
         InvalidSketch: if one of them is not valid.
     """
-    explicit: list[NDArray[np.int64]] = []
-    registers: NDArray[np.uint8] | None = None
+    given = list(sketches)
+    for sketch in given:
+        check(sketch)
+    return unite(given)
+
+
+def unite(sketches: Iterable[bytes]) -> bytes:
+    """Unite checked sketches into one. Thousands of them are united at once."""
+    contents: dict[int, list[bytes]] = {kind: [] for kind in _HEADERS}
     for sketch in sketches:
-        kind = check(sketch)
-        if kind == _EXPLICIT:
-            explicit.append(_decode_elements(sketch))
-        elif kind != _EMPTY:
-            more = decode_registers(sketch)
-            registers = more if registers is None else np.maximum(registers, more)
-    hashes = np.concatenate(explicit) if explicit else np.empty(0, dtype=np.int64)
-    if registers is None:
+        contents[_KINDS[sketch[:_HEADER_SIZE]]].append(sketch[_HEADER_SIZE:])
+    hashes = np.frombuffer(b"".join(contents[_EXPLICIT]), dtype=">i8").astype(np.int64)
+    if not (contents[_SPARSE] or contents[_FULL]):
         return encode(hashes)
-    return encode_registers(np.maximum(registers, compute_registers(hashes)))
+    registers = compute_registers(hashes)
+    words = np.frombuffer(b"".join(contents[_SPARSE]), dtype=">u2")
+    np.maximum.at(registers, words >> REGWIDTH, (words & MAX_REGISTER).astype(np.uint8))
+    full = contents[_FULL]
+    for start in range(0, len(full), _UNITED_AT_ONCE):
+        decoded = _decode_full(b"".join(full[start : start + _UNITED_AT_ONCE]))
+        np.maximum(registers, decoded.max(axis=0), out=registers)
+    return encode_registers(registers)
+
+
+def _decode_full(contents: bytes) -> NDArray[np.uint8]:
+    """Return the registers of sketches in full form, without their headers: one row for each sketch."""
+    groups = np.frombuffer(contents, dtype=np.uint8).reshape(-1, REGWIDTH)
+    words = np.zeros((len(groups), 8), dtype=np.uint8)
+    words[:, 8 - REGWIDTH :] = groups
+    registers = words.view(">u8").astype(np.uint64) >> _SHIFTS & np.uint64(MAX_REGISTER)
+    return registers.astype(np.uint8).reshape(-1, REGISTERS)
 
 
 def is_exact(sketch: bytes) -> bool:
@@ -154,9 +181,28 @@ def canonicalize(sketch: bytes) -> bytes:
     Raises:
         InvalidSketch: if it is not valid.
     """
-    if check(sketch) in (_EMPTY, _EXPLICIT):
-        return sketch
-    return encode_registers(decode_registers(sketch))
+    check(sketch)
+    return to_canonical(sketch)
+
+
+def to_canonical(sketch: bytes) -> bytes:
+    """Return a checked sketch in the form that `encode` writes."""
+    kind = _KINDS[sketch[:_HEADER_SIZE]]
+    is_canonical = (
+        kind in (_EMPTY, _EXPLICIT)
+        or (kind == _SPARSE and len(sketch) <= _HEADER_SIZE + 2 * SPARSE_MAX)
+        or (kind == _FULL and _count_registers(sketch) > SPARSE_MAX)
+    )
+    return sketch if is_canonical else encode_registers(decode_registers(sketch))
+
+
+def _count_registers(sketch: bytes) -> int:
+    """Return how many registers of a sketch in full form are set."""
+    bits = int.from_bytes(memoryview(sketch)[_HEADER_SIZE:])
+    # The lowest bit of each register becomes the disjunction of all its bits.
+    for shift in (1, 2):
+        bits |= bits >> shift
+    return ((bits | bits >> 1) & _LOWEST_BITS).bit_count()
 
 
 def _decode_elements(sketch: bytes) -> NDArray[np.int64]:
@@ -173,8 +219,7 @@ def decode_registers(sketch: bytes) -> NDArray[np.uint8]:
         words = np.frombuffer(sketch, dtype=">u2", offset=_HEADER_SIZE)
         registers[words >> REGWIDTH] = words & MAX_REGISTER
     elif kind == _FULL:
-        bits = np.unpackbits(np.frombuffer(sketch, dtype=np.uint8, offset=_HEADER_SIZE))
-        registers[:] = np.packbits(bits.reshape(REGISTERS, REGWIDTH), axis=1)[:, 0] >> (8 - REGWIDTH)
+        registers = _decode_full(sketch[_HEADER_SIZE:])[0]
     return registers
 
 
@@ -186,8 +231,10 @@ def estimate(sketch: bytes) -> float:
     if kind == _EXPLICIT:
         return float((len(sketch) - _HEADER_SIZE) // 8)
     registers = decode_registers(sketch)
-    raw = _ALPHA_M_SQUARED / float(np.ldexp(1.0, -registers.astype(np.int32)).sum())
-    unset = REGISTERS - int(np.count_nonzero(registers))
+    # Sums of so few powers of two are exact, in any order.
+    counts = np.bincount(registers, minlength=MAX_REGISTER + 1)
+    raw = _ALPHA_M_SQUARED / float(counts @ _WEIGHTS)
+    unset = int(counts[0])
     if unset and raw < 2.5 * REGISTERS:
         return REGISTERS * math.log(REGISTERS / unset)
     if raw <= _TWO_TO_L / 30.0:

@@ -363,6 +363,22 @@ def test_merging_obeys_the_laws_of_unions(sets, random):
     assert hll.merge([merged, sketches[0]]) == merged
 
 
+def test_hundreds_unite_as_one_by_one():
+    sizes = [1, 20, 161, 500, 700, 3_000] * 40
+    draws = [random_hashes(64, seed, size) for seed, size in enumerate(sizes)]
+    sketches = [hll.encode(hashes) for hashes in draws]
+    # Full and sparse forms that `encode` does not write.
+    sketches += [hll.to_dense(sketches[0]), SPARSE_HEADER, hll.EMPTY]
+    united = functools.reduce(lambda one, other: hll.merge([one, other]), sketches)
+    assert hll.unite(sketches) == united == hll.encode(np.concatenate(draws))
+
+
+@pytest.mark.parametrize("occupied", [1, 511, 512, 513, 640, 2_048])
+def test_checked_sketch_gets_its_canonical_form(occupied):
+    canonical = hll.encode_registers(hll.compute_registers(hashes_that_occupy(occupied, 64)))
+    assert hll.to_canonical(hll.to_dense(canonical)) == hll.to_canonical(canonical) == canonical
+
+
 def test_merging_nothing_gives_the_empty_sketch():
     assert hll.merge([]) == hll.merge([hll.EMPTY, hll.EMPTY]) == hll.EMPTY == hll.encode([])
 

@@ -228,7 +228,8 @@ class _UnionAggregate:
         self._sketches.append(sketch)
 
     def finalize(self) -> bytes:
-        return hll.merge(self._sketches)
+        # Sketches are checked before they are stored.
+        return hll.unite(self._sketches)
 
 
 def _reserve_space(directory: Path) -> None:

@@ -122,8 +122,8 @@ def _make_statistic(cube: Cube, row: tuple[Any, ...]) -> Statistic:
 
 
 def _decode_sketch(found: str | bytes) -> bytes:
-    # PostgreSQL returns it as text, in forms of its own.
-    return hll.canonicalize(hll.from_hex(found) if isinstance(found, str) else found)
+    # PostgreSQL returns it as text, in forms of its own. Sketches are checked before they are stored.
+    return hll.to_canonical(hll.from_hex(found) if isinstance(found, str) else found)
 
 
 def _round_up(estimate: float) -> int:
