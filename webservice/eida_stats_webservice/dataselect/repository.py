@@ -220,11 +220,11 @@ class PayloadRepository:
     def list_received_days(self, connection: Any, period: Period) -> list[ReceivedDays]:
         """Return the days of the payloads in force that share days with a period: one item or more for each."""
         span = {"first_day": period.start.isoformat(), "last_day": period.end.isoformat()}
-        found = [
-            {"node": node, "days": {"start": start, "end": end}, "states_period": states_period}
+        # There may be thousands.
+        return [
+            ReceivedDays(node, Period(_parse_day(start), _parse_day(end)), bool(states_period))
             for node, start, end, states_period in self._queries.received_days(connection, **span)
         ]
-        return msgspec.convert(found, list[ReceivedDays], strict=False)
 
     def find_first_days(self, connection: Any) -> dict[str, datetime.date | None]:
         """Return the first day that each node ever sent, by the name of the node; None if it has sent nothing."""
@@ -264,3 +264,8 @@ def _make_receipt(node: Node, payload: PayloadSummary, new: Identity, entry: Ent
         overlaps=list_overlaps(new, accepted.beside),
         supersedes=[other.payload for other in accepted.supersedes],
     )
+
+
+def _parse_day(day: datetime.date | str) -> datetime.date:
+    """Return a day of the database. SQLite returns days as text."""
+    return datetime.date.fromisoformat(day) if isinstance(day, str) else day

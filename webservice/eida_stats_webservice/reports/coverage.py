@@ -84,8 +84,12 @@ def compute_coverage(
     days: dict[str, set[datetime.date]] = {node: set() for node in first_days}
     states_periods = dict.fromkeys(first_days, True)
     for one in received:
-        if shared := _intersect(one.days, period):
-            days[one.node].update(shared.days())
+        start, end = max(one.days.start, period.start), min(one.days.end, period.end)
+        # Most payloads are of one day, and a year has thousands.
+        if start == end:
+            days[one.node].add(start)
+        elif start < end:
+            days[one.node].update(Period(start, end).days())
         states_periods[one.node] &= one.states_period
     found = []
     for node, began in first_days.items():
