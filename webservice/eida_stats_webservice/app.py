@@ -33,6 +33,8 @@ from eida_stats_webservice.web.route_options import match_open_paths
 _COMPRESSION = {
     "COMPRESS_ALGORITHM": ["gzip"],
     "COMPRESS_ALGORITHM_STREAMING": ["gzip"],
+    # The default, 6, takes three times as long for a page, and saves a twentieth.
+    "COMPRESS_LEVEL": 4,
     "COMPRESS_MIMETYPES": [
         "text/csv",
         "text/plain",
