@@ -5,6 +5,7 @@ from typing import Any
 
 from eida_statistics.networks import NetworkDescription
 from eida_stats_webservice.config import PrivacySettings
+from eida_stats_webservice.query.answer_cache import AnswerCache
 from eida_stats_webservice.reports.maker import ReportMaker
 from eida_stats_webservice.reports.models import Report, Scope
 from eida_stats_webservice.reports.periods import list_comparisons, parse_months
@@ -22,10 +23,10 @@ def make_report(
     return maker.make(Scope(**scope), period, list_comparisons(period), TODAY)
 
 
-def make_maker(store: Store, *, min_clients: int = 0) -> ReportMaker:
+def make_maker(store: Store, *, min_clients: int = 0, cache: AnswerCache | None = None) -> ReportMaker:
     """Return a maker of reports."""
     settings = PrivacySettings(min_clients, 1000, 3)
-    return ReportMaker(store.statistics, store.registry, store.payloads, settings, _describe)
+    return ReportMaker(store.statistics, store.registry, store.payloads, settings, _describe, cache)
 
 
 def _describe(code: str) -> NetworkDescription | None:

@@ -1,7 +1,7 @@
 """Queries of statistics, and their rows."""
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from fnmatch import fnmatchcase
 
 import msgspec
@@ -65,6 +65,12 @@ class StatisticsQuery(msgspec.Struct, frozen=True, kw_only=True):
         """Whether it has a filter for networks or streams."""
         return any(self.filters.get(level.name) for level in self.cube.levels[1:])
 
+    @property
+    def identity(self) -> Hashable:
+        """All fields in a hashable form."""
+        fields = msgspec.structs.astuple(self)
+        return tuple(tuple(sorted(one.items())) if isinstance(one, Mapping) else one for one in fields)
+
     def divides_by(self, name: str) -> bool:
         """Return whether the sums are divided by a dimension."""
         levels = [level.name for level in self.cube.levels]
@@ -91,7 +97,7 @@ class OutputOptions(msgspec.Struct, frozen=True):
     nodata: int | None = None
 
 
-class Statistic(msgspec.Struct):
+class Statistic(msgspec.Struct, frozen=True):
     """Sums over some time.
 
     Attributes:

@@ -42,6 +42,7 @@ class StatisticsRepository:
             yield self
             return
         with self._database.snapshot() as connection:
+            self._database.limit_time(connection, _ANSWER_SECONDS)
             yield StatisticsRepository(self._database, connection)
 
     def savepoint(self) -> AbstractContextManager[None]:
@@ -74,7 +75,8 @@ class StatisticsRepository:
         """
         sql, parameters = self.prepare(query, viewer, sketches=sketches, policies=policies)
         with self._connect() as connection:
-            self._database.limit_time(connection, _ANSWER_SECONDS)
+            if self.connection is None:
+                self._database.limit_time(connection, _ANSWER_SECONDS)
             for row in self._database.stream(connection, sql, parameters):
                 yield _make_statistic(query.cube, row)
 

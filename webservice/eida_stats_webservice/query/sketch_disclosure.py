@@ -11,10 +11,10 @@ import msgspec
 
 from eida_statistics import hll
 from eida_statistics.months import format_month
-from eida_stats_webservice.query import suppression
+from eida_stats_webservice.query import small_groups, suppression
 from eida_stats_webservice.query.cube import ALL
 from eida_stats_webservice.query.model import Key, Statistic, StatisticsQuery
-from eida_stats_webservice.query.suppression import Networks
+from eida_stats_webservice.query.small_groups import Networks
 from eida_stats_webservice.registry.models import OTHER
 
 
@@ -43,7 +43,8 @@ def disclose(row: Statistic, disclosure: Disclosure) -> Statistic:
     row get it. A sketch is never missing: programs made for the deployed service fail at a row without one.
     """
     if row.hll_clients is not None and (disclosure.is_public or not row.authorized):
-        row.hll_clients = hll.EMPTY if _is_withheld(row, disclosure) else hll.to_dense(row.hll_clients)
+        sketch = hll.EMPTY if _is_withheld(row, disclosure) else hll.to_dense(row.hll_clients)
+        return msgspec.structs.replace(row, hll_clients=sketch)
     return row
 
 
@@ -101,7 +102,7 @@ def find_suppressed_keys(
     if obvious.issuperset(key for key in keys if key is not None):
         found = obvious
     else:
-        suppressed = suppression.find_suppressed(cells, minimum, make_finest(query), restricted)
+        suppressed = small_groups.find_suppressed(cells, minimum, make_finest(query), restricted)
         found = obvious.union(key for key, is_suppressed in zip(keys, suppressed, strict=True) if is_suppressed)
     return {key for key in found if key is not None}
 

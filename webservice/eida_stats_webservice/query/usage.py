@@ -12,10 +12,12 @@ import msgspec
 from eida_stats_webservice.config import PrivacySettings
 from eida_stats_webservice.errors import BadParameter, ForbiddenNetwork, RestrictedNetwork
 from eida_stats_webservice.query import closed_months, sketch_disclosure, suppression
+from eida_stats_webservice.query.answer_cache import FindAnswer, make_answer
 from eida_stats_webservice.query.cube import ALL
 from eida_stats_webservice.query.model import Key, Statistic, StatisticsQuery, matches
 from eida_stats_webservice.query.repository import StatisticsRepository
 from eida_stats_webservice.query.sketch_disclosure import Disclosure
+from eida_stats_webservice.query.suppression import Cells
 from eida_stats_webservice.registry.models import PUBLIC, NetworkRecord, Viewer
 from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.web.parameters import quote_parameter, quote_value
@@ -30,14 +32,21 @@ class Usage:
         statistics: the statistics.
         registry: the nodes and networks.
         settings: how small groups of clients are protected.
+        find_answer: finds or makes public answers; by default, none is kept. An answer that is kept must be of the
+            same version as all others, so statistics and registry have to be those of one snapshot then.
     """
 
     def __init__(
-        self, statistics: StatisticsRepository, registry: RegistryRepository, settings: PrivacySettings
+        self,
+        statistics: StatisticsRepository,
+        registry: RegistryRepository,
+        settings: PrivacySettings,
+        find_answer: FindAnswer = make_answer,
     ) -> None:
         self._statistics = statistics
         self._registry = registry
         self._settings = settings
+        self._find_answer = find_answer
 
     def check_public_names(self, query: StatisticsQuery) -> None:
         """Check that the nodes and networks of a public query exist and are public.
@@ -76,9 +85,14 @@ class Usage:
         first_open = closed_months.find_first_open_month(today, self._settings.closed_after_days)
         return self._disclose(rows, query, first_open, is_public=True) if sketches else rows
 
-    def find_public(self, query: StatisticsQuery, today: datetime.date) -> Generator[Statistic]:
+    def find_public(self, query: StatisticsQuery, today: datetime.date) -> list[Statistic]:
         """Return the rows of a public answer with all sketches, which must not leave the service."""
-        return self._find_public(query, today, sketches=True, policies=False)
+
+        def find() -> list[Statistic]:
+            return list(self._find_public(query, today, sketches=True, policies=False))
+
+        # Suppression keeps the cells, of which the answers to many queries consist.
+        return find() if self._suppresses(query) else self._find_answer(query.identity, list[Statistic], find)
 
     def find_restricted(self, query: StatisticsQuery, viewer: Viewer) -> Generator[Statistic]:
         """Return the rows that a viewer may see with all sketches, which must not leave the service."""
@@ -87,7 +101,7 @@ class Usage:
     def _find_public(
         self, query: StatisticsQuery, today: datetime.date, *, sketches: bool, policies: bool
     ) -> Generator[Statistic]:
-        if self._settings.min_clients and suppression.divides_clients(query):
+        if self._suppresses(query):
             first_open = closed_months.find_first_open_month(today, self._settings.closed_after_days)
             return self._suppress(query, first_open, policies=policies)
         return self._statistics.query(query, PUBLIC, sketches=sketches, policies=policies)
@@ -100,19 +114,37 @@ class Usage:
         first_open = closed_months.find_first_open_month(today, self._settings.closed_after_days)
         return self._disclose(rows, query, first_open, is_public=False) if sketches else rows
 
+    def _suppresses(self, query: StatisticsQuery) -> bool:
+        return self._settings.min_clients > 0 and suppression.divides_clients(query)
+
     def _suppress(
         self, query: StatisticsQuery, first_open: datetime.date, *, policies: bool
     ) -> Generator[Statistic]:
         """Yield the rows of closed months, and all of the open months in rows Other."""
+        total = suppression.make_total(query)
+        with self._statistics.snapshot() as statistics:
+            registry = self._registry.read_from(statistics.connection)
+            source = Usage(statistics, registry, self._settings, self._find_answer)
+            cells = source._find_cells(query, first_open, policies=policies)
+            total_cells = None if total is None else source._find_cells(total, first_open, policies=False)
+            open_totals = source._find_open_totals(query, first_open)
+        rows = suppression.merge_small(cells, query, open_totals, total_cells)
+        yield from _sort_and_limit(suppression.unite_nodes(rows) if query.merge_nodes else rows, query)
+
+    def _find_cells(self, query: StatisticsQuery, first_open: datetime.date, *, policies: bool) -> Cells:
+        """Return the cells of closed months, which serve all values of the filters of a query."""
         unfiltered = suppression.without_filters(closed_months.keep_closed_months(query, first_open))
-        restricted = self._list_restricted() if unfiltered.divides_by("network") else set()
-        totals = self._statistics.query(closed_months.make_open_totals(query, first_open), PUBLIC, sketches=True)
-        cells = self._statistics.query(unfiltered, _make_viewer(restricted), sketches=True, policies=policies)
-        with closing(cells), closing(totals):
-            rows = suppression.merge_small(cells, self._settings.min_clients, query, restricted, totals)
-            if query.merge_nodes:
-                rows = suppression.unite_nodes(rows)
-            yield from _sort_and_limit(rows, query)
+
+        def find() -> Cells:
+            restricted = self._list_restricted() if unfiltered.divides_by("network") else set()
+            rows = self._statistics.query(unfiltered, _make_viewer(restricted), sketches=True, policies=policies)
+            return suppression.find_cells(rows, self._settings.min_clients, unfiltered, restricted)
+
+        return self._find_answer((unfiltered.identity, self._settings.min_clients, policies), Cells, find)
+
+    def _find_open_totals(self, query: StatisticsQuery, first_open: datetime.date) -> list[Statistic]:
+        totals = closed_months.make_open_totals(query, first_open)
+        return [] if totals.end < totals.start else list(self._statistics.query(totals, PUBLIC, sketches=True))
 
     def _disclose(
         self, rows: Generator[Statistic], query: StatisticsQuery, first_open: datetime.date, *, is_public: bool

@@ -3,7 +3,9 @@
 import datetime
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
-from typing import Any
+from typing import Any, NamedTuple
+
+import msgspec
 
 from eida_statistics import __version__, hll
 from eida_statistics.networks import NetworkDescription
@@ -11,7 +13,8 @@ from eida_statistics.payload import EARLIEST_DAY
 from eida_stats_webservice.config import PrivacySettings
 from eida_stats_webservice.dataselect.repository import PayloadRepository
 from eida_stats_webservice.errors import BadParameter
-from eida_stats_webservice.query.model import Statistic, StatisticsQuery
+from eida_stats_webservice.query.answer_cache import AnswerCache, FindAnswer, make_answer
+from eida_stats_webservice.query.model import DataVersion, Statistic, StatisticsQuery
 from eida_stats_webservice.query.repository import StatisticsRepository
 from eida_stats_webservice.query.usage import Usage
 from eida_stats_webservice.registry.models import NetworkRecord, Viewer
@@ -34,6 +37,7 @@ class ReportMaker:
         payloads: the payloads, from which the coverage is computed.
         settings: how small groups of clients are protected.
         describe: returns the name and DOI of a network.
+        cache: keeps public answers and reports; by default, those of this object alone.
     """
 
     def __init__(
@@ -43,20 +47,21 @@ class ReportMaker:
         payloads: PayloadRepository,
         settings: PrivacySettings,
         describe: Describe,
+        cache: AnswerCache | None = None,
     ) -> None:
         self._statistics = statistics
         self._registry = registry
         self._payloads = payloads
         self.settings = settings
         self._describe = describe
-        self._coverage: dict[tuple[MonthRange, datetime.date], list[NodeCoverage]] = {}
+        self._cache = AnswerCache() if cache is None else cache
 
     @contextmanager
     def snapshot(self) -> Iterator["ReportMaker"]:
         """Yield a maker whose reports all are of the same state of the database."""
         with self._statistics.snapshot() as statistics:
             registry = self._registry.read_from(statistics.connection)
-            yield ReportMaker(statistics, registry, self._payloads, self.settings, self._describe)
+            yield ReportMaker(statistics, registry, self._payloads, self.settings, self._describe, self._cache)
 
     def savepoint(self) -> AbstractContextManager[None]:
         """Return a context in a snapshot. If a report fails in it, others can still be made."""
@@ -85,32 +90,48 @@ class ReportMaker:
             BadParameter: if there is no such node or network.
             RestrictedNetwork: if the network is restricted at all nodes, and the scope is public.
         """
-        with self._statistics.snapshot() as statistics:
-            usage = Usage(statistics, self._registry, self.settings)
-            viewer = Viewer(networks=frozenset([scope.network or ""])) if scope.restricted else None
-            ask = _make_ask(usage, viewer, today)
-            if viewer is None:
-                usage.check_public_names(answers.make_query(scope, period))
-                self._check_countries(ask, scope, today)
-            else:
-                usage.resolve_names(answers.make_query(scope, period), viewer)
-            # Where a network is restricted, it is not part of a public report.
-            networks = [one for one in self._registry.list_networks() if scope.restricted or not one.restricted]
-            nodes = self._choose_nodes(scope, networks)
-            shows_all = scope.restricted or not self.settings.min_clients
-
-            def ask_period(months: MonthRange) -> PeriodAnswers:
-                coverage = self._find_coverage(statistics.connection, months, nodes, today)
-                return answers.ask_period(ask, scope, months, coverage, shows_all=shows_all)
-
-            now = ask_period(period)
-            earlier = [
-                answers.ask_earlier(ask, scope, name, now, ask_period(months))
-                for name, months in comparisons.items()
-            ]
-            parts = answers.ask_parts(ask, scope, period)
-            version = statistics.data_version()
         described = self.describe(scope.network)
+        key = (scope, period, *comparisons.items(), today, described)
+        with self._statistics.snapshot() as statistics:
+            version = statistics.data_version()
+            # Answers that a token opens are not kept.
+            find_answer = make_answer if scope.restricted else self._cache.at(version)
+            registry = self._registry.read_from(statistics.connection)
+            usage = Usage(statistics, registry, self.settings, find_answer)
+            source = _Source(usage, registry, statistics.connection, find_answer, today)
+
+            def make() -> Report:
+                report = self._make(source, scope, period, comparisons, version)
+                return report if described is None else _describe_report(report, described)
+
+            return find_answer(key, Report, make)
+
+    def _make(
+        self, source: "_Source", scope: Scope, period: MonthRange, comparisons: Comparisons, version: DataVersion
+    ) -> Report:
+        """Return a report without the description of its network."""
+        usage, today = source.usage, source.today
+        viewer = Viewer(networks=frozenset([scope.network or ""])) if scope.restricted else None
+        ask = _make_ask(usage, viewer, today)
+        if viewer is None:
+            usage.check_public_names(answers.make_query(scope, period))
+            self._check_countries(ask, scope, today)
+        else:
+            usage.resolve_names(answers.make_query(scope, period), viewer)
+        # Where a network is restricted, it is not part of a public report.
+        networks = [one for one in source.registry.list_networks() if scope.restricted or not one.restricted]
+        nodes = _choose_nodes(source.registry, scope, networks)
+        shows_all = scope.restricted or not self.settings.min_clients
+
+        def ask_period(months: MonthRange) -> PeriodAnswers:
+            coverage = self._find_coverage(source, months, nodes)
+            return answers.ask_period(ask, scope, months, coverage, shows_all=shows_all)
+
+        now = ask_period(period)
+        earlier = [
+            answers.ask_earlier(ask, scope, name, now, ask_period(months)) for name, months in comparisons.items()
+        ]
+        parts = answers.ask_parts(ask, scope, period)
         return Report(
             software_version=__version__,
             revision=version.revision,
@@ -121,10 +142,16 @@ class ReportMaker:
             comparisons=tuple(map(assembly.make_comparison_record, earlier)),
             coverage=assembly.make_coverage(now.coverage),
             rows=assembly.make_rows(now, parts, earlier, _group_by_network(networks)),
-            name=(described and described.name) or None,
-            doi=(described and described.doi) or None,
-            citation=(described and described.citation) or None,
         )
+
+    def _find_coverage(self, source: "_Source", period: MonthRange, nodes: set[str]) -> list[NodeCoverage]:
+        def find() -> list[NodeCoverage]:
+            received = self._payloads.list_received_days(source.connection, period.days)
+            first_days = self._payloads.find_first_days(source.connection)
+            return compute_coverage(received, first_days, period.days, source.today)
+
+        found = source.find_answer(("coverage", period, source.today), list[NodeCoverage], find)
+        return [one for one in found if one.node in nodes]
 
     def _check_countries(self, ask: Ask, scope: Scope, today: datetime.date) -> None:
         """Check that there are statistics of each country of the scope, in any period.
@@ -155,40 +182,45 @@ class ReportMaker:
         query = answers.make_query(scope, MonthRange(EARLIEST_DAY, today.replace(day=1)))
         if self.settings.min_clients and query.filtered - {"node"}:
             return None
-        with closing(Usage(self._statistics, self._registry, self.settings).find_public(query, today)) as rows:
-            months = [row.last_month for row in rows]
+        rows = Usage(self._statistics, self._registry, self.settings).find_public(query, today)
+        months = [row.last_month for row in rows]
         return datetime.date.fromisoformat(f"{max(months)}-01") if months else None
 
     def describe(self, network: str | None) -> NetworkDescription | None:
         """Return the description of the network of a report, if it has one."""
         return None if network is None else self._describe(network)
 
-    def _choose_nodes(self, scope: Scope, networks: Iterable[NetworkRecord]) -> set[str]:
-        """Return the nodes whose days count: those of the scope, or those of its network."""
-        of_network = {network.node for network in networks if network.name == scope.network}
-        every = of_network if scope.network is not None else {name for name, _ in self._registry.list_policies()}
-        return every & set(scope.node) if scope.node else every
 
-    def _find_coverage(
-        self, connection: Any, period: MonthRange, nodes: set[str], today: datetime.date
-    ) -> list[NodeCoverage]:
-        found = self._coverage.get((period, today))
-        if found is None:
-            received = self._payloads.list_received_days(connection, period.days)
-            first_days = self._payloads.find_first_days(connection)
-            found = compute_coverage(received, first_days, period.days, today)
-            if self._statistics.connection is not None:
-                # The state of a snapshot does not change.
-                self._coverage[period, today] = found
-        return [one for one in found if one.node in nodes]
+class _Source(NamedTuple):
+    """What a report is made from: one state of the database, and the present day in UTC."""
+
+    usage: Usage
+    registry: RegistryRepository
+    connection: Any
+    find_answer: FindAnswer
+    today: datetime.date
+
+
+def _describe_report(report: Report, described: NetworkDescription) -> Report:
+    """Return the report with the description of its network. An empty text is none."""
+    name, doi, citation = (text or None for text in (described.name, described.doi, described.citation))
+    return msgspec.structs.replace(report, name=name, doi=doi, citation=citation)
+
+
+def _choose_nodes(registry: RegistryRepository, scope: Scope, networks: Iterable[NetworkRecord]) -> set[str]:
+    """Return the nodes whose days count: those of the scope, or those of its network."""
+    of_network = {network.node for network in networks if network.name == scope.network}
+    every = of_network if scope.network is not None else {name for name, _ in registry.list_policies()}
+    return every & set(scope.node) if scope.node else every
 
 
 def _make_ask(usage: Usage, viewer: Viewer | None, today: datetime.date) -> Ask:
     """Return a function that answers queries: of a viewer, or public ones."""
 
     def ask(query: StatisticsQuery) -> list[Figures]:
-        rows = usage.find_public(query, today) if viewer is None else usage.find_restricted(query, viewer)
-        with closing(rows):
+        if viewer is None:
+            return [_make_figures(row) for row in usage.find_public(query, today)]
+        with closing(usage.find_restricted(query, viewer)) as rows:
             return [_make_figures(row) for row in rows]
 
     return ask

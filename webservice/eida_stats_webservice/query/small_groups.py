@@ -1,0 +1,146 @@
+"""Find the cells of an answer that must not be shown. See docs/PRIVACY.md for the reasons."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from itertools import chain, combinations, product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eida_statistics import hll
+from eida_stats_webservice.query.model import Key, Statistic, StatisticsQuery
+
+# Nodes and networks.
+Networks = Collection[tuple[str, str]]
+
+
+def find_suppressed(
+    cells: list[Statistic], minimum: int, query: StatisticsQuery, restricted: Networks
+) -> NDArray[np.bool_]:
+    """Return which cells of a query without filters are suppressed: small ones, and those that reveal them."""
+    table = _Cells(cells, minimum, restricted)
+    totals = list(_list_totals(cells, query))
+    # All totals in each round, not only up to the first one that suppresses a cell.
+    while sum(table.suppress_more(*total) for total in totals):
+        pass
+    return table.suppressed
+
+
+class _Cells:
+    """The cells of an answer, in the groups that are shown or suppressed together.
+
+    The restricted networks of one date and detail are a group. Every other cell is a group of its own. The first
+    cell of a group stands for it. A restricted network that is alone in its group is suppressed as if it had no
+    clients: a row Other that consists of it alone would have its figures.
+    """
+
+    def __init__(self, cells: list[Statistic], minimum: int, restricted: Networks) -> None:
+        self._cells = cells
+        self._minimum = minimum
+        self._clients = np.array([cell.clients for cell in cells], dtype=np.int64)
+        self._restricted = np.array([cell.node_and_network in restricted for cell in cells], dtype=bool)
+        together: defaultdict[Key, list[int]] = defaultdict(list)
+        for number in np.flatnonzero(self._restricted):
+            date, _node, _network, *others = cells[number].keys
+            together[date, *others].append(int(number))
+        self._members = {numbers[0]: numbers for numbers in together.values()}
+        self._alone = np.zeros(len(cells), dtype=bool)
+        for numbers in together.values():
+            self._alone[numbers] = len({cells[number].node_and_network[1] for number in numbers}) == 1
+        self._group = np.arange(len(cells))
+        self._size = self._clients.copy()
+        for numbers in self._members.values():
+            self._group[numbers] = numbers[0]
+            self._size[numbers] = _count_clients([cells[number] for number in numbers])
+        self.suppressed: NDArray[np.bool_] = (self._size < minimum) | self._alone
+
+    def suppress_more(self, level: tuple[str, ...], totals: NDArray[np.intp], count: int) -> bool:
+        """Suppress more cells where a total would reveal a small group, and return whether any was.
+
+        Args:
+            level: whether these totals are of nodes or networks.
+            totals: the number of the total to which each cell belongs.
+            count: the number of totals.
+        """
+        # The row Other of restricted networks has no node. Totals of a network at all nodes do not include it.
+        included = ~self._restricted if level == ("network",) else np.ones_like(self._restricted)
+        missing = (self.suppressed | self._restricted if "node" in level else self.suppressed) & included
+        most = np.zeros(count, dtype=np.int64)
+        counted = missing & ~self._alone
+        np.maximum.at(most, totals[counted], self._clients[counted])
+        # Nothing is revealed where no cell is missing, nor where one of the missing cells is large enough.
+        some_missing, some_left = (
+            np.bincount(totals[rows], minlength=count) > 0 for rows in (missing, ~missing & included)
+        )
+        suspect = some_missing & some_left & (most < self._minimum)
+        rows = np.flatnonzero(suspect[totals] & included)
+        rows = rows[np.argsort(totals[rows], kind="stable")]
+        ends = np.flatnonzero(np.diff(totals[rows])) + 1
+        return sum(self._suppress_more_of_total(total, missing) for total in np.split(rows, ends)) > 0
+
+    def _suppress_more_of_total(self, rows: NDArray[np.intp], missing: NDArray[np.bool_]) -> bool:
+        """Suppress the smallest groups of one total until its missing cells have enough clients."""
+        gone = rows[missing[rows]].tolist()
+        left = list(dict.fromkeys(self._group[rows[~missing[rows]]].tolist()))
+        left.sort(key=lambda group: (self._size[group], self._cells[group].keys), reverse=True)
+        changed = False
+        while left and gone and not self._have_enough_clients(gone):
+            smallest = left.pop()
+            members = self._members.get(smallest, [smallest])
+            self.suppressed[members] = True
+            gone += members
+            changed = True
+        return changed
+
+    def _have_enough_clients(self, numbers: list[int]) -> bool:
+        counted = [self._cells[number] for number in numbers if not self._alone[number]]
+        return bool(counted) and _has_clients(counted, self._minimum)
+
+
+def _list_totals(
+    cells: list[Statistic], query: StatisticsQuery
+) -> Iterator[tuple[tuple[str, ...], NDArray[np.intp], int]]:
+    """Yield the totals that clients can ask for: their level, the total of each cell, and the number of totals."""
+    grains = [grain.characters for grain in query.cube.grains]
+    characters = 0 if query.grain is None else query.grain.characters
+    dates = [*(count for count in sorted(grains) if count <= characters), 0]
+    levels: list[tuple[str, ...]] = [()]
+    if query.divides_by("node"):
+        levels.append(("node",))
+    if query.divides_by("network"):
+        levels += [("node", "network"), ("network",)]
+    details = sorted(query.details - query.date_details)
+    subsets = list(chain.from_iterable(combinations(details, count) for count in range(len(details), -1, -1)))
+    names = query.cube.keys
+    codes = {
+        name: np.unique([cell.keys[names.index(name)] for cell in cells], return_inverse=True)[1]
+        for name in {"node", "network", *details}
+    }
+    of_date = {count: np.unique([cell.date[:count] for cell in cells], return_inverse=True)[1] for count in dates}
+    for level, subset, date in product(levels, subsets, dates):
+        # All totals by node and date are public, so nothing can be suppressed in longer times.
+        if date < characters and "network" not in level and not subset:
+            continue
+        combined = of_date[date].astype(np.int64)
+        for name in (*level, *subset):
+            combined = combined * (int(codes[name].max(initial=0)) + 1) + codes[name]
+        found, totals = np.unique(combined, return_inverse=True)
+        yield level, totals, len(found)
+
+
+def _count_clients(parts: list[Statistic]) -> int:
+    return parts[0].clients if len(parts) == 1 else hll.cardinality(unite_sketches(parts))
+
+
+def _has_clients(parts: list[Statistic], minimum: int) -> bool:
+    """Return whether rows together have a number of clients."""
+    counts = [row.clients for row in parts]
+    # Unions cost more than everything else, and most are not needed.
+    if max(counts) >= minimum or sum(counts) < minimum:
+        return max(counts) >= minimum
+    return hll.reaches((part.hll_clients for part in parts if part.hll_clients is not None), minimum)
+
+
+def unite_sketches(parts: list[Statistic]) -> bytes:
+    """Return the sketch of the clients of some rows."""
+    return hll.unite(row.hll_clients for row in parts if row.hll_clients is not None)
