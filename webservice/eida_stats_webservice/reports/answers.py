@@ -163,7 +163,8 @@ def ask_parts(ask: Ask, scope: Scope, period: MonthRange) -> Parts:
 def ask_earlier(ask: Ask, scope: Scope, name: ComparisonName, now: PeriodAnswers, before: PeriodAnswers) -> Earlier:
     """Return the answers for an earlier period, and the clients of the nodes that are complete in both."""
     complete = find_complete_nodes(now.coverage, now.period, before.coverage, before.period)
-    narrowed = msgspec.structs.replace(scope, node=tuple(complete))
+    # If all are complete, these are the totals, which are known already.
+    narrowed = scope if len(complete) == len(now.coverage) else msgspec.structs.replace(scope, node=tuple(complete))
     return Earlier(
         name=name,
         answers=before,
