@@ -13,6 +13,7 @@ from functools import reduce
 from operator import or_
 from typing import Any
 
+import msgspec
 import pytest
 from flask.testing import FlaskClient
 from hypothesis import given, settings
@@ -20,10 +21,13 @@ from hypothesis import strategies as st
 
 from eida_statistics import hll
 from eida_stats_webservice.app import create_app
-from eida_stats_webservice.config import Config
+from eida_stats_webservice.config import Config, PrivacySettings
 from eida_stats_webservice.dataselect.cube import DATASELECT
 from eida_stats_webservice.query import closed_months, routes, suppression
+from eida_stats_webservice.query.answer_cache import AnswerCache
 from eida_stats_webservice.query.model import Statistic, StatisticsQuery
+from eida_stats_webservice.query.usage import Usage
+from eida_stats_webservice.registry.models import Viewer
 from support.dates import DAY
 from support.node_client import make_node
 from support.payloads import payload, row, sketch
@@ -347,6 +351,48 @@ def assert_answers_reveal_no_small_group(
             assert all(count_clients(bits, cells) >= minimum for bits in shown.values())
         for total in list_coarser(level, details):
             assert_no_small_rest(shown, answers[total], cells, minimum, first_open, named=named)
+
+
+def list_questions(names: dict[str, str]) -> Iterator[StatisticsQuery]:
+    """Yield all queries with some filters."""
+    filters = {name: tuple(value.split(",")) for name, value in names.items()}
+    for level, details in itertools.product(PUBLIC_LEVELS, DETAILS):
+        yield StatisticsQuery(**PERIOD, filters=filters, level=level, details=frozenset(details))
+
+
+def test_totals_of_dates_are_united_cells(store: Store, cells: Cells) -> None:
+    everything = Viewer(networks=frozenset(NETWORKS))
+    compared = 0
+    for question in itertools.chain.from_iterable(map(list_questions, NAMES)):
+        if (total := suppression.make_total(question)) is None:
+            continue
+        unfiltered = suppression.without_filters(total)
+        get_key = suppression.make_key_function(unfiltered, ())
+        parts: defaultdict[tuple[str, ...], list[Statistic]] = defaultdict(list)
+        for one in store.statistics.query(suppression.without_filters(question), everything, sketches=True):
+            parts[get_key(one)].append(one)
+        found = {one.keys: one for one in store.statistics.query(unfiltered, everything, sketches=True)}
+        assert found.keys() == parts.keys()
+        for key, some in parts.items():
+            sketch = hll.merge(one.hll_clients or b"" for one in some)
+            assert found[key].hll_clients == sketch
+            assert found[key].clients == hll.cardinality(sketch)
+            assert found[key].measures[0] == sum(one.measures[0] or 0 for one in some)
+        compared += 1
+    assert compared > 50
+
+
+@ON_ONE_STORE
+def test_kept_cells_serve_all_filters(store: Store, cells: Cells) -> None:
+    settings = PrivacySettings(5, 0, 3)
+    plain = Usage(store.statistics, store.registry, settings)
+    with store.statistics.snapshot() as statistics:
+        registry = store.registry.read_from(statistics.connection)
+        keeping = Usage(statistics, registry, settings, AnswerCache().at(statistics.data_version()))
+        for question in itertools.chain.from_iterable(map(list_questions, NAMES)):
+            is_merged = question.level == "network" and len(question.details) == 1
+            query = msgspec.structs.replace(question, merge_nodes=is_merged)
+            assert keeping.find_public(query, OPEN_JANUARY) == plain.find_public(query, OPEN_JANUARY)
 
 
 @ON_ONE_STORE
