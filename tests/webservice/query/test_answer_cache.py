@@ -13,8 +13,7 @@ from eida_stats_webservice.errors import RestrictedNetwork
 from eida_stats_webservice.query.answer_cache import AnswerCache
 from eida_stats_webservice.query.model import DataVersion, Statistic
 from eida_stats_webservice.reports.models import Report, Scope
-from eida_stats_webservice.reports.page import parse_months
-from eida_stats_webservice.reports.periods import list_comparisons
+from eida_stats_webservice.reports.periods import list_comparisons, parse_months
 from support.federation import fill
 from support.reports import TODAY, make_maker
 from support.stores import ON_ONE_STORE, Store
@@ -122,7 +121,7 @@ def federation(store: Store) -> Store:
 
 
 def make_reports(store: Store, min_clients: int, cache: AnswerCache | None) -> Callable[..., Report]:
-    maker, period = make_maker(store, min_clients, cache), parse_months("2024-01", "2024-12")
+    maker, period = make_maker(store, min_clients=min_clients, cache=cache), parse_months("2024-01", "2024-12")
     return lambda **scope: maker.make(Scope(**scope), period, list_comparisons(period), TODAY)
 
 
