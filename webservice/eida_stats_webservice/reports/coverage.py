@@ -84,12 +84,11 @@ def compute_coverage(
     days: dict[str, set[datetime.date]] = {node: set() for node in first_days}
     states_periods = dict.fromkeys(first_days, True)
     for one in received:
-        start, end = max(one.days.start, period.start), min(one.days.end, period.end)
-        # Most payloads are of one day, and a year has thousands.
-        if start == end:
-            days[one.node].add(start)
-        elif start < end:
-            days[one.node].update(Period(start, end).days())
+        # Most payloads are of one day, and a year has thousands. The days outside the period do not matter below.
+        if one.days.is_day:
+            days[one.node].add(one.days.start)
+        elif shared := _intersect(one.days, period):
+            days[one.node].update(shared.days())
         states_periods[one.node] &= one.states_period
     found = []
     for node, began in first_days.items():
