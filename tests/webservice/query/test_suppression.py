@@ -382,9 +382,11 @@ def test_totals_of_dates_are_united_cells(store: Store, cells: Cells) -> None:
     assert compared > 50
 
 
-@ON_ONE_STORE
-def test_kept_cells_serve_all_filters(store: Store, cells: Cells) -> None:
-    settings = PrivacySettings(5, 0, 3)
+@pytest.mark.parametrize(
+    ("store_uri", "minimum"), [("sqlite", 5), ("sqlite", 0), ("postgresql", 0)], indirect=["store_uri"]
+)
+def test_kept_answers_serve_all_filters(store: Store, cells: Cells, minimum: int) -> None:
+    settings = PrivacySettings(minimum, 0, 3)
     plain = Usage(store.statistics, store.registry, settings)
     with store.statistics.snapshot() as statistics:
         registry = store.registry.read_from(statistics.connection)
@@ -392,7 +394,9 @@ def test_kept_cells_serve_all_filters(store: Store, cells: Cells) -> None:
         for question in itertools.chain.from_iterable(map(list_questions, NAMES)):
             is_merged = question.level == "network" and len(question.details) == 1
             query = msgspec.structs.replace(question, merge_nodes=is_merged)
-            assert keeping.find_public(query, OPEN_JANUARY) == plain.find_public(query, OPEN_JANUARY)
+            expected = plain.find_public(query, OPEN_JANUARY)
+            assert keeping.find_public(query, OPEN_JANUARY) == expected
+            assert keeping.find_public_sums(query, OPEN_JANUARY) == expected
 
 
 @ON_ONE_STORE

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from eida_statistics import hll
 from eida_stats_webservice.query.model import Key, Statistic, StatisticsQuery
+from eida_stats_webservice.query.unions import unite_sketches
 
 # Nodes and networks.
 Networks = Collection[tuple[str, str]]
@@ -139,8 +140,3 @@ def _has_clients(parts: list[Statistic], minimum: int) -> bool:
     if max(counts) >= minimum or sum(counts) < minimum:
         return max(counts) >= minimum
     return hll.reaches((part.hll_clients for part in parts if part.hll_clients is not None), minimum)
-
-
-def unite_sketches(parts: list[Statistic]) -> bytes:
-    """Return the sketch of the clients of some rows."""
-    return hll.unite(row.hll_clients for row in parts if row.hll_clients is not None)

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
-from eida_statistics import hll
 from eida_stats_webservice.query.cube import ALL
 from eida_stats_webservice.query.model import Key, Statistic, StatisticsQuery
-from eida_stats_webservice.query.small_groups import Networks, find_suppressed, unite_sketches
+from eida_stats_webservice.query.small_groups import Networks, find_suppressed
+from eida_stats_webservice.query.unions import unite
 from eida_stats_webservice.registry.models import OTHER
 
 
@@ -96,14 +96,14 @@ def merge_small(
     shown, other = _split_shown(cells, query)
     if not _has_filters(query):
         _add_open_months(open_totals, query, shown, other)
-    yield from (_unite(key, parts) for key, parts in shown.items())
+    yield from (unite(key, parts) for key, parts in shown.items())
     if _has_filters(query):
         total = make_total(query)
         totals = {} if total is None or total_cells is None else _split_shown(total_cells, total)[0]
         # All or none of them: the others would reveal the missing one.
         if any(_make_key(query, date) not in totals for date in other):
             return
-    yield from (_unite(_make_other_key(date, query), parts) for date, parts in other.items())
+    yield from (unite(_make_other_key(date, query), parts) for date, parts in other.items())
 
 
 def unite_nodes(rows: Iterable[Statistic]) -> Iterator[Statistic]:
@@ -113,7 +113,7 @@ def unite_nodes(rows: Iterable[Statistic]) -> Iterator[Statistic]:
         date, _, *others = row.keys
         united[date, ALL, *others].append(row)
     for key, parts in united.items():
-        yield _unite(key, parts)
+        yield unite(key, parts)
 
 
 def _has_filters(query: StatisticsQuery) -> bool:
@@ -200,23 +200,3 @@ def make_key_function(query: StatisticsQuery, restricted: Networks) -> Callable[
         return tuple(key)
 
     return get_cell_key
-
-
-def _unite(key: Key, parts: list[Statistic]) -> Statistic:
-    if len(parts) == 1 and parts[0].keys == key:
-        return parts[0]
-    sketch = unite_sketches(parts)
-    return Statistic(
-        keys=key,
-        measures=tuple(map(_add_up, zip(*(row.measures for row in parts), strict=True))),
-        clients=hll.cardinality(sketch),
-        hll_clients=sketch,
-        visible=any(row.visible for row in parts),
-        has_withheld=any(row.has_withheld for row in parts),
-        last_month=max(row.last_month for row in parts),
-    )
-
-
-def _add_up(values: tuple[int | None, ...]) -> int | None:
-    """Return the sum, or None if the table lacks the measure."""
-    return sum(value for value in values if value is not None) if values[0] is not None else None

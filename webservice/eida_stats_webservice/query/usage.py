@@ -18,6 +18,7 @@ from eida_stats_webservice.query.model import Key, Statistic, StatisticsQuery, m
 from eida_stats_webservice.query.repository import StatisticsRepository
 from eida_stats_webservice.query.sketch_disclosure import Disclosure
 from eida_stats_webservice.query.suppression import Cells
+from eida_stats_webservice.query.unions import roll_up
 from eida_stats_webservice.registry.models import PUBLIC, NetworkRecord, Viewer
 from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.web.parameters import quote_parameter, quote_value
@@ -93,6 +94,17 @@ class Usage:
 
         # Suppression keeps the cells, of which the answers to many queries consist.
         return find() if self._suppresses(query) else self._find_answer(query.identity, list[Statistic], find)
+
+    def find_public_sums(self, query: StatisticsQuery, today: datetime.date) -> list[Statistic]:
+        """Return what `find_public` does.
+
+        Answers that divide at most by node and month all come from the same one, which is kept.
+        """
+        is_sum = query.level in (None, "node") and query.details <= {"month", "year"}
+        finest = msgspec.structs.replace(query, level="node", details=frozenset({"month"}))
+        if not is_sum or query == finest or self._suppresses(query):
+            return self.find_public(query, today)
+        return roll_up(self.find_public(finest, today), query)
 
     def find_restricted(self, query: StatisticsQuery, viewer: Viewer) -> Generator[Statistic]:
         """Return the rows that a viewer may see with all sketches, which must not leave the service."""

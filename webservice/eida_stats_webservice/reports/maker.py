@@ -115,7 +115,7 @@ class ReportMaker:
         ask = _make_ask(usage, viewer, today)
         if viewer is None:
             usage.check_public_names(answers.make_query(scope, period))
-            self._check_countries(ask, scope, today)
+            self._check_countries(usage, scope, today)
         else:
             usage.resolve_names(answers.make_query(scope, period), viewer)
         # Where a network is restricted, it is not part of a public report.
@@ -145,15 +145,18 @@ class ReportMaker:
         )
 
     def _find_coverage(self, source: "_Source", period: MonthRange, nodes: set[str]) -> list[NodeCoverage]:
+        def find_first_days() -> dict[str, datetime.date | None]:
+            return self._payloads.find_first_days(source.connection)
+
         def find() -> list[NodeCoverage]:
             received = self._payloads.list_received_days(source.connection, period.days)
-            first_days = self._payloads.find_first_days(source.connection)
+            first_days = source.find_answer("first days", dict[str, datetime.date | None], find_first_days)
             return compute_coverage(received, first_days, period.days, source.today)
 
         found = source.find_answer(("coverage", period, source.today), list[NodeCoverage], find)
         return [one for one in found if one.node in nodes]
 
-    def _check_countries(self, ask: Ask, scope: Scope, today: datetime.date) -> None:
+    def _check_countries(self, usage: Usage, scope: Scope, today: datetime.date) -> None:
         """Check that there are statistics of each country of the scope, in any period.
 
         With MIN_CLIENTS, that would reveal where single clients are. Then the codes of the atlas are known.
@@ -166,7 +169,7 @@ class ReportMaker:
             if self.settings.min_clients:
                 is_known = country in atlas.read().names
             else:
-                is_known = bool(ask(answers.make_query(Scope(country=(country,)), always)))
+                is_known = bool(usage.find_public(answers.make_query(Scope(country=(country,)), always), today))
             if not is_known:
                 raise BadParameter(
                     f"No statistics of country {quote_value(country)}",
@@ -219,7 +222,7 @@ def _make_ask(usage: Usage, viewer: Viewer | None, today: datetime.date) -> Ask:
 
     def ask(query: StatisticsQuery) -> list[Figures]:
         if viewer is None:
-            return [_make_figures(row) for row in usage.find_public(query, today)]
+            return [_make_figures(row) for row in usage.find_public_sums(query, today)]
         with closing(usage.find_restricted(query, viewer)) as rows:
             return [_make_figures(row) for row in rows]
 
