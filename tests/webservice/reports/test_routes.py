@@ -139,3 +139,23 @@ def test_period_begins_in_1990_at_the_earliest(federation: Store, client: FlaskC
     assert found["period"] == {"start": "1990-01", "end": "2024-12"}
     years = {one["date"]: one["bytes"] for one in found["rows"] if one["table"] == "year"}
     assert years.keys() == {"2023", "2024"}
+
+
+@pytest.mark.parametrize("path", [PATH, f"{PREFIX}/"])
+def test_page_follows_the_data(federation: Store, service_uri: str, client: FlaskClient, path: str) -> None:
+    first, again = (client.get(path, query_string=YEAR).data for _ in range(2))
+    assert first == again
+    federation.payloads.retract(federation.payloads.list_payloads("A")[0].payload)
+    changed = client.get(path, query_string=YEAR).data
+    assert first != changed == create_app(Config(service_uri)).test_client().get(path, query_string=YEAR).data
+
+
+def test_kept_pages_are_public(federation: Store, client: FlaskClient, token: str) -> None:
+    header = {"Authorization": f"Bearer {token}"}
+    public = client.get(PATH, query_string=YEAR)
+    restricted = client.get(PATH, query_string=YEAR, headers=header)
+    assert "Not public" in restricted.text
+    assert client.get(PATH, query_string=YEAR).data == public.data
+    named = {**YEAR, "network": "A0"}
+    assert client.get(PATH, query_string=named, headers=header).status_code == 200
+    assert client.get(PATH, query_string=named).status_code == 401

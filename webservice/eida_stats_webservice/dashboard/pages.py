@@ -71,7 +71,7 @@ def write_error(error: EidaStatisticsError, detail: str, form: Form | None, mist
     )
 
 
-def make_page_response(text: str, status: int = 200) -> Response:
+def make_page_response(text: str | bytes, status: int = 200) -> Response:
     """Return an answer with a page and its policy."""
     response = Response(text, status=status, content_type="text/html; charset=utf-8")
     response.headers["Content-Security-Policy"] = POLICY

@@ -55,14 +55,19 @@ def create_blueprint(
         today = datetime.datetime.now(tz=datetime.UTC).date()
         values = read_values(read_parameters(request))
         view = parse_dashboard_view(values, today)
-        etag, changed_at = find_view_validators(request, find_version(), maker, view, today)
+        version = find_version()
+        etag, changed_at = find_view_validators(request, version, maker, view, today)
         if (known := find_matching_etag(request, etag)) is not None:
             return add_validators(Response(status=304), changed_at, known)
-        with concurrency.slot():
-            report = maker.make(view.scope, view.period, view.comparisons, today)
-            last = maker.find_last_month(view.scope, today) if is_empty(report) else None
-        form = make_form(values, list_names(registry), view)
-        response = make_page_response(write_dashboard(report, view, values, form, last))
+
+        def write() -> bytes:
+            with concurrency.slot():
+                report = maker.make(view.scope, view.period, view.comparisons, today)
+                last = maker.find_last_month(view.scope, today) if is_empty(report) else None
+            form = make_form(values, list_names(registry), view)
+            return write_dashboard(report, view, values, form, last).encode()
+
+        response = make_page_response(maker.find_page(version, (routes.name, etag), write))
         return add_validators(response, changed_at, etag)
 
     @routes.get(f"/{FOLDER}/<name>")

@@ -1,7 +1,7 @@
 """Make reports from the database."""
 
 import datetime
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any, NamedTuple
 
@@ -26,6 +26,10 @@ from eida_stats_webservice.reports.models import Report, Scope
 from eida_stats_webservice.reports.networks import Describe
 from eida_stats_webservice.reports.periods import Comparisons, MonthRange
 from eida_stats_webservice.web.parameters import quote_value
+
+# Pages are kept apart from answers. So many views of one report do not displace the answers for other reports.
+_MAX_PAGES = 16
+_MAX_PAGE_BYTES = 4 << 20
 
 
 class ReportMaker:
@@ -55,6 +59,7 @@ class ReportMaker:
         self.settings = settings
         self._describe = describe
         self._cache = AnswerCache() if cache is None else cache
+        self._pages = AnswerCache(_MAX_PAGES, _MAX_PAGE_BYTES)
 
     @contextmanager
     def snapshot(self) -> Iterator["ReportMaker"]:
@@ -105,6 +110,16 @@ class ReportMaker:
                 return report if described is None else _describe_report(report, described)
 
             return find_answer(key, Report, make)
+
+    def find_page(self, version: DataVersion, key: Hashable, write: Callable[[], bytes]) -> bytes:
+        """Return a written public report, from memory if it was written before.
+
+        Args:
+            version: the version of the data.
+            key: all on which the text depends besides the data, such as its ETag.
+            write: returns the text, of this version or a later one.
+        """
+        return self._pages.at(version)(key, bytes, write)
 
     def _make(
         self, source: "_Source", scope: Scope, period: MonthRange, comparisons: Comparisons, version: DataVersion

@@ -46,12 +46,18 @@ def create_blueprint(
         view, form = parse_report(read_parameters(request), today)
         if network is not None:
             view = msgspec.structs.replace(view, scope=_restrict(view.scope, network))
-        etag, changed_at = find_view_validators(request, find_version(), maker, view, today)
+        version = find_version()
+        etag, changed_at = find_view_validators(request, version, maker, view, today)
         if network is None and (known := find_matching_etag(request, etag)) is not None:
             return add_validators(Response(status=304), changed_at, known)
-        with concurrency.slot():
-            made = maker.make(view.scope, view.period, view.comparisons, today)
-        response = Response(form.write(made, view.layout), content_type=form.content_type)
+
+        def write() -> bytes:
+            with concurrency.slot():
+                made = maker.make(view.scope, view.period, view.comparisons, today)
+            return form.write(made, view.layout)
+
+        text = write() if network is not None else maker.find_page(version, (routes.name, etag), write)
+        response = Response(text, content_type=form.content_type)
         if form is FORMATS["html"]:
             response.headers["Content-Security-Policy"] = f"{make_policy()}; frame-ancestors 'none'"
         if network is not None:
