@@ -4,7 +4,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from contextlib import suppress
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -66,20 +66,30 @@ class AnswerCache:
             return self._bytes
 
     def at(self, version: DataVersion) -> FindAnswer:
-        """Return a function that finds or makes answers of a version, which all come from one snapshot."""
+        """Return a function that finds or makes answers of a version, which all come from one snapshot.
+
+        It decodes each answer once, so it should not live longer than a request.
+        """
+        decoded: dict[Hashable, Any] = {}
 
         def find_or_make(key: Hashable, kind: type[_Answer], make: Callable[[], _Answer], /) -> _Answer:
-            kept = self._find(version, key)
-            if kept is not None:
-                return msgspec.msgpack.decode(kept, type=kind)
-            answer = make()
-            # Sums of more than 64 bits have no encoded form.
-            with suppress(OverflowError):
-                # The encoder's result occupies more memory than its size. A copy does not.
-                self._keep(version, key, bytes(memoryview(msgspec.msgpack.encode(answer))))
-            return answer
+            if key not in decoded:
+                kept = self._find(version, key)
+                if kept is not None:
+                    decoded[key] = msgspec.msgpack.decode(kept, type=kind)
+                else:
+                    decoded[key] = make()
+                    self._encode(version, key, decoded[key])
+            found: _Answer = decoded[key]
+            return found
 
         return find_or_make
+
+    def _encode(self, version: DataVersion, key: Hashable, answer: object) -> None:
+        # Sums of more than 64 bits have no encoded form.
+        with suppress(OverflowError):
+            # The encoder's result occupies more memory than its size. A copy does not.
+            self._keep(version, key, bytes(memoryview(msgspec.msgpack.encode(answer))))
 
     def _find(self, version: DataVersion, key: Hashable) -> bytes | None:
         with self._lock:
