@@ -153,8 +153,8 @@ def _decode_full(contents: bytes) -> NDArray[np.uint8]:
     groups = np.frombuffer(contents, dtype=np.uint8).reshape(-1, REGWIDTH)
     words = np.zeros((len(groups), 8), dtype=np.uint8)
     words[:, 8 - REGWIDTH :] = groups
-    registers = words.view(">u8").astype(np.uint64) >> _SHIFTS & np.uint64(MAX_REGISTER)
-    return registers.astype(np.uint8).reshape(-1, REGISTERS)
+    registers = (words.view(">u8").astype(np.uint64) >> _SHIFTS).astype(np.uint8) & np.uint8(MAX_REGISTER)
+    return registers.reshape(-1, REGISTERS)
 
 
 def is_exact(sketch: bytes) -> bool:
