@@ -104,9 +104,10 @@ WHERE withdrawn_at IS NULL AND period_start IS NULL AND payload_days.day BETWEEN
 
 -- name: first_days()
 -- Return the first day that each node has ever reported, even if its payload is no longer in force.
-SELECT nodes.name, min(COALESCE(payloads.period_start, payloads.starts_at))
-FROM nodes LEFT JOIN payloads ON payloads.node_id = nodes.id
-GROUP BY nodes.name
+SELECT nodes.name, sent.first_day
+FROM nodes LEFT JOIN (
+    SELECT node_id, min(COALESCE(period_start, starts_at)) AS first_day FROM payloads GROUP BY node_id
+) AS sent ON sent.node_id = nodes.id
 ORDER BY nodes.name COLLATE "C";
 
 -- name: node_of_payload(payload_id)^

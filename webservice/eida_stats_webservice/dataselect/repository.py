@@ -220,10 +220,13 @@ class PayloadRepository:
     def list_received_days(self, connection: Any, period: Period) -> list[ReceivedDays]:
         """Return the days of the payloads in force that share days with a period: one item or more for each."""
         span = {"first_day": period.start.isoformat(), "last_day": period.end.isoformat()}
-        # There may be thousands.
+        rows = list(self._queries.received_days(connection, **span))
+        if rows and isinstance(rows[0][1], str):
+            # SQLite returns days as text. There may be thousands, and conversion by msgspec is slow.
+            parse = datetime.date.fromisoformat
+            rows = [(node, parse(start), parse(end), states_period) for node, start, end, states_period in rows]
         return [
-            ReceivedDays(node, Period(_parse_day(start), _parse_day(end)), bool(states_period))
-            for node, start, end, states_period in self._queries.received_days(connection, **span)
+            ReceivedDays(node, Period(start, end), bool(states_period)) for node, start, end, states_period in rows
         ]
 
     def find_first_days(self, connection: Any) -> dict[str, datetime.date | None]:
@@ -264,8 +267,3 @@ def _make_receipt(node: Node, payload: PayloadSummary, new: Identity, entry: Ent
         overlaps=list_overlaps(new, accepted.beside),
         supersedes=[other.payload for other in accepted.supersedes],
     )
-
-
-def _parse_day(day: datetime.date | str) -> datetime.date:
-    """Return a day of the database. SQLite returns days as text."""
-    return datetime.date.fromisoformat(day) if isinstance(day, str) else day
