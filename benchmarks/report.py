@@ -30,7 +30,7 @@ from support.roles import grant_service
 from support.service import Service
 from support.stores import Store, open_store
 
-PAGES = ("report",)
+PAGES = ("", "report")
 """The paths of the pages below the prefix. All accept the parameters of a report."""
 
 _YEAR = 2024
@@ -42,7 +42,8 @@ _COMMAND = Path(sys.executable).with_name("eida_statsman")
 _FIRST, _AGAIN, _NOT_MODIFIED = 0.25, 0.02, 0.015
 _FIRST_SUPPRESSED, _FIRST_NETWORK, _NEXT_NETWORK = 0.6, 1.5, 0.1
 _FIRST_EMBEDDED = 0.3
-_COMMAND_SECONDS, _COMMAND_MEGABYTES = 1.5, 150.0
+_COMMAND_SECONDS = {"html": 1.5, "pdf": 5.0}
+_COMMAND_MEGABYTES, _ALL_SECONDS = 150.0, 30.0
 _KILOBYTES, _GZIP_KILOBYTES = 450.0, 80.0
 
 _ADD_PAYLOADS = """
@@ -86,7 +87,7 @@ def measure(console: Console, runs: int, sizes: Iterable[int], pages: Iterable[s
                 scale, digits = (1000, 0) if row.unit == "ms" else (1, 2 if row.unit == "s" else 0)
                 median = statistics.median(row.values) * scale
                 aim = f"≤ {row.aim * scale:.{1 if row.unit == 's' else 0}f} {row.unit}"
-                table.add_row(row.page, row.what, f"{median:.{digits}f} {row.unit}", aim)
+                table.add_row(row.page or "(dashboard)", row.what, f"{median:.{digits}f} {row.unit}", aim)
         console.print(table)
 
 
@@ -106,7 +107,7 @@ def _measure(uri: str, folder: Path, runs: int, pages: list[str]) -> Iterable[_R
         for page in pages:
             what = "embedded store, one node"
             yield from _measure_page(service, embedded, page, runs, what, _PERIOD, _FIRST_EMBEDDED)
-    yield from _measure_command(uri, folder, runs)
+    yield from _measure_commands(uri, folder, runs)
 
 
 def _measure_page(
@@ -152,21 +153,30 @@ def _measure_size(service: Service, page: str) -> Iterable[_Row]:
             yield _Row(page, what, [len(response.raw.read()) / 1000], aim, "kB")
 
 
-def _measure_command(uri: str, folder: Path, runs: int) -> Iterable[_Row]:
+def _measure_commands(uri: str, folder: Path, runs: int) -> Iterable[_Row]:
     """Measure the wall time and the peak memory of `eida_statsman report`."""
-    words = ["report", "--year", str(_YEAR), "-o", str(folder / "report.html")]
-    seconds, megabytes = [], []
-    for _ in range(runs):
-        began = time.monotonic()
-        pid = os.posix_spawn(_COMMAND, [str(_COMMAND), *words], {**os.environ, "DATABASE_URI": uri})
-        _, status, used = os.wait4(pid, 0)
-        seconds.append(time.monotonic() - began)
-        megabytes.append(used.ru_maxrss / 1024)
-        if status:
-            raise RuntimeError(f"eida_statsman {' '.join(words)} failed")
-    what = f"report --year {_YEAR}"
-    yield _Row("eida_statsman", f"{what}, HTML", seconds, _COMMAND_SECONDS, "s")
-    yield _Row("eida_statsman", f"{what}, memory", megabytes, _COMMAND_MEGABYTES, "MB")
+    for form, aim in _COMMAND_SECONDS.items():
+        output = str(folder / f"report.{form}")
+        found = [_run_report(uri, "0", "--year", str(_YEAR), "-o", output) for _ in range(runs)]
+        what = f"report --year, {form}"
+        yield _Row(_COMMAND.name, what, [seconds for seconds, _ in found], aim, "s")
+        yield _Row(_COMMAND.name, f"{what}, memory", [size for _, size in found], _COMMAND_MEGABYTES, "MB")
+    for minimum in ("0", _MIN_CLIENTS):
+        words = ("--all", "--year", str(_YEAR), "--format", "html", "-o", str(folder / f"all-{minimum}"))
+        seconds, _ = _run_report(uri, minimum, *words)
+        what = f"report --all --year, MIN_CLIENTS={minimum}, one run"
+        yield _Row(_COMMAND.name, what, [seconds], _ALL_SECONDS, "s")
+
+
+def _run_report(uri: str, minimum: str, *words: str) -> tuple[float, float]:
+    """Run the command, and return its seconds and the megabytes of its largest process."""
+    environment = {**os.environ, "DATABASE_URI": uri, "MIN_CLIENTS": minimum}
+    began = time.monotonic()
+    pid = os.posix_spawn(_COMMAND, [str(_COMMAND), "report", *words], environment)
+    _, status, used = os.wait4(pid, 0)
+    if status:
+        raise RuntimeError(f"eida_statsman report {' '.join(words)} failed")
+    return time.monotonic() - began, used.ru_maxrss / 1024
 
 
 def _get(session: requests.Session, url: str, etag: str | None = None) -> requests.Response:
