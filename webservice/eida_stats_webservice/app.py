@@ -99,7 +99,7 @@ def create_app(config: Config | None = None) -> Flask:
     dashboard_routes = dashboard.create_blueprint(
         maker, nodes, statistics.data_version, query_limit, config.url_prefix
     )
-    show_error = dashboard.make_error_answer(nodes)
+    show_error = dashboard.make_error_answer(maker, nodes)
     dashboard_routes.register_error_handler(EidaStatisticsError, show_error)
     failures.apply_to([report_routes], show_error)
     with_tokens = [

@@ -24,7 +24,7 @@ LATER = datetime.date(2026, 1, 1)
 
 def fill(period: MonthRange, **bytes_by_node: int) -> dict[Pair, Sums]:
     return {
-        (node, month): Sums(size, size // 10) for node, size in bytes_by_node.items() for month in period.months
+        (node, month): Sums(size, size // 10, 0) for node, size in bytes_by_node.items() for month in period.months
     }
 
 

@@ -1,6 +1,7 @@
 """The form of the page."""
 
-from collections.abc import Mapping, Sequence
+import datetime
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
 import msgspec
@@ -8,6 +9,7 @@ import msgspec
 from eida_statistics.months import format_month
 from eida_stats_webservice.dashboard.links import Link, change_view
 from eida_stats_webservice.errors import BadParameter
+from eida_stats_webservice.registry.models import OTHER
 from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.reports import atlas
 from eida_stats_webservice.reports.view import DEFAULT_TOP, MAX_TOP, View
@@ -76,31 +78,41 @@ class Mistake(msgspec.Struct, frozen=True):
     suggestions: list[Link]
 
 
-def list_names(registry: RegistryRepository) -> Names:
-    """Return the names that can be filled in."""
+def list_names(registry: RegistryRepository, countries: Iterable[str]) -> Names:
+    """Return the names that can be filled in.
+
+    Args:
+        registry: the nodes and networks.
+        countries: the codes of countries with statistics.
+    """
     networks = {network.name for network in registry.list_networks() if not network.restricted}
-    # AP, EU and other codes that are no countries are in the answers, too.
-    countries = {code: name for code, name in atlas.read().names.items() if code}
-    return Names([name for name, _ in registry.list_policies()], sorted(networks), countries)
+    names = {code: atlas.name_country(code) for code in countries if code not in ("", OTHER)}
+    return Names([name for name, _ in registry.list_policies()], sorted(networks), names)
 
 
-def make_form(values: Mapping[str, str], names: Names, view: View | None) -> Form:
+def make_form(values: Mapping[str, str], names: Names, view: View | None, mistake: Mistake | None = None) -> Form:
     """Return the form.
 
     Args:
         values: the parameters of the request.
         names: the names that can be filled in.
-        view: the view, for the months that are shown by default; None if there is none.
+        view: the view, for its months; None if there is none.
+        mistake: the value that cannot be used, if there is one.
     """
+    wrong = None if mistake is None else mistake.parameter
 
     def get(name: str, default: str = "") -> str:
         return values.get(name, default)
 
-    start, end = ("", "") if view is None else (format_month(view.period.first), format_month(view.period.last))
+    def make_month(name: str, label: str, month: datetime.date | None) -> Field:
+        # Browsers take only whole months into their fields. A wrong value is shown as it is.
+        value = get(name) if month is None else format_month(month)
+        return Field(name, label, "text" if name == wrong else "month", value, hint="YYYY-MM")
+
     nodes = [Option(name, name) for name in names.nodes]
     fields = [
-        Field("start", "From", "month", get("start", start), hint="YYYY-MM"),
-        Field("end", "To", "month", get("end", end), hint="YYYY-MM"),
+        make_month("start", "From", None if view is None else view.period.first),
+        make_month("end", "To", None if view is None else view.period.last),
         Field("node", "Node", "select", get("node"), _add_value([Option("", "all"), *nodes], get("node"))),
         Field("network", "Network", "text", get("network"), [Option(name, name) for name in names.networks], "all"),
         Field("country", "Country", "text", get("country"), _list_countries(names), "all"),
@@ -111,7 +123,7 @@ def make_form(values: Mapping[str, str], names: Names, view: View | None) -> For
         ),
         Field("top", "Rows", "number", get("top", str(DEFAULT_TOP)), most=MAX_TOP),
     ]
-    hidden = {name: values[name] for name in ("sort",) if name in values}
+    hidden = {name: values[name] for name in ("sort",) if name in values and name != wrong}
     return Form(fields, hidden)
 
 
@@ -144,5 +156,7 @@ def make_mistake(error: BadParameter, values: Mapping[str, str], names: Names) -
 def _find_similar(value: str, known: Sequence[str], labels: Mapping[str, str]) -> list[str]:
     """Return the known names that are most similar to a value, without regard to case; or have such a label."""
     by_text = {text.lower(): name for name in known for text in (name, labels.get(name, name))}
+    if value.lower() in by_text:
+        return [by_text[value.lower()]]
     found = get_close_matches(value.lower(), by_text, _SUGGESTED, _SIMILAR)
     return list(dict.fromkeys(by_text[text] for text in found))

@@ -1,6 +1,7 @@
 """Links of the page: to the same view in another form, and to the answers that have its figures."""
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from urllib.parse import urlencode
 
 import msgspec
@@ -12,6 +13,7 @@ from eida_stats_webservice.reports.periods import MonthRange
 from eida_stats_webservice.reports.view import View
 
 _FORMATS = {"pdf": "PDF", "csv": "CSV", "json": "JSON"}
+_HAS_PDF = find_spec("weasyprint") is not None
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -59,7 +61,9 @@ def make_downloads(values: Mapping[str, str], view: View) -> list[Link]:
     months = {"start": format_month(view.period.first), "end": format_month(view.period.last)}
     stated = {"top": str(view.layout.top), "compare": next(iter(view.comparisons), "none"), **values, **months}
     return [
-        Link(f"report{change_view(stated, format=name)}", f"This view as {text}") for name, text in _FORMATS.items()
+        Link(f"report{change_view(stated, format=name)}", f"This view as {text}")
+        for name, text in _FORMATS.items()
+        if name != "pdf" or _HAS_PDF
     ]
 
 
@@ -82,5 +86,6 @@ def _format_query(query: StatisticsQuery) -> str:
         **({"level": query.level} if query.level else {}),
         **({"details": ",".join(sorted(query.details))} if query.details else {}),
         **({"merge": "nodes"} if query.merge_nodes else {}),
+        "unsuccessful": "true",
     }
     return urlencode(parameters, safe=",")

@@ -1,6 +1,5 @@
 """Write the page, and the pages of its errors."""
 
-import datetime
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -12,10 +11,11 @@ from eida_statistics.errors import EidaStatisticsError
 from eida_stats_webservice.dashboard.assets import load_assets
 from eida_stats_webservice.dashboard.form import Form, Mistake
 from eida_stats_webservice.dashboard.links import make_downloads, make_period_link, make_sorting, make_sources
+from eida_stats_webservice.errors import BadParameter
 from eida_stats_webservice.reports.html import TEMPLATES, make_context, make_environment
 from eida_stats_webservice.reports.models import Report
 from eida_stats_webservice.reports.page import KICKER
-from eida_stats_webservice.reports.periods import MonthRange, name_period
+from eida_stats_webservice.reports.periods import parse_months
 from eida_stats_webservice.reports.view import View
 
 POLICY = (
@@ -25,9 +25,7 @@ POLICY = (
 _OWN_TEMPLATES = Path(__file__).parent / "templates"
 
 
-def write_dashboard(
-    report: Report, view: View, values: Mapping[str, str], form: Form, last_month: datetime.date | None
-) -> str:
+def write_dashboard(report: Report, view: View, values: Mapping[str, str], form: Form) -> str:
     """Return the page.
 
     Args:
@@ -35,9 +33,8 @@ def write_dashboard(
         view: the view.
         values: the parameters of the request.
         form: the form.
-        last_month: the last month with statistics, if the period has none.
     """
-    last = None if last_month is None else MonthRange(last_month, last_month)
+    last = report.last_month
     return _render(
         "dashboard.html",
         **make_context(report, view.layout),
@@ -45,16 +42,8 @@ def write_dashboard(
         downloads=make_downloads(values, view),
         links=make_sources(view),
         sorting=make_sorting(values, view),
-        is_empty=is_empty(report),
-        period=name_period(view.period),
-        last=None if last is None else (make_period_link(values, last), name_period(last)),
+        last_link=None if last is None else make_period_link(values, parse_months(last, last)),
     )
-
-
-def is_empty(report: Report) -> bool:
-    """Return whether a report has no statistics."""
-    (total,) = report.select("total")
-    return not (total.bytes or total.nb_successful_reqs or total.nb_unsuccessful_reqs)
 
 
 def write_error(error: EidaStatisticsError, detail: str, form: Form | None, mistake: Mistake | None) -> str:
@@ -67,8 +56,19 @@ def write_error(error: EidaStatisticsError, detail: str, form: Form | None, mist
         mistake: the value that cannot be used, if it is one.
     """
     return _render(
-        "problem.html", page=None, kicker=KICKER, title=error.title, detail=detail, form=form, mistake=mistake
+        "problem.html",
+        page=None,
+        kicker=KICKER,
+        title=_name_error(error),
+        detail=detail,
+        form=form,
+        mistake=mistake,
     )
+
+
+def _name_error(error: EidaStatisticsError) -> str:
+    """Return the heading of an error. Programs get another one, about their request."""
+    return "This view cannot be shown" if isinstance(error, BadParameter) else error.title
 
 
 def make_page_response(text: str | bytes, status: int = 200) -> Response:

@@ -12,7 +12,7 @@ from eida_statistics.errors import EidaStatisticsError
 from eida_statistics.texts import printable
 from eida_stats_webservice.dashboard.assets import FOLDER, load_assets
 from eida_stats_webservice.dashboard.form import list_names, make_form, make_mistake
-from eida_stats_webservice.dashboard.pages import is_empty, make_page_response, write_dashboard, write_error
+from eida_stats_webservice.dashboard.pages import make_page_response, write_dashboard, write_error
 from eida_stats_webservice.errors import BadParameter, RestrictedNetwork
 from eida_stats_webservice.query.model import DataVersion
 from eida_stats_webservice.registry.repository import RegistryRepository
@@ -52,7 +52,7 @@ def create_blueprint(
     @routes.get("/")
     def dashboard() -> Response:
         """Return the dashboard."""
-        today = datetime.datetime.now(tz=datetime.UTC).date()
+        today = _get_today()
         values = read_values(read_parameters(request))
         view = parse_dashboard_view(values, today)
         version = find_version()
@@ -63,9 +63,9 @@ def create_blueprint(
         def write() -> bytes:
             with concurrency.slot():
                 report = maker.make(view.scope, view.period, view.comparisons, today)
-                last = maker.find_last_month(view.scope, today) if is_empty(report) else None
-            form = make_form(values, list_names(registry), view)
-            return write_dashboard(report, view, values, form, last).encode()
+            countries = [row.country for row in report.select("country")]
+            form = make_form(values, list_names(registry, countries), view)
+            return write_dashboard(report, view, values, form).encode()
 
         response = make_page_response(maker.find_page(version, (routes.name, etag), write))
         return add_validators(response, changed_at, etag)
@@ -92,7 +92,9 @@ def create_blueprint(
     return routes
 
 
-def make_error_answer(registry: RegistryRepository) -> Callable[[EidaStatisticsError], Response]:
+def make_error_answer(
+    maker: ReportMaker, registry: RegistryRepository
+) -> Callable[[EidaStatisticsError], Response]:
     """Return a function that answers errors with a page, unless the request is for another format than HTML."""
 
     def answer(error: EidaStatisticsError) -> Response:
@@ -108,11 +110,15 @@ def make_error_answer(registry: RegistryRepository) -> Callable[[EidaStatisticsE
             values = {name: printable(value[:_FILLED_CHARACTERS]) for name, value in given.items()}
             # The error may be one of many while the database is down.
             with suppress(EidaStatisticsError):
-                names = list_names(registry)
-                form = make_form(values, names, None)
+                names = list_names(registry, maker.list_countries(_get_today()))
                 mistake = make_mistake(error, values, names) if isinstance(error, BadParameter) else None
+                form = make_form(values, names, None, mistake)
         response = make_page_response(write_error(error, detail, form, mistake), error.http_status)
         response.headers.update(error.headers)
         return response
 
     return answer
+
+
+def _get_today() -> datetime.date:
+    return datetime.datetime.now(tz=datetime.UTC).date()

@@ -128,7 +128,7 @@ def _make_months(now: PeriodAnswers, earlier: list[Earlier]) -> Iterator[Row]:
             {"date": format_month(month)},
             found,
             _restrict(now.coverage, get_month_days(month)),
-            {one.name: _make_comparison(one.answers.months[number]) for one in earlier},
+            {one.name: _compare_month(one.answers, number) for one in earlier},
         )
 
 
@@ -142,10 +142,23 @@ def _make_nodes(found: list[Figures], coverage: list[NodeCoverage]) -> Iterator[
         yield _copy_row("node", row, coverage)
 
 
-def _make_comparison(found: Figures | None) -> Comparison:
+def _compare_month(answers: PeriodAnswers, number: int) -> Comparison:
+    coverage = _restrict(answers.coverage, get_month_days(answers.period.months[number]))
+    return _make_comparison(answers.months[number], coverage)
+
+
+def _make_comparison(found: Figures | None, coverage: Iterable[NodeCoverage]) -> Comparison:
+    received, due = _count_days(coverage)
     if found is None:
-        return Comparison()
-    return Comparison(bytes=found.bytes, nb_successful_reqs=found.streams, clients=found.clients)
+        return Comparison(days_received=received, days_due=due)
+    return Comparison(
+        bytes=found.bytes,
+        nb_successful_reqs=found.streams,
+        nb_unsuccessful_reqs=found.without_data,
+        clients=found.clients,
+        days_received=received,
+        days_due=due,
+    )
 
 
 def _compare_totals(now: PeriodAnswers, earlier: list[Earlier]) -> dict[str, Comparison]:
@@ -156,9 +169,10 @@ def _compare_totals(now: PeriodAnswers, earlier: list[Earlier]) -> dict[str, Com
         before = _make_side(one.answers)
         base = compare(side, before)
         compared[one.name] = msgspec.structs.replace(
-            _make_comparison(one.answers.total),
+            _make_comparison(one.answers.total, one.answers.coverage),
             bytes_change=base.bytes_change,
             nb_successful_reqs_change=base.streams_change,
+            nb_unsuccessful_reqs_change=base.without_data_change,
             clients_change=_compare_clients(one, side, before),
             base_nodes=base.nodes,
             base_share=base.share,
@@ -178,7 +192,9 @@ def _compare_clients(earlier: Earlier, now: Side, before: Side) -> float | None:
 
 def _make_side(answers: PeriodAnswers) -> Side:
     sums = {
-        (row.keys[1], datetime.date.fromisoformat(f"{row.keys[0]}-01")): Sums(row.bytes, row.streams)
+        (row.keys[1], datetime.date.fromisoformat(f"{row.keys[0]}-01")): Sums(
+            row.bytes, row.streams, row.without_data
+        )
         for row in answers.node_months
     }
     return make_side(answers.period, sums, answers.coverage)

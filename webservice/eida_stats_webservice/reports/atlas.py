@@ -18,6 +18,15 @@ class Atlas(msgspec.Struct, frozen=True):
     names: dict[str, str]
 
 
+NO_COUNTRIES = frozenset(["", "A1", "A2", "AP", "EU", "O1", "T1"])
+"""Codes of anonymous proxies, satellite providers, regions and others, which stand in the place of countries."""
+
+
+def name_country(code: str) -> str:
+    """Return the name of a country, or its code if it is unknown."""
+    return read().names.get(code, code)
+
+
 @cache
 def read() -> Atlas:
     """Return the maps and names."""

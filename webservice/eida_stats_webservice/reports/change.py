@@ -16,10 +16,11 @@ Pair = tuple[str, datetime.date]
 
 
 class Sums(msgspec.Struct, frozen=True):
-    """The bytes and the streams delivered of a node in a month."""
+    """The bytes and the streams delivered of a node in a month, and its requests without data."""
 
     bytes: int
     streams: int
+    without_data: int
 
 
 class Side(msgspec.Struct, frozen=True):
@@ -42,12 +43,14 @@ class Base(msgspec.Struct, frozen=True):
     Attributes:
         bytes_change: the relative change; None if the periods are not comparable.
         streams_change: likewise, of the streams delivered.
+        without_data_change: likewise, of the requests without data.
         nodes: the number of nodes in the base.
         share: the share of all bytes in the base, in the period in which it is smaller; None without any bytes.
     """
 
     bytes_change: float | None
     streams_change: float | None
+    without_data_change: float | None
     nodes: int
     share: float | None
 
@@ -79,12 +82,13 @@ def compare(now: Side, then: Side) -> Base:
     one, other = _find_share(now, {pair for pair, _ in pairs}), _find_share(then, {pair for _, pair in pairs})
     share = None if one is None or other is None else min(one, other)
     if share is None or share < _LEAST_SHARE:
-        return Base(None, None, len(nodes), share)
-    nothing = Sums(0, 0)
+        return Base(None, None, None, len(nodes), share)
+    nothing = Sums(0, 0, 0)
     found = [(now.sums.get(pair, nothing), then.sums.get(earlier, nothing)) for pair, earlier in pairs]
     return Base(
         compute_change(sum(late.bytes for late, _ in found), sum(early.bytes for _, early in found)),
         compute_change(sum(late.streams for late, _ in found), sum(early.streams for _, early in found)),
+        compute_change(sum(late.without_data for late, _ in found), sum(early.without_data for _, early in found)),
         len(nodes),
         share,
     )

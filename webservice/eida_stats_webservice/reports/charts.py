@@ -25,6 +25,10 @@ _TOP, _BOTTOM, _LEFT = 34, 26, 52
 _FONT = 12
 # What a label takes.
 _LABEL = 30
+# So many marks are enough without other labels.
+_MARKS = 3
+# The width of a character of a label.
+_CHARACTER = 7
 # The style of a page sets its own font. Charts in a PDF, and charts alone, use these.
 _FONTS = "EIDA Sans, Source Sans 3, sans-serif"
 _TICKS = 4
@@ -48,6 +52,7 @@ class Bar(msgspec.Struct, frozen=True):
         text: the figures in words, shown under the pointer.
         is_mark: whether the label is one of those that remain if there is no place for all.
         beside: the height of a second bar, in outline; None if there is none.
+        is_earlier_partial: whether days of the earlier period were not received; the line is dashed.
     """
 
     label: str
@@ -59,6 +64,7 @@ class Bar(msgspec.Struct, frozen=True):
     text: str
     is_mark: bool = False
     beside: float | None = None
+    is_earlier_partial: bool = False
 
 
 def draw_bars(bars: Sequence[Bar], unit: str, *, title: str, description: str, width: int = WIDE) -> str:
@@ -103,8 +109,9 @@ def _find_height(bar: Bar) -> float:
 def _choose_labels(bars: Sequence[Bar], slot: float) -> set[int]:
     """Return the numbers of the bars with a label. If there is no place for all, only marks have one, or fewer."""
     numbers = list(range(len(bars)))
-    if slot < _LABEL:
-        numbers = [number for number in numbers if bars[number].is_mark] or numbers
+    marks = [number for number in numbers if bars[number].is_mark]
+    if slot < _LABEL and len(marks) >= _MARKS:
+        numbers = marks
     closest = min((after - before for before, after in pairwise(numbers)), default=1)
     return set(numbers[:: max(1, math.ceil(_LABEL / (slot * closest)))])
 
@@ -124,8 +131,9 @@ def _draw_bar(bar: Bar, left: float, slot: float, find_y: Callable[[float], floa
         parts.append(_rect(x, y, width, base - y, "bar", BAR, pale))
     if bar.earlier is not None:
         at = find_y(bar.earlier)
+        dashes = ' stroke-dasharray="3 2"' if bar.is_earlier_partial else ""
         parts.append(_line(x - 4, at, x + width + 4, at, "paper", PAPER, 5))
-        parts.append(_line(x - 4, at, x + width + 4, at, "ink", INK, 2))
+        parts.append(_line(x - 4, at, x + width + 4, at, "ink", INK, 2, dashes))
     if bar.value is not None and bar.error:
         middle = x + width / 2
         low, high = find_y(max(0, bar.value - bar.error)), find_y(bar.value + bar.error)
@@ -135,7 +143,7 @@ def _draw_bar(bar: Bar, left: float, slot: float, find_y: Callable[[float], floa
         parts.append(_line(x, y, x + width, y, "gap", NOT_RECEIVED, 3, ' stroke-dasharray="4 2"'))
         label = format_share(bar.received, bar.due)
         above = min(y, find_y(bar.earlier or 0) if bar.earlier else y, find_y((bar.value or 0) + bar.error))
-        if slot >= 24:
+        if slot >= _CHARACTER * len(label):
             parts.append(_text(left + slot / 2, above - 6, label, "gap-text", NOT_RECEIVED, "middle"))
     return parts
 
@@ -303,13 +311,14 @@ def _wrap(
 
 
 def draw_key(name: str) -> str:
-    """Return the key of a legend: bar, outline, ink (a line), gap, whisker, none or s0 to s5."""
+    """Return the key of a legend: bar, outline, ink (a line), dashes, gap, whisker, none or s0 to s5."""
     shades = {f"s{number}": colour for number, colour in enumerate(SHADES)} | {"none": NO_SHADE}
     drawn = {
         **{shade: _rect(0, 1, 16, 10, shade, colour) for shade, colour in shades.items()},
         "bar": _rect(0, 1, 16, 10, "bar", BAR),
         "outline": _rect(1, 1, 14, 10, "outline", "none", f' stroke="{GREY}"'),
         "ink": _line(0, 6, 16, 6, "ink", INK, 2),
+        "dashes": _line(0, 6, 16, 6, "ink", INK, 2, ' stroke-dasharray="3 2"'),
         "gap": _line(0, 6, 16, 6, "gap", NOT_RECEIVED, 3, ' stroke-dasharray="4 2"'),
         "whisker": _line(8, 0, 8, 12, "ink", INK, 1.5),
     }[name]

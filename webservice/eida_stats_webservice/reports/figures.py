@@ -2,6 +2,7 @@
 
 import calendar
 import datetime
+import math
 from collections.abc import Callable
 
 import msgspec
@@ -11,7 +12,15 @@ from eida_stats_webservice.registry.models import OTHER
 from eida_stats_webservice.reports import atlas, charts
 from eida_stats_webservice.reports.charts import NARROW, WIDE, Bar
 from eida_stats_webservice.reports.models import Comparison, CoverageRecord, Report, Row
-from eida_stats_webservice.reports.numbers import Unit, format_bytes, format_clients, format_count, format_share
+from eida_stats_webservice.reports.numbers import (
+    Unit,
+    count,
+    format_bytes,
+    format_clients,
+    format_count,
+    format_share,
+    round_clients,
+)
 from eida_stats_webservice.reports.periods import MonthRange, name_period, parse_months
 from eida_stats_webservice.reports.sections import Section, is_so_far, name_month
 from eida_stats_webservice.reports.view import MEASURES, Layout, Show
@@ -30,13 +39,12 @@ class Figure(msgspec.Struct, frozen=True):
 def draw_figures(report: Report, layout: Layout) -> dict[str, list[Figure]]:
     """Return the charts of each section that has some."""
     figures = {"countries": _draw_countries(report, layout.show)}
+    first: Show = "bytes" if layout.show == "clients" else layout.show
     rows = report.select(layout.by)
-    if len(rows) > 1 and any(row.bytes is not None for row in rows):
-        first: Show = "bytes" if layout.show == "clients" else layout.show
-        figures |= {
-            "months": [_draw_bars(report, rows, first, layout)],
-            "clients": [_draw_bars(report, rows, "clients", layout)],
-        }
+    if len(rows) > 1:
+        for name, show in (("months", first), ("clients", "clients")):
+            if any(getattr(row, MEASURES[show]) for row in rows):
+                figures[name] = [_draw_bars(report, rows, show, layout)]
     return figures
 
 
@@ -90,21 +98,28 @@ def _draw_countries(report: Report, show: Show) -> list[Figure]:
     has_other = any(row.country == OTHER for row in report.select("country"))
     legend = [charts.draw_key("none") + ("none, or too few to show" if has_other else "none")]
     for number, bound in enumerate([min(values.values()), *charts.find_shades(values.values()).bounds]):
-        text = format_bytes(round(bound)) if show == "bytes" else format_count(round(bound))
-        legend.append(f"{charts.draw_key(f's{number}')}from {text}")
+        legend.append(f"{charts.draw_key(f's{number}')}from {_name_bound(math.ceil(bound), show)}")
     return [Figure(_mark(drawings), _mark(legend), name="maps")]
+
+
+def _name_bound(bound: int, show: Show) -> str:
+    """Return the smallest value of a class of a map."""
+    if show == "bytes":
+        return format_bytes(bound)
+    return format_count(round_clients(bound) if show == "clients" else bound)
 
 
 def _describe(row: Row, show: Show) -> str:
     """Return the figure of a row in words."""
     if row.bytes is None:
-        return "no days received"
+        return "not shown" if row.days_received else "no days received" if row.days_due else "no days due"
     if show == "bytes":
         return format_bytes(row.bytes)
     if show == "requests":
-        streams = f"{format_count(row.nb_successful_reqs or 0)} streams delivered"
-        return f"{streams}, {format_count(row.nb_unsuccessful_reqs or 0)} requests without data"
-    return " ".join(filter(None, [*format_clients(row.clients or 0, row.clients_standard_error or 0), "clients"]))
+        streams = count(row.nb_successful_reqs or 0, "stream delivered", "streams delivered")
+        return f"{streams}, {count(row.nb_unsuccessful_reqs or 0, 'request', 'requests')} without data"
+    clients = format_clients(row.clients or 0, row.clients_standard_error or 0)
+    return " ".join(filter(None, [*clients, "client" if row.clients == 1 else "clients"]))
 
 
 def _mark(drawings: list[str]) -> list[Markup]:
@@ -125,14 +140,17 @@ def _draw_bars(report: Report, rows: list[Row], show: Show, layout: Layout) -> F
 
     def make_bar(row: Row) -> Bar:
         label, is_mark = _label(row, has_years=has_years)
-        covered = f" {format_share(row.days_received, row.days_due)} of days received." if _lacks_days(row) else ""
+        is_covered = row.bytes is None or row.days_received >= row.days_due
+        covered = "" if is_covered else f" {format_share(row.days_received, row.days_due)} of days received."
         so_far = " so far" if is_so_far(report, row) else ""
+        earlier = _find_earlier(row)
         return Bar(
             label=label,
             is_mark=is_mark,
             value=scale(getattr(row, MEASURES[show])),
             beside=scale(row.nb_unsuccessful_reqs) if show == "requests" else None,
-            earlier=scale(getattr(_find_earlier(row), MEASURES[show])),
+            earlier=scale(getattr(earlier, MEASURES[show])),
+            is_earlier_partial=(earlier.days_received or 0) < (earlier.days_due or 0),
             error=2 * (row.clients_standard_error or 0) if show == "clients" else 0.0,
             received=row.days_received,
             due=row.days_due,
@@ -168,10 +186,6 @@ def _name_time(row: Row) -> str:
     return name_month(row.date) if "-" in row.date else row.date
 
 
-def _lacks_days(row: Row) -> bool:
-    return row.days_received < row.days_due
-
-
 def _find_earlier(row: Row) -> Comparison:
     """Return the figures of the first period with which a report compares."""
     return next(iter(row.comparisons.values()), Comparison())
@@ -187,9 +201,12 @@ def _make_legend(report: Report, bars: list[Bar], show: Show) -> list[str]:
         legend.append(f"{charts.draw_key('outline')}requests without data")
     if is_any(lambda bar: bar.earlier is not None):
         compared = report.comparisons[0]
-        legend.append(charts.draw_key("ink") + name_period(parse_months(compared.start, compared.end)))
+        name = name_period(parse_months(compared.start, compared.end))
+        legend.append(charts.draw_key("ink") + name)
+        if is_any(lambda bar: bar.earlier is not None and bar.is_earlier_partial):
+            legend.append(f"{charts.draw_key('dashes')}{name}, without some days")
     if is_any(lambda bar: bar.received < bar.due):
-        legend.append(f"{charts.draw_key('gap')}days not received, with the share received")
+        legend.append(f"{charts.draw_key('gap')}days not received")
     if is_any(lambda bar: bool(bar.error)):
         legend.append(f"{charts.draw_key('whisker')}two standard errors")
     return legend

@@ -147,7 +147,7 @@ class ReportMaker:
             answers.ask_earlier(ask, scope, name, now, ask_period(months)) for name, months in comparisons.items()
         ]
         parts = answers.ask_parts(ask, scope, period)
-        return Report(
+        report = Report(
             software_version=__version__,
             revision=version.revision,
             changed_at=version.changed_at,
@@ -158,6 +158,9 @@ class ReportMaker:
             coverage=assembly.make_coverage(now.coverage),
             rows=assembly.make_rows(now, parts, earlier, _group_by_network(networks)),
         )
+        if viewer is None and report.is_empty:
+            return msgspec.structs.replace(report, last_month=self._find_last_month(usage, scope, today))
+        return report
 
     def _find_coverage(self, source: "_Source", period: MonthRange, nodes: set[str]) -> list[NodeCoverage]:
         def find_first_days() -> dict[str, datetime.date | None]:
@@ -192,7 +195,17 @@ class ReportMaker:
                     parameter="country",
                 )
 
-    def find_last_month(self, scope: Scope, today: datetime.date) -> datetime.date | None:
+    def list_countries(self, today: datetime.date) -> list[str]:
+        """Return the codes of the countries with statistics; with MIN_CLIENTS, those of the atlas."""
+        if self.settings.min_clients:
+            return list(atlas.read().names)
+        always = MonthRange(EARLIEST_DAY, today.replace(day=1))
+        usage = Usage(self._statistics, self._registry, self.settings)
+        return [
+            row.keys[-1] for row in usage.find_public(answers.make_query(Scope(), always, None, "country"), today)
+        ]
+
+    def _find_last_month(self, usage: Usage, scope: Scope, today: datetime.date) -> str | None:
         """Return the last month with public statistics of a scope, or None if there is none.
 
         With MIN_CLIENTS, only a node has one: each further selection would be suppressed month by month.
@@ -200,9 +213,7 @@ class ReportMaker:
         query = answers.make_query(scope, MonthRange(EARLIEST_DAY, today.replace(day=1)))
         if self.settings.min_clients and query.filtered - {"node"}:
             return None
-        rows = Usage(self._statistics, self._registry, self.settings).find_public(query, today)
-        months = [row.last_month for row in rows]
-        return datetime.date.fromisoformat(f"{max(months)}-01") if months else None
+        return max((row.last_month for row in usage.find_public(query, today)), default=None)
 
     def describe(self, network: str | None) -> NetworkDescription | None:
         """Return the description of the network of a report, if it has one."""

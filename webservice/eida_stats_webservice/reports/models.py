@@ -62,12 +62,13 @@ class CoverageRecord(msgspec.Struct, frozen=True):
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """Figures of an earlier period, and the change since then. None stands for not comparable.
+    """Figures of another period, and the change since then. None stands for not comparable.
 
     Changes are relative: 0.1 is 10 % more.
 
     Attributes:
-        base_nodes: over the months of how many nodes bytes and streams are compared: months that were received
+        days_received, days_due: the days of the other period.
+        base_nodes: over the months of how many nodes bytes and requests are compared: months that were received
             completely in both periods.
         base_share: the share of all bytes in these months, in the period in which it is smaller.
         clients_base_nodes: over how many nodes clients are compared: those that were received completely in both.
@@ -75,9 +76,13 @@ class Comparison(msgspec.Struct, frozen=True):
 
     bytes: int | None = None
     nb_successful_reqs: int | None = None
+    nb_unsuccessful_reqs: int | None = None
     clients: int | None = None
+    days_received: int | None = None
+    days_due: int | None = None
     bytes_change: float | None = None
     nb_successful_reqs_change: float | None = None
+    nb_unsuccessful_reqs_change: float | None = None
     clients_change: float | None = None
     base_nodes: int | None = None
     base_share: float | None = None
@@ -133,6 +138,7 @@ class Report(msgspec.Struct, frozen=True):
         revision: the revision of the database.
         changed_at: the time of the last change of the database.
         as_of: the day on which the report was made, if its period is not over then.
+        last_month: the last month with statistics, as YYYY-MM, if the period has none.
         name: the name of the network, from the registry, if it is about one.
         doi: the DOI of the network.
         citation: how to cite the network.
@@ -151,6 +157,13 @@ class Report(msgspec.Struct, frozen=True):
     name: str | None = None
     doi: str | None = None
     citation: str | None = None
+    last_month: str | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there are no statistics in the period."""
+        (total,) = self.select("total")
+        return not (total.bytes or total.nb_successful_reqs or total.nb_unsuccessful_reqs)
 
     def select(self, table: Table) -> list[Row]:
         """Return the rows of a table."""

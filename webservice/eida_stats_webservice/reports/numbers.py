@@ -8,6 +8,7 @@ _DECIMAL_UNITS = ("B", "kB", "MB", "GB", "TB")
 # A change of clients is one only if it is larger than two standard errors of a difference.
 CLEAR_CHANGE_OF_CLIENTS = 0.065
 _LARGE_CHANGE = 10.0
+_SMALLEST = 0.01
 # 1.04 / sqrt(2048): a sketch has 2,048 registers.
 RELATIVE_STANDARD_ERROR = 1.04 / math.sqrt(2048)
 
@@ -30,7 +31,8 @@ class Unit:
 
     def format(self, value: int) -> str:
         """Return a number of bytes in this unit, without its name."""
-        return format_three_digits(value / self.size)
+        scaled = value / self.size
+        return f"<{NO_BREAK}{_SMALLEST}" if 0 < scaled < _SMALLEST else format_three_digits(scaled)
 
 
 def format_bytes(value: int, *, decimal: bool = False) -> str:
@@ -42,6 +44,11 @@ def format_bytes(value: int, *, decimal: bool = False) -> str:
 def format_count(value: int) -> str:
     """Return an integer with commas."""
     return f"{value:,}"
+
+
+def count(number: int, one: str, several: str) -> str:
+    """Return a number of things: `1 node` or `12 nodes`."""
+    return f"{format_count(number)} {one if number == 1 else several}"
 
 
 def format_three_digits(value: float) -> str:
@@ -81,6 +88,11 @@ def format_share(part: int, whole: int) -> str:
         if float(text) not in (0, 100):
             return f"{text}{NO_BREAK}%"
     return f">{NO_BREAK}99.999{NO_BREAK}%" if percent > 50 else f"<{NO_BREAK}0.001{NO_BREAK}%"
+
+
+def format_share_of(share: float | None) -> str:
+    """Return a share from 0 to 1 in percent."""
+    return format_share(round((share or 0) * 1_000_000), 1_000_000)
 
 
 def format_change(change: float | None, *, smallest: float = 0.0) -> tuple[str, str]:

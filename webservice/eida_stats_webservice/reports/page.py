@@ -1,27 +1,33 @@
 """The texts and tables of a report, for people. HTML, PDF and Markdown show the same ones."""
 
+import datetime
 from collections.abc import Sequence
 
 import msgspec
 
+from eida_statistics.payload import Period
 from eida_stats_webservice.registry.models import OTHER
+from eida_stats_webservice.reports import atlas
 from eida_stats_webservice.reports.models import Comparison, CoverageRecord, Report, Row
 from eida_stats_webservice.reports.numbers import (
     CLEAR_CHANGE_OF_CLIENTS,
     NO_BREAK,
     Unit,
+    count,
     format_bytes,
     format_change,
     format_clients,
     format_count,
+    format_share_of,
 )
 from eida_stats_webservice.reports.periods import MonthRange, name_days, name_period, parse_months
-from eida_stats_webservice.reports.sections import DAGGER, Section, make_sections
+from eida_stats_webservice.reports.sections import DAGGER, Section, make_sections, name_month
 from eida_stats_webservice.reports.view import ALL_ROWS, Layout
 
 KICKER = "Usage of the European Integrated Data Archive"
 # A note names so many nodes, and so many gaps of each.
 _NAMED = 5
+_DAY = datetime.timedelta(days=1)
 
 
 class Headline(msgspec.Struct, frozen=True):
@@ -34,11 +40,21 @@ class Headline(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """A report as people read it."""
+    """A report as people read it.
+
+    Attributes:
+        about: the name of the network, or how to cite it; empty if the registry does not have it.
+        doi: the URL of the network's DOI; empty if it has none.
+        empty: a sentence that there are no statistics; empty if there are some.
+        last_month: the name of the last month with statistics, if there are none.
+    """
 
     title: str
     subtitle: str
-    citation: str
+    about: str
+    doi: str
+    empty: str
+    last_month: str
     note: list[str]
     headlines: list[Headline]
     sections: list[Section]
@@ -53,17 +69,35 @@ def make_page(report: Report, layout: Layout = ALL_ROWS) -> Page:
     return Page(
         title=_make_title(report, period),
         subtitle=_make_subtitle(report, period),
-        citation=report.citation or "",
+        about=_introduce_network(report),
+        doi=f"https://doi.org/{report.doi}" if report.doi else "",
+        empty=_name_emptiness(report, period) if report.is_empty else "",
+        last_month="" if report.last_month is None else name_month(report.last_month),
         note=_make_note(report),
         headlines=_make_headlines(report),
-        sections=make_sections(report, layout),
-        reading=_explain(report),
+        sections=[] if report.is_empty else make_sections(report, layout),
+        reading=[] if report.is_empty else _explain(report),
         footer=(
             f"eida-statistics {report.software_version}. State of the database: revision {report.revision},"
             f" {report.changed_at:%Y-%m-%d %H:%M:%S} UTC."
         ),
         is_restricted=report.scope.restricted,
     )
+
+
+def _introduce_network(report: Report) -> str:
+    """Return how to cite a network, without the URL of its DOI, or else its name."""
+    if report.citation and report.doi:
+        return f"Cite as: {report.citation.removesuffix(f'https://doi.org/{report.doi}').strip()}"
+    return f"{report.name}." if report.name else ""
+
+
+def _name_emptiness(report: Report, period: MonthRange) -> str:
+    """Return a sentence that there are no statistics, without its full stop."""
+    (total,) = report.select("total")
+    # Days were received, but MIN_CLIENTS may hide their figures.
+    hidden = ", or too few to show" if total.bytes is None and total.days_received else ""
+    return f"No statistics of {name_period(period)}{hidden}"
 
 
 def _make_title(report: Report, period: MonthRange) -> str:
@@ -74,19 +108,20 @@ def _make_title(report: Report, period: MonthRange) -> str:
     if scope.node:
         subject += f" by {_join(scope.node)}"
     if scope.country:
-        subject += f" to {_join(scope.country)}"
+        subject += f" to {_join([atlas.name_country(code) for code in scope.country])}"
     name = name_period(period)
     return f"{subject} {'from' if ' to ' in name else 'in'} {name}{' so far' if report.as_of is not None else ''}"
 
 
 def _make_subtitle(report: Report, period: MonthRange) -> str:
-    counts = [
-        (sum(row.node != OTHER for row in report.select("node")), "node", "nodes"),
-        (sum(row.country not in (OTHER, "") for row in report.select("country")), "country", "countries"),
-    ]
+    nodes = sum(row.node != OTHER for row in report.select("node"))
+    countries = sum(row.country not in (OTHER, *atlas.NO_COUNTRIES) for row in report.select("country"))
+    # What is not over lasts until yesterday, the last day that is due.
+    days = period.days if report.as_of is None else Period(period.first, max(period.first, report.as_of - _DAY))
     parts = [
-        f"{name_days(period.days)} (UTC)",
-        *(f"{count} {one if count == 1 else several}" for count, one, several in counts),
+        f"{name_days(days)} (UTC)",
+        *([count(nodes, "node", "nodes")] if nodes else []),
+        *([count(countries, "country", "countries")] if countries else []),
         *(["not public"] if report.scope.restricted else []),
     ]
     return f"{NO_BREAK}· ".join(parts)
@@ -96,19 +131,37 @@ def _make_note(report: Report) -> list[str]:
     """Return sentences on the days not received, the most important one first."""
     received = sum(one.days_received for one in report.coverage)
     due = sum(one.days_due for one in report.coverage)
+    compared = _note_comparisons(report)
     if received == due:
-        return []
+        return compared
     lacking = [one for one in report.coverage if one.not_received]
     named = "; ".join(f"{one.node}: {_name_gaps(one)}" for one in lacking[:_NAMED])
-    others = f"; and {len(lacking) - _NAMED} more nodes" if len(lacking) > _NAMED else ""
-    sentences = [
-        f"{format_count(due - received)} of {format_count(due)} node-days were not received.",
-        f"{named}{others}. Figures marked {DAGGER} cover only the days received.",
-    ]
+    more = len(lacking) - _NAMED
+    others = f"; and {count(more, 'more node', 'more nodes')}" if more > 0 else ""
+    marked = "" if report.is_empty else f" Figures marked {DAGGER} cover only the days received."
+    sentences = [_count_gaps(received, due), f"{named}{others}.{marked}"]
     if quiet := [one.node for one in lacking if not one.reports_quiet_days]:
         sentences.append(
             f"At {_join(quiet)}, these may have been days without requests, which older aggregators do not report."
         )
+    return sentences + compared
+
+
+def _count_gaps(received: int, due: int) -> str:
+    were = "was" if due - received == 1 else "were"
+    return f"{format_count(due - received)} of {count(due, 'node-day', 'node-days')} {were} not received."
+
+
+def _note_comparisons(report: Report) -> list[str]:
+    """Return a sentence for each other period with days that were not received."""
+    (total,) = report.select("total")
+    sentences = []
+    for record in report.comparisons:
+        compared = total.comparisons.get(record.name, Comparison())
+        received, due = compared.days_received or 0, compared.days_due or 0
+        if received < due:
+            name = name_period(parse_months(record.start, record.end))
+            sentences.append(f"In {name}, {_count_gaps(received, due)}")
     return sentences
 
 
@@ -123,7 +176,7 @@ def _name_gaps(coverage: CoverageRecord) -> str:
 def _make_headlines(report: Report) -> list[Headline]:
     (total,) = report.select("total")
     mark = DAGGER if total.days_received < total.days_due else ""
-    if total.bytes is None:
+    if total.bytes is None or report.is_empty:
         return []
     unit = Unit(total.bytes)
     clients, error = format_clients(total.clients or 0, total.clients_standard_error or 0)
@@ -141,7 +194,19 @@ def _make_headlines(report: Report) -> list[Headline]:
             "",
             _list_changes(report, total, "nb_successful_reqs_change"),
         ),
-        Headline("Requests without data", f"{format_count(total.nb_unsuccessful_reqs or 0)}{mark}", "", []),
+        # Requests that failed as a whole belong to no network.
+        *(
+            []
+            if report.scope.network is not None and not total.nb_unsuccessful_reqs
+            else [
+                Headline(
+                    "Requests without data",
+                    f"{format_count(total.nb_unsuccessful_reqs or 0)}{mark}",
+                    "",
+                    _list_changes(report, total, "nb_unsuccessful_reqs_change"),
+                )
+            ]
+        ),
         Headline(
             "Distinct clients",
             clients if error else f"{clients}{mark}",
@@ -165,10 +230,18 @@ def _list_changes(report: Report, total: Row, column: str, smallest: float = 0.0
         if getattr(compared, column) is None:
             lines.append(f"{change} with {against}")
             continue
-        counted = compared.clients_base_nodes if column == "clients_change" else compared.base_nodes
-        base = "" if counted == nodes else f", over {counted} of {nodes} nodes"
-        lines.append(f"{arrow} {change} against {against}{base}".strip())
+        lines.append(f"{arrow} {change} against {against}{_name_base(compared, column, nodes)}".strip())
     return lines
+
+
+def _name_base(compared: Comparison, column: str, nodes: int) -> str:
+    """Return over which part of the statistics a change is, if not over all."""
+    counted = compared.clients_base_nodes if column == "clients_change" else compared.base_nodes
+    if counted != nodes:
+        return f", over {counted} of {nodes} nodes"
+    if column == "clients_change" or compared.base_share in (None, 1):
+        return ""
+    return f", over months with {format_share_of(compared.base_share)} of the data"
 
 
 def _explain(report: Report) -> list[str]:
@@ -176,14 +249,15 @@ def _explain(report: Report) -> list[str]:
     sentences = [
         "A stream that was delivered counts once. A request that failed as a whole counts once, too, as a request"
         " without data; most of these just found nothing. The two cannot be added up: there is no success rate.",
-        "Each number of distinct clients is counted on its own. It is less than the sum of its parts, since a"
-        " client counts once in each. Numbers after ≈ are estimates, with their standard error after ±. In 19 of 20"
-        " cases, the true number is within two standard errors.",
-        "Coverage is the share of days received, from the first day that a node ever sent to yesterday. A day that"
-        " only one of several servers of a node has sent counts as received.",
-        "Changes of data and streams compare only months of nodes that were received completely in both periods,"
-        " those of clients only nodes that were. Without half of the data, there is no comparison. A change of"
-        f" clients below 6.5{NO_BREAK}% may be by chance.",
+        "Each number of distinct clients is counted on its own. It is usually less than the sum of its parts, since"
+        " a client counts once in each. Numbers after ≈ are estimates, with their standard error after ±. In 19 of"
+        " 20 cases, the true number is within two standard errors.",
+        "A node-day is a day of one node. The days of a node count from the first one that it ever sent to"
+        " yesterday. A day that only one of several servers of a node has sent counts as received.",
+        "Data and requests are compared over the months of nodes of which all days were received in both periods."
+        " Clients are compared over the nodes of which all days were received in both periods. If these months or"
+        " nodes have less than half of the data, the periods are not comparable. A change of clients below"
+        f" 6.5{NO_BREAK}% may be by chance.",
     ]
     if any(OTHER in (row.node, row.network, row.country) for row in report.rows):
         sentences.append(

@@ -131,7 +131,7 @@ def _make_networks(report: Report, layout: Layout) -> Section:
 
 
 def _make_countries(report: Report, layout: Layout) -> Section:
-    introduction = "By the country of the client's address."
+    introduction = "By the country of the client's address. The borders on the map take no side."
     keys: list[_Key] = [("Country", lambda row: atlas.read().names.get(row.country, row.country))]
     return _make_ranked(report, layout, "country", "Countries", introduction, report.select("country"), keys)
 
@@ -185,32 +185,48 @@ def _make_table(report: Report, rows: list[Row], keys: list[_Key], *, share: str
     def make_column(head: str, name: str, *, is_number: bool = True) -> Column:
         return Column(head, name if sorts else "", is_number=is_number)
 
+    # Requests that failed as a whole belong to no network.
+    has_failed = report.scope.network is None or bool(total.nb_unsuccessful_reqs)
     columns = [
         *(make_column(head, "name", is_number=False) for head, _ in keys),
         make_column(unit.name, "bytes"),
-        *([Column("Share")] if share else []),
         make_column("Streams", "nb_successful_reqs"),
-        make_column("Without data", "nb_unsuccessful_reqs"),
+        *([make_column("Without data", "nb_unsuccessful_reqs")] if has_failed else []),
         make_column("Clients", "clients"),
         Column("±"),
         make_column("Days received", "days_received"),
     ]
-    cells = [[*(get_key(row) for _, get_key in keys), *_format_row(row, unit, total, share)] for row in rows]
+    cells = [
+        [*(get_key(row) for _, get_key in keys), *_format_row(row, unit, has_failed=has_failed)] for row in rows
+    ]
+    if share:
+        # Beside its figure.
+        place = len(keys) + (1 if share == "bytes" else 2)
+        columns.insert(place, Column("Share"))
+        for row, texts in zip(rows, cells, strict=True):
+            texts.insert(place, _format_share(row, total, share))
     greyed = frozenset(number for number, row in enumerate(rows) if stands_apart(row))
     return Table(columns, cells, rows, greyed, share)
 
 
-def _format_row(row: Row, unit: Unit, total: Row, share: str) -> list[str]:
-    """Return the figures of a row as texts."""
+def _format_share(row: Row, total: Row, share: str) -> str:
+    value = getattr(row, share)
+    return _GAP if value is None else format_share(value, getattr(total, share) or 0)
+
+
+def _format_row(row: Row, unit: Unit, *, has_failed: bool) -> list[str]:
+    """Return the figures of a row as texts. Without any day due, there is nothing to show."""
     days = format_share(row.days_received, row.days_due) if row.days_due else ""
     if row.bytes is None:
-        return [*[_GAP] * (5 if share else 4), "", days]
+        return [*[_GAP if row.days_due else ""] * (4 if has_failed else 3), "", days]
     mark = DAGGER if row.days_received < row.days_due else ""
+    failed = f"{format_count(row.nb_unsuccessful_reqs or 0)}{mark}"
+    if row.table == "network" and row.network and not row.nb_unsuccessful_reqs:
+        failed = ""
     return [
         f"{unit.format(row.bytes)}{mark}",
-        *([format_share(getattr(row, share) or 0, getattr(total, share) or 0)] if share else []),
         f"{format_count(row.nb_successful_reqs or 0)}{mark}",
-        f"{format_count(row.nb_unsuccessful_reqs or 0)}{mark}",
+        *([failed] if has_failed else []),
         *_format_clients(row),
         days,
     ]

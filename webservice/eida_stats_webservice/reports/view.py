@@ -105,11 +105,13 @@ def parse_dashboard_view(values: dict[str, str], today: datetime.date) -> View:
 
 def _parse_selection(values: dict[str, str], today: datetime.date) -> tuple[Scope, MonthRange]:
     selection = {name: values[name] for name in ("start", "end", "node", "network", "country") if name in values}
-    query, _ = parse_query(DATASELECT, selection.items(), today, restricted=False)
+    # A year that is not over is shown whole, but no later one.
+    latest = today if "end" not in values else today.replace(month=12, day=31)
+    query, _ = parse_query(DATASELECT, selection.items(), latest, restricted=False)
     if "" in query.filters.get("network", ()):
         network = quote_parameter("network", values["network"])
         raise BadParameter(network, hint="Name a network.", parameter="network")
-    if query.end < query.start:
+    if query.start > today:
         raise BadParameter(
             quote_parameter("start", values["start"]), hint="It is in the future.", parameter="start"
         )
@@ -135,6 +137,9 @@ def _parse_comparisons(value: str, period: MonthRange, today: datetime.date) -> 
         hint = f"Use {', '.join(_COMPARE)}, or the first month of another period, as YYYY-MM."
         raise BadParameter(quote_parameter("compare", value), hint=hint, parameter="compare")
     first = datetime.date.fromisoformat(f"{value}-01")
+    if first == period.first:
+        hint = "It is the first month of the view itself."
+        raise BadParameter(quote_parameter("compare", value), hint=hint, parameter="compare")
     if not EARLIEST_DAY <= first <= today:
         hint = f"Use a month from {format_month(EARLIEST_DAY)} to {format_month(today)}."
         raise BadParameter(quote_parameter("compare", value), hint=hint, parameter="compare")

@@ -41,8 +41,8 @@ def write_markdown(report: Report, layout: Layout = ALL_ROWS) -> bytes:
 
 def _list_blocks(page: Page) -> list[str]:
     blocks = [f"# {_escape(page.title)}", _escape(page.subtitle)]
-    if page.citation:
-        blocks.append(f"Cite as: {_escape(page.citation)}")
+    if page.about or page.doi:
+        blocks.append(_escape(f"{page.about} {page.doi}".strip()))
     if page.note:
         blocks.append(f"> **{_escape(page.note[0])}** {_escape(' '.join(page.note[1:]))}")
     if page.headlines:
@@ -53,10 +53,15 @@ def _list_blocks(page: Page) -> list[str]:
                 for one in page.headlines
             )
         )
+    if page.empty:
+        last = f"; the last ones are of {page.last_month}" if page.last_month else ""
+        blocks.append(f"{page.empty}{last}.")
     for section in page.sections:
         blocks += [f"## {section.heading}", *([section.introduction] if section.introduction else [])]
         blocks.append(_write_table(section.table))
-    return [*blocks, "## How to read this", "\n".join(f"* {one}" for one in page.reading), page.footer]
+    if page.reading:
+        blocks += ["## How to read this", "\n".join(f"* {one}" for one in page.reading)]
+    return [*blocks, page.footer]
 
 
 def _write_table(table: Table) -> str:

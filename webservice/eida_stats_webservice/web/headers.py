@@ -2,6 +2,7 @@
 
 import re
 import uuid
+from http.client import NOT_MODIFIED
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import BadRequest, MethodNotAllowed
@@ -16,7 +17,7 @@ KNOWN_PATH = "eida_statistics.known_path"
 LOGGED_QUERY = "eida_statistics.logged_query"
 
 _PROXY_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
-# The only page is the explorer, which has a policy of its own.
+# Pages have a policy of their own.
 _SECURITY = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -39,8 +40,10 @@ def register(app: Flask) -> None:
 
     @app.after_request
     def add(response: Response) -> Response:
-        for name, value in _SECURITY.items():
-            response.headers.setdefault(name, value)
+        # A browser gives the headers of a 304 to the page that it has already, which has a policy of its own.
+        if response.status_code != NOT_MODIFIED:
+            for name, value in _SECURITY.items():
+                response.headers.setdefault(name, value)
         response.headers[REQUEST_ID] = g.request_id
         if (node := g.get("token_node")) is not None:
             response.headers["Token-Node"] = node
