@@ -3,10 +3,13 @@
 Each step is a command that an operator or an administrator would type; it is printed before it runs.
 """
 
+import contextlib
+import datetime
 import json
 import os
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -28,9 +31,9 @@ PREFIX = "/eidaws/statistics/1"
 SCRIPTS = sysconfig.get_path("scripts")
 GENERATED_REQUESTS = 3000
 DAY = "2020-11-02"
-# Two years of another node, without some days of March 2020: first days and numbers of days.
-YEARS = {"2019-01-01": 434, "2020-03-20": 287}
+# Later logs of the node: two years until the last whole month, without some days.
 REQUESTS_A_DAY = 12
+DAYS_LOST = 10
 
 # Variables that the demo's commands read, and that the developer may have set for other databases and services.
 SETTINGS = ("DATABASE_URI", "URL_PREFIX", "MAX_PAYLOAD_BYTES", "TOKEN")
@@ -81,13 +84,19 @@ def demo(log: Path | None, networks: Path | None, serve: bool) -> None:
         step("Anybody asks what was delivered", f"GET {question}")
         show(question)
         if made:
-            step("Another node sends two years, without ten days of March 2020")
-            submit_years(environment, [*registry, *sending])
-        step("The administrator makes a report")
+            step(f"The operator sends the logs of two years, of which {DAYS_LOST} days were lost")
+            submit_years({"TOKEN": token}, [*registry, *sending])
+        step(
+            "The administrator makes a report of the last 12 months" if made else "The administrator makes a report"
+        )
         report = OUTPUT / "report.html"
-        period = ["--year", DAY[:4], "--node", "NORTH"] if made else ["--month", find_last_month(url)]
+        last = find_last_month(url)
+        period = ["--start", add_months(last, -11), "--end", last] if made else ["--month", last]
         command(environment, "eida_statsman", "report", *period, *registry, "-o", str(report))
         console.print(f"open {report} in a browser")
+        console.print("To try more commands on these statistics, set:")
+        folder = SCRIPTS if Path(SCRIPTS).is_absolute() else Path(SCRIPTS).resolve()
+        console.print(f'export PATH="{folder}:$PATH" DATABASE_URI={environment["DATABASE_URI"]}', soft_wrap=True)
         if serve:
             step(
                 "The service goes on running; Ctrl-C stops it",
@@ -107,17 +116,26 @@ def make_log() -> tuple[Path, Path]:
 
 
 def submit_years(environment: dict[str, str], options: list[str]) -> None:
-    """Make the logs of another node, aggregate and send them."""
-    command(environment, "eida_statsman", "nodes", "add", "NORTH", "--contact", "operator@north.example")
-    token = answer_of(environment, "eida_statsman", "tokens", "add", "NORTH")
-    for number, (first, days) in enumerate(YEARS.items(), 1):
-        log = OUTPUT / f"north-{number}.log.bz2"
-        generated = ["--requests", str(REQUESTS_A_DAY), "--day", first, "--days", str(days), "--seed", str(number)]
-        subprocess.run(
-            [sys.executable, "-m", "benchmarks.make_log", *generated, "--clients", "200", str(log)], check=True
-        )
-        output = ["-o", str(OUTPUT / "north"), "--quiet"]
-        command({"TOKEN": token}, "eida_stats_aggregator", *output, *options, str(log))
+    """Make logs until the last whole month, aggregate and send them."""
+    last = datetime.datetime.now(tz=datetime.UTC).date().replace(day=1) - datetime.timedelta(days=1)
+    first = last.replace(year=last.year - 2, day=1)
+    lost = last.replace(day=1) - datetime.timedelta(days=200)
+    resumed = lost + datetime.timedelta(days=DAYS_LOST)
+    for number, (begun, ended) in enumerate([(first, lost), (resumed, last + datetime.timedelta(days=1))], 1):
+        log = OUTPUT / f"years-{number}.log.bz2"
+        days = str((ended - begun).days)
+        generated = ["--requests", str(REQUESTS_A_DAY), "--day", begun.isoformat(), "--days", days]
+        # Some clients come back in other months.
+        generated += ["--clients", "200", "--seed", "1"]
+        subprocess.run([sys.executable, "-m", "benchmarks.make_log", *generated, str(log)], check=True)
+        output = ["-o", str(OUTPUT / "aggregates"), "--quiet"]
+        command(environment, "eida_stats_aggregator", *output, *options, str(log))
+
+
+def add_months(month: str, months: int) -> str:
+    """Return the month that is some months after one, or before it, both as YYYY-MM."""
+    number = int(month[:4]) * 12 + int(month[5:]) - 1 + months
+    return f"{number // 12}-{number % 12 + 1:02d}"
 
 
 def find_last_month(url: str) -> str:
@@ -166,10 +184,13 @@ def only(environment: dict[str, str]) -> dict[str, str]:
 
 
 def free_port() -> int:
-    """Find a port of the loopback interface that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return the usual port, or another one of the loopback interface if somebody listens on it."""
+    for port in (8000, 0):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise OSError("all ports are in use")
 
 
 @contextmanager
@@ -236,4 +257,6 @@ def show(question: str) -> None:
 
 
 if __name__ == "__main__":
+    # So that the service is stopped, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     demo()

@@ -27,6 +27,10 @@ def write_file(path: Path, content: bytes, permissions: int = OWNER_ONLY) -> Non
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        # The name of the temporary file would only confuse.
+        error.filename, error.filename2 = str(path), None
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     directory = os.open(path.parent, os.O_RDONLY)

@@ -105,7 +105,7 @@ class NetworkRegistry:
         short = code if len(code) <= _SHORT_CODE else code[:-_YEAR_DIGITS]
         for epoch in self._find_epochs(short):
             if code in (short, f"{short}{epoch.start_date.year:04d}") and (short != code or not is_temporary(code)):
-                return NetworkDescription(_to_text(epoch.name), epoch.start_date.year, _to_text(epoch.doi))
+                return NetworkDescription(_to_text(epoch.name), epoch.start_date.year, _to_doi(epoch.doi))
         return None
 
     def _find_epochs(self, code: str) -> list[Epoch]:
@@ -122,6 +122,11 @@ def get_cache_path() -> Path:
     from platformdirs import user_cache_path  # noqa: PLC0415 - slow to import
 
     return user_cache_path("eida-statistics") / "fdsn-networks.json"
+
+
+def _to_doi(value: object) -> str:
+    """Return a DOI without the prefixes with which some write it."""
+    return re.sub(r"^(https?://(dx\.)?doi\.org/|doi:)\s*", "", _to_text(value), flags=re.IGNORECASE)
 
 
 def _to_text(value: Any) -> str:

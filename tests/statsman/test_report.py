@@ -80,7 +80,9 @@ def test_format_must_be_known(statsman: Statsman) -> None:
     for output in ("-", "report", "report.doc"):
         refused = statsman("report", "--year", "2024", "-o", output)
         assert refused.returncode == 2
-        assert f"State the --format of {output}: html, pdf, csv, json, md." in refused.stderr
+        assert (
+            f"The name {output} does not say the format. Add --format: html, pdf, csv, json, md." in refused.stderr
+        )
 
 
 def test_pdf_without_weasyprint_is_explained(statsman: Statsman, tmp_path: Path) -> None:
@@ -88,17 +90,38 @@ def test_pdf_without_weasyprint_is_explained(statsman: Statsman, tmp_path: Path)
     statsman.set(PYTHONPATH=str(tmp_path))
     refused = statsman("report", "--year", "2024", "-o", str(tmp_path / "report.pdf"))
     assert (refused.returncode, refused.stdout, len(refused.stderr.splitlines())) == (1, "", 1)
-    assert "pip install 'eida-statistics[webservice,report]'" in refused.stderr
+    assert "pip install '.[webservice,report]'" in refused.stderr
     assert "libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0" in refused.stderr
     assert not list(tmp_path.glob("*report*"))
 
 
-def test_unknown_names_leave_no_file(statsman: Statsman, tmp_path: Path) -> None:
-    for option, name in (("--node", "B"), ("--network", "QQ")):
-        refused = statsman("report", "--year", "2024", option, name, "-o", str(tmp_path / "report.json"))
-        assert refused.returncode == 1
-        assert f"'{name}'" in refused.stderr
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--node", "a"), "Error: No node 'a' (capitals matter). Did you mean A?"),
+        (("--network", "QQ"), "Error: No network 'QQ' (capitals matter)."),
+        (("--network", "ge"), "Error: No network 'ge' (capitals matter). Did you mean GE?"),
+        (("--network", "A0"), "Error: Network A0 is restricted. For a report of it, add --restricted."),
+    ],
+)
+def test_unknown_names_leave_no_file(
+    statsman: Statsman, tmp_path: Path, options: tuple[str, ...], message: str
+) -> None:
+    statsman.run("networks", "set-policy", "A", "A0", "inverted")
+    refused = statsman("report", "--year", "2024", *options, "-o", str(tmp_path / "report.json"))
+    assert (refused.returncode, refused.stderr) == (2, f"{message}\n")
     assert not list(tmp_path.glob("*report*"))
+
+
+def test_output_that_cannot_be_written_is_named(statsman: Statsman, tmp_path: Path) -> None:
+    missing = tmp_path / "missing" / "report.md"
+    refused = statsman("report", "--year", "2024", "-o", str(missing))
+    assert (refused.returncode, refused.stderr) == (1, f"eida_statsman: {missing}: No such file or directory\n")
+    refused = statsman("report", "--year", "2024", "-o", str(tmp_path), "--format", "md")
+    assert (refused.returncode, "is a directory. To write all reports into it, add --all." in refused.stderr) == (
+        2,
+        True,
+    )
 
 
 def test_names_of_networks_come_from_a_file(statsman: Statsman, tmp_path: Path) -> None:

@@ -181,8 +181,8 @@ class PdfUnavailable(EidaStatisticsError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(
-            f"{reason}. Run pip install 'eida-statistics[webservice,report]'; on Debian and Ubuntu, also"
-            " apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
+            f"{reason}. The administrator can add PDF: pip install '.[webservice,report]' in the source, and on"
+            " Debian or Ubuntu apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
         )
 
 

@@ -3,7 +3,8 @@
 import datetime
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -11,7 +12,9 @@ import click
 from eida_statistics.files import EVERYBODY, write_file
 from eida_statistics.months import add_months, format_month
 from eida_statistics.payload import EARLIEST_DAY
+from eida_statistics.texts import find_similar
 from eida_stats_webservice import config as configuration
+from eida_stats_webservice.errors import BadParameter, RestrictedNetwork
 from eida_stats_webservice.reports.formats import FORMATS
 from eida_stats_webservice.reports.maker import ReportMaker
 from eida_stats_webservice.reports.models import Scope
@@ -24,6 +27,8 @@ from eida_statsman.repositories import Repositories
 _MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])", re.ASCII)
 _QUARTER = re.compile(r"([0-9]{4})-?Q([1-4])", re.ASCII | re.IGNORECASE)
 _FIRST_YEAR = EARLIEST_DAY.year
+# A message names so many reports that failed for one reason.
+_NAMED = 5
 
 
 def _parse_month(_context: click.Context, _parameter: click.Parameter, value: str | None) -> datetime.date | None:
@@ -108,6 +113,8 @@ def report(
         raise click.UsageError("Use --node or --network, not both.")
     if restricted and network is None:
         raise click.UsageError("--restricted needs --network.")
+    if not writes_all and Path(output).is_dir():
+        raise click.UsageError(f"{output} is a directory. To write all reports into it, add --all.")
     maker = ReportMaker(
         repositories.statistics,
         repositories.registry,
@@ -120,7 +127,7 @@ def report(
         return
     scope = Scope(node=() if node is None else (node,), network=network, restricted=restricted)
     written = FORMATS[_choose_format(forms, output)]
-    with written.prepare():
+    with written.prepare(), _explain_names(repositories, scope):
         content = written.write(maker.make(scope, period, list_comparisons(period), today))
     if output == "-":
         click.echo(content, nl=False)
@@ -168,8 +175,34 @@ def _choose_format(forms: Sequence[str], output: str) -> str:
         return "md"
     extension = Path(output).suffix.removeprefix(".").lower()
     if extension not in FORMATS:
-        raise click.UsageError(f"State the --format of {output}: {', '.join(FORMATS)}.")
+        raise click.UsageError(f"The name {output} does not say the format. Add --format: {', '.join(FORMATS)}.")
     return extension
+
+
+@contextmanager
+def _explain_names(repositories: Repositories, scope: Scope) -> Iterator[None]:
+    """Explain the errors that come from a wrong name.
+
+    Raises:
+        WrongName: if there is no such node or network, or the network is restricted.
+    """
+    try:
+        yield
+    except BadParameter as error:
+        if error.parameter == "node":
+            value, known = scope.node[0], [name for name, _ in repositories.registry.list_policies()]
+        else:
+            value, known = scope.network or "", [one.name for one in repositories.registry.list_networks()]
+        similar = " or ".join(find_similar(value, known))
+        raise _WrongName(f"{error.subject}.{f' Did you mean {similar}?' if similar else ''}") from error
+    except RestrictedNetwork as error:
+        raise _WrongName(f"Network {error.subject} is restricted. For a report of it, add --restricted.") from error
+
+
+class _WrongName(click.ClickException):
+    """A name that cannot be used."""
+
+    exit_code = 2
 
 
 def _check_all(output: str, *, narrows: bool) -> None:
@@ -189,6 +222,7 @@ def _check_all(output: str, *, narrows: bool) -> None:
 def _show_failures(failures: Failures) -> None:
     """Print what failed, if anything did, and exit with 1."""
     for reason, names in failures.items():
-        click.echo(f"eida_statsman: failed: {', '.join(names)}: {reason}", err=True)
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        click.echo(f"eida_statsman: failed: {', '.join(names[:_NAMED])}{more}: {reason}", err=True)
     if failures:
         sys.exit(1)

@@ -50,9 +50,12 @@ def write_all(
     """Write all public reports of a period, and their index, which links to the files written. Return what failed.
 
     Raises:
+        PdfUnavailable: if a format is PDF, which this installation cannot write.
         OSError: if the directory cannot be created.
         EidaStatisticsError: if the database cannot be used.
     """
+    for name in formats:
+        FORMATS[name].check()
     failures: Failures = {}
     directory.mkdir(parents=True, exist_ok=True)
     with _show_progress() as track:

@@ -144,7 +144,13 @@ def test_client_learns_why_there_is_no_pdf(
     # Else Python may use the compiled module of the case before.
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     for code, seconds, status, problem, words in (
-        ("raise OSError('no libpango')", 60, 501, "pdf-unavailable", "no libpango. Run pip install"),
+        (
+            "raise OSError('no libpango')",
+            60,
+            501,
+            "pdf-unavailable",
+            "no libpango. The administrator can add PDF: pip install",
+        ),
         ("import missing_package", 60, 501, "pdf-unavailable", "libharfbuzz-subset0"),
         ("import time; time.sleep(600)", 1, 503, "pdf-failed", "not ready after 1 second"),
         ("import os; os.kill(os.getpid(), 9)", 60, 503, "pdf-failed", "signal 9"),

@@ -2,11 +2,11 @@
 
 import datetime
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 
 import msgspec
 
 from eida_statistics.months import format_month
+from eida_statistics.texts import find_similar
 from eida_stats_webservice.dashboard.links import Link, change_view
 from eida_stats_webservice.errors import BadParameter
 from eida_stats_webservice.registry.models import OTHER
@@ -14,8 +14,6 @@ from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.reports import atlas
 from eida_stats_webservice.reports.view import DEFAULT_TOP, MAX_TOP, View
 
-_SUGGESTED = 3
-_SIMILAR = 0.4
 _SHOW = (("bytes", "data"), ("requests", "requests"), ("clients", "clients"))
 _BY = (("month", "month"), ("year", "year"))
 _COMPARE = (("year", "a year before"), ("previous", "the months before"), ("none", "nothing"))
@@ -145,18 +143,9 @@ def make_mistake(error: BadParameter, values: Mapping[str, str], names: Names) -
     """Return the message on a value that cannot be used."""
     name = error.parameter or ""
     known = {"node": names.nodes, "network": names.networks, "country": [*names.countries]}.get(name, [])
-    similar = _find_similar(values.get(name, ""), known, names.countries if name == "country" else {})
+    similar = find_similar(values.get(name, ""), known, names.countries if name == "country" else {})
     # Similar names are a better hint than the list of all names.
     is_unknown = bool(similar) and error.subject.startswith("No ")
     parts = [error.subject] if is_unknown else [error.subject, error.hint]
     message = ". ".join(part.rstrip(".") for part in parts if part)
     return Mistake(name, f"{message}.", [Link(change_view(values, **{name: one}), one) for one in similar])
-
-
-def _find_similar(value: str, known: Sequence[str], labels: Mapping[str, str]) -> list[str]:
-    """Return the known names that are most similar to a value, without regard to case; or have such a label."""
-    by_text = {text.lower(): name for name in known for text in (name, labels.get(name, name))}
-    if value.lower() in by_text:
-        return [by_text[value.lower()]]
-    found = get_close_matches(value.lower(), by_text, _SUGGESTED, _SIMILAR)
-    return list(dict.fromkeys(by_text[text] for text in found))

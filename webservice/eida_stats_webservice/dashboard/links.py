@@ -1,7 +1,6 @@
 """Links of the page: to the same view in another form, and to the answers that have its figures."""
 
 from collections.abc import Mapping
-from importlib.util import find_spec
 from urllib.parse import urlencode
 
 import msgspec
@@ -9,11 +8,11 @@ import msgspec
 from eida_statistics.months import format_month
 from eida_stats_webservice.query.model import StatisticsQuery
 from eida_stats_webservice.reports.answers import make_table_queries
+from eida_stats_webservice.reports.pdf import has_packages
 from eida_stats_webservice.reports.periods import MonthRange
 from eida_stats_webservice.reports.view import View
 
 _FORMATS = {"pdf": "PDF", "csv": "CSV", "json": "JSON"}
-_HAS_PDF = find_spec("weasyprint") is not None
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -63,7 +62,7 @@ def make_downloads(values: Mapping[str, str], view: View) -> list[Link]:
     return [
         Link(f"report{change_view(stated, format=name)}", f"This view as {text}")
         for name, text in _FORMATS.items()
-        if name != "pdf" or _HAS_PDF
+        if name != "pdf" or has_packages()
     ]
 
 

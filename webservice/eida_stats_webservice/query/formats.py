@@ -16,8 +16,8 @@ from eida_stats_webservice.query.model import OutputOptions, Statistic
 ANSWER_VERSION = "1.0.0"
 _ROWS_AT_ONCE = 2000
 _INSTALL_PARQUET = (
-    "Use format=csv, json or text. Its administrator can add Parquet:"
-    " pip install 'eida-statistics[webservice,parquet]'"
+    "Use format=csv, json or text. The administrator can add Parquet:"
+    " pip install '.[webservice,parquet]' in the source."
 )
 
 Row = list[str | int | None]

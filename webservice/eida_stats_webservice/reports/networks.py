@@ -12,20 +12,21 @@ Describe = Callable[[str], NetworkDescription | None]
 def make_describe(path: Path | None) -> Describe:
     """Return a function that describes a network by its extended code. It never causes a download.
 
-    Without a path and without a cache, networks have no names.
+    A file is read at once. Without a path and without a cache, networks have no names.
 
     Raises:
-        RegistryUnavailable: by the function, if the file cannot be read.
-        InvalidRegistry: by the function, if it is no registry.
+        RegistryUnavailable: if the file cannot be read.
+        InvalidRegistry: if it is no registry; for the cache, by the function.
     """
-    registry = NetworkRegistry(lambda: read_registry(path or get_cache_path()))
+    if path is not None:
+        epochs = list(read_registry(path))
+        return NetworkRegistry(lambda: epochs).describe
+    registry = NetworkRegistry(lambda: read_registry(get_cache_path()))
 
     def describe(code: str) -> NetworkDescription | None:
         try:
             return registry.describe(code)
         except RegistryUnavailable:
-            if path is not None:
-                raise
             return None
 
     return describe

@@ -241,7 +241,7 @@ def _name_base(compared: Comparison, column: str, nodes: int) -> str:
         return f", over {counted} of {nodes} nodes"
     if column == "clients_change" or compared.base_share in (None, 1):
         return ""
-    return f", over months with {format_share_of(compared.base_share)} of the data"
+    return f", over {format_share_of(compared.base_share)} of the data"
 
 
 def _explain(report: Report) -> list[str]:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from tempfile import TemporaryDirectory
 
 from eida_stats_webservice.errors import PdfFailed, PdfUnavailable
@@ -19,6 +20,21 @@ from eida_stats_webservice.web.concurrency import ConcurrencyLimit
 _SECONDS = 30
 # -P: Python imports nothing from the current directory.
 _COMMAND = (sys.executable, "-P", "-m", "eida_stats_webservice.reports.pdf_child")
+
+
+def has_packages() -> bool:
+    """Return whether WeasyPrint is installed. Libraries of the system that it needs may still be missing."""
+    return find_spec("weasyprint") is not None
+
+
+def check_packages() -> None:
+    """Check that WeasyPrint is installed.
+
+    Raises:
+        PdfUnavailable: if it is not.
+    """
+    if not has_packages():
+        raise PdfUnavailable("WeasyPrint is not installed")
 
 
 class PdfWriter:

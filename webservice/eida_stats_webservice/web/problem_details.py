@@ -2,6 +2,7 @@
 
 import html
 import logging
+from http.client import NOT_IMPLEMENTED
 
 import msgspec
 from flask import Flask, Response, g, request
@@ -100,7 +101,9 @@ def _format_json(status: int, title: str, body: dict[str, object]) -> bytes:
     The dashboard of the federation shows the first HTML paragraph of an answer. The other members may quote the
     client, so their `<` is escaped.
     """
-    paragraph = _HTML_OF_FAULT if status >= 500 else f"<p>{html.escape(title)}</p>"
+    # What is not implemented does not get better with time.
+    is_fault = status >= 500 and status != NOT_IMPLEMENTED
+    paragraph = _HTML_OF_FAULT if is_fault else f"<p>{html.escape(title)}</p>"
     members = msgspec.json.encode(body).replace(b"<", rb"\u003c")
     return b'{"html":' + msgspec.json.encode(paragraph) + b"," + members[1:] + b"\n"
 
