@@ -22,6 +22,7 @@ from support.stores import Store
 NODES = ("RESIF", "GEOFON", "ODC")
 NETWORKS = ("FR", "Z32015")
 HIDDEN = "XX"
+COUNTRIES = ("FR", "DE")
 OPERATORS = "operators"
 METRICS_TOKEN = issued.note("token-of-prometheus")
 MOST = 2**40
@@ -63,7 +64,7 @@ def fill(store: Store, eas_token: str) -> Tokens:
                 (HIDDEN, "B", "", "BHZ"),
                 ("", "", "--", ""),
             )
-            for country in ("FR", "DE", "")
+            for country in (*COUNTRIES, "")
         ]
         store.payloads.ingest(node, payload(*rows, days_coverage=["2025-12-05", "2026-01-05"]))
         store.registry.set_network_policy(name, HIDDEN, inverted=True)
@@ -100,16 +101,10 @@ def mend(case: Case[Any], headers: dict[str, str]) -> None:
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
     query = case.query
-    if case.path == "/report":
-        # Reports begin in the past, and end when there can be statistics.
-        query["start"] = min(query["start"], "2026-01")
-        if "end" in query:
-            query["end"] = max(query["end"], "2026-01")
-        # A PDF takes seconds.
-        if query.get("format") == "pdf":
-            query["format"] = "html"
+    if case.path in ("/", "/report"):
+        mend_view(query)
     # Put months into order; a year may stand for any of its months.
-    if "end" in query and _number(query["end"], 12) < _number(query["start"], 1):
+    if "end" in query and "start" in query and _number(query["end"], 12) < _number(query["start"], 1):
         query["start"], query["end"] = query["end"], query["start"].removesuffix("-01")
     if "merge" in query:
         query["level"] = "network"
@@ -128,6 +123,27 @@ def mend(case: Case[Any], headers: dict[str, str]) -> None:
         query["network"] = NETWORKS[0]
     if not isinstance(case.body, NotSet) and isinstance(case.body, dict) and "stats" in case.body:
         mend_payload(case.body)
+
+
+def mend_view(query: dict[str, Any]) -> None:
+    """Move the months of a page into the past, and replace countries without statistics."""
+    # An empty value counts as not given.
+    for name in [name for name, value in query.items() if value == ""]:
+        del query[name]
+    # Pages begin in the past, and end when there can be statistics.
+    if "start" in query:
+        query["start"] = min(query["start"], "2026-01")
+    if "end" in query:
+        query["end"] = max(query["end"], "2026-01")
+    # The period to compare with is another one.
+    if "-" in query.get("compare", ""):
+        query["compare"] = "year"
+    if "country" in query:
+        known = (*COUNTRIES, "--")
+        query["country"] = ",".join(code if code in known else COUNTRIES[0] for code in query["country"].split(","))
+    # A PDF takes seconds.
+    if query.get("format") == "pdf":
+        query["format"] = "html"
 
 
 def mend_payload(body: dict[str, Any]) -> None:
