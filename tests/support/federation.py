@@ -70,7 +70,7 @@ def _make_payload(
             location="",
             channel="BHZ",
             country=country,
-            bytes=round(share * chance.lognormvariate(26, 1)),
+            bytes=round(share * chance.lognormvariate(21, 1)),
             nb_requests=100,
             nb_successful_requests=100,
             nb_unsuccessful_requests=0,

@@ -18,16 +18,16 @@ from support.federation import fill
 from support.service import Service
 from support.stores import open_store
 
-NODES = ("BGR", "ETH", "GFZ", "INGV", "KOERI", "NOA", "RESIF")
+NODES = ("ALPS", "COAST", "EAST", "ISLES", "NORTH", "SOUTH", "WEST")
 GAPS = {
-    "BGR": [(datetime.date(2024, 11, 11), datetime.date(2024, 11, 11))],
-    "KOERI": [(datetime.date(2024, 3, 10), datetime.date(2024, 3, 19))],
-    "NOA": [(datetime.date(2023, 8, 1), datetime.date(2023, 9, 30))],
+    "COAST": [(datetime.date(2024, 11, 11), datetime.date(2024, 11, 11))],
+    "NORTH": [(datetime.date(2024, 3, 10), datetime.date(2024, 3, 19))],
+    "SOUTH": [(datetime.date(2023, 8, 1), datetime.date(2023, 9, 30))],
 }
 YEAR = "start=2024-01&end=2024-12"
 PAGES = {
     "federation": f"?{YEAR}",
-    "node": f"?{YEAR}&node=KOERI&show=requests",
+    "node": f"?{YEAR}&node=NORTH&show=requests",
     "network": "?start=2023-01&end=2024-12&network=GE&show=clients",
     "error": f"?{YEAR}&network=GF",
     "restricted": f"?{YEAR}&network=A0",
@@ -51,7 +51,7 @@ def main(directory: Path) -> None:
         migrations.apply(uri)
         with closing(open_store(uri)) as store:
             fill(store, NODES, [2023, 2024], gaps=GAPS, networks=4, clients=6000)
-            store.registry.set_network_policy("BGR", "A0", inverted=True)
+            store.registry.set_network_policy("ALPS", "A0", inverted=True)
         with Service(uri, Path(folder), workers=1) as service:
             for written in _take(f"{service.url}/", directory):
                 print(written)

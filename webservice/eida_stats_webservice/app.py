@@ -7,7 +7,6 @@ from flask import Flask
 from flask_compress import Compress
 from flask_cors import CORS
 
-from eida_statistics.errors import EidaStatisticsError
 from eida_stats_webservice import config as configuration
 from eida_stats_webservice.auth.authenticator import Authenticator
 from eida_stats_webservice.auth.eas import Verifier
@@ -93,14 +92,11 @@ def create_app(config: Config | None = None) -> Flask:
     authenticator = Authenticator(nodes, _create_verifier(config), eas_limit, failures.check)
     registry_file = Path(config.networks_file) if config.networks_file else None
     maker = ReportMaker(statistics, nodes, stored, config.privacy, make_describe(registry_file))
+    # Errors of reports and of the dashboard are pages.
+    show_error = dashboard.make_error_answer(maker, nodes)
     report_routes = reports.create_blueprint(
         maker, statistics.data_version, authenticator.find_network, query_limit
     )
-    dashboard_routes = dashboard.create_blueprint(
-        maker, nodes, statistics.data_version, query_limit, config.url_prefix
-    )
-    show_error = dashboard.make_error_answer(maker, nodes)
-    dashboard_routes.register_error_handler(EidaStatisticsError, show_error)
     failures.apply_to([report_routes], show_error)
     with_tokens = [
         submit.create_blueprint(stored, nodes, node_limit, budget, config.max_payload_bytes),
@@ -115,7 +111,9 @@ def create_app(config: Config | None = None) -> Flask:
         registry.create_blueprint(nodes),
         health.create_blueprint(partial(health_database.ping, nodes.has_rights, stored.has_rights)),
         api_docs.create_blueprint(),
-        dashboard_routes,
+        dashboard.create_blueprint(
+            maker, nodes, statistics.data_version, query_limit, config.url_prefix, show_error
+        ),
     ):
         app.register_blueprint(blueprint, url_prefix=config.url_prefix or None)
     CORS(app, resources={match_open_paths(app): _CORS})

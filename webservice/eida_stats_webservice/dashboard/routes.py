@@ -25,6 +25,7 @@ from eida_stats_webservice.web.problem_details import make_response, note_proble
 from eida_stats_webservice.web.responses import add_validators, find_matching_etag
 from eida_stats_webservice.web.route_options import RouteOptions, declare_options
 
+ShowError = Callable[[EidaStatisticsError], Response]
 _YEAR_SECONDS = 365 * 24 * 3600
 # Of a value that cannot be used, the form has so many.
 _FILLED_CHARACTERS = 100
@@ -36,6 +37,7 @@ def create_blueprint(
     find_version: Callable[[], DataVersion],
     concurrency: ConcurrencyLimit,
     prefix: str,
+    show_error: ShowError,
 ) -> Blueprint:
     """Create the routes.
 
@@ -45,8 +47,10 @@ def create_blueprint(
         find_version: returns the version of the data.
         concurrency: limits how many reports are made at once. All queries of a page take one place.
         prefix: the path of the service, which is empty or has no slash at its end.
+        show_error: answers an error.
     """
     routes = Blueprint("dashboard", __name__)
+    routes.register_error_handler(EidaStatisticsError, show_error)
     declare_options(routes, RouteOptions(paths=(f"/{FOLDER}",), logs_query=True))
 
     @routes.get("/")
@@ -92,9 +96,7 @@ def create_blueprint(
     return routes
 
 
-def make_error_answer(
-    maker: ReportMaker, registry: RegistryRepository
-) -> Callable[[EidaStatisticsError], Response]:
+def make_error_answer(maker: ReportMaker, registry: RegistryRepository) -> ShowError:
     """Return a function that answers errors with a page, unless the request is for another format than HTML."""
 
     def answer(error: EidaStatisticsError) -> Response:
