@@ -29,15 +29,17 @@ EXPLICIT_MAX = REGISTERS * REGWIDTH // 8 // 8
 # sparse form for somewhat longer; both forms stand for the same registers.
 SPARSE_MAX = 512
 
-_VERSION = 1
-_EMPTY, _EXPLICIT, _SPARSE, _FULL = 1, 2, 3, 4
+VERSION = 1
+EMPTY_KIND, EXPLICIT_KIND, SPARSE_KIND, FULL_KIND = 1, 2, 3, 4
 # regwidth - 1 in three bits, log2m in five; then sparse enabled (one bit) and threshold "auto" (63).
-_PARAMETERS = bytes([(REGWIDTH - 1) << 5 | LOG2M, 1 << 6 | 63])
-_HEADERS = {kind: bytes([_VERSION << 4 | kind]) + _PARAMETERS for kind in (_EMPTY, _EXPLICIT, _SPARSE, _FULL)}
+PARAMETERS = bytes([(REGWIDTH - 1) << 5 | LOG2M, 1 << 6 | 63])
+_HEADERS = {
+    kind: bytes([VERSION << 4 | kind]) + PARAMETERS for kind in (EMPTY_KIND, EXPLICIT_KIND, SPARSE_KIND, FULL_KIND)
+}
 _KINDS = {header: kind for kind, header in _HEADERS.items()}
-_HEADER_SIZE = 3
+HEADER_SIZE = 3
 _EXPLICIT_FORMS = [struct.Struct(f">{elements}q") for elements in range(EXPLICIT_MAX + 1)]
-_FULL_SIZE = _HEADER_SIZE + REGISTERS * REGWIDTH // 8
+FULL_SIZE = HEADER_SIZE + REGISTERS * REGWIDTH // 8
 
 # Flajolet et al. 2007, with the large-range correction for the bits that a register can see:
 # regwidth 5 counts up to 31, so 30 bits below log2m.
@@ -47,13 +49,9 @@ _TWO_TO_L = float(1 << (MAX_REGISTER - 1 + LOG2M))
 # left under the logarithm is the last bit of a double.
 MAX_ESTIMATE = _TWO_TO_L * 53 * math.log(2)
 
-EMPTY = _HEADERS[_EMPTY]
+EMPTY = _HEADERS[EMPTY_KIND]
 
-# A set of as many hashes takes several times what the registers do.
-_FOLD_ABOVE = 512
-# Bounds the memory for checking many: 10 kB each where they are full.
-_AT_ONCE = 4096
-# Likewise for uniting many: 36 kB each.
+# Bounds the memory for uniting many: 36 kB each.
 _UNITED_AT_ONCE = 64
 # How far each of eight registers is from the end of their five bytes.
 _SHIFTS = np.arange(7 * REGWIDTH, -1, -REGWIDTH, dtype=np.uint64)
@@ -72,13 +70,13 @@ def encode(hashes: Iterable[int] | NDArray[np.int64]) -> bytes:
     if not isinstance(hashes, np.ndarray):
         elements = hashes if isinstance(hashes, set) else set(hashes)
         if 0 < len(elements) <= EXPLICIT_MAX:  # most sketches by far, and too small for numpy to be worth it
-            return _HEADERS[_EXPLICIT] + _EXPLICIT_FORMS[len(elements)].pack(*sorted(elements))
+            return _HEADERS[EXPLICIT_KIND] + _EXPLICIT_FORMS[len(elements)].pack(*sorted(elements))
         hashes = np.fromiter(elements, dtype=np.int64, count=len(elements))
     distinct = np.unique(hashes)
     if distinct.size == 0:
         return EMPTY
     if distinct.size <= EXPLICIT_MAX:
-        return _HEADERS[_EXPLICIT] + distinct.astype(">i8").tobytes()
+        return _HEADERS[EXPLICIT_KIND] + distinct.astype(">i8").tobytes()
     return encode_registers(compute_registers(distinct))
 
 
@@ -87,7 +85,7 @@ def encode_registers(registers: NDArray[np.uint8]) -> bytes:
     occupied = np.flatnonzero(registers)
     if occupied.size <= SPARSE_MAX:
         words = occupied.astype(np.uint16) << REGWIDTH | registers[occupied]
-        return _HEADERS[_SPARSE] + words.astype(">u2").tobytes()
+        return _HEADERS[SPARSE_KIND] + words.astype(">u2").tobytes()
     return _encode_full(registers)
 
 
@@ -95,7 +93,7 @@ def _encode_full(registers: NDArray[np.uint8]) -> bytes:
     # Eight registers take five bytes, which are the last ones of a word of eight bytes.
     words = np.bitwise_or.reduce(registers.reshape(-1, 8).astype(np.uint64) << _SHIFTS, axis=1).astype(">u8")
     content: bytes = words.view(np.uint8).reshape(-1, 8)[:, 8 - REGWIDTH :].tobytes()
-    return _HEADERS[_FULL] + content
+    return _HEADERS[FULL_KIND] + content
 
 
 def compute_registers(hashes: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -134,14 +132,14 @@ def unite(sketches: Iterable[bytes]) -> bytes:
     """Unite checked sketches into one. Thousands of them are united at once."""
     contents: dict[int, list[bytes]] = {kind: [] for kind in _HEADERS}
     for sketch in sketches:
-        contents[_KINDS[sketch[:_HEADER_SIZE]]].append(sketch[_HEADER_SIZE:])
-    hashes = np.frombuffer(b"".join(contents[_EXPLICIT]), dtype=">i8").astype(np.int64)
-    if not (contents[_SPARSE] or contents[_FULL]):
+        contents[_KINDS[sketch[:HEADER_SIZE]]].append(sketch[HEADER_SIZE:])
+    hashes = np.frombuffer(b"".join(contents[EXPLICIT_KIND]), dtype=">i8").astype(np.int64)
+    if not (contents[SPARSE_KIND] or contents[FULL_KIND]):
         return encode(hashes)
     registers = compute_registers(hashes)
-    words = np.frombuffer(b"".join(contents[_SPARSE]), dtype=">u2")
+    words = np.frombuffer(b"".join(contents[SPARSE_KIND]), dtype=">u2")
     np.maximum.at(registers, words >> REGWIDTH, (words & MAX_REGISTER).astype(np.uint8))
-    full = contents[_FULL]
+    full = contents[FULL_KIND]
     for start in range(0, len(full), _UNITED_AT_ONCE):
         decoded = _decode_full(b"".join(full[start : start + _UNITED_AT_ONCE]))
         np.maximum(registers, decoded.max(axis=0), out=registers)
@@ -159,7 +157,7 @@ def _decode_full(contents: bytes) -> NDArray[np.uint8]:
 
 def is_exact(sketch: bytes) -> bool:
     """Return whether the cardinality of a valid sketch is no estimate: it lists the hashes of its clients."""
-    return _KINDS[sketch[:_HEADER_SIZE]] in (_EMPTY, _EXPLICIT)
+    return _KINDS[sketch[:HEADER_SIZE]] in (EMPTY_KIND, EXPLICIT_KIND)
 
 
 def reaches(sketches: Iterable[bytes], count: int) -> bool:
@@ -167,9 +165,9 @@ def reaches(sketches: Iterable[bytes], count: int) -> bool:
     hashes: set[bytes] = set()
     given = list(sketches)
     for sketch in given:
-        if count > EXPLICIT_MAX or _KINDS[sketch[:_HEADER_SIZE]] not in (_EMPTY, _EXPLICIT):
+        if count > EXPLICIT_MAX or _KINDS[sketch[:HEADER_SIZE]] not in (EMPTY_KIND, EXPLICIT_KIND):
             return cardinality(merge(given)) >= count
-        hashes.update(sketch[place : place + 8] for place in range(_HEADER_SIZE, len(sketch), 8))
+        hashes.update(sketch[place : place + 8] for place in range(HEADER_SIZE, len(sketch), 8))
         if len(hashes) >= count:
             return True
     return len(hashes) >= count
@@ -187,18 +185,18 @@ def canonicalize(sketch: bytes) -> bytes:
 
 def to_canonical(sketch: bytes) -> bytes:
     """Return a checked sketch in the form that `encode` writes."""
-    kind = _KINDS[sketch[:_HEADER_SIZE]]
+    kind = _KINDS[sketch[:HEADER_SIZE]]
     is_canonical = (
-        kind in (_EMPTY, _EXPLICIT)
-        or (kind == _SPARSE and len(sketch) <= _HEADER_SIZE + 2 * SPARSE_MAX)
-        or (kind == _FULL and _count_registers(sketch) > SPARSE_MAX)
+        kind in (EMPTY_KIND, EXPLICIT_KIND)
+        or (kind == SPARSE_KIND and len(sketch) <= HEADER_SIZE + 2 * SPARSE_MAX)
+        or (kind == FULL_KIND and _count_registers(sketch) > SPARSE_MAX)
     )
     return sketch if is_canonical else encode_registers(decode_registers(sketch))
 
 
 def _count_registers(sketch: bytes) -> int:
     """Return how many registers of a sketch in full form are set."""
-    bits = int.from_bytes(memoryview(sketch)[_HEADER_SIZE:])
+    bits = int.from_bytes(memoryview(sketch)[HEADER_SIZE:])
     # The lowest bit of each register becomes the disjunction of all its bits.
     for shift in (1, 2):
         bits |= bits >> shift
@@ -206,30 +204,30 @@ def _count_registers(sketch: bytes) -> int:
 
 
 def _decode_elements(sketch: bytes) -> NDArray[np.int64]:
-    return np.frombuffer(sketch, dtype=">i8", offset=_HEADER_SIZE).astype(np.int64)
+    return np.frombuffer(sketch, dtype=">i8", offset=HEADER_SIZE).astype(np.int64)
 
 
 def decode_registers(sketch: bytes) -> NDArray[np.uint8]:
     """Return the 2048 register values of a checked sketch of any form."""
-    kind = _KINDS[sketch[:_HEADER_SIZE]]
-    if kind == _EXPLICIT:
+    kind = _KINDS[sketch[:HEADER_SIZE]]
+    if kind == EXPLICIT_KIND:
         return compute_registers(_decode_elements(sketch))
     registers = np.zeros(REGISTERS, dtype=np.uint8)
-    if kind == _SPARSE:
-        words = np.frombuffer(sketch, dtype=">u2", offset=_HEADER_SIZE)
+    if kind == SPARSE_KIND:
+        words = np.frombuffer(sketch, dtype=">u2", offset=HEADER_SIZE)
         registers[words >> REGWIDTH] = words & MAX_REGISTER
-    elif kind == _FULL:
-        registers = _decode_full(sketch[_HEADER_SIZE:])[0]
+    elif kind == FULL_KIND:
+        registers = _decode_full(sketch[HEADER_SIZE:])[0]
     return registers
 
 
 def estimate(sketch: bytes) -> float:
     """Estimate how many distinct hashes a checked sketch has seen; exact up to 160."""
-    kind = _KINDS[sketch[:_HEADER_SIZE]]
-    if kind == _EMPTY:
+    kind = _KINDS[sketch[:HEADER_SIZE]]
+    if kind == EMPTY_KIND:
         return 0.0
-    if kind == _EXPLICIT:
-        return float((len(sketch) - _HEADER_SIZE) // 8)
+    if kind == EXPLICIT_KIND:
+        return float((len(sketch) - HEADER_SIZE) // 8)
     registers = decode_registers(sketch)
     # Sums of so few powers of two are exact, in any order.
     counts = np.bincount(registers, minlength=MAX_REGISTER + 1)
@@ -258,89 +256,29 @@ def check(sketch: bytes) -> int:
     Raises:
         InvalidSketch: with the reason.
     """
-    kind = _KINDS.get(sketch[:_HEADER_SIZE])
-    size = len(sketch) - _HEADER_SIZE
+    kind = _KINDS.get(sketch[:HEADER_SIZE])
+    size = len(sketch) - HEADER_SIZE
     if kind is None:
         raise InvalidSketch("another header")
-    if kind == _EXPLICIT:
+    if kind == EXPLICIT_KIND:
         if size % 8 or not 8 <= size <= 8 * EXPLICIT_MAX:
             raise InvalidSketch(f"explicit with {size} bytes")
         if size > 8:
-            elements = struct.unpack(f">{size // 8}q", memoryview(sketch)[_HEADER_SIZE:])
+            elements = struct.unpack(f">{size // 8}q", memoryview(sketch)[HEADER_SIZE:])
             if list(elements) != sorted(set(elements)):
                 raise InvalidSketch("explicit, not in ascending order")
-    elif kind == _SPARSE:
+    elif kind == SPARSE_KIND:
         if size % 2 or size > 2 * REGISTERS:
             raise InvalidSketch(f"sparse with {size} bytes")
-        words = np.frombuffer(sketch, dtype=">u2", offset=_HEADER_SIZE)
+        words = np.frombuffer(sketch, dtype=">u2", offset=HEADER_SIZE)
         index = (words >> REGWIDTH).astype(np.int32)
         if np.any(words & MAX_REGISTER == 0) or np.any(np.diff(index) <= 0):
             raise InvalidSketch("sparse, with unset registers or not in ascending order")
-    elif kind == _FULL and len(sketch) != _FULL_SIZE:
+    elif kind == FULL_KIND and len(sketch) != FULL_SIZE:
         raise InvalidSketch(f"full with {size} bytes")
-    elif kind == _EMPTY and size:
+    elif kind == EMPTY_KIND and size:
         raise InvalidSketch("empty with content")
     return kind
-
-
-def are_canonical(texts: Iterable[str]) -> bool:
-    r"""Return whether all of many sketches, in hexadecimal and small letters, are what `encode` would write.
-
-    It is a quick check of a hundred thousand sketches; `canonicalize` finds the ones that are not.
-    """
-    by_length: dict[int, list[str]] = {}
-    for text in texts:
-        by_length.setdefault(len(text), []).append(text)
-    return all(
-        _are_canonical(group[start : start + _AT_ONCE])
-        for group in by_length.values()
-        for start in range(0, len(group), _AT_ONCE)
-    )
-
-
-def _are_canonical(texts: list[str]) -> bool:
-    """`are_canonical` for texts of one length."""
-    joined = "".join(texts)
-    if not joined.isascii() or joined.count("\\x") != len(texts):
-        return False
-    characters = np.frombuffer(joined.encode(), dtype=np.uint8).reshape(len(texts), -1)
-    if not (characters[:, :2] == np.frombuffer(b"\\x", dtype=np.uint8)).all():
-        return False
-    digits = characters[:, 2:].tobytes()
-    try:
-        packed = bytes.fromhex(digits.decode())
-    except ValueError:
-        return False
-    # bytes.fromhex skips white space, which would make it shorter.
-    if 2 * len(packed) != len(digits) or len(packed) < _HEADER_SIZE * len(texts):
-        return False
-    sketches = np.frombuffer(packed, dtype=np.uint8).reshape(len(texts), -1)
-    # The parameters are the same for all; the rest of the header is the kind.
-    if not (sketches[:, 1:_HEADER_SIZE] == np.frombuffer(_PARAMETERS, dtype=np.uint8)).all():
-        return False
-    return all(
-        _is_canonical(first - (_VERSION << 4), sketches[sketches[:, 0] == first, _HEADER_SIZE:])
-        for first in np.unique(sketches[:, 0]).tolist()
-    )
-
-
-def _is_canonical(kind: int, content: NDArray[np.uint8]) -> bool:
-    """Return whether sketches of one kind and length, without their headers, are in canonical form."""
-    size = content.shape[1]
-    content = np.ascontiguousarray(content)
-    if kind == _EMPTY:
-        return not size
-    if kind == _EXPLICIT and size % 8 == 0 and 8 <= size <= 8 * EXPLICIT_MAX:
-        elements = content.view(">i8")
-        return bool(np.all(elements[:, 1:] > elements[:, :-1]))
-    if kind == _SPARSE and size % 2 == 0 and size <= 2 * SPARSE_MAX:
-        words = content.reshape(-1).view(">u2").reshape(len(content), -1)
-        index = (words >> REGWIDTH).astype(np.int32)
-        return bool(np.all(words & MAX_REGISTER) and np.all(np.diff(index, axis=1) > 0))
-    if kind == _FULL and size == _FULL_SIZE - _HEADER_SIZE:
-        bits = np.unpackbits(content, axis=1).reshape(-1, REGISTERS, REGWIDTH)
-        return bool(np.all(bits.any(axis=2).sum(axis=1) > SPARSE_MAX))
-    return False
 
 
 def to_hex(sketch: bytes) -> str:
@@ -362,40 +300,3 @@ def from_hex(text: str) -> bytes:
     if not text.startswith("\\x") or len(text) != 2 + 2 * len(sketch):
         raise InvalidSketch("not \\x and hexadecimal digits")
     return sketch
-
-
-class SketchBuilder:
-    """A sketch that grows by one hash at a time.
-
-    `hashes` takes signed 64-bit hashes. `fold` bounds the memory: it turns many of them into `registers`.
-    """
-
-    __slots__ = ("hashes", "registers")
-
-    def __init__(self) -> None:
-        self.hashes: set[int] = set()
-        self.registers: NDArray[np.uint8] | None = None
-
-    def merge(self, *others: "SketchBuilder") -> None:
-        """Add the hashes of other builders."""
-        self.hashes.update(*[other.hashes for other in others])
-        for other in others:
-            if other.registers is not None:
-                mine = self.registers
-                self.registers = other.registers if mine is None else np.maximum(mine, other.registers)
-
-    def fold(self) -> None:
-        """Turn hashes into registers if they are too many for an explicit sketch."""
-        if len(self.hashes) > _FOLD_ABOVE or (self.registers is not None and self.hashes):
-            self.registers = self._fold_registers()
-            self.hashes = set()
-
-    def to_bytes(self) -> bytes:
-        """Return the sketch of all that was added."""
-        if self.registers is None:
-            return encode(self.hashes)
-        return encode_registers(self._fold_registers())
-
-    def _fold_registers(self) -> NDArray[np.uint8]:
-        more = compute_registers(np.fromiter(self.hashes, dtype=np.int64, count=len(self.hashes)))
-        return more if self.registers is None else np.maximum(self.registers, more)

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from eida_statistics import hll
+from eida_statistics.canonical import are_canonical
 from eida_statistics.encoding import EncodedPayload, Encoder, encode
 from eida_statistics.errors import InvalidPayload, InvalidSketch, NotJSON
 from eida_statistics.payload import (
@@ -244,7 +245,7 @@ def _complete_rows(sent: list[WireRow], months: set[datetime.date]) -> list[Row]
     if not do_values_fit(sent, months):
         return None
     sketches = [row.clients.lower() for row in sent]
-    if not hll.are_canonical(sketches):
+    if not are_canonical(sketches):
         try:
             sketches = [hll.to_hex(hll.canonicalize(hll.from_hex(sketch))) for sketch in sketches]
         except InvalidSketch:

@@ -18,7 +18,9 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 -- psycop
 from python_hll2.hll import HLL
 
 from eida_statistics import hll
+from eida_statistics.canonical import are_canonical
 from eida_statistics.errors import InvalidSketch
+from eida_statistics.sketch_builder import SketchBuilder
 
 Hashes = NDArray[np.int64]
 
@@ -401,7 +403,7 @@ def test_builder_equals_encode(size, width, fold_every):
     hashes = random_hashes(width, 5, size)
     random = np.random.default_rng(size)
     for order in (hashes, np.sort(hashes), random.permutation(np.concatenate([hashes, hashes[: size // 2]]))):
-        builder = hll.SketchBuilder()
+        builder = SketchBuilder()
         for number, hashed in enumerate(order.tolist(), 1):
             builder.hashes.add(hashed)
             if number % fold_every == 0:
@@ -414,14 +416,14 @@ def test_builder_equals_encode(size, width, fold_every):
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1)))
 def test_sketch_can_be_read_while_it_grows(hashes):
-    builder = hll.SketchBuilder()
+    builder = SketchBuilder()
     for number, hashed in enumerate(hashes, 1):
         builder.hashes.add(hashed)
         assert builder.to_bytes() == hll.encode(hashes[:number])
 
 
 def test_equal_hashes_are_one_client():
-    builder = hll.SketchBuilder()
+    builder = SketchBuilder()
     for _ in range(1_000):
         builder.hashes.add(-7)
         builder.fold()
@@ -429,16 +431,16 @@ def test_equal_hashes_are_one_client():
 
 
 def test_empty_builder_makes_the_empty_sketch():
-    builder = hll.SketchBuilder()
+    builder = SketchBuilder()
     builder.fold()
     builder.merge()
-    builder.merge(hll.SketchBuilder())
+    builder.merge(SketchBuilder())
     assert builder.to_bytes() == hll.EMPTY
 
 
 @pytest.mark.parametrize("size", GROWN_SIZES)
 def test_folding_keeps_listed_clients(size):
-    builder = hll.SketchBuilder()
+    builder = SketchBuilder()
     builder.hashes.update(random_hashes(32, 5, size).tolist())
     builder.fold()
     assert len(builder.hashes) <= 512
@@ -452,14 +454,14 @@ def test_folding_keeps_listed_clients(size):
 
 def test_hash_without_register_folds_to_none():
     """A stream of zeros leaves its register as it is; the sketch has it as long as it lists its elements."""
-    builder = hll.SketchBuilder()
+    builder = SketchBuilder()
     builder.hashes.update(range(600))
     builder.fold()
     assert builder.to_bytes() == hll.encode(range(600)) == SPARSE_HEADER
 
 
-def built(hashes: Hashes, *, folded: bool) -> hll.SketchBuilder:
-    builder = hll.SketchBuilder()
+def built(hashes: Hashes, *, folded: bool) -> SketchBuilder:
+    builder = SketchBuilder()
     builder.hashes.update(hashes.tolist())
     if folded:
         builder.fold()
@@ -487,7 +489,7 @@ def test_merging_leaves_the_other_builder_alone(first, second):
 @settings(deadline=None)
 def test_merged_builders_equal_merged_sketches(sets, data):
     builders = [built(hashes, folded=folded) for hashes, folded in sets]
-    first, *others = data.draw(st.permutations([hll.SketchBuilder(), *builders]))
+    first, *others = data.draw(st.permutations([SketchBuilder(), *builders]))
     first.merge(*others)
     assert first.to_bytes() == hll.merge(hll.encode(hashes) for hashes, _ in sets)
 
@@ -706,13 +708,13 @@ def test_are_canonical_equals_one_by_one() -> None:
     chance = random.Random(20261122)
     sizes = [0, 1, 2, 3, 159, 160, 161, 400, 700, 5000]
     texts = [hll.to_hex(hll.encode(chance.sample(range(2**31), size))) for size in sizes for _ in range(5)]
-    assert hll.are_canonical(texts)
-    assert hll.are_canonical([])
+    assert are_canonical(texts)
+    assert are_canonical([])
     dense = hll.to_hex(bytes.fromhex("148b7f") + bytes(1280))
     sparse = hll.to_hex(bytes.fromhex("138b7f") + b"".join((index << 5 | 1).to_bytes(2) for index in range(513)))
     for other in (dense, sparse):
         assert hll.canonicalize(hll.from_hex(other)) != hll.from_hex(other)
-        assert not hll.are_canonical([*texts, other])
+        assert not are_canonical([*texts, other])
 
 
 @given(st.lists(st.binary(max_size=40).map(lambda tail: hll.to_hex(b"\x12\x8b\x7f" + tail)) | st.text(max_size=30)))
@@ -724,4 +726,4 @@ def test_canonical_together_is_canonical_alone(texts: list[str]) -> None:
         except InvalidSketch:
             return False
 
-    assert hll.are_canonical(texts) == all(map(is_canonical, texts))
+    assert are_canonical(texts) == all(map(is_canonical, texts))

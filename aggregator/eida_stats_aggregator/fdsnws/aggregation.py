@@ -9,13 +9,14 @@ from typing import Any
 from eida_statistics import __version__, hll
 from eida_statistics.networks import NetworkRegistry, is_temporary
 from eida_statistics.payload import Exclusions, Key, Payload, Row
+from eida_statistics.sketch_builder import SketchBuilder
 from eida_stats_aggregator.fdsnws.request_log import Request, Stream
 
 # A request that failed delivered nothing to any stream; the federation counts it here.
 _OF_NO_STREAM = Stream("", "", "--", "")
 
 
-class _Sums(hll.SketchBuilder):
+class _Sums(SketchBuilder):
     """The sums of one aggregate, and the sketch of its clients."""
 
     __slots__ = ("bytes", "successful", "unsuccessful")
@@ -137,7 +138,7 @@ class Aggregation:
     @property
     def clients(self) -> int:
         """The number of distinct clients, estimated."""
-        everyone = hll.SketchBuilder()
+        everyone = SketchBuilder()
         for group in self._groups.values():
             everyone.merge(*group.values())
         return hll.cardinality(everyone.to_bytes())
