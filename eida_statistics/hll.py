@@ -166,7 +166,7 @@ def reaches(sketches: Iterable[bytes], count: int) -> bool:
     given = list(sketches)
     for sketch in given:
         if count > EXPLICIT_MAX or _KINDS[sketch[:HEADER_SIZE]] not in (EMPTY_KIND, EXPLICIT_KIND):
-            return cardinality(merge(given)) >= count
+            return cardinality(unite(given)) >= count
         hashes.update(sketch[place : place + 8] for place in range(HEADER_SIZE, len(sketch), 8))
         if len(hashes) >= count:
             return True

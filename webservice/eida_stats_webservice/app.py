@@ -65,6 +65,7 @@ def create_app(config: Config | None = None) -> Flask:
     Args:
         config: the configuration; by default it is read from the environment.
     """
+    # Longer than other functions, because all parts are put together in one place.
     config = configuration.read() if config is None else config
     database = open_database(config.database_uri)
     nodes = RegistryRepository(database)

@@ -1,7 +1,4 @@
-"""Errors of the web service that a client or an administrator can act on.
-
-The docstring of a class is its title. Its attributes say how HTTP and the log show it, see EidaStatisticsError.
-"""
+"""Errors of the web service that a client or an administrator can act on. EidaStatisticsError explains them."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -33,12 +30,6 @@ class DuplicatePayload(_Conflict):
     """This payload was received before."""
 
     problem = "duplicate"
-
-    def __init__(self, payload: int, digest: str, received_at: str) -> None:
-        super().__init__(
-            f"payload {payload} has the same statistics and was received at {received_at}",
-            members={"payload": payload, "hash": digest, "received_at": received_at},
-        )
 
 
 class OverlappingPayload(_Conflict):
@@ -179,12 +170,6 @@ class PdfUnavailable(EidaStatisticsError):
     problem = "pdf-unavailable"
     is_reason_public = True
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(
-            f"{reason}. The administrator can add PDF: pip install '.[webservice,report]' in the source, and on"
-            " Debian or Ubuntu apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
-        )
-
 
 class PdfFailed(_Unavailable):
     """The PDF could not be made."""
@@ -200,7 +185,6 @@ class BadParameter(EidaStatisticsError):
     problem = "bad-parameter"
 
     def __init__(self, subject: str, *, hint: str = "", parameter: str | None = None) -> None:
-        # By which a page finds the field of its form.
         self.parameter = parameter
         super().__init__(subject, hint=hint)
 
@@ -318,12 +302,6 @@ class DatabaseHasOtherTables(DatabaseNotEmpty):
 
 class BadRows(NotTakenOver):
     """Rows of the old database cannot be imported, so nothing was imported."""
-
-    def __init__(self, count: int) -> None:
-        super().__init__(
-            f"{count:,} of them",
-            hint="Correct or delete them, there or in a copy, and run the import again. Or use --skip-bad.",
-        )
 
 
 class DatabaseForbidden(_Unavailable):

@@ -49,6 +49,7 @@ def create_blueprint(
         prefix: the path of the service, which is empty or has no slash at its end.
         show_error: answers an error.
     """
+    # Longer than other functions, because the routes are closures that share these parts.
     routes = Blueprint("dashboard", __name__)
     routes.register_error_handler(EidaStatisticsError, show_error)
     declare_options(routes, RouteOptions(paths=(f"/{FOLDER}",), logs_query=True))

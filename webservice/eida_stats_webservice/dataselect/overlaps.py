@@ -213,7 +213,11 @@ def require_accepted(new: Identity, request: Request, others: Sequence[InForce])
     decision = decide(new, request, others)
     if isinstance(decision, Duplicate):
         known = decision.of
-        raise DuplicatePayload(known.payload, known.hash, known.received_at.isoformat(timespec="seconds"))
+        received_at = known.received_at.isoformat(timespec="seconds")
+        raise DuplicatePayload(
+            f"payload {known.payload} has the same statistics and was received at {received_at}",
+            members={"payload": known.payload, "hash": known.hash, "received_at": received_at},
+        )
     if isinstance(decision, Conflict):
         problem = OverlappingPayload if request.method is Method.POST else AmbiguousReplacement
         shown = [f"payload {other.payload} ({_describe(other)})" for other in decision.payloads[:_CONFLICTS_SHOWN]]

@@ -36,6 +36,7 @@ def create_blueprint(
     `concurrency` limits how many payloads are read and stored at once, `budget` the bytes of bodies that the
     process holds at once.
     """
+    # Longer than other functions, because the routes are closures that share these parts.
     routes = Blueprint("submit", __name__)
     declare_options(routes, _OPTIONS)
 

@@ -13,6 +13,8 @@ from eida_stats_webservice.errors import BadRows, DatabaseNotEmpty
 from eida_stats_webservice.registry.models import Node
 from eida_stats_webservice.registry.repository import RegistryRepository
 
+_CORRECT_ROWS = "Correct or delete them, there or in a copy, and run the import again. Or use --skip-bad."
+
 
 class Transfer:
     """Copies nodes, tokens, networks and payloads into an empty database."""
@@ -92,7 +94,7 @@ class Transfer:
                 yield node.name, month, len(payload.stats), changed
             self._finish(connection)
             if source.bad_rows and not skip_bad:
-                raise BadRows(len(source.bad_rows))
+                raise BadRows(f"{len(source.bad_rows):,} of them", hint=_CORRECT_ROWS)
 
     def _begin(self, connection: Any) -> None:
         """Check that the database is empty."""

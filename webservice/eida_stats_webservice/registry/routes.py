@@ -11,6 +11,7 @@ from eida_stats_webservice.web.responses import make_json
 
 def create_blueprint(registry: RegistryRepository) -> Blueprint:
     """Create the routes."""
+    # Longer than other functions, because each route is a closure.
     routes = Blueprint("policies", __name__)
 
     @routes.get("/nodes")

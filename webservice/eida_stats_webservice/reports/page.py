@@ -175,48 +175,34 @@ def _name_gaps(coverage: CoverageRecord) -> str:
 
 def _make_headlines(report: Report) -> list[Headline]:
     (total,) = report.select("total")
-    mark = DAGGER if total.days_received < total.days_due else ""
     if total.bytes is None or report.is_empty:
         return []
+    mark = DAGGER if total.days_received < total.days_due else ""
+
+    def make_count(label: str, column: str) -> Headline:
+        value = f"{format_count(getattr(total, column) or 0)}{mark}"
+        return Headline(label, value, "", _list_changes(report, total, f"{column}_change"))
+
     unit = Unit(total.bytes)
-    clients, error = format_clients(total.clients or 0, total.clients_standard_error or 0)
-    networks = [row for row in report.select("network") if row.network not in ("", OTHER)]
+    lines = [format_bytes(total.bytes, decimal=True), *_list_changes(report, total, "bytes_change")]
     found = [
-        Headline(
-            "Data delivered",
-            unit.format(total.bytes),
-            f"{unit.name}{mark}",
-            [f"{format_bytes(total.bytes, decimal=True)}", *_list_changes(report, total, "bytes_change")],
-        ),
-        Headline(
-            "Streams delivered",
-            f"{format_count(total.nb_successful_reqs or 0)}{mark}",
-            "",
-            _list_changes(report, total, "nb_successful_reqs_change"),
-        ),
-        # Requests that failed as a whole belong to no network.
-        *(
-            []
-            if report.scope.network is not None and not total.nb_unsuccessful_reqs
-            else [
-                Headline(
-                    "Requests without data",
-                    f"{format_count(total.nb_unsuccessful_reqs or 0)}{mark}",
-                    "",
-                    _list_changes(report, total, "nb_unsuccessful_reqs_change"),
-                )
-            ]
-        ),
-        Headline(
-            "Distinct clients",
-            clients if error else f"{clients}{mark}",
-            f"{error}{mark}" if error else "",
-            _list_changes(report, total, "clients_change", CLEAR_CHANGE_OF_CLIENTS),
-        ),
+        Headline("Data delivered", unit.format(total.bytes), f"{unit.name}{mark}", lines),
+        make_count("Streams delivered", "nb_successful_reqs"),
     ]
-    if networks:
-        found.append(Headline("Networks", format_count(len(networks)), "", []))
-    return found
+    # Requests that failed as a whole belong to no network.
+    if report.scope.network is None or total.nb_unsuccessful_reqs:
+        found.append(make_count("Requests without data", "nb_unsuccessful_reqs"))
+    found.append(_make_clients_headline(report, total, mark))
+    networks = sum(row.network not in ("", OTHER) for row in report.select("network"))
+    return found + ([Headline("Networks", format_count(networks), "", [])] if networks else [])
+
+
+def _make_clients_headline(report: Report, total: Row, mark: str) -> Headline:
+    clients, error = format_clients(total.clients or 0, total.clients_standard_error or 0)
+    changes = _list_changes(report, total, "clients_change", CLEAR_CHANGE_OF_CLIENTS)
+    if error:
+        return Headline("Distinct clients", clients, f"{error}{mark}", changes)
+    return Headline("Distinct clients", f"{clients}{mark}", "", changes)
 
 
 def _list_changes(report: Report, total: Row, column: str, smallest: float = 0.0) -> list[str]:
