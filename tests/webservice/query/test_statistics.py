@@ -611,7 +611,7 @@ def test_parquet_without_its_package_is_501(
             missing = client.get(f"{query}=parquet")
             assert (missing.status_code, missing.mimetype) == (501, "application/problem+json")
             assert missing.get_json()["type"] == "urn:eida-statistics:problem:parquet-missing"
-            assert "pip install 'eida-statistics[webservice,parquet]'" in missing.get_json()["detail"]
+            assert "pip install '.[webservice,parquet]'" in missing.get_json()["detail"]
         assert client.get(f"{query}=json").status_code == 200
     assert {record.levelname for record in caplog.records} == {"WARNING"}
     assert client.get(f"{query}=parquet").status_code == 200

@@ -44,6 +44,7 @@ def test_formats_are_those_of_the_command(federation: Store, client: FlaskClient
     for name, form in FORMATS.items():
         response = client.get(PATH, query_string={**YEAR, "format": name})
         assert (response.status_code, response.content_type) == (200, form.content_type)
+        assert response.headers["Content-Disposition"] == f'inline; filename="report-2024-01-2024-12.{name}"'
         # Also two children make the same PDF, though at different times.
         assert response.data == form.write(report)
     assert client.get(PATH, query_string={**YEAR, "format": "", "node": ""}).mimetype == "text/html"

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable
 import msgspec
 from flask import Blueprint, Request, Response, request
 
+from eida_statistics.months import format_month
 from eida_stats_webservice.errors import BadParameter, ForbiddenNetwork
 from eida_stats_webservice.query.model import DataVersion
-from eida_stats_webservice.reports.formats import FORMATS, Format
+from eida_stats_webservice.reports.formats import FORMATS
 from eida_stats_webservice.reports.html import make_policy
 from eida_stats_webservice.reports.maker import ReportMaker
 from eida_stats_webservice.reports.models import Scope
@@ -43,7 +44,8 @@ def create_blueprint(
         # The token comes first: without a valid one, no parameter matters.
         network = find_network(request)
         today = datetime.datetime.now(tz=datetime.UTC).date()
-        view, form = parse_report(read_parameters(request), today)
+        view, name = parse_report(read_parameters(request), today)
+        form = FORMATS[name]
         if network is not None:
             view = msgspec.structs.replace(view, scope=_restrict(view.scope, network))
         version = find_version()
@@ -58,7 +60,9 @@ def create_blueprint(
 
         text = write() if network is not None else maker.find_page(version, (routes.name, etag), write)
         response = Response(text, content_type=form.content_type)
-        if form is FORMATS["html"]:
+        # The name with which a browser saves the report.
+        response.headers["Content-Disposition"] = f'inline; filename="{_name_file(view)}.{name}"'
+        if name == "html":
             response.headers["Content-Security-Policy"] = f"{make_policy()}; frame-ancestors 'none'"
         if network is not None:
             response.headers["Cache-Control"] = "no-store"
@@ -68,8 +72,12 @@ def create_blueprint(
     return routes
 
 
-def parse_report(parameters: Iterable[tuple[str, str]], today: datetime.date) -> tuple[View, Format]:
-    """Parse the parameters of a report: its view and its format.
+def _name_file(view: View) -> str:
+    return f"report-{format_month(view.period.first)}-{format_month(view.period.last)}"
+
+
+def parse_report(parameters: Iterable[tuple[str, str]], today: datetime.date) -> tuple[View, str]:
+    """Parse the parameters of a report: its view and the name of its format.
 
     Raises:
         BadParameter: naming a parameter that is missing, unknown, repeated or has a bad value.
@@ -78,7 +86,7 @@ def parse_report(parameters: Iterable[tuple[str, str]], today: datetime.date) ->
     form = values.pop("format", "html")
     if form not in FORMATS:
         raise BadParameter(quote_parameter("format", form), hint=f"Use {', '.join(FORMATS)}.", parameter="format")
-    return parse_report_view(values, today), FORMATS[form]
+    return parse_report_view(values, today), form
 
 
 def _restrict(scope: Scope, network: str) -> Scope:
