@@ -110,7 +110,12 @@ def _make_title(report: Report, period: MonthRange) -> str:
     if scope.country:
         subject += f" to {_join([atlas.name_country(code) for code in scope.country])}"
     name = name_period(period)
-    return f"{subject} {'from' if ' to ' in name else 'in'} {name}{' so far' if report.as_of is not None else ''}"
+    return f"{subject} {_place(name)}{' so far' if report.as_of is not None else ''}"
+
+
+def _place(period: str) -> str:
+    """Return the name of a period after its preposition: `in 2024` or `from May to July 2024`."""
+    return f"{'from' if ' to ' in period else 'in'} {period}"
 
 
 def _make_subtitle(report: Report, period: MonthRange) -> str:
@@ -161,7 +166,8 @@ def _note_comparisons(report: Report) -> list[str]:
         received, due = compared.days_received or 0, compared.days_due or 0
         if received < due:
             name = name_period(parse_months(record.start, record.end))
-            sentences.append(f"In {name}, {_count_gaps(received, due)}")
+            place = _place(name)
+            sentences.append(f"{place[0].upper()}{place[1:]}, {_count_gaps(received, due)}")
     return sentences
 
 

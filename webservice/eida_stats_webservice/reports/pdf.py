@@ -18,7 +18,7 @@ from eida_stats_webservice.web.concurrency import ConcurrencyLimit
 
 _INSTALL = (
     "The administrator can add PDF: pip install '.[webservice,report]' in the source, and on Debian or Ubuntu"
-    " apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0."
+    " apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
 )
 # A PDF of a year takes about 3 seconds.
 _SECONDS = 30
@@ -38,7 +38,7 @@ def check_packages() -> None:
         PdfUnavailable: if it is not.
     """
     if not has_packages():
-        raise PdfUnavailable("WeasyPrint is not installed", hint=_INSTALL)
+        raise PdfUnavailable(f"WeasyPrint is not installed. {_INSTALL}")
 
 
 class PdfWriter:
@@ -116,7 +116,7 @@ class _Child:
         ended = f"it ended with signal {-code}" if code < 0 else f"exit code {code}"
         reason = (messages.decode(errors="replace").strip().splitlines() or [ended])[-1]
         if code == UNAVAILABLE:
-            raise PdfUnavailable(reason, hint=_INSTALL)
+            raise PdfUnavailable(f"{reason}. {_INSTALL}")
         if code:
             raise PdfFailed(reason)
         return pdf
