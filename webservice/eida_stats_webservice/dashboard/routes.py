@@ -113,7 +113,8 @@ def make_error_answer(maker: ReportMaker, registry: RegistryRepository) -> ShowE
             values = {name: printable(value[:_FILLED_CHARACTERS]) for name, value in given.items()}
             # The error may be one of many while the database is down.
             with suppress(EidaStatisticsError):
-                names = list_names(registry, maker.list_countries(_get_today()))
+                is_country = isinstance(error, BadParameter) and error.parameter == "country"
+                names = list_names(registry, maker.list_countries(_get_today()) if is_country else ())
                 mistake = make_mistake(error, values, names) if isinstance(error, BadParameter) else None
                 form = make_form(values, names, None, mistake)
         response = make_page_response(write_error(error, detail, form, mistake), error.http_status)

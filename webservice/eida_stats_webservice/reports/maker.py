@@ -199,11 +199,11 @@ class ReportMaker:
         """Return the codes of the countries with statistics; with MIN_CLIENTS, those of the atlas."""
         if self.settings.min_clients:
             return list(atlas.read().names)
-        always = MonthRange(EARLIEST_DAY, today.replace(day=1))
-        usage = Usage(self._statistics, self._registry, self.settings)
-        return [
-            row.keys[-1] for row in usage.find_public(answers.make_query(Scope(), always, None, "country"), today)
-        ]
+        query = answers.make_query(Scope(), MonthRange(EARLIEST_DAY, today.replace(day=1)), None, "country")
+        with self._statistics.snapshot() as statistics:
+            find_answer = self._cache.at(statistics.data_version())
+            usage = Usage(statistics, self._registry, self.settings, find_answer)
+            return [row.keys[-1] for row in usage.find_public(query, today)]
 
     def _find_last_month(self, usage: Usage, scope: Scope, today: datetime.date) -> str | None:
         """Return the last month with public statistics of a scope, or None if there is none.
