@@ -48,6 +48,16 @@ def draw_figures(report: Report, layout: Layout) -> dict[str, list[Figure]]:
     return figures
 
 
+def keep_wide(figures: dict[str, list[Figure]]) -> dict[str, list[Figure]]:
+    """Return the charts without their narrow forms, which are for phones."""
+    return {
+        name: [
+            msgspec.structs.replace(one, drawings=one.drawings[:1]) if one.name == "bars" else one for one in drawn
+        ]
+        for name, drawn in figures.items()
+    }
+
+
 def draw_cells(report: Report, section: Section) -> dict[int, list[Markup]]:
     """Return the drawings in cells of a section's table, by the number of the column: shares, and days received."""
     cells: dict[int, list[Markup]] = {}

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from tempfile import TemporaryDirectory
 
 from eida_stats_webservice.errors import PdfFailed, PdfUnavailable
-from eida_stats_webservice.reports.html import write_html
+from eida_stats_webservice.reports.html import write_print
 from eida_stats_webservice.reports.models import Report
 from eida_stats_webservice.reports.pdf_child import UNAVAILABLE
 from eida_stats_webservice.reports.view import ALL_ROWS, Layout
@@ -80,7 +80,7 @@ class PdfWriter:
         with self._limit.slot():
             child, self._prepared = self._prepared or self._start(), None
             with contextlib.closing(child):
-                return child.print(write_html(report, layout), round(report.changed_at.timestamp()))
+                return child.print(write_print(report, layout), round(report.changed_at.timestamp()))
 
     def _start(self) -> "_Child":
         return _Child(self._command, self._seconds)
