@@ -26,6 +26,8 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
+from eida_statistics.months import add_months, format_month, parse_month
+
 OUTPUT = Path("demo-output")
 PREFIX = "/eidaws/statistics/1"
 SCRIPTS = sysconfig.get_path("scripts")
@@ -91,7 +93,8 @@ def demo(log: Path | None, networks: Path | None, serve: bool) -> None:
         )
         report = OUTPUT / "report.html"
         last = find_last_month(url)
-        period = ["--start", add_months(last, -11), "--end", last] if made else ["--month", last]
+        first = add_months(last, -11) if made else last
+        period = ["--start", format_month(first), "--end", format_month(last)]
         command(environment, "eida_statsman", "report", *period, *registry, "-o", str(report))
         console.print(f"open {report} in a browser")
         console.print("To try more commands on these statistics, set:")
@@ -117,11 +120,10 @@ def make_log() -> tuple[Path, Path]:
 
 def submit_years(environment: dict[str, str], options: list[str]) -> None:
     """Make logs until the last whole month, aggregate and send them."""
-    last = datetime.datetime.now(tz=datetime.UTC).date().replace(day=1) - datetime.timedelta(days=1)
-    first = last.replace(year=last.year - 2, day=1)
-    lost = last.replace(day=1) - datetime.timedelta(days=200)
+    end = datetime.datetime.now(tz=datetime.UTC).date().replace(day=1)
+    lost = add_months(end, -8)
     resumed = lost + datetime.timedelta(days=DAYS_LOST)
-    for number, (begun, ended) in enumerate([(first, lost), (resumed, last + datetime.timedelta(days=1))], 1):
+    for number, (begun, ended) in enumerate([(add_months(end, -24), lost), (resumed, end)], 1):
         log = OUTPUT / f"years-{number}.log.bz2"
         days = str((ended - begun).days)
         generated = ["--requests", str(REQUESTS_A_DAY), "--day", begun.isoformat(), "--days", days]
@@ -132,16 +134,10 @@ def submit_years(environment: dict[str, str], options: list[str]) -> None:
         command(environment, "eida_stats_aggregator", *output, *options, str(log))
 
 
-def add_months(month: str, months: int) -> str:
-    """Return the month that is some months after one, or before it, both as YYYY-MM."""
-    number = int(month[:4]) * 12 + int(month[5:]) - 1 + months
-    return f"{number // 12}-{number % 12 + 1:02d}"
-
-
-def find_last_month(url: str) -> str:
+def find_last_month(url: str) -> datetime.date:
     """Return the last month with statistics."""
     with ask(f"{url}/dataselect/public?start=1990-01&details=month&sort=-date&limit=1&format=json") as answer:
-        return str(json.load(answer)["results"][0]["date"])
+        return parse_month(json.load(answer)["results"][0]["date"])
 
 
 def step(title: str, detail: str = "") -> None:

@@ -2,8 +2,10 @@
 
 import calendar
 import datetime
+import re
 
 _MONTHS_A_YEAR = 12
+_MONTH = re.compile(r"[0-9]{4}-[0-9]{2}", re.ASCII)
 
 
 def add_months(day: datetime.date, months: int) -> datetime.date:
@@ -30,3 +32,14 @@ def list_months(start: datetime.date, end: datetime.date) -> list[datetime.date]
 def format_month(day: datetime.date) -> str:
     """Return the month of a day as YYYY-MM. strftime writes the years before 1000 with fewer digits."""
     return day.isoformat()[:7]
+
+
+def parse_month(text: str) -> datetime.date:
+    """Return the first day of a month that is written as YYYY-MM.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if not _MONTH.fullmatch(text):
+        raise ValueError("not a month as YYYY-MM")
+    return datetime.date.fromisoformat(f"{text}-01")

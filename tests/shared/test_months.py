@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eida_statistics.months import add_months, find_last_day, format_month, list_months
+from eida_statistics.months import add_months, find_last_day, format_month, list_months, parse_month
 
 DATES = st.dates(datetime.date(1800, 1, 1), datetime.date(2200, 1, 1))
 
@@ -43,3 +43,16 @@ def test_year_10000_is_an_error(day: datetime.date) -> None:
 @given(st.dates())
 def test_month_has_four_digits_of_the_year(day: datetime.date) -> None:
     assert format_month(day) == f"{day.year:04}-{day.month:02}"
+
+
+@given(DATES)
+def test_written_months_are_parsed(day: datetime.date) -> None:
+    assert parse_month(format_month(day)) == day.replace(day=1)
+
+
+@pytest.mark.parametrize(
+    "text", ["2024", "2024-1", "2024-13", "2024-00", "0000-01", "2024-01-01", "２０２４-01", " 2024-01", ""]
+)
+def test_other_texts_are_no_months(text: str) -> None:
+    with pytest.raises(ValueError, match=r"month|year"):
+        parse_month(text)

@@ -4,13 +4,13 @@ import datetime
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
 
 from eida_statistics.files import EVERYBODY, write_file
-from eida_statistics.months import add_months, format_month
+from eida_statistics.months import add_months, format_month, parse_month
 from eida_statistics.payload import EARLIEST_DAY
 from eida_statistics.texts import find_similar
 from eida_stats_webservice import config as configuration
@@ -24,7 +24,6 @@ from eida_statsman.nodes import require_printable
 from eida_statsman.report_all import Failures, write_all
 from eida_statsman.repositories import Repositories
 
-_MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])", re.ASCII)
 _QUARTER = re.compile(r"([0-9]{4})-?Q([1-4])", re.ASCII | re.IGNORECASE)
 _FIRST_YEAR = EARLIEST_DAY.year
 # A message names so many reports that failed for one reason.
@@ -34,9 +33,11 @@ _NAMED = 5
 def _parse_month(_context: click.Context, _parameter: click.Parameter, value: str | None) -> datetime.date | None:
     if value is None:
         return None
-    if (found := _MONTH.fullmatch(value)) is None or int(found[1]) < _FIRST_YEAR:
-        raise click.BadParameter(f"must be a month as YYYY-MM, from {_FIRST_YEAR} on")
-    return datetime.date(int(found[1]), int(found[2]), 1)
+    with suppress(ValueError):
+        month = parse_month(value)
+        if month >= EARLIEST_DAY:
+            return month
+    raise click.BadParameter(f"must be a month as YYYY-MM, from {_FIRST_YEAR} on")
 
 
 def _parse_quarter(_context: click.Context, _parameter: click.Parameter, value: str | None) -> datetime.date | None:

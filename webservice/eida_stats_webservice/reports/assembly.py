@@ -1,12 +1,11 @@
 """Make a report from answers. All functions are pure."""
 
-import datetime
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 import msgspec
 
-from eida_statistics.months import format_month
+from eida_statistics.months import format_month, parse_month
 from eida_statistics.payload import Period
 from eida_stats_webservice.reports.answers import Earlier, Figures, Parts, PeriodAnswers
 from eida_stats_webservice.reports.change import (
@@ -192,9 +191,7 @@ def _compare_clients(earlier: Earlier, now: Side, before: Side) -> float | None:
 
 def _make_side(answers: PeriodAnswers) -> Side:
     sums = {
-        (row.keys[1], datetime.date.fromisoformat(f"{row.keys[0]}-01")): Sums(
-            row.bytes, row.streams, row.without_data
-        )
+        (row.keys[1], parse_month(row.keys[0])): Sums(row.bytes, row.streams, row.without_data)
         for row in answers.node_months
     }
     return make_side(answers.period, sums, answers.coverage)

@@ -5,7 +5,7 @@ import datetime
 
 import msgspec
 
-from eida_statistics.months import add_months, find_last_day, list_months
+from eida_statistics.months import add_months, find_last_day, list_months, parse_month
 from eida_statistics.payload import Period
 from eida_stats_webservice.reports.models import ComparisonName
 
@@ -68,8 +68,7 @@ def list_comparisons(period: MonthRange) -> Comparisons:
 
 def parse_months(start: str, end: str) -> MonthRange:
     """Return the period from one month to another, both as YYYY-MM."""
-    first, last = (datetime.date.fromisoformat(f"{month}-01") for month in (start, end))
-    return MonthRange(first, last)
+    return MonthRange(parse_month(start), parse_month(end))
 
 
 def name_period(period: MonthRange) -> str:

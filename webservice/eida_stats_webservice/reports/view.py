@@ -1,4 +1,4 @@
-"""Views: what a report or a dashboard shows, and how. Parameters of requests name them."""
+"""Views: the selection, period and layout of a report or a dashboard. Parameters of requests name them."""
 
 import datetime
 import re
@@ -7,7 +7,7 @@ from typing import Literal, TypeVar, get_args
 
 import msgspec
 
-from eida_statistics.months import add_months, format_month
+from eida_statistics.months import add_months, format_month, parse_month
 from eida_statistics.payload import EARLIEST_DAY
 from eida_stats_webservice.dataselect.cube import DATASELECT
 from eida_stats_webservice.errors import BadParameter
@@ -22,12 +22,11 @@ By = Literal["month", "year"]
 SORTED_COLUMNS = ("name", "bytes", "nb_successful_reqs", "nb_unsuccessful_reqs", "clients", "days_received")
 """The columns by which tables can be sorted; `name` is the first one."""
 MEASURES = {"bytes": "bytes", "requests": "nb_successful_reqs", "clients": "clients"}
-"""The columns of rows by the name of what is shown."""
+"""The columns of rows by the name of the measure that is shown."""
 PARAMETERS = ("start", "end", "node", "network", "country", "show", "by", "top", "sort", "compare")
 MAX_TOP = 100
 DEFAULT_TOP = 10
 _COMPARE = ("year", "previous", "none")
-_MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])", re.ASCII)
 _MONTHS = 12
 _Choice = TypeVar("_Choice", bound=str)
 
@@ -36,10 +35,12 @@ class Layout(msgspec.Struct, frozen=True):
     """How figures are shown.
 
     Attributes:
-        show: what charts, maps and the order of tables show: bytes, requests (the streams delivered) or clients.
+        show: the measure of charts and maps, and of the order of tables: bytes, requests (the streams delivered)
+            or clients.
         by: the unit of time of the charts.
         top: the number of ranked rows of a table; None for all.
-        sort: the column by which tables are sorted, after a minus the largest first; by default, what is shown.
+        sort: the column by which tables are sorted, after a minus the largest first; by default, the
+            measure that is shown.
     """
 
     show: Show = "bytes"
@@ -133,10 +134,11 @@ def _parse_comparisons(value: str, period: MonthRange, today: datetime.date) -> 
         return {"previous": period.previous()}
     if value == "year":
         return {"year": period.year_before()}
-    if not _MONTH.fullmatch(value):
+    try:
+        first = parse_month(value)
+    except ValueError:
         hint = f"Use {', '.join(_COMPARE)}, or the first month of another period, as YYYY-MM."
-        raise BadParameter(quote_parameter("compare", value), hint=hint, parameter="compare")
-    first = datetime.date.fromisoformat(f"{value}-01")
+        raise BadParameter(quote_parameter("compare", value), hint=hint, parameter="compare") from None
     if first == period.first:
         hint = "It is the first month of the view itself."
         raise BadParameter(quote_parameter("compare", value), hint=hint, parameter="compare")
