@@ -108,6 +108,16 @@ def test_form_is_applied_at_once(page: Page, url: str) -> None:
     expect(page.get_by_label("Node", exact=True)).to_have_value("")
 
 
+def test_quick_changes_leave_no_errors(page: Page, url: str) -> None:
+    watched = Watched(page)
+    page.goto(f"{url}{PAGES['federation']}")
+    # Each change aborts the request of the one before.
+    for name in ("requests", "clients", "bytes", "requests", "clients"):
+        page.get_by_label("Show").select_option(name)
+    expect(page.locator("#view h2").first).to_have_text("Distinct clients")
+    assert watched.find_faults() == []
+
+
 def test_mistake_is_shown_at_its_field(page: Page, url: str) -> None:
     page.goto(f"{url}{PAGES['federation']}")
     page.get_by_label("Network", exact=True).fill("ge")

@@ -11,7 +11,6 @@ tip.setAttribute("role", "status");
 main.append(tip);
 
 const PARTS = "svg[role=img] g, svg[role=img] path, svg[role=img] circle";
-const titled = (element) => element.querySelector(":scope > title");
 let current = null;
 
 function show(part) {
@@ -32,7 +31,7 @@ function show(part) {
 function prepare() {
   show(null);
   for (const part of document.querySelectorAll(PARTS)) {
-    const title = titled(part);
+    const title = part.querySelector(":scope > title");
     if (!title) continue;
     part.dataset.text = title.textContent;
     title.remove();
@@ -68,20 +67,17 @@ async function load(url, { push, fill }) {
   request = new AbortController();
   const view = document.getElementById("view");
   view.setAttribute("aria-busy", "true");
-  let answer;
+  let text;
   try {
-    answer = await fetch(url, { signal: request.signal });
+    const answer = await fetch(url, { signal: request.signal });
+    // The page of an error has its message beside the field.
+    if (!answer.ok) throw new Error(answer.statusText);
+    text = await answer.text();
   } catch (error) {
-    if (error.name === "AbortError") return;
-    location.assign(url);
+    if (error.name !== "AbortError") location.assign(url);
     return;
   }
-  // The page of an error has its message beside the field.
-  if (!answer.ok) {
-    location.assign(url);
-    return;
-  }
-  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const page = new DOMParser().parseFromString(text, "text/html");
   const open = [...view.querySelectorAll("details[open]")].map((one) => one.closest("section").id);
   for (const id of ["heading", "view"]) document.getElementById(id).replaceWith(page.getElementById(id));
   document.querySelector("footer").replaceWith(page.querySelector("footer"));
