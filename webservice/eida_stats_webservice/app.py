@@ -7,6 +7,7 @@ from flask import Flask
 from flask_compress import Compress
 from flask_cors import CORS
 
+from eida_statistics.errors import ConfigurationError, InvalidRegistry, RegistryUnavailable
 from eida_stats_webservice import config as configuration
 from eida_stats_webservice.auth.authenticator import Authenticator
 from eida_stats_webservice.auth.eas import Verifier
@@ -22,7 +23,7 @@ from eida_stats_webservice.registry import routes as registry
 from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.reports import routes as reports
 from eida_stats_webservice.reports.maker import ReportMaker
-from eida_stats_webservice.reports.networks import make_describe
+from eida_stats_webservice.reports.networks import Describe, make_describe
 from eida_stats_webservice.web import api_docs, headers, health, hooks, metrics, problem_details, rate_limit
 from eida_stats_webservice.web.body import Budget
 from eida_stats_webservice.web.concurrency import ConcurrencyLimit
@@ -91,8 +92,7 @@ def create_app(config: Config | None = None) -> Flask:
     # gpg takes some milliseconds, or a second for a token that is made to keep it busy.
     eas_limit = ConcurrencyLimit(at_once=2, waiting=4, wait_seconds=5)
     authenticator = Authenticator(nodes, _create_verifier(config), eas_limit, failures.check)
-    registry_file = Path(config.networks_file) if config.networks_file else None
-    maker = ReportMaker(statistics, nodes, stored, config.privacy, make_describe(registry_file))
+    maker = ReportMaker(statistics, nodes, stored, config.privacy, _create_describe(config))
     # Errors of reports and of the dashboard are pages.
     show_error = dashboard.make_error_answer(maker, nodes)
     report_routes = reports.create_blueprint(
@@ -120,6 +120,18 @@ def create_app(config: Config | None = None) -> Flask:
     CORS(app, resources={match_open_paths(app): _CORS})
     hooks.contain_failures(app)
     return app
+
+
+def _create_describe(config: Config) -> Describe:
+    """Return a function that describes networks.
+
+    Raises:
+        ConfigurationError: if the registry in the configuration cannot be read.
+    """
+    try:
+        return make_describe(Path(config.networks_file) if config.networks_file else None)
+    except (RegistryUnavailable, InvalidRegistry) as error:
+        raise ConfigurationError(f"NETWORKS_FILE {error.subject}") from error
 
 
 def _create_verifier(config: Config) -> Verifier | None:

@@ -9,6 +9,7 @@ import yaml
 from flask.testing import FlaskClient
 from jsonschema import Draft202012Validator
 
+from eida_statistics.errors import ConfigurationError
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.reports import writers
@@ -133,6 +134,14 @@ def test_names_come_from_the_setting(federation: Store, service_uri: str, tmp_pa
     )
     client = create_app(Config(service_uri, networks_file=str(registry))).test_client()
     assert client.get(PATH, query_string={**YEAR, "network": "GE", "format": "json"}).get_json()["name"] == "GEOFON"
+
+
+def test_bad_registry_is_an_error_of_the_settings(service_uri: str, tmp_path: Path) -> None:
+    (tmp_path / "list.json").write_text("[]")
+    for name, words in (("missing.json", "No such file"), ("list.json", "Expected `object`")):
+        with pytest.raises(ConfigurationError, match="NETWORKS_FILE") as raised:
+            create_app(Config(service_uri, networks_file=str(tmp_path / name)))
+        assert words in str(raised.value)
 
 
 def test_period_begins_in_1990_at_the_earliest(federation: Store, client: FlaskClient) -> None:
