@@ -3,7 +3,7 @@
 import calendar
 import datetime
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 from markupsafe import Markup
@@ -36,26 +36,16 @@ class Figure(msgspec.Struct, frozen=True):
     name: str = "bars"
 
 
-def draw_figures(report: Report, layout: Layout) -> dict[str, list[Figure]]:
-    """Return the charts of each section that has some."""
+def draw_figures(report: Report, layout: Layout, widths: Sequence[int]) -> dict[str, list[Figure]]:
+    """Return the charts of each section that has some, those by month or year in several widths."""
     figures = {"countries": _draw_countries(report, layout.show)}
     first: Show = "bytes" if layout.show == "clients" else layout.show
     rows = report.select(layout.by)
     if len(rows) > 1:
         for name, show in (("months", first), ("clients", "clients")):
             if any(getattr(row, MEASURES[show]) for row in rows):
-                figures[name] = [_draw_bars(report, rows, show, layout)]
+                figures[name] = [_draw_bars(report, rows, show, layout, widths)]
     return figures
-
-
-def keep_wide(figures: dict[str, list[Figure]]) -> dict[str, list[Figure]]:
-    """Return the charts without their narrow forms, which are for phones."""
-    return {
-        name: [
-            msgspec.structs.replace(one, drawings=one.drawings[:1]) if one.name == "bars" else one for one in drawn
-        ]
-        for name, drawn in figures.items()
-    }
 
 
 def draw_cells(report: Report, section: Section) -> dict[int, list[Markup]]:
@@ -90,12 +80,16 @@ def _draw_coverage(coverage: CoverageRecord, period: MonthRange, as_of: datetime
 
 def _draw_countries(report: Report, show: Show) -> list[Figure]:
     """Return the maps of the world and of Europe."""
-    world, europe, names = (getattr(atlas.read(), name) for name in ("world", "europe", "names"))
+    world, europe = atlas.read().world, atlas.read().europe
     rows = [row for row in report.select("country") if row.country in {*world.paths, *world.dots}]
     values = {row.country: value for row in rows if (value := getattr(row, MEASURES[show]))}
     if not values:
         return []
-    texts = {row.country: f"{names[row.country]}: {_describe(row, show)}" for row in rows if row.country in values}
+    texts = {
+        row.country: f"{atlas.name_country(row.country)}: {_describe(row, show)}"
+        for row in rows
+        if row.country in values
+    }
     first = max(values, key=lambda code: values[code])
     gist = f"{_TITLES[show]}, most in {texts[first]}."
     drawings = [
@@ -137,7 +131,7 @@ def _mark(drawings: list[str]) -> list[Markup]:
     return [Markup(drawing) for drawing in drawings]  # noqa: S704
 
 
-def _draw_bars(report: Report, rows: list[Row], show: Show, layout: Layout) -> Figure:
+def _draw_bars(report: Report, rows: list[Row], show: Show, layout: Layout, widths: Sequence[int]) -> Figure:
     """Return the chart of a measure by month or year."""
     known = [row for row in rows if row.bytes is not None]
     largest = max(known, key=lambda row: getattr(row, MEASURES[show]) or 0)
@@ -169,9 +163,7 @@ def _draw_bars(report: Report, rows: list[Row], show: Show, layout: Layout) -> F
 
     bars = [make_bar(row) for row in rows]
     title = f"{_TITLES[show]} by {layout.by}"
-    drawings = [
-        charts.draw_bars(bars, unit, title=title, description=gist, width=width) for width in (WIDE, NARROW)
-    ]
+    drawings = [charts.draw_bars(bars, unit, title=title, description=gist, width=width) for width in widths]
     return Figure(_mark(drawings), _mark(_make_legend(report, bars, show)))
 
 

@@ -2,14 +2,15 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from eida_stats_webservice.reports.figures import draw_cells, draw_figures, keep_wide
+from eida_stats_webservice.reports.charts import NARROW, WIDE
+from eida_stats_webservice.reports.figures import draw_cells, draw_figures
 from eida_stats_webservice.reports.models import Report
 from eida_stats_webservice.reports.page import KICKER, make_page
 from eida_stats_webservice.reports.view import ALL_ROWS, Layout
@@ -31,18 +32,17 @@ def render(template: str, context: Mapping[str, object]) -> bytes:
 
 
 def write_print(report: Report, layout: Layout = ALL_ROWS) -> bytes:
-    """Return a report as an HTML document for paper, without what only screens show. Its PDF takes less time."""
-    context = make_context(report, layout)
-    return render("report.html", {**context, "figures": keep_wide(draw_figures(report, layout))})
+    """Return a report as an HTML document for paper, without the charts for phones: its PDF takes less time."""
+    return render("report.html", make_context(report, layout, [WIDE]))
 
 
-def make_context(report: Report, layout: Layout = ALL_ROWS) -> dict[str, object]:
-    """Return what the templates of a report need: its texts, tables and charts."""
+def make_context(report: Report, layout: Layout, widths: Sequence[int] = (WIDE, NARROW)) -> dict[str, object]:
+    """Return the texts, tables and charts that the templates of a report need."""
     page = make_page(report, layout)
     return {
         "kicker": KICKER,
         "page": page,
-        "figures": draw_figures(report, layout),
+        "figures": draw_figures(report, layout, widths),
         "drawings": {section.name: draw_cells(report, section) for section in page.sections},
     }
 

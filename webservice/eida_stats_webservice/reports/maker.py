@@ -97,19 +97,24 @@ class ReportMaker:
         """
         described = self.describe(scope.network)
         key = (scope, period, *comparisons.items(), today, described)
-        with self._statistics.snapshot() as statistics:
-            version = statistics.data_version()
-            # Answers that a token opens are not kept.
-            find_answer = make_answer if scope.restricted else self._cache.at(version)
-            registry = self._registry.read_from(statistics.connection)
-            usage = Usage(statistics, registry, self.settings, find_answer)
-            source = _Source(usage, registry, statistics.connection, find_answer, today)
+        # Answers that a token opens are not kept.
+        with self._open(today, keeps_answers=not scope.restricted) as source:
 
             def make() -> Report:
-                report = self._make(source, scope, period, comparisons, version)
+                report = self._make(source, scope, period, comparisons)
                 return report if described is None else _describe_report(report, described)
 
-            return find_answer(key, Report, make)
+            return source.find_answer(key, Report, make)
+
+    @contextmanager
+    def _open(self, today: datetime.date, *, keeps_answers: bool) -> Iterator["_Source"]:
+        """Yield one state of the database."""
+        with self._statistics.snapshot() as statistics:
+            version = statistics.data_version()
+            find_answer = self._cache.at(version) if keeps_answers else make_answer
+            registry = self._registry.read_from(statistics.connection)
+            usage = Usage(statistics, registry, self.settings, find_answer)
+            yield _Source(version, usage, registry, statistics.connection, find_answer, today)
 
     def find_page(self, version: DataVersion, key: Hashable, write: Callable[[], bytes]) -> bytes:
         """Return a written public report, from memory if it was written before.
@@ -121,9 +126,7 @@ class ReportMaker:
         """
         return self._pages.at(version)(key, bytes, write)
 
-    def _make(
-        self, source: "_Source", scope: Scope, period: MonthRange, comparisons: Comparisons, version: DataVersion
-    ) -> Report:
+    def _make(self, source: "_Source", scope: Scope, period: MonthRange, comparisons: Comparisons) -> Report:
         """Return a report without the description of its network."""
         usage, today = source.usage, source.today
         viewer = Viewer(networks=frozenset([scope.network or ""])) if scope.restricted else None
@@ -149,8 +152,8 @@ class ReportMaker:
         parts = answers.ask_parts(ask, scope, period)
         report = Report(
             software_version=__version__,
-            revision=version.revision,
-            changed_at=version.changed_at,
+            revision=source.version.revision,
+            changed_at=source.version.changed_at,
             as_of=today if period.days.end >= today else None,
             scope=scope,
             period=assembly.make_months_record(period),
@@ -182,12 +185,12 @@ class ReportMaker:
         Raises:
             BadParameter: if there are none.
         """
-        always = MonthRange(EARLIEST_DAY, today.replace(day=1))
         for country in scope.country:
             if self.settings.min_clients:
                 is_known = country in atlas.read().names
             else:
-                is_known = bool(usage.find_public(answers.make_query(Scope(country=(country,)), always), today))
+                query = answers.make_query(Scope(country=(country,)), _get_all_months(today))
+                is_known = bool(usage.find_public(query, today))
             if not is_known:
                 raise BadParameter(
                     f"No statistics of country {quote_value(country)}",
@@ -199,18 +202,16 @@ class ReportMaker:
         """Return the codes of the countries with statistics; with MIN_CLIENTS, those of the atlas."""
         if self.settings.min_clients:
             return list(atlas.read().names)
-        query = answers.make_query(Scope(), MonthRange(EARLIEST_DAY, today.replace(day=1)), None, "country")
-        with self._statistics.snapshot() as statistics:
-            find_answer = self._cache.at(statistics.data_version())
-            usage = Usage(statistics, self._registry, self.settings, find_answer)
-            return [row.keys[-1] for row in usage.find_public(query, today)]
+        query = answers.make_query(Scope(), _get_all_months(today), None, "country")
+        with self._open(today, keeps_answers=True) as source:
+            return [row.keys[-1] for row in source.usage.find_public(query, today)]
 
     def _find_last_month(self, usage: Usage, scope: Scope, today: datetime.date) -> str | None:
         """Return the last month with public statistics of a scope, or None if there is none.
 
         With MIN_CLIENTS, only a node has one: each further selection would be suppressed month by month.
         """
-        query = answers.make_query(scope, MonthRange(EARLIEST_DAY, today.replace(day=1)))
+        query = answers.make_query(scope, _get_all_months(today))
         if self.settings.min_clients and query.filtered - {"node"}:
             return None
         return max((row.last_month for row in usage.find_public(query, today)), default=None)
@@ -221,13 +222,19 @@ class ReportMaker:
 
 
 class _Source(NamedTuple):
-    """What a report is made from: one state of the database, and the present day in UTC."""
+    """The source of a report: one state of the database, and the present day in UTC."""
 
+    version: DataVersion
     usage: Usage
     registry: RegistryRepository
     connection: Any
     find_answer: FindAnswer
     today: datetime.date
+
+
+def _get_all_months(today: datetime.date) -> MonthRange:
+    """Return the months of which there can be statistics."""
+    return MonthRange(EARLIEST_DAY, today.replace(day=1))
 
 
 def _describe_report(report: Report, described: NetworkDescription) -> Report:

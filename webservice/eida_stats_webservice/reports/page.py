@@ -21,7 +21,14 @@ from eida_stats_webservice.reports.numbers import (
     format_share_of,
 )
 from eida_stats_webservice.reports.periods import MonthRange, name_days, name_period, parse_months
-from eida_stats_webservice.reports.sections import DAGGER, Section, make_sections, name_month
+from eida_stats_webservice.reports.sections import (
+    DAGGER,
+    Section,
+    make_sections,
+    mark_gaps,
+    name_month,
+    shows_failed,
+)
 from eida_stats_webservice.reports.view import ALL_ROWS, Layout
 
 KICKER = "Usage of the European Integrated Data Archive"
@@ -121,7 +128,7 @@ def _place(period: str) -> str:
 def _make_subtitle(report: Report, period: MonthRange) -> str:
     nodes = sum(row.node != OTHER for row in report.select("node"))
     countries = sum(row.country not in (OTHER, *atlas.NO_COUNTRIES) for row in report.select("country"))
-    # What is not over lasts until yesterday, the last day that is due.
+    # Of a period that is not over, yesterday is the last day that is due.
     days = period.days if report.as_of is None else Period(period.first, max(period.first, report.as_of - _DAY))
     parts = [
         f"{name_days(days)} (UTC)",
@@ -183,7 +190,7 @@ def _make_headlines(report: Report) -> list[Headline]:
     (total,) = report.select("total")
     if total.bytes is None or report.is_empty:
         return []
-    mark = DAGGER if total.days_received < total.days_due else ""
+    mark = mark_gaps(total)
 
     def make_count(label: str, column: str) -> Headline:
         value = f"{format_count(getattr(total, column) or 0)}{mark}"
@@ -195,8 +202,7 @@ def _make_headlines(report: Report) -> list[Headline]:
         Headline("Data delivered", unit.format(total.bytes), f"{unit.name}{mark}", lines),
         make_count("Streams delivered", "nb_successful_reqs"),
     ]
-    # Requests that failed as a whole belong to no network.
-    if report.scope.network is None or total.nb_unsuccessful_reqs:
+    if shows_failed(report):
         found.append(make_count("Requests without data", "nb_unsuccessful_reqs"))
     found.append(_make_clients_headline(report, total, mark))
     networks = sum(row.network not in ("", OTHER) for row in report.select("network"))

@@ -132,7 +132,7 @@ def _make_networks(report: Report, layout: Layout) -> Section:
 
 def _make_countries(report: Report, layout: Layout) -> Section:
     introduction = "By the country of the client's address. The borders on the map take no side."
-    keys: list[_Key] = [("Country", lambda row: atlas.read().names.get(row.country, row.country))]
+    keys: list[_Key] = [("Country", lambda row: atlas.name_country(row.country))]
     return _make_ranked(report, layout, "country", "Countries", introduction, report.select("country"), keys)
 
 
@@ -185,8 +185,7 @@ def _make_table(report: Report, rows: list[Row], keys: list[_Key], *, share: str
     def make_column(head: str, name: str, *, is_number: bool = True) -> Column:
         return Column(head, name if sorts else "", is_number=is_number)
 
-    # Requests that failed as a whole belong to no network.
-    has_failed = report.scope.network is None or bool(total.nb_unsuccessful_reqs)
+    has_failed = shows_failed(report)
     columns = [
         *(make_column(head, "name", is_number=False) for head, _ in keys),
         make_column(unit.name, "bytes"),
@@ -219,7 +218,7 @@ def _format_row(row: Row, unit: Unit, *, has_failed: bool) -> list[str]:
     days = format_share(row.days_received, row.days_due) if row.days_due else ""
     if row.bytes is None:
         return [*[_GAP if row.days_due else ""] * (4 if has_failed else 3), "", days]
-    mark = DAGGER if row.days_received < row.days_due else ""
+    mark = mark_gaps(row)
     failed = f"{format_count(row.nb_unsuccessful_reqs or 0)}{mark}"
     if row.table == "network" and row.network and not row.nb_unsuccessful_reqs:
         failed = ""
@@ -233,9 +232,19 @@ def _format_row(row: Row, unit: Unit, *, has_failed: bool) -> list[str]:
 
 
 def _format_clients(row: Row) -> tuple[str, str]:
-    mark = DAGGER if row.days_received < row.days_due else ""
     clients, error = format_clients(row.clients or 0, row.clients_standard_error or 0)
-    return f"{clients}{mark}", error.removeprefix(f"±{NO_BREAK}")
+    return f"{clients}{mark_gaps(row)}", error.removeprefix(f"±{NO_BREAK}")
+
+
+def mark_gaps(row: Row) -> str:
+    """Return the mark of figures that lack days, or an empty text."""
+    return DAGGER if row.days_received < row.days_due else ""
+
+
+def shows_failed(report: Report) -> bool:
+    """Return whether a report shows requests without data. Those that failed as a whole belong to no network."""
+    (total,) = report.select("total")
+    return report.scope.network is None or bool(total.nb_unsuccessful_reqs)
 
 
 def _rank(rows: Iterable[Row], order: str, get_name: Callable[[Row], str]) -> tuple[list[Row], list[Row]]:
