@@ -4,8 +4,6 @@ import os
 from pathlib import Path
 
 TEMPORARY_SUFFIX = ".tmp"
-
-
 OWNER_ONLY = 0o600
 EVERYBODY = 0o666
 

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from eida_statistics import hll
-from eida_statistics.canonical import are_canonical
+from eida_statistics.canonical_sketches import are_canonical
 from eida_statistics.encoding import EncodedPayload, Encoder, encode
 from eida_statistics.errors import InvalidPayload, InvalidSketch, NotJSON
 from eida_statistics.payload import (

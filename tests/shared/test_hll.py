@@ -18,7 +18,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 -- psycop
 from python_hll2.hll import HLL
 
 from eida_statistics import hll
-from eida_statistics.canonical import are_canonical
+from eida_statistics.canonical_sketches import are_canonical
 from eida_statistics.errors import InvalidSketch
 from eida_statistics.sketch_builder import SketchBuilder
 
