@@ -1,4 +1,4 @@
-"""Headless Chromium, what is wrong with a page in it, and pages for it on a port of another origin."""
+"""Headless Chromium, the faults of a page in it, and pages for it on a port of another origin."""
 
 import shutil
 import subprocess
@@ -43,7 +43,7 @@ def launch_browser() -> Iterator[Browser]:
 
 
 class Watched:
-    """A page of a browser, and what is wrong with it.
+    """A page of a browser, and its faults.
 
     Args:
         page: the page.

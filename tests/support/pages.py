@@ -10,7 +10,7 @@ class Section(NamedTuple):
     Attributes:
         rows: the texts of its table, line by line, with the head.
         links: the links in it by their text.
-        titles: the texts of drawings: what they show under the pointer, and the titles of charts.
+        titles: the texts that drawings show under the pointer, and the titles of charts.
     """
 
     rows: list[list[str]]

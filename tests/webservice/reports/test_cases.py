@@ -1,4 +1,4 @@
-"""Unusual statistics in reports, and what their pages say."""
+"""Unusual statistics in reports, and the texts of their pages."""
 
 from typing import Any
 

@@ -33,7 +33,7 @@ class Field(msgspec.Struct, frozen=True):
         name: the parameter.
         label: the text above it.
         kind: `select`, or the type of an input.
-        value: what is filled in.
+        value: the text in it.
         options: the choices, or the suggestions.
         hint: the form of a value, where browsers have no special field.
         most: the largest number.

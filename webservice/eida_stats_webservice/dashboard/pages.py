@@ -51,7 +51,7 @@ def write_error(error: EidaStatisticsError, detail: str, form: Form | None, mist
 
     Args:
         error: the error.
-        detail: what a client can do.
+        detail: the cause, and how a client can mend it.
         form: the form as it was filled in; None without a database.
         mistake: the value that cannot be used, if it is one.
     """

@@ -23,7 +23,7 @@ WIDE, NARROW = 720, 360
 _HEIGHT = 240
 _TOP, _BOTTOM, _LEFT = 34, 26, 52
 _FONT = 12
-# What a label takes.
+# The width of a label.
 _LABEL = 30
 # So many marks are enough without other labels.
 _MARKS = 3

@@ -24,7 +24,7 @@ class IndexEntry(msgspec.Struct, frozen=True):
 
 
 class IndexSection(msgspec.Struct, frozen=True):
-    """Reports of one kind: their heading, such as `Nodes`, and what each of them is, such as `Node`."""
+    """Reports of one kind: their heading, such as `Nodes`, and the name of one of them, such as `Node`."""
 
     heading: str
     kind: str
