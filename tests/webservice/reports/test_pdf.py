@@ -59,9 +59,12 @@ def describe(pdf: bytes, program: str, folder: Path) -> str:
 
 def list_rows(page: Page) -> list[list[str]]:
     """Return the words of each row of each table."""
-    tables = [section.table for section in page.sections]
-    rows = [row for table in tables for row in ([one.head for one in table.columns], *table.rows)]
-    return [split_words(" ".join(row)) for row in rows]
+    return [split_words(" ".join(row)) for section in page.sections for row in section.table.rows]
+
+
+def list_heads(page: Page) -> set[str]:
+    """Return the words above the columns of all tables. Long heads have two lines."""
+    return {word for section in page.sections for column in section.table.columns for word in column.head.split()}
 
 
 def split_words(line: str) -> list[str]:
@@ -74,6 +77,7 @@ def test_text_has_the_rows_of_the_page(report: Report, pdf: bytes) -> None:
     lines = [split_words(line) for line in text.splitlines()]
     page = make_page(report)
     assert [row for row in list_rows(page) if row not in lines] == []
+    assert list_heads(page) <= {word for line in lines for word in line}
     words = " ".join(text.split())
     for headline in page.headlines:
         assert " ".join(f"{headline.value} {headline.unit}".split()) in words
