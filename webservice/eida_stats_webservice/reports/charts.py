@@ -6,8 +6,8 @@ them in dark mode. Each chart has a title and a description for screen readers.
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from html import escape
 from itertools import pairwise
-from xml.sax.saxutils import escape
 
 import msgspec
 
@@ -94,7 +94,7 @@ def draw_bars(bars: Sequence[Bar], unit: str, *, title: str, description: str, w
     labelled = _choose_labels(bars, slot)
     for number, bar in enumerate(bars):
         left = _LEFT + number * slot
-        parts.append(f"<g><title>{escape(bar.text)}</title>")
+        parts.append(f"<g><title>{escape(bar.text, quote=False)}</title>")
         parts += _draw_bar(bar, left, slot, find_y, base)
         parts.append("</g>")
         if number in labelled:
@@ -178,7 +178,7 @@ def draw_rank(part: float) -> str:
 
 def _wrap_small(parts: Iterable[str], width: int, text: str) -> str:
     """Return a small drawing with a text for screen readers, or without if the text beside it says the same."""
-    label = f'role="img" aria-label="{escape(text, {chr(34): "&quot;"})}"' if text else 'aria-hidden="true"'
+    label = f'role="img" aria-label="{escape(text)}"' if text else 'aria-hidden="true"'
     return f'<svg viewBox="0 0 {width} 12" width="{width}" height="12" {label} class="small">{"".join(parts)}</svg>'
 
 
@@ -260,7 +260,7 @@ def _shade(number: int | None) -> str:
 
 def _close(tag: str, text: str | None) -> str:
     """Return the end of an element, with the text that browsers show under the pointer."""
-    return "/>" if text is None else f"><title>{escape(text)}</title></{tag}>"
+    return "/>" if text is None else f"><title>{escape(text, quote=False)}</title></{tag}>"
 
 
 def find_scale(largest: float) -> tuple[float, float]:
@@ -280,7 +280,7 @@ def format_tick(value: float) -> str:
 def _text(x: float, y: float, text: str, name: str, colour: str, anchor: str) -> str:
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" class="{name}" fill="{colour}" font-size="{_FONT}"'
-        f' text-anchor="{anchor}">{escape(text)}</text>'
+        f' text-anchor="{anchor}">{escape(text, quote=False)}</text>'
     )
 
 
@@ -306,7 +306,7 @@ def _wrap(
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" font-family="{_FONTS}"'
     )
-    texts = f"<title>{escape(title)}</title><desc>{escape(description)}</desc>"
+    texts = f"<title>{escape(title, quote=False)}</title><desc>{escape(description, quote=False)}</desc>"
     return f'{head} class="{name or f"w{width}"}">{texts}{"".join(parts)}</svg>'
 
 

@@ -2,11 +2,14 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
-
-from flask import Request
+from typing import TYPE_CHECKING
 
 from eida_statistics.texts import printable
 from eida_stats_webservice.errors import BadParameter
+
+if TYPE_CHECKING:
+    # Commands read parameters, too, and importing Flask takes long.
+    from flask import Request
 
 MAX_CHARACTERS = 4000
 _QUOTED_CHARACTERS = 60
@@ -41,7 +44,7 @@ def _cut(text: str) -> str:
     return text if len(text) <= _QUOTED_CHARACTERS else f"{text[:_QUOTED_CHARACTERS]}…"
 
 
-def read_parameters(request: Request) -> list[tuple[str, str]]:
+def read_parameters(request: "Request") -> list[tuple[str, str]]:
     """Return the names and values of a request's parameters, in order.
 
     On GET, parameters whose names begin with `_` are ignored: clients add them to bypass caches.
