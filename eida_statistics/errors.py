@@ -92,3 +92,10 @@ class InvalidRegistry(EidaStatisticsError):
     """This is not a registry of networks in the format of the FDSN networks/1 service."""
 
     problem = "invalid-registry"
+
+
+class ForeignLog(EidaStatisticsError):
+    """This is no transfer log of a ringserver."""
+
+    http_status = 422
+    problem = "foreign-log"

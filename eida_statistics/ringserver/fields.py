@@ -1,0 +1,99 @@
+"""Fields of records that both formats of transfer logs have."""
+
+import datetime
+from functools import lru_cache
+from typing import NamedTuple
+
+from eida_statistics.payload import EARLIEST_DAY, MAX_COUNT
+from eida_statistics.ringserver.events import Direction, RecordState, TransferRecord
+
+_FIRST_SECOND = int(datetime.datetime.combine(EARLIEST_DAY, datetime.time(), datetime.UTC).timestamp())
+
+
+class BadField(ValueError):
+    """A record cannot count; the message is the reason and quotes nothing of the log."""
+
+
+@lru_cache(maxsize=4096)
+def parse_time(text: str) -> int:
+    """Parse a time in UTC, such as `2018-03-30 07:00:05` or `2018-03-30T07:00:05Z`, in seconds since 1970.
+
+    Raises:
+        BadField: if there is no such time, or it is too early.
+    """
+    try:
+        time = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        raise BadField("no such time") from None
+    seconds = int(time.replace(tzinfo=time.tzinfo or datetime.UTC).timestamp())
+    if seconds < _FIRST_SECOND:
+        raise BadField(f"the time is before {EARLIEST_DAY}")
+    return seconds
+
+
+class Heading(NamedTuple):
+    """The fields of a record about its connection, as the log has them; `started` may be missing."""
+
+    direction: Direction
+    host: bytes
+    address: bytes
+    protocol: bytes
+    client_id: bytes
+    written: str
+    connected: str
+    started: str | None = None
+
+
+class Streams(NamedTuple):
+    """The streams of a record. `text` has the same content as the lists."""
+
+    ids: list[str]
+    sizes: list[int]
+    packets: list[int]
+    text: bytes
+
+
+class Place(NamedTuple):
+    """The number of the first line of a record, and its bytes in the log."""
+
+    line: int
+    length: int
+
+
+def make_record(
+    heading: Heading, streams: Streams, total: int | None, place: Place, *, holds_forgery: bool = False
+) -> TransferRecord:
+    """Return a record; `total` are the bytes that its end states, None if it has no end.
+
+    Raises:
+        BadField: if a time or a number cannot be right.
+    """
+    size = sum(streams.sizes)
+    if size > MAX_COUNT or sum(streams.packets) > MAX_COUNT:
+        raise BadField("more than 2^53-1 bytes or packets")
+    written_at, connected_at = parse_time(heading.written), parse_time(heading.connected)
+    starts_at = None if heading.started is None else parse_time(heading.started)
+    state = RecordState.CUT
+    if total is not None:
+        state = RecordState.COMPLETE if total == size else RecordState.DIFFERING
+    names = (heading.host, heading.address, heading.protocol)
+    times = (written_at, connected_at, -1 if starts_at is None else starts_at)
+    # With its length, a client id cannot be taken for other fields.
+    identity = b"%b %b %b %b %d %d %d %d " % (heading.direction.encode(), *names, *times, len(heading.client_id))
+    return TransferRecord(
+        direction=heading.direction,
+        address=heading.address.decode(errors="replace"),
+        protocol=heading.protocol.decode(errors="replace"),
+        client_id=heading.client_id.decode(errors="replace"),
+        written_at=written_at,
+        connected_at=connected_at,
+        starts_at=starts_at,
+        ids=streams.ids,
+        sizes=streams.sizes,
+        packets=streams.packets,
+        content=b"%b%b %b" % (identity, heading.client_id, streams.text),
+        line=place.line,
+        length=place.length,
+        state=state,
+        holds_forgery=holds_forgery,
+    )

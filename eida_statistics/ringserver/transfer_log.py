@@ -1,0 +1,273 @@
+"""Records in the text format of ringserver's transfer logs.
+
+A record is a START line, a line for each stream, and an END line, as `WriteTransferLog` in `src/logging.c` of
+ringserver writes them:
+
+    START CLIENT host [address] (protocol|client id) @ time (connected time) TX
+    FDSN:FR_SURF_00_H_H_Z/MSEED 8192 16
+    END CLIENT host [address] total TX bytes: 8192
+
+A client chooses its client id, of up to 255 bytes, and the server writes it as it is: with line breaks, with the
+end of a START line, or with whole records of others. So a START line may end at several places (tails). The right
+one is the first that is followed by nothing but stream lines and an END line that fits: with the same host,
+address, direction and total. A client can still forge records of itself, which no reader can recognise.
+"""
+
+import re
+from collections.abc import Iterator
+from enum import Enum, auto
+from typing import NamedTuple, cast
+
+from eida_statistics.ringserver.events import Direction, RecordState, TransferRecord
+from eida_statistics.ringserver.fields import BadField, Heading, Place, Streams, make_record
+
+START = b"START CLIENT "
+MAX_ID_BYTES = 255
+
+_TIME = rb"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d{1,9})?Z?"
+# Shorter names than those of the protocols would let more forged text fit into a client id.
+_HEAD = rb"START CLIENT (\S++) \[([^\s\]]++)\] \(([A-Za-z]{4,}+)\|"
+_TAIL = rb"\) @ (" + _TIME + rb") \(connected (" + _TIME + rb")\) (TX|RX)\r?\n"
+# Python splits text, but not bytes, at the characters 0x1C to 0x1F.
+_STREAMS = rb"((?:[^\s\x1c-\x1f]++ \d{1,20} \d{1,20}\r?\n)*+)"
+# A tail has fewer bytes.
+_TAIL_BYTES = 128
+
+# A record whose client id has no line break. Almost all are such, and this is the fastest way to read them.
+_SIMPLE = re.compile(
+    _HEAD + rb"([^\n]{0,255})" + _TAIL + _STREAMS + rb"END CLIENT \1 \[\2\] total \7 bytes: (\d{1,20})\r?\n"
+)
+_HEAD_PATTERN = re.compile(_HEAD)
+_TAIL_PATTERN = re.compile(_TAIL)
+STREAM_LINES = re.compile(_STREAMS)
+END_LINE = re.compile(rb"END CLIENT (\S++) \[([^\s\]]++)\] total (TX|RX) bytes: (\d{1,20})\r?\n")
+_FORGERY = re.compile(rb"\n|CLIENT |\) @ ")
+
+
+class Found(NamedTuple):
+    """A piece of a log: a record, or None with the reason why it is none. `end` is the position behind it."""
+
+    record: TransferRecord | None
+    end: int
+    reason: str = ""
+
+
+class _Outcome(Enum):
+    FITS = auto()
+    DIFFERS = auto()
+    """The END line fits but for its total."""
+    FAILS = auto()
+    OPEN = auto()
+    """The text ends before the line that decides."""
+
+
+class _Tail(NamedTuple):
+    """The end of a START line, if it is one, and the streams and the END line behind it."""
+
+    match: re.Match[bytes]
+    streams: re.Match[bytes]
+    end: re.Match[bytes] | None
+    outcome: _Outcome
+
+    @property
+    def position(self) -> int:
+        """The position behind the record."""
+        return self.streams.end() if self.end is None else self.end.end()
+
+
+class _Start(NamedTuple):
+    """The beginning of a record, up to its client id, in a text; `line` is the number of its first line."""
+
+    data: bytes
+    head: re.Match[bytes]
+    line: int
+
+    @property
+    def limit(self) -> int:
+        """The last position at which the client id may end."""
+        return self.head.end() + MAX_ID_BYTES
+
+    @property
+    def horizon(self) -> int:
+        """The position up to which tails may reach."""
+        return self.limit + _TAIL_BYTES
+
+
+def read_record(data: bytes, start: int, line: int, *, is_all: bool) -> Found | None:
+    """Return the piece of a log that begins with START, or None if more text is needed to decide.
+
+    Args:
+        data: the text.
+        start: the position of START.
+        line: the number of its line.
+        is_all: whether no more text follows. None then means that the record is unfinished.
+    """
+    simple = _SIMPLE.match(data, start)
+    if simple is not None and _is_beyond_client_id(simple):
+        names, times = simple.groups()[:4], simple.groups()[4:7]
+        found = _make_found(names, times, simple[8], int(simple[9]), simple.span(), line)
+        if found.record is None or found.record.state is RecordState.COMPLETE:
+            return found
+    head = _HEAD_PATTERN.match(data, start)
+    if head is None:
+        return None if data.find(b"\n", start) < 0 else _reject_start(data, start)
+    return _decide(_Start(data, head, line), is_all=is_all)
+
+
+def _is_beyond_client_id(simple: re.Match[bytes]) -> bool:
+    """Return whether the END line of a record cannot be part of its client id.
+
+    It is not if it ends further away, or is followed by a record that is right by itself and ends further away.
+    """
+    limit = simple.start(4) + MAX_ID_BYTES
+    if simple.end() > limit:
+        return True
+    following = _SIMPLE.match(simple.string, simple.end())
+    return following is not None and following.end() > limit and _add_sizes(following[8]) == int(following[9])
+
+
+def _decide(start: _Start, *, is_all: bool) -> Found | None:
+    tails = list(_find_tails(start))
+    is_known = len(start.data) >= start.horizon
+    fitting = next((tail for tail in tails if tail.outcome is _Outcome.FITS), None)
+    if fitting is not None and fitting.position > start.limit:
+        return _finish(start, fitting)
+    if fitting is not None:
+        return _choose(start, fitting, tails, is_known=is_known, is_all=is_all)
+    # More text could show another tail.
+    if not is_known or any(tail.outcome is _Outcome.OPEN for tail in tails):
+        return None
+    differing = next((tail for tail in tails if tail.outcome is _Outcome.DIFFERS), None)
+    return _finish_cut(start, tails) if differing is None else _finish(start, differing)
+
+
+def _choose(start: _Start, fitting: _Tail, tails: list[_Tail], *, is_known: bool, is_all: bool) -> Found | None:
+    """Return a record whose END line may be part of its client id, or None if more text is needed.
+
+    If it is, the real END line fits, too, and there are not only whole records between the two lines.
+    """
+    later = [tail for tail in tails if tail.match.start() >= fitting.position]
+    if not is_all and (not is_known or any(tail.outcome is _Outcome.OPEN for tail in later)):
+        return None
+    for tail in later:
+        # A client knows its own totals before they are written, but not those of others.
+        if tail.outcome is _Outcome.FITS and tail.streams[1]:
+            is_chain = _is_chain(start, fitting.position, tail.position, is_all=is_all)
+            if is_chain is None:
+                return None
+            if not is_chain:
+                return _finish(start, tail)
+    return _finish(start, fitting)
+
+
+def _find_tails(start: _Start) -> Iterator[_Tail]:
+    for match in _TAIL_PATTERN.finditer(start.data, start.head.end(), start.horizon):
+        if match.start() > start.limit:
+            return
+        yield _follow(start, match)
+
+
+def _follow(start: _Start, match: re.Match[bytes]) -> _Tail:
+    streams = cast("re.Match[bytes]", STREAM_LINES.match(start.data, match.end()))
+    end = END_LINE.match(start.data, streams.end())
+    if end is None:
+        is_open = start.data.find(b"\n", streams.end()) < 0
+        return _Tail(match, streams, None, _Outcome.OPEN if is_open else _Outcome.FAILS)
+    if end.groups()[:3] != (start.head[1], start.head[2], match[3]):
+        return _Tail(match, streams, None, _Outcome.FAILS)
+    is_total = _add_sizes(streams[1]) == int(end[4])
+    return _Tail(match, streams, end, _Outcome.FITS if is_total else _Outcome.DIFFERS)
+
+
+def _add_sizes(streams: bytes) -> int:
+    return sum(map(int, streams.split()[1::3]))
+
+
+def _is_chain(start: _Start, position: int, end: int, *, is_all: bool) -> bool | None:
+    """Return whether whole records lead from one position to another or beyond, or None if more text is needed.
+
+    Damaged text may be between them, but no other START. The client id of a record that ends beyond contains the
+    other position.
+    """
+    while position < end:
+        position = start.data.find(START, position, end)
+        if position < 0:
+            return False
+        found = read_record(start.data, position, start.line, is_all=is_all)
+        if found is None:
+            return False if is_all else None
+        if found.record is None or found.record.state is RecordState.CUT:
+            return False
+        position = found.end
+    return True
+
+
+def _finish(start: _Start, tail: _Tail, end: int | None = None) -> Found:
+    """Return the record of a tail; a cut one may have some bytes behind its last whole line."""
+    client_id = start.data[start.head.end() : tail.match.start()]
+    total = None if tail.end is None else int(tail.end[4])
+    span = (start.head.start(), tail.position if end is None else end)
+    return _make_found(
+        (*start.head.groups(), client_id), tail.match.groups(), tail.streams[1], total, span, start.line
+    )
+
+
+def _finish_cut(start: _Start, tails: list[_Tail]) -> Found:
+    """Return a record without an end. The next record may begin anywhere behind its last whole line."""
+    following = start.data.find(START, start.head.end(), start.horizon)
+    own = [tail for tail in tails if following < 0 or tail.match.start() < following]
+    if not own:
+        return _reject_start(start.data, start.head.start())
+    tail = own[-1]
+    line_end = start.data.find(b"\n", tail.position)
+    torn = start.data.find(START, tail.position, line_end + 1)
+    return _finish(start, tail, torn if torn >= 0 else None)
+
+
+def _reject_start(data: bytes, start: int) -> Found:
+    """Return the piece up to the end of a START line that cannot be read, or to another START in it."""
+    line_end = data.find(b"\n", start) + 1
+    following = data.find(START, start + 1, line_end)
+    return Found(None, following if following >= 0 else line_end, "a START line that cannot be read")
+
+
+def _make_found(
+    names: tuple[bytes, ...],
+    times: tuple[bytes, ...],
+    streams: bytes,
+    total: int | None,
+    span: tuple[int, int],
+    line: int,
+) -> Found:
+    """Return a record of the groups of the patterns above, from one position to another."""
+    host, address, protocol, client_id = names
+    written, connected, direction = times
+    heading = Heading(
+        cast("Direction", direction.decode()),
+        *(host, address, protocol, client_id),
+        *(written.decode(), connected.decode()),
+    )
+    start, end = span
+    try:
+        record = make_record(
+            heading,
+            _split_streams(streams),
+            total,
+            Place(line, end - start),
+            holds_forgery=_FORGERY.search(client_id) is not None,
+        )
+    except BadField as error:
+        return Found(None, end, str(error))
+    return Found(record, end)
+
+
+def _split_streams(lines: bytes) -> Streams:
+    """Return the streams of stream lines."""
+    text = lines.replace(b"\r\n", b"\n") if b"\r" in lines else lines
+    if text.isascii():
+        # The fastest way: numbers of text are read in half the time.
+        tokens = text.decode().split()
+        return Streams(tokens[0::3], [*map(int, tokens[1::3])], [*map(int, tokens[2::3])], text)
+    parts = text.split()
+    ids = [part.decode(errors="replace") for part in parts[0::3]]
+    return Streams(ids, [*map(int, parts[1::3])], [*map(int, parts[2::3])], text)
