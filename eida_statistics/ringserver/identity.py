@@ -121,16 +121,23 @@ def create_key(path: Path) -> bool:
         whether this call has created the file.
 
     Raises:
-        OSError: if it cannot be written.
+        UnusableUserSalt: if it cannot be written.
     """
     if path.exists():
         return False
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return _create_file(path, f"{secrets.token_hex()}\n")
+    except OSError as error:
+        raise UnusableUserSalt(f"cannot create {path}: {error.strerror}") from error
+
+
+def _create_file(path: Path, content: str) -> bool:
     # Only its owner can read a file of this function, whatever the umask.
     descriptor, temporary = tempfile.mkstemp(TEMPORARY_SUFFIX, f".{path.name}.", path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(f"{secrets.token_hex()}\n")
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         # Unlike a renamed file, a link never replaces the key of another process.

@@ -136,6 +136,13 @@ def test_key_is_created_once_for_its_owner(tmp_path: Path, monkeypatch: pytest.M
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
+def test_key_that_cannot_be_created_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(UnusableUserSalt, match=r"cannot create .*/file/key: (Not a directory|File exists)"):
+        create_key(tmp_path / "file" / "key")
+
+
 def test_keys_created_at_once_are_one(tmp_path: Path) -> None:
     path = tmp_path / "key"
     barrier = threading.Barrier(8)
