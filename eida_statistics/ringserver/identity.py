@@ -45,7 +45,7 @@ class ClientKey:
 
     def compute_number(self, address: str) -> int:
         """Return the `userID` that SeisComP logs for an anonymous client with this address."""
-        salted = self._salt + normalize_address(address).encode()
+        salted = self._salt + _encode_address(address)
         return int.from_bytes(hashlib.md5(salted, usedforsecurity=False).digest()[:4])
 
     def _hash_client(self, address: str) -> int:
@@ -54,7 +54,7 @@ class ClientKey:
 
     def _hash_host(self, address: str) -> str:
         """Return 12 characters that stand for an address. They never leave the database of the node."""
-        mac = hmac.digest(self._salt, normalize_address(address).encode(), "sha256")
+        mac = hmac.digest(self._salt, _encode_address(address), "sha256")
         return base64.b64encode(mac)[:HOST_HASH_LENGTH].decode()
 
     def compute_digest(self, content: bytes) -> bytes:
@@ -83,6 +83,11 @@ def normalize_address(text: str) -> str:
         return text
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return str(mapped or address)
+
+
+def _encode_address(address: str) -> bytes:
+    # What is no address may be text of any encoding.
+    return normalize_address(address).encode(errors="surrogatepass")
 
 
 def load_key(path: Path) -> ClientKey:
