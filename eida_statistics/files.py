@@ -31,7 +31,12 @@ def write_file(path: Path, content: bytes, permissions: int = OWNER_ONLY) -> Non
         raise
     finally:
         temporary.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Write the names of the files in a directory to the disk."""
+    directory = os.open(path, os.O_RDONLY)
     try:
         os.fsync(directory)
     finally:
