@@ -10,7 +10,7 @@ from msgspec import structs
 from eida_statistics.payload import EARLIEST_DAY, Period
 from eida_stats_aggregator import notices
 from eida_stats_aggregator.days import DatedLogs, DayRead, find_dated_logs, has_other_logs, read_day
-from eida_stats_aggregator.delivery.outbox import Entry, Outbox, Provenance
+from eida_stats_aggregator.delivery.outbox import Entry, Outbox, Provenance, make_aggregate
 from eida_stats_aggregator.delivery.sender import Sender
 from eida_stats_aggregator.delivery.state import Identity, choose_step
 from eida_stats_aggregator.errors import (
@@ -256,7 +256,7 @@ class _CatchUp:
             # It was never sent, and is brought up to date.
             terms = structs.replace(terms, replace=True)
         try:
-            self.outbox.put(payload, base, terms, provenance, may_overlap=True)
+            self.outbox.put(make_aggregate(payload), base, terms, provenance, may_overlap=True)
         except AggregateExists as error:
             self._record_finding(day, stamps, f"{error.subject} has other statistics; --replace sends a correction")
             return
@@ -274,7 +274,7 @@ class _CatchUp:
         if day in logs.by_day:
             raise NothingToAggregate(f"there is a log of {day}, so --no-requests must not report it")
         payload = make_quiet_payload(day, self.options)
-        path = self.outbox.put(payload, self.destination.base, self.options.terms, may_overlap=True)
+        path = self.outbox.put(make_aggregate(payload), self.destination.base, self.options.terms, may_overlap=True)
         self._send([path])
         self._add(day, f"no requests; {self._describe_result(path)}").output = str(path)
 

@@ -12,7 +12,7 @@ from eida_statistics.errors import EidaStatisticsError
 from eida_statistics.payload import EARLIEST_DAY, Payload, Period
 from eida_stats_aggregator import notices
 from eida_stats_aggregator.console import complain
-from eida_stats_aggregator.delivery.outbox import Outbox, Provenance
+from eida_stats_aggregator.delivery.outbox import Outbox, Provenance, make_aggregate
 from eida_stats_aggregator.delivery.state import Terms
 from eida_stats_aggregator.delivery.urls import find_base_url
 from eida_stats_aggregator.errors import NothingToAggregate, UnclearPeriod
@@ -215,7 +215,7 @@ def make_quiet_payload(day: datetime.date, options: Options) -> Payload:
 
 def _put(outbox: Outbox, options: Options, aggregate: _Aggregate, summary: RunSummary) -> None:
     base = options.destination.base if options.destination is not None else None
-    path = outbox.put(aggregate.payload, base, options.terms, aggregate.provenance)
+    path = outbox.put(make_aggregate(aggregate.payload), base, options.terms, aggregate.provenance)
     summary.output = str(path)
     record = outbox.get_record(path, base or "")
     if record is not None and record.state == "delivered":

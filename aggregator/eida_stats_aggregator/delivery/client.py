@@ -68,8 +68,8 @@ class ServiceClient:
     `token_valid_until` is the end of the token's validity, if the service has stated it.
     """
 
-    def __init__(self, url: str, token: str, *, retries: int) -> None:
-        self.url = make_submission_url(url)
+    def __init__(self, url: str, token: str, *, retries: int, kind: str = "dataselect") -> None:
+        self.url = make_submission_url(url, kind)
         self.base = find_base_url(url)
         self.token_valid_until: datetime.datetime | None = None
         self._token = token

@@ -1,6 +1,7 @@
 """The directory of aggregate files, each written completely or not at all, with its delivery state in a side file.
 
-A file without a side file was made without a service to send it to, and is never sent.
+A file without a side file was made without a service to send it to, and is never sent. One directory may have files
+of several kinds.
 """
 
 import datetime
@@ -38,7 +39,7 @@ from eida_stats_aggregator.errors import DirectoryInUse, NotDelivered, Unwritabl
 SUFFIX = ".json.gz"
 STATE_SUFFIX = ".delivery"
 _LOCK = ".eida_stats_aggregator{}.lock"
-_NAME = re.compile(r"(\d{4}-\d\d-\d\d)_(\d{4}-\d\d-\d\d)(?:_([0-9A-Za-z.-]+))?\.json\.gz", re.ASCII)
+_PERIOD_AND_SOURCE = r"(\d{4}-\d\d-\d\d)_(\d{4}-\d\d-\d\d)(?:_([0-9A-Za-z.-]+))?"
 # A higher level gains little and takes four times as long.
 _GZIP_LEVEL = 6
 
@@ -58,12 +59,53 @@ class Provenance(NamedTuple):
     fingerprint: str
 
 
-class Outbox:
-    """The aggregate files of one directory. Use it within `lock`; a dry run changes nothing on disk."""
+class Kind(NamedTuple):
+    """A kind of aggregate files.
 
-    def __init__(self, directory: Path, *, dry_run: bool = False) -> None:
+    Attributes:
+        prefix: the beginning of their names.
+        hash_content: returns the hash of the statistics in a file, which was unpacked.
+    """
+
+    prefix: str
+    hash_content: Callable[[bytes], str]
+
+
+class Aggregate(NamedTuple):
+    """Statistics that become a file. `to_json` returns them in the wire format."""
+
+    identity: Identity
+    content: str
+    generated_at: str
+    to_json: Callable[[], bytes]
+
+
+def make_aggregate(payload: Payload) -> Aggregate:
+    """Return the statistics of request logs, which have a period."""
+    if payload.period is None:
+        raise ValueError("a payload without a period")
+    # Rows are encoded once: a large data centre has two hundred thousand.
+    rows_json = payload.encode_rows()
+    content = hash_content(payload.days_coverage, rows_json)
+    identity = Identity(payload.source, payload.period)
+    return Aggregate(identity, content, payload.generated_at, lambda: payload.to_json(rows_json))
+
+
+def _hash_requests(body: bytes) -> str:
+    return wire.decode(body, today=datetime.date.max - datetime.timedelta(days=1)).content()
+
+
+REQUESTS = Kind("", _hash_requests)
+
+
+class Outbox:
+    """The aggregate files of a kind in one directory. Use it within `lock`; a dry run changes nothing on disk."""
+
+    def __init__(self, directory: Path, kind: Kind = REQUESTS, *, dry_run: bool = False) -> None:
         self.directory = directory
         self.dry_run = dry_run
+        self._kind = kind
+        self._name = re.compile(re.escape(kind.prefix) + _PERIOD_AND_SOURCE + re.escape(SUFFIX), re.ASCII)
         self._states: dict[Path, DeliveryState] = {}
         self._unreadable: set[Path] = set()
 
@@ -120,7 +162,7 @@ class Outbox:
 
     def _load(self) -> None:
         self._states, self._unreadable = {}, set()
-        for beside in self.directory.glob(f"*{SUFFIX}{STATE_SUFFIX}"):
+        for beside in self.directory.glob(f"{self._kind.prefix}[0-9]*{SUFFIX}{STATE_SUFFIX}"):
             path = beside.with_name(beside.name.removesuffix(STATE_SUFFIX))
             try:
                 self._states[path] = decode_state(beside.read_bytes())
@@ -129,32 +171,31 @@ class Outbox:
 
     def put(
         self,
-        payload: Payload,
+        aggregate: Aggregate,
         url: str | None,
         terms: Terms,
         provenance: Provenance | None = None,
         *,
         may_overlap: bool = False,
     ) -> Path:
-        """Write a payload, which has a period, to START_END[_SOURCE].json.gz, and queue it for a service.
+        """Write an aggregate to [KIND_]START_END[_SOURCE].json.gz, and queue it for a service.
 
-        With `may_overlap`, it is left to the service whether the payload overlaps with other files.
+        With `may_overlap`, it is left to the service whether the aggregate overlaps with other files.
 
         Raises:
             AggregateExists: if the file has other statistics, and the terms do not say what to do.
             AlreadyDelivered: if another file counts for some of these days.
             UnwritableDirectory: if it cannot be written.
         """
-        rows_json = payload.encode_rows()
-        content = hash_content(payload.days_coverage, rows_json)
-        path = self.make_path(get_identity(payload))
+        identity, content = aggregate.identity, aggregate.content
+        path = self.make_path(identity)
         old, present = self._read_present(path, content)
-        new = plan_delivery(old, content, url, terms, path=path, source=payload.source)
-        others = [(other.name, identity, state) for other, identity, state in self.list_entries() if other != path]
+        new = plan_delivery(old, content, url, terms, path=path, source=identity.source)
+        others = [(other.name, named, state) for other, named, state in self.list_entries() if other != path]
         if url is not None and provenance is not None and old is None:
-            check_source(others, payload.source, provenance.fingerprint, url, terms)
+            check_source(others, identity.source, provenance.fingerprint, url, terms)
         if url is not None and not may_overlap:
-            check_overlaps(others, get_identity(payload), url, terms)
+            check_overlaps(others, identity, url, terms)
         if provenance is not None:
             new = structs.replace(new, logs=provenance.logs, fingerprint=provenance.fingerprint)
         # The side file comes first: if the run is killed in between, the next one reports a file that is missing,
@@ -162,12 +203,12 @@ class Outbox:
         if new.records:
             self.save_state(path, new)
         if not self.dry_run and (present != content or (old is not None and old.legacy)):
-            self.write(path, gzip.compress(payload.to_json(rows_json), _GZIP_LEVEL, mtime=_get_time(payload)))
+            self.write(path, gzip.compress(aggregate.to_json(), _GZIP_LEVEL, mtime=_get_time(aggregate)))
         return path
 
     def _read_present(self, path: Path, content: str) -> tuple[DeliveryState | None, str | None]:
         """Return the state of a file, and the hash of its present content, before it gets another one."""
-        old, present = self.get_state(path), read_content_hash(path)
+        old, present = self.get_state(path), read_content_hash(path, self._kind)
         if path.exists() and (old is None or old.content not in (present, content)):
             # It was made without a service, or by hand. Otherwise a run was killed before it had written the file.
             old = DeliveryState(present or "", {} if old is None else old.records)
@@ -176,11 +217,12 @@ class Outbox:
     def make_path(self, identity: Identity) -> Path:
         """Return the path of the file of a source and a period."""
         source, period = identity
-        return self.directory / f"{period.start}_{period.end}{f'_{source}' if source else ''}{SUFFIX}"
+        name = f"{self._kind.prefix}{period.start}_{period.end}{f'_{source}' if source else ''}{SUFFIX}"
+        return self.directory / name
 
     def list_entries(self) -> list[Entry]:
         """Return the files that have a side file, oldest period first."""
-        named = ((path, _parse_identity(path.name), state) for path, state in sorted(self._states.items()))
+        named = ((path, self._parse_identity(path.name), state) for path, state in sorted(self._states.items()))
         return [Entry(path, identity, state) for path, identity, state in named if identity is not None]
 
     def list_waiting(self, url: str) -> tuple[list[Path], list[NotDelivered]]:
@@ -209,7 +251,7 @@ class Outbox:
     def is_whole(self, path: Path) -> bool:
         """Return whether a file has the content that is remembered; in a dry run it may not be there."""
         state = self.get_state(path)
-        return self.dry_run or (state is not None and read_content_hash(path) == state.content)
+        return self.dry_run or (state is not None and read_content_hash(path, self._kind) == state.content)
 
     def redirect(self, url: str, *, mistyped_only: bool) -> None:
         """Move the queues of other services to this one; see `state.redirect`."""
@@ -220,7 +262,7 @@ class Outbox:
 
     def drop_superseded(self, path: Path, url: str) -> None:
         """Drop the waiting files whose periods lie within that of a delivered correction."""
-        made = _parse_identity(path.name)
+        made = self._parse_identity(path.name)
         for other, identity, state in self.list_entries():
             record = state.records.get(url)
             if made is None or other == path or record is None or record.state == "delivered":
@@ -228,6 +270,16 @@ class Outbox:
             if identity.source == made.source and made.period.contains(identity.period):
                 records = {name: kept for name, kept in state.records.items() if name != url}
                 self.save_state(other, structs.replace(state, records=records))
+
+    def _parse_identity(self, name: str) -> Identity | None:
+        """Return the source and the period of a file by its name, None if it has another form."""
+        parsed = self._name.fullmatch(name)
+        try:
+            return parsed and Identity(
+                parsed[3] or "", Period(*map(datetime.date.fromisoformat, parsed.group(1, 2)))
+            )
+        except ValueError:
+            return None
 
     def get_state(self, path: Path) -> DeliveryState | None:
         """Return the state of a file, None if it has no side file."""
@@ -261,34 +313,17 @@ class Outbox:
             write_file(path, content)
 
 
-def read_content_hash(path: Path) -> str | None:
+def read_content_hash(path: Path, kind: Kind = REQUESTS) -> str | None:
     """Return the hash of the statistics in an aggregate file, None if it holds none."""
     try:
-        body = gzip.decompress(path.read_bytes())
-        return wire.decode(body, today=datetime.date.max - datetime.timedelta(days=1)).content()
+        return kind.hash_content(gzip.decompress(path.read_bytes()))
     except (OSError, EOFError, zlib.error, EidaStatisticsError):
         return None
 
 
-def get_identity(payload: Payload) -> Identity:
-    """Return the source and the period of a payload that has both."""
-    if payload.period is None:
-        raise ValueError("a payload without a period")
-    return Identity(payload.source, payload.period)
-
-
-def _parse_identity(name: str) -> Identity | None:
-    """Return the source and the period of a file by its name, None if it has another form."""
-    parsed = _NAME.fullmatch(name)
-    try:
-        return parsed and Identity(parsed[3] or "", Period(*map(datetime.date.fromisoformat, parsed.group(1, 2))))
-    except ValueError:
-        return None
-
-
-def _get_time(payload: Payload) -> float:
-    # The same payload has the same bytes: the time in the gzip header is that of the payload.
-    return datetime.datetime.fromisoformat(f"{payload.generated_at}+00:00").timestamp()
+def _get_time(aggregate: Aggregate) -> float:
+    # The same statistics have the same bytes: the time in the gzip header is theirs.
+    return datetime.datetime.fromisoformat(f"{aggregate.generated_at}+00:00").timestamp()
 
 
 @contextmanager

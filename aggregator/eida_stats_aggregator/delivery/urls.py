@@ -2,7 +2,9 @@
 
 from urllib.parse import urlsplit
 
-_RESOURCES = ("/submit", "/dataselectstats")
+# To the first of them, payloads of that kind are sent.
+_RESOURCES_BY_KIND = {"dataselect": ("/submit", "/dataselectstats"), "ringserver": ("/ringserver",)}
+_RESOURCES = tuple(resource for resources in _RESOURCES_BY_KIND.values() for resource in resources)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -18,11 +20,16 @@ def find_base_url(url: str) -> str:
     return f"{split.scheme}://{host}{port}{path}"
 
 
-def make_submission_url(url: str) -> str:
-    """Return the URL to which payloads go: the operator's, if it names a resource."""
+def make_submission_url(url: str, kind: str = "dataselect") -> str:
+    """Return the URL to which payloads of a kind go: the operator's, if it names a resource of that kind."""
+    resources = _RESOURCES_BY_KIND[kind]
     split = urlsplit(url)
     path = split.path.rstrip("/")
-    return split._replace(path=path if path.endswith(_RESOURCES) else f"{path}/submit").geturl()
+    if path.endswith(resources):
+        return split._replace(path=path).geturl()
+    for resource in _RESOURCES:
+        path = path.removesuffix(resource).rstrip("/")
+    return split._replace(path=path + resources[0]).geturl()
 
 
 def is_same_server(url: str, other: str) -> bool:

@@ -23,7 +23,7 @@ from eida_statistics.hll import EMPTY, to_hex
 from eida_statistics.payload import Payload, Period, Row
 from eida_stats_aggregator.delivery.answers import Delivered
 from eida_stats_aggregator.delivery.legacy import decode_state
-from eida_stats_aggregator.delivery.outbox import Outbox
+from eida_stats_aggregator.delivery.outbox import Outbox, make_aggregate
 from eida_stats_aggregator.delivery.sender import Sender
 from eida_stats_aggregator.delivery.state import DeliveryState, Record, Terms
 from eida_stats_aggregator.delivery.urls import find_base_url, make_submission_url
@@ -107,7 +107,7 @@ def send(outbox: Outbox, fake_client: Client) -> Sender:
 
 
 def put(outbox: Outbox, made: Payload, terms: Terms = NEW, url: str | None = URL, **more: Any) -> Path:
-    return outbox.put(made, url, terms, **more)
+    return outbox.put(make_aggregate(made), url, terms, **more)
 
 
 def content(path: Path) -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from eida_stats_aggregator.delivery.outbox import Outbox
+from eida_stats_aggregator.delivery.outbox import Outbox, make_aggregate
 from eida_stats_aggregator.delivery.state import Terms
 from eida_stats_aggregator.errors import UnreadableLog
 from eida_stats_aggregator.fdsnws.request_log import is_request_log
@@ -203,7 +203,7 @@ def test_aggregates_are_no_logs(folder: Path) -> None:
         many = [row(station=f"S{number}") for number in range(10_000)]
         for day, rows in (("2026-10-14", [row()]), ("2026-10-15", many)):
             made = payload(*rows, days_coverage=[day], period={"start": day, "end": day})
-            outbox.put(made, "http://127.0.0.1", Terms())
+            outbox.put(make_aggregate(made), "http://127.0.0.1", Terms())
     assert len(list(folder.glob("*.delivery"))) == 2
     assert find_names(".") == ["request.log"]
 
