@@ -10,10 +10,12 @@ from msgspec import Meta
 
 # FDSN source identifiers 1.0: network, station and location have up to 8 characters; channel is band, source
 # and subsource, each of any length.
-Network = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_-]{0,8}\Z")]
-Station = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_-]{0,8}\Z")]
-Location = Annotated[str, Meta(pattern=r"^[0-9A-Za-z _-]{0,8}\Z")]
-Channel = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_-]{0,16}\Z")]
+MAX_CODE_CHARACTERS = 8
+MAX_CHANNEL_CHARACTERS = 16
+Network = Annotated[str, Meta(pattern=rf"^[0-9A-Za-z_-]{{0,{MAX_CODE_CHARACTERS}}}\Z")]
+Station = Annotated[str, Meta(pattern=rf"^[0-9A-Za-z_-]{{0,{MAX_CODE_CHARACTERS}}}\Z")]
+Location = Annotated[str, Meta(pattern=rf"^[0-9A-Za-z _-]{{0,{MAX_CODE_CHARACTERS}}}\Z")]
+Channel = Annotated[str, Meta(pattern=rf"^[0-9A-Za-z_-]{{0,{MAX_CHANNEL_CHARACTERS}}}\Z")]
 Country = Annotated[str, Meta(pattern=r"^([0-9A-Z]{2})?\Z")]
 _COUNTRY = re.compile(r"[0-9A-Za-z]{2}", re.ASCII)
 EARLIEST_DAY = datetime.date(1990, 1, 1)
@@ -25,6 +27,9 @@ Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
 MAX_EXCLUSIONS = 100
 MAX_EXCLUSION_CHARACTERS = 1000
 _Exclusion = Annotated[str, Meta(max_length=MAX_EXCLUSION_CHARACTERS)]
+
+# When a payload was made, or by which version.
+Label = Annotated[str, Meta(pattern=r"^[ -~]{0,64}\Z")]
 
 # An empty source is the whole node; otherwise it is the name of one of its servers.
 Source = Annotated[str, Meta(pattern=r"^[0-9A-Za-z.-]{0,64}\Z")]
