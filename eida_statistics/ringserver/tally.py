@@ -1,80 +1,51 @@
 """Add up the records of a day to its payload."""
 
 import datetime
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterable
 from operator import attrgetter
 
-from eida_statistics import hll
+import numpy as np
+
 from eida_statistics.payload import Period
 from eida_statistics.ringserver.events import Direction, TransferRecord
 from eida_statistics.ringserver.payload import KIND, DayPayload, DayRow, HourRow, PlaceRow, StatRow
 from eida_statistics.ringserver.places import Place
 from eida_statistics.ringserver.stream_id import OTHER, parse
-from eida_statistics.ringserver.windows import Stay, spread
-from eida_statistics.sketch_builder import SketchBuilder
+from eida_statistics.ringserver.sums import (
+    HOURS_A_DAY,
+    GroupSums,
+    Numbers,
+    Transfers,
+    merge_parts,
+    spread_over_hours,
+)
+from eida_statistics.ringserver.windows import Stay
+from eida_statistics.rows import AnyRow
 
-# After how many streams large sets of clients are folded into registers.
-_FOLD_EVERY = 250_000
+# After how many stream lines they are added up.
+_AT_ONCE = 1 << 15
+_SECONDS_A_DAY = 86400
+_EPOCH = datetime.date(1970, 1, 1)
 
 # Direction, network, station, location, channel and country.
 _StreamKey = tuple[Direction, str, str, str, str, str]
-
-_get_key = attrgetter("key")
-
-
-class _Sums(SketchBuilder):
-    """Bytes, packets and stream lines, and the sketch of the clients."""
-
-    __slots__ = ("bytes", "packets", "records")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.bytes = 0
-        self.packets = 0
-        self.records = 0
-
-    def add(self, size: int, packets: int, client: int) -> None:
-        """Add what a client got. Nothing adds no client."""
-        self.bytes += size
-        self.packets += packets
-        if size:
-            self.hashes.add(client)
-
-    def to_hex(self) -> str:
-        """Return the sketch as payloads have it."""
-        return hll.to_hex(self.to_bytes())
+# Direction, network and country.
+_NetworkKey = tuple[Direction, str, str]
 
 
-class _Network:
-    """The hours of a network in a group. `bytes` and `packets` are those of the record that is being added."""
+class _Waiting:
+    """Records that are not added up yet.
 
-    __slots__ = ("bytes", "code", "hours", "packets")
-
-    def __init__(self, code: str) -> None:
-        self.code = code
-        self.bytes = 0
-        self.packets = 0
-        self.hours: dict[int, _Sums] = {}
-
-
-class _Stream(_Sums):
-    """The sums of one stream id."""
-
-    __slots__ = ("network",)
-
-    def __init__(self, network: _Network) -> None:
-        super().__init__()
-        self.network = network
-
-
-class _Group:
-    """The streams, by their ids, and networks of one direction and country."""
-
-    __slots__ = ("networks", "streams")
+    `records` has five numbers for each: of its streams, the client, the place, and the start and end of its time in
+    seconds of the day. The other columns have an entry for each stream.
+    """
 
     def __init__(self) -> None:
-        self.streams: dict[str, _Stream] = {}
-        self.networks: dict[str, _Network] = {}
+        self.records = array("q")
+        self.streams = array("q")
+        self.sizes = array("q")
+        self.packets = array("q")
 
 
 class DayTally:
@@ -90,166 +61,128 @@ class DayTally:
 
     def __init__(self, day: datetime.date, extend: Callable[[str, datetime.date], str]) -> None:
         self._day = day
+        self._midnight = (day - _EPOCH).days * _SECONDS_A_DAY
         self._extend = extend
-        self._groups: dict[tuple[Direction, str], _Group] = {}
-        self._places: dict[tuple[Direction, Place], _Sums] = {}
-        self._unfolded = 0
+        # The numbers of streams by their ids, for each direction and country. Several ids can be of one stream.
+        self._ids: dict[tuple[Direction, str], dict[str, int]] = {}
+        # Each kind of group is numbered in the order in which it occurs.
+        self._streams: dict[_StreamKey, int] = {}
+        self._networks: dict[_NetworkKey, int] = {}
+        self._places: dict[tuple[Direction, Place], int] = {}
+        self._network_of_stream = array("q")
+        self._by_stream = GroupSums()
+        self._by_network = GroupSums()
+        self._by_hour = GroupSums()
+        self._by_place = GroupSums()
+        self._waiting = _Waiting()
 
     def add(self, record: TransferRecord, stay: Stay, client: int, place: Place) -> None:
         """Add a record.
 
         Args:
-            record: a record of this day.
+            record: a record of this day, with at most 2^53-1 bytes for each stream.
             stay: the time that it covers.
-            client: the hash of the client.
+            client: the hash of the client, see `hll.hash_client`.
             place: where the client is.
 
         Raises:
-            RegistryUnavailable: if a network needs the registry, which cannot be loaded. The record is then added
-                in part, so the tally is of no use any more.
-            InvalidRegistry: if the registry is invalid. The same holds.
+            RegistryUnavailable: if a network needs the registry, which cannot be loaded.
+            InvalidRegistry: if the registry is invalid.
         """
-        group = self._groups.get((record.direction, place.country))
-        if group is None:
-            group = self._groups[record.direction, place.country] = _Group()
-        streams = group.streams
-        touched: set[_Network] = set()
-        last = None
-        for stream_id, size, packets in zip(record.ids, record.sizes, record.packets, strict=True):
-            stream = streams.get(stream_id)
-            if stream is None:
-                stream = self._open_stream(group, stream_id)
-            stream.bytes += size
-            stream.packets += packets
-            stream.records += 1
-            if size:
-                stream.hashes.add(client)
-            network = stream.network
-            if network is not last:
-                touched.add(network)
-                last = network
-            network.bytes += size
-            network.packets += packets
-        self._add_hours(touched, stay, client)
-        self._add_place(record, client, place)
-        self._unfolded += len(record.ids)
-        if self._unfolded > _FOLD_EVERY:
-            self._fold()
+        known = self._ids.setdefault((record.direction, place.country), {})
+        try:
+            streams = list(map(known.__getitem__, record.ids))
+        except KeyError:
+            for stream_id in record.ids:
+                if stream_id not in known:
+                    known[stream_id] = self._number_stream(record.direction, stream_id, place.country)
+            streams = list(map(known.__getitem__, record.ids))
+        waiting = self._waiting
+        waiting.streams.extend(streams)
+        waiting.sizes.extend(record.sizes)
+        waiting.packets.extend(record.packets)
+        number = self._places.setdefault((record.direction, place), len(self._places))
+        start, end = stay.start - self._midnight, stay.end - self._midnight
+        waiting.records.extend((len(streams), client, number, start, end))
+        if len(waiting.streams) >= _AT_ONCE:
+            self._add_up()
 
     def to_payload(self, source: str, generated_at: datetime.datetime, version: str) -> DayPayload:
         """Return the payload of all records that were added."""
-        streams = self._merge_streams()
+        self._add_up()
         return DayPayload(
             kind=KIND,
             source=source,
             period=Period(self._day, self._day),
             generated_at=f"{generated_at:%Y-%m-%d %H:%M:%S}",
             version=version,
-            stats=self._make_stats(streams),
-            days=self._make_days(streams),
+            stats=self._make_stats(),
+            days=self._make_days(),
             hours=self._make_hours(),
             places=self._make_places(),
         )
 
-    def _open_stream(self, group: _Group, stream_id: str) -> _Stream:
-        code = (parse(stream_id) or OTHER).network
-        extended = self._extend(code, self._day) if code else code
-        network = group.networks.get(extended)
-        if network is None:
-            network = group.networks[extended] = _Network(extended)
-        stream = group.streams[stream_id] = _Stream(network)
-        return stream
+    def _number_stream(self, direction: Direction, stream_id: str, country: str) -> int:
+        code, station, location, channel = parse(stream_id) or OTHER
+        network = self._extend(code, self._day) if code else code
+        key = direction, network, station, location, channel, country
+        number = self._streams.setdefault(key, len(self._streams))
+        if number == len(self._network_of_stream):
+            of_network = direction, network, country
+            self._network_of_stream.append(self._networks.setdefault(of_network, len(self._networks)))
+        return number
 
-    def _add_hours(self, touched: Iterable[_Network], stay: Stay, client: int) -> None:
-        """Spread the bytes and packets of the record over the hours of its networks."""
-        networks = list(touched)
-        amounts = [amount for network in networks for amount in (network.bytes, network.packets)]
-        for network in networks:
-            network.bytes = network.packets = 0
-        for hour, parts in spread(stay, self._day, amounts):
-            place = 0
-            for network in networks:
-                size, packets = parts[place], parts[place + 1]
-                place += 2
-                if size or packets:
-                    sums = network.hours.get(hour)
-                    if sums is None:
-                        sums = network.hours[hour] = _Sums()
-                    sums.add(size, packets, client)
+    def _add_up(self) -> None:
+        """Add the waiting records to the sums."""
+        waiting, self._waiting = self._waiting, _Waiting()
+        if not waiting.records:
+            return
+        lengths, clients, places, starts, ends = _to_numbers(waiting.records).reshape(-1, 5).T
+        records = np.repeat(np.arange(len(lengths)), lengths)
+        streams, sizes, packets = map(_to_numbers, (waiting.streams, waiting.sizes, waiting.packets))
+        by_stream = Transfers(streams, clients[records], sizes, packets)
+        by_network = by_stream._replace(groups=_to_numbers(self._network_of_stream)[streams])
+        by_place = by_stream._replace(groups=places[records])
+        self._by_stream.add(by_stream, len(self._streams))
+        self._by_network.add(by_network, len(self._networks))
+        self._by_place.add(by_place, len(self._places))
+        # What a record transferred of a network is spread as a whole.
+        parts, of_record = merge_parts(by_network, records)
+        for by_hour in spread_over_hours(parts, starts[of_record], ends[of_record]):
+            self._by_hour.add(by_hour, len(self._networks) * HOURS_A_DAY)
 
-    def _add_place(self, record: TransferRecord, client: int, place: Place) -> None:
-        size, packets = sum(record.sizes), sum(record.packets)
-        if size or packets:
-            sums = self._places.get((record.direction, place))
-            if sums is None:
-                sums = self._places[record.direction, place] = _Sums()
-            sums.add(size, packets, client)
+    def _make_stats(self) -> list[StatRow]:
+        month, sums = self._day.replace(day=1), self._by_stream.list_sums()
+        return _sort(StatRow(month, *key, *one) for key, one in zip(self._streams, sums, strict=True))
 
-    def _fold(self) -> None:
-        """Bound the memory that sets of clients take."""
-        self._unfolded = 0
-        for sums in self._places.values():
-            sums.fold()
-        for group in self._groups.values():
-            for stream in group.streams.values():
-                stream.fold()
-            for network in group.networks.values():
-                for sums in network.hours.values():
-                    sums.fold()
-
-    def _merge_streams(self) -> dict[_StreamKey, _Sums]:
-        """Return the sums by stream: several ids can be of one stream."""
-        by_stream: dict[_StreamKey, list[_Stream]] = {}
-        for (direction, country), group in self._groups.items():
-            for stream_id, stream in group.streams.items():
-                codes = parse(stream_id) or OTHER
-                key = (direction, stream.network.code, codes.station, codes.location, codes.channel, country)
-                by_stream.setdefault(key, []).append(stream)
-        return {key: _add_up(streams) for key, streams in sorted(by_stream.items())}
-
-    def _make_stats(self, streams: Mapping[_StreamKey, _Sums]) -> list[StatRow]:
-        month = self._day.replace(day=1)
-        return [
-            StatRow(month, *key, sums.bytes, sums.packets, sums.records, sums.to_hex())
-            for key, sums in streams.items()
-        ]
-
-    def _make_days(self, streams: Mapping[_StreamKey, _Sums]) -> list[DayRow]:
-        by_network: dict[tuple[Direction, str, str], list[_Sums]] = {}
-        for (direction, network, _, _, _, country), sums in streams.items():
-            by_network.setdefault((direction, network, country), []).append(sums)
-        added = {key: _add_up(listed) for key, listed in sorted(by_network.items())}
-        return [
-            DayRow(self._day, *key, sums.bytes, sums.packets, sums.records, sums.to_hex())
-            for key, sums in added.items()
-        ]
+    def _make_days(self) -> list[DayRow]:
+        sums = self._by_network.list_sums()
+        keys = ((self._day, *key) for key in self._networks)
+        return _sort(DayRow(*key, *one) for key, one in zip(keys, sums, strict=True))
 
     def _make_hours(self) -> list[HourRow]:
         midnight = datetime.datetime.combine(self._day, datetime.time(), datetime.UTC)
-        starts = [midnight.replace(hour=hour) for hour in range(24)]
-        rows = [
-            HourRow(starts[hour], direction, network.code, country, sums.bytes, sums.packets, sums.to_hex())
-            for (direction, country), group in self._groups.items()
-            for network in group.networks.values()
-            for hour, sums in network.hours.items()
-        ]
-        return sorted(rows, key=_get_key)
+        starts = [midnight.replace(hour=hour) for hour in range(HOURS_A_DAY)]
+        keys = [(start, *key) for key in self._networks for start in starts]
+        sums = self._by_hour.list_sums()
+        return _sort(
+            HourRow(*key, one.bytes, one.packets, one.clients)
+            for key, one in zip(keys, sums, strict=True)
+            if one.bytes or one.packets
+        )
 
     def _make_places(self) -> list[PlaceRow]:
-        rows = [
-            PlaceRow(self._day, direction, *place, sums.bytes, sums.packets, sums.to_hex())
-            for (direction, place), sums in self._places.items()
-        ]
-        return sorted(rows, key=_get_key)
+        return _sort(
+            PlaceRow(self._day, direction, *place, one.bytes, one.packets, one.clients)
+            for (direction, place), one in zip(self._places, self._by_place.list_sums(), strict=True)
+            if one.bytes or one.packets
+        )
 
 
-def _add_up(sums: Sequence[_Sums]) -> _Sums:
-    """Return the sum of one or more sums."""
-    if len(sums) == 1:
-        return sums[0]
-    total = _Sums()
-    total.bytes = sum(one.bytes for one in sums)
-    total.packets = sum(one.packets for one in sums)
-    total.records = sum(one.records for one in sums)
-    total.merge(*sums)
-    return total
+def _sort(rows: Iterable[AnyRow]) -> list[AnyRow]:
+    return sorted(rows, key=attrgetter("key"))
+
+
+def _to_numbers(column: "array[int]") -> Numbers:
+    # A copy: an array cannot grow while numpy uses its memory.
+    return np.array(column, dtype=np.int64)
