@@ -86,22 +86,24 @@ def spread_over_hours(transfers: Transfers, starts: Numbers, ends: Numbers) -> I
 
 
 def _spread(transfers: Transfers, starts: Numbers, ends: Numbers) -> Transfers:
-    first = starts // _SECONDS_AN_HOUR
-    counts = (ends - 1) // _SECONDS_AN_HOUR - first + 1
-    # One entry for each transfer and hour: the number of the transfer, and the hour.
+    first_hours = starts // _SECONDS_AN_HOUR
+    counts = (ends - 1) // _SECONDS_AN_HOUR - first_hours + 1
+    # One entry for each transfer and hour: the number of the transfer, the hour, and the seconds up to its end.
     numbers = np.repeat(np.arange(len(starts)), counts)
-    hours = np.arange(len(numbers)) - np.repeat(np.cumsum(counts) - counts - first, counts)
-    starts, ends = starts[numbers], ends[numbers]
-    since = np.maximum(hours * _SECONDS_AN_HOUR - starts, 0)
-    until = np.minimum((hours + 1) * _SECONDS_AN_HOUR, ends) - starts
+    firsts = np.cumsum(counts) - counts
+    hours = np.arange(len(numbers)) - (firsts - first_hours)[numbers]
+    lengths = ends - starts
+    elapsed = np.minimum((hours + 1) * _SECONDS_AN_HOUR, ends[numbers]) - starts[numbers]
 
     def divide(amounts: Numbers) -> Numbers:
         # The product of an amount and a time may exceed 64 bits.
-        whole, rest = np.divmod(amounts[numbers], ends - starts)
-        parts: Numbers = whole * (until - since) + rest * until // (ends - starts) - rest * since // (ends - starts)
+        whole, rest = np.divmod(amounts, lengths)
+        due = whole[numbers] * elapsed + rest[numbers] * elapsed // lengths[numbers]
+        parts: Numbers = np.diff(due, prepend=0)
+        parts[firsts] = due[firsts]
         return parts
 
     sizes, packets = divide(transfers.sizes), divide(transfers.packets)
     is_any = (sizes > 0) | (packets > 0)
     groups = transfers.groups[numbers] * HOURS_A_DAY + hours
-    return Transfers(groups[is_any], transfers.clients[numbers][is_any], sizes[is_any], packets[is_any])
+    return Transfers(groups[is_any], transfers.clients[numbers[is_any]], sizes[is_any], packets[is_any])

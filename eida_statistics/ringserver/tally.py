@@ -1,7 +1,6 @@
 """Add up the records of a day to its payload."""
 
 import datetime
-from array import array
 from collections.abc import Callable, Iterable
 from operator import attrgetter
 
@@ -42,10 +41,10 @@ class _Waiting:
     """
 
     def __init__(self) -> None:
-        self.records = array("q")
-        self.streams = array("q")
-        self.sizes = array("q")
-        self.packets = array("q")
+        self.records: list[int] = []
+        self.streams: list[int] = []
+        self.sizes: list[int] = []
+        self.packets: list[int] = []
 
 
 class DayTally:
@@ -69,7 +68,7 @@ class DayTally:
         self._streams: dict[_StreamKey, int] = {}
         self._networks: dict[_NetworkKey, int] = {}
         self._places: dict[tuple[Direction, Place], int] = {}
-        self._network_of_stream = array("q")
+        self._network_of_stream: list[int] = []
         self._by_stream = GroupSums()
         self._by_network = GroupSums()
         self._by_hour = GroupSums()
@@ -98,12 +97,12 @@ class DayTally:
                     known[stream_id] = self._number_stream(record.direction, stream_id, place.country)
             streams = list(map(known.__getitem__, record.ids))
         waiting = self._waiting
-        waiting.streams.extend(streams)
-        waiting.sizes.extend(record.sizes)
-        waiting.packets.extend(record.packets)
+        waiting.streams += streams
+        waiting.sizes += record.sizes
+        waiting.packets += record.packets
         number = self._places.setdefault((record.direction, place), len(self._places))
         start, end = stay.start - self._midnight, stay.end - self._midnight
-        waiting.records.extend((len(streams), client, number, start, end))
+        waiting.records += (len(streams), client, number, start, end)
         if len(waiting.streams) >= _AT_ONCE:
             self._add_up()
 
@@ -126,8 +125,9 @@ class DayTally:
         code, station, location, channel = parse(stream_id) or OTHER
         network = self._extend(code, self._day) if code else code
         key = direction, network, station, location, channel, country
-        number = self._streams.setdefault(key, len(self._streams))
-        if number == len(self._network_of_stream):
+        number = self._streams.get(key)
+        if number is None:
+            number = self._streams[key] = len(self._streams)
             of_network = direction, network, country
             self._network_of_stream.append(self._networks.setdefault(of_network, len(self._networks)))
         return number
@@ -183,6 +183,5 @@ def _sort(rows: Iterable[AnyRow]) -> list[AnyRow]:
     return sorted(rows, key=attrgetter("key"))
 
 
-def _to_numbers(column: "array[int]") -> Numbers:
-    # A copy: an array cannot grow while numpy uses its memory.
+def _to_numbers(column: list[int]) -> Numbers:
     return np.array(column, dtype=np.int64)
