@@ -12,7 +12,7 @@ _HASH_BITS = 32
 _LOWEST_HASH = -(1 << 31)
 _HASH_MASK = (1 << _HASH_BITS) - 1
 
-# From as many pairs on, groups with many clients are kept as registers, which take as much as 256 pairs.
+# Registers take as much memory as 256 pairs.
 _FOLD_FROM = 1 << 21
 _FOLD_ABOVE = 512
 
@@ -22,21 +22,25 @@ _HEX_DIGITS = 16
 
 
 class ClientSets:
-    """A set of clients for each of many groups, which have numbers from 0. A client takes 8 bytes in each set."""
+    """A set of clients for each of many groups, which have numbers from 0. A client takes 8 bytes in each set.
 
-    def __init__(self) -> None:
+    Args:
+        fold_from: the number of pairs from which on the clients of large groups are kept as registers.
+    """
+
+    def __init__(self, fold_from: int = _FOLD_FROM) -> None:
         self._pairs = np.empty(0, dtype=np.int64)
         self._added: list[NDArray[np.int64]] = []
         self._size_added = 0
         self._registers: dict[int, NDArray[np.uint8]] = {}
-        self._fold_from = _FOLD_FROM
+        self._fold_from = fold_from
 
     def add(self, groups: NDArray[np.int64], clients: NDArray[np.int64]) -> None:
         """Add clients, each to its group. Clients are signed hashes of 32 bits, see `hll.hash_client`."""
         pairs = _sort_unique(groups << _HASH_BITS | clients - _LOWEST_HASH)
         self._added.append(pairs)
         self._size_added += len(pairs)
-        if self._size_added > max(len(self._pairs), _FOLD_FROM // 8):
+        if self._size_added > max(len(self._pairs), self._fold_from // 8):
             self._join()
             if len(self._pairs) > self._fold_from:
                 self._fold()
@@ -81,7 +85,7 @@ class ClientSets:
             self._registers[group] = np.maximum(known, registers)
         self._pairs = np.concatenate(kept) if kept else np.empty(0, dtype=np.int64)
         # Small groups may be many: look again only once there are twice as many.
-        self._fold_from = max(_FOLD_FROM, 2 * len(self._pairs))
+        self._fold_from = max(self._fold_from, 2 * len(self._pairs))
 
     def _find_bounds(self, count: int) -> list[int]:
         """Return the places of the pairs at which each group begins, and the end of the last one."""

@@ -85,8 +85,9 @@ class DayTally:
             place: where the client is.
 
         Raises:
-            RegistryUnavailable: if a network needs the registry, which cannot be loaded.
-            InvalidRegistry: if the registry is invalid.
+            RegistryUnavailable: if a network needs the registry, which cannot be loaded. The tally cannot be used
+                any more.
+            InvalidRegistry: if the registry is invalid. The same holds.
         """
         known = self._ids.setdefault((record.direction, place.country), {})
         try:

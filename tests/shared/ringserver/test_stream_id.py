@@ -6,10 +6,10 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.paths import ROOT
 
 from eida_statistics.ringserver.stream_id import StreamCodes, parse
 from eida_statistics.wire_records import CODES
+from support.paths import ROOT
 
 REAL_LOGS = ROOT.parent / "shared/data/ringserver"
 
