@@ -27,8 +27,8 @@ KIND: Literal["ringserver"] = "ringserver"
 LISTS = ("stats", "days", "hours", "places")
 """The lists of rows."""
 
-# Neither control characters nor halves of surrogate pairs, which UTF-8 does not have.
-City = Annotated[str, Meta(pattern="^[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{0,100}\\Z")]
+# No control characters.
+City = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]{0,100}\Z")]
 Geohash = Annotated[str, Meta(pattern=r"^[0-9b-hjkmnp-z]{0,12}\Z")]
 _Hour = Annotated[datetime.datetime, Meta(tz=True)]
 

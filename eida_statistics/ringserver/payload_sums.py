@@ -43,8 +43,8 @@ class _Sums(NamedTuple):
 def find_wrong_sums(payload: DayPayload) -> Iterator[Fault]:
     """Yield a fault for each sum and each union of clients that differs from that of another list.
 
-    The sketches must be in canonical form. No row is the same as a row that counts nothing, for an hour and a place
-    have no rows then.
+    The sketches must be in canonical form. Hours and places without bytes and packets have no rows, so no row is
+    the same as one that counts nothing.
     """
     for law in _LAWS:
         checked = _sum_up(payload.lists[law.checked], law)
@@ -55,13 +55,21 @@ def find_wrong_sums(payload: DayPayload) -> Iterator[Fault]:
 
 
 def _compare(key: tuple[str, ...], checked: _Sums, other: _Sums, law: _Law) -> Iterator[Fault]:
-    path = law.checked if checked.first is None else f"{law.checked}[{checked.first}]"
     name = ", ".join(f"{field} {value or '(none)'}" for field, value in zip(law.fields, key, strict=True))
+    if (checked.counts, checked.clients) == (other.counts, other.clients):
+        return
+    if checked.first is None:
+        yield law.checked, f"no row of {name}, which {law.other} has"
+        return
+    path = f"{law.checked}[{checked.first}]"
+    if other.first is None:
+        yield path, f"{law.other} has no row of {name}"
+        return
     for field, mine, others in zip(law.counts, checked.counts, other.counts, strict=True):
         if mine != others:
-            yield f"{path}.{field}", f"{mine} for {name}, but {others} in {law.other}"
+            yield f"{path}.{field}", f"rows of {name} add up to {mine}, those of {law.other} to {others}"
     if checked.clients != other.clients:
-        yield f"{path}.clients", f"not the clients that {law.other} have for {name}"
+        yield f"{path}.clients", f"rows of {name} have other clients than those of {law.other}"
 
 
 def _sum_up(rows: Sequence[SumRow], law: _Law) -> dict[tuple[str, ...], _Sums]:

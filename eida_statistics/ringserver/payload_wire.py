@@ -2,7 +2,6 @@
 
 import datetime
 from collections.abc import Iterable, Iterator
-from itertools import chain
 
 import msgspec
 
@@ -39,7 +38,8 @@ def decode(body: bytes | bytearray, *, today: datetime.date) -> DayPayload:
         InvalidPayload: with the path to each bad field.
     """
     sent = _decode_fields(body)
-    _refuse(chain(find_bad_day(sent, today), find_bad_rows(sent)))
+    _refuse(find_bad_day(sent, today))
+    _refuse(find_bad_rows(sent))
     if not are_canonical(row.clients for rows in sent.lists.values() for row in rows):
         _refuse(find_bad_sketches(sent))
         _canonicalize_sketches(sent)

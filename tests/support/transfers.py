@@ -33,21 +33,20 @@ class Transfer(NamedTuple):
 
     @property
     def record(self) -> TransferRecord:
-        ids, sizes, packets = ([stream[part] for stream in self.streams] for part in range(3))
         return TransferRecord(
-            self.direction,
-            "192.0.2.7",
-            "SeedLink",
-            "slinktool",
-            MIDNIGHT + self.end,
-            MIDNIGHT + self.start,
-            MIDNIGHT + self.start,
-            ids,  # type: ignore[arg-type]
-            sizes,  # type: ignore[arg-type]
-            packets,  # type: ignore[arg-type]
-            b"",
-            1,
-            1,
+            direction=self.direction,
+            address="192.0.2.7",
+            protocol="SeedLink",
+            client_id="slinktool",
+            written_at=MIDNIGHT + self.end,
+            connected_at=MIDNIGHT + self.start,
+            starts_at=MIDNIGHT + self.start,
+            ids=[stream[0] for stream in self.streams],
+            sizes=[stream[1] for stream in self.streams],
+            packets=[stream[2] for stream in self.streams],
+            content=b"",
+            line=1,
+            length=1,
         )
 
 
