@@ -12,7 +12,7 @@ _HASH_BITS = 32
 _LOWEST_HASH = -(1 << 31)
 _HASH_MASK = (1 << _HASH_BITS) - 1
 
-# Registers take as much memory as 256 pairs.
+# Below so many pairs, all of them take less than 16 MB. Registers take as much as 256 pairs.
 _FOLD_FROM = 1 << 21
 _FOLD_ABOVE = 512
 
@@ -95,7 +95,7 @@ class ClientSets:
 
 
 def _sort_unique(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the distinct numbers, sorted. `numpy.unique` takes ten times as long: it uses a hash table."""
+    """Return the distinct numbers, sorted. `numpy.unique` uses a hash table, which takes ten times as long."""
     numbers = np.sort(numbers)
     is_new = np.empty(len(numbers), dtype=np.bool_)
     is_new[:1] = True

@@ -1,4 +1,4 @@
-"""Sums of transfers by numbered groups, and how a transfer is spread over hours."""
+"""Sums of transfers by numbered groups, and transfers spread over hours."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -27,7 +27,7 @@ class Transfers(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """What was transferred of a group: bytes, packets, the number of transfers, and a sketch in hexadecimal."""
+    """The sums of a group: bytes, packets, the number of transfers, and the sketch of the clients."""
 
     bytes: int
     packets: int
@@ -36,7 +36,7 @@ class Sums(NamedTuple):
 
 
 class GroupSums:
-    """Sums of transfers by group. Clients count to or from which bytes were transferred."""
+    """Sums of transfers by group. A client of transfers without bytes does not count."""
 
     def __init__(self) -> None:
         # Bytes, packets, and numbers of transfers, by group.
@@ -74,9 +74,9 @@ def merge_parts(parts: Transfers, wholes: Numbers) -> tuple[Transfers, Numbers]:
 def spread_over_hours(transfers: Transfers, starts: Numbers, ends: Numbers) -> Iterator[Transfers]:
     """Yield transfers split by hours, in groups that are numbered by group and hour: 24 for each group.
 
-    Bytes and packets are spread evenly over the time from `starts` to `ends`, in seconds of the day; what lies
-    outside of the day is cut off. After each hour, the whole number of what was due by then has been spread, so
-    hours add up exactly. A transfer that takes no time is in one hour.
+    Bytes and packets are spread evenly over the time from `starts` to `ends`, in seconds of the day, without the
+    time outside of the day. The sums up to the end of each hour are rounded down, so hours add up exactly. A
+    transfer that takes no time is in one hour.
     """
     starts = np.clip(starts, 0, _SECONDS_A_DAY - 1)
     ends = np.clip(ends, starts + 1, _SECONDS_A_DAY)

@@ -23,7 +23,7 @@ from eida_statistics.ringserver.windows import Stay
 from eida_statistics.rows import AnyRow
 
 # After how many stream lines they are added up.
-_AT_ONCE = 1 << 15
+_AT_ONCE = 1 << 14
 _SECONDS_A_DAY = 86400
 _EPOCH = datetime.date(1970, 1, 1)
 
@@ -147,7 +147,7 @@ class DayTally:
         self._by_stream.add(by_stream, len(self._streams))
         self._by_network.add(by_network, len(self._networks))
         self._by_place.add(by_place, len(self._places))
-        # What a record transferred of a network is spread as a whole.
+        # All that a record transferred of a network is spread at once: rounding each stream would differ.
         parts, of_record = merge_parts(by_network, records)
         for by_hour in spread_over_hours(parts, starts[of_record], ends[of_record]):
             self._by_hour.add(by_hour, len(self._networks) * HOURS_A_DAY)

@@ -83,7 +83,7 @@ def test_many_records_are_those_of_the_model() -> None:
     generator = random.Random(17)
     ids = [f"FDSN:N{number % 5}_S{number:03d}_00_H_H_Z/MSEED" for number in range(400)]
     added = []
-    for _ in range(700):
+    for _ in range(400):
         start = generator.randrange(86400)
         named = [(one, generator.randrange(10**6), generator.randrange(100)) for one in generator.sample(ids, 50)]
         end = generator.randrange(start, 86401)
