@@ -220,6 +220,13 @@ class _Compressor:
         return self._compressed
 
 
+def compress(text: bytes) -> bytes | bytearray:
+    """Return the JSON of a payload, compressed with zstd."""
+    compressor = _Compressor()
+    compressor.add(text)
+    return compressor.finish()
+
+
 def decompress(body: Iterable[bytes | bytearray]) -> Iterator[bytes]:
     """Yield the JSON of a payload that was compressed with zstd, in slices.
 

@@ -133,8 +133,12 @@ def unite(sketches: Iterable[bytes]) -> bytes:
     contents: dict[int, list[bytes]] = {kind: [] for kind in _HEADERS}
     for sketch in sketches:
         contents[_KINDS[sketch[:HEADER_SIZE]]].append(sketch[HEADER_SIZE:])
-    hashes = np.frombuffer(b"".join(contents[EXPLICIT_KIND]), dtype=">i8").astype(np.int64)
-    if not (contents[SPARSE_KIND] or contents[FULL_KIND]):
+    elements = b"".join(contents[EXPLICIT_KIND])
+    is_explicit = not (contents[SPARSE_KIND] or contents[FULL_KIND])
+    if is_explicit and len(elements) <= 8 * EXPLICIT_MAX:  # too small for numpy to be worth it
+        return encode(_EXPLICIT_FORMS[len(elements) // 8].unpack(elements))
+    hashes = np.frombuffer(elements, dtype=">i8").astype(np.int64)
+    if is_explicit:
         return encode(hashes)
     registers = compute_registers(hashes)
     words = np.frombuffer(b"".join(contents[SPARSE_KIND]), dtype=">u2")

@@ -2,21 +2,20 @@
 
 import datetime
 import re
-from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import mmh3
 import msgspec
 from msgspec import Meta
 
-from eida_statistics import hll
-
 # FDSN source identifiers 1.0: network, station and location have up to 8 characters; channel is band, source
 # and subsource, each of any length.
-Network = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_-]{0,8}\Z")]
-Station = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_-]{0,8}\Z")]
-Location = Annotated[str, Meta(pattern=r"^[0-9A-Za-z _-]{0,8}\Z")]
-Channel = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_-]{0,16}\Z")]
+MAX_CODE_CHARACTERS = 8
+MAX_CHANNEL_CHARACTERS = 16
+Network = Annotated[str, Meta(pattern=rf"^[0-9A-Za-z_-]{{0,{MAX_CODE_CHARACTERS}}}\Z")]
+Station = Annotated[str, Meta(pattern=rf"^[0-9A-Za-z_-]{{0,{MAX_CODE_CHARACTERS}}}\Z")]
+Location = Annotated[str, Meta(pattern=rf"^[0-9A-Za-z _-]{{0,{MAX_CODE_CHARACTERS}}}\Z")]
+Channel = Annotated[str, Meta(pattern=rf"^[0-9A-Za-z_-]{{0,{MAX_CHANNEL_CHARACTERS}}}\Z")]
 Country = Annotated[str, Meta(pattern=r"^([0-9A-Z]{2})?\Z")]
 _COUNTRY = re.compile(r"[0-9A-Za-z]{2}", re.ASCII)
 EARLIEST_DAY = datetime.date(1990, 1, 1)
@@ -28,6 +27,9 @@ Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
 MAX_EXCLUSIONS = 100
 MAX_EXCLUSION_CHARACTERS = 1000
 _Exclusion = Annotated[str, Meta(max_length=MAX_EXCLUSION_CHARACTERS)]
+
+# When a payload was made, or by which version.
+Label = Annotated[str, Meta(pattern=r"^[ -~]{0,64}\Z")]
 
 # An empty source is the whole node; otherwise it is the name of one of its servers.
 Source = Annotated[str, Meta(pattern=r"^[0-9A-Za-z.-]{0,64}\Z")]
@@ -46,6 +48,8 @@ class Row(msgspec.Struct, gc=False):
 
     Decoding it checks types only, since that takes a seventh of the time; see `CheckedRow`.
     """
+
+    counts: ClassVar[tuple[str, ...]] = COUNTS
 
     month: datetime.date
     network: str
@@ -182,15 +186,16 @@ class ContentHasher:
         return self._hasher.digest().hex()
 
 
-def hash_identity(content: str, source: str, period: Period | None) -> str:
+def hash_identity(content: str, source: str, period: Period | None, version: bytes = _IDENTITY_VERSION) -> str:
     """Return the hash by which a node's payloads are distinguished, in the form of `hash_content`.
 
     Without a period it is the hash of the content, as it always was. With one, it covers the source and the period
-    as well: two servers may have equal statistics, and so may two quiet days.
+    as well: two servers may have equal statistics, and so may two quiet days. Each kind of payload has its own
+    `version`, one byte.
     """
     if period is None:
         return content
-    hasher = mmh3.mmh3_x64_128(_IDENTITY_VERSION)
+    hasher = mmh3.mmh3_x64_128(version)
     hasher.update(msgspec.json.encode([source, period.start, period.end, content]))
     return hasher.digest().hex()
 
@@ -202,16 +207,3 @@ def normalize_country(text: str) -> str:
     """
     # It is tested before it is put into capitals, since some single letters become two.
     return text.upper() if _COUNTRY.fullmatch(text) else ""
-
-
-def merge_rows(rows: Iterable[Row]) -> Row:
-    """Return the sum of rows with the same key, and the union of their clients."""
-    same = list(rows)
-    return Row(
-        *same[0].key,
-        bytes=sum(row.bytes for row in same),
-        nb_requests=sum(row.nb_requests for row in same),
-        nb_successful_requests=sum(row.nb_successful_requests for row in same),
-        nb_unsuccessful_requests=sum(row.nb_unsuccessful_requests for row in same),
-        clients=hll.to_hex(hll.merge(hll.from_hex(row.clients) for row in same)),
-    )

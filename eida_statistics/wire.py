@@ -3,8 +3,7 @@
 import datetime
 import re
 from collections.abc import Iterator
-from itertools import chain, islice
-from operator import lt
+from itertools import chain
 from typing import NamedTuple
 
 import msgspec
@@ -14,13 +13,8 @@ from eida_statistics import hll
 from eida_statistics.canonical_sketches import are_canonical
 from eida_statistics.encoding import EncodedPayload, Encoder, encode
 from eida_statistics.errors import InvalidPayload, InvalidSketch, NotJSON
-from eida_statistics.payload import (
-    Key,
-    Payload,
-    Row,
-    merge_rows,
-    normalize_country,
-)
+from eida_statistics.payload import Key, Payload, Row, normalize_country
+from eida_statistics.rows import is_sorted, sort_and_merge
 from eida_statistics.validation import ROOT
 from eida_statistics.wire_faults import (
     do_values_fit,
@@ -97,7 +91,7 @@ def decode_with_changes(body: bytes | bytearray, *, today: datetime.date) -> Dec
     rows = _complete_rows(wire.stats, months)
     if errors or rows is None:
         raise InvalidPayload(take_first(chain(errors, find_bad_rows(wire.stats, months))))
-    rows = _sort_and_merge(rows)
+    rows = sort_and_merge(rows)
     if too_large := take_first(find_bad_sums(rows)):
         raise InvalidPayload(too_large)
     return Decoded(_make_payload(wire, rows), changed)
@@ -141,7 +135,7 @@ def _receive_sorted(body: bytes | bytearray, today: datetime.date, slice_bytes: 
             sent = _ROWS_DECODER.decode(b"".join((b"[", piece, b"]")))
             changed += _normalize_countries(sent)
             rows = _complete_rows(sent, months)
-            if rows is None or not _is_sorted(rows, after=last) or any(find_bad_sums(rows)):
+            if rows is None or not is_sorted(rows, after=last) or any(find_bad_sums(rows)):
                 return None
             encoder.add(rows)
             last = rows[-1].key if rows else last
@@ -221,23 +215,6 @@ def _decode_wire(body: bytes | bytearray) -> WirePayload:
     # A validation error may come before the place where the document stops being JSON.
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise NotJSON(str(error)) from error
-
-
-def _is_sorted(rows: list[Row], *, after: Key | None = None) -> bool:
-    """Return whether each row has a larger key than the one before, and the first one than `after`."""
-    keys = [row.key for row in rows]
-    begins_after = after is None or not keys or after < keys[0]
-    return begins_after and all(map(lt, keys, islice(keys, 1, None)))
-
-
-def _sort_and_merge(rows: list[Row]) -> list[Row]:
-    if _is_sorted(rows):
-        return rows
-    by_key: dict[Key, Row] = {}
-    for row in rows:
-        known = by_key.get(row.key)
-        by_key[row.key] = row if known is None else merge_rows((known, row))
-    return [by_key[key] for key in sorted(by_key)]
 
 
 def _complete_rows(sent: list[WireRow], months: set[datetime.date]) -> list[Row] | None:

@@ -1,8 +1,9 @@
 """The faults of payloads in the wire format, each with its path."""
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import attrgetter
+from typing import NamedTuple
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -10,16 +11,29 @@ from msgspec import UNSET, UnsetType
 from eida_statistics import hll
 from eida_statistics.errors import InvalidSketch
 from eida_statistics.months import format_month
-from eida_statistics.payload import COUNTS, EARLIEST_DAY, MAX_COUNT, Row
+from eida_statistics.payload import EARLIEST_DAY, MAX_COUNT, Period, Row
+from eida_statistics.rows import AnyRow
 from eida_statistics.validation import ROOT, Fault, find_faults
 from eida_statistics.wire_records import CODES, EXPECTED, CheckedWireRow, WirePayload, WireRow
 
 MAX_LISTED_ERRORS = 100
 
-# A payload whose fields are checked one by one.
-_Envelope = msgspec.defstruct(
-    "_Envelope", [(name, msgspec.Raw | UnsetType, UNSET) for name in WirePayload.__struct_fields__]
-)
+
+class WireFormat(NamedTuple):
+    """The records of a kind of payload.
+
+    Attributes:
+        payload: the whole payload.
+        rows: the records of its lists of rows, by their fields.
+        expected: what is expected of a field, by its name.
+    """
+
+    payload: type[msgspec.Struct]
+    rows: Mapping[str, type[msgspec.Struct]]
+    expected: Mapping[str, str]
+
+
+_DATASELECT = WireFormat(WirePayload, {"stats": CheckedWireRow}, EXPECTED)
 
 
 def find_bad_rows(rows: list[WireRow], months: set[datetime.date]) -> Iterator[Fault]:
@@ -32,10 +46,11 @@ def find_bad_rows(rows: list[WireRow], months: set[datetime.date]) -> Iterator[F
             yield f"stats[{number}].month", f"not {EXPECTED['month']}"
         elif row.month not in months:
             yield f"stats[{number}].month", f"{format_month(row.month)} has no day in days_coverage"
-        yield from _check_sketch(row.clients, f"stats[{number}].clients")
+        yield from check_sketch(row.clients, f"stats[{number}].clients")
 
 
-def _check_sketch(text: str, path: str) -> Iterator[Fault]:
+def check_sketch(text: str, path: str) -> Iterator[Fault]:
+    """Yield the fault of a sketch in hexadecimal that is not valid."""
     try:
         hll.check(hll.from_hex(text.lower()))
     except InvalidSketch as error:
@@ -50,17 +65,23 @@ def _is_code(field: str, code: str | None) -> bool:
     return True
 
 
-def find_bad_sums(rows: list[Row]) -> Iterator[Fault]:
+def find_bad_sums(rows: Sequence[Row]) -> Iterator[Fault]:
     """Yield a fault for each row whose filled-in or merged counts are too large."""
-    for field in COUNTS:
-        if max(map(attrgetter(field), rows), default=0) > MAX_COUNT:
+    return find_large_sums(rows, "stats", _describe_row)
+
+
+def find_large_sums(rows: Sequence[AnyRow], path: str, describe: Callable[[AnyRow], str]) -> Iterator[Fault]:
+    """Yield a fault for each row of a list that has too large a count; `describe` names the row."""
+    for field in rows[0].counts if rows else ():
+        if max(map(attrgetter(field), rows)) > MAX_COUNT:
             for row in rows:
                 if getattr(row, field) > MAX_COUNT:
-                    stream = ".".join((row.network, row.station, row.location, row.channel))
-                    rows_of_key = (
-                        f"those of {stream} of country {row.country or '(none)'} in {format_month(row.month)}"
-                    )
-                    yield "stats", f"{rows_of_key} have more than 2^53-1 {field} together"
+                    yield path, f"those of {describe(row)} have more than 2^53-1 {field} together"
+
+
+def _describe_row(row: Row) -> str:
+    stream = ".".join((row.network, row.station, row.location, row.channel))
+    return f"{stream} of country {row.country or '(none)'} in {format_month(row.month)}"
 
 
 def find_bad_days(wire: WirePayload, today: datetime.date) -> Iterator[Fault]:
@@ -73,11 +94,14 @@ def find_bad_days(wire: WirePayload, today: datetime.date) -> Iterator[Fault]:
 
 def find_bad_period(wire: WirePayload, today: datetime.date) -> Iterator[Fault]:
     """Yield the faults of the period, or of a source without one."""
-    period = wire.period
-    if period is None:
-        if wire.source:
-            yield "source", "needs a period"
-        return
+    if wire.period is not None:
+        yield from check_period(wire.period, today)
+    elif wire.source:
+        yield "source", "needs a period"
+
+
+def check_period(period: Period, today: datetime.date) -> Iterator[Fault]:
+    """Yield the faults of a period."""
     if period.start > period.end:
         yield "period", "start is after end"
     for name in ("start", "end"):
@@ -96,38 +120,39 @@ def take_first(errors: Iterator[Fault]) -> list[Fault]:
     return [error for error, _ in zip(errors, range(MAX_LISTED_ERRORS), strict=False)]
 
 
-def find_bad_fields(body: bytes | bytearray) -> Iterator[Fault]:
+def find_bad_fields(body: bytes | bytearray, wire_format: WireFormat = _DATASELECT) -> Iterator[Fault]:
     """Yield a fault for each field with a wrong type or value, rows in their order."""
+    # A payload whose fields are checked one by one.
+    fields = wire_format.payload.__struct_fields__
+    envelope_type = msgspec.defstruct("_Envelope", [(name, msgspec.Raw | UnsetType, UNSET) for name in fields])
     try:
-        envelope = msgspec.json.decode(body, type=_Envelope)
+        envelope = msgspec.json.decode(body, type=envelope_type)
     except msgspec.ValidationError:
         msgspec.json.decode(body, type=msgspec.Raw)  # raises if it only begins like JSON
         yield ROOT, "not a JSON object"
         return
-    for field in msgspec.structs.fields(WirePayload):
+    for field in msgspec.structs.fields(wire_format.payload):
         raw = getattr(envelope, field.encode_name)
-        if field.name != "stats":
-            if raw is not UNSET:
-                yield from find_faults(msgspec.json.decode(raw), field.type, EXPECTED, field.name)
-            elif field.required:
+        if raw is UNSET:
+            if field.required:
                 yield field.name, "missing"
-            continue
-        try:
-            rows = msgspec.json.decode(raw, type=list[msgspec.Raw]) if raw is not UNSET else None
-        except msgspec.ValidationError:
-            rows = None
-        if rows is None:
-            yield "stats", "missing" if raw is UNSET else f"not {EXPECTED['stats']}"
-            continue
-        for number, row in enumerate(rows):
-            yield from _find_bad_row(row, f"stats[{number}]")
+        elif field.name in wire_format.rows:
+            yield from _find_bad_rows(raw, field.name, wire_format)
+        else:
+            yield from find_faults(msgspec.json.decode(raw), field.type, wire_format.expected, field.name)
 
 
-def _find_bad_row(raw: msgspec.Raw, path: str) -> Iterator[Fault]:
-    row = msgspec.json.decode(raw)
-    yield from find_faults(row, CheckedWireRow, EXPECTED, path)
-    if isinstance(row, dict) and isinstance(row.get("clients"), str):
-        yield from _check_sketch(row["clients"], f"{path}.clients")
+def _find_bad_rows(raw: msgspec.Raw, name: str, wire_format: WireFormat) -> Iterator[Fault]:
+    try:
+        rows = msgspec.json.decode(raw, type=list[msgspec.Raw])
+    except msgspec.ValidationError:
+        yield name, f"not {wire_format.expected[name]}"
+        return
+    for number, one in enumerate(rows):
+        row, path = msgspec.json.decode(one), f"{name}[{number}]"
+        yield from find_faults(row, wire_format.rows[name], wire_format.expected, path)
+        if isinstance(row, dict) and isinstance(row.get("clients"), str):
+            yield from check_sketch(row["clients"], f"{path}.clients")
 
 
 def do_values_fit(rows: list[WireRow], months: set[datetime.date]) -> bool:

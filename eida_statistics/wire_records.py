@@ -6,9 +6,18 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from eida_statistics.payload import COUNTS, Channel, Count, Exclusions, Location, Network, Period, Source, Station
-
-_Label = Annotated[str, Meta(pattern=r"^[ -~]{0,64}\Z")]
+from eida_statistics.payload import (
+    COUNTS,
+    Channel,
+    Count,
+    Exclusions,
+    Label,
+    Location,
+    Network,
+    Period,
+    Source,
+    Station,
+)
 
 _Score = Annotated[float, Meta(ge=0, le=2**53)]
 
@@ -70,8 +79,8 @@ class WirePayload(msgspec.Struct):
 
     days_coverage: list[datetime.date]
     stats: list[WireRow]
-    generated_at: _Label | None = None
-    version: _Label | None = None
+    generated_at: Label | None = None
+    version: Label | None = None
     aggregation_score: _Score | None = None
     excluded: Exclusions | None = None
     source: Source | None = None

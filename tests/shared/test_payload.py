@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from eida_statistics import hll
 from eida_statistics.errors import InvalidPayload, NotJSON
-from eida_statistics.payload import Exclusions, Payload, Period, Row, merge_rows
+from eida_statistics.payload import Exclusions, Payload, Period, Row
+from eida_statistics.rows import merge_rows
 from eida_statistics.wire import decode, decode_with_changes
 
 TODAY = datetime.date(2020, 9, 19)

@@ -1,0 +1,55 @@
+"""Rows of sums: compared by their keys, sorted and merged."""
+
+from collections.abc import Iterable
+from copy import copy
+from itertools import islice
+from operator import lt
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from eida_statistics import hll
+
+
+class SumRow(Protocol):
+    """A record of sums; `clients` is a sketch in hexadecimal, `counts` names the fields that are added up."""
+
+    counts: ClassVar[tuple[str, ...]]
+    clients: str
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """The fields by which rows are merged and sorted."""
+
+
+AnyRow = TypeVar("AnyRow", bound=SumRow)
+
+
+def merge_rows(rows: Iterable[AnyRow]) -> AnyRow:
+    """Return the sum of rows with the same key, and the union of their clients."""
+    same = list(rows)
+    merged = copy(same[0])
+    for field in merged.counts:
+        setattr(merged, field, sum(getattr(row, field) for row in same))
+    merged.clients = merge_sketches([row.clients for row in same])
+    return merged
+
+
+def merge_sketches(sketches: Iterable[str]) -> str:
+    """Return the union of sketches, all in hexadecimal."""
+    return hll.to_hex(hll.merge(map(hll.from_hex, set(sketches))))
+
+
+def is_sorted(rows: list[AnyRow], *, after: tuple[Any, ...] | None = None) -> bool:
+    """Return whether each row has a larger key than the one before, and the first one than `after`."""
+    keys = [row.key for row in rows]
+    begins_after = after is None or not keys or after < keys[0]
+    return begins_after and all(map(lt, keys, islice(keys, 1, None)))
+
+
+def sort_and_merge(rows: list[AnyRow]) -> list[AnyRow]:
+    """Return rows in the order of their keys, those with the same key merged."""
+    if is_sorted(rows):
+        return rows
+    by_key: dict[tuple[Any, ...], list[AnyRow]] = {}
+    for row in rows:
+        by_key.setdefault(row.key, []).append(row)
+    return [merge_rows(same) if len(same) > 1 else same[0] for _, same in sorted(by_key.items())]
