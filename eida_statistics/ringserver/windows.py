@@ -10,9 +10,8 @@ Source: `CalcUsageLogInterval` and `WriteTransferLog` of ringserver 4.5.3 (src/l
 import datetime
 import re
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from functools import lru_cache
-from itertools import pairwise
 from pathlib import PurePath
 from typing import NamedTuple
 
@@ -211,26 +210,6 @@ def find_stay(record: TransferRecord, window: Window | None, grid: Grid) -> Stay
 def find_day(stay: Stay) -> datetime.date:
     """Return the UTC day of a stay, which is that of its middle."""
     return _to_date(stay.middle // DAY)
-
-
-def spread(stay: Stay, amounts: Sequence[int]) -> list[tuple[int, list[int]]]:
-    """Spread amounts evenly over the hours of its day that a stay covers.
-
-    Returns:
-        the hours, from 0 to 23, in ascending order, and whole numbers that add up to the amounts.
-    """
-    midnight = stay.middle // DAY * DAY
-    start, end = max(stay.start - midnight, 0), min(stay.end - midnight, DAY)
-    first, last = start // HOUR, max(end - 1, start) // HOUR
-    if first == last:
-        return [(first, list(amounts))]
-    turns = [start, *range((first + 1) * HOUR, end, HOUR), end]
-    # What was transferred until each turn is rounded down; the hours are the differences.
-    sums = [[amount * (turn - start) // (end - start) for amount in amounts] for turn in turns]
-    return [
-        (hour, [until - before for before, until in zip(*pair, strict=True)])
-        for hour, pair in enumerate(pairwise(sums), first)
-    ]
 
 
 class SourceWindows:

@@ -24,7 +24,6 @@ from eida_statistics.ringserver.windows import (
     find_day,
     find_stay,
     parse_log_name,
-    spread,
 )
 from support.paths import ROOT
 
@@ -243,43 +242,6 @@ def test_any_record_has_a_stay(
     stay = find_stay(make_record(written_at, connected_at, starts_at), named, grid)
 
     assert at("1990-01-01 00:00") <= stay.start <= stay.end <= written_at
-
-
-AMOUNTS = st.lists(st.integers(0, 2**63), min_size=1, max_size=3)
-
-
-@given(st.integers(0, 2**32), st.integers(0, 3 * DAY), AMOUNTS)
-def test_hours_add_up_to_the_amounts(start: int, length: int, amounts: list[int]) -> None:
-    stay = Stay(start, start + length)
-    midnight = at(f"{find_day(stay)} 00:00")
-
-    hours = spread(stay, amounts)
-
-    assert [sum(column) for column in zip(*(shares for _, shares in hours), strict=True)] == amounts
-    assert min(min(shares) for _, shares in hours) >= 0
-    numbers = [hour for hour, _ in hours]
-    assert numbers == list(range(numbers[0], numbers[-1] + 1))
-    for hour in numbers:  # each has a second of the stay, or the stay has none
-        first = midnight + hour * HOUR
-        assert 0 <= hour < 24
-        assert max(first, stay.start) < min(first + HOUR, stay.end) or (
-            not length and first <= start < first + HOUR
-        )
-
-
-def test_amounts_are_spread_by_time() -> None:
-    stay = Stay(at("2026-11-22 01:30"), at("2026-11-22 04:00"))
-
-    assert spread(stay, [10, 5, 0]) == [(1, [2, 1, 0]), (2, [4, 2, 0]), (3, [4, 2, 0])]
-    assert spread(stay, [10, 5, 0]) == spread(stay, [10, 5, 0])
-
-
-def test_only_hours_of_the_day_have_amounts() -> None:
-    stay = Stay(at("2026-11-21 23:00"), at("2026-11-22 02:00:30"))
-
-    assert find_day(stay) == day("2026-11-22")
-    assert spread(Stay(stay.start, at("2026-11-22 02:00")), [3]) == [(0, [1]), (1, [2])]
-    assert [hour for hour, _ in spread(stay, [3])] == [0, 1, 2]
 
 
 def make_names(*times: str, direction: Direction = TX, grid: Grid = UTC) -> list[LogName]:

@@ -1,0 +1,267 @@
+"""Collect the records of transfer logs by source and day, each once.
+
+A record is known by its digest and by how often that occurs in one file. So a file that was read before, grew, was
+packed, renamed or joined with others counts nothing twice. Of equal records in two files, the larger number counts.
+"""
+
+import datetime
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from eida_statistics import __version__
+from eida_statistics.ringserver.events import RX, TX, Direction, RecordState, Rejection, TransferRecord, Unfinished
+from eida_statistics.ringserver.identity import DIGEST_SIZE, ClientKey
+from eida_statistics.ringserver.payload import DayPayload, merge_payloads
+from eida_statistics.ringserver.places import Places
+from eida_statistics.ringserver.reader import read_events
+from eida_statistics.ringserver.tally import DayTally
+from eida_statistics.ringserver.windows import DAY, Grid, Stay, Window, find_day, find_stay
+
+# Logs are read in the order of their windows, so few days are under way at once. The others are packed.
+_DAYS_AT_ONCE = 3
+_REJECTIONS_LISTED = 5
+# The level of zlib.
+_FASTEST = 1
+_DECODER = msgspec.json.Decoder(DayPayload)
+
+Digests = Mapping[bytes, int]
+"""How often records count, by their digests."""
+
+
+class SourceDay(NamedTuple):
+    """A source and a UTC day, for which a payload stands."""
+
+    source: str
+    day: datetime.date
+
+
+class Settings(NamedTuple):
+    """How records are read.
+
+    Attributes:
+        key: replaces addresses and records by hashes.
+        extend: returns the extended code of a network on a day; see `networks.NetworkRegistry.extend`.
+        now: the present time, in seconds since 1970. Records of later days are rejected.
+        directions: those that count.
+    """
+
+    key: ClientKey
+    places: Places
+    grid: Grid
+    extend: Callable[[str, datetime.date], str]
+    now: int
+    directions: frozenset[Direction] = frozenset({TX, RX})
+
+
+class RejectedLine(NamedTuple):
+    """A line of a log that does not count. The reason never quotes it."""
+
+    log: str
+    line: int
+    reason: str
+
+
+class Found(msgspec.Struct):
+    """What logs contain.
+
+    Attributes:
+        records: those that count.
+        streams: their stream lines.
+        repeated: records that were counted before.
+        ignored: records of a direction that does not count.
+        cut: records without an end; their whole lines count.
+        differing: records with another total than that of their lines, which count.
+        forged: records whose client id contains parts of records.
+        unfinished: logs that end within a record.
+        rejected: pieces that do not count, and the first of them.
+    """
+
+    records: int = 0
+    streams: int = 0
+    bytes: int = 0
+    repeated: int = 0
+    ignored: int = 0
+    cut: int = 0
+    differing: int = 0
+    forged: int = 0
+    unfinished: int = 0
+    rejected: int = 0
+    rejections: list[RejectedLine] = []
+
+
+class DayRecords:
+    """The records of a source and day that count.
+
+    Args:
+        known: the records that were counted before, and do not count again.
+    """
+
+    def __init__(self, key: SourceDay, settings: Settings, known: Digests) -> None:
+        self._key = key
+        self._settings = settings
+        self._counted = dict(known)
+        # Those of the file that is being read.
+        self._in_file: dict[bytes, int] = {}
+        self._file = 0
+        self._tally: DayTally | None = None
+        self._packed = b""
+        self._packed_digests: tuple[bytes, bytes] | None = None
+
+    def take(self, content: bytes, file: int) -> bool:
+        """Return whether a record counts that a file contains, and remember it.
+
+        Args:
+            content: the text that identifies the record.
+            file: the number of the file.
+        """
+        self._unpack_digests()
+        if file != self._file:
+            self._file = file
+            self._in_file.clear()
+        digest = self._settings.key.compute_digest(content)
+        here = self._in_file[digest] = self._in_file.get(digest, 0) + 1
+        if here <= self._counted.get(digest, 0):
+            return False
+        self._counted[digest] = here
+        return True
+
+    def add(self, record: TransferRecord, stay: Stay) -> None:
+        """Add a record to the sums."""
+        if self._tally is None:
+            self._tally = DayTally(self._key.day, self._settings.extend)
+        client = self._settings.key.hash_client(record.address)
+        self._tally.add(record, stay, client, self._settings.places.find(record.address))
+
+    def get_digests(self) -> Digests:
+        """Return the records that count, with those that were counted before."""
+        self._unpack_digests()
+        return self._counted
+
+    def make_payload(self) -> DayPayload:
+        """Return the payload of the records that count."""
+        parts = [_DECODER.decode(zlib.decompress(self._packed))] if self._packed else []
+        if self._tally is not None or not parts:
+            tally = self._tally or DayTally(self._key.day, self._settings.extend)
+            now = datetime.datetime.fromtimestamp(self._settings.now, datetime.UTC)
+            parts.append(tally.to_payload(self._key.source, now, __version__))
+        return merge_payloads(parts) if len(parts) > 1 else parts[0]
+
+    def pack(self) -> None:
+        """Take little memory until the next record is added."""
+        if self._tally is not None:
+            self._packed = zlib.compress(self.make_payload().to_json(), _FASTEST)
+            self._tally = None
+        if self._packed_digests is None:
+            self._packed_digests = pack_digests(self._counted), pack_digests(self._in_file)
+            self._counted, self._in_file = {}, {}
+
+    def _unpack_digests(self) -> None:
+        if self._packed_digests is not None:
+            self._counted, self._in_file = map(unpack_digests, self._packed_digests)
+            self._packed_digests = None
+
+
+def pack_digests(digests: Digests) -> bytes:
+    """Return digests as bytes, sorted, each as often as it counts."""
+    return b"".join(sorted(Counter(digests).elements()))
+
+
+def unpack_digests(packed: bytes) -> dict[bytes, int]:
+    """Return what `pack_digests` has packed."""
+    return Counter(packed[start : start + DIGEST_SIZE] for start in range(0, len(packed), DIGEST_SIZE))
+
+
+class Collection:
+    """The records of logs, by source and day.
+
+    Args:
+        settings: how records are read.
+        find_known: returns the records of a source and day that were counted before.
+    """
+
+    def __init__(self, settings: Settings, find_known: Callable[[SourceDay], Digests] = lambda _: {}) -> None:
+        self.found = Found()
+        self._settings = settings
+        self._find_known = find_known
+        self._days: dict[SourceDay, DayRecords] = {}
+        # The days whose records are not packed, the one that was used last at the end.
+        self._open: dict[SourceDay, None] = {}
+        self._files = 0
+
+    def read(self, name: str, source: str, window: Window | None, chunks: Iterable[bytes]) -> None:
+        """Read a log.
+
+        Args:
+            name: the name of the log in messages.
+            source: the server that wrote it.
+            window: the one in its name.
+            chunks: its content, not compressed.
+
+        Raises:
+            ForeignLog: if it is no transfer log.
+            UnreadableLog: if it cannot be unpacked.
+            RegistryUnavailable: if a network needs the registry, which cannot be loaded.
+        """
+        self._files += 1
+        found = self.found
+        for event in read_events(chunks, name):
+            if isinstance(event, TransferRecord):
+                self._add(event, name, source, window)
+            elif isinstance(event, Rejection):
+                self._reject(name, event.line, event.reason)
+            elif isinstance(event, Unfinished):
+                found.unfinished += 1
+
+    def list_days(self) -> list[SourceDay]:
+        """Return the sources and days that have records, in their order."""
+        return sorted(self._days)
+
+    def get_records(self, key: SourceDay) -> DayRecords:
+        """Return the records of a source and day."""
+        return self._days[key]
+
+    def _add(self, record: TransferRecord, name: str, source: str, window: Window | None) -> None:
+        settings, found = self._settings, self.found
+        if record.direction not in settings.directions:
+            found.ignored += 1
+            return
+        if max(record.written_at, record.connected_at) > settings.now + DAY:
+            # One day of grace, as for payloads: clocks disagree.
+            self._reject(name, record.line, "the time is in the future")
+            return
+        stay = find_stay(record, window, settings.grid)
+        key = SourceDay(source, find_day(stay))
+        day = self._open_day(key)
+        if not day.take(record.content, self._files):
+            found.repeated += 1
+            return
+        day.add(record, stay)
+        found.records += 1
+        found.streams += len(record.ids)
+        found.bytes += record.total
+        found.cut += record.state is RecordState.CUT
+        found.differing += record.state is RecordState.DIFFERING
+        found.forged += record.holds_forgery
+
+    def _open_day(self, key: SourceDay) -> DayRecords:
+        if key in self._open:
+            if next(reversed(self._open)) != key:
+                self._open[key] = self._open.pop(key)
+            return self._days[key]
+        if key not in self._days:
+            self._days[key] = DayRecords(key, self._settings, self._find_known(key))
+        self._open[key] = None
+        if len(self._open) > _DAYS_AT_ONCE:
+            oldest = next(iter(self._open))
+            del self._open[oldest]
+            self._days[oldest].pack()
+        return self._days[key]
+
+    def _reject(self, name: str, line: int, reason: str) -> None:
+        self.found.rejected += 1
+        if len(self.found.rejections) < _REJECTIONS_LISTED:
+            self.found.rejections.append(RejectedLine(name, line, reason))
