@@ -107,6 +107,7 @@ setup(
         "console_scripts": [
             "eida_stats_aggregator = eida_stats_aggregator.cli:main",
             "eida_statsman = eida_statsman:main",
+            "ringserverstats = eida_stats_aggregator.ringserver.cli:main",
         ]
     },
     classifiers=[

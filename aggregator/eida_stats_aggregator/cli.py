@@ -222,7 +222,7 @@ def cli(
     """
     destination = None
     if send_to is not None:
-        destination = Destination(send_to, _load_token(send_to, token, token_file), retries, requeue)
+        destination = Destination(send_to, load_token(send_to, token, token_file), retries, requeue)
     since_all = since == "all"
     request_filter = _make_request_filter(
         excluded_classes,
@@ -235,7 +235,7 @@ def cli(
         files=files,
         directory=directory,
         reader=Reader(request_filter, make_registry_loader(networks_file), jobs, dask, shown=not quiet),
-        now=_get_now(),
+        now=get_now(),
         source=source,
         terms=Terms(replace=replace or bool(replaces), replaces=replaces, beside=beside),
         since=since.date() if isinstance(since, datetime.datetime) else None,
@@ -260,13 +260,18 @@ def cli(
 
 
 def main() -> NoReturn:
-    """Run the command, and show errors once."""
+    """Run the command."""
+    run_command(cli)
+
+
+def run_command(command: click.Command) -> NoReturn:
+    """Run a command, and show errors once."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         # File names that this locale cannot encode must be shown, too.
         sys.stdout.reconfigure(errors="backslashreplace")
     code = 1
     try:
-        code = cli.main(standalone_mode=False)
+        code = command.main(standalone_mode=False)
         if sys.stdout is not None:  # as it is if the shell has closed it
             sys.stdout.flush()
     except click.ClickException as error:
@@ -347,7 +352,7 @@ def _make_request_filter(
     )
 
 
-def _load_token(send_to: str, token: str | None, file: Path | None) -> str:
+def load_token(send_to: str, token: str | None, file: Path | None) -> str:
     """Return the token, after a check of the URL and the token."""
     try:
         url = urlsplit(send_to)
@@ -369,7 +374,8 @@ def _load_token(send_to: str, token: str | None, file: Path | None) -> str:
     return token
 
 
-def _get_now() -> datetime.datetime:
+def get_now() -> datetime.datetime:
+    """Return the time that payloads are to have."""
     # https://reproducible-builds.org/specs/source-date-epoch/
     fixed = os.environ.get("SOURCE_DATE_EPOCH")
     if fixed is None:

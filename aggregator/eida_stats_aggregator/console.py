@@ -4,12 +4,19 @@ import sys
 from collections.abc import Sequence
 
 _LISTED = 5
+_PROGRAM = "eida_stats_aggregator"
+
+
+def set_program(name: str) -> None:
+    """Set the name of the command in its messages."""
+    global _PROGRAM  # noqa: PLW0603 - a process runs one command
+    _PROGRAM = name
 
 
 def complain(text: str) -> None:
     """Print an error or a warning, unless the shell has closed standard error."""
     if sys.stderr is not None:
-        print(f"eida_stats_aggregator: {text}", file=sys.stderr, flush=True)
+        print(f"{_PROGRAM}: {text}", file=sys.stderr, flush=True)
 
 
 def format_list(things: Sequence[object]) -> str:

@@ -43,11 +43,11 @@ class Destination:
         """The URL by which the service is remembered."""
         return find_base_url(self.url)
 
-    def make_client(self) -> "ServiceClient":
-        """Return the HTTP client of the service."""
+    def make_client(self, kind: str = "dataselect") -> "ServiceClient":
+        """Return the HTTP client of the service, for payloads of a kind."""
         from eida_stats_aggregator.delivery.client import ServiceClient  # noqa: PLC0415 - slow to import
 
-        return ServiceClient(self.url, self.token, retries=self.retries)
+        return ServiceClient(self.url, self.token, retries=self.retries, kind=kind)
 
 
 @dataclass(frozen=True)

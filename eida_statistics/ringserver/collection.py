@@ -224,6 +224,10 @@ class Collection:
         """Return the records of a source and day."""
         return self._days[key]
 
+    def make_quiet_day(self, key: SourceDay) -> DayRecords:
+        """Return a day without records."""
+        return DayRecords(key, self._settings, {})
+
     def _add(self, record: TransferRecord, name: str, source: str, window: Window | None) -> None:
         settings, found = self._settings, self.found
         if record.direction not in settings.directions:

@@ -53,10 +53,15 @@ class Entry(NamedTuple):
 
 
 class Provenance(NamedTuple):
-    """The logs of a file, by path, and the fingerprint of their lines."""
+    """The logs of a file, by path, and the fingerprint of their lines; or the transfer records in it.
+
+    See `DeliveryState`.
+    """
 
     logs: dict[str, LogStamp]
     fingerprint: str
+    digests: bytes = b""
+    key: str = ""
 
 
 class Kind(NamedTuple):
@@ -197,7 +202,7 @@ class Outbox:
         if url is not None and not may_overlap:
             check_overlaps(others, identity, url, terms)
         if provenance is not None:
-            new = structs.replace(new, logs=provenance.logs, fingerprint=provenance.fingerprint)
+            new = structs.replace(new, **provenance._asdict())
         # The side file comes first: if the run is killed in between, the next one reports a file that is missing,
         # instead of leaving one that is never sent.
         if new.records:

@@ -1,0 +1,1 @@
+"""The command `ringserverstats`: streaming statistics of a node from the logs of its ringservers."""

@@ -1,0 +1,204 @@
+"""The command line of `ringserverstats`: options, exit codes, wiring."""
+
+import datetime
+import re
+from pathlib import Path
+from typing import NoReturn
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import click
+
+from eida_statistics import __version__
+from eida_statistics.networks import NetworkRegistry
+from eida_statistics.ringserver.collection import Settings
+from eida_statistics.ringserver.identity import ClientKey, create_key, get_key_path, load_key
+from eida_statistics.ringserver.places import DEFAULT_PRECISION, Places
+from eida_statistics.ringserver.windows import HOUR, Grid
+from eida_stats_aggregator.cli import EXIT_CODES, RETRIES, get_now, load_token, run_command
+from eida_stats_aggregator.console import complain, set_program
+from eida_stats_aggregator.reader import make_registry_loader
+from eida_stats_aggregator.ringserver import send
+from eida_stats_aggregator.ringserver.logs import list_directions
+from eida_stats_aggregator.run import Destination
+
+_DAY = click.DateTime(["%Y-%m-%d"])
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_MAX_PRECISION = 12
+
+
+def _parse_server(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"[0-9A-Za-z.-]{0,64}", value):
+        raise click.BadParameter("up to 64 letters, digits, dots and hyphens")
+    return value
+
+
+def _parse_zone(_context: click.Context, _parameter: click.Parameter, value: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise click.BadParameter(f"there is no {value!r}. Use a name such as UTC or Europe/Paris.") from error
+
+
+@click.command(
+    epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "RINGSERVER"}
+)
+@click.argument("files", nargs=-1, metavar="[FILES]...")
+@click.option("--send-to", metavar="URL", required=True, help="Send the days that are new or have grown there.")
+@click.option("--token", envvar="TOKEN", help="The node's token; the environment variable TOKEN is safer.")
+@click.option("--token-file", envvar="TOKEN_FILE", type=_FILE, help="A file that holds the token.  [env: TOKEN_FILE]")
+@click.option(
+    "-o",
+    "--output-directory",
+    "directory",
+    default=".",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where aggregate files go; created if it is missing.  [default: the current directory]",
+)
+@click.option(
+    "--server",
+    callback=_parse_server,
+    metavar="NAME",
+    help="The server that wrote these logs.  [default: the prefix of the name of each file]",
+)
+@click.option("--rx", is_flag=True, help="Count what was received from data sources, too.")
+@click.option(
+    "--timezone",
+    "zone",
+    default="UTC",
+    show_default=True,
+    callback=_parse_zone,
+    metavar="ZONE",
+    help="The time zone of the server, in which its windows begin.",
+)
+@click.option(
+    "--window",
+    "hours",
+    default=24,
+    show_default=True,
+    type=click.IntRange(1, 24),
+    metavar="HOURS",
+    help="The length of windows that the names of files do not state.",
+)
+@click.option("--geoip", type=_FILE, help="A database in MaxMind's format, for the places of clients.")
+@click.option(
+    "--geohash-precision",
+    "precision",
+    default=DEFAULT_PRECISION,
+    show_default=True,
+    type=click.IntRange(1, _MAX_PRECISION),
+    metavar="N",
+    help="The number of characters of geohashes.",
+)
+@click.option(
+    "--user-salt-file",
+    "salt_file",
+    type=_FILE,
+    help="A file with the userSalt of SeisComP, with which clients of both services count once."
+    "  [default: a random key, which is created once]",
+)
+@click.option(
+    "--networks",
+    "networks_file",
+    type=_FILE,
+    help="Registry of networks, in the form of the FDSN networks/1 service.  [default: from FDSN, cached]",
+)
+@click.option("--since", type=_DAY, metavar="DAY", help="The first UTC day to send, YYYY-MM-DD.")
+@click.option("--until", type=_DAY, metavar="DAY", help="The last UTC day to send.")
+@click.option(
+    "--replace",
+    is_flag=True,
+    help="Replace what was sent of days that the logs cover completely, or of --since to --until.",
+)
+@click.option("--dry-run", is_flag=True, help="Write and send nothing, but show what a run would do.")
+@click.option(
+    "--requeue", is_flag=True, help="Send the queues of other URLs to --send-to, if the service has moved."
+)
+@click.option(
+    "--retries",
+    type=click.IntRange(0, 100),
+    default=RETRIES,
+    show_default=True,
+    help="Number of retries of a delivery.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and warnings.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@click.version_option(__version__, message="%(version)s")
+def cli(
+    files: tuple[str, ...],
+    send_to: str,
+    token: str | None,
+    token_file: Path | None,
+    directory: Path,
+    server: str | None,
+    rx: bool,
+    zone: ZoneInfo,
+    hours: int,
+    geoip: Path | None,
+    precision: int,
+    salt_file: Path | None,
+    networks_file: Path | None,
+    since: datetime.datetime | None,
+    until: datetime.datetime | None,
+    replace: bool,
+    dry_run: bool,
+    requeue: bool,
+    retries: int,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    """Send streaming statistics, from the transfer logs of ringservers.
+
+    FILES are logs, plain or compressed with bzip2, gzip, xz or zstd; patterns of their names; or directories, for
+    all transfer logs in them. Without any, and for `-`, standard input is read.
+
+    Each day is sent once it is over, and again when its logs have grown. No address leaves the node.
+    """
+    if since is not None and until is not None and since > until:
+        raise click.BadParameter("this day is after --until", param_hint="--since")
+    destination = Destination(send_to, load_token(send_to, token, token_file), retries, requeue)
+    registry = NetworkRegistry(make_registry_loader(networks_file))
+    with Places(geoip, precision) as places:
+        settings = Settings(
+            _load_key(salt_file),
+            places,
+            Grid(zone, hours * HOUR),
+            registry.extend,
+            int(datetime.datetime.now(tz=datetime.UTC).timestamp()),
+            list_directions(takes_rx=rx),
+        )
+        options = send.Options(
+            files=files,
+            directory=directory,
+            destination=destination,
+            settings=settings,
+            now=get_now(),
+            server=server,
+            takes_rx=rx,
+            since=None if since is None else since.date(),
+            until=None if until is None else until.date(),
+            replaces=replace,
+            dry_run=dry_run,
+        )
+        summary, outcome = send.run(options)
+    outcome.report(summary)
+    if as_json:
+        click.echo(summary.to_json())
+    elif not quiet:
+        summary.show()
+    return outcome.exit_code()
+
+
+def main() -> NoReturn:
+    """Run the command."""
+    set_program("ringserverstats")
+    run_command(cli)
+
+
+def _load_key(file: Path | None) -> ClientKey:
+    """Return the key in a file, or that of the user, which is created if it is missing."""
+    if file is not None:
+        return load_key(file)
+    path = get_key_path()
+    if create_key(path):
+        complain(f"created a random key in {path}. Keep it: with another one, all records and clients look new.")
+    return load_key(path)

@@ -1,0 +1,90 @@
+"""Find transfer logs, with what their names state."""
+
+import contextlib
+import datetime
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+from eida_statistics.compression import read_chunks
+from eida_statistics.errors import ForeignLog, UnreadableLog
+from eida_statistics.ringserver.events import RX, TX, Direction, TransferRecord
+from eida_statistics.ringserver.reader import read_events
+from eida_statistics.ringserver.windows import DAY, Grid, LogName, parse_log_name
+from eida_stats_aggregator.logs.sources import Log, find_logs, read_head
+from eida_stats_aggregator.reader import get_standard_input
+
+
+class TransferLog(NamedTuple):
+    """A transfer log, and what its name states, if anything. `source` is the server that wrote it."""
+
+    log: Log
+    name: LogName | None
+    source: str
+
+    def overlaps(self, day: datetime.date) -> bool:
+        """Return whether its window shares time with a UTC day; without a window, it may."""
+        if self.name is None or self.name.window is None:
+            return True
+        start = datetime.datetime.combine(day, datetime.time(), datetime.UTC).timestamp()
+        return self.name.window.start < start + DAY and start < self.name.window.end
+
+
+def find_transfer_logs(
+    files: Sequence[str], grid: Grid, server: str | None, *, takes_rx: bool, skipped: list[str]
+) -> list[TransferLog]:
+    """Return the named logs in the order of their windows.
+
+    Args:
+        files: names of files or directories, or patterns; none for standard input.
+        grid: the windows of the servers.
+        server: the source of all logs, None for that in the name of each file.
+        takes_rx: whether logs of what was received are read, too.
+        skipped: receives the names of other files in directories.
+
+    Raises:
+        UnreadableLog: if a file does not exist or cannot be read.
+    """
+
+    def is_mine(log: Log) -> bool:
+        name = parse_log_name(log.name, grid)
+        if name is not None and name.direction is not TX and not (takes_rx and name.direction is RX):
+            return False
+        # An empty file is the log of a quiet window.
+        return name is not None or is_transfer_log(log)
+
+    logs = find_logs(files, get_standard_input(files), is_mine, skipped.append)
+    found = []
+    for log in logs:
+        name = parse_log_name(log.name, grid)
+        source = server if server is not None else (name.server if name else "")
+        found.append(TransferLog(log, name, source))
+    return sorted(found, key=_get_order)
+
+
+def is_transfer_log(log: Log) -> bool:
+    """Return whether a file in a directory begins as a transfer log does."""
+    with contextlib.suppress(UnreadableLog, ForeignLog):
+        events = read_events([read_head(log)], log.name)
+        return any(isinstance(event, TransferRecord) for event in events)
+    return False
+
+
+def read_log(log: Log) -> Iterable[bytes]:
+    """Yield the content of a log, unpacked.
+
+    Raises:
+        UnreadableLog: if it cannot be read or unpacked.
+    """
+    with log.open() as raw:
+        yield from read_chunks(raw, log.name)
+
+
+def list_directions(*, takes_rx: bool) -> frozenset[Direction]:
+    """Return the directions that count."""
+    return frozenset(chain([TX], [RX] if takes_rx else []))
+
+
+def _get_order(found: TransferLog) -> tuple[int, str]:
+    window = None if found.name is None else found.name.window
+    return (0 if window is None else window.start, found.log.name)

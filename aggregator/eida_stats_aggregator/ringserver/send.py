@@ -1,0 +1,252 @@
+"""Send the statistics of ringservers day by day, each record once.
+
+The delivery record of a day lists the records that were counted, by their digests. So a day that has grown is
+corrected by itself, and a day whose logs were deleted in part is left as it is.
+"""
+
+import datetime
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from eida_statistics.payload import Period
+from eida_statistics.ringserver.collection import (
+    Collection,
+    DayRecords,
+    Settings,
+    SourceDay,
+    pack_digests,
+    unpack_digests,
+)
+from eida_statistics.ringserver.payload import KIND, DayPayload
+from eida_statistics.ringserver.payload_wire import decode
+from eida_statistics.ringserver.windows import SourceWindows
+from eida_stats_aggregator.console import complain, format_list
+from eida_stats_aggregator.delivery.outbox import Aggregate, Kind, Outbox, Provenance
+from eida_stats_aggregator.delivery.sender import Sender
+from eida_stats_aggregator.delivery.state import Identity, Record, Terms
+from eida_stats_aggregator.errors import NothingToAggregate, PayloadHeld
+from eida_stats_aggregator.notices import Notice, make_token_notices
+from eida_stats_aggregator.ringserver.decisions import Step, choose_step
+from eida_stats_aggregator.ringserver.logs import TransferLog, find_transfer_logs, read_log
+from eida_stats_aggregator.ringserver.summary import DaySummary, SendSummary
+from eida_stats_aggregator.run import Destination, Outcome, collect_errors
+
+_CHOICES = "If the logs are complete for this day: --replace. If another server uses this source: --server NAME."
+
+
+def _hash_content(body: bytes) -> str:
+    return decode(body, today=datetime.date.max - datetime.timedelta(days=1)).content()
+
+
+DAYS = Kind(f"{KIND}_", _hash_content)
+"""The aggregate files of ringservers."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of a run that sends.
+
+    Attributes:
+        server: the source of all logs, None for that in the name of each file.
+        since: the first day to be sent, None for all.
+        until: the last one.
+        replaces: whether days are replaced that the logs cover completely, or that `since` and `until` state.
+    """
+
+    files: Sequence[str]
+    directory: Path
+    destination: Destination
+    settings: Settings
+    now: datetime.datetime
+    server: str | None = None
+    takes_rx: bool = False
+    since: datetime.date | None = None
+    until: datetime.date | None = None
+    replaces: bool = False
+    dry_run: bool = False
+
+
+def run(options: Options) -> tuple[SendSummary, Outcome]:
+    """Read logs, send the days that are ready, and return the summary and the outcome."""
+    outcome = Outcome([], [])
+    outbox = Outbox(options.directory, DAYS, dry_run=options.dry_run)
+    summary = SendSummary(dry_run=options.dry_run)
+    with collect_errors(outcome.failures):
+        outbox.check_writable()
+        with outbox.lock(warn=complain):
+            sending = _Sending(options, outbox, summary, outcome)
+            try:
+                sending.run()
+            finally:
+                sending.finish()
+    return summary, outcome
+
+
+@dataclass
+class _Sending:
+    options: Options
+    outbox: Outbox
+    summary: SendSummary
+    outcome: Outcome
+    notices: list[Notice] = field(default_factory=list)
+    # Logs that cannot be read.
+    unread: list[TransferLog] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.client = self.options.destination.make_client(KIND)
+        self.base = self.options.destination.base
+        self.sender = Sender(self.outbox, self.client)
+        self.fingerprint = self.options.settings.key.compute_fingerprint()
+
+    def run(self) -> None:
+        """Read the logs, and send what is new of them, day by day."""
+        options, summary = self.options, self.summary
+        skipped: list[str] = []
+        logs = find_transfer_logs(
+            options.files, options.settings.grid, options.server, takes_rx=options.takes_rx, skipped=skipped
+        )
+        if not logs:
+            raise NothingToAggregate("no log was named", hint="Name transfer logs, or the directory of them.")
+        summary.files, summary.skipped = len(logs), len(skipped)
+        collection = Collection(options.settings)
+        for log in logs:
+            window = None if log.name is None else log.name.window
+            self.unread.append(log)
+            with collect_errors(self.outcome.failures):
+                collection.read(log.log.name, log.source, window, read_log(log.log))
+                self.unread.pop()
+        summary.found = collection.found
+        self.outbox.redirect(self.base, mistyped_only=not options.destination.requeue)
+        windows = _list_windows(logs, options.settings.now)
+        days = _list_days(collection, windows)
+        made = {self.outbox.make_path(_get_identity(key)) for key in days}
+        waiting, complaints = self.outbox.list_waiting(self.base)
+        self.outcome.failures += complaints
+        self._send([path for path in waiting if path not in made])
+        for key in sorted(days, key=lambda key: (key.day, key.source)):
+            if (options.since or key.day) <= key.day <= (options.until or key.day):
+                with collect_errors(self.outcome.failures):
+                    self._take_day(key, days[key], windows[key.source])
+
+    def finish(self) -> None:
+        """Complete the summary and the outcome."""
+        held = [one for one in self.sender.failures if isinstance(one, PayloadHeld)]
+        self.outcome.failures += [one for one in self.sender.failures if one not in held]
+        self.outcome.notices += [Notice("held", f"{one.subject}. {_CHOICES}") for one in held]
+        self.outcome.notices += self.notices
+        now = datetime.datetime.now(tz=datetime.UTC)
+        self.outcome.notices += make_token_notices(self.client.token_valid_until, now)
+        if forged := self.summary.found.forged:
+            text = f"{forged:,} records have a client id that contains parts of records: someone may try to forge some"
+            self.outcome.notices.append(Notice("forged", text))
+        self.summary.sent += self.sender.sent
+        self.summary.queued += self.sender.queued
+
+    def _take_day(self, key: SourceDay, records: DayRecords, windows: SourceWindows) -> None:
+        if (reason := self._explain_unready(key, windows)) is not None:
+            self._add(key, f"not ready: {reason}")
+            return
+        path = self.outbox.make_path(_get_identity(key))
+        state = self.outbox.get_state(path)
+        record = self.outbox.get_record(path, self.base)
+        found = records.get_digests()
+        step = choose_step(
+            record,
+            {} if state is None else unpack_digests(state.digests),
+            found,
+            has_same_key=state is None or state.key == self.fingerprint,
+            replaces=self.options.replaces and self._may_replace(key, windows),
+        )
+        if step.sends:
+            payload = records.make_payload()
+            self._put(path, payload, pack_digests(found), step, record)
+            self._send([path])
+            summary = self._add(key, self._describe_result(path, step))
+            summary.streams = sum(row.records for row in payload.days)
+            summary.bytes = sum(row.bytes for row in payload.days)
+            summary.output = str(path)
+        else:
+            self._pass_over(key, step)
+
+    def _explain_unready(self, key: SourceDay, windows: SourceWindows) -> str | None:
+        """Return why a day must wait, None if it need not."""
+        if any(log.source == key.source and log.overlaps(key.day) for log in self.unread):
+            return "a log of it cannot be read"
+        if windows.is_ready(key.day):
+            return None
+        return "its window is open" if windows.list_open_windows(key.day) else "the day is not over"
+
+    def _pass_over(self, key: SourceDay, step: Step) -> None:
+        """Note why a day is not sent."""
+        name = f"{key.day} of {key.source}" if key.source else str(key.day)
+        if step is Step.SKIP:
+            self.summary.delivered_before += 1
+        elif step is Step.KEEP:
+            self.summary.shortened += 1
+        elif step is Step.REFUSE_KEY:
+            self.summary.other_key += 1
+        elif step is Step.REFUSE:
+            self._add(key, "not sent: records are missing, and others are new")
+            text = f"{name} was not sent: the logs lack records that were delivered, and have others"
+            self.notices.append(Notice(f"day:{name}", f"{text}. If they are complete for this day: --replace."))
+        else:
+            self._add(key, "not sent: the service has other statistics of this day")
+            self.notices.append(
+                Notice(f"held:{name}", f"{name} was not sent: the service has other statistics. {_CHOICES}")
+            )
+
+    def _put(self, path: Path, payload: DayPayload, digests: bytes, step: Step, record: Record | None) -> None:
+        """Write the file of a day and queue it, unless it waits already."""
+        if step is Step.RESEND and self.outbox.is_whole(path):
+            return
+        identity = Identity(payload.source, payload.period)
+        aggregate = Aggregate(identity, payload.content(), payload.generated_at, payload.to_json)
+        provenance = Provenance({}, "", digests, self.fingerprint)
+        terms = Terms(replace=record is not None)
+        self.outbox.put(aggregate, self.base, terms, provenance, may_overlap=True)
+
+    def _send(self, paths: list[Path]) -> None:
+        if self.options.dry_run:
+            self.summary.sent += [f"{path} to {self.client.url}" for path in paths]
+        else:
+            self.sender.send(paths, self.options.now)
+
+    def _may_replace(self, key: SourceDay, windows: SourceWindows) -> bool:
+        """Return whether a day may be replaced: not one at the edge of the logs by a part of it."""
+        stated = self.options.since is not None and self.options.until is not None
+        return stated or windows.covers(key.day)
+
+    def _add(self, key: SourceDay, result: str) -> DaySummary:
+        summary = DaySummary(source=key.source, day=key.day, result=result)
+        self.summary.days.append(summary)
+        return summary
+
+    def _describe_result(self, path: Path, step: Step) -> str:
+        record = None if self.options.dry_run else self.outbox.get_record(path, self.base)
+        result = "would be sent" if record is None else record.describe()
+        return f"{result} (corrected)" if step is Step.CORRECT else result
+
+
+def _list_windows(logs: Iterable[TransferLog], now: int) -> dict[str, SourceWindows]:
+    """Return the windows of the files of each source."""
+    names = defaultdict(list)
+    for log in logs:
+        names[log.source] += [] if log.name is None else [log.name]
+    return {source: SourceWindows(found, now) for source, found in names.items()}
+
+
+def _list_days(collection: Collection, windows: dict[str, SourceWindows]) -> dict[SourceDay, DayRecords]:
+    """Return the days that have records, and those that are covered by the windows and have none."""
+    days = {key: collection.get_records(key) for key in collection.list_days()}
+    for source, of_source in windows.items():
+        busy = {key.day for key in days if key.source == source}
+        for day in of_source.list_quiet_days(busy):
+            key = SourceDay(source, day)
+            days[key] = collection.make_quiet_day(key)
+    return days
+
+
+def _get_identity(key: SourceDay) -> Identity:
+    return Identity(key.source, Period(key.day, key.day))
