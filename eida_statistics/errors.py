@@ -92,3 +92,11 @@ class InvalidRegistry(EidaStatisticsError):
     """This is not a registry of networks in the format of the FDSN networks/1 service."""
 
     problem = "invalid-registry"
+
+
+class UnreadableLog(EidaStatisticsError):
+    """The log cannot be read, so nothing was written."""
+
+
+class InvalidClientClasses(ConfigurationError):
+    """This is not a table of client classes."""

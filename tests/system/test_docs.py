@@ -37,11 +37,11 @@ UNITS = sorted((ROOT / "aggregator" / "systemd").iterdir())
 
 # The aggregator reports these; the others are the service's.
 AGGREGATOR_ERRORS = [
-    aggregator_errors.UnreadableLog,
+    errors.UnreadableLog,
     aggregator_errors.WorkerLost,
     aggregator_errors.ClusterUnavailable,
     aggregator_errors.NothingToAggregate,
-    aggregator_errors.InvalidClientClasses,
+    errors.InvalidClientClasses,
     aggregator_errors.AggregateExists,
     aggregator_errors.UnwritableDirectory,
     errors.RegistryUnavailable,
