@@ -33,7 +33,7 @@ test-faults: .venv/dev ## Kill processes and fill disks, and check that nothing 
 	case "$$beside $$alone" in "0 0") ;; "0 5" | "5 0") $(if $(ARGS),true,false) ;; *) false ;; esac
 
 # Quick tests that depend on other packages more than the rest.
-LOWEST := shared/test_encoding shared/test_payload shared/ringserver/test_places aggregator/logs/test_compression \
+LOWEST := shared/test_encoding shared/test_payload shared/test_compression shared/ringserver/test_places \
 	aggregator/delivery/test_client webservice/test_config webservice/web/test_hooks webservice/web/test_metrics \
 	webservice/query/test_statistics webservice/dataselect/test_repository
 

@@ -74,8 +74,7 @@ setup(
     ],
     package_dir={root: f"{folder}/{root}".removeprefix("./") for root, folder in ROOTS.items()},
     package_data={
-        "eida_statistics": ["py.typed"],
-        "eida_stats_aggregator": ["fdsnws/client_classes.toml"],
+        "eida_statistics": ["py.typed", "client_classes.toml"],
         "eida_stats_webservice": [
             *("web/openapi.yaml", "web/application.wadl"),
             *("*/*.sql", "migrations/sqlite/*.sql"),

@@ -99,3 +99,11 @@ class ForeignLog(EidaStatisticsError):
 
     http_status = 422
     problem = "foreign-log"
+
+
+class UnreadableLog(EidaStatisticsError):
+    """The log cannot be read, so nothing was written."""
+
+
+class InvalidClientClasses(ConfigurationError):
+    """This is not a table of client classes."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from msgspec import structs
 
+from eida_statistics.errors import UnreadableLog
 from eida_statistics.payload import EARLIEST_DAY, Period
 from eida_stats_aggregator import notices
 from eida_stats_aggregator.days import DatedLogs, DayRead, find_dated_logs, has_other_logs, read_day
@@ -20,7 +21,6 @@ from eida_stats_aggregator.errors import (
     NothingToAggregate,
     NotReady,
     StartUnknown,
-    UnreadableLog,
 )
 from eida_stats_aggregator.memory import Finding, Memory, Stamps, load_memories, save_memories
 from eida_stats_aggregator.notices import Notice

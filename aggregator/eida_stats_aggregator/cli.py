@@ -12,15 +12,14 @@ from urllib.parse import urlsplit
 
 import click
 
-from eida_statistics import __version__
+from eida_statistics import __version__, user_agents
 from eida_statistics.errors import EidaStatisticsError
 from eida_statistics.payload import MAX_EXCLUSION_CHARACTERS, MAX_EXCLUSIONS
+from eida_statistics.user_agents import ClientClasses
 from eida_stats_aggregator import run as single
 from eida_stats_aggregator.console import complain
 from eida_stats_aggregator.delivery.state import Terms
-from eida_stats_aggregator.fdsnws import user_agents
 from eida_stats_aggregator.fdsnws.filters import RequestFilter
-from eida_stats_aggregator.fdsnws.user_agents import ClientClasses
 from eida_stats_aggregator.logs.sources import STDIN
 from eida_stats_aggregator.reader import Reader, make_registry_loader
 from eida_stats_aggregator.run import Destination, Options

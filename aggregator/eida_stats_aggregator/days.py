@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from eida_statistics.errors import RegistryUnavailable
+from eida_statistics.errors import RegistryUnavailable, UnreadableLog
 from eida_stats_aggregator import notices
 from eida_stats_aggregator.delivery.state import LogStamp
-from eida_stats_aggregator.errors import NotReady, UnreadableLog
+from eida_stats_aggregator.errors import NotReady
 from eida_stats_aggregator.fdsnws.tally import Tally
 from eida_stats_aggregator.logs.sources import describe_log, walk
 from eida_stats_aggregator.period import parse_day

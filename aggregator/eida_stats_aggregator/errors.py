@@ -3,10 +3,6 @@
 from eida_statistics.errors import ConfigurationError, EidaStatisticsError
 
 
-class UnreadableLog(EidaStatisticsError):
-    """The log cannot be read, so nothing was written."""
-
-
 class NotReady(EidaStatisticsError):
     """The log of a day is not ready."""
 
@@ -21,10 +17,6 @@ class DaskUnusable(ConfigurationError):
 
 class ClusterUnavailable(EidaStatisticsError):
     """The Dask cluster cannot be used."""
-
-
-class InvalidClientClasses(ConfigurationError):
-    """This is not a table of client classes."""
 
 
 class NothingToAggregate(EidaStatisticsError):

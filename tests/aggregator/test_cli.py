@@ -22,9 +22,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eida_statistics import networks
+from eida_statistics.compression import zstd
 from eida_stats_aggregator.fdsnws import request_log
 from eida_stats_aggregator.fdsnws.aggregation import Aggregation
-from eida_stats_aggregator.logs.compression import zstd
 from support import issued, reference
 from support.dates import NOVEMBER_2020 as DAY
 from support.stubs import (

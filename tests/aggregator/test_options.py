@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from eida_stats_aggregator.fdsnws import user_agents
+from eida_statistics import user_agents
 from support.stubs import (
     COMMAND,
     Answer,

@@ -217,7 +217,7 @@ class Node:
 
 def play(place: Place) -> str | None:
     """Run a history in this process; return an error text if anything went wrong."""
-    from eida_stats_aggregator.fdsnws import user_agents  # noqa: PLC0415 - for the children
+    from eida_statistics import user_agents  # noqa: PLC0415 - for the children
 
     user_agents.load_classes(None)  # its patterns too, compiled
     node = Node(place)

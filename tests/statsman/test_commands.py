@@ -145,7 +145,7 @@ def test_node_name_with_outer_blanks_is_refused(statsman: Statsman) -> None:
 def test_newest_day_of_a_node_is_listed(statsman: Statsman, store: Store) -> None:
     statsman.run("nodes", "add", "GFZ", "--contact", "operator@gfz.example")
     node = store.registry.find_sender_of_token(store.registry.add_token("GFZ", NOW - DAY, NOW + DAY)[1], NOW).node
-    store.payloads.ingest(node, payload(row(), days_coverage=["2026-10-14"]))
+    store.dataselect.ingest(node, payload(row(), days_coverage=["2026-10-14"]))
     (listed,) = json.loads(statsman.run("nodes", "list", "--json"))
     assert listed["newest_day"] == "2026-10-14"
 
@@ -269,10 +269,10 @@ def sent(store: Store) -> list[int]:
     """Register a node and send three payloads; the second is superseded by the third."""
     node, _ = make_node(store, "A/..")
     first, second = (
-        store.payloads.ingest(node, payload(row(bytes=number), days_coverage=[f"2026-10-{number:02}"])).payload
+        store.dataselect.ingest(node, payload(row(bytes=number), days_coverage=[f"2026-10-{number:02}"])).payload
         for number in (1, 2)
     )
-    third, _ = store.payloads.replace(node, payload(row(bytes=4), days_coverage=["2026-10-02", "2026-10-03"]))
+    third, _ = store.dataselect.replace(node, payload(row(bytes=4), days_coverage=["2026-10-02", "2026-10-03"]))
     return [first, second, third.payload]
 
 
@@ -357,7 +357,7 @@ def sent_with_period(store: Store, sent: list[int]) -> list[int]:
     day = {"period": {"start": "2026-10-05", "end": "2026-10-05"}}
     stray = payload(row(), days_coverage=["2026-10-05", "2026-10-08"], source="server.1", **day)
     quiet = payload(days_coverage=[], period={"start": "2026-10-06", "end": "2026-10-07"})
-    return [store.payloads.ingest(node, one).payload for one in (stray, quiet)]
+    return [store.dataselect.ingest(node, one).payload for one in (stray, quiet)]
 
 
 def test_source_and_period_are_listed_and_shown(statsman: Statsman, sent_with_period: list[int]) -> None:

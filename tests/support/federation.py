@@ -40,7 +40,7 @@ def fill(
                 first = datetime.date(year, month, 1)
                 last = min(find_last_day(first), _get_today() - DAY)
                 for start, end in _split(first, last, (gaps or {}).get(name, [])):
-                    store.payloads.ingest(node, _make_payload(chance, codes, start, end, clients))
+                    store.dataselect.ingest(node, _make_payload(chance, codes, start, end, clients))
     return registered
 
 

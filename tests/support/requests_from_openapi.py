@@ -66,7 +66,7 @@ def fill(store: Store, eas_token: str) -> Tokens:
             )
             for country in (*COUNTRIES, "")
         ]
-        store.payloads.ingest(node, payload(*rows, days_coverage=["2025-12-05", "2026-01-05"]))
+        store.dataselect.ingest(node, payload(*rows, days_coverage=["2025-12-05", "2026-01-05"]))
         store.registry.set_network_policy(name, HIDDEN, inverted=True)
         store.registry.set_node_group(name, OPERATORS)
     asking = store.registry.add_network_token(NETWORKS[0], now - DAY, now + DAY)[1]

@@ -30,7 +30,7 @@ def token(store: Store) -> str:
     failed = {"network": "", "station": "", "channel": "", "location": "--", "country": "", "bytes": 0}
     for month in MONTHS:
         rows = [row(month=f"{month}-01", **more) for more in ({}, {"network": "FR", "country": "FR"}, failed)]
-        store.payloads.ingest(node, payload(*rows, days_coverage=[f"{month}-05"]))
+        store.dataselect.ingest(node, payload(*rows, days_coverage=[f"{month}-05"]))
     return token
 
 

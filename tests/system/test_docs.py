@@ -37,11 +37,11 @@ UNITS = sorted((ROOT / "aggregator" / "systemd").iterdir())
 
 # The aggregator reports these; the others are the service's.
 AGGREGATOR_ERRORS = [
-    aggregator_errors.UnreadableLog,
+    errors.UnreadableLog,
     aggregator_errors.WorkerLost,
     aggregator_errors.ClusterUnavailable,
     aggregator_errors.NothingToAggregate,
-    aggregator_errors.InvalidClientClasses,
+    errors.InvalidClientClasses,
     aggregator_errors.AggregateExists,
     aggregator_errors.UnwritableDirectory,
     errors.RegistryUnavailable,
@@ -248,7 +248,7 @@ def test_documented_make_targets_exist() -> None:
 def test_python_example_reads_statistics(service_uri: str, store: Store, tmp_path: Path) -> None:
     """A network and a country are called NA, which pandas could read as missing."""
     node, _ = make_node(store, "NODE1")
-    store.payloads.ingest(node, payload(row(network="NA", country="NA"), row()))
+    store.dataselect.ingest(node, payload(row(network="NA", country="NA"), row()))
     (example,) = re.findall(r"^```python\n(.*?)^```", WEBSERVICE.read_text(), re.MULTILINE | re.DOTALL)
     with Service(service_uri, tmp_path, workers=1) as service:
         code = example.replace("https://example.org/eidaws/statistics/1", service.url)

@@ -127,7 +127,7 @@ def fill_store(store_uri: str, store: Store) -> None:
             [("2026-09-01", "GE"), ("2026-10-01", "GE"), ("2026-10-01", "XX")], start=6
         )
     ]
-    store.payloads.ingest(node, payload(*rows, days_coverage=["2026-09-05", "2026-10-05"]))
+    store.dataselect.ingest(node, payload(*rows, days_coverage=["2026-09-05", "2026-10-05"]))
     store.registry.set_network_policy("GFZ", "XX", inverted=True)
     store.registry.set_node_group("GFZ", GROUP.rpartition("/")[2])
 

@@ -530,19 +530,19 @@ def test_detail_is_problem_then_remedy(client: FlaskClient, token: str) -> None:
 
 def test_sums_may_exceed_64_bits(client: FlaskClient, store: Store, token: str) -> None:
     node = store.registry.find_sender_of_token(token, now()).node
-    store.payloads.ingest(node, payload(row(country="FR", network="XX")))
+    store.dataselect.ingest(node, payload(row(country="FR", network="XX")))
     # The first overflows the roll-up over countries and networks, the second the one over countries.
     for rows in ([row(), row(station="MTE")], [row(), row(network="CX")]):
         huge = payload(*rows)
         for sent in huge.stats:
             sent.bytes = 2**63 - 1 - 1024
         with pytest.raises(RefusedByDatabase):
-            store.payloads.ingest(node, huge)
+            store.dataselect.ingest(node, huge)
     other, _ = make_node(store, "BGR")
     for owner in (node, other):
         half = payload(row())
         half.stats[0].bytes = 2**63 - 1 - 1024
-        store.payloads.ingest(owner, half)
+        store.dataselect.ingest(owner, half)
     answer = json.loads(client.get(f"{PUBLIC}?start=2026-10&format=json").data)
     assert answer["results"][0]["bytes"] == 2 * (2**63 - 1 - 1024) + 512
 

@@ -14,9 +14,13 @@ from eida_stats_webservice.auth.eas import Verifier
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.dashboard import routes as dashboard
 from eida_stats_webservice.database import open_database
-from eida_stats_webservice.dataselect import payloads, submit
+from eida_stats_webservice.dataselect import submit
 from eida_stats_webservice.dataselect.cube import DATASELECT
-from eida_stats_webservice.dataselect.repository import PayloadRepository
+from eida_stats_webservice.dataselect.repository import DataselectRepository
+from eida_stats_webservice.payloads import routes as payloads
+from eida_stats_webservice.payloads.intake import PayloadIntake
+from eida_stats_webservice.payloads.kinds import Kind
+from eida_stats_webservice.payloads.repository import PayloadRepository
 from eida_stats_webservice.query import routes as query
 from eida_stats_webservice.query.repository import StatisticsRepository
 from eida_stats_webservice.registry import routes as registry
@@ -70,7 +74,8 @@ def create_app(config: Config | None = None) -> Flask:
     config = configuration.read() if config is None else config
     database = open_database(config.database_uri)
     nodes = RegistryRepository(database)
-    stored = PayloadRepository(database, nodes)
+    dataselect = DataselectRepository(database)
+    stored = PayloadRepository(database, nodes, [dataselect])
     statistics = StatisticsRepository(database)
     app = Flask(__name__, static_folder=None)
     # Flask would redirect a path with two slashes to a URL with a scheme, which is wrong behind a proxy with TLS.
@@ -100,17 +105,21 @@ def create_app(config: Config | None = None) -> Flask:
     )
     failures.apply_to([report_routes], show_error)
     with_tokens = [
-        submit.create_blueprint(stored, nodes, node_limit, budget, config.max_payload_bytes),
+        submit.create_blueprint(
+            PayloadIntake(database, nodes, dataselect), nodes, node_limit, budget, config.max_payload_bytes
+        ),
         payloads.create_blueprint(stored, nodes, node_limit),
         query.create_blueprint(DATASELECT, statistics, nodes, query_limit, authenticator, config.privacy),
-        metrics.create_blueprint(stored.find_newest_days, config.metrics_token),
+        metrics.create_blueprint(partial(stored.find_newest_days, Kind.DATASELECT), config.metrics_token),
     ]
     failures.apply_to(with_tokens)
     for blueprint in (
         *with_tokens,
         report_routes,
         registry.create_blueprint(nodes),
-        health.create_blueprint(partial(health_database.ping, nodes.has_rights, stored.has_rights)),
+        health.create_blueprint(
+            partial(health_database.ping, nodes.has_rights, stored.has_rights, dataselect.has_rights)
+        ),
         api_docs.create_blueprint(),
         dashboard.create_blueprint(
             maker, nodes, statistics.data_version, query_limit, config.url_prefix, show_error

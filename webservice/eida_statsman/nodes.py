@@ -6,6 +6,7 @@ import shlex
 import click
 import msgspec
 
+from eida_stats_webservice.payloads.kinds import Kind
 from eida_stats_webservice.registry.models import OTHER, is_node_name, strip_group_prefix
 from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_statsman.repositories import Repositories
@@ -86,7 +87,7 @@ def list_(repositories: Repositories, as_json: bool) -> None:
         "restriction_policy": "RESTRICTED",
         "eas_group": "GROUP",
     }
-    newest = repositories.payloads.find_newest_days()
+    newest = repositories.payloads.find_newest_days(Kind.DATASELECT)
     found = [
         msgspec.structs.asdict(node) | {"newest_day": newest.get(node.name)}
         for node in repositories.registry.list_nodes()

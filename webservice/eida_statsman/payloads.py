@@ -8,7 +8,9 @@ import click
 
 from eida_statistics.files import write_file
 from eida_stats_webservice.database import open_database
-from eida_stats_webservice.dataselect.models import PayloadRecord
+from eida_stats_webservice.payloads.kinds import Kind
+from eida_stats_webservice.payloads.models import PayloadRecord
+from eida_statsman.kinds import KIND, parse_kind
 from eida_statsman.nodes import require_printable
 from eida_statsman.repositories import Repositories
 from eida_statsman.tables import show, show_json
@@ -16,6 +18,7 @@ from eida_statsman.tables import show, show_json
 _COLUMNS = {
     "payload": "ID",
     "node": "NODE",
+    "kind": "KIND",
     "received_at": "RECEIVED",
     "source": "SOURCE",
     "period": "PERIOD",
@@ -26,6 +29,7 @@ _COLUMNS = {
 }
 _NUMBER = click.argument("number", type=click.IntRange(min=0))
 _ONE_NODE = click.option("--node", callback=require_printable, help="Only this node.")
+_ONE_KIND = click.option("--kind", type=KIND, callback=parse_kind, help="Only payloads of this kind.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -36,17 +40,18 @@ def payloads() -> None:
 
 @payloads.command(name="list")
 @_ONE_NODE
+@_ONE_KIND
 @click.option("--in-force", is_flag=True, help="Only payloads in force.")
 @_JSON
 @click.pass_obj
-def list_(repositories: Repositories, node: str | None, in_force: bool, as_json: bool) -> None:
+def list_(repositories: Repositories, node: str | None, kind: Kind | None, in_force: bool, as_json: bool) -> None:
     """List all payloads in the order of their arrival."""
     found = [
         record.to_dict() | ({} if as_json else {"days": _format_days(record)})
-        for record in repositories.payloads.list_payloads(node or "")
+        for record in repositories.payloads.list_payloads(node or "", kind=kind)
         if not in_force or record.withdrawn_at is None
     ]
-    show(found, _COLUMNS, as_json=as_json, spare=("superseded_by", "rows", "received_at", "source", "days"))
+    show(found, _COLUMNS, as_json=as_json, spare=("superseded_by", "rows", "received_at", "kind", "source", "days"))
 
 
 @payloads.command(name="show")
@@ -60,7 +65,8 @@ def show_(repositories: Repositories, number: int, as_json: bool) -> None:
         show_json(record.to_dict())
         return
     fields = [
-        *(("payload", str(record.payload)), ("node", record.node), ("state", _format_state(record))),
+        *(("payload", str(record.payload)), ("node", record.node), ("kind", record.kind)),
+        ("state", _format_state(record)),
         *(("received", f"{record.received_at:%Y-%m-%d %H:%M:%S} UTC"), ("source", record.source or "(whole node)")),
         *(
             ("period", str(record.period or "(unknown)")),
@@ -110,6 +116,7 @@ def replay(repositories: Repositories, node: str | None, source: str | None) -> 
 @payloads.command()
 @click.argument("numbers", nargs=-1, type=click.IntRange(min=0), metavar="[NUMBER]...")
 @_ONE_NODE
+@_ONE_KIND
 @click.option(
     "--to",
     "directory",
@@ -118,16 +125,17 @@ def replay(repositories: Repositories, node: str | None, source: str | None) -> 
     help="The directory.  [default: the current one]",
 )
 @click.pass_obj
-def export(repositories: Repositories, numbers: tuple[int, ...], node: str | None, directory: Path) -> None:
+def export(
+    repositories: Repositories, numbers: tuple[int, ...], node: str | None, kind: Kind | None, directory: Path
+) -> None:
     """Write payloads to files, as nodes sent them. The default is all payloads in force."""
-    if numbers and node is not None:
-        raise click.UsageError("Name either numbers or a node, not both.")
+    if numbers and (node, kind) != (None, None):
+        raise click.UsageError("Name either numbers, or a node or a kind.")
     if numbers:
         chosen = [repositories.payloads.read_record(number) for number in numbers]
     else:
-        chosen = [
-            record for record in repositories.payloads.list_payloads(node or "") if record.withdrawn_at is None
-        ]
+        listed = repositories.payloads.list_payloads(node or "", kind=kind)
+        chosen = [record for record in listed if record.withdrawn_at is None]
     directory.mkdir(parents=True, exist_ok=True)
     for record in chosen:
         path = directory / _create_file_name(record)

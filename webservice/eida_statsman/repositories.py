@@ -1,9 +1,11 @@
 """The repositories of a database, which commands work with."""
 
 from eida_stats_webservice.database import Database
-from eida_stats_webservice.dataselect.repository import PayloadRepository
+from eida_stats_webservice.dataselect.repository import DataselectIntake, DataselectRepository
 from eida_stats_webservice.dataselect.transfer import Transfer
 from eida_stats_webservice.dataselect.verification import Verification
+from eida_stats_webservice.payloads.intake import PayloadIntake
+from eida_stats_webservice.payloads.repository import PayloadRepository
 from eida_stats_webservice.query.repository import StatisticsRepository
 from eida_stats_webservice.registry.repository import RegistryRepository
 
@@ -14,7 +16,9 @@ class Repositories:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.registry = RegistryRepository(database)
-        self.payloads = PayloadRepository(database, self.registry)
+        self.dataselect_sums = DataselectRepository(database)
+        self.dataselect: DataselectIntake = PayloadIntake(database, self.registry, self.dataselect_sums)
+        self.payloads = PayloadRepository(database, self.registry, [self.dataselect_sums])
         self.statistics = StatisticsRepository(database)
-        self.verification = Verification(database, self.registry, self.payloads)
-        self.transfer = Transfer(database, self.registry, self.payloads)
+        self.verification = Verification(database, self.registry, self.dataselect_sums)
+        self.transfer = Transfer(database, self.registry, self.dataselect_sums)

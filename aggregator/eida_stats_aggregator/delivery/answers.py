@@ -60,10 +60,18 @@ class Problem(msgspec.Struct):
         return re.split(r"[:/#]", self.type)[-1]
 
 
+class Listed(msgspec.Struct):
+    """A payload of the node, in force or not. Older services have only payloads of dataselect."""
+
+    payload: int
+    source: str = ""
+    kind: str = "dataselect"
+
+
 class Payloads(msgspec.Struct):
     """The list of a node's payloads."""
 
-    payloads: list[Other]
+    payloads: list[Listed]
 
 
 class Delivered(NamedTuple):

@@ -145,7 +145,8 @@ class ServiceClient:
     def list_payloads(self, source: str) -> set[int] | None:
         """Return the numbers of the payloads of a source of this node, None if the service does not list them.
 
-        An empty source is the whole node. Payloads without a source count for each source.
+        Those of other kinds are left out. An empty source is the whole node. Payloads without a source count for
+        each source.
 
         Raises:
             ServiceSilent: if it does not answer the question, or refuses the token.
@@ -164,7 +165,8 @@ class ServiceClient:
         if (listed := parse_answer(answer, Payloads)) is None:
             return None
         self._corrects = True
-        return {one.payload for one in listed.payloads if not source or one.source in ("", source)}
+        ours = (one for one in listed.payloads if one.kind == "dataselect")
+        return {one.payload for one in ours if not source or one.source in ("", source)}
 
     def _request(
         self,

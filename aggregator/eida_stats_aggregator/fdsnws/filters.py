@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from eida_statistics.payload import Exclusions
-from eida_stats_aggregator.fdsnws.user_agents import ClientClasses
+from eida_statistics.user_agents import ClientClasses
 
 
 @dataclass(frozen=True)

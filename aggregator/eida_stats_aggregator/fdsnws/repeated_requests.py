@@ -18,7 +18,7 @@ import numpy as np
 from mmh3 import hash64
 from numpy.typing import NDArray
 
-from eida_stats_aggregator.errors import UnreadableLog
+from eida_statistics.errors import UnreadableLog
 from eida_stats_aggregator.fdsnws.request_log import Request
 
 # About 50 MB of requests.

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 import msgspec
 from mmh3 import hash64
 
+from eida_statistics.errors import UnreadableLog
 from eida_statistics.hll import hash_client
 from eida_statistics.networks import is_temporary
 from eida_statistics.payload import EARLIEST_DAY, Channel, Location, Network, Station, normalize_country
 from eida_statistics.validation import explain_first
 from eida_statistics.wire_records import CODES, EXPECTED
-from eida_stats_aggregator.errors import UnreadableLog
 from eida_stats_aggregator.logs import records, sources
 from eida_stats_aggregator.logs.lines import MAX_LINE_BYTES
 from eida_stats_aggregator.logs.sources import Log

@@ -1,1 +1,1 @@
-"""Log files: discovery, duplicates, compression and lines."""
+"""Log files: discovery, duplicates and lines."""

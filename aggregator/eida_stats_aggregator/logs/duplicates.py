@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from eida_stats_aggregator.logs import compression, sources
+from eida_statistics import compression
+from eida_stats_aggregator.logs import sources
 from eida_stats_aggregator.logs.sources import Log
 from eida_stats_aggregator.progress import Advance
 

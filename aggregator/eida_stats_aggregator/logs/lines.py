@@ -3,7 +3,8 @@
 from collections.abc import Generator
 from typing import BinaryIO
 
-from eida_stats_aggregator.logs import compression, records
+from eida_statistics import compression
+from eida_stats_aggregator.logs import records
 
 # A request for thousands of streams makes a line of megabytes; anything longer than this is no line.
 MAX_LINE_BYTES = 1 << 26

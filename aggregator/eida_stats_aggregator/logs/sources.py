@@ -13,8 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from eida_stats_aggregator.errors import UnreadableLog
-from eida_stats_aggregator.logs import compression
+from eida_statistics import compression
+from eida_statistics.errors import UnreadableLog
 from eida_stats_aggregator.logs.lines import read_lines
 
 STDIN = "-"

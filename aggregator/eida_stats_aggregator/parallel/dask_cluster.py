@@ -17,9 +17,9 @@ from distributed import Client, Future, KilledWorker
 from distributed.versions import VersionMismatchWarning
 
 from eida_statistics import __version__
-from eida_statistics.errors import EidaStatisticsError
+from eida_statistics.errors import EidaStatisticsError, UnreadableLog
 from eida_statistics.networks import LoadedRegistry, NetworkRegistry, get_epochs, try_to_load
-from eida_stats_aggregator.errors import ClusterUnavailable, UnreadableLog, WorkerLost
+from eida_stats_aggregator.errors import ClusterUnavailable, WorkerLost
 from eida_stats_aggregator.fdsnws import repeated_requests
 from eida_stats_aggregator.fdsnws.filters import RequestFilter
 from eida_stats_aggregator.fdsnws.repeated_requests import Choices

@@ -4,9 +4,10 @@ import os
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
-from eida_stats_aggregator.errors import UnreadableLog
+from eida_statistics import compression
+from eida_statistics.errors import UnreadableLog
 from eida_stats_aggregator.fdsnws.tally import Tally
-from eida_stats_aggregator.logs import bzip2, compression
+from eida_stats_aggregator.logs import bzip2
 from eida_stats_aggregator.logs.bzip2 import NotSplittable
 from eida_stats_aggregator.logs.lines import LineSplitter
 from eida_stats_aggregator.logs.sources import Log

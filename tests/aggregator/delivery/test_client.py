@@ -342,6 +342,7 @@ def test_proxy_without_put_is_named() -> None:
         (Answer(200, b'{"payloads": [{"payload": 1}]}'), ({1}, {1})),
         (Answer(200, b'{"payloads": [{"payload": 1, "source": "b"}]}'), ({1}, {1})),
         (Answer(200, b'{"payloads": [{"payload": 1, "source": "a"}]}'), ({1}, set())),
+        (Answer(200, b'{"payloads": [{"payload": 1, "kind": "ringserver", "source": "b"}]}'), (set(), set())),
         (Answer(404), (None, None)),
         (Answer(405), (None, None)),
         (Answer(200, b"<p>Welcome</p>"), (None, None)),

@@ -12,14 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from eida_statistics import compression, user_agents
+from eida_statistics.errors import UnreadableLog
 from eida_statistics.networks import NetworkRegistry
-from eida_stats_aggregator.errors import UnreadableLog
-from eida_stats_aggregator.fdsnws import repeated_requests, user_agents
+from eida_stats_aggregator.fdsnws import repeated_requests
 from eida_stats_aggregator.fdsnws.filters import RequestFilter
 from eida_stats_aggregator.fdsnws.repeated_requests import Window
 from eida_stats_aggregator.fdsnws.request_log import Request, is_request_log
 from eida_stats_aggregator.fdsnws.tally import Tally
-from eida_stats_aggregator.logs import compression, sources
+from eida_stats_aggregator.logs import sources
 from eida_stats_aggregator.parallel import processes, splits
 from support.stubs import encode_log, line, run, trace
 

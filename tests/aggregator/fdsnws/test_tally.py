@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eida_statistics import user_agents
 from eida_statistics.errors import RegistryUnavailable
 from eida_statistics.networks import Epoch, NetworkRegistry
 from eida_statistics.payload import Exclusions, Payload
-from eida_stats_aggregator.fdsnws import tally, user_agents
+from eida_statistics.user_agents import ClientClasses
+from eida_stats_aggregator.fdsnws import tally
 from eida_stats_aggregator.fdsnws.filters import RequestFilter
 from eida_stats_aggregator.fdsnws.tally import SHOWN_REJECTS, Reject, Tally
-from eida_stats_aggregator.fdsnws.user_agents import ClientClasses
 from support.stubs import encode_log, line, trace
 
 NOW = datetime.datetime(2020, 9, 30, tzinfo=datetime.UTC)

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from eida_stats_aggregator.errors import UnreadableLog
+from eida_statistics import compression
+from eida_statistics.compression import zstd
+from eida_statistics.errors import UnreadableLog
 from eida_stats_aggregator.fdsnws.request_log import is_request_log
-from eida_stats_aggregator.logs import compression, duplicates, sources
-from eida_stats_aggregator.logs.compression import zstd
+from eida_stats_aggregator.logs import duplicates, sources
 from eida_stats_aggregator.logs.duplicates import Duplicate
 from eida_stats_aggregator.logs.sources import Log
 from support.stubs import encode_log, line, run

@@ -28,16 +28,17 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from eida_statistics.errors import RegistryUnavailable
+from eida_statistics import compression, user_agents
+from eida_statistics.compression import zstd
+from eida_statistics.errors import RegistryUnavailable, UnreadableLog
 from eida_statistics.networks import Epoch, NetworkRegistry
-from eida_stats_aggregator.errors import UnreadableLog, WorkerLost
-from eida_stats_aggregator.fdsnws import repeated_requests, request_log, user_agents
+from eida_stats_aggregator.errors import WorkerLost
+from eida_stats_aggregator.fdsnws import repeated_requests, request_log
 from eida_stats_aggregator.fdsnws.aggregation import Aggregation
 from eida_stats_aggregator.fdsnws.filters import RequestFilter
 from eida_stats_aggregator.fdsnws.request_log import Ignored, Rejected, Request
 from eida_stats_aggregator.fdsnws.tally import SHOWN_REJECTS, Tally
-from eida_stats_aggregator.logs import bzip2, compression, lines, sources
-from eida_stats_aggregator.logs.compression import zstd
+from eida_stats_aggregator.logs import bzip2, lines, sources
 from eida_stats_aggregator.parallel import processes, splits
 from support.dates import NOVEMBER_2020 as DAY
 from support.processes import wait_for

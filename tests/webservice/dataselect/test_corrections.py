@@ -19,7 +19,6 @@ from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.database import migrations
 from eida_stats_webservice.database.postgresql import PostgreSQL
-from eida_stats_webservice.dataselect.overlaps import Overlap
 from eida_stats_webservice.dataselect.transfer import Transfer
 from eida_stats_webservice.errors import (
     AmbiguousReplacement,
@@ -31,9 +30,11 @@ from eida_stats_webservice.errors import (
     UnknownPayload,
     UnrelatedPayload,
 )
+from eida_stats_webservice.payloads.overlaps import Overlap
 from eida_stats_webservice.registry.models import Node
 from support import identity_model as model
 from support.dates import DAY
+from support.kinds import insert_ringserver_payload
 from support.node_client import Client, make_node
 from support.payloads import payload, row, sketch, wire
 from support.stores import Store, open_store
@@ -69,10 +70,10 @@ def list_in_force(store: Store) -> list[int]:
 
 
 def test_payload_replaces_those_within_its_days(store: Store, gfz: Node) -> None:
-    first = store.payloads.ingest(gfz, make_payload(14, size=10, users=(1, 2))).payload
-    second = store.payloads.ingest(gfz, make_payload(15, size=100, users=(3,), network="FR")).payload
-    kept = store.payloads.ingest(gfz, make_payload(16, size=1000, users=(2, 4))).payload
-    receipt, changed = store.payloads.replace(gfz, make_payload(14, 15, size=5, users=(9,)))
+    first = store.dataselect.ingest(gfz, make_payload(14, size=10, users=(1, 2))).payload
+    second = store.dataselect.ingest(gfz, make_payload(15, size=100, users=(3,), network="FR")).payload
+    kept = store.dataselect.ingest(gfz, make_payload(16, size=1000, users=(2, 4))).payload
+    receipt, changed = store.dataselect.replace(gfz, make_payload(14, 15, size=5, users=(9,)))
     assert (changed, receipt.supersedes) == (True, [first, second])
     assert list_in_force(store) == [kept, receipt.payload]
     found = read_sums(store, "dataselect_stats", ("network",))
@@ -86,37 +87,37 @@ def make_sketch(*users: int) -> bytes:
 
 
 def test_months_of_replaced_payload_are_emptied(store: Store, gfz: Node) -> None:
-    store.payloads.ingest(gfz, make_payload(31, 101, size=10))
+    store.dataselect.ingest(gfz, make_payload(31, 101, size=10))
     with pytest.raises(AmbiguousReplacement):
-        store.payloads.replace(gfz, make_payload(31, size=1))
-    receipt, _ = store.payloads.replace(gfz, make_payload(31, 101, 102, size=1))
+        store.dataselect.replace(gfz, make_payload(31, size=1))
+    receipt, _ = store.dataselect.replace(gfz, make_payload(31, 101, 102, size=1))
     assert len(receipt.supersedes) == 1
     assert {key[1] for key in read_tables(store)["dataselect_stats"]} == {"2026-10-01", "2026-11-01"}
-    store.payloads.replace(gfz, make_payload(31, size=3), [receipt.payload])
+    store.dataselect.replace(gfz, make_payload(31, size=3), [receipt.payload])
     assert {key[1:]: values[0] for key, values in read_sums(store, "dataselect_stats", ("date",)).items()} == {
         ("2026-10-01",): 3
     }
 
 
 def test_ambiguous_payloads_must_be_named(store: Store, gfz: Node) -> None:
-    one = store.payloads.ingest(gfz, make_payload(14, size=1)).payload
-    other = store.payloads.ingest(gfz, make_payload(14, size=2, station="B")).payload
-    long = store.payloads.ingest(gfz, make_payload(20, 21, size=4)).payload
+    one = store.dataselect.ingest(gfz, make_payload(14, size=1)).payload
+    other = store.dataselect.ingest(gfz, make_payload(14, size=2, station="B")).payload
+    long = store.dataselect.ingest(gfz, make_payload(20, 21, size=4)).payload
     before = read_tables(store), store.payloads.list_payloads()
     with pytest.raises(AmbiguousReplacement) as refusal:
-        store.payloads.replace(gfz, make_payload(14, size=8))
+        store.dataselect.replace(gfz, make_payload(14, size=8))
     assert [known.payload for known in refusal.value.payloads] == [one, other]
     with pytest.raises(AmbiguousReplacement) as refusal:
-        store.payloads.replace(gfz, make_payload(20, size=8))
+        store.dataselect.replace(gfz, make_payload(20, size=8))
     (known,) = refusal.value.payloads
     assert (known.payload, known.days) == (long, [datetime.date(2026, 10, 20), datetime.date(2026, 10, 21)])
     for unknown in ([long], [other, 999], [10**30]):
         with pytest.raises(UnknownPayload, match=str(unknown[-1])):
-            store.payloads.replace(gfz, make_payload(14, size=8), unknown)
+            store.dataselect.replace(gfz, make_payload(14, size=8), unknown)
     assert (read_tables(store), store.payloads.list_payloads()) == before
-    receipt, _ = store.payloads.replace(gfz, make_payload(14, size=8), [other])
+    receipt, _ = store.dataselect.replace(gfz, make_payload(14, size=8), [other])
     assert receipt.supersedes == [other]
-    receipt, _ = store.payloads.replace(gfz, make_payload(20, size=16), [long])
+    receipt, _ = store.dataselect.replace(gfz, make_payload(20, size=16), [long])
     assert [values[0] for values in read_sums(store, "dataselect_stats", ("date",)).values()] != []
     assert (
         sorted(record.state for record in store.payloads.list_payloads()) == ["in force"] * 3 + ["superseded"] * 2
@@ -125,70 +126,70 @@ def test_ambiguous_payloads_must_be_named(store: Store, gfz: Node) -> None:
 
 
 def test_repeated_replace_changes_nothing(store: Store, gfz: Node) -> None:
-    first = store.payloads.ingest(gfz, make_payload(14))
-    other = store.payloads.ingest(gfz, make_payload(14, station="B"))
+    first = store.dataselect.ingest(gfz, make_payload(14))
+    other = store.dataselect.ingest(gfz, make_payload(14, station="B"))
     before = read_tables(store)
-    receipt, changed = store.payloads.replace(gfz, make_payload(14))
+    receipt, changed = store.dataselect.replace(gfz, make_payload(14))
     assert (changed, receipt.payload, receipt.received_at) == (False, first.payload, first.received_at)
     assert [beside.payload for beside in receipt.overlaps] == [other.payload]
-    assert store.payloads.replace(gfz, make_payload(14), [first.payload])[1] is False
+    assert store.dataselect.replace(gfz, make_payload(14), [first.payload])[1] is False
     assert read_tables(store) == before
 
 
 def test_payload_in_force_replaces_a_named_one(store: Store, gfz: Node) -> None:
-    wrong = store.payloads.ingest(gfz, make_payload(14, 15, size=1))
-    beside = store.payloads.ingest(gfz, make_payload(14, size=2, station="B"))
-    right = store.payloads.ingest(gfz, make_payload(14, size=4))
-    receipt, changed = store.payloads.replace(gfz, make_payload(14, size=4), [wrong.payload])
+    wrong = store.dataselect.ingest(gfz, make_payload(14, 15, size=1))
+    beside = store.dataselect.ingest(gfz, make_payload(14, size=2, station="B"))
+    right = store.dataselect.ingest(gfz, make_payload(14, size=4))
+    receipt, changed = store.dataselect.replace(gfz, make_payload(14, size=4), [wrong.payload])
     assert (changed, receipt.payload, receipt.supersedes) == (True, right.payload, [wrong.payload])
     assert [one.payload for one in receipt.overlaps] == [beside.payload]
     assert list_in_force(store) == [beside.payload, right.payload]
     assert sum(values[0] for values in read_tables(store)["dataselect_stats_by_network"].values()) == 2 + 4
     # Repeated after a lost answer, it changes nothing.
-    assert store.payloads.replace(gfz, make_payload(14, size=4), [wrong.payload])[1] is False
+    assert store.dataselect.replace(gfz, make_payload(14, size=4), [wrong.payload])[1] is False
 
 
 @pytest.mark.parametrize("by", ["number", "hash"])
 def test_withdrawn_payload_may_be_named(store: Store, gfz: Node, by: str) -> None:
-    wrong = store.payloads.ingest(gfz, make_payload(14, size=1))
-    beside = store.payloads.ingest(gfz, make_payload(14, size=2, station="B"))
+    wrong = store.dataselect.ingest(gfz, make_payload(14, size=1))
+    beside = store.dataselect.ingest(gfz, make_payload(14, size=2, station="B"))
     store.payloads.retract(wrong.payload)
     named = [wrong.payload if by == "number" else wrong.hash]
-    receipt, changed = store.payloads.replace(gfz, make_payload(14, size=4), named)
+    receipt, changed = store.dataselect.replace(gfz, make_payload(14, size=4), named)
     assert (changed, receipt.supersedes) == (True, [])
     assert [one.payload for one in receipt.overlaps] == [beside.payload]
     # It may be the payload itself, which counts again then.
-    receipt, changed = store.payloads.replace(gfz, make_payload(14, size=1), named)
+    receipt, changed = store.dataselect.replace(gfz, make_payload(14, size=1), named)
     assert (changed, receipt.payload, receipt.supersedes) == (True, wrong.payload, [])
     assert list_in_force(store) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("again", ["post", "put"])
 def test_withdrawn_payload_is_restored_by_sending_it(store: Store, gfz: Node, again: str) -> None:
-    first = store.payloads.ingest(gfz, make_payload(14, size=1))
+    first = store.dataselect.ingest(gfz, make_payload(14, size=1))
     before = read_tables(store)
-    second, _ = store.payloads.replace(gfz, make_payload(14, size=2))
+    second, _ = store.dataselect.replace(gfz, make_payload(14, size=2))
     if again == "put":
-        receipt, changed = store.payloads.replace(gfz, make_payload(14, size=1))
+        receipt, changed = store.dataselect.replace(gfz, make_payload(14, size=1))
         assert (receipt.supersedes, changed) == ([second.payload], True)
     else:
         store.payloads.retract(second.payload)
-        receipt = store.payloads.ingest(gfz, make_payload(14, size=1))
+        receipt = store.dataselect.ingest(gfz, make_payload(14, size=1))
     assert (receipt.payload, receipt.hash, receipt.received_at) == (first.payload, first.hash, first.received_at)
     assert read_tables(store) == before
     assert list_in_force(store) == [first.payload]
     with pytest.raises(DuplicatePayload):
-        store.payloads.ingest(gfz, make_payload(14, size=1))
+        store.dataselect.ingest(gfz, make_payload(14, size=1))
 
 
 def test_other_nodes_stay_unchanged(store: Store, gfz: Node) -> None:
     odc, _ = make_node(store, "ODC")
-    store.payloads.ingest(odc, make_payload(14, size=1))
-    theirs = store.payloads.ingest(odc, make_payload(15, size=2))
-    receipt, _ = store.payloads.replace(gfz, make_payload(14, 15, size=4))
+    store.dataselect.ingest(odc, make_payload(14, size=1))
+    theirs = store.dataselect.ingest(odc, make_payload(15, size=2))
+    receipt, _ = store.dataselect.replace(gfz, make_payload(14, 15, size=4))
     assert receipt.supersedes == []
     with pytest.raises(UnknownPayload):
-        store.payloads.replace(gfz, make_payload(15, size=8), [theirs.payload])
+        store.dataselect.replace(gfz, make_payload(15, size=8), [theirs.payload])
     with pytest.raises(UnknownPayload):
         store.payloads.retract(theirs.payload, gfz)
     store.payloads.retract(receipt.payload, gfz)
@@ -201,23 +202,23 @@ def test_other_nodes_stay_unchanged(store: Store, gfz: Node) -> None:
 
 
 def test_overlapping_days_are_reported_or_refused(store: Store, gfz: Node) -> None:
-    first = store.payloads.ingest(gfz, make_payload(14, 15))
+    first = store.dataselect.ingest(gfz, make_payload(14, 15))
     assert first.overlaps == []
     with pytest.raises(OverlappingPayload) as refusal:
-        store.payloads.ingest(gfz, make_payload(15, 16, station="B"), overlap=Overlap.REFUSE)
+        store.dataselect.ingest(gfz, make_payload(15, 16, station="B"), overlap=Overlap.REFUSE)
     assert [known.payload for known in refusal.value.payloads] == [first.payload]
-    second = store.payloads.ingest(gfz, make_payload(15, 16, station="B"))
+    second = store.dataselect.ingest(gfz, make_payload(15, 16, station="B"))
     assert [(one.payload, one.days) for one in second.overlaps] == [(first.payload, [datetime.date(2026, 10, 15)])]
     store.payloads.retract(first.payload)
-    assert store.payloads.ingest(gfz, make_payload(14, station="C"), overlap=Overlap.REFUSE).overlaps == []
+    assert store.dataselect.ingest(gfz, make_payload(14, station="C"), overlap=Overlap.REFUSE).overlaps == []
 
 
 # Retracting
 
 
 def test_retracted_payload_does_not_count(store: Store, gfz: Node) -> None:
-    first = store.payloads.ingest(gfz, make_payload(14, size=1)).payload
-    other = store.payloads.ingest(gfz, make_payload(15, size=2)).payload
+    first = store.dataselect.ingest(gfz, make_payload(14, size=1)).payload
+    other = store.dataselect.ingest(gfz, make_payload(15, size=2)).payload
     record = store.payloads.retract(first, gfz)
     assert (record.state, record.superseded_by) == ("retracted", None)
     assert store.payloads.retract(first) == record
@@ -294,7 +295,7 @@ def replay_elsewhere(sent: list[Payload], uri: str) -> dict[str, Any]:
         node, _ = make_node(store, "GFZ")
         for one in sent:
             # Equal statistics of different sources all count.
-            store.payloads.ingest(node, one, overlap=Overlap.ACCEPT)
+            store.dataselect.ingest(node, one, overlap=Overlap.ACCEPT)
         return read_tables(store)
 
 
@@ -336,10 +337,10 @@ def take(step: Step, store: Store, node: Node, numbers: dict[int, int]) -> model
             store.payloads.retract(numbers.get(step.target, 0), node)
             return model.Answer("retracted")
         if step.action == "post":
-            receipt, changed = store.payloads.ingest(node, sent, overlap=overlap), True
+            receipt, changed = store.dataselect.ingest(node, sent, overlap=overlap), True
         else:
             named = [numbers.get(step.target, 0)] if step.action == "named" else []
-            receipt, changed = store.payloads.replace(node, sent, named, overlap=overlap)
+            receipt, changed = store.dataselect.replace(node, sent, named, overlap=overlap)
     except tuple(OUTCOMES) as error:
         return model.Answer(OUTCOMES[type(error)])
     numbers[step.which] = receipt.payload
@@ -411,9 +412,9 @@ def send_at_random(store: Store, token: str, chance: random.Random, together: th
             is_done = record.withdrawn_at is not None and record.withdrawn_at >= began
             return Done("retracted", withdrawn=(record.payload,) if is_done else ())
         if action == "post":
-            receipt, changed = store.payloads.ingest(sender.node, sent, arrival=sender.arrival), True
+            receipt, changed = store.dataselect.ingest(sender.node, sent, arrival=sender.arrival), True
         else:
-            receipt, changed = store.payloads.replace(sender.node, sent, arrival=sender.arrival)
+            receipt, changed = store.dataselect.replace(sender.node, sent, arrival=sender.arrival)
     except (*OUTCOMES, Overtaken) as error:
         return Done(error.problem)
     stored = (receipt.payload,) if changed else ()
@@ -579,15 +580,15 @@ def fill(store: Store) -> None:
         node, _ = make_node(store, name)
         for number, one in enumerate(SENT):
             if number == 4:
-                store.payloads.replace(node, one, [store.payloads.list_payloads(name)[0].payload])
+                store.dataselect.replace(node, one, [store.payloads.list_payloads(name)[0].payload])
             elif number != 3 or name == "GFZ":
-                store.payloads.ingest(node, one)
-        store.payloads.ingest(
+                store.dataselect.ingest(node, one)
+        store.dataselect.ingest(
             node, make_payload(20, network="", station="", location="--", channel="", users=tuple(range(300)))
         )
         store.payloads.retract(store.payloads.list_payloads(name)[-2].payload)
         for one in (LAW[10], LAW[13]):
-            store.payloads.ingest(node, one.payload, overlap=Overlap.ACCEPT)
+            store.dataselect.ingest(node, one.payload, overlap=Overlap.ACCEPT)
     store.registry.set_network_policy("GFZ", "FR", inverted=True)
     store.registry.set_node_group("ODC", "operators")
     store.registry.add_network_token("FR", *(datetime.datetime.now(tz=datetime.UTC) + n * DAY for n in (-1, 1)))
@@ -642,7 +643,7 @@ DAMAGES = {
 @pytest.mark.parametrize("message", DAMAGES)
 def test_damaged_payload_is_named(store: Store, message: str) -> None:
     fill(store)
-    store.payloads.ingest(get_node(store, "ODC"), make_payload(115, size=3))
+    store.dataselect.ingest(get_node(store, "ODC"), make_payload(115, size=3))
     with store.database.transaction(write=True) as connection:
         damaged = "'\\x00'" if isinstance(store.database, PostgreSQL) else "x'00'"
         connection.cursor().execute(DAMAGES[message].replace(":bytes", damaged))
@@ -693,7 +694,7 @@ def test_database_in_use_is_copied_consistently(
         rows = list(select(source, connection, query))
         if source is store.transfer:
             size = 1000 + len(store.payloads.list_payloads())
-            store.payloads.replace(node, make_payload(28, size=size))
+            store.dataselect.replace(node, make_payload(28, size=size))
         return iter(rows)
 
     monkeypatch.setattr(Transfer, "_select", read_and_write)
@@ -729,6 +730,7 @@ def test_replay_rebuilds_another_database(database_uri: str, tmp_path: Path, sou
     uris = [database_uri, sqlite_uri] if source_is == "postgresql" else [sqlite_uri, database_uri]
     with closing(open_store(uris[0])) as source, closing(open_store(uris[1])) as target:
         fill(source)
+        insert_ringserver_payload(source, Node(1, "GFZ"), datetime.date(2026, 10, 14))
         assert target.transfer.copy_from(source.transfer) == len(source.payloads.list_payloads())
         assert read_tables(target)["dataselect_stats"] == {}
         for _ in target.verification.replay():
@@ -746,5 +748,6 @@ def test_replay_rebuilds_another_database(database_uri: str, tmp_path: Path, sou
         # New payloads get new numbers.
         node, _ = make_node(target, "BGR")
         assert (
-            target.payloads.ingest(node, make_payload(1)).payload == source.payloads.list_payloads()[-1].payload + 1
+            target.dataselect.ingest(node, make_payload(1)).payload
+            == source.payloads.list_payloads()[-1].payload + 1
         )

@@ -171,9 +171,9 @@ def test_imported_payload_can_be_corrected(store: Store, upstream_uri: str) -> N
     node = store.registry.find_sender_of_token("token-of-resif", NOW).node
     correction = payload(row(month="2021-02-01", bytes=7), days_coverage=["2021-02-27"])
     with pytest.raises(AmbiguousReplacement) as refusal:
-        store.payloads.replace(node, correction)
+        store.dataselect.replace(node, correction)
     (number,) = (known.payload for known in refusal.value.payloads)
-    assert store.payloads.replace(node, correction, [number])[0].supersedes == [number]
+    assert store.dataselect.replace(node, correction, [number])[0].supersedes == [number]
     assert [values[0] for key, values in read_sums(store, "dataselect_stats", ("date",)).items()
             if key == ("RESIF", "2021-02-01")] == [7]  # fmt: skip
     assert [found for _, _, differences in store.verification.verify() for found in differences] == []
@@ -193,10 +193,10 @@ def test_imported_month_is_replaced_by_the_whole_month(store: Store, upstream_ur
         for start in ("2021-02-28", "2021-02-01")
     )
     with pytest.raises(OverlappingPayload):
-        store.payloads.ingest(node, day)
+        store.dataselect.ingest(node, day)
     with pytest.raises(AmbiguousReplacement):
-        store.payloads.replace(node, day)
-    assert store.payloads.replace(node, whole)[0].supersedes == [month.payload]
+        store.dataselect.replace(node, day)
+    assert store.dataselect.replace(node, whole)[0].supersedes == [month.payload]
 
 
 @ON_ONE_STORE

@@ -23,8 +23,8 @@ OTHER = payload(row(bytes=1024))
 
 # Each gets a store with a node GFZ that sent payload 1 of network GE.
 WRITERS: dict[str, Callable[[Store, Node], object]] = {
-    "ingest": lambda store, node: store.payloads.ingest(node, OTHER),
-    "replace": lambda store, node: store.payloads.replace(node, OTHER),
+    "ingest": lambda store, node: store.dataselect.ingest(node, OTHER),
+    "replace": lambda store, node: store.dataselect.replace(node, OTHER),
     "retract": lambda store, _: store.payloads.retract(1),
     "verify": lambda store, _: list(store.verification.verify()),
     "replay": lambda store, _: list(store.verification.replay()),
@@ -56,7 +56,7 @@ BEGIN_TO_WRITE = {
 @pytest.fixture
 def node(store: Store) -> Node:
     node, _ = make_node(store, "GFZ")
-    store.payloads.ingest(node, payload(row()))
+    store.dataselect.ingest(node, payload(row()))
     return node
 
 
@@ -118,7 +118,7 @@ def test_policy_of_a_busy_node_delays_no_other(store: Store, store_uri: str, nod
     with run_behind_lock(
         store, store_uri, node, lambda: store.registry.set_node_policy("GFZ", restricted=True)
     ) as policy:
-        store.payloads.ingest(other, OTHER)
+        store.dataselect.ingest(other, OTHER)
         assert not policy.done()
     assert dict(store.registry.list_policies())["GFZ"] is True
 
@@ -153,7 +153,7 @@ def test_each_change_has_a_later_time(store: Store, node: Node) -> None:
     for number in range(1, 6):
         store.registry.set_node_policy("GFZ", restricted=number % 2 == 1)
         times.append(store.statistics.data_version().changed_at)
-        store.payloads.ingest(node, payload(row(bytes=number)))
+        store.dataselect.ingest(node, payload(row(bytes=number)))
         times.append(store.statistics.data_version().changed_at)
     assert times == sorted(set(times))
 
@@ -174,7 +174,7 @@ def test_set_back_clock_yields_no_earlier_time(store: Store, node: Node) -> None
     with store.database.transaction(write=True) as connection:
         connection.cursor().execute("UPDATE nodes SET changed_at = '2090-01-01T00:00:00.000+00:00'")
     before = store.statistics.data_version().changed_at
-    store.payloads.ingest(node, OTHER)
+    store.dataselect.ingest(node, OTHER)
     payload_stored = store.statistics.data_version().changed_at
     store.registry.set_node_policy("GFZ", restricted=True)
     assert before < payload_stored < store.statistics.data_version().changed_at
@@ -184,7 +184,7 @@ def test_set_back_clock_yields_no_earlier_time(store: Store, node: Node) -> None
 def test_time_is_read_after_waiting_for_locks(store: Store, store_uri: str, node: Node) -> None:
     other, _ = make_node(store, "BGR")
     with run_behind_lock(store, store_uri, node, lambda: store.registry.set_node_policy("GFZ", restricted=True)):
-        store.payloads.ingest(other, OTHER)
+        store.dataselect.ingest(other, OTHER)
         before = store.statistics.data_version()
     after = store.statistics.data_version()
     assert before.changed_at < after.changed_at

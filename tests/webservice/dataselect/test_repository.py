@@ -19,7 +19,6 @@ from eida_statistics import hll, wire
 from eida_statistics.encoding import zstd
 from eida_statistics.payload import Exclusions, Payload
 from eida_stats_webservice.database import migrations
-from eida_stats_webservice.dataselect.models import Receipt
 from eida_stats_webservice.errors import (
     DatabaseNotReady,
     DatabaseUnavailable,
@@ -31,6 +30,7 @@ from eida_stats_webservice.errors import (
     UnknownNode,
     UnknownToken,
 )
+from eida_stats_webservice.payloads.models import Receipt
 from eida_stats_webservice.registry.models import Node
 from support.dates import DAY
 from support.payloads import payload, row, sketch
@@ -66,7 +66,7 @@ def total(store: Store, level: str | None = None) -> list[tuple[str, str, int, i
 
 def test_nodes_are_listed_with_their_payloads(store: Store, gfz: Node) -> None:
     store.registry.add_node("BGR", "operator@bgr.example")
-    store.payloads.ingest(gfz, payload(row()))
+    store.dataselect.ingest(gfz, payload(row()))
     bgr, sent = store.registry.list_nodes()
     assert (bgr.name, bgr.contact, bgr.payloads, bgr.last_payload) == ("BGR", "operator@bgr.example", 0, None)
     assert (sent.name, sent.payloads) == ("GFZ", 1)
@@ -80,7 +80,7 @@ def test_node_is_registered_once(store: Store, gfz: Node) -> None:
 
 
 def test_renamed_node_keeps_its_payloads(store: Store, gfz: Node) -> None:
-    store.payloads.ingest(gfz, payload(row()))
+    store.dataselect.ingest(gfz, payload(row()))
     store.registry.update_node("GFZ", new_name="GEOFON", contact=None)
     (renamed,) = store.registry.list_nodes()
     assert (renamed.name, renamed.contact, renamed.payloads) == ("GEOFON", "operator@gfz.example", 1)
@@ -121,12 +121,12 @@ def test_concurrent_rename_to_one_name_fails(store_uri: str, store: Store, gfz: 
 
 def test_removed_node_leaves_no_rows(store: Store, gfz: Node) -> None:
     other = node(store, "BGR")
-    store.payloads.ingest(other, payload(row()))
+    store.dataselect.ingest(other, payload(row()))
     before = {table: count(store, table) for table in STORED}
     store.registry.remove_node("GFZ")
     store.registry.add_node("GFZ", "")
     third = node(store, "LMU")
-    store.payloads.ingest(third, payload(row()))
+    store.dataselect.ingest(third, payload(row()))
     store.registry.remove_node("LMU")
     assert {table: count(store, table) for table in STORED} == before | {"tokens": before["tokens"] - 1}
 
@@ -232,7 +232,7 @@ def test_payload_is_stored_field_by_field(store: Store, gfz: Node) -> None:
         ),
         days_coverage=["2026-10-14", "2026-10-15"],
     )
-    receipt = store.payloads.ingest(gfz, sent)
+    receipt = store.dataselect.ingest(gfz, sent)
     assert receipt == Receipt("GFZ", receipt.payload, sent.hash(), 1, 2, receipt.received_at)
     assert read_sums(
         store, "dataselect_stats", ("date", "network", "station", "location", "channel", "country")
@@ -249,7 +249,7 @@ def test_payload_is_stored_field_by_field(store: Store, gfz: Node) -> None:
 
 def test_stored_body_equals_the_payload(store: Store, gfz: Node) -> None:
     sent = payload(row(), row(station="MTE"))
-    store.payloads.ingest(gfz, sent)
+    store.dataselect.ingest(gfz, sent)
     ((body,),) = select(store, "SELECT body FROM payloads")
     assert wire.decode(zstd.decompress(bytes(body)), today=OCTOBER.replace(month=11)) == sent
 
@@ -258,11 +258,11 @@ def test_sliced_payload_is_stored_and_rebuilt(store: Store, gfz: Node) -> None:
     stats = [row(network=network, station=f"S{number:02}") for network in ("GE", "GR") for number in range(50)]
     body = json.dumps({"days_coverage": ["2026-10-14"], "stats": stats}).encode()
     sliced = wire.receive(body, today=OCTOBER.replace(month=11), slices=wire.Slices(threshold=0, size=1000))
-    store.payloads.ingest(gfz, sliced.payload)
+    store.dataselect.ingest(gfz, sliced.payload)
     assert select(store, "SELECT name FROM networks ORDER BY name") == [("GE",), ("GR",)]
     with pytest.raises(DuplicatePayload):
-        store.payloads.ingest(gfz, payload(*stats))
-    number = store.payloads.ingest(gfz, payload(row(network="FR"), days_coverage=["2026-10-15"])).payload
+        store.dataselect.ingest(gfz, payload(*stats))
+    number = store.dataselect.ingest(gfz, payload(row(network="FR"), days_coverage=["2026-10-15"])).payload
     store.payloads.retract(number)
     assert total(store) == [("*", "*", 100 * 512, 100, 100, 1)]
     assert [differences for _, _, differences in store.verification.verify()] == [[]]
@@ -271,25 +271,25 @@ def test_sliced_payload_is_stored_and_rebuilt(store: Store, gfz: Node) -> None:
 def test_exclusions_are_stored_but_not_hashed(store: Store, gfz: Node) -> None:
     excluded = {"client_classes": ["monitor"], "client_patterns": ["^curl/", "\x00"]}
     sent = payload(row(), excluded=excluded)
-    store.payloads.ingest(gfz, sent)
+    store.dataselect.ingest(gfz, sent)
     ((body,),) = select(store, "SELECT body FROM payloads")
     kept = wire.decode(zstd.decompress(bytes(body)), today=OCTOBER.replace(month=11))
     assert kept == sent
     assert kept.excluded == Exclusions(**excluded)
     with pytest.raises(DuplicatePayload):
-        store.payloads.ingest(gfz, payload(row()))
+        store.dataselect.ingest(gfz, payload(row()))
 
 
 def test_payloads_add_up_and_clients_merge(store: Store, gfz: Node) -> None:
-    store.payloads.ingest(gfz, payload(row(clients=sketch([1, 2])), days_coverage=["2026-10-14"]))
-    store.payloads.ingest(gfz, payload(row(clients=sketch([2, 3])), days_coverage=["2026-10-15"]))
+    store.dataselect.ingest(gfz, payload(row(clients=sketch([1, 2])), days_coverage=["2026-10-14"]))
+    store.dataselect.ingest(gfz, payload(row(clients=sketch([2, 3])), days_coverage=["2026-10-15"]))
     assert total(store) == [("*", "*", 1024, 2, 2, 3)]
 
 
 def test_equal_statistics_are_counted_once(store: Store, gfz: Node) -> None:
-    first = store.payloads.ingest(gfz, payload(row(), row(station="MTE")))
+    first = store.dataselect.ingest(gfz, payload(row(), row(station="MTE")))
     with pytest.raises(DuplicatePayload) as refusal:
-        store.payloads.ingest(
+        store.dataselect.ingest(
             gfz, payload(row(station="MTE"), row(), version="other", generated_at="2026-11-02 00:00:00")
         )
     assert (refusal.value.members["payload"], refusal.value.members["received_at"]) == (
@@ -299,8 +299,8 @@ def test_equal_statistics_are_counted_once(store: Store, gfz: Node) -> None:
 
 
 def test_two_nodes_may_send_equal_statistics(store: Store, gfz: Node) -> None:
-    store.payloads.ingest(gfz, payload(row()))
-    store.payloads.ingest(node(store, "BGR"), payload(row()))
+    store.dataselect.ingest(gfz, payload(row()))
+    store.dataselect.ingest(node(store, "BGR"), payload(row()))
     assert total(store, "node") == [("BGR", "*", 512, 1, 1, 1), ("GFZ", "*", 512, 1, 1, 1)]
     # A client of two nodes counts once.
     assert total(store) == [("*", "*", 1024, 2, 2, 1)]
@@ -309,7 +309,7 @@ def test_two_nodes_may_send_equal_statistics(store: Store, gfz: Node) -> None:
 def test_statistics_are_limited_to_their_months(store: Store, gfz: Node) -> None:
     months = {"days_coverage": ["2026-09-30", "2026-10-01"]}
     rows = [row(), row(network="Z32015", country="FR"), row(month="2026-09-01", bytes=1)]
-    store.payloads.ingest(gfz, payload(*rows, **months))
+    store.dataselect.ingest(gfz, payload(*rows, **months))
     assert total(store, "network") == [
         ("GFZ", "GE", 512, 1, 1, 1),
         ("GFZ", "Z32015", 512, 1, 1, 1),
@@ -331,7 +331,7 @@ def test_roll_ups_equal_the_sum_of_streams(store: Store, gfz: Node) -> None:
             )
             for _ in range(40)
         ]
-        store.payloads.ingest(chance.choice([gfz, bgr]), payload(*rows, days_coverage=[f"2026-10-0{day}"]))
+        store.dataselect.ingest(chance.choice([gfz, bgr]), payload(*rows, days_coverage=[f"2026-10-0{day}"]))
     for table, keys in ROLL_UPS.items():
         assert read_sums(store, table, keys) == compute_roll_up(store, keys), table
 
@@ -346,15 +346,15 @@ def test_refused_payload_leaves_no_rows(store: Store, gfz: Node) -> None:
         stats=[payload(row(station="A")).stats[0], payload(row(station="B")).stats[0]],
     )
     huge.stats[1].bytes = 2**63 - 1
-    store.payloads.ingest(gfz, payload(row(station="B"), days_coverage=["2026-10-13"]))
+    store.dataselect.ingest(gfz, payload(row(station="B"), days_coverage=["2026-10-13"]))
     before = {table: count(store, table) for table in STORED}
     totals = total(store)
     with pytest.raises(RefusedByDatabase):
-        store.payloads.ingest(gfz, huge)
+        store.dataselect.ingest(gfz, huge)
     assert {table: count(store, table) for table in STORED} == before
     assert total(store) == totals
     huge.stats[1].bytes = 1
-    store.payloads.ingest(gfz, huge)
+    store.dataselect.ingest(gfz, huge)
     assert total(store) == [("*", "*", 512 + 512 + 1, 3, 3, 1)]
 
 
@@ -362,13 +362,13 @@ def test_database_refuses_too_long_station(store: Store, gfz: Node) -> None:
     bad = payload(row())
     bad.stats[0].station = "A" * 9
     with pytest.raises(RefusedByDatabase):
-        store.payloads.ingest(gfz, bad)
+        store.dataselect.ingest(gfz, bad)
     assert count(store, "payloads") == 0
 
 
 def test_saturated_sketch_has_an_estimate(store: Store, gfz: Node) -> None:
     full = hll.to_hex(bytes.fromhex("148b7f") + b"\xff" * 1280)
-    store.payloads.ingest(gfz, payload(row(clients=full)))
+    store.dataselect.ingest(gfz, payload(row(clients=full)))
     ((*_, clients),) = total(store)
     assert clients > 2**40
 
@@ -430,14 +430,14 @@ def test_migrating_twice_changes_nothing(store_uri: str) -> None:
 def test_replaced_file_is_reopened(store_uri: str, gfz: Node, store: Store, tmp_path: Path) -> None:
     """A reader has opened the old file; its connection must not serve a later writer."""
     path = Path(store_uri.removeprefix("sqlite:///"))
-    store.payloads.ingest(gfz, payload(row()))
+    store.dataselect.ingest(gfz, payload(row()))
     with store.database.transaction() as reading:
         assert list(reading.execute("SELECT count(*) FROM payloads")) == [(1,)]
         with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
             source.backup(copy)
         (tmp_path / "copy.db").replace(path)
         assert len(store.payloads.list_payloads()) == 1
-    store.payloads.ingest(gfz, payload(row(network="CX")))
+    store.dataselect.ingest(gfz, payload(row(network="CX")))
     with closing(sqlite3.connect(path)) as present:
         assert present.execute("SELECT count(*) FROM payloads").fetchone() == (2,)
 

@@ -35,7 +35,7 @@ def node(store: Store) -> Node:
     """Register a node that sent two networks in two countries from September to November."""
     sender, _ = make_node(store, "A")
     for month in ("2026-09", "2026-10", "2026-11"):
-        store.payloads.ingest(sender, make_payload(month, MANY))
+        store.dataselect.ingest(sender, make_payload(month, MANY))
     return sender
 
 
@@ -83,7 +83,7 @@ def test_payload_of_open_month_changes_only_other(
         if level == "network" or "country" in details or names.keys() & {"network", "country"}
     ]
     before = [ask(client, **question) for question in questions]
-    store.payloads.ingest(node, make_payload("2026-11", range(9000, 9001), day="03"))
+    store.dataselect.ingest(node, make_payload("2026-11", range(9000, 9001), day="03"))
     after = [ask(client, **question) for question in questions]
     for question, one, other in zip(questions, before, after, strict=True):
         assert one.keys() == other.keys(), question

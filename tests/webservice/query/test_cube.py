@@ -40,7 +40,7 @@ def records(store: Store) -> list[Record]:
     for name in ("A", "B"):
         sender, _ = make_node(store, name)
         # Payloads register networks.
-        store.payloads.ingest(sender, payload(*(row(network=network) for network in ("GE", "FR", "X"))))
+        store.dataselect.ingest(sender, payload(*(row(network=network) for network in ("GE", "FR", "X"))))
     drawn = draw_records(("A", "B"), count=50, users=12)
     create_tables(store, drawn)
     return drawn

@@ -56,7 +56,7 @@ def networks(store: Store) -> None:
             for month in MONTHS
             if node == name
         ]
-        store.payloads.ingest(sender, payload(*rows, days_coverage=[f"{month}-02" for month in MONTHS]))
+        store.dataselect.ingest(sender, payload(*rows, days_coverage=[f"{month}-02" for month in MONTHS]))
     store.registry.set_network_policy("C", "RS", inverted=True)
 
 
@@ -152,7 +152,7 @@ def test_other_country_has_no_sketch(service_uri: str, store: Store) -> None:
         row(month="2026-01-01", country=country, clients=sketch(map(hll.hash_client, users)))
         for country, users in (("IT", range(3)), ("FR", range(2000)), ("AT", range(10)))
     ]
-    store.payloads.ingest(sender, payload(*rows, days_coverage=["2026-01-03"]))
+    store.dataselect.ingest(sender, payload(*rows, days_coverage=["2026-01-03"]))
     found = query_sketches(make_client(service_uri, min_sketch_clients=0), details="country", end="2026-01")
     assert found["*", "*", "*", "Other"] == hll.EMPTY
 

@@ -95,7 +95,7 @@ def sent(store: Store) -> list[Sent]:
                 if chance.random() < 0.8
             }
             rows += [{**one, "node": name} for one in own.values()]
-            store.payloads.ingest(node, payload(*own.values(), days_coverage=[f"{month}-05"]))
+            store.dataselect.ingest(node, payload(*own.values(), days_coverage=[f"{month}-05"]))
     store.registry.set_network_policy("A", "X", inverted=True)
     store.registry.set_network_policy("B", "X", inverted=True)
     store.registry.set_network_policy("B", "FR", inverted=True)
@@ -568,7 +568,7 @@ def test_recreated_database_has_other_etags(service_uri: str, store: Store) -> N
     marks = set()
     for size in (1, 999):
         node, _ = make_node(store, "A")
-        store.payloads.ingest(node, payload(row(bytes=size)))
+        store.dataselect.ingest(node, payload(row(bytes=size)))
         marks.add(client.get(f"{PUBLIC_PATH}?start=2025-01").headers["ETag"])
         store.registry.remove_node("A")
     assert len(marks) == 2

@@ -276,7 +276,7 @@ def cells(store: Store) -> Cells:
             for number, ((date, of, network, country), users) in enumerate(found.items())
             if of == node
         ]
-        store.payloads.ingest(sender, payload(*rows, days_coverage=[f"{month}-05" for month in MONTHS]))
+        store.dataselect.ingest(sender, payload(*rows, days_coverage=[f"{month}-05" for month in MONTHS]))
     for node, network in RESTRICTED:
         store.registry.set_network_policy(node, network, inverted=True)
     return found

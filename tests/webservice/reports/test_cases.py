@@ -21,7 +21,7 @@ JANUARY = {"start": "2024-01-01", "end": "2024-01-31"}
 def submit(store: Store, *rows: dict[str, Any], node: str = "A", **fields: Any) -> None:
     """Store a payload of January 2024, by default of all its days."""
     sent = payload(*rows, **{"days_coverage": ["2024-01-02"], "period": JANUARY, **fields})
-    store.payloads.ingest(make_node(store, node)[0], sent)
+    store.dataselect.ingest(make_node(store, node)[0], sent)
 
 
 def read_page(store: Store, **options: Any) -> Page:
@@ -110,7 +110,7 @@ def test_two_sources_are_one_days_coverage(store: Store) -> None:
     halves = {"north": JANUARY, "south": {"start": "2024-01-01", "end": "2024-01-15"}}
     for source, period in halves.items():
         sent = payload(in_january(), days_coverage=["2024-01-02"], period=period, source=source)
-        store.payloads.ingest(node, sent)
+        store.dataselect.ingest(node, sent)
     (coverage,) = make_report(store, "2024-01", "2024-01").coverage
     assert (coverage.days_received, coverage.days_due, coverage.not_received) == (31, 31, [])
     assert "only one of several servers" in read_page(store).text

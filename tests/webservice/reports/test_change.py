@@ -5,7 +5,7 @@ import datetime
 import pytest
 
 from eida_statistics.payload import Period
-from eida_stats_webservice.dataselect.models import ReceivedDays
+from eida_stats_webservice.payloads.models import ReceivedDays
 from eida_stats_webservice.reports.change import (
     Pair,
     Side,

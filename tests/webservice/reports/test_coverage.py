@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eida_statistics.payload import Period
-from eida_stats_webservice.dataselect.models import ReceivedDays
+from eida_stats_webservice.payloads.models import ReceivedDays
 from eida_stats_webservice.reports.coverage import compute_coverage
 
 as_date = datetime.date.fromisoformat

@@ -134,7 +134,7 @@ def test_month_without_any_day_is_a_gap(store: Store) -> None:
 
 def test_received_month_without_requests_is_zero(store: Store) -> None:
     node = fill(store, ["A"], [2023], networks=1)["A"]
-    store.payloads.ingest(node, payload(days_coverage=[], period={"start": "2024-01-01", "end": "2024-01-31"}))
+    store.dataselect.ingest(node, payload(days_coverage=[], period={"start": "2024-01-01", "end": "2024-01-31"}))
     january, february, *_ = make_report(store).select("month")
     assert (january.bytes, january.clients, january.clients_standard_error) == (0, 0, 0.0)
     assert (february.bytes, february.days_received) == (None, 0)
@@ -201,7 +201,7 @@ def test_up_to_160_clients_are_exact(store: Store, clients: int, is_exact: bool)
     node = fill(store, ["A"], [], networks=0)["A"]
     found = row(month="2024-01-01", clients=sketch(map(hll.hash_client, range(clients))))
     period = {"start": "2024-01-01", "end": "2024-01-31"}
-    store.payloads.ingest(node, payload(found, days_coverage=["2024-01-02"], period=period))
+    store.dataselect.ingest(node, payload(found, days_coverage=["2024-01-02"], period=period))
     (total,) = make_report(store).select("total")
     assert (total.clients_standard_error == 0) == is_exact
     assert total.clients == pytest.approx(clients, rel=0 if is_exact else 0.1)

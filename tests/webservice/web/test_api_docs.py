@@ -79,7 +79,7 @@ def operator(database_uri: str) -> dict[str, str]:
     now = datetime.datetime.now(tz=datetime.UTC)
     store: Store = open_store(database_uri)
     node, _ = make_node(store, "NODE1")
-    store.payloads.ingest(node, payload(row(month="2026-10-01", network="GE")))
+    store.dataselect.ingest(node, payload(row(month="2026-10-01", network="GE")))
     token = store.registry.add_network_token("GE", now - DAY, now + DAY)[1]
     store.close()
     return {"Authorization": f"Bearer {token}"}

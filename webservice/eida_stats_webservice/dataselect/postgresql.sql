@@ -1,4 +1,4 @@
--- Payloads and their sums: statements for PostgreSQL.
+-- Sums of the payloads of dataselect: statements for PostgreSQL.
 
 -- name: create_staging()!
 -- Create a table for the incoming rows.
@@ -31,9 +31,8 @@ SELECT setval(pg_get_serial_sequence('nodes', 'id'), COALESCE((SELECT max(id) FR
     setval(pg_get_serial_sequence('payloads', 'id'), COALESCE((SELECT max(id) FROM payloads), 0) + 1, false);
 
 -- name: has_rights()$
--- Return whether the role has the privileges of the service.
-SELECT has_column_privilege('payloads', 'body', 'INSERT') AND has_table_privilege('payload_days', 'INSERT')
-    AND has_table_privilege('dataselect_stats', 'INSERT') AND has_table_privilege('dataselect_stats', 'UPDATE')
+-- Return whether the role has the privileges of the service on the sums.
+SELECT has_table_privilege('dataselect_stats', 'INSERT') AND has_table_privilege('dataselect_stats', 'UPDATE')
     AND has_table_privilege('dataselect_stats', 'SELECT')
     AND has_table_privilege('dataselect_stats_by_network_country', 'SELECT')
     AND has_table_privilege('dataselect_stats_by_network', 'SELECT')

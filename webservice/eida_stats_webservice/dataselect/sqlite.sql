@@ -1,4 +1,4 @@
--- Payloads and their sums: statements for SQLite.
+-- Sums of the payloads of dataselect: statements for SQLite.
 
 -- name: create_staging()!
 -- Create a table for the incoming rows. In SQLite, it outlives the transaction, so it is emptied before use.

@@ -1,31 +1,28 @@
 """POST and PUT submit: store a payload of a node, or replace others by it."""
 
 import datetime
-import re
 
 import msgspec
 from flask import Blueprint, Response, g, request
 
 from eida_statistics import wire
 from eida_stats_webservice.auth.node import authenticate_node
-from eida_stats_webservice.dataselect.models import Receipt
-from eida_stats_webservice.dataselect.overlaps import Overlap
-from eida_stats_webservice.dataselect.repository import PayloadRepository
-from eida_stats_webservice.errors import BadParameter
+from eida_stats_webservice.dataselect.repository import DataselectIntake
+from eida_stats_webservice.payloads.models import Receipt
+from eida_stats_webservice.payloads.parameters import parse_names, parse_overlap
 from eida_stats_webservice.registry.models import Sender
 from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.web.body import Budget, Share, check_connected, drain, read_json
 from eida_stats_webservice.web.concurrency import ConcurrencyLimit
-from eida_stats_webservice.web.parameters import quote_parameter, read_parameters, require_parameters
+from eida_stats_webservice.web.parameters import read_parameters, require_parameters
 from eida_stats_webservice.web.responses import make_json
 from eida_stats_webservice.web.route_options import RouteOptions, declare_options
 
-_HASH_CHARACTERS = 32
 _OPTIONS = RouteOptions(paths=("/submit", "/dataselectstats"), is_open_to_pages=False, counts_submissions=True)
 
 
 def create_blueprint(
-    payloads: PayloadRepository,
+    intake: DataselectIntake,
     registry: RegistryRepository,
     concurrency: ConcurrencyLimit,
     budget: Budget,
@@ -46,10 +43,10 @@ def create_blueprint(
         """Store a payload."""
         sender = authenticate()
         values = require_parameters(read_parameters(request), optional=("overlap",))
-        overlap = _parse_overlap(values.get("overlap"))
+        overlap = parse_overlap(values.get("overlap"))
         with concurrency.slot(), budget.share() as share:
             received = read_payload(share)
-            receipt = payloads.ingest(sender.node, received.payload, overlap=overlap, arrival=sender.arrival)
+            receipt = intake.ingest(sender.node, received.payload, overlap=overlap, arrival=sender.arrival)
         # For the metrics, as is the outcome.
         g.stored_rows = receipt.rows
         return answer(receipt, received, 201)
@@ -59,10 +56,10 @@ def create_blueprint(
         """Store a payload in the place of others."""
         sender = authenticate()
         values = require_parameters(read_parameters(request), optional=("overlap", "replaces"))
-        overlap, named = _parse_overlap(values.get("overlap")), _parse_names(values.get("replaces"))
+        overlap, named = parse_overlap(values.get("overlap")), parse_names(values.get("replaces"))
         with concurrency.slot(), budget.share() as share:
             received = read_payload(share)
-            receipt, changed = payloads.replace(
+            receipt, changed = intake.replace(
                 sender.node, received.payload, named, overlap=overlap, arrival=sender.arrival
             )
         g.stored_rows = receipt.rows if changed else 0
@@ -99,21 +96,3 @@ def create_blueprint(
         return response
 
     return routes
-
-
-def _parse_overlap(value: str | None) -> Overlap | None:
-    if value is None:
-        return None
-    if value not in list(Overlap):
-        raise BadParameter(quote_parameter("overlap", value), hint="Use accept or refuse.")
-    return Overlap(value)
-
-
-def _parse_names(value: str | None) -> list[int | str]:
-    if value is None:
-        return []
-    names = value.split(",")
-    if not all(re.fullmatch(r"[0-9]{1,31}|[0-9a-f]{32}", name, re.ASCII) for name in names):
-        hint = "Use numbers or hashes of payloads, separated by commas. List them: GET …/payloads"
-        raise BadParameter(quote_parameter("replaces", value), hint=hint)
-    return [name if len(name) == _HASH_CHARACTERS else int(name) for name in names]

@@ -11,7 +11,7 @@ from eida_statistics import hll
 from eida_statistics.months import find_last_day
 from eida_statistics.payload import Row
 from eida_stats_webservice.database.base import Database
-from eida_stats_webservice.dataselect.days import find_months
+from eida_stats_webservice.payloads.days import find_months
 from eida_stats_webservice.registry.models import Node
 
 

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from eida_statistics.encoding import encode
 from eida_stats_webservice.database.base import Database, format_now, format_time, parse_time, select_rows
 from eida_stats_webservice.dataselect.legacy_import import LegacyDatabase
-from eida_stats_webservice.dataselect.repository import PayloadRepository
+from eida_stats_webservice.dataselect.repository import DataselectRepository
 from eida_stats_webservice.errors import BadRows, DatabaseNotEmpty
+from eida_stats_webservice.payloads.bodies import PayloadBodies
 from eida_stats_webservice.registry.models import Node
 from eida_stats_webservice.registry.repository import RegistryRepository
 
@@ -19,10 +19,11 @@ _CORRECT_ROWS = "Correct or delete them, there or in a copy, and run the import 
 class Transfer:
     """Copies nodes, tokens, networks and payloads into an empty database."""
 
-    def __init__(self, database: Database, registry: RegistryRepository, payloads: PayloadRepository) -> None:
+    def __init__(self, database: Database, registry: RegistryRepository, dataselect: DataselectRepository) -> None:
         self._database = database
         self._registry = registry
-        self._payloads = payloads
+        self._dataselect = dataselect
+        self._bodies = PayloadBodies(database)
         self._queries = database.load_queries(Path(__file__).parent, "transfer")
 
     def copy_from(self, source: "Transfer") -> int:
@@ -45,7 +46,7 @@ class Transfer:
             for row in source._select(there, source._queries.export_payloads):
                 superseded[row["id"]] = row.pop("superseded_by")
                 # One at a time: they are large.
-                body = b"".join(source._payloads.bodies.read_pieces(there, row["id"]))
+                body = b"".join(source._bodies.read_pieces(there, row["id"]))
                 self._queries.insert_payload_with_id(here, **row, body=body)
             days = source._select(there, source._queries.export_payload_days)
             self._queries.insert_payload_days(here, list(days))
@@ -88,8 +89,9 @@ class Transfer:
             for number, month, payload, changed in source.read_months():
                 node = Node(number, names[number])
                 revision = self._registry.lock(connection, node) + 1
-                self._payloads.table.enter(connection, node, encode(payload), None, revision, origin="import")
-                self._payloads.sums.merge(connection, node, payload.stats)
+                new = self._dataselect.describe(payload)
+                self._dataselect.table.enter(connection, node, new, None, revision, origin="import")
+                self._dataselect.merge(connection, node, payload)
                 self._registry.bump_revision(connection, node)
                 yield node.name, month, len(payload.stats), changed
             self._finish(connection)

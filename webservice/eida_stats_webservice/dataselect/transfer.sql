@@ -12,8 +12,8 @@ SELECT node_id, name, inverted_policy, eas_group, created_at FROM networks ORDER
 
 -- name: export_payloads()
 -- Return all payloads with all columns to copy, except the bodies.
-SELECT id, node_id, hash, content, source, period_start, period_end, starts_at, ends_at, generated_at, version, nb_rows,
-    origin, withdrawn_at, superseded_by, revision, created_at
+SELECT id, node_id, kind, hash, content, source, period_start, period_end, starts_at, ends_at, generated_at, version,
+    nb_rows, origin, withdrawn_at, superseded_by, revision, created_at
 FROM payloads ORDER BY id;
 
 -- name: export_payload_days()
@@ -32,15 +32,15 @@ VALUES (:id, :node_id, :network, :value, :valid_from, :valid_until, :revoked_at,
 INSERT INTO networks (node_id, name, inverted_policy, eas_group, created_at)
 VALUES (:node_id, :name, CAST(:inverted_policy AS boolean), :eas_group, :created_at);
 
--- name: insert_payload_with_id(id, node_id, hash, content, source, period_start, period_end, starts_at, ends_at, generated_at, version, nb_rows, origin, withdrawn_at, revision, created_at, body)!
+-- name: insert_payload_with_id(id, node_id, kind, hash, content, source, period_start, period_end, starts_at, ends_at, generated_at, version, nb_rows, origin, withdrawn_at, revision, created_at, body)!
 -- Add a payload. superseded_by is set later, because that payload may not exist yet.
 INSERT INTO payloads (
-    id, node_id, hash, content, source, period_start, period_end, starts_at, ends_at, generated_at, version, nb_rows,
-    origin, withdrawn_at, revision, created_at, body
+    id, node_id, kind, hash, content, source, period_start, period_end, starts_at, ends_at, generated_at, version,
+    nb_rows, origin, withdrawn_at, revision, created_at, body
 )
 VALUES (
-    :id, :node_id, :hash, :content, :source, :period_start, :period_end, :starts_at, :ends_at, :generated_at, :version,
-    :nb_rows, :origin, :withdrawn_at, :revision, :created_at, :body
+    :id, :node_id, :kind, :hash, :content, :source, :period_start, :period_end, :starts_at, :ends_at, :generated_at,
+    :version, :nb_rows, :origin, :withdrawn_at, :revision, :created_at, :body
 );
 
 -- name: set_superseded_by(id, superseded_by)!

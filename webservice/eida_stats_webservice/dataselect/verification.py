@@ -13,10 +13,11 @@ from eida_statistics.errors import InvalidSketch
 from eida_statistics.months import find_last_day
 from eida_statistics.payload import Period, Row
 from eida_stats_webservice.database.base import Database
-from eida_stats_webservice.dataselect.bodies import name_damaged
 from eida_stats_webservice.dataselect.models import PAYLOADS, Difference
-from eida_stats_webservice.dataselect.repository import PayloadRepository
+from eida_stats_webservice.dataselect.repository import DataselectRepository
 from eida_stats_webservice.errors import DamagedPayload
+from eida_stats_webservice.payloads.bodies import name_damaged
+from eida_stats_webservice.payloads.records import PayloadRecords
 from eida_stats_webservice.registry.models import Node
 from eida_stats_webservice.registry.repository import RegistryRepository
 
@@ -38,10 +39,11 @@ _Sums = tuple[tuple[int, ...], bytes]
 class Verification:
     """Recomputes sums of one node or of all, in one transaction for each month of a node."""
 
-    def __init__(self, database: Database, registry: RegistryRepository, payloads: PayloadRepository) -> None:
+    def __init__(self, database: Database, registry: RegistryRepository, dataselect: DataselectRepository) -> None:
         self._database = database
         self._registry = registry
-        self._payloads = payloads
+        self._dataselect = dataselect
+        self._records = PayloadRecords(database)
 
     def verify(self, node: str = "") -> Iterator[tuple[str, datetime.date, list[Difference]]]:
         """Recompute sums from the payloads in force, without the queries that made them.
@@ -63,10 +65,10 @@ class Verification:
         months = self._list_months(node)
         for owner in dict.fromkeys(owner for owner, _ in months):
             with self._lock(owner) as connection:
-                self._payloads.restore_identities(connection, owner)
+                self._dataselect.restore_identities(connection, owner)
         for owner, month in months:
             with self._lock(owner) as connection:
-                self._payloads.rebuild(connection, owner, {month})
+                self._dataselect.rebuild_months(connection, owner, {month})
                 self._registry.bump_revision(connection, owner)
             yield owner.name, month
 
@@ -85,14 +87,16 @@ class Verification:
                 owners = [Node(self._registry.find_id(connection, name), name)]
             else:
                 owners = self._registry.list_ids(connection)
-            months = {owner: self._payloads.sums.list_months(connection, owner) for owner in owners}
+            months = {owner: self._dataselect.sums.list_months(connection, owner) for owner in owners}
         return [(owner, month) for owner in owners for month in sorted(months[owner])]
 
     def _find_differences(self, connection: Any, owner: Node, month: datetime.date) -> Iterator[Difference]:
         """Compare the columns of each payload with its body, and the sums with those of all bodies."""
         parts: defaultdict[_Key, list[_Sums]] = defaultdict(list)
-        for number, first_day in self._payloads.table.list_in_force(connection, owner, month, find_last_day(month)):
-            reader = self._payloads.bodies.open(connection, number)
+        for number, first_day in self._dataselect.table.list_in_force(
+            connection, owner, month, find_last_day(month)
+        ):
+            reader = self._dataselect.bodies.open(connection, number)
             try:
                 with name_damaged(number):
                     found = [_split(row) for row in reader.rows() if row.month == month]
@@ -108,7 +112,7 @@ class Verification:
             yield from _compare(table, columns, _group(due, columns), self._read(connection, owner, month, table))
 
     def _compare_payload(self, connection: Any, number: int, payload: PayloadSummary) -> Iterator[Difference]:
-        record = self._payloads.table.read_record(connection, number)
+        record = self._records.read_record(connection, number)
         envelope = payload.envelope
         stored = {
             "hash": record.hash,
@@ -129,7 +133,7 @@ class Verification:
         width = len(_TABLES[table]) - 1
         return {
             (date.isoformat(), *columns[:width]): (tuple(columns[width:]), _normalize(sketch))
-            for date, columns, sketch in self._payloads.sums.read_table(connection, owner, month, table)
+            for date, columns, sketch in self._dataselect.sums.read_table(connection, owner, month, table)
         }
 
 

@@ -295,6 +295,18 @@ class RegistryRepository:
         self.lock(connection, node)
         return node
 
+    def begin_change(self, connection: Any, node: Node, arrival: Arrival | None) -> int:
+        """Lock a node for a request, check that its token is still valid, and return the node's next revision.
+
+        Raises:
+            ExpiredToken: if the token has expired.
+            RefusedToken: if it was revoked or removed.
+        """
+        revision = self.lock(connection, node) + 1
+        if arrival is not None:
+            self.check_arrival(connection, arrival)
+        return revision
+
     def check_arrival(self, connection: Any, arrival: Arrival) -> None:
         """Check that the token of a request is still valid.
 

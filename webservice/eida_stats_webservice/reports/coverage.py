@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from eida_statistics.payload import Period
-from eida_stats_webservice.dataselect.models import ReceivedDays
+from eida_stats_webservice.payloads.models import ReceivedDays
 
 _DAY = datetime.timedelta(days=1)
 

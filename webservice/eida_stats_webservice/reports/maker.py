@@ -11,8 +11,9 @@ from eida_statistics import __version__, hll
 from eida_statistics.networks import NetworkDescription
 from eida_statistics.payload import EARLIEST_DAY
 from eida_stats_webservice.config import PrivacySettings
-from eida_stats_webservice.dataselect.repository import PayloadRepository
 from eida_stats_webservice.errors import BadParameter
+from eida_stats_webservice.payloads.kinds import Kind
+from eida_stats_webservice.payloads.repository import PayloadRepository
 from eida_stats_webservice.query.answer_cache import AnswerCache, FindAnswer, make_answer
 from eida_stats_webservice.query.model import DataVersion, Statistic, StatisticsQuery
 from eida_stats_webservice.query.repository import StatisticsRepository
@@ -167,10 +168,10 @@ class ReportMaker:
 
     def _find_coverage(self, source: "_Source", period: MonthRange, nodes: set[str]) -> list[NodeCoverage]:
         def find_first_days() -> dict[str, datetime.date | None]:
-            return self._payloads.find_first_days(source.connection)
+            return self._payloads.find_first_days(source.connection, Kind.DATASELECT)
 
         def find() -> list[NodeCoverage]:
-            received = self._payloads.list_received_days(source.connection, period.days)
+            received = self._payloads.list_received_days(source.connection, period.days, Kind.DATASELECT)
             first_days = source.find_answer("first days", dict[str, datetime.date | None], find_first_days)
             return compute_coverage(received, first_days, period.days, source.today)
 

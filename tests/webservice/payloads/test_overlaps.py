@@ -7,8 +7,9 @@ from functools import cache
 import pytest
 
 from eida_statistics.payload import Payload, Period
-from eida_stats_webservice.dataselect.identity import Identity, touches
-from eida_stats_webservice.dataselect.overlaps import (
+from eida_stats_webservice.errors import AmbiguousReplacement, DuplicatePayload, OverlappingPayload
+from eida_stats_webservice.payloads.identity import Identity, touches
+from eida_stats_webservice.payloads.overlaps import (
     Accepted,
     Duplicate,
     InForce,
@@ -17,7 +18,6 @@ from eida_stats_webservice.dataselect.overlaps import (
     Request,
     decide,
 )
-from eida_stats_webservice.errors import AmbiguousReplacement, DuplicatePayload, OverlappingPayload
 from eida_stats_webservice.registry.models import Node
 from support import identity_model as model
 from support.payloads import payload, row
@@ -111,9 +111,9 @@ def send_to_store(store: Store, node: Node, send: model.Send, numbers: dict[int,
     overlap = send.overlap and Overlap(send.overlap)
     try:
         if send.method == "POST":
-            receipt, changed = store.payloads.ingest(node, make_payload(send.sending), overlap=overlap), True
+            receipt, changed = store.dataselect.ingest(node, make_payload(send.sending), overlap=overlap), True
         else:
-            receipt, changed = store.payloads.replace(node, make_payload(send.sending), overlap=overlap)
+            receipt, changed = store.dataselect.replace(node, make_payload(send.sending), overlap=overlap)
     except DuplicatePayload as error:
         return model.Answer("duplicate", others=frozenset([numbers[error.members["payload"]]]))
     except OverlappingPayload as error:

@@ -1,7 +1,8 @@
-"""Classify clients by their User-Agent.
+"""Classify clients by the names with which they introduce themselves.
 
-The log's `clientID` is the HTTP User-Agent. Classes and their patterns are in `client_classes.toml`; an operator
-may have a file of the same form, which goes before it.
+The name is the HTTP User-Agent, which is the `clientID` of a request log, or the client id that a program sends to
+a ringserver. Classes and their patterns are in `client_classes.toml`; an operator may have a file of the same form,
+which goes before it.
 """
 
 import re
@@ -14,8 +15,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from eida_statistics.errors import InvalidClientClasses
 from eida_statistics.validation import explain_first
-from eida_stats_aggregator.errors import InvalidClientClasses
 
 OTHER = "other"
 _BUILT_IN = Path(__file__).with_name("client_classes.toml")

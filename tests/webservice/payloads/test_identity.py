@@ -344,23 +344,25 @@ def read(document: dict[str, Any]) -> Payload:
 
 
 def test_late_correction_does_not_undo_a_newer_one(store: Store, node: Node) -> None:
-    store.payloads.ingest(node, read(log(1, requests=1)))
+    store.dataselect.ingest(node, read(log(1, requests=1)))
     arrival = arrive(store, node)
-    newer, _ = store.payloads.replace(node, read(log(1, requests=3)), arrival=arrival)
+    newer, _ = store.dataselect.replace(node, read(log(1, requests=3)), arrival=arrival)
     for named in ([], [newer.payload]):
         with pytest.raises(Overtaken, match=f"payload {newer.payload}"):
-            store.payloads.replace(node, read(log(1, requests=2)), named, arrival=arrival)
+            store.dataselect.replace(node, read(log(1, requests=2)), named, arrival=arrival)
     assert count_requests(store) == 3
     # Sent again, it is the newest.
-    assert store.payloads.replace(node, read(log(1, requests=2)), arrival=arrive(store, node))[0].supersedes == [2]
+    assert store.dataselect.replace(node, read(log(1, requests=2)), arrival=arrive(store, node))[0].supersedes == [
+        2
+    ]
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 def test_late_request_restores_nothing(store: Store, node: Node, method: str) -> None:
     arrival = arrive(store, node)
-    sent = store.payloads.ingest(node, read(log(1)), arrival=arrival)
+    sent = store.dataselect.ingest(node, read(log(1)), arrival=arrival)
     store.payloads.retract(sent.payload, node, arrival=arrive(store, node))
-    again = store.payloads.ingest if method == "POST" else store.payloads.replace
+    again = store.dataselect.ingest if method == "POST" else store.dataselect.replace
     with pytest.raises(Overtaken):
         again(node, read(log(1)), arrival=arrival)
     assert count_requests(store) == 0
@@ -369,12 +371,12 @@ def test_late_request_restores_nothing(store: Store, node: Node, method: str) ->
 
 
 def test_late_retraction_does_not_undo_a_restoration(store: Store, node: Node) -> None:
-    sent = store.payloads.ingest(node, read(log(1)))
+    sent = store.dataselect.ingest(node, read(log(1)))
     arrival = arrive(store, node)
     store.payloads.retract(sent.payload, node, arrival=arrival)
     # A retracted payload stays retracted.
     assert store.payloads.retract(sent.payload, node, arrival=arrival).state == "retracted"
-    store.payloads.ingest(node, read(log(1)), arrival=arrive(store, node))
+    store.dataselect.ingest(node, read(log(1)), arrival=arrive(store, node))
     with pytest.raises(Overtaken):
         store.payloads.retract(sent.payload, node, arrival=arrival)
     # The administrator's command has no earlier arrival.
@@ -384,9 +386,9 @@ def test_late_retraction_does_not_undo_a_restoration(store: Store, node: Node) -
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 def test_late_request_of_a_retracted_day_fails(store: Store, node: Node, method: str) -> None:
     arrival = arrive(store, node)
-    newer = store.payloads.ingest(node, read(log(1, requests=3)))
+    newer = store.dataselect.ingest(node, read(log(1, requests=3)))
     store.payloads.retract(newer.payload, node, arrival=arrive(store, node))
-    send = store.payloads.ingest if method == "POST" else store.payloads.replace
+    send = store.dataselect.ingest if method == "POST" else store.dataselect.replace
     with pytest.raises(Overtaken, match=f"payload {newer.payload}"):
         send(node, read(log(1, requests=2)), arrival=arrival)
     # It does not affect other servers of the node, or other days.
@@ -395,16 +397,16 @@ def test_late_request_of_a_retracted_day_fails(store: Store, node: Node, method:
 
 
 def test_late_correction_of_a_retracted_one_fails(store: Store, node: Node) -> None:
-    named = store.payloads.ingest(node, read(log(1, requests=1)))
+    named = store.dataselect.ingest(node, read(log(1, requests=1)))
     arrival = arrive(store, node)
     store.payloads.retract(named.payload, node, arrival=arrival)
     with pytest.raises(Overtaken):
-        store.payloads.replace(node, read(log(1, requests=2)), [named.payload], arrival=arrival)
+        store.dataselect.replace(node, read(log(1, requests=2)), [named.payload], arrival=arrival)
     assert count_requests(store) == 0
 
 
 def test_renamed_node_lists_its_own_payloads(store: Store, node: Node) -> None:
-    store.payloads.ingest(node, read(log(1)))
+    store.dataselect.ingest(node, read(log(1)))
     make_node(store, "BGR")
     store.registry.update_node("GFZ", new_name="GEOFON", contact=None)
     store.registry.update_node("BGR", new_name="GFZ", contact=None)
@@ -414,22 +416,22 @@ def test_renamed_node_lists_its_own_payloads(store: Store, node: Node) -> None:
 
 def test_late_copy_changes_nothing(store: Store, node: Node) -> None:
     arrival = arrive(store, node)
-    store.payloads.ingest(node, read(log(1)), arrival=arrival)
+    store.dataselect.ingest(node, read(log(1)), arrival=arrival)
     with pytest.raises(DuplicatePayload):
-        store.payloads.ingest(node, read(log(1)), arrival=arrival)
-    assert store.payloads.replace(node, read(log(1)), arrival=arrival)[1] is False
+        store.dataselect.ingest(node, read(log(1)), arrival=arrival)
+    assert store.dataselect.replace(node, read(log(1)), arrival=arrival)[1] is False
     with pytest.raises(OverlappingPayload):
-        store.payloads.ingest(node, read(log(1, requests=3)), arrival=arrival)
+        store.dataselect.ingest(node, read(log(1, requests=3)), arrival=arrival)
     # It does not affect payloads of other days.
-    store.payloads.replace(node, read(log(2)), arrival=arrival)
+    store.dataselect.replace(node, read(log(2)), arrival=arrival)
     assert count_requests(store) == 24
 
 
 def test_changed_policy_overtakes_nothing(store: Store, node: Node) -> None:
-    store.payloads.ingest(node, read(log(1)))
+    store.dataselect.ingest(node, read(log(1)))
     arrival = arrive(store, node)
     store.registry.set_node_policy("GFZ", restricted=True)
-    assert store.payloads.replace(node, read(log(1, requests=3)), arrival=arrival)[0].supersedes == [1]
+    assert store.dataselect.replace(node, read(log(1, requests=3)), arrival=arrival)[0].supersedes == [1]
 
 
 def test_overtaken_request_is_409_over_http(database_uri: str, tmp_path: Path) -> None:
@@ -437,7 +439,7 @@ def test_overtaken_request_is_409_over_http(database_uri: str, tmp_path: Path) -
     (token,) = register_nodes(database_uri, "GFZ")
     with closing(open_store(database_uri)) as store, Service(grant_service(database_uri), tmp_path) as service:
         node = store.registry.find_sender_of_token(token, datetime.datetime.now(tz=datetime.UTC)).node
-        store.payloads.ingest(node, read(log(1, requests=1)))
+        store.dataselect.ingest(node, read(log(1, requests=1)))
         headers = {"Authorization": f"Bearer {token}"}
 
         def correct() -> requests.Response:
@@ -501,7 +503,7 @@ def test_token_revoked_during_the_body_is_refused(service_uri: str, store: Store
 
 
 def test_retraction_by_a_revoked_token_is_refused(store: Store, node: Node) -> None:
-    sent = store.payloads.ingest(node, read(log(1)))
+    sent = store.dataselect.ingest(node, read(log(1)))
     arrival = arrive(store, node)
     store.registry.revoke_token(arrival.token, datetime.datetime.now(tz=datetime.UTC))
     with pytest.raises(RefusedToken):
@@ -512,7 +514,7 @@ def test_retraction_by_a_revoked_token_is_refused(store: Store, node: Node) -> N
 def test_token_revoked_before_its_turn_shows_nothing(
     service_uri: str, store: Store, node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store.payloads.ingest(node, read(log(1)))
+    store.dataselect.ingest(node, read(log(1)))
     of_network = store.registry.add_network_token("GE", *_VALID)
     of_node = store.registry.add_token(node.name, *_VALID)
     client = create_app(Config(service_uri)).test_client()

@@ -14,7 +14,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-from eida_stats_aggregator.errors import UnreadableLog
+from eida_statistics.errors import UnreadableLog
 
 CHUNK_BYTES = 1 << 20
 _PACKED_BYTES = 1 << 16

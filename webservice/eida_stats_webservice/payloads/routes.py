@@ -1,16 +1,14 @@
 """GET and DELETE payloads: list the payloads of a node, and retract one."""
 
-import re
-
 from flask import Blueprint, Response, request
 
 from eida_stats_webservice.auth.node import authenticate_node
-from eida_stats_webservice.dataselect.repository import PayloadRepository
-from eida_stats_webservice.errors import BadParameter
+from eida_stats_webservice.payloads.parameters import parse_kind, parse_limit
+from eida_stats_webservice.payloads.repository import PayloadRepository
 from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.web.body import check_connected
 from eida_stats_webservice.web.concurrency import ConcurrencyLimit
-from eida_stats_webservice.web.parameters import quote_parameter, read_parameters, require_parameters
+from eida_stats_webservice.web.parameters import read_parameters, require_parameters
 from eida_stats_webservice.web.responses import make_json
 from eida_stats_webservice.web.route_options import RouteOptions, declare_options
 
@@ -26,10 +24,12 @@ def create_blueprint(
     def list_() -> Response:
         """List the payloads that the node has sent, and whether they are in force."""
         authenticate_node(request, registry)
-        limit = _parse_limit(require_parameters(read_parameters(request), optional=("limit",)).get("limit"))
+        values = require_parameters(read_parameters(request), optional=("kind", "limit"))
+        kind, limit = parse_kind(values.get("kind")), parse_limit(values.get("limit"))
         with concurrency.slot():
             # Again: the token may be revoked while the request waits.
-            found = payloads.list_payloads(authenticate_node(request, registry).node, limit=limit)
+            node = authenticate_node(request, registry).node
+            found = payloads.list_payloads(node, kind=kind, limit=limit)
             return make_json({"payloads": [record.to_dict() for record in found]})
 
     @routes.delete("/payloads/<int:number>")
@@ -42,11 +42,3 @@ def create_blueprint(
             return make_json(payloads.retract(number, sender.node, arrival=sender.arrival).to_dict())
 
     return routes
-
-
-def _parse_limit(value: str | None) -> int | None:
-    if value is None:
-        return None
-    if not re.fullmatch(r"[1-9][0-9]{0,8}", value, re.ASCII):
-        raise BadParameter(quote_parameter("limit", value), hint="Use a number from 1 to 999999999.")
-    return int(value)

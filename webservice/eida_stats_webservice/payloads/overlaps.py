@@ -11,9 +11,9 @@ from enum import StrEnum
 import msgspec
 
 from eida_statistics.payload import Period
-from eida_stats_webservice.dataselect.identity import Identity
-from eida_stats_webservice.dataselect.models import PayloadReference
 from eida_stats_webservice.errors import AmbiguousReplacement, DuplicatePayload, OverlappingPayload, Overtaken
+from eida_stats_webservice.payloads.identity import Identity
+from eida_stats_webservice.payloads.models import PayloadReference
 from eida_stats_webservice.registry.models import Arrival
 
 _DAYS_SHOWN = 3

@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eida_statistics.errors import ConfigurationError
-from eida_stats_aggregator.errors import InvalidClientClasses
-from eida_stats_aggregator.fdsnws import user_agents
-from eida_stats_aggregator.fdsnws.user_agents import compile_pattern, load_classes
+from eida_statistics import user_agents
+from eida_statistics.errors import ConfigurationError, InvalidClientClasses
+from eida_statistics.user_agents import compile_pattern, load_classes
 
 CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36"
 ANDROID = "AppleWebKit/537.36 (KHTML, like Gecko) Chrome/87.0.4280.101 Mobile Safari/537.36"
@@ -81,6 +80,23 @@ AGENTS: dict[str, list[str | None]] = {
         # SeisComP's record stream, not the browser of 1993.
         "Mosaic/1.0",
         "EIDA-Federator/0.9.0",
+        # Clients of a ringserver: SeedLink.
+        "slinktool/5.0.0 libslink/4.3.0",
+        "slarchive/4.0",
+        "scolv/6.4.0 seedlink-client/0.2.0",
+        "conv3/1 seedlink-client/0.2.0",
+        "SeisComP/6.4.0",
+        "scrttv/6.4.0",
+        "libslink/4.3.0",
+        "seedlink-client/0.2.0",
+        # DataLink.
+        "slink2dali:acq:1789:Linux (x86_64) rev 2:sysop:7967:Linux-6.1",
+        "dali2ew:sysop:17:Linux-6.1",
+        "dalitool:sysop:7421:Linux-6.1",
+        "ew2ringserver:sysop:4242:linux",
+        "mseedscan2dali:sysop:4242:Linux-6.1",
+        "simpledali:sysop:9:python",
+        "seisplotjs:anonymous:17:javascript",
     ],
     "crawler": [
         "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
@@ -197,6 +213,13 @@ AGENTS: dict[str, list[str | None]] = {
         "roverlander",
         "NCSA_Mosaic/2.0",
         "pythonic",
+        # Clients of a ringserver that send no name, or one that says nothing.
+        "Client",
+        "reader:sysop:7268:Linux-6.1",
+        "my reader (beta 2):sysop:77:Windows 11",
+        "pxclient/1.1",
+        "slinktoolbox/1",
+        "scope/1.0",
         "Javascript",
         "\udcff\udcfe",
         "地震データ",

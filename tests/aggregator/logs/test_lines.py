@@ -1,0 +1,74 @@
+"""Log files to lines."""
+
+import io
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eida_statistics import compression
+from eida_stats_aggregator.logs import lines, records
+from eida_stats_aggregator.logs.lines import LineSplitter, read_lines
+
+
+def read(content: bytes) -> list[bytes]:
+    return list(read_lines(io.BytesIO(content), "the log"))
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 7, 1000])
+def test_nul_bytes_fill_no_memory(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "MAX_LINE_BYTES", 30)
+    log = b"a" + bytes(900) + b"b\n" + bytes(900) + b"next" + bytes(900)
+    cutter = LineSplitter()
+    ended = [line for at in range(0, len(log), chunk) for line in cutter.feed(log[at : at + chunk])]
+    assert [records.squeeze(line) for line in ended] == [b"a\0b"]
+    assert records.squeeze(cutter.rest) == b"\0next\0"
+    assert len(cutter.rest) <= 1 + 4 + chunk
+
+
+@settings(deadline=None)
+@given(st.lists(st.binary(max_size=20).map(lambda text: text.replace(b"\n", b"")), max_size=20), st.booleans())
+def test_lines_end_at_line_breaks(given_lines: list[bytes], ended: bool) -> None:
+    log = b"\n".join([b"{", *given_lines]) + (b"\n" if ended else b"")
+    expected = log.split(b"\n")
+    if not expected[-1]:
+        expected.pop()
+    assert read(log) == expected
+
+
+@settings(deadline=None)
+@given(st.lists(st.binary(max_size=8).map(lambda text: text.replace(b"x", b"\n"))))
+def test_line_comes_with_its_last_chunk(chunks: list[bytes]) -> None:
+    cutter = LineSplitter()
+    seen = b""
+    for chunk in chunks:
+        *before, _ = seen.split(b"\n")
+        seen += chunk
+        *ended, rest = seen.split(b"\n")
+        assert cutter.feed(chunk) == ended[len(before) :]
+        assert cutter.rest == rest
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 7])
+def test_chunks_do_not_show_in_the_lines(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compression, "CHUNK_BYTES", chunk)
+    assert read(b"a\n\nbcd\nefghijklm\n\nn") == [b"a", b"", b"bcd", b"efghijklm", b"", b"n"]
+
+
+def test_endless_line_keeps_one_byte_too_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(compression, "CHUNK_BYTES", 4)
+    monkeypatch.setattr(lines, "MAX_LINE_BYTES", 10)
+    assert read(b"a" * 1000 + b"\nnext\n") == [b"a" * 11, b"next"]
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 10, 11, 12, 1000])
+def test_endless_line_needs_little_memory(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "MAX_LINE_BYTES", 10)
+    log = b"a" * 10 + b"\n" + b"b" * 11 + b"\n" + b"c" * 500 + b"\nnext\n" + b"d" * 500
+    cutter = LineSplitter()
+    ended = [line for at in range(0, len(log), chunk) for line in cutter.feed(log[at : at + chunk])]
+    assert [line[:11] for line in ended] == [b"a" * 10, b"b" * 11, b"c" * 11, b"next"]
+    assert cutter.rest == b"d" * 11
+    assert max(map(len, ended)) <= max(chunk, 11)

@@ -1,0 +1,1 @@
+"""Payloads of any kind: keep, compare, replace, retract and list them."""
