@@ -45,7 +45,9 @@ def _parse_zone(_context: click.Context, _parameter: click.Parameter, value: str
 @click.argument("files", nargs=-1, metavar="[FILES]...")
 @click.option("--send-to", metavar="URL", required=True, help="Send the days that are new or have grown there.")
 @click.option("--token", envvar="TOKEN", help="The node's token; the environment variable TOKEN is safer.")
-@click.option("--token-file", envvar="TOKEN_FILE", type=_FILE, help="A file that holds the token.  [env: TOKEN_FILE]")
+@click.option(
+    "--token-file", envvar="TOKEN_FILE", type=_FILE, help="A file that holds the token.  [env: TOKEN_FILE]"
+)
 @click.option(
     "-o",
     "--output-directory",

@@ -6,7 +6,7 @@ corrected by itself, and a day whose logs were deleted in part is left as it is.
 
 import datetime
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from eida_statistics.ringserver.collection import (
 from eida_statistics.ringserver.payload import KIND, DayPayload
 from eida_statistics.ringserver.payload_wire import decode
 from eida_statistics.ringserver.windows import SourceWindows
-from eida_stats_aggregator.console import complain, format_list
+from eida_stats_aggregator.console import complain
 from eida_stats_aggregator.delivery.outbox import Aggregate, Kind, Outbox, Provenance
 from eida_stats_aggregator.delivery.sender import Sender
 from eida_stats_aggregator.delivery.state import Identity, Record, Terms
@@ -139,7 +139,9 @@ class _Sending:
         now = datetime.datetime.now(tz=datetime.UTC)
         self.outcome.notices += make_token_notices(self.client.token_valid_until, now)
         if forged := self.summary.found.forged:
-            text = f"{forged:,} records have a client id that contains parts of records: someone may try to forge some"
+            text = (
+                f"{forged:,} records have a client id that contains parts of records: someone may try to forge some"
+            )
             self.outcome.notices.append(Notice("forged", text))
         self.summary.sent += self.sender.sent
         self.summary.queued += self.sender.queued
