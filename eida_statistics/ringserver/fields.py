@@ -35,7 +35,6 @@ class Heading(NamedTuple):
     """The fields of a record about its connection, as the log has them; `started` may be missing."""
 
     direction: Direction
-    host: bytes
     address: bytes
     protocol: bytes
     client_id: bytes
@@ -45,12 +44,11 @@ class Heading(NamedTuple):
 
 
 class Streams(NamedTuple):
-    """The streams of a record. `text` has the same content as the lists."""
+    """The streams of a record."""
 
     ids: list[str]
     sizes: list[int]
     packets: list[int]
-    text: bytes
 
 
 class Place(NamedTuple):
@@ -61,39 +59,41 @@ class Place(NamedTuple):
 
 
 def make_record(
-    heading: Heading, streams: Streams, total: int | None, place: Place, *, holds_forgery: bool = False
+    heading: Heading,
+    streams: Streams,
+    total: int | None,
+    content: bytes,
+    place: Place,
+    *,
+    holds_forgery: bool = False,
 ) -> TransferRecord:
     """Return a record; `total` are the bytes that its end states, None if it has no end.
 
     Raises:
         BadField: if a time or a number cannot be right.
     """
-    size = sum(streams.sizes)
-    if size > MAX_COUNT or sum(streams.packets) > MAX_COUNT:
+    ids, sizes, packets = streams
+    size = sum(sizes)
+    if size > MAX_COUNT or sum(packets) > MAX_COUNT:
         raise BadField("more than 2^53-1 bytes or packets")
-    written_at, connected_at = parse_time(heading.written), parse_time(heading.connected)
-    starts_at = None if heading.started is None else parse_time(heading.started)
     state = RecordState.CUT
     if total is not None:
         state = RecordState.COMPLETE if total == size else RecordState.DIFFERING
-    names = (heading.host, heading.address, heading.protocol)
-    times = (written_at, connected_at, -1 if starts_at is None else starts_at)
-    # With its length, a client id cannot be taken for other fields.
-    identity = b"%b %b %b %b %d %d %d %d " % (heading.direction.encode(), *names, *times, len(heading.client_id))
+    # By position: keywords take a tenth of the time that reading a record takes.
     return TransferRecord(
-        direction=heading.direction,
-        address=heading.address.decode(errors="replace"),
-        protocol=heading.protocol.decode(errors="replace"),
-        client_id=heading.client_id.decode(errors="replace"),
-        written_at=written_at,
-        connected_at=connected_at,
-        starts_at=starts_at,
-        ids=streams.ids,
-        sizes=streams.sizes,
-        packets=streams.packets,
-        content=b"%b%b %b" % (identity, heading.client_id, streams.text),
-        line=place.line,
-        length=place.length,
-        state=state,
-        holds_forgery=holds_forgery,
+        heading.direction,
+        heading.address.decode(errors="replace"),
+        heading.protocol.decode(errors="replace"),
+        heading.client_id.decode(errors="replace"),
+        parse_time(heading.written),
+        parse_time(heading.connected),
+        None if heading.started is None else parse_time(heading.started),
+        ids,
+        sizes,
+        packets,
+        content,
+        place.line,
+        place.length,
+        state,
+        holds_forgery,
     )

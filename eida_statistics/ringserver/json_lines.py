@@ -5,7 +5,7 @@ import re
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, structs
 
 from eida_statistics.payload import MAX_COUNT
 from eida_statistics.ringserver.events import TransferRecord
@@ -119,7 +119,6 @@ def _make_record(fields: _Line, text: bytes, line: int) -> TransferRecord:
     client = fields.client
     heading = Heading(
         fields.transfer_direction,
-        client.hostname.encode(),
         client.ip.encode(),
         fields.transfer_protocol.name.encode(),
         client.user_agent.encode(),
@@ -131,6 +130,7 @@ def _make_record(fields: _Line, text: bytes, line: int) -> TransferRecord:
         [stream.id for stream in fields.streams],
         [stream.bytes for stream in fields.streams],
         [stream.packets for stream in fields.streams],
-        msgspec.json.encode(fields.streams),
     )
-    return make_record(heading, streams, fields.transfer_bytes, Place(line, len(text)))
+    # Whatever has written the same fields again, and others with them, it is the same record.
+    content = msgspec.json.encode(structs.replace(fields, transfer_bytes=None))
+    return make_record(heading, streams, fields.transfer_bytes, content, Place(line, len(text)))

@@ -77,8 +77,8 @@ class LogStamp(msgspec.Struct, frozen=True):
 class DeliveryState(msgspec.Struct, frozen=True):
     """The memory of a file: its content, by hash, and its records, by the base URL of the service.
 
-    `logs` and `fingerprint` describe its logs, if they are known. `digests` stand for the transfer records in it, made
-    with the key that has the fingerprint `key`; see `ringserver.collection.pack_digests`. `legacy` is set for a file
+    `logs` and `fingerprint` describe its logs, if they are known. `digests` stand for the transfer records in it.
+    They are made with the key whose fingerprint is `key`; see `ringserver.collection`. `legacy` is set for a file
     of an earlier version, whose name has the days of its requests and not the period of its logs.
     """
 

@@ -44,20 +44,14 @@ def choose_step(
         has_same_key: whether both are made with the same key.
         replaces: whether the operator wants the day replaced.
     """
-    if record is None:
-        return Step.SEND
-    if replaces:
-        return Step.CORRECT
-    if not has_same_key:
-        return Step.REFUSE_KEY
-    if record.state == "held":
-        return Step.REFUSE_HELD
+    if record is None or replaces:
+        return Step.SEND if record is None else Step.CORRECT
+    if not has_same_key or record.state == "held":
+        return Step.REFUSE_HELD if has_same_key else Step.REFUSE_KEY
     is_missing = any(found.get(digest, 0) < count for digest, count in delivered.items())
     is_new = any(delivered.get(digest, 0) < count for digest, count in found.items())
-    if is_missing and is_new:
-        return Step.REFUSE
     if is_new:
-        return Step.CORRECT
+        return Step.REFUSE if is_missing else Step.CORRECT
     if record.waits:
         return Step.RESEND
     return Step.KEEP if is_missing else Step.SKIP

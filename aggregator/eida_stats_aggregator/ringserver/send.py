@@ -14,6 +14,7 @@ from eida_statistics.payload import Period
 from eida_statistics.ringserver.collection import (
     Collection,
     DayRecords,
+    Found,
     Settings,
     SourceDay,
     pack_digests,
@@ -21,7 +22,7 @@ from eida_statistics.ringserver.collection import (
 )
 from eida_statistics.ringserver.payload import KIND, DayPayload
 from eida_statistics.ringserver.payload_wire import decode
-from eida_statistics.ringserver.windows import SourceWindows
+from eida_statistics.ringserver.windows import LogName, SourceWindows
 from eida_stats_aggregator.console import complain
 from eida_stats_aggregator.delivery.outbox import Aggregate, Kind, Outbox, Provenance
 from eida_stats_aggregator.delivery.sender import Sender
@@ -72,7 +73,7 @@ def run(options: Options) -> tuple[SendSummary, Outcome]:
     """Read logs, send the days that are ready, and return the summary and the outcome."""
     outcome = Outcome([], [])
     outbox = Outbox(options.directory, DAYS, dry_run=options.dry_run)
-    summary = SendSummary(dry_run=options.dry_run)
+    summary = SendSummary(dry_run=options.dry_run, found=Found())
     with collect_errors(outcome.failures):
         outbox.check_writable()
         with outbox.lock(warn=complain):
@@ -139,9 +140,7 @@ class _Sending:
         now = datetime.datetime.now(tz=datetime.UTC)
         self.outcome.notices += make_token_notices(self.client.token_valid_until, now)
         if forged := self.summary.found.forged:
-            text = (
-                f"{forged:,} records have a client id that contains parts of records: someone may try to forge some"
-            )
+            text = f"{forged:,} records have a client id with parts of records in it: someone may try to forge some"
             self.outcome.notices.append(Notice("forged", text))
         self.summary.sent += self.sender.sent
         self.summary.queued += self.sender.queued
@@ -233,7 +232,7 @@ class _Sending:
 
 def _list_windows(logs: Iterable[TransferLog], now: int) -> dict[str, SourceWindows]:
     """Return the windows of the files of each source."""
-    names = defaultdict(list)
+    names: defaultdict[str, list[LogName]] = defaultdict(list)
     for log in logs:
         names[log.source] += [] if log.name is None else [log.name]
     return {source: SourceWindows(found, now) for source, found in names.items()}

@@ -32,8 +32,8 @@ class SendSummary(Deliveries, kw_only=True):
 
     files: int = 0
     skipped: int = 0
-    found: Found = msgspec.field(default_factory=Found)
-    days: list[DaySummary] = []
+    found: Found
+    days: list[DaySummary] = msgspec.field(default_factory=list)
     delivered_before: int = 0
     shortened: int = 0
     other_key: int = 0
