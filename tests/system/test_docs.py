@@ -13,6 +13,7 @@ import click
 import pytest
 
 import eida_stats_aggregator.cli
+import eida_stats_aggregator.ringserver.cli
 import eida_statsman.cli
 from eida_statistics import errors
 from eida_stats_aggregator import errors as aggregator_errors
@@ -33,6 +34,7 @@ AGGREGATOR = ROOT / "aggregator" / "README.md"
 WEBSERVICE = ROOT / "webservice" / "README.md"
 ARCHITECTURE = ROOT / "ARCHITECTURE.md"
 RELIABILITY = ROOT / "docs" / "RELIABILITY.md"
+AGGREGATOR_COMMANDS = (eida_stats_aggregator.cli.cli, eida_stats_aggregator.ringserver.cli.cli)
 UNITS = sorted((ROOT / "aggregator" / "systemd").iterdir())
 
 # The aggregator reports these; the others are the service's.
@@ -113,7 +115,7 @@ def run(*words: str, folder: Path, **settings: str) -> subprocess.CompletedProce
 def test_aggregator_options_are_documented() -> None:
     table = "\n".join(line for line in AGGREGATOR.read_text().splitlines() if line.startswith("| `-"))
 
-    missing = [option for option in list_options(eida_stats_aggregator.cli.cli) if f"`{option}" not in table]
+    missing = [option for one in AGGREGATOR_COMMANDS for option in list_options(one) if f"`{option}" not in table]
 
     assert not missing
 
@@ -122,7 +124,7 @@ def test_documented_aggregator_options_exist() -> None:
     cells = re.findall(r"^\| (`-.*?) \|", AGGREGATOR.read_text(), re.MULTILINE)
     documented = re.findall(r"`(-[-a-z]+)", "\n".join(cells))
 
-    assert set(documented) == set(list_options(eida_stats_aggregator.cli.cli))
+    assert set(documented) == {option for command in AGGREGATOR_COMMANDS for option in list_options(command)}
 
 
 @pytest.mark.parametrize(
