@@ -43,6 +43,12 @@ def read_events(chunks: Iterable[bytes], name: str) -> Iterator[Event]:
     data, position, line = b"", 0, 1
     is_all, is_ours, foreign_lines = False, False, 0
     while position < len(data) or not is_all:
+        if (record := transfer_log.read_simple(data, position, line)) is not None:
+            is_ours = True
+            yield record
+            line += len(record.ids) + 2
+            position += record.length
+            continue
         piece = _read_piece(data, position, line, is_all=is_all)
         if piece is None and not is_all and len(data) - position < _MAX_PIECE_BYTES:
             chunk = next(waiting, None)

@@ -18,8 +18,9 @@ from collections.abc import Iterator
 from enum import Enum, auto
 from typing import NamedTuple, cast
 
-from eida_statistics.ringserver.events import Direction, RecordState, TransferRecord
-from eida_statistics.ringserver.fields import BadField, Heading, Place, Streams, make_record
+from eida_statistics.payload import MAX_COUNT
+from eida_statistics.ringserver.events import RX, TX, Direction, RecordState, TransferRecord
+from eida_statistics.ringserver.fields import BadField, Heading, Place, Streams, make_record, parse_time
 
 START = b"START CLIENT "
 MAX_ID_BYTES = 255
@@ -33,7 +34,9 @@ _STREAMS = rb"((?:[!-\xff]++ [0-9]++ [0-9]++\r?\n)*+)"
 # A tail has fewer bytes.
 _TAIL_BYTES = 128
 
-# A record whose client id has no line break. Almost all are such, and this is the fastest way to read them.
+_DIRECTIONS: dict[bytes, Direction] = {b"TX": TX, b"RX": RX}
+
+# A record whose client id has no line break. Almost all are such.
 _SIMPLE = re.compile(
     _HEAD + rb"([^\n]{0,255})" + _TAIL + _STREAMS + rb"END CLIENT \1 \[\2\] total \7 bytes: ([0-9]{1,20})\r?\n"
 )
@@ -92,6 +95,43 @@ class _Start(NamedTuple):
         return self.limit + _TAIL_BYTES
 
 
+def read_simple(data: bytes, start: int, line: int) -> TransferRecord | None:
+    """Return the record at a position if it is whole and nothing about it is odd, otherwise None.
+
+    `read_record` reads the same record, in twice the time. This one avoids calls and objects.
+    """
+    match = _SIMPLE.match(data, start)
+    if match is None or not _is_beyond_client_id(match):
+        return None
+    _, address, protocol, client_id, written, connected, direction, streams, total = match.groups()
+    content = data[start : match.end(8)]
+    if b"\r" in content or b"CLIENT " in client_id or b") @ " in client_id or not streams.isascii():
+        return None
+    tokens = streams.decode().split()
+    try:
+        sizes, packets = [*map(int, tokens[1::3])], [*map(int, tokens[2::3])]
+        times = parse_time(written.decode()), parse_time(connected.decode())
+    except ValueError:
+        return None
+    size = sum(sizes)
+    if size != int(total) or size > MAX_COUNT or sum(packets) > MAX_COUNT:
+        return None
+    return TransferRecord(
+        _DIRECTIONS[direction],
+        address.decode(errors="replace"),
+        protocol.decode(),
+        client_id.decode(errors="replace"),
+        *times,
+        None,
+        tokens[0::3],
+        sizes,
+        packets,
+        content,
+        line,
+        match.end() - start,
+    )
+
+
 def read_record(data: bytes, start: int, line: int, *, is_all: bool) -> Found | None:
     """Return the piece of a log that begins with START, or None if more text is needed to decide.
 
@@ -101,20 +141,6 @@ def read_record(data: bytes, start: int, line: int, *, is_all: bool) -> Found | 
         line: the number of its line.
         is_all: whether no more text follows. None then means that the record is unfinished.
     """
-    simple = _SIMPLE.match(data, start)
-    if simple is not None and _is_beyond_client_id(simple):
-        host, address, protocol, client_id, written, connected, direction, streams, total = simple.groups()
-        found = _make_found(
-            (host, address, protocol, client_id),
-            (written, connected, direction),
-            streams,
-            int(total),
-            data[start : simple.end(8)],
-            Place(line, simple.end() - start),
-            simple.end(),
-        )
-        if found.record is None or found.record.state is RecordState.COMPLETE:
-            return found
     head = _HEAD_PATTERN.match(data, start)
     if head is None:
         return None if data.find(b"\n", start) < 0 else _reject_start(data, start)
@@ -270,9 +296,7 @@ def _make_found(
     """
     _, address, protocol, client_id = names
     written, connected, direction = times
-    heading = Heading(
-        cast("Direction", direction.decode()), address, protocol, client_id, written.decode(), connected.decode()
-    )
+    heading = Heading(_DIRECTIONS[direction], address, protocol, client_id, written.decode(), connected.decode())
     content = text.replace(b"\r\n", b"\n") if b"\r" in text else text
     is_odd = b"CLIENT " in client_id or b"\n" in client_id or b") @ " in client_id
     try:

@@ -12,6 +12,7 @@ from eida_statistics.errors import ForeignLog
 from eida_statistics.ringserver.events import Event, RecordState, Rejection, Skipped, TransferRecord, Unfinished
 from eida_statistics.ringserver.fields import parse_time
 from eida_statistics.ringserver.reader import read_events
+from eida_statistics.ringserver.transfer_log import START, read_record, read_simple
 from support.transfer_logs import REAL_LOGS, REAL_TEXT, Log, Stream, read_files
 
 OTHER = Log(host="victim.example.net", address="198.51.100.9", streams=(Stream(bytes=4096, packets=8),))
@@ -319,3 +320,17 @@ def test_each_byte_is_in_a_piece(garbage: bytes, log: bytes) -> None:
     events = read(log)
     assert sum(event.length for event in events) == len(log)
     assert [event.line for event in events] == sorted(event.line for event in events)
+
+
+@given(st.lists(st.one_of(record, forged_records()), min_size=1, max_size=3))
+def test_quick_way_reads_the_same(logs: list[Log]) -> None:
+    log = b"".join(one.text() for one in logs) + CLIENTS[0].text() * 2
+    position, line = 0, 1
+    while log.startswith(START, position):
+        found = read_record(log, position, line, is_all=False)
+        quick = read_simple(log, position, line)
+        if found is None or found.record is None:
+            assert quick is None
+            return
+        assert quick in (None, found.record)
+        position, line = found.end, line + log.count(b"\n", position, found.end)
