@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from benchmarks import aggregate, ingest, query, report
+from benchmarks import aggregate, ingest, query, report, ringserver
 
 # The tables need somewhat more than the 80 that rich takes in a file or a pipe.
 _WIDTH = 100
@@ -53,6 +53,7 @@ def main(
         "query": partial(query.measure, sizes=table_sizes),
         "report": partial(report.measure, sizes=table_sizes, pages=pages),
         "aggregate": partial(aggregate.measure, sizes=sizes),
+        "ringserver": ringserver.measure,
     }
     unknown = set(names) - benchmarks.keys()
     if unknown:

@@ -5,10 +5,12 @@ packed, renamed or joined with others counts nothing twice. Of equal records in 
 """
 
 import datetime
+import os
+import tempfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import msgspec
 
@@ -21,8 +23,9 @@ from eida_statistics.ringserver.reader import read_events
 from eida_statistics.ringserver.tally import DayTally
 from eida_statistics.ringserver.windows import DAY, Grid, Stay, Window, find_day, find_stay
 
-# Logs are read in the order of their windows, so few days are under way at once. The others are packed.
-_DAYS_AT_ONCE = 3
+# A day waits in a file if none of so many records is of it, so the memory does not grow with the number of days.
+# Around midnight, records of two days alternate.
+_IDLE_RECORDS = 256
 _REJECTIONS_LISTED = 5
 # The level of zlib.
 _FASTEST = 1
@@ -93,6 +96,34 @@ class Found(msgspec.Struct):
     rejections: list[RejectedLine] = []
 
 
+class _Place(NamedTuple):
+    offset: int
+    size: int
+
+
+class WaitingDays:
+    """A temporary file for days that wait for more records. It has no name, and no address is in it."""
+
+    def __init__(self) -> None:
+        self._file: IO[bytes] | None = None
+
+    def write(self, content: bytes) -> _Place:
+        """Append bytes, and return where they are."""
+        if self._file is None:
+            # It is closed with the last day.
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115
+        place = _Place(self._file.seek(0, os.SEEK_END), len(content))
+        self._file.write(content)
+        return place
+
+    def read(self, place: _Place) -> bytes:
+        """Return bytes that were appended."""
+        if self._file is None:
+            return b""
+        self._file.seek(place.offset)
+        return self._file.read(place.size)
+
+
 class DayRecords:
     """The records of a source and day that count.
 
@@ -100,16 +131,17 @@ class DayRecords:
         known: the records that were counted before, and do not count again.
     """
 
-    def __init__(self, key: SourceDay, settings: Settings, known: Digests) -> None:
+    def __init__(self, key: SourceDay, settings: Settings, known: Digests, waiting: "WaitingDays") -> None:
         self._key = key
         self._settings = settings
+        self._waiting = waiting
         self._counted = dict(known)
         # Those of the file that is being read.
         self._in_file: dict[bytes, int] = {}
         self._file = 0
         self._tally: DayTally | None = None
-        self._packed = b""
-        self._packed_digests: tuple[bytes, bytes] | None = None
+        self._packed: _Place | None = None
+        self._packed_digests: tuple[_Place, _Place] | None = None
 
     def take(self, content: bytes, file: int) -> bool:
         """Return whether a record counts that a file contains, and remember it.
@@ -143,7 +175,7 @@ class DayRecords:
 
     def make_payload(self) -> DayPayload:
         """Return the payload of the records that count."""
-        parts = [_DECODER.decode(zlib.decompress(self._packed))] if self._packed else []
+        parts = [] if self._packed is None else [_DECODER.decode(zlib.decompress(self._waiting.read(self._packed)))]
         if self._tally is not None or not parts:
             tally = self._tally or DayTally(self._key.day, self._settings.extend)
             now = datetime.datetime.fromtimestamp(self._settings.now, datetime.UTC)
@@ -151,17 +183,19 @@ class DayRecords:
         return merge_payloads(parts) if len(parts) > 1 else parts[0]
 
     def pack(self) -> None:
-        """Take little memory until the next record is added."""
+        """Take no memory until the next record is added."""
         if self._tally is not None:
-            self._packed = zlib.compress(self.make_payload().to_json(), _FASTEST)
+            self._packed = self._waiting.write(zlib.compress(self.make_payload().to_json(), _FASTEST))
             self._tally = None
         if self._packed_digests is None:
-            self._packed_digests = pack_digests(self._counted), pack_digests(self._in_file)
+            counted, in_file = map(pack_digests, (self._counted, self._in_file))
+            self._packed_digests = self._waiting.write(counted), self._waiting.write(in_file)
             self._counted, self._in_file = {}, {}
 
     def _unpack_digests(self) -> None:
         if self._packed_digests is not None:
-            self._counted, self._in_file = map(unpack_digests, self._packed_digests)
+            counted, in_file = map(self._waiting.read, self._packed_digests)
+            self._counted, self._in_file = unpack_digests(counted), unpack_digests(in_file)
             self._packed_digests = None
 
 
@@ -188,9 +222,11 @@ class Collection:
         self._settings = settings
         self._find_known = find_known
         self._days: dict[SourceDay, DayRecords] = {}
-        # The days whose records are not packed, the one that was used last at the end.
-        self._open: dict[SourceDay, None] = {}
+        # The days that do not wait, with the number of the last record of each.
+        self._open: dict[SourceDay, int] = {}
+        self._waiting = WaitingDays()
         self._files = 0
+        self._number = 0
 
     def read(self, name: str, source: str, window: Window | None, chunks: Iterable[bytes]) -> None:
         """Read a log.
@@ -226,7 +262,7 @@ class Collection:
 
     def make_quiet_day(self, key: SourceDay) -> DayRecords:
         """Return a day without records."""
-        return DayRecords(key, self._settings, {})
+        return DayRecords(key, self._settings, {}, self._waiting)
 
     def _add(self, record: TransferRecord, name: str, source: str, window: Window | None) -> None:
         settings, found = self._settings, self.found
@@ -252,18 +288,20 @@ class Collection:
         found.forged += record.holds_forgery
 
     def _open_day(self, key: SourceDay) -> DayRecords:
-        if key in self._open:
-            if next(reversed(self._open)) != key:
-                self._open[key] = self._open.pop(key)
-            return self._days[key]
-        if key not in self._days:
-            self._days[key] = DayRecords(key, self._settings, self._find_known(key))
-        self._open[key] = None
-        if len(self._open) > _DAYS_AT_ONCE:
-            oldest = next(iter(self._open))
-            del self._open[oldest]
-            self._days[oldest].pack()
+        self._number += 1
+        is_open = key in self._open
+        self._open[key] = self._number
+        if not is_open and key not in self._days:
+            self._days[key] = DayRecords(key, self._settings, self._find_known(key), self._waiting)
+        if len(self._open) > 1 and not self._number % _IDLE_RECORDS:
+            self._pack_idle()
         return self._days[key]
+
+    def _pack_idle(self) -> None:
+        for key, last in list(self._open.items()):
+            if self._number - last >= _IDLE_RECORDS:
+                del self._open[key]
+                self._days[key].pack()
 
     def _reject(self, name: str, line: int, reason: str) -> None:
         self.found.rejected += 1

@@ -5,7 +5,7 @@ import re
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta, structs
+from msgspec import Meta
 
 from eida_statistics.payload import MAX_COUNT
 from eida_statistics.ringserver.events import TransferRecord
@@ -131,6 +131,4 @@ def _make_record(fields: _Line, text: bytes, line: int) -> TransferRecord:
         [stream.bytes for stream in fields.streams],
         [stream.packets for stream in fields.streams],
     )
-    # Whatever has written the same fields again, and others with them, it is the same record.
-    content = msgspec.json.encode(structs.replace(fields, transfer_bytes=None))
-    return make_record(heading, streams, fields.transfer_bytes, content, Place(line, len(text)))
+    return make_record(heading, streams, fields.transfer_bytes, text.strip(), Place(line, len(text)))

@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from enum import Enum, auto
 from typing import NamedTuple, cast
 
+import msgspec
+
 from eida_statistics.payload import MAX_COUNT
 from eida_statistics.ringserver.events import RX, TX, Direction, RecordState, TransferRecord
 from eida_statistics.ringserver.fields import BadField, Heading, Place, Streams, make_record, parse_time
@@ -34,6 +36,7 @@ _STREAMS = rb"((?:[!-\xff]++ [0-9]++ [0-9]++\r?\n)*+)"
 # A tail has fewer bytes.
 _TAIL_BYTES = 128
 
+_NUMBERS = msgspec.json.Decoder(list[int])
 _DIRECTIONS: dict[bytes, Direction] = {b"TX": TX, b"RX": RX}
 
 # A record whose client id has no line break. Almost all are such.
@@ -109,9 +112,10 @@ def read_simple(data: bytes, start: int, line: int) -> TransferRecord | None:
         return None
     tokens = streams.decode().split()
     try:
-        sizes, packets = [*map(int, tokens[1::3])], [*map(int, tokens[2::3])]
+        # JSON is the fastest way to read many numbers.
+        sizes, packets = (_NUMBERS.decode(f"[{','.join(tokens[column::3])}]") for column in (1, 2))
         times = parse_time(written.decode()), parse_time(connected.decode())
-    except ValueError:
+    except (ValueError, msgspec.DecodeError):
         return None
     size = sum(sizes)
     if size != int(total) or size > MAX_COUNT or sum(packets) > MAX_COUNT:
