@@ -17,7 +17,11 @@ from tempfile import TemporaryFile
 from support import issued
 
 # The scripts of setup.py, and the modules of which they run `main`.
-_MODULES = {"eida_stats_aggregator": "eida_stats_aggregator.cli", "eida_statsman": "eida_statsman.cli"}
+_MODULES = {
+    "eida_stats_aggregator": "eida_stats_aggregator.cli",
+    "eida_statsman": "eida_statsman.cli",
+    "ringserverstats": "eida_stats_aggregator.ringserver.cli",
+}
 _IMPORTED_LATE = (
     *("eida_stats_aggregator.catch_up", "eida_stats_aggregator.delivery.sender", "rich.console", "rich.progress"),
     *(f"eida_statsman.{name}" for name in ("coverage", "db", "networks", "nodes", "payloads", "report", "tokens")),
