@@ -181,6 +181,10 @@ def test_second_kind_follows_the_same_rules(store: Store) -> None:
     receipt, _ = intake.replace(node, Stream(on(14), 300), overlap=Overlap.ACCEPT)
     assert receipt.supersedes == [first]
     assert streams.sums == {on(14): 301}
+    # It is in force and counts already.
+    beside = intake.ingest(node, Stream(on(14), 2), overlap=Overlap.ACCEPT).payload
+    again, changed = intake.replace(node, Stream(on(14), 300), [beside], overlap=Overlap.ACCEPT)
+    assert (again.payload, changed, streams.sums) == (receipt.payload, True, {on(14): 301})
     late = Arrival(token=store.registry.list_tokens()[0].id, revision=2)
     with pytest.raises(Overtaken):
         intake.replace(node, Stream(on(14), 400), overlap=Overlap.ACCEPT, arrival=late)
