@@ -3,9 +3,10 @@
 from eida_stats_webservice.database import Database
 from eida_stats_webservice.dataselect.repository import DataselectIntake, DataselectRepository
 from eida_stats_webservice.dataselect.transfer import Transfer
-from eida_stats_webservice.dataselect.verification import Verification
+from eida_stats_webservice.dataselect.verification import DataselectVerification
 from eida_stats_webservice.payloads.intake import PayloadIntake
 from eida_stats_webservice.payloads.repository import PayloadRepository
+from eida_stats_webservice.payloads.verification import Verification
 from eida_stats_webservice.query.repository import StatisticsRepository
 from eida_stats_webservice.registry.repository import RegistryRepository
 
@@ -20,5 +21,7 @@ class Repositories:
         self.dataselect: DataselectIntake = PayloadIntake(database, self.registry, self.dataselect_sums)
         self.payloads = PayloadRepository(database, self.registry, [self.dataselect_sums])
         self.statistics = StatisticsRepository(database)
-        self.verification = Verification(database, self.registry, self.dataselect_sums)
+        self.verification = Verification(
+            database, self.registry, [DataselectVerification(database, self.dataselect_sums)]
+        )
         self.transfer = Transfer(database, self.registry, self.dataselect_sums)
