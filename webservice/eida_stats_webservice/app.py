@@ -29,6 +29,7 @@ from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.reports import routes as reports
 from eida_stats_webservice.reports.maker import ReportMaker
 from eida_stats_webservice.reports.networks import Describe, make_describe
+from eida_stats_webservice.ringserver.repository import RingserverRepository
 from eida_stats_webservice.web import api_docs, headers, health, hooks, metrics, problem_details, rate_limit
 from eida_stats_webservice.web.body import Budget
 from eida_stats_webservice.web.concurrency import ConcurrencyLimit
@@ -76,7 +77,8 @@ def create_app(config: Config | None = None) -> Flask:
     database = open_database(config.database_uri)
     nodes = RegistryRepository(database)
     dataselect = DataselectRepository(database)
-    stored = PayloadRepository(database, nodes, [dataselect])
+    ringserver = RingserverRepository(database)
+    stored = PayloadRepository(database, nodes, [dataselect, ringserver])
     statistics = StatisticsRepository(database)
     app = Flask(__name__, static_folder=None)
     # Flask would redirect a path with two slashes to a URL with a scheme, which is wrong behind a proxy with TLS.
@@ -120,7 +122,13 @@ def create_app(config: Config | None = None) -> Flask:
         report_routes,
         registry.create_blueprint(nodes),
         health.create_blueprint(
-            partial(health_database.ping, nodes.has_rights, stored.has_rights, dataselect.has_rights)
+            partial(
+                health_database.ping,
+                nodes.has_rights,
+                stored.has_rights,
+                dataselect.has_rights,
+                ringserver.has_rights,
+            )
         ),
         api_docs.create_blueprint(),
         dashboard.create_blueprint(
