@@ -30,6 +30,7 @@ from eida_stats_webservice.reports import routes as reports
 from eida_stats_webservice.reports.maker import ReportMaker
 from eida_stats_webservice.reports.networks import Describe, make_describe
 from eida_stats_webservice.ringserver.repository import RingserverRepository
+from eida_stats_webservice.ringserver.submit import FORM as RINGSERVER_FORM
 from eida_stats_webservice.web import api_docs, headers, health, hooks, metrics, problem_details, rate_limit
 from eida_stats_webservice.web.body import Budget
 from eida_stats_webservice.web.concurrency import ConcurrencyLimit
@@ -111,6 +112,9 @@ def create_app(config: Config | None = None) -> Flask:
     with_tokens = [
         submission.create_blueprint(
             DATASELECT_FORM, PayloadIntake(database, nodes, dataselect), nodes, submission_limits
+        ),
+        submission.create_blueprint(
+            RINGSERVER_FORM, PayloadIntake(database, nodes, ringserver), nodes, submission_limits
         ),
         payloads.create_blueprint(stored, nodes, node_limit),
         query.create_blueprint(DATASELECT, statistics, nodes, query_limit, authenticator, config.privacy),

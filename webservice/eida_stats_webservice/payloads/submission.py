@@ -7,6 +7,7 @@ from typing import Generic, NamedTuple, TypeVar
 import msgspec
 from flask import Blueprint, Response, g, request
 
+from eida_statistics.errors import NotJSON
 from eida_stats_webservice.auth.node import authenticate_node
 from eida_stats_webservice.payloads.intake import PayloadIntake
 from eida_stats_webservice.payloads.models import Receipt
@@ -42,11 +43,13 @@ class SubmissionForm(NamedTuple, Generic[_Payload]):
         name: the name of the blueprint.
         paths: POST takes payloads at each of them, PUT at the first one.
         receive: reads and checks the JSON of a payload. Its second argument is the UTC day.
+        hint: what to send instead of a body that is not JSON.
     """
 
     name: str
     paths: Sequence[str]
     receive: Callable[[bytearray, datetime.date], Received[_Payload]]
+    hint: str = ""
 
 
 class SubmissionLimits(NamedTuple):
@@ -121,8 +124,11 @@ def create_blueprint(
         return make_json(receipt, status)
 
     def read_payload(share: Share) -> Received[_Payload]:
-        body = read_json(request, limits.max_payload_bytes, share)
-        received = form.receive(body, datetime.datetime.now(tz=datetime.UTC).date())
+        try:
+            body = read_json(request, limits.max_payload_bytes, share)
+            received = form.receive(body, datetime.datetime.now(tz=datetime.UTC).date())
+        except NotJSON as error:
+            raise NotJSON(error.subject, hint=form.hint) from error
         check_connected(request)
         share.shrink(received.held_bytes)
         return received

@@ -51,8 +51,8 @@ class RingserverRepository:
     def rebuild(self, connection: Any, node: Node, withdrawn: Collection[Identity], added: Identity | None) -> None:
         """Correct the sums after some payloads were withdrawn and one may have been added.
 
-        Days grow as a matter of course. Then only the difference is added, since building the sums of the month
-        again takes up to thirty times as long.
+        Days grow as a matter of course. Then only the difference is added: the month is not read, which would take
+        longer with each of its days.
         """
         growth = self._find_growth(connection, node, withdrawn, added)
         if growth is None:
