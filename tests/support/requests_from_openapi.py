@@ -122,7 +122,10 @@ def mend(case: Case[Any], headers: dict[str, str]) -> None:
     if case.path == "/dataselect/restricted" and "Authorization" in headers:
         query["network"] = NETWORKS[0]
     if not isinstance(case.body, NotSet) and isinstance(case.body, dict) and "stats" in case.body:
-        mend_payload(case.body)
+        if case.path == "/ringserver":
+            mend_day(case.body)
+        else:
+            mend_payload(case.body)
 
 
 def mend_view(query: dict[str, Any]) -> None:
@@ -163,6 +166,24 @@ def mend_payload(body: dict[str, Any]) -> None:
         one["clients"] = sketch(range(len(one["clients"])))
         # In a schema 1.0 is an integer. Rows of one stream are added up, and their sum must not overflow.
         one |= {name: min(int(value), MOST) for name, value in one.items() if name in COUNTS and value is not None}
+
+
+def mend_day(body: dict[str, Any]) -> None:
+    """Move all rows to one day in the past, and make the lists add up to each other."""
+    day = _in_the_past(body["period"]["start"])
+    body["period"] |= {"start": day, "end": day}
+    for one in body["stats"]:
+        # A sum over all rows must not be too large.
+        one |= {name: min(int(one[name]), MOST) for name in ("bytes", "packets", "records")}
+        one |= {"month": f"{day[:7]}-01", "clients": sketch([1])}
+    by_network = ("direction", "network", "country", "bytes", "packets", "clients")
+    by_country = ("direction", "country", "bytes", "packets", "clients")
+    for name, when, fields in (
+        ("days", {"day": day}, (*by_network, "records")),
+        ("hours", {"hour": f"{day}T02:00:00Z"}, by_network),
+        ("places", {"day": day, "city": "", "geohash": ""}, by_country),
+    ):
+        body[name] = [when | {field: one[field] for field in fields} for one in body["stats"]]
 
 
 def _number(month: str, default: int) -> int:

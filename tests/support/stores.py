@@ -15,7 +15,12 @@ class Store(Repositories):
     """A database with all its repositories."""
 
     def ping(self) -> None:
-        self.database.ping(self.registry.has_rights, self.payloads.has_rights, self.dataselect_sums.has_rights)
+        self.database.ping(
+            self.registry.has_rights,
+            self.payloads.has_rights,
+            self.dataselect_sums.has_rights,
+            self.ringserver_sums.has_rights,
+        )
 
     def close(self) -> None:
         self.database.close()

@@ -14,10 +14,11 @@ from eida_stats_webservice.auth.eas import Verifier
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.dashboard import routes as dashboard
 from eida_stats_webservice.database import open_database
-from eida_stats_webservice.dataselect import submit
 from eida_stats_webservice.dataselect.cube import DATASELECT
 from eida_stats_webservice.dataselect.repository import DataselectRepository
+from eida_stats_webservice.dataselect.submit import FORM as DATASELECT_FORM
 from eida_stats_webservice.payloads import routes as payloads
+from eida_stats_webservice.payloads import submission
 from eida_stats_webservice.payloads.intake import PayloadIntake
 from eida_stats_webservice.payloads.kinds import Kind
 from eida_stats_webservice.payloads.repository import PayloadRepository
@@ -28,6 +29,8 @@ from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.reports import routes as reports
 from eida_stats_webservice.reports.maker import ReportMaker
 from eida_stats_webservice.reports.networks import Describe, make_describe
+from eida_stats_webservice.ringserver.repository import RingserverRepository
+from eida_stats_webservice.ringserver.submit import FORM as RINGSERVER_FORM
 from eida_stats_webservice.web import api_docs, headers, health, hooks, metrics, problem_details, rate_limit
 from eida_stats_webservice.web.body import Budget
 from eida_stats_webservice.web.concurrency import ConcurrencyLimit
@@ -75,7 +78,8 @@ def create_app(config: Config | None = None) -> Flask:
     database = open_database(config.database_uri)
     nodes = RegistryRepository(database)
     dataselect = DataselectRepository(database)
-    stored = PayloadRepository(database, nodes, [dataselect])
+    ringserver = RingserverRepository(database)
+    stored = PayloadRepository(database, nodes, [dataselect, ringserver])
     statistics = StatisticsRepository(database)
     app = Flask(__name__, static_folder=None)
     # Flask would redirect a path with two slashes to a URL with a scheme, which is wrong behind a proxy with TLS.
@@ -94,6 +98,7 @@ def create_app(config: Config | None = None) -> Flask:
     node_limit = ConcurrencyLimit(at_once=4, waiting=44)
     query_limit = ConcurrencyLimit(at_once=4, waiting=8)
     budget = Budget(_BODIES_AT_ONCE * config.max_payload_bytes)
+    submission_limits = submission.SubmissionLimits(node_limit, budget, config.max_payload_bytes)
     # gpg takes some milliseconds, or a second for a token that is made to keep it busy.
     eas_limit = ConcurrencyLimit(at_once=2, waiting=4, wait_seconds=5)
     authenticator = Authenticator(nodes, _create_verifier(config), eas_limit, failures.check)
@@ -105,8 +110,11 @@ def create_app(config: Config | None = None) -> Flask:
     )
     failures.apply_to([report_routes], show_error)
     with_tokens = [
-        submit.create_blueprint(
-            PayloadIntake(database, nodes, dataselect), nodes, node_limit, budget, config.max_payload_bytes
+        submission.create_blueprint(
+            DATASELECT_FORM, PayloadIntake(database, nodes, dataselect), nodes, submission_limits
+        ),
+        submission.create_blueprint(
+            RINGSERVER_FORM, PayloadIntake(database, nodes, ringserver), nodes, submission_limits
         ),
         payloads.create_blueprint(stored, nodes, node_limit),
         query.create_blueprint(DATASELECT, statistics, nodes, query_limit, authenticator, config.privacy),
@@ -118,7 +126,13 @@ def create_app(config: Config | None = None) -> Flask:
         report_routes,
         registry.create_blueprint(nodes),
         health.create_blueprint(
-            partial(health_database.ping, nodes.has_rights, stored.has_rights, dataselect.has_rights)
+            partial(
+                health_database.ping,
+                nodes.has_rights,
+                stored.has_rights,
+                dataselect.has_rights,
+                ringserver.has_rights,
+            )
         ),
         api_docs.create_blueprint(),
         dashboard.create_blueprint(

@@ -14,8 +14,8 @@ from eida_stats_webservice.database import grants, migrations, open_database
 from eida_stats_webservice.database.uri import SQLITE
 from eida_stats_webservice.dataselect.legacy_import import LegacyDatabase
 from eida_stats_webservice.dataselect.legacy_rows import BadRow
-from eida_stats_webservice.dataselect.models import PAYLOADS, Difference
 from eida_stats_webservice.errors import Differences
+from eida_stats_webservice.payloads.differences import PAYLOADS, Difference
 from eida_statsman.nodes import require_printable
 from eida_statsman.repositories import Repositories
 from eida_statsman.tables import show, show_json

@@ -3,11 +3,14 @@
 from eida_stats_webservice.database import Database
 from eida_stats_webservice.dataselect.repository import DataselectIntake, DataselectRepository
 from eida_stats_webservice.dataselect.transfer import Transfer
-from eida_stats_webservice.dataselect.verification import Verification
+from eida_stats_webservice.dataselect.verification import DataselectVerification
 from eida_stats_webservice.payloads.intake import PayloadIntake
 from eida_stats_webservice.payloads.repository import PayloadRepository
+from eida_stats_webservice.payloads.verification import Verification
 from eida_stats_webservice.query.repository import StatisticsRepository
 from eida_stats_webservice.registry.repository import RegistryRepository
+from eida_stats_webservice.ringserver.repository import RingserverIntake, RingserverRepository
+from eida_stats_webservice.ringserver.verification import RingserverVerification
 
 
 class Repositories:
@@ -18,7 +21,16 @@ class Repositories:
         self.registry = RegistryRepository(database)
         self.dataselect_sums = DataselectRepository(database)
         self.dataselect: DataselectIntake = PayloadIntake(database, self.registry, self.dataselect_sums)
-        self.payloads = PayloadRepository(database, self.registry, [self.dataselect_sums])
+        self.ringserver_sums = RingserverRepository(database)
+        self.ringserver: RingserverIntake = PayloadIntake(database, self.registry, self.ringserver_sums)
+        self.payloads = PayloadRepository(database, self.registry, [self.dataselect_sums, self.ringserver_sums])
         self.statistics = StatisticsRepository(database)
-        self.verification = Verification(database, self.registry, self.dataselect_sums)
+        self.verification = Verification(
+            database,
+            self.registry,
+            [
+                DataselectVerification(database, self.dataselect_sums),
+                RingserverVerification(database, self.ringserver_sums),
+            ],
+        )
         self.transfer = Transfer(database, self.registry, self.dataselect_sums)

@@ -72,6 +72,7 @@ class ServiceClient:
         self.url = make_submission_url(url, kind)
         self.base = find_base_url(url)
         self.token_valid_until: datetime.datetime | None = None
+        self._kind = kind
         self._token = token
         self._retries = retries
         self._corrects: bool | None = None
@@ -165,7 +166,7 @@ class ServiceClient:
         if (listed := parse_answer(answer, Payloads)) is None:
             return None
         self._corrects = True
-        ours = (one for one in listed.payloads if one.kind == "dataselect")
+        ours = (one for one in listed.payloads if one.kind == self._kind)
         return {one.payload for one in ours if not source or one.source in ("", source)}
 
     def _request(

@@ -355,6 +355,13 @@ def test_payloads_of_a_source_are_listed(answer: Answer, expected: tuple[set[int
         assert stub.received[0].path == "/payloads"
 
 
+def test_payloads_of_the_own_kind_are_listed() -> None:
+    listed = b'{"payloads": [{"payload": 1}, {"payload": 2, "kind": "ringserver", "source": "b"}]}'
+    with serve_answers(Answer(200, listed)) as stub:
+        client = ServiceClient(stub.url, TOKEN, retries=0, kind="ringserver")
+        assert (client.list_payloads("b"), client.list_payloads("a")) == ({2}, set())
+
+
 @pytest.mark.parametrize("status", [401, 403, 500])
 def test_unanswered_question_is_an_error(status: int) -> None:
     with serve_answers(Answer(status)) as stub, pytest.raises(ServiceSilent, match=str(status)):

@@ -34,11 +34,13 @@ from eida_stats_webservice.payloads.overlaps import Overlap
 from eida_stats_webservice.registry.models import Node
 from support import identity_model as model
 from support.dates import DAY
-from support.kinds import insert_ringserver_payload
 from support.node_client import Client, make_node
 from support.payloads import payload, row, sketch, wire
+from support.ringserver_days import make_day
+from support.ringserver_days import read_tables as read_ringserver_tables
 from support.stores import Store, open_store
 from support.tables import ROLL_UPS, read_sums
+from support.transfer_logs import Log
 
 OCTOBER = datetime.date(2026, 10, 1)
 BASE = ("date", "network", "station", "location", "channel", "country")
@@ -730,12 +732,13 @@ def test_replay_rebuilds_another_database(database_uri: str, tmp_path: Path, sou
     uris = [database_uri, sqlite_uri] if source_is == "postgresql" else [sqlite_uri, database_uri]
     with closing(open_store(uris[0])) as source, closing(open_store(uris[1])) as target:
         fill(source)
-        insert_ringserver_payload(source, Node(1, "GFZ"), datetime.date(2026, 10, 14))
+        source.ringserver.ingest(Node(1, "GFZ"), make_day([Log()], "rs"))
         assert target.transfer.copy_from(source.transfer) == len(source.payloads.list_payloads())
         assert read_tables(target)["dataselect_stats"] == {}
         for _ in target.verification.replay():
             pass
         assert read_tables(target) == read_tables(source)
+        assert read_ringserver_tables(target, "GFZ") == read_ringserver_tables(source, "GFZ") != {}
         for read in (
             lambda store: store.payloads.list_payloads(),
             lambda store: store.registry.list_networks(),

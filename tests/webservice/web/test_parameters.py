@@ -20,6 +20,7 @@ from eida_stats_webservice.config import Config
 from eida_stats_webservice.web import api_docs
 from support import issued
 from support.dates import DAY
+from support.kinds import make_quiet_day
 from support.payloads import row, wire
 from support.service import PREFIX, read_contents
 from support.signer import Signer
@@ -105,6 +106,8 @@ class Service(NamedTuple):
         sound: dict[str, Any] = {"headers": {"Authorization": f"Bearer {token}"}}
         if path in ("/submit", "/dataselectstats"):
             sound["json"] = wire(row(bytes=77))
+        elif path == "/ringserver":
+            sound["data"] = make_quiet_day(datetime.date(2026, 10, 14)).to_json()
         return self.client.open(f"{PREFIX}{path}", method=method, **(sound | how))
 
 
@@ -134,10 +137,11 @@ def test_valid_values_are_accepted(service: Service) -> None:
         for method, path, parameters in ENDPOINTS
         if path != "/payloads/{number}"
     }
-    # It was sent before, and overlap=refuse is valid.
+    # It was sent before, and overlap=refuse is valid. The first payload is not of a ringserver.
     assert {query: status for query, status in answers.items() if status not in (200, 201, 302)} == {
         "POST /submit": 409,
         "POST /dataselectstats": 409,
+        "PUT /ringserver": 404,
     }
 
 

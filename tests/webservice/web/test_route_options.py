@@ -13,6 +13,7 @@ from support.error_classes import list_classes
 
 OPTIONS = RouteOptions(
     paths=("/made-up",),
+    exact_paths=("/exact",),
     is_open_to_pages=False,
     wants_text_errors=lambda request: "json" not in request.args,
     logs_query=True,
@@ -75,6 +76,8 @@ def test_closed_paths_are_not_open_to_pages(app: Flask) -> None:
     assert not is_open("/prefix/made-up")
     assert not is_open("/prefix/made-up/one")
     assert is_open("/prefix/made-up-too")
+    assert not is_open("/prefix/exact")
+    assert is_open("/prefix/exact/one")
     assert is_open("/prefix/other")
     assert re.match(match_open_paths(Flask(__name__)), "/prefix/made-up")
 

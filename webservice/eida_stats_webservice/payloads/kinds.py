@@ -54,7 +54,10 @@ class PayloadKind(Protocol[_Payload_contra]):
     def rebuild(
         self, connection: Any, node: Node, withdrawn: Collection[Identity], added: Identity | None, /
     ) -> None:
-        """Compute sums again from the payloads in force, after some were withdrawn and one may have been added."""
+        """Correct the sums of a node, after some payloads were withdrawn and one may have been added.
+
+        `added` is None if the payload that replaces them was in force before.
+        """
 
 
 def list_days(withdrawn: Collection[Identity], added: Identity | None) -> set[datetime.date]:

@@ -21,6 +21,7 @@ class RouteOptions:
     Args:
         paths: the first parts of the blueprint's paths, each with a slash at its beginning. A request below one of
             these that no route accepts is answered as other errors of the blueprint.
+        exact_paths: paths of the blueprint below which another blueprint may have others.
         is_open_to_pages: whether web pages of other sites may read the answers.
         wants_text_errors: whether the client of a request expects errors as lines of comment instead of JSON.
         logs_query: whether the access log has the query strings of successful requests. They must hold no secret.
@@ -28,7 +29,8 @@ class RouteOptions:
         wrong_method_hints: what a client should do that uses a wrong method, by path.
     """
 
-    paths: tuple[str, ...]
+    paths: tuple[str, ...] = ()
+    exact_paths: tuple[str, ...] = ()
     is_open_to_pages: bool = True
     wants_text_errors: Callable[[Request], bool] = _never
     logs_query: bool = False
@@ -36,7 +38,7 @@ class RouteOptions:
     wrong_method_hints: Mapping[str, str] = field(default_factory=dict)
 
 
-_DEFAULT = RouteOptions(paths=())
+_DEFAULT = RouteOptions()
 
 
 def declare_options(blueprint: Blueprint, options: RouteOptions) -> None:
@@ -67,13 +69,10 @@ def find_wrong_method_hint() -> str | None:
 
 def match_open_paths(app: Flask) -> str:
     """Return a regular expression for the paths whose answers web pages of other sites may read."""
-    closed = [
-        re.escape(path)
-        for options in _declared(app).values()
-        if not options.is_open_to_pages
-        for path in options.paths
-    ]
-    return rf"^(?!.*({'|'.join(closed)})(/|$))" if closed else "^"
+    blueprints = [options for options in _declared(app).values() if not options.is_open_to_pages]
+    closed = [rf"{re.escape(path)}(/|$)" for options in blueprints for path in options.paths]
+    closed += [f"{re.escape(path)}$" for options in blueprints for path in options.exact_paths]
+    return f"^(?!.*({'|'.join(closed)}))" if closed else "^"
 
 
 def _declared(app: App) -> dict[str, RouteOptions]:

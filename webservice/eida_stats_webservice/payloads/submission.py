@@ -1,0 +1,145 @@
+"""The routes by which nodes submit payloads of one kind: POST stores one, PUT replaces others by it."""
+
+import datetime
+from collections.abc import Callable, Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+import msgspec
+from flask import Blueprint, Response, g, request
+
+from eida_statistics.errors import NotJSON
+from eida_stats_webservice.auth.node import authenticate_node
+from eida_stats_webservice.payloads.intake import PayloadIntake
+from eida_stats_webservice.payloads.models import Receipt
+from eida_stats_webservice.payloads.parameters import parse_names, parse_overlap
+from eida_stats_webservice.registry.models import Sender
+from eida_stats_webservice.registry.repository import RegistryRepository
+from eida_stats_webservice.web.body import Budget, Share, check_connected, drain, read_json
+from eida_stats_webservice.web.concurrency import ConcurrencyLimit
+from eida_stats_webservice.web.parameters import read_parameters, require_parameters
+from eida_stats_webservice.web.responses import make_json
+from eida_stats_webservice.web.route_options import RouteOptions, declare_options
+
+_Payload = TypeVar("_Payload")
+
+
+class Received(NamedTuple, Generic[_Payload]):
+    """A payload that was read and checked.
+
+    Attributes:
+        held_bytes: how much of the budget it takes until it is stored.
+        countries_changed: the number of its rows whose country is not as it was sent.
+    """
+
+    payload: _Payload
+    held_bytes: int
+    countries_changed: int = 0
+
+
+class SubmissionForm(NamedTuple, Generic[_Payload]):
+    """How payloads of one kind are submitted.
+
+    Attributes:
+        name: the name of the blueprint.
+        paths: POST takes payloads at each of them, PUT at the first one.
+        receive: reads and checks the JSON of a payload. Its second argument is the UTC day.
+        hint: what to send instead of a body that is not JSON.
+    """
+
+    name: str
+    paths: Sequence[str]
+    receive: Callable[[bytearray, datetime.date], Received[_Payload]]
+    hint: str = ""
+
+
+class SubmissionLimits(NamedTuple):
+    """What submissions may take of a process.
+
+    Attributes:
+        concurrency: limits how many payloads are read and stored at once.
+        budget: limits the bytes of bodies that are held at once.
+        max_payload_bytes: the size of the largest body.
+    """
+
+    concurrency: ConcurrencyLimit
+    budget: Budget
+    max_payload_bytes: int
+
+
+def create_blueprint(
+    form: SubmissionForm[_Payload],
+    intake: PayloadIntake[_Payload],
+    registry: RegistryRepository,
+    limits: SubmissionLimits,
+) -> Blueprint:
+    """Create the routes."""
+    # Longer than other functions, because the routes are closures that share these parts.
+    routes = Blueprint(form.name, __name__)
+    declare_options(
+        routes, RouteOptions(exact_paths=tuple(form.paths), is_open_to_pages=False, counts_submissions=True)
+    )
+    path, *aliases = form.paths
+
+    @routes.post(path)
+    def submit() -> Response:
+        """Store a payload."""
+        sender = authenticate()
+        values = require_parameters(read_parameters(request), optional=("overlap",))
+        overlap = parse_overlap(values.get("overlap"))
+        with limits.concurrency.slot(), limits.budget.share() as share:
+            received = read_payload(share)
+            receipt = intake.ingest(sender.node, received.payload, overlap=overlap, arrival=sender.arrival)
+        # For the metrics, as is the outcome.
+        g.stored_rows = receipt.rows
+        return answer(receipt, received, 201)
+
+    for alias in aliases:
+        routes.post(alias, endpoint=alias.strip("/"))(submit)
+
+    @routes.put(path)
+    def replace() -> Response:
+        """Store a payload in the place of others."""
+        sender = authenticate()
+        values = require_parameters(read_parameters(request), optional=("overlap", "replaces"))
+        overlap, named = parse_overlap(values.get("overlap")), parse_names(values.get("replaces"))
+        with limits.concurrency.slot(), limits.budget.share() as share:
+            received = read_payload(share)
+            receipt, changed = intake.replace(
+                sender.node, received.payload, named, overlap=overlap, arrival=sender.arrival
+            )
+        g.stored_rows = receipt.rows if changed else 0
+        g.outcome = "replaced" if changed else "unchanged"
+        return answer(receipt, received, 201 if changed else 200)
+
+    def authenticate() -> Sender:
+        """Return the node and its revision. This request must not undo later changes of the node's payloads."""
+        sender = authenticate_node(request, registry)
+        g.token_valid_until = sender.token_valid_until.replace(microsecond=0)
+        return sender
+
+    def answer(receipt: Receipt, received: Received[_Payload], status: int) -> Response:
+        receipt = msgspec.structs.replace(
+            receipt, token_valid_until=g.token_valid_until, countries_changed=received.countries_changed
+        )
+        return make_json(receipt, status)
+
+    def read_payload(share: Share) -> Received[_Payload]:
+        try:
+            body = read_json(request, limits.max_payload_bytes, share)
+            received = form.receive(body, datetime.datetime.now(tz=datetime.UTC).date())
+        except NotJSON as error:
+            raise NotJSON(error.subject, hint=form.hint) from error
+        check_connected(request)
+        share.shrink(received.held_bytes)
+        return received
+
+    @routes.after_request
+    def finish(response: Response) -> Response:
+        """Let a refused client finish sending, so that it reads the answer; add the end of its token."""
+        if response.status_code >= 400:
+            drain(request, limits.max_payload_bytes)
+        if (end := g.get("token_valid_until")) is not None:
+            response.headers["Token-Valid-Until"] = f"{end:%Y-%m-%dT%H:%M:%SZ}"
+        return response
+
+    return routes

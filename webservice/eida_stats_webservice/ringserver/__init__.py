@@ -1,0 +1,1 @@
+"""Statistics of ringservers: payloads received, and statistics returned."""

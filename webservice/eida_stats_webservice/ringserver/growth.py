@@ -1,0 +1,45 @@
+"""What a payload has more than an earlier one of the same source and day."""
+
+from collections.abc import Sequence
+from copy import copy
+
+import msgspec
+
+from eida_statistics.ringserver.payload import LISTS, DayPayload
+from eida_statistics.rows import AnyRow, merge_sketches
+
+
+def find_growth(old: DayPayload, new: DayPayload) -> DayPayload | None:
+    """Return what must be added to sums with the old payload, so that they have the new one instead.
+
+    Return None if the new payload does not contain the old one: a row is missing, has a smaller count, or lacks
+    clients.
+
+    The result is exact. A count of the sums is what other payloads have and what the old one has, so the difference
+    makes it that of the new one. A sketch of the sums is the union of the others and the old one. Its union with
+    the new one is that of the others and the new one, because the new one unites with the old one to itself.
+    """
+    lists = {name: _subtract(old.lists[name], new.lists[name]) for name in LISTS}
+    if any(rows is None for rows in lists.values()):
+        return None
+    return msgspec.structs.replace(new, **lists)
+
+
+def _subtract(old: Sequence[AnyRow], new: Sequence[AnyRow]) -> list[AnyRow] | None:
+    """Return the rows that have grown, each with the difference of the counts and all clients."""
+    before = {row.key: row for row in old}
+    grown = []
+    for row in new:
+        known = before.pop(row.key, None)
+        if known is None:
+            grown.append(row)
+        elif row != known:
+            difference = copy(row)
+            for field in row.counts:
+                setattr(difference, field, getattr(row, field) - getattr(known, field))
+            if min(getattr(difference, field) for field in row.counts) < 0:
+                return None
+            if row.clients != known.clients and merge_sketches([known.clients, row.clients]) != row.clients:
+                return None
+            grown.append(difference)
+    return None if before else grown

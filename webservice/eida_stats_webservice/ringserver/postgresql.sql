@@ -1,0 +1,57 @@
+-- Sums of the payloads of ringservers: statements for PostgreSQL.
+
+-- name: create_staging_stats()!
+-- Create a table for the incoming rows.
+CREATE TEMPORARY TABLE IF NOT EXISTS staging_stats (
+    date date, direction text, network text, station text, location text, channel text, country text, bytes
+    bigint, packets bigint, records bigint, clients hll(11, 5)
+) ON COMMIT DROP;
+
+-- name: empty_staging_stats()!
+TRUNCATE staging_stats;
+
+-- name: load_staging_stats()!
+COPY staging_stats FROM STDIN;
+
+-- name: create_staging_days()!
+CREATE TEMPORARY TABLE IF NOT EXISTS staging_days (
+    date date, direction text, network text, country text, bytes bigint, packets bigint, records bigint, clients
+    hll(11, 5)
+) ON COMMIT DROP;
+
+-- name: empty_staging_days()!
+TRUNCATE staging_days;
+
+-- name: load_staging_days()!
+COPY staging_days FROM STDIN;
+
+-- name: create_staging_hours()!
+CREATE TEMPORARY TABLE IF NOT EXISTS staging_hours (
+    hour timestamptz, direction text, network text, country text, bytes bigint, packets bigint, clients hll(11,
+    5)
+) ON COMMIT DROP;
+
+-- name: empty_staging_hours()!
+TRUNCATE staging_hours;
+
+-- name: load_staging_hours()!
+COPY staging_hours FROM STDIN;
+
+-- name: create_staging_places()!
+CREATE TEMPORARY TABLE IF NOT EXISTS staging_places (
+    date date, direction text, country text, city text, geohash text, bytes bigint, packets bigint, clients
+    hll(11, 5)
+) ON COMMIT DROP;
+
+-- name: empty_staging_places()!
+TRUNCATE staging_places;
+
+-- name: load_staging_places()!
+COPY staging_places FROM STDIN;
+
+-- name: has_rights()$
+-- Return whether the role has the privileges of the service on the sums. An older schema lacks the tables; this is
+-- reported as a missing migration.
+SELECT bool_and(COALESCE(has_table_privilege(to_regclass(name), privilege), true))
+FROM unnest(ARRAY['ringserver_stats', 'ringserver_by_day', 'ringserver_by_hour', 'ringserver_by_place']) AS name,
+    unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privilege;

@@ -1,0 +1,122 @@
+"""Payloads of ringservers: their form, and their sums."""
+
+import datetime
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from eida_statistics.months import find_last_day
+from eida_statistics.ringserver import payload_wire
+from eida_statistics.ringserver.payload import LISTS, DayPayload
+from eida_stats_webservice.database.base import Database
+from eida_stats_webservice.errors import DamagedPayload
+from eida_stats_webservice.payloads.bodies import PayloadBodies, name_damaged
+from eida_stats_webservice.payloads.days import find_months
+from eida_stats_webservice.payloads.identity import Identity
+from eida_stats_webservice.payloads.intake import PayloadIntake
+from eida_stats_webservice.payloads.kinds import Description, Kind, list_days
+from eida_stats_webservice.payloads.table import PayloadTable
+from eida_stats_webservice.registry.models import Node
+from eida_stats_webservice.ringserver.growth import find_growth
+from eida_stats_webservice.ringserver.sums import RingserverSums
+
+RingserverIntake = PayloadIntake[DayPayload]
+
+
+class RingserverRepository:
+    """The kind `ringserver`. Its methods take a connection in a transaction that has locked the node."""
+
+    kind: Final = Kind.RINGSERVER
+
+    def __init__(self, database: Database) -> None:
+        self._queries = database.load_queries(Path(__file__).parent)
+        self._bodies = PayloadBodies(database)
+        self.table = PayloadTable(database, self.kind)
+        self.sums = RingserverSums(database, self._queries)
+
+    def describe(self, payload: DayPayload) -> Description:
+        """Return the identity and the stored form of a payload."""
+        return Description(
+            identity=identify(payload),
+            generated_at=payload.generated_at,
+            version=payload.version,
+            rows=count_rows(payload),
+            body=payload_wire.encode(payload),
+        )
+
+    def merge(self, connection: Any, node: Node, payload: DayPayload) -> None:
+        """Add a payload to the sums of a node."""
+        self.sums.merge(connection, node, [payload])
+
+    def rebuild(self, connection: Any, node: Node, withdrawn: Collection[Identity], added: Identity | None) -> None:
+        """Correct the sums after some payloads were withdrawn and one may have been added.
+
+        Days grow as a matter of course. Then only the difference is added: the month is not read, which would take
+        longer with each of its days.
+        """
+        growth = self._find_growth(connection, node, withdrawn, added)
+        if growth is None:
+            self.rebuild_days(connection, node, list_days(withdrawn, added))
+        else:
+            self.sums.merge(connection, node, [growth])
+
+    def rebuild_days(self, connection: Any, node: Node, days: Collection[datetime.date]) -> None:
+        """Build the sums of some days and of their months again from the payloads in force."""
+        if not days:
+            # Payloads of quiet days have no rows.
+            return
+        self.sums.delete(connection, node, days)
+        months = find_months(days)
+        listed = self.table.list_in_force(connection, node, min(months), find_last_day(max(months)))
+        payloads = (self.read(connection, number) for number, day in listed if day.replace(day=1) in months)
+        self.sums.merge(connection, node, payloads, days)
+
+    def read(self, connection: Any, number: int) -> DayPayload:
+        """Return a stored payload.
+
+        Raises:
+            DamagedPayload: if it cannot be read.
+        """
+        pieces = self._bodies.read_pieces(connection, number)
+        with name_damaged(number):
+            return payload_wire.read(pieces)
+
+    def has_rights(self, connection: Any) -> bool:
+        """Return whether the role of the connection has the rights of the service on the sums."""
+        return bool(self._queries.has_rights(connection))
+
+    def _find_growth(
+        self, connection: Any, node: Node, withdrawn: Collection[Identity], added: Identity | None
+    ) -> DayPayload | None:
+        """Return what a payload has more than the only one that it replaces, or None if it is not a grown day."""
+        if added is None or len(withdrawn) != 1:
+            return None
+        (earlier,) = withdrawn
+        if (earlier.source, earlier.period) != (added.source, added.period):
+            return None
+        try:
+            old, new = self._read_all(connection, node, (earlier, added))
+        except DamagedPayload:
+            # A node may replace a damaged payload.
+            return None
+        return find_growth(old, new)
+
+    def _read_all(self, connection: Any, node: Node, identities: Iterable[Identity]) -> list[DayPayload]:
+        entries = [self.table.find(connection, node, one.hash) for one in identities]
+        return [self.read(connection, entry.payload) for entry in entries if entry is not None]
+
+
+def identify(payload: DayPayload) -> Identity:
+    """Return the identity of a payload. A quiet day has no day with requests."""
+    return Identity(
+        hash=payload.hash(),
+        content=payload.content(),
+        source=payload.source,
+        period=payload.period,
+        days=frozenset(payload.period.days() if any(payload.lists.values()) else ()),
+    )
+
+
+def count_rows(payload: DayPayload) -> int:
+    """Return the number of rows in all lists."""
+    return sum(map(len, (payload.lists[name] for name in LISTS)))

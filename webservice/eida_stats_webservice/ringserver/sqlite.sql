@@ -1,0 +1,61 @@
+-- Sums of the payloads of ringservers: statements for SQLite.
+
+-- name: create_staging_stats()!
+-- Create a table for the incoming rows. It outlives the transaction, so it is emptied before use.
+CREATE TEMPORARY TABLE IF NOT EXISTS staging_stats (
+    date text, direction text, network text, station text, location text, channel text, country text, bytes
+    integer, packets integer, records integer, clients blob
+);
+
+-- name: empty_staging_stats()!
+DELETE FROM temp.staging_stats;
+
+-- name: load_staging_stats(date, direction, network, station, location, channel, country, bytes, packets, records, clients)*!
+INSERT INTO temp.staging_stats VALUES (
+    :date, :direction, :network, :station, :location, :channel, :country, :bytes, :packets, :records, :clients
+);
+
+-- name: create_staging_days()!
+CREATE TEMPORARY TABLE IF NOT EXISTS staging_days (
+    date text, direction text, network text, country text, bytes integer, packets integer, records integer,
+    clients blob
+);
+
+-- name: empty_staging_days()!
+DELETE FROM temp.staging_days;
+
+-- name: load_staging_days(date, direction, network, country, bytes, packets, records, clients)*!
+INSERT INTO temp.staging_days VALUES (
+    :date, :direction, :network, :country, :bytes, :packets, :records, :clients
+);
+
+-- name: create_staging_hours()!
+CREATE TEMPORARY TABLE IF NOT EXISTS staging_hours (
+    hour text, direction text, network text, country text, bytes integer, packets integer, clients blob
+);
+
+-- name: empty_staging_hours()!
+DELETE FROM temp.staging_hours;
+
+-- name: load_staging_hours(hour, direction, network, country, bytes, packets, clients)*!
+INSERT INTO temp.staging_hours VALUES (
+    :hour, :direction, :network, :country, :bytes, :packets, :clients
+);
+
+-- name: create_staging_places()!
+CREATE TEMPORARY TABLE IF NOT EXISTS staging_places (
+    date text, direction text, country text, city text, geohash text, bytes integer, packets integer, clients
+    blob
+);
+
+-- name: empty_staging_places()!
+DELETE FROM temp.staging_places;
+
+-- name: load_staging_places(date, direction, country, city, geohash, bytes, packets, clients)*!
+INSERT INTO temp.staging_places VALUES (
+    :date, :direction, :country, :city, :geohash, :bytes, :packets, :clients
+);
+
+-- name: has_rights()$
+-- Return true. SQLite has no roles; a process that can open the file has all privileges.
+SELECT 1;
