@@ -92,7 +92,7 @@ def _find_in_directory(directory: Path, is_mine: IsMine, skip: Callable[[str], N
         else:
             skip(str(path))
     if not found:
-        raise UnreadableLog(f"{directory}: no request log in it", hint="Name the log files themselves.")
+        raise UnreadableLog(f"{directory}: no log of this kind in it", hint="Name the log files themselves.")
     return found
 
 

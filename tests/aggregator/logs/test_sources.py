@@ -224,7 +224,7 @@ def test_directory_without_logs_is_an_error(content: bytes | None, folder: Path)
     Path("a.log").write_bytes(LOG)
     if content is not None:
         Path("logs/2020/other.log").write_bytes(content)
-    with pytest.raises(UnreadableLog, match=": logs: no request log in it"):
+    with pytest.raises(UnreadableLog, match=": logs: no log of this kind in it"):
         find_logs(["a.log", "logs"], None, is_request_log)
 
 
@@ -342,5 +342,5 @@ def test_stdin_may_name_directories(folder: Path) -> None:
     with pytest.raises(UnreadableLog, match=r": b\*: no file has such a name"):
         on_stdin(b"logs\nb*\n")
     Path("empty").mkdir()
-    with pytest.raises(UnreadableLog, match=": empty: no request log in it"):
+    with pytest.raises(UnreadableLog, match=": empty: no log of this kind in it"):
         on_stdin(b"empty\n")
