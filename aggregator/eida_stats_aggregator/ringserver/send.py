@@ -34,7 +34,9 @@ from eida_stats_aggregator.ringserver.logs import TransferLog, find_transfer_log
 from eida_stats_aggregator.ringserver.summary import DaySummary, SendSummary
 from eida_stats_aggregator.run import Destination, Outcome, collect_errors
 
-_CHOICES = "If the logs are complete for this day: --replace. If another server uses this source: --server NAME."
+_CHOICES = (
+    "If the logs are complete for this day: --replace. If it is of another server: --server NAME for each of them."
+)
 
 
 def _hash_content(body: bytes) -> str:

@@ -64,20 +64,21 @@ class SendSummary(Deliveries, kw_only=True):
 
     def _format_remarks(self) -> Iterable[str]:
         found = self.found
-        yield f"{found.records:,} records with {found.streams:,} stream lines in {self.files:,} logs"
-        for number, text in (
-            (self.delivered_before, "days were delivered before"),
-            (self.shortened, "days were delivered with more records than the logs have now"),
-            (self.other_key, "days were delivered under another key; --replace counts them again"),
-            (found.repeated, "records occur in several logs, and count once"),
-            (found.ignored, "records of received data were left out; --rx counts them"),
-            (found.cut, "records have no end; their complete lines count"),
-            (found.differing, "records have another total than their lines, which count"),
-            (found.unfinished, "logs end within a record, which does not count yet"),
-            (self.skipped, "other files were skipped"),
+        if self.files:
+            yield f"{found.records:,} records with {found.streams:,} stream lines were read"
+        for text, number in (
+            ("Days delivered before", self.delivered_before),
+            ("Days delivered with more records than the logs have now", self.shortened),
+            ("Days delivered under another key (--replace counts them again)", self.other_key),
+            ("Records that are in several logs, counted once", found.repeated),
+            ("Records of received data, left out (--rx counts them)", found.ignored),
+            ("Records without an end, of which the complete lines count", found.cut),
+            ("Records with another total than their lines, which count", found.differing),
+            ("Logs that end within a record, which does not count yet", found.unfinished),
+            ("Other files that were skipped", self.skipped),
         ):
             if number:
-                yield f"{number:,} {text}"
+                yield f"{text}: {number:,}"
         yield from (f"rejected: {one.log}:{one.line}: {one.reason}" for one in found.rejections)
         if found.rejected > len(found.rejections):
             yield f"rejected: … and {found.rejected - len(found.rejections):,} more"
