@@ -35,7 +35,7 @@ from eida_stats_aggregator.ringserver.summary import DaySummary, SendSummary
 from eida_stats_aggregator.run import Destination, Outcome, collect_errors
 
 _CHOICES = (
-    "If the logs are complete for this day: --replace. If it is of another server: --server NAME for each of them."
+    "If the logs are complete for this day: --replace. If another server has sent it: --server NAME for each."
 )
 
 
