@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from support.dates import DAY, NOW
+from support.kinds import make_quiet_day
 from support.node_client import make_node
 from support.payloads import payload, row
 from support.roles import SERVICE, grant_service
@@ -147,7 +148,10 @@ def test_newest_day_of_a_node_is_listed(statsman: Statsman, store: Store) -> Non
     node = store.registry.find_sender_of_token(store.registry.add_token("GFZ", NOW - DAY, NOW + DAY)[1], NOW).node
     store.dataselect.ingest(node, payload(row(), days_coverage=["2026-10-14"]))
     (listed,) = json.loads(statsman.run("nodes", "list", "--json"))
-    assert listed["newest_day"] == "2026-10-14"
+    assert (listed["newest_day"], listed["newest_streaming_day"]) == ("2026-10-14", None)
+    store.ringserver.ingest(node, make_quiet_day(datetime.date(2026, 10, 16)))
+    (listed,) = json.loads(statsman.run("nodes", "list", "--json"))
+    assert (listed["newest_day"], listed["newest_streaming_day"]) == ("2026-10-14", "2026-10-16")
 
 
 @ON_ONE_STORE

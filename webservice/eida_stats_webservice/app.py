@@ -20,7 +20,6 @@ from eida_stats_webservice.dataselect.submit import FORM as DATASELECT_FORM
 from eida_stats_webservice.payloads import routes as payloads
 from eida_stats_webservice.payloads import submission
 from eida_stats_webservice.payloads.intake import PayloadIntake
-from eida_stats_webservice.payloads.kinds import Kind
 from eida_stats_webservice.payloads.repository import PayloadRepository
 from eida_stats_webservice.query import routes as query
 from eida_stats_webservice.query.repository import StatisticsRepository
@@ -118,7 +117,7 @@ def create_app(config: Config | None = None) -> Flask:
         ),
         payloads.create_blueprint(stored, nodes, node_limit),
         query.create_blueprint(DATASELECT, statistics, nodes, query_limit, authenticator, config.privacy),
-        metrics.create_blueprint(partial(stored.find_newest_days, Kind.DATASELECT), config.metrics_token),
+        metrics.create_blueprint(stored.find_newest_days_by_kind, config.metrics_token),
     ]
     failures.apply_to(with_tokens)
     for blueprint in (

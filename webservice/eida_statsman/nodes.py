@@ -88,10 +88,14 @@ def list_(repositories: Repositories, as_json: bool) -> None:
         "eas_group": "GROUP",
     }
     newest = repositories.payloads.find_newest_days(Kind.DATASELECT)
+    streamed = repositories.payloads.find_newest_days(Kind.RINGSERVER)
     found = [
-        msgspec.structs.asdict(node) | {"newest_day": newest.get(node.name)}
+        msgspec.structs.asdict(node)
+        | {"newest_day": newest.get(node.name), "newest_streaming_day": streamed.get(node.name)}
         for node in repositories.registry.list_nodes()
     ]
+    if any(streamed.values()):
+        columns["newest_streaming_day"] = "NEWEST STREAMING DAY"
     show(found, columns, as_json=as_json, spare=("created_at", "last_payload", "eas_group", "payloads", "contact"))
 
 

@@ -47,7 +47,7 @@ def make_level(day: datetime.date, source: str, level: int) -> DayPayload:
 LEVELS = {key: make_level(*key) for key in itertools.product(DAYS, SOURCES, range(5))}
 
 
-def test_growth_is_what_a_payload_has_more() -> None:
+def test_growth_is_the_difference_of_payloads() -> None:
     day, source = DAYS[0], SOURCES[0]
     for smaller, larger in itertools.combinations_with_replacement(range(4), 2):
         old, new = LEVELS[day, source, smaller], LEVELS[day, source, larger]

@@ -20,6 +20,7 @@ from eida_stats_webservice.config import Config
 from eida_stats_webservice.web import metrics_directory
 from support import issued
 from support.disks import fill
+from support.kinds import make_quiet_day
 from support.payloads import row, wire
 from support.postgresql import Cluster
 from support.processes import list_children, wait_for
@@ -103,11 +104,22 @@ def test_newest_day_age_reveals_silent_node(service: Service, store_uri: str) ->
         f"{service.url}/submit", json=sent, headers={"Authorization": f"Bearer {token}"}, timeout=60
     )
     assert answer.status_code == 201
+    quiet_day = make_quiet_day(today - datetime.timedelta(days=3))
+    answer = requests.post(
+        f"{service.url}/ringserver",
+        data=quiet_day.to_json(),
+        headers={"Authorization": f"Bearer {tokens[0]}"},
+        timeout=60,
+    )
+    assert answer.status_code == 201
     found = read_metrics(service)
-    assert found["newest_day_age_days", "QUIET"] == 5
-    assert found["newest_day_age_days", "GFZ"] == 1
-    assert found["newest_day_age_days", "ODC"] == 9
-    assert ("newest_day_age_days", "NEW") not in found
+    assert {key[1:]: age for key, age in found.items() if key[0] == "newest_day_age_days"} == {
+        ("dataselect", "QUIET"): 5,
+        ("dataselect", "GFZ"): 1,
+        ("dataselect", "ODC"): 9,
+        ("ringserver", "GFZ"): 3,
+    }
+    assert found["submissions_total", "stored"] == 4
 
 
 def test_lost_database_is_reported(database_uri: str, postgresql: Cluster, tmp_path: Path) -> None:

@@ -97,6 +97,10 @@ class PayloadRepository:
             found = list(self._queries.newest_days(connection, kind=kind))
         return {node: msgspec.convert(day, datetime.date | None) for node, day in found}
 
+    def find_newest_days_by_kind(self) -> dict[str, dict[str, datetime.date | None]]:
+        """Return the newest day that each node has reported in payloads of each kind."""
+        return {kind.value: self.find_newest_days(kind) for kind in Kind}
+
     # Within a transaction
 
     def list_received_days(self, connection: Any, period: Period, kind: Kind) -> list[ReceivedDays]:

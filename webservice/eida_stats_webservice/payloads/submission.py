@@ -53,7 +53,7 @@ class SubmissionForm(NamedTuple, Generic[_Payload]):
 
 
 class SubmissionLimits(NamedTuple):
-    """What submissions may take of a process.
+    """The limits of submissions in a process.
 
     Attributes:
         concurrency: limits how many payloads are read and stored at once.

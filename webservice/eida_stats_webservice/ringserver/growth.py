@@ -1,4 +1,4 @@
-"""What a payload has more than an earlier one of the same source and day."""
+"""The difference between a payload and an earlier one of the same source and day, if the day has only grown."""
 
 from collections.abc import Sequence
 from copy import copy
@@ -10,7 +10,7 @@ from eida_statistics.rows import AnyRow, merge_sketches
 
 
 def find_growth(old: DayPayload, new: DayPayload) -> DayPayload | None:
-    """Return what must be added to sums with the old payload, so that they have the new one instead.
+    """Return the difference to add to sums with the old payload, so that they have the new one instead.
 
     Return None if the new payload does not contain the old one: a row is missing, has a smaller count, or lacks
     clients.

@@ -4,7 +4,7 @@ import datetime
 import hmac
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from flask import Blueprint, Flask, Response, g, request
 from prometheus_client import generate_latest
@@ -18,6 +18,9 @@ from eida_stats_webservice.web.counters import collect_counters, counting
 from eida_stats_webservice.web.hooks import Throttle
 from eida_stats_webservice.web.parameters import read_parameters, require_parameters
 from eida_stats_webservice.web.route_options import RouteOptions, declare_options, find_options
+
+NewestDays = Mapping[str, Mapping[str, datetime.date | None]]
+"""The newest day of each kind of payloads, by node."""
 
 log = logging.getLogger(__name__)
 _throttle = Throttle()
@@ -45,7 +48,7 @@ def register(app: Flask) -> None:
         return response
 
 
-def create_blueprint(find_newest_days: Callable[[], dict[str, datetime.date | None]], token: str) -> Blueprint:
+def create_blueprint(find_newest_days: Callable[[], NewestDays], token: str) -> Blueprint:
     """Create the routes. Without a token, which Prometheus sends, the path does not exist."""
     routes = Blueprint("metrics", __name__)
     declare_options(routes, RouteOptions(paths=("/metrics",), is_open_to_pages=False))
@@ -79,21 +82,24 @@ def _format_counters() -> bytes:
 
 
 class _NewestDays(Collector):
-    """Collects the age of the newest day of each node, so that an alert can name a silent node."""
+    """Collects the age of the newest day of each node and kind, so that an alert can name a silent node."""
 
-    def __init__(self, find_newest_days: Callable[[], dict[str, datetime.date | None]]) -> None:
+    def __init__(self, find_newest_days: Callable[[], NewestDays]) -> None:
         self._find_newest_days = find_newest_days
 
     def collect(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("eida_statistics_database_up", "Whether the database answers")
         age = GaugeMetricFamily(
-            "eida_statistics_newest_day_age_days", "Days since the newest day that a node has sent", labels=["node"]
+            "eida_statistics_newest_day_age_days",
+            "Days since the newest day that a node has sent, by kind of payloads",
+            labels=["node", "kind"],
         )
         today = datetime.datetime.now(tz=datetime.UTC).date()
         try:
-            for node, day in self._find_newest_days().items():
-                if day is not None:
-                    age.add_metric([node], (today - day).days)
+            for kind, newest in self._find_newest_days().items():
+                for node, day in newest.items():
+                    if day is not None:
+                        age.add_metric([node, kind], (today - day).days)
             up.add_metric([], 1)
         except DatabaseUnavailable:
             up.add_metric([], 0)
