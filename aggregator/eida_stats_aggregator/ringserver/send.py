@@ -34,9 +34,7 @@ from eida_stats_aggregator.ringserver.logs import TransferLog, find_transfer_log
 from eida_stats_aggregator.ringserver.summary import DaySummary, SendSummary
 from eida_stats_aggregator.run import Destination, Outcome, collect_errors
 
-_CHOICES = (
-    "If the logs are complete for this day: --replace. If another server has sent it: --server NAME for each."
-)
+_CHOICES = "If the logs are complete for this day: --replace. If another server sent it: --server NAME for each."
 
 
 def _hash_content(body: bytes) -> str:

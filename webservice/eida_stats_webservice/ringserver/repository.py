@@ -88,7 +88,7 @@ class RingserverRepository:
     def _find_growth(
         self, connection: Any, node: Node, withdrawn: Collection[Identity], added: Identity | None
     ) -> DayPayload | None:
-        """Return the difference between a payload and the one that it replaces, or None if the day has not grown."""
+        """Return the difference between a payload and the one that it replaces, None if the day has not grown."""
         if added is None or len(withdrawn) != 1:
             return None
         (earlier,) = withdrawn
