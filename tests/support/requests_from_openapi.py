@@ -26,6 +26,7 @@ COUNTRIES = ("FR", "DE")
 OPERATORS = "operators"
 METRICS_TOKEN = issued.note("token-of-prometheus")
 MOST = 2**40
+_RESTRICTED = ("/dataselect/restricted", "/ringserver/restricted")
 COUNTS = ("bytes", "nb_requests", "nb_successful_requests", "nb_unsuccessful_requests")
 
 
@@ -79,9 +80,9 @@ def authorize(case: Case[Any], tokens: Tokens) -> dict[str, str]:
     if case.path == "/report":
         # A token decides which network the report is about.
         return {}
-    is_restricted = case.path == "/dataselect/restricted"
+    is_restricted = case.path in _RESTRICTED
     if "Authorization" in case.headers and not case.meta.is_negative_at(ParameterLocation.HEADER):
-        token = {"/dataselect/restricted": tokens.asking, "/metrics": METRICS_TOKEN}.get(
+        token = {**dict.fromkeys(_RESTRICTED, tokens.asking), "/metrics": METRICS_TOKEN}.get(
             case.path, tokens.submitting
         )
         return {"Authorization": f"Bearer {token}"}
@@ -103,6 +104,8 @@ def mend(case: Case[Any], headers: dict[str, str]) -> None:
     query = case.query
     if case.path in ("/", "/report"):
         mend_view(query)
+    if case.path.startswith("/ringserver/"):
+        mend_days(query)
     # Put months into order; a year may stand for any of its months.
     if "end" in query and "start" in query and _number(query["end"], 12) < _number(query["start"], 1):
         query["start"], query["end"] = query["end"], query["start"].removesuffix("-01")
@@ -119,13 +122,27 @@ def mend(case: Case[Any], headers: dict[str, str]) -> None:
                 for value in query[name].split(",")
             )
     # A client that operates no node must name one network.
-    if case.path == "/dataselect/restricted" and "Authorization" in headers:
+    if case.path in _RESTRICTED and "Authorization" in headers:
         query["network"] = NETWORKS[0]
     if not isinstance(case.body, NotSet) and isinstance(case.body, dict) and "stats" in case.body:
         if case.path == "/ringserver":
             mend_day(case.body)
         else:
             mend_payload(case.body)
+
+
+def mend_days(query: dict[str, Any]) -> None:
+    """Remove days from queries by months, and make a query by days or hours short and without streams."""
+    details = query.get("details", "").split(",")
+    if not {"day", "hour"} & set(details):
+        query |= {name: query[name][:7] for name in ("start", "end") if name in query}
+        return
+    if "start" in query:
+        query |= {"start": "2026-01-05", "end": "2026-02"}
+    for name in ("station", "location", "channel"):
+        query.pop(name, None)
+    if query.get("level") in ("station", "location", "channel"):
+        query["level"] = "network"
 
 
 def mend_view(query: dict[str, Any]) -> None:

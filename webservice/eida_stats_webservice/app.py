@@ -28,6 +28,7 @@ from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.reports import routes as reports
 from eida_stats_webservice.reports.maker import ReportMaker
 from eida_stats_webservice.reports.networks import Describe, make_describe
+from eida_stats_webservice.ringserver.cube import RINGSERVER
 from eida_stats_webservice.ringserver.repository import RingserverRepository
 from eida_stats_webservice.ringserver.submit import FORM as RINGSERVER_FORM
 from eida_stats_webservice.web import api_docs, headers, health, hooks, metrics, problem_details, rate_limit
@@ -117,6 +118,7 @@ def create_app(config: Config | None = None) -> Flask:
         ),
         payloads.create_blueprint(stored, nodes, node_limit),
         query.create_blueprint(DATASELECT, statistics, nodes, query_limit, authenticator, config.privacy),
+        query.create_blueprint(RINGSERVER, statistics, nodes, query_limit, authenticator, config.privacy),
         metrics.create_blueprint(stored.find_newest_days_by_kind, config.metrics_token),
     ]
     failures.apply_to(with_tokens)

@@ -63,6 +63,8 @@ def test_growth_is_the_difference_of_payloads() -> None:
     # Streams of other clients that only look larger.
     more = (Stream(bytes=2000, packets=9), *STREAMS[1:])
     assert find_growth(one, make_day([record(day, 1, client=2, streams=more)])) is None
+    # The same streams and clients, and smaller counts.
+    assert find_growth(make_day([record(day, 1, client=1, streams=more)]), one) is None
 
 
 def test_grown_day_adds_only_the_difference(store: Store) -> None:
@@ -97,18 +99,21 @@ def test_grown_day_adds_only_the_difference(store: Store) -> None:
 
 def test_two_payloads_of_a_day_count_both(store: Store) -> None:
     node, _ = make_node(store, "GFZ")
-    one, other, grown = (LEVELS[DAYS[0], "rs-a", level] for level in (1, 4, 2))
+    one, other, grown = (LEVELS[DAYS[0], "rs-a", level] for level in (1, 2, 3))
     whole_node = make_level(DAYS[0], "", 3)
     number = store.ringserver.ingest(node, one).payload
     store.ringserver.ingest(node, other, overlap=Overlap.ACCEPT)
     assert read_tables(store, "GFZ") == add_up([one, other])
-    # It is in force already, and does not count twice.
+    # It contains the one that it replaces, but is in force already, and does not count twice.
     store.ringserver.replace(node, other, [number])
     assert read_tables(store, "GFZ") == add_up([other])
-    # Of another source, it is no grown day.
+    # A day of the whole node may contain that of one source.
     store.ringserver.replace(node, whole_node, [number + 1])
     assert read_tables(store, "GFZ") == add_up([whole_node])
-    store.ringserver.replace(node, grown, overlap=Overlap.ACCEPT)
+    # The third payload is that of the whole node.
+    beside = store.ringserver.ingest(node, one, overlap=Overlap.ACCEPT).payload
+    assert sorted(store.ringserver.replace(node, grown, [3, beside])[0].supersedes) == [beside, 3]
+    assert read_tables(store, "GFZ") == add_up([grown])
     assert list_differences(store) == []
 
 

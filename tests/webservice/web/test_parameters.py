@@ -49,8 +49,9 @@ SOUND = {
     "channel": "BHZ", "country": "DE", "level": "network", "details": "month", "format": "json",
     "hllvalues": "true", "unsuccessful": "true", "nodata": "404", "sort": "bytes", "limit": "10",
     "overlap": "refuse", "replaces": "1", "merge": "nodes", "header": "plain", "kind": "ringserver",
-    "show": "clients", "by": "year", "top": "10", "compare": "year",
+    "direction": "RX", "show": "clients", "by": "year", "top": "10", "compare": "year",
 }  # fmt: skip
+QUERIES = tuple(f"/{cube}/{kind}" for cube in ("dataselect", "ringserver") for kind in ("public", "restricted"))
 # Prefixes that make the service look at a value.
 HEADERS = {
     "Authorization": "Bearer ", "Authentication": "Bearer ", "X-Request-ID": "12345678", "X-Forwarded-For": "::1,",
@@ -81,7 +82,7 @@ def read_endpoints() -> Iterator[Endpoint]:
             parameters = operation.get("parameters", [])
             known = [shared[one["$ref"].rpartition("/")[2]] if "$ref" in one else one for one in parameters]
             names = [one["name"] for one in known if one["in"] == "query"]
-            also = [short for short, name in ALIASES.items() if name in names and path.startswith("/dataselect/")]
+            also = [short for short, name in ALIASES.items() if name in names and path in QUERIES]
             yield Endpoint(method.upper(), path, (*names, *also))
 
 
@@ -100,6 +101,7 @@ class Service(NamedTuple):
         """Send a valid request, except for the given arguments."""
         token = {
             "/dataselect/restricted": self.operators,
+            "/ringserver/restricted": self.operators,
             "/report": self.operators,
             "/metrics": METRICS_TOKEN,
         }.get(path, self.token)
@@ -142,6 +144,9 @@ def test_valid_values_are_accepted(service: Service) -> None:
         "POST /submit": 409,
         "POST /dataselectstats": 409,
         "PUT /ringserver": 404,
+        # Nothing was received.
+        "GET /ringserver/public": 404,
+        "POST /ringserver/restricted": 404,
     }
 
 

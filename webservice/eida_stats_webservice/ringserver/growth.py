@@ -1,4 +1,4 @@
-"""The difference between a payload and an earlier one of the same source and day, if the day has only grown."""
+"""The difference between a payload and an earlier one that it contains: days grow as logs are written."""
 
 from collections.abc import Sequence
 from copy import copy
@@ -15,9 +15,10 @@ def find_growth(old: DayPayload, new: DayPayload) -> DayPayload | None:
     Return None if the new payload does not contain the old one: a row is missing, has a smaller count, or lacks
     clients.
 
-    The result is exact. A count of the sums is what other payloads have and what the old one has, so the difference
-    makes it that of the new one. A sketch of the sums is the union of the others and the old one. Its union with
-    the new one is that of the others and the new one, because the new one unites with the old one to itself.
+    The result is exact. A count of the sums is that of the other payloads and of the old one, so the difference
+    makes it that of the others and of the new one. A sketch of the sums is the union of theirs and the old one.
+    Together with the new one, this is the union of theirs and the new one, which contains the old one. Sources do
+    not matter, since sums have none.
     """
     lists = {name: _subtract(old.lists[name], new.lists[name]) for name in LISTS}
     if any(rows is None for rows in lists.values()):

@@ -107,14 +107,11 @@ class RingserverRepository:
     def _find_growth(
         self, connection: Any, node: Node, withdrawn: Collection[Identity], added: Identity | None
     ) -> DayPayload | None:
-        """Return the difference between a payload and the one that it replaces, None if the day has not grown."""
+        """Return the difference between a payload and the only one that it replaces, if it contains that one."""
         if added is None or len(withdrawn) != 1:
             return None
-        (earlier,) = withdrawn
-        if (earlier.source, earlier.period) != (added.source, added.period):
-            return None
         try:
-            old, new = self._read_all(connection, node, (earlier, added))
+            old, new = self._read_all(connection, node, (*withdrawn, added))
         except DamagedPayload:
             # A node may replace a damaged payload.
             return None
