@@ -18,7 +18,7 @@ from eida_statistics import __version__
 from eida_statistics.ringserver.events import RX, TX, Direction, RecordState, Rejection, TransferRecord, Unfinished
 from eida_statistics.ringserver.identity import DIGEST_SIZE, ClientKey
 from eida_statistics.ringserver.payload import DayPayload, merge_payloads
-from eida_statistics.ringserver.places import Places
+from eida_statistics.ringserver.places import Place, Places
 from eida_statistics.ringserver.reader import read_events
 from eida_statistics.ringserver.tally import DayTally
 from eida_statistics.ringserver.windows import DAY, Grid, Stay, Window, find_day, find_stay
@@ -215,12 +215,22 @@ class Collection:
     Args:
         settings: how records are read.
         find_known: returns the records of a source and day that were counted before.
+        on_record: is called with each record that counts.
+        first_day: records of earlier days are rejected, because the records that were counted before are not known.
     """
 
-    def __init__(self, settings: Settings, find_known: Callable[[SourceDay], Digests] = lambda _: {}) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        find_known: Callable[[SourceDay], Digests] = lambda _: {},
+        on_record: Callable[[SourceDay, TransferRecord, Stay, Place], None] | None = None,
+        first_day: datetime.date = datetime.date.min,
+    ) -> None:
         self.found = Found()
         self._settings = settings
         self._find_known = find_known
+        self._on_record = on_record
+        self._first_day = first_day
         self._days: dict[SourceDay, DayRecords] = {}
         # The days that do not wait, with the number of the last record of each.
         self._open: dict[SourceDay, int] = {}
@@ -275,11 +285,18 @@ class Collection:
             return
         stay = find_stay(record, window, settings.grid)
         key = SourceDay(source, find_day(stay))
+        if key.day < self._first_day:
+            self._reject(
+                name, record.line, f"the day is before {self._first_day}: records of it are not kept any more"
+            )
+            return
         day = self._open_day(key)
         if not day.take(record.content, self._files):
             found.repeated += 1
             return
         day.add(record, stay)
+        if self._on_record is not None:
+            self._on_record(key, record, stay, settings.places.find(record.address))
         found.records += 1
         found.streams += len(record.ids)
         found.bytes += record.total

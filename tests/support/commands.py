@@ -23,6 +23,7 @@ _MODULES = {
     "ringserverstats": "eida_stats_aggregator.ringserver.cli",
 }
 _IMPORTED_LATE = (
+    "eida_stats_aggregator.ringserver.store",
     *("eida_stats_aggregator.catch_up", "eida_stats_aggregator.delivery.sender", "rich.console", "rich.progress"),
     *(f"eida_statsman.{name}" for name in ("coverage", "db", "networks", "nodes", "payloads", "report", "tokens")),
 )

@@ -237,6 +237,8 @@ class Cluster:
             "listen_addresses": _LOOPBACK if self._tcp else "",
             "port": str(self._port),
             "unix_socket_directories": str(self.directory),
+            # The test of rights starts the service more often than a hundred times.
+            "max_connections": "200",
             **({} if self._durable else _FAST),
         }
         return self._spawn("postgres", "-D", "data", *(f"--{key}={value}" for key, value in settings.items()))

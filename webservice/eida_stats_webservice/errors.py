@@ -66,6 +66,24 @@ class DamagedPayload(EidaStatisticsError):
     problem = "damaged-payload"
 
 
+class ContainedPayload(EidaStatisticsError):
+    """The body of this payload was deleted, because a later payload contains it."""
+
+    problem = "contained-payload"
+
+
+class MixedDelivery(_Conflict):
+    """Raw logs and payloads of one source exclude each other, so nothing was stored."""
+
+    problem = "mixed-delivery"
+
+
+class OtherKey(_Conflict):
+    """Records of this day were stored with another key, so nothing was stored."""
+
+    problem = "other-key"
+
+
 class UnknownPayload(_NotFound):
     """There is no such payload."""
 

@@ -5,6 +5,7 @@ import contextlib
 import glob
 import io
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,10 @@ STDIN = "-"
 STDIN_NAME = "standard input"
 # PATH_MAX of Linux, in bytes.
 _MAX_NAME_BYTES = 4096
+# A line of a transfer log could be the name of a file. It has an address, which no message may quote.
+_TRANSFER_LINE = re.compile(
+    rb"(?:START|END) CLIENT |\(connected [0-9]{4}-|\] total [RT]X bytes: |^\S+ [0-9]+ [0-9]+\s*$"
+)
 # Broken lines may come before the first record.
 _FIRST_LINES = 20
 
@@ -192,7 +197,7 @@ def _find_listed(number: int, line: bytes, is_mine: IsMine, skip: Callable[[str]
 def _parse_name(line: bytes) -> str | None:
     """Return the file name in a line, or None if the line looks like a part of a log."""
     text = os.fsdecode(line.removeprefix(codecs.BOM_UTF8).strip())
-    if line.startswith(tuple(compression.MAGIC)) or len(line) >= _MAX_NAME_BYTES:
+    if line.startswith(tuple(compression.MAGIC)) or len(line) >= _MAX_NAME_BYTES or _TRANSFER_LINE.search(line):
         return None
     is_name = all(character.isprintable() or "\udc80" <= character <= "\udcff" for character in text)
     return text if is_name and not set(text) & set('{}"') else None

@@ -3,12 +3,14 @@
 import datetime
 import re
 from pathlib import Path
+from types import ModuleType
 from typing import NoReturn
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
 from eida_statistics import __version__
+from eida_statistics.errors import ConfigurationError
 from eida_statistics.networks import NetworkRegistry
 from eida_statistics.ringserver.collection import Settings
 from eida_statistics.ringserver.identity import ClientKey, create_key, get_key_path, load_key
@@ -43,7 +45,19 @@ def _parse_zone(_context: click.Context, _parameter: click.Parameter, value: str
     epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "RINGSERVER"}
 )
 @click.argument("files", nargs=-1, metavar="[FILES]...")
-@click.option("--send-to", metavar="URL", required=True, help="Send the days that are new or have grown there.")
+@click.option("--send-to", metavar="URL", help="Send the days that are new or have grown there.")
+@click.option(
+    "--dburi",
+    metavar="URI",
+    help="Without --send-to: store in this database.  [env: DATABASE_URI; default: the embedded store]",
+)
+@click.option(
+    "--node",
+    default="local",
+    show_default=True,
+    metavar="NAME",
+    help="Without --send-to: the node of these servers, which is created if it is missing.",
+)
 @click.option("--token", envvar="TOKEN", help="The node's token; the environment variable TOKEN is safer.")
 @click.option(
     "--token-file", envvar="TOKEN_FILE", type=_FILE, help="A file that holds the token.  [env: TOKEN_FILE]"
@@ -127,7 +141,9 @@ def _parse_zone(_context: click.Context, _parameter: click.Parameter, value: str
 @click.version_option(__version__, message="%(version)s")
 def cli(
     files: tuple[str, ...],
-    send_to: str,
+    send_to: str | None,
+    dburi: str | None,
+    node: str,
     token: str | None,
     token_file: Path | None,
     directory: Path,
@@ -148,16 +164,21 @@ def cli(
     quiet: bool,
     as_json: bool,
 ) -> int:
-    """Send streaming statistics, from the transfer logs of ringservers.
+    """Send or store streaming statistics, from the transfer logs of ringservers.
 
     FILES are logs, plain or compressed with bzip2, gzip, xz or zstd; patterns of their names; or directories, for
     all transfer logs in them. Without any, and for `-`, standard input is read.
 
-    Each day is sent once it is over, and again when its logs have grown. No address leaves the node.
+    Each day is sent once it is over, and again when its logs have grown. No address leaves the node. Without
+    --send-to, new records are stored in a database, at once.
     """
     if since is not None and until is not None and since > until:
         raise click.BadParameter("this day is after --until", param_hint="--since")
-    destination = Destination(send_to, load_token(send_to, token, token_file), retries, requeue)
+    destination = None
+    if send_to is not None:
+        destination = Destination(send_to, load_token(send_to, token, token_file), retries, requeue)
+    elif dry_run or requeue:
+        raise click.UsageError("--dry-run and --requeue need --send-to.")
     registry = NetworkRegistry(make_registry_loader(networks_file))
     with Places(geoip, precision) as places:
         settings = Settings(
@@ -168,26 +189,36 @@ def cli(
             int(datetime.datetime.now(tz=datetime.UTC).timestamp()),
             list_directions(takes_rx=rx),
         )
-        options = send.Options(
-            files=files,
-            directory=directory,
-            destination=destination,
-            settings=settings,
-            now=get_now(),
-            server=server,
-            takes_rx=rx,
-            since=None if since is None else since.date(),
-            until=None if until is None else until.date(),
-            replaces=replace,
-            dry_run=dry_run,
-        )
-        summary, outcome = send.run(options)
+        since_day, until_day = (None if one is None else one.date() for one in (since, until))
+        if destination is None:
+            store = _import_store()
+            stored = store.Options(
+                files, settings, node, dburi, server, rx, since=since_day, until=until_day, replaces=replace
+            )
+            summary, outcome = store.run(stored)
+            code: int = store.get_exit_code(outcome)
+        else:
+            sent = send.Options(
+                files=files,
+                directory=directory,
+                destination=destination,
+                settings=settings,
+                now=get_now(),
+                server=server,
+                takes_rx=rx,
+                since=since_day,
+                until=until_day,
+                replaces=replace,
+                dry_run=dry_run,
+            )
+            summary, outcome = send.run(sent)
+            code = outcome.exit_code()
     outcome.report(summary)
     if as_json:
         click.echo(summary.to_json())
     elif not quiet:
         summary.show()
-    return outcome.exit_code()
+    return code
 
 
 def main() -> NoReturn:
@@ -204,3 +235,15 @@ def _load_key(file: Path | None) -> ClientKey:
     if create_key(path):
         complain(f"created a random key in {path}. Keep it: with another one, all records and clients look new.")
     return load_key(path)
+
+
+def _import_store() -> ModuleType:
+    """Return the module that stores, whose packages only the extra `webservice` installs."""
+    try:
+        from eida_stats_aggregator.ringserver import store  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"without --send-to, there is no package {error.name}",
+            hint="To store in a database, run: pip install 'eida-statistics[webservice]'",
+        ) from error
+    return store

@@ -159,6 +159,9 @@ class Streams:
         )
         return Description(identity=identity, generated_at="", version="", rows=1, body=b"")
 
+    def check_source(self, _connection: Any, _node: Node, _new: Identity) -> None:
+        """Take payloads of all sources."""
+
     def merge(self, _connection: Any, _node: Node, payload: Stream) -> None:
         self.sums[payload.day] += payload.bytes
 

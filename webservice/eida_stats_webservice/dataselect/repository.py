@@ -41,6 +41,9 @@ class DataselectRepository:
         """Return the identity and the stored form of a payload."""
         return describe(payload if isinstance(payload, EncodedPayload) else encode(payload))
 
+    def check_source(self, _connection: Any, _node: Node, _new: Identity) -> None:
+        """Do nothing: all payloads of dataselect are sent as such."""
+
     def merge(self, connection: Any, node: Node, payload: DataselectPayload) -> None:
         """Add the rows of a payload to the sums of a node."""
         rows = payload.rows if isinstance(payload, EncodedPayload) else payload.stats

@@ -7,7 +7,7 @@ from typing import Any
 
 from eida_statistics.encoding import UnreadablePayload, decompress
 from eida_stats_webservice.database.base import Database
-from eida_stats_webservice.errors import DamagedPayload
+from eida_stats_webservice.errors import ContainedPayload, DamagedPayload
 
 _RESTORE = "Restore it from a back-up, or retract it."
 # The driver holds several copies of a value that it reads.
@@ -25,6 +25,7 @@ class PayloadBodies:
 
         Raises:
             DamagedPayload: if it cannot be read.
+            ContainedPayload: if its body was deleted, because another payload contains it.
         """
         with name_damaged(number):
             return b"".join(decompress(self.read_pieces(connection, number)))
@@ -35,10 +36,14 @@ class PayloadBodies:
         first = 1
         while True:
             piece = self._queries.part_of_body(connection, payload_id=number, first=first, count=_BYTES_AT_ONCE)
-            pieces.append(bytes(piece))
+            # SQLite has NULL for no bytes.
+            pieces.append(bytes(piece or b""))
             first += len(pieces[-1])
             if len(pieces[-1]) < _BYTES_AT_ONCE:
-                return pieces
+                break
+        if pieces == [b""] and (container := self._queries.superseded_by(connection, payload_id=number)):
+            raise ContainedPayload(f"payload {number}", hint=f"Read payload {container}, which superseded it.")
+        return pieces
 
 
 @contextmanager

@@ -52,6 +52,7 @@ class PayloadIntake(Generic[_Payload]):
         Raises:
             DuplicatePayload: if the same statistics are in force.
             OverlappingPayload: if it touches payloads that may not stay in force.
+            MixedDelivery: if payloads of its source are made from raw logs.
             Overtaken: if it was withdrawn after the request arrived.
             RefusedByDatabase: if a sum does not fit.
         """
@@ -74,6 +75,7 @@ class PayloadIntake(Generic[_Payload]):
 
         Raises:
             AmbiguousReplacement: if it is not clear whether it replaces a payload that it touches.
+            MixedDelivery: if payloads of its source are made from raw logs.
             DuplicatePayload: if it has no period, and the same statistics are in force with one.
             UnknownPayload: if a named payload is not of the node and kind.
             UnrelatedPayload: if a named payload is in force and does not touch this one.
@@ -94,6 +96,7 @@ class PayloadIntake(Generic[_Payload]):
         identity = new.identity
         with self._database.transaction(write=True) as connection:
             revision = self._registry.begin_change(connection, node, arrival)
+            self._kind.check_source(connection, node, identity)
             earlier = self._table.find(connection, node, identity.hash)
             accepted = self._decide(connection, node, identity, earlier, request, names)
             undone = {other.payload: other.revision for other in accepted.supersedes}

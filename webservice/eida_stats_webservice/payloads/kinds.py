@@ -48,6 +48,13 @@ class PayloadKind(Protocol[_Payload_contra]):
     def describe(self, payload: _Payload_contra, /) -> Description:
         """Return the identity and the stored form of a payload."""
 
+    def check_source(self, connection: Any, node: Node, new: Identity, /) -> None:
+        """Check that payloads of this source are sent as such, and not made from raw logs.
+
+        Raises:
+            MixedDelivery: if they are made from raw logs.
+        """
+
     def merge(self, connection: Any, node: Node, payload: _Payload_contra, /) -> None:
         """Add a new payload, which withdraws no other, to the sums of a node."""
 

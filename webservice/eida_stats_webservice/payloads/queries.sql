@@ -13,8 +13,9 @@ VALUES (
 RETURNING id, created_at;
 
 -- name: find_payload(node_id, kind, hash)^
--- Return the id of the payload with this hash, the time at which it was received, and whether it is in force.
-SELECT id, created_at, withdrawn_at IS NULL FROM payloads
+-- Return the id of the payload with this hash, the time at which it was received, whether it is in force, and whether
+-- its body is gone.
+SELECT id, created_at, withdrawn_at IS NULL, length(body) = 0 FROM payloads
 WHERE node_id = :node_id AND kind = :kind AND hash = :hash;
 
 -- name: payloads_in_force(node_id, kind, first_day, last_day)
@@ -61,9 +62,14 @@ SELECT withdrawn_at IS NULL FROM payloads WHERE node_id = :node_id AND kind = :k
 -- Return the revision of the node that put a payload in force or withdrew it.
 SELECT revision FROM payloads WHERE id = :payload_id;
 
--- name: restore_payload(payload_id, revision)!
+-- name: restore_payload(payload_id, origin, revision)!
 -- Put a payload in force again.
-UPDATE payloads SET withdrawn_at = NULL, superseded_by = NULL, revision = :revision WHERE id = :payload_id;
+UPDATE payloads SET withdrawn_at = NULL, superseded_by = NULL, origin = :origin, revision = :revision
+WHERE id = :payload_id;
+
+-- name: superseded_by(payload_id)$
+-- Return the payload that superseded another one.
+SELECT superseded_by FROM payloads WHERE id = :payload_id;
 
 -- name: list_payloads(node_id, kind, number, count)
 -- Return payloads without their bodies, newest first. A negative id selects all nodes, an empty kind all kinds, and a

@@ -32,8 +32,8 @@ class PayloadTable:
         found = self._queries.find_payload(connection, node_id=node.id, kind=self._kind, hash=digest)
         if found is None:
             return None
-        number, received_at, in_force = found
-        return Entry(number, parse_time(received_at), bool(in_force))
+        number, received_at, in_force, is_emptied = found
+        return Entry(number, parse_time(received_at), bool(in_force), is_emptied=bool(is_emptied))
 
     def find_touched(self, connection: Any, node: Node, new: Identity) -> list[InForce]:
         """Return the payloads in force that a new one touches."""
@@ -108,7 +108,10 @@ class PayloadTable:
     ) -> "Entry":
         """Insert a payload, or put a stored one back in force."""
         if earlier is not None:
-            self._queries.restore_payload(connection, payload_id=earlier.payload, revision=revision)
+            number = earlier.payload
+            self._queries.restore_payload(connection, payload_id=number, origin=origin, revision=revision)
+            if earlier.is_emptied:
+                self._queries.set_body(connection, payload_id=number, body=new.body)
             return earlier
         number, received_at = self._queries.add_payload(
             connection,
@@ -125,6 +128,10 @@ class PayloadTable:
         days = [{"payload_id": number, "day": day.isoformat()} for day in sorted(new.identity.days)]
         self._queries.add_payload_days(connection, days)
         return Entry(number, parse_time(received_at), in_force=True)
+
+    def empty_body(self, connection: Any, number: int) -> None:
+        """Delete the body of a payload that was made from raw logs, and that the one in its place contains."""
+        self._queries.set_body(connection, payload_id=number, body=b"")
 
     def restore_identity(self, connection: Any, number: int, identity: Identity) -> None:
         """Set the identity of a payload to that in its body."""
@@ -151,8 +158,13 @@ class PayloadTable:
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """A stored payload."""
+    """A stored payload.
+
+    Attributes:
+        is_emptied: whether its body is gone, because another payload contained it.
+    """
 
     payload: int
     received_at: datetime.datetime
     in_force: bool
+    is_emptied: bool = False

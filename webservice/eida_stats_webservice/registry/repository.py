@@ -80,6 +80,15 @@ class RegistryRepository:
         with self._database.transaction() as connection:
             self.find_id(connection, name)
 
+    def find_node(self, name: str) -> Node:
+        """Return a node by its name.
+
+        Raises:
+            UnknownNode: if there is none.
+        """
+        with self._database.transaction() as connection:
+            return Node(self.find_id(connection, name), name)
+
     def list_nodes(self) -> list[NodeRecord]:
         """Return all nodes by name."""
         with self._database.transaction() as connection:

@@ -50,8 +50,14 @@ TRUNCATE staging_places;
 COPY staging_places FROM STDIN;
 
 -- name: has_rights()$
--- Return whether the role has the privileges of the service on the sums. An older schema lacks the tables; this is
--- reported as a missing migration.
+-- Return whether the role has the privileges of the service on the sums and on the records of raw logs. An older schema
+-- lacks the tables; this is reported as a missing migration.
 SELECT bool_and(COALESCE(has_table_privilege(to_regclass(name), privilege), true))
-FROM unnest(ARRAY['ringserver_stats', 'ringserver_by_day', 'ringserver_by_hour', 'ringserver_by_place']) AS name,
-    unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privilege;
+    AND COALESCE(has_table_privilege(to_regclass('ringserver_pruned'), 'SELECT'), true)
+    AND COALESCE(has_function_privilege(to_regprocedure('ringserver_create_partition(date)'), 'EXECUTE'), true)
+    AND COALESCE(has_function_privilege(to_regprocedure('ringserver_set_body(bigint, bytea)'), 'EXECUTE'), true)
+FROM unnest(ARRAY[
+    'ringserver_stats', 'ringserver_by_day', 'ringserver_by_hour', 'ringserver_by_place', 'ringserver_records',
+    'ringserver_by_client', 'ringserver_events'
+]) AS name, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privilege
+WHERE name <> 'ringserver_events' OR privilege <> 'UPDATE';

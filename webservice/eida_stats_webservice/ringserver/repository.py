@@ -7,9 +7,10 @@ from typing import Any, Final
 
 from eida_statistics.months import find_last_day
 from eida_statistics.ringserver import payload_wire
+from eida_statistics.ringserver.collection import SourceDay
 from eida_statistics.ringserver.payload import LISTS, DayPayload
 from eida_stats_webservice.database.base import Database
-from eida_stats_webservice.errors import DamagedPayload
+from eida_stats_webservice.errors import DamagedPayload, MixedDelivery
 from eida_stats_webservice.payloads.bodies import PayloadBodies, name_damaged
 from eida_stats_webservice.payloads.days import find_months
 from eida_stats_webservice.payloads.identity import Identity
@@ -18,6 +19,7 @@ from eida_stats_webservice.payloads.kinds import Description, Kind, list_days
 from eida_stats_webservice.payloads.table import PayloadTable
 from eida_stats_webservice.registry.models import Node
 from eida_stats_webservice.ringserver.growth import find_growth
+from eida_stats_webservice.ringserver.raw_logs.tables import RawLogTables
 from eida_stats_webservice.ringserver.sums import RingserverSums
 
 RingserverIntake = PayloadIntake[DayPayload]
@@ -33,6 +35,7 @@ class RingserverRepository:
         self._bodies = PayloadBodies(database)
         self.table = PayloadTable(database, self.kind)
         self.sums = RingserverSums(database, self._queries)
+        self.raw_logs = RawLogTables(database)
 
     def describe(self, payload: DayPayload) -> Description:
         """Return the identity and the stored form of a payload."""
@@ -44,6 +47,19 @@ class RingserverRepository:
             body=payload_wire.encode(payload),
         )
 
+    def check_source(self, connection: Any, node: Node, new: Identity) -> None:
+        """Check that the payloads of this source are not made from raw logs.
+
+        Raises:
+            MixedDelivery: if they are.
+        """
+        if self.raw_logs.has_raw_logs(connection, node, new.source):
+            raise MixedDelivery(
+                f"the database reads raw logs of {f'server {new.source}' if new.source else 'the whole node'}",
+                hint="Store its logs there, too, or retract its payloads first. Another server needs a name:"
+                " --server.",
+            )
+
     def merge(self, connection: Any, node: Node, payload: DayPayload) -> None:
         """Add a payload to the sums of a node."""
         self.sums.merge(connection, node, [payload])
@@ -52,8 +68,11 @@ class RingserverRepository:
         """Correct the sums after some payloads were withdrawn and one may have been added.
 
         Days grow as a matter of course. Then only the difference is added: the month is not read, which would take
-        longer with each of its days.
+        longer with each of its days. The records of raw logs that are withdrawn may count again.
         """
+        for one in withdrawn:
+            if one.period is not None and self.raw_logs.is_raw(connection, node, one.hash):
+                self.raw_logs.delete_day(connection, node, SourceDay(one.source, one.period.start))
         growth = self._find_growth(connection, node, withdrawn, added)
         if growth is None:
             self.rebuild_days(connection, node, list_days(withdrawn, added))
