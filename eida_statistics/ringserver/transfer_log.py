@@ -21,7 +21,7 @@ from typing import NamedTuple, cast
 import msgspec
 
 from eida_statistics.payload import MAX_COUNT
-from eida_statistics.ringserver.events import RX, TX, Direction, RecordState, TransferRecord
+from eida_statistics.ringserver.events import RX, TX, Direction, TransferRecord
 from eida_statistics.ringserver.fields import BadField, Heading, Place, Streams, make_record, parse_time
 
 START = b"START CLIENT "
@@ -166,7 +166,7 @@ def _is_beyond_client_id(simple: re.Match[bytes]) -> bool:
 def _decide(start: _Start, *, is_all: bool) -> Found | None:
     tails = list(_find_tails(start))
     is_known = len(start.data) >= start.horizon
-    fitting = next((tail for tail in tails if tail.outcome is _Outcome.FITS), None)
+    fitting = _find_first(tails, _Outcome.FITS)
     if fitting is not None and fitting.position > start.limit:
         return _finish(start, fitting)
     if fitting is not None:
@@ -174,8 +174,12 @@ def _decide(start: _Start, *, is_all: bool) -> Found | None:
     # More text could show another tail.
     if not is_known or any(tail.outcome is _Outcome.OPEN for tail in tails):
         return None
-    differing = next((tail for tail in tails if tail.outcome is _Outcome.DIFFERS), None)
+    differing = _find_first(tails, _Outcome.DIFFERS)
     return _finish_cut(start, tails) if differing is None else _finish(start, differing)
+
+
+def _find_first(tails: list[_Tail], *outcomes: _Outcome) -> _Tail | None:
+    return next((tail for tail in tails if tail.outcome in outcomes), None)
 
 
 def _choose(start: _Start, fitting: _Tail, tails: list[_Tail], *, is_known: bool, is_all: bool) -> Found | None:
@@ -189,7 +193,7 @@ def _choose(start: _Start, fitting: _Tail, tails: list[_Tail], *, is_known: bool
     for tail in later:
         # A client knows its own totals before they are written, but not those of others.
         if tail.outcome is _Outcome.FITS and tail.streams[1]:
-            is_chain = _is_chain(start, fitting.position, tail.position, is_all=is_all)
+            is_chain = _is_chain(start.data, fitting.position, tail.position, is_all=is_all)
             if is_chain is None:
                 return None
             if not is_chain:
@@ -224,22 +228,26 @@ def _add_sizes(streams: bytes) -> int:
         return -1
 
 
-def _is_chain(start: _Start, position: int, end: int, *, is_all: bool) -> bool | None:
+def _is_chain(data: bytes, position: int, end: int, *, is_all: bool) -> bool | None:
     """Return whether whole records lead from one position to another or beyond, or None if more text is needed.
 
     Damaged text may be between them, but no other START. The client id of a record that ends beyond contains the
-    other position.
+    other position. Each record is the first one that fits: to look further would read the whole log from here.
     """
     while position < end:
-        position = start.data.find(START, position, end)
+        position = data.find(START, position, end)
         if position < 0:
             return False
-        found = read_record(start.data, position, start.line, is_all=is_all)
-        if found is None:
-            return False if is_all else None
-        if found.record is None or found.record.state is RecordState.CUT:
+        head = _HEAD_PATTERN.match(data, position)
+        if head is None:
             return False
-        position = found.end
+        start = _Start(data, head, 0)
+        tails = list(_find_tails(start))
+        whole = _find_first(tails, _Outcome.FITS) or _find_first(tails, _Outcome.DIFFERS)
+        if whole is None:
+            is_open = len(data) < start.horizon or any(tail.outcome is _Outcome.OPEN for tail in tails)
+            return None if is_open and not is_all else False
+        position = whole.position
     return True
 
 

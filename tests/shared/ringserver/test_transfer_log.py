@@ -146,6 +146,14 @@ def test_forged_end_of_the_record_before_changes_nothing(total: int) -> None:
     assert list(map(describe, read_records(short.text() + forger.text()))) == [expect(short), expect(forger)]
 
 
+@pytest.mark.parametrize(
+    "log", [Log(id=b"odd CLIENT "), Log(id=b"a\nb"), Log(id=b"x")], ids=["odd", "break", "crlf"]
+)
+def test_many_short_records_of_a_client_are_read(log: Log) -> None:
+    text = log.text() if b"x" not in log.id else log.text().replace(b"\n", b"\r\n")
+    assert [describe(record) for record in read_records(text * 2000)] == [expect(log)] * 2000
+
+
 def test_line_cut_by_a_full_disk_ends_a_record() -> None:
     streams = (Stream(), Stream("XX_CUT_00_HHZ/MSEED", 512, 1))
     whole = Log(id=b"x" * 200, streams=streams)
