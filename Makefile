@@ -45,7 +45,7 @@ lint: .venv/dev ## Check style, types, imports, Dockerfiles and dependencies
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports
-	$(BIN)/hadolint Dockerfile.pg-hll aggregator/Dockerfile webservice/Dockerfile
+	$(BIN)/hadolint Dockerfile.pg-hll Dockerfile.ringserverstats aggregator/Dockerfile webservice/Dockerfile
 	@# The audit runs in the background, because it mostly waits for the network.
 	@$(BIN)/python tests/support/audit_dependencies.py & audit=$$!; $(BIN)/mypy; types=$$?; wait $$audit && exit $$types
 

@@ -97,9 +97,15 @@ class InvalidRegistry(EidaStatisticsError):
 class ForeignLog(EidaStatisticsError):
     """This is no transfer log of a ringserver."""
 
+    http_status = 422
+    problem = "foreign-log"
+
 
 class UnreadableLog(EidaStatisticsError):
     """The log cannot be read, so nothing was written."""
+
+    http_status = 422
+    problem = "unreadable-log"
 
 
 class InvalidClientClasses(ConfigurationError):

@@ -35,6 +35,19 @@ def make_records(number: int) -> list[Log]:
     ]
 
 
+def check_tables(uri: str, written: list[Log]) -> None:
+    """Check that each record counts once."""
+    with contextlib.closing(open_store(uri)) as store:
+        assert [difference for *_, here in store.verification.verify() for difference in here] == []
+        with store.database.transaction() as connection:
+            cursor = connection.cursor()
+            cursor.execute("SELECT sum(bytes), sum(records) FROM ringserver_by_day")
+            found = cursor.fetchone()
+        in_force = [one for one in store.payloads.list_payloads() if one.state == "in force"]
+    assert tuple(map(int, found)) == (sum(one.total for one in written), 40 * len(written))
+    assert len(in_force) == DAYS
+
+
 def test_killed_command_loses_and_repeats_nothing(tmp_path: Path, record_figure: Callable[[str], None]) -> None:
     uri = f"sqlite:///{tmp_path / 'statistics.db'}"
     migrations.apply(uri)
@@ -66,15 +79,41 @@ def test_killed_command_loses_and_repeats_nothing(tmp_path: Path, record_figure:
             takes = takes or time.monotonic() - begun
         done = subprocess.run(words, env=variables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    with contextlib.closing(open_store(uri)) as store:
-        assert [difference for *_, here in store.verification.verify() for difference in here] == []
-        with store.database.transaction() as connection:
-            cursor = connection.cursor()
-            cursor.execute("SELECT sum(bytes), sum(records) FROM ringserver_by_day")
-            found = cursor.fetchone()
-        in_force = [one for one in store.payloads.list_payloads() if one.state == "in force"]
-    assert tuple(found) == (sum(one.total for one in written), 40 * len(written))
-    assert len(in_force) == DAYS
+    check_tables(uri, written)
     record_figure(
         f"ringserverstats was killed {KILLS - 1} times while {DAYS} days grew: {takes:.1f} s without a kill"
     )
+
+
+def test_killed_store_loses_and_repeats_nothing(
+    tmp_path: Path, database_uri: str, record_figure: Callable[[str], None]
+) -> None:
+    log, salt = tmp_path / "txlogs.log", tmp_path / "salt"
+    salt.write_text("salt")
+    (tmp_path / "networks.json").write_text('{"networks": [{"fdsn_code": "FR", "start_date": "1994-01-01"}]}')
+    words = [*(COMMAND, "--user-salt-file", salt, "--networks", tmp_path / "networks.json", log)]
+    variables = environment(tmp_path, DATABASE_URI=database_uri)
+    written: list[Log] = []
+    chosen = random.Random(5)
+    takes, killed = 0.0, 0
+    for number in range(KILLS):
+        written += make_records(number)
+        log.write_bytes(b"".join(record.text() for record in written))
+        begun = time.monotonic()
+        process = subprocess.Popen(words, env=variables, start_new_session=True, stdout=subprocess.DEVNULL)
+        if number:
+            time.sleep(chosen.uniform(0.5, 1.1) * takes)
+            killed += process.poll() is None
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        takes = takes or time.monotonic() - begun
+    done = subprocess.run(words, env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    check_tables(database_uri, written)
+    with contextlib.closing(open_store(database_uri)) as store, store.database.transaction() as connection:
+        cursor = connection.cursor()
+        for table, expected in (("events", 40 * len(written)), ("records", len(written))):
+            cursor.execute(f"SELECT count(*) FROM ringserver_{table}")
+            assert cursor.fetchone() == (expected,)
+    record_figure(f"ringserverstats was killed {killed} times while it stored a log that grew")

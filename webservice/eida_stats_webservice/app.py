@@ -8,6 +8,7 @@ from flask_compress import Compress
 from flask_cors import CORS
 
 from eida_statistics.errors import ConfigurationError, InvalidRegistry, RegistryUnavailable
+from eida_statistics.ringserver.payload import DayPayload
 from eida_stats_webservice import config as configuration
 from eida_stats_webservice.auth.authenticator import Authenticator
 from eida_stats_webservice.auth.eas import Verifier
@@ -29,6 +30,10 @@ from eida_stats_webservice.reports import routes as reports
 from eida_stats_webservice.reports.maker import ReportMaker
 from eida_stats_webservice.reports.networks import Describe, make_describe
 from eida_stats_webservice.ringserver.cube import RINGSERVER
+from eida_stats_webservice.ringserver.raw_logs.receiver import PARAMETERS, RawLogReceiver
+from eida_stats_webservice.ringserver.raw_logs.routes import make_interceptor
+from eida_stats_webservice.ringserver.raw_logs.settings import prepare
+from eida_stats_webservice.ringserver.raw_logs.store import RawLogStore
 from eida_stats_webservice.ringserver.repository import RingserverRepository
 from eida_stats_webservice.ringserver.submit import FORM as RINGSERVER_FORM
 from eida_stats_webservice.web import api_docs, headers, health, hooks, metrics, problem_details, rate_limit
@@ -114,7 +119,10 @@ def create_app(config: Config | None = None) -> Flask:
             DATASELECT_FORM, PayloadIntake(database, nodes, dataselect), nodes, submission_limits
         ),
         submission.create_blueprint(
-            RINGSERVER_FORM, PayloadIntake(database, nodes, ringserver), nodes, submission_limits
+            _make_ringserver_form(config, RawLogStore(database, nodes, ringserver)),
+            PayloadIntake(database, nodes, ringserver),
+            nodes,
+            submission_limits,
         ),
         payloads.create_blueprint(stored, nodes, node_limit),
         query.create_blueprint(DATASELECT, statistics, nodes, query_limit, authenticator, config.privacy),
@@ -144,6 +152,17 @@ def create_app(config: Config | None = None) -> Flask:
     CORS(app, resources={match_open_paths(app): _CORS})
     hooks.contain_failures(app)
     return app
+
+
+def _make_ringserver_form(config: Config, store: RawLogStore) -> submission.SubmissionForm[DayPayload]:
+    """Return the form of payloads of ringservers, and of raw logs if the configuration takes them."""
+    if config.raw_logs == "off":
+        return RINGSERVER_FORM
+    if config.raw_logs != "token":
+        raise ConfigurationError("RAW_LOGS must be off or token here", hint="Other values are for ringserverstats.")
+    receiver = RawLogReceiver(store, prepare(config), config.max_payload_bytes)
+    intercept = make_interceptor(receiver, config.max_payload_bytes)
+    return RINGSERVER_FORM._replace(parameters=PARAMETERS, intercept=intercept, refusal=None)
 
 
 def _create_describe(config: Config) -> Describe:

@@ -4,7 +4,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -27,6 +27,14 @@ _EXPECTED = {
     "max_failures_per_minute": "a whole number, at least 0",
     "networks_file": "text: a file with a registry of networks",
     "eas_keyring": "text: a file of public keys",
+    "raw_logs": "off, token, loopback or any",
+    "ringserver_node": "text: the name of a node",
+    "ringserver_geoip": "text: a database in MaxMind's format",
+    "ringserver_geohash_precision": "a whole number from 1 to 12",
+    "ringserver_user_salt": "text: SeisComP's userSalt",
+    "ringserver_rx": "true or false",
+    "ringserver_timezone": "text: a time zone",
+    "ringserver_window": "a whole number of hours from 1 to 24",
     "eas_fingerprints": "text: fingerprints of keys, separated by commas",
 }
 
@@ -45,6 +53,14 @@ class Config(msgspec.Struct, frozen=True):
     networks_file: str = ""
     eas_keyring: str = ""
     eas_fingerprints: str = ""
+    raw_logs: Literal["off", "token", "loopback", "any"] = "off"
+    ringserver_node: str = "local"
+    ringserver_geoip: str = ""
+    ringserver_geohash_precision: Annotated[int, Meta(ge=1, le=12)] = 4
+    ringserver_user_salt: str = ""
+    ringserver_rx: bool = False
+    ringserver_timezone: str = "UTC"
+    ringserver_window: Annotated[int, Meta(ge=1, le=24)] = 24
 
     @property
     def privacy(self) -> "PrivacySettings":

@@ -84,6 +84,13 @@ class OtherKey(_Conflict):
     problem = "other-key"
 
 
+class RawLogsOff(EidaStatisticsError):
+    """This service takes no raw logs."""
+
+    http_status = 403
+    problem = "raw-logs-off"
+
+
 class UnknownPayload(_NotFound):
     """There is no such payload."""
 

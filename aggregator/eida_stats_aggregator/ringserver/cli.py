@@ -80,6 +80,7 @@ def _parse_zone(_context: click.Context, _parameter: click.Parameter, value: str
 @click.option(
     "--timezone",
     "zone",
+    envvar="RINGSERVER_TIMEZONE",
     default="UTC",
     show_default=True,
     callback=_parse_zone,
@@ -89,6 +90,7 @@ def _parse_zone(_context: click.Context, _parameter: click.Parameter, value: str
 @click.option(
     "--window",
     "hours",
+    envvar="RINGSERVER_WINDOW",
     default=24,
     show_default=True,
     type=click.IntRange(1, 24),
@@ -99,6 +101,7 @@ def _parse_zone(_context: click.Context, _parameter: click.Parameter, value: str
 @click.option(
     "--geohash-precision",
     "precision",
+    envvar="RINGSERVER_GEOHASH_PRECISION",
     default=DEFAULT_PRECISION,
     show_default=True,
     type=click.IntRange(1, _MAX_PRECISION),
@@ -108,6 +111,7 @@ def _parse_zone(_context: click.Context, _parameter: click.Parameter, value: str
 @click.option(
     "--user-salt-file",
     "salt_file",
+    envvar="RINGSERVER_USER_SALT_FILE",
     type=_FILE,
     help="A file with the userSalt of SeisComP, with which clients of both services count once."
     "  [default: a random key, which is created once]",
@@ -115,6 +119,7 @@ def _parse_zone(_context: click.Context, _parameter: click.Parameter, value: str
 @click.option(
     "--networks",
     "networks_file",
+    envvar="RINGSERVER_NETWORKS",
     type=_FILE,
     help="Registry of networks, in the form of the FDSN networks/1 service.  [default: from FDSN, cached]",
 )

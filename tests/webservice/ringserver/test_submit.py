@@ -87,10 +87,10 @@ def test_bad_payload_is_refused_with_its_paths(store: Store, client: FlaskClient
 @pytest.mark.parametrize(
     ("body", "status", "text"),
     [
-        (Log().text(), 400, "--send-to"),
-        (Log().json() + Log().json(), 400, "--send-to"),
+        (Log().text(), 403, "--send-to"),
+        (Log().json() + Log().json(), 403, "--send-to"),
         (b"", 400, "--send-to"),
-        (bz2.compress(Log().text()), 400, "--send-to"),
+        (bz2.compress(Log().text()), 403, "--send-to"),
         (gzip.compress(make_day([Log()]).to_json()), 201, "GFZ"),
         (b" " * 30000, 413, "20,000 bytes"),
     ],

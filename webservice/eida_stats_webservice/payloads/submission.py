@@ -7,14 +7,15 @@ from typing import Generic, NamedTuple, TypeVar
 import msgspec
 from flask import Blueprint, Response, g, request
 
-from eida_statistics.errors import NotJSON
+from eida_statistics.errors import EidaStatisticsError, NotJSON
 from eida_stats_webservice.auth.node import authenticate_node
+from eida_stats_webservice.errors import UnsupportedMediaType
 from eida_stats_webservice.payloads.intake import PayloadIntake
 from eida_stats_webservice.payloads.models import Receipt
 from eida_stats_webservice.payloads.parameters import parse_names, parse_overlap
 from eida_stats_webservice.registry.models import Sender
 from eida_stats_webservice.registry.repository import RegistryRepository
-from eida_stats_webservice.web.body import Budget, Share, check_connected, drain, read_json
+from eida_stats_webservice.web.body import EMPTY, Budget, Share, check_connected, drain, read_json
 from eida_stats_webservice.web.concurrency import ConcurrencyLimit
 from eida_stats_webservice.web.parameters import read_parameters, require_parameters
 from eida_stats_webservice.web.responses import make_json
@@ -44,12 +45,19 @@ class SubmissionForm(NamedTuple, Generic[_Payload]):
         paths: POST takes payloads at each of them, PUT at the first one.
         receive: reads and checks the JSON of a payload. Its second argument is the UTC day.
         hint: what to send instead of a body that is not JSON.
+        parameters: those of other bodies.
+        intercept: reads the body, and returns the JSON of a payload, or the answer to another body. Its arguments
+            are the sender and the share of the body.
+        refusal: the error for other bodies, if there is no function that intercepts them.
     """
 
     name: str
     paths: Sequence[str]
     receive: Callable[[bytearray, datetime.date], Received[_Payload]]
     hint: str = ""
+    parameters: Sequence[str] = ()
+    intercept: Callable[[Sender, Share], bytearray | Response] | None = None
+    refusal: type[EidaStatisticsError] | None = None
 
 
 class SubmissionLimits(NamedTuple):
@@ -79,15 +87,18 @@ def create_blueprint(
         routes, RouteOptions(exact_paths=tuple(form.paths), is_open_to_pages=False, counts_submissions=True)
     )
     path, *aliases = form.paths
+    reader = _Reader(form, limits.max_payload_bytes)
 
     @routes.post(path)
     def submit() -> Response:
         """Store a payload."""
         sender = authenticate()
-        values = require_parameters(read_parameters(request), optional=("overlap",))
+        values = reader.read_values("overlap")
         overlap = parse_overlap(values.get("overlap"))
         with limits.concurrency.slot(), limits.budget.share() as share:
-            received = read_payload(share)
+            received = reader.read(sender, share, "overlap")
+            if isinstance(received, Response):
+                return received
             receipt = intake.ingest(sender.node, received.payload, overlap=overlap, arrival=sender.arrival)
         # For the metrics, as is the outcome.
         g.stored_rows = receipt.rows
@@ -100,10 +111,12 @@ def create_blueprint(
     def replace() -> Response:
         """Store a payload in the place of others."""
         sender = authenticate()
-        values = require_parameters(read_parameters(request), optional=("overlap", "replaces"))
+        values = reader.read_values("overlap", "replaces")
         overlap, named = parse_overlap(values.get("overlap")), parse_names(values.get("replaces"))
         with limits.concurrency.slot(), limits.budget.share() as share:
-            received = read_payload(share)
+            received = reader.read(sender, share, "overlap", "replaces")
+            if isinstance(received, Response):
+                return received
             receipt, changed = intake.replace(
                 sender.node, received.payload, named, overlap=overlap, arrival=sender.arrival
             )
@@ -123,16 +136,6 @@ def create_blueprint(
         )
         return make_json(receipt, status)
 
-    def read_payload(share: Share) -> Received[_Payload]:
-        try:
-            body = read_json(request, limits.max_payload_bytes, share)
-            received = form.receive(body, datetime.datetime.now(tz=datetime.UTC).date())
-        except NotJSON as error:
-            raise NotJSON(error.subject, hint=form.hint) from error
-        check_connected(request)
-        share.shrink(received.held_bytes)
-        return received
-
     @routes.after_request
     def finish(response: Response) -> Response:
         """Let a refused client finish sending, so that it reads the answer; add the end of its token."""
@@ -143,3 +146,39 @@ def create_blueprint(
         return response
 
     return routes
+
+
+class _Reader(Generic[_Payload]):
+    """Reads the parameters and the body of the present request."""
+
+    def __init__(self, form: SubmissionForm[_Payload], max_bytes: int) -> None:
+        self._form = form
+        self._max_bytes = max_bytes
+
+    def read_values(self, *names: str) -> dict[str, str]:
+        """Return the parameters: those of payloads, or those of other bodies."""
+        return require_parameters(read_parameters(request), optional=(*names, *self._form.parameters))
+
+    def read(self, sender: Sender, share: Share, *names: str) -> Received[_Payload] | Response:
+        """Return the payload, or the answer to another body. `names` are the parameters of payloads."""
+        form = self._form
+        try:
+            if form.intercept is None:
+                body = read_json(request, self._max_bytes, share)
+            else:
+                found = form.intercept(sender, share)
+                if isinstance(found, Response):
+                    return found
+                body = found
+                require_parameters(read_parameters(request), optional=names)
+            received = form.receive(body, datetime.datetime.now(tz=datetime.UTC).date())
+        except (NotJSON, UnsupportedMediaType) as error:
+            is_other = isinstance(error, NotJSON) or "Content-Encoding" not in request.headers
+            if form.refusal is not None and error.subject != EMPTY and is_other:
+                raise form.refusal(error.subject, hint=form.hint) from error
+            if isinstance(error, NotJSON):
+                raise NotJSON(error.subject, hint=form.hint) from error
+            raise
+        check_connected(request)
+        share.shrink(received.held_bytes)
+        return received

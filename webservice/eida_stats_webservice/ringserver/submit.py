@@ -4,6 +4,7 @@ import datetime
 
 from eida_statistics.ringserver import payload_wire
 from eida_statistics.ringserver.payload import DayPayload
+from eida_stats_webservice.errors import RawLogsOff
 from eida_stats_webservice.payloads.submission import Received, SubmissionForm
 
 
@@ -17,5 +18,6 @@ FORM = SubmissionForm(
     "ringserver_submit",
     ("/ringserver",),
     _receive,
-    hint="Logs are not accepted here. Send them as payloads: ringserverstats --send-to URL",
+    hint="Send logs as payloads: ringserverstats --send-to URL",
+    refusal=RawLogsOff,
 )

@@ -19,6 +19,7 @@ from eida_statistics.errors import NotJSON
 from eida_stats_webservice.errors import Busy, ClientGone, TooLarge, TooSlow, UnreadableBody, UnsupportedMediaType
 
 READ_SECONDS = 120
+EMPTY = "the body is empty"
 DRAIN_SECONDS = 5
 
 _CHUNK_BYTES = 1 << 20
@@ -128,7 +129,7 @@ def read_json(request: Request, limit: int, share: Share) -> bytearray:
                 raise
             raise UnsupportedMediaType(request.mimetype, hint="Send the JSON of an aggregate file.") from error
         if not body:
-            raise NotJSON("the body is empty")
+            raise NotJSON(EMPTY)
         return body
 
 
@@ -163,6 +164,24 @@ def read_body(request: Request, limit: int) -> bytes:
     request.max_content_length = limit
     with _limit_time(READ_SECONDS, request) as expired:
         return b"".join(_read_chunks(request, expired))
+
+
+def read_any(request: Request, limit: int, share: Share) -> bytearray:
+    """Read a body of any type and at most `limit` bytes, as it is. The share grows with it.
+
+    Raises:
+        Busy: as soon as the share cannot grow, because bodies of other requests use the memory.
+        TooLarge: as soon as the body exceeds the limit.
+        TooSlow: if the body is not complete after `READ_SECONDS`.
+        UnreadableBody: if it is cut off, or its chunks are malformed.
+    """
+    request.max_content_length = limit
+    body = bytearray()
+    with _limit_time(READ_SECONDS, request) as expired:
+        for chunk in _read_chunks(request, expired):
+            share.grow(len(chunk))
+            body += chunk
+    return body
 
 
 def drain(request: Request, limit: int) -> None:

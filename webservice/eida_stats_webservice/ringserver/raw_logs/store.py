@@ -180,16 +180,18 @@ class _Change:
         """Return the records of a day that count, and check that more may be added."""
         provisional = _identify_day(key)
         touched = self._ringserver.table.find_touched(self._connection, self._node, provisional)
-        if apart := [other for other in touched if other.source != key.source]:
+        own = [other for other in touched if other.source == key.source]
+        # A day that is in force already may be so beside others, if a sender of those wanted it.
+        if touched and not own:
             raise OverlappingPayload(
-                f"payload {apart[0].payload} of {_name_source(apart[0].source)} has {key.day}",
-                list_overlaps(provisional, apart),
+                f"payload {touched[0].payload} of {_name_source(touched[0].source)} has {key.day}",
+                list_overlaps(provisional, touched),
                 choices=["An empty source is the whole node: name every server, or none (--server)."],
             )
         if key in self._replaced:
             return {}
-        for other in touched:
-            self._in_force[key] = other
+        if own:
+            (self._in_force[key],) = own
         if self._arrival is not None:
             since = self._arrival.revision
             withdrawn = self._tables.find_withdrawn_since(self._connection, self._node, key, since)

@@ -17,18 +17,12 @@ _EVENT_COLUMNS = (
 _CLIENT_COLUMNS = ("date", "server", "direction", "hosthash", "bytes", "packets", "records")
 
 
-class EventRow(NamedTuple):
-    """A row of the events, with columns of text joined by tabs; no text can hold one.
+# A plain tuple is made in a third of the time of a named one.
+EventRow = tuple[str, str, int, int]
+"""A row of the events: the columns that the rows of a record have in common, the stream, bytes and packets.
 
-    Attributes:
-        record: the columns that all rows of a record have in common.
-        stream: the codes of the stream.
-    """
-
-    record: str
-    stream: str
-    bytes: int
-    packets: int
+Columns of text are joined by tabs; no text can hold one.
+"""
 
 
 class ClientKey(NamedTuple):
@@ -151,13 +145,15 @@ def _select(node: Node, key: SourceDay) -> dict[str, Any]:
 
 
 def _write_event(row: EventRow) -> str:
+    record, stream, size, packets = row
     # Names of cities may hold backslashes.
-    return f"{row.record}\t{row.stream}\t{row.bytes}\t{row.packets}\n".replace("\\", "\\\\")
+    return f"{record}\t{stream}\t{size}\t{packets}\n".replace("\\", "\\\\")
 
 
 def _list_event(row: EventRow) -> dict[str, Any]:
-    texts = dict(zip(_EVENT_COLUMNS, f"{row.record}\t{row.stream}".split("\t"), strict=True))
-    return texts | {"bytes": row.bytes, "packets": row.packets}
+    record, stream, size, packets = row
+    texts = dict(zip(_EVENT_COLUMNS, f"{record}\t{stream}".split("\t"), strict=True))
+    return texts | {"bytes": size, "packets": packets}
 
 
 def _to_date(day: Any) -> datetime.date:

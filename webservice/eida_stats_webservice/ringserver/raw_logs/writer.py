@@ -2,7 +2,9 @@
 
 import datetime
 import re
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import repeat
 from typing import Any
 
 from eida_statistics.ringserver.collection import Settings, SourceDay
@@ -47,8 +49,9 @@ class RecordWriter:
         self._months: set[datetime.date] = set()
         self._partitions: set[datetime.date] = set()
         self._clients: dict[ClientKey, tuple[int, int, int]] = {}
-        # By the day, which decides about temporary networks.
-        self._streams: dict[tuple[datetime.date, str], str] = {}
+        # The codes of streams on this day, which decides about temporary networks.
+        self._streams: dict[str, str] = {}
+        self._day: datetime.date | None = None
         self._classify = lru_cache(_CLIENTS_KNOWN)(load_classes().classify)
 
     def add(self, key: SourceDay, record: TransferRecord, stay: Stay, place: Place) -> None:
@@ -63,12 +66,11 @@ class RecordWriter:
                 self._classify(record.client_id),
             )
         )
-        streams = [self._get_codes(stream, key.day) for stream in record.ids]
+        streams = self._list_codes(record.ids, key.day)
         if _NO_STREAM in streams:
             sizes = zip(streams, record.sizes, strict=True)
             self.other_bytes += sum(size for codes, size in sizes if codes == _NO_STREAM)
-        rows = zip([common] * len(streams), streams, record.sizes, record.packets, strict=True)
-        self._rows += map(EventRow._make, rows)
+        self._rows += zip(repeat(common), streams, record.sizes, record.packets, strict=False)
         self._months.add(key.day.replace(day=1))
         of_client = ClientKey(key.day, key.source, record.direction, host)
         size, packets, lines = self._clients.get(of_client, (0, 0, 0))
@@ -85,13 +87,22 @@ class RecordWriter:
         self._tables.add_clients(self._connection, self._node, self._clients)
         self._rows, self._months, self._clients = [], set(), {}
 
-    def _get_codes(self, stream_id: str, day: datetime.date) -> str:
-        """Return the network, station, location and channel, joined by tabs."""
-        known = self._streams.get((day, stream_id))
-        if known is None:
-            network, *codes = parse(stream_id) or OTHER
-            known = "\t".join((self._settings.extend(network, day) if network else network, *codes))
-            if len(self._streams) >= _STREAMS_KNOWN:
-                self._streams.clear()
-            self._streams[day, stream_id] = known
-        return known
+    def _list_codes(self, ids: Sequence[str], day: datetime.date) -> list[str]:
+        """Return the network, station, location and channel of each stream, joined by tabs."""
+        if len(self._streams) >= _STREAMS_KNOWN:
+            self._streams.clear()
+        if day != self._day:
+            # Days alternate only around midnight.
+            self._day = day
+            self._streams.clear()
+        known = self._streams
+        try:
+            return list(map(known.__getitem__, ids))
+        except KeyError:
+            for stream_id in ids:
+                if stream_id not in known:
+                    network, *codes = parse(stream_id) or OTHER
+                    known[stream_id] = "\t".join(
+                        (self._settings.extend(network, day) if network else network, *codes)
+                    )
+            return list(map(known.__getitem__, ids))
