@@ -16,8 +16,10 @@ from support.dates import DAY, NOW
 from support.node_client import make_node
 from support.payloads import payload, row
 from support.processes import wait_for
+from support.raw_logs import make_log, make_settings
 from support.stores import ON_POSTGRESQL, Store
 from support.tables import select
+from support.transfer_logs import Log
 
 OTHER = payload(row(bytes=1024))
 
@@ -25,6 +27,7 @@ OTHER = payload(row(bytes=1024))
 WRITERS: dict[str, Callable[[Store, Node], object]] = {
     "ingest": lambda store, node: store.dataselect.ingest(node, OTHER),
     "replace": lambda store, node: store.dataselect.replace(node, OTHER),
+    "store": lambda store, node: store.raw_logs.store(node, [make_log(Log().text())], make_settings()),
     "retract": lambda store, _: store.payloads.retract(1),
     "verify": lambda store, _: list(store.verification.verify()),
     "replay": lambda store, _: list(store.verification.replay()),
@@ -39,7 +42,7 @@ WRITERS: dict[str, Callable[[Store, Node], object]] = {
 }
 # All functions that begin a writing transaction. Add new ones here and to WRITERS.
 BEGIN_TO_WRITE = {
-    "_store", "retract", "_lock", "_change_node", "remove_node", "_add_token",
+    "_store", "store", "retract", "_lock", "_change_node", "remove_node", "_add_token",
     # It has no row yet that could be locked.
     "add_node",
     # It locks only the row of one token.
