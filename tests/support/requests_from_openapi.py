@@ -135,7 +135,7 @@ def mend_days(query: dict[str, Any]) -> None:
     """Remove days from queries by months, and make a query by days or hours short and without streams."""
     details = query.get("details", "").split(",")
     if not {"day", "hour"} & set(details):
-        query |= {name: query[name][:7] for name in ("start", "end") if name in query}
+        query |= {name: "-".join(query[name].split("-")[:2]) for name in ("start", "end") if name in query}
         return
     if "start" in query:
         query |= {"start": "2026-01-05", "end": "2026-02"}
