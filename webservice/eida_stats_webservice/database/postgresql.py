@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from itertools import islice
+from itertools import count, islice
 from typing import Any, TypeVar
 
 import psycopg2
@@ -51,6 +51,7 @@ class PostgreSQL(Database):
         super().__init__(Pool(self._connect, _begin_if_usable))
         self._uri = uri
         self._space_checked_at = -float("inf")
+        self._cursor_numbers = count()
 
     @classmethod
     def prepare(cls, sql: str) -> str:
@@ -125,7 +126,8 @@ class PostgreSQL(Database):
         self, connection: extensions.connection, sql: str, parameters: dict[str, Any]
     ) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of a server-side cursor."""
-        with connection.cursor("answer") as cursor:
+        # An answer may read several cursors in turn.
+        with connection.cursor(f"answer_{next(self._cursor_numbers)}") as cursor:
             cursor.itersize = _ROWS_AT_ONCE
             cursor.execute(sql, parameters)
             yield from cursor

@@ -126,6 +126,7 @@ class Cube:
         grains: the units of time, from the longest to the shortest.
         measures: the measures.
         choices: further parameters.
+        has_sketches: whether answers can include the sketches of the clients.
     """
 
     name: str
@@ -135,6 +136,7 @@ class Cube:
     grains: tuple[Grain, ...]
     measures: tuple[Measure, ...]
     choices: tuple[Choice, ...] = ()
+    has_sketches: bool = True
 
     @cached_property
     def dimensions(self) -> tuple[Dimension, ...]:

@@ -16,7 +16,7 @@ MAX_LIMIT = 10_000_000
 
 # Those of all cubes. Dimensions, choices and measures have their own.
 _PARAMETERS = frozenset(
-    ["start", "end", "level", "details", "format", "hllvalues", "nodata", "sort", "limit", "merge", "header"]
+    ["start", "end", "level", "details", "format", "nodata", "sort", "limit", "merge", "header"]
 )
 _DATE = re.compile(r"([0-9]{4})(?:-([0-9]{1,2})(?:-([0-9]{2}))?)?", re.ASCII)
 
@@ -44,7 +44,8 @@ def parse_query(
     dimensions = [dimension for dimension in cube.dimensions if dimension.is_public or restricted]
     names = {dimension.name for dimension in dimensions}
     extra = [measure.parameter for measure in cube.measures if measure.parameter]
-    known = {*_PARAMETERS, *names, *extra, *(choice.name for choice in cube.choices)}
+    sketches = ["hllvalues"] if cube.has_sketches else []
+    known = {*_PARAMETERS, *sketches, *names, *extra, *(choice.name for choice in cube.choices)}
     # Lists are separated by commas, or their parameters are repeated.
     values = join_values(parameters, known, aliases=list_aliases(cube), lists={*names, "details"})
     details = _parse_details(cube, values.get("details"))

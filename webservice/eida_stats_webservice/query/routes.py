@@ -1,20 +1,15 @@
 """GET …/public and POST …/restricted of a cube: statistics for everybody, and for the holders of tokens."""
 
 import datetime
-from collections.abc import Callable, Generator, Iterable
-from contextlib import closing
-from itertools import chain, islice
 
-from flask import Blueprint, Request, Response, request
+from flask import Blueprint, Response, request
 
 from eida_stats_webservice.auth.authenticator import Authenticator
 from eida_stats_webservice.config import PrivacySettings
-from eida_stats_webservice.errors import NothingFound
 from eida_stats_webservice.query.cube import Cube
-from eida_stats_webservice.query.formats import choose_format, list_columns, list_values
-from eida_stats_webservice.query.model import OutputOptions, Statistic
 from eida_stats_webservice.query.parameters import parse_query
 from eida_stats_webservice.query.repository import StatisticsRepository
+from eida_stats_webservice.query.responses import respond, wants_text_errors
 from eida_stats_webservice.query.usage import Usage
 from eida_stats_webservice.query.validators import find_validators
 from eida_stats_webservice.registry.repository import RegistryRepository
@@ -22,11 +17,6 @@ from eida_stats_webservice.web.concurrency import ConcurrencyLimit
 from eida_stats_webservice.web.parameters import read_parameters
 from eida_stats_webservice.web.responses import add_validators, find_matching_etag, is_unmodified
 from eida_stats_webservice.web.route_options import RouteOptions, declare_options
-
-
-def _wants_text_errors(request: Request) -> bool:
-    """Return whether a client reads CSV or text, where an error is a comment."""
-    return request.args.get("format") not in ("json", "parquet")
 
 
 def create_blueprint(
@@ -50,7 +40,7 @@ def create_blueprint(
     routes = Blueprint(cube.name, __name__)
     options = RouteOptions(
         paths=(f"/{cube.name}",),
-        wants_text_errors=_wants_text_errors,
+        wants_text_errors=wants_text_errors,
         logs_query=True,
         wrong_method_hints={f"/{cube.name}/restricted": "POST your token here."},
     )
@@ -72,7 +62,7 @@ def create_blueprint(
         if is_unmodified(request, changed_at):
             return add_validators(Response(status=304), changed_at, etag)
         rows = usage.answer_public(query, today, sketches=options.hllvalues)
-        return add_validators(_run(cube, concurrency, rows, options), changed_at, etag)
+        return add_validators(respond(cube, concurrency, rows, options), changed_at, etag)
 
     @routes.post(f"/{cube.name}/restricted")
     def restricted() -> Response:
@@ -84,48 +74,9 @@ def create_blueprint(
         query = usage.resolve_names(query, viewer)
         rows = usage.answer_restricted(query, viewer, today, sketches=options.hllvalues)
         # The token may be revoked while the query waits.
-        return _run(cube, concurrency, rows, options, lambda: authenticator.check_token(request))
+        return respond(cube, concurrency, rows, options, lambda: authenticator.check_token(request))
 
     return routes
-
-
-def _run(
-    cube: Cube,
-    concurrency: ConcurrencyLimit,
-    rows: Generator[Statistic],
-    options: OutputOptions,
-    check: Callable[[], None] = lambda: None,
-) -> Response:
-    """Write an answer. Its query occupies a slot until all of it is sent, or the client disconnects."""
-
-    def run() -> Generator[Statistic]:
-        with closing(rows), concurrency.slot():
-            check()
-            yield from rows
-
-    running = run()
-    response = _write(cube, running, options)
-    response.call_on_close(running.close)
-    return response
-
-
-def _write(cube: Cube, rows: Iterable[Statistic], options: OutputOptions) -> Response:
-    """Write an answer. A small one is complete, and cannot fail any more, before its first byte is sent."""
-    remaining = iter(rows)
-    first = next(remaining, None)
-    if first is None and options.nodata == 204:
-        nothing = Response(status=204)
-        del nothing.headers["Content-Type"]
-        return nothing
-    if first is None and options.nodata == 404:
-        raise NothingFound
-    parameters = request.query_string.decode("ascii", "replace")
-    found = remaining if first is None else chain([first], remaining)
-    written = choose_format(options)
-    chunks = written.write(list_values(found, cube, options), list_columns(cube, options), parameters)
-    begun = list(islice(chunks, 2))
-    body = b"".join([*begun, *chunks]) if len(begun) < 2 or not begun[1] else chain(begun, chunks)
-    return Response(body, content_type=written.content_type)
 
 
 def _get_today() -> datetime.date:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from eida_statistics import hll
 from eida_stats_webservice.query.model import Key, Statistic, StatisticsQuery
-from eida_stats_webservice.query.unions import unite_sketches
+from eida_stats_webservice.query.unions import count_clients
 
 # Nodes and networks.
 Networks = Collection[tuple[str, str]]
@@ -52,7 +52,7 @@ class _Cells:
         self._size = self._clients.copy()
         for numbers in self._members.values():
             self._group[numbers] = numbers[0]
-            self._size[numbers] = _count_clients([cells[number] for number in numbers])
+            self._size[numbers] = count_clients([cells[number] for number in numbers])
         self.suppressed: NDArray[np.bool_] = (self._size < minimum) | self._alone
 
     def suppress_more(self, level: tuple[str, ...], totals: NDArray[np.intp], count: int) -> bool:
@@ -127,10 +127,6 @@ def _list_totals(
             combined = combined * (int(codes[name].max(initial=0)) + 1) + codes[name]
         found, totals = np.unique(combined, return_inverse=True)
         yield level, totals, len(found)
-
-
-def _count_clients(parts: list[Statistic]) -> int:
-    return parts[0].clients if len(parts) == 1 else hll.cardinality(unite_sketches(parts))
 
 
 def _has_clients(parts: list[Statistic], minimum: int) -> bool:

@@ -44,6 +44,11 @@ def _add_up(values: tuple[int | None, ...]) -> int | None:
     return sum(value for value in values if value is not None) if values[0] is not None else None
 
 
+def count_clients(parts: list[Statistic]) -> int:
+    """Return the number of distinct clients of some rows."""
+    return parts[0].clients if len(parts) == 1 else hll.cardinality(unite_sketches(parts))
+
+
 def unite_sketches(parts: list[Statistic]) -> bytes:
     """Return the sketch of the clients of some rows."""
     return hll.unite(row.hll_clients for row in parts if row.hll_clients is not None)

@@ -90,10 +90,14 @@ class Usage:
         """Return the rows of a public answer with all sketches, which must not leave the service."""
 
         def find() -> list[Statistic]:
-            return list(self._find_public(query, today, sketches=True, policies=False))
+            return list(self.stream_public(query, today))
 
         # Suppression keeps the cells, of which the answers to many queries consist.
         return find() if self._suppresses(query) else self._find_answer(query.identity, list[Statistic], find)
+
+    def stream_public(self, query: StatisticsQuery, today: datetime.date) -> Generator[Statistic]:
+        """Return the rows of `find_public` one by one."""
+        return self._find_public(query, today, sketches=True, policies=False)
 
     def find_public_sums(self, query: StatisticsQuery, today: datetime.date) -> list[Statistic]:
         """Return what `find_public` does.
@@ -141,7 +145,7 @@ class Usage:
             total_cells = None if total is None else source._find_cells(total, first_open, policies=False)
             open_totals = source._find_open_totals(query, first_open)
         rows = suppression.merge_small(cells, query, open_totals, total_cells)
-        yield from _sort_and_limit(suppression.unite_nodes(rows) if query.merge_nodes else rows, query)
+        yield from sort_and_limit(suppression.unite_nodes(rows) if query.merge_nodes else rows, query)
 
     def _find_cells(self, query: StatisticsQuery, first_open: datetime.date, *, policies: bool) -> Cells:
         """Return the cells of closed months, which serve all values of the filters of a query."""
@@ -223,8 +227,8 @@ class Usage:
         return names
 
 
-def _sort_and_limit(rows: Iterable[Statistic], query: StatisticsQuery) -> Iterator[Statistic]:
-    """Sort and limit rows as the database does."""
+def sort_and_limit(rows: Iterable[Statistic], query: StatisticsQuery) -> Iterator[Statistic]:
+    """Yield the rows of an answer in the order of the query, as the database does."""
     ordered = sorted(rows, key=attrgetter("keys"))
     if query.sort is not None:
         column = (*query.cube.keys, *query.cube.numbers).index(query.sort.removeprefix("-"))
