@@ -36,6 +36,7 @@ from eida_stats_webservice.ringserver.raw_logs.settings import prepare
 from eida_stats_webservice.ringserver.raw_logs.store import RawLogStore
 from eida_stats_webservice.ringserver.repository import RingserverRepository
 from eida_stats_webservice.ringserver.submit import FORM as RINGSERVER_FORM
+from eida_stats_webservice.usage import routes as usage
 from eida_stats_webservice.web import api_docs, headers, health, hooks, metrics, problem_details, rate_limit
 from eida_stats_webservice.web.body import Budget
 from eida_stats_webservice.web.concurrency import ConcurrencyLimit
@@ -133,6 +134,7 @@ def create_app(config: Config | None = None) -> Flask:
     for blueprint in (
         *with_tokens,
         report_routes,
+        usage.create_blueprint(statistics, nodes, query_limit, config.privacy),
         registry.create_blueprint(nodes),
         health.create_blueprint(
             partial(

@@ -21,9 +21,11 @@ from eida_stats_webservice.query.parameters import FORMATS, MAX_LIMIT
 from support.dates import DAY
 from support.node_client import make_node
 from support.payloads import payload, row
+from support.ringserver_days import make_day
 from support.service import PREFIX
 from support.statistics import ALIASES, LEVELS
 from support.stores import Store, open_store
+from support.transfer_logs import Log, Stream
 
 PREFIXES = ("", "/statistics", PREFIX)
 COARSE = {
@@ -33,6 +35,9 @@ COARSE = {
 PARAMETERS = {
     "/dataselect/public": COARSE,
     "/dataselect/restricted": COARSE | {"station", "location", "channel"},
+    "/ringserver/public": COARSE - {"unsuccessful"} | {"direction"},
+    "/ringserver/restricted": COARSE - {"unsuccessful"} | {"direction", "station", "location", "channel"},
+    "/usage": COARSE - {"hllvalues", "unsuccessful"},
 }
 # A valid value of each parameter without an enumeration.
 VALUES = {
@@ -75,11 +80,13 @@ def wadl(client: FlaskClient) -> ET.Element:
 
 @pytest.fixture
 def operator(database_uri: str) -> dict[str, str]:
-    """Store a row, and return the headers of the operator of its network."""
+    """Store a row of each kind, and return the headers of the operator of their network."""
     now = datetime.datetime.now(tz=datetime.UTC)
     store: Store = open_store(database_uri)
     node, _ = make_node(store, "NODE1")
     store.dataselect.ingest(node, payload(row(month="2026-10-01", network="GE")))
+    times = {"connected": "2026-10-30T01:00:00Z", "written": "2026-10-30T02:00:00Z"}
+    store.ringserver.ingest(node, make_day([Log(streams=(Stream("FDSN:GE_EIL__B_H_Z/MSEED"),), **times)]))
     token = store.registry.add_network_token("GE", now - DAY, now + DAY)[1]
     store.close()
     return {"Authorization": f"Bearer {token}"}
@@ -223,13 +230,16 @@ def test_choices_and_defaults_are_equal(document: dict[str, Any], wadl: ET.Eleme
     for name, parameter in read_openapi_parameters(document, path).items():
         schema = resolve(document, parameter["schema"])
         choices = ["true", "false"] if schema["type"] == "boolean" else list(map(str, schema.get("enum", [])))
-        default = None if "default" not in schema else str(schema["default"]).lower()
+        default = schema.get("default")
+        default = str(default).lower() if isinstance(default, bool) else default
         assert [option.get("value") for option in in_wadl[name].findall("option", WADL)] == choices, name
         assert in_wadl[name].get("default") == default, name
 
 
 def test_choices_are_those_of_the_service(document: dict[str, Any]) -> None:
-    public, restricted = (read_openapi_parameters(document, path) for path in PARAMETERS)
+    public, restricted = (
+        read_openapi_parameters(document, path) for path in ("/dataselect/public", "/dataselect/restricted")
+    )
     assert public["format"]["schema"]["enum"] == list(FORMATS)
     assert public["level"]["schema"]["enum"] == list(LEVELS[:2])
     assert restricted["level"]["schema"]["enum"] == list(LEVELS)
@@ -259,13 +269,20 @@ def test_described_parameters_are_accepted(
 def test_described_columns_are_those_of_an_answer(
     client: FlaskClient, operator: dict[str, str], document: dict[str, Any]
 ) -> None:
-    query = {"start": "2025-11", "format": "json", "hllvalues": "true", "unsuccessful": "true"}
-    (found,) = json.loads(client.get(f"{PREFIX}/dataselect/public", query_string=query).text)["results"]
-    row_schema = document["components"]["schemas"]["Row"]
-    assert found.keys() == row_schema["properties"].keys()
-    del query["hllvalues"], query["unsuccessful"]
-    (found,) = json.loads(client.get(f"{PREFIX}/dataselect/public", query_string=query).text)["results"]
-    assert list(found) == row_schema["required"]
+    for path, optional, schema in (
+        ("dataselect/public", ("hllvalues", "unsuccessful"), "Row"),
+        ("ringserver/public", ("hllvalues",), "StreamingRow"),
+        ("usage", (), "UsageRow"),
+    ):
+        described = document["components"]["schemas"][schema]
+        query = {"start": "2025-11", "format": "json"}
+        for columns, added in (
+            (described["properties"].keys(), dict.fromkeys(optional, "true")),
+            (described["required"], {}),
+        ):
+            response = client.get(f"{PREFIX}/{path}", query_string=query | added)
+            (found,) = json.loads(response.text)["results"]
+            assert list(found) == list(columns), path
 
 
 # Shown

@@ -47,7 +47,7 @@ NASTY = [*SQL, *CONTROL, *BIDI, *LONG]
 SOUND = {
     "start": "2026-01", "end": "2026-10", "node": "GFZ", "network": "GE", "station": "EIL", "location": "--",
     "channel": "BHZ", "country": "DE", "level": "network", "details": "month", "format": "json",
-    "hllvalues": "true", "unsuccessful": "true", "nodata": "404", "sort": "bytes", "limit": "10",
+    "hllvalues": "true", "unsuccessful": "true", "nodata": "404", "sort": "-clients", "limit": "10",
     "overlap": "refuse", "replaces": "1", "merge": "nodes", "header": "plain", "kind": "ringserver",
     "direction": "RX", "show": "clients", "by": "year", "top": "10", "compare": "year",
 }  # fmt: skip

@@ -1,0 +1,65 @@
+"""GET …/usage: the public statistics of all services, in one answer."""
+
+import datetime
+from collections.abc import Generator
+from contextlib import ExitStack, closing
+
+from flask import Blueprint, Response, request
+
+from eida_stats_webservice.config import PrivacySettings
+from eida_stats_webservice.query.model import Statistic, StatisticsQuery
+from eida_stats_webservice.query.parameters import parse_query
+from eida_stats_webservice.query.repository import StatisticsRepository
+from eida_stats_webservice.query.responses import respond, wants_text_errors
+from eida_stats_webservice.query.usage import Usage, sort_and_limit
+from eida_stats_webservice.query.validators import find_validators
+from eida_stats_webservice.registry.repository import RegistryRepository
+from eida_stats_webservice.usage.cube import PARTS, USAGE
+from eida_stats_webservice.usage.union import unite_answers
+from eida_stats_webservice.web.concurrency import ConcurrencyLimit
+from eida_stats_webservice.web.parameters import read_parameters
+from eida_stats_webservice.web.responses import add_validators, find_matching_etag, is_unmodified
+from eida_stats_webservice.web.route_options import RouteOptions, declare_options
+
+
+def create_blueprint(
+    statistics: StatisticsRepository,
+    registry: RegistryRepository,
+    concurrency: ConcurrencyLimit,
+    settings: PrivacySettings,
+) -> Blueprint:
+    """Create the route.
+
+    Args:
+        statistics: the statistics.
+        registry: the nodes and networks.
+        concurrency: limits how many queries run at once.
+        settings: how small groups of clients are protected.
+    """
+    routes = Blueprint("usage", __name__)
+    declare_options(routes, RouteOptions(paths=("/usage",), wants_text_errors=wants_text_errors, logs_query=True))
+
+    def find_rows(query: StatisticsQuery, today: datetime.date) -> Generator[Statistic]:
+        with statistics.snapshot() as snapshot, ExitStack() as stack:
+            usage = Usage(snapshot, registry.read_from(snapshot.connection), settings)
+            answers = [
+                stack.enter_context(closing(usage.stream_public(part.select(query), today))) for part in PARTS
+            ]
+            yield from sort_and_limit(unite_answers(answers), query)
+
+    @routes.get("/usage")
+    def usage() -> Response:
+        """Return the usage of all services."""
+        today = datetime.datetime.now(tz=datetime.UTC).date()
+        query, options = parse_query(USAGE, read_parameters(request), today, restricted=False)
+        etag, changed_at = find_validators(request, statistics.data_version(), settings, query, today)
+        if (known := find_matching_etag(request, etag)) is not None:
+            return add_validators(Response(status=304), changed_at, known)
+        # Hints name the restricted statistics of the first part; usage has none.
+        Usage(statistics, registry, settings).check_public_names(PARTS[0].select(query))
+        # Unlike an ETag, a time does not prove that there was an answer: names are checked first.
+        if is_unmodified(request, changed_at):
+            return add_validators(Response(status=304), changed_at, etag)
+        return add_validators(respond(USAGE, concurrency, find_rows(query, today), options), changed_at, etag)
+
+    return routes
