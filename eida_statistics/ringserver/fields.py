@@ -1,20 +1,20 @@
 """Fields of records that both formats of transfer logs have."""
 
 import datetime
-from functools import lru_cache
 from typing import NamedTuple
 
 from eida_statistics.payload import EARLIEST_DAY, MAX_COUNT
 from eida_statistics.ringserver.events import Direction, RecordState, TransferRecord
 
-_FIRST_SECOND = int(datetime.datetime.combine(EARLIEST_DAY, datetime.time(), datetime.UTC).timestamp())
+_EPOCH = datetime.datetime(1970, 1, 1)  # noqa: DTZ001 -- times without a zone are in UTC
+_EPOCH_OF_ZONES = _EPOCH.replace(tzinfo=datetime.UTC)
+_FIRST_SECOND = (EARLIEST_DAY - _EPOCH.date()).days * 86400
 
 
 class BadField(ValueError):
     """A record cannot count; the message is the reason and quotes nothing of the log."""
 
 
-@lru_cache(maxsize=4096)
 def parse_time(text: str) -> int:
     """Parse a time in UTC, such as `2018-03-30 07:00:05` or `2018-03-30T07:00:05Z`, in seconds since 1970.
 
@@ -25,7 +25,9 @@ def parse_time(text: str) -> int:
         time = datetime.datetime.fromisoformat(text)
     except ValueError:
         raise BadField("no such time") from None
-    seconds = int(time.replace(tzinfo=time.tzinfo or datetime.UTC).timestamp())
+    # This takes a third of the time of `timestamp`.
+    since = time - (_EPOCH if time.tzinfo is None else _EPOCH_OF_ZONES)
+    seconds = since.days * 86400 + since.seconds
     if seconds < _FIRST_SECOND:
         raise BadField(f"the time is before {EARLIEST_DAY}")
     return seconds

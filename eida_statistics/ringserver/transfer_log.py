@@ -33,15 +33,16 @@ _HEAD = rb"START CLIENT (\S++) \[([^\s\]]++)\] \(([A-Za-z]{4,}+)\|"
 _TAIL = rb"\) @ (" + _TIME + rb") \(connected (" + _TIME + rb")\) (TX|RX)\r?\n"
 # An id has neither control characters nor blanks.
 _STREAMS = rb"((?:[!-\xff]++ [0-9]++ [0-9]++\r?\n)*+)"
+_BLANK, _RETURN = b" \r"
 # A tail has fewer bytes.
 _TAIL_BYTES = 128
 
-_NUMBERS = msgspec.json.Decoder(list[int])
+_NUMBERS = msgspec.json.Decoder(list[list[int]])
 _DIRECTIONS: dict[bytes, Direction] = {b"TX": TX, b"RX": RX}
 
 # A record whose client id has no line break. Almost all are such.
 _SIMPLE = re.compile(
-    _HEAD + rb"([^\n]{0,255})" + _TAIL + _STREAMS + rb"END CLIENT \1 \[\2\] total \7 bytes: ([0-9]{1,20})\r?\n"
+    _HEAD + rb"([^\n]{0,255}?)" + _TAIL + _STREAMS + rb"END CLIENT \1 \[\2\] total \7 bytes: ([0-9]{1,20})\r?\n"
 )
 _HEAD_PATTERN = re.compile(_HEAD)
 _TAIL_PATTERN = re.compile(_TAIL)
@@ -108,12 +109,13 @@ def read_simple(data: bytes, start: int, line: int) -> TransferRecord | None:
         return None
     _, address, protocol, client_id, written, connected, direction, streams, total = match.groups()
     content = data[start : match.end(8)]
-    if b"\r" in content or b"CLIENT " in client_id or b") @ " in client_id or not streams.isascii():
+    # A search for one byte is ten times as fast as for several.
+    if _RETURN in content or (_BLANK in client_id and _is_odd(client_id)) or not streams.isascii():
         return None
     tokens = streams.decode().split()
     try:
         # JSON is the fastest way to read many numbers.
-        sizes, packets = (_NUMBERS.decode(f"[{','.join(tokens[column::3])}]") for column in (1, 2))
+        sizes, packets = _NUMBERS.decode(f"[[{','.join(tokens[1::3])}],[{','.join(tokens[2::3])}]]")
         times = parse_time(written.decode()), parse_time(connected.decode())
     except (ValueError, msgspec.DecodeError):
         return None
@@ -310,15 +312,21 @@ def _make_found(
     written, connected, direction = times
     heading = Heading(_DIRECTIONS[direction], address, protocol, client_id, written.decode(), connected.decode())
     content = text.replace(b"\r\n", b"\n") if b"\r" in text else text
-    is_odd = b"CLIENT " in client_id or b"\n" in client_id or b") @ " in client_id
     try:
-        record = make_record(heading, _split_streams(streams), total, content, place, holds_forgery=is_odd)
+        record = make_record(
+            heading, _split_streams(streams), total, content, place, holds_forgery=_is_odd(client_id)
+        )
     except BadField as error:
         return Found(None, end, str(error))
     except ValueError:
         # Python reads no number of more than 4300 digits.
         return Found(None, end, "a number with too many digits")
     return Found(record, end)
+
+
+def _is_odd(client_id: bytes) -> bool:
+    """Return whether a client id contains parts of records."""
+    return b"CLIENT " in client_id or b"\n" in client_id or b") @ " in client_id
 
 
 def _split_streams(lines: bytes) -> Streams:
