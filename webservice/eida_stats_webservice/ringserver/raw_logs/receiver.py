@@ -39,6 +39,22 @@ class _Kind(msgspec.Struct):
     kind: str | None = None
 
 
+class _BodyReader(io.RawIOBase):
+    """Reads a body, which may be large, in place. `io.BytesIO` would copy it."""
+
+    def __init__(self, body: bytes | bytearray) -> None:
+        self._rest = memoryview(body)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "bytearray | memoryview", /) -> int:  # type: ignore[override] # never more types
+        piece = self._rest[: len(buffer)]
+        buffer[: len(piece)] = piece
+        self._rest = self._rest[len(piece) :]
+        return len(piece)
+
+
 class RawLogReceiver:
     """Stores the bodies of requests.
 
@@ -85,7 +101,7 @@ class RawLogReceiver:
 
     def _unpack(self, body: bytes | bytearray) -> Iterator[bytes]:
         left = self._max_bytes
-        for chunk in read_chunks(io.BytesIO(body), TITLE):
+        for chunk in read_chunks(io.BufferedReader(_BodyReader(body)), TITLE):
             left -= len(chunk)
             if left < 0:
                 raise TooLarge(f"more than {self._max_bytes:,} bytes when unpacked")
