@@ -242,6 +242,13 @@ class TooLarge(EidaStatisticsError):
     problem = "too-large"
 
 
+class NetworksUnknown(_Unavailable):
+    """There is no registry of networks, and the log has temporary network codes."""
+
+    problem = "no-registry"
+    is_reason_public = True
+
+
 class Busy(_Unavailable):
     """The service is busy."""
 

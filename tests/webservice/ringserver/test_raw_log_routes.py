@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -111,6 +112,21 @@ def test_trusted_addresses_need_no_token(
     client = make_app(store_uri, raw_logs)
     answer = client.post("/", data=LOG, headers=headers, environ_base={"REMOTE_ADDR": address})
     assert answer.status_code == status
+
+
+@ON_ONE_STORE
+def test_missing_registry_is_named(store: Store, store_uri: str, tmp_path: Path) -> None:
+    registry = tmp_path / "networks.json"
+    client = make_app(store_uri, networks_file=str(registry))
+    temporary = Log(streams=(STREAM, Stream("FDSN:XA_A__H_H_Z/MSEED"))).text()
+    for content in (None, "{}"):
+        if content is not None:
+            registry.write_text(content)
+        answer = client.post("/", data=temporary)
+        assert (answer.status_code, answer.json and answer.json["type"].rpartition(":")[2]) == (503, "no-registry")
+        assert "NETWORKS_FILE" in answer.text
+        assert str(tmp_path) not in answer.text
+    assert client.post("/", data=LOG).status_code == 201
 
 
 @ON_ONE_STORE

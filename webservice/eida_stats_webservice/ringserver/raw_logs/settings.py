@@ -3,19 +3,23 @@
 import datetime
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from eida_statistics.errors import ConfigurationError
-from eida_statistics.networks import NetworkRegistry, get_cache_path, read_cached_registry, read_registry
+from eida_statistics.errors import ConfigurationError, InvalidRegistry, RegistryUnavailable
+from eida_statistics.networks import Epoch, NetworkRegistry, get_cache_path, read_cached_registry, read_registry
 from eida_statistics.ringserver.collection import Settings
 from eida_statistics.ringserver.events import RX, TX
 from eida_statistics.ringserver.identity import ClientKey, create_key, get_key_path, load_key
 from eida_statistics.ringserver.places import Places
 from eida_statistics.ringserver.windows import HOUR, Grid
 from eida_stats_webservice.config import Config
+from eida_stats_webservice.errors import NetworksUnknown
 
 log = logging.getLogger(__name__)
+
+_NO_REGISTRY_HINT = "Try again later. The administrator can name a file with the registry as NETWORKS_FILE."
 
 MakeSettings = Callable[[], Settings]
 
@@ -57,6 +61,14 @@ def _load_key(config: Config) -> ClientKey:
 
 
 def _make_registry(config: Config) -> NetworkRegistry:
-    if config.networks_file:
-        return NetworkRegistry(lambda: read_registry(Path(config.networks_file)))
-    return NetworkRegistry(lambda: read_cached_registry(get_cache_path(), warn=log.warning))
+    return NetworkRegistry(partial(_load_registry, config))
+
+
+def _load_registry(config: Config) -> list[Epoch]:
+    try:
+        if config.networks_file:
+            return read_registry(Path(config.networks_file))
+        return read_cached_registry(get_cache_path(), warn=log.warning)
+    except (RegistryUnavailable, InvalidRegistry) as error:
+        # The reason may name a file of the service.
+        raise NetworksUnknown(hint=_NO_REGISTRY_HINT) from error
