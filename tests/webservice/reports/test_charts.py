@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from eida_stats_webservice.reports import charts
@@ -30,6 +30,7 @@ def list_rects(drawing: ET.Element, name: str) -> list[ET.Element]:
 
 
 @given(st.lists(st.floats(0, 1e9), min_size=1, max_size=40), st.sampled_from([720, 360]))
+@example([1e-05], 720)
 def test_bars_are_to_scale(values: list[float], width: int) -> None:
     drawing = draw(*map(make_bar, values), width=width)
     heights = [float(rect.get("height", "")) for rect in list_rects(drawing, "bar")]

@@ -269,7 +269,8 @@ def find_scale(largest: float) -> tuple[float, float]:
         return 1.0, 1.0
     power = 10.0 ** math.floor(math.log10(largest / _TICKS))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10, 20) if power * factor * (_TICKS + 1) >= largest)
-    return step, step * math.ceil(largest / step - 1e-9)
+    # A product of fractions may be too small by its last digit.
+    return step, max(largest, step * math.ceil(largest / step - 1e-9))
 
 
 def format_tick(value: float) -> str:
