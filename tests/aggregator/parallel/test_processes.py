@@ -198,7 +198,7 @@ logs_of_lines = st.builds(
 # The laws
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     logs=st.lists(st.tuples(logs_of_lines, st.sampled_from([*COMPRESSIONS])), min_size=1, max_size=4),
     cuts=st.lists(st.integers(0, 50_000), max_size=5),

@@ -40,7 +40,7 @@ class Load(NamedTuple):
     threads: int
 
 
-LOADS = {"postgresql": Load(4, 4000, 4, 3), "sqlite": Load(3, 400, 2, 4)}
+LOADS = {"postgresql": Load(3, 2000, 4, 3), "sqlite": Load(3, 400, 2, 4)}
 
 
 class Submission(NamedTuple):
