@@ -1,42 +1,33 @@
 """The command line of the aggregator: options, exit codes, wiring."""
 
-import codecs
 import datetime
-import io
-import os
 import re
 import sys
 from pathlib import Path
 from typing import NoReturn
-from urllib.parse import urlsplit
 
 import click
 
-from eida_statistics import __version__, user_agents
-from eida_statistics.errors import EidaStatisticsError
+from eida_statistics import user_agents
 from eida_statistics.payload import MAX_EXCLUSION_CHARACTERS, MAX_EXCLUSIONS
 from eida_statistics.user_agents import ClientClasses
 from eida_stats_aggregator import run as single
-from eida_stats_aggregator.console import complain
+from eida_stats_aggregator.command import (
+    DAY,
+    EXIT_CODES,
+    FILE,
+    get_now,
+    load_token,
+    run_command,
+    run_options,
+    token_options,
+)
 from eida_stats_aggregator.delivery.state import Terms
 from eida_stats_aggregator.fdsnws.filters import RequestFilter
 from eida_stats_aggregator.logs.sources import STDIN
 from eida_stats_aggregator.reader import Reader, make_registry_loader
 from eida_stats_aggregator.run import Destination, Options
 from eida_stats_aggregator.summary import CatchUpSummary, RunSummary
-
-RETRIES = 5
-_DAY = click.DateTime(["%Y-%m-%d"])
-
-EXIT_CODES = """
-\b
-Exit codes:
-  0  done
-  1  something could not be done: no file, no registry of networks, ...
-  2  the command line is wrong
-  3  done, but a file could not be delivered and waits
-  4  done, but look at the warnings
-"""
 
 
 class _DayOrAll(click.ParamType[datetime.datetime | str]):
@@ -50,7 +41,7 @@ class _DayOrAll(click.ParamType[datetime.datetime | str]):
         """Return the day, or "all"."""
         if value == "all":
             return "all"
-        day: datetime.datetime = _DAY.convert(value, param, ctx)
+        day: datetime.datetime = DAY.convert(value, param, ctx)
         return day
 
 
@@ -94,17 +85,11 @@ def _parse_numbers(_context: click.Context, parameter: click.Parameter, texts: t
     help="Where aggregate files go; created if it is missing.  [default: the current directory]",
 )
 @click.option("--send-to", metavar="URL", help="Send to this service: this run's file and the queue.")
-@click.option("--token", envvar="TOKEN", help="The node's token; the environment variable TOKEN is safer.")
-@click.option(
-    "--token-file",
-    envvar="TOKEN_FILE",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A file that holds the token.  [env: TOKEN_FILE]",
-)
+@token_options
 @click.option(
     "--networks",
     "networks_file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FILE,
     help="Registry of networks, in the form of the FDSN networks/1 service.  [default: from FDSN, cached]",
 )
 @click.option(
@@ -134,7 +119,7 @@ def _parse_numbers(_context: click.Context, parameter: click.Parameter, texts: t
     "--no-requests",
     "no_requests",
     multiple=True,
-    type=_DAY,
+    type=DAY,
     metavar="DAY",
     help="Report that this day had no requests, and therefore has no log; can be repeated.",
 )
@@ -144,7 +129,7 @@ def _parse_numbers(_context: click.Context, parameter: click.Parameter, texts: t
     metavar="DAY",
     help="The first UTC day, YYYY-MM-DD. Chooses logs by the day in their names, or requests if names have none.",
 )
-@click.option("--until", type=_DAY, metavar="DAY", help="The last UTC day.")
+@click.option("--until", type=DAY, metavar="DAY", help="The last UTC day.")
 @click.option(
     "--exclude-class",
     "excluded_classes",
@@ -163,7 +148,7 @@ def _parse_numbers(_context: click.Context, parameter: click.Parameter, texts: t
 @click.option(
     "--client-classes",
     "classes_file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FILE,
     help="A table of client classes that has priority over the built-in one.",
 )
 @click.option(
@@ -174,20 +159,7 @@ def _parse_numbers(_context: click.Context, parameter: click.Parameter, texts: t
     help="Number of processes that read.  [default: one for each core]",
 )
 @click.option("--dask", metavar="ADDRESS", help="Read on the Dask cluster of this scheduler, file by file.")
-@click.option("--dry-run", is_flag=True, help="Write and send nothing, but show what a run would do.")
-@click.option(
-    "--requeue", is_flag=True, help="Send the queues of other URLs to --send-to, if the service has moved."
-)
-@click.option(
-    "--retries",
-    type=click.IntRange(0, 100),
-    default=RETRIES,
-    show_default=True,
-    help="Number of retries of a delivery.",
-)
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and warnings.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-@click.version_option(__version__, message="%(version)s")
+@run_options
 def cli(
     files: tuple[str, ...],
     directory: Path,
@@ -263,32 +235,6 @@ def main() -> NoReturn:
     run_command(cli)
 
 
-def run_command(command: click.Command) -> NoReturn:
-    """Run a command, and show errors once."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # File names that this locale cannot encode must be shown, too.
-        sys.stdout.reconfigure(errors="backslashreplace")
-    code = 1
-    try:
-        code = command.main(standalone_mode=False)
-        if sys.stdout is not None:  # as it is if the shell has closed it
-            sys.stdout.flush()
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except EidaStatisticsError as error:
-        complain(str(error))
-        code = error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        complain("interrupted; files that were not delivered wait for the next run")
-    except OSError as error:
-        complain(f"cannot write: {error.strerror}")
-        # Otherwise Python would write the rest at its end, and fail once more.
-        if sys.stdout is not None:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(code)
-
-
 def _check_usage(options: Options, *, requeue: bool) -> None:
     terms = options.terms
     if options.reader.jobs is not None and options.reader.dask is not None:
@@ -349,37 +295,3 @@ def _make_request_filter(
         excluded_clients=excluded_clients,
         fingerprinted=fingerprinted,
     )
-
-
-def load_token(send_to: str, token: str | None, file: Path | None) -> str:
-    """Return the token, after a check of the URL and the token."""
-    try:
-        url = urlsplit(send_to)
-        usable = url.scheme in ("http", "https") and url.hostname and (url.port or 1) and " " not in send_to
-    except ValueError:
-        usable = False
-    if not usable:
-        raise click.BadParameter("must be an http:// or https:// URL with a host", param_hint="--send-to")
-    if url.username is not None:
-        raise click.BadParameter("must not contain a user or password: it is stored", param_hint="--send-to")
-    if token is None and file is not None:
-        token = file.read_bytes().removeprefix(codecs.BOM_UTF8).decode("ascii", "replace").strip()
-        if not token:
-            raise click.UsageError(f"There is no token in {file}: it is empty.")
-    if not token:
-        raise click.UsageError("--send-to needs a token: TOKEN in the environment, --token-file or --token.")
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise click.UsageError("The token has characters that no token can have. Is it the right file?")
-    return token
-
-
-def get_now() -> datetime.datetime:
-    """Return the time that payloads are to have."""
-    # https://reproducible-builds.org/specs/source-date-epoch/
-    fixed = os.environ.get("SOURCE_DATE_EPOCH")
-    if fixed is None:
-        return datetime.datetime.now(tz=datetime.UTC)
-    try:
-        return datetime.datetime.fromtimestamp(int(fixed), tz=datetime.UTC)
-    except (ValueError, OverflowError, OSError) as error:
-        raise click.UsageError("SOURCE_DATE_EPOCH is not a number of seconds.") from error

@@ -14,7 +14,7 @@ import psycopg2
 import pytest
 import requests
 
-from eida_stats_aggregator.cli import RETRIES
+from eida_stats_aggregator.command import RETRIES
 from eida_stats_aggregator.delivery.client import ServiceClient
 from eida_stats_aggregator.delivery.state import Terms
 from eida_stats_webservice.database import migrations

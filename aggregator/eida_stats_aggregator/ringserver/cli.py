@@ -9,22 +9,28 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
-from eida_statistics import __version__
 from eida_statistics.errors import ConfigurationError
 from eida_statistics.networks import NetworkRegistry
 from eida_statistics.ringserver.collection import Settings
 from eida_statistics.ringserver.identity import ClientKey, create_key, get_key_path, load_key
 from eida_statistics.ringserver.places import DEFAULT_PRECISION, Places
 from eida_statistics.ringserver.windows import HOUR, Grid
-from eida_stats_aggregator.cli import EXIT_CODES, RETRIES, get_now, load_token, run_command
+from eida_stats_aggregator.command import (
+    DAY,
+    EXIT_CODES,
+    FILE,
+    get_now,
+    load_token,
+    run_command,
+    run_options,
+    token_options,
+)
 from eida_stats_aggregator.console import complain, set_program
 from eida_stats_aggregator.reader import make_registry_loader
 from eida_stats_aggregator.ringserver import send
 from eida_stats_aggregator.ringserver.logs import list_directions
 from eida_stats_aggregator.run import Destination
 
-_DAY = click.DateTime(["%Y-%m-%d"])
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _MAX_PRECISION = 12
 
 
@@ -58,10 +64,7 @@ def _parse_zone(_context: click.Context, _parameter: click.Parameter, value: str
     metavar="NAME",
     help="Without --send-to: the node of these servers, which is created if it is missing.",
 )
-@click.option("--token", envvar="TOKEN", help="The node's token; the environment variable TOKEN is safer.")
-@click.option(
-    "--token-file", envvar="TOKEN_FILE", type=_FILE, help="A file that holds the token.  [env: TOKEN_FILE]"
-)
+@token_options
 @click.option(
     "-o",
     "--output-directory",
@@ -97,7 +100,7 @@ def _parse_zone(_context: click.Context, _parameter: click.Parameter, value: str
     metavar="HOURS",
     help="The length of windows that the names of files do not state.",
 )
-@click.option("--geoip", type=_FILE, help="A database in MaxMind's format, for the places of clients.")
+@click.option("--geoip", type=FILE, help="A database in MaxMind's format, for the places of clients.")
 @click.option(
     "--geohash-precision",
     "precision",
@@ -112,7 +115,7 @@ def _parse_zone(_context: click.Context, _parameter: click.Parameter, value: str
     "--user-salt-file",
     "salt_file",
     envvar="RINGSERVER_USER_SALT_FILE",
-    type=_FILE,
+    type=FILE,
     help="A file with the userSalt of SeisComP, with which clients of both services count once."
     "  [default: a random key, which is created once]",
 )
@@ -120,30 +123,17 @@ def _parse_zone(_context: click.Context, _parameter: click.Parameter, value: str
     "--networks",
     "networks_file",
     envvar="RINGSERVER_NETWORKS",
-    type=_FILE,
+    type=FILE,
     help="Registry of networks, in the form of the FDSN networks/1 service.  [default: from FDSN, cached]",
 )
-@click.option("--since", type=_DAY, metavar="DAY", help="The first UTC day to send, YYYY-MM-DD.")
-@click.option("--until", type=_DAY, metavar="DAY", help="The last UTC day to send.")
+@click.option("--since", type=DAY, metavar="DAY", help="The first UTC day to send, YYYY-MM-DD.")
+@click.option("--until", type=DAY, metavar="DAY", help="The last UTC day to send.")
 @click.option(
     "--replace",
     is_flag=True,
     help="Replace what was sent of days that the logs cover completely, or of --since to --until.",
 )
-@click.option("--dry-run", is_flag=True, help="Write and send nothing, but show what a run would do.")
-@click.option(
-    "--requeue", is_flag=True, help="Send the queues of other URLs to --send-to, if the service has moved."
-)
-@click.option(
-    "--retries",
-    type=click.IntRange(0, 100),
-    default=RETRIES,
-    show_default=True,
-    help="Number of retries of a delivery.",
-)
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and warnings.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-@click.version_option(__version__, message="%(version)s")
+@run_options
 def cli(
     files: tuple[str, ...],
     send_to: str | None,
