@@ -93,6 +93,7 @@ def test_real_logs_have_each_row_of_the_truth() -> None:
         Log(id=b"line\nbreak\r\n"),
         Log(protocol="Unknown", streams=()),  # 2020.075 writes records without streams
         Log(streams=(Stream("soh-log_no.slash"), Stream("FDSN:FR_SURF_00_V_E_C/JSON"), Stream("é/MSEED"))),
+        Log(streams=(Stream("\x01soh\x7f"), Stream("a\x1cb\x85"), Stream("\xa0"))),
         Log(streams=tuple(Stream(f"XX_S{number}_00_HHZ/MSEED", 512 * number, number) for number in range(1, 300))),
     ],
     ids=lambda log: f"{log.host}-{log.address}-{len(log.id)}",
@@ -249,7 +250,9 @@ def test_other_file_is_refused(content: bytes, reason: str) -> None:
 CLIENTS = [Log(host=f"host{number}.example.org", address=f"192.0.2.{number}") for number in range(1, 4)]
 stream = st.builds(
     Stream,
-    st.sampled_from(["FR_SURF_00_HHZ/MSEED", "FDSN:Z3_A190A__B_H_Z/MSEED3", "soh-log_no.slash", "START/1"]),
+    st.sampled_from(
+        ["FR_SURF_00_HHZ/MSEED", "FDSN:Z3_A190A__B_H_Z/MSEED3", "soh-log_no.slash", "START/1", "a\x1cb"]
+    ),
     st.integers(1, 10**6),
     st.integers(1, 99),
 )
