@@ -45,7 +45,7 @@ def fill_streaming(
 
 
 def _make_day(chance: random.Random, codes: Iterable[str], day: datetime.date, clients: int) -> DayPayload:
-    """Return the payload of a day on which all was sent from noon to one o'clock. All lists add up to each other."""
+    """Return the payload of a day on which all was sent in one hour. Its lists add up to each other."""
     noon = datetime.datetime.combine(day, datetime.time(12), datetime.UTC)
     rows: dict[str, list[Any]] = {"stats": [], "days": [], "hours": [], "places": []}
     for code in codes:

@@ -1,7 +1,7 @@
 """GET …/: the dashboard, its files, and the pages of errors."""
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from flask import Blueprint, Response, redirect, request
@@ -16,10 +16,10 @@ from eida_stats_webservice.dashboard.pages import make_page_response, write_dash
 from eida_stats_webservice.errors import BadParameter, RestrictedNetwork
 from eida_stats_webservice.query.model import DataVersion
 from eida_stats_webservice.registry.repository import RegistryRepository
-from eida_stats_webservice.reports.kinds import DEFAULT, KINDS
+from eida_stats_webservice.reports.kinds import DEFAULT, KINDS, ReportKind
 from eida_stats_webservice.reports.maker import ReportMaker
 from eida_stats_webservice.reports.validators import find_view_validators
-from eida_stats_webservice.reports.view import PARAMETERS, parse_dashboard_view, read_values
+from eida_stats_webservice.reports.view import PARAMETERS, parse_dashboard_view, parse_kind, read_values
 from eida_stats_webservice.web.concurrency import ConcurrencyLimit
 from eida_stats_webservice.web.parameters import read_parameters
 from eida_stats_webservice.web.problem_details import make_response, note_problem
@@ -111,7 +111,7 @@ def make_error_answer(maker: ReportMaker, registry: RegistryRepository) -> ShowE
         # The form has only the first value of a parameter that is there twice.
         given = {name: value for name, value in request.args.items() if name in PARAMETERS and value}
         values = {name: printable(value[:_FILLED_CHARACTERS]) for name, value in given.items()}
-        kind = KINDS.get(values.get("kind", DEFAULT), KINDS[DEFAULT])
+        kind = _find_kind(values)
         if error.http_status < 500:
             # The error may be one of many while the database is down.
             with suppress(EidaStatisticsError):
@@ -124,6 +124,13 @@ def make_error_answer(maker: ReportMaker, registry: RegistryRepository) -> ShowE
         return response
 
     return answer
+
+
+def _find_kind(values: Mapping[str, str]) -> ReportKind:
+    """Return the kind that the parameters name. If there is no such kind, the form is of the default one."""
+    with suppress(BadParameter):
+        return parse_kind(values)
+    return KINDS[DEFAULT]
 
 
 def _get_today() -> datetime.date:

@@ -261,10 +261,10 @@ def _explain(report: Report) -> list[str]:
         " 20 cases, the true number is within two standard errors.",
         "A node-day is a day of one node. The days of a node count from the first one that it ever sent to"
         " yesterday. A day that only one of several servers of a node has sent counts as received.",
-        f"Data and {kind.count.choice} are compared over the months of nodes of which all days were received in both"
-        " periods. Clients are compared over the nodes of which all days were received in both periods. If these"
-        " months or nodes have less than half of the data, the periods are not comparable. A change of clients below"
-        f" 6.5{NO_BREAK}% may be by chance.",
+        f"Data and {kind.count.choice} are compared over the months of nodes of which all days were received in"
+        " both periods. Clients are compared over the nodes of which all days were received in both periods. If"
+        " these months or nodes have less than half of the data, the periods are not comparable. A change of"
+        f" clients below 6.5{NO_BREAK}% may be by chance.",
     ]
     if any(OTHER in (row.node, row.network, row.country) for row in report.rows):
         sentences.append(
