@@ -128,9 +128,9 @@ def test_kind_is_changed_for_the_same_view(page: Page, url: str) -> None:
     expect(page.get_by_role("heading", level=1)).to_contain_text("streamed")
     page.get_by_label("Node", exact=True).select_option("B")
     expect(page.locator(".empty")).to_have_text(
-        "Node B has no statistics of streaming in any period. Show Requests (dataselect)"
+        "Node B has no statistics of streaming in any period. Show requests (dataselect)"
     )
-    page.get_by_role("link", name="Show Requests (dataselect)").click()
+    page.get_by_role("link", name="Show requests (dataselect)").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Data delivered on request by B in March 2024")
 
 

@@ -174,7 +174,7 @@ def test_kind_without_statistics_links_to_the_other(store: Store, client: FlaskC
     assert "There are no statistics of streaming yet." in page.text
     assert (
         "Data delivered on request by A"
-        in follow(client, page.sections[""].links["Show Requests (dataselect)"]).text
+        in follow(client, page.sections[""].links["Show requests (dataselect)"]).text
     )
     fill_streaming(store, ["A"], [datetime.date(2024, 2, 1)])
     for query, words in (
@@ -186,7 +186,7 @@ def test_kind_without_statistics_links_to_the_other(store: Store, client: FlaskC
     ):
         page = Page(show(client, **{**streamed, **query}).text)
         assert words in page.text
-        assert ("Show Requests (dataselect)" in page.sections[""].links) == ("any period" in words)
+        assert ("Show requests (dataselect)" in page.sections[""].links) == ("any period" in words)
 
 
 def test_few_clients_hide_whether_a_network_is_streamed(store: Store, service_uri: str) -> None:

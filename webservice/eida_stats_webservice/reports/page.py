@@ -20,6 +20,7 @@ from eida_stats_webservice.reports.numbers import (
     format_clients,
     format_count,
     format_share_of,
+    format_three_digits,
 )
 from eida_stats_webservice.reports.periods import MonthRange, name_days, name_period, parse_months, place_period
 from eida_stats_webservice.reports.sections import (
@@ -35,6 +36,7 @@ from eida_stats_webservice.reports.view import ALL_ROWS, Layout
 KICKER = "Usage of the European Integrated Data Archive"
 # A note names so many nodes, and so many gaps of each.
 _NAMED = 5
+_BILLION = 10**9
 _DAY = datetime.timedelta(days=1)
 
 
@@ -201,8 +203,11 @@ def _make_headlines(report: Report) -> list[Headline]:
     mark = mark_gaps(total)
 
     def make_count(measure: Measure) -> Headline:
-        value = f"{format_count(total.get(measure.column) or 0)}{mark}"
-        return Headline(measure.label, value, "", _list_changes(report, total, measure.column))
+        value, changes = total.get(measure.column) or 0, _list_changes(report, total, measure.column)
+        # All digits would be too wide on a phone. The tables have them.
+        if value >= _BILLION:
+            return Headline(measure.label, format_three_digits(value / _BILLION), f"billion{mark}", changes)
+        return Headline(measure.label, f"{format_count(value)}{mark}", "", changes)
 
     unit = Unit(total.bytes)
     lines = [format_bytes(total.bytes, decimal=True), *_list_changes(report, total, kind.size.column)]
