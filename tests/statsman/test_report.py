@@ -1,12 +1,14 @@
 """eida_statsman report: its options, files and errors."""
 
 import csv
+import datetime
 import json
 from pathlib import Path
 
 import pytest
 
 from support.federation import fill
+from support.ringserver_federation import fill_streaming
 from support.statsman import Statsman
 from support.stores import ON_ONE_STORE, Store
 
@@ -49,7 +51,19 @@ def test_extension_decides_the_format(statsman: Statsman, tmp_path: Path) -> Non
     assert json.loads((tmp_path / "report.json").read_text())["scope"]["network"] is None
     rows = list(csv.DictReader((tmp_path / "report.CSV").read_text().splitlines()))
     assert {one["table"] for one in rows} == {"total", "month", "year", "node", "network", "country"}
-    assert (tmp_path / "report.md").read_text().startswith("# Data delivered in 2024\n")
+    assert (tmp_path / "report.md").read_text().startswith("# Data delivered on request in 2024\n")
+
+
+def test_kind_chooses_streaming(statsman: Statsman, store: Store) -> None:
+    fill_streaming(store, ["A"], [datetime.date(2024, 2, 1)])
+    options = ("--month", "2024-02", "-o", "-", "--format")
+    text = statsman.run("report", "--kind", "ringserver", *options, "md")
+    assert text.startswith("# Data streamed in real time in February 2024\n")
+    assert statsman.run("report", "--kind", "dataselect", *options, "csv") == statsman.run(
+        "report", *options, "csv"
+    )
+    refused = statsman("report", "--kind", "streaming", *options, "md")
+    assert (refused.returncode, "'dataselect', 'ringserver'" in refused.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """eida_statsman report --all: which reports there are, their files, and their index."""
 
+import datetime
 import json
 import os
 import pty
@@ -13,10 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from eida_stats_webservice.payloads.kinds import Kind
+from eida_stats_webservice.reports.kinds import KINDS
 from eida_stats_webservice.reports.models import Scope
 from eida_statsman.report_all import choose_targets, name_files
 from support.federation import fill
 from support.node_client import make_node
+from support.ringserver_federation import fill_streaming
 from support.statsman import Statsman
 from support.stores import open_store
 
@@ -100,7 +104,7 @@ def test_names_of_files_differ(names: list[str], stems: list[str]) -> None:
 
 def test_without_the_federation_all_are_tried() -> None:
     scopes = [Scope(), Scope(node=("A",)), Scope(network="GE")]
-    found = choose_targets(scopes, None)
+    found = choose_targets(KINDS[Kind.DATASELECT], scopes, None)
     assert [one.scope for one in found] == scopes
     assert [one.name for one in found] == ["federation", "node A", "network GE"]
 
@@ -109,14 +113,14 @@ def test_nodes_and_public_networks_have_reports(written: Path) -> None:
     expected = {f"{stem}.{form}" for stem in STEMS for form in ("html", "csv")}
     assert {path.name for path in written.iterdir()} == expected | {"index.html", "notes.txt"}
     assert (written / "notes.txt").read_text() == "mine"
-    assert "delivered by N&lt;ö d&gt; in 2024" in (written / "node-N---d-.html").read_text()
+    assert "on request by N&lt;ö d&gt; in 2024" in (written / "node-N---d-.html").read_text()
     assert "Restricted" not in "".join(path.read_text() for path in written.iterdir())
 
 
 def test_index_links_to_all_reports(written: Path) -> None:
     index = Index(written / "index.html")
     assert set(index.links) == {path.name for path in written.iterdir()} - {"index.html", "notes.txt"}
-    assert {NAME, "HTML", "CSV", "GE", "N<ö d>", "Reports of 2024"} <= set(index.texts)
+    assert {NAME, "HTML", "CSV", "GE", "N<ö d>", "Reports of data delivered on request in 2024"} <= set(index.texts)
     assert not {"script", "link", "img"} & index.tags
     report = (written / "federation.html").read_text()
     assert get_policy(written / "index.html") in report
@@ -125,6 +129,21 @@ def test_index_links_to_all_reports(written: Path) -> None:
 def get_policy(path: Path) -> str:
     (line,) = [line for line in path.read_text().splitlines() if "Content-Security-Policy" in line]
     return line
+
+
+def test_kinds_have_their_own_files(written: Path, folder: Path, statsman: Statsman, tmp_path: Path) -> None:
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
+    earlier = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    shutil.copy(folder / "statistics.db", tmp_path / "streaming.db")
+    uri = f"sqlite:///{tmp_path}/streaming.db"
+    with closing(open_store(uri)) as store:
+        fill_streaming(store, ["A"], [datetime.date(2024, 2, 1)], networks=1)
+    Statsman(uri).run("report", "--all", "--kind", "ringserver", "--month", "2024-02", "-o", str(tmp_path))
+    names = {path.name for path in tmp_path.iterdir()} - {*earlier, "streaming.db"}
+    stems = ("index", "federation", "node-A", "network-GE", "network-A0")
+    assert names == {f"ringserver-{stem}.html" for stem in stems}
+    assert set(Index(tmp_path / "ringserver-index.html").links) == names - {"ringserver-index.html"}
+    assert all((tmp_path / name).read_bytes() == content for name, content in earlier.items())
 
 
 def test_same_state_makes_the_same_files(written: Path, statsman: Statsman, folder: Path, tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """A node, and a client of the service with its token."""
 
 import datetime
+from contextlib import suppress
 from typing import Any
 
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from eida_stats_webservice.errors import NodeExists
 from eida_stats_webservice.registry.models import Node
 from support.dates import DAY
 from support.service import PREFIX
@@ -13,9 +15,10 @@ from support.stores import Store
 
 
 def make_node(store: Store, name: str) -> tuple[Node, str]:
-    """Register a node, and return it and a token of it."""
+    """Register a node if there is none of this name, and return it and a token of it."""
     now = datetime.datetime.now(tz=datetime.UTC)
-    store.registry.add_node(name, "operator@node.example")
+    with suppress(NodeExists):
+        store.registry.add_node(name, "operator@node.example")
     token = store.registry.add_token(name, now - DAY, now + 365 * DAY)[1]
     return store.registry.find_sender_of_token(token, now).node, token
 

@@ -10,6 +10,8 @@ from schemathesis.core import NotSet
 from schemathesis.core.parameters import ParameterLocation
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
+from eida_stats_webservice.payloads.kinds import Kind
+from eida_stats_webservice.reports.kinds import DEFAULT, KINDS
 from eida_stats_webservice.web import api_docs
 from support import issued
 from support.dates import DAY
@@ -146,7 +148,7 @@ def mend_days(query: dict[str, Any]) -> None:
 
 
 def mend_view(query: dict[str, Any]) -> None:
-    """Move the months of a page into the past, and replace countries without statistics."""
+    """Move the months of a page into the past, and replace countries without statistics and wrong columns."""
     # An empty value counts as not given.
     for name in [name for name, value in query.items() if value == ""]:
         del query[name]
@@ -161,6 +163,12 @@ def mend_view(query: dict[str, Any]) -> None:
     if "country" in query:
         known = (*COUNTRIES, "--")
         query["country"] = ",".join(code if code in known else COUNTRIES[0] for code in query["country"].split(","))
+    # Measures and columns are those of the kind.
+    kind = KINDS[Kind(query.get("kind", DEFAULT))]
+    if query.get("show", "bytes") not in kind.shown:
+        query["show"] = kind.count.name
+    if query.get("sort", "name").removeprefix("-") not in kind.sorted_columns:
+        query["sort"] = kind.count.column
     # A PDF takes seconds.
     if query.get("format") == "pdf":
         query["format"] = "html"

@@ -12,9 +12,11 @@ from typing import Any
 
 import click
 
+from eida_statistics.months import list_months
 from eida_stats_webservice.database import migrations
 from support.browser import launch_browser
 from support.federation import fill
+from support.ringserver_federation import fill_streaming
 from support.service import Service
 from support.stores import open_store
 
@@ -33,7 +35,12 @@ PAGES = {
     "restricted": f"?{YEAR}&network=A0",
     "empty": "?start=2025-03&end=2025-04",
     "report": f"report?{YEAR}",
+    "streaming": f"?{YEAR}&kind=ringserver",
+    "streaming-packets": f"?{YEAR}&kind=ringserver&show=packets&node=NORTH&compare=none",
+    "streaming-none": f"?{YEAR}&kind=ringserver&node=WEST",
+    "streaming-report": f"report?{YEAR}&kind=ringserver",
 }
+PDFS = ("report", "streaming-report")
 MODES: dict[str, dict[str, Any]] = {
     "light": {"viewport": {"width": 1000, "height": 700}},
     "dark": {"viewport": {"width": 1000, "height": 700}, "color_scheme": "dark"},
@@ -51,12 +58,15 @@ def main(directory: Path) -> None:
         migrations.apply(uri)
         with closing(open_store(uri)) as store:
             fill(store, NODES, [2023, 2024], gaps=GAPS, networks=4, clients=6000)
+            months = list_months(datetime.date(2023, 1, 1), datetime.date(2024, 12, 1))
+            fill_streaming(store, NODES[:5], months, gaps=GAPS, networks=4, clients=4000)
             store.registry.set_network_policy("ALPS", "A0", inverted=True)
         with Service(uri, Path(folder), workers=1) as service:
             for written in _take(f"{service.url}/", directory):
                 print(written)
-    pdf = directory / "report.pdf"
-    subprocess.run(["pdftoppm", "-r", "60", "-png", pdf, directory / "report-pdf"], check=True)
+    for name in PDFS:
+        pdf = directory / f"{name}.pdf"
+        subprocess.run(["pdftoppm", "-r", "60", "-png", pdf, directory / f"{name}-pdf"], check=True)
 
 
 def _take(url: str, directory: Path) -> Iterator[Path]:
@@ -69,9 +79,10 @@ def _take(url: str, directory: Path) -> Iterator[Path]:
                 page.screenshot(path=picture, full_page=True)
                 yield picture
         with browser.new_context() as context:
-            pdf = context.request.get(f"{url}report?{YEAR}&format=pdf")
-            (directory / "report.pdf").write_bytes(pdf.body())
-            yield directory / "report.pdf"
+            for name in PDFS:
+                pdf = context.request.get(f"{url}{PAGES[name]}&format=pdf")
+                (directory / f"{name}.pdf").write_bytes(pdf.body())
+                yield directory / f"{name}.pdf"
 
 
 if __name__ == "__main__":

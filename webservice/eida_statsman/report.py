@@ -15,11 +15,14 @@ from eida_statistics.payload import EARLIEST_DAY
 from eida_statistics.texts import find_similar
 from eida_stats_webservice import config as configuration
 from eida_stats_webservice.errors import BadParameter, RestrictedNetwork
+from eida_stats_webservice.payloads.kinds import Kind
 from eida_stats_webservice.reports.formats import FORMATS
+from eida_stats_webservice.reports.kinds import DEFAULT, KINDS
 from eida_stats_webservice.reports.maker import ReportMaker
 from eida_stats_webservice.reports.models import Scope
 from eida_stats_webservice.reports.networks import make_describe
 from eida_stats_webservice.reports.periods import MonthRange, list_comparisons
+from eida_statsman.kinds import KIND, parse_kind
 from eida_statsman.nodes import require_printable
 from eida_statsman.report_all import Failures, write_all
 from eida_statsman.repositories import Repositories
@@ -56,6 +59,14 @@ def _parse_formats(_context: click.Context, _parameter: click.Parameter, value: 
 
 
 @click.command()
+@click.option(
+    "--kind",
+    type=KIND,
+    callback=parse_kind,
+    default=DEFAULT.value,
+    show_default=True,
+    help="Data that dataselect delivered on request, or data that ringservers streamed.",
+)
 @click.option("--year", type=click.IntRange(_FIRST_YEAR, 9998), help="The year.")
 @click.option("--quarter", callback=_parse_quarter, metavar="YYYY-QN", help="The quarter, such as 2024-Q3.")
 @click.option("--month", callback=_parse_month, metavar="YYYY-MM", help="The month.")
@@ -86,6 +97,7 @@ def _parse_formats(_context: click.Context, _parameter: click.Parameter, value: 
 @click.pass_obj
 def report(
     repositories: Repositories,
+    kind: Kind,
     year: int | None,
     quarter: datetime.date | None,
     month: datetime.date | None,
@@ -124,9 +136,9 @@ def report(
         make_describe(registry),
     )
     if writes_all:
-        _show_failures(write_all(maker, period, today, Path(output), forms or ("html",)))
+        _show_failures(write_all(maker, KINDS[kind], period, today, Path(output), forms or ("html",)))
         return
-    scope = Scope(node=() if node is None else (node,), network=network, restricted=restricted)
+    scope = Scope(kind, node=() if node is None else (node,), network=network, restricted=restricted)
     written = FORMATS[_choose_format(forms, output)]
     with written.prepare(), _explain_names(repositories, scope):
         content = written.write(maker.make(scope, period, list_comparisons(period), today))

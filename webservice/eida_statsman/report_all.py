@@ -14,13 +14,12 @@ from eida_statistics.errors import EidaStatisticsError
 from eida_statistics.files import EVERYBODY, write_file
 from eida_stats_webservice.reports.formats import FORMATS
 from eida_stats_webservice.reports.index import IndexEntry, IndexSection, write_index
+from eida_stats_webservice.reports.kinds import ReportKind
 from eida_stats_webservice.reports.maker import ReportMaker
 from eida_stats_webservice.reports.models import Report, Scope
 from eida_stats_webservice.reports.page import make_page
 from eida_stats_webservice.reports.periods import MonthRange, list_comparisons
 
-FEDERATION = Scope()
-_INDEX = "index.html"
 _ODD = re.compile(r"[^A-Za-z0-9._-]")
 
 
@@ -45,9 +44,16 @@ Track = Callable[[Sequence[Target], str], Iterable[Target]]
 
 
 def write_all(
-    maker: ReportMaker, period: MonthRange, today: datetime.date, directory: Path, formats: Sequence[str]
+    maker: ReportMaker,
+    kind: ReportKind,
+    period: MonthRange,
+    today: datetime.date,
+    directory: Path,
+    formats: Sequence[str],
 ) -> Failures:
-    """Write all public reports of a period, and their index, which links to the files written. Return what failed.
+    """Write all public reports of a kind and a period, and their index, which links to the files written.
+
+    Return what failed.
 
     Raises:
         PdfUnavailable: if a format is PDF, which this installation cannot write.
@@ -59,20 +65,21 @@ def write_all(
     failures: Failures = {}
     directory.mkdir(parents=True, exist_ok=True)
     with _show_progress() as track:
-        made = _make_reports(maker, period, today, failures, track)
+        made = _make_reports(maker, kind, period, today, failures, track)
         files = {
             target: _write_files(target, made[target], directory, formats, failures)
             for target in track(list(made), "Writing reports")
         }
     if reports := [report for report in made.values() if report is not None]:
-        with _collect(failures, _INDEX):
+        name = f"{kind.prefix}index.html"
+        with _collect(failures, name):
             footer = make_page(reports[0]).footer
-            index = write_index(period, _make_index(made, files), footer)
-            write_file(directory / _INDEX, index, EVERYBODY)
+            index = write_index(kind, period, _make_index(made, files), footer)
+            write_file(directory / name, index, EVERYBODY)
     return failures
 
 
-def choose_targets(scopes: Iterable[Scope], federation: Report | None) -> list[Target]:
+def choose_targets(kind: ReportKind, scopes: Iterable[Scope], federation: Report | None) -> list[Target]:
     """Return the reports to write: of the federation, and of the nodes and networks that its report lists.
 
     It lists nodes with statistics or days due, and networks with statistics. Without it, all scopes are chosen.
@@ -83,7 +90,7 @@ def choose_targets(scopes: Iterable[Scope], federation: Report | None) -> list[T
         scopes = [scope for scope in scopes if nodes.issuperset(scope.node) and scope.network in networks]
     names = {scope: _name_scope(scope) for scope in scopes}
     stems = name_files(names.values())
-    return [Target(scope, name, stems[name]) for scope, name in names.items()]
+    return [Target(scope, name, f"{kind.prefix}{stems[name]}") for scope, name in names.items()]
 
 
 def name_files(names: Iterable[str]) -> dict[str, str]:
@@ -109,7 +116,12 @@ def _name_scope(scope: Scope) -> str:
 
 
 def _make_reports(
-    maker: ReportMaker, period: MonthRange, today: datetime.date, failures: Failures, track: Track
+    maker: ReportMaker,
+    kind: ReportKind,
+    period: MonthRange,
+    today: datetime.date,
+    failures: Failures,
+    track: Track,
 ) -> dict[Target, Report | None]:
     """Make all reports of one state of the database. One that fails is None.
 
@@ -122,10 +134,11 @@ def _make_reports(
                 return snapshot.make(scope, period, list_comparisons(period), today)
             return None
 
-        federation = make(FEDERATION)
-        targets = choose_targets(snapshot.list_public_scopes(), federation)
+        everything = Scope(kind.name)
+        federation = make(everything)
+        targets = choose_targets(kind, snapshot.list_public_scopes(kind.name), federation)
         return {
-            target: federation if target.scope == FEDERATION else make(target.scope)
+            target: federation if target.scope == everything else make(target.scope)
             for target in track(targets, "Making reports")
         }
 

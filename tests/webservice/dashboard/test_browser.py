@@ -15,6 +15,7 @@ from support.browser import Watched, launch_browser
 from support.federation import fill
 from support.postgresql import Cluster
 from support.reports import make_report
+from support.ringserver_federation import fill_streaming
 from support.roles import grant_service
 from support.service import Service
 from support.stores import open_store
@@ -32,6 +33,10 @@ PAGES = {
     "restricted": "?start=2024-01&network=A0",
     "empty": "?start=2025-01&end=2025-01",
     "report": "report?start=2024-01&end=2024-12",
+    "streaming": "?kind=ringserver&start=2024-02&end=2024-03&show=packets",
+    "streaming error": "?kind=streaming",
+    "streaming of a node without any": "?kind=ringserver&start=2024-02&end=2024-03&node=B",
+    "streaming report": "report?kind=ringserver&start=2024-03&end=2024-03",
 }
 GAP = (datetime.date(2024, 3, 10), datetime.date(2024, 3, 19))
 
@@ -47,6 +52,7 @@ def database(postgresql: Cluster, template: str) -> Iterator[str]:
     uri = postgresql.create_database("pages", template)
     with closing(open_store(uri)) as store:
         fill(store, ["A", "B"], [2023, 2024], gaps={"B": [GAP]}, networks=2)
+        fill_streaming(store, ["A"], [GAP[0].replace(day=1)], gaps={"A": [GAP]})
         store.registry.set_network_policy("A", "A0", inverted=True)
     yield uri
     postgresql.drop_database("pages")
@@ -68,7 +74,7 @@ def page(browser: Browser) -> Iterator[Page]:
 def test_pages_have_no_faults(browser: Browser, url: str, mode: str) -> None:
     for name, path in PAGES.items():
         with browser.new_context(**MODES[mode]) as context:
-            watched = Watched(context.new_page(), is_error=name in ("error", "restricted"))
+            watched = Watched(context.new_page(), is_error="error" in name or name == "restricted")
             watched.page.goto(f"{url}{path}")
             watched.page.wait_for_load_state("networkidle")
             assert watched.find_faults() == [], name
@@ -95,17 +101,37 @@ def test_form_is_applied_at_once(page: Page, url: str) -> None:
     page.get_by_label("Node", exact=True).focus()
     page.evaluate("scrollTo(0, 100)")
     page.get_by_label("Node", exact=True).select_option("A")
-    expect(page.get_by_role("heading", level=1)).to_have_text("Data delivered by A in 2024")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Data delivered on request by A in 2024")
     assert "node=A" in page.url
-    assert page.title() == "Data delivered by A in 2024"
+    assert page.title() == "Data delivered on request by A in 2024"
     expect(page.get_by_label("Node", exact=True)).to_be_focused()
     assert page.evaluate("scrollY") == 100
     page.get_by_label("Show").select_option("clients")
     expect(page.locator("#view h2").first).to_have_text("Distinct clients")
     page.go_back()
     page.go_back()
-    expect(page.get_by_role("heading", level=1)).to_have_text("Data delivered in 2024")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Data delivered on request in 2024")
     expect(page.get_by_label("Node", exact=True)).to_have_value("")
+
+
+def test_kind_is_changed_for_the_same_view(page: Page, url: str) -> None:
+    page.goto(f"{url}?start=2024-03&end=2024-03&show=requests&sort=-nb_successful_reqs")
+    page.get_by_label("Node", exact=True).select_option("A")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Data delivered on request by A in March 2024")
+    page.get_by_role("link", name="Streaming (ringserver)").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Data streamed in real time by A in March 2024")
+    expect(page.get_by_role("link", name="Streaming (ringserver)")).to_have_attribute("aria-current", "page")
+    expect(page.get_by_label("Show").locator("option")).to_have_text(["data", "packets", "clients"])
+    # The form keeps the kind.
+    page.get_by_label("Show").select_option("packets")
+    expect(page.locator("#networks thead")).to_contain_text("Packets")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("streamed")
+    page.get_by_label("Node", exact=True).select_option("B")
+    expect(page.locator(".empty")).to_have_text(
+        "Node B has no statistics of streaming in any period. Show requests (dataselect)"
+    )
+    page.get_by_role("link", name="Show requests (dataselect)").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Data delivered on request by B in March 2024")
 
 
 def test_quick_changes_leave_no_errors(page: Page, url: str) -> None:
@@ -127,7 +153,7 @@ def test_mistake_is_shown_at_its_field(page: Page, url: str) -> None:
         "No network 'ge' (capitals matter). Did you mean GE?"
     )
     page.get_by_role("link", name="GE", exact=True).click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("Data of network GE delivered in 2024")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Data of network GE delivered on request in 2024")
 
 
 def test_values_are_shown_at_pointer_and_focus(page: Page, url: str) -> None:
@@ -152,6 +178,9 @@ def test_values_are_shown_at_pointer_and_focus(page: Page, url: str) -> None:
 
 def test_keyboard_alone_reaches_the_csv(page: Page, url: str) -> None:
     page.goto(f"{url}{PAGES['federation']}")
+    for name in ("Requests (dataselect)", "Streaming (ringserver)"):
+        page.keyboard.press("Tab")
+        expect(page.get_by_role("link", name=name)).to_be_focused()
     page.keyboard.press("Tab")
     expect(page.get_by_label("From")).to_be_focused()
     link = page.get_by_role("link", name="This view as CSV")
@@ -181,7 +210,7 @@ def test_form_works_without_scripts(browser: Browser, url: str) -> None:
         page.goto(f"{url}{PAGES['federation']}")
         page.get_by_label("Node", exact=True).select_option("B")
         page.get_by_role("button", name="Show").click()
-        expect(page.get_by_role("heading", level=1)).to_have_text("Data delivered by B in 2024")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Data delivered on request by B in 2024")
         assert "node=B" in urlsplit(page.url).query
         page.locator("#months summary").click()
         expect(page.locator("#months table")).to_be_visible()
@@ -193,6 +222,6 @@ def test_saved_report_opens_offline(browser: Browser, database: str, tmp_path: P
     with browser.new_context(offline=True) as context:
         watched = Watched(context.new_page())
         watched.page.goto((tmp_path / "report.html").as_uri())
-        expect(watched.page.get_by_role("heading", level=1)).to_have_text("Data delivered in 2024")
+        expect(watched.page.get_by_role("heading", level=1)).to_have_text("Data delivered on request in 2024")
         assert [one for one in watched.requested if not one.startswith("data:")] == [watched.page.url]
         assert watched.page.evaluate("document.fonts.check('600 16px \"EIDA Sans\"')")

@@ -17,6 +17,7 @@ from eida_stats_webservice.reports.numbers import NO_BREAK
 from support.dashboard import follow, show
 from support.federation import fill
 from support.pages import Page
+from support.ringserver_federation import fill_streaming
 from support.service import PREFIX
 from support.stores import Store, open_store
 
@@ -51,6 +52,23 @@ def test_all_links_work(client: FlaskClient) -> None:
         assert not urlsplit(link).netloc
         if "format=pdf" not in link:
             assert follow(client, link).status_code == 200, link
+
+
+def test_links_keep_the_kind(store: Store, client: FlaskClient) -> None:
+    fill_streaming(store, ["A"], [datetime.date(2024, 2, 1)])
+    shown = {"start": "2024-01", "end": "2024-02", "show": "packets", "sort": "-packets"}
+    page = Page(show(client, **shown, kind="ringserver").text)
+    links = {str(one["href"]): one for one in page.find_all("a")}
+    for link in links:
+        if "format=pdf" not in link:
+            assert follow(client, link).status_code == 200, link
+    of_views = [link for link in links if link.startswith(("?", "report?"))]
+    # What the other kind does not have is left out.
+    assert [link for link in of_views if "kind=ringserver" not in link] == ["?start=2024-01&end=2024-02"]
+    current = [one["href"] for one in links.values() if one.get("aria-current")]
+    assert [parse_qs(str(link).removeprefix("?"))["kind"] for link in current] == [["ringserver"]]
+    assert {"name": "kind", "value": "ringserver"}.items() <= page.find_all("input")[-1].items()
+    assert Page(show(client, **shown, kind="dataselect").text).text.count("Use bytes or requests or clients.") == 1
 
 
 def test_downloads_are_of_this_view(client: FlaskClient) -> None:
@@ -142,9 +160,41 @@ def test_period_without_statistics_links_to_the_last(client: FlaskClient) -> Non
     response = show(client, start="2025-02", end="2025-03", node="A")
     assert response.status_code == 200
     page = Page(response.text)
-    assert "No statistics of February to March 2025; the last ones are of December 2024." in page.text
+    assert "No statistics of requests from February to March 2025; the last ones are of December 2024." in page.text
     assert not page.find_all("svg")
-    assert "Data delivered by A in December 2024" in follow(client, page.sections[""].links["December 2024"]).text
+    assert (
+        "Data delivered on request by A in December 2024"
+        in follow(client, page.sections[""].links["December 2024"]).text
+    )
+
+
+def test_kind_without_statistics_links_to_the_other(store: Store, client: FlaskClient) -> None:
+    streamed = {**YEAR, "kind": "ringserver"}
+    page = Page(show(client, **streamed, node="A").text)
+    assert "There are no statistics of streaming yet." in page.text
+    assert (
+        "Data delivered on request by A"
+        in follow(client, page.sections[""].links["Show requests (dataselect)"]).text
+    )
+    fill_streaming(store, ["A"], [datetime.date(2024, 2, 1)])
+    for query, words in (
+        ({"node": "B"}, "Node B has no statistics of streaming in any period."),
+        ({"node": "B,C"}, "Nodes B and C have no statistics of streaming in any period."),
+        ({"network": "C0"}, "Network C0 has no statistics of streaming in any period."),
+        ({"network": "GE", "node": "B"}, "This selection has no statistics of streaming in any period."),
+        ({"node": "A", "end": "2024-01"}, "No statistics of streaming in January 2024; the last ones are of"),
+    ):
+        page = Page(show(client, **{**streamed, **query}).text)
+        assert words in page.text
+        assert ("Show requests (dataselect)" in page.sections[""].links) == ("any period" in words)
+
+
+def test_few_clients_hide_whether_a_network_is_streamed(store: Store, service_uri: str) -> None:
+    fill_streaming(store, ["A"], [datetime.date(2024, 2, 1)])
+    client = create_app(Config(service_uri, min_clients=5)).test_client()
+    text = show(client, **YEAR, kind="ringserver", network="C0").text
+    assert "No statistics of streaming in 2024" in text
+    assert "any period" not in text
 
 
 def test_month_that_is_not_over_is_so_far(store: Store, client: FlaskClient) -> None:
@@ -182,6 +232,9 @@ def test_unchanged_page_is_304(store: Store, client: FlaskClient) -> None:
         ({"end": "2023-12"}, "end", "end=2023-12 is before start=2024-01."),
         ({"network": "FR,GE"}, "network", "Use one extended network code"),
         ({"top": "0"}, "top", "Use a number from 1 to 100."),
+        ({"kind": "streaming"}, None, "kind=streaming. Use dataselect or ringserver."),
+        ({"kind": "ringserver", "show": "requests"}, "show", "Use bytes or packets or clients."),
+        ({"kind": "ringserver", "sort": "nb_reqs"}, None, "Use name, bytes, packets, clients, days_received"),
         ({"show": "x"}, "show", "Use bytes or requests or clients."),
         ({"by": "day"}, "by", "Use month or year."),
         ({"compare": "2023"}, "compare", "Use year, previous, none, or the first month"),

@@ -47,6 +47,13 @@ def test_saturated_sketch_has_an_estimate(store: Store) -> None:
     assert "Distinct clients" in read_page(store).text
 
 
+def test_billions_are_short_in_headlines(store: Store) -> None:
+    submit(store, in_january(nb_requests=2_684_000_000, nb_successful_requests=2_684_000_000))
+    page = read_page(store)
+    assert "2.68 billion" in page.text
+    assert page.sections["months"].rows[1][2] == "2,684,000,000"
+
+
 def test_small_groups_are_one_other_line(store: Store) -> None:
     submit(store, in_january(network="GE"), in_january(network="GR", country="FR"))
     page = read_page(store, min_clients=5)

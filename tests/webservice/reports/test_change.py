@@ -9,13 +9,13 @@ from eida_stats_webservice.payloads.models import ReceivedDays
 from eida_stats_webservice.reports.change import (
     Pair,
     Side,
-    Sums,
     compare,
     compute_change,
     find_complete_nodes,
     hold_enough_bytes,
 )
 from eida_stats_webservice.reports.coverage import compute_coverage
+from eida_stats_webservice.reports.models import Sums
 from eida_stats_webservice.reports.periods import MonthRange
 
 NOW, BEFORE = MonthRange.of_year(2024), MonthRange.of_year(2023)
@@ -24,7 +24,9 @@ LATER = datetime.date(2026, 1, 1)
 
 def fill(period: MonthRange, **bytes_by_node: int) -> dict[Pair, Sums]:
     return {
-        (node, month): Sums(size, size // 10, 0) for node, size in bytes_by_node.items() for month in period.months
+        (node, month): {"bytes": size, "packets": size // 10}
+        for node, size in bytes_by_node.items()
+        for month in period.months
     }
 
 
@@ -38,22 +40,24 @@ def test_change_is_over_months_complete_in_both() -> None:
     now = make_complete_side(NOW, fill(NOW, A=120, B=50), "A", ("B", NOW.last), ("B", NOW.first))
     base = compare(now, make_complete_side(BEFORE, fill(BEFORE, A=100, B=500), "A", ("B", BEFORE.last)))
     # The base holds 1,700 of 7,200 bytes of the earlier year.
-    assert (base.bytes_change, base.nodes, base.share) == (None, 2, pytest.approx(1700 / 7200))
+    assert (base.changes, base.nodes, base.share) == ({}, 2, pytest.approx(1700 / 7200))
     base = compare(now, make_complete_side(BEFORE, fill(BEFORE, A=100, B=60), "A", ("B", BEFORE.last)))
-    assert base.bytes_change == pytest.approx((12 * 120 + 50) / (12 * 100 + 60) - 1)
-    assert base.streams_change == pytest.approx((12 * 12 + 5) / (12 * 10 + 6) - 1)
+    assert base.changes == {
+        "bytes": pytest.approx((12 * 120 + 50) / (12 * 100 + 60) - 1),
+        "packets": pytest.approx((12 * 12 + 5) / (12 * 10 + 6) - 1),
+    }
 
 
 def test_complete_month_without_requests_counts_as_zero() -> None:
     then = {pair: sums for pair, sums in fill(BEFORE, A=100).items() if pair[1].month > 6}
     base = compare(make_complete_side(NOW, fill(NOW, A=100)), make_complete_side(BEFORE, then))
-    assert base.bytes_change == pytest.approx(1.0)
+    assert base.changes["bytes"] == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(("now", "then"), [({}, {"A": 5}), ({"A": 5}, {}), ({}, {})])
 def test_period_without_bytes_is_not_comparable(now: dict[str, int], then: dict[str, int]) -> None:
     base = compare(make_complete_side(NOW, fill(NOW, **now)), make_complete_side(BEFORE, fill(BEFORE, **then)))
-    assert (base.bytes_change, base.streams_change, base.share) == (None, None, None)
+    assert (base.changes, base.share) == ({}, None)
 
 
 @pytest.mark.parametrize(

@@ -100,4 +100,4 @@ def test_month_alone_has_no_chart(store: Store, report: Report) -> None:
 
 
 def test_empty_report_says_so(store: Store) -> None:
-    assert "No statistics of 2024." in write_html(make_report(store)).decode()
+    assert "There are no statistics of requests yet." in write_html(make_report(store)).decode()

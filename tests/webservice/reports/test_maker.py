@@ -4,6 +4,7 @@ import csv
 import datetime
 import io
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,13 +15,17 @@ from eida_statistics import hll
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.errors import BadParameter, RestrictedNetwork
+from eida_stats_webservice.payloads.kinds import Kind
 from eida_stats_webservice.reports import writers
 from eida_stats_webservice.reports.maker import ReportMaker
 from eida_stats_webservice.reports.models import Report, Row, Scope
 from eida_stats_webservice.reports.periods import list_comparisons, parse_months
 from support.federation import fill
+from support.kinds import make_quiet_day
+from support.node_client import make_node
 from support.payloads import payload, row, sketch
 from support.reports import TODAY, make_maker, make_report
+from support.ringserver_federation import fill_streaming
 from support.service import PREFIX
 from support.stores import ON_ONE_STORE, Store
 
@@ -86,9 +91,7 @@ def test_figures_are_public_answers(
         assert found.keys() == expected.keys(), table
         for key, one in found.items():
             columns = ("bytes", "nb_successful_reqs", "nb_unsuccessful_reqs", "clients")
-            assert [str(getattr(one, column)) for column in columns] == [
-                expected[key][column] for column in columns
-            ]
+            assert [str(one.get(column)) for column in columns] == [expected[key][column] for column in columns]
 
 
 def test_json_and_csv_have_the_same_rows(federation: Store) -> None:
@@ -102,6 +105,53 @@ def test_json_and_csv_have_the_same_rows(federation: Store) -> None:
     assert document["schema"] == "eida-statistics-report/1"
     assert list(rows[0])[: len(KEYS) + 1] == ["table", *KEYS]
     assert writers.write_json(report) == writers.write_json(make_report(federation))
+
+
+def test_streaming_has_reports_of_its_own(federation: Store) -> None:
+    # A received February completely in both years, B did not, and C has no ringserver.
+    months = [as_date("2023-02-01"), as_date("2024-02-01")]
+    gaps = {"B": [(as_date("2024-02-10"), as_date("2024-02-19"))]}
+    fill_streaming(federation, ["A", "B"], months, gaps=gaps)
+    before = make_report(federation, "2024-02", "2024-02")
+    report = make_report(federation, "2024-02", "2024-02", kind=Kind.RINGSERVER)
+    assert report.select("total")[0].bytes != before.select("total")[0].bytes
+    assert {one.node: (one.days_received, one.days_due) for one in report.coverage} == {
+        "A": (29, 29),
+        "B": (19, 29),
+        "C": (0, 0),
+    }
+    assert [found.node for found in report.select("node")] == ["A", "B"]
+    networks = {found.network for found in report.select("network")}
+    assert networks == {"", "GE", "A0", "B0", "B1", "Other"}
+    (first, *_) = csv.DictReader(io.StringIO(writers.write_csv(report).decode()))
+    columns = [name for name in first if not name.startswith(("year_", "previous_"))]
+    assert columns[len(KEYS) + 1 :] == [
+        *("bytes", "packets", "clients", "clients_standard_error", "days_received", "days_due")
+    ]
+    assert {"year_packets", "year_packets_change", "previous_bytes"} <= first.keys()
+    sums = {
+        year: make_report(federation, f"{year}-02", f"{year}-02", kind=Kind.RINGSERVER, node=("A",))
+        for year in (2023, 2024)
+    }
+    packets = {year: found.select("total")[0].get("packets") or 0 for year, found in sums.items()}
+    compared = sums[2024].select("total")[0].comparisons["year"]
+    assert compared.changes["packets"] == pytest.approx(packets[2024] / packets[2023] - 1)
+    text = writers.write_markdown(report).decode()
+    assert text.startswith("# Data streamed in real time in February 2024\n")
+    assert "**10 of 58 node-days were not received.** B: 10 to 19 February 2024." in text
+    assert "| no network code |" in text
+    assert not {"requests without data", "Streams delivered"} & set(re.split("[*|:] ?", text))
+    assert make_report(federation, "2024-02", "2024-02", kind=Kind.RINGSERVER, network="GE").citation is not None
+
+
+@ON_ONE_STORE
+def test_one_of_several_ringservers_makes_a_day_received(store: Store) -> None:
+    node = make_node(store, "A")[0]
+    for day, source in (("01", "south"), ("01", "north"), ("03", "north")):
+        store.ringserver.ingest(node, make_quiet_day(as_date(f"2024-02-{day}"), source))
+    (coverage,) = make_report(store, "2024-02", "2024-02", kind=Kind.RINGSERVER).coverage
+    assert (coverage.days_received, coverage.not_received[0].is_day) == (2, True)
+    assert coverage.not_received[0].start == as_date("2024-02-02")
 
 
 def test_coverage_names_the_days_not_received(federation: Store) -> None:
@@ -165,10 +215,10 @@ def test_change_is_over_complete_months(federation: Store) -> None:
             for month in make_report(federation, f"{year}-01", f"{year}-12", node=(node,)).select("month"):
                 if (node, int(month.date[5:])) not in left_out:
                     sums[year] += month.bytes or 0
-    assert compared.bytes_change == pytest.approx(sums[2024] / sums[2023] - 1)
+    assert compared.changes["bytes"] == pytest.approx(sums[2024] / sums[2023] - 1)
     assert (compared.base_nodes, compared.clients_base_nodes, len(report.comparisons)) == (3, 1, 1)
     # A is the only node that is complete in both years, and has less than half of the bytes.
-    assert compared.clients_change is None
+    assert compared.changes["clients"] is None
 
 
 def test_change_of_clients_is_over_complete_nodes(federation: Store) -> None:
@@ -182,7 +232,7 @@ def test_change_of_clients_is_over_complete_nodes(federation: Store) -> None:
     )
     assert now is not None
     assert before is not None
-    assert compared.clients_change == pytest.approx(now / before - 1)
+    assert compared.changes["clients"] == pytest.approx(now / before - 1)
     text = writers.write_markdown(make_report(federation, "2024-01", "2024-03")).decode()
     assert ", over 2 of 3 nodes" in text
 
@@ -192,7 +242,7 @@ def test_node_that_joined_is_not_comparable(store: Store) -> None:
     (total,) = make_report(store).select("total")
     assert total.days_due == 366
     compared = total.comparisons["year"]
-    assert (compared.bytes, compared.bytes_change, compared.clients_change) == (None, None, None)
+    assert (compared.sums, compared.changes) == (None, {"clients": None})
     assert "not comparable with 2023" in writers.write_markdown(make_report(store)).decode()
 
 
@@ -231,7 +281,7 @@ def test_report_without_nodes_has_no_figures(store: Store) -> None:
     report = make_report(store)
     assert [found.table for found in report.rows] == ["total", *["month"] * 12]
     assert all(found.bytes is None for found in report.rows)
-    assert b"# Data delivered in 2024" in writers.write_markdown(report)
+    assert b"# Data delivered on request in 2024" in writers.write_markdown(report)
 
 
 @ON_ONE_STORE

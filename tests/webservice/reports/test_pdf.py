@@ -81,13 +81,13 @@ def test_text_has_the_rows_of_the_page(report: Report, pdf: bytes) -> None:
     words = " ".join(text.split())
     for headline in page.headlines:
         assert " ".join(f"{headline.value} {headline.unit}".split()) in words
-    pages = re.findall(r"^Data delivered in 2024 +(\d) ?/ ?(\d)$", text, re.MULTILINE)
+    pages = re.findall(r"^Data delivered on request in 2024 +(\d) ?/ ?(\d)$", text, re.MULTILINE)
     assert pages == [(str(number), str(len(pages))) for number in range(1, len(pages) + 1)] != []
 
 
 def test_document_is_tagged_with_own_fonts(pdf: bytes, tmp_path: Path) -> None:
     about = describe(pdf, "pdfinfo", tmp_path)
-    assert re.search(r"^Title: +Data delivered in 2024$", about, re.MULTILINE)
+    assert re.search(r"^Title: +Data delivered on request in 2024$", about, re.MULTILINE)
     assert re.search(r"^Tagged: +yes$", about, re.MULTILINE)
     assert re.search(r"^Page size: .*\(A4\)$", about, re.MULTILINE)
     streams = re.findall(rb"stream\n(x.*?)\nendstream", pdf, re.DOTALL)

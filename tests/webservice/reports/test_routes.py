@@ -12,12 +12,14 @@ from jsonschema import Draft202012Validator
 from eida_statistics.errors import ConfigurationError
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
+from eida_stats_webservice.payloads.kinds import Kind
 from eida_stats_webservice.reports import writers
 from eida_stats_webservice.reports.formats import FORMATS
 from eida_stats_webservice.web import api_docs
 from support.dates import DAY
 from support.federation import fill
 from support.reports import make_report
+from support.ringserver_federation import fill_streaming
 from support.service import PREFIX
 from support.stores import ON_ONE_STORE, Store
 
@@ -51,6 +53,24 @@ def test_formats_are_those_of_the_command(federation: Store, client: FlaskClient
     assert client.get(PATH, query_string={**YEAR, "format": "", "node": ""}).mimetype == "text/html"
 
 
+def test_kind_chooses_streaming(store: Store, client: FlaskClient) -> None:
+    fill_streaming(store, ["A"], [datetime.date(2024, 2, 1)])
+    query = {"start": "2024-02", "end": "2024-02", "kind": "ringserver"}
+    report = make_report(store, "2024-02", "2024-02", kind=Kind.RINGSERVER)
+    for name, form in FORMATS.items():
+        response = client.get(PATH, query_string={**query, "format": name})
+        found = f'inline; filename="ringserver-report-2024-02-2024-02.{name}"'
+        assert (response.status_code, response.headers["Content-Disposition"]) == (200, found)
+        assert response.data == form.write(report)
+        known = {"If-None-Match": response.headers["ETag"]}
+        assert client.get(PATH, query_string={**query, "format": name}, headers=known).status_code == 304
+    found = client.get(PATH, query_string={**query, "format": "json"}).get_json()
+    assert list(make_validator().iter_errors(found)) == []
+    assert found["scope"]["kind"] == "ringserver"
+    refused = client.get(PATH, query_string={**query, "kind": "streaming", "format": "json"})
+    assert (refused.status_code, "Use dataselect or ringserver." in refused.text) == (400, True)
+
+
 def test_page_has_a_strict_policy(federation: Store, client: FlaskClient) -> None:
     response = client.get(PATH, query_string=YEAR)
     policy = response.headers["Content-Security-Policy"]
@@ -60,10 +80,13 @@ def test_page_has_a_strict_policy(federation: Store, client: FlaskClient) -> Non
     assert "frame-ancestors" not in response.text
 
 
-def test_json_matches_its_schema(federation: Store, client: FlaskClient, token: str) -> None:
+def make_validator() -> Draft202012Validator:
     document = yaml.safe_load(api_docs.OPENAPI.read_text())
-    schema = {"$ref": "#/components/schemas/Report", "components": document["components"]}
-    validator = Draft202012Validator(schema)
+    return Draft202012Validator({"$ref": "#/components/schemas/Report", "components": document["components"]})
+
+
+def test_json_matches_its_schema(federation: Store, client: FlaskClient, token: str) -> None:
+    validator = make_validator()
     headers = {"Authorization": f"Bearer {token}"}
     for query, sent in (({}, {}), ({"start": "2024-05", "end": "2024-06"}, {}), ({}, headers)):
         found = client.get(PATH, query_string={**YEAR, **query, "format": "json"}, headers=sent).get_json()

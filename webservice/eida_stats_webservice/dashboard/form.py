@@ -12,9 +12,9 @@ from eida_stats_webservice.errors import BadParameter
 from eida_stats_webservice.registry.models import OTHER
 from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.reports import atlas
+from eida_stats_webservice.reports.kinds import ReportKind
 from eida_stats_webservice.reports.view import DEFAULT_TOP, MAX_TOP, View
 
-_SHOW = (("bytes", "data"), ("requests", "requests"), ("clients", "clients"))
 _BY = (("month", "month"), ("year", "year"))
 _COMPARE = (("year", "a year before"), ("previous", "the months before"), ("none", "nothing"))
 
@@ -88,10 +88,13 @@ def list_names(registry: RegistryRepository, countries: Iterable[str]) -> Names:
     return Names([name for name, _ in registry.list_policies()], sorted(networks), names)
 
 
-def make_form(values: Mapping[str, str], names: Names, view: View | None, mistake: Mistake | None = None) -> Form:
+def make_form(
+    kind: ReportKind, values: Mapping[str, str], names: Names, view: View | None, mistake: Mistake | None = None
+) -> Form:
     """Return the form.
 
     Args:
+        kind: the kind of statistics.
         values: the parameters of the request.
         names: the names that can be filled in.
         view: the view, for its months; None if there is none.
@@ -108,20 +111,21 @@ def make_form(values: Mapping[str, str], names: Names, view: View | None, mistak
         return Field(name, label, "text" if name == wrong else "month", value, hint="YYYY-MM")
 
     nodes = [Option(name, name) for name in names.nodes]
+    shown = [(one.name, one.choice) for one in kind.shown.values()]
     fields = [
         make_month("start", "From", None if view is None else view.period.first),
         make_month("end", "To", None if view is None else view.period.last),
         Field("node", "Node", "select", get("node"), _add_value([Option("", "all"), *nodes], get("node"))),
         Field("network", "Network", "text", get("network"), [Option(name, name) for name in names.networks], "all"),
         Field("country", "Country", "text", get("country"), _list_countries(names), "all"),
-        Field("show", "Show", "select", get("show"), _add_value(_make_options(_SHOW), get("show"))),
+        Field("show", "Show", "select", get("show"), _add_value(_make_options(shown), get("show"))),
         Field("by", "By", "select", get("by"), _add_value(_make_options(_BY), get("by"))),
         Field(
             "compare", "Compare with", "select", get("compare"), _add_value(_make_options(_COMPARE), get("compare"))
         ),
         Field("top", "Rows", "number", get("top", str(DEFAULT_TOP)), most=MAX_TOP),
     ]
-    hidden = {name: values[name] for name in ("sort",) if name in values and name != wrong}
+    hidden = {name: values[name] for name in ("kind", "sort") if name in values and name != wrong}
     return Form(fields, hidden)
 
 

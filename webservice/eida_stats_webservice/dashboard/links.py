@@ -8,6 +8,7 @@ import msgspec
 from eida_statistics.months import format_month
 from eida_stats_webservice.query.model import StatisticsQuery
 from eida_stats_webservice.reports.answers import make_table_queries
+from eida_stats_webservice.reports.kinds import DEFAULT, KINDS, ReportKind
 from eida_stats_webservice.reports.pdf import has_packages
 from eida_stats_webservice.reports.periods import MonthRange
 from eida_stats_webservice.reports.view import View
@@ -20,6 +21,14 @@ class Link(msgspec.Struct, frozen=True):
 
     href: str
     text: str
+
+
+class KindLink(msgspec.Struct, frozen=True):
+    """A link to the same view of a kind of statistics, and whether this is the kind of the page."""
+
+    href: str
+    kind: ReportKind
+    is_current: bool
 
 
 class Sorting(msgspec.Struct, frozen=True):
@@ -52,7 +61,21 @@ def change_view(values: Mapping[str, str], **changed: str) -> str:
 
 def make_sorting(values: Mapping[str, str], view: View) -> Sorting:
     """Return how tables are sorted."""
-    return Sorting(values, view.layout.order)
+    return Sorting(values, view.layout.find_order(KINDS[view.scope.kind]))
+
+
+def make_kind_links(values: Mapping[str, str], current: ReportKind) -> list[KindLink]:
+    """Return the links to all kinds. They leave out a measure and an order that the other kind does not have."""
+    return [KindLink(_change_kind(values, kind), kind, is_current=kind is current) for kind in KINDS.values()]
+
+
+def _change_kind(values: Mapping[str, str], kind: ReportKind) -> str:
+    kept = {
+        "show": values.get("show", "") in kind.shown,
+        "sort": values.get("sort", "").removeprefix("-") in kind.sorted_columns,
+    }
+    dropped = {name: "" for name, is_kept in kept.items() if not is_kept}
+    return change_view(values, kind="" if kind.name is DEFAULT else kind.name, **dropped)
 
 
 def make_downloads(values: Mapping[str, str], view: View) -> list[Link]:
@@ -69,7 +92,7 @@ def make_downloads(values: Mapping[str, str], view: View) -> list[Link]:
 def make_sources(view: View) -> dict[str, str]:
     """Return links to the public answers with the figures, by the name of the table."""
     queries = make_table_queries(view.scope, view.period)
-    return {table: f"dataselect/public?{_format_query(query)}" for table, query in queries.items()}
+    return {table: f"{query.cube.name}/public?{_format_query(query)}" for table, query in queries.items()}
 
 
 def make_period_link(values: Mapping[str, str], period: MonthRange) -> str:
@@ -85,6 +108,7 @@ def _format_query(query: StatisticsQuery) -> str:
         **({"level": query.level} if query.level else {}),
         **({"details": ",".join(sorted(query.details))} if query.details else {}),
         **({"merge": "nodes"} if query.merge_nodes else {}),
-        "unsuccessful": "true",
+        **query.choices,
+        **{measure.parameter: "true" for measure in query.cube.measures if measure.parameter},
     }
     return urlencode(parameters, safe=",")

@@ -10,9 +10,16 @@ from jinja2 import Environment
 from eida_statistics.errors import EidaStatisticsError
 from eida_stats_webservice.dashboard.assets import load_assets
 from eida_stats_webservice.dashboard.form import Form, Mistake
-from eida_stats_webservice.dashboard.links import make_downloads, make_period_link, make_sorting, make_sources
+from eida_stats_webservice.dashboard.links import (
+    make_downloads,
+    make_kind_links,
+    make_period_link,
+    make_sorting,
+    make_sources,
+)
 from eida_stats_webservice.errors import BadParameter
 from eida_stats_webservice.reports.html import TEMPLATES, make_context, make_environment
+from eida_stats_webservice.reports.kinds import KINDS, ReportKind
 from eida_stats_webservice.reports.models import Report
 from eida_stats_webservice.reports.page import KICKER
 from eida_stats_webservice.reports.periods import parse_months
@@ -35,10 +42,14 @@ def write_dashboard(report: Report, view: View, values: Mapping[str, str], form:
         form: the form.
     """
     last = report.last_month
+    kinds = make_kind_links(values, KINDS[view.scope.kind])
+    has_none = report.no_statistics_in in ("selection", "database")
     return _render(
         "dashboard.html",
         **make_context(report, view.layout),
         form=form,
+        kinds=kinds,
+        further=[one for one in kinds if not one.is_current] if has_none else [],
         downloads=make_downloads(values, view),
         links=make_sources(view),
         sorting=make_sorting(values, view),
@@ -46,11 +57,20 @@ def write_dashboard(report: Report, view: View, values: Mapping[str, str], form:
     )
 
 
-def write_error(error: EidaStatisticsError, detail: str, form: Form | None, mistake: Mistake | None) -> str:
+def write_error(
+    error: EidaStatisticsError,
+    kind: ReportKind,
+    values: Mapping[str, str],
+    detail: str,
+    form: Form | None,
+    mistake: Mistake | None,
+) -> str:
     """Return the page of an error.
 
     Args:
         error: the error.
+        kind: the kind of statistics.
+        values: the parameters of the request.
         detail: the cause, and how a client can mend it.
         form: the form as it was filled in; None without a database.
         mistake: the value that cannot be used, if it is one.
@@ -60,6 +80,7 @@ def write_error(error: EidaStatisticsError, detail: str, form: Form | None, mist
         page=None,
         kicker=KICKER,
         title=_name_error(error),
+        kinds=[] if form is None else make_kind_links(values, kind),
         detail=detail,
         form=form,
         mistake=mistake,

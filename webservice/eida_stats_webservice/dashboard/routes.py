@@ -1,7 +1,7 @@
 """GET …/: the dashboard, its files, and the pages of errors."""
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from flask import Blueprint, Response, redirect, request
@@ -16,9 +16,10 @@ from eida_stats_webservice.dashboard.pages import make_page_response, write_dash
 from eida_stats_webservice.errors import BadParameter, RestrictedNetwork
 from eida_stats_webservice.query.model import DataVersion
 from eida_stats_webservice.registry.repository import RegistryRepository
+from eida_stats_webservice.reports.kinds import DEFAULT, KINDS, ReportKind
 from eida_stats_webservice.reports.maker import ReportMaker
 from eida_stats_webservice.reports.validators import find_view_validators
-from eida_stats_webservice.reports.view import PARAMETERS, parse_dashboard_view, read_values
+from eida_stats_webservice.reports.view import PARAMETERS, parse_dashboard_view, parse_kind, read_values
 from eida_stats_webservice.web.concurrency import ConcurrencyLimit
 from eida_stats_webservice.web.parameters import read_parameters
 from eida_stats_webservice.web.problem_details import make_response, note_problem
@@ -69,7 +70,7 @@ def create_blueprint(
             with concurrency.slot():
                 report = maker.make(view.scope, view.period, view.comparisons, today)
             countries = [row.country for row in report.select("country")]
-            form = make_form(values, list_names(registry, countries), view)
+            form = make_form(KINDS[view.scope.kind], values, list_names(registry, countries), view)
             return write_dashboard(report, view, values, form).encode()
 
         response = make_page_response(maker.find_page(version, (routes.name, etag), write))
@@ -107,21 +108,29 @@ def make_error_answer(maker: ReportMaker, registry: RegistryRepository) -> ShowE
         if isinstance(error, RestrictedNetwork):
             detail = f"Network {error.subject} is restricted. {error.hint}"
         form, mistake = None, None
+        # The form has only the first value of a parameter that is there twice.
+        given = {name: value for name, value in request.args.items() if name in PARAMETERS and value}
+        values = {name: printable(value[:_FILLED_CHARACTERS]) for name, value in given.items()}
+        kind = _find_kind(values)
         if error.http_status < 500:
-            # The form has only the first value of a parameter that is there twice.
-            given = {name: value for name, value in request.args.items() if name in PARAMETERS and value}
-            values = {name: printable(value[:_FILLED_CHARACTERS]) for name, value in given.items()}
             # The error may be one of many while the database is down.
             with suppress(EidaStatisticsError):
                 is_country = isinstance(error, BadParameter) and error.parameter == "country"
-                names = list_names(registry, maker.list_countries(_get_today()) if is_country else ())
+                names = list_names(registry, maker.list_countries(kind.name, _get_today()) if is_country else ())
                 mistake = make_mistake(error, values, names) if isinstance(error, BadParameter) else None
-                form = make_form(values, names, None, mistake)
-        response = make_page_response(write_error(error, detail, form, mistake), error.http_status)
+                form = make_form(kind, values, names, None, mistake)
+        response = make_page_response(write_error(error, kind, values, detail, form, mistake), error.http_status)
         response.headers.update(error.headers)
         return response
 
     return answer
+
+
+def _find_kind(values: Mapping[str, str]) -> ReportKind:
+    """Return the kind that the parameters name. If there is no such kind, the form is of the default one."""
+    with suppress(BadParameter):
+        return parse_kind(values)
+    return KINDS[DEFAULT]
 
 
 def _get_today() -> datetime.date:

@@ -6,11 +6,11 @@ import msgspec
 
 from eida_statistics.months import format_month
 from eida_statistics.payload import Period
-from eida_stats_webservice.dataselect.cube import DATASELECT
 from eida_stats_webservice.query.model import StatisticsQuery
 from eida_stats_webservice.reports.change import find_complete_nodes
 from eida_stats_webservice.reports.coverage import NodeCoverage
-from eida_stats_webservice.reports.models import ComparisonName, Scope, Table
+from eida_stats_webservice.reports.kinds import KINDS, ReportKind
+from eida_stats_webservice.reports.models import ComparisonName, Scope, Sums, Table
 from eida_stats_webservice.reports.periods import MonthRange, get_month_days
 
 
@@ -19,23 +19,16 @@ class Figures(msgspec.Struct, frozen=True):
 
     Attributes:
         keys: the date, node, network, station, location, channel and country; `*` stands for all.
-        bytes: the bytes delivered.
-        streams: the streams delivered.
-        without_data: the requests without data.
+        sums: the sums of the kind of the report.
         clients: the distinct clients.
         is_exact: whether the number of clients is no estimate.
     """
 
     keys: tuple[str, ...]
-    bytes: int
-    streams: int
-    without_data: int
+    sums: Sums
     clients: int
     is_exact: bool
 
-
-NOTHING = Figures((), 0, 0, 0, 0, is_exact=True)
-"""The figures of received days without requests."""
 
 Ask = Callable[[StatisticsQuery], list[Figures]]
 """Answers a query. All answers of a report are of one state of the database."""
@@ -86,6 +79,11 @@ class Parts(msgspec.Struct, frozen=True):
     stations: list[Figures]
 
 
+def make_nothing(kind: ReportKind) -> Figures:
+    """Return the figures of received days on which there was nothing to count."""
+    return Figures((), dict.fromkeys(kind.sums, 0), 0, is_exact=True)
+
+
 def make_query(scope: Scope, period: MonthRange, level: str | None = None, *details: str) -> StatisticsQuery:
     """Return the query of the scope of a report in a period."""
     filters = {
@@ -93,11 +91,13 @@ def make_query(scope: Scope, period: MonthRange, level: str | None = None, *deta
         "network": () if scope.network is None else (scope.network,),
         "country": scope.country,
     }
+    kind = KINDS[scope.kind]
     return StatisticsQuery(
-        cube=DATASELECT,
+        cube=kind.cube,
         start=period.days.start,
         end=period.days.end,
         filters={name: values for name, values in filters.items() if values},
+        choices=kind.choices,
         level=level,
         details=frozenset(details),
     )
@@ -114,7 +114,7 @@ def ask_period(
 
     def fill(found: Figures | None, days: Period) -> Figures | None:
         is_received = any(one.restrict(days).days_received for one in coverage)
-        return NOTHING if found is None and shows_all and is_received else found
+        return make_nothing(KINDS[scope.kind]) if found is None and shows_all and is_received else found
 
     by_month = {row.keys[0]: row for row in ask(make_query(scope, period, None, "month"))}
     return PeriodAnswers(

@@ -10,7 +10,6 @@ from eida_statistics.payload import Period
 from eida_stats_webservice.reports.answers import Earlier, Figures, Parts, PeriodAnswers
 from eida_stats_webservice.reports.change import (
     Side,
-    Sums,
     compare,
     compute_change,
     hold_enough_bytes,
@@ -18,6 +17,7 @@ from eida_stats_webservice.reports.change import (
 )
 from eida_stats_webservice.reports.coverage import NodeCoverage
 from eida_stats_webservice.reports.models import (
+    KEYS,
     Comparison,
     ComparisonRecord,
     CoverageRecord,
@@ -27,8 +27,6 @@ from eida_stats_webservice.reports.models import (
 )
 from eida_stats_webservice.reports.numbers import RELATIVE_STANDARD_ERROR
 from eida_stats_webservice.reports.periods import MonthRange, get_month_days
-
-_KEYS = ("date", "node", "network", "station", "location", "channel", "country")
 
 
 def make_rows(
@@ -107,9 +105,7 @@ def _make_row(
         return row
     return msgspec.structs.replace(
         row,
-        bytes=found.bytes,
-        nb_successful_reqs=found.streams,
-        nb_unsuccessful_reqs=found.without_data,
+        sums=found.sums,
         clients=found.clients,
         clients_standard_error=0.0 if found.is_exact else found.clients * RELATIVE_STANDARD_ERROR,
     )
@@ -117,7 +113,7 @@ def _make_row(
 
 def _copy_row(table: Table, found: Figures, coverage: Iterable[NodeCoverage]) -> Row:
     """Return a row of an answer with its coverage."""
-    return _make_row(table, dict(zip(_KEYS, found.keys, strict=True)), found, coverage)
+    return _make_row(table, dict(zip(KEYS, found.keys, strict=True)), found, coverage)
 
 
 def _make_months(now: PeriodAnswers, earlier: list[Earlier]) -> Iterator[Row]:
@@ -150,14 +146,7 @@ def _make_comparison(found: Figures | None, coverage: Iterable[NodeCoverage]) ->
     received, due = _count_days(coverage)
     if found is None:
         return Comparison(days_received=received, days_due=due)
-    return Comparison(
-        bytes=found.bytes,
-        nb_successful_reqs=found.streams,
-        nb_unsuccessful_reqs=found.without_data,
-        clients=found.clients,
-        days_received=received,
-        days_due=due,
-    )
+    return Comparison(sums=found.sums, clients=found.clients, days_received=received, days_due=due)
 
 
 def _compare_totals(now: PeriodAnswers, earlier: list[Earlier]) -> dict[str, Comparison]:
@@ -169,10 +158,7 @@ def _compare_totals(now: PeriodAnswers, earlier: list[Earlier]) -> dict[str, Com
         base = compare(side, before)
         compared[one.name] = msgspec.structs.replace(
             _make_comparison(one.answers.total, one.answers.coverage),
-            bytes_change=base.bytes_change,
-            nb_successful_reqs_change=base.streams_change,
-            nb_unsuccessful_reqs_change=base.without_data_change,
-            clients_change=_compare_clients(one, side, before),
+            changes={**base.changes, "clients": _compare_clients(one, side, before)},
             base_nodes=base.nodes,
             base_share=base.share,
             clients_base_nodes=len(one.complete_nodes),
@@ -190,10 +176,7 @@ def _compare_clients(earlier: Earlier, now: Side, before: Side) -> float | None:
 
 
 def _make_side(answers: PeriodAnswers) -> Side:
-    sums = {
-        (row.keys[1], parse_month(row.keys[0])): Sums(row.bytes, row.streams, row.without_data)
-        for row in answers.node_months
-    }
+    sums = {(row.keys[1], parse_month(row.keys[0])): row.sums for row in answers.node_months}
     return make_side(answers.period, sums, answers.coverage)
 
 

@@ -1,11 +1,13 @@
 """Changes between two periods, over the parts that were received completely in both."""
 
 import datetime
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
 from eida_stats_webservice.reports.coverage import NodeCoverage
+from eida_stats_webservice.reports.models import Sums
 from eida_stats_webservice.reports.periods import MonthRange, get_month_days
 
 # The base of a change holds at least this share of the bytes.
@@ -13,14 +15,6 @@ _LEAST_SHARE = 0.5
 
 Pair = tuple[str, datetime.date]
 """A node and the first day of a month."""
-
-
-class Sums(msgspec.Struct, frozen=True):
-    """The bytes and the streams delivered of a node in a month, and its requests without data."""
-
-    bytes: int
-    streams: int
-    without_data: int
 
 
 class Side(msgspec.Struct, frozen=True):
@@ -38,19 +32,15 @@ class Side(msgspec.Struct, frozen=True):
 
 
 class Base(msgspec.Struct, frozen=True):
-    """The change of bytes and streams, and the part of the statistics over which it was computed.
+    """The changes of sums, and the part of the statistics over which they were computed.
 
     Attributes:
-        bytes_change: the relative change; None if the periods are not comparable.
-        streams_change: likewise, of the streams delivered.
-        without_data_change: likewise, of the requests without data.
+        changes: the relative change of each sum; none if the periods are not comparable.
         nodes: the number of nodes in the base.
         share: the share of all bytes in the base, in the period in which it is smaller; None without any bytes.
     """
 
-    bytes_change: float | None
-    streams_change: float | None
-    without_data_change: float | None
+    changes: dict[str, float | None]
     nodes: int
     share: float | None
 
@@ -71,7 +61,7 @@ def find_complete_nodes(
 
 
 def compare(now: Side, then: Side) -> Base:
-    """Return the change of bytes and streams between two periods of equal length."""
+    """Return the changes of the sums between two periods of equal length."""
     counterparts = dict(zip(now.period.months, then.period.months, strict=True))
     pairs = [
         ((node, month), (node, counterparts[month]))
@@ -82,16 +72,17 @@ def compare(now: Side, then: Side) -> Base:
     one, other = _find_share(now, {pair for pair, _ in pairs}), _find_share(then, {pair for _, pair in pairs})
     share = None if one is None or other is None else min(one, other)
     if share is None or share < _LEAST_SHARE:
-        return Base(None, None, None, len(nodes), share)
-    nothing = Sums(0, 0, 0)
-    found = [(now.sums.get(pair, nothing), then.sums.get(earlier, nothing)) for pair, earlier in pairs]
-    return Base(
-        compute_change(sum(late.bytes for late, _ in found), sum(early.bytes for _, early in found)),
-        compute_change(sum(late.streams for late, _ in found), sum(early.streams for _, early in found)),
-        compute_change(sum(late.without_data for late, _ in found), sum(early.without_data for _, early in found)),
-        len(nodes),
-        share,
-    )
+        return Base({}, len(nodes), share)
+    late, early = (_add_up(now, [pair for pair, _ in pairs]), _add_up(then, [pair for _, pair in pairs]))
+    return Base({name: compute_change(value, early.get(name)) for name, value in late.items()}, len(nodes), share)
+
+
+def _add_up(side: Side, pairs: Iterable[Pair]) -> Sums:
+    """Return the sums over some nodes and months."""
+    total: Counter[str] = Counter()
+    for pair in pairs:
+        total.update(side.sums.get(pair, {}))
+    return total
 
 
 def hold_enough_bytes(nodes: Collection[str], *sides: Side) -> bool:
@@ -102,8 +93,8 @@ def hold_enough_bytes(nodes: Collection[str], *sides: Side) -> bool:
 
 def _find_share(side: Side, pairs: Collection[Pair]) -> float | None:
     """Return the share of the bytes of a period that some nodes and months hold; None without any bytes."""
-    total = sum(one.bytes for one in side.sums.values())
-    return sum(side.sums[pair].bytes for pair in pairs if pair in side.sums) / total if total else None
+    total = sum(one["bytes"] for one in side.sums.values())
+    return sum(side.sums[pair]["bytes"] for pair in pairs if pair in side.sums) / total if total else None
 
 
 def compute_change(value: int | None, earlier: int | None) -> float | None:

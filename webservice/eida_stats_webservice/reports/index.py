@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from eida_stats_webservice.reports.html import render
+from eida_stats_webservice.reports.kinds import ReportKind
 from eida_stats_webservice.reports.page import KICKER
-from eida_stats_webservice.reports.periods import MonthRange, name_days, name_period
+from eida_stats_webservice.reports.periods import MonthRange, name_days, place_period
 
 
 class IndexEntry(msgspec.Struct, frozen=True):
@@ -24,18 +25,18 @@ class IndexEntry(msgspec.Struct, frozen=True):
 
 
 class IndexSection(msgspec.Struct, frozen=True):
-    """Reports of one kind: their heading, such as `Nodes`, and the name of one of them, such as `Node`."""
+    """Reports of similar scopes: their heading, such as `Nodes`, and the name of one of them, such as `Node`."""
 
     heading: str
-    kind: str
+    singular: str
     entries: Sequence[IndexEntry]
 
 
-def write_index(period: MonthRange, sections: Sequence[IndexSection], footer: str) -> bytes:
+def write_index(kind: ReportKind, period: MonthRange, sections: Sequence[IndexSection], footer: str) -> bytes:
     """Return an HTML document with the sections that have entries."""
     context = {
         "kicker": KICKER,
-        "title": f"Reports of {name_period(period)}",
+        "title": f"Reports of data {kind.action} {place_period(period)}",
         "subtitle": f"{name_days(period.days)} (UTC)",
         "sections": [section for section in sections if section.entries],
         "footer": footer,

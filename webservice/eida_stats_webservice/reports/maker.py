@@ -23,7 +23,8 @@ from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.reports import answers, assembly, atlas
 from eida_stats_webservice.reports.answers import Ask, Figures, PeriodAnswers
 from eida_stats_webservice.reports.coverage import NodeCoverage, compute_coverage
-from eida_stats_webservice.reports.models import Report, Scope
+from eida_stats_webservice.reports.kinds import KINDS, ReportKind
+from eida_stats_webservice.reports.models import Lack, Report, Scope
 from eida_stats_webservice.reports.networks import Describe
 from eida_stats_webservice.reports.periods import Comparisons, MonthRange
 from eida_stats_webservice.web.parameters import quote_value
@@ -73,14 +74,14 @@ class ReportMaker:
         """Return a context in a snapshot. If a report fails in it, others can still be made."""
         return self._statistics.savepoint()
 
-    def list_public_scopes(self) -> list[Scope]:
+    def list_public_scopes(self, kind: Kind = Kind.DATASELECT) -> list[Scope]:
         """Return the federation, each node, and each network that is public at a node."""
         nodes = [name for name, _ in self._registry.list_policies()]
         networks = {network.name for network in self._registry.list_networks() if not network.restricted}
         return [
-            Scope(),
-            *(Scope(node=(name,)) for name in nodes),
-            *(Scope(network=name) for name in sorted(networks)),
+            Scope(kind),
+            *(Scope(kind, node=(name,)) for name in nodes),
+            *(Scope(kind, network=name) for name in sorted(networks)),
         ]
 
     def make(self, scope: Scope, period: MonthRange, comparisons: Comparisons, today: datetime.date) -> Report:
@@ -131,7 +132,7 @@ class ReportMaker:
         """Return a report without the description of its network."""
         usage, today = source.usage, source.today
         viewer = Viewer(networks=frozenset([scope.network or ""])) if scope.restricted else None
-        ask = _make_ask(usage, viewer, today)
+        ask = _make_ask(usage, viewer, today, KINDS[scope.kind])
         if viewer is None:
             usage.check_public_names(answers.make_query(scope, period))
             self._check_countries(usage, scope, today)
@@ -143,7 +144,7 @@ class ReportMaker:
         shows_all = scope.restricted or not self.settings.min_clients
 
         def ask_period(months: MonthRange) -> PeriodAnswers:
-            coverage = self._find_coverage(source, months, nodes)
+            coverage = self._find_coverage(source, scope.kind, months, nodes)
             return answers.ask_period(ask, scope, months, coverage, shows_all=shows_all)
 
         now = ask_period(period)
@@ -162,24 +163,27 @@ class ReportMaker:
             coverage=assembly.make_coverage(now.coverage),
             rows=assembly.make_rows(now, parts, earlier, _group_by_network(networks)),
         )
-        if viewer is None and report.is_empty:
-            return msgspec.structs.replace(report, last_month=self._find_last_month(usage, scope, today))
-        return report
+        if now.total is not None and any(now.total.sums.values()):
+            return report
+        lack, last_month = self._explain_lack(usage, scope, today) if viewer is None else ("period", None)
+        return msgspec.structs.replace(report, no_statistics_in=lack, last_month=last_month)
 
-    def _find_coverage(self, source: "_Source", period: MonthRange, nodes: set[str]) -> list[NodeCoverage]:
+    def _find_coverage(
+        self, source: "_Source", kind: Kind, period: MonthRange, nodes: set[str]
+    ) -> list[NodeCoverage]:
         def find_first_days() -> dict[str, datetime.date | None]:
-            return self._payloads.find_first_days(source.connection, Kind.DATASELECT)
+            return self._payloads.find_first_days(source.connection, kind)
 
         def find() -> list[NodeCoverage]:
-            received = self._payloads.list_received_days(source.connection, period.days, Kind.DATASELECT)
-            first_days = source.find_answer("first days", dict[str, datetime.date | None], find_first_days)
+            received = self._payloads.list_received_days(source.connection, period.days, kind)
+            first_days = source.find_answer(("first days", kind), dict[str, datetime.date | None], find_first_days)
             return compute_coverage(received, first_days, period.days, source.today)
 
-        found = source.find_answer(("coverage", period, source.today), list[NodeCoverage], find)
+        found = source.find_answer(("coverage", kind, period, source.today), list[NodeCoverage], find)
         return [one for one in found if one.node in nodes]
 
     def _check_countries(self, usage: Usage, scope: Scope, today: datetime.date) -> None:
-        """Check that there are statistics of each country of the scope, in any period.
+        """Check that there are statistics of each country of the scope, in any period and of any kind.
 
         With MIN_CLIENTS, that would reveal where single clients are. Then the codes of the atlas are known.
 
@@ -190,8 +194,8 @@ class ReportMaker:
             if self.settings.min_clients:
                 is_known = country in atlas.read().names
             else:
-                query = answers.make_query(Scope(country=(country,)), _get_all_months(today))
-                is_known = bool(usage.find_public(query, today))
+                scopes = (Scope(kind, country=(country,)) for kind in KINDS)
+                is_known = any(_find_last_month(usage, one, today) for one in scopes)
             if not is_known:
                 raise BadParameter(
                     f"No statistics of country {quote_value(country)}",
@@ -199,23 +203,25 @@ class ReportMaker:
                     parameter="country",
                 )
 
-    def list_countries(self, today: datetime.date) -> list[str]:
-        """Return the codes of the countries with statistics; with MIN_CLIENTS, those of the atlas."""
+    def list_countries(self, kind: Kind, today: datetime.date) -> list[str]:
+        """Return the codes of the countries with statistics of a kind; with MIN_CLIENTS, those of the atlas."""
         if self.settings.min_clients:
             return list(atlas.read().names)
-        query = answers.make_query(Scope(), _get_all_months(today), None, "country")
+        query = answers.make_query(Scope(kind), _get_all_months(today), None, "country")
         with self._open(today, keeps_answers=True) as source:
             return [row.keys[-1] for row in source.usage.find_public(query, today)]
 
-    def _find_last_month(self, usage: Usage, scope: Scope, today: datetime.date) -> str | None:
-        """Return the last month with public statistics of a scope, or None if there is none.
+    def _explain_lack(self, usage: Usage, scope: Scope, today: datetime.date) -> tuple[Lack, str | None]:
+        """Return where a scope without statistics in a period has none, and its last month with some.
 
         With MIN_CLIENTS, only a node has one: each further selection would be suppressed month by month.
         """
-        query = answers.make_query(scope, _get_all_months(today))
-        if self.settings.min_clients and query.filtered - {"node"}:
-            return None
-        return max((row.last_month for row in usage.find_public(query, today)), default=None)
+        is_hidden = bool(self.settings.min_clients and (scope.network is not None or scope.country))
+        if not is_hidden and (last_month := _find_last_month(usage, scope, today)) is not None:
+            return "period", last_month
+        if _find_last_month(usage, Scope(scope.kind), today) is None:
+            return "database", None
+        return "period" if is_hidden else "selection", None
 
     def describe(self, network: str | None) -> NetworkDescription | None:
         """Return the description of the network of a report, if it has one."""
@@ -231,6 +237,12 @@ class _Source(NamedTuple):
     connection: Any
     find_answer: FindAnswer
     today: datetime.date
+
+
+def _find_last_month(usage: Usage, scope: Scope, today: datetime.date) -> str | None:
+    """Return the last month with public statistics of a scope, or None if there is none."""
+    query = answers.make_query(scope, _get_all_months(today))
+    return max((row.last_month for row in usage.find_public(query, today)), default=None)
 
 
 def _get_all_months(today: datetime.date) -> MonthRange:
@@ -251,22 +263,22 @@ def _choose_nodes(registry: RegistryRepository, scope: Scope, networks: Iterable
     return every & set(scope.node) if scope.node else every
 
 
-def _make_ask(usage: Usage, viewer: Viewer | None, today: datetime.date) -> Ask:
-    """Return a function that answers queries: of a viewer, or public ones."""
+def _make_ask(usage: Usage, viewer: Viewer | None, today: datetime.date, kind: ReportKind) -> Ask:
+    """Return a function that answers queries of a kind: of a viewer, or public ones."""
+    numbers = [kind.cube.numbers.index(column) for column in kind.sums]
+
+    def make_figures(row: Statistic) -> Figures:
+        sums = {column: row.measures[number] or 0 for column, number in zip(kind.sums, numbers, strict=True)}
+        is_exact = row.hll_clients is not None and hll.is_exact(row.hll_clients)
+        return Figures(row.keys, sums, row.clients, is_exact)
 
     def ask(query: StatisticsQuery) -> list[Figures]:
         if viewer is None:
-            return [_make_figures(row) for row in usage.find_public_sums(query, today)]
+            return [make_figures(row) for row in usage.find_public_sums(query, today)]
         with closing(usage.find_restricted(query, viewer)) as rows:
-            return [_make_figures(row) for row in rows]
+            return [make_figures(row) for row in rows]
 
     return ask
-
-
-def _make_figures(row: Statistic) -> Figures:
-    size, _, streams, without_data = (value or 0 for value in row.measures)
-    is_exact = row.hll_clients is not None and hll.is_exact(row.hll_clients)
-    return Figures(row.keys, size, streams, without_data, row.clients, is_exact)
 
 
 def _group_by_network(networks: Iterable[NetworkRecord]) -> dict[str, set[str]]:

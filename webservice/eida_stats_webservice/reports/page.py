@@ -8,7 +8,8 @@ import msgspec
 from eida_statistics.payload import Period
 from eida_stats_webservice.registry.models import OTHER
 from eida_stats_webservice.reports import atlas
-from eida_stats_webservice.reports.models import Comparison, CoverageRecord, Report, Row
+from eida_stats_webservice.reports.kinds import CLIENTS, KINDS, Measure
+from eida_stats_webservice.reports.models import Comparison, CoverageRecord, Report, Row, Scope
 from eida_stats_webservice.reports.numbers import (
     CLEAR_CHANGE_OF_CLIENTS,
     NO_BREAK,
@@ -19,21 +20,23 @@ from eida_stats_webservice.reports.numbers import (
     format_clients,
     format_count,
     format_share_of,
+    format_three_digits,
 )
-from eida_stats_webservice.reports.periods import MonthRange, name_days, name_period, parse_months
+from eida_stats_webservice.reports.periods import MonthRange, name_days, name_period, parse_months, place_period
 from eida_stats_webservice.reports.sections import (
     DAGGER,
     Section,
+    find_failed,
     make_sections,
     mark_gaps,
     name_month,
-    shows_failed,
 )
 from eida_stats_webservice.reports.view import ALL_ROWS, Layout
 
 KICKER = "Usage of the European Integrated Data Archive"
 # A note names so many nodes, and so many gaps of each.
 _NAMED = 5
+_BILLION = 10**9
 _DAY = datetime.timedelta(days=1)
 
 
@@ -52,7 +55,7 @@ class Page(msgspec.Struct, frozen=True):
     Attributes:
         about: the name of the network, or how to cite it; empty if the registry does not have it.
         doi: the URL of the network's DOI; empty if it has none.
-        empty: a sentence that there are no statistics; empty if there are some.
+        empty: a sentence that there are no statistics, without its full stop; empty if there are some.
         last_month: the name of the last month with statistics, if there are none.
     """
 
@@ -102,27 +105,34 @@ def _introduce_network(report: Report) -> str:
 def _name_emptiness(report: Report, period: MonthRange) -> str:
     """Return a sentence that there are no statistics, without its full stop."""
     (total,) = report.select("total")
+    subject = f"statistics of {KINDS[report.scope.kind].subject}"
+    if report.no_statistics_in == "database":
+        return f"There are no {subject} yet"
+    if report.no_statistics_in == "selection":
+        return f"{_name_selection(report.scope)} no {subject} in any period"
     # Days were received, but MIN_CLIENTS may hide their figures.
-    hidden = ", or too few to show" if total.bytes is None and total.days_received else ""
-    return f"No statistics of {name_period(period)}{hidden}"
+    hidden = ", or too few to show" if total.sums is None and total.days_received else ""
+    return f"No {subject} {place_period(period)}{hidden}"
+
+
+def _name_selection(scope: Scope) -> str:
+    """Return the beginning of a sentence about what a selection has: `Nodes A and B have`."""
+    if scope.node and scope.network is None and not scope.country:
+        return f"Node {scope.node[0]} has" if len(scope.node) == 1 else f"Nodes {_join(scope.node)} have"
+    if scope.network is not None and not scope.node and not scope.country:
+        return f"Network {scope.network} has"
+    return "This selection has"
 
 
 def _make_title(report: Report, period: MonthRange) -> str:
     scope = report.scope
-    subject = "Data delivered"
-    if scope.network is not None:
-        subject = f"Data of network {scope.network} delivered"
+    network = "" if scope.network is None else f" of network {scope.network}"
+    subject = f"Data{network} {KINDS[scope.kind].action}"
     if scope.node:
         subject += f" by {_join(scope.node)}"
     if scope.country:
         subject += f" to {_join([atlas.name_country(code) for code in scope.country])}"
-    name = name_period(period)
-    return f"{subject} {_place(name)}{' so far' if report.as_of is not None else ''}"
-
-
-def _place(period: str) -> str:
-    """Return the name of a period after its preposition: `in 2024` or `from May to July 2024`."""
-    return f"{'from' if ' to ' in period else 'in'} {period}"
+    return f"{subject} {place_period(period)}{' so far' if report.as_of is not None else ''}"
 
 
 def _make_subtitle(report: Report, period: MonthRange) -> str:
@@ -172,8 +182,7 @@ def _note_comparisons(report: Report) -> list[str]:
         compared = total.comparisons.get(record.name, Comparison())
         received, due = compared.days_received or 0, compared.days_due or 0
         if received < due:
-            name = name_period(parse_months(record.start, record.end))
-            place = _place(name)
+            place = place_period(parse_months(record.start, record.end))
             sentences.append(f"{place[0].upper()}{place[1:]}, {_count_gaps(received, due)}")
     return sentences
 
@@ -190,20 +199,24 @@ def _make_headlines(report: Report) -> list[Headline]:
     (total,) = report.select("total")
     if total.bytes is None or report.is_empty:
         return []
+    kind = KINDS[report.scope.kind]
     mark = mark_gaps(total)
 
-    def make_count(label: str, column: str) -> Headline:
-        value = f"{format_count(getattr(total, column) or 0)}{mark}"
-        return Headline(label, value, "", _list_changes(report, total, f"{column}_change"))
+    def make_count(measure: Measure) -> Headline:
+        value, changes = total.get(measure.column) or 0, _list_changes(report, total, measure.column)
+        # All digits would be too wide on a phone. The tables have them.
+        if value >= _BILLION:
+            return Headline(measure.label, format_three_digits(value / _BILLION), f"billion{mark}", changes)
+        return Headline(measure.label, f"{format_count(value)}{mark}", "", changes)
 
     unit = Unit(total.bytes)
-    lines = [format_bytes(total.bytes, decimal=True), *_list_changes(report, total, "bytes_change")]
+    lines = [format_bytes(total.bytes, decimal=True), *_list_changes(report, total, kind.size.column)]
     found = [
-        Headline("Data delivered", unit.format(total.bytes), f"{unit.name}{mark}", lines),
-        make_count("Streams delivered", "nb_successful_reqs"),
+        Headline(kind.size.label, unit.format(total.bytes), f"{unit.name}{mark}", lines),
+        make_count(kind.count),
     ]
-    if shows_failed(report):
-        found.append(make_count("Requests without data", "nb_unsuccessful_reqs"))
+    if (failed := find_failed(report)) is not None:
+        found.append(make_count(failed))
     found.append(_make_clients_headline(report, total, mark))
     networks = sum(row.network not in ("", OTHER) for row in report.select("network"))
     return found + ([Headline("Networks", format_count(networks), "", [])] if networks else [])
@@ -211,10 +224,10 @@ def _make_headlines(report: Report) -> list[Headline]:
 
 def _make_clients_headline(report: Report, total: Row, mark: str) -> Headline:
     clients, error = format_clients(total.clients or 0, total.clients_standard_error or 0)
-    changes = _list_changes(report, total, "clients_change", CLEAR_CHANGE_OF_CLIENTS)
+    changes = _list_changes(report, total, CLIENTS.column, CLEAR_CHANGE_OF_CLIENTS)
     if error:
-        return Headline("Distinct clients", clients, f"{error}{mark}", changes)
-    return Headline("Distinct clients", f"{clients}{mark}", "", changes)
+        return Headline(CLIENTS.label, clients, f"{error}{mark}", changes)
+    return Headline(CLIENTS.label, f"{clients}{mark}", "", changes)
 
 
 def _list_changes(report: Report, total: Row, column: str, smallest: float = 0.0) -> list[str]:
@@ -223,9 +236,10 @@ def _list_changes(report: Report, total: Row, column: str, smallest: float = 0.0
     lines = []
     for record in report.comparisons:
         compared = total.comparisons.get(record.name, Comparison())
-        arrow, change = format_change(getattr(compared, column), smallest=smallest)
+        relative = compared.changes.get(column)
+        arrow, change = format_change(relative, smallest=smallest)
         against = name_period(parse_months(record.start, record.end))
-        if getattr(compared, column) is None:
+        if relative is None:
             lines.append(f"{change} with {against}")
             continue
         lines.append(f"{arrow} {change} against {against}{_name_base(compared, column, nodes)}".strip())
@@ -234,28 +248,28 @@ def _list_changes(report: Report, total: Row, column: str, smallest: float = 0.0
 
 def _name_base(compared: Comparison, column: str, nodes: int) -> str:
     """Return over which part of the statistics a change is, if not over all."""
-    counted = compared.clients_base_nodes if column == "clients_change" else compared.base_nodes
+    counted = compared.clients_base_nodes if column == CLIENTS.column else compared.base_nodes
     if counted != nodes:
         return f", over {counted} of {nodes} nodes"
-    if column == "clients_change" or compared.base_share in (None, 1):
+    if column == CLIENTS.column or compared.base_share in (None, 1):
         return ""
     return f", over {format_share_of(compared.base_share)} of the data"
 
 
 def _explain(report: Report) -> list[str]:
     """Return the sentences on how to read a report."""
+    kind = KINDS[report.scope.kind]
     sentences = [
-        "A stream that was delivered counts once. A request that failed as a whole counts once, too, as a request"
-        " without data; most of these just found nothing. The two cannot be added up: there is no success rate.",
+        *kind.reading,
         "Each number of distinct clients is counted on its own. It is usually less than the sum of its parts, since"
         " a client counts once in each. Numbers after ≈ are estimates, with their standard error after ±. In 19 of"
         " 20 cases, the true number is within two standard errors.",
         "A node-day is a day of one node. The days of a node count from the first one that it ever sent to"
         " yesterday. A day that only one of several servers of a node has sent counts as received.",
-        "Data and requests are compared over the months of nodes of which all days were received in both periods."
-        " Clients are compared over the nodes of which all days were received in both periods. If these months or"
-        " nodes have less than half of the data, the periods are not comparable. A change of clients below"
-        f" 6.5{NO_BREAK}% may be by chance.",
+        f"Data and {kind.count.choice} are compared over the months of nodes of which all days were received in"
+        " both periods. Clients are compared over the nodes of which all days were received in both periods. If"
+        " these months or nodes have less than half of the data, the periods are not comparable. A change of"
+        f" clients below 6.5{NO_BREAK}% may be by chance.",
     ]
     if any(OTHER in (row.node, row.network, row.country) for row in report.rows):
         sentences.append(

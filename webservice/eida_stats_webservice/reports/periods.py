@@ -83,6 +83,12 @@ def name_period(period: MonthRange) -> str:
     return f"{calendar.month_name[first.month]} to {_name_month(last)}"
 
 
+def place_period(period: MonthRange) -> str:
+    """Return the name of a period after its preposition: `in 2024` or `from May to July 2024`."""
+    name = name_period(period)
+    return f"{'from' if ' to ' in name else 'in'} {name}"
+
+
 def name_days(days: Period) -> str:
     """Return the name of some days: `11 November 2024`, `10 to 19 March 2024` or `30 March to 2 April 2024`."""
     first, last = days.start, days.end

@@ -11,6 +11,7 @@ from eida_stats_webservice.errors import BadParameter, ForbiddenNetwork
 from eida_stats_webservice.query.model import DataVersion
 from eida_stats_webservice.reports.formats import FORMATS
 from eida_stats_webservice.reports.html import make_policy
+from eida_stats_webservice.reports.kinds import KINDS
 from eida_stats_webservice.reports.maker import ReportMaker
 from eida_stats_webservice.reports.models import Scope
 from eida_stats_webservice.reports.validators import find_view_validators
@@ -73,7 +74,8 @@ def create_blueprint(
 
 
 def _name_file(view: View) -> str:
-    return f"report-{format_month(view.period.first)}-{format_month(view.period.last)}"
+    prefix = KINDS[view.scope.kind].prefix
+    return f"{prefix}report-{format_month(view.period.first)}-{format_month(view.period.last)}"
 
 
 def parse_report(parameters: Iterable[tuple[str, str]], today: datetime.date) -> tuple[View, str]:

@@ -9,14 +9,14 @@ import msgspec
 from eida_statistics.months import format_month
 from eida_stats_webservice.registry.models import OTHER
 from eida_stats_webservice.reports import atlas, models
+from eida_stats_webservice.reports.kinds import CLIENTS, KINDS, Measure
 from eida_stats_webservice.reports.models import Report, Row
 from eida_stats_webservice.reports.numbers import NO_BREAK, Unit, format_clients, format_count, format_share
-from eida_stats_webservice.reports.view import MEASURES, Layout
+from eida_stats_webservice.reports.view import Layout
 
 DAGGER = "†"
 """Marks figures that lack days."""
 _GAP = "–"
-_MOST = {"bytes": "most data", "requests": "the most streams", "clients": "the most clients"}
 _Key = tuple[str, Callable[[Row], str]]
 
 
@@ -85,8 +85,9 @@ def make_sections(report: Report, layout: Layout) -> list[Section]:
 
 def _make_times(report: Report, layout: Layout) -> Section:
     rows = report.select(layout.by)
-    shown = "Streams delivered" if layout.show == "requests" else "Data delivered"
-    introduction = f"{shown}. Each {layout.by} has its own count of distinct clients."
+    kind = KINDS[report.scope.kind]
+    shown = kind.count if layout.show == kind.count.name else kind.size
+    introduction = f"{shown.label}. Each {layout.by} has its own count of distinct clients."
     keys = [_make_time_key(report, layout)]
     table = _make_table(report, rows, keys, share="")
     return Section("months", layout.by, f"{layout.by.title()} by {layout.by}", introduction, table, is_chart=True)
@@ -125,8 +126,9 @@ def is_so_far(report: Report, row: Row) -> bool:
 
 def _make_networks(report: Report, layout: Layout) -> Section:
     rows = report.select("network")
+    no_network = KINDS[report.scope.kind].no_network
     introduction = "The codes of temporary networks have the year in which they began."
-    keys: list[_Key] = [("Network", lambda row: row.network or "requests without data")]
+    keys: list[_Key] = [("Network", lambda row: row.network or no_network)]
     return _make_ranked(report, layout, "network", "Networks", introduction, rows, keys)
 
 
@@ -158,13 +160,15 @@ def _make_ranked(
     keys: list[_Key],
 ) -> Section:
     """Return a section whose table is sorted, and cut if the layout says so."""
-    ranked, apart = _rank(rows, layout.order, keys[0][1])
+    kind = KINDS[report.scope.kind]
+    shown = kind.shown[layout.show]
+    ranked, apart = _rank(rows, layout.find_order(kind), keys[0][1])
     if layout.top is not None and len(ranked) > layout.top:
-        what = f"with {_MOST[layout.show]}, " if layout.sort is None else ""
+        what = f"with {shown.most}, " if layout.sort is None else ""
         introduction = f"{layout.top} {what}of {len(ranked)}. {introduction}"
         ranked = ranked[: layout.top]
     # Clients of parts do not add up to all clients.
-    share = "" if layout.show == "clients" else MEASURES[layout.show]
+    share = "" if shown is CLIENTS else shown.column
     table = _make_table(report, ranked + apart, keys, share=share, sorts=True)
     return Section(heading.lower(), table_name, heading, introduction, table)
 
@@ -180,24 +184,23 @@ def _make_table(report: Report, rows: list[Row], keys: list[_Key], *, share: str
         sorts: whether the heads of the columns have links to sort the table.
     """
     (total,) = report.select("total")
+    kind = KINDS[report.scope.kind]
+    failed = find_failed(report)
     unit = Unit(max((row.bytes or 0 for row in rows), default=0))
 
     def make_column(head: str, name: str, *, is_number: bool = True) -> Column:
         return Column(head, name if sorts else "", is_number=is_number)
 
-    has_failed = shows_failed(report)
     columns = [
         *(make_column(head, "name", is_number=False) for head, _ in keys),
-        make_column(unit.name, "bytes"),
-        make_column("Streams", "nb_successful_reqs"),
-        *([make_column("Without data", "nb_unsuccessful_reqs")] if has_failed else []),
-        make_column("Clients", "clients"),
+        make_column(unit.name, kind.size.column),
+        make_column(kind.count.head, kind.count.column),
+        *([] if failed is None else [make_column(failed.head, failed.column)]),
+        make_column(CLIENTS.head, CLIENTS.column),
         Column("±"),
         make_column("Days received", "days_received"),
     ]
-    cells = [
-        [*(get_key(row) for _, get_key in keys), *_format_row(row, unit, has_failed=has_failed)] for row in rows
-    ]
+    cells = [[*(get_key(row) for _, get_key in keys), *_format_row(row, unit, kind.count, failed)] for row in rows]
     if share:
         # Beside its figure.
         place = len(keys) + (1 if share == "bytes" else 2)
@@ -209,26 +212,31 @@ def _make_table(report: Report, rows: list[Row], keys: list[_Key], *, share: str
 
 
 def _format_share(row: Row, total: Row, share: str) -> str:
-    value = getattr(row, share)
-    return _GAP if value is None else format_share(value, getattr(total, share) or 0)
+    value = row.get(share)
+    return _GAP if value is None else format_share(value, total.get(share) or 0)
 
 
-def _format_row(row: Row, unit: Unit, *, has_failed: bool) -> list[str]:
+def _format_row(row: Row, unit: Unit, count: Measure, failed: Measure | None) -> list[str]:
     """Return the figures of a row as texts. Without any day due, there is nothing to show."""
     days = format_share(row.days_received, row.days_due) if row.days_due else ""
-    if row.bytes is None:
-        return [*[_GAP if row.days_due else ""] * (4 if has_failed else 3), "", days]
+    if row.sums is None:
+        return [*[_GAP if row.days_due else ""] * (3 if failed is None else 4), "", days]
     mark = mark_gaps(row)
-    failed = f"{format_count(row.nb_unsuccessful_reqs or 0)}{mark}"
-    if row.table == "network" and row.network and not row.nb_unsuccessful_reqs:
-        failed = ""
     return [
-        f"{unit.format(row.bytes)}{mark}",
-        f"{format_count(row.nb_successful_reqs or 0)}{mark}",
-        *([failed] if has_failed else []),
+        f"{unit.format(row.bytes or 0)}{mark}",
+        f"{format_count(row.get(count.column) or 0)}{mark}",
+        *([] if failed is None else [_format_failed(row, failed)]),
         *_format_clients(row),
         days,
     ]
+
+
+def _format_failed(row: Row, failed: Measure) -> str:
+    value = row.get(failed.column)
+    # Most networks have none: those that failed as a whole belong to no network.
+    if row.table == "network" and row.network and not value:
+        return ""
+    return f"{format_count(value or 0)}{mark_gaps(row)}"
 
 
 def _format_clients(row: Row) -> tuple[str, str]:
@@ -241,20 +249,23 @@ def mark_gaps(row: Row) -> str:
     return DAGGER if row.days_received < row.days_due else ""
 
 
-def shows_failed(report: Report) -> bool:
-    """Return whether a report shows requests without data. Those that failed as a whole belong to no network."""
+def find_failed(report: Report) -> Measure | None:
+    """Return the measure of requests without data, if a report shows it. Most of them belong to no network."""
     (total,) = report.select("total")
-    return report.scope.network is None or bool(total.nb_unsuccessful_reqs)
+    failed = KINDS[report.scope.kind].failed
+    if failed is None or (report.scope.network is not None and not total.get(failed.column)):
+        return None
+    return failed
 
 
 def _rank(rows: Iterable[Row], order: str, get_name: Callable[[Row], str]) -> tuple[list[Row], list[Row]]:
-    """Return the rows sorted by a column, and those that are not ranked: failed requests, and Other at the end."""
+    """Return the rows sorted by a column, and those that are not ranked: of no network, and Other at the end."""
     column = order.removeprefix("-")
 
     def get_value(row: Row) -> Any:
         if column == "name":
             return get_name(row)
-        value = getattr(row, column)
+        value = row.get(column)
         return -1 if value is None else value
 
     by_name = sorted(rows, key=get_name)
@@ -264,7 +275,7 @@ def _rank(rows: Iterable[Row], order: str, get_name: Callable[[Row], str]) -> tu
 
 
 def stands_apart(row: Row) -> bool:
-    """Return whether a row is not ranked: Other, or the requests that failed and belong to no network."""
+    """Return whether a row is not ranked: Other, or what belongs to no network."""
     return OTHER in (row.node, row.network, row.country) or (row.table == "network" and not row.network)
 
 

@@ -2,28 +2,24 @@
 
 import datetime
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, TypeVar, get_args
 
 import msgspec
 
 from eida_statistics.months import add_months, format_month, parse_month
 from eida_statistics.payload import EARLIEST_DAY
-from eida_stats_webservice.dataselect.cube import DATASELECT
 from eida_stats_webservice.errors import BadParameter
+from eida_stats_webservice.payloads.kinds import Kind
 from eida_stats_webservice.query.parameters import parse_query
+from eida_stats_webservice.reports.kinds import DEFAULT, KINDS, ReportKind
 from eida_stats_webservice.reports.models import Scope
 from eida_stats_webservice.reports.periods import Comparisons, MonthRange, list_comparisons
 from eida_stats_webservice.web.parameters import join_values, quote_parameter
 
-Show = Literal["bytes", "requests", "clients"]
 By = Literal["month", "year"]
 
-SORTED_COLUMNS = ("name", "bytes", "nb_successful_reqs", "nb_unsuccessful_reqs", "clients", "days_received")
-"""The columns by which tables can be sorted; `name` is the first one."""
-MEASURES = {"bytes": "bytes", "requests": "nb_successful_reqs", "clients": "clients"}
-"""The columns of rows by the name of the measure that is shown."""
-PARAMETERS = ("start", "end", "node", "network", "country", "show", "by", "top", "sort", "compare")
+PARAMETERS = ("kind", "start", "end", "node", "network", "country", "show", "by", "top", "sort", "compare")
 MAX_TOP = 100
 DEFAULT_TOP = 10
 _COMPARE = ("year", "previous", "none")
@@ -35,23 +31,21 @@ class Layout(msgspec.Struct, frozen=True):
     """How figures are shown.
 
     Attributes:
-        show: the measure of charts and maps, and of the order of tables: bytes, requests (the streams delivered)
-            or clients.
+        show: the measure of charts and maps, and of the order of tables, such as bytes or clients.
         by: the unit of time of the charts.
         top: the number of ranked rows of a table; None for all.
         sort: the column by which tables are sorted, after a minus the largest first; by default, the
             measure that is shown.
     """
 
-    show: Show = "bytes"
+    show: str = "bytes"
     by: By = "month"
     top: int | None = None
     sort: str | None = None
 
-    @property
-    def order(self) -> str:
-        """The column by which tables are sorted, and a minus before it if the largest comes first."""
-        return self.sort or f"-{MEASURES[self.show]}"
+    def find_order(self, kind: ReportKind) -> str:
+        """Return the column by which tables are sorted, after a minus if the largest comes first."""
+        return self.sort or f"-{kind.shown[self.show].column}"
 
 
 ALL_ROWS = Layout()
@@ -85,9 +79,11 @@ def parse_report_view(values: dict[str, str], today: datetime.date) -> View:
     Raises:
         BadParameter: naming a parameter that is missing or has a bad value.
     """
-    scope, period = _parse_selection(values, today)
+    kind = parse_kind(values)
+    scope, period = _parse_selection(kind, values, today)
     compared = _parse_comparisons(values["compare"], period, today) if "compare" in values else None
-    return View(scope, period, list_comparisons(period) if compared is None else compared, _parse_layout(values))
+    comparisons = list_comparisons(period) if compared is None else compared
+    return View(scope, period, comparisons, _parse_layout(kind, values))
 
 
 def parse_dashboard_view(values: dict[str, str], today: datetime.date) -> View:
@@ -96,19 +92,32 @@ def parse_dashboard_view(values: dict[str, str], today: datetime.date) -> View:
     Raises:
         BadParameter: naming a parameter that has a bad value.
     """
-    scope, period = _parse_selection({"start": format_month(EARLIEST_DAY), **values}, today)
+    kind = parse_kind(values)
+    scope, period = _parse_selection(kind, {"start": format_month(EARLIEST_DAY), **values}, today)
     last = period.last if "end" in values else max(add_months(today, -1), period.first)
     first = period.first if "start" in values else max(add_months(last, 1 - _MONTHS), EARLIEST_DAY)
     period = MonthRange(first, last)
     comparisons = _parse_comparisons(values.get("compare", _COMPARE[0]), period, today)
-    return View(scope, period, comparisons, _parse_layout({"top": str(DEFAULT_TOP), **values}))
+    return View(scope, period, comparisons, _parse_layout(kind, {"top": str(DEFAULT_TOP), **values}))
 
 
-def _parse_selection(values: dict[str, str], today: datetime.date) -> tuple[Scope, MonthRange]:
+def parse_kind(values: Mapping[str, str]) -> ReportKind:
+    """Return the kind that the parameters name, or the default one.
+
+    Raises:
+        BadParameter: if they name another one.
+    """
+    name = values.get("kind", DEFAULT)
+    if name not in KINDS:
+        raise BadParameter(quote_parameter("kind", name), hint=f"Use {' or '.join(KINDS)}.", parameter="kind")
+    return KINDS[Kind(name)]
+
+
+def _parse_selection(kind: ReportKind, values: dict[str, str], today: datetime.date) -> tuple[Scope, MonthRange]:
     selection = {name: values[name] for name in ("start", "end", "node", "network", "country") if name in values}
     # A year that is not over is shown whole, but no later one.
     latest = today if "end" not in values else today.replace(month=12, day=31)
-    query, _ = parse_query(DATASELECT, selection.items(), latest, restricted=False)
+    query, _ = parse_query(kind.cube, selection.items(), latest, restricted=False)
     if "" in query.filters.get("network", ()):
         network = quote_parameter("network", values["network"])
         raise BadParameter(network, hint="Name a network.", parameter="network")
@@ -120,6 +129,7 @@ def _parse_selection(values: dict[str, str], today: datetime.date) -> tuple[Scop
         hint = f"Statistics begin in {EARLIEST_DAY.year}."
         raise BadParameter(quote_parameter("end", values["end"]), hint=hint, parameter="end")
     scope = Scope(
+        kind=kind.name,
         node=query.filters.get("node", ()),
         network=next(iter(query.filters.get("network", ())), None),
         country=query.filters.get("country", ()),
@@ -148,15 +158,14 @@ def _parse_comparisons(value: str, period: MonthRange, today: datetime.date) -> 
     return {"chosen": MonthRange(first, add_months(first, len(period.months) - 1))}
 
 
-def _parse_layout(values: dict[str, str]) -> Layout:
-    shows: Sequence[Show] = get_args(Show)
+def _parse_layout(kind: ReportKind, values: dict[str, str]) -> Layout:
     units: Sequence[By] = get_args(By)
     sort = values.get("sort")
-    if sort is not None and sort.removeprefix("-") not in SORTED_COLUMNS:
-        hint = f"Use {', '.join(SORTED_COLUMNS)}, with - before it for the reverse order."
+    if sort is not None and sort.removeprefix("-") not in kind.sorted_columns:
+        hint = f"Use {', '.join(kind.sorted_columns)}, with - before it for the reverse order."
         raise BadParameter(quote_parameter("sort", sort), hint=hint, parameter="sort")
     return Layout(
-        show=_choose(values, "show", shows),
+        show=_choose(values, "show", list(kind.shown)),
         by=_choose(values, "by", units),
         top=_parse_top(values["top"]) if "top" in values else None,
         sort=sort,

@@ -5,6 +5,7 @@ import io
 
 import msgspec
 
+from eida_stats_webservice.reports.kinds import KINDS
 from eida_stats_webservice.reports.models import SCHEMA, Report
 from eida_stats_webservice.reports.page import Page, make_page
 from eida_stats_webservice.reports.sections import Table
@@ -13,24 +14,24 @@ from eida_stats_webservice.reports.view import ALL_ROWS, Layout
 
 def write_json(report: Report, _layout: Layout = ALL_ROWS) -> bytes:
     """Return a report as a JSON document, which has all rows in any layout."""
-    names = tuple(record.name for record in report.comparisons)
-    document = {
-        "schema": SCHEMA,
-        **msgspec.structs.asdict(report),
-        "rows": [row.flatten(names) for row in report.rows],
-    }
+    document = {"schema": SCHEMA, **msgspec.structs.asdict(report), "rows": _flatten_rows(report)}
     return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
 
 
 def write_csv(report: Report, _layout: Layout = ALL_ROWS) -> bytes:
     """Return all rows of a report as CSV. None is empty; a network or country NA stays text."""
-    names = tuple(record.name for record in report.comparisons)
     text = io.StringIO()
-    rows = [row.flatten(names) for row in report.rows]
+    rows = _flatten_rows(report)
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().encode()
+
+
+def _flatten_rows(report: Report) -> list[dict[str, object]]:
+    """Return all rows as flat objects with the columns of their kind."""
+    names = [record.name for record in report.comparisons]
+    return [row.flatten(KINDS[report.scope.kind].sums, names) for row in report.rows]
 
 
 def write_markdown(report: Report, layout: Layout = ALL_ROWS) -> bytes:
