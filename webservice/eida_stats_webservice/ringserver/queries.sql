@@ -79,6 +79,10 @@ DELETE FROM ringserver_by_place WHERE node_id = :node_id AND date = :day;
 -- name: remove_hours(node_id, start, stop)!
 DELETE FROM ringserver_by_hour WHERE node_id = :node_id AND hour >= :start AND hour < :stop;
 
+-- name: hours_kept_from()$
+-- Return the first day of which hours are kept.
+SELECT CAST(hours_from AS text) FROM ringserver_pruned;
+
 -- name: days_of_node(node_id)
 -- Return one or more days of each month for which a node has sums or payloads in force.
 SELECT CAST(date AS text) FROM ringserver_stats WHERE node_id = :node_id
