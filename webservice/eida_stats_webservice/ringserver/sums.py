@@ -57,19 +57,22 @@ class RingserverSums:
         given, payloads of other days are added to the sums of months alone.
         """
         first_day = self.read_first_day_of_hours(connection)
+        loaded = 0
         for name in LISTS:
             self._run(f"create_staging_{name}", connection)
             # One transaction may merge several times.
             self._run(f"empty_staging_{name}", connection)
         for payload in payloads:
             day = payload.period.start
+            loaded += 1
             for name in LISTS if days is None or day in days else ("stats",):
                 if name != "hours" or day >= first_day:
                     self._load(connection, name, payload.lists[name])
         self._queries.add_networks(connection, node_id=node.id)
         # All at once: one after the other, each payload would unite the sketches of the month again.
         for name in LISTS:
-            self._run(f"merge_{name}", connection, node_id=node.id)
+            query = "add_stats" if name == "stats" and loaded == 1 else f"merge_{name}"
+            self._run(query, connection, node_id=node.id)
 
     def delete(self, connection: Any, node: Node, days: Collection[datetime.date]) -> None:
         """Delete the sums of a node on some days, and those of their months."""
