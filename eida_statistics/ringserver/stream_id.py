@@ -48,9 +48,9 @@ def parse(stream_id: str) -> StreamCodes | None:
     match = _ID.fullmatch(stream_id)
     if match is None:
         return None
-    network, station, location, channel, *parts = match.groups()
+    network, station, location, channel, band, source, subsource = match.groups()
     if len(channel) > MAX_CHANNEL_CHARACTERS:
         return None
-    if all(part is not None and len(part) == 1 for part in parts):
-        channel = "".join(parts)
+    if band is not None and len(band) == len(source) == len(subsource) == 1:
+        channel = band + source + subsource
     return StreamCodes(network, station, "" if location == _NO_LOCATION else location, channel)

@@ -25,7 +25,10 @@ _MODULES = {
 _IMPORTED_LATE = (
     "eida_stats_aggregator.ringserver.store",
     *("eida_stats_aggregator.catch_up", "eida_stats_aggregator.delivery.sender", "rich.console", "rich.progress"),
-    *(f"eida_statsman.{name}" for name in ("coverage", "db", "networks", "nodes", "payloads", "report", "tokens")),
+    *(
+        f"eida_statsman.{name}"
+        for name in ("coverage", "db", "networks", "nodes", "payloads", "report", "ringserver", "tokens")
+    ),
 )
 _SERVE = "from support import commands; commands.serve()"
 _ENDED_WITHIN_SECONDS = 120

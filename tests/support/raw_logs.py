@@ -12,6 +12,7 @@ from eida_statistics.ringserver.reader import read_events
 from eida_statistics.ringserver.windows import Grid, parse_log_name
 from eida_stats_webservice.database.base import parse_time
 from eida_stats_webservice.payloads.records import PayloadRecords
+from eida_stats_webservice.ringserver.pruning import Kept
 from eida_stats_webservice.ringserver.raw_logs.models import RawLog
 from support.ringserver_days import NOW
 from support.stores import Store
@@ -66,6 +67,21 @@ def read_records(store: Store, node: str = "GFZ") -> dict[tuple[Any, ...], int]:
 def _select(store: Store, columns: str, table: str, node: str) -> list[tuple[Any, ...]]:
     where = f"node_id IN (SELECT id FROM nodes WHERE name = '{node}')"
     return select(store, f"SELECT {columns} FROM {table} WHERE {where}")
+
+
+def prune(store: Store, kept: Kept) -> list[str]:
+    """Delete what is older than some days, and return the months whose events are deleted."""
+    store.pruning.keep_from(kept)
+    for node in store.pruning.list_nodes():
+        store.pruning.delete_rows(node, kept)
+    return list(store.pruning.delete_events(kept))
+
+
+def forget_pruning(store: Store) -> None:
+    """Keep records and hours of all days again."""
+    with store.database.transaction(write=True) as connection:
+        sql = "UPDATE ringserver_pruned SET records_from = '1990-01-01', hours_from = '1990-01-01'"
+        connection.cursor().execute(sql)
 
 
 def add_up_clients(events: Iterable[tuple[tuple[Any, ...], int]]) -> dict[tuple[str, ...], tuple[int, ...]]:

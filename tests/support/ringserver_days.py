@@ -54,6 +54,11 @@ def add_up(payloads: Iterable[DayPayload]) -> Tables:
     }
 
 
+def without_hours(tables: Tables, before: datetime.date) -> Tables:
+    """Return rows without those of hours before a day."""
+    return {key: row for key, row in tables.items() if key[0] != "hours" or key[1] >= str(before)}
+
+
 def read_tables(store: Store, node: str) -> Tables:
     """Return the rows of a node in all tables."""
     found = {}

@@ -10,6 +10,7 @@ from eida_statistics.files import write_file
 from eida_stats_webservice.database import open_database
 from eida_stats_webservice.payloads.kinds import Kind
 from eida_stats_webservice.payloads.models import PayloadRecord
+from eida_stats_webservice.ringserver.raw_logs.store import ORIGIN
 from eida_statsman.kinds import KIND, parse_kind
 from eida_statsman.nodes import require_printable
 from eida_statsman.repositories import Repositories
@@ -87,6 +88,9 @@ def retract(repositories: Repositories, number: int) -> None:
     """Retract a payload. It is kept but no longer counts. Payloads that it superseded stay superseded."""
     record = repositories.payloads.retract(number)
     click.echo(f"payload {number} of {record.node}: {_format_state(record)}")
+    first_day = repositories.pruning.read_kept().records_from
+    if record.origin == ORIGIN and record.days and record.days[-1] < first_day:
+        click.echo(f"Its records cannot be stored again: those before {first_day} are pruned.", err=True)
 
 
 @payloads.command()

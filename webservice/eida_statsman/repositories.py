@@ -9,6 +9,7 @@ from eida_stats_webservice.payloads.repository import PayloadRepository
 from eida_stats_webservice.payloads.verification import Verification
 from eida_stats_webservice.query.repository import StatisticsRepository
 from eida_stats_webservice.registry.repository import RegistryRepository
+from eida_stats_webservice.ringserver.pruning import RingserverPruning
 from eida_stats_webservice.ringserver.raw_logs.store import RawLogStore
 from eida_stats_webservice.ringserver.repository import RingserverIntake, RingserverRepository
 from eida_stats_webservice.ringserver.verification import RingserverVerification
@@ -25,6 +26,7 @@ class Repositories:
         self.ringserver_sums = RingserverRepository(database)
         self.ringserver: RingserverIntake = PayloadIntake(database, self.registry, self.ringserver_sums)
         self.raw_logs = RawLogStore(database, self.registry, self.ringserver_sums)
+        self.pruning = RingserverPruning(database, self.registry)
         self.payloads = PayloadRepository(database, self.registry, [self.dataselect_sums, self.ringserver_sums])
         self.statistics = StatisticsRepository(database)
         self.verification = Verification(

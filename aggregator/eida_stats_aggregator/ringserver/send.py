@@ -123,13 +123,14 @@ class _Sending:
         windows = _list_windows(logs, options.settings.now)
         days = _list_days(collection, windows)
         made = {self.outbox.make_path(_get_identity(key)) for key in days}
-        waiting, complaints = self.outbox.list_waiting(self.base)
-        self.outcome.failures += complaints
+        waiting, _ = self.outbox.list_waiting(self.base)
         self._send([path for path in waiting if path not in made])
         for key in sorted(days, key=lambda key: (key.day, key.source)):
             if (options.since or key.day) <= key.day <= (options.until or key.day):
                 with collect_errors(self.outcome.failures):
                     self._take_day(key, days[key], windows[key.source])
+        # By now, this run has repaired the files that a killed one left incomplete.
+        self.outcome.failures += self.outbox.list_waiting(self.base)[1]
 
     def finish(self) -> None:
         """Complete the summary and the outcome."""

@@ -244,6 +244,16 @@ def test_days_wait_for_a_service_that_is_down(operator: RingOperator) -> None:
     assert operator.list_payloads() == [{"day": "01", "source": "", "rows": 9}]
 
 
+def test_incomplete_file_is_written_again(operator: RingOperator) -> None:
+    operator.write_day(1, record(1))
+    operator.send(url=find_unused_url())
+    # A run was killed before it had written the file.
+    (path,) = (operator.home / "out").glob("*.json.gz")
+    path.write_bytes(path.read_bytes()[:100])
+    assert operator.results("--requeue") == {"11-01": "delivered"}
+    assert operator.list_payloads() == [{"day": "01", "source": "", "rows": 9}]
+
+
 def test_unreadable_log_holds_only_its_days(operator: RingOperator) -> None:
     operator.write_day(1, record(1)).rename(operator.logs / "txlog-20201101T0000-20201102T0000.gz")
     packed = gzip.compress((operator.logs / "txlog-20201101T0000-20201102T0000.gz").read_bytes())

@@ -29,6 +29,7 @@ WRITERS: dict[str, Callable[[Store, Node], object]] = {
     "replace": lambda store, node: store.dataselect.replace(node, OTHER),
     "store": lambda store, node: store.raw_logs.store(node, [make_log(Log().text())], make_settings()),
     "retract": lambda store, _: store.payloads.retract(1),
+    "delete_rows": lambda store, node: store.pruning.delete_rows(node, store.pruning.read_kept()),
     "verify": lambda store, _: list(store.verification.verify()),
     "replay": lambda store, _: list(store.verification.replay()),
     "update_node": lambda store, _: store.registry.update_node("GFZ", new_name="GEOFON", contact=None),
@@ -43,6 +44,9 @@ WRITERS: dict[str, Callable[[Store, Node], object]] = {
 # All functions that begin a writing transaction. Add new ones here and to WRITERS.
 BEGIN_TO_WRITE = {
     "_store", "store", "retract", "_lock", "_change_node", "remove_node", "_add_token",
+    "delete_rows",
+    # It changes days that are kept, of all nodes. The rows of each are deleted later.
+    "keep_from",
     # It has no row yet that could be locked.
     "add_node",
     # It locks only the row of one token.
@@ -53,6 +57,8 @@ BEGIN_TO_WRITE = {
     "apply",
     # The functions above call these.
     "administer", "attempt",
+    # It drops tables that nobody writes to.
+    "run_alone",
 }  # fmt: skip
 
 

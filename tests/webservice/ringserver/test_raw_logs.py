@@ -24,21 +24,24 @@ from eida_stats_webservice.errors import (
     Overtaken,
 )
 from eida_stats_webservice.registry.models import Arrival, Node
+from eida_stats_webservice.ringserver.pruning import Kept
 from eida_stats_webservice.ringserver.raw_logs.models import Days, RawReceipt, Replacement
 from support.node_client import make_node
 from support.postgresql import Cluster
 from support.raw_logs import (
     add_up_clients,
     dump,
+    forget_pruning,
     list_logs,
     list_secrets,
     make_log,
     make_settings,
+    prune,
     read_clients,
     read_events_table,
     read_records,
 )
-from support.ringserver_days import add_up, collect, list_differences, make_day, read_tables
+from support.ringserver_days import add_up, collect, list_differences, make_day, read_tables, without_hours
 from support.stores import ON_ONE_STORE, Store, open_store
 from support.tables import count, select
 from support.transfer_logs import REAL_JSON, REAL_TEXT, Log, Stream, read_files
@@ -316,6 +319,8 @@ _STEP = st.one_of(
     st.tuples(st.just("store"), st.sampled_from(["rs-a", "rs-b"]), _FILE),
     st.tuples(st.just("replace"), st.sampled_from(["rs-a", "rs-b"]), _FILE),
     st.tuples(st.just("retract"), st.sampled_from(["rs-a", "rs-b"]), _FILE),
+    # The days of two records are the first ones that are kept.
+    st.tuples(st.just("prune"), st.just(""), _FILE),
 )
 Day = tuple[str, datetime.date]
 
@@ -339,8 +344,14 @@ def test_tables_are_those_of_the_records_after_any_history(
     for store in stores:
         node, _ = make_node(store, name)
         counted: dict[Day, dict[Log, int]] = {}
+        forget_pruning(store)
+        kept = store.pruning.read_kept()
         for what, source, records in steps:
             found = count_records(records)
+            if what == "prune":
+                kept = kept.advance(Kept(max(found), min(found)))
+                prune(store, kept)
+                continue
             if what == "retract":
                 for one in store.payloads.list_payloads(name):
                     key = (source, one.days[0])
@@ -354,8 +365,12 @@ def test_tables_are_those_of_the_records_after_any_history(
             replacement = Replacement(Days()) if what == "replace" else None
             store.raw_logs.store(node, [log], make_settings(), replacement=replacement)
             if what == "replace":
-                counted = {key: of_day for key, of_day in counted.items() if key[0] != source}
+                counted = {
+                    key: of_day for key, of_day in counted.items() if key[0] != source or key[1] < kept.records_from
+                }
             for day, of_day in found.items():
+                if day < kept.records_from:
+                    continue
                 known = counted.setdefault((source, day), {})
                 for record, number in of_day.items():
                     known[record] = max(number, known.get(record, 0))
@@ -363,10 +378,18 @@ def test_tables_are_those_of_the_records_after_any_history(
             make_day([record for record, number in of_day.items() for _ in range(number)], source)
             for (source, _), of_day in counted.items()
         ]
-        assert read_tables(store, name) == add_up(due)
+        assert read_tables(store, name) == without_hours(add_up(due), kept.hours_from)
         in_force = {one.hash for one in store.payloads.list_payloads(name) if one.state == "in force"}
         assert in_force == {payload.hash() for payload in due}
         assert list_differences(store, name) == []
+        list(store.verification.replay(name))
+        assert read_tables(store, name) == without_hours(add_up(due), kept.hours_from)
         contents.append((read_events_table(store, name), read_clients(store, name), read_records(store, name)))
     assert contents[0] == contents[1]
-    assert contents[0][1] == add_up_clients(contents[0][0].items())
+    events, clients, digests = contents[0]
+    days = {day for _, day in counted}
+    first_month = kept.records_from.replace(day=1)
+    assert {time[:10] for time, *_ in events} == {str(day) for day in days if day >= first_month}
+    assert {day for _, day, _ in digests} == {str(day) for day in days if day >= kept.records_from}
+    of_events = add_up_clients(events.items())
+    assert clients == {key: sums for key, sums in of_events.items() if key[0] >= str(kept.records_from)}

@@ -150,6 +150,14 @@ class Database(ABC):
         """Run a query and yield its rows, without keeping all of them in memory."""
 
     @abstractmethod
+    def run_alone(self, statement: str) -> None:
+        """Run a statement that some databases refuse within a transaction. It waits for locks less than a second.
+
+        Raises:
+            DatabaseLocked: if another transaction holds a lock.
+        """
+
+    @abstractmethod
     def check_space(self, connection: Any) -> None:
         """Check that there is space for a small payload. This may end the transaction of the connection.
 

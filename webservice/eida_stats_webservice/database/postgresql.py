@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import count, islice
 from typing import Any, TypeVar
 
@@ -131,6 +131,15 @@ class PostgreSQL(Database):
             cursor.itersize = _ROWS_AT_ONCE
             cursor.execute(sql, parameters)
             yield from cursor
+
+    def run_alone(self, statement: str) -> None:
+        """Run a statement on a connection of its own, outside of transactions; see the base class."""
+        with translate_errors(), closing(connect(self._uri)) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                # Shorter than deadlock_timeout: of two that wait for each other, this one stops, and not a payload.
+                cursor.execute("SET lock_timeout = '500ms'")
+                cursor.execute(statement)
 
     def check_space(self, connection: extensions.connection) -> None:
         """Write 1 MiB and roll back, unless the last check was a few seconds ago; see the base class."""

@@ -103,6 +103,11 @@ class SQLite(Database):
         """Yield the rows of a query."""
         yield from connection.execute(sql, parameters)
 
+    def run_alone(self, statement: str) -> None:
+        """Run a statement as a transaction; see the base class."""
+        with self.transaction(write=True) as connection:
+            connection.execute(statement)
+
     def check_space(self, _connection: sqlite3.Connection) -> None:
         """Allocate 1 MiB and free it, without waiting for writers; see the base class."""
         if not os.access(self._path, os.W_OK):

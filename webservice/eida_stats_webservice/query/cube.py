@@ -97,6 +97,7 @@ class Table:
         grain: the unit of time.
         dimensions: the names of its dimensions, without node.
         lacks: the names of measures that it does not have. They are null in answers.
+        first_day: an SQL expression for the first day that it has, if earlier ones are deleted.
     """
 
     name: str
@@ -104,6 +105,7 @@ class Table:
     grain: Grain
     dimensions: frozenset[str]
     lacks: frozenset[str] = frozenset()
+    first_day: str | None = None
 
 
 NODE = Dimension("node", filters.parse_names)

@@ -13,7 +13,7 @@ from eida_statistics.payload import EARLIEST_DAY
 from eida_stats_webservice.database.base import Database, parse_time
 from eida_stats_webservice.query.cube import Cube
 from eida_stats_webservice.query.model import DataVersion, Statistic, StatisticsQuery
-from eida_stats_webservice.query.sql import compose
+from eida_stats_webservice.query.sql import compose, find_table
 from eida_stats_webservice.registry.models import Viewer
 
 # SQL has no empty lists.
@@ -57,6 +57,17 @@ class StatisticsRepository:
         with self._connect() as connection:
             registry, statistics, *times = self._queries.data_version(connection)
         return DataVersion(f"{registry}.{statistics}", max(parse_time(time) for time in times if time is not None))
+
+    def find_first_day(self, query: StatisticsQuery) -> datetime.date | None:
+        """Return the first day that is kept of the sums that a query reads, None if all are."""
+        table = find_table(query, policies=False)
+        if table is None or table.first_day is None:
+            return None
+        with self._connect() as connection:
+            # A constant of the cube.
+            sql = f"SELECT CAST({table.first_day} AS text)"
+            ((day,),) = self._database.stream(connection, sql, {})
+        return datetime.date.fromisoformat(day)
 
     def query(
         self, query: StatisticsQuery, viewer: Viewer, *, sketches: bool, policies: bool = False

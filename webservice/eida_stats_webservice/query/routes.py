@@ -53,6 +53,7 @@ def create_blueprint(
         # One day for the whole request, which may last past midnight.
         today = _get_today()
         query, options = parse_query(cube, read_parameters(request), today, restricted=False)
+        usage.check_kept(query)
         version = statistics.data_version()
         etag, changed_at = find_validators(request, version, settings, query, today)
         if (known := find_matching_etag(request, etag)) is not None:
@@ -71,6 +72,7 @@ def create_blueprint(
         viewer = authenticator.authenticate(request)
         today = _get_today()
         query, options = parse_query(cube, read_parameters(request), today, restricted=True)
+        usage.check_kept(query)
         query = usage.resolve_names(query, viewer)
         rows = usage.answer_restricted(query, viewer, today, sketches=options.hllvalues)
         # The token may be revoked while the query waits.

@@ -49,6 +49,21 @@ class Usage:
         self._settings = settings
         self._find_answer = find_answer
 
+    def check_kept(self, query: StatisticsQuery) -> None:
+        """Check that the sums of all days of a query are kept.
+
+        Raises:
+            BadParameter: if the first ones are not. An answer without them would look like one without data.
+        """
+        first_day = self._statistics.find_first_day(query)
+        if first_day is not None and query.start < first_day:
+            grain = query.grain.name if query.grain else "sum"
+            raise BadParameter(
+                f"{grain}s before {first_day} are not kept",
+                hint=f"Use start={first_day} or later, or a longer unit of time than {grain}s.",
+                parameter="start",
+            )
+
     def check_public_names(self, query: StatisticsQuery) -> None:
         """Check that the nodes and networks of a public query exist and are public.
 

@@ -23,7 +23,14 @@ RINGSERVER = Cube(
     # The sums of the days of a month are fewer than those of its streams.
     tables=(
         Table("ringserver_by_day", "date", DAY, frozenset({"network", "country"})),
-        Table("ringserver_by_hour", "hour", HOUR, frozenset({"network", "country"}), lacks=frozenset({"records"})),
+        Table(
+            "ringserver_by_hour",
+            "hour",
+            HOUR,
+            frozenset({"network", "country"}),
+            lacks=frozenset({"records"}),
+            first_day="(SELECT hours_from FROM ringserver_pruned)",
+        ),
         Table(
             "ringserver_stats",
             "date",

@@ -61,3 +61,32 @@ FROM unnest(ARRAY[
     'ringserver_by_client', 'ringserver_events'
 ]) AS name, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privilege
 WHERE name <> 'ringserver_events' OR privilege <> 'UPDATE';
+
+-- name: old_months(before)
+-- Return the months of the partitions of events that are wholly older than a day. Some may be detached, but are still
+-- there, because an earlier run was interrupted.
+SELECT replace(right(tables.relname, 7), '_', '-') FROM pg_class AS tables
+WHERE tables.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'ringserver_events'::regclass)
+    AND tables.relkind = 'r' AND tables.relname ~ '^ringserver_events_[0-9]{4}_[0-9]{2}$'
+    AND to_date(right(tables.relname, 7), 'YYYY_MM') + interval '1 month' <= date :before
+ORDER BY 1;
+
+-- name: next_step(before)^
+-- Return a month of old events, the next statement to delete them, and whether it is the last one. A month is detached
+-- before its table is dropped, so that nobody waits; PostgreSQL detaches one at a time.
+SELECT
+    replace(right(tables.relname, 7), '_', '-'),
+    CASE
+        WHEN links.inhrelid IS NULL THEN 'DROP TABLE ' || tables.oid::regclass
+        WHEN links.inhdetachpending THEN 'ALTER TABLE ' || links.inhparent::regclass || ' DETACH PARTITION '
+            || tables.oid::regclass || ' FINALIZE'
+        ELSE 'ALTER TABLE ' || links.inhparent::regclass || ' DETACH PARTITION ' || tables.oid::regclass
+            || ' CONCURRENTLY'
+    END,
+    links.inhrelid IS NULL
+FROM pg_class AS tables LEFT JOIN pg_inherits AS links ON links.inhrelid = tables.oid
+WHERE tables.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'ringserver_events'::regclass)
+    AND tables.relkind = 'r' AND tables.relname ~ '^ringserver_events_[0-9]{4}_[0-9]{2}$'
+    AND to_date(right(tables.relname, 7), 'YYYY_MM') + interval '1 month' <= date :before
+ORDER BY COALESCE(links.inhdetachpending, false) DESC, tables.relname
+LIMIT 1;

@@ -6,6 +6,21 @@ INSERT INTO networks (node_id, name)
 SELECT DISTINCT :node_id, network FROM staging_days WHERE network <> '' ORDER BY network
 ON CONFLICT (node_id, name) DO NOTHING;
 
+-- name: add_stats(node_id)!
+-- Add the staging rows of one payload to the sums by month and stream. It has each key once, so nothing is united in
+-- between, which takes as long as all else.
+INSERT INTO ringserver_stats AS stored (
+    node_id, date, direction, network, station, location, channel, country, bytes, packets, records, clients
+)
+SELECT
+    :node_id, date, direction, network, station, location, channel, country, bytes, packets, records, clients
+FROM staging_stats WHERE true
+ON CONFLICT (node_id, date, direction, network, station, location, channel, country) DO UPDATE SET
+    bytes = stored.bytes + excluded.bytes,
+    packets = stored.packets + excluded.packets,
+    records = stored.records + excluded.records,
+    clients = hll_union(stored.clients, excluded.clients);
+
 -- name: merge_stats(node_id)!
 -- Add the staging rows to the sums by month and stream. Several payloads may have the same key.
 INSERT INTO ringserver_stats AS stored (
@@ -78,6 +93,10 @@ DELETE FROM ringserver_by_place WHERE node_id = :node_id AND date = :day;
 
 -- name: remove_hours(node_id, start, stop)!
 DELETE FROM ringserver_by_hour WHERE node_id = :node_id AND hour >= :start AND hour < :stop;
+
+-- name: hours_kept_from()$
+-- Return the first day of which hours are kept.
+SELECT CAST(hours_from AS text) FROM ringserver_pruned;
 
 -- name: days_of_node(node_id)
 -- Return one or more days of each month for which a node has sums or payloads in force.

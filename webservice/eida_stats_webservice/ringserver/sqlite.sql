@@ -59,3 +59,13 @@ INSERT INTO temp.staging_places VALUES (
 -- name: has_rights()$
 -- Return true. SQLite has no roles; a process that can open the file has all privileges.
 SELECT 1;
+
+-- name: old_months(before)
+-- Return the months of events that are wholly older than a day.
+SELECT DISTINCT substr(time, 1, 7) FROM ringserver_events WHERE substr(time, 1, 7) < substr(:before, 1, 7) ORDER BY 1;
+
+-- name: next_step(before)^
+-- Return the first month of old events, the statement that deletes them, and whether it is the last one.
+SELECT month, 'DELETE FROM ringserver_events WHERE substr(time, 1, 7) = ''' || month || '''', 1
+FROM (SELECT substr(min(time), 1, 7) AS month FROM ringserver_events)
+WHERE month < substr(:before, 1, 7);

@@ -51,23 +51,28 @@ class RingserverSums:
         payloads: Iterable[DayPayload],
         days: Collection[datetime.date] | None = None,
     ) -> None:
-        """Add payloads to the sums of a node.
+        """Add payloads to the sums of a node. Hours that are not kept any more are left out.
 
         Each payload is loaded before the next one is read, so `payloads` may use the connection. If `days` are
         given, payloads of other days are added to the sums of months alone.
         """
+        first_day = self.read_first_day_of_hours(connection)
+        loaded = 0
         for name in LISTS:
             self._run(f"create_staging_{name}", connection)
             # One transaction may merge several times.
             self._run(f"empty_staging_{name}", connection)
         for payload in payloads:
-            is_in_days = days is None or payload.period.start in days
-            for name in LISTS if is_in_days else ("stats",):
-                self._load(connection, name, payload.lists[name])
+            day = payload.period.start
+            loaded += 1
+            for name in LISTS if days is None or day in days else ("stats",):
+                if name != "hours" or day >= first_day:
+                    self._load(connection, name, payload.lists[name])
         self._queries.add_networks(connection, node_id=node.id)
         # All at once: one after the other, each payload would unite the sketches of the month again.
         for name in LISTS:
-            self._run(f"merge_{name}", connection, node_id=node.id)
+            query = "add_stats" if name == "stats" and loaded == 1 else f"merge_{name}"
+            self._run(query, connection, node_id=node.id)
 
     def delete(self, connection: Any, node: Node, days: Collection[datetime.date]) -> None:
         """Delete the sums of a node on some days, and those of their months."""
@@ -79,6 +84,10 @@ class RingserverSums:
             start, stop = _format_midnight(day), _format_midnight(day + _DAY)
             self._queries.remove_hours(connection, node_id=node.id, start=start, stop=stop)
 
+    def read_first_day_of_hours(self, connection: Any) -> datetime.date:
+        """Return the first day of which hours are kept."""
+        return datetime.date.fromisoformat(self._queries.hours_kept_from(connection))
+
     def list_months(self, connection: Any, node: Node) -> set[datetime.date]:
         """Return the months in which a node has sums, or payloads in force."""
         found = self._queries.days_of_node(connection, node_id=node.id)
@@ -87,10 +96,11 @@ class RingserverSums:
     def read_table(
         self, connection: Any, node: Node, month: datetime.date, name: str
     ) -> Iterator[tuple[Key, Sums]]:
-        """Yield the rows of a node in a month, in the table for one of the lists of payloads."""
+        """Yield the rows of a node in a month that are kept, in the table for one of the lists of payloads."""
         query = getattr(self._queries, f"read_{name}")
         write_time = _format_midnight if name == "hours" else datetime.date.isoformat
-        span = {"start": write_time(month), "stop": write_time(add_months(month, 1))}
+        start = max(month, self.read_first_day_of_hours(connection)) if name == "hours" else month
+        span = {"start": write_time(start), "stop": write_time(add_months(month, 1))}
         width = len(TABLES[name].keys)
         for row in self._database.stream(connection, query.sql, {"node_id": node.id, **span}):
             time, *columns, sketch = row

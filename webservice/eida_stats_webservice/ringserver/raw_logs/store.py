@@ -103,8 +103,8 @@ class _Change:
         self._revision = revision
         self._arrival = arrival
         self._writer = RecordWriter(self._tables, connection, node, settings)
-        first_day = self._tables.read_first_day(connection)
-        self._collection = Collection(settings, self._find_known, self._add, first_day=first_day)
+        self._first_day = self._tables.read_first_day(connection)
+        self._collection = Collection(settings, self._find_known, self._add, first_day=self._first_day)
         # The days with new records.
         self._grown: set[SourceDay] = set()
         self._quiet: list[SourceDay] = []
@@ -119,6 +119,9 @@ class _Change:
         for source, windows in _list_windows(logs, self._settings.now).items():
             for known in self._tables.list_in_force(self._connection, self._node, source):
                 stated = replacement.stated
+                if known.day < self._first_day:
+                    # Its records would be rejected, so its payload stays.
+                    continue
                 if windows.covers(known.day) if stated is None else stated.contains(known.day):
                     check_not_overtaken({known.payload: known.revision}, self._arrival)
                     key = SourceDay(source, known.day)
@@ -142,6 +145,8 @@ class _Change:
             SourceDay(source, day)
             for source, windows in _list_windows(logs, self._settings.now).items()
             for day in windows.list_quiet_days(self._list_busy_days(source))
+            # Whether an older day was quiet is not known.
+            if day >= self._first_day
         ]
 
     def write(self) -> bool:
