@@ -32,7 +32,10 @@ _Exclusion = Annotated[str, Meta(max_length=MAX_EXCLUSION_CHARACTERS)]
 Label = Annotated[str, Meta(pattern=r"^[ -~]{0,64}\Z")]
 
 # An empty source is the whole node; otherwise it is the name of one of its servers.
-Source = Annotated[str, Meta(pattern=r"^[0-9A-Za-z.-]{0,64}\Z")]
+_SOURCE = r"[0-9A-Za-z.-]{0,64}"
+Source = Annotated[str, Meta(pattern=rf"^{_SOURCE}\Z")]
+SOURCE_RULE = "up to 64 letters, digits, dots and hyphens"
+
 
 # The first byte that is hashed: a change of the hashed form needs another one.
 _CONTENT_VERSION = b"\x01"
@@ -41,6 +44,11 @@ _IDENTITY_VERSION = b"\x02"
 # The key of an aggregate: month (its first day), network, station, location, channel, country. A plain
 # tuple: the garbage collector skips it, and a payload has a hundred thousand.
 Key = tuple[datetime.date, str, str, str, str, str]
+
+
+def is_source(text: str) -> bool:
+    """Return whether a text can be a source."""
+    return re.fullmatch(_SOURCE, text) is not None
 
 
 class Row(msgspec.Struct, gc=False):

@@ -9,7 +9,7 @@ from typing import NoReturn
 import click
 
 from eida_statistics import user_agents
-from eida_statistics.payload import MAX_EXCLUSION_CHARACTERS, MAX_EXCLUSIONS
+from eida_statistics.payload import MAX_EXCLUSION_CHARACTERS, MAX_EXCLUSIONS, SOURCE_RULE, is_source
 from eida_statistics.user_agents import ClientClasses
 from eida_stats_aggregator import run as single
 from eida_stats_aggregator.command import (
@@ -242,8 +242,8 @@ def _check_usage(options: Options, *, requeue: bool) -> None:
     for given, name in ((requeue, "--requeue"), (terms.replaces, "--replaces"), (terms.beside, "--beside")):
         if given and options.destination is None:
             raise click.UsageError(f"{name} needs --send-to.")
-    if options.source and not re.fullmatch(r"[0-9A-Za-z.-]{1,64}", options.source):
-        raise click.BadParameter("up to 64 letters, digits, dots and hyphens", param_hint="--source")
+    if not is_source(options.source):
+        raise click.BadParameter(SOURCE_RULE, param_hint="--source")
     if options.files.count(STDIN) > 1:
         raise click.UsageError("Standard input can be named only once.")
     if not options.files and options.destination is None and sys.stdin is not None and sys.stdin.isatty():

@@ -23,6 +23,10 @@ class NothingToAggregate(EidaStatisticsError):
     """There is nothing to aggregate."""
 
 
+class BadServerName(ConfigurationError):
+    """The prefix of a log's name cannot be the name of a server."""
+
+
 class AggregateExists(EidaStatisticsError):
     """An aggregate file for these days exists and has other content."""
 

@@ -21,12 +21,14 @@ from eida_statistics.ringserver.payload import DayPayload, merge_payloads
 from eida_statistics.ringserver.places import Place, Places
 from eida_statistics.ringserver.reader import read_events
 from eida_statistics.ringserver.tally import DayTally
-from eida_statistics.ringserver.windows import DAY, Grid, Stay, Window, find_day, find_stay
+from eida_statistics.ringserver.windows import HOUR, Grid, Stay, Window, find_day, find_stay
 
 # A day waits in a file if none of so many records is of it, so the memory does not grow with the number of days.
 # Around midnight, records of two days alternate.
 _IDLE_RECORDS = 256
 _REJECTIONS_LISTED = 5
+# Clocks disagree.
+_GRACE = HOUR
 # The level of zlib.
 _FASTEST = 1
 _DECODER = msgspec.json.Decoder(DayPayload)
@@ -279,8 +281,7 @@ class Collection:
         if record.direction not in settings.directions:
             found.ignored += 1
             return
-        if max(record.written_at, record.connected_at) > settings.now + DAY:
-            # One day of grace, as for payloads: clocks disagree.
+        if max(record.written_at, record.connected_at) > settings.now + _GRACE:
             self._reject(name, record.line, "the time is in the future")
             return
         stay = find_stay(record, window, settings.grid)

@@ -8,9 +8,9 @@ import msgspec
 from msgspec import Meta
 
 from eida_statistics.payload import MAX_COUNT
-from eida_statistics.ringserver.events import TransferRecord
+from eida_statistics.ringserver.events import RecordState, TransferRecord
 from eida_statistics.ringserver.fields import BadField, Heading, Place, Streams, make_record
-from eida_statistics.ringserver.transfer_log import Found
+from eida_statistics.ringserver.transfer_log import NO_STREAMS, Found
 from eida_statistics.validation import explain_first
 
 BEGINNING = b'{"log_time":'
@@ -86,7 +86,10 @@ def is_access_event(line: bytes) -> bool:
 
 
 def _to_found(record: "TransferRecord | str", end: int) -> Found:
-    return Found(None, end, record) if isinstance(record, str) else Found(record, end)
+    if isinstance(record, str):
+        return Found(None, end, record)
+    is_empty = record.state is RecordState.CUT and not record.ids
+    return Found(None, end, NO_STREAMS) if is_empty else Found(record, end)
 
 
 def _read_object(text: bytes, line: int) -> "TransferRecord | str | None":

@@ -58,15 +58,17 @@ def read_events(chunks: Iterable[bytes], name: str) -> Iterator[Event]:
         if piece is None:
             piece = _end_piece(data, position, line, is_all=is_all)
         event = piece.event
-        if isinstance(event, Rejection):
+        if not is_ours and not isinstance(event, Skipped):
+            text = data[position : piece.end]
+            is_ours = _is_ours(event, text)
             if not is_ours:
                 foreign_lines += 1
-                _refuse_foreign(data[position : piece.end], event.reason, foreign_lines, name)
-        elif not isinstance(event, Skipped):
-            is_ours = True
+                _refuse_foreign(text, event, foreign_lines, name)
         yield event
         line += data.count(b"\n", position, piece.end)
         position = piece.end
+    if foreign_lines and not is_ours:
+        raise ForeignLog(f"{name}: no line is one of a transfer log", hint=_HINT)
 
 
 def _read_piece(data: bytes, position: int, line: int, *, is_all: bool) -> _Piece | None:
@@ -113,8 +115,21 @@ def _end_piece(data: bytes, position: int, line: int, *, is_all: bool) -> _Piece
     return _reject(position + _MAX_LINE_BYTES, position, line, "a record of more than 64 MiB")
 
 
-def _refuse_foreign(piece: bytes, reason: str, count: int, name: str) -> None:
+def _is_ours(event: Event, text: bytes) -> bool:
+    """Return whether a piece shows that its file is a transfer log: a record, even a bad or an unfinished one."""
+    if isinstance(event, Rejection):
+        is_start = text.startswith(transfer_log.START) and event.reason != transfer_log.BAD_START
+        return is_start or (text.startswith(b"{") and json_lines.is_record(text))
+    beginnings = (transfer_log.START, json_lines.BEGINNING)
+    # The first bytes of a log may be there before the others.
+    return not isinstance(event, Unfinished) or any(
+        text.startswith(one) or one.startswith(text) for one in beginnings
+    )
+
+
+def _refuse_foreign(piece: bytes, event: Event, count: int, name: str) -> None:
     """Raise an error for a piece, the first ones of a file, that shows that the file is of another kind."""
+    reason = event.reason if isinstance(event, Rejection) else ""
     if _OF_PORTABLE_DATASELECT.match(piece):
         raise ForeignLog(f"{name}: a log of portable-fdsnws-dataselect", hint=_HINT)
     if json_lines.is_access_event(piece):

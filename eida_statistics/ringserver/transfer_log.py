@@ -25,6 +25,8 @@ from eida_statistics.ringserver.events import RX, TX, Direction, TransferRecord
 from eida_statistics.ringserver.fields import BadField, Heading, Place, Streams, make_record, parse_time
 
 START = b"START CLIENT "
+BAD_START = "a START line that cannot be read"
+NO_STREAMS = "a record without an end and whole lines"
 MAX_ID_BYTES = 255
 
 _TIME = rb"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d{1,9})?Z?"
@@ -285,14 +287,16 @@ def _finish_cut(start: _Start, tails: list[_Tail]) -> Found:
     tail = own[-1]
     line_end = start.data.find(b"\n", tail.position)
     torn = start.data.find(START, tail.position, line_end + 1)
-    return _finish(start, tail, torn if torn >= 0 else None)
+    end = torn if torn >= 0 else tail.position
+    # A client id may contain such a beginning of a record of another client.
+    return _finish(start, tail, end) if tail.streams[1] else Found(None, end, NO_STREAMS)
 
 
 def _reject_start(data: bytes, start: int) -> Found:
     """Return the piece up to the end of a START line that cannot be read, or to another START in it."""
     line_end = data.find(b"\n", start) + 1
     following = data.find(START, start + 1, line_end)
-    return Found(None, following if following >= 0 else line_end, "a START line that cannot be read")
+    return Found(None, following if following >= 0 else line_end, BAD_START)
 
 
 def _make_found(

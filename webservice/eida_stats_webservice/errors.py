@@ -228,6 +228,13 @@ class ClientGone(EidaStatisticsError):
     problem = "client-gone"
 
 
+class EmptyReplacement(EidaStatisticsError):
+    """The logs have nothing to put in the place of what they would replace, so nothing was changed."""
+
+    http_status = 422
+    problem = "empty-replacement"
+
+
 class TooSlow(EidaStatisticsError):
     """The body did not arrive in time."""
 

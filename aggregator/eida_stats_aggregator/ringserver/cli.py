@@ -1,16 +1,17 @@
 """The command line of `ringserverstats`: options, exit codes, wiring."""
 
 import datetime
-import re
 from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
+from click.core import ParameterSource
 
 from eida_statistics.errors import ConfigurationError
 from eida_statistics.networks import NetworkRegistry
+from eida_statistics.payload import SOURCE_RULE, is_source
 from eida_statistics.ringserver.collection import Settings
 from eida_statistics.ringserver.identity import ClientKey, create_key, get_key_path, load_key
 from eida_statistics.ringserver.places import DEFAULT_PRECISION, Places
@@ -35,8 +36,8 @@ _MAX_PRECISION = 12
 
 
 def _parse_server(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not re.fullmatch(r"[0-9A-Za-z.-]{0,64}", value):
-        raise click.BadParameter("up to 64 letters, digits, dots and hyphens")
+    if value is not None and not is_source(value):
+        raise click.BadParameter(SOURCE_RULE)
     return value
 
 
@@ -171,9 +172,13 @@ def cli(
         raise click.BadParameter("this day is after --until", param_hint="--since")
     destination = None
     if send_to is not None:
+        if _is_on_command_line("dburi", "node"):
+            raise click.UsageError("--dburi and --node are for storing, without --send-to.")
         destination = Destination(send_to, load_token(send_to, token, token_file), retries, requeue)
     elif dry_run or requeue:
         raise click.UsageError("--dry-run and --requeue need --send-to.")
+    elif (since is not None or until is not None) and not replace:
+        raise click.UsageError("Without --send-to, --since and --until are for --replace.")
     registry = NetworkRegistry(make_registry_loader(networks_file))
     with Places(geoip, precision) as places:
         settings = Settings(
@@ -220,6 +225,12 @@ def main() -> NoReturn:
     """Run the command."""
     set_program("ringserverstats")
     run_command(cli)
+
+
+def _is_on_command_line(*names: str) -> bool:
+    """Return whether one of some options is on the command line. Those in the environment are for all runs."""
+    context = click.get_current_context()
+    return any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in names)
 
 
 def _load_key(file: Path | None) -> ClientKey:

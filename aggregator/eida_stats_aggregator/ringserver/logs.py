@@ -8,11 +8,15 @@ from typing import NamedTuple
 
 from eida_statistics.compression import read_chunks
 from eida_statistics.errors import ForeignLog, UnreadableLog
+from eida_statistics.payload import SOURCE_RULE, is_source
 from eida_statistics.ringserver.events import RX, TX, Direction, TransferRecord
 from eida_statistics.ringserver.reader import read_events
 from eida_statistics.ringserver.windows import DAY, Grid, LogName, parse_log_name
+from eida_stats_aggregator.errors import BadServerName
 from eida_stats_aggregator.logs.sources import Log, find_logs, read_head
 from eida_stats_aggregator.reader import get_standard_input
+
+_SERVER_HINT = f"The name of a server has {SOURCE_RULE}. Name the server of these logs: --server NAME."
 
 
 class TransferLog(NamedTuple):
@@ -44,6 +48,7 @@ def find_transfer_logs(
 
     Raises:
         UnreadableLog: if a file does not exist or cannot be read.
+        BadServerName: if the prefix of a name cannot be the name of a server.
     """
 
     def is_mine(log: Log) -> bool:
@@ -58,6 +63,8 @@ def find_transfer_logs(
     for log in logs:
         name = parse_log_name(log.name, grid)
         source = server if server is not None else (name.server if name else "")
+        if not is_source(source):
+            raise BadServerName(f"{log.name}: {source!r}", hint=_SERVER_HINT)
         found.append(TransferLog(log, name, source))
     return sorted(found, key=_get_order)
 

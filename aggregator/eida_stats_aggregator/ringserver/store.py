@@ -2,7 +2,7 @@
 
 import datetime
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from eida_statistics.ringserver.collection import Settings
@@ -13,6 +13,7 @@ from eida_stats_aggregator.ringserver.store_summary import StoreSummary
 from eida_stats_aggregator.run import Outcome, collect_errors
 from eida_stats_webservice import config
 from eida_stats_webservice.database import open_database
+from eida_stats_webservice.errors import DatabaseNotReady, DatabaseUnavailable
 from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.ringserver.raw_logs.models import Days, RawLog, Replacement
 from eida_stats_webservice.ringserver.raw_logs.node import find_or_add_node
@@ -21,7 +22,6 @@ from eida_stats_webservice.ringserver.repository import RingserverRepository
 
 # The same as for a delivery that waits: a later run stores the same records.
 _LATER = 3
-_UNAVAILABLE = 503
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Options:
 def run(options: Options) -> tuple[StoreSummary, Outcome]:
     """Store the logs in one transaction, and return the summary and the outcome."""
     outcome, summary = Outcome([], []), StoreSummary()
-    with collect_errors(outcome.failures):
+    with collect_errors(outcome.failures), _explain_migration(options):
         skipped: list[str] = []
         logs = find_transfer_logs(
             options.files,
@@ -75,9 +75,20 @@ def run(options: Options) -> tuple[StoreSummary, Outcome]:
     return summary, outcome
 
 
+@contextmanager
+def _explain_migration(options: Options) -> Iterator[None]:
+    """Add to the error about a missing schema how to migrate the database of --dburi."""
+    try:
+        yield
+    except DatabaseNotReady as error:
+        if options.database_uri is not None:
+            error.hint += " It takes the URI from DATABASE_URI."
+        raise
+
+
 def get_exit_code(outcome: Outcome) -> int:
-    """Return the exit code of a run: 3 if the database cannot be reached."""
-    if any(failure.http_status == _UNAVAILABLE for failure in outcome.failures):
+    """Return the exit code of a run: 3 if the database cannot be reached or is busy."""
+    if any(isinstance(failure, DatabaseUnavailable) for failure in outcome.failures):
         return _LATER
     return outcome.exit_code()
 

@@ -110,14 +110,32 @@ def test_unusable_databases_and_files_are_named(home: Home, store_uri: str) -> N
     assert (gone.returncode, gone.stdout) == (3, "")
     assert "hush-hush" not in gone.stderr
     missing = home.run(log, DATABASE_URI="sqlite:////nowhere/statistics.db")
-    assert (missing.returncode, "db migrate" in missing.stderr) == (3, True)
+    assert (missing.returncode, "db migrate" in missing.stderr) == (1, True)
+    named = home.run(log, "--dburi", "sqlite:////nowhere/statistics.db")
+    assert (named.returncode, "DATABASE_URI" in named.stderr) == (1, True)
     assert home.run(log, "--dburi", "mysql://x").returncode == 2
-    for words in (["--dry-run"], ["--requeue"], ["--node", "Other"]):
+    to_service = ["--send-to", find_unused_url(), "--token", "none"]
+    for words in (
+        *(["--dry-run"], ["--requeue"], ["--node", "Other"], ["--since", "2026-11-01"]),
+        *([*to_service, "--node", "local"], [*to_service, "--dburi", store_uri]),
+    ):
         assert home.run(*words, log, DATABASE_URI=store_uri).returncode == 2
-    for content in (b"<html>\n<body>\n</body>\n", b"\x7fELF\x01\x02\x03\n" * 30):
+    for content in (b"<html>\n<body>\n</body>\n", b"\x7fELF\x01\x02\x03\n" * 30, b"hello\n", b"hello"):
         log.write_bytes(content)
         refused = home.run(log, DATABASE_URI=store_uri)
         assert (refused.returncode, refused.stdout) == (1, "")
+
+
+@ON_ONE_STORE
+def test_prefix_that_is_no_source_is_named(home: Home, store: Store, store_uri: str) -> None:
+    window = "txlog-20261121T0000-20261122T0000"
+    for prefix in ("rs_b", "é", "a b", "x" * 65):
+        (home.folder / f"{prefix}-{window}").write_bytes(Log().text())
+        refused = home.run(home.folder / f"{prefix}-{window}", DATABASE_URI=store_uri)
+        assert (refused.returncode, "--server NAME" in refused.stderr) == (2, True)
+    named = home.run_json("--server", "rs-b", home.folder / f"rs_b-{window}", DATABASE_URI=store_uri)
+    assert {one["source"] for one in named["payloads"]} == {"rs-b"}
+    assert list_differences(store) == []
 
 
 @ON_POSTGRESQL

@@ -12,7 +12,7 @@ from eida_statistics.errors import ForeignLog
 from eida_statistics.ringserver.events import Event, RecordState, Rejection, Skipped, TransferRecord, Unfinished
 from eida_statistics.ringserver.fields import parse_time
 from eida_statistics.ringserver.reader import read_events
-from eida_statistics.ringserver.transfer_log import START, read_record, read_simple
+from eida_statistics.ringserver.transfer_log import NO_STREAMS, START, read_record, read_simple
 from support.transfer_logs import REAL_LOGS, REAL_TEXT, Log, Stream, read_files
 
 OTHER = Log(host="victim.example.net", address="198.51.100.9", streams=(Stream(bytes=4096, packets=8),))
@@ -240,11 +240,35 @@ def test_too_large_number_is_rejected() -> None:
         ),
         (b'{"some": "thing"}\n', "no records"),
         (b"no\n" * 30, "the first 20 lines"),
+        (b"no\n", "no line is one of a transfer log"),
+        (b"no", "no line is one of a transfer log"),
+        (b"<html>", "a web page"),
+        (b'{"kind": "ringserver"}', "no records"),
+        (b"\0\0" + OTHER.end() + OTHER.lines(), "no line is one of a transfer log"),
     ],
 )
 def test_other_file_is_refused(content: bytes, reason: str) -> None:
     with pytest.raises(ForeignLog, match=reason):
         read(content)
+
+
+@pytest.mark.parametrize(
+    "log",
+    [b"", b"\0\n", b"STAR", OTHER.text()[:30], OTHER._replace(written="1969-12-31T23:59:59Z").text()],
+    ids=["empty", "padding", "first bytes", "first line", "bad time"],
+)
+def test_log_without_a_good_record_is_one(log: bytes) -> None:
+    assert read_records(log) == []
+
+
+def test_cut_record_without_streams_is_rejected() -> None:
+    # The client id closes its own record, and opens one of another client.
+    start, address = "2026-11-19T12:00:00Z", "203.0.113.9"
+    own = Log(streams=())
+    forged = b"x" + own._replace(written=start).tail() + own.end() + f"START CLIENT v [{address}] (Http|".encode()
+    events = read(own._replace(id=forged).text() + OTHER.text() * 3)
+    assert NO_STREAMS in [event.reason for event in events if isinstance(event, Rejection)]
+    assert address not in {event.address for event in events if isinstance(event, TransferRecord)}
 
 
 CLIENTS = [Log(host=f"host{number}.example.org", address=f"192.0.2.{number}") for number in range(1, 4)]

@@ -18,6 +18,7 @@ from eida_statistics.ringserver.identity import ClientKey
 from eida_stats_webservice.database import migrations
 from eida_stats_webservice.errors import (
     ContainedPayload,
+    EmptyReplacement,
     MixedDelivery,
     OtherKey,
     OverlappingPayload,
@@ -181,6 +182,14 @@ def test_raw_logs_and_payloads_exclude_each_other(store: Store, node: Node) -> N
     assert list_differences(store) == []
 
 
+def test_logs_of_the_node_and_a_server_overlap(store: Store, node: Node) -> None:
+    for sources in (("", "rs-b"), ("rs-b", "")):
+        logs = [make_log(Log(address=f"192.0.2.{len(one)}").text(), source=one) for one in sources]
+        with pytest.raises(OverlappingPayload, match="these logs have"):
+            store.raw_logs.store(node, logs, make_settings())
+    assert read_all(store) == ({"GFZ": {}}, {}, {}, {})
+
+
 def test_other_key_is_refused_or_replaces(store: Store, node: Node) -> None:
     put(store, node, Log())
     before = read_all(store)
@@ -211,8 +220,12 @@ def test_replacing_needs_the_whole_day(store: Store, node: Node) -> None:
     assert {key[1] for key in read_records(store)} == {"2026-11-20", "2026-11-22"}
     assert list_differences(store) == []
     everything = Replacement(Days(None, None))
-    receipt = store.raw_logs.store(node, [make_log(b"", "rs-txlog")], make_settings(), replacement=everything)
-    assert (len(receipt.retracted), read_all(store)) == (3, ({"GFZ": {}}, {}, {}, {}))
+    before = read_all(store)
+    with pytest.raises(EmptyReplacement):
+        store.raw_logs.store(node, [make_log(b"", "rs-txlog")], make_settings(), replacement=everything)
+    assert read_all(store) == before
+    receipt = store.raw_logs.store(node, logs[:1], make_settings(), replacement=everything)
+    assert (len(receipt.retracted), {key[1] for key in read_records(store)}) == (2, {"2026-11-20"})
     receipt = store.raw_logs.store(node, logs, make_settings(), replacement=everything)
     assert (read_all(store), list_differences(store)) == (whole, [])
     # The same again.
@@ -363,11 +376,14 @@ def test_tables_are_those_of_the_records_after_any_history(
                 gzip.decompress(gzip.compress(b"".join(record.text() for record in records))), "", source
             )
             replacement = Replacement(Days()) if what == "replace" else None
+            replaced = [key for key in counted if key[0] == source and key[1] >= kept.records_from]
+            if what == "replace" and replaced and max(found) < kept.records_from:
+                with pytest.raises(EmptyReplacement):
+                    store.raw_logs.store(node, [log], make_settings(), replacement=replacement)
+                continue
             store.raw_logs.store(node, [log], make_settings(), replacement=replacement)
             if what == "replace":
-                counted = {
-                    key: of_day for key, of_day in counted.items() if key[0] != source or key[1] < kept.records_from
-                }
+                counted = {key: of_day for key, of_day in counted.items() if key not in replaced}
             for day, of_day in found.items():
                 if day < kept.records_from:
                     continue

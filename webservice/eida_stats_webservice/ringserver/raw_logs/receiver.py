@@ -11,6 +11,7 @@ import msgspec
 from flask import Request
 
 from eida_statistics.compression import read_chunks
+from eida_statistics.payload import SOURCE_RULE, is_source
 from eida_statistics.ringserver import json_lines
 from eida_stats_webservice.errors import BadParameter, TooLarge
 from eida_stats_webservice.registry.models import Arrival, Node
@@ -117,9 +118,8 @@ def parse_parameters(request: Request) -> RawLogParameters:
     mandatory = ("since", "until") if request.method == "PUT" else ()
     values = require_parameters(read_parameters(request), *mandatory, optional=("server",))
     server = values.get("server", "")
-    if not re.fullmatch(r"[0-9A-Za-z.-]{0,64}", server):
-        hint = "Use up to 64 letters, digits, dots and hyphens."
-        raise BadParameter(quote_parameter("server", server), hint=hint)
+    if not is_source(server):
+        raise BadParameter(quote_parameter("server", server), hint=f"Use {SOURCE_RULE}.")
     if not mandatory:
         return RawLogParameters(server, None)
     since, until = (_parse_day(name, values[name]) for name in mandatory)

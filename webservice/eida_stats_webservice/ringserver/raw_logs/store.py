@@ -16,7 +16,7 @@ from eida_statistics.ringserver.payload import DayPayload, merge_payloads
 from eida_statistics.ringserver.places import Place
 from eida_statistics.ringserver.windows import LogName, SourceWindows, Stay
 from eida_stats_webservice.database.base import Database
-from eida_stats_webservice.errors import MixedDelivery, OtherKey, OverlappingPayload
+from eida_stats_webservice.errors import EmptyReplacement, MixedDelivery, OtherKey, OverlappingPayload
 from eida_stats_webservice.payloads.identity import Identity
 from eida_stats_webservice.payloads.overlaps import InForce, check_not_overtaken, list_overlaps
 from eida_stats_webservice.payloads.records import PayloadRecords
@@ -35,6 +35,7 @@ from eida_stats_webservice.ringserver.raw_logs.writer import RecordWriter
 from eida_stats_webservice.ringserver.repository import RingserverRepository
 
 ORIGIN = "raw-logs"
+_NAME_SERVERS = "An empty source is the whole node: name every server (--server, in HTTP ?server=), or none."
 
 
 class RawLogStore:
@@ -60,6 +61,7 @@ class RawLogStore:
         Nobody can change the payloads of the node while logs are read.
 
         Raises:
+            EmptyReplacement: if logs that replace days have no record and no window of a whole day.
             MixedDelivery: if payloads of a source came as payloads.
             OtherKey: if records of a day were stored with another key.
             OverlappingPayload: if payloads of the whole node and of its servers would share a day.
@@ -76,6 +78,8 @@ class RawLogStore:
             if replacement is not None:
                 change.find_replaced(logs, replacement)
             change.read(logs)
+            if replacement is not None:
+                change.check_replacement()
             if change.write():
                 self._registry.bump_revision(connection, node)
             return change.make_receipt()
@@ -135,7 +139,7 @@ class _Change:
                 raise MixedDelivery(
                     f"payloads of {_name_source(source)} came as payloads",
                     hint="Send its days with --send-to, or retract its payloads first. For another server, name it:"
-                    " --server.",
+                    " --server, in HTTP ?server=.",
                 )
         for log in logs:
             window = None if log.name is None else log.name.window
@@ -148,6 +152,11 @@ class _Change:
             # Whether an older day was quiet is not known.
             if day >= self._first_day
         ]
+
+    def check_replacement(self) -> None:
+        """Check that the logs say something about days: an empty file would only delete."""
+        if self._replaced and not (self._grown or self._quiet):
+            raise EmptyReplacement(hint="To delete payloads, retract them.")
 
     def write(self) -> bool:
         """Store the payloads of the days that are new or have grown, and return whether anything has changed."""
@@ -183,6 +192,7 @@ class _Change:
 
     def _find_known(self, key: SourceDay) -> Digests:
         """Return the records of a day that count, and check that more may be added."""
+        self._check_sources(key)
         provisional = _identify_day(key)
         touched = self._ringserver.table.find_touched(self._connection, self._node, provisional)
         own = [other for other in touched if other.source == key.source]
@@ -191,7 +201,7 @@ class _Change:
             raise OverlappingPayload(
                 f"payload {touched[0].payload} of {_name_source(touched[0].source)} has {key.day}",
                 list_overlaps(provisional, touched),
-                choices=["An empty source is the whole node: name every server, or none (--server)."],
+                choices=[_NAME_SERVERS],
             )
         if key in self._replaced:
             return {}
@@ -206,9 +216,19 @@ class _Change:
             raise OtherKey(
                 f"{key.day} of {_name_source(key.source)}",
                 hint="With another key, all records look new. Use the key of before, or count these days again:"
-                " --replace (PUT).",
+                " --replace with --since and --until, in HTTP PUT.",
             )
         return digests
+
+    def _check_sources(self, key: SourceDay) -> None:
+        """Check that the same logs have no day of the whole node and of one of its servers."""
+        for other in self._collection.list_days():
+            if other.day == key.day and other.source != key.source and "" in (other.source, key.source):
+                raise OverlappingPayload(
+                    f"these logs have {key.day} of {_name_source(other.source)} and of {_name_source(key.source)}",
+                    payloads=[],
+                    choices=[_NAME_SERVERS],
+                )
 
     def _add(self, key: SourceDay, record: TransferRecord, stay: Stay, place: Place) -> None:
         self._grown.add(key)
