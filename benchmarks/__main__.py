@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from benchmarks import aggregate, ingest, query, report, ringserver
+from benchmarks import aggregate, grafana, ingest, query, report, ringserver
 
 # The tables need somewhat more than the 80 that rich takes in a file or a pipe.
 _WIDTH = 100
@@ -44,8 +44,20 @@ _WIDTH = 100
     show_default=True,
     help="Path of a page that is measured, below the prefix; can be repeated.",
 )
+@click.option(
+    "--events",
+    type=click.IntRange(100_000),
+    default=grafana.EVENTS,
+    show_default=True,
+    help="Events of the database behind the dashboard for Grafana.",
+)
 def main(
-    names: tuple[str, ...], runs: int, sizes: tuple[int, ...], table_sizes: tuple[int, ...], pages: tuple[str, ...]
+    names: tuple[str, ...],
+    runs: int,
+    sizes: tuple[int, ...],
+    table_sizes: tuple[int, ...],
+    pages: tuple[str, ...],
+    events: int,
 ) -> None:
     """Run the benchmarks that are named, or all."""
     benchmarks: dict[str, Callable[[Console, int], None]] = {
@@ -54,6 +66,7 @@ def main(
         "report": partial(report.measure, sizes=table_sizes, pages=pages),
         "aggregate": partial(aggregate.measure, sizes=sizes),
         "ringserver": ringserver.measure,
+        "grafana": partial(grafana.measure, events=events),
     }
     unknown = set(names) - benchmarks.keys()
     if unknown:

@@ -28,7 +28,10 @@ _SPAN = re.compile(r"(?:now-)?(\d+)([hdM])")
 
 
 class Query(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """The query of a panel: the interface `SQLQuery` of Grafana, without the parts of its query builder."""
+    """The query of a panel: the interface `SQLQuery` of Grafana, without the parts of its query builder.
+
+    The package grafana-foundation-sdk has types of panels and of queries of other sources, but none for this one.
+    """
 
     ref_id: str
     datasource: dict[str, str]
