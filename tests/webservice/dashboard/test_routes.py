@@ -68,7 +68,6 @@ def test_links_keep_the_kind(store: Store, client: FlaskClient) -> None:
     current = [one["href"] for one in links.values() if one.get("aria-current")]
     assert [parse_qs(str(link).removeprefix("?"))["kind"] for link in current] == [["ringserver"]]
     assert {one["name"]: one["value"] for one in page.find_all("input")}["kind"] == "ringserver"
-    assert "Use bytes or requests or clients." in Page(show(client, **shown, kind="dataselect").text).text
 
 
 def test_downloads_are_of_this_view(client: FlaskClient) -> None:
