@@ -12,6 +12,7 @@ import psycopg2
 import pytest
 import yoyo
 from flask.testing import FlaskClient
+from hypothesis import settings
 from psycopg2.extensions import connection as Connection  # noqa: N812 -- psycopg2 names its class in lower case
 
 from eida_stats_webservice.app import create_app
@@ -29,6 +30,10 @@ MIGRATIONS = ROOT / "migrations"
 _numbers = itertools.count(1)
 
 issued.watch_all()
+
+# No test measures the time of an example: a busy machine may be slow.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 # A shell starts background commands with Ctrl-C ignored, and every command inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

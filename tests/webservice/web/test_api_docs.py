@@ -292,8 +292,8 @@ def test_described_columns_are_those_of_an_answer(
 def test_pages_are_found_without_their_slash(database_uri: str, prefix: str) -> None:
     client = create_app(Config(database_uri, url_prefix=prefix)).test_client()
     for path, title in (
-        *((("", "No statistics of"),) if prefix else ()),
-        ("/", "No statistics of"),
+        *((("", "There are no statistics of requests yet"),) if prefix else ()),
+        ("/", "There are no statistics of requests yet"),
         ("/explorer", "<title>EIDA statistics</title>"),
         ("/explorer/", "<title>EIDA statistics</title>"),
     ):
