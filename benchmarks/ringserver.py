@@ -18,7 +18,6 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import ringserver_store
 from benchmarks.make_transfer_log import Shape, write_json, write_text
 from eida_statistics.ringserver.collection import Collection, Settings
 from eida_statistics.ringserver.identity import ClientKey
@@ -81,8 +80,6 @@ def measure(console: Console, runs: int) -> None:
         f"\nAims: {_PARSE_AIM / 1e6:g} M, and {_TIMES_PUBLISHED_PARSE:g} × the published program; payloads"
         f" {_PAYLOAD_AIM / 1e6:g} M where 10 lines make a row, and {_TIMES_PUBLISHED_PAYLOAD:g} ×; {_MEGABYTES} MB"
     )
-    console.print()
-    ringserver_store.measure(console, runs)
 
 
 def _measure_shape(folder: Path, shape: Shape, runs: int, published: Path) -> Iterator[str]:
