@@ -91,7 +91,7 @@ class _Database:
             import pygeohash  # noqa: PLC0415 - an extra
         except ModuleNotFoundError as error:
             raise UnusableGeoIP(
-                f"there is no package {error.name}", hint="Run: pip install 'eida-statistics[ringserver]'"
+                f"there is no package {error.name}", hint="Run in the source: pip install '.[ringserver]'"
             ) from error
         self._path = path
         self._encode = lambda latitude, longitude: pygeohash.encode(latitude, longitude, precision)

@@ -36,6 +36,11 @@ def serve(config: Config, bind: str, workers: int, threads: int, timeout: int) -
     # Check this first: after execv, this process could no longer print the error.
     if find_spec("gunicorn") is None:
         raise ModuleNotFoundError(name="gunicorn")
+    if config.raw_logs != "off":
+        # Checked here, since each worker would fail with a traceback. It is slow to import.
+        from eida_stats_webservice.ringserver.raw_logs import settings as raw_logs  # noqa: PLC0415
+
+        raw_logs.prepare(config)
     click.echo(f"serving at http://{bind}{config.url_prefix}/", err=True)
     command = [
         *(sys.executable, "-m", "gunicorn", "eida_stats_webservice.app:create_app()"),

@@ -250,6 +250,6 @@ def _import_store() -> ModuleType:
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             f"without --send-to, there is no package {error.name}",
-            hint="To store in a database, run: pip install 'eida-statistics[webservice]'",
+            hint="To store in a database, run in the source: pip install '.[webservice]'",
         ) from error
     return store

@@ -131,5 +131,5 @@ def test_missing_package_is_explained(database: Path, package: str, monkeypatch:
 
     with pytest.raises(UnusableGeoIP, match=package) as caught:
         Places(database)
-    assert "pip install 'eida-statistics[ringserver]'" in str(caught.value)
+    assert "pip install '.[ringserver]'" in str(caught.value)
     assert Places(None).find("192.0.2.7") == NOWHERE

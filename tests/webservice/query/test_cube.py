@@ -125,12 +125,12 @@ def test_all_formats_have_the_same_rows(client: FlaskClient, records: list[Recor
     [
         ({"level": "network", "details": "city"}, "city, network cannot be combined"),
         ({"details": "city", "hllvalues": "true"}, "city, hllvalues cannot be combined"),
-        ({"details": "hour,city"}, "city, hour cannot be combined"),
+        ({"details": "hour,city"}, "details=hour with city"),
         ({"city": "Bonn", "network": "GE"}, "city, network cannot be combined"),
         ({"details": "hour", "start": "2025-08"}, "at most 400 days"),
         ({"details": "day,hour"}, "Use only one of hour and day and month and year"),
         ({"details": "day", "start": "2026-09-31"}, "no such day"),
-        ({"start": "2026-09-02"}, "Statistics are monthly"),
+        ({"start": "2026-09-02"}, "add details=day"),
         ({"direction": "XX"}, "Use TX or RX"),
         ({"unsuccessful": "true"}, "unsuccessful"),
         ({"station": "S1"}, "station"),
@@ -151,7 +151,10 @@ def test_holder_of_a_token_sees_stations(client: FlaskClient, store: Store, reco
     response = client.post(RESTRICTED_PATH, query_string={**query, "format": "json"}, headers=headers)
     assert take_sums(response.get_json()["results"]) == add_up(records, **query)
     daily = client.post(RESTRICTED_PATH, query_string={**query, "details": "day"}, headers=headers)
-    assert (daily.status_code, "day, network, station cannot be combined" in daily.text) == (400, True)
+    assert (
+        daily.status_code,
+        "details=day with network, station. These are by year or month only" in daily.text,
+    ) == (400, True)
     # X of node A is withheld from everybody else.
     public = ask(client, **WHOLE, level="network", details="day")
     assert {row["node"] for row in public if row["network"] == "X"} == {"B"}

@@ -131,7 +131,7 @@ def test_holder_of_a_token_sees_channels(
     rows = add_up(payloads, "month", "channel", streams=True)
     assert take_sums(response.get_json()["results"]) == {key: one for key, one in rows.items() if key[2] == "XX"}
     daily = client.post(path, query_string={**query, "details": "day"}, headers=headers)
-    assert (daily.status_code, "cannot be combined" in daily.text) == (400, True)
+    assert (daily.status_code, "These are by year or month only" in daily.text) == (400, True)
     # XX of node A is withheld from everybody else.
     withheld = ("A", "XX")
     networks = {key[1:3] for key in add_up(payloads, "", "network")}
@@ -145,7 +145,7 @@ def test_holder_of_a_token_sees_channels(
     ("query", "words"),
     [
         ({"details": "hour", "start": "2025-01"}, "at most 400 days"),
-        ({"start": "2026-10-05"}, "Statistics are monthly"),
+        ({"start": "2026-10-05"}, "add details=day"),
         ({"direction": "UP"}, "Use TX or RX"),
         ({"unsuccessful": "true"}, "unsuccessful"),
     ],

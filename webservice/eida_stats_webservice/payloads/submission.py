@@ -175,7 +175,7 @@ class _Reader(Generic[_Payload]):
         except (NotJSON, UnsupportedMediaType) as error:
             is_other = isinstance(error, NotJSON) or "Content-Encoding" not in request.headers
             if form.refusal is not None and error.subject != EMPTY and is_other:
-                raise form.refusal(error.subject, hint=form.hint) from error
+                raise form.refusal("the body is no payload", hint=form.hint) from error
             if isinstance(error, NotJSON):
                 raise NotJSON(error.subject, hint=form.hint) from error
             raise

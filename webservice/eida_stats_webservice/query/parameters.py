@@ -4,6 +4,8 @@ import datetime
 import re
 from collections.abc import Iterable
 
+import msgspec
+
 from eida_statistics.months import add_months, find_last_day, format_month
 from eida_stats_webservice.errors import BadParameter
 from eida_stats_webservice.query.cube import Cube
@@ -50,7 +52,9 @@ def parse_query(
     values = join_values(parameters, known, aliases=list_aliases(cube), lists={*names, "details"})
     details = _parse_details(cube, values.get("details"))
     grain = cube.find_grain(details)
-    start, end = _parse_period(values, today, daily=grain is not None and grain.is_daily)
+    # The unit of time that allows single days, if there is one.
+    day = next((one.name for one in cube.grains if one.is_daily), None)
+    start, end = _parse_period(values, today, day, daily=grain is not None and grain.is_daily)
     levels = tuple(level.name for level in cube.levels if level in dimensions)
     columns = (*cube.keys, *cube.numbers)
     query = StatisticsQuery(
@@ -93,16 +97,24 @@ def _check_combination(query: StatisticsQuery, options: OutputOptions) -> None:
         raise BadParameter(f"details={grain.name}", hint=f"Ask for at most {grain.max_days} days.")
     # Sketches are disclosed by the policies of networks.
     if find_table(query, policies=options.hllvalues) is None:
-        used = {
-            *query.details,
-            *query.filtered,
-            *([query.level] if query.level else []),
-            *(["hllvalues"] if options.hllvalues else []),
-        }
+        undated = msgspec.structs.replace(query, details=query.details - query.date_details)
+        if grain is not None and find_table(undated, policies=options.hllvalues) is not None:
+            others = [one.name for one in query.cube.grains if not one.is_daily]
+            raise BadParameter(
+                f"details={grain.name} with {', '.join(_list_divided(undated, options))}",
+                hint=f"These are by {' or '.join(others)} only.",
+                parameter="details",
+            )
         raise BadParameter(
-            f"{', '.join(sorted(used))} cannot be combined",
+            f"{', '.join(_list_divided(query, options))} cannot be combined",
             hint="Leave one of them out, be it a level, a detail or a filter.",
         )
+
+
+def _list_divided(query: StatisticsQuery, options: OutputOptions) -> list[str]:
+    """Return the names of what a query divides by or selects."""
+    level = [query.level] if query.level else []
+    return sorted({*query.details, *query.filtered, *level, *(["hllvalues"] if options.hllvalues else [])})
 
 
 def _parse_details(cube: Cube, value: str | None) -> frozenset[str]:
@@ -117,22 +129,29 @@ def _parse_details(cube: Cube, value: str | None) -> frozenset[str]:
 
 
 def _parse_period(
-    values: dict[str, str], today: datetime.date, *, daily: bool
+    values: dict[str, str], today: datetime.date, day: str | None, *, daily: bool
 ) -> tuple[datetime.date, datetime.date]:
-    """Return the first and the last day of a query. Without days in it, its months are whole ones."""
+    """Return the first and the last day of a query.
+
+    Args:
+        values: the parameters.
+        today: the present day.
+        day: the detail that allows single days, None if there is none.
+        daily: whether the query may have single days. Otherwise its months are whole ones.
+    """
     if "start" not in values:
         raise BadParameter("start is missing", hint="Add the first month, as start=YYYY-MM.", parameter="start")
-    start = _parse_date("start", values["start"], daily=daily)
+    start = _parse_date("start", values["start"], day, daily=daily)
     last = today if daily else find_last_day(today)
     if "end" not in values:
         return start, last
-    end = _parse_date("end", values["end"], daily=daily)
+    end = _parse_date("end", values["end"], day, daily=daily)
     if end < start:
         raise BadParameter(f"end={values['end']} is before start={values['start']}", parameter="end")
     return start, min(end, last)
 
 
-def _parse_date(name: str, value: str, *, daily: bool) -> datetime.date:
+def _parse_date(name: str, value: str, days_by: str | None, *, daily: bool) -> datetime.date:
     """Return the first day of the time that `start` names, or the last day of the one that `end` names.
 
     A day must be the first of its month as `start`, and the last one as `end`, unless the query is daily: otherwise
@@ -158,11 +177,15 @@ def _parse_date(name: str, value: str, *, daily: bool) -> datetime.date:
         raise BadParameter(quote_parameter(name, value), hint=f"There is no such day.{monthly}", parameter=name)
     if daily:
         return first.replace(day=int(day))
-    raise BadParameter(quote_parameter(name, value), hint=_suggest_whole_months(name, first), parameter=name)
+    raise BadParameter(
+        quote_parameter(name, value), hint=_suggest_whole_months(name, first, days_by), parameter=name
+    )
 
 
-def _suggest_whole_months(name: str, month: datetime.date) -> str:
+def _suggest_whole_months(name: str, month: datetime.date, day: str | None) -> str:
     """Return a hint with the whole months that a query can use instead of a part of a month."""
+    if day is not None:
+        return f"For single days, add details={day}. To include this month: {name}={format_month(month)}."
     hint = f"Statistics are monthly. To include this month: {name}={format_month(month)}."
     try:
         other = add_months(month, -1 if name == "end" else 1)
