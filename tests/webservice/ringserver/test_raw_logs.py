@@ -182,6 +182,13 @@ def test_raw_logs_and_payloads_exclude_each_other(store: Store, node: Node) -> N
     assert list_differences(store) == []
 
 
+def test_record_of_no_bytes_adds_no_client(store: Store, node: Node) -> None:
+    for streams in ((), (Stream(bytes=0, packets=0),)):
+        put(store, node, Log(address="203.0.113.9", streams=streams))
+    assert read_clients(store) == {}
+    assert list_differences(store) == []
+
+
 def test_logs_of_the_node_and_a_server_overlap(store: Store, node: Node) -> None:
     for sources in (("", "rs-b"), ("rs-b", "")):
         logs = [make_log(Log(address=f"192.0.2.{len(one)}").text(), source=one) for one in sources]

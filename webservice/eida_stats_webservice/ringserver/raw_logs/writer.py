@@ -72,9 +72,12 @@ class RecordWriter:
             self.other_bytes += sum(size for codes, size in sizes if codes == _NO_STREAM)
         self._rows += zip(repeat(common), streams, record.sizes, record.packets, strict=False)
         self._months.add(key.day.replace(day=1))
-        of_client = ClientKey(key.day, key.source, record.direction, host)
-        size, packets, lines = self._clients.get(of_client, (0, 0, 0))
-        self._clients[of_client] = size + record.total, packets + sum(record.packets), lines + len(record.ids)
+        total = record.total
+        # As in the sums, a host that got nothing is no client.
+        if total:
+            of_client = ClientKey(key.day, key.source, record.direction, host)
+            size, packets, lines = self._clients.get(of_client, (0, 0, 0))
+            self._clients[of_client] = size + total, packets + sum(record.packets), lines + len(record.ids)
         if len(self._rows) + len(self._clients) >= _ROWS_AT_ONCE:
             self.flush()
 
