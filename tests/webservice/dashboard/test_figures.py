@@ -38,7 +38,7 @@ def fill_kind(store: Store, kind: str, *, clients: int = 2000, seed: int = 1) ->
     if kind == "dataselect":
         fill(store, nodes, [2023, 2024], gaps=GAPS, networks=2, clients=clients, seed=seed)
     else:
-        months = [datetime.date(year, month, 1) for year in (2023, 2024) for month in (2, 3)]
+        months = [as_date("2024-02-01"), as_date("2024-03-01")]
         fill_streaming(store, nodes, months, gaps=GAPS, clients=clients, seed=seed)
     store.registry.set_network_policy("A", "A0", inverted=True)
 
