@@ -44,7 +44,10 @@ def add_up(payloads: Iterable[DayPayload]) -> Tables:
     for payload in payloads:
         for name in LISTS:
             for row in payload.lists[name]:
-                parts[(name, *map(str, row.key))].append(row)
+                key = tuple(map(str, row.key))
+                parts[(name, *key)].append(row)
+                if name == "days":
+                    parts[("months", f"{key[0][:7]}-01", *key[1:])].append(row)
     return {
         key: (
             *(sum(getattr(row, field) for row in rows) for field in rows[0].counts),

@@ -20,8 +20,8 @@ from eida_stats_webservice.query.cube import (
 
 RINGSERVER = Cube(
     name="ringserver",
-    # The sums of the days of a month are fewer than those of its streams.
     tables=(
+        Table("ringserver_by_month", "date", MONTH, frozenset({"network", "country"})),
         Table("ringserver_by_day", "date", DAY, frozenset({"network", "country"})),
         Table(
             "ringserver_by_hour",

@@ -49,6 +49,21 @@ TRUNCATE staging_places;
 -- name: load_staging_places()!
 COPY staging_places FROM STDIN;
 
+-- name: merge_months(node_id)!
+-- Add the staging rows of days to the sums by month and network.
+INSERT INTO ringserver_by_month AS stored (
+    node_id, date, direction, network, country, bytes, packets, records, clients
+)
+SELECT
+    :node_id, date_trunc('month', date::timestamp)::date, direction, network, country, sum(bytes), sum(packets), sum(records), hll_union_agg(clients)
+FROM staging_days WHERE true
+GROUP BY 2, direction, network, country
+ON CONFLICT (node_id, date, direction, network, country) DO UPDATE SET
+    bytes = stored.bytes + excluded.bytes,
+    packets = stored.packets + excluded.packets,
+    records = stored.records + excluded.records,
+    clients = hll_union(stored.clients, excluded.clients);
+
 -- name: has_rights()$
 -- Return whether the role has the privileges of the service on the sums and on the records of raw logs. An older schema
 -- lacks the tables; this is reported as a missing migration.
@@ -57,8 +72,8 @@ SELECT bool_and(COALESCE(has_table_privilege(to_regclass(name), privilege), true
     AND COALESCE(has_function_privilege(to_regprocedure('ringserver_create_partition(date)'), 'EXECUTE'), true)
     AND COALESCE(has_function_privilege(to_regprocedure('ringserver_set_body(bigint, bytea)'), 'EXECUTE'), true)
 FROM unnest(ARRAY[
-    'ringserver_stats', 'ringserver_by_day', 'ringserver_by_hour', 'ringserver_by_place', 'ringserver_records',
-    'ringserver_by_client', 'ringserver_events'
+    'ringserver_stats', 'ringserver_by_month', 'ringserver_by_day', 'ringserver_by_hour', 'ringserver_by_place',
+    'ringserver_records', 'ringserver_by_client', 'ringserver_events'
 ]) AS name, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privilege
 WHERE name <> 'ringserver_events' OR privilege <> 'UPDATE';
 

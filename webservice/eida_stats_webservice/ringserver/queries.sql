@@ -37,14 +37,14 @@ ON CONFLICT (node_id, date, direction, network, station, location, channel, coun
     records = stored.records + excluded.records,
     clients = hll_union(stored.clients, excluded.clients);
 
--- name: merge_days(node_id)!
--- Add the staging rows to the sums by day and network. Several payloads may have the same key.
+-- name: merge_days(node_id, days)!
+-- Add the staging rows of some days to the sums by day and network. Several payloads may have the same key.
 INSERT INTO ringserver_by_day AS stored (
     node_id, date, direction, network, country, bytes, packets, records, clients
 )
 SELECT
     :node_id, date, direction, network, country, sum(bytes), sum(packets), sum(records), hll_union_agg(clients)
-FROM staging_days WHERE true
+FROM staging_days WHERE date IN :days
 GROUP BY date, direction, network, country
 ON CONFLICT (node_id, date, direction, network, country) DO UPDATE SET
     bytes = stored.bytes + excluded.bytes,
@@ -84,6 +84,9 @@ ON CONFLICT (node_id, date, direction, country, city, geohash) DO UPDATE SET
 -- Delete a node's sums of some months before they are computed again.
 DELETE FROM ringserver_stats WHERE node_id = :node_id AND date IN :months;
 
+-- name: remove_months(node_id, months)!
+DELETE FROM ringserver_by_month WHERE node_id = :node_id AND date IN :months;
+
 -- name: remove_days(node_id, day)!
 -- Delete a node's sums of a day before they are computed again.
 DELETE FROM ringserver_by_day WHERE node_id = :node_id AND date = :day;
@@ -101,6 +104,7 @@ SELECT CAST(hours_from AS text) FROM ringserver_pruned;
 -- name: days_of_node(node_id)
 -- Return one or more days of each month for which a node has sums or payloads in force.
 SELECT CAST(date AS text) FROM ringserver_stats WHERE node_id = :node_id
+UNION SELECT CAST(date AS text) FROM ringserver_by_month WHERE node_id = :node_id
 UNION SELECT CAST(date AS text) FROM ringserver_by_day WHERE node_id = :node_id
 UNION SELECT substr(CAST(hour AS text), 1, 10) FROM ringserver_by_hour WHERE node_id = :node_id
 UNION SELECT CAST(date AS text) FROM ringserver_by_place WHERE node_id = :node_id
@@ -110,6 +114,10 @@ UNION SELECT CAST(starts_at AS text) FROM payloads
 -- name: read_stats(node_id, start, stop)
 SELECT date, direction, network, station, location, channel, country, bytes, packets, records, clients
 FROM ringserver_stats WHERE node_id = :node_id AND date >= :start AND date < :stop;
+
+-- name: read_months(node_id, start, stop)
+SELECT date, direction, network, country, bytes, packets, records, clients
+FROM ringserver_by_month WHERE node_id = :node_id AND date >= :start AND date < :stop;
 
 -- name: read_days(node_id, start, stop)
 SELECT date, direction, network, country, bytes, packets, records, clients

@@ -56,6 +56,21 @@ INSERT INTO temp.staging_places VALUES (
     :date, :direction, :country, :city, :geohash, :bytes, :packets, :clients
 );
 
+-- name: merge_months(node_id)!
+-- Add the staging rows of days to the sums by month and network.
+INSERT INTO ringserver_by_month AS stored (
+    node_id, date, direction, network, country, bytes, packets, records, clients
+)
+SELECT
+    :node_id, substr(date, 1, 8) || '01', direction, network, country, sum(bytes), sum(packets), sum(records), hll_union_agg(clients)
+FROM staging_days WHERE true
+GROUP BY 2, direction, network, country
+ON CONFLICT (node_id, date, direction, network, country) DO UPDATE SET
+    bytes = stored.bytes + excluded.bytes,
+    packets = stored.packets + excluded.packets,
+    records = stored.records + excluded.records,
+    clients = hll_union(stored.clients, excluded.clients);
+
 -- name: has_rights()$
 -- Return true. SQLite has no roles; a process that can open the file has all privileges.
 SELECT 1;

@@ -1,4 +1,4 @@
-"""The tables of sums of ringservers: monthly by stream, daily by network and by place, and hourly by network."""
+"""The sums of ringservers: by month for streams, by month, day and hour for networks, by day for places."""
 
 import datetime
 from collections.abc import Collection, Iterable, Iterator
@@ -15,13 +15,16 @@ from eida_stats_webservice.payloads.differences import Key, Sums, SumTable, norm
 from eida_stats_webservice.registry.models import Node
 
 _COUNTS = ("bytes", "packets", "records")
-# The tables by the lists of payloads. Their columns are in the order of the fields of rows.
+# The tables by the lists of payloads; months are sums of days. Columns are in the order of the fields of rows.
 TABLES = {
     "stats": SumTable(
         "ringserver_stats",
         ("date", "direction", "network", "station", "location", "channel", "country"),
         _COUNTS,
         is_monthly=True,
+    ),
+    "months": SumTable(
+        "ringserver_by_month", ("date", "direction", "network", "country"), _COUNTS, is_monthly=True
     ),
     "days": SumTable("ringserver_by_day", ("date", "direction", "network", "country"), _COUNTS, is_monthly=False),
     "hours": SumTable(
@@ -32,6 +35,8 @@ TABLES = {
     ),
 }
 _DAY = datetime.timedelta(days=1)
+# SQL has no empty lists.
+_NO_DAY = "0001-01-01"
 
 
 class RingserverSums:
@@ -57,27 +62,32 @@ class RingserverSums:
         given, payloads of other days are added to the sums of months alone.
         """
         first_day = self.read_first_day_of_hours(connection)
-        loaded = 0
+        loaded: list[datetime.date] = []
         for name in LISTS:
             self._run(f"create_staging_{name}", connection)
             # One transaction may merge several times.
             self._run(f"empty_staging_{name}", connection)
         for payload in payloads:
             day = payload.period.start
-            loaded += 1
-            for name in LISTS if days is None or day in days else ("stats",):
+            loaded.append(day)
+            for name in LISTS if days is None or day in days else ("stats", "days"):
                 if name != "hours" or day >= first_day:
                     self._load(connection, name, payload.lists[name])
         self._queries.add_networks(connection, node_id=node.id)
         # All at once: one after the other, each payload would unite the sketches of the month again.
-        for name in LISTS:
-            query = "add_stats" if name == "stats" and loaded == 1 else f"merge_{name}"
-            self._run(query, connection, node_id=node.id)
+        self._run("add_stats" if len(loaded) == 1 else "merge_stats", connection, node_id=node.id)
+        self._run("merge_months", connection, node_id=node.id)
+        merged = loaded if days is None else days
+        listed = self._database.to_list(sorted({day.isoformat() for day in merged}) or [_NO_DAY])
+        self._run("merge_days", connection, node_id=node.id, days=listed)
+        self._run("merge_hours", connection, node_id=node.id)
+        self._run("merge_places", connection, node_id=node.id)
 
     def delete(self, connection: Any, node: Node, days: Collection[datetime.date]) -> None:
         """Delete the sums of a node on some days, and those of their months."""
         months = self._database.to_list(month.isoformat() for month in find_months(days))
         self._queries.remove_stats(connection, node_id=node.id, months=months)
+        self._queries.remove_months(connection, node_id=node.id, months=months)
         for day in sorted(days):
             self._queries.remove_days(connection, node_id=node.id, day=day.isoformat())
             self._queries.remove_places(connection, node_id=node.id, day=day.isoformat())
@@ -127,6 +137,12 @@ def make_key(row: SumRow) -> Key:
     """Return the key of a row as text."""
     time, *codes = row.key
     return (_write_time(time), *codes)
+
+
+def make_month_key(row: SumRow) -> Key:
+    """Return the key of the month of a row of a day."""
+    day, *codes = make_key(row)
+    return (f"{day[:7]}-01", *codes)
 
 
 def write_line(row: SumRow) -> str:

@@ -22,7 +22,7 @@ from eida_stats_webservice.payloads.differences import (
 from eida_stats_webservice.payloads.records import PayloadRecords
 from eida_stats_webservice.registry.models import Node
 from eida_stats_webservice.ringserver.repository import RingserverRepository, count_rows, identify
-from eida_stats_webservice.ringserver.sums import TABLES, make_key
+from eida_stats_webservice.ringserver.sums import TABLES, make_key, make_month_key
 
 
 class RingserverVerification:
@@ -60,8 +60,10 @@ class RingserverVerification:
                 if name == "hours" and payload.period.start < first_day:
                     continue
                 for row in rows:
-                    counts = tuple(getattr(row, field) for field in row.counts)
-                    parts[name][make_key(row)].append(Sums(counts, hll.from_hex(row.clients)))
+                    sums = Sums(tuple(getattr(row, field) for field in row.counts), hll.from_hex(row.clients))
+                    parts[name][make_key(row)].append(sums)
+                    if name == "days":
+                        parts["months"][make_month_key(row)].append(sums)
         for name, table in TABLES.items():
             due = {key: add_up(sums) for key, sums in parts[name].items()}
             stored = dict(self._ringserver.sums.read_table(connection, node, month, name))

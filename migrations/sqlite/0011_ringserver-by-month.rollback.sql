@@ -1,0 +1,1 @@
+DROP TABLE ringserver_by_month;

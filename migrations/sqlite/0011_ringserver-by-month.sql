@@ -1,0 +1,16 @@
+-- Sums of streams by month and network, for pages and queries by month.
+-- depends: 0010_grafana-views
+
+-- SQL cannot unite sketches here. If there are payloads of ringservers already, run: eida_statsman payloads replay.
+CREATE TABLE ringserver_by_month (
+    date text NOT NULL CHECK (date LIKE '____-__-01'),
+    node_id integer NOT NULL REFERENCES nodes (id) ON DELETE CASCADE,
+    direction text NOT NULL CHECK (direction IN ('TX', 'RX')),
+    network text NOT NULL CHECK (length(network) <= 8),
+    country text NOT NULL CHECK (length(country) <= 2),
+    bytes integer NOT NULL CHECK (typeof(bytes) = 'integer' AND bytes >= 0),
+    packets integer NOT NULL CHECK (typeof(packets) = 'integer' AND packets >= 0),
+    records integer NOT NULL CHECK (typeof(records) = 'integer' AND records >= 0),
+    clients blob NOT NULL,
+    PRIMARY KEY (date, node_id, direction, network, country)
+);
