@@ -24,9 +24,10 @@ from eida_statistics.ringserver.payload import KIND, DayPayload
 from eida_statistics.ringserver.payload_wire import decode
 from eida_statistics.ringserver.windows import LogName, SourceWindows
 from eida_stats_aggregator.console import complain
-from eida_stats_aggregator.delivery.outbox import Aggregate, Kind, Outbox, Provenance
+from eida_stats_aggregator.delivery.aggregate import Aggregate, Kind
+from eida_stats_aggregator.delivery.outbox import Outbox, Provenance
 from eida_stats_aggregator.delivery.sender import Sender
-from eida_stats_aggregator.delivery.state import Identity, Record, Terms
+from eida_stats_aggregator.delivery.state import Identity, Terms
 from eida_stats_aggregator.errors import NothingToAggregate, PayloadHeld
 from eida_stats_aggregator.notices import Notice, make_token_notices
 from eida_stats_aggregator.ringserver.decisions import Step, choose_step
@@ -154,16 +155,20 @@ class _Sending:
         state = self.outbox.get_state(path)
         record = self.outbox.get_record(path, self.base)
         found = records.get_digests()
+        replaces = self.options.replaces and self._may_replace(key, windows)
         step = choose_step(
             record,
             {} if state is None else unpack_digests(state.digests),
             found,
             has_same_key=state is None or state.key == self.fingerprint,
-            replaces=self.options.replaces and self._may_replace(key, windows),
+            replaces=replaces,
         )
         if step.sends:
             payload = records.make_payload()
-            self._put(path, payload, pack_digests(found), step, record)
+            if step is not Step.RESEND or not self.outbox.is_whole(path):
+                # What was sent of a day, or may have been, is always corrected. See `Sender`.
+                is_correction = replaces or (record is not None and record.terms.replace)
+                self._put(payload, pack_digests(found), Terms(replace=is_correction))
             self._send([path])
             summary = self._add(key, self._describe_result(path, step))
             summary.streams = sum(row.records for row in payload.days)
@@ -199,15 +204,11 @@ class _Sending:
                 Notice(f"held:{name}", f"{name} was not sent: the service has other statistics. {_CHOICES}")
             )
 
-    def _put(self, path: Path, payload: DayPayload, digests: bytes, step: Step, record: Record | None) -> None:
-        """Write the file of a day and queue it, unless it waits already."""
-        if step is Step.RESEND and self.outbox.is_whole(path):
-            return
+    def _put(self, payload: DayPayload, digests: bytes, terms: Terms) -> None:
+        """Write the file of a day, and queue it."""
         identity = Identity(payload.source, payload.period)
         aggregate = Aggregate(identity, payload.content(), payload.generated_at, payload.to_json)
-        provenance = Provenance({}, "", digests, self.fingerprint)
-        terms = Terms(replace=record is not None)
-        self.outbox.put(aggregate, self.base, terms, provenance, may_overlap=True)
+        self.outbox.overwrite(aggregate, self.base, terms, Provenance({}, "", digests, self.fingerprint))
 
     def _send(self, paths: list[Path]) -> None:
         if self.options.dry_run:

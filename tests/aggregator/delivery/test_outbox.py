@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 from eida_statistics.errors import EidaStatisticsError
 from eida_statistics.hll import EMPTY, to_hex
 from eida_statistics.payload import Payload, Period, Row
+from eida_stats_aggregator.delivery.aggregate import make_aggregate
 from eida_stats_aggregator.delivery.answers import Delivered
 from eida_stats_aggregator.delivery.legacy import decode_state
-from eida_stats_aggregator.delivery.outbox import Outbox, make_aggregate
+from eida_stats_aggregator.delivery.outbox import Outbox
 from eida_stats_aggregator.delivery.sender import Sender
 from eida_stats_aggregator.delivery.state import DeliveryState, Record, Terms
 from eida_stats_aggregator.delivery.urls import find_base_url, make_submission_url
