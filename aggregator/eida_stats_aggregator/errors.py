@@ -1,5 +1,8 @@
 """Errors that the operator of a node can correct."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from eida_statistics.errors import ConfigurationError, EidaStatisticsError
 
 
@@ -86,12 +89,16 @@ class DeliveryOvertaken(PayloadRefused):
 class PayloadHeld(PayloadRefused):
     """The service has other statistics of these days, so the aggregate file waits for your decision.
 
-    `reason` is the answer of the service, the same for files that are held for the same reason.
+    `reason` is the answer of the service, the same for files that are held for the same reason. `sources` has the
+    sources of its payloads, by their numbers.
     """
 
-    def __init__(self, name: str, reason: str, *, hint: str) -> None:
+    def __init__(
+        self, name: str, reason: str, *, hint: str, sources: Mapping[int, str] = MappingProxyType({})
+    ) -> None:
         self.names = [name]
         self.reason = reason
+        self.sources = sources
         super().__init__(f"{name} to {reason}", hint=hint)
 
 

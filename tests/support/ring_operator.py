@@ -7,6 +7,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import requests
+
 from support.commands import run_command
 from support.node_operator import Operator
 from support.stubs import environment
@@ -18,26 +20,28 @@ SALT = "some salt\n"
 class RingOperator(Operator):
     """An operator of a node with ringservers."""
 
-    def send(self, *arguments: str | Path, url: str = "", **env: str) -> subprocess.CompletedProcess[str]:
-        """Run the command without retries on all logs."""
+    def send(
+        self, *arguments: str | Path, url: str = "", logs: Path | None = None, **env: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the command without retries on a directory, by default that of all logs."""
         (self.home / "salt").write_text(SALT)
         options = ("-o", "out", "--send-to", url or self.url, "--retries", "0", "--user-salt-file", "salt")
         done = run_command(
             "ringserverstats",
-            [*options, *arguments, self.logs],
+            [*options, *arguments, logs or self.logs],
             folder=self.home,
             environment=environment(self.home, TOKEN=self._token, **env),
         )
         assert "Traceback" not in done.stderr, done.stderr
         return done
 
-    def send_json(self, *arguments: str | Path, code: int = 0, **more: str) -> Any:
+    def send_json(self, *arguments: str | Path, code: int = 0, **more: Any) -> Any:
         """Run the command, and return its summary."""
         done = self.send("--json", *arguments, **more)
         assert done.returncode == code, done.stderr
         return json.loads(done.stdout)
 
-    def results(self, *arguments: str | Path, code: int = 0, **more: str) -> dict[str, str]:
+    def results(self, *arguments: str | Path, code: int = 0, **more: Any) -> dict[str, str]:
         """Run the command, and return the result of each day."""
         days = self.send_json(*arguments, code=code, **more)["days"]
         return {one["day"][5:]: re.sub(", payload [0-9]+", "", one["result"]) for one in days}
@@ -60,6 +64,13 @@ class RingOperator(Operator):
             for one in self.ask("payloads?kind=ringserver")["payloads"]
             if one["state"] == "in force"
         ]
+
+    def retract_all(self) -> None:
+        """Retract the payloads in force at the service."""
+        headers = {"Authorization": f"Bearer {self._token}"}
+        for one in self.ask("payloads?kind=ringserver")["payloads"]:
+            url = f"{self.url}/payloads/{one['payload']}"
+            requests.delete(url, headers=headers, timeout=60).raise_for_status()
 
     def read_file(self, name: str) -> Any:
         """Return an aggregate file."""

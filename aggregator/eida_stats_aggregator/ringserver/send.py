@@ -28,14 +28,13 @@ from eida_stats_aggregator.delivery.aggregate import Aggregate, Kind
 from eida_stats_aggregator.delivery.outbox import Outbox, Provenance
 from eida_stats_aggregator.delivery.sender import Sender
 from eida_stats_aggregator.delivery.state import Identity, Terms
-from eida_stats_aggregator.errors import NothingToAggregate, PayloadHeld
+from eida_stats_aggregator.errors import NothingToAggregate
 from eida_stats_aggregator.notices import Notice, make_token_notices
+from eida_stats_aggregator.ringserver.advice import advise_replacing, describe_conflict, name_day
 from eida_stats_aggregator.ringserver.decisions import Step, choose_step
 from eida_stats_aggregator.ringserver.logs import TransferLog, find_transfer_logs, read_log
 from eida_stats_aggregator.ringserver.summary import DaySummary, SendSummary
 from eida_stats_aggregator.run import Destination, Outcome, collect_errors
-
-_CHOICES = "If the logs are complete for this day: --replace. If another server sent it: --server NAME for each."
 
 
 def _hash_content(body: bytes) -> str:
@@ -125,7 +124,10 @@ class _Sending:
         days = _list_days(collection, windows)
         made = {self.outbox.make_path(_get_identity(key)) for key in days}
         waiting, _ = self.outbox.list_waiting(self.base)
-        self._send([path for path in waiting if path not in made])
+        named = {entry.path: entry.identity for entry in self.outbox.list_entries()}
+        for path in waiting:
+            if path not in made:
+                self._send(path, SourceDay(named[path].source, named[path].period.start), is_covered=False)
         for key in sorted(days, key=lambda key: (key.day, key.source)):
             if (options.since or key.day) <= key.day <= (options.until or key.day):
                 with collect_errors(self.outcome.failures):
@@ -135,9 +137,7 @@ class _Sending:
 
     def finish(self) -> None:
         """Complete the summary and the outcome."""
-        held = [one for one in self.sender.failures if isinstance(one, PayloadHeld)]
-        self.outcome.failures += [one for one in self.sender.failures if one not in held]
-        self.outcome.notices += [Notice("held", f"{one.subject}. {_CHOICES}") for one in held]
+        self.outcome.failures += self.sender.failures
         self.outcome.notices += self.notices
         now = datetime.datetime.now(tz=datetime.UTC)
         self.outcome.notices += make_token_notices(self.client.token_valid_until, now)
@@ -169,13 +169,13 @@ class _Sending:
                 # What was sent of a day, or may have been, is always corrected. See `Sender`.
                 is_correction = replaces or (record is not None and record.terms.replace)
                 self._put(payload, pack_digests(found), Terms(replace=is_correction))
-            self._send([path])
+            self._send(path, key, is_covered=windows.covers(key.day))
             summary = self._add(key, self._describe_result(path, step))
             summary.streams = sum(row.records for row in payload.days)
             summary.bytes = sum(row.bytes for row in payload.days)
             summary.output = str(path)
         else:
-            self._pass_over(key, step)
+            self._pass_over(key, step, is_covered=windows.covers(key.day))
 
     def _explain_unready(self, key: SourceDay, windows: SourceWindows) -> str | None:
         """Return why a day must wait, None if it need not."""
@@ -185,24 +185,24 @@ class _Sending:
             return None
         return "its window is open" if windows.list_open_windows(key.day) else "the day is not over"
 
-    def _pass_over(self, key: SourceDay, step: Step) -> None:
+    def _pass_over(self, key: SourceDay, step: Step, *, is_covered: bool) -> None:
         """Note why a day is not sent."""
-        name = f"{key.day} of {key.source}" if key.source else str(key.day)
+        advice = advise_replacing(key, is_covered=is_covered)
         if step is Step.SKIP:
             self.summary.delivered_before += 1
         elif step is Step.KEEP:
             self.summary.shortened += 1
+            if self.options.replaces:
+                self._warn(key, f"{name_day(key)} was not replaced, and the logs have fewer records now. {advice}")
         elif step is Step.REFUSE_KEY:
             self.summary.other_key += 1
-        elif step is Step.REFUSE:
-            self._add(key, "not sent: records are missing, and others are new")
-            text = f"{name} was not sent: the logs lack records that were delivered, and have others"
-            self.notices.append(Notice(f"day:{name}", f"{text}. If they are complete for this day: --replace."))
         else:
-            self._add(key, "not sent: the service has other statistics of this day")
-            self.notices.append(
-                Notice(f"held:{name}", f"{name} was not sent: the service has other statistics. {_CHOICES}")
-            )
+            self._add(key, "not sent: records are missing, and others are new")
+            reason = "the logs lack records that they had before, and have others"
+            self._warn(key, f"{name_day(key)} was not sent: {reason}. {advice}")
+
+    def _warn(self, key: SourceDay, text: str) -> None:
+        self.notices.append(Notice(f"day:{name_day(key)}", text))
 
     def _put(self, payload: DayPayload, digests: bytes, terms: Terms) -> None:
         """Write the file of a day, and queue it."""
@@ -210,11 +210,14 @@ class _Sending:
         aggregate = Aggregate(identity, payload.content(), payload.generated_at, payload.to_json)
         self.outbox.overwrite(aggregate, self.base, terms, Provenance({}, "", digests, self.fingerprint))
 
-    def _send(self, paths: list[Path]) -> None:
+    def _send(self, path: Path, key: SourceDay, *, is_covered: bool) -> None:
+        """Send the file of a day, which the names of the logs cover or not."""
         if self.options.dry_run:
-            self.summary.sent += [f"{path} to {self.client.url}" for path in paths]
-        else:
-            self.sender.send(paths, self.options.now)
+            self.summary.sent.append(f"{path} to {self.client.url}")
+            return
+        self.sender.send([path], self.options.now)
+        for held in self.sender.take_held():
+            self._warn(key, describe_conflict(key, held.sources, self.base, is_covered=is_covered))
 
     def _may_replace(self, key: SourceDay, windows: SourceWindows) -> bool:
         """Return whether a day may be replaced: not one at the edge of the logs by a part of it."""
@@ -228,8 +231,12 @@ class _Sending:
 
     def _describe_result(self, path: Path, step: Step) -> str:
         record = None if self.options.dry_run else self.outbox.get_record(path, self.base)
-        result = "would be sent" if record is None else record.describe()
-        return f"{result} (corrected)" if step is Step.CORRECT else result
+        if record is None:
+            return "would be sent"
+        if record.state == "held":
+            return "not sent: the service has other statistics of this day"
+        is_corrected = step is Step.CORRECT and record.state == "delivered"
+        return f"{record.describe()} (corrected)" if is_corrected else record.describe()
 
 
 def _list_windows(logs: Iterable[TransferLog], now: int) -> dict[str, SourceWindows]:
