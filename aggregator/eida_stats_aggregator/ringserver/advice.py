@@ -35,8 +35,8 @@ def describe_conflict(key: SourceDay, sources: Mapping[int, str], base: str, *, 
     wholes = [number for number, source in sources.items() if not source]
     if key.source and wholes:
         return (
-            f"{text}, which stands for all servers of the node. If it is of one server, retract it, and send the logs"
-            f" of each server with its name, --server NAME.\n{_describe_retraction(base, wholes[0])}"
+            f"{text}, which stands for all servers of the node. If it is of one server, retract it, and send the"
+            f" logs of each server with its name, --server NAME.\n{_describe_retraction(base, wholes[0])}"
         )
     if not key.source and sources and not wholes:
         return f"{text}. These logs have no source, so they stand for all servers of the node. Use --server NAME."
@@ -44,9 +44,16 @@ def describe_conflict(key: SourceDay, sources: Mapping[int, str], base: str, *, 
     if key.source:
         return f"{text}. {replacing} If the payload is of another server: --server NAME for one of them."
     return (
-        f"{text}. {replacing} If the payload is of another server, retract it, and send the logs of each server with"
-        f" its name, --server NAME.\n{_describe_retraction(base, wholes[0] if wholes else 'NUMBER')}"
+        f"{text}. {replacing} If the payload is of another server, retract it, and send the logs of each server"
+        f" with its name, --server NAME.\n{_describe_retraction(base, wholes[0] if wholes else 'NUMBER')}"
     )
+
+
+def describe_other_key(days: int, *, are_covered: bool) -> str:
+    """Return that days were delivered under another key, all of which the names of the files cover or not."""
+    text = f"days that were delivered under another key, and were left alone: {days:,}"
+    more = "" if are_covered else " with --since and --until, since the names of the files do not cover all of them"
+    return f"{text}. Use that key again, or count these days again: --replace{more}."
 
 
 def _name_payload(number: int, source: str) -> str:

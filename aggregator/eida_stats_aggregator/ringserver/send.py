@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from eida_statistics.payload import Period
 from eida_statistics.ringserver.collection import (
@@ -20,9 +21,11 @@ from eida_statistics.ringserver.collection import (
     pack_digests,
     unpack_digests,
 )
+from eida_statistics.ringserver.events import RecordState, TransferRecord
 from eida_statistics.ringserver.payload import KIND, DayPayload
 from eida_statistics.ringserver.payload_wire import decode
-from eida_statistics.ringserver.windows import LogName, SourceWindows
+from eida_statistics.ringserver.places import Place
+from eida_statistics.ringserver.windows import LogName, SourceWindows, Stay
 from eida_stats_aggregator.console import complain
 from eida_stats_aggregator.delivery.aggregate import Aggregate, Kind
 from eida_stats_aggregator.delivery.outbox import Outbox, Provenance
@@ -30,8 +33,14 @@ from eida_stats_aggregator.delivery.sender import Sender
 from eida_stats_aggregator.delivery.state import Identity, Terms
 from eida_stats_aggregator.errors import NothingToAggregate
 from eida_stats_aggregator.notices import Notice, make_token_notices
-from eida_stats_aggregator.ringserver.advice import advise_replacing, describe_conflict, name_day
+from eida_stats_aggregator.ringserver.advice import (
+    advise_replacing,
+    describe_conflict,
+    describe_other_key,
+    name_day,
+)
 from eida_stats_aggregator.ringserver.decisions import Step, choose_step
+from eida_stats_aggregator.ringserver.faults import RecordFaults, make_rejection_notices
 from eida_stats_aggregator.ringserver.logs import TransferLog, find_transfer_logs, read_log
 from eida_stats_aggregator.ringserver.summary import DaySummary, SendSummary
 from eida_stats_aggregator.run import Destination, Outcome, collect_errors
@@ -85,6 +94,14 @@ def run(options: Options) -> tuple[SendSummary, Outcome]:
     return summary, outcome
 
 
+class _Rejections(NamedTuple):
+    """The rejected pieces of a log, and all its records and rejected pieces."""
+
+    log: TransferLog
+    rejected: int
+    pieces: int
+
+
 @dataclass
 class _Sending:
     options: Options
@@ -94,6 +111,11 @@ class _Sending:
     notices: list[Notice] = field(default_factory=list)
     # Logs that cannot be read.
     unread: list[TransferLog] = field(default_factory=list)
+    rejections: list[_Rejections] = field(default_factory=list)
+    faults: defaultdict[SourceDay, RecordFaults] = field(default_factory=lambda: defaultdict(RecordFaults))
+    delivered: set[SourceDay] = field(default_factory=set)
+    # Whether the names of the files cover all days that were delivered under another key.
+    covers_other_key: bool = True
 
     def __post_init__(self) -> None:
         self.client = self.options.destination.make_client(KIND)
@@ -111,13 +133,10 @@ class _Sending:
         if not logs:
             raise NothingToAggregate("no log was named", hint="Name transfer logs, or the directory of them.")
         summary.files, summary.skipped = len(logs), len(skipped)
-        collection = Collection(options.settings)
+        collection = Collection(options.settings, on_record=self._note_faults)
         for log in logs:
-            window = None if log.name is None else log.name.window
-            self.unread.append(log)
             with collect_errors(self.outcome.failures):
-                collection.read(log.log.name, log.source, window, read_log(log.log))
-                self.unread.pop()
+                self._read(log, collection)
         summary.found = collection.found
         self.outbox.redirect(self.base, mistyped_only=not options.destination.requeue)
         windows = _list_windows(logs, options.settings.now)
@@ -141,11 +160,39 @@ class _Sending:
         self.outcome.notices += self.notices
         now = datetime.datetime.now(tz=datetime.UTC)
         self.outcome.notices += make_token_notices(self.client.token_valid_until, now)
-        if forged := self.summary.found.forged:
-            text = f"{forged:,} records have a client id with parts of records in it: someone may try to forge some"
-            self.outcome.notices.append(Notice("forged", text))
+        self.outcome.notices += self._make_fault_notices()
+        if self.summary.other_key:
+            text = describe_other_key(self.summary.other_key, are_covered=self.covers_other_key)
+            self.outcome.notices.append(Notice("key", text))
         self.summary.sent += self.sender.sent
         self.summary.queued += self.sender.queued
+
+    def _read(self, log: TransferLog, collection: Collection) -> None:
+        found = collection.found
+        rejected, pieces = found.rejected, _count_pieces(found)
+        self.unread.append(log)
+        window = None if log.name is None else log.name.window
+        collection.read(log.log.name, log.source, window, read_log(log.log))
+        self.unread.pop()
+        self.rejections.append(_Rejections(log, found.rejected - rejected, _count_pieces(found) - pieces))
+
+    def _note_faults(self, key: SourceDay, record: TransferRecord, _stay: Stay, _place: Place) -> None:
+        if record.holds_forgery or record.state is not RecordState.COMPLETE:
+            self.faults[key].add(record)
+
+    def _make_fault_notices(self) -> list[Notice]:
+        """Return the warnings about the days that were delivered by this run: no run repeats those of another."""
+        faults = RecordFaults()
+        for key in self.delivered & self.faults.keys():
+            faults += self.faults[key]
+        logs = [
+            one
+            for one in self.rejections
+            if any(key.source == one.log.source and one.log.overlaps(key.day) for key in self.delivered)
+        ]
+        names = [one.log.log.name for one in logs if one.rejected]
+        rejected, pieces = sum(one.rejected for one in logs), sum(one.pieces for one in logs)
+        return [*make_rejection_notices(names, rejected, pieces), *faults.make_notices()]
 
     def _take_day(self, key: SourceDay, records: DayRecords, windows: SourceWindows) -> None:
         if (reason := self._explain_unready(key, windows)) is not None:
@@ -174,6 +221,9 @@ class _Sending:
             summary.streams = sum(row.records for row in payload.days)
             summary.bytes = sum(row.bytes for row in payload.days)
             summary.output = str(path)
+            record = self.outbox.get_record(path, self.base)
+            if self.options.dry_run or (record is not None and record.state == "delivered"):
+                self.delivered.add(key)
         else:
             self._pass_over(key, step, is_covered=windows.covers(key.day))
 
@@ -196,6 +246,7 @@ class _Sending:
                 self._warn(key, f"{name_day(key)} was not replaced, and the logs have fewer records now. {advice}")
         elif step is Step.REFUSE_KEY:
             self.summary.other_key += 1
+            self.covers_other_key &= is_covered
         else:
             self._add(key, "not sent: records are missing, and others are new")
             reason = "the logs lack records that they had before, and have others"
@@ -237,6 +288,10 @@ class _Sending:
             return "not sent: the service has other statistics of this day"
         is_corrected = step is Step.CORRECT and record.state == "delivered"
         return f"{record.describe()} (corrected)" if is_corrected else record.describe()
+
+
+def _count_pieces(found: Found) -> int:
+    return found.records + found.repeated + found.ignored + found.rejected
 
 
 def _list_windows(logs: Iterable[TransferLog], now: int) -> dict[str, SourceWindows]:

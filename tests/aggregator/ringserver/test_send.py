@@ -119,7 +119,7 @@ def test_other_key_leaves_days_alone(operator: RingOperator) -> None:
     operator.send()
     (operator.home / "other").write_text("another salt")
     other = ("--user-salt-file", "other")
-    summary = operator.send_json(*other)
+    summary = operator.send_json(*other, code=4)
     assert (summary["days"], summary["other_key"]) == ([], 1)
     assert operator.results(*other, "--replace") == {"11-01": "delivered (corrected)"}
     assert len(operator.list_payloads()) == 1
