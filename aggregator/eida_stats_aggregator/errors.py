@@ -3,11 +3,19 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from eida_statistics.errors import ConfigurationError, EidaStatisticsError
+from eida_statistics.errors import ConfigurationError, EidaStatisticsError, UnreadableLog
 
 
 class NotReady(EidaStatisticsError):
     """The log of a day is not ready."""
+
+
+class NoLogFound(UnreadableLog):
+    """There is no log to read, so nothing was written."""
+
+
+class LogLeftOut(EidaStatisticsError):
+    """The log cannot be read, so its days wait for the next run."""
 
 
 class WorkerLost(EidaStatisticsError):

@@ -11,6 +11,7 @@ from eida_statistics.errors import ForeignLog, UnreadableLog
 from eida_statistics.ringserver.events import RX, TX, Direction, TransferRecord
 from eida_statistics.ringserver.reader import read_events
 from eida_statistics.ringserver.windows import DAY, Grid, LogName, parse_log_name
+from eida_stats_aggregator.errors import NoLogFound
 from eida_stats_aggregator.logs.sources import Log, find_logs, read_head
 from eida_stats_aggregator.reader import get_standard_input
 
@@ -44,6 +45,7 @@ def find_transfer_logs(
 
     Raises:
         UnreadableLog: if a file does not exist or cannot be read.
+        NoLogFound: if a directory has no transfer log.
     """
 
     def is_mine(log: Log) -> bool:
@@ -53,13 +55,24 @@ def find_transfer_logs(
         # An empty file is the log of a quiet window.
         return name is not None or is_transfer_log(log)
 
-    logs = find_logs(files, get_standard_input(files), is_mine, skipped.append)
+    try:
+        logs = find_logs(files, get_standard_input(files), is_mine, skipped.append)
+    except NoLogFound as error:
+        if count_received(skipped, grid):
+            error.hint = "It has logs of received data. To count them, too: --rx."
+        raise
     found = []
     for log in logs:
         name = parse_log_name(log.name, grid)
         source = server if server is not None else (name.server if name else "")
         found.append(TransferLog(log, name, source))
     return sorted(found, key=_get_order)
+
+
+def count_received(skipped: Iterable[str], grid: Grid) -> int:
+    """Return how many of the files that were skipped are logs of received data, by their names."""
+    names = (parse_log_name(name, grid) for name in skipped)
+    return sum(name is not None and name.direction is RX for name in names)
 
 
 def is_transfer_log(log: Log) -> bool:

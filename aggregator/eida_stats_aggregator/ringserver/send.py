@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from eida_statistics.errors import UnreadableLog
 from eida_statistics.payload import Period
 from eida_statistics.ringserver.collection import (
     Collection,
@@ -31,7 +32,7 @@ from eida_stats_aggregator.delivery.aggregate import Aggregate, Kind
 from eida_stats_aggregator.delivery.outbox import Outbox, Provenance
 from eida_stats_aggregator.delivery.sender import Sender
 from eida_stats_aggregator.delivery.state import Identity, Terms
-from eida_stats_aggregator.errors import NothingToAggregate
+from eida_stats_aggregator.errors import LogLeftOut, NothingToAggregate
 from eida_stats_aggregator.notices import Notice, make_token_notices
 from eida_stats_aggregator.ringserver.advice import (
     advise_replacing,
@@ -41,7 +42,7 @@ from eida_stats_aggregator.ringserver.advice import (
 )
 from eida_stats_aggregator.ringserver.decisions import Step, choose_step
 from eida_stats_aggregator.ringserver.faults import RecordFaults, make_rejection_notices
-from eida_stats_aggregator.ringserver.logs import TransferLog, find_transfer_logs, read_log
+from eida_stats_aggregator.ringserver.logs import TransferLog, count_received, find_transfer_logs, read_log
 from eida_stats_aggregator.ringserver.summary import DaySummary, SendSummary
 from eida_stats_aggregator.run import Destination, Outcome, collect_errors
 
@@ -132,7 +133,9 @@ class _Sending:
         )
         if not logs:
             raise NothingToAggregate("no log was named", hint="Name transfer logs, or the directory of them.")
-        summary.files, summary.skipped = len(logs), len(skipped)
+        summary.files = len(logs)
+        summary.skipped_rx = count_received(skipped, options.settings.grid)
+        summary.skipped = len(skipped) - summary.skipped_rx
         collection = Collection(options.settings, on_record=self._note_faults)
         for log in logs:
             with collect_errors(self.outcome.failures):
@@ -172,7 +175,10 @@ class _Sending:
         rejected, pieces = found.rejected, _count_pieces(found)
         self.unread.append(log)
         window = None if log.name is None else log.name.window
-        collection.read(log.log.name, log.source, window, read_log(log.log))
+        try:
+            collection.read(log.log.name, log.source, window, read_log(log.log))
+        except UnreadableLog as error:
+            raise LogLeftOut(error.subject, hint=error.hint) from error
         self.unread.pop()
         self.rejections.append(_Rejections(log, found.rejected - rejected, _count_pieces(found) - pieces))
 

@@ -152,15 +152,29 @@ def test_unreadable_log_holds_only_its_days(operator: RingOperator) -> None:
     packed = gzip.compress((operator.logs / "txlog-20201101T0000-20201102T0000.gz").read_bytes())
     (operator.logs / "txlog-20201101T0000-20201102T0000.gz").write_bytes(packed[:-20])
     operator.write_day(3, record(3))
-    assert operator.results(code=1) == {"11-01": "not ready: a log of it cannot be read", "11-03": "delivered"}
+    done = operator.send()
+    assert done.returncode == 1
+    assert "so its days wait for the next run: " in done.stderr
+    assert "nothing was written" not in done.stderr
+    assert [one["day"] for one in operator.list_payloads()] == ["03"]
+    assert operator.results(code=1) == {"11-01": "not ready: a log of it cannot be read"}
 
 
 def test_other_files_are_skipped(operator: RingOperator) -> None:
     operator.write_day(1, record(1))
     (operator.logs / "accesslog-20201101T0000-20201102T0000.jsonl").write_bytes(b'{"event":"connect"}\n')
     (operator.logs / "notes.txt").write_text("hello\n")
+    operator.write("rxlog-20201101T0000-20201102T0000", record(1, 3, "RX"))
     summary = operator.send_json()
-    assert (len(summary["days"]), summary["skipped"]) == (1, 2)
+    assert (len(summary["days"]), summary["skipped"], summary["skipped_rx"]) == (1, 2, 1)
+
+
+def test_directory_of_received_data_names_the_option(operator: RingOperator) -> None:
+    operator.write("rxlog-20201101T0000-20201102T0000", record(1, 3, "RX"))
+    done = operator.send()
+    assert done.returncode == 1
+    assert "--rx" in done.stderr
+    assert operator.results("--rx") == {"11-01": "delivered"}
 
 
 def test_foreign_file_is_an_error(operator: RingOperator) -> None:
