@@ -2,7 +2,7 @@
 
 import contextlib
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -15,6 +15,8 @@ from eida_stats_aggregator.errors import NoLogFound
 from eida_stats_aggregator.logs.sources import Log, find_logs, read_head
 from eida_stats_aggregator.reader import get_standard_input
 
+_EPOCH = datetime.date(1970, 1, 1).toordinal()
+
 
 class TransferLog(NamedTuple):
     """A transfer log, and what its name states, if anything. `source` is the server that wrote it."""
@@ -23,12 +25,14 @@ class TransferLog(NamedTuple):
     name: LogName | None
     source: str
 
-    def overlaps(self, day: datetime.date) -> bool:
-        """Return whether its window shares time with a UTC day; without a window, it may."""
+    def overlaps_any(self, days: Collection[datetime.date]) -> bool:
+        """Return whether its window shares time with one of some UTC days; without a window, it may with any."""
         if self.name is None or self.name.window is None:
-            return True
-        start = datetime.datetime.combine(day, datetime.time(), datetime.UTC).timestamp()
-        return self.name.window.start < start + DAY and start < self.name.window.end
+            return bool(days)
+        first, last = (_EPOCH + time // DAY for time in (self.name.window.start, self.name.window.end - 1))
+        # A window is short, and there may be many days. The year of a name may be 9999.
+        ordinals = range(first, min(last, datetime.date.max.toordinal()) + 1)
+        return any(datetime.date.fromordinal(ordinal) in days for ordinal in ordinals)
 
 
 def find_transfer_logs(

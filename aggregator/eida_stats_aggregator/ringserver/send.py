@@ -191,11 +191,10 @@ class _Sending:
         faults = RecordFaults()
         for key in self.delivered & self.faults.keys():
             faults += self.faults[key]
-        logs = [
-            one
-            for one in self.rejections
-            if any(key.source == one.log.source and one.log.overlaps(key.day) for key in self.delivered)
-        ]
+        days: defaultdict[str, set[datetime.date]] = defaultdict(set)
+        for key in self.delivered:
+            days[key.source].add(key.day)
+        logs = [one for one in self.rejections if one.log.overlaps_any(days[one.log.source])]
         names = [one.log.log.name for one in logs if one.rejected]
         rejected, pieces = sum(one.rejected for one in logs), sum(one.pieces for one in logs)
         return [*make_rejection_notices(names, rejected, pieces), *faults.make_notices()]
@@ -216,26 +215,24 @@ class _Sending:
             has_same_key=state is None or state.key == self.fingerprint,
             replaces=replaces,
         )
-        if step.sends:
-            payload = records.make_payload()
-            if step is not Step.RESEND or not self.outbox.is_whole(path):
-                # What was sent of a day, or may have been, is always corrected. See `Sender`.
-                is_correction = replaces or (record is not None and record.terms.replace)
-                self._put(payload, pack_digests(found), Terms(replace=is_correction))
-            self._send(path, key, is_covered=windows.covers(key.day))
-            summary = self._add(key, self._describe_result(path, step))
-            summary.streams = sum(row.records for row in payload.days)
-            summary.bytes = sum(row.bytes for row in payload.days)
-            summary.output = str(path)
-            record = self.outbox.get_record(path, self.base)
-            if self.options.dry_run or (record is not None and record.state == "delivered"):
-                self.delivered.add(key)
-        else:
-            self._pass_over(key, step, is_covered=windows.covers(key.day))
+        is_covered = windows.covers(key.day)
+        if not step.sends:
+            self._pass_over(key, step, is_covered=is_covered)
+            return
+        payload = records.make_payload()
+        if step is not Step.RESEND or not self.outbox.is_whole(path):
+            # What was sent of a day, or may have been, is always corrected. See `Sender`.
+            is_correction = replaces or (record is not None and record.terms.replace)
+            self._put(payload, pack_digests(found), Terms(replace=is_correction))
+        self._send(path, key, is_covered=is_covered)
+        summary = self._add(key, self._note_result(key, path, step))
+        summary.streams = sum(row.records for row in payload.days)
+        summary.bytes = sum(row.bytes for row in payload.days)
+        summary.output = str(path)
 
     def _explain_unready(self, key: SourceDay, windows: SourceWindows) -> str | None:
         """Return why a day must wait, None if it need not."""
-        if any(log.source == key.source and log.overlaps(key.day) for log in self.unread):
+        if any(log.source == key.source and log.overlaps_any({key.day}) for log in self.unread):
             return "a log of it cannot be read"
         if windows.is_ready(key.day):
             return None
@@ -286,14 +283,18 @@ class _Sending:
         self.summary.days.append(summary)
         return summary
 
-    def _describe_result(self, path: Path, step: Step) -> str:
+    def _note_result(self, key: SourceDay, path: Path, step: Step) -> str:
+        """Return the result of sending a day, and remember whether it was delivered, or would be."""
         record = None if self.options.dry_run else self.outbox.get_record(path, self.base)
         if record is None:
+            self.delivered.add(key)
             return "would be sent"
         if record.state == "held":
             return "not sent: the service has other statistics of this day"
-        is_corrected = step is Step.CORRECT and record.state == "delivered"
-        return f"{record.describe()} (corrected)" if is_corrected else record.describe()
+        if record.state != "delivered":
+            return record.describe()
+        self.delivered.add(key)
+        return f"{record.describe()} (corrected)" if step is Step.CORRECT else record.describe()
 
 
 def _count_pieces(found: Found) -> int:
