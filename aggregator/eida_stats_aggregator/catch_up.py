@@ -11,7 +11,8 @@ from eida_statistics.errors import UnreadableLog
 from eida_statistics.payload import EARLIEST_DAY, Period
 from eida_stats_aggregator import notices
 from eida_stats_aggregator.days import DatedLogs, DayRead, find_dated_logs, has_other_logs, read_day
-from eida_stats_aggregator.delivery.outbox import Entry, Outbox, Provenance, make_aggregate
+from eida_stats_aggregator.delivery.aggregate import make_aggregate
+from eida_stats_aggregator.delivery.outbox import Entry, Outbox, Provenance
 from eida_stats_aggregator.delivery.sender import Sender
 from eida_stats_aggregator.delivery.state import Identity, choose_step
 from eida_stats_aggregator.errors import (

@@ -1,10 +1,21 @@
 """Errors that the operator of a node can correct."""
 
-from eida_statistics.errors import ConfigurationError, EidaStatisticsError
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from eida_statistics.errors import ConfigurationError, EidaStatisticsError, UnreadableLog
 
 
 class NotReady(EidaStatisticsError):
     """The log of a day is not ready."""
+
+
+class NoLogFound(UnreadableLog):
+    """There is no log to read, so nothing was written."""
+
+
+class LogLeftOut(EidaStatisticsError):
+    """The log cannot be read, so its days wait for the next run."""
 
 
 class WorkerLost(EidaStatisticsError):
@@ -90,12 +101,16 @@ class DeliveryOvertaken(PayloadRefused):
 class PayloadHeld(PayloadRefused):
     """The service has other statistics of these days, so the aggregate file waits for your decision.
 
-    `reason` is the answer of the service, the same for files that are held for the same reason.
+    `reason` is the answer of the service, the same for files that are held for the same reason. `sources` has the
+    sources of its payloads, by their numbers.
     """
 
-    def __init__(self, name: str, reason: str, *, hint: str) -> None:
+    def __init__(
+        self, name: str, reason: str, *, hint: str, sources: Mapping[int, str] = MappingProxyType({})
+    ) -> None:
         self.names = [name]
         self.reason = reason
+        self.sources = sources
         super().__init__(f"{name} to {reason}", hint=hint)
 
 

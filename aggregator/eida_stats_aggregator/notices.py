@@ -28,7 +28,7 @@ def make_log_notices(
     subject = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
     texts = []
     lines = tally.lines
-    if tally.rejected > max(_REJECTED_LINES, _REJECTED_SHARE * lines):
+    if are_many_rejected(tally.rejected, lines):
         texts.append(f"{subject}: {tally.rejected:,} of {lines:,} lines were rejected")
     if tally.repeated:
         texts.append(f"{subject}: {tally.repeated:,} repeated lines were counted once")
@@ -37,6 +37,11 @@ def make_log_notices(
     if found is not None:
         texts += _describe_period(subject, names, tally, found, today)
     return [Notice(f"log:{text}", text) for text in texts]
+
+
+def are_many_rejected(rejected: int, total: int) -> bool:
+    """Return whether so much of logs was rejected that the operator must know."""
+    return rejected > max(_REJECTED_LINES, _REJECTED_SHARE * total)
 
 
 def _describe_period(

@@ -12,7 +12,8 @@ from eida_statistics.errors import EidaStatisticsError
 from eida_statistics.payload import EARLIEST_DAY, Payload, Period
 from eida_stats_aggregator import notices
 from eida_stats_aggregator.console import complain
-from eida_stats_aggregator.delivery.outbox import Outbox, Provenance, make_aggregate
+from eida_stats_aggregator.delivery.aggregate import make_aggregate
+from eida_stats_aggregator.delivery.outbox import Outbox, Provenance
 from eida_stats_aggregator.delivery.state import Terms
 from eida_stats_aggregator.delivery.urls import find_base_url
 from eida_stats_aggregator.errors import NothingToAggregate, UnclearPeriod

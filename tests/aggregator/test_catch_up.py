@@ -19,7 +19,7 @@ import pytest
 from eida_statistics.errors import UnreadableLog
 from eida_statistics.payload import Period
 from eida_stats_aggregator.days import find_dated_logs
-from eida_stats_aggregator.delivery.outbox import read_content_hash
+from eida_stats_aggregator.delivery.aggregate import read_content_hash
 from eida_stats_aggregator.delivery.state import LogStamp, Record, choose_step
 from eida_stats_aggregator.period import drop_strays, find_period, parse_day
 from support.dates import OCTOBER as FIRST

@@ -127,6 +127,15 @@ def test_documented_aggregator_options_exist() -> None:
     assert set(documented) == {option for command in AGGREGATOR_COMMANDS for option in list_options(command)}
 
 
+def test_help_of_ringserverstats_names_its_variables() -> None:
+    documented = re.findall(r"^\| `-.*\| `(RINGSERVER_[A-Z_]+)` \|$", AGGREGATOR.read_text(), re.MULTILINE)
+    command = AGGREGATOR_COMMANDS[1]
+
+    shown = re.findall(r"RINGSERVER_[A-Z_]+", command.get_help(click.Context(command)))
+
+    assert sorted(documented) == sorted(shown)
+
+
 @pytest.mark.parametrize(
     ("typed", "command"),
     [pytest.param(*found, id=found[0]) for found in walk_commands(eida_statsman.cli.cli, "eida_statsman")],

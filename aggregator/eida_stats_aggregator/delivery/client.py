@@ -258,7 +258,8 @@ class ServiceClient:
             "To keep all in force: --beside.",
         ]
         hint = "\n".join(["Run its log again with one of these:", *(f"  {choice}" for choice in choices)])
-        return PayloadHeld(file, f"{reason}: the service has {others}", hint=hint)
+        sources = {other.payload: other.source for other in conflict.payloads}
+        return PayloadHeld(file, f"{reason}: the service has {others}", hint=hint, sources=sources)
 
     def _quote(self, answer: requests.Response, problem: Problem | None) -> str:
         """Return the text of an answer, but not the page of a web server."""

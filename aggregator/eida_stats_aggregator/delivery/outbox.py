@@ -6,10 +6,8 @@ of several kinds.
 
 import datetime
 import fcntl
-import gzip
 import re
 import tempfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -18,10 +16,9 @@ from typing import NamedTuple
 import msgspec
 from msgspec import structs
 
-from eida_statistics import wire
-from eida_statistics.errors import EidaStatisticsError
 from eida_statistics.files import TEMPORARY_SUFFIX, write_file
-from eida_statistics.payload import Payload, Period, hash_content
+from eida_statistics.payload import Period
+from eida_stats_aggregator.delivery.aggregate import REQUESTS, Aggregate, Kind, read_content_hash
 from eida_stats_aggregator.delivery.legacy import decode_state
 from eida_stats_aggregator.delivery.state import (
     DeliveryState,
@@ -32,6 +29,7 @@ from eida_stats_aggregator.delivery.state import (
     check_overlaps,
     check_source,
     plan_delivery,
+    queue_overwritten,
     redirect,
 )
 from eida_stats_aggregator.errors import DirectoryInUse, NotDelivered, UnwritableDirectory
@@ -40,8 +38,6 @@ SUFFIX = ".json.gz"
 STATE_SUFFIX = ".delivery"
 _LOCK = ".eida_stats_aggregator{}.lock"
 _PERIOD_AND_SOURCE = r"(\d{4}-\d\d-\d\d)_(\d{4}-\d\d-\d\d)(?:_([0-9A-Za-z.-]+))?"
-# A higher level gains little and takes four times as long.
-_GZIP_LEVEL = 6
 
 
 class Entry(NamedTuple):
@@ -62,45 +58,6 @@ class Provenance(NamedTuple):
     fingerprint: str
     digests: bytes = b""
     key: str = ""
-
-
-class Kind(NamedTuple):
-    """A kind of aggregate files.
-
-    Attributes:
-        prefix: the beginning of their names.
-        hash_content: returns the hash of the statistics in a file, which was unpacked.
-    """
-
-    prefix: str
-    hash_content: Callable[[bytes], str]
-
-
-class Aggregate(NamedTuple):
-    """Statistics that become a file. `to_json` returns them in the wire format."""
-
-    identity: Identity
-    content: str
-    generated_at: str
-    to_json: Callable[[], bytes]
-
-
-def make_aggregate(payload: Payload) -> Aggregate:
-    """Return the statistics of request logs, which have a period."""
-    if payload.period is None:
-        raise ValueError("a payload without a period")
-    # Rows are encoded once: a large data centre has two hundred thousand.
-    rows_json = payload.encode_rows()
-    content = hash_content(payload.days_coverage, rows_json)
-    identity = Identity(payload.source, payload.period)
-    return Aggregate(identity, content, payload.generated_at, lambda: payload.to_json(rows_json))
-
-
-def _hash_requests(body: bytes) -> str:
-    return wire.decode(body, today=datetime.date.max - datetime.timedelta(days=1)).content()
-
-
-REQUESTS = Kind("", _hash_requests)
 
 
 class Outbox:
@@ -203,13 +160,28 @@ class Outbox:
             check_overlaps(others, identity, url, terms)
         if provenance is not None:
             new = structs.replace(new, **provenance._asdict())
+        self._save(path, new, aggregate, is_current=present == content and not (old is not None and old.legacy))
+        return path
+
+    def overwrite(self, aggregate: Aggregate, url: str, terms: Terms, provenance: Provenance) -> Path:
+        """Write an aggregate whatever its file has, and queue it for a service: the caller has decided about both.
+
+        Raises:
+            UnwritableDirectory: if it cannot be written.
+        """
+        path, content = self.make_path(aggregate.identity), aggregate.content
+        new = queue_overwritten(self.get_state(path), content, url, terms)
+        is_current = read_content_hash(path, self._kind) == content
+        self._save(path, structs.replace(new, **provenance._asdict()), aggregate, is_current=is_current)
+        return path
+
+    def _save(self, path: Path, state: DeliveryState, aggregate: Aggregate, *, is_current: bool) -> None:
         # The side file comes first: if the run is killed in between, the next one reports a file that is missing,
         # instead of leaving one that is never sent.
-        if new.records:
-            self.save_state(path, new)
-        if not self.dry_run and (present != content or (old is not None and old.legacy)):
-            self.write(path, gzip.compress(aggregate.to_json(), _GZIP_LEVEL, mtime=_get_time(aggregate)))
-        return path
+        if state.records:
+            self.save_state(path, state)
+        if not self.dry_run and not is_current:
+            self.write(path, aggregate.pack())
 
     def _read_present(self, path: Path, content: str) -> tuple[DeliveryState | None, str | None]:
         """Return the state of a file, and the hash of its present content, before it gets another one."""
@@ -316,19 +288,6 @@ class Outbox:
             return
         with _raise_unwritable(self.directory):
             write_file(path, content)
-
-
-def read_content_hash(path: Path, kind: Kind = REQUESTS) -> str | None:
-    """Return the hash of the statistics in an aggregate file, None if it holds none."""
-    try:
-        return kind.hash_content(gzip.decompress(path.read_bytes()))
-    except (OSError, EOFError, zlib.error, EidaStatisticsError):
-        return None
-
-
-def _get_time(aggregate: Aggregate) -> float:
-    # The same statistics have the same bytes: the time in the gzip header is theirs.
-    return datetime.datetime.fromisoformat(f"{aggregate.generated_at}+00:00").timestamp()
 
 
 @contextmanager

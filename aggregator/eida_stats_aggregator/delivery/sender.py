@@ -128,7 +128,9 @@ class Sender:
 
     def _update_record(self, failure: NotDelivered, record: Record, content: str) -> Record:
         if isinstance(failure, PayloadHeld):
-            return structs.replace(record, state="held", answer=failure.subject)
+            # The service does not have the same statistics, even if an earlier attempt may have arrived.
+            sent = "" if record.content == content else record.content
+            return structs.replace(record, state="held", content=sent, answer=failure.subject)
         # An earlier attempt may have arrived.
         if failure.may_have_arrived or record.state == "unknown":
             return record.mark_attempted(content)
@@ -147,6 +149,12 @@ class Sender:
         elif not isinstance(failure, PayloadRefused):
             self._stopped = True
             self._mistyped = isinstance(failure, PathUnknown)
+
+    def take_held(self) -> list[PayloadHeld]:
+        """Return the errors about files that are held, and forget them."""
+        held = [failure for failure in self.failures if isinstance(failure, PayloadHeld)]
+        self.failures = [failure for failure in self.failures if not isinstance(failure, PayloadHeld)]
+        return held
 
     def _note_held(self, failure: PayloadHeld) -> None:
         """Note why a file is held, once for all files with the same reason."""

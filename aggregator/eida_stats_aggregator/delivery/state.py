@@ -139,6 +139,19 @@ def plan_delivery(
     return state.replace_record(url, structs.replace(record or Record("pending"), state="pending", terms=terms))
 
 
+def queue_overwritten(state: DeliveryState | None, content: str, url: str, terms: Terms) -> DeliveryState:
+    """Return the state of a file that is overwritten, whatever it has, and is to go to a service.
+
+    With other content, the file no longer shows what other services have. Their records are dropped, as if lost.
+    """
+    records = {} if state is None else state.records
+    record = records.get(url, Record("pending"))
+    if state is not None and state.content != content:
+        records = {}
+    queued = structs.replace(record, state="pending", terms=terms)
+    return DeliveryState(content, records).replace_record(url, queued)
+
+
 Step = Literal["aggregate", "check", "wait", "hold", "skip"]
 
 

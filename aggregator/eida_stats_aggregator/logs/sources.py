@@ -16,6 +16,7 @@ from typing import BinaryIO, cast
 
 from eida_statistics import compression
 from eida_statistics.errors import UnreadableLog
+from eida_stats_aggregator.errors import NoLogFound
 from eida_stats_aggregator.logs.lines import read_lines
 
 STDIN = "-"
@@ -62,6 +63,7 @@ def find_logs(
 
     Raises:
         UnreadableLog: if one of them does not exist, or standard input is neither a log nor names of files.
+        NoLogFound: if a directory has no such log.
     """
     found: list[Log] = []
     for file in files or [STDIN]:
@@ -97,7 +99,7 @@ def _find_in_directory(directory: Path, is_mine: IsMine, skip: Callable[[str], N
         else:
             skip(str(path))
     if not found:
-        raise UnreadableLog(f"{directory}: no log of this kind in it", hint="Name the log files themselves.")
+        raise NoLogFound(f"{directory}: no log of this kind in it", hint="Name the log files themselves.")
     return found
 
 

@@ -52,18 +52,23 @@ def _parse_zone(_context: click.Context, _parameter: click.Parameter, value: str
     epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "RINGSERVER"}
 )
 @click.argument("files", nargs=-1, metavar="[FILES]...")
-@click.option("--send-to", metavar="URL", help="Send the days that are new or have grown there.")
+@click.option(
+    "--send-to",
+    metavar="URL",
+    help="Send days that are new, or have grown, to this service.  [env: RINGSERVER_SEND_TO]",
+)
 @click.option(
     "--dburi",
     metavar="URI",
-    help="Without --send-to: store in this database.  [env: DATABASE_URI; default: the embedded store]",
+    help="Without --send-to: store in this database."
+    "  [env: RINGSERVER_DBURI, DATABASE_URI; default: the embedded store]",
 )
 @click.option(
     "--node",
     default="local",
     show_default=True,
     metavar="NAME",
-    help="Without --send-to: the node of these servers, which is created if it is missing.",
+    help="Without --send-to: the node of these servers, which is created if it is missing.  [env: RINGSERVER_NODE]",
 )
 @token_options
 @click.option(
@@ -72,15 +77,17 @@ def _parse_zone(_context: click.Context, _parameter: click.Parameter, value: str
     "directory",
     default=".",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Where aggregate files go; created if it is missing.  [default: the current directory]",
+    help="Where aggregate files go; created if it is missing."
+    "  [env: RINGSERVER_DIRECTORY; default: the current directory]",
 )
 @click.option(
     "--server",
     callback=_parse_server,
     metavar="NAME",
-    help="The server that wrote these logs.  [default: the prefix of the name of each file]",
+    help="The server that wrote these logs."
+    "  [env: RINGSERVER_SERVER; default: the prefix of the name of each file]",
 )
-@click.option("--rx", is_flag=True, help="Count what was received from data sources, too.")
+@click.option("--rx", is_flag=True, help="Count what was received from data sources, too.  [env: RINGSERVER_RX]")
 @click.option(
     "--timezone",
     "zone",
@@ -89,7 +96,7 @@ def _parse_zone(_context: click.Context, _parameter: click.Parameter, value: str
     show_default=True,
     callback=_parse_zone,
     metavar="ZONE",
-    help="The time zone of the server, in which its windows begin.",
+    help="The time zone of the server, in which its windows begin.  [env: RINGSERVER_TIMEZONE]",
 )
 @click.option(
     "--window",
@@ -99,9 +106,13 @@ def _parse_zone(_context: click.Context, _parameter: click.Parameter, value: str
     show_default=True,
     type=click.IntRange(1, 24),
     metavar="HOURS",
-    help="The length of windows that the names of files do not state.",
+    help="The length of windows that the names of files do not state.  [env: RINGSERVER_WINDOW]",
 )
-@click.option("--geoip", type=FILE, help="A database in MaxMind's format, for the places of clients.")
+@click.option(
+    "--geoip",
+    type=FILE,
+    help="A database in MaxMind's format, for the places of clients.  [env: RINGSERVER_GEOIP]",
+)
 @click.option(
     "--geohash-precision",
     "precision",
@@ -110,7 +121,7 @@ def _parse_zone(_context: click.Context, _parameter: click.Parameter, value: str
     show_default=True,
     type=click.IntRange(1, _MAX_PRECISION),
     metavar="N",
-    help="The number of characters of geohashes.",
+    help="The number of characters of geohashes.  [env: RINGSERVER_GEOHASH_PRECISION]",
 )
 @click.option(
     "--user-salt-file",
@@ -118,14 +129,15 @@ def _parse_zone(_context: click.Context, _parameter: click.Parameter, value: str
     envvar="RINGSERVER_USER_SALT_FILE",
     type=FILE,
     help="A file with the userSalt of SeisComP, with which clients of both services count once."
-    "  [default: a random key, which is created once]",
+    "  [env: RINGSERVER_USER_SALT_FILE; default: a random key, which is created once]",
 )
 @click.option(
     "--networks",
     "networks_file",
     envvar="RINGSERVER_NETWORKS",
     type=FILE,
-    help="Registry of networks, in the form of the FDSN networks/1 service.  [default: from FDSN, cached]",
+    help="Registry of networks, in the form of the FDSN networks/1 service."
+    "  [env: RINGSERVER_NETWORKS; default: from FDSN, cached]",
 )
 @click.option("--since", type=DAY, metavar="DAY", help="The first UTC day to send, YYYY-MM-DD.")
 @click.option("--until", type=DAY, metavar="DAY", help="The last UTC day to send.")

@@ -14,15 +14,13 @@ class Step(Enum):
     CORRECT = auto()
     """It has grown, or the operator wants it replaced."""
     RESEND = auto()
-    """Its file waits."""
+    """Its file waits, or is held: the service may have no other statistics any more."""
     SKIP = auto()
     """It was delivered, and has no other records."""
     KEEP = auto()
     """It was delivered with more records: old logs were deleted."""
     REFUSE = auto()
     """Records are missing, and others are new."""
-    REFUSE_HELD = auto()
-    """The service has others, and the delivery record was lost."""
     REFUSE_KEY = auto()
     """It was delivered under another key, which makes all records look new."""
 
@@ -46,12 +44,12 @@ def choose_step(
     """
     if record is None or replaces:
         return Step.SEND if record is None else Step.CORRECT
-    if not has_same_key or record.state == "held":
-        return Step.REFUSE_HELD if has_same_key else Step.REFUSE_KEY
+    if not has_same_key:
+        return Step.REFUSE_KEY
     is_missing = any(found.get(digest, 0) < count for digest, count in delivered.items())
     is_new = any(delivered.get(digest, 0) < count for digest, count in found.items())
     if is_new:
         return Step.REFUSE if is_missing else Step.CORRECT
-    if record.waits:
+    if record.waits or record.state == "held":
         return Step.RESEND
     return Step.KEEP if is_missing else Step.SKIP

@@ -2,7 +2,7 @@
 
 import contextlib
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -12,10 +12,11 @@ from eida_statistics.payload import SOURCE_RULE, is_source
 from eida_statistics.ringserver.events import RX, TX, Direction, TransferRecord
 from eida_statistics.ringserver.reader import read_events
 from eida_statistics.ringserver.windows import DAY, Grid, LogName, parse_log_name
-from eida_stats_aggregator.errors import BadServerName
+from eida_stats_aggregator.errors import BadServerName, NoLogFound
 from eida_stats_aggregator.logs.sources import Log, find_logs, read_head
 from eida_stats_aggregator.reader import get_standard_input
 
+_EPOCH = datetime.date(1970, 1, 1).toordinal()
 _SERVER_HINT = f"The name of a server has {SOURCE_RULE}. Name the server of these logs: --server NAME."
 
 
@@ -26,12 +27,14 @@ class TransferLog(NamedTuple):
     name: LogName | None
     source: str
 
-    def overlaps(self, day: datetime.date) -> bool:
-        """Return whether its window shares time with a UTC day; without a window, it may."""
+    def overlaps_any(self, days: Collection[datetime.date]) -> bool:
+        """Return whether its window shares time with one of some UTC days; without a window, it may with any."""
         if self.name is None or self.name.window is None:
-            return True
-        start = datetime.datetime.combine(day, datetime.time(), datetime.UTC).timestamp()
-        return self.name.window.start < start + DAY and start < self.name.window.end
+            return bool(days)
+        first, last = (_EPOCH + time // DAY for time in (self.name.window.start, self.name.window.end - 1))
+        # A window is short, and there may be many days. The year of a name may be 9999.
+        ordinals = range(first, min(last, datetime.date.max.toordinal()) + 1)
+        return any(datetime.date.fromordinal(ordinal) in days for ordinal in ordinals)
 
 
 def find_transfer_logs(
@@ -49,6 +52,7 @@ def find_transfer_logs(
     Raises:
         UnreadableLog: if a file does not exist or cannot be read.
         BadServerName: if the prefix of a name cannot be the name of a server.
+        NoLogFound: if a directory has no transfer log.
     """
 
     def is_mine(log: Log) -> bool:
@@ -58,7 +62,12 @@ def find_transfer_logs(
         # An empty file is the log of a quiet window.
         return name is not None or is_transfer_log(log)
 
-    logs = find_logs(files, get_standard_input(files), is_mine, skipped.append)
+    try:
+        logs = find_logs(files, get_standard_input(files), is_mine, skipped.append)
+    except NoLogFound as error:
+        if count_received(skipped, grid):
+            error.hint = "It has logs of received data. To count them, too: --rx."
+        raise
     found = []
     for log in logs:
         name = parse_log_name(log.name, grid)
@@ -67,6 +76,12 @@ def find_transfer_logs(
             raise BadServerName(f"{log.name}: {source!r}", hint=_SERVER_HINT)
         found.append(TransferLog(log, name, source))
     return sorted(found, key=_get_order)
+
+
+def count_received(skipped: Iterable[str], grid: Grid) -> int:
+    """Return how many of the files that were skipped are logs of received data, by their names."""
+    names = (parse_log_name(name, grid) for name in skipped)
+    return sum(name is not None and name.direction is RX for name in names)
 
 
 def is_transfer_log(log: Log) -> bool:

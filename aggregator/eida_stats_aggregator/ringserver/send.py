@@ -9,7 +9,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
+from eida_statistics.errors import UnreadableLog
 from eida_statistics.payload import Period
 from eida_statistics.ringserver.collection import (
     Collection,
@@ -20,21 +22,29 @@ from eida_statistics.ringserver.collection import (
     pack_digests,
     unpack_digests,
 )
+from eida_statistics.ringserver.events import RecordState, TransferRecord
 from eida_statistics.ringserver.payload import KIND, DayPayload
 from eida_statistics.ringserver.payload_wire import decode
-from eida_statistics.ringserver.windows import LogName, SourceWindows
+from eida_statistics.ringserver.places import Place
+from eida_statistics.ringserver.windows import LogName, SourceWindows, Stay
 from eida_stats_aggregator.console import complain
-from eida_stats_aggregator.delivery.outbox import Aggregate, Kind, Outbox, Provenance
+from eida_stats_aggregator.delivery.aggregate import Aggregate, Kind
+from eida_stats_aggregator.delivery.outbox import Outbox, Provenance
 from eida_stats_aggregator.delivery.sender import Sender
-from eida_stats_aggregator.delivery.state import Identity, Record, Terms
-from eida_stats_aggregator.errors import NothingToAggregate, PayloadHeld
+from eida_stats_aggregator.delivery.state import Identity, Terms
+from eida_stats_aggregator.errors import LogLeftOut, NothingToAggregate
 from eida_stats_aggregator.notices import Notice, make_token_notices
+from eida_stats_aggregator.ringserver.advice import (
+    advise_replacing,
+    describe_conflict,
+    describe_other_key,
+    name_day,
+)
 from eida_stats_aggregator.ringserver.decisions import Step, choose_step
-from eida_stats_aggregator.ringserver.logs import TransferLog, find_transfer_logs, read_log
+from eida_stats_aggregator.ringserver.faults import RecordFaults, make_rejection_notices
+from eida_stats_aggregator.ringserver.logs import TransferLog, count_received, find_transfer_logs, read_log
 from eida_stats_aggregator.ringserver.summary import DaySummary, SendSummary
 from eida_stats_aggregator.run import Destination, Outcome, collect_errors
-
-_CHOICES = "If the logs are complete for this day: --replace. If another server sent it: --server NAME for each."
 
 
 def _hash_content(body: bytes) -> str:
@@ -85,6 +95,14 @@ def run(options: Options) -> tuple[SendSummary, Outcome]:
     return summary, outcome
 
 
+class _Rejections(NamedTuple):
+    """The rejected pieces of a log, and all its records and rejected pieces."""
+
+    log: TransferLog
+    rejected: int
+    pieces: int
+
+
 @dataclass
 class _Sending:
     options: Options
@@ -94,6 +112,11 @@ class _Sending:
     notices: list[Notice] = field(default_factory=list)
     # Logs that cannot be read.
     unread: list[TransferLog] = field(default_factory=list)
+    rejections: list[_Rejections] = field(default_factory=list)
+    faults: defaultdict[SourceDay, RecordFaults] = field(default_factory=lambda: defaultdict(RecordFaults))
+    delivered: set[SourceDay] = field(default_factory=set)
+    # Whether the names of the files cover all days that were delivered under another key.
+    covers_other_key: bool = True
 
     def __post_init__(self) -> None:
         self.client = self.options.destination.make_client(KIND)
@@ -110,21 +133,23 @@ class _Sending:
         )
         if not logs:
             raise NothingToAggregate("no log was named", hint="Name transfer logs, or the directory of them.")
-        summary.files, summary.skipped = len(logs), len(skipped)
-        collection = Collection(options.settings)
+        summary.files = len(logs)
+        summary.skipped_rx = count_received(skipped, options.settings.grid)
+        summary.skipped = len(skipped) - summary.skipped_rx
+        collection = Collection(options.settings, on_record=self._note_faults)
         for log in logs:
-            window = None if log.name is None else log.name.window
-            self.unread.append(log)
             with collect_errors(self.outcome.failures):
-                collection.read(log.log.name, log.source, window, read_log(log.log))
-                self.unread.pop()
+                self._read(log, collection)
         summary.found = collection.found
         self.outbox.redirect(self.base, mistyped_only=not options.destination.requeue)
         windows = _list_windows(logs, options.settings.now)
         days = _list_days(collection, windows)
         made = {self.outbox.make_path(_get_identity(key)) for key in days}
         waiting, _ = self.outbox.list_waiting(self.base)
-        self._send([path for path in waiting if path not in made])
+        named = {entry.path: entry.identity for entry in self.outbox.list_entries()}
+        for path in waiting:
+            if path not in made:
+                self._send(path, SourceDay(named[path].source, named[path].period.start), is_covered=False)
         for key in sorted(days, key=lambda key: (key.day, key.source)):
             if (options.since or key.day) <= key.day <= (options.until or key.day):
                 with collect_errors(self.outcome.failures):
@@ -134,17 +159,45 @@ class _Sending:
 
     def finish(self) -> None:
         """Complete the summary and the outcome."""
-        held = [one for one in self.sender.failures if isinstance(one, PayloadHeld)]
-        self.outcome.failures += [one for one in self.sender.failures if one not in held]
-        self.outcome.notices += [Notice("held", f"{one.subject}. {_CHOICES}") for one in held]
+        self.outcome.failures += self.sender.failures
         self.outcome.notices += self.notices
         now = datetime.datetime.now(tz=datetime.UTC)
         self.outcome.notices += make_token_notices(self.client.token_valid_until, now)
-        if forged := self.summary.found.forged:
-            text = f"{forged:,} records have a client id with parts of records in it: someone may try to forge some"
-            self.outcome.notices.append(Notice("forged", text))
+        self.outcome.notices += self._make_fault_notices()
+        if self.summary.other_key:
+            text = describe_other_key(self.summary.other_key, are_covered=self.covers_other_key)
+            self.outcome.notices.append(Notice("key", text))
         self.summary.sent += self.sender.sent
         self.summary.queued += self.sender.queued
+
+    def _read(self, log: TransferLog, collection: Collection) -> None:
+        found = collection.found
+        rejected, pieces = found.rejected, _count_pieces(found)
+        self.unread.append(log)
+        window = None if log.name is None else log.name.window
+        try:
+            collection.read(log.log.name, log.source, window, read_log(log.log))
+        except UnreadableLog as error:
+            raise LogLeftOut(error.subject, hint=error.hint) from error
+        self.unread.pop()
+        self.rejections.append(_Rejections(log, found.rejected - rejected, _count_pieces(found) - pieces))
+
+    def _note_faults(self, key: SourceDay, record: TransferRecord, _stay: Stay, _place: Place) -> None:
+        if record.holds_forgery or record.state is not RecordState.COMPLETE:
+            self.faults[key].add(record)
+
+    def _make_fault_notices(self) -> list[Notice]:
+        """Return the warnings about the days that were delivered by this run: no run repeats those of another."""
+        faults = RecordFaults()
+        for key in self.delivered & self.faults.keys():
+            faults += self.faults[key]
+        days: defaultdict[str, set[datetime.date]] = defaultdict(set)
+        for key in self.delivered:
+            days[key.source].add(key.day)
+        logs = [one for one in self.rejections if one.log.overlaps_any(days[one.log.source])]
+        names = [one.log.log.name for one in logs if one.rejected]
+        rejected, pieces = sum(one.rejected for one in logs), sum(one.pieces for one in logs)
+        return [*make_rejection_notices(names, rejected, pieces), *faults.make_notices()]
 
     def _take_day(self, key: SourceDay, records: DayRecords, windows: SourceWindows) -> None:
         if (reason := self._explain_unready(key, windows)) is not None:
@@ -154,66 +207,71 @@ class _Sending:
         state = self.outbox.get_state(path)
         record = self.outbox.get_record(path, self.base)
         found = records.get_digests()
+        replaces = self.options.replaces and self._may_replace(key, windows)
         step = choose_step(
             record,
             {} if state is None else unpack_digests(state.digests),
             found,
             has_same_key=state is None or state.key == self.fingerprint,
-            replaces=self.options.replaces and self._may_replace(key, windows),
+            replaces=replaces,
         )
-        if step.sends:
-            payload = records.make_payload()
-            self._put(path, payload, pack_digests(found), step, record)
-            self._send([path])
-            summary = self._add(key, self._describe_result(path, step))
-            summary.streams = sum(row.records for row in payload.days)
-            summary.bytes = sum(row.bytes for row in payload.days)
-            summary.output = str(path)
-        else:
-            self._pass_over(key, step)
+        is_covered = windows.covers(key.day)
+        if not step.sends:
+            self._pass_over(key, step, is_covered=is_covered)
+            return
+        payload = records.make_payload()
+        if step is not Step.RESEND or not self.outbox.is_whole(path):
+            # What was sent of a day, or may have been, is always corrected. See `Sender`.
+            is_correction = replaces or (record is not None and record.terms.replace)
+            self._put(payload, pack_digests(found), Terms(replace=is_correction))
+        self._send(path, key, is_covered=is_covered)
+        summary = self._add(key, self._note_result(key, path, step))
+        summary.streams = sum(row.records for row in payload.days)
+        summary.bytes = sum(row.bytes for row in payload.days)
+        summary.output = str(path)
 
     def _explain_unready(self, key: SourceDay, windows: SourceWindows) -> str | None:
         """Return why a day must wait, None if it need not."""
-        if any(log.source == key.source and log.overlaps(key.day) for log in self.unread):
+        if any(log.source == key.source and log.overlaps_any({key.day}) for log in self.unread):
             return "a log of it cannot be read"
         if windows.is_ready(key.day):
             return None
         return "its window is open" if windows.list_open_windows(key.day) else "the day is not over"
 
-    def _pass_over(self, key: SourceDay, step: Step) -> None:
+    def _pass_over(self, key: SourceDay, step: Step, *, is_covered: bool) -> None:
         """Note why a day is not sent."""
-        name = f"{key.day} of {key.source}" if key.source else str(key.day)
+        advice = advise_replacing(key, is_covered=is_covered)
         if step is Step.SKIP:
             self.summary.delivered_before += 1
         elif step is Step.KEEP:
             self.summary.shortened += 1
+            if self.options.replaces:
+                self._warn(key, f"{name_day(key)} was not replaced, and the logs have fewer records now. {advice}")
         elif step is Step.REFUSE_KEY:
             self.summary.other_key += 1
-        elif step is Step.REFUSE:
-            self._add(key, "not sent: records are missing, and others are new")
-            text = f"{name} was not sent: the logs lack records that were delivered, and have others"
-            self.notices.append(Notice(f"day:{name}", f"{text}. If they are complete for this day: --replace."))
+            self.covers_other_key &= is_covered
         else:
-            self._add(key, "not sent: the service has other statistics of this day")
-            self.notices.append(
-                Notice(f"held:{name}", f"{name} was not sent: the service has other statistics. {_CHOICES}")
-            )
+            self._add(key, "not sent: records are missing, and others are new")
+            reason = "the logs lack records that they had before, and have others"
+            self._warn(key, f"{name_day(key)} was not sent: {reason}. {advice}")
 
-    def _put(self, path: Path, payload: DayPayload, digests: bytes, step: Step, record: Record | None) -> None:
-        """Write the file of a day and queue it, unless it waits already."""
-        if step is Step.RESEND and self.outbox.is_whole(path):
-            return
+    def _warn(self, key: SourceDay, text: str) -> None:
+        self.notices.append(Notice(f"day:{name_day(key)}", text))
+
+    def _put(self, payload: DayPayload, digests: bytes, terms: Terms) -> None:
+        """Write the file of a day, and queue it."""
         identity = Identity(payload.source, payload.period)
         aggregate = Aggregate(identity, payload.content(), payload.generated_at, payload.to_json)
-        provenance = Provenance({}, "", digests, self.fingerprint)
-        terms = Terms(replace=record is not None)
-        self.outbox.put(aggregate, self.base, terms, provenance, may_overlap=True)
+        self.outbox.overwrite(aggregate, self.base, terms, Provenance({}, "", digests, self.fingerprint))
 
-    def _send(self, paths: list[Path]) -> None:
+    def _send(self, path: Path, key: SourceDay, *, is_covered: bool) -> None:
+        """Send the file of a day, which the names of the logs cover or not."""
         if self.options.dry_run:
-            self.summary.sent += [f"{path} to {self.client.url}" for path in paths]
-        else:
-            self.sender.send(paths, self.options.now)
+            self.summary.sent.append(f"{path} to {self.client.url}")
+            return
+        self.sender.send([path], self.options.now)
+        for held in self.sender.take_held():
+            self._warn(key, describe_conflict(key, held.sources, self.base, is_covered=is_covered))
 
     def _may_replace(self, key: SourceDay, windows: SourceWindows) -> bool:
         """Return whether a day may be replaced: not one at the edge of the logs by a part of it."""
@@ -225,10 +283,22 @@ class _Sending:
         self.summary.days.append(summary)
         return summary
 
-    def _describe_result(self, path: Path, step: Step) -> str:
+    def _note_result(self, key: SourceDay, path: Path, step: Step) -> str:
+        """Return the result of sending a day, and remember whether it was delivered, or would be."""
         record = None if self.options.dry_run else self.outbox.get_record(path, self.base)
-        result = "would be sent" if record is None else record.describe()
-        return f"{result} (corrected)" if step is Step.CORRECT else result
+        if record is None:
+            self.delivered.add(key)
+            return "would be sent"
+        if record.state == "held":
+            return "not sent: the service has other statistics of this day"
+        if record.state != "delivered":
+            return record.describe()
+        self.delivered.add(key)
+        return f"{record.describe()} (corrected)" if step is Step.CORRECT else record.describe()
+
+
+def _count_pieces(found: Found) -> int:
+    return found.records + found.repeated + found.ignored + found.rejected
 
 
 def _list_windows(logs: Iterable[TransferLog], now: int) -> dict[str, SourceWindows]:

@@ -25,6 +25,7 @@ class SendSummary(Deliveries, kw_only=True):
 
     Attributes:
         skipped: other files in the directories.
+        skipped_rx: logs of received data in the directories.
         delivered_before: the number of days for which there is nothing to do.
         shortened: the number of days whose logs have fewer records than were delivered.
         other_key: the number of days that were delivered under another key.
@@ -32,6 +33,7 @@ class SendSummary(Deliveries, kw_only=True):
 
     files: int = 0
     skipped: int = 0
+    skipped_rx: int = 0
     found: Found
     days: list[DaySummary] = msgspec.field(default_factory=list)
     delivered_before: int = 0
@@ -75,6 +77,7 @@ class SendSummary(Deliveries, kw_only=True):
             ("Records without an end, of which the complete lines count", found.cut),
             ("Records with another total than their lines, which count", found.differing),
             ("Logs that end within a record, which does not count yet", found.unfinished),
+            ("Logs of received data that were skipped (--rx counts them)", self.skipped_rx),
             ("Other files that were skipped", self.skipped),
         ):
             if number:

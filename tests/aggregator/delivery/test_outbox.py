@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 from eida_statistics.errors import EidaStatisticsError
 from eida_statistics.hll import EMPTY, to_hex
 from eida_statistics.payload import Payload, Period, Row
+from eida_stats_aggregator.delivery.aggregate import make_aggregate
 from eida_stats_aggregator.delivery.answers import Delivered
 from eida_stats_aggregator.delivery.legacy import decode_state
-from eida_stats_aggregator.delivery.outbox import Outbox, make_aggregate
+from eida_stats_aggregator.delivery.outbox import Outbox, Provenance
 from eida_stats_aggregator.delivery.sender import Sender
 from eida_stats_aggregator.delivery.state import DeliveryState, Record, Terms
 from eida_stats_aggregator.delivery.urls import find_base_url, make_submission_url
@@ -340,6 +341,31 @@ def test_held_file_is_not_sent_again_by_itself(outbox: Outbox, fake_client: Clie
     put(outbox, payload(), BESIDE)
     assert send(outbox, fake_client).sent
     assert len(fake_client.counted) == 2
+
+
+def test_held_file_was_not_stored_by_a_lost_attempt(outbox: Outbox, fake_client: Client) -> None:
+    path = put(outbox, payload())
+    fake_client.failing = NotDelivered(may_have_arrived=True)
+    send(outbox, fake_client)
+    fake_client.failing = None
+    fake_client.counted[("", day(17), day(18))] = 3
+    assert send(outbox, fake_client).held == [str(path)]
+    record = outbox.get_record(path, URL)
+    # So other content is no correction of it, which would replace those of others.
+    assert record is not None
+    assert record.content == ""
+
+
+def test_overwritten_file_is_as_new_for_other_services(outbox: Outbox, fake_client: Client) -> None:
+    path = put(outbox, payload())
+    send(outbox, fake_client)
+    put(outbox, payload(), url=ELSEWHERE)
+    provenance = Provenance({}, "")
+    outbox.overwrite(make_aggregate(payload()), ELSEWHERE, NEW, provenance)
+    assert set(reopened(outbox).list_entries()[0].state.records) == {URL, ELSEWHERE}
+    outbox.overwrite(make_aggregate(payload(size=7)), ELSEWHERE, NEW, provenance)
+    assert set(reopened(outbox).list_entries()[0].state.records) == {ELSEWHERE}
+    assert content(path)["stats"][0]["bytes"] == 7
 
 
 def test_running_the_log_again_tries_a_held_file(outbox: Outbox, fake_client: Client) -> None:

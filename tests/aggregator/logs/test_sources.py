@@ -14,7 +14,8 @@ import pytest
 
 from eida_statistics.compression import CHUNK_BYTES, zstd
 from eida_statistics.errors import UnreadableLog
-from eida_stats_aggregator.delivery.outbox import Outbox, make_aggregate
+from eida_stats_aggregator.delivery.aggregate import make_aggregate
+from eida_stats_aggregator.delivery.outbox import Outbox
 from eida_stats_aggregator.delivery.state import Terms
 from eida_stats_aggregator.fdsnws.request_log import is_request_log
 from eida_stats_aggregator.logs.sources import find_logs

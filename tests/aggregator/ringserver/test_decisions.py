@@ -28,7 +28,9 @@ DELIVERED = Record("delivered")
         (Record("unknown"), {A: 1}, {}, Step.RESEND),
         (Record("pending"), {A: 1}, {A: 1, B: 1}, Step.CORRECT),
         (Record("unknown"), {A: 1}, {B: 1}, Step.REFUSE),
-        (Record("held"), {A: 1}, {A: 1}, Step.REFUSE_HELD),
+        (Record("held"), {A: 1}, {A: 1}, Step.RESEND),
+        (Record("held"), {A: 1}, {A: 1, B: 1}, Step.CORRECT),
+        (Record("held"), {A: 1}, {B: 1}, Step.REFUSE),
     ],
 )
 def test_records_decide(

@@ -1,109 +1,16 @@
-"""Sending the days of ringservers: new, grown, quiet, changed and held ones."""
+"""Sending the days of ringservers: new, grown, quiet and changed ones."""
 
 import datetime
 import gzip
-import itertools
-import json
-import re
 import shutil
 import stat
-import subprocess
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from support.commands import run_command
-from support.node_operator import Operator
-from support.service import Service, register_nodes
+from support.ring_operator import RingOperator, record
 from support.stubs import environment, find_unused_url
-from support.transfer_logs import REAL_TEXT, Log, Stream
-
-_numbers = itertools.count(1)
-SALT = "some salt\n"
-
-
-@pytest.fixture(scope="module")
-def database(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"sqlite:///{shutil.copy(sqlite_template, tmp_path_factory.mktemp('service'))}"
-
-
-@pytest.fixture(scope="module")
-def service(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with Service(database, tmp_path_factory.mktemp("log")) as running:
-        yield running
-
-
-class RingOperator(Operator):
-    """An operator of a node with ringservers."""
-
-    def send(self, *arguments: str | Path, url: str = "", **env: str) -> subprocess.CompletedProcess[str]:
-        """Run the command without retries on all logs."""
-        (self.home / "salt").write_text(SALT)
-        options = ("-o", "out", "--send-to", url or self.url, "--retries", "0", "--user-salt-file", "salt")
-        done = run_command(
-            "ringserverstats",
-            [*options, *arguments, self.logs],
-            folder=self.home,
-            environment=environment(self.home, TOKEN=self._token, **env),
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        return done
-
-    def send_json(self, *arguments: str | Path, code: int = 0, **more: str) -> Any:
-        """Run the command, and return its summary."""
-        done = self.send("--json", *arguments, **more)
-        assert done.returncode == code, done.stderr
-        return json.loads(done.stdout)
-
-    def results(self, *arguments: str | Path, code: int = 0, **more: str) -> dict[str, str]:
-        """Run the command, and return the result of each day."""
-        days = self.send_json(*arguments, code=code, **more)["days"]
-        return {one["day"][5:]: re.sub(", payload [0-9]+", "", one["result"]) for one in days}
-
-    def write(self, name: str, *records: Log) -> Path:
-        """Write a log."""
-        path = self.logs / name
-        path.write_bytes(b"".join(record.text() for record in records))
-        return path
-
-    def write_day(self, day: int, *records: Log, server: str = "") -> Path:
-        """Write the log of a day of November."""
-        prefix = f"{server}-" if server else ""
-        return self.write(f"{prefix}txlog-202011{day:02d}T0000-202011{day + 1:02d}T0000", *records)
-
-    def list_payloads(self) -> list[dict[str, Any]]:
-        """Return the payloads in force, without what differs between runs."""
-        return [
-            {"day": one["period"]["start"][8:], "source": one["source"], "rows": one["rows"]}
-            for one in self.ask("payloads?kind=ringserver")["payloads"]
-            if one["state"] == "in force"
-        ]
-
-    def read_file(self, name: str) -> Any:
-        """Return an aggregate file."""
-        return json.loads(gzip.decompress((self.home / "out" / name).read_bytes()))
-
-
-@pytest.fixture
-def operator(service: Service, database: str, tmp_path: Path) -> RingOperator:
-    """Return the operator of a node that has sent nothing."""
-    node = f"N{next(_numbers)}"
-    (token,) = register_nodes(database, node)
-    return RingOperator(tmp_path / "node", service.url, token, node)
-
-
-def record(day: int, number: int = 1, direction: str = "TX") -> Log:
-    """Return a record of a day in November, distinct by its number."""
-    return Log(
-        id=b"x" * 200,
-        address=f"192.0.2.{number}",
-        written=f"2020-11-{day:02d} 10:{number:02d}:00",
-        connected=f"2020-11-{day:02d} 09:00:00",
-        streams=(Stream("FR_SURF_00_HHZ/MSEED", 512 * number, number), Stream("soh-log", 7, 1)),
-        direction=direction,
-    )
+from support.transfer_logs import REAL_TEXT
 
 
 def test_days_are_sent_once(operator: RingOperator) -> None:
@@ -207,26 +114,12 @@ def test_open_window_waits(operator: RingOperator) -> None:
     assert operator.results() == {f"{yesterday:%m-%d}": "not ready: its window is open"}
 
 
-def test_lost_delivery_record_is_no_loss(operator: RingOperator) -> None:
-    operator.write_day(1, record(1))
-    operator.send()
-    shutil.rmtree(operator.home / "out")
-    assert operator.results() == {"11-01": "already there"}
-    shutil.rmtree(operator.home / "out")
-    operator.write_day(1, record(1), record(1, 2))
-    done = operator.send()
-    assert done.returncode == 4
-    assert "--server" in done.stderr
-    assert operator.send().returncode == 4
-    assert operator.results("--replace") == {"11-01": "delivered (corrected)"}
-
-
 def test_other_key_leaves_days_alone(operator: RingOperator) -> None:
     operator.write_day(1, record(1))
     operator.send()
     (operator.home / "other").write_text("another salt")
     other = ("--user-salt-file", "other")
-    summary = operator.send_json(*other)
+    summary = operator.send_json(*other, code=4)
     assert (summary["days"], summary["other_key"]) == ([], 1)
     assert operator.results(*other, "--replace") == {"11-01": "delivered (corrected)"}
     assert len(operator.list_payloads()) == 1
@@ -259,15 +152,29 @@ def test_unreadable_log_holds_only_its_days(operator: RingOperator) -> None:
     packed = gzip.compress((operator.logs / "txlog-20201101T0000-20201102T0000.gz").read_bytes())
     (operator.logs / "txlog-20201101T0000-20201102T0000.gz").write_bytes(packed[:-20])
     operator.write_day(3, record(3))
-    assert operator.results(code=1) == {"11-01": "not ready: a log of it cannot be read", "11-03": "delivered"}
+    done = operator.send()
+    assert done.returncode == 1
+    assert "so its days wait for the next run: " in done.stderr
+    assert "nothing was written" not in done.stderr
+    assert [one["day"] for one in operator.list_payloads()] == ["03"]
+    assert operator.results(code=1) == {"11-01": "not ready: a log of it cannot be read"}
 
 
 def test_other_files_are_skipped(operator: RingOperator) -> None:
     operator.write_day(1, record(1))
     (operator.logs / "accesslog-20201101T0000-20201102T0000.jsonl").write_bytes(b'{"event":"connect"}\n')
     (operator.logs / "notes.txt").write_text("hello\n")
+    operator.write("rxlog-20201101T0000-20201102T0000", record(1, 3, "RX"))
     summary = operator.send_json()
-    assert (len(summary["days"]), summary["skipped"]) == (1, 2)
+    assert (len(summary["days"]), summary["skipped"], summary["skipped_rx"]) == (1, 2, 1)
+
+
+def test_directory_of_received_data_names_the_option(operator: RingOperator) -> None:
+    operator.write("rxlog-20201101T0000-20201102T0000", record(1, 3, "RX"))
+    done = operator.send()
+    assert done.returncode == 1
+    assert "--rx" in done.stderr
+    assert operator.results("--rx") == {"11-01": "delivered"}
 
 
 def test_foreign_file_is_an_error(operator: RingOperator) -> None:
