@@ -12,13 +12,13 @@ class _NotFound(EidaStatisticsError):
     http_status = 404
 
 
-class _Conflict(EidaStatisticsError):
+class Conflict(EidaStatisticsError):
     """The request conflicts with stored data."""
 
     http_status = 409
 
 
-class _Unavailable(EidaStatisticsError):
+class Unavailable(EidaStatisticsError):
     """The same request may succeed later."""
 
     http_status = 503
@@ -26,13 +26,13 @@ class _Unavailable(EidaStatisticsError):
     logs_traceback = False
 
 
-class DuplicatePayload(_Conflict):
+class DuplicatePayload(Conflict):
     """This payload was received before."""
 
     problem = "duplicate"
 
 
-class OverlappingPayload(_Conflict):
+class OverlappingPayload(Conflict):
     """Payloads in force cover some of these days, so nothing was stored."""
 
     problem = "overlapping-payload"
@@ -48,7 +48,7 @@ class AmbiguousReplacement(OverlappingPayload):
     problem = "ambiguous-replacement"
 
 
-class Overtaken(_Conflict):
+class Overtaken(Conflict):
     """Another request was faster, so nothing was changed."""
 
     problem = "overtaken"
@@ -70,25 +70,6 @@ class ContainedPayload(EidaStatisticsError):
     """The body of this payload was deleted, because a later payload contains it."""
 
     problem = "contained-payload"
-
-
-class MixedDelivery(_Conflict):
-    """Raw logs and payloads of one source exclude each other, so nothing was stored."""
-
-    problem = "mixed-delivery"
-
-
-class OtherKey(_Conflict):
-    """Records of this day were stored with another key, so nothing was stored."""
-
-    problem = "other-key"
-
-
-class RawLogsOff(EidaStatisticsError):
-    """This service takes no raw logs."""
-
-    http_status = 403
-    problem = "raw-logs-off"
 
 
 class UnknownPayload(_NotFound):
@@ -145,7 +126,7 @@ class InvalidEasToken(EidaStatisticsError):
     is_failed_attempt = True
 
 
-class EasUnavailable(_Unavailable):
+class EasUnavailable(Unavailable):
     """Tokens of the EIDA authentication system cannot be verified at present."""
 
     problem = "eas-unavailable"
@@ -196,7 +177,7 @@ class PdfUnavailable(EidaStatisticsError):
     is_reason_public = True
 
 
-class PdfFailed(_Unavailable):
+class PdfFailed(Unavailable):
     """The PDF could not be made."""
 
     problem = "pdf-failed"
@@ -228,13 +209,6 @@ class ClientGone(EidaStatisticsError):
     problem = "client-gone"
 
 
-class EmptyReplacement(EidaStatisticsError):
-    """The logs have nothing to put in the place of what they would replace, so nothing was changed."""
-
-    http_status = 422
-    problem = "empty-replacement"
-
-
 class TooSlow(EidaStatisticsError):
     """The body did not arrive in time."""
 
@@ -249,14 +223,7 @@ class TooLarge(EidaStatisticsError):
     problem = "too-large"
 
 
-class NetworksUnknown(_Unavailable):
-    """There is no registry of networks, and the log has temporary network codes."""
-
-    problem = "no-registry"
-    is_reason_public = True
-
-
-class Busy(_Unavailable):
+class Busy(Unavailable):
     """The service is busy."""
 
     problem = "busy"
@@ -270,7 +237,7 @@ class UnsupportedMediaType(EidaStatisticsError):
     problem = "unsupported-media-type"
 
 
-class DatabaseUnavailable(_Unavailable):
+class DatabaseUnavailable(Unavailable):
     """The database cannot be reached."""
 
     problem = "database-unavailable"
@@ -301,7 +268,7 @@ class DatabaseFault(EidaStatisticsError):
     """The database reported an unexpected error."""
 
 
-class DatabaseNotReady(_Unavailable):
+class DatabaseNotReady(Unavailable):
     """The database schema is out of date."""
 
     problem = "database-not-ready"
@@ -311,7 +278,7 @@ class DatabaseMissing(DatabaseNotReady):
     """The database file does not exist."""
 
 
-class DatabaseNotEmpty(_Conflict):
+class DatabaseNotEmpty(Conflict):
     """The database is not empty."""
 
     problem = "database-not-empty"
@@ -343,7 +310,7 @@ class BadRows(NotTakenOver):
     """Rows of the old database cannot be imported, so nothing was imported."""
 
 
-class DatabaseForbidden(_Unavailable):
+class DatabaseForbidden(Unavailable):
     """This role lacks a right in the database."""
 
     problem = "database-forbidden"
@@ -376,7 +343,7 @@ class UnknownNetwork(_NotFound):
     problem = "unknown-network"
 
 
-class NodeExists(_Conflict):
+class NodeExists(Conflict):
     """A node with this name exists already."""
 
     problem = "node-exists"

@@ -16,15 +16,9 @@ from hypothesis import strategies as st
 from eida_statistics.errors import ForeignLog
 from eida_statistics.ringserver.identity import ClientKey
 from eida_stats_webservice.database import migrations
-from eida_stats_webservice.errors import (
-    ContainedPayload,
-    EmptyReplacement,
-    MixedDelivery,
-    OtherKey,
-    OverlappingPayload,
-    Overtaken,
-)
+from eida_stats_webservice.errors import ContainedPayload, OverlappingPayload, Overtaken
 from eida_stats_webservice.registry.models import Arrival, Node
+from eida_stats_webservice.ringserver.errors import EmptyReplacement, MixedDelivery, OtherKey
 from eida_stats_webservice.ringserver.pruning import Kept
 from eida_stats_webservice.ringserver.raw_logs.models import Days, RawReceipt, Replacement
 from support.node_client import make_node

@@ -10,7 +10,7 @@ from eida_statistics.ringserver import payload_wire
 from eida_statistics.ringserver.collection import SourceDay
 from eida_statistics.ringserver.payload import LISTS, DayPayload
 from eida_stats_webservice.database.base import Database
-from eida_stats_webservice.errors import DamagedPayload, MixedDelivery
+from eida_stats_webservice.errors import DamagedPayload
 from eida_stats_webservice.payloads.bodies import PayloadBodies, name_damaged
 from eida_stats_webservice.payloads.days import find_months
 from eida_stats_webservice.payloads.identity import Identity
@@ -18,6 +18,7 @@ from eida_stats_webservice.payloads.intake import PayloadIntake
 from eida_stats_webservice.payloads.kinds import Description, Kind, list_days
 from eida_stats_webservice.payloads.table import PayloadTable
 from eida_stats_webservice.registry.models import Node
+from eida_stats_webservice.ringserver.errors import MixedDelivery
 from eida_stats_webservice.ringserver.growth import find_growth
 from eida_stats_webservice.ringserver.raw_logs.tables import RawLogTables
 from eida_stats_webservice.ringserver.sums import RingserverSums

@@ -4,8 +4,8 @@ import datetime
 
 from eida_statistics.ringserver import payload_wire
 from eida_statistics.ringserver.payload import DayPayload
-from eida_stats_webservice.errors import RawLogsOff
 from eida_stats_webservice.payloads.submission import Received, SubmissionForm
+from eida_stats_webservice.ringserver.errors import RawLogsOff
 
 
 def _receive(body: bytearray, today: datetime.date) -> Received[DayPayload]:

@@ -15,7 +15,7 @@ from eida_statistics.ringserver.identity import ClientKey, create_key, get_key_p
 from eida_statistics.ringserver.places import Places
 from eida_statistics.ringserver.windows import HOUR, Grid
 from eida_stats_webservice.config import Config
-from eida_stats_webservice.errors import NetworksUnknown
+from eida_stats_webservice.ringserver.errors import NetworksUnknown
 
 log = logging.getLogger(__name__)
 

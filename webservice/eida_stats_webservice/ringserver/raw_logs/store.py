@@ -16,12 +16,13 @@ from eida_statistics.ringserver.payload import DayPayload, merge_payloads
 from eida_statistics.ringserver.places import Place
 from eida_statistics.ringserver.windows import LogName, SourceWindows, Stay
 from eida_stats_webservice.database.base import Database
-from eida_stats_webservice.errors import EmptyReplacement, MixedDelivery, OtherKey, OverlappingPayload
+from eida_stats_webservice.errors import OverlappingPayload
 from eida_stats_webservice.payloads.identity import Identity
 from eida_stats_webservice.payloads.overlaps import InForce, check_not_overtaken, list_overlaps
 from eida_stats_webservice.payloads.records import PayloadRecords
 from eida_stats_webservice.registry.models import Arrival, Node
 from eida_stats_webservice.registry.repository import RegistryRepository
+from eida_stats_webservice.ringserver.errors import EmptyReplacement, MixedDelivery, OtherKey
 from eida_stats_webservice.ringserver.raw_logs.models import (
     RawLog,
     RawReceipt,
