@@ -169,6 +169,7 @@ class _Sending:
             self.outcome.notices.append(Notice("key", text))
         self.summary.sent += self.sender.sent
         self.summary.queued += self.sender.queued
+        self.summary.held += self.sender.held
 
     def _read(self, log: TransferLog, collection: Collection) -> None:
         found = collection.found
