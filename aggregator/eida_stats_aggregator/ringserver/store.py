@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from eida_statistics.ringserver.collection import Settings
 from eida_stats_aggregator.errors import NothingToAggregate
 from eida_stats_aggregator.notices import Notice
-from eida_stats_aggregator.ringserver.logs import TransferLog, find_transfer_logs, read_log
+from eida_stats_aggregator.ringserver.faults import RecordFaults, make_rejection_notices
+from eida_stats_aggregator.ringserver.logs import TransferLog, count_received, find_transfer_logs, read_log
 from eida_stats_aggregator.ringserver.store_summary import StoreSummary
 from eida_stats_aggregator.run import Outcome, collect_errors
 from eida_stats_webservice import config
 from eida_stats_webservice.database import open_database
 from eida_stats_webservice.errors import DatabaseNotReady, DatabaseUnavailable
 from eida_stats_webservice.registry.repository import RegistryRepository
-from eida_stats_webservice.ringserver.raw_logs.models import Days, RawLog, Replacement
+from eida_stats_webservice.ringserver.raw_logs.models import Days, RawLog, RawReceipt, Replacement
 from eida_stats_webservice.ringserver.raw_logs.node import find_or_add_node
 from eida_stats_webservice.ringserver.raw_logs.store import RawLogStore
 from eida_stats_webservice.ringserver.repository import RingserverRepository
@@ -60,7 +61,8 @@ def run(options: Options) -> tuple[StoreSummary, Outcome]:
         )
         if not logs:
             raise NothingToAggregate("no log was named", hint="Name transfer logs, or the directory of them.")
-        summary.files, summary.skipped = len(logs), len(skipped)
+        summary.files, summary.skipped_rx = len(logs), count_received(skipped, options.settings.grid)
+        summary.skipped = len(skipped) - summary.skipped_rx
         uri = options.database_uri or config.read().database_uri
         with closing(open_database(uri, "--dburi" if options.database_uri else "DATABASE_URI")) as database:
             registry = RegistryRepository(database)
@@ -69,10 +71,17 @@ def run(options: Options) -> tuple[StoreSummary, Outcome]:
             summary.stored = store.store(
                 node, [_to_raw_log(log) for log in logs], options.settings, replacement=_get_replacement(options)
             )
-        if summary.stored.forged:
-            text = f"{summary.stored.forged:,} records have a client id with parts of records in it"
-            outcome.notices.append(Notice("forged", f"{text}: someone may try to forge some"))
+        outcome.notices += _make_notices(summary.stored)
     return summary, outcome
+
+
+def _make_notices(stored: RawReceipt) -> list[Notice]:
+    """Return the warnings about the records that were stored. Earlier ones were reported when they were stored."""
+    rejected = stored.rejected
+    names = list(dict.fromkeys(one.log for one in rejected.first))
+    pieces = stored.records + stored.duplicates + stored.ignored + rejected.number
+    faults = RecordFaults(stored.cut, stored.differing, stored.forged)
+    return [*make_rejection_notices(names, rejected.number, pieces), *faults.make_notices()]
 
 
 @contextmanager

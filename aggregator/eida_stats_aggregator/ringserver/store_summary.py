@@ -10,10 +10,12 @@ class StoreSummary(Deliveries, kw_only=True):
     """The logs of a run that stores, and the receipt of the database, None if nothing was stored.
 
     Attributes:
+        skipped_rx: logs of received data in the directories.
         skipped: other files in the directories.
     """
 
     files: int = 0
+    skipped_rx: int = 0
     skipped: int = 0
     stored: RawReceipt | None = None
 
@@ -51,6 +53,7 @@ class StoreSummary(Deliveries, kw_only=True):
             ("Records with another total than their lines, which count", stored.differing),
             ("Logs that end within a record, which does not count yet", stored.unfinished),
             ("Payloads that were replaced by none", len(stored.retracted)),
+            ("Logs of received data that were skipped (--rx counts them)", self.skipped_rx),
             ("Other files that were skipped", self.skipped),
         ):
             if number:

@@ -75,12 +75,14 @@ def write_error(
         form: the form as it was filled in; None without a database.
         mistake: the value that cannot be used, if it is one.
     """
+    wrong = None if mistake is None else mistake.parameter
+    usable = {name: value for name, value in values.items() if name != wrong}
     return _render(
         "problem.html",
         page=None,
         kicker=KICKER,
         title=_name_error(error),
-        kinds=[] if form is None else make_kind_links(values, kind),
+        kinds=[] if form is None else make_kind_links(usable, kind),
         detail=detail,
         form=form,
         mistake=mistake,

@@ -36,7 +36,10 @@ from eida_stats_webservice.ringserver.raw_logs.writer import RecordWriter
 from eida_stats_webservice.ringserver.repository import RingserverRepository
 
 ORIGIN = "raw-logs"
-_NAME_SERVERS = "An empty source is the whole node: name every server (--server, in HTTP ?server=), or none."
+_NAME_SERVERS = (
+    "An empty source is the whole node: name every server (--server, in HTTP ?server=), or none. Retract the"
+    " payloads of the whole node before its servers are stored by name."
+)
 
 
 class RawLogStore:
