@@ -35,7 +35,7 @@ class NothingToAggregate(EidaStatisticsError):
 
 
 class BadServerName(ConfigurationError):
-    """The prefix of a log's name cannot be the name of a server."""
+    """The prefix of a log's name does not fit the name of a server."""
 
 
 class AggregateExists(EidaStatisticsError):

@@ -8,7 +8,7 @@ import datetime
 import os
 import tempfile
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import IO, NamedTuple
 
@@ -29,6 +29,8 @@ _IDLE_RECORDS = 256
 _REJECTIONS_LISTED = 5
 # Clocks disagree.
 _GRACE = HOUR
+# The length of a byte order mark. Empty lines are shorter.
+_MARK_BYTES = 3
 # The level of zlib.
 _FASTEST = 1
 _DECODER = msgspec.json.Decoder(DayPayload)
@@ -214,6 +216,11 @@ def unpack_digests(packed: bytes) -> dict[bytes, int]:
 class Collection:
     """The records of logs, by source and day.
 
+    Attributes:
+        found: what the logs contain.
+        damaged: the windows of logs, by source, that lack something: a part that was rejected, is not whole, or has
+            NULs, as after a power cut. They do not prove that nothing happened.
+
     Args:
         settings: how records are read.
         find_known: returns the records of a source and day that were counted before.
@@ -229,6 +236,7 @@ class Collection:
         first_day: datetime.date = datetime.date.min,
     ) -> None:
         self.found = Found()
+        self.damaged: defaultdict[str, set[Window]] = defaultdict(set)
         self._settings = settings
         self._find_known = find_known
         self._on_record = on_record
@@ -256,6 +264,7 @@ class Collection:
         """
         self._files += 1
         found = self.found
+        before, has_gap = found.rejected + found.unfinished, False
         for event in read_events(chunks, name):
             if isinstance(event, TransferRecord):
                 self._add(event, name, source, window)
@@ -263,6 +272,10 @@ class Collection:
                 self._reject(name, event.line, event.reason)
             elif isinstance(event, Unfinished):
                 found.unfinished += 1
+            else:
+                has_gap |= event.length > _MARK_BYTES
+        if window is not None and (has_gap or found.rejected + found.unfinished > before):
+            self.damaged[source].add(window)
 
     def list_days(self) -> list[SourceDay]:
         """Return the sources and days that have records, in their order."""

@@ -237,8 +237,7 @@ class SourceWindows:
 
     def list_open_windows(self, day: datetime.date) -> list[Window]:
         """Return the windows that overlap a day and into which ringserver still writes."""
-        whole = _get_window(day)
-        return [window for window in self._open if window.start < whole.end and whole.start < window.end]
+        return [window for window in self._open if overlaps_any([window], day)]
 
     def covers(self, day: datetime.date) -> bool:
         """Return whether windows cover a whole day: those of TX, and those of RX if there are any."""
@@ -248,16 +247,34 @@ class SourceWindows:
             for joined in self._joined
         )
 
-    def list_quiet_days(self, busy: Collection[datetime.date]) -> list[datetime.date]:
+    def list_quiet_days(
+        self, busy: Collection[datetime.date], damaged: Collection[Window] = ()
+    ) -> list[datetime.date]:
         """Return the days that are ready and covered and have no records.
 
         Args:
             busy: the days that have records.
+            damaged: windows whose logs do not prove that nothing happened.
         """
+        return [day for day in self._list_empty_days(busy) if not overlaps_any(damaged, day)]
+
+    def list_doubtful_days(
+        self, busy: Collection[datetime.date], damaged: Collection[Window]
+    ) -> list[datetime.date]:
+        """Return the days that would be quiet, if their logs were not damaged."""
+        return [day for day in self._list_empty_days(busy) if overlaps_any(damaged, day)]
+
+    def _list_empty_days(self, busy: Collection[datetime.date]) -> list[datetime.date]:
         sent = self._joined[0]
         numbers = (number for window in sent for number in range(-(-window.start // DAY), window.end // DAY))
         days = map(_to_date, numbers)
         return [day for day in days if day not in busy and self.covers(day) and self.is_ready(day)]
+
+
+def overlaps_any(windows: Iterable[Window], day: datetime.date) -> bool:
+    """Return whether one of some windows shares time with a UTC day."""
+    whole = _get_window(day)
+    return any(window.start < whole.end and whole.start < window.end for window in windows)
 
 
 def _join(windows: Iterable[Window]) -> list[Window]:

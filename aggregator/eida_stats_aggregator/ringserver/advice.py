@@ -5,6 +5,11 @@ from collections.abc import Mapping
 from eida_statistics.ringserver.collection import SourceDay
 from eida_stats_aggregator.console import format_list
 
+_ONE_RUN_EACH = (
+    "From then on, send the logs of each server in a run of its own, with its name and a pattern of its logs:"
+    " --server NAME '/var/log/ringserver/txlog-*'. Logs whose names begin with that of the server need no --server."
+)
+
 
 def name_day(key: SourceDay) -> str:
     """Return the name of a day in messages."""
@@ -35,8 +40,9 @@ def describe_conflict(key: SourceDay, sources: Mapping[int, str], base: str, *, 
     wholes = [number for number, source in sources.items() if not source]
     if key.source and wholes:
         return (
-            f"{text}, which stands for all servers of the node. If it is of one server, retract it, and send the"
-            f" logs of each server with its name, --server NAME.\n{_describe_retraction(base, wholes[0])}"
+            f"{text}, which stands for all servers of the node. If it is of one server, retract it."
+            f" {_ONE_RUN_EACH}\n"
+            f"{_describe_retraction(base, wholes[0])}"
         )
     if not key.source and sources and not wholes:
         return f"{text}. These logs have no source, so they stand for all servers of the node. Use --server NAME."
@@ -44,8 +50,8 @@ def describe_conflict(key: SourceDay, sources: Mapping[int, str], base: str, *, 
     if key.source:
         return f"{text}. {replacing} If the payload is of another server: --server NAME for one of them."
     return (
-        f"{text}. {replacing} If the payload is of another server, retract it, and send the logs of each server"
-        f" with its name, --server NAME.\n{_describe_retraction(base, wholes[0] if wholes else 'NUMBER')}"
+        f"{text}. {replacing} If the payload is of another server, retract it. {_ONE_RUN_EACH}\n"
+        f"{_describe_retraction(base, wholes[0] if wholes else 'NUMBER')}"
     )
 
 

@@ -191,6 +191,9 @@ def cli(
         raise click.UsageError("--dry-run and --requeue need --send-to.")
     elif (since is not None or until is not None) and not replace:
         raise click.UsageError("Without --send-to, --since and --until are for --replace.")
+    if destination is None:
+        # Before a key is created: a package may be missing.
+        _import_store()
     registry = NetworkRegistry(make_registry_loader(networks_file))
     with Places(geoip, precision) as places:
         settings = Settings(

@@ -12,10 +12,14 @@ from eida_statistics.payload import SOURCE_RULE, is_source
 from eida_statistics.ringserver.events import RX, TX, Direction, TransferRecord
 from eida_statistics.ringserver.reader import read_events
 from eida_statistics.ringserver.windows import DAY, Grid, LogName, parse_log_name
+from eida_stats_aggregator.console import format_list
 from eida_stats_aggregator.errors import BadServerName, NoLogFound
 from eida_stats_aggregator.logs.sources import Log, find_logs, read_head
 from eida_stats_aggregator.reader import get_standard_input
 
+_ONE_SERVER_HINT = (
+    "Name the logs of one server, as a pattern such as '/var/log/ringserver/txlog-*', or leave out --server."
+)
 _EPOCH = datetime.date(1970, 1, 1).toordinal()
 _SERVER_HINT = f"The name of a server has {SOURCE_RULE}. Name the server of these logs: --server NAME."
 
@@ -51,7 +55,8 @@ def find_transfer_logs(
 
     Raises:
         UnreadableLog: if a file does not exist or cannot be read.
-        BadServerName: if the prefix of a name cannot be the name of a server.
+        BadServerName: if the prefix of a name cannot be the name of a server, or the logs that `server`
+            names have several.
         NoLogFound: if a directory has no transfer log.
     """
 
@@ -75,6 +80,10 @@ def find_transfer_logs(
         if not is_source(source):
             raise BadServerName(f"{log.name}: {source!r}", hint=_SERVER_HINT)
         found.append(TransferLog(log, name, source))
+    prefixes = sorted({one.name.server for one in found if one.name is not None})
+    if server is not None and len(prefixes) > 1:
+        names = format_list([prefix or "no prefix" for prefix in prefixes])
+        raise BadServerName(f"--server {server}: the names of these logs begin with {names}", hint=_ONE_SERVER_HINT)
     return sorted(found, key=_get_order)
 
 

@@ -144,6 +144,7 @@ class _Sending:
         self.outbox.redirect(self.base, mistyped_only=not options.destination.requeue)
         windows = _list_windows(logs, options.settings.now)
         days = _list_days(collection, windows)
+        self._name_doubtful_days(collection, windows, days)
         made = {self.outbox.make_path(_get_identity(key)) for key in days}
         waiting, _ = self.outbox.list_waiting(self.base)
         named = {entry.path: entry.identity for entry in self.outbox.list_entries()}
@@ -231,6 +232,19 @@ class _Sending:
         summary.bytes = sum(row.bytes for row in payload.days)
         summary.output = str(path)
 
+    def _name_doubtful_days(
+        self, collection: Collection, windows: dict[str, SourceWindows], days: Iterable[SourceDay]
+    ) -> None:
+        """Warn of days without records that may have had some, unless they were delivered before."""
+        for source, of_source in windows.items():
+            busy = {key.day for key in days if key.source == source}
+            for day in of_source.list_doubtful_days(busy, collection.damaged[source]):
+                key = SourceDay(source, day)
+                known = self.outbox.get_record(self.outbox.make_path(_get_identity(key)), self.base)
+                if known is None or self.options.replaces:
+                    self._add(key, "not sent: its log is damaged")
+                    self._warn(key, f"{name_day(key)} was not sent: its log is damaged, and no record of it counts")
+
     def _explain_unready(self, key: SourceDay, windows: SourceWindows) -> str | None:
         """Return why a day must wait, None if it need not."""
         if any(log.source == key.source and log.overlaps_any({key.day}) for log in self.unread):
@@ -315,7 +329,7 @@ def _list_days(collection: Collection, windows: dict[str, SourceWindows]) -> dic
     days = {key: collection.get_records(key) for key in collection.list_days()}
     for source, of_source in windows.items():
         busy = {key.day for key in days if key.source == source}
-        for day in of_source.list_quiet_days(busy):
+        for day in of_source.list_quiet_days(busy, collection.damaged[source]):
             key = SourceDay(source, day)
             days[key] = collection.make_quiet_day(key)
     return days

@@ -193,6 +193,32 @@ def test_dry_run_sends_nothing(operator: RingOperator) -> None:
     assert not (operator.home / "out").exists()
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"\0" * 400, record(2).text()[:-20], record(2)._replace(written="1969-11-21T12:00:00Z").text()],
+    ids=["NULs", "cut", "rejected"],
+)
+def test_damaged_log_is_no_quiet_day(operator: RingOperator, content: bytes) -> None:
+    for day in (1, 2, 3):
+        operator.write_day(day, record(day))
+    assert operator.send().returncode == 0
+    before = operator.list_payloads()
+    operator.write_day(2).write_bytes(content)
+    operator.write_day(4).write_bytes(content)
+    for words in ([], ["--replace"]):
+        done = operator.send("--quiet", *words)
+        assert (done.returncode, "2020-11-04 was not sent: its log is damaged" in done.stderr) == (4, True)
+        assert operator.list_payloads() == before
+
+
+def test_name_is_for_logs_of_one_server(operator: RingOperator) -> None:
+    operator.write_day(1, record(1))
+    operator.write_day(1, record(1, 2), server="rs-b")
+    refused = operator.send("--server", "a")
+    assert (refused.returncode, "no prefix, rs-b" in refused.stderr) == (2, True)
+    assert operator.results("--server", "a", logs=operator.logs / "txlog-*") == {"11-01": "delivered"}
+
+
 def test_random_key_is_created_once(operator: RingOperator) -> None:
     operator.write_day(1, record(1))
     words = ["-o", "out", "--send-to", operator.url, operator.logs]

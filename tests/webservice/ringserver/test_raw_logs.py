@@ -234,6 +234,22 @@ def test_replacing_needs_the_whole_day(store: Store, node: Node) -> None:
     assert (read_all(store), receipt.retracted) == (whole, [])
 
 
+def test_damaged_logs_replace_nothing(store: Store, node: Node) -> None:
+    names = [f"txlog-202611{day}T0000-202611{day + 1}T0000" for day in (18, 19)]
+    logs = [
+        Log(written=f"2026-11-{day}T04:00:00Z", connected=f"2026-11-{day}T03:00:00Z").text() for day in (18, 19)
+    ]
+    store.raw_logs.store(node, list_logs(dict(zip(names, logs, strict=True))), make_settings())
+    before = read_all(store)
+    for damaged in (b"\0" * 400, logs[0][:60], Log(written="1969-11-21T12:00:00Z").text()):
+        files = list_logs(dict(zip(names, (damaged, logs[1]), strict=True)))
+        with pytest.raises(EmptyReplacement, match="2026-11-18: its log is damaged"):
+            store.raw_logs.store(node, files, make_settings(), replacement=Replacement())
+        later = [make_log(damaged, "txlog-20261120T0000-20261121T0000")]
+        assert store.raw_logs.store(node, later, make_settings()).payloads == []
+        assert read_all(store) == before
+
+
 def test_quiet_days_become_payloads(store: Store, node: Node) -> None:
     names = [f"txlog-202611{day}T0000-202611{day + 1}T0000" for day in (18, 19, 20)]
     busy = Log(written="2026-11-19T04:00:00Z", connected="2026-11-19T03:00:00Z")

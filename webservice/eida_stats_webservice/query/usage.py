@@ -13,7 +13,7 @@ from eida_stats_webservice.config import PrivacySettings
 from eida_stats_webservice.errors import BadParameter, ForbiddenNetwork, RestrictedNetwork
 from eida_stats_webservice.query import closed_months, sketch_disclosure, suppression
 from eida_stats_webservice.query.answer_cache import FindAnswer, make_answer
-from eida_stats_webservice.query.cube import ALL
+from eida_stats_webservice.query.cube import ALL, Cube
 from eida_stats_webservice.query.model import Key, Statistic, StatisticsQuery, matches
 from eida_stats_webservice.query.repository import StatisticsRepository
 from eida_stats_webservice.query.sketch_disclosure import Disclosure
@@ -64,8 +64,12 @@ class Usage:
                 parameter="start",
             )
 
-    def check_public_names(self, query: StatisticsQuery) -> None:
+    def check_public_names(self, query: StatisticsQuery, *others: Cube) -> None:
         """Check that the nodes and networks of a public query exist and are public.
+
+        Args:
+            query: the query.
+            others: further cubes of which the answer consists.
 
         Raises:
             BadParameter: if there is no such node or network.
@@ -73,7 +77,8 @@ class Usage:
         """
         self._check_nodes(query)
         if query.selects_streams:
-            hint = f"If you may see it, send your token: POST …/{query.cube.name}/restricted"
+            paths = " or ".join(f"…/{cube.name}/restricted" for cube in (query.cube, *others))
+            hint = f"If you may see it, send your token: POST {paths}"
             self._find_networks(query, PUBLIC, self._list_networks(query), partial(RestrictedNetwork, hint=hint))
 
     def resolve_names(self, query: StatisticsQuery, viewer: Viewer) -> StatisticsQuery:

@@ -156,9 +156,9 @@ _RINGSERVER = ReportKind(
         " dataselect services is not part of it, and has reports of its own.",
         "A packet is usually one record of miniSEED. A packet that was sent to several clients counts for each of"
         " them.",
-        "A ringserver logs what it sent when a connection ends, and otherwise once a day. All of that counts on the"
-        " day (UTC) in its middle. A day counts as received once a part of it is there, and grows when later logs"
-        " are read.",
+        "A ringserver logs what it sent when a connection ends, and otherwise after some time, an hour to a day."
+        " All of that counts on the day (UTC) in its middle. A day counts as received once a part of it is there,"
+        " and grows when later logs are read. Data of the present day count as soon as they are stored.",
         "The countries of clients are known only from nodes that look them up.",
     ),
 )

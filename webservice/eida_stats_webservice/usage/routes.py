@@ -55,8 +55,10 @@ def create_blueprint(
         etag, changed_at = find_validators(request, statistics.data_version(), settings, query, today)
         if (known := find_matching_etag(request, etag)) is not None:
             return add_validators(Response(status=304), changed_at, known)
-        # Hints name the restricted statistics of the first part; usage has none.
-        Usage(statistics, registry, settings).check_public_names(PARTS[0].select(query))
+        # Hints name the restricted statistics of the parts; usage has none.
+        first, *others = PARTS
+        checking = Usage(statistics, registry, settings)
+        checking.check_public_names(first.select(query), *(part.cube for part in others))
         # Unlike an ETag, a time does not prove that there was an answer: names are checked first.
         if is_unmodified(request, changed_at):
             return add_validators(Response(status=304), changed_at, etag)

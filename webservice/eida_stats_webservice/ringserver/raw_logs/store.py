@@ -14,7 +14,7 @@ from eida_statistics.ringserver.collection import Collection, Digests, Found, Se
 from eida_statistics.ringserver.events import TransferRecord
 from eida_statistics.ringserver.payload import DayPayload, merge_payloads
 from eida_statistics.ringserver.places import Place
-from eida_statistics.ringserver.windows import LogName, SourceWindows, Stay
+from eida_statistics.ringserver.windows import LogName, SourceWindows, Stay, overlaps_any
 from eida_stats_webservice.database.base import Database
 from eida_stats_webservice.errors import OverlappingPayload
 from eida_stats_webservice.payloads.identity import Identity
@@ -152,7 +152,7 @@ class _Change:
         self._quiet = [
             SourceDay(source, day)
             for source, windows in _list_windows(logs, self._settings.now).items()
-            for day in windows.list_quiet_days(self._list_busy_days(source))
+            for day in windows.list_quiet_days(self._list_busy_days(source), self._collection.damaged[source])
             # Whether an older day was quiet is not known.
             if day >= self._first_day
         ]
@@ -161,6 +161,9 @@ class _Change:
         """Check that the logs say something about days: an empty file would only delete."""
         if self._replaced and not (self._grown or self._quiet):
             raise EmptyReplacement(hint="To delete payloads, retract them.")
+        for key in self._replaced.keys() - self._grown:
+            if overlaps_any(self._collection.damaged[key.source], key.day):
+                raise EmptyReplacement(f"{key.day}: its log is damaged", hint="To delete its payload, retract it.")
 
     def write(self) -> bool:
         """Store the payloads of the days that are new or have grown, and return whether anything has changed."""
