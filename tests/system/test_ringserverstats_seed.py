@@ -3,7 +3,6 @@
 import os
 import re
 import shlex
-import shutil
 import socket
 import subprocess
 import sys
@@ -87,10 +86,6 @@ def test_published_commands_store_logs(home: Path, postgresql_database: str) -> 
         (home / "txlogs.log").write_bytes(Log(streams=(STREAM,), address="192.0.2.99").text())
         run(f"{wget} -O receipt.json", home, env)
         http = find_command("http .*").replace("localhost:8000", f"127.0.0.1:{port}")
-        if shutil.which("http") is None:
-            # It sends standard input as JSON.
-            options = "-sS --fail -H 'Content-Type: application/json' --data-binary @-"
-            http = f"curl {options} 127.0.0.1:{port} < txlogs.log"
         run(http, home, env)
     with closing(open_store(uri)) as store:
         assert count(store, "ringserver_events") == 2
