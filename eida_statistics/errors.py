@@ -82,6 +82,13 @@ class InvalidPayload(EidaStatisticsError):
         )
 
 
+class InvalidRecords(EidaStatisticsError):
+    """The records of connections are not valid."""
+
+    http_status = 400
+    problem = "invalid-records"
+
+
 class RegistryUnavailable(EidaStatisticsError):
     """There is no registry of networks, and the log has temporary network codes."""
 
