@@ -111,7 +111,7 @@ class ServerStart(msgspec.Struct, tag_field="event", tag="server_start", omit_de
 
 
 class ListedSession(msgspec.Struct, omit_defaults=True, gc=False):
-    """A session in the list of a ringserver; `count` is the number of equal ones. The others are as in `Connect`."""
+    """A session in the list of a ringserver; `count` is the number of equal ones. Others are as in `Connect`."""
 
     session: Digits
     port: Port

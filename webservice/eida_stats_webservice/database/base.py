@@ -110,8 +110,16 @@ class Database(ABC):
         return sql
 
     @abstractmethod
-    def transaction(self, *, write: bool = False) -> AbstractContextManager[Any]:
-        """Return a context with a connection. It commits at its end, and rolls back after an exception."""
+    def transaction(self, *, write: bool = False, wait_seconds: int | None = None) -> AbstractContextManager[Any]:
+        """Return a context with a connection. It commits at its end, and rolls back after an exception.
+
+        Args:
+            write: whether it writes; it then waits long for locks.
+            wait_seconds: how long a writer waits for each lock instead.
+
+        Raises:
+            DatabaseLocked: if another transaction holds a lock for longer.
+        """
 
     @abstractmethod
     def snapshot(self) -> AbstractContextManager[Any]:
@@ -142,7 +150,7 @@ class Database(ABC):
         """Return a regular expression that matches whole texts against any of some patterns with * and ?."""
 
     @abstractmethod
-    def to_list(self, values: Iterable[str]) -> Any:
+    def to_list(self, values: Iterable[str] | Iterable[int]) -> Any:
         """Return the parameter for SQL's IN with these values."""
 
     @abstractmethod

@@ -59,7 +59,9 @@ class PostgreSQL(Database):
         return re.sub(r":(\w+)", r"%(\1)s", sql)
 
     @contextmanager
-    def transaction(self, *, write: bool = False) -> Iterator[extensions.connection]:
+    def transaction(
+        self, *, write: bool = False, wait_seconds: int | None = None
+    ) -> Iterator[extensions.connection]:
         """Yield a connection in a transaction; see the base class.
 
         Raises:
@@ -70,6 +72,8 @@ class PostgreSQL(Database):
                 read_only, standby, *_ = self._queries.prepare_to_write(connection)
                 if read_only:
                     raise DatabaseReadOnly(hint=_ON_STANDBY if standby else _READ_ONLY_BY_DEFAULT)
+                if wait_seconds is not None:
+                    self._queries.wait_for_locks(connection, seconds=wait_seconds)
             yield connection
 
     @contextmanager
@@ -118,7 +122,7 @@ class PostgreSQL(Database):
         wild = str.maketrans({"*": ".*", "?": "."})
         return f"^({'|'.join(merge_wildcards(pattern).translate(wild) for pattern in patterns)})$"
 
-    def to_list(self, values: Iterable[str]) -> tuple[str, ...]:
+    def to_list(self, values: Iterable[str] | Iterable[int]) -> tuple[str | int, ...]:
         """Return a tuple, which the driver writes as a list."""
         return tuple(values)
 

@@ -25,6 +25,10 @@ SELECT current_setting('transaction_read_only')::boolean AS read_only, pg_is_in_
     set_config('lock_timeout', '60s', true),
     CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END;
 
+-- name: wait_for_locks(seconds)^
+-- Limit how long each statement of this transaction waits for locks.
+SELECT set_config('lock_timeout', :seconds || 's', true);
+
 -- name: wait_briefly()!
 -- Wait only briefly for locks. Other statements queue behind a waiting command of the administrator; it tries again.
 SET LOCAL lock_timeout = '2s';

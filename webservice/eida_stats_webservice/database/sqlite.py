@@ -19,6 +19,7 @@ from eida_stats_webservice.database.pool import Pool
 from eida_stats_webservice.database.schema import SQLITE_FOLDER, list_migration_ids
 from eida_stats_webservice.errors import (
     DatabaseFull,
+    DatabaseLocked,
     DatabaseMissing,
     DatabaseNotReady,
     DatabaseReadOnly,
@@ -56,9 +57,12 @@ class SQLite(Database):
         return re.sub(r"\bIN :(\w+)", r"IN (SELECT value FROM json_each(:\1))", sql).replace(' COLLATE "C"', "")
 
     @contextmanager
-    def transaction(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:
+    def transaction(self, *, write: bool = False, wait_seconds: int | None = None) -> Iterator[sqlite3.Connection]:
         """Yield a connection; see the base class. With `write`, it takes the write lock at once."""
         with self._translate_errors(), self._pool.borrow() as connection:
+            # Connections are used again.
+            milliseconds = (_BUSY_SECONDS if wait_seconds is None else wait_seconds) * 1000
+            connection.execute(f"PRAGMA busy_timeout = {milliseconds}")
             connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
             try:
                 yield connection
@@ -93,7 +97,7 @@ class SQLite(Database):
         """Return a regular expression without backtracking."""
         return rf"^(?:{'|'.join(map(_to_linear_regex, map(merge_wildcards, patterns)))})\Z"
 
-    def to_list(self, values: Iterable[str]) -> str:
+    def to_list(self, values: Iterable[str] | Iterable[int]) -> str:
         """Return a JSON array, which `translate` expects."""
         return json.dumps(sorted(values))
 
@@ -128,6 +132,8 @@ class SQLite(Database):
         match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY_CODE:
             case sqlite3.SQLITE_FULL:
                 return DatabaseFull(str(error), hint=MAKE_ROOM)
+            case sqlite3.SQLITE_BUSY:
+                return DatabaseLocked(hint="Another operation uses it. Try again later.")
             case sqlite3.SQLITE_READONLY:
                 return DatabaseReadOnly(str(error), hint=_READ_ONLY_HINT)
             case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_CANTOPEN:

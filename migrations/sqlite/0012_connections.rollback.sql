@@ -1,0 +1,15 @@
+DROP TRIGGER nodes_delete_sensor_log;
+DROP TABLE connections_archived;
+DROP TABLE recounts;
+DROP TABLE space_count;
+DROP TABLE space_days;
+DROP TABLE space_hours;
+DROP TABLE sensor_states;
+DROP TABLE session_protocols;
+DROP TABLE session_listings;
+DROP TABLE sessions;
+DROP TABLE sensor_log;
+DROP TABLE installations;
+DROP TABLE sensors;
+DROP TABLE sensor_events;
+DROP TABLE spaces;

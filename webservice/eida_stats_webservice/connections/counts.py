@@ -1,0 +1,128 @@
+"""The count of a space at any moment: the sums of days, of hours and of events, and what administrators stated."""
+
+import datetime
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from eida_stats_webservice.connections.models import Recount, Space
+from eida_stats_webservice.connections.spaces import SpaceTree
+from eida_stats_webservice.connections.sums import find_hour
+from eida_stats_webservice.connections.tables import ConnectionTables, format_moment, parse_optional
+from eida_stats_webservice.database.base import Database, select_rows, to_records
+
+END_OF_TIME = datetime.datetime(9999, 12, 31, 23, 59, 59, tzinfo=datetime.UTC)
+"""Later than any event."""
+
+
+class Level(NamedTuple):
+    """The net entries up to a moment, and whether the events of its hour are archived."""
+
+    net: int
+    is_archived: bool = False
+
+
+class Counts:
+    """Counts, in the state that one connection sees."""
+
+    def __init__(
+        self, database: Database, tables: ConnectionTables, connection: Any, tree: SpaceTree | None = None
+    ) -> None:
+        self._database = database
+        self._queries = tables.queries
+        self._connection = connection
+        self.tree = tables.read_tree(connection) if tree is None else tree
+        self.first_kept = tables.find_first_kept(connection)
+
+    def count(self, space: Space, moment: datetime.datetime = END_OF_TIME) -> int:
+        """Return the count of a space after the events at a moment. It may be negative.
+
+        A recount sets the count of its space, and changes those of the spaces above by the same difference.
+        """
+        recounts = [one for one in self.list_recounts(space) if one.recorded <= moment]
+        return self._count(space, moment, recounts)
+
+    def is_archived(self, moment: datetime.datetime) -> bool:
+        """Return whether the events at a moment are archived, so that only the sums of hours are known."""
+        return moment < self.first_kept
+
+    def find_last(self, space: Space, moment: datetime.datetime) -> datetime.datetime | None:
+        """Return the time of the last event or recount of a space up to a moment."""
+        found = self._queries.last_event(
+            self._connection, spaces=self._list_ids(self.tree.list_below(space)), moment=format_moment(moment)
+        )
+        recounts = [one.recorded for one in self.list_recounts(space) if one.recorded <= moment]
+        return max((one for one in (parse_optional(found), *recounts) if one is not None), default=None)
+
+    def find_next(self, space: Space, moment: datetime.datetime) -> datetime.datetime | None:
+        """Return the time of the first event or recount of a space from a moment on."""
+        found = self._queries.next_event(
+            self._connection, spaces=self._list_ids(self.tree.list_below(space)), moment=format_moment(moment)
+        )
+        recounts = [one.recorded for one in self.list_recounts(space) if one.recorded >= moment]
+        return min((one for one in (parse_optional(found), *recounts) if one is not None), default=None)
+
+    def find_nearest(self, space: Space, moment: datetime.datetime) -> datetime.datetime | None:
+        """Return the time of the event or recount that is nearest to a moment; of two, the earlier."""
+        before, after = self.find_last(space, moment), self.find_next(space, moment)
+        if before is None or after is None:
+            return before or after
+        return before if moment - before <= after - moment else after
+
+    def list_recounts(self, space: Space) -> list[Recount]:
+        """Return the recounts of a space and of those below it, by time."""
+        ids = self._list_ids(self.tree.list_below(space))
+        return to_records(Recount, select_rows(self._connection, self._queries.list_recounts, spaces=ids))
+
+    def find_differences(self, recounts: Sequence[Recount]) -> list[tuple[Recount, int]]:
+        """Return by how much each recount changes the count of its space and of those above."""
+        return [(one, one.count - self._count_before(one, recounts)) for one in recounts]
+
+    def _count(self, space: Space, moment: datetime.datetime, recounts: Sequence[Recount]) -> int:
+        """Return the count of a space, with some recounts of the space and those below it, up to the moment."""
+        below = {one.id for one in self.tree.list_below(space)}
+        relevant = [one for one in recounts if one.space_id in below]
+        own = next((one for one in reversed(relevant) if one.space_id == space.id), None)
+        count = self.find_level(space, moment).net
+        if own is not None:
+            count += own.count - self.find_level(space, own.recorded).net
+            relevant = [one for one in relevant if one.recorded > own.recorded]
+        return count + sum(one.count - self._count_before(one, recounts) for one in relevant)
+
+    def _count_before(self, recount: Recount, recounts: Sequence[Recount]) -> int:
+        """Return the count at the moment of a recount without it. Spaces below are recounted before."""
+        space = self.tree.get(recount.space_id)
+        earlier = [
+            one
+            for one in recounts
+            if one.recorded < recount.recorded
+            or (one.recorded == recount.recorded and one.space_id != recount.space_id)
+        ]
+        return self._count(space, recount.recorded, earlier)
+
+    def find_level(self, space: Space, moment: datetime.datetime) -> Level:
+        """Return the net entries of a space up to a moment, without recounts."""
+        stored = self.tree.list_stored(space)
+        if not stored:
+            return Level(0)
+        ids = self._list_ids(stored)
+        hour = find_hour(moment)
+        net = int(self._queries.sum_of_days(self._connection, spaces=ids, before=hour.date().isoformat()))
+        if moment == END_OF_TIME:
+            return Level(net)
+        midnight = hour.replace(hour=0)
+        if hour != midnight:
+            net += int(
+                self._queries.sum_of_hours(
+                    self._connection, spaces=ids, start=format_moment(midnight), stop=format_moment(hour)
+                )
+            )
+        if self.is_archived(moment):
+            return Level(net, is_archived=True)
+        below = self._list_ids(self.tree.list_below(space))
+        events = self._queries.sum_of_events(
+            self._connection, spaces=below, start=format_moment(hour), moment=format_moment(moment)
+        )
+        return Level(net + int(events))
+
+    def _list_ids(self, spaces: Sequence[Space]) -> Any:
+        return self._database.to_list([one.id for one in spaces])

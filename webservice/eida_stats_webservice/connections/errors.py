@@ -1,0 +1,49 @@
+"""Errors of live connections that a client or an administrator can act on."""
+
+from eida_statistics.errors import EidaStatisticsError
+from eida_stats_webservice.errors import Conflict
+
+
+class UnusableTime(EidaStatisticsError):
+    """No event can have this time."""
+
+    http_status = 400
+    problem = "unusable-time"
+
+
+class ConflictingEvent(Conflict):
+    """An event differs from one that was received before, so nothing was stored."""
+
+    problem = "conflicting-event"
+
+
+class ArchivedEvents(Conflict):
+    """The events of this month are archived, so nothing was stored."""
+
+    problem = "archived-events"
+
+
+class NameTaken(Conflict):
+    """A space or sensor of another node has this name, so nothing was stored."""
+
+    problem = "name-taken"
+
+
+class SnapshotUnknown(Conflict):
+    """There is no snapshot before this one, so nothing was stored."""
+
+    problem = "snapshot-unknown"
+
+
+class ForeignSensor(EidaStatisticsError):
+    """This sensor belongs to another node."""
+
+    http_status = 403
+    problem = "foreign-sensor"
+
+
+class UnusableSensor(EidaStatisticsError):
+    """This sensor cannot send such events."""
+
+    http_status = 400
+    problem = "unusable-sensor"

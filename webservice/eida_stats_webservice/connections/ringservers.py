@@ -1,0 +1,276 @@
+"""Store what the follower of one ringserver has sent: find its sessions, and the events that count them."""
+
+import datetime
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from eida_statistics.connections import (
+    Alive,
+    CloseAfter,
+    Command,
+    Connect,
+    Disconnect,
+    ListedSession,
+    Record,
+    ServerStart,
+    Snapshot,
+)
+from eida_stats_webservice.connections.errors import ArchivedEvents, ConflictingEvent, SnapshotUnknown
+from eida_stats_webservice.connections.models import Event, Sensor, Session
+from eida_stats_webservice.connections.sessions import Group, Statements, derive
+from eida_stats_webservice.connections.tables import ConnectionTables, Known, Row, format_moment
+from eida_stats_webservice.registry.models import Node
+
+KEEP_ADDRESS = datetime.timedelta(days=30)
+"""How long after the end of a session the hash of its address is kept."""
+
+Line = Connect | Disconnect
+_LISTED = msgspec.json.Decoder(list[ListedSession])
+
+
+class Change:
+    """The events of a sensor that a transaction adds and removes."""
+
+    def __init__(self) -> None:
+        self.added: list[Event] = []
+        self.removed: list[Event] = []
+        self.created = 0
+
+
+class RingserverBatch:
+    """Stores the records of one ringserver in a transaction that has locked the node."""
+
+    def __init__(
+        self, tables: ConnectionTables, connection: Any, node: Node, sensor: Sensor, now: datetime.datetime
+    ) -> None:
+        self._tables = tables
+        self._connection = connection
+        self._node = node
+        self._sensor = sensor
+        self._instance = sensor.name.removeprefix(f"{node.name}/")
+        self._now = now
+        self._first_kept = tables.find_first_kept(connection)
+        self._groups: dict[str, Group] = {}
+        self._protocols: set[tuple[str, str]] = set()
+        self._touched: set[str] = set()
+
+    def store(self, records: Sequence[Record]) -> Change:
+        """Store records, and return the events that they add and remove.
+
+        Raises:
+            ConflictingEvent: if a line differs from one that was received before.
+            SnapshotUnknown: if a snapshot without sessions is the first one.
+            ArchivedEvents: if a session has begun in a month whose events are archived.
+        """
+        before = snapshot = self._tables.read_snapshot(self._connection, self._sensor)
+        rows: list[Row] = []
+        lines: list[Line] = []
+        for record in records:
+            if isinstance(record, Connect | Disconnect):
+                lines.append(record)
+                rows.append(self._write_line(record))
+            elif isinstance(record, Command):
+                self._protocols.add((record.session, record.protocol))
+            elif isinstance(record, Snapshot):
+                listed, details = _expand_snapshot(record, snapshot)
+                rows.append(self._write_statement(record, details))
+                self._touch_listed(record.time, listed, snapshot)
+                snapshot = _encode_listed(listed)
+            elif isinstance(record, ServerStart | CloseAfter):
+                rows.append(self._write_statement(record, _encode_statement(record)))
+                self._touch_unlogged(_find_first_moment(record))
+        self._tables.add_to_log(self._connection, rows)
+        self._tables.put_protocols(self._connection, self._sensor, self._protocols)
+        self._touched.update(session for session, _ in self._protocols)
+        new_lines = self._find_new(lines)
+        statements = self._tables.read_statements(self._connection, self._node, self._instance)
+        change = self._derive(new_lines, statements)
+        change.created = len(new_lines)
+        self._tables.put_state(
+            self._connection,
+            self._sensor,
+            self._now,
+            unconfirmed=not statements.rules or statements.rules[-1].after is not None,
+            snapshot=None if snapshot == before else snapshot,
+        )
+        return change
+
+    def derive_again(self, sessions: Iterable[str]) -> Change:
+        """Derive some sessions again, since time has passed or statements have changed."""
+        self._touched.update(sessions)
+        statements = self._tables.read_statements(self._connection, self._node, self._instance)
+        return self._derive([], statements)
+
+    def _write_line(self, record: Line) -> Row:
+        if isinstance(record, Connect):
+            event, direction, connected = "connect", 1, None
+        else:
+            event, direction, connected = "disconnect", -1, format_moment(record.connected)
+        return (
+            *(
+                format_moment(self._now),
+                format_moment(record.time),
+                self._node.id,
+                self._instance,
+                event,
+                direction,
+            ),
+            *(record.source, record.position, record.session, connected, record.port, record.protocol, None),
+        )
+
+    def _write_statement(self, record: Snapshot | ServerStart | CloseAfter, details: str) -> Row:
+        tag = str(record.__struct_config__.tag)
+        return (
+            *(format_moment(self._now), format_moment(record.time), self._node.id, self._instance, tag),
+            *(None, "", None, None, None, None, None, details),
+        )
+
+    def _touch_listed(self, time: datetime.datetime, listed: list[ListedSession], before: str | None) -> None:
+        """Record what a snapshot lists, and touch the sessions that it changes."""
+        counts = {one.session: one.count for one in listed}
+        self._tables.put_listings(self._connection, self._sensor, counts, time)
+        known = {one.session: one.count for one in _LISTED.decode(before or "[]")}
+        for one in listed:
+            if known.get(one.session) != one.count:
+                self._touch(one.session, one.port, one.connected, one.address)
+                if one.protocol is not None:
+                    self._protocols.add((one.session, one.protocol))
+        # Those that it does not list.
+        self._touched |= self._tables.find_unlogged_ends(self._connection, self._sensor, time) - counts.keys()
+
+    def _touch_unlogged(self, moment: datetime.datetime) -> None:
+        self._touched |= self._tables.find_unlogged_ends(self._connection, self._sensor, moment)
+
+    def _touch(self, session: str, port: int, connected: datetime.datetime, address: str | None) -> None:
+        """Derive a session, of which this is known.
+
+        Raises:
+            ConflictingEvent: if records disagree about it.
+        """
+        group = self._groups.setdefault(session, Group(session, port, connected))
+        if (group.port, group.connected) != (port, connected):
+            raise ConflictingEvent(f"session {session} has two ports or connect times")
+        group.address = group.address or address
+        self._touched.add(session)
+
+    def _find_new(self, lines: Sequence[Line]) -> list[Event]:
+        """Return the events of the lines that were not received before; their sessions are touched."""
+        by_file: dict[str, list[Line]] = defaultdict(list)
+        for line in lines:
+            by_file[line.source].append(line)
+        new = []
+        for source, some in by_file.items():
+            positions = [line.position for line in some]
+            known = self._tables.find_lines(self._connection, self._sensor, source, min(positions), max(positions))
+            for line in some:
+                event = _make_event(line)
+                content = (event.recorded, event.direction, line.session)
+                stored = known.setdefault(line.position, content)
+                if stored != content:
+                    raise ConflictingEvent(f"{source}, position {line.position}: another line was received before")
+                if stored is content:
+                    connected = line.time if isinstance(line, Connect) else line.connected
+                    self._touch(line.session, line.port, connected, line.address)
+                    new.append(event)
+        return new
+
+    def _derive(self, new: Sequence[Event], statements: Statements) -> Change:
+        """Derive the sessions that are touched, and store how they and their events have changed."""
+        known = self._tables.read_known(self._connection, self._sensor, self._touched)
+        logged: dict[str, list[Event]] = defaultdict(list)
+        for event in new:
+            logged[str(event.session)].append(event)
+        change = Change()
+        added: list[tuple[Group, Session]] = []
+        changed: list[tuple[Group, Session]] = []
+        for session in sorted(self._touched):
+            old, stored = known.sessions.get(session, (None, []))
+            group = self._find_group(session, known)
+            if group is None:
+                # A command of a session that no log has.
+                continue
+            before = known.events.get(session, [])
+            if group.connected < self._first_kept and not before:
+                if logged[session]:
+                    raise ArchivedEvents(f"a session has begun in {group.connected:%Y-%m}")
+                # It is listed, but nothing is known of it.
+                continue
+            group.logged = [*(event for event in before if event.cause == "log"), *logged[session]]
+            sessions, events = derive(group, statements, self._now)
+            change.added += set(events) - set(before)
+            change.removed += set(before) - set(events)
+            if all(one.closed_at is not None and one.closed_at < self._now - KEEP_ADDRESS for one in sessions):
+                group.address = None
+            added += ((group, one) for one in sessions[len(stored) :])
+            changed += (
+                (group, one)
+                for one, as_stored in zip(sessions, stored, strict=False)
+                if one != as_stored or (old is not None and group.address != old.address)
+            )
+        self._tables.add_sessions(self._connection, self._sensor, added)
+        self._tables.put_sessions(self._connection, self._sensor, changed)
+        return change
+
+    def _find_group(self, session: str, known: Known) -> Group | None:
+        """Return the group of a session, without its logged events; None if nothing else is known of it."""
+        if session in known.sessions:
+            old, _ = known.sessions[session]
+            self._touch(session, old.port, old.connected, old.address)
+        group = self._groups.get(session)
+        if group is not None:
+            group.listings = known.listings.get(session, {})
+            group.protocol = known.protocols.get(session)
+        return group
+
+
+def _make_event(line: Line) -> Event:
+    direction = 1 if isinstance(line, Connect) else -1
+    # The clock of a server may go back between the two.
+    recorded = line.time if isinstance(line, Connect) else max(line.time, line.connected)
+    return Event(recorded, line.source, line.position, direction, "log", line.session, line.protocol)
+
+
+def _expand_snapshot(record: Snapshot, before: str | None) -> tuple[list[ListedSession], str]:
+    """Return the sessions of a snapshot, and what the log has of it."""
+    if record.sessions is None:
+        if before is None:
+            raise SnapshotUnknown("a snapshot without sessions is the first one", hint="Send the sessions.")
+        return _LISTED.decode(before), "{}"
+    listed = _merge_listed(record.sessions)
+    encoded = _encode_listed(listed)
+    return listed, "{}" if encoded == before else f'{{"sessions":{encoded}}}'
+
+
+def _merge_listed(sessions: Iterable[ListedSession]) -> list[ListedSession]:
+    """Return the sessions of a snapshot, each once with its number, in the order of their digits."""
+    merged: dict[str, ListedSession] = {}
+    for one in sessions:
+        same = merged.get(one.session)
+        count = one.count + (0 if same is None else same.count)
+        merged[one.session] = msgspec.structs.replace(one, count=count)
+    return [merged[session] for session in sorted(merged)]
+
+
+def _encode_listed(listed: Iterable[ListedSession]) -> str:
+    """Return the sessions of a snapshot as JSON, without the hashes of addresses."""
+    return msgspec.json.encode([msgspec.structs.replace(one, address=None) for one in listed]).decode()
+
+
+def _encode_statement(record: ServerStart | CloseAfter) -> str:
+    if isinstance(record, CloseAfter):
+        return msgspec.json.encode({"seconds": record.seconds}).decode()
+    return msgspec.json.encode({} if record.failed is None else {"failed": record.failed}).decode()
+
+
+def _find_first_moment(record: ServerStart | CloseAfter) -> datetime.datetime:
+    """Return the first moment at which a session may have ended by a statement."""
+    failed = record.failed if isinstance(record, ServerStart) else None
+    return record.time if failed is None else min(record.time, failed)
+
+
+def is_of_ringserver(record: Record) -> bool:
+    """Return whether a record is that of a ringserver, and not of a door."""
+    return isinstance(record, Alive | CloseAfter | Command | Connect | Disconnect | ServerStart | Snapshot)

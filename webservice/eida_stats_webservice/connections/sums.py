@@ -1,0 +1,72 @@
+"""Add up events by space and hour."""
+
+import datetime
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from eida_stats_webservice.connections.models import Event, Installation
+from eida_stats_webservice.connections.spaces import SpaceTree
+
+HourSums = dict[tuple[int, datetime.datetime], list[int]]
+"""Entries and exits, by space and hour."""
+
+
+def find_hour(moment: datetime.datetime) -> datetime.datetime:
+    """Return the start of the hour of a moment."""
+    return moment.replace(minute=0, second=0, microsecond=0)
+
+
+def is_placed(event: Event, installations: Iterable[Installation]) -> bool:
+    """Return whether the sensor of an event counted a space at that time."""
+    return any(installation.covers(event.recorded) for installation in installations)
+
+
+class Summation:
+    """Adds up the events of the sensors of one node.
+
+    A sensor that leads from one space to another changes neither entries nor exits of a space that contains both.
+    """
+
+    def __init__(self, tree: SpaceTree, installations: Mapping[int, Sequence[Installation]]) -> None:
+        self._tree = tree
+        self._installations = installations
+        self._weights: dict[tuple[Installation, ...], list[tuple[int, int]]] = {}
+        self.sums: HourSums = defaultdict(lambda: [0, 0])
+
+    def add(self, sensor_id: int, events: Iterable[Event], sign: int = 1) -> None:
+        """Add the events of a sensor; with `sign` -1, subtract them."""
+        installations = self._installations.get(sensor_id, ())
+        for event in events:
+            recorded = event.recorded
+            active = tuple([one for one in installations if one.covers(recorded)])
+            if active:
+                hour = find_hour(recorded)
+                for space_id, weight in self._weigh(active):
+                    change = event.direction * weight
+                    self.sums[space_id, hour][change < 0] += sign * abs(change)
+
+    def _weigh(self, active: tuple[Installation, ...]) -> list[tuple[int, int]]:
+        """Return by how much an entry of a sensor changes each space."""
+        found = self._weights.get(active)
+        if found is None:
+            weights: dict[int, int] = defaultdict(int)
+            for one in active:
+                for space in self._tree.list_within_node(self._tree.get(one.space_id)):
+                    weights[space.id] += one.orientation
+            found = [(space_id, weight) for space_id, weight in weights.items() if weight]
+            self._weights[active] = found
+        return found
+
+    def list_changed(self) -> HourSums:
+        """Return the sums that are not zero."""
+        return {key: sums for key, sums in self.sums.items() if any(sums)}
+
+
+def add_up_days(hours: HourSums) -> dict[tuple[int, datetime.date], list[int]]:
+    """Return the sums by day."""
+    days: dict[tuple[int, datetime.date], list[int]] = defaultdict(lambda: [0, 0])
+    for (space_id, hour), (entries, exits) in hours.items():
+        sums = days[space_id, hour.date()]
+        sums[0] += entries
+        sums[1] += exits
+    return days
