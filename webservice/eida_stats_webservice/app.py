@@ -13,6 +13,12 @@ from eida_stats_webservice import config as configuration
 from eida_stats_webservice.auth.authenticator import Authenticator
 from eida_stats_webservice.auth.eas import Verifier
 from eida_stats_webservice.config import Config
+from eida_stats_webservice.connections import door_routes
+from eida_stats_webservice.connections.collector import Collector
+from eida_stats_webservice.connections.door_routes import DoorIntake
+from eida_stats_webservice.connections.intake import ConnectionIntake
+from eida_stats_webservice.connections.tables import ConnectionTables
+from eida_stats_webservice.connections.view import ViewFactory
 from eida_stats_webservice.dashboard import routes as dashboard
 from eida_stats_webservice.database import open_database
 from eida_stats_webservice.dataselect.cube import DATASELECT
@@ -108,6 +114,11 @@ def create_app(config: Config | None = None) -> Flask:
     # gpg takes some milliseconds, or a second for a token that is made to keep it busy.
     eas_limit = ConcurrencyLimit(at_once=2, waiting=4, wait_seconds=5)
     authenticator = Authenticator(nodes, _create_verifier(config), eas_limit, failures.check)
+    connection_limit = ConcurrencyLimit(at_once=12, waiting=4, wait_seconds=10)
+    tables = ConnectionTables(database)
+    connection_intake = ConnectionIntake(database, nodes, tables)
+    doors = DoorIntake(database, tables, nodes, Collector(connection_intake))
+    views = ViewFactory(database, tables, nodes, config.min_clients)
     maker = ReportMaker(statistics, nodes, stored, config.privacy, _create_describe(config))
     # Errors of reports and of the dashboard are pages.
     show_error = dashboard.make_error_answer(maker, nodes)
@@ -129,8 +140,13 @@ def create_app(config: Config | None = None) -> Flask:
         query.create_blueprint(DATASELECT, statistics, nodes, query_limit, authenticator, config.privacy),
         query.create_blueprint(RINGSERVER, statistics, nodes, query_limit, authenticator, config.privacy),
         metrics.create_blueprint(stored.find_newest_days_by_kind, config.metrics_token),
+        door_routes.create_blueprint("doors", doors, views, connection_limit, budget, home=f"{config.url_prefix}/"),
     ]
     failures.apply_to(with_tokens)
+    if config.counts_at_root and config.url_prefix:
+        at_root = door_routes.create_blueprint("doors_at_root", doors, views, connection_limit, budget, home="/")
+        failures.apply_to([at_root])
+        app.register_blueprint(at_root)
     for blueprint in (
         *with_tokens,
         report_routes,
@@ -143,6 +159,7 @@ def create_app(config: Config | None = None) -> Flask:
                 stored.has_rights,
                 dataselect.has_rights,
                 ringserver.has_rights,
+                tables.has_rights,
             )
         ),
         api_docs.create_blueprint(),

@@ -36,6 +36,7 @@ _EXPECTED = {
     "ringserver_timezone": "text: a time zone",
     "ringserver_window": "a whole number of hours from 1 to 24",
     "eas_fingerprints": "text: fingerprints of keys, separated by commas",
+    "counts_at_root": "true or false",
 }
 
 
@@ -61,6 +62,7 @@ class Config(msgspec.Struct, frozen=True):
     ringserver_rx: bool = False
     ringserver_timezone: str = "UTC"
     ringserver_window: Annotated[int, Meta(ge=1, le=24)] = 24
+    counts_at_root: bool = True
 
     @property
     def privacy(self) -> "PrivacySettings":

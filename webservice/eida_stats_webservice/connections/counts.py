@@ -41,6 +41,13 @@ class Counts:
         recounts = [one for one in self.list_recounts(space) if one.recorded <= moment]
         return self._count(space, moment, recounts)
 
+    def is_known(self, space: Space) -> bool:
+        """Return whether a space has had any event or recount."""
+        stored = self._list_ids(self.tree.list_stored(space))
+        return bool(stored and self._queries.has_sums(self._connection, spaces=stored)) or bool(
+            self.list_recounts(space)
+        )
+
     def is_archived(self, moment: datetime.datetime) -> bool:
         """Return whether the events at a moment are archived, so that only the sums of hours are known."""
         return moment < self.first_kept

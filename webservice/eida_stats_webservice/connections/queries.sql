@@ -175,3 +175,11 @@ FROM installations WHERE space_id IN :spaces;
 -- name: list_recounts(spaces)
 -- Return the recounts of some spaces by time.
 SELECT space_id, recorded, count FROM recounts WHERE space_id IN :spaces ORDER BY recorded, space_id;
+
+-- name: has_sums(spaces)$
+-- Return whether some spaces have had an event.
+SELECT EXISTS (SELECT 1 FROM space_days WHERE space_id IN :spaces);
+
+-- name: ringserver_spaces()
+-- Return the spaces of ringservers.
+SELECT DISTINCT space_id FROM installations JOIN sensors ON sensors.id = sensor_id WHERE kind = 'ringserver';

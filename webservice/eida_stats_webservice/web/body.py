@@ -166,6 +166,31 @@ def read_body(request: Request, limit: int) -> bytes:
         return b"".join(_read_chunks(request, expired))
 
 
+def read_unpacked(request: Request, limit: int, share: Share) -> bytearray:
+    """Read a body of any type, plain or gzip, of at most `limit` bytes both packed and unpacked. The share grows.
+
+    The first bytes decide whether it is gzip.
+
+    Raises:
+        Busy: as soon as the share cannot grow, because bodies of other requests use the memory.
+        UnsupportedMediaType: if the body has an encoding other than gzip.
+        TooLarge: as soon as the packed or unpacked body exceeds the limit.
+        TooSlow: if the body is not complete after `READ_SECONDS`.
+        UnreadableBody: if it is cut off, its chunks are malformed, or the header says gzip and it is not.
+    """
+    is_gzip = _is_gzip(request.headers.get("Content-Encoding", ""))
+    request.max_content_length = limit
+    body = bytearray()
+    with _limit_time(READ_SECONDS, request) as expired:
+        beginning, chunks = _split_beginning(_read_chunks(request, expired))
+        if is_gzip or beginning.startswith(_GZIP_MAGIC):
+            chunks = _unpack(chunks, limit)
+        for chunk in chunks:
+            share.grow(len(chunk))
+            body += chunk
+    return body
+
+
 def read_any(request: Request, limit: int, share: Share) -> bytearray:
     """Read a body of any type and at most `limit` bytes, as it is. The share grows with it.
 

@@ -1,0 +1,99 @@
+"""Find which spaces a client may see, and which counts."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from flask import Request, Response
+
+from eida_stats_webservice.auth.node import authenticate_node
+from eida_stats_webservice.connections.counts import Counts
+from eida_stats_webservice.connections.models import Space
+from eida_stats_webservice.connections.tables import ConnectionTables
+from eida_stats_webservice.database.base import Database
+from eida_stats_webservice.registry.models import Node
+from eida_stats_webservice.registry.repository import RegistryRepository
+from eida_stats_webservice.web.bearer import HEADERS
+
+MAX_AGE_SECONDS = 2
+"""How long a public answer may be used again."""
+
+
+class View:
+    """The spaces as one client sees them, in the state that one connection sees.
+
+    Attributes:
+        counts: the counts.
+        node: the node whose token the request carries, if it does.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        tables: ConnectionTables,
+        connection: Any,
+        node: Node | None,
+        min_clients: int,
+    ) -> None:
+        self.counts = Counts(database, tables, connection)
+        self.node = node
+        self._min_clients = min_clients
+        self._of_clients = {int(number) for (number,) in tables.queries.ringserver_spaces(connection)}
+
+    def can_see(self, space: Space) -> bool:
+        """Return whether the client may see a space."""
+        return not space.restricted or (self.node is not None and self.node.id == space.node_id)
+
+    def find(self, name: str) -> Space | None:
+        """Return a space by its name, if there is one that the client may see."""
+        space = self.counts.tree.find(name)
+        return space if space is not None and self.can_see(space) else None
+
+    def list_spaces(self) -> list[Space]:
+        """Return the spaces that the client may see, by name."""
+        return sorted(filter(self.can_see, self.counts.tree), key=lambda space: space.name.lower())
+
+    def is_suppressed(self, space: Space, count: int) -> bool:
+        """Return whether a count is too small to be shown: it is that of clients, and the answer is public."""
+        if not 0 < count < self._min_clients or (self.node is not None and self.node.id == space.node_id):
+            return False
+        return any(below.id in self._of_clients for below in self.counts.tree.list_below(space))
+
+    def show(self, space: Space, count: int) -> int | None:
+        """Return a count as the client may see it: never negative, and None if it is suppressed."""
+        return None if self.is_suppressed(space, count) else max(count, 0)
+
+
+class ViewFactory:
+    """Creates the views of requests."""
+
+    def __init__(
+        self, database: Database, tables: ConnectionTables, registry: RegistryRepository, min_clients: int
+    ) -> None:
+        self._database = database
+        self._tables = tables
+        self._registry = registry
+        self._min_clients = min_clients
+
+    @contextmanager
+    def open(self, request: Request) -> Iterator[View]:
+        """Yield the view of a request, in a snapshot of the database.
+
+        Raises:
+            RefusedToken: if the request carries a token that is not valid.
+        """
+        node = authenticate_node(request, self._registry).node if has_token(request) else None
+        with self._database.snapshot() as connection:
+            yield View(self._database, self._tables, connection, node, self._min_clients)
+
+
+def has_token(request: Request) -> bool:
+    """Return whether a request carries a token."""
+    return any(name in request.headers for name in HEADERS)
+
+
+def set_cache(response: Response, request: Request) -> Response:
+    """Let caches use a public answer for some seconds, and never one to a request with a token."""
+    private = has_token(request)
+    response.headers["Cache-Control"] = "private, no-store" if private else f"public, max-age={MAX_AGE_SECONDS}"
+    return response
