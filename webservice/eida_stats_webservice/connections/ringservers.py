@@ -200,8 +200,12 @@ class RingserverBatch:
                 continue
             group.logged = [*(event for event in before if event.cause == "log"), *logged[session]]
             sessions, events = derive(group, statements, self._now)
-            change.added += set(events) - set(before)
-            change.removed += set(before) - set(events)
+            if before:
+                change.added += set(events).difference(before)
+                change.removed += set(before).difference(events)
+            else:
+                # Most sessions are new, and comparing takes time.
+                change.added += events
             if all(one.closed_at is not None and one.closed_at < self._now - KEEP_ADDRESS for one in sessions):
                 group.address = None
             added += ((group, one) for one in sessions[len(stored) :])

@@ -24,8 +24,6 @@ _EVENT_COLUMNS = (
 _SESSION_COLUMNS = (
     *("sensor_id", "session", "number", "address", "port", "connected", "closed_at", "closed_by", "protocol"),
 )
-# Names of sensors, and JSON, may hold backslashes; nothing holds a tab or the end of a line.
-_ESCAPED = str.maketrans({"\\": "\\\\"})
 
 Row = tuple[Any, ...]
 
@@ -48,7 +46,9 @@ class Known(NamedTuple):
 
 def format_moment(moment: datetime.datetime) -> str:
     """Return a time with microseconds in the form of the database; as texts, they have the order of times."""
-    return moment.astimezone(datetime.UTC).isoformat(timespec="microseconds")
+    if moment.tzinfo is not datetime.UTC:
+        moment = moment.astimezone(datetime.UTC)
+    return moment.isoformat(timespec="microseconds")
 
 
 def format_optional(moment: datetime.datetime | None) -> str | None:
@@ -364,4 +364,8 @@ def _list_session(sensor: Sensor, group: Group, session: Session) -> Row:
 
 def _write_line(row: Row) -> str:
     """Return a row as a line for COPY."""
-    return "\t".join("\\N" if value is None else str(value).translate(_ESCAPED) for value in row) + "\n"
+    # No text of the database can hold a NUL.
+    line = "\t".join(["\0" if value is None else value if type(value) is str else str(value) for value in row])
+    if "\\" in line:
+        line = line.replace("\\", "\\\\")
+    return line.replace("\0", "\\N") + "\n"
