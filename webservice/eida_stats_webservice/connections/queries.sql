@@ -41,9 +41,14 @@ FROM sensor_events WHERE source = :source AND position BETWEEN :first AND :last 
 SELECT recorded, position FROM sensor_events WHERE sensor_id = :sensor_id AND source = '' AND recorded IN :times;
 
 -- name: events_of_sessions(sensor_id, sessions)
--- Return the events of some sessions.
-SELECT recorded, source, position, direction, cause, session, protocol
-FROM sensor_events WHERE session IN :sessions AND sensor_id = :sensor_id;
+-- Return the events of some sessions. Each is at the beginning or at the end of one.
+SELECT e.recorded, e.source, e.position, e.direction, e.cause, e.session, e.protocol
+FROM (
+    SELECT session, connected AS moment FROM sessions WHERE sensor_id = :sensor_id AND session IN :sessions
+    UNION
+    SELECT session, closed_at FROM sessions
+    WHERE sensor_id = :sensor_id AND session IN :sessions AND closed_at IS NOT NULL
+) AS known JOIN sensor_events e ON e.sensor_id = :sensor_id AND e.recorded = moment AND e.session = known.session;
 
 -- name: rows_of_sessions(sensor_id, sessions)
 -- Return some sessions.
