@@ -1,9 +1,9 @@
 """Measure live connections: how fast events are stored, and how fast counts are found among ten million.
 
-200 ringservers of 12 nodes have sessions of up to two hours, at random times of one year. Their events, sessions and
-sums are generated in the database, and agree. Batches of 10,000 records are stored in the process of the benchmark,
-so that no other program takes part; psql, beside it, copies the same events into a table of its own and drops
-those that it has already. Single events are sent by 32 connections to the service.
+200 ringservers of 12 nodes have sessions of up to two hours, at random times of one year. Their events, sessions
+and sums are generated in the database, and agree. Batches of 10,000 records are stored in the process of the
+benchmark, so that no other program takes part; psql, beside it, copies the same events into a table of its own and
+drops those that it has already. Single events are sent by 32 connections to the service.
 """
 
 import datetime
