@@ -152,7 +152,7 @@ class _Sending:
             if path not in made:
                 self._send(path, SourceDay(named[path].source, named[path].period.start), is_covered=False)
         for key in sorted(days, key=lambda key: (key.day, key.source)):
-            if (options.since or key.day) <= key.day <= (options.until or key.day):
+            if self._is_wanted(key.day):
                 with collect_errors(self.outcome.failures):
                     self._take_day(key, days[key], windows[key.source])
         # By now, this run has repaired the files that a killed one left incomplete.
@@ -238,12 +238,16 @@ class _Sending:
         """Warn of days without records that may have had some, unless they were delivered before."""
         for source, of_source in windows.items():
             busy = {key.day for key in days if key.source == source}
-            for day in of_source.list_doubtful_days(busy, collection.damaged[source]):
+            for day in filter(self._is_wanted, of_source.list_doubtful_days(busy, collection.damaged[source])):
                 key = SourceDay(source, day)
                 known = self.outbox.get_record(self.outbox.make_path(_get_identity(key)), self.base)
                 if known is None or self.options.replaces:
                     self._add(key, "not sent: its log is damaged")
                     self._warn(key, f"{name_day(key)} was not sent: its log is damaged, and no record of it counts")
+
+    def _is_wanted(self, day: datetime.date) -> bool:
+        """Return whether a day is one of --since to --until."""
+        return (self.options.since or day) <= day <= (self.options.until or day)
 
     def _explain_unready(self, key: SourceDay, windows: SourceWindows) -> str | None:
         """Return why a day must wait, None if it need not."""
