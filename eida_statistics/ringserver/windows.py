@@ -10,6 +10,7 @@ Source: `CalcUsageLogInterval` and `WriteTransferLog` of ringserver 4.5.3 (src/l
 import datetime
 import re
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Collection, Iterable
 from functools import lru_cache
 from pathlib import PurePath
@@ -275,6 +276,19 @@ def overlaps_any(windows: Iterable[Window], day: datetime.date) -> bool:
     """Return whether one of some windows shares time with a UTC day."""
     whole = _get_window(day)
     return any(window.start < whole.end and whole.start < window.end for window in windows)
+
+
+def list_source_windows(logs: Iterable[tuple[str, LogName | None]], now: int) -> dict[str, SourceWindows]:
+    """Return the windows of each source.
+
+    Args:
+        logs: the source of each log that is read, and what its name states, if anything.
+        now: the time of the run.
+    """
+    names: defaultdict[str, list[LogName]] = defaultdict(list)
+    for source, name in logs:
+        names[source] += [] if name is None else [name]
+    return {source: SourceWindows(found, now) for source, found in names.items()}
 
 
 def _join(windows: Iterable[Window]) -> list[Window]:

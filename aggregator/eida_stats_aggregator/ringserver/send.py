@@ -26,7 +26,7 @@ from eida_statistics.ringserver.events import RecordState, TransferRecord
 from eida_statistics.ringserver.payload import KIND, DayPayload
 from eida_statistics.ringserver.payload_wire import decode
 from eida_statistics.ringserver.places import Place
-from eida_statistics.ringserver.windows import LogName, SourceWindows, Stay
+from eida_statistics.ringserver.windows import SourceWindows, Stay, list_source_windows
 from eida_stats_aggregator.console import complain
 from eida_stats_aggregator.delivery.aggregate import Aggregate, Kind
 from eida_stats_aggregator.delivery.outbox import Outbox, Provenance
@@ -142,7 +142,7 @@ class _Sending:
                 self._read(log, collection)
         summary.found = collection.found
         self.outbox.redirect(self.base, mistyped_only=not options.destination.requeue)
-        windows = _list_windows(logs, options.settings.now)
+        windows = list_source_windows(((log.source, log.name) for log in logs), options.settings.now)
         days = _list_days(collection, windows)
         self._name_doubtful_days(collection, windows, days)
         made = {self.outbox.make_path(_get_identity(key)) for key in days}
@@ -318,14 +318,6 @@ class _Sending:
 
 def _count_pieces(found: Found) -> int:
     return found.records + found.repeated + found.ignored + found.rejected
-
-
-def _list_windows(logs: Iterable[TransferLog], now: int) -> dict[str, SourceWindows]:
-    """Return the windows of the files of each source."""
-    names: defaultdict[str, list[LogName]] = defaultdict(list)
-    for log in logs:
-        names[log.source] += [] if log.name is None else [log.name]
-    return {source: SourceWindows(found, now) for source, found in names.items()}
 
 
 def _list_days(collection: Collection, windows: dict[str, SourceWindows]) -> dict[SourceDay, DayRecords]:

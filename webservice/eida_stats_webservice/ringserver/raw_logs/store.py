@@ -5,8 +5,7 @@ so only the difference is added to the sums, and the old body is deleted.
 """
 
 import datetime
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from eida_statistics.payload import Period
@@ -14,7 +13,7 @@ from eida_statistics.ringserver.collection import Collection, Digests, Found, Se
 from eida_statistics.ringserver.events import TransferRecord
 from eida_statistics.ringserver.payload import DayPayload, merge_payloads
 from eida_statistics.ringserver.places import Place
-from eida_statistics.ringserver.windows import LogName, SourceWindows, Stay, overlaps_any
+from eida_statistics.ringserver.windows import SourceWindows, Stay, list_source_windows, overlaps_any
 from eida_stats_webservice.database.base import Database
 from eida_stats_webservice.errors import OverlappingPayload
 from eida_stats_webservice.payloads.identity import Identity
@@ -78,10 +77,11 @@ class RawLogStore:
             # Logs may be large.
             self._database.wait_without_limit(connection)
             revision = self._registry.begin_change(connection, node, arrival)
+            windows = list_source_windows(((log.source, log.name) for log in logs), settings.now)
             change = _Change(self._ringserver, self._records, connection, node, settings, revision, arrival)
             if replacement is not None:
-                change.find_replaced(logs, replacement)
-            change.read(logs)
+                change.find_replaced(windows, replacement)
+            change.read(logs, windows)
             if replacement is not None:
                 change.check_replacement()
             if change.write():
@@ -122,21 +122,21 @@ class _Change:
         self._stored: list[StoredDay] = []
         self._retracted: list[int] = []
 
-    def find_replaced(self, logs: Iterable[RawLog], replacement: Replacement) -> None:
+    def find_replaced(self, windows: Mapping[str, SourceWindows], replacement: Replacement) -> None:
         """Find the payloads of the days that the logs replace, and delete what was stored of them."""
-        for source, windows in _list_windows(logs, self._settings.now).items():
+        for source, of_source in windows.items():
             for known in self._tables.list_in_force(self._connection, self._node, source):
                 stated = replacement.stated
                 if known.day < self._first_day:
                     # Its records would be rejected, so its payload stays.
                     continue
-                if windows.covers(known.day) if stated is None else stated.contains(known.day):
+                if of_source.covers(known.day) if stated is None else stated.contains(known.day):
                     check_not_overtaken({known.payload: known.revision}, self._arrival)
                     key = SourceDay(source, known.day)
                     self._replaced[key] = known
                     self._tables.delete_day(self._connection, self._node, key)
 
-    def read(self, logs: Sequence[RawLog]) -> None:
+    def read(self, logs: Sequence[RawLog], windows: Mapping[str, SourceWindows]) -> None:
         """Read the logs, and write the events of what is new."""
         for source in sorted({log.source for log in logs}):
             if self._tables.has_submissions(self._connection, self._node, source):
@@ -151,8 +151,8 @@ class _Change:
         self._writer.flush()
         self._quiet = [
             SourceDay(source, day)
-            for source, windows in _list_windows(logs, self._settings.now).items()
-            for day in windows.list_quiet_days(self._list_busy_days(source), self._collection.damaged[source])
+            for source, of_source in windows.items()
+            for day in of_source.list_quiet_days(self._list_busy_days(source), self._collection.damaged[source])
             # Whether an older day was quiet is not known.
             if day >= self._first_day
         ]
@@ -303,11 +303,3 @@ def _identify_day(key: SourceDay) -> Identity:
 
 def _name_source(source: str) -> str:
     return f"server {source}" if source else "the whole node"
-
-
-def _list_windows(logs: Iterable[RawLog], now: int) -> dict[str, SourceWindows]:
-    """Return the windows of the files of each source."""
-    names: defaultdict[str, list[LogName]] = defaultdict(list)
-    for log in logs:
-        names[log.source] += [] if log.name is None else [log.name]
-    return {source: SourceWindows(found, now) for source, found in names.items()}
