@@ -11,7 +11,7 @@ from eida_statistics.errors import ForeignLog, UnreadableLog
 from eida_statistics.payload import SOURCE_RULE, is_source
 from eida_statistics.ringserver.events import RX, TX, Direction, TransferRecord
 from eida_statistics.ringserver.reader import read_events
-from eida_statistics.ringserver.windows import DAY, Grid, LogName, parse_log_name
+from eida_statistics.ringserver.windows import Grid, LogName, parse_log_name
 from eida_stats_aggregator.console import format_list
 from eida_stats_aggregator.errors import BadServerName, NoLogFound
 from eida_stats_aggregator.logs.sources import Log, find_logs, read_head
@@ -20,7 +20,6 @@ from eida_stats_aggregator.reader import get_standard_input
 _ONE_SERVER_HINT = (
     "Name the logs of one server, as a pattern such as '/var/log/ringserver/txlog-*', or leave out --server."
 )
-_EPOCH = datetime.date(1970, 1, 1).toordinal()
 _SERVER_HINT = f"The name of a server has {SOURCE_RULE}. Name the server of these logs: --server NAME."
 
 
@@ -35,10 +34,8 @@ class TransferLog(NamedTuple):
         """Return whether its window shares time with one of some UTC days; without a window, it may with any."""
         if self.name is None or self.name.window is None:
             return bool(days)
-        first, last = (_EPOCH + time // DAY for time in (self.name.window.start, self.name.window.end - 1))
-        # A window is short, and there may be many days. The year of a name may be 9999.
-        ordinals = range(first, min(last, datetime.date.max.toordinal()) + 1)
-        return any(datetime.date.fromordinal(ordinal) in days for ordinal in ordinals)
+        # A window is short, and there may be many days.
+        return any(day in days for day in self.name.window.list_days())
 
 
 def find_transfer_logs(

@@ -13,7 +13,7 @@ from eida_statistics.ringserver.collection import Collection, Digests, Found, Se
 from eida_statistics.ringserver.events import TransferRecord
 from eida_statistics.ringserver.payload import DayPayload, merge_payloads
 from eida_statistics.ringserver.places import Place
-from eida_statistics.ringserver.windows import SourceWindows, Stay, list_source_windows, overlaps_any
+from eida_statistics.ringserver.windows import SourceWindows, Stay, find_days, list_source_windows
 from eida_stats_webservice.database.base import Database
 from eida_stats_webservice.errors import OverlappingPayload
 from eida_stats_webservice.payloads.identity import Identity
@@ -162,7 +162,7 @@ class _Change:
         if self._replaced and not (self._grown or self._quiet):
             raise EmptyReplacement(hint="To delete payloads, retract them.")
         for key in self._replaced.keys() - self._grown:
-            if overlaps_any(self._collection.damaged[key.source], key.day):
+            if key.day in find_days(self._collection.damaged[key.source]):
                 raise EmptyReplacement(f"{key.day}: its log is damaged", hint="To delete its payload, retract it.")
 
     def write(self) -> bool:
