@@ -64,7 +64,8 @@ class RawLogStore:
         Nobody can change the payloads of the node while logs are read.
 
         Raises:
-            EmptyReplacement: if logs that replace days have no record and no window of a whole day.
+            EmptyReplacement: if logs that replace days have no record and no window of a whole day, or a day
+                would be replaced by a damaged log of which no record counts.
             MixedDelivery: if payloads of a source came as payloads.
             OtherKey: if records of a day were stored with another key.
             OverlappingPayload: if payloads of the whole node and of its servers would share a day.
@@ -158,10 +159,10 @@ class _Change:
         ]
 
     def check_replacement(self) -> None:
-        """Check that the logs say something about days: an empty file would only delete."""
+        """Check that the logs have records of days, or show that they were quiet. Others would only delete."""
         if self._replaced and not (self._grown or self._quiet):
             raise EmptyReplacement(hint="To delete payloads, retract them.")
-        for key in self._replaced.keys() - self._grown:
+        for key in sorted(self._replaced.keys() - self._grown):
             if key.day in find_days(self._collection.damaged[key.source]):
                 raise EmptyReplacement(f"{key.day}: its log is damaged", hint="To delete its payload, retract it.")
 
