@@ -35,6 +35,7 @@ from eida_stats_aggregator.delivery.state import Identity, Terms
 from eida_stats_aggregator.errors import LogLeftOut, NothingToAggregate
 from eida_stats_aggregator.notices import Notice, make_token_notices
 from eida_stats_aggregator.ringserver.advice import (
+    DAMAGED_DAY,
     advise_replacing,
     describe_conflict,
     describe_other_key,
@@ -243,7 +244,7 @@ class _Sending:
                 known = self.outbox.get_record(self.outbox.make_path(_get_identity(key)), self.base)
                 if known is None or self.options.replaces:
                     self._add(key, "not sent: its log is damaged")
-                    self._warn(key, f"{name_day(key)} was not sent: its log is damaged, and no record of it counts")
+                    self._warn(key, f"{name_day(key)} was not sent: {DAMAGED_DAY}")
 
     def _is_wanted(self, day: datetime.date) -> bool:
         """Return whether a day is one of --since to --until."""

@@ -5,7 +5,7 @@ so only the difference is added to the sums, and the old body is deleted.
 """
 
 import datetime
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from eida_statistics.payload import Period
@@ -23,6 +23,7 @@ from eida_stats_webservice.registry.models import Arrival, Node
 from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.ringserver.errors import EmptyReplacement, MixedDelivery, OtherKey
 from eida_stats_webservice.ringserver.raw_logs.models import (
+    DamagedDay,
     RawLog,
     RawReceipt,
     Rejected,
@@ -117,6 +118,8 @@ class _Change:
         # The days with new records.
         self._grown: set[SourceDay] = set()
         self._quiet: list[SourceDay] = []
+        # Their logs are damaged.
+        self._doubtful: list[SourceDay] = []
         self._replaced: dict[SourceDay, DayInForce] = {}
         self._in_force: dict[SourceDay, InForce] = {}
         self._fingerprint = settings.key.compute_fingerprint()
@@ -150,13 +153,10 @@ class _Change:
             window = None if log.name is None else log.name.window
             self._collection.read(log.title, log.source, window, log.chunks)
         self._writer.flush()
-        self._quiet = [
-            SourceDay(source, day)
-            for source, of_source in windows.items()
-            for day in of_source.list_quiet_days(self._list_busy_days(source), self._collection.damaged[source])
-            # Whether an older day was quiet is not known.
-            if day >= self._first_day
-        ]
+        for source, of_source in windows.items():
+            busy, damaged = self._list_busy_days(source), self._collection.damaged[source]
+            self._quiet += self._keep_days(source, of_source.list_quiet_days(busy, damaged))
+            self._doubtful += self._keep_days(source, of_source.list_doubtful_days(busy, damaged))
 
     def check_replacement(self) -> None:
         """Check that the logs have records of days, or show that they were quiet. Others would only delete."""
@@ -196,6 +196,7 @@ class _Change:
             unfinished=found.unfinished,
             payloads=self._stored,
             retracted=self._retracted,
+            damaged=[DamagedDay(key.source, key.day) for key in self._doubtful],
         )
 
     def _find_known(self, key: SourceDay) -> Digests:
@@ -241,6 +242,10 @@ class _Change:
     def _add(self, key: SourceDay, record: TransferRecord, stay: Stay, place: Place) -> None:
         self._grown.add(key)
         self._writer.add(key, record, stay, place)
+
+    def _keep_days(self, source: str, days: Iterable[datetime.date]) -> list[SourceDay]:
+        """Return days of a source, without those before the first one: whether they were quiet is not known."""
+        return [SourceDay(source, day) for day in days if day >= self._first_day]
 
     def _list_busy_days(self, source: str) -> set[datetime.date]:
         """Return the days of a source that have records or a payload that stays."""
