@@ -191,24 +191,25 @@ def cli(
         raise click.UsageError("--dry-run and --requeue need --send-to.")
     elif (since is not None or until is not None) and not replace:
         raise click.UsageError("Without --send-to, --since and --until are for --replace.")
-    if destination is None:
-        # Before a key is created: a package may be missing.
-        _import_store()
     registry = NetworkRegistry(make_registry_loader(networks_file))
     with Places(geoip, precision) as places:
-        settings = Settings(
-            _load_key(salt_file),
-            places,
-            Grid(zone, hours * HOUR),
-            registry.extend,
-            int(datetime.datetime.now(tz=datetime.UTC).timestamp()),
-            list_directions(takes_rx=rx),
-        )
+
+        def make_settings() -> Settings:
+            return Settings(
+                _load_key(salt_file),
+                places,
+                Grid(zone, hours * HOUR),
+                registry.extend,
+                int(datetime.datetime.now(tz=datetime.UTC).timestamp()),
+                list_directions(takes_rx=rx),
+            )
+
         since_day, until_day = (None if one is None else one.date() for one in (since, until))
         if destination is None:
+            # Before a key is created: a package may be missing.
             store = _import_store()
             stored = store.Options(
-                files, settings, node, dburi, server, rx, since=since_day, until=until_day, replaces=replace
+                files, make_settings(), node, dburi, server, rx, since=since_day, until=until_day, replaces=replace
             )
             summary, outcome = store.run(stored)
             code: int = store.get_exit_code(outcome)
@@ -217,7 +218,7 @@ def cli(
                 files=files,
                 directory=directory,
                 destination=destination,
-                settings=settings,
+                settings=make_settings(),
                 now=get_now(),
                 server=server,
                 takes_rx=rx,
