@@ -86,7 +86,7 @@ def normalize_address(text: str) -> str:
 
 
 def _encode_address(address: str) -> bytes:
-    # What is no address may be text of any encoding.
+    # Text that is no address may have any encoding.
     return normalize_address(address).encode(errors="surrogatepass")
 
 

@@ -120,7 +120,7 @@ def _find_midnight(zone: datetime.tzinfo, reference: int) -> int:
 
 
 class LogName(NamedTuple):
-    """What the name of a file states.
+    """The server, direction and window in the name of a file.
 
     Attributes:
         server: the prefix that its operator has chosen for this server, or empty.
@@ -134,7 +134,7 @@ class LogName(NamedTuple):
 
 
 def parse_log_name(name: str, grid: Grid) -> LogName | None:
-    """Return what the name of a log states, such as `rs-b-txlog-20261122T0201-20261122T0202.jsonl.gz`.
+    """Parse the name of a log, such as `rs-b-txlog-20261122T0201-20261122T0202.jsonl.gz`.
 
     Only the last part of a path counts.
 
@@ -290,7 +290,7 @@ def list_source_windows(logs: Iterable[tuple[str, LogName | None]], now: int) ->
     """Return the windows of each source.
 
     Args:
-        logs: the source of each log that is read, and what its name states, if anything.
+        logs: the source of each log that is read, and its parsed name, if that states anything.
         now: the time of the run.
     """
     names: defaultdict[str, list[LogName]] = defaultdict(list)

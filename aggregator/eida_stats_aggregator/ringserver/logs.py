@@ -1,4 +1,4 @@
-"""Find transfer logs, with what their names state."""
+"""Find transfer logs, and parse their names."""
 
 import contextlib
 import datetime
@@ -24,7 +24,7 @@ _SERVER_HINT = f"The name of a server has {SOURCE_RULE}. Name the server of thes
 
 
 class TransferLog(NamedTuple):
-    """A transfer log, and what its name states, if anything. `source` is the server that wrote it."""
+    """A transfer log, and its parsed name, if that states anything. `source` is the server that wrote it."""
 
     log: Log
     name: LogName | None
@@ -47,7 +47,7 @@ def find_transfer_logs(
         files: names of files or directories, or patterns; none for standard input.
         grid: the windows of the servers.
         server: the source of all logs, None for that in the name of each file.
-        takes_rx: whether logs of what was received are read, too.
+        takes_rx: whether logs of received data are read, too.
         skipped: receives the names of other files in directories.
 
     Raises:

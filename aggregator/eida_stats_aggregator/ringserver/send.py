@@ -126,7 +126,7 @@ class _Sending:
         self.fingerprint = self.options.settings.key.compute_fingerprint()
 
     def run(self) -> None:
-        """Read the logs, and send what is new of them, day by day."""
+        """Read the logs, and send the new statistics day by day."""
         options, summary = self.options, self.summary
         skipped: list[str] = []
         logs = find_transfer_logs(
@@ -224,7 +224,7 @@ class _Sending:
             return
         payload = records.make_payload()
         if step is not Step.RESEND or not self.outbox.is_whole(path):
-            # What was sent of a day, or may have been, is always corrected. See `Sender`.
+            # Statistics of a day that were sent, or may have been, are always corrected. See `Sender`.
             is_correction = replaces or (record is not None and record.terms.replace)
             self._put(payload, pack_digests(found), Terms(replace=is_correction))
         self._send(path, key, is_covered=is_covered)

@@ -112,7 +112,7 @@ def _check_combination(query: StatisticsQuery, options: OutputOptions) -> None:
 
 
 def _list_divided(query: StatisticsQuery, options: OutputOptions) -> list[str]:
-    """Return the names of what a query divides by or selects."""
+    """Return the names of the parameters by which a query divides or selects rows."""
     level = [query.level] if query.level else []
     return sorted({*query.details, *query.filtered, *level, *(["hllvalues"] if options.hllvalues else [])})
 

@@ -16,7 +16,7 @@ class RawLog(NamedTuple):
     Attributes:
         title: its name in messages.
         source: the server that wrote it.
-        name: what its file name states, if it has one.
+        name: the parsed name of its file, if it has one.
         chunks: its content, not compressed.
     """
 

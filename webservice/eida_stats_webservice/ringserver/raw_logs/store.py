@@ -127,7 +127,7 @@ class _Change:
         self._retracted: list[int] = []
 
     def find_replaced(self, windows: Mapping[str, SourceWindows], replacement: Replacement) -> None:
-        """Find the payloads of the days that the logs replace, and delete what was stored of them."""
+        """Find the payloads of the days that the logs replace, and delete their records and events."""
         for source, of_source in windows.items():
             for known in self._tables.list_in_force(self._connection, self._node, source):
                 stated = replacement.stated
@@ -141,7 +141,7 @@ class _Change:
                     self._tables.delete_day(self._connection, self._node, key)
 
     def read(self, logs: Sequence[RawLog], windows: Mapping[str, SourceWindows]) -> None:
-        """Read the logs, and write the events of what is new."""
+        """Read the logs, and write the events of new records."""
         for source in sorted({log.source for log in logs}):
             if self._tables.has_submissions(self._connection, self._node, source):
                 raise MixedDelivery(
@@ -255,7 +255,7 @@ class _Change:
         return collected | {one.day for one in known} - replaced
 
     def _enter_days(self) -> Iterator[DayPayload]:
-        """Store the payload of each day, and yield the payload of what is new of it."""
+        """Store the payload of each day, and yield the payload of its new records."""
         for key in sorted(self._grown):
             records = self._collection.get_records(key)
             new = records.make_payload()
