@@ -56,9 +56,9 @@ SELECT session, number, address, port, connected, closed_at, closed_by, protocol
 FROM sessions WHERE session IN :sessions AND sensor_id = :sensor_id ORDER BY session, number;
 
 -- name: unlogged_ends(sensor_id, moment)
--- Return the sessions that are open, or have ended after a moment without a disconnect in the log.
+-- Return the sessions that are open, or have ended from a moment on without a disconnect in the log.
 SELECT DISTINCT session FROM sessions
-WHERE sensor_id = :sensor_id AND (closed_at IS NULL OR (closed_at > :moment AND closed_by <> 'log'));
+WHERE sensor_id = :sensor_id AND (closed_at IS NULL OR (closed_at >= :moment AND closed_by <> 'log'));
 
 -- name: listings_of_sessions(sensor_id, sessions)
 -- Return when snapshots have listed some sessions last.

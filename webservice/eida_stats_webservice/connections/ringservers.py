@@ -20,7 +20,7 @@ from eida_statistics.connections import (
 )
 from eida_stats_webservice.connections.errors import ArchivedEvents, ConflictingEvent, SnapshotUnknown
 from eida_stats_webservice.connections.models import Event, Sensor, Session
-from eida_stats_webservice.connections.sessions import Group, Statements, derive
+from eida_stats_webservice.connections.sessions import CONFIRMED_AFTER, Group, Statements, derive
 from eida_stats_webservice.connections.tables import ConnectionTables, Known, Row, format_moment
 from eida_stats_webservice.registry.models import Node
 
@@ -56,6 +56,7 @@ class RingserverBatch:
         self._groups: dict[str, Group] = {}
         self._protocols: set[tuple[str, str]] = set()
         self._touched: set[str] = set()
+        self._listings: dict[tuple[str, int], datetime.datetime] = {}
 
     def store(self, records: Sequence[Record]) -> Change:
         """Store records, and return the events that they add and remove.
@@ -68,6 +69,7 @@ class RingserverBatch:
         before = snapshot = self._tables.read_snapshot(self._connection, self._sensor)
         rows: list[Row] = []
         lines: list[Line] = []
+        moments: list[datetime.datetime] = []
         for record in records:
             if isinstance(record, Connect | Disconnect):
                 lines.append(record)
@@ -77,14 +79,20 @@ class RingserverBatch:
             elif isinstance(record, Snapshot):
                 listed, details = _expand_snapshot(record, snapshot)
                 rows.append(self._write_statement(record, details))
-                self._touch_listed(record.time, listed, snapshot)
+                self._list(record.time, listed)
                 snapshot = _encode_listed(listed)
+                moments.append(record.time)
             elif isinstance(record, ServerStart | CloseAfter):
                 rows.append(self._write_statement(record, _encode_statement(record)))
-                self._touch_unlogged(_find_first_moment(record))
+                moments += _list_moments(record)
+        if any(isinstance(record, Snapshot) for record in records):
+            moments += self._find_unconfirmed()
         self._tables.add_to_log(self._connection, rows)
         self._tables.put_protocols(self._connection, self._sensor, self._protocols)
+        self._tables.put_listings(self._connection, self._sensor, self._listings)
         self._touched.update(session for session, _ in self._protocols)
+        if moments:
+            self._touched |= self._tables.find_unlogged_ends(self._connection, self._sensor, min(moments))
         new_lines = self._find_new(lines)
         statements = self._tables.read_statements(self._connection, self._node, self._instance)
         change = self._derive(new_lines, statements)
@@ -128,21 +136,20 @@ class RingserverBatch:
             *(None, "", None, None, None, None, None, details),
         )
 
-    def _touch_listed(self, time: datetime.datetime, listed: list[ListedSession], before: str | None) -> None:
-        """Record what a snapshot lists, and touch the sessions that it changes."""
-        counts = {one.session: one.count for one in listed}
-        self._tables.put_listings(self._connection, self._sensor, counts, time)
-        known = {one.session: one.count for one in _LISTED.decode(before or "[]")}
+    def _list(self, time: datetime.datetime, listed: Iterable[ListedSession]) -> None:
+        """Collect what a snapshot lists."""
         for one in listed:
-            if known.get(one.session) != one.count:
-                self._touch(one.session, one.port, one.connected, one.address)
-                if one.protocol is not None:
-                    self._protocols.add((one.session, one.protocol))
-        # Those that it does not list.
-        self._touched |= self._tables.find_unlogged_ends(self._connection, self._sensor, time) - counts.keys()
+            # Also if the snapshot before is the same: each one proves that the sessions were still open.
+            self._touch(one.session, one.port, one.connected, one.address)
+            if one.protocol is not None:
+                self._protocols.add((one.session, one.protocol))
+            known = self._listings.setdefault((one.session, one.count), time)
+            self._listings[one.session, one.count] = max(known, time)
 
-    def _touch_unlogged(self, moment: datetime.datetime) -> None:
-        self._touched |= self._tables.find_unlogged_ends(self._connection, self._sensor, moment)
+    def _find_unconfirmed(self) -> list[datetime.datetime]:
+        """Return the time since which sessions may be missing in snapshots, if only a new snapshot confirms it."""
+        newest = self._tables.find_newest_snapshot(self._connection, self._node, self._instance)
+        return [] if newest is None else [newest - CONFIRMED_AFTER]
 
     def _touch(self, session: str, port: int, connected: datetime.datetime, address: str | None) -> None:
         """Derive a session, of which this is known.
@@ -269,10 +276,11 @@ def _encode_statement(record: ServerStart | CloseAfter) -> str:
     return msgspec.json.encode({} if record.failed is None else {"failed": record.failed}).decode()
 
 
-def _find_first_moment(record: ServerStart | CloseAfter) -> datetime.datetime:
-    """Return the first moment at which a session may have ended by a statement."""
-    failed = record.failed if isinstance(record, ServerStart) else None
-    return record.time if failed is None else min(record.time, failed)
+def _list_moments(record: ServerStart | CloseAfter) -> list[datetime.datetime]:
+    """Return moments from which on sessions may have ended by a statement."""
+    if isinstance(record, CloseAfter) or record.failed is None:
+        return [record.time]
+    return [record.time, record.failed]
 
 
 def is_of_ringserver(record: Record) -> bool:

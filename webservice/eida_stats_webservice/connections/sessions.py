@@ -41,7 +41,7 @@ class Statements:
     """What a ringserver and its follower have stated about all sessions.
 
     Attributes:
-        starts: by time.
+        starts: by time; of one time, there may be several with different failed requests.
         rules: by time.
         newest_snapshot: the time of the newest snapshot.
         find_snapshot_after: returns the time of the first snapshot after a moment.
@@ -165,12 +165,11 @@ def _find_end(
 
 
 def _find_restart(seen: datetime.datetime, starts: Sequence[ServerStart]) -> _End | None:
-    following = bisect_right(starts, seen, key=lambda start: start.time)
-    if following == len(starts):
-        return None
-    time, failed = starts[following]
+    following = starts[bisect_right(starts, seen, key=lambda start: start.time) :]
     # A request may fail although the server runs; a later session proves it.
-    return _End(failed if failed is not None and seen <= failed < time else time, "restart")
+    ends = (failed if failed is not None and seen <= failed < time else time for time, failed in following)
+    first = min(ends, default=None)
+    return None if first is None else _End(first, "restart")
 
 
 def _find_absence(
@@ -190,19 +189,14 @@ def _find_old_age(seen: datetime.datetime, rules: Sequence[CloseRule], now: date
         if after is None:
             continue
         end = max(seen, since) + after
-        is_in_force = end <= now if number == len(rules) else end < rules[number].since
-        if is_in_force:
+        if end <= now and (number == len(rules) or end < rules[number].since):
             return _End(end, "age")
     return None
 
 
 def merge_starts(stated: Iterable[tuple[datetime.datetime, datetime.datetime | None]]) -> list[ServerStart]:
-    """Return the starts of a server by time, each once, with the earliest failed request."""
-    starts: dict[datetime.datetime, datetime.datetime | None] = {}
-    for time, failed in stated:
-        known = [one for one in (starts.get(time), failed) if one is not None]
-        starts[time] = min(known, default=None)
-    return [ServerStart(time, starts[time]) for time in sorted(starts)]
+    """Return the starts of a server by time, each once."""
+    return [ServerStart(*start) for start in sorted(set(stated), key=lambda start: start[0])]
 
 
 def merge_rules(stated: Iterable[tuple[datetime.datetime, int | None]]) -> list[CloseRule]:

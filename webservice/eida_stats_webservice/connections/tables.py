@@ -180,15 +180,18 @@ class ConnectionTables:
             )
             return parse_optional(found)
 
-        newest = self.queries.newest_snapshot(connection, node_id=node.id, sensor=instance)
         return Statements(
             starts=merge_starts(
                 (time, parse_optional(failed)) for time, failed in list_stated("server_start", "failed")
             ),
             rules=merge_rules(list_stated("close_after", "seconds")),
-            newest_snapshot=parse_optional(newest),
+            newest_snapshot=self.find_newest_snapshot(connection, node, instance),
             find_snapshot_after=find_snapshot_after,
         )
+
+    def find_newest_snapshot(self, connection: Any, node: Node, instance: str) -> datetime.datetime | None:
+        """Return the time of the newest snapshot of a ringserver."""
+        return parse_optional(self.queries.newest_snapshot(connection, node_id=node.id, sensor=instance))
 
     def read_snapshot(self, connection: Any, sensor: Sensor) -> str | None:
         """Return the sessions of the last snapshot that was received, as JSON."""
@@ -208,15 +211,19 @@ class ConnectionTables:
         )
 
     def put_listings(
-        self, connection: Any, sensor: Sensor, counts: Mapping[str, int], time: datetime.datetime
+        self, connection: Any, sensor: Sensor, listings: Mapping[tuple[str, int], datetime.datetime]
     ) -> None:
-        """Record how many sessions with the same digits a snapshot lists."""
-        listed_at = format_moment(time)
+        """Record when snapshots have listed sessions last, by their digits and their number."""
         self.queries.put_listing(
             connection,
             [
-                {"sensor_id": sensor.id, "session": session, "count": count, "listed_at": listed_at}
-                for session, count in counts.items()
+                {
+                    "sensor_id": sensor.id,
+                    "session": session,
+                    "count": count,
+                    "listed_at": format_moment(time),
+                }
+                for (session, count), time in listings.items()
             ],
         )
 
@@ -233,7 +240,7 @@ class ConnectionTables:
     # Sessions and events
 
     def find_unlogged_ends(self, connection: Any, sensor: Sensor, moment: datetime.datetime) -> set[str]:
-        """Return the sessions that are open, or have ended after a moment without a disconnect in the log."""
+        """Return the sessions that are open, or have ended from a moment on without a disconnect in the log."""
         found = self.queries.unlogged_ends(connection, sensor_id=sensor.id, moment=format_moment(moment))
         return {session for (session,) in found}
 
