@@ -12,8 +12,8 @@ HourSums = dict[tuple[int, datetime.datetime], list[int]]
 
 
 def find_hour(moment: datetime.datetime) -> datetime.datetime:
-    """Return the start of the hour of a moment."""
-    return moment.replace(minute=0, second=0, microsecond=0)
+    """Return the start of the hour of a moment in UTC."""
+    return moment.astimezone(datetime.UTC).replace(minute=0, second=0, microsecond=0)
 
 
 def is_permanent(installation: Installation) -> bool:
