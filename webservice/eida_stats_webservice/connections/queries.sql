@@ -33,7 +33,7 @@ SELECT CAST(events_from AS text) FROM connections_archived;
 
 -- name: events_in_file(source, first, last)
 -- Return the logged events of a part of a log file.
-SELECT position, sensor_id, recorded, direction, session
+SELECT position, sensor_id, recorded, direction, session, protocol
 FROM sensor_events WHERE source = :source AND position BETWEEN :first AND :last AND cause = 'log';
 
 -- name: events_at(sensor_id, times)

@@ -19,7 +19,7 @@ from eida_statistics.connections import (
     Snapshot,
 )
 from eida_stats_webservice.connections.errors import ArchivedEvents, ConflictingEvent, SnapshotUnknown
-from eida_stats_webservice.connections.models import Event, Sensor, Session
+from eida_stats_webservice.connections.models import Event, LineContent, Sensor, Session
 from eida_stats_webservice.connections.sessions import CONFIRMED_AFTER, Group, Statements, derive
 from eida_stats_webservice.connections.tables import ConnectionTables, Known, Row, format_moment
 from eida_stats_webservice.registry.models import Node
@@ -164,7 +164,7 @@ class RingserverBatch:
         self._touched.add(session)
 
     def _find_new(self, lines: Sequence[Line]) -> list[Event]:
-        """Return the events of the lines that were not received before; their sessions are touched."""
+        """Return the events of the lines that were not received before. All their sessions are touched."""
         by_file: dict[str, list[Line]] = defaultdict(list)
         for line in lines:
             by_file[line.source].append(line)
@@ -174,13 +174,14 @@ class RingserverBatch:
             known = self._tables.find_lines(self._connection, self._sensor, source, min(positions), max(positions))
             for line in some:
                 event = _make_event(line)
-                content = (event.recorded, event.direction, line.session)
+                content = LineContent(event.recorded, event.direction, line.session, line.protocol)
                 stored = known.setdefault(line.position, content)
                 if stored != content:
                     raise ConflictingEvent(f"{source}, position {line.position}: another line was received before")
+                # Also if it is known, to find out whether the port and the connect time are the same.
+                connected = line.time if isinstance(line, Connect) else line.connected
+                self._touch(line.session, line.port, connected, line.address)
                 if stored is content:
-                    connected = line.time if isinstance(line, Connect) else line.connected
-                    self._touch(line.session, line.port, connected, line.address)
                     new.append(event)
         return new
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from eida_stats_webservice.connections.models import Event, Installation, Sensor, Session, Space
+from eida_stats_webservice.connections.models import Event, Installation, LineContent, Sensor, Session, Space
 from eida_stats_webservice.connections.sessions import Group, Statements, merge_rules, merge_starts
 from eida_stats_webservice.connections.spaces import SpaceTree
 from eida_stats_webservice.connections.sums import HourSums, add_up_days, is_placed
@@ -150,12 +150,12 @@ class ConnectionTables:
 
     def find_lines(
         self, connection: Any, sensor: Sensor, source: str, first: int, last: int
-    ) -> dict[int, tuple[datetime.datetime, int, str]]:
-        """Return the events of a part of a log file by position: time, direction and session."""
+    ) -> dict[int, LineContent]:
+        """Return the events of a part of a log file by position."""
         found = self.queries.events_in_file(connection, source=source, first=first, last=last)
         return {
-            position: (parse_time(recorded), direction, session)
-            for position, sensor_id, recorded, direction, session in found
+            position: LineContent(parse_time(recorded), *content)
+            for position, sensor_id, recorded, *content in found
             if sensor_id == sensor.id
         }
 
