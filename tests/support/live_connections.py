@@ -2,10 +2,12 @@
 
 import datetime
 import hashlib
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-from eida_statistics.connections import Connect, Disconnect, ListedSession, Record
+from eida_statistics.connections import Command, Connect, Disconnect, ListedSession, Record
 from eida_stats_webservice.connections.counts import END_OF_TIME, Counts
 from eida_stats_webservice.connections.intake import ConnectionIntake, Stored
 from eida_stats_webservice.connections.models import DOOR, Installation, Sensor, Space
@@ -13,7 +15,7 @@ from eida_stats_webservice.connections.tables import ConnectionTables, format_mo
 from eida_stats_webservice.database.base import Database, parse_time
 from eida_stats_webservice.registry.models import Node
 from eida_stats_webservice.registry.repository import RegistryRepository
-from support.stores import Store, open_store
+from support.stores import Store
 from support.tables import select
 
 START = datetime.datetime(2024, 4, 22, 2, tzinfo=datetime.UTC)
@@ -26,7 +28,7 @@ def at(seconds: float) -> datetime.datetime:
 
 
 def name_session(client: str, connected: datetime.datetime, port: int = PORT) -> str:
-    return hashlib.sha256(f"{client},{port},{connected:%s}".encode()).hexdigest()[:16]
+    return _hash(f"{client},{port},{connected}")
 
 
 def name_file(number: int = 0) -> str:
@@ -79,7 +81,11 @@ class LiveConnections:
 
     def empty(self) -> None:
         """Delete all nodes, sensors, spaces and counts."""
-        self.execute("DELETE FROM spaces WHERE name <> 'federation'", "DELETE FROM nodes")
+        self.execute(
+            "DELETE FROM spaces WHERE name <> 'federation'",
+            "DELETE FROM nodes",
+            "UPDATE connections_archived SET events_from = '2000-01-01'",
+        )
 
     def execute(self, *statements: str) -> None:
         with self.database.transaction(write=True) as connection:
@@ -168,5 +174,28 @@ class LiveConnections:
         return {(name, str(day)): (more, less) for name, day, more, less in found if more or less}
 
 
-def open_connections(uri: str) -> LiveConnections:
-    return LiveConnections(open_store(uri))
+def read_access_logs(folder: Path, instance: str = "main") -> list[Record]:
+    """Return the records of all access logs of a ringserver. Neither bad lines nor keyed hashes matter here."""
+    return [record for path in sorted(folder.iterdir()) for record in _read_access_log(path.read_bytes(), instance)]
+
+
+def _read_access_log(text: bytes, instance: str) -> Iterator[Record]:
+    position = 0
+    source = ""
+    for line in text.splitlines(keepends=True):
+        fields = json.loads(line)
+        time, connected = (datetime.datetime.fromisoformat(fields[name]) for name in ("log_time", "connect_time"))
+        source = source or f"{fields['log_time']}-{_hash(line.decode())}"
+        port, protocol = fields["client"]["server_port"], fields.get("protocol", {}).get("name")
+        session = _hash(f"{fields['client']['ip']},{port},{connected}")
+        if fields["event"] == "connect":
+            yield Connect(instance, source, position, connected, session, port, protocol)
+        elif fields["event"] == "disconnect":
+            yield Disconnect(instance, source, position, time, connected, session, port, protocol)
+        elif protocol is not None:
+            yield Command(instance, session, protocol)
+        position += len(line)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -4,7 +4,6 @@ import datetime
 import itertools
 from collections import Counter
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +18,6 @@ from support.live_connections import (
     disconnect,
     list_session,
 )
-from support.stores import Store
 
 EXAMPLES = settings(
     max_examples=60,
@@ -29,11 +27,6 @@ CLIENTS = st.sampled_from("xy")
 # Around an hour and a month; few times, so that they often coincide.
 TIMES = st.sampled_from([0, 1, 2, 10, 40, 41, 70, 100, 130, 3590, 3600, 3640, 8 * 86400 + 79199, 9 * 86400])
 INSTANCES = st.sampled_from(["main", "second"])
-
-
-@pytest.fixture
-def live(store: Store) -> LiveConnections:
-    return LiveConnections(store)
 
 
 @st.composite
