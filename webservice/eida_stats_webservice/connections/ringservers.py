@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 
 from eida_statistics.connections import (
-    Alive,
     CloseAfter,
     Command,
     Connect,
@@ -70,10 +69,11 @@ class RingserverBatch:
         rows: list[Row] = []
         lines: list[Line] = []
         moments: list[datetime.datetime] = []
+        created = format_moment(self._now)
         for record in records:
-            if isinstance(record, Connect | Disconnect):
+            if isinstance(record, (Connect, Disconnect)):
                 lines.append(record)
-                rows.append(self._write_line(record))
+                rows.append(self._write_line(record, created))
             elif isinstance(record, Command):
                 self._protocols.add((record.session, record.protocol))
             elif isinstance(record, Snapshot):
@@ -112,22 +112,14 @@ class RingserverBatch:
         statements = self._tables.read_statements(self._connection, self._node, self._instance)
         return self._derive([], statements)
 
-    def _write_line(self, record: Line) -> Row:
+    def _write_line(self, record: Line, created: str) -> Row:
         if isinstance(record, Connect):
             event, direction, connected = "connect", 1, None
         else:
             event, direction, connected = "disconnect", -1, format_moment(record.connected)
-        return (
-            *(
-                format_moment(self._now),
-                format_moment(record.time),
-                self._node.id,
-                self._instance,
-                event,
-                direction,
-            ),
-            *(record.source, record.position, record.session, connected, record.port, record.protocol, None),
-        )
+        beginning = (created, format_moment(record.time), self._node.id, self._instance, event, direction)
+        end = (record.source, record.position, record.session, connected, record.port, record.protocol, None)
+        return beginning + end
 
     def _write_statement(self, record: Snapshot | ServerStart | CloseAfter, details: str) -> Row:
         tag = str(record.__struct_config__.tag)
@@ -157,10 +149,13 @@ class RingserverBatch:
         Raises:
             ConflictingEvent: if records disagree about it.
         """
-        group = self._groups.setdefault(session, Group(session, port, connected))
-        if (group.port, group.connected) != (port, connected):
+        group = self._groups.get(session)
+        if group is None:
+            group = self._groups[session] = Group(session, port, connected)
+        elif group.port != port or group.connected != connected:
             raise ConflictingEvent(f"session {session} has two ports or connect times")
-        group.address = group.address or address
+        if group.address is None:
+            group.address = address
         self._touched.add(session)
 
     def _find_new(self, lines: Sequence[Line]) -> list[Event]:
@@ -282,8 +277,3 @@ def _list_moments(record: ServerStart | CloseAfter) -> list[datetime.datetime]:
     if isinstance(record, CloseAfter) or record.failed is None:
         return [record.time]
     return [record.time, record.failed]
-
-
-def is_of_ringserver(record: Record) -> bool:
-    """Return whether a record is that of a ringserver, and not of a door."""
-    return isinstance(record, Alive | CloseAfter | Command | Connect | Disconnect | ServerStart | Snapshot)

@@ -88,7 +88,14 @@ def derive(group: Group, statements: Statements, now: datetime.datetime) -> tupl
     without it, if another one half a minute later is without it, too; its age, if nothing confirms sessions.
     """
     connects = [event for event in group.logged if event.direction > 0]
-    disconnects = sorted(event for event in group.logged if event.direction < 0)
+    disconnects = sorted([event for event in group.logged if event.direction < 0])
+    ended = [
+        Session(number, event.recorded, "log", event.protocol or group.protocol)
+        for number, event in enumerate(disconnects, 1)
+    ]
+    if len(connects) == len(disconnects) and not group.listings:
+        # Most groups are complete, and the rest takes as long again.
+        return ended, [*connects, *disconnects]
     count = max(len(connects), len(disconnects), _count_listed(group.listings, disconnects))
     beginnings = [
         Event(group.connected, f"{BEGINNING_MARK}{group.session}", number, 1, "inferred", group.session)
@@ -101,10 +108,7 @@ def derive(group: Group, statements: Statements, now: datetime.datetime) -> tupl
         key=lambda end: (end is None, end),
     )
     sessions = [
-        *(
-            Session(number, event.recorded, "log", event.protocol or group.protocol)
-            for number, event in enumerate(disconnects, 1)
-        ),
+        *ended,
         *(
             Session(number, end and end.time, end and end.cause, group.protocol)
             for number, end in enumerate(ends, len(disconnects) + 1)

@@ -4,13 +4,14 @@ import datetime
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from eida_stats_webservice.connections.models import Event, Installation, LineContent, Sensor, Session, Space
 from eida_stats_webservice.connections.sessions import Group, Statements, merge_rules, merge_starts
 from eida_stats_webservice.connections.spaces import SpaceTree
-from eida_stats_webservice.connections.sums import HourSums, add_up_days, is_placed
+from eida_stats_webservice.connections.sums import HourSums, add_up_days, find_placed
 from eida_stats_webservice.database.base import Database, parse_time, select_rows, to_records
 from eida_stats_webservice.registry.models import Node
 
@@ -44,6 +45,8 @@ class Known(NamedTuple):
     protocols: dict[str, str]
 
 
+# A batch has each time in several rows.
+@lru_cache(1 << 13)
 def format_moment(moment: datetime.datetime) -> str:
     """Return a time with microseconds in the form of the database; as texts, they have the order of times."""
     if moment.tzinfo is not datetime.UTC:
@@ -272,15 +275,15 @@ class ConnectionTables:
         return known
 
     def add_events(
-        self, connection: Any, sensor: Sensor, events: Iterable[Event], installations: Sequence[Installation]
+        self, connection: Any, sensor: Sensor, events: Sequence[Event], installations: Sequence[Installation]
     ) -> None:
         """Add events."""
+        number = sensor.id
         rows = (
-            (
-                *(sensor.id, format_moment(event.recorded), event.source, event.position, event.direction),
-                *(event.cause, is_placed(event, installations), event.session, event.protocol),
+            (number, format_moment(recorded), source, position, direction, cause, placed, session, protocol)
+            for (recorded, source, position, direction, cause, session, protocol), placed in zip(
+                events, find_placed(events, installations), strict=True
             )
-            for event in events
         )
         self._load(connection, self.queries.load_events, _EVENT_COLUMNS, rows)
 
