@@ -50,7 +50,7 @@ class Moment(NamedTuple):
 
 
 class Parsed(NamedTuple):
-    """What a text has, up to a position.
+    """The content of a text up to a position.
 
     Attributes:
         records: those that count. They have at most one `Command` for a session and protocol.

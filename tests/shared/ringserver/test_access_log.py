@@ -66,7 +66,7 @@ def test_session_has_equal_digits_in_all_events() -> None:
     connect, command, disconnect = parse(CONNECT.text() + COMMAND.text() + DISCONNECT.text()).records
     assert isinstance(connect, Connect)
     assert isinstance(disconnect, Disconnect)
-    assert connect.session == command.session == disconnect.session  # type: ignore[union-attr]
+    assert connect.session == command.session == disconnect.session
     assert connect.time == disconnect.connected == datetime.datetime.fromisoformat(CONNECTED)
     assert disconnect.time == datetime.datetime.fromisoformat(CLOSED)
     assert (connect.protocol, disconnect.protocol, connect.port) == (None, "SeedLink", 18000)
@@ -77,7 +77,7 @@ def test_session_has_equal_digits_in_all_events() -> None:
 )
 def test_other_session_has_other_digits(other: Line) -> None:
     first, second = parse(CONNECT.text() + other.text()).records
-    assert first.session != second.session  # type: ignore[union-attr]
+    assert first.session != second.session
 
 
 def test_command_is_kept_once() -> None:
