@@ -13,7 +13,6 @@ from eida_statistics.errors import ConfigurationError
 from eida_statistics.networks import NetworkRegistry
 from eida_statistics.payload import SOURCE_RULE, is_source
 from eida_statistics.ringserver.collection import Settings
-from eida_statistics.ringserver.identity import ClientKey, create_key, get_key_path, load_key
 from eida_statistics.ringserver.places import DEFAULT_PRECISION, Places
 from eida_statistics.ringserver.windows import HOUR, Grid
 from eida_stats_aggregator.command import (
@@ -26,9 +25,10 @@ from eida_stats_aggregator.command import (
     run_options,
     token_options,
 )
-from eida_stats_aggregator.console import complain, set_program
+from eida_stats_aggregator.console import set_program
 from eida_stats_aggregator.reader import make_registry_loader
 from eida_stats_aggregator.ringserver import send
+from eida_stats_aggregator.ringserver.key import load_or_create_key
 from eida_stats_aggregator.ringserver.logs import list_directions
 from eida_stats_aggregator.run import Destination
 
@@ -196,7 +196,7 @@ def cli(
 
         def make_settings() -> Settings:
             return Settings(
-                _load_key(salt_file),
+                load_or_create_key(salt_file),
                 places,
                 Grid(zone, hours * HOUR),
                 registry.extend,
@@ -247,16 +247,6 @@ def _is_on_command_line(*names: str) -> bool:
     """Return whether one of some options is on the command line. Those in the environment are for all runs."""
     context = click.get_current_context()
     return any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in names)
-
-
-def _load_key(file: Path | None) -> ClientKey:
-    """Return the key in a file, or that of the user, which is created if it is missing."""
-    if file is not None:
-        return load_key(file)
-    path = get_key_path()
-    if create_key(path):
-        complain(f"created a random key in {path}. Keep it: with another one, all records and clients look new.")
-    return load_key(path)
 
 
 def _import_store() -> ModuleType:
