@@ -32,6 +32,8 @@ from support.stubs import Answer, find_unused_url, problem
 MANY = [Line(address=f"192.0.2.{number}") for number in range(50)]
 SECOND = "accesslog-20261122T0204-20261122T0205.jsonl"
 START = "2026-11-22T02:01:45Z"
+# A process may start slowly while other tests run.
+LONG = 120
 
 
 @pytest.fixture
@@ -79,6 +81,16 @@ def test_packed_log_is_the_same(operator: FollowOperator, pack: Callable[[bytes]
     path.unlink()
     assert "1 new events" in operator.run_once().stdout
     assert len(operator.centre.events) == len(MANY) + 1
+
+
+def test_cut_archive_is_read_once_it_is_whole(operator: FollowOperator) -> None:
+    packed = gzip.compress(b"".join(line.text() for line in MANY))
+    path = operator.logs / f"{SECOND}.gz"
+    path.write_bytes(packed[:-9])
+    assert f"{path.name}: " in operator.run_once(code=1).stderr
+    path.write_bytes(packed)
+    operator.run_once()
+    assert len(operator.centre.events) == len(MANY)
 
 
 def test_damaged_line_is_reported(operator: FollowOperator) -> None:
@@ -151,46 +163,46 @@ def test_down_centre_loses_nothing(operator: FollowOperator) -> None:
     path = write_log(operator.logs, CONNECT)
     operator.centre.failure = DOWN
     with operator.follow() as process:
-        wait_for(lambda: "Trying again" in operator.read_errors())
+        wait_for(lambda: "Trying again" in operator.read_errors(), LONG)
         with path.open("ab") as log:
             log.write(DISCONNECT.text())
         operator.centre.failure = None
-        wait_for(lambda: len(operator.centre.events) == 2)
-        wait_for(lambda: "the service takes records again" in operator.read_errors())
+        wait_for(lambda: len(operator.centre.events) == 2, LONG)
+        wait_for(lambda: "the service takes records again" in operator.read_errors(), LONG)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(LONG) == 0
     assert operator.read_errors().count("Trying again") == 1
 
 
 def test_killed_follower_goes_on(operator: FollowOperator) -> None:
     path = write_log(operator.logs, CONNECT)
     with operator.follow() as process:
-        wait_for(lambda: operator.centre.events)
+        wait_for(lambda: operator.centre.events, LONG)
         process.kill()
     write_log(operator.logs, *MANY, name=SECOND)
     with path.open("ab") as log:
         log.write(DISCONNECT.text())
     with operator.follow():
-        wait_for(lambda: len(operator.centre.events) == len(MANY) + 2)
+        wait_for(lambda: len(operator.centre.events) == len(MANY) + 2, LONG)
 
 
 def test_vanished_directory_is_reported_once(operator: FollowOperator) -> None:
     write_log(operator.logs, CONNECT)
     away = operator.home / "away"
     with operator.follow():
-        wait_for(lambda: operator.centre.events)
+        wait_for(lambda: operator.centre.events, LONG)
         operator.logs.rename(away)
-        wait_for(lambda: "No such file" in operator.read_errors())
+        wait_for(lambda: "No such file" in operator.read_errors(), LONG)
         write_log(away, CONNECT, DISCONNECT)
         away.rename(operator.logs)
-        wait_for(lambda: len(operator.centre.events) == 2)
+        wait_for(lambda: len(operator.centre.events) == 2, LONG)
     assert operator.read_errors().count("No such file") == 1
 
 
 def test_second_follower_is_refused(operator: FollowOperator) -> None:
     write_log(operator.logs, CONNECT)
     with operator.follow():
-        wait_for(lambda: operator.centre.events)
+        wait_for(lambda: operator.centre.events, LONG)
         assert "Another process follows this ringserver" in operator.run_once(code=1).stderr
 
 
@@ -257,7 +269,7 @@ def test_conflict_stops_the_follower(operator: FollowOperator) -> None:
     write_log(operator.logs, CONNECT)
     operator.centre.failure = CONFLICT
     with operator.follow() as process:
-        assert process.wait(30) == 3
+        assert process.wait(LONG) == 3
     assert "move it out of the directory" in operator.read_errors()
 
 
@@ -300,7 +312,7 @@ def test_rule_is_sent_when_it_changes(operator: FollowOperator) -> None:
 def test_quiet_follower_is_alive(operator: FollowOperator) -> None:
     write_log(operator.logs)
     with serve_status(START) as ringserver, operator.follow("--status", ringserver.url):
-        wait_for(lambda: operator.centre.requests)
+        wait_for(lambda: operator.centre.requests, LONG)
     operator.run_once("--status", find_unused_url())
     assert [type(one) for one in operator.centre.requests[-1]] == [Alive]
 
