@@ -58,7 +58,8 @@ class FollowState(msgspec.Struct):
         files: by path.
         server_start: the last start of the ringserver that was acknowledged.
         failed_since: the first failed request for the status since the last successful one.
-        close_after: the seconds that were acknowledged, None if the rule is not in force.
+        close_after: the seconds that were acknowledged, None if the rule is not in force, unset if the service has
+            received neither.
     """
 
     service: str
@@ -68,7 +69,7 @@ class FollowState(msgspec.Struct):
     files: dict[str, FileStamp] = {}
     server_start: datetime.datetime | None = None
     failed_since: datetime.datetime | None = None
-    close_after: int | None = None
+    close_after: int | msgspec.UnsetType | None = msgspec.UNSET
 
     def forget_old(self, paths: Collection[str], now: datetime.datetime) -> None:
         """Drop files that do not exist any more, and their logs if they are old.

@@ -280,7 +280,9 @@ def test_status_is_sent(operator: FollowOperator) -> None:
     with serve_status(START, [client, client]) as ringserver:
         operator.run_once("--status", f"{ringserver.url}/")
         operator.run_once("--status", ringserver.url)
-    start, first, second = operator.centre.others
+    start, first, rule, second = operator.centre.others
+    assert isinstance(rule, CloseAfter)
+    assert rule.seconds is None
     assert (start, type(second)) == (ServerStart("rs-a", start.time), Snapshot)  # type: ignore[union-attr]
     assert isinstance(first, Snapshot)
     (connect,) = operator.centre.events
@@ -293,7 +295,7 @@ def test_refused_list_is_reported(operator: FollowOperator) -> None:
     with serve_status(START) as ringserver:
         done = operator.run_once("--status", ringserver.url)
     assert "/connections/json: 403" in done.stderr
-    assert [type(one) for one in operator.centre.others] == [ServerStart]
+    assert [type(one) for one in operator.centre.others] == [ServerStart, CloseAfter]
 
 
 def test_silent_ringserver_is_reported(operator: FollowOperator) -> None:

@@ -31,7 +31,7 @@ def fail(seconds: int) -> Status:
 
 @pytest.fixture
 def state() -> FollowState:
-    return FollowState("http://centre.example", "rs-a", "key")
+    return FollowState("http://centre.example", "rs-a", "key", close_after=None)
 
 
 @pytest.fixture
@@ -89,6 +89,16 @@ def test_rule_is_in_force_while_nothing_confirms(confirmations: Confirmations, s
     assert confirmations.list_waiting() == []
     confirmations.note(answer(210))
     assert confirmations.list_waiting() == [CloseAfter("rs-a", at(210), None)]
+    confirmations.acknowledge()
+    assert state.close_after is None
+
+
+def test_first_status_is_sent_as_a_rule() -> None:
+    state = FollowState("http://centre.example", "rs-a", "key", server_start=START)
+    confirmations = Confirmations("rs-a", MONTH, state)
+    confirmations.note(answer(0))
+    confirmations.note(answer(30))
+    assert confirmations.list_waiting() == [CloseAfter("rs-a", at(0), None)]
     confirmations.acknowledge()
     assert state.close_after is None
 
