@@ -32,6 +32,7 @@ NULS = "NUL bytes"
 _EARLIEST_SECOND = int(datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC).timestamp())
 _CACHED_TIMES = 1 << 12
 
+_BRACE = ord("{")
 _BEGINNINGS = re.compile(re.escape(BEGINNING))
 _PADDING = b" \t\r\n\x1e\xef\xbb\xbf"
 _EXPECTED = {
@@ -241,8 +242,7 @@ def _find_pieces(text: bytes) -> Iterator[_Piece]:
             yield from _search_line(text, start, end)
         else:
             # A blank before an object is not part of it.
-            first = start if text.startswith(b"{", start) else text.index(b"{", start)
-            yield first, end, fields
+            yield (start if text[start] == _BRACE else text.index(b"{", start)), end, fields
         start = end
 
 
