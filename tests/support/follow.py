@@ -15,6 +15,7 @@ from support.stubs import Answer, Received, Stub, environment, problem, serve_st
 INSTANCE = "rs-a"
 TOKEN = "token-of-the-node"
 DOWN = Answer(503, b"")
+FUTURE = problem(400, "unusable-time", "record 1: the time is in the future")
 CONFLICT = problem(409, "event-conflict", "Another event has this position")
 _START = "from eida_stats_aggregator.ringserver.follow import main; main()"
 

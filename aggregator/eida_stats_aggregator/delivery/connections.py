@@ -20,6 +20,9 @@ _CONFLICT_HINT = (
     "The centre has another event at this position of the log, or has archived its month. If the log was"
     " changed, or is that of another ringserver, move it out of the directory. Then start again."
 )
+# The parser has rejected times that never can be right, so this one is in the future, and that passes.
+_UNUSABLE_TIME = "unusable-time"
+_CLOCK_HINT = "Check the clocks of the ringserver, of this machine and of the service."
 
 
 class _Receipt(msgspec.Struct):
@@ -59,9 +62,12 @@ class ConnectionsClient:
         return receipt.created
 
     def _make_failure(self, answer: requests.Response) -> RecordsNotSent:
-        said = self._session.quote(answer, parse_answer(answer, Problem))
+        problem = parse_answer(answer, Problem)
+        said = self._session.quote(answer, problem)
         reason = ": ".join(filter(None, [self.url, self._session.format_status(answer), said]))
         code = answer.status_code
+        if problem is not None and problem.name == _UNUSABLE_TIME:
+            return RecordsNotSent(reason, hint=_CLOCK_HINT)
         if code in _REFUSED:
             return RecordsRefused(reason, hint=_CONFLICT_HINT if code == 409 else "")
         hint = ""

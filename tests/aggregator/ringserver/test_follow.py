@@ -25,7 +25,7 @@ from eida_statistics.connections import (
 )
 from eida_statistics.ringserver.access_log import MAX_LINE_BYTES
 from support.access_logs import COMMAND, CONNECT, DISCONNECT, REAL_ACCESS, Line, write_log
-from support.follow import CONFLICT, DOWN, FollowOperator, serve_centre, serve_status
+from support.follow import CONFLICT, DOWN, FUTURE, FollowOperator, serve_centre, serve_status
 from support.processes import wait_for
 from support.stubs import Answer, find_unused_url, problem
 
@@ -172,6 +172,16 @@ def test_down_centre_loses_nothing(operator: FollowOperator) -> None:
         process.send_signal(signal.SIGTERM)
         assert process.wait(LONG) == 0
     assert operator.read_errors().count("Trying again") == 1
+
+
+def test_record_of_the_future_is_sent_later(operator: FollowOperator) -> None:
+    write_log(operator.logs, CONNECT)
+    operator.centre.failure = FUTURE
+    with operator.follow() as process:
+        wait_for(lambda: "Check the clocks" in operator.read_errors(), LONG)
+        operator.centre.failure = None
+        wait_for(lambda: operator.centre.events, LONG)
+        assert process.poll() is None
 
 
 def test_killed_follower_goes_on(operator: FollowOperator) -> None:
