@@ -1,5 +1,8 @@
 """The repositories of a database, which commands work with."""
 
+from eida_stats_webservice.connections.intake import ConnectionIntake
+from eida_stats_webservice.connections.reconciliation import Reconciliation
+from eida_stats_webservice.connections.tables import ConnectionTables
 from eida_stats_webservice.database import Database
 from eida_stats_webservice.dataselect.repository import DataselectIntake, DataselectRepository
 from eida_stats_webservice.dataselect.transfer import Transfer
@@ -37,4 +40,7 @@ class Repositories:
                 RingserverVerification(database, self.ringserver_sums),
             ],
         )
+        self.connections = ConnectionTables(database)
+        self.intake = ConnectionIntake(database, self.registry, self.connections)
+        self.reconciliation = Reconciliation(database, self.registry, self.connections)
         self.transfer = Transfer(database, self.registry, self.dataselect_sums)
