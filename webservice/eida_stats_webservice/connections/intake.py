@@ -95,13 +95,15 @@ class ConnectionIntake:
             NameTaken: if the name of a new space is in use.
             DatabaseLocked: if another request holds the lock of the node for too long.
         """
-        now = datetime.datetime.now(tz=datetime.UTC)
+        arrived = datetime.datetime.now(tz=datetime.UTC)
         for number, record in enumerate(records, 1):
-            _check_times(number, record, now)
+            _check_times(number, record, arrived)
         with self._database.transaction(write=True, wait_seconds=WAIT_SECONDS) as connection:
             self._tables.lock(connection, node)
             if arrival is not None:
                 self._registry.check_arrival(connection, arrival)
+            # Read behind the lock, so that times of the log and of counts have the order of commits.
+            now = datetime.datetime.now(tz=datetime.UTC)
             stored = _Batch(self._database, self._tables, connection, node, now).store(records)
         self._publish(stored.shown)
         return stored
