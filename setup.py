@@ -82,7 +82,7 @@ setup(
         "eida_statistics": ["py.typed", "client_classes.toml"],
         "eida_stats_webservice": [
             *("web/openapi.yaml", "web/application.wadl"),
-            *("*/*.sql", "*/*/*.sql", "migrations/sqlite/*.sql"),
+            *("*/*.sql", "*/*.lua", "*/*/*.sql", "migrations/sqlite/*.sql"),
             *("dashboard/templates/*", "dashboard/static/*"),
             "reports/templates/*",
             "reports/data/*",

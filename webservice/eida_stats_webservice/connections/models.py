@@ -94,3 +94,13 @@ class Recount(msgspec.Struct, frozen=True):
     space_id: int
     recorded: datetime.datetime
     count: int
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """The count of a space that is shown from `created` on. A larger version is newer."""
+
+    version: int
+    space: str
+    created: datetime.datetime
+    recorded: datetime.datetime
+    count: int
