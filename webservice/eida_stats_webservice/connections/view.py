@@ -58,17 +58,17 @@ class View:
 
     def count_now(self, space: Space) -> int:
         """Return the count of a space now. The copy may be 2 s old, so it decides nothing about suppression."""
-        is_copied = space.node_id is not None and not self._protects(space)
+        is_copied = space.node_id is not None and not self.is_protected(space)
         found = self._live.find(space) if is_copied else None
         return self.counts.count(space) if found is None else found
 
     def is_suppressed(self, space: Space, count: int) -> bool:
         """Return whether a count is too small to be shown: it is that of clients, and the answer is public."""
-        return 0 < count < self._min_clients and self._protects(space)
+        return 0 < count < self._min_clients and self.is_protected(space)
 
-    def _protects(self, space: Space) -> bool:
-        """Return whether small counts of a space are suppressed."""
-        if self._min_clients <= 1 or (self.node is not None and self.node.id == space.node_id):
+    def is_protected(self, space: Space) -> bool:
+        """Return whether small counts of a space are not shown: they are those of clients, for everybody."""
+        if not self._min_clients or (self.node is not None and self.node.id == space.node_id):
             return False
         return any(below.id in self._of_clients for below in self.counts.tree.list_below(space))
 
