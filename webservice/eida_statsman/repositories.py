@@ -1,6 +1,7 @@
 """The repositories of a database, which commands work with."""
 
 from eida_stats_webservice.connections.intake import ConnectionIntake
+from eida_stats_webservice.connections.live_counts import open_live_counts
 from eida_stats_webservice.connections.reconciliation import Reconciliation
 from eida_stats_webservice.connections.tables import ConnectionTables
 from eida_stats_webservice.database import Database
@@ -19,9 +20,14 @@ from eida_stats_webservice.ringserver.verification import RingserverVerification
 
 
 class Repositories:
-    """All repositories of a database."""
+    """All repositories of a database.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        database: the database.
+        redis_url: where the current counts are copied to, if anywhere.
+    """
+
+    def __init__(self, database: Database, redis_url: str = "") -> None:
         self.database = database
         self.registry = RegistryRepository(database)
         self.dataselect_sums = DataselectRepository(database)
@@ -41,6 +47,7 @@ class Repositories:
             ],
         )
         self.connections = ConnectionTables(database)
-        self.intake = ConnectionIntake(database, self.registry, self.connections)
+        self.live = open_live_counts(redis_url, database, self.connections)
+        self.intake = ConnectionIntake(database, self.registry, self.connections, self.live.publish)
         self.reconciliation = Reconciliation(database, self.registry, self.connections)
         self.transfer = Transfer(database, self.registry, self.dataselect_sums)
