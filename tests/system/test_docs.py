@@ -35,7 +35,7 @@ WEBSERVICE = ROOT / "webservice" / "README.md"
 ARCHITECTURE = ROOT / "ARCHITECTURE.md"
 RELIABILITY = ROOT / "docs" / "RELIABILITY.md"
 AGGREGATOR_COMMANDS = (eida_stats_aggregator.cli.cli, eida_stats_aggregator.ringserver.cli.cli)
-UNITS = sorted((ROOT / "aggregator" / "systemd").iterdir())
+UNITS = sorted(unit for part in ("aggregator", "webservice") for unit in (ROOT / part / "systemd").iterdir())
 
 # The aggregator reports these; the others are the service's.
 AGGREGATOR_ERRORS = [
