@@ -144,10 +144,10 @@ def create_blueprint(
 def _count(view: View, space: Space, moment: datetime.datetime | None) -> int | None:
     """Return the count after the event nearest to a moment, or now; None if there is no event."""
     counts = view.counts
-    if not counts.is_known(space):
-        return None
     if moment is None:
         return view.count_now(space)
+    if not counts.is_known(space):
+        return None
     if counts.is_archived(moment):
         return counts.count(space, moment)
     nearest = counts.find_nearest(space, moment)

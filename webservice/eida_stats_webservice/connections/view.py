@@ -56,11 +56,16 @@ class View:
         """Return the spaces that the client may see, by name."""
         return sorted(filter(self.can_see, self.counts.tree), key=lambda space: space.name.lower())
 
-    def count_now(self, space: Space) -> int:
-        """Return the count of a space now. The copy may be 2 s old, so it decides nothing about suppression."""
+    def count_now(self, space: Space) -> int | None:
+        """Return the count of a space now, or None if it has had no event.
+
+        The copy may be 2 s old, so it decides nothing about suppression. It has no spaces above the nodes.
+        """
         is_copied = space.node_id is not None and not self.is_protected(space)
         found = self._live.find(space) if is_copied else None
-        return self.counts.count(space) if found is None else found
+        if found is not None:
+            return found
+        return self.counts.count(space) if self.counts.is_known(space) else None
 
     def is_suppressed(self, space: Space, count: int) -> bool:
         """Return whether a count is too small to be shown: it is that of clients, and the answer is public."""
