@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import NamedTuple
 import pytest
 import requests
 
-from eida_statistics.connections import Count
+from eida_statistics.connections import Connect, Count, Disconnect, Record, encode_records
 from eida_statistics.errors import EidaStatisticsError
 from eida_stats_webservice.connections.intake import ConnectionIntake
 from eida_stats_webservice.connections.tables import ConnectionTables
@@ -34,9 +34,13 @@ from support.service import PREFIX, Service
 from support.stores import Store, open_store
 from support.tables import select
 
-SPACES = "ABCD"
+DOORS = "AB"
+NODES = ("R1", "R2")
+"""Each has a ringserver."""
+SPACES = (*DOORS, *NODES)
+LOG_FILE = "2020-02-20T00:00:00Z-0123456789abcdef"
 HALL = "hall"
-"""The space that contains the others."""
+"""The space that contains those of the doors."""
 READERS = 4
 TARGETS = (
     *("flush", "worker", "flush", "redis", "worker", "postgresql", "flush", "hang"),
@@ -71,21 +75,26 @@ class Answer(NamedTuple):
     received: float
 
 
-class Door:
-    """Sends events of a door that only it changes: to the service, or past it and past Redis, as commands do.
+class Sender:
+    """Sends the events of one sensor: to the service, or past it and past Redis, as commands do.
 
     Attributes:
-        steps: the counts of its space.
+        space: a public space that only this sensor changes.
+        installed: the space of the sensor.
+        logged: its node, and its name in the log.
+        steps: the counts of the space.
     """
 
-    def __init__(self, space: str, service: Service, intake: ConnectionIntake, node: Node) -> None:
-        self.space = space
+    def __init__(self, name: str, service: Service, intake: ConnectionIntake, node: Node, token: str) -> None:
+        self.space = self.installed = name
+        self.logged = (node.name, name)
         self.steps = [Step(None, 0, float("inf"))]
         self.events = 0
         self.failures = 0
         self._service = service
         self._intake = intake
         self._node = node
+        self._token = token
 
     def send_until(self, done: threading.Event) -> None:
         """Send one event after the other, each until it is stored, and some twice."""
@@ -93,38 +102,41 @@ class Door:
         count = 0
         while not done.is_set():
             self.events += 1
-            moment = START + datetime.timedelta(milliseconds=self.events)
-            record = Count(f"door {self.space}", moment, rng.choice((1, 1, 1, -1)))
+            moment = START + datetime.timedelta(seconds=self.events)
+            direction, record = self.make_record(moment, rng.choice((1, 1, 1, -1)))
             begun = time.monotonic()
             for _ in range(2 if rng.random() < 0.05 else 1):
                 self._store(record, passes_by=rng.random() < 0.2)
-            count += record.direction
+            count += direction
             self.steps[-1] = self.steps[-1]._replace(ended=time.monotonic())
             self.steps.append(Step(count, begun, float("inf")))
             time.sleep(rng.uniform(0, 0.05))
 
-    def _store(self, record: Count, *, passes_by: bool) -> None:
+    def make_record(self, moment: datetime.datetime, direction: int) -> tuple[int, Record]:
+        """Return a record that changes the count by 1, in this direction if that is possible."""
+        raise NotImplementedError
+
+    def post(self, record: Record) -> requests.Response:
+        """Send a record to the service."""
+        raise NotImplementedError
+
+    def _store(self, record: Record, *, passes_by: bool) -> None:
         deadline = time.monotonic() + WITHIN_SECONDS
-        while not (self._store_directly(record) if passes_by else self._post(record)):
+        while not (self._store_directly(record) if passes_by else self._send(record)):
             assert time.monotonic() < deadline
             self.failures += 1
             time.sleep(0.05)
 
-    def _store_directly(self, record: Count) -> bool:
+    def _store_directly(self, record: Record) -> bool:
         try:
             self._intake.store(self._node, [record])
         except EidaStatisticsError:
             return False
         return True
 
-    def _post(self, record: Count) -> bool:
-        event = {
-            "timestamp": record.time.isoformat(),
-            "direction": str(record.direction),
-            "dpu_id": record.sensor,
-        }
+    def _send(self, record: Record) -> bool:
         try:
-            answer = requests.post(f"{find_root(self._service)}/send", json=event, timeout=WITHIN_SECONDS)
+            answer = self.post(record)
         except requests.RequestException:
             return False
         assert answer.status_code in (200, 503), answer.text
@@ -141,6 +153,46 @@ class Door:
             if step.count == answer.count and step.begun <= answer.received
         )
         return min(ages, default=float("inf"))
+
+
+class Door(Sender):
+    """A door, which needs no token."""
+
+    def make_record(self, moment: datetime.datetime, direction: int) -> tuple[int, Record]:
+        return direction, Count(self.space, moment, 1 if direction > 0 else -1)
+
+    def post(self, record: Record) -> requests.Response:
+        assert isinstance(record, Count)
+        event = {"timestamp": f"{record.time:%FT%TZ}", "direction": str(record.direction), "dpu_id": self.space}
+        return requests.post(f"{find_root(self._service)}/send", json=event, timeout=WITHIN_SECONDS)
+
+
+class Ringserver(Sender):
+    """The only ringserver of its node, whose space has its count."""
+
+    def __init__(self, name: str, service: Service, intake: ConnectionIntake, node: Node, token: str) -> None:
+        super().__init__(name, service, intake, node, token)
+        self.installed = f"{name}/main"
+        self.logged = (name, "main")
+        self._open: list[Connect] = []
+
+    def make_record(self, moment: datetime.datetime, direction: int) -> tuple[int, Record]:
+        if direction < 0 and self._open:
+            begun = self._open.pop(0)
+            place = (begun.instance, begun.source, self.events)
+            return -1, Disconnect(*place, moment, begun.time, begun.session, begun.port)
+        begun = Connect("main", LOG_FILE, self.events, moment, f"{self.events:016x}", 18000)
+        self._open.append(begun)
+        return 1, begun
+
+    def post(self, record: Record) -> requests.Response:
+        headers = {"Authorization": f"Bearer {self._token}"}
+        return requests.post(
+            f"{self._service.url}/connections",
+            data=encode_records([record]),
+            headers=headers,
+            timeout=WITHIN_SECONDS,
+        )
 
 
 def find_root(service: Service) -> str:
@@ -203,14 +255,15 @@ def test_counts_are_right_despite_kills(
     migrations.apply(uri)
     done = threading.Event()
     with closing(open_store(uri)) as store, RedisServer() as redis:
-        node = install_doors(store)
         intake = ConnectionIntake(store.database, store.registry, ConnectionTables(store.database))
         with (
             Service(grant_service(uri), tmp_path, REDIS_URL=redis.url) as service,
             ThreadPoolExecutor(len(SPACES) + READERS) as threads,
         ):
-            doors = {space: Door(space, service, intake, node) for space in SPACES}
-            sending = [threads.submit(door.send_until, done) for door in doors.values()]
+            house = install_doors(store)
+            senders: dict[str, Sender] = {name: Door(name, service, intake, *house) for name in DOORS}
+            senders |= {name: Ringserver(name, service, intake, *make_node(store, name)) for name in NODES}
+            sending = [threads.submit(sender.send_until, done) for sender in senders.values()]
             reading = [threads.submit(read_until, done, service, number) for number in range(READERS)]
             try:
                 hits = strike(cluster, service, redis)
@@ -219,33 +272,34 @@ def test_counts_are_right_despite_kills(
             for one in sending:
                 one.result()
             answers = list(itertools.chain.from_iterable(one.result() for one in reading))
-            counts = {space: int(door.steps[-1].count or 0) for space, door in doors.items()}
+            counts = {space: int(sender.steps[-1].count or 0) for space, sender in senders.items()}
             wait_for(lambda: all(ask(service, space) == count for space, count in counts.items()))
-            assert ask(service, HALL) == sum(counts.values())
-        check_stored(store, doors)
-    ages = [doors[answer.space].measure_age(answer) for answer in answers]
+            assert ask(service, HALL) == sum(counts[space] for space in DOORS)
+        check_stored(store, senders.values())
+    ages = [senders[answer.space].measure_age(answer) for answer in answers]
     assert [answer for answer, age in zip(answers, ages, strict=True) if age == float("inf")] == []
     # The keys have expired by then, so this does not depend on the speed of the machine.
     assert max(ages) <= OLDEST_SECONDS
     assert hits > 0
     record_figure(
-        f"{sum(door.events for door in doors.values())} events of doors, struck {dict(Counter(TARGETS))},"
-        f" {sum(door.failures for door in doors.values())} attempts that failed: {len(answers)} counts,"
+        f"{sum(sender.events for sender in senders.values())} events of doors and ringservers,"
+        f" struck {dict(Counter(TARGETS))},"
+        f" {sum(sender.failures for sender in senders.values())} attempts that failed: {len(answers)} counts,"
         f" none wrong, {sum(age > 0 for age in ages)} of them old, by {max(ages):.2f} s at most"
     )
 
 
-def install_doors(store: Store) -> Node:
-    """Install a door for each space, which is in the hall, and return its node."""
-    node, _ = make_node(store, "N")
+def install_doors(store: Store) -> tuple[Node, str]:
+    """Install a door for each space in the hall, and return their node and its token."""
+    node, token = make_node(store, "N")
     tables = ConnectionTables(store.database)
     with store.database.transaction(write=True) as connection:
         hall = tables.add_space(connection, HALL, None, node)
-        for space in SPACES:
-            tables.add_space(connection, space, hall, node)
-    for space in SPACES:
-        install_door(store, node, f"door {space}", [(space, 1)])
-    return node
+        for name in DOORS:
+            tables.add_space(connection, name, hall, node)
+    for name in DOORS:
+        install_door(store, node, name, [(name, 1)])
+    return node, token
 
 
 def ask(service: Service, space: str) -> int:
@@ -253,7 +307,7 @@ def ask(service: Service, space: str) -> int:
     return int(answer.json()["count"])
 
 
-def check_stored(store: Store, doors: dict[str, Door]) -> None:
+def check_stored(store: Store, senders: Collection[Sender]) -> None:
     """Check that each event is stored once, and that the sums are those of the events."""
     stored = select(
         store,
@@ -261,10 +315,13 @@ def check_stored(store: Store, doors: dict[str, Door]) -> None:
         " WHERE space_days.space_id = spaces.id) FROM sensor_events JOIN installations USING (sensor_id)"
         " JOIN spaces ON spaces.id = installations.space_id GROUP BY spaces.id",
     )
-    sums = {space: tuple(map(int, found)) for space, *found in stored}
-    assert sums == {
-        space: (door.events, door.steps[-1].count, door.steps[-1].count) for space, door in doors.items()
-    }
+    found = {space: tuple(map(int, sums)) for space, *sums in stored}
+    counts = {sender: sender.steps[-1].count for sender in senders}
+    assert found == {sender.installed: (sender.events, count, count) for sender, count in counts.items()}
     # What was received is all there, repeated or not.
-    logged = dict(select(store, "SELECT sensor, count(DISTINCT recorded) FROM sensor_log GROUP BY sensor"))
-    assert logged == {f"door {space}": door.events for space, door in doors.items()}
+    logged = select(
+        store,
+        "SELECT name, sensor, count(DISTINCT recorded) FROM sensor_log JOIN nodes ON nodes.id = node_id"
+        " GROUP BY name, sensor",
+    )
+    assert set(logged) == {(*sender.logged, sender.events) for sender in senders}
