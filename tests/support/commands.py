@@ -28,8 +28,8 @@ _IMPORTED_LATE = (
     *(
         f"eida_statsman.{name}"
         for name in (
-            *("coverage", "db", "networks", "nodes", "payloads", "report", "ringserver", "sensors"),
-            *("spaces", "tokens"),
+            *("connections", "coverage", "db", "networks", "nodes", "payloads", "report", "ringserver"),
+            *("sensors", "spaces", "tokens"),
         )
     ),
 )

@@ -11,8 +11,8 @@ from eida_stats_webservice import config as configuration
 
 # Each is in the module of its name.
 _COMMANDS = (
-    *("coverage", "db", "networks", "nodes", "payloads", "report", "ringserver", "sensors"),
-    *("serve", "spaces", "tokens"),
+    *("connections", "coverage", "db", "networks", "nodes", "payloads", "report", "ringserver"),
+    *("sensors", "serve", "spaces", "tokens"),
 )
 _EPILOG = """
 Set DATABASE_URI to the database: postgresql://user:password@host/database, or sqlite:/// and a path. The default

@@ -5,6 +5,7 @@ from eida_stats_webservice.connections.reconciliation import Reconciliation
 from eida_stats_webservice.connections.sensor_administration import SensorAdministration
 from eida_stats_webservice.connections.space_administration import SpaceAdministration
 from eida_stats_webservice.connections.tables import ConnectionTables
+from eida_stats_webservice.connections.verification import ConnectionVerification
 from eida_stats_webservice.database import Database
 from eida_stats_webservice.dataselect.repository import DataselectIntake, DataselectRepository
 from eida_stats_webservice.dataselect.transfer import Transfer
@@ -46,6 +47,7 @@ class Repositories:
         self.connections = ConnectionTables(database)
         self.intake = ConnectionIntake(database, self.registry, self.connections)
         self.reconciliation = Reconciliation(database, self.registry, self.connections)
+        self.connection_verification = ConnectionVerification(database, self.connections)
         self.spaces = SpaceAdministration(database, self.registry, self.connections)
         self.sensors = SensorAdministration(database, self.registry, self.connections)
         self.transfer = Transfer(database, self.registry, self.dataselect_sums)
