@@ -1,11 +1,26 @@
 """eida_statsman connections: reconcile, rebuild, verify, replay and archive live connections."""
 
+import datetime
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
 import click
 import msgspec
 
+from eida_stats_webservice.connections.log import LogRecord
+from eida_stats_webservice.connections.log_files import read_lines
+from eida_stats_webservice.connections.replay import store_log
 from eida_stats_webservice.errors import Differences
+from eida_statsman.moments import moment_option
+from eida_statsman.nodes import require_printable
+from eida_statsman.replay import copy_registrations, open_target
 from eida_statsman.repositories import Repositories
-from eida_statsman.tables import show_json
+from eida_statsman.tables import show, show_json
+
+_ALWAYS = (
+    datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC),
+    datetime.datetime(9999, 12, 31, tzinfo=datetime.UTC),
+)
 
 
 @click.group()
@@ -55,3 +70,49 @@ def verify(repositories: Repositories, as_json: bool) -> None:
         click.echo(f"differences: {number or 'none'}")
     if number:
         raise Differences(hint="If only sums differ, compute them again: eida_statsman connections rebuild.")
+
+
+@connections.command()
+@click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@moment_option("--from", "start", text="Replay what this database received from this time on, in UTC.")
+@moment_option("--to", "stop", text="Replay what this database received before this time, in UTC.")
+@click.option("--node", callback=require_printable, help="The node of lines that name none.")
+@click.option("--database", "uri", metavar="URI", help="The other database; by default, a temporary one.")
+@click.pass_obj
+def replay(
+    repositories: Repositories,
+    files: Sequence[Path],
+    start: datetime.datetime | None,
+    stop: datetime.datetime | None,
+    node: str | None,
+    uri: str | None,
+) -> None:
+    """Store the lines of log files, or a window of the log, in another database, and print the counts there.
+
+    FILES are archives or answers of connections/log, plain or compressed. Nodes, spaces, doors and recounts that
+    the other database lacks are copied. Without --database this is a dry run.
+    """
+    has_window = start is not None or stop is not None
+    if bool(files) == has_window:
+        raise click.UsageError("Name files, or a window with --from and --to.")
+    with open_target(uri) as target:
+        copy_registrations(repositories, target)
+        if files:
+            created = store_log(target.intake, target.registry, _read_files(files, node))
+        else:
+            with repositories.database.snapshot() as connection:
+                repositories.database.wait_without_limit(connection)
+                lines = repositories.connection_log.read_received(
+                    connection, start or _ALWAYS[0], stop or _ALWAYS[1]
+                )
+                created = store_log(target.intake, target.registry, lines)
+        target.reconciliation.reconcile()
+        counts = target.spaces.list_counts()
+    click.echo(f"events that are new there: {created:,}")
+    rows = [{"space": space.name, "count": count} for space, count in counts]
+    show(rows, {"space": "SPACE", "count": "COUNT"}, as_json=False)
+
+
+def _read_files(files: Sequence[Path], node: str | None) -> Iterator[LogRecord]:
+    for file in files:
+        yield from read_lines(file, node)

@@ -1,6 +1,7 @@
 """The repositories of a database, which commands work with."""
 
 from eida_stats_webservice.connections.intake import ConnectionIntake
+from eida_stats_webservice.connections.log import ConnectionLog
 from eida_stats_webservice.connections.reconciliation import Reconciliation
 from eida_stats_webservice.connections.sensor_administration import SensorAdministration
 from eida_stats_webservice.connections.space_administration import SpaceAdministration
@@ -47,6 +48,7 @@ class Repositories:
         self.connections = ConnectionTables(database)
         self.intake = ConnectionIntake(database, self.registry, self.connections)
         self.reconciliation = Reconciliation(database, self.registry, self.connections)
+        self.connection_log = ConnectionLog(database)
         self.connection_verification = ConnectionVerification(database, self.connections)
         self.spaces = SpaceAdministration(database, self.registry, self.connections)
         self.sensors = SensorAdministration(database, self.registry, self.connections)

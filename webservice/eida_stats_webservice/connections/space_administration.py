@@ -7,10 +7,10 @@ from typing import Any
 from eida_stats_webservice.connections.counts import Counts
 from eida_stats_webservice.connections.errors import ArchivedEvents, NameTaken, UnknownSpace, UnusableSpace
 from eida_stats_webservice.connections.intake import check_time, show_counts
-from eida_stats_webservice.connections.models import Space
+from eida_stats_webservice.connections.models import Recount, Space
 from eida_stats_webservice.connections.spaces import SpaceTree
 from eida_stats_webservice.connections.tables import ConnectionTables, format_moment
-from eida_stats_webservice.database.base import Database
+from eida_stats_webservice.database.base import Database, select_rows, to_records
 from eida_stats_webservice.registry.models import Node
 from eida_stats_webservice.registry.repository import RegistryRepository
 
@@ -58,6 +58,19 @@ class SpaceAdministration:
             counts = Counts(self._database, self._tables, connection)
             spaces = sorted(counts.tree, key=lambda space: space.name.lower())
             return [(space, counts.count(space)) for space in spaces]
+
+    def read_tree(self) -> SpaceTree:
+        """Return all spaces."""
+        with self._database.transaction() as connection:
+            return self._tables.read_tree(connection)
+
+    def list_recounts(self) -> list[tuple[str, Recount]]:
+        """Return all recounts by time, each with the name of its space."""
+        with self._database.snapshot() as connection:
+            tree = self._tables.read_tree(connection)
+            ids = self._database.to_list([space.id for space in tree])
+            rows = select_rows(connection, self._tables.queries.list_recounts, spaces=ids)
+            return [(tree.get(one.space_id).name, one) for one in to_records(Recount, rows)]
 
     def recount(self, name: str, count: int, moment: datetime.datetime, author: str) -> int:
         """State the count of a space at a moment. Return its count now.
