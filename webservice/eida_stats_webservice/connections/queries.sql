@@ -33,7 +33,7 @@ SELECT CAST(events_from AS text) FROM connections_archived;
 
 -- name: events_in_file(source, first, last)
 -- Return the logged events of a part of a log file.
-SELECT position, sensor_id, recorded, direction, session
+SELECT position, sensor_id, recorded, direction, session, protocol
 FROM sensor_events WHERE source = :source AND position BETWEEN :first AND :last AND cause = 'log';
 
 -- name: events_at(sensor_id, times)
@@ -56,9 +56,9 @@ SELECT session, number, address, port, connected, closed_at, closed_by, protocol
 FROM sessions WHERE session IN :sessions AND sensor_id = :sensor_id ORDER BY session, number;
 
 -- name: unlogged_ends(sensor_id, moment)
--- Return the sessions that are open, or have ended after a moment without a disconnect in the log.
+-- Return the sessions that are open, or have ended from a moment on without a disconnect in the log.
 SELECT DISTINCT session FROM sessions
-WHERE sensor_id = :sensor_id AND (closed_at IS NULL OR (closed_at > :moment AND closed_by <> 'log'));
+WHERE sensor_id = :sensor_id AND (closed_at IS NULL OR (closed_at >= :moment AND closed_by <> 'log'));
 
 -- name: listings_of_sessions(sensor_id, sessions)
 -- Return when snapshots have listed some sessions last.

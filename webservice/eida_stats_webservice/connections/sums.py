@@ -2,7 +2,7 @@
 
 import datetime
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from eida_stats_webservice.connections.models import FIRST_MOMENT, Event, Installation
 from eida_stats_webservice.connections.spaces import SpaceTree
@@ -12,8 +12,8 @@ HourSums = dict[tuple[int, datetime.datetime], list[int]]
 
 
 def find_hour(moment: datetime.datetime) -> datetime.datetime:
-    """Return the start of the hour of a moment."""
-    return moment.replace(minute=0, second=0, microsecond=0)
+    """Return the start of the hour of a moment in UTC."""
+    return moment.astimezone(datetime.UTC).replace(minute=0, second=0, microsecond=0)
 
 
 def is_permanent(installation: Installation) -> bool:
@@ -21,11 +21,13 @@ def is_permanent(installation: Installation) -> bool:
     return installation.removed_at is None and installation.installed_at <= FIRST_MOMENT
 
 
-def is_placed(event: Event, installations: Iterable[Installation]) -> bool:
-    """Return whether the sensor of an event counted a space at that time."""
-    return any(map(is_permanent, installations)) or any(
-        installation.covers(event.recorded) for installation in installations
-    )
+def find_placed(events: Iterable[Event], installations: Sequence[Installation]) -> Iterator[bool]:
+    """Yield for each event of a sensor whether the sensor counted a space at that time."""
+    if any(map(is_permanent, installations)):
+        yield from (True for _ in events)
+    else:
+        for event in events:
+            yield any(one.covers(event.recorded) for one in installations)
 
 
 class Summation:
