@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 import msgspec
 
+from eida_statistics.months import format_month, parse_month
 from eida_stats_webservice.connections.log import LogRecord
 from eida_stats_webservice.connections.log_files import read_lines
 from eida_stats_webservice.connections.replay import store_log
 from eida_stats_webservice.errors import Differences
-from eida_statsman.moments import moment_option
+from eida_statsman.moments import get_now, moment_option
 from eida_statsman.nodes import require_printable
 from eida_statsman.replay import copy_registrations, open_target
 from eida_statsman.repositories import Repositories
@@ -116,3 +117,38 @@ def replay(
 def _read_files(files: Sequence[Path], node: str | None) -> Iterator[LogRecord]:
     for file in files:
         yield from read_lines(file, node)
+
+
+def _parse_month(_context: click.Context, _parameter: click.Parameter, value: str) -> datetime.date:
+    """Return a month that is not later than the present one."""
+    try:
+        month = parse_month(value)
+    except ValueError as error:
+        raise click.BadParameter("not a month, such as 2026-01") from error
+    if not datetime.date(2000, 1, 1) <= month <= get_now().date():
+        raise click.BadParameter("must be a month from 2000-01 to the present one")
+    return month
+
+
+@connections.command()
+@click.option("--before", required=True, callback=_parse_month, metavar="YYYY-MM", help="Archive earlier months.")
+@click.option(
+    "-o",
+    "--output",
+    "folder",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, writable=True, path_type=Path),
+    metavar="DIRECTORY",
+    help="Write the files into this directory.",
+)
+@click.pass_obj
+def archive(repositories: Repositories, before: datetime.date, folder: Path) -> None:
+    """Write the events of old months to files, and delete them here. Sums and sessions stay.
+
+    Each file is read back and compared with the log before anything is deleted. Events of these months are refused
+    from then on. The service may run meanwhile. After an interruption, run it again.
+    """
+    for written in repositories.archive.write(before, folder):
+        where = written.file or "no events"
+        click.echo(f"{format_month(written.month)}: {written.events:,} rows of the log, {where}")
+    click.echo(f"deleted {repositories.archive_deletion.delete():,} events; they are kept from {before} on")

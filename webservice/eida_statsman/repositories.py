@@ -1,5 +1,7 @@
 """The repositories of a database, which commands work with."""
 
+from eida_stats_webservice.connections.archive import ConnectionArchive
+from eida_stats_webservice.connections.archive_deletion import ArchiveDeletion
 from eida_stats_webservice.connections.intake import ConnectionIntake
 from eida_stats_webservice.connections.log import ConnectionLog
 from eida_stats_webservice.connections.reconciliation import Reconciliation
@@ -50,6 +52,8 @@ class Repositories:
         self.reconciliation = Reconciliation(database, self.registry, self.connections)
         self.connection_log = ConnectionLog(database)
         self.connection_verification = ConnectionVerification(database, self.connections)
+        self.archive = ConnectionArchive(database, self.registry, self.connections, self.reconciliation)
+        self.archive_deletion = ArchiveDeletion(database, self.registry, self.connections)
         self.spaces = SpaceAdministration(database, self.registry, self.connections)
         self.sensors = SensorAdministration(database, self.registry, self.connections)
         self.transfer = Transfer(database, self.registry, self.dataselect_sums)

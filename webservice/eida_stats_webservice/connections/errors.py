@@ -73,3 +73,9 @@ class OverlappingInstallation(Conflict):
     """The sensor is installed elsewhere at that time, so nothing was changed."""
 
     problem = "overlapping-installation"
+
+
+class ArchiveDiffers(EidaStatisticsError):
+    """The file of an archive differs from the log, so nothing was deleted."""
+
+    problem = "archive-differs"

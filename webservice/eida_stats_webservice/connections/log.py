@@ -70,6 +70,9 @@ class ConnectionLog:
                     found = self._queries.listed_before(
                         connection, node_id=node_id, sensor=record.instance, id=number
                     )
+                    if found is None:
+                        # It is kept as the end of a session; the archive has its list.
+                        continue
                     record.sessions = _DETAILS.decode(found).sessions
                 listed.add((node, record.instance))
             yield LogRecord(node, parse_time(created), record)

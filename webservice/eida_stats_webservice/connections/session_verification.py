@@ -10,7 +10,7 @@ from eida_stats_webservice.connections.differences import ConnectionDifference, 
 from eida_stats_webservice.connections.merging import merge_groups
 from eida_stats_webservice.connections.models import Event, Installation, Sensor, Session
 from eida_stats_webservice.connections.sessions import Group, Statements, derive
-from eida_stats_webservice.connections.sums import is_placed
+from eida_stats_webservice.connections.sums import find_placed
 from eida_stats_webservice.connections.tables import ConnectionTables, format_moment, parse_optional
 from eida_stats_webservice.database.base import Database, parse_time, select_rows, to_records
 from eida_stats_webservice.registry.models import Node
@@ -150,7 +150,10 @@ def _compare_events(
 ) -> Iterator[ConnectionDifference]:
     placed = stored[1]
     found = {_identify(event): _describe(event, event in placed) for event in stored[0]}
-    expected = {_identify(event): _describe(event, is_placed(event, installations)) for event in due}
+    expected = {
+        _identify(event): _describe(event, is_counted)
+        for event, is_counted in zip(due, find_placed(due, installations), strict=True)
+    }
     for key in sorted(found.keys() | expected.keys()):
         if found.get(key) != expected.get(key):
             where = f"{write_moment(key[0])} {key[1]} {key[2]} of session {session}"
