@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import requests
 
-from eida_statistics.connections import CloseAfter, Connect, Count, Disconnect, Record
+from eida_statistics.connections import CloseAfter, Connect, Count, Disconnect, ListedSession, Record, Snapshot
 from eida_stats_webservice.connections.models import DOOR, FIRST_MOMENT, Installation, Sensor, Space
 from eida_stats_webservice.connections.tables import ConnectionTables
 from eida_stats_webservice.registry.models import Node
@@ -41,6 +41,12 @@ def disconnect(seconds: float, client: int, connected: float, instance: str = "o
 def close_after(seconds: float, after: int | None, instance: str = "one") -> CloseAfter:
     """Return a rule for the age of sessions."""
     return CloseAfter(instance, at(seconds), after)
+
+
+def snapshot(seconds: float, *clients: int, instance: str = "one") -> Snapshot:
+    """Return a snapshot of clients that connected at the start."""
+    listed = [ListedSession(f"{client:016x}", 18000, at(0)) for client in clients]
+    return Snapshot(instance, at(seconds), listed)
 
 
 def put(store: Store, node: Node, *records: Record) -> int:

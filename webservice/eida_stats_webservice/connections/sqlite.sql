@@ -85,3 +85,29 @@ FROM (
 WHERE true GROUP BY space_id, day
 ON CONFLICT (space_id, day) DO UPDATE SET entries = excluded.entries, exits = excluded.exits
 WHERE (stored.entries, stored.exits) <> (excluded.entries, excluded.exits);
+
+-- name: list_facts()
+-- Return what the log has of the sessions of ringservers: connects, disconnects, and the last time at which a snapshot
+-- listed so many of them. A snapshot without sessions lists those of the one that was received before it.
+WITH snapshots AS (
+    SELECT node_id, sensor, recorded, details,
+        count(*) FILTER (WHERE details <> '{}') OVER (PARTITION BY node_id, sensor ORDER BY id) AS stretch
+    FROM sensor_log WHERE event = 'snapshot'
+), stretches AS (
+    SELECT node_id, sensor, max(recorded) AS listed_at, max(details) FILTER (WHERE details <> '{}') AS details
+    FROM snapshots GROUP BY node_id, sensor, stretch
+), facts AS (
+    SELECT node_id, sensor, session, event, recorded, source, position, coalesce(connected, recorded) AS connected,
+        port, protocol
+    FROM sensor_log WHERE event IN ('connect', 'disconnect')
+    UNION ALL
+    SELECT node_id, sensor, json_extract(value, '$.session'), 'listed', listed_at, '',
+        coalesce(json_extract(value, '$.count'), 1), json_extract(value, '$.connected'),
+        json_extract(value, '$.port'), NULL
+    FROM stretches, json_each(details, '$.sessions')
+)
+SELECT sensors.id, session, event, recorded, source, position, connected, port, protocol
+FROM facts
+JOIN nodes ON nodes.id = facts.node_id
+JOIN sensors ON sensors.node_id = facts.node_id AND sensors.name = nodes.name || '/' || sensor
+ORDER BY sensors.id, session, source, position;
