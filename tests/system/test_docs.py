@@ -40,7 +40,7 @@ AGGREGATOR_COMMANDS = (
     eida_stats_aggregator.ringserver.cli.cli,
     eida_stats_aggregator.ringserver.follow.cli,
 )
-UNITS = sorted((ROOT / "aggregator" / "systemd").iterdir())
+UNITS = sorted([*(ROOT / "aggregator" / "systemd").iterdir(), *(ROOT / "webservice" / "systemd").iterdir()])
 
 # The aggregator reports these; the others are the service's.
 AGGREGATOR_ERRORS = [
