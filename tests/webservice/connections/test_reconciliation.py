@@ -1,13 +1,17 @@
 """Reconciliation computes the lowest and highest counts of hours, and ends old sessions."""
 
 import datetime
+import json
+import re
+import threading
+from typing import Any
 
 import pytest
 
 from eida_stats_webservice.registry.models import Node
 from support.doors import at, close_after, connect, disconnect, put, read_hours, step
 from support.node_client import make_node
-from support.stores import Store
+from support.stores import ON_POSTGRESQL, Store
 from support.tables import select
 
 HOUR = 3600
@@ -16,6 +20,8 @@ DAY = 24 * HOUR
 
 @pytest.fixture
 def node(store: Store) -> Node:
+    # Most nodes have no ringserver that is followed.
+    make_node(store, "BGR")
     return make_node(store, "GFZ")[0]
 
 
@@ -41,6 +47,84 @@ def test_second_run_does_nothing(store: Store, node: Node) -> None:
     assert read_hours(store, "GFZ")["2026-03-05 10"][4]
     store.reconciliation.reconcile()
     assert read_hours(store, "federation")["2026-03-05 10"] == (4, 1, 0, 3, False)
+
+
+def test_nothing_to_do(store: Store, node: Node) -> None:
+    assert store.reconciliation.reconcile() == (0, 0)
+    assert store.reconciliation.rebuild() == 0
+
+
+def test_removed_nodes_leave_the_spaces_above(store: Store, node: Node) -> None:
+    put_sessions(store, node)
+    put(store, make_node(store, "BGR")[0], connect(0, 1))
+    store.reconciliation.reconcile()
+    assert read_hours(store, "federation")["2026-03-05 10"] == (4, 1, 0, 3, False)
+    store.registry.remove_node("GFZ")
+    store.reconciliation.reconcile()
+    assert read_hours(store, "federation")["2026-03-05 10"] == (1, 0, 0, 1, False)
+    assert list(store.connection_verification.verify()) == []
+
+
+def test_reconciliation_beside_ingestion(store: Store, node: Node) -> None:
+    """Two runs and two writers at once; the last run leaves nothing stale."""
+    nodes = (node, make_node(store, "BGR")[0])
+    errors: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            for client in range(30):
+                if number < 2:
+                    put(
+                        store,
+                        nodes[number],
+                        connect(client * 300, client),
+                        disconnect(client * 300 + 9, client, client * 300),
+                    )
+                elif client % 5 == 0:
+                    store.reconciliation.reconcile()
+        except BaseException as error:  # noqa: BLE001 -- any of a thread
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    store.reconciliation.reconcile()
+    assert list(store.connection_verification.verify()) == []
+    assert select(store, "SELECT count(*) FROM space_hours WHERE stale") == [(0,)]
+
+
+@ON_POSTGRESQL
+def test_bounds_of_hours_are_index_conditions(store: Store, node: Node) -> None:
+    with store.database.transaction(write=True) as connection:
+        cursor = connection.cursor()
+        put_sensors(cursor, node)
+        windows = json.dumps([(2, str(at(HOUR * number)), str(at(HOUR * (number + 1)))) for number in range(24)])
+        cursor.execute(f"EXPLAIN {store.connections.queries.compute_hours.sql}", {"windows": windows})
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    (condition,) = re.findall(r"Index Cond: (.*sensor_id = installations.sensor_id.*)", plan)
+    assert "recorded >= GREATEST" in condition
+    assert "recorded < LEAST" in condition
+
+
+def put_sensors(cursor: Any, node: Node) -> None:
+    """Add a space with 20 sensors that have an event each minute for a month."""
+    cursor.execute("INSERT INTO spaces (name, node_id) VALUES ('house', %s)", (node.id,))
+    cursor.execute(
+        "INSERT INTO sensors (name, node_id, kind) SELECT n, %s, 'door' FROM generate_series(1, 20) AS n",
+        (node.id,),
+    )
+    cursor.execute(
+        "INSERT INTO installations (sensor_id, space_id, orientation, installed_at)"
+        " SELECT id, 2, 1, '2026-03-05T10:00Z' FROM sensors"
+    )
+    cursor.execute(
+        "INSERT INTO sensor_events SELECT id, '2026-03-05T10:00Z'::timestamptz + n * '1 min'::interval, '', 1, 1,"
+        " 'send', true FROM sensors, generate_series(0, 5000) AS n"
+    )
+    cursor.execute("ANALYZE sensor_events; ANALYZE installations; ANALYZE sensors; ANALYZE spaces")
 
 
 def test_old_sessions_end(store: Store, node: Node) -> None:

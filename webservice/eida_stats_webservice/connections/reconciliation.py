@@ -91,6 +91,8 @@ class Reconciliation:
         """Compute the stale hours of a node, or of the spaces above the nodes. Return their number."""
         with self._database.transaction() as connection:
             spaces = _list_spaces(self._tables.read_tree(connection), node)
+            if not spaces:
+                return 0
             stale = [
                 (int(space_id), parse_time(hour), int(events))
                 for space_id, hour, events in self._queries.stale_hours(connection, spaces=self._to_list(spaces))
@@ -118,7 +120,8 @@ class Reconciliation:
         """Let the stale hours of spaces before a moment contain their net change, since their events are gone."""
         if node is None:
             for number in spaces:
-                stored = [one.id for one in tree.list_stored(tree.get(number))]
+                # No space has the id 0; PostgreSQL has no empty lists.
+                stored = [0, *(one.id for one in tree.list_stored(tree.get(number)))]
                 self._queries.sum_archived_hours(
                     connection, space_id=number, stored=self._to_list(stored), before=format_moment(before)
                 )
@@ -144,6 +147,8 @@ class Reconciliation:
                 return []
             tree = self._tables.read_tree(connection)
             spaces = _list_spaces(tree, node) if node is not None else [one.id for one in tree]
+            if not spaces:
+                return []
             sizes = self._queries.sizes_of_hours(connection, spaces=self._to_list(spaces), start=start)
             parsed = [(parse_time(hour), int(events)) for hour, events in sizes]
         return list(cut_range(find_hour(min(moments)), find_hour(max(moments)) + HOUR, parsed))
