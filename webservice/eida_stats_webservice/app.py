@@ -13,7 +13,7 @@ from eida_stats_webservice import config as configuration
 from eida_stats_webservice.auth.authenticator import Authenticator
 from eida_stats_webservice.auth.eas import Verifier
 from eida_stats_webservice.config import Config
-from eida_stats_webservice.connections import door_routes
+from eida_stats_webservice.connections import door_routes, record_routes
 from eida_stats_webservice.connections.collector import Collector
 from eida_stats_webservice.connections.door_routes import DoorIntake
 from eida_stats_webservice.connections.intake import ConnectionIntake
@@ -109,7 +109,7 @@ def create_app(config: Config | None = None) -> Flask:
     # All nodes of a federation may send in the same minute. The limits together leave some threads free.
     node_limit = ConcurrencyLimit(at_once=4, waiting=44)
     query_limit = ConcurrencyLimit(at_once=4, waiting=8)
-    budget = Budget(_BODIES_AT_ONCE * config.max_payload_bytes)
+    budget = Budget(_BODIES_AT_ONCE * max(config.max_payload_bytes, record_routes.MAX_BYTES))
     submission_limits = submission.SubmissionLimits(node_limit, budget, config.max_payload_bytes)
     # gpg takes some milliseconds, or a second for a token that is made to keep it busy.
     eas_limit = ConcurrencyLimit(at_once=2, waiting=4, wait_seconds=5)
@@ -141,6 +141,7 @@ def create_app(config: Config | None = None) -> Flask:
         query.create_blueprint(RINGSERVER, statistics, nodes, query_limit, authenticator, config.privacy),
         metrics.create_blueprint(stored.find_newest_days_by_kind, config.metrics_token),
         door_routes.create_blueprint("doors", doors, views, connection_limit, budget, home=f"{config.url_prefix}/"),
+        record_routes.create_blueprint(connection_intake, nodes, connection_limit, budget),
     ]
     failures.apply_to(with_tokens)
     if config.counts_at_root and config.url_prefix:
