@@ -14,6 +14,7 @@ from eida_stats_webservice.auth.authenticator import Authenticator
 from eida_stats_webservice.auth.eas import Verifier
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.connections import door_routes, record_routes
+from eida_stats_webservice.connections import routes as connections
 from eida_stats_webservice.connections.collector import Collector
 from eida_stats_webservice.connections.door_routes import DoorIntake
 from eida_stats_webservice.connections.intake import ConnectionIntake
@@ -142,6 +143,7 @@ def create_app(config: Config | None = None) -> Flask:
         metrics.create_blueprint(stored.find_newest_days_by_kind, config.metrics_token),
         door_routes.create_blueprint("doors", doors, views, connection_limit, budget, home=f"{config.url_prefix}/"),
         record_routes.create_blueprint(connection_intake, nodes, connection_limit, budget),
+        connections.create_blueprint(views, query_limit),
     ]
     failures.apply_to(with_tokens)
     if config.counts_at_root and config.url_prefix:

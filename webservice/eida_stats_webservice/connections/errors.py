@@ -47,3 +47,10 @@ class UnusableSensor(EidaStatisticsError):
 
     http_status = 400
     problem = "unusable-sensor"
+
+
+class UnknownSpace(EidaStatisticsError):
+    """There is no such space, or you may not see it."""
+
+    http_status = 404
+    problem = "unknown-space"

@@ -183,3 +183,102 @@ SELECT EXISTS (SELECT 1 FROM space_days WHERE space_id IN :spaces);
 -- name: ringserver_spaces()
 -- Return the spaces of ringservers.
 SELECT DISTINCT space_id FROM installations JOIN sensors ON sensors.id = sensor_id WHERE kind = 'ringserver';
+
+-- name: recounted_spaces()
+-- Return the spaces that have recounts.
+SELECT DISTINCT space_id FROM recounts;
+
+-- name: net_by_space(spaces)
+-- Return the net entries of some spaces that have had events.
+SELECT space_id, sum(entries - exits) FROM space_days WHERE space_id IN :spaces GROUP BY space_id;
+
+-- name: installed_sensors(spaces)
+-- Return the sensors of some spaces: when a ringserver was heard of, how many open sessions nothing confirms, and the
+-- time of the last event.
+SELECT space_id, kind = 'ringserver' AND removed_at IS NULL, heard_at,
+    CASE WHEN unconfirmed AND removed_at IS NULL THEN (
+        SELECT count(*) FROM sessions WHERE sessions.sensor_id = installations.sensor_id AND closed_at IS NULL
+    ) ELSE 0 END,
+    (
+        SELECT max(recorded) FROM sensor_events
+        WHERE sensor_events.sensor_id = installations.sensor_id AND recorded >= installed_at
+            AND (removed_at IS NULL OR recorded < removed_at)
+    )
+FROM installations
+JOIN sensors ON sensors.id = installations.sensor_id
+LEFT JOIN sensor_states ON sensor_states.sensor_id = installations.sensor_id
+WHERE space_id IN :spaces;
+
+-- name: last_hour(spaces, start, stop)$
+-- Return the last hour with events of some spaces, from one hour to another, which is not included.
+SELECT max(hour) FROM space_hours WHERE space_id IN :spaces AND hour >= :start AND hour < :stop;
+
+-- name: is_stale(spaces, hour)$
+-- Return whether the lowest and highest counts of an hour are not computed since its last event.
+SELECT EXISTS (SELECT 1 FROM space_hours WHERE space_id IN :spaces AND hour = :hour AND stale);
+
+-- name: shown_counts(spaces, moment)
+-- Return the counts of some spaces that were shown at a moment.
+SELECT space_id, recorded, count FROM space_count
+WHERE id IN (
+    SELECT (
+        SELECT id FROM space_count WHERE space_id = spaces.id AND created <= :moment ORDER BY created DESC, id DESC
+        LIMIT 1
+    )
+    FROM spaces WHERE spaces.id IN :spaces
+);
+
+-- name: sessions_at(spaces, protocol, moment)
+-- Return how many sessions with a protocol were open at a moment, and the time of the last one to begin or end.
+SELECT coalesce(sum(CASE WHEN closed_at IS NULL OR closed_at > :moment THEN 1 ELSE 0 END), 0),
+    max(CASE WHEN closed_at <= :moment THEN closed_at ELSE connected END)
+FROM sessions
+WHERE sensor_id IN (SELECT sensor_id FROM installations WHERE space_id IN :spaces)
+    AND lower(protocol) = lower(:protocol) AND connected <= :moment;
+
+-- name: sessions_after(spaces, protocol, moment)$
+-- Return the time at which the first session with a protocol begins or ends, from a moment on.
+SELECT min(CASE WHEN connected >= :moment THEN connected ELSE closed_at END)
+FROM sessions
+WHERE sensor_id IN (SELECT sensor_id FROM installations WHERE space_id IN :spaces)
+    AND lower(protocol) = lower(:protocol) AND (connected >= :moment OR closed_at >= :moment);
+
+-- name: sums_of_hours(space_id, spaces, start, stop)
+-- Return what has changed in each hour: entries and exits of the spaces that add up to a space, whether the hour of one
+-- of them is stale, and the same with the lowest and highest counts of the space itself, if reconciliation has found
+-- these.
+SELECT hour,
+    sum(CASE WHEN space_id IN :spaces THEN entries ELSE 0 END),
+    sum(CASE WHEN space_id IN :spaces THEN exits ELSE 0 END),
+    max(CASE WHEN stale THEN 1 ELSE 0 END),
+    max(CASE WHEN space_id = :space_id THEN entries END),
+    max(CASE WHEN space_id = :space_id THEN exits END),
+    min(CASE WHEN space_id = :space_id THEN lowest END),
+    max(CASE WHEN space_id = :space_id THEN highest END)
+FROM space_hours
+WHERE (space_id IN :spaces OR space_id = :space_id) AND hour >= :start AND hour < :stop
+GROUP BY hour ORDER BY hour;
+
+-- name: events_between(spaces, start, stop)
+-- Return the events of some spaces in their order: time, and the change of the count. A door between two of the spaces
+-- changes nothing.
+SELECT recorded, sum(orientation * direction)
+FROM installations
+JOIN sensor_events ON sensor_events.sensor_id = installations.sensor_id
+WHERE space_id IN :spaces AND recorded >= :start AND recorded < :stop
+    AND recorded >= installed_at AND (removed_at IS NULL OR recorded < removed_at)
+GROUP BY sensor_events.sensor_id, recorded, source, position
+ORDER BY recorded, sensor_events.sensor_id, source, position;
+
+-- name: sessions_between(spaces, protocol, start, stop)
+-- Return the beginnings and ends of the sessions with a protocol in their order: time, and the change of the count.
+SELECT connected AS recorded, 1 AS direction
+FROM sessions
+WHERE sensor_id IN (SELECT sensor_id FROM installations WHERE space_id IN :spaces)
+    AND lower(protocol) = lower(:protocol) AND connected >= :start AND connected < :stop
+UNION ALL
+SELECT closed_at, -1
+FROM sessions
+WHERE sensor_id IN (SELECT sensor_id FROM installations WHERE space_id IN :spaces)
+    AND lower(protocol) = lower(:protocol) AND closed_at >= :start AND closed_at < :stop
+ORDER BY recorded, direction DESC;

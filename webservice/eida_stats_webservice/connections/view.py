@@ -1,7 +1,8 @@
 """Find which spaces a client may see, and which counts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 from flask import Request, Response
@@ -37,8 +38,10 @@ class View:
     ) -> None:
         self.counts = Counts(database, tables, connection)
         self.node = node
+        self._database = database
+        self._queries = tables.queries
+        self._connection = connection
         self._min_clients = min_clients
-        self._of_clients = {int(number) for (number,) in tables.queries.ringserver_spaces(connection)}
 
     def can_see(self, space: Space) -> bool:
         """Return whether the client may see a space."""
@@ -53,11 +56,39 @@ class View:
         """Return the spaces that the client may see, by name."""
         return sorted(filter(self.can_see, self.counts.tree), key=lambda space: space.name.lower())
 
+    def select(self, query: str, spaces: Iterable[int] | None = None, **parameters: object) -> list[Any]:
+        """Run a named query, and return its rows. If its parameter `spaces` is empty, there are none."""
+        if spaces is not None:
+            chosen = set(spaces)
+            if not chosen:
+                return []
+            parameters["spaces"] = self._database.to_list(chosen)
+        return list(getattr(self._queries, query)(self._connection, **parameters))
+
+    def select_value(self, query: str, spaces: Iterable[int], **parameters: object) -> Any:
+        """Run a named query for some spaces, and return its value; None if there are no spaces."""
+        chosen = self._database.to_list(wanted := set(spaces))
+        query_value = getattr(self._queries, query)
+        return query_value(self._connection, spaces=chosen, **parameters) if wanted else None
+
     def is_suppressed(self, space: Space, count: int) -> bool:
         """Return whether a count is too small to be shown: it is that of clients, and the answer is public."""
-        if not 0 < count < self._min_clients or (self.node is not None and self.node.id == space.node_id):
+        return 0 < count < self._min_clients and self.is_protected(space)
+
+    def is_protected(self, space: Space) -> bool:
+        """Return whether small counts of a space are not shown: they are those of clients, for everybody."""
+        if not self._min_clients or (self.node is not None and self.node.id == space.node_id):
             return False
+        return self.has_ringservers(space)
+
+    def has_ringservers(self, space: Space) -> bool:
+        """Return whether ringservers count a space, or one below it."""
         return any(below.id in self._of_clients for below in self.counts.tree.list_below(space))
+
+    @cached_property
+    def _of_clients(self) -> frozenset[int]:
+        """The spaces of ringservers."""
+        return frozenset(int(number) for (number,) in self._queries.ringserver_spaces(self._connection))
 
     def show(self, space: Space, count: int) -> int | None:
         """Return a count as the client may see it: never negative, and None if it is suppressed."""
