@@ -17,6 +17,7 @@ from eida_stats_webservice.connections import door_routes, record_routes
 from eida_stats_webservice.connections import routes as connections
 from eida_stats_webservice.connections.collector import Collector
 from eida_stats_webservice.connections.door_routes import DoorIntake
+from eida_stats_webservice.connections.export import ConnectionExport
 from eida_stats_webservice.connections.intake import ConnectionIntake
 from eida_stats_webservice.connections.tables import ConnectionTables
 from eida_stats_webservice.connections.view import ViewFactory
@@ -62,6 +63,7 @@ _COMPRESSION = {
         "text/css",
         "text/javascript",
         "application/json",
+        "application/x-ndjson",
         "application/xml",
         "application/yaml",
     ],
@@ -142,7 +144,13 @@ def create_app(config: Config | None = None) -> Flask:
         query.create_blueprint(RINGSERVER, statistics, nodes, query_limit, authenticator, config.privacy),
         metrics.create_blueprint(stored.find_newest_days_by_kind, config.metrics_token),
         door_routes.create_blueprint("doors", doors, views, connection_limit, budget, home=f"{config.url_prefix}/"),
-        record_routes.create_blueprint(connection_intake, nodes, connection_limit, budget),
+        record_routes.create_blueprint(
+            connection_intake,
+            ConnectionExport(database, tables),
+            views,
+            nodes,
+            record_routes.RecordLimits(storing=connection_limit, reading=query_limit, budget=budget),
+        ),
         connections.create_blueprint(views, query_limit),
     ]
     failures.apply_to(with_tokens)

@@ -94,7 +94,11 @@ def test_doors_have_anomalies_and_recounts(client: FlaskClient, store: Store, to
     assert [rows[name]["count"] for name in HOUSE] == [1, 0, 1]
     send(client, token, pass_door("front", at(seconds=2), -1))
     rows = read(client)
-    assert [(rows[name]["count"], rows[name]["anomaly"]) for name in HOUSE] == [(0, None), (0, "negative"), (1, None)]
+    assert [(rows[name]["count"], rows[name]["anomaly"]) for name in HOUSE] == [
+        (0, None),
+        (0, "negative"),
+        (1, None),
+    ]
     add_recount(store, "A", at(minutes=1), 3)
     rows = read(client)
     assert [(rows[name]["count"], rows[name]["anomaly"]) for name in HOUSE] == [(4, None), (3, None), (1, None)]

@@ -78,10 +78,12 @@ def parse_protocol(values: Mapping[str, str]) -> str | None:
     return protocol
 
 
-def parse_window(values: Mapping[str, str], now: datetime.datetime) -> tuple[datetime.datetime, datetime.datetime]:
-    """Return the first moment of a window, and the first one after it; without `end`, that is now."""
+def parse_window(
+    values: Mapping[str, str], default_end: datetime.datetime
+) -> tuple[datetime.datetime, datetime.datetime]:
+    """Return the first moment of a window, and the first one after it."""
     start = parse_moment(values["start"], "start")
-    end = parse_moment(values["end"], "end") if "end" in values else now
+    end = parse_moment(values["end"], "end") if "end" in values else default_end
     if end <= start:
         raise BadParameter("end is not after start", parameter="end")
     return start, end
@@ -94,9 +96,9 @@ def parse_period(values: Mapping[str, str], now: datetime.datetime) -> Period:
         BadParameter: if there are more than `MAX_ROWS`, or if a value is bad.
     """
     interval = _parse_interval(values.get("interval", "1h"))
-    start, end = parse_window(values, now if "end" in values else max(now, _parse_start(values)))
-    begin = _floor(max(start, FIRST_MOMENT), interval)
-    end = min(end, now)
+    # A start in the future is no mistake.
+    start, end = parse_window(values, END_OF_TIME)
+    begin, end = _floor(max(start, FIRST_MOMENT), interval), min(end, now)
     last = begin if end <= begin else _floor(end - datetime.timedelta(microseconds=1), interval) + interval
     rows = (last - begin) // interval
     if rows > MAX_ROWS:
@@ -104,12 +106,6 @@ def parse_period(values: Mapping[str, str], now: datetime.datetime) -> Period:
             f"{rows} intervals", hint=f"Ask for at most {MAX_ROWS}, or for longer ones.", parameter="interval"
         )
     return Period(begin, last, interval)
-
-
-def _parse_start(values: Mapping[str, str]) -> datetime.datetime:
-    """Return a moment after the start, so that a start in the future is no mistake."""
-    start = parse_moment(values["start"], "start")
-    return start + _MINUTE if start < END_OF_TIME - _MINUTE else END_OF_TIME
 
 
 def _parse_interval(text: str) -> datetime.timedelta:

@@ -9,7 +9,6 @@ import msgspec
 from flask import Blueprint, Response, request
 
 from eida_statistics import __version__
-from eida_stats_webservice.connections.errors import UnknownSpace
 from eida_stats_webservice.connections.history import find_of_protocol, find_past, find_shown
 from eida_stats_webservice.connections.models import Space
 from eida_stats_webservice.connections.parameters import (
@@ -29,13 +28,13 @@ from eida_stats_webservice.connections.rows import (
     write_values,
 )
 from eida_stats_webservice.connections.series import HOUR, Period, find_series, find_series_of_protocol
-from eida_stats_webservice.connections.view import View, ViewFactory, set_cache
+from eida_stats_webservice.connections.view import View, ViewFactory, find_space, set_cache
 from eida_stats_webservice.errors import BadParameter
 from eida_stats_webservice.query.formats import Column, Row
 from eida_stats_webservice.query.model import OutputOptions
 from eida_stats_webservice.query.responses import wants_text_errors, write_rows
 from eida_stats_webservice.web.concurrency import ConcurrencyLimit
-from eida_stats_webservice.web.parameters import quote_parameter, read_parameters
+from eida_stats_webservice.web.parameters import read_parameters
 from eida_stats_webservice.web.responses import find_matching_etag
 from eida_stats_webservice.web.route_options import RouteOptions, declare_options
 
@@ -108,18 +107,6 @@ def rows_without_time(rows: Iterable[Row]) -> list[Row]:
     """Return the rows of present counts without the time to which they belong."""
     place = [column.name for column in PRESENT_COLUMNS].index("as_of")
     return [[*row[:place], *row[place + 1 :]] for row in rows]
-
-
-def find_space(view: View, name: str) -> Space:
-    """Return a space by its name.
-
-    Raises:
-        UnknownSpace: if there is none that the client may see.
-    """
-    space = view.find(name)
-    if space is None:
-        raise UnknownSpace(quote_parameter("space", name), hint="List them: GET …/connections/now")
-    return space
 
 
 def check_protocol(view: View, space: Space) -> None:

@@ -9,12 +9,14 @@ from flask import Request, Response
 
 from eida_stats_webservice.auth.node import authenticate_node
 from eida_stats_webservice.connections.counts import Counts
+from eida_stats_webservice.connections.errors import UnknownSpace
 from eida_stats_webservice.connections.models import Space
 from eida_stats_webservice.connections.tables import ConnectionTables
 from eida_stats_webservice.database.base import Database
 from eida_stats_webservice.registry.models import Node
 from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.web.bearer import HEADERS
+from eida_stats_webservice.web.parameters import quote_parameter
 
 MAX_AGE_SECONDS = 2
 """How long a public answer may be used again."""
@@ -116,6 +118,18 @@ class ViewFactory:
         node = authenticate_node(request, self._registry).node if has_token(request) else None
         with self._database.snapshot() as connection:
             yield View(self._database, self._tables, connection, node, self._min_clients)
+
+
+def find_space(view: View, name: str) -> Space:
+    """Return a space by its name.
+
+    Raises:
+        UnknownSpace: if there is none that the client may see.
+    """
+    space = view.find(name)
+    if space is None:
+        raise UnknownSpace(quote_parameter("space", name), hint="List them: GET …/connections/now")
+    return space
 
 
 def has_token(request: Request) -> bool:

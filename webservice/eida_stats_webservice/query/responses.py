@@ -26,7 +26,7 @@ def respond(
     concurrency: ConcurrencyLimit,
     rows: Generator[Statistic],
     options: OutputOptions,
-    check: Callable[[], None] = lambda: None,
+    check: Callable[[], object] = lambda: None,
 ) -> Response:
     """Write an answer. Its query occupies a slot until all of it is sent, or the client disconnects."""
     running = run_in_slot(concurrency, rows, check)
@@ -36,7 +36,7 @@ def respond(
 
 
 def run_in_slot(
-    concurrency: ConcurrencyLimit, rows: Generator[_Row], check: Callable[[], None] = lambda: None
+    concurrency: ConcurrencyLimit, rows: Generator[_Row], check: Callable[[], object] = lambda: None
 ) -> Generator[_Row]:
     """Yield rows in a slot. `check` is called when the slot is free, which may be long after the request."""
     with closing(rows), concurrency.slot():
