@@ -102,6 +102,8 @@ class ConnectionIntake:
             self._tables.lock(connection, node)
             if arrival is not None:
                 self._registry.check_arrival(connection, arrival)
+            # After the wait for the lock: what a node sends is received in the order of the transactions.
+            now = datetime.datetime.now(tz=datetime.UTC)
             stored = _Batch(self._database, self._tables, connection, node, now).store(records)
         self._publish(stored.shown)
         return stored
