@@ -21,6 +21,7 @@ from eida_stats_webservice.connections.export import ConnectionExport
 from eida_stats_webservice.connections.intake import ConnectionIntake
 from eida_stats_webservice.connections.tables import ConnectionTables
 from eida_stats_webservice.connections.view import ViewFactory
+from eida_stats_webservice.dashboard import live_routes
 from eida_stats_webservice.dashboard import routes as dashboard
 from eida_stats_webservice.database import open_database
 from eida_stats_webservice.dataselect.cube import DATASELECT
@@ -128,7 +129,9 @@ def create_app(config: Config | None = None) -> Flask:
     report_routes = reports.create_blueprint(
         maker, statistics.data_version, authenticator.find_network, query_limit
     )
+    live = live_routes.create_blueprint(views, query_limit)
     failures.apply_to([report_routes], show_error)
+    failures.apply_to([live], live_routes.show_error)
     with_tokens = [
         submission.create_blueprint(
             DATASELECT_FORM, PayloadIntake(database, nodes, dataselect), nodes, submission_limits
@@ -161,6 +164,7 @@ def create_app(config: Config | None = None) -> Flask:
     for blueprint in (
         *with_tokens,
         report_routes,
+        live,
         usage.create_blueprint(statistics, nodes, query_limit, config.privacy),
         registry.create_blueprint(nodes),
         health.create_blueprint(

@@ -28,6 +28,7 @@ class View:
     Attributes:
         counts: the counts.
         node: the node whose token the request carries, if it does.
+        min_clients: the smallest count of clients that everybody may see, except 0.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class View:
         self._database = database
         self._queries = tables.queries
         self._connection = connection
-        self._min_clients = min_clients
+        self.min_clients = min_clients
 
     def can_see(self, space: Space) -> bool:
         """Return whether the client may see a space."""
@@ -75,11 +76,11 @@ class View:
 
     def is_suppressed(self, space: Space, count: int) -> bool:
         """Return whether a count is too small to be shown: it is that of clients, and the answer is public."""
-        return 0 < count < self._min_clients and self.is_protected(space)
+        return 0 < count < self.min_clients and self.is_protected(space)
 
     def is_protected(self, space: Space) -> bool:
         """Return whether small counts of a space are not shown: they are those of clients, for everybody."""
-        if not self._min_clients or (self.node is not None and self.node.id == space.node_id):
+        if not self.min_clients or (self.node is not None and self.node.id == space.node_id):
             return False
         return self.has_ringservers(space)
 
