@@ -18,6 +18,7 @@ from eida_stats_webservice.connections import routes as connections
 from eida_stats_webservice.connections.collector import Collector
 from eida_stats_webservice.connections.door_routes import DoorIntake
 from eida_stats_webservice.connections.export import ConnectionExport
+from eida_stats_webservice.connections.gauges import ConnectionGauges
 from eida_stats_webservice.connections.intake import ConnectionIntake
 from eida_stats_webservice.connections.tables import ConnectionTables
 from eida_stats_webservice.connections.view import ViewFactory
@@ -145,7 +146,9 @@ def create_app(config: Config | None = None) -> Flask:
         payloads.create_blueprint(stored, nodes, node_limit),
         query.create_blueprint(DATASELECT, statistics, nodes, query_limit, authenticator, config.privacy),
         query.create_blueprint(RINGSERVER, statistics, nodes, query_limit, authenticator, config.privacy),
-        metrics.create_blueprint(stored.find_newest_days_by_kind, config.metrics_token),
+        metrics.create_blueprint(
+            stored.find_newest_days_by_kind, config.metrics_token, ConnectionGauges(database, tables)
+        ),
         door_routes.create_blueprint("doors", doors, views, connection_limit, budget, home=f"{config.url_prefix}/"),
         record_routes.create_blueprint(
             connection_intake,

@@ -315,3 +315,25 @@ SELECT count(*) FROM (
         AND (:protocol = '' OR lower(protocol) = lower(:protocol))
     LIMIT :most
 ) AS found;
+
+-- name: silent_times()
+-- Return the times at which the ringservers of each node were heard of.
+SELECT nodes.name, min(heard_at)
+FROM sensor_states JOIN sensors ON sensors.id = sensor_id JOIN nodes ON nodes.id = sensors.node_id
+GROUP BY nodes.name ORDER BY nodes.name;
+
+-- name: open_sessions()
+-- Return how many clients are connected to each node.
+SELECT nodes.name, count(sessions.sensor_id)
+FROM sensors JOIN nodes ON nodes.id = sensors.node_id
+LEFT JOIN sessions ON sessions.sensor_id = sensors.id AND closed_at IS NULL
+WHERE sensors.kind = 'ringserver'
+GROUP BY nodes.name ORDER BY nodes.name;
+
+-- name: count_stale_hours()$
+-- Return how many hours are not reconciled since their last event.
+SELECT count(*) FROM space_hours WHERE stale;
+
+-- name: count_unplaced()$
+-- Return how many events do not count, because their sensor was in no space at that time.
+SELECT count(*) FROM sensor_events WHERE NOT placed;

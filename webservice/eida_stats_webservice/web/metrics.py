@@ -48,8 +48,14 @@ def register(app: Flask) -> None:
         return response
 
 
-def create_blueprint(find_newest_days: Callable[[], NewestDays], token: str) -> Blueprint:
-    """Create the routes. Without a token, which Prometheus sends, the path does not exist."""
+def create_blueprint(find_newest_days: Callable[[], NewestDays], token: str, *collectors: Collector) -> Blueprint:
+    """Create the routes.
+
+    Args:
+        find_newest_days: returns the newest day of each kind of payloads, by node.
+        token: the token that Prometheus sends. Without one, the path does not exist.
+        collectors: collect further metrics at each request.
+    """
     routes = Blueprint("metrics", __name__)
     declare_options(routes, RouteOptions(paths=("/metrics",), is_open_to_pages=False))
 
@@ -64,7 +70,9 @@ def create_blueprint(find_newest_days: Callable[[], NewestDays], token: str) -> 
         if not hmac.compare_digest(given.encode(), token.encode()):
             raise RefusedToken
         require_parameters(read_parameters(request))
-        text = _format_counters() + generate_latest(_NewestDays(find_newest_days))
+        text = _format_counters() + b"".join(
+            generate_latest(one) for one in (_NewestDays(find_newest_days), *collectors)
+        )
         return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")
 
     return routes
