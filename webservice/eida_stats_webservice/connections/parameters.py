@@ -21,7 +21,7 @@ _INTERVAL = re.compile(r"([0-9]{1,4})([mhd])", re.ASCII)
 _UNITS = {"m": 1, "h": 60, "d": 1440}
 _HOUR, _DAY = 60, 1440
 _MINUTE = datetime.timedelta(minutes=1)
-_MAX_PROTOCOL = 32
+_PROTOCOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._/-]{0,31}", re.ASCII)
 
 
 class CountQuery(NamedTuple):
@@ -71,7 +71,7 @@ def parse_count_query(values: Mapping[str, str], now: datetime.datetime) -> Coun
 def parse_protocol(values: Mapping[str, str]) -> str | None:
     """Return the protocol that a query names. Capitals do not matter."""
     protocol = values.get("protocol")
-    if protocol is not None and not (0 < len(protocol) <= _MAX_PROTOCOL and protocol.isprintable()):
+    if protocol is not None and _PROTOCOL.fullmatch(protocol) is None:
         raise BadParameter(
             quote_parameter("protocol", protocol), hint="Use a protocol such as SeedLink.", parameter="protocol"
         )

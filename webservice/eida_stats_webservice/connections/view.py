@@ -1,5 +1,6 @@
 """Find which spaces a client may see, and which counts."""
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -13,10 +14,13 @@ from eida_stats_webservice.connections.errors import UnknownSpace
 from eida_stats_webservice.connections.models import Space
 from eida_stats_webservice.connections.tables import ConnectionTables
 from eida_stats_webservice.database.base import Database
+from eida_stats_webservice.errors import BadParameter
 from eida_stats_webservice.registry.models import Node
 from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.web.bearer import HEADERS
 from eida_stats_webservice.web.parameters import quote_parameter
+
+_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,130}")
 
 MAX_AGE_SECONDS = 2
 """How long a public answer may be used again."""
@@ -51,7 +55,17 @@ class View:
         return not space.restricted or (self.node is not None and self.node.id == space.node_id)
 
     def find(self, name: str) -> Space | None:
-        """Return a space by its name, if there is one that the client may see."""
+        """Return a space by its name, if there is one that the client may see.
+
+        Raises:
+            BadParameter: if no space can have this name.
+        """
+        if _NAME.fullmatch(name) is None:
+            raise BadParameter(
+                quote_parameter("space", name),
+                hint="A name has 1 to 130 characters, and no control characters.",
+                parameter="space",
+            )
         space = self.counts.tree.find(name)
         return space if space is not None and self.can_see(space) else None
 
