@@ -110,6 +110,7 @@ setup(
             "eida_stats_aggregator = eida_stats_aggregator.cli:main",
             "eida_statsman = eida_statsman:main",
             "ringserverstats = eida_stats_aggregator.ringserver.cli:main",
+            "ringserverstats_follow = eida_stats_aggregator.ringserver.follow:main",
         ]
     },
     classifiers=[

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from benchmarks import aggregate, grafana, ingest, query, report, ringserver, ringserver_store
+from benchmarks import aggregate, connections, grafana, ingest, query, report, ringserver, ringserver_store
 
 # The tables need somewhat more than the 80 that rich takes in a file or a pipe.
 _WIDTH = 100
@@ -49,7 +49,7 @@ _WIDTH = 100
     type=click.IntRange(100_000),
     default=grafana.EVENTS,
     show_default=True,
-    help="Events of the database behind the dashboard for Grafana.",
+    help="Events of the database behind the dashboard for Grafana, and of that of connections.",
 )
 def main(
     names: tuple[str, ...],
@@ -67,6 +67,7 @@ def main(
         "aggregate": partial(aggregate.measure, sizes=sizes),
         "ringserver": _measure_ringserver,
         "grafana": partial(grafana.measure, events=events),
+        "connections": partial(connections.measure, events=events),
     }
     unknown = set(names) - benchmarks.keys()
     if unknown:

@@ -195,7 +195,10 @@ def _decode_line(number: int, line: bytes) -> "Record":
 
 
 def _explain(line: bytes) -> str:
-    value = msgspec.json.decode(line)
+    try:
+        value = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return "not JSON"  # behind the fault
     tag = value.get("event") if isinstance(value, dict) else None
     struct = _BY_TAG.get(tag) if isinstance(tag, str) else None
     if struct is None:

@@ -36,7 +36,6 @@ _SOURCE = r"[0-9A-Za-z.-]{0,64}"
 Source = Annotated[str, Meta(pattern=rf"^{_SOURCE}\Z")]
 SOURCE_RULE = "up to 64 letters, digits, dots and hyphens"
 
-
 # The first byte that is hashed: a change of the hashed form needs another one.
 _CONTENT_VERSION = b"\x01"
 _IDENTITY_VERSION = b"\x02"

@@ -118,7 +118,6 @@ CREATE TABLE sensor_events (
     PRIMARY KEY (sensor_id, recorded, source, position)
 );
 CREATE INDEX sensor_events_line ON sensor_events (source, position) WHERE cause = 'log';
-CREATE INDEX sensor_events_session ON sensor_events (session) WHERE session IS NOT NULL;
 CREATE INDEX sensor_events_unplaced ON sensor_events (sensor_id) WHERE NOT placed;
 COMMENT ON TABLE sensor_events IS 'each event that counts, once';
 COMMENT ON COLUMN sensor_events.source IS 'empty for /send; begins with ! or ~ for an event that no log has';

@@ -43,7 +43,7 @@ def token_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options for a run: what it does, and what it prints."""
+    """Add the options that control the actions and the output of a run."""
     return _add(
         command,
         click.option("--dry-run", is_flag=True, help="Write and send nothing, but show what a run would do."),

@@ -116,3 +116,29 @@ class PayloadHeld(PayloadRefused):
 
 class ReplacedUnknown(PayloadHeld):
     """The payload to be replaced does not exist, so the aggregate file waits for your decision."""
+
+
+class AccessLogSkipped(EidaStatisticsError):
+    """The access log was skipped."""
+
+
+class RecordsNotSent(EidaStatisticsError):
+    """The records of connections could not be sent, and wait."""
+
+    exit_code = 3
+
+
+class RecordsRefused(RecordsNotSent):
+    """The service refused records of connections, so nothing more is sent."""
+
+
+class UnusableState(EidaStatisticsError):
+    """The state file cannot be used."""
+
+
+class ForeignState(ConfigurationError):
+    """The state file belongs to something else."""
+
+
+class StateInUse(UnusableState):
+    """Another process follows this ringserver."""

@@ -73,7 +73,7 @@ class RejectedLine(NamedTuple):
 
 
 class Found(msgspec.Struct):
-    """What logs contain.
+    """The numbers of records and of other pieces in logs.
 
     Attributes:
         records: those that count.
@@ -209,7 +209,7 @@ def pack_digests(digests: Digests) -> bytes:
 
 
 def unpack_digests(packed: bytes) -> dict[bytes, int]:
-    """Return what `pack_digests` has packed."""
+    """Return the digests that `pack_digests` has packed."""
     return Counter(packed[start : start + DIGEST_SIZE] for start in range(0, len(packed), DIGEST_SIZE))
 
 
@@ -217,7 +217,7 @@ class Collection:
     """The records of logs, by source and day.
 
     Attributes:
-        found: what the logs contain.
+        found: the numbers of records and of other pieces in the logs.
         damaged: the windows of logs, by source, that lack something: a part that was rejected, is not whole, or has
             NULs, as after a power cut. They do not prove that nothing happened.
 

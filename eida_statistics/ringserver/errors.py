@@ -1,4 +1,4 @@
-"""What may be wrong with the files that an operator supplies to count transfers."""
+"""Faults of the files that an operator supplies to count transfers."""
 
 from eida_statistics.errors import ConfigurationError
 

@@ -25,7 +25,7 @@ class RecordState(StrEnum):
 
 
 class TransferRecord(msgspec.Struct, frozen=True, gc=False):
-    """What a server sent to a client, or received from a data source, in a part of a connection.
+    """The data that a server sent to a client, or received from a data source, in a part of a connection.
 
     Times are in seconds since 1970. `ids`, `sizes` and `packets` have an entry for each stream.
 

@@ -23,6 +23,8 @@ from eida_statistics.ringserver.errors import UnusableUserSalt
 HOST_HASH_LENGTH = 12
 DIGEST_SIZE = 16
 _FINGERPRINT_SIZE = 8
+# 64 bits, which are 16 hexadecimal digits.
+_CONNECTION_SIZE = 8
 _MAX_SALT_SIZE = 4096
 # Of a server with many clients; each takes some hundred bytes.
 _CACHED_ADDRESSES = 1 << 16
@@ -40,8 +42,12 @@ class ClientKey:
         key = salt if len(salt) <= hashlib.blake2b.MAX_KEY_SIZE else hashlib.blake2b(salt).digest()
         self._digest = hashlib.blake2b(key=key, digest_size=DIGEST_SIZE)
         self._fingerprint = hashlib.blake2b(key=key, digest_size=_FINGERPRINT_SIZE, person=b"fingerprint")
+        self._session = hashlib.blake2b(key=key, digest_size=_CONNECTION_SIZE, person=b"session")
+        self._line = hashlib.blake2b(key=key, digest_size=_CONNECTION_SIZE, person=b"line")
         self.hash_client = lru_cache(_CACHED_ADDRESSES)(self._hash_client)
         self.hash_host = lru_cache(_CACHED_ADDRESSES)(self._hash_host)
+        self.hash_address = lru_cache(_CACHED_ADDRESSES)(self._hash_address)
+        self.hash_session = lru_cache(_CACHED_ADDRESSES)(self._hash_session)
 
     def compute_number(self, address: str) -> int:
         """Return the `userID` that SeisComP logs for an anonymous client with this address."""
@@ -54,8 +60,30 @@ class ClientKey:
 
     def _hash_host(self, address: str) -> str:
         """Return 12 characters that stand for an address. They never leave the database of the node."""
-        mac = hmac.digest(self._salt, _encode_address(address), "sha256")
-        return base64.b64encode(mac)[:HOST_HASH_LENGTH].decode()
+        return base64.b64encode(self._authenticate(address))[:HOST_HASH_LENGTH].decode()
+
+    def _hash_address(self, address: str) -> str:
+        """Return 16 hexadecimal digits that stand for an address: the first 64 bits of the host hash."""
+        return self._authenticate(address)[:_CONNECTION_SIZE].hex()
+
+    def _hash_session(self, address: str, port: int, connected: int) -> str:
+        """Return 16 hexadecimal digits that stand for sessions of one address, port and second since 1970.
+
+        Nobody without the key can see which sessions have the same address.
+        """
+        digest = self._session.copy()
+        # The numbers come first, since an address may be text of any kind.
+        digest.update(b"%d %d " % (port, connected) + _encode_address(address))
+        return digest.hexdigest()
+
+    def hash_line(self, line: bytes) -> str:
+        """Return 16 hexadecimal digits that stand for a line of a log, or a piece of it."""
+        digest = self._line.copy()
+        digest.update(line)
+        return digest.hexdigest()
+
+    def _authenticate(self, address: str) -> bytes:
+        return hmac.digest(self._salt, _encode_address(address), "sha256")
 
     def compute_digest(self, content: bytes) -> bytes:
         """Return 16 bytes that stand for the content of a record."""
@@ -86,7 +114,7 @@ def normalize_address(text: str) -> str:
 
 
 def _encode_address(address: str) -> bytes:
-    # What is no address may be text of any encoding.
+    # Text that is no address may have any encoding.
     return normalize_address(address).encode(errors="surrogatepass")
 
 

@@ -1,4 +1,4 @@
-"""The payload of a day: what a ringserver sent and received, its JSON form and its hash."""
+"""The payload of a day of a ringserver, its JSON form and its hash."""
 
 import datetime
 from collections.abc import Mapping, Sequence
@@ -136,7 +136,7 @@ class PlaceRow(msgspec.Struct, gc=False):
 
 
 class DayPayload(msgspec.Struct, kw_only=True):
-    """What one server of a node transferred on one UTC day. A quiet day has no rows.
+    """The transfers of one server of a node on one UTC day. A quiet day has no rows.
 
     Each list is in the order of its keys, and has no key twice. Streams add up to days, and so do hours. Places
     add up to days over networks. The clients of a sum are united.

@@ -21,12 +21,12 @@ _COUNTRY = re.compile(r"[0-9A-Z]{2}", re.ASCII)
 _CACHED_ADDRESSES = 1 << 16
 _IP_VERSIONS = (4, 6)
 _HINT = "Download it again. The names of these files end in .mmdb."
-# What the reader raises if bytes are not as they should be.
+# The errors that the reader raises if bytes are not as they should be.
 _DAMAGES = (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError, ValueError, struct.error)
 
 
 class Place(NamedTuple):
-    """Where a client is. What the database does not know is empty.
+    """Where a client is. Fields that the database does not know are empty.
 
     Attributes:
         country: its code, two letters.
@@ -83,7 +83,7 @@ class Places:
 
 
 class _Database:
-    """A database, and what encodes its locations."""
+    """A database, and the function that encodes its locations."""
 
     def __init__(self, path: Path, precision: int) -> None:
         try:

@@ -10,6 +10,7 @@ Source: `CalcUsageLogInterval` and `WriteTransferLog` of ringserver 4.5.3 (src/l
 import datetime
 import re
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Collection, Iterable
 from functools import lru_cache
 from pathlib import PurePath
@@ -30,7 +31,8 @@ _SHORTEST_WINDOW = 60  # names of files have no seconds
 _LONGEST_WINDOW = 366 * DAY
 # Clocks that were never set show earlier years.
 _FIRST_YEAR = 1990
-_FIRST_DAY = datetime.date(_FIRST_YEAR, 1, 1).toordinal() - datetime.date(1970, 1, 1).toordinal()
+_EPOCH = datetime.date(1970, 1, 1).toordinal()
+_FIRST_DAY = datetime.date(_FIRST_YEAR, 1, 1).toordinal() - _EPOCH
 # After so many days, the windows no longer depend on when ringserver was started.
 _DAYS_BEFORE = 3
 
@@ -46,6 +48,12 @@ class Window(msgspec.Struct, frozen=True, order=True):
 
     start: int
     end: int
+
+    def list_days(self) -> list[datetime.date]:
+        """Return the UTC days with which it shares time."""
+        # The year of a name may be 9999.
+        end = min(-(-self.end // DAY), datetime.date.max.toordinal() + 1 - _EPOCH)
+        return [_to_date(number) for number in range(self.start // DAY, end)]
 
 
 class Grid(msgspec.Struct, frozen=True):
@@ -112,7 +120,7 @@ def _find_midnight(zone: datetime.tzinfo, reference: int) -> int:
 
 
 class LogName(NamedTuple):
-    """What the name of a file states.
+    """The server, direction and window in the name of a file.
 
     Attributes:
         server: the prefix that its operator has chosen for this server, or empty.
@@ -126,7 +134,7 @@ class LogName(NamedTuple):
 
 
 def parse_log_name(name: str, grid: Grid) -> LogName | None:
-    """Return what the name of a log states, such as `rs-b-txlog-20261122T0201-20261122T0202.jsonl.gz`.
+    """Parse the name of a log, such as `rs-b-txlog-20261122T0201-20261122T0202.jsonl.gz`.
 
     Only the last part of a path counts.
 
@@ -237,7 +245,7 @@ class SourceWindows:
 
     def list_open_windows(self, day: datetime.date) -> list[Window]:
         """Return the windows that overlap a day and into which ringserver still writes."""
-        return [window for window in self._open if overlaps_any([window], day)]
+        return [window for window in self._open if day in window.list_days()]
 
     def covers(self, day: datetime.date) -> bool:
         """Return whether windows cover a whole day: those of TX, and those of RX if there are any."""
@@ -256,13 +264,15 @@ class SourceWindows:
             busy: the days that have records.
             damaged: windows whose logs do not prove that nothing happened.
         """
-        return [day for day in self._list_empty_days(busy) if not overlaps_any(damaged, day)]
+        doubtful = find_days(damaged)
+        return [day for day in self._list_empty_days(busy) if day not in doubtful]
 
     def list_doubtful_days(
         self, busy: Collection[datetime.date], damaged: Collection[Window]
     ) -> list[datetime.date]:
         """Return the days that would be quiet, if their logs were not damaged."""
-        return [day for day in self._list_empty_days(busy) if overlaps_any(damaged, day)]
+        doubtful = find_days(damaged)
+        return [day for day in self._list_empty_days(busy) if day in doubtful]
 
     def _list_empty_days(self, busy: Collection[datetime.date]) -> list[datetime.date]:
         sent = self._joined[0]
@@ -271,10 +281,22 @@ class SourceWindows:
         return [day for day in days if day not in busy and self.covers(day) and self.is_ready(day)]
 
 
-def overlaps_any(windows: Iterable[Window], day: datetime.date) -> bool:
-    """Return whether one of some windows shares time with a UTC day."""
-    whole = _get_window(day)
-    return any(window.start < whole.end and whole.start < window.end for window in windows)
+def find_days(windows: Iterable[Window]) -> set[datetime.date]:
+    """Return the UTC days with which some windows share time."""
+    return {day for window in windows for day in window.list_days()}
+
+
+def list_source_windows(logs: Iterable[tuple[str, LogName | None]], now: int) -> dict[str, SourceWindows]:
+    """Return the windows of each source.
+
+    Args:
+        logs: the source of each log that is read, and its parsed name, if that states anything.
+        now: the time of the run.
+    """
+    names: defaultdict[str, list[LogName]] = defaultdict(list)
+    for source, name in logs:
+        names[source] += [] if name is None else [name]
+    return {source: SourceWindows(found, now) for source, found in names.items()}
 
 
 def _join(windows: Iterable[Window]) -> list[Window]:
@@ -289,10 +311,10 @@ def _join(windows: Iterable[Window]) -> list[Window]:
 
 
 def _get_window(day: datetime.date) -> Window:
-    start = (day.toordinal() - datetime.date(1970, 1, 1).toordinal()) * DAY
+    start = (day.toordinal() - _EPOCH) * DAY
     return Window(start, start + DAY)
 
 
 def _to_date(number: int) -> datetime.date:
     """Return the day with a number, counted from 1970."""
-    return datetime.date.fromordinal(datetime.date(1970, 1, 1).toordinal() + number)
+    return datetime.date.fromordinal(_EPOCH + number)

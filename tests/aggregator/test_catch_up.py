@@ -5,12 +5,9 @@ import contextlib
 import datetime
 import fcntl
 import gzip
-import itertools
 import json
 import os
-import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,26 +27,12 @@ from support.stubs import Answer, Received, find_unused_url, line, run, serve_st
 D1, D2, D3, D4, D5 = (FIRST + datetime.timedelta(days=number) for number in range(5))
 STAMPS = {"log": LogStamp(1, 1)}
 CHANGED = {"log": LogStamp(2, 1)}
-_numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def database(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"sqlite:///{shutil.copy(sqlite_template, tmp_path_factory.mktemp('service'))}"
-
-
-@pytest.fixture(scope="module")
-def service(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with Service(database, tmp_path_factory.mktemp("log")) as running:
-        yield running
 
 
 @pytest.fixture
-def operator(service: Service, database: str, tmp_path: Path) -> Operator:
+def operator(account: tuple[str, str, str], tmp_path: Path) -> Operator:
     """Return the operator of a node that has sent nothing."""
-    node = f"N{next(_numbers)}"
-    (token,) = register_nodes(database, node)
-    return Operator(tmp_path / "node", service.url, token, node)
+    return Operator(tmp_path / "node", *account)
 
 
 def write_days(operator: Operator, *days: datetime.date) -> None:

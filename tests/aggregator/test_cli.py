@@ -97,7 +97,7 @@ def compare(log: Path, registry: dict[str, Any], directory: Path) -> None:
 @pytest.mark.parametrize("suffix", ["", ".bz2"])
 def test_generated_log_equals_deployed_rows(suffix: str, tmp_path: Path) -> None:
     log = tmp_path / f"fdsnws-requests.log{suffix}"
-    make_log.write(log, make_log.requests(1, DAY, 2000, stations=30, clients=100))
+    make_log.write(log, make_log.requests(1, DAY, 700, stations=30, clients=100))
     compare(log, make_log.registry(), tmp_path)
 
 
@@ -312,11 +312,11 @@ def test_memory_does_not_grow_with_the_log(repeated: Callable[[bytes, int], byte
             check=True,
         )
         code, kibibytes = map(int, done.stdout.split())
-        assert code == 4  # its lines are repeated
+        assert code == (4 if times > 1 else 0)  # a warning, if its lines are repeated
         return kibibytes * 1024
 
     assert len(part) * 9 > 3 * 7.5e6  # more than the bound, were it kept
-    assert peak(12) - peak(3) < 7.5e6
+    assert peak(10) - peak(1) < 7.5e6
 
 
 # Networks

@@ -21,6 +21,7 @@ _MODULES = {
     "eida_stats_aggregator": "eida_stats_aggregator.cli",
     "eida_statsman": "eida_statsman.cli",
     "ringserverstats": "eida_stats_aggregator.ringserver.cli",
+    "ringserverstats_follow": "eida_stats_aggregator.ringserver.follow",
 }
 _IMPORTED_LATE = (
     "eida_stats_aggregator.ringserver.store",

@@ -3,7 +3,7 @@
 import datetime
 import json
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from eida_statistics import hll
 from eida_statistics.months import find_last_day
@@ -32,16 +32,21 @@ def fill(
     """Register nodes, and send for each month what was not lost: one payload for each run of days received."""
     chance = random.Random(seed)
     registered = {}
-    for number, name in enumerate(nodes):
-        node = registered[name] = make_node(store, name)[0]
-        codes = ["GE", *(f"{chr(65 + number)}{index}" for index in range(networks))]
+    for node, codes in make_nodes(store, nodes, networks):
+        registered[node.name] = node
         for year in years:
             for month in range(1, 13):
                 first = datetime.date(year, month, 1)
                 last = min(find_last_day(first), _get_today() - DAY)
-                for start, end in _split(first, last, (gaps or {}).get(name, [])):
+                for start, end in _split(first, last, (gaps or {}).get(node.name, [])):
                     store.dataselect.ingest(node, _make_payload(chance, codes, start, end, clients))
     return registered
+
+
+def make_nodes(store: Store, names: Iterable[str], networks: int) -> Iterator[tuple[Node, list[str]]]:
+    """Register nodes one by one, and yield each with the codes of its networks: GE, and those of its own."""
+    for number, name in enumerate(names):
+        yield make_node(store, name)[0], ["GE", *(f"{chr(65 + number)}{index}" for index in range(networks))]
 
 
 def _split(first: datetime.date, last: datetime.date, gaps: list[Gap]) -> list[Gap]:

@@ -12,8 +12,7 @@ from eida_statistics.ringserver.events import RX, TX
 from eida_statistics.ringserver.payload import KIND, DayPayload, DayRow, HourRow, PlaceRow, StatRow
 from eida_statistics.rows import sort_and_merge
 from eida_stats_webservice.registry.models import Node
-from support.federation import COUNTRIES, Gap
-from support.node_client import make_node
+from support.federation import COUNTRIES, Gap, make_nodes
 from support.payloads import sketch
 from support.stores import Store
 
@@ -33,14 +32,13 @@ def fill_streaming(
     """Register nodes, and store all their days outside the gaps. Six days of seven are quiet."""
     chance = random.Random(seed)
     registered = {}
-    for number, name in enumerate(nodes):
-        node = registered[name] = make_node(store, name)[0]
-        codes = ["GE", *(f"{chr(65 + number)}{index}" for index in range(networks)), ""]
+    for node, codes in make_nodes(store, nodes, networks):
+        registered[node.name] = node
         days = [day for month in months for day in Period(month, find_last_day(month)).days()]
         for index, day in enumerate(days):
-            if not any(start <= day <= end for start, end in (gaps or {}).get(name, [])):
+            if not any(start <= day <= end for start, end in (gaps or {}).get(node.name, [])):
                 is_quiet = index % (_QUIET + 1) > 0
-                store.ringserver.ingest(node, _make_day(chance, [] if is_quiet else codes, day, clients))
+                store.ringserver.ingest(node, _make_day(chance, [] if is_quiet else [*codes, ""], day, clients))
     return registered
 
 

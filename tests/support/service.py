@@ -390,7 +390,10 @@ def _table(connection: Any, table: str, names: dict[str, dict[int, str]]) -> Tab
             values.append(_registers(row.pop("clients")))
         if "body" in row:
             values.append(bytes(row.pop("body")))
-        named = {column: names[column][value] if column in names else value for column, value in row.items()}
+        named = {
+            column: names[column][value] if column in names and value is not None else value
+            for column, value in row.items()
+        }
         rows[_key({column: value for column, value in named.items() if column not in incidental})] = tuple(values)
     assert len(rows) == len(fetched), f"{table} has a row twice"
     return rows

@@ -14,6 +14,7 @@ import pytest
 
 import eida_stats_aggregator.cli
 import eida_stats_aggregator.ringserver.cli
+import eida_stats_aggregator.ringserver.follow
 import eida_statsman.cli
 from eida_statistics import errors
 from eida_stats_aggregator import errors as aggregator_errors
@@ -34,7 +35,11 @@ AGGREGATOR = ROOT / "aggregator" / "README.md"
 WEBSERVICE = ROOT / "webservice" / "README.md"
 ARCHITECTURE = ROOT / "ARCHITECTURE.md"
 RELIABILITY = ROOT / "docs" / "RELIABILITY.md"
-AGGREGATOR_COMMANDS = (eida_stats_aggregator.cli.cli, eida_stats_aggregator.ringserver.cli.cli)
+AGGREGATOR_COMMANDS = (
+    eida_stats_aggregator.cli.cli,
+    eida_stats_aggregator.ringserver.cli.cli,
+    eida_stats_aggregator.ringserver.follow.cli,
+)
 UNITS = sorted((ROOT / "aggregator" / "systemd").iterdir())
 
 # The aggregator reports these; the others are the service's.

@@ -1,21 +1,11 @@
-"""The HTTP client of a central service."""
+"""The client that sends payloads to a central service."""
 
 import datetime
 import re
-from typing import Any, Self
 from urllib.parse import unquote
 
 import requests
-from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    NewConnectionError,
-    SSLError,
-)
-from urllib3.util import Retry
 
-from eida_statistics import __version__
 from eida_stats_aggregator.console import format_list
 from eida_stats_aggregator.delivery.answers import (
     Conflict,
@@ -25,7 +15,7 @@ from eida_stats_aggregator.delivery.answers import (
     Receipt,
     parse_answer,
 )
-from eida_stats_aggregator.delivery.connection_errors import describe_cause
+from eida_stats_aggregator.delivery.session import REFUSED_HINT, ServiceSession
 from eida_stats_aggregator.delivery.state import Terms
 from eida_stats_aggregator.delivery.urls import find_base_url, make_submission_url
 from eida_stats_aggregator.errors import (
@@ -39,43 +29,25 @@ from eida_stats_aggregator.errors import (
     ServiceSilent,
 )
 
-# A service that has 100,000 rows to store may take a while to answer.
-TIMEOUT_SECONDS = (30, 600)
-_QUICK_TIMEOUT_SECONDS = (30, 60)
-_LONGEST_WAIT_SECONDS = 120
-_ANSWER_CHARACTERS = 500
-_HIDDEN = "[token]"
-_REFUSED_HINT = "Check the token. The central administrator can create a new one."
 _CONFLICTS = {"ambiguous-replacement", "overlapping-payload"}
 # The answer of the deployed service to statistics that it has.
 _DEPLOYED_DUPLICATE = re.compile(r"already exists on the server\. Refusing to merge")
 
 
-class _BearerToken(AuthBase):
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        # Deployed services look for it under this name.
-        request.headers["Authentication"] = f"Bearer {self._token}"
-        return request
-
-
 class ServiceClient:
-    """A central service, for a node with a token.
-
-    `token_valid_until` is the end of the token's validity, if the service has stated it.
-    """
+    """A central service that takes payloads, for a node with a token."""
 
     def __init__(self, url: str, token: str, *, retries: int, kind: str = "dataselect") -> None:
         self.url = make_submission_url(url, kind)
         self.base = find_base_url(url)
-        self.token_valid_until: datetime.datetime | None = None
+        self._session = ServiceSession(token, retries=retries)
         self._kind = kind
-        self._token = token
-        self._retries = retries
         self._corrects: bool | None = None
+
+    @property
+    def token_valid_until(self) -> datetime.datetime | None:
+        """The end of the token's validity, if the service has stated it."""
+        return self._session.token_valid_until
 
     def submit(self, name: str, body: bytes, terms: Terms, *, empty: bool) -> Delivered:
         """Send a payload.
@@ -112,7 +84,7 @@ class ServiceClient:
         may_have_arrived: list[bool] = []
         try:
             method = "PUT" if terms.replace else "POST"
-            answer = self._request(method, self.url, parameters, body, may_have_arrived)
+            answer = self._session.request(method, self.url, parameters, body, may_have_arrived)
             return self._judge(name, answer, replace=terms.replace)
         except NotDelivered as failure:
             failure.may_have_arrived |= any(may_have_arrived)
@@ -126,9 +98,9 @@ class ServiceClient:
             NotDelivered: if it cannot be reached.
         """
         if self._corrects is None:
-            answer = self._request("GET", f"{self.base}/version", {})
+            answer = self._session.request("GET", f"{self.base}/version", {})
             if answer.status_code >= 500 or answer.status_code == 429:
-                raise ServiceSilent(f"{self.base}/version: {self._format_status(answer)}")
+                raise ServiceSilent(f"{self.base}/version: {self._session.format_status(answer)}")
             version = re.fullmatch(rb"\d+\.\d+[0-9A-Za-z.+-]*\s*", answer.content)
             self._corrects = answer.status_code == 200 and version is not None
         return self._corrects
@@ -139,7 +111,7 @@ class ServiceClient:
         Raises:
             NotDelivered: if it cannot be reached.
         """
-        answer = self._request("GET", f"{self.base}/payloads", {"limit": "1"})
+        answer = self._session.request("GET", f"{self.base}/payloads", {"limit": "1"})
         node = answer.headers.get("Token-Node")
         return None if node is None else unquote(node)
 
@@ -153,15 +125,20 @@ class ServiceClient:
             ServiceSilent: if it does not answer the question, or refuses the token.
             NotDelivered: if it cannot be reached.
         """
-        answer = self._request("GET", f"{self.base}/payloads", {})
-        self._note_validity(answer)
+        answer = self._session.request("GET", f"{self.base}/payloads", {})
         if answer.status_code in (404, 405):
             return None
         if answer.status_code != 200:
             reason = ": ".join(
-                filter(None, [self._format_status(answer), self._quote(answer, parse_answer(answer, Problem))])
+                filter(
+                    None,
+                    [
+                        self._session.format_status(answer),
+                        self._session.quote(answer, parse_answer(answer, Problem)),
+                    ],
+                )
             )
-            hint = _REFUSED_HINT if answer.status_code in (401, 403) else "Check the URL."
+            hint = REFUSED_HINT if answer.status_code in (401, 403) else "Check the URL."
             raise ServiceSilent(f"{self.base}/payloads: {reason}", hint=hint)
         if (listed := parse_answer(answer, Payloads)) is None:
             return None
@@ -169,40 +146,8 @@ class ServiceClient:
         ours = (one for one in listed.payloads if one.kind == self._kind)
         return {one.payload for one in ours if not source or one.source in ("", source)}
 
-    def _request(
-        self,
-        method: str,
-        url: str,
-        parameters: dict[str, str],
-        body: bytes | None = None,
-        may_have_arrived: list[bool] | None = None,
-    ) -> requests.Response:
-        with requests.Session() as session:
-            adapter = _make_adapter(self._retries, [] if may_have_arrived is None else may_have_arrived)
-            session.mount("http://", adapter)
-            session.mount("https://", adapter)
-            session.auth = _BearerToken(self._token)
-            session.headers["User-Agent"] = f"eida-statistics/{__version__}"
-            if body is not None:
-                session.headers["Content-Type"] = "application/json"
-                session.headers["Content-Encoding"] = "gzip"
-            try:
-                # A redirected POST becomes a GET, and its 200 would look like a delivery.
-                return session.request(
-                    method,
-                    url,
-                    params=parameters,
-                    data=body,
-                    timeout=TIMEOUT_SECONDS if body is not None else _QUICK_TIMEOUT_SECONDS,
-                    allow_redirects=False,
-                )
-            except requests.RequestException as error:
-                reason, hint = describe_cause(error, url)
-                raise NotDelivered(f"{url}: {reason}", hint=hint) from error
-
     def _judge(self, name: str, answer: requests.Response, *, replace: bool) -> Delivered:
-        self._note_validity(answer)
-        status = self._format_status(answer)
+        status = self._session.format_status(answer)
         problem = parse_answer(answer, Problem)
         if answer.status_code in (200, 201, 202):
             if answer.content.lstrip().startswith(b"<"):
@@ -221,7 +166,7 @@ class ServiceClient:
         code, name = answer.status_code, problem.name if problem else ""
         if code == 409 and name in _CONFLICTS:
             return self._make_held(file, reason, answer)
-        said = self._quote(answer, problem)
+        said = self._session.quote(answer, problem)
         reason = f"{reason}: {said}" if said else reason
         if name == "unknown-payload":
             hint = f"Look for the right number: GET {self.base}/payloads. Run the log again with it."
@@ -231,10 +176,10 @@ class ServiceClient:
         if name == "overtaken":
             kind, hint = DeliveryOvertaken, "The next run sends it again."
         elif answer.is_redirect:
-            location = answer.headers["Location"].replace(self._token, _HIDDEN)
+            location = self._session.hide_token(answer.headers["Location"])
             hint = f"Use --send-to {location}, if you trust it."
         elif code in (401, 403):
-            hint = _REFUSED_HINT
+            hint = REFUSED_HINT
         elif code in (405, 501) and replace:
             kind, hint = PayloadRefused, "Something in front of the service does not pass corrections (PUT)."
         elif code in (404, 405):
@@ -252,7 +197,7 @@ class ServiceClient:
         conflict = parse_answer(answer, Conflict) or Conflict([])
         others = format_list(conflict.payloads) or "other payloads"
         number = conflict.payloads[0].payload if conflict.payloads else "NUMBER"
-        choices = [self._shorten(choice) for choice in conflict.choices] or [
+        choices = [self._session.shorten(choice) for choice in conflict.choices] or [
             "If it is a correction of the same source and period: --replace.",
             f"If it takes the place of another payload: --replaces {number}.",
             "To keep all in force: --beside.",
@@ -260,17 +205,6 @@ class ServiceClient:
         hint = "\n".join(["Run its log again with one of these:", *(f"  {choice}" for choice in choices)])
         sources = {other.payload: other.source for other in conflict.payloads}
         return PayloadHeld(file, f"{reason}: the service has {others}", hint=hint, sources=sources)
-
-    def _quote(self, answer: requests.Response, problem: Problem | None) -> str:
-        """Return the text of an answer, but not the page of a web server."""
-        if problem is None:
-            return "" if answer.content.lstrip().startswith(b"<") else self._shorten(answer.text)
-        if problem.type == "about:blank":
-            return ""  # its title is that of the status
-        return self._shorten(": ".join(filter(None, [problem.title, problem.detail])))
-
-    def _shorten(self, text: str) -> str:
-        return " ".join(text.replace(self._token, _HIDDEN).split())[:_ANSWER_CHARACTERS]
 
     def _parse_receipt(self, status: str, answer: requests.Response) -> Delivered:
         if (receipt := parse_answer(answer, Receipt)) is None:
@@ -284,51 +218,3 @@ class ServiceClient:
         if receipt.overlaps:
             status += f", counts beside {format_list(receipt.overlaps)}"
         return Delivered(status, receipt.payload, receipt.node, receipt.overlaps)
-
-    def _format_status(self, answer: requests.Response) -> str:
-        # A service may quote the request's headers; the token must not get into a log or a receipt.
-        return f"{answer.status_code} {answer.reason}".replace(self._token, _HIDDEN)
-
-    def _note_validity(self, answer: requests.Response) -> None:
-        text = answer.headers.get("Token-Valid-Until", "")
-        try:
-            end = datetime.datetime.fromisoformat(text)
-        except ValueError:
-            return
-        if end.tzinfo is not None:
-            self.token_valid_until = end
-
-
-class _Retry(Retry):
-    # Otherwise a 413 with Retry-After would be tried again, too.
-    RETRY_AFTER_STATUS_CODES = frozenset({429, 503})
-
-    def __init__(self, *args: Any, may_have_arrived: list[bool], **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._may_have_arrived = may_have_arrived
-
-    def new(self, **options: Any) -> Self:
-        return super().new(**options, may_have_arrived=self._may_have_arrived)
-
-    def increment(self, *args: Any, **options: Any) -> Self:
-        """Note whether the failed request may have reached the service; see the base class."""
-        error = options.get("error")
-        if not isinstance(error, NewConnectionError | ConnectTimeoutError | SSLError):
-            response = options.get("response")
-            self._may_have_arrived.append(response is None or response.status != 429)
-        return super().increment(*args, **options)
-
-
-def _make_adapter(retries: int, may_have_arrived: list[bool]) -> HTTPAdapter:
-    return HTTPAdapter(
-        max_retries=_Retry(
-            total=retries,
-            may_have_arrived=may_have_arrived,
-            allowed_methods=None,
-            status_forcelist={429, *range(500, 600)} - {501},  # a minute later it still does not know the method
-            backoff_factor=1,
-            backoff_max=_LONGEST_WAIT_SECONDS,
-            retry_after_max=_LONGEST_WAIT_SECONDS,
-            raise_on_status=False,
-        )
-    )

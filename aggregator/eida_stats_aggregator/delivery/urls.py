@@ -2,8 +2,12 @@
 
 from urllib.parse import urlsplit
 
-# To the first of them, payloads of that kind are sent.
-_RESOURCES_BY_KIND = {"dataselect": ("/submit", "/dataselectstats"), "ringserver": ("/ringserver",)}
+# To the first of them, payloads of that kind are sent; connections are no payloads.
+_RESOURCES_BY_KIND = {
+    "dataselect": ("/submit", "/dataselectstats"),
+    "ringserver": ("/ringserver",),
+    "connections": ("/connections",),
+}
 _RESOURCES = tuple(resource for resources in _RESOURCES_BY_KIND.values() for resource in resources)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 

@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from eida_statistics.ringserver.collection import SourceDay
 from eida_stats_aggregator.console import format_list
 
+DAMAGED_DAY = "its log is damaged, and no record of it counts"
+"""The reason why a day that would be quiet is not sent or stored."""
+
 _ONE_RUN_EACH = (
     "From then on, send the logs of each server in a run of its own, with its name and a pattern of its logs:"
     " --server NAME '/var/log/ringserver/txlog-*'. Logs whose names begin with that of the server need no --server."

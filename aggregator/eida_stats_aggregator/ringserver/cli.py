@@ -13,7 +13,6 @@ from eida_statistics.errors import ConfigurationError
 from eida_statistics.networks import NetworkRegistry
 from eida_statistics.payload import SOURCE_RULE, is_source
 from eida_statistics.ringserver.collection import Settings
-from eida_statistics.ringserver.identity import ClientKey, create_key, get_key_path, load_key
 from eida_statistics.ringserver.places import DEFAULT_PRECISION, Places
 from eida_statistics.ringserver.windows import HOUR, Grid
 from eida_stats_aggregator.command import (
@@ -26,9 +25,10 @@ from eida_stats_aggregator.command import (
     run_options,
     token_options,
 )
-from eida_stats_aggregator.console import complain, set_program
+from eida_stats_aggregator.console import set_program
 from eida_stats_aggregator.reader import make_registry_loader
 from eida_stats_aggregator.ringserver import send
+from eida_stats_aggregator.ringserver.key import load_or_create_key
 from eida_stats_aggregator.ringserver.logs import list_directions
 from eida_stats_aggregator.run import Destination
 
@@ -191,24 +191,25 @@ def cli(
         raise click.UsageError("--dry-run and --requeue need --send-to.")
     elif (since is not None or until is not None) and not replace:
         raise click.UsageError("Without --send-to, --since and --until are for --replace.")
-    if destination is None:
-        # Before a key is created: a package may be missing.
-        _import_store()
     registry = NetworkRegistry(make_registry_loader(networks_file))
     with Places(geoip, precision) as places:
-        settings = Settings(
-            _load_key(salt_file),
-            places,
-            Grid(zone, hours * HOUR),
-            registry.extend,
-            int(datetime.datetime.now(tz=datetime.UTC).timestamp()),
-            list_directions(takes_rx=rx),
-        )
+
+        def make_settings() -> Settings:
+            return Settings(
+                load_or_create_key(salt_file),
+                places,
+                Grid(zone, hours * HOUR),
+                registry.extend,
+                int(datetime.datetime.now(tz=datetime.UTC).timestamp()),
+                list_directions(takes_rx=rx),
+            )
+
         since_day, until_day = (None if one is None else one.date() for one in (since, until))
         if destination is None:
+            # Before a key is created: a package may be missing.
             store = _import_store()
             stored = store.Options(
-                files, settings, node, dburi, server, rx, since=since_day, until=until_day, replaces=replace
+                files, make_settings(), node, dburi, server, rx, since=since_day, until=until_day, replaces=replace
             )
             summary, outcome = store.run(stored)
             code: int = store.get_exit_code(outcome)
@@ -217,7 +218,7 @@ def cli(
                 files=files,
                 directory=directory,
                 destination=destination,
-                settings=settings,
+                settings=make_settings(),
                 now=get_now(),
                 server=server,
                 takes_rx=rx,
@@ -246,16 +247,6 @@ def _is_on_command_line(*names: str) -> bool:
     """Return whether one of some options is on the command line. Those in the environment are for all runs."""
     context = click.get_current_context()
     return any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in names)
-
-
-def _load_key(file: Path | None) -> ClientKey:
-    """Return the key in a file, or that of the user, which is created if it is missing."""
-    if file is not None:
-        return load_key(file)
-    path = get_key_path()
-    if create_key(path):
-        complain(f"created a random key in {path}. Keep it: with another one, all records and clients look new.")
-    return load_key(path)
 
 
 def _import_store() -> ModuleType:

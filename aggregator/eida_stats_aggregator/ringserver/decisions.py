@@ -1,4 +1,4 @@
-"""Decide what is sent of a day: by its records, and those that were delivered before."""
+"""Decide whether a day is sent, by its records and those that were delivered before."""
 
 from enum import Enum, auto
 
@@ -7,7 +7,7 @@ from eida_stats_aggregator.delivery.state import Record
 
 
 class Step(Enum):
-    """What a run does with a day."""
+    """The action of a run for a day."""
 
     SEND = auto()
     """It was never delivered."""
@@ -33,7 +33,7 @@ class Step(Enum):
 def choose_step(
     record: Record | None, delivered: Digests, found: Digests, *, has_same_key: bool, replaces: bool
 ) -> Step:
-    """Return what to do with a day.
+    """Return the action for a day.
 
     Args:
         record: the record of its file at the service, None if it is not to go there.

@@ -1,4 +1,4 @@
-"""Find transfer logs, with what their names state."""
+"""Find transfer logs, and parse their names."""
 
 import contextlib
 import datetime
@@ -11,7 +11,7 @@ from eida_statistics.errors import ForeignLog, UnreadableLog
 from eida_statistics.payload import SOURCE_RULE, is_source
 from eida_statistics.ringserver.events import RX, TX, Direction, TransferRecord
 from eida_statistics.ringserver.reader import read_events
-from eida_statistics.ringserver.windows import DAY, Grid, LogName, parse_log_name
+from eida_statistics.ringserver.windows import Grid, LogName, parse_log_name
 from eida_stats_aggregator.console import format_list
 from eida_stats_aggregator.errors import BadServerName, NoLogFound
 from eida_stats_aggregator.logs.sources import Log, find_logs, read_head
@@ -20,12 +20,11 @@ from eida_stats_aggregator.reader import get_standard_input
 _ONE_SERVER_HINT = (
     "Name the logs of one server, as a pattern such as '/var/log/ringserver/txlog-*', or leave out --server."
 )
-_EPOCH = datetime.date(1970, 1, 1).toordinal()
 _SERVER_HINT = f"The name of a server has {SOURCE_RULE}. Name the server of these logs: --server NAME."
 
 
 class TransferLog(NamedTuple):
-    """A transfer log, and what its name states, if anything. `source` is the server that wrote it."""
+    """A transfer log, and its parsed name, if that states anything. `source` is the server that wrote it."""
 
     log: Log
     name: LogName | None
@@ -35,10 +34,8 @@ class TransferLog(NamedTuple):
         """Return whether its window shares time with one of some UTC days; without a window, it may with any."""
         if self.name is None or self.name.window is None:
             return bool(days)
-        first, last = (_EPOCH + time // DAY for time in (self.name.window.start, self.name.window.end - 1))
-        # A window is short, and there may be many days. The year of a name may be 9999.
-        ordinals = range(first, min(last, datetime.date.max.toordinal()) + 1)
-        return any(datetime.date.fromordinal(ordinal) in days for ordinal in ordinals)
+        # A window is short, and there may be many days.
+        return any(day in days for day in self.name.window.list_days())
 
 
 def find_transfer_logs(
@@ -50,7 +47,7 @@ def find_transfer_logs(
         files: names of files or directories, or patterns; none for standard input.
         grid: the windows of the servers.
         server: the source of all logs, None for that in the name of each file.
-        takes_rx: whether logs of what was received are read, too.
+        takes_rx: whether logs of received data are read, too.
         skipped: receives the names of other files in directories.
 
     Raises:

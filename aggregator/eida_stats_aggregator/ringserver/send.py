@@ -26,7 +26,7 @@ from eida_statistics.ringserver.events import RecordState, TransferRecord
 from eida_statistics.ringserver.payload import KIND, DayPayload
 from eida_statistics.ringserver.payload_wire import decode
 from eida_statistics.ringserver.places import Place
-from eida_statistics.ringserver.windows import LogName, SourceWindows, Stay
+from eida_statistics.ringserver.windows import SourceWindows, Stay, list_source_windows
 from eida_stats_aggregator.console import complain
 from eida_stats_aggregator.delivery.aggregate import Aggregate, Kind
 from eida_stats_aggregator.delivery.outbox import Outbox, Provenance
@@ -35,6 +35,7 @@ from eida_stats_aggregator.delivery.state import Identity, Terms
 from eida_stats_aggregator.errors import LogLeftOut, NothingToAggregate
 from eida_stats_aggregator.notices import Notice, make_token_notices
 from eida_stats_aggregator.ringserver.advice import (
+    DAMAGED_DAY,
     advise_replacing,
     describe_conflict,
     describe_other_key,
@@ -125,7 +126,7 @@ class _Sending:
         self.fingerprint = self.options.settings.key.compute_fingerprint()
 
     def run(self) -> None:
-        """Read the logs, and send what is new of them, day by day."""
+        """Read the logs, and send the new statistics day by day."""
         options, summary = self.options, self.summary
         skipped: list[str] = []
         logs = find_transfer_logs(
@@ -142,7 +143,7 @@ class _Sending:
                 self._read(log, collection)
         summary.found = collection.found
         self.outbox.redirect(self.base, mistyped_only=not options.destination.requeue)
-        windows = _list_windows(logs, options.settings.now)
+        windows = list_source_windows(((log.source, log.name) for log in logs), options.settings.now)
         days = _list_days(collection, windows)
         self._name_doubtful_days(collection, windows, days)
         made = {self.outbox.make_path(_get_identity(key)) for key in days}
@@ -152,7 +153,7 @@ class _Sending:
             if path not in made:
                 self._send(path, SourceDay(named[path].source, named[path].period.start), is_covered=False)
         for key in sorted(days, key=lambda key: (key.day, key.source)):
-            if (options.since or key.day) <= key.day <= (options.until or key.day):
+            if self._is_wanted(key.day):
                 with collect_errors(self.outcome.failures):
                     self._take_day(key, days[key], windows[key.source])
         # By now, this run has repaired the files that a killed one left incomplete.
@@ -223,7 +224,7 @@ class _Sending:
             return
         payload = records.make_payload()
         if step is not Step.RESEND or not self.outbox.is_whole(path):
-            # What was sent of a day, or may have been, is always corrected. See `Sender`.
+            # Statistics of a day that were sent, or may have been, are always corrected. See `Sender`.
             is_correction = replaces or (record is not None and record.terms.replace)
             self._put(payload, pack_digests(found), Terms(replace=is_correction))
         self._send(path, key, is_covered=is_covered)
@@ -238,12 +239,16 @@ class _Sending:
         """Warn of days without records that may have had some, unless they were delivered before."""
         for source, of_source in windows.items():
             busy = {key.day for key in days if key.source == source}
-            for day in of_source.list_doubtful_days(busy, collection.damaged[source]):
+            for day in filter(self._is_wanted, of_source.list_doubtful_days(busy, collection.damaged[source])):
                 key = SourceDay(source, day)
                 known = self.outbox.get_record(self.outbox.make_path(_get_identity(key)), self.base)
                 if known is None or self.options.replaces:
                     self._add(key, "not sent: its log is damaged")
-                    self._warn(key, f"{name_day(key)} was not sent: its log is damaged, and no record of it counts")
+                    self._warn(key, f"{name_day(key)} was not sent: {DAMAGED_DAY}")
+
+    def _is_wanted(self, day: datetime.date) -> bool:
+        """Return whether a day is one of --since to --until."""
+        return (self.options.since or day) <= day <= (self.options.until or day)
 
     def _explain_unready(self, key: SourceDay, windows: SourceWindows) -> str | None:
         """Return why a day must wait, None if it need not."""
@@ -314,14 +319,6 @@ class _Sending:
 
 def _count_pieces(found: Found) -> int:
     return found.records + found.repeated + found.ignored + found.rejected
-
-
-def _list_windows(logs: Iterable[TransferLog], now: int) -> dict[str, SourceWindows]:
-    """Return the windows of the files of each source."""
-    names: defaultdict[str, list[LogName]] = defaultdict(list)
-    for log in logs:
-        names[log.source] += [] if log.name is None else [log.name]
-    return {source: SourceWindows(found, now) for source, found in names.items()}
 
 
 def _list_days(collection: Collection, windows: dict[str, SourceWindows]) -> dict[SourceDay, DayRecords]:

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
-from eida_statistics.ringserver.collection import Settings
+from eida_statistics.ringserver.collection import Settings, SourceDay
 from eida_stats_aggregator.errors import NothingToAggregate
 from eida_stats_aggregator.notices import Notice
+from eida_stats_aggregator.ringserver.advice import DAMAGED_DAY, name_day
 from eida_stats_aggregator.ringserver.faults import RecordFaults, make_rejection_notices
 from eida_stats_aggregator.ringserver.logs import TransferLog, count_received, find_transfer_logs, read_log
 from eida_stats_aggregator.ringserver.store_summary import StoreSummary
@@ -76,12 +77,20 @@ def run(options: Options) -> tuple[StoreSummary, Outcome]:
 
 
 def _make_notices(stored: RawReceipt) -> list[Notice]:
-    """Return the warnings about the records that were stored. Earlier ones were reported when they were stored."""
+    """Return the warnings about the records that were stored, and about days that have none.
+
+    Earlier records were reported when they were stored.
+    """
     rejected = stored.rejected
     names = list(dict.fromkeys(one.log for one in rejected.first))
     pieces = stored.records + stored.duplicates + stored.ignored + rejected.number
     faults = RecordFaults(stored.cut, stored.differing, stored.forged)
-    return [*make_rejection_notices(names, rejected.number, pieces), *faults.make_notices()]
+    damaged = [name_day(SourceDay(one.source, one.day)) for one in stored.damaged]
+    return [
+        *(Notice(f"day:{day}", f"{day} was not stored: {DAMAGED_DAY}") for day in damaged),
+        *make_rejection_notices(names, rejected.number, pieces),
+        *faults.make_notices(),
+    ]
 
 
 @contextmanager

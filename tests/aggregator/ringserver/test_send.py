@@ -211,6 +211,14 @@ def test_damaged_log_is_no_quiet_day(operator: RingOperator, content: bytes) -> 
         assert operator.list_payloads() == before
 
 
+def test_damaged_day_outside_the_range_is_not_named(operator: RingOperator) -> None:
+    operator.write_day(1, record(1))
+    operator.write_day(2).write_bytes(b"\0" * 400)
+    assert operator.results("--until", "2020-11-01") == {"11-01": "delivered"}
+    assert operator.results("--since", "2020-11-03") == {}
+    assert operator.results(code=4) == {"11-02": "not sent: its log is damaged"}
+
+
 def test_name_is_for_logs_of_one_server(operator: RingOperator) -> None:
     operator.write_day(1, record(1))
     operator.write_day(1, record(1, 2), server="rs-b")

@@ -138,6 +138,18 @@ def test_prefix_that_is_no_source_is_named(home: Home, store: Store, store_uri: 
     assert list_differences(store) == []
 
 
+@ON_ONE_STORE
+def test_damaged_log_of_a_quiet_day_is_named(home: Home, store: Store, store_uri: str) -> None:
+    (home.folder / "rs-b-txlog-20201121T0000-20201122T0000").write_bytes(b"\0" * 400)
+    for _ in range(2):
+        done = home.run("--dburi", store_uri, "--quiet", "rs-b-txlog-20201121T0000-20201122T0000")
+        assert (done.returncode, "2020-11-21 of rs-b was not stored: its log is damaged" in done.stderr) == (
+            4,
+            True,
+        )
+    assert select(store, "SELECT count(*) FROM payloads") == [(0,)]
+
+
 @ON_POSTGRESQL
 def test_role_without_rights_names_the_command(home: Home, store: Store, store_uri: str) -> None:
     log = home.folder / "txlogs.log"

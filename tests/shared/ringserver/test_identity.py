@@ -163,3 +163,24 @@ def test_keys_created_at_once_are_one(tmp_path: Path) -> None:
     assert sorted(created for created, _ in results) == [False] * 7 + [True]
     assert len({fingerprint for _, fingerprint in results}) == 1
     assert [file.name for file in tmp_path.iterdir()] == ["key"]
+
+
+def test_address_hash_is_the_beginning_of_the_host_hash() -> None:
+    digits = KEY.hash_address("::ffff:192.0.2.7")
+    host = base64.b64decode(KEY.hash_host("192.0.2.7"))
+    assert bytes.fromhex(digits) == host[:8]
+    assert digits == KEY.hash_address("192.0.2.7")
+
+
+def test_session_hash_has_address_port_and_time() -> None:
+    sessions = [("192.0.2.7", 18000, 5), ("192.0.2.8", 18000, 5), ("192.0.2.7", 18001, 5), ("192.0.2.7", 18000, 6)]
+    digits = {KEY.hash_session(*one) for one in sessions}
+    assert len(digits) == len(sessions)
+    assert all(len(one) == 16 for one in digits)
+    assert KEY.hash_session("::ffff:192.0.2.7", 18000, 5) in digits
+    assert ClientKey(b"other").hash_session("192.0.2.7", 18000, 5) not in digits
+
+
+@given(st.text(), st.binary())
+def test_hashes_of_connections_have_nothing_in_common(address: str, line: bytes) -> None:
+    assert len({KEY.hash_session(address, 1, 1), KEY.hash_address(address), KEY.hash_line(line)}) == 3

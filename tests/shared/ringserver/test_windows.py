@@ -249,6 +249,28 @@ def make_names(*times: str, direction: Direction = TX, grid: Grid = UTC) -> list
     return [name for name in names if name]
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "first", "count"),
+    [
+        ("2026-11-21 00:00", "2026-11-22 00:00", "2026-11-21", 1),
+        ("2026-11-21 22:00", "2026-11-22 00:00:01", "2026-11-21", 2),
+        ("2026-11-21 23:59", "2026-11-24 00:00", "2026-11-21", 3),
+    ],
+)
+def test_window_shares_time_with_its_days(start: str, end: str, first: str, count: int) -> None:
+    days = window(start, end).list_days()
+
+    assert days == [day(first) + datetime.timedelta(days=number) for number in range(count)]
+
+
+def test_window_after_the_last_year_has_no_days() -> None:
+    (last,) = make_names("99991231T0000-99991231T2200", grid=Grid(datetime.timezone(-datetime.timedelta(hours=3))))
+    assert last.window is not None
+
+    assert last.window.list_days() == [datetime.date.max]
+    assert Window(last.window.end, last.window.end + DAY).list_days() == []
+
+
 def test_day_is_ready_once_its_windows_have_ended() -> None:
     names = make_names("20261121T2200-20261122T2200", "20261122T2200-20261123T2200")
 

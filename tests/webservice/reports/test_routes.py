@@ -22,6 +22,7 @@ from support.reports import make_report
 from support.ringserver_federation import fill_streaming
 from support.service import PREFIX
 from support.stores import ON_ONE_STORE, Store
+from support.templates import fill_sqlite
 
 pytestmark = ON_ONE_STORE
 
@@ -29,10 +30,18 @@ PATH = f"{PREFIX}/report"
 YEAR = {"start": "2024-01", "end": "2024-12"}
 
 
-@pytest.fixture
-def federation(store: Store) -> Store:
+def fill_federation(store: Store) -> None:
     fill(store, ["A", "B"], [2023, 2024], networks=1)
     store.registry.set_network_policy("A", "A0", inverted=True)
+
+
+@pytest.fixture(scope="module")
+def sqlite_template(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fill_sqlite(sqlite_template, tmp_path_factory.mktemp("federation"), fill_federation)
+
+
+@pytest.fixture
+def federation(store: Store) -> Store:
     return store
 
 
@@ -54,7 +63,7 @@ def test_formats_are_those_of_the_command(federation: Store, client: FlaskClient
 
 
 def test_kind_chooses_streaming(store: Store, client: FlaskClient) -> None:
-    fill_streaming(store, ["A"], [datetime.date(2024, 2, 1)])
+    fill_streaming(store, ["S"], [datetime.date(2024, 2, 1)])
     query = {"start": "2024-02", "end": "2024-02", "kind": "ringserver"}
     report = make_report(store, "2024-02", "2024-02", kind=Kind.RINGSERVER)
     for name, form in FORMATS.items():

@@ -20,7 +20,7 @@ from eida_stats_webservice.errors import ContainedPayload, OverlappingPayload, O
 from eida_stats_webservice.registry.models import Arrival, Node
 from eida_stats_webservice.ringserver.errors import EmptyReplacement, MixedDelivery, OtherKey
 from eida_stats_webservice.ringserver.pruning import Kept
-from eida_stats_webservice.ringserver.raw_logs.models import Days, RawReceipt, Replacement
+from eida_stats_webservice.ringserver.raw_logs.models import DamagedDay, Days, RawReceipt, Replacement
 from support.node_client import make_node
 from support.postgresql import Cluster
 from support.raw_logs import (
@@ -246,7 +246,8 @@ def test_damaged_logs_replace_nothing(store: Store, node: Node) -> None:
         with pytest.raises(EmptyReplacement, match="2026-11-18: its log is damaged"):
             store.raw_logs.store(node, files, make_settings(), replacement=Replacement())
         later = [make_log(damaged, "txlog-20261120T0000-20261121T0000")]
-        assert store.raw_logs.store(node, later, make_settings()).payloads == []
+        receipt = store.raw_logs.store(node, later, make_settings())
+        assert (receipt.payloads, receipt.damaged) == ([], [DamagedDay("", datetime.date(2026, 11, 20))])
         assert read_all(store) == before
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from eida_statistics.connections import Connect, Count, Disconnect, Record, ServerStart, Snapshot
+from eida_statistics.connections import CloseAfter, Connect, Count, Disconnect, Record, ServerStart, Snapshot
 from eida_stats_webservice.connections.counts import Counts
 from eida_stats_webservice.connections.errors import (
     ArchivedEvents,
@@ -26,7 +26,7 @@ from eida_stats_webservice.connections.models import (
     Sensor,
     Space,
 )
-from eida_stats_webservice.connections.ringservers import Change, RingserverBatch, is_of_ringserver
+from eida_stats_webservice.connections.ringservers import Change, RingserverBatch
 from eida_stats_webservice.connections.spaces import SpaceTree
 from eida_stats_webservice.connections.sums import Summation
 from eida_stats_webservice.connections.tables import ConnectionTables, format_moment
@@ -96,8 +96,7 @@ class ConnectionIntake:
             DatabaseLocked: if another request holds the lock of the node for too long.
         """
         now = datetime.datetime.now(tz=datetime.UTC)
-        for number, record in enumerate(records, 1):
-            _check_times(number, record, now)
+        _check_times(records, now)
         with self._database.transaction(write=True, wait_seconds=WAIT_SECONDS) as connection:
             self._tables.lock(connection, node)
             if arrival is not None:
@@ -129,23 +128,36 @@ class _Batch:
     def store(self, records: Sequence[Record]) -> Stored:
         """Store the records."""
         self._check_archive(records)
-        by_name: dict[str, list[Record]] = defaultdict(list)
-        for record in records:
-            by_name[self._name_sensor(record)].append(record)
+        by_name = self._group_by_sensor(records)
         sensors = self._find_or_add_sensors(by_name)
         changes = {sensors[name]: self._store_of(sensors[name], some) for name, some in sorted(by_name.items())}
         shown = apply_changes(self._database, self._tables, self._connection, changes, self._now)
         return Stored(sum(change.created for change in changes.values()), shown)
 
-    def _name_sensor(self, record: Record) -> str:
-        return record.sensor if isinstance(record, Count) else f"{self._node.name}/{record.instance}"
+    def _group_by_sensor(self, records: Sequence[Record]) -> dict[str, list[Record]]:
+        """Return the records by the name of their sensor.
+
+        Raises:
+            UnusableSensor: if a door has the name of a ringserver.
+        """
+        doors: dict[str, list[Record]] = defaultdict(list)
+        instances: dict[str, list[Record]] = defaultdict(list)
+        for record in records:
+            if isinstance(record, Count):
+                doors[record.sensor].append(record)
+            else:
+                instances[record.instance].append(record)
+        ringservers = {f"{self._node.name}/{name}": some for name, some in instances.items()}
+        if both := doors.keys() & ringservers.keys():
+            raise UnusableSensor(f"{min(both)} is a ringserver")
+        return doors | ringservers
 
     def _store_of(self, sensor: Sensor, records: Sequence[Record]) -> Change:
         """Store the records of one sensor."""
-        if is_of_ringserver(records[0]):
-            batch = RingserverBatch(self._tables, self._connection, self._node, sensor, self._now)
-            return batch.store(records)
-        return self._store_counts(sensor, [record for record in records if isinstance(record, Count)])
+        counts = [record for record in records if isinstance(record, Count)]
+        if counts:
+            return self._store_counts(sensor, counts)
+        return RingserverBatch(self._tables, self._connection, self._node, sensor, self._now).store(records)
 
     def _store_counts(self, sensor: Sensor, records: Sequence[Count]) -> Change:
         self._tables.add_to_log(
@@ -171,7 +183,7 @@ class _Batch:
     def _check_archive(self, records: Sequence[Record]) -> None:
         first_kept = self._tables.find_first_kept(self._connection)
         for number, record in enumerate(records, 1):
-            if isinstance(record, Connect | Disconnect | Count) and record.time < first_kept:
+            if isinstance(record, (Connect, Disconnect, Count)) and record.time < first_kept:
                 raise ArchivedEvents(
                     f"record {number} is of {record.time:%Y-%m}",
                     hint=f"Events are kept from {first_kept:%Y-%m-%d} on.",
@@ -183,9 +195,7 @@ class _Batch:
         """Return the sensors of the records. Ringservers, and unknown sensors, register themselves."""
         sensors = self._tables.find_sensors(self._connection, self._node, by_name)
         for name, records in by_name.items():
-            is_ringserver = is_of_ringserver(records[0])
-            if any(is_of_ringserver(record) != is_ringserver for record in records):
-                raise UnusableSensor(f"{name} is a ringserver")
+            is_ringserver = not isinstance(records[0], Count)
             sensor = sensors.get(name)
             if sensor is None:
                 sensors[name] = self._add_ringserver(name) if is_ringserver else self._add_unknown(name)
@@ -268,21 +278,26 @@ def show_counts(
     return shown
 
 
-def _list_times(record: Record) -> list[datetime.datetime]:
+def _list_times(record: Record) -> tuple[datetime.datetime, ...]:
     """Return the times of the events of a record."""
-    if isinstance(record, Disconnect):
-        return [record.time, record.connected]
-    if isinstance(record, Snapshot):
-        return [record.time, *(one.connected for one in record.sessions or ())]
-    if isinstance(record, ServerStart):
-        return [record.time] if record.failed is None else [record.time, record.failed]
-    time = getattr(record, "time", None)
-    return [] if time is None else [time]
+    match record:
+        case Connect() | Count() | CloseAfter():
+            return (record.time,)
+        case Disconnect():
+            return (record.time, record.connected)
+        case Snapshot():
+            return (record.time, *(one.connected for one in record.sessions or ()))
+        case ServerStart():
+            return (record.time,) if record.failed is None else (record.time, record.failed)
+    return ()
 
 
-def _check_times(number: int, record: Record, now: datetime.datetime) -> None:
-    for moment in _list_times(record):
-        check_time(moment, now, f"record {number}")
+def _check_times(records: Iterable[Record], now: datetime.datetime) -> None:
+    latest = now + MAX_AHEAD
+    for number, record in enumerate(records, 1):
+        for moment in _list_times(record):
+            if not FIRST_MOMENT <= moment <= latest:
+                check_time(moment, now, f"record {number}")
 
 
 def check_time(moment: datetime.datetime, now: datetime.datetime, subject: str) -> None:

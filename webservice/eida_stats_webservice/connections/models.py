@@ -79,6 +79,15 @@ class Event(NamedTuple):
     protocol: str | None = None
 
 
+class LineContent(NamedTuple):
+    """What a line of a log file says. Two lines at one place are never different."""
+
+    recorded: datetime.datetime
+    direction: int
+    session: str
+    protocol: str | None
+
+
 class Session(msgspec.Struct, frozen=True):
     """A session of a ringserver; `number` counts equal ones. It is open as long as `closed_at` is None."""
 

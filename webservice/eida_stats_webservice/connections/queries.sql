@@ -33,7 +33,7 @@ SELECT CAST(events_from AS text) FROM connections_archived;
 
 -- name: events_in_file(source, first, last)
 -- Return the logged events of a part of a log file.
-SELECT position, sensor_id, recorded, direction, session
+SELECT position, sensor_id, recorded, direction, session, protocol
 FROM sensor_events WHERE source = :source AND position BETWEEN :first AND :last AND cause = 'log';
 
 -- name: events_at(sensor_id, times)
@@ -41,9 +41,14 @@ FROM sensor_events WHERE source = :source AND position BETWEEN :first AND :last 
 SELECT recorded, position FROM sensor_events WHERE sensor_id = :sensor_id AND source = '' AND recorded IN :times;
 
 -- name: events_of_sessions(sensor_id, sessions)
--- Return the events of some sessions.
-SELECT recorded, source, position, direction, cause, session, protocol
-FROM sensor_events WHERE session IN :sessions AND sensor_id = :sensor_id;
+-- Return the events of some sessions. Each is at the beginning or at the end of one.
+SELECT e.recorded, e.source, e.position, e.direction, e.cause, e.session, e.protocol
+FROM (
+    SELECT session, connected AS moment FROM sessions WHERE sensor_id = :sensor_id AND session IN :sessions
+    UNION
+    SELECT session, closed_at FROM sessions
+    WHERE sensor_id = :sensor_id AND session IN :sessions AND closed_at IS NOT NULL
+) AS known JOIN sensor_events e ON e.sensor_id = :sensor_id AND e.recorded = moment AND e.session = known.session;
 
 -- name: rows_of_sessions(sensor_id, sessions)
 -- Return some sessions.
@@ -51,9 +56,9 @@ SELECT session, number, address, port, connected, closed_at, closed_by, protocol
 FROM sessions WHERE session IN :sessions AND sensor_id = :sensor_id ORDER BY session, number;
 
 -- name: unlogged_ends(sensor_id, moment)
--- Return the sessions that are open, or have ended after a moment without a disconnect in the log.
+-- Return the sessions that are open, or have ended from a moment on without a disconnect in the log.
 SELECT DISTINCT session FROM sessions
-WHERE sensor_id = :sensor_id AND (closed_at IS NULL OR (closed_at > :moment AND closed_by <> 'log'));
+WHERE sensor_id = :sensor_id AND (closed_at IS NULL OR (closed_at >= :moment AND closed_by <> 'log'));
 
 -- name: listings_of_sessions(sensor_id, sessions)
 -- Return when snapshots have listed some sessions last.

@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 
 from eida_statistics.connections import (
-    Alive,
     CloseAfter,
     Command,
     Connect,
@@ -19,8 +18,8 @@ from eida_statistics.connections import (
     Snapshot,
 )
 from eida_stats_webservice.connections.errors import ArchivedEvents, ConflictingEvent, SnapshotUnknown
-from eida_stats_webservice.connections.models import Event, Sensor, Session
-from eida_stats_webservice.connections.sessions import Group, Statements, derive
+from eida_stats_webservice.connections.models import Event, LineContent, Sensor, Session
+from eida_stats_webservice.connections.sessions import CONFIRMED_AFTER, Group, Statements, derive
 from eida_stats_webservice.connections.tables import ConnectionTables, Known, Row, format_moment
 from eida_stats_webservice.registry.models import Node
 
@@ -56,6 +55,7 @@ class RingserverBatch:
         self._groups: dict[str, Group] = {}
         self._protocols: set[tuple[str, str]] = set()
         self._touched: set[str] = set()
+        self._listings: dict[tuple[str, int], datetime.datetime] = {}
 
     def store(self, records: Sequence[Record]) -> Change:
         """Store records, and return the events that they add and remove.
@@ -68,23 +68,31 @@ class RingserverBatch:
         before = snapshot = self._tables.read_snapshot(self._connection, self._sensor)
         rows: list[Row] = []
         lines: list[Line] = []
+        moments: list[datetime.datetime] = []
+        created = format_moment(self._now)
         for record in records:
-            if isinstance(record, Connect | Disconnect):
+            if isinstance(record, (Connect, Disconnect)):
                 lines.append(record)
-                rows.append(self._write_line(record))
+                rows.append(self._write_line(record, created))
             elif isinstance(record, Command):
                 self._protocols.add((record.session, record.protocol))
             elif isinstance(record, Snapshot):
                 listed, details = _expand_snapshot(record, snapshot)
                 rows.append(self._write_statement(record, details))
-                self._touch_listed(record.time, listed, snapshot)
+                self._list(record.time, listed)
                 snapshot = _encode_listed(listed)
+                moments.append(record.time)
             elif isinstance(record, ServerStart | CloseAfter):
                 rows.append(self._write_statement(record, _encode_statement(record)))
-                self._touch_unlogged(_find_first_moment(record))
+                moments += _list_moments(record)
+        if any(isinstance(record, Snapshot) for record in records):
+            moments += self._find_unconfirmed()
         self._tables.add_to_log(self._connection, rows)
         self._tables.put_protocols(self._connection, self._sensor, self._protocols)
+        self._tables.put_listings(self._connection, self._sensor, self._listings)
         self._touched.update(session for session, _ in self._protocols)
+        if moments:
+            self._touched |= self._tables.find_unlogged_ends(self._connection, self._sensor, min(moments))
         new_lines = self._find_new(lines)
         statements = self._tables.read_statements(self._connection, self._node, self._instance)
         change = self._derive(new_lines, statements)
@@ -104,22 +112,14 @@ class RingserverBatch:
         statements = self._tables.read_statements(self._connection, self._node, self._instance)
         return self._derive([], statements)
 
-    def _write_line(self, record: Line) -> Row:
+    def _write_line(self, record: Line, created: str) -> Row:
         if isinstance(record, Connect):
             event, direction, connected = "connect", 1, None
         else:
             event, direction, connected = "disconnect", -1, format_moment(record.connected)
-        return (
-            *(
-                format_moment(self._now),
-                format_moment(record.time),
-                self._node.id,
-                self._instance,
-                event,
-                direction,
-            ),
-            *(record.source, record.position, record.session, connected, record.port, record.protocol, None),
-        )
+        beginning = (created, format_moment(record.time), self._node.id, self._instance, event, direction)
+        end = (record.source, record.position, record.session, connected, record.port, record.protocol, None)
+        return beginning + end
 
     def _write_statement(self, record: Snapshot | ServerStart | CloseAfter, details: str) -> Row:
         tag = str(record.__struct_config__.tag)
@@ -128,21 +128,20 @@ class RingserverBatch:
             *(None, "", None, None, None, None, None, details),
         )
 
-    def _touch_listed(self, time: datetime.datetime, listed: list[ListedSession], before: str | None) -> None:
-        """Record what a snapshot lists, and touch the sessions that it changes."""
-        counts = {one.session: one.count for one in listed}
-        self._tables.put_listings(self._connection, self._sensor, counts, time)
-        known = {one.session: one.count for one in _LISTED.decode(before or "[]")}
+    def _list(self, time: datetime.datetime, listed: Iterable[ListedSession]) -> None:
+        """Collect what a snapshot lists."""
         for one in listed:
-            if known.get(one.session) != one.count:
-                self._touch(one.session, one.port, one.connected, one.address)
-                if one.protocol is not None:
-                    self._protocols.add((one.session, one.protocol))
-        # Those that it does not list.
-        self._touched |= self._tables.find_unlogged_ends(self._connection, self._sensor, time) - counts.keys()
+            # Also if the snapshot before is the same: each one proves that the sessions were still open.
+            self._touch(one.session, one.port, one.connected, one.address)
+            if one.protocol is not None:
+                self._protocols.add((one.session, one.protocol))
+            known = self._listings.setdefault((one.session, one.count), time)
+            self._listings[one.session, one.count] = max(known, time)
 
-    def _touch_unlogged(self, moment: datetime.datetime) -> None:
-        self._touched |= self._tables.find_unlogged_ends(self._connection, self._sensor, moment)
+    def _find_unconfirmed(self) -> list[datetime.datetime]:
+        """Return the time since which sessions may be missing in snapshots, if only a new snapshot confirms it."""
+        newest = self._tables.find_newest_snapshot(self._connection, self._node, self._instance)
+        return [] if newest is None else [newest - CONFIRMED_AFTER]
 
     def _touch(self, session: str, port: int, connected: datetime.datetime, address: str | None) -> None:
         """Derive a session, of which this is known.
@@ -150,14 +149,17 @@ class RingserverBatch:
         Raises:
             ConflictingEvent: if records disagree about it.
         """
-        group = self._groups.setdefault(session, Group(session, port, connected))
-        if (group.port, group.connected) != (port, connected):
+        group = self._groups.get(session)
+        if group is None:
+            group = self._groups[session] = Group(session, port, connected)
+        elif group.port != port or group.connected != connected:
             raise ConflictingEvent(f"session {session} has two ports or connect times")
-        group.address = group.address or address
+        if group.address is None:
+            group.address = address
         self._touched.add(session)
 
     def _find_new(self, lines: Sequence[Line]) -> list[Event]:
-        """Return the events of the lines that were not received before; their sessions are touched."""
+        """Return the events of the lines that were not received before. All their sessions are touched."""
         by_file: dict[str, list[Line]] = defaultdict(list)
         for line in lines:
             by_file[line.source].append(line)
@@ -167,13 +169,14 @@ class RingserverBatch:
             known = self._tables.find_lines(self._connection, self._sensor, source, min(positions), max(positions))
             for line in some:
                 event = _make_event(line)
-                content = (event.recorded, event.direction, line.session)
+                content = LineContent(event.recorded, event.direction, line.session, line.protocol)
                 stored = known.setdefault(line.position, content)
                 if stored != content:
                     raise ConflictingEvent(f"{source}, position {line.position}: another line was received before")
+                # Also if it is known, to find out whether the port and the connect time are the same.
+                connected = line.time if isinstance(line, Connect) else line.connected
+                self._touch(line.session, line.port, connected, line.address)
                 if stored is content:
-                    connected = line.time if isinstance(line, Connect) else line.connected
-                    self._touch(line.session, line.port, connected, line.address)
                     new.append(event)
         return new
 
@@ -200,8 +203,12 @@ class RingserverBatch:
                 continue
             group.logged = [*(event for event in before if event.cause == "log"), *logged[session]]
             sessions, events = derive(group, statements, self._now)
-            change.added += set(events) - set(before)
-            change.removed += set(before) - set(events)
+            if before:
+                change.added += set(events).difference(before)
+                change.removed += set(before).difference(events)
+            else:
+                # Most sessions are new, and comparing takes time.
+                change.added += events
             if all(one.closed_at is not None and one.closed_at < self._now - KEEP_ADDRESS for one in sessions):
                 group.address = None
             added += ((group, one) for one in sessions[len(stored) :])
@@ -265,12 +272,8 @@ def _encode_statement(record: ServerStart | CloseAfter) -> str:
     return msgspec.json.encode({} if record.failed is None else {"failed": record.failed}).decode()
 
 
-def _find_first_moment(record: ServerStart | CloseAfter) -> datetime.datetime:
-    """Return the first moment at which a session may have ended by a statement."""
-    failed = record.failed if isinstance(record, ServerStart) else None
-    return record.time if failed is None else min(record.time, failed)
-
-
-def is_of_ringserver(record: Record) -> bool:
-    """Return whether a record is that of a ringserver, and not of a door."""
-    return isinstance(record, Alive | CloseAfter | Command | Connect | Disconnect | ServerStart | Snapshot)
+def _list_moments(record: ServerStart | CloseAfter) -> list[datetime.datetime]:
+    """Return moments from which on sessions may have ended by a statement."""
+    if isinstance(record, CloseAfter) or record.failed is None:
+        return [record.time]
+    return [record.time, record.failed]

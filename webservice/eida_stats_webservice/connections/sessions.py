@@ -41,7 +41,7 @@ class Statements:
     """What a ringserver and its follower have stated about all sessions.
 
     Attributes:
-        starts: by time.
+        starts: by time; of one time, there may be several with different failed requests.
         rules: by time.
         newest_snapshot: the time of the newest snapshot.
         find_snapshot_after: returns the time of the first snapshot after a moment.
@@ -88,7 +88,14 @@ def derive(group: Group, statements: Statements, now: datetime.datetime) -> tupl
     without it, if another one half a minute later is without it, too; its age, if nothing confirms sessions.
     """
     connects = [event for event in group.logged if event.direction > 0]
-    disconnects = sorted(event for event in group.logged if event.direction < 0)
+    disconnects = sorted([event for event in group.logged if event.direction < 0])
+    ended = [
+        Session(number, event.recorded, "log", event.protocol or group.protocol)
+        for number, event in enumerate(disconnects, 1)
+    ]
+    if len(connects) == len(disconnects) and not group.listings:
+        # Most groups are complete, and the rest takes as long again.
+        return ended, [*connects, *disconnects]
     count = max(len(connects), len(disconnects), _count_listed(group.listings, disconnects))
     beginnings = [
         Event(group.connected, f"{BEGINNING_MARK}{group.session}", number, 1, "inferred", group.session)
@@ -101,10 +108,7 @@ def derive(group: Group, statements: Statements, now: datetime.datetime) -> tupl
         key=lambda end: (end is None, end),
     )
     sessions = [
-        *(
-            Session(number, event.recorded, "log", event.protocol or group.protocol)
-            for number, event in enumerate(disconnects, 1)
-        ),
+        *ended,
         *(
             Session(number, end and end.time, end and end.cause, group.protocol)
             for number, end in enumerate(ends, len(disconnects) + 1)
@@ -165,12 +169,11 @@ def _find_end(
 
 
 def _find_restart(seen: datetime.datetime, starts: Sequence[ServerStart]) -> _End | None:
-    following = bisect_right(starts, seen, key=lambda start: start.time)
-    if following == len(starts):
-        return None
-    time, failed = starts[following]
+    following = starts[bisect_right(starts, seen, key=lambda start: start.time) :]
     # A request may fail although the server runs; a later session proves it.
-    return _End(failed if failed is not None and seen <= failed < time else time, "restart")
+    ends = (failed if failed is not None and seen <= failed < time else time for time, failed in following)
+    first = min(ends, default=None)
+    return None if first is None else _End(first, "restart")
 
 
 def _find_absence(
@@ -190,19 +193,14 @@ def _find_old_age(seen: datetime.datetime, rules: Sequence[CloseRule], now: date
         if after is None:
             continue
         end = max(seen, since) + after
-        is_in_force = end <= now if number == len(rules) else end < rules[number].since
-        if is_in_force:
+        if end <= now and (number == len(rules) or end < rules[number].since):
             return _End(end, "age")
     return None
 
 
 def merge_starts(stated: Iterable[tuple[datetime.datetime, datetime.datetime | None]]) -> list[ServerStart]:
-    """Return the starts of a server by time, each once, with the earliest failed request."""
-    starts: dict[datetime.datetime, datetime.datetime | None] = {}
-    for time, failed in stated:
-        known = [one for one in (starts.get(time), failed) if one is not None]
-        starts[time] = min(known, default=None)
-    return [ServerStart(time, starts[time]) for time in sorted(starts)]
+    """Return the starts of a server by time, each once."""
+    return [ServerStart(*start) for start in sorted(set(stated), key=lambda start: start[0])]
 
 
 def merge_rules(stated: Iterable[tuple[datetime.datetime, int | None]]) -> list[CloseRule]:

@@ -2,9 +2,9 @@
 
 import datetime
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from eida_stats_webservice.connections.models import Event, Installation
+from eida_stats_webservice.connections.models import FIRST_MOMENT, Event, Installation
 from eida_stats_webservice.connections.spaces import SpaceTree
 
 HourSums = dict[tuple[int, datetime.datetime], list[int]]
@@ -12,13 +12,22 @@ HourSums = dict[tuple[int, datetime.datetime], list[int]]
 
 
 def find_hour(moment: datetime.datetime) -> datetime.datetime:
-    """Return the start of the hour of a moment."""
-    return moment.replace(minute=0, second=0, microsecond=0)
+    """Return the start of the hour of a moment in UTC."""
+    return moment.astimezone(datetime.UTC).replace(minute=0, second=0, microsecond=0)
 
 
-def is_placed(event: Event, installations: Iterable[Installation]) -> bool:
-    """Return whether the sensor of an event counted a space at that time."""
-    return any(installation.covers(event.recorded) for installation in installations)
+def is_permanent(installation: Installation) -> bool:
+    """Return whether an installation covers all moments."""
+    return installation.removed_at is None and installation.installed_at <= FIRST_MOMENT
+
+
+def find_placed(events: Iterable[Event], installations: Sequence[Installation]) -> Iterator[bool]:
+    """Yield for each event of a sensor whether the sensor counted a space at that time."""
+    if any(map(is_permanent, installations)):
+        yield from (True for _ in events)
+    else:
+        for event in events:
+            yield any(one.covers(event.recorded) for one in installations)
 
 
 class Summation:
@@ -35,10 +44,12 @@ class Summation:
 
     def add(self, sensor_id: int, events: Iterable[Event], sign: int = 1) -> None:
         """Add the events of a sensor; with `sign` -1, subtract them."""
-        installations = self._installations.get(sensor_id, ())
+        installations = tuple(self._installations.get(sensor_id, ()))
+        # Those of ringservers do not change.
+        always = installations if all(map(is_permanent, installations)) else None
         for event in events:
             recorded = event.recorded
-            active = tuple([one for one in installations if one.covers(recorded)])
+            active = always or tuple([one for one in installations if one.covers(recorded)])
             if active:
                 hour = find_hour(recorded)
                 for space_id, weight in self._weigh(active):

@@ -4,13 +4,14 @@ import datetime
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from eida_stats_webservice.connections.models import Event, Installation, Sensor, Session, Space
+from eida_stats_webservice.connections.models import Event, Installation, LineContent, Sensor, Session, Space
 from eida_stats_webservice.connections.sessions import Group, Statements, merge_rules, merge_starts
 from eida_stats_webservice.connections.spaces import SpaceTree
-from eida_stats_webservice.connections.sums import HourSums, add_up_days, is_placed
+from eida_stats_webservice.connections.sums import HourSums, add_up_days, find_placed
 from eida_stats_webservice.database.base import Database, parse_time, select_rows, to_records
 from eida_stats_webservice.registry.models import Node
 
@@ -24,8 +25,6 @@ _EVENT_COLUMNS = (
 _SESSION_COLUMNS = (
     *("sensor_id", "session", "number", "address", "port", "connected", "closed_at", "closed_by", "protocol"),
 )
-# Names of sensors, and JSON, may hold backslashes; nothing holds a tab or the end of a line.
-_ESCAPED = str.maketrans({"\\": "\\\\"})
 
 Row = tuple[Any, ...]
 
@@ -46,9 +45,13 @@ class Known(NamedTuple):
     protocols: dict[str, str]
 
 
+# A batch has each time in several rows.
+@lru_cache(1 << 13)
 def format_moment(moment: datetime.datetime) -> str:
     """Return a time with microseconds in the form of the database; as texts, they have the order of times."""
-    return moment.astimezone(datetime.UTC).isoformat(timespec="microseconds")
+    if moment.tzinfo is not datetime.UTC:
+        moment = moment.astimezone(datetime.UTC)
+    return moment.isoformat(timespec="microseconds")
 
 
 def format_optional(moment: datetime.datetime | None) -> str | None:
@@ -150,12 +153,12 @@ class ConnectionTables:
 
     def find_lines(
         self, connection: Any, sensor: Sensor, source: str, first: int, last: int
-    ) -> dict[int, tuple[datetime.datetime, int, str]]:
-        """Return the events of a part of a log file by position: time, direction and session."""
+    ) -> dict[int, LineContent]:
+        """Return the events of a part of a log file by position."""
         found = self.queries.events_in_file(connection, source=source, first=first, last=last)
         return {
-            position: (parse_time(recorded), direction, session)
-            for position, sensor_id, recorded, direction, session in found
+            position: LineContent(parse_time(recorded), *content)
+            for position, sensor_id, recorded, *content in found
             if sensor_id == sensor.id
         }
 
@@ -180,15 +183,18 @@ class ConnectionTables:
             )
             return parse_optional(found)
 
-        newest = self.queries.newest_snapshot(connection, node_id=node.id, sensor=instance)
         return Statements(
             starts=merge_starts(
                 (time, parse_optional(failed)) for time, failed in list_stated("server_start", "failed")
             ),
             rules=merge_rules(list_stated("close_after", "seconds")),
-            newest_snapshot=parse_optional(newest),
+            newest_snapshot=self.find_newest_snapshot(connection, node, instance),
             find_snapshot_after=find_snapshot_after,
         )
+
+    def find_newest_snapshot(self, connection: Any, node: Node, instance: str) -> datetime.datetime | None:
+        """Return the time of the newest snapshot of a ringserver."""
+        return parse_optional(self.queries.newest_snapshot(connection, node_id=node.id, sensor=instance))
 
     def read_snapshot(self, connection: Any, sensor: Sensor) -> str | None:
         """Return the sessions of the last snapshot that was received, as JSON."""
@@ -208,15 +214,19 @@ class ConnectionTables:
         )
 
     def put_listings(
-        self, connection: Any, sensor: Sensor, counts: Mapping[str, int], time: datetime.datetime
+        self, connection: Any, sensor: Sensor, listings: Mapping[tuple[str, int], datetime.datetime]
     ) -> None:
-        """Record how many sessions with the same digits a snapshot lists."""
-        listed_at = format_moment(time)
+        """Record when snapshots have listed sessions last, by their digits and their number."""
         self.queries.put_listing(
             connection,
             [
-                {"sensor_id": sensor.id, "session": session, "count": count, "listed_at": listed_at}
-                for session, count in counts.items()
+                {
+                    "sensor_id": sensor.id,
+                    "session": session,
+                    "count": count,
+                    "listed_at": format_moment(time),
+                }
+                for (session, count), time in listings.items()
             ],
         )
 
@@ -233,7 +243,7 @@ class ConnectionTables:
     # Sessions and events
 
     def find_unlogged_ends(self, connection: Any, sensor: Sensor, moment: datetime.datetime) -> set[str]:
-        """Return the sessions that are open, or have ended after a moment without a disconnect in the log."""
+        """Return the sessions that are open, or have ended from a moment on without a disconnect in the log."""
         found = self.queries.unlogged_ends(connection, sensor_id=sensor.id, moment=format_moment(moment))
         return {session for (session,) in found}
 
@@ -265,15 +275,15 @@ class ConnectionTables:
         return known
 
     def add_events(
-        self, connection: Any, sensor: Sensor, events: Iterable[Event], installations: Sequence[Installation]
+        self, connection: Any, sensor: Sensor, events: Sequence[Event], installations: Sequence[Installation]
     ) -> None:
         """Add events."""
+        number = sensor.id
         rows = (
-            (
-                *(sensor.id, format_moment(event.recorded), event.source, event.position, event.direction),
-                *(event.cause, is_placed(event, installations), event.session, event.protocol),
+            (number, format_moment(recorded), source, position, direction, cause, placed, session, protocol)
+            for (recorded, source, position, direction, cause, session, protocol), placed in zip(
+                events, find_placed(events, installations), strict=True
             )
-            for event in events
         )
         self._load(connection, self.queries.load_events, _EVENT_COLUMNS, rows)
 
@@ -364,4 +374,8 @@ def _list_session(sensor: Sensor, group: Group, session: Session) -> Row:
 
 def _write_line(row: Row) -> str:
     """Return a row as a line for COPY."""
-    return "\t".join("\\N" if value is None else str(value).translate(_ESCAPED) for value in row) + "\n"
+    # No text of the database can hold a NUL.
+    line = "\t".join(["\0" if value is None else value if type(value) is str else str(value) for value in row])
+    if "\\" in line:
+        line = line.replace("\\", "\\\\")
+    return line.replace("\0", "\\N") + "\n"

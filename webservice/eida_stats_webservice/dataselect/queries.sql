@@ -112,7 +112,8 @@ UNION SELECT day FROM payload_days JOIN payloads ON payloads.id = payload_days.p
 UNION SELECT starts_at FROM payloads WHERE node_id = :node_id AND kind = 'dataselect' AND withdrawn_at IS NULL;
 
 -- name: read_dataselect_stats(node_id, first_day, last_day)
-SELECT date, network, station, location, channel, country, bytes, nb_reqs, nb_successful_reqs, nb_failedrequests, clients
+SELECT date, network, station, location, channel, country, bytes, nb_reqs, nb_successful_reqs, nb_failedrequests,
+    clients
 FROM dataselect_stats WHERE node_id = :node_id AND date BETWEEN :first_day AND :last_day;
 
 -- name: read_dataselect_stats_by_network_country(node_id, first_day, last_day)

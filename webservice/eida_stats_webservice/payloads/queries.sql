@@ -74,8 +74,8 @@ SELECT superseded_by FROM payloads WHERE id = :payload_id;
 -- name: list_payloads(node_id, kind, number, count)
 -- Return payloads without their bodies, newest first. A negative id selects all nodes, an empty kind all kinds, and a
 -- negative number all payloads.
-SELECT payloads.id AS payload, nodes.name AS node, payloads.kind, payloads.created_at AS received_at, payloads.nb_rows AS rows,
-    payloads.hash, payloads.content, payloads.source, payloads.generated_at, payloads.version, payloads.origin,
+SELECT payloads.id AS payload, nodes.name AS node, payloads.kind, payloads.created_at AS received_at,
+    payloads.nb_rows AS rows, payloads.hash, payloads.content, payloads.source, payloads.generated_at, payloads.version, payloads.origin,
     payloads.withdrawn_at, payloads.superseded_by, payloads.period_start, payloads.period_end
 FROM payloads JOIN nodes ON nodes.id = payloads.node_id
 WHERE (:node_id < 0 OR payloads.node_id = :node_id) AND (:kind = '' OR payloads.kind = :kind)
@@ -99,7 +99,8 @@ GROUP BY nodes.name
 ORDER BY nodes.name;
 
 -- name: received_days(kind, first_day, last_day)
--- Return ranges of days of the payloads of a kind in force. They are the periods, or single days for payloads without a period.
+-- Return ranges of days of the payloads of a kind in force. They are the periods, or single days for payloads without
+-- a period.
 SELECT nodes.name, period_start, period_end, true
 FROM payloads JOIN nodes ON nodes.id = payloads.node_id
 WHERE kind = :kind AND withdrawn_at IS NULL AND period_start <= :last_day AND period_end >= :first_day
@@ -115,7 +116,8 @@ WHERE kind = :kind AND withdrawn_at IS NULL AND period_start IS NULL
 -- Return the first day of a kind that each node has ever reported, even if its payload is no longer in force.
 SELECT nodes.name, sent.first_day
 FROM nodes LEFT JOIN (
-    SELECT node_id, min(COALESCE(period_start, starts_at)) AS first_day FROM payloads WHERE kind = :kind GROUP BY node_id
+    SELECT node_id, min(COALESCE(period_start, starts_at)) AS first_day
+    FROM payloads WHERE kind = :kind GROUP BY node_id
 ) AS sent ON sent.node_id = nodes.id
 ORDER BY nodes.name COLLATE "C";
 

@@ -97,7 +97,8 @@ class Table:
         grain: the unit of time.
         dimensions: the names of its dimensions, without node.
         lacks: the names of measures that it does not have. They are null in answers.
-        first_day: an SQL expression for the first day that it has, if earlier ones are deleted.
+        first_day: an SQL expression for the first day that it has, if earlier ones are deleted. A smaller table
+            must have the sums of all days, so that only queries by a unit of time read this one.
     """
 
     name: str

@@ -53,8 +53,8 @@ def parse_query(
     details = _parse_details(cube, values.get("details"))
     grain = cube.find_grain(details)
     # The unit of time that allows single days, if there is one.
-    day = next((one.name for one in cube.grains if one.is_daily), None)
-    start, end = _parse_period(values, today, day, daily=grain is not None and grain.is_daily)
+    by_day = next((one.name for one in cube.grains if one.is_daily), None)
+    start, end = _parse_period(values, today, by_day, daily=grain is not None and grain.is_daily)
     levels = tuple(level.name for level in cube.levels if level in dimensions)
     columns = (*cube.keys, *cube.numbers)
     query = StatisticsQuery(
@@ -112,7 +112,7 @@ def _check_combination(query: StatisticsQuery, options: OutputOptions) -> None:
 
 
 def _list_divided(query: StatisticsQuery, options: OutputOptions) -> list[str]:
-    """Return the names of what a query divides by or selects."""
+    """Return the names of the parameters by which a query divides or selects rows."""
     level = [query.level] if query.level else []
     return sorted({*query.details, *query.filtered, *level, *(["hllvalues"] if options.hllvalues else [])})
 
@@ -129,29 +129,29 @@ def _parse_details(cube: Cube, value: str | None) -> frozenset[str]:
 
 
 def _parse_period(
-    values: dict[str, str], today: datetime.date, day: str | None, *, daily: bool
+    values: dict[str, str], today: datetime.date, by_day: str | None, *, daily: bool
 ) -> tuple[datetime.date, datetime.date]:
     """Return the first and the last day of a query.
 
     Args:
         values: the parameters.
         today: the present day.
-        day: the detail that allows single days, None if there is none.
+        by_day: the detail that allows single days, None if there is none.
         daily: whether the query may have single days. Otherwise its months are whole ones.
     """
     if "start" not in values:
         raise BadParameter("start is missing", hint="Add the first month, as start=YYYY-MM.", parameter="start")
-    start = _parse_date("start", values["start"], day, daily=daily)
+    start = _parse_date("start", values["start"], by_day, daily=daily)
     last = today if daily else find_last_day(today)
     if "end" not in values:
         return start, last
-    end = _parse_date("end", values["end"], day, daily=daily)
+    end = _parse_date("end", values["end"], by_day, daily=daily)
     if end < start:
         raise BadParameter(f"end={values['end']} is before start={values['start']}", parameter="end")
     return start, min(end, last)
 
 
-def _parse_date(name: str, value: str, days_by: str | None, *, daily: bool) -> datetime.date:
+def _parse_date(name: str, value: str, by_day: str | None, *, daily: bool) -> datetime.date:
     """Return the first day of the time that `start` names, or the last day of the one that `end` names.
 
     A day must be the first of its month as `start`, and the last one as `end`, unless the query is daily: otherwise
@@ -178,14 +178,14 @@ def _parse_date(name: str, value: str, days_by: str | None, *, daily: bool) -> d
     if daily:
         return first.replace(day=int(day))
     raise BadParameter(
-        quote_parameter(name, value), hint=_suggest_whole_months(name, first, days_by), parameter=name
+        quote_parameter(name, value), hint=_suggest_whole_months(name, first, by_day), parameter=name
     )
 
 
-def _suggest_whole_months(name: str, month: datetime.date, day: str | None) -> str:
+def _suggest_whole_months(name: str, month: datetime.date, by_day: str | None) -> str:
     """Return a hint with the whole months that a query can use instead of a part of a month."""
-    if day is not None:
-        return f"For single days, add details={day}. To include this month: {name}={format_month(month)}."
+    if by_day is not None:
+        return f"For single days, add details={by_day}. To include this month: {name}={format_month(month)}."
     hint = f"Statistics are monthly. To include this month: {name}={format_month(month)}."
     try:
         other = add_months(month, -1 if name == "end" else 1)

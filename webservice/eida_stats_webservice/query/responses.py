@@ -1,5 +1,6 @@
 """Write the answers to queries."""
 
+import datetime
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from itertools import chain, islice
@@ -12,6 +13,7 @@ from eida_stats_webservice.query.cube import Cube
 from eida_stats_webservice.query.formats import Column, Row, choose_format, list_columns, list_values
 from eida_stats_webservice.query.model import OutputOptions, Statistic
 from eida_stats_webservice.web.concurrency import ConcurrencyLimit
+from eida_stats_webservice.web.responses import add_validators, find_matching_etag, is_unmodified
 
 _Row = TypeVar("_Row")
 
@@ -19,6 +21,26 @@ _Row = TypeVar("_Row")
 def wants_text_errors(request: Request) -> bool:
     """Return whether a client reads CSV or text, where an error is a comment."""
     return request.args.get("format") not in ("json", "parquet")
+
+
+def respond_conditionally(
+    validators: tuple[str, datetime.datetime], check: Callable[[], None], write: Callable[[], Response]
+) -> Response:
+    """Return an answer with its validators, or 304 if the client has it already.
+
+    Args:
+        validators: the ETag, and the time of the last change.
+        check: checks the names in the query.
+        write: writes the answer.
+    """
+    etag, changed_at = validators
+    if (known := find_matching_etag(request, etag)) is not None:
+        return add_validators(Response(status=304), changed_at, known)
+    # Unlike an ETag, a time does not prove that there was an answer: names are checked first.
+    check()
+    if is_unmodified(request, changed_at):
+        return add_validators(Response(status=304), changed_at, etag)
+    return add_validators(write(), changed_at, etag)
 
 
 def respond(

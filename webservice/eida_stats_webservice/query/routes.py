@@ -9,13 +9,12 @@ from eida_stats_webservice.config import PrivacySettings
 from eida_stats_webservice.query.cube import Cube
 from eida_stats_webservice.query.parameters import parse_query
 from eida_stats_webservice.query.repository import StatisticsRepository
-from eida_stats_webservice.query.responses import respond, wants_text_errors
+from eida_stats_webservice.query.responses import respond, respond_conditionally, wants_text_errors
 from eida_stats_webservice.query.usage import Usage
 from eida_stats_webservice.query.validators import find_validators
 from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.web.concurrency import ConcurrencyLimit
 from eida_stats_webservice.web.parameters import read_parameters
-from eida_stats_webservice.web.responses import add_validators, find_matching_etag, is_unmodified
 from eida_stats_webservice.web.route_options import RouteOptions, declare_options
 
 
@@ -54,16 +53,13 @@ def create_blueprint(
         today = _get_today()
         query, options = parse_query(cube, read_parameters(request), today, restricted=False)
         usage.check_kept(query)
-        version = statistics.data_version()
-        etag, changed_at = find_validators(request, version, settings, query, today)
-        if (known := find_matching_etag(request, etag)) is not None:
-            return add_validators(Response(status=304), changed_at, known)
-        usage.check_public_names(query)
-        # Unlike an ETag, a time does not prove that there was an answer: names are checked first.
-        if is_unmodified(request, changed_at):
-            return add_validators(Response(status=304), changed_at, etag)
-        rows = usage.answer_public(query, today, sketches=options.hllvalues)
-        return add_validators(respond(cube, concurrency, rows, options), changed_at, etag)
+        validators = find_validators(request, statistics.data_version(), settings, query, today)
+
+        def write() -> Response:
+            rows = usage.answer_public(query, today, sketches=options.hllvalues)
+            return respond(cube, concurrency, rows, options)
+
+        return respond_conditionally(validators, lambda: usage.check_public_names(query), write)
 
     @routes.post(f"/{cube.name}/restricted")
     def restricted() -> Response:

@@ -56,11 +56,10 @@ class Usage:
             BadParameter: if the first ones are not. An answer without them would look like one without data.
         """
         first_day = self._statistics.find_first_day(query)
-        if first_day is not None and query.start < first_day:
-            grain = query.grain.name if query.grain else "sum"
+        if first_day is not None and query.grain is not None and query.start < first_day:
             raise BadParameter(
-                f"{grain}s before {first_day} are not kept",
-                hint=f"Use start={first_day} or later, or a longer unit of time than {grain}s.",
+                f"{query.grain.name}s before {first_day} are not kept",
+                hint=f"Use start={first_day} or later, or a longer unit of time than {query.grain.name}s.",
                 parameter="start",
             )
 

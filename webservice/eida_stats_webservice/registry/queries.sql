@@ -12,8 +12,8 @@ RETURNING id;
 
 -- name: list_nodes()
 -- Return all nodes, with the number of their payloads.
-SELECT nodes.name, nodes.contact, nodes.created_at, count(payloads.id) AS payloads, max(payloads.created_at) AS last_payload,
-    nodes.restriction_policy, nodes.eas_group
+SELECT nodes.name, nodes.contact, nodes.created_at, count(payloads.id) AS payloads,
+    max(payloads.created_at) AS last_payload, nodes.restriction_policy, nodes.eas_group
 FROM nodes LEFT JOIN payloads ON payloads.node_id = nodes.id
 GROUP BY nodes.id, nodes.name, nodes.contact, nodes.created_at, nodes.restriction_policy, nodes.eas_group
 ORDER BY nodes.name;

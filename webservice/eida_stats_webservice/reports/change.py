@@ -73,7 +73,7 @@ def compare(now: Side, then: Side) -> Base:
     share = None if one is None or other is None else min(one, other)
     if share is None or share < _LEAST_SHARE:
         return Base({}, len(nodes), share)
-    late, early = (_add_up(now, [pair for pair, _ in pairs]), _add_up(then, [pair for _, pair in pairs]))
+    late, early = _add_up(now, [pair for pair, _ in pairs]), _add_up(then, [pair for _, pair in pairs])
     return Base({name: compute_change(value, early.get(name)) for name, value in late.items()}, len(nodes), share)
 
 

@@ -275,7 +275,7 @@ def _rank(rows: Iterable[Row], order: str, get_name: Callable[[Row], str]) -> tu
 
 
 def stands_apart(row: Row) -> bool:
-    """Return whether a row is not ranked: Other, or what belongs to no network."""
+    """Return whether a row is not ranked: Other, or requests that belong to no network."""
     return OTHER in (row.node, row.network, row.country) or (row.table == "network" and not row.network)
 
 

@@ -53,7 +53,7 @@ ALL_ROWS = Layout()
 
 
 class View(msgspec.Struct, frozen=True):
-    """What is shown: the selection, the months, earlier periods by name, and the layout."""
+    """The choices of a reader: the selection, the months, earlier periods by name, and the layout."""
 
     scope: Scope
     period: MonthRange

@@ -1,4 +1,4 @@
-"""The cube of what ringservers sent and received: by month down to streams, by day and hour down to networks."""
+"""The cube of the transfers of ringservers: by month down to streams, by day and hour down to networks."""
 
 from eida_statistics.ringserver.events import RX, TX
 from eida_stats_webservice.query.cube import (

@@ -17,7 +17,7 @@ class OtherKey(Conflict):
 
 
 class EmptyReplacement(EidaStatisticsError):
-    """The logs have nothing to put in the place of what they would replace, so nothing was changed."""
+    """The logs would delete days without replacing them, so nothing was changed."""
 
     http_status = 422
     problem = "empty-replacement"

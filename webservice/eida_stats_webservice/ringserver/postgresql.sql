@@ -55,7 +55,8 @@ INSERT INTO ringserver_by_month AS stored (
     node_id, date, direction, network, country, bytes, packets, records, clients
 )
 SELECT
-    :node_id, date_trunc('month', date::timestamp)::date, direction, network, country, sum(bytes), sum(packets), sum(records), hll_union_agg(clients)
+    :node_id, date_trunc('month', date::timestamp)::date, direction, network, country, sum(bytes), sum(packets),
+    sum(records), hll_union_agg(clients)
 FROM staging_days WHERE true
 GROUP BY 2, direction, network, country
 ON CONFLICT (node_id, date, direction, network, country) DO UPDATE SET

@@ -1,6 +1,6 @@
-"""Delete what is kept of ringservers for some time only: records, events, sums by client, and sums by hour.
+"""Delete the data of ringservers that are kept for some time only: records, events, sums by client and by hour.
 
-Sums by month, day and place stay. What is deleted never counts again: records of earlier days are refused, and
+Sums by month, day and place stay. Deleted data never count again: records of earlier days are refused, and
 hours of earlier days are left out of the sums, whichever payload has them.
 """
 

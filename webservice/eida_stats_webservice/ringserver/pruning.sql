@@ -1,4 +1,4 @@
--- What is kept of ringservers for some time only.
+-- The data of ringservers that are kept for some time only.
 
 -- name: kept_from()^
 -- Return the first days of which records and hours are kept.

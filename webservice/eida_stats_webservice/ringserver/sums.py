@@ -35,8 +35,6 @@ TABLES = {
     ),
 }
 _DAY = datetime.timedelta(days=1)
-# SQL has no empty lists.
-_NO_DAY = "0001-01-01"
 
 
 class RingserverSums:
@@ -73,12 +71,14 @@ class RingserverSums:
             for name in LISTS if days is None or day in days else ("stats", "days"):
                 if name != "hours" or day >= first_day:
                     self._load(connection, name, payload.lists[name])
+        if not loaded:
+            return
         self._queries.add_networks(connection, node_id=node.id)
         # All at once: one after the other, each payload would unite the sketches of the month again.
         self._run("add_stats" if len(loaded) == 1 else "merge_stats", connection, node_id=node.id)
         self._run("merge_months", connection, node_id=node.id)
         merged = loaded if days is None else days
-        listed = self._database.to_list(sorted({day.isoformat() for day in merged}) or [_NO_DAY])
+        listed = self._database.to_list(sorted({day.isoformat() for day in merged}))
         self._run("merge_days", connection, node_id=node.id, days=listed)
         self._run("merge_hours", connection, node_id=node.id)
         self._run("merge_places", connection, node_id=node.id)

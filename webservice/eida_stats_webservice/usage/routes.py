@@ -10,7 +10,7 @@ from eida_stats_webservice.config import PrivacySettings
 from eida_stats_webservice.query.model import Statistic, StatisticsQuery
 from eida_stats_webservice.query.parameters import parse_query
 from eida_stats_webservice.query.repository import StatisticsRepository
-from eida_stats_webservice.query.responses import respond, wants_text_errors
+from eida_stats_webservice.query.responses import respond, respond_conditionally, wants_text_errors
 from eida_stats_webservice.query.usage import Usage, sort_and_limit
 from eida_stats_webservice.query.validators import find_validators
 from eida_stats_webservice.registry.repository import RegistryRepository
@@ -18,7 +18,6 @@ from eida_stats_webservice.usage.cube import PARTS, USAGE
 from eida_stats_webservice.usage.union import unite_answers
 from eida_stats_webservice.web.concurrency import ConcurrencyLimit
 from eida_stats_webservice.web.parameters import read_parameters
-from eida_stats_webservice.web.responses import add_validators, find_matching_etag, is_unmodified
 from eida_stats_webservice.web.route_options import RouteOptions, declare_options
 
 
@@ -52,16 +51,17 @@ def create_blueprint(
         """Return the usage of all services."""
         today = datetime.datetime.now(tz=datetime.UTC).date()
         query, options = parse_query(USAGE, read_parameters(request), today, restricted=False)
-        etag, changed_at = find_validators(request, statistics.data_version(), settings, query, today)
-        if (known := find_matching_etag(request, etag)) is not None:
-            return add_validators(Response(status=304), changed_at, known)
-        # Hints name the restricted statistics of the parts; usage has none.
-        first, *others = PARTS
-        checking = Usage(statistics, registry, settings)
-        checking.check_public_names(first.select(query), *(part.cube for part in others))
-        # Unlike an ETag, a time does not prove that there was an answer: names are checked first.
-        if is_unmodified(request, changed_at):
-            return add_validators(Response(status=304), changed_at, etag)
-        return add_validators(respond(USAGE, concurrency, find_rows(query, today), options), changed_at, etag)
+        validators = find_validators(request, statistics.data_version(), settings, query, today)
+
+        def check() -> None:
+            # Hints name the restricted statistics of the parts; usage has none.
+            first, *others = PARTS
+            checking = Usage(statistics, registry, settings)
+            checking.check_public_names(first.select(query), *(part.cube for part in others))
+
+        def write() -> Response:
+            return respond(USAGE, concurrency, find_rows(query, today), options)
+
+        return respond_conditionally(validators, check, write)
 
     return routes

@@ -101,7 +101,7 @@ def _format_json(status: int, title: str, body: dict[str, object]) -> bytes:
     The dashboard of the federation shows the first HTML paragraph of an answer. The other members may quote the
     client, so their `<` is escaped.
     """
-    # What is not implemented does not get better with time.
+    # A feature that is not implemented does not get better with time.
     is_fault = status >= 500 and status != NOT_IMPLEMENTED
     paragraph = _HTML_OF_FAULT if is_fault else f"<p>{html.escape(title)}</p>"
     members = msgspec.json.encode(body).replace(b"<", rb"\u003c")

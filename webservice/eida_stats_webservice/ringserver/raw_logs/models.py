@@ -16,7 +16,7 @@ class RawLog(NamedTuple):
     Attributes:
         title: its name in messages.
         source: the server that wrote it.
-        name: what its file name states, if it has one.
+        name: the parsed name of its file, if it has one.
         chunks: its content, not compressed.
     """
 
@@ -52,6 +52,13 @@ class StoredDay(msgspec.Struct, frozen=True):
     supersedes: int | None = None
 
 
+class DamagedDay(msgspec.Struct, frozen=True):
+    """A day of a source that would be quiet, if its log were not damaged."""
+
+    source: Source
+    day: datetime.date
+
+
 class RejectedPiece(msgspec.Struct, frozen=True, omit_defaults=True):
     """A piece of a log that does not count: the number of its line, and the reason, which never quotes it."""
 
@@ -83,6 +90,7 @@ class RawReceipt(msgspec.Struct, frozen=True):
         unfinished: logs that end within a record, which does not count yet.
         payloads: the payloads that are new.
         retracted: the numbers of those that were replaced by none.
+        damaged: the days that have no payload, because their logs are damaged.
     """
 
     node: str
@@ -99,3 +107,4 @@ class RawReceipt(msgspec.Struct, frozen=True):
     unfinished: int
     payloads: list[StoredDay] = []
     retracted: list[int] = []
+    damaged: list[DamagedDay] = []

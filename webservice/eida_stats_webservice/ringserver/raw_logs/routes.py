@@ -50,7 +50,7 @@ def create_blueprint(
     Args:
         receiver: stores them.
         registry: knows the tokens of nodes.
-        limits: limits what is read and stored at once.
+        limits: limits how many logs are read and stored at once.
         find_local: returns the node of requests without a token.
         trusted: requests that need no token: `any`, those from `loopback`, or none.
     """

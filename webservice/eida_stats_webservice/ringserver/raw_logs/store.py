@@ -5,8 +5,7 @@ so only the difference is added to the sums, and the old body is deleted.
 """
 
 import datetime
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from eida_statistics.payload import Period
@@ -14,7 +13,7 @@ from eida_statistics.ringserver.collection import Collection, Digests, Found, Se
 from eida_statistics.ringserver.events import TransferRecord
 from eida_statistics.ringserver.payload import DayPayload, merge_payloads
 from eida_statistics.ringserver.places import Place
-from eida_statistics.ringserver.windows import LogName, SourceWindows, Stay, overlaps_any
+from eida_statistics.ringserver.windows import SourceWindows, Stay, find_days, list_source_windows
 from eida_stats_webservice.database.base import Database
 from eida_stats_webservice.errors import OverlappingPayload
 from eida_stats_webservice.payloads.identity import Identity
@@ -24,6 +23,7 @@ from eida_stats_webservice.registry.models import Arrival, Node
 from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.ringserver.errors import EmptyReplacement, MixedDelivery, OtherKey
 from eida_stats_webservice.ringserver.raw_logs.models import (
+    DamagedDay,
     RawLog,
     RawReceipt,
     Rejected,
@@ -65,7 +65,8 @@ class RawLogStore:
         Nobody can change the payloads of the node while logs are read.
 
         Raises:
-            EmptyReplacement: if logs that replace days have no record and no window of a whole day.
+            EmptyReplacement: if logs that replace days have no record and no window of a whole day, or a day
+                would be replaced by a damaged log of which no record counts.
             MixedDelivery: if payloads of a source came as payloads.
             OtherKey: if records of a day were stored with another key.
             OverlappingPayload: if payloads of the whole node and of its servers would share a day.
@@ -78,10 +79,11 @@ class RawLogStore:
             # Logs may be large.
             self._database.wait_without_limit(connection)
             revision = self._registry.begin_change(connection, node, arrival)
+            windows = list_source_windows(((log.source, log.name) for log in logs), settings.now)
             change = _Change(self._ringserver, self._records, connection, node, settings, revision, arrival)
             if replacement is not None:
-                change.find_replaced(logs, replacement)
-            change.read(logs)
+                change.find_replaced(windows, replacement)
+            change.read(logs, windows)
             if replacement is not None:
                 change.check_replacement()
             if change.write():
@@ -116,28 +118,30 @@ class _Change:
         # The days with new records.
         self._grown: set[SourceDay] = set()
         self._quiet: list[SourceDay] = []
+        # Their logs are damaged.
+        self._doubtful: list[SourceDay] = []
         self._replaced: dict[SourceDay, DayInForce] = {}
         self._in_force: dict[SourceDay, InForce] = {}
         self._fingerprint = settings.key.compute_fingerprint()
         self._stored: list[StoredDay] = []
         self._retracted: list[int] = []
 
-    def find_replaced(self, logs: Iterable[RawLog], replacement: Replacement) -> None:
-        """Find the payloads of the days that the logs replace, and delete what was stored of them."""
-        for source, windows in _list_windows(logs, self._settings.now).items():
+    def find_replaced(self, windows: Mapping[str, SourceWindows], replacement: Replacement) -> None:
+        """Find the payloads of the days that the logs replace, and delete their records and events."""
+        for source, of_source in windows.items():
             for known in self._tables.list_in_force(self._connection, self._node, source):
                 stated = replacement.stated
                 if known.day < self._first_day:
                     # Its records would be rejected, so its payload stays.
                     continue
-                if windows.covers(known.day) if stated is None else stated.contains(known.day):
+                if of_source.covers(known.day) if stated is None else stated.contains(known.day):
                     check_not_overtaken({known.payload: known.revision}, self._arrival)
                     key = SourceDay(source, known.day)
                     self._replaced[key] = known
                     self._tables.delete_day(self._connection, self._node, key)
 
-    def read(self, logs: Sequence[RawLog]) -> None:
-        """Read the logs, and write the events of what is new."""
+    def read(self, logs: Sequence[RawLog], windows: Mapping[str, SourceWindows]) -> None:
+        """Read the logs, and write the events of new records."""
         for source in sorted({log.source for log in logs}):
             if self._tables.has_submissions(self._connection, self._node, source):
                 raise MixedDelivery(
@@ -149,20 +153,17 @@ class _Change:
             window = None if log.name is None else log.name.window
             self._collection.read(log.title, log.source, window, log.chunks)
         self._writer.flush()
-        self._quiet = [
-            SourceDay(source, day)
-            for source, windows in _list_windows(logs, self._settings.now).items()
-            for day in windows.list_quiet_days(self._list_busy_days(source), self._collection.damaged[source])
-            # Whether an older day was quiet is not known.
-            if day >= self._first_day
-        ]
+        for source, of_source in windows.items():
+            busy, damaged = self._list_busy_days(source), self._collection.damaged[source]
+            self._quiet += self._keep_days(source, of_source.list_quiet_days(busy, damaged))
+            self._doubtful += self._keep_days(source, of_source.list_doubtful_days(busy, damaged))
 
     def check_replacement(self) -> None:
-        """Check that the logs say something about days: an empty file would only delete."""
+        """Check that the logs have records of days, or show that they were quiet. Others would only delete."""
         if self._replaced and not (self._grown or self._quiet):
             raise EmptyReplacement(hint="To delete payloads, retract them.")
-        for key in self._replaced.keys() - self._grown:
-            if overlaps_any(self._collection.damaged[key.source], key.day):
+        for key in sorted(self._replaced.keys() - self._grown):
+            if key.day in find_days(self._collection.damaged[key.source]):
                 raise EmptyReplacement(f"{key.day}: its log is damaged", hint="To delete its payload, retract it.")
 
     def write(self) -> bool:
@@ -195,6 +196,7 @@ class _Change:
             unfinished=found.unfinished,
             payloads=self._stored,
             retracted=self._retracted,
+            damaged=[DamagedDay(key.source, key.day) for key in self._doubtful],
         )
 
     def _find_known(self, key: SourceDay) -> Digests:
@@ -241,6 +243,10 @@ class _Change:
         self._grown.add(key)
         self._writer.add(key, record, stay, place)
 
+    def _keep_days(self, source: str, days: Iterable[datetime.date]) -> list[SourceDay]:
+        """Return days of a source, without those before the first one: whether they were quiet is not known."""
+        return [SourceDay(source, day) for day in days if day >= self._first_day]
+
     def _list_busy_days(self, source: str) -> set[datetime.date]:
         """Return the days of a source that have records or a payload that stays."""
         known = self._tables.list_in_force(self._connection, self._node, source)
@@ -249,7 +255,7 @@ class _Change:
         return collected | {one.day for one in known} - replaced
 
     def _enter_days(self) -> Iterator[DayPayload]:
-        """Store the payload of each day, and yield the payload of what is new of it."""
+        """Store the payload of each day, and yield the payload of its new records."""
         for key in sorted(self._grown):
             records = self._collection.get_records(key)
             new = records.make_payload()
@@ -303,11 +309,3 @@ def _identify_day(key: SourceDay) -> Identity:
 
 def _name_source(source: str) -> str:
     return f"server {source}" if source else "the whole node"
-
-
-def _list_windows(logs: Iterable[RawLog], now: int) -> dict[str, SourceWindows]:
-    """Return the windows of the files of each source."""
-    names: defaultdict[str, list[LogName]] = defaultdict(list)
-    for log in logs:
-        names[log.source] += [] if log.name is None else [log.name]
-    return {source: SourceWindows(found, now) for source, found in names.items()}

@@ -1,4 +1,4 @@
-"""Write what counts of raw logs: an event for each stream of a record, and sums by client."""
+"""Write the records of raw logs that count: an event for each stream of a record, and sums by client."""
 
 import datetime
 import re
