@@ -1,4 +1,4 @@
-"""GET connections/log and sessions: a node gets back what it has sent."""
+"""GET connections/log and sessions: a node gets its own records back."""
 
 import datetime
 import json

@@ -1,4 +1,4 @@
-"""Return what a node has sent: its raw log, and its sessions."""
+"""Read the records of a node: its raw log, and its sessions."""
 
 import datetime
 from collections.abc import Generator, Iterable, Sequence
@@ -49,7 +49,7 @@ class ConnectionExport:
         self._queries = tables.queries
 
     def list_log(self, node: Node, start: datetime.datetime, end: datetime.datetime) -> Generator[bytes]:
-        """Yield what a node has sent in a window as JSON Lines, by the time at which it was received.
+        """Yield the records of a node in a window as JSON Lines, in the order of arrival.
 
         It has the form of `POST connections`. The first snapshot of each ringserver lists its sessions, so that the
         lines can be stored in another database.

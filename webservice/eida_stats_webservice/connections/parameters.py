@@ -64,7 +64,11 @@ def parse_count_query(values: Mapping[str, str], now: datetime.datetime) -> Coun
     if query.live and query.nearest:
         raise BadParameter("mode=live with match=nearest", hint="Use match=before.", parameter="match")
     if query.live and query.protocol is not None:
-        raise BadParameter("mode=live with protocol", hint="What was shown has no protocols.", parameter="protocol")
+        raise BadParameter(
+            "mode=live with protocol",
+            hint="Counts that were shown are those of all protocols.",
+            parameter="protocol",
+        )
     return query
 
 

@@ -249,7 +249,7 @@ WHERE sensor_id IN (SELECT sensor_id FROM installations WHERE space_id IN :space
     AND lower(protocol) = lower(:protocol) AND (connected >= :moment OR closed_at >= :moment);
 
 -- name: sums_of_hours(space_id, spaces, start, stop)
--- Return what has changed in each hour: entries and exits of the spaces that add up to a space, whether the hour of one
+-- Return the changes of each hour: entries and exits of the spaces that add up to a space, whether the hour of one
 -- of them is stale, and the same with the lowest and highest counts of the space itself, if reconciliation has found
 -- these.
 SELECT hour,
@@ -289,7 +289,7 @@ WHERE sensor_id IN (SELECT sensor_id FROM installations WHERE space_id IN :space
 ORDER BY recorded, direction DESC;
 
 -- name: log_of_node(node_id, start, stop)
--- Return what was received from a node in a window.
+-- Return the log of a node in a window.
 SELECT id, created, recorded, sensor, event, direction, source, position, session, connected, port, protocol, details
 FROM sensor_log WHERE node_id = :node_id AND created >= :start AND created < :stop
 ORDER BY created, id;

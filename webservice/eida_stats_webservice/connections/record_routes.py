@@ -59,7 +59,7 @@ def create_blueprint(
 
     Args:
         intake: stores records.
-        export: returns what was stored.
+        export: reads the records of a node.
         views: creates views of spaces.
         registry: the nodes and their tokens.
         limits: the limits of the process.
@@ -89,7 +89,7 @@ def create_blueprint(
 
     @routes.get("/connections/log")
     def log() -> Response:
-        """Return what the node has sent in a window, as it was received."""
+        """Return the records of the node in a window, in the order of arrival."""
         node = authenticate().node
         values = require_parameters(read_parameters(request), "start", optional=("end",))
         start, end = parse_window(values, _get_now())

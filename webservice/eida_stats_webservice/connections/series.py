@@ -28,7 +28,7 @@ class Period(NamedTuple):
 
 
 class Interval(msgspec.Struct, frozen=True):
-    """What has happened in one interval.
+    """The counts and changes of one interval.
 
     Attributes:
         start: the first moment.
@@ -90,7 +90,7 @@ def find_series_of_protocol(view: View, space: Space, period: Period, protocol: 
 
 
 def _fold(parts: Iterable[_Part], period: Period, count: int) -> Iterator[Interval]:
-    """Yield the intervals of a period from what has changed in it, by time."""
+    """Yield the intervals of a period from its parts, which are ordered by time."""
     remaining = iter(parts)
     part = next(remaining, None)
     start = period.start
@@ -152,7 +152,7 @@ def _make_part(hour: datetime.datetime, sums: Sequence[Any]) -> tuple[_Part, boo
         entries, exits = int(own_entries), int(own_exits)
         return _Part(hour, entries, exits, entries - exits, int(lowest), int(highest)), True
     net = int(entries) - int(exits)
-    # They contain the counts at both ends, and what was known before the last event.
+    # They contain the counts at both ends, and those found before the last event.
     known = (0, net, int(lowest or 0), int(highest or 0))
     return _Part(hour, int(entries), int(exits), net, min(known), max(known)), False
 
