@@ -1,75 +1,34 @@
 """Hundreds of clients that send or read a byte a second: behind nginx, others are answered at once."""
 
-import os
 import re
-import shutil
 import socket
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import requests
 
-from support.paths import ROOT
+from support.nginx import run_nginx
 from support.payloads import row, wire
 from support.roles import grant_service
 from support.service import PREFIX, Service, register_nodes
 
 pytestmark = pytest.mark.alone
 
-CONFIGURATION = ROOT / "webservice" / "nginx" / "eida-statistics.conf"
-UNPACKED = ROOT / ".venv" / "nginx" / "usr" / "sbin" / "nginx"
 CLIENTS = 500
 SECONDS = 15
 # The longest that others may wait meanwhile.
 ANSWERED_WITHIN_SECONDS = 2
 
 
-@contextmanager
-def nginx(service: Service, directory: Path) -> Iterator[int]:
-    """Run nginx in front of the service with the documented configuration, and yield its port."""
-    binary = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin") or str(UNPACKED)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    location = directory / "location.conf"
-    upstream = service.url.removeprefix("http://").partition("/")[0]
-    location.write_text(CONFIGURATION.read_text().replace("127.0.0.1:8000", upstream))
-    temporary = "".join(
-        f"{name}_temp_path {directory}/{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    main = directory / "nginx.conf"
-    main.write_text(
-        # Otherwise its processes cannot write into this user's directory.
-        ("user root; " if os.geteuid() == 0 else "")
-        + f"daemon off; worker_processes 1; pid {directory}/nginx.pid; error_log {directory}/error.log;\n"
-        "events { worker_connections 2048; }\n"
-        # The default directory for logs may be missing.
-        f"http {{ {temporary} access_log {directory}/access.log;\n"
-        f"server {{ listen 127.0.0.1:{port}; include {location}; }} }}\n"
-    )
-    process = subprocess.Popen([binary, "-p", str(directory), "-c", str(main), "-e", f"{directory}/error.log"])
-    try:
-        for _ in range(200):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
-        yield port
-    finally:
-        process.terminate()
-        process.wait()
-
-
 def test_slow_clients_do_not_delay_others(uri: str, tmp_path: Path, record_figure: Callable[[str], None]) -> None:
     (token,) = register_nodes(uri, "GFZ")
     with (
         Service(grant_service(uri), tmp_path, workers=2) as service,
-        nginx(service, tmp_path) as port,
+        run_nginx(service, tmp_path) as port,
         ExitStack() as left,
     ):
         slow = [left.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(CLIENTS)]
@@ -119,7 +78,7 @@ def trickle(clients: list[socket.socket], token: str, over: threading.Event) -> 
 
 def test_nginx_passes_on_ids_hosts_and_bodies(uri: str, tmp_path: Path) -> None:
     (token,) = register_nodes(uri, "GFZ")
-    with Service(grant_service(uri), tmp_path) as service, nginx(service, tmp_path) as port:
+    with Service(grant_service(uri), tmp_path) as service, run_nginx(service, tmp_path) as port:
         url = f"http://127.0.0.1:{port}{PREFIX}"
         answer = requests.get(f"{url}/nodes", timeout=60)
         assert re.fullmatch(r"[0-9a-f]{32}", answer.headers["X-Request-ID"])

@@ -10,6 +10,9 @@ from schemathesis.core import NotSet
 from schemathesis.core.parameters import ParameterLocation
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
+from eida_statistics.connections import Alive
+from eida_stats_webservice.connections.intake import ConnectionIntake
+from eida_stats_webservice.connections.tables import ConnectionTables
 from eida_stats_webservice.payloads.kinds import Kind
 from eida_stats_webservice.reports.kinds import DEFAULT, KINDS
 from eida_stats_webservice.web import api_docs
@@ -17,6 +20,7 @@ from support import issued
 from support.dates import DAY
 from support.node_client import make_node
 from support.payloads import payload, row, sketch
+from support.sensors import add_doors
 from support.service import PREFIX
 from support.stores import Store
 
@@ -26,6 +30,7 @@ NETWORKS = ("FR", "Z32015")
 HIDDEN = "XX"
 COUNTRIES = ("FR", "DE")
 OPERATORS = "operators"
+DOOR = "423"
 METRICS_TOKEN = issued.note("token-of-prometheus")
 MOST = 2**40
 _RESTRICTED = ("/dataselect/restricted", "/ringserver/restricted")
@@ -72,6 +77,9 @@ def fill(store: Store, eas_token: str) -> Tokens:
         store.dataselect.ingest(node, payload(*rows, days_coverage=["2025-12-05", "2026-01-05"]))
         store.registry.set_network_policy(name, HIDDEN, inverted=True)
         store.registry.set_node_group(name, OPERATORS)
+    add_doors(store, NODES[0], {"House": None}, {DOOR: [("House", 1)]})
+    intake = ConnectionIntake(store.database, store.registry, ConnectionTables(store.database))
+    intake.store(store.registry.find_node(NODES[0]), [Alive("ring")])
     asking = store.registry.add_network_token(NETWORKS[0], now - DAY, now + DAY)[1]
     return Tokens(submitting[0], asking, eas_token)
 
@@ -108,6 +116,9 @@ def mend(case: Case[Any], headers: dict[str, str]) -> None:
         mend_view(query)
     if case.path.startswith("/ringserver/"):
         mend_days(query)
+    if case.path in ("/send", "/count") or case.path.startswith("/connections"):
+        mend_connections(case)
+        return
     # Put months into order; a year may stand for any of its months.
     if "end" in query and "start" in query and _number(query["end"], 12) < _number(query["start"], 1):
         query["start"], query["end"] = query["end"], query["start"].removesuffix("-01")
@@ -133,6 +144,25 @@ def mend(case: Case[Any], headers: dict[str, str]) -> None:
             mend_payload(case.body)
 
 
+def mend_connections(case: Case[Any]) -> None:
+    """Use times of one day, a space with ringservers, and events that the sensors of the node can send."""
+    query = case.query
+    times = {"start": "2026-01-05", "time": "2026-01-05T12:00:00Z", "end": "2026-01-06T00:00:00.5 01:00"}
+    query |= {name: time for name, time in {**times, "timestamp": times["time"]}.items() if name in query}
+    if case.path.endswith("/series"):
+        query["end"] = times["end"]
+    if "space" in query and "protocol" in query:
+        query["space"] = NODES[0]
+    if query.get("mode") == "live":
+        for name in ("match", "protocol"):
+            query.pop(name, None)
+    if isinstance(case.body, dict | list):
+        for one in case.body if isinstance(case.body, list) else [case.body]:
+            one |= {"timestamp": "2026-01-05T08:45:21.893Z", "dpu_id": DOOR}
+    elif isinstance(case.body, str):
+        case.body = '{"event":"alive","instance":"ring"}'
+
+
 def mend_days(query: dict[str, Any]) -> None:
     """Remove days from queries by months, and make a query by days or hours short and without streams."""
     details = query.get("details", "").split(",")
@@ -149,6 +179,11 @@ def mend_days(query: dict[str, Any]) -> None:
 
 def mend_view(query: dict[str, Any]) -> None:
     """Move the months of a page into the past, and replace countries without statistics and wrong columns."""
+    if "space" in query:
+        # It is no page then, and has no other parameters.
+        for name in query.keys() - {"space"}:
+            del query[name]
+        return
     # An empty value counts as not given.
     for name in [name for name, value in query.items() if value == ""]:
         del query[name]

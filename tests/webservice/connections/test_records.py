@@ -1,4 +1,4 @@
-"""POST connections: what followers send is stored once, or refused completely."""
+"""POST connections: records of followers are stored once, or refused completely."""
 
 import gzip
 import json

@@ -4,6 +4,7 @@ import datetime
 import json
 import re
 import xml.etree.ElementTree as ET
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -38,6 +39,12 @@ PARAMETERS = {
     "/ringserver/public": COARSE - {"unsuccessful"} | {"direction"},
     "/ringserver/restricted": COARSE - {"unsuccessful"} | {"direction", "station", "location", "channel"},
     "/usage": COARSE - {"hllvalues", "unsuccessful"},
+}
+_OUTPUT = {"format", "header", "nodata"}
+LIVE = {
+    "/connections/now": {"space"} | _OUTPUT,
+    "/connections/count": {"space", "time", "match", "mode", "protocol"} | _OUTPUT,
+    "/connections/series": {"space", "start", "end", "interval", "protocol"} | _OUTPUT,
 }
 # A valid value of each parameter without an enumeration.
 VALUES = {
@@ -212,6 +219,12 @@ def test_wadl_paths_are_served(client: FlaskClient, wadl: ET.Element) -> None:
         assert client.open(PREFIX + path, method=method).status_code not in {404, 405}, path
 
 
+@pytest.mark.parametrize("path", LIVE)
+def test_both_documents_have_parameters_of_counts(document: dict[str, Any], wadl: ET.Element, path: str) -> None:
+    assert read_openapi_parameters(document, path).keys() == LIVE[path]
+    assert read_wadl_parameters(wadl, path).keys() == LIVE[path]
+
+
 @pytest.mark.parametrize("path", PARAMETERS)
 def test_both_documents_have_all_parameters(document: dict[str, Any], wadl: ET.Element, path: str) -> None:
     parameters = read_openapi_parameters(document, path)
@@ -224,7 +237,7 @@ def test_both_documents_have_all_parameters(document: dict[str, Any], wadl: ET.E
     assert read_wadl_parameters(wadl, path).keys() == PARAMETERS[path] | aliases.keys()
 
 
-@pytest.mark.parametrize("path", PARAMETERS)
+@pytest.mark.parametrize("path", [*PARAMETERS, *LIVE])
 def test_choices_and_defaults_are_equal(document: dict[str, Any], wadl: ET.Element, path: str) -> None:
     in_wadl = read_wadl_parameters(wadl, path)
     for name, parameter in read_openapi_parameters(document, path).items():
@@ -283,6 +296,29 @@ def test_described_columns_are_those_of_an_answer(
             response = client.get(f"{PREFIX}/{path}", query_string=query | added)
             (found,) = json.loads(response.text)["results"]
             assert list(found) == list(columns), path
+
+
+@pytest.mark.parametrize("path", LIVE)
+def test_described_parameters_of_counts_are_accepted(
+    client: FlaskClient, operator: dict[str, str], database_uri: str, document: dict[str, Any], path: str
+) -> None:
+    assert operator
+    with closing(open_store(database_uri)) as store:
+        _, token = make_node(store, "NODE1")
+    alive = b'{"event":"alive","instance":"ring"}'
+    assert client.post(f"{PREFIX}/connections", data=alive, headers={"Authorization": f"Bearer {token}"}).json
+    fixed = {
+        "space": "NODE1",
+        "protocol": "SeedLink",
+        "time": "2026-01-05",
+        "start": "2026-01-05",
+        "end": "2026-01-06",
+    }
+    for name, parameter in read_openapi_parameters(document, path).items():
+        for value in resolve(document, parameter["schema"]).get("enum") or [fixed[name]]:
+            query = {key: fixed[key] for key in LIVE[path] & {"space", "start", "end"}} | {name: value}
+            response = client.get(PREFIX + path, query_string=query)
+            assert response.status_code == 200, (query, response.text)
 
 
 # Shown

@@ -2,9 +2,10 @@
 
 import datetime
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
-from eida_stats_webservice.connections.models import Recount, Space
+from eida_stats_webservice.connections.models import FIRST_MOMENT, Recount, Space
 from eida_stats_webservice.connections.spaces import SpaceTree
 from eida_stats_webservice.connections.sums import find_hour
 from eida_stats_webservice.connections.tables import ConnectionTables, format_moment, parse_optional
@@ -31,7 +32,12 @@ class Counts:
         self._queries = tables.queries
         self._connection = connection
         self.tree = tables.read_tree(connection) if tree is None else tree
-        self.first_kept = tables.find_first_kept(connection)
+        self._tables = tables
+
+    @cached_property
+    def first_kept(self) -> datetime.datetime:
+        """The first moment of which events are kept."""
+        return self._tables.find_first_kept(self._connection)
 
     def count(self, space: Space, moment: datetime.datetime = END_OF_TIME) -> int:
         """Return the count of a space after the events at a moment. It may be negative.
@@ -40,6 +46,15 @@ class Counts:
         """
         recounts = [one for one in self.list_recounts(space) if one.recorded <= moment]
         return self._count(space, moment, recounts)
+
+    def count_before(self, space: Space, moment: datetime.datetime) -> int:
+        """Return the count of a space before the events at a moment. It is exact at the start of each hour."""
+        recounts = [one for one in self.list_recounts(space) if one.recorded < moment]
+        if moment == find_hour(moment):
+            net = self._find_level_of_hours(space, moment)
+        else:
+            net = self.find_level(space, moment - datetime.timedelta(microseconds=1)).net
+        return net + self._find_offset(space, recounts)
 
     def is_known(self, space: Space) -> bool:
         """Return whether a space has had any event or recount."""
@@ -80,20 +95,27 @@ class Counts:
         ids = self._list_ids(self.tree.list_below(space))
         return to_records(Recount, select_rows(self._connection, self._queries.list_recounts, spaces=ids))
 
-    def find_differences(self, recounts: Sequence[Recount]) -> list[tuple[Recount, int]]:
-        """Return by how much each recount changes the count of its space and of those above."""
-        return [(one, one.count - self._count_before(one, recounts)) for one in recounts]
+    def find_differences(
+        self, recounts: Sequence[Recount], start: datetime.datetime = FIRST_MOMENT
+    ) -> list[tuple[Recount, int]]:
+        """Return by how much each recount from a moment on changes the count of its space and of those above."""
+        wanted = (one for one in recounts if one.recorded >= start)
+        return [(one, one.count - self._count_before(one, recounts)) for one in wanted]
 
     def _count(self, space: Space, moment: datetime.datetime, recounts: Sequence[Recount]) -> int:
         """Return the count of a space, with some recounts of the space and those below it, up to the moment."""
+        return self.find_level(space, moment).net + self._find_offset(space, recounts)
+
+    def _find_offset(self, space: Space, recounts: Sequence[Recount]) -> int:
+        """Return by how much recounts change the count of a space."""
         below = {one.id for one in self.tree.list_below(space)}
         relevant = [one for one in recounts if one.space_id in below]
         own = next((one for one in reversed(relevant) if one.space_id == space.id), None)
-        count = self.find_level(space, moment).net
+        offset = 0
         if own is not None:
-            count += own.count - self._find_level_at(own)
+            offset = own.count - self._find_level_at(own)
             relevant = [one for one in relevant if one.recorded > own.recorded]
-        return count + sum(one.count - self._count_before(one, recounts) for one in relevant)
+        return offset + sum(one.count - self._count_before(one, recounts) for one in relevant)
 
     def _count_before(self, recount: Recount, recounts: Sequence[Recount]) -> int:
         """Return the count at the moment of a recount without it. Spaces below are recounted before."""
@@ -117,21 +139,10 @@ class Counts:
 
     def find_level(self, space: Space, moment: datetime.datetime) -> Level:
         """Return the net entries of a space up to a moment, without recounts."""
-        stored = self.tree.list_stored(space)
-        if not stored:
-            return Level(0)
-        ids = self._list_ids(stored)
         hour = find_hour(moment)
-        net = int(self._queries.sum_of_days(self._connection, spaces=ids, before=hour.date().isoformat()))
+        net = self._find_level_of_hours(space, hour)
         if moment == END_OF_TIME:
             return Level(net)
-        midnight = hour.replace(hour=0)
-        if hour != midnight:
-            net += int(
-                self._queries.sum_of_hours(
-                    self._connection, spaces=ids, start=format_moment(midnight), stop=format_moment(hour)
-                )
-            )
         if self.is_archived(moment):
             return Level(net, is_archived=True)
         below = self._list_ids(self.tree.list_below(space))
@@ -139,6 +150,19 @@ class Counts:
             self._connection, spaces=below, start=format_moment(hour), moment=format_moment(moment)
         )
         return Level(net + int(events))
+
+    def _find_level_of_hours(self, space: Space, hour: datetime.datetime) -> int:
+        """Return the net entries of a space before an hour, without recounts."""
+        stored = self.tree.list_stored(space)
+        if not stored:
+            return 0
+        ids = self._list_ids(stored)
+        net = int(self._queries.sum_of_days(self._connection, spaces=ids, before=hour.date().isoformat()))
+        midnight = hour.replace(hour=0)
+        if midnight < hour < find_hour(END_OF_TIME):
+            hours = {"start": format_moment(midnight), "stop": format_moment(hour)}
+            net += int(self._queries.sum_of_hours(self._connection, spaces=ids, **hours))
+        return net
 
     def _list_ids(self, spaces: Sequence[Space]) -> Any:
         return self._database.to_list([one.id for one in spaces])

@@ -50,7 +50,7 @@ class UnusableSensor(EidaStatisticsError):
 
 
 class UnknownSpace(EidaStatisticsError):
-    """There is no such space."""
+    """There is no such space, or you may not see it."""
 
     http_status = 404
     problem = "unknown-space"

@@ -10,7 +10,7 @@ _MOMENT = re.compile(
     r"(\d{4})-(\d{2})-(\d{2})"
     r"(?:[Tt ](\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,12}))?)?"
     # Query strings decode the + of an offset as a blank.
-    r"(?:([Zz])|([+ -])(\d{2}):?(\d{2}))?)?",
+    r"(?:([Zz])|([+ -])([01]\d|2[0-3]):?([0-5]\d))?)?",
     re.ASCII,
 )
 _LEAP_SECOND = 60

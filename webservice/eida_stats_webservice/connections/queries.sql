@@ -193,3 +193,157 @@ SELECT EXISTS (SELECT 1 FROM space_days WHERE space_id IN :spaces);
 -- name: ringserver_spaces()
 -- Return the spaces of ringservers.
 SELECT DISTINCT space_id FROM installations JOIN sensors ON sensors.id = sensor_id WHERE kind = 'ringserver';
+
+-- name: recounted_spaces()
+-- Return the spaces that have recounts.
+SELECT DISTINCT space_id FROM recounts;
+
+-- name: net_by_space(spaces)
+-- Return the net entries of some spaces that have had events.
+SELECT space_id, sum(entries - exits) FROM space_days WHERE space_id IN :spaces GROUP BY space_id;
+
+-- name: installed_sensors(spaces)
+-- Return the sensors of some spaces: when a ringserver was heard of, how many open sessions nothing confirms, and the
+-- time of the last event.
+SELECT space_id, kind = 'ringserver' AND removed_at IS NULL, heard_at,
+    CASE WHEN unconfirmed AND removed_at IS NULL THEN (
+        SELECT count(*) FROM sessions WHERE sessions.sensor_id = installations.sensor_id AND closed_at IS NULL
+    ) ELSE 0 END,
+    (
+        SELECT max(recorded) FROM sensor_events
+        WHERE sensor_events.sensor_id = installations.sensor_id AND recorded >= installed_at
+            AND (removed_at IS NULL OR recorded < removed_at)
+    )
+FROM installations
+JOIN sensors ON sensors.id = installations.sensor_id
+LEFT JOIN sensor_states ON sensor_states.sensor_id = installations.sensor_id
+WHERE space_id IN :spaces;
+
+-- name: last_hour(spaces, start, stop)$
+-- Return the last hour with events of some spaces, from one hour to another, which is not included.
+SELECT max(hour) FROM space_hours WHERE space_id IN :spaces AND hour >= :start AND hour < :stop;
+
+-- name: is_stale(spaces, hour)$
+-- Return whether the lowest and highest counts of an hour are not computed since its last event.
+SELECT EXISTS (SELECT 1 FROM space_hours WHERE space_id IN :spaces AND hour = :hour AND stale);
+
+-- name: shown_counts(spaces, moment)
+-- Return the counts of some spaces that were shown at a moment.
+SELECT space_id, recorded, count FROM space_count
+WHERE id IN (
+    SELECT (
+        SELECT id FROM space_count WHERE space_id = spaces.id AND created <= :moment ORDER BY created DESC, id DESC
+        LIMIT 1
+    )
+    FROM spaces WHERE spaces.id IN :spaces
+);
+
+-- name: sessions_at(spaces, protocol, moment)
+-- Return how many sessions with a protocol were open at a moment, and the time of the last one to begin or end.
+SELECT coalesce(sum(CASE WHEN closed_at IS NULL OR closed_at > :moment THEN 1 ELSE 0 END), 0),
+    max(CASE WHEN closed_at <= :moment THEN closed_at ELSE connected END)
+FROM sessions
+WHERE sensor_id IN (SELECT sensor_id FROM installations WHERE space_id IN :spaces)
+    AND lower(protocol) = lower(:protocol) AND connected <= :moment;
+
+-- name: sessions_after(spaces, protocol, moment)$
+-- Return the time at which the first session with a protocol begins or ends, from a moment on.
+SELECT min(CASE WHEN connected >= :moment THEN connected ELSE closed_at END)
+FROM sessions
+WHERE sensor_id IN (SELECT sensor_id FROM installations WHERE space_id IN :spaces)
+    AND lower(protocol) = lower(:protocol) AND (connected >= :moment OR closed_at >= :moment);
+
+-- name: sums_of_hours(space_id, spaces, start, stop)
+-- Return the changes of each hour: entries and exits of the spaces that add up to a space, whether the hour of one
+-- of them is stale, and the same with the lowest and highest counts of the space itself, if reconciliation has found
+-- these.
+SELECT hour,
+    sum(CASE WHEN space_id IN :spaces THEN entries ELSE 0 END),
+    sum(CASE WHEN space_id IN :spaces THEN exits ELSE 0 END),
+    max(CASE WHEN stale THEN 1 ELSE 0 END),
+    max(CASE WHEN space_id = :space_id THEN entries END),
+    max(CASE WHEN space_id = :space_id THEN exits END),
+    min(CASE WHEN space_id = :space_id THEN lowest END),
+    max(CASE WHEN space_id = :space_id THEN highest END)
+FROM space_hours
+WHERE (space_id IN :spaces OR space_id = :space_id) AND hour >= :start AND hour < :stop
+GROUP BY hour ORDER BY hour;
+
+-- name: events_between(spaces, start, stop)
+-- Return the events of some spaces in their order: time, and the change of the count. A door between two of the spaces
+-- changes nothing.
+SELECT recorded, sum(orientation * direction)
+FROM installations
+JOIN sensor_events ON sensor_events.sensor_id = installations.sensor_id
+WHERE space_id IN :spaces AND recorded >= :start AND recorded < :stop
+    AND recorded >= installed_at AND (removed_at IS NULL OR recorded < removed_at)
+GROUP BY sensor_events.sensor_id, recorded, source, position
+ORDER BY recorded, sensor_events.sensor_id, source, position;
+
+-- name: sessions_between(spaces, protocol, start, stop)
+-- Return the beginnings and ends of the sessions with a protocol in their order: time, and the change of the count.
+SELECT connected AS recorded, 1 AS direction
+FROM sessions
+WHERE sensor_id IN (SELECT sensor_id FROM installations WHERE space_id IN :spaces)
+    AND lower(protocol) = lower(:protocol) AND connected >= :start AND connected < :stop
+UNION ALL
+SELECT closed_at, -1
+FROM sessions
+WHERE sensor_id IN (SELECT sensor_id FROM installations WHERE space_id IN :spaces)
+    AND lower(protocol) = lower(:protocol) AND closed_at >= :start AND closed_at < :stop
+ORDER BY recorded, direction DESC;
+
+-- name: log_of_node(node_id, start, stop)
+-- Return the log of a node in a window.
+SELECT id, created, recorded, sensor, event, direction, source, position, session, connected, port, protocol, details
+FROM sensor_log WHERE node_id = :node_id AND created >= :start AND created < :stop
+ORDER BY created, id;
+
+-- name: sessions_listed_before(node_id, sensor, id)$
+-- Return the sessions of the last snapshot before a row of the log that has them.
+SELECT details FROM sensor_log
+WHERE node_id = :node_id AND sensor = :sensor AND event = 'snapshot' AND id < :id AND details <> '{}'
+ORDER BY id DESC LIMIT 1;
+
+-- name: sessions_of_node(node_id, spaces, protocol, start, stop, most)
+-- Return the sessions of a node that overlap a window, at most so many. An empty protocol stands for all.
+SELECT name, connected, closed_at, closed_by, protocol, session
+FROM sessions JOIN sensors ON sensors.id = sensor_id
+WHERE node_id = :node_id AND sensor_id IN (SELECT sensor_id FROM installations WHERE space_id IN :spaces)
+    AND connected < :stop AND (closed_at IS NULL OR closed_at >= :start)
+    AND (:protocol = '' OR lower(protocol) = lower(:protocol))
+ORDER BY connected, name, session, number
+LIMIT :most;
+
+-- name: count_sessions_of_node(node_id, spaces, protocol, start, stop, most)$
+-- Return how many sessions of a node overlap a window, at most so many.
+SELECT count(*) FROM (
+    SELECT 1
+    FROM sessions JOIN sensors ON sensors.id = sensor_id
+    WHERE node_id = :node_id AND sensor_id IN (SELECT sensor_id FROM installations WHERE space_id IN :spaces)
+        AND connected < :stop AND (closed_at IS NULL OR closed_at >= :start)
+        AND (:protocol = '' OR lower(protocol) = lower(:protocol))
+    LIMIT :most
+) AS found;
+
+-- name: silent_times()
+-- Return the times at which the ringservers of each node were heard of.
+SELECT nodes.name, min(heard_at)
+FROM sensor_states JOIN sensors ON sensors.id = sensor_id JOIN nodes ON nodes.id = sensors.node_id
+GROUP BY nodes.name ORDER BY nodes.name;
+
+-- name: open_sessions()
+-- Return how many clients are connected to each node.
+SELECT nodes.name, count(sessions.sensor_id)
+FROM sensors JOIN nodes ON nodes.id = sensors.node_id
+LEFT JOIN sessions ON sessions.sensor_id = sensors.id AND closed_at IS NULL
+WHERE sensors.kind = 'ringserver'
+GROUP BY nodes.name ORDER BY nodes.name;
+
+-- name: count_stale_hours()$
+-- Return how many hours are not reconciled since their last event.
+SELECT count(*) FROM space_hours WHERE stale;
+
+-- name: count_unplaced()$
+-- Return how many events do not count, because their sensor was in no space at that time.
+SELECT count(*) FROM sensor_events WHERE NOT placed;

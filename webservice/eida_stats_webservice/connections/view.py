@@ -1,20 +1,27 @@
 """Find which spaces a client may see, and which counts."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 from flask import Request, Response
 
 from eida_stats_webservice.auth.node import authenticate_node
 from eida_stats_webservice.connections.counts import Counts
+from eida_stats_webservice.connections.errors import UnknownSpace
 from eida_stats_webservice.connections.live_counts import LiveCounts
 from eida_stats_webservice.connections.models import Space
 from eida_stats_webservice.connections.tables import ConnectionTables
 from eida_stats_webservice.database.base import Database
+from eida_stats_webservice.errors import BadParameter
 from eida_stats_webservice.registry.models import Node
 from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.web.bearer import HEADERS
+from eida_stats_webservice.web.parameters import quote_parameter
+
+_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,130}")
 
 MAX_AGE_SECONDS = 2
 """How long a public answer may be used again."""
@@ -26,6 +33,7 @@ class View:
     Attributes:
         counts: the counts.
         node: the node whose token the request carries, if it does.
+        min_clients: the smallest count of clients that everybody may see, except 0.
     """
 
     def __init__(
@@ -39,16 +47,28 @@ class View:
     ) -> None:
         self.counts = Counts(database, tables, connection)
         self.node = node
-        self._min_clients = min_clients
+        self._database = database
+        self._queries = tables.queries
+        self._connection = connection
+        self.min_clients = min_clients
         self._live = live
-        self._of_clients = {int(number) for (number,) in tables.queries.ringserver_spaces(connection)}
 
     def can_see(self, space: Space) -> bool:
         """Return whether the client may see a space."""
         return not space.restricted or (self.node is not None and self.node.id == space.node_id)
 
     def find(self, name: str) -> Space | None:
-        """Return a space by its name, if there is one that the client may see."""
+        """Return a space by its name, if there is one that the client may see.
+
+        Raises:
+            BadParameter: if no space can have this name.
+        """
+        if _NAME.fullmatch(name) is None:
+            raise BadParameter(
+                quote_parameter("space", name),
+                hint="A name has 1 to 130 characters, and no control characters.",
+                parameter="space",
+            )
         space = self.counts.tree.find(name)
         return space if space is not None and self.can_see(space) else None
 
@@ -67,15 +87,39 @@ class View:
             return found
         return self.counts.count(space) if self.counts.is_known(space) else None
 
+    def select(self, query: str, spaces: Iterable[int] | None = None, **parameters: object) -> list[Any]:
+        """Run a named query, and return its rows. If its parameter `spaces` is empty, there are none."""
+        if spaces is not None:
+            chosen = set(spaces)
+            if not chosen:
+                return []
+            parameters["spaces"] = self._database.to_list(chosen)
+        return list(getattr(self._queries, query)(self._connection, **parameters))
+
+    def select_value(self, query: str, spaces: Iterable[int], **parameters: object) -> Any:
+        """Run a named query for some spaces, and return its value; None if there are no spaces."""
+        chosen = self._database.to_list(wanted := set(spaces))
+        query_value = getattr(self._queries, query)
+        return query_value(self._connection, spaces=chosen, **parameters) if wanted else None
+
     def is_suppressed(self, space: Space, count: int) -> bool:
         """Return whether a count is too small to be shown: it is that of clients, and the answer is public."""
-        return 0 < count < self._min_clients and self.is_protected(space)
+        return 0 < count < self.min_clients and self.is_protected(space)
 
     def is_protected(self, space: Space) -> bool:
         """Return whether small counts of a space are not shown: they are those of clients, for everybody."""
-        if not self._min_clients or (self.node is not None and self.node.id == space.node_id):
+        if not self.min_clients or (self.node is not None and self.node.id == space.node_id):
             return False
+        return self.has_ringservers(space)
+
+    def has_ringservers(self, space: Space) -> bool:
+        """Return whether ringservers count a space, or one below it."""
         return any(below.id in self._of_clients for below in self.counts.tree.list_below(space))
+
+    @cached_property
+    def _of_clients(self) -> frozenset[int]:
+        """The spaces of ringservers."""
+        return frozenset(int(number) for (number,) in self._queries.ringserver_spaces(self._connection))
 
     def show(self, space: Space, count: int) -> int | None:
         """Return a count as the client may see it: never negative, and None if it is suppressed."""
@@ -109,6 +153,18 @@ class ViewFactory:
         node = authenticate_node(request, self._registry).node if has_token(request) else None
         with self._database.snapshot() as connection:
             yield View(self._database, self._tables, connection, node, self._min_clients, self._live)
+
+
+def find_space(view: View, name: str) -> Space:
+    """Return a space by its name.
+
+    Raises:
+        UnknownSpace: if there is none that the client may see.
+    """
+    space = view.find(name)
+    if space is None:
+        raise UnknownSpace(quote_parameter("space", name), hint="List them: GET …/connections/now")
+    return space
 
 
 def has_token(request: Request) -> bool:

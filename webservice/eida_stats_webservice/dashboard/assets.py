@@ -1,4 +1,4 @@
-"""Files of the page: its style, script, font and icon. Their names have the hash of their content."""
+"""Files of the pages: their style, scripts, font and icon. Their names have the hash of their content."""
 
 import hashlib
 from functools import cache
@@ -37,12 +37,16 @@ class Assets(msgspec.Struct, frozen=True):
 
     style: Asset
     script: Asset
+    live_script: Asset
     font: Asset
     icon: Asset
 
     def find(self, name: str) -> Asset | None:
         """Return the file with a name, or None if there is none."""
-        return next((one for one in (self.style, self.script, self.font, self.icon) if one.name == name), None)
+        return next((one for one in self._list_all() if one.name == name), None)
+
+    def _list_all(self) -> tuple[Asset, ...]:
+        return (self.style, self.script, self.live_script, self.font, self.icon)
 
 
 @cache
@@ -54,6 +58,7 @@ def load_assets() -> Assets:
     return Assets(
         style=_make_asset("dashboard.css", style.encode()),
         script=_make_asset("dashboard.js", (_STATIC / "dashboard.js").read_bytes()),
+        live_script=_make_asset("live.js", (_STATIC / "live.js").read_bytes()),
         font=font,
         icon=_make_asset("icon.svg", (_STATIC / "icon.svg").read_bytes()),
     )

@@ -17,6 +17,7 @@ from eida_stats_webservice.dashboard.links import (
     make_sorting,
     make_sources,
 )
+from eida_stats_webservice.dashboard.live import INCOMPLETE, STALE, LivePage
 from eida_stats_webservice.errors import BadParameter
 from eida_stats_webservice.reports.html import TEMPLATES, make_context, make_environment
 from eida_stats_webservice.reports.kinds import KINDS, ReportKind
@@ -29,6 +30,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+_ABOVE = "../"
 _OWN_TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -89,6 +91,27 @@ def write_error(
     )
 
 
+def write_live(live: LivePage) -> str:
+    """Return the page of live connections, which is in a folder below the dashboard."""
+    words = {"stale": STALE, "incomplete": INCOMPLETE}
+    return _render("live.html", root=_ABOVE, page=None, kicker=KICKER, live=live, **words)
+
+
+def write_live_error(error: EidaStatisticsError, detail: str) -> str:
+    """Return the page of an error of this page."""
+    return _render(
+        "problem.html",
+        root=_ABOVE,
+        page=None,
+        kicker=KICKER,
+        title=error.title,
+        kinds=[],
+        detail=detail,
+        form=None,
+        mistake=None,
+    )
+
+
 def _name_error(error: EidaStatisticsError) -> str:
     """Return the heading of an error. Programs get another one, about their request."""
     return "This view cannot be shown" if isinstance(error, BadParameter) else error.title
@@ -102,7 +125,8 @@ def make_page_response(text: str | bytes, status: int = 200) -> Response:
 
 
 def _render(name: str, **context: object) -> str:
-    return _load_templates().get_template(name).render(assets=load_assets(), **context)
+    """Return a page. `root` is the path from the page to the dashboard; it is empty for the dashboard itself."""
+    return _load_templates().get_template(name).render({"assets": load_assets(), "root": "", **context})
 
 
 @cache

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ _INSTALL_PARQUET = (
     " pip install '.[webservice,parquet]' in the source."
 )
 
-Row = list[str | int | None]
+Row = Sequence[str | int | float | None]
 
 
 class Column(NamedTuple):

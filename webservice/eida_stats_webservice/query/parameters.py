@@ -67,19 +67,19 @@ def parse_query(
             if dimension.name in values
         },
         choices={
-            choice.name: _parse_choice(choice.name, values.get(choice.name), choice.values) or choice.values[0]
+            choice.name: parse_choice(choice.name, values.get(choice.name), choice.values) or choice.values[0]
             for choice in cube.choices
         },
-        level=_parse_choice("level", values.get("level"), levels),
-        merge_nodes=_parse_choice("merge", values.get("merge"), ("nodes",)) is not None,
+        level=parse_choice("level", values.get("level"), levels),
+        merge_nodes=parse_choice("merge", values.get("merge"), ("nodes",)) is not None,
         details=details,
-        sort=_parse_choice("sort", values.get("sort"), (*columns, *(f"-{column}" for column in columns))),
+        sort=parse_choice("sort", values.get("sort"), (*columns, *(f"-{column}" for column in columns))),
         limit=_parse_number("limit", values.get("limit"), MAX_LIMIT),
     )
-    nodata = _parse_choice("nodata", values.get("nodata"), ("204", "404"))
+    nodata = parse_choice("nodata", values.get("nodata"), ("204", "404"))
     options = OutputOptions(
-        format=_parse_choice("format", values.get("format"), FORMATS) or "csv",
-        plain_header=_parse_choice("header", values.get("header"), ("plain",)) is not None,
+        format=parse_choice("format", values.get("format"), FORMATS) or "csv",
+        plain_header=parse_choice("header", values.get("header"), ("plain",)) is not None,
         hllvalues=_parse_truth("hllvalues", values.get("hllvalues")),
         measures=frozenset(name for name in extra if _parse_truth(name, values.get(name))),
         nodata=None if nodata is None else int(nodata),
@@ -198,14 +198,19 @@ def _split(value: str | None) -> tuple[str, ...]:
     return () if value is None else tuple(value.split(","))
 
 
-def _parse_choice(name: str, value: str | None, choices: tuple[str, ...]) -> str | None:
+def parse_choice(name: str, value: str | None, choices: tuple[str, ...]) -> str | None:
+    """Return the value of a parameter, None if it is missing.
+
+    Raises:
+        BadParameter: if it is not one of the choices.
+    """
     if value is not None and value not in choices:
         raise BadParameter(quote_parameter(name, value), hint=f"Use {' or '.join(choices)}.", parameter=name)
     return value
 
 
 def _parse_truth(name: str, value: str | None) -> bool:
-    return _parse_choice(name, value, ("true", "false")) == "true"
+    return parse_choice(name, value, ("true", "false")) == "true"
 
 
 def _parse_number(name: str, value: str | None, most: int) -> int | None:

@@ -1,0 +1,99 @@
+"""Find the present counts of spaces, and how far they can be relied on."""
+
+import datetime
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from eida_stats_webservice.connections.models import Space
+from eida_stats_webservice.connections.tables import parse_optional
+from eida_stats_webservice.connections.view import View
+
+SILENT_AFTER = datetime.timedelta(minutes=2)
+"""A follower sends a message every 30 seconds. If none has arrived for so long, its ringserver is stale."""
+
+
+class Present(msgspec.Struct, frozen=True):
+    """The present state of a space.
+
+    Attributes:
+        space: the space.
+        count: its count, which may be negative; None if there was no event and no ringserver was heard of.
+        changed: the time of its last event.
+        as_of: the time to which the count belongs: when the ringserver was heard of that is silent for longest.
+        stale: whether all ringservers below are silent.
+        complete: whether none of them is.
+        unconfirmed: the number of open sessions that may have ended, because nothing confirms them.
+    """
+
+    space: Space
+    count: int | None
+    changed: datetime.datetime | None
+    as_of: datetime.datetime
+    stale: bool
+    complete: bool
+    unconfirmed: int
+
+
+class _Sensor(NamedTuple):
+    is_ringserver: bool
+    heard_at: datetime.datetime | None
+    unconfirmed: int
+    changed: datetime.datetime | None
+
+
+def find_present(view: View, spaces: Sequence[Space], now: datetime.datetime) -> list[Present]:
+    """Return the present states of spaces, with a few queries for all of them."""
+    tree = view.counts.tree
+    sensors = _find_sensors(view, {below.id for space in spaces for below in tree.list_below(space)})
+    counts = _find_counts(view, spaces)
+    found = []
+    for space in spaces:
+        installed = [one for below in tree.list_below(space) for one in sensors[below.id]]
+        heard = [one.heard_at for one in installed if one.is_ringserver and one.heard_at is not None]
+        silent = [moment for moment in heard if now - moment > SILENT_AFTER]
+        found.append(
+            Present(
+                space=space,
+                count=counts.get(space.id, 0 if heard else None),
+                changed=max((one.changed for one in installed if one.changed is not None), default=None),
+                as_of=min(heard, default=now),
+                stale=bool(silent) and len(silent) == len(heard),
+                complete=not silent,
+                unconfirmed=sum(one.unconfirmed for one in installed),
+            )
+        )
+    return found
+
+
+def _find_sensors(view: View, spaces: Iterable[int]) -> dict[int, list[_Sensor]]:
+    """Return the sensors of some spaces, by space."""
+    found: dict[int, list[_Sensor]] = defaultdict(list)
+    for space_id, is_ringserver, heard_at, unconfirmed, changed in view.select("installed_sensors", spaces):
+        found[space_id].append(
+            _Sensor(bool(is_ringserver), parse_optional(heard_at), int(unconfirmed), parse_optional(changed))
+        )
+    return found
+
+
+def _find_counts(view: View, spaces: Iterable[Space]) -> dict[int, int]:
+    """Return the counts of the spaces that have had events, by space."""
+    tree = view.counts.tree
+    recounted = {above.id for (number,) in view.select("recounted_spaces") for above in _list_up(view, number)}
+    stored = {space.id: [one.id for one in tree.list_stored(space)] for space in spaces}
+    plain = {number for numbers in stored.values() for number in numbers}
+    sums: dict[int, Any] = dict(view.select("net_by_space", plain))
+    counts = {}
+    for number, parts in stored.items():
+        if number in recounted:
+            counts[number] = view.counts.count(tree.get(number))
+        elif known := [int(sums[part]) for part in parts if part in sums]:
+            counts[number] = sum(known)
+    return counts
+
+
+def _list_up(view: View, number: int) -> list[Space]:
+    space = view.counts.tree.get(number)
+    return [space, *view.counts.tree.list_above(space)]
