@@ -179,7 +179,7 @@ FROM installations WHERE space_id IN :spaces;
 
 -- name: list_recounts(spaces)
 -- Return the recounts of some spaces by time.
-SELECT space_id, recorded, count FROM recounts WHERE space_id IN :spaces ORDER BY recorded, space_id;
+SELECT space_id, recorded, count, level FROM recounts WHERE space_id IN :spaces ORDER BY recorded, space_id;
 
 -- name: has_sums(spaces)$
 -- Return whether some spaces have had an event.
