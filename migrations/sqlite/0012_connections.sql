@@ -28,6 +28,11 @@ WHEN EXISTS (
 BEGIN
     SELECT RAISE(ABORT, 'a space of a node can only contain spaces of this node');
 END;
+-- No space contains a new one, but it may name itself.
+CREATE TRIGGER spaces_check_itself BEFORE INSERT ON spaces WHEN NEW.parent_id = NEW.id
+BEGIN
+    SELECT RAISE(ABORT, 'a space cannot contain itself');
+END;
 CREATE TRIGGER spaces_check_cycle BEFORE UPDATE OF parent_id ON spaces
 WHEN EXISTS (
     WITH RECURSIVE above (id) AS (

@@ -84,6 +84,8 @@ class LiveConnections:
         self.execute(
             "DELETE FROM spaces WHERE name <> 'federation'",
             "DELETE FROM nodes",
+            # Those of the federation.
+            "DELETE FROM space_hours",
             "UPDATE connections_archived SET events_from = '2000-01-01'",
         )
 

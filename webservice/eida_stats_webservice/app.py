@@ -17,6 +17,7 @@ from eida_stats_webservice.connections import door_routes, record_routes
 from eida_stats_webservice.connections.collector import Collector
 from eida_stats_webservice.connections.door_routes import DoorIntake
 from eida_stats_webservice.connections.intake import ConnectionIntake
+from eida_stats_webservice.connections.live_counts import open_live_counts
 from eida_stats_webservice.connections.tables import ConnectionTables
 from eida_stats_webservice.connections.view import ViewFactory
 from eida_stats_webservice.dashboard import routes as dashboard
@@ -116,9 +117,10 @@ def create_app(config: Config | None = None) -> Flask:
     authenticator = Authenticator(nodes, _create_verifier(config), eas_limit, failures.check)
     connection_limit = ConcurrencyLimit(at_once=12, waiting=4, wait_seconds=10)
     tables = ConnectionTables(database)
-    connection_intake = ConnectionIntake(database, nodes, tables)
+    live = open_live_counts(config.redis_url, database, tables)
+    connection_intake = ConnectionIntake(database, nodes, tables, live.publish)
     doors = DoorIntake(database, tables, nodes, Collector(connection_intake))
-    views = ViewFactory(database, tables, nodes, config.min_clients)
+    views = ViewFactory(database, tables, nodes, config.min_clients, live)
     maker = ReportMaker(statistics, nodes, stored, config.privacy, _create_describe(config))
     # Errors of reports and of the dashboard are pages.
     show_error = dashboard.make_error_answer(maker, nodes)
@@ -139,7 +141,7 @@ def create_app(config: Config | None = None) -> Flask:
         payloads.create_blueprint(stored, nodes, node_limit),
         query.create_blueprint(DATASELECT, statistics, nodes, query_limit, authenticator, config.privacy),
         query.create_blueprint(RINGSERVER, statistics, nodes, query_limit, authenticator, config.privacy),
-        metrics.create_blueprint(stored.find_newest_days_by_kind, config.metrics_token),
+        metrics.create_blueprint(stored.find_newest_days_by_kind, live.is_up, config.metrics_token),
         door_routes.create_blueprint("doors", doors, views, connection_limit, budget, home=f"{config.url_prefix}/"),
         record_routes.create_blueprint(connection_intake, nodes, connection_limit, budget),
     ]

@@ -51,7 +51,7 @@ def cli(context: click.Context) -> None:
 
         database = open_database(config.database_uri)
         context.call_on_close(database.close)
-        context.obj = Repositories(database)
+        context.obj = Repositories(database, config.redis_url)
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from eida_stats_webservice.connections.archive import ConnectionArchive
 from eida_stats_webservice.connections.archive_deletion import ArchiveDeletion
 from eida_stats_webservice.connections.intake import ConnectionIntake
+from eida_stats_webservice.connections.live_counts import open_live_counts
 from eida_stats_webservice.connections.log import ConnectionLog
 from eida_stats_webservice.connections.reconciliation import Reconciliation
 from eida_stats_webservice.connections.sensor_administration import SensorAdministration
@@ -26,9 +27,14 @@ from eida_stats_webservice.ringserver.verification import RingserverVerification
 
 
 class Repositories:
-    """All repositories of a database."""
+    """All repositories of a database.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        database: the database.
+        redis_url: where the current counts are copied to, if anywhere.
+    """
+
+    def __init__(self, database: Database, redis_url: str = "") -> None:
         self.database = database
         self.registry = RegistryRepository(database)
         self.dataselect_sums = DataselectRepository(database)
@@ -48,7 +54,8 @@ class Repositories:
             ],
         )
         self.connections = ConnectionTables(database)
-        self.intake = ConnectionIntake(database, self.registry, self.connections)
+        self.live = open_live_counts(redis_url, database, self.connections)
+        self.intake = ConnectionIntake(database, self.registry, self.connections, self.live.publish)
         self.reconciliation = Reconciliation(database, self.registry, self.connections)
         self.connection_log = ConnectionLog(database)
         self.connection_verification = ConnectionVerification(database, self.connections)

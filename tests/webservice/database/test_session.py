@@ -22,7 +22,7 @@ from support.payloads import row, sketch, wire
 from support.postgresql import Cluster
 from support.roles import SERVICE, grant_service
 from support.service import Contents, Service, read_contents, register_nodes
-from support.stores import open_store
+from support.stores import ON_POSTGRESQL, Store, open_store
 from support.tables import select
 
 HOSTILE = {
@@ -142,6 +142,11 @@ def execute(cluster: Cluster, statement: str, settings: dict[str, str]) -> None:
             values = value.split(", ") if name == "DateStyle" else [value]
             literals = sql.SQL(", ").join(map(sql.Literal, values)).as_string(connection)
             cursor.execute(sql.SQL(statement.replace("%s", literals)).format(sql.Identifier(name)))
+
+
+@ON_POSTGRESQL
+def test_statements_are_not_compiled(store: Store) -> None:
+    assert select(store, "SHOW jit") == [("off",)]
 
 
 # The strictest level in each way, and the one between that and the service's own, read committed.

@@ -107,3 +107,13 @@ class Recount(msgspec.Struct, frozen=True):
     recorded: datetime.datetime
     count: int
     level: int | None = None
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """The count of a space that is shown from `created` on. A larger version is newer."""
+
+    version: int
+    space: str
+    created: datetime.datetime
+    recorded: datetime.datetime
+    count: int

@@ -139,6 +139,11 @@ ON CONFLICT (space_id, day) DO UPDATE SET entries = space_days.entries + exclude
 INSERT INTO space_count (space_id, created, recorded, count)
 VALUES (:space_id, :created, :recorded, :count) RETURNING id;
 
+-- name: recent_counts(most)
+-- Return the counts that were shown last, the newest first.
+SELECT space_count.id, name, created, recorded, count
+FROM space_count JOIN spaces ON spaces.id = space_id ORDER BY space_count.id DESC LIMIT :most;
+
 -- name: sum_of_days(spaces, before)$
 -- Return the net entries of some spaces on the days before a day.
 SELECT coalesce(sum(entries - exits), 0) FROM space_days WHERE space_id IN :spaces AND day < :before;

@@ -8,6 +8,7 @@ from flask import Request, Response
 
 from eida_stats_webservice.auth.node import authenticate_node
 from eida_stats_webservice.connections.counts import Counts
+from eida_stats_webservice.connections.live_counts import LiveCounts
 from eida_stats_webservice.connections.models import Space
 from eida_stats_webservice.connections.tables import ConnectionTables
 from eida_stats_webservice.database.base import Database
@@ -34,10 +35,12 @@ class View:
         connection: Any,
         node: Node | None,
         min_clients: int,
+        live: LiveCounts,
     ) -> None:
         self.counts = Counts(database, tables, connection)
         self.node = node
         self._min_clients = min_clients
+        self._live = live
         self._of_clients = {int(number) for (number,) in tables.queries.ringserver_spaces(connection)}
 
     def can_see(self, space: Space) -> bool:
@@ -53,9 +56,24 @@ class View:
         """Return the spaces that the client may see, by name."""
         return sorted(filter(self.can_see, self.counts.tree), key=lambda space: space.name.lower())
 
+    def count_now(self, space: Space) -> int | None:
+        """Return the count of a space now, or None if it has had no event.
+
+        The copy may be 2 s old, so it decides nothing about suppression. It has no spaces above the nodes.
+        """
+        is_copied = space.node_id is not None and not self.is_protected(space)
+        found = self._live.find(space) if is_copied else None
+        if found is not None:
+            return found
+        return self.counts.count(space) if self.counts.is_known(space) else None
+
     def is_suppressed(self, space: Space, count: int) -> bool:
         """Return whether a count is too small to be shown: it is that of clients, and the answer is public."""
-        if not 0 < count < self._min_clients or (self.node is not None and self.node.id == space.node_id):
+        return 0 < count < self._min_clients and self.is_protected(space)
+
+    def is_protected(self, space: Space) -> bool:
+        """Return whether small counts of a space are not shown: they are those of clients, for everybody."""
+        if not self._min_clients or (self.node is not None and self.node.id == space.node_id):
             return False
         return any(below.id in self._of_clients for below in self.counts.tree.list_below(space))
 
@@ -68,12 +86,18 @@ class ViewFactory:
     """Creates the views of requests."""
 
     def __init__(
-        self, database: Database, tables: ConnectionTables, registry: RegistryRepository, min_clients: int
+        self,
+        database: Database,
+        tables: ConnectionTables,
+        registry: RegistryRepository,
+        min_clients: int,
+        live: LiveCounts,
     ) -> None:
         self._database = database
         self._tables = tables
         self._registry = registry
         self._min_clients = min_clients
+        self._live = live
 
     @contextmanager
     def open(self, request: Request) -> Iterator[View]:
@@ -84,7 +108,7 @@ class ViewFactory:
         """
         node = authenticate_node(request, self._registry).node if has_token(request) else None
         with self._database.snapshot() as connection:
-            yield View(self._database, self._tables, connection, node, self._min_clients)
+            yield View(self._database, self._tables, connection, node, self._min_clients, self._live)
 
 
 def has_token(request: Request) -> bool:

@@ -38,7 +38,8 @@ HLL_UNSEEN = (
 )
 _RIGHTS = (
     "For the role of the service: run eida_statsman db grant after each upgrade. For administration: use the role"
-    " that owns the tables. For the extension: run CREATE EXTENSION hll once, as a superuser."
+    " that owns the tables. For the extensions: run CREATE EXTENSION hll and CREATE EXTENSION btree_gist once, as a"
+    " superuser."
 )
 _TABLES_PRESENT = (
     "Use an empty database. To copy the tables of the old service into it: eida_statsman db import-upstream."

@@ -48,8 +48,16 @@ def register(app: Flask) -> None:
         return response
 
 
-def create_blueprint(find_newest_days: Callable[[], NewestDays], token: str) -> Blueprint:
-    """Create the routes. Without a token, which Prometheus sends, the path does not exist."""
+def create_blueprint(
+    find_newest_days: Callable[[], NewestDays], is_redis_up: Callable[[], bool | None], token: str
+) -> Blueprint:
+    """Create the routes. Without a token, which Prometheus sends, the path does not exist.
+
+    Args:
+        find_newest_days: reads the newest days from the database.
+        is_redis_up: returns whether Redis answers, or None if there is none.
+        token: the token.
+    """
     routes = Blueprint("metrics", __name__)
     declare_options(routes, RouteOptions(paths=("/metrics",), is_open_to_pages=False))
 
@@ -65,6 +73,7 @@ def create_blueprint(find_newest_days: Callable[[], NewestDays], token: str) -> 
             raise RefusedToken
         require_parameters(read_parameters(request))
         text = _format_counters() + generate_latest(_NewestDays(find_newest_days))
+        text += generate_latest(_RedisUp(is_redis_up))
         return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")
 
     return routes
@@ -105,3 +114,14 @@ class _NewestDays(Collector):
             up.add_metric([], 0)
         yield up
         yield age
+
+
+class _RedisUp(Collector):
+    """Collects whether Redis answers, if there is one."""
+
+    def __init__(self, is_redis_up: Callable[[], bool | None]) -> None:
+        self._is_redis_up = is_redis_up
+
+    def collect(self) -> Iterator[Metric]:
+        if (is_up := self._is_redis_up()) is not None:
+            yield GaugeMetricFamily("eida_statistics_redis_up", "Whether Redis answers", value=int(is_up))
