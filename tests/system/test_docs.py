@@ -20,6 +20,7 @@ from eida_statistics import errors
 from eida_stats_aggregator import errors as aggregator_errors
 from eida_stats_webservice import errors as service_errors
 from eida_stats_webservice.config import FILE_VARIABLE, Config
+from eida_stats_webservice.connections import errors as connection_errors
 from support.error_classes import list_classes
 from support.node_client import make_node
 from support.paths import ROOT
@@ -177,6 +178,8 @@ def test_problem_types_are_documented() -> None:
         service_errors.NotUpstream,
     }
     silent |= {service_errors.NotTakenOver}
+    silent |= {connection_errors.UnknownSensor, connection_errors.UnusableSpace}
+    silent |= {connection_errors.OverlappingInstallation, connection_errors.ArchiveDiffers}
     answered = {error.problem for error in list_classes()}
     answered -= {error.problem for error in silent}
     text = WEBSERVICE.read_text()

@@ -80,7 +80,9 @@ def list_(repositories: Repositories, as_json: bool) -> None:
 @click.argument("name", callback=parse_name)
 @click.argument("count", type=click.IntRange(0, 10**9))
 @moment_option("--at", "moment", text="The time of the count, in UTC; now by default.")
-@click.option("--by", "author", callback=parse_name, help="Who has counted; by default, your login name.")
+@click.option(
+    "--by", "author", callback=parse_name, help="Name the person who counted; by default, your login name."
+)
 @click.pass_obj
 def recount(
     repositories: Repositories, name: str, count: int, moment: datetime.datetime | None, author: str | None

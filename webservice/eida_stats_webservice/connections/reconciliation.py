@@ -1,4 +1,4 @@
-"""Compute what ingestion leaves for later: the lowest and highest counts of hours, and the ends of old sessions.
+"""Compute the lowest and highest counts of hours after ingestion, and end old sessions.
 
 Each piece is a transaction that locks one node shortly, so that ingestion goes on. The pieces of two runs wait for
 each other. An hour stays stale until its transaction commits, so the next run finishes an interrupted one.
@@ -25,7 +25,7 @@ _Result = TypeVar("_Result")
 
 
 class Reconciled(NamedTuple):
-    """What was done: the number of hours that were stale, and of events that ended sessions."""
+    """The number of hours that were stale, and of sessions that have ended."""
 
     hours: int
     ended: int
@@ -54,7 +54,7 @@ class Reconciliation:
         return Reconciled(sum(self._reconcile_hours(node) for node in (*nodes, None)), ended)
 
     def rebuild(self) -> int:
-        """Compute all hours and days that are not archived. Return the number of events that ended sessions.
+        """Compute all hours and days that are not archived. Return how many sessions have ended.
 
         Raises:
             DatabaseLocked: if another transaction holds a lock for about a minute.

@@ -1,4 +1,4 @@
--- Reconcile live connections: what ingestion leaves for later. Times are in UTC.
+-- Reconcile live connections. Times are in UTC.
 
 -- name: stale_hours(spaces)
 -- Return the stale hours of some spaces by time, with the number of their events.

@@ -1,4 +1,4 @@
-"""Compute again what the log states, and compare it with the tables.
+"""Compare the tables with the log, from which they follow.
 
 Lists are compared while they are read, so memory does not grow with the log. All of them show the same state of the
 database. What is archived is left out.
@@ -24,7 +24,7 @@ class ConnectionVerification:
         self._queries = database.load_queries(Path(__file__).parent, "verification")
 
     def verify(self) -> Iterator[ConnectionDifference]:
-        """Yield each row that differs from what the log states."""
+        """Yield each row that does not follow from the log."""
         now = datetime.datetime.now(tz=datetime.UTC)
         with self._database.snapshot() as connection:
             self._database.wait_without_limit(connection)
