@@ -114,12 +114,14 @@ def create_app(config: Config | None = None) -> Flask:
     # All nodes of a federation may send in the same minute. The limits together leave some threads free.
     node_limit = ConcurrencyLimit(at_once=4, waiting=44)
     query_limit = ConcurrencyLimit(at_once=4, waiting=8)
-    budget = Budget(_BODIES_AT_ONCE * max(config.max_payload_bytes, record_routes.MAX_BYTES))
+    budget = Budget(_BODIES_AT_ONCE * config.max_payload_bytes)
     submission_limits = submission.SubmissionLimits(node_limit, budget, config.max_payload_bytes)
     # gpg takes some milliseconds, or a second for a token that is made to keep it busy.
     eas_limit = ConcurrencyLimit(at_once=2, waiting=4, wait_seconds=5)
     authenticator = Authenticator(nodes, _create_verifier(config), eas_limit, failures.check)
     connection_limit = ConcurrencyLimit(at_once=12, waiting=4, wait_seconds=10)
+    # Of their own, so that payloads and records do not wait for each other.
+    connection_budget = Budget(_BODIES_AT_ONCE * record_routes.MAX_BYTES)
     tables = ConnectionTables(database)
     connection_intake = ConnectionIntake(database, nodes, tables)
     doors = DoorIntake(database, tables, nodes, Collector(connection_intake))
@@ -149,19 +151,23 @@ def create_app(config: Config | None = None) -> Flask:
         metrics.create_blueprint(
             stored.find_newest_days_by_kind, config.metrics_token, ConnectionGauges(database, tables)
         ),
-        door_routes.create_blueprint("doors", doors, views, connection_limit, budget, home=f"{config.url_prefix}/"),
+        door_routes.create_blueprint(
+            "doors", doors, views, connection_limit, connection_budget, home=f"{config.url_prefix}/"
+        ),
         record_routes.create_blueprint(
             connection_intake,
             ConnectionExport(database, tables),
             views,
             nodes,
-            record_routes.RecordLimits(storing=connection_limit, reading=query_limit, budget=budget),
+            record_routes.RecordLimits(storing=connection_limit, reading=query_limit, budget=connection_budget),
         ),
         connections.create_blueprint(views, query_limit),
     ]
     failures.apply_to(with_tokens)
     if config.counts_at_root and config.url_prefix:
-        at_root = door_routes.create_blueprint("doors_at_root", doors, views, connection_limit, budget, home="/")
+        at_root = door_routes.create_blueprint(
+            "doors_at_root", doors, views, connection_limit, connection_budget, home="/"
+        )
         failures.apply_to([at_root])
         app.register_blueprint(at_root)
     for blueprint in (
