@@ -13,7 +13,6 @@ from eida_stats_webservice import config as configuration
 from eida_stats_webservice.auth.authenticator import Authenticator
 from eida_stats_webservice.auth.eas import Verifier
 from eida_stats_webservice.config import Config
-from eida_stats_webservice.connections.record_routes import MAX_BYTES as MAX_RECORD_BYTES
 from eida_stats_webservice.connections.wiring import create_parts
 from eida_stats_webservice.dashboard import live_routes
 from eida_stats_webservice.dashboard import routes as dashboard
@@ -107,12 +106,12 @@ def create_app(config: Config | None = None) -> Flask:
     # All nodes of a federation may send in the same minute. The limits together leave some threads free.
     node_limit = ConcurrencyLimit(at_once=4, waiting=44)
     query_limit = ConcurrencyLimit(at_once=4, waiting=8)
-    budget = Budget(_BODIES_AT_ONCE * max(config.max_payload_bytes, MAX_RECORD_BYTES))
+    budget = Budget(_BODIES_AT_ONCE * config.max_payload_bytes)
     submission_limits = submission.SubmissionLimits(node_limit, budget, config.max_payload_bytes)
     # gpg takes some milliseconds, or a second for a token that is made to keep it busy.
     eas_limit = ConcurrencyLimit(at_once=2, waiting=4, wait_seconds=5)
     authenticator = Authenticator(nodes, _create_verifier(config), eas_limit, failures.check)
-    connections = create_parts(config, database, nodes, query_limit, budget)
+    connections = create_parts(config, database, nodes, query_limit)
     maker = ReportMaker(statistics, nodes, stored, config.privacy, _create_describe(config))
     # Errors of reports and of the dashboard are pages.
     show_error = dashboard.make_error_answer(maker, nodes)

@@ -3,6 +3,7 @@
 import datetime
 import json
 import random
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,10 +12,11 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from eida_statistics.connections import Command, Record
+from eida_stats_webservice.connections.tables import ConnectionTables
 from support.node_client import make_node
 from support.sensors import BEGIN, add_doors, add_recount, at, connect, disconnect, make_digits, pass_door, send
 from support.service import PREFIX
-from support.stores import ON_ONE_STORE, Store
+from support.stores import ON_ONE_STORE, ON_POSTGRESQL, Store
 
 END = at(hours=4)
 MINUTES = {"1m": 1, "5m": 5, "30m": 30, "1h": 60, "2h": 120, "1d": 1440}
@@ -135,6 +137,20 @@ def test_archived_hours_keep_their_sums(client: FlaskClient, store: Store, token
     refused = get(client, space="A", start=BEGIN.isoformat(), interval="30m")
     assert refused.status_code == 400
     assert "2026-11-23" in refused.text
+
+
+@ON_POSTGRESQL
+def test_bounds_are_conditions_of_the_index(client: FlaskClient, store: Store, token: str) -> None:
+    send(client, token, connect(1, BEGIN))
+    query = ConnectionTables(store.database).queries.events_between.sql
+    bounds = {"start": BEGIN.isoformat(), "stop": END.isoformat(), "spaces": (1, 2, 3)}
+    with store.database.transaction() as connection, connection.cursor() as cursor:
+        # The tables are too small for an index otherwise.
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute("SET LOCAL enable_bitmapscan = off")
+        cursor.execute(f"EXPLAIN {query}", bounds)
+        plan = "\n".join(line for (line,) in cursor)
+    assert re.search(r"Index Cond: \(\(sensor_id = installations.sensor_id\) AND \(recorded >= .* < ", plan), plan
 
 
 @ON_ONE_STORE

@@ -7,7 +7,7 @@ import copy
 import datetime
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -50,7 +50,13 @@ SOUND = {
     "hllvalues": "true", "unsuccessful": "true", "nodata": "404", "sort": "-clients", "limit": "10",
     "overlap": "refuse", "replaces": "1", "merge": "nodes", "header": "plain", "kind": "ringserver",
     "direction": "RX", "show": "clients", "by": "year", "top": "10", "compare": "year",
+    "space": "GFZ", "time": "2026-01-05T12:00:00Z", "timestamp": "2026-01-05", "match": "before",
+    "mode": "reconciled", "interval": "1h", "protocol": "SeedLink",
 }  # fmt: skip
+# Those of queries of connections, which may begin in the middle of a day.
+SOUND_OF_CONNECTIONS = SOUND | {"start": "2026-01-05", "end": "2026-01-06T00:00:00.5Z"}
+ALIVE = b'{"event":"alive","instance":"ring"}'
+COUNT = {"timestamp": "2026-01-05T12:00:00Z", "direction": "1", "dpu_id": "423"}
 QUERIES = tuple(f"/{cube}/{kind}" for cube in ("dataselect", "ringserver") for kind in ("public", "restricted"))
 # Prefixes that make the service look at a value.
 HEADERS = {
@@ -110,6 +116,10 @@ class Service(NamedTuple):
             sound["json"] = wire(row(bytes=77))
         elif path == "/ringserver":
             sound["data"] = make_quiet_day(datetime.date(2026, 10, 14)).to_json()
+        elif path == "/connections":
+            sound["data"] = ALIVE
+        elif path == "/send":
+            sound["json"] = COUNT
         return self.client.open(f"{PREFIX}{path}", method=method, **(sound | how))
 
 
@@ -122,7 +132,24 @@ def service(store_uri: str, service_uri: str, store: Store) -> Service:
     client = create_app(Config(service_uri, metrics_token=METRICS_TOKEN, max_failures_per_minute=0)).test_client()
     made = Service(client, store_uri, token, operators)
     assert made.ask("POST", "/submit", json=wire(row())).status_code == 201
+    assert made.ask("POST", "/connections").status_code == 200
     return made
+
+
+def get_sound(path: str, parameters: Iterable[str]) -> dict[str, str]:
+    """Return valid values of some parameters."""
+    sound = SOUND_OF_CONNECTIONS if path.startswith("/connections") else SOUND
+    return {name: sound[name] for name in parameters if name in sound}
+
+
+def is_valid(path: str, name: str, text: str) -> bool:
+    """Return whether a value is valid although it looks malformed."""
+    if name == "space" and path == "/count":
+        # Unknown spaces have no count, whatever their names are.
+        return len(text) <= 130 and re.search("[\x00-\x1f\x7f]", text) is None
+    if name == "protocol":
+        return re.fullmatch("[A-Za-z0-9][A-Za-z0-9 ._/-]{0,31}", text) is not None
+    return name in ("location", "country") and set(text) == {"-"}
 
 
 def shorten(value: str) -> str:
@@ -134,7 +161,8 @@ def test_valid_values_are_accepted(service: Service) -> None:
         f"{method} {path}": service.ask(
             method,
             path.replace("{number}", "1"),
-            query_string={name: SOUND[name] for name in parameters if name in SOUND},
+            # With a space, the page is a count and has no other parameters.
+            query_string=get_sound(path, [name for name in parameters if (path, name) != ("/", "space")]),
         ).status_code
         for method, path, parameters in ENDPOINTS
         if path != "/payloads/{number}"
@@ -147,6 +175,7 @@ def test_valid_values_are_accepted(service: Service) -> None:
         # Nothing was received.
         "GET /ringserver/public": 404,
         "POST /ringserver/restricted": 404,
+        "GET /connections/sessions": 404,
     }
 
 
@@ -162,11 +191,12 @@ def test_malformed_values_are_refused(service: Service, endpoint: Endpoint) -> N
     longest = len(service.ask("GET", "/", query_string="top=0").text) + 1500
     for number, name in enumerate(parameters):
         canonical = ALIASES.get(name, name)
-        others = {other: SOUND[other] for other in parameters if other in SOUND and other != canonical}
+        sound = get_sound(path, parameters)
+        others = {other: value for other, value in sound.items() if other != canonical}
         # Every other value stands behind a valid one. For the next parameter, it is the others.
-        for text in (f"{SOUND[canonical]}{one}" if at % 2 else one for at, one in enumerate(NASTY, number)):
-            if canonical in ("location", "country") and set(text) == {"-"}:
-                continue  # a valid code
+        for text in (f"{sound[canonical]}{one}" if at % 2 else one for at, one in enumerate(NASTY, number)):
+            if is_valid(path, canonical, text):
+                continue
             query = "&".join(f"{key}={quote(text)}" for key, text in {**others, name: text}.items())
             response = service.ask(method, path, query_string=query)
             assert 400 <= response.status_code < 500, (name, shorten(text), response.text)

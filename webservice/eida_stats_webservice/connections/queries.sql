@@ -269,17 +269,6 @@ FROM space_hours
 WHERE (space_id IN :spaces OR space_id = :space_id) AND hour >= :start AND hour < :stop
 GROUP BY hour ORDER BY hour;
 
--- name: events_between(spaces, start, stop)
--- Return the events of some spaces in their order: time, and the change of the count. A door between two of the spaces
--- changes nothing.
-SELECT recorded, sum(orientation * direction)
-FROM installations
-JOIN sensor_events ON sensor_events.sensor_id = installations.sensor_id
-WHERE space_id IN :spaces AND recorded >= :start AND recorded < :stop
-    AND recorded >= installed_at AND (removed_at IS NULL OR recorded < removed_at)
-GROUP BY sensor_events.sensor_id, recorded, source, position
-ORDER BY recorded, sensor_events.sensor_id, source, position;
-
 -- name: sessions_between(spaces, protocol, start, stop)
 -- Return the beginnings and ends of the sessions with a protocol in their order: time, and the change of the count.
 SELECT connected AS recorded, 1 AS direction

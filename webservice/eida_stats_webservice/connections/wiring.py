@@ -19,6 +19,9 @@ from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.web.body import Budget
 from eida_stats_webservice.web.concurrency import ConcurrencyLimit
 
+# How many bodies of the largest size a process may hold at once.
+_BODIES_AT_ONCE = 2
+
 
 class ConnectionParts(NamedTuple):
     """The parts of live connections that the application needs.
@@ -39,7 +42,7 @@ class ConnectionParts(NamedTuple):
 
 
 def create_parts(
-    config: Config, database: Database, registry: RegistryRepository, query_limit: ConcurrencyLimit, budget: Budget
+    config: Config, database: Database, registry: RegistryRepository, query_limit: ConcurrencyLimit
 ) -> ConnectionParts:
     """Create the parts.
 
@@ -48,10 +51,11 @@ def create_parts(
         database: the database.
         registry: the nodes and their tokens.
         query_limit: limits how many long queries run at once.
-        budget: limits the bytes of bodies.
     """
     # Together with the other limits, it leaves some threads free.
     storing = ConcurrencyLimit(at_once=12, waiting=4, wait_seconds=10)
+    # Its own, so that payloads and records do not wait for each other.
+    budget = Budget(_BODIES_AT_ONCE * record_routes.MAX_BYTES)
     tables = ConnectionTables(database)
     copy = open_live_counts(config.redis_url, database, tables)
     intake = ConnectionIntake(database, registry, tables, copy.publish)
