@@ -22,12 +22,14 @@ test: .venv/dev ## Run the tests on a private PostgreSQL; ARGS="-k sketch" selec
 	@sh tests/support/install_postgresql.sh
 	@sh tests/support/install_chromium.sh
 	@sh tests/support/install_pdf_packages.sh
+	@sh tests/support/fetch_package.sh redis-server .venv/redis
 	$(BIN)/python -m pytest $(WORKERS) --maxprocesses 5 $(ARGS)
 
 test-faults: .venv/dev ## Kill processes and fill disks, and check that nothing is lost
 	@sh tests/support/install_postgresql.sh
 	@sh tests/support/fetch_package.sh nginx .venv/nginx
 	@sh tests/support/fetch_package.sh pgbouncer .venv/pgbouncer
+	@sh tests/support/fetch_package.sh redis-server .venv/redis
 	@$(BIN)/python -m pytest tests/faults -m "not alone" -n 3 $(ARGS); beside=$$?; \
 	$(BIN)/python -m pytest tests/faults -m alone $(ARGS); alone=$$?; \
 	case "$$beside $$alone" in "0 0") ;; "0 5" | "5 0") $(if $(ARGS),true,false) ;; *) false ;; esac
@@ -85,6 +87,6 @@ clean: ## Remove everything that make has created
 # Only the packages that the programs need are installed in their oldest versions. Test tools may be new.
 .venv-lowest/ready: .venv/dev
 	$(BIN)/uv venv -q --clear --python $(BIN)/python .venv-lowest
-	$(BIN)/uv pip install -q --python .venv-lowest --resolution lowest-direct -e '.[webservice,parquet,ringserver,dask]'
+	$(BIN)/uv pip install -q --python .venv-lowest --resolution lowest-direct -e '.[webservice,parquet,ringserver,redis,dask]'
 	$(BIN)/uv pip install -q --python .venv-lowest pytest pytest-xdist hypothesis PyYAML mmdb_writer
 	@touch $@

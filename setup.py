@@ -35,6 +35,8 @@ PARQUET = ["pyarrow>=18.0"]
 REPORT = ["weasyprint>=70"]
 # For the places of clients of a ringserver.
 RINGSERVER = ["maxminddb>=2.8.2", "pygeohash>=3.2.1"]
+# For a copy of the current counts in Redis, and for jobs of RQ.
+REDIS = ["redis>=8.1", "rq>=3.0"]
 # To read logs on a Dask cluster.
 DASK = ["distributed>=2026.1"]
 DEV = [
@@ -80,7 +82,7 @@ setup(
         "eida_statistics": ["py.typed", "client_classes.toml"],
         "eida_stats_webservice": [
             *("web/openapi.yaml", "web/application.wadl"),
-            *("*/*.sql", "*/*/*.sql", "migrations/sqlite/*.sql"),
+            *("*/*.sql", "*/*.lua", "*/*/*.sql", "migrations/sqlite/*.sql"),
             *("dashboard/templates/*", "dashboard/static/*"),
             "reports/templates/*",
             "reports/data/*",
@@ -102,8 +104,9 @@ setup(
         "parquet": PARQUET,
         "report": REPORT,
         "ringserver": RINGSERVER,
+        "redis": REDIS,
         "dask": DASK,
-        "dev": WEBSERVICE + PARQUET + REPORT + RINGSERVER + DASK + DEV,
+        "dev": WEBSERVICE + PARQUET + REPORT + RINGSERVER + REDIS + DASK + DEV,
     },
     entry_points={
         "console_scripts": [

@@ -28,16 +28,20 @@ from rich.table import Table
 
 from benchmarks.ingest import seconds_of
 from eida_statistics.connections import Connect, Disconnect, Record, decode_records, encode_records
+from eida_statistics.ringserver.access_log import AccessLogParser
+from eida_statistics.ringserver.identity import ClientKey
 from eida_stats_webservice.connections.counts import Counts
 from eida_stats_webservice.connections.intake import ConnectionIntake
 from eida_stats_webservice.connections.models import Space
+from eida_stats_webservice.connections.reconciliation import Reconciliation
 from eida_stats_webservice.connections.tables import ConnectionTables
 from eida_stats_webservice.database import migrations, open_database
 from eida_stats_webservice.registry.models import Node
 from eida_stats_webservice.registry.repository import RegistryRepository
+from support.access_logs import Line
 from support.postgresql import Cluster
 from support.roles import grant_service
-from support.service import Service
+from support.service import PREFIX, Service
 
 EVENTS = 10_000_000
 NODES, INSTANCES = 12, 200
@@ -109,9 +113,11 @@ def measure(console: Console, runs: int, events: int = EVENTS) -> None:
             cursor.execute("SELECT count(*) FROM sensor_events")
             (present,) = cursor.fetchone() or (0,)
         console.print(f"{present:,} events of {INSTANCES} ringservers of {NODES} nodes\n")
+        console.print(_measure_parsing(runs))
         console.print(_measure_batches(cluster, uri, Path(folder), runs))
         console.print(_measure_counts(uri, runs))
-        console.print(_measure_single_events(uri, Path(folder)))
+        console.print(_measure_requests(uri, Path(folder)))
+        console.print(_measure_reconciliation(cluster, uri, Path(folder), runs))
 
 
 def _fill_database(cluster: Cluster, events: int) -> str:
@@ -123,6 +129,40 @@ def _fill_database(cluster: Cluster, events: int) -> str:
         cursor.execute(_FILL.format(**sizes, year=_YEAR.isoformat(), days=_DAYS))
     cluster.psql("connections", "VACUUM ANALYZE")
     return uri
+
+
+# Access logs
+
+
+def _measure_parsing(runs: int) -> Table:
+    lines = [
+        Line(
+            event,
+            f"2026-11-22T{number // 3600 % 24:02d}:{number // 60 % 60:02d}:{number % 60:02d}Z",
+            address=f"192.0.2.{number % 250}",
+            protocol=None if event == "connect" else "SeedLink",
+        ).text()
+        for number in range(25_000)
+        for event in ("connect", "command", "command", "disconnect")
+    ]
+    text = b"".join(lines)
+    times = [seconds_of(partial(_parse, text)) for _ in range(runs)]
+    table = Table(title="an access log of 100,000 lines", box=None, title_justify="left")
+    table.add_column("LINES A SECOND", justify="right")
+    table.add_row(f"{len(lines) / statistics.median(times):,.0f}")
+    return table
+
+
+def _parse(text: bytes) -> None:
+    parser = AccessLogParser(ClientKey(b"salt"), "main")
+    source = parser.identify(text)
+    if source is None:
+        raise RuntimeError("The log has no record.")
+    offset, line = 0, 1
+    while offset < len(text):
+        parsed = parser.parse(text[offset : offset + (4 << 20)], source, offset, line)
+        offset += parsed.length
+        line += parsed.lines
 
 
 # Batches
@@ -251,13 +291,86 @@ def _sum_all(connection: Any, counts: Counts, space: Space, moment: datetime.dat
         raise RuntimeError(f"The count of {space.name} at {moment} is wrong.")
 
 
+# Requests and reconciliation
+
+
+def _measure_requests(uri: str, folder: Path) -> Table:
+    table = Table(title="\nrequests over HTTP, median of 50", box=None, title_justify="left")
+    table.add_column("REQUEST")
+    table.add_column("MEDIAN", justify="right")
+    paths = {
+        "version": "version",
+        "count now of a node": "connections/now?space=N1",
+        "count now of all spaces": "connections/now",
+        "count of the federation at a time": "connections/count?space=federation&time=2025-07-01T12:34:56Z",
+        "a day by hour": "connections/series?space=federation&start=2025-07-01&end=2025-07-02&interval=1h",
+        "a year by hour": "connections/series?space=federation&start=2025-01-01&end=2026-01-01&interval=1h",
+    }
+    _add_door(uri)
+    with Service(grant_service(uri), folder) as service:
+        with requests.Session() as session:
+            for name, path in paths.items():
+                times = [seconds_of(partial(_get, session, f"{service.url}/{path}")) for _ in range(50)]
+                table.add_row(name, _format_ms(times))
+        root = service.url.removesuffix(PREFIX)
+        collected, alone = _send_all(root, _CONNECTIONS, 0), _send_all(root, 1, _SINGLE_EVENTS)
+    table.add_row(f"/send, {_CONNECTIONS} connections, which share transactions", f"{collected:,.0f} events/s")
+    table.add_row("/send, one connection, a transaction for each event", f"{alone:,.0f} events/s")
+    table.add_row("ratio", f"{collected / alone:.1f} ×")
+    return table
+
+
+def _get(session: requests.Session, url: str) -> None:
+    session.get(url, timeout=60).raise_for_status()
+
+
+def _measure_reconciliation(cluster: Cluster, uri: str, folder: Path, runs: int) -> Table:
+    table = Table(title="\nreconciliation", box=None, title_justify="left")
+    table.add_column("WORK")
+    table.add_column("TIME", justify="right")
+    database = open_database(uri)
+    registry = RegistryRepository(database)
+    tables = ConnectionTables(database)
+    reconciliation = Reconciliation(database, registry, tables)
+    rows = folder / "events"
+    cluster.psql("connections", f"\\copy (SELECT * FROM sensor_events) TO '{rows}'")
+    rows.chmod(0o644)
+    cluster.psql("connections", "CREATE TABLE loaded (LIKE sensor_events)")
+    copied = seconds_of(partial(cluster.psql, "connections", f"\\copy loaded FROM '{rows}'"))
+    rebuilt = seconds_of(reconciliation.rebuild)
+    table.add_row("all events are copied by psql", f"{copied:.0f} s")
+    table.add_row("all hours are rebuilt", f"{rebuilt:.0f} s, {rebuilt / copied:.1f} ×")
+    times = []
+    for number in range(runs):
+        day = f"2025-0{1 + number % 9}-15"
+        cluster.psql("connections", f"UPDATE space_hours SET stale = true WHERE hour::date = '{day}'")
+        times.append(seconds_of(reconciliation.reconcile))
+    table.add_row(f"a day of {INSTANCES + NODES + 1} spaces", f"{statistics.median(times):.2f} s")
+    intake, node = _open_intake(uri, "N1")
+    random_ = random.Random(4)
+    times = []
+    for number in range(runs):
+        late: list[Record] = [
+            Connect(
+                "late",
+                f"2025-01-01T00:00:00Z-{number:016x}",
+                position,
+                _YEAR + datetime.timedelta(seconds=random_.randrange(_DAYS * 86400)),
+                f"{random_.getrandbits(64):016x}",
+                18000,
+            )
+            for position in range(300)
+        ]
+        intake.store(node, late)
+        times.append(seconds_of(reconciliation.reconcile))
+    table.add_row("300 late events", f"{statistics.median(times):.2f} s")
+    return table
+
+
 # Single events
 
 
-def _measure_single_events(uri: str, folder: Path) -> Table:
-    table = Table(title=f"\n/send, single events, {_CONNECTIONS} connections", box=None, title_justify="left")
-    table.add_column("")
-    table.add_column("EVENTS A SECOND", justify="right")
+def _add_door(uri: str) -> None:
     with closing(psycopg2.connect(uri)) as connection, connection, connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO spaces (name, node_id) VALUES ('hall', 1);"
@@ -266,15 +379,6 @@ def _measure_single_events(uri: str, folder: Path) -> Table:
             " SELECT sensors.id, spaces.id, 1, '2000-01-01' FROM sensors, spaces"
             " WHERE sensors.name = 'door' AND spaces.name = 'hall'"
         )
-    with Service(grant_service(uri), folder) as service:
-        root = service.url.removesuffix("/eidaws/statistics/1")
-        collected = _send_all(root, _CONNECTIONS, 0)
-        # One connection at a time: one transaction for each request.
-        alone = _send_all(root, 1, _SINGLE_EVENTS)
-    table.add_row("waiting requests share a transaction", f"{collected:,.0f}")
-    table.add_row("one connection, a transaction for each request", f"{alone:,.0f}")
-    table.add_row("ratio", f"{collected / alone:.1f} ×")
-    return table
 
 
 def _send_all(root: str, connections: int, first: int) -> float:

@@ -207,10 +207,12 @@ CREATE TABLE recounts (
     recorded timestamptz NOT NULL,
     count bigint NOT NULL CHECK (count >= 0),
     author text NOT NULL,
+    level bigint,
     created timestamptz NOT NULL,
     PRIMARY KEY (space_id, recorded)
 );
 COMMENT ON TABLE recounts IS 'counts that an administrator has stated';
+COMMENT ON COLUMN recounts.level IS 'entries minus exits of the space up to then, once its events are archived';
 
 CREATE TABLE connections_archived (
     one_row boolean NOT NULL PRIMARY KEY DEFAULT true CHECK (one_row),
@@ -231,6 +233,8 @@ CREATE TRIGGER sensors_delete_events AFTER DELETE ON sensors
 CREATE FUNCTION nodes_delete_sensor_log() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     DELETE FROM sensor_log WHERE node_id = OLD.id;
+    -- The spaces above the nodes contained those of this node.
+    UPDATE space_hours SET stale = true FROM spaces WHERE spaces.id = space_id AND spaces.node_id IS NULL;
     RETURN OLD;
 END
 $$;

@@ -199,6 +199,7 @@ CREATE TABLE recounts (
     recorded text NOT NULL,
     count integer NOT NULL CHECK (count >= 0),
     author text NOT NULL,
+    level integer,
     created text NOT NULL,
     PRIMARY KEY (space_id, recorded)
 );
@@ -217,4 +218,6 @@ END;
 CREATE TRIGGER nodes_delete_sensor_log AFTER DELETE ON nodes
 BEGIN
     DELETE FROM sensor_log WHERE node_id = OLD.id;
+    -- The spaces above the nodes contained those of this node.
+    UPDATE space_hours SET stale = true WHERE space_id IN (SELECT id FROM spaces WHERE node_id IS NULL);
 END;

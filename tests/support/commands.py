@@ -28,7 +28,10 @@ _IMPORTED_LATE = (
     *("eida_stats_aggregator.catch_up", "eida_stats_aggregator.delivery.sender", "rich.console", "rich.progress"),
     *(
         f"eida_statsman.{name}"
-        for name in ("coverage", "db", "networks", "nodes", "payloads", "report", "ringserver", "tokens")
+        for name in (
+            *("connections", "coverage", "db", "networks", "nodes", "payloads", "report", "ringserver"),
+            *("sensors", "spaces", "tokens"),
+        )
     ),
 )
 _SERVE = "from support import commands; commands.serve()"

@@ -1,4 +1,4 @@
-"""Sensors above doors, the events that they send, and the loader that sends them one by one."""
+"""Nodes with ringservers and doors, and the records that these send."""
 
 import datetime
 import random
@@ -6,10 +6,72 @@ from collections.abc import Iterable, Sequence
 
 import requests
 
+from eida_statistics.connections import CloseAfter, Connect, Count, Disconnect, ListedSession, Record, Snapshot
 from eida_stats_webservice.connections.models import DOOR, FIRST_MOMENT, Installation, Sensor, Space
 from eida_stats_webservice.connections.tables import ConnectionTables
 from eida_stats_webservice.registry.models import Node
 from support.stores import Store
+
+START = datetime.datetime(2026, 3, 5, 10, tzinfo=datetime.UTC)
+LOG_FILE = f"2026-03-05T10:00:00Z-{1:016x}"
+
+
+def at(seconds: float, start: datetime.datetime = START) -> datetime.datetime:
+    """Return a moment, some seconds after the start."""
+    return start + datetime.timedelta(seconds=seconds)
+
+
+def step(seconds: float, direction: int = 1, sensor: str = "423") -> Count:
+    """Return the event of a door."""
+    return Count(sensor, at(seconds), 1 if direction > 0 else -1)
+
+
+def connect(seconds: float, client: int, instance: str = "one", *, address: str | None = None) -> Connect:
+    """Return the connect of a client; each has a line of its own."""
+    return Connect(instance, LOG_FILE, client * 1000, at(seconds), f"{client:016x}", 18000, address=address)
+
+
+def disconnect(seconds: float, client: int, connected: float, instance: str = "one") -> Disconnect:
+    """Return the disconnect of a client."""
+    return Disconnect(
+        instance, LOG_FILE, client * 1000 + 500, at(seconds), at(connected), f"{client:016x}", 18000, "SeedLink"
+    )
+
+
+def close_after(seconds: float, after: int | None, instance: str = "one") -> CloseAfter:
+    """Return a rule for the age of sessions."""
+    return CloseAfter(instance, at(seconds), after)
+
+
+def snapshot(seconds: float, *clients: int, instance: str = "one") -> Snapshot:
+    """Return a snapshot of clients that connected at the start."""
+    listed = [ListedSession(f"{client:016x}", 18000, at(0)) for client in clients]
+    return Snapshot(instance, at(seconds), listed)
+
+
+def put(store: Store, node: Node, *records: Record) -> int:
+    """Store records, and return the number of events that are new."""
+    return store.intake.store(node, records).created
+
+
+def read_hours(store: Store, space: str) -> dict[str, tuple[int, ...]]:
+    """Return the hours of a space by day and hour: entries, exits, lowest, highest, stale."""
+    with store.database.transaction() as connection:
+        cursor = connection.cursor()
+        cursor.execute(
+            "SELECT hour, entries, exits, lowest, highest, stale FROM space_hours"
+            f" JOIN spaces ON spaces.id = space_id WHERE name = '{space}'"
+        )
+        return {str(hour)[:13].replace("T", " "): tuple(map(int, values)) for hour, *values in cursor.fetchall()}
+
+
+def find_space(store: Store, name: str) -> Space:
+    """Return a space that exists."""
+    with store.database.transaction() as connection:
+        space = store.connections.read_tree(connection).find(name)
+    assert space is not None
+    return space
+
 
 Event = dict[str, str]
 

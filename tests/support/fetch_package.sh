@@ -9,18 +9,19 @@ LC_ALL=C
 export LC_ALL
 PATH="$PATH:/usr/sbin:/sbin"
 
-if command -v "$1" >/dev/null || [ -x "$2/usr/sbin/$1" ]; then
+if command -v "$1" >/dev/null || [ -x "$2/usr/sbin/$1" ] || [ -x "$2/usr/bin/$1" ]; then
     exit 0
 fi
 if ! command -v apt-get >/dev/null; then
     echo "${0##*/}: this needs $1. Please install it: this machine has no apt-get (Debian, Ubuntu)." >&2
     exit 1
 fi
-# List the package and those libraries of PgBouncer that a machine may lack. Their names differ between releases. nginx
-# needs none of them.
+# List the package and those libraries of PgBouncer and Redis that a machine may lack. Their names differ between
+# releases. nginx needs none of them. The program of redis-server is in redis-tools.
 packages() {
-    echo "$1"
-    apt-cache depends "$1" | sed -n 's/^ *Depends: \(lib\(c-ares\|event\)[^ ]*\)$/\1/p'
+    tools=$(apt-cache depends "$1" | sed -n 's/^ *Depends: \(redis-tools\)$/\1/p')
+    echo "$1" $tools
+    apt-cache depends "$1" $tools | sed -n 's/^ *Depends: \(lua-[^ ]*\|lib\(c-ares\|event\|jemalloc\|lua\|lzf\)[^ ]*\)$/\1/p'
 }
 mkdir -p "$2"
 cd "$2"

@@ -40,7 +40,7 @@ AGGREGATOR_COMMANDS = (
     eida_stats_aggregator.ringserver.cli.cli,
     eida_stats_aggregator.ringserver.follow.cli,
 )
-UNITS = sorted((ROOT / "aggregator" / "systemd").iterdir())
+UNITS = sorted(unit for part in ("aggregator", "webservice") for unit in (ROOT / part / "systemd").iterdir())
 
 # The aggregator reports these; the others are the service's.
 AGGREGATOR_ERRORS = [

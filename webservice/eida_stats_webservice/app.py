@@ -13,15 +13,7 @@ from eida_stats_webservice import config as configuration
 from eida_stats_webservice.auth.authenticator import Authenticator
 from eida_stats_webservice.auth.eas import Verifier
 from eida_stats_webservice.config import Config
-from eida_stats_webservice.connections import door_routes, record_routes
-from eida_stats_webservice.connections import routes as connections
-from eida_stats_webservice.connections.collector import Collector
-from eida_stats_webservice.connections.door_routes import DoorIntake
-from eida_stats_webservice.connections.export import ConnectionExport
-from eida_stats_webservice.connections.gauges import ConnectionGauges
-from eida_stats_webservice.connections.intake import ConnectionIntake
-from eida_stats_webservice.connections.tables import ConnectionTables
-from eida_stats_webservice.connections.view import ViewFactory
+from eida_stats_webservice.connections.wiring import create_parts
 from eida_stats_webservice.dashboard import live_routes
 from eida_stats_webservice.dashboard import routes as dashboard
 from eida_stats_webservice.database import open_database
@@ -119,22 +111,16 @@ def create_app(config: Config | None = None) -> Flask:
     # gpg takes some milliseconds, or a second for a token that is made to keep it busy.
     eas_limit = ConcurrencyLimit(at_once=2, waiting=4, wait_seconds=5)
     authenticator = Authenticator(nodes, _create_verifier(config), eas_limit, failures.check)
-    connection_limit = ConcurrencyLimit(at_once=12, waiting=4, wait_seconds=10)
-    # Of their own, so that payloads and records do not wait for each other.
-    connection_budget = Budget(_BODIES_AT_ONCE * record_routes.MAX_BYTES)
-    tables = ConnectionTables(database)
-    connection_intake = ConnectionIntake(database, nodes, tables)
-    doors = DoorIntake(database, tables, nodes, Collector(connection_intake))
-    views = ViewFactory(database, tables, nodes, config.min_clients)
+    connections = create_parts(config, database, nodes, query_limit)
     maker = ReportMaker(statistics, nodes, stored, config.privacy, _create_describe(config))
     # Errors of reports and of the dashboard are pages.
     show_error = dashboard.make_error_answer(maker, nodes)
     report_routes = reports.create_blueprint(
         maker, statistics.data_version, authenticator.find_network, query_limit
     )
-    live = live_routes.create_blueprint(views, query_limit)
+    live_page = live_routes.create_blueprint(connections.views, query_limit)
     failures.apply_to([report_routes], show_error)
-    failures.apply_to([live], live_routes.show_error)
+    failures.apply_to([live_page], live_routes.show_error)
     with_tokens = [
         submission.create_blueprint(
             DATASELECT_FORM, PayloadIntake(database, nodes, dataselect), nodes, submission_limits
@@ -148,32 +134,16 @@ def create_app(config: Config | None = None) -> Flask:
         payloads.create_blueprint(stored, nodes, node_limit),
         query.create_blueprint(DATASELECT, statistics, nodes, query_limit, authenticator, config.privacy),
         query.create_blueprint(RINGSERVER, statistics, nodes, query_limit, authenticator, config.privacy),
-        metrics.create_blueprint(
-            stored.find_newest_days_by_kind, config.metrics_token, ConnectionGauges(database, tables)
-        ),
-        door_routes.create_blueprint(
-            "doors", doors, views, connection_limit, connection_budget, home=f"{config.url_prefix}/"
-        ),
-        record_routes.create_blueprint(
-            connection_intake,
-            ConnectionExport(database, tables),
-            views,
-            nodes,
-            record_routes.RecordLimits(storing=connection_limit, reading=query_limit, budget=connection_budget),
-        ),
-        connections.create_blueprint(views, query_limit),
+        metrics.create_blueprint(stored.find_newest_days_by_kind, config.metrics_token, *connections.collectors),
+        *connections.routes,
     ]
-    failures.apply_to(with_tokens)
-    if config.counts_at_root and config.url_prefix:
-        at_root = door_routes.create_blueprint(
-            "doors_at_root", doors, views, connection_limit, connection_budget, home="/"
-        )
-        failures.apply_to([at_root])
-        app.register_blueprint(at_root)
+    failures.apply_to([*with_tokens, *connections.at_root])
+    for blueprint in connections.at_root:
+        app.register_blueprint(blueprint)
     for blueprint in (
         *with_tokens,
         report_routes,
-        live,
+        live_page,
         usage.create_blueprint(statistics, nodes, query_limit, config.privacy),
         registry.create_blueprint(nodes),
         health.create_blueprint(
@@ -183,7 +153,7 @@ def create_app(config: Config | None = None) -> Flask:
                 stored.has_rights,
                 dataselect.has_rights,
                 ringserver.has_rights,
-                tables.has_rights,
+                connections.tables.has_rights,
             )
         ),
         api_docs.create_blueprint(),

@@ -37,6 +37,7 @@ _EXPECTED = {
     "ringserver_window": "a whole number of hours from 1 to 24",
     "eas_fingerprints": "text: fingerprints of keys, separated by commas",
     "counts_at_root": "true or false",
+    "redis_url": "empty, or a URL like redis://localhost:6379/0",
 }
 
 
@@ -63,6 +64,7 @@ class Config(msgspec.Struct, frozen=True):
     ringserver_timezone: str = "UTC"
     ringserver_window: Annotated[int, Meta(ge=1, le=24)] = 24
     counts_at_root: bool = True
+    redis_url: Annotated[str, Meta(pattern=r"^((redis|rediss|unix)://\S+)?\Z")] = ""
 
     @property
     def privacy(self) -> "PrivacySettings":

@@ -10,7 +10,10 @@ from eida_statistics.errors import EidaStatisticsError
 from eida_stats_webservice import config as configuration
 
 # Each is in the module of its name.
-_COMMANDS = ("coverage", "db", "networks", "nodes", "payloads", "report", "ringserver", "serve", "tokens")
+_COMMANDS = (
+    *("connections", "coverage", "db", "networks", "nodes", "payloads", "report", "ringserver"),
+    *("sensors", "serve", "spaces", "tokens"),
+)
 _EPILOG = """
 Set DATABASE_URI to the database: postgresql://user:password@host/database, or sqlite:/// and a path. The default
 is an SQLite database (embedded store) in your data directory.
@@ -48,7 +51,7 @@ def cli(context: click.Context) -> None:
 
         database = open_database(config.database_uri)
         context.call_on_close(database.close)
-        context.obj = Repositories(database)
+        context.obj = Repositories(database, config.redis_url)
 
 
 def main() -> None:

@@ -105,10 +105,11 @@ def list_(repositories: Repositories, as_json: bool) -> None:
 @click.option("--contact", callback=require_printable, help="The new contact.")
 @click.pass_obj
 def update(repositories: Repositories, name: str, new_name: str | None, contact: str | None) -> None:
-    """Change a node's name or contact."""
+    """Change a node's name or contact. Its spaces and ringservers are renamed with it."""
     if new_name is None and contact is None:
         raise click.UsageError("Nothing to change. Use --name or --contact.")
-    repositories.registry.update_node(name, new_name=new_name, contact=contact)
+    rename = repositories.spaces.rename_node
+    repositories.registry.update_node(name, new_name=new_name, contact=contact, rename=rename)
     click.echo(f"updated node {new_name or name}")
 
 

@@ -1,5 +1,15 @@
 """The repositories of a database, which commands work with."""
 
+from eida_stats_webservice.connections.archive import ConnectionArchive
+from eida_stats_webservice.connections.archive_deletion import ArchiveDeletion
+from eida_stats_webservice.connections.intake import ConnectionIntake
+from eida_stats_webservice.connections.live_counts import open_live_counts
+from eida_stats_webservice.connections.log import ConnectionLog
+from eida_stats_webservice.connections.reconciliation import Reconciliation
+from eida_stats_webservice.connections.sensor_administration import SensorAdministration
+from eida_stats_webservice.connections.space_administration import SpaceAdministration
+from eida_stats_webservice.connections.tables import ConnectionTables
+from eida_stats_webservice.connections.verification import ConnectionVerification
 from eida_stats_webservice.database import Database
 from eida_stats_webservice.dataselect.repository import DataselectIntake, DataselectRepository
 from eida_stats_webservice.dataselect.transfer import Transfer
@@ -8,6 +18,7 @@ from eida_stats_webservice.payloads.intake import PayloadIntake
 from eida_stats_webservice.payloads.repository import PayloadRepository
 from eida_stats_webservice.payloads.verification import Verification
 from eida_stats_webservice.query.repository import StatisticsRepository
+from eida_stats_webservice.registry.models import Node
 from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.ringserver.pruning import RingserverPruning
 from eida_stats_webservice.ringserver.raw_logs.store import RawLogStore
@@ -16,9 +27,14 @@ from eida_stats_webservice.ringserver.verification import RingserverVerification
 
 
 class Repositories:
-    """All repositories of a database."""
+    """All repositories of a database.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        database: the database.
+        redis_url: where the current counts are copied to, if anywhere.
+    """
+
+    def __init__(self, database: Database, redis_url: str = "") -> None:
         self.database = database
         self.registry = RegistryRepository(database)
         self.dataselect_sums = DataselectRepository(database)
@@ -37,4 +53,19 @@ class Repositories:
                 RingserverVerification(database, self.ringserver_sums),
             ],
         )
+        self.connections = ConnectionTables(database)
+        self.live = open_live_counts(redis_url, database, self.connections)
+        self.intake = ConnectionIntake(database, self.registry, self.connections, self.live.publish)
+        self.reconciliation = Reconciliation(database, self.registry, self.connections)
+        self.connection_log = ConnectionLog(database)
+        self.connection_verification = ConnectionVerification(database, self.connections)
+        self.archive = ConnectionArchive(database, self.registry, self.connections, self.reconciliation)
+        self.archive_deletion = ArchiveDeletion(database, self.registry, self.connections)
+        self.spaces = SpaceAdministration(database, self.registry, self.connections)
+        self.sensors = SensorAdministration(database, self.registry, self.connections)
         self.transfer = Transfer(database, self.registry, self.dataselect_sums)
+
+    def list_nodes(self) -> list[Node]:
+        """Return the ids and names of all nodes, by name."""
+        with self.database.transaction() as connection:
+            return self.registry.list_ids(connection)

@@ -41,6 +41,14 @@ def serve(config: Config, bind: str, workers: int, threads: int, timeout: int) -
         from eida_stats_webservice.ringserver.raw_logs import settings as raw_logs  # noqa: PLC0415
 
         raw_logs.prepare(config)
+    if config.redis_url:
+        # Checked here for the same reason.
+        from eida_stats_webservice.connections.live_counts import open_live_counts  # noqa: PLC0415
+        from eida_stats_webservice.connections.tables import ConnectionTables  # noqa: PLC0415
+        from eida_stats_webservice.database import open_database  # noqa: PLC0415
+
+        database = open_database(config.database_uri)
+        open_live_counts(config.redis_url, database, ConnectionTables(database))
     click.echo(f"serving at http://{bind}{config.url_prefix}/", err=True)
     command = [
         *(sys.executable, "-m", "gunicorn", "eida_stats_webservice.app:create_app()"),

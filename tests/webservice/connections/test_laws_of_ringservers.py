@@ -7,8 +7,18 @@ from collections import Counter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eida_statistics.connections import CloseAfter, Connect, Disconnect, Record, ServerStart, Snapshot
+from eida_statistics.connections import (
+    CloseAfter,
+    Connect,
+    Disconnect,
+    Record,
+    ServerStart,
+    Snapshot,
+    decode_records,
+    encode_records,
+)
 from eida_stats_webservice.connections.counts import END_OF_TIME
+from eida_stats_webservice.connections.log import ConnectionLog
 from eida_stats_webservice.connections.sums import find_hour
 from support.connection_model import Facts, Step
 from support.live_connections import (
@@ -20,7 +30,7 @@ from support.live_connections import (
 )
 
 EXAMPLES = settings(
-    max_examples=60,
+    max_examples=40,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 CLIENTS = st.sampled_from("xy")
@@ -122,3 +132,27 @@ def test_any_order_has_the_result_of_a_replay(
         for name in known | ({"GFZ", "federation"} if known else set()):
             steps = expected["GFZ" if name == "federation" else name]
             assert counts[name] == sum(step.direction for step in steps if step.time <= moment) >= 0
+    assert list(live.store.connection_verification.verify()) == []
+
+
+@settings(EXAMPLES, max_examples=20)
+@given(deliveries(), st.integers(1, 9))
+def test_log_has_all_that_counts(
+    live: LiveConnections, delivery: tuple[list[Record], list[list[Record]]], size: int
+) -> None:
+    _, batches = delivery
+    live.empty()
+    node = live.add_node("GFZ")
+    for batch in batches:
+        live.send(node, *batch)
+    derived = live.read_events(), live.read_sessions(), live.read_hours(), live.read_days()
+    with live.database.snapshot() as connection:
+        log = ConnectionLog(live.database).read_received(connection, at(0), END_OF_TIME)
+        logged = [one.record for one in log]
+    assert len(logged) == sum(map(len, batches))
+    live.empty()
+    node = live.add_node("GFZ")
+    for start in range(0, len(logged), size):
+        # As it is sent.
+        live.send(node, *decode_records(encode_records(logged[start : start + size])))
+    assert (live.read_events(), live.read_sessions(), live.read_hours(), live.read_days()) == derived

@@ -12,6 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 from psycopg2.errors import InsufficientPrivilege
 
+from eida_statistics.connections import Command, encode_records
 from eida_statistics.errors import ConfigurationError
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.config import Config
@@ -19,6 +20,8 @@ from eida_stats_webservice.database import grants, migrations
 from eida_stats_webservice.errors import DatabaseForbidden, DatabaseNotReady, UnknownRole
 from support import issued
 from support.dates import DAY
+from support.doors import close_after, connect, put, snapshot, step
+from support.node_client import make_node
 from support.paths import ROOT
 from support.payloads import row, wire
 from support.postgresql import Cluster
@@ -55,6 +58,15 @@ FORBIDDEN = [
     "INSERT INTO networks (node_id, name, eas_group) VALUES (1, 'XX', 'mine')",
     "UPDATE networks SET inverted_policy = true",
     "DELETE FROM networks",
+    "UPDATE sensor_log SET recorded = now()",
+    "DELETE FROM sensor_log",
+    "TRUNCATE sensor_log",
+    "UPDATE sensor_events SET placed = true",
+    "UPDATE spaces SET restricted = false",
+    "UPDATE sensors SET open = true",
+    "UPDATE installations SET removed_at = now()",
+    "INSERT INTO recounts (space_id, recorded, count, author, created) VALUES (1, now(), 1, '', now())",
+    "UPDATE connections_archived SET events_from = '2020-01-01'",
     "SELECT contact FROM nodes",
     "SELECT * FROM yoyo_lock",
     "GRANT SELECT ON nodes TO PUBLIC",
@@ -156,11 +168,33 @@ class Tour:
         yield self._ask(
             client, "POST", f"dataselect/restricted?start=2026-10&network={network}&level=channel", operators
         )
+        yield from self._count_connections(client, name, token)
         for path in ("nodes", "networks", f"node_restriction_policy?node={name}", "_health"):
             yield self._ask(client, "GET", path)
         yield self._ask(client, "GET", f"_isRestricted?node={name}&network={network}")
         metrics = client.get(f"{PREFIX}/metrics", headers={"Authorization": f"Bearer {METRICS_TOKEN}"})
         yield "GET metrics", metrics.status_code if "_database_up 1.0" in metrics.text else 503
+
+    def _count_connections(self, client: FlaskClient, name: str, token: str) -> Iterator[tuple[str, int]]:
+        """Send records of a ringserver and of a door, and reconcile them."""
+        records = [
+            close_after(0, 3600),
+            connect(0, 1),
+            connect(0, 2),
+            snapshot(9, 1, 2),
+            Command("one", "2" * 16, "x"),
+        ]
+        headers = {"Authorization": f"Bearer {token}"}
+        for some in (records, [step(0, sensor=name)]):
+            sent = client.post(f"{PREFIX}/connections", data=encode_records(some), headers=headers)
+            yield "POST connections", sent.status_code
+        yield "GET count", client.get(f"{PREFIX}/count?space={name}").status_code
+        with closing(open_store(self._roles.service)) as store:
+            try:
+                store.reconciliation.reconcile()
+                yield "reconcile", 200
+            except DatabaseForbidden as error:
+                yield "reconcile", error.http_status
 
     def _ask(
         self, client: FlaskClient, method: str, path: str, token: str | None = None, **body: Any
@@ -173,7 +207,7 @@ class Tour:
 def test_granted_rights_suffice(granted_roles: Roles) -> None:
     answers = list(Tour(granted_roles).send_all())
     assert [request for request, status in answers if status not in (200, 201, 409)] == []
-    assert len(answers) == 18
+    assert len(answers) == 22
 
 
 def test_every_granted_right_is_needed(granted_roles: Roles) -> None:
@@ -194,6 +228,20 @@ def test_other_statements_are_forbidden(granted_roles: Roles) -> None:
     for statement in FORBIDDEN:
         with pytest.raises(InsufficientPrivilege):
             execute(granted_roles.service, statement)
+
+
+def test_log_of_sensors_can_only_be_added_to(granted_roles: Roles) -> None:
+    assert [right for right in read_rights(granted_roles) if "sensor_log" in right] == [
+        "INSERT ON sensor_log",
+        "SELECT ON sensor_log",
+    ]
+    with closing(open_store(granted_roles.owner)) as store:
+        node, _ = make_node(store, "GFZ")
+    # The timer may use this role, too.
+    with closing(open_store(granted_roles.service)) as store:
+        put(store, node, close_after(0, 3600), connect(0, 1, address="a" * 16), connect(5, 2))
+        assert store.reconciliation.reconcile().hours > 0
+        assert list(store.connection_verification.verify()) == []
 
 
 def test_granting_again_restores_rights(granted_roles: Roles) -> None:

@@ -113,7 +113,7 @@ class Counts:
         own = next((one for one in reversed(relevant) if one.space_id == space.id), None)
         offset = 0
         if own is not None:
-            offset = own.count - self.find_level(space, own.recorded).net
+            offset = own.count - self._find_level_at(own)
             relevant = [one for one in relevant if one.recorded > own.recorded]
         return offset + sum(one.count - self._count_before(one, recounts) for one in relevant)
 
@@ -126,7 +126,16 @@ class Counts:
             if one.recorded < recount.recorded
             or (one.recorded == recount.recorded and one.space_id != recount.space_id)
         ]
-        return self._count(space, recount.recorded, earlier)
+        count = self._count(space, recount.recorded, earlier)
+        if recount.level is not None:
+            count += recount.level - self.find_level(space, recount.recorded).net
+        return count
+
+    def _find_level_at(self, recount: Recount) -> int:
+        """Return the net entries of the space of a recount up to its moment, also if the events are archived."""
+        if recount.level is not None:
+            return recount.level
+        return self.find_level(self.tree.get(recount.space_id), recount.recorded).net
 
     def find_level(self, space: Space, moment: datetime.datetime) -> Level:
         """Return the net entries of a space up to a moment, without recounts."""

@@ -8,13 +8,12 @@ from eida_statistics.connections import Count
 from eida_statistics.errors import EidaStatisticsError
 from eida_stats_webservice.auth.node import authenticate_node
 from eida_stats_webservice.connections.collector import Collector
-from eida_stats_webservice.connections.counts import Counts
 from eida_stats_webservice.connections.doors import parse_counts
 from eida_stats_webservice.connections.errors import UnusableSensor
 from eida_stats_webservice.connections.models import Space
 from eida_stats_webservice.connections.moments import parse_moment
 from eida_stats_webservice.connections.tables import ConnectionTables
-from eida_stats_webservice.connections.view import ViewFactory, has_token, set_cache
+from eida_stats_webservice.connections.view import View, ViewFactory, has_token, set_cache
 from eida_stats_webservice.database.base import Database
 from eida_stats_webservice.errors import MissingToken
 from eida_stats_webservice.registry.models import Arrival, Node
@@ -128,7 +127,7 @@ def create_blueprint(
     def answer(status: str, space_name: str, moment: datetime.datetime | None) -> Response:
         with views.open(request) as view:
             space = view.find(space_name)
-            found = None if space is None else _count(view.counts, space, moment)
+            found = None if space is None else _count(view, space, moment)
             shown = None if space is None or found is None else view.show(space, found)
         return set_cache(make_json({"status": status, "count": shown}), request)
 
@@ -142,12 +141,13 @@ def create_blueprint(
     return routes
 
 
-def _count(counts: Counts, space: Space, moment: datetime.datetime | None) -> int | None:
+def _count(view: View, space: Space, moment: datetime.datetime | None) -> int | None:
     """Return the count after the event nearest to a moment, or now; None if there is no event."""
+    counts = view.counts
+    if moment is None:
+        return view.count_now(space)
     if not counts.is_known(space):
         return None
-    if moment is None:
-        return counts.count(space)
     if counts.is_archived(moment):
         return counts.count(space, moment)
     nearest = counts.find_nearest(space, moment)

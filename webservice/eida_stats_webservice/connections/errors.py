@@ -54,3 +54,28 @@ class UnknownSpace(EidaStatisticsError):
 
     http_status = 404
     problem = "unknown-space"
+
+
+class UnknownSensor(EidaStatisticsError):
+    """There is no such sensor."""
+
+    http_status = 404
+    problem = "unknown-sensor"
+
+
+class UnusableSpace(Conflict):
+    """This space cannot be used so, so nothing was changed."""
+
+    problem = "unusable-space"
+
+
+class OverlappingInstallation(Conflict):
+    """The sensor is installed elsewhere at that time, so nothing was changed."""
+
+    problem = "overlapping-installation"
+
+
+class ArchiveDiffers(EidaStatisticsError):
+    """The file of an archive differs from the log, so nothing was deleted."""
+
+    problem = "archive-differs"

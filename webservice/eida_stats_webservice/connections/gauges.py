@@ -1,7 +1,7 @@
 """Metrics of live connections for Prometheus. They are read from the database at each scrape."""
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -43,3 +43,15 @@ class ConnectionGauges(Collector):
             # Another metric reports this.
             pass
         yield from (connected, age, stale, unplaced)
+
+
+class RedisGauge(Collector):
+    """Collects whether Redis answers, if there is one."""
+
+    def __init__(self, is_up: Callable[[], bool | None]) -> None:
+        self._is_up = is_up
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the gauge, or nothing without Redis."""
+        if (is_up := self._is_up()) is not None:
+            yield GaugeMetricFamily("eida_statistics_redis_up", "Whether Redis answers", value=int(is_up))

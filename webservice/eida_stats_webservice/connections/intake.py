@@ -5,8 +5,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
-
 from eida_statistics.connections import CloseAfter, Connect, Count, Disconnect, Record, ServerStart, Snapshot
 from eida_stats_webservice.connections.counts import Counts
 from eida_stats_webservice.connections.errors import (
@@ -24,6 +22,7 @@ from eida_stats_webservice.connections.models import (
     Event,
     Installation,
     Sensor,
+    Shown,
     Space,
 )
 from eida_stats_webservice.connections.ringservers import Change, RingserverBatch
@@ -38,15 +37,6 @@ WAIT_SECONDS = 5
 """How long a request waits for the lock of its node."""
 MAX_AHEAD = datetime.timedelta(minutes=5)
 """How far clocks may disagree."""
-
-
-class Shown(msgspec.Struct, frozen=True):
-    """The count of a space that is shown from now on. A larger version is newer."""
-
-    space: str
-    version: int
-    recorded: datetime.datetime
-    count: int
 
 
 class Stored(NamedTuple):
@@ -101,7 +91,7 @@ class ConnectionIntake:
             self._tables.lock(connection, node)
             if arrival is not None:
                 self._registry.check_arrival(connection, arrival)
-            # After the wait for the lock: what a node sends is received in the order of the transactions.
+            # Read behind the lock, so that times of the log and of counts have the order of commits.
             now = datetime.datetime.now(tz=datetime.UTC)
             stored = _Batch(self._database, self._tables, connection, node, now).store(records)
         self._publish(stored.shown)
@@ -274,7 +264,7 @@ def show_counts(
     for space in (tree.get(number) for number in sorted(spaces)):
         count = counts.count(space)
         version = tables.add_shown(connection, space.id, now, recorded, count)
-        shown.append(Shown(space.name, version, recorded, count))
+        shown.append(Shown(version, space.name, now, recorded.astimezone(datetime.UTC), count))
     return shown
 
 

@@ -98,8 +98,22 @@ class Session(msgspec.Struct, frozen=True):
 
 
 class Recount(msgspec.Struct, frozen=True):
-    """The count that an administrator has stated: from `recorded` on, events at that moment included."""
+    """The count that an administrator has stated: from `recorded` on, events at that moment included.
+
+    `level` is the net entries of the space up to that moment, once its events are archived.
+    """
 
     space_id: int
+    recorded: datetime.datetime
+    count: int
+    level: int | None = None
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """The count of a space that is shown from `created` on. A larger version is newer."""
+
+    version: int
+    space: str
+    created: datetime.datetime
     recorded: datetime.datetime
     count: int

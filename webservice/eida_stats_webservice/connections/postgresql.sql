@@ -43,3 +43,88 @@ CROSS JOIN LATERAL (
 WHERE space_id IN :spaces
 GROUP BY sensor_id, recorded, source, position
 ORDER BY recorded, sensor_id, source, position;
+
+-- name: lock_reconciliation()^
+-- Wait for another reconciliation.
+SELECT pg_advisory_xact_lock(hashtext('connections'), -1);
+
+-- name: compute_hours(windows)!
+-- Compute the sums and the extremes of all hours in some windows of spaces, which are whole hours, from the events. A
+-- sensor between two spaces is one step, or none, for a space that contains both. LATERAL with OFFSET 0 makes the
+-- bounds of each window conditions of the index of events.
+WITH RECURSIVE wanted (space_id, start, stop) AS MATERIALIZED (
+    SELECT CAST(value ->> 0 AS integer), CAST(value ->> 1 AS timestamptz), CAST(value ->> 2 AS timestamptz)
+    FROM jsonb_array_elements(CAST(:windows AS jsonb))
+), below (top_id, space_id) AS (
+    SELECT DISTINCT space_id, space_id FROM wanted
+    UNION
+    SELECT top_id, spaces.id FROM below JOIN spaces ON parent_id = below.space_id
+), steps AS (
+    SELECT wanted.space_id, date_trunc('hour', recorded) AS hour, recorded, sensor_id, source, position,
+        sum(direction * orientation) AS step
+    FROM wanted
+    JOIN below ON below.top_id = wanted.space_id
+    JOIN installations ON installations.space_id = below.space_id
+    CROSS JOIN LATERAL (
+        SELECT recorded, source, position, direction FROM sensor_events
+        WHERE sensor_events.sensor_id = installations.sensor_id
+            AND recorded >= greatest(start, installed_at) AND recorded < least(stop, removed_at)
+        OFFSET 0
+    ) AS events
+    GROUP BY wanted.space_id, hour, recorded, sensor_id, source, position
+), levels AS (
+    SELECT space_id, hour, step, sum(step) OVER (
+        PARTITION BY space_id, hour ORDER BY recorded, sensor_id, source, position ROWS UNBOUNDED PRECEDING
+    ) AS level
+    FROM steps
+    UNION ALL
+    -- Each hour begins at 0, and may have lost its last event.
+    SELECT space_id, hour, 0, 0 FROM space_hours JOIN wanted USING (space_id) WHERE hour >= start AND hour < stop
+)
+INSERT INTO space_hours AS stored (space_id, hour, entries, exits, lowest, highest, stale)
+SELECT space_id, hour, coalesce(sum(step) FILTER (WHERE step > 0), 0),
+    coalesce(-sum(step) FILTER (WHERE step < 0), 0), least(min(level), 0), greatest(max(level), 0), false
+FROM levels GROUP BY space_id, hour
+ON CONFLICT (space_id, hour) DO UPDATE SET entries = excluded.entries, exits = excluded.exits,
+    lowest = excluded.lowest, highest = excluded.highest, stale = false
+WHERE (stored.entries, stored.exits, stored.lowest, stored.highest, stored.stale)
+    <> (excluded.entries, excluded.exits, excluded.lowest, excluded.highest, false);
+
+-- name: add_up_days(spaces, first, last)!
+-- Compute the sums of some days from those of their hours. A day may have lost its last hour.
+INSERT INTO space_days AS stored (space_id, day, entries, exits)
+SELECT space_id, day, sum(entries), sum(exits)
+FROM (
+    SELECT space_id, CAST(hour AS date) AS day, entries, exits FROM space_hours
+    WHERE space_id IN :spaces AND hour >= :first AND hour < CAST(:last AS date) + 1
+    UNION ALL
+    SELECT space_id, day, 0, 0 FROM space_days WHERE space_id IN :spaces AND day BETWEEN :first AND :last
+) AS parts
+GROUP BY space_id, day
+ON CONFLICT (space_id, day) DO UPDATE SET entries = excluded.entries, exits = excluded.exits
+WHERE (stored.entries, stored.exits) <> (excluded.entries, excluded.exits);
+
+-- name: list_facts()
+-- Return what the log has of the sessions of ringservers: connects, disconnects, and the last time at which a snapshot
+-- listed so many of them. A snapshot without sessions lists those of the one that was received before it.
+WITH snapshots AS (
+    SELECT node_id, sensor, recorded, details,
+        count(*) FILTER (WHERE details <> '{}') OVER (PARTITION BY node_id, sensor ORDER BY id) AS stretch
+    FROM sensor_log WHERE event = 'snapshot'
+), stretches AS (
+    SELECT node_id, sensor, max(recorded) AS listed_at, max(details) FILTER (WHERE details <> '{}') AS details
+    FROM snapshots GROUP BY node_id, sensor, stretch
+), facts AS (
+    SELECT node_id, sensor, session, event, recorded, source, position, coalesce(connected, recorded) AS connected,
+        port, protocol
+    FROM sensor_log WHERE event IN ('connect', 'disconnect')
+    UNION ALL
+    SELECT node_id, sensor, one ->> 'session', 'listed', listed_at, '', coalesce(CAST(one ->> 'count' AS bigint), 1),
+        CAST(one ->> 'connected' AS timestamptz), CAST(one ->> 'port' AS integer), NULL
+    FROM stretches, jsonb_array_elements(CAST(details AS jsonb) -> 'sessions') AS one
+)
+SELECT sensors.id, session, event, recorded, source, position, connected, port, protocol
+FROM facts
+JOIN nodes ON nodes.id = node_id
+JOIN sensors ON sensors.node_id = facts.node_id AND sensors.name = nodes.name || '/' || sensor
+ORDER BY sensors.id, session COLLATE "C", source, position;

@@ -139,6 +139,11 @@ ON CONFLICT (space_id, day) DO UPDATE SET entries = space_days.entries + exclude
 INSERT INTO space_count (space_id, created, recorded, count)
 VALUES (:space_id, :created, :recorded, :count) RETURNING id;
 
+-- name: recent_counts(most)
+-- Return the counts that were shown last, the newest first.
+SELECT space_count.id, name, created, recorded, count
+FROM space_count JOIN spaces ON spaces.id = space_id ORDER BY space_count.id DESC LIMIT :most;
+
 -- name: sum_of_days(spaces, before)$
 -- Return the net entries of some spaces on the days before a day.
 SELECT coalesce(sum(entries - exits), 0) FROM space_days WHERE space_id IN :spaces AND day < :before;
@@ -179,7 +184,7 @@ FROM installations WHERE space_id IN :spaces;
 
 -- name: list_recounts(spaces)
 -- Return the recounts of some spaces by time.
-SELECT space_id, recorded, count FROM recounts WHERE space_id IN :spaces ORDER BY recorded, space_id;
+SELECT space_id, recorded, count, level FROM recounts WHERE space_id IN :spaces ORDER BY recorded, space_id;
 
 -- name: has_sums(spaces)$
 -- Return whether some spaces have had an event.
@@ -276,18 +281,6 @@ FROM sessions
 WHERE sensor_id IN (SELECT sensor_id FROM installations WHERE space_id IN :spaces)
     AND lower(protocol) = lower(:protocol) AND closed_at >= :start AND closed_at < :stop
 ORDER BY recorded, direction DESC;
-
--- name: log_of_node(node_id, start, stop)
--- Return the log of a node in a window.
-SELECT id, created, recorded, sensor, event, direction, source, position, session, connected, port, protocol, details
-FROM sensor_log WHERE node_id = :node_id AND created >= :start AND created < :stop
-ORDER BY created, id;
-
--- name: sessions_listed_before(node_id, sensor, id)$
--- Return the sessions of the last snapshot before a row of the log that has them.
-SELECT details FROM sensor_log
-WHERE node_id = :node_id AND sensor = :sensor AND event = 'snapshot' AND id < :id AND details <> '{}'
-ORDER BY id DESC LIMIT 1;
 
 -- name: sessions_of_node(node_id, spaces, protocol, start, stop, most)
 -- Return the sessions of a node that overlap a window, at most so many. An empty protocol stands for all.

@@ -37,3 +37,88 @@ WHERE space_id IN (SELECT value FROM json_each(:spaces)) AND recorded >= :start 
     AND recorded >= installed_at AND (removed_at IS NULL OR recorded < removed_at)
 GROUP BY sensor_events.sensor_id, recorded, source, position
 ORDER BY recorded, sensor_events.sensor_id, source, position;
+
+-- name: lock_reconciliation()^
+-- Do nothing: a writer has locked the whole database.
+SELECT 1;
+
+-- name: compute_hours(windows)!
+-- Compute the sums and the extremes of all hours in some windows of spaces, which are whole hours, from the events. A
+-- sensor between two spaces is one step, or none, for a space that contains both. CROSS JOIN keeps the order of the
+-- tables, so that the bounds of each window are conditions of the index of events. `total` is SQLite's own sum, unlike
+-- `sum`, which is ours and knows no windows.
+WITH RECURSIVE wanted (space_id, start, stop) AS MATERIALIZED (
+    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]')
+    FROM json_each(:windows)
+), below (top_id, space_id) AS (
+    SELECT DISTINCT space_id, space_id FROM wanted
+    UNION
+    SELECT top_id, spaces.id FROM below JOIN spaces ON parent_id = below.space_id
+), steps AS (
+    SELECT wanted.space_id, substr(recorded, 1, 13) || ':00:00.000000+00:00' AS hour, recorded,
+        installations.sensor_id, source, position, CAST(total(direction * orientation) AS integer) AS step
+    FROM wanted
+    CROSS JOIN below ON below.top_id = wanted.space_id
+    CROSS JOIN installations ON installations.space_id = below.space_id
+    CROSS JOIN sensor_events ON sensor_events.sensor_id = installations.sensor_id
+        AND recorded >= max(start, installed_at) AND recorded < min(stop, coalesce(removed_at, stop))
+    GROUP BY wanted.space_id, hour, recorded, installations.sensor_id, source, position
+), levels AS (
+    SELECT space_id, hour, step, CAST(total(step) OVER (
+        PARTITION BY space_id, hour ORDER BY recorded, sensor_id, source, position ROWS UNBOUNDED PRECEDING
+    ) AS integer) AS level
+    FROM steps
+    UNION ALL
+    -- Each hour begins at 0, and may have lost its last event.
+    SELECT space_hours.space_id, hour, 0, 0 FROM wanted
+    CROSS JOIN space_hours ON space_hours.space_id = wanted.space_id AND hour >= start AND hour < stop
+)
+INSERT INTO space_hours AS stored (space_id, hour, entries, exits, lowest, highest, stale)
+SELECT space_id, hour, CAST(total(max(step, 0)) AS integer), CAST(total(max(-step, 0)) AS integer),
+    min(min(level), 0), max(max(level), 0), false
+FROM levels WHERE true GROUP BY space_id, hour
+ON CONFLICT (space_id, hour) DO UPDATE SET entries = excluded.entries, exits = excluded.exits,
+    lowest = excluded.lowest, highest = excluded.highest, stale = false
+WHERE (stored.entries, stored.exits, stored.lowest, stored.highest, stored.stale)
+    <> (excluded.entries, excluded.exits, excluded.lowest, excluded.highest, false);
+
+-- name: add_up_days(spaces, first, last)!
+-- Compute the sums of some days from those of their hours. A day may have lost its last hour.
+INSERT INTO space_days AS stored (space_id, day, entries, exits)
+SELECT space_id, day, sum(entries), sum(exits)
+FROM (
+    SELECT space_id, substr(hour, 1, 10) AS day, entries, exits FROM space_hours
+    WHERE space_id IN (SELECT value FROM json_each(:spaces)) AND hour >= :first AND hour < date(:last, '+1 day')
+    UNION ALL
+    SELECT space_id, day, 0, 0 FROM space_days
+    WHERE space_id IN (SELECT value FROM json_each(:spaces)) AND day BETWEEN :first AND :last
+) AS parts
+WHERE true GROUP BY space_id, day
+ON CONFLICT (space_id, day) DO UPDATE SET entries = excluded.entries, exits = excluded.exits
+WHERE (stored.entries, stored.exits) <> (excluded.entries, excluded.exits);
+
+-- name: list_facts()
+-- Return what the log has of the sessions of ringservers: connects, disconnects, and the last time at which a snapshot
+-- listed so many of them. A snapshot without sessions lists those of the one that was received before it.
+WITH snapshots AS (
+    SELECT node_id, sensor, recorded, details,
+        count(*) FILTER (WHERE details <> '{}') OVER (PARTITION BY node_id, sensor ORDER BY id) AS stretch
+    FROM sensor_log WHERE event = 'snapshot'
+), stretches AS (
+    SELECT node_id, sensor, max(recorded) AS listed_at, max(details) FILTER (WHERE details <> '{}') AS details
+    FROM snapshots GROUP BY node_id, sensor, stretch
+), facts AS (
+    SELECT node_id, sensor, session, event, recorded, source, position, coalesce(connected, recorded) AS connected,
+        port, protocol
+    FROM sensor_log WHERE event IN ('connect', 'disconnect')
+    UNION ALL
+    SELECT node_id, sensor, json_extract(value, '$.session'), 'listed', listed_at, '',
+        coalesce(json_extract(value, '$.count'), 1), json_extract(value, '$.connected'),
+        json_extract(value, '$.port'), NULL
+    FROM stretches, json_each(details, '$.sessions')
+)
+SELECT sensors.id, session, event, recorded, source, position, connected, port, protocol
+FROM facts
+JOIN nodes ON nodes.id = facts.node_id
+JOIN sensors ON sensors.node_id = facts.node_id AND sensors.name = nodes.name || '/' || sensor
+ORDER BY sensors.id, session, source, position;

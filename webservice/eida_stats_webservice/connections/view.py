@@ -11,6 +11,7 @@ from flask import Request, Response
 from eida_stats_webservice.auth.node import authenticate_node
 from eida_stats_webservice.connections.counts import Counts
 from eida_stats_webservice.connections.errors import UnknownSpace
+from eida_stats_webservice.connections.live_counts import LiveCounts
 from eida_stats_webservice.connections.models import Space
 from eida_stats_webservice.connections.tables import ConnectionTables
 from eida_stats_webservice.database.base import Database
@@ -42,6 +43,7 @@ class View:
         connection: Any,
         node: Node | None,
         min_clients: int,
+        live: LiveCounts,
     ) -> None:
         self.counts = Counts(database, tables, connection)
         self.node = node
@@ -49,6 +51,7 @@ class View:
         self._queries = tables.queries
         self._connection = connection
         self.min_clients = min_clients
+        self._live = live
 
     def can_see(self, space: Space) -> bool:
         """Return whether the client may see a space."""
@@ -72,6 +75,17 @@ class View:
     def list_spaces(self) -> list[Space]:
         """Return the spaces that the client may see, by name."""
         return sorted(filter(self.can_see, self.counts.tree), key=lambda space: space.name.lower())
+
+    def count_now(self, space: Space) -> int | None:
+        """Return the count of a space now, or None if it has had no event.
+
+        The copy may be 2 s old, so it decides nothing about suppression. It has no spaces above the nodes.
+        """
+        is_copied = space.node_id is not None and not self.is_protected(space)
+        found = self._live.find(space) if is_copied else None
+        if found is not None:
+            return found
+        return self.counts.count(space) if self.counts.is_known(space) else None
 
     def select(self, query: str, spaces: Iterable[int] | None = None, **parameters: object) -> list[Any]:
         """Run a named query, and return its rows. If its parameter `spaces` is empty, there are none."""
@@ -116,12 +130,18 @@ class ViewFactory:
     """Creates the views of requests."""
 
     def __init__(
-        self, database: Database, tables: ConnectionTables, registry: RegistryRepository, min_clients: int
+        self,
+        database: Database,
+        tables: ConnectionTables,
+        registry: RegistryRepository,
+        min_clients: int,
+        live: LiveCounts,
     ) -> None:
         self._database = database
         self._tables = tables
         self._registry = registry
         self._min_clients = min_clients
+        self._live = live
 
     @contextmanager
     def open(self, request: Request) -> Iterator[View]:
@@ -132,7 +152,7 @@ class ViewFactory:
         """
         node = authenticate_node(request, self._registry).node if has_token(request) else None
         with self._database.snapshot() as connection:
-            yield View(self._database, self._tables, connection, node, self._min_clients)
+            yield View(self._database, self._tables, connection, node, self._min_clients, self._live)
 
 
 def find_space(view: View, name: str) -> Space:

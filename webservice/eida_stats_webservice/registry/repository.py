@@ -94,8 +94,21 @@ class RegistryRepository:
         with self._database.transaction() as connection:
             return to_records(NodeRecord, select_rows(connection, self._queries.list_nodes))
 
-    def update_node(self, name: str, *, new_name: str | None, contact: str | None) -> None:
+    def update_node(
+        self,
+        name: str,
+        *,
+        new_name: str | None,
+        contact: str | None,
+        rename: Callable[[Any, Node, str], None] | None = None,
+    ) -> None:
         """Change a node's name or contact; None keeps it.
+
+        Args:
+            name: the node.
+            new_name: its new name.
+            contact: its new contact.
+            rename: renames what has its name from that of the node, in the same transaction.
 
         Raises:
             NodeExists: if the new name is in use.
@@ -104,6 +117,8 @@ class RegistryRepository:
         def update(connection: Any, node_id: int) -> None:
             if new_name not in (None, name) and self._queries.find_node(connection, name=new_name) is not None:
                 raise NodeExists(str(new_name))
+            if new_name is not None and rename is not None:
+                rename(connection, Node(node_id, name), new_name)
             self._queries.update_node(connection, node_id=node_id, new_name=new_name, contact=contact)
 
         self._change_node(name, update)
