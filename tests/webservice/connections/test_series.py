@@ -92,6 +92,16 @@ def test_short_intervals_add_up_to_long_ones(client: FlaskClient, token: str, sp
     )
 
 
+@pytest.mark.parametrize("space", ["GFZ", "federation"])
+def test_reconciled_hours_equal_their_events(client: FlaskClient, store: Store, token: str, space: str) -> None:
+    send(client, token, *make_sessions(11, 200))
+    send(client, make_node(store, "ODC")[1], *make_sessions(12, 50))
+    unsure = read(client, "1h", space)
+    assert store.reconciliation.reconcile().hours > 0
+    check_joined(read(client, "30m", space), read(client, "1h", space))
+    assert read(client, "1h", space) == unsure
+
+
 def test_recounts_are_jumps(client: FlaskClient, store: Store, token: str) -> None:
     add_doors(store, "GFZ", {"House": None, "A": "House"}, {"front": [("A", 1)], "side": [("House", 1)]})
     send(client, token, *(pass_door("front", at(minutes=minute)) for minute in (1, 61, 62, 130)))

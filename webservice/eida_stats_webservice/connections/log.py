@@ -19,6 +19,7 @@ from eida_statistics.connections import (
 )
 from eida_stats_webservice.connections.tables import format_moment
 from eida_stats_webservice.database.base import Database, parse_time
+from eida_stats_webservice.registry.models import Node
 
 
 class LogRecord(NamedTuple):
@@ -51,6 +52,12 @@ class ConnectionLog:
         """Yield what was received from one time to another, in order."""
         return self._read(connection, self._queries.log_by_creation, start, stop)
 
+    def read_of_node(
+        self, connection: Any, node: Node, start: datetime.datetime, stop: datetime.datetime
+    ) -> Iterator[LogRecord]:
+        """Yield what was received from a node from one time to another, in order."""
+        return self._read(connection, self._queries.log_of_node, start, stop, node_id=node.id)
+
     def read_recorded(
         self, connection: Any, start: datetime.datetime, stop: datetime.datetime
     ) -> Iterator[LogRecord]:
@@ -58,10 +65,10 @@ class ConnectionLog:
         return self._read(connection, self._queries.log_by_time, start, stop)
 
     def _read(
-        self, connection: Any, query: Any, start: datetime.datetime, stop: datetime.datetime
+        self, connection: Any, query: Any, start: datetime.datetime, stop: datetime.datetime, **selection: int
     ) -> Iterator[LogRecord]:
         """Yield records. The first snapshot of each ringserver lists its sessions, so it needs no other."""
-        parameters = {"start": format_moment(start), "stop": format_moment(stop)}
+        parameters = {"start": format_moment(start), "stop": format_moment(stop), **selection}
         listed: set[tuple[str, str]] = set()
         for node, number, created, *values, node_id in self._database.stream(connection, query.sql, parameters):
             record = _make_record(values)

@@ -7,6 +7,13 @@ SELECT nodes.name, sensor_log.id, created, recorded, sensor, event, direction, s
 FROM sensor_log JOIN nodes ON nodes.id = node_id
 WHERE created >= :start AND created < :stop ORDER BY created, sensor_log.id;
 
+-- name: log_of_node(node_id, start, stop)
+-- Return what was received from a node from one time to another.
+SELECT nodes.name, sensor_log.id, created, recorded, sensor, event, direction, source, position, session, connected,
+    port, protocol, details, node_id
+FROM sensor_log JOIN nodes ON nodes.id = node_id
+WHERE node_id = :node_id AND created >= :start AND created < :stop ORDER BY created, sensor_log.id;
+
 -- name: log_by_time(start, stop)
 -- Return the events of one time to another.
 SELECT nodes.name, sensor_log.id, created, recorded, sensor, event, direction, source, position, session, connected,

@@ -29,6 +29,21 @@ FROM (VALUES
     ('space_days', 'UPDATE'), ('space_count', 'INSERT'), ('recounts', 'SELECT'), ('connections_archived', 'SELECT')
 ) AS needed (name, privilege);
 
+-- name: events_between(spaces, start, stop)
+-- Return the events of some spaces in their order: time, and the change of the count. A door between two of the spaces
+-- changes nothing. OFFSET 0 keeps the bounds in the index condition of each sensor.
+SELECT recorded, sum(orientation * direction)
+FROM installations
+CROSS JOIN LATERAL (
+    SELECT recorded, source, position, direction FROM sensor_events
+    WHERE sensor_events.sensor_id = installations.sensor_id AND recorded >= :start AND recorded < :stop
+        AND recorded >= installed_at AND (removed_at IS NULL OR recorded < removed_at)
+    OFFSET 0
+) AS events
+WHERE space_id IN :spaces
+GROUP BY sensor_id, recorded, source, position
+ORDER BY recorded, sensor_id, source, position;
+
 -- name: lock_reconciliation()^
 -- Wait for another reconciliation.
 SELECT pg_advisory_xact_lock(hashtext('connections'), -1);
@@ -113,18 +128,3 @@ FROM facts
 JOIN nodes ON nodes.id = node_id
 JOIN sensors ON sensors.node_id = facts.node_id AND sensors.name = nodes.name || '/' || sensor
 ORDER BY sensors.id, session COLLATE "C", source, position;
-
--- name: events_between(spaces, start, stop)
--- Return the events of some spaces in their order: time, and the change of the count. A door between two of the spaces
--- changes nothing. OFFSET 0 keeps the bounds in the index condition of each sensor.
-SELECT recorded, sum(orientation * direction)
-FROM installations
-CROSS JOIN LATERAL (
-    SELECT recorded, source, position, direction FROM sensor_events
-    WHERE sensor_events.sensor_id = installations.sensor_id AND recorded >= :start AND recorded < :stop
-        AND recorded >= installed_at AND (removed_at IS NULL OR recorded < removed_at)
-    OFFSET 0
-) AS events
-WHERE space_id IN :spaces
-GROUP BY sensor_id, recorded, source, position
-ORDER BY recorded, sensor_id, source, position;

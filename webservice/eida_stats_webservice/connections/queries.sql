@@ -282,18 +282,6 @@ WHERE sensor_id IN (SELECT sensor_id FROM installations WHERE space_id IN :space
     AND lower(protocol) = lower(:protocol) AND closed_at >= :start AND closed_at < :stop
 ORDER BY recorded, direction DESC;
 
--- name: log_of_node(node_id, start, stop)
--- Return the log of a node in a window.
-SELECT id, created, recorded, sensor, event, direction, source, position, session, connected, port, protocol, details
-FROM sensor_log WHERE node_id = :node_id AND created >= :start AND created < :stop
-ORDER BY created, id;
-
--- name: sessions_listed_before(node_id, sensor, id)$
--- Return the sessions of the last snapshot before a row of the log that has them.
-SELECT details FROM sensor_log
-WHERE node_id = :node_id AND sensor = :sensor AND event = 'snapshot' AND id < :id AND details <> '{}'
-ORDER BY id DESC LIMIT 1;
-
 -- name: sessions_of_node(node_id, spaces, protocol, start, stop, most)
 -- Return the sessions of a node that overlap a window, at most so many. An empty protocol stands for all.
 SELECT name, connected, closed_at, closed_by, protocol, session

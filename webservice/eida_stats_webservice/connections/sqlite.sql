@@ -27,6 +27,17 @@ VALUES (:sensor_id, :session, :number, :address, :port, :connected, :closed_at, 
 -- Return true. SQLite has no roles; a process that can open the file has all privileges.
 SELECT 1;
 
+-- name: events_between(spaces, start, stop)
+-- Return the events of some spaces in their order: time, and the change of the count. A door between two of the spaces
+-- changes nothing. CROSS JOIN keeps the order of the tables.
+SELECT recorded, sum(orientation * direction)
+FROM installations
+CROSS JOIN sensor_events ON sensor_events.sensor_id = installations.sensor_id
+WHERE space_id IN (SELECT value FROM json_each(:spaces)) AND recorded >= :start AND recorded < :stop
+    AND recorded >= installed_at AND (removed_at IS NULL OR recorded < removed_at)
+GROUP BY sensor_events.sensor_id, recorded, source, position
+ORDER BY recorded, sensor_events.sensor_id, source, position;
+
 -- name: lock_reconciliation()^
 -- Do nothing: a writer has locked the whole database.
 SELECT 1;
@@ -111,14 +122,3 @@ FROM facts
 JOIN nodes ON nodes.id = facts.node_id
 JOIN sensors ON sensors.node_id = facts.node_id AND sensors.name = nodes.name || '/' || sensor
 ORDER BY sensors.id, session, source, position;
-
--- name: events_between(spaces, start, stop)
--- Return the events of some spaces in their order: time, and the change of the count. A door between two of the spaces
--- changes nothing. CROSS JOIN keeps the order of the tables.
-SELECT recorded, sum(orientation * direction)
-FROM installations
-CROSS JOIN sensor_events ON sensor_events.sensor_id = installations.sensor_id
-WHERE space_id IN (SELECT value FROM json_each(:spaces)) AND recorded >= :start AND recorded < :stop
-    AND recorded >= installed_at AND (removed_at IS NULL OR recorded < removed_at)
-GROUP BY sensor_events.sensor_id, recorded, source, position
-ORDER BY recorded, sensor_events.sensor_id, source, position;

@@ -54,7 +54,7 @@ def create_parts(
     """
     # Together with the other limits, it leaves some threads free.
     storing = ConcurrencyLimit(at_once=12, waiting=4, wait_seconds=10)
-    # Its own, so that payloads and records do not wait for each other.
+    # Not that of payloads, so that payloads and records do not wait for each other.
     budget = Budget(_BODIES_AT_ONCE * record_routes.MAX_BYTES)
     tables = ConnectionTables(database)
     copy = open_live_counts(config.redis_url, database, tables)
