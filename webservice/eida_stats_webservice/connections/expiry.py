@@ -8,6 +8,7 @@ from typing import Any
 from eida_stats_webservice.connections.intake import apply_changes
 from eida_stats_webservice.connections.models import Sensor
 from eida_stats_webservice.connections.ringservers import KEEP_ADDRESS, RingserverBatch
+from eida_stats_webservice.connections.session_tables import SessionTables
 from eida_stats_webservice.connections.tables import ConnectionTables, format_moment
 from eida_stats_webservice.database.base import Database, select_rows, to_records
 from eida_stats_webservice.registry.models import Node
@@ -34,6 +35,7 @@ class Expiry:
     ) -> None:
         self._database = database
         self._tables = tables
+        self._sessions = SessionTables(tables)
         self._queries = queries
         self._change = change
         self._now = datetime.datetime.now(tz=datetime.UTC)
@@ -75,7 +77,7 @@ class Expiry:
 
     def _find_oldest(self, connection: Any, node: Node, sensor: Sensor) -> datetime.datetime | None:
         """Return before when a session has connected that may have ended by its age; None if none may have."""
-        rules = self._tables.read_statements(connection, node, sensor.name.removeprefix(f"{node.name}/")).rules
+        rules = self._sessions.read_statements(connection, node, sensor.name.removeprefix(f"{node.name}/")).rules
         after = rules[-1].after if rules else None
         return None if after is None else self._now - after
 

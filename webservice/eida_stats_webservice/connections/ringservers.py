@@ -19,8 +19,9 @@ from eida_statistics.connections import (
 )
 from eida_stats_webservice.connections.errors import ArchivedEvents, ConflictingEvent, SnapshotUnknown
 from eida_stats_webservice.connections.models import Event, LineContent, Sensor, Session
+from eida_stats_webservice.connections.session_tables import Known, SessionTables
 from eida_stats_webservice.connections.sessions import CONFIRMED_AFTER, Group, Statements, derive
-from eida_stats_webservice.connections.tables import ConnectionTables, Known, Row, format_moment
+from eida_stats_webservice.connections.tables import ConnectionTables, Row, format_moment
 from eida_stats_webservice.registry.models import Node
 
 KEEP_ADDRESS = datetime.timedelta(days=30)
@@ -46,6 +47,7 @@ class RingserverBatch:
         self, tables: ConnectionTables, connection: Any, node: Node, sensor: Sensor, now: datetime.datetime
     ) -> None:
         self._tables = tables
+        self._sessions = SessionTables(tables)
         self._connection = connection
         self._node = node
         self._sensor = sensor
@@ -65,7 +67,7 @@ class RingserverBatch:
             SnapshotUnknown: if a snapshot without sessions is the first one.
             ArchivedEvents: if a session has begun in a month whose events are archived.
         """
-        before = snapshot = self._tables.read_snapshot(self._connection, self._sensor)
+        before = snapshot = self._sessions.read_snapshot(self._connection, self._sensor)
         rows: list[Row] = []
         lines: list[Line] = []
         moments: list[datetime.datetime] = []
@@ -88,16 +90,16 @@ class RingserverBatch:
         if any(isinstance(record, Snapshot) for record in records):
             moments += self._find_unconfirmed()
         self._tables.add_to_log(self._connection, rows)
-        self._tables.put_protocols(self._connection, self._sensor, self._protocols)
-        self._tables.put_listings(self._connection, self._sensor, self._listings)
+        self._sessions.put_protocols(self._connection, self._sensor, self._protocols)
+        self._sessions.put_listings(self._connection, self._sensor, self._listings)
         self._touched.update(session for session, _ in self._protocols)
         if moments:
-            self._touched |= self._tables.find_unlogged_ends(self._connection, self._sensor, min(moments))
+            self._touched |= self._sessions.find_unlogged_ends(self._connection, self._sensor, min(moments))
         new_lines = self._find_new(lines)
-        statements = self._tables.read_statements(self._connection, self._node, self._instance)
+        statements = self._sessions.read_statements(self._connection, self._node, self._instance)
         change = self._derive(new_lines, statements)
         change.created = len(new_lines)
-        self._tables.put_state(
+        self._sessions.put_state(
             self._connection,
             self._sensor,
             self._now,
@@ -109,7 +111,7 @@ class RingserverBatch:
     def derive_again(self, sessions: Iterable[str]) -> Change:
         """Derive some sessions again, since time has passed or statements have changed."""
         self._touched.update(sessions)
-        statements = self._tables.read_statements(self._connection, self._node, self._instance)
+        statements = self._sessions.read_statements(self._connection, self._node, self._instance)
         return self._derive([], statements)
 
     def _write_line(self, record: Line, created: str) -> Row:
@@ -140,7 +142,7 @@ class RingserverBatch:
 
     def _find_unconfirmed(self) -> list[datetime.datetime]:
         """Return the time since which sessions may be missing in snapshots, if only a new snapshot confirms it."""
-        newest = self._tables.find_newest_snapshot(self._connection, self._node, self._instance)
+        newest = self._sessions.find_newest_snapshot(self._connection, self._node, self._instance)
         return [] if newest is None else [newest - CONFIRMED_AFTER]
 
     def _touch(self, session: str, port: int, connected: datetime.datetime, address: str | None) -> None:
@@ -182,7 +184,7 @@ class RingserverBatch:
 
     def _derive(self, new: Sequence[Event], statements: Statements) -> Change:
         """Derive the sessions that are touched, and store how they and their events have changed."""
-        known = self._tables.read_known(self._connection, self._sensor, self._touched)
+        known = self._sessions.read_known(self._connection, self._sensor, self._touched)
         logged: dict[str, list[Event]] = defaultdict(list)
         for event in new:
             logged[str(event.session)].append(event)
@@ -217,8 +219,8 @@ class RingserverBatch:
                 for one, as_stored in zip(sessions, stored, strict=False)
                 if one != as_stored or (old is not None and group.address != old.address)
             )
-        self._tables.add_sessions(self._connection, self._sensor, added)
-        self._tables.put_sessions(self._connection, self._sensor, changed)
+        self._sessions.add_sessions(self._connection, self._sensor, added)
+        self._sessions.put_sessions(self._connection, self._sensor, changed)
         return change
 
     def _find_group(self, session: str, known: Known) -> Group | None:

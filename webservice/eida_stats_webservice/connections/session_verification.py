@@ -9,6 +9,7 @@ import msgspec
 from eida_stats_webservice.connections.differences import ConnectionDifference, write_moment
 from eida_stats_webservice.connections.merging import merge_groups
 from eida_stats_webservice.connections.models import Event, Installation, Sensor, Session
+from eida_stats_webservice.connections.session_tables import SessionTables
 from eida_stats_webservice.connections.sessions import Group, Statements, derive
 from eida_stats_webservice.connections.sums import find_placed
 from eida_stats_webservice.connections.tables import ConnectionTables, format_moment, parse_optional
@@ -38,6 +39,7 @@ class SessionVerification:
     ) -> None:
         self._database = database
         self._tables = tables
+        self._sessions = SessionTables(tables)
         self._queries = queries
         self._connection = connection
         self._now = now
@@ -114,7 +116,7 @@ class SessionVerification:
         group.logged = list(logged.values())
         if is_old:
             # The snapshots that listed it may be archived.
-            known = self._tables.read_known(self._connection, sensor, [session])
+            known = self._sessions.read_known(self._connection, sensor, [session])
             group.listings = known.listings.get(session, {})
         return group
 
@@ -137,7 +139,10 @@ class SessionVerification:
         if self._statements is None or self._statements[0] != sensor.id:
             node = Node(sensor.node_id, sensor.node)
             instance = sensor.name.removeprefix(f"{sensor.node}/")
-            self._statements = sensor.id, self._tables.read_statements(self._connection, node, instance)
+            self._statements = (
+                sensor.id,
+                self._sessions.read_statements(self._connection, node, instance),
+            )
         return self._statements[1]
 
 
