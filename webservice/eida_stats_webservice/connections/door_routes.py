@@ -125,10 +125,15 @@ def create_blueprint(
             return make_response(error)
 
     def answer(status: str, space_name: str, moment: datetime.datetime | None) -> Response:
+        if moment is None:
+            return respond(status, views.count_now(request, space_name))
         with views.open(request) as view:
             space = view.find(space_name)
             found = None if space is None else _count(view, space, moment)
             shown = None if space is None or found is None else view.show(space, found)
+        return respond(status, shown)
+
+    def respond(status: str, shown: int | None) -> Response:
         return set_cache(make_json({"status": status, "count": shown}), request)
 
     @routes.after_request
@@ -141,11 +146,9 @@ def create_blueprint(
     return routes
 
 
-def _count(view: View, space: Space, moment: datetime.datetime | None) -> int | None:
-    """Return the count after the event nearest to a moment, or now; None if there is no event."""
+def _count(view: View, space: Space, moment: datetime.datetime) -> int | None:
+    """Return the count after the event nearest to a moment; None if there is no event."""
     counts = view.counts
-    if moment is None:
-        return view.count_now(space)
     if not counts.is_known(space):
         return None
     if counts.is_archived(moment):

@@ -1,6 +1,7 @@
 """The copy of the current counts: none by default, or one in Redis. The database answers what a copy lacks."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from eida_statistics.errors import ConfigurationError
 from eida_stats_webservice.connections.models import Shown, Space
@@ -10,6 +11,9 @@ from eida_stats_webservice.database.base import Database
 
 class LiveCounts:
     """No copy. `RedisCounts` overrides the methods."""
+
+    is_active: ClassVar = False
+    """Whether there is a copy."""
 
     def publish(self, shown: Sequence[Shown]) -> None:
         """Copy counts, which have been committed. It raises no exception if the copy cannot be reached."""

@@ -324,3 +324,24 @@ SELECT count(*) FROM space_hours WHERE stale;
 -- name: count_unplaced()$
 -- Return how many events do not count, because their sensor was in no space at that time.
 SELECT count(*) FROM sensor_events WHERE NOT placed;
+
+-- name: present_count(name)^
+-- Return all that decides the present count of a space, in one statement: its node, whether only this node may see it,
+-- its net entries, and whether it has had an event, recounts, and ringservers, of its own or below.
+WITH RECURSIVE top AS (
+    SELECT id, node_id, restricted FROM spaces WHERE lower(name) = lower(:name)
+), below (id, node_id, is_stored) AS (
+    SELECT id, node_id, node_id IS NOT NULL FROM top
+    UNION ALL
+    SELECT spaces.id, spaces.node_id, spaces.node_id IS NOT NULL AND below.node_id IS NULL
+    FROM below JOIN spaces ON spaces.parent_id = below.id
+)
+SELECT node_id, restricted,
+    (SELECT coalesce(sum(entries - exits), 0) FROM space_days WHERE space_id IN (SELECT id FROM below WHERE is_stored)),
+    EXISTS (SELECT 1 FROM space_days WHERE space_id IN (SELECT id FROM below WHERE is_stored)),
+    EXISTS (SELECT 1 FROM recounts WHERE space_id IN (SELECT id FROM below)),
+    EXISTS (
+        SELECT 1 FROM installations JOIN sensors ON sensors.id = sensor_id
+        WHERE kind = 'ringserver' AND space_id IN (SELECT id FROM below)
+    )
+FROM top;

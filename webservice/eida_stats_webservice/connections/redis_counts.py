@@ -47,6 +47,8 @@ class RedisCounts(LiveCounts):
         read_recent: reads the newest counts from the database, at most as many as it is called with.
     """
 
+    is_active = True
+
     def __init__(self, client: Redis, read_recent: Callable[[int], Sequence[Shown]]) -> None:
         self._client = client
         self._read_recent = read_recent

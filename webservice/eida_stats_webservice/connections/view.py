@@ -63,12 +63,7 @@ class View:
         Raises:
             BadParameter: if no space can have this name.
         """
-        if _NAME.fullmatch(name) is None:
-            raise BadParameter(
-                quote_parameter("space", name),
-                hint="A name has 1 to 130 characters, and no control characters.",
-                parameter="space",
-            )
+        check_name(name)
         space = self.counts.tree.find(name)
         return space if space is not None and self.can_see(space) else None
 
@@ -153,6 +148,45 @@ class ViewFactory:
         node = authenticate_node(request, self._registry).node if has_token(request) else None
         with self._database.snapshot() as connection:
             yield View(self._database, self._tables, connection, node, self._min_clients, self._live)
+
+    def count_now(self, request: Request, name: str) -> int | None:
+        """Return the present count of a space as the client may see it; None if there is none that it may see.
+
+        Raises:
+            BadParameter: if no space can have this name.
+            RefusedToken: if the request carries a token that is not valid.
+        """
+        check_name(name)
+        if not self._live.is_active:
+            node = authenticate_node(request, self._registry).node if has_token(request) else None
+            with self._database.transaction() as connection:
+                found = self._tables.queries.present_count(connection, name=name)
+            if found is not None:
+                node_id, restricted, net, is_known, has_recounts, has_ringservers = found
+                is_own = node is not None and node.id == node_id
+                if restricted and not is_own:
+                    return None
+                if not has_recounts:
+                    hidden = has_ringservers and not is_own and 0 < net < self._min_clients
+                    return None if hidden or not is_known else max(0, int(net))
+        with self.open(request) as view:
+            space = view.find(name)
+            count = None if space is None else view.count_now(space)
+            return None if space is None or count is None else view.show(space, count)
+
+
+def check_name(name: str) -> None:
+    """Check that a space can have a name.
+
+    Raises:
+        BadParameter: if it cannot.
+    """
+    if _NAME.fullmatch(name) is None:
+        raise BadParameter(
+            quote_parameter("space", name),
+            hint="A name has 1 to 130 characters, and no control characters.",
+            parameter="space",
+        )
 
 
 def find_space(view: View, name: str) -> Space:
