@@ -10,7 +10,7 @@ have equal digits.
 
 import datetime
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -29,7 +29,8 @@ Digits = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
 LogFile = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z-[0-9a-f]{16}\Z")]
 Position = Annotated[int, Meta(ge=0, le=MAX_POSITION)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
-Protocol = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._/-]{0,31}\Z")]
+# Those of ringserver. Other text, which could name a person, is refused.
+Protocol = Literal["DataLink", "HTTP", "SeedLink", "WebSocket"]
 # It includes the names of ringservers, NODE/NAME.
 SensorName = Annotated[str, Meta(min_length=1, max_length=130)]
 Time = Annotated[datetime.datetime, Meta(tz=True)]
@@ -41,7 +42,7 @@ _EXPECTED = {
     "source": "the time and 16 hexadecimal digits of the first line of a log file",
     "position": "a whole number from 0 to 2^53-1",
     "port": "a whole number from 0 to 65535",
-    "protocol": "up to 32 letters, digits, blanks and . _ / -",
+    "protocol": f"one of {', '.join(get_args(Protocol))}",
     "instance": "up to 64 letters, digits, dots and hyphens",
     "sensor": "a text of 1 to 130 characters",
     "direction": "1 or -1",

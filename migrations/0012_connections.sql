@@ -246,7 +246,9 @@ DO $$
 DECLARE
     signature text;
 BEGIN
-    FOREACH signature IN ARRAY ARRAY['sensors_delete_events()', 'nodes_delete_sensor_log()']
+    FOREACH signature IN ARRAY ARRAY[
+        'spaces_check_parent()', 'sensors_delete_events()', 'nodes_delete_sensor_log()'
+    ]
     LOOP
         EXECUTE format('ALTER FUNCTION %s SET search_path = %I, pg_temp', signature, current_schema());
         EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', signature);

@@ -222,9 +222,10 @@ def clean_protocol(name: str | None) -> Protocol | None:
     if name is None or name == "Unknown":
         return None
     try:
-        return msgspec.convert(name, Protocol)
+        known: Protocol = msgspec.convert(name, Protocol)
     except msgspec.ValidationError:
         return None
+    return known
 
 
 def _find_pieces(text: bytes) -> Iterator[_Piece]:

@@ -1,17 +1,17 @@
 """eida_statsman connections: reconcile, rebuild, verify, replay and archive live connections."""
 
 import datetime
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
 import msgspec
 
 from eida_statistics.months import format_month, parse_month
+from eida_stats_webservice.connections.errors import ConnectionDifferences
 from eida_stats_webservice.connections.log import LogRecord
 from eida_stats_webservice.connections.log_files import read_lines
 from eida_stats_webservice.connections.replay import store_log
-from eida_stats_webservice.errors import Differences
 from eida_statsman.moments import get_now, moment_option
 from eida_statsman.nodes import require_printable
 from eida_statsman.replay import copy_registrations, open_target
@@ -70,7 +70,22 @@ def verify(repositories: Repositories, as_json: bool) -> None:
     else:
         click.echo(f"differences: {number or 'none'}")
     if number:
-        raise Differences(hint="If only sums differ, compute them again: eida_statsman connections rebuild.")
+        raise ConnectionDifferences(
+            hint="If only sums differ, compute them again: eida_statsman connections rebuild. If events or sessions"
+            " differ, replay the log in a new database: eida_statsman connections replay --from 2000-01-01"
+            " --database URI"
+        )
+
+
+def _parse_renamed(_context: click.Context, _parameter: click.Parameter, values: Sequence[str]) -> dict[str, str]:
+    """Return the new names of nodes by their old ones."""
+    renamed = {}
+    for value in values:
+        old, equals, new = value.partition("=")
+        if not (old and equals and new):
+            raise click.BadParameter("not OLD=NEW")
+        renamed[old] = new
+    return renamed
 
 
 @connections.command()
@@ -78,6 +93,14 @@ def verify(repositories: Repositories, as_json: bool) -> None:
 @moment_option("--from", "start", text="Replay what this database received from this time on, in UTC.")
 @moment_option("--to", "stop", text="Replay what this database received before this time, in UTC.")
 @click.option("--node", callback=require_printable, help="The node of lines that name none.")
+@click.option(
+    "--rename",
+    "renamed",
+    multiple=True,
+    callback=_parse_renamed,
+    metavar="OLD=NEW",
+    help="A node that has another name by now; can be repeated.",
+)
 @click.option("--database", "uri", metavar="URI", help="The other database; by default, a temporary one.")
 @click.pass_obj
 def replay(
@@ -86,6 +109,7 @@ def replay(
     start: datetime.datetime | None,
     stop: datetime.datetime | None,
     node: str | None,
+    renamed: Mapping[str, str],
     uri: str | None,
 ) -> None:
     """Store the lines of log files, or a window of the log, in another database, and print the counts there.
@@ -99,7 +123,7 @@ def replay(
     with open_target(uri) as target:
         copy_registrations(repositories, target)
         if files:
-            created = store_log(target.intake, target.registry, _read_files(files, node))
+            created = store_log(target.intake, target.registry, _read_files(files, node, renamed))
         else:
             with repositories.database.snapshot() as connection:
                 repositories.database.wait_without_limit(connection)
@@ -114,9 +138,10 @@ def replay(
     show(rows, {"space": "SPACE", "count": "COUNT"}, as_json=False)
 
 
-def _read_files(files: Sequence[Path], node: str | None) -> Iterator[LogRecord]:
+def _read_files(files: Sequence[Path], node: str | None, renamed: Mapping[str, str]) -> Iterator[LogRecord]:
     for file in files:
-        yield from read_lines(file, node)
+        for line in read_lines(file, node):
+            yield line._replace(node=renamed.get(line.node, line.node))
 
 
 def _parse_month(_context: click.Context, _parameter: click.Parameter, value: str) -> datetime.date:

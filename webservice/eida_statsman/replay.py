@@ -49,6 +49,7 @@ def _copy_spaces(source: Repositories, target: Repositories) -> None:
                 parent=None if above is None else above.name,
                 capacity=space.capacity,
                 restricted=space.restricted,
+                is_copy=True,
             )
 
 

@@ -48,6 +48,19 @@ def add(
     click.echo(f"added space {name}")
 
 
+@spaces.command()
+@click.argument("name", callback=parse_name)
+@click.option("--capacity", type=click.IntRange(1, 10**9), help="For how many it has room.")
+@click.option("--restricted/--public", default=None, help="Show it only to its node, or to everybody.")
+@click.pass_obj
+def update(repositories: Repositories, name: str, capacity: int | None, restricted: bool | None) -> None:
+    """Change a space, also that of a node or of a ringserver."""
+    if capacity is None and restricted is None:
+        raise click.UsageError("Nothing to change: use --capacity, --restricted or --public.")
+    repositories.spaces.update(name, capacity=capacity, restricted=restricted)
+    click.echo(f"changed space {name}")
+
+
 @spaces.command(name="list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj

@@ -6,6 +6,7 @@ import lzma
 import signal
 import stat
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -349,6 +350,6 @@ def test_bad_options_are_refused(operator: FollowOperator, options: tuple[str, s
 
 def test_installation_needs_no_web_service(operator: FollowOperator) -> None:
     code = "import sys; import eida_stats_aggregator.ringserver.follow; print(*sys.modules)"
-    done = subprocess.run(["python", "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert not loaded & {"eida_stats_webservice", "flask", "psycopg2", "aiosql"}

@@ -52,3 +52,8 @@ WHERE sensor_id = :sensor_id AND recorded >= :start AND placed <> EXISTS (
     WHERE installations.sensor_id = sensor_events.sensor_id AND installed_at <= recorded
         AND (removed_at IS NULL OR recorded < removed_at)
 );
+
+-- name: update_space(space_id, capacity, restricted)!
+-- Change the capacity of a space, and whether it is restricted; null keeps it.
+UPDATE spaces SET capacity = coalesce(:capacity, capacity), restricted = coalesce(:restricted, restricted)
+WHERE id = :space_id;

@@ -25,11 +25,12 @@ UPDATE recounts SET level = :level WHERE space_id = :space_id AND recorded = :re
 SELECT id FROM sensors WHERE node_id = :node_id ORDER BY id;
 
 -- name: delete_counts(sensor_id, before, most)!
--- Delete about so many events of a door before a time.
+-- Delete about so many events of a door before a time. Those that were not counted stay, so that they are noticed.
 DELETE FROM sensor_events
-WHERE sensor_id = :sensor_id AND session IS NULL AND recorded < coalesce((
+WHERE sensor_id = :sensor_id AND session IS NULL AND placed AND recorded < coalesce((
     SELECT recorded FROM sensor_events
-    WHERE sensor_id = :sensor_id AND recorded < :before AND session IS NULL ORDER BY recorded LIMIT 1 OFFSET :most
+    WHERE sensor_id = :sensor_id AND recorded < :before AND session IS NULL AND placed
+    ORDER BY recorded LIMIT 1 OFFSET :most
 ), :before);
 
 -- name: delete_sessions(sensor_id, before, most)!
@@ -63,12 +64,17 @@ WHERE event = 'snapshot' GROUP BY sensor_log.node_id, sensor_log.sensor;
 
 -- name: delete_log(start, stop, before, kept)!
 -- Delete the rows of the log before a time that were received in a window. Statements, snapshots that have ended a
--- session, and the lines of sessions that are open or have ended later, are still needed.
+-- session, the lines of sessions that are open or have ended later, and events that were not counted stay.
 DELETE FROM sensor_log
 WHERE created >= :start AND created < :stop AND recorded < :before AND event NOT IN ('server_start', 'close_after')
     AND (session IS NULL OR NOT EXISTS (
         SELECT 1 FROM sessions
         WHERE sessions.session = sensor_log.session AND (closed_at IS NULL OR closed_at >= :before)
+    ))
+    AND (event <> 'count' OR NOT EXISTS (
+        SELECT 1 FROM sensor_events JOIN sensors ON sensors.id = sensor_id
+        WHERE NOT placed AND sensor_events.recorded = sensor_log.recorded AND sensors.node_id = sensor_log.node_id
+            AND name = sensor
     ))
     AND (event <> 'snapshot' OR NOT (id IN :kept OR EXISTS (
         SELECT 1 FROM sessions JOIN sensors ON sensors.id = sensor_id

@@ -65,7 +65,7 @@ class Counts:
 
     def is_archived(self, moment: datetime.datetime) -> bool:
         """Return whether the events at a moment are archived, so that only the sums of hours are known."""
-        return moment < self.first_kept
+        return moment < self.first_kept != FIRST_MOMENT
 
     def find_last(self, space: Space, moment: datetime.datetime) -> datetime.datetime | None:
         """Return the time of the last event or recount of a space up to a moment."""

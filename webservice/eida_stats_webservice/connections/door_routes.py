@@ -12,6 +12,7 @@ from eida_stats_webservice.connections.doors import parse_counts
 from eida_stats_webservice.connections.errors import UnusableSensor
 from eida_stats_webservice.connections.models import Space
 from eida_stats_webservice.connections.moments import parse_moment
+from eida_stats_webservice.connections.sums import find_hour
 from eida_stats_webservice.connections.tables import ConnectionTables
 from eida_stats_webservice.connections.view import View, ViewFactory, has_token, set_cache
 from eida_stats_webservice.database.base import Database
@@ -152,6 +153,6 @@ def _count(view: View, space: Space, moment: datetime.datetime) -> int | None:
     if not counts.is_known(space):
         return None
     if counts.is_archived(moment):
-        return counts.count(space, moment)
+        return counts.count_before(space, find_hour(moment))
     nearest = counts.find_nearest(space, moment)
     return counts.count(space) if nearest is None else counts.count(space, nearest)

@@ -79,3 +79,9 @@ class ArchiveDiffers(EidaStatisticsError):
     """The file of an archive differs from the log, so nothing was deleted."""
 
     problem = "archive-differs"
+
+
+class ConnectionDifferences(EidaStatisticsError):
+    """The live connections differ from their log."""
+
+    problem = "connection-differences"

@@ -44,7 +44,7 @@ def _find_before(view: View, space: Space, moment: datetime.datetime) -> PastCou
     if counts.is_archived(moment):
         hour = find_hour(moment)
         is_known = _find_archived_hour(view, space, hour) is not None
-        return PastCount(counts.count(space, moment) if is_known else None, hour, resolution=BY_HOUR)
+        return PastCount(counts.count_before(space, hour) if is_known else None, hour, resolution=BY_HOUR)
     last = counts.find_last(space, moment)
     if last is None or counts.is_archived(last):
         # Of an archived month, only the events of long sessions are kept.

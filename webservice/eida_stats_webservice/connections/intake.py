@@ -68,13 +68,17 @@ class ConnectionIntake:
         self._tables = tables
         self._publish = publish
 
-    def store(self, node: Node, records: Sequence[Record], arrival: Arrival | None = None) -> Stored:
+    def store(
+        self, node: Node, records: Sequence[Record], arrival: Arrival | None = None, *, replays: bool = False
+    ) -> Stored:
         """Store records completely, or raise an exception and store nothing.
 
         Args:
             node: the node that has sent them.
             records: at most `MAX_RECORDS`.
             arrival: the state of the node's token, None if no token was needed.
+            replays: whether they come from a log. An event of a sensor that belongs to another node by now was
+                received before it did, and is kept as that of an unknown sensor.
 
         Raises:
             UnusableTime: if a time lies in the future or in the distant past.
@@ -93,7 +97,7 @@ class ConnectionIntake:
                 self._registry.check_arrival(connection, arrival)
             # Read behind the lock, so that times of the log and of counts have the order of commits.
             now = datetime.datetime.now(tz=datetime.UTC)
-            stored = _Batch(self._database, self._tables, connection, node, now).store(records)
+            stored = _Batch(self._database, self._tables, connection, node, now, replays=replays).store(records)
         self._publish(stored.shown)
         return stored
 
@@ -108,12 +112,15 @@ class _Batch:
         connection: Any,
         node: Node,
         now: datetime.datetime,
+        *,
+        replays: bool,
     ) -> None:
         self._database = database
         self._tables = tables
         self._connection = connection
         self._node = node
         self._now = now
+        self._replays = replays
 
     def store(self, records: Sequence[Record]) -> Stored:
         """Store the records."""
@@ -183,7 +190,7 @@ class _Batch:
 
     def _find_or_add_sensors(self, by_name: dict[str, list[Record]]) -> dict[str, Sensor]:
         """Return the sensors of the records. Ringservers, and unknown sensors, register themselves."""
-        sensors = self._tables.find_sensors(self._connection, self._node, by_name)
+        sensors = self._tables.find_sensors(self._connection, self._node, by_name, own=self._replays)
         for name, records in by_name.items():
             is_ringserver = not isinstance(records[0], Count)
             sensor = sensors.get(name)

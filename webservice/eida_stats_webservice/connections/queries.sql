@@ -188,7 +188,7 @@ SELECT space_id, recorded, count, level FROM recounts WHERE space_id IN :spaces 
 
 -- name: has_sums(spaces)$
 -- Return whether some spaces have had an event.
-SELECT EXISTS (SELECT 1 FROM space_days WHERE space_id IN :spaces);
+SELECT EXISTS (SELECT 1 FROM space_hours WHERE space_id IN :spaces);
 
 -- name: ringserver_spaces()
 -- Return the spaces of ringservers.
@@ -338,7 +338,7 @@ WITH RECURSIVE top AS (
 )
 SELECT node_id, restricted,
     (SELECT coalesce(sum(entries - exits), 0) FROM space_days WHERE space_id IN (SELECT id FROM below WHERE is_stored)),
-    EXISTS (SELECT 1 FROM space_days WHERE space_id IN (SELECT id FROM below WHERE is_stored)),
+    EXISTS (SELECT 1 FROM space_hours WHERE space_id IN (SELECT id FROM below WHERE is_stored)),
     EXISTS (SELECT 1 FROM recounts WHERE space_id IN (SELECT id FROM below)),
     EXISTS (
         SELECT 1 FROM installations JOIN sensors ON sensors.id = sensor_id

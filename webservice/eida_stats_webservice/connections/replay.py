@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from eida_statistics.connections import MAX_RECORDS, Record
 from eida_stats_webservice.connections.intake import ConnectionIntake
 from eida_stats_webservice.connections.log import LogRecord
+from eida_stats_webservice.errors import UnknownNode
 from eida_stats_webservice.registry.repository import RegistryRepository
 
 
@@ -20,8 +21,11 @@ def store_log(intake: ConnectionIntake, registry: RegistryRepository, lines: Ite
     created = 0
     for name, records in _batch(lines):
         if name not in nodes:
-            nodes[name] = registry.find_node(name)
-        created += intake.store(nodes[name], records).created
+            try:
+                nodes[name] = registry.find_node(name)
+            except UnknownNode as error:
+                raise UnknownNode(name, hint="If it was renamed: --rename OLD=NEW.") from error
+        created += intake.store(nodes[name], records, replays=True).created
     return created
 
 

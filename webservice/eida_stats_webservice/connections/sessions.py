@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from eida_stats_webservice.connections.models import Event, Session
+from eida_stats_webservice.connections.models import FIRST_MOMENT, Event, Session
 
 BEGINNING_MARK, END_MARK = "!", "~"
 """The first characters of the source of an event that no log has: it is the first, or the last, of its second."""
@@ -189,10 +189,19 @@ def _find_absence(
 
 
 def _find_old_age(seen: datetime.datetime, rules: Sequence[CloseRule], now: datetime.datetime) -> _End | None:
+    """Return the end of a session by its age, counted since it was seen, or since nothing confirms sessions."""
+    unconfirmed_since: datetime.datetime | None = None
     for number, (since, after) in enumerate(rules, 1):
         if after is None:
+            unconfirmed_since = None
             continue
-        end = max(seen, since) + after
+        if unconfirmed_since is None:
+            # Before the first rule, nothing has confirmed sessions either.
+            unconfirmed_since = FIRST_MOMENT if number == 1 else since
+            end = max(seen, unconfirmed_since) + after
+        else:
+            # A shorter time ends sessions from now on.
+            end = max(max(seen, unconfirmed_since) + after, since)
         if end <= now and (number == len(rules) or end < rules[number].since):
             return _End(end, "age")
     return None

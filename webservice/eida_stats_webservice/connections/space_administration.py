@@ -25,21 +25,31 @@ class SpaceAdministration:
         self._queries = database.load_queries(Path(__file__).parent, "administration")
 
     def add(
-        self, name: str, *, node: str | None, parent: str | None, capacity: int | None, restricted: bool
+        self,
+        name: str,
+        *,
+        node: str | None,
+        parent: str | None,
+        capacity: int | None,
+        restricted: bool,
+        is_copy: bool = False,
     ) -> Space:
-        """Add a space to a node, or above the nodes.
+        """Add a space to a node, or above the nodes. A copy may have the name of a node or of its ringserver.
 
         Raises:
             NameTaken: if there is a space of this name; capitals do not matter.
             UnknownNode: if there is no such node.
             UnknownSpace: if there is no such parent.
-            UnusableSpace: if the parent belongs to a node, and the space does not belong to the same one.
+            UnusableSpace: if the parent belongs to a node, and the space does not belong to the same one, or if the
+                name is that of a node or of its ringserver.
         """
 
         def add(connection: Any) -> Space:
             tree = self._tables.read_tree(connection)
             if tree.find(name) is not None:
                 raise NameTaken(f"space {name}")
+            if not is_copy:
+                self._check_name(connection, name)
             owner = None if node is None else Node(self._registry.find_id(connection, node), node)
             above = None if parent is None else find_space(tree, parent)
             if above is not None and above.node_id is not None and above.node_id != (owner and owner.id):
@@ -51,6 +61,36 @@ class SpaceAdministration:
             return space
 
         return self._database.administer(add)
+
+    def _check_name(self, connection: Any, name: str) -> None:
+        """Check that no node or ringserver has a name: their spaces add themselves, below the right ones.
+
+        Raises:
+            UnusableSpace: if one has.
+        """
+        lower = name.lower()
+        for node in self._registry.list_ids(connection):
+            if lower == node.name.lower() or lower.startswith(f"{node.name.lower()}/"):
+                raise UnusableSpace(
+                    f"{name} is the name of a node or of its ringserver",
+                    hint="Its space is added with its first records. Then change it: eida_statsman spaces update",
+                )
+
+    def update(self, name: str, *, capacity: int | None, restricted: bool | None) -> None:
+        """Change the capacity of a space, and whether only its node may see it; None keeps it.
+
+        Raises:
+            UnknownSpace: if there is no such space.
+            UnusableSpace: if it is above the nodes, and is to be restricted.
+        """
+
+        def update(connection: Any) -> None:
+            space = find_space(self._tables.read_tree(connection), name)
+            if restricted and space.node_id is None:
+                raise UnusableSpace(f"{space.name} is above the nodes", hint="No node could see it.")
+            self._queries.update_space(connection, space_id=space.id, capacity=capacity, restricted=restricted)
+
+        self._database.administer(update)
 
     def list_counts(self) -> list[tuple[Space, int]]:
         """Return all spaces with their counts, by name."""

@@ -64,7 +64,8 @@ class Summation:
             for one in active:
                 for space in self._tree.list_within_node(self._tree.get(one.space_id)):
                     weights[space.id] += one.orientation
-            found = [(space_id, weight) for space_id, weight in weights.items() if weight]
+            # Also those that do not change: they have had an event.
+            found = list(weights.items())
             self._weights[active] = found
         return found
 

@@ -73,8 +73,10 @@ class ConnectionTables:
 
     # Sensors
 
-    def find_sensors(self, connection: Any, node: Node, names: Iterable[str]) -> dict[str, Sensor]:
-        """Return sensors by name. Unknown sensors of other nodes do not count."""
+    def find_sensors(
+        self, connection: Any, node: Node, names: Iterable[str], *, own: bool = False
+    ) -> dict[str, Sensor]:
+        """Return sensors by name. Unknown sensors of other nodes do not count; with `own`, no sensor of theirs."""
         if not (wanted := self.database.to_list(names)):
             return {}
         found = to_records(Sensor, select_rows(connection, self.queries.list_sensors, names=wanted))
@@ -82,7 +84,7 @@ class ConnectionTables:
             sensor.name: sensor
             # One that is known has precedence.
             for sensor in sorted(found, key=lambda one: one.kind != "unknown")
-            if sensor.kind != "unknown" or sensor.node_id == node.id
+            if sensor.node_id == node.id or (sensor.kind != "unknown" and not own)
         }
 
     def add_sensor(self, connection: Any, node: Node, name: str, kind: str, *, is_open: bool = False) -> Sensor:
