@@ -70,8 +70,8 @@ def _add(command: Callable[..., Any], *options: Callable[..., Any]) -> Callable[
     return command
 
 
-def load_token(send_to: str, token: str | None, file: Path | None) -> str:
-    """Return the token, after a check of the URL and the token."""
+def check_service_url(send_to: str) -> None:
+    """Check the URL of a service."""
     try:
         url = urlsplit(send_to)
         usable = url.scheme in ("http", "https") and url.hostname and (url.port or 1) and " " not in send_to
@@ -81,6 +81,11 @@ def load_token(send_to: str, token: str | None, file: Path | None) -> str:
         raise click.BadParameter("must be an http:// or https:// URL with a host", param_hint="--send-to")
     if url.username is not None:
         raise click.BadParameter("must not contain a user or password: it is stored", param_hint="--send-to")
+
+
+def load_token(send_to: str, token: str | None, file: Path | None) -> str:
+    """Return the token, after a check of the URL and the token."""
+    check_service_url(send_to)
     if token is None and file is not None:
         token = file.read_bytes().removeprefix(codecs.BOM_UTF8).decode("ascii", "replace").strip()
         if not token:

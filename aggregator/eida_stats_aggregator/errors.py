@@ -140,5 +140,9 @@ class ForeignState(ConfigurationError):
     """The state file belongs to something else."""
 
 
+class ForeignToken(ConfigurationError):
+    """The token is that of another node than before, so nothing was sent."""
+
+
 class StateInUse(UnusableState):
-    """Another process follows this ringserver."""
+    """Another process has this state file open."""

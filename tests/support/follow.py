@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 from eida_statistics.connections import Alive, Connect, Disconnect, Record, decode_records
 from support.commands import run_command
@@ -26,6 +27,7 @@ class Centre:
     def __init__(self) -> None:
         self.url = ""
         self.failure: Answer | None = None
+        self.node = "NODE 1"
         self.requests: list[list[Record]] = []
         self._events: dict[tuple[str, int], Record] = {}
 
@@ -37,13 +39,15 @@ class Centre:
         assert request.headers["content-type"] == "application/x-ndjson"
         assert request.headers["authorization"] == f"Bearer {TOKEN}"
         records = decode_records(gzip.decompress(request.body))
+        headers = {"Token-Node": quote(self.node)}
         before = len(self._events)
         for record in records:
             if isinstance(record, Connect | Disconnect):
                 known = self._events.setdefault((record.source, record.position), record)
                 assert known == record
-        self.requests.append(records)
-        return Answer(200, json.dumps({"status": "OK", "created": len(self._events) - before}).encode())
+        if records:
+            self.requests.append(records)
+        return Answer(200, json.dumps({"status": "OK", "created": len(self._events) - before}).encode(), headers)
 
     @property
     def events(self) -> list[Record]:

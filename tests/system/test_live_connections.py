@@ -18,26 +18,30 @@ COMMAND = Path(sys.executable).with_name("ringserverstats_follow")
 
 
 class Operator:
-    """An operator of node `GFZ` with a directory of access logs."""
+    """An operator of node `GFZ` with a directory of access logs, and the token of another node."""
 
-    def __init__(self, home: Path, service: Service, token: str) -> None:
+    def __init__(self, home: Path, service: Service, token: str, foreign: str) -> None:
         self.home = home
         self.service = service
         self.token = token
+        self.foreign = foreign
         self.logs = home / "logs"
         self.logs.mkdir()
         (home / "key").write_text("salt\n")
 
     def follow_once(self, instance: str = "main") -> str:
         """Send what is new, and return the summary."""
+        done = self.run(instance, self.token)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def run(self, instance: str, token: str) -> subprocess.CompletedProcess[str]:
         words = [
             *(COMMAND, self.logs, "--instance", instance, "--send-to", self.service.url, "--key-file", "key"),
             *("--state", f"{instance}.json", "--once"),
         ]
-        variables = environment(self.home, TOKEN=self.token)
-        done = subprocess.run(words, cwd=self.home, env=variables, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        variables = environment(self.home, TOKEN=token)
+        return subprocess.run(words, cwd=self.home, env=variables, capture_output=True, text=True, check=False)
 
     def count(self, moment: str | None = None, space: str = "GFZ") -> object:
         root = self.service.url.removesuffix(PREFIX)
@@ -47,9 +51,9 @@ class Operator:
 
 @pytest.fixture
 def operator(tmp_path: Path, store_uri: str, service_uri: str) -> Iterator[Operator]:
-    (token,) = register_nodes(store_uri, "GFZ")
+    tokens = register_nodes(store_uri, "GFZ", "ODC")
     with Service(service_uri, tmp_path, workers=1) as service:
-        yield Operator(tmp_path, service, token)
+        yield Operator(tmp_path, service, *tokens)
 
 
 def test_grown_and_packed_logs_count_once(operator: Operator) -> None:
@@ -58,6 +62,9 @@ def test_grown_and_packed_logs_count_once(operator: Operator) -> None:
     assert operator.count() == 2
     with path.open("ab") as log:
         log.write(DISCONNECT.text())
+    done = operator.run("main", operator.foreign)
+    assert "it is that of node ODC, and the logs were sent for node GFZ" in done.stderr
+    assert (done.returncode, operator.count(space="ODC")) == (2, None)
     operator.follow_once()
     assert operator.count() == 1
     # Without its state, it sends everything again.

@@ -2,7 +2,6 @@
 
 import datetime
 import re
-from urllib.parse import unquote
 
 import requests
 
@@ -111,9 +110,8 @@ class ServiceClient:
         Raises:
             NotDelivered: if it cannot be reached.
         """
-        answer = self._session.request("GET", f"{self.base}/payloads", {"limit": "1"})
-        node = answer.headers.get("Token-Node")
-        return None if node is None else unquote(node)
+        self._session.request("GET", f"{self.base}/payloads", {"limit": "1"})
+        return self._session.token_node
 
     def list_payloads(self, source: str) -> set[int] | None:
         """Return the numbers of the payloads of a source of this node, None if the service does not list them.

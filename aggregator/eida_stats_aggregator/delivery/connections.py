@@ -42,6 +42,11 @@ class ConnectionsClient:
         """The end of the token's validity, if the service has stated it."""
         return self._session.token_valid_until
 
+    @property
+    def token_node(self) -> str | None:
+        """The node of the token, if the service has stated it."""
+        return self._session.token_node
+
     def send(self, records: Sequence[Record]) -> int:
         """Send records, at most `MAX_RECORDS`, and return how many new events the service has stored.
 

@@ -4,6 +4,7 @@ import datetime
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Self
+from urllib.parse import unquote
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -41,11 +42,12 @@ class _BearerToken(AuthBase):
 class ServiceSession:
     """Sends requests to a central service, with a token.
 
-    `token_valid_until` is the end of the token's validity, if the service has stated it.
+    `token_valid_until` is the end of the token's validity and `token_node` its node, if the service states them.
     """
 
     def __init__(self, token: str, *, retries: int) -> None:
         self.token_valid_until: datetime.datetime | None = None
+        self.token_node: str | None = None
         self._token = token
         self._retries = retries
 
@@ -60,7 +62,7 @@ class ServiceSession:
         content_type: str = JSON,
         timeout: tuple[int, int] | None = None,
     ) -> requests.Response:
-        """Send a request, and note the end of the token's validity.
+        """Send a request, and note what the service states about the token.
 
         Connection errors, 429 and 5xx except 501 are tried again, after growing pauses or those that the service
         asks for.
@@ -99,7 +101,7 @@ class ServiceSession:
             except requests.RequestException as error:
                 reason, hint = describe_cause(error, url)
                 raise NotDelivered(f"{url}: {reason}", hint=hint) from error
-        self._note_validity(answer)
+        self._note_token(answer)
         return answer
 
     def quote(self, answer: requests.Response, problem: Problem | None) -> str:
@@ -123,7 +125,9 @@ class ServiceSession:
         """Return a text without the token."""
         return text.replace(self._token, _HIDDEN)
 
-    def _note_validity(self, answer: requests.Response) -> None:
+    def _note_token(self, answer: requests.Response) -> None:
+        if (node := answer.headers.get("Token-Node")) is not None:
+            self.token_node = unquote(node)
         text = answer.headers.get("Token-Valid-Until", "")
         try:
             end = datetime.datetime.fromisoformat(text)

@@ -28,8 +28,15 @@ class Batch(NamedTuple):
     progress: LogProgress
 
 
-def find_access_logs(directory: Path, instance: str) -> list[Path]:
-    """Return the access logs of a ringserver in a directory and its folders, oldest first.
+class Found(NamedTuple):
+    """The access logs of a ringserver, oldest first, and the prefix of their names."""
+
+    prefix: str
+    paths: list[Path]
+
+
+def find_access_logs(directory: Path, instance: str) -> Found:
+    """Return the access logs of a ringserver in a directory and its folders.
 
     If their names have several prefixes, those that begin with the name of the ringserver are its logs.
 
@@ -47,8 +54,8 @@ def find_access_logs(directory: Path, instance: str) -> list[Path]:
         names = format_list([prefix or "no prefix" for prefix in sorted(by_prefix)])
         hint = "Use this prefix as --instance, or put the logs of each ringserver into a directory of its own."
         raise BadServerName(f"the names of the access logs in {directory} begin with {names}", hint=hint)
-    found = by_prefix[instance] if instance in by_prefix else next(iter(by_prefix.values()), [])
-    return [path for _, path in sorted(found)]
+    prefix = instance if instance in by_prefix else next(iter(by_prefix), "")
+    return Found(prefix, [path for _, path in sorted(by_prefix.get(prefix, []))])
 
 
 def identify_log(log: Log, parser: AccessLogParser) -> str | None:

@@ -14,8 +14,9 @@ import click
 from eida_statistics import __version__
 from eida_statistics.connections import Record, encode_records
 from eida_statistics.payload import SOURCE_RULE, is_source
-from eida_stats_aggregator.command import EXIT_CODES, FILE, RETRIES, load_token, run_command, token_options
-from eida_stats_aggregator.console import set_program
+from eida_statistics.ringserver.identity import ClientKey, get_key_path
+from eida_stats_aggregator.command import FILE, RETRIES, check_service_url, load_token, run_command, token_options
+from eida_stats_aggregator.console import complain, set_program
 from eida_stats_aggregator.delivery.connections import ConnectionsClient
 from eida_stats_aggregator.delivery.urls import find_base_url
 from eida_stats_aggregator.notices import make_token_notices
@@ -24,6 +25,7 @@ from eida_stats_aggregator.ringserver.follow_loop import STATUS_SECONDS, StatusW
 from eida_stats_aggregator.ringserver.follow_state import StateFile
 from eida_stats_aggregator.ringserver.follower import Complaints, Follower, Totals
 from eida_stats_aggregator.ringserver.key import load_or_create_key
+from eida_stats_aggregator.ringserver.token_node import NodeSender
 
 _MAX_SECONDS = 10 * 366 * 86400
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)?")
@@ -74,7 +76,18 @@ def _is_url(text: str) -> bool:
         return False
 
 
-@click.command(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+_EXIT_CODES = """
+\b
+Exit codes:
+  0  done
+  1  a log, a directory or the state file cannot be used, or there is no access log
+  2  the command line is wrong, or the state file or the token belongs to something else
+  3  the service did not take the records
+  4  done, but parts of lines were rejected
+"""
+
+
+@click.command(epilog=_EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("logdir", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
     "--instance",
@@ -83,14 +96,14 @@ def _is_url(text: str) -> bool:
     metavar="NAME",
     help="The ringserver that writes these logs: the source under which `ringserverstats` sends its payloads.",
 )
-@click.option("--send-to", required=True, metavar="URL", help="Send to this service.")
+@click.option("--send-to", metavar="URL", help="Send to this service. A dry run does not need it.")
 @token_options
 @click.option(
     "--status",
     "status_url",
     callback=_parse_status,
     metavar="URL",
-    help="Where this ringserver answers HTTP, such as http://127.0.0.1:18000.",
+    help="Where this ringserver answers HTTP, such as http://127.0.0.1:18000. Without it, see --close-after.",
 )
 @click.option(
     "--key-file",
@@ -125,7 +138,7 @@ def _is_url(text: str) -> bool:
 def cli(
     logdir: Path,
     instance: str,
-    send_to: str,
+    send_to: str | None,
     token: str | None,
     token_file: Path | None,
     status_url: str | None,
@@ -141,16 +154,22 @@ def cli(
     LOGDIR is the directory in which the ringserver writes its access logs. Hashes take the place of addresses, and
     neither host names nor user names nor user agents are sent.
     """
-    key = load_or_create_key(key_file, dry_run=dry_run)
-    client = None if dry_run else _make_client(send_to, token, token_file, is_patient=not once)
+    _check_service(send_to, dry_run=dry_run)
+    key = _load_key(key_file, dry_run=dry_run)
+    client = None
+    if send_to is not None and not dry_run:
+        client = _make_client(send_to, token, token_file, is_patient=not once)
+    service = None if send_to is None else find_base_url(send_to)
     file = StateFile(state_file or _get_state_path(instance), dry_run=dry_run)
     with file.lock():
-        state = file.load(find_base_url(send_to), instance, key.compute_fingerprint())
+        state = file.load(service, instance, key.compute_fingerprint())
         # Fail before anything is sent if it cannot be written.
         file.save(state)
+        target = "" if client is None else f", sent to {client.url}"
+        click.echo(f"follows {logdir} as instance {instance}{target}", err=dry_run)
         complaints = Complaints()
         confirmations = Confirmations(instance, int(close_after), state)
-        send = _print_records if client is None else client.send
+        send = _print_records if client is None else NodeSender(client, state).send
         follower = Follower(logdir, key, state, file, send, confirmations, complaints)
         watch = StatusWatch(status_url, key, confirmations, state, file, complaints)
         if once or dry_run:
@@ -168,6 +187,19 @@ def main() -> NoReturn:
     """Run the command."""
     set_program("ringserverstats_follow")
     run_command(cli)
+
+
+def _check_service(send_to: str | None, *, dry_run: bool) -> None:
+    if send_to is not None:
+        check_service_url(send_to)
+    elif not dry_run:
+        raise click.UsageError("Missing option '--send-to'. Only --dry-run does not need it.")
+
+
+def _load_key(file: Path | None, *, dry_run: bool) -> ClientKey:
+    if file is None and dry_run and not get_key_path().exists():
+        complain("there is no key yet: these hashes are not those that will be sent")
+    return load_or_create_key(file, dry_run=dry_run)
 
 
 def _make_client(send_to: str, token: str | None, file: Path | None, *, is_patient: bool) -> ConnectionsClient:
@@ -195,7 +227,12 @@ def _warn_about_token(client: ConnectionsClient | None, complaints: Complaints) 
 def _finish(totals: Totals, *, quiet: bool) -> int:
     """Print what one pass has done, and return the exit code."""
     if not quiet:
-        click.echo(f"{totals.records:,} records sent, {totals.created:,} new events, {totals.rejected:,} rejected")
+        sent, created = _count(totals.records, "record"), _count(totals.created, "new event")
+        click.echo(f"{sent} sent, {created}, {totals.rejected:,} rejected")
     if totals.failures:
         return 1
     return 4 if totals.rejected else 0
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number:,} {name}{'' if number == 1 else 's'}"

@@ -13,6 +13,7 @@ from eida_stats_aggregator.ringserver.status import read_status
 
 STATUS_SECONDS = 30
 _LONGEST_WAIT_SECONDS = 60
+_UNSEEN = "Ends of sessions that the log does not show are not seen."
 
 
 class StatusWatch:
@@ -58,7 +59,7 @@ class StatusWatch:
         if self._state.failed_since != failed_since:
             self._file.save(self._state)
         if status.failures:
-            self._complaints.set("status", f"the status is not complete: {'; '.join(status.failures)}")
+            self._complaints.set("status", f"the status is not complete: {'; '.join(status.failures)}\n{_UNSEEN}")
         else:
             self._complaints.clear("status", f"the status of {self._url} is complete again")
 
@@ -70,6 +71,7 @@ def follow(
 
     Raises:
         RecordsRefused: if the service refuses records.
+        ForeignToken: if the token is that of another node than before.
         UnusableState: if the state cannot be written.
     """
     next_status = next_pass = 0.0

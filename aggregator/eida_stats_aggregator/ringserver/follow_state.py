@@ -54,6 +54,7 @@ class FollowState(msgspec.Struct):
         service: the base URL of the service.
         instance: the ringserver.
         key: the fingerprint of the key.
+        node: that of the token, empty if the service has not stated it.
         logs: by source.
         files: by path.
         server_start: the last start of the ringserver that was acknowledged.
@@ -65,11 +66,17 @@ class FollowState(msgspec.Struct):
     service: str
     instance: str
     key: str
+    node: str = ""
     logs: dict[str, LogProgress] = {}
     files: dict[str, FileStamp] = {}
     server_start: datetime.datetime | None = None
     failed_since: datetime.datetime | None = None
     close_after: int | msgspec.UnsetType | None = msgspec.UNSET
+
+    @property
+    def is_unused(self) -> bool:
+        """Whether the service has acknowledged nothing yet."""
+        return not self.logs and self.server_start is None and self.close_after is msgspec.UNSET
 
     def forget_old(self, paths: Collection[str], now: datetime.datetime) -> None:
         """Drop files that do not exist any more, and their logs if they are old.
@@ -112,11 +119,19 @@ class StateFile:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise StateInUse(f"it uses {self._path}", hint="For another ringserver: --state FILE.") from None
+                raise StateInUse(
+                    str(self._path),
+                    hint="Stop it first. For another ringserver: another --instance or --state FILE.",
+                ) from None
             yield
 
-    def load(self, service: str, instance: str, key: str) -> FollowState:
-        """Return the state, a new one if there is no file.
+    def load(self, service: str | None, instance: str, key: str) -> FollowState:
+        """Return the state, a new one if there is no file. A state that was never used belongs to nothing.
+
+        Args:
+            service: its base URL, None for a dry run without one.
+            instance: the ringserver.
+            key: the fingerprint of the key.
 
         Raises:
             UnusableState: if the file cannot be read.
@@ -125,11 +140,14 @@ class StateFile:
         try:
             state = msgspec.json.decode(self._path.read_bytes(), type=FollowState)
         except FileNotFoundError:
-            return FollowState(service, instance, key)
+            return FollowState(service or "", instance, key)
         except OSError as error:
             raise UnusableState(f"{self._path}: {error.strerror}") from error
         except msgspec.DecodeError as error:
             raise UnusableState(f"{self._path} is damaged", hint=f"Delete it: {_AGAIN}.") from error
+        service = service or state.service
+        if (state.service, state.instance, state.key) != (service, instance, key) and state.is_unused:
+            return FollowState(service, instance, key)
         other = f"Use the same as before, or another --state FILE: {_AGAIN}."
         if state.service != service:
             raise ForeignState(f"{self._path} is for the service {state.service}", hint=other)

@@ -49,7 +49,7 @@ class Complaints:
 
 @dataclass
 class Totals:
-    """The work of a follower since its start. `failures` counts logs and directories that it could not read."""
+    """The work of a follower since its start. `failures` counts what it could not read, or did not find."""
 
     records: int = 0
     created: int = 0
@@ -98,6 +98,7 @@ class Follower:
         """Send new records.
 
         Raises:
+            ForeignToken: if the token is that of another node than before.
             RecordsNotSent: if the service does not take them.
             UnusableState: if the state cannot be written.
         """
@@ -113,11 +114,12 @@ class Follower:
     def _send_logs(self, now: datetime.datetime) -> bool:
         """Send the new records of all logs, and return whether all of them could be read."""
         try:
-            paths = find_access_logs(self._directory, self._instance)
+            prefix, paths = find_access_logs(self._directory, self._instance)
         except (UnreadableLog, BadServerName) as error:
             self._fail(str(self._directory), error)
             return False
         self._complaints.clear(str(self._directory), f"{self._directory} can be read again")
+        self._check_logs(prefix, paths)
         is_complete, has_news = True, False
         for path in paths:
             name = str(path)
@@ -134,6 +136,16 @@ class Follower:
             self._state.forget_old({str(path) for path in paths}, now)
             self._file.save(self._state)
         return is_complete
+
+    def _check_logs(self, prefix: str, paths: Sequence[Path]) -> None:
+        """Report, once each, that there is no log, and that the logs have another name than the ringserver."""
+        if not paths:
+            self.totals.failures += 1
+            self._complaints.set("logs", f"no access log in {self._directory} yet")
+        elif prefix not in ("", self._instance):
+            self._complaints.set("logs", f"reads the logs of {prefix} as instance {self._instance}")
+        else:
+            self._complaints.clear("logs")
 
     def _send_log(self, path: Path, now: datetime.datetime) -> bool:
         """Send the new records of a log, and return whether it has changed since it was read.
