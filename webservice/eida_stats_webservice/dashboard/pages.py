@@ -17,7 +17,7 @@ from eida_stats_webservice.dashboard.links import (
     make_sorting,
     make_sources,
 )
-from eida_stats_webservice.dashboard.live import INCOMPLETE, STALE, LivePage
+from eida_stats_webservice.dashboard.live import INCOMPLETE, STALE, UNCONFIRMED, LivePage
 from eida_stats_webservice.errors import BadParameter
 from eida_stats_webservice.reports.html import TEMPLATES, make_context, make_environment
 from eida_stats_webservice.reports.kinds import KINDS, ReportKind
@@ -93,7 +93,7 @@ def write_error(
 
 def write_live(live: LivePage) -> str:
     """Return the page of live connections, which is in a folder below the dashboard."""
-    words = {"stale": STALE, "incomplete": INCOMPLETE}
+    words = {"stale": STALE, "incomplete": INCOMPLETE, "unconfirmed": UNCONFIRMED}
     return _render("live.html", root=_ABOVE, page=None, kicker=KICKER, live=live, **words)
 
 
