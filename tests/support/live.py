@@ -13,8 +13,15 @@ from support.stores import Store
 _DIGITS = "0123456789abcdef"
 
 
-def fill_live(store: Store, clients: Mapping[str, int], *, stale: str | None = None) -> None:
-    """Let nodes have so many clients now, and others within the last hours. `stale` is silent for an hour."""
+def fill_live(store: Store, clients: Mapping[str, int], *, stale: str = "", unconfirmed: str = "") -> None:
+    """Let nodes have so many clients now, and others within the last hours.
+
+    Args:
+        store: the database.
+        clients: the number of clients by node.
+        stale: the node whose follower is silent for an hour.
+        unconfirmed: the node whose follower cannot read the status of its server.
+    """
     now = datetime.datetime.now(tz=datetime.UTC).replace(microsecond=0)
     tables = ConnectionTables(store.database)
     intake = ConnectionIntake(store.database, store.registry, tables)
@@ -22,8 +29,8 @@ def fill_live(store: Store, clients: Mapping[str, int], *, stale: str | None = N
     for name, count in clients.items():
         store.registry.add_node(name, "operator@node.example")
         node = store.registry.find_node(name)
-        intake.store(node, _make_records(numbers, now, count))
-    if stale is not None:
+        intake.store(node, _make_records(numbers, now, count, confirmed=name != unconfirmed))
+    if stale:
         make_silent(store, store.registry.find_node(stale), now - datetime.timedelta(hours=1))
 
 
@@ -36,9 +43,11 @@ def make_silent(store: Store, node: Node, since: datetime.datetime) -> None:
         )
 
 
-def _make_records(numbers: random.Random, now: datetime.datetime, count: int) -> list[Record]:
+def _make_records(numbers: random.Random, now: datetime.datetime, count: int, *, confirmed: bool) -> list[Record]:
     source = f"{now - datetime.timedelta(hours=3):%Y-%m-%dT%H:%M:%SZ}-{_DIGITS}"
-    records: list[Record] = [Alive("ring"), CloseAfter("ring", now, None)]
+    records: list[Record] = [Alive("ring")]
+    if confirmed:
+        records.append(CloseAfter("ring", now, None))
     for number in range(3 * count):
         connected = now - datetime.timedelta(seconds=numbers.randrange(60, 3 * 3600))
         session = f"{numbers.getrandbits(64):016x}"

@@ -179,9 +179,9 @@ def test_values_are_shown_at_pointer_and_focus(page: Page, url: str) -> None:
 
 def test_keyboard_alone_reaches_the_csv(page: Page, url: str) -> None:
     page.goto(f"{url}{PAGES['federation']}")
-    for name in ("Requests (dataselect)", "Streaming (ringserver)"):
+    for name in ("Requests (dataselect)", "Streaming (ringserver)", "Live connections"):
         page.keyboard.press("Tab")
-        expect(page.get_by_role("link", name=name)).to_be_focused()
+        expect(page.get_by_role("link", name=name).first).to_be_focused()
     page.keyboard.press("Tab")
     expect(page.get_by_label("From")).to_be_focused()
     link = page.get_by_role("link", name="This view as CSV")

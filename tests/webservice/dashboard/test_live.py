@@ -41,16 +41,34 @@ def test_nodes_have_counts_and_states(client: FlaskClient, store: Store) -> None
     assert rows["ODC"][2].startswith("Stale: nothing received since 20")
     assert all(int(rows[name][1]) >= int(rows[name][0]) for name in ("GFZ", "ODC", "NOA"))
     assert re.search(
-        r"data-count>11</span>.*Incomplete: nothing received from one server", response.text, re.DOTALL
+        r"data-count>11</span>.*Incomplete: nothing received from at least one server", response.text, re.DOTALL
     )
     assert response.text.count("<svg") == len(rows) + 1
+
+
+@ON_ONE_STORE
+def test_unconfirmed_sessions_are_stated(client: FlaskClient, store: Store) -> None:
+    fill_live(store, {"GFZ": 5, "LMU": 2, "ODC": 4}, unconfirmed="GFZ")
+    text = client.get(f"{PREFIX}/connections/live").text
+    # The first one is that of all nodes.
+    assert re.findall(r"data-unconfirmed>(.*?)<", text) == ["5 unconfirmed", "5 unconfirmed", "", ""]
+    assert "Unconfirmed: clients that may have left" in text
+
+
+@ON_ONE_STORE
+@pytest.mark.parametrize("node", ["LMU", None])
+def test_no_sessions_are_unconfirmed(client: FlaskClient, store: Store, node: str | None) -> None:
+    fill_live(store, {"GFZ": 5, "LMU": 2}, unconfirmed=node or "")
+    # As many as 2 would show the clients of this node.
+    assert "Unconfirmed" not in client.get(f"{PREFIX}/connections/live").text
 
 
 @ON_ONE_STORE
 def test_page_may_be_empty(client: FlaskClient, store: Store) -> None:
     assert store
     assert "No ringserver has reported" in client.get(f"{PREFIX}/connections/live").text
-    assert '<a href="connections/live">' in client.get(f"{PREFIX}/").text
+    # At the head and at the foot.
+    assert client.get(f"{PREFIX}/").text.count('<a href="connections/live">') == 2
 
 
 @ON_ONE_STORE

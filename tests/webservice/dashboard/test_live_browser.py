@@ -36,7 +36,7 @@ def uri(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     copied = tmp_path_factory.mktemp("live") / "statistics.db"
     copied.write_bytes(sqlite_template.read_bytes())
     with closing(open_store(f"sqlite:///{copied}")) as store:
-        fill_live(store, {f"N{number:02}": number for number in range(12)}, stale="N05")
+        fill_live(store, {f"N{number:02}": number for number in range(12)}, stale="N05", unconfirmed="N08")
     return f"sqlite:///{copied}"
 
 
@@ -65,6 +65,17 @@ def test_page_has_no_faults(browser: Browser, service: Service, mode: str) -> No
         assert watched.find_faults() == []
 
 
+def test_sparklines_are_wide_on_phones(browser: Browser, service: Service) -> None:
+    with browser.new_context(**MODES["phone"]) as context:
+        page = context.new_page()
+        page.goto(f"{service.url}/connections/live")
+        row = page.locator('tr[data-space="N09"]')
+        box = row.locator("svg").bounding_box()
+        assert box is not None
+        assert box["width"] >= 80
+        assert row.locator(".scale").inner_text().startswith("0 to")
+
+
 def test_counts_are_updated(page: Page, service: Service, uri: str) -> None:
     with closing(open_store(uri)) as store:
         token = make_node(store, "N08")[1]
@@ -89,6 +100,7 @@ def test_counts_are_updated(page: Page, service: Service, uri: str) -> None:
     begun = page.locator("#as-of").inner_text()
     send(connect(1, datetime.datetime.now(tz=datetime.UTC)))
     expect(get_count(page, "N08")).to_have_text("9", timeout=30_000)
+    expect(page.locator('tr[data-space="N08"] [data-unconfirmed]')).to_have_text("9 unconfirmed")
     assert page.locator("#as-of").inner_text() != begun
     page.get_by_role("button", name="Pause").press("Enter")
     expect(page.get_by_role("button", name="Continue")).to_be_focused()

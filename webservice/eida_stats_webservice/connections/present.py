@@ -68,6 +68,12 @@ def find_present(view: View, spaces: Sequence[Space], now: datetime.datetime) ->
     return found
 
 
+def show_unconfirmed(view: View, present: Present) -> int | None:
+    """Return how many sessions are unconfirmed; None if this number or the count is too small to be shown."""
+    is_hidden = present.count is not None and view.is_suppressed(present.space, present.count)
+    return None if is_hidden else view.show(present.space, present.unconfirmed)
+
+
 def _find_sensors(view: View, spaces: Iterable[int]) -> dict[int, list[_Sensor]]:
     """Return the sensors of some spaces, by space."""
     found: dict[int, list[_Sensor]] = defaultdict(list)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from eida_stats_webservice.connections.history import PastCount
 from eida_stats_webservice.connections.models import Space
-from eida_stats_webservice.connections.present import Present
+from eida_stats_webservice.connections.present import Present, show_unconfirmed
 from eida_stats_webservice.connections.series import Interval
 from eida_stats_webservice.connections.view import View
 from eida_stats_webservice.query.formats import Column, Row
@@ -41,14 +41,14 @@ def make_present_row(view: View, present: Present) -> Row:
     count, space = present.count, present.space
     is_hidden = count is not None and view.is_suppressed(space, count)
     shown = None if count is None else view.show(space, count)
-    is_few = view.is_suppressed(space, present.unconfirmed)
+    unconfirmed = show_unconfirmed(view, present)
     return [
         *(space.name, shown, space.capacity, _divide(shown, space.capacity)),
         # With a small count, it would be the time of one client.
         None if is_hidden else write_time(present.changed),
         *(write_time(present.as_of), present.stale, present.complete),
-        None if is_hidden or is_few else present.unconfirmed,
-        *(_find_anomaly(count), is_hidden or is_few),
+        unconfirmed,
+        *(_find_anomaly(count), unconfirmed is None),
     ]
 
 

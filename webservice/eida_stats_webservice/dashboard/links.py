@@ -24,10 +24,10 @@ class Link(msgspec.Struct, frozen=True):
 
 
 class KindLink(msgspec.Struct, frozen=True):
-    """A link to the same view of a kind of statistics, and whether this is the kind of the page."""
+    """A link to the same view of a kind of statistics, or to live connections, and whether the page shows them."""
 
     href: str
-    kind: ReportKind
+    text: str
     is_current: bool
 
 
@@ -64,12 +64,28 @@ def make_sorting(values: Mapping[str, str], view: View) -> Sorting:
     return Sorting(values, view.layout.find_order(KINDS[view.scope.kind]))
 
 
-def make_kind_links(values: Mapping[str, str], current: ReportKind) -> list[KindLink]:
-    """Return the links to all kinds. They leave out a measure and an order that the other kind does not have."""
-    return [KindLink(_change_kind(values, kind), kind, is_current=kind is current) for kind in KINDS.values()]
+def make_kind_links(values: Mapping[str, str], current: ReportKind | None, root: str = "") -> list[KindLink]:
+    """Return the links to all kinds, and to live connections, which have no parameters.
+
+    Args:
+        values: the parameters of the view.
+        current: the kind of the page; None for live connections.
+        root: the path from the page to the dashboard.
+    """
+    kinds = [
+        KindLink(root + _change_kind(values, kind), kind.title, is_current=kind is current)
+        for kind in KINDS.values()
+    ]
+    return [*kinds, KindLink(f"{root}connections/live", "Live connections", is_current=current is None)]
+
+
+def make_other_kinds(values: Mapping[str, str], current: ReportKind) -> list[Link]:
+    """Return the links to the same view of the other kinds."""
+    return [Link(_change_kind(values, kind), kind.title) for kind in KINDS.values() if kind is not current]
 
 
 def _change_kind(values: Mapping[str, str], kind: ReportKind) -> str:
+    """Return the link to a kind. It leaves out a measure and an order that this kind does not have."""
     kept = {
         "show": values.get("show", "") in kind.shown,
         "sort": values.get("sort", "").removeprefix("-") in kind.sorted_columns,

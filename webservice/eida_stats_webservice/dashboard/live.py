@@ -7,15 +7,17 @@ import msgspec
 from markupsafe import Markup
 
 from eida_stats_webservice.connections.models import FEDERATION, Space
-from eida_stats_webservice.connections.present import Present, find_present
+from eida_stats_webservice.connections.present import Present, find_present, show_unconfirmed
 from eida_stats_webservice.connections.series import HOUR, Period, find_series
 from eida_stats_webservice.connections.view import View
 from eida_stats_webservice.dashboard.sparkline import draw_sparkline
 from eida_stats_webservice.reports.numbers import NO_BREAK, format_count
 
 STALE = "Stale: nothing received since {time}"
-INCOMPLETE = "Incomplete: nothing received from one server since {time}"
+INCOMPLETE = "Incomplete: nothing received from at least one server since {time}"
+UNCONFIRMED = "{count} unconfirmed"
 NO_COUNT = "–"
+_JOINER = "\u2060"
 _DAY = datetime.timedelta(days=1)
 _MINUTE = datetime.timedelta(minutes=1)
 
@@ -28,14 +30,18 @@ class LiveRow(msgspec.Struct, frozen=True):
         count: the present count, as text.
         highest: the highest count of this UTC day, as text.
         sparkline: the last hour.
+        scale: the highest count of the last hour, as text; empty if none is shown.
         state: why the count may be wrong; empty if all servers are heard of.
+        unconfirmed: how many sessions may have ended; empty if this is 0, or too small to be shown.
     """
 
     name: str
     count: str
     highest: str
     sparkline: Markup
+    scale: str
     state: str
+    unconfirmed: str
 
 
 class LivePage(msgspec.Struct, frozen=True):
@@ -52,6 +58,11 @@ class LivePage(msgspec.Struct, frozen=True):
     few: str
     total: LiveRow | None
     nodes: list[LiveRow]
+
+    @property
+    def has_unconfirmed(self) -> bool:
+        """Whether any row shows unconfirmed sessions."""
+        return any(row.unconfirmed for row in [*self.nodes, *([self.total] if self.total else [])])
 
 
 def make_live_page(view: View, now: datetime.datetime) -> LivePage:
@@ -81,14 +92,18 @@ def _make_row(view: View, present: Present, now: datetime.datetime) -> LiveRow:
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     [today] = find_series(view, space, Period(midnight, midnight + _DAY, _DAY))
     end = now.replace(second=0, microsecond=0) + _MINUTE
-    counts = [one.count for one in find_series(view, space, Period(end - HOUR, end, _MINUTE))]
+    counts = [view.show(space, one.count) for one in find_series(view, space, Period(end - HOUR, end, _MINUTE))]
+    largest = max((count for count in counts if count is not None), default=None)
+    unconfirmed = show_unconfirmed(view, present)
     state = "" if present.complete else (STALE if present.stale else INCOMPLETE)
     return LiveRow(
         name=space.name,
         count=_write_count(view, space, present.count),
         highest=_write_count(view, space, today.highest),
-        sparkline=draw_sparkline([view.show(space, count) for count in counts]),
+        sparkline=draw_sparkline(counts),
+        scale="" if largest is None else f"0 to{NO_BREAK}{format_count(largest)}",
         state=state.format(time=_write_time(present.as_of)),
+        unconfirmed=UNCONFIRMED.format(count=format_count(unconfirmed)) if unconfirmed else "",
     )
 
 
@@ -100,4 +115,5 @@ def _write_count(view: View, space: Space, count: int | None) -> str:
 
 
 def _write_time(moment: datetime.datetime, form: str = "%Y-%m-%d %H:%M") -> str:
-    return f"{moment:{form}}{NO_BREAK}UTC"
+    """Return a time in UTC. A line may break between the date and the time only."""
+    return f"{moment:{form}}{NO_BREAK}UTC".replace("-", f"-{_JOINER}")

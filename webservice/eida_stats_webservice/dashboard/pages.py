@@ -13,11 +13,12 @@ from eida_stats_webservice.dashboard.form import Form, Mistake
 from eida_stats_webservice.dashboard.links import (
     make_downloads,
     make_kind_links,
+    make_other_kinds,
     make_period_link,
     make_sorting,
     make_sources,
 )
-from eida_stats_webservice.dashboard.live import INCOMPLETE, STALE, LivePage
+from eida_stats_webservice.dashboard.live import INCOMPLETE, STALE, UNCONFIRMED, LivePage
 from eida_stats_webservice.errors import BadParameter
 from eida_stats_webservice.reports.html import TEMPLATES, make_context, make_environment
 from eida_stats_webservice.reports.kinds import KINDS, ReportKind
@@ -51,7 +52,7 @@ def write_dashboard(report: Report, view: View, values: Mapping[str, str], form:
         **make_context(report, view.layout),
         form=form,
         kinds=kinds,
-        further=[one for one in kinds if not one.is_current] if has_none else [],
+        further=make_other_kinds(values, KINDS[view.scope.kind]) if has_none else [],
         downloads=make_downloads(values, view),
         links=make_sources(view),
         sorting=make_sorting(values, view),
@@ -93,8 +94,9 @@ def write_error(
 
 def write_live(live: LivePage) -> str:
     """Return the page of live connections, which is in a folder below the dashboard."""
-    words = {"stale": STALE, "incomplete": INCOMPLETE}
-    return _render("live.html", root=_ABOVE, page=None, kicker=KICKER, live=live, **words)
+    words = {"stale": STALE, "incomplete": INCOMPLETE, "unconfirmed": UNCONFIRMED}
+    kinds = make_kind_links({}, None, _ABOVE)
+    return _render("live.html", root=_ABOVE, page=None, kicker=KICKER, kinds=kinds, live=live, **words)
 
 
 def write_live_error(error: EidaStatisticsError, detail: str) -> str:
@@ -105,7 +107,7 @@ def write_live_error(error: EidaStatisticsError, detail: str) -> str:
         page=None,
         kicker=KICKER,
         title=error.title,
-        kinds=[],
+        kinds=make_kind_links({}, None, _ABOVE),
         detail=detail,
         form=None,
         mistake=None,

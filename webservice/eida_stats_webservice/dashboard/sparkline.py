@@ -12,7 +12,10 @@ _WIDTH, _HEIGHT, _EDGE = 160, 28, 2
 
 
 def draw_sparkline(counts: Sequence[int | None]) -> Markup:
-    """Return a line from the left, where the first count is, to the right. It begins at 0; None is a gap."""
+    """Return a line from the left, where the first count is, to the right. It begins at 0; None is a gap.
+
+    A style may set any width and height: the line stays as thick.
+    """
     largest = max((count for count in counts if count is not None), default=0)
     step = (_WIDTH - 2 * _EDGE) / max(1, len(counts) - 1)
     height = _HEIGHT - 2 * _EDGE
@@ -23,7 +26,8 @@ def draw_sparkline(counts: Sequence[int | None]) -> Markup:
 
     lines = [
         f'<polyline points="{" ".join(place(number, count) for number, count in run)}" class="line"'
-        f' fill="none" stroke="{BAR}" stroke-width="2" stroke-linejoin="round" stroke-linecap="round"/>'
+        f' fill="none" stroke="{BAR}" stroke-width="2" stroke-linejoin="round" stroke-linecap="round"'
+        ' vector-effect="non-scaling-stroke"/>'
         for run in _list_runs(counts)
     ]
     base = _HEIGHT - 1
@@ -31,6 +35,7 @@ def draw_sparkline(counts: Sequence[int | None]) -> Markup:
     # The numbers are the only text, and the drawing has nothing else.
     return Markup(  # noqa: S704
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}" role="img"'
+        ' preserveAspectRatio="none"'
         f' aria-label="{escape(_describe(counts))}" class="spark">{"".join(lines)}</svg>'
     )
 

@@ -17,8 +17,9 @@ let paused = false;
 let etag = null;
 let pageLoaded = Date.now();
 
+// A line may break between the date and the time only.
 function writeTime(text, length) {
-  return `${text.slice(0, length).replace("T", " ")}\u00a0UTC`;
+  return `${text.slice(0, length).replace("T", " ").replaceAll("-", "-\u2060")}\u00a0UTC`;
 }
 
 function writeCount(row) {
@@ -32,6 +33,11 @@ function writeState(row) {
   return words.replace("{time}", writeTime(row.as_of, 16));
 }
 
+function writeUnconfirmed(row) {
+  if (!row.unconfirmed) return "";
+  return view().dataset.unconfirmed.replace("{count}", row.unconfirmed.toLocaleString("en"));
+}
+
 // The text is only changed if it is another one, so that a selection stays.
 function write(part, text) {
   if (part && part.textContent !== text) part.textContent = text;
@@ -42,6 +48,7 @@ function update(row) {
   if (!place) return;
   write(place.querySelector("[data-count]"), writeCount(row));
   write(place.querySelector("[data-state]"), writeState(row));
+  write(place.querySelector("[data-unconfirmed]"), writeUnconfirmed(row));
   const highest = place.querySelector("[data-highest]");
   const known = Number(highest.textContent.replaceAll(",", ""));
   if (row.count !== null && !(known >= row.count)) write(highest, writeCount(row));
