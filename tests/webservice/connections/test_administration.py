@@ -89,7 +89,7 @@ def test_door_between_two_rooms(store: Store, house: Node) -> None:
     assert [count(store, name) for name in ("A", "B", "house")] == [1, -1, 0]
     assert read_hours(store, "A") == {"2026-03-05 10": (2, 1, 0, 2, False)}
     assert read_hours(store, "B") == {"2026-03-05 10": (1, 2, -2, 0, False)}
-    assert read_hours(store, "house") == {}
+    assert read_hours(store, "house") == {"2026-03-05 10": (0, 0, 0, 0, False)}
     store.sensors.move("423", "B", None, doorway=None, moment=at(11))
     store.reconciliation.reconcile()
     assert [count(store, name) for name in ("A", "B", "house")] == [1, -1, 0]

@@ -100,7 +100,12 @@ CASES = {
         make_group(1), state([ServerStart(at(20))], snapshots=[30, 60]), [(20, "restart")],
     ),
     "old": (make_group(1), state(rules=[rule(-9, 100)]), [(100, "age")]),
-    "old since a later rule": (make_group(1), state(rules=[rule(50, 100)]), [(150, "age")]),
+    "old before the first rule": (make_group(1), state(rules=[rule(150, 100)]), [(100, "age")]),
+    "old since a later rule": (
+        make_group(1), state(rules=[rule(-9, None), rule(50, 100)]), [(150, "age")],
+    ),
+    "shorter rule": (make_group(1), state(rules=[rule(-9, 500), rule(50, 20)]), [(50, "age")]),
+    "longer rule": (make_group(1), state(rules=[rule(-9, 80), rule(50, 100)]), [(100, "age")]),
     "old since a listing": (make_group(1, [], {1: 30}), state(rules=[rule(-9, 100)]), [(130, "age")]),
     "confirmed again in time": (make_group(1), state(rules=[rule(-9, 100), rule(100, None)]), [(None, "open")]),
     "confirmed again too late": (make_group(1), state(rules=[rule(-9, 100), rule(101, None)]), [(100, "age")]),

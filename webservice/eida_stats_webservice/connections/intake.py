@@ -252,7 +252,7 @@ def apply_changes(
         summation.add(sensor.id, change.added)
     tables.add_to_sums(connection, summation.sums)
     recorded = max(event.recorded for change in changed.values() for event in (*change.added, *change.removed))
-    spaces = {space_id for space_id, _ in summation.sums}
+    spaces = {space_id for (space_id, _), sums in summation.sums.items() if any(sums)}
     return show_counts(database, tables, connection, tree, spaces, recorded, now)
 
 

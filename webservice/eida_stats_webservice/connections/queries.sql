@@ -200,7 +200,8 @@ SELECT DISTINCT space_id FROM recounts;
 
 -- name: net_by_space(spaces)
 -- Return the net entries of some spaces that have had events.
-SELECT space_id, sum(entries - exits) FROM space_days WHERE space_id IN :spaces GROUP BY space_id;
+SELECT id, (SELECT coalesce(sum(entries - exits), 0) FROM space_days WHERE space_id = spaces.id) FROM spaces
+WHERE id IN :spaces AND EXISTS (SELECT 1 FROM space_hours WHERE space_id = spaces.id);
 
 -- name: installed_sensors(spaces)
 -- Return the sensors of some spaces: when a ringserver was heard of, how many open sessions nothing confirms, and the
