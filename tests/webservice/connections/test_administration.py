@@ -161,6 +161,13 @@ def test_commands(store_uri: str, store: Store, node: Node) -> None:
         assert statsman(*words).returncode == 2
 
 
+def test_space_of_a_node_can_be_restricted_beforehand(store: Store, node: Node) -> None:
+    store.spaces.add("GFZ", node="GFZ", parent="federation", capacity=None, restricted=True)
+    put(store, node, connect(0, 1))
+    assert [space.name for space, _ in store.spaces.list_counts() if space.restricted] == ["GFZ", "GFZ/one"]
+    assert count(store, "federation") == count(store, "GFZ") == 1
+
+
 def test_renamed_nodes_keep_their_history(store_uri: str, store: Store, node: Node) -> None:
     put(store, node, connect(0, 1))
     Statsman(store_uri).run("nodes", "update", "GFZ", "--name", "gfz-potsdam")
