@@ -151,9 +151,8 @@ def archive(repositories: Repositories, before: datetime.date, folder: Path) -> 
     folder.mkdir(parents=True, exist_ok=True)
     for written in repositories.archive.write(before, folder):
         if written.file is not None:
-            click.echo(
-                f"{format_month(written.month)}: {written.rows:,} rows of the log, written to {written.file}"
-            )
+            rows = "1 row" if written.rows == 1 else f"{written.rows:,} rows"
+            click.echo(f"{format_month(written.month)}: {rows} of the log, written to {written.file}")
     deleted = repositories.archive_deletion.delete()
     click.echo(f"deleted from the database: {deleted:,} counted events, and their rows of the log")
     click.echo(f"events before {before} are refused from now on")
