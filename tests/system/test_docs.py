@@ -25,7 +25,7 @@ from support.error_classes import list_classes
 from support.node_client import make_node
 from support.paths import ROOT
 from support.payloads import payload, row
-from support.service import Service
+from support.service import PREFIX, Service
 from support.stores import ON_ONE_STORE, Store
 
 DOCUMENTS = sorted(
@@ -275,6 +275,25 @@ def test_python_example_reads_statistics(service_uri: str, store: Store, tmp_pat
     assert done.returncode == 0, done.stderr
     assert re.search(r"^NA +512$", done.stdout, re.MULTILINE)
     assert "2026-10,*,NA,*,*,*,NA,512,1,1,1" in done.stdout
+
+
+@ON_ONE_STORE
+@pytest.mark.parametrize("document", [ROOT / "README.md", WEBSERVICE], ids=["overview", "webservice"])
+def test_door_examples_run(store_uri: str, store: Store, tmp_path: Path, document: Path) -> None:
+    text = document.read_text()
+    administrator = re.findall(r"^ {4,6}(eida_statsman (?:spaces|sensors) (?:add|install) .*)$", text, re.MULTILINE)
+    client = re.findall(r"^ {4,6}(curl .*https://example\.org/(?:send|count|\?).*)$", text, re.MULTILINE)
+    make_node(store, "NODE1")
+    for command in administrator:
+        ran = run("bash", "-c", command, folder=tmp_path, DATABASE_URI=store_uri)
+        assert ran.returncode == 0, f"{command}\n{ran.stderr}"
+    with Service(store_uri, tmp_path, workers=1) as service:
+        root = service.url.removesuffix(PREFIX)
+        answers = [
+            run("bash", "-c", command.replace("https://example.org", root), folder=tmp_path).stdout.strip()
+            for command in client
+        ]
+    assert list(dict.fromkeys(answers)) == re.findall(r'`(\{"status":.*?\})`', text)
 
 
 def test_demo_prints_the_stored_statistics(tmp_path: Path) -> None:

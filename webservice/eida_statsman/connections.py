@@ -162,9 +162,9 @@ def _parse_month(_context: click.Context, _parameter: click.Parameter, value: st
     "--output",
     "folder",
     required=True,
-    type=click.Path(exists=True, file_okay=False, writable=True, path_type=Path),
+    type=click.Path(file_okay=False, writable=True, path_type=Path),
     metavar="DIRECTORY",
-    help="Write the files into this directory.",
+    help="Write the files into this directory, which is created if it is missing.",
 )
 @click.pass_obj
 def archive(repositories: Repositories, before: datetime.date, folder: Path) -> None:
@@ -173,7 +173,11 @@ def archive(repositories: Repositories, before: datetime.date, folder: Path) -> 
     Each file is read back and compared with the log before anything is deleted. Events of these months are refused
     from then on. The service may run meanwhile. After an interruption, run it again.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     for written in repositories.archive.write(before, folder):
-        where = written.file or "no events"
-        click.echo(f"{format_month(written.month)}: {written.events:,} rows of the log, {where}")
-    click.echo(f"deleted {repositories.archive_deletion.delete():,} events; they are kept from {before} on")
+        if written.file is not None:
+            rows = "1 row" if written.rows == 1 else f"{written.rows:,} rows"
+            click.echo(f"{format_month(written.month)}: {rows} of the log, written to {written.file}")
+    deleted = repositories.archive_deletion.delete()
+    click.echo(f"deleted from the database: {deleted:,} counted events, and their rows of the log")
+    click.echo(f"events before {before} are refused from now on")

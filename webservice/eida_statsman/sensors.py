@@ -26,8 +26,10 @@ def sensors() -> None:
 @click.pass_obj
 def add(repositories: Repositories, name: str, node: str, is_open: bool) -> None:
     """Add a sensor, or change whether its events need a token. Events that came before are kept."""
-    repositories.sensors.add(name, node, is_open=is_open)
-    click.echo(f"added sensor {name}; next: eida_statsman sensors install")
+    if repositories.sensors.add(name, node, is_open=is_open):
+        click.echo(f"added sensor {name}; next: eida_statsman sensors install")
+    else:
+        click.echo(f"sensor {name} exists already; its events need {'no' if is_open else 'a'} token from now on")
 
 
 @sensors.command(name="list")
@@ -89,7 +91,8 @@ def install(
         raise click.UsageError("--until must be later than --at.")
     orientation = -1 if outwards else 1
     repositories.sensors.install(name, space, doorway=doorway, orientation=orientation, start=begin, stop=stop)
-    click.echo(f"sensor {name} counts {space} from {begin:%Y-%m-%dT%H:%M:%SZ} on")
+    end = "on" if stop is None else f"until {stop:%Y-%m-%dT%H:%M:%SZ}"
+    click.echo(f"sensor {name} counts {space} from {begin:%Y-%m-%dT%H:%M:%SZ} {end}")
 
 
 @sensors.command()

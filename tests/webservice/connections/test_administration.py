@@ -112,6 +112,12 @@ def test_commands(store_uri: str, store: Store, node: Node) -> None:
     statsman.run("spaces", "add", "Yard", "--node", "GFZ", "--restricted")
     assert "next: " in statsman.run("sensors", "add", "7", "--node", "GFZ", "--open")
     statsman.run("sensors", "install", "7", "--space", "hall", "--at", "2026-03-05T10:00:00Z")
+    again = statsman.run("sensors", "add", "7", "--node", "GFZ")
+    assert again == "sensor 7 exists already; its events need a token from now on\n"
+    times = ("--at", "2026-03-01", "--until", "2026-03-02")
+    assert "Yard from 2026-03-01T00:00:00Z until 2026-03-02T00:00:00Z" in statsman.run(
+        "sensors", "install", "7", "--space", "Yard", *times
+    )
     put(store, node, step(10, sensor="7"), step(20, sensor="7"))
     assert "Yard from 2026-03-05T10:00:15Z on" in statsman.run(
         "sensors", "move", "7", "--from", "Hall", "--to", "Yard", "--at", "2026-03-05 10:00:15"
@@ -121,7 +127,7 @@ def test_commands(store_uri: str, store: Store, node: Node) -> None:
     assert (listed["Hall"]["count"], listed["Hall"]["capacity"], listed["Hall"]["node"]) == (21, 50, "GFZ")
     assert (listed["Yard"]["count"], listed["Yard"]["restricted"]) == (1, True)
     (sensor,) = json.loads(statsman.run("sensors", "list", "--node", "GFZ", "--json"))
-    assert (sensor["spaces"], len(sensor["installations"]), sensor["unplaced"]) == ("Yard", 2, 0)
+    assert (sensor["spaces"], len(sensor["installations"]), sensor["unplaced"]) == ("Yard", 3, 0)
     assert "Hall" in statsman.run("spaces", "list")
     assert "Yard" in statsman.run("sensors", "list")
     put(store, node, connect(0, 1))
@@ -136,14 +142,14 @@ def test_commands(store_uri: str, store: Store, node: Node) -> None:
         (("sensors", "install", "7", "--space", "BGR"), "does not belong to the node"),
         (("sensors", "install", "7", "--space", "Hall", "--at", "1999-01-01"), "before 2000"),
         (("sensors", "install", "7", "--space", "Hall", "--at", "2099-01-01"), "future"),
-        (("sensors", "add", "7", "--node", "BGR"), "has this name"),
+        (("sensors", "add", "7", "--node", "BGR"), "exists already"),
         (("sensors", "add", "GFZ/two", "--node", "GFZ"), "is the name of a ringserver"),
-        (("spaces", "add", "HALL"), "has this name"),
+        (("spaces", "add", "HALL"), "exists already"),
         (("spaces", "add", "x", "--node", "nobody"), "no such node"),
         (("spaces", "add", "x", "--parent", "Hall"), "belongs to a node"),
         (("spaces", "recount", "federation", "3"), "counts clients"),
         (("spaces", "recount", "nowhere", "3"), "no such space"),
-        (("nodes", "update", "GFZ", "--name", "Hall"), "has this name"),
+        (("nodes", "update", "GFZ", "--name", "Hall"), "exists already"),
     ):
         refused = statsman(*words)
         assert (refused.returncode, reason in refused.stderr) == (1, True), refused.stderr
@@ -153,6 +159,13 @@ def test_commands(store_uri: str, store: Store, node: Node) -> None:
         ("sensors", "install", "7", "--space", "Hall", "--at", "2026-03-06", "--until", "2026-03-05"),
     ):
         assert statsman(*words).returncode == 2
+
+
+def test_space_of_a_node_can_be_restricted_beforehand(store: Store, node: Node) -> None:
+    store.spaces.add("GFZ", node="GFZ", parent="federation", capacity=None, restricted=True)
+    put(store, node, connect(0, 1))
+    assert [space.name for space, _ in store.spaces.list_counts() if space.restricted] == ["GFZ", "GFZ/one"]
+    assert count(store, "federation") == count(store, "GFZ") == 1
 
 
 def test_renamed_nodes_keep_their_history(store_uri: str, store: Store, node: Node) -> None:

@@ -55,13 +55,16 @@ def test_archive_and_replay(store_uri: str, store: Store, node: Node, tmp_path: 
     store.reconciliation.reconcile()
     before, events = read_counts(store), count(store, "sensor_events")
     statsman = Statsman(store_uri)
-    archived = ("connections", "archive", "--before", "2026-04", "-o", str(tmp_path))
+    archived = ("connections", "archive", "--before", "2026-04", "-o", str(tmp_path / "new" / "files"))
     assert "2026-03: 12 rows of the log" in statsman.run(*archived)
     assert read_counts(store) == before
     # Three of the door, and three of the session that has ended, and of the one that a snapshot has ended.
     assert count(store, "sensor_events") == events - 8
     assert list_differences(store) == []
-    assert statsman.run(*archived) == "deleted 0 events; they are kept from 2026-04-01 on\n"
+    assert statsman.run(*archived).splitlines() == [
+        "deleted from the database: 0 counted events, and their rows of the log",
+        "events before 2026-04-01 are refused from now on",
+    ]
     refused = statsman("spaces", "recount", "A", "3", "--at", "2026-03-05 11:00")
     assert (refused.returncode, "archived" in refused.stderr) == (1, True)
     with pytest.raises(ArchivedEvents):
@@ -71,7 +74,7 @@ def test_archive_and_replay(store_uri: str, store: Store, node: Node, tmp_path: 
     store.reconciliation.rebuild()
     assert list_differences(store) == []
     assert read_counts(store)["GFZ"] == [0, 2, 2]
-    replay_all(store_uri, store, tmp_path)
+    replay_all(store_uri, store, tmp_path / "new" / "files")
 
 
 def replay_all(store_uri: str, store: Store, folder: Path) -> None:
@@ -109,7 +112,7 @@ def test_interrupted_runs_are_finished(
             list(store.archive.write(APRIL, tmp_path))
     assert (read_counts(store), list_differences(store)) == (before, [])
     put(store, node, step(100), step(101, -1))
-    assert [written.events for written in store.archive.write(APRIL, tmp_path)] == [14]
+    assert [written.rows for written in store.archive.write(APRIL, tmp_path)] == [14]
     # Nothing is deleted yet, and events are refused.
     assert (read_counts(store), list_differences(store)) == (before, [])
     assert store.archive_deletion.delete() == 10
@@ -137,7 +140,7 @@ def test_events_that_arrive_meanwhile_are_written(
             break
 
     monkeypatch.setattr(archive, "_wait_for_disk", receive)
-    assert [written.events for written in store.archive.write(APRIL, tmp_path)] == [15]
+    assert [written.rows for written in store.archive.write(APRIL, tmp_path)] == [15]
     late = iter(range(28 * DAY, 28 * DAY + 100))
     with pytest.raises(DatabaseLocked, match="still arrive"):
         list(store.archive.write(datetime.date(2026, 5, 1), tmp_path))
@@ -160,5 +163,7 @@ def test_command_line(store_uri: str, tmp_path: Path) -> None:
     statsman = Statsman(store_uri)
     for month in ("2099-01", "1999-12", "January"):
         assert statsman("connections", "archive", "--before", month, "-o", str(tmp_path)).returncode == 2
-    assert "deleted 0 events" in statsman.run("connections", "archive", "--before", "2026-04", "-o", str(tmp_path))
+    assert "deleted from the database: 0 counted events" in statsman.run(
+        "connections", "archive", "--before", "2026-04", "-o", str(tmp_path)
+    )
     assert list(tmp_path.glob("*.zst*")) == []

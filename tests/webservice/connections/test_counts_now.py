@@ -103,6 +103,8 @@ def test_doors_have_anomalies_and_recounts(client: FlaskClient, store: Store, to
     rows = read(client)
     assert [(rows[name]["count"], rows[name]["anomaly"]) for name in HOUSE] == [(4, None), (3, None), (1, None)]
     assert [rows[name]["utilisation"] for name in HOUSE] == [1.0, 0.75, 0.25]
+    times = {name: rows[name]["changed"].partition("T")[2] for name in HOUSE}
+    assert times == {"House": "02:01:00Z", "A": "02:01:00Z", "B": "02:00:01Z"}
 
 
 @ON_ONE_STORE

@@ -183,6 +183,7 @@ def test_series_ends_now(client: FlaskClient, token: str) -> None:
         ({"space": "GFZ", "start": "2026-11-22", "end": "2026-11-21"}, "end is not after start"),
         ({"space": "GFZ", "start": "2000-01-01"}, "intervals. Ask for at most 10000"),
         ({"space": "GFZ", "start": "now"}, "start=now"),
+        ({"space": "GFZ", "start": "2026-11-22", "interval": "7m"}, "Use one of 1m 2m 3m"),
         *(
             ({"space": "GFZ", "start": "2026-11-22", "interval": interval}, f"interval={interval}")
             for interval in ("30s", "0m", "7m", "90m", "5h", "2d", "1", "h", "٢h")

@@ -28,11 +28,11 @@ _ATTEMPTS = 5
 
 
 class Written(NamedTuple):
-    """The file of a month, and the number of its events. None: the month had none."""
+    """The file of a month, and the number of its rows of the log. None: the month had none."""
 
     month: datetime.date
     file: Path | None
-    events: int
+    rows: int
 
 
 class ConnectionArchive:
@@ -74,21 +74,21 @@ class ConnectionArchive:
             self._reconciliation.reconcile()
             since = datetime.datetime.now(tz=datetime.UTC) - _DAY
             file = folder / f"connections-{format_month(month)}.jsonl.zst"
-            events, recent = self._write_file(file, month, following, since)
+            rows, recent = self._write_file(file, month, following, since)
             if self._refuse(month, following, recent, since):
-                return Written(month, file if events else None, events)
+                return Written(month, file if rows else None, rows)
         raise DatabaseLocked(f"events of {format_month(month)} still arrive", hint="Archive this month later.")
 
     def _write_file(
         self, file: Path, month: datetime.date, following: datetime.date, since: datetime.datetime
     ) -> tuple[int, int]:
-        """Write the file of a month. Return the number of its events, and of those that were received lately."""
+        """Write the file of a month. Return the number of its rows, and of those that were received lately."""
         window = _begin(month), _begin(following)
         part = file.with_name(f"{file.name}.part")
         with self._database.snapshot() as connection:
             self._database.wait_without_limit(connection)
             recent = self._count_recent(connection, *window, since)
-            events = write_lines(part, self._log.read_recorded(connection, *window))
+            rows = write_lines(part, self._log.read_recorded(connection, *window))
             lines = map(encode_line, self._log.read_recorded(connection, *window))
             if any(line + b"\n" != due for line, due in zip(split_lines(part), lines, strict=True)):
                 raise ArchiveDiffers(str(part), hint="Check the disk, and run the command again.")
@@ -96,12 +96,12 @@ class ConnectionArchive:
             raise ArchiveDiffers(
                 f"{file} has other events", hint="Name another directory, or move that file elsewhere."
             )
-        if events:
+        if rows:
             part.replace(file)
             _wait_for_disk(file.parent)
         else:
             part.unlink()
-        return events, recent
+        return rows, recent
 
     def _count_recent(
         self, connection: Any, start: datetime.datetime, stop: datetime.datetime, since: datetime.datetime

@@ -24,7 +24,7 @@ class ArchivedEvents(Conflict):
 
 
 class NameTaken(Conflict):
-    """A space or sensor of another node has this name, so nothing was stored."""
+    """A space or sensor with this name exists already, so nothing was stored."""
 
     problem = "name-taken"
 

@@ -20,6 +20,8 @@ _OUTPUT = ("format", "header", "nodata")
 _INTERVAL = re.compile(r"([0-9]{1,4})([mhd])", re.ASCII)
 _UNITS = {"m": 1, "h": 60, "d": 1440}
 _HOUR, _DAY = 60, 1440
+# Others that are as long as one of these work, too.
+_INTERVALS = "1m 2m 3m 4m 5m 6m 10m 12m 15m 20m 30m 1h 2h 3h 4h 6h 8h 12h 1d"
 _MINUTE = datetime.timedelta(minutes=1)
 _PROTOCOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._/-]{0,31}", re.ASCII)
 
@@ -118,7 +120,7 @@ def _parse_interval(text: str) -> datetime.timedelta:
     if not minutes or minutes > _DAY or (_HOUR % minutes and (minutes % _HOUR or _DAY % minutes)):
         raise BadParameter(
             quote_parameter("interval", text),
-            hint="Use 1m to 30m, 1h to 12h or 1d, of which whole numbers make an hour or a day.",
+            hint=f"Use one of {_INTERVALS}.",
             parameter="interval",
         )
     return minutes * _MINUTE

@@ -21,7 +21,7 @@ class Present(msgspec.Struct, frozen=True):
     Attributes:
         space: the space.
         count: its count, which may be negative; None if there was no event and no ringserver was heard of.
-        changed: the time of its last event.
+        changed: the time of its last event or recount.
         as_of: the time to which the count belongs: when the ringserver was heard of that is silent for longest.
         stale: whether all ringservers below are silent.
         complete: whether none of them is.
@@ -48,17 +48,20 @@ def find_present(view: View, spaces: Sequence[Space], now: datetime.datetime) ->
     """Return the present states of spaces, with a few queries for all of them."""
     tree = view.counts.tree
     sensors = _find_sensors(view, {below.id for space in spaces for below in tree.list_below(space)})
-    counts = _find_counts(view, spaces)
+    recounts = {int(number): parse_optional(time) for number, time in view.select("last_recounts")}
+    counts = _find_counts(view, spaces, recounts)
     found = []
     for space in spaces:
-        installed = [one for below in tree.list_below(space) for one in sensors[below.id]]
+        below = tree.list_below(space)
+        installed = [one for part in below for one in sensors[part.id]]
+        changes = [*(one.changed for one in installed), *(recounts.get(part.id) for part in below)]
         heard = [one.heard_at for one in installed if one.is_ringserver and one.heard_at is not None]
         silent = [moment for moment in heard if now - moment > SILENT_AFTER]
         found.append(
             Present(
                 space=space,
                 count=counts.get(space.id, 0 if heard else None),
-                changed=max((one.changed for one in installed if one.changed is not None), default=None),
+                changed=max(filter(None, changes), default=None),
                 as_of=min(heard, default=now),
                 stale=bool(silent) and len(silent) == len(heard),
                 complete=not silent,
@@ -84,10 +87,10 @@ def _find_sensors(view: View, spaces: Iterable[int]) -> dict[int, list[_Sensor]]
     return found
 
 
-def _find_counts(view: View, spaces: Iterable[Space]) -> dict[int, int]:
+def _find_counts(view: View, spaces: Iterable[Space], recounts: Iterable[int]) -> dict[int, int]:
     """Return the counts of the spaces that have had events, by space."""
     tree = view.counts.tree
-    recounted = {above.id for (number,) in view.select("recounted_spaces") for above in _list_up(view, number)}
+    recounted = {above.id for number in recounts for above in _list_up(view, number)}
     stored = {space.id: [one.id for one in tree.list_stored(space)] for space in spaces}
     plain = {number for numbers in stored.values() for number in numbers}
     sums: dict[int, Any] = dict(view.select("net_by_space", plain))

@@ -194,9 +194,9 @@ SELECT EXISTS (SELECT 1 FROM space_hours WHERE space_id IN :spaces);
 -- Return the spaces of ringservers.
 SELECT DISTINCT space_id FROM installations JOIN sensors ON sensors.id = sensor_id WHERE kind = 'ringserver';
 
--- name: recounted_spaces()
--- Return the spaces that have recounts.
-SELECT DISTINCT space_id FROM recounts;
+-- name: last_recounts()
+-- Return the spaces that have recounts, each with the time of the last one.
+SELECT space_id, max(recorded) FROM recounts GROUP BY space_id;
 
 -- name: net_by_space(spaces)
 -- Return the net entries of some spaces that have had events.

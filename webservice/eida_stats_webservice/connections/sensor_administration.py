@@ -50,8 +50,10 @@ class SensorAdministration:
         self._tables = tables
         self._queries = database.load_queries(Path(__file__).parent, "administration")
 
-    def add(self, name: str, node: str, *, is_open: bool) -> None:
+    def add(self, name: str, node: str, *, is_open: bool) -> bool:
         """Add a door, or change whether it needs a token. Its events that were received before are kept.
+
+        Return whether it is new.
 
         Raises:
             UnknownNode: if there is no such node.
@@ -59,7 +61,7 @@ class SensorAdministration:
             UnusableSensor: if it is the name of a ringserver.
         """
 
-        def add(connection: Any) -> None:
+        def add(connection: Any) -> bool:
             owner = Node(self._registry.find_id(connection, node), node)
             self._tables.lock(connection, owner)
             sensor = self._tables.find_sensors(connection, owner, [name]).get(name)
@@ -68,11 +70,12 @@ class SensorAdministration:
             if sensor is None:
                 self._tables.add_sensor(connection, owner, name, DOOR, is_open=is_open)
             elif sensor.node_id != owner.id:
-                raise NameTaken(f"sensor {name}")
+                raise NameTaken(f"sensor {name}", hint="It belongs to another node. Choose another name.")
             else:
                 self._queries.adopt_sensor(connection, sensor_id=sensor.id, open=is_open)
+            return sensor is None or sensor.kind == UNKNOWN
 
-        self._database.administer(add)
+        return self._database.administer(add)
 
     def list_sensors(self) -> list[tuple[SensorRecord, list[tuple[Installation, str]]]]:
         """Return all sensors by name, each with its installations and the names of their spaces."""
