@@ -112,12 +112,20 @@ class Facts:
     def _list_ages(self, seen: datetime.datetime) -> list[datetime.datetime]:
         ages = []
         times = sorted({time for time, _ in self.rules})
+        counted_from: datetime.datetime | None = None
         for time, following in zip_longest(times, times[1:]):
             stated = [seconds for since, seconds in self.rules if since == time]
-            if None not in stated:
-                end = max(seen, time) + max(map(_to_seconds, stated))
-                if following is None or end < following:
-                    ages.append(end)
+            if None in stated:
+                counted_from = None
+                continue
+            begins = counted_from is None
+            if counted_from is None:
+                counted_from = seen if time == times[0] else max(seen, time)
+            end = max(seen, counted_from) + max(map(_to_seconds, stated))
+            if not begins:
+                end = max(end, time)
+            if following is None or end < following:
+                ages.append(end)
         return ages
 
 

@@ -180,6 +180,7 @@ def test_problem_types_are_documented() -> None:
     silent |= {service_errors.NotTakenOver}
     silent |= {connection_errors.UnknownSensor, connection_errors.UnusableSpace}
     silent |= {connection_errors.OverlappingInstallation, connection_errors.ArchiveDiffers}
+    silent |= {connection_errors.ConnectionDifferences}
     answered = {error.problem for error in list_classes()}
     answered -= {error.problem for error in silent}
     text = WEBSERVICE.read_text()

@@ -51,13 +51,16 @@ def add(
 @spaces.command()
 @click.argument("name", callback=parse_name)
 @click.option("--capacity", type=click.IntRange(1, 10**9), help="For how many it has room.")
-@click.option("--restricted/--public", default=None, help="Show it only to its node, or to everybody.")
+@click.option("--restricted", is_flag=True, help="Show it only to its node.")
+@click.option("--public", is_flag=True, help="Show it to everybody.")
 @click.pass_obj
-def update(repositories: Repositories, name: str, capacity: int | None, restricted: bool | None) -> None:
+def update(repositories: Repositories, name: str, capacity: int | None, restricted: bool, public: bool) -> None:
     """Change a space, also that of a node or of a ringserver."""
-    if capacity is None and restricted is None:
+    if restricted and public:
+        raise click.UsageError("Use --restricted or --public.")
+    if capacity is None and not (restricted or public):
         raise click.UsageError("Nothing to change: use --capacity, --restricted or --public.")
-    repositories.spaces.update(name, capacity=capacity, restricted=restricted)
+    repositories.spaces.update(name, capacity=capacity, restricted=restricted if restricted or public else None)
     click.echo(f"changed space {name}")
 
 

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from eida_stats_webservice.connections.counts import Counts
+from eida_stats_webservice.connections.errors import UnusableSpace
 from eida_stats_webservice.registry.models import Node
 from support.doors import at, connect, find_space, put, read_hours, step
 from support.node_client import make_node
@@ -166,6 +167,23 @@ def test_space_of_a_node_can_be_restricted_beforehand(store: Store, node: Node) 
     put(store, node, connect(0, 1))
     assert [space.name for space, _ in store.spaces.list_counts() if space.restricted] == ["GFZ", "GFZ/one"]
     assert count(store, "federation") == count(store, "GFZ") == 1
+
+
+@pytest.mark.parametrize("name", ["GFZ", "gfz/one", "GFZ/one"])
+def test_names_of_ringservers_are_refused(store: Store, node: Node, name: str) -> None:
+    with pytest.raises(UnusableSpace, match="the name of a node or of its ringserver"):
+        store.spaces.add(name, node="GFZ", parent=None, capacity=None, restricted=False)
+
+
+def test_space_can_be_changed(store_uri: str, store: Store, node: Node) -> None:
+    put(store, node, connect(0, 1))
+    statsman = Statsman(store_uri)
+    statsman.run("spaces", "update", "gfz", "--restricted", "--capacity", "7")
+    statsman.run("spaces", "update", "GFZ/one", "--public")
+    found = {space.name: (space.restricted, space.capacity) for space, _ in store.spaces.list_counts()}
+    assert found == {"federation": (False, None), "GFZ": (True, 7), "GFZ/one": (False, None)}
+    with pytest.raises(UnusableSpace):
+        store.spaces.update("federation", capacity=None, restricted=True)
 
 
 def test_renamed_nodes_keep_their_history(store_uri: str, store: Store, node: Node) -> None:

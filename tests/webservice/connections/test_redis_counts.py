@@ -211,6 +211,10 @@ def test_copy_decides_nothing_about_access(
                 "INSERT INTO space_days (space_id, day, entries, exits)"
                 f" SELECT id, '2026-11-22', 2, 0 FROM spaces WHERE name = '{space}'"
             )
+            execute(
+                "INSERT INTO space_hours (space_id, hour, entries, exits, stale)"
+                f" SELECT id, '2026-11-22T00:00:00.000000+00:00', 2, 0, true FROM spaces WHERE name = '{space}'"
+            )
     for space in ("a", "federation", "n/main"):
         keys.set(f"eida-statistics:count:{space}", "99 17")
     token = {"Authorization": f"Bearer {door}"}

@@ -18,7 +18,7 @@ from eida_statistics.connections import (
     Snapshot,
 )
 from eida_stats_webservice.connections.errors import ArchivedEvents, ConflictingEvent, SnapshotUnknown
-from eida_stats_webservice.connections.models import Event, LineContent, Sensor, Session
+from eida_stats_webservice.connections.models import FIRST_MOMENT, Event, LineContent, Sensor, Session
 from eida_stats_webservice.connections.session_tables import Known, SessionTables
 from eida_stats_webservice.connections.sessions import CONFIRMED_AFTER, Group, Statements, derive
 from eida_stats_webservice.connections.tables import ConnectionTables, Row, format_moment
@@ -276,6 +276,7 @@ def _encode_statement(record: ServerStart | CloseAfter) -> str:
 
 def _list_moments(record: ServerStart | CloseAfter) -> list[datetime.datetime]:
     """Return moments from which on sessions may have ended by a statement."""
-    if isinstance(record, CloseAfter) or record.failed is None:
-        return [record.time]
-    return [record.time, record.failed]
+    if isinstance(record, CloseAfter):
+        # The first rule also counts for the time before it.
+        return [FIRST_MOMENT]
+    return [record.time] if record.failed is None else [record.time, record.failed]

@@ -7,7 +7,7 @@ from typing import Any
 from eida_stats_webservice.connections.counts import Counts
 from eida_stats_webservice.connections.errors import ArchivedEvents, NameTaken, UnknownSpace, UnusableSpace
 from eida_stats_webservice.connections.intake import check_time, show_counts
-from eida_stats_webservice.connections.models import Recount, Space
+from eida_stats_webservice.connections.models import FEDERATION, Recount, Space
 from eida_stats_webservice.connections.spaces import SpaceTree
 from eida_stats_webservice.connections.tables import ConnectionTables, format_moment
 from eida_stats_webservice.database.base import Database, select_rows, to_records
@@ -49,7 +49,7 @@ class SpaceAdministration:
             if tree.find(name) is not None:
                 raise NameTaken(f"space {name}")
             if not is_copy:
-                self._check_name(connection, name)
+                self._check_name(connection, name, node, parent)
             owner = None if node is None else Node(self._registry.find_id(connection, node), node)
             above = None if parent is None else find_space(tree, parent)
             if above is not None and above.node_id is not None and above.node_id != (owner and owner.id):
@@ -62,18 +62,20 @@ class SpaceAdministration:
 
         return self._database.administer(add)
 
-    def _check_name(self, connection: Any, name: str) -> None:
-        """Check that no node or ringserver has a name: their spaces add themselves, below the right ones.
+    def _check_name(self, connection: Any, name: str, node: str | None, parent: str | None) -> None:
+        """Check that no ringserver has a name, and no node, unless the space is the one that it will have.
 
         Raises:
-            UnusableSpace: if one has.
+            UnusableSpace: if one has: its space would be in the wrong place.
         """
         lower = name.lower()
-        for node in self._registry.list_ids(connection):
-            if lower == node.name.lower() or lower.startswith(f"{node.name.lower()}/"):
+        for one in self._registry.list_ids(connection):
+            is_its_own = lower == one.name.lower() and node == one.name and (parent or "").lower() == FEDERATION
+            if lower.startswith(f"{one.name.lower()}/") or (lower == one.name.lower() and not is_its_own):
                 raise UnusableSpace(
                     f"{name} is the name of a node or of its ringserver",
-                    hint="Its space is added with its first records. Then change it: eida_statsman spaces update",
+                    hint="Its space is added with its first records. Then change it: eida_statsman spaces update."
+                    f" To add that of a node before: --node {one.name} --parent {FEDERATION}",
                 )
 
     def update(self, name: str, *, capacity: int | None, restricted: bool | None) -> None:
