@@ -4,6 +4,7 @@ import datetime
 from pathlib import Path
 
 import pytest
+from flask.testing import FlaskClient
 
 from eida_statistics.connections import ServerStart, Snapshot
 from eida_stats_webservice.connections import archive
@@ -14,6 +15,7 @@ from eida_stats_webservice.errors import DatabaseLocked
 from eida_stats_webservice.registry.models import Node
 from support.doors import at, connect, disconnect, find_space, put, snapshot, step
 from support.node_client import make_node
+from support.service import PREFIX
 from support.statsman import Statsman
 from support.stores import Store, open_store
 from support.tables import count, select
@@ -167,3 +169,28 @@ def test_command_line(store_uri: str, tmp_path: Path) -> None:
         "connections", "archive", "--before", "2026-04", "-o", str(tmp_path)
     )
     assert list(tmp_path.glob("*.zst*")) == []
+
+
+def test_events_that_were_not_counted_stay(store: Store, node: Node, tmp_path: Path) -> None:
+    put(store, node, step(5, sensor="new"), step(7, sensor="new"))
+    list(store.archive.write(APRIL, tmp_path))
+    store.archive_deletion.delete()
+    unplaced = "SELECT count(*) FROM sensor_events WHERE NOT placed"
+    assert select(store, unplaced) == [(2,)]
+    assert select(store, "SELECT count(*) FROM sensor_log WHERE sensor = 'new'") == [(2,)]
+
+
+def test_archived_count_is_that_of_the_start_of_the_hour(
+    client: FlaskClient, store: Store, node: Node, tmp_path: Path
+) -> None:
+    list(store.archive.write(APRIL, tmp_path))
+    store.archive_deletion.delete()
+    # In the first hour were events, and a recount.
+    for minutes, due in ((30, None), (61, 19)):
+        parameters = {"space": "A", "time": at(60 * minutes).isoformat(), "format": "json"}
+        answer = client.get(f"{PREFIX}/connections/count", query_string=parameters)
+        assert answer.json is not None
+        [row] = answer.json["results"]
+        assert (row["count"], row["resolution"]) == (due, "hour")
+        shown = client.get("/count", query_string={"space": "A", "timestamp": at(60 * minutes).isoformat()})
+        assert shown.json == {"status": "ok", "count": due or 0}

@@ -58,7 +58,7 @@ def test_events_are_counted_once(client: FlaskClient, door: str, root: str) -> N
 
 def test_count_is_that_of_the_nearest_event(client: FlaskClient, door: str) -> None:
     client.post("/send", json=[EVENT, LATER, {**LATER, "timestamp": "2018-02-24T17:24:27.493Z", "direction": -1}])
-    assert count(client, timestamp="2000-01-01") == 1
+    assert count(client, timestamp="2000-01-01") == count(client, timestamp="0001-01-01") == 1
     assert count(client, timestamp="2018-02-24 13:04:00") == 1
     assert count(client, timestamp="2018-02-24t17:24:25z") == 2
     # In the middle between two events, the earlier one counts.
@@ -247,6 +247,10 @@ def test_door_between_two_spaces(client: FlaskClient, store: Store) -> None:
     assert count(client, "A") == 2
     # More exits than entries: it is shown as 0.
     assert count(client, "B") == 0
+    assert count(client, "both") == count(client, "both", timestamp="2018-02-24") == 0
+    rows = client.get(f"{PREFIX}/connections/now?space=both&format=json").json
+    assert rows is not None
+    assert rows["results"][0]["count"] == 0
 
 
 @ON_ONE_STORE

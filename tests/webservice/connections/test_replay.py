@@ -91,3 +91,22 @@ def test_dry_run_of_files(store_uri: str, store: Store, node: Node, tmp_path: Pa
         refused = statsman("connections", *words)
         assert (refused.returncode, reason in refused.stderr) == (1, True), refused.stderr
     assert statsman("connections", "replay").returncode == 2
+
+
+def test_sensor_that_was_added_elsewhere_is_replayed(
+    store_uri: str, store: Store, node: Node, tmp_path: Path
+) -> None:
+    # The event of GFZ came before the sensor belonged to BGR.
+    store.sensors.add("unknown", "BGR", is_open=False)
+    write_lines(tmp_path / "log.jsonl", read_log(store))
+    assert "A      " in Statsman(store_uri).run("connections", "replay", str(tmp_path / "log.jsonl"))
+
+
+def test_renamed_node_is_replayed(store_uri: str, store: Store, node: Node, tmp_path: Path) -> None:
+    write_lines(tmp_path / "log.jsonl", read_log(store))
+    statsman = Statsman(store_uri)
+    statsman.run("nodes", "update", "GFZ", "--name", "Potsdam")
+    refused = statsman("connections", "replay", str(tmp_path / "log.jsonl"))
+    assert (refused.returncode, "--rename OLD=NEW" in refused.stderr) == (1, True)
+    printed = statsman.run("connections", "replay", "--rename", "GFZ=Potsdam", str(tmp_path / "log.jsonl"))
+    assert "Potsdam/one" in printed
