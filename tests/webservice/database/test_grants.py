@@ -182,7 +182,7 @@ class Tour:
             connect(0, 1),
             connect(0, 2),
             snapshot(9, 1, 2),
-            Command("one", "2" * 16, "x"),
+            Command("one", "2" * 16, "HTTP"),
         ]
         headers = {"Authorization": f"Bearer {token}"}
         for some in (records, [step(0, sensor=name)]):
