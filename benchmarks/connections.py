@@ -69,7 +69,7 @@ SELECT
     date_trunc('second', '{year}'::timestamptz + random() * interval '{days} days') AS connected,
     make_interval(secs => 1 + floor(random() * 7200)) AS lasts
 FROM (SELECT id FROM sensors) AS sensor, generate_series(1, {sessions}) n;
-DROP INDEX sensor_events_line, sensor_events_session, sensor_events_unplaced, sessions_connected, sessions_open,
+DROP INDEX sensor_events_line, sensor_events_unplaced, sessions_connected, sessions_open,
     sessions_with_address;
 INSERT INTO sensor_events
 SELECT
@@ -84,7 +84,6 @@ FROM generated;
 INSERT INTO sessions
 SELECT sensor_id, session, 1, null, 18000, connected, connected + lasts, 'log', 'SeedLink' FROM generated;
 CREATE INDEX sensor_events_line ON sensor_events (source, position) WHERE cause = 'log';
-CREATE INDEX sensor_events_session ON sensor_events (session) WHERE session IS NOT NULL;
 CREATE INDEX sensor_events_unplaced ON sensor_events (sensor_id) WHERE NOT placed;
 CREATE INDEX sessions_connected ON sessions (sensor_id, connected);
 CREATE INDEX sessions_open ON sessions (sensor_id) WHERE closed_at IS NULL;
