@@ -6,11 +6,11 @@ that are refused, so all that it deletes is in a complete file. An interruption 
 """
 
 import datetime
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from eida_statistics.files import sync_directory
 from eida_statistics.months import add_months, format_month, list_months
 from eida_stats_webservice.connections.counts import Counts
 from eida_stats_webservice.connections.errors import ArchiveDiffers
@@ -98,7 +98,7 @@ class ConnectionArchive:
             )
         if rows:
             part.replace(file)
-            _wait_for_disk(file.parent)
+            sync_directory(file.parent)
         else:
             part.unlink()
         return rows, recent
@@ -154,12 +154,3 @@ def _contains(file: Path, other: Path) -> bool:
     lines = split_lines(file)
     # `in` reads up to the line that it finds.
     return all(line in lines for line in split_lines(other))
-
-
-def _wait_for_disk(folder: Path) -> None:
-    """Wait until the name of a new file is on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

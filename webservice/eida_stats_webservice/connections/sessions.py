@@ -7,7 +7,7 @@ matter in which order, and how often, these were received.
 
 import datetime
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -222,8 +222,3 @@ def merge_rules(stated: Iterable[tuple[datetime.datetime, int | None]]) -> list[
         CloseRule(since, None if (seconds := rules[since]) is None else datetime.timedelta(seconds=seconds))
         for since in sorted(rules)
     ]
-
-
-def find_sessions(events: Iterable[Event]) -> Iterator[str]:
-    """Yield the digits of the sessions of events."""
-    return (event.session for event in events if event.session is not None)

@@ -69,10 +69,6 @@ class Summation:
             self._weights[active] = found
         return found
 
-    def list_changed(self) -> HourSums:
-        """Return the sums that are not zero."""
-        return {key: sums for key, sums in self.sums.items() if any(sums)}
-
 
 def add_up_days(hours: HourSums) -> dict[tuple[int, datetime.date], list[int]]:
     """Return the sums by day."""
