@@ -266,7 +266,7 @@ def _measure_counts(uri: str, runs: int) -> Table:
     random_ = random.Random(3)
     moments = [_YEAR + datetime.timedelta(seconds=random_.randrange(_DAYS * 86400)) for _ in range(200)]
     with database.snapshot() as connection:
-        counts = Counts(database, tables, connection)
+        counts = Counts(tables, connection)
         for name in ("N1/i12", "N1", "federation"):
             space = counts.tree.find(name)
             assert space is not None

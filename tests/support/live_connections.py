@@ -137,7 +137,7 @@ class LiveConnections:
     ) -> list[dict[str, int]]:
         """Return the counts of all spaces, or some, at some moments."""
         with self.database.snapshot() as connection:
-            counts = Counts(self.database, self.tables, connection)
+            counts = Counts(self.tables, connection)
             spaces = [space for space in counts.tree if names is None or space.name in names]
             return [{space.name: counts.count(space, moment) for space in spaces} for moment in moments]
 

@@ -33,7 +33,7 @@ def house(store: Store, node: Node) -> Node:
 
 def count(store: Store, name: str, moment: datetime.datetime | None = None) -> int:
     with store.database.snapshot() as connection:
-        counts = Counts(store.database, store.connections, connection)
+        counts = Counts(store.connections, connection)
         space = find_space(store, name)
         return counts.count(space) if moment is None else counts.count(space, moment)
 

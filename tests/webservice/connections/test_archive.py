@@ -45,7 +45,7 @@ def read_counts(store: Store) -> dict[str, list[int]]:
     """Return the counts now, at the end of March and in April."""
     moments = (at(10**9), at(26 * DAY + 13 * 3600 + 3599), at(29 * DAY + 5))
     with store.database.snapshot() as connection:
-        counts = Counts(store.database, store.connections, connection)
+        counts = Counts(store.connections, connection)
         return {space.name: [counts.count(space, moment) for moment in moments] for space in counts.tree}
 
 
@@ -95,7 +95,7 @@ def replay_all(store_uri: str, store: Store, folder: Path) -> None:
         " AND hour LIKE '2026-03-05T10%'",
     ) == [(0, 4)]
     with copy.database.snapshot() as connection:
-        counts = Counts(copy.database, copy.connections, connection)
+        counts = Counts(copy.connections, connection)
         assert counts.count(find_space(copy, "A"), at(12)) == 2
     copy.close()
 

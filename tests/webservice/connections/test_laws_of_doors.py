@@ -123,7 +123,7 @@ def test_counts_are_those_of_a_replay(
 def check_children(live: LiveConnections) -> None:
     """Check that a space is the events of its sensors, its children, and the differences of its recounts."""
     with live.database.snapshot() as connection:
-        counts = Counts(live.database, live.tables, connection)
+        counts = Counts(live.tables, connection)
         for space in counts.tree:
             below = counts.tree.list_below(space)
             children = [one for one in below if one.parent_id == space.id]

@@ -16,10 +16,9 @@ from eida_stats_webservice.connections.counts import Counts
 from eida_stats_webservice.connections.errors import ArchiveDiffers
 from eida_stats_webservice.connections.log import ConnectionLog
 from eida_stats_webservice.connections.log_files import encode_line, split_lines, write_lines
-from eida_stats_webservice.connections.models import Recount
 from eida_stats_webservice.connections.reconciliation import Reconciliation
 from eida_stats_webservice.connections.tables import ConnectionTables, format_moment, parse_optional
-from eida_stats_webservice.database.base import Database, select_rows, to_records
+from eida_stats_webservice.database.base import Database
 from eida_stats_webservice.errors import DatabaseLocked
 from eida_stats_webservice.registry.repository import RegistryRepository
 
@@ -133,10 +132,8 @@ class ConnectionArchive:
 
     def _keep_levels(self, connection: Any, stop: datetime.datetime) -> None:
         """Record what the recounts before a time need of the events."""
-        counts = Counts(self._database, self._tables, connection)
-        ids = self._database.to_list([space.id for space in counts.tree])
-        rows = select_rows(connection, self._tables.queries.list_recounts, spaces=ids)
-        for one in to_records(Recount, rows):
+        counts = Counts(self._tables, connection)
+        for one in self._tables.list_recounts(connection, counts.tree):
             if one.recorded < stop and one.level is None:
                 level = counts.find_level(counts.tree.get(one.space_id), one.recorded).net
                 self._queries.set_level(

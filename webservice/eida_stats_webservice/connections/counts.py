@@ -9,7 +9,6 @@ from eida_stats_webservice.connections.models import FIRST_MOMENT, Recount, Spac
 from eida_stats_webservice.connections.spaces import SpaceTree
 from eida_stats_webservice.connections.sums import find_hour
 from eida_stats_webservice.connections.tables import ConnectionTables, format_moment, parse_optional
-from eida_stats_webservice.database.base import Database, select_rows, to_records
 
 END_OF_TIME = datetime.datetime(9999, 12, 31, 23, 59, 59, tzinfo=datetime.UTC)
 """Later than any event."""
@@ -25,10 +24,7 @@ class Level(NamedTuple):
 class Counts:
     """Counts, in the state that one connection sees."""
 
-    def __init__(
-        self, database: Database, tables: ConnectionTables, connection: Any, tree: SpaceTree | None = None
-    ) -> None:
-        self._database = database
+    def __init__(self, tables: ConnectionTables, connection: Any, tree: SpaceTree | None = None) -> None:
         self._queries = tables.queries
         self._connection = connection
         self.tree = tables.read_tree(connection) if tree is None else tree
@@ -92,8 +88,7 @@ class Counts:
 
     def list_recounts(self, space: Space) -> list[Recount]:
         """Return the recounts of a space and of those below it, by time."""
-        ids = self._list_ids(self.tree.list_below(space))
-        return to_records(Recount, select_rows(self._connection, self._queries.list_recounts, spaces=ids))
+        return self._tables.list_recounts(self._connection, self.tree.list_below(space))
 
     def find_differences(
         self, recounts: Sequence[Recount], start: datetime.datetime = FIRST_MOMENT
@@ -165,4 +160,4 @@ class Counts:
         return net
 
     def _list_ids(self, spaces: Sequence[Space]) -> Any:
-        return self._database.to_list([one.id for one in spaces])
+        return self._tables.database.to_list([one.id for one in spaces])

@@ -83,5 +83,5 @@ class Expiry:
 
     def _derive(self, connection: Any, node: Node, sensor: Sensor, sessions: Sequence[str]) -> int:
         change = RingserverBatch(self._tables, connection, node, sensor, self._now).derive_again(sessions)
-        apply_changes(self._database, self._tables, connection, {sensor: change}, self._now)
+        apply_changes(self._tables, connection, {sensor: change}, self._now)
         return sum(1 for event in change.added if event.direction < 0)

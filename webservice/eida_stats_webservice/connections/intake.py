@@ -97,7 +97,7 @@ class ConnectionIntake:
                 self._registry.check_arrival(connection, arrival)
             # Read behind the lock, so that times of the log and of counts have the order of commits.
             now = datetime.datetime.now(tz=datetime.UTC)
-            stored = _Batch(self._database, self._tables, connection, node, now, replays=replays).store(records)
+            stored = _Batch(self._tables, connection, node, now, replays=replays).store(records)
         self._publish(stored.shown)
         return stored
 
@@ -107,7 +107,6 @@ class _Batch:
 
     def __init__(
         self,
-        database: Database,
         tables: ConnectionTables,
         connection: Any,
         node: Node,
@@ -115,7 +114,6 @@ class _Batch:
         *,
         replays: bool,
     ) -> None:
-        self._database = database
         self._tables = tables
         self._connection = connection
         self._node = node
@@ -128,7 +126,7 @@ class _Batch:
         by_name = self._group_by_sensor(records)
         sensors = self._find_or_add_sensors(by_name)
         changes = {sensors[name]: self._store_of(sensors[name], some) for name, some in sorted(by_name.items())}
-        shown = apply_changes(self._database, self._tables, self._connection, changes, self._now)
+        shown = apply_changes(self._tables, self._connection, changes, self._now)
         return Stored(sum(change.created for change in changes.values()), shown)
 
     def _group_by_sensor(self, records: Sequence[Record]) -> dict[str, list[Record]]:
@@ -228,7 +226,6 @@ class _Batch:
 
 
 def apply_changes(
-    database: Database,
     tables: ConnectionTables,
     connection: Any,
     changes: dict[Sensor, Change],
@@ -253,11 +250,10 @@ def apply_changes(
     tables.add_to_sums(connection, summation.sums)
     recorded = max(event.recorded for change in changed.values() for event in (*change.added, *change.removed))
     spaces = {space_id for (space_id, _), sums in summation.sums.items() if any(sums)}
-    return show_counts(database, tables, connection, tree, spaces, recorded, now)
+    return show_counts(tables, connection, tree, spaces, recorded, now)
 
 
 def show_counts(
-    database: Database,
     tables: ConnectionTables,
     connection: Any,
     tree: SpaceTree,
@@ -266,7 +262,7 @@ def show_counts(
     now: datetime.datetime,
 ) -> list[Shown]:
     """Record the counts of some spaces, which are shown from now on."""
-    counts = Counts(database, tables, connection, tree)
+    counts = Counts(tables, connection, tree)
     shown = []
     for space in (tree.get(number) for number in sorted(spaces)):
         count = counts.count(space)

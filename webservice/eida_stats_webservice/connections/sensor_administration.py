@@ -170,7 +170,7 @@ class SensorAdministration:
             sums = self._compare_sums(connection, sensor, tree, old, new, start)
             self._tables.add_to_sums(connection, sums)
             changed = {space_id for space_id, _ in sums}
-            show_counts(self._database, self._tables, connection, tree, changed, start, now)
+            show_counts(self._tables, connection, tree, changed, start, now)
 
         self._database.administer(change)
 

@@ -10,7 +10,7 @@ from eida_stats_webservice.connections.intake import check_time, show_counts
 from eida_stats_webservice.connections.models import FEDERATION, Recount, Space
 from eida_stats_webservice.connections.spaces import SpaceTree
 from eida_stats_webservice.connections.tables import ConnectionTables, format_moment
-from eida_stats_webservice.database.base import Database, select_rows, to_records
+from eida_stats_webservice.database.base import Database
 from eida_stats_webservice.registry.models import Node
 from eida_stats_webservice.registry.repository import RegistryRepository
 
@@ -97,7 +97,7 @@ class SpaceAdministration:
     def list_counts(self) -> list[tuple[Space, int]]:
         """Return all spaces with their counts, by name."""
         with self._database.snapshot() as connection:
-            counts = Counts(self._database, self._tables, connection)
+            counts = Counts(self._tables, connection)
             spaces = sorted(counts.tree, key=lambda space: space.name.lower())
             return [(space, counts.count(space)) for space in spaces]
 
@@ -110,9 +110,7 @@ class SpaceAdministration:
         """Return all recounts by time, each with the name of its space."""
         with self._database.snapshot() as connection:
             tree = self._tables.read_tree(connection)
-            ids = self._database.to_list([space.id for space in tree])
-            rows = select_rows(connection, self._tables.queries.list_recounts, spaces=ids)
-            return [(tree.get(one.space_id).name, one) for one in to_records(Recount, rows)]
+            return [(tree.get(one.space_id).name, one) for one in self._tables.list_recounts(connection, tree)]
 
     def recount(self, name: str, count: int, moment: datetime.datetime, author: str) -> int:
         """State the count of a space at a moment. Return its count now.
@@ -145,8 +143,8 @@ class SpaceAdministration:
                 created=format_moment(now),
             )
             changed = [one.id for one in tree.list_within_node(space)]
-            show_counts(self._database, self._tables, connection, tree, changed, moment, now)
-            return Counts(self._database, self._tables, connection, tree).count(space)
+            show_counts(self._tables, connection, tree, changed, moment, now)
+            return Counts(self._tables, connection, tree).count(space)
 
         return self._database.administer(change)
 

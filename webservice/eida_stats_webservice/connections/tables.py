@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from eida_stats_webservice.connections.models import Event, Installation, LineContent, Sensor, Space
+from eida_stats_webservice.connections.models import Event, Installation, LineContent, Recount, Sensor, Space
 from eida_stats_webservice.connections.spaces import SpaceTree
 from eida_stats_webservice.connections.sums import HourSums, add_up_days, find_placed
 from eida_stats_webservice.database.base import Database, parse_time, select_rows, to_records
@@ -125,6 +125,11 @@ class ConnectionTables:
             for one in to_records(Installation, rows):
                 found[one.sensor_id].append(one)
         return found
+
+    def list_recounts(self, connection: Any, spaces: Iterable[Space]) -> list[Recount]:
+        """Return the recounts of some spaces, at least one, by time."""
+        ids = self.database.to_list([space.id for space in spaces])
+        return to_records(Recount, select_rows(connection, self.queries.list_recounts, spaces=ids))
 
     # What was received
 

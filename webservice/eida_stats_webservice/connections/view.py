@@ -45,7 +45,7 @@ class View:
         min_clients: int,
         live: LiveCounts,
     ) -> None:
-        self.counts = Counts(database, tables, connection)
+        self.counts = Counts(tables, connection)
         self.node = node
         self._database = database
         self._queries = tables.queries
