@@ -31,8 +31,9 @@ Position = Annotated[int, Meta(ge=0, le=MAX_POSITION)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 # Those of ringserver. Other text, which could name a person, is refused.
 Protocol = Literal["DataLink", "HTTP", "SeedLink", "WebSocket"]
-# It includes the names of ringservers, NODE/NAME.
-SensorName = Annotated[str, Meta(min_length=1, max_length=130)]
+MAX_NAME = 130
+"""The length of the longest name of a sensor or space. That of a ringserver is NODE/NAME."""
+SensorName = Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
 Time = Annotated[datetime.datetime, Meta(tz=True)]
 Seconds = Annotated[int, Meta(ge=1, le=10 * 366 * 86400)]
 
@@ -44,7 +45,7 @@ _EXPECTED = {
     "port": "a whole number from 0 to 65535",
     "protocol": f"one of {', '.join(get_args(Protocol))}",
     "instance": "up to 64 letters, digits, dots and hyphens",
-    "sensor": "a text of 1 to 130 characters",
+    "sensor": f"a text of 1 to {MAX_NAME} characters",
     "direction": "1 or -1",
     "seconds": "a whole number of seconds, at most ten years, or null",
     "count": "a whole number, at least 1",

@@ -18,6 +18,7 @@ from eida_stats_aggregator.console import complain
 
 RETRIES = 5
 DAY = click.DateTime(["%Y-%m-%d"])
+NO_URL = "must be an http:// or https:// URL with a host"
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 EXIT_CODES = """
@@ -70,16 +71,20 @@ def _add(command: Callable[..., Any], *options: Callable[..., Any]) -> Callable[
     return command
 
 
+def is_http_url(text: str) -> bool:
+    """Return whether a text is a URL that can be requested."""
+    try:
+        url = urlsplit(text)
+        return url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0 and " " not in text
+    except ValueError:
+        return False
+
+
 def check_service_url(send_to: str) -> None:
     """Check the URL of a service."""
-    try:
-        url = urlsplit(send_to)
-        usable = url.scheme in ("http", "https") and url.hostname and (url.port or 1) and " " not in send_to
-    except ValueError:
-        usable = False
-    if not usable:
-        raise click.BadParameter("must be an http:// or https:// URL with a host", param_hint="--send-to")
-    if url.username is not None:
+    if not is_http_url(send_to):
+        raise click.BadParameter(NO_URL, param_hint="--send-to")
+    if urlsplit(send_to).username is not None:
         raise click.BadParameter("must not contain a user or password: it is stored", param_hint="--send-to")
 
 

@@ -8,20 +8,17 @@ import click
 import msgspec
 
 from eida_statistics.months import format_month, parse_month
+from eida_stats_webservice.connections.counts import END_OF_TIME
 from eida_stats_webservice.connections.errors import ConnectionDifferences
 from eida_stats_webservice.connections.log import LogRecord
 from eida_stats_webservice.connections.log_files import read_lines
+from eida_stats_webservice.connections.models import FIRST_MOMENT
 from eida_stats_webservice.connections.replay import store_log
 from eida_statsman.moments import get_now, moment_option
 from eida_statsman.nodes import require_printable
 from eida_statsman.replay import copy_registrations, open_target
 from eida_statsman.repositories import Repositories
 from eida_statsman.tables import show, show_json
-
-_ALWAYS = (
-    datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC),
-    datetime.datetime(9999, 12, 31, tzinfo=datetime.UTC),
-)
 
 
 @click.group()
@@ -128,7 +125,7 @@ def replay(
             with repositories.database.snapshot() as connection:
                 repositories.database.wait_without_limit(connection)
                 lines = repositories.connection_log.read_received(
-                    connection, start or _ALWAYS[0], stop or _ALWAYS[1]
+                    connection, start or FIRST_MOMENT, stop or END_OF_TIME
                 )
                 created = store_log(target.intake, target.registry, lines)
         target.reconciliation.reconcile()
@@ -150,7 +147,7 @@ def _parse_month(_context: click.Context, _parameter: click.Parameter, value: st
         month = parse_month(value)
     except ValueError as error:
         raise click.BadParameter("not a month, such as 2026-01") from error
-    if not datetime.date(2000, 1, 1) <= month <= get_now().date():
+    if not FIRST_MOMENT.date() <= month <= get_now().date():
         raise click.BadParameter("must be a month from 2000-01 to the present one")
     return month
 

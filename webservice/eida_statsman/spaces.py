@@ -6,18 +6,17 @@ import getpass
 import click
 import msgspec
 
+from eida_statistics.connections import MAX_NAME
 from eida_statsman.moments import get_now, moment_option
 from eida_statsman.nodes import require_printable
 from eida_statsman.repositories import Repositories
 from eida_statsman.tables import show
 
-_MAX_NAME = 130
-
 
 def parse_name(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     """Return the name of a space or a sensor; raise BadParameter if it is too long or not printable."""
-    if value is not None and len(value) > _MAX_NAME:
-        raise click.BadParameter(f"longer than {_MAX_NAME} characters")
+    if value is not None and len(value) > MAX_NAME:
+        raise click.BadParameter(f"longer than {MAX_NAME} characters")
     return require_printable(context, parameter, value)
 
 

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
-from urllib.parse import urlsplit
 
 import click
 
@@ -15,7 +14,16 @@ from eida_statistics import __version__
 from eida_statistics.connections import Record, encode_records
 from eida_statistics.payload import SOURCE_RULE, is_source
 from eida_statistics.ringserver.identity import ClientKey, get_key_path
-from eida_stats_aggregator.command import FILE, RETRIES, check_service_url, load_token, run_command, token_options
+from eida_stats_aggregator.command import (
+    FILE,
+    NO_URL,
+    RETRIES,
+    check_service_url,
+    is_http_url,
+    load_token,
+    run_command,
+    token_options,
+)
 from eida_stats_aggregator.console import complain, set_program
 from eida_stats_aggregator.delivery.connections import ConnectionsClient
 from eida_stats_aggregator.delivery.urls import find_base_url
@@ -63,17 +71,9 @@ def _parse_instance(_context: click.Context, _parameter: click.Parameter, value:
 
 
 def _parse_status(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not _is_url(value):
-        raise click.BadParameter("must be an http:// or https:// URL with a host")
+    if value is not None and not is_http_url(value):
+        raise click.BadParameter(NO_URL)
     return value
-
-
-def _is_url(text: str) -> bool:
-    try:
-        url = urlsplit(text)
-        return url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
-    except ValueError:
-        return False
 
 
 _EXIT_CODES = """

@@ -63,9 +63,8 @@ class DoorIntake:
 
     def _find_node_of_open(self, names: set[str]) -> Node:
         """Return the node of some sensors that need no token."""
-        nobody = Node(id=0, name="")
         with self._database.transaction() as connection:
-            found = self._tables.find_sensors(connection, nobody, names)
+            found = self._tables.find_sensors(connection, None, names)
             nodes = {sensor.node_id for sensor in found.values()}
             if found.keys() != names or not all(sensor.open for sensor in found.values()):
                 raise MissingToken(hint=_ADD_OPEN)

@@ -5,13 +5,12 @@ from typing import Any
 
 import msgspec
 
-from eida_statistics.connections import MAX_RECORDS, Count
+from eida_statistics.connections import MAX_NAME, MAX_RECORDS, Count
 from eida_statistics.errors import InvalidRecords
 from eida_stats_webservice.connections.intake import check_time
 from eida_stats_webservice.connections.moments import parse_moment
 from eida_stats_webservice.errors import BadParameter, TooLarge
 
-_MAX_NAME = 130
 _EXAMPLE = '{"timestamp": "2018-02-24T08:45:21.893Z", "direction": "1", "dpu_id": "423"}'
 
 
@@ -43,8 +42,8 @@ def _parse_count(value: Any, place: str, now: datetime.datetime) -> Count:
     direction, name, timestamp = value["direction"], value["dpu_id"], value["timestamp"]
     if not _is_direction(direction):
         raise InvalidRecords(f"{place}direction is not 1 or -1")
-    if not isinstance(name, str) or not 0 < len(name) <= _MAX_NAME or not name.isprintable():
-        raise InvalidRecords(f"{place}dpu_id is not a text of 1 to {_MAX_NAME} printable characters")
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME or not name.isprintable():
+        raise InvalidRecords(f"{place}dpu_id is not a text of 1 to {MAX_NAME} printable characters")
     if not isinstance(timestamp, str):
         raise InvalidRecords(f"{place}timestamp is not a text such as 2018-02-24T08:45:21.893Z")
     try:

@@ -1,8 +1,7 @@
 """Add door sensors, and let them count spaces from some time to another."""
 
 import datetime
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -175,11 +174,7 @@ class SensorAdministration:
         self._database.administer(change)
 
     def _find_door(self, connection: Any, name: str) -> Sensor:
-        found = to_records(
-            Sensor,
-            select_rows(connection, self._tables.queries.list_sensors, names=self._database.to_list([name])),
-        )
-        sensor = next((one for one in found if one.kind != UNKNOWN), None)
+        sensor = self._tables.find_sensors(connection, None, [name]).get(name)
         if sensor is None:
             raise UnknownSensor(name, hint=_ADD)
         if sensor.kind == RINGSERVER:
@@ -216,22 +211,14 @@ class SensorAdministration:
         start: datetime.datetime,
     ) -> HourSums:
         """Return by how much the sums change if a sensor has other installations from a time on."""
-        before, after = Summation(tree, {sensor.id: old}), Summation(tree, {sensor.id: new})
+        before = Summation(tree, {sensor.id: old})
+        after = Summation(tree, {sensor.id: new}, before.sums)
         parameters = {"sensor_id": sensor.id, "start": format_moment(start)}
         for recorded, *values in self._database.stream(connection, self._queries.events_since.sql, parameters):
             event = Event(parse_time(recorded), *values)
             before.add(sensor.id, [event], -1)
             after.add(sensor.id, [event])
-        return _merge((before.sums, after.sums))
-
-
-def _merge(parts: Iterable[HourSums]) -> HourSums:
-    merged: HourSums = defaultdict(lambda: [0, 0])
-    for sums in parts:
-        for key, (entries, exits) in sums.items():
-            merged[key][0] += entries
-            merged[key][1] += exits
-    return merged
+        return before.sums
 
 
 def _check_overlaps(sensor: Sensor, installations: Sequence[Installation]) -> None:

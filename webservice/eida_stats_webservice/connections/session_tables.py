@@ -121,22 +121,14 @@ class SessionTables:
         found = self._queries.unlogged_ends(connection, sensor_id=sensor.id, moment=format_moment(moment))
         return {session for (session,) in found}
 
-    def read_known(self, connection: Any, sensor: Sensor, sessions: Iterable[str]) -> "Known":
+    def read_known(self, connection: Any, sensor: Sensor, sessions: Iterable[str]) -> Known:
         """Return what is known of some sessions."""
         known = Known({}, defaultdict(list), defaultdict(dict), {})
         key = {"sensor_id": sensor.id, "sessions": self._tables.database.to_list(sessions)}
         if not key["sessions"]:
             return known
-        for (
-            session,
-            number,
-            address,
-            port,
-            connected,
-            closed_at,
-            closed_by,
-            protocol,
-        ) in self._queries.rows_of_sessions(connection, **key):
+        for row in self._queries.rows_of_sessions(connection, **key):
+            session, number, address, port, connected, closed_at, closed_by, protocol = row
             group, stored = known.sessions.setdefault(session, (Group(session, port, parse_time(connected)), []))
             group.address = group.address or address
             stored.append(Session(number, parse_optional(closed_at), closed_by, protocol))

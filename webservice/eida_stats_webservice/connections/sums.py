@@ -34,13 +34,20 @@ class Summation:
     """Adds up the events of the sensors of one node.
 
     A sensor that leads from one space to another changes neither entries nor exits of a space that contains both.
+
+    Args:
+        tree: all spaces.
+        installations: those of each sensor.
+        sums: those of another summation, to which this one adds.
     """
 
-    def __init__(self, tree: SpaceTree, installations: Mapping[int, Sequence[Installation]]) -> None:
+    def __init__(
+        self, tree: SpaceTree, installations: Mapping[int, Sequence[Installation]], sums: HourSums | None = None
+    ) -> None:
         self._tree = tree
         self._installations = installations
         self._weights: dict[tuple[Installation, ...], list[tuple[int, int]]] = {}
-        self.sums: HourSums = defaultdict(lambda: [0, 0])
+        self.sums: HourSums = defaultdict(lambda: [0, 0]) if sums is None else sums
 
     def add(self, sensor_id: int, events: Iterable[Event], sign: int = 1) -> None:
         """Add the events of a sensor; with `sign` -1, subtract them."""

@@ -6,7 +6,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from eida_stats_webservice.connections.models import Event, Installation, LineContent, Recount, Sensor, Space
+from eida_stats_webservice.connections.models import (
+    UNKNOWN,
+    Event,
+    Installation,
+    LineContent,
+    Recount,
+    Sensor,
+    Space,
+)
 from eida_stats_webservice.connections.spaces import SpaceTree
 from eida_stats_webservice.connections.sums import HourSums, add_up_days, find_placed
 from eida_stats_webservice.database.base import Database, parse_time, select_rows, to_records
@@ -74,17 +82,18 @@ class ConnectionTables:
     # Sensors
 
     def find_sensors(
-        self, connection: Any, node: Node, names: Iterable[str], *, own: bool = False
+        self, connection: Any, node: Node | None, names: Iterable[str], *, own: bool = False
     ) -> dict[str, Sensor]:
         """Return sensors by name. Unknown sensors of other nodes do not count; with `own`, no sensor of theirs."""
+        own_id = None if node is None else node.id
         if not (wanted := self.database.to_list(names)):
             return {}
         found = to_records(Sensor, select_rows(connection, self.queries.list_sensors, names=wanted))
         return {
             sensor.name: sensor
             # One that is known has precedence.
-            for sensor in sorted(found, key=lambda one: one.kind != "unknown")
-            if sensor.node_id == node.id or (sensor.kind != "unknown" and not own)
+            for sensor in sorted(found, key=lambda one: one.kind != UNKNOWN)
+            if sensor.node_id == own_id or (sensor.kind != UNKNOWN and not own)
         }
 
     def add_sensor(self, connection: Any, node: Node, name: str, kind: str, *, is_open: bool = False) -> Sensor:

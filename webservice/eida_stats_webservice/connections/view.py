@@ -8,6 +8,7 @@ from typing import Any
 
 from flask import Request, Response
 
+from eida_statistics.connections import MAX_NAME
 from eida_stats_webservice.auth.node import authenticate_node
 from eida_stats_webservice.connections.counts import Counts
 from eida_stats_webservice.connections.errors import UnknownSpace
@@ -21,7 +22,7 @@ from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.web.bearer import HEADERS
 from eida_stats_webservice.web.parameters import quote_parameter
 
-_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,130}")
+_NAME = re.compile(rf"[^\x00-\x1f\x7f]{{1,{MAX_NAME}}}")
 
 MAX_AGE_SECONDS = 2
 """How long a public answer may be used again."""
@@ -184,7 +185,7 @@ def check_name(name: str) -> None:
     if _NAME.fullmatch(name) is None:
         raise BadParameter(
             quote_parameter("space", name),
-            hint="A name has 1 to 130 characters, and no control characters.",
+            hint=f"A name has 1 to {MAX_NAME} characters, and no control characters.",
             parameter="space",
         )
 
