@@ -8,6 +8,7 @@ import random
 import signal
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -75,7 +76,7 @@ class Answer(NamedTuple):
     received: float
 
 
-class Sender:
+class Sender(ABC):
     """Sends the events of one sensor: to the service, or past it and past Redis, as commands do.
 
     Attributes:
@@ -112,13 +113,13 @@ class Sender:
             self.steps.append(Step(count, begun, float("inf")))
             time.sleep(rng.uniform(0, 0.05))
 
+    @abstractmethod
     def make_record(self, moment: datetime.datetime, direction: int) -> tuple[int, Record]:
         """Return a record that changes the count by 1, in this direction if that is possible."""
-        raise NotImplementedError
 
+    @abstractmethod
     def post(self, record: Record) -> requests.Response:
         """Send a record to the service."""
-        raise NotImplementedError
 
     def _store(self, record: Record, *, passes_by: bool) -> None:
         deadline = time.monotonic() + WITHIN_SECONDS
@@ -318,7 +319,7 @@ def check_stored(store: Store, senders: Collection[Sender]) -> None:
     found = {space: tuple(map(int, sums)) for space, *sums in stored}
     counts = {sender: sender.steps[-1].count for sender in senders}
     assert found == {sender.installed: (sender.events, count, count) for sender, count in counts.items()}
-    # What was received is all there, repeated or not.
+    # The log has all records, repeated or not.
     logged = select(
         store,
         "SELECT name, sensor, count(DISTINCT recorded) FROM sensor_log JOIN nodes ON nodes.id = node_id"

@@ -53,7 +53,7 @@ class Recounted(NamedTuple):
 
 
 class Facts:
-    """What the records of one ringserver say, in any order."""
+    """The statements of the records of one ringserver, in any order."""
 
     def __init__(self, records: Iterable[Record]) -> None:
         self.connects: dict[Key, int] = defaultdict(int)
@@ -141,12 +141,12 @@ def _find_last_listing(
 
 
 class World:
-    """Spaces, sensors and what they have counted.
+    """Spaces, and sensors with their steps.
 
     Args:
         parents: the space that contains each space, None for the highest.
         installed: the installations.
-        steps: what each sensor has counted.
+        steps: the changes of the count, by sensor.
         recounts: the counts that an administrator has stated.
     """
 

@@ -1,4 +1,4 @@
-"""What a follower sends of the status of a ringserver."""
+"""Records that a follower sends about the status of a ringserver."""
 
 import datetime
 

@@ -1,4 +1,4 @@
-"""`ringserverstats_follow`: what it checks and says before it sends anything."""
+"""`ringserverstats_follow`: its checks and messages before it sends anything."""
 
 from collections.abc import Iterator
 from pathlib import Path

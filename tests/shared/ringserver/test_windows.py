@@ -299,7 +299,7 @@ def test_windows_that_join_cover_a_day() -> None:
     assert not SourceWindows(names, now).covers(day("2026-11-21"))
     assert not SourceWindows(names[:1] + names[2:], now).covers(day("2026-11-22"))
     assert not SourceWindows([], now).covers(day("2026-11-22"))
-    # With files of what was received, these cover the day, too.
+    # With files of received data, these cover the day, too.
     received = make_names("20261122T0000-20261123T0000", "20261123T0000-20261124T0000", direction=RX)
     assert not SourceWindows(received, now).covers(day("2026-11-22"))
     assert SourceWindows(names + received, now).covers(day("2026-11-22"))

@@ -1,4 +1,4 @@
-"""The count of a space at any moment: the sums of days, of hours and of events, and what administrators stated."""
+"""The count of a space at any moment: the sums of days, hours and events, and the recounts of administrators."""
 
 import datetime
 from collections.abc import Sequence

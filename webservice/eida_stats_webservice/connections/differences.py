@@ -12,8 +12,8 @@ class ConnectionDifference(msgspec.Struct, frozen=True):
         table: the table.
         subject: the sensor or space.
         key: the rest of the key of the row.
-        stored: what the row has, None if there is no such row.
-        due: what it must have, None if there must be no such row.
+        stored: the values of the row, None if there is no such row.
+        due: the right values, None if there must be no such row.
     """
 
     table: str

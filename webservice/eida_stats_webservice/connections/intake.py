@@ -40,7 +40,7 @@ MAX_AHEAD = datetime.timedelta(minutes=5)
 
 
 class Stored(NamedTuple):
-    """What was stored: the number of events that are new, and the counts that have changed."""
+    """The number of events that are new, and the counts that have changed."""
 
     created: int
     shown: list[Shown]

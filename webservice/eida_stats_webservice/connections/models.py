@@ -80,7 +80,7 @@ class Event(NamedTuple):
 
 
 class LineContent(NamedTuple):
-    """What a line of a log file says. Two lines at one place are never different."""
+    """The content of a line of a log file. Two lines at one place are never different."""
 
     recorded: datetime.datetime
     direction: int

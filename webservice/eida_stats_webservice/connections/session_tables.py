@@ -1,4 +1,4 @@
-"""The tables of the sessions of ringservers, and of what is known of them."""
+"""The tables of the sessions of ringservers, and of the facts about them."""
 
 import datetime
 import json
@@ -24,7 +24,7 @@ _SESSION_COLUMNS = (
 
 
 class Known(NamedTuple):
-    """What the tables have about some sessions.
+    """The content of the tables about some sessions.
 
     Attributes:
         sessions: the group without its facts, and the sessions as they are stored.

@@ -1,4 +1,4 @@
-"""Find the sessions of a ringserver, and the events that count them, from what is known of them.
+"""Find the sessions of a ringserver, and the events that count them, from all known facts.
 
 A *group* is all sessions with the same digits: clients behind one address that connected to one port in one second.
 They cannot be told apart, and need not be. Everything here is a function of a set of facts, so that it does not

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from flask import Request, Response
 
@@ -28,35 +28,54 @@ MAX_AGE_SECONDS = 2
 """How long a public answer may be used again."""
 
 
+class Viewer(NamedTuple):
+    """The rights of the client of a request.
+
+    Attributes:
+        node: the node whose token the request carries, if it does.
+        min_clients: the smallest count of clients that everybody may see, except 0.
+    """
+
+    node: Node | None
+    min_clients: int
+
+    def owns(self, node_id: int | None) -> bool:
+        """Return whether a space of a node is the client's own."""
+        return self.node is not None and self.node.id == node_id
+
+    def can_see(self, node_id: int | None, *, restricted: bool) -> bool:
+        """Return whether the client may see a space of a node."""
+        return not restricted or self.owns(node_id)
+
+    def is_too_small(self, count: int) -> bool:
+        """Return whether a count of clients of another node is not shown."""
+        return 0 < count < self.min_clients
+
+
 class View:
     """The spaces as one client sees them, in the state that one connection sees.
 
     Attributes:
         counts: the counts.
-        node: the node whose token the request carries, if it does.
-        min_clients: the smallest count of clients that everybody may see, except 0.
+        viewer: the client.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        tables: ConnectionTables,
-        connection: Any,
-        node: Node | None,
-        min_clients: int,
-        live: LiveCounts,
-    ) -> None:
+    def __init__(self, tables: ConnectionTables, connection: Any, viewer: Viewer, live: LiveCounts) -> None:
         self.counts = Counts(tables, connection)
-        self.node = node
-        self._database = database
+        self.viewer = viewer
+        self._database = tables.database
         self._queries = tables.queries
         self._connection = connection
-        self.min_clients = min_clients
         self._live = live
+
+    @property
+    def min_clients(self) -> int:
+        """The smallest count of clients that everybody may see, except 0."""
+        return self.viewer.min_clients
 
     def can_see(self, space: Space) -> bool:
         """Return whether the client may see a space."""
-        return not space.restricted or (self.node is not None and self.node.id == space.node_id)
+        return self.viewer.can_see(space.node_id, restricted=space.restricted)
 
     def find(self, name: str) -> Space | None:
         """Return a space by its name, if there is one that the client may see.
@@ -100,13 +119,11 @@ class View:
 
     def is_suppressed(self, space: Space, count: int) -> bool:
         """Return whether a count is too small to be shown: it is that of clients, and the answer is public."""
-        return 0 < count < self.min_clients and self.is_protected(space)
+        return self.viewer.is_too_small(count) and self.is_protected(space)
 
     def is_protected(self, space: Space) -> bool:
         """Return whether small counts of a space are not shown: they are those of clients, for everybody."""
-        if not self.min_clients or (self.node is not None and self.node.id == space.node_id):
-            return False
-        return self.has_ringservers(space)
+        return bool(self.min_clients) and not self.viewer.owns(space.node_id) and self.has_ringservers(space)
 
     def has_ringservers(self, space: Space) -> bool:
         """Return whether ringservers count a space, or one below it."""
@@ -146,9 +163,9 @@ class ViewFactory:
         Raises:
             RefusedToken: if the request carries a token that is not valid.
         """
-        node = authenticate_node(request, self._registry).node if has_token(request) else None
+        viewer = self._identify(request)
         with self._database.snapshot() as connection:
-            yield View(self._database, self._tables, connection, node, self._min_clients, self._live)
+            yield View(self._tables, connection, viewer, self._live)
 
     def count_now(self, request: Request, name: str) -> int | None:
         """Return the present count of a space as the client may see it; None if there is none that it may see.
@@ -159,21 +176,24 @@ class ViewFactory:
         """
         check_name(name)
         if not self._live.is_active:
-            node = authenticate_node(request, self._registry).node if has_token(request) else None
+            viewer = self._identify(request)
             with self._database.transaction() as connection:
                 found = self._tables.queries.present_count(connection, name=name)
             if found is not None:
                 node_id, restricted, net, is_known, has_recounts, has_ringservers = found
-                is_own = node is not None and node.id == node_id
-                if restricted and not is_own:
+                if not viewer.can_see(node_id, restricted=bool(restricted)):
                     return None
                 if not has_recounts:
-                    hidden = has_ringservers and not is_own and 0 < net < self._min_clients
+                    hidden = viewer.is_too_small(net) and has_ringservers and not viewer.owns(node_id)
                     return None if hidden or not is_known else max(0, int(net))
         with self.open(request) as view:
             space = view.find(name)
             count = None if space is None else view.count_now(space)
             return None if space is None or count is None else view.show(space, count)
+
+    def _identify(self, request: Request) -> Viewer:
+        node = authenticate_node(request, self._registry).node if has_token(request) else None
+        return Viewer(node, self._min_clients)
 
 
 def check_name(name: str) -> None:

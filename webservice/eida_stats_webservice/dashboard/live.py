@@ -72,7 +72,7 @@ def make_live_page(view: View, now: datetime.datetime) -> LivePage:
     rows = [_make_row(view, one, now) for one in find_present(view, [*([total] if total else []), *nodes], now)]
     return LivePage(
         now=_write_time(now, "%Y-%m-%d %H:%M:%S"),
-        few=f"fewer than {view.min_clients}",
+        few=_write_few(view),
         total=rows[0] if total and nodes else None,
         nodes=rows[1:] if total else rows,
     )
@@ -111,7 +111,12 @@ def _write_count(view: View, space: Space, count: int | None) -> str:
     if count is None:
         return NO_COUNT
     shown = view.show(space, count)
-    return f"fewer than {view.min_clients}" if shown is None else format_count(shown)
+    return _write_few(view) if shown is None else format_count(shown)
+
+
+def _write_few(view: View) -> str:
+    """Return the text for a count that is too small to be shown."""
+    return f"fewer than {view.min_clients}"
 
 
 def _write_time(moment: datetime.datetime, form: str = "%Y-%m-%d %H:%M") -> str:
