@@ -109,7 +109,7 @@ def test_interrupted_runs_are_finished(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(archive, "_wait_for_disk", fail)
+        patched.setattr(archive, "sync_directory", fail)
         with pytest.raises(KeyboardInterrupt):
             list(store.archive.write(APRIL, tmp_path))
     assert (read_counts(store), list_differences(store)) == (before, [])
@@ -132,7 +132,7 @@ def test_other_files_are_not_replaced(store: Store, node: Node, tmp_path: Path) 
 def test_events_that_arrive_meanwhile_are_written(
     store: Store, node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wait_for_disk = archive._wait_for_disk
+    wait_for_disk = archive.sync_directory
     late = iter(range(3))
 
     def receive(folder: Path) -> None:
@@ -141,7 +141,7 @@ def test_events_that_arrive_meanwhile_are_written(
             put(store, node, step(200 + number))
             break
 
-    monkeypatch.setattr(archive, "_wait_for_disk", receive)
+    monkeypatch.setattr(archive, "sync_directory", receive)
     assert [written.rows for written in store.archive.write(APRIL, tmp_path)] == [15]
     late = iter(range(28 * DAY, 28 * DAY + 100))
     with pytest.raises(DatabaseLocked, match="still arrive"):
