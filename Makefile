@@ -87,6 +87,6 @@ clean: ## Remove everything that make has created
 # Only the packages that the programs need are installed in their oldest versions. Test tools may be new.
 .venv-lowest/ready: .venv/dev
 	$(BIN)/uv venv -q --clear --python $(BIN)/python .venv-lowest
-	$(BIN)/uv pip install -q --python .venv-lowest --resolution lowest-direct -e '.[webservice,parquet,ringserver,redis,dask]'
+	$(BIN)/uv pip install -q --python .venv-lowest --resolution lowest-direct -e '.[webservice,parquet,ringserver,archive,redis,dask]'
 	$(BIN)/uv pip install -q --python .venv-lowest pytest pytest-xdist hypothesis PyYAML mmdb_writer
 	@touch $@

@@ -35,6 +35,8 @@ PARQUET = ["pyarrow>=18.0"]
 REPORT = ["weasyprint>=70"]
 # For the places of clients of a ringserver.
 RINGSERVER = ["maxminddb>=2.8.2", "pygeohash>=3.2.1"]
+# For crawls of archives. python-magic needs libmagic, and is used with --magic only.
+ARCHIVE = ["pymseed>=1.0", "python-magic>=0.4.27"]
 # For a copy of the current counts in Redis, and for jobs of RQ.
 REDIS = ["redis>=8.1", "rq>=3.0"]
 # To read logs on a Dask cluster.
@@ -104,9 +106,10 @@ setup(
         "parquet": PARQUET,
         "report": REPORT,
         "ringserver": RINGSERVER,
+        "archive": ARCHIVE,
         "redis": REDIS,
         "dask": DASK,
-        "dev": WEBSERVICE + PARQUET + REPORT + RINGSERVER + REDIS + DASK + DEV,
+        "dev": WEBSERVICE + PARQUET + REPORT + RINGSERVER + ARCHIVE + REDIS + DASK + DEV,
     },
     entry_points={
         "console_scripts": [
