@@ -30,7 +30,7 @@ _IMPORTED_LATE = (
         f"eida_statsman.{name}"
         for name in (
             *("connections", "coverage", "db", "networks", "nodes", "payloads", "report", "ringserver"),
-            *("sensors", "spaces", "tokens"),
+            *("sensors", "shards", "spaces", "tokens"),
         )
     ),
 )

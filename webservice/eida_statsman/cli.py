@@ -12,7 +12,7 @@ from eida_stats_webservice import config as configuration
 # Each is in the module of its name.
 _COMMANDS = (
     *("connections", "coverage", "db", "networks", "nodes", "payloads", "report", "ringserver"),
-    *("sensors", "serve", "spaces", "tokens"),
+    *("sensors", "serve", "shards", "spaces", "tokens"),
 )
 _EPILOG = """
 Set DATABASE_URI to the database: postgresql://user:password@host/database, or sqlite:/// and a path. The default

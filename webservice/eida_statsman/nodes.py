@@ -124,6 +124,7 @@ def remove(repositories: Repositories, name: str, confirm: str | None) -> None:
         confirm = click.prompt("Type its name to confirm", type=str)
     if confirm != name:
         raise click.UsageError("The names differ; nothing was removed.")
+    repositories.shards.check_node_has_none(name)
     repositories.registry.remove_node(name)
     click.echo(f"removed node {name}")
 

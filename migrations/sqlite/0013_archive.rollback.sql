@@ -1,0 +1,13 @@
+DROP TABLE timeline;
+DROP TABLE spans;
+DROP TABLE links;
+DROP TABLE directories;
+DROP TABLE files;
+DROP TABLE metadata;
+DROP TABLE paths;
+DROP TABLE holdings_history;
+DROP TABLE holdings;
+DROP TABLE stations;
+DROP TABLE crawl_pieces;
+DROP TABLE crawls;
+DROP TABLE shards;

@@ -1,0 +1,197 @@
+-- The catalogue of the nodes' archives: shards, received crawls, stations, and the bytes that nodes hold.
+-- depends: 0012_connections
+
+-- Times are texts in UTC with microseconds, since SQLite compares them as texts. UUIDs are texts, too. The rows of all
+-- shards are in the same tables.
+
+CREATE TABLE shards (
+    sh_code text PRIMARY KEY NOT NULL CHECK (
+        sh_code GLOB '[a-z]*' AND sh_code NOT GLOB '*[^a-z0-9_]*' AND length(sh_code) <= 50
+        AND sh_code NOT GLOB 'pg_*' AND sh_code NOT GLOB '*_tmp' AND sh_code NOT GLOB '*_old'
+        AND sh_code NOT IN ('public', 'information_schema')
+    ),
+    sh_path text NOT NULL UNIQUE CHECK (
+        sh_path GLOB '/?*' AND sh_path NOT GLOB '*/' AND sh_path NOT GLOB '*//*'
+        AND sh_path || '/' NOT GLOB '*/./*' AND sh_path || '/' NOT GLOB '*/../*'
+    ),
+    node_id integer NOT NULL REFERENCES nodes (id),
+    open_paths boolean NOT NULL DEFAULT false,
+    generation integer NOT NULL DEFAULT 0,
+    crawled_at text,
+    refreshed_at text,
+    foreign_server text CHECK (foreign_server IS NULL)
+);
+CREATE INDEX shards_node ON shards (node_id);
+
+CREATE TABLE crawls (
+    id integer PRIMARY KEY AUTOINCREMENT,
+    sh_code text NOT NULL REFERENCES shards ON DELETE CASCADE,
+    sha256 text NOT NULL,
+    size integer NOT NULL,
+    started text NOT NULL,
+    finished text NOT NULL,
+    received text NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f000+00:00', 'now')),
+    ingested text,
+    refused text,
+    UNIQUE (sh_code, sha256)
+);
+
+CREATE TABLE crawl_pieces (
+    crawl_id integer NOT NULL REFERENCES crawls ON DELETE CASCADE,
+    piece integer NOT NULL,
+    content blob NOT NULL,
+    PRIMARY KEY (crawl_id, piece)
+);
+
+CREATE TABLE stations (
+    sh_code text NOT NULL REFERENCES shards ON DELETE CASCADE,
+    network text NOT NULL,
+    station text NOT NULL,
+    location text NOT NULL,
+    channel text NOT NULL,
+    first text NOT NULL,
+    last text,
+    latitude real NOT NULL CHECK (latitude BETWEEN -90 AND 90),
+    longitude real NOT NULL CHECK (longitude BETWEEN -180 AND 180),
+    PRIMARY KEY (sh_code, network, station, location, channel, first)
+) WITHOUT ROWID;
+
+CREATE TABLE holdings (
+    sh_code text NOT NULL REFERENCES shards ON DELETE CASCADE,
+    node_id integer NOT NULL REFERENCES nodes (id),
+    network text NOT NULL,
+    station text NOT NULL,
+    location text NOT NULL,
+    channel text NOT NULL,
+    year integer NOT NULL,
+    bytes integer NOT NULL,
+    files integer NOT NULL,
+    seconds real NOT NULL,
+    first text NOT NULL,
+    last text NOT NULL,
+    PRIMARY KEY (sh_code, network, station, location, channel, year)
+) WITHOUT ROWID;
+CREATE INDEX holdings_network ON holdings (network, node_id);
+
+CREATE TABLE holdings_history (
+    month text NOT NULL CHECK (month GLOB '????-??-01'),
+    node_id integer NOT NULL REFERENCES nodes (id) ON DELETE CASCADE,
+    network text NOT NULL,
+    year integer NOT NULL,
+    bytes integer NOT NULL,
+    files integer NOT NULL,
+    seconds real NOT NULL,
+    first text NOT NULL,
+    last text NOT NULL,
+    PRIMARY KEY (month, node_id, network, year)
+) WITHOUT ROWID;
+
+CREATE TABLE paths (
+    pa_hash text NOT NULL,
+    pa_ingested text NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f000', 'now')),
+    pa_type text CHECK (pa_type IN ('file', 'directory', 'link')),
+    pa_path text NOT NULL,
+    pa_parents text NOT NULL,
+    sh_code text NOT NULL REFERENCES shards ON DELETE CASCADE,
+    PRIMARY KEY (sh_code, pa_hash)
+) WITHOUT ROWID;
+-- What is below a path is a range of this index.
+CREATE UNIQUE INDEX pai_path ON paths (pa_path);
+
+CREATE TABLE metadata (
+    md_hash text NOT NULL,
+    md_ingested text NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f000', 'now')),
+    md_type text NOT NULL,
+    md_json text NOT NULL,
+    sh_code text NOT NULL REFERENCES shards ON DELETE CASCADE,
+    PRIMARY KEY (sh_code, md_hash, md_type)
+) WITHOUT ROWID;
+
+CREATE TABLE files (
+    fi_hash text NOT NULL,
+    fi_parent text,
+    fi_name text NOT NULL,
+    fi_size integer,
+    fi_ctime text,
+    fi_mtime text,
+    fi_atime text,
+    fi_mode text,
+    fi_inode text,
+    fi_uid text,
+    fi_gid text,
+    fi_user text,
+    fi_group text,
+    sh_code text NOT NULL REFERENCES shards ON DELETE CASCADE,
+    PRIMARY KEY (sh_code, fi_hash)
+) WITHOUT ROWID;
+CREATE INDEX fii_parent ON files (sh_code, fi_parent);
+
+CREATE TABLE directories (
+    di_hash text NOT NULL,
+    di_parent text,
+    di_name text NOT NULL,
+    di_ctime text,
+    di_mtime text,
+    di_atime text,
+    di_mode text,
+    di_inode text,
+    di_uid text,
+    di_gid text,
+    di_user text,
+    di_group text,
+    di_count integer,
+    di_size integer,
+    sh_code text NOT NULL REFERENCES shards ON DELETE CASCADE,
+    PRIMARY KEY (sh_code, di_hash)
+) WITHOUT ROWID;
+CREATE INDEX dii_parent ON directories (sh_code, di_parent);
+
+CREATE TABLE links (
+    li_hash text NOT NULL,
+    li_parent text,
+    li_name text NOT NULL,
+    li_ctime text,
+    li_mtime text,
+    li_atime text,
+    li_inode text,
+    li_uid text,
+    li_gid text,
+    li_user text,
+    li_group text,
+    li_intact boolean,
+    li_target text,
+    sh_code text NOT NULL REFERENCES shards ON DELETE CASCADE,
+    PRIMARY KEY (sh_code, li_hash)
+) WITHOUT ROWID;
+
+CREATE TABLE spans (
+    sp_hash text NOT NULL,
+    sp_network text NOT NULL,
+    sp_station text NOT NULL,
+    sp_location text NOT NULL,
+    sp_channel text NOT NULL,
+    sp_quality text NOT NULL,
+    sp_rate real NOT NULL,
+    sp_start text NOT NULL,
+    sp_end text NOT NULL,
+    sp_bytes integer NOT NULL,
+    sh_code text NOT NULL REFERENCES shards ON DELETE CASCADE
+);
+CREATE INDEX spi_hash ON spans (sh_code, sp_hash);
+CREATE INDEX spi_stream ON spans (sp_network, sp_station, sp_location, sp_channel, sp_start, sp_end);
+
+CREATE TABLE timeline (
+    tl_network text NOT NULL,
+    tl_station text NOT NULL,
+    tl_location text NOT NULL,
+    tl_channel text NOT NULL,
+    tl_quality text NOT NULL,
+    tl_rate real NOT NULL,
+    tl_start text NOT NULL,
+    tl_end text NOT NULL,
+    tl_updated text,
+    tl_spans integer NOT NULL,
+    sh_code text NOT NULL REFERENCES shards ON DELETE CASCADE
+);
+CREATE INDEX tli_stream ON timeline (tl_network, tl_station, tl_location, tl_channel, tl_start, tl_end);
+CREATE INDEX tli_shard ON timeline (sh_code, tl_network, tl_station, tl_location, tl_channel);

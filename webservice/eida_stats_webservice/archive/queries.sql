@@ -1,0 +1,18 @@
+-- Shards, for both databases.
+
+-- name: list_shards()
+-- Return all shards, by code.
+SELECT sh_code AS code, sh_path AS path, nodes.name AS node, node_id, open_paths, generation, crawled_at,
+    refreshed_at, foreign_server
+FROM shards JOIN nodes ON nodes.id = shards.node_id
+ORDER BY sh_code;
+
+-- name: add_shard(code, path, node_id, open_paths)!
+INSERT INTO shards (sh_code, sh_path, node_id, open_paths) VALUES (:code, :path, :node_id, :open_paths);
+
+-- name: remove_shard(code)!
+DELETE FROM shards WHERE sh_code = :code;
+
+-- name: bump_generation(code)!
+-- Record a change of a shard.
+UPDATE shards SET generation = generation + 1 WHERE sh_code = :code;

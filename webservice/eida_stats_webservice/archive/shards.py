@@ -1,0 +1,163 @@
+"""Create, list and remove shards."""
+
+import posixpath
+import re
+from pathlib import Path
+from typing import Any
+
+from eida_statistics.texts import find_similar
+from eida_stats_webservice.archive.errors import NodeHasShards, ShardExists, UnknownShard, UnusableShard
+from eida_stats_webservice.archive.models import Shard
+from eida_stats_webservice.archive.storage import open_storage
+from eida_stats_webservice.database.base import Database, select_rows, to_records
+from eida_stats_webservice.registry.repository import RegistryRepository
+
+_CODE = re.compile(r"[a-z][a-z0-9_]{0,49}")
+_RESERVED = re.compile(r"pg_.*|public|information_schema|.*_tmp|.*_old")
+
+
+class ShardRepository:
+    """The list of shards. A method is one transaction, unless it takes a connection."""
+
+    def __init__(self, database: Database, registry: RegistryRepository) -> None:
+        self.database = database
+        self.storage = open_storage(database)
+        self._registry = registry
+        self._queries = database.load_queries(Path(__file__).parent)
+
+    def create(self, code: str, path: str, node: str, *, open_paths: bool) -> Shard:
+        """Create a shard without rows.
+
+        Raises:
+            UnusableShard: if the code or the path is not allowed.
+            ShardExists: if there is a shard of this code, one above or below the path, or a schema of this name.
+            UnknownNode: if there is no such node.
+        """
+        check_code(code)
+        check_path(path)
+
+        def create(connection: Any) -> Shard:
+            self._queries.lock_shards(connection)
+            node_id = self._registry.find_id(connection, node)
+            present = self.list_all(connection)
+            check_new(code, path, present)
+            self._queries.add_shard(connection, code=code, path=path, node_id=node_id, open_paths=open_paths)
+            self.storage.create(connection, code)
+            self.storage.replace_views(connection, sorted([code, *(shard.code for shard in present)]))
+            return self.get(connection, code)
+
+        return self.database.administer(create)
+
+    def remove(self, code: str) -> None:
+        """Remove a shard with all its rows. The snapshots of past holdings stay.
+
+        Raises:
+            UnknownShard: if there is no such shard.
+        """
+
+        def remove(connection: Any) -> None:
+            self._queries.lock_shards(connection)
+            self.get(connection, code)
+            self.storage.replace_views(
+                connection, [shard.code for shard in self.list_all(connection) if shard.code != code]
+            )
+            self.storage.remove(connection, code)
+            self._queries.remove_shard(connection, code=code)
+
+        self.database.administer(remove)
+
+    def check_node_has_none(self, node: str) -> None:
+        """Check that a node may be removed.
+
+        Raises:
+            NodeHasShards: if it has shards, naming them.
+        """
+        if codes := [shard.code for shard in self.read_all() if shard.node == node]:
+            raise NodeHasShards(
+                f"{node} has {', '.join(codes)}", hint="Remove them first: eida_statsman shards remove CODE"
+            )
+
+    def lock(self, connection: Any, code: str) -> Shard:
+        """Return a shard. Other changes of it wait for the end of this transaction.
+
+        Raises:
+            UnknownShard: if there is no such shard.
+        """
+        self._queries.lock_shard(connection, code=code)
+        return self.get(connection, code)
+
+    def bump(self, connection: Any, code: str) -> None:
+        """Raise the generation of a shard."""
+        self._queries.bump_generation(connection, code=code)
+
+    def get(self, connection: Any, code: str) -> Shard:
+        """Return a shard.
+
+        Raises:
+            UnknownShard: if there is no such shard.
+        """
+        shards = {shard.code: shard for shard in self.list_all(connection)}
+        if code in shards:
+            return shards[code]
+        similar = find_similar(code, shards)
+        raise UnknownShard(
+            code,
+            hint=f"Did you mean {' or '.join(similar)}?" if similar else "List them: eida_statsman shards list",
+        )
+
+    def list_all(self, connection: Any) -> list[Shard]:
+        """Return all shards, by code."""
+        return to_records(Shard, select_rows(connection, self._queries.list_shards))
+
+    def read_all(self) -> list[Shard]:
+        """Return all shards, by code."""
+        with self.database.transaction() as connection:
+            return self.list_all(connection)
+
+
+def check_code(code: str) -> None:
+    """Check that a shard may have this code, which is also the name of a schema.
+
+    Raises:
+        UnusableShard: if it may not.
+    """
+    if not _CODE.fullmatch(code):
+        raise UnusableShard(
+            f"code {code!r}", hint="Use at most 50 small letters, digits and underscores; begin with a letter."
+        )
+    if _RESERVED.fullmatch(code):
+        raise UnusableShard(f"code {code}: PostgreSQL or this program uses it", hint="Choose another code.")
+
+
+def check_path(path: str) -> None:
+    """Check that the paths of a shard may begin with this path.
+
+    Raises:
+        UnusableShard: if it is not absolute and normalised, or is the root.
+    """
+    # A path that begins with two slashes is normalised, too.
+    if not path.startswith("/") or path.startswith("//") or path != posixpath.normpath(path) or path == "/":
+        raise UnusableShard(f"path {path!r}", hint="Use an absolute path such as /GFZ/archive, without . and ..")
+    if not path.isprintable():
+        raise UnusableShard(f"path {path!r} has a character that is not printable")
+
+
+def check_new(code: str, path: str, present: list[Shard]) -> None:
+    """Check that a new shard shares neither its code nor a path with others.
+
+    Raises:
+        ShardExists: if it does.
+    """
+    for shard in present:
+        if shard.code == code:
+            raise ShardExists(code, hint="List them: eida_statsman shards list")
+        if is_below(path, shard.path) or is_below(shard.path, path):
+            raise ShardExists(
+                f"shard {shard.code} has the path {shard.path}",
+                hint="Use a path that is neither above nor below it.",
+            )
+
+
+def is_below(path: str, root: str) -> bool:
+    """Return whether a path is the root or below it, compared at slashes: /u390/x is not below /u39."""
+    return path == root or path.startswith(f"{root}/")

@@ -1,0 +1,111 @@
+"""Where the rows of shards are: in PostgreSQL, each shard has a schema; in SQLite, they are in common tables."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from eida_stats_webservice.archive.errors import ShardExists
+from eida_stats_webservice.database import schemas
+from eida_stats_webservice.database.base import Database
+
+_FOLDER = Path(__file__).parent
+_OWNER = {"mode": "text", "inode": "text", "uid": "text", "gid": "text", "user": "text", "group": "text"}
+_TIMES = {"ctime": "timestamptz", "mtime": "timestamptz", "atime": "timestamptz"}
+
+
+def _name_columns(prefix: str, **types: str) -> dict[str, str]:
+    return {f"{prefix}_{name}": type_ for name, type_ in types.items()}
+
+
+_STREAM = dict.fromkeys(("network", "station", "location", "channel", "quality"), "text") | {"rate": "float8"}
+_SPAN = {"start": "timestamptz", "end": "timestamptz"}
+VIEWS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "paths": _name_columns(
+            "pa", hash="uuid", ingested="timestamp", type="path_type", path="text", parents="uuid[]"
+        ),
+        "metadata": _name_columns("md", hash="uuid", ingested="timestamp", type="text", json="jsonb"),
+        "files": _name_columns("fi", hash="uuid", parent="uuid", name="text", size="bigint", **_TIMES, **_OWNER),
+        "directories": _name_columns(
+            "di", hash="uuid", parent="uuid", name="text", **_TIMES, **_OWNER, count="numeric", size="numeric"
+        ),
+        "links": _name_columns(
+            "li",
+            hash="uuid",
+            parent="uuid",
+            name="text",
+            **_TIMES,
+            **{name: type_ for name, type_ in _OWNER.items() if name != "mode"},
+            intact="boolean",
+            target="text",
+        ),
+        "spans": _name_columns("sp", hash="uuid", **_STREAM, **_SPAN, bytes="bigint"),
+        "timeline": _name_columns("tl", **_STREAM, **_SPAN, updated="timestamptz", spans="bigint"),
+    }
+)
+"""The views over all shards, with their columns. Their last column is `sh_code`."""
+
+
+class ShardStorage(Protocol):
+    """Creates and removes what a shard needs beside its row in `shards`. All methods take a connection."""
+
+    def create(self, connection: Any, code: str) -> None:
+        """Create the tables of a shard; raise ShardExists if a schema has its name."""
+
+    def enter(self, connection: Any, code: str) -> None:
+        """Let the names of tables stand for those of a shard, until the end of the transaction."""
+
+    def remove(self, connection: Any, code: str) -> None:
+        """Remove the tables of a shard. No view may read them any more."""
+
+    def replace_views(self, connection: Any, codes: Iterable[str]) -> None:
+        """Let the views over all shards read these shards."""
+
+
+class SchemaStorage:
+    """A schema for each shard."""
+
+    def create(self, connection: Any, code: str) -> None:
+        """Create the schema with its tables; see ShardStorage."""
+        if schemas.exists(connection, code):
+            raise ShardExists(f"the database has a schema {code}", hint="Choose another code.")
+        schemas.create(connection, code, read_script("shard") + read_script("shard_indexes"))
+
+    def enter(self, connection: Any, code: str) -> None:
+        """Put the schema first in the search_path; see ShardStorage."""
+        schemas.enter(connection, code)
+
+    def remove(self, connection: Any, code: str) -> None:
+        """Drop the schema; see ShardStorage."""
+        schemas.drop(connection, code)
+
+    def replace_views(self, connection: Any, codes: Iterable[str]) -> None:
+        """Replace the views; see ShardStorage."""
+        schemas.replace_union_views(connection, VIEWS, codes, "sh_code")
+
+
+class RowStorage:
+    """Common tables with the column `sh_code`. Their rows go with the row in `shards`."""
+
+    def create(self, connection: Any, code: str) -> None:
+        """Do nothing; see ShardStorage."""
+
+    def enter(self, connection: Any, code: str) -> None:
+        """Do nothing; see ShardStorage."""
+
+    def remove(self, connection: Any, code: str) -> None:
+        """Do nothing; see ShardStorage."""
+
+    def replace_views(self, connection: Any, codes: Iterable[str]) -> None:
+        """Do nothing; see ShardStorage."""
+
+
+def open_storage(database: Database) -> ShardStorage:
+    """Return the storage of a database."""
+    return SchemaStorage() if database.dialect == "postgresql" else RowStorage()
+
+
+def read_script(name: str) -> str:
+    """Return the statements of a file of this folder."""
+    return (_FOLDER / f"{name}.sql").read_text()

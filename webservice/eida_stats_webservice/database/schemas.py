@@ -1,0 +1,96 @@
+"""Schemas of PostgreSQL whose names are data. SQLite has none.
+
+All functions take a connection in a transaction of the role that owns the tables. Names are always quoted.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from psycopg2 import extensions, sql
+
+Columns = Mapping[str, str]
+"""The names and types of the columns of a view."""
+
+
+def exists(connection: extensions.connection, name: str) -> bool:
+    """Return whether there is a schema of this name."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT FROM pg_namespace WHERE nspname = %s", (name,))
+        return cursor.rowcount > 0
+
+
+def create(connection: extensions.connection, name: str, script: str) -> None:
+    """Create a schema, and run a script that creates its tables."""
+    _execute(connection, "CREATE SCHEMA {}", name)
+    run(connection, name, script)
+
+
+def run(connection: extensions.connection, name: str, script: str) -> None:
+    """Run a script whose tables are in a schema. Types may be in the other schemas of the search_path."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('search_path')")
+        (before,) = cursor.fetchone() or ("",)
+        enter(connection, name)
+        cursor.execute(script)
+        cursor.execute("SELECT set_config('search_path', %s, true)", (before,))
+
+
+def enter(connection: extensions.connection, name: str) -> None:
+    """Look for tables in a schema first, until the end of the transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT set_config('search_path', %s || ', ' || current_setting('search_path'), true)",
+            (sql.Identifier(name).as_string(connection),),
+        )
+
+
+def rename(connection: extensions.connection, old: str, new: str) -> None:
+    """Rename a schema. Views go on reading the tables that they were created for."""
+    _execute(connection, "ALTER SCHEMA {} RENAME TO {}", old, new)
+
+
+def drop(connection: extensions.connection, name: str) -> None:
+    """Drop a schema with all that is in it, if it exists. No view may read its tables."""
+    _execute(connection, "DROP SCHEMA IF EXISTS {} CASCADE", name)
+
+
+def replace_union_views(
+    connection: extensions.connection, views: Mapping[str, Columns], schemas: Iterable[str], label: str
+) -> None:
+    """Replace views by the rows of the tables of the same names in some schemas.
+
+    Args:
+        connection: the connection.
+        views: the views, with the columns that they and the tables have.
+        schemas: the schemas.
+        label: the last column of the views, with the name of the schema. A comparison of it with a constant leaves
+            one table to read, at planning.
+    """
+    names = list(schemas)
+    for view, columns in views.items():
+        parts: list[sql.Composable] = [
+            sql.SQL("SELECT {}, {}::text AS {} FROM {}").format(
+                sql.SQL(", ").join(map(sql.Identifier, columns)),
+                sql.Literal(name),
+                sql.Identifier(label),
+                sql.Identifier(name, view),
+            )
+            for name in names
+        ]
+        # PostgreSQL would keep a part without a table in each plan.
+        parts = parts or [_select_nothing({**columns, label: "text"})]
+        with connection.cursor() as cursor:
+            cursor.execute(
+                sql.SQL("CREATE OR REPLACE VIEW {} AS {}").format(
+                    sql.Identifier(view), sql.SQL(" UNION ALL ").join(parts)
+                )
+            )
+
+
+def _select_nothing(columns: Columns) -> sql.Composable:
+    nulls = [sql.SQL(f"NULL::{type_} AS {{}}").format(sql.Identifier(name)) for name, type_ in columns.items()]
+    return sql.SQL("SELECT {} WHERE false").format(sql.SQL(", ").join(nulls))
+
+
+def _execute(connection: extensions.connection, statement: str, *names: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))

@@ -1,0 +1,58 @@
+"""eida_statsman shards: the catalogues of the nodes' archives."""
+
+import click
+import msgspec
+
+from eida_statsman.nodes import require_printable
+from eida_statsman.repositories import Repositories
+from eida_statsman.tables import show
+
+
+@click.group()
+def shards() -> None:
+    """Administer the catalogues of the nodes' archives."""
+
+
+@shards.command()
+@click.argument("code")
+@click.option("--path", required=True, help="The path that all its paths begin with, as /GFZ/archive.")
+@click.option("--node", required=True, callback=require_printable, help="The node that has the archive.")
+@click.option("--open-paths", is_flag=True, help="Show paths, files and links to everybody.")
+@click.pass_obj
+def create(repositories: Repositories, code: str, path: str, node: str, open_paths: bool) -> None:
+    """Create the catalogue of an archive. Its CODE is the name of a schema of the database."""
+    shard = repositories.shards.create(code, path, node, open_paths=open_paths)
+    click.echo(f"created shard {shard.code} of node {shard.node} for {shard.path}")
+
+
+@shards.command(name="list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def list_(repositories: Repositories, as_json: bool) -> None:
+    """List all shards."""
+    rows = [msgspec.structs.asdict(shard) for shard in repositories.shards.read_all()]
+    columns = {
+        "code": "SHARD",
+        "path": "PATH",
+        "node": "NODE",
+        "crawled_at": "CRAWLED",
+        "refreshed_at": "REFRESHED",
+        "open_paths": "OPEN PATHS",
+        "foreign_server": "SERVER",
+    }
+    show(rows, columns, as_json=as_json, spare=("foreign_server", "open_paths", "refreshed_at"))
+
+
+@shards.command()
+@click.argument("code")
+@click.option("--confirm", help="The code again; without, you are prompted for it.")
+@click.pass_obj
+def remove(repositories: Repositories, code: str, confirm: str | None) -> None:
+    """Remove a shard with all its rows."""
+    if confirm is None:
+        click.echo(f"This removes shard {code} with its paths, metadata, spans and holdings.")
+        confirm = click.prompt("Type its code to confirm")
+    if confirm != code:
+        raise click.UsageError("The codes differ; nothing was removed.")
+    repositories.shards.remove(code)
+    click.echo(f"removed shard {code}")
