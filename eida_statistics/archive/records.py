@@ -178,7 +178,7 @@ _CRAWL = msgspec.json.Decoder(CrawlRecord)
 def encode_record(record: PosixRecord | MseedRecord | CrawlRecord) -> bytes:
     """Return a record as JSON in UTF-8.
 
-    Fields that are None are left out. `bytes_unread` and `damaged` are written with segments, whatever their values.
+    Fields that are None are left out. `bytes_unread` and `damaged` are written with segments, whatever they are.
     """
     if isinstance(record, MseedRecord) and record.error is None:
         misnamed = record.misnamed or msgspec.UNSET

@@ -17,8 +17,10 @@ import eida_stats_aggregator.ringserver.cli
 import eida_stats_aggregator.ringserver.follow
 import eida_statsman.cli
 from eida_statistics import errors
+from eida_statistics.archive import errors as crawl_errors
 from eida_stats_aggregator import errors as aggregator_errors
 from eida_stats_webservice import errors as service_errors
+from eida_stats_webservice.archive import errors as archive_errors
 from eida_stats_webservice.config import FILE_VARIABLE, Config
 from eida_stats_webservice.connections import errors as connection_errors
 from support.error_classes import list_classes
@@ -181,6 +183,8 @@ def test_problem_types_are_documented() -> None:
     silent |= {connection_errors.UnknownSensor, connection_errors.UnusableSpace}
     silent |= {connection_errors.OverlappingInstallation, connection_errors.ArchiveDiffers}
     silent |= {connection_errors.ConnectionDifferences}
+    silent |= {archive_errors.UnknownShard, archive_errors.ShardExists, archive_errors.NodeHasShards}
+    silent |= {crawl_errors.InvalidLine, crawl_errors.InvalidCrawl, crawl_errors.InvalidPath}
     answered = {error.problem for error in list_classes()}
     answered -= {error.problem for error in silent}
     text = WEBSERVICE.read_text()

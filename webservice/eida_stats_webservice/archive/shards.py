@@ -1,10 +1,10 @@
 """Create, list and remove shards."""
 
-import posixpath
 import re
 from pathlib import Path
 from typing import Any
 
+from eida_statistics.archive.paths import is_normal, is_within
 from eida_statistics.texts import find_similar
 from eida_stats_webservice.archive.errors import NodeHasShards, ShardExists, UnknownShard, UnusableShard
 from eida_stats_webservice.archive.models import Shard
@@ -135,8 +135,7 @@ def check_path(path: str) -> None:
     Raises:
         UnusableShard: if it is not absolute and normalised, or is the root.
     """
-    # A path that begins with two slashes is normalised, too.
-    if not path.startswith("/") or path.startswith("//") or path != posixpath.normpath(path) or path == "/":
+    if not is_normal(path) or path == "/":
         raise UnusableShard(f"path {path!r}", hint="Use an absolute path such as /GFZ/archive, without . and ..")
     if not path.isprintable():
         raise UnusableShard(f"path {path!r} has a character that is not printable")
@@ -151,13 +150,8 @@ def check_new(code: str, path: str, present: list[Shard]) -> None:
     for shard in present:
         if shard.code == code:
             raise ShardExists(code, hint="List them: eida_statsman shards list")
-        if is_below(path, shard.path) or is_below(shard.path, path):
+        if is_within(path, shard.path) or is_within(shard.path, path):
             raise ShardExists(
                 f"shard {shard.code} has the path {shard.path}",
                 hint="Use a path that is neither above nor below it.",
             )
-
-
-def is_below(path: str, root: str) -> bool:
-    """Return whether a path is the root or below it, compared at slashes: /u390/x is not below /u39."""
-    return path == root or path.startswith(f"{root}/")
