@@ -133,6 +133,8 @@ def _open_writer(options: Options) -> Iterator[CrawlWriter]:
         raise
     except OSError as error:
         raise UnwritableCrawl(f"{options.output}: {error.strerror}", hint=hint) from error
+    finally:
+        writer.close()
 
 
 def _make_work(wanted: Wanted, registry: SharedRegistry) -> Callable[[], Callable[[list[Portion]], Described]]:
