@@ -1,6 +1,5 @@
 """Describe files, directories and links: their lines in the crawl, and what the summary says about them."""
 
-import datetime
 import errno
 import os
 import re
@@ -141,7 +140,7 @@ class Describer:
 
     def __init__(self, wanted: Wanted, registry: NetworkRegistry) -> None:
         self._wanted = wanted
-        self._registry = registry
+        self._extend = registry.extend
         # Each finds one type of metadata of a file.
         self._probes: dict[str, Callable[[bytes], dict[str, str]]] = {}
         if wanted.has_checksums:
@@ -219,9 +218,6 @@ class Describer:
         record = read_content(os.fsdecode(local), size, self._extend)
         record.misnamed = is_misnamed(path, record.segments, self._wanted.layout)
         return record
-
-    def _extend(self, network: str, day: datetime.date) -> str:
-        return self._registry.extend(network, day)
 
     def _copy_mseed(self, path: str, line: bytes | None, findings: Findings) -> bytes | None:
         """Return the line of the previous crawl; None if the file has to be read."""

@@ -145,7 +145,7 @@ def _make_segment(trace: MS3TraceID, raw: Any, length: int, extend: Extend) -> S
         codes.station,
         codes.location,
         codes.channel,
-        _QUALITIES.get(version, str(version)) if is_old else str(version),
+        _QUALITIES[version] if is_old and version in _QUALITIES else str(version),
         rate,
         start,
         _to_time(last),
