@@ -16,7 +16,7 @@ from eida_statistics.archive.lines import parse_line
 from support.commands import run_command
 from support.stubs import environment
 
-# What a crawl says of a path: its records, by their types.
+# The records of a path in a crawl, by their types.
 Records = dict[str, dict[str, Any]]
 
 _CAPABILITIES = "-dac_override,-dac_read_search"

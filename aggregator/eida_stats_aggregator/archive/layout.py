@@ -49,7 +49,10 @@ def is_misnamed(path: str, segments: Sequence[Segment], layout: Layout | None) -
         if (one.station, one.location, one.channel) != stream or network not in (one.network, one.sid[5:7]):
             return True
     bounds = _find_bounds(year, day)
-    return bounds is None or not any(one.start < bounds[1] and one.end >= bounds[0] for one in segments)
+    if bounds is None:
+        return True
+    start, end = bounds
+    return all(one.start >= end or one.end < start for one in segments)
 
 
 @lru_cache(maxsize=1024)

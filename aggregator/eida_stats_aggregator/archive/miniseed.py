@@ -1,4 +1,4 @@
-"""Read what a file of miniSEED has: its segments, and their records and bytes."""
+"""Read the content of a file of miniSEED: its segments, and their records and bytes."""
 
 import datetime
 import re

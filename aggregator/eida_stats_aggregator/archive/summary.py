@@ -12,7 +12,7 @@ from eida_stats_aggregator.summary import format_size
 
 
 class Problem(msgspec.Struct):
-    """A path, and what is wrong with it."""
+    """A path and its fault."""
 
     path: str
     reason: str

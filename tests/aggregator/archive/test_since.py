@@ -101,7 +101,7 @@ def test_output_may_be_the_previous_crawl(archive: Path, tmp_path: Path) -> None
 
 
 def test_other_wishes_are_met(archive: Path, tmp_path: Path) -> None:
-    """Of what the previous crawl does not have, nothing can be copied."""
+    """Only the previous crawl's own types of metadata can be copied."""
     crawl(archive, tmp_path / "1.gz", pattern="*.06[01]")
     findings = crawl(archive, tmp_path / "2.gz", tmp_path / "1.gz", has_checksums=True, has_owners=True)
     crawl(archive, tmp_path / "full.gz", has_checksums=True, has_owners=True)
@@ -138,7 +138,7 @@ def test_file_that_could_not_be_read_is_read_again(archive: Path, tmp_path: Path
     assert read(tmp_path / "2.gz")[f"{ROOT}/text"]["mseed"] == {"error": "no miniSEED record was found"}
 
 
-def test_registry_is_asked_again(archive: Path, tmp_path: Path) -> None:
+def test_registry_is_consulted_again(archive: Path, tmp_path: Path) -> None:
     write(archive / "temporary", make_mseed("FDSN:Z3_A__L_H_Z"))
     registry = write(tmp_path / "networks.json", json.dumps(REGISTRY).encode())
     assert run_crawl(archive, tmp_path / "1.gz", "--networks", registry).returncode == 0
