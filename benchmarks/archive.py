@@ -122,7 +122,7 @@ def _measure_again(folder: Path, runs: int) -> Table:
     _link_files(folder / "LHZ", small, _PATHS // 4)
     table = Table(title=f"unchanged files, and memory, median of {runs}", box=None, title_justify="left")
     table.add_column("CRAWL")
-    for heading in ("FILES/S", "MEMORY"):
+    for heading in ("FILES/CPU S", "FILES/S", "MEMORY"):
         table.add_column(heading, justify="right")
     rows: dict[str, Callable[[], _Cost]] = {
         f"{paths // 4:,} files": lambda: _run("crawl", small, 1),
@@ -134,7 +134,8 @@ def _measure_again(folder: Path, runs: int) -> Table:
     for name, side in rows.items():
         costs = [side() for _ in range(runs)]
         files = statistics.median(one.files / one.seconds for one in costs)
-        table.add_row(name, f"{files:,.0f}", f"{max(one.kilobytes for one in costs) / 1024:.0f} MB")
+        rate = "" if "two" in name else f"{statistics.median(one.rate for one in costs):,.0f}"
+        table.add_row(name, rate, f"{files:,.0f}", f"{max(one.kilobytes for one in costs) / 1024:.0f} MB")
     return table
 
 
