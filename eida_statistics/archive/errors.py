@@ -15,3 +15,11 @@ class InvalidCrawl(EidaStatisticsError):
 
     http_status = 422
     problem = "invalid-crawl"
+
+
+class InvalidPath(EidaStatisticsError):
+    """This is not a path of an archive."""
+
+    http_status = 400
+    exit_code = 2
+    problem = "invalid-path"

@@ -135,6 +135,15 @@ class MseedRecord(msgspec.Struct, omit_defaults=True):
     error: str | None = None
 
 
+class _Content(msgspec.Struct):
+    """The form in which the content of a file is written."""
+
+    segments: list[Segment]
+    bytes_unread: int
+    damaged: bool
+    misnamed: bool | msgspec.UnsetType
+
+
 class CrawlRecord(msgspec.Struct, omit_defaults=True):
     """The crawl, in its first and in its last line. The two lines have different fields.
 
@@ -144,7 +153,8 @@ class CrawlRecord(msgspec.Struct, omit_defaults=True):
         options: the options of the command that changed the result; first line.
         version: the version of the program; first line.
         finished: when it ended; last line.
-        counts: the number of lines of each type, and of paths that were skipped; last line.
+        counts: the numbers of lines by type of metadata (`posix`, …), and of paths by their type (`file`, …;
+            `skipped` for a FIFO, socket or device); last line.
         unreadable: the paths of directories that could not be read; last line.
         errors: the number of files that could not be read; last line.
     """
@@ -166,7 +176,13 @@ _CRAWL = msgspec.json.Decoder(CrawlRecord)
 
 
 def encode_record(record: PosixRecord | MseedRecord | CrawlRecord) -> bytes:
-    """Return a record as JSON in UTF-8."""
+    """Return a record as JSON in UTF-8.
+
+    Fields that are None are left out. `bytes_unread` and `damaged` are written with segments, whatever their values.
+    """
+    if isinstance(record, MseedRecord) and record.error is None:
+        misnamed = record.misnamed or msgspec.UNSET
+        return _ENCODER.encode(_Content(record.segments, record.bytes_unread, record.damaged, misnamed))
     return _ENCODER.encode(record)
 
 
