@@ -65,7 +65,7 @@ class Tally:
         self.classes: dict[str, list[int]] = {}
         self.noted: dict[int, RecordKeys] = {}
         self.chosen = 0
-        self.window: Window | None = None
+        self.window: Window[Request] | None = None
         self._choices = choices
         self._due: dict[int, int | None] = {}
         self._noted = RecordKeys()
