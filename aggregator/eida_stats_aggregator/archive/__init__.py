@@ -1,0 +1,1 @@
+"""The node's archive: its crawl, and the comparison of requests with it."""
