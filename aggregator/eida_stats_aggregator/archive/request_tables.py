@@ -96,7 +96,7 @@ def _list_remarks(comparison: Comparison, logs: LogSummary) -> Iterator[str]:
     for text, number in (
         ("Requests for which the server knew no stream; the log does not say which", comparison.without_traces),
         (
-            "NEWER: no data in requests after the crawl began, whose data may have come since",
+            "NEWER: requested after the crawl began, so that the data may have come since",
             _count_newer(comparison),
         ),
         ("FAULTS: a file with the data was there, and was not changed since", _count_faults(comparison)),
