@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
+import eida_stats_aggregator.archive.requests
 import eida_stats_aggregator.cli
 import eida_stats_aggregator.ringserver.cli
 import eida_stats_aggregator.ringserver.follow
@@ -37,6 +38,7 @@ WEBSERVICE = ROOT / "webservice" / "README.md"
 ARCHITECTURE = ROOT / "ARCHITECTURE.md"
 RELIABILITY = ROOT / "docs" / "RELIABILITY.md"
 AGGREGATOR_COMMANDS = (
+    eida_stats_aggregator.archive.requests.requests,
     eida_stats_aggregator.cli.cli,
     eida_stats_aggregator.ringserver.cli.cli,
     eida_stats_aggregator.ringserver.follow.cli,
@@ -49,6 +51,7 @@ AGGREGATOR_ERRORS = [
     aggregator_errors.WorkerLost,
     aggregator_errors.ClusterUnavailable,
     aggregator_errors.NothingToAggregate,
+    aggregator_errors.NothingToCompare,
     errors.InvalidClientClasses,
     aggregator_errors.AggregateExists,
     aggregator_errors.UnwritableDirectory,

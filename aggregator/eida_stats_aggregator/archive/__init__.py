@@ -1,1 +1,1 @@
-"""The node's archive: its crawl, and the comparison of requests with it."""
+"""Crawls of the node's archive: the command `eida_archive`."""
