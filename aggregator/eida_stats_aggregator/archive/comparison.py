@@ -1,4 +1,4 @@
-"""Compare the traces of requests with what an archive holds.
+"""Compare the traces of requests with the content of an archive.
 
 A trace counts once in each table, whole, by the *start* of its window: that of the oldest data that the node had to
 look for. The end is often "now", whatever data there are.
@@ -83,7 +83,7 @@ class Missing:
 
 
 class MissingKey(NamedTuple):
-    """A stream, and what is held of it where data were requested."""
+    """A stream, and the result of looking it up."""
 
     presence: Presence
     stream: Stream
@@ -135,7 +135,7 @@ def find_year(time: int) -> int:
 
 
 def look_up(trace: Trace, at: int, holdings: Holdings, extend: Extend) -> tuple[Stream, Presence, bool]:
-    """Return the stream of a trace with its extended network, what is held of it, and whether that was there.
+    """Return the stream of a trace with its extended network, the result, and whether it proves a fault.
 
     Raises:
         RegistryUnavailable: if its network needs the registry, which cannot be loaded.

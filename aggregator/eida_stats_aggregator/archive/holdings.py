@@ -1,4 +1,4 @@
-"""The segments of a crawl by stream, in memory, to find what an archive holds at a time.
+"""The segments of a crawl by stream, in memory, to look up streams and times.
 
 A million segments take 32 MB, and twice as much while they are sorted.
 """
@@ -37,7 +37,7 @@ _Times = NDArray[np.int64]
 
 
 class Found(NamedTuple):
-    """What an archive holds of a stream in a window.
+    """The result of looking up a stream and a window.
 
     Attributes:
         presence: `unknown` if it holds nothing of the stream, `gap` if nothing in the window, else `held`.
@@ -58,7 +58,7 @@ class _Segments(NamedTuple):
 
 
 class Holdings:
-    """What an archive held at the time of a crawl.
+    """The content of an archive at the time of a crawl.
 
     Attributes:
         crawl: the records of the crawl itself, as one.
@@ -79,7 +79,7 @@ class Holdings:
         return stream in self._segments
 
     def find(self, stream: Stream, start: int, end: int, at: int) -> Found:
-        """Return what is held of a stream from `start` to before `end`, for a request at the time `at`.
+        """Look up a stream from `start` to before `end`, for a request at the time `at`.
 
         All times are in microseconds since 1970.
         """
@@ -172,10 +172,11 @@ def read_holdings(lines: Iterable[tuple[int, bytes]]) -> Holdings:
 def _read_change(line: CrawlLine) -> int:
     """Return when a file was changed last, or came here.
 
-    This is its ctime: unlike mtime, a program that copies files cannot set it to the time of the original.
+    This is its ctime: unlike mtime, a program that copies files cannot set it to the time of the original. A crawl
+    has the whole second, and the change was before its end.
     """
     change = decode_posix(line.json).ctime
-    return _NEVER_UNCHANGED if change is None else change * _MICROSECONDS
+    return _NEVER_UNCHANGED if change is None else (change + 1) * _MICROSECONDS
 
 
 def _view(column: "array[int]") -> _Times:

@@ -1,12 +1,13 @@
-"""Read request logs as the aggregator does, and compare their traces with what an archive holds.
+"""Read request logs as the aggregator does, and compare their traces with a crawl.
 
-One process reads, since the comparison is done rarely. Nothing about users is read, so requests are recognised as
-repeated without their users, and clients are not left out by their programs.
+One process reads, since the comparison is done rarely. Repeated requests are recognised as in a pipe, which is read
+once, and without their users, since nothing about users is read.
 """
 
 import datetime
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from eida_stats_aggregator.archive.comparison import Comparison, Extend
 from eida_stats_aggregator.archive.holdings import Holdings
@@ -21,6 +22,9 @@ from eida_stats_aggregator.logs.lines import read_lines
 from eida_stats_aggregator.logs.sources import Log, find_logs
 from eida_stats_aggregator.progress import show_progress
 from eida_stats_aggregator.reader import get_standard_input
+
+# How many requests are read before some are counted, and leave the memory.
+_BATCH = 10_000
 
 
 @dataclass
@@ -64,8 +68,10 @@ def compare_logs(
     with show_progress("reading", sum(log.size for log in distinct), shown=shown) as advance:
         for log in distinct:
             before = comparison.requests
-            for request in window.pass_on(_read_requests(log, summary)):
-                comparison.add(request, holdings, extend)
+            requests = _read_requests(log, summary)
+            while batch := list(islice(requests, _BATCH)):
+                for request in window.pass_on(batch):
+                    comparison.add(request, holdings, extend)
             advance(log.size, comparison.requests - before)
     for request in window.release():
         comparison.add(request, holdings, extend)

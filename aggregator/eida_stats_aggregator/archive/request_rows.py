@@ -20,7 +20,7 @@ class Row(msgspec.Struct, kw_only=True):
 
     Attributes:
         section: the table: `total`, `age`, `year` or `nodata`.
-        name: the line: `all`; an age; a year; or what is held of a stream without data. See README.md.
+        name: the line: `all`; an age; a year; or the result for a stream without data. See README.md.
         network: the extended code; of a stream, in `nodata` only.
         station: likewise.
         location: likewise; empty for `--`.

@@ -1,5 +1,6 @@
 """The comparison of requests with an archive as tables for people, 80 characters wide."""
 
+import datetime
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -8,6 +9,7 @@ from rich.table import Column, Table
 
 from eida_statistics.terminal import print_table
 from eida_stats_aggregator.archive.comparison import PRESENCES, Comparison
+from eida_stats_aggregator.archive.holdings import Holdings
 from eida_stats_aggregator.archive.request_logs import LogSummary
 from eida_stats_aggregator.archive.request_rows import Row
 from eida_stats_aggregator.summary import format_size
@@ -46,10 +48,10 @@ def print_tables(rows: Sequence[Row]) -> None:
         console.print()
 
 
-def print_remarks(comparison: Comparison, logs: LogSummary) -> None:
-    """Print the numbers of requests and lines, and what was left out."""
+def print_remarks(comparison: Comparison, logs: LogSummary, holdings: Holdings) -> None:
+    """Print the numbers of requests, lines and segments, and the reasons for which some did not count."""
     console = Console(highlight=False)
-    for remark in _list_remarks(comparison, logs):
+    for remark in (*_list_remarks(comparison, logs), _describe_crawl(holdings)):
         console.print(remark, markup=False, soft_wrap=True)
 
 
@@ -114,6 +116,12 @@ def _list_remarks(comparison: Comparison, logs: LogSummary) -> Iterator[str]:
     yield from (f"rejected: {reject.file}:{reject.line}: {reject.reason}" for reject in logs.rejects)
     if logs.rejected > len(logs.rejects):
         yield f"rejected: … and {logs.rejected - len(logs.rejects):,} more"
+
+
+def _describe_crawl(holdings: Holdings) -> str:
+    times = (holdings.crawl.started, holdings.crawl.finished)
+    start, end = (f"{time.astimezone(datetime.UTC):%Y-%m-%d %H:%M}" for time in times if time is not None)
+    return f"Crawl from {start} to {end} UTC: {holdings.segments:,} segments of {holdings.streams:,} streams"
 
 
 def _count_newer(comparison: Comparison) -> int:

@@ -1,4 +1,4 @@
-"""The command `eida_archive requests`: compare request logs with what an archive holds."""
+"""The command `eida_archive requests`: compare request logs with the crawl of an archive."""
 
 from pathlib import Path
 
@@ -19,9 +19,11 @@ from eida_stats_aggregator.reader import make_registry_loader
 _SUFFIXES = (".csv", ".json")
 
 
-def _check_suffix(_context: click.Context, parameter: click.Parameter, file: Path | None) -> Path | None:
+def _check_output(_context: click.Context, parameter: click.Parameter, file: Path | None) -> Path | None:
     if file is not None and file.suffix not in _SUFFIXES:
         raise click.BadParameter(f"must end in {' or '.join(_SUFFIXES)}", param=parameter)
+    if file is not None and not file.parent.is_dir():
+        raise click.BadParameter(f"there is no directory {file.parent}", param=parameter)
     return file
 
 
@@ -32,7 +34,7 @@ def _check_suffix(_context: click.Context, parameter: click.Parameter, file: Pat
     "-o",
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
-    callback=_check_suffix,
+    callback=_check_output,
     metavar="FILE",
     help="Write the tables to this file, as CSV or JSON by its suffix.",
 )
@@ -46,7 +48,7 @@ def _check_suffix(_context: click.Context, parameter: click.Parameter, file: Pat
 def requests(
     logs: tuple[str, ...], catalogue: Path, output: Path | None, networks_file: Path | None, quiet: bool
 ) -> int:
-    """Compare request logs of SeisComP's fdsnws with what the archive holds.
+    """Compare request logs of SeisComP's fdsnws with the archive.
 
     LOG... are logs, directories or patterns, as for eida_stats_aggregator. The tables show how old the requested
     data are, and which streams were requested and had no data. Nothing about users is read.
@@ -67,7 +69,7 @@ def requests(
 
         if output is None:
             print_tables(rows)
-        print_remarks(comparison, summary)
+        print_remarks(comparison, summary, holdings)
         if output is not None:
             click.echo(f"written: {output}")
     warnings = [*_list_crawl_warnings(holdings.crawl), *_list_log_warnings(summary)]

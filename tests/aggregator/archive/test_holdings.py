@@ -1,5 +1,6 @@
-"""What an archive holds of a stream at a time."""
+"""Streams and times that are looked up in a crawl."""
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,8 @@ def test_changed_file_is_no_proof() -> None:
     late = YEAR_2010._replace(changed="2020-09-19")
     assert find(read(late), "2010-05-01", "2010-05-02") == ("held", False)
     assert find(read(late, YEAR_2012), "2010-05-01", "2012-05-02") == ("held", True)
-    assert find(read(late), "2010-05-01", "2010-05-02", requested="2020-09-19") == ("held", True)
+    assert find(read(late), "2010-05-01", "2010-05-02", requested="2020-09-19T00:00:00.9") == ("held", False)
+    assert find(read(late), "2010-05-01", "2010-05-02", requested="2020-09-19T00:00:01") == ("held", True)
 
 
 def test_file_without_posix_is_no_proof() -> None:
@@ -111,6 +113,18 @@ def test_file_with_error_holds_nothing() -> None:
     noise = CrawlLine(f"{ROOT}/noise", MSEED, encode_record(MseedRecord(error="no record of miniSEED")))
     first, last = list_crawl_lines([])
     assert read_holdings([first, (2, format_line(noise)), last]).segments == 0
+
+
+def test_segment_takes_few_bytes() -> None:
+    lines = list_crawl_lines([YEAR_2010] * 5000)
+    tracemalloc.start()
+    try:
+        holdings = read_holdings(lines)
+        size, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # Four numbers of eight bytes.
+    assert size / holdings.segments < 40
 
 
 _DAYS = st.integers(1, 28)

@@ -70,6 +70,7 @@ def test_tables(folder: Path) -> None:
     assert "GE.EIL.--.BHZ gap 1 0 1 2020-09-17 2020-09-18" in text
     assert "GE.APE.--.BHZ unknown 1 0 1 1997-08-09 1997-08-09" in text
     assert "5 traces of 4 requests" in text
+    assert "Crawl from 2020-09-01 00:00 to 2020-09-01 06:00 UTC: 1 segments of 1 streams" in text
     assert "NEWER: requested after the crawl began, so that the data may have come since: 3" in text
 
 
@@ -161,7 +162,12 @@ def test_incomplete_catalogue_is_a_warning(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "reason"), [(["-o", "out.txt"], "must end in .csv or .json"), (["-"], "only once")]
+    ("words", "reason"),
+    [
+        (["-o", "out.txt"], "must end in .csv or .json"),
+        (["-o", "no/out.csv"], "there is no directory no"),
+        (["-"], "only once"),
+    ],
 )
 def test_wrong_command_line(folder: Path, words: list[str], reason: str) -> None:
     done = run(folder, "-", *words)
