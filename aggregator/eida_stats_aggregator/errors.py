@@ -34,10 +34,6 @@ class NothingToAggregate(EidaStatisticsError):
     """There is nothing to aggregate."""
 
 
-class NothingToCompare(EidaStatisticsError):
-    """There is nothing to compare."""
-
-
 class BadServerName(ConfigurationError):
     """The prefix of a log's name does not fit the name of a server."""
 

@@ -12,13 +12,14 @@ from pathlib import Path
 import click
 import pytest
 
-import eida_stats_aggregator.archive.requests
+import eida_stats_aggregator.archive.requests_command
 import eida_stats_aggregator.cli
 import eida_stats_aggregator.ringserver.cli
 import eida_stats_aggregator.ringserver.follow
 import eida_statsman.cli
 from eida_statistics import errors
 from eida_stats_aggregator import errors as aggregator_errors
+from eida_stats_aggregator.archive import errors as archive_errors
 from eida_stats_webservice import errors as service_errors
 from eida_stats_webservice.config import FILE_VARIABLE, Config
 from eida_stats_webservice.connections import errors as connection_errors
@@ -38,7 +39,7 @@ WEBSERVICE = ROOT / "webservice" / "README.md"
 ARCHITECTURE = ROOT / "ARCHITECTURE.md"
 RELIABILITY = ROOT / "docs" / "RELIABILITY.md"
 AGGREGATOR_COMMANDS = (
-    eida_stats_aggregator.archive.requests.requests,
+    eida_stats_aggregator.archive.requests_command.requests,
     eida_stats_aggregator.cli.cli,
     eida_stats_aggregator.ringserver.cli.cli,
     eida_stats_aggregator.ringserver.follow.cli,
@@ -51,7 +52,7 @@ AGGREGATOR_ERRORS = [
     aggregator_errors.WorkerLost,
     aggregator_errors.ClusterUnavailable,
     aggregator_errors.NothingToAggregate,
-    aggregator_errors.NothingToCompare,
+    archive_errors.NothingToCompare,
     errors.InvalidClientClasses,
     aggregator_errors.AggregateExists,
     aggregator_errors.UnwritableDirectory,

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from eida_stats_aggregator.archive.comparison import Comparison, Extend
+from eida_stats_aggregator.archive.errors import NothingToCompare
 from eida_stats_aggregator.archive.holdings import Holdings
-from eida_stats_aggregator.errors import NothingToCompare
 from eida_stats_aggregator.fdsnws.log_lines import Ignored, Rejected
 from eida_stats_aggregator.fdsnws.repeated_requests import Window
 from eida_stats_aggregator.fdsnws.request_log import is_request_log

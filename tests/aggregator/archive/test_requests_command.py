@@ -6,7 +6,6 @@ import gzip
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,13 +13,9 @@ import pytest
 from eida_statistics.archive.records import CrawlRecord
 from eida_stats_aggregator.archive.request_rows import Row
 from support.catalogues import FINISHED, Held, write_crawl
+from support.commands import run_command
 from support.stubs import REAL_LOG, REAL_REGISTRY, encode_log, line, trace
 
-_RUN = (
-    "from eida_stats_aggregator import console; console.set_program('eida_archive')\n"
-    "from eida_stats_aggregator.command import run_command\n"
-    "from eida_stats_aggregator.archive.requests import requests; run_command(requests)"
-)
 EIL = Held("GE.EIL..BHZ", "1990-01-01", "1999-12-31", "2000-01-01")
 USERS = ("IRISDMC", "ObsPy", "1497164453", "userID")
 
@@ -32,10 +27,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(folder: Path, *words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
+    words = ("requests", "--catalogue", "crawl.tsv.gz", *words)
     environment = {**os.environ, "COLUMNS": "80"}
-    command = [sys.executable, "-c", _RUN, "--catalogue", "crawl.tsv.gz", *words]
-    done = subprocess.run(command, cwd=folder, env=environment, input=stdin, capture_output=True, check=False)
-    return subprocess.CompletedProcess(words, done.returncode, done.stdout.decode(), done.stderr.decode())
+    return run_command("eida_archive", words, folder=folder, environment=environment, stdin=stdin)
 
 
 def make_request(number: int, *traces: dict[str, object], **changes: object) -> dict[str, object]:
