@@ -8,6 +8,7 @@ from eida_statistics.archive.crawl_file import read_lines
 from eida_statistics.archive.records import CrawlRecord
 from eida_statistics.files import EVERYBODY, write_file
 from eida_statistics.networks import NetworkRegistry
+from eida_stats_aggregator.archive.comparison import Comparison
 from eida_stats_aggregator.archive.holdings import read_holdings
 from eida_stats_aggregator.archive.request_logs import LogSummary, compare_logs
 from eida_stats_aggregator.archive.request_rows import format_csv, format_json, make_rows
@@ -16,6 +17,14 @@ from eida_stats_aggregator.console import complain
 from eida_stats_aggregator.logs.sources import STDIN
 from eida_stats_aggregator.reader import make_registry_loader
 
+_EXIT_CODES = """
+\b
+Exit codes:
+  0  done
+  1  a log or the crawl cannot be read, there is no registry of networks, ...
+  2  the command line is wrong
+  4  done, but lines were rejected, or the crawl is incomplete
+"""
 _SUFFIXES = (".csv", ".json")
 
 
@@ -27,7 +36,7 @@ def _check_output(_context: click.Context, parameter: click.Parameter, file: Pat
     return file
 
 
-@click.command("requests")
+@click.command(epilog=_EXIT_CODES)
 @click.argument("logs", nargs=-1, required=True, metavar="LOG...")
 @click.option("--catalogue", type=FILE, required=True, help="The file of a complete crawl of the archive.")
 @click.option(
@@ -72,7 +81,7 @@ def requests(
         print_remarks(comparison, summary, holdings)
         if output is not None:
             click.echo(f"written: {output}")
-    warnings = [*_list_crawl_warnings(holdings.crawl), *_list_log_warnings(summary)]
+    warnings = [*_list_crawl_warnings(holdings.crawl), *_list_log_warnings(comparison, summary)]
     for warning in warnings:
         complain(f"warning: {warning}")
     return 4 if warnings else 0
@@ -81,9 +90,10 @@ def requests(
 def _list_crawl_warnings(crawl: CrawlRecord) -> list[str]:
     """Return the reasons for which a complete crawl lacks data that are held."""
     texts = []
-    if crawl.errors or crawl.unreadable:
+    files, directories = crawl.errors or 0, len(crawl.unreadable or ())
+    if files or directories:
         texts.append(
-            f"the crawl could not read {crawl.errors or 0:,} files and {len(crawl.unreadable or ()):,} directories."
+            f"the crawl could not read some files ({files:,}) or directories ({directories:,})."
             " Their data count as not held"
         )
     if crawl.options and "pattern" in crawl.options:
@@ -91,5 +101,8 @@ def _list_crawl_warnings(crawl: CrawlRecord) -> list[str]:
     return texts
 
 
-def _list_log_warnings(summary: LogSummary) -> list[str]:
-    return [f"{summary.rejected:,} lines were rejected"] if summary.rejected else []
+def _list_log_warnings(comparison: Comparison, summary: LogSummary) -> list[str]:
+    if not summary.rejected:
+        return []
+    lines = comparison.requests + summary.ignored + summary.rejected + summary.repeated
+    return [f"{summary.rejected:,} of {lines:,} lines were rejected"]

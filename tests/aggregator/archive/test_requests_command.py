@@ -2,12 +2,15 @@
 
 import bz2
 import csv
+import datetime
 import gzip
+import itertools
 import json
 import os
 import subprocess
 from pathlib import Path
 
+import pymseed
 import pytest
 
 from eida_statistics.archive.records import CrawlRecord
@@ -107,7 +110,7 @@ def test_logs_are_read_as_by_aggregator(folder: Path) -> None:
     (folder / "more.gz").write_bytes(gzip.compress(text + encode_log(make_request(9, trace()))))
     done = run(folder, "requests.log", "copy.bz2", "more.gz", "-o", "out.json")
     assert done.returncode == 4
-    assert "eida_archive: warning: 1 lines were rejected" in done.stderr
+    assert "eida_archive: warning: 1 of 12 lines were rejected" in done.stderr
     assert "not counted again: copy.bz2 has the same content as requests.log" in done.stdout
     assert "rejected: requests.log:6: not JSON" in done.stdout
     document = json.loads((folder / "out.json").read_text())
@@ -152,7 +155,7 @@ def test_incomplete_catalogue_is_a_warning(folder: Path) -> None:
     )
     done = run(folder, "requests.log")
     assert done.returncode == 4
-    assert "could not read 2 files and 1 directories" in done.stderr
+    assert "could not read some files (2) or directories (1)" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -167,6 +170,27 @@ def test_wrong_command_line(folder: Path, words: list[str], reason: str) -> None
     done = run(folder, "-", *words)
     assert done.returncode == 2
     assert reason in done.stderr
+
+
+def test_crawl_of_real_files(folder: Path) -> None:
+    archive = folder / "archive/1997/GE/EIL/BHZ.D"
+    archive.mkdir(parents=True)
+    with pymseed.MS3TraceList() as samples:
+        samples.add_data("FDSN:GE_EIL__B_H_Z", [*range(2000)], "i", 1.0, starttime_str="1997-08-09T00:10:00Z")
+        samples.to_file(str(archive / "GE.EIL..BHZ.D.1997.221"), format_version=2)
+    crawl = ("crawl", "archive", "--as", "/GFZ/archive", "-o", "crawl.tsv.gz")
+    assert run_command("eida_archive", crawl, folder=folder, environment={**os.environ}).returncode == 0
+    # In an hour, the file has been there for a while.
+    now = datetime.datetime.now(tz=datetime.UTC) + datetime.timedelta(hours=1)
+    hours = [f"1997-08-09T{hour:02}:00:00Z" for hour in range(3)]
+    requested = [trace(status="NODATA", size=0, start=start, end=end) for start, end in itertools.pairwise(hours)]
+    entry = line(created=f"{now:%Y-%m-%dT%H:%M:%S.%fZ}", finished=None, status="NODATA", trace=requested)
+    (folder / "requests.log").write_bytes(encode_log(entry))
+    done = run(folder, "requests.log", "-o", "out.json")
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = json.loads((folder / "out.json").read_text())["rows"]
+    found = [(row["name"], row["traces"], row["faults"], row["after_crawl"]) for row in rows[-2:]]
+    assert found == [("held", 1, 1, 1), ("gap", 1, 0, 1)]
 
 
 @pytest.mark.skipif(not REAL_LOG.exists(), reason="the data are not here")
