@@ -139,7 +139,7 @@ def test_documented_aggregator_options_exist() -> None:
 
 def test_help_of_ringserverstats_names_its_variables() -> None:
     documented = re.findall(r"^\| `-.*\| `(RINGSERVER_[A-Z_]+)` \|$", AGGREGATOR.read_text(), re.MULTILINE)
-    command = AGGREGATOR_COMMANDS[1]
+    command = eida_stats_aggregator.ringserver.cli.cli
 
     shown = re.findall(r"RINGSERVER_[A-Z_]+", command.get_help(click.Context(command)))
 

@@ -5,6 +5,8 @@ import datetime
 from collections import Counter
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from eida_stats_aggregator.fdsnws import request_log, trace_log
 from eida_stats_aggregator.fdsnws.log_lines import Ignored, Rejected, Stream
@@ -94,6 +96,14 @@ def test_lines_are_rejected_as_by_aggregator(changes: dict[str, object]) -> None
 def test_garbage_is_rejected(text: bytes) -> None:
     (outcome,) = parse_line(text, LATEST)
     assert isinstance(outcome, Rejected)
+
+
+@given(st.binary(max_size=200), st.recursive(st.none() | st.integers() | st.text(), st.lists, max_leaves=5))
+def test_no_line_ends_the_run(text: bytes, value: object) -> None:
+    assert parse_line(text, LATEST)
+    one(trace=value)
+    one(trace=[trace(start=value, status=value, loc=value)])
+    one(created=value, finished=value)
 
 
 def test_records_of_damaged_line_are_found() -> None:
