@@ -20,6 +20,7 @@ import eida_statsman.cli
 from eida_statistics import errors
 from eida_statistics.archive import errors as crawl_errors
 from eida_stats_aggregator import errors as aggregator_errors
+from eida_stats_aggregator.archive import errors as comparison_errors
 from eida_stats_webservice import errors as service_errors
 from eida_stats_webservice.archive import errors as archive_errors
 from eida_stats_webservice.config import FILE_VARIABLE, Config
@@ -47,6 +48,7 @@ AGGREGATOR_ERRORS = [
     aggregator_errors.WorkerLost,
     aggregator_errors.ClusterUnavailable,
     aggregator_errors.NothingToAggregate,
+    comparison_errors.NothingToCompare,
     errors.InvalidClientClasses,
     aggregator_errors.AggregateExists,
     aggregator_errors.UnwritableDirectory,
@@ -142,7 +144,7 @@ def test_documented_aggregator_options_exist() -> None:
 
 def test_help_of_ringserverstats_names_its_variables() -> None:
     documented = re.findall(r"^\| `-.*\| `(RINGSERVER_[A-Z_]+)` \|$", AGGREGATOR.read_text(), re.MULTILINE)
-    command = AGGREGATOR_COMMANDS[1]
+    command = eida_stats_aggregator.ringserver.cli.cli
 
     shown = re.findall(r"RINGSERVER_[A-Z_]+", command.get_help(click.Context(command)))
 

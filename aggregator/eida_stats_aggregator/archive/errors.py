@@ -25,3 +25,7 @@ class CrawlStopped(EidaStatisticsError):
 
 class CrawlerLost(CrawlStopped):
     """One of the processes that read the archive was killed."""
+
+
+class NothingToCompare(EidaStatisticsError):
+    """There is nothing to compare."""

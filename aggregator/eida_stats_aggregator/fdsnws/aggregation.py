@@ -10,7 +10,8 @@ from eida_statistics import __version__, hll
 from eida_statistics.networks import NetworkRegistry, is_temporary
 from eida_statistics.payload import Exclusions, Key, Payload, Row
 from eida_statistics.sketch_builder import SketchBuilder
-from eida_stats_aggregator.fdsnws.request_log import Request, Stream
+from eida_stats_aggregator.fdsnws.log_lines import Stream
+from eida_stats_aggregator.fdsnws.request_log import Request
 
 # A request that failed delivered nothing to any stream; the federation counts it here.
 _OF_NO_STREAM = Stream("", "", "--", "")

@@ -13,17 +13,27 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from mmh3 import hash64
 from numpy.typing import NDArray
 
 from eida_statistics.errors import UnreadableLog
-from eida_stats_aggregator.fdsnws.request_log import Request
 
 # About 50 MB of requests.
 _HELD_REQUESTS = 1 << 16
 _Keys = NDArray[np.int64]
+
+
+class _Keyed(Protocol):
+    """A record of a request; `request_log.Request` explains its key."""
+
+    @property
+    def key(self) -> int: ...
+
+
+_Request = TypeVar("_Request", bound=_Keyed)
 
 
 @dataclass
@@ -47,7 +57,7 @@ class Choices:
     by_rank: bool = False
 
 
-def rank(request: Request) -> int:
+def rank(request: object) -> int:
     """Return a hash of all that a request adds to the statistics."""
     # Unlike an encoder, it can write lone surrogates.
     return hash64(ascii(request))[0]
@@ -124,7 +134,7 @@ def _find_first_records(keys: _Keys, order: NDArray[np.intp]) -> NDArray[np.intp
 
 
 @dataclass
-class Window:
+class Window(Generic[_Request]):
     """Recognises repeated requests while a log is read that cannot be read again.
 
     The last requests are held back. Among their records it chooses as for other logs. Of a request that is not held
@@ -133,9 +143,9 @@ class Window:
 
     repeated: int = 0
     _known: set[int] = field(default_factory=set)
-    _held: dict[int, Request] = field(default_factory=dict)
+    _held: dict[int, _Request] = field(default_factory=dict)
 
-    def pass_on(self, requests: Iterable[Request]) -> Iterator[Request]:
+    def pass_on(self, requests: Iterable[_Request]) -> Iterator[_Request]:
         """Add requests, and yield those that leave the window."""
         known, held = self._known, self._held
         for request in requests:
@@ -151,11 +161,11 @@ class Window:
         if len(held) > 2 * _HELD_REQUESTS:
             yield from self._release(_HELD_REQUESTS)
 
-    def release(self) -> Iterator[Request]:
+    def release(self) -> Iterator[_Request]:
         """Yield all requests that are held back."""
         return self._release(len(self._held))
 
-    def _release(self, number: int) -> Iterator[Request]:
+    def _release(self, number: int) -> Iterator[_Request]:
         held = iter(self._held.items())
         released = [request for _, request in islice(held, number)]
         self._held = dict(held)

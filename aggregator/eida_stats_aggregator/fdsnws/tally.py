@@ -12,8 +12,9 @@ from eida_statistics.networks import NetworkRegistry
 from eida_stats_aggregator.fdsnws import repeated_requests, request_log
 from eida_stats_aggregator.fdsnws.aggregation import Aggregation
 from eida_stats_aggregator.fdsnws.filters import RequestFilter
+from eida_stats_aggregator.fdsnws.log_lines import Ignored, Rejected
 from eida_stats_aggregator.fdsnws.repeated_requests import Choices, RecordKeys, Window
-from eida_stats_aggregator.fdsnws.request_log import Ignored, Rejected, Request
+from eida_stats_aggregator.fdsnws.request_log import Request
 
 SHOWN_REJECTS = 5
 # Names contain versions, so a log has thousands. Random names must not fill the memory.
@@ -64,7 +65,7 @@ class Tally:
         self.classes: dict[str, list[int]] = {}
         self.noted: dict[int, RecordKeys] = {}
         self.chosen = 0
-        self.window: Window | None = None
+        self.window: Window[Request] | None = None
         self._choices = choices
         self._due: dict[int, int | None] = {}
         self._noted = RecordKeys()

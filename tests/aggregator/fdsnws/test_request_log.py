@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from eida_statistics import hll
 from eida_stats_aggregator.fdsnws import request_log
-from eida_stats_aggregator.fdsnws.request_log import Delivery, Ignored, Rejected, Request, Stream, parse
+from eida_stats_aggregator.fdsnws.log_lines import Ignored, Rejected, Stream
+from eida_stats_aggregator.fdsnws.request_log import Delivery, Request, parse
 from support.stubs import encode_log, line, make_log, trace
 
 DAY = datetime.date(2020, 9, 18)

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eida_stats_aggregator.fdsnws import request_log
-from eida_stats_aggregator.fdsnws.request_log import Ignored, Rejected, Request
+from eida_stats_aggregator.fdsnws.log_lines import Ignored, Rejected
+from eida_stats_aggregator.fdsnws.request_log import Request
 from eida_stats_aggregator.logs import records
 from eida_stats_aggregator.logs.records import Piece
 from support.stubs import encode_log, line, trace

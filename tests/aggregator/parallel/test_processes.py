@@ -34,10 +34,11 @@ from eida_statistics.compression import zstd
 from eida_statistics.errors import RegistryUnavailable, UnreadableLog
 from eida_statistics.networks import Epoch, NetworkRegistry
 from eida_stats_aggregator.errors import WorkerLost
-from eida_stats_aggregator.fdsnws import repeated_requests, request_log
+from eida_stats_aggregator.fdsnws import log_lines, repeated_requests, request_log
 from eida_stats_aggregator.fdsnws.aggregation import Aggregation
 from eida_stats_aggregator.fdsnws.filters import RequestFilter
-from eida_stats_aggregator.fdsnws.request_log import Ignored, Rejected, Request
+from eida_stats_aggregator.fdsnws.log_lines import Ignored, Rejected
+from eida_stats_aggregator.fdsnws.request_log import Request
 from eida_stats_aggregator.fdsnws.tally import SHOWN_REJECTS, Tally
 from eida_stats_aggregator.logs import bzip2, lines, sources
 from eida_stats_aggregator.parallel import helpers, processes, splits
@@ -143,6 +144,7 @@ def sizes(*, part: int, chunk: int, longest_line: int = 2000) -> Iterator[None]:
         patch.setattr(compression, "CHUNK_BYTES", chunk)
         patch.setattr(lines, "MAX_LINE_BYTES", longest_line)
         patch.setattr(request_log, "MAX_LINE_BYTES", longest_line)
+        patch.setattr(log_lines, "MAX_LINE_BYTES", longest_line)
         yield
 
 
