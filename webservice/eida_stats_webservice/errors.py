@@ -223,6 +223,13 @@ class TooLarge(EidaStatisticsError):
     problem = "too-large"
 
 
+class DiskFull(Unavailable):
+    """The service has no space for this body."""
+
+    problem = "disk-full"
+    is_reason_public = True
+
+
 class Busy(Unavailable):
     """The service is busy."""
 

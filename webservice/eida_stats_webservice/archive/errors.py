@@ -1,7 +1,7 @@
 """Errors of the catalogue."""
 
 from eida_statistics.errors import ConfigurationError, EidaStatisticsError
-from eida_stats_webservice.errors import Conflict
+from eida_stats_webservice.errors import Conflict, TooLarge
 
 
 class UnknownShard(EidaStatisticsError):
@@ -26,3 +26,20 @@ class NodeHasShards(Conflict):
     """This node has shards."""
 
     problem = "node-has-shards"
+
+
+class OtherShard(EidaStatisticsError):
+    """This shard belongs to another node."""
+
+    http_status = 403
+    problem = "other-shard"
+
+
+class OlderCrawl(Conflict):
+    """This crawl is older than the last one, so nothing was stored."""
+
+    problem = "older-crawl"
+
+
+class CrawlTooLarge(TooLarge):
+    """The crawl is too large to be sent."""
