@@ -73,7 +73,7 @@ _CORS = {
     "send_wildcard": True,
     "methods": ["GET", "POST"],
     "allow_headers": ["Authorization", "Content-Type"],
-    "expose_headers": ["ETag", "Last-Modified", "Retry-After", "X-Request-ID"],
+    "expose_headers": ["ETag", "Last-Modified", "Retry-After", "X-Incomplete", "X-Request-ID"],
 }
 
 

@@ -271,6 +271,10 @@ class DatabaseFull(DatabaseUnavailable):
     problem = "database-full"
 
 
+class ForeignServerUnavailable(DatabaseUnavailable):
+    """A server with some of the tables cannot be reached, or refuses the database server."""
+
+
 class DatabaseFault(EidaStatisticsError):
     """The database reported an unexpected error."""
 

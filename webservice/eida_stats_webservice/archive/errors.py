@@ -1,7 +1,7 @@
 """Errors of the catalogue."""
 
 from eida_statistics.errors import ConfigurationError, EidaStatisticsError
-from eida_stats_webservice.errors import Conflict, TooLarge
+from eida_stats_webservice.errors import Conflict, TooLarge, Unavailable
 
 
 class UnknownShard(EidaStatisticsError):
@@ -26,6 +26,26 @@ class NodeHasShards(Conflict):
     """This node has shards."""
 
     problem = "node-has-shards"
+
+
+class ForeignShard(Conflict):
+    """The tables of this shard are on another server."""
+
+    problem = "foreign-shard"
+
+
+class ShardUnavailable(Unavailable):
+    """A shard cannot be read at present."""
+
+    problem = "shard-unavailable"
+    is_reason_public = True
+
+    def __init__(self, code: str, node: str) -> None:
+        super().__init__(
+            f"shard {code} of node {node}",
+            hint="Try again later, or leave it out: partial=true.",
+            members={"shard": code, "node": node},
+        )
 
 
 class OtherShard(EidaStatisticsError):
