@@ -1,9 +1,10 @@
 """Check that the file of a crawl is complete, by its first and its last line, without keeping it in memory."""
 
+import datetime
 import gzip
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from typing import IO, NamedTuple
 
 from eida_statistics.archive.crawl_file import merge_ends, parse_first_line, parse_last_line
 from eida_statistics.archive.errors import InvalidCrawl
@@ -24,14 +25,18 @@ class CrawlEnds(NamedTuple):
 
     Attributes:
         root: the path that its paths begin with.
+        started: when it began.
+        finished: when it ended.
         record: both records as one.
     """
 
     root: str
+    started: datetime.datetime
+    finished: datetime.datetime
     record: CrawlRecord
 
 
-def read_ends(file: BinaryIO) -> CrawlEnds:
+def read_ends(file: IO[bytes]) -> CrawlEnds:
     """Unpack a file from its beginning to its end, and return its first and its last line.
 
     Raises:
@@ -42,10 +47,12 @@ def read_ends(file: BinaryIO) -> CrawlEnds:
     last_root, end = parse_last_line(last)
     if last_root != root:
         raise InvalidCrawl(f"its first line is about {root!r}, its last line about {last_root!r}")
-    return CrawlEnds(root, merge_ends(beginning, end))
+    if beginning.started is None or end.finished is None:
+        raise InvalidCrawl("it has no times")
+    return CrawlEnds(root, beginning.started, end.finished, merge_ends(beginning, end))
 
 
-def _unpack_ends(file: BinaryIO) -> tuple[bytes, bytes]:
+def _unpack_ends(file: IO[bytes]) -> tuple[bytes, bytes]:
     """Return the first and the last line."""
     first, last = bytearray(), bytearray()
     unpacked = 0
@@ -66,7 +73,7 @@ def _unpack_ends(file: BinaryIO) -> tuple[bytes, bytes]:
     return bytes(first), bytes(last)
 
 
-def _unpack(file: BinaryIO) -> Iterator[bytes]:
+def _unpack(file: IO[bytes]) -> Iterator[bytes]:
     try:
         with gzip.GzipFile(fileobj=file, mode="rb") as lines:
             while chunk := lines.read1(_CHUNK_BYTES):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import msgspec
 
@@ -59,7 +59,7 @@ class CrawlRepository:
         return bool(self._queries.has_rights(connection))
 
     def store(
-        self, shard: Shard, file: BinaryIO, sha256: str, size: int, ends: CrawlEnds
+        self, shard: Shard, file: IO[bytes], sha256: str, size: int, ends: CrawlEnds
     ) -> tuple[ReceivedCrawl, bool]:
         """Store the file of a crawl. Return its record, and whether it is new.
 
@@ -68,30 +68,27 @@ class CrawlRepository:
             OlderCrawl: if it began before the last crawl that was received or ingested.
         """
         check_root(shard, ends.root)
-        started, finished = ends.record.started, ends.record.finished
-        assert started is not None
-        assert finished is not None
         with self._database.transaction(write=True) as connection:
             self._queries.lock_crawls(connection, code=shard.code)
             if known := self._find(connection, shard.code, sha256):
                 return known, False
-            self._check_is_newest(connection, shard, started)
-            number = self._queries.add_crawl(
+            self._check_is_newest(connection, shard, ends.started)
+            added = select_rows(
                 connection,
+                self._queries.add_crawl,
                 code=shard.code,
                 sha256=sha256,
                 size=size,
-                started=format_moment(started),
-                finished=format_moment(finished),
+                started=format_moment(ends.started),
+                finished=format_moment(ends.finished),
             )
+            (crawl,) = to_records(ReceivedCrawl, added)
             file.seek(0)
             for piece in count():
                 if not (content := file.read(_PIECE_BYTES)):
                     break
-                self._queries.add_piece(connection, crawl_id=number, piece=piece, content=content)
-            added = self._find(connection, shard.code, sha256)
-            assert added is not None
-            return added, True
+                self._queries.add_piece(connection, crawl_id=crawl.id, piece=piece, content=content)
+            return crawl, True
 
     def list_waiting(self, code: str | None, *, also_refused: bool) -> list[ReceivedCrawl]:
         """Return the crawls that wait, of one shard or of all, in the order in which they are to be ingested."""

@@ -15,11 +15,11 @@ FROM (
     SELECT crawled_at FROM shards WHERE sh_code = :code
 ) AS known;
 
--- name: add_crawl(code, sha256, size, started, finished)$
--- Add a crawl that waits, and return its id.
+-- name: add_crawl(code, sha256, size, started, finished)
+-- Add a crawl that waits, and return it.
 INSERT INTO crawls (sh_code, sha256, size, started, finished)
 VALUES (:code, :sha256, :size, :started, :finished)
-RETURNING id;
+RETURNING id, sh_code AS code, sha256, size, started, finished, received, ingested, refused;
 
 -- name: add_piece(crawl_id, piece, content)!
 INSERT INTO crawl_pieces (crawl_id, piece, content) VALUES (:crawl_id, :piece, :content);

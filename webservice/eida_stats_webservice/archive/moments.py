@@ -8,7 +8,7 @@ from eida_stats_webservice.web.parameters import quote_parameter
 
 # Query strings decode the + of an offset as a blank.
 _LOST_PLUS = re.compile(r" (?=\d\d:?\d\d\Z)")
-_WRITTEN = re.compile(r"\d{4}-\d\d-\d\d.*", re.ASCII | re.DOTALL)
+_WRITTEN = re.compile(r"\d{4}-\d\d-\d\d([Tt ][\d:.+ Zz-]*)?", re.ASCII)
 
 
 def parse_moment(name: str, text: str) -> datetime.datetime:
@@ -17,10 +17,10 @@ def parse_moment(name: str, text: str) -> datetime.datetime:
     Raises:
         BadParameter: if there is no such time.
     """
+    # Python would also accept weeks, and blanks.
+    written = text if _WRITTEN.fullmatch(text) else ""
     try:
-        if not text.isascii() or _WRITTEN.fullmatch(text) is None:
-            raise ValueError(text)
-        moment = datetime.datetime.fromisoformat(_LOST_PLUS.sub("+", text, count=1).strip())
+        moment = datetime.datetime.fromisoformat(_LOST_PLUS.sub("+", written, count=1))
         return (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).astimezone(datetime.UTC)
     except (ValueError, OverflowError):
         raise BadParameter(
@@ -29,7 +29,7 @@ def parse_moment(name: str, text: str) -> datetime.datetime:
 
 
 def format_moment(moment: datetime.datetime) -> str:
-    """Return a time in the form of the tables: in UTC, with microseconds. As texts, they have the order of times."""
+    """Return a time in the form of the tables: in UTC, with microseconds. Such texts have the order of times."""
     return moment.astimezone(datetime.UTC).isoformat(timespec="microseconds")
 
 
