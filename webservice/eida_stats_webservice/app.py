@@ -113,7 +113,7 @@ def create_app(config: Config | None = None) -> Flask:
     eas_limit = ConcurrencyLimit(at_once=2, waiting=4, wait_seconds=5)
     authenticator = Authenticator(nodes, _create_verifier(config), eas_limit, failures.check)
     connections = create_parts(config, database, nodes, query_limit)
-    archive = archive_wiring.create_parts(config, database, nodes)
+    archive = archive_wiring.create_parts(config, database, nodes, query_limit)
     maker = ReportMaker(statistics, nodes, stored, config.privacy, _create_describe(config))
     # Errors of reports and of the dashboard are pages.
     show_error = dashboard.make_error_answer(maker, nodes)

@@ -63,3 +63,18 @@ class OlderCrawl(Conflict):
 
 class CrawlTooLarge(TooLarge):
     """The crawl is too large to be sent."""
+
+
+class ForbiddenPath(EidaStatisticsError):
+    """Only the node of this path may see it, or there is no such path."""
+
+    http_status = 403
+    problem = "forbidden-path"
+
+
+class PostgisMissing(EidaStatisticsError):
+    """This service cannot search the polygons of GDAL."""
+
+    http_status = 501
+    problem = "postgis-missing"
+    is_reason_public = True

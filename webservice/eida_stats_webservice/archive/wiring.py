@@ -7,6 +7,7 @@ from flask import Blueprint
 
 from eida_stats_webservice.archive import crawl_routes
 from eida_stats_webservice.archive.crawls import CrawlRepository
+from eida_stats_webservice.archive.paths import routes as path_routes
 from eida_stats_webservice.archive.shards import ShardRepository
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.database.base import Database
@@ -26,13 +27,16 @@ class ArchiveParts(NamedTuple):
     has_rights: Callable[[Any], bool]
 
 
-def create_parts(config: Config, database: Database, registry: RegistryRepository) -> ArchiveParts:
+def create_parts(
+    config: Config, database: Database, registry: RegistryRepository, query_limit: ConcurrencyLimit
+) -> ArchiveParts:
     """Create the parts.
 
     Args:
         config: the configuration.
         database: the database.
         registry: the nodes and their tokens.
+        query_limit: limits how many long queries run at once.
     """
     shards = ShardRepository(database, registry)
     crawls = CrawlRepository(database)
@@ -40,6 +44,9 @@ def create_parts(config: Config, database: Database, registry: RegistryRepositor
     receiving = ConcurrencyLimit(at_once=2, waiting=2)
     limits = crawl_routes.CrawlLimits(receiving, config.max_crawl_bytes)
     return ArchiveParts(
-        routes=[crawl_routes.create_blueprint(crawls, shards, registry, limits)],
+        routes=[
+            crawl_routes.create_blueprint(crawls, shards, registry, limits),
+            path_routes.create_blueprint(database, shards, registry, query_limit),
+        ],
         has_rights=crawls.has_rights,
     )
