@@ -2,6 +2,7 @@
 
 import itertools
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from flask.testing import FlaskClient
@@ -176,6 +177,18 @@ def test_segments_are_found_by_time(node: Node) -> None:
     assert find("limit=2") == [LATER, OTHER]
     assert len(find("limit=0")) == 4
     assert find("namespace=LHZ") == []
+
+
+def test_any_name_can_be_looked_up(node: Node, store: Store) -> None:
+    names = ["a\nb", "a\tb", "a\\b", '"', "café", "\\xe9", "a%b", "a b", "crawl", "_x"]
+    pieces = [Piece("GE.EIL..BHZ", "2026-01-01T00:00:00", "2026-01-02T00:00:00")]
+    store.shards.create("odd", "/odd", "GFZ", open_paths=False)
+    fill_shard(store, "odd", {f"/odd/{name}": pieces for name in names})
+    for name in names:
+        path = f"/odd/{name}"
+        assert list_files(node.get(quote(path), "intersects")) == [path]
+    assert node.find_fault("/gfz/crawl")[0] == 405
+    assert node.find_fault("/gfz/crawl/")[:2] == (403, "forbidden-path")
 
 
 def test_path_of_a_file_is_that_file(node: Node) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Generator
 from itertools import chain, islice
 
 from flask import Blueprint, Response, request
+from werkzeug.routing import PathConverter
 
 from eida_statistics.archive.paths import is_normal, is_within
 from eida_stats_webservice.archive.errors import ForbiddenPath, ShardUnavailable
@@ -26,6 +27,12 @@ from eida_stats_webservice.web.route_options import RouteOptions, declare_option
 _ROOTS = "list_root_gpath"
 
 
+class _CataloguePath(PathConverter):
+    """A path of the catalogue, which may have line breaks. Crawls are sent to SHARD/crawl."""
+
+    regex = r"(?![^/]+/crawl\Z)[^/][\s\S]*?"
+
+
 def create_blueprint(
     database: Database, shards: ShardRepository, registry: RegistryRepository, concurrency: ConcurrencyLimit
 ) -> Blueprint:
@@ -38,11 +45,12 @@ def create_blueprint(
         concurrency: limits how many long queries run at once.
     """
     routes = Blueprint("paths", __name__)
+    routes.record_once(lambda state: state.app.url_map.converters.update(catalogue_path=_CataloguePath))
     declare_options(routes, RouteOptions(paths=("/archive",), logs_query=True))
     repository = PathRepository(database)
 
     @routes.get("/archive/", defaults={"path": ""}, strict_slashes=False)
-    @routes.get("/archive/<path:path>")
+    @routes.get("/archive/<catalogue_path:path>")
     def look_up(path: str) -> Response:
         """Return what is below a path, or the paths of the shards that the client may see."""
         visible = list_visible()
