@@ -182,10 +182,10 @@ def test_segments_are_found_by_time(node: Node) -> None:
 def test_any_name_can_be_looked_up(node: Node, store: Store) -> None:
     names = ["a\nb", "a\tb", "a\\b", '"', "café", "\\xe9", "a%b", "a b", "crawl", "_x"]
     pieces = [Piece("GE.EIL..BHZ", "2026-01-01T00:00:00", "2026-01-02T00:00:00")]
-    store.shards.create("odd", "/odd", "GFZ", open_paths=False)
-    fill_shard(store, "odd", {f"/odd/{name}": pieces for name in names})
+    store.shards.create("odd", "/odd/names", "GFZ", open_paths=False)
+    fill_shard(store, "odd", {f"/odd/names/{name}": pieces for name in names})
     for name in names:
-        path = f"/odd/{name}"
+        path = f"/odd/names/{name}"
         assert list_files(node.get(quote(path), "intersects")) == [path]
     assert node.find_fault("/gfz/crawl")[0] == 405
     assert node.find_fault("/gfz/crawl/")[:2] == (403, "forbidden-path")
