@@ -22,8 +22,10 @@ from eida_stats_aggregator.archive.walk import Complain, walk
 from eida_stats_aggregator.parallel.shared_registry import Load, SharedRegistry
 from eida_stats_aggregator.progress import Advance
 
-# Large enough that sending a batch costs little, small enough that all processes end at about the same time.
+# The most paths in a batch: so many that sending it costs little.
 _BATCH_PATHS = 128
+# Fewer of those that may have to be read, so that all processes end at about the same time.
+_BATCH_READ = 32
 
 
 @dataclass(frozen=True)
@@ -145,12 +147,13 @@ def _make_batches(
     size = 1
     for directory in walk(root, path, complain):
         before = {} if previous is None else previous.take(directory.path)
-        for start in range(0, len(directory.names), _BATCH_PATHS):
-            names = directory.names[start : start + _BATCH_PATHS]
+        limit = _BATCH_PATHS if before else _BATCH_READ
+        for start in range(0, len(directory.names), limit):
+            names = directory.names[start : start + limit]
             lines = {name: before[name] for name in map(format_name, names) if name in before} if before else {}
             batch.append(Portion(directory.local, directory.path, names, lines))
             size += len(names)
-            if size >= _BATCH_PATHS:
+            if size >= limit:
                 yield batch
                 batch, size = [], 0
     if batch:

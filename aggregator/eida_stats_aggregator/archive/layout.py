@@ -54,7 +54,8 @@ def is_misnamed(path: str, segments: Sequence[Segment], layout: Layout | None) -
 def _find_bounds(year: str, day: str) -> tuple[datetime.datetime, datetime.datetime] | None:
     """Return when a day of a year begins and ends; None if there is none."""
     try:
-        start = datetime.datetime.strptime(f"{year}{day}+0000", "%Y%j%z")
-        return start, start + datetime.timedelta(days=1)
-    except (ValueError, OverflowError):
+        first = datetime.datetime(int(year), 1, 1, tzinfo=datetime.UTC)
+        start = first + datetime.timedelta(days=int(day) - 1)
+        return (start, start + datetime.timedelta(days=1)) if start.year == first.year else None
+    except (ValueError, OverflowError):  # the years 0 and 9999
         return None

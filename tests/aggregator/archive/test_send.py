@@ -7,7 +7,7 @@ import pytest
 
 from support import issued
 from support.commands import run_command
-from support.crawls import make_crawl
+from support.sent_crawls import make_crawl
 from support.node_client import make_node
 from support.service import Service
 from support.stores import ON_ONE_STORE, Store

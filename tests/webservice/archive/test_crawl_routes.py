@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.archive.crawls import CrawlRepository
 from eida_stats_webservice.config import Config
-from support.crawls import make_crawl
+from support.sent_crawls import make_crawl
 from support.node_client import make_node
 from support.service import PREFIX
 from support.stores import ON_ONE_STORE, Store
