@@ -1,12 +1,15 @@
-"""Fill shards of the catalogue without ingestion."""
+"""Fill shards of the catalogue by ingesting crawls."""
 
 import datetime
 import json
+import tempfile
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
-from eida_statistics.archive.paths import hash_parents, hash_path
-from eida_stats_webservice.archive.moments import format_moment
+from eida_statistics.archive.lines import CrawlLine
+from eida_stats_webservice.archive.times import format_moment
+from support.crawls import describe, describe_directory, describe_file, make_segment, write_crawl
 from support.stores import Store
 
 
@@ -25,41 +28,30 @@ def fill_shard(
     store: Store,
     code: str,
     files: Mapping[str, Iterable[Piece]],
-    metadata: Mapping[str, Mapping[str, object]] | None = None,
+    layers: Mapping[str, Mapping[str, object]] | None = None,
 ) -> None:
-    """Add files with their segments to a shard, and the directories above them below the root of the shard.
+    """Ingest a crawl with files, and with the directories above them below the root of the shard.
 
     Args:
         store: the database.
         code: the shard.
         files: the segments by path.
-        metadata: metadata of type `gdal`, by path.
+        layers: metadata of type `gdal`, by path.
     """
-    root = next(shard.path for shard in store.shards.read_all() if shard.code == code)
-    metadata = metadata or {}
-    paths = sorted({*files, *metadata})
-    directories = {path[:at] for path in paths for at in range(len(root), len(path)) if path[at] == "/"}
-    with store.database.transaction(write=True) as connection:
-        store.shards.storage.enter(connection, code)
-        for path in [*paths, *sorted(directories)]:
-            kind = "directory" if path in directories else "file"
-            parents = hash_parents(path)
-            stored = list(parents) if store.database.dialect == "postgresql" else json.dumps(parents)
-            _insert(store, connection, code, "paths", pa_type=kind, pa_path=path, pa_parents=stored)
-            prefix = "di" if path in directories else "fi"
-            table = "directories" if path in directories else "files"
-            own = {f"{prefix}_parent": parents[-1], f"{prefix}_name": path.rpartition("/")[2]}
-            _insert(store, connection, code, table, **{f"{prefix}_hash": hash_path(path)}, **own)
-        for path, pieces in files.items():
-            for piece in pieces:
-                names = ("sp_network", "sp_station", "sp_location", "sp_channel")
-                stream = dict(zip(names, piece.stream.split("."), strict=True))
-                own = stream | {"sp_quality": piece.quality, "sp_rate": piece.rate, "sp_bytes": piece.size}
-                times = {"sp_start": _parse(piece.start), "sp_end": _parse(piece.end)}
-                _insert(store, connection, code, "spans", sp_hash=hash_path(path), **own, **times)
-        for path, document in metadata.items():
-            own = {"md_type": "gdal", "md_json": json.dumps(document)}
-            _insert(store, connection, code, "metadata", md_hash=hash_path(path), **own)
+    (root,) = (shard.path for shard in store.shards.read_all() if shard.code == code)
+    layers = layers or {}
+    directories = {path[:at] for path in (*files, *layers) for at in range(len(root), len(path)) if path[at] == "/"}
+    lines = [describe_directory(path) for path in sorted(directories)]
+    for path, pieces in files.items():
+        segments = [
+            make_segment(one.stream, one.start, one.end, rate=one.rate, size=one.size, quality=one.quality)
+            for one in pieces
+        ]
+        lines += describe_file(path, *segments)
+    for path, document in layers.items():
+        lines += [describe(path), CrawlLine(path, "gdal", json.dumps(document).encode())]
+    with tempfile.TemporaryDirectory() as folder:
+        store.crawls.ingest(code, write_crawl(Path(folder, "crawl.tsv.gz"), lines, root=root))
 
 
 def add_epoch(
@@ -69,23 +61,11 @@ def add_epoch(
     names = ("network", "station", "location", "channel", "longitude", "latitude", "first", "last")
     values = (*stream.split("."), *place, _parse(first), None if last is None else _parse(last))
     with store.database.transaction(write=True) as connection:
-        _execute(store, connection, "stations", {"sh_code": code} | dict(zip(names, values, strict=True)))
-
-
-def _insert(store: Store, connection: Any, code: str, table: str, **values: Any) -> None:
-    if table == "paths":
-        values["pa_hash"] = hash_path(values["pa_path"])
-    owner = {} if store.database.dialect == "postgresql" else {"sh_code": code}
-    _execute(store, connection, table, values | owner)
-
-
-def _execute(store: Store, connection: Any, table: str, values: Mapping[str, Any]) -> None:
-    cast = {"pa_parents": "CAST(:pa_parents AS uuid[])"} if store.database.dialect == "postgresql" else {}
-    places = ", ".join(cast.get(name, f":{name}") for name in values)
-    statement = f"INSERT INTO {table} ({', '.join(values)}) VALUES ({places})"
-    connection.cursor().execute(store.database.prepare(statement), values)
+        row = {"sh_code": code} | dict(zip(names, values, strict=True))
+        places = ", ".join(f":{name}" for name in row)
+        statement = store.database.prepare(f"INSERT INTO stations ({', '.join(row)}) VALUES ({places})")
+        connection.cursor().execute(statement, row)
 
 
 def _parse(text: str) -> str:
-    moment = datetime.datetime.fromisoformat(text)
-    return format_moment(moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC))
+    return format_moment(datetime.datetime.fromisoformat(text).replace(tzinfo=datetime.UTC))

@@ -19,11 +19,11 @@ from eida_stats_webservice.reports.kinds import DEFAULT, KINDS
 from eida_stats_webservice.web import api_docs
 from support import issued
 from support.catalogue import Piece, add_epoch, fill_shard
-from support.sent_crawls import make_crawl
 from support.dates import DAY
 from support.node_client import make_node
 from support.payloads import payload, row, sketch
 from support.sensors import add_doors
+from support.sent_crawls import make_crawl
 from support.service import PREFIX
 from support.stores import Store
 

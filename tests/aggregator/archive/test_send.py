@@ -7,8 +7,8 @@ import pytest
 
 from support import issued
 from support.commands import run_command
-from support.sent_crawls import make_crawl
 from support.node_client import make_node
+from support.sent_crawls import make_crawl
 from support.service import Service
 from support.stores import ON_ONE_STORE, Store
 from support.stubs import Answer, environment, find_unused_url, problem, serve_answers

@@ -12,8 +12,8 @@ from werkzeug.test import TestResponse
 from eida_stats_webservice.app import create_app
 from eida_stats_webservice.archive.crawls import CrawlRepository
 from eida_stats_webservice.config import Config
-from support.sent_crawls import make_crawl
 from support.node_client import make_node
+from support.sent_crawls import make_crawl
 from support.service import PREFIX
 from support.stores import ON_ONE_STORE, Store
 
@@ -56,7 +56,8 @@ def test_crawl_is_stored_once(client: FlaskClient, token: str, store: Store) -> 
     crawls = CrawlRepository(store.database)
     (waiting,) = crawls.list_waiting(None, also_refused=False)
     assert waiting.sha256 == stored["sha256"]
-    with crawls.open_file(waiting) as file:
+    with store.database.transaction() as connection, crawls.open_file(connection, waiting) as file:
+        assert file is not None
         assert file.read_bytes() == CRAWL
 
 
@@ -66,7 +67,8 @@ def test_large_crawl_is_stored_in_pieces(client: FlaskClient, token: str, store:
     assert put(client, token, large).status_code == 202
     crawls = CrawlRepository(store.database)
     (waiting,) = crawls.list_waiting("gfz", also_refused=False)
-    with crawls.open_file(waiting) as file:
+    with store.database.transaction() as connection, crawls.open_file(connection, waiting) as file:
+        assert file is not None
         assert file.read_bytes() == large
 
 

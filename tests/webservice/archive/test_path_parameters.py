@@ -5,7 +5,6 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from eida_stats_webservice.archive.moments import parse_moment
 from eida_stats_webservice.archive.paths.geometry import DEGREES, MERCATOR, parse_geometry, to_mercator
 from eida_stats_webservice.archive.paths.parameters import PathQuery, parse_path_query
 from eida_stats_webservice.errors import BadParameter
@@ -61,19 +60,6 @@ def test_range_is_a_second_longer() -> None:
     assert (
         parse("intersects&time=2026-01-01").overlapped == (datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),) * 2
     )
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "2018-02-24T17:24:25.493Z",
-        "2018-02-24 17:24:25.493",
-        "2018-02-24T18:24:25.493 01:00",
-        "2018-02-24t16:24:25.493-0100",
-    ],
-)
-def test_times_have_zones(text: str) -> None:
-    assert parse_moment("time", text) == datetime.datetime(2018, 2, 24, 17, 24, 25, 493000, tzinfo=datetime.UTC)
 
 
 @pytest.mark.parametrize(

@@ -273,8 +273,7 @@ def test_bad_parameter_is_named(node: Node) -> None:
 @ON_POSTGRESQL
 def test_paths_below_are_found_by_index(node: Node, store: Store) -> None:
     assert node
-    with store.database.transaction(write=True) as connection:
-        store.shards.storage.enter(connection, "gfz")
+    with store.database.transaction(write=True) as connection, store.shards.storage.enter(connection, "gfz"):
         connection.cursor().execute(
             """
             INSERT INTO paths (pa_hash, pa_type, pa_path, pa_parents)

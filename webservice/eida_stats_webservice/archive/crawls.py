@@ -15,7 +15,7 @@ from eida_statistics.archive.errors import InvalidCrawl
 from eida_statistics.archive.paths import is_within
 from eida_stats_webservice.archive.errors import OlderCrawl
 from eida_stats_webservice.archive.models import Shard
-from eida_stats_webservice.archive.moments import format_moment
+from eida_stats_webservice.archive.times import format_moment
 from eida_stats_webservice.database.base import Database, parse_time, select_rows, to_records
 
 _PIECE_BYTES = 1 << 20
@@ -97,24 +97,22 @@ class CrawlRepository:
             return to_records(ReceivedCrawl, rows)
 
     @contextmanager
-    def open_file(self, crawl: ReceivedCrawl) -> Iterator[Path]:
-        """Yield the path of a temporary file with the content of a crawl that waits."""
+    def open_file(self, connection: Any, crawl: ReceivedCrawl) -> Iterator[Path | None]:
+        """Yield the path of a temporary file with the content of a crawl; None if it waits no longer."""
         with tempfile.NamedTemporaryFile(prefix=f"{crawl.code}-", suffix=".tsv.gz") as file:
-            with self._database.transaction() as connection:
-                for piece in count():
-                    content = self._queries.read_piece(connection, crawl_id=crawl.id, piece=piece)
-                    if content is None:
-                        break
-                    file.write(content)
+            for piece in count():
+                content = self._queries.read_piece(connection, crawl_id=crawl.id, piece=piece)
+                if content is None:
+                    break
+                file.write(content)
             file.flush()
-            yield Path(file.name)
+            yield Path(file.name) if file.tell() else None
 
-    def mark_ingested(self, crawl: ReceivedCrawl) -> None:
+    def mark_ingested(self, connection: Any, crawl: ReceivedCrawl) -> None:
         """Record that a crawl was ingested, and delete its file."""
-        with self._database.transaction(write=True) as connection:
-            now = format_moment(datetime.datetime.now(tz=datetime.UTC))
-            self._queries.mark_ingested(connection, crawl_id=crawl.id, now=now)
-            self._queries.delete_pieces(connection, crawl_id=crawl.id)
+        now = format_moment(datetime.datetime.now(tz=datetime.UTC))
+        self._queries.mark_ingested(connection, crawl_id=crawl.id, now=now)
+        self._queries.delete_pieces(connection, crawl_id=crawl.id)
 
     def mark_refused(self, crawl: ReceivedCrawl, reason: str) -> None:
         """Record why a crawl was not ingested. Its file stays until there is a later one."""

@@ -39,7 +39,7 @@ SELECT content FROM crawl_pieces WHERE crawl_id = :crawl_id AND piece = :piece;
 UPDATE crawls SET ingested = :now, refused = NULL WHERE id = :crawl_id;
 
 -- name: mark_refused(crawl_id, reason)!
-UPDATE crawls SET refused = :reason WHERE id = :crawl_id;
+UPDATE crawls SET refused = :reason WHERE id = :crawl_id AND ingested IS NULL;
 
 -- name: delete_pieces(crawl_id)!
 -- Delete the file of a crawl.

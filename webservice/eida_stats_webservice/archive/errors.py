@@ -44,6 +44,7 @@ class NodeHasShards(Conflict):
 class ForeignShard(Conflict):
     """The tables of this shard are on another server."""
 
+    exit_code = 2
     problem = "foreign-shard"
 
 
@@ -69,17 +70,7 @@ class OtherShard(EidaStatisticsError):
 
 
 class OlderCrawl(Conflict):
-    """This crawl is older than the last one, so nothing was stored."""
-
-
-"""This shard is on another server."""
-
-    exit_code = 2
-    problem = "foreign-shard"
-
-
-class OlderCrawl(Conflict):
-    """A newer crawl was ingested before, so nothing was changed."""
+    """This crawl is older than another one, so nothing was changed."""
 
     problem = "older-crawl"
 
@@ -119,6 +110,12 @@ class TooManyBadLines(EidaStatisticsError):
         self.bad_lines = list(bad_lines)
         shown = "; ".join(f"line {number}: {reason}" for number, reason in bad_lines[:_SHOWN_LINES])
         super().__init__(f"{file}: {bad:,} of {lines:,} lines. {shown}")
+
+
+class RefusedCrawls(EidaStatisticsError):
+    """Some crawls that were received cannot be ingested."""
+
+    problem = "refused-crawls"
 
 
 class CatalogueDifferences(EidaStatisticsError):

@@ -11,12 +11,12 @@ import msgspec
 
 from eida_stats_webservice.archive.errors import PostgisMissing
 from eida_stats_webservice.archive.models import Shard
-from eida_stats_webservice.archive.moments import format_short
 from eida_stats_webservice.archive.paths.geometry import PROJECTIONS, make_box
 from eida_stats_webservice.archive.paths.layers import Layer, has_namespace, has_time, parse_layers
 from eida_stats_webservice.archive.paths.parameters import GDAL, MSEED, PathQuery
 from eida_stats_webservice.archive.paths.repository import PathRepository
 from eida_stats_webservice.archive.paths.segments import find_segments
+from eida_stats_webservice.archive.paths.stamps import format_stamp
 from eida_stats_webservice.archive.reading import ShardReader
 
 _ITEMS_AT_ONCE = 1000
@@ -68,7 +68,7 @@ class AnswerMaker:
         token = self._make_token()
         stamps = iter(()) if self._query.token == token else self._find_stamps()
         # Times that differ by less than a millisecond are written once.
-        texts = (text for text, _ in groupby(map(format_short, stamps)))
+        texts = (text for text, _ in groupby(map(format_stamp, stamps)))
         return _write_list("timestamps", texts, token=token)
 
     def _find_stamps(self) -> Iterator[datetime]:
@@ -90,8 +90,8 @@ class AnswerMaker:
         names = {*(one.stream.channel for one in streams), *(layer.namespace for layer in layers)}
         return {
             **(make_box(points)._asdict() if points else _NO_BOX),
-            "min_stamp": format_short(min(starts)) if starts else None,
-            "max_stamp": format_short(max(ends)) if ends else None,
+            "min_stamp": format_stamp(min(starts)) if starts else None,
+            "max_stamp": format_stamp(max(ends)) if ends else None,
             "variables": sorted(names),
         }
 

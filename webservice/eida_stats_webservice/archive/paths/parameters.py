@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from eida_stats_webservice.archive.moments import parse_moment
 from eida_stats_webservice.archive.paths.geometry import DEGREES, MERCATOR, PROJECTIONS, Geometry, parse_geometry
 from eida_stats_webservice.errors import BadParameter
+from eida_stats_webservice.web.moments import parse_moment
 from eida_stats_webservice.web.parameters import quote_parameter, require_parameters
 
 GDAL = "gdal"
@@ -87,7 +87,7 @@ def parse_path_query(parameters: list[tuple[str, str]]) -> PathQuery:
     if given.pop(operation):
         raise BadParameter(f"{operation} has a value", hint="It takes none.", parameter=operation)
     values = {name: value for name, value in given.items() if value}
-    time, until = (parse_moment(name, values[name]) if name in values else None for name in _TIMES)
+    time, until = (parse_moment(values[name], name) if name in values else None for name in _TIMES)
     if time is not None and until is not None and until < time:
         raise BadParameter("until is before time", parameter="until")
     # As in GSKY, the box of an extent is in metres unless the client wants degrees.

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator
 from itertools import groupby, islice
 
-from eida_stats_webservice.archive.moments import format_short
 from eida_stats_webservice.archive.paths.geometry import DEGREES, Point
 from eida_stats_webservice.archive.paths.parameters import PathQuery
 from eida_stats_webservice.archive.paths.repository import Places, Span, Stream
+from eida_stats_webservice.archive.paths.stamps import format_stamp
 
 _Key = tuple[str, Stream, str, float, Point | None]
 
@@ -44,5 +44,5 @@ def _describe(key: _Key, spans: list[Span]) -> dict[str, object]:
         "bytes": sum(span.size for span in spans),
         "srs": None if place is None else DEGREES,
         "polygon": None if place is None else f"POINT ({place[0]} {place[1]})",
-        "timestamps": [format_short(time) for span in spans for time in (span.start, span.end)],
+        "timestamps": [format_stamp(time) for span in spans for time in (span.start, span.end)],
     }
