@@ -299,7 +299,8 @@ def _measure_requests(uri: str, folder: Path) -> Table:
     table.add_column("MEDIAN", justify="right")
     paths = {
         "version": "version",
-        "count now of a node": "connections/now?space=N1",
+        "count now of a node, GET /?space=": "?space=N1",
+        "count now of a node, with its state": "connections/now?space=N1",
         "count now of all spaces": "connections/now",
         "count of the federation at a time": "connections/count?space=federation&time=2025-07-01T12:34:56Z",
         "a day by hour": "connections/series?space=federation&start=2025-07-01&end=2025-07-02&interval=1h",

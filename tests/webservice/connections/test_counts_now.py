@@ -15,7 +15,7 @@ from eida_statistics.errors import PROBLEM_PREFIX
 from support.node_client import make_node
 from support.sensors import BEGIN, add_doors, add_recount, at, connect, disconnect, pass_door, send
 from support.service import PREFIX
-from support.stores import ON_ONE_STORE, Store
+from support.stores import ON_ONE_STORE, ON_POSTGRESQL, Store
 
 HOUSE: dict[str, str | None] = {"House": None, "A": "House", "B": "House"}
 DOORS = {"front": [("A", 1)], "between": [("A", 1), ("B", -1)]}
@@ -175,3 +175,23 @@ def test_bad_parameter_is_named(client: FlaskClient, parameters: dict[str, str])
     assert response.status_code == 400
     assert f"{PROBLEM_PREFIX}bad-parameter" in response.text
     assert list(parameters)[-1] in response.text
+
+
+@ON_POSTGRESQL
+def test_present_count_reads_only_its_own_sums(store: Store) -> None:
+    with store.database.transaction(write=True) as connection, connection.cursor() as cursor:
+        cursor.execute("INSERT INTO nodes (name, contact) VALUES ('N', '')")
+        cursor.execute("INSERT INTO spaces (name, node_id) SELECT 'room ' || n, 1 FROM generate_series(1, 30) n")
+        cursor.execute(
+            "INSERT INTO space_days (space_id, day, entries, exits) SELECT id, day, 2, 1 FROM spaces,"
+            " generate_series('2026-01-01'::timestamp, '2026-12-31', '1 day') day WHERE node_id = 1;"
+            "INSERT INTO space_hours (space_id, hour, entries, exits, stale)"
+            " SELECT space_id, day, entries, exits, false FROM space_days;"
+            "ANALYZE space_days; ANALYZE space_hours"
+        )
+        cursor.execute(f"EXPLAIN {store.connections.queries.present_count.sql}", {"name": "room 7"})
+        plan = "\n".join(line for (line,) in cursor)
+        assert store.connections.queries.present_count(connection, name="room 7")[2] == 365
+    assert "on space_days" in plan
+    assert "Seq Scan on space_days" not in plan
+    assert "Seq Scan on space_hours" not in plan

@@ -338,8 +338,15 @@ WITH RECURSIVE top AS (
     FROM below JOIN spaces ON spaces.parent_id = below.id
 )
 SELECT node_id, restricted,
-    (SELECT coalesce(sum(entries - exits), 0) FROM space_days WHERE space_id IN (SELECT id FROM below WHERE is_stored)),
-    EXISTS (SELECT 1 FROM space_hours WHERE space_id IN (SELECT id FROM below WHERE is_stored)),
+    -- One index look-up for each space. As joins, these two would read the tables of sums completely.
+    (
+        SELECT coalesce(sum((SELECT sum(entries - exits) FROM space_days WHERE space_id = below.id)), 0)
+        FROM below WHERE is_stored
+    ),
+    EXISTS (
+        SELECT 1 FROM below
+        WHERE is_stored AND (SELECT min(hour) FROM space_hours WHERE space_id = below.id) IS NOT NULL
+    ),
     EXISTS (SELECT 1 FROM recounts WHERE space_id IN (SELECT id FROM below)),
     EXISTS (
         SELECT 1 FROM installations JOIN sensors ON sensors.id = sensor_id

@@ -220,15 +220,18 @@ def _compile_regex(pattern: str) -> re.Pattern[str]:
 
 
 class _SumAggregate:
+    """The sum of integers or real numbers, without those that are null; null if there are none."""
+
     def __init__(self) -> None:
-        self._sum = 0
+        self._sum: float | None = None
 
-    def step(self, number: int) -> None:
-        self._sum += number
+    def step(self, number: float | None) -> None:
+        if number is not None:
+            self._sum = number if self._sum is None else self._sum + number
 
-    def finalize(self) -> int | str:
+    def finalize(self) -> float | str | None:
         # SQLite has no larger integers. Readers parse the text; integer columns refuse it.
-        return self._sum if self._sum < 2**63 else str(self._sum)
+        return str(self._sum) if isinstance(self._sum, int) and self._sum >= 2**63 else self._sum
 
 
 class _UnionAggregate:
