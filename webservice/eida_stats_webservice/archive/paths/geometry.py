@@ -16,11 +16,11 @@ _EARTH_METRES = 6378137.0
 _MAX_LATITUDE = 90 - 1e-9
 _RING_POINTS = 4
 _NUMBER = r"[+-]?(?:\d{1,20}(?:\.\d{0,20})?|\.\d{1,20})(?:[eE][+-]?\d{1,2})?"
-_PAIR = rf"\s*{_NUMBER}\s+{_NUMBER}\s*"
-_RING = rf"\s*\({_PAIR}(?:,{_PAIR})*\)\s*"
-_POINT_TEXT = re.compile(rf"\s*POINT\s*\({_PAIR}\)\s*", re.ASCII | re.IGNORECASE)
-_POLYGON_TEXT = re.compile(rf"\s*POLYGON\s*\({_RING}(?:,{_RING})*\)\s*", re.ASCII | re.IGNORECASE)
-_COORDINATES = re.compile(rf"({_NUMBER})\s+({_NUMBER})", re.ASCII)
+_PAIR = rf" *{_NUMBER} +{_NUMBER} *"
+_RING = rf" *\({_PAIR}(?:,{_PAIR})*\) *"
+_POINT_TEXT = re.compile(rf"POINT *\({_PAIR}\)", re.ASCII | re.IGNORECASE)
+_POLYGON_TEXT = re.compile(rf"POLYGON *\({_RING}(?:,{_RING})*\)", re.ASCII | re.IGNORECASE)
+_COORDINATES = re.compile(rf"({_NUMBER}) +({_NUMBER})", re.ASCII)
 
 Point = tuple[float, float]
 """Longitude and latitude in degrees, or x and y in metres."""

@@ -29,7 +29,7 @@ Range = tuple[datetime.datetime, datetime.datetime]
 _START_OF_TIME = datetime.datetime.min.replace(tzinfo=datetime.UTC)
 _END_OF_TIME = datetime.datetime.max.replace(tzinfo=datetime.UTC)
 _SECOND = datetime.timedelta(seconds=1)
-_NAMESPACES = re.compile(r"[A-Za-z0-9_?*-]{1,64}(,[A-Za-z0-9_?*-]{1,64}){0,99}", re.ASCII)
+_NAMESPACES = re.compile(r"[A-Za-z0-9_?*]{1,64}(,[A-Za-z0-9_?*]{1,64}){0,99}", re.ASCII)
 _LIMIT = re.compile(r"[0-9]{1,8}", re.ASCII)
 _TOKEN = re.compile(r"[0-9a-f-]{1,36}", re.ASCII)
 
