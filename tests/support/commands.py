@@ -25,7 +25,10 @@ _MODULES = {
     "ringserverstats_follow": "eida_stats_aggregator.ringserver.follow",
 }
 _IMPORTED_LATE = (
-    "eida_stats_aggregator.archive.send_command",
+    *(
+        f"eida_stats_aggregator.archive.{name}"
+        for name in ("crawl_command", "crawler", "send_command", "summary")
+    ),
     "eida_stats_aggregator.ringserver.store",
     *("eida_stats_aggregator.catch_up", "eida_stats_aggregator.delivery.sender", "rich.console", "rich.progress"),
     *(
