@@ -25,10 +25,7 @@ _MODULES = {
     "ringserverstats_follow": "eida_stats_aggregator.ringserver.follow",
 }
 _IMPORTED_LATE = (
-    *(
-        f"eida_stats_aggregator.archive.{name}"
-        for name in ("crawl_command", "crawler", "send_command", "summary")
-    ),
+    *(f"eida_stats_aggregator.archive.{name}" for name in ("crawl_command", "crawler", "send_command", "summary")),
     "eida_stats_aggregator.ringserver.store",
     *("eida_stats_aggregator.catch_up", "eida_stats_aggregator.delivery.sender", "rich.console", "rich.progress"),
     *(

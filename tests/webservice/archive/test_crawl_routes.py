@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from eida_stats_webservice.config import Config
 from support.node_client import make_node
 from support.sent_crawls import make_crawl
 from support.service import PREFIX
-from support.stores import ON_ONE_STORE, Store
+from support.stores import ON_ONE_STORE, ON_POSTGRESQL, Store
 
 MAX_BYTES = 3 << 20
 CRAWL = make_crawl()
@@ -59,6 +60,28 @@ def test_crawl_is_stored_once(client: FlaskClient, token: str, store: Store) -> 
     with store.database.transaction() as connection, crawls.open_file(connection, waiting) as file:
         assert file is not None
         assert file.read_bytes() == CRAWL
+
+
+def test_ingested_crawl_is_recognised(client: FlaskClient, token: str, store: Store) -> None:
+    assert put(client, token, CRAWL).status_code == 202
+    ((_, result, _),) = store.received.ingest_all("gfz", may_shrink=False)
+    assert result is not None
+    again = put(client, token, CRAWL)
+    assert again.status_code == 200
+    assert again.get_json()["ingested"] is not None
+
+
+def test_crawl_is_stored_once_by_many_requests(client: FlaskClient, token: str) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: put(client.application.test_client(), token, CRAWL), range(4)))
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 202]
+
+
+@ON_POSTGRESQL
+def test_shard_on_another_server_is_refused(client: FlaskClient, token: str, store: Store) -> None:
+    with store.database.transaction(write=True) as connection:
+        connection.cursor().execute("UPDATE shards SET foreign_server = 'elsewhere'")
+    assert read_problem(put(client, token, CRAWL)) == (409, "foreign-shard")
 
 
 def test_large_crawl_is_stored_in_pieces(client: FlaskClient, token: str, store: Store) -> None:

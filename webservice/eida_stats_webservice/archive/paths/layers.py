@@ -23,7 +23,7 @@ class Layer(NamedTuple):
     Attributes:
         namespace: its name.
         stamps: its times.
-        document: what a client gets of it.
+        document: its description for a client.
     """
 
     namespace: str
