@@ -41,7 +41,7 @@ def create_parts(
     shards = ShardRepository(database, registry)
     crawls = CrawlRepository(database)
     # Each is unpacked and checked, which takes seconds. With the other limits, this leaves some threads free.
-    receiving = ConcurrencyLimit(at_once=2, waiting=2)
+    receiving = ConcurrencyLimit(at_once=2, waiting=10)
     limits = crawl_routes.CrawlLimits(receiving, config.max_crawl_bytes)
     return ArchiveParts(
         routes=[
