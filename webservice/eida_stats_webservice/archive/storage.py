@@ -6,8 +6,11 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from eida_stats_webservice.archive.errors import ShardExists
-from eida_stats_webservice.database import schemas
+from eida_stats_webservice.archive.foreign_tables import create_foreign_tables
+from eida_stats_webservice.database import foreign, schemas
 from eida_stats_webservice.database.base import Database
+from eida_stats_webservice.database.foreign import ForeignServer
+from eida_stats_webservice.errors import UnusableForeignServer
 
 _FOLDER = Path(__file__).parent
 _OWNER = {"mode": "text", "inode": "text", "uid": "text", "gid": "text", "user": "text", "group": "text"}
@@ -53,11 +56,22 @@ class ShardStorage(Protocol):
     def create(self, connection: Any, code: str) -> None:
         """Create the tables of a shard; raise ShardExists if a schema has its name."""
 
+    def create_foreign(self, connection: Any, code: str, server: ForeignServer) -> None:
+        """Create a shard whose tables are on another server.
+
+        Raises:
+            ShardExists: if a schema has its name.
+            UnusableForeignServer: if the server cannot be used, or the database is SQLite.
+        """
+
     def enter(self, connection: Any, code: str) -> None:
         """Let the names of tables stand for those of a shard, until the end of the transaction."""
 
     def remove(self, connection: Any, code: str) -> None:
         """Remove the tables of a shard. No view may read them any more."""
+
+    def remove_server(self, connection: Any, code: str) -> None:
+        """Remove the foreign server of a shard, with the password for it."""
 
     def replace_views(self, connection: Any, codes: Iterable[str]) -> None:
         """Let the views over all shards read these shards."""
@@ -68,9 +82,15 @@ class SchemaStorage:
 
     def create(self, connection: Any, code: str) -> None:
         """Create the schema with its tables; see ShardStorage."""
-        if schemas.exists(connection, code):
-            raise ShardExists(f"the database has a schema {code}", hint="Choose another code.")
+        _check_is_free(connection, code)
         schemas.create(connection, code, read_script("shard") + read_script("shard_indexes"))
+
+    def create_foreign(self, connection: Any, code: str, server: ForeignServer) -> None:
+        """Create a server, and the schema with foreign tables; see ShardStorage."""
+        _check_is_free(connection, code)
+        schemas.create(connection, code)
+        foreign.create_server(connection, code, server)
+        create_foreign_tables(connection, code, server, VIEWS)
 
     def enter(self, connection: Any, code: str) -> None:
         """Put the schema first in the search_path; see ShardStorage."""
@@ -79,6 +99,10 @@ class SchemaStorage:
     def remove(self, connection: Any, code: str) -> None:
         """Drop the schema; see ShardStorage."""
         schemas.drop(connection, code)
+
+    def remove_server(self, connection: Any, code: str) -> None:
+        """Drop the server and its user mapping; see ShardStorage."""
+        foreign.drop_server(connection, code)
 
     def replace_views(self, connection: Any, codes: Iterable[str]) -> None:
         """Replace the views; see ShardStorage."""
@@ -91,10 +115,20 @@ class RowStorage:
     def create(self, connection: Any, code: str) -> None:
         """Do nothing; see ShardStorage."""
 
+    def create_foreign(self, _connection: Any, _code: str, server: ForeignServer) -> None:
+        """Raise UnusableForeignServer; see ShardStorage."""
+        raise UnusableForeignServer(
+            f"an SQLite database cannot read {server.place}",
+            hint="Use a PostgreSQL database, or ingest the crawl here, in a shard without --foreign.",
+        )
+
     def enter(self, connection: Any, code: str) -> None:
         """Do nothing; see ShardStorage."""
 
     def remove(self, connection: Any, code: str) -> None:
+        """Do nothing; see ShardStorage."""
+
+    def remove_server(self, connection: Any, code: str) -> None:
         """Do nothing; see ShardStorage."""
 
     def replace_views(self, connection: Any, codes: Iterable[str]) -> None:
@@ -109,3 +143,8 @@ def open_storage(database: Database) -> ShardStorage:
 def read_script(name: str) -> str:
     """Return the statements of a file of this folder."""
     return (_FOLDER / f"{name}.sql").read_text()
+
+
+def _check_is_free(connection: Any, code: str) -> None:
+    if schemas.exists(connection, code):
+        raise ShardExists(f"the database has a schema {code}", hint="Choose another code.")

@@ -18,10 +18,11 @@ def exists(connection: extensions.connection, name: str) -> bool:
         return cursor.rowcount > 0
 
 
-def create(connection: extensions.connection, name: str, script: str) -> None:
-    """Create a schema, and run a script that creates its tables."""
+def create(connection: extensions.connection, name: str, script: str = "") -> None:
+    """Create a schema, and run a script that creates its tables, if any."""
     _execute(connection, "CREATE SCHEMA {}", name)
-    run(connection, name, script)
+    if script:
+        run(connection, name, script)
 
 
 def run(connection: extensions.connection, name: str, script: str) -> None:
