@@ -7,6 +7,7 @@ from typing import Any
 from eida_statistics.archive.paths import is_normal, is_within
 from eida_statistics.texts import find_similar
 from eida_stats_webservice.archive.errors import NodeHasShards, ShardExists, UnknownShard, UnusableShard
+from eida_stats_webservice.archive.holdings.refresh import HoldingsRefresh
 from eida_stats_webservice.archive.models import Shard
 from eida_stats_webservice.archive.storage import open_storage
 from eida_stats_webservice.database.base import Database, select_rows, to_records
@@ -23,6 +24,7 @@ class ShardRepository:
         self.database = database
         self.storage = open_storage(database)
         self._registry = registry
+        self._holdings = HoldingsRefresh(database)
         self._queries = database.load_queries(Path(__file__).parent)
 
     def create(self, code: str, path: str, node: str, *, open_paths: bool) -> Shard:
@@ -57,12 +59,14 @@ class ShardRepository:
 
         def remove(connection: Any) -> None:
             self._queries.lock_shards(connection)
-            self.get(connection, code)
+            shard = self.get(connection, code)
             self.storage.replace_views(
                 connection, [shard.code for shard in self.list_all(connection) if shard.code != code]
             )
             self.storage.remove(connection, code)
             self._queries.remove_shard(connection, code=code)
+            # What the node holds now is what its other shards hold.
+            self._holdings.refresh_history(connection, shard.node_id)
 
         self.database.administer(remove)
 
