@@ -13,6 +13,7 @@ from eida_stats_webservice.archive.errors import (
     UnknownShard,
     UnusableShard,
 )
+from eida_stats_webservice.archive.holdings.refresh import HoldingsRefresh
 from eida_stats_webservice.archive.models import Shard
 from eida_stats_webservice.archive.storage import open_storage
 from eida_stats_webservice.database.base import Database, select_rows, to_records
@@ -30,6 +31,7 @@ class ShardRepository:
         self.database = database
         self.storage = open_storage(database)
         self._registry = registry
+        self._holdings = HoldingsRefresh(database)
         self._queries = database.load_queries(Path(__file__).parent)
 
     def create(
@@ -85,6 +87,8 @@ class ShardRepository:
             if shard.foreign_server is not None:
                 self.storage.remove_server(connection, code)
             self._queries.remove_shard(connection, code=code)
+            # What the node holds now is what its other shards hold.
+            self._holdings.refresh_history(connection, shard.node_id)
 
         self.database.administer(remove)
 
