@@ -1,6 +1,7 @@
 """Where the rows of shards are: in PostgreSQL, each shard has a schema; in SQLite, they are in common tables."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -64,8 +65,8 @@ class ShardStorage(Protocol):
             UnusableForeignServer: if the server cannot be used, or the database is SQLite.
         """
 
-    def enter(self, connection: Any, code: str) -> None:
-        """Let the names of tables stand for those of a shard, until the end of the transaction."""
+    def enter(self, connection: Any, code: str) -> AbstractContextManager[None]:
+        """Return a context in which the names of tables stand for those of a shard; outside, they are the views."""
 
     def remove(self, connection: Any, code: str) -> None:
         """Remove the tables of a shard. No view may read them any more."""
@@ -92,9 +93,9 @@ class SchemaStorage:
         foreign.create_server(connection, code, server)
         create_foreign_tables(connection, code, server, VIEWS)
 
-    def enter(self, connection: Any, code: str) -> None:
+    def enter(self, connection: Any, code: str) -> AbstractContextManager[None]:
         """Put the schema first in the search_path; see ShardStorage."""
-        schemas.enter(connection, code)
+        return schemas.enter(connection, code)
 
     def remove(self, connection: Any, code: str) -> None:
         """Drop the schema; see ShardStorage."""
@@ -122,8 +123,9 @@ class RowStorage:
             hint="Use a PostgreSQL database, or ingest the crawl here, in a shard without --foreign.",
         )
 
-    def enter(self, connection: Any, code: str) -> None:
-        """Do nothing; see ShardStorage."""
+    def enter(self, connection: Any, code: str) -> AbstractContextManager[None]:  # noqa: ARG002
+        """Change nothing: statements name the shard by `sh_code`; see ShardStorage."""
+        return nullcontext()
 
     def remove(self, connection: Any, code: str) -> None:
         """Do nothing; see ShardStorage."""
