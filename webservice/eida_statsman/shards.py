@@ -76,6 +76,16 @@ def list_(repositories: Repositories, as_json: bool) -> None:
 
 @shards.command()
 @click.argument("code")
+@click.pass_obj
+def refresh(repositories: Repositories, code: str) -> None:
+    """Compute the holdings of a shard again. Those of a shard on another server are copied from there."""
+    shard = repositories.shards.refresh(code)
+    source = f", from {shard.foreign_server}" if shard.foreign_server is not None else ""
+    click.echo(f"refreshed the holdings of shard {shard.code}{source}")
+
+
+@shards.command()
+@click.argument("code")
 @click.option("--confirm", help="The code again; without, you are prompted for it.")
 @click.pass_obj
 def remove(repositories: Repositories, code: str, confirm: str | None) -> None:

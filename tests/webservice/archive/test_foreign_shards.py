@@ -196,6 +196,17 @@ def test_work_is_left_to_the_other_server(centre: str, query: str, remote: str) 
     assert f"Remote SQL: {remote}" in plan
 
 
+def test_holdings_are_copied(centre: str, noa: Shard, store: Store) -> None:
+    refreshed = store.shards.refresh("noa")
+    assert (refreshed.generation, str(refreshed.crawled_at)) == (noa.generation + 1, "2020-01-01 00:00:00+00:00")
+    assert refreshed.refreshed_at is not None
+    held = execute(centre, "SELECT sh_code, name, network, year, bytes FROM holdings JOIN nodes ON node_id = id")
+    assert held == [("noa", "NOA", "GE", 2000, 512)]
+    assert execute(centre, "SELECT network, bytes FROM holdings_history") == [("GE", 512)]
+    store.shards.refresh("noa")
+    assert store.shards.refresh("gfz").refreshed_at is not None
+
+
 @pytest.mark.usefixtures("noa")
 def test_removed_shard_leaves_no_password(centre: str, store: Store, foreign: ForeignCluster) -> None:
     store.shards.remove("noa")

@@ -9,7 +9,9 @@ from eida_stats_webservice.database.foreign import Column, ForeignServer
 from eida_stats_webservice.database.schemas import Columns
 from eida_stats_webservice.errors import UnusableForeignServer
 
-# Of the tables that have rows of all shards of the other database.
+# Tables with rows of all shards of the other database. Here they have a prefix, since the schema of a shard may be
+# first in the search_path.
+_PREFIX = "foreign_"
 _COMMON_TABLES: Mapping[str, Columns] = MappingProxyType(
     {
         "holdings": {
@@ -43,14 +45,14 @@ def create_foreign_tables(
     """
     present = foreign.list_columns(connection, code, server)
     common_schema = _find_common_schema(present, server)
-    for schema, tables in ((server.schema, shard_tables), (common_schema, _COMMON_TABLES)):
+    for schema, prefix, tables in ((server.schema, "", shard_tables), (common_schema, _PREFIX, _COMMON_TABLES)):
         for table, columns in tables.items():
             types = foreign.name_types(connection, columns)
             due = {Column(schema, table, name, type_) for name, type_ in types.items()}
             if missing := sorted(due - present):
                 raise _describe_missing(missing[0], server)
-            foreign.create_table(connection, code, table, columns, schema)
-            foreign.read_first_row(connection, code, table, server)
+            foreign.create_table(connection, code, prefix + table, columns, (schema, table))
+            foreign.read_first_row(connection, code, prefix + table, server)
 
 
 def _find_common_schema(present: set[Column], server: ForeignServer) -> str:

@@ -92,6 +92,24 @@ class ShardRepository:
 
         self.database.administer(remove)
 
+    def refresh(self, code: str) -> Shard:
+        """Compute the holdings of a shard again, or copy them from its server, and return the shard.
+
+        Raises:
+            UnknownShard: if there is no such shard.
+            ForeignServerUnavailable: if its server cannot be reached.
+        """
+        with self.database.transaction(write=True) as connection:
+            self.database.wait_without_limit(connection)
+            shard = self.lock(connection, code)
+            if shard.foreign_server is None:
+                self._holdings.refresh(connection, shard)
+            else:
+                with self.storage.enter(connection, code):
+                    self._holdings.copy(connection, shard)
+            self.bump(connection, code)
+            return self.get(connection, code)
+
     def check_node_has_none(self, node: str) -> None:
         """Check that a node may be removed.
 

@@ -130,7 +130,9 @@ def create_server(connection: extensions.connection, name: str, server: ForeignS
             name=sql.Identifier(name),
             options=_write_options({**_OPTIONS, **server.options}),
         )
-    create_table(connection, name, _COLUMNS, dict.fromkeys(_COLUMN_FIELDS, "text"), "information_schema")
+    create_table(
+        connection, name, _COLUMNS, dict.fromkeys(_COLUMN_FIELDS, "text"), ("information_schema", _COLUMNS)
+    )
     _map_user(connection, name, server.user, secrets.token_hex())
     if not _asks_for_password(connection, name):
         raise UnusableForeignServer(f"{server.place} does not ask for a password", hint=_MUST_ASK)
@@ -143,20 +145,29 @@ def drop_server(connection: extensions.connection, name: str) -> None:
 
 
 def create_table(
-    connection: extensions.connection, server: str, name: str, columns: Columns, foreign_schema: str
+    connection: extensions.connection, server: str, name: str, columns: Columns, place: tuple[str, str]
 ) -> None:
-    """Create a foreign table of a server, in the schema of the name of the server."""
+    """Create a foreign table of a server, in the schema of the name of the server.
+
+    Args:
+        connection: the connection.
+        server: the name of the server.
+        name: the name of the table here.
+        columns: its columns.
+        place: its schema and name there.
+    """
+    schema, table = place
     _execute(
         connection,
         "CREATE FOREIGN TABLE {table} ({columns}) SERVER {server}"
-        " OPTIONS (schema_name {schema}, table_name {name})",
+        " OPTIONS (schema_name {foreign_schema}, table_name {foreign_table})",
         table=sql.Identifier(server, name),
         columns=sql.SQL(", ").join(
             sql.SQL(f"{{}} {type_}").format(sql.Identifier(column)) for column, type_ in columns.items()
         ),
         server=sql.Identifier(server),
-        schema=sql.Literal(foreign_schema),
-        name=sql.Literal(name),
+        foreign_schema=sql.Literal(schema),
+        foreign_table=sql.Literal(table),
     )
 
 
@@ -178,10 +189,9 @@ def list_columns(connection: extensions.connection, name: str, server: ForeignSe
 
 def name_types(connection: extensions.connection, columns: Columns) -> dict[str, str]:
     """Return the types of columns as `Column` has them."""
-    return {
-        column: _fetch(connection, "SELECT typname FROM pg_type WHERE oid = %s::regtype", (type_,))[0][0]
-        for column, type_ in columns.items()
-    }
+    statement = "SELECT typname FROM pg_type WHERE oid = %s::regtype"
+    types = {column: type_.partition(" COLLATE ")[0] for column, type_ in columns.items()}
+    return {column: _fetch(connection, statement, (type_,))[0][0] for column, type_ in types.items()}
 
 
 def read_first_row(connection: extensions.connection, name: str, table: str, server: ForeignServer) -> None:

@@ -28,6 +28,23 @@ COPY holdings (
     sh_code, node_id, network, station, location, channel, year, bytes, files, seconds, first, last
 ) FROM STDIN;
 
+-- name: find_foreign_code()$
+-- Return the code of the shard on its own server, where it is the name of the schema.
+SELECT option_value FROM pg_foreign_table, pg_options_to_table(ftoptions)
+WHERE ftrelid = to_regclass('paths') AND option_name = 'schema_name';
+
+-- name: copy_holdings(code, node_id, foreign_code)!
+-- Copy the holdings that another server has computed.
+INSERT INTO holdings (
+    sh_code, node_id, network, station, location, channel, year, bytes, files, seconds, first, last
+)
+SELECT :code, :node_id, network, station, location, channel, year, bytes, files, seconds, first, last
+FROM foreign_holdings WHERE sh_code = :foreign_code;
+
+-- name: copy_crawled_at(code, foreign_code)!
+UPDATE shards SET crawled_at = (SELECT crawled_at FROM foreign_shards WHERE sh_code = :foreign_code)
+WHERE sh_code = :code;
+
 -- name: lock_history(node_id)^
 -- Let changes of the snapshot of a node wait for each other. Callers lock nothing else that others wait for after it,
 -- but the registry's revision.

@@ -54,10 +54,19 @@ class HoldingsRefresh:
             self._database.load_rows(
                 connection, self._queries.load_holdings, some, to_line=_write_line, to_parameters=dict
             )
-        now = datetime.datetime.now(tz=datetime.UTC)
-        self._queries.mark_as_refreshed(connection, code=shard.code, now=now.isoformat(timespec="microseconds"))
-        self.refresh_history(connection, shard.node_id)
+        self._finish(connection, shard)
         self._queries.prefer_hashing(connection, hash="off")
+
+    def copy(self, connection: Any, shard: Shard) -> None:
+        """Copy the holdings of a shard from its own server, which computed them, and the time of its crawl.
+
+        The schema of the shard must be first in the search_path.
+        """
+        self._queries.delete_holdings(connection, code=shard.code)
+        foreign_code = self._queries.find_foreign_code(connection)
+        self._queries.copy_holdings(connection, code=shard.code, node_id=shard.node_id, foreign_code=foreign_code)
+        self._queries.copy_crawled_at(connection, code=shard.code, foreign_code=foreign_code)
+        self._finish(connection, shard)
 
     def refresh_history(self, connection: Any, node_id: int) -> None:
         """Compute the snapshot of this month of a node again, from the holdings of its shards."""
@@ -69,6 +78,11 @@ class HoldingsRefresh:
         self._queries.add_held_networks(connection, node_id=node_id, month=month)
         # Answers are compared by this revision.
         self._registry.bump_registry_revision(connection)
+
+    def _finish(self, connection: Any, shard: Shard) -> None:
+        now = datetime.datetime.now(tz=datetime.UTC)
+        self._queries.mark_as_refreshed(connection, code=shard.code, now=now.isoformat(timespec="microseconds"))
+        self.refresh_history(connection, shard.node_id)
 
     def _load_streams(self, connection: Any, streams: Collection[Stream]) -> None:
         self._database.load_rows(
