@@ -54,8 +54,7 @@ def create_shard(store: Store, code: str, node: str) -> None:
 def hold(store: Store, code: str, segments: Iterable[HeldSegment]) -> None:
     """Replace the segments of a shard. Its holdings stay as they are."""
     rows = list(segments)
-    with store.database.transaction(write=True) as connection:
-        store.shards.storage.enter(connection, code)
+    with store.database.transaction(write=True) as connection, store.shards.storage.enter(connection, code):
         for table in ("spans", "metadata"):
             _execute(store, connection, f"DELETE FROM {table} WHERE {_of_shard(store)}", code=code)
         for one in rows:
