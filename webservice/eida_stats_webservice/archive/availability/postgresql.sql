@@ -1,6 +1,6 @@
 -- Spans of timelines. All rows have the same columns; the last is the number of rows, at most `most`. For PostgreSQL. The index on time has the ranges of the spans.
 
--- name: select_spans
+-- name: select_spans(code, networks, station_first, station_last, station_regex, location_first, location_last, location_regex, channel_first, channel_last, channel_regex, quality_regex, start, end, most)
 -- Return the spans of a shard in a window, by channel.
 SELECT found.*, count(*) OVER () FROM (
     SELECT tl_network, tl_station, tl_location, tl_channel, tl_quality, tl_rate, tl_start, tl_end, tl_updated,
@@ -20,7 +20,7 @@ SELECT found.*, count(*) OVER () FROM (
 ) AS found
 ORDER BY tl_network, tl_station, tl_location, tl_channel;
 
--- name: select_extents
+-- name: select_extents(code, networks, station_first, station_last, station_regex, location_first, location_last, location_regex, channel_first, channel_last, channel_regex, quality_regex, start, end)
 -- Return the first and the last time of the spans of a channel, quality and rate, and their number.
 SELECT tl_network, tl_station, tl_location, tl_channel, tl_quality, tl_rate, min(tl_start), max(tl_end), max(tl_updated),
     count(*), 0

@@ -121,7 +121,8 @@ def _answer(
         reader = stack.enter_context(open_reader(availability.database, partial=query.partial))
         rows = finish(availability.read(reader, plan, query, stack), query)
         response = _write(rows, query, [*plan.incomplete, *reader.incomplete])
-        response.call_on_close(stack.pop_all().close)
+        if response.is_streamed:
+            response.call_on_close(stack.pop_all().close)
     return response
 
 

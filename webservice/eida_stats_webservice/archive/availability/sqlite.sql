@@ -1,12 +1,12 @@
 -- Spans of timelines. All rows have the same columns; the last is the number of rows, at most `most`. For SQLite, which compares times as texts.
 
--- name: select_spans
+-- name: select_spans(code, networks, station_first, station_last, station_regex, location_first, location_last, location_regex, channel_first, channel_last, channel_regex, quality_regex, start, end, most)
 -- Return the spans of a shard in a window, by channel.
 SELECT found.*, count(*) OVER () FROM (
     SELECT tl_network, tl_station, tl_location, tl_channel, tl_quality, tl_rate, tl_start, tl_end, tl_updated,
         1 AS spans
     FROM timeline
-    WHERE sh_code = :code AND tl_network IN :networks
+    WHERE sh_code = :code AND tl_network IN (SELECT value FROM json_each(:networks))
         AND tl_station BETWEEN :station_first AND :station_last
         AND (:station_regex IS NULL OR regexp_like(tl_station, :station_regex))
         AND tl_location BETWEEN :location_first AND :location_last
@@ -20,12 +20,12 @@ SELECT found.*, count(*) OVER () FROM (
 ) AS found
 ORDER BY tl_network, tl_station, tl_location, tl_channel;
 
--- name: select_extents
+-- name: select_extents(code, networks, station_first, station_last, station_regex, location_first, location_last, location_regex, channel_first, channel_last, channel_regex, quality_regex, start, end)
 -- Return the first and the last time of the spans of a channel, quality and rate, and their number.
 SELECT tl_network, tl_station, tl_location, tl_channel, tl_quality, tl_rate, min(tl_start), max(tl_end), max(tl_updated),
     count(*), 0
 FROM timeline
-WHERE sh_code = :code AND tl_network IN :networks
+WHERE sh_code = :code AND tl_network IN (SELECT value FROM json_each(:networks))
     AND tl_station BETWEEN :station_first AND :station_last
     AND (:station_regex IS NULL OR regexp_like(tl_station, :station_regex))
     AND tl_location BETWEEN :location_first AND :location_last
