@@ -10,8 +10,11 @@ from flask_cors import CORS
 from eida_statistics.errors import ConfigurationError, InvalidRegistry, RegistryUnavailable
 from eida_statistics.ringserver.payload import DayPayload
 from eida_stats_webservice import config as configuration
+from eida_stats_webservice.archive.availability import routes as availability
+from eida_stats_webservice.archive.availability.repository import AvailabilityRepository
 from eida_stats_webservice.archive.holdings import routes as holdings_routes
 from eida_stats_webservice.archive.holdings.repository import HoldingsRepository
+from eida_stats_webservice.archive.shards import ShardRepository
 from eida_stats_webservice.auth.authenticator import Authenticator
 from eida_stats_webservice.auth.eas import Verifier
 from eida_stats_webservice.config import Config
@@ -142,7 +145,11 @@ def create_app(config: Config | None = None) -> Flask:
         *connections.routes,
     ]
     failures.apply_to([*with_tokens, *connections.at_root])
-    for blueprint in connections.at_root:
+    at_root = [*connections.at_root]
+    if config.availability_prefix:
+        timelines = AvailabilityRepository(database, ShardRepository(database, nodes), nodes)
+        at_root.append(availability.create_blueprint(config.availability_prefix, timelines, query_limit))
+    for blueprint in at_root:
         app.register_blueprint(blueprint)
     for blueprint in (
         *with_tokens,
