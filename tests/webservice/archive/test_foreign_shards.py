@@ -33,6 +33,7 @@ from support.roles import SERVICE, grant_service
 from support.service import PREFIX
 from support.statsman import Statsman
 from support.stores import ON_ONE_STORE, Store, open_store
+from support.timelines import AVAILABILITY
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +107,12 @@ def test_dead_server_is_named(centre: str, store: Store, foreign: ForeignCluster
         assert execute(centre, "SELECT count(*) FROM timeline WHERE sh_code = 'gfz'") == [(0,)]
         service = create_app(Config(grant_service(_as(SUPERUSER, centre)))).test_client()
         assert service.get(f"{PREFIX}/_health").status_code == 200
+        refused = service.get(f"{AVAILABILITY}/query?net=GE")
+        assert (refused.status_code, "shard noa of node NOA" in refused.text) == (503, True)
+        for nodata in (204, 404):
+            others = service.get(f"{AVAILABILITY}/query?net=GE&partial=true&nodata={nodata}")
+            assert (others.status_code, others.headers["X-Incomplete"]) == (nodata, "noa")
+            assert "X-Incomplete" in others.headers["Access-Control-Expose-Headers"]
     finally:
         foreign.cluster.start()
     assert _count_rows(store) == ({"gfz": 0, "noa": ROWS}, {})
