@@ -2,7 +2,9 @@
 
 from eida_stats_webservice.archive.holdings.refresh import HoldingsRefresh
 from eida_stats_webservice.archive.ingestion import CrawlIngestion
+from eida_stats_webservice.archive.rebuild import ShardRebuild
 from eida_stats_webservice.archive.shards import ShardRepository
+from eida_stats_webservice.archive.verification import CatalogueVerification
 from eida_stats_webservice.connections.archive import ConnectionArchive
 from eida_stats_webservice.connections.archive_deletion import ArchiveDeletion
 from eida_stats_webservice.connections.intake import ConnectionIntake
@@ -69,6 +71,8 @@ class Repositories:
         self.shards = ShardRepository(database, self.registry)
         self.holdings = HoldingsRefresh(database)
         self.crawls = CrawlIngestion(database, self.shards)
+        self.catalogue_verification = CatalogueVerification(database, self.shards)
+        self.shard_rebuild = ShardRebuild(database, self.shards)
         self.transfer = Transfer(database, self.registry, self.dataselect_sums)
 
     def list_nodes(self) -> list[Node]:

@@ -15,6 +15,7 @@ from eida_stats_webservice.archive.errors import ForeignShard, ShardUnavailable
 from eida_stats_webservice.archive.models import Shard
 from eida_stats_webservice.archive.reading import open_reader
 from eida_stats_webservice.archive.shards import check_is_local
+from eida_stats_webservice.archive.storage import VIEWS
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.database.foreign import parse_server
 from eida_stats_webservice.errors import UnusableForeignServer
@@ -212,6 +213,19 @@ def test_holdings_are_copied(centre: str, noa: Shard, store: Store) -> None:
     assert execute(centre, "SELECT network, bytes FROM holdings_history") == [("GE", 512)]
     store.shards.refresh("noa")
     assert store.shards.refresh("gfz").refreshed_at is not None
+
+
+def test_rebuild_keeps_the_rights_of_the_reader(foreign: ForeignCluster) -> None:
+    with closing(open_store(foreign.uri)) as store, store.database.transaction(write=True) as connection:
+        store.shards.storage.create_copy(connection, "archive")
+        cursor = connection.cursor()
+        cursor.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'archive_tmp'::regnamespace AND relkind = 'r'"
+            " AND has_table_privilege('reader', oid, 'SELECT')"
+            " AND has_schema_privilege('reader', 'archive_tmp', 'USAGE')"
+        )
+        assert {name for (name,) in cursor} == set(VIEWS)
+        connection.rollback()
 
 
 @pytest.mark.usefixtures("noa")

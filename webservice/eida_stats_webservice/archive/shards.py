@@ -21,6 +21,8 @@ from eida_stats_webservice.database.foreign import ForeignServer
 from eida_stats_webservice.registry.repository import RegistryRepository
 
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,49}")
+# Longer than a million rows take, for a server that hangs.
+_COPY_SECONDS = 600
 _RESERVED = re.compile(r"pg_.*|public|information_schema|.*_tmp|.*_old")
 
 
@@ -105,6 +107,7 @@ class ShardRepository:
             if shard.foreign_server is None:
                 self._holdings.refresh(connection, shard)
             else:
+                self.database.limit_time(connection, _COPY_SECONDS)
                 with self.storage.enter(connection, code):
                     self._holdings.copy(connection, shard)
             self.bump(connection, code)
@@ -129,6 +132,11 @@ class ShardRepository:
         """
         self._queries.lock_shard(connection, code=code)
         return self.get(connection, code)
+
+    def lock_list(self, connection: Any) -> list[str]:
+        """Return the codes of all shards. Changes of the list wait for the end of this transaction."""
+        self._queries.lock_shards(connection)
+        return [shard.code for shard in self.list_all(connection)]
 
     def bump(self, connection: Any, code: str) -> None:
         """Raise the generation of a shard."""

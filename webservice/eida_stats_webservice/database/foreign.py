@@ -253,7 +253,7 @@ def _asks_for_password(connection: extensions.connection, name: str) -> bool:
     try:
         with set_savepoint(connection):
             _fetch(connection, "SELECT FROM {table} LIMIT 1", table=sql.Identifier(name, _COLUMNS))
-    except errors.SqlclientUnableToEstablishSqlconnection:
+    except (errors.SqlclientUnableToEstablishSqlconnection, errors.QueryCanceled):
         return True
     except errors.ProhibitedSqlStatementAttempted:
         pass
