@@ -1,5 +1,6 @@
 """A second PostgreSQL server with a shard, and a database that reads it, whose owner has no further rights."""
 
+import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -11,22 +12,17 @@ from eida_stats_webservice.archive.reading import Query
 from eida_stats_webservice.database import migrations
 from eida_stats_webservice.database.foreign import ForeignServer, parse_server
 from support import issued
+from support.paths import ROOT
 from support.postgresql import SUPERUSER, Cluster
 from support.stores import Store, open_store
 
 OWNER = "eida_owner"
 READER = "reader"
+DATABASE = "noa"
 PASSWORD = issued.note(r"p'ass\word of the reader")
 ROWS = 25_000
 """More than two of the pieces in which rows are fetched from the other server."""
 
-# As in the administrator's README.
-_MAKE_READER = f"""
-CREATE ROLE {READER} LOGIN PASSWORD %(password)s;
-GRANT USAGE ON SCHEMA public, archive TO {READER};
-GRANT SELECT ON ALL TABLES IN SCHEMA archive TO {READER};
-GRANT SELECT ON holdings, shards TO {READER};
-"""
 _FILL = f"""
 INSERT INTO archive.timeline
 SELECT 'GE', 'APE', '', 'BHZ', 'D', 20, start, start + interval '1 hour', start, 1
@@ -55,13 +51,13 @@ class ForeignCluster:
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
-        self.uri = cluster.create_database("noa")
+        self.uri = cluster.create_database(DATABASE)
         execute(self.uri, "CREATE EXTENSION hll")
         migrations.apply(self.uri)
         with closing(open_store(self.uri)) as store:
             store.registry.add_node("NOA", "")
             store.shards.create("archive", "/NOA/archive", "NOA", open_paths=False)
-        execute(self.uri, _MAKE_READER, password=PASSWORD)
+        execute(self.uri, _read_grants(), password=PASSWORD)
         execute(self.uri, _FILL)
 
     @property
@@ -101,6 +97,14 @@ def make_centre(cluster: Cluster) -> Iterator[str]:
     finally:
         cluster.drop_database("centre")
         execute(administrator, f"DROP ROLE {OWNER}")
+
+
+def _read_grants() -> str:
+    """Return the statements of the README that create the reader."""
+    readme = (ROOT / "webservice" / "README.md").read_text()
+    statements = re.search(r"^ +CREATE ROLE reader.*?(?=\n\n)", readme, re.DOTALL | re.MULTILINE)
+    assert statements is not None
+    return statements[0].replace("'…'", "%(password)s").replace("eida_statistics", DATABASE)
 
 
 def execute(uri: str, statement: str, **parameters: object) -> list[tuple[Any, ...]]:
