@@ -137,7 +137,7 @@ def test_death_between_rows_ends_the_answer(store: Store, foreign: ForeignCluste
 
 @pytest.mark.usefixtures("noa")
 def test_hanging_server_is_left_out(store: Store, foreign: ForeignCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "_FIRST_ROWS_SECONDS", 1)
+    monkeypatch.setattr(reading, "_PROBE_SECONDS", 1)
     _count_rows(store)
     with foreign.cluster.suspend():
         assert _count_rows(store, partial=True) == ({"gfz": 0}, {"X-Incomplete": "noa"})
