@@ -137,8 +137,8 @@ def test_death_between_rows_ends_the_answer(store: Store, foreign: ForeignCluste
 
 @pytest.mark.usefixtures("noa")
 def test_hanging_server_is_left_out(store: Store, foreign: ForeignCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "_PROBE_SECONDS", 1)
     _count_rows(store)
+    monkeypatch.setattr(reading, "_PROBE_SECONDS", 1)
     with foreign.cluster.suspend():
         assert _count_rows(store, partial=True) == ({"gfz": 0}, {"X-Incomplete": "noa"})
 
@@ -147,7 +147,8 @@ def test_hanging_server_is_left_out(store: Store, foreign: ForeignCluster, monke
 def test_hang_between_rows_ends_the_answer(
     store: Store, foreign: ForeignCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "_ANSWER_SECONDS", 1)
+    # The first rows have to arrive in this time.
+    monkeypatch.setattr(reading, "_ANSWER_SECONDS", 3)
     with foreign.hang():
         with open_reader(store.database) as reader:
             _, (_, rows) = reader.read(store.shards.read_all(), query_timeline(store))

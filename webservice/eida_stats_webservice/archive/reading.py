@@ -27,8 +27,8 @@ INCOMPLETE_HEADER = "X-Incomplete"
 
 # A proxy in front waits for somewhat longer.
 _ANSWER_SECONDS = 120
-# For a server that hangs. connect_timeout is shorter, but does not apply to open connections, and postgres_fdw ignores
-# it from PostgreSQL 16 on.
+# For a server that hangs. connect_timeout is shorter, but does not apply to open connections, and postgres_fdw
+# ignores it from PostgreSQL 16 on.
 _PROBE_SECONDS = 5
 # Errors of another server, or of reading it. Others are of the connection to this database.
 _FAULTS_OF_SERVERS = (
