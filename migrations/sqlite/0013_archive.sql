@@ -81,9 +81,9 @@ CREATE TABLE holdings_history (
     bytes integer NOT NULL,
     files integer NOT NULL,
     seconds real NOT NULL,
-    first text NOT NULL,
-    last text NOT NULL,
-    PRIMARY KEY (month, node_id, network, year)
+    first text,
+    last text,
+    PRIMARY KEY (node_id, month, network, year)
 ) WITHOUT ROWID;
 
 CREATE TABLE paths (

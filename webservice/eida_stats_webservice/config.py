@@ -36,6 +36,7 @@ _EXPECTED = {
     "ringserver_rx": "true or false",
     "ringserver_timezone": "text: a time zone",
     "ringserver_window": "a whole number of hours from 1 to 24",
+    "availability_prefix": "empty, or like url_prefix",
     "eas_fingerprints": "text: fingerprints of keys, separated by commas",
     "counts_at_root": "true or false",
     "redis_url": "empty, or a URL like redis://localhost:6379/0",
@@ -47,6 +48,7 @@ class Config(msgspec.Struct, frozen=True):
 
     database_uri: str
     url_prefix: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)*\Z")] = "/eidaws/statistics/1"
+    availability_prefix: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)*\Z")] = "/fdsnws/availability/1"
     max_payload_bytes: Annotated[int, Meta(ge=1024)] = 256 * 1024 * 1024
     max_crawl_bytes: Annotated[int, Meta(ge=1024)] = 256 * 1024 * 1024
     min_clients: Annotated[int, Meta(ge=0)] = 0

@@ -1,6 +1,7 @@
 """The repositories of a database, which commands work with."""
 
 from eida_stats_webservice.archive.crawls import CrawlRepository
+from eida_stats_webservice.archive.holdings.refresh import HoldingsRefresh
 from eida_stats_webservice.archive.ingestion import CrawlIngestion
 from eida_stats_webservice.archive.rebuild import ShardRebuild
 from eida_stats_webservice.archive.received import ReceivedIngestion
@@ -70,6 +71,7 @@ class Repositories:
         self.spaces = SpaceAdministration(database, self.registry, self.connections)
         self.sensors = SensorAdministration(database, self.registry, self.connections)
         self.shards = ShardRepository(database, self.registry)
+        self.holdings = HoldingsRefresh(database)
         self.crawls = CrawlIngestion(database, self.shards)
         self.received_crawls = CrawlRepository(database)
         self.received = ReceivedIngestion(database, self.shards, self.received_crawls, self.crawls)

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 import click
 import msgspec
 
 from eida_stats_webservice.archive.errors import CatalogueDifferences, RefusedCrawls
 from eida_stats_webservice.archive.merging.merge import MergeResult
+from eida_stats_webservice.database.foreign import parse_server
 from eida_statsman.nodes import require_printable
 from eida_statsman.repositories import Repositories
 from eida_statsman.tables import show, show_json
@@ -25,11 +27,35 @@ def shards() -> None:
 @click.option("--path", required=True, help="The path that all its paths begin with, as /GFZ/archive.")
 @click.option("--node", required=True, callback=require_printable, help="The node that has the archive.")
 @click.option("--open-paths", is_flag=True, help="Show paths, files and links to everybody.")
+@click.option("--foreign", metavar="URI", help="The database of another server that has the shard.")
+@click.option("--password-file", type=click.File(), help="A file with the password of the role in --foreign.")
+@click.option("--schema", default="archive", show_default=True, help="The code of the shard in --foreign.")
 @click.pass_obj
-def create(repositories: Repositories, code: str, path: str, node: str, open_paths: bool) -> None:
-    """Create the catalogue of an archive. Its CODE is the name of a schema of the database."""
-    shard = repositories.shards.create(code, path, node, open_paths=open_paths)
+def create(
+    repositories: Repositories,
+    code: str,
+    path: str,
+    node: str,
+    open_paths: bool,
+    foreign: str | None,
+    password_file: TextIO | None,
+    schema: str,
+) -> None:
+    """Create the catalogue of an archive. Its CODE is the name of a schema of the database.
+
+    With --foreign, another server has the catalogue, and this database reads it there.
+    """
+    server = None
+    if foreign is not None:
+        if password_file is None:
+            raise click.UsageError("--foreign needs --password-file.")
+        server = parse_server(foreign, password_file.read().rstrip("\r\n"), schema)
+    elif password_file is not None:
+        raise click.UsageError("--password-file is for --foreign.")
+    shard = repositories.shards.create(code, path, node, open_paths=open_paths, server=server)
     click.echo(f"created shard {shard.code} of node {shard.node} for {shard.path}")
+    if server is not None:
+        click.echo(f"its tables are on {server.place}; copy its holdings: eida_statsman shards refresh {code}")
 
 
 @shards.command(name="list")
@@ -48,6 +74,16 @@ def list_(repositories: Repositories, as_json: bool) -> None:
         "foreign_server": "SERVER",
     }
     show(rows, columns, as_json=as_json, spare=("foreign_server", "open_paths", "refreshed_at"))
+
+
+@shards.command()
+@click.argument("code")
+@click.pass_obj
+def refresh(repositories: Repositories, code: str) -> None:
+    """Compute the holdings of a shard again. Those of a shard on another server are copied from there."""
+    shard = repositories.shards.refresh(code)
+    source = f", from {shard.foreign_server}" if shard.foreign_server is not None else ""
+    click.echo(f"refreshed the holdings of shard {shard.code}{source}")
 
 
 @shards.command()

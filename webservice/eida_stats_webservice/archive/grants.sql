@@ -4,3 +4,6 @@ GRANT SELECT ON shards, stations TO {role};
 GRANT SELECT ON paths, metadata, files, directories, spans TO {role};
 GRANT SELECT, INSERT ON crawls TO {role};
 GRANT INSERT ON crawl_pieces TO {role};
+
+-- FDSN availability, and holdings.
+GRANT SELECT ON timeline, holdings, holdings_history TO {role};

@@ -20,3 +20,6 @@ SELECT bool_and(COALESCE(has_table_privilege(to_regclass(name), privilege), true
 FROM (VALUES
     ('shards', 'SELECT'), ('crawls', 'SELECT'), ('crawls', 'INSERT'), ('crawl_pieces', 'INSERT'), ('paths', 'SELECT')
 ) AS needed (name, privilege);
+
+-- name: probe_shard(code)$
+SELECT 1 FROM timeline WHERE sh_code = :code LIMIT 1;

@@ -7,8 +7,9 @@ SELECT sh_code AS code, sh_path AS path, nodes.name AS node, node_id, open_paths
 FROM shards JOIN nodes ON nodes.id = shards.node_id
 ORDER BY sh_code;
 
--- name: add_shard(code, path, node_id, open_paths)!
-INSERT INTO shards (sh_code, sh_path, node_id, open_paths) VALUES (:code, :path, :node_id, :open_paths);
+-- name: add_shard(code, path, node_id, open_paths, foreign_server)!
+INSERT INTO shards (sh_code, sh_path, node_id, open_paths, foreign_server)
+VALUES (:code, :path, :node_id, :open_paths, :foreign_server);
 
 -- name: remove_shard(code)!
 DELETE FROM shards WHERE sh_code = :code;

@@ -67,11 +67,11 @@ CREATE TABLE links (
 
 CREATE TABLE spans (
     sp_hash uuid NOT NULL,
-    sp_network text NOT NULL,
-    sp_station text NOT NULL,
-    sp_location text NOT NULL,
-    sp_channel text NOT NULL,
-    sp_quality text NOT NULL,
+    sp_network text COLLATE "C" NOT NULL,
+    sp_station text COLLATE "C" NOT NULL,
+    sp_location text COLLATE "C" NOT NULL,
+    sp_channel text COLLATE "C" NOT NULL,
+    sp_quality text COLLATE "C" NOT NULL,
     sp_rate double precision NOT NULL,
     sp_start timestamptz NOT NULL,
     sp_end timestamptz NOT NULL,
@@ -79,11 +79,11 @@ CREATE TABLE spans (
 );
 
 CREATE TABLE timeline (
-    tl_network text NOT NULL,
-    tl_station text NOT NULL,
-    tl_location text NOT NULL,
-    tl_channel text NOT NULL,
-    tl_quality text NOT NULL,
+    tl_network text COLLATE "C" NOT NULL,
+    tl_station text COLLATE "C" NOT NULL,
+    tl_location text COLLATE "C" NOT NULL,
+    tl_channel text COLLATE "C" NOT NULL,
+    tl_quality text COLLATE "C" NOT NULL,
     tl_rate double precision NOT NULL,
     tl_start timestamptz NOT NULL,
     tl_end timestamptz NOT NULL,

@@ -8,14 +8,18 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from eida_stats_webservice.archive.errors import ShardExists
-from eida_stats_webservice.database import schemas
+from eida_stats_webservice.archive.foreign_tables import create_foreign_tables
+from eida_stats_webservice.database import foreign, schemas
 from eida_stats_webservice.database.base import Database
-from eida_stats_webservice.errors import DatabaseLocked
+from eida_stats_webservice.database.foreign import ForeignServer
+from eida_stats_webservice.errors import DatabaseLocked, UnusableForeignServer
 
 _FOLDER = Path(__file__).parent
 # The schemas of a rebuild: the new tables, and those that they have replaced.
 _COPY, _REPLACED = "_tmp", "_old"
 _SWAP_SECONDS = 0.2
+# For a server that hangs while its shard is created.
+_FOREIGN_SECONDS = 15
 _OWNER = {"mode": "text", "inode": "text", "uid": "text", "gid": "text", "user": "text", "group": "text"}
 _TIMES = {"ctime": "timestamptz", "mtime": "timestamptz", "atime": "timestamptz"}
 
@@ -24,7 +28,9 @@ def _name_columns(prefix: str, **types: str) -> dict[str, str]:
     return {f"{prefix}_{name}": type_ for name, type_ in types.items()}
 
 
-_STREAM = dict.fromkeys(("network", "station", "location", "channel", "quality"), "text") | {"rate": "float8"}
+# Sorted by an index, as by Python, whatever the database's collation.
+_CODE = 'text COLLATE "C"'
+_STREAM = dict.fromkeys(("network", "station", "location", "channel", "quality"), _CODE) | {"rate": "float8"}
 _SPAN = {"start": "timestamptz", "end": "timestamptz"}
 VIEWS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
@@ -59,6 +65,14 @@ class ShardStorage(Protocol):
     def create(self, connection: Any, code: str) -> None:
         """Create the tables of a shard; raise ShardExists if a schema has its name."""
 
+    def create_foreign(self, connection: Any, code: str, server: ForeignServer) -> None:
+        """Create a shard whose tables are on another server.
+
+        Raises:
+            ShardExists: if a schema has its name.
+            UnusableForeignServer: if the server cannot be used, or the database is SQLite.
+        """
+
     def create_copy(self, connection: Any, code: str) -> None:
         """Create the empty tables of a rebuild, and clear up after one that was killed."""
 
@@ -88,6 +102,9 @@ class ShardStorage(Protocol):
     def remove(self, connection: Any, code: str) -> None:
         """Remove the tables of a shard. No view may read them any more."""
 
+    def remove_server(self, connection: Any, code: str) -> None:
+        """Remove the foreign server of a shard, with the password for it."""
+
     def replace_views(self, connection: Any, codes: Iterable[str]) -> None:
         """Let the views over all shards read these shards."""
 
@@ -100,15 +117,24 @@ class SchemaStorage:
 
     def create(self, connection: Any, code: str) -> None:
         """Create the schema with its tables; see ShardStorage."""
-        if schemas.exists(connection, code):
-            raise ShardExists(f"the database has a schema {code}", hint="Choose another code.")
+        _check_is_free(connection, code)
         schemas.create(connection, code, read_script("shard") + read_script("shard_indexes"))
+
+    def create_foreign(self, connection: Any, code: str, server: ForeignServer) -> None:
+        """Create a server, and the schema with foreign tables; see ShardStorage."""
+        _check_is_free(connection, code)
+        schemas.create(connection, code)
+        self._database.limit_time(connection, _FOREIGN_SECONDS)
+        foreign.create_server(connection, code, server)
+        create_foreign_tables(connection, code, server, VIEWS)
 
     def create_copy(self, connection: Any, code: str) -> None:
         """Create the schema CODE_tmp; see ShardStorage."""
         for suffix in (_COPY, _REPLACED):
             schemas.drop(connection, code + suffix)
         schemas.create(connection, code + _COPY, read_script("shard"))
+        # Other servers may read the shard.
+        schemas.copy_grants(connection, code, code + _COPY)
 
     def enter_copy(self, connection: Any, code: str) -> AbstractContextManager[None]:
         """Put CODE_tmp first in the search_path; see ShardStorage."""
@@ -159,6 +185,10 @@ class SchemaStorage:
         for suffix in ("", _COPY, _REPLACED):
             schemas.drop(connection, code + suffix)
 
+    def remove_server(self, connection: Any, code: str) -> None:
+        """Drop the server and its user mapping; see ShardStorage."""
+        foreign.drop_server(connection, code)
+
     def replace_views(self, connection: Any, codes: Iterable[str]) -> None:
         """Replace the views; see ShardStorage."""
         schemas.replace_union_views(connection, VIEWS, codes, "sh_code")
@@ -173,6 +203,13 @@ class RowStorage:
 
     def create(self, connection: Any, code: str) -> None:
         """Do nothing; see ShardStorage."""
+
+    def create_foreign(self, _connection: Any, _code: str, server: ForeignServer) -> None:
+        """Raise UnusableForeignServer; see ShardStorage."""
+        raise UnusableForeignServer(
+            f"an SQLite database cannot read {server.place}",
+            hint="Use a PostgreSQL database, or ingest the crawl here, in a shard without --foreign.",
+        )
 
     def create_copy(self, connection: Any, code: str) -> None:
         """Delete the rows. Others see them until the end of the transaction; see ShardStorage."""
@@ -199,6 +236,9 @@ class RowStorage:
     def remove(self, connection: Any, code: str) -> None:
         """Do nothing; see ShardStorage."""
 
+    def remove_server(self, connection: Any, code: str) -> None:
+        """Do nothing; see ShardStorage."""
+
     def replace_views(self, connection: Any, codes: Iterable[str]) -> None:
         """Do nothing; see ShardStorage."""
 
@@ -211,3 +251,8 @@ def open_storage(database: Database) -> ShardStorage:
 def read_script(name: str) -> str:
     """Return the statements of a file of this folder."""
     return (_FOLDER / f"{name}.sql").read_text()
+
+
+def _check_is_free(connection: Any, code: str) -> None:
+    if schemas.exists(connection, code):
+        raise ShardExists(f"the database has a schema {code}", hint="Choose another code.")

@@ -11,6 +11,17 @@ from psycopg2 import extensions, sql
 Columns = Mapping[str, str]
 """The names and types of the columns of a view."""
 
+# The grants to all roles (number 0) are left out: a shard has none.
+_LIST_GRANTS = """
+SELECT format('GRANT %%s ON SCHEMA %%I TO %%I', privilege_type, %(target)s, rolname)
+FROM pg_namespace, aclexplode(nspacl) JOIN pg_roles ON pg_roles.oid = grantee
+WHERE nspname = %(source)s AND grantee <> nspowner
+UNION ALL
+SELECT format('GRANT %%s ON %%I.%%I TO %%I', privilege_type, %(target)s, relname, rolname)
+FROM pg_class, aclexplode(relacl) JOIN pg_roles ON pg_roles.oid = grantee
+WHERE relnamespace = to_regnamespace(quote_ident(%(source)s)) AND relkind = 'r' AND grantee <> relowner
+"""
+
 
 def exists(connection: extensions.connection, name: str) -> bool:
     """Return whether there is a schema of this name."""
@@ -19,10 +30,11 @@ def exists(connection: extensions.connection, name: str) -> bool:
         return cursor.rowcount > 0
 
 
-def create(connection: extensions.connection, name: str, script: str) -> None:
-    """Create a schema, and run a script that creates its tables."""
+def create(connection: extensions.connection, name: str, script: str = "") -> None:
+    """Create a schema, and run a script that creates its tables, if any."""
     _execute(connection, "CREATE SCHEMA {}", name)
-    run(connection, name, script)
+    if script:
+        run(connection, name, script)
 
 
 def run(connection: extensions.connection, name: str, script: str) -> None:
@@ -56,6 +68,14 @@ def limit_lock_wait(connection: extensions.connection, milliseconds: int) -> Non
     """Limit how long each statement of this transaction waits for a lock."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config('lock_timeout', %s, true)", (f"{milliseconds}ms",))
+
+
+def copy_grants(connection: extensions.connection, source: str, target: str) -> None:
+    """Grant the rights of other roles on a schema and its tables also on another one with such tables."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LIST_GRANTS, {"source": source, "target": target})
+        for (statement,) in cursor.fetchall():
+            cursor.execute(statement)
 
 
 def rename(connection: extensions.connection, old: str, new: str) -> None:
