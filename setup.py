@@ -86,7 +86,7 @@ setup(
     package_data={
         "eida_statistics": ["py.typed", "client_classes.toml"],
         "eida_stats_webservice": [
-            *("web/openapi.yaml", "web/application.wadl"),
+            *("web/openapi.yaml", "web/application.wadl", "archive/availability/application.wadl"),
             *("*/*.sql", "*/*.lua", "*/*/*.sql", "migrations/sqlite/*.sql"),
             *("dashboard/templates/*", "dashboard/static/*"),
             "reports/templates/*",

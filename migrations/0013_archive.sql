@@ -97,12 +97,13 @@ CREATE TABLE holdings_history (
     bytes bigint NOT NULL,
     files integer NOT NULL,
     seconds double precision NOT NULL,
-    first timestamptz NOT NULL,
-    last timestamptz NOT NULL,
-    PRIMARY KEY (month, node_id, network, year)
+    first timestamptz,
+    last timestamptz,
+    PRIMARY KEY (node_id, month, network, year)
 );
 COMMENT ON TABLE holdings_history IS 'holdings by node, network and year, as they were at the end of a month';
 COMMENT ON COLUMN holdings_history.month IS 'its first day';
+COMMENT ON COLUMN holdings_history.files IS '0, with no network: the node held nothing';
 
 -- The views over all shards. `eida_statsman shards` creates them again with each shard.
 CREATE VIEW paths AS SELECT NULL::uuid AS pa_hash, NULL::timestamp AS pa_ingested, NULL::path_type AS pa_type,
@@ -122,11 +123,13 @@ CREATE VIEW links AS SELECT NULL::uuid AS li_hash, NULL::uuid AS li_parent, NULL
     NULL::timestamptz AS li_ctime, NULL::timestamptz AS li_mtime, NULL::timestamptz AS li_atime,
     NULL::text AS li_inode, NULL::text AS li_uid, NULL::text AS li_gid, NULL::text AS li_user,
     NULL::text AS li_group, NULL::boolean AS li_intact, NULL::text AS li_target, NULL::text AS sh_code WHERE false;
-CREATE VIEW spans AS SELECT NULL::uuid AS sp_hash, NULL::text AS sp_network, NULL::text AS sp_station,
-    NULL::text AS sp_location, NULL::text AS sp_channel, NULL::text AS sp_quality, NULL::float8 AS sp_rate,
+CREATE VIEW spans AS SELECT NULL::uuid AS sp_hash, NULL::text COLLATE "C" AS sp_network,
+    NULL::text COLLATE "C" AS sp_station, NULL::text COLLATE "C" AS sp_location,
+    NULL::text COLLATE "C" AS sp_channel, NULL::text COLLATE "C" AS sp_quality, NULL::float8 AS sp_rate,
     NULL::timestamptz AS sp_start, NULL::timestamptz AS sp_end, NULL::bigint AS sp_bytes, NULL::text AS sh_code
     WHERE false;
-CREATE VIEW timeline AS SELECT NULL::text AS tl_network, NULL::text AS tl_station, NULL::text AS tl_location,
-    NULL::text AS tl_channel, NULL::text AS tl_quality, NULL::float8 AS tl_rate, NULL::timestamptz AS tl_start,
+CREATE VIEW timeline AS SELECT NULL::text COLLATE "C" AS tl_network, NULL::text COLLATE "C" AS tl_station,
+    NULL::text COLLATE "C" AS tl_location, NULL::text COLLATE "C" AS tl_channel,
+    NULL::text COLLATE "C" AS tl_quality, NULL::float8 AS tl_rate, NULL::timestamptz AS tl_start,
     NULL::timestamptz AS tl_end, NULL::timestamptz AS tl_updated, NULL::bigint AS tl_spans, NULL::text AS sh_code
     WHERE false;

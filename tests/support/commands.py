@@ -27,7 +27,7 @@ _MODULES = {
 _IMPORTED_LATE = (
     *(
         f"eida_stats_aggregator.archive.{name}"
-        for name in ("crawl_command", "crawler", "summary", "requests_command", "request_tables")
+        for name in ("crawl_command", "crawler", "summary", "requests_command", "request_tables", "send_command")
     ),
     "eida_stats_aggregator.ringserver.store",
     *("eida_stats_aggregator.catch_up", "eida_stats_aggregator.delivery.sender", "rich.console", "rich.progress"),

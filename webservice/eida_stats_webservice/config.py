@@ -20,6 +20,7 @@ _EXPECTED = {
     "database_uri": "text: the URI of the database",
     "url_prefix": "empty, or begin with a slash and not end with one, and contain only letters, digits and . _ ~ -",
     "max_payload_bytes": "a whole number, at least 1024",
+    "max_crawl_bytes": "a whole number, at least 1024",
     "min_clients": "a whole number, at least 0",
     "min_sketch_clients": "a whole number, at least 0",
     "closed_after_days": f"a whole number from 0 to {MAX_CLOSED_AFTER_DAYS}",
@@ -35,6 +36,7 @@ _EXPECTED = {
     "ringserver_rx": "true or false",
     "ringserver_timezone": "text: a time zone",
     "ringserver_window": "a whole number of hours from 1 to 24",
+    "availability_prefix": "empty, or like url_prefix",
     "eas_fingerprints": "text: fingerprints of keys, separated by commas",
     "counts_at_root": "true or false",
     "redis_url": "empty, or a URL like redis://localhost:6379/0",
@@ -46,7 +48,9 @@ class Config(msgspec.Struct, frozen=True):
 
     database_uri: str
     url_prefix: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)*\Z")] = "/eidaws/statistics/1"
+    availability_prefix: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)*\Z")] = "/fdsnws/availability/1"
     max_payload_bytes: Annotated[int, Meta(ge=1024)] = 256 * 1024 * 1024
+    max_crawl_bytes: Annotated[int, Meta(ge=1024)] = 256 * 1024 * 1024
     min_clients: Annotated[int, Meta(ge=0)] = 0
     min_sketch_clients: Annotated[int, Meta(ge=0)] = 1000
     closed_after_days: Annotated[int, Meta(ge=0, le=MAX_CLOSED_AFTER_DAYS)] = 3

@@ -70,7 +70,7 @@ def test_threads_are_left_for_quick_requests(monkeypatch: pytest.MonkeyPatch, se
 
     monkeypatch.setattr(ConcurrencyLimit, "__init__", note)
     create_app(Config(service_uri))
-    assert len(made) == 4
+    assert len(made) == 6
     assert sum(made) + 4 <= gunicorn_config.threads
 
 

@@ -82,6 +82,9 @@ def _make_problem(
 ) -> Response:
     # For the metrics.
     g.outcome = problem or "refused"
+    options = find_options_for_errors()
+    if options.write_error is not None:
+        return options.write_error(status, title, detail)
     body = {
         "type": "about:blank" if problem is None else PROBLEM_PREFIX + problem,
         "title": title,
@@ -90,7 +93,7 @@ def _make_problem(
         **(members or {}),
         **({"token_valid_until": end} if (end := g.get("token_valid_until")) is not None else {}),
     }
-    if find_options_for_errors().wants_text_errors(request):
+    if options.wants_text_errors(request):
         return Response(format_comment(body), status=status, content_type="text/plain; charset=utf-8")
     return Response(_format_json(status, title, body), status=status, content_type=MEDIA_TYPE)
 

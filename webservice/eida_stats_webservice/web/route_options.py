@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from flask import Blueprint, Flask, Request, current_app, request
+from flask import Blueprint, Flask, Request, Response, current_app, request
 from flask.sansio.app import App
 
 _EXTENSION = "eida_statistics_route_options"
@@ -24,6 +24,7 @@ class RouteOptions:
         exact_paths: paths of the blueprint below which another blueprint may have others.
         is_open_to_pages: whether web pages of other sites may read the answers.
         wants_text_errors: whether the client of a request expects errors as lines of comment instead of JSON.
+        write_error: returns the answer to a failed request, by its status, title and detail, in a form of its own.
         logs_query: whether the access log has the query strings of successful requests. They must hold no secret.
         counts_submissions: whether the metrics count the requests as submissions of payloads.
         wrong_method_hints: what a client should do that uses a wrong method, by path.
@@ -33,6 +34,7 @@ class RouteOptions:
     exact_paths: tuple[str, ...] = ()
     is_open_to_pages: bool = True
     wants_text_errors: Callable[[Request], bool] = _never
+    write_error: Callable[[int, str, str], Response] | None = None
     logs_query: bool = False
     counts_submissions: bool = False
     wrong_method_hints: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,254 @@
+"""Select spans from the timelines of shards, one shard after the other."""
+
+import datetime
+import heapq
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from eida_stats_webservice.archive.availability.errors import TooManyRows
+from eida_stats_webservice.archive.availability.models import ALL, AvailabilityQuery, Selection, Span, Window
+from eida_stats_webservice.archive.availability.networks import select_networks, separate_epochs
+from eida_stats_webservice.archive.availability.patterns import make_condition, write_empty
+from eida_stats_webservice.archive.availability.rows import (
+    TableRow,
+    cut_to_lines,
+    get_channel,
+    make_spans,
+)
+from eida_stats_webservice.archive.models import Shard
+from eida_stats_webservice.archive.reading import ShardReader
+from eida_stats_webservice.archive.shards import ShardRepository
+from eida_stats_webservice.database.base import Database
+from eida_stats_webservice.registry.repository import RegistryRepository
+
+MAX_ROWS = 2_500_000
+"""The largest number of spans that a request may select."""
+
+_BEGINNING = datetime.datetime.min.replace(tzinfo=datetime.UTC)
+_END = datetime.datetime.max.replace(tzinfo=datetime.UTC)
+
+
+class ShardPlan(NamedTuple):
+    """What to read from a shard.
+
+    Attributes:
+        shard: the shard.
+        networks: the extended codes of the networks of each selection.
+        restricted: those of its networks that are restricted.
+    """
+
+    shard: Shard
+    networks: tuple[tuple[str, ...], ...]
+    restricted: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to read. Equal plans of shards in this database have equal answers.
+
+    Attributes:
+        parts: the shards with selected networks.
+        incomplete: the codes of the shards that could not be read.
+    """
+
+    parts: tuple[ShardPlan, ...]
+    incomplete: tuple[str, ...]
+
+    @property
+    def version(self) -> str | None:
+        """The state of the shards as a text; None if it is unknown, because another server has rows."""
+        if self.incomplete or any(part.shard.foreign_server is not None for part in self.parts):
+            return None
+        state = [
+            (part.shard.code, part.shard.generation, part.shard.crawled_at, part.networks, sorted(part.restricted))
+            for part in self.parts
+        ]
+        return msgspec.json.encode(state).decode()
+
+
+class AvailabilityRepository:
+    """Selects spans of timelines.
+
+    Args:
+        database: the database.
+        shards: the shards.
+        registry: the policies of networks.
+    """
+
+    def __init__(self, database: Database, shards: ShardRepository, registry: RegistryRepository) -> None:
+        self.database = database
+        self._shards = shards
+        self._registry = registry
+        self._queries = database.load_queries(Path(__file__).parent)
+        self._networks: dict[str, tuple[Shard, list[str]]] = {}
+
+    def make_plan(self, reader: ShardReader, query: AvailabilityQuery) -> Plan:
+        """Return what to read for a request.
+
+        Raises:
+            ShardUnavailable: if a shard cannot be read, unless the reader is to go on without it.
+        """
+        shards = self._shards.list_all(reader.connection)
+        restricted = self._make_policy(reader.connection)
+        parts = []
+        for shard, networks in reader.read(shards, self._list_networks):
+            all_networks = list(networks)
+            hidden = frozenset(network for network in all_networks if restricted(shard.node, network))
+            shown = all_networks if query.include_restricted else [one for one in all_networks if one not in hidden]
+            selected = tuple(tuple(select_networks(shown, one.networks)) for one in query.selections)
+            if any(selected):
+                parts.append(ShardPlan(shard, selected, hidden if query.include_restricted else frozenset()))
+        return Plan(tuple(parts), tuple(reader.incomplete))
+
+    def read(self, reader: ShardReader, plan: Plan, query: AvailabilityQuery, stack: ExitStack) -> Iterator[Span]:
+        """Return the spans of a request by channel, or its extents if no spans are joined.
+
+        The stack closes the cursors, which have to end before the snapshot of the reader.
+
+        Raises:
+            ShardUnavailable: if a shard cannot be read, unless the reader is to go on without it.
+            TooManyRows: if there are more than MAX_ROWS.
+        """
+        parts = {part.shard.code: part for part in plan.parts}
+        total = 0
+
+        def read(connection: Any, shard: Shard) -> Iterator[Span]:
+            nonlocal total
+            streams = []
+            for count, spans in self._select(connection, parts[shard.code], query, stack):
+                total += count
+                streams.append(spans)
+            return heapq.merge(*streams, key=get_channel)
+
+        streams = [spans for _, spans in reader.read([part.shard for part in plan.parts], read)]
+        if total > MAX_ROWS:
+            raise TooManyRows(
+                f"more than {MAX_ROWS:,} spans are selected", hint="Select fewer streams, or less time."
+            )
+        return streams[0] if len(streams) == 1 else heapq.merge(*streams, key=get_channel)
+
+    def _make_policy(self, connection: Any) -> Callable[[str, str], bool]:
+        """Return a function of a node and a network that returns whether the network is restricted there."""
+        registry = self._registry.read_from(connection)
+        policies = dict(registry.list_policies())
+        networks = {(network.node, network.name): network.restricted for network in registry.list_networks()}
+        # The policy of a node is also that of networks that it has not registered.
+        return lambda node, network: networks.get((node, network), policies[node])
+
+    def _list_networks(self, connection: Any, shard: Shard) -> list[str]:
+        """Return the networks of a shard. They are kept until the shard changes."""
+        if shard.foreign_server is not None:
+            return [network for (network,) in self._queries.list_foreign_networks(connection, code=shard.code)]
+        kept = self._networks.get(shard.code)
+        if kept is None or kept[0] != shard:
+            kept = (shard, [network for (network,) in self._queries.list_networks(connection, code=shard.code)])
+            self._networks[shard.code] = kept
+        return kept[1]
+
+    def _select(
+        self, connection: Any, part: ShardPlan, query: AvailabilityQuery, stack: ExitStack
+    ) -> Iterator[tuple[int, Iterator[Span]]]:
+        """Yield the spans of a shard as some streams, each by channel, with their numbers."""
+        if len(query.selections) > 1:
+            yield from self._select_lines(connection, part, query, stack)
+            return
+        (selection,) = query.selections
+        aggregates = query.is_extent and not query.joins_spans
+        statement = (self._queries.select_extents if aggregates else self._queries.select_spans).sql
+        for networks in separate_epochs(part.networks[0]):
+            parameters = self._bind(part.shard, selection, networks, query)
+            count, rows = self._begin(connection, statement, parameters, stack)
+            yield count, make_spans(self._to_rows(rows), selection.window, part.restricted)
+
+    def _select_lines(
+        self, connection: Any, part: ShardPlan, query: AvailabilityQuery, stack: ExitStack
+    ) -> Iterator[tuple[int, Iterator[Span]]]:
+        statement = self._queries.select_spans_of_lines.sql
+        windows = [selection.window for selection in query.selections]
+        for epoch in separate_epochs({network for networks in part.networks for network in networks}):
+            lines = [
+                self._describe_line(number, selection, sorted(set(networks).intersection(epoch)))
+                for number, (selection, networks) in enumerate(zip(query.selections, part.networks, strict=True))
+            ]
+            parameters = {
+                "code": part.shard.code,
+                "lines": msgspec.json.encode([line for line in lines if line["networks"]]).decode(),
+                "quality_regex": self._find_quality(query),
+                "most": MAX_ROWS + 1,
+            }
+            count, rows = self._begin(connection, statement, parameters, stack)
+            # A window is cut to here, since a span may be in several.
+            cut = cut_to_lines(self._to_rows(rows), windows)
+            yield count, make_spans(cut, Window(), part.restricted)
+
+    def _begin(
+        self, connection: Any, statement: str, parameters: dict[str, Any], stack: ExitStack
+    ) -> tuple[int, Iterator[tuple[Any, ...]]]:
+        """Run a statement. Return the number of its rows, which each row has at its end, and the rows."""
+        rows = self.database.stream(connection, statement, parameters)
+        # Both databases yield from a cursor.
+        stack.callback(rows.close)  # type: ignore[attr-defined]
+        first = list(islice(rows, 1))
+        return first[0][-1] if first else 0, chain(first, rows)
+
+    def _bind(
+        self, shard: Shard, selection: Selection, networks: Iterable[str], query: AvailabilityQuery
+    ) -> dict[str, Any]:
+        return {
+            "code": shard.code,
+            "networks": self.database.to_list(networks),
+            **self._make_conditions(selection),
+            "quality_regex": self._find_quality(query),
+            "start": _format_optional(selection.window.start),
+            "end": _format_optional(selection.window.end),
+            "most": MAX_ROWS + 1,
+        }
+
+    def _describe_line(self, number: int, selection: Selection, networks: list[str]) -> dict[str, Any]:
+        return {
+            "number": number,
+            "networks": networks,
+            **self._make_conditions(selection),
+            "first": _format(selection.window.start or _BEGINNING),
+            "last": _format(selection.window.end or _END),
+        }
+
+    def _make_conditions(self, selection: Selection) -> dict[str, str | None]:
+        patterns = {
+            "station": selection.stations,
+            "location": write_empty(selection.locations),
+            "channel": selection.channels,
+        }
+        return {
+            f"{name}_{part}": value
+            for name, some in patterns.items()
+            for part, value in make_condition(self.database, some)._asdict().items()
+        }
+
+    def _find_quality(self, query: AvailabilityQuery) -> str | None:
+        return None if set(ALL) & set(query.qualities) else self.database.to_regex(query.qualities)
+
+    def _to_rows(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[TableRow]:
+        """Yield rows with times, which SQLite returns as texts."""
+        if self.database.dialect == "postgresql":
+            yield from rows
+            return
+        for *codes, start, end, updated, number, total in rows:
+            yield (*codes, _parse(start), _parse(end), None if updated is None else _parse(updated), number, total)
+
+
+_parse = datetime.datetime.fromisoformat
+
+
+def _format(moment: datetime.datetime) -> str:
+    return moment.isoformat(timespec="microseconds")
+
+
+def _format_optional(moment: datetime.datetime | None) -> str | None:
+    return None if moment is None else _format(moment)
