@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from benchmarks import aggregate, connections, grafana, ingest, query, report, ringserver, ringserver_store
+from benchmarks import aggregate, archive_availability, connections, grafana, ingest, query, report, ringserver, ringserver_store
 
 # The tables need somewhat more than the 80 that rich takes in a file or a pipe.
 _WIDTH = 100
@@ -67,6 +67,7 @@ def main(
         "aggregate": partial(aggregate.measure, sizes=sizes),
         "ringserver": _measure_ringserver,
         "grafana": partial(grafana.measure, events=events),
+        "archive_availability": archive_availability.measure,
         "connections": partial(connections.measure, events=events),
     }
     unknown = set(names) - benchmarks.keys()
