@@ -9,7 +9,17 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from benchmarks import aggregate, archive_availability, connections, grafana, ingest, query, report, ringserver, ringserver_store
+from benchmarks import (
+    aggregate,
+    archive_availability,
+    connections,
+    grafana,
+    ingest,
+    query,
+    report,
+    ringserver,
+    ringserver_store,
+)
 
 # The tables need somewhat more than the 80 that rich takes in a file or a pipe.
 _WIDTH = 100

@@ -1,8 +1,7 @@
 """Measure the FDSN availability service over HTTP, on a catalogue of ten million segments.
 
 A shard has ten years of 2,720 channels of 120 networks; the largest network has an eighth of the channels. Their
-503,200 spans are generated in the database. Requests read no other table, so that there are no paths and no segments.
-
+503,200 spans are generated in the database. Requests read no other table, so the others stay empty.
 """
 
 import statistics
@@ -77,9 +76,7 @@ def fill_database(cluster: Cluster, name: str) -> str:
     with closing(open_store(uri)) as store:
         store.registry.add_node("GFZ", "")
         store.shards.create("gfz", "/GFZ/archive", "GFZ", open_paths=False)
-    cluster.psql(
-        name, _FILL.format(networks=NETWORKS, channels=CHANNELS, spans=SPANS, segments=SEGMENTS_OF_A_SPAN)
-    )
+    cluster.psql(name, _FILL.format(networks=NETWORKS, channels=CHANNELS, spans=SPANS, segments=SEGMENTS_OF_A_SPAN))
     cluster.psql(name, "VACUUM ANALYZE")
     return uri
 
@@ -101,9 +98,7 @@ def _measure_requests(cluster: Cluster, url: str, runs: int) -> Table:
     return table
 
 
-def _add_row(
-    table: Table, name: str, ask: Callable[[], requests.Response], aim: float | None, runs: int
-) -> None:
+def _add_row(table: Table, name: str, ask: Callable[[], requests.Response], aim: float | None, runs: int) -> None:
     answer = ask()
     answer.raise_for_status()
     is_json = answer.headers.get("Content-Type") == "application/json"
