@@ -23,6 +23,7 @@ from support.payloads import payload, row, sketch
 from support.sensors import add_doors
 from support.service import PREFIX
 from support.stores import Store
+from support.timelines import AVAILABILITY, Piece, add_shard
 
 # As in the examples of the document, which are sent unchanged.
 NODES = ("RESIF", "GEOFON", "ODC")
@@ -45,10 +46,10 @@ class Tokens(NamedTuple):
     eas: str
 
 
-def load_document() -> OpenApiSchema:
+def load_document(prefix: str = PREFIX) -> OpenApiSchema:
     """Load the document, ignoring a developer's schemathesis.toml. No check is switched off."""
     api = schemathesis.openapi.from_path(api_docs.OPENAPI, config=SchemathesisConfig())
-    api.config.update(base_url=f"http://localhost{PREFIX}")
+    api.config.update(base_url=f"http://localhost{prefix}")
     return api
 
 
@@ -80,6 +81,7 @@ def fill(store: Store, eas_token: str) -> Tokens:
     add_doors(store, NODES[0], {"House": None}, {DOOR: [("House", 1)]})
     intake = ConnectionIntake(store.database, store.registry, ConnectionTables(store.database))
     intake.store(store.registry.find_node(NODES[0]), [Alive("ring")])
+    add_shard(store, NODES[0], "archive", Piece("GE.APE..BHZ", "2024-01-01T00:00:00", "2024-03-01T00:00:00"))
     asking = store.registry.add_network_token(NETWORKS[0], now - DAY, now + DAY)[1]
     return Tokens(submitting[0], asking, eas_token)
 
@@ -116,9 +118,13 @@ def mend(case: Case[Any], headers: dict[str, str]) -> None:
         mend_view(query)
     if case.path.startswith("/ringserver/"):
         mend_days(query)
-    if case.path in ("/send", "/count") or case.path.startswith("/connections"):
-        mend_connections(case)
-        return
+    for paths, mend_own in (
+        (("/send", "/count", "/connections"), mend_connections),
+        (AVAILABILITY, mend_availability),
+    ):
+        if case.path.startswith(paths):
+            mend_own(case)
+            return
     # Put months into order; a year may stand for any of its months.
     if "end" in query and "start" in query and _number(query["end"], 12) < _number(query["start"], 1):
         query["start"], query["end"] = query["end"], query["start"].removesuffix("-01")
@@ -142,6 +148,17 @@ def mend(case: Case[Any], headers: dict[str, str]) -> None:
             mend_day(case.body)
         else:
             mend_payload(case.body)
+
+
+def mend_availability(case: Case[Any]) -> None:
+    """Select something, in a window that has a beginning and an end."""
+    query = case.query
+    if case.method == "POST":
+        case.body = "nodata=404\nGE * -- BH? 2024-01-01 2024-02-01\n"
+    elif case.path.endswith(("/query", "/extent")):
+        query.setdefault("network", "G*")
+        times = {"starttime": "2024-01-01", "endtime": "2024-02-01T00:00:00.5Z"}
+        query |= {name: time for name, time in times.items() if name in query}
 
 
 def mend_connections(case: Case[Any]) -> None:

@@ -84,7 +84,6 @@ def test_networks_are_found_without_reading_spans(client: FlaskClient, plans: li
     queries = store.database.load_queries(Path(availability.__file__).parent)
     with store.database.transaction() as connection:
         cursor = connection.cursor()
-        cursor.execute(f"EXPLAIN {queries.list_networks.sql}", {"code": "gfz"})
+        cursor.execute(f"EXPLAIN (VERBOSE) {queries.list_networks.sql}", {"code": "gfz"})
         plan = "\n".join(line for (line,) in cursor)
-    print(plan)
     assert plan.count("Index Only Scan using tli_stream") == 2
