@@ -113,18 +113,21 @@ def mend(case: Case[Any], headers: dict[str, str]) -> None:
     """
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
+    if case.path.startswith(AVAILABILITY):
+        mend_availability(case)
+    elif case.path.startswith(("/send", "/count", "/connections")):
+        mend_connections(case)
+    else:
+        mend_statistics(case, headers)
+
+
+def mend_statistics(case: Case[Any], headers: dict[str, str]) -> None:
+    """Repair a query of statistics, a page or a payload."""
     query = case.query
     if case.path in ("/", "/report"):
         mend_view(query)
     if case.path.startswith("/ringserver/"):
         mend_days(query)
-    for paths, mend_own in (
-        (("/send", "/count", "/connections"), mend_connections),
-        (AVAILABILITY, mend_availability),
-    ):
-        if case.path.startswith(paths):
-            mend_own(case)
-            return
     # Put months into order; a year may stand for any of its months.
     if "end" in query and "start" in query and _number(query["end"], 12) < _number(query["start"], 1):
         query["start"], query["end"] = query["end"], query["start"].removesuffix("-01")

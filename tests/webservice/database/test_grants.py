@@ -69,7 +69,7 @@ FORBIDDEN = [
     "INSERT INTO recounts (space_id, recorded, count, author, created) VALUES (1, now(), 1, '', now())",
     "UPDATE connections_archived SET events_from = '2020-01-01'",
     "UPDATE shards SET open_paths = true",
-    "DELETE FROM timeline",
+    "DELETE FROM shards",
     "SELECT contact FROM nodes",
     "SELECT * FROM yoyo_lock",
     "GRANT SELECT ON nodes TO PUBLIC",
