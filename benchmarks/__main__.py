@@ -11,6 +11,7 @@ from rich.console import Console
 
 from benchmarks import (
     aggregate,
+    archive,
     archive_availability,
     connections,
     grafana,
@@ -77,8 +78,9 @@ def main(
         "aggregate": partial(aggregate.measure, sizes=sizes),
         "ringserver": _measure_ringserver,
         "grafana": partial(grafana.measure, events=events),
-        "archive_availability": archive_availability.measure,
         "connections": partial(connections.measure, events=events),
+        "archive": _measure_archive,
+        "archive_availability": archive_availability.measure,
     }
     unknown = set(names) - benchmarks.keys()
     if unknown:
@@ -88,6 +90,12 @@ def main(
     console.print(f"{_processor()}, {platform.system()}, Python {platform.python_version()}\n")
     for name in names or benchmarks:
         benchmarks[name](console, runs)
+
+
+def _measure_archive(console: Console, runs: int) -> None:
+    archive.measure(console, runs)
+    console.print()
+    archive_availability.measure(console, runs)
 
 
 def _measure_ringserver(console: Console, runs: int) -> None:

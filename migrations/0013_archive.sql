@@ -97,12 +97,13 @@ CREATE TABLE holdings_history (
     bytes bigint NOT NULL,
     files integer NOT NULL,
     seconds double precision NOT NULL,
-    first timestamptz NOT NULL,
-    last timestamptz NOT NULL,
-    PRIMARY KEY (month, node_id, network, year)
+    first timestamptz,
+    last timestamptz,
+    PRIMARY KEY (node_id, month, network, year)
 );
 COMMENT ON TABLE holdings_history IS 'holdings by node, network and year, as they were at the end of a month';
 COMMENT ON COLUMN holdings_history.month IS 'its first day';
+COMMENT ON COLUMN holdings_history.files IS '0, with no network: the node held nothing';
 
 -- The views over all shards. `eida_statsman shards` creates them again with each shard.
 CREATE VIEW paths AS SELECT NULL::uuid AS pa_hash, NULL::timestamp AS pa_ingested, NULL::path_type AS pa_type,

@@ -32,13 +32,12 @@ def add_shard(store: Store, node: str, code: str, *pieces: Piece) -> None:
 
 def add_pieces(store: Store, code: str, pieces: Iterable[Piece]) -> None:
     """Add spans to the timeline of a shard, as an ingestion does."""
-    with store.database.transaction(write=True) as connection:
+    columns = list(VIEWS["timeline"]) + (["sh_code"] if store.database.dialect == "sqlite" else [])
+    statement = store.database.prepare(
+        f"INSERT INTO timeline ({', '.join(columns)}) VALUES ({', '.join(f':{name}' for name in columns)})"
+    )
+    with store.database.transaction(write=True) as connection, store.shards.storage.enter(connection, code):
         store.shards.lock(connection, code)
-        store.shards.storage.enter(connection, code)
-        columns = list(VIEWS["timeline"]) + (["sh_code"] if store.database.dialect == "sqlite" else [])
-        statement = store.database.prepare(
-            f"INSERT INTO timeline ({', '.join(columns)}) VALUES ({', '.join(f':{name}' for name in columns)})"
-        )
         cursor = connection.cursor()
         for piece in pieces:
             cursor.execute(statement, dict(zip(columns, [*_list_values(piece), code], strict=False)))

@@ -12,6 +12,8 @@ from eida_statistics.ringserver.payload import DayPayload
 from eida_stats_webservice import config as configuration
 from eida_stats_webservice.archive.availability import routes as availability
 from eida_stats_webservice.archive.availability.repository import AvailabilityRepository
+from eida_stats_webservice.archive.holdings import routes as holdings_routes
+from eida_stats_webservice.archive.holdings.repository import HoldingsRepository
 from eida_stats_webservice.archive.shards import ShardRepository
 from eida_stats_webservice.auth.authenticator import Authenticator
 from eida_stats_webservice.auth.eas import Verifier
@@ -93,6 +95,7 @@ def create_app(config: Config | None = None) -> Flask:
     ringserver = RingserverRepository(database)
     stored = PayloadRepository(database, nodes, [dataselect, ringserver])
     statistics = StatisticsRepository(database)
+    holdings = HoldingsRepository(database)
     app = Flask(__name__, static_folder=None)
     # Flask would redirect a path with two slashes to a URL with a scheme, which is wrong behind a proxy with TLS.
     app.url_map.merge_slashes = False
@@ -137,6 +140,7 @@ def create_app(config: Config | None = None) -> Flask:
         payloads.create_blueprint(stored, nodes, node_limit),
         query.create_blueprint(DATASELECT, statistics, nodes, query_limit, authenticator, config.privacy),
         query.create_blueprint(RINGSERVER, statistics, nodes, query_limit, authenticator, config.privacy),
+        holdings_routes.create_blueprint(statistics, nodes, holdings, query_limit, authenticator, config.privacy),
         metrics.create_blueprint(stored.find_newest_days_by_kind, config.metrics_token, *connections.collectors),
         *connections.routes,
     ]
@@ -161,6 +165,7 @@ def create_app(config: Config | None = None) -> Flask:
                 dataselect.has_rights,
                 ringserver.has_rights,
                 connections.tables.has_rights,
+                holdings.has_rights,
             )
         ),
         api_docs.create_blueprint(),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from eida_statistics.errors import EidaStatisticsError
+from eida_statistics.errors import ConfigurationError, EidaStatisticsError
 
 
 class _NotFound(EidaStatisticsError):
@@ -266,6 +266,10 @@ class DatabaseFull(DatabaseUnavailable):
 
 class ForeignServerUnavailable(DatabaseUnavailable):
     """A server with some of the tables cannot be reached, or refuses the database server."""
+
+
+class UnusableForeignServer(ConfigurationError):
+    """The other server cannot be used."""
 
 
 class DatabaseFault(EidaStatisticsError):

@@ -1,11 +1,20 @@
 """eida_statsman shards: the catalogues of the nodes' archives."""
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TextIO
+
 import click
 import msgspec
 
+from eida_stats_webservice.archive.errors import CatalogueDifferences
+from eida_stats_webservice.archive.merging.merge import MergeResult
+from eida_stats_webservice.database.foreign import parse_server
 from eida_statsman.nodes import require_printable
 from eida_statsman.repositories import Repositories
-from eida_statsman.tables import show
+from eida_statsman.tables import show, show_json
+
+_CRAWL = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.group()
@@ -18,11 +27,35 @@ def shards() -> None:
 @click.option("--path", required=True, help="The path that all its paths begin with, as /GFZ/archive.")
 @click.option("--node", required=True, callback=require_printable, help="The node that has the archive.")
 @click.option("--open-paths", is_flag=True, help="Show paths, files and links to everybody.")
+@click.option("--foreign", metavar="URI", help="The database of another server that has the shard.")
+@click.option("--password-file", type=click.File(), help="A file with the password of the role in --foreign.")
+@click.option("--schema", default="archive", show_default=True, help="The code of the shard in --foreign.")
 @click.pass_obj
-def create(repositories: Repositories, code: str, path: str, node: str, open_paths: bool) -> None:
-    """Create the catalogue of an archive. Its CODE is the name of a schema of the database."""
-    shard = repositories.shards.create(code, path, node, open_paths=open_paths)
+def create(
+    repositories: Repositories,
+    code: str,
+    path: str,
+    node: str,
+    open_paths: bool,
+    foreign: str | None,
+    password_file: TextIO | None,
+    schema: str,
+) -> None:
+    """Create the catalogue of an archive. Its CODE is the name of a schema of the database.
+
+    With --foreign, another server has the catalogue, and this database reads it there.
+    """
+    server = None
+    if foreign is not None:
+        if password_file is None:
+            raise click.UsageError("--foreign needs --password-file.")
+        server = parse_server(foreign, password_file.read().rstrip("\r\n"), schema)
+    elif password_file is not None:
+        raise click.UsageError("--password-file is for --foreign.")
+    shard = repositories.shards.create(code, path, node, open_paths=open_paths, server=server)
     click.echo(f"created shard {shard.code} of node {shard.node} for {shard.path}")
+    if server is not None:
+        click.echo(f"its tables are on {server.place}; copy its holdings: eida_statsman shards refresh {code}")
 
 
 @shards.command(name="list")
@@ -45,6 +78,16 @@ def list_(repositories: Repositories, as_json: bool) -> None:
 
 @shards.command()
 @click.argument("code")
+@click.pass_obj
+def refresh(repositories: Repositories, code: str) -> None:
+    """Compute the holdings of a shard again. Those of a shard on another server are copied from there."""
+    shard = repositories.shards.refresh(code)
+    source = f", from {shard.foreign_server}" if shard.foreign_server is not None else ""
+    click.echo(f"refreshed the holdings of shard {shard.code}{source}")
+
+
+@shards.command()
+@click.argument("code")
 @click.option("--confirm", help="The code again; without, you are prompted for it.")
 @click.pass_obj
 def remove(repositories: Repositories, code: str, confirm: str | None) -> None:
@@ -56,3 +99,74 @@ def remove(repositories: Repositories, code: str, confirm: str | None) -> None:
         raise click.UsageError("The codes differ; nothing was removed.")
     repositories.shards.remove(code)
     click.echo(f"removed shard {code}")
+
+
+@shards.command()
+@click.argument("code")
+@click.argument("file", type=_CRAWL)
+@click.option(
+    "--partial", "is_partial", is_flag=True, help="The crawl lists changes: remove nothing that it lacks."
+)
+@click.option("--allow-shrink", "may_shrink", is_flag=True, help="Remove even more than 20 % of the paths.")
+@click.pass_obj
+def ingest(repositories: Repositories, code: str, file: Path, is_partial: bool, may_shrink: bool) -> None:
+    """Ingest a crawl into a shard. What a complete crawl did not find is removed."""
+    result = repositories.crawls.ingest(code, file, is_partial=is_partial, may_shrink=may_shrink)
+    click.echo(
+        f"ingested {file} into shard {code}" if result.is_change else f"unchanged: shard {code} has all of {file}"
+    )
+    show_result(result)
+
+
+@shards.command()
+@click.argument("code")
+@click.argument("files", nargs=-1, required=True, type=_CRAWL)
+@click.pass_obj
+def rebuild(repositories: Repositories, code: str, files: Sequence[Path]) -> None:
+    """Replace a shard by the result of complete crawls, in the order in which they began.
+
+    The service answers from the old tables until the new ones are complete.
+    """
+    for result in repositories.shard_rebuild.rebuild(code, files):
+        show_result(result)
+    click.echo(f"rebuilt shard {code}")
+
+
+@shards.command()
+@click.argument("code", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print the differences as JSON.")
+@click.pass_obj
+def verify(repositories: Repositories, code: str | None, as_json: bool) -> None:
+    """Compute the tables of a shard, or of all, from their metadata, and print each row that differs."""
+    found = []
+    number = 0
+    for difference in repositories.catalogue_verification.verify(code):
+        number += 1
+        if as_json:
+            found.append(msgspec.structs.asdict(difference))
+        else:
+            click.echo(str(difference))
+    if as_json:
+        show_json(found)
+    else:
+        click.echo(f"differences: {number or 'none'}")
+    if number:
+        raise CatalogueDifferences(
+            hint="Build the shard again from its last crawl: eida_statsman shards rebuild CODE FILE"
+        )
+
+
+def show_result(result: MergeResult) -> None:
+    """Print what a crawl has changed, and the lines that were refused."""
+    click.echo(
+        f"{result.lines:,} lines of {result.found:,} paths: {result.added:,} new, {result.changed:,} changed,"
+        f" {result.removed:,} removed"
+    )
+    if result.untyped:
+        click.echo(f"paths without a type: {result.untyped:,}")
+    if result.bad:
+        click.echo(f"lines that were refused: {result.bad:,}", err=True)
+        for line in result.bad_lines:
+            click.echo(f"  line {line.number:,}: {line.reason}", err=True)
+        if result.bad > len(result.bad_lines):
+            click.echo(f"  and {result.bad - len(result.bad_lines):,} more", err=True)

@@ -15,8 +15,10 @@ def shards(store: Store) -> list[Shard]:
     store.registry.add_node("GFZ", "")
     for code in ("one", "two"):
         store.shards.create(code, f"/{code}", "GFZ", open_paths=False)
-        with store.database.transaction(write=True) as connection:
-            store.shards.storage.enter(connection, code)
+        with (
+            store.database.transaction(write=True) as connection,
+            store.shards.storage.enter(connection, code),
+        ):
             columns = (
                 "tl_network, tl_station, tl_location, tl_channel, tl_quality, tl_rate, tl_start, tl_end, tl_spans"
             )

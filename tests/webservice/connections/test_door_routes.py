@@ -4,6 +4,7 @@ import datetime
 import json
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -293,3 +294,23 @@ def test_loader_and_commands_of_the_interface(store: Store, service_uri: str, tm
         ]:
             done = subprocess.run(["curl", "-sS", command], check=True, capture_output=True)
             assert json.loads(done.stdout) == expected
+
+
+@ON_ONE_STORE
+def test_many_doors_may_wait_at_once(client: FlaskClient, door: str, store: Store) -> None:
+    statuses = []
+
+    def send(second: int) -> None:
+        event = {**EVENT, "timestamp": f"2018-02-24T08:45:{second:02}Z"}
+        statuses.append(client.application.test_client().post("/send", json=event).status_code)
+
+    senders = [threading.Thread(target=send, args=(second,)) for second in range(32)]
+    with store.database.transaction(write=True):
+        for sender in senders:
+            sender.start()
+        # Let all of them wait for the database.
+        time.sleep(0.5)
+    for sender in senders:
+        sender.join()
+    assert statuses == [200] * 32
+    assert count(client) == 32

@@ -1,7 +1,20 @@
 """Errors of the catalogue."""
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
 from eida_statistics.errors import ConfigurationError, EidaStatisticsError
 from eida_stats_webservice.errors import Conflict, Unavailable
+
+_SHOWN_LINES = 5
+
+
+class BadLine(NamedTuple):
+    """A line of a crawl that was refused."""
+
+    number: int
+    reason: str
 
 
 class UnknownShard(EidaStatisticsError):
@@ -29,8 +42,9 @@ class NodeHasShards(Conflict):
 
 
 class ForeignShard(Conflict):
-    """The tables of this shard are on another server."""
+    """This shard is on another server."""
 
+    exit_code = 2
     problem = "foreign-shard"
 
 
@@ -46,3 +60,33 @@ class ShardUnavailable(Unavailable):
             hint="Try again later, or leave it out: partial=true.",
             members={"shard": code, "node": node},
         )
+
+
+class OlderCrawl(Conflict):
+    """A newer crawl was ingested before, so nothing was changed."""
+
+    problem = "older-crawl"
+
+
+class ShrinkingCrawl(Conflict):
+    """This crawl would remove more than 20 % of the paths, so nothing was changed."""
+
+    problem = "shrinking-crawl"
+
+
+class TooManyBadLines(EidaStatisticsError):
+    """More than 1 % of the lines of a crawl are bad, so nothing was stored."""
+
+    http_status = 422
+    problem = "too-many-bad-lines"
+
+    def __init__(self, file: Path, bad: int, lines: int, bad_lines: Sequence[BadLine]) -> None:
+        self.bad_lines = list(bad_lines)
+        shown = "; ".join(f"line {number}: {reason}" for number, reason in bad_lines[:_SHOWN_LINES])
+        super().__init__(f"{file}: {bad:,} of {lines:,} lines. {shown}")
+
+
+class CatalogueDifferences(EidaStatisticsError):
+    """The tables of a shard differ from its metadata."""
+
+    problem = "catalogue-differences"

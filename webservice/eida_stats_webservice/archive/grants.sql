@@ -4,3 +4,6 @@
 -- FDSN availability.
 GRANT SELECT ON shards TO {role};
 GRANT SELECT ON timeline TO {role};
+
+-- Holdings.
+GRANT SELECT ON holdings, holdings_history TO {role};

@@ -6,6 +6,7 @@ The rows of a foreign shard come from another server. All else is the same for l
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
+from pathlib import Path
 from typing import Any, TypeVar
 
 from eida_stats_webservice.archive.errors import ShardUnavailable
@@ -26,8 +27,9 @@ INCOMPLETE_HEADER = "X-Incomplete"
 
 # A proxy in front waits for somewhat longer.
 _ANSWER_SECONDS = 120
-# Also for a server that hangs: not all versions of PostgreSQL respect connect_timeout.
-_FIRST_ROWS_SECONDS = 30
+# For a server that hangs. connect_timeout is shorter, but does not apply to open connections, and postgres_fdw
+# ignores it from PostgreSQL 16 on.
+_PROBE_SECONDS = 5
 # Errors of another server, or of reading it. Others are of the connection to this database.
 _FAULTS_OF_SERVERS = (
     ForeignServerUnavailable,
@@ -62,6 +64,8 @@ class ShardReader:
         self.incomplete: list[str] = []
         self._database = database
         self._partial = partial
+        self._queries = database.load_queries(Path(__file__).parent)
+        self._answering: set[str] = set()
 
     @property
     def headers(self) -> dict[str, str]:
@@ -95,13 +99,20 @@ class ShardReader:
         """Run a query, and return its rows when the first one is there."""
         if shard.foreign_server is None:
             return iter(query(self.connection, shard))
-        self._database.limit_time(self.connection, _FIRST_ROWS_SECONDS)
         # The savepoint keeps the transaction usable after a failure.
         with _name_shard(shard), self._database.savepoint(self.connection):
+            self._probe(shard)
             rows = iter(query(self.connection, shard))
             first = list(islice(rows, 1))
-        self._database.limit_time(self.connection, _ANSWER_SECONDS)
         return chain(first, _read_further(shard, rows))
+
+    def _probe(self, shard: Shard) -> None:
+        """Check that the server of a shard answers. A query may take longer than this."""
+        if shard.code not in self._answering:
+            self._database.limit_time(self.connection, _PROBE_SECONDS)
+            self._queries.probe_shard(self.connection, code=shard.code)
+            self._database.limit_time(self.connection, _ANSWER_SECONDS)
+            self._answering.add(shard.code)
 
 
 @contextmanager

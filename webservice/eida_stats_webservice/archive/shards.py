@@ -13,12 +13,16 @@ from eida_stats_webservice.archive.errors import (
     UnknownShard,
     UnusableShard,
 )
+from eida_stats_webservice.archive.holdings.refresh import HoldingsRefresh
 from eida_stats_webservice.archive.models import Shard
 from eida_stats_webservice.archive.storage import open_storage
 from eida_stats_webservice.database.base import Database, select_rows, to_records
+from eida_stats_webservice.database.foreign import ForeignServer
 from eida_stats_webservice.registry.repository import RegistryRepository
 
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,49}")
+# Longer than a million rows take, for a server that hangs.
+_COPY_SECONDS = 600
 _RESERVED = re.compile(r"pg_.*|public|information_schema|.*_tmp|.*_old")
 
 
@@ -29,15 +33,19 @@ class ShardRepository:
         self.database = database
         self.storage = open_storage(database)
         self._registry = registry
+        self._holdings = HoldingsRefresh(database)
         self._queries = database.load_queries(Path(__file__).parent)
 
-    def create(self, code: str, path: str, node: str, *, open_paths: bool) -> Shard:
-        """Create a shard without rows.
+    def create(
+        self, code: str, path: str, node: str, *, open_paths: bool, server: ForeignServer | None = None
+    ) -> Shard:
+        """Create a shard: without rows, or with those that another server has.
 
         Raises:
             UnusableShard: if the code or the path is not allowed.
             ShardExists: if there is a shard of this code, one above or below the path, or a schema of this name.
             UnknownNode: if there is no such node.
+            UnusableForeignServer: if the server cannot be used, or lacks tables.
         """
         check_code(code)
         check_path(path)
@@ -47,8 +55,18 @@ class ShardRepository:
             node_id = self._registry.find_id(connection, node)
             present = self.list_all(connection)
             check_new(code, path, present)
-            self._queries.add_shard(connection, code=code, path=path, node_id=node_id, open_paths=open_paths)
-            self.storage.create(connection, code)
+            if server is None:
+                self.storage.create(connection, code)
+            else:
+                self.storage.create_foreign(connection, code, server)
+            self._queries.add_shard(
+                connection,
+                code=code,
+                path=path,
+                node_id=node_id,
+                open_paths=open_paths,
+                foreign_server=None if server is None else server.place,
+            )
             self.storage.replace_views(connection, sorted([code, *(shard.code for shard in present)]))
             return self.get(connection, code)
 
@@ -63,14 +81,37 @@ class ShardRepository:
 
         def remove(connection: Any) -> None:
             self._queries.lock_shards(connection)
-            self.get(connection, code)
+            shard = self.get(connection, code)
             self.storage.replace_views(
                 connection, [shard.code for shard in self.list_all(connection) if shard.code != code]
             )
             self.storage.remove(connection, code)
+            if shard.foreign_server is not None:
+                self.storage.remove_server(connection, code)
             self._queries.remove_shard(connection, code=code)
+            # What the node holds now is what its other shards hold.
+            self._holdings.refresh_history(connection, shard.node_id)
 
         self.database.administer(remove)
+
+    def refresh(self, code: str) -> Shard:
+        """Compute the holdings of a shard again, or copy them from its server, and return the shard.
+
+        Raises:
+            UnknownShard: if there is no such shard.
+            ForeignServerUnavailable: if its server cannot be reached.
+        """
+        with self.database.transaction(write=True) as connection:
+            self.database.wait_without_limit(connection)
+            shard = self.lock(connection, code)
+            if shard.foreign_server is None:
+                self._holdings.refresh(connection, shard)
+            else:
+                self.database.limit_time(connection, _COPY_SECONDS)
+                with self.storage.enter(connection, code):
+                    self._holdings.copy(connection, shard)
+            self.bump(connection, code)
+            return self.get(connection, code)
 
     def check_node_has_none(self, node: str) -> None:
         """Check that a node may be removed.
@@ -91,6 +132,11 @@ class ShardRepository:
         """
         self._queries.lock_shard(connection, code=code)
         return self.get(connection, code)
+
+    def lock_list(self, connection: Any) -> list[str]:
+        """Return the codes of all shards. Changes of the list wait for the end of this transaction."""
+        self._queries.lock_shards(connection)
+        return [shard.code for shard in self.list_all(connection)]
 
     def bump(self, connection: Any, code: str) -> None:
         """Raise the generation of a shard."""

@@ -52,8 +52,10 @@ def create_parts(
         registry: the nodes and their tokens.
         query_limit: limits how many long queries run at once.
     """
-    # Together with the other limits, it leaves some threads free.
+    # Together with the other limits, these leave some threads free.
     storing = ConcurrencyLimit(at_once=12, waiting=4, wait_seconds=10)
+    # Doors send single events, and those that wait share a transaction. So many may wait at once.
+    counting = ConcurrencyLimit(at_once=32, waiting=4, wait_seconds=10)
     # Not that of payloads, so that payloads and records do not wait for each other.
     budget = Budget(_BODIES_AT_ONCE * record_routes.MAX_BYTES)
     tables = ConnectionTables(database)
@@ -65,7 +67,7 @@ def create_parts(
     export = ConnectionExport(database, tables)
 
     def create_door_routes(name: str, prefix: str) -> Blueprint:
-        return door_routes.create_blueprint(name, doors, views, storing, budget, home=f"{prefix}/")
+        return door_routes.create_blueprint(name, doors, views, counting, budget, home=f"{prefix}/")
 
     return ConnectionParts(
         routes=[

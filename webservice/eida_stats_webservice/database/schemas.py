@@ -3,12 +3,24 @@
 All functions take a connection in a transaction of the role that owns the tables. Names are always quoted.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 from psycopg2 import extensions, sql
 
 Columns = Mapping[str, str]
 """The names and types of the columns of a view."""
+
+# The grants to all roles (number 0) are left out: a shard has none.
+_LIST_GRANTS = """
+SELECT format('GRANT %%s ON SCHEMA %%I TO %%I', privilege_type, %(target)s, rolname)
+FROM pg_namespace, aclexplode(nspacl) JOIN pg_roles ON pg_roles.oid = grantee
+WHERE nspname = %(source)s AND grantee <> nspowner
+UNION ALL
+SELECT format('GRANT %%s ON %%I.%%I TO %%I', privilege_type, %(target)s, relname, rolname)
+FROM pg_class, aclexplode(relacl) JOIN pg_roles ON pg_roles.oid = grantee
+WHERE relnamespace = to_regnamespace(quote_ident(%(source)s)) AND relkind = 'r' AND grantee <> relowner
+"""
 
 
 def exists(connection: extensions.connection, name: str) -> bool:
@@ -18,29 +30,52 @@ def exists(connection: extensions.connection, name: str) -> bool:
         return cursor.rowcount > 0
 
 
-def create(connection: extensions.connection, name: str, script: str) -> None:
-    """Create a schema, and run a script that creates its tables."""
+def create(connection: extensions.connection, name: str, script: str = "") -> None:
+    """Create a schema, and run a script that creates its tables, if any."""
     _execute(connection, "CREATE SCHEMA {}", name)
-    run(connection, name, script)
+    if script:
+        run(connection, name, script)
 
 
 def run(connection: extensions.connection, name: str, script: str) -> None:
     """Run a script whose tables are in a schema. Types may be in the other schemas of the search_path."""
+    with enter(connection, name), connection.cursor() as cursor:
+        cursor.execute(script)
+
+
+@contextmanager
+def enter(connection: extensions.connection, name: str) -> Iterator[None]:
+    """Look for tables in a schema first while the context lasts."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_setting('search_path')")
         (before,) = cursor.fetchone() or ("",)
-        enter(connection, name)
-        cursor.execute(script)
+        cursor.execute(
+            "SELECT set_config('search_path', concat_ws(', ', %s, nullif(%s, '')), true)",
+            (sql.Identifier(name).as_string(connection), before),
+        )
+        yield
+        # After an exception, the end of the transaction restores it.
         cursor.execute("SELECT set_config('search_path', %s, true)", (before,))
 
 
-def enter(connection: extensions.connection, name: str) -> None:
-    """Look for tables in a schema first, until the end of the transaction."""
+def analyse(connection: extensions.connection, name: str, tables: Iterable[str]) -> None:
+    """Compute the statistics of tables of a schema, which plans of queries depend on."""
+    for table in tables:
+        _execute(connection, "ANALYZE {}.{}", name, table)
+
+
+def limit_lock_wait(connection: extensions.connection, milliseconds: int) -> None:
+    """Limit how long each statement of this transaction waits for a lock."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT set_config('search_path', %s || ', ' || current_setting('search_path'), true)",
-            (sql.Identifier(name).as_string(connection),),
-        )
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", (f"{milliseconds}ms",))
+
+
+def copy_grants(connection: extensions.connection, source: str, target: str) -> None:
+    """Grant the rights of other roles on a schema and its tables also on another one with such tables."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LIST_GRANTS, {"source": source, "target": target})
+        for (statement,) in cursor.fetchall():
+            cursor.execute(statement)
 
 
 def rename(connection: extensions.connection, old: str, new: str) -> None:

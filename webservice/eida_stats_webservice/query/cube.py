@@ -46,14 +46,15 @@ class Dimension:
 
     Attributes:
         name: the name of its parameter and of its column, in answers and in tables.
-        parse_filter: parses the name and value of the parameter, and whether wildcards are allowed.
+        parse_filter: parses the name and value of the parameter, and whether wildcards are allowed; None if the
+            dimension only divides sums.
         alias: another name of the parameter.
         is_public: whether public queries can use it.
         has_patterns: whether its filters are patterns with * and ?, not values.
     """
 
     name: str
-    parse_filter: Callable[[str, str, bool], tuple[str, ...]]
+    parse_filter: Callable[[str, str, bool], tuple[str, ...]] | None
     alias: str | None = None
     is_public: bool = True
     has_patterns: bool = False
@@ -130,6 +131,7 @@ class Cube:
         measures: the measures.
         choices: further parameters.
         has_sketches: whether answers can include the sketches of the clients.
+        has_clients: whether answers have the number of distinct clients.
     """
 
     name: str
@@ -140,6 +142,7 @@ class Cube:
     measures: tuple[Measure, ...]
     choices: tuple[Choice, ...] = ()
     has_sketches: bool = True
+    has_clients: bool = True
 
     @cached_property
     def dimensions(self) -> tuple[Dimension, ...]:
@@ -153,8 +156,8 @@ class Cube:
 
     @cached_property
     def numbers(self) -> tuple[str, ...]:
-        """The names of the columns with numbers: the measures, and the number of distinct clients."""
-        return (*(measure.name for measure in self.measures), "clients")
+        """The names of the columns with numbers: the measures, and the number of distinct clients, if any."""
+        return (*(measure.name for measure in self.measures), *(["clients"] if self.has_clients else []))
 
     def find_grain(self, details: Collection[str]) -> Grain | None:
         """Return the unit of time among some details."""

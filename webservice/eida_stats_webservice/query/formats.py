@@ -24,10 +24,11 @@ Row = Sequence[str | int | float | None]
 
 
 class Column(NamedTuple):
-    """A column of answers, with text or integers."""
+    """A column of answers, with text, fractions or integers."""
 
     name: str
     is_text: bool = False
+    is_fraction: bool = False
 
 
 class Format(NamedTuple):
@@ -119,7 +120,10 @@ def _write_parquet(rows: Iterable[Row], columns: tuple[Column, ...], parameters:
         raise ParquetMissing(hint=_INSTALL_PARQUET) from error
 
     schema = pa.schema(
-        [(column.name, pa.string() if column.is_text else pa.int64()) for column in columns],
+        [
+            (column.name, pa.string() if column.is_text else pa.float64() if column.is_fraction else pa.int64())
+            for column in columns
+        ],
         metadata={"version": ANSWER_VERSION, "request_parameters": parameters},
     )
     buffer = _DrainedFile()

@@ -44,12 +44,12 @@ def parse_query(
         BadParameter: naming a parameter that is missing, unknown, repeated or has a bad value.
     """
     dimensions = [dimension for dimension in cube.dimensions if dimension.is_public or restricted]
-    names = {dimension.name for dimension in dimensions}
+    filters = {dimension.name: dimension.parse_filter for dimension in dimensions if dimension.parse_filter}
     extra = [measure.parameter for measure in cube.measures if measure.parameter]
     sketches = ["hllvalues"] if cube.has_sketches else []
-    known = {*_PARAMETERS, *sketches, *names, *extra, *(choice.name for choice in cube.choices)}
+    known = {*_PARAMETERS, *sketches, *filters, *extra, *(choice.name for choice in cube.choices)}
     # Lists are separated by commas, or their parameters are repeated.
-    values = join_values(parameters, known, aliases=list_aliases(cube), lists={*names, "details"})
+    values = join_values(parameters, known, aliases=list_aliases(cube), lists={*filters, "details"})
     details = _parse_details(cube, values.get("details"))
     grain = cube.find_grain(details)
     # The unit of time that allows single days, if there is one.
@@ -62,9 +62,9 @@ def parse_query(
         start=start,
         end=end,
         filters={
-            dimension.name: dimension.parse_filter(dimension.name, values[dimension.name], restricted)
-            for dimension in dimensions
-            if dimension.name in values
+            name: parse_filter(name, values[name], restricted)
+            for name, parse_filter in filters.items()
+            if name in values
         },
         choices={
             choice.name: parse_choice(choice.name, values.get(choice.name), choice.values) or choice.values[0]

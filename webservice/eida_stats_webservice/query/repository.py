@@ -96,9 +96,10 @@ class StatisticsRepository:
     ) -> tuple[str, dict[str, Any]]:
         """Return the SQL of a query and its parameters, as `query` runs them."""
         sql = compose(query, viewer, sketches=sketches, policies=policies)
-        return self._database.prepare(sql), self._make_parameters(query, viewer)
+        return self._database.prepare(sql), self.make_parameters(query, viewer)
 
-    def _make_parameters(self, query: StatisticsQuery, viewer: Viewer) -> dict[str, Any]:
+    def make_parameters(self, query: StatisticsQuery, viewer: Viewer) -> dict[str, Any]:
+        """Return the values of the parameters in the SQL of a query."""
         to_list = self._database.to_list
         patterns = {dimension.name for dimension in query.cube.dimensions if dimension.has_patterns}
         start = max(query.start, EARLIEST_DAY)

@@ -78,11 +78,17 @@ def _list_rights(viewer: Viewer) -> list[str]:
 
 def _list_conditions(query: StatisticsQuery, table: Table) -> list[str]:
     time = f"stats.{table.time}"
-    conditions = [
+    return [
         # With a list of months, an index finds them for one network among many.
         f"{time} IN :months" if table.grain == MONTH else f"{time} >= :start AND {time} < :stop",
         *(f"stats.{choice.name} = :{choice.name}" for choice in query.cube.choices),
+        *list_filters(query),
     ]
+
+
+def list_filters(query: StatisticsQuery) -> list[str]:
+    """Return the conditions that select the values of dimensions, for a table `stats` and the table `nodes`."""
+    conditions = []
     for dimension in query.cube.dimensions:
         if query.filters.get(dimension.name):
             column = "nodes.name" if dimension.name == "node" else f"stats.{dimension.name}"

@@ -112,7 +112,7 @@ class Usage:
             return list(self.stream_public(query, today))
 
         # Suppression keeps the cells, of which the answers to many queries consist.
-        return find() if self._suppresses(query) else self._find_answer(query.identity, list[Statistic], find)
+        return find() if self.suppresses(query) else self._find_answer(query.identity, list[Statistic], find)
 
     def stream_public(self, query: StatisticsQuery, today: datetime.date) -> Generator[Statistic]:
         """Return the rows of `find_public` one by one."""
@@ -125,7 +125,7 @@ class Usage:
         """
         is_sum = query.level in (None, "node") and query.details <= {"month", "year"}
         finest = msgspec.structs.replace(query, level="node", details=frozenset({"month"}))
-        if not is_sum or query == finest or self._suppresses(query):
+        if not is_sum or query == finest or self.suppresses(query):
             return self.find_public(query, today)
         return roll_up(self.find_public(finest, today), query)
 
@@ -136,7 +136,7 @@ class Usage:
     def _find_public(
         self, query: StatisticsQuery, today: datetime.date, *, sketches: bool, policies: bool
     ) -> Generator[Statistic]:
-        if self._suppresses(query):
+        if self.suppresses(query):
             first_open = closed_months.find_first_open_month(today, self._settings.closed_after_days)
             return self._suppress(query, first_open, policies=policies)
         return self._statistics.query(query, PUBLIC, sketches=sketches, policies=policies)
@@ -149,7 +149,8 @@ class Usage:
         first_open = closed_months.find_first_open_month(today, self._settings.closed_after_days)
         return self._disclose(rows, query, first_open, is_public=False) if sketches else rows
 
-    def _suppresses(self, query: StatisticsQuery) -> bool:
+    def suppresses(self, query: StatisticsQuery) -> bool:
+        """Return whether a public answer lacks small groups of clients and open months."""
         return self._settings.min_clients > 0 and suppression.divides_clients(query)
 
     def _suppress(

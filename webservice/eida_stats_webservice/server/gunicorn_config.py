@@ -16,7 +16,7 @@ bind = "127.0.0.1:8000"
 worker_class = "eida_stats_webservice.server.worker.Worker"
 workers = 2
 # More than the slow requests that `create_app` lets run or wait, so that quick ones find one. Created on demand.
-threads = 88
+threads = 124
 # gunicorn replaces a process that does not respond for this time. Requests have their own limits.
 timeout = 120
 # The largest limit of gunicorn.

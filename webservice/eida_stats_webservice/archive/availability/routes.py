@@ -4,10 +4,11 @@ import hashlib
 import html
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, after_this_request, request
 
 from eida_statistics import __version__
 from eida_stats_webservice.archive.availability.error_text import VERSION, write_error
@@ -134,6 +135,8 @@ def _write(rows: Iterable[Span], query: AvailabilityQuery, incomplete: Sequence[
     """
     remaining = iter(rows)
     first = list(islice(remaining, 1))
+    # Also of an error: nothing was found in the other shards.
+    after_this_request(partial(_add_incomplete, incomplete))
     if first:
         written = WRITTEN[query.format]
         members = {"incomplete": list(incomplete)} if incomplete else {}
@@ -146,6 +149,11 @@ def _write(rows: Iterable[Span], query: AvailabilityQuery, incomplete: Sequence[
     else:
         response = Response(status=204)
         del response.headers["Content-Type"]
+    return response
+
+
+def _add_incomplete(incomplete: Sequence[str], response: Response) -> Response:
+    """Add the header that names the shards that could not be read."""
     if incomplete:
         response.headers[INCOMPLETE_HEADER] = ",".join(incomplete)
     return response
