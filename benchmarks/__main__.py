@@ -9,7 +9,18 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from benchmarks import aggregate, archive, connections, grafana, ingest, query, report, ringserver, ringserver_store
+from benchmarks import (
+    aggregate,
+    archive,
+    archive_availability,
+    connections,
+    grafana,
+    ingest,
+    query,
+    report,
+    ringserver,
+    ringserver_store,
+)
 
 # The tables need somewhat more than the 80 that rich takes in a file or a pipe.
 _WIDTH = 100
@@ -68,7 +79,8 @@ def main(
         "ringserver": _measure_ringserver,
         "grafana": partial(grafana.measure, events=events),
         "connections": partial(connections.measure, events=events),
-        "archive": archive.measure,
+        "archive": _measure_archive,
+        "archive_availability": archive_availability.measure,
     }
     unknown = set(names) - benchmarks.keys()
     if unknown:
@@ -78,6 +90,12 @@ def main(
     console.print(f"{_processor()}, {platform.system()}, Python {platform.python_version()}\n")
     for name in names or benchmarks:
         benchmarks[name](console, runs)
+
+
+def _measure_archive(console: Console, runs: int) -> None:
+    archive.measure(console, runs)
+    console.print()
+    archive_availability.measure(console, runs)
 
 
 def _measure_ringserver(console: Console, runs: int) -> None:

@@ -18,7 +18,8 @@ from eida_stats_webservice.payloads.kinds import Kind
 from eida_stats_webservice.reports.kinds import DEFAULT, KINDS
 from eida_stats_webservice.web import api_docs
 from support import issued
-from support.catalogue import Piece, add_epoch, fill_shard
+from support.catalogue import Piece as FilePiece
+from support.catalogue import add_epoch, fill_shard
 from support.dates import DAY
 from support.node_client import make_node
 from support.payloads import payload, row, sketch
@@ -26,6 +27,7 @@ from support.sensors import add_doors
 from support.sent_crawls import make_crawl
 from support.service import PREFIX
 from support.stores import Store
+from support.timelines import AVAILABILITY, Piece, add_shard
 
 # As in the examples of the document, which are sent unchanged.
 NODES = ("RESIF", "GEOFON", "ODC")
@@ -51,10 +53,10 @@ class Tokens(NamedTuple):
     eas: str
 
 
-def load_document() -> OpenApiSchema:
+def load_document(prefix: str = PREFIX) -> OpenApiSchema:
     """Load the document, ignoring a developer's schemathesis.toml. No check is switched off."""
     api = schemathesis.openapi.from_path(api_docs.OPENAPI, config=SchemathesisConfig())
-    api.config.update(base_url=f"http://localhost{PREFIX}")
+    api.config.update(base_url=f"http://localhost{prefix}")
     return api
 
 
@@ -87,6 +89,7 @@ def fill(store: Store, eas_token: str) -> Tokens:
     intake = ConnectionIntake(store.database, store.registry, ConnectionTables(store.database))
     intake.store(store.registry.find_node(NODES[0]), [Alive("ring")])
     add_archive(store)
+    add_shard(store, NODES[0], "archive", Piece("GE.APE..BHZ", "2024-01-01T00:00:00", "2024-03-01T00:00:00"))
     asking = store.registry.add_network_token(NETWORKS[0], now - DAY, now + DAY)[1]
     return Tokens(submitting[0], asking, eas_token)
 
@@ -94,7 +97,7 @@ def fill(store: Store, eas_token: str) -> Tokens:
 def add_archive(store: Store) -> None:
     """Add the archive of a node, with a file of one station."""
     store.shards.create(SHARD, f"/{ARCHIVE}", NODES[0], open_paths=False)
-    piece = Piece("FR.CIEL.00.HHZ", "2026-01-05T00:00:00", "2026-01-05T23:59:59")
+    piece = FilePiece("FR.CIEL.00.HHZ", "2026-01-05T00:00:00", "2026-01-05T23:59:59")
     fill_shard(store, SHARD, {f"/{ARCHIVE}/2026/FR/day": [piece]})
     add_epoch(store, SHARD, piece.stream, (4.0, 44.0), "2000-01-01")
 
@@ -126,18 +129,23 @@ def mend(case: Case[Any], headers: dict[str, str]) -> None:
     """
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
+    if case.path.startswith(AVAILABILITY):
+        mend_availability(case)
+    elif case.path.startswith("/archive/"):
+        mend_archive(case)
+    elif case.path.startswith(("/send", "/count", "/connections")):
+        mend_connections(case)
+    else:
+        mend_statistics(case, headers)
+
+
+def mend_statistics(case: Case[Any], headers: dict[str, str]) -> None:
+    """Repair a query of statistics, a page or a payload."""
     query = case.query
     if case.path in ("/", "/report"):
         mend_view(query)
     if case.path.startswith("/ringserver/"):
         mend_days(query)
-    for prefixes, mend_other in (
-        (("/archive/",), mend_archive),
-        (("/send", "/count", "/connections"), mend_connections),
-    ):
-        if case.path.startswith(prefixes):
-            mend_other(case)
-            return
     # Put months into order; a year may stand for any of its months.
     if "end" in query and "start" in query and _number(query["end"], 12) < _number(query["start"], 1):
         query["start"], query["end"] = query["end"], query["start"].removesuffix("-01")
@@ -185,6 +193,17 @@ def mend_archive(case: Case[Any]) -> None:
         query.pop("wkt", None)
     elif query.get("wkt", "").startswith("POLYGON"):
         query["wkt"] = "POLYGON ((3 40, 5 40, 5 50, 3 50, 3 40))"
+
+
+def mend_availability(case: Case[Any]) -> None:
+    """Select something, in a window that has a beginning and an end."""
+    query = case.query
+    if case.method == "POST":
+        case.body = "nodata=404\nGE * -- BH? 2024-01-01 2024-02-01\n"
+    elif case.path.endswith(("/query", "/extent")):
+        query.setdefault("network", "G*")
+        times = {"starttime": "2024-01-01", "endtime": "2024-02-01T00:00:00.5Z"}
+        query |= {name: time for name, time in times.items() if name in query}
 
 
 def mend_connections(case: Case[Any]) -> None:

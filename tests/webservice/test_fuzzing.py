@@ -44,6 +44,9 @@ class Current:
 CURRENT = Current()
 API = load_document()
 API.app = CURRENT
+# The paths that are not below the prefix.
+API_AT_ROOT = load_document("")
+API_AT_ROOT.app = CURRENT
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +88,13 @@ def current_client(tokens: Tokens) -> FlaskClient:
 
 
 # The fault tests send such requests to running services on both stores, also to the old name of /submit.
-OPERATIONS = [found.ok() for found in API.exclude(path="/dataselectstats").get_all_operations()]
+OPERATIONS = [
+    *(
+        found.ok()
+        for found in API.exclude(path="/dataselectstats").exclude(path_regex="^/fdsnws/").get_all_operations()
+    ),
+    *(found.ok() for found in API_AT_ROOT.include(path_regex="^/fdsnws/").get_all_operations()),
+]
 
 
 @ON_ONE_STORE
@@ -104,7 +113,11 @@ def test_service_conforms_to_the_document(operation: APIOperation[Any, Any, Any,
 
     # Not with API.parametrize(): that generates all requests when tests are collected, 12 seconds for each worker.
     build_operation_test(
-        config=API.config, operation=operation, test_func=conforms, given_kwargs={}, feedback=FeedbackSources()
+        config=operation.schema.config,
+        operation=operation,
+        test_func=conforms,
+        given_kwargs={},
+        feedback=FeedbackSources(),
     )()
 
 

@@ -48,7 +48,6 @@ class Config(msgspec.Struct, frozen=True):
 
     database_uri: str
     url_prefix: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)*\Z")] = "/eidaws/statistics/1"
-    availability_prefix: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)*\Z")] = "/fdsnws/availability/1"
     max_payload_bytes: Annotated[int, Meta(ge=1024)] = 256 * 1024 * 1024
     max_crawl_bytes: Annotated[int, Meta(ge=1024)] = 256 * 1024 * 1024
     min_clients: Annotated[int, Meta(ge=0)] = 0
@@ -69,6 +68,7 @@ class Config(msgspec.Struct, frozen=True):
     ringserver_window: Annotated[int, Meta(ge=1, le=24)] = 24
     counts_at_root: bool = True
     redis_url: Annotated[str, Meta(pattern=r"^((redis|rediss|unix)://\S+)?\Z")] = ""
+    availability_prefix: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)*\Z")] = "/fdsnws/availability/1"
 
     @property
     def privacy(self) -> "PrivacySettings":

@@ -28,6 +28,7 @@ from support.postgresql import Cluster
 from support.sent_crawls import make_crawl
 from support.service import PREFIX, fetch_rows
 from support.stores import open_store
+from support.timelines import AVAILABILITY
 
 README = ROOT / "webservice" / "README.md"
 NAME = "eida_statistics"
@@ -72,6 +73,7 @@ FORBIDDEN = [
     "DELETE FROM crawl_pieces",
     "SELECT content FROM crawl_pieces",
     "UPDATE shards SET open_paths = true",
+    "DELETE FROM shards",
     "SELECT contact FROM nodes",
     "SELECT * FROM yoyo_lock",
     "GRANT SELECT ON nodes TO PUBLIC",
@@ -151,6 +153,7 @@ class Tour:
             store.registry.add_node(name, "operator@node.example")
             token = store.registry.add_token(name, now - DAY, now + DAY)[1]
             operators = store.registry.add_network_token(network, now - DAY, now + DAY)[1]
+            store.shards.create(name.lower(), f"/{name}", name, open_paths=False)
         client = create_app(Config(self._roles.service, metrics_token=METRICS_TOKEN)).test_client()
         sent = [wire(row(network=network, bytes=size), days_coverage=[f"2026-10-{size:02}"]) for size in (1, 2, 3)]
         first = self._ask(client, "POST", "submit", token, json=sent[0])
@@ -175,6 +178,8 @@ class Tour:
         )
         yield from self._count_connections(client, name, token)
         yield from self._use_archive(client)
+        found = client.get(f"{AVAILABILITY}/query?net=*&nodata=404")
+        yield "GET availability", 200 if found.status_code == 404 else found.status_code
         for path in ("nodes", "networks", f"node_restriction_policy?node={name}", "_health"):
             yield self._ask(client, "GET", path)
         yield self._ask(client, "GET", f"_isRestricted?node={name}&network={network}")
@@ -229,7 +234,7 @@ class Tour:
 def test_granted_rights_suffice(granted_roles: Roles) -> None:
     answers = list(Tour(granted_roles).send_all())
     assert [request for request, status in answers if status not in (200, 201, 202, 409)] == []
-    assert len(answers) == 27
+    assert len(answers) == 28
 
 
 def test_every_granted_right_is_needed(granted_roles: Roles) -> None:

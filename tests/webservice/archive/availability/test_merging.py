@@ -12,7 +12,14 @@ from eida_stats_webservice.archive.availability.merging import (
     join_spans,
     make_extents,
 )
-from eida_stats_webservice.archive.availability.models import AvailabilityQuery, Channel, Selection, Span
+from eida_stats_webservice.archive.availability.models import (
+    AvailabilityQuery,
+    Channel,
+    Selection,
+    Span,
+    Time,
+    format_time,
+)
 
 NONE = datetime.timedelta()
 BEGIN = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
@@ -23,15 +30,23 @@ def seconds(number: float) -> datetime.timedelta:
     return datetime.timedelta(seconds=number)
 
 
+def after(number: float) -> Time:
+    return format_time(BEGIN + seconds(number))
+
+
+def parse(time: Time) -> datetime.datetime:
+    return datetime.datetime.fromisoformat(time)
+
+
 def make_span(start: float, end: float, rate: float = 0.0, quality: str = "D") -> Span:
-    return Span(CHANNEL, quality, rate, BEGIN + seconds(start), BEGIN + seconds(end), None, is_restricted=False)
+    return Span(CHANNEL, quality, rate, after(start), after(end), None, is_restricted=False)
 
 
 @st.composite
 def make_any_span(draw: st.DrawFn, rates: tuple[float, ...] = (0.0, 1.0, 0.1)) -> Span:
     start = draw(st.integers(0, 60)) / 2
     end = start + draw(st.integers(0, 20)) / 2
-    updated = draw(st.none() | st.integers(0, 5).map(lambda day: BEGIN + datetime.timedelta(days=day)))
+    updated = draw(st.none() | st.integers(0, 5).map(after))
     span = make_span(start, end, draw(st.sampled_from(rates)), draw(st.sampled_from("DM")))
     return span._replace(updated=updated, is_restricted=draw(st.booleans()))
 
@@ -42,13 +57,13 @@ MERGES = st.frozensets(st.sampled_from(["quality", "samplerate", "overlap"]))
 GAPS = st.sampled_from([0, 0.5, 1, 3, 1000]).map(seconds)
 
 
+def count_quarters(time: Time) -> int:
+    return int((parse(time) - BEGIN) / seconds(0.25))
+
+
 def cover(spans: list[Span]) -> set[int]:
     """Return the half seconds that spans cover; half ones, so that a gap between two of them shows."""
-    return {
-        number
-        for span in spans
-        for number in range(int((span.start - BEGIN) / seconds(0.25)), int((span.end - BEGIN) / seconds(0.25)) + 1)
-    }
+    return {number for span in spans for number in range(count_quarters(span.start), count_quarters(span.end) + 1)}
 
 
 def make_query(merge: frozenset[str], gap: datetime.timedelta) -> AvailabilityQuery:
@@ -70,10 +85,10 @@ def test_joined_spans_add_only_gaps(spans: list[Span], merge: frozenset[str], ga
     joined = join_spans(spans, make_query(merge, gap))
     assert cover(joined) >= cover(spans)
     for number in cover(joined) - cover(spans):
-        time = BEGIN + seconds(number / 4)
+        time = after(number / 4)
         before = max(span.end for span in spans if span.end <= time)
-        after = min(span.start for span in spans if span.start >= time)
-        assert after - before <= find_longest_tolerance(spans, gap)
+        next_start = min(span.start for span in spans if span.start >= time)
+        assert parse(next_start) - parse(before) <= find_longest_tolerance(spans, gap)
     # Ends are those of spans, and none is lost.
     assert {span.start for span in joined} <= {span.start for span in spans}
     assert {span.end for span in joined} <= {span.end for span in spans}
@@ -83,7 +98,7 @@ def test_joined_spans_add_only_gaps(spans: list[Span], merge: frozenset[str], ga
 @given(ANY, GAPS)
 def test_no_overlap_and_no_small_gap_remains(spans: list[Span], gap: datetime.timedelta) -> None:
     joined = join_overlapping(spans, gap)
-    assert all(one.end < other.start and other.start - one.end > gap for one, other in pairwise(joined))
+    assert all(parse(other.start) - parse(one.end) > gap for one, other in pairwise(joined))
 
 
 @given(ANY, GAPS)
@@ -91,7 +106,7 @@ def test_overlaps_stay_without_merge(spans: list[Span], gap: datetime.timedelta)
     joined = join_continuing(spans, gap)
     # As many spans are at a moment as before, but where gaps were closed.
     for span in spans:
-        middle = span.start + (span.end - span.start) / 2
+        middle = format_time(parse(span.start) + (parse(span.end) - parse(span.start)) / 2)
         at_once = [one for one in spans if one.start <= middle <= one.end]
         assert len([one for one in joined if one.start <= middle <= one.end]) >= len(at_once)
 
@@ -135,7 +150,7 @@ def test_span_continues_within_half_a_period() -> None:
         assert len(join_continuing([one, make_span(start, 20, rate=1.0)], NONE)) == count
     # Two archives with the same data stay two.
     copies = [one, make_span(11, 20, rate=1.0)] * 2
-    assert [(span.start, span.end) for span in join_continuing(copies, NONE)] == [(BEGIN, BEGIN + seconds(20))] * 2
+    assert [(span.start, span.end) for span in join_continuing(copies, NONE)] == [(after(0), after(20))] * 2
     assert len(join_overlapping(copies, NONE)) == 1
 
 
@@ -147,7 +162,7 @@ def test_nothing_continues_without_a_rate() -> None:
 
 
 def test_extreme_values_are_joined() -> None:
-    last = datetime.datetime.max.replace(tzinfo=datetime.UTC)
+    last = format_time(datetime.datetime.max.replace(tzinfo=datetime.UTC))
     spans = [make_span(0, 1, rate=1e-300), make_span(2, 3, rate=1e-300)._replace(end=last)]
     assert len(join_continuing(spans, NONE)) == 2
     assert len(join_overlapping(spans, NONE)) == 1

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eida_stats_webservice.archive.availability.models import Selection, Window
+from eida_stats_webservice.archive.availability.models import Selection, Time, Window, format_time
 from eida_stats_webservice.archive.availability.networks import select_networks, separate_epochs, shorten
 from eida_stats_webservice.archive.availability.parameters import parse_body, unite_windows
 from eida_stats_webservice.archive.availability.patterns import make_condition, match_any, write_empty
@@ -18,7 +18,7 @@ from eida_stats_webservice.database.sqlite import SQLite
 BEGIN = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
 CODES = st.text("AB1", max_size=4)
 PATTERNS = st.lists(st.text("AB1*?", min_size=1, max_size=5), min_size=1, max_size=3)
-TIMES = st.none() | st.integers(0, 20).map(lambda day: BEGIN + datetime.timedelta(days=day))
+TIMES = st.none() | st.integers(0, 20).map(lambda day: format_time(BEGIN + datetime.timedelta(days=day)))
 
 
 @given(PATTERNS, CODES)
@@ -74,18 +74,18 @@ def test_united_windows_have_the_same_times(windows: list[Window]) -> None:
     ]
     united = [selection.window for selection in unite_windows(selections)]
 
-    def hold(some: list[Window], time: datetime.datetime) -> int:
+    def hold(some: list[Window], time: Time) -> int:
         return sum(
             (one.start is None or one.start <= time) and (one.end is None or time <= one.end) for one in some
         )
 
     for day in range(-1, 22):
         for hours in (0, 12):
-            time = BEGIN + datetime.timedelta(days=day, hours=hours)
+            time = format_time(BEGIN + datetime.timedelta(days=day, hours=hours))
             assert hold(united, time) == (hold([one.window for one in selections], time) > 0)
 
 
 def test_body_has_parameters_and_lines() -> None:
     query = parse_body("merge=overlap\nlimit = 3\r\n\nGE  A*\t-- BHZ,BHN 2024-01-01 *\n", is_extent=False)
     assert (query.merge, query.limit) == ({"overlap"}, 3)
-    assert query.selections == (Selection(("GE",), ("A*",), ("--",), ("BHZ", "BHN"), Window(BEGIN)),)
+    assert query.selections == (Selection(("GE",), ("A*",), ("--",), ("BHZ", "BHN"), Window(format_time(BEGIN))),)

@@ -4,16 +4,26 @@ The columns are those of the services of EIDA and RESIF.
 """
 
 import datetime
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
+from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
 import msgspec
 
-from eida_stats_webservice.archive.availability.models import EMPTY, AvailabilityQuery, Channel, Span
+from eida_stats_webservice.archive.availability.models import (
+    EMPTY,
+    AvailabilityQuery,
+    Channel,
+    Span,
+    format_time,
+)
 
 JSON_VERSION = 1.0
 _ROWS_AT_ONCE = 2000
+_TIME_WIDTH = 27
+# Channel, quality and rate.
+_STREAM_FIELDS = 3
 
 
 class Column(NamedTuple):
@@ -34,18 +44,13 @@ class Format(NamedTuple):
     """Writes rows. It takes the rows, the request, and further members of a JSON document."""
 
 
-def format_time(time: datetime.datetime) -> str:
-    """Return a time in UTC with microseconds and Z."""
-    return f"{time.isoformat(timespec='microseconds')[:26]}Z"
-
-
 def format_restriction(span: Span) -> str:
     """Return whether a row is of a restricted network."""
     return "RESTRICTED" if span.is_restricted else "OPEN"
 
 
-def list_columns(query: AvailabilityQuery) -> list[Column]:
-    """Return the columns of an answer. What is merged has none."""
+def list_stream_columns(query: AvailabilityQuery) -> list[Column]:
+    """Return the columns that neighbouring rows have in common. What is merged has none."""
     columns = [
         Column("Network", lambda span: span.channel.network, 8),
         Column("Station", lambda span: span.channel.station, 8),
@@ -56,57 +61,72 @@ def list_columns(query: AvailabilityQuery) -> list[Column]:
         columns.append(Column("Quality", lambda span: span.quality or EMPTY, 7))
     if "samplerate" not in query.merge:
         columns.append(Column("SampleRate", lambda span: str(span.rate), 10, "hertz", "float"))
-    columns.append(Column("Earliest", lambda span: format_time(span.start), 27, "ISO_8601", "datetime"))
-    columns.append(Column("Latest", lambda span: format_time(span.end), 27, "ISO_8601", "datetime"))
+    return columns
+
+
+def list_time_columns(query: AvailabilityQuery) -> list[Column]:
+    """Return the other columns."""
+    columns = [
+        Column("Earliest", attrgetter("start"), _TIME_WIDTH, "ISO_8601", "datetime"),
+        Column("Latest", attrgetter("end"), _TIME_WIDTH, "ISO_8601", "datetime"),
+    ]
     if query.show_updated:
-        columns.append(Column("Updated", _format_updated, 27, "ISO_8601", "datetime"))
+        columns.append(Column("Updated", lambda span: span.updated or EMPTY, _TIME_WIDTH, "ISO_8601", "datetime"))
     if query.is_extent:
         columns.append(Column("TimeSpans", lambda span: str(span.spans), 9, type="integer"))
         columns.append(Column("Restriction", format_restriction, 11))
     return columns
 
 
-def _format_updated(span: Span) -> str:
-    return EMPTY if span.updated is None else format_time(span.updated)
-
-
 def _write_text(rows: Iterable[Span], query: AvailabilityQuery, _members: Mapping[str, object]) -> Iterator[str]:
-    columns = list_columns(query)
-    pads = [(column.write, column.width) for column in columns]
     # Lines are padded to widths that do not depend on the rows, which are not all known yet.
-    names = [f"#{columns[0].name}", *(column.name for column in columns[1:])]
-    header = " ".join(name.ljust(column.width) for name, column in zip(names, columns, strict=True))
-    yield f"{header}\n"
-    yield from _write_lines(rows, lambda row: " ".join([write(row).ljust(width) for write, width in pads]))
+    stream, times = (
+        [column._replace(write=_pad(column)) for column in columns]
+        for columns in (list_stream_columns(query), list_time_columns(query))
+    )
+    names = [f"{'#' if number == 0 else ''}{column.name}" for number, column in enumerate([*stream, *times])]
+    widths = [column.width for column in [*stream, *times]]
+    yield " ".join(name.ljust(width) for name, width in zip(names, widths, strict=True)).rstrip() + "\n"
+    yield from _write_lines(rows, stream, times, " ")
 
 
 def _write_geocsv(rows: Iterable[Span], query: AvailabilityQuery, _members: Mapping[str, object]) -> Iterator[str]:
-    columns = list_columns(query)
+    stream, times = list_stream_columns(query), list_time_columns(query)
+    columns = [*stream, *times]
     yield (
         "#dataset: GeoCSV 2.0\n#delimiter: |\n"
         f"#field_unit: {'|'.join(column.unit for column in columns)}\n"
         f"#field_type: {'|'.join(column.type for column in columns)}\n"
         f"{'|'.join(column.name for column in columns)}\n"
     )
-    writers = [column.write for column in columns]
-    yield from _write_lines(rows, lambda row: "|".join([write(row) for write in writers]))
+    yield from _write_lines(rows, stream, times, "|")
 
 
-def _write_request(
-    rows: Iterable[Span], _query: AvailabilityQuery, _members: Mapping[str, object]
-) -> Iterator[str]:
+def _write_request(rows: Iterable[Span], query: AvailabilityQuery, _members: Mapping[str, object]) -> Iterator[str]:
     """Write lines that dataselect takes."""
-
-    def write(row: Span) -> str:
-        network, station, location, channel = row.channel
-        return f"{network} {station} {location or EMPTY} {channel} {format_time(row.start)} {format_time(row.end)}"
-
-    yield from _write_lines(rows, write)
+    yield from _write_lines(rows, list_stream_columns(query)[:4], list_time_columns(query)[:2], " ")
 
 
-def _write_lines(rows: Iterable[Span], write: Callable[[Span], str]) -> Iterator[str]:
+def _pad(column: Column) -> Callable[[Span], str]:
+    write, width = column.write, column.width
+    return write if width == _TIME_WIDTH else lambda span: write(span).ljust(width)
+
+
+def _write_lines(
+    rows: Iterable[Span], stream: Sequence[Column], times: Sequence[Column], separator: str
+) -> Iterator[str]:
+    """Write a line for each row. The columns of the stream are written once for neighbouring rows."""
+    of_stream, of_times = [column.write for column in stream], [column.write for column in times]
+    key, beginning = None, ""
     for some in _batch(rows):
-        yield "\n".join([*map(write, some), ""])
+        lines = []
+        for row in some:
+            if row[:_STREAM_FIELDS] != key:
+                key = row[:_STREAM_FIELDS]
+                beginning = separator.join([write(row) for write in of_stream])
+            lines.append(separator.join([beginning, *[write(row) for write in of_times]]))
+        lines.append("")
+        yield "\n".join(lines)
 
 
 def _write_json(rows: Iterable[Span], query: AvailabilityQuery, members: Mapping[str, object]) -> Iterator[str]:
@@ -129,10 +149,10 @@ def _list_extents(rows: Iterable[Span], query: AvailabilityQuery) -> Iterator[st
         yield _encode(
             {
                 **_describe(row.channel, row.quality, row.rate, query),
-                "earliest": format_time(row.start),
-                "latest": format_time(row.end),
+                "earliest": row.start,
+                "latest": row.end,
                 "timespanCount": row.spans,
-                "updated": None if row.updated is None else format_time(row.updated),
+                "updated": row.updated,
                 "restriction": format_restriction(row),
             }
         )
@@ -140,13 +160,12 @@ def _list_extents(rows: Iterable[Span], query: AvailabilityQuery) -> Iterator[st
 
 def _list_sources(rows: Iterable[Span], query: AvailabilityQuery) -> Iterator[str]:
     """Yield an object for neighbouring rows of one channel, quality and rate."""
-    for key, some in groupby(rows, key=lambda row: (row.channel, row.quality, row.rate)):
+    for (channel, quality, rate), some in groupby(rows, key=itemgetter(slice(_STREAM_FIELDS))):
         spans = list(some)
-        source = _describe(*key, query)
+        source = _describe(channel, quality, rate, query)
         if query.show_updated:
-            newest = max((span.updated for span in spans if span.updated is not None), default=None)
-            source["updated"] = None if newest is None else format_time(newest)
-        source["timespans"] = [(format_time(span.start), format_time(span.end)) for span in spans]
+            source["updated"] = max((span.updated for span in spans if span.updated is not None), default=None)
+        source["timespans"] = [(span.start, span.end) for span in spans]
         yield _encode(source)
 
 

@@ -9,11 +9,13 @@ from bisect import bisect_right, insort
 from collections.abc import Iterable
 from functools import lru_cache
 
-from eida_stats_webservice.archive.availability.models import AvailabilityQuery, Span
+from eida_stats_webservice.archive.availability.models import AvailabilityQuery, Span, Time
 
 _NONE = datetime.timedelta()
 # Longer than any span, and far from the end of what timedelta can represent.
 _LONGEST_SECONDS = 1e10
+
+_parse = datetime.datetime.fromisoformat
 
 
 def join_spans(spans: Iterable[Span], query: AvailabilityQuery) -> list[Span]:
@@ -39,7 +41,7 @@ def join_overlapping(spans: Iterable[Span], gap: datetime.timedelta) -> list[Spa
     joined: list[Span] = []
     for span in sorted(spans, key=_get_order):
         last = joined[-1] if joined else None
-        if last is None or span.start - last.end > max(gap, _find_tolerance(last.rate)):
+        if last is None or _find_pause(last, span) > max(gap, _find_tolerance(last.rate)):
             joined.append(span)
         else:
             joined[-1] = _join(last, span)
@@ -53,7 +55,7 @@ def join_continuing(spans: Iterable[Span], gap: datetime.timedelta) -> list[Span
     due: list[tuple[datetime.datetime, int]] = []
     for span in sorted(spans, key=_get_order):
         # Of the spans that have ended, only the last one can be continued without passing over another.
-        place = bisect_right(due, (span.start, len(joined))) - 1
+        place = bisect_right(due, (_parse(span.start), len(joined))) - 1
         number = due[place][1] if place >= 0 else -1
         if number >= 0 and _is_continued(joined[number], span, gap):
             del due[place]
@@ -90,20 +92,25 @@ def _join(span: Span, other: Span) -> Span:
     return span._replace(end=last.end, rate=last.rate, updated=_find_newest(span, other))
 
 
-def _find_newest(*spans: Span) -> datetime.datetime | None:
+def _find_newest(*spans: Span) -> Time | None:
     return max((span.updated for span in spans if span.updated is not None), default=None)
 
 
 def _is_continued(span: Span, other: Span, gap: datetime.timedelta) -> bool:
     """Return whether a span that starts when the next sample is due, or later, continues another one."""
     tolerance = _find_tolerance(span.rate)
-    return _NONE < other.start - span.end <= max(gap, tolerance)
+    return _NONE < _find_pause(span, other) <= max(gap, tolerance)
+
+
+def _find_pause(span: Span, other: Span) -> datetime.timedelta:
+    """Return the time from the end of a span to the start of another one."""
+    return _parse(other.start) - _parse(span.end)
 
 
 def _find_due(span: Span) -> datetime.datetime:
     # Half a period early. Without a rate, a span is over with its last sample.
     try:
-        return span.end + _find_tolerance(span.rate) / 3
+        return _parse(span.end) + _find_tolerance(span.rate) / 3
     except OverflowError:
         return datetime.datetime.max.replace(tzinfo=datetime.UTC)
 
@@ -114,5 +121,5 @@ def _find_tolerance(rate: float) -> datetime.timedelta:
     return datetime.timedelta(seconds=min(1.5 / rate, _LONGEST_SECONDS)) if rate > 0 else _NONE
 
 
-def _get_order(span: Span) -> tuple[datetime.datetime, datetime.datetime, str, float]:
+def _get_order(span: Span) -> tuple[Time, Time, str, float]:
     return span.start, span.end, span.quality, span.rate

@@ -17,11 +17,15 @@ FORMATS = ("text", "geocsv", "json", "request")
 MERGES = ("quality", "samplerate", "overlap")
 
 
+Time = str
+"""A time in UTC with microseconds and Z. Texts of this width have the order of times, and need no formatting."""
+
+
 class Window(NamedTuple):
     """A period, including both ends; None leaves an end open."""
 
-    start: datetime.datetime | None = None
-    end: datetime.datetime | None = None
+    start: Time | None = None
+    end: Time | None = None
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -89,8 +93,13 @@ class Span(NamedTuple):
     channel: Channel
     quality: str
     rate: float
-    start: datetime.datetime
-    end: datetime.datetime
-    updated: datetime.datetime | None
+    start: Time
+    end: Time
+    updated: Time | None
     is_restricted: bool
     spans: int = 1
+
+
+def format_time(time: datetime.datetime) -> Time:
+    """Return a time in UTC as a text."""
+    return f"{time.isoformat(timespec='microseconds')[:26]}Z"

@@ -13,7 +13,9 @@ from eida_stats_webservice.archive.availability.models import (
     QUERY_ORDERS,
     AvailabilityQuery,
     Selection,
+    Time,
     Window,
+    format_time,
 )
 from eida_stats_webservice.errors import BadParameter
 from eida_stats_webservice.web.moments import parse_moment
@@ -102,9 +104,8 @@ def unite_windows(selections: Iterable[Selection]) -> tuple[Selection, ...]:
 
 
 def _unite(windows: Iterable[Window]) -> list[Window]:
-    beginning = datetime.datetime.min.replace(tzinfo=datetime.UTC)
     united: list[Window] = []
-    for window in sorted(windows, key=lambda one: one.start or beginning):
+    for window in sorted(windows, key=lambda one: one.start or ""):
         last = united[-1] if united else None
         if last is None or (last.end is not None and window.start is not None and window.start > last.end):
             united.append(window)
@@ -182,8 +183,8 @@ def _parse_window(start: str, end: str) -> Window:
     return window
 
 
-def _parse_time(name: str, value: str) -> datetime.datetime | None:
-    return None if value == _OPEN else parse_moment(value, name)
+def _parse_time(name: str, value: str) -> Time | None:
+    return None if value == _OPEN else format_time(parse_moment(value, name))
 
 
 def _parse_merge(values: Mapping[str, str]) -> frozenset[str]:

@@ -1,9 +1,14 @@
 -- Spans of timelines. All rows have the same columns; the last is the number of rows, at most `most`. For PostgreSQL. The index on time has the ranges of the spans.
 
+-- name: prefer_indexes()$
+-- Let indexes be used, until the end of the transaction, as if all pages were in memory. Most of those in use are.
+SELECT set_config('random_page_cost', '1.1', true);
+
 -- name: select_spans(code, networks, station_first, station_last, station_regex, location_first, location_last, location_regex, channel_first, channel_last, channel_regex, quality_regex, start, end, most)
 -- Return the spans of a shard in a window, by channel.
 SELECT found.*, count(*) OVER () FROM (
-    SELECT tl_network, tl_station, tl_location, tl_channel, tl_quality, tl_rate, tl_start, tl_end, tl_updated,
+    SELECT tl_network, tl_station, tl_location, tl_channel, tl_quality, tl_rate, CAST(tl_start AS text),
+        CAST(tl_end AS text), CAST(tl_updated AS text),
         1 AS spans
     FROM timeline
     WHERE sh_code = :code AND tl_network IN :networks
@@ -22,8 +27,8 @@ ORDER BY tl_network, tl_station, tl_location, tl_channel;
 
 -- name: select_extents(code, networks, station_first, station_last, station_regex, location_first, location_last, location_regex, channel_first, channel_last, channel_regex, quality_regex, start, end)
 -- Return the first and the last time of the spans of a channel, quality and rate, and their number.
-SELECT tl_network, tl_station, tl_location, tl_channel, tl_quality, tl_rate, min(tl_start), max(tl_end), max(tl_updated),
-    count(*), 0
+SELECT tl_network, tl_station, tl_location, tl_channel, tl_quality, tl_rate, CAST(min(tl_start) AS text),
+    CAST(max(tl_end) AS text), CAST(max(tl_updated) AS text), count(*), 0
 FROM timeline
 WHERE sh_code = :code AND tl_network IN :networks
     AND tl_station BETWEEN :station_first AND :station_last
@@ -41,7 +46,8 @@ ORDER BY tl_network, tl_station, tl_location, tl_channel;
 -- Return the spans of a shard that lines select, with the number of the line, by channel and span. A span that several
 -- lines select is there several times.
 SELECT found.*, count(*) OVER () FROM (
-    SELECT tl_network, tl_station, tl_location, tl_channel, tl_quality, tl_rate, tl_start, tl_end, tl_updated,
+    SELECT tl_network, tl_station, tl_location, tl_channel, tl_quality, tl_rate, CAST(tl_start AS text),
+        CAST(tl_end AS text), CAST(tl_updated AS text),
         line.number AS number
     FROM json_to_recordset(:lines) AS line (
             number integer, networks text[], station_first text, station_last text, station_regex text,

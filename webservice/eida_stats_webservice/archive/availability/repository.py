@@ -1,6 +1,5 @@
 """Select spans from the timelines of shards, one shard after the other."""
 
-import datetime
 import heapq
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from eida_stats_webservice.archive.availability.errors import TooManyRows
-from eida_stats_webservice.archive.availability.models import ALL, AvailabilityQuery, Selection, Span, Window
+from eida_stats_webservice.archive.availability.models import ALL, AvailabilityQuery, Selection, Span, Time, Window
 from eida_stats_webservice.archive.availability.networks import select_networks, separate_epochs
 from eida_stats_webservice.archive.availability.patterns import make_condition, write_empty
 from eida_stats_webservice.archive.availability.rows import (
@@ -30,8 +29,8 @@ from eida_stats_webservice.registry.repository import RegistryRepository
 MAX_ROWS = 2_500_000
 """The largest number of spans that a request may select."""
 
-_BEGINNING = datetime.datetime.min.replace(tzinfo=datetime.UTC)
-_END = datetime.datetime.max.replace(tzinfo=datetime.UTC)
+_BEGINNING = "0001-01-01T00:00:00.000000Z"
+_END = "9999-12-31T23:59:59.999999Z"
 
 
 class ShardPlan(NamedTuple):
@@ -115,6 +114,7 @@ class AvailabilityRepository:
             ShardUnavailable: if a shard cannot be read, unless the reader is to go on without it.
             TooManyRows: if there are more than MAX_ROWS.
         """
+        self._queries.prefer_indexes(reader.connection)
         parts = {part.shard.code: part for part in plan.parts}
         total = 0
 
@@ -124,14 +124,14 @@ class AvailabilityRepository:
             for count, spans in self._select(connection, parts[shard.code], query, stack):
                 total += count
                 streams.append(spans)
-            return heapq.merge(*streams, key=get_channel)
+            return _merge(streams)
 
         streams = [spans for _, spans in reader.read([part.shard for part in plan.parts], read)]
         if total > MAX_ROWS:
             raise TooManyRows(
                 f"more than {MAX_ROWS:,} spans are selected", hint="Select fewer streams, or less time."
             )
-        return streams[0] if len(streams) == 1 else heapq.merge(*streams, key=get_channel)
+        return _merge(streams)
 
     def _make_policy(self, connection: Any) -> Callable[[str, str], bool]:
         """Return a function of a node and a network that returns whether the network is restricted there."""
@@ -205,8 +205,8 @@ class AvailabilityRepository:
             "networks": self.database.to_list(networks),
             **self._make_conditions(selection),
             "quality_regex": self._find_quality(query),
-            "start": _format_optional(selection.window.start),
-            "end": _format_optional(selection.window.end),
+            "start": self._write_time(selection.window.start),
+            "end": self._write_time(selection.window.end),
             "most": MAX_ROWS + 1,
         }
 
@@ -215,8 +215,8 @@ class AvailabilityRepository:
             "number": number,
             "networks": networks,
             **self._make_conditions(selection),
-            "first": _format(selection.window.start or _BEGINNING),
-            "last": _format(selection.window.end or _END),
+            "first": self._write_time(selection.window.start or _BEGINNING),
+            "last": self._write_time(selection.window.end or _END),
         }
 
     def _make_conditions(self, selection: Selection) -> dict[str, str | None]:
@@ -235,20 +235,26 @@ class AvailabilityRepository:
         return None if set(ALL) & set(query.qualities) else self.database.to_regex(query.qualities)
 
     def _to_rows(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[TableRow]:
-        """Yield rows with times, which SQLite returns as texts."""
-        if self.database.dialect == "postgresql":
-            yield from rows
-            return
-        for *codes, start, end, updated, number, total in rows:
-            yield (*codes, _parse(start), _parse(end), None if updated is None else _parse(updated), number, total)
+        """Yield rows with times as answers have them."""
+        read = _read_postgresql if self.database.dialect == "postgresql" else _read_sqlite
+        for network, station, location, channel, quality, rate, start, end, updated, number, total in rows:
+            changed = None if updated is None else read(updated)
+            yield network, station, location, channel, quality, rate, read(start), read(end), changed, number, total
+
+    def _write_time(self, time: Time | None) -> str | None:
+        """Return a time as a parameter. SQLite compares it with the texts in its table."""
+        return f"{time[:-1]}+00:00" if time is not None and self.database.dialect == "sqlite" else time
 
 
-_parse = datetime.datetime.fromisoformat
+def _read_postgresql(text: str) -> Time:
+    """Return a time that PostgreSQL writes like 2024-01-01 00:00:00.5+00."""
+    return f"{text[:10]}T{text[11:19]}.{text[20:-3]:0<6}Z"
 
 
-def _format(moment: datetime.datetime) -> str:
-    return moment.isoformat(timespec="microseconds")
+def _read_sqlite(text: str) -> Time:
+    return f"{text[:26]}Z"
 
 
-def _format_optional(moment: datetime.datetime | None) -> str | None:
-    return None if moment is None else _format(moment)
+def _merge(streams: list[Iterator[Span]]) -> Iterator[Span]:
+    """Return the spans of some streams by channel."""
+    return streams[0] if len(streams) == 1 else heapq.merge(*streams, key=get_channel)

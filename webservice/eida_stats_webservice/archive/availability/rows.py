@@ -1,6 +1,5 @@
 """From the rows of timelines to the rows of an answer: cut, joined, sorted."""
 
-import datetime
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby, islice
@@ -13,6 +12,7 @@ from eida_stats_webservice.archive.availability.models import (
     AvailabilityQuery,
     Channel,
     Span,
+    Time,
     Window,
 )
 from eida_stats_webservice.archive.availability.networks import shorten
@@ -20,9 +20,7 @@ from eida_stats_webservice.archive.availability.networks import shorten
 MAX_SORTED = 500_000
 """The largest number of rows that an answer can have in another order than that of the tables."""
 
-_EARLIEST = datetime.datetime.min.replace(tzinfo=datetime.UTC)
-_Time = datetime.datetime
-TableRow = tuple[str, str, str, str, str, float, _Time, _Time, _Time | None, int, int]
+TableRow = tuple[str, str, str, str, str, float, Time, Time, Time | None, int, int]
 """Channel, quality, rate, start, end, last change; the number of spans, or of a line; the number of all rows."""
 _LINE = 9
 
@@ -77,9 +75,7 @@ def cut_to_lines(rows: Iterable[TableRow], windows: Sequence[Window]) -> Iterato
             yield (*codes, start, end, updated, 1, 0)
 
 
-def _cut(
-    start: datetime.datetime, end: datetime.datetime, window: Window
-) -> tuple[datetime.datetime, datetime.datetime]:
+def _cut(start: Time, end: Time, window: Window) -> tuple[Time, Time]:
     return (
         start if window.start is None else max(start, window.start),
         end if window.end is None else min(end, window.end),
@@ -125,12 +121,12 @@ def _assemble(spans: Iterable[Span], query: AvailabilityQuery) -> Iterator[Span]
         yield from found
 
 
-def _get_place(span: Span) -> tuple[datetime.datetime, datetime.datetime, str, float]:
+def _get_place(span: Span) -> tuple[Time, Time, str, float]:
     return span.start, span.end, span.quality, span.rate
 
 
-def _get_updated(span: Span) -> datetime.datetime:
-    return span.updated or _EARLIEST
+def _get_updated(span: Span) -> Time:
+    return span.updated or ""
 
 
 def _get_count(span: Span) -> int:

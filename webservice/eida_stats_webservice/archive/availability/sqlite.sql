@@ -1,5 +1,9 @@
 -- Spans of timelines. All rows have the same columns; the last is the number of rows, at most `most`. For SQLite, which compares times as texts.
 
+-- name: prefer_indexes()$
+-- Do nothing: SQLite has no such setting.
+SELECT 1;
+
 -- name: select_spans(code, networks, station_first, station_last, station_regex, location_first, location_last, location_regex, channel_first, channel_last, channel_regex, quality_regex, start, end, most)
 -- Return the spans of a shard in a window, by channel.
 SELECT found.*, count(*) OVER () FROM (
