@@ -72,10 +72,12 @@ def hold(store: Store, code: str, segments: Iterable[HeldSegment]) -> None:
                 _insert(store, connection, code, "metadata", names)
 
 
-def refresh(store: Store, code: str, streams: Collection[Stream] | None = None) -> None:
+def refresh(
+    store: Store, code: str, streams: Collection[Stream] | None = None, years: Collection[int] | None = None
+) -> None:
     """Compute the holdings of a shard."""
     with store.database.transaction(write=True) as connection:
-        store.holdings.refresh(connection, store.shards.get(connection, code), streams)
+        store.holdings.refresh(connection, store.shards.get(connection, code), streams, years)
 
 
 def fill_shard(store: Store, code: str, *segments: HeldSegment) -> None:

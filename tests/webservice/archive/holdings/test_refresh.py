@@ -98,9 +98,9 @@ def test_refresh_changes_the_version_of_the_data(store: Store) -> None:
 
 SEGMENTS = st.lists(
     st.builds(
-        lambda stream, day, size, number: HeldSegment(
-            f"2019-12-{30 + day}T12:00:00",
-            f"2020-01-0{1 + day}T12:00:00",
+        lambda stream, days, size, number: HeldSegment(
+            f"2019-12-{30 + days[0]}T12:00:00",
+            f"20{20 + days[1]}-01-0{1 + days[0]}T12:00:00",
             size,
             STREAMS[stream],
             0.25,
@@ -108,7 +108,7 @@ SEGMENTS = st.lists(
             identity=(1, number // 2),
         ),
         st.integers(0, 2),
-        st.integers(0, 1),
+        st.tuples(st.integers(0, 1), st.integers(0, 1)),
         st.integers(0, 100),
         st.integers(0, 5),
     ),
@@ -117,12 +117,15 @@ SEGMENTS = st.lists(
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(before=SEGMENTS, after=SEGMENTS)
-def test_changed_streams_suffice(store: Store, before: list[HeldSegment], after: list[HeldSegment]) -> None:
+@given(before=SEGMENTS, after=SEGMENTS, by_year=st.booleans())
+def test_changed_streams_suffice(
+    store: Store, before: list[HeldSegment], after: list[HeldSegment], *, by_year: bool
+) -> None:
     fill_shard(store, "gfz", *before)
     hold(store, "gfz", after)
-    changed = {one.stream for one in before + after if before.count(one) != after.count(one)}
-    refresh(store, "gfz", changed)
+    changed = [one for one in before + after if before.count(one) != after.count(one)]
+    years = range(2019, 1 + max((int(one.end[:4]) for one in changed), default=2019))
+    refresh(store, "gfz", {one.stream for one in changed}, years if by_year else None)
     found = read_table(store, "holdings", HOLDINGS), read_table(store, "holdings_history", SNAPSHOT)
     refresh(store, "gfz")
     assert (read_table(store, "holdings", HOLDINGS), read_table(store, "holdings_history", SNAPSHOT)) == found

@@ -12,12 +12,12 @@ FROM (SELECT DISTINCT sp_network, sp_station, sp_location, sp_channel FROM spans
 -- name: list_refreshed()
 SELECT id, network, station, location, channel FROM refreshed_streams;
 
--- name: delete_holdings(code)!
-DELETE FROM holdings WHERE sh_code = :code;
+-- name: delete_holdings(code, first_year, last_year)!
+DELETE FROM holdings WHERE sh_code = :code AND year BETWEEN :first_year AND :last_year;
 
--- name: delete_refreshed_holdings(code)!
+-- name: delete_refreshed_holdings(code, first_year, last_year)!
 DELETE FROM holdings
-WHERE sh_code = :code
+WHERE sh_code = :code AND year BETWEEN :first_year AND :last_year
     AND (network, station, location, channel) IN (SELECT network, station, location, channel FROM refreshed_streams);
 
 -- name: mark_as_refreshed(code, now)!
@@ -69,11 +69,13 @@ GROUP BY 1, 2, 3;
 
 -- name: read_growth(start, last, by_year)
 -- Return, for each month that has a snapshot of any node, the last snapshot of each node up to this month.
-SELECT months.month, nodes.name, network, CASE WHEN :by_year = 1 THEN year END, sum(bytes)
-FROM (SELECT DISTINCT month FROM holdings_history WHERE month >= :start AND month <= :last) AS months
-CROSS JOIN nodes
-JOIN holdings_history AS stats ON stats.node_id = nodes.id AND stats.month = (
-    SELECT max(month) FROM holdings_history AS earlier
-    WHERE earlier.node_id = nodes.id AND earlier.month <= months.month
-)
+SELECT snapshots.month, snapshots.name, network, CASE WHEN :by_year = 1 THEN year END, sum(bytes)
+FROM (
+    SELECT months.month, nodes.id, nodes.name, (
+        SELECT max(month) FROM holdings_history WHERE node_id = nodes.id AND month <= months.month
+    ) AS last
+    FROM (SELECT DISTINCT month FROM holdings_history WHERE month >= :start AND month <= :last) AS months
+    CROSS JOIN nodes
+) AS snapshots
+JOIN holdings_history AS stats ON stats.node_id = snapshots.id AND stats.month = snapshots.last
 GROUP BY 1, 2, 3, 4;
