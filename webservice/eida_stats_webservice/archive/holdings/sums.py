@@ -92,7 +92,7 @@ def split_by_year(segment: Segment) -> Iterator[_Part]:
     identity = segment.identity or segment.file
     # Logs have no samples by which they could be divided.
     if year == last_year or rate <= 0:
-        yield _Part(year, start, stop, start, end, segment.bytes, segment.file, identity)
+        yield _Part(year, start, min(stop, _YEARS[year]), start, end, segment.bytes, segment.file, identity)
         return
     samples = round((end - start) * rate / _SECOND) + 1
     counted = 0
