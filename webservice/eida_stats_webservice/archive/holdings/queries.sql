@@ -69,13 +69,13 @@ GROUP BY 1, 2, 3;
 
 -- name: read_growth(start, last, by_year)
 -- Return, for each month that has a snapshot of any node, the last snapshot of each node up to this month.
-SELECT snapshots.month, snapshots.name, network, CASE WHEN :by_year = 1 THEN year END, sum(bytes)
+SELECT snapshots.month, nodes.name, network, CASE WHEN :by_year = 1 THEN year END, sum(bytes)
 FROM (
-    SELECT months.month, nodes.id, nodes.name, (
-        SELECT max(month) FROM holdings_history WHERE node_id = nodes.id AND month <= months.month
-    ) AS last
+    SELECT months.month, earlier.node_id, max(earlier.month) AS newest
     FROM (SELECT DISTINCT month FROM holdings_history WHERE month >= :start AND month <= :last) AS months
-    CROSS JOIN nodes
+    JOIN (SELECT DISTINCT node_id, month FROM holdings_history) AS earlier ON earlier.month <= months.month
+    GROUP BY months.month, earlier.node_id
 ) AS snapshots
-JOIN holdings_history AS stats ON stats.node_id = snapshots.id AND stats.month = snapshots.last
+JOIN nodes ON nodes.id = snapshots.node_id
+JOIN holdings_history AS stats ON stats.node_id = snapshots.node_id AND stats.month = snapshots.newest
 GROUP BY 1, 2, 3, 4;
