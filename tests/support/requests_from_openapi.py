@@ -18,6 +18,7 @@ from eida_stats_webservice.reports.kinds import DEFAULT, KINDS
 from eida_stats_webservice.web import api_docs
 from support import issued
 from support.dates import DAY
+from support.holdings import create_shard, fill_shard, year_of
 from support.node_client import make_node
 from support.payloads import payload, row, sketch
 from support.sensors import add_doors
@@ -77,6 +78,13 @@ def fill(store: Store, eas_token: str) -> Tokens:
         store.dataselect.ingest(node, payload(*rows, days_coverage=["2025-12-05", "2026-01-05"]))
         store.registry.set_network_policy(name, HIDDEN, inverted=True)
         store.registry.set_node_group(name, OPERATORS)
+    create_shard(store, "archive", NODES[0])
+    fill_shard(
+        store,
+        "archive",
+        year_of(2020, 100, ("FR", "CIEL", "00", "HHZ")),
+        year_of(2015, 9, (HIDDEN, "B", "", "BHZ")),
+    )
     add_doors(store, NODES[0], {"House": None}, {DOOR: [("House", 1)]})
     intake = ConnectionIntake(store.database, store.registry, ConnectionTables(store.database))
     intake.store(store.registry.find_node(NODES[0]), [Alive("ring")])

@@ -51,21 +51,16 @@ ON CONFLICT (node_id, name) DO NOTHING;
 -- name: list_states(last)
 -- Return, for each node: the month of its last snapshot up to a month, that of its last one, and whether it has a shard
 -- whose holdings are known.
-SELECT name,
+SELECT id, name,
     (SELECT max(month) FROM holdings_history WHERE node_id = nodes.id AND month <= :last),
     (SELECT max(month) FROM holdings_history WHERE node_id = nodes.id),
     EXISTS (SELECT 1 FROM shards WHERE node_id = nodes.id AND refreshed_at IS NOT NULL)
 FROM nodes;
 
--- name: read_snapshots(last, by_year)
--- Return the last snapshot of each node up to a month, or the last one of all if there is none.
-SELECT nodes.name, network, CASE WHEN :by_year = 1 THEN year END, sum(bytes)
-FROM nodes
-JOIN holdings_history AS stats ON stats.node_id = nodes.id AND stats.month = COALESCE(
-    (SELECT max(month) FROM holdings_history WHERE node_id = nodes.id AND month <= :last),
-    (SELECT max(month) FROM holdings_history WHERE node_id = nodes.id)
-)
-GROUP BY 1, 2, 3;
+-- name: read_snapshot(node_id, month, by_year)
+SELECT network, CASE WHEN :by_year = 1 THEN year END, sum(bytes)
+FROM holdings_history WHERE node_id = :node_id AND month = :month
+GROUP BY 1, 2;
 
 -- name: read_growth(start, last, by_year)
 -- Return, for each month that has a snapshot of any node, the last snapshot of each node up to this month.
