@@ -34,7 +34,7 @@ OPERATORS = "operators"
 DOOR = "423"
 METRICS_TOKEN = issued.note("token-of-prometheus")
 MOST = 2**40
-_RESTRICTED = ("/dataselect/restricted", "/ringserver/restricted")
+_RESTRICTED = ("/dataselect/restricted", "/ringserver/restricted", "/holdings/restricted")
 COUNTS = ("bytes", "nb_requests", "nb_successful_requests", "nb_unsuccessful_requests")
 
 
@@ -122,8 +122,9 @@ def mend(case: Case[Any], headers: dict[str, str]) -> None:
     query = case.query
     if case.path in ("/", "/report"):
         mend_view(query)
-    if case.path.startswith("/ringserver/"):
-        mend_days(query)
+    for path, change in (("/ringserver/", mend_days), ("/holdings/", mend_holdings)):
+        if case.path.startswith(path):
+            change(query)
     if case.path in ("/send", "/count") or case.path.startswith("/connections"):
         mend_connections(case)
         return
@@ -180,6 +181,17 @@ def mend_days(query: dict[str, Any]) -> None:
     if "start" in query:
         query |= {"start": "2026-01-05", "end": "2026-02"}
     for name in ("station", "location", "channel"):
+        query.pop(name, None)
+    if query.get("level") in ("station", "location", "channel"):
+        query["level"] = "network"
+
+
+def mend_holdings(query: dict[str, Any]) -> None:
+    """Add a missing start, and remove what snapshots do not have from queries for growth."""
+    if "growth" not in query:
+        query.setdefault("start", "2025-12")
+        return
+    for name in ("streams", "station", "location", "channel"):
         query.pop(name, None)
     if query.get("level") in ("station", "location", "channel"):
         query["level"] = "network"
