@@ -24,16 +24,12 @@ from support.crawls import (
 from support.shard_rows import clear, read_rows
 from support.stores import Store
 
-# What is at a path: a directory, a link to a target, or a file with segments (stream, day) and the time of its change.
+# What is at a path: a directory, the target of a link, or the segments (stream, day) of a file and its time of change.
 State = Mapping[str, Any]
 
 _NAMES = ["a", "b", "a/x", "a/y", "a/x/1", "a/x/2", "b/x", "ab"]
-_FILE = st.tuples(
-    st.lists(
-        st.tuples(st.sampled_from(["GE.A..BHZ", "GE.A..BHE", "Z32015.B.00.LOG"]), st.integers(1, 5)), max_size=3
-    ),
-    st.integers(0, 2),
-)
+_STREAMS = st.sampled_from(["GE.A..BHZ", "GE.A..BHE", "Z32015.B.00.LOG"])
+_FILE = st.tuples(st.lists(st.tuples(_STREAMS, st.integers(1, 5)), max_size=3), st.integers(0, 2))
 _STATE = st.dictionaries(st.sampled_from(_NAMES), st.none() | st.sampled_from(["x", "y"]) | _FILE, max_size=8)
 # How a state arrives: completely, as a list of changes, or not at all; and an old crawl that comes late.
 _HOW = st.sampled_from(["complete", "partial", "late"])

@@ -140,7 +140,7 @@ def test_readers_see_the_old_shard_or_the_new_one(store: Store, shard: str, tmp_
 def _is_rebuild_waiting(store: Store) -> bool:
     found = select(
         store,
-        "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%CREATE OR REPLACE VIEW%'",
+        "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ 'CREATE OR REPLACE VIEW'",
     )
     return bool(found)
 
