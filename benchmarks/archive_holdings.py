@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.ingest import ROLL_UP, seconds_of
+from eida_stats_webservice.archive.models import Stream
 from eida_stats_webservice.database import migrations
 from support.postgresql import Cluster
 from support.roles import grant_service
@@ -129,10 +130,10 @@ def _measure_refresh(store: Store, cluster: Cluster) -> Table:
     table = Table(title=f"refresh of {SEGMENTS:,} segments of 900 streams", box=None, title_justify="left")
     table.add_column("STREAMS")
     table.add_column("TIME", justify="right")
-    one = ("N1", "S7", "", "BHZ")
+    one = Stream("N1", "S7", "", "BHZ")
     for name, streams in (("one", [one]), ("all", None)):
 
-        def refresh(streams: list[tuple[str, str, str, str]] | None = streams) -> None:
+        def refresh(streams: list[Stream] | None = streams) -> None:
             with store.database.transaction(write=True) as connection:
                 store.holdings.refresh(connection, store.shards.get(connection, "shard"), streams)
 

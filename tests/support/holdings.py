@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 from eida_statistics.archive.paths import hash_path
-from eida_stats_webservice.archive.holdings.refresh import Stream
+from eida_stats_webservice.archive.models import Stream
 from support.node_client import make_node
 from support.stores import Store
 
-BHZ: Stream = ("GE", "EIL", "", "BHZ")
+BHZ = Stream("GE", "EIL", "", "BHZ")
 _COLUMNS = ("hash", "network", "station", "location", "channel", "quality", "rate", "start", "end", "bytes")
 _numbers = itertools.count(1)
 
@@ -54,8 +54,10 @@ def create_shard(store: Store, code: str, node: str) -> None:
 def hold(store: Store, code: str, segments: Iterable[HeldSegment]) -> None:
     """Replace the segments of a shard. Its holdings stay as they are."""
     rows = list(segments)
-    with store.database.transaction(write=True) as connection:
-        store.shards.storage.enter(connection, code)
+    with (
+        store.database.transaction(write=True) as connection,
+        store.shards.storage.enter(connection, code),
+    ):
         for table in ("spans", "metadata"):
             _execute(store, connection, f"DELETE FROM {table} WHERE {_of_shard(store)}", code=code)
         for one in rows:

@@ -11,6 +11,7 @@ from schemathesis.core.parameters import ParameterLocation
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
 from eida_statistics.connections import Alive
+from eida_stats_webservice.archive.models import Stream
 from eida_stats_webservice.connections.intake import ConnectionIntake
 from eida_stats_webservice.connections.tables import ConnectionTables
 from eida_stats_webservice.payloads.kinds import Kind
@@ -82,8 +83,8 @@ def fill(store: Store, eas_token: str) -> Tokens:
     fill_shard(
         store,
         "archive",
-        year_of(2020, 100, ("FR", "CIEL", "00", "HHZ")),
-        year_of(2015, 9, (HIDDEN, "B", "", "BHZ")),
+        year_of(2020, 100, Stream("FR", "CIEL", "00", "HHZ")),
+        year_of(2015, 9, Stream(HIDDEN, "B", "", "BHZ")),
     )
     add_doors(store, NODES[0], {"House": None}, {DOOR: [("House", 1)]})
     intake = ConnectionIntake(store.database, store.registry, ConnectionTables(store.database))
@@ -147,10 +148,7 @@ def mend(case: Case[Any], headers: dict[str, str]) -> None:
     if case.path in _RESTRICTED and "Authorization" in headers:
         query["network"] = NETWORKS[0]
     if not isinstance(case.body, NotSet) and isinstance(case.body, dict) and "stats" in case.body:
-        if case.path == "/ringserver":
-            mend_day(case.body)
-        else:
-            mend_payload(case.body)
+        (mend_day if case.path == "/ringserver" else mend_payload)(case.body)
 
 
 def mend_connections(case: Case[Any]) -> None:

@@ -1,7 +1,10 @@
 """The repositories of a database, which commands work with."""
 
 from eida_stats_webservice.archive.holdings.refresh import HoldingsRefresh
+from eida_stats_webservice.archive.ingestion import CrawlIngestion
+from eida_stats_webservice.archive.rebuild import ShardRebuild
 from eida_stats_webservice.archive.shards import ShardRepository
+from eida_stats_webservice.archive.verification import CatalogueVerification
 from eida_stats_webservice.connections.archive import ConnectionArchive
 from eida_stats_webservice.connections.archive_deletion import ArchiveDeletion
 from eida_stats_webservice.connections.intake import ConnectionIntake
@@ -67,6 +70,9 @@ class Repositories:
         self.sensors = SensorAdministration(database, self.registry, self.connections)
         self.shards = ShardRepository(database, self.registry)
         self.holdings = HoldingsRefresh(database)
+        self.crawls = CrawlIngestion(database, self.shards, self.holdings.refresh)
+        self.catalogue_verification = CatalogueVerification(database, self.shards)
+        self.shard_rebuild = ShardRebuild(database, self.shards, self.holdings.refresh)
         self.transfer = Transfer(database, self.registry, self.dataselect_sums)
 
     def list_nodes(self) -> list[Node]:

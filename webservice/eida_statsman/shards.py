@@ -1,11 +1,18 @@
 """eida_statsman shards: the catalogues of the nodes' archives."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import click
 import msgspec
 
+from eida_stats_webservice.archive.errors import CatalogueDifferences
+from eida_stats_webservice.archive.merging.merge import MergeResult
 from eida_statsman.nodes import require_printable
 from eida_statsman.repositories import Repositories
-from eida_statsman.tables import show
+from eida_statsman.tables import show, show_json
+
+_CRAWL = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.group()
@@ -56,3 +63,74 @@ def remove(repositories: Repositories, code: str, confirm: str | None) -> None:
         raise click.UsageError("The codes differ; nothing was removed.")
     repositories.shards.remove(code)
     click.echo(f"removed shard {code}")
+
+
+@shards.command()
+@click.argument("code")
+@click.argument("file", type=_CRAWL)
+@click.option(
+    "--partial", "is_partial", is_flag=True, help="The crawl lists changes: remove nothing that it lacks."
+)
+@click.option("--allow-shrink", "may_shrink", is_flag=True, help="Remove even more than 20 % of the paths.")
+@click.pass_obj
+def ingest(repositories: Repositories, code: str, file: Path, is_partial: bool, may_shrink: bool) -> None:
+    """Ingest a crawl into a shard. What a complete crawl did not find is removed."""
+    result = repositories.crawls.ingest(code, file, is_partial=is_partial, may_shrink=may_shrink)
+    click.echo(
+        f"ingested {file} into shard {code}" if result.is_change else f"unchanged: shard {code} has all of {file}"
+    )
+    show_result(result)
+
+
+@shards.command()
+@click.argument("code")
+@click.argument("files", nargs=-1, required=True, type=_CRAWL)
+@click.pass_obj
+def rebuild(repositories: Repositories, code: str, files: Sequence[Path]) -> None:
+    """Replace a shard by the result of complete crawls, in the order in which they began.
+
+    The service answers from the old tables until the new ones are complete.
+    """
+    for result in repositories.shard_rebuild.rebuild(code, files):
+        show_result(result)
+    click.echo(f"rebuilt shard {code}")
+
+
+@shards.command()
+@click.argument("code", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print the differences as JSON.")
+@click.pass_obj
+def verify(repositories: Repositories, code: str | None, as_json: bool) -> None:
+    """Compute the tables of a shard, or of all, from their metadata, and print each row that differs."""
+    found = []
+    number = 0
+    for difference in repositories.catalogue_verification.verify(code):
+        number += 1
+        if as_json:
+            found.append(msgspec.structs.asdict(difference))
+        else:
+            click.echo(str(difference))
+    if as_json:
+        show_json(found)
+    else:
+        click.echo(f"differences: {number or 'none'}")
+    if number:
+        raise CatalogueDifferences(
+            hint="Build the shard again from its last crawl: eida_statsman shards rebuild CODE FILE"
+        )
+
+
+def show_result(result: MergeResult) -> None:
+    """Print what a crawl has changed, and the lines that were refused."""
+    click.echo(
+        f"{result.lines:,} lines of {result.found:,} paths: {result.added:,} new, {result.changed:,} changed,"
+        f" {result.removed:,} removed"
+    )
+    if result.untyped:
+        click.echo(f"paths without a type: {result.untyped:,}")
+    if result.bad:
+        click.echo(f"lines that were refused: {result.bad:,}", err=True)
+        for line in result.bad_lines:
+            click.echo(f"  line {line.number:,}: {line.reason}", err=True)
+        if result.bad > len(result.bad_lines):
+            click.echo(f"  and {result.bad - len(result.bad_lines):,} more", err=True)

@@ -3,7 +3,8 @@
 All functions take a connection in a transaction of the role that owns the tables. Names are always quoted.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 from psycopg2 import extensions, sql
 
@@ -26,21 +27,35 @@ def create(connection: extensions.connection, name: str, script: str) -> None:
 
 def run(connection: extensions.connection, name: str, script: str) -> None:
     """Run a script whose tables are in a schema. Types may be in the other schemas of the search_path."""
+    with enter(connection, name), connection.cursor() as cursor:
+        cursor.execute(script)
+
+
+@contextmanager
+def enter(connection: extensions.connection, name: str) -> Iterator[None]:
+    """Look for tables in a schema first while the context lasts."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_setting('search_path')")
         (before,) = cursor.fetchone() or ("",)
-        enter(connection, name)
-        cursor.execute(script)
+        cursor.execute(
+            "SELECT set_config('search_path', concat_ws(', ', %s, nullif(%s, '')), true)",
+            (sql.Identifier(name).as_string(connection), before),
+        )
+        yield
+        # After an exception, the end of the transaction restores it.
         cursor.execute("SELECT set_config('search_path', %s, true)", (before,))
 
 
-def enter(connection: extensions.connection, name: str) -> None:
-    """Look for tables in a schema first, until the end of the transaction."""
+def analyse(connection: extensions.connection, name: str, tables: Iterable[str]) -> None:
+    """Compute the statistics of tables of a schema, which plans of queries depend on."""
+    for table in tables:
+        _execute(connection, "ANALYZE {}.{}", name, table)
+
+
+def limit_lock_wait(connection: extensions.connection, milliseconds: int) -> None:
+    """Limit how long each statement of this transaction waits for a lock."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT set_config('search_path', %s || ', ' || current_setting('search_path'), true)",
-            (sql.Identifier(name).as_string(connection),),
-        )
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", (f"{milliseconds}ms",))
 
 
 def rename(connection: extensions.connection, old: str, new: str) -> None:

@@ -1,9 +1,14 @@
 """Holdings of shards, and snapshots of their nodes."""
 
+import datetime
+from pathlib import Path
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from eida_stats_webservice.archive.models import Stream
+from support.crawls import describe_file, make_segment, write_crawl
 from support.holdings import (
     BHZ,
     HeldSegment,
@@ -19,7 +24,7 @@ from support.stores import Store
 
 HOLDINGS = "sh_code, network, station, location, channel, year, bytes, files, seconds, first, last"
 SNAPSHOT = "network, year, bytes, files"
-STREAMS = [BHZ, ("GE", "EIL", "00", "BHZ"), ("Z32015", "STATION8", "", "B_H_Z")]
+STREAMS = [BHZ, Stream("GE", "EIL", "00", "BHZ"), Stream("Z32015", "STATION8", "", "B_H_Z")]
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +64,32 @@ def test_stream_that_is_gone_is_removed(store: Store) -> None:
     refresh(store, "gfz", [BHZ])
     assert read_table(store, "holdings", "location, year, bytes") == [("00", 2021, 6)]
     assert read_table(store, "holdings_history", SNAPSHOT) == [("GE", 2021, 6, 1)]
+
+
+def test_ingested_crawl_is_held(store: Store, tmp_path: Path) -> None:
+    def ingest(day: int, *sizes: int) -> None:
+        lines = [
+            line
+            for number, size in enumerate(sizes)
+            for line in describe_file(
+                f"/gfz/{number}",
+                make_segment("GE.EIL..BHZ", f"2020-01-0{day}", f"2020-01-0{day}T23:59:59.99", size=size),
+                # Two names of each file.
+                dev=1,
+                inode=number // 2,
+            )
+        ]
+        started = datetime.datetime(2026, 11, day, tzinfo=datetime.UTC)
+        file = write_crawl(tmp_path / "crawl.tsv.gz", lines, root="/gfz", started=started)
+        store.crawls.ingest("gfz", file)
+
+    ingest(1, 5, 5, 7)
+    assert read_table(store, "holdings", "channel, year, bytes, files, seconds") == [("BHZ", 2020, 12, 2, 86400.0)]
+    ingest(2, 5, 5, 70)
+    assert read_table(store, "holdings", "channel, year, bytes, files") == [("BHZ", 2020, 75, 2)]
+    store.shard_rebuild.rebuild("gfz", [tmp_path / "crawl.tsv.gz"])
+    assert read_table(store, "holdings", "channel, year, bytes, files") == [("BHZ", 2020, 75, 2)]
+    assert read_table(store, "holdings_history", SNAPSHOT) == [("GE", 2020, 75, 2)]
 
 
 def test_snapshot_is_of_all_shards_of_a_node(store: Store) -> None:

@@ -8,12 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from eida_stats_webservice.archive.holdings.sums import Segment, YearSum, add_up
-from eida_stats_webservice.archive.models import Shard
+from eida_stats_webservice.archive.models import Shard, Stream
 from eida_stats_webservice.database.base import Database
 from eida_stats_webservice.registry.repository import RegistryRepository
-
-Stream = tuple[str, str, str, str]
-"""The extended code of the network, and the codes of station, location and channel."""
 
 _ROWS_AT_ONCE = 20_000
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
@@ -93,9 +90,7 @@ class HoldingsRefresh:
 
     def _add_up_streams(self, connection: Any, shard: Shard, first_year: int, last_year: int) -> Iterator[_Row]:
         """Yield the rows of the streams to refresh."""
-        names: dict[int, Stream] = {
-            number: tuple(codes) for number, *codes in self._queries.list_refreshed(connection)
-        }
+        names = {number: Stream(*codes) for number, *codes in self._queries.list_refreshed(connection)}
         period = {
             "code": shard.code,
             "start": f"{first_year:04}-01-01T00:00:00.000000+00:00",
