@@ -399,10 +399,10 @@ def test_other_shards_are_refused(store: Store, ingest: Ingest, tmp_path: Path) 
 
 
 def test_holdings_are_refreshed_for_changed_streams(store: Store, ingest: Ingest, tmp_path: Path) -> None:
-    calls: list[tuple[int, object]] = []
+    calls: list[tuple[int, object, object]] = []
 
-    def refresh(connection: Any, shard: Shard, streams: Any) -> None:
-        calls.append((shard.generation, streams))
+    def refresh(connection: Any, shard: Shard, streams: Any, years: Any) -> None:
+        calls.append((shard.generation, streams, years))
         statement = "UPDATE shards SET refreshed_at = :now WHERE sh_code = 'gfz'"
         connection.cursor().execute(store.database.prepare(statement), {"now": STARTED.isoformat()})
 
@@ -411,7 +411,7 @@ def test_holdings_are_refreshed_for_changed_streams(store: Store, ingest: Ingest
         file = write_crawl(tmp_path / "crawl.gz", _tree(*range(1, day + 1)), started=STARTED + day * DAY)
         ingestion.ingest("gfz", file)
     # All, as they were never computed before; then those that changed; then nothing has changed.
-    assert calls == [(1, None), (2, [BHZ])]
+    assert calls == [(1, None, None), (2, [BHZ], range(2026, 2027))]
 
 
 @ON_POSTGRESQL

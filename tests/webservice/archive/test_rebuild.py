@@ -90,12 +90,12 @@ def test_bad_crawl_leaves_the_shard(store: Store, shard: str, tmp_path: Path) ->
 def test_all_holdings_are_refreshed(store: Store, shard: str, tmp_path: Path) -> None:
     calls: list[Any] = []
 
-    def refresh(connection: Any, shard: Any, streams: Any) -> None:
-        calls.append((shard.code, streams, _count_files(connection)))
+    def refresh(connection: Any, shard: Any, streams: Any, years: Any) -> None:
+        calls.append((shard.code, streams, years, _count_files(connection)))
 
     rebuild = ShardRebuild(store.database, store.shards, refresh)
     rebuild.rebuild("gfz", [_write(tmp_path / "1.gz", 3)])
-    assert calls == [("gfz", None, 3)]
+    assert calls == [("gfz", None, None, 3)]
 
 
 def _count_files(connection: Any) -> int:

@@ -1,5 +1,6 @@
 """Merge a crawl into the tables of a shard: decide what changes, and change it."""
 
+import datetime
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from eida_stats_webservice.archive.errors import BadLine, ShrinkingCrawl
 from eida_stats_webservice.archive.merging.staging import stage_crawl
 from eida_stats_webservice.archive.merging.timelines import TimelineUpdate
 from eida_stats_webservice.archive.models import Shard, Stream
-from eida_stats_webservice.database.base import Database
+from eida_stats_webservice.database.base import Database, parse_time
 
 _MAX_SHRINK_SHARE = 0.2
 
@@ -31,6 +32,7 @@ class MergeResult:
         bad: lines that were refused.
         bad_lines: the first of them.
         streams: the streams whose segments changed, or the files that have them.
+        years: the years of the data in these files; None if there are none.
     """
 
     lines: int
@@ -43,6 +45,7 @@ class MergeResult:
     bad: int
     bad_lines: list[BadLine]
     streams: list[Stream] = field(default_factory=list)
+    years: range | None = None
 
     @property
     def is_change(self) -> bool:
@@ -74,7 +77,11 @@ class CrawlMerge:
             self._check_shrink(place, crawl, result)
         if result.is_change:
             self._run(place, self.queries.find_touched)
+            times = self._find_period(place)
             self._apply(place)
+            times += self._find_period(place)
+            if times:
+                result.years = range(min(times).year, max(times).year + 1)
             result.streams = self._timeline.update(connection, shard.code)
         return result
 
@@ -142,6 +149,11 @@ class CrawlMerge:
             *(queries.merge_spans, queries.find_streams),
         ):
             self._run(place, query)
+
+    def _find_period(self, place: "_Place") -> list[datetime.datetime]:
+        """Return the first and the last time of the data in the files that change, if there are any."""
+        ((first, last),) = self._database.stream(place.connection, self.queries.find_period.sql, place.parameters)
+        return [] if first is None else [parse_time(first), parse_time(last)]
 
     def _run(self, place: "_Place", query: Any) -> None:
         """Run the statements of a query."""

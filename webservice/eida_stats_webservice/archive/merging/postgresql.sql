@@ -162,6 +162,10 @@ INSERT INTO streams
 SELECT sp_network, sp_station, sp_location, sp_channel FROM touched JOIN spans ON sp_hash = hash
 EXCEPT SELECT * FROM streams;
 
+-- name: find_period()
+-- Return the first and the last time of the segments in files that change.
+SELECT min(sp_start), max(sp_end) FROM touched JOIN spans ON sp_hash = hash;
+
 -- name: merge_metadata()!
 DELETE FROM metadata USING gone WHERE md_hash = hash;
 DELETE FROM metadata USING dropped WHERE md_hash = hash AND md_type = type;

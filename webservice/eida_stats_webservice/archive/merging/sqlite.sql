@@ -180,6 +180,10 @@ INSERT INTO streams
 SELECT sp_network, sp_station, sp_location, sp_channel FROM touched JOIN spans ON sp_hash = hash AND sh_code = :code
 EXCEPT SELECT * FROM streams;
 
+-- name: find_period(code)
+-- Return the first and the last time of the segments in files that change.
+SELECT min(sp_start), max(sp_end) FROM touched JOIN spans ON sp_hash = hash AND sh_code = :code;
+
 -- name: merge_metadata(code)!
 DELETE FROM metadata WHERE sh_code = :code AND md_hash IN (SELECT hash FROM gone);
 DELETE FROM metadata WHERE sh_code = :code AND (md_hash, md_type) IN (SELECT hash, type FROM dropped);
