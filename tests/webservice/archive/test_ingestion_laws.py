@@ -21,7 +21,7 @@ from support.crawls import (
     remove,
     write_crawl,
 )
-from support.shard_rows import clear, read_rows
+from support.shard_rows import clear, read_rows, select
 from support.stores import Store
 
 # What is at a path: a directory; the target of a link; segments (stream, day) of a file, and when it was changed.
@@ -116,9 +116,11 @@ def test_any_order_of_crawls_ends_in_the_newest_state(
         before = after
     assert [str(difference) for difference in store.catalogue_verification.verify()] == []
     reached = read_rows(store, "gfz")
+    held = sorted(select(store, "SELECT * FROM holdings"))
     write_crawl(file, _describe_all(before), started=STARTED + datetime.timedelta(days=9))
     store.shard_rebuild.rebuild("gfz", [file])
     assert reached == read_rows(store, "gfz")
+    assert held == sorted(select(store, "SELECT * FROM holdings"))
     files = [name for name, entry in before.items() if isinstance(entry, tuple)]
     assert len(reached["files"]) == len(files)
     names = [name for name, entry in before.items() if entry is None]
