@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 from eida_statistics.archive.paths import hash_path
-from eida_stats_webservice.archive.holdings.refresh import Stream
+from eida_stats_webservice.archive.models import Stream
 from support.node_client import make_node
 from support.stores import Store
 
-BHZ: Stream = ("GE", "EIL", "", "BHZ")
+BHZ = Stream("GE", "EIL", "", "BHZ")
 _COLUMNS = ("hash", "network", "station", "location", "channel", "quality", "rate", "start", "end", "bytes")
 _numbers = itertools.count(1)
 
@@ -71,10 +71,12 @@ def hold(store: Store, code: str, segments: Iterable[HeldSegment]) -> None:
                 _insert(store, connection, code, "metadata", names)
 
 
-def refresh(store: Store, code: str, streams: Collection[Stream] | None = None) -> None:
+def refresh(
+    store: Store, code: str, streams: Collection[Stream] | None = None, years: Collection[int] | None = None
+) -> None:
     """Compute the holdings of a shard."""
     with store.database.transaction(write=True) as connection:
-        store.holdings.refresh(connection, store.shards.get(connection, code), streams)
+        store.holdings.refresh(connection, store.shards.get(connection, code), streams, years)
 
 
 def fill_shard(store: Store, code: str, *segments: HeldSegment) -> None:

@@ -11,13 +11,14 @@ from schemathesis.core.parameters import ParameterLocation
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
 from eida_statistics.connections import Alive
+from eida_stats_webservice.archive.models import Stream
 from eida_stats_webservice.archive.paths.parameters import OPERATIONS
 from eida_stats_webservice.connections.intake import ConnectionIntake
 from eida_stats_webservice.connections.tables import ConnectionTables
 from eida_stats_webservice.payloads.kinds import Kind
 from eida_stats_webservice.reports.kinds import DEFAULT, KINDS
 from eida_stats_webservice.web import api_docs
-from support import issued
+from support import holdings, issued
 from support.catalogue import Piece as FilePiece
 from support.catalogue import add_epoch, fill_shard
 from support.dates import DAY
@@ -40,8 +41,8 @@ SHARD = "resif"
 ARCHIVE = "RESIF/archive"
 METRICS_TOKEN = issued.note("token-of-prometheus")
 MOST = 2**40
-_RESTRICTED = ("/dataselect/restricted", "/ringserver/restricted")
 _ARCHIVE_TIMES = {"time": "2026-01-05T12:00:00Z", "until": "2026-01-06T00:00:00.5 01:00"}
+_RESTRICTED = ("/dataselect/restricted", "/ringserver/restricted", "/holdings/restricted")
 COUNTS = ("bytes", "nb_requests", "nb_successful_requests", "nb_unsuccessful_requests")
 
 
@@ -85,6 +86,13 @@ def fill(store: Store, eas_token: str) -> Tokens:
         store.dataselect.ingest(node, payload(*rows, days_coverage=["2025-12-05", "2026-01-05"]))
         store.registry.set_network_policy(name, HIDDEN, inverted=True)
         store.registry.set_node_group(name, OPERATORS)
+    holdings.create_shard(store, "held", NODES[0])
+    holdings.fill_shard(
+        store,
+        "held",
+        holdings.year_of(2020, 100, Stream("FR", "CIEL", "00", "HHZ")),
+        holdings.year_of(2015, 9, Stream(HIDDEN, "B", "", "BHZ")),
+    )
     add_doors(store, NODES[0], {"House": None}, {DOOR: [("House", 1)]})
     intake = ConnectionIntake(store.database, store.registry, ConnectionTables(store.database))
     intake.store(store.registry.find_node(NODES[0]), [Alive("ring")])
@@ -144,8 +152,9 @@ def mend_statistics(case: Case[Any], headers: dict[str, str]) -> None:
     query = case.query
     if case.path in ("/", "/report"):
         mend_view(query)
-    if case.path.startswith("/ringserver/"):
-        mend_days(query)
+    for path, change in (("/ringserver/", mend_days), ("/holdings/", mend_holdings)):
+        if case.path.startswith(path):
+            change(query)
     # Put months into order; a year may stand for any of its months.
     if "end" in query and "start" in query and _number(query["end"], 12) < _number(query["start"], 1):
         query["start"], query["end"] = query["end"], query["start"].removesuffix("-01")
@@ -234,6 +243,17 @@ def mend_days(query: dict[str, Any]) -> None:
     if "start" in query:
         query |= {"start": "2026-01-05", "end": "2026-02"}
     for name in ("station", "location", "channel"):
+        query.pop(name, None)
+    if query.get("level") in ("station", "location", "channel"):
+        query["level"] = "network"
+
+
+def mend_holdings(query: dict[str, Any]) -> None:
+    """Add a missing start, and remove what snapshots do not have from queries for growth."""
+    if "growth" not in query:
+        query.setdefault("start", "2025-12")
+        return
+    for name in ("streams", "station", "location", "channel"):
         query.pop(name, None)
     if query.get("level") in ("station", "location", "channel"):
         query["level"] = "network"

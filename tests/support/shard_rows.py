@@ -41,9 +41,11 @@ def clear(store: Store, code: str) -> None:
         with store.shards.storage.enter(connection, code):
             for table in VIEWS:
                 cursor.execute(f"DELETE FROM {table}" + (" WHERE sh_code = :code" if is_sqlite else ""), parameters)
-        cursor.execute(
-            store.database.prepare("UPDATE shards SET crawled_at = NULL WHERE sh_code = :code"), parameters
-        )
+        for statement in (
+            "DELETE FROM holdings WHERE sh_code = :code",
+            "UPDATE shards SET crawled_at = NULL, refreshed_at = NULL WHERE sh_code = :code",
+        ):
+            cursor.execute(store.database.prepare(statement), parameters)
 
 
 def _read(store: Store, code: str, table: str, with_crawls: bool) -> list[tuple[Any, ...]]:

@@ -72,11 +72,11 @@ class Repositories:
         self.sensors = SensorAdministration(database, self.registry, self.connections)
         self.shards = ShardRepository(database, self.registry)
         self.holdings = HoldingsRefresh(database)
-        self.crawls = CrawlIngestion(database, self.shards)
+        self.crawls = CrawlIngestion(database, self.shards, self.holdings.refresh)
         self.received_crawls = CrawlRepository(database)
         self.received = ReceivedIngestion(database, self.shards, self.received_crawls, self.crawls)
         self.catalogue_verification = CatalogueVerification(database, self.shards)
-        self.shard_rebuild = ShardRebuild(database, self.shards)
+        self.shard_rebuild = ShardRebuild(database, self.shards, self.holdings.refresh)
         self.transfer = Transfer(database, self.registry, self.dataselect_sums)
 
     def list_nodes(self) -> list[Node]:

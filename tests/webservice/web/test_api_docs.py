@@ -34,12 +34,15 @@ COARSE = {
     *("start", "end", "node", "network", "country", "level", "details", "format"),
     *("hllvalues", "unsuccessful", "nodata", "sort", "limit", "merge", "header"),
 }
+_HOLDINGS = COARSE - {"hllvalues", "unsuccessful", "country"} | {"streams", "growth"}
 PARAMETERS = {
     "/dataselect/public": COARSE,
     "/dataselect/restricted": COARSE | {"station", "location", "channel"},
     "/ringserver/public": COARSE - {"unsuccessful"} | {"direction"},
     "/ringserver/restricted": COARSE - {"unsuccessful"} | {"direction", "station", "location", "channel"},
     "/usage": COARSE - {"hllvalues", "unsuccessful"},
+    "/holdings/public": _HOLDINGS,
+    "/holdings/restricted": _HOLDINGS | {"station", "location", "channel"},
 }
 _OUTPUT = {"format", "header", "nodata"}
 LIVE = {
@@ -63,6 +66,7 @@ VALUES = {
     "country": "DE,A1",
     "hllvalues": "true",
     "unsuccessful": "false",
+    "streams": "true",
     "limit": str(MAX_LIMIT),
 }
 WADL = {"": "http://wadl.dev.java.net/2009/02"}
@@ -304,6 +308,7 @@ def test_described_columns_are_those_of_an_answer(
         ("dataselect/public", ("hllvalues", "unsuccessful"), "Row"),
         ("ringserver/public", ("hllvalues",), "StreamingRow"),
         ("usage", (), "UsageRow"),
+        ("holdings/public", ("streams",), "HoldingsRow"),
     ):
         described = document["components"]["schemas"][schema]
         query = {"start": "2025-11", "format": "json"}

@@ -14,11 +14,13 @@ from eida_stats_webservice.archive.shards import ShardRepository
 from eida_stats_webservice.archive.times import format_moment
 from eida_stats_webservice.database.base import Database, parse_time
 
-RefreshHoldings = Callable[[Any, Shard, Collection[Stream] | None], None]
-"""Computes the holdings of some streams of a shard again; of all, if they are None."""
+RefreshHoldings = Callable[[Any, Shard, Collection[Stream] | None, Collection[int] | None], None]
+"""Computes the holdings of some streams and years of a shard again; of all, if they are None."""
 
 
-def keep_holdings(_connection: Any, _shard: Shard, _streams: Collection[Stream] | None) -> None:
+def keep_holdings(
+    _connection: Any, _shard: Shard, _streams: Collection[Stream] | None, _years: Collection[int] | None
+) -> None:
     """Compute no holdings."""
 
 
@@ -69,8 +71,8 @@ class CrawlIngestion:
             # Late, since these locks are in the way of creating shards.
             self.record_crawl(connection, code, crawl)
             # They were never computed, or a rebuild was killed before.
-            streams = None if shard.refreshed_at is None else result.streams
-            self._refresh_holdings(connection, self._shards.get(connection, code), streams)
+            changed = (None, None) if shard.refreshed_at is None else (result.streams, result.years)
+            self._refresh_holdings(connection, self._shards.get(connection, code), *changed)
         return result
 
     def record_crawl(self, connection: Any, code: str, crawl: CrawlReader) -> None:

@@ -75,7 +75,7 @@ class ShardRebuild:
         """Compute the holdings, and remove the old tables. After a kill, the next ingest or rebuild does."""
         with self._database.transaction(write=True) as connection:
             self._database.wait_without_limit(connection)
-            self._refresh_holdings(connection, self._shards.lock(connection, code), None)
+            self._refresh_holdings(connection, self._shards.lock(connection, code), None, None)
         with self._database.transaction(write=True) as connection:
             self._database.wait_without_limit(connection)
             # Another rebuild would drop them at the same time.

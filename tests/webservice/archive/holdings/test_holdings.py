@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from eida_stats_webservice.archive.models import Stream
 from support.dates import DAY
 from support.holdings import create_shard, fill_shard, move_snapshots, year_of
 from support.node_client import make_node
@@ -14,8 +15,8 @@ from support.payloads import payload, row, sketch
 from support.service import PREFIX
 from support.stores import ON_ONE_STORE, Store
 
-BHN = ("GE", "EIL", "", "BHN")
-FR = ("FR", "CIEL", "00", "HHZ")
+BHN = Stream("GE", "EIL", "", "BHN")
+FR = Stream("FR", "CIEL", "00", "HHZ")
 PERIOD = {"start": "2026-09", "end": "2026-10"}
 MANY = sketch(range(20))
 FEW = sketch(range(2))
@@ -139,7 +140,7 @@ def test_streams_are_rows_for_a_token(client: FlaskClient, store: Store) -> None
 def test_empty_locations_and_long_codes_are_joined(client: FlaskClient, store: Store, location: str) -> None:
     codes = {"network": "Z32015", "station": "STATION8", "channel": "B_H_Z"}
     create_shard(store, "a", "A")
-    fill_shard(store, "a", year_of(2015, 10, ("Z32015", "STATION8", "", "B_H_Z")))
+    fill_shard(store, "a", year_of(2015, 10, Stream("Z32015", "STATION8", "", "B_H_Z")))
     serve(store, "A", row(bytes=20, location=location, **codes))
     found = ask_restricted(client, make_token(store, "Z32015"), network="Z32015", level="channel", streams="true")
     assert pick(found, "location", "bytes_served", "bytes_held", *STREAMS) == [("", 20, 10, 1, 1, 0, 0)]

@@ -1,9 +1,14 @@
 """Holdings of shards, and snapshots of their nodes."""
 
+import datetime
+from pathlib import Path
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from eida_stats_webservice.archive.models import Stream
+from support.crawls import describe_file, make_segment, write_crawl
 from support.holdings import (
     BHZ,
     HeldSegment,
@@ -19,7 +24,7 @@ from support.stores import Store
 
 HOLDINGS = "sh_code, network, station, location, channel, year, bytes, files, seconds, first, last"
 SNAPSHOT = "network, year, bytes, files"
-STREAMS = [BHZ, ("GE", "EIL", "00", "BHZ"), ("Z32015", "STATION8", "", "B_H_Z")]
+STREAMS = [BHZ, Stream("GE", "EIL", "00", "BHZ"), Stream("Z32015", "STATION8", "", "B_H_Z")]
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +66,32 @@ def test_stream_that_is_gone_is_removed(store: Store) -> None:
     assert read_table(store, "holdings_history", SNAPSHOT) == [("GE", 2021, 6, 1)]
 
 
+def test_ingested_crawl_is_held(store: Store, tmp_path: Path) -> None:
+    def ingest(day: int, *sizes: int) -> None:
+        lines = [
+            line
+            for number, size in enumerate(sizes)
+            for line in describe_file(
+                f"/gfz/{number}",
+                make_segment("GE.EIL..BHZ", f"2020-01-0{day}", f"2020-01-0{day}T23:59:59.99", size=size),
+                # Two names of each file.
+                dev=1,
+                inode=number // 2,
+            )
+        ]
+        started = datetime.datetime(2026, 11, day, tzinfo=datetime.UTC)
+        file = write_crawl(tmp_path / "crawl.tsv.gz", lines, root="/gfz", started=started)
+        store.crawls.ingest("gfz", file)
+
+    ingest(1, 5, 5, 7)
+    assert read_table(store, "holdings", "channel, year, bytes, files, seconds") == [("BHZ", 2020, 12, 2, 86400.0)]
+    ingest(2, 5, 5, 70)
+    assert read_table(store, "holdings", "channel, year, bytes, files") == [("BHZ", 2020, 75, 2)]
+    store.shard_rebuild.rebuild("gfz", [tmp_path / "crawl.tsv.gz"])
+    assert read_table(store, "holdings", "channel, year, bytes, files") == [("BHZ", 2020, 75, 2)]
+    assert read_table(store, "holdings_history", SNAPSHOT) == [("GE", 2020, 75, 2)]
+
+
 def test_snapshot_is_of_all_shards_of_a_node(store: Store) -> None:
     create_shard(store, "gfz2", "GFZ")
     create_shard(store, "noa", "NOA")
@@ -98,9 +129,9 @@ def test_refresh_changes_the_version_of_the_data(store: Store) -> None:
 
 SEGMENTS = st.lists(
     st.builds(
-        lambda stream, day, size, number: HeldSegment(
-            f"2019-12-{30 + day}T12:00:00",
-            f"2020-01-0{1 + day}T12:00:00",
+        lambda stream, days, size, number: HeldSegment(
+            f"2019-12-{30 + days[0]}T12:00:00",
+            f"20{20 + days[1]}-01-0{1 + days[0]}T12:00:00",
             size,
             STREAMS[stream],
             0.25,
@@ -108,7 +139,7 @@ SEGMENTS = st.lists(
             identity=(1, number // 2),
         ),
         st.integers(0, 2),
-        st.integers(0, 1),
+        st.tuples(st.integers(0, 1), st.integers(0, 1)),
         st.integers(0, 100),
         st.integers(0, 5),
     ),
@@ -117,12 +148,15 @@ SEGMENTS = st.lists(
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(before=SEGMENTS, after=SEGMENTS)
-def test_changed_streams_suffice(store: Store, before: list[HeldSegment], after: list[HeldSegment]) -> None:
+@given(before=SEGMENTS, after=SEGMENTS, by_year=st.booleans())
+def test_changed_streams_suffice(
+    store: Store, before: list[HeldSegment], after: list[HeldSegment], *, by_year: bool
+) -> None:
     fill_shard(store, "gfz", *before)
     hold(store, "gfz", after)
-    changed = {one.stream for one in before + after if before.count(one) != after.count(one)}
-    refresh(store, "gfz", changed)
+    changed = [one for one in before + after if before.count(one) != after.count(one)]
+    years = range(2019, 1 + max((int(one.end[:4]) for one in changed), default=2019))
+    refresh(store, "gfz", {one.stream for one in changed}, years if by_year else None)
     found = read_table(store, "holdings", HOLDINGS), read_table(store, "holdings_history", SNAPSHOT)
     refresh(store, "gfz")
     assert (read_table(store, "holdings", HOLDINGS), read_table(store, "holdings_history", SNAPSHOT)) == found

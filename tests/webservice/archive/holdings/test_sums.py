@@ -99,16 +99,15 @@ def test_parts_add_up_to_their_segment(one: Segment) -> None:
         assert part.first <= part.last
 
 
-@given(st.lists(SEGMENTS, max_size=6))
-def test_years_have_the_bytes_of_distinct_files(found: list[Segment]) -> None:
-    ordered = sorted(found)
-    files: dict[str, list[Segment]] = {}
-    for one in ordered:
-        files.setdefault(one.file, []).append(one)
-    chosen: dict[str, str] = {}
-    for name in sorted(files):
-        chosen.setdefault(files[name][0].identity, name)
-    size = sum(one.bytes for name in chosen.values() for one in files[name])
-    sums = add_up(ordered)
-    assert sum(one.bytes for one in sums) == size
+@given(st.lists(st.tuples(SEGMENTS, st.integers(1, 3)), max_size=6))
+def test_years_have_the_bytes_of_distinct_files(files: list[tuple[Segment, int]]) -> None:
+    # All segments of a file are there under each of its names.
+    counts = {one.file: count for one, count in reversed(files)}
+    names = sorted(
+        one._replace(file=f"{one.file} {name}", identity=one.file)
+        for one, _ in files
+        for name in range(counts[one.file])
+    )
+    sums = add_up(names)
+    assert sum(one.bytes for one in sums) == sum(one.bytes for one, _ in files)
     assert [one.year for one in sums] == sorted({one.year for one in sums})

@@ -62,10 +62,11 @@ class HoldingsAnswers:
             else:
                 usage = Usage(snapshot, registry, self._settings)
                 is_suppressed = viewer is None and usage.suppresses(query)
+                states = self._holdings.list_states(connection, holdings, today)
                 rows = make_rows(
                     keys,
-                    self._holdings.list_states(connection, holdings, today),
-                    self._holdings.read_held(connection, holdings),
+                    states,
+                    self._holdings.read_held(connection, holdings, states),
                     _read_served(usage, query, today, viewer),
                     self._count_streams(connection, holdings, today, is_suppressed=is_suppressed),
                     is_suppressed=is_suppressed,

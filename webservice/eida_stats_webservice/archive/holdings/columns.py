@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from eida_stats_webservice.archive.holdings.cube import BYTES_HELD, HOLDINGS, SERVED_PER_HELD
+from eida_stats_webservice.archive.holdings.cube import HOLDINGS, SERVED_PER_HELD
 from eida_stats_webservice.archive.holdings.models import HoldingsQuery, HoldingsRow
 from eida_stats_webservice.query.formats import Column, Row
 
@@ -14,7 +14,7 @@ def list_columns(holdings: HoldingsQuery) -> tuple[Column, ...]:
     return (
         *(Column(name, is_text=True) for name in HOLDINGS.keys),
         *(Column(name, is_fraction=name == SERVED_PER_HELD) for name in _list_measures(holdings)),
-        *([] if holdings.is_growth else [Column(_AS_OF, is_text=True)]),
+        Column(_AS_OF, is_text=True),
     )
 
 
@@ -23,13 +23,10 @@ def list_values(rows: Iterable[HoldingsRow], holdings: HoldingsQuery) -> Iterato
     names = [measure.name for measure in HOLDINGS.measures]
     measures = [names.index(name) for name in _list_measures(holdings)]
     for row in rows:
-        as_of = [] if holdings.is_growth else [row.as_of]
-        yield [*row.keys, *(row.measures[number] for number in measures), *as_of]
+        yield [*row.keys, *(row.measures[number] for number in measures), row.as_of]
 
 
 def _list_measures(holdings: HoldingsQuery) -> list[str]:
-    if holdings.is_growth:
-        return [BYTES_HELD]
     return [
         measure.name
         for measure in HOLDINGS.measures

@@ -45,12 +45,12 @@ class NodeState(msgspec.Struct, frozen=True):
     """What is known of the holdings of a node.
 
     Attributes:
-        node: the name of the node.
+        node_id: the id of the node.
         as_of: the month of the snapshot that an answer refers to, as YYYY-MM, or PRESENT.
         snapshot: the first day of that month, or of the last snapshot.
     """
 
-    node: str
+    node_id: int
     as_of: str
     snapshot: str
 

@@ -8,19 +8,23 @@ CREATE TEMPORARY TABLE IF NOT EXISTS refreshed_streams (
 -- name: load_refreshed()!
 COPY refreshed_streams FROM STDIN;
 
+-- name: analyze_refreshed()!
+ANALYZE refreshed_streams;
+
 -- name: prefer_hashing(hash)$
 -- Let sums of many streams be computed without sorting them.
 SELECT set_config('enable_hashagg', :hash, true);
 
--- name: read_segments(code)
--- Return the segments of the streams to refresh, each with its file. Hard links have the same device and inode.
+-- name: read_segments(code, start, end)
+-- Return the segments of the streams to refresh that are in some years, each with its file. Hard links have the same
+-- device and inode.
 SELECT refreshed.id, CAST(extract(epoch FROM sp_start) * 1000000 AS bigint),
-    CAST(extract(epoch FROM sp_end) * 1000000 AS bigint), sp_rate, sp_bytes, CAST(sp_hash AS text),
-    COALESCE((md_json ->> 'dev') || ':' || (md_json ->> 'inode'), CAST(sp_hash AS text))
+    CAST(extract(epoch FROM sp_end) * 1000000 AS bigint), sp_rate, sp_bytes, sp_hash,
+    (md_json ->> 'dev') || ':' || (md_json ->> 'inode')
 FROM refreshed_streams AS refreshed
 JOIN spans ON sp_network = network AND sp_station = station AND sp_location = location AND sp_channel = channel
 LEFT JOIN metadata ON metadata.sh_code = :code AND md_hash = sp_hash AND md_type = 'posix'
-WHERE spans.sh_code = :code
+WHERE spans.sh_code = :code AND sp_start <= :end AND sp_end >= :start
 ORDER BY refreshed.id, sp_start;
 
 -- name: load_holdings()!

@@ -12,12 +12,12 @@ FROM (SELECT DISTINCT sp_network, sp_station, sp_location, sp_channel FROM spans
 -- name: list_refreshed()
 SELECT id, network, station, location, channel FROM refreshed_streams;
 
--- name: delete_holdings(code)!
-DELETE FROM holdings WHERE sh_code = :code;
+-- name: delete_holdings(code, first_year, last_year)!
+DELETE FROM holdings WHERE sh_code = :code AND year BETWEEN :first_year AND :last_year;
 
--- name: delete_refreshed_holdings(code)!
+-- name: delete_refreshed_holdings(code, first_year, last_year)!
 DELETE FROM holdings
-WHERE sh_code = :code
+WHERE sh_code = :code AND year BETWEEN :first_year AND :last_year
     AND (network, station, location, channel) IN (SELECT network, station, location, channel FROM refreshed_streams);
 
 -- name: mark_as_refreshed(code, now)!
@@ -51,29 +51,26 @@ ON CONFLICT (node_id, name) DO NOTHING;
 -- name: list_states(last)
 -- Return, for each node: the month of its last snapshot up to a month, that of its last one, and whether it has a shard
 -- whose holdings are known.
-SELECT name,
+SELECT id, name,
     (SELECT max(month) FROM holdings_history WHERE node_id = nodes.id AND month <= :last),
     (SELECT max(month) FROM holdings_history WHERE node_id = nodes.id),
     EXISTS (SELECT 1 FROM shards WHERE node_id = nodes.id AND refreshed_at IS NOT NULL)
 FROM nodes;
 
--- name: read_snapshots(last, by_year)
--- Return the last snapshot of each node up to a month, or the last one of all if there is none.
-SELECT nodes.name, network, CASE WHEN :by_year = 1 THEN year END, sum(bytes)
-FROM nodes
-JOIN holdings_history AS stats ON stats.node_id = nodes.id AND stats.month = COALESCE(
-    (SELECT max(month) FROM holdings_history WHERE node_id = nodes.id AND month <= :last),
-    (SELECT max(month) FROM holdings_history WHERE node_id = nodes.id)
-)
-GROUP BY 1, 2, 3;
+-- name: read_snapshot(node_id, month, by_year)
+SELECT network, CASE WHEN :by_year = 1 THEN year END, sum(bytes)
+FROM holdings_history WHERE node_id = :node_id AND month = :month
+GROUP BY 1, 2;
 
 -- name: read_growth(start, last, by_year)
 -- Return, for each month that has a snapshot of any node, the last snapshot of each node up to this month.
-SELECT months.month, nodes.name, network, CASE WHEN :by_year = 1 THEN year END, sum(bytes)
-FROM (SELECT DISTINCT month FROM holdings_history WHERE month >= :start AND month <= :last) AS months
-CROSS JOIN nodes
-JOIN holdings_history AS stats ON stats.node_id = nodes.id AND stats.month = (
-    SELECT max(month) FROM holdings_history AS earlier
-    WHERE earlier.node_id = nodes.id AND earlier.month <= months.month
-)
+SELECT snapshots.month, nodes.name, network, CASE WHEN :by_year = 1 THEN year END, sum(bytes)
+FROM (
+    SELECT months.month, earlier.node_id, max(earlier.month) AS newest
+    FROM (SELECT DISTINCT month FROM holdings_history WHERE month >= :start AND month <= :last) AS months
+    JOIN (SELECT DISTINCT node_id, month FROM holdings_history) AS earlier ON earlier.month <= months.month
+    GROUP BY months.month, earlier.node_id
+) AS snapshots
+JOIN nodes ON nodes.id = snapshots.node_id
+JOIN holdings_history AS stats ON stats.node_id = snapshots.node_id AND stats.month = snapshots.newest
 GROUP BY 1, 2, 3, 4;

@@ -8,12 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from eida_stats_webservice.archive.holdings.sums import Segment, YearSum, add_up
-from eida_stats_webservice.archive.models import Shard
+from eida_stats_webservice.archive.models import Shard, Stream
 from eida_stats_webservice.database.base import Database
 from eida_stats_webservice.registry.repository import RegistryRepository
-
-Stream = tuple[str, str, str, str]
-"""The extended code of the network, and the codes of station, location and channel."""
 
 _ROWS_AT_ONCE = 20_000
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
@@ -28,7 +25,13 @@ class HoldingsRefresh:
         self._registry = RegistryRepository(database)
         self._queries = database.load_queries(Path(__file__).parent)
 
-    def refresh(self, connection: Any, shard: Shard, streams: Collection[Stream] | None = None) -> None:
+    def refresh(
+        self,
+        connection: Any,
+        shard: Shard,
+        streams: Collection[Stream] | None = None,
+        years: Collection[int] | None = None,
+    ) -> None:
         """Compute the holdings of a shard again, and the snapshot of this month of its node.
 
         The names `spans` and `metadata` must stand for the views over all shards.
@@ -36,19 +39,23 @@ class HoldingsRefresh:
         Args:
             connection: the connection. Other changes of the shard must wait for the end of its transaction.
             shard: the shard.
-            streams: the streams whose segments have changed, or of which files or links have changed; by default,
-                all.
+            streams: the streams whose segments have changed, or whose files have another device or inode; by
+                default, all.
+            years: the years of data of all segments that have changed; by default, all.
         """
+        first_year, last_year = (min(years), max(years)) if years else (datetime.MINYEAR, datetime.MAXYEAR)
+        selected = {"code": shard.code, "first_year": first_year, "last_year": last_year}
         self._queries.prefer_hashing(connection, hash="on")
         self._queries.create_refreshed(connection)
         self._queries.empty_refreshed(connection)
         if streams is None:
-            self._queries.delete_holdings(connection, code=shard.code)
+            self._queries.delete_holdings(connection, **selected)
             self._queries.find_streams(connection, code=shard.code)
         else:
             self._load_streams(connection, streams)
-            self._queries.delete_refreshed_holdings(connection, code=shard.code)
-        rows = self._add_up_streams(connection, shard)
+            self._queries.delete_refreshed_holdings(connection, **selected)
+        self._queries.analyze_refreshed(connection)
+        rows = self._add_up_streams(connection, shard, first_year, last_year)
         # Rows are read and written in turn: the driver cannot do both at once.
         while some := list(islice(rows, _ROWS_AT_ONCE)):
             self._database.load_rows(
@@ -95,15 +102,19 @@ class HoldingsRefresh:
             ),
         )
 
-    def _add_up_streams(self, connection: Any, shard: Shard) -> Iterator[_Row]:
+    def _add_up_streams(self, connection: Any, shard: Shard, first_year: int, last_year: int) -> Iterator[_Row]:
         """Yield the rows of the streams to refresh."""
-        names: dict[int, Stream] = {
-            number: tuple(codes) for number, *codes in self._queries.list_refreshed(connection)
+        names = {number: Stream(*codes) for number, *codes in self._queries.list_refreshed(connection)}
+        period = {
+            "code": shard.code,
+            "start": f"{first_year:04}-01-01T00:00:00.000000+00:00",
+            "end": f"{last_year:04}-12-31T23:59:59.999999+00:00",
         }
-        segments = self._database.stream(connection, self._queries.read_segments.sql, {"code": shard.code})
+        segments = self._database.stream(connection, self._queries.read_segments.sql, period)
         for number, found in groupby(segments, itemgetter(0)):
             for held in add_up(Segment._make(columns[1:]) for columns in found):
-                yield _make_row(shard, names[number], held)
+                if first_year <= held.year <= last_year:
+                    yield _make_row(shard, names[number], held)
 
 
 def _make_row(shard: Shard, stream: Stream, held: YearSum) -> _Row:

@@ -1,7 +1,7 @@
 """Read holdings, and count streams that are held or served."""
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,25 +42,28 @@ class HoldingsRepository:
         last = holdings.query.end.replace(day=1)
         is_past = last < today.replace(day=1) and not holdings.is_of_streams
         states = {}
-        for node, past, newest, has_shard in self._queries.list_states(connection, last=last.isoformat()):
+        for node_id, node, past, newest, has_shard in self._queries.list_states(connection, last=last.isoformat()):
             if is_past and past is not None:
-                states[node] = NodeState(node, str(past)[:7], str(past))
+                states[node] = NodeState(node_id, str(past)[:7], str(past))
             elif has_shard and newest is not None:
-                states[node] = NodeState(node, PRESENT, str(newest))
+                states[node] = NodeState(node_id, PRESENT, str(newest))
         return states
 
-    def read_held(self, connection: Any, holdings: HoldingsQuery) -> Iterator[Held]:
-        """Yield the bytes that are held at the end of the period, or at present."""
+    def read_held(
+        self, connection: Any, holdings: HoldingsQuery, states: Mapping[str, NodeState]
+    ) -> Iterator[Held]:
+        """Yield the bytes that are held in some states of the nodes."""
         if holdings.is_of_streams:
             sql = compose_held(holdings.query, by_year=holdings.divides_years)
             for *codes, year, size in self._run(connection, sql, holdings.query):
                 yield Held(tuple(codes), int(size), _format_year(year))
             return
-        last = holdings.query.end.replace(day=1).isoformat()
-        for node, network, year, size in self._queries.read_snapshots(
-            connection, last=last, by_year=int(holdings.divides_years)
-        ):
-            yield Held((node, network, ALL, ALL, ALL), int(size), _format_year(year))
+        by_year = int(holdings.divides_years)
+        for node, state in states.items():
+            for network, year, size in self._queries.read_snapshot(
+                connection, node_id=state.node_id, month=state.snapshot, by_year=by_year
+            ):
+                yield Held((node, network, ALL, ALL, ALL), int(size), _format_year(year))
 
     def read_growth(self, connection: Any, holdings: HoldingsQuery) -> Iterator[Held]:
         """Yield the bytes that were held at the end of each month that has a snapshot."""

@@ -127,7 +127,7 @@ def make_growth(keys: RowKeys, held: Iterable[Held]) -> Iterator[HoldingsRow]:
             for year in _list_years(one):
                 sums[one.month, codes, year] += one.bytes
     for (month, codes, year), size in sums.items():
-        yield HoldingsRow((month, *codes, year or ALL), (None, size, None, *_NO_COUNTS))
+        yield HoldingsRow((month, *codes, year or ALL), (None, size, None, *_NO_COUNTS), month)
 
 
 def merge_nodes(rows: Iterable[HoldingsRow]) -> Iterator[HoldingsRow]:

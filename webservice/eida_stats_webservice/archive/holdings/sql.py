@@ -24,6 +24,8 @@ def compose_stream_counts(query: StatisticsQuery) -> str:
 
     Both tables are added up in one pass: each stream has one row, with whether it is held and whether it is served.
     """
+    # Names are joined to the streams, which are fewer than the rows, unless they select rows.
+    join = _JOIN if "node" in query.filtered else ""
     held, served = (
         " AND ".join(conditions)
         for conditions in (
@@ -32,21 +34,21 @@ def compose_stream_counts(query: StatisticsQuery) -> str:
         )
     )
     return f"""\
-SELECT name, {_list_codes(query)},
+SELECT nodes.name, {_list_codes(query)},
     sum(held), sum(served), sum(held * (1 - served)), sum(served * (1 - held))
 FROM (
-    SELECT name, network, station, location, channel, max(held) AS held, max(served) AS served
+    SELECT node_id, network, station, location, channel, max(held) AS held, max(served) AS served
     FROM (
-        SELECT nodes.name, network, station, location, channel, 1 AS held, 0 AS served
-        FROM holdings AS stats {_JOIN}
+        SELECT node_id, network, station, location, channel, 1 AS held, 0 AS served
+        FROM holdings AS stats {join}
         WHERE {held}
         UNION ALL
-        SELECT nodes.name, network, station, CASE location WHEN '--' THEN '' ELSE location END, channel, 0, 1
-        FROM dataselect_stats AS stats {_JOIN}
+        SELECT node_id, network, station, CASE location WHEN '--' THEN '' ELSE location END, channel, 0, 1
+        FROM dataselect_stats AS stats {join}
         WHERE {served}
     ) AS both_tables
-    GROUP BY name, network, station, location, channel
-) AS streams
+    GROUP BY node_id, network, station, location, channel
+) AS streams JOIN nodes ON nodes.id = streams.node_id
 GROUP BY 1, 2, 3, 4, 5"""  # noqa: S608
 
 

@@ -2,6 +2,7 @@
 
 import datetime
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -24,7 +25,7 @@ class Segment(NamedTuple):
         rate: samples per second; 0 for logs.
         bytes: the size of its records.
         file: the hash of the path of its file.
-        identity: the file itself. All hard links of a file have the same identity.
+        identity: the file itself, if it is known. All hard links of a file have the same identity.
     """
 
     start: int
@@ -32,7 +33,7 @@ class Segment(NamedTuple):
     rate: float
     bytes: int
     file: str
-    identity: str
+    identity: str | None
 
 
 class YearSum(NamedTuple):
@@ -64,22 +65,23 @@ class _Part(NamedTuple):
     first: int
     last: int
     bytes: int
+    file: str
+    identity: str
 
 
 def add_up(segments: Iterable[Segment]) -> list[YearSum]:
     """Return the sums of one stream, by year. Each file counts once, whatever number of names it has.
 
+    The sum of a year depends on the segments in this year alone.
+
     Args:
-        segments: all segments of the stream, in the order of their starts.
+        segments: the segments of the stream, in the order of their starts.
     """
-    years: dict[int, _Sum] = {}
-    for segment in _leave_out_links(list(segments)):
+    years: defaultdict[int, list[_Part]] = defaultdict(list)
+    for segment in segments:
         for part in split_by_year(segment):
-            found = years.get(part.year)
-            if found is None:
-                found = years[part.year] = _Sum()
-            found.add(part, segment.identity)
-    return [years[year].finish(year) for year in sorted(years)]
+            years[part.year].append(part)
+    return [_add_up_year(year, years[year]) for year in sorted(years)]
 
 
 def split_by_year(segment: Segment) -> Iterator[_Part]:
@@ -87,9 +89,10 @@ def split_by_year(segment: Segment) -> Iterator[_Part]:
     start, end, rate = segment.start, segment.end, segment.rate
     year, last_year = _find_year(start), _find_year(end)
     stop = _find_stop(segment, last_year)
+    identity = segment.identity or segment.file
     # Logs have no samples by which they could be divided.
     if year == last_year or rate <= 0:
-        yield _Part(year, start, stop, start, end, segment.bytes)
+        yield _Part(year, start, min(stop, _YEARS[year]), start, end, segment.bytes, segment.file, identity)
         return
     samples = round((end - start) * rate / _SECOND) + 1
     counted = 0
@@ -103,42 +106,30 @@ def split_by_year(segment: Segment) -> Iterator[_Part]:
                 _find_time(segment, counted),
                 end if before == samples else _find_time(segment, before - 1),
                 segment.bytes * before // samples - segment.bytes * counted // samples,
+                segment.file,
+                identity,
             )
         counted = max(counted, before)
 
 
-class _Sum:
-    """The sum of parts in one year, in the order of their starts."""
-
-    def __init__(self) -> None:
-        self._bytes = 0
-        self._covered = 0
-        self._stop = self._first = self._last = 0
-        self._files: set[str] = set()
-
-    def add(self, part: _Part, identity: str) -> None:
-        if not self._files:
-            self._stop, self._first, self._last = part.start, part.first, part.last
-        self._bytes += part.bytes
-        self._files.add(identity)
-        self._first = min(self._first, part.first)
-        self._last = max(self._last, part.last)
-        if part.stop > self._stop:
-            self._covered += part.stop - max(part.start, self._stop)
-            self._stop = part.stop
-
-    def finish(self, year: int) -> YearSum:
-        seconds = self._covered / _SECOND
-        return YearSum(year, self._bytes, len(self._files), seconds, self._first, self._last)
-
-
-def _leave_out_links(segments: list[Segment]) -> Iterable[Segment]:
-    """Return the segments of one path of each file."""
+def _add_up_year(year: int, parts: list[_Part]) -> YearSum:
+    """Return the sum of parts in one year, which are in the order of their starts."""
     chosen: dict[str, str] = {}
-    for segment in segments:
-        if segment.file < chosen.setdefault(segment.identity, segment.file):
-            chosen[segment.identity] = segment.file
-    return (segment for segment in segments if chosen[segment.identity] == segment.file)
+    for part in parts:
+        if part.file < chosen.setdefault(part.identity, part.file):
+            chosen[part.identity] = part.file
+    covered = size = 0
+    stop = parts[0].start
+    last = parts[0].last
+    for part in parts:
+        if chosen[part.identity] == part.file:
+            size += part.bytes
+        last = max(last, part.last)
+        if part.stop > stop:
+            covered += part.stop - max(part.start, stop)
+            stop = part.stop
+    first = min(part.first for part in parts)
+    return YearSum(year, size, len(chosen), covered / _SECOND, first, last)
 
 
 def _find_year(time: int) -> int:

@@ -1,5 +1,6 @@
 """Merge a crawl into the tables of a shard: decide what changes, and change it."""
 
+import datetime
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from eida_stats_webservice.archive.errors import BadLine, ShrinkingCrawl
 from eida_stats_webservice.archive.merging.staging import stage_crawl
 from eida_stats_webservice.archive.merging.timelines import TimelineUpdate
 from eida_stats_webservice.archive.models import Shard, Stream
-from eida_stats_webservice.database.base import Database
+from eida_stats_webservice.database.base import Database, parse_time
 
 _MAX_SHRINK_SHARE = 0.2
 
@@ -23,18 +24,21 @@ class MergeResult:
     Attributes:
         lines: the number of lines.
         found: the number of paths that it has.
-        added: paths with metadata that are new.
-        changed: other paths with metadata that have changed.
+        changes: the number of lines that have changed something, with the one of the crawl itself.
+        added: new paths.
+        changed: paths that were there before, with metadata that are new or have changed.
         removed: paths that are gone.
         dropped: metadata that are gone although their paths are there.
         untyped: `posix` records without a type.
         bad: lines that were refused.
         bad_lines: the first of them.
         streams: the streams whose segments changed, or the files that have them.
+        years: the years of the data in these files; None if there are none.
     """
 
     lines: int
     found: int
+    changes: int
     added: int
     changed: int
     removed: int
@@ -43,11 +47,12 @@ class MergeResult:
     bad: int
     bad_lines: list[BadLine]
     streams: list[Stream] = field(default_factory=list)
+    years: range | None = None
 
     @property
     def is_change(self) -> bool:
         """Whether anything has changed."""
-        return any((self.added, self.changed, self.removed, self.dropped))
+        return any((self.changes, self.removed, self.dropped))
 
 
 class CrawlMerge:
@@ -74,7 +79,11 @@ class CrawlMerge:
             self._check_shrink(place, crawl, result)
         if result.is_change:
             self._run(place, self.queries.find_touched)
+            times = self._find_period(place)
             self._apply(place)
+            times += self._find_period(place)
+            if times:
+                result.years = range(min(times).year, max(times).year + 1)
             result.streams = self._timeline.update(connection, shard.code)
         return result
 
@@ -97,27 +106,26 @@ class CrawlMerge:
         self.queries.add_replaced(place.connection, [{"type": one} for one in crawl.types if one != POSIX])
 
     def _decide(self, place: "_Place", crawl: CrawlReader) -> None:
-        self._run(place, self.queries.find_changes)
+        """Find what goes, and leave the lines that change something."""
+        place.found = self._fetch(place, self.queries.count_staged)[0]
         if crawl.is_partial:
             self._run(place, self.queries.find_removed)
         else:
             self._run(place, self.queries.find_gone)
             self._run(place, self.queries.find_replaced)
         self._run(place, self.queries.find_no_files)
+        self._run(place, self.queries.delete_unchanged)
 
     def _describe(self, place: "_Place", crawl: CrawlReader) -> MergeResult:
-        added, changed = self._fetch(place, self.queries.count_changes)
-        ((found,), (removed,), (dropped,)) = (
-            self._fetch(place, query)
-            for query in (self.queries.count_staged, self.queries.count_gone, self.queries.count_dropped)
-        )
+        changes, added, changed = self._fetch(place, self.queries.count_changes)
         return MergeResult(
             lines=crawl.lines,
-            found=found,
+            found=place.found,
+            changes=changes,
             added=added,
             changed=changed,
-            removed=removed,
-            dropped=dropped,
+            removed=self._fetch(place, self.queries.count_gone)[0],
+            dropped=self._fetch(place, self.queries.count_dropped)[0],
             untyped=crawl.untyped,
             bad=crawl.bad,
             bad_lines=crawl.bad_lines,
@@ -143,6 +151,11 @@ class CrawlMerge:
         ):
             self._run(place, query)
 
+    def _find_period(self, place: "_Place") -> list[datetime.datetime]:
+        """Return the first and the last time of the data in the files that change, if there are any."""
+        ((first, last),) = self._database.stream(place.connection, self.queries.find_period.sql, place.parameters)
+        return [] if first is None else [parse_time(first), parse_time(last)]
+
     def _run(self, place: "_Place", query: Any) -> None:
         """Run the statements of a query."""
         self._database.run_all(place.connection, query, place.parameters)
@@ -160,4 +173,5 @@ class _Place:
     def __init__(self, connection: Any, code: str, crawl: CrawlReader) -> None:
         root = crawl.root or ""
         self.connection = connection
+        self.found = 0
         self.parameters = {"code": code, "root": hash_path(root), "root_path": root}
