@@ -39,7 +39,7 @@ COPY staged (line, hash, path, parents, type, json) FROM STDIN
 COPY staged_spans (line, hash, network, station, location, channel, quality, rate, start, "end", bytes) FROM STDIN
 
 -- name: analyse_staged()!
-ANALYZE staged;
+ANALYZE staged (line, hash, type);
 
 -- name: delete_repeated()!
 -- Of lines with the same path and type, the last one wins.
@@ -116,7 +116,7 @@ DELETE FROM staged USING metadata
 WHERE md_hash = hash AND md_type = type
     AND CASE type WHEN 'posix' THEN json - 'atime' = md_json - 'atime' ELSE json = md_json END;
 DELETE FROM staged WHERE type IS NULL OR type = 'removed';
-ANALYZE staged;
+ANALYZE staged (line, hash, type);
 
 -- name: find_touched()!
 INSERT INTO touched_posix SELECT hash FROM staged WHERE type = 'posix' UNION SELECT hash FROM gone;
