@@ -114,7 +114,7 @@ WHERE md_type = 'mseed' AND type = 'posix' AND json->>'type' <> 'file'
 -- Leave the lines that change something. A difference of the time of access is none, since reading a file changes it.
 DELETE FROM staged USING metadata
 WHERE md_hash = hash AND md_type = type
-    AND CASE type WHEN 'posix' THEN json - 'atime' = md_json - 'atime' ELSE json = md_json END;
+    AND (json = md_json OR (type = 'posix' AND json - 'atime' = md_json - 'atime'));
 DELETE FROM staged WHERE type IS NULL OR type = 'removed';
 ANALYZE staged (line, hash, type);
 
