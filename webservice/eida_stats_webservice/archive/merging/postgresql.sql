@@ -39,7 +39,7 @@ COPY staged (line, hash, path, parents, type, json) FROM STDIN
 COPY staged_spans (line, hash, network, station, location, channel, quality, rate, start, "end", bytes) FROM STDIN
 
 -- name: analyse_staged()!
-ANALYZE staged;
+ANALYZE staged (line, hash, type);
 
 -- name: delete_repeated()!
 -- Of lines with the same path and type, the last one wins.
@@ -114,9 +114,9 @@ WHERE md_type = 'mseed' AND type = 'posix' AND json->>'type' <> 'file'
 -- Leave the lines that change something. A difference of the time of access is none, since reading a file changes it.
 DELETE FROM staged USING metadata
 WHERE md_hash = hash AND md_type = type
-    AND CASE type WHEN 'posix' THEN json - 'atime' = md_json - 'atime' ELSE json = md_json END;
+    AND (json = md_json OR (type = 'posix' AND json - 'atime' = md_json - 'atime'));
 DELETE FROM staged WHERE type IS NULL OR type = 'removed';
-ANALYZE staged;
+ANALYZE staged (line, hash, type);
 
 -- name: find_touched()!
 INSERT INTO touched_posix SELECT hash FROM staged WHERE type = 'posix' UNION SELECT hash FROM gone;
