@@ -2,7 +2,7 @@
 
 -- name: count_staged()$
 -- Return the number of paths that were found.
-SELECT count(DISTINCT hash) FROM staged;
+SELECT count(*) FROM (SELECT DISTINCT hash FROM staged) AS found;
 
 -- name: count_gone()$
 SELECT count(*) FROM gone;
