@@ -113,6 +113,7 @@ setup(
     },
     entry_points={
         "console_scripts": [
+            "eida_archive = eida_stats_aggregator.archive.cli:main",
             "eida_stats_aggregator = eida_stats_aggregator.cli:main",
             "eida_statsman = eida_statsman:main",
             "ringserverstats = eida_stats_aggregator.ringserver.cli:main",

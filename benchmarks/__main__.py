@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from benchmarks import aggregate, connections, grafana, ingest, query, report, ringserver, ringserver_store
+from benchmarks import aggregate, archive, connections, grafana, ingest, query, report, ringserver, ringserver_store
 
 # The tables need somewhat more than the 80 that rich takes in a file or a pipe.
 _WIDTH = 100
@@ -68,6 +68,7 @@ def main(
         "ringserver": _measure_ringserver,
         "grafana": partial(grafana.measure, events=events),
         "connections": partial(connections.measure, events=events),
+        "archive": archive.measure,
     }
     unknown = set(names) - benchmarks.keys()
     if unknown:

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Iterator
 
 Advance = Callable[[int, int], None]
-"""Called with the numbers of bytes on disk and of lines that were read since the last call."""
+"""Called with the numbers of bytes on disk and of lines (or paths) that were read since the last call."""
 
 
 @contextlib.contextmanager
-def show_progress(what: str, size: int, *, shown: bool) -> Iterator[Advance]:
-    """Show the progress through `size` bytes on disk, on a terminal."""
+def show_progress(what: str, size: int, *, shown: bool, unit: str = "requests") -> Iterator[Advance]:
+    """Show the progress through `size` bytes on disk, on a terminal; 0 if the size is not known."""
     if not shown or not sys.stderr.isatty():
         yield lambda _bytes, _lines: None
         return
@@ -42,7 +42,7 @@ def show_progress(what: str, size: int, *, shown: bool) -> Iterator[Advance]:
     def advance(more_bytes: int, more_lines: int) -> None:
         nonlocal done
         done += more_lines
-        rate = f"{done / (time.monotonic() - begun):,.0f} requests/s" if done else ""
+        rate = f"{done / (time.monotonic() - begun):,.0f} {unit}/s" if done else ""
         display.update(task, advance=more_bytes, rate=rate, refresh=True)
 
     with display:

@@ -89,6 +89,11 @@ def _load_once(load: Callable[[], list[Epoch]]) -> Callable[[], list[Epoch]]:
     return lambda: networks.get_epochs(load_once())
 
 
+def count_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def get_standard_input(files: Sequence[str]) -> BinaryIO | None:
     """Return standard input unless it is a terminal or missing."""
     # Some schedulers start programs without standard input; a terminal is not a pipe.
@@ -107,5 +112,4 @@ def _import_dask_cluster() -> ModuleType:
 
 def _choose_jobs(logs: Sequence[Log]) -> int:
     """Return the number of usable cores, or less if there is less to do."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, 1 + sum(log.size for log in logs) // _BYTES_WORTH_A_PROCESS)
+    return min(count_cores(), 1 + sum(log.size for log in logs) // _BYTES_WORTH_A_PROCESS)

@@ -6,6 +6,7 @@ and the next crawl can continue it.
 
 import contextlib
 import gzip
+import itertools
 import os
 import zlib
 from collections.abc import Iterator
@@ -139,11 +140,6 @@ def compress_lines(lines: bytes) -> bytes:
     return compressor.compress(lines) + compressor.flush()
 
 
-def format_part_path(path: Path) -> Path:
-    """Return the path of the temporary file of a crawl. Two crawls at once have one each."""
-    return path.with_name(f"{path.name}.{os.getpid()}{PART_SUFFIX}")
-
-
 def find_parts(path: Path) -> list[Path]:
     """Return the temporary files of crawls to this path that were killed or still run."""
     prefix = f"{path.name}."
@@ -158,6 +154,15 @@ def find_parts(path: Path) -> list[Path]:
     return []
 
 
+def _create_part(path: Path) -> tuple[Path, BinaryIO]:
+    """Create a temporary file that no other crawl has: one may run, one may have been killed."""
+    for number in itertools.count(1):
+        part = path.with_name(f"{path.name}.{number}{PART_SUFFIX}")
+        with contextlib.suppress(FileExistsError):
+            return part, part.open("xb", buffering=0)
+    raise AssertionError  # numbers do not end
+
+
 class CrawlWriter:
     """Writes the file of a crawl, completely or not at all.
 
@@ -166,10 +171,9 @@ class CrawlWriter:
     """
 
     def __init__(self, path: Path, root: str, first: CrawlRecord) -> None:
-        self.part = format_part_path(path)
         self._path = path
         self._root = root
-        self._file: BinaryIO = self.part.open("wb", buffering=0)
+        self.part, self._file = _create_part(path)
         self._write_record(first)
 
     def write(self, compressed: bytes) -> None:

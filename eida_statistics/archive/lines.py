@@ -32,14 +32,19 @@ class CrawlLine(NamedTuple):
 
 def escape(text: str) -> str:
     """Return a text with the escapes of COPY's text format."""
-    return text.translate(_ESCAPES)
+    # Hardly any text needs them, and translating takes ten times as long as looking.
+    if "\\" in text or "\t" in text or "\n" in text or "\r" in text:
+        return text.translate(_ESCAPES)
+    return text
 
 
 def format_line(line: CrawlLine) -> bytes:
     """Return a line as it is in the file, with its end."""
     # JSON has no raw control characters, so only its backslashes need escapes.
-    return b"\t".join(
-        (escape(line.path).encode(), escape(line.md_type).encode(), line.json.replace(b"\\", b"\\\\") + b"\n")
+    return b"%b\t%b\t%b\n" % (
+        escape(line.path).encode(),
+        escape(line.md_type).encode(),
+        line.json.replace(b"\\", b"\\\\"),
     )
 
 

@@ -25,15 +25,20 @@ _EARLIEST, _LATEST = -62_135_596_800, 253_402_300_799
 Seconds = Annotated[int, Meta(ge=_EARLIEST, le=_LATEST)]
 Time = Annotated[datetime.datetime, Meta(tz=True)]
 Amount = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+# Some file systems use all 64 bits.
+Identifier = Annotated[int, Meta(ge=0)]
 # FDSN source identifiers allow eight characters for each code. The extended code of a network has four more.
 Code = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_-]{0,12}\Z")]
+# Band, source and subsource may have eight characters each.
+Channel = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_-]{0,26}\Z")]
 
 _Record = TypeVar("_Record", bound=msgspec.Struct)
 
 _EXPECTED = {
     **dict.fromkeys(("atime", "ctime", "mtime"), "a time in whole seconds, of the years 1 to 9999"),
     **dict.fromkeys(("start", "end", "started", "finished"), "a time with its zone, such as 2026-11-22T02:03:33Z"),
-    **dict.fromkeys(("network", "station", "location", "channel"), "a code of up to 12 letters and digits"),
+    **dict.fromkeys(("network", "station", "location"), "a code of up to 12 letters and digits"),
+    "channel": "a code of up to 26 letters and digits",
     **dict.fromkeys(
         ("size", "inode", "uid", "gid", "dev", "nlink", "samples", "records", "bytes", "bytes_unread"),
         "a whole number, at least 0",
@@ -69,13 +74,13 @@ class PosixRecord(msgspec.Struct, omit_defaults=True, gc=False):
     type: PathType | None = None
     size: Amount | None = None
     mode: str | None = None
-    inode: Amount | None = None
+    inode: Identifier | None = None
     uid: Amount | None = None
     gid: Amount | None = None
     atime: Seconds | None = None
     ctime: Seconds | None = None
     mtime: Seconds | None = None
-    dev: Amount | None = None
+    dev: Identifier | None = None
     nlink: Amount | None = None
     mtime_ns: int | None = None
     target: str | None = None
@@ -107,7 +112,7 @@ class Segment(msgspec.Struct, gc=False):
     network: Code
     station: Code
     location: Code
-    channel: Code
+    channel: Channel
     quality: Annotated[str, Meta(max_length=3)]
     rate: Annotated[float, Meta(ge=0)]
     start: Time
@@ -178,7 +183,7 @@ _CRAWL = msgspec.json.Decoder(CrawlRecord)
 def encode_record(record: PosixRecord | MseedRecord | CrawlRecord) -> bytes:
     """Return a record as JSON in UTF-8.
 
-    Fields that are None are left out. `bytes_unread` and `damaged` are written with segments, whatever they are.
+    Fields that are None are left out. `bytes_unread` and `damaged` are written with segments, even 0 and false.
     """
     if isinstance(record, MseedRecord) and record.error is None:
         misnamed = record.misnamed or msgspec.UNSET

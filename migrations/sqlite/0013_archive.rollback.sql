@@ -1,3 +1,8 @@
+DROP VIEW derived_spans;
+DROP VIEW derived_sums;
+DROP VIEW derived_directories;
+DROP VIEW derived_links;
+DROP VIEW derived_files;
 DROP TABLE timeline;
 DROP TABLE spans;
 DROP TABLE links;

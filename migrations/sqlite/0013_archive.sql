@@ -195,3 +195,82 @@ CREATE TABLE timeline (
 );
 CREATE INDEX tli_stream ON timeline (tl_network, tl_station, tl_location, tl_channel, tl_start, tl_end);
 CREATE INDEX tli_shard ON timeline (sh_code, tl_network, tl_station, tl_location, tl_channel);
+
+-- The rows that follow from paths and metadata. Ingestion writes them into the tables of these names, and verification
+-- compares them.
+
+CREATE VIEW derived_files AS
+SELECT
+    paths.pa_hash AS fi_hash,
+    paths.pa_parents ->> '$[#-1]' AS fi_parent,
+    substr(paths.pa_path, length(rtrim(paths.pa_path, replace(paths.pa_path, '/', ''))) + 1) AS fi_name,
+    metadata.md_json ->> '$.size' AS fi_size,
+    strftime('%Y-%m-%dT%H:%M:%S.000000+00:00', metadata.md_json ->> '$.ctime', 'unixepoch') AS fi_ctime,
+    strftime('%Y-%m-%dT%H:%M:%S.000000+00:00', metadata.md_json ->> '$.mtime', 'unixepoch') AS fi_mtime,
+    strftime('%Y-%m-%dT%H:%M:%S.000000+00:00', metadata.md_json ->> '$.atime', 'unixepoch') AS fi_atime,
+    metadata.md_json ->> '$.mode' AS fi_mode,
+    metadata.md_json -> '$.inode' AS fi_inode,
+    metadata.md_json -> '$.uid' AS fi_uid,
+    metadata.md_json -> '$.gid' AS fi_gid,
+    metadata.md_json ->> '$.user' AS fi_user,
+    metadata.md_json ->> '$.group' AS fi_group,
+    paths.sh_code AS sh_code
+FROM paths LEFT JOIN metadata
+    ON metadata.sh_code = paths.sh_code AND metadata.md_hash = paths.pa_hash AND metadata.md_type = 'posix'
+WHERE paths.pa_type = 'file';
+
+CREATE VIEW derived_links AS
+SELECT
+    paths.pa_hash AS li_hash,
+    paths.pa_parents ->> '$[#-1]' AS li_parent,
+    substr(paths.pa_path, length(rtrim(paths.pa_path, replace(paths.pa_path, '/', ''))) + 1) AS li_name,
+    strftime('%Y-%m-%dT%H:%M:%S.000000+00:00', metadata.md_json ->> '$.ctime', 'unixepoch') AS li_ctime,
+    strftime('%Y-%m-%dT%H:%M:%S.000000+00:00', metadata.md_json ->> '$.mtime', 'unixepoch') AS li_mtime,
+    strftime('%Y-%m-%dT%H:%M:%S.000000+00:00', metadata.md_json ->> '$.atime', 'unixepoch') AS li_atime,
+    metadata.md_json -> '$.inode' AS li_inode,
+    metadata.md_json -> '$.uid' AS li_uid,
+    metadata.md_json -> '$.gid' AS li_gid,
+    metadata.md_json ->> '$.user' AS li_user,
+    metadata.md_json ->> '$.group' AS li_group,
+    metadata.md_json ->> '$.intact' AS li_intact,
+    metadata.md_json ->> '$.target' AS li_target,
+    paths.sh_code AS sh_code
+FROM paths LEFT JOIN metadata
+    ON metadata.sh_code = paths.sh_code AND metadata.md_hash = paths.pa_hash AND metadata.md_type = 'posix'
+WHERE paths.pa_type = 'link';
+
+CREATE VIEW derived_directories AS
+SELECT
+    paths.pa_hash AS di_hash,
+    paths.pa_parents ->> '$[#-1]' AS di_parent,
+    substr(paths.pa_path, length(rtrim(paths.pa_path, replace(paths.pa_path, '/', ''))) + 1) AS di_name,
+    strftime('%Y-%m-%dT%H:%M:%S.000000+00:00', metadata.md_json ->> '$.ctime', 'unixepoch') AS di_ctime,
+    strftime('%Y-%m-%dT%H:%M:%S.000000+00:00', metadata.md_json ->> '$.mtime', 'unixepoch') AS di_mtime,
+    strftime('%Y-%m-%dT%H:%M:%S.000000+00:00', metadata.md_json ->> '$.atime', 'unixepoch') AS di_atime,
+    metadata.md_json ->> '$.mode' AS di_mode,
+    metadata.md_json -> '$.inode' AS di_inode,
+    metadata.md_json -> '$.uid' AS di_uid,
+    metadata.md_json -> '$.gid' AS di_gid,
+    metadata.md_json ->> '$.user' AS di_user,
+    metadata.md_json ->> '$.group' AS di_group,
+    paths.sh_code AS sh_code
+FROM paths LEFT JOIN metadata
+    ON metadata.sh_code = paths.sh_code AND metadata.md_hash = paths.pa_hash AND metadata.md_type = 'posix'
+WHERE paths.pa_type = 'directory';
+
+CREATE VIEW derived_sums AS
+SELECT parent.value AS hash, count(*) AS count, sum(coalesce(fi_size, 0)) AS size, files.sh_code AS sh_code
+FROM files
+JOIN paths ON paths.sh_code = files.sh_code AND pa_hash = fi_hash,
+json_each(pa_parents) AS parent
+GROUP BY parent.value, files.sh_code;
+
+CREATE VIEW derived_spans AS
+SELECT
+    md_hash AS sp_hash, segment.value ->> '$.network' AS sp_network, segment.value ->> '$.station' AS sp_station,
+    segment.value ->> '$.location' AS sp_location, segment.value ->> '$.channel' AS sp_channel,
+    segment.value ->> '$.quality' AS sp_quality, segment.value ->> '$.rate' AS sp_rate,
+    segment.value ->> '$.start' AS sp_start, segment.value ->> '$.end' AS sp_end,
+    segment.value ->> '$.bytes' AS sp_bytes, sh_code
+FROM metadata, json_each(md_json, '$.segments') AS segment
+WHERE md_type = 'mseed';

@@ -1,5 +1,6 @@
 """The repositories of a database, which commands work with."""
 
+from eida_stats_webservice.archive.ingestion import CrawlIngestion
 from eida_stats_webservice.archive.shards import ShardRepository
 from eida_stats_webservice.connections.archive import ConnectionArchive
 from eida_stats_webservice.connections.archive_deletion import ArchiveDeletion
@@ -65,6 +66,7 @@ class Repositories:
         self.spaces = SpaceAdministration(database, self.registry, self.connections)
         self.sensors = SensorAdministration(database, self.registry, self.connections)
         self.shards = ShardRepository(database, self.registry)
+        self.crawls = CrawlIngestion(database, self.shards)
         self.transfer = Transfer(database, self.registry, self.dataselect_sums)
 
     def list_nodes(self) -> list[Node]:

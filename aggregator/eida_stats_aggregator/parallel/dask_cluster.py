@@ -26,7 +26,8 @@ from eida_stats_aggregator.fdsnws.repeated_requests import Choices
 from eida_stats_aggregator.fdsnws.tally import Tally
 from eida_stats_aggregator.logs.bzip2 import NotSplittable
 from eida_stats_aggregator.logs.sources import Log
-from eida_stats_aggregator.parallel import processes, splits
+from eida_stats_aggregator.parallel import splits
+from eida_stats_aggregator.parallel.shared_registry import Load
 from eida_stats_aggregator.parallel.splits import Joiner
 from eida_stats_aggregator.progress import Advance
 
@@ -46,7 +47,7 @@ class _Settings(NamedTuple):
 
 
 def read(
-    logs: Sequence[Log], request_filter: RequestFilter, load: processes.Load, *, address: str, progress: Advance
+    logs: Sequence[Log], request_filter: RequestFilter, load: Load, *, address: str, progress: Advance
 ) -> Tally:
     """Read logs, in their order; as `reading.read`, but for the registry, which is loaded in any case.
 

@@ -1,19 +1,11 @@
 """Read logs into a tally, in several processes. Their number does not change the result."""
 
-import fcntl
-import multiprocessing
-import os
-import pickle
-import signal
-import tempfile
-import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection, wait
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from eida_statistics.errors import EidaStatisticsError
-from eida_statistics.networks import Epoch, LoadedRegistry, NetworkRegistry, get_epochs, try_to_load
+from eida_statistics.networks import Epoch, NetworkRegistry
 from eida_stats_aggregator.errors import WorkerLost
 from eida_stats_aggregator.fdsnws import repeated_requests
 from eida_stats_aggregator.fdsnws.filters import RequestFilter
@@ -22,12 +14,10 @@ from eida_stats_aggregator.fdsnws.tally import Tally
 from eida_stats_aggregator.logs.bzip2 import NotSplittable
 from eida_stats_aggregator.logs.sources import Log
 from eida_stats_aggregator.parallel import splits
+from eida_stats_aggregator.parallel.helpers import start_helpers
+from eida_stats_aggregator.parallel.shared_registry import Load, NamelessFile, SharedRegistry
 from eida_stats_aggregator.parallel.splits import Joiner, Part, PartRead
 from eida_stats_aggregator.progress import Advance
-
-Load = Callable[[], Iterable[Epoch]]
-# A process that is forked has all that is loaded already.
-_FORK = multiprocessing.get_context("fork")
 
 
 class _Outcome(NamedTuple):
@@ -127,7 +117,7 @@ class _Run:
                 progress(*done)
                 joiner.take(number, read)
 
-        with _start_helpers(min(jobs, len(self._parts)) - 1, self._read_in_helper) as helpers:
+        with start_helpers(min(jobs, len(self._parts)) - 1, self._read_in_helper) as helpers:
             for outcome in self._read_parts(len(self._parts)):
                 take(outcome)
                 while ready := wait(helpers, timeout=0):
@@ -175,120 +165,38 @@ class _Run:
 
 
 class _SharedState:
-    """The next part, and the registry, which the first process that needs it loads.
-
-    It is a file without a name: its locks end with the process that holds them, even if that is killed. With a lock
-    of `multiprocessing`, the others would wait forever.
-    """
-
-    _NEXT_PART, _REGISTRY = 0, 8  # where they begin
+    """The next part, and the registry."""
 
     def __init__(self, load: Load) -> None:
-        self._load = load
+        self._next_part = NamelessFile()
+        self._registry = SharedRegistry(load)
 
     def __enter__(self) -> "_SharedState":
-        self._file = _open_nameless_file()
         self.restart()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        self._next_part.close()
+        self._registry.close()
+
+    def load_registry(self) -> Iterable[Epoch]:
+        """Return the registry, or raise the error of its loading."""
+        return self._registry.load()
 
     def restart(self) -> None:
         """Begin with the first part again."""
-        os.pwrite(self._file.fileno(), bytes(8), self._NEXT_PART)
+        self._next_part.write(bytes(8))
 
     def take_next_part(self, end: int) -> int | None:
         """Return the number of a part that no other process gets; None if it is not before `end`."""
-        with self._locked(self._NEXT_PART):
-            number = int.from_bytes(os.pread(self._file.fileno(), 8, self._NEXT_PART), "big")
+        with self._next_part.locked():
+            number = int.from_bytes(self._next_part.read(), "big")
             if number >= end:
                 return None
-            os.pwrite(self._file.fileno(), (number + 1).to_bytes(8, "big"), self._NEXT_PART)
+            self._next_part.write((number + 1).to_bytes(8, "big"))
         return number
 
     def stop(self) -> None:
         """Let no process take another part."""
-        with self._locked(self._NEXT_PART):
-            os.pwrite(self._file.fileno(), (1 << 62).to_bytes(8, "big"), self._NEXT_PART)
-
-    def load_registry(self) -> Iterable[Epoch]:
-        """Return the registry, or raise the error of its loading."""
-        with self._locked(self._REGISTRY):
-            size = os.fstat(self._file.fileno()).st_size - self._REGISTRY
-            if size:
-                loaded: LoadedRegistry = pickle.loads(os.pread(self._file.fileno(), size, self._REGISTRY))  # noqa: S301 - our own
-            else:
-                loaded = try_to_load(self._load)
-                os.pwrite(self._file.fileno(), pickle.dumps(loaded), self._REGISTRY)
-        return get_epochs(loaded)
-
-    @contextmanager
-    def _locked(self, start: int) -> Iterator[None]:
-        fcntl.lockf(self._file, fcntl.LOCK_EX, 1, start)
-        try:
-            yield
-        finally:
-            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, start)
-
-
-def _open_nameless_file() -> BinaryIO:
-    if hasattr(os, "memfd_create"):  # it works in a container where nothing can be written
-        return os.fdopen(os.memfd_create("parts"), "w+b", buffering=0)
-    return tempfile.TemporaryFile(buffering=0)
-
-
-@contextmanager
-def _start_helpers(number: int, work: Callable[[Connection], None]) -> Iterator[list[Connection]]:
-    """Start processes, each with a connection, and end them all at the end.
-
-    Not with `concurrent.futures`: its processes outlive a first process that is killed (2 of 2 after 3 s).
-    """
-    with ExitStack() as stack:
-        connections = []
-        for _ in range(number):
-            try:
-                here, there = _FORK.Pipe(duplex=False)
-            except OSError:
-                break  # with as many as this machine allows
-            process = _FORK.Process(target=_run_helper, args=(work, there), daemon=True)
-            with _block_interrupts():
-                try:
-                    process.start()
-                except OSError:
-                    here.close()
-                    there.close()
-                    break
-                stack.callback(process.join)
-                stack.callback(process.terminate)
-            there.close()
-            stack.enter_context(here)
-            connections.append(here)
-        yield connections
-
-
-@contextmanager
-def _block_interrupts() -> Iterator[None]:
-    """Fork processes that ignore Ctrl-C from their first instruction on."""
-    # Ctrl-C reaches all processes; the first one ends the others.
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-
-
-def _run_helper(work: Callable[[Connection], None], connection: Connection) -> None:
-    threading.Thread(target=_end_with_first_process, daemon=True).start()
-    try:
-        work(connection)
-    except Exception as error:  # noqa: BLE001 - its text may quote a log, and is not for a terminal
-        connection.send(WorkerLost(f"{type(error).__name__} in it"))
-
-
-def _end_with_first_process() -> None:
-    """End this process with the first one, even while it sends: nobody receives its results."""
-    first = multiprocessing.parent_process()
-    if first is not None:
-        first.join()
-    os.kill(os.getpid(), signal.SIGTERM)
+        with self._next_part.locked():
+            self._next_part.write((1 << 62).to_bytes(8, "big"))

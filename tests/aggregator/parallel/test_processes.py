@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -39,7 +40,7 @@ from eida_stats_aggregator.fdsnws.filters import RequestFilter
 from eida_stats_aggregator.fdsnws.request_log import Ignored, Rejected, Request
 from eida_stats_aggregator.fdsnws.tally import SHOWN_REJECTS, Tally
 from eida_stats_aggregator.logs import bzip2, lines, sources
-from eida_stats_aggregator.parallel import processes, splits
+from eida_stats_aggregator.parallel import helpers, processes, splits
 from support.dates import NOVEMBER_2020 as DAY
 from support.processes import wait_for
 from support.stubs import (
@@ -718,11 +719,11 @@ def test_killed_process_ends_the_run(log: str, jobs: int, home: Path) -> None:
 def test_process_killed_while_sending_ends_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The end of a message is missing then."""
 
-    def half(work: object, connection: processes.Connection) -> None:
+    def half(work: object, connection: Connection) -> None:
         os.write(connection.fileno(), (1000).to_bytes(4, "big") + b"half")
         os.kill(os.getpid(), signal.SIGKILL)
 
-    monkeypatch.setattr(processes, "_run_helper", half)
+    monkeypatch.setattr(helpers, "_run_helper", half)
     log = tmp_path / "a.log"
     log.write_bytes(encode_log(line()) * 100)
     with sizes(part=3000, chunk=1000), pytest.raises(WorkerLost, match="memory may have been short"):

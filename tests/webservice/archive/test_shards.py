@@ -1,5 +1,7 @@
 """Tests of creating and removing shards."""
 
+from typing import Any
+
 import pytest
 
 from eida_stats_webservice.archive.errors import NodeHasShards, ShardExists, UnknownShard, UnusableShard
@@ -126,6 +128,22 @@ def test_condition_leaves_one_shard_to_read(store: Store, node: str) -> None:
         plan = "\n".join(line for (line,) in cursor)
     assert "Seq Scan on paths" in plan
     assert "Append" not in plan
+
+
+@ON_POSTGRESQL
+def test_names_are_those_of_the_shard_within_it(store: Store, node: str) -> None:
+    store.shards.create("gfz", "/a", node, open_paths=False)
+
+    def find(connection: Any) -> str:
+        cursor = connection.cursor()
+        cursor.execute("SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = 'paths'::regclass")
+        (found,) = cursor.fetchone()
+        return str(found)
+
+    with store.database.transaction() as connection:
+        with store.shards.storage.enter(connection, "gfz"):
+            assert find(connection) == "gfz"
+        assert find(connection) == "public"
 
 
 def test_node_with_shards_is_named(store: Store, node: str) -> None:

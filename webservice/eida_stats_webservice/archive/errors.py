@@ -1,7 +1,20 @@
 """Errors of the catalogue."""
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
 from eida_statistics.errors import ConfigurationError, EidaStatisticsError
 from eida_stats_webservice.errors import Conflict
+
+_SHOWN_LINES = 5
+
+
+class BadLine(NamedTuple):
+    """A line of a crawl that was refused."""
+
+    number: int
+    reason: str
 
 
 class UnknownShard(EidaStatisticsError):
@@ -26,3 +39,40 @@ class NodeHasShards(Conflict):
     """This node has shards."""
 
     problem = "node-has-shards"
+
+
+class ForeignShard(Conflict):
+    """This shard is on another server."""
+
+    exit_code = 2
+    problem = "foreign-shard"
+
+
+class OlderCrawl(Conflict):
+    """A newer crawl was ingested before, so nothing was changed."""
+
+    problem = "older-crawl"
+
+
+class ShrinkingCrawl(Conflict):
+    """This crawl would remove more than 20 % of the paths, so nothing was changed."""
+
+    problem = "shrinking-crawl"
+
+
+class TooManyBadLines(EidaStatisticsError):
+    """More than 1 % of the lines of a crawl are bad, so nothing was stored."""
+
+    http_status = 422
+    problem = "too-many-bad-lines"
+
+    def __init__(self, file: Path, bad: int, lines: int, bad_lines: Sequence[BadLine]) -> None:
+        self.bad_lines = list(bad_lines)
+        shown = "; ".join(f"line {number}: {reason}" for number, reason in bad_lines[:_SHOWN_LINES])
+        super().__init__(f"{file}: {bad:,} of {lines:,} lines. {shown}")
+
+
+class CatalogueDifferences(EidaStatisticsError):
+    """The tables of a shard differ from its metadata."""
+
+    problem = "catalogue-differences"

@@ -1,8 +1,18 @@
 """Records of the catalogue."""
 
 import datetime
+from typing import NamedTuple
 
 import msgspec
+
+
+class Stream(NamedTuple):
+    """A stream: the extended code of its network, station, location and channel."""
+
+    network: str
+    station: str
+    location: str
+    channel: str
 
 
 class Shard(msgspec.Struct, frozen=True):

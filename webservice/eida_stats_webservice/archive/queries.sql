@@ -16,3 +16,8 @@ DELETE FROM shards WHERE sh_code = :code;
 -- name: bump_generation(code)!
 -- Record a change of a shard.
 UPDATE shards SET generation = generation + 1 WHERE sh_code = :code;
+
+-- name: set_crawled_at(code, crawled_at)!
+-- Record the start of a complete crawl. Those of parts of an archive may be ingested in any order.
+UPDATE shards SET crawled_at = :crawled_at
+WHERE sh_code = :code AND (crawled_at IS NULL OR crawled_at < :crawled_at);

@@ -92,3 +92,75 @@ CREATE TABLE timeline (
 );
 COMMENT ON COLUMN timeline.tl_updated IS 'the newest change of its files';
 COMMENT ON COLUMN timeline.tl_spans IS 'the number of its segments';
+
+-- The rows that follow from paths and metadata. Ingestion writes them into the tables of these names, and verification
+-- compares them.
+
+CREATE VIEW derived_files AS
+SELECT
+    paths.pa_hash AS fi_hash,
+    paths.pa_parents[array_upper(paths.pa_parents, 1)] AS fi_parent,
+    split_part(paths.pa_path, '/', length(paths.pa_path) - length(replace(paths.pa_path, '/', '')) + 1) AS fi_name,
+    (metadata.md_json->>'size')::bigint AS fi_size,
+    to_timestamp(((metadata.md_json->>'ctime')::bigint)::double precision) AS fi_ctime,
+    to_timestamp(((metadata.md_json->>'mtime')::bigint)::double precision) AS fi_mtime,
+    to_timestamp(((metadata.md_json->>'atime')::bigint)::double precision) AS fi_atime,
+    metadata.md_json->>'mode' AS fi_mode,
+    metadata.md_json->>'inode' AS fi_inode,
+    metadata.md_json->>'uid' AS fi_uid,
+    metadata.md_json->>'gid' AS fi_gid,
+    metadata.md_json->>'user' AS fi_user,
+    metadata.md_json->>'group' AS fi_group
+FROM paths LEFT JOIN metadata ON metadata.md_hash = paths.pa_hash AND metadata.md_type = 'posix'
+WHERE paths.pa_type = 'file'::path_type;
+
+CREATE VIEW derived_links AS
+SELECT
+    paths.pa_hash AS li_hash,
+    paths.pa_parents[array_upper(paths.pa_parents, 1)] AS li_parent,
+    split_part(paths.pa_path, '/', length(paths.pa_path) - length(replace(paths.pa_path, '/', '')) + 1) AS li_name,
+    to_timestamp(((metadata.md_json->>'ctime')::bigint)::double precision) AS li_ctime,
+    to_timestamp(((metadata.md_json->>'mtime')::bigint)::double precision) AS li_mtime,
+    to_timestamp(((metadata.md_json->>'atime')::bigint)::double precision) AS li_atime,
+    metadata.md_json->>'inode' AS li_inode,
+    metadata.md_json->>'uid' AS li_uid,
+    metadata.md_json->>'gid' AS li_gid,
+    metadata.md_json->>'user' AS li_user,
+    metadata.md_json->>'group' AS li_group,
+    (metadata.md_json->>'intact')::boolean AS li_intact,
+    metadata.md_json->>'target' AS li_target
+FROM paths LEFT JOIN metadata ON metadata.md_hash = paths.pa_hash AND metadata.md_type = 'posix'
+WHERE paths.pa_type = 'link'::path_type;
+
+CREATE VIEW derived_directories AS
+SELECT
+    paths.pa_hash AS di_hash,
+    paths.pa_parents[array_upper(paths.pa_parents, 1)] AS di_parent,
+    split_part(paths.pa_path, '/', length(paths.pa_path) - length(replace(paths.pa_path, '/', '')) + 1) AS di_name,
+    to_timestamp(((metadata.md_json->>'ctime')::bigint)::double precision) AS di_ctime,
+    to_timestamp(((metadata.md_json->>'mtime')::bigint)::double precision) AS di_mtime,
+    to_timestamp(((metadata.md_json->>'atime')::bigint)::double precision) AS di_atime,
+    metadata.md_json->>'mode' AS di_mode,
+    metadata.md_json->>'inode' AS di_inode,
+    metadata.md_json->>'uid' AS di_uid,
+    metadata.md_json->>'gid' AS di_gid,
+    metadata.md_json->>'user' AS di_user,
+    metadata.md_json->>'group' AS di_group
+FROM paths LEFT JOIN metadata ON metadata.md_hash = paths.pa_hash AND metadata.md_type = 'posix'
+WHERE paths.pa_type = 'directory'::path_type;
+
+CREATE VIEW derived_sums AS
+SELECT parent AS hash, count(*) AS count, sum(coalesce(fi_size, 0)) AS size
+FROM (SELECT unnest(pa_parents) AS parent, fi_size FROM files JOIN paths ON pa_hash = fi_hash) AS below
+GROUP BY parent;
+
+CREATE VIEW derived_spans AS
+SELECT
+    md_hash AS sp_hash, network AS sp_network, station AS sp_station, location AS sp_location,
+    channel AS sp_channel, quality AS sp_quality, rate AS sp_rate, start AS sp_start, "end" AS sp_end,
+    bytes AS sp_bytes
+FROM metadata, jsonb_to_recordset(md_json->'segments') AS segment (
+    network text, station text, location text, channel text, quality text, rate double precision,
+    start timestamptz, "end" timestamptz, bytes bigint
+)
+WHERE md_type = 'mseed' AND md_json ? 'segments';

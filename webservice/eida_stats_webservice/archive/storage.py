@@ -1,6 +1,7 @@
 """Where the rows of shards are: in PostgreSQL, each shard has a schema; in SQLite, they are in common tables."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -53,8 +54,8 @@ class ShardStorage(Protocol):
     def create(self, connection: Any, code: str) -> None:
         """Create the tables of a shard; raise ShardExists if a schema has its name."""
 
-    def enter(self, connection: Any, code: str) -> None:
-        """Let the names of tables stand for those of a shard, until the end of the transaction."""
+    def enter(self, connection: Any, code: str) -> AbstractContextManager[None]:
+        """Return a context in which the names of tables stand for those of a shard; outside, they are the views."""
 
     def remove(self, connection: Any, code: str) -> None:
         """Remove the tables of a shard. No view may read them any more."""
@@ -72,9 +73,9 @@ class SchemaStorage:
             raise ShardExists(f"the database has a schema {code}", hint="Choose another code.")
         schemas.create(connection, code, read_script("shard") + read_script("shard_indexes"))
 
-    def enter(self, connection: Any, code: str) -> None:
+    def enter(self, connection: Any, code: str) -> AbstractContextManager[None]:
         """Put the schema first in the search_path; see ShardStorage."""
-        schemas.enter(connection, code)
+        return schemas.enter(connection, code)
 
     def remove(self, connection: Any, code: str) -> None:
         """Drop the schema; see ShardStorage."""
@@ -91,8 +92,9 @@ class RowStorage:
     def create(self, connection: Any, code: str) -> None:
         """Do nothing; see ShardStorage."""
 
-    def enter(self, connection: Any, code: str) -> None:
-        """Do nothing; see ShardStorage."""
+    def enter(self, connection: Any, code: str) -> AbstractContextManager[None]:  # noqa: ARG002
+        """Change nothing: statements name the shard by `sh_code`; see ShardStorage."""
+        return nullcontext()
 
     def remove(self, connection: Any, code: str) -> None:
         """Do nothing; see ShardStorage."""

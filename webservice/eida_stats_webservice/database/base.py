@@ -145,6 +145,12 @@ class Database(ABC):
         parameters.
         """
 
+    def run_all(self, connection: Any, query: Any, parameters: Mapping[str, Any]) -> None:
+        """Run the statements of a named query. Each ends at the end of a line, and may use any parameter."""
+        cursor = connection.cursor()
+        for statement in query.sql.split(";\n"):
+            cursor.execute(statement, parameters)
+
     @abstractmethod
     def to_regex(self, patterns: Iterable[str]) -> str:
         """Return a regular expression that matches whole texts against any of some patterns with * and ?."""

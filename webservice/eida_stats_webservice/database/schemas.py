@@ -3,7 +3,8 @@
 All functions take a connection in a transaction of the role that owns the tables. Names are always quoted.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 from psycopg2 import extensions, sql
 
@@ -26,21 +27,23 @@ def create(connection: extensions.connection, name: str, script: str) -> None:
 
 def run(connection: extensions.connection, name: str, script: str) -> None:
     """Run a script whose tables are in a schema. Types may be in the other schemas of the search_path."""
+    with enter(connection, name), connection.cursor() as cursor:
+        cursor.execute(script)
+
+
+@contextmanager
+def enter(connection: extensions.connection, name: str) -> Iterator[None]:
+    """Look for tables in a schema first while the context lasts."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_setting('search_path')")
         (before,) = cursor.fetchone() or ("",)
-        enter(connection, name)
-        cursor.execute(script)
-        cursor.execute("SELECT set_config('search_path', %s, true)", (before,))
-
-
-def enter(connection: extensions.connection, name: str) -> None:
-    """Look for tables in a schema first, until the end of the transaction."""
-    with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT set_config('search_path', %s || ', ' || current_setting('search_path'), true)",
-            (sql.Identifier(name).as_string(connection),),
+            "SELECT set_config('search_path', concat_ws(', ', %s, nullif(%s, '')), true)",
+            (sql.Identifier(name).as_string(connection), before),
         )
+        yield
+        # After an exception, the end of the transaction restores it.
+        cursor.execute("SELECT set_config('search_path', %s, true)", (before,))
 
 
 def rename(connection: extensions.connection, old: str, new: str) -> None:

@@ -1,0 +1,1 @@
+"""Crawls of the node's archive: the command `eida_archive`."""

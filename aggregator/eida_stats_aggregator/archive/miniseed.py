@@ -1,0 +1,189 @@
+"""Read what a file of miniSEED has: its segments, and their records and bytes."""
+
+import datetime
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from math import isfinite
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pymseed import MiniSEEDError, MS3TraceList
+from pymseed.mstracelist import MS3TraceID
+
+from eida_statistics.archive.records import MseedRecord, Segment
+from eida_statistics.compression import MAGIC
+
+# Why a file has no segment. `--since` reads files again that could not be read.
+EMPTY = "the file is empty"
+CANNOT_BE_READ = "cannot be read: "
+_COMPRESSED = "the file is compressed"
+_NO_RECORD = "no miniSEED record was found"
+_NO_STREAM = "its records have no valid stream, time or sample rate"
+
+Extend = Callable[[str, datetime.date], str]
+"""Returns the extended code of a network whose data start on a day."""
+
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+_MINISEED_2 = 2
+# libmseed numbers the qualities of miniSEED 2 as if they were versions.
+_QUALITIES = {1: "R", 2: "D", 3: "Q", 4: "M"}
+# FDSN:NETWORK_STATION_LOCATION_BAND_SOURCE_SUBSOURCE, see http://docs.fdsn.org/projects/source-identifiers/
+_SOURCE_IDENTIFIER = re.compile(
+    r"FDSN:([0-9A-Za-z-]{1,12})_([0-9A-Za-z-]{1,12})_([0-9A-Za-z-]{0,12})"
+    r"_([0-9A-Za-z]{0,8})_([0-9A-Za-z]{0,8})_([0-9A-Za-z]{0,8})"
+)
+
+
+class _Codes(NamedTuple):
+    """The codes of a stream, as its records have them."""
+
+    network: str
+    station: str
+    location: str
+    channel: str
+
+
+def read_content(path: str, size: int, extend: Extend) -> MseedRecord:
+    """Return the content of a file. Samples are not decoded.
+
+    Args:
+        path: an absolute path, with surrogates for bytes that are not UTF-8.
+        size: the size of the file in bytes, found before.
+        extend: returns the extended codes of networks.
+
+    Raises:
+        RegistryUnavailable: if a network needs the registry, which cannot be loaded.
+        InvalidRegistry: if the registry is invalid.
+    """
+    if size == 0:
+        return MseedRecord(error=EMPTY)
+    try:
+        traces = MS3TraceList.from_file(path, record_list=True, split_version=True)
+    except MiniSEEDError:
+        return _read_damaged(path, size, extend)
+    return _describe(traces, size, extend, damaged=False)
+
+
+def _read_damaged(path: str, size: int, extend: Extend) -> MseedRecord:
+    """Return the content of a file of which not all is miniSEED. This is slower, and hides where the damage is."""
+    traces = MS3TraceList()
+    try:
+        traces.add_file(path, record_list=True, split_version=True, skip_not_data=True)
+    except MiniSEEDError as error:
+        # It has the records before one that libmseed can neither read nor skip.
+        if len(traces) == 0:
+            return MseedRecord(error=_explain_failure(path, error))
+    return _describe(traces, size, extend, damaged=True)
+
+
+def _describe(traces: MS3TraceList, size: int, extend: Extend, *, damaged: bool) -> MseedRecord:
+    # libmseed's structures: the objects of pymseed take 4 µs for each record, twenty times as long.
+    found = [(trace, segment._seg) for trace in traces for segment in trace]
+    lengths = _measure([raw.recordlist for _, raw in found], size, damaged)
+    unread = size
+    segments = []
+    for (trace, raw), length in zip(found, lengths, strict=True):
+        segment = _make_segment(trace, raw, length, extend)
+        if segment is not None:
+            segments.append(segment)
+            unread -= length
+    if not segments:
+        return MseedRecord(error=_NO_STREAM if found else _NO_RECORD)
+    if len(segments) > 1:
+        segments.sort(key=lambda one: (one.sid, one.start, one.end, one.quality, one.rate, one.samples, one.bytes))
+    # The file may have grown since.
+    return MseedRecord(segments, max(unread, 0), damaged)
+
+
+def _measure(lists: Sequence[Any], size: int, damaged: bool) -> list[int]:
+    """Return the bytes of the records of each list.
+
+    Mostly, they follow from the first and the last record of each: 20,000 records of a day file would take 5 ms.
+
+    Args:
+        lists: structures of libmseed, of all segments in the file.
+        size: the size of the file in bytes.
+        damaged: whether there may be something between the records.
+    """
+    if not damaged and lists:
+        last = lists[-1].last
+        if len(lists) == 1 and last.fileoffset + last.msr.reclen == size:
+            # Records are read one after the other, and this one ends where the file does.
+            return [size]
+        length = last.msr.reclen
+        if all(one.first.msr.reclen == length == one.last.msr.reclen for one in lists):
+            lengths = [one.recordcnt * length for one in lists]
+            if sum(lengths) == size:
+                return lengths
+    return [sum(_list_lengths(one)) for one in lists]
+
+
+def _list_lengths(records: Any) -> Iterator[int]:
+    record = records.first
+    while record:
+        yield record.msr.reclen
+        record = record.next
+
+
+def _make_segment(trace: MS3TraceID, raw: Any, length: int, extend: Extend) -> Segment | None:
+    """Return a segment; None if it has no valid stream, time or sample rate."""
+    try:
+        sid = trace.sourceid
+    except UnicodeDecodeError:
+        return None
+    codes, version = _parse_sid(sid), trace.pubversion
+    first, last, rate = raw.starttime, raw.endtime, raw.samprate
+    if codes is None or last < first or not (isfinite(rate) and rate >= 0):
+        return None
+    start = _to_time(first)
+    records = raw.recordlist
+    is_old = records.first.msr.formatversion == _MINISEED_2
+    return Segment(
+        sid,
+        extend(codes.network, start.date()),
+        codes.station,
+        codes.location,
+        codes.channel,
+        _QUALITIES.get(version, str(version)) if is_old else str(version),
+        rate,
+        start,
+        _to_time(last),
+        raw.samplecnt,
+        records.recordcnt,
+        length,
+    )
+
+
+def _to_time(nanoseconds: int) -> datetime.datetime:
+    return _EPOCH + datetime.timedelta(microseconds=nanoseconds // 1000)
+
+
+@lru_cache(maxsize=1 << 14)
+def _parse_sid(sid: str) -> _Codes | None:
+    """Return the codes of an FDSN source identifier; None if it is something else."""
+    match = _SOURCE_IDENTIFIER.fullmatch(sid)
+    if match is None:
+        return None
+    network, station, location, *parts = match.groups()
+    # Longer codes stay apart, or two channels might have the same name.
+    return _Codes(network, station, location, ("" if all(len(part) == 1 for part in parts) else "_").join(parts))
+
+
+def get_short_network(segment: Segment) -> str | None:
+    """Return the code of a network as its records have it."""
+    codes = _parse_sid(segment.sid)
+    return None if codes is None else codes.network
+
+
+def _explain_failure(path: str, error: MiniSEEDError) -> str:
+    try:
+        with Path(path).open("rb") as file:
+            beginning = file.read(16)
+    except OSError as problem:
+        return f"{CANNOT_BE_READ}{problem.strerror}"
+    if any(beginning.startswith(magic) for magic in MAGIC):
+        return _COMPRESSED
+    # Its texts have the path, if it is about anything else than the format.
+    texts = [text.removeprefix("Error: ").strip() for text in error.error_messages if path not in text]
+    return f"libmseed cannot read it: {texts[0]}" if texts else _NO_RECORD

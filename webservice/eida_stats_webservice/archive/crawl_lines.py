@@ -1,0 +1,303 @@
+"""Check the lines of a crawl, one by one, and yield those that can be stored."""
+
+import datetime
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from eida_statistics.archive.crawl_file import merge_ends, parse_first_line, parse_last_line, read_lines
+from eida_statistics.archive.errors import InvalidCrawl, InvalidLine
+from eida_statistics.archive.lines import parse_line
+from eida_statistics.archive.paths import hash_parents, hash_path, is_normal, is_within
+from eida_statistics.archive.records import (
+    CRAWL,
+    MSEED,
+    POSIX,
+    REMOVED,
+    CrawlRecord,
+    Segment,
+    decode_mseed,
+    decode_posix,
+    encode_record,
+)
+from eida_stats_webservice.archive.errors import BadLine, TooManyBadLines
+from eida_stats_webservice.archive.times import format_moment
+
+NAMED_LINES = 100
+_MAX_BAD_SHARE = 0.01
+# A B-tree cannot hold longer texts.
+_MAX_TYPE = 250
+_QUALITY = re.compile(r"[0-9A-Za-z]{0,3}")
+_PAIR_OF_BACKSLASHES = re.compile(rb"\\\\")
+
+
+class StagedLine(NamedTuple):
+    """A line that can be stored.
+
+    Attributes:
+        number: its number in the file.
+        hash: the hash of the path.
+        path: the path; None if it is that of a line before, of which it is known.
+        parents: the hashes of all directories above, likewise.
+        md_type: the type of the metadata; None if the line was refused and its path is there nevertheless.
+        json: the metadata, likewise.
+    """
+
+    number: int
+    hash: str
+    path: str | None
+    parents: tuple[str, ...] | None
+    md_type: str | None
+    json: str | None
+
+
+class StagedSpan(NamedTuple):
+    """A segment of a file; `number` is the line that has it. Times are texts in the form of the database."""
+
+    number: int
+    hash: str
+    network: str
+    station: str
+    location: str
+    channel: str
+    quality: str
+    rate: float
+    start: str
+    end: str
+    bytes: int
+
+
+class CrawlReader:
+    """Reads the file of a crawl.
+
+    Args:
+        file: the file.
+        shard_path: the path that all paths begin with.
+        is_partial: whether the crawl lists changes only.
+
+    Attributes:
+        root: the path below which a complete crawl has everything; None in a partial crawl without a first line.
+        first: the record of the first line; None likewise.
+        types: the types of metadata that it has.
+        unreadable: directories that it could not read.
+        lines: the number of lines.
+        untyped: the number of `posix` records without a type.
+        bad: the number of lines that were refused.
+        bad_lines: the first of them.
+    """
+
+    def __init__(self, file: Path, shard_path: str, *, is_partial: bool) -> None:
+        self._file = file
+        self._shard_path = shard_path
+        self.is_partial = is_partial
+        self._numbered = read_lines(file)
+        self.types: Counter[str] = Counter()
+        self.unreadable: list[str] = []
+        self.lines = 0
+        self.untyped = 0
+        self.bad = 0
+        self.bad_lines: list[BadLine] = []
+        self.root: str | None = None
+        self.first: CrawlRecord | None = None
+        self._record: CrawlRecord | None = None
+        self._pending: tuple[int, bytes] | None = None
+        self._read_first()
+
+    def read(self, add_span: Callable[[StagedSpan], None]) -> Iterator[StagedLine]:
+        """Yield the lines that can be stored, and report their segments as they occur.
+
+        Raises:
+            InvalidCrawl: if the file is damaged or cut off, or its last line is missing in a complete crawl.
+            TooManyBadLines: if more than one line of a hundred was refused.
+        """
+        previous = ""
+        for number, line in self._read_middle():
+            self.lines += 1
+            try:
+                staged = self._check(number, line, add_span)
+            except InvalidLine as error:
+                self._refuse(number, error)
+                previous = ""
+                if (mentioned := self._find_path(number, line)) is not None:
+                    yield mentioned
+                continue
+            # The path of a file is with its first line, and with those of type posix.
+            if staged.hash == previous and staged.md_type != POSIX and not self.is_partial:
+                staged = staged._replace(path=None, parents=None)
+            previous = staged.hash
+            yield staged
+        self._check_share()
+        if self.root is not None and self._record is not None:
+            yield self._stage(self.lines, self.root, CRAWL, encode_record(self._record).decode())
+
+    def _read_first(self) -> None:
+        number, line = next(self._numbered, (0, b""))
+        try:
+            self.root, self.first = parse_first_line(line)
+        except InvalidCrawl as error:
+            if not self.is_partial:
+                raise InvalidCrawl(f"{self._file}: {error.subject}", hint=_hint_partial()) from error
+            self._pending = (number, line) if number else None
+        else:
+            self._record = self.first
+            self.lines += 1
+            if not is_normal(self.root) or not is_within(self.root, self._shard_path):
+                raise InvalidCrawl(
+                    f"{self._file}: it is of {self.root!r}, which is not within {self._shard_path}",
+                    hint="Crawl with --as and the path of the shard, or choose another shard.",
+                )
+
+    def _read_middle(self) -> Iterator[tuple[int, bytes]]:
+        """Yield all lines but the first and the last of the crawl."""
+        before = self._pending
+        for numbered in self._numbered:
+            if before is not None:
+                yield before
+            before = numbered
+        try:
+            # A line that is missing is not valid, either.
+            self._read_last(b"" if before is None else before[1])
+        except InvalidCrawl as error:
+            if not self.is_partial:
+                raise InvalidCrawl(f"{self._file}: {error.subject}", hint=_hint_partial()) from error
+            if before is not None:
+                yield before
+        else:
+            self.lines += 1
+
+    def _read_last(self, line: bytes) -> None:
+        root, last = parse_last_line(line)
+        if root != self.root or self.first is None:
+            raise InvalidCrawl(f"its first line is of {self.root!r}, and its last line of {root!r}")
+        self._record = merge_ends(self.first, last)
+        self.unreadable = [path for path in last.unreadable or () if is_normal(path)]
+
+    def _check(self, number: int, line: bytes, add_span: Callable[[StagedSpan], None]) -> StagedLine:
+        path, md_type, json = parse_line(line)
+        self._check_path(path)
+        if md_type == POSIX:
+            text = self._check_posix(json)
+        elif md_type == MSEED:
+            # Of all segments, or of none.
+            record = decode_mseed(json)
+            path_hash = hash_path(path)
+            spans = [_to_span(number, path_hash, segment) for segment in record.segments]
+            text = _check_text(encode_record(record))
+            for span in spans:
+                add_span(span)
+        else:
+            text = self._check_other(md_type, json)
+        self.types[md_type] += 1
+        return self._stage(number, path, md_type, text)
+
+    def _check_path(self, path: str) -> None:
+        if not is_normal(path):
+            raise InvalidLine("the path is not absolute and normalised")
+        if not is_within(path, self._shard_path):
+            raise InvalidLine(f"the path is not within {self._shard_path}")
+        if self.root is not None and not self.is_partial and not is_within(path, self.root):
+            raise InvalidLine(f"the path is not within the root of the crawl, {self.root}")
+
+    def _check_posix(self, json: bytes) -> str:
+        record = decode_posix(json)
+        text = _check_text(encode_record(record))
+        if record.type is None:
+            self.untyped += 1
+        return text
+
+    def _check_other(self, md_type: str, json: bytes) -> str:
+        if md_type == CRAWL:
+            raise InvalidLine("type 'crawl' is for the first and the last line")
+        if md_type == REMOVED and not self.is_partial:
+            raise InvalidLine("type 'removed' is for partial crawls")
+        if not 0 < len(md_type.encode()) <= _MAX_TYPE or "\0" in md_type:
+            raise InvalidLine(f"the type is empty, has a NUL, or is longer than {_MAX_TYPE} bytes")
+        return _check_text(_check_json(json))
+
+    def _stage(self, number: int, path: str, md_type: str | None, json: str | None) -> StagedLine:
+        return StagedLine(number, hash_path(path), path, hash_parents(path), md_type, json)
+
+    def _refuse(self, number: int, error: InvalidLine) -> None:
+        self.bad += 1
+        if len(self.bad_lines) < NAMED_LINES:
+            self.bad_lines.append(BadLine(number, error.subject))
+
+    def _find_path(self, number: int, line: bytes) -> StagedLine | None:
+        """Return the path of a line that was refused: it is in the archive, so a complete crawl keeps it."""
+        path = line.partition(b"\t")[0]
+        try:
+            text = parse_line(path + b"\t\t").path
+            self._check_path(text)
+        except InvalidLine:
+            return None
+        return self._stage(number, text, None, None)
+
+    def _check_share(self) -> None:
+        if self.bad > self.lines * _MAX_BAD_SHARE:
+            raise TooManyBadLines(self._file, self.bad, self.lines, self.bad_lines)
+
+
+def _hint_partial() -> str:
+    return "Copy or send it again. A list of changes needs --partial."
+
+
+def _check_text(json: bytes) -> str:
+    r"""Return JSON as text.
+
+    Raises:
+        InvalidLine: if it has `\u0000`, which PostgreSQL cannot store.
+    """
+    if b"\\u0000" in json and b"\\u0000" in _PAIR_OF_BACKSLASHES.sub(b"", json):
+        raise InvalidLine(r"the metadata have the character \u0000, which the database cannot store")
+    return json.decode()
+
+
+def _check_json(json: bytes) -> bytes:
+    """Return any JSON object in a compact form, without repeated names.
+
+    Raises:
+        InvalidLine: if it is no object, or both databases cannot store it.
+    """
+    try:
+        found = msgspec.json.decode(json)
+    except RecursionError:
+        raise InvalidLine("the metadata are nested too deeply") from None
+    except msgspec.DecodeError as error:
+        raise InvalidLine("the metadata are not JSON that the database can store") from error
+    if not isinstance(found, dict):
+        raise InvalidLine("the metadata are not a JSON object")
+    return msgspec.json.encode(found)
+
+
+def _to_span(number: int, path_hash: str, segment: Segment) -> StagedSpan:
+    if not math.isfinite(segment.rate):
+        raise InvalidLine("segments: rate: not finite")
+    if segment.end < segment.start:
+        raise InvalidLine("segments: end: before start")
+    if not _QUALITY.fullmatch(segment.quality):
+        raise InvalidLine("segments: quality: not a code of up to 3 letters and digits")
+    return StagedSpan(
+        number,
+        path_hash,
+        segment.network,
+        segment.station,
+        segment.location,
+        segment.channel,
+        segment.quality,
+        segment.rate,
+        _format_time(segment.start),
+        _format_time(segment.end),
+        segment.bytes,
+    )
+
+
+def _format_time(time: datetime.datetime) -> str:
+    try:
+        return format_moment(time)
+    except OverflowError:
+        raise InvalidLine("segments: a time is not of the years 1 to 9999 in UTC") from None

@@ -1,0 +1,1 @@
+"""Merge a crawl into the tables of a shard."""

@@ -1,0 +1,163 @@
+"""Merge a crawl into the tables of a shard: decide what changes, and change it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from eida_statistics.archive.paths import hash_path
+from eida_statistics.archive.records import POSIX
+from eida_stats_webservice.archive.crawl_lines import CrawlReader
+from eida_stats_webservice.archive.errors import BadLine, ShrinkingCrawl
+from eida_stats_webservice.archive.merging.staging import stage_crawl
+from eida_stats_webservice.archive.merging.timelines import TimelineUpdate
+from eida_stats_webservice.archive.models import Shard, Stream
+from eida_stats_webservice.database.base import Database
+
+_MAX_SHRINK_SHARE = 0.2
+
+
+@dataclass
+class MergeResult:
+    """What a crawl has changed.
+
+    Attributes:
+        lines: the number of lines.
+        found: the number of paths that it has.
+        added: paths with metadata that are new.
+        changed: other paths with metadata that have changed.
+        removed: paths that are gone.
+        dropped: metadata that are gone although their paths are there.
+        untyped: `posix` records without a type.
+        bad: lines that were refused.
+        bad_lines: the first of them.
+        streams: the streams whose segments changed, or the files that have them.
+    """
+
+    lines: int
+    found: int
+    added: int
+    changed: int
+    removed: int
+    dropped: int
+    untyped: int
+    bad: int
+    bad_lines: list[BadLine]
+    streams: list[Stream] = field(default_factory=list)
+
+    @property
+    def is_change(self) -> bool:
+        """Whether anything has changed."""
+        return any((self.added, self.changed, self.removed, self.dropped))
+
+
+class CrawlMerge:
+    """Merges crawls. All methods take a connection in a transaction that has entered the shard and locked it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.queries = database.load_queries(Path(__file__).parent)
+        self._timeline = TimelineUpdate(database, self.queries)
+
+    def merge(self, connection: Any, shard: Shard, crawl: CrawlReader, *, may_shrink: bool) -> MergeResult:
+        """Merge a crawl.
+
+        Raises:
+            InvalidCrawl: if the file is damaged or cut off.
+            TooManyBadLines: if more than one line of a hundred was refused.
+            ShrinkingCrawl: if more than 20 % of the paths would go, unless it may shrink.
+        """
+        place = _Place(connection, shard.code, crawl)
+        self._stage(place, crawl)
+        self._decide(place, crawl)
+        result = self._describe(place, crawl)
+        if not crawl.is_partial and not may_shrink:
+            self._check_shrink(place, crawl, result)
+        if result.is_change:
+            self._run(place, self.queries.find_touched)
+            self._apply(place)
+            result.streams = self._timeline.update(connection, shard.code)
+        return result
+
+    def find_crawls(self, connection: Any, code: str) -> list[tuple[str, str]]:
+        """Return the roots of all crawls that were ingested, with the times at which they began."""
+        return list(self.queries.find_crawls(connection, code=code))
+
+    def _stage(self, place: "_Place", crawl: CrawlReader) -> None:
+        for query in (self.queries.configure, self.queries.create_staging):
+            self._run(place, query)
+        stage_crawl(self._database, self.queries, place.connection, crawl)
+        self._run(place, self.queries.analyse_staged)
+        self._run(place, self.queries.delete_repeated)
+        if crawl.is_partial:
+            self._run(place, self.queries.delete_removed)
+        self.queries.add_unreadable(
+            place.connection, [{"hash": hash_path(path), "path": path} for path in crawl.unreadable]
+        )
+        # The type of a path is known until it goes.
+        self.queries.add_replaced(place.connection, [{"type": one} for one in crawl.types if one != POSIX])
+
+    def _decide(self, place: "_Place", crawl: CrawlReader) -> None:
+        self._run(place, self.queries.find_changes)
+        if crawl.is_partial:
+            self._run(place, self.queries.find_removed)
+        else:
+            self._run(place, self.queries.find_gone)
+            self._run(place, self.queries.find_replaced)
+        self._run(place, self.queries.find_no_files)
+
+    def _describe(self, place: "_Place", crawl: CrawlReader) -> MergeResult:
+        added, changed = self._fetch(place, self.queries.count_changes)
+        ((found,), (removed,), (dropped,)) = (
+            self._fetch(place, query)
+            for query in (self.queries.count_staged, self.queries.count_gone, self.queries.count_dropped)
+        )
+        return MergeResult(
+            lines=crawl.lines,
+            found=found,
+            added=added,
+            changed=changed,
+            removed=removed,
+            dropped=dropped,
+            untyped=crawl.untyped,
+            bad=crawl.bad,
+            bad_lines=crawl.bad_lines,
+        )
+
+    def _check_shrink(self, place: "_Place", crawl: CrawlReader, result: MergeResult) -> None:
+        (present,) = self._fetch(place, self.queries.count_below)
+        if result.removed > present * _MAX_SHRINK_SHARE:
+            raise ShrinkingCrawl(
+                f"{result.removed:,} of {present:,} paths below {crawl.root} are not in it",
+                hint="Is a disk unmounted? If not, use --allow-shrink.",
+            )
+
+    def _apply(self, place: "_Place") -> None:
+        queries = self.queries
+        for query in (
+            # The state before.
+            *(queries.subtract_files, queries.keep_sums, queries.sum_below_new, queries.find_streams),
+            *(queries.merge_metadata, queries.merge_paths, queries.merge_files, queries.merge_links),
+            # The state after.
+            *(queries.add_files, queries.merge_directories, queries.update_sums),
+            *(queries.merge_spans, queries.find_streams),
+        ):
+            self._run(place, query)
+
+    def _run(self, place: "_Place", query: Any) -> None:
+        """Run the statements of a query."""
+        self._database.run_all(place.connection, query, place.parameters)
+
+    def _fetch(self, place: "_Place", query: Any) -> tuple[int, ...]:
+        """Return the numbers of a row."""
+        cursor = place.connection.cursor()
+        cursor.execute(query.sql, place.parameters)
+        return tuple(map(int, cursor.fetchone()))
+
+
+class _Place:
+    """Where a crawl is merged: the connection, and the parameters of the statements."""
+
+    def __init__(self, connection: Any, code: str, crawl: CrawlReader) -> None:
+        root = crawl.root or ""
+        self.connection = connection
+        self.parameters = {"code": code, "root": hash_path(root), "root_path": root}

@@ -1,0 +1,279 @@
+-- Merge a crawl into the tables of a shard, for PostgreSQL. Names without a schema are temporary tables and those of
+-- the shard.
+
+-- Staging
+
+-- name: configure()!
+-- Sorts and joins of a million rows take place in memory.
+SET LOCAL work_mem = '128MB';
+SET LOCAL maintenance_work_mem = '256MB';
+SET LOCAL enable_hashagg = on;
+
+-- name: create_staging()!
+DROP TABLE IF EXISTS pg_temp.staged, pg_temp.staged_spans, pg_temp.unreadable, pg_temp.replaced_types,
+    pg_temp.changes, pg_temp.gone, pg_temp.dropped, pg_temp.touched, pg_temp.touched_posix, pg_temp.touched_mseed,
+    pg_temp.deltas, pg_temp.streams, pg_temp.staged_timeline, pg_temp.numbered_timeline, pg_temp.present_timeline;
+CREATE TEMPORARY TABLE staged (line bigint, hash uuid, path text, parents uuid[], type text, json jsonb)
+    ON COMMIT DROP;
+CREATE TEMPORARY TABLE staged_spans (
+    line bigint, hash uuid, network text, station text, location text, channel text, quality text,
+    rate double precision, start timestamptz, "end" timestamptz, bytes bigint
+) ON COMMIT DROP;
+CREATE TEMPORARY TABLE unreadable (hash uuid, path text) ON COMMIT DROP;
+CREATE TEMPORARY TABLE replaced_types (type text) ON COMMIT DROP;
+CREATE TEMPORARY TABLE changes (line bigint, hash uuid, type text, is_present boolean) ON COMMIT DROP;
+CREATE TEMPORARY TABLE gone (hash uuid) ON COMMIT DROP;
+CREATE TEMPORARY TABLE dropped (hash uuid, type text) ON COMMIT DROP;
+CREATE TEMPORARY TABLE touched (hash uuid) ON COMMIT DROP;
+CREATE TEMPORARY TABLE touched_posix (hash uuid) ON COMMIT DROP;
+CREATE TEMPORARY TABLE touched_mseed (hash uuid) ON COMMIT DROP;
+CREATE TEMPORARY TABLE deltas (hash uuid, count numeric, size numeric) ON COMMIT DROP;
+CREATE TEMPORARY TABLE streams (network text, station text, location text, channel text) ON COMMIT DROP;
+CREATE TEMPORARY TABLE staged_timeline (LIKE timeline) ON COMMIT DROP;
+CREATE TEMPORARY TABLE numbered_timeline (LIKE timeline, number bigint) ON COMMIT DROP;
+CREATE TEMPORARY TABLE present_timeline (LIKE timeline, number bigint, place tid) ON COMMIT DROP;
+
+-- name: stage_line()!
+COPY staged (line, hash, path, parents, type, json) FROM STDIN
+
+-- name: stage_span()!
+COPY staged_spans (line, hash, network, station, location, channel, quality, rate, start, "end", bytes) FROM STDIN
+
+-- name: analyse_staged()!
+ANALYZE staged;
+
+-- name: delete_repeated()!
+-- Of lines with the same path and type, the last one wins.
+DELETE FROM staged
+USING (SELECT hash, type, max(line) AS last FROM staged GROUP BY hash, type HAVING count(*) > 1) AS repeated
+WHERE staged.hash = repeated.hash AND staged.type = repeated.type AND staged.line < repeated.last;
+
+-- name: delete_removed()!
+-- Lines before the one that removes their path, or a directory above it, have no effect.
+DELETE FROM staged
+USING staged AS removed
+WHERE removed.type = 'removed' AND staged.type <> 'removed' AND staged.line < removed.line
+    AND (staged.hash = removed.hash OR staged.parents @> ARRAY[removed.hash]);
+
+-- Decisions
+
+-- name: find_crawls()
+-- Return the paths of all crawls that were ingested, with the times at which they began.
+SELECT pa_path, md_json->>'started' FROM metadata JOIN paths ON pa_hash = md_hash WHERE md_type = 'crawl';
+
+-- name: find_changes()!
+-- A difference of the time of access is none, since reading a file changes it.
+INSERT INTO changes
+SELECT line, hash, type, md_hash IS NOT NULL
+FROM staged LEFT JOIN metadata ON md_hash = hash AND md_type = type
+WHERE type <> 'removed' AND (
+    md_hash IS NULL OR (CASE type WHEN 'posix' THEN json - 'atime' <> md_json - 'atime' ELSE json <> md_json END)
+);
+
+-- name: find_gone(root)!
+-- Of a complete crawl: what was not found below its root, except below directories that could not be read.
+INSERT INTO gone
+SELECT pa_hash FROM paths
+WHERE (pa_hash = :root::uuid OR pa_parents @> ARRAY[:root]::uuid[])
+    AND NOT EXISTS (SELECT FROM staged WHERE hash = pa_hash)
+    AND NOT pa_parents && (SELECT coalesce(array_agg(hash), '{}') FROM unreadable);
+
+-- name: find_removed()!
+-- Of a partial crawl: removed paths, and what was below a directory that is none any more.
+INSERT INTO gone
+SELECT pa_hash
+FROM (
+    SELECT hash AS pa_hash FROM staged JOIN paths ON pa_hash = hash WHERE type = 'removed'
+    UNION
+    SELECT below.pa_hash
+    FROM staged JOIN paths AS below ON below.pa_parents @> ARRAY[hash]
+    WHERE type = 'removed'
+        OR (type = 'posix' AND json->>'type' <> 'directory' AND EXISTS (
+            SELECT FROM paths AS before WHERE before.pa_hash = hash AND before.pa_type = 'directory'
+        ))
+) AS found
+WHERE NOT EXISTS (SELECT FROM staged WHERE hash = pa_hash AND type <> 'removed');
+
+-- name: count_below(root)$
+SELECT count(*) FROM paths WHERE pa_hash = :root::uuid OR pa_parents @> ARRAY[:root]::uuid[];
+
+-- name: find_replaced()!
+-- Of a complete crawl: metadata of types that it has, of paths that have them no longer. A line that was refused
+-- keeps what there was.
+INSERT INTO dropped
+SELECT md_hash, md_type FROM metadata
+WHERE md_type IN (SELECT type FROM replaced_types)
+    AND EXISTS (SELECT FROM staged WHERE hash = md_hash)
+    AND NOT EXISTS (SELECT FROM staged WHERE hash = md_hash AND (type = md_type OR type IS NULL));
+
+-- name: find_no_files()!
+-- The content of files that have become something else.
+INSERT INTO dropped
+SELECT md_hash, md_type FROM metadata JOIN staged ON staged.hash = md_hash
+WHERE md_type = 'mseed' AND type = 'posix' AND json->>'type' <> 'file'
+    AND NOT EXISTS (SELECT FROM staged AS other WHERE other.hash = md_hash AND other.type = 'mseed')
+    AND NOT EXISTS (SELECT FROM dropped WHERE hash = md_hash AND dropped.type = md_type);
+
+-- name: find_touched()!
+INSERT INTO touched_posix SELECT hash FROM changes WHERE type = 'posix' UNION SELECT hash FROM gone;
+INSERT INTO touched_mseed
+SELECT hash FROM changes WHERE type = 'mseed' UNION SELECT hash FROM gone
+UNION SELECT hash FROM dropped WHERE type = 'mseed';
+INSERT INTO touched SELECT hash FROM touched_posix UNION SELECT hash FROM touched_mseed;
+ANALYZE changes, touched_posix, touched_mseed, touched, gone;
+
+-- Merge
+
+-- name: subtract_files()!
+-- The files that go or change, from the sums of all directories above.
+INSERT INTO deltas
+SELECT unnest(pa_parents), -count(*), -sum(coalesce(fi_size, 0))
+FROM touched_posix JOIN files ON fi_hash = hash JOIN paths ON pa_hash = hash
+GROUP BY 1;
+
+-- name: add_files()!
+-- The files that are new or changed, to the sums of all directories above.
+INSERT INTO deltas
+SELECT unnest(pa_parents), count(*), sum(coalesce(fi_size, 0))
+FROM touched_posix JOIN files ON fi_hash = hash JOIN paths ON pa_hash = hash
+GROUP BY 1;
+
+-- name: keep_sums()!
+-- The sums of directories whose rows are written again; of new ones, the files below that were there before.
+INSERT INTO deltas
+SELECT di_hash, di_count, di_size FROM touched_posix JOIN directories ON di_hash = hash;
+
+-- name: sum_below_new()!
+INSERT INTO deltas
+SELECT new.hash, below.count, below.size
+FROM (
+    SELECT changes.hash FROM changes JOIN staged USING (line)
+    WHERE changes.type = 'posix' AND json->>'type' = 'directory'
+        AND NOT EXISTS (SELECT FROM directories WHERE di_hash = changes.hash)
+) AS new, LATERAL (
+    SELECT count(*) AS count, sum(coalesce(fi_size, 0)) AS size
+    FROM paths JOIN files ON fi_hash = pa_hash WHERE pa_parents @> ARRAY[new.hash]
+) AS below
+WHERE below.count > 0;
+
+-- name: find_streams()!
+-- Streams with segments in files that change; once for the state before, once for that after.
+INSERT INTO streams
+SELECT sp_network, sp_station, sp_location, sp_channel FROM touched JOIN spans ON sp_hash = hash
+EXCEPT SELECT * FROM streams;
+
+-- name: merge_metadata()!
+DELETE FROM metadata USING gone WHERE md_hash = hash;
+DELETE FROM metadata USING dropped WHERE md_hash = hash AND md_type = type;
+UPDATE metadata SET md_json = json, md_ingested = now()
+FROM changes JOIN staged USING (line)
+WHERE changes.is_present AND md_hash = changes.hash AND md_type = changes.type;
+INSERT INTO metadata (md_hash, md_type, md_json)
+SELECT staged.hash, staged.type, json FROM changes JOIN staged USING (line) WHERE NOT is_present
+ORDER BY staged.hash;
+
+-- name: merge_paths()!
+DELETE FROM paths USING gone WHERE pa_hash = hash;
+UPDATE paths SET pa_type = (json->>'type')::path_type, pa_ingested = now()
+FROM changes JOIN staged USING (line)
+WHERE changes.type = 'posix' AND pa_hash = changes.hash AND pa_type IS DISTINCT FROM (json->>'type')::path_type;
+INSERT INTO paths (pa_hash, pa_type, pa_path, pa_parents)
+SELECT DISTINCT ON (hash) hash, CASE type WHEN 'posix' THEN (json->>'type')::path_type END, path, parents
+FROM staged
+WHERE path IS NOT NULL AND type <> 'removed' AND NOT EXISTS (SELECT FROM paths WHERE pa_hash = hash)
+ORDER BY hash, type = 'posix' DESC;
+
+-- name: merge_files()!
+DELETE FROM files WHERE fi_hash IN (SELECT hash FROM touched_posix);
+INSERT INTO files SELECT * FROM derived_files WHERE fi_hash IN (SELECT hash FROM touched_posix);
+
+-- name: merge_links()!
+DELETE FROM links WHERE li_hash IN (SELECT hash FROM touched_posix);
+INSERT INTO links SELECT * FROM derived_links WHERE li_hash IN (SELECT hash FROM touched_posix);
+
+-- name: merge_directories()!
+DELETE FROM directories WHERE di_hash IN (SELECT hash FROM touched_posix);
+INSERT INTO directories (
+    di_hash, di_parent, di_name, di_ctime, di_mtime, di_atime, di_mode, di_inode, di_uid, di_gid, di_user, di_group,
+    di_count, di_size
+)
+SELECT derived.*, coalesce(sums.count, 0), coalesce(sums.size, 0)
+FROM derived_directories AS derived
+LEFT JOIN (SELECT hash, sum(count) AS count, sum(size) AS size FROM deltas GROUP BY hash) AS sums ON hash = di_hash
+WHERE di_hash IN (SELECT hash FROM touched_posix);
+
+-- name: merge_spans()!
+DELETE FROM spans USING touched_mseed WHERE sp_hash = hash;
+INSERT INTO spans
+SELECT
+    staged_spans.hash, network, station, location, channel, quality, rate, start, "end", bytes
+FROM changes JOIN staged_spans USING (line)
+ORDER BY network, station, location, channel, start;
+
+-- name: update_sums()!
+UPDATE directories SET di_count = di_count + sums.count, di_size = di_size + sums.size
+FROM (SELECT hash, sum(count) AS count, sum(size) AS size FROM deltas GROUP BY hash) AS sums
+WHERE di_hash = hash AND (sums.count <> 0 OR sums.size <> 0)
+    AND NOT EXISTS (SELECT FROM touched_posix WHERE touched_posix.hash = di_hash);
+
+-- Timeline
+
+-- name: list_segments()
+-- Return the segments of all streams that changed, with times in microseconds since 1970.
+SELECT
+    sp_network, sp_station, sp_location, sp_channel, sp_quality, sp_rate,
+    (extract(epoch FROM sp_start) * 1000000)::bigint, (extract(epoch FROM sp_end) * 1000000)::bigint,
+    (extract(epoch FROM fi_mtime) * 1000000)::bigint
+FROM streams
+JOIN spans ON sp_network = network AND sp_station = station AND sp_location = location AND sp_channel = channel
+LEFT JOIN files ON fi_hash = sp_hash
+ORDER BY
+    sp_network COLLATE "C", sp_station COLLATE "C", sp_location COLLATE "C", sp_channel COLLATE "C",
+    sp_quality COLLATE "C", sp_rate, sp_start, sp_end, fi_mtime;
+
+-- name: stage_timeline()!
+COPY staged_timeline FROM STDIN
+
+-- name: merge_timeline()!
+-- Spans that stay as they were are not written again. There may be several equal ones, so they are numbered.
+INSERT INTO numbered_timeline
+SELECT
+    staged_timeline.*, row_number() OVER (
+        PARTITION BY tl_network, tl_station, tl_location, tl_channel, tl_quality, tl_rate, tl_start, tl_end,
+            tl_updated, tl_spans
+    )
+FROM staged_timeline;
+INSERT INTO present_timeline
+SELECT
+    timeline.*, row_number() OVER (
+        PARTITION BY tl_network, tl_station, tl_location, tl_channel, tl_quality, tl_rate, tl_start, tl_end,
+            tl_updated, tl_spans
+    ),
+    timeline.ctid
+FROM streams JOIN timeline
+    ON tl_network = network AND tl_station = station AND tl_location = location AND tl_channel = channel;
+ANALYZE numbered_timeline, present_timeline;
+DELETE FROM timeline WHERE ctid IN (
+    SELECT place FROM present_timeline AS present WHERE NOT EXISTS (
+        SELECT FROM numbered_timeline AS new
+        WHERE new.tl_network = present.tl_network AND new.tl_station = present.tl_station
+            AND new.tl_location = present.tl_location AND new.tl_channel = present.tl_channel
+            AND new.tl_quality = present.tl_quality AND new.tl_rate = present.tl_rate
+            AND new.tl_start = present.tl_start AND new.tl_end = present.tl_end
+            AND new.tl_updated IS NOT DISTINCT FROM present.tl_updated AND new.tl_spans = present.tl_spans
+            AND new.number = present.number
+    )
+);
+INSERT INTO timeline
+SELECT
+    tl_network, tl_station, tl_location, tl_channel, tl_quality, tl_rate, tl_start, tl_end, tl_updated, tl_spans
+FROM numbered_timeline AS new
+WHERE NOT EXISTS (
+    SELECT FROM present_timeline AS present
+    WHERE new.tl_network = present.tl_network AND new.tl_station = present.tl_station
+        AND new.tl_location = present.tl_location AND new.tl_channel = present.tl_channel
+        AND new.tl_quality = present.tl_quality AND new.tl_rate = present.tl_rate
+        AND new.tl_start = present.tl_start AND new.tl_end = present.tl_end
+        AND new.tl_updated IS NOT DISTINCT FROM present.tl_updated AND new.tl_spans = present.tl_spans
+        AND new.number = present.number
+);

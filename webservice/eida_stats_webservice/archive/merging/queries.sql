@@ -1,0 +1,26 @@
+-- Merge a crawl into the tables of a shard: statements for both databases.
+
+-- name: count_staged()$
+-- Return the number of paths that were found.
+SELECT count(DISTINCT hash) FROM staged;
+
+-- name: count_changes()
+-- Return the numbers of paths with new and with changed metadata.
+SELECT coalesce(sum(is_new), 0), coalesce(sum(1 - is_new), 0)
+FROM (SELECT min(CASE WHEN is_present THEN 0 ELSE 1 END) AS is_new FROM changes GROUP BY hash) AS changed;
+
+-- name: count_gone()$
+SELECT count(*) FROM gone;
+
+-- name: count_dropped()$
+-- Return the number of metadata that go although their paths stay.
+SELECT count(*) FROM dropped;
+
+-- name: add_unreadable(hash, path)*!
+INSERT INTO unreadable (hash, path) VALUES (:hash, :path);
+
+-- name: add_replaced(type)*!
+INSERT INTO replaced_types (type) VALUES (:type);
+
+-- name: list_streams()
+SELECT network, station, location, channel FROM streams;

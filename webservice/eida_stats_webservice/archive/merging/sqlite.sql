@@ -1,0 +1,297 @@
+-- Merge a crawl into the tables of a shard, for SQLite. Statements are those of PostgreSQL; what is below a path is a
+-- range of the index on pa_path, since '0' follows '/'.
+
+-- Staging
+
+-- name: configure()!
+SELECT 1;
+
+-- name: create_staging()!
+DROP TABLE IF EXISTS temp.staged;
+CREATE TEMPORARY TABLE staged (line integer PRIMARY KEY, hash text, path text, parents text, type text, json text);
+DROP TABLE IF EXISTS temp.staged_spans;
+CREATE TEMPORARY TABLE staged_spans (
+    line integer, hash text, network text, station text, location text, channel text, quality text,
+    rate real, start text, "end" text, bytes integer
+);
+DROP TABLE IF EXISTS temp.unreadable;
+CREATE TEMPORARY TABLE unreadable (hash text, path text);
+DROP TABLE IF EXISTS temp.replaced_types;
+CREATE TEMPORARY TABLE replaced_types (type text);
+DROP TABLE IF EXISTS temp.changes;
+CREATE TEMPORARY TABLE changes (line integer PRIMARY KEY, hash text, type text, is_present boolean);
+DROP TABLE IF EXISTS temp.gone;
+CREATE TEMPORARY TABLE gone (hash text PRIMARY KEY);
+DROP TABLE IF EXISTS temp.dropped;
+CREATE TEMPORARY TABLE dropped (hash text, type text, PRIMARY KEY (hash, type));
+DROP TABLE IF EXISTS temp.touched;
+CREATE TEMPORARY TABLE touched (hash text PRIMARY KEY);
+DROP TABLE IF EXISTS temp.touched_posix;
+CREATE TEMPORARY TABLE touched_posix (hash text PRIMARY KEY);
+DROP TABLE IF EXISTS temp.touched_mseed;
+CREATE TEMPORARY TABLE touched_mseed (hash text PRIMARY KEY);
+DROP TABLE IF EXISTS temp.deltas;
+CREATE TEMPORARY TABLE deltas (hash text, count integer, size integer);
+DROP TABLE IF EXISTS temp.streams;
+CREATE TEMPORARY TABLE streams (network text, station text, location text, channel text);
+DROP TABLE IF EXISTS temp.staged_timeline;
+CREATE TEMPORARY TABLE staged_timeline AS SELECT * FROM timeline WHERE false;
+DROP TABLE IF EXISTS temp.numbered_timeline;
+CREATE TEMPORARY TABLE numbered_timeline AS SELECT *, 0 AS number FROM timeline WHERE false;
+DROP TABLE IF EXISTS temp.present_timeline;
+CREATE TEMPORARY TABLE present_timeline AS SELECT *, 0 AS number, 0 AS place FROM timeline WHERE false;
+
+-- name: stage_line(number, hash, path, parents, md_type, json)*!
+INSERT INTO staged (line, hash, path, parents, type, json) VALUES (:number, :hash, :path, :parents, :md_type, :json);
+
+-- name: stage_span(number, hash, network, station, location, channel, quality, rate, start, end, bytes)*!
+INSERT INTO staged_spans VALUES (
+    :number, :hash, :network, :station, :location, :channel, :quality, :rate, :start, :end, :bytes
+);
+
+-- name: analyse_staged()!
+CREATE INDEX temp.staged_hash ON staged (hash, type);
+CREATE INDEX temp.staged_spans_line ON staged_spans (line);
+
+-- name: delete_repeated()!
+-- Of lines with the same path and type, the last one wins.
+DELETE FROM staged WHERE EXISTS (
+    SELECT 1 FROM staged AS later
+    WHERE later.hash = staged.hash AND later.type = staged.type AND later.line > staged.line
+);
+
+-- name: delete_removed()!
+DELETE FROM staged WHERE type <> 'removed' AND EXISTS (
+    SELECT 1 FROM staged AS removed
+    WHERE removed.type = 'removed' AND removed.line > staged.line AND (
+        removed.hash = staged.hash OR (staged.path > removed.path || '/' AND staged.path < removed.path || '0')
+    )
+);
+
+-- Decisions
+
+-- name: find_crawls(code)
+SELECT pa_path, md_json ->> '$.started'
+FROM metadata JOIN paths ON paths.sh_code = metadata.sh_code AND pa_hash = md_hash
+WHERE metadata.sh_code = :code AND md_type = 'crawl';
+
+-- name: find_changes(code)!
+INSERT INTO changes
+SELECT line, hash, type, md_hash IS NOT NULL
+FROM staged LEFT JOIN metadata ON sh_code = :code AND md_hash = hash AND md_type = type
+WHERE type <> 'removed' AND (
+    md_hash IS NULL OR CASE
+        WHEN json = md_json THEN false
+        WHEN type = 'posix' THEN json_remove(json, '$.atime') <> json_remove(md_json, '$.atime')
+        ELSE true
+    END
+);
+
+-- name: find_gone(code, root_path)!
+INSERT INTO gone
+SELECT pa_hash FROM paths
+WHERE sh_code = :code AND (pa_path = :root_path OR (pa_path > :root_path || '/' AND pa_path < :root_path || '0'))
+    AND NOT EXISTS (SELECT 1 FROM staged WHERE hash = pa_hash)
+    AND NOT EXISTS (
+        SELECT 1 FROM unreadable WHERE pa_path > unreadable.path || '/' AND pa_path < unreadable.path || '0'
+    );
+
+-- name: find_removed(code)!
+INSERT INTO gone
+SELECT pa_hash
+FROM (
+    SELECT pa_hash FROM staged JOIN paths ON sh_code = :code AND pa_hash = hash WHERE type = 'removed'
+    UNION
+    SELECT below.pa_hash
+    FROM staged JOIN paths AS below
+        ON below.sh_code = :code AND below.pa_path > staged.path || '/' AND below.pa_path < staged.path || '0'
+    WHERE type = 'removed'
+        OR (type = 'posix' AND json ->> '$.type' <> 'directory' AND EXISTS (
+            SELECT 1 FROM paths AS before
+            WHERE before.sh_code = :code AND before.pa_hash = hash AND before.pa_type = 'directory'
+        ))
+) AS found
+WHERE NOT EXISTS (SELECT 1 FROM staged WHERE hash = pa_hash AND type <> 'removed');
+
+-- name: count_below(code, root_path)$
+SELECT count(*) FROM paths
+WHERE sh_code = :code AND (pa_path = :root_path OR (pa_path > :root_path || '/' AND pa_path < :root_path || '0'));
+
+-- name: find_replaced(code)!
+INSERT INTO dropped
+SELECT md_hash, md_type FROM metadata
+WHERE sh_code = :code AND md_type IN (SELECT type FROM replaced_types)
+    AND EXISTS (SELECT 1 FROM staged WHERE hash = md_hash)
+    AND NOT EXISTS (SELECT 1 FROM staged WHERE hash = md_hash AND (type = md_type OR type IS NULL));
+
+-- name: find_no_files(code)!
+INSERT INTO dropped
+SELECT md_hash, md_type FROM staged JOIN metadata ON sh_code = :code AND md_hash = hash AND md_type = 'mseed'
+WHERE type = 'posix' AND json ->> '$.type' <> 'file'
+    AND NOT EXISTS (SELECT 1 FROM staged AS other WHERE other.hash = md_hash AND other.type = 'mseed')
+    AND NOT EXISTS (SELECT 1 FROM dropped WHERE dropped.hash = md_hash AND dropped.type = md_type);
+
+-- name: find_touched()!
+INSERT INTO touched_posix SELECT hash FROM changes WHERE type = 'posix' UNION SELECT hash FROM gone;
+INSERT INTO touched_mseed
+SELECT hash FROM changes WHERE type = 'mseed' UNION SELECT hash FROM gone
+UNION SELECT hash FROM dropped WHERE type = 'mseed';
+INSERT INTO touched SELECT hash FROM touched_posix UNION SELECT hash FROM touched_mseed;
+
+-- Merge
+
+-- name: subtract_files(code)!
+INSERT INTO deltas
+SELECT parent.value, -count(*), -sum(coalesce(fi_size, 0))
+FROM touched_posix
+JOIN files ON files.sh_code = :code AND fi_hash = hash
+JOIN paths ON paths.sh_code = :code AND pa_hash = hash,
+json_each(pa_parents) AS parent
+GROUP BY 1;
+
+-- name: add_files(code)!
+INSERT INTO deltas
+SELECT parent.value, count(*), sum(coalesce(fi_size, 0))
+FROM touched_posix
+JOIN files ON files.sh_code = :code AND fi_hash = hash
+JOIN paths ON paths.sh_code = :code AND pa_hash = hash,
+json_each(pa_parents) AS parent
+GROUP BY 1;
+
+-- name: keep_sums(code)!
+INSERT INTO deltas
+SELECT di_hash, di_count, di_size FROM touched_posix JOIN directories ON sh_code = :code AND di_hash = hash;
+
+-- name: sum_below_new(code)!
+INSERT INTO deltas
+SELECT new.hash, count(*), sum(coalesce(fi_size, 0))
+FROM (
+    SELECT changes.hash, staged.path FROM changes JOIN staged USING (line)
+    WHERE changes.type = 'posix' AND json ->> '$.type' = 'directory'
+        AND NOT EXISTS (SELECT 1 FROM directories WHERE sh_code = :code AND di_hash = changes.hash)
+) AS new
+JOIN paths ON paths.sh_code = :code AND pa_path > new.path || '/' AND pa_path < new.path || '0'
+JOIN files ON files.sh_code = :code AND fi_hash = pa_hash
+GROUP BY new.hash;
+
+-- name: find_streams(code)!
+-- Streams with segments in files that change; once for the state before, once for that after.
+INSERT INTO streams
+SELECT sp_network, sp_station, sp_location, sp_channel FROM touched JOIN spans ON sp_hash = hash AND sh_code = :code
+EXCEPT SELECT * FROM streams;
+
+-- name: merge_metadata(code)!
+DELETE FROM metadata WHERE sh_code = :code AND md_hash IN (SELECT hash FROM gone);
+DELETE FROM metadata WHERE sh_code = :code AND (md_hash, md_type) IN (SELECT hash, type FROM dropped);
+UPDATE metadata SET md_json = json, md_ingested = strftime('%Y-%m-%dT%H:%M:%f000', 'now')
+FROM changes JOIN staged USING (line)
+WHERE changes.is_present AND sh_code = :code AND md_hash = changes.hash AND md_type = changes.type;
+INSERT INTO metadata (sh_code, md_hash, md_type, md_json)
+SELECT :code, staged.hash, staged.type, json FROM changes JOIN staged USING (line) WHERE NOT is_present
+ORDER BY staged.hash, staged.type;
+
+-- name: merge_paths(code)!
+DELETE FROM paths WHERE sh_code = :code AND pa_hash IN (SELECT hash FROM gone);
+UPDATE paths SET pa_type = json ->> '$.type', pa_ingested = strftime('%Y-%m-%dT%H:%M:%f000', 'now')
+FROM changes JOIN staged USING (line)
+WHERE sh_code = :code AND changes.type = 'posix' AND pa_hash = changes.hash AND pa_type IS NOT json ->> '$.type';
+INSERT INTO paths (sh_code, pa_hash, pa_type, pa_path, pa_parents)
+SELECT :code, hash, CASE type WHEN 'posix' THEN json ->> '$.type' END, path, parents
+FROM (
+    SELECT *, row_number() OVER (PARTITION BY hash ORDER BY type = 'posix' DESC) AS number FROM staged
+    WHERE path IS NOT NULL AND type <> 'removed'
+) AS named
+WHERE number = 1 AND NOT EXISTS (SELECT 1 FROM paths WHERE sh_code = :code AND pa_hash = hash)
+ORDER BY hash;
+
+-- name: merge_files(code)!
+DELETE FROM files WHERE fi_hash IN (SELECT hash FROM touched_posix) AND sh_code = :code;
+INSERT INTO files SELECT * FROM derived_files WHERE fi_hash IN (SELECT hash FROM touched_posix) AND sh_code = :code;
+
+-- name: merge_links(code)!
+DELETE FROM links WHERE li_hash IN (SELECT hash FROM touched_posix) AND sh_code = :code;
+INSERT INTO links SELECT * FROM derived_links WHERE li_hash IN (SELECT hash FROM touched_posix) AND sh_code = :code;
+
+-- name: merge_directories(code)!
+DELETE FROM directories WHERE di_hash IN (SELECT hash FROM touched_posix) AND sh_code = :code;
+INSERT INTO directories (
+    di_hash, di_parent, di_name, di_ctime, di_mtime, di_atime, di_mode, di_inode, di_uid, di_gid, di_user, di_group,
+    sh_code, di_count, di_size
+)
+SELECT derived.*, coalesce(sums.count, 0), coalesce(sums.size, 0)
+FROM derived_directories AS derived
+LEFT JOIN (SELECT hash, sum(count) AS count, sum(size) AS size FROM deltas GROUP BY hash) AS sums ON hash = di_hash
+WHERE di_hash IN (SELECT hash FROM touched_posix) AND sh_code = :code;
+
+-- name: merge_spans(code)!
+DELETE FROM spans WHERE sh_code = :code AND sp_hash IN (SELECT hash FROM touched_mseed);
+INSERT INTO spans
+SELECT
+    staged_spans.hash, network, station, location, channel, quality, rate, start, "end", bytes, :code
+FROM changes JOIN staged_spans USING (line)
+ORDER BY network, station, location, channel, start;
+
+-- name: update_sums(code)!
+UPDATE directories SET di_count = di_count + sums.count, di_size = di_size + sums.size
+FROM (SELECT hash, sum(count) AS count, sum(size) AS size FROM deltas GROUP BY hash) AS sums
+WHERE sh_code = :code AND di_hash = hash AND (sums.count <> 0 OR sums.size <> 0)
+    AND NOT EXISTS (SELECT 1 FROM touched_posix WHERE touched_posix.hash = di_hash);
+
+-- Timeline
+
+-- name: list_segments(code)
+SELECT
+    sp_network, sp_station, sp_location, sp_channel, sp_quality, sp_rate, sp_start, sp_end, fi_mtime
+FROM streams
+JOIN spans ON spans.sh_code = :code
+    AND sp_network = network AND sp_station = station AND sp_location = location AND sp_channel = channel
+LEFT JOIN files ON files.sh_code = :code AND fi_hash = sp_hash
+ORDER BY sp_network, sp_station, sp_location, sp_channel, sp_quality, sp_rate, sp_start, sp_end, fi_mtime;
+
+-- name: stage_timeline(network, station, location, channel, quality, rate, start, end, updated, spans, code)*!
+INSERT INTO staged_timeline VALUES (
+    :network, :station, :location, :channel, :quality, :rate, :start, :end, :updated, :spans, :code
+);
+
+-- name: merge_timeline(code)!
+INSERT INTO numbered_timeline
+SELECT
+    *, row_number() OVER (
+        PARTITION BY tl_network, tl_station, tl_location, tl_channel, tl_quality, tl_rate, tl_start, tl_end,
+            tl_updated, tl_spans
+    )
+FROM staged_timeline;
+INSERT INTO present_timeline
+SELECT
+    timeline.*, row_number() OVER (
+        PARTITION BY tl_network, tl_station, tl_location, tl_channel, tl_quality, tl_rate, tl_start, tl_end,
+            tl_updated, tl_spans
+    ),
+    timeline.rowid
+FROM streams JOIN timeline ON sh_code = :code
+    AND tl_network = network AND tl_station = station AND tl_location = location AND tl_channel = channel;
+DELETE FROM timeline WHERE rowid IN (
+    SELECT place FROM present_timeline WHERE (
+        tl_network, tl_station, tl_location, tl_channel, tl_quality, tl_rate, tl_start, tl_end,
+        coalesce(tl_updated, ''), tl_spans, number
+    ) NOT IN (
+        SELECT
+            tl_network, tl_station, tl_location, tl_channel, tl_quality, tl_rate, tl_start, tl_end,
+            coalesce(tl_updated, ''), tl_spans, number
+        FROM numbered_timeline
+    )
+);
+INSERT INTO timeline
+SELECT
+    tl_network, tl_station, tl_location, tl_channel, tl_quality, tl_rate, tl_start, tl_end, tl_updated, tl_spans,
+    sh_code
+FROM numbered_timeline
+WHERE (
+    tl_network, tl_station, tl_location, tl_channel, tl_quality, tl_rate, tl_start, tl_end,
+    coalesce(tl_updated, ''), tl_spans, number
+) NOT IN (
+    SELECT
+        tl_network, tl_station, tl_location, tl_channel, tl_quality, tl_rate, tl_start, tl_end,
+        coalesce(tl_updated, ''), tl_spans, number
+    FROM present_timeline
+);

@@ -1,0 +1,76 @@
+"""Write the timeline of streams whose segments have changed."""
+
+import datetime
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+from eida_stats_webservice.archive.models import Stream
+from eida_stats_webservice.archive.timeline import StreamKey, StreamSegment, StreamSpan, join_segments
+from eida_stats_webservice.archive.times import format_moment, from_microseconds, to_microseconds
+from eida_stats_webservice.database.base import Database
+
+_ROWS_AT_ONCE = 50_000
+
+
+class TimelineUpdate:
+    """Joins segments again. Memory holds some rows at a time."""
+
+    def __init__(self, database: Database, queries: Any) -> None:
+        self._database = database
+        self._queries = queries
+
+    def update(self, connection: Any, code: str) -> list[Stream]:
+        """Write the timeline of the streams in the table `streams`, and return them."""
+        spans = join_segments(self.read_segments(connection, self._queries.list_segments, code))
+        while some := list(islice(spans, _ROWS_AT_ONCE)):
+            self._database.load_rows(
+                connection,
+                self._queries.stage_timeline,
+                some,
+                to_line=format_line,
+                to_parameters=lambda span: {**to_columns(span), "code": code},
+            )
+        self._database.run_all(connection, self._queries.merge_timeline, {"code": code})
+        return [Stream(*row) for row in self._queries.list_streams(connection)]
+
+    def read_segments(self, connection: Any, query: Any, code: str) -> Iterator[StreamSegment]:
+        """Yield the segments that a query returns."""
+        rows = self._database.stream(connection, query.sql, {"code": code})
+        convert = _to_number if self._database.dialect == "sqlite" else _keep_number
+        return _to_segments(rows, convert)
+
+
+def _to_segments(rows: Iterable[tuple[Any, ...]], convert: Callable[[Any], int | None]) -> Iterator[StreamSegment]:
+    key = StreamKey("", "", "", "", "", 0)
+    for row in rows:
+        if row[:6] != key:
+            key = StreamKey(*row[:6])
+        start, end, updated = row[6:]
+        # Only `updated` can be null.
+        yield StreamSegment(key, convert(start) or 0, convert(end) or 0, convert(updated))
+
+
+def _keep_number(value: int | None) -> int | None:
+    return value
+
+
+def _to_number(value: str | None) -> int | None:
+    return None if value is None else to_microseconds(datetime.datetime.fromisoformat(value))
+
+
+def to_columns(span: StreamSpan) -> dict[str, Any]:
+    """Return the columns of a row of the timeline, with times in the form of the database."""
+    return {
+        **span.key._asdict(),
+        "start": format_moment(from_microseconds(span.start)),
+        "end": format_moment(from_microseconds(span.end)),
+        "updated": None if span.updated is None else format_moment(from_microseconds(span.updated)),
+        "spans": span.spans,
+    }
+
+
+def format_line(span: StreamSpan) -> str:
+    """Return a row of the timeline as a line for COPY."""
+    # No code has a character that needs an escape.
+    return "\t".join(r"\N" if value is None else str(value) for value in to_columns(span).values()) + "\n"

@@ -1,0 +1,93 @@
+"""Join the segments of streams where one continues another."""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+_MICROSECONDS = 1_000_000
+# A segment continues a span if it starts half a sample period before or after the next sample is due.
+_EARLIEST, _LATEST = 0.5 * _MICROSECONDS, 1.5 * _MICROSECONDS
+
+
+class StreamKey(NamedTuple):
+    """What segments must have in common to be joined."""
+
+    network: str
+    station: str
+    location: str
+    channel: str
+    quality: str
+    rate: float
+
+
+class StreamSegment(NamedTuple):
+    """A segment of a file.
+
+    Attributes:
+        key: its stream, quality and rate.
+        start: the time of its first sample, in microseconds since 1970.
+        end: the time of its last sample.
+        updated: the last change of the file, likewise; None if unknown.
+    """
+
+    key: StreamKey
+    start: int
+    end: int
+    updated: int | None
+
+
+class StreamSpan(NamedTuple):
+    """Joined segments; `spans` is their number, and `updated` the newest change of their files."""
+
+    key: StreamKey
+    start: int
+    end: int
+    updated: int | None
+    spans: int
+
+
+def join_segments(segments: Iterable[StreamSegment]) -> Iterator[StreamSpan]:
+    """Yield the spans of segments that are sorted by key, start and end. The result depends on nothing else.
+
+    A segment that starts more than half a period before the next sample is due overlaps, and stays separate. If
+    it continues several spans, it joins the one that it fits best, of these the one that starts first. At rate 0,
+    nothing is joined. Memory holds the spans that may still continue.
+    """
+    key: StreamKey | None = None
+    spans: list[StreamSpan] = []
+    for segment in segments:
+        if segment.key != key:
+            yield from spans
+            key, spans = segment.key, []
+        if not segment.key.rate:
+            yield StreamSpan(*segment, spans=1)
+            continue
+        if spans:
+            ended = [span for span in spans if (segment.start - span.end) * segment.key.rate > _LATEST]
+            if ended:
+                yield from ended
+                spans = [span for span in spans if (segment.start - span.end) * segment.key.rate <= _LATEST]
+        index = _find_continued(segment, spans)
+        if index is None:
+            spans.append(StreamSpan(*segment, spans=1))
+        else:
+            spans[index] = _extend(spans[index], segment)
+    yield from spans
+
+
+def _find_continued(segment: StreamSegment, spans: list[StreamSpan]) -> int | None:
+    rate = segment.key.rate
+    best = None
+    for index, span in enumerate(spans):
+        passed = (segment.start - span.end) * rate
+        if _EARLIEST <= passed <= _LATEST:
+            rank = abs(passed - _MICROSECONDS), span.start, span.end
+            if best is None or rank < best[0]:
+                best = rank, index
+    return best and best[1]
+
+
+def _extend(span: StreamSpan, segment: StreamSegment) -> StreamSpan:
+    updated = segment.updated if span.updated is None else span.updated
+    if segment.updated is not None and updated is not None:
+        updated = max(updated, segment.updated)
+    return StreamSpan(span.key, span.start, segment.end, updated, span.spans + 1)
