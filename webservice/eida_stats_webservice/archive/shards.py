@@ -37,7 +37,7 @@ class ShardRepository:
         check_path(path)
 
         def create(connection: Any) -> Shard:
-            self._queries.lock_shards(connection)
+            self.lock_list(connection)
             node_id = self._registry.find_id(connection, node)
             present = self.list_all(connection)
             check_new(code, path, present)
@@ -56,7 +56,7 @@ class ShardRepository:
         """
 
         def remove(connection: Any) -> None:
-            self._queries.lock_shards(connection)
+            self.lock_list(connection)
             self.get(connection, code)
             self.storage.replace_views(
                 connection, [shard.code for shard in self.list_all(connection) if shard.code != code]
@@ -85,6 +85,10 @@ class ShardRepository:
         """
         self._queries.lock_shard(connection, code=code)
         return self.get(connection, code)
+
+    def lock_list(self, connection: Any) -> None:
+        """Let the creation and removal of shards wait for the end of this transaction."""
+        self._queries.lock_shards(connection)
 
     def bump(self, connection: Any, code: str) -> None:
         """Raise the generation of a shard."""

@@ -46,6 +46,22 @@ VIEWS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     }
 )
 """The views over all shards, with their columns. Their last column is `sh_code`."""
+POLYGONS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "polygons": _name_columns(
+            "po",
+            hash="uuid",
+            stamps="timestamptz[]",
+            min_stamp="timestamptz",
+            max_stamp="timestamptz",
+            name="text",
+            pixel_x="numeric",
+            pixel_y="numeric",
+            polygon="geometry",
+        )
+    }
+)
+"""The view that there is only with PostGIS."""
 
 
 class ShardStorage(Protocol):
@@ -71,7 +87,8 @@ class SchemaStorage:
         """Create the schema with its tables; see ShardStorage."""
         if schemas.exists(connection, code):
             raise ShardExists(f"the database has a schema {code}", hint="Choose another code.")
-        schemas.create(connection, code, read_script("shard") + read_script("shard_indexes"))
+        tables, indexes = self.read_scripts(connection)
+        schemas.create(connection, code, tables + indexes)
 
     def enter(self, connection: Any, code: str) -> AbstractContextManager[None]:
         """Put the schema first in the search_path; see ShardStorage."""
@@ -83,7 +100,19 @@ class SchemaStorage:
 
     def replace_views(self, connection: Any, codes: Iterable[str]) -> None:
         """Replace the views; see ShardStorage."""
-        schemas.replace_union_views(connection, VIEWS, codes, "sh_code")
+        names = list(codes)
+        schemas.replace_union_views(connection, VIEWS, names, "sh_code")
+        if uses_polygons(connection):
+            create_polygon_view(connection, names)
+
+    def read_scripts(self, connection: Any) -> tuple[str, str]:
+        """Return the statements that create the tables of a shard, and those that create their indexes.
+
+        The schema of the shard must not have been entered.
+        """
+        names = ["shard", "polygon_table"] if uses_polygons(connection) else ["shard"]
+        indexes = ["shard_indexes", "polygon_indexes"][: len(names)]
+        return "".join(map(read_script, names)), "".join(map(read_script, indexes))
 
 
 class RowStorage:
@@ -106,6 +135,25 @@ class RowStorage:
 def open_storage(database: Database) -> ShardStorage:
     """Return the storage of a database."""
     return SchemaStorage() if database.dialect == "postgresql" else RowStorage()
+
+
+def uses_polygons(connection: Any) -> bool:
+    """Return whether shards have polygons. `eida_statsman db migrate` creates their view if PostGIS is there.
+
+    PostgreSQL drops the view with the extension.
+    """
+    return schemas.has_view(connection, "polygons")
+
+
+def has_polygons(connection: Any) -> bool:
+    """Return whether the shard that was entered has polygons."""
+    return schemas.has_column(connection, "polygons", "po_polygon")
+
+
+def create_polygon_view(connection: Any, codes: Iterable[str]) -> None:
+    """Create the view over the polygons of shards, or replace it. Foreign shards have none."""
+    present = schemas.list_with_column(connection, "polygons", "po_polygon")
+    schemas.replace_union_views(connection, POLYGONS, [code for code in codes if code in present], "sh_code")
 
 
 def read_script(name: str) -> str:

@@ -1,0 +1,231 @@
+"""Where the layers of rasters and the stations of files are, as geometries. This needs PostGIS.
+
+Without PostGIS, nothing here does anything: shards have no polygons.
+"""
+
+import datetime
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from eida_stats_webservice.archive.models import PolygonResult, Shard
+from eida_stats_webservice.archive.shards import ShardRepository
+from eida_stats_webservice.archive.storage import create_polygon_view, has_polygons, read_script, uses_polygons
+from eida_stats_webservice.archive.times import format_moment
+from eida_stats_webservice.database import postgis, schemas
+from eida_stats_webservice.database.base import Database
+from eida_stats_webservice.database.postgis import PostGIS
+from eida_stats_webservice.errors import BadParameter, DatabaseFault, RefusedByDatabase
+from eida_stats_webservice.web.parameters import quote_parameter
+
+_ROWS_AT_ONCE = 50_000
+_REFERENCE_SYSTEM = re.compile(r"([A-Za-z]{1,50}):(\d{1,9})", re.ASCII)
+
+
+@dataclass
+class PostGISState:
+    """Whether a database uses PostGIS.
+
+    Attributes:
+        extension: the extension, if the database has it.
+        created: the shards whose polygons have just been created.
+        result: what was found in them.
+    """
+
+    extension: PostGIS | None
+    created: list[str]
+    result: PolygonResult
+
+
+class PolygonRepository:
+    """The tables `polygons` of shards, and the view over them."""
+
+    def __init__(self, database: Database, shards: ShardRepository) -> None:
+        self._database = database
+        self._shards = shards
+        self._queries = database.load_queries(Path(__file__).parent, "polygons")
+
+    def set_up(self) -> PostGISState:
+        """Create the polygons of all shards that lack them, if the database has PostGIS.
+
+        A shard is one transaction.
+        """
+        if self._database.dialect == "sqlite":
+            return PostGISState(None, [], PolygonResult())
+        with self._database.transaction() as connection:
+            extension = postgis.find(connection)
+        state = PostGISState(extension, [], PolygonResult())
+        if extension is None or not extension.is_visible:
+            return state
+        for shard in self._shards.read_all():
+            if shard.foreign_server is None:
+                self._create_table(shard.code, state)
+        self._database.administer(self._create_view)
+        return state
+
+    def refresh(self, connection: Any, shard: Shard, hashes: Iterable[str] | None) -> PolygonResult:
+        """Compute the polygons of paths of a shard again; of all, if they are None.
+
+        The transaction must have entered the shard. Its metadata and spans must be those of its paths.
+        """
+        if self._database.dialect == "sqlite" or not has_polygons(connection):
+            return PolygonResult()
+        parameters = {"everything": hashes is None, "code": shard.code}
+        self._queries.create_staging(connection)
+        self._stage(connection, hashes or ())
+        self._run(connection, self._queries.delete_polygons, parameters)
+        result = self._add_layers(connection, parameters)
+        self._run(connection, self._queries.add_stations, parameters)
+        return result
+
+    def refresh_all(self, connection: Any, shard: Shard) -> PolygonResult:
+        """Compute all polygons of a shard again, in a transaction that has not entered it."""
+        if self._database.dialect == "sqlite" or shard.foreign_server is not None:
+            return PolygonResult()
+        with self._shards.storage.enter(connection, shard.code):
+            return self.refresh(connection, shard, None)
+
+    def is_used(self, connection: Any) -> bool:
+        """Return whether the database has polygons, so that `find_intersecting` can be used."""
+        return self._database.dialect == "postgresql" and uses_polygons(connection)
+
+    def find_intersecting(
+        self,
+        connection: Any,
+        code: str,
+        wkt: str,
+        srs: str,
+        *,
+        names: Sequence[str] | None = None,
+        begin: datetime.datetime | None = None,
+        end: datetime.datetime | None = None,
+    ) -> list[str]:
+        """Return the hashes of paths of a shard with a polygon or station that intersects a geometry.
+
+        Args:
+            connection: the connection.
+            code: the shard.
+            wkt: the geometry.
+            srs: its reference system, such as `EPSG:4326`.
+            names: patterns of namespaces and channels; None for all.
+            begin: leave out polygons whose last time is before.
+            end: leave out polygons whose first time is after.
+
+        Raises:
+            BadParameter: if the geometry or the reference system is not valid.
+        """
+        mask, mask_srid = self._parse_mask(connection, wkt, srs)
+        parameters = {
+            "names": None if names is None else self._database.to_regex(names),
+            "begin": begin and format_moment(begin),
+            "end": end and format_moment(end),
+        }
+        found: dict[str, None] = {}
+        for srid in self._list_systems(connection, code):
+            own = mask if srid == mask_srid else self._transform(connection, mask, srid)
+            if own is not None:
+                rows = self._compare(connection, wkt, {"code": code, "srid": srid, "mask": own, **parameters})
+                found |= dict.fromkeys(rows)
+        return list(found)
+
+    def _create_table(self, code: str, state: PostGISState) -> None:
+        """Create the polygons of a shard and compute them, unless it has them."""
+        with self._database.transaction(write=True) as connection:
+            self._database.wait_without_limit(connection)
+            shard = self._shards.lock(connection, code)
+            if code in schemas.list_with_column(connection, "polygons", "po_polygon"):
+                return
+            # The extension may have been dropped, and with it one column.
+            schemas.drop_table(connection, code, "polygons")
+            schemas.run(connection, code, read_script("polygon_table") + read_script("polygon_indexes"))
+            with self._shards.storage.enter(connection, code):
+                result = self.refresh(connection, shard, None)
+                self._queries.analyse_polygons(connection)
+            self._shards.bump(connection, code)
+        state.created.append(code)
+        state.result.layers += result.layers
+        state.result.invalid += result.invalid
+        state.result.unregistered += result.unregistered
+
+    def _create_view(self, connection: Any) -> None:
+        self._shards.lock_list(connection)
+        create_polygon_view(connection, [shard.code for shard in self._shards.list_all(connection)])
+
+    def _stage(self, connection: Any, hashes: Iterable[str]) -> None:
+        remaining = iter(hashes)
+        # The hashes may come from the same connection, which cannot read while it loads.
+        while some := list(islice(remaining, _ROWS_AT_ONCE)):
+            self._database.load_rows(
+                connection,
+                self._queries.stage_hash,
+                some,
+                to_line=lambda one: f"{one}\n",
+                to_parameters=lambda one: {"hash": one},
+            )
+
+    def _add_layers(self, connection: Any, parameters: dict[str, Any]) -> PolygonResult:
+        if not self._queries.has_layers(connection, everything=parameters["everything"]):
+            return PolygonResult()
+        connection.cursor().execute(read_script("polygon_functions"))
+        self._run(connection, self._queries.find_layers, parameters)
+        self._queries.lock_systems(connection)
+        self._queries.find_systems(connection)
+        if self._queries.has_new_systems(connection) and self._queries.may_register(connection):
+            self._queries.register_systems(connection)
+        self._queries.add_layers(connection)
+        layers, valid, unregistered = self._queries.count_layers(connection)
+        return PolygonResult(layers, layers - valid, unregistered)
+
+    def _parse_mask(self, connection: Any, wkt: str, srs: str) -> tuple[str, int]:
+        srid = None
+        if match := _REFERENCE_SYSTEM.fullmatch(srs):
+            srid = self._queries.find_system(connection, authority=match[1], number=int(match[2]))
+        if srid is None:
+            raise BadParameter(
+                quote_parameter("srs", srs), hint="Use the code of a reference system: EPSG:4326.", parameter="srs"
+            )
+        try:
+            with self._database.savepoint(connection):
+                mask = self._queries.parse_mask(connection, wkt=wkt, srid=srid)
+        except (DatabaseFault, RefusedByDatabase) as error:
+            raise _describe_mask(wkt) from error
+        if mask is None:
+            raise _describe_mask(wkt)
+        return mask, srid
+
+    def _list_systems(self, connection: Any, code: str) -> Iterator[int]:
+        """Yield the reference systems of the polygons of a shard."""
+        srid = -1
+        while (following := self._queries.find_next_srid(connection, code=code, after=srid)) is not None:
+            srid = following
+            yield srid
+
+    def _transform(self, connection: Any, mask: str, srid: int) -> str | None:
+        """Return a mask in another reference system; None if it has no place there."""
+        try:
+            with self._database.savepoint(connection):
+                transformed: str | None = self._queries.transform_mask(connection, mask=mask, srid=srid)
+                return transformed
+        except (DatabaseFault, RefusedByDatabase):
+            return None
+
+    def _compare(self, connection: Any, wkt: str, parameters: dict[str, Any]) -> list[str]:
+        try:
+            with self._database.savepoint(connection):
+                return [one for (one,) in self._queries.find_intersecting(connection, **parameters)]
+        except (DatabaseFault, RefusedByDatabase) as error:
+            raise _describe_mask(wkt) from error
+
+    def _run(self, connection: Any, query: Any, parameters: dict[str, Any]) -> None:
+        connection.cursor().execute(query.sql, parameters)
+
+
+def _describe_mask(wkt: str) -> BadParameter:
+    return BadParameter(
+        quote_parameter("wkt", wkt),
+        hint="Use a geometry as well-known text, such as POLYGON((10 45, 15 45, 15 50, 10 50, 10 45)).",
+        parameter="wkt",
+    )
