@@ -7,3 +7,6 @@ LOCK TABLE shards IN SHARE ROW EXCLUSIVE MODE;
 -- name: lock_shard(code)^
 -- Let changes of a shard wait for each other.
 SELECT 1 FROM shards WHERE sh_code = :code FOR NO KEY UPDATE;
+
+-- name: add_station()!
+COPY stations (sh_code, network, station, location, channel, first, last, latitude, longitude) FROM STDIN

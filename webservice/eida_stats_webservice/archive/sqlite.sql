@@ -7,3 +7,7 @@ SELECT 1;
 -- name: lock_shard(code)^
 -- As for shards.
 SELECT 1 FROM shards WHERE sh_code = :code;
+
+-- name: add_station(code, network, station, location, channel, first, last, latitude, longitude)*!
+INSERT INTO stations (sh_code, network, station, location, channel, first, last, latitude, longitude)
+VALUES (:code, :network, :station, :location, :channel, :first, :last, :latitude, :longitude);

@@ -1,0 +1,162 @@
+"""Store where stations are, and find those in a box or a circle."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from eida_statistics.networks import NetworkRegistry
+from eida_stats_webservice.archive.errors import BadLine
+from eida_stats_webservice.archive.models import Shard, StationEpoch
+from eida_stats_webservice.archive.shards import ShardRepository
+from eida_stats_webservice.archive.station_lines import StationReader
+from eida_stats_webservice.archive.times import format_moment
+from eida_stats_webservice.database.base import Database, parse_time
+
+RefreshPolygons = Callable[[Any, Shard], object]
+"""Computes the polygons of a shard again, in a transaction."""
+
+_EARTH_RADIUS_KM = 6371.0
+_KM_PER_DEGREE = math.radians(_EARTH_RADIUS_KM)
+
+
+class Box(NamedTuple):
+    """A box between meridians and parallels, in degrees. It crosses the 180th meridian if west is above east."""
+
+    west: float
+    south: float
+    east: float
+    north: float
+
+
+class Circle(NamedTuple):
+    """A circle on the sphere, in degrees and km."""
+
+    latitude: float
+    longitude: float
+    radius: float
+
+
+@dataclass
+class StationResult:
+    """What a file of stations has.
+
+    Attributes:
+        epochs: epochs of channels, which are all of the shard now.
+        bad: lines that were refused.
+        bad_lines: the first of them.
+    """
+
+    epochs: int
+    bad: int
+    bad_lines: list[BadLine]
+
+
+class StationRepository:
+    """The table `stations`."""
+
+    def __init__(self, database: Database, shards: ShardRepository, refresh_polygons: RefreshPolygons) -> None:
+        self._database = database
+        self._shards = shards
+        self._refresh_polygons = refresh_polygons
+        self._queries = database.load_queries(Path(__file__).parent, "stations")
+
+    def replace(self, code: str, file: Path, networks: NetworkRegistry) -> StationResult:
+        """Replace the stations of a shard by those of a file, in one transaction.
+
+        Raises:
+            UnknownShard: if there is no such shard.
+            InvalidStations: if the file has no channels.
+            TooManyBadLines: if more than one line of a hundred is bad.
+            RegistryUnavailable: if the code of a network needs the registry, which cannot be loaded.
+            InvalidRegistry: if the registry is invalid.
+        """
+        reader = StationReader(file, networks)
+        with self._database.transaction() as connection:
+            # Before a file is read that would not be needed.
+            self._shards.get(connection, code)
+        epochs = reader.read()
+        with self._database.transaction(write=True) as connection:
+            self._database.wait_without_limit(connection)
+            shard = self._shards.lock(connection, code)
+            self._queries.delete_stations(connection, code=code)
+            self._database.load_rows(
+                connection,
+                self._queries.add_station,
+                epochs,
+                to_line=lambda epoch: _format_line(code, epoch),
+                to_parameters=lambda epoch: _to_parameters(code, epoch),
+            )
+            self._refresh_polygons(connection, shard)
+            self._shards.bump(connection, code)
+        return StationResult(len(epochs), reader.bad, reader.bad_lines)
+
+    def find_in_box(self, connection: Any, code: str, box: Box) -> list[StationEpoch]:
+        """Return the epochs of a shard that are in a box, including its edges."""
+        return list(map(_to_epoch, self._queries.find_in_box(connection, code=code, **box._asdict())))
+
+    def find_in_circle(self, connection: Any, code: str, circle: Circle) -> list[StationEpoch]:
+        """Return the epochs of a shard that are in a circle, including its edge."""
+        return [
+            epoch
+            for epoch in self.find_in_box(connection, code, find_bounds(circle))
+            if measure_km(epoch.latitude, epoch.longitude, circle.latitude, circle.longitude) <= circle.radius
+        ]
+
+
+def measure_km(latitude: float, longitude: float, other_latitude: float, other_longitude: float) -> float:
+    """Return the distance of two places on the sphere."""
+    one, two = math.radians(latitude), math.radians(other_latitude)
+    # The haversine formula is exact for small distances.
+    square = (
+        math.sin((two - one) / 2) ** 2
+        + math.cos(one) * math.cos(two) * math.sin(math.radians(other_longitude - longitude) / 2) ** 2
+    )
+    return 2 * _EARTH_RADIUS_KM * math.asin(math.sqrt(min(1, square)))
+
+
+def find_bounds(circle: Circle) -> Box:
+    """Return a box that contains a circle."""
+    # Against the rounding of distances.
+    height = circle.radius / _KM_PER_DEGREE + 1e-6
+    south, north = circle.latitude - height, circle.latitude + height
+    if south <= -90 or north >= 90:
+        return Box(-180, max(south, -90), 180, min(north, 90))
+    width = 1e-6 + math.degrees(
+        math.asin(min(1, math.sin(math.radians(height)) / math.cos(math.radians(circle.latitude))))
+    )
+    west, east = circle.longitude - width, circle.longitude + width
+    if west < -180 and east > 180:
+        return Box(-180, south, 180, north)
+    return Box(_wrap(west), south, _wrap(east), north)
+
+
+def _wrap(longitude: float) -> float:
+    return (longitude + 180) % 360 - 180
+
+
+def _to_epoch(row: tuple[Any, ...]) -> StationEpoch:
+    network, station, location, channel, first, last, latitude, longitude = row
+    return StationEpoch(
+        network,
+        station,
+        location,
+        channel,
+        parse_time(first),
+        None if last is None else parse_time(last),
+        latitude,
+        longitude,
+    )
+
+
+def _to_parameters(code: str, epoch: StationEpoch) -> dict[str, Any]:
+    last = None if epoch.last is None else format_moment(epoch.last)
+    return {"code": code, **epoch._asdict(), "first": format_moment(epoch.first), "last": last}
+
+
+def _format_line(code: str, epoch: StationEpoch) -> str:
+    """Return a line for COPY."""
+    values: Iterator[Any] = iter(_to_parameters(code, epoch).values())
+    # No code has a character that needs an escape.
+    return "\t".join(r"\N" if value is None else str(value) for value in values) + "\n"
