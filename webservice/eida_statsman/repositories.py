@@ -1,7 +1,9 @@
 """The repositories of a database, which commands work with."""
 
 from eida_stats_webservice.archive.ingestion import CrawlIngestion
+from eida_stats_webservice.archive.polygons import PolygonRepository
 from eida_stats_webservice.archive.shards import ShardRepository
+from eida_stats_webservice.archive.stations import StationRepository
 from eida_stats_webservice.connections.archive import ConnectionArchive
 from eida_stats_webservice.connections.archive_deletion import ArchiveDeletion
 from eida_stats_webservice.connections.intake import ConnectionIntake
@@ -66,6 +68,8 @@ class Repositories:
         self.spaces = SpaceAdministration(database, self.registry, self.connections)
         self.sensors = SensorAdministration(database, self.registry, self.connections)
         self.shards = ShardRepository(database, self.registry)
+        self.polygons = PolygonRepository(database, self.shards)
+        self.stations = StationRepository(database, self.shards, self.polygons.refresh_all)
         self.crawls = CrawlIngestion(database, self.shards)
         self.transfer = Transfer(database, self.registry, self.dataselect_sums)
 

@@ -1,16 +1,20 @@
 """eida_statsman shards: the catalogues of the nodes' archives."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 import msgspec
 
+from eida_statistics.networks import NetworkRegistry, get_cache_path, read_registry
+from eida_stats_webservice.archive.errors import BadLine
 from eida_stats_webservice.archive.merging.merge import MergeResult
 from eida_statsman.nodes import require_printable
+from eida_statsman.polygons import show_left_out
 from eida_statsman.repositories import Repositories
 from eida_statsman.tables import show
 
-_CRAWL = click.Path(exists=True, dir_okay=False, path_type=Path)
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.group()
@@ -65,7 +69,7 @@ def remove(repositories: Repositories, code: str, confirm: str | None) -> None:
 
 @shards.command()
 @click.argument("code")
-@click.argument("file", type=_CRAWL)
+@click.argument("file", type=_FILE)
 @click.option(
     "--partial", "is_partial", is_flag=True, help="The crawl lists changes: remove nothing that it lacks."
 )
@@ -80,6 +84,27 @@ def ingest(repositories: Repositories, code: str, file: Path, is_partial: bool, 
     show_result(result)
 
 
+@shards.command()
+@click.argument("code")
+@click.argument("file", type=_FILE)
+@click.option(
+    "--networks",
+    "registry",
+    type=_FILE,
+    help="Registry of networks, for temporary codes.  [default: the aggregator's cache]",
+)
+@click.pass_obj
+def stations(repositories: Repositories, code: str, file: Path, registry: Path | None) -> None:
+    """Replace the stations of a shard by those of a file.
+
+    FILE is the answer of an FDSN station service with format=text and level=channel.
+    """
+    networks = NetworkRegistry(lambda: read_registry(registry or get_cache_path()))
+    result = repositories.stations.replace(code, file, networks)
+    click.echo(f"stored {result.epochs:,} epochs of channels of shard {code}")
+    _show_bad_lines(result.bad, result.bad_lines)
+
+
 def show_result(result: MergeResult) -> None:
     """Print what a crawl has changed, and the lines that were refused."""
     click.echo(
@@ -88,9 +113,14 @@ def show_result(result: MergeResult) -> None:
     )
     if result.untyped:
         click.echo(f"paths without a type: {result.untyped:,}")
-    if result.bad:
-        click.echo(f"lines that were refused: {result.bad:,}", err=True)
-        for line in result.bad_lines:
+    show_left_out(result.polygons)
+    _show_bad_lines(result.bad, result.bad_lines)
+
+
+def _show_bad_lines(bad: int, lines: Sequence[BadLine]) -> None:
+    if bad:
+        click.echo(f"lines that were refused: {bad:,}", err=True)
+        for line in lines:
             click.echo(f"  line {line.number:,}: {line.reason}", err=True)
-        if result.bad > len(result.bad_lines):
-            click.echo(f"  and {result.bad - len(result.bad_lines):,} more", err=True)
+        if bad > len(lines):
+            click.echo(f"  and {bad - len(lines):,} more", err=True)
