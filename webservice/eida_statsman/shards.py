@@ -6,7 +6,8 @@ from pathlib import Path
 import click
 import msgspec
 
-from eida_statistics.networks import NetworkRegistry, get_cache_path, read_registry
+from eida_statistics.errors import RegistryUnavailable
+from eida_statistics.networks import REGISTRY_URL, Epoch, NetworkRegistry, get_cache_path, read_registry
 from eida_stats_webservice.archive.errors import BadLine
 from eida_stats_webservice.archive.merging.merge import MergeResult
 from eida_statsman.nodes import require_printable
@@ -99,10 +100,26 @@ def stations(repositories: Repositories, code: str, file: Path, registry: Path |
 
     FILE is the answer of an FDSN station service with format=text and level=channel.
     """
-    networks = NetworkRegistry(lambda: read_registry(registry or get_cache_path()))
-    result = repositories.stations.replace(code, file, networks)
+    result = repositories.stations.replace(code, file, _open_networks(registry))
     click.echo(f"stored {result.epochs:,} epochs of channels of shard {code}")
     _show_bad_lines(result.bad, result.bad_lines)
+
+
+def _open_networks(file: Path | None) -> NetworkRegistry:
+    """Return the registry of a file, or that in the aggregator's cache, which is read if a code needs it."""
+    if file is not None:
+        epochs = read_registry(file)
+        return NetworkRegistry(lambda: epochs)
+    return NetworkRegistry(_read_cache)
+
+
+def _read_cache() -> list[Epoch]:
+    try:
+        return read_registry(get_cache_path())
+    except RegistryUnavailable as error:
+        raise RegistryUnavailable(
+            error.subject, hint=f"Save the answer of {REGISTRY_URL} to a file and name it with --networks FILE."
+        ) from error
 
 
 def show_result(result: MergeResult) -> None:
