@@ -260,7 +260,7 @@ WHERE paths.pa_type = 'directory';
 
 CREATE VIEW derived_sums AS
 SELECT parent.value AS hash, count(*) AS count, sum(coalesce(fi_size, 0)) AS size, files.sh_code AS sh_code
-FROM files
+FROM derived_files AS files
 JOIN paths ON paths.sh_code = files.sh_code AND pa_hash = fi_hash,
 json_each(pa_parents) AS parent
 GROUP BY parent.value, files.sh_code;
@@ -270,7 +270,13 @@ SELECT
     md_hash AS sp_hash, segment.value ->> '$.network' AS sp_network, segment.value ->> '$.station' AS sp_station,
     segment.value ->> '$.location' AS sp_location, segment.value ->> '$.channel' AS sp_channel,
     segment.value ->> '$.quality' AS sp_quality, segment.value ->> '$.rate' AS sp_rate,
-    segment.value ->> '$.start' AS sp_start, segment.value ->> '$.end' AS sp_end,
+    -- In the metadata, whole seconds have no fraction.
+    substr(segment.value ->> '$.start', 1, 19)
+        || CASE length(segment.value ->> '$.start') WHEN 20 THEN '.000000' ELSE substr(segment.value ->> '$.start', 20, 7) END
+        || '+00:00' AS sp_start,
+    substr(segment.value ->> '$.end', 1, 19)
+        || CASE length(segment.value ->> '$.end') WHEN 20 THEN '.000000' ELSE substr(segment.value ->> '$.end', 20, 7) END
+        || '+00:00' AS sp_end,
     segment.value ->> '$.bytes' AS sp_bytes, sh_code
 FROM metadata, json_each(md_json, '$.segments') AS segment
 WHERE md_type = 'mseed';

@@ -2,8 +2,10 @@
 
 from eida_stats_webservice.archive.ingestion import CrawlIngestion
 from eida_stats_webservice.archive.polygons import PolygonRepository
+from eida_stats_webservice.archive.rebuild import ShardRebuild
 from eida_stats_webservice.archive.shards import ShardRepository
 from eida_stats_webservice.archive.stations import StationRepository
+from eida_stats_webservice.archive.verification import CatalogueVerification
 from eida_stats_webservice.connections.archive import ConnectionArchive
 from eida_stats_webservice.connections.archive_deletion import ArchiveDeletion
 from eida_stats_webservice.connections.intake import ConnectionIntake
@@ -71,6 +73,8 @@ class Repositories:
         self.polygons = PolygonRepository(database, self.shards)
         self.stations = StationRepository(database, self.shards, self.polygons.refresh_all)
         self.crawls = CrawlIngestion(database, self.shards)
+        self.catalogue_verification = CatalogueVerification(database, self.shards)
+        self.shard_rebuild = ShardRebuild(database, self.shards)
         self.transfer = Transfer(database, self.registry, self.dataselect_sums)
 
     def list_nodes(self) -> list[Node]:

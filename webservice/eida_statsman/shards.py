@@ -8,12 +8,12 @@ import msgspec
 
 from eida_statistics.errors import RegistryUnavailable
 from eida_statistics.networks import REGISTRY_URL, Epoch, NetworkRegistry, get_cache_path, read_registry
-from eida_stats_webservice.archive.errors import BadLine
+from eida_stats_webservice.archive.errors import BadLine, CatalogueDifferences
 from eida_stats_webservice.archive.merging.merge import MergeResult
 from eida_statsman.nodes import require_printable
 from eida_statsman.polygons import show_left_out
 from eida_statsman.repositories import Repositories
-from eida_statsman.tables import show
+from eida_statsman.tables import show, show_json
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -83,6 +83,44 @@ def ingest(repositories: Repositories, code: str, file: Path, is_partial: bool, 
         f"ingested {file} into shard {code}" if result.is_change else f"unchanged: shard {code} has all of {file}"
     )
     show_result(result)
+
+
+@shards.command()
+@click.argument("code")
+@click.argument("files", nargs=-1, required=True, type=_FILE)
+@click.pass_obj
+def rebuild(repositories: Repositories, code: str, files: Sequence[Path]) -> None:
+    """Replace a shard by the result of complete crawls, in the order in which they began.
+
+    The service answers from the old tables until the new ones are complete.
+    """
+    for result in repositories.shard_rebuild.rebuild(code, files):
+        show_result(result)
+    click.echo(f"rebuilt shard {code}")
+
+
+@shards.command()
+@click.argument("code", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print the differences as JSON.")
+@click.pass_obj
+def verify(repositories: Repositories, code: str | None, as_json: bool) -> None:
+    """Compute the tables of a shard, or of all, from their metadata, and print each row that differs."""
+    found = []
+    number = 0
+    for difference in repositories.catalogue_verification.verify(code):
+        number += 1
+        if as_json:
+            found.append(msgspec.structs.asdict(difference))
+        else:
+            click.echo(str(difference))
+    if as_json:
+        show_json(found)
+    else:
+        click.echo(f"differences: {number or 'none'}")
+    if number:
+        raise CatalogueDifferences(
+            hint="Build the shard again from its last crawl: eida_statsman shards rebuild CODE FILE"
+        )
 
 
 @shards.command()

@@ -314,6 +314,27 @@ def test_indexes_find_polygons(filled: Store) -> None:
         assert "using poi_srid" in "\n".join(line for (line,) in cursor)
 
 
+def test_rebuild_computes_polygons(filled: Store, tmp_path: Path) -> None:
+    before = _fetch(filled, POINTS)
+    lines = [
+        *describe_file(f"{ROOT}/bhz", make_segment("GE.APE..BHZ", "2012-01-01", "2012-01-02")),
+        describe(RASTER),
+        describe_raster(RASTER, *LAYERS, make_layer("broken", timestamps=["now"])),
+    ]
+    *_, last = filled.shard_rebuild.rebuild("gfz", [write_crawl(tmp_path / "crawl.tsv.gz", lines)])
+    assert last.polygons == PolygonResult(7, 1, 0)
+    after = _fetch(filled, POINTS)
+    assert len(after) == 7
+    assert [row for row in before if row in after] == after
+    assert _intersect(filled, "POINT(25 37)") == _hash("bhz")
+    with filled.database.transaction() as connection:
+        cursor = connection.cursor()
+        cursor.execute("SELECT indexname FROM pg_indexes WHERE schemaname = 'gfz' AND tablename = 'polygons'")
+        found = {name for (name,) in cursor}
+    seed = {"poi_hash", "poi_name", "poi_polygon_100000", "poi_polygon_100001", "poi_stamp", "poi_stamps"}
+    assert found == seed | {"poi_polygon_4326", "poi_srid"}
+
+
 @ON_POSTGRESQL
 def test_extension_that_is_added_later_is_used(store: Store, tmp_path: Path) -> None:
     _create_shard(store)

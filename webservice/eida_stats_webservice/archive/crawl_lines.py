@@ -104,9 +104,14 @@ class CrawlReader:
         self.bad_lines: list[BadLine] = []
         self.root: str | None = None
         self.first: CrawlRecord | None = None
+        # What all paths begin with: the root of a complete crawl, else that of the shard.
+        self._top = shard_path
         self._record: CrawlRecord | None = None
         self._pending: tuple[int, bytes] | None = None
         self._read_first()
+        if self.root is not None and not is_partial:
+            self._top = self.root
+        self._below = self._top + "/"
 
     def read(self, add_span: Callable[[StagedSpan], None]) -> Iterator[StagedLine]:
         """Yield the lines that can be stored, and report their segments as they occur.
@@ -115,22 +120,29 @@ class CrawlReader:
             InvalidCrawl: if the file is damaged or cut off, or its last line is missing in a complete crawl.
             TooManyBadLines: if more than one line of a hundred was refused.
         """
-        previous = ""
+        current, path_hash = "", ""
         for number, line in self._read_middle():
             self.lines += 1
             try:
-                staged = self._check(number, line, add_span)
+                path, md_type, json = parse_line(line)
+                is_known = path == current
+                if not is_known:
+                    self._check_path(path)
+                    path_hash = hash_path(path)
+                text = self._check_metadata(number, path_hash, md_type, json, add_span)
             except InvalidLine as error:
                 self._refuse(number, error)
-                previous = ""
+                current = ""
                 if (mentioned := self._find_path(number, line)) is not None:
                     yield mentioned
                 continue
-            # The path of a file is with its first line, and with those of type posix.
-            if staged.hash == previous and staged.md_type != POSIX and not self.is_partial:
-                staged = staged._replace(path=None, parents=None)
-            previous = staged.hash
-            yield staged
+            current = path
+            self.types[md_type] += 1
+            if is_known and md_type != POSIX and not self.is_partial:
+                # The path is with the line before, and with all lines of type posix.
+                yield StagedLine(number, path_hash, None, None, md_type, text)
+            else:
+                yield StagedLine(number, path_hash, path, hash_parents(path), md_type, text)
         self._check_share()
         if self.root is not None and self._record is not None:
             yield self._stage(self.lines, self.root, CRAWL, encode_record(self._record).decode())
@@ -177,31 +189,26 @@ class CrawlReader:
         self._record = merge_ends(self.first, last)
         self.unreadable = [path for path in last.unreadable or () if is_normal(path)]
 
-    def _check(self, number: int, line: bytes, add_span: Callable[[StagedSpan], None]) -> StagedLine:
-        path, md_type, json = parse_line(line)
-        self._check_path(path)
+    def _check_metadata(
+        self, number: int, path_hash: str, md_type: str, json: bytes, add_span: Callable[[StagedSpan], None]
+    ) -> str:
+        """Return metadata as they are stored, and report their segments: all of them, or none."""
         if md_type == POSIX:
-            text = self._check_posix(json)
-        elif md_type == MSEED:
-            # Of all segments, or of none.
+            return self._check_posix(json)
+        if md_type == MSEED:
             record = decode_mseed(json)
-            path_hash = hash_path(path)
             spans = [_to_span(number, path_hash, segment) for segment in record.segments]
             text = _check_text(encode_record(record))
             for span in spans:
                 add_span(span)
-        else:
-            text = self._check_other(md_type, json)
-        self.types[md_type] += 1
-        return self._stage(number, path, md_type, text)
+            return text
+        return self._check_other(md_type, json)
 
     def _check_path(self, path: str) -> None:
         if not is_normal(path):
             raise InvalidLine("the path is not absolute and normalised")
-        if not is_within(path, self._shard_path):
-            raise InvalidLine(f"the path is not within {self._shard_path}")
-        if self.root is not None and not self.is_partial and not is_within(path, self.root):
-            raise InvalidLine(f"the path is not within the root of the crawl, {self.root}")
+        if not path.startswith(self._below) and path != self._top:
+            raise InvalidLine(f"the path is not within {self._top}")
 
     def _check_posix(self, json: bytes) -> str:
         record = decode_posix(json)
@@ -277,6 +284,7 @@ def _check_json(json: bytes) -> bytes:
 def _to_span(number: int, path_hash: str, segment: Segment) -> StagedSpan:
     if not math.isfinite(segment.rate):
         raise InvalidLine("segments: rate: not finite")
+    segment.start, segment.end = _to_utc(segment.start), _to_utc(segment.end)
     if segment.end < segment.start:
         raise InvalidLine("segments: end: before start")
     if not _QUALITY.fullmatch(segment.quality):
@@ -290,14 +298,16 @@ def _to_span(number: int, path_hash: str, segment: Segment) -> StagedSpan:
         segment.channel,
         segment.quality,
         segment.rate,
-        _format_time(segment.start),
-        _format_time(segment.end),
+        format_moment(segment.start),
+        format_moment(segment.end),
         segment.bytes,
     )
 
 
-def _format_time(time: datetime.datetime) -> str:
+def _to_utc(time: datetime.datetime) -> datetime.datetime:
+    if time.tzinfo is datetime.UTC:
+        return time
     try:
-        return format_moment(time)
+        return time.astimezone(datetime.UTC)
     except OverflowError:
         raise InvalidLine("segments: a time is not of the years 1 to 9999 in UTC") from None

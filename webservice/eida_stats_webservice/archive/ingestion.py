@@ -72,7 +72,9 @@ class CrawlIngestion:
         if result.is_change:
             # Late, since these locks are in the way of creating shards.
             self.record_crawl(connection, code, crawl)
-            self._refresh_holdings(connection, self._shards.get(connection, code), result.streams)
+            # They were never computed, or a rebuild was killed before.
+            streams = None if shard.refreshed_at is None else result.streams
+            self._refresh_holdings(connection, self._shards.get(connection, code), streams)
         return result
 
     def record_crawl(self, connection: Any, code: str, crawl: CrawlReader) -> None:

@@ -151,8 +151,7 @@ class PolygonRepository:
         state.result.unregistered += result.unregistered
 
     def _create_view(self, connection: Any) -> None:
-        self._shards.lock_list(connection)
-        create_polygon_view(connection, [shard.code for shard in self._shards.list_all(connection)])
+        create_polygon_view(connection, self._shards.lock_list(connection))
 
     def _stage(self, connection: Any, hashes: Iterable[str]) -> None:
         remaining = iter(hashes)

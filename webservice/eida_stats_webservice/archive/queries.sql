@@ -17,6 +17,10 @@ DELETE FROM shards WHERE sh_code = :code;
 -- Record a change of a shard.
 UPDATE shards SET generation = generation + 1 WHERE sh_code = :code;
 
+-- name: forget_crawls(code)!
+-- Before a rebuild: the holdings have to be computed again.
+UPDATE shards SET crawled_at = NULL, refreshed_at = NULL WHERE sh_code = :code;
+
 -- name: set_crawled_at(code, crawled_at)!
 -- Record the start of a complete crawl. Those of parts of an archive may be ingested in any order.
 UPDATE shards SET crawled_at = :crawled_at

@@ -151,7 +151,7 @@ WHERE paths.pa_type = 'directory'::path_type;
 
 CREATE VIEW derived_sums AS
 SELECT parent AS hash, count(*) AS count, sum(coalesce(fi_size, 0)) AS size
-FROM (SELECT unnest(pa_parents) AS parent, fi_size FROM files JOIN paths ON pa_hash = fi_hash) AS below
+FROM (SELECT unnest(pa_parents) AS parent, fi_size FROM derived_files JOIN paths ON pa_hash = fi_hash) AS below
 GROUP BY parent;
 
 CREATE VIEW derived_spans AS

@@ -86,9 +86,10 @@ class ShardRepository:
         self._queries.lock_shard(connection, code=code)
         return self.get(connection, code)
 
-    def lock_list(self, connection: Any) -> None:
-        """Let the creation and removal of shards wait for the end of this transaction."""
+    def lock_list(self, connection: Any) -> list[str]:
+        """Return the codes of all shards. Changes of the list wait for the end of this transaction."""
         self._queries.lock_shards(connection)
+        return [shard.code for shard in self.list_all(connection)]
 
     def bump(self, connection: Any, code: str) -> None:
         """Raise the generation of a shard."""

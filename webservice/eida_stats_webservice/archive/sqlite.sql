@@ -4,6 +4,16 @@
 -- Do nothing: a transaction that writes has the only lock.
 SELECT 1;
 
+-- name: delete_rows(code)!
+-- Delete all that is known of a shard.
+DELETE FROM paths WHERE sh_code = :code;
+DELETE FROM metadata WHERE sh_code = :code;
+DELETE FROM files WHERE sh_code = :code;
+DELETE FROM directories WHERE sh_code = :code;
+DELETE FROM links WHERE sh_code = :code;
+DELETE FROM spans WHERE sh_code = :code;
+DELETE FROM timeline WHERE sh_code = :code;
+
 -- name: lock_shard(code)^
 -- As for shards.
 SELECT 1 FROM shards WHERE sh_code = :code;

@@ -1,6 +1,7 @@
 """Where the rows of shards are: in PostgreSQL, each shard has a schema; in SQLite, they are in common tables."""
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import MappingProxyType
@@ -9,8 +10,12 @@ from typing import Any, Protocol
 from eida_stats_webservice.archive.errors import ShardExists
 from eida_stats_webservice.database import schemas
 from eida_stats_webservice.database.base import Database
+from eida_stats_webservice.errors import DatabaseLocked
 
 _FOLDER = Path(__file__).parent
+# The schemas of a rebuild: the new tables, and those that they have replaced.
+_COPY, _REPLACED = "_tmp", "_old"
+_SWAP_SECONDS = 0.2
 _OWNER = {"mode": "text", "inode": "text", "uid": "text", "gid": "text", "user": "text", "group": "text"}
 _TIMES = {"ctime": "timestamptz", "mtime": "timestamptz", "atime": "timestamptz"}
 
@@ -70,6 +75,29 @@ class ShardStorage(Protocol):
     def create(self, connection: Any, code: str) -> None:
         """Create the tables of a shard; raise ShardExists if a schema has its name."""
 
+    def create_copy(self, connection: Any, code: str) -> None:
+        """Create the empty tables of a rebuild, and clear up after one that was killed."""
+
+    def enter_copy(self, connection: Any, code: str) -> AbstractContextManager[None]:
+        """Return a context in which the names of tables stand for those of a rebuild."""
+
+    def index_copy(self, connection: Any, code: str) -> None:
+        """Create the indexes of a rebuild, once most of its rows are there."""
+
+    def swap(self, connection: Any, code: str, record: Callable[[Any], list[str]]) -> None:
+        """Replace the tables of a shard by those of a rebuild.
+
+        Readers wait for 0.2 s at most. If others need the tables for longer, this is tried again until it succeeds.
+
+        Args:
+            connection: the connection.
+            code: the shard.
+            record: locks the list of shards, records the rebuild, and returns the codes of all shards.
+        """
+
+    def remove_replaced(self, connection: Any, code: str) -> None:
+        """Remove the tables that a rebuild has replaced, once nobody reads them."""
+
     def enter(self, connection: Any, code: str) -> AbstractContextManager[None]:
         """Return a context in which the names of tables stand for those of a shard; outside, they are the views."""
 
@@ -83,6 +111,9 @@ class ShardStorage(Protocol):
 class SchemaStorage:
     """A schema for each shard."""
 
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
     def create(self, connection: Any, code: str) -> None:
         """Create the schema with its tables; see ShardStorage."""
         if schemas.exists(connection, code):
@@ -90,13 +121,65 @@ class SchemaStorage:
         tables, indexes = self.read_scripts(connection)
         schemas.create(connection, code, tables + indexes)
 
+    def create_copy(self, connection: Any, code: str) -> None:
+        """Create the schema CODE_tmp; see ShardStorage."""
+        for suffix in (_COPY, _REPLACED):
+            schemas.drop(connection, code + suffix)
+        schemas.create(connection, code + _COPY, self.read_scripts(connection)[0])
+
+    def enter_copy(self, connection: Any, code: str) -> AbstractContextManager[None]:
+        """Put CODE_tmp first in the search_path; see ShardStorage."""
+        return schemas.enter(connection, code + _COPY)
+
+    def index_copy(self, connection: Any, code: str) -> None:
+        """Create the indexes of CODE_tmp; see ShardStorage."""
+        schemas.run(connection, code + _COPY, self.read_scripts(connection)[1])
+
+    def swap(self, connection: Any, code: str, record: Callable[[Any], list[str]]) -> None:
+        """Rename the schemas, and create the views over them again; see ShardStorage."""
+        schemas.analyse(connection, code + _COPY, VIEWS)
+        if uses_polygons(connection):
+            schemas.analyse(connection, code + _COPY, POLYGONS)
+        while True:
+            try:
+                with self._database.savepoint(connection):
+                    self._swap(connection, code, record)
+            except DatabaseLocked:
+                # Readers that came meanwhile go first.
+                time.sleep(_SWAP_SECONDS)
+            else:
+                return
+
+    def _swap(self, connection: Any, code: str, record: Callable[[Any], list[str]]) -> None:
+        deadline = time.monotonic() + _SWAP_SECONDS
+
+        def limit_wait() -> None:
+            # Of all locks together. 0 would be no limit.
+            schemas.limit_lock_wait(connection, max(1, round((deadline - time.monotonic()) * 1000)))
+
+        limit_wait()
+        codes = record(connection)
+        schemas.rename(connection, code, code + _REPLACED)
+        schemas.rename(connection, code + _COPY, code)
+        for view, columns in VIEWS.items():
+            limit_wait()
+            schemas.replace_union_views(connection, {view: columns}, codes, "sh_code")
+        if uses_polygons(connection):
+            limit_wait()
+            create_polygon_view(connection, codes)
+
+    def remove_replaced(self, connection: Any, code: str) -> None:
+        """Drop CODE_old; see ShardStorage."""
+        schemas.drop(connection, code + _REPLACED)
+
     def enter(self, connection: Any, code: str) -> AbstractContextManager[None]:
         """Put the schema first in the search_path; see ShardStorage."""
         return schemas.enter(connection, code)
 
     def remove(self, connection: Any, code: str) -> None:
-        """Drop the schema; see ShardStorage."""
-        schemas.drop(connection, code)
+        """Drop the schema, and those of a rebuild that was killed; see ShardStorage."""
+        for suffix in ("", _COPY, _REPLACED):
+            schemas.drop(connection, code + suffix)
 
     def replace_views(self, connection: Any, codes: Iterable[str]) -> None:
         """Replace the views; see ShardStorage."""
@@ -118,7 +201,29 @@ class SchemaStorage:
 class RowStorage:
     """Common tables with the column `sh_code`. Their rows go with the row in `shards`."""
 
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._queries = database.load_queries(_FOLDER)
+
     def create(self, connection: Any, code: str) -> None:
+        """Do nothing; see ShardStorage."""
+
+    def create_copy(self, connection: Any, code: str) -> None:
+        """Delete the rows. Others see them until the end of the transaction; see ShardStorage."""
+        self._database.run_all(connection, self._queries.delete_rows, {"code": code})
+
+    def enter_copy(self, connection: Any, code: str) -> AbstractContextManager[None]:
+        """Change nothing; see ShardStorage."""
+        return self.enter(connection, code)
+
+    def index_copy(self, connection: Any, code: str) -> None:
+        """Do nothing; see ShardStorage."""
+
+    def swap(self, connection: Any, code: str, record: Callable[[Any], list[str]]) -> None:  # noqa: ARG002
+        """Record the rebuild; see ShardStorage."""
+        record(connection)
+
+    def remove_replaced(self, connection: Any, code: str) -> None:
         """Do nothing; see ShardStorage."""
 
     def enter(self, connection: Any, code: str) -> AbstractContextManager[None]:  # noqa: ARG002
@@ -134,7 +239,7 @@ class RowStorage:
 
 def open_storage(database: Database) -> ShardStorage:
     """Return the storage of a database."""
-    return SchemaStorage() if database.dialect == "postgresql" else RowStorage()
+    return SchemaStorage(database) if database.dialect == "postgresql" else RowStorage(database)
 
 
 def uses_polygons(connection: Any) -> bool:

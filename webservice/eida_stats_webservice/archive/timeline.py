@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 _MICROSECONDS = 1_000_000
-# A segment continues a span if it starts half a sample period before or after the next sample is due.
-_EARLIEST, _LATEST = 0.5 * _MICROSECONDS, 1.5 * _MICROSECONDS
+# A segment continues a span if it starts at most half a sample period before or after the next sample is due.
+_EARLIEST, _LATEST = 0.5, 1.5
 
 
 class StreamKey(NamedTuple):
@@ -61,12 +61,11 @@ def join_segments(segments: Iterable[StreamSegment]) -> Iterator[StreamSpan]:
         if not segment.key.rate:
             yield StreamSpan(*segment, spans=1)
             continue
-        if spans:
-            ended = [span for span in spans if (segment.start - span.end) * segment.key.rate > _LATEST]
-            if ended:
-                yield from ended
-                spans = [span for span in spans if (segment.start - span.end) * segment.key.rate <= _LATEST]
-        index = _find_continued(segment, spans)
+        period = _MICROSECONDS / segment.key.rate
+        if any(segment.start - span.end > _LATEST * period for span in spans):
+            yield from (span for span in spans if segment.start - span.end > _LATEST * period)
+            spans = [span for span in spans if segment.start - span.end <= _LATEST * period]
+        index = _find_continued(segment, spans, period)
         if index is None:
             spans.append(StreamSpan(*segment, spans=1))
         else:
@@ -74,13 +73,12 @@ def join_segments(segments: Iterable[StreamSegment]) -> Iterator[StreamSpan]:
     yield from spans
 
 
-def _find_continued(segment: StreamSegment, spans: list[StreamSpan]) -> int | None:
-    rate = segment.key.rate
+def _find_continued(segment: StreamSegment, spans: list[StreamSpan], period: float) -> int | None:
     best = None
     for index, span in enumerate(spans):
-        passed = (segment.start - span.end) * rate
-        if _EARLIEST <= passed <= _LATEST:
-            rank = abs(passed - _MICROSECONDS), span.start, span.end
+        passed = segment.start - span.end
+        if _EARLIEST * period <= passed <= _LATEST * period:
+            rank = abs(passed - period), span.start, span.end
             if best is None or rank < best[0]:
                 best = rank, index
     return best and best[1]

@@ -82,6 +82,18 @@ def enter(connection: extensions.connection, name: str) -> Iterator[None]:
         cursor.execute("SELECT set_config('search_path', %s, true)", (before,))
 
 
+def analyse(connection: extensions.connection, name: str, tables: Iterable[str]) -> None:
+    """Compute the statistics of tables of a schema, which plans of queries depend on."""
+    for table in tables:
+        _execute(connection, "ANALYZE {}.{}", name, table)
+
+
+def limit_lock_wait(connection: extensions.connection, milliseconds: int) -> None:
+    """Limit how long each statement of this transaction waits for a lock."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", (f"{milliseconds}ms",))
+
+
 def rename(connection: extensions.connection, old: str, new: str) -> None:
     """Rename a schema. Views go on reading the tables that they were created for."""
     _execute(connection, "ALTER SCHEMA {} RENAME TO {}", old, new)

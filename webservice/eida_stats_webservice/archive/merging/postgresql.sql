@@ -231,6 +231,36 @@ ORDER BY
     sp_network COLLATE "C", sp_station COLLATE "C", sp_location COLLATE "C", sp_channel COLLATE "C",
     sp_quality COLLATE "C", sp_rate, sp_start, sp_end, fi_mtime;
 
+-- name: list_all_segments()
+-- Return the segments that follow from the metadata of all streams, likewise.
+SELECT
+    sp_network, sp_station, sp_location, sp_channel, sp_quality, sp_rate,
+    (extract(epoch FROM sp_start) * 1000000)::bigint, (extract(epoch FROM sp_end) * 1000000)::bigint,
+    (extract(epoch FROM fi_mtime) * 1000000)::bigint
+FROM derived_spans LEFT JOIN derived_files ON fi_hash = sp_hash
+ORDER BY
+    sp_network COLLATE "C", sp_station COLLATE "C", sp_location COLLATE "C", sp_channel COLLATE "C",
+    sp_quality COLLATE "C", sp_rate, sp_start, sp_end, fi_mtime;
+
+-- name: list_timeline()
+SELECT
+    tl_network, tl_station, tl_location, tl_channel, tl_quality, tl_rate,
+    (extract(epoch FROM tl_start) * 1000000)::bigint, (extract(epoch FROM tl_end) * 1000000)::bigint,
+    (extract(epoch FROM tl_updated) * 1000000)::bigint, tl_spans
+FROM timeline
+ORDER BY
+    tl_network COLLATE "C", tl_station COLLATE "C", tl_location COLLATE "C", tl_channel COLLATE "C",
+    tl_quality COLLATE "C", tl_rate;
+
+-- name: list_paths()
+-- Return all paths, with the type that their metadata of type posix have.
+SELECT pa_hash::text, pa_path, pa_parents::text[], pa_type::text, md_json->>'type'
+FROM paths LEFT JOIN metadata ON md_hash = pa_hash AND md_type = 'posix';
+
+-- name: list_orphans()
+-- Return metadata without a path.
+SELECT md_hash::text, md_type FROM metadata WHERE NOT EXISTS (SELECT FROM paths WHERE pa_hash = md_hash);
+
 -- name: stage_timeline()!
 COPY staged_timeline FROM STDIN
 

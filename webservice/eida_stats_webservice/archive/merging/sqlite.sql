@@ -248,6 +248,28 @@ JOIN spans ON spans.sh_code = :code
 LEFT JOIN files ON files.sh_code = :code AND fi_hash = sp_hash
 ORDER BY sp_network, sp_station, sp_location, sp_channel, sp_quality, sp_rate, sp_start, sp_end, fi_mtime;
 
+-- name: list_all_segments(code)
+SELECT
+    sp_network, sp_station, sp_location, sp_channel, sp_quality, sp_rate, sp_start, sp_end, fi_mtime
+FROM derived_spans AS spans LEFT JOIN derived_files AS files ON files.sh_code = :code AND fi_hash = sp_hash
+WHERE spans.sh_code = :code
+ORDER BY sp_network, sp_station, sp_location, sp_channel, sp_quality, sp_rate, sp_start, sp_end, fi_mtime;
+
+-- name: list_timeline(code)
+SELECT
+    tl_network, tl_station, tl_location, tl_channel, tl_quality, tl_rate, tl_start, tl_end, tl_updated, tl_spans
+FROM timeline WHERE sh_code = :code
+ORDER BY tl_network, tl_station, tl_location, tl_channel, tl_quality, tl_rate;
+
+-- name: list_paths(code)
+SELECT pa_hash, pa_path, pa_parents, pa_type, md_json ->> '$.type'
+FROM paths LEFT JOIN metadata ON metadata.sh_code = :code AND md_hash = pa_hash AND md_type = 'posix'
+WHERE paths.sh_code = :code;
+
+-- name: list_orphans(code)
+SELECT md_hash, md_type FROM metadata
+WHERE sh_code = :code AND NOT EXISTS (SELECT 1 FROM paths WHERE paths.sh_code = :code AND pa_hash = md_hash);
+
 -- name: stage_timeline(network, station, location, channel, quality, rate, start, end, updated, spans, code)*!
 INSERT INTO staged_timeline VALUES (
     :network, :station, :location, :channel, :quality, :rate, :start, :end, :updated, :spans, :code

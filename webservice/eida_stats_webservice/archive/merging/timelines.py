@@ -1,7 +1,7 @@
 """Write the timeline of streams whose segments have changed."""
 
 import datetime
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
@@ -37,26 +37,28 @@ class TimelineUpdate:
     def read_segments(self, connection: Any, query: Any, code: str) -> Iterator[StreamSegment]:
         """Yield the segments that a query returns."""
         rows = self._database.stream(connection, query.sql, {"code": code})
-        convert = _to_number if self._database.dialect == "sqlite" else _keep_number
-        return _to_segments(rows, convert)
+        key = StreamKey("", "", "", "", "", 0)
+        for *columns, start, end, updated in rows:
+            if (*columns,) != key:
+                key = StreamKey(*columns)
+            yield StreamSegment(key, *convert_times(start, end, updated))
+
+    def read_timeline(self, connection: Any, code: str) -> Iterator[StreamSpan]:
+        """Yield the rows of the timeline, sorted by their keys."""
+        rows = self._database.stream(connection, self._queries.list_timeline.sql, {"code": code})
+        for *columns, start, end, updated, spans in rows:
+            yield StreamSpan(StreamKey(*columns), *convert_times(start, end, updated), spans)
 
 
-def _to_segments(rows: Iterable[tuple[Any, ...]], convert: Callable[[Any], int | None]) -> Iterator[StreamSegment]:
-    key = StreamKey("", "", "", "", "", 0)
-    for row in rows:
-        if row[:6] != key:
-            key = StreamKey(*row[:6])
-        start, end, updated = row[6:]
-        # Only `updated` can be null.
-        yield StreamSegment(key, convert(start) or 0, convert(end) or 0, convert(updated))
+def convert_times(start: Any, end: Any, updated: Any) -> tuple[int, int, int | None]:
+    """Return times in microseconds since 1970. PostgreSQL has converted them."""
+    if isinstance(start, int):
+        return start, end, updated
+    return _to_number(start), _to_number(end), None if updated is None else _to_number(updated)
 
 
-def _keep_number(value: int | None) -> int | None:
-    return value
-
-
-def _to_number(value: str | None) -> int | None:
-    return None if value is None else to_microseconds(datetime.datetime.fromisoformat(value))
+def _to_number(time: str) -> int:
+    return to_microseconds(datetime.datetime.fromisoformat(time))
 
 
 def to_columns(span: StreamSpan) -> dict[str, Any]:

@@ -1,0 +1,62 @@
+"""The rows of a shard, as both databases return them."""
+
+import json
+from typing import Any
+
+from eida_stats_webservice.archive.storage import VIEWS
+from support.stores import Store
+
+Rows = dict[str, list[tuple[Any, ...]]]
+
+
+def read_rows(store: Store, code: str, *, with_crawls: bool = False) -> Rows:
+    """Return the rows of all tables of a shard, without times of access and of ingestion."""
+    return {table: _read(store, code, table, with_crawls) for table in VIEWS}
+
+
+def read_places(store: Store, code: str) -> Rows:
+    """Return where PostgreSQL keeps the rows of all tables, which changes when they are written."""
+    rows = {}
+    with store.database.transaction() as connection, store.shards.storage.enter(connection, code):
+        for table in VIEWS:
+            cursor = connection.cursor()
+            cursor.execute(f"SELECT ctid::text, xmin::text, {table}::text FROM {table}")
+            rows[table] = sorted(cursor.fetchall())
+    return rows
+
+
+def select(store: Store, statement: str, **parameters: object) -> list[tuple[Any, ...]]:
+    with store.database.transaction() as connection:
+        cursor = connection.cursor()
+        cursor.execute(store.database.prepare(statement), parameters)
+        return [tuple(row) for row in cursor]
+
+
+def clear(store: Store, code: str) -> None:
+    """Delete the rows of a shard, as if it were new."""
+    is_sqlite = store.database.dialect == "sqlite"
+    with store.database.transaction(write=True) as connection:
+        cursor = connection.cursor()
+        parameters = {"code": code}
+        with store.shards.storage.enter(connection, code):
+            for table in VIEWS:
+                cursor.execute(f"DELETE FROM {table}" + (" WHERE sh_code = :code" if is_sqlite else ""), parameters)
+        cursor.execute(
+            store.database.prepare("UPDATE shards SET crawled_at = NULL WHERE sh_code = :code"), parameters
+        )
+
+
+def _read(store: Store, code: str, table: str, with_crawls: bool) -> list[tuple[Any, ...]]:
+    columns = [column for column in VIEWS[table] if not column.endswith(("_ingested", "_atime"))]
+    kept = "" if table != "metadata" or with_crawls else " AND md_type <> 'crawl'"
+    found = select(store, f"SELECT {', '.join(columns)} FROM {table} WHERE sh_code = :code{kept}", code=code)
+    rows = [tuple(map(_normalise, columns, row)) for row in found]
+    return sorted(rows, key=repr)
+
+
+def _normalise(column: str, value: Any) -> Any:
+    if column != "md_json":
+        return str(value) if isinstance(value, list) else value
+    found = json.loads(value) if isinstance(value, str) else value
+    found.pop("atime", None)
+    return json.dumps(found, sort_keys=True)

@@ -1,0 +1,94 @@
+"""Build the tables of a shard from crawls, beside the present ones, and replace these."""
+
+import datetime
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from eida_stats_webservice.archive.crawl_lines import CrawlReader
+from eida_stats_webservice.archive.ingestion import RefreshHoldings, check_local, keep_holdings
+from eida_stats_webservice.archive.merging.merge import CrawlMerge, MergeResult
+from eida_stats_webservice.archive.models import Shard
+from eida_stats_webservice.archive.polygons import PolygonRepository
+from eida_stats_webservice.archive.shards import ShardRepository
+from eida_stats_webservice.archive.times import format_moment
+from eida_stats_webservice.database.base import Database
+
+
+class ShardRebuild:
+    """Rebuilds shards."""
+
+    def __init__(
+        self, database: Database, shards: ShardRepository, refresh_holdings: RefreshHoldings = keep_holdings
+    ) -> None:
+        self._database = database
+        self._shards = shards
+        self._refresh_holdings = refresh_holdings
+        self._queries = database.load_queries(Path(__file__).parent)
+        self._merge = CrawlMerge(database)
+        self._polygons = PolygonRepository(database, shards)
+
+    def rebuild(self, code: str, files: Sequence[Path]) -> list[MergeResult]:
+        """Replace a shard by the result of complete crawls, which are ingested in the order in which they began.
+
+        Readers see the old tables or the new ones. If this is killed, the old ones stay, unless the new ones were
+        complete. Ingests and rebuilds of one shard wait for each other.
+
+        Raises:
+            UnknownShard: if there is no such shard.
+            ForeignShard: if the shard is on another server.
+            InvalidCrawl: if a file is damaged or cut off, or of another path.
+            TooManyBadLines: if more than one line of a hundred is bad.
+        """
+        with self._database.transaction(write=True) as connection:
+            self._database.wait_without_limit(connection)
+            shard = self._shards.lock(connection, code)
+            check_local(shard)
+            crawls = [CrawlReader(file, shard.path, is_partial=False) for file in files]
+            crawls.sort(key=get_start)
+            results = self._build(connection, shard, crawls)
+            # Last, since readers wait for the end of this transaction.
+            self._shards.storage.swap(connection, code, partial(self._record, shard=shard, crawls=crawls))
+        self._finish(code)
+        return results
+
+    def _build(self, connection: Any, shard: Shard, crawls: Sequence[CrawlReader]) -> list[MergeResult]:
+        storage = self._shards.storage
+        storage.create_copy(connection, shard.code)
+        results = []
+        for crawl in crawls:
+            with storage.enter_copy(connection, shard.code):
+                results.append(self._merge.merge(connection, shard, crawl, may_shrink=True))
+            if len(results) == 1:
+                storage.index_copy(connection, shard.code)
+        with storage.enter_copy(connection, shard.code):
+            results[-1].polygons = self._polygons.refresh(connection, shard, None)
+        return results
+
+    def _record(self, connection: Any, *, shard: Shard, crawls: Sequence[CrawlReader]) -> list[str]:
+        codes = self._shards.lock_list(connection)
+        self._shards.bump(connection, shard.code)
+        self._queries.forget_crawls(connection, code=shard.code)
+        self._queries.set_crawled_at(
+            connection, code=shard.code, crawled_at=format_moment(max(map(get_start, crawls)))
+        )
+        return codes
+
+    def _finish(self, code: str) -> None:
+        """Compute the holdings, and remove the old tables. After a kill, the next ingest or rebuild does."""
+        with self._database.transaction(write=True) as connection:
+            self._database.wait_without_limit(connection)
+            self._refresh_holdings(connection, self._shards.lock(connection, code), None)
+        with self._database.transaction(write=True) as connection:
+            self._database.wait_without_limit(connection)
+            # Another rebuild would drop them at the same time.
+            self._shards.lock(connection, code)
+            self._shards.storage.remove_replaced(connection, code)
+
+
+def get_start(crawl: CrawlReader) -> datetime.datetime:
+    """Return when a complete crawl began."""
+    if crawl.first is None or crawl.first.started is None:
+        raise AssertionError  # no reader of a complete crawl is without
+    return crawl.first.started
