@@ -184,6 +184,7 @@ def test_problem_types_are_documented() -> None:
     silent |= {connection_errors.OverlappingInstallation, connection_errors.ArchiveDiffers}
     silent |= {connection_errors.ConnectionDifferences}
     silent |= {archive_errors.UnknownShard, archive_errors.ShardExists, archive_errors.NodeHasShards}
+    silent |= {archive_errors.InvalidStations}
     silent |= {crawl_errors.InvalidLine, crawl_errors.InvalidCrawl, crawl_errors.InvalidPath}
     answered = {error.problem for error in list_classes()}
     answered -= {error.problem for error in silent}

@@ -71,7 +71,7 @@ class Repositories:
         self.sensors = SensorAdministration(database, self.registry, self.connections)
         self.shards = ShardRepository(database, self.registry)
         self.polygons = PolygonRepository(database, self.shards)
-        self.stations = StationRepository(database, self.shards, self.polygons.refresh_all)
+        self.stations = StationRepository(database, self.shards, self.polygons.refresh_streams)
         self.crawls = CrawlIngestion(database, self.shards)
         self.catalogue_verification = CatalogueVerification(database, self.shards)
         self.shard_rebuild = ShardRebuild(database, self.shards)

@@ -139,7 +139,13 @@ def stations(repositories: Repositories, code: str, file: Path, registry: Path |
     FILE is the answer of an FDSN station service with format=text and level=channel.
     """
     result = repositories.stations.replace(code, file, _open_networks(registry))
-    click.echo(f"stored {result.epochs:,} epochs of channels of shard {code}")
+    if result.changed:
+        click.echo(
+            f"stored {result.epochs:,} epochs of channels of shard {code}; those of {result.changed:,} channels"
+            " have changed"
+        )
+    else:
+        click.echo(f"unchanged: shard {code} has all {result.epochs:,} epochs")
     _show_bad_lines(result.bad, result.bad_lines)
 
 

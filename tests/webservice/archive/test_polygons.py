@@ -389,7 +389,11 @@ def test_owner_may_lack_the_right_to_register(with_postgis: Store, postgis_uri: 
         uri = postgis_uri.replace("postgres@", "poor@")
         with closing(open_store(uri)) as store:
             result = _ingest(store, tmp_path, describe(RASTER), describe_raster(RASTER, *LAYERS))
-        assert result.polygons == PolygonResult(6, 0, 6)
+            assert result.polygons == PolygonResult(6, 0, 6)
+            assert _fetch(store, "SELECT count(*) FROM polygons") == [(0,)]
+            _execute(with_postgis, "GRANT INSERT ON spatial_ref_sys TO poor")
+            assert store.polygons.recompute("gfz") == PolygonResult(6, 0, 0)
+            assert _fetch(store, "SELECT count(*) FROM polygons") == [(6,)]
     finally:
         _execute(with_postgis, "DROP OWNED BY poor", "DROP ROLE poor")
 

@@ -160,8 +160,8 @@ def test_registry_is_needed_for_temporary_codes_only(tmp_path: Path) -> None:
 def test_file_replaces_the_stations_of_one_shard(store: Store, shard: str, tmp_path: Path) -> None:
     file = tmp_path / "s.txt"
     moved = [
-        format_channel("GE.APE..BHZ", 37.07, 25.53, "2010-01-01", "2015-01-01"),
-        format_channel("GE.APE..BHZ", 37.08, 25.54, "2015-01-01"),
+        format_channel("GE.APE..BHZ", 37.07, 25.53, "2010-01-01", "2015-01-01T00:00:00.123456"),
+        format_channel("GE.APE..BHZ", 37.08, 25.543210987654321, "2015-01-01T00:00:00.123456"),
     ]
     _load(store, shard, file, *moved, format_channel("Z3.OLD..HHZ", 1, 2, "2006-01-01"))
     _load(store, "other", file, format_channel("GE.APE..BHZ", 0, 0))
@@ -177,6 +177,9 @@ def test_file_replaces_the_stations_of_one_shard(store: Store, shard: str, tmp_p
     with pytest.raises(TooManyBadLines):
         _load(store, shard, file, "x")
     assert [one.latitude for one in _find(store, shard)] == [37.08]
+    assert [one.generation for one in store.shards.read_all()] == [2, 1]
+    # Times and degrees are read as they were written.
+    assert store.stations.replace(shard, write_stations(file, [moved[1]]), REGISTRY).changed == 0
     assert [one.generation for one in store.shards.read_all()] == [2, 1]
 
 

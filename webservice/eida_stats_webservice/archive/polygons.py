@@ -11,9 +11,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from eida_stats_webservice.archive.models import PolygonResult, Shard
+from eida_stats_webservice.archive.models import PolygonResult, Shard, Stream
 from eida_stats_webservice.archive.shards import ShardRepository
-from eida_stats_webservice.archive.storage import create_polygon_view, has_polygons, read_script, uses_polygons
+from eida_stats_webservice.archive.storage import (
+    POLYGONS,
+    create_polygon_view,
+    has_polygons,
+    read_script,
+    uses_polygons,
+)
 from eida_stats_webservice.archive.times import format_moment
 from eida_stats_webservice.database import postgis, schemas
 from eida_stats_webservice.database.base import Database
@@ -66,6 +72,22 @@ class PolygonRepository:
         self._database.administer(self._create_view)
         return state
 
+    def recompute(self, code: str) -> PolygonResult:
+        """Compute all polygons of a shard again, in one transaction. Foreign shards have none.
+
+        Raises:
+            UnknownShard: if there is no such shard.
+        """
+        with self._database.transaction(write=True) as connection:
+            self._database.wait_without_limit(connection)
+            shard = self._shards.lock(connection, code)
+            if self._database.dialect == "sqlite" or shard.foreign_server is not None:
+                return PolygonResult()
+            with self._shards.storage.enter(connection, code):
+                result = self.refresh(connection, shard, None)
+            self._shards.bump(connection, code)
+            return result
+
     def refresh(self, connection: Any, shard: Shard, hashes: Iterable[str] | None) -> PolygonResult:
         """Compute the polygons of paths of a shard again; of all, if they are None.
 
@@ -73,20 +95,37 @@ class PolygonRepository:
         """
         if self._database.dialect == "sqlite" or not has_polygons(connection):
             return PolygonResult()
-        parameters = {"everything": hashes is None, "code": shard.code}
         self._queries.create_staging(connection)
-        self._stage(connection, hashes or ())
-        self._run(connection, self._queries.delete_polygons, parameters)
-        result = self._add_layers(connection, parameters)
-        self._run(connection, self._queries.add_stations, parameters)
-        return result
+        if hashes is None:
+            self._queries.stage_all(connection)
+            self._queries.delete_all(connection)
+        else:
+            self._stage(connection, hashes)
+            self._queries.delete_polygons(connection)
+        return self._add(connection, shard)
 
-    def refresh_all(self, connection: Any, shard: Shard) -> PolygonResult:
-        """Compute all polygons of a shard again, in a transaction that has not entered it."""
+    def refresh_streams(self, connection: Any, shard: Shard, streams: Iterable[Stream]) -> None:
+        """Compute the polygons of paths that have segments of some streams again.
+
+        The transaction must not have entered the shard. Foreign shards have no polygons.
+        """
         if self._database.dialect == "sqlite" or shard.foreign_server is not None:
-            return PolygonResult()
+            return
         with self._shards.storage.enter(connection, shard.code):
-            return self.refresh(connection, shard, None)
+            if not has_polygons(connection):
+                return
+            self._queries.create_staging(connection)
+            self._database.load_rows(
+                connection,
+                self._queries.stage_stream,
+                streams,
+                # No code has a character that needs an escape.
+                to_line=lambda stream: "\t".join(stream) + "\n",
+                to_parameters=Stream._asdict,
+            )
+            self._queries.stage_streams(connection)
+            self._queries.delete_polygons(connection)
+            self._add(connection, shard)
 
     def is_used(self, connection: Any) -> bool:
         """Return whether the database has polygons, so that `find_intersecting` can be used."""
@@ -140,10 +179,11 @@ class PolygonRepository:
                 return
             # The extension may have been dropped, and with it one column.
             schemas.drop_table(connection, code, "polygons")
-            schemas.run(connection, code, read_script("polygon_table") + read_script("polygon_indexes"))
+            schemas.run(connection, code, read_script("polygon_table"))
             with self._shards.storage.enter(connection, code):
                 result = self.refresh(connection, shard, None)
-                self._queries.analyse_polygons(connection)
+            schemas.run(connection, code, read_script("polygon_indexes"))
+            schemas.analyse(connection, code, POLYGONS)
             self._shards.bump(connection, code)
         state.created.append(code)
         state.result.layers += result.layers
@@ -165,11 +205,18 @@ class PolygonRepository:
                 to_parameters=lambda one: {"hash": one},
             )
 
-    def _add_layers(self, connection: Any, parameters: dict[str, Any]) -> PolygonResult:
-        if not self._queries.has_layers(connection, everything=parameters["everything"]):
+    def _add(self, connection: Any, shard: Shard) -> PolygonResult:
+        """Add the polygons of the paths that are staged."""
+        self._queries.analyse_staged(connection)
+        result = self._add_layers(connection)
+        self._queries.add_stations(connection, code=shard.code)
+        return result
+
+    def _add_layers(self, connection: Any) -> PolygonResult:
+        if not self._queries.has_layers(connection):
             return PolygonResult()
         connection.cursor().execute(read_script("polygon_functions"))
-        self._run(connection, self._queries.find_layers, parameters)
+        self._queries.find_layers(connection)
         self._queries.lock_systems(connection)
         self._queries.find_systems(connection)
         if self._queries.has_new_systems(connection) and self._queries.may_register(connection):
@@ -217,9 +264,6 @@ class PolygonRepository:
                 return [one for (one,) in self._queries.find_intersecting(connection, **parameters)]
         except (DatabaseFault, RefusedByDatabase) as error:
             raise _describe_mask(wkt) from error
-
-    def _run(self, connection: Any, query: Any, parameters: dict[str, Any]) -> None:
-        connection.cursor().execute(query.sql, parameters)
 
 
 def _describe_mask(wkt: str) -> BadParameter:

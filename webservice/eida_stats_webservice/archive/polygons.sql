@@ -1,21 +1,39 @@
 -- Polygons, with PostGIS only. Names without a schema are temporary tables and those of the shard.
 
 -- name: create_staging()!
-DROP TABLE IF EXISTS pg_temp.refreshed, pg_temp.layers, pg_temp.systems;
+DROP TABLE IF EXISTS pg_temp.refreshed, pg_temp.layers, pg_temp.systems, pg_temp.moved_streams;
 CREATE TEMPORARY TABLE refreshed (hash uuid) ON COMMIT DROP;
+CREATE TEMPORARY TABLE moved_streams (network text, station text, location text, channel text) ON COMMIT DROP;
 
 -- name: stage_hash()!
 COPY refreshed (hash) FROM STDIN
 
--- name: delete_polygons(everything)!
-DELETE FROM polygons WHERE :everything OR po_hash IN (SELECT hash FROM refreshed);
+-- name: stage_all()!
+INSERT INTO refreshed SELECT pa_hash FROM paths;
 
--- name: has_layers(everything)$
-SELECT EXISTS (
-    SELECT FROM metadata WHERE md_type = 'gdal' AND (:everything OR md_hash IN (SELECT hash FROM refreshed))
-);
+-- name: stage_stream()!
+COPY moved_streams (network, station, location, channel) FROM STDIN
 
--- name: find_layers(everything)!
+-- name: stage_streams()!
+-- Stage the paths that have segments of some streams.
+INSERT INTO refreshed
+SELECT DISTINCT sp_hash
+FROM moved_streams
+JOIN spans ON sp_network = network AND sp_station = station AND sp_location = location AND sp_channel = channel;
+
+-- name: analyse_staged()!
+ANALYZE refreshed;
+
+-- name: delete_all()!
+DELETE FROM polygons;
+
+-- name: delete_polygons()!
+DELETE FROM polygons WHERE po_hash IN (SELECT hash FROM refreshed);
+
+-- name: has_layers()$
+SELECT EXISTS (SELECT FROM refreshed JOIN metadata ON md_hash = hash WHERE md_type = 'gdal');
+
+-- name: find_layers()!
 -- The layers of rasters, with what can be parsed of them.
 CREATE TEMPORARY TABLE layers ON COMMIT DROP AS
 SELECT *,
@@ -30,9 +48,8 @@ FROM (
             trim(geo#>>'{proj_wkt}') AS srtext, trim(geo#>>'{proj4}') AS proj4text
         FROM (
             SELECT md_hash AS hash, jsonb_array_elements(md_json->'geo_metadata') AS geo
-            FROM metadata
+            FROM refreshed JOIN metadata ON md_hash = refreshed.hash
             WHERE md_type = 'gdal' AND jsonb_typeof(md_json->'geo_metadata') = 'array'
-                AND (:everything OR md_hash IN (SELECT hash FROM refreshed))
         ) AS elements
     ) AS texts
     -- Parse each text once.
@@ -92,12 +109,13 @@ SELECT count(*), count(*) FILTER (WHERE is_valid AND systems.srtext IS NOT NULL)
     count(*) FILTER (WHERE is_valid AND systems.srtext IS NOT NULL AND srid IS NULL)
 FROM layers LEFT JOIN systems USING (srtext, proj4text);
 
--- name: add_stations(everything, code)!
+-- name: add_stations(code)!
 -- The places of the channels in files: of the epoch that has most of a segment.
 INSERT INTO polygons (po_hash, po_stamps, po_min_stamp, po_max_stamp, po_name, po_polygon)
 SELECT sp_hash, array_agg(stamp ORDER BY stamp), min(stamp), max(stamp), sp_channel,
     ST_SetSRID(ST_MakePoint(longitude, latitude), 4326)
-FROM spans
+FROM refreshed
+JOIN spans ON sp_hash = hash
 CROSS JOIN LATERAL (
     SELECT longitude, latitude FROM stations
     WHERE sh_code = :code AND network = sp_network AND station = sp_station AND location = sp_location
@@ -106,11 +124,7 @@ CROSS JOIN LATERAL (
     LIMIT 1
 ) AS place
 CROSS JOIN LATERAL unnest(ARRAY[sp_start, sp_end]) AS stamp
-WHERE :everything OR sp_hash IN (SELECT hash FROM refreshed)
 GROUP BY sp_hash, sp_network, sp_station, sp_location, sp_channel, longitude, latitude;
-
--- name: analyse_polygons()!
-ANALYZE polygons;
 
 -- name: find_system(authority, number)$
 -- Return the number of a reference system by that of its authority.

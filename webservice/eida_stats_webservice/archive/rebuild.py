@@ -56,14 +56,16 @@ class ShardRebuild:
     def _build(self, connection: Any, shard: Shard, crawls: Sequence[CrawlReader]) -> list[MergeResult]:
         storage = self._shards.storage
         storage.create_copy(connection, shard.code)
-        results = []
+        results: list[MergeResult] = []
         for crawl in crawls:
             with storage.enter_copy(connection, shard.code):
-                results.append(self._merge.merge(connection, shard, crawl, may_shrink=True))
+                result = self._merge.merge(connection, shard, crawl, may_shrink=True)
+                # Before the indexes, too.
+                changed = self._merge.list_located(connection) if results else None
+                result.polygons = self._polygons.refresh(connection, shard, changed)
+                results.append(result)
             if len(results) == 1:
                 storage.index_copy(connection, shard.code)
-        with storage.enter_copy(connection, shard.code):
-            results[-1].polygons = self._polygons.refresh(connection, shard, None)
         return results
 
     def _record(self, connection: Any, *, shard: Shard, crawls: Sequence[CrawlReader]) -> list[str]:

@@ -1,21 +1,22 @@
 """Store where stations are, and find those in a box or a circle."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from eida_statistics.networks import NetworkRegistry
 from eida_stats_webservice.archive.errors import BadLine
-from eida_stats_webservice.archive.models import Shard, StationEpoch
+from eida_stats_webservice.archive.models import Shard, StationEpoch, Stream
 from eida_stats_webservice.archive.shards import ShardRepository
 from eida_stats_webservice.archive.station_lines import StationReader
 from eida_stats_webservice.archive.times import format_moment
 from eida_stats_webservice.database.base import Database, parse_time
 
-RefreshPolygons = Callable[[Any, Shard], object]
-"""Computes the polygons of a shard again, in a transaction."""
+RefreshPolygons = Callable[[Any, Shard, Collection[Stream]], object]
+"""Computes the polygons of some streams of a shard again, in a transaction."""
 
 _EARTH_RADIUS_KM = 6371.0
 _KM_PER_DEGREE = math.radians(_EARTH_RADIUS_KM)
@@ -38,17 +39,22 @@ class Circle(NamedTuple):
     radius: float
 
 
+_WORLD = Box(-180, -90, 180, 90)
+
+
 @dataclass
 class StationResult:
     """What a file of stations has.
 
     Attributes:
         epochs: epochs of channels, which are all of the shard now.
+        changed: the streams whose epochs have changed.
         bad: lines that were refused.
         bad_lines: the first of them.
     """
 
     epochs: int
+    changed: int
     bad: int
     bad_lines: list[BadLine]
 
@@ -65,6 +71,8 @@ class StationRepository:
     def replace(self, code: str, file: Path, networks: NetworkRegistry) -> StationResult:
         """Replace the stations of a shard by those of a file, in one transaction.
 
+        If they are the same, nothing changes.
+
         Raises:
             UnknownShard: if there is no such shard.
             InvalidStations: if the file has no channels.
@@ -80,17 +88,21 @@ class StationRepository:
         with self._database.transaction(write=True) as connection:
             self._database.wait_without_limit(connection)
             shard = self._shards.lock(connection, code)
-            self._queries.delete_stations(connection, code=code)
-            self._database.load_rows(
-                connection,
-                self._queries.add_station,
-                epochs,
-                to_line=lambda epoch: _format_line(code, epoch),
-                to_parameters=lambda epoch: _to_parameters(code, epoch),
-            )
-            self._refresh_polygons(connection, shard)
-            self._shards.bump(connection, code)
-        return StationResult(len(epochs), reader.bad, reader.bad_lines)
+            if changed := find_changed(self.find_in_box(connection, code, _WORLD), epochs):
+                self._write(connection, code, epochs)
+                self._refresh_polygons(connection, shard, changed)
+                self._shards.bump(connection, code)
+        return StationResult(len(epochs), len(changed), reader.bad, reader.bad_lines)
+
+    def _write(self, connection: Any, code: str, epochs: list[StationEpoch]) -> None:
+        self._queries.delete_stations(connection, code=code)
+        self._database.load_rows(
+            connection,
+            self._queries.add_station,
+            epochs,
+            to_line=lambda epoch: _format_line(code, epoch),
+            to_parameters=lambda epoch: _to_parameters(code, epoch),
+        )
 
     def find_in_box(self, connection: Any, code: str, box: Box) -> list[StationEpoch]:
         """Return the epochs of a shard that are in a box, including its edges."""
@@ -103,6 +115,19 @@ class StationRepository:
             for epoch in self.find_in_box(connection, code, find_bounds(circle))
             if measure_km(epoch.latitude, epoch.longitude, circle.latitude, circle.longitude) <= circle.radius
         ]
+
+
+def find_changed(before: Iterable[StationEpoch], after: Iterable[StationEpoch]) -> set[Stream]:
+    """Return the streams whose epochs differ."""
+    old, new = _group(before), _group(after)
+    return {stream for stream in old.keys() | new.keys() if old.get(stream) != new.get(stream)}
+
+
+def _group(epochs: Iterable[StationEpoch]) -> dict[Stream, set[StationEpoch]]:
+    found: defaultdict[Stream, set[StationEpoch]] = defaultdict(set)
+    for epoch in epochs:
+        found[Stream(*epoch[:4])].add(epoch)
+    return found
 
 
 def measure_km(latitude: float, longitude: float, other_latitude: float, other_longitude: float) -> float:
@@ -157,6 +182,6 @@ def _to_parameters(code: str, epoch: StationEpoch) -> dict[str, Any]:
 
 def _format_line(code: str, epoch: StationEpoch) -> str:
     """Return a line for COPY."""
-    values: Iterator[Any] = iter(_to_parameters(code, epoch).values())
+    values = _to_parameters(code, epoch).values()
     # No code has a character that needs an escape.
     return "\t".join(r"\N" if value is None else str(value) for value in values) + "\n"
