@@ -51,7 +51,10 @@ DEV = [
     "hypothesis>=6.100",
     "import-linter>=2.1",
     "mmdb_writer>=0.2.6",
+    # References for the crawls of archives, in the benchmark only. Both have wheels for x86_64 and aarch64.
+    "mseedindex>=3.0.8",
     "mypy>=1.15",
+    "obspy>=1.5.1",
     "openapi-spec-validator>=0.9",
     "pandas>=2.2",
     "pip-audit>=2.9",

@@ -80,23 +80,23 @@ def is_http_url(text: str) -> bool:
         return False
 
 
-def check_service_url(send_to: str) -> None:
-    """Check the URL of a service."""
-    if not is_http_url(send_to):
-        raise click.BadParameter(NO_URL, param_hint="--send-to")
-    if urlsplit(send_to).username is not None:
-        raise click.BadParameter("must not contain a user or password: it is stored", param_hint="--send-to")
+def check_service_url(url: str, option: str = "--send-to") -> None:
+    """Check the URL of a service, which an option has."""
+    if not is_http_url(url):
+        raise click.BadParameter(NO_URL, param_hint=option)
+    if urlsplit(url).username is not None:
+        raise click.BadParameter("must not contain a user or password: it is stored", param_hint=option)
 
 
-def load_token(send_to: str, token: str | None, file: Path | None) -> str:
-    """Return the token, after a check of the URL and the token."""
-    check_service_url(send_to)
+def load_token(url: str, token: str | None, file: Path | None, option: str = "--send-to") -> str:
+    """Return the token, after a check of the token and of the URL, which an option has."""
+    check_service_url(url, option)
     if token is None and file is not None:
         token = file.read_bytes().removeprefix(codecs.BOM_UTF8).decode("ascii", "replace").strip()
         if not token:
             raise click.UsageError(f"There is no token in {file}: it is empty.")
     if not token:
-        raise click.UsageError("--send-to needs a token: TOKEN in the environment, --token-file or --token.")
+        raise click.UsageError(f"{option} needs a token: TOKEN in the environment, --token-file or --token.")
     if not token.isascii() or not token.isprintable() or " " in token:
         raise click.UsageError("The token has characters that no token can have. Is it the right file?")
     return token

@@ -132,6 +132,16 @@ class RecordsRefused(RecordsNotSent):
     """The service refused records of connections, so nothing more is sent."""
 
 
+class CrawlNotSent(EidaStatisticsError):
+    """The crawl could not be sent."""
+
+    exit_code = 3
+
+
+class CrawlRefused(CrawlNotSent):
+    """The service refused the crawl."""
+
+
 class UnusableState(EidaStatisticsError):
     """The state file cannot be used."""
 

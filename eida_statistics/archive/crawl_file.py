@@ -190,13 +190,17 @@ class CrawlWriter:
         """
         self._write_record(last)
         os.fsync(self._file.fileno())
-        self._file.close()
+        self.close()
         self.part.replace(self._path)
         sync_directory(self._path.parent)
 
+    def close(self) -> None:
+        """Close the temporary file, which stays if the crawl has not ended."""
+        self._file.close()
+
     def discard(self) -> None:
         """Remove the temporary file of a crawl that is not to be continued."""
-        self._file.close()
+        self.close()
         self.part.unlink(missing_ok=True)
 
     def _write_record(self, record: CrawlRecord) -> None:

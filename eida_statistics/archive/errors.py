@@ -1,6 +1,6 @@
 """Errors of crawls."""
 
-from eida_statistics.errors import EidaStatisticsError
+from eida_statistics.errors import ConfigurationError, EidaStatisticsError
 
 
 class InvalidLine(EidaStatisticsError):
@@ -17,9 +17,5 @@ class InvalidCrawl(EidaStatisticsError):
     problem = "invalid-crawl"
 
 
-class InvalidPath(EidaStatisticsError):
+class InvalidPath(ConfigurationError):
     """This is not a path of an archive."""
-
-    http_status = 400
-    exit_code = 2
-    problem = "invalid-path"

@@ -49,7 +49,7 @@ _EXPECTED = {
 
 
 class PosixRecord(msgspec.Struct, omit_defaults=True, gc=False):
-    """What the file system says about a path.
+    """The metadata of a path in the file system.
 
     Attributes:
         type: its type; None in crawls of other programs, which may leave it out.

@@ -18,12 +18,14 @@ from support import issued
 
 # The scripts of setup.py, and the modules of which they run `main`.
 _MODULES = {
+    "eida_archive": "eida_stats_aggregator.archive.cli",
     "eida_stats_aggregator": "eida_stats_aggregator.cli",
     "eida_statsman": "eida_statsman.cli",
     "ringserverstats": "eida_stats_aggregator.ringserver.cli",
     "ringserverstats_follow": "eida_stats_aggregator.ringserver.follow",
 }
 _IMPORTED_LATE = (
+    *(f"eida_stats_aggregator.archive.{name}" for name in ("crawl_command", "crawler", "send_command", "summary")),
     "eida_stats_aggregator.ringserver.store",
     *("eida_stats_aggregator.catch_up", "eida_stats_aggregator.delivery.sender", "rich.console", "rich.progress"),
     *(

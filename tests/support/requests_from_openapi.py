@@ -11,16 +11,19 @@ from schemathesis.core.parameters import ParameterLocation
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
 from eida_statistics.connections import Alive
+from eida_stats_webservice.archive.paths.parameters import OPERATIONS
 from eida_stats_webservice.connections.intake import ConnectionIntake
 from eida_stats_webservice.connections.tables import ConnectionTables
 from eida_stats_webservice.payloads.kinds import Kind
 from eida_stats_webservice.reports.kinds import DEFAULT, KINDS
 from eida_stats_webservice.web import api_docs
 from support import issued
+from support.catalogue import Piece, add_epoch, fill_shard
 from support.dates import DAY
 from support.node_client import make_node
 from support.payloads import payload, row, sketch
 from support.sensors import add_doors
+from support.sent_crawls import make_crawl
 from support.service import PREFIX
 from support.stores import Store
 
@@ -31,9 +34,12 @@ HIDDEN = "XX"
 COUNTRIES = ("FR", "DE")
 OPERATORS = "operators"
 DOOR = "423"
+SHARD = "resif"
+ARCHIVE = "RESIF/archive"
 METRICS_TOKEN = issued.note("token-of-prometheus")
 MOST = 2**40
 _RESTRICTED = ("/dataselect/restricted", "/ringserver/restricted")
+_ARCHIVE_TIMES = {"time": "2026-01-05T12:00:00Z", "until": "2026-01-06T00:00:00.5 01:00"}
 COUNTS = ("bytes", "nb_requests", "nb_successful_requests", "nb_unsuccessful_requests")
 
 
@@ -80,8 +86,17 @@ def fill(store: Store, eas_token: str) -> Tokens:
     add_doors(store, NODES[0], {"House": None}, {DOOR: [("House", 1)]})
     intake = ConnectionIntake(store.database, store.registry, ConnectionTables(store.database))
     intake.store(store.registry.find_node(NODES[0]), [Alive("ring")])
+    add_archive(store)
     asking = store.registry.add_network_token(NETWORKS[0], now - DAY, now + DAY)[1]
     return Tokens(submitting[0], asking, eas_token)
+
+
+def add_archive(store: Store) -> None:
+    """Add the archive of a node, with a file of one station."""
+    store.shards.create(SHARD, f"/{ARCHIVE}", NODES[0], open_paths=False)
+    piece = Piece("FR.CIEL.00.HHZ", "2026-01-05T00:00:00", "2026-01-05T23:59:59")
+    fill_shard(store, SHARD, {f"/{ARCHIVE}/2026/FR/day": [piece]})
+    add_epoch(store, SHARD, piece.stream, (4.0, 44.0), "2000-01-01")
 
 
 def authorize(case: Case[Any], tokens: Tokens) -> dict[str, str]:
@@ -116,15 +131,31 @@ def mend(case: Case[Any], headers: dict[str, str]) -> None:
         mend_view(query)
     if case.path.startswith("/ringserver/"):
         mend_days(query)
-    if case.path in ("/send", "/count") or case.path.startswith("/connections"):
-        mend_connections(case)
-        return
+    for prefixes, mend_other in (
+        (("/archive/",), mend_archive),
+        (("/send", "/count", "/connections"), mend_connections),
+    ):
+        if case.path.startswith(prefixes):
+            mend_other(case)
+            return
     # Put months into order; a year may stand for any of its months.
     if "end" in query and "start" in query and _number(query["end"], 12) < _number(query["start"], 1):
         query["start"], query["end"] = query["end"], query["start"].removesuffix("-01")
     if "merge" in query:
         query["level"] = "network"
-    # Replace unknown names; keep patterns.
+    mend_names(query)
+    # A client that operates no node must name one network.
+    if case.path in _RESTRICTED and "Authorization" in headers:
+        query["network"] = NETWORKS[0]
+    if not isinstance(case.body, NotSet) and isinstance(case.body, dict) and "stats" in case.body:
+        if case.path == "/ringserver":
+            mend_day(case.body)
+        else:
+            mend_payload(case.body)
+
+
+def mend_names(query: dict[str, Any]) -> None:
+    """Replace unknown names; keep patterns."""
     for name, known, none, patterns in (
         ("node", NODES, (), ""),
         ("network", (*NETWORKS, HIDDEN), ("", "--"), "*?"),
@@ -134,14 +165,26 @@ def mend(case: Case[Any], headers: dict[str, str]) -> None:
                 value if value in (*known, *none) or set(value) & set(patterns) else known[len(value) % len(known)]
                 for value in query[name].split(",")
             )
-    # A client that operates no node must name one network.
-    if case.path in _RESTRICTED and "Authorization" in headers:
-        query["network"] = NETWORKS[0]
-    if not isinstance(case.body, NotSet) and isinstance(case.body, dict) and "stats" in case.body:
-        if case.path == "/ringserver":
-            mend_day(case.body)
-        else:
-            mend_payload(case.body)
+
+
+def mend_archive(case: Case[Any]) -> None:
+    """Use the archive of the node, one operation with its own parameters, and a crawl."""
+    if case.method == "PUT":
+        case.path_parameters["shard"] = SHARD
+        case.body = make_crawl(root=f"/{ARCHIVE}")
+    if case.path != "/archive/{path}":
+        return
+    case.path_parameters["path"] = ARCHIVE
+    query = case.query
+    operation = next((name for name in OPERATIONS if name in query), "list_sub_gpath")
+    for name in query.keys() - set(OPERATIONS[operation]):
+        del query[name]
+    query[operation] = ""
+    query |= {name: time for name, time in _ARCHIVE_TIMES.items() if name in query}
+    if query.get("metadata") == "gdal":
+        query.pop("wkt", None)
+    elif query.get("wkt", "").startswith("POLYGON"):
+        query["wkt"] = "POLYGON ((3 40, 5 40, 5 50, 3 50, 3 40))"
 
 
 def mend_connections(case: Case[Any]) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
+import eida_stats_aggregator.archive.cli
 import eida_stats_aggregator.cli
 import eida_stats_aggregator.ringserver.cli
 import eida_stats_aggregator.ringserver.follow
@@ -38,11 +39,6 @@ AGGREGATOR = ROOT / "aggregator" / "README.md"
 WEBSERVICE = ROOT / "webservice" / "README.md"
 ARCHITECTURE = ROOT / "ARCHITECTURE.md"
 RELIABILITY = ROOT / "docs" / "RELIABILITY.md"
-AGGREGATOR_COMMANDS = (
-    eida_stats_aggregator.cli.cli,
-    eida_stats_aggregator.ringserver.cli.cli,
-    eida_stats_aggregator.ringserver.follow.cli,
-)
 UNITS = sorted(unit for part in ("aggregator", "webservice") for unit in (ROOT / part / "systemd").iterdir())
 
 # The aggregator reports these; the others are the service's.
@@ -71,6 +67,15 @@ def walk_commands(command: click.Command, name: str) -> Iterator[tuple[str, clic
         subcommand = command.get_command(context, word)
         assert subcommand is not None
         yield from walk_commands(subcommand, f"{name} {word}")
+
+
+AGGREGATOR_COMMANDS = (
+    eida_stats_aggregator.cli.cli,
+    eida_stats_aggregator.ringserver.cli.cli,
+    eida_stats_aggregator.ringserver.follow.cli,
+    eida_stats_aggregator.archive.cli.cli,
+    *dict(walk_commands(eida_stats_aggregator.archive.cli.cli, "eida_archive")).values(),
+)
 
 
 def list_options(command: click.Command) -> list[str]:
@@ -184,7 +189,7 @@ def test_problem_types_are_documented() -> None:
     silent |= {connection_errors.OverlappingInstallation, connection_errors.ArchiveDiffers}
     silent |= {connection_errors.ConnectionDifferences}
     silent |= {archive_errors.UnknownShard, archive_errors.ShardExists, archive_errors.NodeHasShards}
-    silent |= {archive_errors.InvalidStations}
+    silent |= {archive_errors.InvalidStations, archive_errors.RefusedCrawls}
     silent |= {crawl_errors.InvalidLine, crawl_errors.InvalidCrawl, crawl_errors.InvalidPath}
     answered = {error.problem for error in list_classes()}
     answered -= {error.problem for error in silent}

@@ -10,6 +10,7 @@ from flask_cors import CORS
 from eida_statistics.errors import ConfigurationError, InvalidRegistry, RegistryUnavailable
 from eida_statistics.ringserver.payload import DayPayload
 from eida_stats_webservice import config as configuration
+from eida_stats_webservice.archive import wiring as archive_wiring
 from eida_stats_webservice.auth.authenticator import Authenticator
 from eida_stats_webservice.auth.eas import Verifier
 from eida_stats_webservice.config import Config
@@ -72,7 +73,7 @@ _CORS = {
     "send_wildcard": True,
     "methods": ["GET", "POST"],
     "allow_headers": ["Authorization", "Content-Type"],
-    "expose_headers": ["ETag", "Last-Modified", "Retry-After", "X-Request-ID"],
+    "expose_headers": ["ETag", "Last-Modified", "Retry-After", "X-Incomplete", "X-Request-ID"],
 }
 
 
@@ -112,6 +113,7 @@ def create_app(config: Config | None = None) -> Flask:
     eas_limit = ConcurrencyLimit(at_once=2, waiting=4, wait_seconds=5)
     authenticator = Authenticator(nodes, _create_verifier(config), eas_limit, failures.check)
     connections = create_parts(config, database, nodes, query_limit)
+    archive = archive_wiring.create_parts(config, database, nodes, query_limit)
     maker = ReportMaker(statistics, nodes, stored, config.privacy, _create_describe(config))
     # Errors of reports and of the dashboard are pages.
     show_error = dashboard.make_error_answer(maker, nodes)
@@ -136,6 +138,7 @@ def create_app(config: Config | None = None) -> Flask:
         query.create_blueprint(RINGSERVER, statistics, nodes, query_limit, authenticator, config.privacy),
         metrics.create_blueprint(stored.find_newest_days_by_kind, config.metrics_token, *connections.collectors),
         *connections.routes,
+        *archive.routes,
     ]
     failures.apply_to([*with_tokens, *connections.at_root])
     for blueprint in connections.at_root:
@@ -154,6 +157,7 @@ def create_app(config: Config | None = None) -> Flask:
                 dataselect.has_rights,
                 ringserver.has_rights,
                 connections.tables.has_rights,
+                archive.has_rights,
             )
         ),
         api_docs.create_blueprint(),

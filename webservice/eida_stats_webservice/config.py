@@ -20,6 +20,7 @@ _EXPECTED = {
     "database_uri": "text: the URI of the database",
     "url_prefix": "empty, or begin with a slash and not end with one, and contain only letters, digits and . _ ~ -",
     "max_payload_bytes": "a whole number, at least 1024",
+    "max_crawl_bytes": "a whole number, at least 1024",
     "min_clients": "a whole number, at least 0",
     "min_sketch_clients": "a whole number, at least 0",
     "closed_after_days": f"a whole number from 0 to {MAX_CLOSED_AFTER_DAYS}",
@@ -47,6 +48,7 @@ class Config(msgspec.Struct, frozen=True):
     database_uri: str
     url_prefix: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)*\Z")] = "/eidaws/statistics/1"
     max_payload_bytes: Annotated[int, Meta(ge=1024)] = 256 * 1024 * 1024
+    max_crawl_bytes: Annotated[int, Meta(ge=1024)] = 256 * 1024 * 1024
     min_clients: Annotated[int, Meta(ge=0)] = 0
     min_sketch_clients: Annotated[int, Meta(ge=0)] = 1000
     closed_after_days: Annotated[int, Meta(ge=0, le=MAX_CLOSED_AFTER_DAYS)] = 3

@@ -223,6 +223,13 @@ class TooLarge(EidaStatisticsError):
     problem = "too-large"
 
 
+class DiskFull(Unavailable):
+    """The service has no space for this body."""
+
+    problem = "disk-full"
+    is_reason_public = True
+
+
 class Busy(Unavailable):
     """The service is busy."""
 
@@ -262,6 +269,10 @@ class DatabaseFull(DatabaseUnavailable):
     """The disk of the database is full."""
 
     problem = "database-full"
+
+
+class ForeignServerUnavailable(DatabaseUnavailable):
+    """A server with some of the tables cannot be reached, or refuses the database server."""
 
 
 class DatabaseFault(EidaStatisticsError):

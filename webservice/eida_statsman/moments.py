@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from eida_stats_webservice.connections.moments import parse_moment
 from eida_stats_webservice.errors import BadParameter
+from eida_stats_webservice.web.moments import parse_moment
 
 
 def _parse(_context: click.Context, parameter: click.Parameter, value: str | None) -> datetime.datetime | None:

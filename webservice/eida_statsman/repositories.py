@@ -1,8 +1,10 @@
 """The repositories of a database, which commands work with."""
 
+from eida_stats_webservice.archive.crawls import CrawlRepository
 from eida_stats_webservice.archive.ingestion import CrawlIngestion
 from eida_stats_webservice.archive.polygons import PolygonRepository
 from eida_stats_webservice.archive.rebuild import ShardRebuild
+from eida_stats_webservice.archive.received import ReceivedIngestion
 from eida_stats_webservice.archive.shards import ShardRepository
 from eida_stats_webservice.archive.stations import StationRepository
 from eida_stats_webservice.archive.verification import CatalogueVerification
@@ -73,6 +75,8 @@ class Repositories:
         self.polygons = PolygonRepository(database, self.shards)
         self.stations = StationRepository(database, self.shards, self.polygons.refresh_streams)
         self.crawls = CrawlIngestion(database, self.shards)
+        self.received_crawls = CrawlRepository(database)
+        self.received = ReceivedIngestion(database, self.shards, self.received_crawls, self.crawls)
         self.catalogue_verification = CatalogueVerification(database, self.shards)
         self.shard_rebuild = ShardRebuild(database, self.shards)
         self.transfer = Transfer(database, self.registry, self.dataselect_sums)

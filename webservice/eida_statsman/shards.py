@@ -8,7 +8,7 @@ import msgspec
 
 from eida_statistics.errors import RegistryUnavailable
 from eida_statistics.networks import REGISTRY_URL, Epoch, NetworkRegistry, get_cache_path, read_registry
-from eida_stats_webservice.archive.errors import BadLine, CatalogueDifferences
+from eida_stats_webservice.archive.errors import BadLine, CatalogueDifferences, RefusedCrawls
 from eida_stats_webservice.archive.merging.merge import MergeResult
 from eida_statsman.nodes import require_printable
 from eida_statsman.polygons import show_left_out
@@ -69,15 +69,30 @@ def remove(repositories: Repositories, code: str, confirm: str | None) -> None:
 
 
 @shards.command()
-@click.argument("code")
-@click.argument("file", type=_FILE)
+@click.argument("code", required=False)
+@click.argument("file", type=_FILE, required=False)
+@click.option("--received", is_flag=True, help="Ingest the crawls that nodes have sent: of CODE, or of all shards.")
 @click.option(
     "--partial", "is_partial", is_flag=True, help="The crawl lists changes: remove nothing that it lacks."
 )
 @click.option("--allow-shrink", "may_shrink", is_flag=True, help="Remove even more than 20 % of the paths.")
 @click.pass_obj
-def ingest(repositories: Repositories, code: str, file: Path, is_partial: bool, may_shrink: bool) -> None:
-    """Ingest a crawl into a shard. What a complete crawl did not find is removed."""
+def ingest(
+    repositories: Repositories,
+    code: str | None,
+    file: Path | None,
+    received: bool,
+    is_partial: bool,
+    may_shrink: bool,
+) -> None:
+    """Ingest a crawl into a shard, or those that nodes have sent. What a complete crawl did not find is removed."""
+    if received:
+        if file is not None or is_partial:
+            raise click.UsageError("--received takes neither a file nor --partial.")
+        ingest_received(repositories, code, may_shrink=may_shrink)
+        return
+    if code is None or file is None:
+        raise click.UsageError("Name a shard and the file of a crawl, or use --received.")
     result = repositories.crawls.ingest(code, file, is_partial=is_partial, may_shrink=may_shrink)
     click.echo(
         f"ingested {file} into shard {code}" if result.is_change else f"unchanged: shard {code} has all of {file}"
@@ -164,6 +179,25 @@ def _read_cache() -> list[Epoch]:
         raise RegistryUnavailable(
             error.subject, hint=f"Save the answer of {REGISTRY_URL} to a file and name it with --networks FILE."
         ) from error
+
+
+def ingest_received(repositories: Repositories, code: str | None, *, may_shrink: bool) -> None:
+    """Ingest the crawls that wait, and print the end of each.
+
+    Raises:
+        RefusedCrawls: if some were refused.
+    """
+    refused = 0
+    for crawl, result, refusal in repositories.received.ingest_all(code, may_shrink=may_shrink):
+        name = f"the crawl of shard {crawl.code} that began {crawl.started:%Y-%m-%dT%H:%M:%SZ}"
+        if result is not None:
+            click.echo(f"ingested {name}")
+            show_result(result)
+        else:
+            refused += 1
+            click.echo(f"refused {name}: {refusal}", err=True)
+    if refused:
+        raise RefusedCrawls(str(refused), hint="Their nodes see the reason when they send them again.")
 
 
 def show_result(result: MergeResult) -> None:

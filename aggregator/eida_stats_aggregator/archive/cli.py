@@ -10,7 +10,7 @@ from eida_stats_aggregator.command import run_command
 from eida_stats_aggregator.console import set_program
 
 # Each is in the module of its name, such as `crawl_command`.
-_COMMANDS = ("crawl",)
+_COMMANDS = ("crawl", "send")
 
 
 class _Commands(click.Group):

@@ -36,7 +36,8 @@ def _parse_path(_context: click.Context, _parameter: click.Parameter, value: str
 
 
 @click.command(epilog=_EXIT_CODES)
-@click.argument("root", type=click.Path(path_type=Path))
+# Its faults are not those of the command line, and have another exit code.
+@click.argument("root", type=click.Path(path_type=Path, readable=False))
 @click.option(
     "--as",
     "path",
@@ -49,7 +50,7 @@ def _parse_path(_context: click.Context, _parameter: click.Parameter, value: str
     "-o",
     "--output",
     required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(dir_okay=False, path_type=Path, readable=False),
     help="The file of the crawl, such as crawl.tsv.gz. It is replaced when the crawl is complete.",
 )
 @click.option(

@@ -36,7 +36,7 @@ class Options:
         root: the directory on this machine.
         path: its path in the crawl.
         output: the file to write.
-        wanted: what the crawl contains.
+        wanted: the metadata to collect.
         load: loads the registry of networks; called once at most.
         jobs: the number of processes.
         since: the previous crawl.
@@ -56,7 +56,7 @@ class Outcome:
     """A crawl that was written.
 
     Attributes:
-        findings: what was found.
+        findings: the figures of all paths.
         remarks: texts for the operator.
     """
 
@@ -133,6 +133,8 @@ def _open_writer(options: Options) -> Iterator[CrawlWriter]:
         raise
     except OSError as error:
         raise UnwritableCrawl(f"{options.output}: {error.strerror}", hint=hint) from error
+    finally:
+        writer.close()
 
 
 def _make_work(wanted: Wanted, registry: SharedRegistry) -> Callable[[], Callable[[list[Portion]], Described]]:

@@ -1,6 +1,5 @@
-"""Describe files, directories and links: their lines in the crawl, and what the summary says about them."""
+"""Describe files, directories and links: their lines in the crawl, and the figures of the summary."""
 
-import datetime
 import errno
 import os
 import re
@@ -37,7 +36,7 @@ _HAS_TEMPORARY = re.compile(rb'"sid":"FDSN:[0-9XYZ][0-9A-Z]_')
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the operator wants to know of each file.
+    """The metadata that the operator wants of each file.
 
     Attributes:
         pattern: which files are opened as miniSEED, by their names; None for all.
@@ -83,13 +82,13 @@ class Portion(NamedTuple):
     previous: DirectoryLines
 
 
-# Paths, and what is wrong with each.
+# Paths, and the fault of each.
 Faults = dict[str, str]
 
 
 @dataclass
 class Findings:
-    """What was found at some paths.
+    """The figures of some paths.
 
     Attributes:
         counts: the numbers of lines by type of metadata, and of paths by their type.
@@ -141,7 +140,7 @@ class Describer:
 
     def __init__(self, wanted: Wanted, registry: NetworkRegistry) -> None:
         self._wanted = wanted
-        self._registry = registry
+        self._extend = registry.extend
         # Each finds one type of metadata of a file.
         self._probes: dict[str, Callable[[bytes], dict[str, str]]] = {}
         if wanted.has_checksums:
@@ -191,7 +190,7 @@ class Describer:
     def _describe_content(
         self, path: str, local: bytes, name: bytes, size: int, before: FileLines, findings: Findings
     ) -> list[bytes]:
-        """Return the lines of what a file contains, copied from the previous crawl where it has them."""
+        """Return the lines of the content of a file, copied from the previous crawl where it has them."""
         wanted = self._wanted
         lines = []
         if wanted.pattern is None or fnmatchcase(os.fsdecode(name), wanted.pattern):
@@ -219,9 +218,6 @@ class Describer:
         record = read_content(os.fsdecode(local), size, self._extend)
         record.misnamed = is_misnamed(path, record.segments, self._wanted.layout)
         return record
-
-    def _extend(self, network: str, day: datetime.date) -> str:
-        return self._registry.extend(network, day)
 
     def _copy_mseed(self, path: str, line: bytes | None, findings: Findings) -> bytes | None:
         """Return the line of the previous crawl; None if the file has to be read."""

@@ -13,10 +13,8 @@ from eida_statistics.archive.records import Segment
 
 Layout = Literal["sds", "sdsbynet"]
 
-_NAME = re.compile(
-    r"(?P<network>[^./]+)\.(?P<station>[^./]+)\.(?P<location>[^./]*)\.(?P<channel>[^./]+)"
-    r"\.(?P<type>[A-Z])\.(?P<year>[0-9]{4})\.(?P<day>[0-9]{3})"
-)
+# NET.STA.LOC.CHAN.TYPE.YEAR.DAY
+_PARTS = 7
 _DIRECTORIES = {
     "sds": "/{year}/{network}/{station}/{channel}.{type}/",
     "sdsbynet": "/{network}/{year}/{station}/{channel}.{type}/",
@@ -35,19 +33,31 @@ def is_misnamed(path: str, segments: Sequence[Segment], layout: Layout | None) -
         layout: the layout of the directories, which must agree with the name; None if they say nothing.
     """
     directory, _, name = path.rpartition("/")
-    match = _NAME.fullmatch(name)
-    if match is None or not segments:
+    parts = name.split(".")
+    if len(parts) != _PARTS or not segments:
         return False
-    if layout is not None and not f"{directory}/".endswith(_DIRECTORIES[layout].format(**match.groupdict())):
+    network, station, location, channel, data_type, year, day = parts
+    if not _is_day(year, day):
+        return False
+    if layout is not None and not f"{directory}/".endswith(
+        _DIRECTORIES[layout].format(year=year, network=network, station=station, channel=channel, type=data_type)
+    ):
         return True
-    network, station, location, channel, _, year, day = match.groups()
-    stream = station, location.strip("-"), channel
+    stream = station, "" if location == "--" else location, channel
     for one in segments:
         # A short code is in the name, and in the identifier. The extended code may be in the name, too.
         if (one.station, one.location, one.channel) != stream or network not in (one.network, one.sid[5:7]):
             return True
     bounds = _find_bounds(year, day)
-    return bounds is None or not any(one.start < bounds[1] and one.end >= bounds[0] for one in segments)
+    if bounds is None:
+        return True
+    start, end = bounds
+    return all(one.start >= end or one.end < start for one in segments)
+
+
+@lru_cache(maxsize=1024)
+def _is_day(year: str, day: str) -> bool:
+    return re.fullmatch("[0-9]{4}/[0-9]{3}", f"{year}/{day}") is not None
 
 
 @lru_cache(maxsize=1024)

@@ -32,7 +32,7 @@ def describe_path(
         path: where it is on this machine.
         path_type: its type.
         name: its last part.
-        found: what `os.lstat` has found.
+        found: the result of `os.lstat`.
         has_owners: whether to find the names of its owner and group.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What else can be found out about a file: its checksum, and its type as libmagic sees it."""
+"""More metadata of a file: its checksum, and its type as libmagic sees it."""
 
 import hashlib
 

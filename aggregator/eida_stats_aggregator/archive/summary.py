@@ -12,7 +12,7 @@ from eida_stats_aggregator.summary import format_size
 
 
 class Problem(msgspec.Struct):
-    """A path, and what is wrong with it."""
+    """A path and its fault."""
 
     path: str
     reason: str
@@ -26,7 +26,7 @@ class CrawlSummary(msgspec.Struct, kw_only=True):
         files: the number of files, and so on for other types.
         skipped: the number of FIFOs, sockets and devices.
         bytes: the size of all files.
-        read: the number of files that were opened as miniSEED.
+        opened: the number of files that were opened as miniSEED.
         copied: the number of files whose content is that of the previous crawl.
         segments: the number of segments.
         empty: the number of empty files.
@@ -46,7 +46,7 @@ class CrawlSummary(msgspec.Struct, kw_only=True):
     links: int
     skipped: int
     bytes: int
-    read: int
+    opened: int
     copied: int
     segments: int
     empty: int
@@ -81,16 +81,16 @@ class CrawlSummary(msgspec.Struct, kw_only=True):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _format_figures(self) -> Iterable[tuple[str, str]]:
-        yield f"{self.files:,}", f"files, {self.read:,} of them read"
+        yield f"{self.files:,}", f"files ({format_size(self.bytes)})"
+        yield f"{self.opened:,}", "opened"
         if self.copied:
-            yield f"{self.copied:,}", "unchanged, their content copied from the previous crawl"
-        yield f"{self.directories:,}", "directories"
-        yield format_size(self.bytes), "in files"
+            yield f"{self.copied:,}", "unchanged, content copied from the previous crawl"
         yield f"{self.segments:,}", "segments"
+        yield f"{self.directories:,}", "directories"
         for number, text in (
             (self.links, "links, not followed"),
             (self.skipped, "skipped (FIFOs, sockets, devices)"),
-            (self.empty, "files are empty"),
+            (self.empty, "empty files"),
             (self.without_miniseed, "files without miniSEED"),
             (self.damaged, "files with damage between records"),
             (self.with_unread_bytes, "files with bytes that belong to no record"),
@@ -117,7 +117,7 @@ def summarize(output: str, outcome: Outcome) -> CrawlSummary:
         links=found.counts["link"],
         skipped=found.counts[SKIPPED],
         bytes=found.bytes,
-        read=found.counts[MSEED] - found.copied,
+        opened=found.counts[MSEED] - found.copied,
         copied=found.copied,
         segments=found.segments,
         empty=found.empty,

@@ -3,7 +3,7 @@
 import datetime
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Self
+from typing import IO, Any, Self
 from urllib.parse import unquote
 
 import requests
@@ -56,7 +56,7 @@ class ServiceSession:
         method: str,
         url: str,
         parameters: Mapping[str, str] = _NO_PARAMETERS,
-        body: bytes | None = None,
+        body: bytes | IO[bytes] | None = None,
         may_have_arrived: list[bool] | None = None,
         *,
         content_type: str = JSON,
@@ -71,7 +71,7 @@ class ServiceSession:
             method: of HTTP.
             url: of the resource.
             parameters: its query.
-            body: compressed with gzip.
+            body: compressed with gzip; a file is read from its present position.
             may_have_arrived: receives whether each failed request may have reached the service.
             content_type: that of the body.
             timeout: for the connection and the answer, in seconds. The default depends on whether there is a body.

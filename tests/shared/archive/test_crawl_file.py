@@ -133,5 +133,7 @@ def test_crawl_that_does_not_end_leaves_its_part(tmp_path: Path) -> None:
     assert path.read_bytes() == b"the one before"
     # Nothing is in a buffer, so a kill loses nothing.
     assert [line for _, line in read_unfinished_lines(writer.part)][1:] == [b"one"]
+    writer.close()
+    assert find_parts(path) == [writer.part]
     writer.discard()
     assert find_parts(path) == []

@@ -16,6 +16,7 @@ from flask.testing import FlaskClient
 
 from eida_statistics import __version__
 from eida_stats_webservice.app import create_app
+from eida_stats_webservice.archive.paths.parameters import OPERATIONS
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.database import migrations
 from eida_stats_webservice.query.parameters import FORMATS, MAX_LIMIT
@@ -45,6 +46,10 @@ LIVE = {
     "/connections/now": {"space"} | _OUTPUT,
     "/connections/count": {"space", "time", "match", "mode", "protocol"} | _OUTPUT,
     "/connections/series": {"space", "start", "end", "interval", "protocol"} | _OUTPUT,
+}
+PATHS = {
+    *("list_sub_gpath", "timestamps", "extents", "intersects", "time", "until", "namespace", "metadata", "srs"),
+    *("wkt", "limit", "token"),
 }
 # A valid value of each parameter without an enumeration.
 VALUES = {
@@ -195,7 +200,7 @@ def test_host_is_escaped_in_the_wadl(client: FlaskClient) -> None:
 def test_exactly_the_routes_are_described(database_uri: str, document: dict[str, Any]) -> None:
     served = {
         # The prefix leads to the same page without its slash.
-        (method, re.sub(r"<int:(\w+)>", r"{\1}", rule.rule.removeprefix(PREFIX)) or "/")
+        (method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule.removeprefix(PREFIX)) or "/")
         for rule in create_app(Config(database_uri)).url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
@@ -223,6 +228,19 @@ def test_wadl_paths_are_served(client: FlaskClient, wadl: ET.Element) -> None:
 def test_both_documents_have_parameters_of_counts(document: dict[str, Any], wadl: ET.Element, path: str) -> None:
     assert read_openapi_parameters(document, path).keys() == LIVE[path]
     assert read_wadl_parameters(wadl, path).keys() == LIVE[path]
+
+
+def test_both_documents_have_parameters_of_paths(document: dict[str, Any], wadl: ET.Element) -> None:
+    path = "/archive/{path}"
+    described = read_openapi_parameters(document, path)
+    assert described.keys() - {"path"} == PATHS
+    in_wadl = read_wadl_parameters(wadl, path)
+    assert in_wadl.keys() == PATHS
+    for name in PATHS:
+        choices = resolve(document, described[name]["schema"]).get("enum", [])
+        assert [option.get("value") for option in in_wadl[name].findall("option", WADL)] == choices, name
+    operations = {name: set(parameters) for name, parameters in OPERATIONS.items() if name != "list_root_gpath"}
+    assert operations.keys() | set().union(*operations.values()) == PATHS
 
 
 @pytest.mark.parametrize("path", PARAMETERS)

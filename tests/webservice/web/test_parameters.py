@@ -22,6 +22,7 @@ from support import issued
 from support.dates import DAY
 from support.kinds import make_quiet_day
 from support.payloads import row, wire
+from support.sent_crawls import make_crawl
 from support.service import PREFIX, read_contents
 from support.signer import Signer
 from support.statistics import ALIASES
@@ -52,6 +53,8 @@ SOUND = {
     "direction": "RX", "show": "clients", "by": "year", "top": "10", "compare": "year",
     "space": "GFZ", "time": "2026-01-05T12:00:00Z", "timestamp": "2026-01-05", "match": "before",
     "mode": "reconciled", "interval": "1h", "protocol": "SeedLink",
+    "list_root_gpath": "", "intersects": "", "until": "2026-01-06", "namespace": "BH?", "metadata": "mseed",
+    "srs": "EPSG:4326", "wkt": "POINT (1 1)",
 }  # fmt: skip
 # Those of queries of connections, which may begin in the middle of a day.
 SOUND_OF_CONNECTIONS = SOUND | {"start": "2026-01-05", "end": "2026-01-06T00:00:00.5Z"}
@@ -105,6 +108,7 @@ class Service(NamedTuple):
 
     def ask(self, method: str, path: str, **how: Any) -> Any:
         """Send a valid request, except for the given arguments."""
+        path = path.replace("{path}", "GFZ/archive").replace("{shard}", "gfz")
         token = {
             "/dataselect/restricted": self.operators,
             "/ringserver/restricted": self.operators,
@@ -118,6 +122,8 @@ class Service(NamedTuple):
             sound["data"] = make_quiet_day(datetime.date(2026, 10, 14)).to_json()
         elif path == "/connections":
             sound["data"] = ALIVE
+        elif path.endswith("/crawl"):
+            sound["data"] = make_crawl()
         elif path == "/send":
             sound["json"] = COUNT
         return self.client.open(f"{PREFIX}{path}", method=method, **(sound | how))
@@ -128,6 +134,7 @@ def service(store_uri: str, service_uri: str, store: Store) -> Service:
     now = datetime.datetime.now(tz=datetime.UTC)
     store.registry.add_node("GFZ", "operator@gfz.example")
     token = store.registry.add_token("GFZ", now - DAY, now + DAY)[1]
+    store.shards.create("gfz", "/GFZ/archive", "GFZ", open_paths=False)
     operators = store.registry.add_network_token("GE", now - DAY, now + DAY)[1]
     client = create_app(Config(service_uri, metrics_token=METRICS_TOKEN, max_failures_per_minute=0)).test_client()
     made = Service(client, store_uri, token, operators)
@@ -168,7 +175,7 @@ def test_valid_values_are_accepted(service: Service) -> None:
         if path != "/payloads/{number}"
     }
     # It was sent before, and overlap=refuse is valid. The first payload is not of a ringserver.
-    assert {query: status for query, status in answers.items() if status not in (200, 201, 302)} == {
+    assert {query: status for query, status in answers.items() if status not in (200, 201, 202, 302)} == {
         "POST /submit": 409,
         "POST /dataselectstats": 409,
         "PUT /ringserver": 404,
@@ -194,7 +201,7 @@ def test_malformed_values_are_refused(service: Service, endpoint: Endpoint) -> N
         sound = get_sound(path, parameters)
         others = {other: value for other, value in sound.items() if other != canonical}
         # Every other value stands behind a valid one. For the next parameter, it is the others.
-        for text in (f"{sound[canonical]}{one}" if at % 2 else one for at, one in enumerate(NASTY, number)):
+        for text in (f"{sound.get(canonical, '')}{one}" if at % 2 else one for at, one in enumerate(NASTY, number)):
             if is_valid(path, canonical, text):
                 continue
             query = "&".join(f"{key}={quote(text)}" for key, text in {**others, name: text}.items())

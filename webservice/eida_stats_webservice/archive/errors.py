@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from eida_statistics.errors import ConfigurationError, EidaStatisticsError
-from eida_stats_webservice.errors import Conflict
+from eida_stats_webservice.errors import Conflict, TooLarge, Unavailable
 
 _SHOWN_LINES = 5
 
@@ -42,16 +42,56 @@ class NodeHasShards(Conflict):
 
 
 class ForeignShard(Conflict):
-    """This shard is on another server."""
+    """The tables of this shard are on another server."""
 
     exit_code = 2
     problem = "foreign-shard"
 
 
+class ShardUnavailable(Unavailable):
+    """A shard cannot be read at present."""
+
+    problem = "shard-unavailable"
+    is_reason_public = True
+
+    def __init__(self, code: str, node: str) -> None:
+        super().__init__(
+            f"shard {code} of node {node}",
+            hint="Try again later, or leave it out: partial=true.",
+            members={"shard": code, "node": node},
+        )
+
+
+class OtherShard(EidaStatisticsError):
+    """This shard belongs to another node."""
+
+    http_status = 403
+    problem = "other-shard"
+
+
 class OlderCrawl(Conflict):
-    """A newer crawl was ingested before, so nothing was changed."""
+    """This crawl is older than another one, so nothing was changed."""
 
     problem = "older-crawl"
+
+
+class CrawlTooLarge(TooLarge):
+    """The crawl is too large to be sent."""
+
+
+class ForbiddenPath(EidaStatisticsError):
+    """Only the node of this path may see it, or there is no such path."""
+
+    http_status = 403
+    problem = "forbidden-path"
+
+
+class PostgisMissing(EidaStatisticsError):
+    """This service cannot search the polygons of GDAL."""
+
+    http_status = 501
+    problem = "postgis-missing"
+    is_reason_public = True
 
 
 class ShrinkingCrawl(Conflict):
@@ -76,6 +116,12 @@ class InvalidStations(EidaStatisticsError):
     """The file has no channels of stations."""
 
     problem = "invalid-stations"
+
+
+class RefusedCrawls(EidaStatisticsError):
+    """Some crawls that were received cannot be ingested."""
+
+    problem = "refused-crawls"
 
 
 class CatalogueDifferences(EidaStatisticsError):

@@ -3,9 +3,8 @@
 Without PostGIS, nothing here does anything: shards have no polygons.
 """
 
-import datetime
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,7 +19,6 @@ from eida_stats_webservice.archive.storage import (
     read_script,
     uses_polygons,
 )
-from eida_stats_webservice.archive.times import format_moment
 from eida_stats_webservice.database import postgis, schemas
 from eida_stats_webservice.database.base import Database
 from eida_stats_webservice.database.postgis import PostGIS
@@ -28,6 +26,7 @@ from eida_stats_webservice.errors import BadParameter, DatabaseFault, RefusedByD
 from eida_stats_webservice.web.parameters import quote_parameter
 
 _ROWS_AT_ONCE = 50_000
+_DEGREES = 4326
 _REFERENCE_SYSTEM = re.compile(r"([A-Za-z]{1,50}):(\d{1,9})", re.ASCII)
 
 
@@ -131,44 +130,38 @@ class PolygonRepository:
         """Return whether the database has polygons, so that `find_intersecting` can be used."""
         return self._database.dialect == "postgresql" and uses_polygons(connection)
 
-    def find_intersecting(
-        self,
-        connection: Any,
-        code: str,
-        wkt: str,
-        srs: str,
-        *,
-        names: Sequence[str] | None = None,
-        begin: datetime.datetime | None = None,
-        end: datetime.datetime | None = None,
-    ) -> list[str]:
-        """Return the hashes of paths of a shard with a polygon or station that intersects a geometry.
+    def find_intersecting(self, connection: Any, code: str, wkt: str, srs: str) -> set[tuple[str, str]]:
+        """Return the hashes of paths, and the names of their layers or channels, that intersect a geometry.
 
         Args:
             connection: the connection.
             code: the shard.
             wkt: the geometry.
             srs: its reference system, such as `EPSG:4326`.
-            names: patterns of namespaces and channels; None for all.
-            begin: leave out polygons whose last time is before.
-            end: leave out polygons whose first time is after.
 
         Raises:
             BadParameter: if the geometry or the reference system is not valid.
         """
         mask, mask_srid = self._parse_mask(connection, wkt, srs)
-        parameters = {
-            "names": None if names is None else self._database.to_regex(names),
-            "begin": begin and format_moment(begin),
-            "end": end and format_moment(end),
-        }
-        found: dict[str, None] = {}
+        found: set[tuple[str, str]] = set()
         for srid in self._list_systems(connection, code):
             own = mask if srid == mask_srid else self._transform(connection, mask, srid)
             if own is not None:
-                rows = self._compare(connection, wkt, {"code": code, "srid": srid, "mask": own, **parameters})
-                found |= dict.fromkeys(rows)
-        return list(found)
+                parameters = {"code": code, "srid": srid, "mask": own}
+                found.update(self._compare(connection, wkt, self._queries.find_intersecting, parameters))
+        return found
+
+    def find_stations(self, connection: Any, code: str, wkt: str, srs: str) -> set[tuple[float, float]]:
+        """Return the longitudes and latitudes of stations of a shard that intersect a geometry.
+
+        Raises:
+            BadParameter: if the geometry or the reference system is not valid.
+        """
+        mask, srid = self._parse_mask(connection, wkt, srs)
+        own = mask if srid == _DEGREES else self._transform(connection, mask, _DEGREES)
+        if own is None:
+            return set()
+        return set(self._compare(connection, wkt, self._queries.find_stations, {"code": code, "mask": own}))
 
     def _create_table(self, code: str, state: PostGISState) -> None:
         """Create the polygons of a shard and compute them, unless it has them."""
@@ -258,10 +251,10 @@ class PolygonRepository:
         except (DatabaseFault, RefusedByDatabase):
             return None
 
-    def _compare(self, connection: Any, wkt: str, parameters: dict[str, Any]) -> list[str]:
+    def _compare(self, connection: Any, wkt: str, query: Any, parameters: dict[str, Any]) -> list[Any]:
         try:
             with self._database.savepoint(connection):
-                return [one for (one,) in self._queries.find_intersecting(connection, **parameters)]
+                return list(query(connection, **parameters))
         except (DatabaseFault, RefusedByDatabase) as error:
             raise _describe_mask(wkt) from error
 

@@ -148,11 +148,14 @@ CROSS JOIN LATERAL (
     SELECT greatest(ST_XMax(mask) - ST_XMin(mask), ST_YMax(mask) - ST_YMin(mask)) AS size
 ) AS measured;
 
--- name: find_intersecting(code, srid, mask, names, begin, end)
--- Return the hashes of the paths with a polygon that intersects the mask and whose name and times match.
-SELECT DISTINCT po_hash::text
+-- name: find_intersecting(code, srid, mask)
+-- Return the paths and names of the polygons that intersect the mask.
+SELECT DISTINCT po_hash::text, po_name
 FROM polygons
-WHERE sh_code = :code AND ST_SRID(po_polygon) = :srid AND ST_Intersects(po_polygon, :mask::geometry)
-    AND (:names IS NULL OR po_name ~ :names)
-    AND (:begin::timestamptz IS NULL OR po_max_stamp >= :begin::timestamptz)
-    AND (:end::timestamptz IS NULL OR po_min_stamp <= :end::timestamptz);
+WHERE sh_code = :code AND ST_SRID(po_polygon) = :srid AND ST_Intersects(po_polygon, :mask::geometry);
+
+-- name: find_stations(code, mask)
+-- Return the places of stations that intersect the mask, which is in degrees.
+SELECT DISTINCT longitude, latitude
+FROM stations
+WHERE sh_code = :code AND ST_Intersects(ST_SetSRID(ST_MakePoint(longitude, latitude), 4326), :mask::geometry);

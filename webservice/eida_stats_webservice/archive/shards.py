@@ -6,7 +6,13 @@ from typing import Any
 
 from eida_statistics.archive.paths import is_normal, is_within
 from eida_statistics.texts import find_similar
-from eida_stats_webservice.archive.errors import NodeHasShards, ShardExists, UnknownShard, UnusableShard
+from eida_stats_webservice.archive.errors import (
+    ForeignShard,
+    NodeHasShards,
+    ShardExists,
+    UnknownShard,
+    UnusableShard,
+)
 from eida_stats_webservice.archive.models import Shard
 from eida_stats_webservice.archive.storage import open_storage
 from eida_stats_webservice.database.base import Database, select_rows, to_records
@@ -144,6 +150,19 @@ def check_path(path: str) -> None:
         raise UnusableShard(f"path {path!r}", hint="Use an absolute path such as /GFZ/archive, without . and ..")
     if not path.isprintable():
         raise UnusableShard(f"path {path!r} has a character that is not printable")
+
+
+def check_is_local(shard: Shard) -> None:
+    """Check that the tables of a shard are in this database, so that it can be changed here.
+
+    Raises:
+        ForeignShard: if they are on another server.
+    """
+    if shard.foreign_server is not None:
+        raise ForeignShard(
+            f"shard {shard.code} is on {shard.foreign_server}",
+            hint=f"Ingest its crawls there. Then run here: eida_statsman shards refresh {shard.code}",
+        )
 
 
 def check_new(code: str, path: str, present: list[Shard]) -> None:

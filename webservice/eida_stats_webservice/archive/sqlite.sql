@@ -21,3 +21,11 @@ SELECT 1 FROM shards WHERE sh_code = :code;
 -- name: add_station(code, network, station, location, channel, first, last, latitude, longitude)*!
 INSERT INTO stations (sh_code, network, station, location, channel, first, last, latitude, longitude)
 VALUES (:code, :network, :station, :location, :channel, :first, :last, :latitude, :longitude);
+
+-- name: lock_crawls(code)^
+-- As for shards.
+SELECT 1 FROM shards WHERE sh_code = :code;
+
+-- name: has_rights()$
+-- Return true. SQLite has no roles; a process that can open the file has all privileges.
+SELECT 1;

@@ -11,7 +11,6 @@ from eida_stats_webservice.connections.collector import Collector
 from eida_stats_webservice.connections.doors import parse_counts
 from eida_stats_webservice.connections.errors import UnusableSensor
 from eida_stats_webservice.connections.models import Space
-from eida_stats_webservice.connections.moments import parse_moment
 from eida_stats_webservice.connections.sums import find_hour
 from eida_stats_webservice.connections.tables import ConnectionTables
 from eida_stats_webservice.connections.view import View, ViewFactory, has_token, set_cache
@@ -21,6 +20,7 @@ from eida_stats_webservice.registry.models import Arrival, Node
 from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.web.body import Budget, drain, read_unpacked
 from eida_stats_webservice.web.concurrency import ConcurrencyLimit
+from eida_stats_webservice.web.moments import parse_moment
 from eida_stats_webservice.web.parameters import read_parameters, require_parameters
 from eida_stats_webservice.web.problem_details import make_response
 from eida_stats_webservice.web.responses import make_json

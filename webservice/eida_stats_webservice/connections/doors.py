@@ -8,8 +8,8 @@ import msgspec
 from eida_statistics.connections import MAX_NAME, MAX_RECORDS, Count
 from eida_statistics.errors import InvalidRecords
 from eida_stats_webservice.connections.intake import check_time
-from eida_stats_webservice.connections.moments import parse_moment
 from eida_stats_webservice.errors import BadParameter, TooLarge
+from eida_stats_webservice.web.moments import parse_moment
 
 _EXAMPLE = '{"timestamp": "2018-02-24T08:45:21.893Z", "direction": "1", "dpu_id": "423"}'
 

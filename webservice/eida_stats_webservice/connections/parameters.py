@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from eida_stats_webservice.connections.counts import END_OF_TIME
 from eida_stats_webservice.connections.models import FIRST_MOMENT
-from eida_stats_webservice.connections.moments import parse_moment
 from eida_stats_webservice.connections.series import Period
 from eida_stats_webservice.errors import BadParameter
 from eida_stats_webservice.query.model import OutputOptions
 from eida_stats_webservice.query.parameters import parse_choice
+from eida_stats_webservice.web.moments import parse_moment
 from eida_stats_webservice.web.parameters import quote_parameter, require_parameters
 
 FORMATS = ("csv", "json", "text")

@@ -19,6 +19,7 @@ from eida_stats_webservice.errors import (
     DatabaseReadOnly,
     DatabaseTooSlow,
     DatabaseUnavailable,
+    ForeignServerUnavailable,
     NodeExists,
     RefusedByDatabase,
 )
@@ -49,6 +50,12 @@ _NO_SUCH_CHARACTER = "The encoding of the database lacks it. Use a database crea
 _ASK_LESS = "Request less data at once."
 _LOCKED = "Another operation uses it. Try again later."
 
+# The database server lost the connection to a foreign server, cannot open it, or must not without a password.
+# Errors of the connection to the database server itself have no code.
+_FOREIGN_CODES = frozenset({"08000", "08001", "08003", "08006", "2F003"})
+_FOREIGN_CLASS = "HV"
+_END_OF_SESSION = "57P"
+
 # Errors with the same meaning for every operation. The first matching class counts.
 _BY_CLASS: tuple[tuple[type[psycopg2.Error], type[EidaStatisticsError], str], ...] = (
     (errors.DiskFull, DatabaseFull, MAKE_ROOM),
@@ -73,7 +80,7 @@ def translate_errors() -> Iterator[None]:
     try:
         yield
     except psycopg2.Error as error:
-        raise _translate(error) from error
+        raise (_translate_foreign(error) or _translate(error)) from error
 
 
 def _translate(error: psycopg2.Error) -> EidaStatisticsError:
@@ -95,6 +102,18 @@ def _translate(error: psycopg2.Error) -> EidaStatisticsError:
         if isinstance(error, driver_class):
             return our_class(get_first_line(error), hint=hint)
     return DatabaseFault(get_first_line(error))
+
+
+def _translate_foreign(error: psycopg2.Error) -> ForeignServerUnavailable | None:
+    code = error.pgcode or ""
+    # A server that ends the session of this role leaves no connection open.
+    ends_foreign_session = (
+        code.startswith(_END_OF_SESSION) and error.cursor is not None and not error.cursor.connection.closed
+    )
+    if code in _FOREIGN_CODES or code.startswith(_FOREIGN_CLASS) or ends_foreign_session:
+        detail = error.diag.message_detail
+        return ForeignServerUnavailable(get_first_line(error) + (f": {detail}" if detail else ""))
+    return None
 
 
 def _suggest_package(error: psycopg2.Error) -> str:

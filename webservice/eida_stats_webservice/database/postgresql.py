@@ -83,11 +83,12 @@ class PostgreSQL(Database):
             connection.rollback()
             connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
             try:
-                with connection:
-                    begin(connection)
-                    yield connection
+                begin(connection)
+                yield connection
             finally:
                 if not connection.closed:
+                    # A commit would fail if the transaction lost the connection to a foreign server.
+                    connection.rollback()
                     connection.set_session(isolation_level="READ COMMITTED", readonly="default")
 
     @contextmanager
@@ -131,7 +132,7 @@ class PostgreSQL(Database):
     ) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of a server-side cursor."""
         # An answer may read several cursors in turn.
-        with connection.cursor(f"answer_{next(self._cursor_numbers)}") as cursor:
+        with translate_errors(), connection.cursor(f"answer_{next(self._cursor_numbers)}") as cursor:
             cursor.itersize = _ROWS_AT_ONCE
             cursor.execute(sql, parameters)
             yield from cursor

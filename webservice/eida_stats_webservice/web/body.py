@@ -6,7 +6,7 @@ import select
 import socket
 import threading
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from typing import IO
@@ -207,6 +207,22 @@ def read_any(request: Request, limit: int, share: Share) -> bytearray:
             share.grow(len(chunk))
             body += chunk
     return body
+
+
+def copy_body(request: Request, limit: int, write: Callable[[bytes], object]) -> None:
+    """Pass a body of any type and at most `limit` bytes to a function, as it is, in pieces of at most 1 MiB.
+
+    Raises:
+        UnsupportedMediaType: if the body has an encoding other than gzip.
+        TooLarge: as soon as the body exceeds the limit.
+        TooSlow: if the body is not complete after `READ_SECONDS`.
+        UnreadableBody: if it is cut off, or its chunks are malformed.
+    """
+    _is_gzip(request.headers.get("Content-Encoding", ""))
+    request.max_content_length = limit
+    with _limit_time(READ_SECONDS, request) as expired:
+        for chunk in _read_chunks(request, expired):
+            write(chunk)
 
 
 def drain(request: Request, limit: int) -> None:
