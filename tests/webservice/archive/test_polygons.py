@@ -11,15 +11,18 @@ import pytest
 
 from eida_statistics.archive.lines import CrawlLine
 from eida_statistics.archive.paths import hash_path
+from eida_stats_webservice.app import create_app
 from eida_stats_webservice.archive.merging.merge import MergeResult
 from eida_stats_webservice.archive.models import PolygonResult
 from eida_stats_webservice.archive.polygons import PostGISState
+from eida_stats_webservice.config import Config
 from eida_stats_webservice.database import grants
 from eida_stats_webservice.errors import BadParameter
 from support.crawls import ROOT, describe, describe_file, make_segment, write_crawl
 from support.postgresql import Cluster
 from support.rasters import ALBERS, describe_raster, make_layer
 from support.roles import grant_service
+from support.service import PREFIX
 from support.stations import REGISTRY, format_channel, write_stations
 from support.stores import ON_ONE_STORE, ON_POSTGRESQL, Store, open_store
 
@@ -79,9 +82,10 @@ def _add_stations(store: Store, tmp_path: Path, *lines: str) -> None:
     store.stations.replace("gfz", write_stations(tmp_path / "stations.txt", lines), REGISTRY)
 
 
-def _intersect(store: Store, wkt: str, srs: str = "EPSG:4326", **conditions: Any) -> list[str]:
+def _intersect(store: Store, wkt: str, srs: str = "EPSG:4326") -> list[str]:
     with store.database.snapshot() as connection:
-        return sorted(store.polygons.find_intersecting(connection, "gfz", wkt, srs, **conditions))
+        found = store.polygons.find_intersecting(connection, "gfz", wkt, srs)
+    return sorted({path_hash for path_hash, _ in found})
 
 
 POINTS = "SELECT CAST(po_hash AS text), po_name, po_stamps, ST_AsText(po_polygon) FROM polygons ORDER BY 1, 2, 3"
@@ -265,17 +269,40 @@ def test_any_geometry_is_compared(filled: Store) -> None:
     assert _intersect(filled, mercator, "epsg:3857") == _hash("bhz", "hhz")
 
 
-def test_names_and_times_limit_intersections(filled: Store) -> None:
-    world = "POLYGON((0 0, 50 0, 50 50, 0 50, 0 0))"
-    assert _intersect(filled, world, names=["BH?"]) == _hash("bhz", "alp")
-    assert _intersect(filled, world, names=["HIGH:red", "HH*"]) == _hash("hhz", "rain.nc")
-    assert _intersect(filled, world, names=["HIGH"]) == []
-    day = datetime.datetime(2012, 1, 2, tzinfo=UTC)
-    assert _intersect(filled, world, end=day) == _hash("bhz", "alp")
-    assert _intersect(filled, world, begin=day, end=day) == _hash("bhz", "alp")
-    assert _intersect(filled, world, begin=day.replace(hour=1)) == _hash("hhz", "rain.nc")
+def test_names_are_of_the_shard(filled: Store) -> None:
     with filled.database.snapshot() as connection:
-        assert filled.polygons.find_intersecting(connection, "other", world, "EPSG:4326") == []
+        found = filled.polygons.find_intersecting(connection, "gfz", "POINT(25 37)", "EPSG:4326")
+        assert found == {(hash_path(f"{ROOT}/bhz"), "BHZ"), (hash_path(f"{ROOT}/hhz"), "HHZ")}
+        assert filled.polygons.find_intersecting(connection, "other", "POINT(25 37)", "EPSG:4326") == set()
+        stations = filled.polygons.find_stations(connection, "gfz", "LINESTRING(15 40, 25 37, 26 38)", "EPSG:4326")
+        assert stations == {(25, 37)}
+        world = "POLYGON((-1e30 -1e30, 1e30 -1e30, 1e30 1e30, -1e30 1e30, -1e30 -1e30))"
+        assert filled.polygons.find_stations(connection, "gfz", world, "EPSG:32633") == set()
+
+
+def test_paths_are_found_by_any_geometry(filled: Store, postgis_uri: str) -> None:
+    _execute(filled, "UPDATE shards SET open_paths = true")
+    client = create_app(Config(grant_service(postgis_uri))).test_client()
+
+    def ask(**parameters: str) -> Any:
+        query = {"intersects": "", "wkt": "POINT(15.9 47.3)", **parameters}
+        return client.get(f"{PREFIX}/archive{ROOT}", query_string=query).get_json()
+
+    line = "LINESTRING(15.6 46, 15.6 48)"
+    assert [found["file_path"] for found in ask(wkt=line)["mseed"]] == [f"{ROOT}/alp"]
+    assert ask()["mseed"] == []
+    layers = ask(metadata="gdal")["gdal"]
+    assert [layer["namespace"] for layer in layers] == [
+        *("HIGH_blue", "HIGH_green", "HIGH_red", "HIGH_nir", "HIGH_swir1", "HIGH_swir2")
+    ]
+    assert len(ask(metadata="gdal", namespace="HIGH_red", time="2016-10-31T23:59:59Z")["gdal"]) == 1
+    assert ask(metadata="gdal", time="2016-10-31T23:59:58Z")["gdal"] == []
+    assert ask(metadata="gdal", wkt="POINT(0 0)")["gdal"] == []
+    utm = "POLYGON((540000 5220000, 560000 5220000, 560000 5240000, 540000 5240000, 540000 5220000))"
+    assert len(ask(metadata="gdal", wkt=utm, srs="EPSG:32633")["gdal"]) == 6
+    assert [found["namespace"] for found in ask(wkt=utm, srs="EPSG:32633")["mseed"]] == ["BHZ"]
+    for wrong in ({"wkt": "LINE(0 0)"}, {"srs": "EPSG:1"}, {"wkt": "LINE(0 0)", "metadata": "gdal"}):
+        assert ask(**wrong)["status"] == 400
 
 
 def test_bad_geometry_is_named(filled: Store) -> None:

@@ -1,7 +1,7 @@
 """Tests of the places of stations: parse them, store them, find them."""
 
 import datetime
-import math
+import re
 from pathlib import Path
 
 import pytest
@@ -14,9 +14,9 @@ from eida_statistics.networks import NetworkRegistry, read_registry
 from eida_stats_webservice.archive.errors import InvalidStations, TooManyBadLines, UnknownShard
 from eida_stats_webservice.archive.models import StationEpoch
 from eida_stats_webservice.archive.station_lines import StationReader, parse_channel
-from eida_stats_webservice.archive.stations import Box, Circle, find_bounds, measure_km
+from support.paths import ROOT
 from support.stations import REGISTRY, format_channel, write_stations
-from support.stores import Store
+from support.stores import ON_POSTGRESQL, Store
 
 PLACE = ("37.07", "25.53")
 UTC = datetime.UTC
@@ -30,12 +30,9 @@ def shard(store: Store) -> str:
     return "gfz"
 
 
-_WORLD = Box(-180, -90, 180, 90)
-
-
-def _find(store: Store, code: str, box: Box = _WORLD) -> list[StationEpoch]:
+def _find(store: Store, code: str) -> list[StationEpoch]:
     with store.database.transaction() as connection:
-        return store.stations.find_in_box(connection, code, box)
+        return store.stations.list_epochs(connection, code)
 
 
 def _load(store: Store, code: str, file: Path, *lines: str) -> None:
@@ -188,53 +185,23 @@ def test_unknown_shard_is_named(store: Store, tmp_path: Path) -> None:
         _load(store, "gfz", tmp_path / "s.txt", format_channel("GE.APE..BHZ", *PLACE))
 
 
-def test_stations_are_found_in_boxes_and_circles(store: Store, shard: str, tmp_path: Path) -> None:
+@ON_POSTGRESQL
+def test_documented_statements_find_stations(store: Store, shard: str, tmp_path: Path) -> None:
+    text = (ROOT / "webservice" / "README.md").read_text()
+    in_box, in_circle = re.findall(
+        r"^    SELECT DISTINCT network, station FROM stations$.*?;$", text, re.MULTILINE | re.DOTALL
+    )
     _load(
         store,
         shard,
         tmp_path / "s.txt",
-        format_channel("GE.APE..BHZ", *PLACE),
-        format_channel("GE.NULL..BHZ", 0, 0),
-        format_channel("GE.EAST..BHZ", -20, 179.9),
-        format_channel("GE.WEST..BHZ", -20, -179.9),
+        format_channel("GE.BOTH..BHZ", 37.07, 25.53),
+        format_channel("GE.BOX..BHZ", 36, 26),
+        format_channel("GE.CIRCLE..BHZ", 37, 24.5),
+        format_channel("GE.FAR..BHZ", 37, 24.3),
     )
-    for box, expected in [
-        (Box(20, 30, 30, 40), ["APE"]),
-        # Edges belong to it.
-        (Box(25.53, 37.07, 25.53, 37.07), ["APE"]),
-        (Box(-10, -5, 20, 5), ["NULL"]),
-        # Across the 180th meridian.
-        (Box(170, -30, -170, 0), ["EAST", "WEST"]),
-        (_WORLD, ["APE", "EAST", "NULL", "WEST"]),
-    ]:
-        assert [one.station for one in _find(store, shard, box)] == expected
-    for circle, expected in [
-        (Circle(37, 25.5, 10), ["APE"]),
-        (Circle(37, 25.5, 8), []),
-        # 0.2 degrees at this latitude are 20.9 km.
-        (Circle(-20, 179.9, 22), ["EAST", "WEST"]),
-        (Circle(-20, 179.9, 20), ["EAST"]),
-        (Circle(90, 0, 6000), ["APE"]),
-        (Circle(0, 90, 20100), ["APE", "EAST", "NULL", "WEST"]),
-    ]:
+    for statement, expected in ((in_box, {"BOTH", "BOX"}), (in_circle, {"BOTH", "CIRCLE"})):
         with store.database.transaction() as connection:
-            found = store.stations.find_in_circle(connection, shard, circle)
-        assert [one.station for one in found] == expected
-
-
-_LATITUDES, _LONGITUDES = st.floats(-90, 90), st.floats(-180, 180)
-
-
-@given(_LATITUDES, _LONGITUDES, _LATITUDES, _LONGITUDES, st.floats(0, 21_000))
-def test_bounds_contain_the_circle(
-    latitude: float, longitude: float, other: float, other_longitude: float, radius: float
-) -> None:
-    distance = measure_km(latitude, longitude, other, other_longitude)
-    assert 0 <= distance <= math.pi * 6371.001
-    box = find_bounds(Circle(latitude, longitude, radius))
-    if distance <= radius:
-        assert box.south <= other <= box.north
-        if box.west <= box.east:
-            assert box.west <= other_longitude <= box.east
-        else:
-            assert other_longitude >= box.west or other_longitude <= box.east
+            cursor = connection.cursor()
+            cursor.execute(statement)
+            assert {station for _, station in cursor} == expected

@@ -1,11 +1,10 @@
-"""Store where stations are, and find those in a box or a circle."""
+"""Store where stations are."""
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from eida_statistics.networks import NetworkRegistry
 from eida_stats_webservice.archive.errors import BadLine
@@ -17,29 +16,6 @@ from eida_stats_webservice.database.base import Database, parse_time
 
 RefreshPolygons = Callable[[Any, Shard, Collection[Stream]], object]
 """Computes the polygons of some streams of a shard again, in a transaction."""
-
-_EARTH_RADIUS_KM = 6371.0
-_KM_PER_DEGREE = math.radians(_EARTH_RADIUS_KM)
-
-
-class Box(NamedTuple):
-    """A box between meridians and parallels, in degrees. It crosses the 180th meridian if west is above east."""
-
-    west: float
-    south: float
-    east: float
-    north: float
-
-
-class Circle(NamedTuple):
-    """A circle on the sphere, in degrees and km."""
-
-    latitude: float
-    longitude: float
-    radius: float
-
-
-_WORLD = Box(-180, -90, 180, 90)
 
 
 @dataclass
@@ -88,7 +64,7 @@ class StationRepository:
         with self._database.transaction(write=True) as connection:
             self._database.wait_without_limit(connection)
             shard = self._shards.lock(connection, code)
-            if changed := find_changed(self.find_in_box(connection, code, _WORLD), epochs):
+            if changed := find_changed(self.list_epochs(connection, code), epochs):
                 self._write(connection, code, epochs)
                 self._refresh_polygons(connection, shard, changed)
                 self._shards.bump(connection, code)
@@ -104,17 +80,9 @@ class StationRepository:
             to_parameters=lambda epoch: _to_parameters(code, epoch),
         )
 
-    def find_in_box(self, connection: Any, code: str, box: Box) -> list[StationEpoch]:
-        """Return the epochs of a shard that are in a box, including its edges."""
-        return list(map(_to_epoch, self._queries.find_in_box(connection, code=code, **box._asdict())))
-
-    def find_in_circle(self, connection: Any, code: str, circle: Circle) -> list[StationEpoch]:
-        """Return the epochs of a shard that are in a circle, including its edge."""
-        return [
-            epoch
-            for epoch in self.find_in_box(connection, code, find_bounds(circle))
-            if measure_km(epoch.latitude, epoch.longitude, circle.latitude, circle.longitude) <= circle.radius
-        ]
+    def list_epochs(self, connection: Any, code: str) -> list[StationEpoch]:
+        """Return the epochs of all channels of a shard, by stream and start."""
+        return list(map(_to_epoch, self._queries.list_epochs(connection, code=code)))
 
 
 def find_changed(before: Iterable[StationEpoch], after: Iterable[StationEpoch]) -> set[Stream]:
@@ -128,37 +96,6 @@ def _group(epochs: Iterable[StationEpoch]) -> dict[Stream, set[StationEpoch]]:
     for epoch in epochs:
         found[Stream(*epoch[:4])].add(epoch)
     return found
-
-
-def measure_km(latitude: float, longitude: float, other_latitude: float, other_longitude: float) -> float:
-    """Return the distance of two places on the sphere."""
-    one, two = math.radians(latitude), math.radians(other_latitude)
-    # The haversine formula is exact for small distances.
-    square = (
-        math.sin((two - one) / 2) ** 2
-        + math.cos(one) * math.cos(two) * math.sin(math.radians(other_longitude - longitude) / 2) ** 2
-    )
-    return 2 * _EARTH_RADIUS_KM * math.asin(math.sqrt(min(1, square)))
-
-
-def find_bounds(circle: Circle) -> Box:
-    """Return a box that contains a circle."""
-    # Against the rounding of distances.
-    height = circle.radius / _KM_PER_DEGREE + 1e-6
-    south, north = circle.latitude - height, circle.latitude + height
-    if south <= -90 or north >= 90:
-        return Box(-180, max(south, -90), 180, min(north, 90))
-    width = 1e-6 + math.degrees(
-        math.asin(min(1, math.sin(math.radians(height)) / math.cos(math.radians(circle.latitude))))
-    )
-    west, east = circle.longitude - width, circle.longitude + width
-    if west < -180 and east > 180:
-        return Box(-180, south, 180, north)
-    return Box(_wrap(west), south, _wrap(east), north)
-
-
-def _wrap(longitude: float) -> float:
-    return (longitude + 180) % 360 - 180
 
 
 def _to_epoch(row: tuple[Any, ...]) -> StationEpoch:
