@@ -9,7 +9,18 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from benchmarks import aggregate, archive, connections, grafana, ingest, query, report, ringserver, ringserver_store
+from benchmarks import (
+    aggregate,
+    archive,
+    archive_ingest,
+    connections,
+    grafana,
+    ingest,
+    query,
+    report,
+    ringserver,
+    ringserver_store,
+)
 
 # The tables need somewhat more than the 80 that rich takes in a file or a pipe.
 _WIDTH = 100
@@ -69,6 +80,7 @@ def main(
         "grafana": partial(grafana.measure, events=events),
         "connections": partial(connections.measure, events=events),
         "archive": archive.measure,
+        "archive_ingest": archive_ingest.measure,
     }
     unknown = set(names) - benchmarks.keys()
     if unknown:

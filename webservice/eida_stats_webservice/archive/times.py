@@ -2,7 +2,10 @@
 
 import datetime
 
+import msgspec
+
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+_WITHOUT_FRACTION = len("2026-11-22T02:03:33Z")
 _MICROSECOND = datetime.timedelta(microseconds=1)
 
 
@@ -14,7 +17,9 @@ def format_moment(moment: datetime.datetime) -> str:
     """
     if moment.tzinfo is not datetime.UTC:
         moment = moment.astimezone(datetime.UTC)
-    return moment.isoformat(timespec="microseconds")
+    # Many times as fast as isoformat(), but whole seconds have no fraction, and UTC is Z.
+    text: str = msgspec.to_builtins(moment)
+    return f"{text[:-1]}{'' if len(text) > _WITHOUT_FRACTION else '.000000'}+00:00"
 
 
 def to_microseconds(moment: datetime.datetime) -> int:

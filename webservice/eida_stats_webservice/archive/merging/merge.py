@@ -24,8 +24,9 @@ class MergeResult:
     Attributes:
         lines: the number of lines.
         found: the number of paths that it has.
-        added: paths with metadata that are new.
-        changed: other paths with metadata that have changed.
+        changes: the number of lines that have changed something, with the one of the crawl itself.
+        added: new paths.
+        changed: paths that were there before, with metadata that are new or have changed.
         removed: paths that are gone.
         dropped: metadata that are gone although their paths are there.
         untyped: `posix` records without a type.
@@ -37,6 +38,7 @@ class MergeResult:
 
     lines: int
     found: int
+    changes: int
     added: int
     changed: int
     removed: int
@@ -50,7 +52,7 @@ class MergeResult:
     @property
     def is_change(self) -> bool:
         """Whether anything has changed."""
-        return any((self.added, self.changed, self.removed, self.dropped))
+        return any((self.changes, self.removed, self.dropped))
 
 
 class CrawlMerge:
@@ -105,27 +107,26 @@ class CrawlMerge:
         self.queries.add_replaced(place.connection, [{"type": one} for one in crawl.types if one != POSIX])
 
     def _decide(self, place: "_Place", crawl: CrawlReader) -> None:
-        self._run(place, self.queries.find_changes)
+        """Find what goes, and leave the lines that change something."""
+        place.found = self._fetch(place, self.queries.count_staged)[0]
         if crawl.is_partial:
             self._run(place, self.queries.find_removed)
         else:
             self._run(place, self.queries.find_gone)
             self._run(place, self.queries.find_replaced)
         self._run(place, self.queries.find_no_files)
+        self._run(place, self.queries.delete_unchanged)
 
     def _describe(self, place: "_Place", crawl: CrawlReader) -> MergeResult:
-        added, changed = self._fetch(place, self.queries.count_changes)
-        ((found,), (removed,), (dropped,)) = (
-            self._fetch(place, query)
-            for query in (self.queries.count_staged, self.queries.count_gone, self.queries.count_dropped)
-        )
+        changes, added, changed = self._fetch(place, self.queries.count_changes)
         return MergeResult(
             lines=crawl.lines,
-            found=found,
+            found=place.found,
+            changes=changes,
             added=added,
             changed=changed,
-            removed=removed,
-            dropped=dropped,
+            removed=self._fetch(place, self.queries.count_gone)[0],
+            dropped=self._fetch(place, self.queries.count_dropped)[0],
             untyped=crawl.untyped,
             bad=crawl.bad,
             bad_lines=crawl.bad_lines,
@@ -168,4 +169,5 @@ class _Place:
     def __init__(self, connection: Any, code: str, crawl: CrawlReader) -> None:
         root = crawl.root or ""
         self.connection = connection
+        self.found = 0
         self.parameters = {"code": code, "root": hash_path(root), "root_path": root}

@@ -11,7 +11,7 @@ SET LOCAL enable_hashagg = on;
 
 -- name: create_staging()!
 DROP TABLE IF EXISTS pg_temp.staged, pg_temp.staged_spans, pg_temp.unreadable, pg_temp.replaced_types,
-    pg_temp.changes, pg_temp.gone, pg_temp.dropped, pg_temp.touched, pg_temp.touched_posix, pg_temp.touched_mseed,
+    pg_temp.gone, pg_temp.dropped, pg_temp.touched, pg_temp.touched_posix, pg_temp.touched_mseed,
     pg_temp.deltas, pg_temp.streams, pg_temp.staged_timeline, pg_temp.numbered_timeline, pg_temp.present_timeline;
 CREATE TEMPORARY TABLE staged (line bigint, hash uuid, path text, parents uuid[], type text, json jsonb)
     ON COMMIT DROP;
@@ -21,7 +21,6 @@ CREATE TEMPORARY TABLE staged_spans (
 ) ON COMMIT DROP;
 CREATE TEMPORARY TABLE unreadable (hash uuid, path text) ON COMMIT DROP;
 CREATE TEMPORARY TABLE replaced_types (type text) ON COMMIT DROP;
-CREATE TEMPORARY TABLE changes (line bigint, hash uuid, type text, is_present boolean) ON COMMIT DROP;
 CREATE TEMPORARY TABLE gone (hash uuid) ON COMMIT DROP;
 CREATE TEMPORARY TABLE dropped (hash uuid, type text) ON COMMIT DROP;
 CREATE TEMPORARY TABLE touched (hash uuid) ON COMMIT DROP;
@@ -40,7 +39,7 @@ COPY staged (line, hash, path, parents, type, json) FROM STDIN
 COPY staged_spans (line, hash, network, station, location, channel, quality, rate, start, "end", bytes) FROM STDIN
 
 -- name: analyse_staged()!
-ANALYZE staged;
+ANALYZE staged (line, hash, type);
 
 -- name: delete_repeated()!
 -- Of lines with the same path and type, the last one wins.
@@ -60,15 +59,6 @@ WHERE removed.type = 'removed' AND staged.type <> 'removed' AND staged.line < re
 -- name: find_crawls()
 -- Return the paths of all crawls that were ingested, with the times at which they began.
 SELECT pa_path, md_json->>'started' FROM metadata JOIN paths ON pa_hash = md_hash WHERE md_type = 'crawl';
-
--- name: find_changes()!
--- A difference of the time of access is none, since reading a file changes it.
-INSERT INTO changes
-SELECT line, hash, type, md_hash IS NOT NULL
-FROM staged LEFT JOIN metadata ON md_hash = hash AND md_type = type
-WHERE type <> 'removed' AND (
-    md_hash IS NULL OR (CASE type WHEN 'posix' THEN json - 'atime' <> md_json - 'atime' ELSE json <> md_json END)
-);
 
 -- name: find_gone(root)!
 -- Of a complete crawl: what was not found below its root, except below directories that could not be read.
@@ -94,6 +84,12 @@ FROM (
 ) AS found
 WHERE NOT EXISTS (SELECT FROM staged WHERE hash = pa_hash AND type <> 'removed');
 
+-- name: count_changes()
+-- Return the number of lines that change something, and those of paths that are new and that have changed.
+SELECT
+    (SELECT count(*) FROM staged), coalesce(sum(CASE WHEN pa_hash IS NULL THEN 1 ELSE 0 END), 0), count(pa_hash)
+FROM (SELECT DISTINCT hash FROM staged WHERE type <> 'crawl') AS changed LEFT JOIN paths ON pa_hash = hash;
+
 -- name: count_below(root)$
 SELECT count(*) FROM paths WHERE pa_hash = :root::uuid OR pa_parents @> ARRAY[:root]::uuid[];
 
@@ -114,13 +110,21 @@ WHERE md_type = 'mseed' AND type = 'posix' AND json->>'type' <> 'file'
     AND NOT EXISTS (SELECT FROM staged AS other WHERE other.hash = md_hash AND other.type = 'mseed')
     AND NOT EXISTS (SELECT FROM dropped WHERE hash = md_hash AND dropped.type = md_type);
 
+-- name: delete_unchanged()!
+-- Leave the lines that change something. A difference of the time of access is none, since reading a file changes it.
+DELETE FROM staged USING metadata
+WHERE md_hash = hash AND md_type = type
+    AND (json = md_json OR (type = 'posix' AND json - 'atime' = md_json - 'atime'));
+DELETE FROM staged WHERE type IS NULL OR type = 'removed';
+ANALYZE staged (line, hash, type);
+
 -- name: find_touched()!
-INSERT INTO touched_posix SELECT hash FROM changes WHERE type = 'posix' UNION SELECT hash FROM gone;
+INSERT INTO touched_posix SELECT hash FROM staged WHERE type = 'posix' UNION SELECT hash FROM gone;
 INSERT INTO touched_mseed
-SELECT hash FROM changes WHERE type = 'mseed' UNION SELECT hash FROM gone
+SELECT hash FROM staged WHERE type = 'mseed' UNION SELECT hash FROM gone
 UNION SELECT hash FROM dropped WHERE type = 'mseed';
 INSERT INTO touched SELECT hash FROM touched_posix UNION SELECT hash FROM touched_mseed;
-ANALYZE changes, touched_posix, touched_mseed, touched, gone;
+ANALYZE touched_posix, touched_mseed, touched, gone;
 
 -- Merge
 
@@ -147,9 +151,8 @@ SELECT di_hash, di_count, di_size FROM touched_posix JOIN directories ON di_hash
 INSERT INTO deltas
 SELECT new.hash, below.count, below.size
 FROM (
-    SELECT changes.hash FROM changes JOIN staged USING (line)
-    WHERE changes.type = 'posix' AND json->>'type' = 'directory'
-        AND NOT EXISTS (SELECT FROM directories WHERE di_hash = changes.hash)
+    SELECT hash FROM staged
+    WHERE type = 'posix' AND json->>'type' = 'directory' AND NOT EXISTS (SELECT FROM directories WHERE di_hash = hash)
 ) AS new, LATERAL (
     SELECT count(*) AS count, sum(coalesce(fi_size, 0)) AS size
     FROM paths JOIN files ON fi_hash = pa_hash WHERE pa_parents @> ARRAY[new.hash]
@@ -166,21 +169,22 @@ EXCEPT SELECT * FROM streams;
 DELETE FROM metadata USING gone WHERE md_hash = hash;
 DELETE FROM metadata USING dropped WHERE md_hash = hash AND md_type = type;
 UPDATE metadata SET md_json = json, md_ingested = now()
-FROM changes JOIN staged USING (line)
-WHERE changes.is_present AND md_hash = changes.hash AND md_type = changes.type;
+FROM staged
+WHERE md_hash = hash AND md_type = type;
 INSERT INTO metadata (md_hash, md_type, md_json)
-SELECT staged.hash, staged.type, json FROM changes JOIN staged USING (line) WHERE NOT is_present
-ORDER BY staged.hash;
+SELECT hash, type, json FROM staged
+WHERE NOT EXISTS (SELECT FROM metadata WHERE md_hash = hash AND md_type = type)
+ORDER BY hash;
 
 -- name: merge_paths()!
 DELETE FROM paths USING gone WHERE pa_hash = hash;
 UPDATE paths SET pa_type = (json->>'type')::path_type, pa_ingested = now()
-FROM changes JOIN staged USING (line)
-WHERE changes.type = 'posix' AND pa_hash = changes.hash AND pa_type IS DISTINCT FROM (json->>'type')::path_type;
+FROM staged
+WHERE type = 'posix' AND pa_hash = hash AND pa_type IS DISTINCT FROM (json->>'type')::path_type;
 INSERT INTO paths (pa_hash, pa_type, pa_path, pa_parents)
 SELECT DISTINCT ON (hash) hash, CASE type WHEN 'posix' THEN (json->>'type')::path_type END, path, parents
 FROM staged
-WHERE path IS NOT NULL AND type <> 'removed' AND NOT EXISTS (SELECT FROM paths WHERE pa_hash = hash)
+WHERE path IS NOT NULL AND NOT EXISTS (SELECT FROM paths WHERE pa_hash = hash)
 ORDER BY hash, type = 'posix' DESC;
 
 -- name: merge_files()!
@@ -207,7 +211,7 @@ DELETE FROM spans USING touched_mseed WHERE sp_hash = hash;
 INSERT INTO spans
 SELECT
     staged_spans.hash, network, station, location, channel, quality, rate, start, "end", bytes
-FROM changes JOIN staged_spans USING (line)
+FROM staged JOIN staged_spans USING (line)
 ORDER BY network, station, location, channel, start;
 
 -- name: update_sums()!

@@ -4,11 +4,6 @@
 -- Return the number of paths that were found.
 SELECT count(DISTINCT hash) FROM staged;
 
--- name: count_changes()
--- Return the numbers of paths with new and with changed metadata.
-SELECT coalesce(sum(is_new), 0), coalesce(sum(1 - is_new), 0)
-FROM (SELECT min(CASE WHEN is_present THEN 0 ELSE 1 END) AS is_new FROM changes GROUP BY hash) AS changed;
-
 -- name: count_gone()$
 SELECT count(*) FROM gone;
 

@@ -18,8 +18,6 @@ DROP TABLE IF EXISTS temp.unreadable;
 CREATE TEMPORARY TABLE unreadable (hash text, path text);
 DROP TABLE IF EXISTS temp.replaced_types;
 CREATE TEMPORARY TABLE replaced_types (type text);
-DROP TABLE IF EXISTS temp.changes;
-CREATE TEMPORARY TABLE changes (line integer PRIMARY KEY, hash text, type text, is_present boolean);
 DROP TABLE IF EXISTS temp.gone;
 CREATE TEMPORARY TABLE gone (hash text PRIMARY KEY);
 DROP TABLE IF EXISTS temp.dropped;
@@ -75,18 +73,6 @@ SELECT pa_path, md_json ->> '$.started'
 FROM metadata JOIN paths ON paths.sh_code = metadata.sh_code AND pa_hash = md_hash
 WHERE metadata.sh_code = :code AND md_type = 'crawl';
 
--- name: find_changes(code)!
-INSERT INTO changes
-SELECT line, hash, type, md_hash IS NOT NULL
-FROM staged LEFT JOIN metadata ON sh_code = :code AND md_hash = hash AND md_type = type
-WHERE type <> 'removed' AND (
-    md_hash IS NULL OR CASE
-        WHEN json = md_json THEN false
-        WHEN type = 'posix' THEN json_remove(json, '$.atime') <> json_remove(md_json, '$.atime')
-        ELSE true
-    END
-);
-
 -- name: find_gone(code, root_path)!
 INSERT INTO gone
 SELECT pa_hash FROM paths
@@ -113,6 +99,12 @@ FROM (
 ) AS found
 WHERE NOT EXISTS (SELECT 1 FROM staged WHERE hash = pa_hash AND type <> 'removed');
 
+-- name: count_changes(code)
+-- Return the number of lines that change something, and those of paths that are new and that have changed.
+SELECT
+    (SELECT count(*) FROM staged), coalesce(sum(CASE WHEN pa_hash IS NULL THEN 1 ELSE 0 END), 0), count(pa_hash)
+FROM (SELECT DISTINCT hash FROM staged WHERE type <> 'crawl') AS changed LEFT JOIN paths ON pa_hash = hash AND sh_code = :code;
+
 -- name: count_below(code, root_path)$
 SELECT count(*) FROM paths
 WHERE sh_code = :code AND (pa_path = :root_path OR (pa_path > :root_path || '/' AND pa_path < :root_path || '0'));
@@ -131,10 +123,21 @@ WHERE type = 'posix' AND json ->> '$.type' <> 'file'
     AND NOT EXISTS (SELECT 1 FROM staged AS other WHERE other.hash = md_hash AND other.type = 'mseed')
     AND NOT EXISTS (SELECT 1 FROM dropped WHERE dropped.hash = md_hash AND dropped.type = md_type);
 
+-- name: delete_unchanged(code)!
+DELETE FROM staged WHERE EXISTS (
+    SELECT 1 FROM metadata
+    WHERE sh_code = :code AND md_hash = hash AND md_type = type AND CASE
+        WHEN json = md_json THEN true
+        WHEN type = 'posix' THEN json_remove(json, '$.atime') = json_remove(md_json, '$.atime')
+        ELSE false
+    END
+);
+DELETE FROM staged WHERE type IS NULL OR type = 'removed';
+
 -- name: find_touched()!
-INSERT INTO touched_posix SELECT hash FROM changes WHERE type = 'posix' UNION SELECT hash FROM gone;
+INSERT INTO touched_posix SELECT hash FROM staged WHERE type = 'posix' UNION SELECT hash FROM gone;
 INSERT INTO touched_mseed
-SELECT hash FROM changes WHERE type = 'mseed' UNION SELECT hash FROM gone
+SELECT hash FROM staged WHERE type = 'mseed' UNION SELECT hash FROM gone
 UNION SELECT hash FROM dropped WHERE type = 'mseed';
 INSERT INTO touched SELECT hash FROM touched_posix UNION SELECT hash FROM touched_mseed;
 
@@ -166,9 +169,9 @@ SELECT di_hash, di_count, di_size FROM touched_posix JOIN directories ON sh_code
 INSERT INTO deltas
 SELECT new.hash, count(*), sum(coalesce(fi_size, 0))
 FROM (
-    SELECT changes.hash, staged.path FROM changes JOIN staged USING (line)
-    WHERE changes.type = 'posix' AND json ->> '$.type' = 'directory'
-        AND NOT EXISTS (SELECT 1 FROM directories WHERE sh_code = :code AND di_hash = changes.hash)
+    SELECT hash, path FROM staged
+    WHERE type = 'posix' AND json ->> '$.type' = 'directory'
+        AND NOT EXISTS (SELECT 1 FROM directories WHERE sh_code = :code AND di_hash = hash)
 ) AS new
 JOIN paths ON paths.sh_code = :code AND pa_path > new.path || '/' AND pa_path < new.path || '0'
 JOIN files ON files.sh_code = :code AND fi_hash = pa_hash
@@ -184,22 +187,23 @@ EXCEPT SELECT * FROM streams;
 DELETE FROM metadata WHERE sh_code = :code AND md_hash IN (SELECT hash FROM gone);
 DELETE FROM metadata WHERE sh_code = :code AND (md_hash, md_type) IN (SELECT hash, type FROM dropped);
 UPDATE metadata SET md_json = json, md_ingested = strftime('%Y-%m-%dT%H:%M:%f000', 'now')
-FROM changes JOIN staged USING (line)
-WHERE changes.is_present AND sh_code = :code AND md_hash = changes.hash AND md_type = changes.type;
+FROM staged
+WHERE sh_code = :code AND md_hash = hash AND md_type = type;
 INSERT INTO metadata (sh_code, md_hash, md_type, md_json)
-SELECT :code, staged.hash, staged.type, json FROM changes JOIN staged USING (line) WHERE NOT is_present
-ORDER BY staged.hash, staged.type;
+SELECT :code, hash, type, json FROM staged
+WHERE NOT EXISTS (SELECT 1 FROM metadata WHERE sh_code = :code AND md_hash = hash AND md_type = type)
+ORDER BY hash, type;
 
 -- name: merge_paths(code)!
 DELETE FROM paths WHERE sh_code = :code AND pa_hash IN (SELECT hash FROM gone);
 UPDATE paths SET pa_type = json ->> '$.type', pa_ingested = strftime('%Y-%m-%dT%H:%M:%f000', 'now')
-FROM changes JOIN staged USING (line)
-WHERE sh_code = :code AND changes.type = 'posix' AND pa_hash = changes.hash AND pa_type IS NOT json ->> '$.type';
+FROM staged
+WHERE sh_code = :code AND type = 'posix' AND pa_hash = hash AND pa_type IS NOT json ->> '$.type';
 INSERT INTO paths (sh_code, pa_hash, pa_type, pa_path, pa_parents)
 SELECT :code, hash, CASE type WHEN 'posix' THEN json ->> '$.type' END, path, parents
 FROM (
     SELECT *, row_number() OVER (PARTITION BY hash ORDER BY type = 'posix' DESC) AS number FROM staged
-    WHERE path IS NOT NULL AND type <> 'removed'
+    WHERE path IS NOT NULL
 ) AS named
 WHERE number = 1 AND NOT EXISTS (SELECT 1 FROM paths WHERE sh_code = :code AND pa_hash = hash)
 ORDER BY hash;
@@ -228,7 +232,7 @@ DELETE FROM spans WHERE sh_code = :code AND sp_hash IN (SELECT hash FROM touched
 INSERT INTO spans
 SELECT
     staged_spans.hash, network, station, location, channel, quality, rate, start, "end", bytes, :code
-FROM changes JOIN staged_spans USING (line)
+FROM staged JOIN staged_spans USING (line)
 ORDER BY network, station, location, channel, start;
 
 -- name: update_sums(code)!
