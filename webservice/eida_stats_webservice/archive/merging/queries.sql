@@ -22,6 +22,6 @@ SELECT network, station, location, channel FROM streams;
 
 -- name: list_located()
 -- Return the hashes of paths that may have other polygons than before.
-SELECT CAST(hash AS text) FROM changes WHERE type IN ('mseed', 'gdal')
+SELECT CAST(hash AS text) FROM staged WHERE type IN ('mseed', 'gdal')
 UNION SELECT CAST(hash AS text) FROM gone
 UNION SELECT CAST(hash AS text) FROM dropped;
