@@ -1,7 +1,7 @@
 #!/bin/sh
 # Install PostgreSQL 15 or newer with the extensions hll and PostGIS, gpg, and libmagic, which the reference aggregator of
-# the tests loads. Missing packages come from the distribution. The script does not create or start a cluster, because the tests
-# start their own. If nothing is missing, it does nothing; this also works offline.
+# the tests loads. Missing packages come from the distribution. The script does not create or start a cluster, because
+# the tests start their own. If nothing is missing, it does nothing; this also works offline.
 
 set -eu
 LC_ALL=C
@@ -105,7 +105,8 @@ fi
 
 command -v apt-get >/dev/null && command -v apt-cache >/dev/null || fail "\
 this needs PostgreSQL $oldest or newer with the extensions hll and PostGIS under /usr/lib/postgresql and \
-/usr/share/postgresql, and gpg and libmagic.so.1. Please install them manually: without apt-get (Debian, Ubuntu), this script cannot install them."
+/usr/share/postgresql, and gpg and libmagic.so.1. Please install them manually: without apt-get (Debian, Ubuntu), this \
+script cannot install them."
 [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null || fail "\
 PostgreSQL with its extensions, gpg or libmagic is missing. This machine has no sudo: run this script as root."
 

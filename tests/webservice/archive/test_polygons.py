@@ -18,7 +18,7 @@ from eida_stats_webservice.archive.polygons import PostGISState
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.database import grants
 from eida_stats_webservice.errors import BadParameter
-from support.crawls import ROOT, describe, describe_file, make_segment, write_crawl
+from support.crawls import ROOT, describe, describe_file, make_segment, remove, write_crawl
 from support.postgresql import Cluster
 from support.rasters import ALBERS, describe_raster, make_layer
 from support.roles import grant_service
@@ -339,6 +339,21 @@ def test_indexes_find_polygons(filled: Store) -> None:
             " WHERE sh_code = 'gfz' AND ST_SRID(po_polygon) > 5"
         )
         assert "using poi_srid" in "\n".join(line for (line,) in cursor)
+
+
+def test_any_way_leads_to_the_same_polygons(filled: Store, tmp_path: Path) -> None:
+    path, moved = f"{ROOT}/new/bhz", format_channel("GE.APE..BHZ", 38, 26, "2012-06-01")
+    later = make_segment("GE.APE..BHZ", "2012-07-01", "2012-07-02")
+    _ingest(filled, tmp_path, *describe_file(path, later), is_partial=True)
+    _add_stations(filled, tmp_path, format_channel("GE.APE..BHZ", 37, 25, end="2012-06-01"), moved)
+    _ingest(filled, tmp_path, describe_raster(RASTER, *LAYERS[:3]), remove(f"{ROOT}/hhz"), is_partial=True)
+    _ingest(filled, tmp_path, describe_raster(f"{ROOT}/alp", LAYERS[0]), is_partial=True)
+    other = make_segment("GE.ALP..BHZ", "2012-01-01", "2013-01-01")
+    _ingest(filled, tmp_path, *describe_file(path, later, other), is_partial=True)
+    found = _fetch(filled, POINTS)
+    assert found
+    filled.polygons.recompute("gfz")
+    assert _fetch(filled, POINTS) == found
 
 
 def test_rebuild_computes_polygons(filled: Store, tmp_path: Path) -> None:
