@@ -90,7 +90,7 @@ class InvalidRecords(EidaStatisticsError):
 
 
 class RegistryUnavailable(EidaStatisticsError):
-    """There is no registry of networks, and the log has temporary network codes."""
+    """There is no registry of networks, which temporary network codes need."""
 
     problem = "no-registry"
 

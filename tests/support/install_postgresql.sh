@@ -1,7 +1,7 @@
 #!/bin/sh
-# Install PostgreSQL 15 or newer with the extension hll, gpg, and libmagic, which the reference aggregator of the tests
-# loads. Missing packages come from the distribution. The script does not create or start a cluster, because the tests
-# start their own. If nothing is missing, it does nothing; this also works offline.
+# Install PostgreSQL 15 or newer with the extensions hll and PostGIS, gpg, and libmagic, which the reference aggregator of
+# the tests loads. Missing packages come from the distribution. The script does not create or start a cluster, because
+# the tests start their own. If nothing is missing, it does nothing; this also works offline.
 
 set -eu
 LC_ALL=C
@@ -28,14 +28,12 @@ servers() {
     done | sort -rn
 }
 
-has_hll() {
-    [ -f "/usr/share/postgresql/$1/extension/hll.control" ]
-}
-
-server_with_hll() {
+# The tests use the newest server with hll, which must have PostGIS, too.
+server_with_extensions() {
     for version in $(servers); do
-        if has_hll "$version"; then
-            return 0
+        if [ -f "/usr/share/postgresql/$version/extension/hll.control" ]; then
+            [ -f "/usr/share/postgresql/$version/extension/postgis.control" ]
+            return
         fi
     done
     return 1
@@ -67,13 +65,14 @@ candidate() {
     apt-cache policy "$1" | grep -q '^ *Candidate: [^(]'
 }
 
-# Print the version for which to install the extension: that of an installed server, or the default version of the
+# Print the version for which to install the extensions: that of an installed server, or the default version of the
 # distribution, or the newest available version.
 version_to_install() {
     default=$(apt-cache depends postgresql 2>/dev/null | sed -n 's/^ *Depends: postgresql-\([0-9][0-9]*\)$/\1/p')
     offered=$(apt-cache search --names-only '^postgresql-[0-9]+-hll$' | sed 's/^postgresql-\([0-9]*\)-hll.*/\1/' | sort -rn)
     for version in $(servers) $default $offered; do
-        if [ "$version" -ge "$oldest" ] && candidate "postgresql-$version" && candidate "postgresql-$version-hll"; then
+        if [ "$version" -ge "$oldest" ] && candidate "postgresql-$version" && candidate "postgresql-$version-hll" &&
+            candidate "postgresql-$version-postgis-3"; then
             echo "$version"
             return 0
         fi
@@ -100,23 +99,24 @@ allow_cluster() {
     fi
 }
 
-if server_with_hll && libmagic && gpg_with_agent; then
+if server_with_extensions && libmagic && gpg_with_agent; then
     exit 0
 fi
 
 command -v apt-get >/dev/null && command -v apt-cache >/dev/null || fail "\
-this needs PostgreSQL $oldest or newer with the hll extension under /usr/lib/postgresql and /usr/share/postgresql, and \
-gpg and libmagic.so.1. Please install them manually: without apt-get (Debian, Ubuntu), this script cannot install them."
+this needs PostgreSQL $oldest or newer with the extensions hll and PostGIS under /usr/lib/postgresql and \
+/usr/share/postgresql, and gpg and libmagic.so.1. Please install them manually: without apt-get (Debian, Ubuntu), this \
+script cannot install them."
 [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null || fail "\
-PostgreSQL with its hll extension, gpg or libmagic is missing. This machine has no sudo: run this script as root."
+PostgreSQL with its extensions, gpg or libmagic is missing. This machine has no sudo: run this script as root."
 
 apt_get update
 
 set --
-if ! server_with_hll; then
+if ! server_with_extensions; then
     version=$(version_to_install) || fail "\
-the package sources of this machine have no PostgreSQL $oldest or newer with the hll extension."
-    set -- "postgresql-$version-hll"
+the package sources of this machine have no PostgreSQL $oldest or newer with the extensions hll and PostGIS."
+    set -- "postgresql-$version-hll" "postgresql-$version-postgis-3"
     if [ ! -x "/usr/lib/postgresql/$version/bin/initdb" ]; then
         set -- "postgresql-$version" "$@"
         forbid_cluster
@@ -135,5 +135,5 @@ if ! gpg_with_agent; then
 fi
 apt_get install --yes --no-install-recommends "$@"
 
-server_with_hll && libmagic && gpg_with_agent || fail "\
-$* is installed, but PostgreSQL, its hll extension, libmagic or gpg is still not found."
+server_with_extensions && libmagic && gpg_with_agent || fail "\
+$* is installed, but PostgreSQL, its extensions, libmagic or gpg is still not found."

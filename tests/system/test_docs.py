@@ -191,7 +191,7 @@ def test_problem_types_are_documented() -> None:
     silent |= {connection_errors.OverlappingInstallation, connection_errors.ArchiveDiffers}
     silent |= {connection_errors.ConnectionDifferences}
     silent |= {archive_errors.UnknownShard, archive_errors.ShardExists, archive_errors.NodeHasShards}
-    silent |= {archive_errors.RefusedCrawls}
+    silent |= {archive_errors.InvalidStations, archive_errors.RefusedCrawls}
     silent |= {archive_errors.OlderCrawl, archive_errors.ShrinkingCrawl, archive_errors.TooManyBadLines}
     silent |= {archive_errors.ForeignShard, archive_errors.CatalogueDifferences}
     silent |= {crawl_errors.InvalidLine, crawl_errors.InvalidCrawl, crawl_errors.InvalidPath}

@@ -17,6 +17,7 @@ from eida_stats_webservice.dataselect.legacy_rows import BadRow
 from eida_stats_webservice.errors import Differences
 from eida_stats_webservice.payloads.differences import PAYLOADS, Difference
 from eida_statsman.nodes import require_printable
+from eida_statsman.polygons import show_state
 from eida_statsman.repositories import Repositories
 from eida_statsman.tables import show, show_json
 
@@ -40,6 +41,9 @@ def migrate(config: Config) -> None:
         click.echo(f"applied {migration}")
     if not applied:
         click.echo("nothing to apply: the schema is up to date")
+    if not config.database_uri.startswith(SQLITE):
+        with closing(open_database(config.database_uri)) as database:
+            show_state(Repositories(database).polygons.set_up())
 
 
 @db.command()

@@ -3,9 +3,11 @@
 from eida_stats_webservice.archive.crawls import CrawlRepository
 from eida_stats_webservice.archive.holdings.refresh import HoldingsRefresh
 from eida_stats_webservice.archive.ingestion import CrawlIngestion
+from eida_stats_webservice.archive.polygons import PolygonRepository
 from eida_stats_webservice.archive.rebuild import ShardRebuild
 from eida_stats_webservice.archive.received import ReceivedIngestion
 from eida_stats_webservice.archive.shards import ShardRepository
+from eida_stats_webservice.archive.stations import StationRepository
 from eida_stats_webservice.archive.verification import CatalogueVerification
 from eida_stats_webservice.connections.archive import ConnectionArchive
 from eida_stats_webservice.connections.archive_deletion import ArchiveDeletion
@@ -73,6 +75,8 @@ class Repositories:
         self.shards = ShardRepository(database, self.registry)
         self.holdings = HoldingsRefresh(database)
         self.crawls = CrawlIngestion(database, self.shards, self.holdings.refresh)
+        self.polygons = PolygonRepository(database, self.shards)
+        self.stations = StationRepository(database, self.shards, self.polygons.refresh_streams)
         self.received_crawls = CrawlRepository(database)
         self.received = ReceivedIngestion(database, self.shards, self.received_crawls, self.crawls)
         self.catalogue_verification = CatalogueVerification(database, self.shards)

@@ -7,14 +7,17 @@ from typing import TextIO
 import click
 import msgspec
 
-from eida_stats_webservice.archive.errors import CatalogueDifferences, RefusedCrawls
+from eida_statistics.errors import RegistryUnavailable
+from eida_statistics.networks import REGISTRY_URL, Epoch, NetworkRegistry, get_cache_path, read_registry
+from eida_stats_webservice.archive.errors import BadLine, CatalogueDifferences, RefusedCrawls
 from eida_stats_webservice.archive.merging.merge import MergeResult
 from eida_stats_webservice.database.foreign import parse_server
 from eida_statsman.nodes import require_printable
+from eida_statsman.polygons import show_left_out
 from eida_statsman.repositories import Repositories
 from eida_statsman.tables import show, show_json
 
-_CRAWL = click.Path(exists=True, dir_okay=False, path_type=Path)
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.group()
@@ -103,7 +106,7 @@ def remove(repositories: Repositories, code: str, confirm: str | None) -> None:
 
 @shards.command()
 @click.argument("code", required=False)
-@click.argument("file", type=_CRAWL, required=False)
+@click.argument("file", type=_FILE, required=False)
 @click.option("--received", is_flag=True, help="Ingest the crawls that nodes have sent: of CODE, or of all shards.")
 @click.option(
     "--partial", "is_partial", is_flag=True, help="The crawl lists changes: remove nothing that it lacks."
@@ -135,7 +138,7 @@ def ingest(
 
 @shards.command()
 @click.argument("code")
-@click.argument("files", nargs=-1, required=True, type=_CRAWL)
+@click.argument("files", nargs=-1, required=True, type=_FILE)
 @click.pass_obj
 def rebuild(repositories: Repositories, code: str, files: Sequence[Path]) -> None:
     """Replace a shard by the result of complete crawls, in the order in which they began.
@@ -171,6 +174,49 @@ def verify(repositories: Repositories, code: str | None, as_json: bool) -> None:
         )
 
 
+@shards.command()
+@click.argument("code")
+@click.argument("file", type=_FILE)
+@click.option(
+    "--networks",
+    "registry",
+    type=_FILE,
+    help="Registry of networks, for temporary codes.  [default: the aggregator's cache]",
+)
+@click.pass_obj
+def stations(repositories: Repositories, code: str, file: Path, registry: Path | None) -> None:
+    """Replace the stations of a shard by those of a file.
+
+    FILE is the answer of an FDSN station service with format=text and level=channel.
+    """
+    result = repositories.stations.replace(code, file, _open_networks(registry))
+    if result.changed:
+        click.echo(
+            f"stored {result.epochs:,} epochs of channels of shard {code}; those of {result.changed:,} channels"
+            " have changed"
+        )
+    else:
+        click.echo(f"unchanged: shard {code} has all {result.epochs:,} epochs")
+    _show_bad_lines(result.bad, result.bad_lines)
+
+
+def _open_networks(file: Path | None) -> NetworkRegistry:
+    """Return the registry of a file, or that in the aggregator's cache, which is read if a code needs it."""
+    if file is not None:
+        epochs = read_registry(file)
+        return NetworkRegistry(lambda: epochs)
+    return NetworkRegistry(_read_cache)
+
+
+def _read_cache() -> list[Epoch]:
+    try:
+        return read_registry(get_cache_path())
+    except RegistryUnavailable as error:
+        raise RegistryUnavailable(
+            error.subject, hint=f"Save the answer of {REGISTRY_URL} to a file and name it with --networks FILE."
+        ) from error
+
+
 def ingest_received(repositories: Repositories, code: str | None, *, may_shrink: bool) -> None:
     """Ingest the crawls that wait, and print the end of each.
 
@@ -198,9 +244,14 @@ def show_result(result: MergeResult) -> None:
     )
     if result.untyped:
         click.echo(f"paths without a type: {result.untyped:,}")
-    if result.bad:
-        click.echo(f"lines that were refused: {result.bad:,}", err=True)
-        for line in result.bad_lines:
+    show_left_out(result.polygons)
+    _show_bad_lines(result.bad, result.bad_lines)
+
+
+def _show_bad_lines(bad: int, lines: Sequence[BadLine]) -> None:
+    if bad:
+        click.echo(f"lines that were refused: {bad:,}", err=True)
+        for line in lines:
             click.echo(f"  line {line.number:,}: {line.reason}", err=True)
-        if result.bad > len(result.bad_lines):
-            click.echo(f"  and {result.bad - len(result.bad_lines):,} more", err=True)
+        if bad > len(lines):
+            click.echo(f"  and {bad - len(lines):,} more", err=True)

@@ -11,7 +11,7 @@ _SHOWN_LINES = 5
 
 
 class BadLine(NamedTuple):
-    """A line of a crawl that was refused."""
+    """A line of a file that was refused."""
 
     number: int
     reason: str
@@ -101,15 +101,21 @@ class ShrinkingCrawl(Conflict):
 
 
 class TooManyBadLines(EidaStatisticsError):
-    """More than 1 % of the lines of a crawl are bad, so nothing was stored."""
+    """More than 1 % of the lines are bad, so nothing was stored."""
 
     http_status = 422
     problem = "too-many-bad-lines"
 
-    def __init__(self, file: Path, bad: int, lines: int, bad_lines: Sequence[BadLine]) -> None:
+    def __init__(self, file: Path, bad: int, lines: int, bad_lines: Sequence[BadLine], *, hint: str = "") -> None:
         self.bad_lines = list(bad_lines)
         shown = "; ".join(f"line {number}: {reason}" for number, reason in bad_lines[:_SHOWN_LINES])
-        super().__init__(f"{file}: {bad:,} of {lines:,} lines. {shown}")
+        super().__init__(f"{file}: {bad:,} of {lines:,} lines. {shown}", hint=hint)
+
+
+class InvalidStations(EidaStatisticsError):
+    """The file has no channels of stations."""
+
+    problem = "invalid-stations"
 
 
 class RefusedCrawls(EidaStatisticsError):

@@ -10,6 +10,7 @@ from eida_stats_webservice.archive.crawl_lines import CrawlReader
 from eida_stats_webservice.archive.errors import ForeignShard, OlderCrawl
 from eida_stats_webservice.archive.merging.merge import CrawlMerge, MergeResult
 from eida_stats_webservice.archive.models import Shard, Stream
+from eida_stats_webservice.archive.polygons import PolygonRepository
 from eida_stats_webservice.archive.shards import ShardRepository
 from eida_stats_webservice.archive.times import format_moment
 from eida_stats_webservice.database.base import Database, parse_time
@@ -35,6 +36,7 @@ class CrawlIngestion:
         self._refresh_holdings = refresh_holdings
         self._queries = database.load_queries(Path(__file__).parent)
         self._merge = CrawlMerge(database)
+        self._polygons = PolygonRepository(database, shards)
 
     def ingest(self, code: str, file: Path, *, is_partial: bool = False, may_shrink: bool = False) -> MergeResult:
         """Ingest a crawl. Ingests and rebuilds of one shard wait for each other.
@@ -67,6 +69,8 @@ class CrawlIngestion:
         with self._shards.storage.enter(connection, code):
             self._check_newest(connection, shard, crawl)
             result = self._merge.merge(connection, shard, crawl, may_shrink=may_shrink)
+            if result.is_change:
+                result.polygons = self._polygons.refresh(connection, shard, self._merge.list_located(connection))
         if result.is_change:
             # Late, since these locks are in the way of creating shards.
             self.record_crawl(connection, code, crawl)

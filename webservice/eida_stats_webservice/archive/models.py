@@ -1,6 +1,7 @@
 """Records of the catalogue."""
 
 import datetime
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
@@ -13,6 +14,45 @@ class Stream(NamedTuple):
     station: str
     location: str
     channel: str
+
+
+class StationEpoch(NamedTuple):
+    """Where a channel was for some time.
+
+    Attributes:
+        network: the extended code.
+        station: the code of the station.
+        location: the code of the location; empty for `--`.
+        channel: the code of the channel.
+        first: the start.
+        last: the end; None if it is still there.
+        latitude: in degrees.
+        longitude: in degrees.
+    """
+
+    network: str
+    station: str
+    location: str
+    channel: str
+    first: datetime.datetime
+    last: datetime.datetime | None
+    latitude: float
+    longitude: float
+
+
+@dataclass
+class PolygonResult:
+    """What was found in metadata of the type `gdal`.
+
+    Attributes:
+        layers: the number of layers.
+        invalid: those with a time, a number or a polygon that is not valid, or without a reference system.
+        unregistered: others whose reference system could not be registered.
+    """
+
+    layers: int = 0
+    invalid: int = 0
+    unregistered: int = 0
 
 
 class Shard(msgspec.Struct, frozen=True):

@@ -8,6 +8,9 @@ LOCK TABLE shards IN SHARE ROW EXCLUSIVE MODE;
 -- Let changes of a shard wait for each other.
 SELECT 1 FROM shards WHERE sh_code = :code FOR NO KEY UPDATE;
 
+-- name: add_station()!
+COPY stations (sh_code, network, station, location, channel, first, last, latitude, longitude) FROM STDIN;
+
 -- name: lock_crawls(code)^
 -- Let crawls of a shard that are received at the same time wait for each other. The row of the shard is locked while a
 -- crawl is ingested, which takes long.

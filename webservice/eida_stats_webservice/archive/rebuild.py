@@ -10,6 +10,7 @@ from eida_stats_webservice.archive.crawl_lines import CrawlReader
 from eida_stats_webservice.archive.ingestion import RefreshHoldings, check_local, keep_holdings
 from eida_stats_webservice.archive.merging.merge import CrawlMerge, MergeResult
 from eida_stats_webservice.archive.models import Shard
+from eida_stats_webservice.archive.polygons import PolygonRepository
 from eida_stats_webservice.archive.shards import ShardRepository
 from eida_stats_webservice.archive.times import format_moment
 from eida_stats_webservice.database.base import Database
@@ -26,6 +27,7 @@ class ShardRebuild:
         self._refresh_holdings = refresh_holdings
         self._queries = database.load_queries(Path(__file__).parent)
         self._merge = CrawlMerge(database)
+        self._polygons = PolygonRepository(database, shards)
 
     def rebuild(self, code: str, files: Sequence[Path]) -> list[MergeResult]:
         """Replace a shard by the result of complete crawls, which are ingested in the order in which they began.
@@ -54,10 +56,14 @@ class ShardRebuild:
     def _build(self, connection: Any, shard: Shard, crawls: Sequence[CrawlReader]) -> list[MergeResult]:
         storage = self._shards.storage
         storage.create_copy(connection, shard.code)
-        results = []
+        results: list[MergeResult] = []
         for crawl in crawls:
             with storage.enter_copy(connection, shard.code):
-                results.append(self._merge.merge(connection, shard, crawl, may_shrink=True))
+                result = self._merge.merge(connection, shard, crawl, may_shrink=True)
+                # Before the indexes, too.
+                changed = self._merge.list_located(connection) if results else None
+                result.polygons = self._polygons.refresh(connection, shard, changed)
+                results.append(result)
             if len(results) == 1:
                 storage.index_copy(connection, shard.code)
         return results

@@ -51,7 +51,7 @@ class ShardRepository:
         check_path(path)
 
         def create(connection: Any) -> Shard:
-            self._queries.lock_shards(connection)
+            self.lock_list(connection)
             node_id = self._registry.find_id(connection, node)
             present = self.list_all(connection)
             check_new(code, path, present)
@@ -80,7 +80,7 @@ class ShardRepository:
         """
 
         def remove(connection: Any) -> None:
-            self._queries.lock_shards(connection)
+            self.lock_list(connection)
             shard = self.get(connection, code)
             self.storage.replace_views(
                 connection, [shard.code for shard in self.list_all(connection) if shard.code != code]

@@ -18,6 +18,10 @@ DELETE FROM timeline WHERE sh_code = :code;
 -- As for shards.
 SELECT 1 FROM shards WHERE sh_code = :code;
 
+-- name: add_station(code, network, station, location, channel, first, last, latitude, longitude)*!
+INSERT INTO stations (sh_code, network, station, location, channel, first, last, latitude, longitude)
+VALUES (:code, :network, :station, :location, :channel, :first, :last, :latitude, :longitude);
+
 -- name: lock_crawls(code)^
 -- As for shards.
 SELECT 1 FROM shards WHERE sh_code = :code;

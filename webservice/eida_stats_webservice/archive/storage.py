@@ -57,6 +57,22 @@ VIEWS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     }
 )
 """The views over all shards, with their columns. Their last column is `sh_code`."""
+POLYGONS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "polygons": _name_columns(
+            "po",
+            hash="uuid",
+            stamps="timestamptz[]",
+            min_stamp="timestamptz",
+            max_stamp="timestamptz",
+            name="text",
+            pixel_x="numeric",
+            pixel_y="numeric",
+            polygon="geometry",
+        )
+    }
+)
+"""The view that there is only with PostGIS."""
 
 
 class ShardStorage(Protocol):
@@ -118,7 +134,8 @@ class SchemaStorage:
     def create(self, connection: Any, code: str) -> None:
         """Create the schema with its tables; see ShardStorage."""
         _check_is_free(connection, code)
-        schemas.create(connection, code, read_script("shard") + read_script("shard_indexes"))
+        tables, indexes = self.read_scripts(connection)
+        schemas.create(connection, code, tables + indexes)
 
     def create_foreign(self, connection: Any, code: str, server: ForeignServer) -> None:
         """Create a server, and the schema with foreign tables; see ShardStorage."""
@@ -132,7 +149,7 @@ class SchemaStorage:
         """Create the schema CODE_tmp; see ShardStorage."""
         for suffix in (_COPY, _REPLACED):
             schemas.drop(connection, code + suffix)
-        schemas.create(connection, code + _COPY, read_script("shard"))
+        schemas.create(connection, code + _COPY, self.read_scripts(connection)[0])
         # Other servers may read the shard.
         schemas.copy_grants(connection, code, code + _COPY)
 
@@ -142,11 +159,13 @@ class SchemaStorage:
 
     def index_copy(self, connection: Any, code: str) -> None:
         """Create the indexes of CODE_tmp; see ShardStorage."""
-        schemas.run(connection, code + _COPY, read_script("shard_indexes"))
+        schemas.run(connection, code + _COPY, self.read_scripts(connection)[1])
 
     def swap(self, connection: Any, code: str, record: Callable[[Any], list[str]]) -> None:
         """Rename the schemas, and create the views over them again; see ShardStorage."""
         schemas.analyse(connection, code + _COPY, VIEWS)
+        if uses_polygons(connection):
+            schemas.analyse(connection, code + _COPY, POLYGONS)
         while True:
             try:
                 with self._database.savepoint(connection):
@@ -171,6 +190,9 @@ class SchemaStorage:
         for view, columns in VIEWS.items():
             limit_wait()
             schemas.replace_union_views(connection, {view: columns}, codes, "sh_code")
+        if uses_polygons(connection):
+            limit_wait()
+            create_polygon_view(connection, codes)
 
     def remove_replaced(self, connection: Any, code: str) -> None:
         """Drop CODE_old; see ShardStorage."""
@@ -191,7 +213,19 @@ class SchemaStorage:
 
     def replace_views(self, connection: Any, codes: Iterable[str]) -> None:
         """Replace the views; see ShardStorage."""
-        schemas.replace_union_views(connection, VIEWS, codes, "sh_code")
+        names = list(codes)
+        schemas.replace_union_views(connection, VIEWS, names, "sh_code")
+        if uses_polygons(connection):
+            create_polygon_view(connection, names)
+
+    def read_scripts(self, connection: Any) -> tuple[str, str]:
+        """Return the statements that create the tables of a shard, and those that create their indexes.
+
+        The schema of the shard must not have been entered.
+        """
+        names = ["shard", "polygon_table"] if uses_polygons(connection) else ["shard"]
+        indexes = ["shard_indexes", "polygon_indexes"][: len(names)]
+        return "".join(map(read_script, names)), "".join(map(read_script, indexes))
 
 
 class RowStorage:
@@ -246,6 +280,25 @@ class RowStorage:
 def open_storage(database: Database) -> ShardStorage:
     """Return the storage of a database."""
     return SchemaStorage(database) if database.dialect == "postgresql" else RowStorage(database)
+
+
+def uses_polygons(connection: Any) -> bool:
+    """Return whether shards have polygons. `eida_statsman db migrate` creates their view if PostGIS is there.
+
+    PostgreSQL drops the view with the extension.
+    """
+    return schemas.has_view(connection, "polygons")
+
+
+def has_polygons(connection: Any) -> bool:
+    """Return whether the shard that was entered has polygons."""
+    return schemas.has_column(connection, "polygons", "po_polygon")
+
+
+def create_polygon_view(connection: Any, codes: Iterable[str]) -> None:
+    """Create the view over the polygons of shards, or replace it. Foreign shards have none."""
+    present = schemas.list_with_column(connection, "polygons", "po_polygon")
+    schemas.replace_union_views(connection, POLYGONS, [code for code in codes if code in present], "sh_code")
 
 
 def read_script(name: str) -> str:

@@ -1,6 +1,7 @@
 """Grant roles their rights: the service's role, and one that only reads the dashboard for Grafana.
 
-The files grants.sql and dashboard_grants.sql of all packages list them.
+The files grants.sql and dashboard_grants.sql of all packages list them; postgis_grants.sql those of a database with
+PostGIS.
 """
 
 from contextlib import closing
@@ -10,6 +11,7 @@ from typing import Any
 from psycopg2 import sql
 
 from eida_statistics.errors import ConfigurationError
+from eida_stats_webservice.database import postgis
 from eida_stats_webservice.database.postgresql import PostgreSQL
 from eida_stats_webservice.database.uri import parse_sqlite_path
 from eida_stats_webservice.errors import DatabaseForbidden, UnknownRole
@@ -48,7 +50,7 @@ def apply(uri: str, role: str, statements: str | None = None) -> None:
         # Keep only the notices of the statements below.
         connection.notices.clear()
         _grant_schemas(cursor, role)
-        grants = sql.SQL(read_grants() if statements is None else statements)
+        grants = sql.SQL(_select_grants(connection) if statements is None else statements)
         cursor.execute(grants.format(database=sql.Identifier(connection.info.dbname), role=sql.Identifier(role)))
         # PostgreSQL only warns a role that has a right without the option to grant it.
         if connection.notices:
@@ -63,6 +65,14 @@ def read_grants() -> str:
     return _join("*/grants.sql")
 
 
+def _select_grants(connection: Any) -> str:
+    """Return the GRANT statements for the service that fit this database."""
+    extension = postgis.find(connection)
+    if extension is None or not extension.is_visible:
+        return read_grants()
+    return read_grants() + _join("*/postgis_grants.sql")
+
+
 def read_dashboard_grants() -> str:
     """Return the GRANT statements for a role that only reads the dashboard, with placeholders for the names."""
     return _join("*/dashboard_grants.sql")
@@ -73,10 +83,10 @@ def _join(pattern: str) -> str:
 
 
 def _grant_schemas(cursor: Any, role: str) -> None:
-    """Grant a role the use of the schemas of the tables and of hll, where it lacks this right."""
+    """Grant a role the use of the schemas of the tables and extensions, where it lacks this right."""
     cursor.execute(
         "SELECT nspname FROM pg_namespace WHERE NOT has_schema_privilege(%s, oid, 'USAGE') AND (nspname ="
-        " current_schema() OR oid = (SELECT extnamespace FROM pg_extension WHERE extname = 'hll'))",
+        " current_schema() OR oid IN (SELECT extnamespace FROM pg_extension WHERE extname IN ('hll', 'postgis')))",
         (role,),
     )
     for (schema,) in cursor.fetchall():

@@ -30,6 +30,42 @@ def exists(connection: extensions.connection, name: str) -> bool:
         return cursor.rowcount > 0
 
 
+def list_with_column(connection: extensions.connection, table: str, column: str) -> set[str]:
+    """Return the schemas that have a table with a column. A view is no table."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT nspname FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid"
+            " JOIN pg_namespace ON pg_namespace.oid = relnamespace"
+            " WHERE relname = %s AND relkind = 'r' AND attname = %s AND NOT attisdropped",
+            (table, column),
+        )
+        return {name for (name,) in cursor}
+
+
+def has_view(connection: extensions.connection, name: str) -> bool:
+    """Return whether the search_path finds a view of this name, before any table of it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT FROM pg_class WHERE oid = to_regclass(quote_ident(%s)) AND relkind = 'v'", (name,))
+        return cursor.rowcount > 0
+
+
+def has_column(connection: extensions.connection, table: str, column: str) -> bool:
+    """Return whether the search_path finds a table of this name, before any view of it, that has a column."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid"
+            " WHERE attrelid = to_regclass(quote_ident(%s)) AND relkind = 'r' AND attname = %s"
+            " AND NOT attisdropped",
+            (table, column),
+        )
+        return cursor.rowcount > 0
+
+
+def drop_table(connection: extensions.connection, schema: str, table: str) -> None:
+    """Drop a table of a schema, if it exists. No view may read it."""
+    _execute(connection, "DROP TABLE IF EXISTS {}.{}", schema, table)
+
+
 def create(connection: extensions.connection, name: str, script: str = "") -> None:
     """Create a schema, and run a script that creates its tables, if any."""
     _execute(connection, "CREATE SCHEMA {}", name)

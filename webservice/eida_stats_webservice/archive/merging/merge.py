@@ -1,6 +1,7 @@
 """Merge a crawl into the tables of a shard: decide what changes, and change it."""
 
 import datetime
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from eida_stats_webservice.archive.crawl_lines import CrawlReader
 from eida_stats_webservice.archive.errors import BadLine, ShrinkingCrawl
 from eida_stats_webservice.archive.merging.staging import stage_crawl
 from eida_stats_webservice.archive.merging.timelines import TimelineUpdate
-from eida_stats_webservice.archive.models import Shard, Stream
+from eida_stats_webservice.archive.models import PolygonResult, Shard, Stream
 from eida_stats_webservice.database.base import Database, parse_time
 
 _MAX_SHRINK_SHARE = 0.2
@@ -32,6 +33,7 @@ class MergeResult:
         untyped: `posix` records without a type.
         bad: lines that were refused.
         bad_lines: the first of them.
+        polygons: what was found in metadata of rasters, with PostGIS only.
         streams: the streams whose segments changed, or the files that have them.
         years: the years of the data in these files; None if there are none.
     """
@@ -46,6 +48,7 @@ class MergeResult:
     untyped: int
     bad: int
     bad_lines: list[BadLine]
+    polygons: PolygonResult = field(default_factory=PolygonResult)
     streams: list[Stream] = field(default_factory=list)
     years: range | None = None
 
@@ -90,6 +93,11 @@ class CrawlMerge:
     def find_crawls(self, connection: Any, code: str) -> list[tuple[str, str]]:
         """Return the roots of all crawls that were ingested, with the times at which they began."""
         return list(self.queries.find_crawls(connection, code=code))
+
+    def list_located(self, connection: Any) -> Iterator[str]:
+        """Yield the hashes of paths that may have other polygons than before, after a merge."""
+        for (path_hash,) in self._database.stream(connection, self.queries.list_located.sql, {}):
+            yield path_hash
 
     def _stage(self, place: "_Place", crawl: CrawlReader) -> None:
         for query in (self.queries.configure, self.queries.create_staging):

@@ -19,3 +19,9 @@ INSERT INTO replaced_types (type) VALUES (:type);
 
 -- name: list_streams()
 SELECT network, station, location, channel FROM streams;
+
+-- name: list_located()
+-- Return the hashes of paths that may have other polygons than before.
+SELECT CAST(hash AS text) FROM staged WHERE type IN ('mseed', 'gdal')
+UNION SELECT CAST(hash AS text) FROM gone
+UNION SELECT CAST(hash AS text) FROM dropped;

@@ -5,23 +5,38 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import chain, groupby, islice
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from eida_statistics.archive.paths import hash_path
 from eida_stats_webservice.archive.errors import PostgisMissing
 from eida_stats_webservice.archive.models import Shard
 from eida_stats_webservice.archive.paths.geometry import PROJECTIONS, make_box
-from eida_stats_webservice.archive.paths.layers import Layer, has_namespace, has_time, parse_layers
+from eida_stats_webservice.archive.paths.layers import (
+    Layer,
+    has_namespace,
+    has_time,
+    normalise_namespace,
+    parse_layers,
+)
 from eida_stats_webservice.archive.paths.parameters import GDAL, MSEED, PathQuery
-from eida_stats_webservice.archive.paths.repository import PathRepository
+from eida_stats_webservice.archive.paths.repository import PathRepository, Places
 from eida_stats_webservice.archive.paths.segments import find_segments
 from eida_stats_webservice.archive.paths.stamps import format_stamp
+from eida_stats_webservice.archive.polygons import PolygonRepository
 from eida_stats_webservice.archive.reading import ShardReader
 
 _ITEMS_AT_ONCE = 1000
 _NO_BOX = {"xmin": None, "ymin": None, "xmax": None, "ymax": None}
 _Row = TypeVar("_Row")
+
+
+class PathRepositories(NamedTuple):
+    """The repositories that answers are read from."""
+
+    paths: PathRepository
+    polygons: PolygonRepository
 
 
 class AnswerMaker:
@@ -31,9 +46,9 @@ class AnswerMaker:
     """
 
     def __init__(
-        self, repository: PathRepository, reader: ShardReader, shard: Shard, path: str, query: PathQuery
+        self, repositories: PathRepositories, reader: ShardReader, shard: Shard, path: str, query: PathQuery
     ) -> None:
-        self._repository = repository
+        self._repository, self._polygons = repositories
         self._reader = reader
         self._shard = shard
         self._path = path
@@ -98,27 +113,55 @@ class AnswerMaker:
     def _find_files(self) -> Iterator[bytes]:
         if self._query.metadata == GDAL:
             return _write_list(GDAL, self._find_layers())
-        geometry = self._query.geometry
-        box = None if geometry is None else geometry.get_box()
-        places = self._repository.read_places(self._reader.connection, self._shard, box)
-        if geometry is not None:
-            places = places.select(geometry.intersects)
-        stations = None if geometry is None else places.list_stations()
+        places = self._find_places()
+        stations = places.list_stations() if self._query.has_place else None
         spans = self._read_segments(self._repository.list_spans, stations)
         return _write_list(MSEED, find_segments(spans, places, self._query))
 
+    def _find_places(self) -> Places:
+        """Return where channels were; with a place in the query, only those there."""
+        connection, geometry, wkt = self._reader.connection, self._query.geometry, self._query.wkt
+        box = None if geometry is None else geometry.get_box()
+        places = self._repository.read_places(connection, self._shard, box)
+        if geometry is not None:
+            return places.select(geometry.intersects)
+        if wkt is None:
+            return places
+        found = self._polygons.find_stations(connection, self._shard.code, wkt, self._query.srs)
+        return places.select(found.__contains__)
+
     def _find_layers(self) -> Iterator[object]:
         """Yield the layers of the files that have a layer which the query selects."""
-        if self._query.geometry is not None:
-            raise PostgisMissing(hint="Leave out wkt. The administrator can install PostGIS.")
-        files = (list(layers) for _, layers in self._read_files_of_gdal())
+        is_there = self._find_layers_at_place()
+        files = ((hash_path(path), list(layers)) for path, layers in self._read_files_of_gdal())
         selected = (
             [layer for layer in layers if has_namespace(layer, self._query)]
-            for layers in files
-            if any(has_namespace(layer, self._query) and has_time(layer, self._query) for layer in layers)
+            for path_hash, layers in files
+            if any(
+                has_namespace(layer, self._query)
+                and has_time(layer, self._query)
+                and is_there(path_hash, layer.namespace)
+                for layer in layers
+            )
         )
         for layers in islice(selected, self._query.limit):
             yield from (layer.document for layer in layers)
+
+    def _find_layers_at_place(self) -> Callable[[str, str], bool]:
+        """Return a function that returns whether a layer of a path is at the place of the query.
+
+        Raises:
+            PostgisMissing: if this cannot be found.
+        """
+        if not self._query.has_place:
+            return lambda _path_hash, _namespace: True
+        if self._query.wkt is None or self._shard.foreign_server is not None:
+            raise PostgisMissing(hint="Leave out wkt. The administrator can install PostGIS.")
+        found = self._polygons.find_intersecting(
+            self._reader.connection, self._shard.code, self._query.wkt, self._query.srs
+        )
+        there = {(path_hash, normalise_namespace(name or "")) for path_hash, name in found}
+        return lambda path_hash, namespace: (path_hash, namespace) in there
 
     def _read_layers(self) -> Iterator[Layer]:
         """Return the layers whose names the query selects, unless it is about segments only."""

@@ -37,7 +37,7 @@ def parse_layers(path: str, text: str) -> Iterator[Layer]:
     layers = metadata.get("geo_metadata")
     for found in layers if isinstance(layers, list) else []:
         if isinstance(found, dict) and (stamps := _parse_stamps(found.get("timestamps"))) is not None:
-            namespace = _UNUSUAL.sub("_", str(found.get("namespace") or "").strip())
+            namespace = normalise_namespace(str(found.get("namespace") or ""))
             document = {
                 "file_path": metadata.get("filename", path),
                 "ds_name": found.get("ds_name"),
@@ -46,6 +46,11 @@ def parse_layers(path: str, text: str) -> Iterator[Layer]:
                 **{name: found.get(name) for name in _MEMBERS},
             }
             yield Layer(namespace, stamps, document)
+
+
+def normalise_namespace(text: str) -> str:
+    """Return the name of a layer, as GSKY shows it."""
+    return _UNUSUAL.sub("_", text.strip())
 
 
 def has_namespace(layer: Layer, query: PathQuery) -> bool:

@@ -44,7 +44,8 @@ class PathQuery(NamedTuple):
         namespaces: names of channels or layers, with * and ?; None for all.
         metadata: `mseed` or `gdal`; None if it is not given.
         srs: the coordinates of the answer and of the geometry.
-        geometry: where; None for everywhere.
+        geometry: where, without PostGIS; None for everywhere.
+        wkt: where, with PostGIS; None for everywhere.
         limit: the maximum number of files; None for all.
         token: that of an earlier answer.
     """
@@ -56,8 +57,14 @@ class PathQuery(NamedTuple):
     metadata: str | None = None
     srs: str = DEGREES
     geometry: Geometry | None = None
+    wkt: str | None = None
     limit: int | None = None
     token: str | None = None
+
+    @property
+    def has_place(self) -> bool:
+        """Whether the query selects by place."""
+        return self.geometry is not None or self.wkt is not None
 
     @property
     def overlapped(self) -> Range:
@@ -76,8 +83,10 @@ class PathQuery(NamedTuple):
         return self.time or _START_OF_TIME, self.until or now
 
 
-def parse_path_query(parameters: list[tuple[str, str]]) -> PathQuery:
+def parse_path_query(parameters: list[tuple[str, str]], *, has_postgis: bool = False) -> PathQuery:
     """Parse a query. Empty values count as not given, as in GSKY.
+
+    With PostGIS, `intersects` takes any geometry in any reference system, which PostGIS parses.
 
     Raises:
         BadParameter: naming a parameter that is missing, unknown, repeated or has a bad value.
@@ -92,7 +101,8 @@ def parse_path_query(parameters: list[tuple[str, str]]) -> PathQuery:
         raise BadParameter("until is before time", parameter="until")
     # As in GSKY, the box of an extent is in metres unless the client wants degrees.
     srs = values.get("srs", MERCATOR if operation == "extents" else DEGREES)
-    if srs not in PROJECTIONS:
+    is_any = has_postgis and operation == "intersects"
+    if not is_any and srs not in PROJECTIONS:
         raise BadParameter(quote_parameter("srs", srs), hint=f"Use {' or '.join(PROJECTIONS)}.", parameter="srs")
     return PathQuery(
         operation=operation,
@@ -101,7 +111,8 @@ def parse_path_query(parameters: list[tuple[str, str]]) -> PathQuery:
         namespaces=_parse_namespaces(values),
         metadata=_parse_metadata(values),
         srs=srs,
-        geometry=parse_geometry(values["wkt"], srs) if "wkt" in values else None,
+        geometry=parse_geometry(values["wkt"], srs) if "wkt" in values and not is_any else None,
+        wkt=values.get("wkt") if is_any else None,
         limit=int(_match("limit", values, _LIMIT, "a whole number of at most 8 digits") or 0) or None,
         token=_match("token", values, _TOKEN, "the token of an earlier answer"),
     )

@@ -9,9 +9,10 @@ from werkzeug.routing import PathConverter
 from eida_statistics.archive.paths import is_normal, is_within
 from eida_stats_webservice.archive.errors import ForbiddenPath, ShardUnavailable
 from eida_stats_webservice.archive.models import Shard
-from eida_stats_webservice.archive.paths.answers import AnswerMaker
+from eida_stats_webservice.archive.paths.answers import AnswerMaker, PathRepositories
 from eida_stats_webservice.archive.paths.parameters import PathQuery, parse_path_query
 from eida_stats_webservice.archive.paths.repository import PathRepository
+from eida_stats_webservice.archive.polygons import PolygonRepository
 from eida_stats_webservice.archive.reading import open_reader
 from eida_stats_webservice.archive.shards import ShardRepository
 from eida_stats_webservice.auth.node import authenticate_node
@@ -47,14 +48,14 @@ def create_blueprint(
     routes = Blueprint("paths", __name__)
     routes.record_once(lambda state: state.app.url_map.converters.update(catalogue_path=_CataloguePath))
     declare_options(routes, RouteOptions(paths=("/archive",), logs_query=True))
-    repository = PathRepository(database)
+    repositories = PathRepositories(PathRepository(database), PolygonRepository(database, shards))
 
     @routes.get("/archive/", defaults={"path": ""}, strict_slashes=False)
     @routes.get("/archive/<catalogue_path:path>")
     def look_up(path: str) -> Response:
         """Return what is below a path, or the paths of the shards that the client may see."""
         visible = list_visible()
-        query = parse_path_query(read_parameters(request))
+        query = parse_path_query(read_parameters(request), has_postgis=has_postgis())
         if query.operation == _ROOTS:
             return set_cache(make_json({"sub_paths": sorted(shard.path for shard in visible)}))
         wanted = f"/{path.strip('/')}"
@@ -66,6 +67,13 @@ def create_blueprint(
         response.call_on_close(chunks.close)
         return set_cache(response)
 
+    def has_postgis() -> bool:
+        """Return whether PostGIS can be used, for requests that need it."""
+        if "wkt" not in request.args:
+            return False
+        with database.transaction() as connection:
+            return repositories.polygons.is_used(connection)
+
     def list_visible() -> list[Shard]:
         """Return the shards whose paths the client may see."""
         has_token = read_bearer_token(request) is not None
@@ -75,7 +83,7 @@ def create_blueprint(
     def make_answer(shard: Shard, path: str, query: PathQuery) -> Generator[bytes]:
         try:
             with open_reader(database) as reader:
-                yield from AnswerMaker(repository, reader, shard, path, query).make()
+                yield from AnswerMaker(repositories, reader, shard, path, query).make()
         except ShardUnavailable as error:
             # There are no other shards in this answer.
             error.hint = "Try again later."

@@ -20,7 +20,7 @@ def find_segments(spans: Iterable[Span], places: Places, query: PathQuery) -> It
         query: the geometry, and the maximum number of files.
     """
     placed = ((span, places.find(span.stream, span.start)) for span in spans)
-    if query.geometry is not None:
+    if query.has_place:
         placed = ((span, place) for span, place in placed if place is not None)
     files = groupby(placed, key=lambda found: found[0].path)
     for _, found in islice(files, query.limit):
