@@ -83,8 +83,9 @@ def list_(repositories: Repositories, as_json: bool) -> None:
 @click.argument("code")
 @click.pass_obj
 def refresh(repositories: Repositories, code: str) -> None:
-    """Compute the holdings of a shard again. Those of a shard on another server are copied from there."""
+    """Compute the holdings and polygons of a shard again. Holdings on another server are copied from there."""
     shard = repositories.shards.refresh(code)
+    show_left_out(repositories.polygons.recompute(code))
     source = f", from {shard.foreign_server}" if shard.foreign_server is not None else ""
     click.echo(f"refreshed the holdings of shard {shard.code}{source}")
 

@@ -7,11 +7,11 @@ from typing import Any
 from eida_statistics.archive.paths import is_within
 from eida_statistics.archive.records import Time
 from eida_stats_webservice.archive.crawl_lines import CrawlReader
-from eida_stats_webservice.archive.errors import ForeignShard, OlderCrawl
+from eida_stats_webservice.archive.errors import OlderCrawl
 from eida_stats_webservice.archive.merging.merge import CrawlMerge, MergeResult
 from eida_stats_webservice.archive.models import Shard, Stream
 from eida_stats_webservice.archive.polygons import PolygonRepository
-from eida_stats_webservice.archive.shards import ShardRepository
+from eida_stats_webservice.archive.shards import ShardRepository, check_is_local
 from eida_stats_webservice.archive.times import format_moment
 from eida_stats_webservice.database.base import Database, parse_time
 
@@ -64,7 +64,7 @@ class CrawlIngestion:
         """Ingest a crawl in the transaction of a connection; see `ingest`."""
         self._database.wait_without_limit(connection)
         shard = self._shards.lock(connection, code)
-        check_local(shard)
+        check_is_local(shard)
         crawl = CrawlReader(file, shard.path, is_partial=is_partial)
         with self._shards.storage.enter(connection, code):
             self._check_newest(connection, shard, crawl)
@@ -105,13 +105,3 @@ class CrawlIngestion:
 def format_time(time: Time) -> str:
     """Return a time in UTC for people."""
     return format_moment(time)[:19] + "Z"
-
-
-def check_local(shard: Shard) -> None:
-    """Check that the tables of a shard are in this database.
-
-    Raises:
-        ForeignShard: if they are on another server.
-    """
-    if shard.foreign_server is not None:
-        raise ForeignShard(f"{shard.code} is on {shard.foreign_server}", hint="Ingest its crawls there.")

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from eida_stats_webservice.archive.crawl_lines import CrawlReader
-from eida_stats_webservice.archive.ingestion import RefreshHoldings, check_local, keep_holdings
+from eida_stats_webservice.archive.ingestion import RefreshHoldings, keep_holdings
 from eida_stats_webservice.archive.merging.merge import CrawlMerge, MergeResult
 from eida_stats_webservice.archive.models import Shard
 from eida_stats_webservice.archive.polygons import PolygonRepository
-from eida_stats_webservice.archive.shards import ShardRepository
+from eida_stats_webservice.archive.shards import ShardRepository, check_is_local
 from eida_stats_webservice.archive.times import format_moment
 from eida_stats_webservice.database.base import Database
 
@@ -44,7 +44,7 @@ class ShardRebuild:
         with self._database.transaction(write=True) as connection:
             self._database.wait_without_limit(connection)
             shard = self._shards.lock(connection, code)
-            check_local(shard)
+            check_is_local(shard)
             crawls = [CrawlReader(file, shard.path, is_partial=False) for file in files]
             crawls.sort(key=get_start)
             results = self._build(connection, shard, crawls)

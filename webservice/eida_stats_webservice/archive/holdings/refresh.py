@@ -69,7 +69,9 @@ class HoldingsRefresh:
 
         The schema of the shard must be first in the search_path.
         """
-        self._queries.delete_holdings(connection, code=shard.code)
+        self._queries.delete_holdings(
+            connection, code=shard.code, first_year=datetime.MINYEAR, last_year=datetime.MAXYEAR
+        )
         foreign_code = self._queries.find_foreign_code(connection)
         self._queries.copy_holdings(connection, code=shard.code, node_id=shard.node_id, foreign_code=foreign_code)
         self._queries.copy_crawled_at(connection, code=shard.code, foreign_code=foreign_code)
