@@ -4,7 +4,7 @@
 -- Let indexes be used, until the end of the transaction, as if all pages were in memory. Most of those in use are.
 SELECT set_config('random_page_cost', '1.1', true);
 
--- name: select_spans(code, networks, station_first, station_last, station_regex, location_first, location_last, location_regex, channel_first, channel_last, channel_regex, quality_regex, start, end, most)
+-- name: select_spans(code, networks, station_first, station_last, station_regex, location_first, location_last, location_regex, channel_first, channel_last, channel_regex, quality_regex, start, end, most, is_foreign)
 -- Return the spans of a shard in a window, by channel.
 SELECT found.*, count(*) OVER () FROM (
     SELECT tl_network, tl_station, tl_location, tl_channel, tl_quality, tl_rate, CAST(tl_start AS text),
@@ -20,12 +20,16 @@ SELECT found.*, count(*) OVER () FROM (
         AND (:channel_regex IS NULL OR regexp_like(tl_channel, :channel_regex))
         AND (:quality_regex IS NULL OR regexp_like(tl_quality, :quality_regex))
         AND tstzrange(tl_start, tl_end, '[]') && tstzrange(:start, :end, '[]')
+        -- The other server cannot use the condition above.
+        AND (NOT :is_foreign OR (
+            tl_start <= coalesce(:end::timestamptz, 'infinity') AND tl_end >= coalesce(:start::timestamptz, '-infinity')
+        ))
     ORDER BY tl_network, tl_station, tl_location, tl_channel
     LIMIT :most
 ) AS found
 ORDER BY tl_network, tl_station, tl_location, tl_channel;
 
--- name: select_extents(code, networks, station_first, station_last, station_regex, location_first, location_last, location_regex, channel_first, channel_last, channel_regex, quality_regex, start, end)
+-- name: select_extents(code, networks, station_first, station_last, station_regex, location_first, location_last, location_regex, channel_first, channel_last, channel_regex, quality_regex, start, end, is_foreign)
 -- Return the first and the last time of the spans of a channel, quality and rate, and their number.
 SELECT tl_network, tl_station, tl_location, tl_channel, tl_quality, tl_rate, CAST(min(tl_start) AS text),
     CAST(max(tl_end) AS text), CAST(max(tl_updated) AS text), count(*), 0
@@ -39,6 +43,10 @@ WHERE sh_code = :code AND tl_network IN :networks
     AND (:channel_regex IS NULL OR regexp_like(tl_channel, :channel_regex))
     AND (:quality_regex IS NULL OR regexp_like(tl_quality, :quality_regex))
     AND tstzrange(tl_start, tl_end, '[]') && tstzrange(:start, :end, '[]')
+    -- The other server cannot use the condition above.
+    AND (NOT :is_foreign OR (
+        tl_start <= coalesce(:end::timestamptz, 'infinity') AND tl_end >= coalesce(:start::timestamptz, '-infinity')
+    ))
 GROUP BY tl_network, tl_station, tl_location, tl_channel, tl_quality, tl_rate
 ORDER BY tl_network, tl_station, tl_location, tl_channel;
 

@@ -11,6 +11,10 @@ WITH RECURSIVE found (network) AS (
 )
 SELECT network FROM found WHERE network IS NOT NULL;
 
+-- name: list_held_networks(code)
+-- Return the networks of a shard on another server, as they were when its holdings were copied.
+SELECT DISTINCT network FROM holdings WHERE sh_code = :code;
+
 -- name: list_foreign_networks(code)
 -- Return the networks of a shard on another server, in one request to it.
 SELECT tl_network FROM timeline WHERE sh_code = :code GROUP BY tl_network;

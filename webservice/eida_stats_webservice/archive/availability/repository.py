@@ -65,7 +65,14 @@ class Plan:
         if self.incomplete or any(part.shard.foreign_server is not None for part in self.parts):
             return None
         state = [
-            (part.shard.code, part.shard.generation, part.shard.crawled_at, part.networks, sorted(part.restricted))
+            # A shard of the same code that was removed may have had the same generation.
+            (
+                part.shard.code,
+                part.shard.generation,
+                part.shard.refreshed_at,
+                part.networks,
+                sorted(part.restricted),
+            )
             for part in self.parts
         ]
         return msgspec.json.encode(state).decode()
@@ -93,11 +100,10 @@ class AvailabilityRepository:
         Raises:
             ShardUnavailable: if a shard cannot be read, unless the reader is to go on without it.
         """
-        shards = self._shards.list_all(reader.connection)
+        networks_by_shard = sorted(self._list_all_networks(reader), key=lambda found: found[0].code)
         restricted = self._make_policy(reader.connection)
         parts = []
-        for shard, networks in reader.read(shards, self._list_networks):
-            all_networks = list(networks)
+        for shard, all_networks in networks_by_shard:
             hidden = frozenset(network for network in all_networks if restricted(shard.node, network))
             shown = all_networks if query.include_restricted else [one for one in all_networks if one not in hidden]
             selected = tuple(tuple(select_networks(shown, one.networks)) for one in query.selections)
@@ -141,13 +147,27 @@ class AvailabilityRepository:
         # The policy of a node is also that of networks that it has not registered.
         return lambda node, network: networks.get((node, network), policies[node])
 
+    def _list_all_networks(self, reader: ShardReader) -> Iterator[tuple[Shard, list[str]]]:
+        """Yield each shard with its networks. Other servers are only asked if their holdings were never copied."""
+        unknown = []
+        for shard in self._shards.list_all(reader.connection):
+            if shard.foreign_server is not None and shard.refreshed_at is None:
+                unknown.append(shard)
+            else:
+                yield shard, self._list_networks(reader.connection, shard)
+        for shard, networks in reader.read(unknown, self._list_foreign_networks):
+            yield shard, list(networks)
+
+    def _list_foreign_networks(self, connection: Any, shard: Shard) -> list[str]:
+        return [network for (network,) in self._queries.list_foreign_networks(connection, code=shard.code)]
+
     def _list_networks(self, connection: Any, shard: Shard) -> list[str]:
-        """Return the networks of a shard. They are kept until the shard changes."""
-        if shard.foreign_server is not None:
-            return [network for (network,) in self._queries.list_foreign_networks(connection, code=shard.code)]
+        """Return the networks of a shard, as far as this database knows. They are kept until the shard changes."""
         kept = self._networks.get(shard.code)
         if kept is None or kept[0] != shard:
-            kept = (shard, [network for (network,) in self._queries.list_networks(connection, code=shard.code)])
+            is_local = shard.foreign_server is None
+            query = self._queries.list_networks if is_local else self._queries.list_held_networks
+            kept = (shard, [network for (network,) in query(connection, code=shard.code)])
             self._networks[shard.code] = kept
         return kept[1]
 
@@ -208,6 +228,7 @@ class AvailabilityRepository:
             "start": self._write_time(selection.window.start),
             "end": self._write_time(selection.window.end),
             "most": MAX_ROWS + 1,
+            "is_foreign": shard.foreign_server is not None,
         }
 
     def _describe_line(self, number: int, selection: Selection, networks: list[str]) -> dict[str, Any]:
