@@ -88,6 +88,7 @@ class CrawlMerge:
             if times:
                 result.years = range(min(times).year, max(times).year + 1)
             result.streams = self._timeline.update(connection, shard.code)
+            self._run(place, self.queries.empty_pending_list)
         return result
 
     def find_crawls(self, connection: Any, code: str) -> list[tuple[str, str]]:

@@ -224,6 +224,12 @@ FROM (SELECT hash, sum(count) AS count, sum(size) AS size FROM deltas GROUP BY h
 WHERE di_hash = hash AND (sums.count <> 0 OR sums.size <> 0)
     AND NOT EXISTS (SELECT FROM touched_posix WHERE touched_posix.hash = di_hash);
 
+-- name: empty_pending_list()!
+-- Searches below a directory read all rows that are pending, and the planner prefers to read all paths.
+-- A rebuild creates the index later. Only its owner may do this.
+SELECT gin_clean_pending_list(oid) FROM pg_class
+WHERE oid = to_regclass('pai_parents') AND pg_has_role(relowner, 'USAGE');
+
 -- Timeline
 
 -- name: list_segments()

@@ -245,6 +245,10 @@ FROM (SELECT hash, sum(count) AS count, sum(size) AS size FROM deltas GROUP BY h
 WHERE sh_code = :code AND di_hash = hash AND (sums.count <> 0 OR sums.size <> 0)
     AND NOT EXISTS (SELECT 1 FROM touched_posix WHERE touched_posix.hash = di_hash);
 
+-- name: empty_pending_list()!
+-- Do nothing: indexes of SQLite have no such list.
+SELECT 1;
+
 -- Timeline
 
 -- name: list_segments(code)
