@@ -192,7 +192,8 @@ class AnswerMaker:
     def _make_token(self) -> str:
         """Return a text that changes with the query and with the shard."""
         query = self._query._replace(token=None)
-        parts = (self._shard.code, self._shard.generation, self._path, query)
+        # A shard of the same code that was removed may have had the same generation.
+        parts = (self._shard.code, self._shard.generation, self._shard.refreshed_at, self._path, query)
         return str(uuid.UUID(hashlib.md5(repr(parts).encode(), usedforsecurity=False).hexdigest()))
 
 
