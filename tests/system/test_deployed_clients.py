@@ -254,7 +254,7 @@ def test_other_origins_may_read(client: FlaskClient, path: str, status: int) -> 
         assert answer.status_code == status
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
         exposed = answer.headers["Access-Control-Expose-Headers"]
-        assert set(exposed.split(", ")) == {"ETag", "Last-Modified", "Retry-After", "X-Request-ID"}
+        assert set(exposed.split(", ")) == {"ETag", "Last-Modified", "Retry-After", "X-Incomplete", "X-Request-ID"}
 
 
 def test_other_origins_may_post_a_token(client: FlaskClient) -> None:
