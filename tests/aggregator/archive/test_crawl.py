@@ -318,7 +318,8 @@ def test_summary_fits_a_terminal(archive: Path) -> None:
         f"without miniSEED: {ROOT}/text02: no miniSEED record was found",
     ]
     assert "without miniSEED: … and 2 more" in done.stdout
-    assert max(map(len, done.stdout.splitlines())) <= 80
+    # The last line has the path of the file, however long.
+    assert max(map(len, done.stdout.splitlines()[:-1])) <= 80
 
 
 def test_summary_as_json_has_the_figures(archive: Path) -> None:
