@@ -255,6 +255,9 @@ def mend_holdings(query: dict[str, Any]) -> None:
         return
     for name in ("streams", "station", "location", "channel"):
         query.pop(name, None)
+    if "end" in query:
+        # Snapshots begin long after the earliest of years.
+        query.setdefault("start", query["end"])
     if query.get("level") in ("station", "location", "channel"):
         query["level"] = "network"
 
