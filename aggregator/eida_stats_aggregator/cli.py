@@ -17,7 +17,9 @@ from eida_stats_aggregator.command import (
     EXIT_CODES,
     FILE,
     get_now,
+    jobs_option,
     load_token,
+    networks_option,
     run_command,
     run_options,
     token_options,
@@ -86,12 +88,7 @@ def _parse_numbers(_context: click.Context, parameter: click.Parameter, texts: t
 )
 @click.option("--send-to", metavar="URL", help="Send to this service: this run's file and the queue.")
 @token_options
-@click.option(
-    "--networks",
-    "networks_file",
-    type=FILE,
-    help="Registry of networks, in the form of the FDSN networks/1 service.  [default: from FDSN, cached]",
-)
+@networks_option
 @click.option(
     "--source",
     "--suffix",
@@ -151,13 +148,7 @@ def _parse_numbers(_context: click.Context, parameter: click.Parameter, texts: t
     type=FILE,
     help="A table of client classes that has priority over the built-in one.",
 )
-@click.option(
-    "-j",
-    "--jobs",
-    type=click.IntRange(1),
-    metavar="N",
-    help="Number of processes that read.  [default: one for each core]",
-)
+@jobs_option
 @click.option("--dask", metavar="ADDRESS", help="Read on the Dask cluster of this scheduler, file by file.")
 @run_options
 def cli(

@@ -32,6 +32,21 @@ Exit codes:
 """
 
 
+networks_option = click.option(
+    "--networks",
+    "networks_file",
+    type=FILE,
+    help="Registry of networks, in the form of the FDSN networks/1 service.  [default: from FDSN, cached]",
+)
+jobs_option = click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Number of processes that read.  [default: one for each core]",
+)
+
+
 def token_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options for the token of the node."""
     return _add(

@@ -11,7 +11,7 @@ from eida_statistics.archive.errors import InvalidPath
 from eida_statistics.archive.paths import normalise_path
 from eida_stats_aggregator import progress
 from eida_stats_aggregator.archive.errors import PackageMissing
-from eida_stats_aggregator.command import FILE
+from eida_stats_aggregator.command import FILE, jobs_option, networks_option
 from eida_stats_aggregator.console import complain
 from eida_stats_aggregator.reader import count_cores, make_registry_loader
 
@@ -58,13 +58,7 @@ def _parse_path(_context: click.Context, _parameter: click.Parameter, value: str
     type=FILE,
     help="The previous crawl, complete or not. Unchanged files are not opened again.",
 )
-@click.option(
-    "-j",
-    "--jobs",
-    type=click.IntRange(1),
-    metavar="N",
-    help="Number of processes that read.  [default: one for each core]",
-)
+@jobs_option
 @click.option("--pattern", metavar="GLOB", help="Open only files with such names as miniSEED; list all.")
 @click.option("--checksum", type=click.Choice(["md5"]), help="Add the checksums of files, which are read for it.")
 @click.option("--magic", "has_magic", is_flag=True, help="Add the types of files, as libmagic sees them.")
@@ -74,12 +68,7 @@ def _parse_path(_context: click.Context, _parameter: click.Parameter, value: str
     type=click.Choice(["sds", "sdsbynet"]),
     help="Compare the directories of files with their content, too, in this layout.",
 )
-@click.option(
-    "--networks",
-    "networks_file",
-    type=FILE,
-    help="Registry of networks, in the form of the FDSN networks/1 service.  [default: from FDSN, cached]",
-)
+@networks_option
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and warnings.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def crawl(

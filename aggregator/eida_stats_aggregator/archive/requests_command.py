@@ -12,7 +12,7 @@ from eida_stats_aggregator.archive.comparison import Comparison
 from eida_stats_aggregator.archive.holdings import read_holdings
 from eida_stats_aggregator.archive.request_logs import LogSummary, compare_logs
 from eida_stats_aggregator.archive.request_rows import format_csv, format_json, make_rows
-from eida_stats_aggregator.command import FILE
+from eida_stats_aggregator.command import FILE, networks_option
 from eida_stats_aggregator.console import complain
 from eida_stats_aggregator.logs.sources import STDIN
 from eida_stats_aggregator.reader import make_registry_loader
@@ -47,12 +47,7 @@ def _check_output(_context: click.Context, parameter: click.Parameter, file: Pat
     metavar="FILE",
     help="Write the tables to this file, as CSV or JSON by its suffix.",
 )
-@click.option(
-    "--networks",
-    "networks_file",
-    type=FILE,
-    help="Registry of networks, in the form of the FDSN networks/1 service.  [default: from FDSN, cached]",
-)
+@networks_option
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and warnings.")
 def requests(
     logs: tuple[str, ...], catalogue: Path, output: Path | None, networks_file: Path | None, quiet: bool
