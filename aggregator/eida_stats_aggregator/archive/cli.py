@@ -40,4 +40,4 @@ def cli() -> None:
 def main() -> NoReturn:
     """Run the command."""
     set_program("eida_archive")
-    run_command(cli)
+    run_command(cli, interrupted="interrupted; run it again")
