@@ -84,6 +84,9 @@ def parse_body(body: str, *, is_extent: bool) -> AvailabilityQuery:
             selections.append(_parse_line(number, fields))
             if len(selections) > MAX_LINES:
                 raise BadParameter(f"there are more than {MAX_LINES:,} lines", hint="Send several requests.")
+    for name, value in parameters:
+        if ALIASES.get(name, name) in _STREAMS:
+            raise BadParameter(quote_parameter(name, value), hint=_LINE_HINT, parameter=name)
     if not selections:
         raise BadParameter("nothing is selected", hint=_LINE_HINT)
     known = list_parameters(is_extent=is_extent) - _STREAMS
