@@ -98,3 +98,11 @@ def test_body_has_streams_and_times_in_lines_only(line: str) -> None:
         parse_body(f"{line}\nGE APE -- BHZ\n", is_extent=False)
     assert caught.value.subject == line
     assert "Write NET STA LOC CHA START END" in caught.value.hint
+
+
+def test_longest_codes_can_be_selected() -> None:
+    codes = ["ABCDEFGH2015", "ABCDEFGH", "ABCDEFGH", "ABCDEFGH_ABCDEFGH_ABCDEFGH"]
+    [selection] = parse_body(" ".join(codes), is_extent=False).selections
+    assert selection == Selection(*((code,) for code in codes))
+    with pytest.raises(BadParameter, match="channel"):
+        parse_body(" ".join([*codes[:3], f"{codes[3]}X"]), is_extent=False)
