@@ -261,6 +261,21 @@ def test_open_months_count_no_streams(client: FlaskClient) -> None:
 
 
 @pytest.mark.usefixtures("nodes")
+@pytest.mark.parametrize("service_settings", [SUPPRESSING])
+@pytest.mark.parametrize("node", ["A", "B"])
+def test_hidden_network_not_held_has_no_row(client: FlaskClient, store: Store, node: str) -> None:
+    serve(store, node, row(network="NL", bytes=9, clients=FEW), day="2026-10-15")
+    queries: list[dict[str, str]] = [{"level": "network"}, {"level": "network", "network": "NL"}, {"network": "NL"}]
+    for query in queries:
+        for streams in ("false", "true"):
+            found = ask(client, **query, node=node, streams=streams)
+            assert "NL" not in {one["network"] for one in found}
+            assert "network" not in query or found == ask(
+                client, **query, node=node, streams=streams, start="2020-01", end="2020-02"
+            )
+
+
+@pytest.mark.usefixtures("nodes")
 def test_formats_have_the_same_rows(client: FlaskClient) -> None:
     query = {**PERIOD, "level": "network", "sort": "-served_per_held", "limit": "2"}
     lines = client.get(f"{PREFIX}/holdings/public", query_string={**query, "header": "plain"}).text.splitlines()

@@ -102,7 +102,9 @@ def make_rows(
     bytes_held = _add_up_held(keys, states, held)
     bytes_served = _add_up_served(served)
     streams = _add_up_counts(keys, states, counts)
-    for codes in {*(codes for codes, _ in bytes_held), *bytes_served, *streams}:
+    # Also a row without figures would show that there were some clients.
+    shown = {codes for codes, counted in streams.items() if counted[0] or not is_suppressed}
+    for codes in {*(codes for codes, _ in bytes_held), *bytes_served, *shown}:
         of_row = nodes.get(codes[:2], set())
         known = sorted({states[node].as_of for node in of_row if node in states})
         size = bytes_held.get((codes, ALL_YEARS), 0) if known else None
