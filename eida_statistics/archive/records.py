@@ -19,6 +19,9 @@ MSEED = "mseed"
 CRAWL = "crawl"
 REMOVED = "removed"
 
+CANNOT_BE_READ = "cannot be read: "
+"""How the `error` of a file begins that could not be read; any other file without a segment has none."""
+
 PathType = Literal["file", "directory", "link"]
 # The years 1 to 9999, which both databases can store.
 _EARLIEST, _LATEST = -62_135_596_800, 253_402_300_799
@@ -161,7 +164,7 @@ class CrawlRecord(msgspec.Struct, omit_defaults=True):
         counts: the numbers of lines by type of metadata (`posix`, …), and of paths by their type (`file`, …;
             `skipped` for a FIFO, socket or device); last line.
         unreadable: the paths of directories that could not be read; last line.
-        errors: the number of files that could not be read; last line.
+        errors: the number of files that could not be read, or are not empty and have no segment; last line.
     """
 
     started: Time | None = None

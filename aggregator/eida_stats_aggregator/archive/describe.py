@@ -15,10 +15,18 @@ import msgspec
 from eida_statistics.archive.crawl_file import compress_lines
 from eida_statistics.archive.errors import InvalidLine
 from eida_statistics.archive.lines import CrawlLine, format_line, parse_line
-from eida_statistics.archive.records import MSEED, POSIX, MseedRecord, Segment, decode_mseed, encode_record
+from eida_statistics.archive.records import (
+    CANNOT_BE_READ,
+    MSEED,
+    POSIX,
+    MseedRecord,
+    Segment,
+    decode_mseed,
+    encode_record,
+)
 from eida_statistics.networks import NetworkRegistry
 from eida_stats_aggregator.archive.layout import Layout, is_misnamed
-from eida_stats_aggregator.archive.miniseed import CANNOT_BE_READ, EMPTY, get_short_network, read_content
+from eida_stats_aggregator.archive.miniseed import EMPTY, get_short_network, read_content
 from eida_stats_aggregator.archive.posix import describe_path, get_type
 from eida_stats_aggregator.archive.previous import DirectoryLines, FileLines, is_unchanged
 from eida_stats_aggregator.archive.probes import MagicProbe, compute_checksum

@@ -15,6 +15,7 @@ from eida_statistics.archive.crawl_file import merge_ends, parse_first_line
 from eida_statistics.archive.errors import InvalidCrawl, InvalidLine
 from eida_statistics.archive.lines import CrawlLine, parse_line
 from eida_statistics.archive.records import (
+    CANNOT_BE_READ,
     CRAWL,
     MSEED,
     POSIX,
@@ -65,10 +66,12 @@ class Holdings:
         started: when it began, in microseconds since 1970.
         segments: the number of segments.
         streams: the number of streams.
+        unreadable_files: the number of files that the crawl could not read.
     """
 
-    def __init__(self, crawl: CrawlRecord, segments: dict[Stream, _Segments]) -> None:
+    def __init__(self, crawl: CrawlRecord, segments: dict[Stream, _Segments], unreadable_files: int) -> None:
         self.crawl = crawl
+        self.unreadable_files = unreadable_files
         self.started = 0 if crawl.started is None else to_microseconds(crawl.started)
         self._segments = segments
         self.segments = sum(len(one.starts) for one in segments.values())
@@ -139,6 +142,7 @@ def read_holdings(lines: Iterable[tuple[int, bytes]]) -> Holdings:
     first: CrawlRecord | None = None
     last = CrawlRecord()
     changed: tuple[str, int] = "", _NEVER_UNCHANGED
+    unreadable_files = 0
     for number, text in lines:
         if first is None:
             _, first = parse_first_line(text)
@@ -149,7 +153,9 @@ def read_holdings(lines: Iterable[tuple[int, bytes]]) -> Holdings:
                 changed = line.path, _read_change(line)
             elif line.md_type == MSEED:
                 at = changed[1] if changed[0] == line.path else _NEVER_UNCHANGED
-                for segment in decode_mseed(line.json).segments:
+                record = decode_mseed(line.json)
+                unreadable_files += record.error is not None and record.error.startswith(CANNOT_BE_READ)
+                for segment in record.segments:
                     columns.add(segment, at)
             elif line.md_type == CRAWL:
                 last = decode_crawl(line.json)
@@ -166,7 +172,7 @@ def read_holdings(lines: Iterable[tuple[int, bytes]]) -> Holdings:
             "it was cut off: its last line has no `finished`",
             hint="Data that it lacks would seem not to be held. Crawl again; --since continues this crawl.",
         )
-    return Holdings(merge_ends(first, last), columns.group())
+    return Holdings(merge_ends(first, last), columns.group(), unreadable_files)
 
 
 def _read_change(line: CrawlLine) -> int:

@@ -11,12 +11,11 @@ from typing import Any, NamedTuple
 from pymseed import MiniSEEDError, MS3TraceList
 from pymseed.clib import ffi
 
-from eida_statistics.archive.records import MseedRecord, Segment
+from eida_statistics.archive.records import CANNOT_BE_READ, MseedRecord, Segment
 from eida_statistics.compression import MAGIC
 
 # Why a file has no segment. `--since` reads files again that could not be read.
 EMPTY = "the file is empty"
-CANNOT_BE_READ = "cannot be read: "
 _COMPRESSED = "the file is compressed"
 _NO_RECORD = "no miniSEED record was found"
 _NO_STREAM = "its records have no valid stream, time or sample rate"

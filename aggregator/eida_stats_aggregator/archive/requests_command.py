@@ -5,11 +5,10 @@ from pathlib import Path
 import click
 
 from eida_statistics.archive.crawl_file import read_lines
-from eida_statistics.archive.records import CrawlRecord
 from eida_statistics.files import EVERYBODY, write_file
 from eida_statistics.networks import NetworkRegistry
 from eida_stats_aggregator.archive.comparison import Comparison
-from eida_stats_aggregator.archive.holdings import read_holdings
+from eida_stats_aggregator.archive.holdings import Holdings, read_holdings
 from eida_stats_aggregator.archive.request_logs import LogSummary, compare_logs
 from eida_stats_aggregator.archive.request_rows import format_csv, format_json, make_rows
 from eida_stats_aggregator.command import FILE, networks_option
@@ -76,16 +75,17 @@ def requests(
         print_remarks(comparison, summary, holdings)
         if output is not None:
             click.echo(f"written: {output}")
-    warnings = [*_list_crawl_warnings(holdings.crawl), *_list_log_warnings(comparison, summary)]
+    warnings = [*_list_crawl_warnings(holdings), *_list_log_warnings(comparison, summary)]
     for warning in warnings:
         complain(f"warning: {warning}")
     return 4 if warnings else 0
 
 
-def _list_crawl_warnings(crawl: CrawlRecord) -> list[str]:
+def _list_crawl_warnings(holdings: Holdings) -> list[str]:
     """Return the reasons for which a complete crawl lacks data that are held."""
     texts = []
-    files, directories = crawl.errors or 0, len(crawl.unreadable or ())
+    crawl = holdings.crawl
+    files, directories = holdings.unreadable_files, len(crawl.unreadable or ())
     if files or directories:
         texts.append(
             f"the crawl could not read some files ({files:,}) or directories ({directories:,})."

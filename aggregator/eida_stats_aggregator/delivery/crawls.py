@@ -19,7 +19,7 @@ _HINTS = {
     "unknown-shard": "Check --shard. The central administrator creates shards.",
     "older-crawl": "Send the last crawl.",
 }
-_NO_SERVICE = "There is no service that takes crawls at this URL. Check it."
+_NO_SERVICE = "There is no service that takes crawls at this URL. Check its path, such as /eidaws/statistics/1."
 _NO_PUT = "Something in front of the service does not pass crawls (PUT)."
 _HINTS_BY_STATUS = {
     **dict.fromkeys((200, 202, 404), _NO_SERVICE),

@@ -13,8 +13,10 @@ from pathlib import Path
 import pymseed
 import pytest
 
-from eida_statistics.archive.records import CrawlRecord
+from eida_statistics.archive.lines import CrawlLine
+from eida_statistics.archive.records import MSEED, CrawlRecord, MseedRecord, encode_record
 from eida_stats_aggregator.archive.request_rows import Row
+from support import crawls
 from support.catalogues import FINISHED, Held, write_crawl
 from support.commands import run_command
 from support.stubs import REAL_LOG, REAL_REGISTRY, encode_log, line, trace
@@ -150,12 +152,22 @@ def test_catalogue_that_was_cut_off_is_refused(folder: Path) -> None:
 
 def test_incomplete_catalogue_is_a_warning(folder: Path) -> None:
     write_log(folder)
-    write_crawl(
-        folder / "crawl.tsv.gz", EIL, last=CrawlRecord(finished=FINISHED, errors=2, unreadable=["/GFZ/archive/x"])
-    )
+    write_crawl(folder / "crawl.tsv.gz", EIL, last=CrawlRecord(finished=FINISHED, unreadable=["/GFZ/archive/x"]))
     done = run(folder, "requests.log")
     assert done.returncode == 4
-    assert "could not read some files (2) or directories (1)" in done.stderr
+    assert "could not read some files (0) or directories (1)" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [("cannot be read: Permission denied", 4), ("no miniSEED record was found", 0)]
+)
+def test_only_unreadable_files_are_a_warning(folder: Path, error: str, code: int) -> None:
+    write_log(folder)
+    line = CrawlLine("/GFZ/archive/README", MSEED, encode_record(MseedRecord(error=error)))
+    crawls.write_crawl(folder / "crawl.tsv.gz", [line])
+    done = run(folder, "requests.log")
+    assert done.returncode == code, done.stderr
+    assert ("could not read some files (1) or directories (0)" in done.stderr) == bool(code)
 
 
 @pytest.mark.parametrize(

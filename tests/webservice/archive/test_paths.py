@@ -65,6 +65,7 @@ class Node:
 
     def find_fault(self, path: str, query: str = "list_sub_gpath") -> tuple[int, str, str]:
         answer = self._client.get(f"{PREFIX}/archive{path}?{query}", headers=self._headers)
+        assert "no-store" in answer.headers.get("Cache-Control", ""), answer.status_code
         problem = answer.get_json()
         return answer.status_code, problem["type"].rpartition(":")[2], problem.get("detail", "")
 

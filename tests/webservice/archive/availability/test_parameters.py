@@ -14,6 +14,7 @@ from eida_stats_webservice.archive.availability.parameters import parse_body, un
 from eida_stats_webservice.archive.availability.patterns import make_condition, match_any, write_empty
 from eida_stats_webservice.database.postgresql import PostgreSQL
 from eida_stats_webservice.database.sqlite import SQLite
+from eida_stats_webservice.errors import BadParameter
 
 BEGIN = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
 CODES = st.text("AB1", max_size=4)
@@ -89,3 +90,19 @@ def test_body_has_parameters_and_lines() -> None:
     query = parse_body("merge=overlap\nlimit = 3\r\n\nGE  A*\t-- BHZ,BHN 2024-01-01 *\n", is_extent=False)
     assert (query.merge, query.limit) == ({"overlap"}, 3)
     assert query.selections == (Selection(("GE",), ("A*",), ("--",), ("BHZ", "BHN"), Window(format_time(BEGIN))),)
+
+
+@pytest.mark.parametrize("line", ["net=GE", "station=APE", "start=2024-01-01", "endtime=2024-01-01"])
+def test_body_has_streams_and_times_in_lines_only(line: str) -> None:
+    with pytest.raises(BadParameter) as caught:
+        parse_body(f"{line}\nGE APE -- BHZ\n", is_extent=False)
+    assert caught.value.subject == line
+    assert "Write NET STA LOC CHA START END" in caught.value.hint
+
+
+def test_longest_codes_can_be_selected() -> None:
+    codes = ["ABCDEFGH2015", "ABCDEFGH", "ABCDEFGH", "ABCDEFGH_ABCDEFGH_ABCDEFGH"]
+    [selection] = parse_body(" ".join(codes), is_extent=False).selections
+    assert selection == Selection(*((code,) for code in codes))
+    with pytest.raises(BadParameter, match="channel"):
+        parse_body(" ".join([*codes[:3], f"{codes[3]}X"]), is_extent=False)

@@ -336,7 +336,7 @@ BAD_QUERIES = [
     ("net=GE;DROP", "network=GE;DROP"),
     ("net=", "network="),
     ("loc=&net=GE", "-- for an empty one"),
-    ("sta=ABCDEFGHI", "at most 8"),
+    ("sta=ABCDEFGHIJKLM", "at most 12"),
     ("net=GE&start=yesterday", "starttime=yesterday"),
     ("net=GE&start=2024-02-30", "there is no such time"),
     ("net=GE&start=2024-01-02&end=2024-01-01", "is before"),
@@ -371,7 +371,7 @@ BAD_BODIES = [
     (b"GE APE BHZ\n", "line 1 has 3 fields"),
     (b"nodata=404\nGE APE -- BHZ 2024-01-01\n", "line 2 has 5 fields"),
     (b"GE APE -- BHZ x y\n", "line 1: starttime=x"),
-    (b"net=GE\nGE APE -- BHZ\n", "no such parameter"),
+    (b"net=GE\nGE APE -- BHZ\n", "Write NET STA LOC CHA"),
     (b"GE * * *\n" * 10_001, "10,000"),
     (b"\xff", "UTF-8"),
 ]

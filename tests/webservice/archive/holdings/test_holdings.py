@@ -119,7 +119,9 @@ def test_streams_are_compared(client: FlaskClient) -> None:
     assert pick(ask(client, streams="true"), *STREAMS) == [(3, 4, 1, 1)]
     assert pick(ask(client, streams="true", start="2026-01", end="2026-02"), *STREAMS) == [(3, 0, 3, 0)]
     merged = ask(client, level="network", merge="nodes", streams="true", network="GE")
-    assert pick(merged, *STREAMS) == [(2, 3, None, None)]
+    # As in a sum over all networks, nothing of B is compared.
+    assert pick(merged, *STREAMS) == [(2, 3, 1, 1)]
+    assert pick(ask(client, network="GE", streams="true"), *STREAMS) == [(2, 3, 1, 1)]
 
 
 @pytest.mark.usefixtures("nodes")
@@ -256,6 +258,21 @@ def test_open_months_count_no_streams(client: FlaskClient) -> None:
     assert [one["network"] for one in found] == ["FR", "GE", "Other"]
     for one in found:
         assert one["streams_served"] is one["served_per_held"] is None
+
+
+@pytest.mark.usefixtures("nodes")
+@pytest.mark.parametrize("service_settings", [SUPPRESSING])
+@pytest.mark.parametrize("node", ["A", "B"])
+def test_hidden_network_not_held_has_no_row(client: FlaskClient, store: Store, node: str) -> None:
+    serve(store, node, row(network="NL", bytes=9, clients=FEW), day="2026-10-15")
+    queries: list[dict[str, str]] = [{"level": "network"}, {"level": "network", "network": "NL"}, {"network": "NL"}]
+    for query in queries:
+        for streams in ("false", "true"):
+            found = ask(client, **query, node=node, streams=streams)
+            assert "NL" not in {one["network"] for one in found}
+            assert "network" not in query or found == ask(
+                client, **query, node=node, streams=streams, start="2020-01", end="2020-02"
+            )
 
 
 @pytest.mark.usefixtures("nodes")

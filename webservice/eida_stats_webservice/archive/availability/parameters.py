@@ -37,7 +37,9 @@ _STREAMS = frozenset([*_CODES, "starttime", "endtime"])
 _COMMON = frozenset(
     ["quality", "merge", "orderby", "limit", "includerestricted", "format", "nodata", "partial", "show"]
 )
-_CODE = re.compile(r"[A-Za-z0-9_*?-]{1,8}", re.ASCII)
+_CODE = re.compile(r"[A-Za-z0-9_*?-]+", re.ASCII)
+# Those of the catalogue. A code may have eight characters, and an extended one a year; a channel has three codes.
+_LONGEST_CODES = {"network": 12, "station": 12, "location": 12, "channel": 26}
 _QUALITY = re.compile(r"[A-Za-z0-9*?]{1,3}", re.ASCII)
 _TRUTHS = {"true": True, "yes": True, "t": True, "1": True, "false": False, "no": False, "f": False, "0": False}
 _MAX_GAP_SECONDS = 1e10
@@ -84,6 +86,9 @@ def parse_body(body: str, *, is_extent: bool) -> AvailabilityQuery:
             selections.append(_parse_line(number, fields))
             if len(selections) > MAX_LINES:
                 raise BadParameter(f"there are more than {MAX_LINES:,} lines", hint="Send several requests.")
+    for name, value in parameters:
+        if ALIASES.get(name, name) in _STREAMS:
+            raise BadParameter(quote_parameter(name, value), hint=_LINE_HINT, parameter=name)
     if not selections:
         raise BadParameter("nothing is selected", hint=_LINE_HINT)
     known = list_parameters(is_extent=is_extent) - _STREAMS
@@ -154,12 +159,13 @@ def _parse_options(
 def _parse_codes(name: str, value: str) -> tuple[str, ...]:
     # Some clients write an empty location with blanks.
     codes = [EMPTY if name == "location" and code and not code.strip() else code for code in value.split(",")]
+    longest = _LONGEST_CODES[name]
     for code in codes:
-        if not _CODE.fullmatch(code):
+        if len(code) > longest or not _CODE.fullmatch(code):
             more = f" or {EMPTY} for an empty one" if name == "location" else ""
             raise BadParameter(
                 quote_parameter(name, value),
-                hint=f"Use codes of at most 8 letters and digits, * and ?, separated by commas{more}.",
+                hint=f"Use codes of at most {longest} letters and digits, * and ?, separated by commas{more}.",
                 parameter=name,
             )
     return tuple(dict.fromkeys(codes))

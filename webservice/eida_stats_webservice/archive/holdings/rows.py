@@ -102,7 +102,9 @@ def make_rows(
     bytes_held = _add_up_held(keys, states, held)
     bytes_served = _add_up_served(served)
     streams = _add_up_counts(keys, states, counts)
-    for codes in {*(codes for codes, _ in bytes_held), *bytes_served, *streams}:
+    # Also a row without figures would show that there were some clients.
+    shown = {codes for codes, counted in streams.items() if counted[0] or not is_suppressed}
+    for codes in {*(codes for codes, _ in bytes_held), *bytes_served, *shown}:
         of_row = nodes.get(codes[:2], set())
         known = sorted({states[node].as_of for node in of_row if node in states})
         size = bytes_held.get((codes, ALL_YEARS), 0) if known else None
@@ -133,8 +135,8 @@ def make_growth(keys: RowKeys, held: Iterable[Held]) -> Iterator[HoldingsRow]:
 def merge_nodes(rows: Iterable[HoldingsRow]) -> Iterator[HoldingsRow]:
     """Yield the sums of rows over all nodes.
 
-    Bytes that are unknown or hidden at one node are left out. Then there is no ratio, and no count that depends on
-    them.
+    Bytes that are unknown or hidden at one node are left out. Then there is no ratio, and if they are hidden, no
+    count that depends on them.
     """
     parts: defaultdict[tuple[str, ...], list[HoldingsRow]] = defaultdict(list)
     for row in rows:
@@ -144,7 +146,10 @@ def merge_nodes(rows: Iterable[HoldingsRow]) -> Iterator[HoldingsRow]:
         if len(found) == 1:
             yield msgspec.structs.replace(found[0], keys=key)
             continue
-        served, held, ratios, streams_held, *counts = zip(*(row.measures for row in found), strict=True)
+        served, held, ratios, streams_held, streams_served, *_ = zip(*(row.measures for row in found), strict=True)
+        # Of a node without a shard nothing is known that its numbers of streams could be compared with.
+        compared = [row.measures[-2:] for row in found if row.as_of is not None]
+        never_served, not_held = zip(*compared, strict=True) if compared else ((None,), (None,))
         states = sorted({state for row in found for state in (row.as_of or "").split(",") if state})
         sums = _add(served), _add(held)
         # A node that holds nothing has no ratio of its own.
@@ -158,7 +163,7 @@ def merge_nodes(rows: Iterable[HoldingsRow]) -> Iterator[HoldingsRow]:
                 *sums,
                 _divide(*sums) if is_complete else None,
                 _add(streams_held),
-                *(None if None in column else _add(column) for column in counts),
+                *(None if None in column else _add(column) for column in (streams_served, never_served, not_held)),
             ),
             ",".join(states) or None,
         )

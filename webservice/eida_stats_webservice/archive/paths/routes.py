@@ -57,7 +57,7 @@ def create_blueprint(
         visible = list_visible()
         query = parse_path_query(read_parameters(request), has_postgis=has_postgis())
         if query.operation == _ROOTS:
-            return set_cache(make_json({"sub_paths": sorted(shard.path for shard in visible)}))
+            return make_json({"sub_paths": sorted(shard.path for shard in visible)})
         wanted = f"/{path.strip('/')}"
         shard = find_shard(visible, wanted)
         # The token may be revoked while the request waits.
@@ -65,7 +65,7 @@ def create_blueprint(
         begun = list(islice(chunks, 2))
         response = Response(chain(begun, chunks), content_type="application/json")
         response.call_on_close(chunks.close)
-        return set_cache(response)
+        return response
 
     def has_postgis() -> bool:
         """Return whether PostGIS can be used, for requests that need it."""
@@ -89,6 +89,12 @@ def create_blueprint(
             error.hint = "Try again later."
             raise
 
+    @routes.after_request
+    def set_cache(response: Response) -> Response:
+        """Let no cache keep an answer or an error, since the token decides what is in it."""
+        response.headers["Cache-Control"] = "private, no-store"
+        return response
+
     return routes
 
 
@@ -102,9 +108,3 @@ def find_shard(visible: list[Shard], path: str) -> Shard:
         if is_within(path, shard.path):
             return shard
     raise ForbiddenPath(hint="Send Authorization: Bearer TOKEN, with the token of its node.")
-
-
-def set_cache(response: Response) -> Response:
-    """Let no cache keep an answer, since the token decides what is in it."""
-    response.headers["Cache-Control"] = "private, no-store"
-    return response
