@@ -17,6 +17,7 @@ from eida_statistics.errors import EidaStatisticsError
 from eida_stats_aggregator.console import complain
 
 RETRIES = 5
+INTERRUPTED = "interrupted; files that were not delivered wait for the next run"
 DAY = click.DateTime(["%Y-%m-%d"])
 NO_URL = "must be an http:// or https:// URL with a host"
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -114,8 +115,13 @@ def get_now() -> datetime.datetime:
         raise click.UsageError("SOURCE_DATE_EPOCH is not a number of seconds.") from error
 
 
-def run_command(command: click.Command) -> NoReturn:
-    """Run a command, and show errors once."""
+def run_command(command: click.Command, *, interrupted: str = INTERRUPTED) -> NoReturn:
+    """Run a command, and show errors once.
+
+    Args:
+        command: the command.
+        interrupted: the message if the user interrupts it.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):
         # File names that this locale cannot encode must be shown, too.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -131,7 +137,7 @@ def run_command(command: click.Command) -> NoReturn:
         complain(str(error))
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        complain("interrupted; files that were not delivered wait for the next run")
+        complain(interrupted)
     except OSError as error:
         complain(f"cannot write: {error.strerror}")
         # Otherwise Python would write the rest at its end, and fail once more.
