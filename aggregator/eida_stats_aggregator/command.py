@@ -130,8 +130,13 @@ def get_now() -> datetime.datetime:
         raise click.UsageError("SOURCE_DATE_EPOCH is not a number of seconds.") from error
 
 
-def run_command(command: click.Command, interrupted: str = INTERRUPTED) -> NoReturn:
-    """Run a command, and show errors once. `interrupted` is the message after Ctrl-C."""
+def run_command(command: click.Command, *, interrupted: str = INTERRUPTED) -> NoReturn:
+    """Run a command, and show errors once.
+
+    Args:
+        command: the command.
+        interrupted: the message if the user interrupts it.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):
         # File names that this locale cannot encode must be shown, too.
         sys.stdout.reconfigure(errors="backslashreplace")

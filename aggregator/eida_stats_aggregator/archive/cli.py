@@ -40,4 +40,5 @@ def cli() -> None:
 def main() -> NoReturn:
     """Run the command."""
     set_program("eida_archive")
+    # It has no queue. A crawl that has begun says how to continue it.
     run_command(cli, interrupted="interrupted; run it again")

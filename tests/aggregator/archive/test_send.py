@@ -1,6 +1,9 @@
 """Tests of `eida_archive send`, to scripted servers and to the service."""
 
+import os
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -102,6 +105,20 @@ def test_incomplete_crawl_is_not_sent(crawl: Path, content: bytes) -> None:
     assert (done.returncode, stub.received) == (1, [])
     assert str(crawl) in done.stderr
     assert "Crawl again" in done.stderr
+
+
+def test_interrupted_command_has_no_queue(crawl: Path) -> None:
+    fifo = crawl.parent / "token"
+    os.mkfifo(fifo)
+    main = "from eida_stats_aggregator.archive.cli import main; main()"
+    words = ["send", crawl, "--to", "https://example.org", "--shard", "gfz", "--token-file", fifo]
+    process = subprocess.Popen(
+        [sys.executable, "-c", main, *words], env=environment(crawl.parent), stderr=subprocess.PIPE, text=True
+    )
+    with fifo.open("w"):  # it has opened the file, and waits for the token
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors.strip()) == (1, "eida_archive: interrupted; run it again")
 
 
 def test_command_line_is_checked(crawl: Path) -> None:

@@ -9,9 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from eida_statistics.archive.crawl_file import CrawlWriter, compress_lines
 from eida_statistics.archive.errors import InvalidCrawl
-from eida_statistics.archive.lines import CrawlLine
+from eida_statistics.archive.lines import CrawlLine, format_line
 from eida_statistics.archive.paths import hash_path
+from eida_statistics.archive.records import CrawlRecord
 from eida_stats_webservice.archive.errors import ForeignShard, OlderCrawl, ShrinkingCrawl, UnknownShard
 from eida_stats_webservice.archive.ingestion import CrawlIngestion
 from eida_stats_webservice.archive.merging.merge import MergeResult
@@ -44,7 +46,7 @@ def ingest(store: Store, tmp_path: Path) -> Ingest:
     store.shards.create("gfz", ROOT, "GFZ", open_paths=False)
     days = iter(range(100))
 
-    def ingest(*lines: CrawlLine | bytes, day: int | None = None, **options: Any) -> MergeResult:
+    def ingest(*lines: CrawlLine | bytes, day: float | None = None, **options: Any) -> MergeResult:
         started = STARTED + DAY * (next(days) if day is None else day)
         ends = {name: options.pop(name) for name in ("root", "unreadable") if name in options}
         file = write_crawl(tmp_path / "crawl.tsv.gz", lines, started=started, **ends)
@@ -127,6 +129,9 @@ def test_older_crawl_is_refused_with_both_times(store: Store, ingest: Ingest) ->
         }
     with pytest.raises(OlderCrawl):
         ingest(*_day(3), day=1, is_partial=True)
+    # Both times are in the message, so they differ there.
+    with pytest.raises(OlderCrawl, match=r"T02:00:00Z.*T01:59:59\.5Z"):
+        ingest(*_tree(1), day=2 - datetime.timedelta(seconds=0.5) / DAY, may_shrink=True)
     assert _sums(store)["archive"] == (2, 1024)
 
 
@@ -271,6 +276,18 @@ def test_partial_crawl_adds_changes_and_removes(store: Store, ingest: Ingest) ->
     assert _spans(store) == [("2020-01-01", "2020-01-01", 1), ("2020-01-03", "2020-01-04", 2)]
     (shard,) = store.shards.read_all()
     assert (shard.generation, shard.crawled_at) == (2, STARTED)
+    _check(store)
+
+
+def test_crawl_that_was_cut_off_is_a_list_of_changes(store: Store, tmp_path: Path) -> None:
+    store.registry.add_node("GFZ", "")
+    store.shards.create("gfz", ROOT, "GFZ", open_paths=False)
+    part = tmp_path / "crawl.tsv.gz.1.part"
+    writer = CrawlWriter(tmp_path / "crawl.tsv.gz", ROOT, CrawlRecord(started=STARTED))
+    writer.write(compress_lines(b"".join(map(format_line, _tree(1)))))
+    writer.close()
+    store.crawls.ingest("gfz", part, is_partial=True)
+    assert _spans(store) == [("2020-01-01", "2020-01-01", 1)]
     _check(store)
 
 

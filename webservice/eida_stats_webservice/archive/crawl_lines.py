@@ -145,7 +145,8 @@ class CrawlReader:
                 yield StagedLine(number, path_hash, path, hash_parents(path), md_type, text)
         self._check_share()
         if self.root is not None and self._record is not None:
-            yield self._stage(self.lines, self.root, CRAWL, encode_record(self._record).decode())
+            # Its number is that of no other line, also if a list of changes ends without a last line.
+            yield self._stage(self.lines + 1, self.root, CRAWL, encode_record(self._record).decode())
 
     def _read_first(self) -> None:
         number, line = next(self._numbered, (0, b""))

@@ -104,4 +104,5 @@ class CrawlIngestion:
 
 def format_time(time: Time) -> str:
     """Return a time in UTC for people."""
-    return format_moment(time)[:19] + "Z"
+    # Crawls may begin within one second.
+    return f"{format_moment(time)[: -len('+00:00')].rstrip('0').rstrip('.')}Z"
