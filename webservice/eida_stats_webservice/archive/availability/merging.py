@@ -121,5 +121,5 @@ def _find_tolerance(rate: float) -> datetime.timedelta:
     return datetime.timedelta(seconds=min(1.5 / rate, _LONGEST_SECONDS)) if rate > 0 else _NONE
 
 
-def _get_order(span: Span) -> tuple[Time, Time, str, float]:
-    return span.start, span.end, span.quality, span.rate
+def _get_order(span: Span) -> tuple[Time, Time, str, float, Time]:
+    return span.start, span.end, span.quality, span.rate, span.updated or ""
