@@ -30,6 +30,7 @@ CREATE TABLE crawls (
     sh_code text NOT NULL REFERENCES shards ON DELETE CASCADE,
     sha256 text NOT NULL,
     size bigint NOT NULL,
+    root text NOT NULL,
     started timestamptz NOT NULL,
     finished timestamptz NOT NULL,
     received timestamptz NOT NULL DEFAULT now(),
@@ -39,6 +40,7 @@ CREATE TABLE crawls (
 );
 COMMENT ON TABLE crawls IS 'crawls that were received';
 COMMENT ON COLUMN crawls.sha256 IS 'of the file as it was received';
+COMMENT ON COLUMN crawls.root IS 'the path that all its paths begin with';
 COMMENT ON COLUMN crawls.started IS 'when the node began it';
 COMMENT ON COLUMN crawls.ingested IS 'null: it waits, or was refused';
 COMMENT ON COLUMN crawls.refused IS 'why it was not ingested';

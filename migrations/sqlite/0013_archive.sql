@@ -28,6 +28,7 @@ CREATE TABLE crawls (
     sh_code text NOT NULL REFERENCES shards ON DELETE CASCADE,
     sha256 text NOT NULL,
     size integer NOT NULL,
+    root text NOT NULL,
     started text NOT NULL,
     finished text NOT NULL,
     received text NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f000+00:00', 'now')),

@@ -167,3 +167,19 @@ def test_full_disk_is_named(
         while filler.write(bytes(1 << 16)):
             pass
     assert read_problem(put(client, token, CRAWL)) == (503, "disk-full")
+
+
+@ON_ONE_STORE
+def test_crawls_of_other_directories_may_be_older(client: FlaskClient, token: str) -> None:
+    later = make_crawl(root="/GFZ/archive/2", started="2026-11-22T02:00:01Z")
+    assert put(client, token, later).status_code == 202
+    assert put(client, token, make_crawl(root="/GFZ/archive/1")).status_code == 202
+    assert read_problem(put(client, token, make_crawl(root="/GFZ/archive/2/x"))) == (409, "older-crawl")
+    assert read_problem(put(client, token, CRAWL)) == (409, "older-crawl")
+
+
+@ON_ONE_STORE
+def test_crawl_of_the_future_is_refused(client: FlaskClient, token: str) -> None:
+    answer = put(client, token, make_crawl(started="2099-01-01T00:00:00Z"))
+    assert read_problem(answer) == (422, "invalid-crawl")
+    assert "Correct the clock" in answer.get_json()["detail"]

@@ -19,6 +19,7 @@ from eida_stats_webservice.archive.times import format_moment
 from eida_stats_webservice.database.base import Database, parse_time, select_rows, to_records
 
 _PIECE_BYTES = 1 << 20
+_CLOCKS = datetime.timedelta(days=1)
 
 
 class ReceivedCrawl(msgspec.Struct, frozen=True):
@@ -68,17 +69,19 @@ class CrawlRepository:
             OlderCrawl: if it began before the last crawl that was received or ingested.
         """
         check_root(shard, ends.root)
+        check_start(ends.started)
         with self._database.transaction(write=True) as connection:
             self._queries.lock_crawls(connection, code=shard.code)
             if known := self._find(connection, shard.code, sha256):
                 return known, False
-            self._check_is_newest(connection, shard, ends.started)
+            self._check_is_newest(connection, shard, ends)
             added = select_rows(
                 connection,
                 self._queries.add_crawl,
                 code=shard.code,
                 sha256=sha256,
                 size=size,
+                root=ends.root,
                 started=format_moment(ends.started),
                 finished=format_moment(ends.finished),
             )
@@ -130,13 +133,17 @@ class CrawlRepository:
         )
         return found[0] if found else None
 
-    def _check_is_newest(self, connection: Any, shard: Shard, started: datetime.datetime) -> None:
-        newest = self._queries.find_newest_start(connection, code=shard.code)
-        if newest is not None and started < (last := parse_time(newest)):
-            times = {"started": _format(started), "last_started": _format(last)}
+    def _check_is_newest(self, connection: Any, shard: Shard, ends: CrawlEnds) -> None:
+        starts = [
+            parse_time(started)
+            for root, started in self._queries.list_starts(connection, code=shard.code)
+            if (ends.root == shard.path if root is None else overlaps(root, ends.root))
+        ]
+        if starts and ends.started < (last := max(starts)):
+            times = {"started": _format(ends.started), "last_started": _format(last)}
             raise OlderCrawl(
                 f"it began at {times['started']}, the last crawl of {shard.code} at {times['last_started']}",
-                hint="Send the last crawl.",
+                hint="Crawl again, and send that one.",
                 members=times,
             )
 
@@ -152,6 +159,23 @@ def check_root(shard: Shard, root: str) -> None:
             f"its paths begin with {root}, those of shard {shard.code} with {shard.path}",
             hint=f"Crawl again: eida_archive crawl ROOT --as {shard.path}",
         )
+
+
+def check_start(started: datetime.datetime) -> None:
+    """Check that a crawl did not begin in the future. Otherwise all later ones would be refused as older.
+
+    Raises:
+        InvalidCrawl: if it did, by more than a clock may be wrong.
+    """
+    if started > datetime.datetime.now(tz=datetime.UTC) + _CLOCKS:
+        raise InvalidCrawl(
+            f"it began at {_format(started)}", hint="Correct the clock of the node, and crawl again."
+        )
+
+
+def overlaps(root: str, other: str) -> bool:
+    """Return whether two crawls have paths in common."""
+    return is_within(root, other) or is_within(other, root)
 
 
 def _format(moment: datetime.datetime) -> str:

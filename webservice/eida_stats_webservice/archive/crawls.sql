@@ -6,19 +6,17 @@ SELECT id, sh_code AS code, sha256, size, started, finished, received, ingested,
 FROM crawls
 WHERE sh_code = :code AND sha256 = :sha256;
 
--- name: find_newest_start(code)$
--- Return when the last crawl of a shard began, of those that were received or ingested.
-SELECT max(started)
-FROM (
-    SELECT started FROM crawls WHERE sh_code = :code
-    UNION ALL
-    SELECT crawled_at FROM shards WHERE sh_code = :code
-) AS known;
+-- name: list_starts(code)
+-- Return the roots of the crawls of a shard that were received or ingested, with the last time at which one began. The
+-- last one that was ingested overlaps with a crawl of the whole shard.
+SELECT root, max(started) FROM crawls WHERE sh_code = :code GROUP BY root
+UNION ALL
+SELECT NULL, crawled_at FROM shards WHERE sh_code = :code AND crawled_at IS NOT NULL;
 
--- name: add_crawl(code, sha256, size, started, finished)
+-- name: add_crawl(code, sha256, size, root, started, finished)
 -- Add a crawl that waits, and return it.
-INSERT INTO crawls (sh_code, sha256, size, started, finished)
-VALUES (:code, :sha256, :size, :started, :finished)
+INSERT INTO crawls (sh_code, sha256, size, root, started, finished)
+VALUES (:code, :sha256, :size, :root, :started, :finished)
 RETURNING id, sh_code AS code, sha256, size, started, finished, received, ingested, refused;
 
 -- name: add_piece(crawl_id, piece, content)!
@@ -46,10 +44,12 @@ UPDATE crawls SET refused = :reason WHERE id = :crawl_id AND ingested IS NULL;
 DELETE FROM crawl_pieces WHERE crawl_id = :crawl_id;
 
 -- name: delete_old_pieces()!
--- Delete the files of crawls that were refused, if a later crawl of their shard was received.
+-- Delete the files of crawls that were refused, if a later crawl of all their paths was received.
 DELETE FROM crawl_pieces WHERE crawl_id IN (
     SELECT id FROM crawls
     WHERE refused IS NOT NULL AND EXISTS (
-        SELECT 1 FROM crawls AS later WHERE later.sh_code = crawls.sh_code AND later.started > crawls.started
+        SELECT 1 FROM crawls AS later
+        WHERE later.sh_code = crawls.sh_code AND later.started > crawls.started
+            AND substr(crawls.root || '/', 1, length(later.root) + 1) = later.root || '/'
     )
 );

@@ -4,9 +4,9 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from eida_statistics.archive.paths import is_within
 from eida_statistics.archive.records import Time
 from eida_stats_webservice.archive.crawl_lines import CrawlReader
+from eida_stats_webservice.archive.crawls import check_start, overlaps
 from eida_stats_webservice.archive.errors import OlderCrawl
 from eida_stats_webservice.archive.merging.merge import CrawlMerge, MergeResult
 from eida_stats_webservice.archive.models import Shard, Stream
@@ -86,12 +86,13 @@ class CrawlIngestion:
             self._queries.set_crawled_at(connection, code=code, crawled_at=format_moment(crawl.first.started))
 
     def _check_newest(self, connection: Any, shard: Shard, crawl: CrawlReader) -> None:
-        """Check that no crawl of these paths that began later was ingested."""
+        """Check that a crawl began neither before one of its paths that was ingested, nor in the future."""
         if crawl.root is None or crawl.first is None or crawl.first.started is None:
             return
+        check_start(crawl.first.started)
         for root, text in self._merge.find_crawls(connection, shard.code):
             started = parse_time(text)
-            if started > crawl.first.started and (is_within(root, crawl.root) or is_within(crawl.root, root)):
+            if started > crawl.first.started and overlaps(root, crawl.root):
                 raise OlderCrawl(
                     f"a crawl of {root} that began {format_time(started)}; this one began"
                     f" {format_time(crawl.first.started)}",
