@@ -48,6 +48,11 @@ def is_within(path: str, directory: str) -> bool:
     return path == directory or path.startswith(directory.rstrip("/") + "/")
 
 
+def overlap(path: str, other: str) -> bool:
+    """Return whether something can be within both of two directories: one of them is within the other."""
+    return is_within(path, other) or is_within(other, path)
+
+
 def hash_path(path: str) -> str:
     """Return the hash that identifies a path: its MD5 as the text of a UUID."""
     return _format_uuid(hashlib.md5(path.encode(), usedforsecurity=False).hexdigest())

@@ -74,13 +74,13 @@ class Repositories:
         self.sensors = SensorAdministration(database, self.registry, self.connections)
         self.shards = ShardRepository(database, self.registry)
         self.holdings = HoldingsRefresh(database)
-        self.crawls = CrawlIngestion(database, self.shards, self.holdings.refresh)
+        self.crawls = CrawlIngestion(database, self.shards)
         self.polygons = PolygonRepository(database, self.shards)
-        self.stations = StationRepository(database, self.shards, self.polygons.refresh_streams)
+        self.stations = StationRepository(database, self.shards)
         self.received_crawls = CrawlRepository(database)
         self.received = ReceivedIngestion(database, self.shards, self.received_crawls, self.crawls)
         self.catalogue_verification = CatalogueVerification(database, self.shards)
-        self.shard_rebuild = ShardRebuild(database, self.shards, self.holdings.refresh)
+        self.shard_rebuild = ShardRebuild(database, self.shards)
         self.transfer = Transfer(database, self.registry, self.dataselect_sums)
 
     def list_nodes(self) -> list[Node]:

@@ -9,7 +9,8 @@ import msgspec
 
 from eida_statistics.errors import RegistryUnavailable
 from eida_statistics.networks import REGISTRY_URL, Epoch, NetworkRegistry, get_cache_path, read_registry
-from eida_stats_webservice.archive.errors import BadLine, CatalogueDifferences, RefusedCrawls
+from eida_stats_webservice.archive.bad_lines import BadLines
+from eida_stats_webservice.archive.errors import CatalogueDifferences, RefusedCrawls
 from eida_stats_webservice.archive.merging.merge import MergeResult
 from eida_stats_webservice.database.foreign import parse_server
 from eida_statsman.nodes import require_printable
@@ -198,7 +199,7 @@ def stations(repositories: Repositories, code: str, file: Path, registry: Path |
         )
     else:
         click.echo(f"unchanged: shard {code} has all {result.epochs:,} epochs")
-    _show_bad_lines(result.bad, result.bad_lines)
+    _show_bad_lines(result.bad)
 
 
 def _open_networks(file: Path | None) -> NetworkRegistry:
@@ -246,13 +247,13 @@ def show_result(result: MergeResult) -> None:
     if result.untyped:
         click.echo(f"paths without a type: {result.untyped:,}")
     show_left_out(result.polygons)
-    _show_bad_lines(result.bad, result.bad_lines)
+    _show_bad_lines(result.bad)
 
 
-def _show_bad_lines(bad: int, lines: Sequence[BadLine]) -> None:
-    if bad:
-        click.echo(f"lines that were refused: {bad:,}", err=True)
-        for line in lines:
+def _show_bad_lines(bad: BadLines) -> None:
+    if bad.count:
+        click.echo(f"lines that were refused: {bad.count:,}", err=True)
+        for line in bad.first:
             click.echo(f"  line {line.number:,}: {line.reason}", err=True)
-        if bad > len(lines):
-            click.echo(f"  and {bad - len(lines):,} more", err=True)
+        if bad.count > len(bad.first):
+            click.echo(f"  and {bad.count - len(bad.first):,} more", err=True)

@@ -84,9 +84,9 @@ def _make_mseed(**changes: Any) -> str:
 )
 def test_bad_line_is_refused_with_its_reason(tmp_path: Path, line: str, reason: str) -> None:
     crawl, lines, spans = _read(tmp_path, *GOOD[:150], line.encode() + b"\n", *GOOD[150:])
-    assert crawl.bad == 1
-    assert crawl.bad_lines[0].number == 152
-    assert reason in crawl.bad_lines[0].reason
+    assert crawl.bad.count == 1
+    assert crawl.bad.first[0].number == 152
+    assert reason in crawl.bad.first[0].reason
     assert [line.md_type for line in lines if line.md_type is not None] == ["posix"] * 200 + ["crawl"]
     assert spans == []
 
@@ -99,12 +99,12 @@ def test_path_of_a_bad_line_is_there(tmp_path: Path) -> None:
 
 def test_not_utf8_is_refused(tmp_path: Path) -> None:
     crawl, *_ = _read(tmp_path, *GOOD, ROOT.encode() + b"/\xe9\tposix\t{}\n")
-    assert crawl.bad_lines[0].reason == "not UTF-8"
+    assert crawl.bad.first[0].reason == "not UTF-8"
 
 
 def test_more_than_one_percent_is_too_much(tmp_path: Path) -> None:
     # With the first and the last line, 300 and 299 lines.
-    assert _read(tmp_path, *GOOD, *GOOD[:95], *[b"x\n"] * 3)[0].bad == 3
+    assert _read(tmp_path, *GOOD, *GOOD[:95], *[b"x\n"] * 3)[0].bad.count == 3
     with pytest.raises(TooManyBadLines, match=r"3 of 299 lines\. line 296: 1 columns"):
         _read(tmp_path, *GOOD, *GOOD[:94], *[b"x\n"] * 3)
 
@@ -112,7 +112,7 @@ def test_more_than_one_percent_is_too_much(tmp_path: Path) -> None:
 def test_all_are_counted_and_some_named(tmp_path: Path) -> None:
     good = [describe(f"{ROOT}/{number}") for number in range(20_000)]
     crawl, *_ = _read(tmp_path, *good, *[b"x\n"] * 150)
-    assert (crawl.bad, len(crawl.bad_lines)) == (150, 100)
+    assert (crawl.bad.count, len(crawl.bad.first)) == (150, 100)
 
 
 @pytest.mark.parametrize(
@@ -181,4 +181,4 @@ def test_partial_crawl_needs_no_ends(tmp_path: Path) -> None:
         crawl = CrawlReader(file, ROOT, is_partial=True)
         types = [line.md_type for line in crawl.read(lambda _: None)]
         assert types[:201] == ["posix"] * 200 + ["removed"]
-        assert crawl.bad == (kept is not lines and kept[-1] == lines[-1])
+        assert crawl.bad.count == (kept is not lines and kept[-1] == lines[-1])

@@ -10,7 +10,7 @@ import pytest
 
 from eida_statistics.archive.errors import InvalidCrawl
 from eida_stats_webservice.archive.errors import ForeignShard, TooManyBadLines
-from eida_stats_webservice.archive.rebuild import ShardRebuild
+from eida_stats_webservice.archive.holdings.refresh import HoldingsRefresh
 from support.crawls import ROOT, STARTED, describe, describe_directory, describe_file, make_segment, write_crawl
 from support.processes import wait_for
 from support.shard_rows import read_rows, select
@@ -87,14 +87,16 @@ def test_bad_crawl_leaves_the_shard(store: Store, shard: str, tmp_path: Path) ->
             store.shard_rebuild.rebuild("gfz", [good])
 
 
-def test_all_holdings_are_refreshed(store: Store, shard: str, tmp_path: Path) -> None:
+def test_all_holdings_are_refreshed(
+    store: Store, shard: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls: list[Any] = []
 
-    def refresh(connection: Any, shard: Any, streams: Any, years: Any) -> None:
+    def refresh(_self: object, connection: Any, shard: Any, streams: Any = None, years: Any = None) -> None:
         calls.append((shard.code, streams, years, _count_files(connection)))
 
-    rebuild = ShardRebuild(store.database, store.shards, refresh)
-    rebuild.rebuild("gfz", [_write(tmp_path / "1.gz", 3)])
+    monkeypatch.setattr(HoldingsRefresh, "refresh", refresh)
+    store.shard_rebuild.rebuild("gfz", [_write(tmp_path / "1.gz", 3)])
     assert calls == [("gfz", None, None, 3)]
 
 

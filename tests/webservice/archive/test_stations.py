@@ -118,9 +118,9 @@ def test_bad_lines_are_named(tmp_path: Path) -> None:
     lines[3:3] = ["", "# comment", format_channel("GE.APE..BHZ", *PLACE, "tomorrow")]
     reader = StationReader(write_stations(tmp_path / "s.txt", lines), REGISTRY)
     assert len(reader.read()) == 100
-    assert (reader.lines, reader.bad) == (101, 1)
-    assert reader.bad_lines[0].number == 7
-    assert reader.bad_lines[0].reason.startswith("start: not a time")
+    assert (reader.lines, reader.bad.count) == (101, 1)
+    assert reader.bad.first[0].number == 7
+    assert reader.bad.first[0].reason.startswith("start: not a time")
 
 
 def test_same_line_counts_once(tmp_path: Path) -> None:

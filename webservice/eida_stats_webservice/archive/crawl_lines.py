@@ -13,7 +13,7 @@ import msgspec
 from eida_statistics.archive.crawl_file import merge_ends, parse_first_line, parse_last_line, read_lines
 from eida_statistics.archive.errors import InvalidCrawl, InvalidLine
 from eida_statistics.archive.lines import parse_line
-from eida_statistics.archive.paths import hash_parents, hash_path, is_normal, is_within
+from eida_statistics.archive.paths import hash_parents, hash_path, is_normal
 from eida_statistics.archive.records import (
     CRAWL,
     MSEED,
@@ -25,11 +25,10 @@ from eida_statistics.archive.records import (
     decode_posix,
     encode_record,
 )
-from eida_stats_webservice.archive.errors import BadLine, TooManyBadLines
+from eida_stats_webservice.archive.bad_lines import BadLines
+from eida_stats_webservice.archive.crawl_checks import check_root
 from eida_stats_webservice.archive.times import format_moment
 
-NAMED_LINES = 100
-_MAX_BAD_SHARE = 0.01
 # A B-tree cannot hold longer texts.
 _MAX_TYPE = 250
 _QUALITY = re.compile(r"[0-9A-Za-z]{0,3}")
@@ -87,8 +86,7 @@ class CrawlReader:
         unreadable: directories that it could not read.
         lines: the number of lines.
         untyped: the number of `posix` records without a type.
-        bad: the number of lines that were refused.
-        bad_lines: the first of them.
+        bad: the lines that were refused.
     """
 
     def __init__(self, file: Path, shard_path: str, *, is_partial: bool) -> None:
@@ -100,8 +98,7 @@ class CrawlReader:
         self.unreadable: list[str] = []
         self.lines = 0
         self.untyped = 0
-        self.bad = 0
-        self.bad_lines: list[BadLine] = []
+        self.bad = BadLines()
         self.root: str | None = None
         self.first: CrawlRecord | None = None
         # What all paths begin with: the root of a complete crawl, else that of the shard.
@@ -131,7 +128,7 @@ class CrawlReader:
                     path_hash = hash_path(path)
                 text = self._check_metadata(number, path_hash, md_type, json, add_span)
             except InvalidLine as error:
-                self._refuse(number, error)
+                self.bad.add(number, error)
                 current = ""
                 if (mentioned := self._find_path(number, line)) is not None:
                     yield mentioned
@@ -143,7 +140,7 @@ class CrawlReader:
                 yield StagedLine(number, path_hash, None, None, md_type, text)
             else:
                 yield StagedLine(number, path_hash, path, hash_parents(path), md_type, text)
-        self._check_share()
+        self.bad.check_share(self._file, self.lines)
         if self.root is not None and self._record is not None:
             # Its number is that of no other line, also if a list of changes ends without a last line.
             yield self._stage(self.lines + 1, self.root, CRAWL, encode_record(self._record).decode())
@@ -159,11 +156,10 @@ class CrawlReader:
         else:
             self._record = self.first
             self.lines += 1
-            if not is_normal(self.root) or not is_within(self.root, self._shard_path):
-                raise InvalidCrawl(
-                    f"{self._file}: it is of {self.root!r}, which is not within {self._shard_path}",
-                    hint="Crawl with --as and the path of the shard, or choose another shard.",
-                )
+            try:
+                check_root(self.root, self._shard_path)
+            except InvalidCrawl as error:
+                raise InvalidCrawl(f"{self._file}: {error.subject}", hint=error.hint) from error
 
     def _read_middle(self) -> Iterator[tuple[int, bytes]]:
         """Yield all lines but the first and the last of the crawl."""
@@ -230,11 +226,6 @@ class CrawlReader:
     def _stage(self, number: int, path: str, md_type: str | None, json: str | None) -> StagedLine:
         return StagedLine(number, hash_path(path), path, hash_parents(path), md_type, json)
 
-    def _refuse(self, number: int, error: InvalidLine) -> None:
-        self.bad += 1
-        if len(self.bad_lines) < NAMED_LINES:
-            self.bad_lines.append(BadLine(number, error.subject))
-
     def _find_path(self, number: int, line: bytes) -> StagedLine | None:
         """Return the path of a line that was refused: it is in the archive, so a complete crawl keeps it."""
         path = line.partition(b"\t")[0]
@@ -244,10 +235,6 @@ class CrawlReader:
         except InvalidLine:
             return None
         return self._stage(number, text, None, None)
-
-    def _check_share(self) -> None:
-        if self.bad > self.lines * _MAX_BAD_SHARE:
-            raise TooManyBadLines(self._file, self.bad, self.lines, self.bad_lines)
 
 
 def _hint_partial() -> str:

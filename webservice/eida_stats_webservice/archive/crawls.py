@@ -11,15 +11,14 @@ from typing import IO, Any
 import msgspec
 
 from eida_statistics.archive.crawl_ends import CrawlEnds
-from eida_statistics.archive.errors import InvalidCrawl
-from eida_statistics.archive.paths import is_within
+from eida_statistics.archive.paths import overlap
+from eida_stats_webservice.archive.crawl_checks import check_root, check_start
 from eida_stats_webservice.archive.errors import OlderCrawl
 from eida_stats_webservice.archive.models import Shard
 from eida_stats_webservice.archive.times import format_moment
 from eida_stats_webservice.database.base import Database, parse_time, select_rows, to_records
 
 _PIECE_BYTES = 1 << 20
-_CLOCKS = datetime.timedelta(days=1)
 
 
 class ReceivedCrawl(msgspec.Struct, frozen=True):
@@ -68,7 +67,7 @@ class CrawlRepository:
             InvalidCrawl: if its paths are not those of the shard.
             OlderCrawl: if it began before the last crawl that was received or ingested.
         """
-        check_root(shard, ends.root)
+        check_root(ends.root, shard.path)
         check_start(ends.started)
         with self._database.transaction(write=True) as connection:
             self._queries.lock_crawls(connection, code=shard.code)
@@ -137,46 +136,7 @@ class CrawlRepository:
         starts = [
             parse_time(started)
             for root, started in self._queries.list_starts(connection, code=shard.code)
-            if (ends.root == shard.path if root is None else overlaps(root, ends.root))
+            if (ends.root == shard.path if root is None else overlap(root, ends.root))
         ]
         if starts and ends.started < (last := max(starts)):
-            times = {"started": _format(ends.started), "last_started": _format(last)}
-            raise OlderCrawl(
-                f"it began at {times['started']}, the last crawl of {shard.code} at {times['last_started']}",
-                hint="Crawl again, and send that one.",
-                members=times,
-            )
-
-
-def check_root(shard: Shard, root: str) -> None:
-    """Check that the paths of a crawl are those of a shard.
-
-    Raises:
-        InvalidCrawl: if they are not.
-    """
-    if not is_within(root, shard.path):
-        raise InvalidCrawl(
-            f"its paths begin with {root}, those of shard {shard.code} with {shard.path}",
-            hint=f"Crawl again: eida_archive crawl ROOT --as {shard.path}",
-        )
-
-
-def check_start(started: datetime.datetime) -> None:
-    """Check that a crawl did not begin in the future. Otherwise all later ones would be refused as older.
-
-    Raises:
-        InvalidCrawl: if it did, by more than a clock may be wrong.
-    """
-    if started > datetime.datetime.now(tz=datetime.UTC) + _CLOCKS:
-        raise InvalidCrawl(
-            f"it began at {_format(started)}", hint="Correct the clock of the node, and crawl again."
-        )
-
-
-def overlaps(root: str, other: str) -> bool:
-    """Return whether two crawls have paths in common."""
-    return is_within(root, other) or is_within(other, root)
-
-
-def _format(moment: datetime.datetime) -> str:
-    return moment.astimezone(datetime.UTC).isoformat().replace("+00:00", "Z")
+            raise OlderCrawl(ends.started, last)

@@ -1,10 +1,12 @@
 """Errors of the catalogue."""
 
+import datetime
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from eida_statistics.errors import ConfigurationError, EidaStatisticsError
+from eida_stats_webservice.archive.times import format_time
 from eida_stats_webservice.errors import Conflict, TooLarge, Unavailable
 
 _SHOWN_LINES = 5
@@ -73,6 +75,14 @@ class OlderCrawl(Conflict):
     """This crawl is older than another one, so nothing was changed."""
 
     problem = "older-crawl"
+
+    def __init__(self, started: datetime.datetime, last_started: datetime.datetime) -> None:
+        times = {"started": format_time(started), "last_started": format_time(last_started)}
+        super().__init__(
+            f"it began at {times['started']}, the last crawl of these paths at {times['last_started']}",
+            hint="Crawl again, and send that one.",
+            members=times,
+        )
 
 
 class CrawlTooLarge(TooLarge):

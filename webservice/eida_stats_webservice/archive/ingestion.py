@@ -1,42 +1,31 @@
 """Ingest the crawl of an archive into its shard."""
 
-from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from eida_statistics.archive.records import Time
+from eida_statistics.archive.paths import overlap
+from eida_stats_webservice.archive.crawl_checks import check_start
 from eida_stats_webservice.archive.crawl_lines import CrawlReader
-from eida_stats_webservice.archive.crawls import check_start, overlaps
 from eida_stats_webservice.archive.errors import OlderCrawl
+from eida_stats_webservice.archive.holdings.refresh import HoldingsRefresh
 from eida_stats_webservice.archive.merging.merge import CrawlMerge, MergeResult
-from eida_stats_webservice.archive.models import Shard, Stream
+from eida_stats_webservice.archive.models import Shard
 from eida_stats_webservice.archive.polygons import PolygonRepository
 from eida_stats_webservice.archive.shards import ShardRepository, check_is_local
 from eida_stats_webservice.archive.times import format_moment
 from eida_stats_webservice.database.base import Database, parse_time
 
-RefreshHoldings = Callable[[Any, Shard, Collection[Stream] | None, Collection[int] | None], None]
-"""Computes the holdings of some streams and years of a shard again; of all, if they are None."""
-
-
-def keep_holdings(
-    _connection: Any, _shard: Shard, _streams: Collection[Stream] | None, _years: Collection[int] | None
-) -> None:
-    """Compute no holdings."""
-
 
 class CrawlIngestion:
     """Ingests crawls. A method is one transaction, unless it takes a connection."""
 
-    def __init__(
-        self, database: Database, shards: ShardRepository, refresh_holdings: RefreshHoldings = keep_holdings
-    ) -> None:
+    def __init__(self, database: Database, shards: ShardRepository) -> None:
         self._database = database
         self._shards = shards
-        self._refresh_holdings = refresh_holdings
         self._queries = database.load_queries(Path(__file__).parent)
         self._merge = CrawlMerge(database)
         self._polygons = PolygonRepository(database, shards)
+        self._holdings = HoldingsRefresh(database)
 
     def ingest(self, code: str, file: Path, *, is_partial: bool = False, may_shrink: bool = False) -> MergeResult:
         """Ingest a crawl. Ingests and rebuilds of one shard wait for each other.
@@ -76,7 +65,7 @@ class CrawlIngestion:
             self.record_crawl(connection, code, crawl)
             # They were never computed, or a rebuild was killed before.
             changed = (None, None) if shard.refreshed_at is None else (result.streams, result.years)
-            self._refresh_holdings(connection, self._shards.get(connection, code), *changed)
+            self._holdings.refresh(connection, self._shards.get(connection, code), *changed)
         return result
 
     def record_crawl(self, connection: Any, code: str, crawl: CrawlReader) -> None:
@@ -92,18 +81,5 @@ class CrawlIngestion:
         check_start(crawl.first.started)
         for root, text in self._merge.find_crawls(connection, shard.code):
             started = parse_time(text)
-            if started > crawl.first.started and overlaps(root, crawl.root):
-                raise OlderCrawl(
-                    f"a crawl of {root} that began {format_time(started)}; this one began"
-                    f" {format_time(crawl.first.started)}",
-                    members={
-                        "ingested": format_moment(started),
-                        "refused": format_moment(crawl.first.started),
-                    },
-                )
-
-
-def format_time(time: Time) -> str:
-    """Return a time in UTC for people."""
-    # Crawls may begin within one second.
-    return f"{format_moment(time)[: -len('+00:00')].rstrip('0').rstrip('.')}Z"
+            if started > crawl.first.started and overlap(root, crawl.root):
+                raise OlderCrawl(crawl.first.started, started)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from eida_stats_webservice.archive.crawl_lines import CrawlReader
-from eida_stats_webservice.archive.ingestion import RefreshHoldings, keep_holdings
+from eida_stats_webservice.archive.holdings.refresh import HoldingsRefresh
 from eida_stats_webservice.archive.merging.merge import CrawlMerge, MergeResult
 from eida_stats_webservice.archive.models import Shard
 from eida_stats_webservice.archive.polygons import PolygonRepository
@@ -19,15 +19,13 @@ from eida_stats_webservice.database.base import Database
 class ShardRebuild:
     """Rebuilds shards."""
 
-    def __init__(
-        self, database: Database, shards: ShardRepository, refresh_holdings: RefreshHoldings = keep_holdings
-    ) -> None:
+    def __init__(self, database: Database, shards: ShardRepository) -> None:
         self._database = database
         self._shards = shards
-        self._refresh_holdings = refresh_holdings
         self._queries = database.load_queries(Path(__file__).parent)
         self._merge = CrawlMerge(database)
         self._polygons = PolygonRepository(database, shards)
+        self._holdings = HoldingsRefresh(database)
 
     def rebuild(self, code: str, files: Sequence[Path]) -> list[MergeResult]:
         """Replace a shard by the result of complete crawls, which are ingested in the order in which they began.
@@ -81,7 +79,7 @@ class ShardRebuild:
         """Compute the holdings, and remove the old tables. After a kill, the next ingest or rebuild does."""
         with self._database.transaction(write=True) as connection:
             self._database.wait_without_limit(connection)
-            self._refresh_holdings(connection, self._shards.lock(connection, code), None, None)
+            self._holdings.refresh(connection, self._shards.lock(connection, code))
         with self._database.transaction(write=True) as connection:
             self._database.wait_without_limit(connection)
             # Another rebuild would drop them at the same time.

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from eida_statistics.archive.paths import is_normal, is_within
+from eida_statistics.archive.paths import is_normal, overlap
 from eida_statistics.texts import find_similar
 from eida_stats_webservice.archive.errors import (
     ForeignShard,
@@ -215,7 +215,7 @@ def check_new(code: str, path: str, present: list[Shard]) -> None:
     for shard in present:
         if shard.code == code:
             raise ShardExists(code, hint="List them: eida_statsman shards list")
-        if is_within(path, shard.path) or is_within(shard.path, path):
+        if overlap(path, shard.path):
             raise ShardExists(
                 f"shard {shard.code} has the path {shard.path}",
                 hint="Use a path that is neither above nor below it.",

@@ -8,11 +8,10 @@ from pathlib import Path
 
 from eida_statistics.archive.errors import InvalidLine
 from eida_statistics.networks import NetworkRegistry
-from eida_stats_webservice.archive.errors import BadLine, InvalidStations, TooManyBadLines
+from eida_stats_webservice.archive.bad_lines import BadLines
+from eida_stats_webservice.archive.errors import InvalidStations
 from eida_stats_webservice.archive.models import StationEpoch
 
-_NAMED_LINES = 100
-_MAX_BAD_SHARE = 0.01
 # Network, Station, Location, Channel, Latitude, Longitude, Elevation, Depth, Azimuth, Dip, SensorDescription,
 # Scale, ScaleFreq, ScaleUnits, SampleRate, StartTime, EndTime.
 _COLUMNS = 17
@@ -36,16 +35,14 @@ class StationReader:
 
     Attributes:
         lines: the number of lines with channels.
-        bad: the number of lines that were refused.
-        bad_lines: the first of them.
+        bad: the lines that were refused.
     """
 
     def __init__(self, file: Path, networks: NetworkRegistry) -> None:
         self._file = file
         self._networks = networks
         self.lines = 0
-        self.bad = 0
-        self.bad_lines: list[BadLine] = []
+        self.bad = BadLines()
 
     def read(self) -> list[StationEpoch]:
         """Return all epochs of all channels. Equal lines count once.
@@ -62,9 +59,8 @@ class StationReader:
             try:
                 _add(found, number, parse_channel(line, self._networks))
             except InvalidLine as error:
-                self._refuse(number, error)
-        if self.bad > self.lines * _MAX_BAD_SHARE:
-            raise TooManyBadLines(self._file, self.bad, self.lines, self.bad_lines, hint=_HINT)
+                self.bad.add(number, error)
+        self.bad.check_share(self._file, self.lines, hint=_HINT)
         if not found:
             raise InvalidStations(f"{self._file}: there is no channel in it", hint=_HINT)
         return [epoch for _, epoch in found.values()]
@@ -73,11 +69,6 @@ class StationReader:
         # Descriptions of sensors may have another encoding. They are not used.
         with self._file.open(encoding="utf-8-sig", errors="replace") as lines:
             yield from _skip_comments(lines)
-
-    def _refuse(self, number: int, error: InvalidLine) -> None:
-        self.bad += 1
-        if len(self.bad_lines) < _NAMED_LINES:
-            self.bad_lines.append(BadLine(number, error.subject))
 
 
 def _add(found: _Found, number: int, epoch: StationEpoch) -> None:

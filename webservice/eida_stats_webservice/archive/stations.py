@@ -1,21 +1,19 @@
 """Store where stations are."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from eida_statistics.networks import NetworkRegistry
-from eida_stats_webservice.archive.errors import BadLine
-from eida_stats_webservice.archive.models import Shard, StationEpoch, Stream
+from eida_stats_webservice.archive.bad_lines import BadLines
+from eida_stats_webservice.archive.models import StationEpoch, Stream
+from eida_stats_webservice.archive.polygons import PolygonRepository
 from eida_stats_webservice.archive.shards import ShardRepository
 from eida_stats_webservice.archive.station_lines import StationReader
 from eida_stats_webservice.archive.times import format_moment
 from eida_stats_webservice.database.base import Database, parse_time
-
-RefreshPolygons = Callable[[Any, Shard, Collection[Stream]], object]
-"""Computes the polygons of some streams of a shard again, in a transaction."""
 
 
 @dataclass
@@ -25,23 +23,21 @@ class StationResult:
     Attributes:
         epochs: epochs of channels, which are all of the shard now.
         changed: the streams whose epochs have changed.
-        bad: lines that were refused.
-        bad_lines: the first of them.
+        bad: the lines that were refused.
     """
 
     epochs: int
     changed: int
-    bad: int
-    bad_lines: list[BadLine]
+    bad: BadLines
 
 
 class StationRepository:
     """The table `stations`."""
 
-    def __init__(self, database: Database, shards: ShardRepository, refresh_polygons: RefreshPolygons) -> None:
+    def __init__(self, database: Database, shards: ShardRepository) -> None:
         self._database = database
         self._shards = shards
-        self._refresh_polygons = refresh_polygons
+        self._polygons = PolygonRepository(database, shards)
         self._queries = database.load_queries(Path(__file__).parent, "stations")
 
     def replace(self, code: str, file: Path, networks: NetworkRegistry) -> StationResult:
@@ -66,9 +62,9 @@ class StationRepository:
             shard = self._shards.lock(connection, code)
             if changed := find_changed(self.list_epochs(connection, code), epochs):
                 self._write(connection, code, epochs)
-                self._refresh_polygons(connection, shard, changed)
+                self._polygons.refresh_streams(connection, shard, changed)
                 self._shards.bump(connection, code)
-        return StationResult(len(epochs), len(changed), reader.bad, reader.bad_lines)
+        return StationResult(len(epochs), len(changed), reader.bad)
 
     def _write(self, connection: Any, code: str, epochs: list[StationEpoch]) -> None:
         self._queries.delete_stations(connection, code=code)

@@ -22,6 +22,12 @@ def format_moment(moment: datetime.datetime) -> str:
     return f"{text[:-1]}{'' if len(text) > _WITHOUT_FRACTION else '.000000'}+00:00"
 
 
+def format_time(moment: datetime.datetime) -> str:
+    """Return a time in UTC for people. Whole seconds have no fraction."""
+    text: str = msgspec.to_builtins(moment.astimezone(datetime.UTC))
+    return text
+
+
 def to_microseconds(moment: datetime.datetime) -> int:
     """Return the microseconds since 1970."""
     return (moment - _EPOCH) // _MICROSECOND

@@ -9,11 +9,11 @@ from typing import Any
 
 from eida_stats_webservice.archive.holdings.sums import Segment, YearSum, add_up
 from eida_stats_webservice.archive.models import Shard, Stream
+from eida_stats_webservice.archive.times import format_moment, from_microseconds
 from eida_stats_webservice.database.base import Database
 from eida_stats_webservice.registry.repository import RegistryRepository
 
 _ROWS_AT_ONCE = 20_000
-_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _Row = dict[str, str | int | float]
 
 
@@ -90,7 +90,7 @@ class HoldingsRefresh:
 
     def _finish(self, connection: Any, shard: Shard) -> None:
         now = datetime.datetime.now(tz=datetime.UTC)
-        self._queries.mark_as_refreshed(connection, code=shard.code, now=now.isoformat(timespec="microseconds"))
+        self._queries.mark_as_refreshed(connection, code=shard.code, now=format_moment(now))
         self.refresh_history(connection, shard.node_id)
 
     def _load_streams(self, connection: Any, streams: Collection[Stream]) -> None:
@@ -132,15 +132,11 @@ def _make_row(shard: Shard, stream: Stream, held: YearSum) -> _Row:
         "bytes": held.bytes,
         "files": held.files,
         "seconds": held.seconds,
-        "first": _format_time(held.first),
-        "last": _format_time(held.last),
+        "first": format_moment(from_microseconds(held.first)),
+        "last": format_moment(from_microseconds(held.last)),
     }
 
 
 def _write_line(row: _Row) -> str:
     """Return a row in the text format of COPY. Codes have no characters that need an escape."""
     return "\t".join(map(str, row.values())) + "\n"
-
-
-def _format_time(microseconds: int) -> str:
-    return (_EPOCH + datetime.timedelta(microseconds=microseconds)).isoformat(timespec="microseconds")

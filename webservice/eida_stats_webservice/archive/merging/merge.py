@@ -8,8 +8,9 @@ from typing import Any
 
 from eida_statistics.archive.paths import hash_path
 from eida_statistics.archive.records import POSIX
+from eida_stats_webservice.archive.bad_lines import BadLines
 from eida_stats_webservice.archive.crawl_lines import CrawlReader
-from eida_stats_webservice.archive.errors import BadLine, ShrinkingCrawl
+from eida_stats_webservice.archive.errors import ShrinkingCrawl
 from eida_stats_webservice.archive.merging.staging import stage_crawl
 from eida_stats_webservice.archive.merging.timelines import TimelineUpdate
 from eida_stats_webservice.archive.models import PolygonResult, Shard, Stream
@@ -31,8 +32,7 @@ class MergeResult:
         removed: paths that are gone.
         dropped: metadata that are gone although their paths are there.
         untyped: `posix` records without a type.
-        bad: lines that were refused.
-        bad_lines: the first of them.
+        bad: the lines that were refused.
         polygons: what was found in metadata of rasters, with PostGIS only.
         streams: the streams whose segments changed, or the files that have them.
         years: the years of the data in these files; None if there are none.
@@ -46,8 +46,7 @@ class MergeResult:
     removed: int
     dropped: int
     untyped: int
-    bad: int
-    bad_lines: list[BadLine]
+    bad: BadLines
     polygons: PolygonResult = field(default_factory=PolygonResult)
     streams: list[Stream] = field(default_factory=list)
     years: range | None = None
@@ -137,7 +136,6 @@ class CrawlMerge:
             dropped=self._fetch(place, self.queries.count_dropped)[0],
             untyped=crawl.untyped,
             bad=crawl.bad,
-            bad_lines=crawl.bad_lines,
         )
 
     def _check_shrink(self, place: "_Place", crawl: CrawlReader, result: MergeResult) -> None:

@@ -8,22 +8,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from eida_statistics.archive.paths import hash_path
-from eida_stats_webservice.archive.models import Shard
+from eida_stats_webservice.archive.models import Shard, Stream
 from eida_stats_webservice.archive.paths.geometry import Box, Point
 from eida_stats_webservice.archive.paths.parameters import PathQuery, Range
 from eida_stats_webservice.archive.times import format_moment
 from eida_stats_webservice.database.base import Database, parse_time
 
 _EVERYWHERE = Box(-180, -90, 180, 90)
-
-
-class Stream(NamedTuple):
-    """A stream. Its network is the extended code."""
-
-    network: str
-    station: str
-    location: str
-    channel: str
 
 
 class Span(NamedTuple):

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Iterator
 from itertools import groupby, islice
 
+from eida_stats_webservice.archive.models import Stream
 from eida_stats_webservice.archive.paths.geometry import DEGREES, Point
 from eida_stats_webservice.archive.paths.parameters import PathQuery
-from eida_stats_webservice.archive.paths.repository import Places, Span, Stream
+from eida_stats_webservice.archive.paths.repository import Places, Span
 from eida_stats_webservice.archive.paths.stamps import format_stamp
 
 _Key = tuple[str, Stream, str, float, Point | None]
