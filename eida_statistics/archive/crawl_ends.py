@@ -1,23 +1,24 @@
 """Check that the file of a crawl is complete, by its first and its last line, without keeping it in memory."""
 
 import datetime
-import gzip
-import zlib
-from collections.abc import Iterator
 from typing import IO, NamedTuple
 
-from eida_statistics.archive.crawl_file import merge_ends, parse_first_line, parse_last_line
+from eida_statistics.archive.crawl_file import (
+    CUT_OFF,
+    SEND_AGAIN,
+    merge_ends,
+    parse_first_line,
+    parse_last_line,
+    unpack,
+)
 from eida_statistics.archive.errors import InvalidCrawl
 from eida_statistics.archive.records import CrawlRecord
 
-_CHUNK_BYTES = 1 << 18
 # The last line names all directories that could not be read.
 _MAX_LINE_BYTES = 1 << 24
 # gzip shrinks crawls to about a tenth. A much smaller file is a gzip bomb.
 _FREE_BYTES = 1 << 24
 _MAX_PACKING_RATIO = 200
-_CUT_OFF = "it is cut off"
-_SEND_AGAIN = "Copy or send it again."
 
 
 class CrawlEnds(NamedTuple):
@@ -56,7 +57,7 @@ def _unpack_ends(file: IO[bytes]) -> tuple[bytes, bytes]:
     """Return the first and the last line."""
     first, last = bytearray(), bytearray()
     unpacked = 0
-    for chunk in _unpack(file):
+    for chunk in unpack(file):
         unpacked += len(chunk)
         if unpacked > max(_FREE_BYTES, _MAX_PACKING_RATIO * file.tell()):
             raise InvalidCrawl(f"it unpacks to more than {_MAX_PACKING_RATIO} times its size")
@@ -69,21 +70,8 @@ def _unpack_ends(file: IO[bytes]) -> tuple[bytes, bytes]:
     if not last:
         raise InvalidCrawl("it is empty")
     if not last.endswith(b"\n"):
-        raise InvalidCrawl(_CUT_OFF, hint=_SEND_AGAIN)
+        raise InvalidCrawl(CUT_OFF, hint=SEND_AGAIN)
     return bytes(first), bytes(last)
-
-
-def _unpack(file: IO[bytes]) -> Iterator[bytes]:
-    try:
-        with gzip.GzipFile(fileobj=file, mode="rb") as lines:
-            while chunk := lines.read1(_CHUNK_BYTES):
-                yield chunk
-    except EOFError as error:
-        raise InvalidCrawl(_CUT_OFF, hint=_SEND_AGAIN) from error
-    except gzip.BadGzipFile as error:
-        raise InvalidCrawl("it is no gzip file, or damaged", hint=_SEND_AGAIN) from error
-    except zlib.error as error:
-        raise InvalidCrawl("it is damaged", hint=_SEND_AGAIN) from error
 
 
 def _keep_last_line(line: bytearray, chunk: bytes) -> None:

@@ -47,7 +47,7 @@ WHOLE = _pack(FIRST + LINE + LAST)
     [
         (b"", "empty"),
         (_pack(b""), "empty"),
-        (b"text", "no gzip"),
+        (b"text", "not a gzip"),
         (WHOLE[:-1], "cut off"),
         (WHOLE[:40], "cut off"),
         (WHOLE[:30] + b"\xff" * 8 + WHOLE[38:], "damaged"),
