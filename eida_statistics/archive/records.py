@@ -23,25 +23,27 @@ CANNOT_BE_READ = "cannot be read: "
 """How the `error` of a file begins that could not be read; any other file without a segment has none."""
 
 PathType = Literal["file", "directory", "link"]
-# The years 1 to 9999, which both databases can store.
-_EARLIEST, _LATEST = -62_135_596_800, 253_402_300_799
-Seconds = Annotated[int, Meta(ge=_EARLIEST, le=_LATEST)]
+EARLIEST, LATEST = -62_135_596_800, 253_402_300_799
+"""The years 1 to 9999 in seconds since 1970, which both databases can store."""
+MAX_CODE = 12
+"""FDSN source identifiers allow eight characters for each code. The extended code of a network has four more."""
+MAX_CHANNEL = 26
+"""Band, source and subsource may have eight characters each."""
+Seconds = Annotated[int, Meta(ge=EARLIEST, le=LATEST)]
 Time = Annotated[datetime.datetime, Meta(tz=True)]
 Amount = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 # Some file systems use all 64 bits.
 Identifier = Annotated[int, Meta(ge=0)]
-# FDSN source identifiers allow eight characters for each code. The extended code of a network has four more.
-Code = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_-]{0,12}\Z")]
-# Band, source and subsource may have eight characters each.
-Channel = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_-]{0,26}\Z")]
+Code = Annotated[str, Meta(pattern=rf"^[0-9A-Za-z_-]{{0,{MAX_CODE}}}\Z")]
+Channel = Annotated[str, Meta(pattern=rf"^[0-9A-Za-z_-]{{0,{MAX_CHANNEL}}}\Z")]
 
 _Record = TypeVar("_Record", bound=msgspec.Struct)
 
 _EXPECTED = {
     **dict.fromkeys(("atime", "ctime", "mtime"), "a time in whole seconds, of the years 1 to 9999"),
     **dict.fromkeys(("start", "end", "started", "finished"), "a time with its zone, such as 2026-11-22T02:03:33Z"),
-    **dict.fromkeys(("network", "station", "location"), "a code of up to 12 letters and digits"),
-    "channel": "a code of up to 26 letters and digits",
+    **dict.fromkeys(("network", "station", "location"), f"a code of up to {MAX_CODE} letters and digits"),
+    "channel": f"a code of up to {MAX_CHANNEL} letters and digits",
     **dict.fromkeys(
         ("size", "inode", "uid", "gid", "dev", "nlink", "samples", "records", "bytes", "bytes_unread"),
         "a whole number, at least 0",

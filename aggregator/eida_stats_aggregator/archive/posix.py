@@ -6,11 +6,9 @@ import pwd
 import stat
 from functools import lru_cache
 
-from eida_statistics.archive.records import PathType, PosixRecord
+from eida_statistics.archive.records import EARLIEST, LATEST, PathType, PosixRecord
 
 _NANOSECONDS = 10**9
-# The years that a crawl can have. File systems have others.
-_EARLIEST, _LATEST = -62_135_596_800, 253_402_300_799
 _MAX_INT64 = 2**63 - 1
 
 
@@ -76,7 +74,8 @@ def _is_utf8(name: bytes) -> bool:
 
 def _to_seconds(nanoseconds: int) -> int | None:
     seconds = nanoseconds // _NANOSECONDS
-    return seconds if _EARLIEST <= seconds <= _LATEST else None
+    # File systems have other years, too.
+    return seconds if EARLIEST <= seconds <= LATEST else None
 
 
 @lru_cache(maxsize=256)

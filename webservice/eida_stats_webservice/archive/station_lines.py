@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from eida_statistics.archive.errors import InvalidLine
+from eida_statistics.archive.records import MAX_CODE
 from eida_statistics.networks import NetworkRegistry
 from eida_stats_webservice.archive.bad_lines import BadLines
 from eida_stats_webservice.archive.errors import InvalidStations
@@ -16,7 +17,7 @@ from eida_stats_webservice.archive.models import StationEpoch
 # Scale, ScaleFreq, ScaleUnits, SampleRate, StartTime, EndTime.
 _COLUMNS = 17
 _START, _END = 15, 16
-_CODE = re.compile(r"[0-9A-Za-z_-]{1,12}", re.ASCII)
+_CODE = re.compile(rf"[0-9A-Za-z_-]{{1,{MAX_CODE}}}", re.ASCII)
 _NO_LOCATION = "--"
 _MAX_LATITUDE, _MAX_LONGITUDE = 90, 180
 # Python would also accept weeks, and blanks.
@@ -120,7 +121,7 @@ def parse_channel(line: str, networks: NetworkRegistry) -> StationEpoch:
 
 def _check_code(name: str, code: str) -> None:
     if not _CODE.fullmatch(code):
-        raise InvalidLine(f"{name}: not a code of up to 12 letters and digits")
+        raise InvalidLine(f"{name}: not a code of up to {MAX_CODE} letters and digits")
 
 
 def _parse_time(name: str, text: str) -> datetime.datetime:

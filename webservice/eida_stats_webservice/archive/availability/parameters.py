@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Collection, Iterable, Mapping
 
+from eida_statistics.archive.records import MAX_CHANNEL, MAX_CODE
 from eida_stats_webservice.archive.availability.models import (
     EMPTY,
     EXTENT_ORDERS,
@@ -38,8 +39,7 @@ _COMMON = frozenset(
     ["quality", "merge", "orderby", "limit", "includerestricted", "format", "nodata", "partial", "show"]
 )
 _CODE = re.compile(r"[A-Za-z0-9_*?-]+", re.ASCII)
-# Those of the catalogue. A code may have eight characters, and an extended one a year; a channel has three codes.
-_LONGEST_CODES = {"network": 12, "station": 12, "location": 12, "channel": 26}
+_LONGEST_CODES = dict.fromkeys(_CODES, MAX_CODE) | {"channel": MAX_CHANNEL}
 _QUALITY = re.compile(r"[A-Za-z0-9*?]{1,3}", re.ASCII)
 _TRUTHS = {"true": True, "yes": True, "t": True, "1": True, "false": False, "no": False, "f": False, "0": False}
 _MAX_GAP_SECONDS = 1e10
