@@ -40,6 +40,18 @@ class Stream(NamedTuple):
     channel: str
 
 
+class TraceFields(msgspec.Struct, gc=False):
+    """The fields of a trace, as the log has them."""
+
+    status: str | None = None
+    net: str | None = None
+    sta: str | None = None
+    loc: str | None = None
+    cha: str | None = None
+    start: str | None = None
+    bytes: int | None = None
+
+
 class Ignored(msgspec.Struct):
     """A line of another service."""
 

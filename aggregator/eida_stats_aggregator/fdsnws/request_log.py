@@ -26,6 +26,7 @@ from eida_stats_aggregator.fdsnws.log_lines import (
     NotARequest,
     Rejected,
     Stream,
+    TraceFields,
     has_fraction,
     is_plain_time,
     parse_date,
@@ -55,16 +56,6 @@ class Request(msgspec.Struct, gc=False):
     key: int = 0
 
 
-class _Trace(msgspec.Struct, gc=False):
-    status: str | None = None
-    net: str | None = None
-    sta: str | None = None
-    loc: str | None = None
-    cha: str | None = None
-    start: str | None = None
-    bytes: int | None = None
-
-
 class _UserLocation(msgspec.Struct, gc=False):
     country: str | None = None
 
@@ -77,7 +68,7 @@ class _Line(msgspec.Struct, gc=False):
     finished: str | None = None
     created: str | None = None
     userLocation: _UserLocation | None = None  # noqa: N815
-    trace: list[_Trace] | None = None
+    trace: list[TraceFields] | None = None
 
 
 _LINE = msgspec.json.Decoder(_Line)
@@ -164,7 +155,7 @@ def _parse_deliveries(line: _Line) -> list[Delivery]:
     return deliveries
 
 
-def _check_stream(trace: _Trace, line: _Line) -> tuple[Stream, bool]:
+def _check_stream(trace: TraceFields, line: _Line) -> tuple[Stream, bool]:
     """Check a stream that is not known yet, and return it with whether its network is temporary."""
     codes = {"net": trace.net, "sta": trace.sta, "loc": trace.loc or "", "cha": trace.cha}
     stream = log_lines.check_stream(codes, _locate(trace, line))
@@ -174,14 +165,14 @@ def _check_stream(trace: _Trace, line: _Line) -> tuple[Stream, bool]:
     return known
 
 
-def _parse_start(trace: _Trace, line: _Line) -> datetime.date:
+def _parse_start(trace: TraceFields, line: _Line) -> datetime.date:
     day = parse_date((trace.start or "")[:10])
     if day is None:
         raise NotARequest(f"{_locate(trace, line)}.start: not a date, and network is temporary")
     return day
 
 
-def _locate(trace: _Trace, line: _Line) -> str:
+def _locate(trace: TraceFields, line: _Line) -> str:
     (number,) = (number for number, other in enumerate(line.trace or ()) if other is trace)
     return f"trace[{number}]"
 

@@ -61,15 +61,8 @@ class TracedRequest(msgspec.Struct, gc=False):
     key: int = 0
 
 
-class _Trace(msgspec.Struct, gc=False):
-    status: str | None = None
-    net: str | None = None
-    sta: str | None = None
-    loc: str | None = None
-    cha: str | None = None
-    start: str | None = None
+class _Trace(log_lines.TraceFields, gc=False):
     end: str | None = None
-    bytes: int | None = None
 
 
 class _Line(msgspec.Struct, gc=False):
