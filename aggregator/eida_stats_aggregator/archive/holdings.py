@@ -77,10 +77,6 @@ class Holdings:
         self.segments = sum(len(one.starts) for one in segments.values())
         self.streams = len(segments)
 
-    def knows(self, stream: Stream) -> bool:
-        """Return whether anything of a stream is held."""
-        return stream in self._segments
-
     def find(self, stream: Stream, start: int, end: int, at: int) -> Found:
         """Look up a stream from `start` to before `end`, for a request at the time `at`.
 
