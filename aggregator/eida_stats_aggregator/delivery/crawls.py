@@ -17,7 +17,6 @@ _AGAIN = "Run it again."
 _HINTS = {
     "other-shard": "Check --shard and the token: they belong to different nodes.",
     "unknown-shard": "Check --shard. The central administrator creates shards.",
-    "older-crawl": "Send the last crawl.",
 }
 _NO_SERVICE = "There is no service that takes crawls at this URL. Check its path, such as /eidaws/statistics/1."
 _NO_PUT = "Something in front of the service does not pass crawls (PUT)."

@@ -61,7 +61,7 @@ def test_retry_sends_the_whole_file_again(crawl: Path) -> None:
         (problem(404, "unknown-shard"), ["refused", "A title: A detail", "Check --shard"]),
         (problem(403, "other-shard"), ["refused", "Check --shard and the token"]),
         (problem(403, "refused-token"), ["could not be sent", "Check the token"]),
-        (problem(409, "older-crawl"), ["refused", "Send the last crawl"]),
+        (problem(409, "older-crawl"), ["refused", "A title: A detail"]),
         (problem(409, "foreign-shard"), ["refused", "A detail"]),
         (Answer(413, b"<html>nginx</html>"), ["refused", "413 Request Entity Too Large", "Copy the file"]),
         (HTML, ["could not be sent", "Check it"]),

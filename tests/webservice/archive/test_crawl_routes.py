@@ -101,6 +101,7 @@ def test_older_crawl_is_refused_with_both_times(client: FlaskClient, token: str)
     assert read_problem(answer) == (409, "older-crawl")
     assert answer.get_json()["started"] == "2026-11-22T02:00:00Z"
     assert answer.get_json()["last_started"] == "2026-11-22T02:00:00.500000Z"
+    assert answer.get_json()["detail"].endswith("Crawl again, and send that one.")
     assert put(client, token, make_crawl(started="2026-11-23T02:00:00Z")).status_code == 202
 
 
