@@ -32,7 +32,7 @@ def _parse_path(_context: click.Context, _parameter: click.Parameter, value: str
         # As names in the archive are written.
         return normalise_path(os.fsencode(value).decode("utf-8", "backslashreplace"))
     except InvalidPath as error:
-        raise click.BadParameter(error.subject) from error
+        raise click.BadParameter(f"{error.subject}. {error.hint}".removesuffix(" ")) from error
 
 
 @click.command(epilog=_EXIT_CODES)

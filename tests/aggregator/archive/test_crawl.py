@@ -277,6 +277,7 @@ def test_bad_path_is_refused(archive: Path, path: str) -> None:
     done = run_crawl(archive, archive.parent / "crawl.gz", path=path)
     assert done.returncode == 2
     assert "--as" in done.stderr
+    assert ("Begin it with a slash." in done.stderr) == (not path.startswith("/"))
 
 
 def test_path_is_normalised(archive: Path) -> None:
