@@ -14,8 +14,9 @@ import pytest
 
 from support.crawls import ROOT, STARTED, describe_directory, describe_file, make_segment, write_crawl
 from support.processes import wait_for
-from support.shard_rows import read_rows, select
+from support.shard_rows import read_rows
 from support.stores import ON_POSTGRESQL, Store, open_store
+from support.tables import select
 
 COMMAND = Path(sys.executable).with_name("eida_statsman")
 OLD, NEW = 20, 5_000

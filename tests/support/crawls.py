@@ -23,6 +23,11 @@ STARTED = datetime.datetime(2026, 11, 1, 2, tzinfo=datetime.UTC)
 _LASTS = datetime.timedelta(hours=1)
 
 
+def parse_utc(text: str) -> datetime.datetime:
+    """Return a time in UTC."""
+    return datetime.datetime.fromisoformat(text).replace(tzinfo=datetime.UTC)
+
+
 def make_segment(
     codes: str, start: str, end: str, *, rate: float = 100.0, size: int = 512, quality: str = "D"
 ) -> Segment:
@@ -36,8 +41,8 @@ def make_segment(
         channel=channel,
         quality=quality,
         rate=rate,
-        start=datetime.datetime.fromisoformat(start).replace(tzinfo=datetime.UTC),
-        end=datetime.datetime.fromisoformat(end).replace(tzinfo=datetime.UTC),
+        start=parse_utc(start),
+        end=parse_utc(end),
         samples=1,
         records=1,
         bytes=size,

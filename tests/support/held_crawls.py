@@ -1,4 +1,4 @@
-"""Crawls of archives that exist on paper only."""
+"""Crawls whose files have one segment each, by stream, times and change."""
 
 import datetime
 from collections.abc import Iterable, Iterator
@@ -7,18 +7,9 @@ from typing import NamedTuple
 
 from eida_statistics.archive.crawl_file import CrawlWriter, compress_lines
 from eida_statistics.archive.lines import CrawlLine, format_line
-from eida_statistics.archive.records import (
-    CRAWL,
-    MSEED,
-    POSIX,
-    CrawlRecord,
-    MseedRecord,
-    PosixRecord,
-    Segment,
-    encode_record,
-)
+from eida_statistics.archive.records import CRAWL, CrawlRecord, encode_record
+from support.crawls import ROOT, describe_file, make_segment, parse_utc
 
-ROOT = "/GFZ/archive"
 STARTED = datetime.datetime(2020, 9, 1, tzinfo=datetime.UTC)
 FINISHED = datetime.datetime(2020, 9, 1, 6, tzinfo=datetime.UTC)
 
@@ -35,26 +26,9 @@ class Held(NamedTuple):
 def describe_held(held: Iterable[Held]) -> Iterator[CrawlLine]:
     """Yield the lines of files."""
     for number, (codes, start, end, changed) in enumerate(held):
-        network, station, location, channel = codes.split(".")
-        segment = Segment(
-            sid=f"FDSN:{network}_{station}_{location}_{'_'.join(channel)}",
-            network=network,
-            station=station,
-            location=location,
-            channel=channel,
-            quality="D",
-            rate=100.0,
-            start=_parse(start),
-            end=_parse(end),
-            samples=1,
-            records=1,
-            bytes=512,
-        )
+        segment = make_segment(codes, start, end)
         path = f"{ROOT}/{number}"
-        yield CrawlLine(
-            path, POSIX, encode_record(PosixRecord(type="file", ctime=int(_parse(changed).timestamp())))
-        )
-        yield CrawlLine(path, MSEED, encode_record(MseedRecord(segments=[segment])))
+        yield from describe_file(path, segment, ctime=int(parse_utc(changed).timestamp()))
 
 
 def list_crawl_lines(
@@ -75,7 +49,3 @@ def write_crawl(path: Path, *held: Held, last: CrawlRecord | None = None) -> Pat
     writer.write(compress_lines(b"".join(map(format_line, describe_held(held)))))
     writer.finish(last or CrawlRecord(finished=FINISHED))
     return path
-
-
-def _parse(text: str) -> datetime.datetime:
-    return datetime.datetime.fromisoformat(text).replace(tzinfo=datetime.UTC)

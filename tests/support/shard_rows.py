@@ -5,6 +5,7 @@ from typing import Any
 
 from eida_stats_webservice.archive.storage import VIEWS
 from support.stores import Store
+from support.tables import select
 
 Rows = dict[str, list[tuple[Any, ...]]]
 
@@ -23,13 +24,6 @@ def read_places(store: Store, code: str) -> Rows:
             cursor.execute(f"SELECT ctid::text, xmin::text, {table}::text FROM {table}")
             rows[table] = sorted(cursor.fetchall())
     return rows
-
-
-def select(store: Store, statement: str, **parameters: object) -> list[tuple[Any, ...]]:
-    with store.database.transaction() as connection:
-        cursor = connection.cursor()
-        cursor.execute(store.database.prepare(statement), parameters)
-        return [tuple(row) for row in cursor]
 
 
 def clear(store: Store, code: str) -> None:

@@ -13,11 +13,15 @@ ROLL_UPS = {
 SUMS = ("bytes", "nb_reqs", "nb_successful_reqs", "nb_failedrequests")
 
 
-def select(store: Store, query: str) -> list[tuple[Any, ...]]:
+def select(store: Store, query: str, **parameters: object) -> list[tuple[Any, ...]]:
+    """Return the rows of a query. Its parameters are written as :name, for both databases."""
     with store.database.transaction() as connection:
         cursor = connection.cursor()
-        cursor.execute(query)
-        return list(cursor.fetchall())
+        if parameters:
+            cursor.execute(store.database.prepare(query), parameters)
+        else:
+            cursor.execute(query)
+        return [tuple(row) for row in cursor.fetchall()]
 
 
 def count(store: Store, table: str) -> int:

@@ -20,7 +20,7 @@ from eida_stats_aggregator.archive.comparison import (
 from eida_stats_aggregator.archive.holdings import read_holdings
 from eida_stats_aggregator.fdsnws.log_lines import Stream
 from eida_stats_aggregator.fdsnws.trace_log import Outcome, Trace, TracedRequest, parse_microseconds
-from support.catalogues import Held, list_crawl_lines
+from support.held_crawls import Held, list_crawl_lines
 
 REGISTRY = NetworkRegistry(
     lambda: [

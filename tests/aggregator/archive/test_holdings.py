@@ -14,7 +14,7 @@ from eida_statistics.archive.records import MSEED, REMOVED, CrawlRecord, MseedRe
 from eida_stats_aggregator.archive.holdings import Found, Holdings, read_holdings
 from eida_stats_aggregator.fdsnws.log_lines import Stream
 from eida_stats_aggregator.fdsnws.trace_log import format_microseconds, parse_microseconds
-from support.catalogues import FINISHED, ROOT, STARTED, Held, list_crawl_lines, write_crawl
+from support.held_crawls import FINISHED, ROOT, STARTED, Held, list_crawl_lines, write_crawl
 
 EIL = Stream("GE", "EIL", "", "BHZ")
 YEAR_2010 = Held("GE.EIL..BHZ", "2010-01-01", "2010-12-31T23:59:59.99")

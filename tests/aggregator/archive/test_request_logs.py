@@ -16,8 +16,8 @@ from eida_stats_aggregator.archive.request_logs import compare_logs
 from eida_stats_aggregator.fdsnws.filters import RequestFilter
 from eida_stats_aggregator.logs.sources import describe_log
 from eida_stats_aggregator.parallel import processes
-from support.catalogues import list_crawl_lines
 from support.dates import NOVEMBER_2020 as DAY
+from support.held_crawls import list_crawl_lines
 from support.stubs import encode_log, make_log
 
 _DAMAGE = (b"", b'{"half', b"\0\0\0", b"\xff", b'{"userID": 1, "finished": 1}')

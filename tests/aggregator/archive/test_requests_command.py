@@ -17,8 +17,8 @@ from eida_statistics.archive.lines import CrawlLine
 from eida_statistics.archive.records import MSEED, CrawlRecord, MseedRecord, encode_record
 from eida_stats_aggregator.archive.request_rows import Row
 from support import crawls
-from support.catalogues import FINISHED, Held, write_crawl
 from support.commands import run_command
+from support.held_crawls import FINISHED, Held, write_crawl
 from support.stubs import REAL_LOG, REAL_REGISTRY, encode_log, line, trace
 
 EIL = Held("GE.EIL..BHZ", "1990-01-01", "1999-12-31", "2000-01-01")

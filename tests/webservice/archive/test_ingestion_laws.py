@@ -21,8 +21,9 @@ from support.crawls import (
     remove,
     write_crawl,
 )
-from support.shard_rows import clear, read_rows, select
+from support.shard_rows import clear, read_rows
 from support.stores import Store
+from support.tables import select
 
 # What is at a path: a directory; the target of a link; segments (stream, day) of a file, and when it was changed.
 State = Mapping[str, Any]
