@@ -10,12 +10,8 @@ from flask_cors import CORS
 from eida_statistics.errors import ConfigurationError, InvalidRegistry, RegistryUnavailable
 from eida_statistics.ringserver.payload import DayPayload
 from eida_stats_webservice import config as configuration
-from eida_stats_webservice.archive import wiring as archive_wiring
-from eida_stats_webservice.archive.availability import routes as availability
-from eida_stats_webservice.archive.availability.repository import AvailabilityRepository
-from eida_stats_webservice.archive.holdings import routes as holdings_routes
-from eida_stats_webservice.archive.holdings.repository import HoldingsRepository
-from eida_stats_webservice.archive.shards import ShardRepository
+from eida_stats_webservice.archive.reading import INCOMPLETE_HEADER
+from eida_stats_webservice.archive.wiring import create_archive
 from eida_stats_webservice.auth.authenticator import Authenticator
 from eida_stats_webservice.auth.eas import Verifier
 from eida_stats_webservice.config import Config
@@ -78,7 +74,7 @@ _CORS = {
     "send_wildcard": True,
     "methods": ["GET", "POST"],
     "allow_headers": ["Authorization", "Content-Type"],
-    "expose_headers": ["ETag", "Last-Modified", "Retry-After", "X-Incomplete", "X-Request-ID"],
+    "expose_headers": ["ETag", "Last-Modified", "Retry-After", INCOMPLETE_HEADER, "X-Request-ID"],
 }
 
 
@@ -96,7 +92,6 @@ def create_app(config: Config | None = None) -> Flask:
     ringserver = RingserverRepository(database)
     stored = PayloadRepository(database, nodes, [dataselect, ringserver])
     statistics = StatisticsRepository(database)
-    holdings = HoldingsRepository(database)
     app = Flask(__name__, static_folder=None)
     # Flask would redirect a path with two slashes to a URL with a scheme, which is wrong behind a proxy with TLS.
     app.url_map.merge_slashes = False
@@ -119,7 +114,7 @@ def create_app(config: Config | None = None) -> Flask:
     eas_limit = ConcurrencyLimit(at_once=2, waiting=4, wait_seconds=5)
     authenticator = Authenticator(nodes, _create_verifier(config), eas_limit, failures.check)
     connections = create_parts(config, database, nodes, query_limit)
-    archive = archive_wiring.create_parts(config, database, nodes, query_limit)
+    archive = create_archive(config, database, nodes, statistics, authenticator, query_limit)
     maker = ReportMaker(statistics, nodes, stored, config.privacy, _create_describe(config))
     # Errors of reports and of the dashboard are pages.
     show_error = dashboard.make_error_answer(maker, nodes)
@@ -142,17 +137,12 @@ def create_app(config: Config | None = None) -> Flask:
         payloads.create_blueprint(stored, nodes, node_limit),
         query.create_blueprint(DATASELECT, statistics, nodes, query_limit, authenticator, config.privacy),
         query.create_blueprint(RINGSERVER, statistics, nodes, query_limit, authenticator, config.privacy),
-        holdings_routes.create_blueprint(statistics, nodes, holdings, query_limit, authenticator, config.privacy),
         metrics.create_blueprint(stored.find_newest_days_by_kind, config.metrics_token, *connections.collectors),
         *connections.routes,
         *archive.routes,
     ]
     failures.apply_to([*with_tokens, *connections.at_root])
-    at_root = [*connections.at_root]
-    if config.availability_prefix:
-        timelines = AvailabilityRepository(database, ShardRepository(database, nodes), nodes)
-        at_root.append(availability.create_blueprint(config.availability_prefix, timelines, query_limit))
-    for blueprint in at_root:
+    for blueprint in (*connections.at_root, *archive.at_root):
         app.register_blueprint(blueprint)
     for blueprint in (
         *with_tokens,
@@ -168,8 +158,7 @@ def create_app(config: Config | None = None) -> Flask:
                 dataselect.has_rights,
                 ringserver.has_rights,
                 connections.tables.has_rights,
-                archive.has_rights,
-                holdings.has_rights,
+                *archive.rights,
             )
         ),
         api_docs.create_blueprint(),

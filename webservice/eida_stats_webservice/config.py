@@ -43,11 +43,14 @@ _EXPECTED = {
 }
 
 
+Prefix = Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)*\Z")]
+
+
 class Config(msgspec.Struct, frozen=True):
     """The settings: in capitals in the environment, in lower case in a TOML file."""
 
     database_uri: str
-    url_prefix: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)*\Z")] = "/eidaws/statistics/1"
+    url_prefix: Prefix = "/eidaws/statistics/1"
     max_payload_bytes: Annotated[int, Meta(ge=1024)] = 256 * 1024 * 1024
     max_crawl_bytes: Annotated[int, Meta(ge=1024)] = 256 * 1024 * 1024
     min_clients: Annotated[int, Meta(ge=0)] = 0
@@ -68,7 +71,7 @@ class Config(msgspec.Struct, frozen=True):
     ringserver_window: Annotated[int, Meta(ge=1, le=24)] = 24
     counts_at_root: bool = True
     redis_url: Annotated[str, Meta(pattern=r"^((redis|rediss|unix)://\S+)?\Z")] = ""
-    availability_prefix: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)*\Z")] = "/fdsnws/availability/1"
+    availability_prefix: Prefix = "/fdsnws/availability/1"
 
     @property
     def privacy(self) -> "PrivacySettings":
