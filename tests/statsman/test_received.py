@@ -13,6 +13,7 @@ from support.dates import DAY
 from support.node_client import make_node
 from support.statsman import Statsman
 from support.stores import Store
+from support.tables import count, select
 
 
 @pytest.fixture
@@ -36,21 +37,12 @@ def receive(store: Store, folder: Path, lines: Sequence[CrawlLine | bytes], day:
     store.received_crawls.store(shard, content, f"{code}{day}", file.stat().st_size, ends)
 
 
-def count_files(store: Store) -> int:
-    with store.database.transaction() as connection:
-        cursor = connection.cursor()
-        cursor.execute("SELECT count(*) FROM files")
-        return int(cursor.fetchone()[0])
-
-
 def read_refusals(store: Store) -> list[tuple[str, str | None, int]]:
     """Return the hash of each crawl, why it was refused, and the number of pieces of its file."""
-    with store.database.transaction() as connection:
-        cursor = connection.cursor()
-        cursor.execute("""
-            SELECT sha256, refused, (SELECT count(*) FROM crawl_pieces WHERE crawl_id = id) FROM crawls ORDER BY id
-        """)
-        return [(name, reason, int(pieces)) for name, reason, pieces in cursor.fetchall()]
+    return select(
+        store,
+        "SELECT sha256, refused, (SELECT count(*) FROM crawl_pieces WHERE crawl_id = id) FROM crawls ORDER BY id",
+    )
 
 
 def test_crawls_are_ingested_in_order(statsman: Statsman, store: Store, tmp_path: Path) -> None:
@@ -63,7 +55,7 @@ def test_crawls_are_ingested_in_order(statsman: Statsman, store: Store, tmp_path
         "ingested the crawl of shard gfz that began 2026-11-02T02:00:00Z",
         "ingested the crawl of shard gfz that began 2026-11-03T02:00:00Z",
     ]
-    assert count_files(store) == 7
+    assert count(store, "files") == 7
     assert "shard other" in statsman.run("shards", "ingest", "--received")
     assert [(reason, pieces) for _, reason, pieces in read_refusals(store)] == [(None, 0)] * 3
     assert statsman.run("shards", "ingest", "--received") == ""
@@ -80,7 +72,7 @@ def test_refused_crawl_does_not_stop_others(statsman: Statsman, store: Store, tm
     assert done.returncode == 1
     assert done.stderr.count("refused the crawl of shard gfz") == 2
     assert "shard other" in done.stdout
-    assert count_files(store) == 5
+    assert count(store, "files") == 5
     (_, first, _), (_, second, file_of_second), (_, third, file_of_third), (_, other, _) = read_refusals(store)
     assert (first, other) == (None, None)
     assert second is not None
@@ -98,7 +90,7 @@ def test_shrinking_crawl_is_tried_again(statsman: Statsman, store: Store, tmp_pa
     receive(store, tmp_path, describe_files(2), 2)
     assert statsman("shards", "ingest", "--received").returncode == 1
     statsman.run("shards", "ingest", "gfz", "--received", "--allow-shrink")
-    assert count_files(store) == 2
+    assert count(store, "files") == 2
     assert [(reason, pieces) for _, reason, pieces in read_refusals(store)] == [(None, 0)] * 2
 
 

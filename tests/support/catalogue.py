@@ -1,6 +1,5 @@
 """Fill shards of the catalogue by ingesting crawls."""
 
-import datetime
 import json
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -9,8 +8,9 @@ from typing import NamedTuple
 
 from eida_statistics.archive.lines import CrawlLine
 from eida_stats_webservice.archive.times import format_moment
-from support.crawls import describe, describe_directory, describe_file, make_segment, write_crawl
+from support.crawls import describe, describe_directory, describe_file, make_segment, parse_utc, write_crawl
 from support.stores import Store
+from support.tables import execute
 
 
 class Piece(NamedTuple):
@@ -59,13 +59,7 @@ def add_epoch(
 ) -> None:
     """State where a channel was, by longitude and latitude."""
     names = ("network", "station", "location", "channel", "longitude", "latitude", "first", "last")
-    values = (*stream.split("."), *place, _parse(first), None if last is None else _parse(last))
-    with store.database.transaction(write=True) as connection:
-        row = {"sh_code": code} | dict(zip(names, values, strict=True))
-        places = ", ".join(f":{name}" for name in row)
-        statement = store.database.prepare(f"INSERT INTO stations ({', '.join(row)}) VALUES ({places})")
-        connection.cursor().execute(statement, row)
-
-
-def _parse(text: str) -> str:
-    return format_moment(datetime.datetime.fromisoformat(text).replace(tzinfo=datetime.UTC))
+    times = [None if time is None else format_moment(parse_utc(time)) for time in (first, last)]
+    row: dict[str, object] = {"sh_code": code} | dict(zip(names, (*stream.split("."), *place, *times), strict=True))
+    places = ", ".join(f":{name}" for name in row)
+    execute(store, f"INSERT INTO stations ({', '.join(row)}) VALUES ({places})", **row)

@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 
 from eida_statistics.archive.paths import hash_path
 from eida_stats_webservice.archive.models import Stream
+from support.crawls import parse_utc
 from support.node_client import make_node
 from support.stores import Store
+from support.tables import execute, select
 
 BHZ = Stream("GE", "EIL", "", "BHZ")
 _COLUMNS = ("hash", "network", "station", "location", "channel", "quality", "rate", "start", "end", "bytes")
@@ -61,8 +63,7 @@ def hold(store: Store, code: str, segments: Iterable[HeldSegment]) -> None:
             values = (hash_path(one.path), *one.stream, "D", one.rate, one.start, one.end, one.bytes)
             names = {f"sp_{name}": value for name, value in zip(_COLUMNS, values, strict=True)}
             for name in ("sp_start", "sp_end"):
-                moment = datetime.datetime.fromisoformat(str(names[name])).replace(tzinfo=datetime.UTC)
-                names[name] = moment.isoformat(timespec="microseconds")
+                names[name] = parse_utc(str(names[name])).isoformat(timespec="microseconds")
             _insert(store, connection, code, "spans", names)
         for path, identity in {one.path: one.identity for one in rows}.items():
             if identity is not None:
@@ -88,17 +89,12 @@ def fill_shard(store: Store, code: str, *segments: HeldSegment) -> None:
 def move_snapshots(store: Store, month: str) -> None:
     """Make the snapshots of this month those of an earlier one."""
     this = datetime.datetime.now(tz=datetime.UTC).date().replace(day=1).isoformat()
-    with store.database.transaction(write=True) as connection:
-        statement = "UPDATE holdings_history SET month = :month WHERE month = :this"
-        _execute(store, connection, statement, month=f"{month}-01", this=this)
+    execute(store, "UPDATE holdings_history SET month = :month WHERE month = :this", month=f"{month}-01", this=this)
 
 
 def read_table(store: Store, table: str, columns: str) -> list[tuple[Any, ...]]:
     """Return some columns of a table, sorted."""
-    with store.database.transaction() as connection:
-        cursor = connection.cursor()
-        cursor.execute(f"SELECT {columns} FROM {table}")
-        return sorted(cursor.fetchall())
+    return sorted(select(store, f"SELECT {columns} FROM {table}"))
 
 
 def _of_shard(store: Store) -> str:

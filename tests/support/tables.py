@@ -16,12 +16,14 @@ SUMS = ("bytes", "nb_reqs", "nb_successful_reqs", "nb_failedrequests")
 def select(store: Store, query: str, **parameters: object) -> list[tuple[Any, ...]]:
     """Return the rows of a query. Its parameters are written as :name, for both databases."""
     with store.database.transaction() as connection:
-        cursor = connection.cursor()
-        if parameters:
-            cursor.execute(store.database.prepare(query), parameters)
-        else:
-            cursor.execute(query)
-        return [tuple(row) for row in cursor.fetchall()]
+        return [tuple(row) for row in _run(store, connection, query, parameters).fetchall()]
+
+
+def execute(store: Store, *statements: str, **parameters: object) -> None:
+    """Run statements in one transaction. Parameters are written as :name, for both databases."""
+    with store.database.transaction(write=True) as connection:
+        for statement in statements:
+            _run(store, connection, statement, parameters)
 
 
 def count(store: Store, table: str) -> int:
@@ -54,3 +56,12 @@ def compute_roll_up(store: Store, keys: tuple[str, ...]) -> dict[tuple[str, ...]
         else:
             found[coarse] = values
     return found
+
+
+def _run(store: Store, connection: Any, statement: str, parameters: dict[str, object]) -> Any:
+    cursor = connection.cursor()
+    if parameters:
+        cursor.execute(store.database.prepare(statement), parameters)
+    else:
+        cursor.execute(statement)
+    return cursor

@@ -1,11 +1,11 @@
 """Shards with timelines, written directly into their tables."""
 
-import datetime
 import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from eida_stats_webservice.archive.storage import VIEWS
+from support.crawls import parse_utc
 from support.stores import Store
 
 AVAILABILITY = "/fdsnws/availability/1"
@@ -46,14 +46,9 @@ def add_pieces(store: Store, code: str, pieces: Iterable[Piece]) -> None:
 
 def _list_values(piece: Piece) -> list[Any]:
     network, station, location, channel = piece.stream.split(".")
-    times = map(to_time, (piece.start, piece.end, piece.updated))
+    times = map(parse_utc, (piece.start, piece.end, piece.updated))
     start, end, updated = (time.isoformat(timespec="microseconds") for time in times)
     return [network, station, location, channel, piece.quality, piece.rate, start, end, updated, 1]
-
-
-def to_time(text: str) -> datetime.datetime:
-    """Return a time in UTC."""
-    return datetime.datetime.fromisoformat(text).replace(tzinfo=datetime.UTC)
 
 
 def read_table(text: str) -> list[dict[str, str]]:

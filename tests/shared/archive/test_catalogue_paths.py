@@ -6,7 +6,7 @@ from eida_statistics.archive.errors import InvalidPath
 from eida_statistics.archive.paths import hash_parents, hash_path, is_normal, is_within, normalise_path
 
 
-def test_hashes_are_those_of_the_seed() -> None:
+def test_hashes_are_those_of_gsky() -> None:
     assert hash_path("/g/data3/lb4") == "3e1a4cf9-f0ec-945c-1697-5fcc76f556c0"
     assert hash_parents("/g/data3/lb4") == (
         "399ab314-4e5e-e928-7ec4-94b96feb2d3f",

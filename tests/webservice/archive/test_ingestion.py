@@ -29,11 +29,11 @@ from support.crawls import (
     remove,
     write_crawl,
 )
+from support.dates import DAY
 from support.shard_rows import read_places, read_rows
 from support.stores import ON_POSTGRESQL, Store
 from support.tables import select
 
-DAY = datetime.timedelta(days=1)
 BHZ = Stream("GE", "APE", "", "BHZ")
 YEAR = f"{ROOT}/2020"
 

@@ -25,7 +25,7 @@ from support.shard_rows import clear, read_rows
 from support.stores import Store
 from support.tables import select
 
-# What is at a path: a directory; the target of a link; segments (stream, day) of a file, and when it was changed.
+# By path: None for a directory, the target of a link, or the segments (stream, day) of a file and its last change.
 State = Mapping[str, Any]
 
 _NAMES = ["a", "b", "a/x", "a/y", "a/x/1", "a/x/2", "b/x", "ab"]

@@ -25,6 +25,7 @@ from support.roles import grant_service
 from support.service import PREFIX
 from support.stations import REGISTRY, format_channel, write_stations
 from support.stores import ON_ONE_STORE, ON_POSTGRESQL, Store, open_store
+from support.tables import execute, select
 
 LAYERS = [make_layer(f"HIGH:{name}") for name in ("blue", "green", "red", "nir", "swir1", "swir2")]
 RASTER = f"{ROOT}/rain.nc"
@@ -61,19 +62,6 @@ def _create_shard(store: Store) -> None:
     store.shards.create("gfz", ROOT, "GFZ", open_paths=False)
 
 
-def _fetch(store: Store, statement: str, **parameters: object) -> list[tuple[Any, ...]]:
-    with store.database.transaction() as connection:
-        cursor = connection.cursor()
-        cursor.execute(store.database.prepare(statement), parameters)
-        return list(cursor.fetchall())
-
-
-def _execute(store: Store, *statements: str) -> None:
-    with store.database.transaction(write=True) as connection:
-        for statement in statements:
-            connection.cursor().execute(statement)
-
-
 def _ingest(store: Store, tmp_path: Path, *lines: CrawlLine, **options: Any) -> MergeResult:
     return store.crawls.ingest("gfz", write_crawl(tmp_path / "crawl.tsv.gz", lines), **options)
 
@@ -94,7 +82,7 @@ POINTS = "SELECT CAST(po_hash AS text), po_name, po_stamps, ST_AsText(po_polygon
 def test_six_layers_have_one_new_reference_system(with_postgis: Store, tmp_path: Path) -> None:
     result = _ingest(with_postgis, tmp_path, describe(RASTER), describe_raster(RASTER, *LAYERS))
     assert result.polygons == PolygonResult(6, 0, 0)
-    found = _fetch(
+    found = select(
         with_postgis,
         "SELECT CAST(po_hash AS text), po_name, po_stamps, po_min_stamp, po_max_stamp, po_pixel_x, po_pixel_y,"
         " ST_SRID(po_polygon), ST_Area(po_polygon), sh_code FROM polygons ORDER BY po_name",
@@ -108,19 +96,19 @@ def test_six_layers_have_one_new_reference_system(with_postgis: Store, tmp_path:
     assert found[0][2:] == ([october, september], september, october, 25, -25, 100000, 1e10, "gfz")
     assert {row[7] for row in found} == {100000}
     # As they are registered, with one space less.
-    assert _fetch(with_postgis, "SELECT srtext, proj4text FROM spatial_ref_sys WHERE srid = 100000") == [
+    assert select(with_postgis, "SELECT srtext, proj4text FROM spatial_ref_sys WHERE srid = 100000") == [
         (ALBERS["proj_wkt"], ALBERS["proj4"].strip())
     ]
 
 
 def test_known_reference_system_is_found(with_postgis: Store, tmp_path: Path) -> None:
     # PostGIS ends its text with a space; GDAL's may have one on any side.
-    ((wkt, proj4),) = _fetch(with_postgis, "SELECT srtext, proj4text FROM spatial_ref_sys WHERE srid = 32633")
+    ((wkt, proj4),) = select(with_postgis, "SELECT srtext, proj4text FROM spatial_ref_sys WHERE srid = 32633")
     assert proj4.endswith(" ")
     layers = [make_layer(proj4, proj_wkt=wkt, proj4=proj4) for proj4 in (proj4, proj4.strip(), f"  {proj4}")]
     other = make_layer("other", proj4="+proj=longlat +ellps=GRS80 +no_defs")
     _ingest(with_postgis, tmp_path, describe(RASTER), describe_raster(RASTER, *layers, other, make_layer("last")))
-    assert _fetch(with_postgis, "SELECT ST_SRID(po_polygon), count(*) FROM polygons GROUP BY 1 ORDER BY 1") == [
+    assert select(with_postgis, "SELECT ST_SRID(po_polygon), count(*) FROM polygons GROUP BY 1 ORDER BY 1") == [
         (32633, 3),
         (100000, 1),
         (100001, 1),
@@ -145,7 +133,7 @@ def test_invalid_layers_are_left_out(with_postgis: Store, tmp_path: Path) -> Non
     layers = [make_layer(str(members), **members) for members in broken]
     result = _ingest(with_postgis, tmp_path, describe(RASTER), describe_raster(RASTER, "text", *layers, LAYERS[0]))
     assert result.polygons == PolygonResult(14, 13, 0)
-    assert _fetch(with_postgis, "SELECT po_name FROM polygons") == [("HIGH:blue",)]
+    assert select(with_postgis, "SELECT po_name FROM polygons") == [("HIGH:blue",)]
 
 
 def test_layer_may_lack_times_and_polygon(with_postgis: Store, tmp_path: Path) -> None:
@@ -153,7 +141,7 @@ def test_layer_may_lack_times_and_polygon(with_postgis: Store, tmp_path: Path) -
     other = describe_raster(f"{ROOT}/other.nc")._replace(json=b'{"geo_metadata": 5}')
     result = _ingest(with_postgis, tmp_path, describe(RASTER), describe_raster(RASTER, layer), other)
     assert result.polygons == PolygonResult(1, 0, 0)
-    assert _fetch(with_postgis, "SELECT po_stamps, po_min_stamp, po_pixel_x, po_polygon FROM polygons") == [
+    assert select(with_postgis, "SELECT po_stamps, po_min_stamp, po_pixel_x, po_polygon FROM polygons") == [
         ([], None, None, None)
     ]
 
@@ -179,17 +167,17 @@ def test_stations_are_points_by_epoch(with_postgis: Store, tmp_path: Path) -> No
         *describe_file(two, third),
         *describe_file(three, temporary),
     )
-    assert _fetch(with_postgis, POINTS) == sorted(
+    assert select(with_postgis, POINTS) == sorted(
         [
             (hash_path(one), "BHZ", [first.start, first.end, second.start, second.end], "POINT(25 37)"),
             (hash_path(two), "BHZ", [third.start, third.end], "POINT(26 38)"),
             (hash_path(three), "BHZ", [temporary.start, temporary.end], "POINT(2 1)"),
         ]
     )
-    assert {srid for (srid,) in _fetch(with_postgis, "SELECT ST_SRID(po_polygon) FROM polygons")} == {4326}
+    assert {srid for (srid,) in select(with_postgis, "SELECT ST_SRID(po_polygon) FROM polygons")} == {4326}
     # Other stations change the points without a crawl.
     _add_stations(with_postgis, tmp_path, format_channel("GE.NONE..BHZ", 5, 6))
-    assert _fetch(with_postgis, POINTS) == [(hash_path(one), "BHZ", [unknown.start, unknown.end], "POINT(6 5)")]
+    assert select(with_postgis, POINTS) == [(hash_path(one), "BHZ", [unknown.start, unknown.end], "POINT(6 5)")]
 
 
 def test_polygons_follow_changed_crawls(with_postgis: Store, tmp_path: Path) -> None:
@@ -205,7 +193,7 @@ def test_polygons_follow_changed_crawls(with_postgis: Store, tmp_path: Path) -> 
         describe(RASTER),
         describe_raster(RASTER, *LAYERS),
     )
-    before = _fetch(with_postgis, "SELECT ctid, CAST(po_hash AS text) FROM gfz.polygons")
+    before = select(with_postgis, "SELECT ctid, CAST(po_hash AS text) FROM gfz.polygons")
     assert len(before) == 8
     _ingest(
         with_postgis,
@@ -216,7 +204,7 @@ def test_polygons_follow_changed_crawls(with_postgis: Store, tmp_path: Path) -> 
         describe_raster(RASTER, LAYERS[2]),
         may_shrink=True,
     )
-    after = _fetch(with_postgis, "SELECT ctid, CAST(po_hash AS text) FROM gfz.polygons")
+    after = select(with_postgis, "SELECT ctid, CAST(po_hash AS text) FROM gfz.polygons")
     assert sorted(path for _, path in after) == sorted([hash_path(f"{ROOT}/a"), hash_path(RASTER)])
     # The row of an unchanged file is not written again.
     assert [row for row in after if row[1] == hash_path(f"{ROOT}/a")] == [
@@ -281,7 +269,7 @@ def test_names_are_of_the_shard(filled: Store) -> None:
 
 
 def test_paths_are_found_by_any_geometry(filled: Store, postgis_uri: str) -> None:
-    _execute(filled, "UPDATE shards SET open_paths = true")
+    execute(filled, "UPDATE shards SET open_paths = true")
     client = create_app(Config(grant_service(postgis_uri))).test_client()
 
     def ask(**parameters: str) -> Any:
@@ -350,14 +338,14 @@ def test_any_way_leads_to_the_same_polygons(filled: Store, tmp_path: Path) -> No
     _ingest(filled, tmp_path, describe_raster(f"{ROOT}/alp", LAYERS[0]), is_partial=True)
     other = make_segment("GE.ALP..BHZ", "2012-01-01", "2013-01-01")
     _ingest(filled, tmp_path, *describe_file(path, later, other), is_partial=True)
-    found = _fetch(filled, POINTS)
+    found = select(filled, POINTS)
     assert found
     filled.polygons.recompute("gfz")
-    assert _fetch(filled, POINTS) == found
+    assert select(filled, POINTS) == found
 
 
 def test_rebuild_computes_polygons(filled: Store, tmp_path: Path) -> None:
-    before = _fetch(filled, POINTS)
+    before = select(filled, POINTS)
     lines = [
         *describe_file(f"{ROOT}/bhz", make_segment("GE.APE..BHZ", "2012-01-01", "2012-01-02")),
         describe(RASTER),
@@ -365,7 +353,7 @@ def test_rebuild_computes_polygons(filled: Store, tmp_path: Path) -> None:
     ]
     *_, last = filled.shard_rebuild.rebuild("gfz", [write_crawl(tmp_path / "crawl.tsv.gz", lines)])
     assert last.polygons == PolygonResult(7, 1, 0)
-    after = _fetch(filled, POINTS)
+    after = select(filled, POINTS)
     assert len(after) == 7
     assert [row for row in before if row in after] == after
     assert _intersect(filled, "POINT(25 37)") == _hash("bhz")
@@ -385,30 +373,30 @@ def test_extension_that_is_added_later_is_used(store: Store, tmp_path: Path) -> 
     assert _ingest(store, tmp_path, *lines).polygons == PolygonResult()
     with store.database.transaction() as connection:
         assert not store.polygons.is_used(connection)
-    _execute(store, "CREATE EXTENSION postgis")
+    execute(store, "CREATE EXTENSION postgis")
     # Nothing changes before the next migration.
     store.shards.create("select", "/select", "GFZ", open_paths=False)
     state = store.polygons.set_up()
     assert state.extension is not None
     assert (state.created, state.result) == (["gfz", "select"], PolygonResult(7, 1, 0))
-    assert _fetch(store, "SELECT count(*) FROM polygons") == [(6,)]
+    assert select(store, "SELECT count(*) FROM polygons") == [(6,)]
     assert store.polygons.set_up().created == []
     store.shards.create("new", "/new", "GFZ", open_paths=False)
-    assert _fetch(store, "SELECT count(*) FROM new.polygons") == [(0,)]
+    assert select(store, "SELECT count(*) FROM new.polygons") == [(0,)]
     # Without it again: PostgreSQL drops the view and the column.
-    _execute(store, "DROP EXTENSION postgis CASCADE")
+    execute(store, "DROP EXTENSION postgis CASCADE")
     _ingest(store, tmp_path, describe(RASTER), describe_raster(RASTER, LAYERS[0]))
     store.shards.create("last", "/last", "GFZ", open_paths=False)
-    _execute(store, "CREATE EXTENSION postgis")
+    execute(store, "CREATE EXTENSION postgis")
     _ingest(store, tmp_path, describe(RASTER), describe_raster(RASTER, *LAYERS[:2]))
     assert store.polygons.set_up().created == ["gfz", "last", "new", "select"]
-    assert _fetch(store, "SELECT count(*) FROM polygons") == [(2,)]
+    assert select(store, "SELECT count(*) FROM polygons") == [(2,)]
     store.shards.remove("gfz")
-    assert _fetch(store, "SELECT count(*) FROM polygons") == [(0,)]
+    assert select(store, "SELECT count(*) FROM polygons") == [(0,)]
 
 
 def test_schema_outside_the_search_path_is_named(with_postgis: Store) -> None:
-    _execute(
+    execute(
         with_postgis,
         "DROP EXTENSION postgis CASCADE",
         "CREATE SCHEMA hidden",
@@ -420,7 +408,7 @@ def test_schema_outside_the_search_path_is_named(with_postgis: Store) -> None:
 
 
 def test_owner_may_lack_the_right_to_register(with_postgis: Store, postgis_uri: str, tmp_path: Path) -> None:
-    _execute(
+    execute(
         with_postgis,
         "CREATE ROLE poor LOGIN",
         "GRANT USAGE, CREATE ON SCHEMA public, gfz TO poor",
@@ -432,12 +420,12 @@ def test_owner_may_lack_the_right_to_register(with_postgis: Store, postgis_uri: 
         with closing(open_store(uri)) as store:
             result = _ingest(store, tmp_path, describe(RASTER), describe_raster(RASTER, *LAYERS))
             assert result.polygons == PolygonResult(6, 0, 6)
-            assert _fetch(store, "SELECT count(*) FROM polygons") == [(0,)]
-            _execute(with_postgis, "GRANT INSERT ON spatial_ref_sys TO poor")
+            assert select(store, "SELECT count(*) FROM polygons") == [(0,)]
+            execute(with_postgis, "GRANT INSERT ON spatial_ref_sys TO poor")
             assert store.polygons.recompute("gfz") == PolygonResult(6, 0, 0)
-            assert _fetch(store, "SELECT count(*) FROM polygons") == [(6,)]
+            assert select(store, "SELECT count(*) FROM polygons") == [(6,)]
     finally:
-        _execute(with_postgis, "DROP OWNED BY poor", "DROP ROLE poor")
+        execute(with_postgis, "DROP OWNED BY poor", "DROP ROLE poor")
 
 
 def test_service_may_read_polygons(filled: Store, postgis_uri: str) -> None:
@@ -445,7 +433,7 @@ def test_service_may_read_polygons(filled: Store, postgis_uri: str) -> None:
     with closing(open_store(uri)) as store:
         assert _intersect(store, "POINT(25 37)") == _hash("bhz", "hhz")
         with pytest.raises(Exception, match="permission denied"):
-            _fetch(store, "SELECT count(*) FROM gfz.polygons")
+            select(store, "SELECT count(*) FROM gfz.polygons")
 
 
 @ON_ONE_STORE

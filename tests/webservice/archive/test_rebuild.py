@@ -12,12 +12,11 @@ from eida_statistics.archive.errors import InvalidCrawl
 from eida_stats_webservice.archive.errors import ForeignShard, TooManyBadLines
 from eida_stats_webservice.archive.holdings.refresh import HoldingsRefresh
 from support.crawls import ROOT, STARTED, describe, describe_directory, describe_file, make_segment, write_crawl
+from support.dates import DAY
 from support.processes import wait_for
 from support.shard_rows import read_rows
 from support.stores import ON_POSTGRESQL, Store
 from support.tables import select
-
-DAY = datetime.timedelta(days=1)
 
 
 @pytest.fixture

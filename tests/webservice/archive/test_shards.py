@@ -8,25 +8,13 @@ from eida_stats_webservice.archive.errors import NodeHasShards, ShardExists, Unk
 from eida_stats_webservice.archive.storage import VIEWS
 from eida_stats_webservice.errors import RefusedByDatabase, UnknownNode
 from support.stores import ON_POSTGRESQL, Store
+from support.tables import execute, select
 
 
 @pytest.fixture
 def node(store: Store) -> str:
     store.registry.add_node("GFZ", "")
     return "GFZ"
-
-
-def _execute(store: Store, statement: str, **parameters: object) -> None:
-    with store.database.transaction(write=True) as connection:
-        connection.cursor().execute(store.database.prepare(statement), parameters)
-
-
-def _count(store: Store, statement: str, **parameters: object) -> int:
-    with store.database.transaction() as connection:
-        cursor = connection.cursor()
-        cursor.execute(store.database.prepare(statement), parameters)
-        (count,) = cursor.fetchone()
-        return int(count)
 
 
 def test_shard_is_listed(store: Store, node: str) -> None:
@@ -47,13 +35,13 @@ def test_bad_code_is_refused(store: Store, node: str, code: str) -> None:
     with pytest.raises(UnusableShard):
         store.shards.create(code, "/GFZ/archive", node, open_paths=False)
     with pytest.raises(RefusedByDatabase):
-        _execute(store, "INSERT INTO shards (sh_code, sh_path, node_id) VALUES (:code, '/x', 1)", code=code)
+        execute(store, "INSERT INTO shards (sh_code, sh_path, node_id) VALUES (:code, '/x', 1)", code=code)
 
 
 @pytest.mark.parametrize("code", ["select", "a" * 50, "z9_"])
 def test_words_of_sql_are_codes(store: Store, node: str, code: str) -> None:
     store.shards.create(code, "/GFZ/archive", node, open_paths=False)
-    assert _count(store, "SELECT count(*) FROM paths WHERE sh_code = :code", code=code) == 0
+    assert select(store, "SELECT count(*) FROM paths WHERE sh_code = :code", code=code) == [(0,)]
     store.shards.remove(code)
     assert store.shards.read_all() == []
 
@@ -93,8 +81,7 @@ def test_unknown_names_are_refused(store: Store) -> None:
 
 @ON_POSTGRESQL
 def test_name_of_a_schema_is_refused(store: Store, node: str) -> None:
-    with store.database.transaction(write=True) as connection:
-        connection.cursor().execute("CREATE SCHEMA taken")
+    execute(store, "CREATE SCHEMA taken")
     with pytest.raises(ShardExists, match="schema taken"):
         store.shards.create("taken", "/a", node, open_paths=False)
 
@@ -107,10 +94,7 @@ def test_views_keep_their_columns(store: Store, node: str) -> None:
     """
 
     def read() -> list[tuple[str, str]]:
-        with store.database.transaction() as connection:
-            cursor = connection.cursor()
-            cursor.execute(store.database.prepare(statement), {"names": tuple(VIEWS)})
-            return sorted(cursor.fetchall())
+        return sorted(select(store, statement, names=tuple(VIEWS)))
 
     migrated = read()
     assert len(migrated) == len(VIEWS)
@@ -122,10 +106,7 @@ def test_views_keep_their_columns(store: Store, node: str) -> None:
 def test_condition_leaves_one_shard_to_read(store: Store, node: str) -> None:
     for code in ("one", "two"):
         store.shards.create(code, f"/{code}", node, open_paths=False)
-    with store.database.transaction() as connection:
-        cursor = connection.cursor()
-        cursor.execute("EXPLAIN SELECT * FROM paths WHERE sh_code = %s", ("two",))
-        plan = "\n".join(line for (line,) in cursor)
+    plan = "\n".join(line for (line,) in select(store, "EXPLAIN SELECT * FROM paths WHERE sh_code = 'two'"))
     assert "Seq Scan on paths" in plan
     assert "Append" not in plan
 

@@ -1,4 +1,4 @@
-"""Holdings over HTTP: what is held next to what is served."""
+"""Holdings over HTTP: bytes held next to bytes served."""
 
 import datetime
 import json
@@ -86,7 +86,7 @@ def test_held_is_next_to_served(client: FlaskClient) -> None:
         ("A", "*", 3047, 1850, 1.64703, "present"),
         ("B", "*", 200, None, None, None),
     ]
-    # What B holds is unknown, so there is no ratio.
+    # The holdings of B are unknown, so there is no ratio.
     assert pick(ask(client), *NETWORK) == [("*", "*", 3247, 1850, None, "present")]
     assert pick(ask(client, node="A"), *NETWORK) == [("*", "*", 3047, 1850, 1.64703, "present")]
     assert pick(ask(client, level="network", merge="nodes"), *NETWORK) == [
