@@ -26,7 +26,7 @@ class HoldingsAnswers:
     Args:
         statistics: the statistics.
         registry: the nodes and networks.
-        holdings: what the nodes hold.
+        holdings: the rows that the nodes hold.
         settings: how small groups of clients are protected.
     """
 
@@ -43,47 +43,47 @@ class HoldingsAnswers:
         self._settings = settings
 
     def answer(
-        self, holdings: HoldingsQuery, today: datetime.date, viewer: Viewer | None = None
+        self, query: HoldingsQuery, today: datetime.date, viewer: Viewer | None = None
     ) -> Generator[HoldingsRow]:
         """Yield the rows of an answer, in its order.
 
         Args:
-            holdings: the query.
+            query: the parameters of the request.
             today: the present day.
             viewer: the holder of a token; None for a public answer.
         """
-        query = holdings.query
+        selection = query.selection
         with self._statistics.snapshot() as snapshot:
             connection = snapshot.connection
             registry = self._registry.read_from(connection)
-            keys = RowKeys(query, registry.list_networks(), dict(registry.list_policies()), viewer or PUBLIC)
-            if holdings.is_growth:
-                rows: Iterable[HoldingsRow] = make_growth(keys, self._holdings.read_growth(connection, holdings))
+            keys = RowKeys(selection, registry.list_networks(), dict(registry.list_policies()), viewer or PUBLIC)
+            if query.is_growth:
+                rows: Iterable[HoldingsRow] = make_growth(keys, self._holdings.read_growth(connection, query))
             else:
                 usage = Usage(snapshot, registry, self._settings)
-                is_suppressed = viewer is None and usage.suppresses(query)
-                states = self._holdings.list_states(connection, holdings, today)
+                is_suppressed = viewer is None and usage.suppresses(selection)
+                states = self._holdings.list_states(connection, query, today)
                 rows = make_rows(
                     keys,
                     states,
-                    self._holdings.read_held(connection, holdings, states),
-                    _read_served(usage, query, today, viewer),
-                    self._count_streams(connection, holdings, today, is_suppressed=is_suppressed),
+                    self._holdings.read_held(connection, query, states),
+                    _read_served(usage, selection, today, viewer),
+                    self._count_streams(connection, query, today, is_suppressed=is_suppressed),
                     is_suppressed=is_suppressed,
                 )
-            yield from sort_rows(merge_nodes(rows) if query.merge_nodes else rows, query)
+            yield from sort_rows(merge_nodes(rows) if selection.merge_nodes else rows, selection)
 
     def _count_streams(
-        self, connection: Any, holdings: HoldingsQuery, today: datetime.date, *, is_suppressed: bool
+        self, connection: Any, query: HoldingsQuery, today: datetime.date, *, is_suppressed: bool
     ) -> Iterable[StreamCounts]:
-        if not holdings.has_streams:
+        if not query.has_streams:
             return ()
-        query = holdings.query
+        selection = query.selection
         if is_suppressed:
             # Bytes of open months are not shown either.
             first_open = closed_months.find_first_open_month(today, self._settings.closed_after_days)
-            query = closed_months.keep_closed_months(query, first_open)
-        return self._holdings.count_streams(connection, query)
+            selection = closed_months.keep_closed_months(selection, first_open)
+        return self._holdings.count_streams(connection, selection)
 
 
 def _read_served(

@@ -1,4 +1,4 @@
-"""Queries of holdings, and what their answers are made of."""
+"""Queries of holdings, and the rows of their answers."""
 
 import msgspec
 
@@ -15,12 +15,12 @@ class HoldingsQuery(msgspec.Struct, frozen=True):
     """A query of holdings.
 
     Attributes:
-        query: the period of requests, the filters and the levels.
+        selection: the period of requests, the filters and the levels, as in queries of statistics.
         options: how the answer is written.
         is_growth: whether the answer has what was held at the end of each month, and nothing that was served.
     """
 
-    query: StatisticsQuery
+    selection: StatisticsQuery
     options: OutputOptions
     is_growth: bool = False
 
@@ -32,13 +32,13 @@ class HoldingsQuery(msgspec.Struct, frozen=True):
     @property
     def divides_years(self) -> bool:
         """Whether what is held is divided by the year of the data."""
-        return bool(self.query.details)
+        return bool(self.selection.details)
 
     @property
     def is_of_streams(self) -> bool:
         """Whether it divides or selects by something below networks. Snapshots do not have this."""
-        levels = [level.name for level in self.query.cube.levels[2:]]
-        return self.query.level in levels or not self.query.filtered.isdisjoint(levels)
+        levels = [level.name for level in self.selection.cube.levels[2:]]
+        return self.selection.level in levels or not self.selection.filtered.isdisjoint(levels)
 
 
 class NodeState(msgspec.Struct, frozen=True):

@@ -34,8 +34,8 @@ def parse_holdings_query(
     if is_growth and all(list_aliases(HOLDINGS).get(name, name) != "start" for name, _ in others):
         # All snapshots.
         others.append(("start", EARLIEST_DAY.strftime("%Y-%m")))
-    query, options = parse_query(HOLDINGS, others, today, restricted=restricted)
-    parsed = HoldingsQuery(query, options, is_growth)
+    selection, options = parse_query(HOLDINGS, others, today, restricted=restricted)
+    parsed = HoldingsQuery(selection, options, is_growth)
     if is_growth and parsed.has_streams:
         raise BadParameter(f"growth=month with {STREAMS}=true", hint="Leave one of them out.", parameter=_GROWTH)
     if is_growth and parsed.is_of_streams:

@@ -41,7 +41,7 @@ def create_blueprint(
     Args:
         statistics: the statistics.
         registry: the nodes and networks.
-        holdings: what the nodes hold.
+        holdings: the rows that the nodes hold.
         concurrency: limits how many queries run at once.
         authenticator: identifies clients.
         settings: how small groups of clients are protected.
@@ -72,11 +72,11 @@ def create_blueprint(
         parsed = parse_holdings_query(read_parameters(request), today, restricted=False)
         # In the next month, the present state becomes that of a past month.
         validators = find_validators(
-            request, statistics.data_version(), settings, parsed.query, today, f"{today:%Y-%m}"
+            request, statistics.data_version(), settings, parsed.selection, today, f"{today:%Y-%m}"
         )
         return respond_conditionally(
             validators,
-            lambda: usage.check_public_names(parsed.query),
+            lambda: usage.check_public_names(parsed.selection),
             lambda: write(parsed, answers.answer(parsed, today)),
         )
 
@@ -87,7 +87,7 @@ def create_blueprint(
         viewer = authenticator.authenticate(request)
         today = _get_today()
         parsed = parse_holdings_query(read_parameters(request), today, restricted=True)
-        parsed = msgspec.structs.replace(parsed, query=usage.resolve_names(parsed.query, viewer))
+        parsed = msgspec.structs.replace(parsed, selection=usage.resolve_names(parsed.selection, viewer))
         # The token may be revoked while the query waits.
         return write(parsed, answers.answer(parsed, today, viewer), lambda: authenticator.check_token(request))
 
