@@ -101,7 +101,7 @@ class CrawlReader:
         self.bad = BadLines()
         self.root: str | None = None
         self.first: CrawlRecord | None = None
-        # What all paths begin with: the root of a complete crawl, else that of the shard.
+        # All paths begin with it: the root of a complete crawl, else that of the shard.
         self._top = shard_path
         self._record: CrawlRecord | None = None
         self._pending: tuple[int, bytes] | None = None

@@ -50,7 +50,7 @@ def format_restriction(span: Span) -> str:
 
 
 def list_stream_columns(query: AvailabilityQuery) -> list[Column]:
-    """Return the columns that neighbouring rows have in common. What is merged has none."""
+    """Return the columns that neighbouring rows have in common, except those of differences that are merged."""
     columns = [
         Column("Network", lambda span: span.channel.network, 8),
         Column("Station", lambda span: span.channel.station, 8),
@@ -182,7 +182,7 @@ def _encode(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _batch(rows: Iterable[Span] | Iterable[str]) -> Iterator[list]:  # type: ignore[type-arg] # of what it is given
+def _batch(rows: Iterable[Span] | Iterable[str]) -> Iterator[list]:  # type: ignore[type-arg] # of its argument
     remaining = iter(rows)
     while some := list(islice(remaining, _ROWS_AT_ONCE)):
         yield some

@@ -12,7 +12,7 @@ from functools import lru_cache
 from eida_stats_webservice.archive.availability.models import AvailabilityQuery, Span, Time
 
 _NONE = datetime.timedelta()
-# Longer than any span, and far from the end of what timedelta can represent.
+# Longer than any span, and far below the maximum of a timedelta.
 _LONGEST_SECONDS = 1e10
 
 _parse = datetime.datetime.fromisoformat

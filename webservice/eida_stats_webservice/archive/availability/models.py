@@ -43,7 +43,7 @@ class AvailabilityQuery(msgspec.Struct, frozen=True):
 
     Attributes:
         is_extent: whether a row is the whole extent of a stream, instead of a span.
-        selections: what is selected. A span that several of them select is returned once.
+        selections: streams and windows. A span in several of them is returned once.
         qualities: patterns of qualities.
         merge: which differences do not separate spans, some of MERGES.
         gap: the longest gap that does not separate spans.
