@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -99,7 +100,9 @@ def main(
         )
     console = Console(highlight=False)
     console.width = max(console.width, _WIDTH)
-    console.print(f"{_processor()}, {platform.system()}, Python {platform.python_version()}\n")
+    # Builds of the same version differ in speed.
+    python = f"Python {platform.python_version()} in {sys.base_prefix}"
+    console.print(f"{_processor()}, {platform.system()}, {python}\n")
     chosen = (part for name in names or benchmarks for part in (_ARCHIVE if name == "archive" else (name,)))
     for name in chosen:
         benchmarks[name](console, runs)
