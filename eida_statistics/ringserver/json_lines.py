@@ -54,7 +54,7 @@ class _Line(msgspec.Struct):
 
 _DECODER = msgspec.json.Decoder(_Line)
 _STREAMS = re.compile(rb'"streams":\[')
-_WHOLE_STREAMS = re.compile(rb'(?:\{"stream_id":"(?:[^"\\]|\\.)*+","bytes":[-.eE\d]++,"packets":[-.eE\d]++\},?)*+')
+_WHOLE_STREAMS = re.compile(rb'(?:\{"stream_id":"(?:[^"\\]++|\\.)*","bytes":[-.eE\d]++,"packets":[-.eE\d]++\},?)*')
 
 
 def read_line(data: bytes, start: int, line: int) -> Found | None:

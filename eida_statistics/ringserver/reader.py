@@ -15,8 +15,8 @@ _FIRST_BYTES = 16
 # A file whose first lines have nothing of a transfer log is another file.
 _FIRST_LINES = 20
 
-_PADDING = re.compile(rb"(?:[\0\s\x1e]|\xef\xbb\xbf)++")
-_STREAM_LINES = re.compile(rb"(?:" + transfer_log.STREAM_LINE + rb")++")
+_PADDING = re.compile(rb"(?:[\0\s\x1e]++|\xef\xbb\xbf)+")
+_STREAM_LINES = re.compile(rb"(?:" + transfer_log.STREAM_LINE + rb")+")
 _OF_PORTABLE_DATASELECT = re.compile(rb"END CLIENT \S+ \[[^\s\]]*\] total bytes: ")
 _MARKUP = re.compile(rb"\s*<[!?A-Za-z]")
 _BINARY = re.compile(rb"[\x01-\x08\x0e-\x1a]")

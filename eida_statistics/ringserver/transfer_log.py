@@ -36,8 +36,9 @@ _TAIL = rb"\) @ (" + _TIME + rb") \(connected (" + _TIME + rb")\) (TX|RX)\r?\n"
 _NUMBERS_OF_STREAM = rb" [0-9]++ [0-9]++\r?\n"
 # An id has no blanks, line breaks or NULs. Almost all ids are of printable characters.
 STREAM_LINE = rb"[^\0\t-\r ]++" + _NUMBERS_OF_STREAM
-_STREAMS = rb"((?:" + STREAM_LINE + rb")*+)"
-_PRINTABLE_STREAMS = rb"((?:[!-~]++" + _NUMBERS_OF_STREAM + rb")*+)"
+# Groups have no possessive quantifier: before Python 3.11.5, they match wrong text (gh-106052).
+_STREAMS = rb"((?:" + STREAM_LINE + rb")*)"
+_PRINTABLE_STREAMS = rb"((?:[!-~]++" + _NUMBERS_OF_STREAM + rb")*)"
 _BLANK, _RETURN = b" \r"
 # A tail has fewer bytes.
 _TAIL_BYTES = 128

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 # No data, but allowed around records: white space, record separators and byte order marks.
-_PADDING = re.compile(rb"(?:[\s\x1e]|\xef\xbb\xbf)*+")
+_PADDING = re.compile(rb"(?:[\s\x1e]++|\xef\xbb\xbf)*")
 _NULS = re.compile(rb"\0+")
 # Records have four levels. Deeper ones are found by their own beginning.
 _MAX_DEPTH = 500
 
 _SPACE = rb"[ \t\r\n]*+"
-_STRING = rb'"((?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+)"'
-_NUMBER = rb"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?[0-9]++)?+"
+_STRING = rb'"((?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*)"'
+_NUMBER = rb"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?"
 _BEGINNING = re.compile(rb"\{" + _SPACE + rb'"')
 _KEY = re.compile(_SPACE + _STRING + _SPACE + rb":")
 _VALUE = re.compile(_SPACE + rb"(?:([{\[])|(?:" + _STRING + rb"|" + _NUMBER + rb"|true|false|null|NaN|-?Infinity))")
