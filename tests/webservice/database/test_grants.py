@@ -153,7 +153,6 @@ class Tour:
             store.registry.add_node(name, "operator@node.example")
             token = store.registry.add_token(name, now - DAY, now + DAY)[1]
             operators = store.registry.add_network_token(network, now - DAY, now + DAY)[1]
-            store.shards.create(name.lower(), f"/{name}", name, open_paths=False)
         client = create_app(Config(self._roles.service, metrics_token=METRICS_TOKEN)).test_client()
         sent = [wire(row(network=network, bytes=size), days_coverage=[f"2026-10-{size:02}"]) for size in (1, 2, 3)]
         first = self._ask(client, "POST", "submit", token, json=sent[0])
