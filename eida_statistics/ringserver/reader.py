@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from eida_statistics.errors import ForeignLog
-from eida_statistics.ringserver import json_lines, transfer_log
+from eida_statistics.ringserver import json_lines, simple_records, transfer_log
 from eida_statistics.ringserver.events import Event, Rejection, Skipped, Unfinished
 
 # A record of a client that gets a hundred thousand streams has 5 MB.
@@ -40,30 +40,30 @@ def read_events(chunks: Iterable[bytes], name: str) -> Iterator[Event]:
         ForeignLog: if it is another kind of file.
     """
     waiting = iter(chunks)
-    data, position, line = b"", 0, 1
+    data, text, position, line = b"", "", 0, 1
     is_all, is_ours, foreign_lines = False, False, 0
     while position < len(data) or not is_all:
-        if (record := transfer_log.read_simple(data, position, line)) is not None:
-            is_ours = True
-            yield record
-            line += len(record.ids) + 2
-            position += record.length
-            continue
+        start = position
+        position, line = yield from simple_records.read_simple(text, position, line)
+        is_ours |= position > start
+        if is_all and position == len(data):
+            break
         piece = _read_piece(data, position, line, is_all=is_all)
         if piece is None and not is_all and len(data) - position < _MAX_PIECE_BYTES:
             chunk = next(waiting, None)
             is_all = chunk is None
             data, position = data[position:] + (chunk or b""), 0
+            text = data.decode("latin-1")
             continue
         if piece is None:
             piece = _end_piece(data, position, line, is_all=is_all)
         event = piece.event
         if not is_ours and not isinstance(event, Skipped):
-            text = data[position : piece.end]
-            is_ours = _is_ours(event, text)
+            content = data[position : piece.end]
+            is_ours = _is_ours(event, content)
             if not is_ours:
                 foreign_lines += 1
-                _refuse_foreign(text, event, foreign_lines, name)
+                _refuse_foreign(content, event, foreign_lines, name)
         yield event
         line += data.count(b"\n", position, piece.end)
         position = piece.end

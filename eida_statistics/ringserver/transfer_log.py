@@ -18,11 +18,8 @@ from collections.abc import Iterator
 from enum import Enum, auto
 from typing import NamedTuple, cast
 
-import msgspec
-
-from eida_statistics.payload import MAX_COUNT
 from eida_statistics.ringserver.events import RX, TX, Direction, TransferRecord
-from eida_statistics.ringserver.fields import BadField, Heading, Place, Streams, make_record, parse_time
+from eida_statistics.ringserver.fields import BadField, Heading, Place, Streams, make_record
 
 START = b"START CLIENT "
 BAD_START = "a START line that cannot be read"
@@ -31,31 +28,19 @@ MAX_ID_BYTES = 255
 
 _TIME = rb"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d{1,9})?Z?"
 # Shorter names than those of the protocols would let more forged text fit into a client id.
-_HEAD = rb"START CLIENT (\S++) \[([^\s\]]++)\] \(([A-Za-z]{4,}+)\|"
-_TAIL = rb"\) @ (" + _TIME + rb") \(connected (" + _TIME + rb")\) (TX|RX)\r?\n"
-_NUMBERS_OF_STREAM = rb" [0-9]++ [0-9]++\r?\n"
-# An id has no blanks, line breaks or NULs. Almost all ids are of printable characters.
-STREAM_LINE = rb"[^\0\t-\r ]++" + _NUMBERS_OF_STREAM
+HEAD = rb"START CLIENT (\S++) \[([^\s\]]++)\] \(([A-Za-z]{4,}+)\|"
+TAIL = rb"\) @ (" + _TIME + rb") \(connected (" + _TIME + rb")\) (TX|RX)\r?\n"
+# An id has no blanks, line breaks or NULs.
+STREAM_LINE = rb"[^\0\t-\r ]++ [0-9]++ [0-9]++\r?\n"
 # Groups have no possessive quantifier: before Python 3.11.5, they match wrong text (gh-106052).
 _STREAMS = rb"((?:" + STREAM_LINE + rb")*)"
-_PRINTABLE_STREAMS = rb"((?:[!-~]++" + _NUMBERS_OF_STREAM + rb")*)"
-_BLANK, _RETURN = b" \r"
 # A tail has fewer bytes.
 _TAIL_BYTES = 128
 
-_NUMBERS = msgspec.json.Decoder(list[list[int]])
 _DIRECTIONS: dict[bytes, Direction] = {b"TX": TX, b"RX": RX}
 
-# A record whose client id has no line break. Almost all are such.
-_SIMPLE = re.compile(
-    _HEAD
-    + rb"([^\n]{0,255}?)"
-    + _TAIL
-    + _PRINTABLE_STREAMS
-    + rb"END CLIENT \1 \[\2\] total \7 bytes: ([0-9]{1,20})\r?\n"
-)
-_HEAD_PATTERN = re.compile(_HEAD)
-_TAIL_PATTERN = re.compile(_TAIL)
+_HEAD_PATTERN = re.compile(HEAD)
+_TAIL_PATTERN = re.compile(TAIL)
 _STREAMS_PATTERN = re.compile(_STREAMS)
 END_LINE = re.compile(rb"END CLIENT (\S++) \[([^\s\]]++)\] total (TX|RX) bytes: ([0-9]{1,20})\r?\n")
 
@@ -109,45 +94,6 @@ class _Start(NamedTuple):
         return self.limit + _TAIL_BYTES
 
 
-def read_simple(data: bytes, start: int, line: int) -> TransferRecord | None:
-    """Return the record at a position if it is whole and nothing about it is odd, otherwise None.
-
-    `read_record` reads the same record, in twice the time. This one avoids calls and objects.
-    """
-    match = _SIMPLE.match(data, start)
-    if match is None or not _is_beyond_client_id(match):
-        return None
-    _, address, protocol, client_id, written, connected, direction, streams, total = match.groups()
-    content = data[start : match.end(8)]
-    # A search for one byte is ten times as fast as for several.
-    if _RETURN in content or (_BLANK in client_id and _is_odd(client_id)):
-        return None
-    tokens = streams.decode().split()
-    try:
-        # JSON is the fastest way to read many numbers.
-        sizes, packets = _NUMBERS.decode(f"[[{','.join(tokens[1::3])}],[{','.join(tokens[2::3])}]]")
-        times = parse_time(written.decode()), parse_time(connected.decode())
-    except (ValueError, msgspec.DecodeError):
-        return None
-    size = sum(sizes)
-    if size != int(total) or size > MAX_COUNT or sum(packets) > MAX_COUNT:
-        return None
-    return TransferRecord(
-        _DIRECTIONS[direction],
-        address.decode(errors="replace"),
-        protocol.decode(),
-        client_id.decode(errors="replace"),
-        *times,
-        None,
-        tokens[0::3],
-        sizes,
-        packets,
-        content,
-        line,
-        match.end() - start,
-    )
-
-
 def read_record(data: bytes, start: int, line: int, *, is_all: bool) -> Found | None:
     """Return the piece of a log that begins with START, or None if more text is needed to decide.
 
@@ -161,18 +107,6 @@ def read_record(data: bytes, start: int, line: int, *, is_all: bool) -> Found | 
     if head is None:
         return None if data.find(b"\n", start) < 0 else _reject_start(data, start)
     return _decide(_Start(data, head, line), is_all=is_all)
-
-
-def _is_beyond_client_id(simple: re.Match[bytes]) -> bool:
-    """Return whether the END line of a record cannot be part of its client id.
-
-    It is not if it ends further away, or is followed by a record that is right by itself and ends further away.
-    """
-    limit = simple.start(4) + MAX_ID_BYTES
-    if simple.end() > limit:
-        return True
-    following = _SIMPLE.match(simple.string, simple.end())
-    return following is not None and following.end() > limit and _add_sizes(following[8]) == int(following[9])
 
 
 def _decide(start: _Start, *, is_all: bool) -> Found | None:
