@@ -52,6 +52,8 @@ SET enable_hashagg = off;
 INSERT INTO ringserver_by_hour
 SELECT hour, 1, 'TX', network, country, sum(bytes), sum(packets), hll_add_agg(hll_hash_text(hosthash), 11, 5)
 FROM parts GROUP BY hour, network, country;
+INSERT INTO ringserver_clients_by_hour
+SELECT hour, 1, 'TX', hll_add_agg(hll_hash_text(hosthash), 11, 5) FROM parts GROUP BY hour;
 INSERT INTO ringserver_by_day
 SELECT
     date, 1, 'TX', network, country, sum(bytes), sum(packets), sum(records),

@@ -48,9 +48,11 @@ def add_up(payloads: Iterable[DayPayload]) -> Tables:
                 parts[(name, *key)].append(row)
                 if name == "days":
                     parts[("months", f"{key[0][:7]}-01", *key[1:])].append(row)
+                elif name == "hours":
+                    parts[("hour_clients", *key[:2])].append(row)
     return {
         key: (
-            *(sum(getattr(row, field) for row in rows) for field in rows[0].counts),
+            *(sum(getattr(row, field) for row in rows) for field in TABLES[key[0]].counts),
             hll.merge(hll.from_hex(row.clients) for row in rows),
         )
         for key, rows in parts.items()
@@ -59,7 +61,7 @@ def add_up(payloads: Iterable[DayPayload]) -> Tables:
 
 def without_hours(tables: Tables, before: datetime.date) -> Tables:
     """Return rows without those of hours before a day."""
-    return {key: row for key, row in tables.items() if key[0] != "hours" or key[1] >= str(before)}
+    return {key: row for key, row in tables.items() if not key[0].startswith("hour") or key[1] >= str(before)}
 
 
 def read_tables(store: Store, node: str) -> Tables:
@@ -72,7 +74,7 @@ def read_tables(store: Store, node: str) -> Tables:
             time, *codes = row[: len(table.keys)]
             *counts, clients = row[len(table.keys) :]
             sketch = hll.from_hex(clients) if isinstance(clients, str) else bytes(clients)
-            key = (name, str(parse_time(time) if name == "hours" else time), *codes)
+            key = (name, str(parse_time(time) if name.startswith("hour") else time), *codes)
             found[key] = (*map(int, counts), hll.canonicalize(sketch))
     return found
 

@@ -83,15 +83,16 @@ def test_grown_day_adds_only_the_difference(store: Store) -> None:
     with store.database.transaction(write=True) as connection:
         connection.cursor().execute("UPDATE ringserver_stats SET packets = 77 WHERE date = '2026-10-01'")
         connection.cursor().execute("DELETE FROM ringserver_by_hour WHERE network = '' AND hour < '2026-11-01'")
+        connection.cursor().execute("DELETE FROM ringserver_clients_by_hour WHERE hour < '2026-11-01'")
     planted = list_differences(store)
-    assert {"ringserver_stats", "ringserver_by_hour"} == set(planted)
+    assert {"ringserver_stats", "ringserver_by_hour", "ringserver_clients_by_hour"} == set(planted)
     grown = LEVELS[DAYS[0], "rs-a", 3]
     store.ringserver.replace(node, grown)
     assert set(list_differences(store)) == set(planted)
     shrunken = LEVELS[DAYS[0], "rs-a", 4]
     assert store.ringserver.replace(node, shrunken)[0].supersedes
     # That of the other day is left.
-    assert set(list_differences(store)) == {"ringserver_by_hour"}
+    assert set(list_differences(store)) == {"ringserver_by_hour", "ringserver_clients_by_hour"}
     list(store.verification.replay())
     assert list_differences(store) == []
     assert read_tables(store, "GFZ") == add_up([shrunken, second, third, beside])

@@ -2,7 +2,7 @@
 
 -- A correction deletes sums and computes them again.
 GRANT SELECT, INSERT, UPDATE, DELETE ON ringserver_stats, ringserver_by_month, ringserver_by_day, ringserver_by_hour,
-    ringserver_by_place TO {role};
+    ringserver_clients_by_hour, ringserver_by_place TO {role};
 
 -- Raw logs: records count once, and retracting a day deletes what was stored of it.
 GRANT SELECT, INSERT, UPDATE, DELETE ON ringserver_records, ringserver_by_client TO {role};

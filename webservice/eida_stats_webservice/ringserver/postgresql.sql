@@ -73,8 +73,9 @@ SELECT bool_and(COALESCE(has_table_privilege(to_regclass(name), privilege), true
     AND COALESCE(has_function_privilege(to_regprocedure('ringserver_create_partition(date)'), 'EXECUTE'), true)
     AND COALESCE(has_function_privilege(to_regprocedure('ringserver_set_body(bigint, bytea)'), 'EXECUTE'), true)
 FROM unnest(ARRAY[
-    'ringserver_stats', 'ringserver_by_month', 'ringserver_by_day', 'ringserver_by_hour', 'ringserver_by_place',
-    'ringserver_records', 'ringserver_by_client', 'ringserver_events'
+    'ringserver_stats', 'ringserver_by_month', 'ringserver_by_day', 'ringserver_by_hour',
+    'ringserver_clients_by_hour', 'ringserver_by_place', 'ringserver_records', 'ringserver_by_client',
+    'ringserver_events'
 ]) AS name, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privilege
 WHERE name <> 'ringserver_events' OR privilege <> 'UPDATE';
 

@@ -83,6 +83,7 @@ class RingserverPruning:
             self._queries.remove_old_records(connection, node_id=node.id, records_from=records_from)
             self._queries.remove_old_clients(connection, node_id=node.id, records_from=records_from)
             self._queries.remove_old_hours(connection, node_id=node.id, hours_from=hours_from)
+            self._queries.remove_old_hour_clients(connection, node_id=node.id, hours_from=hours_from)
             return found
 
         return self._database.administer(change)

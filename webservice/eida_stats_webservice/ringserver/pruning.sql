@@ -26,3 +26,6 @@ DELETE FROM ringserver_by_client WHERE node_id = :node_id AND date < :records_fr
 
 -- name: remove_old_hours(node_id, hours_from)!
 DELETE FROM ringserver_by_hour WHERE node_id = :node_id AND hour < :hours_from;
+
+-- name: remove_old_hour_clients(node_id, hours_from)!
+DELETE FROM ringserver_clients_by_hour WHERE node_id = :node_id AND hour < :hours_from;

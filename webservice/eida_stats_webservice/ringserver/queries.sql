@@ -66,6 +66,14 @@ ON CONFLICT (node_id, hour, direction, network, country) DO UPDATE SET
     packets = stored.packets + excluded.packets,
     clients = hll_union(stored.clients, excluded.clients);
 
+-- name: merge_hour_clients(node_id)!
+-- Add the staging rows of hours to the clients of all networks and countries.
+INSERT INTO ringserver_clients_by_hour AS stored (node_id, hour, direction, clients)
+SELECT :node_id, hour, direction, hll_union_agg(clients)
+FROM staging_hours WHERE true
+GROUP BY hour, direction
+ON CONFLICT (node_id, hour, direction) DO UPDATE SET clients = hll_union(stored.clients, excluded.clients);
+
 -- name: merge_places(node_id)!
 -- Add the staging rows to the sums by day and place. Several payloads may have the same key.
 INSERT INTO ringserver_by_place AS stored (
@@ -97,6 +105,9 @@ DELETE FROM ringserver_by_place WHERE node_id = :node_id AND date = :day;
 -- name: remove_hours(node_id, start, stop)!
 DELETE FROM ringserver_by_hour WHERE node_id = :node_id AND hour >= :start AND hour < :stop;
 
+-- name: remove_hour_clients(node_id, start, stop)!
+DELETE FROM ringserver_clients_by_hour WHERE node_id = :node_id AND hour >= :start AND hour < :stop;
+
 -- name: hours_kept_from()$
 -- Return the first day of which hours are kept.
 SELECT CAST(hours_from AS text) FROM ringserver_pruned;
@@ -107,6 +118,7 @@ SELECT CAST(date AS text) FROM ringserver_stats WHERE node_id = :node_id
 UNION SELECT CAST(date AS text) FROM ringserver_by_month WHERE node_id = :node_id
 UNION SELECT CAST(date AS text) FROM ringserver_by_day WHERE node_id = :node_id
 UNION SELECT substr(CAST(hour AS text), 1, 10) FROM ringserver_by_hour WHERE node_id = :node_id
+UNION SELECT substr(CAST(hour AS text), 1, 10) FROM ringserver_clients_by_hour WHERE node_id = :node_id
 UNION SELECT CAST(date AS text) FROM ringserver_by_place WHERE node_id = :node_id
 UNION SELECT CAST(starts_at AS text) FROM payloads
     WHERE node_id = :node_id AND kind = 'ringserver' AND withdrawn_at IS NULL;
@@ -126,6 +138,10 @@ FROM ringserver_by_day WHERE node_id = :node_id AND date >= :start AND date < :s
 -- name: read_hours(node_id, start, stop)
 SELECT hour, direction, network, country, bytes, packets, clients
 FROM ringserver_by_hour WHERE node_id = :node_id AND hour >= :start AND hour < :stop;
+
+-- name: read_hour_clients(node_id, start, stop)
+SELECT hour, direction, clients
+FROM ringserver_clients_by_hour WHERE node_id = :node_id AND hour >= :start AND hour < :stop;
 
 -- name: read_places(node_id, start, stop)
 SELECT date, direction, country, city, geohash, bytes, packets, clients

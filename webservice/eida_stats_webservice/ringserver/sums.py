@@ -1,4 +1,7 @@
-"""The sums of ringservers: by month for streams, by month, day and hour for networks, by day for places."""
+"""The sums of ringservers: by month for streams, by month, day and hour for networks, by day for places.
+
+The clients of all networks by hour are a table, too: to unite many sketches takes too long for a dashboard.
+"""
 
 import datetime
 from collections.abc import Collection, Iterable, Iterator
@@ -15,7 +18,8 @@ from eida_stats_webservice.payloads.differences import Key, Sums, SumTable, norm
 from eida_stats_webservice.registry.models import Node
 
 _COUNTS = ("bytes", "packets", "records")
-# The tables by the lists of payloads; months are sums of days. Columns are in the order of the fields of rows.
+# The tables by the lists of payloads, and two that follow from days and hours. Columns are in the order of the
+# fields of rows.
 TABLES = {
     "stats": SumTable(
         "ringserver_stats",
@@ -30,6 +34,8 @@ TABLES = {
     "hours": SumTable(
         "ringserver_by_hour", ("hour", "direction", "network", "country"), _COUNTS[:2], is_monthly=False
     ),
+    # The clients of all networks and countries.
+    "hour_clients": SumTable("ringserver_clients_by_hour", ("hour", "direction"), (), is_monthly=False),
     "places": SumTable(
         "ringserver_by_place", ("date", "direction", "country", "city", "geohash"), _COUNTS[:2], is_monthly=False
     ),
@@ -81,6 +87,7 @@ class RingserverSums:
         listed = self._database.to_list(sorted({day.isoformat() for day in merged}))
         self._run("merge_days", connection, node_id=node.id, days=listed)
         self._run("merge_hours", connection, node_id=node.id)
+        self._run("merge_hour_clients", connection, node_id=node.id)
         self._run("merge_places", connection, node_id=node.id)
 
     def delete(self, connection: Any, node: Node, days: Collection[datetime.date]) -> None:
@@ -91,8 +98,9 @@ class RingserverSums:
         for day in sorted(days):
             self._queries.remove_days(connection, node_id=node.id, day=day.isoformat())
             self._queries.remove_places(connection, node_id=node.id, day=day.isoformat())
-            start, stop = _format_midnight(day), _format_midnight(day + _DAY)
-            self._queries.remove_hours(connection, node_id=node.id, start=start, stop=stop)
+            span = {"start": _format_midnight(day), "stop": _format_midnight(day + _DAY)}
+            self._queries.remove_hours(connection, node_id=node.id, **span)
+            self._queries.remove_hour_clients(connection, node_id=node.id, **span)
 
     def read_first_day_of_hours(self, connection: Any) -> datetime.date:
         """Return the first day of which hours are kept."""
@@ -106,10 +114,11 @@ class RingserverSums:
     def read_table(
         self, connection: Any, node: Node, month: datetime.date, name: str
     ) -> Iterator[tuple[Key, Sums]]:
-        """Yield the rows of a node in a month that are kept, in the table for one of the lists of payloads."""
+        """Yield the rows of a node in a month that are kept, in one of the tables."""
         query = getattr(self._queries, f"read_{name}")
-        write_time = _format_midnight if name == "hours" else datetime.date.isoformat
-        start = max(month, self.read_first_day_of_hours(connection)) if name == "hours" else month
+        is_hourly = TABLES[name].keys[0] == "hour"
+        write_time = _format_midnight if is_hourly else datetime.date.isoformat
+        start = max(month, self.read_first_day_of_hours(connection)) if is_hourly else month
         span = {"start": write_time(start), "stop": write_time(add_months(month, 1))}
         width = len(TABLES[name].keys)
         for row in self._database.stream(connection, query.sql, {"node_id": node.id, **span}):

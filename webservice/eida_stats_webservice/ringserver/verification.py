@@ -64,6 +64,9 @@ class RingserverVerification:
                     parts[name][make_key(row)].append(sums)
                     if name == "days":
                         parts["months"][make_month_key(row)].append(sums)
+                    elif name == "hours":
+                        hour, direction, *_ = make_key(row)
+                        parts["hour_clients"][hour, direction].append(Sums((), sums.clients))
         for name, table in TABLES.items():
             due = {key: add_up(sums) for key, sums in parts[name].items()}
             stored = dict(self._ringserver.sums.read_table(connection, node, month, name))

@@ -1,0 +1,1 @@
+DROP TABLE ringserver_clients_by_hour;
