@@ -24,9 +24,12 @@ from eida_statistics.ringserver.collection import Settings
 from eida_statistics.ringserver.identity import ClientKey
 from eida_statistics.ringserver.places import Places
 from eida_statistics.ringserver.windows import Grid
-from eida_stats_webservice.database import migrations
+from eida_stats_webservice.database import migrations, open_database
+from eida_stats_webservice.registry.repository import RegistryRepository
 from eida_stats_webservice.ringserver.raw_logs.models import RawLog
+from eida_stats_webservice.ringserver.raw_logs.store import RawLogStore
 from eida_stats_webservice.ringserver.raw_logs.tables import RawLogTables
+from eida_stats_webservice.ringserver.repository import RingserverRepository
 from support.postgresql import Cluster
 from support.stores import open_store
 
@@ -137,9 +140,12 @@ def _copy_database(cluster: Cluster) -> str:
 
 def _store(uri: str, path: str) -> None:
     settings = Settings(ClientKey(b"salt"), Places(None), Grid(), lambda code, _: code, _NOW)
-    with closing(open_store(uri)) as store, Path(path).open("rb") as file:
+    # The same parts as those of the command: to load the queries of all subjects takes longer.
+    with closing(open_database(uri)) as database, Path(path).open("rb") as file:
+        registry = RegistryRepository(database)
+        store = RawLogStore(database, registry, RingserverRepository(database))
         chunks = iter(lambda: file.read(_CHUNK_BYTES), b"")
-        store.raw_logs.store(store.registry.find_node(_NODE), [RawLog("log", "", None, chunks)], settings)
+        store.store(registry.find_node(_NODE), [RawLog("log", "", None, chunks)], settings)
 
 
 def _ignore_events(*_: object) -> None:

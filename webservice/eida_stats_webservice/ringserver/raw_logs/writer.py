@@ -78,17 +78,27 @@ class RecordWriter:
             of_client = ClientKey(key.day, key.source, record.direction, host)
             size, packets, lines = self._clients.get(of_client, (0, 0, 0))
             self._clients[of_client] = size + total, packets + sum(record.packets), lines + len(record.ids)
-        if len(self._rows) + len(self._clients) >= _ROWS_AT_ONCE:
-            self.flush()
+        if len(self._rows) >= _ROWS_AT_ONCE:
+            self._write_events()
+        # There are far fewer. Each would be updated with every batch of events.
+        if len(self._clients) >= _ROWS_AT_ONCE:
+            self._write_clients()
 
     def flush(self) -> None:
         """Write the rows that wait."""
+        self._write_events()
+        self._write_clients()
+
+    def _write_events(self) -> None:
         for month in sorted(self._months - self._partitions):
             self._tables.create_partition(self._connection, month)
         self._partitions |= self._months
         self._tables.add_events(self._connection, self._rows)
+        self._rows, self._months = [], set()
+
+    def _write_clients(self) -> None:
         self._tables.add_clients(self._connection, self._node, self._clients)
-        self._rows, self._months, self._clients = [], set(), {}
+        self._clients = {}
 
     def _list_codes(self, ids: Sequence[str], day: datetime.date) -> list[str]:
         """Return the network, station, location and channel of each stream, joined by tabs."""
