@@ -123,3 +123,39 @@ def test_timeline_is_the_union_of_segments(segments: list[StreamSegment], shuffl
             for start, end in ends:
                 assert key.rate == 0 or start - reached <= 1.5e6 / key.rate
                 reached = max(reached, end)
+
+
+def _join_one_by_one(segments: list[StreamSegment]) -> Counter[StreamSpan]:
+    """Return the spans by comparing each segment with all spans before it."""
+    spans: list[StreamSpan] = []
+    for segment in segments:
+        ranks = []
+        for index, span in enumerate(spans):
+            periods = segment.key.rate * (segment.start - span.end) / 1_000_000
+            if span.key == segment.key and 0.5 <= periods <= 1.5:
+                ranks.append((abs(periods - 1), span.start, span.end, index))
+        if not ranks:
+            spans.append(StreamSpan(*segment, spans=1))
+            continue
+        *_, index = min(ranks)
+        span = spans[index]
+        known = [time for time in (span.updated, segment.updated) if time is not None]
+        spans[index] = StreamSpan(span.key, span.start, segment.end, max(known, default=None), span.spans + 1)
+    return Counter(spans)
+
+
+@given(_SEGMENTS)
+def test_spans_are_those_of_a_plain_comparison(segments: list[StreamSegment]) -> None:
+    ordered = _sort(segments)
+    assert Counter(join_segments(ordered)) == _join_one_by_one(ordered)
+
+
+def test_copies_of_a_stream_are_as_many_spans() -> None:
+    # Each copy is a little later than the one before.
+    days = [(day * DAY + copy, (day + 1) * DAY - PERIOD + copy) for day in range(20) for copy in range(100)]
+    assert _join(*days) == [(copy, 20 * DAY - PERIOD + copy, 20) for copy in range(100)]
+
+
+@pytest.mark.parametrize("rate", [5e-324, 1e-12, 1e12])
+def test_extreme_rates_join_nothing(rate: float) -> None:
+    assert _join((0, 0), (0, 5), (6, 9), key=KEY._replace(rate=rate)) == [(0, 0, 1), (0, 5, 1), (6, 9, 1)]

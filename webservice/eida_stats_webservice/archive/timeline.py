@@ -1,9 +1,16 @@
 """Join the segments of streams where one continues another."""
 
+import math
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
+from heapq import heappop, heappush
+from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple
 
 _MICROSECONDS = 1_000_000
+# Longer than all times, so that nothing continues at the lowest rates.
+_LONGEST_PERIOD = 1e18
 # A segment continues a span if it starts at most half a sample period before or after the next sample is due.
 _EARLIEST, _LATEST = 0.5, 1.5
 
@@ -45,6 +52,16 @@ class StreamSpan(NamedTuple):
     spans: int
 
 
+class _OpenSpan(NamedTuple):
+    """A span that may still continue. Its `number` is that of its first segment, so no two are equal."""
+
+    end: int
+    start: int
+    number: int
+    updated: int | None
+    spans: int
+
+
 def join_segments(segments: Iterable[StreamSegment]) -> Iterator[StreamSpan]:
     """Yield the spans of segments that are sorted by key, start and end. The result depends on nothing else.
 
@@ -52,40 +69,49 @@ def join_segments(segments: Iterable[StreamSegment]) -> Iterator[StreamSpan]:
     it continues several spans, it joins the one that it fits best, of these the one that starts first. At rate 0,
     nothing is joined. Memory holds the spans that may still continue.
     """
-    key: StreamKey | None = None
-    spans: list[StreamSpan] = []
-    for segment in segments:
-        if segment.key != key:
-            yield from spans
-            key, spans = segment.key, []
-        if not segment.key.rate:
-            yield StreamSpan(*segment, spans=1)
-            continue
-        period = _MICROSECONDS / segment.key.rate
-        if any(segment.start - span.end > _LATEST * period for span in spans):
-            yield from (span for span in spans if segment.start - span.end > _LATEST * period)
-            spans = [span for span in spans if segment.start - span.end <= _LATEST * period]
-        index = _find_continued(segment, spans, period)
-        if index is None:
-            spans.append(StreamSpan(*segment, spans=1))
+    for key, own in groupby(segments, key=attrgetter("key")):
+        if key.rate:
+            for span in _join(own, min(_MICROSECONDS / key.rate, _LONGEST_PERIOD)):
+                yield StreamSpan(key, span.start, span.end, span.updated, span.spans)
         else:
-            spans[index] = _extend(spans[index], segment)
-    yield from spans
+            yield from (StreamSpan(*segment, spans=1) for segment in own)
 
 
-def _find_continued(segment: StreamSegment, spans: list[StreamSpan], period: float) -> int | None:
-    best = None
-    for index, span in enumerate(spans):
-        passed = segment.start - span.end
-        if _EARLIEST * period <= passed <= _LATEST * period:
-            rank = abs(passed - period), span.start, span.end
-            if best is None or rank < best[0]:
-                best = rank, index
-    return best and best[1]
+def _join(segments: Iterable[StreamSegment], period: float) -> Iterator[_OpenSpan]:
+    """Yield the spans of segments with the same key, as soon as nothing can continue them."""
+    earliest, latest = _EARLIEST * period, _LATEST * period
+    # A heap of spans that overlap with the present segment.
+    running: list[_OpenSpan] = []
+    # Spans that it may continue, sorted: they leave the heap by end, and newer ones end later.
+    due: list[_OpenSpan] = []
+    for number, (_, start, end, updated) in enumerate(segments):
+        while running and start - running[0].end >= earliest:
+            due.append(heappop(running))
+        while due and start - due[0].end > latest:
+            yield due.pop(0)
+        if due:
+            continued = due.pop(_find_continued(start, due, period) if len(due) > 1 else 0)
+            newest = _find_newest(continued.updated, updated)
+            heappush(running, _OpenSpan(end, continued.start, continued.number, newest, continued.spans + 1))
+        else:
+            heappush(running, _OpenSpan(end, start, number, updated, 1))
+    yield from due
+    yield from running
 
 
-def _extend(span: StreamSpan, segment: StreamSegment) -> StreamSpan:
-    updated = segment.updated if span.updated is None else span.updated
-    if segment.updated is not None and updated is not None:
-        updated = max(updated, segment.updated)
-    return StreamSpan(span.key, span.start, segment.end, updated, span.spans + 1)
+def _find_continued(start: int, due: list[_OpenSpan], period: float) -> int:
+    """Return the index of the span whose next sample is due closest to a start."""
+    # The first of those that end one period before it or later, and the first of those that end last before that.
+    place = bisect_left(due, (start - math.floor(period),))
+    candidates = [place] if place < len(due) else []
+    if place:
+        candidates.append(bisect_left(due, (due[place - 1].end,)))
+    return min(
+        candidates, key=lambda index: (abs(start - due[index].end - period), due[index].start, due[index].end)
+    )
+
+
+def _find_newest(time: int | None, other: int | None) -> int | None:
+    if time is None or other is None:
+        return other if time is None else time
+    return max(time, other)
