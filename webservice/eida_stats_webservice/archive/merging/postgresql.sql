@@ -49,10 +49,12 @@ WHERE staged.hash = repeated.hash AND staged.type = repeated.type AND staged.lin
 
 -- name: delete_removed()!
 -- Lines before the one that removes their path, or a directory above it, have no effect.
-DELETE FROM staged
-USING staged AS removed
-WHERE removed.type = 'removed' AND staged.type <> 'removed' AND staged.line < removed.line
-    AND (staged.hash = removed.hash OR staged.parents @> ARRAY[removed.hash]);
+DELETE FROM staged WHERE line IN (
+    SELECT before.line
+    FROM staged AS before CROSS JOIN unnest(before.parents || before.hash) AS within
+    JOIN staged AS removed ON removed.hash = within
+    WHERE removed.type = 'removed' AND before.type <> 'removed' AND before.line < removed.line
+);
 
 -- Decisions
 

@@ -60,10 +60,8 @@ DELETE FROM staged WHERE EXISTS (
 
 -- name: delete_removed()!
 DELETE FROM staged WHERE type <> 'removed' AND EXISTS (
-    SELECT 1 FROM staged AS removed
-    WHERE removed.type = 'removed' AND removed.line > staged.line AND (
-        removed.hash = staged.hash OR (staged.path > removed.path || '/' AND staged.path < removed.path || '0')
-    )
+    SELECT 1 FROM json_each(json_insert(staged.parents, '$[#]', staged.hash)) AS within
+    JOIN staged AS removed ON removed.hash = within.value AND removed.type = 'removed' AND removed.line > staged.line
 );
 
 -- Decisions
