@@ -9,7 +9,7 @@ import pytest
 
 from eida_statistics.archive.errors import InvalidCrawl
 from eida_statistics.archive.lines import CrawlLine
-from eida_stats_webservice.archive.crawl_lines import CrawlReader, StagedLine, StagedSpan
+from eida_stats_webservice.archive.crawl_lines import CrawlReader, StagedLine
 from eida_stats_webservice.archive.errors import TooManyBadLines
 from support.crawls import ROOT, describe, describe_file, make_segment, remove, write_crawl
 
@@ -32,10 +32,9 @@ SEGMENT: dict[str, Any] = {
 
 def _read(
     tmp_path: Path, *lines: CrawlLine | bytes, is_partial: bool = False, **options: Any
-) -> tuple[CrawlReader, list[StagedLine], list[StagedSpan]]:
+) -> tuple[CrawlReader, list[StagedLine]]:
     crawl = CrawlReader(write_crawl(tmp_path / "crawl.tsv.gz", lines, **options), ROOT, is_partial=is_partial)
-    spans: list[StagedSpan] = []
-    return crawl, list(crawl.read(spans.append)), spans
+    return crawl, list(crawl.read())
 
 
 def _make_mseed(**changes: Any) -> str:
@@ -83,16 +82,15 @@ def _make_mseed(**changes: Any) -> str:
     ],
 )
 def test_bad_line_is_refused_with_its_reason(tmp_path: Path, line: str, reason: str) -> None:
-    crawl, lines, spans = _read(tmp_path, *GOOD[:150], line.encode() + b"\n", *GOOD[150:])
+    crawl, lines = _read(tmp_path, *GOOD[:150], line.encode() + b"\n", *GOOD[150:])
     assert crawl.bad.count == 1
     assert crawl.bad.first[0].number == 152
     assert reason in crawl.bad.first[0].reason
     assert [line.md_type for line in lines if line.md_type is not None] == ["posix"] * 200 + ["crawl"]
-    assert spans == []
 
 
 def test_path_of_a_bad_line_is_there(tmp_path: Path) -> None:
-    _, lines, _ = _read(tmp_path, *GOOD, f"{ROOT}/x\tposix\t7\n".encode())
+    _, lines = _read(tmp_path, *GOOD, f"{ROOT}/x\tposix\t7\n".encode())
     (mentioned,) = [line for line in lines if line.md_type is None]
     assert mentioned.path == f"{ROOT}/x"
 
@@ -125,27 +123,23 @@ def test_all_are_counted_and_some_named(tmp_path: Path) -> None:
     ],
 )
 def test_times_become_whole_seconds(tmp_path: Path, metadata: dict[str, Any], mtime: int, kind: str | None) -> None:
-    crawl, (line, _), _ = _read(tmp_path, CrawlLine(f"{ROOT}/x", "posix", json.dumps(metadata).encode()))
+    crawl, (line, _) = _read(tmp_path, CrawlLine(f"{ROOT}/x", "posix", json.dumps(metadata).encode()))
     assert line.json is not None
     found = json.loads(line.json)
     assert (found["mtime"], found.get("type")) == (mtime, kind)
     assert crawl.untyped == (kind is None)
 
 
-def test_segments_are_reported_in_utc(tmp_path: Path) -> None:
+def test_times_of_segments_are_stored_in_utc(tmp_path: Path) -> None:
     line = f"{ROOT}/x\tmseed\t{_make_mseed(start='2020-01-01T00:59:59.999999+01:00')}\n"
-    _, (staged, _), (span,) = _read(tmp_path, line.encode())
-    assert (span.hash, span.start, span.end) == (
-        staged.hash,
-        "2019-12-31T23:59:59.999999+00:00",
-        "2020-01-01T01:00:00.000000+00:00",
-    )
-    assert "2019-12-31T23:59:59.999999Z" in (staged.json or "")
+    _, (staged, _) = _read(tmp_path, line.encode())
+    (segment,) = json.loads(staged.json or "")["segments"]
+    assert (segment["start"], segment["end"]) == ("2019-12-31T23:59:59.999999Z", "2020-01-01T01:00:00Z")
 
 
 def test_path_is_named_once(tmp_path: Path) -> None:
     segment = make_segment("GE.APE..BHZ", "2020-01-01", "2020-01-02")
-    _, lines, _ = _read(tmp_path, *describe_file(f"{ROOT}/x", segment), CrawlLine(f"{ROOT}/x", "magic", b"{}"))
+    _, lines = _read(tmp_path, *describe_file(f"{ROOT}/x", segment), CrawlLine(f"{ROOT}/x", "magic", b"{}"))
     assert [line.path for line in lines] == [f"{ROOT}/x", None, None, ROOT]
     assert len({line.hash for line in lines[:3]}) == 1
 
@@ -162,7 +156,7 @@ def test_cut_file_is_refused(tmp_path: Path) -> None:
     for kept in (lines[:-1], lines[1:], lines[:1], []):
         file.write_bytes(gzip.compress(b"".join(kept)))
         with pytest.raises(InvalidCrawl, match=r"crawl\.tsv\.gz: "):
-            list(CrawlReader(file, ROOT, is_partial=False).read(lambda _: None))
+            list(CrawlReader(file, ROOT, is_partial=False).read())
 
 
 @pytest.mark.parametrize("is_partial", [True, False])
@@ -170,7 +164,7 @@ def test_truncated_gzip_is_refused(tmp_path: Path, is_partial: bool) -> None:
     file = write_crawl(tmp_path / "crawl.tsv.gz", GOOD)
     file.write_bytes(file.read_bytes()[:-30])
     with pytest.raises(InvalidCrawl, match="cut off"):
-        list(CrawlReader(file, ROOT, is_partial=is_partial).read(lambda _: None))
+        list(CrawlReader(file, ROOT, is_partial=is_partial).read())
 
 
 def test_partial_crawl_needs_no_ends(tmp_path: Path) -> None:
@@ -179,6 +173,6 @@ def test_partial_crawl_needs_no_ends(tmp_path: Path) -> None:
     for kept in (lines, lines[1:], lines[:-1], lines[1:-1]):
         file.write_bytes(gzip.compress(b"".join(kept)))
         crawl = CrawlReader(file, ROOT, is_partial=True)
-        types = [line.md_type for line in crawl.read(lambda _: None)]
+        types = [line.md_type for line in crawl.read()]
         assert types[:201] == ["posix"] * 200 + ["removed"]
         assert crawl.bad.count == (kept is not lines and kept[-1] == lines[-1])

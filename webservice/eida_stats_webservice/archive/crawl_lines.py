@@ -4,7 +4,7 @@ import datetime
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +27,6 @@ from eida_statistics.archive.records import (
 )
 from eida_stats_webservice.archive.bad_lines import BadLines
 from eida_stats_webservice.archive.crawl_checks import check_root
-from eida_stats_webservice.archive.times import format_moment
 
 # A B-tree cannot hold longer texts.
 _MAX_TYPE = 250
@@ -53,22 +52,6 @@ class StagedLine(NamedTuple):
     parents: tuple[str, ...] | None
     md_type: str | None
     json: str | None
-
-
-class StagedSpan(NamedTuple):
-    """A segment of a file; `number` is the line that has it. Times are texts in the form of the database."""
-
-    number: int
-    hash: str
-    network: str
-    station: str
-    location: str
-    channel: str
-    quality: str
-    rate: float
-    start: str
-    end: str
-    bytes: int
 
 
 class CrawlReader:
@@ -110,8 +93,8 @@ class CrawlReader:
             self._top = self.root
         self._below = self._top + "/"
 
-    def read(self, add_span: Callable[[StagedSpan], None]) -> Iterator[StagedLine]:
-        """Yield the lines that can be stored, and report their segments as they occur.
+    def read(self) -> Iterator[StagedLine]:
+        """Yield the lines that can be stored.
 
         Raises:
             InvalidCrawl: if the file is damaged or cut off, or its last line is missing in a complete crawl.
@@ -126,7 +109,7 @@ class CrawlReader:
                 if not is_known:
                     self._check_path(path)
                     path_hash = hash_path(path)
-                text = self._check_metadata(number, path_hash, md_type, json, add_span)
+                text = self._check_metadata(md_type, json)
             except InvalidLine as error:
                 self.bad.add(number, error)
                 current = ""
@@ -186,19 +169,15 @@ class CrawlReader:
         self._record = merge_ends(self.first, last)
         self.unreadable = [path for path in last.unreadable or () if is_normal(path)]
 
-    def _check_metadata(
-        self, number: int, path_hash: str, md_type: str, json: bytes, add_span: Callable[[StagedSpan], None]
-    ) -> str:
-        """Return metadata as they are stored, and report their segments: all of them, or none."""
+    def _check_metadata(self, md_type: str, json: bytes) -> str:
+        """Return metadata as they are stored."""
         if md_type == POSIX:
             return self._check_posix(json)
         if md_type == MSEED:
             record = decode_mseed(json)
-            spans = [_to_span(number, path_hash, segment) for segment in record.segments]
-            text = _check_text(encode_record(record))
-            for span in spans:
-                add_span(span)
-            return text
+            for segment in record.segments:
+                _check_segment(segment)
+            return _check_text(encode_record(record))
         return self._check_other(md_type, json)
 
     def _check_path(self, path: str) -> None:
@@ -269,7 +248,8 @@ def _check_json(json: bytes) -> bytes:
     return msgspec.json.encode(found)
 
 
-def _to_span(number: int, path_hash: str, segment: Segment) -> StagedSpan:
+def _check_segment(segment: Segment) -> None:
+    """Check a segment, and convert its times to UTC."""
     if not math.isfinite(segment.rate):
         raise InvalidLine("segments: rate: not finite")
     segment.start, segment.end = _to_utc(segment.start), _to_utc(segment.end)
@@ -277,19 +257,6 @@ def _to_span(number: int, path_hash: str, segment: Segment) -> StagedSpan:
         raise InvalidLine("segments: end: before start")
     if not _QUALITY.fullmatch(segment.quality):
         raise InvalidLine("segments: quality: not a code of up to 3 letters and digits")
-    return StagedSpan(
-        number,
-        path_hash,
-        segment.network,
-        segment.station,
-        segment.location,
-        segment.channel,
-        segment.quality,
-        segment.rate,
-        format_moment(segment.start),
-        format_moment(segment.end),
-        segment.bytes,
-    )
 
 
 def _to_utc(time: datetime.datetime) -> datetime.datetime:

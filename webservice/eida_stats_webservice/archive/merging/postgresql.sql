@@ -10,15 +10,11 @@ SET LOCAL maintenance_work_mem = '256MB';
 SET LOCAL enable_hashagg = on;
 
 -- name: create_staging()!
-DROP TABLE IF EXISTS pg_temp.staged, pg_temp.staged_spans, pg_temp.unreadable, pg_temp.replaced_types,
+DROP TABLE IF EXISTS pg_temp.staged, pg_temp.unreadable, pg_temp.replaced_types,
     pg_temp.gone, pg_temp.dropped, pg_temp.touched, pg_temp.touched_posix, pg_temp.touched_mseed,
     pg_temp.deltas, pg_temp.streams, pg_temp.staged_timeline, pg_temp.numbered_timeline, pg_temp.present_timeline;
 CREATE TEMPORARY TABLE staged (line bigint, hash uuid, path text, parents uuid[], type text, json jsonb)
     ON COMMIT DROP;
-CREATE TEMPORARY TABLE staged_spans (
-    line bigint, hash uuid, network text, station text, location text, channel text, quality text,
-    rate double precision, start timestamptz, "end" timestamptz, bytes bigint
-) ON COMMIT DROP;
 CREATE TEMPORARY TABLE unreadable (hash uuid, path text) ON COMMIT DROP;
 CREATE TEMPORARY TABLE replaced_types (type text) ON COMMIT DROP;
 CREATE TEMPORARY TABLE gone (hash uuid) ON COMMIT DROP;
@@ -34,9 +30,6 @@ CREATE TEMPORARY TABLE present_timeline (LIKE timeline, number bigint, place tid
 
 -- name: stage_line()!
 COPY staged (line, hash, path, parents, type, json) FROM STDIN
-
--- name: stage_span()!
-COPY staged_spans (line, hash, network, station, location, channel, quality, rate, start, "end", bytes) FROM STDIN
 
 -- name: analyse_staged()!
 ANALYZE staged (line, hash, type);
@@ -215,10 +208,8 @@ WHERE di_hash IN (SELECT hash FROM touched_posix);
 -- name: merge_spans()!
 DELETE FROM spans USING touched_mseed WHERE sp_hash = hash;
 INSERT INTO spans
-SELECT
-    staged_spans.hash, network, station, location, channel, quality, rate, start, "end", bytes
-FROM staged JOIN staged_spans USING (line)
-ORDER BY network, station, location, channel, start;
+SELECT * FROM derived_spans WHERE sp_hash IN (SELECT hash FROM touched_mseed)
+ORDER BY sp_network COLLATE "C", sp_station COLLATE "C", sp_location COLLATE "C", sp_channel COLLATE "C", sp_start;
 
 -- name: update_sums()!
 UPDATE directories SET di_count = di_count + sums.count, di_size = di_size + sums.size

@@ -9,11 +9,6 @@ SELECT 1;
 -- name: create_staging()!
 DROP TABLE IF EXISTS temp.staged;
 CREATE TEMPORARY TABLE staged (line integer PRIMARY KEY, hash text, path text, parents text, type text, json text);
-DROP TABLE IF EXISTS temp.staged_spans;
-CREATE TEMPORARY TABLE staged_spans (
-    line integer, hash text, network text, station text, location text, channel text, quality text,
-    rate real, start text, "end" text, bytes integer
-);
 DROP TABLE IF EXISTS temp.unreadable;
 CREATE TEMPORARY TABLE unreadable (hash text, path text);
 DROP TABLE IF EXISTS temp.replaced_types;
@@ -42,14 +37,8 @@ CREATE TEMPORARY TABLE present_timeline AS SELECT *, 0 AS number, 0 AS place FRO
 -- name: stage_line(number, hash, path, parents, md_type, json)*!
 INSERT INTO staged (line, hash, path, parents, type, json) VALUES (:number, :hash, :path, :parents, :md_type, :json);
 
--- name: stage_span(number, hash, network, station, location, channel, quality, rate, start, end, bytes)*!
-INSERT INTO staged_spans VALUES (
-    :number, :hash, :network, :station, :location, :channel, :quality, :rate, :start, :end, :bytes
-);
-
 -- name: analyse_staged()!
 CREATE INDEX temp.staged_hash ON staged (hash, type);
-CREATE INDEX temp.staged_spans_line ON staged_spans (line);
 
 -- name: delete_repeated()!
 -- Of lines with the same path and type, the last one wins.
@@ -232,10 +221,8 @@ WHERE di_hash IN (SELECT hash FROM touched_posix) AND sh_code = :code;
 -- name: merge_spans(code)!
 DELETE FROM spans WHERE sh_code = :code AND sp_hash IN (SELECT hash FROM touched_mseed);
 INSERT INTO spans
-SELECT
-    staged_spans.hash, network, station, location, channel, quality, rate, start, "end", bytes, :code
-FROM staged JOIN staged_spans USING (line)
-ORDER BY network, station, location, channel, start;
+SELECT * FROM derived_spans WHERE sp_hash IN (SELECT hash FROM touched_mseed) AND sh_code = :code
+ORDER BY sp_network, sp_station, sp_location, sp_channel, sp_start;
 
 -- name: update_sums(code)!
 UPDATE directories SET di_count = di_count + sums.count, di_size = di_size + sums.size

@@ -1,14 +1,10 @@
-"""Load the lines of a crawl into temporary tables."""
+"""Load the lines of a crawl into a temporary table."""
 
 import json
-import tempfile
-from collections.abc import Iterator
-from typing import IO, Any
+from typing import Any
 
-from eida_stats_webservice.archive.crawl_lines import CrawlReader, StagedLine, StagedSpan
+from eida_stats_webservice.archive.crawl_lines import CrawlReader, StagedLine
 from eida_stats_webservice.database.base import Database
-
-_MEMORY_BYTES = 1 << 25
 
 
 def stage_crawl(database: Database, queries: Any, connection: Any, crawl: CrawlReader) -> None:
@@ -18,31 +14,9 @@ def stage_crawl(database: Database, queries: Any, connection: Any, crawl: CrawlR
         InvalidCrawl: if the file is damaged or cut off.
         TooManyBadLines: if more than one line of a hundred was refused.
     """
-    # A connection loads one table at a time, so the segments wait in a file.
-    with tempfile.SpooledTemporaryFile(_MEMORY_BYTES, "w+", encoding="utf-8", newline="\n") as spans:
-
-        def add_span(span: StagedSpan) -> None:
-            spans.write("\t".join(map(str, span)) + "\n")
-
-        database.load_rows(
-            connection,
-            queries.stage_line,
-            crawl.read(add_span),
-            to_line=_format_line,
-            to_parameters=_to_parameters,
-        )
-        spans.seek(0)
-        database.load_rows(
-            connection, queries.stage_span, _read_spans(spans), to_line=str, to_parameters=_parse_span
-        )
-
-
-def _read_spans(file: IO[str]) -> Iterator[str]:
-    yield from file
-
-
-def _parse_span(line: str) -> dict[str, Any]:
-    return dict(zip(StagedSpan._fields, line[:-1].split("\t"), strict=True))
+    database.load_rows(
+        connection, queries.stage_line, crawl.read(), to_line=_format_line, to_parameters=_to_parameters
+    )
 
 
 def _format_line(line: StagedLine) -> str:
