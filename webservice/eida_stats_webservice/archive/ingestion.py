@@ -11,6 +11,7 @@ from eida_stats_webservice.archive.holdings.refresh import HoldingsRefresh
 from eida_stats_webservice.archive.merging.merge import CrawlMerge, MergeResult
 from eida_stats_webservice.archive.models import Shard
 from eida_stats_webservice.archive.polygons import PolygonRepository
+from eida_stats_webservice.archive.rebuild import ShardRebuild
 from eida_stats_webservice.archive.shards import ShardRepository, check_is_local
 from eida_stats_webservice.archive.times import format_moment
 from eida_stats_webservice.database.base import Database, parse_time
@@ -26,6 +27,7 @@ class CrawlIngestion:
         self._merge = CrawlMerge(database)
         self._polygons = PolygonRepository(database, shards)
         self._holdings = HoldingsRefresh(database)
+        self._rebuild = ShardRebuild(database, shards)
 
     def ingest(self, code: str, file: Path, *, is_partial: bool = False, may_shrink: bool = False) -> MergeResult:
         """Ingest a crawl. Ingests and rebuilds of one shard wait for each other.
@@ -45,18 +47,25 @@ class CrawlIngestion:
             ShrinkingCrawl: if it would remove more than 20 % of the paths.
         """
         with self._database.transaction(write=True) as connection:
-            return self.ingest_within(connection, code, file, is_partial=is_partial, may_shrink=may_shrink)
+            result = self.ingest_within(connection, code, file, is_partial=is_partial, may_shrink=may_shrink)
+        self.finish(code, result)
+        return result
 
     def ingest_within(
         self, connection: Any, code: str, file: Path, *, is_partial: bool, may_shrink: bool
     ) -> MergeResult:
-        """Ingest a crawl in the transaction of a connection; see `ingest`."""
+        """Ingest a crawl in the transaction of a connection; see `ingest`. After its end, call `finish`."""
         self._database.wait_without_limit(connection)
         shard = self._shards.lock(connection, code)
         check_is_local(shard)
         crawl = CrawlReader(file, shard.path, is_partial=is_partial)
         with self._shards.storage.enter(connection, code):
             self._check_newest(connection, shard, crawl)
+            is_first = not is_partial and self._merge.is_empty(connection, code)
+        if is_first and self._shards.storage.may_replace(connection, code):
+            # Indexes are created at once in a fraction of the time that changing them row by row takes.
+            return self._rebuild.replace(connection, shard, [crawl])[0]
+        with self._shards.storage.enter(connection, code):
             result = self._merge.merge(connection, shard, crawl, may_shrink=may_shrink)
             if result.is_change:
                 result.polygons = self._polygons.refresh(connection, shard, self._merge.list_located(connection))
@@ -67,6 +76,11 @@ class CrawlIngestion:
             changed = (None, None) if shard.refreshed_at is None else (result.streams, result.years)
             self._holdings.refresh(connection, self._shards.get(connection, code), *changed)
         return result
+
+    def finish(self, code: str, result: MergeResult) -> None:
+        """Compute the holdings of a shard after its first crawl. For others, they were computed with it."""
+        if result.is_first:
+            self._rebuild.finish(code)
 
     def record_crawl(self, connection: Any, code: str, crawl: CrawlReader) -> None:
         """Raise the generation of a shard, and record the start of a complete crawl."""

@@ -45,11 +45,29 @@ class ShardRebuild:
             check_is_local(shard)
             crawls = [CrawlReader(file, shard.path, is_partial=False) for file in files]
             crawls.sort(key=get_start)
-            results = self._build(connection, shard, crawls)
-            # Last, since readers wait for the end of this transaction.
-            self._shards.storage.swap(connection, code, partial(self._record, shard=shard, crawls=crawls))
-        self._finish(code)
+            results = self.replace(connection, shard, crawls)
+        self.finish(code)
         return results
+
+    def replace(self, connection: Any, shard: Shard, crawls: Sequence[CrawlReader]) -> list[MergeResult]:
+        """Replace a shard that is locked, in the transaction of a connection. Then, call `finish`.
+
+        Nothing else should follow in this transaction, since readers wait for its end.
+        """
+        results = self._build(connection, shard, crawls)
+        self._shards.storage.swap(connection, shard.code, partial(self._record, shard=shard, crawls=crawls))
+        return results
+
+    def finish(self, code: str) -> None:
+        """Compute the holdings, and remove the old tables. After a kill, the next ingest or rebuild does."""
+        with self._database.transaction(write=True) as connection:
+            self._database.wait_without_limit(connection)
+            self._holdings.refresh(connection, self._shards.lock(connection, code))
+        with self._database.transaction(write=True) as connection:
+            self._database.wait_without_limit(connection)
+            # Another rebuild would drop them at the same time.
+            self._shards.lock(connection, code)
+            self._shards.storage.remove_replaced(connection, code)
 
     def _build(self, connection: Any, shard: Shard, crawls: Sequence[CrawlReader]) -> list[MergeResult]:
         storage = self._shards.storage
@@ -57,7 +75,10 @@ class ShardRebuild:
         results: list[MergeResult] = []
         for crawl in crawls:
             with storage.enter_copy(connection, shard.code):
-                result = self._merge.merge(connection, shard, crawl, may_shrink=True)
+                if results:
+                    result = self._merge.merge(connection, shard, crawl, may_shrink=True)
+                else:
+                    result = self._merge.load(connection, shard, crawl)
                 # Before the indexes, too.
                 changed = self._merge.list_located(connection) if results else None
                 result.polygons = self._polygons.refresh(connection, shard, changed)
@@ -74,17 +95,6 @@ class ShardRebuild:
             connection, code=shard.code, crawled_at=format_moment(max(map(get_start, crawls)))
         )
         return codes
-
-    def _finish(self, code: str) -> None:
-        """Compute the holdings, and remove the old tables. After a kill, the next ingest or rebuild does."""
-        with self._database.transaction(write=True) as connection:
-            self._database.wait_without_limit(connection)
-            self._holdings.refresh(connection, self._shards.lock(connection, code))
-        with self._database.transaction(write=True) as connection:
-            self._database.wait_without_limit(connection)
-            # Another rebuild would drop them at the same time.
-            self._shards.lock(connection, code)
-            self._shards.storage.remove_replaced(connection, code)
 
 
 def get_start(crawl: CrawlReader) -> datetime.datetime:

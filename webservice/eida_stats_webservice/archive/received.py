@@ -80,7 +80,8 @@ class ReceivedIngestion:
                     error.subject = error.subject.removeprefix(f"{file}: ")
                     raise
             self._crawls.mark_ingested(connection, crawl)
-            return result
+        self._ingestion.finish(crawl.code, result)
+        return result
 
 
 def _describe(error: EidaStatisticsError) -> str:

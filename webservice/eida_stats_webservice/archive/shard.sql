@@ -150,8 +150,12 @@ FROM paths LEFT JOIN metadata ON metadata.md_hash = paths.pa_hash AND metadata.m
 WHERE paths.pa_type = 'directory'::path_type;
 
 CREATE VIEW derived_sums AS
-SELECT parent AS hash, count(*) AS count, sum(coalesce(fi_size, 0)) AS size
-FROM (SELECT unnest(pa_parents) AS parent, fi_size FROM derived_files JOIN paths ON pa_hash = fi_hash) AS below
+SELECT parent AS hash, sum(count) AS count, sum(size) AS size
+FROM (
+    SELECT pa_parents, count(*) AS count, sum(coalesce(fi_size, 0)) AS size
+    FROM derived_files JOIN paths ON pa_hash = fi_hash
+    GROUP BY pa_parents
+) AS directories CROSS JOIN unnest(pa_parents) AS parent
 GROUP BY parent;
 
 CREATE VIEW derived_spans AS

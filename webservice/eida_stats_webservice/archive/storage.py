@@ -95,6 +95,9 @@ class ShardStorage(Protocol):
     def enter_copy(self, connection: Any, code: str) -> AbstractContextManager[None]:
         """Return a context in which the names of tables stand for those of a rebuild."""
 
+    def may_replace(self, connection: Any, code: str) -> bool:
+        """Return whether the role of the connection may replace the tables of a shard, as a rebuild does."""
+
     def index_copy(self, connection: Any, code: str) -> None:
         """Create the indexes of a rebuild, once most of its rows are there."""
 
@@ -156,6 +159,10 @@ class SchemaStorage:
     def enter_copy(self, connection: Any, code: str) -> AbstractContextManager[None]:
         """Put CODE_tmp first in the search_path; see ShardStorage."""
         return schemas.enter(connection, code + _COPY)
+
+    def may_replace(self, connection: Any, code: str) -> bool:
+        """Return whether the role may rename the schema and create one; see ShardStorage."""
+        return schemas.may_replace(connection, code)
 
     def index_copy(self, connection: Any, code: str) -> None:
         """Create the indexes of CODE_tmp; see ShardStorage."""
@@ -252,6 +259,10 @@ class RowStorage:
     def enter_copy(self, connection: Any, code: str) -> AbstractContextManager[None]:
         """Change nothing; see ShardStorage."""
         return self.enter(connection, code)
+
+    def may_replace(self, connection: Any, code: str) -> bool:  # noqa: ARG002
+        """Return true: SQLite has no roles; see ShardStorage."""
+        return True
 
     def index_copy(self, connection: Any, code: str) -> None:
         """Do nothing; see ShardStorage."""

@@ -30,6 +30,17 @@ def exists(connection: extensions.connection, name: str) -> bool:
         return cursor.rowcount > 0
 
 
+def may_replace(connection: extensions.connection, name: str) -> bool:
+    """Return whether the role may rename a schema and create another one."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT FROM pg_namespace WHERE nspname = %s AND pg_has_role(nspowner, 'USAGE')"
+            " AND has_database_privilege(current_database(), 'CREATE')",
+            (name,),
+        )
+        return cursor.rowcount > 0
+
+
 def list_with_column(connection: extensions.connection, table: str, column: str) -> set[str]:
     """Return the schemas that have a table with a column. A view is no table."""
     with connection.cursor() as cursor:

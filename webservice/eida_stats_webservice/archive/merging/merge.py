@@ -34,8 +34,9 @@ class MergeResult:
         untyped: `posix` records without a type.
         bad: the lines that were refused.
         polygons: what was found in metadata of rasters, with PostGIS only.
-        streams: the streams whose segments changed, or the files that have them.
-        years: the years of the data in these files; None if there are none.
+        is_first: whether it was loaded into empty tables.
+        streams: the streams whose segments changed, or the files that have them; empty if it was the first crawl.
+        years: the years of the data in these files; None if there are none, or it was the first crawl.
     """
 
     lines: int
@@ -48,6 +49,7 @@ class MergeResult:
     untyped: int
     bad: BadLines
     polygons: PolygonResult = field(default_factory=PolygonResult)
+    is_first: bool = False
     streams: list[Stream] = field(default_factory=list)
     years: range | None = None
 
@@ -90,6 +92,29 @@ class CrawlMerge:
             self._run(place, self.queries.empty_pending_list)
         return result
 
+    def load(self, connection: Any, shard: Shard, crawl: CrawlReader) -> MergeResult:
+        """Load a complete crawl into empty tables, which need no indexes yet.
+
+        Raises:
+            InvalidCrawl: if the file is damaged or cut off.
+            TooManyBadLines: if more than one line of a hundred was refused.
+        """
+        place = _Place(connection, shard.code, crawl)
+        self._stage(place, crawl)
+        place.found = self._fetch(place, self.queries.count_staged)[0]
+        self._run(place, self.queries.delete_refused)
+        result = self._describe(place, crawl)
+        result.is_first = True
+        self._run(place, self.queries.load_tables)
+        self._timeline.create(connection, shard.code)
+        return result
+
+    def is_empty(self, connection: Any, code: str) -> bool:
+        """Return whether a shard has no paths."""
+        cursor = connection.cursor()
+        cursor.execute(self.queries.has_paths.sql, {"code": code})
+        return not cursor.fetchone()[0]
+
     def find_crawls(self, connection: Any, code: str) -> list[tuple[str, str]]:
         """Return the roots of all crawls that were ingested, with the times at which they began."""
         return list(self.queries.find_crawls(connection, code=code))
@@ -123,6 +148,7 @@ class CrawlMerge:
             self._run(place, self.queries.find_replaced)
         self._run(place, self.queries.find_no_files)
         self._run(place, self.queries.delete_unchanged)
+        self._run(place, self.queries.delete_refused)
 
     def _describe(self, place: "_Place", crawl: CrawlReader) -> MergeResult:
         changes, added, changed = self._fetch(place, self.queries.count_changes)

@@ -8,6 +8,8 @@
 SET LOCAL work_mem = '128MB';
 SET LOCAL maintenance_work_mem = '256MB';
 SET LOCAL enable_hashagg = on;
+-- Spans are in the order of streams. Merge joins would sort them by hash, and then again.
+SET LOCAL enable_mergejoin = off;
 
 -- name: create_staging()!
 DROP TABLE IF EXISTS pg_temp.staged, pg_temp.unreadable, pg_temp.replaced_types,
@@ -50,6 +52,9 @@ DELETE FROM staged WHERE line IN (
 );
 
 -- Decisions
+
+-- name: has_paths()$
+SELECT EXISTS (SELECT FROM paths);
 
 -- name: find_crawls()
 -- Return the paths of all crawls that were ingested, with the times at which they began.
@@ -110,7 +115,10 @@ WHERE md_type = 'mseed' AND type = 'posix' AND json->>'type' <> 'file'
 DELETE FROM staged USING metadata
 WHERE md_hash = hash AND md_type = type
     AND (json = md_json OR (type = 'posix' AND json - 'atime' = md_json - 'atime'));
-DELETE FROM staged WHERE type IS NULL OR type = 'removed';
+DELETE FROM staged WHERE type = 'removed';
+
+-- name: delete_refused()!
+DELETE FROM staged WHERE type IS NULL;
 ANALYZE staged (line, hash, type);
 
 -- name: find_touched()!
@@ -121,21 +129,49 @@ UNION SELECT hash FROM dropped WHERE type = 'mseed';
 INSERT INTO touched SELECT hash FROM touched_posix UNION SELECT hash FROM touched_mseed;
 ANALYZE touched_posix, touched_mseed, touched, gone;
 
+-- Load
+
+-- name: load_tables()!
+-- Fill empty tables. Their indexes are created later.
+INSERT INTO metadata (md_hash, md_type, md_json) SELECT hash, type, json FROM staged;
+INSERT INTO paths (pa_hash, pa_type, pa_path, pa_parents)
+SELECT DISTINCT ON (hash) hash, CASE type WHEN 'posix' THEN (json->>'type')::path_type END, path, parents
+FROM staged
+WHERE path IS NOT NULL
+ORDER BY hash, type = 'posix' DESC;
+INSERT INTO files SELECT * FROM derived_files;
+INSERT INTO links SELECT * FROM derived_links;
+INSERT INTO directories (
+    di_hash, di_parent, di_name, di_ctime, di_mtime, di_atime, di_mode, di_inode, di_uid, di_gid, di_user, di_group,
+    di_count, di_size
+)
+SELECT derived.*, coalesce(sums.count, 0), coalesce(sums.size, 0)
+FROM derived_directories AS derived LEFT JOIN derived_sums AS sums ON hash = di_hash;
+INSERT INTO spans
+SELECT * FROM derived_spans
+ORDER BY sp_network COLLATE "C", sp_station COLLATE "C", sp_location COLLATE "C", sp_channel COLLATE "C", sp_start;
+
 -- Merge
 
 -- name: subtract_files()!
 -- The files that go or change, from the sums of all directories above.
 INSERT INTO deltas
-SELECT unnest(pa_parents), -count(*), -sum(coalesce(fi_size, 0))
-FROM touched_posix JOIN files ON fi_hash = hash JOIN paths ON pa_hash = hash
-GROUP BY 1;
+SELECT unnest(pa_parents), -count, -size
+FROM (
+    SELECT pa_parents, count(*) AS count, sum(coalesce(fi_size, 0)) AS size
+    FROM touched_posix JOIN files ON fi_hash = hash JOIN paths ON pa_hash = hash
+    GROUP BY pa_parents
+) AS directories;
 
 -- name: add_files()!
 -- The files that are new or changed, to the sums of all directories above.
 INSERT INTO deltas
-SELECT unnest(pa_parents), count(*), sum(coalesce(fi_size, 0))
-FROM touched_posix JOIN files ON fi_hash = hash JOIN paths ON pa_hash = hash
-GROUP BY 1;
+SELECT unnest(pa_parents), count, size
+FROM (
+    SELECT pa_parents, count(*) AS count, sum(coalesce(fi_size, 0)) AS size
+    FROM touched_posix JOIN files ON fi_hash = hash JOIN paths ON pa_hash = hash
+    GROUP BY pa_parents
+) AS directories;
 
 -- name: keep_sums()!
 -- The sums of directories whose rows are written again; of new ones, the files below that were there before.
@@ -225,6 +261,16 @@ WHERE oid = to_regclass('pai_parents') AND pg_has_role(relowner, 'USAGE');
 
 -- Timeline
 
+-- name: list_present_segments()
+-- Return the segments of all streams, likewise.
+SELECT
+    sp_network, sp_station, sp_location, sp_channel, sp_quality, sp_rate,
+    (extract(epoch FROM sp_start) * 1000000)::bigint, (extract(epoch FROM sp_end) * 1000000)::bigint,
+    (extract(epoch FROM fi_mtime) * 1000000)::bigint
+FROM spans LEFT JOIN files ON fi_hash = sp_hash
+ORDER BY
+    sp_network, sp_station, sp_location, sp_channel, sp_quality, sp_rate, sp_start, sp_end, fi_mtime;
+
 -- name: list_segments()
 -- Return the segments of all streams that changed, with times in microseconds since 1970.
 SELECT
@@ -267,6 +313,9 @@ FROM paths LEFT JOIN metadata ON md_hash = pa_hash AND md_type = 'posix';
 -- name: list_orphans()
 -- Return metadata without a path.
 SELECT md_hash::text, md_type FROM metadata WHERE NOT EXISTS (SELECT FROM paths WHERE pa_hash = md_hash);
+
+-- name: load_timeline()!
+COPY timeline FROM STDIN
 
 -- name: stage_timeline()!
 COPY staged_timeline FROM STDIN

@@ -55,6 +55,9 @@ DELETE FROM staged WHERE type <> 'removed' AND EXISTS (
 
 -- Decisions
 
+-- name: has_paths(code)$
+SELECT EXISTS (SELECT 1 FROM paths WHERE sh_code = :code);
+
 -- name: find_crawls(code)
 SELECT pa_path, md_json ->> '$.started'
 FROM metadata JOIN paths ON paths.sh_code = metadata.sh_code AND pa_hash = md_hash
@@ -119,7 +122,10 @@ DELETE FROM staged WHERE EXISTS (
         ELSE false
     END
 );
-DELETE FROM staged WHERE type IS NULL OR type = 'removed';
+DELETE FROM staged WHERE type = 'removed';
+
+-- name: delete_refused()!
+DELETE FROM staged WHERE type IS NULL;
 
 -- name: find_touched()!
 INSERT INTO touched_posix SELECT hash FROM staged WHERE type = 'posix' UNION SELECT hash FROM gone;
@@ -127,6 +133,33 @@ INSERT INTO touched_mseed
 SELECT hash FROM staged WHERE type = 'mseed' UNION SELECT hash FROM gone
 UNION SELECT hash FROM dropped WHERE type = 'mseed';
 INSERT INTO touched SELECT hash FROM touched_posix UNION SELECT hash FROM touched_mseed;
+
+-- Load
+
+-- name: load_tables(code)!
+-- Fill empty tables.
+INSERT INTO metadata (sh_code, md_hash, md_type, md_json) SELECT :code, hash, type, json FROM staged ORDER BY hash, type;
+INSERT INTO paths (sh_code, pa_hash, pa_type, pa_path, pa_parents)
+SELECT :code, hash, CASE type WHEN 'posix' THEN json ->> '$.type' END, path, parents
+FROM (
+    SELECT *, row_number() OVER (PARTITION BY hash ORDER BY type = 'posix' DESC) AS number FROM staged
+    WHERE path IS NOT NULL
+) AS named
+WHERE number = 1
+ORDER BY hash;
+INSERT INTO files SELECT * FROM derived_files WHERE sh_code = :code;
+INSERT INTO links SELECT * FROM derived_links WHERE sh_code = :code;
+INSERT INTO directories (
+    di_hash, di_parent, di_name, di_ctime, di_mtime, di_atime, di_mode, di_inode, di_uid, di_gid, di_user, di_group,
+    sh_code, di_count, di_size
+)
+SELECT derived.*, coalesce(sums.count, 0), coalesce(sums.size, 0)
+FROM derived_directories AS derived
+LEFT JOIN derived_sums AS sums ON sums.hash = di_hash AND sums.sh_code = :code
+WHERE derived.sh_code = :code;
+INSERT INTO spans
+SELECT * FROM derived_spans WHERE sh_code = :code
+ORDER BY sp_network, sp_station, sp_location, sp_channel, sp_start;
 
 -- Merge
 
@@ -236,6 +269,13 @@ SELECT 1;
 
 -- Timeline
 
+-- name: list_present_segments(code)
+SELECT
+    sp_network, sp_station, sp_location, sp_channel, sp_quality, sp_rate, sp_start, sp_end, fi_mtime
+FROM spans LEFT JOIN files ON files.sh_code = :code AND fi_hash = sp_hash
+WHERE spans.sh_code = :code
+ORDER BY sp_network, sp_station, sp_location, sp_channel, sp_quality, sp_rate, sp_start, sp_end, fi_mtime;
+
 -- name: list_segments(code)
 SELECT
     sp_network, sp_station, sp_location, sp_channel, sp_quality, sp_rate, sp_start, sp_end, fi_mtime
@@ -266,6 +306,11 @@ WHERE paths.sh_code = :code;
 -- name: list_orphans(code)
 SELECT md_hash, md_type FROM metadata
 WHERE sh_code = :code AND NOT EXISTS (SELECT 1 FROM paths WHERE paths.sh_code = :code AND pa_hash = md_hash);
+
+-- name: load_timeline(network, station, location, channel, quality, rate, start, end, updated, spans, code)*!
+INSERT INTO timeline VALUES (
+    :network, :station, :location, :channel, :quality, :rate, :start, :end, :updated, :spans, :code
+);
 
 -- name: stage_timeline(network, station, location, channel, quality, rate, start, end, updated, spans, code)*!
 INSERT INTO staged_timeline VALUES (

@@ -20,19 +20,28 @@ class TimelineUpdate:
         self._database = database
         self._queries = queries
 
+    def create(self, connection: Any, code: str) -> None:
+        """Write the timeline of all streams, of which there is none yet."""
+        self._load(connection, code, self._queries.list_present_segments, self._queries.load_timeline)
+
     def update(self, connection: Any, code: str) -> list[Stream]:
         """Write the timeline of the streams in the table `streams`, and return them."""
-        spans = join_segments(self.read_segments(connection, self._queries.list_segments, code))
+        self._load(connection, code, self._queries.list_segments, self._queries.stage_timeline)
+        self._database.run_all(connection, self._queries.merge_timeline, {"code": code})
+        return [Stream(*row) for row in self._queries.list_streams(connection)]
+
+    def _load(self, connection: Any, code: str, segments: Any, load: Any) -> None:
+        """Join the segments that a query returns, and load the spans into a table."""
+        spans = join_segments(self.read_segments(connection, segments, code))
+        # Rows are read and written in turn: the driver cannot do both at once.
         while some := list(islice(spans, _ROWS_AT_ONCE)):
             self._database.load_rows(
                 connection,
-                self._queries.stage_timeline,
+                load,
                 some,
                 to_line=format_line,
                 to_parameters=lambda span: {**to_columns(span), "code": code},
             )
-        self._database.run_all(connection, self._queries.merge_timeline, {"code": code})
-        return [Stream(*row) for row in self._queries.list_streams(connection)]
 
     def read_segments(self, connection: Any, query: Any, code: str) -> Iterator[StreamSegment]:
         """Yield the segments that a query returns."""
