@@ -78,7 +78,7 @@ class CrawlMerge:
         place = _Place(connection, shard.code, crawl)
         self._stage(place, crawl)
         self._decide(place, crawl)
-        result = self._describe(place, crawl)
+        result = self._describe(place, crawl, *self._fetch(place, self.queries.count_changes))
         if not crawl.is_partial and not may_shrink:
             self._check_shrink(place, crawl, result)
         if result.is_change:
@@ -102,8 +102,8 @@ class CrawlMerge:
         place = _Place(connection, shard.code, crawl)
         self._stage(place, crawl)
         place.found = self._fetch(place, self.queries.count_staged)[0]
-        self._run(place, self.queries.delete_refused)
-        result = self._describe(place, crawl)
+        changes, added = self._fetch(place, self.queries.count_loaded)
+        result = self._describe(place, crawl, changes, added, 0)
         result.is_first = True
         self._run(place, self.queries.load_tables)
         self._timeline.create(connection, shard.code)
@@ -139,7 +139,7 @@ class CrawlMerge:
         self.queries.add_replaced(place.connection, [{"type": one} for one in crawl.types if one != POSIX])
 
     def _decide(self, place: "_Place", crawl: CrawlReader) -> None:
-        """Find what goes, and leave the lines that change something."""
+        """Find what goes, and the lines that change something."""
         place.found = self._fetch(place, self.queries.count_staged)[0]
         if crawl.is_partial:
             self._run(place, self.queries.find_removed)
@@ -147,11 +147,9 @@ class CrawlMerge:
             self._run(place, self.queries.find_gone)
             self._run(place, self.queries.find_replaced)
         self._run(place, self.queries.find_no_files)
-        self._run(place, self.queries.delete_unchanged)
-        self._run(place, self.queries.delete_refused)
+        self._run(place, self.queries.find_changes)
 
-    def _describe(self, place: "_Place", crawl: CrawlReader) -> MergeResult:
-        changes, added, changed = self._fetch(place, self.queries.count_changes)
+    def _describe(self, place: "_Place", crawl: CrawlReader, changes: int, added: int, changed: int) -> MergeResult:
         return MergeResult(
             lines=crawl.lines,
             found=place.found,

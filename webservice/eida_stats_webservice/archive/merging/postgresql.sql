@@ -12,11 +12,12 @@ SET LOCAL enable_hashagg = on;
 SET LOCAL enable_mergejoin = off;
 
 -- name: create_staging()!
-DROP TABLE IF EXISTS pg_temp.staged, pg_temp.unreadable, pg_temp.replaced_types,
+DROP TABLE IF EXISTS pg_temp.staged, pg_temp.changes, pg_temp.unreadable, pg_temp.replaced_types,
     pg_temp.gone, pg_temp.dropped, pg_temp.touched, pg_temp.touched_posix, pg_temp.touched_mseed,
     pg_temp.deltas, pg_temp.streams, pg_temp.staged_timeline, pg_temp.numbered_timeline, pg_temp.present_timeline;
 CREATE TEMPORARY TABLE staged (line bigint, hash uuid, path text, parents uuid[], type text, json jsonb)
     ON COMMIT DROP;
+CREATE TEMPORARY TABLE changes (LIKE staged) ON COMMIT DROP;
 CREATE TEMPORARY TABLE unreadable (hash uuid, path text) ON COMMIT DROP;
 CREATE TEMPORARY TABLE replaced_types (type text) ON COMMIT DROP;
 CREATE TEMPORARY TABLE gone (hash uuid) ON COMMIT DROP;
@@ -87,8 +88,8 @@ WHERE NOT EXISTS (SELECT FROM staged WHERE hash = pa_hash AND type <> 'removed')
 -- name: count_changes()
 -- Return the number of lines that change something, and those of paths that are new and that have changed.
 SELECT
-    (SELECT count(*) FROM staged), coalesce(sum(CASE WHEN pa_hash IS NULL THEN 1 ELSE 0 END), 0), count(pa_hash)
-FROM (SELECT DISTINCT hash FROM staged WHERE type <> 'crawl') AS changed LEFT JOIN paths ON pa_hash = hash;
+    (SELECT count(*) FROM changes), coalesce(sum(CASE WHEN pa_hash IS NULL THEN 1 ELSE 0 END), 0), count(pa_hash)
+FROM (SELECT DISTINCT hash FROM changes WHERE type <> 'crawl') AS found LEFT JOIN paths ON pa_hash = hash;
 
 -- name: count_below(root)$
 SELECT count(*) FROM paths WHERE pa_hash = :root::uuid OR pa_parents @> ARRAY[:root]::uuid[];
@@ -110,21 +111,20 @@ WHERE md_type = 'mseed' AND type = 'posix' AND json->>'type' <> 'file'
     AND NOT EXISTS (SELECT FROM staged AS other WHERE other.hash = md_hash AND other.type = 'mseed')
     AND NOT EXISTS (SELECT FROM dropped WHERE hash = md_hash AND dropped.type = md_type);
 
--- name: delete_unchanged()!
--- Leave the lines that change something. A difference of the time of access is none, since reading a file changes it.
-DELETE FROM staged USING metadata
-WHERE md_hash = hash AND md_type = type
-    AND (json = md_json OR (type = 'posix' AND json - 'atime' = md_json - 'atime'));
-DELETE FROM staged WHERE type = 'removed';
-
--- name: delete_refused()!
-DELETE FROM staged WHERE type IS NULL;
-ANALYZE staged (line, hash, type);
+-- name: find_changes()!
+-- Find the lines that change something. A difference of the time of access is none, since reading a file changes it.
+INSERT INTO changes
+SELECT staged.*
+FROM staged LEFT JOIN metadata ON md_hash = hash AND md_type = type
+WHERE type <> 'removed' AND (
+    md_hash IS NULL OR (json <> md_json AND (type <> 'posix' OR json - 'atime' <> md_json - 'atime'))
+);
+ANALYZE changes (line, hash, type);
 
 -- name: find_touched()!
-INSERT INTO touched_posix SELECT hash FROM staged WHERE type = 'posix' UNION SELECT hash FROM gone;
+INSERT INTO touched_posix SELECT hash FROM changes WHERE type = 'posix' UNION SELECT hash FROM gone;
 INSERT INTO touched_mseed
-SELECT hash FROM staged WHERE type = 'mseed' UNION SELECT hash FROM gone
+SELECT hash FROM changes WHERE type = 'mseed' UNION SELECT hash FROM gone
 UNION SELECT hash FROM dropped WHERE type = 'mseed';
 INSERT INTO touched SELECT hash FROM touched_posix UNION SELECT hash FROM touched_mseed;
 ANALYZE touched_posix, touched_mseed, touched, gone;
@@ -133,6 +133,7 @@ ANALYZE touched_posix, touched_mseed, touched, gone;
 
 -- name: load_tables()!
 -- Fill empty tables. Their indexes are created later.
+DELETE FROM staged WHERE type IS NULL;
 INSERT INTO metadata (md_hash, md_type, md_json) SELECT hash, type, json FROM staged;
 INSERT INTO paths (pa_hash, pa_type, pa_path, pa_parents)
 SELECT DISTINCT ON (hash) hash, CASE type WHEN 'posix' THEN (json->>'type')::path_type END, path, parents
@@ -146,7 +147,15 @@ INSERT INTO directories (
     di_count, di_size
 )
 SELECT derived.*, coalesce(sums.count, 0), coalesce(sums.size, 0)
-FROM derived_directories AS derived LEFT JOIN derived_sums AS sums ON hash = di_hash;
+FROM derived_directories AS derived LEFT JOIN (
+    SELECT parent AS hash, sum(count) AS count, sum(size) AS size
+    FROM (
+        SELECT pa_parents, count(*) AS count, sum(coalesce(fi_size, 0)) AS size
+        FROM files JOIN paths ON pa_hash = fi_hash
+        GROUP BY pa_parents
+    ) AS directories CROSS JOIN unnest(pa_parents) AS parent
+    GROUP BY parent
+) AS sums ON hash = di_hash;
 INSERT INTO spans
 SELECT * FROM derived_spans
 ORDER BY sp_network COLLATE "C", sp_station COLLATE "C", sp_location COLLATE "C", sp_channel COLLATE "C", sp_start;
@@ -182,7 +191,7 @@ SELECT di_hash, di_count, di_size FROM touched_posix JOIN directories ON di_hash
 INSERT INTO deltas
 SELECT new.hash, below.count, below.size
 FROM (
-    SELECT hash FROM staged
+    SELECT hash FROM changes
     WHERE type = 'posix' AND json->>'type' = 'directory' AND NOT EXISTS (SELECT FROM directories WHERE di_hash = hash)
 ) AS new, LATERAL (
     SELECT count(*) AS count, sum(coalesce(fi_size, 0)) AS size
@@ -204,21 +213,21 @@ SELECT min(sp_start), max(sp_end) FROM touched JOIN spans ON sp_hash = hash;
 DELETE FROM metadata USING gone WHERE md_hash = hash;
 DELETE FROM metadata USING dropped WHERE md_hash = hash AND md_type = type;
 UPDATE metadata SET md_json = json, md_ingested = now()
-FROM staged
+FROM changes
 WHERE md_hash = hash AND md_type = type;
 INSERT INTO metadata (md_hash, md_type, md_json)
-SELECT hash, type, json FROM staged
+SELECT hash, type, json FROM changes
 WHERE NOT EXISTS (SELECT FROM metadata WHERE md_hash = hash AND md_type = type)
 ORDER BY hash;
 
 -- name: merge_paths()!
 DELETE FROM paths USING gone WHERE pa_hash = hash;
 UPDATE paths SET pa_type = (json->>'type')::path_type, pa_ingested = now()
-FROM staged
+FROM changes
 WHERE type = 'posix' AND pa_hash = hash AND pa_type IS DISTINCT FROM (json->>'type')::path_type;
 INSERT INTO paths (pa_hash, pa_type, pa_path, pa_parents)
 SELECT DISTINCT ON (hash) hash, CASE type WHEN 'posix' THEN (json->>'type')::path_type END, path, parents
-FROM staged
+FROM changes
 WHERE path IS NOT NULL AND NOT EXISTS (SELECT FROM paths WHERE pa_hash = hash)
 ORDER BY hash, type = 'posix' DESC;
 

@@ -4,6 +4,10 @@
 -- Return the number of paths that were found.
 SELECT count(*) FROM (SELECT DISTINCT hash FROM staged) AS found;
 
+-- name: count_loaded()
+-- Return the number of lines that can be stored, and that of their paths.
+SELECT count(type), count(DISTINCT CASE WHEN type <> 'crawl' THEN hash END) FROM staged;
+
 -- name: count_gone()$
 SELECT count(*) FROM gone;
 
@@ -22,6 +26,6 @@ SELECT network, station, location, channel FROM streams;
 
 -- name: list_located()
 -- Return the hashes of paths that may have other polygons than before.
-SELECT CAST(hash AS text) FROM staged WHERE type IN ('mseed', 'gdal')
+SELECT CAST(hash AS text) FROM changes WHERE type IN ('mseed', 'gdal')
 UNION SELECT CAST(hash AS text) FROM gone
 UNION SELECT CAST(hash AS text) FROM dropped;

@@ -9,6 +9,8 @@ SELECT 1;
 -- name: create_staging()!
 DROP TABLE IF EXISTS temp.staged;
 CREATE TEMPORARY TABLE staged (line integer PRIMARY KEY, hash text, path text, parents text, type text, json text);
+DROP TABLE IF EXISTS temp.changes;
+CREATE TEMPORARY TABLE changes (line integer PRIMARY KEY, hash text, path text, parents text, type text, json text);
 DROP TABLE IF EXISTS temp.unreadable;
 CREATE TEMPORARY TABLE unreadable (hash text, path text);
 DROP TABLE IF EXISTS temp.replaced_types;
@@ -92,8 +94,8 @@ WHERE NOT EXISTS (SELECT 1 FROM staged WHERE hash = pa_hash AND type <> 'removed
 -- name: count_changes(code)
 -- Return the number of lines that change something, and those of paths that are new and that have changed.
 SELECT
-    (SELECT count(*) FROM staged), coalesce(sum(CASE WHEN pa_hash IS NULL THEN 1 ELSE 0 END), 0), count(pa_hash)
-FROM (SELECT DISTINCT hash FROM staged WHERE type <> 'crawl') AS changed LEFT JOIN paths ON pa_hash = hash AND sh_code = :code;
+    (SELECT count(*) FROM changes), coalesce(sum(CASE WHEN pa_hash IS NULL THEN 1 ELSE 0 END), 0), count(pa_hash)
+FROM (SELECT DISTINCT hash FROM changes WHERE type <> 'crawl') AS found LEFT JOIN paths ON pa_hash = hash AND sh_code = :code;
 
 -- name: count_below(code, root_path)$
 SELECT count(*) FROM paths
@@ -113,24 +115,22 @@ WHERE type = 'posix' AND json ->> '$.type' <> 'file'
     AND NOT EXISTS (SELECT 1 FROM staged AS other WHERE other.hash = md_hash AND other.type = 'mseed')
     AND NOT EXISTS (SELECT 1 FROM dropped WHERE dropped.hash = md_hash AND dropped.type = md_type);
 
--- name: delete_unchanged(code)!
-DELETE FROM staged WHERE EXISTS (
-    SELECT 1 FROM metadata
-    WHERE sh_code = :code AND md_hash = hash AND md_type = type AND CASE
-        WHEN json = md_json THEN true
-        WHEN type = 'posix' THEN json_remove(json, '$.atime') = json_remove(md_json, '$.atime')
-        ELSE false
-    END
-);
-DELETE FROM staged WHERE type = 'removed';
-
--- name: delete_refused()!
-DELETE FROM staged WHERE type IS NULL;
+-- name: find_changes(code)!
+INSERT INTO changes
+SELECT staged.*
+FROM staged LEFT JOIN metadata ON sh_code = :code AND md_hash = hash AND md_type = type
+WHERE type <> 'removed' AND CASE
+    WHEN md_hash IS NULL THEN true
+    WHEN json = md_json THEN false
+    WHEN type = 'posix' THEN json_remove(json, '$.atime') <> json_remove(md_json, '$.atime')
+    ELSE true
+END;
+CREATE INDEX temp.changes_hash ON changes (hash, type);
 
 -- name: find_touched()!
-INSERT INTO touched_posix SELECT hash FROM staged WHERE type = 'posix' UNION SELECT hash FROM gone;
+INSERT INTO touched_posix SELECT hash FROM changes WHERE type = 'posix' UNION SELECT hash FROM gone;
 INSERT INTO touched_mseed
-SELECT hash FROM staged WHERE type = 'mseed' UNION SELECT hash FROM gone
+SELECT hash FROM changes WHERE type = 'mseed' UNION SELECT hash FROM gone
 UNION SELECT hash FROM dropped WHERE type = 'mseed';
 INSERT INTO touched SELECT hash FROM touched_posix UNION SELECT hash FROM touched_mseed;
 
@@ -138,6 +138,7 @@ INSERT INTO touched SELECT hash FROM touched_posix UNION SELECT hash FROM touche
 
 -- name: load_tables(code)!
 -- Fill empty tables.
+DELETE FROM staged WHERE type IS NULL;
 INSERT INTO metadata (sh_code, md_hash, md_type, md_json) SELECT :code, hash, type, json FROM staged ORDER BY hash, type;
 INSERT INTO paths (sh_code, pa_hash, pa_type, pa_path, pa_parents)
 SELECT :code, hash, CASE type WHEN 'posix' THEN json ->> '$.type' END, path, parents
@@ -189,7 +190,7 @@ SELECT di_hash, di_count, di_size FROM touched_posix JOIN directories ON sh_code
 INSERT INTO deltas
 SELECT new.hash, count(*), sum(coalesce(fi_size, 0))
 FROM (
-    SELECT hash, path FROM staged
+    SELECT hash, path FROM changes
     WHERE type = 'posix' AND json ->> '$.type' = 'directory'
         AND NOT EXISTS (SELECT 1 FROM directories WHERE sh_code = :code AND di_hash = hash)
 ) AS new
@@ -211,22 +212,22 @@ SELECT min(sp_start), max(sp_end) FROM touched JOIN spans ON sp_hash = hash AND 
 DELETE FROM metadata WHERE sh_code = :code AND md_hash IN (SELECT hash FROM gone);
 DELETE FROM metadata WHERE sh_code = :code AND (md_hash, md_type) IN (SELECT hash, type FROM dropped);
 UPDATE metadata SET md_json = json, md_ingested = strftime('%Y-%m-%dT%H:%M:%f000', 'now')
-FROM staged
+FROM changes
 WHERE sh_code = :code AND md_hash = hash AND md_type = type;
 INSERT INTO metadata (sh_code, md_hash, md_type, md_json)
-SELECT :code, hash, type, json FROM staged
+SELECT :code, hash, type, json FROM changes
 WHERE NOT EXISTS (SELECT 1 FROM metadata WHERE sh_code = :code AND md_hash = hash AND md_type = type)
 ORDER BY hash, type;
 
 -- name: merge_paths(code)!
 DELETE FROM paths WHERE sh_code = :code AND pa_hash IN (SELECT hash FROM gone);
 UPDATE paths SET pa_type = json ->> '$.type', pa_ingested = strftime('%Y-%m-%dT%H:%M:%f000', 'now')
-FROM staged
+FROM changes
 WHERE sh_code = :code AND type = 'posix' AND pa_hash = hash AND pa_type IS NOT json ->> '$.type';
 INSERT INTO paths (sh_code, pa_hash, pa_type, pa_path, pa_parents)
 SELECT :code, hash, CASE type WHEN 'posix' THEN json ->> '$.type' END, path, parents
 FROM (
-    SELECT *, row_number() OVER (PARTITION BY hash ORDER BY type = 'posix' DESC) AS number FROM staged
+    SELECT *, row_number() OVER (PARTITION BY hash ORDER BY type = 'posix' DESC) AS number FROM changes
     WHERE path IS NOT NULL
 ) AS named
 WHERE number = 1 AND NOT EXISTS (SELECT 1 FROM paths WHERE sh_code = :code AND pa_hash = hash)
