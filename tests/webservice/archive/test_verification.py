@@ -43,6 +43,15 @@ def crawl(store: Store, tmp_path: Path) -> Path:
                 " 2020-01-02T00:00:00.000000+00:00, updated 1970-01-01T00:00:01.000000+00:00, spans 1"
             ],
         ),
+        (
+            "INSERT INTO timeline SELECT * FROM timeline",
+            [
+                "gfz timeline GE.APE..BHZ.D.100.0: 2020-01-01T00:00:00.000000+00:00 to"
+                " 2020-01-02T00:00:00.000000+00:00, updated 1970-01-01T00:00:01.000000+00:00, spans 1, rows 2;"
+                " expected: 2020-01-01T00:00:00.000000+00:00 to 2020-01-02T00:00:00.000000+00:00, updated"
+                " 1970-01-01T00:00:01.000000+00:00, spans 1"
+            ],
+        ),
         ("UPDATE timeline SET tl_spans = 2, tl_station = 'ZZZ'", None),
     ],
 )

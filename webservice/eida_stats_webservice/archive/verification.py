@@ -125,10 +125,9 @@ class CatalogueVerification:
         stored = _group(self._timeline.read_timeline(connection, shard.code))
         for key, has, should in _pair(stored, _group(join_segments(segments))):
             stream = ".".join(map(str, key))
-            for span in sorted((has - should).elements(), key=str):
-                yield CatalogueDifference(shard.code, "timeline", stream, _describe_span(span), None)
-            for span in sorted((should - has).elements(), key=str):
-                yield CatalogueDifference(shard.code, "timeline", stream, None, _describe_span(span))
+            for span in sorted((has - should) | (should - has), key=str):
+                texts = [_describe_spans(span, counts[span]) for counts in (has, should)]
+                yield CatalogueDifference(shard.code, "timeline", stream, *texts)
 
     def _find_path(self, connection: Any, shard: Shard, row_hash: str) -> str:
         within = " AND sh_code = :code" if self._database.dialect == "sqlite" else ""
@@ -175,15 +174,21 @@ def _describe(columns: list[str], row: tuple[Any, ...], others: list[tuple[Any, 
     named = dict(zip(columns, values, strict=True))
     if len(others) == 1:
         other = dict(zip(columns, others[0], strict=False))
-        named = {name: value for name, value in named.items() if value != other[name]} or {"rows": count}
+        named = {name: value for name, value in named.items() if value != other[name]}
+        if count != others[0][-1]:
+            named["rows"] = count
     else:
-        named = dict(list(named.items())[1:])
+        named = dict(list(named.items())[1:]) | ({"rows": count} if count > 1 else {})
     return ", ".join(f"{name} {value}" for name, value in named.items() if value is not None or others)
 
 
-def _describe_span(span: StreamSpan) -> str:
+def _describe_spans(span: StreamSpan, count: int) -> str | None:
+    """Return equal spans as a text with their number, if there are several; None if there is none."""
+    if not count:
+        return None
     columns = to_columns(span)
-    return f"{columns['start']} to {columns['end']}, updated {columns['updated']}, spans {span.spans}"
+    text = f"{columns['start']} to {columns['end']}, updated {columns['updated']}, spans {span.spans}"
+    return text if count == 1 else f"{text}, rows {count}"
 
 
 def _parse_parents(parents: Any) -> tuple[str, ...]:
