@@ -19,3 +19,7 @@ class InvalidCrawl(EidaStatisticsError):
 
 class InvalidPath(ConfigurationError):
     """This is not a path of an archive."""
+
+
+class UnusableShard(ConfigurationError):
+    """A shard cannot have this code or path."""

@@ -7,6 +7,7 @@ import click
 
 from eida_statistics.archive.crawl_ends import read_ends
 from eida_statistics.archive.errors import InvalidCrawl
+from eida_statistics.archive.shards import check_code
 from eida_stats_aggregator.command import FILE, RETRIES, load_token, token_options
 from eida_stats_aggregator.console import complain
 from eida_stats_aggregator.delivery.crawls import CrawlClient, CrawlReceipt
@@ -39,6 +40,7 @@ def send(
 
     If it fails, run it again. The service stores the same crawl once.
     """
+    check_code(shard)
     client = CrawlClient(url, load_token(url, token, token_file, "--to"), shard, retries=retries)
     with crawl.open("rb") as file:
         try:

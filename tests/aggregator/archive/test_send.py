@@ -127,6 +127,15 @@ def test_command_line_is_checked(crawl: Path) -> None:
     assert send(crawl.parent / "missing", "http://example.org").returncode == 2
 
 
+@pytest.mark.parametrize("code", ["Gfz", "a b", "gfz/crawl", "", "pg_x", "gfz_tmp", "x" * 51])
+def test_wrong_code_is_not_sent(crawl: Path, code: str) -> None:
+    with serve_answers(STORED) as stub:
+        done = send(crawl, stub.url, "--shard", code)
+    assert (done.returncode, stub.received) == (2, [])
+    assert f"code {code}" in done.stderr or f"code {code!r}" in done.stderr
+    assert "Use at most 50" in done.stderr or "another code" in done.stderr
+
+
 @ON_ONE_STORE
 def test_service_stores_a_crawl_once(crawl: Path, store: Store, service_uri: str, tmp_path: Path) -> None:
     _, token = make_node(store, "GFZ")

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from eida_stats_webservice.archive.errors import NodeHasShards, ShardExists, UnknownShard, UnusableShard
+from eida_statistics.archive.errors import UnusableShard
+from eida_stats_webservice.archive.errors import NodeHasShards, ShardExists, UnknownShard
 from eida_stats_webservice.archive.storage import VIEWS
 from eida_stats_webservice.errors import RefusedByDatabase, UnknownNode
 from support.stores import ON_ONE_STORE, ON_POSTGRESQL, Store

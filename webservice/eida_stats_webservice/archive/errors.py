@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from eida_statistics.errors import ConfigurationError, EidaStatisticsError
+from eida_statistics.errors import EidaStatisticsError
 from eida_stats_webservice.archive.times import format_time
 from eida_stats_webservice.errors import Conflict, TooLarge, Unavailable
 
@@ -24,10 +24,6 @@ class UnknownShard(EidaStatisticsError):
 
     http_status = 404
     problem = "unknown-shard"
-
-
-class UnusableShard(ConfigurationError):
-    """A shard cannot have this code or path."""
 
 
 class ShardExists(Conflict):

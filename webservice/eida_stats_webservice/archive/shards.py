@@ -1,17 +1,17 @@
 """Create, list and remove shards."""
 
-import re
 from pathlib import Path
 from typing import Any
 
+from eida_statistics.archive.errors import UnusableShard
 from eida_statistics.archive.paths import is_normal, overlap
+from eida_statistics.archive.shards import check_code
 from eida_statistics.texts import find_similar
 from eida_stats_webservice.archive.errors import (
     ForeignShard,
     NodeHasShards,
     ShardExists,
     UnknownShard,
-    UnusableShard,
 )
 from eida_stats_webservice.archive.holdings.refresh import HoldingsRefresh
 from eida_stats_webservice.archive.models import Shard
@@ -20,10 +20,8 @@ from eida_stats_webservice.database.base import Database, select_rows, to_record
 from eida_stats_webservice.database.foreign import ForeignServer
 from eida_stats_webservice.registry.repository import RegistryRepository
 
-_CODE = re.compile(r"[a-z][a-z0-9_]{0,49}")
 # Longer than a million rows take, for a server that hangs.
 _COPY_SECONDS = 600
-_RESERVED = re.compile(r"pg_.*|public|information_schema|.*_tmp|.*_old")
 
 
 class ShardRepository:
@@ -165,20 +163,6 @@ class ShardRepository:
         """Return all shards, by code."""
         with self.database.transaction() as connection:
             return self.list_all(connection)
-
-
-def check_code(code: str) -> None:
-    """Check that a shard may have this code, which is also the name of a schema.
-
-    Raises:
-        UnusableShard: if it may not.
-    """
-    if not _CODE.fullmatch(code):
-        raise UnusableShard(
-            f"code {code!r}", hint="Use at most 50 small letters, digits and underscores; begin with a letter."
-        )
-    if _RESERVED.fullmatch(code):
-        raise UnusableShard(f"code {code}: PostgreSQL or this program uses it", hint="Choose another code.")
 
 
 def check_path(path: str) -> None:
