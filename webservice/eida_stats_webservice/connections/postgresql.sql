@@ -50,8 +50,8 @@ SELECT pg_advisory_xact_lock(hashtext('connections'), -1);
 
 -- name: compute_hours(windows)!
 -- Compute the sums and the extremes of all hours in some windows of spaces, which are whole hours, from the events. A
--- sensor between two spaces is one step, or none, for a space that contains both. LATERAL with OFFSET 0 makes the
--- bounds of each window conditions of the index of events.
+-- sensor between two spaces is one step, or none, for a space that contains both. MATERIALIZED and LATERAL with OFFSET 0
+-- look up each sensor of a window once, with its bounds as conditions of the index of events.
 WITH RECURSIVE wanted (space_id, start, stop) AS MATERIALIZED (
     SELECT CAST(value ->> 0 AS integer), CAST(value ->> 1 AS timestamptz), CAST(value ->> 2 AS timestamptz)
     FROM jsonb_array_elements(CAST(:windows AS jsonb))
@@ -59,32 +59,43 @@ WITH RECURSIVE wanted (space_id, start, stop) AS MATERIALIZED (
     SELECT DISTINCT space_id, space_id FROM wanted
     UNION
     SELECT top_id, spaces.id FROM below JOIN spaces ON parent_id = below.space_id
-), steps AS (
-    SELECT wanted.space_id, date_trunc('hour', recorded) AS hour, recorded, sensor_id, source, position,
-        sum(direction * orientation) AS step
+), placed (space_id, sensor_id, orientation, start, stop) AS MATERIALIZED (
+    SELECT wanted.space_id, sensor_id, orientation, greatest(start, installed_at), least(stop, removed_at)
     FROM wanted
     JOIN below ON below.top_id = wanted.space_id
     JOIN installations ON installations.space_id = below.space_id
+), steps AS (
+    SELECT space_id, date_trunc('hour', recorded) AS hour, recorded, sensor_id, source, position,
+        CAST(sum(direction * orientation) AS integer) AS step
+    FROM placed
     CROSS JOIN LATERAL (
         SELECT recorded, source, position, direction FROM sensor_events
-        WHERE sensor_events.sensor_id = installations.sensor_id
-            AND recorded >= greatest(start, installed_at) AND recorded < least(stop, removed_at)
+        WHERE sensor_events.sensor_id = placed.sensor_id AND recorded >= start AND recorded < stop
         OFFSET 0
     ) AS events
-    GROUP BY wanted.space_id, hour, recorded, sensor_id, source, position
+    GROUP BY space_id, hour, recorded, sensor_id, source, position
 ), levels AS (
     SELECT space_id, hour, step, sum(step) OVER (
         PARTITION BY space_id, hour ORDER BY recorded, sensor_id, source, position ROWS UNBOUNDED PRECEDING
     ) AS level
     FROM steps
+), hours AS (
+    SELECT space_id, hour, sum(greatest(step, 0)) AS entries, -sum(least(step, 0)) AS exits, min(level) AS lowest,
+        max(level) AS highest
+    FROM levels GROUP BY space_id, hour
     UNION ALL
     -- Each hour begins at 0, and may have lost its last event.
-    SELECT space_id, hour, 0, 0 FROM space_hours JOIN wanted USING (space_id) WHERE hour >= start AND hour < stop
+    SELECT space_id, hour, 0, 0, 0, 0
+    FROM wanted
+    CROSS JOIN LATERAL (
+        SELECT hour FROM space_hours
+        WHERE space_hours.space_id = wanted.space_id AND hour >= start AND hour < stop
+        OFFSET 0
+    ) AS stored
 )
 INSERT INTO space_hours AS stored (space_id, hour, entries, exits, lowest, highest, stale)
-SELECT space_id, hour, coalesce(sum(step) FILTER (WHERE step > 0), 0),
-    coalesce(-sum(step) FILTER (WHERE step < 0), 0), least(min(level), 0), greatest(max(level), 0), false
-FROM levels GROUP BY space_id, hour
+SELECT space_id, hour, sum(entries), sum(exits), least(min(lowest), 0), greatest(max(highest), 0), false
+FROM hours GROUP BY space_id, hour
 ON CONFLICT (space_id, hour) DO UPDATE SET entries = excluded.entries, exits = excluded.exits,
     lowest = excluded.lowest, highest = excluded.highest, stale = false
 WHERE (stored.entries, stored.exits, stored.lowest, stored.highest, stored.stale)
