@@ -115,7 +115,8 @@ CREATE TABLE sensor_events (
     placed boolean NOT NULL,
     session text COLLATE "C",
     protocol text,
-    PRIMARY KEY (sensor_id, recorded, source, position)
+    -- Counts need the direction only, so they read the index alone.
+    PRIMARY KEY (sensor_id, recorded, source, position) INCLUDE (direction)
 );
 CREATE INDEX sensor_events_line ON sensor_events (source, position) WHERE cause = 'log';
 CREATE INDEX sensor_events_unplaced ON sensor_events (sensor_id) WHERE NOT placed;
