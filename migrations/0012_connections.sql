@@ -75,7 +75,8 @@ COMMENT ON TABLE installations IS 'which space a sensor counts, from when to whe
 COMMENT ON COLUMN installations.orientation IS '1: its direction 1 leads into the space; -1: out of it';
 COMMENT ON COLUMN installations.removed_at IS 'null: it is still there';
 
--- A foreign key would be checked for each row of the two large tables. So a trigger deletes the rows of a node.
+-- A foreign key would be checked for each row of the three large tables, so triggers delete the rows of a node. Each batch
+-- with new events also adds to `space_count`. Its foreign key lets the batch and the deletion of a node wait for each other.
 CREATE TABLE sensor_log (
     id bigint GENERATED ALWAYS AS IDENTITY,
     created timestamptz NOT NULL,
@@ -126,7 +127,7 @@ COMMENT ON COLUMN sensor_events.position IS 'the direction for /send';
 COMMENT ON COLUMN sensor_events.placed IS 'whether the sensor was in a space at that time';
 
 CREATE TABLE sessions (
-    sensor_id integer NOT NULL REFERENCES sensors (id) ON DELETE CASCADE,
+    sensor_id integer NOT NULL,
     session text COLLATE "C" NOT NULL,
     number integer NOT NULL,
     address text,
@@ -225,6 +226,7 @@ INSERT INTO connections_archived (events_from) VALUES ('2000-01-01');
 CREATE FUNCTION sensors_delete_events() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     DELETE FROM sensor_events WHERE sensor_id = OLD.id;
+    DELETE FROM sessions WHERE sensor_id = OLD.id;
     RETURN OLD;
 END
 $$;
