@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from eida_stats_webservice.connections.models import FIRST_MOMENT, Event, Installation
+from eida_stats_webservice.connections.pieces import HOUR
 from eida_stats_webservice.connections.spaces import SpaceTree
 
 HourSums = dict[tuple[int, datetime.datetime], list[int]]
@@ -53,15 +54,22 @@ class Summation:
         """Add the events of a sensor; with `sign` -1, subtract them."""
         installations = tuple(self._installations.get(sensor_id, ()))
         # Those of ringservers do not change.
-        always = installations if all(map(is_permanent, installations)) else None
+        always = self._weigh(installations) if all(map(is_permanent, installations)) else None
+        hour = end = FIRST_MOMENT
+        weights: list[tuple[int, int]] = []
+        targets: list[tuple[list[int], int]] = []
         for event in events:
             recorded = event.recorded
-            active = always or tuple([one for one in installations if one.covers(recorded)])
-            if active:
+            active = always or self._weigh(tuple([one for one in installations if one.covers(recorded)]))
+            if active is not weights or not hour <= recorded < end:
+                # Events come in runs, and finding their sums takes longer than the rest.
                 hour = find_hour(recorded)
-                for space_id, weight in self._weigh(active):
-                    change = event.direction * weight
-                    self.sums[space_id, hour][change < 0] += sign * abs(change)
+                end = hour + HOUR
+                weights = active
+                targets = [(self.sums[space_id, hour], weight) for space_id, weight in weights]
+            for sums, weight in targets:
+                change = event.direction * weight
+                sums[change < 0] += sign * abs(change)
 
     def _weigh(self, active: tuple[Installation, ...]) -> list[tuple[int, int]]:
         """Return by how much an entry of a sensor changes each space."""
