@@ -244,9 +244,11 @@ def apply_changes(
     for sensor, change in changed.items():
         # Removed first: an event may take the place of one that is removed.
         tables.delete_events(connection, sensor, change.removed)
-        tables.add_events(connection, sensor, change.added, installations[sensor.id])
+        # Events that follow each other have neighbouring places in the index, and the same hour.
+        added = sorted(change.added)
+        tables.add_events(connection, sensor, added, installations[sensor.id])
         summation.add(sensor.id, change.removed, -1)
-        summation.add(sensor.id, change.added)
+        summation.add(sensor.id, added)
     tables.add_to_sums(connection, summation.sums)
     recorded = max(event.recorded for change in changed.values() for event in (*change.added, *change.removed))
     spaces = {space_id for (space_id, _), sums in summation.sums.items() if any(sums)}

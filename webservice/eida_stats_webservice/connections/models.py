@@ -79,16 +79,7 @@ class Event(NamedTuple):
     protocol: str | None = None
 
 
-class LineContent(NamedTuple):
-    """The content of a line of a log file. Two lines at one place are never different."""
-
-    recorded: datetime.datetime
-    direction: int
-    session: str
-    protocol: str | None
-
-
-class Session(msgspec.Struct, frozen=True):
+class Session(msgspec.Struct, frozen=True, gc=False):
     """A session of a ringserver; `number` counts equal ones. It is open as long as `closed_at` is None."""
 
     number: int

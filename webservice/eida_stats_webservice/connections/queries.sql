@@ -73,13 +73,6 @@ SELECT session, protocol FROM session_protocols WHERE sensor_id = :sensor_id AND
 DELETE FROM sensor_events
 WHERE sensor_id = :sensor_id AND recorded = :recorded AND source = :source AND position = :position;
 
--- name: put_session(sensor_id, session, number, address, port, connected, closed_at, closed_by, protocol)*!
--- Add or change a session.
-INSERT INTO sessions (sensor_id, session, number, address, port, connected, closed_at, closed_by, protocol)
-VALUES (:sensor_id, :session, :number, :address, :port, :connected, :closed_at, :closed_by, :protocol)
-ON CONFLICT (sensor_id, session, number) DO UPDATE SET address = excluded.address,
-    closed_at = excluded.closed_at, closed_by = excluded.closed_by, protocol = excluded.protocol;
-
 -- name: put_listing(sensor_id, session, count, listed_at)*!
 -- Record that a snapshot lists a session.
 INSERT INTO session_listings (sensor_id, session, count, listed_at)

@@ -18,7 +18,7 @@ from eida_statistics.connections import (
     Snapshot,
 )
 from eida_stats_webservice.connections.errors import ArchivedEvents, ConflictingEvent, SnapshotUnknown
-from eida_stats_webservice.connections.models import FIRST_MOMENT, Event, LineContent, Sensor, Session
+from eida_stats_webservice.connections.models import FIRST_MOMENT, Event, Sensor, Session
 from eida_stats_webservice.connections.session_tables import Known, SessionTables
 from eida_stats_webservice.connections.sessions import CONFIRMED_AFTER, Group, Statements, derive
 from eida_stats_webservice.connections.tables import ConnectionTables, Row, format_moment
@@ -68,14 +68,14 @@ class RingserverBatch:
             ArchivedEvents: if a session has begun in a month whose events are archived.
         """
         before = snapshot = self._sessions.read_snapshot(self._connection, self._sensor)
-        rows: list[Row] = []
+        rows: list[Line | Row] = []
         lines: list[Line] = []
         moments: list[datetime.datetime] = []
-        created = format_moment(self._now)
+        has_snapshot = False
         for record in records:
             if isinstance(record, (Connect, Disconnect)):
                 lines.append(record)
-                rows.append(self._write_line(record, created))
+                rows.append(record)
             elif isinstance(record, Command):
                 self._protocols.add((record.session, record.protocol))
             elif isinstance(record, Snapshot):
@@ -84,21 +84,24 @@ class RingserverBatch:
                 self._list(record.time, listed)
                 snapshot = _encode_listed(listed)
                 moments.append(record.time)
+                has_snapshot = True
             elif isinstance(record, ServerStart | CloseAfter):
                 rows.append(self._write_statement(record, _encode_statement(record)))
                 moments += _list_moments(record)
-        if any(isinstance(record, Snapshot) for record in records):
+        if has_snapshot:
             moments += self._find_unconfirmed()
-        self._tables.add_to_log(self._connection, rows)
+        created = format_moment(self._now)
+        # Written while the database stores the first ones.
+        self._tables.add_to_log(self._connection, (self._write_row(row, created) for row in rows))
         self._sessions.put_protocols(self._connection, self._sensor, self._protocols)
         self._sessions.put_listings(self._connection, self._sensor, self._listings)
         self._touched.update(session for session, _ in self._protocols)
         if moments:
             self._touched |= self._sessions.find_unlogged_ends(self._connection, self._sensor, min(moments))
-        new_lines = self._find_new(lines)
+        new = self._find_new(lines)
         statements = self._sessions.read_statements(self._connection, self._node, self._instance)
-        change = self._derive(new_lines, statements)
-        change.created = len(new_lines)
+        change = self._derive(statements)
+        change.created = new
         self._sessions.put_state(
             self._connection,
             self._sensor,
@@ -112,16 +115,20 @@ class RingserverBatch:
         """Derive some sessions again, since time has passed or statements have changed."""
         self._touched.update(sessions)
         statements = self._sessions.read_statements(self._connection, self._node, self._instance)
-        return self._derive([], statements)
+        return self._derive(statements)
 
-    def _write_line(self, record: Line, created: str) -> Row:
+    def _write_row(self, record: Line | Row, created: str) -> Row:
+        """Return the row of the log for a line, or one that is written already."""
+        if isinstance(record, tuple):
+            return record
         if isinstance(record, Connect):
             event, direction, connected = "connect", 1, None
         else:
             event, direction, connected = "disconnect", -1, format_moment(record.connected)
-        beginning = (created, format_moment(record.time), self._node.id, self._instance, event, direction)
-        end = (record.source, record.position, record.session, connected, record.port, record.protocol, None)
-        return beginning + end
+        return (
+            *(created, format_moment(record.time), self._node.id, self._instance, event, direction),
+            *(record.source, record.position, record.session, connected, record.port, record.protocol, None),
+        )
 
     def _write_statement(self, record: Snapshot | ServerStart | CloseAfter, details: str) -> Row:
         tag = str(record.__struct_config__.tag)
@@ -145,8 +152,8 @@ class RingserverBatch:
         newest = self._sessions.find_newest_snapshot(self._connection, self._node, self._instance)
         return [] if newest is None else [newest - CONFIRMED_AFTER]
 
-    def _touch(self, session: str, port: int, connected: datetime.datetime, address: str | None) -> None:
-        """Derive a session, of which this is known.
+    def _touch(self, session: str, port: int, connected: datetime.datetime, address: str | None) -> Group:
+        """Return the group of a session, of which this is known, and derive it later.
 
         Raises:
             ConflictingEvent: if records disagree about it.
@@ -159,38 +166,41 @@ class RingserverBatch:
         if group.address is None:
             group.address = address
         self._touched.add(session)
+        return group
 
-    def _find_new(self, lines: Sequence[Line]) -> list[Event]:
-        """Return the events of the lines that were not received before. All their sessions are touched."""
+    def _find_new(self, lines: Sequence[Line]) -> int:
+        """Add the lines that were not received before to their groups. Return their number.
+
+        All their sessions are touched.
+        """
         by_file: dict[str, list[Line]] = defaultdict(list)
         for line in lines:
             by_file[line.source].append(line)
-        new = []
+        new = 0
         for source, some in by_file.items():
             positions = [line.position for line in some]
             known = self._tables.find_lines(self._connection, self._sensor, source, min(positions), max(positions))
             for line in some:
                 event = _make_event(line)
-                content = LineContent(event.recorded, event.direction, line.session, line.protocol)
-                stored = known.setdefault(line.position, content)
-                if stored != content:
+                stored = known.setdefault(line.position, event)
+                if stored is not event and stored != event:
                     raise ConflictingEvent(f"{source}, position {line.position}: another line was received before")
                 # Also if it is known, to find out whether the port and the connect time are the same.
                 connected = line.time if isinstance(line, Connect) else line.connected
-                self._touch(line.session, line.port, connected, line.address)
-                if stored is content:
-                    new.append(event)
+                group = self._touch(line.session, line.port, connected, line.address)
+                if stored is event:
+                    group.logged.append(event)
+                    new += 1
         return new
 
-    def _derive(self, new: Sequence[Event], statements: Statements) -> Change:
+    def _derive(self, statements: Statements) -> Change:
         """Derive the sessions that are touched, and store how they and their events have changed."""
-        known = self._sessions.read_known(self._connection, self._sensor, self._touched)
-        logged: dict[str, list[Event]] = defaultdict(list)
-        for event in new:
-            logged[str(event.session)].append(event)
+        listed = {session for session, _ in self._listings}
+        known = self._sessions.read_known(self._connection, self._sensor, self._touched, listed)
         change = Change()
         added: list[tuple[Group, Session]] = []
         changed: list[tuple[Group, Session]] = []
+        forgotten = self._now - KEEP_ADDRESS
         for session in sorted(self._touched):
             old, stored = known.sessions.get(session, (None, []))
             group = self._find_group(session, known)
@@ -199,11 +209,12 @@ class RingserverBatch:
                 continue
             before = known.events.get(session, [])
             if group.connected < self._first_kept and not before:
-                if logged[session]:
+                if group.logged:
                     raise ArchivedEvents(f"a session has begun in {group.connected:%Y-%m}")
                 # It is listed, but nothing is known of it.
                 continue
-            group.logged = [*(event for event in before if event.cause == "log"), *logged[session]]
+            if before:
+                group.logged = [*(event for event in before if event.cause == "log"), *group.logged]
             sessions, events = derive(group, statements, self._now)
             if before:
                 change.added += set(events).difference(before)
@@ -211,14 +222,15 @@ class RingserverBatch:
             else:
                 # Most sessions are new, and comparing takes time.
                 change.added += events
-            if all(one.closed_at is not None and one.closed_at < self._now - KEEP_ADDRESS for one in sessions):
+            if all(one.closed_at is not None and one.closed_at < forgotten for one in sessions):
                 group.address = None
-            added += ((group, one) for one in sessions[len(stored) :])
-            changed += (
-                (group, one)
-                for one, as_stored in zip(sessions, stored, strict=False)
-                if one != as_stored or (old is not None and group.address != old.address)
-            )
+            added += [(group, one) for one in sessions[len(stored) :]]
+            if stored:
+                changed += (
+                    (group, one)
+                    for one, as_stored in zip(sessions, stored, strict=False)
+                    if one != as_stored or (old is not None and group.address != old.address)
+                )
         self._sessions.add_sessions(self._connection, self._sensor, added)
         self._sessions.put_sessions(self._connection, self._sensor, changed)
         return change
@@ -236,10 +248,11 @@ class RingserverBatch:
 
 
 def _make_event(line: Line) -> Event:
-    direction = 1 if isinstance(line, Connect) else -1
+    if isinstance(line, Connect):
+        return Event(line.time, line.source, line.position, 1, "log", line.session, line.protocol)
     # The clock of a server may go back between the two.
-    recorded = line.time if isinstance(line, Connect) else max(line.time, line.connected)
-    return Event(recorded, line.source, line.position, direction, "log", line.session, line.protocol)
+    recorded = max(line.time, line.connected)
+    return Event(recorded, line.source, line.position, -1, "log", line.session, line.protocol)
 
 
 def _expand_snapshot(record: Snapshot, before: str | None) -> tuple[list[ListedSession], str]:

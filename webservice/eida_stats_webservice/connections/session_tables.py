@@ -3,7 +3,7 @@
 import datetime
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Set
 from typing import Any, NamedTuple
 
 from eida_stats_webservice.connections.models import Event, Sensor, Session
@@ -121,24 +121,34 @@ class SessionTables:
         found = self._queries.unlogged_ends(connection, sensor_id=sensor.id, moment=format_moment(moment))
         return {session for (session,) in found}
 
-    def read_known(self, connection: Any, sensor: Sensor, sessions: Iterable[str]) -> Known:
-        """Return what is known of some sessions."""
+    def read_known(self, connection: Any, sensor: Sensor, sessions: Collection[str], listed: Set[str]) -> Known:
+        """Return what is known of some sessions. Of those that are not stored, snapshots list `listed` only."""
         known = Known({}, defaultdict(list), defaultdict(dict), {})
-        key = {"sensor_id": sensor.id, "sessions": self._tables.database.to_list(sessions)}
-        if not key["sessions"]:
+        if not sessions:
             return known
-        for row in self._queries.rows_of_sessions(connection, **key):
+        wanted = self._make_key(sensor, sessions)
+        for row in self._queries.rows_of_sessions(connection, **wanted):
             session, number, address, port, connected, closed_at, closed_by, protocol = row
             group, stored = known.sessions.setdefault(session, (Group(session, port, parse_time(connected)), []))
             group.address = group.address or address
             stored.append(Session(number, parse_optional(closed_at), closed_by, protocol))
-        for recorded, *values in self._queries.events_of_sessions(connection, **key):
-            event = Event(parse_time(recorded), *values)
-            known.events[str(event.session)].append(event)
-        for session, count, listed_at in self._queries.listings_of_sessions(connection, **key):
-            known.listings[session][count] = parse_time(listed_at)
-        known.protocols.update(self._queries.protocols_of_sessions(connection, **key))
+        known.protocols.update(self._queries.protocols_of_sessions(connection, **wanted))
+        # Most sessions of a batch are new.
+        if known.sessions:
+            for recorded, *values in self._queries.events_of_sessions(
+                connection, **self._make_key(sensor, known.sessions)
+            ):
+                event = Event(parse_time(recorded), *values)
+                known.events[str(event.session)].append(event)
+        if old := known.sessions.keys() | listed:
+            for session, count, listed_at in self._queries.listings_of_sessions(
+                connection, **self._make_key(sensor, old)
+            ):
+                known.listings[session][count] = parse_time(listed_at)
         return known
+
+    def _make_key(self, sensor: Sensor, sessions: Iterable[str]) -> dict[str, Any]:
+        return {"sensor_id": sensor.id, "sessions": self._tables.database.to_list(sessions)}
 
     def add_sessions(self, connection: Any, sensor: Sensor, rows: Iterable[tuple[Group, Session]]) -> None:
         """Add sessions."""
@@ -150,13 +160,13 @@ class SessionTables:
         )
 
     def put_sessions(self, connection: Any, sensor: Sensor, rows: Iterable[tuple[Group, Session]]) -> None:
-        """Add or change sessions."""
-        parameters = [
-            dict(zip(_SESSION_COLUMNS, _list_session(sensor, group, session), strict=True))
-            for group, session in rows
+        """Change sessions."""
+        changed = [
+            (group.session, one.number, group.address, format_optional(one.closed_at), one.closed_by, one.protocol)
+            for group, one in rows
         ]
-        if parameters:
-            self._queries.put_session(connection, parameters)
+        if changed:
+            self._queries.put_sessions(connection, sensor_id=sensor.id, rows=json.dumps(changed))
 
 
 def _list_session(sensor: Sensor, group: Group, session: Session) -> Row:

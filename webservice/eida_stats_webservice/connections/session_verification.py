@@ -116,7 +116,7 @@ class SessionVerification:
         group.logged = list(logged.values())
         if is_old:
             # The snapshots that listed it may be archived.
-            known = self._sessions.read_known(self._connection, sensor, [session])
+            known = self._sessions.read_known(self._connection, sensor, [session], {session})
             group.listings = known.listings.get(session, {})
         return group
 

@@ -8,8 +8,10 @@ matter in which order, and how often, these were received.
 import datetime
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 from eida_stats_webservice.connections.models import FIRST_MOMENT, Event, Session
 
@@ -53,8 +55,7 @@ class Statements:
     find_snapshot_after: Callable[[datetime.datetime], datetime.datetime | None] = lambda _moment: None
 
 
-@dataclass
-class Group:
+class Group(msgspec.Struct, gc=False):
     """What is known of the sessions with the same digits.
 
     Attributes:
@@ -70,8 +71,8 @@ class Group:
     session: str
     port: int
     connected: datetime.datetime
-    logged: list[Event] = field(default_factory=list)
-    listings: dict[int, datetime.datetime] = field(default_factory=dict)
+    logged: list[Event] = []
+    listings: dict[int, datetime.datetime] = {}
     protocol: str | None = None
     address: str | None = None
 

@@ -10,7 +10,6 @@ from eida_stats_webservice.connections.models import (
     UNKNOWN,
     Event,
     Installation,
-    LineContent,
     Recount,
     Sensor,
     Space,
@@ -32,8 +31,8 @@ _EVENT_COLUMNS = (
 Row = tuple[Any, ...]
 
 
-# A batch has each time in several rows.
-@lru_cache(1 << 13)
+# A batch has each time in several rows, and up to 20,000 times.
+@lru_cache(1 << 15)
 def format_moment(moment: datetime.datetime) -> str:
     """Return a time with microseconds in the form of the database; as texts, they have the order of times."""
     if moment.tzinfo is not datetime.UTC:
@@ -146,14 +145,12 @@ class ConnectionTables:
         """Add rows with the values of `LOG_COLUMNS`."""
         self.load(connection, self.queries.load_log, LOG_COLUMNS, rows)
 
-    def find_lines(
-        self, connection: Any, sensor: Sensor, source: str, first: int, last: int
-    ) -> dict[int, LineContent]:
+    def find_lines(self, connection: Any, sensor: Sensor, source: str, first: int, last: int) -> dict[int, Event]:
         """Return the events of a part of a log file by position."""
         found = self.queries.events_in_file(connection, source=source, first=first, last=last)
         return {
-            position: LineContent(parse_time(recorded), *content)
-            for position, sensor_id, recorded, *content in found
+            position: Event(parse_time(recorded), source, position, direction, "log", session, protocol)
+            for position, sensor_id, recorded, direction, session, protocol in found
             if sensor_id == sensor.id
         }
 
