@@ -2,9 +2,10 @@
 
 import datetime
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from eida_stats_webservice.connections.models import (
     UNKNOWN,
@@ -31,13 +32,14 @@ _EVENT_COLUMNS = (
 Row = tuple[Any, ...]
 
 
-# A batch has each time in several rows, and up to 20,000 times.
-@lru_cache(1 << 15)
+_WHOLE_SECONDS = len("2026-01-01T00:00:00Z")
+
+
 def format_moment(moment: datetime.datetime) -> str:
     """Return a time with microseconds in the form of the database; as texts, they have the order of times."""
-    if moment.tzinfo is not datetime.UTC:
-        moment = moment.astimezone(datetime.UTC)
-    return moment.isoformat(timespec="microseconds")
+    # It takes a fifth of the time of `isoformat`.
+    text: str = msgspec.to_builtins(moment.astimezone(datetime.UTC))
+    return f"{text[:-1]}.000000+00:00" if len(text) == _WHOLE_SECONDS else f"{text[:-1]}+00:00"
 
 
 def format_optional(moment: datetime.datetime | None) -> str | None:
