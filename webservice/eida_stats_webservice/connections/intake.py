@@ -3,6 +3,7 @@
 import datetime
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from eida_statistics.connections import CloseAfter, Connect, Count, Disconnect, Record, ServerStart, Snapshot
@@ -245,7 +246,7 @@ def apply_changes(
         # Removed first: an event may take the place of one that is removed.
         tables.delete_events(connection, sensor, change.removed)
         # Events that follow each other have neighbouring places in the index, and the same hour.
-        added = sorted(change.added)
+        added = sorted(change.added, key=attrgetter("recorded"))
         tables.add_events(connection, sensor, added, installations[sensor.id])
         summation.add(sensor.id, change.removed, -1)
         summation.add(sensor.id, added)

@@ -202,35 +202,37 @@ class RingserverBatch:
         changed: list[tuple[Group, Session]] = []
         forgotten = self._now - KEEP_ADDRESS
         for session in sorted(self._touched):
-            old, stored = known.sessions.get(session, (None, []))
             group = self._find_group(session, known)
             if group is None:
                 # A command of a session that no log has.
                 continue
-            before = known.events.get(session, [])
-            if group.connected < self._first_kept and not before:
-                if group.logged:
-                    raise ArchivedEvents(f"a session has begun in {group.connected:%Y-%m}")
-                # It is listed, but nothing is known of it.
-                continue
-            if before:
-                group.logged = [*(event for event in before if event.cause == "log"), *group.logged]
-            sessions, events = derive(group, statements, self._now)
-            if before:
+            before = known.events.get(session)
+            if before is None:
+                if group.connected < self._first_kept:
+                    if group.logged:
+                        raise ArchivedEvents(f"a session has begun in {group.connected:%Y-%m}")
+                    # It is listed, but nothing is known of it.
+                    continue
+                # Most sessions are new, and comparing takes time.
+                sessions, events = derive(group, statements, self._now)
+                change.added += events
+            else:
+                group.logged += [event for event in before if event.cause == "log"]
+                sessions, events = derive(group, statements, self._now)
                 change.added += set(events).difference(before)
                 change.removed += set(before).difference(events)
-            else:
-                # Most sessions are new, and comparing takes time.
-                change.added += events
             if all(one.closed_at is not None and one.closed_at < forgotten for one in sessions):
                 group.address = None
-            added += [(group, one) for one in sessions[len(stored) :]]
-            if stored:
-                changed += (
+            if session in known.sessions:
+                old, stored = known.sessions[session]
+                added += [(group, one) for one in sessions[len(stored) :]]
+                changed += [
                     (group, one)
                     for one, as_stored in zip(sessions, stored, strict=False)
-                    if one != as_stored or (old is not None and group.address != old.address)
-                )
+                    if one != as_stored or group.address != old.address
+                ]
+            else:
+                added += [(group, one) for one in sessions]
         self._sessions.add_sessions(self._connection, self._sensor, added)
         self._sessions.put_sessions(self._connection, self._sensor, changed)
         return change

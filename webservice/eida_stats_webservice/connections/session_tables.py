@@ -170,7 +170,15 @@ class SessionTables:
 
 
 def _list_session(sensor: Sensor, group: Group, session: Session) -> Row:
+    connected, closed_at = format_moment(group.connected), format_optional(session.closed_at)
     return (
-        *(sensor.id, group.session, session.number, group.address, group.port, format_moment(group.connected)),
-        *(format_optional(session.closed_at), session.closed_by, session.protocol),
+        sensor.id,
+        group.session,
+        session.number,
+        group.address,
+        group.port,
+        connected,
+        closed_at,
+        session.closed_by,
+        session.protocol,
     )
