@@ -2,11 +2,13 @@
 
 200 ringservers of 12 nodes have sessions of up to two hours, at random times of one year. Their events, sessions
 and sums are generated in the database, and agree. Batches of 10,000 records are stored in the process of the
-benchmark, so that no other program takes part; psql, beside it, copies the same events into a table of its own and
-drops those that it has already. Single events are sent by 32 connections to the service.
+benchmark. Beside it, the same driver copies the same events into a temporary table, and inserts those that are new
+into a table with the columns, constraints and indexes of the events. 32 connections send single events to the
+service.
 """
 
 import datetime
+import io
 import itertools
 import json
 import random
@@ -71,18 +73,25 @@ SELECT
 FROM (SELECT id FROM sensors) AS sensor, generate_series(1, {sessions}) n;
 DROP INDEX sensor_events_line, sensor_events_unplaced, sessions_connected, sessions_open,
     sessions_with_address;
+ALTER TABLE sensor_events DROP CONSTRAINT sensor_events_pkey;
+ALTER TABLE sessions DROP CONSTRAINT sessions_pkey;
+-- In the order in which they arrive.
 INSERT INTO sensor_events
 SELECT
-    sensor_id, connected, '2025-01-01T00:00:00Z-' || lpad(to_hex(sensor_id), 16, '0'), n * 400, 1, 'log', true,
-    session, null
-FROM generated;
-INSERT INTO sensor_events
-SELECT
-    sensor_id, connected + lasts, '2025-01-01T00:00:00Z-' || lpad(to_hex(sensor_id), 16, '0'), n * 400 + 200, -1,
-    'log', true, session, 'SeedLink'
-FROM generated;
+    sensor_id, moment, '2025-01-01T00:00:00Z-' || lpad(to_hex(sensor_id), 16, '0'), position, direction, 'log',
+    true, session, protocol
+FROM (
+    SELECT sensor_id, connected AS moment, n * 400 AS position, 1 AS direction, session, null AS protocol
+    FROM generated
+    UNION ALL
+    SELECT sensor_id, connected + lasts, n * 400 + 200, -1, session, 'SeedLink' FROM generated
+) AS events
+ORDER BY moment;
 INSERT INTO sessions
-SELECT sensor_id, session, 1, null, 18000, connected, connected + lasts, 'log', 'SeedLink' FROM generated;
+SELECT sensor_id, session, 1, null, 18000, connected, connected + lasts, 'log', 'SeedLink' FROM generated
+ORDER BY connected;
+ALTER TABLE sensor_events ADD PRIMARY KEY (sensor_id, recorded, source, position) INCLUDE (direction);
+ALTER TABLE sessions ADD PRIMARY KEY (sensor_id, session, number);
 CREATE INDEX sensor_events_line ON sensor_events (source, position) WHERE cause = 'log';
 CREATE INDEX sensor_events_unplaced ON sensor_events (sensor_id) WHERE NOT placed;
 CREATE INDEX sessions_connected ON sessions (sensor_id, connected);
@@ -194,34 +203,33 @@ def _measure_batches(cluster: Cluster, uri: str, folder: Path, runs: int) -> Tab
     table = Table(title=f"batches of {_BATCH:,} events, median of {runs}", box=None, title_justify="left")
     for heading in ("STORE", "EVENTS A SECOND", "COPY AND DEDUPLICATE", "RATIO"):
         table.add_column(heading, justify="left" if heading == "STORE" else "right")
+    # The same columns, constraints and indexes.
     cluster.psql(
         "connections",
-        "CREATE TABLE copied (sensor_id integer, recorded timestamptz, source text, position bigint,"
-        " direction smallint, PRIMARY KEY (sensor_id, recorded, source, position));"
-        " INSERT INTO copied SELECT sensor_id, recorded, source, position, direction FROM sensor_events;"
-        " CREATE TABLE incoming (LIKE copied); CHECKPOINT",
+        "CREATE TABLE copied (LIKE sensor_events INCLUDING ALL); INSERT INTO copied SELECT * FROM sensor_events;"
+        " CHECKPOINT",
     )
     stored, copied = [], []
     intake, node = _open_intake(uri, "N1")
-    for number, batch in enumerate(make_batches("i0", runs + 1, seed=1)):
-        rows = folder / "rows"
-        rows.write_text("".join(map(_write_row, batch)))
-        rows.chmod(0o644)
-        folder.chmod(0o755)
-        copied.append(seconds_of(partial(cluster.psql, "connections", _copy_script(rows))))
-        stored.append(seconds_of(partial(_store, intake, node, encode_records(batch))))
-        if not number:
-            # The first one registers the ringserver, and warms the caches.
-            stored.clear()
-            copied.clear()
+    with closing(psycopg2.connect(uri)) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TEMPORARY TABLE incoming (LIKE sensor_events)")
+        connection.commit()
+        for number, batch in enumerate(make_batches("i0", runs + 1, seed=1)):
+            rows, body = "".join(map(_write_row, batch)), encode_records(batch)
+            copied.append(seconds_of(partial(_copy, cursor, rows)))
+            stored.append(seconds_of(partial(_store, intake, node, body)))
+            if not number:
+                # The first one registers the ringserver, and warms the caches.
+                stored.clear()
+                copied.clear()
     rate = _BATCH / statistics.median(stored)
     ratio = statistics.median(own / other for own, other in zip(stored, copied, strict=True))
     table.add_row("PostgreSQL", f"{rate:,.0f}", f"{_BATCH / statistics.median(copied):,.0f}", f"{ratio:.1f} ×")
     path = folder / "connections.db"
     migrations.apply(f"sqlite:///{path}")
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("INSERT INTO nodes (name, contact) VALUES ('N1', '')")
-        connection.commit()
+    with closing(sqlite3.connect(path)) as embedded:
+        embedded.execute("INSERT INTO nodes (name, contact) VALUES ('N1', '')")
+        embedded.commit()
     intake, node = _open_intake(f"sqlite:///{path}", "N1")
     stored = []
     for batch in itertools.islice(make_batches("i0", runs + 1, seed=2), 1, None):
@@ -241,16 +249,19 @@ def _store(intake: ConnectionIntake, node: Node, body: bytes) -> None:
 
 
 def _write_row(record: Record) -> str:
+    """Return a row of `sensor_events` as a line for COPY."""
     assert isinstance(record, Connect | Disconnect)
-    direction = 1 if isinstance(record, Connect) else -1
-    return f"{INSTANCES + 1}\t{record.time.isoformat()}\t{record.source}\t{record.position}\t{direction}\n"
+    direction, protocol = (1, "\\N") if isinstance(record, Connect) else (-1, record.protocol)
+    place = f"{record.time.isoformat()}\t{record.source}\t{record.position}\t{direction}"
+    return f"{INSTANCES + 1}\t{place}\tlog\ttrue\t{record.session}\t{protocol}\n"
 
 
-def _copy_script(rows: Path) -> str:
-    return (
-        f"BEGIN; TRUNCATE incoming;\n\\copy incoming FROM '{rows}'\n"
-        "INSERT INTO copied SELECT * FROM incoming ON CONFLICT DO NOTHING; COMMIT;"
-    )
+def _copy(cursor: Any, rows: str) -> None:
+    """Copy rows into a table of their own, and insert those that the other table does not have."""
+    cursor.execute("TRUNCATE incoming")
+    cursor.copy_expert("COPY incoming FROM STDIN", io.StringIO(rows))
+    cursor.execute("INSERT INTO copied SELECT * FROM incoming ON CONFLICT DO NOTHING")
+    cursor.connection.commit()
 
 
 # Counts

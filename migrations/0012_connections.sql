@@ -75,8 +75,8 @@ COMMENT ON TABLE installations IS 'which space a sensor counts, from when to whe
 COMMENT ON COLUMN installations.orientation IS '1: its direction 1 leads into the space; -1: out of it';
 COMMENT ON COLUMN installations.removed_at IS 'null: it is still there';
 
--- A foreign key would be checked for each row of the three large tables, so triggers delete the rows of a node. Each batch
--- with new events also adds to `space_count`. Its foreign key lets the batch and the deletion of a node wait for each other.
+-- A foreign key would be checked for each row of the three large tables, so triggers delete the rows of a node. Each
+-- batch with new events also adds to `space_count`, whose foreign key lets it and a deletion wait for each other.
 CREATE TABLE sensor_log (
     id bigint GENERATED ALWAYS AS IDENTITY,
     created timestamptz NOT NULL,
