@@ -70,9 +70,10 @@ _ARCHIVE: dict[str, Callable[[Console, int], None]] = {
 @click.option(
     "--events",
     type=click.IntRange(100_000),
-    default=grafana.EVENTS,
-    show_default=True,
-    help="Events of the database behind the dashboard for Grafana, and of that of connections.",
+    help=(
+        f"Events of the database behind the dashboard for Grafana ({grafana.EVENTS:,} by default), and of that of"
+        f" connections ({connections.EVENTS:,})."
+    ),
 )
 def main(
     names: tuple[str, ...],
@@ -80,7 +81,7 @@ def main(
     sizes: tuple[int, ...],
     table_sizes: tuple[int, ...],
     pages: tuple[str, ...],
-    events: int,
+    events: int | None,
 ) -> None:
     """Run the benchmarks that are named, or all."""
     benchmarks: dict[str, Callable[[Console, int], None]] = {
@@ -89,8 +90,8 @@ def main(
         "report": partial(report.measure, sizes=table_sizes, pages=pages),
         "aggregate": partial(aggregate.measure, sizes=sizes),
         "ringserver": _measure_ringserver,
-        "grafana": partial(grafana.measure, events=events),
-        "connections": partial(connections.measure, events=events),
+        "grafana": partial(grafana.measure, events=events or grafana.EVENTS),
+        "connections": partial(connections.measure, events=events or connections.EVENTS),
         **_ARCHIVE,
     }
     unknown = set(names) - benchmarks.keys() - {"archive"}
