@@ -31,8 +31,11 @@ class Pool(Generic[_Connection]):
         self._idle: list[_Connection] = []
 
     @contextmanager
-    def borrow(self) -> Iterator[_Connection]:
+    def borrow(self, is_usable: Callable[[_Connection], bool] | None = None) -> Iterator[_Connection]:
         """Yield a connection, and take it back at the end of the context.
+
+        Args:
+            is_usable: checks and prepares idle connections instead of the function of the pool.
 
         Raises:
             DatabaseUnavailable: if all connections are in use for too long.
@@ -40,7 +43,7 @@ class Pool(Generic[_Connection]):
         if not self._free.acquire(timeout=_TIMEOUT_SECONDS):
             raise DatabaseUnavailable(f"all {CONNECTIONS} connections of this process are in use")
         try:
-            connection = self._pop_usable() or self._connect()
+            connection = self._pop_usable(is_usable or self._is_usable) or self._connect()
             try:
                 yield connection
             finally:
@@ -53,9 +56,9 @@ class Pool(Generic[_Connection]):
         while (connection := self._pop()) is not None:
             connection.close()
 
-    def _pop_usable(self) -> _Connection | None:
+    def _pop_usable(self, is_usable: Callable[[_Connection], bool]) -> _Connection | None:
         while (connection := self._pop()) is not None:
-            if self._is_usable(connection):
+            if is_usable(connection):
                 return connection
         return None
 

@@ -79,11 +79,12 @@ class PostgreSQL(Database):
     @contextmanager
     def snapshot(self) -> Iterator[extensions.connection]:
         """Yield a read-only connection; see the base class."""
-        with translate_errors(), self._pool.borrow() as connection:
-            connection.rollback()
-            connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
+        with translate_errors(), self._pool.borrow(_begin_snapshot_if_usable) as connection:
             try:
-                begin(connection)
+                if not connection.readonly:
+                    # A new one, which has begun another transaction.
+                    connection.rollback()
+                    _begin_snapshot(connection)
                 yield connection
             finally:
                 if not connection.closed:
@@ -166,14 +167,25 @@ class PostgreSQL(Database):
         return connection
 
 
-def _begin_if_usable(connection: extensions.connection) -> bool:
+def _begin_snapshot(connection: extensions.connection) -> None:
+    connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
+    begin(connection)
+
+
+def _begin_if_usable(
+    connection: extensions.connection, begin_transaction: Callable[[extensions.connection], None] = begin
+) -> bool:
     """Begin a transaction. If the server has closed the connection, close it and return False."""
     try:
-        begin(connection)
+        begin_transaction(connection)
     except psycopg2.Error:
         connection.close()
         return False
     return True
+
+
+def _begin_snapshot_if_usable(connection: extensions.connection) -> bool:
+    return _begin_if_usable(connection, _begin_snapshot)
 
 
 class _CopyText:
