@@ -2,8 +2,8 @@
 
 import datetime
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Container, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -47,9 +47,18 @@ class _Sensor(NamedTuple):
 def find_present(view: View, spaces: Sequence[Space], now: datetime.datetime) -> list[Present]:
     """Return the present states of spaces, with a few queries for all of them."""
     tree = view.counts.tree
-    sensors = _find_sensors(view, {below.id for space in spaces for below in tree.list_below(space)})
-    recounts = {int(number): parse_optional(time) for number, time in view.select("last_recounts")}
-    counts = _find_counts(view, spaces, recounts)
+    relevant = {below.id for space in spaces for below in tree.list_below(space)}
+    sensors = _find_sensors(view, relevant)
+    sums: dict[int, int] = {}
+    recounts: dict[int, datetime.datetime] = {}
+    # No space has the id 0; PostgreSQL has no empty lists.
+    stored = view.to_list({0, *(part.id for space in spaces for part in tree.list_stored(space))})
+    for number, net, recounted in view.select("present_sums", relevant, stored=stored):
+        if net is not None:
+            sums[number] = int(net)
+        if (time := parse_optional(recounted)) is not None:
+            recounts[number] = time
+    counts = _find_counts(view, spaces, sums, recounts)
     found = []
     for space in spaces:
         below = tree.list_below(space)
@@ -87,22 +96,15 @@ def _find_sensors(view: View, spaces: Iterable[int]) -> dict[int, list[_Sensor]]
     return found
 
 
-def _find_counts(view: View, spaces: Iterable[Space], recounts: Iterable[int]) -> dict[int, int]:
+def _find_counts(
+    view: View, spaces: Iterable[Space], sums: Mapping[int, int], recounted: Container[int]
+) -> dict[int, int]:
     """Return the counts of the spaces that have had events, by space."""
     tree = view.counts.tree
-    recounted = {above.id for number in recounts for above in _list_up(view, number)}
-    stored = {space.id: [one.id for one in tree.list_stored(space)] for space in spaces}
-    plain = {number for numbers in stored.values() for number in numbers}
-    sums: dict[int, Any] = dict(view.select("net_by_space", plain))
     counts = {}
-    for number, parts in stored.items():
-        if number in recounted:
-            counts[number] = view.counts.count(tree.get(number))
-        elif known := [int(sums[part]) for part in parts if part in sums]:
-            counts[number] = sum(known)
+    for space in spaces:
+        if any(below.id in recounted for below in tree.list_below(space)):
+            counts[space.id] = view.counts.count(space)
+        elif known := [sums[part.id] for part in tree.list_stored(space) if part.id in sums]:
+            counts[space.id] = sum(known)
     return counts
-
-
-def _list_up(view: View, number: int) -> list[Space]:
-    space = view.counts.tree.get(number)
-    return [space, *view.counts.tree.list_above(space)]

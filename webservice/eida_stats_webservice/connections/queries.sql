@@ -187,14 +187,15 @@ SELECT EXISTS (SELECT 1 FROM space_hours WHERE space_id IN :spaces);
 -- Return the spaces of ringservers.
 SELECT DISTINCT space_id FROM installations JOIN sensors ON sensors.id = sensor_id WHERE kind = 'ringserver';
 
--- name: last_recounts()
--- Return the spaces that have recounts, each with the time of the last one.
-SELECT space_id, max(recorded) FROM recounts GROUP BY space_id;
-
--- name: net_by_space(spaces)
--- Return the net entries of some spaces that have had events.
-SELECT id, (SELECT coalesce(sum(entries - exits), 0) FROM space_days WHERE space_id = spaces.id) FROM spaces
-WHERE id IN :spaces AND EXISTS (SELECT 1 FROM space_hours WHERE space_id = spaces.id);
+-- name: present_sums(spaces, stored)
+-- Return the times of the last recounts of some spaces, and the net entries of those whose sums are stored; null for
+-- those that have had no event. One index look-up for each space: EXISTS would read the table of hours completely.
+SELECT id,
+    CASE WHEN id IN :stored AND (SELECT min(hour) FROM space_hours WHERE space_id = spaces.id) IS NOT NULL THEN (
+        SELECT coalesce(sum(entries - exits), 0) FROM space_days WHERE space_id = spaces.id
+    ) END,
+    (SELECT max(recorded) FROM recounts WHERE space_id = spaces.id)
+FROM spaces WHERE id IN :spaces;
 
 -- name: installed_sensors(spaces)
 -- Return the sensors of some spaces: when a ringserver was heard of, how many open sessions nothing confirms, and the

@@ -111,6 +111,10 @@ class View:
             parameters["spaces"] = self._database.to_list(chosen)
         return list(getattr(self._queries, query)(self._connection, **parameters))
 
+    def to_list(self, numbers: Iterable[int]) -> Any:
+        """Return the parameter of a query with some numbers, of which there is at least one."""
+        return self._database.to_list(numbers)
+
     def select_value(self, query: str, spaces: Iterable[int], **parameters: object) -> Any:
         """Run a named query for some spaces, and return its value; None if there are no spaces."""
         chosen = self._database.to_list(wanted := set(spaces))
