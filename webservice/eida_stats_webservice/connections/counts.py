@@ -29,6 +29,7 @@ class Counts:
         self._connection = connection
         self.tree = tables.read_tree(connection) if tree is None else tree
         self._tables = tables
+        self._recounts: dict[int, list[Recount]] = {}
 
     @cached_property
     def first_kept(self) -> datetime.datetime:
@@ -88,7 +89,11 @@ class Counts:
 
     def list_recounts(self, space: Space) -> list[Recount]:
         """Return the recounts of a space and of those below it, by time."""
-        return self._tables.list_recounts(self._connection, self.tree.list_below(space))
+        found = self._recounts.get(space.id)
+        if found is None:
+            found = self._tables.list_recounts(self._connection, self.tree.list_below(space))
+            self._recounts[space.id] = found
+        return found
 
     def find_differences(
         self, recounts: Sequence[Recount], start: datetime.datetime = FIRST_MOMENT
