@@ -3,6 +3,8 @@
 import datetime
 from collections.abc import Iterable, Iterator
 
+import msgspec
+
 from eida_stats_webservice.connections.history import PastCount
 from eida_stats_webservice.connections.models import Space
 from eida_stats_webservice.connections.present import Present, show_unconfirmed
@@ -33,7 +35,8 @@ SESSION_COLUMNS = _make_columns(
 
 def write_time(moment: datetime.datetime | None) -> str | None:
     """Return a time as answers have it."""
-    return None if moment is None else moment.astimezone(datetime.UTC).isoformat().replace("+00:00", "Z")
+    # It takes a fifth of the time of `isoformat`.
+    return None if moment is None else str(msgspec.to_builtins(moment.astimezone(datetime.UTC)))
 
 
 def make_present_row(view: View, present: Present) -> Row:
@@ -71,11 +74,14 @@ def make_series_rows(view: View, space: Space, intervals: Iterable[Interval]) ->
     """
     is_protected = view.is_protected(space)
     for one in intervals:
-        levels = [view.show(space, count) for count in (one.count, one.lowest, one.highest)]
+        counts = (one.count, one.lowest, one.highest)
         changes: list[int | None] = [one.entries, one.exits]
-        numbers = (one.begun, one.count, *changes)
-        if is_protected and any(view.is_suppressed(space, number or 0) for number in numbers):
-            changes = [None, None]
+        if is_protected:
+            levels = [view.show(space, count) for count in counts]
+            if any(view.is_suppressed(space, number) for number in (one.begun, one.count, one.entries, one.exits)):
+                changes = [None, None]
+        else:
+            levels = [max(count, 0) for count in counts]
         yield [
             *(write_time(one.start), write_time(one.end), *levels, *changes),
             *(_divide(levels[0], space.capacity), None in (*levels, *changes)),

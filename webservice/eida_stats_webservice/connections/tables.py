@@ -73,7 +73,11 @@ class ConnectionTables:
 
     def read_tree(self, connection: Any) -> SpaceTree:
         """Return all spaces."""
-        return SpaceTree(to_records(Space, select_rows(connection, self.queries.list_spaces)))
+        # Most requests begin with this, and `msgspec.convert` takes four times as long.
+        return SpaceTree(
+            Space(number, name, parent_id, node_id, capacity, bool(restricted))
+            for number, name, parent_id, node_id, capacity, restricted in self.queries.list_spaces(connection)
+        )
 
     def find_first_kept(self, connection: Any) -> datetime.datetime:
         """Return the first moment of which events are kept."""
