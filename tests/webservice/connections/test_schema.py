@@ -1,15 +1,21 @@
 """Both databases refuse the same spaces and installations; nodes take their counts with them."""
 
 import datetime
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from eida_statistics.connections import Alive, Count, Record, Snapshot
+from eida_statistics.errors import EidaStatisticsError
+from eida_stats_webservice.connections.intake import apply_changes
+from eida_stats_webservice.connections.ringservers import RingserverBatch
 from eida_stats_webservice.connections.tables import format_moment
 from eida_stats_webservice.errors import RefusedByDatabase
 from eida_stats_webservice.registry.models import Node
 from support.live_connections import LiveConnections, at, connect, list_session
+from support.stores import ON_POSTGRESQL, Store
 from support.tables import count, select
 
 # From and to in seconds, space and doorway.
@@ -132,3 +138,38 @@ def test_deleted_node_leaves_nothing(live: LiveConnections, node: Node) -> None:
     }  # fmt: skip
     assert all(kept[table] > left[table] for table in ("sensor_log", "sensor_events", "space_hours"))
     assert live.count("federation") == 1
+
+
+@ON_POSTGRESQL
+def test_batch_waits_for_deletion_of_its_node(store: Store) -> None:
+    live = LiveConnections(store)
+    node = live.add_node("GFZ")
+    live.send(node, connect("x", 1, 0))
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%space_count%'"
+    with ThreadPoolExecutor(1) as pool:
+        with live.database.transaction() as connection:
+            connection.cursor().execute("DELETE FROM nodes WHERE name = 'GFZ'")
+            sent = pool.submit(live.send, node, connect("y", 2, 200))
+            while not sent.done() and select(store, waiting) == [(0,)]:
+                time.sleep(0.01)
+        with pytest.raises(EidaStatisticsError):
+            sent.result()
+    assert [count(store, table) for table in ("sessions", "sensor_events", "sensors")] == [0, 0, 0]
+
+
+@ON_POSTGRESQL
+def test_deletion_of_a_node_waits_for_its_batch(store: Store) -> None:
+    live = LiveConnections(store)
+    node = live.add_node("GFZ")
+    live.send(node, connect("x", 1, 0))
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'DELETE%'"
+    with ThreadPoolExecutor(1) as pool:
+        with live.database.transaction(write=True) as connection:
+            sensor = live.tables.find_sensors(connection, node, ["GFZ/main"])["GFZ/main"]
+            batch = RingserverBatch(live.tables, connection, node, sensor, at(10))
+            apply_changes(live.tables, connection, {sensor: batch.store([connect("y", 2, 200)])}, at(10))
+            deleted = pool.submit(live.execute, "DELETE FROM nodes WHERE name = 'GFZ'")
+            while not deleted.done() and select(store, waiting) == [(0,)]:
+                time.sleep(0.01)
+        deleted.result()
+    assert [count(store, table) for table in ("sessions", "sensor_events", "sensors")] == [0, 0, 0]
