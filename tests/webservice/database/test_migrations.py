@@ -51,7 +51,7 @@ COLUMNS = {
 }
 UNIQUE = {
     "postgresql": "SELECT c.relname, a.attname, i.indexrelid FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid"
-    " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY(i.indkey)"
+    " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY(i.indkey[0:i.indnkeyatts - 1])"
     " WHERE i.indisunique AND c.relnamespace = 'public'::regnamespace",
     "sqlite": "SELECT m.name, c.name, i.name FROM sqlite_master m JOIN pragma_index_list(m.name) i"
     " JOIN pragma_index_info(i.name) c WHERE m.type = 'table' AND i.\"unique\"",
