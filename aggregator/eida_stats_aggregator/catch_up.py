@@ -266,8 +266,8 @@ class _CatchUp:
             return
         self._send([path])
         summary = self._add(day, self._describe_result(path))
-        summary.requests = sum(row.nb_requests for row in payload.stats)
-        summary.bytes = sum(row.bytes for row in payload.stats)
+        summary.requests = read.tally.aggregation.totals.requests
+        summary.bytes = read.tally.aggregation.totals.bytes
         summary.rejected, summary.repeated = read.tally.rejected, read.tally.repeated
         summary.output = str(path)
 

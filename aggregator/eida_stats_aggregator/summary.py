@@ -101,11 +101,11 @@ class RunSummary(Deliveries, kw_only=True):
 
     def add_payload(self, payload: Payload, tally: Tally, found: LogPeriod) -> None:
         """Add the figures of the aggregates."""
-        rows = payload.stats
-        self.requests = sum(row.nb_requests for row in rows)
-        self.unsuccessful_requests = sum(row.nb_unsuccessful_requests for row in rows)
-        self.aggregates = len(rows)
-        self.bytes = sum(row.bytes for row in rows)
+        totals = tally.aggregation.totals
+        self.requests = totals.requests
+        self.unsuccessful_requests = totals.unsuccessful
+        self.aggregates = len(payload.stats)
+        self.bytes = totals.bytes
         self.clients = tally.aggregation.clients
         self.days = payload.days_coverage
         self.unregistered_networks = dict(sorted(tally.aggregation.unregistered.items()))

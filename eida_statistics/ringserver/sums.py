@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eida_statistics.ringserver.client_sets import ClientSets
+from eida_statistics.client_sets import ClientSets
 
 Numbers = NDArray[np.int64]
 

@@ -20,7 +20,6 @@ from python_hll2.hll import HLL
 from eida_statistics import hll
 from eida_statistics.canonical_sketches import are_canonical
 from eida_statistics.errors import InvalidSketch
-from eida_statistics.sketch_builder import SketchBuilder
 
 Hashes = NDArray[np.int64]
 
@@ -388,110 +387,6 @@ def test_merging_nothing_gives_the_empty_sketch():
 def test_merge_refuses_invalid_sketches():
     with pytest.raises(InvalidSketch):
         hll.merge([hll.EMPTY, b"\x12\x8b\x7f\x00"])
-
-
-# Growing
-
-
-GROWN_SIZES = [0, 1, 160, 161, 511, 512, 513, 514, 1_025, 1_026, 5_000, 50_000]
-
-
-@pytest.mark.parametrize("fold_every", [100, 513, 100_000])
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("size", GROWN_SIZES)
-def test_builder_equals_encode(size, width, fold_every):
-    hashes = random_hashes(width, 5, size)
-    random = np.random.default_rng(size)
-    for order in (hashes, np.sort(hashes), random.permutation(np.concatenate([hashes, hashes[: size // 2]]))):
-        builder = SketchBuilder()
-        for number, hashed in enumerate(order.tolist(), 1):
-            builder.hashes.add(hashed)
-            if number % fold_every == 0:
-                builder.fold()
-        assert builder.to_bytes() == hll.encode(hashes)
-        assert builder.to_bytes() == hll.encode(hashes), "reading it must not change it"
-        builder.fold()
-        assert builder.to_bytes() == hll.encode(hashes), "folding it must not change it"
-
-
-@given(st.lists(st.integers(-(2**63), 2**63 - 1)))
-def test_sketch_can_be_read_while_it_grows(hashes):
-    builder = SketchBuilder()
-    for number, hashed in enumerate(hashes, 1):
-        builder.hashes.add(hashed)
-        assert builder.to_bytes() == hll.encode(hashes[:number])
-
-
-def test_equal_hashes_are_one_client():
-    builder = SketchBuilder()
-    for _ in range(1_000):
-        builder.hashes.add(-7)
-        builder.fold()
-    assert builder.to_bytes() == hll.encode([-7])
-
-
-def test_empty_builder_makes_the_empty_sketch():
-    builder = SketchBuilder()
-    builder.fold()
-    builder.merge()
-    builder.merge(SketchBuilder())
-    assert builder.to_bytes() == hll.EMPTY
-
-
-@pytest.mark.parametrize("size", GROWN_SIZES)
-def test_folding_keeps_listed_clients(size):
-    builder = SketchBuilder()
-    builder.hashes.update(random_hashes(32, 5, size).tolist())
-    builder.fold()
-    assert len(builder.hashes) <= 512
-    assert (builder.registers is None) == (size <= 512)
-    # Later hashes are folded as well.
-    builder.hashes.add(1)
-    builder.fold()
-    assert (builder.registers is None) == (size < 512)
-    assert builder.registers is None or not builder.hashes
-
-
-def test_hash_without_register_folds_to_none():
-    """A stream of zeros leaves its register as it is; the sketch has it as long as it lists its elements."""
-    builder = SketchBuilder()
-    builder.hashes.update(range(600))
-    builder.fold()
-    assert builder.to_bytes() == hll.encode(range(600)) == SPARSE_HEADER
-
-
-def built(hashes: Hashes, *, folded: bool) -> SketchBuilder:
-    builder = SketchBuilder()
-    builder.hashes.update(hashes.tolist())
-    if folded:
-        builder.fold()
-    return builder
-
-
-@pytest.mark.parametrize(("first", "second"), list(itertools.product(MERGED_SIZES, repeat=2)))
-def test_merging_leaves_the_other_builder_alone(first, second):
-    left, right = overlapping(first, second)
-    united = np.union1d(left, right)
-    for one_folded, other_folded in itertools.product([False, True], repeat=2):
-        builder, other = built(left, folded=one_folded), built(right, folded=other_folded)
-        builder.merge(other)
-        assert builder.to_bytes() == hll.encode(united)
-        # From now on the two are independent.
-        builder.hashes.add(-1)
-        builder.fold()
-        assert other.to_bytes() == hll.encode(right)
-        other.hashes.add(-2)
-        other.fold()
-        assert builder.to_bytes() == hll.encode(np.append(united, -1))
-
-
-@given(st.lists(st.tuples(hash_sets, st.booleans()), max_size=5), st.data())
-@settings(deadline=None)
-def test_merged_builders_equal_merged_sketches(sets, data):
-    builders = [built(hashes, folded=folded) for hashes, folded in sets]
-    first, *others = data.draw(st.permutations([SketchBuilder(), *builders]))
-    first.merge(*others)
-    assert first.to_bytes() == hll.merge(hll.encode(hashes) for hashes, _ in sets)
 
 
 # Checking

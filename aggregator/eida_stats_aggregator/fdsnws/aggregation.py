@@ -1,43 +1,36 @@
 """Aggregate requests by month and stream."""
 
 import datetime
-from array import array
-from collections import Counter
-from itertools import chain
-from typing import Any
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from itertools import count
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from eida_statistics import __version__, hll
 from eida_statistics.networks import NetworkRegistry, is_temporary
-from eida_statistics.payload import Exclusions, Key, Payload, Row
-from eida_statistics.sketch_builder import SketchBuilder
+from eida_statistics.payload import Exclusions, Payload, Row
 from eida_stats_aggregator.fdsnws.log_lines import Stream
 from eida_stats_aggregator.fdsnws.request_log import Request
+from eida_stats_aggregator.fdsnws.sums import AggregateSums
 
 # A request that failed delivered nothing to any stream; the federation counts it here.
 _OF_NO_STREAM = Stream("", "", "--", "")
 
-
-class _Sums(SketchBuilder):
-    """The sums of one aggregate, and the sketch of its clients."""
-
-    __slots__ = ("bytes", "successful", "unsuccessful")
-
-    def __init__(self, size: int = 0, successful: int = 0, unsuccessful: int = 0) -> None:
-        super().__init__()
-        self.bytes = size
-        self.successful = successful
-        self.unsuccessful = unsuccessful
-
-    def add_all(self, other: "_Sums") -> None:
-        self.merge(other)
-        self.bytes += other.bytes
-        self.successful += other.successful
-        self.unsuccessful += other.unsuccessful
-
-
-# By month and country, then by stream, whose network is extended.
+# The codes of a stream, whose network is extended.
 _Codes = tuple[str, str, str, str]
-_Groups = dict[tuple[datetime.date, str], dict[_Codes, _Sums]]
+# The numbers of aggregates by month and country, then by the number of the stream.
+_Groups = dict[tuple[datetime.date, str], dict[int, int]]
+
+
+class Totals(NamedTuple):
+    """The sums over all aggregates: requests, those of them that failed as a whole, and bytes."""
+
+    requests: int
+    unsuccessful: int
+    bytes: int
 
 
 class Aggregation:
@@ -51,9 +44,13 @@ class Aggregation:
         self.requests = 0
         self._registry = registry
         self._days: set[datetime.date] = set()
+        # New streams and aggregates get the next number.
+        self._streams: dict[_Codes, int] = defaultdict(count().__next__)
+        self._next_number = count()
         self._groups: _Groups = {}
+        self._sums = AggregateSums()
         self._extended: dict[tuple[str, datetime.date], str] = {}
-        self._by_day: dict[tuple[datetime.date, str], dict[_Codes, _Sums]] = {}
+        self._by_day: _Groups = {}
 
     def add(self, request: Request) -> tuple[int, int]:
         """Add one request, and return the numbers of requests and bytes that were added to the aggregates.
@@ -72,86 +69,77 @@ class Aggregation:
         group = self._by_day.get(key)
         if group is None:
             group = self._find_group(*key)
-        client = request.client
+        sums = self._sums
         if deliveries is None:
-            failed = _get_sums(group, _OF_NO_STREAM)
-            failed.unsuccessful += 1
-            failed.hashes.add(client)
+            sums.add_failed(group[self._streams[_OF_NO_STREAM]], request.client)
             return 1, 0
         total = 0
-        extended = self._extended
+        streams, extended, numbers, sizes = self._streams, self._extended, sums.numbers, sums.sizes
         for stream, start, size in deliveries:
             codes: _Codes = stream
             if start is not None:
                 code, station, location, channel = stream
                 network = extended.get((code, start)) or self._extend(code, start)
                 codes = (network, station, location, channel)
-            sums = group.get(codes)
-            if sums is None:
-                sums = _get_sums(group, codes)
-            sums.bytes += size
-            sums.successful += 1
-            sums.hashes.add(client)
+            numbers.append(group[streams[codes]])
+            sizes.append(size)
             total += size
+        sums.end_request(request.client)
         return len(deliveries), total
 
     def merge(self, other: "Aggregation") -> None:
         """Add another aggregation, which must not be used afterwards."""
         self.requests += other.requests
         self._days |= other._days
-        for key, more in other._groups.items():
-            group = self._groups.setdefault(key, {})
-            for codes, sums in more.items():
-                known = group.get(codes)
-                if known is None:
-                    group[codes] = sums
-                else:
-                    known.add_all(sums)
-
-    def fold(self) -> None:
-        """Bound the memory that sets of clients take."""
-        for group in self._groups.values():
-            for sums in group.values():
-                sums.fold()
+        streams = [self._streams[codes] for codes in other._streams]
+        numbers = np.empty(other._count(), dtype=np.int64)
+        for key, theirs in other._groups.items():
+            mine = self._get_group(*key)
+            numbers[list(theirs.values())] = [mine[streams[stream]] for stream in theirs]
+        self._sums.merge(other._sums, numbers)
 
     def __getstate__(self) -> tuple[Any, ...]:
-        # In columns, a hundred thousand objects are sent to another process in a third of the time.
-        groups = [(key, list(group), _pack_columns(list(group.values()))) for key, group in self._groups.items()]
-        return self.requests, self._days, groups
+        # As arrays, a hundred thousand numbers are sent to another process in a fraction of the time.
+        groups = [
+            (key, np.array(list(group)), np.array(list(group.values()))) for key, group in self._groups.items()
+        ]
+        return self.requests, self._days, list(map(tuple, self._streams)), groups, self._sums
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         # A tally that is only merged needs no registry.
         self.__init__(NetworkRegistry(tuple))  # type: ignore[misc]
-        self.requests, self._days, groups = state
-        for key, codes, columns in groups:
-            self._groups[key] = dict(zip(codes, _unpack_columns(columns), strict=True))
+        self.requests, self._days, streams, groups, self._sums = state
+        for codes in streams:
+            self._streams[codes]
+        for key, of_streams, numbers in groups:
+            self._get_group(*key).update(zip(of_streams.tolist(), numbers.tolist(), strict=True))
+        self._next_number = count(self._count())
 
     @property
     def unregistered(self) -> dict[str, int]:
         """The temporary networks that the registry does not know, with their deliveries."""
+        successful, _ = self._sums.count_requests()
+        networks = {stream: network for (network, *_), stream in self._streams.items() if is_temporary(network)}
         found: Counter[str] = Counter()
         for group in self._groups.values():
-            for (network, *_), sums in group.items():
-                if is_temporary(network):
-                    found[network] += sums.successful
+            for stream in group.keys() & networks.keys():
+                found[networks[stream]] += int(successful[group[stream]])
         return dict(found)
 
     @property
     def clients(self) -> int:
         """The number of distinct clients, estimated."""
-        everyone = SketchBuilder()
-        for group in self._groups.values():
-            everyone.merge(*group.values())
-        return hll.cardinality(everyone.to_bytes())
+        return hll.cardinality(self._sums.unite_clients())
+
+    @property
+    def totals(self) -> Totals:
+        """The sums over all aggregates."""
+        counts = self._sums.count_requests()
+        return Totals(int(counts.sum()), int(counts[1].sum()), sum(self._sums.list_bytes()))
 
     def make_payload(self, generated_at: datetime.datetime, excluded: Exclusions | None = None) -> Payload:
         """Return the aggregates, sorted by key."""
-        sums_by_key: dict[Key, _Sums] = {
-            (month, *codes, country): sums
-            for (month, country), group in self._groups.items()
-            for codes, sums in group.items()
-        }
-        rows = [_make_row(key, sums_by_key[key]) for key in sorted(sums_by_key)]
+        rows = self._make_rows()
         return Payload(
             generated_at=f"{generated_at:%Y-%m-%d %H:%M:%S}",
             version=__version__,
@@ -161,9 +149,49 @@ class Aggregation:
             excluded=excluded,
         )
 
-    def _find_group(self, day: datetime.date, country: str) -> dict[_Codes, _Sums]:
+    def _make_rows(self) -> list[Row]:
+        """Return the rows, sorted by key."""
+        if not self._streams:
+            return []
+        months = sorted({month for month, _ in self._groups})
+        countries = sorted({country for _, country in self._groups})
+        streams = sorted(self._streams)
+        # To sort numbers, not keys, takes a tenth of the time.
+        ranks = np.argsort([self._streams[codes] for codes in streams])
+        shape = len(months), len(streams), len(countries)
+        places = np.empty(self._count(), dtype=np.int64)
+        for (month, country), group in self._groups.items():
+            place = months.index(month), ranks[list(group)], countries.index(country)
+            places[list(group.values())] = np.ravel_multi_index(place, shape)
+        order = np.argsort(places)
+        of_month, of_stream, of_country = np.unravel_index(places[order], shape)
+        successful, unsuccessful = self._sums.count_requests()[:, order]
+        columns = (
+            _pick(months, of_month),
+            *(_pick(codes, of_stream) for codes in zip(*streams, strict=True)),
+            _pick(countries, of_country),
+            _pick(self._sums.list_bytes(), order),
+            (successful + unsuccessful).tolist(),
+            successful.tolist(),
+            unsuccessful.tolist(),
+            _pick(self._sums.encode_clients(), order),
+        )
+        return list(map(Row, *columns))
+
+    def _count(self) -> int:
+        """Return the number of aggregates."""
+        return sum(map(len, self._groups.values()))
+
+    def _find_group(self, day: datetime.date, country: str) -> dict[int, int]:
         self._days.add(day)
-        group = self._by_day[day, country] = self._groups.setdefault((day.replace(day=1), country), {})
+        group = self._by_day[day, country] = self._get_group(day.replace(day=1), country)
+        return group
+
+    def _get_group(self, month: datetime.date, country: str) -> dict[int, int]:
+        """Return the group of a month and a country, which gives each stream that is new to it a number."""
+        group = self._groups.get((month, country))
+        if group is None:
+            group = self._groups[month, country] = defaultdict(self._next_number.__next__)
         return group
 
     def _extend(self, code: str, start: datetime.date) -> str:
@@ -171,38 +199,7 @@ class Aggregation:
         return network
 
 
-def _get_sums(group: dict[_Codes, _Sums], codes: _Codes) -> _Sums:
-    sums = group.get(codes)
-    if sums is None:
-        sums = group[codes] = _Sums()
-    return sums
-
-
-def _pack_columns(sums: list[_Sums]) -> tuple[Any, ...]:
-    """Sums as one list for each of their attributes; clients are the sketch's parts, one after another."""
-    return (
-        [one.bytes for one in sums],
-        [one.successful for one in sums],
-        [one.unsuccessful for one in sums],
-        [len(one.hashes) for one in sums],
-        array("q", chain.from_iterable(one.hashes for one in sums)),
-        {number: one.registers for number, one in enumerate(sums) if one.registers is not None},
-    )
-
-
-def _unpack_columns(columns: tuple[Any, ...]) -> list[_Sums]:
-    """Return the rows from which `_pack_columns` was made."""
-    *counts, lengths, hashes, registers = columns
-    sums = [_Sums(*figures) for figures in zip(*counts, strict=True)]
-    start = 0
-    for one, length in zip(sums, lengths, strict=True):
-        one.hashes.update(hashes[start : start + length])
-        start += length
-    for number, values in registers.items():
-        sums[number].registers = values
-    return sums
-
-
-def _make_row(key: Key, sums: _Sums) -> Row:
-    requests = sums.successful + sums.unsuccessful
-    return Row(*key, sums.bytes, requests, sums.successful, sums.unsuccessful, hll.to_hex(sums.to_bytes()))
+def _pick(values: Sequence[object], places: NDArray[np.int64]) -> list[Any]:
+    """Return the values at these places."""
+    picked: list[Any] = np.array(values, dtype=object)[places].tolist()
+    return picked

@@ -20,8 +20,6 @@ SHOWN_REJECTS = 5
 # Names contain versions, so a log has thousands. Random names must not fill the memory.
 _KNOWN_AGENTS = 1 << 14
 _KNOWN_CHARACTERS = 1024
-# After how many requests large sets of clients are folded into registers.
-_FOLD_EVERY = 100_000
 _FINGERPRINTS = 1 << 128
 
 _OF_THIS_PROCESS = ("request_filter", "window", "_choices", "_due", "_noted", "_known")
@@ -70,7 +68,6 @@ class Tally:
         self._due: dict[int, int | None] = {}
         self._noted = RecordKeys()
         self._known: dict[str | None, tuple[bool, list[int]]] = {}
-        self._folded_at = 0
         self.set_place(0)
 
     @property
@@ -179,9 +176,6 @@ class Tally:
         self.requests_by_day[day] += on_day
         self.requests_by_day = +self.requests_by_day
         self.counted = self.requests_by_day.total()
-        if self.counted - self._folded_at > _FOLD_EVERY:
-            self._folded_at = self.counted
-            self.aggregation.fold()
 
     def reject(self, file: str, rejections: Iterable[tuple[int, str]]) -> None:
         """Note which lines of a file were rejected; to be called in the order of files and lines."""
@@ -210,8 +204,6 @@ class Tally:
             figures = self.classes.setdefault(name, [0, 0])
             figures[0] += requests
             figures[1] += size
-        # Each of them may have had few clients, and all of them many.
-        self.aggregation.fold()
 
     def _classify_agent(self, agent: str | None) -> tuple[bool, list[int]]:
         """Return whether a client is taken, and the figures of its class."""

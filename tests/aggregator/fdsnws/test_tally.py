@@ -15,7 +15,7 @@ from eida_statistics.errors import RegistryUnavailable
 from eida_statistics.networks import Epoch, NetworkRegistry
 from eida_statistics.payload import Exclusions, Payload
 from eida_statistics.user_agents import ClientClasses
-from eida_stats_aggregator.fdsnws import tally
+from eida_stats_aggregator.fdsnws import sums, tally
 from eida_stats_aggregator.fdsnws.filters import RequestFilter
 from eida_stats_aggregator.fdsnws.tally import SHOWN_REJECTS, Reject, Tally
 from support.stubs import encode_log, line, trace
@@ -237,18 +237,16 @@ def test_name_is_looked_for_once() -> None:
     assert looked == ["ObsPy", "curl"]
 
 
-def test_folding_on_the_way_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise a log of years would keep the client of every request."""
-    lines = log(*(line(userID=user) for user in range(3000)))
+def test_large_sums_are_made_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a log of years would keep every request."""
+    lines = log(*(line(userID=user, status=["OK", "ERROR"][user % 2]) for user in range(300)))
     expected = list_results(tallied(lines))
-    monkeypatch.setattr(tally, "_FOLD_EVERY", 700)
+    monkeypatch.setattr(sums, "_AT_ONCE", 7)
     made = Tally(selecting(), NetworkRegistry(lambda: EPOCHS))
-    for start in range(0, len(lines), 100):
-        made.add(lines[start : start + 100])
+    for start in range(0, len(lines), 10):
+        made.add(lines[start : start + 10])
+        assert len(made.aggregation._sums.numbers) < 7
     assert list_results(made) == expected
-    ((sums,),) = ([*group.values()] for group in made.aggregation._groups.values())
-    assert sums.registers is not None
-    assert len(sums.hashes) < 900
 
 
 # Rejects

@@ -4,13 +4,11 @@ import random
 from typing import Any
 
 import msgspec
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eida_statistics import hll
-from eida_statistics.ringserver.client_sets import ClientSets
 from eida_statistics.ringserver.payload import LISTS, DayPayload, merge_payloads
 from eida_statistics.ringserver.payload_wire import decode, encode, read
 from eida_statistics.ringserver.places import NOWHERE, Place
@@ -117,21 +115,3 @@ def test_other_sources_are_not_merged() -> None:
 def test_largest_number_is_spread_exactly() -> None:
     added = [Transfer("RX", [(IDS[0], 2**53 - 1, 2**53 - 2)], 61, 86400 + 57, 7, GRENOBLE)]
     assert list_rows(make_payload(added)) == model_lists(added)
-
-
-def test_folded_sets_are_the_same_sketches() -> None:
-    generator = np.random.default_rng(17)
-    folded, plain = ClientSets(fold_from=1000), ClientSets()
-    members: dict[int, set[int]] = {}
-    for _ in range(40):
-        groups = generator.choice([0, 1, 1, 1, 3], 500).astype(np.int64) * generator.integers(0, 2, 500)
-        clients = generator.integers(-(2**31), 2**31, 500)
-        folded.add(groups, clients)
-        plain.add(groups, clients)
-        for group, client in zip(groups.tolist(), clients.tolist(), strict=True):
-            members.setdefault(group, set()).add(client)
-    expected = [hll.to_hex(hll.encode(members.get(group, set()))) for group in range(5)]
-    assert folded.encode(5) == expected
-    assert plain.encode(5) == expected
-    # Sketches can be taken at any time.
-    assert folded.encode(5) == expected

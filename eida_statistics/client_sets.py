@@ -1,0 +1,124 @@
+"""The clients of many groups, in little memory."""
+
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eida_statistics import hll
+
+# A pair of a group and a client is one number: hashes of clients have 32 bits.
+_HASH_BITS = 32
+_LOWEST_HASH = -(1 << 31)
+_HASH_MASK = (1 << _HASH_BITS) - 1
+
+# Below so many pairs, all of them take less than 16 MB. Registers take as much as 256 pairs.
+_FOLD_FROM = 1 << 21
+_FOLD_ABOVE = 512
+
+_EXPLICIT = hll.to_hex(bytes([hll.VERSION << 4 | hll.EXPLICIT_KIND]) + hll.PARAMETERS)
+_EMPTY = hll.to_hex(hll.EMPTY)
+_HEX_DIGITS = 16
+
+
+class ClientSets:
+    """A set of clients for each of many groups, which have numbers from 0. A client takes 8 bytes in each set.
+
+    Args:
+        fold_from: the number of pairs from which on the clients of large groups are kept as registers.
+    """
+
+    def __init__(self, fold_from: int = _FOLD_FROM) -> None:
+        self._pairs = np.empty(0, dtype=np.int64)
+        self._added: list[NDArray[np.int64]] = []
+        self._size_added = 0
+        self._registers: dict[int, NDArray[np.uint8]] = {}
+        self._fold_from = fold_from
+
+    def add(self, groups: NDArray[np.int64], clients: NDArray[np.int64]) -> None:
+        """Add clients, each to its group. Clients are signed hashes of 32 bits, see `hll.hash_client`."""
+        pairs = _sort_unique(groups << _HASH_BITS | clients - _LOWEST_HASH)
+        self._added.append(pairs)
+        self._size_added += len(pairs)
+        if self._size_added > max(len(self._pairs), self._fold_from // 8):
+            self._join()
+            if len(self._pairs) > self._fold_from:
+                self.fold()
+
+    def merge(self, other: "ClientSets", groups: NDArray[np.int64]) -> None:
+        """Add the clients of other sets; `groups` has the number that each of their groups has here."""
+        other._join()
+        self.add(groups[other._pairs >> _HASH_BITS], _get_hashes(other._pairs))
+        for theirs, registers in other._registers.items():
+            self._add_registers(int(groups[theirs]), registers)
+
+    def unite(self) -> bytes:
+        """Return the sketch of the clients of all groups together."""
+        self._join()
+        hashes = _get_hashes(_sort_unique(self._pairs & _HASH_MASK))
+        if not self._registers:
+            return hll.encode(hashes)
+        registers = [hll.compute_registers(hashes), *self._registers.values()]
+        return hll.encode_registers(np.maximum.reduce(registers))
+
+    def fold(self) -> None:
+        """Turn the clients of large groups into registers."""
+        self._join()
+        count = int(self._pairs[-1] >> _HASH_BITS) + 1 if len(self._pairs) else 0
+        kept = []
+        for group, (start, end) in enumerate(pairwise(self._find_bounds(count).tolist())):
+            pairs = self._pairs[start:end]
+            if group not in self._registers and end - start <= _FOLD_ABOVE:
+                kept.append(pairs)
+            elif len(pairs):
+                self._add_registers(group, hll.compute_registers(_get_hashes(pairs)))
+        self._pairs = np.concatenate(kept) if kept else np.empty(0, dtype=np.int64)
+        # Small groups may be many: look again only once there are twice as many.
+        self._fold_from = max(self._fold_from, 2 * len(self._pairs))
+
+    def encode(self, count: int) -> list[str]:
+        """Return the sketches of the groups from 0 to `count` - 1, in hexadecimal."""
+        self._join()
+        hashes = _get_hashes(self._pairs)
+        bounds = self._find_bounds(count)
+        digits = hashes.astype(">i8").tobytes().hex()
+        places = pairwise((bounds * _HEX_DIGITS).tolist())
+        sketches = [_EXPLICIT + digits[start:end] for start, end in places]
+        sizes = np.diff(bounds)
+        for group in np.flatnonzero(sizes == 0).tolist():
+            sketches[group] = _EMPTY
+        large = np.flatnonzero(sizes > hll.EXPLICIT_MAX).tolist()
+        for group in {*large, *self._registers}:
+            registers = hll.compute_registers(hashes[bounds[group] : bounds[group + 1]])
+            if group in self._registers:
+                registers = np.maximum(registers, self._registers[group])
+            sketches[group] = hll.to_hex(hll.encode_registers(registers))
+        return sketches
+
+    def _join(self) -> None:
+        """Join all pairs, sorted, none twice."""
+        if self._added:
+            self._pairs = _sort_unique(np.concatenate((self._pairs, *self._added)))
+            self._added, self._size_added = [], 0
+
+    def _add_registers(self, group: int, registers: NDArray[np.uint8]) -> None:
+        known = self._registers.get(group)
+        self._registers[group] = registers if known is None else np.maximum(known, registers)
+
+    def _find_bounds(self, count: int) -> NDArray[np.int64]:
+        """Return the places of the pairs at which each group begins, and the end of the last one."""
+        starts = np.arange(count + 1, dtype=np.int64) << _HASH_BITS
+        return np.searchsorted(self._pairs, starts)
+
+
+def _get_hashes(pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+    return (pairs & _HASH_MASK) + _LOWEST_HASH
+
+
+def _sort_unique(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the distinct numbers, sorted. `numpy.unique` uses a hash table, which takes ten times as long."""
+    numbers = np.sort(numbers)
+    is_new = np.empty(len(numbers), dtype=np.bool_)
+    is_new[:1] = True
+    np.not_equal(numbers[1:], numbers[:-1], out=is_new[1:])
+    return numbers[is_new]
