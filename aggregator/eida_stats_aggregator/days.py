@@ -5,17 +5,19 @@ import glob
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from eida_statistics.errors import RegistryUnavailable, UnreadableLog
 from eida_stats_aggregator import notices
 from eida_stats_aggregator.delivery.state import LogStamp
 from eida_stats_aggregator.errors import NotReady
-from eida_stats_aggregator.fdsnws.tally import Tally
 from eida_stats_aggregator.logs.sources import describe_log, walk
 from eida_stats_aggregator.period import parse_day
 from eida_stats_aggregator.reader import Reader
 from eida_stats_aggregator.stamps import read_stamps
+
+if TYPE_CHECKING:
+    from eida_stats_aggregator.fdsnws.tally import Tally  # slow to import
 
 _PACKED_SUFFIXES = (".bz2", ".gz", ".xz", ".zst")
 
@@ -62,7 +64,7 @@ def _find_paths(name: str) -> Iterator[Path]:
 class DayRead(NamedTuple):
     """The logs of a day that were read: `skipped` are those most of whose requests are of other days."""
 
-    tally: Tally
+    tally: "Tally"
     names: list[str]
     skipped: list[str]
 
@@ -101,15 +103,15 @@ def _read_day(day: datetime.date, paths: Sequence[Path], reader: Reader) -> DayR
     return DayRead(tally, names, [str(path) for path in tallies if path not in of_day])
 
 
-def _read_each(paths: Sequence[Path], reader: Reader) -> dict[Path, Tally]:
+def _read_each(paths: Sequence[Path], reader: Reader) -> dict[Path, "Tally"]:
     return {path: reader.read([describe_log(path)])[0] for path in paths}
 
 
-def _is_log_of(day: datetime.date, tally: Tally) -> bool:
+def _is_log_of(day: datetime.date, tally: "Tally") -> bool:
     return not notices.is_mostly_elsewhere(tally, [day])
 
 
-def _has_requests(tally: Tally) -> bool:
+def _has_requests(tally: "Tally") -> bool:
     """Return whether it is a request log at all, of this service or of another."""
     return tally.lines > tally.rejected
 

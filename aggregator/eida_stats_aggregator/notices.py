@@ -3,11 +3,13 @@
 import datetime
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from eida_stats_aggregator.console import format_list
-from eida_stats_aggregator.fdsnws.tally import Tally
 from eida_stats_aggregator.period import LogPeriod, parse_day
+
+if TYPE_CHECKING:
+    from eida_stats_aggregator.fdsnws.tally import Tally  # slow to import
 
 _REJECTED_SHARE = 0.01
 _REJECTED_LINES = 10
@@ -22,7 +24,7 @@ class Notice(NamedTuple):
 
 
 def make_log_notices(
-    names: Sequence[str], tally: Tally, found: LogPeriod | None, today: datetime.date
+    names: Sequence[str], tally: "Tally", found: LogPeriod | None, today: datetime.date
 ) -> list[Notice]:
     """Return the warnings about logs that were read, and their period."""
     subject = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
@@ -45,7 +47,7 @@ def are_many_rejected(rejected: int, total: int) -> bool:
 
 
 def _describe_period(
-    subject: str, names: Sequence[str], tally: Tally, found: LogPeriod, today: datetime.date
+    subject: str, names: Sequence[str], tally: "Tally", found: LogPeriod, today: datetime.date
 ) -> list[str]:
     texts = []
     named = {day for name in names if (day := parse_day(name)) is not None}
@@ -59,7 +61,7 @@ def _describe_period(
     return texts
 
 
-def is_mostly_elsewhere(tally: Tally, days: Collection[datetime.date]) -> bool:
+def is_mostly_elsewhere(tally: "Tally", days: Collection[datetime.date]) -> bool:
     """Return whether fewer than half of the requests are of these days."""
     total = sum(tally.requests_by_day.values())
     return 2 * sum(tally.requests_by_day[day] for day in days) < total

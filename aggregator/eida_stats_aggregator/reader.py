@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from msgspec import structs
 
@@ -19,12 +19,13 @@ from eida_stats_aggregator import progress
 from eida_stats_aggregator.console import complain
 from eida_stats_aggregator.errors import DaskUnusable
 from eida_stats_aggregator.fdsnws.filters import RequestFilter
-from eida_stats_aggregator.fdsnws.tally import Tally
 from eida_stats_aggregator.logs import duplicates
 from eida_stats_aggregator.logs.duplicates import Duplicate
 from eida_stats_aggregator.logs.sources import STDIN, Log
-from eida_stats_aggregator.parallel import processes
 from eida_stats_aggregator.period import LogPeriod
+
+if TYPE_CHECKING:
+    from eida_stats_aggregator.fdsnws.tally import Tally
 
 # About half a second of reading.
 _BYTES_WORTH_A_PROCESS = 1 << 20
@@ -44,7 +45,7 @@ class Reader:
     dask: str | None = None
     shown: bool = False
 
-    def read(self, logs: Sequence[Log]) -> tuple[Tally, list[Log], list[Duplicate]]:
+    def read(self, logs: Sequence[Log]) -> tuple["Tally", list[Log], list[Duplicate]]:
         """Read logs as one, and return also which were read, and which had the same content as another one.
 
         Raises:
@@ -60,6 +61,9 @@ class Reader:
             distinct, repeated = duplicates.separate_duplicates(logs, progress=advance)
         with progress.show_progress("reading", sum(log.size for log in distinct), shown=self.shown) as advance:
             if self.dask is None:
+                # Slow to import, and not needed by runs without anything to read.
+                from eida_stats_aggregator.parallel import processes  # noqa: PLC0415
+
                 jobs = self.jobs or _choose_jobs(distinct)
                 tally = processes.read(distinct, self.request_filter, self.registry, jobs=jobs, progress=advance)
             else:
@@ -69,7 +73,7 @@ class Reader:
         return tally, distinct, repeated
 
 
-def make_payload(tally: Tally, found: LogPeriod, source: str, generated_at: datetime.datetime) -> Payload:
+def make_payload(tally: "Tally", found: LogPeriod, source: str, generated_at: datetime.datetime) -> Payload:
     """Return the payload of logs that were read."""
     made = tally.aggregation.make_payload(generated_at, tally.request_filter.exclusions)
     return structs.replace(made, source=source, period=found.period)

@@ -17,7 +17,6 @@ from eida_stats_aggregator.delivery.outbox import Outbox, Provenance
 from eida_stats_aggregator.delivery.state import Terms
 from eida_stats_aggregator.delivery.urls import find_base_url
 from eida_stats_aggregator.errors import NothingToAggregate, UnclearPeriod
-from eida_stats_aggregator.fdsnws.request_log import is_request_log
 from eida_stats_aggregator.logs.sources import Log, find_logs
 from eida_stats_aggregator.notices import Notice
 from eida_stats_aggregator.period import LogPeriod, find_period, parse_day
@@ -136,6 +135,8 @@ class _Aggregate:
 def _aggregate(options: Options, summary: RunSummary, outcome: Outcome) -> list[_Aggregate]:
     """Read the logs, and return the payload of all, and one for each day without requests."""
     quiet = [_Aggregate(make_quiet_payload(day, options), None) for day in options.no_requests]
+    from eida_stats_aggregator.fdsnws.request_log import is_request_log  # noqa: PLC0415 - slow to import
+
     logs = find_logs(options.files, get_standard_input(options.files), is_request_log, summary.passed_over.append)
     if not logs:
         if not quiet:

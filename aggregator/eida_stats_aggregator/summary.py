@@ -2,13 +2,18 @@
 
 import datetime
 import json
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from eida_statistics.payload import Exclusions, Payload, Period
-from eida_stats_aggregator.fdsnws.tally import Reject, Tally
+from eida_stats_aggregator.fdsnws.log_lines import Reject
 from eida_stats_aggregator.logs.duplicates import Duplicate
 from eida_stats_aggregator.period import LogPeriod, Origin
+
+if TYPE_CHECKING:
+    # Reading imports numpy, which is slow, and not needed by runs without anything to read.
+    from eida_stats_aggregator.fdsnws.tally import Tally
 
 _ORIGINS: dict[Origin, str] = {
     "names": "from the names of the logs",
@@ -86,7 +91,7 @@ class RunSummary(Deliveries, kw_only=True):
     output: str | None = None
     sent_before: str | None = None
 
-    def add_tally(self, tally: Tally) -> None:
+    def add_tally(self, tally: "Tally") -> None:
         """Add the counts of lines."""
         self.counted = tally.counted
         self.ignored = tally.ignored
@@ -99,7 +104,7 @@ class RunSummary(Deliveries, kw_only=True):
         largest_first = sorted(tally.classes.items(), key=lambda item: (*(-figure for figure in item[1]), item[0]))
         self.client_classes = {name: ClassFigures(*figures) for name, figures in largest_first}
 
-    def add_payload(self, payload: Payload, tally: Tally, found: LogPeriod) -> None:
+    def add_payload(self, payload: Payload, tally: "Tally", found: LogPeriod) -> None:
         """Add the figures of the aggregates."""
         totals = tally.aggregation.totals
         self.requests = totals.requests

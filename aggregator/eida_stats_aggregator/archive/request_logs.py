@@ -12,10 +12,10 @@ from itertools import islice
 from eida_stats_aggregator.archive.comparison import Comparison, Extend
 from eida_stats_aggregator.archive.errors import NothingToCompare
 from eida_stats_aggregator.archive.holdings import Holdings
-from eida_stats_aggregator.fdsnws.log_lines import Ignored, Rejected
+from eida_stats_aggregator.fdsnws.log_lines import Ignored, Reject, Rejected
 from eida_stats_aggregator.fdsnws.repeated_requests import Window
 from eida_stats_aggregator.fdsnws.request_log import is_request_log
-from eida_stats_aggregator.fdsnws.tally import SHOWN_REJECTS, Reject
+from eida_stats_aggregator.fdsnws.tally import SHOWN_REJECTS
 from eida_stats_aggregator.fdsnws.trace_log import TracedRequest, parse_line
 from eida_stats_aggregator.logs.duplicates import Duplicate, separate_duplicates
 from eida_stats_aggregator.logs.lines import read_lines

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from eida_statistics import wire
 from eida_statistics.errors import EidaStatisticsError
 from eida_statistics.payload import Payload, hash_content
 from eida_stats_aggregator.delivery.state import Identity
@@ -55,6 +54,8 @@ def make_aggregate(payload: Payload) -> Aggregate:
 
 
 def _hash_requests(body: bytes) -> str:
+    from eida_statistics import wire  # noqa: PLC0415 - slow to import
+
     return wire.decode(body, today=datetime.date.max - datetime.timedelta(days=1)).content()
 
 

@@ -3,12 +3,16 @@
 import datetime
 import re
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import msgspec
-import requests
 
 from eida_statistics.payload import Period
+
+if TYPE_CHECKING:
+    import requests  # slow to import
+
+REFUSED_HINT = "Check the token. The central administrator can create a new one."
 
 _Kind = TypeVar("_Kind")
 
@@ -88,7 +92,7 @@ class Delivered(NamedTuple):
     stored: bool = True
 
 
-def parse_answer(answer: requests.Response, kind: type[_Kind]) -> _Kind | None:
+def parse_answer(answer: "requests.Response", kind: type[_Kind]) -> _Kind | None:
     """Return the JSON of an answer, None if it is not of this kind."""
     try:
         return msgspec.json.decode(answer.content, type=kind)

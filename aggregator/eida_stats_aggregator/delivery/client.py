@@ -2,11 +2,12 @@
 
 import datetime
 import re
-
-import requests
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from eida_stats_aggregator.console import format_list
 from eida_stats_aggregator.delivery.answers import (
+    REFUSED_HINT,
     Conflict,
     Delivered,
     Payloads,
@@ -14,7 +15,6 @@ from eida_stats_aggregator.delivery.answers import (
     Receipt,
     parse_answer,
 )
-from eida_stats_aggregator.delivery.session import REFUSED_HINT, ServiceSession
 from eida_stats_aggregator.delivery.state import Terms
 from eida_stats_aggregator.delivery.urls import find_base_url, make_submission_url
 from eida_stats_aggregator.errors import (
@@ -28,6 +28,11 @@ from eida_stats_aggregator.errors import (
     ServiceSilent,
 )
 
+if TYPE_CHECKING:
+    import requests
+
+    from eida_stats_aggregator.delivery.session import ServiceSession
+
 _CONFLICTS = {"ambiguous-replacement", "overlapping-payload"}
 # The answer of the deployed service to statistics that it has.
 _DEPLOYED_DUPLICATE = re.compile(r"already exists on the server\. Refusing to merge")
@@ -39,9 +44,17 @@ class ServiceClient:
     def __init__(self, url: str, token: str, *, retries: int, kind: str = "dataselect") -> None:
         self.url = make_submission_url(url, kind)
         self.base = find_base_url(url)
-        self._session = ServiceSession(token, retries=retries)
+        self._token = token
+        self._retries = retries
         self._kind = kind
         self._corrects: bool | None = None
+
+    @cached_property
+    def _session(self) -> "ServiceSession":
+        # Slow to import, and not needed by runs without anything to send.
+        from eida_stats_aggregator.delivery.session import ServiceSession  # noqa: PLC0415
+
+        return ServiceSession(self._token, retries=self._retries)
 
     @property
     def token_valid_until(self) -> datetime.datetime | None:
@@ -144,7 +157,7 @@ class ServiceClient:
         ours = (one for one in listed.payloads if one.kind == self._kind)
         return {one.payload for one in ours if not source or one.source in ("", source)}
 
-    def _judge(self, name: str, answer: requests.Response, *, replace: bool) -> Delivered:
+    def _judge(self, name: str, answer: "requests.Response", *, replace: bool) -> Delivered:
         status = self._session.format_status(answer)
         problem = parse_answer(answer, Problem)
         if answer.status_code in (200, 201, 202):
@@ -159,7 +172,7 @@ class ServiceClient:
         raise self._make_failure(name, f"{self.url}: {status}", answer, problem, replace=replace)
 
     def _make_failure(
-        self, file: str, reason: str, answer: requests.Response, problem: Problem | None, *, replace: bool
+        self, file: str, reason: str, answer: "requests.Response", problem: Problem | None, *, replace: bool
     ) -> NotDelivered:
         code, name = answer.status_code, problem.name if problem else ""
         if code == 409 and name in _CONFLICTS:
@@ -190,7 +203,7 @@ class ServiceClient:
         arrived = kind is ServiceFault and code not in (429, 501)
         return kind(f"{file} to {reason}", hint=hint, may_have_arrived=arrived)
 
-    def _make_held(self, file: str, reason: str, answer: requests.Response) -> PayloadHeld:
+    def _make_held(self, file: str, reason: str, answer: "requests.Response") -> PayloadHeld:
         """Return the error that names the payloads of the same days, and the choices of the operator."""
         conflict = parse_answer(answer, Conflict) or Conflict([])
         others = format_list(conflict.payloads) or "other payloads"
@@ -204,7 +217,7 @@ class ServiceClient:
         sources = {other.payload: other.source for other in conflict.payloads}
         return PayloadHeld(file, f"{reason}: the service has {others}", hint=hint, sources=sources)
 
-    def _parse_receipt(self, status: str, answer: requests.Response) -> Delivered:
+    def _parse_receipt(self, status: str, answer: "requests.Response") -> Delivered:
         if (receipt := parse_answer(answer, Receipt)) is None:
             return Delivered(status)
         if receipt.hash is not None:

@@ -8,8 +8,8 @@ import msgspec
 import requests
 
 from eida_statistics.connections import Record, encode_records
-from eida_stats_aggregator.delivery.answers import Problem, parse_answer
-from eida_stats_aggregator.delivery.session import QUICK_TIMEOUT_SECONDS, REFUSED_HINT, ServiceSession
+from eida_stats_aggregator.delivery.answers import REFUSED_HINT, Problem, parse_answer
+from eida_stats_aggregator.delivery.session import QUICK_TIMEOUT_SECONDS, ServiceSession
 from eida_stats_aggregator.delivery.urls import find_base_url, make_submission_url
 from eida_stats_aggregator.errors import NotDelivered, RecordsNotSent, RecordsRefused
 

@@ -7,8 +7,8 @@ from urllib.parse import quote
 import msgspec
 import requests
 
-from eida_stats_aggregator.delivery.answers import Problem, parse_answer
-from eida_stats_aggregator.delivery.session import REFUSED_HINT, ServiceSession
+from eida_stats_aggregator.delivery.answers import REFUSED_HINT, Problem, parse_answer
+from eida_stats_aggregator.delivery.session import ServiceSession
 from eida_stats_aggregator.delivery.urls import find_base_url
 from eida_stats_aggregator.errors import CrawlNotSent, CrawlRefused, NotDelivered
 

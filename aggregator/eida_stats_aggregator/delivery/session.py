@@ -23,7 +23,6 @@ QUICK_TIMEOUT_SECONDS = (30, 60)
 _LONGEST_WAIT_SECONDS = 120
 _ANSWER_CHARACTERS = 500
 _HIDDEN = "[token]"
-REFUSED_HINT = "Check the token. The central administrator can create a new one."
 JSON = "application/json"
 _NO_PARAMETERS: Mapping[str, str] = MappingProxyType({})
 

@@ -62,6 +62,14 @@ class Rejected(msgspec.Struct):
     reason: str
 
 
+class Reject(msgspec.Struct, frozen=True):
+    """A rejected line of a file; the reason never quotes the line, which is about a person."""
+
+    file: str
+    line: int
+    reason: str
+
+
 class NotARequest(Exception):
     """Carries the reason of a rejection to the function that parses a line."""
 

@@ -5,14 +5,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import msgspec
 from mmh3 import mmh3_x64_128_uintdigest
 
 from eida_statistics.networks import NetworkRegistry
 from eida_stats_aggregator.fdsnws import repeated_requests, request_log
 from eida_stats_aggregator.fdsnws.aggregation import Aggregation
 from eida_stats_aggregator.fdsnws.filters import RequestFilter
-from eida_stats_aggregator.fdsnws.log_lines import Ignored, Rejected
+from eida_stats_aggregator.fdsnws.log_lines import Ignored, Reject, Rejected
 from eida_stats_aggregator.fdsnws.repeated_requests import Choices, RecordKeys, Window
 from eida_stats_aggregator.fdsnws.request_log import Request
 
@@ -23,14 +22,6 @@ _KNOWN_CHARACTERS = 1024
 _FINGERPRINTS = 1 << 128
 
 _OF_THIS_PROCESS = ("request_filter", "window", "_choices", "_due", "_noted", "_known")
-
-
-class Reject(msgspec.Struct, frozen=True):
-    """A rejected line; the reason never quotes the line, which is about a person."""
-
-    file: str
-    line: int
-    reason: str
 
 
 class Tally:

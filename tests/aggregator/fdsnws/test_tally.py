@@ -17,7 +17,8 @@ from eida_statistics.payload import Exclusions, Payload
 from eida_statistics.user_agents import ClientClasses
 from eida_stats_aggregator.fdsnws import sums, tally
 from eida_stats_aggregator.fdsnws.filters import RequestFilter
-from eida_stats_aggregator.fdsnws.tally import SHOWN_REJECTS, Reject, Tally
+from eida_stats_aggregator.fdsnws.log_lines import Reject
+from eida_stats_aggregator.fdsnws.tally import SHOWN_REJECTS, Tally
 from support.stubs import encode_log, line, trace
 
 NOW = datetime.datetime(2020, 9, 30, tzinfo=datetime.UTC)
