@@ -135,9 +135,7 @@ class _Aggregate:
 def _aggregate(options: Options, summary: RunSummary, outcome: Outcome) -> list[_Aggregate]:
     """Read the logs, and return the payload of all, and one for each day without requests."""
     quiet = [_Aggregate(make_quiet_payload(day, options), None) for day in options.no_requests]
-    from eida_stats_aggregator.fdsnws.request_log import is_request_log  # noqa: PLC0415 - slow to import
-
-    logs = find_logs(options.files, get_standard_input(options.files), is_request_log, summary.passed_over.append)
+    logs = find_logs(options.files, get_standard_input(options.files), _is_request_log, summary.passed_over.append)
     if not logs:
         if not quiet:
             _check_queue_is_meant(options)
@@ -164,6 +162,12 @@ def _aggregate(options: Options, summary: RunSummary, outcome: Outcome) -> list[
     payload = make_payload(tally, found, options.source, options.now)
     summary.add_payload(payload, tally, found)
     return [_Aggregate(payload, Provenance(stamps, f"{tally.fingerprint:x}")), *quiet]
+
+
+def _is_request_log(log: Log) -> bool:
+    from eida_stats_aggregator.fdsnws.request_log import is_request_log  # noqa: PLC0415 - slow to import
+
+    return is_request_log(log)
 
 
 def _choose_logs(logs: list[Log], options: Options) -> tuple[list[Log], Reader]:

@@ -59,7 +59,8 @@ class ServiceClient:
     @property
     def token_valid_until(self) -> datetime.datetime | None:
         """The end of the token's validity, if the service has stated it."""
-        return self._session.token_valid_until
+        # Without a request there is no session yet.
+        return self._session.token_valid_until if "_session" in vars(self) else None
 
     def submit(self, name: str, body: bytes, terms: Terms, *, empty: bool) -> Delivered:
         """Send a payload.
