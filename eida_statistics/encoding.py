@@ -75,11 +75,10 @@ class Encoder:
 
     def __init__(self, envelope: Payload) -> None:
         self._envelope = msgspec.structs.replace(envelope, stats=[])
-        head, begin, tail = self._envelope.to_json(b"[]").partition(_ROWS_BEGIN)
-        self._tail = tail
+        head, self._tail = frame_rows(self._envelope)
         self._hasher = ContentHasher(envelope.days_coverage)
         self._compressor = _Compressor()
-        self._compressor.add(head + begin)
+        self._compressor.add(head)
         self._count = 0
 
     def add(self, rows: Sequence[Row]) -> None:
@@ -107,12 +106,25 @@ class Encoder:
         )
 
 
+def frame_rows(envelope: Payload) -> tuple[bytes, bytes]:
+    """Return the JSON of a payload before and after its rows, with the brackets around them."""
+    head, begin, tail = envelope.to_json(b"[]").partition(_ROWS_BEGIN)
+    return head + begin, tail
+
+
 def encode(payload: Payload) -> EncodedPayload:
     """Return a payload in its canonical form, with the same list of rows."""
     encoder = Encoder(payload)
     for start in range(0, len(payload.stats), _ROWS_AT_ONCE):
         encoder.add(payload.stats[start : start + _ROWS_AT_ONCE])
     return msgspec.structs.replace(encoder.finish(), rows=payload.stats)
+
+
+def encode_slices(rows: Sequence[Row]) -> Iterator[bytes]:
+    """Yield the JSON of rows piece by piece, without the brackets around them."""
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        listed = msgspec.json.encode(rows[start : start + _ROWS_AT_ONCE])[1:-1]
+        yield b"," + listed if start else listed
 
 
 class Reader:

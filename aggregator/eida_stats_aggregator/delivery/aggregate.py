@@ -2,17 +2,21 @@
 
 import datetime
 import gzip
+import io
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec import structs
+
+from eida_statistics.encoding import encode_slices, frame_rows
 from eida_statistics.errors import EidaStatisticsError
-from eida_statistics.payload import Payload, hash_content
+from eida_statistics.payload import ContentHasher, Payload
 from eida_stats_aggregator.delivery.state import Identity
 
-# A higher level gains little and takes four times as long.
-_GZIP_LEVEL = 6
+# Level 6 takes two and a half times as long, for a sixth less.
+_GZIP_LEVEL = 3
 
 
 class Kind(NamedTuple):
@@ -28,29 +32,35 @@ class Kind(NamedTuple):
 
 
 class Aggregate(NamedTuple):
-    """Statistics that become a file. `to_json` returns them in the wire format."""
+    """Statistics that become a file. `to_json` returns them in the wire format, in pieces."""
 
     identity: Identity
     content: str
     generated_at: str
-    to_json: Callable[[], bytes]
+    to_json: Callable[[], Iterable[bytes]]
 
     def pack(self) -> bytes:
         """Return the content of the file."""
         # The same statistics have the same bytes: the time in the gzip header is theirs.
         time = datetime.datetime.fromisoformat(f"{self.generated_at}+00:00").timestamp()
-        return gzip.compress(self.to_json(), _GZIP_LEVEL, mtime=time)
+        packed = io.BytesIO()
+        with gzip.GzipFile("", "wb", _GZIP_LEVEL, packed, time) as file:
+            file.writelines(self.to_json())
+        return packed.getvalue()
 
 
 def make_aggregate(payload: Payload) -> Aggregate:
     """Return the statistics of request logs, which have a period."""
     if payload.period is None:
         raise ValueError("a payload without a period")
-    # Rows are encoded once: a large data centre has two hundred thousand.
-    rows_json = payload.encode_rows()
-    content = hash_content(payload.days_coverage, rows_json)
+    # Rows are encoded once: a large data centre has two hundred thousand. They take more memory than their JSON.
+    pieces = list(encode_slices(payload.stats))
+    hasher = ContentHasher(payload.days_coverage)
+    for piece in pieces:
+        hasher.add(piece)
+    head, tail = frame_rows(structs.replace(payload, stats=[]))
     identity = Identity(payload.source, payload.period)
-    return Aggregate(identity, content, payload.generated_at, lambda: payload.to_json(rows_json))
+    return Aggregate(identity, hasher.hash(), payload.generated_at, lambda: [head, *pieces, tail])
 
 
 def _hash_requests(body: bytes) -> str:

@@ -281,7 +281,7 @@ class _Sending:
     def _put(self, payload: DayPayload, digests: bytes, terms: Terms) -> None:
         """Write the file of a day, and queue it."""
         identity = Identity(payload.source, payload.period)
-        aggregate = Aggregate(identity, payload.content(), payload.generated_at, payload.to_json)
+        aggregate = Aggregate(identity, payload.content(), payload.generated_at, lambda: [payload.to_json()])
         self.outbox.overwrite(aggregate, self.base, terms, Provenance({}, "", digests, self.fingerprint))
 
     def _send(self, path: Path, key: SourceDay, *, is_covered: bool) -> None:
