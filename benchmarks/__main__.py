@@ -12,6 +12,7 @@ from rich.console import Console
 
 from benchmarks import (
     aggregate,
+    aggregate_year,
     archive,
     archive_availability,
     archive_holdings,
@@ -51,6 +52,13 @@ _ARCHIVE: dict[str, Callable[[Console, int], None]] = {
     help="Requests of a day that is aggregated; can be repeated.",
 )
 @click.option(
+    "--logs",
+    type=click.IntRange(1),
+    default=aggregate_year.LOGS,
+    show_default=True,
+    help="Logs of small days that are caught up; 365 are a year.",
+)
+@click.option(
     "--rows",
     "table_sizes",
     multiple=True,
@@ -79,6 +87,7 @@ def main(
     names: tuple[str, ...],
     runs: int,
     sizes: tuple[int, ...],
+    logs: int,
     table_sizes: tuple[int, ...],
     pages: tuple[str, ...],
     events: int | None,
@@ -88,7 +97,7 @@ def main(
         "ingest": ingest.measure,
         "query": partial(query.measure, sizes=table_sizes),
         "report": partial(report.measure, sizes=table_sizes, pages=pages),
-        "aggregate": partial(aggregate.measure, sizes=sizes),
+        "aggregate": partial(aggregate.measure, sizes=sizes, logs=logs),
         "ringserver": _measure_ringserver,
         "grafana": partial(grafana.measure, events=events or grafana.EVENTS),
         "connections": partial(connections.measure, events=events or connections.EVENTS),

@@ -6,29 +6,27 @@ of the rounds. CPU time is user and system time of a command and all processes t
 processes of the command; shared pages count once. It is sampled in separate runs, since sampling takes time.
 """
 
-import contextlib
+import bz2
 import datetime
 import gzip
 import importlib
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import make_log
+from benchmarks import aggregate_year, make_log
+from benchmarks.costs import Command, Cost, Peak, measure_cost, measure_peak
 from eida_statistics import hll
 
 reference = importlib.import_module("support.reference")  # tests are not checked for types
@@ -41,18 +39,15 @@ FILES = 4
 SEED = 1
 DAY = datetime.date(2020, 11, 2)
 
-WALL_BESIDE_BZIP2 = 1.0
-CPU_BESIDE_BZIP2 = 2.0
+# The stations of a day: with many, it has as many aggregates as that of a large data centre.
+NARROW, WIDE = 400, 4000
 WALL_OF_ALL_JOBS = 0.6
 TIMES_DEPLOYED = 15
-# The aim is for days up to this size; a larger one takes more only as far as it has more aggregates and clients.
-MEGABYTES = 200
-MEGABYTES_UP_TO = 200_000
+YEAR_BESIDE_BZIP2 = 1.1
+START_CPU_SECONDS = 0.10
 
-_SAMPLE_SECONDS = 0.02
 _NETWORKS = "networks.json"
 
-Command: TypeAlias = Sequence[str | Path]
 _Run = TypeVar("_Run")
 
 
@@ -61,26 +56,35 @@ class _Day(NamedTuple):
 
     log: Path
     requests: int
+    stations: int
     traces: int
     unpacked: int
 
     @property
     def name(self) -> str:
-        return f"{self.requests:,} requests"
+        return f"{self.requests:,} requests{', wide' if self.stations == WIDE else ''}"
+
+    @property
+    def aims(self) -> "_Aims":
+        return _AIMS.get((self.requests, self.stations), _NO_AIMS)
 
 
-class _Cost(NamedTuple):
-    """The seconds of a command."""
+class _Aims(NamedTuple):
+    """The aims for a day: times of `bzip2 -dc`, in wall and in CPU seconds, and MB; None where there is none."""
 
-    wall: float
-    cpu: float
+    wall: float | None
+    cpu: float | None
+    megabytes: int | None
 
 
-class _Peak(NamedTuple):
-    """The peak memory of a command in bytes: of all its processes together, and of the largest one."""
-
-    together: int
-    largest: int
+_AIMS = {
+    (20_000, NARROW): _Aims(1.25, None, 200),
+    (200_000, NARROW): _Aims(0.90, 1.70, 200),
+    (200_000, WIDE): _Aims(1.00, 1.85, 250),
+    (1_000_000, NARROW): _Aims(1.00, 2.00, None),
+    (1_000_000, WIDE): _Aims(0.80, None, 350),
+}
+_NO_AIMS = _Aims(None, None, None)
 
 
 class _Result(NamedTuple):
@@ -103,8 +107,10 @@ class _Row(NamedTuple):
     reached: str
 
 
-def measure(console: Console, runs: int, sizes: Iterable[int] = SIZES) -> None:
+def measure(console: Console, runs: int, sizes: Iterable[int] = SIZES, logs: int = aggregate_year.LOGS) -> None:
     """Print time and memory for days of several sizes, beside bzip2, a single process and the deployed aggregator.
+
+    Then the time for `logs` small days that are caught up, and for a run with nothing to do.
 
     Raises:
         click.ClickException: if this machine cannot measure it, or the rows differ from those of the deployed one.
@@ -114,41 +120,42 @@ def measure(console: Console, runs: int, sizes: Iterable[int] = SIZES) -> None:
     sizes = sorted(set(sizes))
     small = min(SIZE_BESIDE_DEPLOYED, sizes[0])
     rows: list[_Row] = []
-    memory: list[tuple[_Day, _Result, list[_Peak]]] = []
+    memory: list[tuple[_Day, _Result, list[Peak]]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / _NETWORKS).write_text(json.dumps(make_log.registry()))
-        days = {size: _make_day(folder, size) for size in sorted({small, *sizes})}
-        for day in days.values():
+        small_day = _make_day(folder, small, NARROW)
+        days = [small_day, *(_make_day(folder, size, wide) for size in sizes for wide in (NARROW, WIDE))]
+        for day in days:
             _introduce(console, day)
             memory.append((day, *_memory(folder, day, runs)))
-        for size in sizes:
-            rows += _beside_bzip2(folder, days[size], runs)
-        rows += [_memory_row(day, peaks) for day, _, peaks in memory if day.requests in sizes]
+            rows += _beside_bzip2(folder, day, runs)
+        rows += [_memory_row(day, peaks) for day, _, peaks in memory]
         rows.append(_beside_one_job(folder, sizes[0], runs))
-        rows.append(_beside_deployed(console, folder, days[small], runs))
+        rows += _often(folder, small_day, logs, runs)
+        rows.append(_beside_deployed(console, folder, small_day, runs))
     console.print()
     console.print(_comparisons(rows, runs))
     console.print()
     console.print(_memory_table(memory, runs))
 
 
-def _make_day(folder: Path, number: int) -> _Day:
+def _make_day(folder: Path, number: int, stations: int) -> _Day:
     traces = 0
 
     def watched() -> Iterator[make_log.Entry]:
         nonlocal traces
-        for entry in _requests(number):
+        for entry in _requests(number, stations):
             traces += len(entry.get("trace", ()))
             yield entry
 
-    log = folder / f"{number}.bz2"
-    return _Day(log, number, unpacked=_pack(log, watched()), traces=traces)
+    log = folder / f"{number}-{stations}.bz2"
+    return _Day(log, number, stations, unpacked=_pack(log, watched()), traces=traces)
 
 
-def _requests(number: int) -> Iterator[make_log.Entry]:
+def _requests(number: int, stations: int = NARROW) -> Iterator[make_log.Entry]:
     """Return a day of requests; with one seed, days of any size have the same streams and regular clients."""
-    return make_log.requests(SEED, DAY, number)
+    return make_log.requests(SEED, DAY, number, stations=stations)
 
 
 def _pack(log: Path, entries: Iterable[make_log.Entry]) -> int:
@@ -174,11 +181,11 @@ def _introduce(console: Console, day: _Day) -> None:
 
 def _beside_bzip2(folder: Path, day: _Day, runs: int) -> list[_Row]:
     unpack: Command = ["bzip2", "-dc", day.log]
-    pairs = _in_turn(runs, lambda: _cost(_ours(folder, [day.log])[0]), lambda: _cost(unpack))
+    pairs = _in_turn(runs, lambda: measure_cost(_ours(folder, [day.log])[0]), lambda: measure_cost(unpack))
     cpus = [(ours.cpu, theirs.cpu) for ours, theirs in pairs]
     return [
-        _at_most(f"{day.name}, wall", _walls(pairs), "bzip2 -dc", WALL_BESIDE_BZIP2),
-        _at_most(f"{day.name}, CPU", cpus, "bzip2 -dc", CPU_BESIDE_BZIP2),
+        _at_most(f"{day.name}, wall", _walls(pairs), "bzip2 -dc", day.aims.wall),
+        _at_most(f"{day.name}, CPU", cpus, "bzip2 -dc", day.aims.cpu),
     ]
 
 
@@ -189,9 +196,32 @@ def _beside_one_job(folder: Path, number: int, runs: int) -> _Row:
     for count, log in enumerate(logs):
         _pack(log, islice(entries, number * (count + 1) // FILES - number * count // FILES))
     pairs = _in_turn(
-        runs, lambda: _cost(_ours(folder, logs)[0]), lambda: _cost(_ours(folder, logs, "--jobs", "1")[0])
+        runs,
+        lambda: measure_cost(_ours(folder, logs)[0]),
+        lambda: measure_cost(_ours(folder, logs, "--jobs", "1")[0]),
     )
     return _at_most(f"{FILES} files of {number // FILES:,}, wall", _walls(pairs), "--jobs 1", WALL_OF_ALL_JOBS)
+
+
+def _often(folder: Path, day: _Day, number: int, runs: int) -> list[_Row]:
+    """Compare catching up with bzip2, and measure a run with nothing to do."""
+    text = bz2.decompress(day.log.read_bytes())
+    logs = aggregate_year.write_year(folder / "year", DAY, text, number)
+    command: Command = [COMMAND, "--quiet", "--networks", folder / _NETWORKS]
+    with aggregate_year.serve() as url:
+        pairs = _in_turn(
+            runs,
+            lambda: aggregate_year.measure_catch_up(command, url, _fresh(folder), folder / "year"),
+            lambda: aggregate_year.measure_unpack(logs),
+        )
+        starts = [aggregate_year.measure_start(command, url).cpu for _ in range(runs)]
+    cpu = statistics.median(starts)
+    reached = _said(cpu <= START_CPU_SECONDS)
+    spread = f"{min(starts):.2f}–{max(starts):.2f}"
+    return [
+        _at_most(f"{number} logs of {day.requests:,}, wall", _walls(pairs), "bzip2 -dc", YEAR_BESIDE_BZIP2),
+        _Row("nothing to do, CPU", f"{cpu:.2f} s", "", "", spread, f"≤ {START_CPU_SECONDS:.2f} s", reached),
+    ]
 
 
 def _beside_deployed(console: Console, folder: Path, day: _Day, runs: int) -> _Row:
@@ -204,13 +234,13 @@ def _beside_deployed(console: Console, folder: Path, day: _Day, runs: int) -> _R
     with reference.registry_service(make_log.registry()) as proxy:
         environment = reference.environment(proxy)
 
-        def deployed() -> tuple[_Cost, Path]:
+        def deployed() -> tuple[Cost, Path]:
             output = _fresh(folder)
-            return _cost([command, "-o", output, day.log], environment), output
+            return measure_cost([command, "-o", output, day.log], environment), output
 
-        def ours() -> tuple[_Cost, Path]:
+        def ours() -> tuple[Cost, Path]:
             aggregate, output = _ours(folder, [day.log])
-            return _cost(aggregate), output
+            return measure_cost(aggregate), output
 
         pairs = _in_turn(runs, ours, deployed)
     for (_, ours_written), (_, theirs_written) in pairs:
@@ -226,11 +256,11 @@ def _beside_deployed(console: Console, folder: Path, day: _Day, runs: int) -> _R
     return _row(what, walls, reference.VERSION, faster, f"≥ {TIMES_DEPLOYED}", reached=reached)
 
 
-def _memory(folder: Path, day: _Day, runs: int) -> tuple[_Result, list[_Peak]]:
+def _memory(folder: Path, day: _Day, runs: int) -> tuple[_Result, list[Peak]]:
     peaks = []
     for _ in range(runs):
         aggregate, output = _ours(folder, [day.log])
-        peaks.append(_peak(aggregate))
+        peaks.append(measure_peak(aggregate))
     payload = _payload(output)
     clients = sum(hll.cardinality(hll.from_hex(row["clients"])) for row in payload["stats"])
     return _Result(len(payload["stats"]), clients, len(json.dumps(payload))), peaks
@@ -257,82 +287,14 @@ def _in_turn(runs: int, ours: Callable[[], _Run], theirs: Callable[[], _Run]) ->
     return [(ours(), theirs()) for _ in range(runs)]
 
 
-def _cost(command: Command, environment: Mapping[str, str] | None = None) -> _Cost:
-    """Run a command and return its cost, including all processes that it started and waited for."""
-    used, begun = _cpu_of_children(), time.perf_counter()
-    done = subprocess.run(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    cost = _Cost(time.perf_counter() - begun, _cpu_of_children() - used)
-    _check(command, done.returncode, done.stderr)
-    return cost
-
-
-def _cpu_of_children() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def _peak(command: Command) -> _Peak:
-    """Run a command and return its peak memory.
-
-    Anonymous pages that processes share count once. Mapped files are the same in all processes, and count as in the
-    process that has most of them: their proportional share would depend on other programs of this machine.
-
-    The sum may miss a peak that is shorter than a sample. The figure of the largest process is the kernel's own
-    count. wait4 would include the memory of this process when it starts another.
-    """
-    together = largest = 0
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:
-        while process.poll() is None:
-            tree = list(_tree(process.pid))
-            mapped = [_figures(pid, "smaps_rollup") for pid in tree]
-            files = max(figures["Rss"] - figures["Anonymous"] for figures in mapped)
-            together = max(together, files + sum(figures["Pss_Anon"] for figures in mapped))
-            largest = max(largest, *(_figures(pid, "status")["VmHWM"] for pid in tree))
-            time.sleep(_SAMPLE_SECONDS)
-    _check(command, process.returncode, "")
-    return _Peak(together, largest)
-
-
-def _tree(pid: int) -> Iterator[int]:
-    """Yield the ids of a process and all its descendants."""
-    yield pid
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                yield from _tree(int(child))
-
-
-def _figures(pid: int, file: str) -> Mapping[str, int]:
-    """Return the figures of the kernel in kB for a process, as bytes; zeros once it has ended."""
-    figures: Counter[str] = Counter()
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        for line in Path(f"/proc/{pid}/{file}").read_text().splitlines():
-            match line.split():
-                case [name, number, "kB"]:
-                    figures[name.removesuffix(":")] = int(number) * 1024
-    return figures
-
-
-def _check(command: Command, code: int, errors: str) -> None:
-    if code:
-        raise click.ClickException(f"{command[0]} ended with {code}: {errors.strip()}")
-
-
-def _walls(pairs: Iterable[tuple[_Cost, _Cost]]) -> list[tuple[float, float]]:
+def _walls(pairs: Iterable[tuple[Cost, Cost]]) -> list[tuple[float, float]]:
     return [(ours.wall, theirs.wall) for ours, theirs in pairs]
 
 
-def _at_most(what: str, pairs: Sequence[tuple[float, float]], beside: str, limit: float) -> _Row:
+def _at_most(what: str, pairs: Sequence[tuple[float, float]], beside: str, limit: float | None) -> _Row:
     ratios = [ours / theirs for ours, theirs in pairs]
-    return _row(what, pairs, beside, ratios, f"≤ {limit:.1f}", reached=statistics.median(ratios) <= limit)
+    aim = "" if limit is None else f"≤ {limit:.2f}"
+    return _row(what, pairs, beside, ratios, aim, reached=limit is None or statistics.median(ratios) <= limit)
 
 
 def _row(
@@ -352,13 +314,13 @@ def _row(
         f"{statistics.median(ratios):.2f}",
         f"{min(ratios):.2f}–{max(ratios):.2f}",
         aim,
-        _said(reached),
+        _said(reached) if aim else "",
     )
 
 
-def _memory_row(day: _Day, peaks: Sequence[_Peak]) -> _Row:
+def _memory_row(day: _Day, peaks: Sequence[Peak]) -> _Row:
     together = [peak.together for peak in peaks]
-    aimed = day.requests <= MEGABYTES_UP_TO
+    limit = day.aims.megabytes
     median = statistics.median(together)
     return _Row(
         f"{day.name}, memory",
@@ -366,8 +328,8 @@ def _memory_row(day: _Day, peaks: Sequence[_Peak]) -> _Row:
         "",
         "",
         f"{min(together) / 1e6:.1f}–{max(together) / 1e6:.1f}",
-        f"< {MEGABYTES} MB" if aimed else "",
-        _said(median < MEGABYTES * 1e6) if aimed else "",
+        "" if limit is None else f"≤ {limit} MB",
+        "" if limit is None else _said(median <= limit * 1e6),
     )
 
 
@@ -381,7 +343,7 @@ def _comparisons(rows: Iterable[_Row], runs: int) -> Table:
     return table
 
 
-def _memory_table(memory: Sequence[tuple[_Day, _Result, Sequence[_Peak]]], runs: int) -> Table:
+def _memory_table(memory: Sequence[tuple[_Day, _Result, Sequence[Peak]]], runs: int) -> Table:
     """Return a table of memory and payload sizes, and of their growth from each size to the next."""
     table = Table(title=f"memory and payloads, medians of {runs}", box=None, title_justify="left")
     for heading in ("REQUESTS", "AGGREGATES", "CLIENTS IN THEM", "JSON", "ALL PROCESSES", "LARGEST PROCESS"):
@@ -395,7 +357,7 @@ def _memory_table(memory: Sequence[tuple[_Day, _Result, Sequence[_Peak]]], runs:
             table.add_row(*(f"× {now / then:.1f}" for now, then in zip(figures, before, strict=True)), style="dim")
         before = figures
         table.add_row(
-            f"{day.requests:,}",
+            day.name.replace(" requests", ""),
             f"{result.aggregates:,}",
             f"{result.clients:,}",
             *(_megabytes(size) for size in (result.json_bytes, together, largest)),
