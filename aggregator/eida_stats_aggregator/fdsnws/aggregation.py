@@ -188,7 +188,7 @@ class Aggregation:
         return group
 
     def _get_group(self, month: datetime.date, country: str) -> dict[int, int]:
-        """Return the group of a month and a country, which gives each stream that is new to it a number."""
+        """Return the group of a month and a country, which assigns the next number to each new stream."""
         group = self._groups.get((month, country))
         if group is None:
             group = self._groups[month, country] = defaultdict(self._next_number.__next__)
