@@ -154,8 +154,14 @@ def _make_day(folder: Path, number: int, stations: int) -> _Day:
 
 
 def _requests(number: int, stations: int = NARROW) -> Iterator[make_log.Entry]:
-    """Return a day of requests; with one seed, days of any size have the same streams and regular clients."""
-    return make_log.requests(SEED, DAY, number, stations=stations)
+    """Yield a day of requests; with one seed, days of any size have the same streams and regular clients."""
+    seen: set[int] = set()
+    for entry in make_log.requests(SEED, DAY, number, stations=stations):
+        # Two requests of a client at the same moment count as one that was logged twice. Such a log is read again.
+        key = hash((entry["created"], entry["userID"]))
+        if key not in seen:
+            seen.add(key)
+            yield entry
 
 
 def _pack(log: Path, entries: Iterable[make_log.Entry]) -> int:
