@@ -111,9 +111,10 @@ class Aggregation:
         self.requests, self._days, streams, groups, self._sums = state
         for codes in streams:
             self._streams[codes]
+        # Groups keep the counter that they were made with.
+        self._next_number = count(sum(len(numbers) for _, _, numbers in groups))
         for key, of_streams, numbers in groups:
             self._get_group(*key).update(zip(of_streams.tolist(), numbers.tolist(), strict=True))
-        self._next_number = count(self._count())
 
     @property
     def unregistered(self) -> dict[str, int]:

@@ -238,6 +238,8 @@ def test_merging_in_any_order_is_the_same_as_adding(parts: list[list[dict[str, A
         united.merge(aggregation)
         if data.draw(st.booleans()):
             united._sums.fold()
+        if data.draw(st.booleans()):
+            united = sent(united)
     assert figures(united) == expected
 
 
