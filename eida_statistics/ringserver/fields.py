@@ -37,9 +37,9 @@ class Heading(NamedTuple):
     """The fields of a record about its connection, as the log has them; `started` may be missing."""
 
     direction: Direction
-    address: bytes
-    protocol: bytes
-    client_id: bytes
+    address: str
+    protocol: str
+    client_id: str
     written: str
     connected: str
     started: str | None = None
@@ -81,15 +81,18 @@ def make_record(
     state = RecordState.CUT
     if total is not None:
         state = RecordState.COMPLETE if total == size else RecordState.DIFFERING
+    connected = parse_time(heading.connected)
+    started = heading.started
     # By position: keywords take a tenth of the time that reading a record takes.
     return TransferRecord(
         heading.direction,
-        heading.address.decode(errors="replace"),
-        heading.protocol.decode(errors="replace"),
-        heading.client_id.decode(errors="replace"),
+        heading.address,
+        heading.protocol,
+        heading.client_id,
         parse_time(heading.written),
-        parse_time(heading.connected),
-        None if heading.started is None else parse_time(heading.started),
+        connected,
+        # Often both are the same.
+        connected if started == heading.connected else None if started is None else parse_time(started),
         ids,
         sizes,
         packets,

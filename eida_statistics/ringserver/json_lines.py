@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+from collections.abc import Generator
 from typing import Annotated, Literal
 
 import msgspec
@@ -75,6 +76,31 @@ def read_line(data: bytes, start: int, line: int) -> Found | None:
     return Found(None, end, NO_JSON) if record is None else _to_found(record, end)
 
 
+def read_simple(data: bytes, start: int, line: int) -> Generator[TransferRecord, None, tuple[int, int]]:
+    """Yield the records from a position on, up to a line that is no complete record. Almost all are complete.
+
+    Args:
+        data: the log.
+        start: the position.
+        line: the number of its line.
+
+    Returns:
+        the position behind the records, and the number of its line.
+    """
+    while end := data.find(b"\n", start) + 1:
+        text = data[start:end]
+        try:
+            record = _make_record(_DECODER.decode(text), text, line)
+        except (BadField, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            break
+        if record.state is RecordState.CUT:
+            break
+        yield record
+        start = end
+        line += 1
+    return start, line
+
+
 def is_record(line: bytes) -> bool:
     """Return whether an object is the record of a transfer, even if it has faults."""
     return b'"streams":' in line
@@ -122,9 +148,9 @@ def _make_record(fields: _Line, text: bytes, line: int) -> TransferRecord:
     client = fields.client
     heading = Heading(
         fields.transfer_direction,
-        client.ip.encode(),
-        fields.transfer_protocol.name.encode(),
-        client.user_agent.encode(),
+        client.ip,
+        fields.transfer_protocol.name,
+        client.user_agent,
         fields.log_time,
         fields.connect_time,
         fields.log_start_time,

@@ -45,6 +45,8 @@ def read_events(chunks: Iterable[bytes], name: str) -> Iterator[Event]:
     while position < len(data) or not is_all:
         start = position
         position, line = yield from simple_records.read_simple(text, position, line)
+        if data.startswith(b"{", position):
+            position, line = yield from json_lines.read_simple(data, position, line)
         is_ours |= position > start
         if is_all and position == len(data):
             break

@@ -254,13 +254,13 @@ def _make_found(
         place: where it is.
         end: the position behind it.
     """
-    _, address, protocol, client_id = names
+    address, protocol, client_id = (name.decode(errors="replace") for name in names[1:])
     written, connected, direction = times
     heading = Heading(_DIRECTIONS[direction], address, protocol, client_id, written.decode(), connected.decode())
     content = text.replace(b"\r\n", b"\n") if b"\r" in text else text
     try:
         record = make_record(
-            heading, _split_streams(streams), total, content, place, holds_forgery=_is_odd(client_id)
+            heading, _split_streams(streams), total, content, place, holds_forgery=_is_odd(names[-1])
         )
     except BadField as error:
         return Found(None, end, str(error))
