@@ -18,12 +18,12 @@ COPY sensor_events (sensor_id, recorded, source, position, direction, cause, pla
 -- Load new sessions.
 COPY sessions (sensor_id, session, number, address, port, connected, closed_at, closed_by, protocol) FROM STDIN;
 
--- name: put_sessions(sensor_id, rows)!
--- Change some sessions. Each row has a session, its number, and the new values.
-UPDATE sessions SET address = value ->> 2, closed_at = CAST(value ->> 3 AS timestamptz), closed_by = value ->> 4,
-    protocol = value ->> 5
+-- name: put_sessions(rows)!
+-- Change some sessions. Each row has a sensor, a session, its number, and the new values.
+UPDATE sessions SET address = value ->> 3, closed_at = CAST(value ->> 4 AS timestamptz), closed_by = value ->> 5,
+    protocol = value ->> 6
 FROM jsonb_array_elements(CAST(:rows AS jsonb))
-WHERE sensor_id = :sensor_id AND session = value ->> 0 AND number = CAST(value ->> 1 AS integer);
+WHERE sensor_id = CAST(value ->> 0 AS integer) AND session = value ->> 1 AND number = CAST(value ->> 2 AS integer);
 
 -- name: has_rights()$
 -- Return whether the role has the privileges of the service. An older schema lacks the tables; this is reported as a

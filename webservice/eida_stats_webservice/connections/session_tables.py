@@ -162,11 +162,14 @@ class SessionTables:
     def put_sessions(self, connection: Any, sensor: Sensor, rows: Iterable[tuple[Group, Session]]) -> None:
         """Change sessions."""
         changed = [
-            (group.session, one.number, group.address, format_optional(one.closed_at), one.closed_by, one.protocol)
+            (
+                *(sensor.id, group.session, one.number),
+                *(group.address, format_optional(one.closed_at), one.closed_by, one.protocol),
+            )
             for group, one in rows
         ]
         if changed:
-            self._queries.put_sessions(connection, sensor_id=sensor.id, rows=json.dumps(changed))
+            self._queries.put_sessions(connection, rows=json.dumps(changed))
 
 
 def _list_session(sensor: Sensor, group: Group, session: Session) -> Row:

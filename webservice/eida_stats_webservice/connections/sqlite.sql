@@ -23,12 +23,14 @@ VALUES (:sensor_id, :recorded, :source, :position, :direction, :cause, :placed, 
 INSERT INTO sessions (sensor_id, session, number, address, port, connected, closed_at, closed_by, protocol)
 VALUES (:sensor_id, :session, :number, :address, :port, :connected, :closed_at, :closed_by, :protocol);
 
--- name: put_sessions(sensor_id, rows)!
--- Change some sessions. Each row has a session, its number, and the new values.
-UPDATE sessions SET address = json_extract(value, '$[2]'), closed_at = json_extract(value, '$[3]'),
-    closed_by = json_extract(value, '$[4]'), protocol = json_extract(value, '$[5]')
+-- name: put_sessions(rows)!
+-- Change some sessions. Each row has a sensor, a session, its number, and the new values. With the sensor as a parameter,
+-- SQLite would read all its sessions and compare each with all rows.
+UPDATE sessions SET address = json_extract(value, '$[3]'), closed_at = json_extract(value, '$[4]'),
+    closed_by = json_extract(value, '$[5]'), protocol = json_extract(value, '$[6]')
 FROM json_each(:rows)
-WHERE sensor_id = :sensor_id AND session = json_extract(value, '$[0]') AND number = json_extract(value, '$[1]');
+WHERE sensor_id = json_extract(value, '$[0]') AND session = json_extract(value, '$[1]')
+    AND number = json_extract(value, '$[2]');
 
 -- name: has_rights()$
 -- Return true. SQLite has no roles; a process that can open the file has all privileges.
