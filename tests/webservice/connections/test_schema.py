@@ -15,7 +15,7 @@ from eida_stats_webservice.connections.tables import format_moment
 from eida_stats_webservice.errors import RefusedByDatabase
 from eida_stats_webservice.registry.models import Node
 from support.live_connections import LiveConnections, at, connect, list_session
-from support.stores import ON_POSTGRESQL, Store
+from support.stores import ON_ONE_STORE, ON_POSTGRESQL, Store
 from support.tables import count, select
 
 # From and to in seconds, space and doorway.
@@ -173,3 +173,13 @@ def test_deletion_of_a_node_waits_for_its_batch(store: Store) -> None:
                 time.sleep(0.01)
         deleted.result()
     assert [count(store, table) for table in ("sessions", "sensor_events", "sensors")] == [0, 0, 0]
+
+
+@ON_ONE_STORE
+def test_changed_sessions_are_found_by_their_key(store: Store) -> None:
+    with store.database.transaction() as connection:
+        found = connection.execute(
+            f"EXPLAIN QUERY PLAN {store.connections.queries.put_sessions.sql}", {"rows": "[]"}
+        )
+        plan = "\n".join(detail for *_, detail in found)
+    assert "(sensor_id=? AND session=? AND number=?)" in plan
