@@ -178,7 +178,8 @@ def _is_chain(data: bytes, position: int, end: int, *, is_all: bool) -> bool | N
     """Return whether whole records lead from one position to another or beyond, or None if more text is needed.
 
     Damaged text may be between them, but no other START. The client id of a record that ends beyond contains the
-    other position. Each record is the first one that fits: to look further would read the whole log from here.
+    other position. So may that of a record that is cut by the end of the text. Each record is the first one that
+    fits: to look further would read the whole log from here.
     """
     while position < end:
         position = data.find(START, position, end)
@@ -192,7 +193,9 @@ def _is_chain(data: bytes, position: int, end: int, *, is_all: bool) -> bool | N
         whole = _find_first(tails, _Outcome.FITS) or _find_first(tails, _Outcome.DIFFERS)
         if whole is None:
             is_open = len(data) < start.horizon or any(tail.outcome is _Outcome.OPEN for tail in tails)
-            return None if is_open and not is_all else False
+            if not is_open:
+                return False
+            return True if is_all else None
         position = whole.position
     return True
 

@@ -156,6 +156,14 @@ def test_many_short_records_of_a_client_are_read(log: Log) -> None:
     assert [describe(record) for record in read_records(text * 2000)] == [expect(log)] * 2000
 
 
+def test_record_before_a_cut_forger_has_no_forged_streams() -> None:
+    # The log ends inside a record whose client id contains a record like the one before it.
+    empty = CLIENTS[0]._replace(streams=())
+    forger = CLIENTS[1]._replace(id=CLIENTS[0].text())
+    cut = forger.head() + forger.id + b") @ "
+    assert list(map(describe, read_records(empty.text() + b"\0" + cut))) == [expect(empty)]
+
+
 def test_line_cut_by_a_full_disk_ends_a_record() -> None:
     streams = (Stream(), Stream("XX_CUT_00_HHZ/MSEED", 512, 1))
     whole = Log(id=b"x" * 200, streams=streams)
