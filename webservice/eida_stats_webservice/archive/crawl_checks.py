@@ -4,7 +4,7 @@ import datetime
 
 from eida_statistics.archive.errors import InvalidCrawl
 from eida_statistics.archive.paths import is_normal, is_within
-from eida_stats_webservice.archive.times import format_time
+from eida_statistics.times import format_utc
 
 _CLOCKS = datetime.timedelta(days=1)
 
@@ -30,5 +30,5 @@ def check_start(started: datetime.datetime) -> None:
     """
     if started > datetime.datetime.now(tz=datetime.UTC) + _CLOCKS:
         raise InvalidCrawl(
-            f"it began at {format_time(started)}", hint="Correct the clock of the node, and crawl again."
+            f"it began at {format_utc(started)}", hint="Correct the clock of the node, and crawl again."
         )

@@ -15,8 +15,7 @@ from eida_statistics.archive.paths import overlap
 from eida_stats_webservice.archive.crawl_checks import check_root, check_start
 from eida_stats_webservice.archive.errors import OlderCrawl
 from eida_stats_webservice.archive.models import Shard
-from eida_stats_webservice.archive.times import format_moment
-from eida_stats_webservice.database.base import Database, parse_time, select_rows, to_records
+from eida_stats_webservice.database.base import Database, format_moment, parse_time, select_rows, to_records
 
 _PIECE_BYTES = 1 << 20
 

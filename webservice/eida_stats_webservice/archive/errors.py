@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from eida_statistics.errors import EidaStatisticsError
-from eida_stats_webservice.archive.times import format_time
+from eida_statistics.times import format_utc
 from eida_stats_webservice.errors import Conflict, TooLarge, Unavailable
 
 _SHOWN_LINES = 5
@@ -73,7 +73,7 @@ class OlderCrawl(Conflict):
     problem = "older-crawl"
 
     def __init__(self, started: datetime.datetime, last_started: datetime.datetime) -> None:
-        times = {"started": format_time(started), "last_started": format_time(last_started)}
+        times = {"started": format_utc(started), "last_started": format_utc(last_started)}
         super().__init__(
             f"it began at {times['started']}, the last crawl of these paths at {times['last_started']}",
             hint="Crawl again, and send that one.",

@@ -13,8 +13,7 @@ from eida_stats_webservice.archive.models import Shard
 from eida_stats_webservice.archive.polygons import PolygonRepository
 from eida_stats_webservice.archive.rebuild import ShardRebuild
 from eida_stats_webservice.archive.shards import ShardRepository, check_is_local
-from eida_stats_webservice.archive.times import format_moment
-from eida_stats_webservice.database.base import Database, parse_time
+from eida_stats_webservice.database.base import Database, format_moment, parse_time
 
 
 class CrawlIngestion:

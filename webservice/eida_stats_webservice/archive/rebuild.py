@@ -12,8 +12,7 @@ from eida_stats_webservice.archive.merging.merge import CrawlMerge, MergeResult
 from eida_stats_webservice.archive.models import Shard
 from eida_stats_webservice.archive.polygons import PolygonRepository
 from eida_stats_webservice.archive.shards import ShardRepository, check_is_local
-from eida_stats_webservice.archive.times import format_moment
-from eida_stats_webservice.database.base import Database
+from eida_stats_webservice.database.base import Database, format_moment
 
 
 class ShardRebuild:

@@ -87,7 +87,7 @@ class ShardRepository:
             if shard.foreign_server is not None:
                 self.storage.remove_server(connection, code)
             self._queries.remove_shard(connection, code=code)
-            # What the node holds now is what its other shards hold.
+            # The node now holds the sum of its other shards.
             self._holdings.refresh_history(connection, shard.node_id)
 
         self.database.administer(remove)

@@ -12,13 +12,12 @@ from eida_stats_webservice.archive.models import StationEpoch, Stream
 from eida_stats_webservice.archive.polygons import PolygonRepository
 from eida_stats_webservice.archive.shards import ShardRepository
 from eida_stats_webservice.archive.station_lines import StationReader
-from eida_stats_webservice.archive.times import format_moment
-from eida_stats_webservice.database.base import Database, parse_time
+from eida_stats_webservice.database.base import Database, format_moment, parse_time
 
 
 @dataclass
 class StationResult:
-    """What a file of stations has.
+    """The result of ingesting a file of stations.
 
     Attributes:
         epochs: epochs of channels, which are all of the shard now.

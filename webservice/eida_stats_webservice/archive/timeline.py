@@ -16,7 +16,7 @@ _EARLIEST, _LATEST = 0.5, 1.5
 
 
 class StreamKey(NamedTuple):
-    """What segments must have in common to be joined."""
+    """The properties that segments must share to be joined."""
 
     network: str
     station: str

@@ -17,8 +17,8 @@ from eida_stats_webservice.connections.errors import ArchiveDiffers
 from eida_stats_webservice.connections.log import ConnectionLog
 from eida_stats_webservice.connections.log_files import encode_line, split_lines, write_lines
 from eida_stats_webservice.connections.reconciliation import Reconciliation
-from eida_stats_webservice.connections.tables import ConnectionTables, format_moment, parse_optional
-from eida_stats_webservice.database.base import Database
+from eida_stats_webservice.connections.tables import ConnectionTables, parse_optional
+from eida_stats_webservice.database.base import Database, format_moment
 from eida_stats_webservice.errors import DatabaseLocked
 from eida_stats_webservice.registry.repository import RegistryRepository
 

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from eida_stats_webservice.connections.models import FIRST_MOMENT, Recount, Space
 from eida_stats_webservice.connections.spaces import SpaceTree
 from eida_stats_webservice.connections.sums import find_hour
-from eida_stats_webservice.connections.tables import ConnectionTables, format_moment, parse_optional
+from eida_stats_webservice.connections.tables import ConnectionTables, parse_optional
+from eida_stats_webservice.database.base import format_moment
 
 END_OF_TIME = datetime.datetime(9999, 12, 31, 23, 59, 59, tzinfo=datetime.UTC)
 """Later than any event."""

@@ -4,6 +4,8 @@ import datetime
 
 import msgspec
 
+from eida_statistics.times import format_utc
+
 
 class ConnectionDifference(msgspec.Struct, frozen=True):
     """A row that differs.
@@ -33,4 +35,4 @@ class ConnectionDifference(msgspec.Struct, frozen=True):
 
 def write_moment(moment: datetime.datetime | None) -> str:
     """Return a time in UTC in its shortest form."""
-    return "open" if moment is None else moment.isoformat().replace("+00:00", "Z")
+    return "open" if moment is None else format_utc(moment)

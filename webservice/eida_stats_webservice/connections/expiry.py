@@ -9,8 +9,8 @@ from eida_stats_webservice.connections.intake import apply_changes
 from eida_stats_webservice.connections.models import Sensor
 from eida_stats_webservice.connections.ringservers import KEEP_ADDRESS, RingserverBatch
 from eida_stats_webservice.connections.session_tables import SessionTables
-from eida_stats_webservice.connections.tables import ConnectionTables, format_moment
-from eida_stats_webservice.database.base import Database, select_rows, to_records
+from eida_stats_webservice.connections.tables import ConnectionTables
+from eida_stats_webservice.database.base import Database, format_moment, select_rows, to_records
 from eida_stats_webservice.registry.models import Node
 
 _SESSIONS_AT_ONCE = 2_000

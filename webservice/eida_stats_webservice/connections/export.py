@@ -10,8 +10,8 @@ import msgspec
 from eida_stats_webservice.connections.log import ConnectionLog, LogRecord
 from eida_stats_webservice.connections.models import Space
 from eida_stats_webservice.connections.rows import write_time
-from eida_stats_webservice.connections.tables import ConnectionTables, format_moment, parse_optional
-from eida_stats_webservice.database.base import Database, parse_time
+from eida_stats_webservice.connections.tables import ConnectionTables, parse_optional
+from eida_stats_webservice.database.base import Database, format_moment, parse_time
 from eida_stats_webservice.errors import BadParameter
 from eida_stats_webservice.query.formats import Row
 from eida_stats_webservice.registry.models import Node

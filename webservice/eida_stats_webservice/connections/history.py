@@ -6,8 +6,9 @@ import msgspec
 
 from eida_stats_webservice.connections.models import FIRST_MOMENT, Space
 from eida_stats_webservice.connections.sums import find_hour
-from eida_stats_webservice.connections.tables import format_moment, parse_optional
+from eida_stats_webservice.connections.tables import parse_optional
 from eida_stats_webservice.connections.view import View
+from eida_stats_webservice.database.base import format_moment
 
 BY_EVENT, BY_HOUR = "event", "hour"
 

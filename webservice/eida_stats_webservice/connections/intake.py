@@ -29,8 +29,8 @@ from eida_stats_webservice.connections.models import (
 from eida_stats_webservice.connections.ringservers import Change, RingserverBatch
 from eida_stats_webservice.connections.spaces import SpaceTree
 from eida_stats_webservice.connections.sums import Summation
-from eida_stats_webservice.connections.tables import ConnectionTables, format_moment
-from eida_stats_webservice.database.base import Database
+from eida_stats_webservice.connections.tables import ConnectionTables
+from eida_stats_webservice.database.base import Database, format_moment
 from eida_stats_webservice.registry.models import Arrival, Node
 from eida_stats_webservice.registry.repository import RegistryRepository
 

@@ -17,8 +17,7 @@ from eida_statistics.connections import (
     ServerStart,
     Snapshot,
 )
-from eida_stats_webservice.connections.tables import format_moment
-from eida_stats_webservice.database.base import Database, parse_time
+from eida_stats_webservice.database.base import Database, format_moment, parse_time
 from eida_stats_webservice.registry.models import Node
 
 

@@ -15,8 +15,8 @@ from eida_stats_webservice.connections.expiry import Expiry
 from eida_stats_webservice.connections.pieces import HOUR, Window, cut_hours, cut_range
 from eida_stats_webservice.connections.spaces import SpaceTree
 from eida_stats_webservice.connections.sums import find_hour
-from eida_stats_webservice.connections.tables import ConnectionTables, format_moment, parse_optional
-from eida_stats_webservice.database.base import Database, parse_time
+from eida_stats_webservice.connections.tables import ConnectionTables, parse_optional
+from eida_stats_webservice.database.base import Database, format_moment, parse_time
 from eida_stats_webservice.registry.models import Node
 from eida_stats_webservice.registry.repository import RegistryRepository
 

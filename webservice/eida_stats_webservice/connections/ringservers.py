@@ -21,7 +21,8 @@ from eida_stats_webservice.connections.errors import ArchivedEvents, Conflicting
 from eida_stats_webservice.connections.models import FIRST_MOMENT, Event, Sensor, Session
 from eida_stats_webservice.connections.session_tables import Known, SessionTables
 from eida_stats_webservice.connections.sessions import CONFIRMED_AFTER, Group, Statements, derive
-from eida_stats_webservice.connections.tables import ConnectionTables, Row, format_moment
+from eida_stats_webservice.connections.tables import ConnectionTables, Row
+from eida_stats_webservice.database.base import format_moment
 from eida_stats_webservice.registry.models import Node
 
 KEEP_ADDRESS = datetime.timedelta(days=30)

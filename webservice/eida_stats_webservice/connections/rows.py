@@ -3,8 +3,7 @@
 import datetime
 from collections.abc import Iterable, Iterator
 
-import msgspec
-
+from eida_statistics.times import format_utc
 from eida_stats_webservice.connections.history import PastCount
 from eida_stats_webservice.connections.models import Space
 from eida_stats_webservice.connections.present import Present, show_unconfirmed
@@ -35,8 +34,7 @@ SESSION_COLUMNS = _make_columns(
 
 def write_time(moment: datetime.datetime | None) -> str | None:
     """Return a time as answers have it."""
-    # It takes a fifth of the time of `isoformat`.
-    return None if moment is None else str(msgspec.to_builtins(moment.astimezone(datetime.UTC)))
+    return None if moment is None else format_utc(moment)
 
 
 def make_present_row(view: View, present: Present) -> Row:

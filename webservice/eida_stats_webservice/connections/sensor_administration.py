@@ -19,8 +19,8 @@ from eida_stats_webservice.connections.models import DOOR, RINGSERVER, UNKNOWN, 
 from eida_stats_webservice.connections.space_administration import check_archive, find_clients, find_space
 from eida_stats_webservice.connections.spaces import SpaceTree
 from eida_stats_webservice.connections.sums import HourSums, Summation
-from eida_stats_webservice.connections.tables import ConnectionTables, format_moment
-from eida_stats_webservice.database.base import Database, parse_time, select_rows, to_records
+from eida_stats_webservice.connections.tables import ConnectionTables
+from eida_stats_webservice.database.base import Database, format_moment, parse_time, select_rows, to_records
 from eida_stats_webservice.registry.models import Node
 from eida_stats_webservice.registry.repository import RegistryRepository
 

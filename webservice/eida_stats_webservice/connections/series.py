@@ -9,9 +9,8 @@ import msgspec
 
 from eida_stats_webservice.connections.models import Space
 from eida_stats_webservice.connections.sums import find_hour
-from eida_stats_webservice.connections.tables import format_moment
 from eida_stats_webservice.connections.view import View
-from eida_stats_webservice.database.base import parse_time
+from eida_stats_webservice.database.base import format_moment, parse_time
 
 HOUR = datetime.timedelta(hours=1)
 _MICROSECOND = datetime.timedelta(microseconds=1)

@@ -11,11 +11,10 @@ from eida_stats_webservice.connections.sessions import Group, Statements, merge_
 from eida_stats_webservice.connections.tables import (
     ConnectionTables,
     Row,
-    format_moment,
     format_optional,
     parse_optional,
 )
-from eida_stats_webservice.database.base import parse_time
+from eida_stats_webservice.database.base import format_moment, parse_time
 from eida_stats_webservice.registry.models import Node
 
 _SESSION_COLUMNS = (
@@ -122,7 +121,14 @@ class SessionTables:
         return {session for (session,) in found}
 
     def read_known(self, connection: Any, sensor: Sensor, sessions: Collection[str], listed: Set[str]) -> Known:
-        """Return what is known of some sessions. Of those that are not stored, snapshots list `listed` only."""
+        """Return the stored rows, events, listings and protocols of some sessions.
+
+        Args:
+            connection: the connection.
+            sensor: the ringserver.
+            sessions: the sessions.
+            listed: those of them that may have listings although they have no row. Others without a row have none.
+        """
         known = Known({}, defaultdict(list), defaultdict(dict), {})
         if not sessions:
             return known

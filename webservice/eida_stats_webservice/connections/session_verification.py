@@ -12,8 +12,8 @@ from eida_stats_webservice.connections.models import Event, Installation, Sensor
 from eida_stats_webservice.connections.session_tables import SessionTables
 from eida_stats_webservice.connections.sessions import Group, Statements, derive
 from eida_stats_webservice.connections.sums import find_placed
-from eida_stats_webservice.connections.tables import ConnectionTables, format_moment, parse_optional
-from eida_stats_webservice.database.base import Database, parse_time, select_rows, to_records
+from eida_stats_webservice.connections.tables import ConnectionTables, parse_optional
+from eida_stats_webservice.database.base import Database, format_moment, parse_time, select_rows, to_records
 from eida_stats_webservice.registry.models import Node
 
 _MOMENT = datetime.timedelta(microseconds=1)

@@ -9,8 +9,8 @@ from eida_stats_webservice.connections.errors import ArchivedEvents, NameTaken, 
 from eida_stats_webservice.connections.intake import check_time, show_counts
 from eida_stats_webservice.connections.models import FEDERATION, Recount, Space
 from eida_stats_webservice.connections.spaces import SpaceTree
-from eida_stats_webservice.connections.tables import ConnectionTables, format_moment
-from eida_stats_webservice.database.base import Database
+from eida_stats_webservice.connections.tables import ConnectionTables
+from eida_stats_webservice.database.base import Database, format_moment
 from eida_stats_webservice.registry.models import Node
 from eida_stats_webservice.registry.repository import RegistryRepository
 

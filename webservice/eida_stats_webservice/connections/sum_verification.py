@@ -11,8 +11,8 @@ from eida_stats_webservice.connections.merging import merge_groups
 from eida_stats_webservice.connections.models import Installation
 from eida_stats_webservice.connections.spaces import SpaceTree
 from eida_stats_webservice.connections.sums import find_hour
-from eida_stats_webservice.connections.tables import ConnectionTables, format_moment
-from eida_stats_webservice.database.base import Database, parse_time
+from eida_stats_webservice.connections.tables import ConnectionTables
+from eida_stats_webservice.database.base import Database, format_moment, parse_time
 
 Sums = tuple[int, ...]
 """Entries, exits, and the lowest and highest count relative to the start."""

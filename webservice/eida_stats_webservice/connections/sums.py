@@ -61,7 +61,7 @@ class Summation:
         for event in events:
             recorded = event.recorded
             active = always or self._weigh(tuple([one for one in installations if one.covers(recorded)]))
-            if active is not weights or not hour <= recorded < end:
+            if active != weights or not hour <= recorded < end:
                 # Events come in runs, and finding their sums takes longer than the rest.
                 hour = find_hour(recorded)
                 end = hour + HOUR

@@ -5,8 +5,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from eida_stats_webservice.connections.models import (
     UNKNOWN,
     Event,
@@ -17,7 +15,7 @@ from eida_stats_webservice.connections.models import (
 )
 from eida_stats_webservice.connections.spaces import SpaceTree
 from eida_stats_webservice.connections.sums import HourSums, add_up_days, find_placed
-from eida_stats_webservice.database.base import Database, parse_time, select_rows, to_records
+from eida_stats_webservice.database.base import Database, format_moment, parse_time, select_rows, to_records
 from eida_stats_webservice.registry.models import Node
 
 LOG_COLUMNS = (
@@ -30,16 +28,6 @@ _EVENT_COLUMNS = (
 
 
 Row = tuple[Any, ...]
-
-
-_WHOLE_SECONDS = len("2026-01-01T00:00:00Z")
-
-
-def format_moment(moment: datetime.datetime) -> str:
-    """Return a time with microseconds in the form of the database; as texts, they have the order of times."""
-    # It takes a fifth of the time of `isoformat`.
-    text: str = msgspec.to_builtins(moment.astimezone(datetime.UTC))
-    return f"{text[:-1]}.000000+00:00" if len(text) == _WHOLE_SECONDS else f"{text[:-1]}+00:00"
 
 
 def format_optional(moment: datetime.datetime | None) -> str | None:

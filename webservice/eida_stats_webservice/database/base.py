@@ -14,6 +14,7 @@ from typing import Any, ClassVar, TypeVar
 import aiosql
 import msgspec
 
+from eida_statistics.times import format_utc
 from eida_stats_webservice.database.pool import Pool
 from eida_stats_webservice.errors import (
     DatabaseForbidden,
@@ -28,6 +29,7 @@ MAKE_ROOM = "Free some space, or move the database to a larger disk. The data st
 _GRANT_HINT = "Run eida_statsman db grant for the role of the service. Its search_path must include hll's schema."
 # SQLite accepts no larger integers as parameters.
 ID_BITS = 63
+_WITHOUT_FRACTION = len("2026-11-22T02:03:33Z")
 _FOLDER = Path(__file__).parent
 _PING_SECONDS = 5
 # An administrator's command tries for about a minute, two seconds each time.
@@ -265,9 +267,19 @@ def parse_time(value: Any) -> datetime.datetime:
 
 
 def format_time(time: datetime.datetime) -> str:
-    """Return a time in the form of the database."""
+    """Return a time with milliseconds in the form of the database."""
     # Of fixed width, since SQLite compares times as text.
     return time.astimezone(datetime.UTC).isoformat(timespec="milliseconds")
+
+
+def format_moment(moment: datetime.datetime) -> str:
+    """Return a time with microseconds in the form of the database; as texts, they have the order of times.
+
+    Raises:
+        OverflowError: if its year in UTC is not of 1 to 9999.
+    """
+    text = format_utc(moment)
+    return f"{text[:-1]}{'' if len(text) > _WITHOUT_FRACTION else '.000000'}+00:00"
 
 
 def get_first_line(error: Exception) -> str:

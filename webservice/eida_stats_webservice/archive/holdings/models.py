@@ -42,7 +42,7 @@ class HoldingsQuery(msgspec.Struct, frozen=True):
 
 
 class NodeState(msgspec.Struct, frozen=True):
-    """What is known of the holdings of a node.
+    """The state of the holdings of a node, as an answer refers to it.
 
     Attributes:
         node_id: the id of the node.

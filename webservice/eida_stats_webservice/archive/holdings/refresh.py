@@ -9,8 +9,8 @@ from typing import Any
 
 from eida_stats_webservice.archive.holdings.sums import Segment, YearSum, add_up
 from eida_stats_webservice.archive.models import Shard, Stream
-from eida_stats_webservice.archive.times import format_moment, from_microseconds
-from eida_stats_webservice.database.base import Database
+from eida_stats_webservice.archive.times import from_microseconds
+from eida_stats_webservice.database.base import Database, format_moment
 from eida_stats_webservice.registry.repository import RegistryRepository
 
 _ROWS_AT_ONCE = 20_000

@@ -1,4 +1,4 @@
-"""GET …/holdings/public and POST …/holdings/restricted: what the nodes hold, next to what they have served."""
+"""GET …/holdings/public and POST …/holdings/restricted: bytes held by the nodes, beside bytes served."""
 
 import datetime
 from collections.abc import Callable, Generator

@@ -1,4 +1,4 @@
-"""Put together the rows of an answer from what is held, what is served and the numbers of streams."""
+"""Compute the rows of an answer from bytes held, bytes served and the numbers of streams."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -91,8 +91,8 @@ def make_rows(
 
     Args:
         keys: finds the row of each figure.
-        states: what is known of the nodes.
-        held: what the nodes hold.
+        states: the states of the nodes whose holdings are known.
+        held: the bytes that the nodes hold.
         served: the answer of dataselect to the same query, with nodes apart.
         counts: the numbers of streams.
         is_suppressed: whether `served` lacks small groups. A row without figures there may have some, and its row
@@ -122,7 +122,7 @@ def make_rows(
 
 
 def make_growth(keys: RowKeys, held: Iterable[Held]) -> Iterator[HoldingsRow]:
-    """Yield a row for each month of what was held, in no order, before nodes are merged."""
+    """Yield a row of the bytes held for each month, in no order, before nodes are merged."""
     sums: defaultdict[tuple[str, Codes, str], int] = defaultdict(int)
     for one in held:
         if (codes := keys.find(one.codes)) is not None:

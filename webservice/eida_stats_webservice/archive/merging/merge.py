@@ -21,7 +21,7 @@ _MAX_SHRINK_SHARE = 0.2
 
 @dataclass
 class MergeResult:
-    """What a crawl has changed.
+    """The changes of a crawl.
 
     Attributes:
         lines: the number of lines.
@@ -111,9 +111,7 @@ class CrawlMerge:
 
     def is_empty(self, connection: Any, code: str) -> bool:
         """Return whether a shard has no paths."""
-        cursor = connection.cursor()
-        cursor.execute(self.queries.has_paths.sql, {"code": code})
-        return not cursor.fetchone()[0]
+        return not self.queries.has_paths(connection, code=code)
 
     def find_crawls(self, connection: Any, code: str) -> list[tuple[str, str]]:
         """Return the roots of all crawls that were ingested, with the times at which they began."""
@@ -172,14 +170,16 @@ class CrawlMerge:
 
     def _apply(self, place: "_Place") -> None:
         queries = self.queries
+        # The state before.
+        self._run(place, queries.add_files, sign=-1)
         for query in (
-            # The state before.
-            *(queries.subtract_files, queries.keep_sums, queries.sum_below_new, queries.find_streams),
+            *(queries.keep_sums, queries.sum_below_new, queries.find_streams),
             *(queries.merge_metadata, queries.merge_paths, queries.merge_files, queries.merge_links),
-            # The state after.
-            *(queries.add_files, queries.merge_directories, queries.update_sums),
-            *(queries.merge_spans, queries.find_streams),
         ):
+            self._run(place, query)
+        # The state after.
+        self._run(place, queries.add_files, sign=1)
+        for query in (queries.merge_directories, queries.update_sums, queries.merge_spans, queries.find_streams):
             self._run(place, query)
 
     def _find_period(self, place: "_Place") -> list[datetime.datetime]:
@@ -187,9 +187,9 @@ class CrawlMerge:
         ((first, last),) = self._database.stream(place.connection, self.queries.find_period.sql, place.parameters)
         return [] if first is None else [parse_time(first), parse_time(last)]
 
-    def _run(self, place: "_Place", query: Any) -> None:
+    def _run(self, place: "_Place", query: Any, **parameters: int) -> None:
         """Run the statements of a query."""
-        self._database.run_all(place.connection, query, place.parameters)
+        self._database.run_all(place.connection, query, place.parameters | parameters)
 
     def _fetch(self, place: "_Place", query: Any) -> tuple[int, ...]:
         """Return the numbers of a row."""

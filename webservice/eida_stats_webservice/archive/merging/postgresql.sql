@@ -147,35 +147,17 @@ INSERT INTO directories (
     di_count, di_size
 )
 SELECT derived.*, coalesce(sums.count, 0), coalesce(sums.size, 0)
-FROM derived_directories AS derived LEFT JOIN (
-    SELECT parent AS hash, sum(count) AS count, sum(size) AS size
-    FROM (
-        SELECT pa_parents, count(*) AS count, sum(coalesce(fi_size, 0)) AS size
-        FROM files JOIN paths ON pa_hash = fi_hash
-        GROUP BY pa_parents
-    ) AS directories CROSS JOIN unnest(pa_parents) AS parent
-    GROUP BY parent
-) AS sums ON hash = di_hash;
+FROM derived_directories AS derived LEFT JOIN derived_sums AS sums ON hash = di_hash;
 INSERT INTO spans
 SELECT * FROM derived_spans
 ORDER BY sp_network COLLATE "C", sp_station COLLATE "C", sp_location COLLATE "C", sp_channel COLLATE "C", sp_start;
 
 -- Merge
 
--- name: subtract_files()!
--- The files that go or change, from the sums of all directories above.
+-- name: add_files(sign)!
+-- Add the files that change to the sums of all directories above, or subtract them.
 INSERT INTO deltas
-SELECT unnest(pa_parents), -count, -size
-FROM (
-    SELECT pa_parents, count(*) AS count, sum(coalesce(fi_size, 0)) AS size
-    FROM touched_posix JOIN files ON fi_hash = hash JOIN paths ON pa_hash = hash
-    GROUP BY pa_parents
-) AS directories;
-
--- name: add_files()!
--- The files that are new or changed, to the sums of all directories above.
-INSERT INTO deltas
-SELECT unnest(pa_parents), count, size
+SELECT unnest(pa_parents), :sign * count, :sign * size
 FROM (
     SELECT pa_parents, count(*) AS count, sum(coalesce(fi_size, 0)) AS size
     FROM touched_posix JOIN files ON fi_hash = hash JOIN paths ON pa_hash = hash
@@ -270,16 +252,6 @@ WHERE oid = to_regclass('pai_parents') AND pg_has_role(relowner, 'USAGE');
 
 -- Timeline
 
--- name: list_present_segments()
--- Return the segments of all streams, likewise.
-SELECT
-    sp_network, sp_station, sp_location, sp_channel, sp_quality, sp_rate,
-    (extract(epoch FROM sp_start) * 1000000)::bigint, (extract(epoch FROM sp_end) * 1000000)::bigint,
-    (extract(epoch FROM fi_mtime) * 1000000)::bigint
-FROM spans LEFT JOIN files ON fi_hash = sp_hash
-ORDER BY
-    sp_network, sp_station, sp_location, sp_channel, sp_quality, sp_rate, sp_start, sp_end, fi_mtime;
-
 -- name: list_segments()
 -- Return the segments of all streams that changed, with times in microseconds since 1970.
 SELECT
@@ -292,6 +264,16 @@ LEFT JOIN files ON fi_hash = sp_hash
 ORDER BY
     sp_network COLLATE "C", sp_station COLLATE "C", sp_location COLLATE "C", sp_channel COLLATE "C",
     sp_quality COLLATE "C", sp_rate, sp_start, sp_end, fi_mtime;
+
+-- name: list_stored_segments()
+-- Return the segments of all streams, likewise.
+SELECT
+    sp_network, sp_station, sp_location, sp_channel, sp_quality, sp_rate,
+    (extract(epoch FROM sp_start) * 1000000)::bigint, (extract(epoch FROM sp_end) * 1000000)::bigint,
+    (extract(epoch FROM fi_mtime) * 1000000)::bigint
+FROM spans LEFT JOIN files ON fi_hash = sp_hash
+ORDER BY
+    sp_network, sp_station, sp_location, sp_channel, sp_quality, sp_rate, sp_start, sp_end, fi_mtime;
 
 -- name: list_all_segments()
 -- Return the segments that follow from the metadata of all streams, likewise.

@@ -164,18 +164,9 @@ ORDER BY sp_network, sp_station, sp_location, sp_channel, sp_start;
 
 -- Merge
 
--- name: subtract_files(code)!
+-- name: add_files(code, sign)!
 INSERT INTO deltas
-SELECT parent.value, -count(*), -sum(coalesce(fi_size, 0))
-FROM touched_posix
-JOIN files ON files.sh_code = :code AND fi_hash = hash
-JOIN paths ON paths.sh_code = :code AND pa_hash = hash,
-json_each(pa_parents) AS parent
-GROUP BY 1;
-
--- name: add_files(code)!
-INSERT INTO deltas
-SELECT parent.value, count(*), sum(coalesce(fi_size, 0))
+SELECT parent.value, :sign * count(*), :sign * sum(coalesce(fi_size, 0))
 FROM touched_posix
 JOIN files ON files.sh_code = :code AND fi_hash = hash
 JOIN paths ON paths.sh_code = :code AND pa_hash = hash,
@@ -270,13 +261,6 @@ SELECT 1;
 
 -- Timeline
 
--- name: list_present_segments(code)
-SELECT
-    sp_network, sp_station, sp_location, sp_channel, sp_quality, sp_rate, sp_start, sp_end, fi_mtime
-FROM spans LEFT JOIN files ON files.sh_code = :code AND fi_hash = sp_hash
-WHERE spans.sh_code = :code
-ORDER BY sp_network, sp_station, sp_location, sp_channel, sp_quality, sp_rate, sp_start, sp_end, fi_mtime;
-
 -- name: list_segments(code)
 SELECT
     sp_network, sp_station, sp_location, sp_channel, sp_quality, sp_rate, sp_start, sp_end, fi_mtime
@@ -284,6 +268,13 @@ FROM streams
 JOIN spans ON spans.sh_code = :code
     AND sp_network = network AND sp_station = station AND sp_location = location AND sp_channel = channel
 LEFT JOIN files ON files.sh_code = :code AND fi_hash = sp_hash
+ORDER BY sp_network, sp_station, sp_location, sp_channel, sp_quality, sp_rate, sp_start, sp_end, fi_mtime;
+
+-- name: list_stored_segments(code)
+SELECT
+    sp_network, sp_station, sp_location, sp_channel, sp_quality, sp_rate, sp_start, sp_end, fi_mtime
+FROM spans LEFT JOIN files ON files.sh_code = :code AND fi_hash = sp_hash
+WHERE spans.sh_code = :code
 ORDER BY sp_network, sp_station, sp_location, sp_channel, sp_quality, sp_rate, sp_start, sp_end, fi_mtime;
 
 -- name: list_all_segments(code)

@@ -7,8 +7,8 @@ from typing import Any
 
 from eida_stats_webservice.archive.models import Stream
 from eida_stats_webservice.archive.timeline import StreamKey, StreamSegment, StreamSpan, join_segments
-from eida_stats_webservice.archive.times import format_moment, from_microseconds, to_microseconds
-from eida_stats_webservice.database.base import Database
+from eida_stats_webservice.archive.times import from_microseconds, to_microseconds
+from eida_stats_webservice.database.base import Database, format_moment
 
 _ROWS_AT_ONCE = 50_000
 
@@ -22,7 +22,7 @@ class TimelineUpdate:
 
     def create(self, connection: Any, code: str) -> None:
         """Write the timeline of all streams, of which there is none yet."""
-        self._load(connection, code, self._queries.list_present_segments, self._queries.load_timeline)
+        self._load(connection, code, self._queries.list_stored_segments, self._queries.load_timeline)
 
     def update(self, connection: Any, code: str) -> list[Stream]:
         """Write the timeline of the streams in the table `streams`, and return them."""

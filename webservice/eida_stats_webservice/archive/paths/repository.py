@@ -11,8 +11,7 @@ from eida_statistics.archive.paths import hash_path
 from eida_stats_webservice.archive.models import Shard, Stream
 from eida_stats_webservice.archive.paths.geometry import Box, Point
 from eida_stats_webservice.archive.paths.parameters import PathQuery, Range
-from eida_stats_webservice.archive.times import format_moment
-from eida_stats_webservice.database.base import Database, parse_time
+from eida_stats_webservice.database.base import Database, format_moment, parse_time
 
 _EVERYWHERE = Box(-180, -90, 180, 90)
 

@@ -1,4 +1,4 @@
-"""GET archive/PATH: what is below a path, for its node, and for everybody where paths are open."""
+"""GET archive/PATH: the paths below a path, for its node, and for everybody where paths are open."""
 
 from collections.abc import Generator
 from itertools import chain, islice
