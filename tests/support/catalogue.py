@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from eida_statistics.archive.lines import CrawlLine
-from eida_stats_webservice.archive.times import format_moment
+from eida_stats_webservice.database.base import format_moment
 from support.crawls import describe, describe_directory, describe_file, make_segment, parse_utc, write_crawl
 from support.stores import Store
 from support.tables import execute

@@ -11,8 +11,8 @@ from eida_statistics.connections import Command, Connect, Disconnect, ListedSess
 from eida_stats_webservice.connections.counts import END_OF_TIME, Counts
 from eida_stats_webservice.connections.intake import ConnectionIntake, Stored
 from eida_stats_webservice.connections.models import DOOR, Installation, Sensor, Space
-from eida_stats_webservice.connections.tables import ConnectionTables, format_moment
-from eida_stats_webservice.database.base import Database, parse_time
+from eida_stats_webservice.connections.tables import ConnectionTables
+from eida_stats_webservice.database.base import Database, format_moment, parse_time
 from eida_stats_webservice.registry.models import Node
 from eida_stats_webservice.registry.repository import RegistryRepository
 from support.stores import Store

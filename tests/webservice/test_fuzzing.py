@@ -101,7 +101,7 @@ OPERATIONS = [
 # Each of them shares its parsers with another operation.
 LIKE_OTHERS = {
     *("POST /dataselect/restricted", "GET /ringserver/public", "POST /ringserver/restricted", "GET /usage"),
-    *("POST /holdings/restricted", "PUT /submit", "PUT /ringserver", "GET /fdsnws/availability/1/extent"),
+    *("POST /holdings/restricted", "GET /fdsnws/availability/1/extent"),
 }
 
 

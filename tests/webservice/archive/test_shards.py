@@ -8,7 +8,7 @@ from eida_statistics.archive.errors import UnusableShard
 from eida_stats_webservice.archive.errors import NodeHasShards, ShardExists, UnknownShard
 from eida_stats_webservice.archive.storage import VIEWS
 from eida_stats_webservice.errors import RefusedByDatabase, UnknownNode
-from support.stores import ON_ONE_STORE, ON_POSTGRESQL, Store
+from support.stores import ON_POSTGRESQL, Store
 from support.tables import execute, select
 
 
@@ -47,7 +47,6 @@ def test_words_of_sql_are_codes(store: Store, node: str, code: str) -> None:
     assert store.shards.read_all() == []
 
 
-@ON_ONE_STORE
 @pytest.mark.parametrize("path", ["", "/", "x", "/x/", "//x", "/x//y", "/x/../y", "/x/.", "/x/..", "/x\ny"])
 def test_bad_path_is_refused(store: Store, node: str, path: str) -> None:
     with pytest.raises(UnusableShard):

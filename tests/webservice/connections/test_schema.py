@@ -11,7 +11,7 @@ from eida_statistics.connections import Alive, Count, Record, Snapshot
 from eida_statistics.errors import EidaStatisticsError
 from eida_stats_webservice.connections.intake import apply_changes
 from eida_stats_webservice.connections.ringservers import RingserverBatch
-from eida_stats_webservice.connections.tables import format_moment
+from eida_stats_webservice.database.base import format_moment
 from eida_stats_webservice.errors import RefusedByDatabase
 from eida_stats_webservice.registry.models import Node
 from support.live_connections import LiveConnections, at, connect, list_session

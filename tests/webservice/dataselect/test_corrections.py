@@ -38,7 +38,7 @@ from support.node_client import Client, make_node
 from support.payloads import payload, row, sketch, wire
 from support.ringserver_days import make_day
 from support.ringserver_days import read_tables as read_ringserver_tables
-from support.stores import ON_ONE_STORE, Store, open_store
+from support.stores import Store, open_store
 from support.tables import ROLL_UPS, read_sums
 from support.transfer_logs import Log
 
@@ -532,7 +532,6 @@ def test_replaced_payload_may_be_named_by_hash(node_client: Client) -> None:
     assert (back["payload"], back["supersedes"]) == (second["payload"], [first["payload"], swapped["payload"]])
 
 
-@ON_ONE_STORE
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [

@@ -27,7 +27,7 @@ from support.dates import DAY
 from support.node_client import make_node
 from support.payloads import payload, row
 from support.service import PREFIX
-from support.stores import ON_ONE_STORE, Store
+from support.stores import Store
 from support.streaming import STREAMING, Record, add_up, create_tables, draw_records
 
 WHOLE = {"start": "2026-08-01", "end": "2026-09-30"}
@@ -120,7 +120,6 @@ def test_all_formats_have_the_same_rows(client: FlaskClient, records: list[Recor
     assert parquet.read_table(io.BytesIO(answers["parquet"].data)).to_pylist() == expected
 
 
-@ON_ONE_STORE
 @pytest.mark.parametrize(
     ("query", "words"),
     [

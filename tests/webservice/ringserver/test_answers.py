@@ -16,7 +16,7 @@ from support.dates import DAY
 from support.node_client import make_node
 from support.ringserver_days import make_day
 from support.service import PREFIX
-from support.stores import ON_ONE_STORE, Store
+from support.stores import Store
 from support.transfer_logs import Log, Stream
 
 DAYS = [datetime.date(2026, 10, 30), datetime.date(2026, 10, 31), datetime.date(2026, 11, 1)]
@@ -140,7 +140,6 @@ def test_holder_of_a_token_sees_channels(
     assert public == networks - {withheld} | {("Other", "Other")}
 
 
-@ON_ONE_STORE
 @pytest.mark.usefixtures("payloads")
 @pytest.mark.parametrize(
     ("query", "words"),
