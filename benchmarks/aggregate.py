@@ -132,7 +132,7 @@ def measure(console: Console, runs: int, sizes: Iterable[int] = SIZES, logs: int
             rows += _beside_bzip2(folder, day, runs)
         rows += [_memory_row(day, peaks) for day, _, peaks in memory]
         rows.append(_beside_one_job(folder, sizes[0], runs))
-        rows += _often(folder, small_day, logs, runs)
+        rows += _measure_frequent_runs(folder, small_day, logs, runs)
         rows.append(_beside_deployed(console, folder, small_day, runs))
     console.print()
     console.print(_comparisons(rows, runs))
@@ -209,7 +209,7 @@ def _beside_one_job(folder: Path, number: int, runs: int) -> _Row:
     return _at_most(f"{FILES} files of {number // FILES:,}, wall", _walls(pairs), "--jobs 1", WALL_OF_ALL_JOBS)
 
 
-def _often(folder: Path, day: _Day, number: int, runs: int) -> list[_Row]:
+def _measure_frequent_runs(folder: Path, day: _Day, number: int, runs: int) -> list[_Row]:
     """Compare catching up with bzip2, and measure a run with nothing to do."""
     text = bz2.decompress(day.log.read_bytes())
     logs = aggregate_year.write_year(folder / "year", DAY, text, number)

@@ -13,7 +13,6 @@ from benchmarks.costs import Command, Cost, measure_cost
 from support.stubs import Answer, Received, serve_stub
 
 LOGS = 30
-REQUESTS = 20_000
 
 _TOKEN = {"TOKEN": "of-the-benchmark"}
 
