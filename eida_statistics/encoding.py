@@ -106,9 +106,9 @@ class Encoder:
         )
 
 
-def frame_rows(envelope: Payload) -> tuple[bytes, bytes]:
+def frame_rows(payload: Payload) -> tuple[bytes, bytes]:
     """Return the JSON of a payload before and after its rows, with the brackets around them."""
-    head, begin, tail = envelope.to_json(b"[]").partition(_ROWS_BEGIN)
+    head, begin, tail = payload.to_json(b"[]").partition(_ROWS_BEGIN)
     return head + begin, tail
 
 

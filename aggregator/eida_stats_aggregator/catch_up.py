@@ -266,8 +266,8 @@ class _CatchUp:
             return
         self._send([path])
         summary = self._add(day, self._describe_result(path))
-        summary.requests = read.tally.aggregation.totals.requests
-        summary.bytes = read.tally.aggregation.totals.bytes
+        totals = read.tally.aggregation.totals
+        summary.requests, summary.bytes = totals.requests, totals.bytes
         summary.rejected, summary.repeated = read.tally.rejected, read.tally.repeated
         summary.output = str(path)
 

@@ -104,13 +104,13 @@ def run(options: Options) -> tuple[RunSummary, Outcome]:
     outbox = options.open_outbox()
     with collect_errors(outcome.failures):
         outbox.check_writable()
-        made: list[_Made] = []
+        new: list[_NewFile] = []
         with collect_errors(outcome.failures):
-            made = _aggregate(options, summary, outcome)
-        if made or options.destination is not None:
+            new = _aggregate(options, summary, outcome)
+        if new or options.destination is not None:
             # Until all is sent: otherwise another run could deliver the new file, and this one could not report it.
             with outbox.lock(warn=complain):
-                for one in made:
+                for one in new:
                     with collect_errors(outcome.failures):
                         _put(outbox, options, one, summary)
                 deliver(outbox, options, summary, outcome)
@@ -127,14 +127,14 @@ def collect_errors(failures: list[EidaStatisticsError]) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class _Made:
+class _NewFile:
     aggregate: Aggregate
     provenance: Provenance | None
 
 
-def _aggregate(options: Options, summary: RunSummary, outcome: Outcome) -> list[_Made]:
-    """Read the logs, and return the file of all, and one for each day without requests."""
-    quiet = [_Made(make_aggregate(make_quiet_payload(day, options)), None) for day in options.no_requests]
+def _aggregate(options: Options, summary: RunSummary, outcome: Outcome) -> list[_NewFile]:
+    """Read the logs, and return a file for all of them, and one for each day without requests."""
+    quiet = [_NewFile(make_aggregate(make_quiet_payload(day, options)), None) for day in options.no_requests]
     logs = find_logs(options.files, get_standard_input(options.files), _is_request_log, summary.passed_over.append)
     if not logs:
         if not quiet:
@@ -161,7 +161,7 @@ def _aggregate(options: Options, summary: RunSummary, outcome: Outcome) -> list[
     _check_period(found, options.terms)
     payload = make_payload(tally, found, options.source, options.now)
     summary.add_payload(payload, tally, found)
-    return [_Made(make_aggregate(payload), Provenance(stamps, f"{tally.fingerprint:x}")), *quiet]
+    return [_NewFile(make_aggregate(payload), Provenance(stamps, f"{tally.fingerprint:x}")), *quiet]
 
 
 def _is_request_log(log: Log) -> bool:
@@ -219,9 +219,9 @@ def make_quiet_payload(day: datetime.date, options: Options) -> Payload:
     )
 
 
-def _put(outbox: Outbox, options: Options, made: _Made, summary: RunSummary) -> None:
+def _put(outbox: Outbox, options: Options, new: _NewFile, summary: RunSummary) -> None:
     base = options.destination.base if options.destination is not None else None
-    path = outbox.put(made.aggregate, base, options.terms, made.provenance)
+    path = outbox.put(new.aggregate, base, options.terms, new.provenance)
     summary.output = str(path)
     record = outbox.get_record(path, base or "")
     if record is not None and record.state == "delivered":

@@ -82,7 +82,10 @@ def make_record(
     if total is not None:
         state = RecordState.COMPLETE if total == size else RecordState.DIFFERING
     connected = parse_time(heading.connected)
-    started = heading.started
+    started = None
+    if heading.started is not None:
+        # Often both are the same.
+        started = connected if heading.started == heading.connected else parse_time(heading.started)
     # By position: keywords take a tenth of the time that reading a record takes.
     return TransferRecord(
         heading.direction,
@@ -91,8 +94,7 @@ def make_record(
         heading.client_id,
         parse_time(heading.written),
         connected,
-        # Often both are the same.
-        connected if started == heading.connected else None if started is None else parse_time(started),
+        started,
         ids,
         sizes,
         packets,

@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from msgspec import structs
-
 from eida_statistics.encoding import encode_slices, frame_rows
 from eida_statistics.errors import EidaStatisticsError
 from eida_statistics.payload import ContentHasher, Payload
@@ -58,7 +56,7 @@ def make_aggregate(payload: Payload) -> Aggregate:
     hasher = ContentHasher(payload.days_coverage)
     for piece in pieces:
         hasher.add(piece)
-    head, tail = frame_rows(structs.replace(payload, stats=[]))
+    head, tail = frame_rows(payload)
     identity = Identity(payload.source, payload.period)
     return Aggregate(identity, hasher.hash(), payload.generated_at, lambda: [head, *pieces, tail])
 
