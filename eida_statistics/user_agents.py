@@ -9,6 +9,7 @@ import re
 import tomllib
 import warnings
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
@@ -37,25 +38,29 @@ class _Table(msgspec.Struct, forbid_unknown_fields=True):
     classes: Annotated[list[_Class], Meta(min_length=1)] = msgspec.field(name="class")
 
 
-# The name of a class, and the pattern that occurs in the names of its clients.
-Rule = tuple[str, re.Pattern[str]]
-
-
 class ClientClasses:
-    """Classes of clients; the first rule that matches a client's name decides.
+    """Classes of clients, each with patterns that occur in their names; the first class that matches is taken.
 
-    `names` has each class once, in the order of the rules, and last `other`, for a client without a name or
-    a rule.
+    `names` has each class once, in their order, and last `other`, for a client without a name or a class.
     """
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
-        self.names: tuple[str, ...] = (*dict.fromkeys(name for name, _ in rules), OTHER)
-        self._rules = tuple(rules)
+    def __init__(self, classes: Sequence[tuple[str, Sequence[str]]]) -> None:
+        self.names: tuple[str, ...] = (*dict.fromkeys(name for name, _ in classes), OTHER)
+        self._classes = classes
 
     def classify(self, agent: str | None) -> str:
         """Return the class of a client; of a very long name the first 1024 characters count."""
         beginning = (agent or "")[:_MAX_CHARACTERS]
         return next((name for name, pattern in self._rules if pattern.search(beginning)), OTHER)
+
+    @cached_property
+    def _rules(self) -> list[tuple[str, re.Pattern[str]]]:
+        # Compiled when the first client is classified, since it takes 10 ms: many runs have nothing to read.
+        return [
+            (name, pattern)
+            for name, texts in self._classes
+            for pattern in _join_patterns([compile_pattern(text) for text in texts])
+        ]
 
 
 def load_classes(own: Path | None = None) -> ClientClasses:
@@ -64,8 +69,11 @@ def load_classes(own: Path | None = None) -> ClientClasses:
     Raises:
         InvalidClientClasses: if a file cannot be read, or is not a table of classes; it says where and why.
     """
-    classes = [*(_read(own) if own is not None else []), *_read(_BUILT_IN)]
-    return ClientClasses([(name, pattern) for name, patterns in classes for pattern in _join_patterns(patterns)])
+    classes = _read(own) if own is not None else []
+    for name, patterns in classes:
+        for pattern in patterns:
+            _check_pattern(pattern, f"{own}: class {name}, pattern '{pattern}'")
+    return ClientClasses([*classes, *_read(_BUILT_IN)])
 
 
 def compile_pattern(text: str) -> re.Pattern[str]:
@@ -91,7 +99,8 @@ def compile_pattern(text: str) -> re.Pattern[str]:
     return pattern
 
 
-def _read(path: Path) -> list[tuple[str, list[re.Pattern[str]]]]:
+def _read(path: Path) -> list[tuple[str, list[str]]]:
+
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -112,20 +121,16 @@ def _read(path: Path) -> list[tuple[str, list[re.Pattern[str]]]]:
     for number, entry in enumerate(table.classes, 1):
         if entry.name == OTHER:
             raise InvalidClientClasses(f"{path}: class {number}, name: {OTHER} is for clients that are in no class")
-    return [
-        (entry.name, [_check_pattern(text, entry.name, path) for text in entry.patterns]) for entry in table.classes
-    ]
+    return [(entry.name, entry.patterns) for entry in table.classes]
 
 
-def _check_pattern(text: str, name: str, path: Path) -> re.Pattern[str]:
-    place = f"{path}: class {name}, pattern '{text}'"
+def _check_pattern(text: str, place: str) -> None:
     try:
         pattern = compile_pattern(text)
     except ValueError as error:
         raise InvalidClientClasses(f"{place}: {error}") from error
     if pattern.search(""):
         raise InvalidClientClasses(f"{place}: matches the empty string, whose class is {OTHER}")
-    return pattern
 
 
 def _join_patterns(patterns: Sequence[re.Pattern[str]]) -> Sequence[re.Pattern[str]]:

@@ -2,7 +2,6 @@
 
 import datetime
 import pickle
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -24,7 +23,7 @@ from support.stubs import encode_log, line, trace
 NOW = datetime.datetime(2020, 9, 30, tzinfo=datetime.UTC)
 LATEST = datetime.date(2020, 9, 20)
 EPOCHS = [Epoch("Z3", datetime.date(1990, 1, 1), None)]
-CLASSES = ClientClasses([("robot", re.compile("bot", re.IGNORECASE)), ("library", re.compile("^curl/"))])
+CLASSES = ClientClasses([("robot", ["bot"]), ("library", ["^curl/"])])
 
 
 def september(day: int) -> datetime.date:
