@@ -19,13 +19,12 @@ from eida_stats_aggregator import progress
 from eida_stats_aggregator.console import complain
 from eida_stats_aggregator.errors import DaskUnusable
 from eida_stats_aggregator.fdsnws.filters import RequestFilter
-from eida_stats_aggregator.logs import duplicates
-from eida_stats_aggregator.logs.duplicates import Duplicate
 from eida_stats_aggregator.logs.sources import STDIN, Log
 from eida_stats_aggregator.period import LogPeriod
 
 if TYPE_CHECKING:
     from eida_stats_aggregator.fdsnws.tally import Tally
+    from eida_stats_aggregator.logs.duplicates import Duplicate
 
 # About half a second of reading.
 _BYTES_WORTH_A_PROCESS = 1 << 20
@@ -45,7 +44,7 @@ class Reader:
     dask: str | None = None
     shown: bool = False
 
-    def read(self, logs: Sequence[Log]) -> tuple["Tally", list[Log], list[Duplicate]]:
+    def read(self, logs: Sequence[Log]) -> tuple["Tally", list[Log], list["Duplicate"]]:
         """Read logs as one, and return also which were read, and which had the same content as another one.
 
         Raises:
@@ -57,11 +56,13 @@ class Reader:
         """
         if self.dask is not None and not all(log.on_disk for log in logs):
             raise DaskUnusable("it reads files, not a pipe or a log on standard input")
+        # Slow to import, as are the processes, and not needed by runs without anything to read.
+        from eida_stats_aggregator.logs import duplicates  # noqa: PLC0415
+
         with progress.show_progress("comparing", 2 * sum(log.size for log in logs), shown=self.shown) as advance:
             distinct, repeated = duplicates.separate_duplicates(logs, progress=advance)
         with progress.show_progress("reading", sum(log.size for log in distinct), shown=self.shown) as advance:
             if self.dask is None:
-                # Slow to import, and not needed by runs without anything to read.
                 from eida_stats_aggregator.parallel import processes  # noqa: PLC0415
 
                 jobs = self.jobs or _choose_jobs(distinct)

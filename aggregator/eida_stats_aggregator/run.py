@@ -240,6 +240,8 @@ def deliver(outbox: Outbox, options: Options, summary: Deliveries, outcome: Outc
     if options.dry_run:
         summary.sent = [f"{path} to {destination.url}" for path in waiting]
         return
+    if not waiting:
+        return
     from eida_stats_aggregator.delivery.sender import Sender  # noqa: PLC0415 - slow to import
 
     sender = Sender(outbox, destination.make_client())

@@ -8,12 +8,12 @@ import msgspec
 
 from eida_statistics.payload import Exclusions, Payload, Period
 from eida_stats_aggregator.fdsnws.log_lines import Reject
-from eida_stats_aggregator.logs.duplicates import Duplicate
 from eida_stats_aggregator.period import LogPeriod, Origin
 
 if TYPE_CHECKING:
     # Reading imports numpy, which is slow, and not needed by runs without anything to read.
     from eida_stats_aggregator.fdsnws.tally import Tally
+    from eida_stats_aggregator.logs.duplicates import Duplicate
 
 _ORIGINS: dict[Origin, str] = {
     "names": "from the names of the logs",
@@ -73,7 +73,7 @@ class RunSummary(Deliveries, kw_only=True):
     on_other_days: int = 0
     excluded: int = 0
     first_rejects: list[Reject] = []
-    repeated_files: list[Duplicate] = []
+    repeated_files: list["Duplicate"] = []
     passed_over: list[str] = []
     source: str = ""
     period: Period | None = None

@@ -6,8 +6,8 @@ of several kinds.
 
 import datetime
 import fcntl
+import os
 import re
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -80,8 +80,10 @@ class Outbox:
         if not self.dry_run:
             with _raise_unwritable(self.directory):
                 self.directory.mkdir(parents=True, exist_ok=True)
-                with tempfile.TemporaryFile(dir=self.directory) as probe:
-                    probe.write(bytes(1))
+                probe = self.directory / f".probe.{os.getpid()}{TEMPORARY_SUFFIX}"
+                probe.write_bytes(bytes(1))
+                # Another run may have swept it up.
+                probe.unlink(missing_ok=True)
 
     @contextmanager
     def lock(self, *, warn: Callable[[str], None] | None = None, task: str | None = None) -> Iterator[None]:
