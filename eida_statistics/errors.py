@@ -53,6 +53,10 @@ class ConfigurationError(EidaStatisticsError):
     problem = "configuration"
 
 
+class HomeUnknown(ConfigurationError):
+    """The user of this process has no home directory."""
+
+
 class InvalidSketch(EidaStatisticsError):
     """Not a HyperLogLog sketch of log2m 11, regwidth 5."""
 

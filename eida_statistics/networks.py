@@ -19,6 +19,7 @@ import msgspec
 
 from eida_statistics.errors import EidaStatisticsError, InvalidRegistry, RegistryUnavailable
 from eida_statistics.files import write_file
+from eida_statistics.user import get_cache_directory
 
 REGISTRY_URL = "https://www.fdsn.org/ws/networks/1/query"
 REFRESH_AFTER_SECONDS = 7 * 86400
@@ -119,9 +120,7 @@ class NetworkRegistry:
 
 def get_cache_path() -> Path:
     """Return the path of the cached registry in the user's cache directory."""
-    from platformdirs import user_cache_path  # noqa: PLC0415 - slow to import
-
-    return user_cache_path("eida-statistics") / "fdsn-networks.json"
+    return get_cache_directory() / "fdsn-networks.json"
 
 
 def _to_doi(value: object) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 from eida_statistics.files import TEMPORARY_SUFFIX, sync_directory
 from eida_statistics.hll import hash_client
 from eida_statistics.ringserver.errors import UnusableUserSalt
+from eida_statistics.user import get_data_directory
 
 HOST_HASH_LENGTH = 12
 DIGEST_SIZE = 16
@@ -140,9 +141,7 @@ def load_key(path: Path) -> ClientKey:
 
 def get_key_path() -> Path:
     """Return where the random key of this user is kept."""
-    from platformdirs import user_data_path  # noqa: PLC0415 - slow to import
-
-    return user_data_path("eida-statistics") / "ringserver-key"
+    return get_data_directory() / "ringserver-key"
 
 
 def create_key(path: Path) -> bool:

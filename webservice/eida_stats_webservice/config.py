@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
-from platformdirs import user_data_path
 
 from eida_statistics.errors import ConfigurationError
+from eida_statistics.user import get_data_directory
 
 FILE_VARIABLE = "EIDA_STATS_CONFIG"
 # A year. A larger number is a typing error.
@@ -88,8 +88,12 @@ class PrivacySettings(msgspec.Struct, frozen=True):
 
 
 def default_database_uri() -> str:
-    """Return the URI of the embedded database in the user's data directory, the default."""
-    return f"sqlite:///{user_data_path('eida-statistics') / 'statistics.db'}"
+    """Return the URI of the embedded database in the user's data directory, the default.
+
+    Raises:
+        HomeUnknown: if the user has no home directory.
+    """
+    return f"sqlite:///{get_data_directory() / 'statistics.db'}"
 
 
 def read(environment: Mapping[str, str] = os.environ) -> Config:
@@ -101,7 +105,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Config:
         ConfigurationError: if a key is unknown, a value is bad, or a variable is set both directly and by a file.
             It never quotes a value, which may be secret.
     """
-    values: dict[str, object] = {"database_uri": default_database_uri()}
+    values: dict[str, object] = {}
     sources: dict[str, str] = {}
     if FILE_VARIABLE in environment:
         path = Path(environment[FILE_VARIABLE])
@@ -118,6 +122,8 @@ def read(environment: Mapping[str, str] = os.environ) -> Config:
         elif variable in environment:
             values[field] = environment[variable]
             sources[field] = variable
+    if "database_uri" not in values:
+        values["database_uri"] = default_database_uri()
     for setting in msgspec.structs.fields(Config):
         name = setting.name
         try:

@@ -33,7 +33,7 @@ def db() -> None:
 @click.pass_obj
 def migrate(config: Config) -> None:
     """Bring the schema up to date."""
-    if config.database_uri == default_database_uri():
+    if config.database_uri.startswith(SQLITE) and config.database_uri == default_database_uri():
         # Create only the default directory. Elsewhere, a missing directory may be a typing error.
         Path(config.database_uri.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
     applied = migrations.apply(config.database_uri)

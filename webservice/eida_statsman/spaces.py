@@ -1,12 +1,12 @@
 """eida_statsman spaces: add spaces, list them, and state their counts."""
 
 import datetime
-import getpass
 
 import click
 import msgspec
 
 from eida_statistics.connections import MAX_NAME
+from eida_statistics.user import get_login_name
 from eida_statsman.moments import get_now, moment_option
 from eida_statsman.nodes import require_printable
 from eida_statsman.repositories import Repositories
@@ -103,5 +103,5 @@ def recount(
     repositories: Repositories, name: str, count: int, moment: datetime.datetime | None, author: str | None
 ) -> None:
     """State how many there are in a space. Events up to that time are included; later ones are added."""
-    now = repositories.spaces.recount(name, count, moment or get_now(), author or getpass.getuser())
+    now = repositories.spaces.recount(name, count, moment or get_now(), author or get_login_name())
     click.echo(f"{name}: {count} then, {now} now")

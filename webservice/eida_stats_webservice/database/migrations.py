@@ -13,6 +13,7 @@ from yoyo.backends.core.postgresql import PostgresqlBackend
 from yoyo.connections import parse_uri
 from yoyo.exceptions import LockTimeout
 
+from eida_statistics.user import get_login_name
 from eida_stats_webservice.database.base import READ_ONLY_HINT, repeat_while_locked
 from eida_stats_webservice.database.driver_errors import HLL_UNSEEN, NO_SCHEMA, translate_errors
 from eida_stats_webservice.database.schema import FOLDER
@@ -97,6 +98,8 @@ def _protect_file(path: Path) -> None:
 
 
 def _apply_missing(uri: str) -> None:
+    # yoyo logs this name, and needs one.
+    os.environ.setdefault("LOGNAME", get_login_name())
     with _open_backend(uri) as backend, backend.lock():
         backend.apply_migrations(backend.to_apply(yoyo.read_migrations(str(get_folder(uri)))))
 
