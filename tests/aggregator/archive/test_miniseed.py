@@ -3,12 +3,14 @@
 import gzip
 import os
 import random
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from eida_statistics.archive.records import MseedRecord, decode_mseed, encode_record
+from eida_stats_aggregator.archive import traces
 from eida_stats_aggregator.archive.miniseed import read_content
 from support.archives import make_log_record, make_mseed, write
 
@@ -218,6 +220,33 @@ def test_missing_file_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_garbled_files_never_raise(tmp_path: Path) -> None:
+    for content in make_garbled_files():
+        read(tmp_path, content)
+
+
+def test_large_files_have_the_same_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """libmseed reads them itself."""
+    files = [
+        *make_garbled_files(),
+        make_mseed()[:300],
+        make_mseed() + bytes(39),
+        make_mseed() + NOISE + make_mseed(),
+    ]
+    # Without their blockette, the last record ends where the file does.
+    files += [without_length(make_mseed()), without_length(make_mseed())[:-1]]
+    records = [read(tmp_path, content) for content in files]
+    monkeypatch.setattr(traces, "_BUFFER_BYTES", 0)
+    assert [read(tmp_path, content) for content in files] == records
+
+
+def without_length(content: bytes) -> bytes:
+    """Return records of 512 bytes of miniSEED 2 without the blockette that has their length."""
+    records = (bytearray(content[start : start + 512]) for start in range(0, len(content), 512))
+    no_blockettes = bytes(2)
+    return b"".join(one[:39] + bytes(1) + one[40:46] + no_blockettes + one[48:] for one in records)
+
+
+def make_garbled_files() -> Iterator[bytes]:
     chance = random.Random(7)
     bases = [
         make_mseed(samples=2000),
@@ -235,4 +264,4 @@ def test_garbled_files_never_raise(tmp_path: Path) -> None:
                     del content[place : place + chance.randrange(1, 200)]
                 case 2:
                     content[place:place] = chance.randbytes(chance.randrange(1, 200))
-        read(tmp_path, bytes(content))
+        yield bytes(content)
