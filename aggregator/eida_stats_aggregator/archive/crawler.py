@@ -18,14 +18,16 @@ from eida_stats_aggregator.archive.describe import Described, Describer, Finding
 from eida_stats_aggregator.archive.errors import CrawlerLost, CrawlStopped, UnreadableRoot, UnwritableCrawl
 from eida_stats_aggregator.archive.posix import format_name
 from eida_stats_aggregator.archive.previous import PreviousCrawl, explain_reading
-from eida_stats_aggregator.archive.walk import Complain, walk
+from eida_stats_aggregator.archive.walk import Complain, Directory, join, walk
 from eida_stats_aggregator.parallel.shared_registry import Load, SharedRegistry
 from eida_stats_aggregator.progress import Advance
 
 # The most paths in a batch: so many that sending it costs little.
 _BATCH_PATHS = 128
-# Fewer of those that may have to be read, so that all processes end at about the same time.
+# Fewer of those that have to be read, so that all processes end at about the same time.
 _BATCH_READ = 32
+# They have about so many bytes, which take 0.05 s from the page cache.
+_BATCH_BYTES = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ def _make_batches(
     size = 1
     for directory in walk(root, path, complain):
         before = {} if previous is None else previous.take(directory.path)
-        limit = _BATCH_PATHS if before else _BATCH_READ
+        limit = _BATCH_PATHS if before else _count_files_to_read(directory)
         for start in range(0, len(directory.names), limit):
             names = directory.names[start : start + limit]
             lines = {name: before[name] for name in map(format_name, names) if name in before} if before else {}
@@ -160,6 +162,15 @@ def _make_batches(
                 batch, size = [], 0
     if batch:
         yield batch
+
+
+def _count_files_to_read(directory: Directory) -> int:
+    """Return how many paths of a directory to put in one batch, as if all files had the size of the first one."""
+    size = 0
+    if directory.names:
+        with contextlib.suppress(OSError):
+            size = os.lstat(join(directory.local, directory.names[0])).st_size
+    return min(max(_BATCH_BYTES // max(size, 1), 1), _BATCH_READ)
 
 
 def _make_last_record(findings: Findings) -> CrawlRecord:

@@ -63,6 +63,13 @@ def test_unchanged_files_are_not_opened(archive: Path, tmp_path: Path, monkeypat
     assert read(tmp_path / "2.gz") == read(tmp_path / "1.gz")
 
 
+def test_size_of_batches_changes_nothing(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    crawl(archive, tmp_path / "1.gz", jobs=2)
+    monkeypatch.setattr(crawler, "_BATCH_BYTES", 1)
+    crawl(archive, tmp_path / "2.gz", jobs=2)
+    assert read(tmp_path / "2.gz") == read(tmp_path / "1.gz")
+
+
 def _touch(file: Path) -> None:
     status = file.stat()
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
