@@ -79,7 +79,7 @@ class PosixRecord(msgspec.Struct, omit_defaults=True, gc=False):
         intact: whether the target of a link exists.
         user: the login name of the owner, if the operator wants it.
         group: the name of the group, likewise.
-        name_bytes: the name in hexadecimal, if it is not UTF-8.
+        name_bytes: the name in hexadecimal, if its path has it with escapes.
     """
 
     type: PathType | None = None

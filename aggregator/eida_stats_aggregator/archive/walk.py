@@ -70,14 +70,6 @@ def _list_directory(directory: bytes) -> tuple[list[bytes], list[bytes]]:
             names.append(entry.name)
             if entry.is_dir(follow_symlinks=False):
                 directories.append(entry.name)
-    names.sort(key=_get_sort_key)
-    directories.sort(key=_get_sort_key)
+    names.sort(key=format_name)
+    directories.sort(key=format_name)
     return names, directories
-
-
-def _get_sort_key(name: bytes) -> tuple[bytes, bool]:
-    if name.isascii():
-        return name, True
-    written = format_name(name).encode()
-    # Of two names that are written alike, the one that is UTF-8 comes last, and so it counts.
-    return written, written == name

@@ -8,7 +8,10 @@ import stat
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from eida_stats_aggregator.archive.posix import format_name
 from support.archives import (
     REGISTRY,
     crawl,
@@ -103,6 +106,10 @@ def test_number_of_processes_changes_nothing(tmp_path: Path, jobs: str) -> None:
         (b"a\nb", "a\nb"),
         (b"a\tb", "a\tb"),
         (b"a\\b", "a\\b"),
+        (b"a\\x41", "a\\x41"),
+        (b"\\xe9", "\\x5cxe9"),
+        (b"\\x5cxe9", "\\x5cx5cxe9"),
+        (b"\\\xe9\\x", "\\\\xe9\\x"),
         (b'"', '"'),
         (b"\r", "\r"),
         (b"-", "-"),
@@ -114,7 +121,14 @@ def test_names_come_back_as_they_are(tmp_path: Path, name: bytes, written: str) 
     found = crawl(root)
     record = found[f"{ROOT}/{written}/{written}"]
     assert len(record["mseed"]["segments"]) == 1
-    assert record["posix"].get("name_bytes") == (name.hex() if b"\xe9" in name else None)
+    assert record["posix"].get("name_bytes") == (None if name == written.encode() else name.hex())
+
+
+@given(st.lists(st.sampled_from([b"\\", b"x", b"5c", b"e9", b"a", b"\xe9", "é".encode()])).map(b"".join))
+def test_names_can_be_restored(name: bytes) -> None:
+    written = format_name(name).encode()
+    escapes = re.compile(rb"\\x(5c|[89a-f][0-9a-f])")
+    assert escapes.sub(lambda match: bytes.fromhex(match[1].decode()), written) == name
 
 
 def test_links_are_not_followed(archive: Path) -> None:

@@ -303,7 +303,7 @@ def test_since_gives_the_full_crawl(
 
 
 def _list_lines(file: Path) -> list[tuple[str, str, dict[str, object]]]:
-    """Return all lines between the first and the last, without access times. Two paths may be written alike."""
+    """Return all lines between the first and the last, without access times."""
     lines = []
     for line in gzip.decompress(file.read_bytes()).splitlines()[1:-1]:
         path, md_type, content = line.decode().split("\t")
