@@ -4,7 +4,7 @@ import errno
 import os
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import islice
@@ -20,6 +20,7 @@ from eida_statistics.archive.records import (
     MSEED,
     POSIX,
     MseedRecord,
+    PathType,
     Segment,
     decode_mseed,
     encode_record,
@@ -143,6 +144,24 @@ class Described(NamedTuple):
     findings: Findings
 
 
+class _File(NamedTuple):
+    """A file: where it is on this machine, its name and size, and its lines in the previous crawl if unchanged."""
+
+    local: bytes
+    name: bytes
+    size: int
+    before: FileLines
+
+
+class _Found(NamedTuple):
+    """A path in the crawl, its type, its `posix` line, and the file if it is one."""
+
+    path: str
+    type: PathType
+    line: bytes
+    file: _File | None
+
+
 class Describer:
     """Describes paths."""
 
@@ -165,46 +184,56 @@ class Describer:
         """
         lines: list[bytes] = []
         findings = Findings()
-        for portion in batch:
-            for name in portion.names:
-                try:
-                    lines += self._describe_path(portion, name, findings)
-                except OSError as error:
-                    if error.errno not in (errno.ENOENT, errno.ENOTDIR):  # it was removed meanwhile
-                        findings.unreadable_directories[portion.path] = str(error.strerror)
+        # In two steps: the content of a file drives all else out of the caches of the processor.
+        for found in [found for portion in batch for found in self._find_paths(portion, findings)]:
+            lines.append(found.line)
+            if found.file is not None:
+                lines += self._describe_content(found.path, found.file, findings)
         return Described(compress_lines(b"".join(lines)), findings)
 
-    def _describe_path(self, portion: Portion, name: bytes, findings: Findings) -> list[bytes]:
-        """Return the lines of a path, whose first is the `posix` record."""
-        local = join(portion.local, name) if name else portion.local
-        found = os.lstat(local)
-        path_type = get_type(found)
-        if path_type is None:
-            findings.counts[SKIPPED] += 1
-            return []
-        path = join_path(portion.path, name) if name else portion.path
-        posix = describe_path(local, path_type, name, found, has_owners=self._wanted.has_owners)
-        lines = [format_line(CrawlLine(path, POSIX, encode_record(posix)))]
-        if path_type == "file":
-            findings.bytes += found.st_size
-            before = portion.previous.get(path.rpartition("/")[2], {})
-            if not is_unchanged(before, found):
-                before = {}
-            lines += self._describe_content(path, local, name, found.st_size, before, findings)
-        findings.counts[path_type] += 1
-        findings.counts[POSIX] += 1
-        return lines
+    def _find_paths(self, portion: Portion, findings: Findings) -> Iterator[_Found]:
+        """Yield the paths that are there, with their `posix` lines."""
+        for name in portion.names:
+            try:
+                found = self._find_path(portion, name)
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.ENOTDIR):  # it was removed meanwhile
+                    findings.unreadable_directories[portion.path] = str(error.strerror)
+                continue
+            if found is None:
+                findings.counts[SKIPPED] += 1
+                continue
+            findings.counts[found.type] += 1
+            findings.counts[POSIX] += 1
+            if found.file is not None:
+                findings.bytes += found.file.size
+            yield found
 
-    def _describe_content(
-        self, path: str, local: bytes, name: bytes, size: int, before: FileLines, findings: Findings
-    ) -> list[bytes]:
+    def _find_path(self, portion: Portion, name: bytes) -> _Found | None:
+        """Return a path; None if it is a FIFO, socket or device."""
+        local = join(portion.local, name) if name else portion.local
+        status = os.lstat(local)
+        path_type = get_type(status)
+        if path_type is None:
+            return None
+        path = join_path(portion.path, name) if name else portion.path
+        posix = describe_path(local, path_type, name, status, has_owners=self._wanted.has_owners)
+        line = format_line(CrawlLine(path, POSIX, encode_record(posix)))
+        if path_type != "file":
+            return _Found(path, path_type, line, None)
+        before = portion.previous.get(path.rpartition("/")[2], {})
+        if not is_unchanged(before, status):
+            before = {}
+        return _Found(path, path_type, line, _File(local, name, status.st_size, before))
+
+    def _describe_content(self, path: str, file: _File, findings: Findings) -> list[bytes]:
         """Return the lines of the content of a file, copied from the previous crawl where it has them."""
-        wanted = self._wanted
+        wanted, before = self._wanted, file.before
         lines = []
-        if wanted.pattern is None or fnmatchcase(os.fsdecode(name), wanted.pattern):
+        if wanted.pattern is None or fnmatchcase(os.fsdecode(file.name), wanted.pattern):
             line = None if wanted.rereads else self._copy_mseed(path, before.get(MSEED), findings)
             if line is None:
-                record = self._read_mseed(path, local, size)
+                record = self._read_mseed(path, file)
                 self._count(path, record, findings)
                 line = format_line(CrawlLine(path, MSEED, encode_record(record)))
             lines.append(line)
@@ -214,7 +243,7 @@ class Describer:
                 lines.append(before[md_type] + b"\n")
             else:
                 try:
-                    json = msgspec.json.encode(probe(local))
+                    json = msgspec.json.encode(probe(file.local))
                 except OSError as error:
                     findings.unreadable_files[path] = str(error.strerror)
                     continue
@@ -222,8 +251,8 @@ class Describer:
             findings.counts[md_type] += 1
         return lines
 
-    def _read_mseed(self, path: str, local: bytes, size: int) -> MseedRecord:
-        record = read_content(os.fsdecode(local), size, self._extend)
+    def _read_mseed(self, path: str, file: _File) -> MseedRecord:
+        record = read_content(os.fsdecode(file.local), file.size, self._extend)
         record.misnamed = is_misnamed(path, record.segments, self._wanted.layout)
         return record
 
