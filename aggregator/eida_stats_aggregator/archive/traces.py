@@ -59,9 +59,13 @@ def add_file(traces: Any, path: str, size: int) -> bool:
 def _fill_buffer(path: str) -> int:
     """Read a file into the buffer, and return how many bytes there are."""
     length = 0
-    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - half of the time
-        while count := file.readinto(_VIEW[length:]):
+    # `open` takes 3 µs more.
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        while count := os.readv(descriptor, [_VIEW[length:]]):
             length += count
+    finally:
+        os.close(descriptor)
     return length
 
 
