@@ -1,11 +1,15 @@
-"""Files that are written completely or not at all."""
+"""Files that are written completely or not at all, and names of files."""
 
 import os
+import re
 from pathlib import Path
 
 TEMPORARY_SUFFIX = ".tmp"
 OWNER_ONLY = 0o600
 EVERYBODY = 0o666
+
+# Only bytes from 80 on are not UTF-8.
+_LIKE_ESCAPE = re.compile(rb"\\(?=x(?:5c|[89a-f][0-9a-f]))")
 
 
 def write_file(path: Path, content: bytes, permissions: int = OWNER_ONLY) -> None:
@@ -41,3 +45,14 @@ def sync_directory(path: Path) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def format_name(name: bytes) -> str:
+    r"""Return a name with `\xHH` for each byte that is not UTF-8. Unicode is not normalised.
+
+    Where the name itself seems to have such an escape, its backslash is written as `\x5c`, so that no two names are
+    alike.
+    """
+    if b"\\x" in name:
+        name = _LIKE_ESCAPE.sub(rb"\\x5c", name)
+    return name.decode("utf-8", "backslashreplace")

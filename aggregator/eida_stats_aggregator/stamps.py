@@ -4,12 +4,13 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from eida_statistics.files import format_name
 from eida_stats_aggregator.delivery.state import LogStamp
 
 
 def read_stamps(paths: Iterable[Path]) -> dict[str, LogStamp]:
     """Return the stamps of files by absolute path, escaped so that JSON can hold any name."""
-    return {os.fsencode(path.absolute()).decode("utf-8", "backslashreplace"): _read_stamp(path) for path in paths}
+    return {format_name(os.fsencode(path.absolute())): _read_stamp(path) for path in paths}
 
 
 def _read_stamp(path: Path) -> LogStamp:

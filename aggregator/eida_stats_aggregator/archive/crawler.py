@@ -12,11 +12,11 @@ from eida_statistics import __version__
 from eida_statistics.archive.crawl_file import CrawlWriter, find_parts
 from eida_statistics.archive.records import CrawlRecord
 from eida_statistics.errors import InvalidRegistry, RegistryUnavailable
+from eida_statistics.files import format_name
 from eida_statistics.networks import NetworkRegistry
 from eida_stats_aggregator.archive import pool
 from eida_stats_aggregator.archive.describe import Described, Describer, Findings, Portion, Wanted
 from eida_stats_aggregator.archive.errors import CrawlerLost, CrawlStopped, UnreadableRoot, UnwritableCrawl
-from eida_stats_aggregator.archive.posix import format_name
 from eida_stats_aggregator.archive.previous import PreviousCrawl, explain_reading
 from eida_stats_aggregator.archive.walk import Complain, Directory, join, walk
 from eida_stats_aggregator.parallel.shared_registry import Load, SharedRegistry

@@ -3,16 +3,14 @@
 import grp
 import os
 import pwd
-import re
 import stat
 from functools import lru_cache
 
 from eida_statistics.archive.records import EARLIEST, LATEST, PathType, PosixRecord
+from eida_statistics.files import format_name
 
 _NANOSECONDS = 10**9
 _MAX_INT64 = 2**63 - 1
-# Only bytes from 80 on are not UTF-8.
-_LIKE_ESCAPE = re.compile(rb"\\(?=x(?:5c|[89a-f][0-9a-f]))")
 
 
 def get_type(found: os.stat_result) -> PathType | None:
@@ -58,17 +56,6 @@ def describe_path(
         _find_group(found.st_gid) if has_owners else None,
         None if format_name(name).encode() == name else name.hex(),
     )
-
-
-def format_name(name: bytes) -> str:
-    r"""Return a name with `\xHH` for each byte that is not UTF-8. Unicode is not normalised.
-
-    Where the name itself seems to have such an escape, its backslash is written as `\x5c`, so that no two names are
-    alike.
-    """
-    if b"\\x" in name:
-        name = _LIKE_ESCAPE.sub(rb"\\x5c", name)
-    return name.decode("utf-8", "backslashreplace")
 
 
 def _to_seconds(nanoseconds: int) -> int | None:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from eida_stats_aggregator.archive.posix import format_name
+from eida_statistics.files import format_name
 
 
 class Directory(NamedTuple):

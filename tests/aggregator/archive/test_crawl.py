@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eida_stats_aggregator.archive.posix import format_name
+from eida_statistics.files import format_name
 from support.archives import (
     REGISTRY,
     crawl,
