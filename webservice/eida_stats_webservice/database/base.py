@@ -147,6 +147,22 @@ class Database(ABC):
         parameters.
         """
 
+    def load_rows_in_background(
+        self,
+        connection: Any,
+        query: Any,
+        rows: Iterable[_Row],
+        *,
+        to_line: Callable[[_Row], str],
+        to_parameters: Callable[[_Row], dict[str, Any]],
+    ) -> None:
+        """Load many rows as `load_rows` does, while the caller goes on if the database is able to.
+
+        The next use of the connection waits for the end, and raises the exception if there was one. All rows are
+        in memory until then.
+        """
+        self.load_rows(connection, query, rows, to_line=to_line, to_parameters=to_parameters)
+
     def run_all(self, connection: Any, query: Any, parameters: Mapping[str, Any]) -> None:
         """Run the statements of a named query. Each ends at the end of a line, and may use any parameter."""
         cursor = connection.cursor()

@@ -11,6 +11,7 @@ import psycopg2
 from aiosql.adapters.pyformat import PyFormatAdapter
 from psycopg2 import extensions, extras
 
+from eida_stats_webservice.database.background import BackgroundConnection
 from eida_stats_webservice.database.base import Database, merge_wildcards, set_savepoint
 from eida_stats_webservice.database.driver_errors import translate_errors
 from eida_stats_webservice.database.pool import Pool
@@ -118,6 +119,18 @@ class PostgreSQL(Database):
                 if text.error is not None:
                     raise text.error from None
                 raise
+
+    def load_rows_in_background(
+        self,
+        connection: BackgroundConnection,
+        query: Any,
+        rows: Iterable[_Row],
+        *,
+        to_line: Callable[[_Row], str],
+        to_parameters: Callable[[_Row], dict[str, Any]],  # noqa: ARG002
+    ) -> None:
+        """Load the rows by COPY in another thread; see the base class."""
+        connection.copy_in_background(query.sql, map(to_line, rows))
 
     def to_regex(self, patterns: Iterable[str]) -> str:
         """Return a regular expression, which PostgreSQL matches without backtracking."""

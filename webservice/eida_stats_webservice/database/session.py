@@ -7,6 +7,8 @@ from typing import Any
 import psycopg2
 from psycopg2 import extensions
 
+from eida_stats_webservice.database.background import BackgroundConnection
+
 # Parameters of the URI take precedence. There are no startup `options`: they would replace those of the URI, and
 # PgBouncer refuses them.
 _PARAMETERS: dict[str, Any] = {
@@ -29,7 +31,9 @@ def connect(uri: str) -> extensions.connection:
     given = extensions.parse_dsn(uri)
     parameters = {name: value for name, value in _PARAMETERS.items() if name not in given}
     # The default is the encoding of the database, which may lack characters of the server's messages.
-    connection: extensions.connection = psycopg2.connect(uri, client_encoding="UTF8", **parameters)
+    connection: extensions.connection = psycopg2.connect(
+        uri, client_encoding="UTF8", connection_factory=BackgroundConnection, **parameters
+    )
     connection.set_session(isolation_level="READ COMMITTED")
     return connection
 

@@ -108,8 +108,8 @@ class RawLogTables:
         self._queries.create_partition(connection, month=month.isoformat())
 
     def add_events(self, connection: Any, rows: Iterable[EventRow]) -> None:
-        """Add rows to the events, whose partitions exist."""
-        self._database.load_rows(
+        """Begin to add rows to the events, whose partitions exist. The database writes them in the background."""
+        self._database.load_rows_in_background(
             connection, self._queries.load_events, rows, to_line=_write_event, to_parameters=_list_event
         )
 
