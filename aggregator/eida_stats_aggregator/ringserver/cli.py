@@ -240,7 +240,7 @@ def cli(
 def main() -> NoReturn:
     """Run the command."""
     set_program("ringserverstats")
-    run_command(cli)
+    run_command(cli, interrupted="interrupted; the next run sends or stores what is missing")
 
 
 def _is_on_command_line(*names: str) -> bool:

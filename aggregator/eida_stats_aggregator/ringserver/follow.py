@@ -186,7 +186,7 @@ def cli(
 def main() -> NoReturn:
     """Run the command."""
     set_program("ringserverstats_follow")
-    run_command(cli)
+    run_command(cli, interrupted="interrupted; the next run sends the records that are missing")
 
 
 def _check_service(send_to: str | None, *, dry_run: bool) -> None:

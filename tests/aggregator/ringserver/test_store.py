@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,8 @@ from support.ringserver_days import list_differences
 from support.roles import grant_service
 from support.stores import ON_ONE_STORE, ON_POSTGRESQL, Store
 from support.stubs import environment, find_unused_url
-from support.tables import select
-from support.transfer_logs import REAL_TEXT, Log, read_files
+from support.tables import count, select
+from support.transfer_logs import REAL_TEXT, Log, Stream, read_files
 
 REGISTRY = REAL_TEXT.parents[1] / "fdsn-networks.json"
 NEEDS_REAL_LOGS = pytest.mark.skipif(not REAL_TEXT.exists(), reason="the real logs are not here")
@@ -160,3 +162,20 @@ def test_role_without_rights_names_the_command(home: Home, store: Store, store_u
     store.registry.add_node("local", "")
     assert home.run_json("--dburi", uri, log)["records"] == 1
     assert select(store, "SELECT count(*) FROM payloads") == [(1,)]
+
+
+@ON_ONE_STORE
+def test_interrupted_run_stores_nothing(store: Store, store_uri: str, home: Home) -> None:
+    words = [Path(sys.executable).with_name("ringserverstats"), "--dburi", store_uri]
+    with subprocess.Popen(
+        words, cwd=home.folder, env=environment(home.folder), stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        # More than a pipe holds, so the command is reading.
+        process.stdin.write(Log(streams=(Stream("GE_APE_00_HHZ/MSEED"),) * 20_000).text())
+        process.stdin.flush()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate()
+    assert process.returncode == 1
+    assert errors.decode().endswith("interrupted; the next run sends or stores what is missing\n")
+    assert count(store, "payloads") == 0
