@@ -191,7 +191,8 @@ CREATE TABLE space_days (
     day date NOT NULL,
     entries bigint NOT NULL,
     exits bigint NOT NULL,
-    PRIMARY KEY (space_id, day)
+    -- A count adds up all days of a space, from this index alone.
+    PRIMARY KEY (space_id, day) INCLUDE (entries, exits)
 );
 
 CREATE TABLE space_count (
@@ -222,6 +223,78 @@ CREATE TABLE connections_archived (
 );
 COMMENT ON TABLE connections_archived IS 'the first day of which events are kept';
 INSERT INTO connections_archived (events_from) VALUES ('2000-01-01');
+
+-- Present counts are requested most often, and planning these statements takes longer than running them. PL/pgSQL keeps
+-- their plans for a connection to the server, also behind PgBouncer.
+CREATE FUNCTION spaces_count_present(wanted text) RETURNS TABLE (
+    node_id integer, restricted boolean, net numeric, is_known boolean, has_recounts boolean, has_ringservers boolean
+) LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH RECURSIVE top AS (
+        SELECT id, node_id, restricted FROM spaces WHERE lower(name) = lower(wanted)
+    ), below (id, node_id, is_stored) AS (
+        SELECT id, node_id, node_id IS NOT NULL FROM top
+        UNION ALL
+        SELECT spaces.id, spaces.node_id, spaces.node_id IS NOT NULL AND below.node_id IS NULL
+        FROM below JOIN spaces ON spaces.parent_id = below.id
+    )
+    SELECT node_id, restricted,
+        -- One index look-up for each space. As joins, these two would read the tables of sums completely.
+        (
+            SELECT coalesce(sum((SELECT sum(entries - exits) FROM space_days WHERE space_id = below.id)), 0)
+            FROM below WHERE is_stored
+        ),
+        EXISTS (
+            SELECT 1 FROM below
+            WHERE is_stored AND (SELECT min(hour) FROM space_hours WHERE space_id = below.id) IS NOT NULL
+        ),
+        EXISTS (SELECT 1 FROM recounts WHERE space_id IN (SELECT id FROM below)),
+        EXISTS (
+            SELECT 1 FROM installations JOIN sensors ON sensors.id = sensor_id
+            WHERE kind = 'ringserver' AND space_id IN (SELECT id FROM below)
+        )
+    FROM top;
+END
+$$;
+
+CREATE FUNCTION spaces_find_present(top_id integer) RETURNS TABLE (
+    net numeric, recounted timestamptz, first_heard timestamptz, last_heard timestamptz, unconfirmed numeric,
+    changed timestamptz
+) LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH RECURSIVE below (space_id, node_id, is_stored) AS (
+        SELECT id, node_id, node_id IS NOT NULL FROM spaces WHERE id = top_id
+        UNION ALL
+        SELECT spaces.id, spaces.node_id, spaces.node_id IS NOT NULL AND below.node_id IS NULL
+        FROM below JOIN spaces ON spaces.parent_id = below.space_id
+    )
+    SELECT
+        (
+            SELECT sum((
+                SELECT coalesce(sum(entries - exits), 0) FROM space_days WHERE space_days.space_id = below.space_id
+            ))
+            FROM below
+            WHERE is_stored
+                AND (SELECT min(hour) FROM space_hours WHERE space_hours.space_id = below.space_id) IS NOT NULL
+        ),
+        (SELECT max(recorded) FROM recounts WHERE space_id IN (SELECT space_id FROM below)),
+        min(CASE WHEN removed_at IS NULL THEN heard_at END),
+        max(CASE WHEN removed_at IS NULL THEN heard_at END),
+        sum(CASE WHEN unconfirmed AND removed_at IS NULL THEN (
+            SELECT count(*) FROM sessions WHERE sessions.sensor_id = installations.sensor_id AND closed_at IS NULL
+        ) END),
+        max((
+            SELECT max(recorded) FROM sensor_events
+            WHERE sensor_events.sensor_id = installations.sensor_id AND recorded >= installed_at
+                AND (removed_at IS NULL OR recorded < removed_at)
+        ))
+    FROM below JOIN installations USING (space_id) LEFT JOIN sensor_states USING (sensor_id);
+END
+$$;
 
 CREATE FUNCTION sensors_delete_events() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN

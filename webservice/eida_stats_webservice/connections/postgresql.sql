@@ -29,6 +29,8 @@ WHERE sensor_id = CAST(value ->> 0 AS integer) AND session = value ->> 1 AND num
 -- Return whether the role has the privileges of the service. An older schema lacks the tables; this is reported as a
 -- missing migration.
 SELECT bool_and(COALESCE(has_table_privilege(to_regclass(name), privilege), true))
+    AND COALESCE(has_function_privilege(to_regprocedure('spaces_count_present(text)'), 'EXECUTE'), true)
+    AND COALESCE(has_function_privilege(to_regprocedure('spaces_find_present(integer)'), 'EXECUTE'), true)
 FROM (VALUES
     ('spaces', 'SELECT'), ('spaces', 'INSERT'), ('sensors', 'INSERT'), ('installations', 'INSERT'),
     ('sensor_log', 'INSERT'), ('sensor_events', 'DELETE'), ('sessions', 'UPDATE'), ('session_listings', 'UPDATE'),
@@ -146,3 +148,16 @@ FROM facts
 JOIN nodes ON nodes.id = node_id
 JOIN sensors ON sensors.node_id = facts.node_id AND sensors.name = nodes.name || '/' || sensor
 ORDER BY sensors.id, session COLLATE "C", source, position;
+
+-- name: present_count(name)^
+-- Return all that decides the present count of a space: its node, whether only this node may see it, its net entries, and
+-- whether it has had an event, recounts, and ringservers, of its own or below.
+SELECT node_id, restricted, net, is_known, has_recounts, has_ringservers FROM spaces_count_present(:name);
+
+-- name: present_states(name, spaces)
+-- Return the present states of the space with a name, and of some others: each space, its net entries, null without any
+-- event, the time of the last recount, when its ringservers were heard of, the one that is silent for longest first, how
+-- many open sessions nothing confirms, and the time of the last event.
+SELECT id, name, parent_id, node_id, capacity, restricted, net, recounted, first_heard, last_heard, unconfirmed, changed
+FROM spaces CROSS JOIN LATERAL spaces_find_present(id)
+WHERE lower(name) = lower(:name) OR id IN :spaces;

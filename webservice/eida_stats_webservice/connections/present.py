@@ -1,15 +1,14 @@
 """Find the present counts of spaces, and how far they can be relied on."""
 
 import datetime
-from collections import defaultdict
-from collections.abc import Container, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 
 from eida_stats_webservice.connections.models import Space
 from eida_stats_webservice.connections.tables import parse_optional
-from eida_stats_webservice.connections.view import View
+from eida_stats_webservice.connections.view import View, check_name, find_space
 
 SILENT_AFTER = datetime.timedelta(minutes=2)
 """A follower sends a message every 30 seconds. If none has arrived for so long, its ringserver is stale."""
@@ -37,47 +36,25 @@ class Present(msgspec.Struct, frozen=True):
     unconfirmed: int
 
 
-class _Sensor(NamedTuple):
-    is_ringserver: bool
-    heard_at: datetime.datetime | None
-    unconfirmed: int
-    changed: datetime.datetime | None
-
-
 def find_present(view: View, spaces: Sequence[Space], now: datetime.datetime) -> list[Present]:
-    """Return the present states of spaces, with a few queries for all of them."""
-    tree = view.counts.tree
-    relevant = {below.id for space in spaces for below in tree.list_below(space)}
-    sensors = _find_sensors(view, relevant)
-    sums: dict[int, int] = {}
-    recounts: dict[int, datetime.datetime] = {}
-    # No space has the id 0; PostgreSQL has no empty lists.
-    stored = view.to_list({0, *(part.id for space in spaces for part in tree.list_stored(space))})
-    for number, net, recounted in view.select("present_sums", relevant, stored=stored):
-        if net is not None:
-            sums[number] = int(net)
-        if (time := parse_optional(recounted)) is not None:
-            recounts[number] = time
-    counts = _find_counts(view, spaces, sums, recounts)
-    found = []
-    for space in spaces:
-        below = tree.list_below(space)
-        installed = [one for part in below for one in sensors[part.id]]
-        changes = [*(one.changed for one in installed), *(recounts.get(part.id) for part in below)]
-        heard = [one.heard_at for one in installed if one.is_ringserver and one.heard_at is not None]
-        silent = [moment for moment in heard if now - moment > SILENT_AFTER]
-        found.append(
-            Present(
-                space=space,
-                count=counts.get(space.id, 0 if heard else None),
-                changed=max(filter(None, changes), default=None),
-                as_of=min(heard, default=now),
-                stale=bool(silent) and len(silent) == len(heard),
-                complete=not silent,
-                unconfirmed=sum(one.unconfirmed for one in installed),
-            )
-        )
-    return found
+    """Return the present states of spaces, with one query for all of them."""
+    found = {one.space.id: one for one in _find(view, "", spaces, now)}
+    return [found[space.id] for space in spaces]
+
+
+def find_present_by_name(view: View, name: str, now: datetime.datetime) -> Present:
+    """Return the present state of a space, without reading all spaces.
+
+    Raises:
+        BadParameter: if no space can have this name.
+        UnknownSpace: if there is none that the client may see.
+    """
+    check_name(name)
+    found = _find(view, name, [], now)
+    if not found or not view.can_see(found[0].space):
+        # The database may ignore the case of ASCII letters only.
+        found = find_present(view, [find_space(view, name)], now)
+    return found[0]
 
 
 def show_unconfirmed(view: View, present: Present) -> int | None:
@@ -86,25 +63,35 @@ def show_unconfirmed(view: View, present: Present) -> int | None:
     return None if is_hidden else view.show(present.space, present.unconfirmed)
 
 
-def _find_sensors(view: View, spaces: Iterable[int]) -> dict[int, list[_Sensor]]:
-    """Return the sensors of some spaces, by space."""
-    found: dict[int, list[_Sensor]] = defaultdict(list)
-    for space_id, is_ringserver, heard_at, unconfirmed, changed in view.select("installed_sensors", spaces):
-        found[space_id].append(
-            _Sensor(bool(is_ringserver), parse_optional(heard_at), int(unconfirmed), parse_optional(changed))
-        )
-    return found
+def _find(view: View, name: str, spaces: Iterable[Space], now: datetime.datetime) -> list[Present]:
+    """Return the present states of the space with a name, and of some others."""
+    # No space has the id 0; PostgreSQL has no empty lists.
+    wanted = [0, *(space.id for space in spaces)]
+    return [_make_present(view, row, now) for row in view.select("present_states", wanted, name=name)]
 
 
-def _find_counts(
-    view: View, spaces: Iterable[Space], sums: Mapping[int, int], recounted: Container[int]
-) -> dict[int, int]:
-    """Return the counts of the spaces that have had events, by space."""
-    tree = view.counts.tree
-    counts = {}
-    for space in spaces:
-        if any(below.id in recounted for below in tree.list_below(space)):
-            counts[space.id] = view.counts.count(space)
-        elif known := [sums[part.id] for part in tree.list_stored(space) if part.id in sums]:
-            counts[space.id] = sum(known)
-    return counts
+def _make_present(view: View, row: Sequence[Any], now: datetime.datetime) -> Present:
+    number, name, parent_id, node_id, capacity, restricted, net, recounted, *heard, unconfirmed, changed = row
+    space = Space(number, name, parent_id, node_id, capacity, bool(restricted))
+    recounted_at, first_heard, last_heard = map(parse_optional, (recounted, *heard))
+    if recounted_at is not None:
+        count: int | None = view.counts.count(space)
+    elif net is not None:
+        count = int(net)
+    else:
+        count = None if first_heard is None else 0
+    changes = (parse_optional(changed), recounted_at)
+    return Present(
+        space=space,
+        count=count,
+        changed=max((moment for moment in changes if moment is not None), default=None),
+        as_of=first_heard or now,
+        stale=_is_silent(last_heard, now),
+        complete=not _is_silent(first_heard, now),
+        unconfirmed=int(unconfirmed or 0),
+    )
+
+
+def _is_silent(heard: datetime.datetime | None, now: datetime.datetime) -> bool:
+    """Return whether a ringserver that was heard of is stale. A space without ringservers is not."""
+    return heard is not None and now - heard > SILENT_AFTER

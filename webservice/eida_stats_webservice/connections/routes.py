@@ -17,7 +17,7 @@ from eida_stats_webservice.connections.parameters import (
     parse_protocol,
     read_values,
 )
-from eida_stats_webservice.connections.present import find_present
+from eida_stats_webservice.connections.present import find_present, find_present_by_name
 from eida_stats_webservice.connections.rows import (
     COUNT_COLUMNS,
     PRESENT_COLUMNS,
@@ -55,9 +55,12 @@ def create_blueprint(views: ViewFactory, concurrency: ConcurrencyLimit) -> Bluep
     def now() -> Response:
         """Return the present counts of one space, or of all."""
         values, options = read_values(read_parameters(request), optional=("space",))
+        now = _get_now()
         with views.open(request) as view:
-            spaces = [find_space(view, values["space"])] if "space" in values else view.list_spaces()
-            found = find_present(view, spaces, _get_now())
+            if "space" in values:
+                found = [find_present_by_name(view, values["space"], now)]
+            else:
+                found = find_present(view, view.list_spaces(), now)
             rows = [make_present_row(view, one) for one in found]
         # The time of a count that is complete passes without a change.
         times = [None if one.complete else one.as_of for one in found]

@@ -131,3 +131,74 @@ FROM facts
 JOIN nodes ON nodes.id = facts.node_id
 JOIN sensors ON sensors.node_id = facts.node_id AND sensors.name = nodes.name || '/' || sensor
 ORDER BY sensors.id, session, source, position;
+
+-- name: present_count(name)^
+-- Return all that decides the present count of a space: its node, whether only this node may see it, its net entries, and
+-- whether it has had an event, recounts, and ringservers, of its own or below.
+WITH RECURSIVE top AS (
+    SELECT id, node_id, restricted FROM spaces WHERE lower(name) = lower(:name)
+), below (id, node_id, is_stored) AS (
+    SELECT id, node_id, node_id IS NOT NULL FROM top
+    UNION ALL
+    SELECT spaces.id, spaces.node_id, spaces.node_id IS NOT NULL AND below.node_id IS NULL
+    FROM below JOIN spaces ON spaces.parent_id = below.id
+)
+SELECT node_id, restricted,
+    -- One index look-up for each space. As joins, these two would read the tables of sums completely.
+    (
+        SELECT coalesce(sum((SELECT sum(entries - exits) FROM space_days WHERE space_id = below.id)), 0)
+        FROM below WHERE is_stored
+    ),
+    EXISTS (
+        SELECT 1 FROM below
+        WHERE is_stored AND (SELECT min(hour) FROM space_hours WHERE space_id = below.id) IS NOT NULL
+    ),
+    EXISTS (SELECT 1 FROM recounts WHERE space_id IN (SELECT id FROM below)),
+    EXISTS (
+        SELECT 1 FROM installations JOIN sensors ON sensors.id = sensor_id
+        WHERE kind = 'ringserver' AND space_id IN (SELECT id FROM below)
+    )
+FROM top;
+
+-- name: present_states(name, spaces)
+-- Return the present states of the space with a name, and of some others: each space, its net entries, null without any
+-- event, the time of the last recount, when its ringservers were heard of, the one that is silent for longest first, how
+-- many open sessions nothing confirms, and the time of the last event.
+WITH RECURSIVE below (top_id, space_id, node_id, is_stored) AS (
+    SELECT id, id, node_id, node_id IS NOT NULL FROM spaces
+    WHERE lower(name) = lower(:name) OR id IN (SELECT value FROM json_each(:spaces))
+    UNION ALL
+    SELECT top_id, spaces.id, spaces.node_id, spaces.node_id IS NOT NULL AND below.node_id IS NULL
+    FROM below JOIN spaces ON spaces.parent_id = below.space_id
+), parts AS MATERIALIZED (
+    SELECT space_id,
+        CASE WHEN sum(CASE WHEN is_stored THEN 1 ELSE 0 END) > 0
+            AND (SELECT min(hour) FROM space_hours WHERE space_hours.space_id = below.space_id) IS NOT NULL
+        THEN (
+            SELECT coalesce(sum(entries - exits), 0) FROM space_days WHERE space_days.space_id = below.space_id
+        ) END AS net,
+        (SELECT max(recorded) FROM recounts WHERE recounts.space_id = below.space_id) AS recounted
+    FROM below GROUP BY space_id
+), counted AS (
+    SELECT top_id, sum(CASE WHEN is_stored THEN net END) AS net, max(recounted) AS recounted
+    FROM below JOIN parts USING (space_id) GROUP BY top_id
+), installed AS MATERIALIZED (
+    SELECT space_id,
+        CASE WHEN removed_at IS NULL THEN heard_at END AS heard_at,
+        CASE WHEN unconfirmed AND removed_at IS NULL THEN (
+            SELECT count(*) FROM sessions WHERE sessions.sensor_id = installations.sensor_id AND closed_at IS NULL
+        ) ELSE 0 END AS unconfirmed,
+        (
+            SELECT max(recorded) FROM sensor_events
+            WHERE sensor_events.sensor_id = installations.sensor_id AND recorded >= installed_at
+                AND (removed_at IS NULL OR recorded < removed_at)
+        ) AS changed
+    FROM installations LEFT JOIN sensor_states USING (sensor_id)
+    WHERE space_id IN (SELECT space_id FROM parts)
+), sensed AS (
+    SELECT top_id, min(heard_at) AS first_heard, max(heard_at) AS last_heard, sum(unconfirmed) AS unconfirmed,
+        max(changed) AS changed
+    FROM below JOIN installed USING (space_id) GROUP BY top_id
+)
+SELECT id, name, parent_id, node_id, capacity, restricted, net, recounted, first_heard, last_heard, unconfirmed, changed
+FROM counted JOIN spaces ON spaces.id = top_id LEFT JOIN sensed USING (top_id);

@@ -56,17 +56,21 @@ class View:
     """The spaces as one client sees them, in the state that one connection sees.
 
     Attributes:
-        counts: the counts.
         viewer: the client.
     """
 
     def __init__(self, tables: ConnectionTables, connection: Any, viewer: Viewer, live: LiveCounts) -> None:
-        self.counts = Counts(tables, connection)
         self.viewer = viewer
+        self._tables = tables
         self._database = tables.database
         self._queries = tables.queries
         self._connection = connection
         self._live = live
+
+    @cached_property
+    def counts(self) -> Counts:
+        """The counts. Their first use reads all spaces."""
+        return Counts(self._tables, self._connection)
 
     @property
     def min_clients(self) -> int:
@@ -110,10 +114,6 @@ class View:
                 return []
             parameters["spaces"] = self._database.to_list(chosen)
         return list(getattr(self._queries, query)(self._connection, **parameters))
-
-    def to_list(self, numbers: Iterable[int]) -> Any:
-        """Return the parameter of a query with some numbers, of which there is at least one."""
-        return self._database.to_list(numbers)
 
     def select_value(self, query: str, spaces: Iterable[int], **parameters: object) -> Any:
         """Run a named query for some spaces, and return its value; None if there are no spaces."""
