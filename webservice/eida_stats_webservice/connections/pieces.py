@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 HOUR = datetime.timedelta(hours=1)
-_EVENTS_AT_ONCE = 20_000
+EVENTS_AT_ONCE = 20_000
 _WINDOWS_AT_ONCE = 2_000
 # The sizes of hours may be wrong, where they are computed again.
 _LONGEST = datetime.timedelta(days=31)
@@ -19,12 +19,14 @@ class Window(NamedTuple):
     stop: datetime.datetime
 
 
-def cut_hours(hours: Iterable[tuple[int, datetime.datetime, int]]) -> Iterator[list[Window]]:
+def cut_hours(
+    hours: Iterable[tuple[int, datetime.datetime, int]], events_at_once: int = EVENTS_AT_ONCE
+) -> Iterator[list[Window]]:
     """Yield hours of spaces in pieces. Each hour has a space, its start and the number of its events."""
     piece: list[Window] = []
     total = 0
     for space_id, hour, events in hours:
-        if piece and (total + events > _EVENTS_AT_ONCE or len(piece) == _WINDOWS_AT_ONCE):
+        if piece and (total + events > events_at_once or len(piece) == _WINDOWS_AT_ONCE):
             yield piece
             piece, total = [], 0
         piece.append(Window(space_id, hour, hour + HOUR))
@@ -42,7 +44,7 @@ def cut_range(
         while hour - start > _LONGEST:
             yield start, start + _LONGEST
             start, total = start + _LONGEST, 0
-        if total and total + events > _EVENTS_AT_ONCE:
+        if total and total + events > EVENTS_AT_ONCE:
             yield start, hour
             start, total = hour, 0
         total += events

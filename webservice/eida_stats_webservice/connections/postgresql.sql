@@ -59,8 +59,10 @@ SELECT pg_advisory_xact_lock(hashtext('connections'), -1);
 
 -- name: compute_hours(windows)!
 -- Compute the sums and the extremes of all hours in some windows of spaces, which are whole hours, from the events. A
--- sensor between two spaces is one step, or none, for a space that contains both. MATERIALIZED and LATERAL with OFFSET 0
--- look up each sensor of a window once, with its bounds as conditions of the index of events.
+-- sensor between two spaces is one step, or none, for a space that contains both, so its installations are added up for
+-- each stretch of time without a move. LATERAL with OFFSET 0 looks up each sensor of a window once, with its bounds as
+-- conditions of the index of events. The events of each window are sorted for themselves, and by time first: a sort that
+-- begins with the space compares complete rows.
 WITH RECURSIVE wanted (space_id, start, stop) AS MATERIALIZED (
     SELECT CAST(value ->> 0 AS integer), CAST(value ->> 1 AS timestamptz), CAST(value ->> 2 AS timestamptz)
     FROM jsonb_array_elements(CAST(:windows AS jsonb))
@@ -68,30 +70,46 @@ WITH RECURSIVE wanted (space_id, start, stop) AS MATERIALIZED (
     SELECT DISTINCT space_id, space_id FROM wanted
     UNION
     SELECT top_id, spaces.id FROM below JOIN spaces ON parent_id = below.space_id
-), placed (space_id, sensor_id, orientation, start, stop) AS MATERIALIZED (
-    SELECT wanted.space_id, sensor_id, orientation, greatest(start, installed_at), least(stop, removed_at)
+), installed (top_id, sensor_id, orientation, start, stop) AS MATERIALIZED (
+    SELECT top_id, sensor_id, orientation, installed_at, coalesce(removed_at, 'infinity')
+    FROM below JOIN installations USING (space_id)
+), moves (top_id, sensor_id, moment) AS (
+    SELECT top_id, sensor_id, start FROM installed UNION SELECT top_id, sensor_id, stop FROM installed
+), stretches (top_id, sensor_id, start, stop) AS (
+    SELECT top_id, sensor_id, moment, lead(moment) OVER (PARTITION BY top_id, sensor_id ORDER BY moment) FROM moves
+), placed (top_id, sensor_id, start, stop, orientation) AS MATERIALIZED (
+    SELECT top_id, sensor_id, stretches.start, stretches.stop, CAST(sum(orientation) AS integer)
+    FROM stretches JOIN installed USING (top_id, sensor_id)
+    WHERE installed.start <= stretches.start AND stretches.stop <= installed.stop
+    GROUP BY top_id, sensor_id, stretches.start, stretches.stop
+), parts AS (
+    -- Levels are relative to the start of the window.
+    SELECT space_id, wanted.start, hour, entries, exits, lowest, highest
     FROM wanted
-    JOIN below ON below.top_id = wanted.space_id
-    JOIN installations ON installations.space_id = below.space_id
-), steps AS (
-    SELECT space_id, date_trunc('hour', recorded) AS hour, recorded, sensor_id, source, position,
-        CAST(sum(direction * orientation) AS integer) AS step
-    FROM placed
     CROSS JOIN LATERAL (
-        SELECT recorded, source, position, direction FROM sensor_events
-        WHERE sensor_events.sensor_id = placed.sensor_id AND recorded >= start AND recorded < stop
-        OFFSET 0
-    ) AS events
-    GROUP BY space_id, hour, recorded, sensor_id, source, position
-), levels AS (
-    SELECT space_id, hour, step, sum(step) OVER (
-        PARTITION BY space_id, hour ORDER BY recorded, sensor_id, source, position ROWS UNBOUNDED PRECEDING
-    ) AS level
-    FROM steps
+        SELECT hour, sum(greatest(step, 0)) AS entries, -sum(least(step, 0)) AS exits, min(level) AS lowest,
+            max(level) AS highest
+        FROM (
+            SELECT date_bin('1 hour', recorded, '2000-01-01') AS hour, step, sum(step) OVER (
+                ORDER BY recorded, sensor_id, source, position ROWS UNBOUNDED PRECEDING
+            ) AS level
+            FROM placed
+            CROSS JOIN LATERAL (
+                SELECT recorded, source, position, direction * orientation AS step FROM sensor_events
+                WHERE sensor_events.sensor_id = placed.sensor_id
+                    AND recorded >= greatest(wanted.start, placed.start) AND recorded < least(wanted.stop, placed.stop)
+                OFFSET 0
+            ) AS events
+            WHERE top_id = wanted.space_id
+        ) AS levels
+        GROUP BY hour
+    ) AS hours
 ), hours AS (
-    SELECT space_id, hour, sum(greatest(step, 0)) AS entries, -sum(least(step, 0)) AS exits, min(level) AS lowest,
-        max(level) AS highest
-    FROM levels GROUP BY space_id, hour
+    SELECT space_id, hour, entries, exits, lowest - before AS lowest, highest - before AS highest
+    FROM (
+        SELECT *, sum(entries - exits) OVER (PARTITION BY space_id, start ORDER BY hour) - (entries - exits) AS before
+        FROM parts
+    ) AS levels
     UNION ALL
     -- Each hour begins at 0, and may have lost its last event.
     SELECT space_id, hour, 0, 0, 0, 0

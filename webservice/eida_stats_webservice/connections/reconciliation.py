@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from eida_stats_webservice.connections.expiry import Expiry
-from eida_stats_webservice.connections.pieces import HOUR, Window, cut_hours, cut_range
+from eida_stats_webservice.connections.pieces import EVENTS_AT_ONCE, HOUR, Window, cut_hours, cut_range
 from eida_stats_webservice.connections.spaces import SpaceTree
 from eida_stats_webservice.connections.sums import find_hour
 from eida_stats_webservice.connections.tables import ConnectionTables, parse_optional
@@ -97,7 +97,9 @@ class Reconciliation:
                 (int(space_id), parse_time(hour), int(events))
                 for space_id, hour, events in self._queries.stale_hours(connection, spaces=self._to_list(spaces))
             ]
-        for windows in cut_hours(stale):
+        # Ingestion does not wait for the spaces above the nodes, and each commit waits for the disk.
+        events_at_once = EVENTS_AT_ONCE if node is not None else 5 * EVENTS_AT_ONCE
+        for windows in cut_hours(stale, events_at_once):
             self._change(node, partial(self._compute_stale, node=node, windows=windows))
         return len(stale)
 
