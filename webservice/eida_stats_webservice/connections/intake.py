@@ -30,7 +30,7 @@ from eida_stats_webservice.connections.ringservers import Change, RingserverBatc
 from eida_stats_webservice.connections.spaces import SpaceTree
 from eida_stats_webservice.connections.sums import Summation
 from eida_stats_webservice.connections.tables import ConnectionTables
-from eida_stats_webservice.database.base import Database, format_moment
+from eida_stats_webservice.database.base import Database
 from eida_stats_webservice.registry.models import Arrival, Node
 from eida_stats_webservice.registry.repository import RegistryRepository
 
@@ -160,7 +160,7 @@ class _Batch:
             self._connection,
             (
                 (
-                    *(format_moment(self._now), format_moment(record.time), self._node.id, sensor.name, "count"),
+                    *(self._now, record.time, self._node.id, sensor.name, "count"),
                     *(record.direction, "", record.direction, None, None, None, None, None),
                 )
                 for record in records

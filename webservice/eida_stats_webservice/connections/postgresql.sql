@@ -18,6 +18,18 @@ COPY sensor_events (sensor_id, recorded, source, position, direction, cause, pla
 -- Load new sessions.
 COPY sessions (sensor_id, session, number, address, port, connected, closed_at, closed_by, protocol) FROM STDIN;
 
+-- name: rows_of_sessions(sensor_id, sessions)
+-- Return some sessions. In a list of SQL, each of thousands would be parsed as an expression.
+SELECT session, number, address, port, connected, closed_at, closed_by, protocol
+FROM sessions
+WHERE sensor_id = :sensor_id AND session = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:sessions AS jsonb))))
+ORDER BY session, number;
+
+-- name: protocols_of_sessions(sensor_id, sessions)
+-- Return the protocols that commands have shown.
+SELECT session, protocol FROM session_protocols
+WHERE sensor_id = :sensor_id AND session = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(:sessions AS jsonb))));
+
 -- name: put_sessions(rows)!
 -- Change some sessions. Each row has a sensor, a session, its number, and the new values.
 UPDATE sessions SET address = value ->> 3, closed_at = CAST(value ->> 4 AS timestamptz), closed_by = value ->> 5,

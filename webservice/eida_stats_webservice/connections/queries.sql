@@ -50,11 +50,6 @@ FROM (
     WHERE sensor_id = :sensor_id AND session IN :sessions AND closed_at IS NOT NULL
 ) AS known JOIN sensor_events e ON e.sensor_id = :sensor_id AND e.recorded = moment AND e.session = known.session;
 
--- name: rows_of_sessions(sensor_id, sessions)
--- Return some sessions.
-SELECT session, number, address, port, connected, closed_at, closed_by, protocol
-FROM sessions WHERE session IN :sessions AND sensor_id = :sensor_id ORDER BY session, number;
-
 -- name: unlogged_ends(sensor_id, moment)
 -- Return the sessions that are open, or have ended from a moment on without a disconnect in the log.
 SELECT DISTINCT session FROM sessions
@@ -63,10 +58,6 @@ WHERE sensor_id = :sensor_id AND (closed_at IS NULL OR (closed_at >= :moment AND
 -- name: listings_of_sessions(sensor_id, sessions)
 -- Return when snapshots have listed some sessions last.
 SELECT session, count, listed_at FROM session_listings WHERE sensor_id = :sensor_id AND session IN :sessions;
-
--- name: protocols_of_sessions(sensor_id, sessions)
--- Return the protocols that commands have shown.
-SELECT session, protocol FROM session_protocols WHERE sensor_id = :sensor_id AND session IN :sessions;
 
 -- name: delete_event(sensor_id, recorded, source, position)*!
 -- Delete an event that no log has.

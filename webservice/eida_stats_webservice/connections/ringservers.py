@@ -17,12 +17,12 @@ from eida_statistics.connections import (
     ServerStart,
     Snapshot,
 )
+from eida_stats_webservice.connections.copy_lines import Row
 from eida_stats_webservice.connections.errors import ArchivedEvents, ConflictingEvent, SnapshotUnknown
 from eida_stats_webservice.connections.models import FIRST_MOMENT, Event, Sensor, Session
 from eida_stats_webservice.connections.session_tables import Known, SessionTables
 from eida_stats_webservice.connections.sessions import CONFIRMED_AFTER, Group, Statements, derive
-from eida_stats_webservice.connections.tables import ConnectionTables, Row
-from eida_stats_webservice.database.base import format_moment
+from eida_stats_webservice.connections.tables import ConnectionTables
 from eida_stats_webservice.registry.models import Node
 
 KEEP_ADDRESS = datetime.timedelta(days=30)
@@ -81,19 +81,18 @@ class RingserverBatch:
                 self._protocols.add((record.session, record.protocol))
             elif isinstance(record, Snapshot):
                 listed, details = _expand_snapshot(record, snapshot)
-                rows.append(self._write_statement(record, details))
+                rows.append(self._list_statement(record, details))
                 self._list(record.time, listed)
                 snapshot = _encode_listed(listed)
                 moments.append(record.time)
                 has_snapshot = True
             elif isinstance(record, ServerStart | CloseAfter):
-                rows.append(self._write_statement(record, _encode_statement(record)))
+                rows.append(self._list_statement(record, _encode_statement(record)))
                 moments += _list_moments(record)
         if has_snapshot:
             moments += self._find_unconfirmed()
-        created = format_moment(self._now)
         # Written while the database stores the first ones.
-        self._tables.add_to_log(self._connection, (self._write_row(row, created) for row in rows))
+        self._tables.add_to_log(self._connection, map(self._list_row, rows))
         self._sessions.put_protocols(self._connection, self._sensor, self._protocols)
         self._sessions.put_listings(self._connection, self._sensor, self._listings)
         self._touched.update(session for session, _ in self._protocols)
@@ -118,23 +117,23 @@ class RingserverBatch:
         statements = self._sessions.read_statements(self._connection, self._node, self._instance)
         return self._derive(statements)
 
-    def _write_row(self, record: Line | Row, created: str) -> Row:
+    def _list_row(self, record: Line | Row) -> Row:
         """Return the row of the log for a line, or one that is written already."""
         if isinstance(record, tuple):
             return record
         if isinstance(record, Connect):
             event, direction, connected = "connect", 1, None
         else:
-            event, direction, connected = "disconnect", -1, format_moment(record.connected)
+            event, direction, connected = "disconnect", -1, record.connected
         return (
-            *(created, format_moment(record.time), self._node.id, self._instance, event, direction),
+            *(self._now, record.time, self._node.id, self._instance, event, direction),
             *(record.source, record.position, record.session, connected, record.port, record.protocol, None),
         )
 
-    def _write_statement(self, record: Snapshot | ServerStart | CloseAfter, details: str) -> Row:
+    def _list_statement(self, record: Snapshot | ServerStart | CloseAfter, details: str) -> Row:
         tag = str(record.__struct_config__.tag)
         return (
-            *(format_moment(self._now), format_moment(record.time), self._node.id, self._instance, tag),
+            *(self._now, record.time, self._node.id, self._instance, tag),
             *(None, "", None, None, None, None, None, details),
         )
 

@@ -6,20 +6,16 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Set
 from typing import Any, NamedTuple
 
+from eida_stats_webservice.connections.copy_lines import SESSION_COLUMNS, write_session_line
 from eida_stats_webservice.connections.models import Event, Sensor, Session
 from eida_stats_webservice.connections.sessions import Group, Statements, merge_rules, merge_starts
 from eida_stats_webservice.connections.tables import (
     ConnectionTables,
-    Row,
     format_optional,
     parse_optional,
 )
 from eida_stats_webservice.database.base import format_moment, parse_time
 from eida_stats_webservice.registry.models import Node
-
-_SESSION_COLUMNS = (
-    *("sensor_id", "session", "number", "address", "port", "connected", "closed_at", "closed_by", "protocol"),
-)
 
 
 class Known(NamedTuple):
@@ -132,7 +128,7 @@ class SessionTables:
         known = Known({}, defaultdict(list), defaultdict(dict), {})
         if not sessions:
             return known
-        wanted = self._make_key(sensor, sessions)
+        wanted = {"sensor_id": sensor.id, "sessions": json.dumps(list(sessions))}
         for row in self._queries.rows_of_sessions(connection, **wanted):
             session, number, address, port, connected, closed_at, closed_by, protocol = row
             group, stored = known.sessions.setdefault(session, (Group(session, port, parse_time(connected)), []))
@@ -158,12 +154,15 @@ class SessionTables:
 
     def add_sessions(self, connection: Any, sensor: Sensor, rows: Iterable[tuple[Group, Session]]) -> None:
         """Add sessions."""
-        self._tables.load(
-            connection,
-            self._queries.load_sessions,
-            _SESSION_COLUMNS,
-            (_list_session(sensor, group, session) for group, session in rows),
+        number = sensor.id
+        listed = (
+            (
+                *(number, group.session, one.number, group.address, group.port, group.connected),
+                *(one.closed_at, one.closed_by, one.protocol),
+            )
+            for group, one in rows
         )
+        self._tables.load(connection, self._queries.load_sessions, listed, SESSION_COLUMNS, write_session_line)
 
     def put_sessions(self, connection: Any, sensor: Sensor, rows: Iterable[tuple[Group, Session]]) -> None:
         """Change sessions."""
@@ -176,18 +175,3 @@ class SessionTables:
         ]
         if changed:
             self._queries.put_sessions(connection, rows=json.dumps(changed))
-
-
-def _list_session(sensor: Sensor, group: Group, session: Session) -> Row:
-    connected, closed_at = format_moment(group.connected), format_optional(session.closed_at)
-    return (
-        sensor.id,
-        group.session,
-        session.number,
-        group.address,
-        group.port,
-        connected,
-        closed_at,
-        session.closed_by,
-        session.protocol,
-    )

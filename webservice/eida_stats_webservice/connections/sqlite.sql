@@ -23,6 +23,17 @@ VALUES (:sensor_id, :recorded, :source, :position, :direction, :cause, :placed, 
 INSERT INTO sessions (sensor_id, session, number, address, port, connected, closed_at, closed_by, protocol)
 VALUES (:sensor_id, :session, :number, :address, :port, :connected, :closed_at, :closed_by, :protocol);
 
+-- name: rows_of_sessions(sensor_id, sessions)
+-- Return some sessions.
+SELECT session, number, address, port, connected, closed_at, closed_by, protocol
+FROM sessions WHERE sensor_id = :sensor_id AND session IN (SELECT value FROM json_each(:sessions))
+ORDER BY session, number;
+
+-- name: protocols_of_sessions(sensor_id, sessions)
+-- Return the protocols that commands have shown.
+SELECT session, protocol FROM session_protocols
+WHERE sensor_id = :sensor_id AND session IN (SELECT value FROM json_each(:sessions));
+
 -- name: put_sessions(rows)!
 -- Change some sessions. Each row has a sensor, a session, its number, and the new values. With the sensor as a parameter,
 -- SQLite would read all its sessions and compare each with all rows.

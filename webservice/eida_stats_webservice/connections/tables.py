@@ -1,10 +1,19 @@
 """The tables that ingestion reads and writes."""
 
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from eida_stats_webservice.connections.copy_lines import (
+    EVENT_COLUMNS,
+    LOG_COLUMNS,
+    Row,
+    list_parameters,
+    write_event_line,
+    write_log_line,
+)
 from eida_stats_webservice.connections.models import (
     UNKNOWN,
     Event,
@@ -17,17 +26,6 @@ from eida_stats_webservice.connections.spaces import SpaceTree
 from eida_stats_webservice.connections.sums import HourSums, add_up_days, find_placed
 from eida_stats_webservice.database.base import Database, format_moment, parse_time, select_rows, to_records
 from eida_stats_webservice.registry.models import Node
-
-LOG_COLUMNS = (
-    *("created", "recorded", "node_id", "sensor", "event", "direction", "source", "position", "session"),
-    *("connected", "port", "protocol", "details"),
-)
-_EVENT_COLUMNS = (
-    *("sensor_id", "recorded", "source", "position", "direction", "cause", "placed", "session", "protocol"),
-)
-
-
-Row = tuple[Any, ...]
 
 
 def format_optional(moment: datetime.datetime | None) -> str | None:
@@ -137,7 +135,7 @@ class ConnectionTables:
 
     def add_to_log(self, connection: Any, rows: Iterable[Row]) -> None:
         """Add rows with the values of `LOG_COLUMNS`."""
-        self.load(connection, self.queries.load_log, LOG_COLUMNS, rows)
+        self.load(connection, self.queries.load_log, rows, LOG_COLUMNS, write_log_line)
 
     def find_lines(self, connection: Any, sensor: Sensor, source: str, first: int, last: int) -> dict[int, Event]:
         """Return the events of a part of a log file by position."""
@@ -164,12 +162,12 @@ class ConnectionTables:
         """Add events."""
         number = sensor.id
         rows = (
-            (number, format_moment(recorded), source, position, direction, cause, placed, session, protocol)
+            (number, recorded, source, position, direction, cause, placed, session, protocol)
             for (recorded, source, position, direction, cause, session, protocol), placed in zip(
                 events, find_placed(events, installations), strict=True
             )
         )
-        self.load(connection, self.queries.load_events, _EVENT_COLUMNS, rows)
+        self.load(connection, self.queries.load_events, rows, EVENT_COLUMNS, write_event_line)
 
     def delete_events(self, connection: Any, sensor: Sensor, events: Iterable[Event]) -> None:
         """Delete events that no log has."""
@@ -221,21 +219,15 @@ class ConnectionTables:
             )
         )
 
-    def load(self, connection: Any, query: Any, columns: Sequence[str], rows: Iterable[Row]) -> None:
+    def load(
+        self,
+        connection: Any,
+        query: Any,
+        rows: Iterable[Row],
+        columns: Sequence[str],
+        write_line: Callable[[Row], str],
+    ) -> None:
         """Load many rows by a query, with the values of some columns."""
         self.database.load_rows(
-            connection,
-            query,
-            rows,
-            to_line=_write_line,
-            to_parameters=lambda row: dict(zip(columns, row, strict=True)),
+            connection, query, rows, to_line=write_line, to_parameters=partial(list_parameters, columns)
         )
-
-
-def _write_line(row: Row) -> str:
-    """Return a row as a line for COPY."""
-    # No text of the database can hold a NUL.
-    line = "\t".join(["\0" if value is None else value if type(value) is str else str(value) for value in row])
-    if "\\" in line:
-        line = line.replace("\\", "\\\\")
-    return line.replace("\0", "\\N") + "\n"
