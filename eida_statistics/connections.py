@@ -33,7 +33,7 @@ Port = Annotated[int, Meta(ge=0, le=65535)]
 Protocol = Literal["DataLink", "HTTP", "SeedLink", "WebSocket"]
 MAX_NAME = 130
 """The length of the longest name of a sensor or space. That of a ringserver is NODE/NAME."""
-SensorName = Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
+SensorName = Annotated[str, Meta(pattern=rf"^[^\x00-\x1f\x7f]{{1,{MAX_NAME}}}\Z")]
 Time = Annotated[datetime.datetime, Meta(tz=True)]
 Seconds = Annotated[int, Meta(ge=1, le=10 * 366 * 86400)]
 
@@ -45,7 +45,7 @@ _EXPECTED = {
     "port": "a whole number from 0 to 65535",
     "protocol": f"one of {', '.join(get_args(Protocol))}",
     "instance": "up to 64 letters, digits, dots and hyphens",
-    "sensor": f"a text of 1 to {MAX_NAME} characters",
+    "sensor": f"a text of 1 to {MAX_NAME} characters without control characters",
     "direction": "1 or -1",
     "seconds": "a whole number of seconds, at most ten years, or null",
     "count": "a whole number, at least 1",

@@ -100,6 +100,11 @@ def test_unknown_sensor_is_kept_but_not_counted(live: LiveConnections, node: Nod
     assert live.read_hours() == {}
 
 
+def test_name_of_a_door_is_logged_as_it_is(live: LiveConnections, node: Node) -> None:
+    live.send(node, Count("\\N\\t\\", at(1), 1))
+    assert select(live.store, "SELECT sensor FROM sensor_log") == [("\\N\\t\\",)]
+
+
 def test_sensor_counts_where_it_is_at_that_time(live: LiveConnections, node: Node) -> None:
     old, new = (live.add_space(name, node=node) for name in ("old", "new"))
     door = live.add_door(node, "d")

@@ -53,6 +53,10 @@ def test_type_and_compression_do_not_matter(client: FlaskClient, token: str, con
         (b'\n{"event":"alive","instance":"ring"}\n{"event"', "line 3: not JSON"),
         (b'{"event":"leave"}', "line 1: event: not one of"),
         (b'{"event":"alive","instance":"a b"}', "line 1: instance: not up to 64 letters"),
+        (
+            b'{"event":"count","sensor":"a\\tb","time":"2026-11-22T02:03:33Z","direction":1}',
+            "line 1: sensor: not a",
+        ),
         (b"\xff", "line 1: not JSON"),
         (b"1", "line 1: event"),
     ],
