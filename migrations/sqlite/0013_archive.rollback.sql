@@ -3,6 +3,7 @@ DROP VIEW derived_sums;
 DROP VIEW derived_directories;
 DROP VIEW derived_links;
 DROP VIEW derived_files;
+DROP TABLE digests;
 DROP TABLE timeline;
 DROP TABLE spans;
 DROP TABLE links;

@@ -197,6 +197,14 @@ CREATE TABLE timeline (
 CREATE INDEX tli_stream ON timeline (tl_network, tl_station, tl_location, tl_channel, tl_start, tl_end);
 CREATE INDEX tli_shard ON timeline (sh_code, tl_network, tl_station, tl_location, tl_channel);
 
+CREATE TABLE digests (
+    dg_hash text NOT NULL,
+    dg_digest integer NOT NULL,
+    dg_types integer NOT NULL,
+    sh_code text NOT NULL REFERENCES shards ON DELETE CASCADE,
+    PRIMARY KEY (sh_code, dg_hash)
+) WITHOUT ROWID;
+
 -- The rows that follow from paths and metadata. Ingestion writes them into the tables of these names, and verification
 -- compares them.
 

@@ -19,7 +19,7 @@ def read_places(store: Store, code: str) -> Rows:
     """Return where PostgreSQL keeps the rows of all tables, which changes when they are written."""
     rows = {}
     with store.database.transaction() as connection, store.shards.storage.enter(connection, code):
-        for table in VIEWS:
+        for table in (*VIEWS, "digests"):
             cursor = connection.cursor()
             cursor.execute(f"SELECT ctid::text, xmin::text, {table}::text FROM {table}")
             rows[table] = sorted(cursor.fetchall())
@@ -28,18 +28,40 @@ def read_places(store: Store, code: str) -> Rows:
 
 def clear(store: Store, code: str) -> None:
     """Delete the rows of a shard, as if it were new."""
-    is_sqlite = store.database.dialect == "sqlite"
     with store.database.transaction(write=True) as connection:
         cursor = connection.cursor()
         parameters = {"code": code}
-        with store.shards.storage.enter(connection, code):
-            for table in VIEWS:
-                cursor.execute(f"DELETE FROM {table}" + (" WHERE sh_code = :code" if is_sqlite else ""), parameters)
+        for table in (*VIEWS, "digests"):
+            _delete(store, connection, code, table)
         for statement in (
             "DELETE FROM holdings WHERE sh_code = :code",
             "UPDATE shards SET crawled_at = NULL, refreshed_at = NULL WHERE sh_code = :code",
         ):
             cursor.execute(store.database.prepare(statement), parameters)
+
+
+def forget_lines(store: Store, code: str) -> None:
+    """Delete the digests of lines, as if an earlier version of the program had ingested the last crawl."""
+    with store.database.transaction(write=True) as connection:
+        _delete(store, connection, code, "digests")
+
+
+def read_settled(store: Store, code: str) -> set[str]:
+    """Return the hashes of the paths whose lines are not checked again if they are the same in the next crawl."""
+    is_sqlite = store.database.dialect == "sqlite"
+    statement = "SELECT dg_hash FROM digests" + (" WHERE sh_code = :code" if is_sqlite else "")
+    with store.database.transaction() as connection, store.shards.storage.enter(connection, code):
+        cursor = connection.cursor()
+        cursor.execute(statement, {"code": code})
+        return {path_hash for (path_hash,) in cursor.fetchall()}
+
+
+def _delete(store: Store, connection: Any, code: str, table: str) -> None:
+    is_sqlite = store.database.dialect == "sqlite"
+    with store.shards.storage.enter(connection, code):
+        connection.cursor().execute(
+            f"DELETE FROM {table}" + (" WHERE sh_code = :code" if is_sqlite else ""), {"code": code}
+        )
 
 
 def _read(store: Store, code: str, table: str, with_crawls: bool) -> list[tuple[Any, ...]]:

@@ -4,7 +4,7 @@ import datetime
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ import msgspec
 
 from eida_statistics.archive.crawl_file import merge_ends, parse_first_line, parse_last_line, read_lines
 from eida_statistics.archive.errors import InvalidCrawl, InvalidLine
-from eida_statistics.archive.lines import parse_line
+from eida_statistics.archive.lines import escape, parse_line
 from eida_statistics.archive.paths import hash_parents, hash_path, is_normal
 from eida_statistics.archive.records import (
     CRAWL,
@@ -27,6 +27,16 @@ from eida_statistics.archive.records import (
 )
 from eida_stats_webservice.archive.bad_lines import BadLines
 from eida_stats_webservice.archive.crawl_checks import check_root
+from eida_stats_webservice.archive.path_lines import (
+    FoundPath,
+    LineRange,
+    PathLines,
+    digest_path,
+    digest_types,
+    group_lines,
+    hash_raw,
+    select_lines,
+)
 
 # A B-tree cannot hold longer texts.
 _MAX_TYPE = 250
@@ -44,6 +54,7 @@ class StagedLine(NamedTuple):
         parents: the hashes of all directories above, likewise.
         md_type: the type of the metadata; None if the line was refused and its path is there nevertheless.
         json: the metadata, likewise.
+        digest: the digest of all lines of the path; 0 if they have to be checked again in the next crawl.
     """
 
     number: int
@@ -52,6 +63,7 @@ class StagedLine(NamedTuple):
     parents: tuple[str, ...] | None
     md_type: str | None
     json: str | None
+    digest: int = 0
 
 
 class CrawlReader:
@@ -76,7 +88,6 @@ class CrawlReader:
         self._file = file
         self._shard_path = shard_path
         self.is_partial = is_partial
-        self._numbered = read_lines(file)
         self.types: Counter[str] = Counter()
         self.unreadable: list[str] = []
         self.lines = 0
@@ -87,22 +98,66 @@ class CrawlReader:
         # All paths begin with it: the root of a complete crawl, else that of the shard.
         self._top = shard_path
         self._record: CrawlRecord | None = None
-        self._pending: tuple[int, bytes] | None = None
+        # Of the lines of all paths, as they are in the file. They are known if `find_paths` has read it.
+        self._found_types: Counter[bytes] = Counter()
         self._read_first()
         if self.root is not None and not is_partial:
             self._top = self.root
         self._below = self._top + "/"
+        self._top_hash = hash_path(self._top)
 
-    def read(self) -> Iterator[StagedLine]:
+    @property
+    def found_types_digest(self) -> int:
+        """The digest of the types of all lines, after `find_paths`."""
+        return digest_types(self._found_types)
+
+    @property
+    def types_digest(self) -> int:
+        """The digest of the types of all lines that can be stored, after `read`."""
+        return digest_types(escape(md_type).encode() for md_type in self.types)
+
+    def find_paths(self) -> Iterator[FoundPath]:
+        """Yield the paths of a complete crawl. Its lines are not checked.
+
+        Raises:
+            InvalidCrawl: if the file is damaged or cut off.
+        """
+        below = escape(self._below).encode()
+        for group in group_lines(self._read_middle()):
+            self._found_types.update(group.types)
+            # Paths elsewhere are refused, though other crawls may have them. The root has the record of the crawl.
+            digest = digest_path(group) if group.path.startswith(below) else 0
+            yield FoundPath(hash_raw(group.path), digest, group.first, group.first + len(group.lines) - 1)
+
+    def read(self, ranges: Sequence[LineRange] | None = None) -> Iterator[StagedLine]:
         """Yield the lines that can be stored.
+
+        Args:
+            ranges: which lines to read, if not all of them. The others are known to be valid.
 
         Raises:
             InvalidCrawl: if the file is damaged or cut off, or its last line is missing in a complete crawl.
             TooManyBadLines: if more than one line of a hundred was refused.
         """
+        numbered = self._read_middle()
+        found: Counter[bytes] = Counter()
+        for group in group_lines(numbered if ranges is None else select_lines(numbered, ranges)):
+            found.update(group.types)
+            yield from self._check_group(group)
+        for md_type, count in (self._found_types - found).items():
+            self.types[parse_line(b"\t%b\t" % md_type).md_type] += count
+        self.bad.check_share(self._file, self.lines)
+        if self.root is not None and self._record is not None:
+            # Its number is that of no other line, also if a list of changes ends without a last line.
+            yield self._stage(self.lines + 1, self.root, CRAWL, encode_record(self._record).decode())
+
+    def _check_group(self, group: PathLines) -> list[StagedLine]:
+        """Return the lines of a path that can be stored."""
+        refused, untyped = self.bad.count, self.untyped
+        digest = 0 if self.is_partial else digest_path(group)
+        lines: list[StagedLine] = []
         current, path_hash = "", ""
-        for number, line in self._read_middle():
-            self.lines += 1
+        for number, line in enumerate(group.lines, group.first):
             try:
                 path, md_type, json = parse_line(line)
                 is_known = path == current
@@ -114,31 +169,28 @@ class CrawlReader:
                 self.bad.add(number, error)
                 current = ""
                 if (mentioned := self._find_path(number, line)) is not None:
-                    yield mentioned
+                    lines.append(mentioned)
                 continue
             current = path
             self.types[md_type] += 1
             if is_known and md_type != POSIX and not self.is_partial:
                 # The path is with the line before, and with all lines of type posix.
-                yield StagedLine(number, path_hash, None, None, md_type, text)
+                lines.append(StagedLine(number, path_hash, None, None, md_type, text, digest))
             else:
-                yield StagedLine(number, path_hash, path, hash_parents(path), md_type, text)
-        self.bad.check_share(self._file, self.lines)
-        if self.root is not None and self._record is not None:
-            # Its number is that of no other line, also if a list of changes ends without a last line.
-            yield self._stage(self.lines + 1, self.root, CRAWL, encode_record(self._record).decode())
+                lines.append(StagedLine(number, path_hash, path, hash_parents(path), md_type, text, digest))
+        if (self.bad.count, self.untyped) != (refused, untyped) or path_hash == self._top_hash:
+            return [line._replace(digest=0) for line in lines]
+        return lines
 
     def _read_first(self) -> None:
-        number, line = next(self._numbered, (0, b""))
+        _, line = next(read_lines(self._file), (0, b""))
         try:
             self.root, self.first = parse_first_line(line)
         except InvalidCrawl as error:
             if not self.is_partial:
                 raise InvalidCrawl(f"{self._file}: {error.subject}", hint=_hint_partial()) from error
-            self._pending = (number, line) if number else None
         else:
             self._record = self.first
-            self.lines += 1
             try:
                 check_root(self.root, self._shard_path)
             except InvalidCrawl as error:
@@ -146,11 +198,14 @@ class CrawlReader:
 
     def _read_middle(self) -> Iterator[tuple[int, bytes]]:
         """Yield all lines but the first and the last of the crawl."""
-        before = self._pending
-        for numbered in self._numbered:
+        numbered = read_lines(self._file)
+        if self.first is not None:
+            next(numbered)
+        before: tuple[int, bytes] | None = None
+        for line in numbered:
             if before is not None:
                 yield before
-            before = numbered
+            before = line
         try:
             # A line that is missing is not valid, either.
             self._read_last(b"" if before is None else before[1])
@@ -159,8 +214,7 @@ class CrawlReader:
                 raise InvalidCrawl(f"{self._file}: {error.subject}", hint=_hint_partial()) from error
             if before is not None:
                 yield before
-        else:
-            self.lines += 1
+        self.lines = int(self.first is not None) if before is None else before[0]
 
     def _read_last(self, line: bytes) -> None:
         root, last = parse_last_line(line)

@@ -93,6 +93,16 @@ CREATE TABLE timeline (
 COMMENT ON COLUMN timeline.tl_updated IS 'the newest change of its files';
 COMMENT ON COLUMN timeline.tl_spans IS 'the number of its segments';
 
+-- No index: nearly all rows are read at once.
+CREATE TABLE digests (
+    dg_hash uuid NOT NULL,
+    dg_digest bigint NOT NULL,
+    dg_types bigint NOT NULL
+);
+COMMENT ON TABLE digests IS 'the lines of the paths whose rows are those of the last complete crawl';
+COMMENT ON COLUMN digests.dg_digest IS 'a digest of the lines of the path';
+COMMENT ON COLUMN digests.dg_types IS 'a digest of the types of metadata in the crawl';
+
 -- The rows that follow from paths and metadata. Ingestion writes them into the tables of these names, and verification
 -- compares them.
 

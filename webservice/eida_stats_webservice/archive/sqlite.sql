@@ -13,6 +13,7 @@ DELETE FROM directories WHERE sh_code = :code;
 DELETE FROM links WHERE sh_code = :code;
 DELETE FROM spans WHERE sh_code = :code;
 DELETE FROM timeline WHERE sh_code = :code;
+DELETE FROM digests WHERE sh_code = :code;
 
 -- name: lock_shard(code)^
 -- As for shards.

@@ -1,7 +1,7 @@
 """Merge a crawl into the tables of a shard: decide what changes, and change it."""
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ from eida_statistics.archive.records import POSIX
 from eida_stats_webservice.archive.bad_lines import BadLines
 from eida_stats_webservice.archive.crawl_lines import CrawlReader
 from eida_stats_webservice.archive.errors import ShrinkingCrawl
-from eida_stats_webservice.archive.merging.staging import stage_crawl
+from eida_stats_webservice.archive.merging.staging import join_ranges, stage_crawl, stage_paths
 from eida_stats_webservice.archive.merging.timelines import TimelineUpdate
 from eida_stats_webservice.archive.models import PolygonResult, Shard, Stream
+from eida_stats_webservice.archive.path_lines import LineRange
 from eida_stats_webservice.database.base import Database, parse_time
 
 _MAX_SHRINK_SHARE = 0.2
@@ -68,7 +69,7 @@ class CrawlMerge:
         self._timeline = TimelineUpdate(database, self.queries)
 
     def merge(self, connection: Any, shard: Shard, crawl: CrawlReader, *, may_shrink: bool) -> MergeResult:
-        """Merge a crawl.
+        """Merge a crawl. Of a complete one, only the lines of paths that differ from the last one are checked.
 
         Raises:
             InvalidCrawl: if the file is damaged or cut off.
@@ -76,7 +77,9 @@ class CrawlMerge:
             ShrinkingCrawl: if more than 20 % of the paths would go, unless it may shrink.
         """
         place = _Place(connection, shard.code, crawl)
-        self._stage(place, crawl)
+        self._create_staging(place)
+        ranges = None if crawl.is_partial else self._find_ranges(place, crawl)
+        self._stage(place, crawl, ranges)
         self._decide(place, crawl)
         result = self._describe(place, crawl, *self._fetch(place, self.queries.count_changes))
         if not crawl.is_partial and not may_shrink:
@@ -85,6 +88,7 @@ class CrawlMerge:
             self._run(place, self.queries.find_touched)
             times = self._find_period(place)
             self._apply(place)
+            self._run(place, self.queries.merge_digests, types=crawl.types_digest)
             times += self._find_period(place)
             if times:
                 result.years = range(min(times).year, max(times).year + 1)
@@ -100,12 +104,13 @@ class CrawlMerge:
             TooManyBadLines: if more than one line of a hundred was refused.
         """
         place = _Place(connection, shard.code, crawl)
-        self._stage(place, crawl)
+        self._create_staging(place)
+        self._stage(place, crawl, None)
         place.found = self._fetch(place, self.queries.count_staged)[0]
         changes, added = self._fetch(place, self.queries.count_loaded)
         result = self._describe(place, crawl, changes, added, 0)
         result.is_first = True
-        self._run(place, self.queries.load_tables)
+        self._run(place, self.queries.load_tables, types=crawl.types_digest)
         self._timeline.create(connection, shard.code)
         return result
 
@@ -122,10 +127,19 @@ class CrawlMerge:
         for (path_hash,) in self._database.stream(connection, self.queries.list_located.sql, {}):
             yield path_hash
 
-    def _stage(self, place: "_Place", crawl: CrawlReader) -> None:
+    def _create_staging(self, place: "_Place") -> None:
         for query in (self.queries.configure, self.queries.create_staging):
             self._run(place, query)
-        stage_crawl(self._database, self.queries, place.connection, crawl)
+
+    def _find_ranges(self, place: "_Place", crawl: CrawlReader) -> list[LineRange]:
+        """Return the ranges of lines that have to be checked, and count the paths of all others."""
+        stage_paths(self._database, self.queries, place.connection, crawl)
+        self._run(place, self.queries.find_unsettled, types=crawl.found_types_digest)
+        place.found = self._fetch(place, self.queries.count_settled)[0]
+        return join_ranges(self._database.stream(place.connection, self.queries.list_ranges.sql, {}))
+
+    def _stage(self, place: "_Place", crawl: CrawlReader, ranges: Sequence[LineRange] | None) -> None:
+        stage_crawl(self._database, self.queries, place.connection, crawl, ranges)
         self._run(place, self.queries.analyse_staged)
         self._run(place, self.queries.delete_repeated)
         if crawl.is_partial:
@@ -138,7 +152,7 @@ class CrawlMerge:
 
     def _decide(self, place: "_Place", crawl: CrawlReader) -> None:
         """Find what goes, and the lines that change something."""
-        place.found = self._fetch(place, self.queries.count_staged)[0]
+        place.found += self._fetch(place, self.queries.count_staged)[0]
         if crawl.is_partial:
             self._run(place, self.queries.find_removed)
         else:

@@ -12,11 +12,15 @@ SET LOCAL enable_hashagg = on;
 SET LOCAL enable_mergejoin = off;
 
 -- name: create_staging()!
-DROP TABLE IF EXISTS pg_temp.staged, pg_temp.changes, pg_temp.unreadable, pg_temp.replaced_types,
+DROP TABLE IF EXISTS pg_temp.found, pg_temp.unsettled, pg_temp.staged, pg_temp.changes, pg_temp.unreadable,
+    pg_temp.replaced_types,
     pg_temp.gone, pg_temp.dropped, pg_temp.touched, pg_temp.touched_posix, pg_temp.touched_mseed,
     pg_temp.deltas, pg_temp.streams, pg_temp.staged_timeline, pg_temp.numbered_timeline, pg_temp.present_timeline;
-CREATE TEMPORARY TABLE staged (line bigint, hash uuid, path text, parents uuid[], type text, json jsonb)
-    ON COMMIT DROP;
+CREATE TEMPORARY TABLE found (hash uuid, digest bigint, first bigint, last bigint) ON COMMIT DROP;
+CREATE TEMPORARY TABLE unsettled (hash uuid) ON COMMIT DROP;
+CREATE TEMPORARY TABLE staged (
+    line bigint, hash uuid, path text, parents uuid[], type text, json jsonb, digest bigint
+) ON COMMIT DROP;
 CREATE TEMPORARY TABLE changes (LIKE staged) ON COMMIT DROP;
 CREATE TEMPORARY TABLE unreadable (hash uuid, path text) ON COMMIT DROP;
 CREATE TEMPORARY TABLE replaced_types (type text) ON COMMIT DROP;
@@ -31,8 +35,25 @@ CREATE TEMPORARY TABLE staged_timeline (LIKE timeline) ON COMMIT DROP;
 CREATE TEMPORARY TABLE numbered_timeline (LIKE timeline, number bigint) ON COMMIT DROP;
 CREATE TEMPORARY TABLE present_timeline (LIKE timeline, number bigint, place tid) ON COMMIT DROP;
 
+-- name: stage_path()!
+COPY found (hash, digest, first, last) FROM STDIN
+
+-- name: find_unsettled(types)!
+-- Of a complete crawl: the paths with other lines than in the last one, or in several places of the file. Lines also
+-- have to be checked if the crawl has other types, since it then removes other metadata.
+INSERT INTO unsettled
+SELECT hash
+FROM found LEFT JOIN digests ON dg_hash = hash AND dg_digest = digest AND dg_types = :types
+GROUP BY hash
+HAVING count(dg_hash) = 0 OR count(*) > 1;
+ANALYZE unsettled;
+
+-- name: list_ranges()
+-- Return the numbers of the lines of these paths.
+SELECT first, last FROM found JOIN unsettled USING (hash) ORDER BY first;
+
 -- name: stage_line()!
-COPY staged (line, hash, path, parents, type, json) FROM STDIN
+COPY staged (line, hash, path, parents, type, json, digest) FROM STDIN
 
 -- name: analyse_staged()!
 ANALYZE staged (line, hash, type);
@@ -62,11 +83,11 @@ SELECT EXISTS (SELECT FROM paths);
 SELECT pa_path, md_json->>'started' FROM metadata JOIN paths ON pa_hash = md_hash WHERE md_type = 'crawl';
 
 -- name: find_gone(root)!
--- Of a complete crawl: what was not found below its root, except below directories that could not be read.
+-- Of a complete crawl: what it does not have below its root, except below directories that could not be read.
 INSERT INTO gone
 SELECT pa_hash FROM paths
-WHERE (pa_hash = :root::uuid OR pa_parents @> ARRAY[:root]::uuid[])
-    AND NOT EXISTS (SELECT FROM staged WHERE hash = pa_hash)
+WHERE pa_parents @> ARRAY[:root]::uuid[]
+    AND NOT EXISTS (SELECT FROM found WHERE hash = pa_hash)
     AND NOT pa_parents && (SELECT coalesce(array_agg(hash), '{}') FROM unreadable);
 
 -- name: find_removed()!
@@ -131,9 +152,11 @@ ANALYZE touched_posix, touched_mseed, touched, gone;
 
 -- Load
 
--- name: load_tables()!
+-- name: load_tables(types)!
 -- Fill empty tables. Their indexes are created later.
 DELETE FROM staged WHERE type IS NULL;
+INSERT INTO digests
+SELECT hash, min(digest), :types FROM staged GROUP BY hash HAVING min(digest) = max(digest) AND min(digest) <> 0;
 INSERT INTO metadata (md_hash, md_type, md_json) SELECT hash, type, json FROM staged;
 INSERT INTO paths (pa_hash, pa_type, pa_path, pa_parents)
 SELECT DISTINCT ON (hash) hash, CASE type WHEN 'posix' THEN (json->>'type')::path_type END, path, parents
@@ -249,6 +272,12 @@ WHERE di_hash = hash AND (sums.count <> 0 OR sums.size <> 0)
 -- A rebuild creates the index later. Only its owner may do this.
 SELECT gin_clean_pending_list(oid) FROM pg_class
 WHERE oid = to_regclass('pai_parents') AND pg_has_role(relowner, 'USAGE');
+
+-- name: merge_digests(types)!
+-- If the lines of a path that were stored have no common digest, it is in several places of the file.
+DELETE FROM digests WHERE dg_hash IN (SELECT hash FROM staged UNION ALL SELECT hash FROM gone);
+INSERT INTO digests
+SELECT hash, min(digest), :types FROM staged GROUP BY hash HAVING min(digest) = max(digest) AND min(digest) <> 0;
 
 -- Timeline
 

@@ -1,7 +1,11 @@
 -- Merge a crawl into the tables of a shard: statements for both databases.
 
+-- name: count_settled()$
+-- Return the number of paths with the same lines as in the last crawl.
+SELECT (SELECT count(*) FROM found) - (SELECT count(*) FROM found JOIN unsettled USING (hash));
+
 -- name: count_staged()$
--- Return the number of paths that were found.
+-- Return the number of paths with lines that were checked.
 SELECT count(*) FROM (SELECT DISTINCT hash FROM staged) AS found;
 
 -- name: count_loaded()

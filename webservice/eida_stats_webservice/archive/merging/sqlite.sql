@@ -7,10 +7,18 @@
 SELECT 1;
 
 -- name: create_staging()!
+DROP TABLE IF EXISTS temp.found;
+CREATE TEMPORARY TABLE found (hash text, digest integer, first integer PRIMARY KEY, last integer);
+DROP TABLE IF EXISTS temp.unsettled;
+CREATE TEMPORARY TABLE unsettled (hash text PRIMARY KEY) WITHOUT ROWID;
 DROP TABLE IF EXISTS temp.staged;
-CREATE TEMPORARY TABLE staged (line integer PRIMARY KEY, hash text, path text, parents text, type text, json text);
+CREATE TEMPORARY TABLE staged (
+    line integer PRIMARY KEY, hash text, path text, parents text, type text, json text, digest integer
+);
 DROP TABLE IF EXISTS temp.changes;
-CREATE TEMPORARY TABLE changes (line integer PRIMARY KEY, hash text, path text, parents text, type text, json text);
+CREATE TEMPORARY TABLE changes (
+    line integer PRIMARY KEY, hash text, path text, parents text, type text, json text, digest integer
+);
 DROP TABLE IF EXISTS temp.unreadable;
 CREATE TEMPORARY TABLE unreadable (hash text, path text);
 DROP TABLE IF EXISTS temp.replaced_types;
@@ -36,8 +44,23 @@ CREATE TEMPORARY TABLE numbered_timeline AS SELECT *, 0 AS number FROM timeline 
 DROP TABLE IF EXISTS temp.present_timeline;
 CREATE TEMPORARY TABLE present_timeline AS SELECT *, 0 AS number, 0 AS place FROM timeline WHERE false;
 
--- name: stage_line(number, hash, path, parents, md_type, json)*!
-INSERT INTO staged (line, hash, path, parents, type, json) VALUES (:number, :hash, :path, :parents, :md_type, :json);
+-- name: stage_path(hash, digest, first, last)*!
+INSERT INTO found (hash, digest, first, last) VALUES (:hash, :digest, :first, :last);
+
+-- name: find_unsettled(code, types)!
+CREATE INDEX temp.found_hash ON found (hash, digest);
+INSERT INTO unsettled
+SELECT hash
+FROM found LEFT JOIN digests ON sh_code = :code AND dg_hash = hash AND dg_digest = digest AND dg_types = :types
+GROUP BY hash
+HAVING count(dg_hash) = 0 OR count(*) > 1;
+
+-- name: list_ranges()
+SELECT first, last FROM found JOIN unsettled USING (hash) ORDER BY first;
+
+-- name: stage_line(number, hash, path, parents, md_type, json, digest)*!
+INSERT INTO staged (line, hash, path, parents, type, json, digest)
+VALUES (:number, :hash, :path, :parents, :md_type, :json, :digest);
 
 -- name: analyse_staged()!
 CREATE INDEX temp.staged_hash ON staged (hash, type);
@@ -68,8 +91,8 @@ WHERE metadata.sh_code = :code AND md_type = 'crawl';
 -- name: find_gone(code, root_path)!
 INSERT INTO gone
 SELECT pa_hash FROM paths
-WHERE sh_code = :code AND (pa_path = :root_path OR (pa_path > :root_path || '/' AND pa_path < :root_path || '0'))
-    AND NOT EXISTS (SELECT 1 FROM staged WHERE hash = pa_hash)
+WHERE sh_code = :code AND pa_path > :root_path || '/' AND pa_path < :root_path || '0'
+    AND NOT EXISTS (SELECT 1 FROM found WHERE hash = pa_hash)
     AND NOT EXISTS (
         SELECT 1 FROM unreadable WHERE pa_path > unreadable.path || '/' AND pa_path < unreadable.path || '0'
     );
@@ -136,9 +159,12 @@ INSERT INTO touched SELECT hash FROM touched_posix UNION SELECT hash FROM touche
 
 -- Load
 
--- name: load_tables(code)!
+-- name: load_tables(code, types)!
 -- Fill empty tables.
 DELETE FROM staged WHERE type IS NULL;
+INSERT INTO digests (sh_code, dg_hash, dg_digest, dg_types)
+SELECT :code, hash, min(digest), :types FROM staged
+GROUP BY hash HAVING min(digest) = max(digest) AND min(digest) <> 0;
 INSERT INTO metadata (sh_code, md_hash, md_type, md_json) SELECT :code, hash, type, json FROM staged ORDER BY hash, type;
 INSERT INTO paths (sh_code, pa_hash, pa_type, pa_path, pa_parents)
 SELECT :code, hash, CASE type WHEN 'posix' THEN json ->> '$.type' END, path, parents
@@ -254,6 +280,12 @@ UPDATE directories SET di_count = di_count + sums.count, di_size = di_size + sum
 FROM (SELECT hash, sum(count) AS count, sum(size) AS size FROM deltas GROUP BY hash) AS sums
 WHERE sh_code = :code AND di_hash = hash AND (sums.count <> 0 OR sums.size <> 0)
     AND NOT EXISTS (SELECT 1 FROM touched_posix WHERE touched_posix.hash = di_hash);
+
+-- name: merge_digests(code, types)!
+DELETE FROM digests WHERE sh_code = :code AND dg_hash IN (SELECT hash FROM staged UNION ALL SELECT hash FROM gone);
+INSERT INTO digests (sh_code, dg_hash, dg_digest, dg_types)
+SELECT :code, hash, min(digest), :types FROM staged
+GROUP BY hash HAVING min(digest) = max(digest) AND min(digest) <> 0;
 
 -- name: empty_pending_list()!
 -- Do nothing: indexes of SQLite have no such list.
