@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -176,3 +177,9 @@ def test_partial_crawl_needs_no_ends(tmp_path: Path) -> None:
         types = [line.md_type for line in crawl.read()]
         assert types[:201] == ["posix"] * 200 + ["removed"]
         assert crawl.bad.count == (kept is not lines and kept[-1] == lines[-1])
+
+
+def test_pipe_is_refused_without_waiting_for_a_writer(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InvalidCrawl, match=r"(?s)it is a pipe.*write it to a file"):
+        CrawlReader(tmp_path / "pipe", ROOT, is_partial=False)

@@ -85,6 +85,8 @@ class CrawlReader:
     """
 
     def __init__(self, file: Path, shard_path: str, *, is_partial: bool) -> None:
+        if file.is_fifo():
+            raise InvalidCrawl(f"{file}: it is a pipe", hint="A crawl is read several times: write it to a file.")
         self._file = file
         self._shard_path = shard_path
         self.is_partial = is_partial
