@@ -7,6 +7,9 @@ from eida_stats_webservice.archive.storage import VIEWS
 from support.stores import Store
 from support.tables import select
 
+TABLES = (*VIEWS, "digests")
+"""The tables of a shard."""
+
 Rows = dict[str, list[tuple[Any, ...]]]
 
 
@@ -19,7 +22,7 @@ def read_places(store: Store, code: str) -> Rows:
     """Return where PostgreSQL keeps the rows of all tables, which changes when they are written."""
     rows = {}
     with store.database.transaction() as connection, store.shards.storage.enter(connection, code):
-        for table in (*VIEWS, "digests"):
+        for table in TABLES:
             cursor = connection.cursor()
             cursor.execute(f"SELECT ctid::text, xmin::text, {table}::text FROM {table}")
             rows[table] = sorted(cursor.fetchall())
@@ -31,7 +34,7 @@ def clear(store: Store, code: str) -> None:
     with store.database.transaction(write=True) as connection:
         cursor = connection.cursor()
         parameters = {"code": code}
-        for table in (*VIEWS, "digests"):
+        for table in TABLES:
             _delete(store, connection, code, table)
         for statement in (
             "DELETE FROM holdings WHERE sh_code = :code",

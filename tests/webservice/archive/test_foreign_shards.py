@@ -15,7 +15,6 @@ from eida_stats_webservice.archive.errors import ForeignShard, ShardUnavailable
 from eida_stats_webservice.archive.models import Shard
 from eida_stats_webservice.archive.reading import open_reader
 from eida_stats_webservice.archive.shards import check_is_local
-from eida_stats_webservice.archive.storage import VIEWS
 from eida_stats_webservice.config import Config
 from eida_stats_webservice.database.foreign import parse_server
 from eida_stats_webservice.errors import UnusableForeignServer
@@ -32,6 +31,7 @@ from support.foreign_shards import (
 from support.postgresql import SUPERUSER, Cluster
 from support.roles import SERVICE, grant_service
 from support.service import PREFIX
+from support.shard_rows import TABLES
 from support.statsman import Statsman
 from support.stores import ON_ONE_STORE, Store, open_store
 from support.timelines import AVAILABILITY
@@ -225,7 +225,7 @@ def test_rebuild_keeps_the_rights_of_the_reader(foreign: ForeignCluster) -> None
             " AND has_table_privilege('reader', oid, 'SELECT')"
             " AND has_schema_privilege('reader', 'archive_tmp', 'USAGE')"
         )
-        assert {name for (name,) in cursor} == set(VIEWS)
+        assert {name for (name,) in cursor} == set(TABLES)
         connection.rollback()
 
 

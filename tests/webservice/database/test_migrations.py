@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from eida_stats_webservice.archive.storage import VIEWS
 from eida_stats_webservice.database import migrations
 from eida_stats_webservice.errors import DatabaseNotReady, DuplicatePayload
 from eida_stats_webservice.payloads.overlaps import Overlap
@@ -23,6 +22,7 @@ from support.node_client import make_node
 from support.paths import ROOT
 from support.payloads import payload, row
 from support.postgresql import Cluster
+from support.shard_rows import TABLES
 from support.stores import open_store
 from support.tables import count, read_sums, select
 
@@ -130,12 +130,12 @@ def test_both_stores_have_the_same_schema(postgresql_database: str, sqlite_uri: 
     # Where the key is one integer, it is SQLite's own row number.
     rowids = {*ROW_NUMBERS, *((table, frozenset({"id"})) for table in columns(sqlite_uri))}
     without_rowids = unique_keys(postgresql_database) - rowids
-    assert {(table, key) for table, key in unique_keys(sqlite_uri) if table not in VIEWS} == without_rowids
+    assert {(table, key) for table, key in unique_keys(sqlite_uri) if table not in TABLES} == without_rowids
 
 
 def without_views(found: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
-    """Return the tables that both databases have; PostgreSQL has views over the tables of shards instead."""
-    return {table: names for table, names in found.items() if table not in VIEWS}
+    """Return the tables that both databases have; PostgreSQL has those of shards in other schemas."""
+    return {table: names for table, names in found.items() if table not in TABLES}
 
 
 def test_rollback_empties_postgresql(postgresql_database: str) -> None:
