@@ -97,8 +97,8 @@ class OutputOptions(msgspec.Struct, frozen=True):
     nodata: int | None = None
 
 
-class Statistic(msgspec.Struct, frozen=True):
-    """Sums over some time.
+class Statistic(msgspec.Struct, frozen=True, gc=False):
+    """Sums over some time. The garbage collector skips it, since an answer may have a hundred thousand.
 
     Attributes:
         keys: the date and the dimensions, in the order of the cube's keys.

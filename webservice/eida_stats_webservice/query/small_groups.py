@@ -1,7 +1,7 @@
 """Find the cells of an answer that must not be shown. See docs/PRIVACY.md for the reasons."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import chain, combinations, product
 
 import numpy as np
@@ -114,19 +114,26 @@ def _list_totals(
     subsets = list(chain.from_iterable(combinations(details, count) for count in range(len(details), -1, -1)))
     names = query.cube.keys
     codes = {
-        name: np.unique([cell.keys[names.index(name)] for cell in cells], return_inverse=True)[1]
-        for name in {"node", "network", *details}
+        name: _number(cell.keys[place] for cell in cells)
+        for name, place in ((name, names.index(name)) for name in {"node", "network", *details})
     }
-    of_date = {count: np.unique([cell.date[:count] for cell in cells], return_inverse=True)[1] for count in dates}
+    of_date = {count: _number(cell.date[:count] for cell in cells) for count in dates}
     for level, subset, date in product(levels, subsets, dates):
         # All totals by node and date are public, so nothing can be suppressed in longer times.
         if date < characters and "network" not in level and not subset:
             continue
-        combined = of_date[date].astype(np.int64)
+        combined = of_date[date]
         for name in (*level, *subset):
             combined = combined * (int(codes[name].max(initial=0)) + 1) + codes[name]
         found, totals = np.unique(combined, return_inverse=True)
         yield level, totals, len(found)
+
+
+def _number(values: Iterable[str]) -> NDArray[np.int64]:
+    """Return a number for each value, the same one for equal values."""
+    # numpy would sort all of the texts.
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(value, len(numbers)) for value in values], dtype=np.int64)
 
 
 def _has_clients(parts: list[Statistic], minimum: int) -> bool:

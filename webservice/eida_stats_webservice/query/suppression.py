@@ -125,6 +125,7 @@ def _split_shown(
 ) -> tuple[dict[Key, list[Statistic]], dict[str, list[Statistic]]]:
     """Split the cells of a query into the visible ones by key, and the suppressed ones by date."""
     get_cell_key, is_counted = make_key_function(query, cells.restricted), make_filter(query, cells.restricted)
+    has_node = "node" in query.filtered
     numbers_by_key: defaultdict[Key, list[int]] = defaultdict(list)
     for number, cell in enumerate(cells.rows):
         if is_counted(cell):
@@ -134,9 +135,7 @@ def _split_shown(
     for key, numbers in numbers_by_key.items():
         parts = [cells.rows[number] for number in numbers]
         # For one node, a row Other of restricted networks would reveal more than the node's total.
-        is_of_one_node = "node" in query.filtered and any(
-            part.node_and_network in cells.restricted for part in parts
-        )
+        is_of_one_node = has_node and any(part.node_and_network in cells.restricted for part in parts)
         if is_of_one_node or any(cells.suppressed[number] for number in numbers):
             other[key[0]] += parts
         else:

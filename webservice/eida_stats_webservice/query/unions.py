@@ -3,6 +3,8 @@
 from collections import defaultdict
 from collections.abc import Iterable
 
+import msgspec
+
 from eida_statistics import hll
 from eida_stats_webservice.query.cube import ALL
 from eida_stats_webservice.query.model import Key, Statistic, StatisticsQuery
@@ -25,8 +27,9 @@ def roll_up(rows: Iterable[Statistic], query: StatisticsQuery) -> list[Statistic
 
 def unite(key: Key, parts: list[Statistic]) -> Statistic:
     """Return the row with a key that unites some rows: their clients count once, all else is added up."""
-    if len(parts) == 1 and parts[0].keys == key:
-        return parts[0]
+    if len(parts) == 1:
+        # An answer of many rows over all nodes has few networks that are at several nodes.
+        return parts[0] if parts[0].keys == key else msgspec.structs.replace(parts[0], keys=key, authorized=False)
     sketch = unite_sketches(parts)
     return Statistic(
         keys=key,
