@@ -400,6 +400,30 @@ def test_kept_answers_serve_all_filters(store: Store, cells: Cells, minimum: int
 
 
 @ON_ONE_STORE
+@pytest.mark.parametrize("minimum", [2, 5])
+def test_kept_decisions_change_no_answer(store: Store, cells: Cells, minimum: int) -> None:
+    settings = PrivacySettings(minimum, 0, 3)
+    plain = Usage(store.statistics, store.registry, settings)
+    decisions = AnswerCache()
+    keeping = Usage(store.statistics, store.registry, settings, decisions=decisions)
+    for question in itertools.chain.from_iterable(map(list_questions, NAMES)):
+        for query, sketches in ((question, False), (msgspec.structs.replace(question, merge_nodes=True), True)):
+            expected = list(plain.answer_public(query, OPEN_JANUARY, sketches=sketches))
+            assert list(keeping.answer_public(query, OPEN_JANUARY, sketches=sketches)) == expected
+    assert len(decisions) > 20
+
+
+def test_kept_decisions_follow_the_data(store: Store, cells: Cells) -> None:
+    keeping = Usage(store.statistics, store.registry, PrivacySettings(2, 0, 3), decisions=AnswerCache())
+    query = StatisticsQuery(**PERIOD, filters={"country": ("ZZ",)})
+    node = make_node(store, "LATE")[0]
+    for user, clients in ((1, []), (2, [2])):
+        rows = [row(month="2025-11-01", country="ZZ", clients=sketch((user,)))]
+        store.dataselect.ingest(node, payload(*rows, days_coverage=[f"2025-11-{user:02}"]))
+        assert [one.clients for one in keeping.answer_public(query, ALL_CLOSED, sketches=False)] == clients
+
+
+@ON_ONE_STORE
 @pytest.mark.parametrize("minimum", [2, 9])
 def test_naming_reveals_no_more_than_listing(service_uri: str, cells: Cells, minimum: int) -> None:
     client = create_app(Config(service_uri, min_clients=minimum)).test_client()

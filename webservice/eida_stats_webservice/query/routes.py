@@ -6,6 +6,7 @@ from flask import Blueprint, Response, request
 
 from eida_stats_webservice.auth.authenticator import Authenticator
 from eida_stats_webservice.config import PrivacySettings
+from eida_stats_webservice.query.answer_cache import AnswerCache
 from eida_stats_webservice.query.cube import Cube
 from eida_stats_webservice.query.parameters import parse_query
 from eida_stats_webservice.query.repository import StatisticsRepository
@@ -44,7 +45,7 @@ def create_blueprint(
         wrong_method_hints={f"/{cube.name}/restricted": "POST your token here."},
     )
     declare_options(routes, options)
-    usage = Usage(statistics, registry, settings)
+    usage = Usage(statistics, registry, settings, decisions=AnswerCache())
 
     @routes.get(f"/{cube.name}/public")
     def public() -> Response:

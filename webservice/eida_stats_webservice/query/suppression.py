@@ -5,7 +5,7 @@ suppression hides more cells, so that no small group is the difference of visibl
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 import msgspec
 
@@ -52,6 +52,12 @@ class Cells(msgspec.Struct, frozen=True):
     suppressed: list[bool]
     restricted: frozenset[tuple[str, str]]
 
+    def list_suppressed(self) -> frozenset[Key]:
+        """Return the keys of the rows that are suppressed."""
+        return frozenset(
+            row.keys for row, is_suppressed in zip(self.rows, self.suppressed, strict=True) if is_suppressed
+        )
+
 
 def find_cells(rows: Iterable[Statistic], minimum: int, query: StatisticsQuery, restricted: Networks) -> Cells:
     """Return the cells of a query without filters.
@@ -64,6 +70,12 @@ def find_cells(rows: Iterable[Statistic], minimum: int, query: StatisticsQuery, 
     """
     found = list(rows)
     return Cells(found, find_suppressed(found, minimum, query, restricted).tolist(), frozenset(restricted))
+
+
+def select_cells(rows: Iterable[Statistic], suppressed: Collection[Key], restricted: Networks) -> Cells:
+    """Return some cells of a query without filters; `suppressed` has at least the keys of the suppressed ones."""
+    found = list(rows)
+    return Cells(found, [row.keys in suppressed for row in found], frozenset(restricted))
 
 
 def make_total(query: StatisticsQuery) -> StatisticsQuery | None:

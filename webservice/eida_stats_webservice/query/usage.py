@@ -2,7 +2,7 @@
 
 import datetime
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import partial
 from operator import attrgetter
 from typing import Any
@@ -12,7 +12,7 @@ import msgspec
 from eida_stats_webservice.config import PrivacySettings
 from eida_stats_webservice.errors import BadParameter, ForbiddenNetwork, RestrictedNetwork
 from eida_stats_webservice.query import closed_months, sketch_disclosure, suppression
-from eida_stats_webservice.query.answer_cache import FindAnswer, make_answer
+from eida_stats_webservice.query.answer_cache import AnswerCache, FindAnswer, make_answer
 from eida_stats_webservice.query.cube import ALL, Cube
 from eida_stats_webservice.query.model import Key, Statistic, StatisticsQuery, matches
 from eida_stats_webservice.query.repository import StatisticsRepository
@@ -35,6 +35,7 @@ class Usage:
         settings: how small groups of clients are protected.
         find_answer: finds or makes public answers; by default, none is kept. An answer that is kept must be of the
             same version as all others, so statistics and registry have to be those of one snapshot then.
+        decisions: keeps which groups are small. Without them, a query with filters reads all rows without them.
     """
 
     def __init__(
@@ -43,11 +44,13 @@ class Usage:
         registry: RegistryRepository,
         settings: PrivacySettings,
         find_answer: FindAnswer = make_answer,
+        decisions: AnswerCache | None = None,
     ) -> None:
         self._statistics = statistics
         self._registry = registry
         self._settings = settings
         self._find_answer = find_answer
+        self._decisions = decisions
 
     def check_kept(self, query: StatisticsQuery) -> None:
         """Check that the sums of all days of a query are kept.
@@ -158,25 +161,50 @@ class Usage:
     ) -> Generator[Statistic]:
         """Yield the rows of closed months, and all of the open months in rows Other."""
         total = suppression.make_total(query)
-        with self._statistics.snapshot() as statistics:
-            registry = self._registry.read_from(statistics.connection)
-            source = Usage(statistics, registry, self._settings, self._find_answer)
-            cells = source._find_cells(query, first_open, policies=policies)
-            total_cells = None if total is None else source._find_cells(total, first_open, policies=False)
+        with self._open_snapshot() as (source, find_decision):
+            cells = source._find_cells(query, first_open, find_decision, policies=policies)
+            total_cells = (
+                None if total is None else source._find_cells(total, first_open, find_decision, policies=False)
+            )
             open_totals = source._find_open_totals(query, first_open)
         rows = suppression.merge_small(cells, query, open_totals, total_cells)
         yield from sort_and_limit(suppression.unite_nodes(rows) if query.merge_nodes else rows, query)
 
-    def _find_cells(self, query: StatisticsQuery, first_open: datetime.date, *, policies: bool) -> Cells:
-        """Return the cells of closed months, which serve all values of the filters of a query."""
-        unfiltered = suppression.without_filters(closed_months.keep_closed_months(query, first_open))
+    @contextmanager
+    def _open_snapshot(self) -> Iterator[tuple["Usage", FindAnswer | None]]:
+        """Yield the same for one state of the database, and a function that finds its decisions, if any."""
+        with self._statistics.snapshot() as statistics:
+            registry = self._registry.read_from(statistics.connection)
+            find_decision = None if self._decisions is None else self._decisions.at(statistics.data_version())
+            yield Usage(statistics, registry, self._settings, self._find_answer), find_decision
+
+    def _find_cells(
+        self,
+        query: StatisticsQuery,
+        first_open: datetime.date,
+        find_decision: FindAnswer | None,
+        *,
+        policies: bool,
+    ) -> Cells:
+        """Return the cells of closed months which the filters of a query select, or all of them.
+
+        All of them decide which ones are suppressed.
+        """
+        closed = closed_months.keep_closed_months(query, first_open)
+        unfiltered = suppression.without_filters(closed)
+        restricted = self._list_restricted() if unfiltered.divides_by("network") else set()
+
+        def read(chosen: StatisticsQuery) -> Generator[Statistic]:
+            return self._statistics.query(chosen, _make_viewer(restricted), sketches=True, policies=policies)
 
         def find() -> Cells:
-            restricted = self._list_restricted() if unfiltered.divides_by("network") else set()
-            rows = self._statistics.query(unfiltered, _make_viewer(restricted), sketches=True, policies=policies)
-            return suppression.find_cells(rows, self._settings.min_clients, unfiltered, restricted)
+            return suppression.find_cells(read(unfiltered), self._settings.min_clients, unfiltered, restricted)
 
-        return self._find_answer((unfiltered.identity, self._settings.min_clients, policies), Cells, find)
+        if find_decision is None or not closed.filtered:
+            return self._find_answer((unfiltered.identity, self._settings.min_clients, policies), Cells, find)
+        suppressed = find_decision(unfiltered.identity, frozenset[Key], lambda: find().list_suppressed())
+        filtered = msgspec.structs.replace(unfiltered, filters=closed.filters)
+        return suppression.select_cells(read(filtered), suppressed, restricted)
 
     def _find_open_totals(self, query: StatisticsQuery, first_open: datetime.date) -> list[Statistic]:
         totals = closed_months.make_open_totals(query, first_open)
@@ -203,13 +231,19 @@ class Usage:
 
         Open months are recognised without them, and so are networks that the holder of a token may not see.
         """
-        restricted = self._list_restricted()
-        finest = sketch_disclosure.make_finest(closed)
-        cells = self._statistics.query(finest, _make_viewer(restricted), sketches=True)
-        with closing(cells):
-            return sketch_disclosure.find_suppressed_keys(
-                cells, self._settings.min_clients, closed, restricted if is_public else ()
-            )
+        with self._open_snapshot() as (source, find_decision):
+            restricted = source._list_restricted()
+
+            def find() -> set[Key]:
+                finest = sketch_disclosure.make_finest(closed)
+                cells = source._statistics.query(finest, _make_viewer(restricted), sketches=True)
+                return sketch_disclosure.find_suppressed_keys(
+                    cells, self._settings.min_clients, closed, restricted if is_public else ()
+                )
+
+            if find_decision is None or not is_public:
+                return find()
+            return find_decision(("sketches", closed.identity), set[Key], find)
 
     def _list_restricted(self) -> set[tuple[str, str]]:
         return {(network.node, network.name) for network in self._registry.list_networks() if network.restricted}
