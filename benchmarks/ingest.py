@@ -38,7 +38,13 @@ PRESENT_ROWS = 2_000_000
 NETWORKS = 91
 COUNTRIES = 40
 DAYS = ["2026-10-14"]
-_ROLL_UPS = ("aggregate_by_network", "merge_by_network_country", "merge_by_network", "merge_by_country")
+_ROLL_UPS = (
+    "aggregate_by_network",
+    "merge_by_network_country",
+    "merge_by_network",
+    "merge_by_country",
+    "merge_by_station",
+)
 _MERGES = ("merge_stats", *_ROLL_UPS)
 
 # Python runs this before the service, and switches its roll-ups off.
@@ -64,6 +70,9 @@ SELECT node_id, date, network, sum(bytes), sum(nb_reqs), sum(nb_successful_reqs)
 INSERT INTO dataselect_stats_by_country
 SELECT node_id, date, country, sum(bytes), sum(nb_reqs), sum(nb_successful_reqs), sum(nb_failedrequests),
     hll_union_agg(clients) FROM dataselect_stats GROUP BY 1, 2, 3;
+INSERT INTO dataselect_stats_by_station
+SELECT node_id, date, network, station, sum(bytes), sum(nb_reqs), sum(nb_successful_reqs), sum(nb_failedrequests),
+    hll_union_agg(clients) FROM dataselect_stats GROUP BY 1, 2, 3, 4;
 """
 
 # The rows of the payload are among the rows of these months, networks, stations and countries.

@@ -9,6 +9,7 @@ ROLL_UPS = {
     "dataselect_stats_by_network_country": ("date", "network", "country"),
     "dataselect_stats_by_network": ("date", "network"),
     "dataselect_stats_by_country": ("date", "country"),
+    "dataselect_stats_by_station": ("date", "network", "station"),
 }
 SUMS = ("bytes", "nb_reqs", "nb_successful_reqs", "nb_failedrequests")
 

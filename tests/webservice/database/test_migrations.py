@@ -315,7 +315,10 @@ def test_rollback_of_periods_lists_deletions(store_uri: str) -> None:
     yoyo("apply", "--database", store_uri, folder)
     with closing(open_store(store_uri)) as store:
         assert read_sums(store, "dataselect_stats", ("date",)) == known
-        assert [found.table for *_, here in store.verification.verify() for found in here] == ["payloads"] * 3
+        # SQLite cannot unite the sketches of stations.
+        wrong = ["dataselect_stats_by_station"] if store.database.dialect == "sqlite" else []
+        found = [one.table for *_, here in store.verification.verify() for one in here]
+        assert sorted(found) == [*wrong, *["payloads"] * 3]
         # The payloads' bodies still have the source and the period.
         list(store.verification.replay())
         assert [found for *_, here in store.verification.verify() for found in here] == []
@@ -351,6 +354,9 @@ def test_payloads_without_periods_stay_unchanged(store_uri: str) -> None:
     with closing(open_store(store_uri)) as store:
         assert store.payloads.list_payloads() == before
         assert before[0].content == before[0].hash
+        # SQLite cannot unite the sketches of stations.
+        if store.database.dialect == "sqlite":
+            list(store.verification.replay())
         assert [found for *_, here in store.verification.verify() for found in here] == []
         with pytest.raises(DuplicatePayload):
             store.dataselect.ingest(node, payload(row()))

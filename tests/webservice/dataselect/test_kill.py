@@ -40,7 +40,10 @@ ROUNDS = 2
 BEYOND = 1.15
 
 _SUMS = ", ".join(f"sum({count})" for count in COUNTS)
-_TABLES = [STATISTICS, *(f"{STATISTICS}_by_{group}" for group in ("network_country", "network", "country"))]
+_TABLES = [
+    STATISTICS,
+    *(f"{STATISTICS}_by_{group}" for group in ("network_country", "network", "country", "station")),
+]
 
 
 class Blow(NamedTuple):

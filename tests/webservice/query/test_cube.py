@@ -246,6 +246,7 @@ QUERIES: dict[str, tuple[Viewer, dict[str, Any]]] = {
         GROUP,
         {"level": "channel", "filters": {"network": ("X",), "station": ("S*",), "country": ("DE",)}},
     ),
+    "stations": (GROUP, {"level": "station", "filters": {"network": ("X",)}}),
     "streaming_by_hour": (PUBLIC, {"cube": STREAMING, "choices": TX, "level": "node", "details": {"hour"}}),
     "streaming_by_city": (PUBLIC, {"cube": STREAMING, "choices": TX, "details": {"day", "city"}}),
 }

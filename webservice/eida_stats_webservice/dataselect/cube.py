@@ -21,6 +21,7 @@ DATASELECT = Cube(
         Table("dataselect_stats_by_network", "date", MONTH, frozenset({"network"})),
         Table("dataselect_stats_by_country", "date", MONTH, frozenset({"country"})),
         Table("dataselect_stats_by_network_country", "date", MONTH, frozenset({"network", "country"})),
+        Table("dataselect_stats_by_station", "date", MONTH, frozenset({"network", "station"})),
         Table(
             "dataselect_stats",
             "date",

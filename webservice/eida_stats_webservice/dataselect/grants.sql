@@ -4,4 +4,4 @@
 GRANT INSERT (node_id, name) ON networks TO {role};
 -- A correction deletes the sums of a month and computes them again.
 GRANT SELECT, INSERT, UPDATE, DELETE ON dataselect_stats, dataselect_stats_by_network_country,
-    dataselect_stats_by_network, dataselect_stats_by_country TO {role};
+    dataselect_stats_by_network, dataselect_stats_by_country, dataselect_stats_by_station TO {role};

@@ -36,4 +36,5 @@ SELECT has_table_privilege('dataselect_stats', 'INSERT') AND has_table_privilege
     AND has_table_privilege('dataselect_stats', 'SELECT')
     AND has_table_privilege('dataselect_stats_by_network_country', 'SELECT')
     AND has_table_privilege('dataselect_stats_by_network', 'SELECT')
-    AND has_table_privilege('dataselect_stats_by_country', 'SELECT');
+    AND has_table_privilege('dataselect_stats_by_country', 'SELECT')
+    AND has_table_privilege('dataselect_stats_by_station', 'SELECT');

@@ -35,7 +35,8 @@ FROM staging
 GROUP BY date, network, station, location, channel, country;
 
 -- name: aggregate_by_network()!
--- Add up the staging rows over the streams of each network. All roll-ups are computed from these few rows.
+-- Add up the staging rows over the streams of each network. The roll-ups but that by station are computed from these
+-- few rows.
 INSERT INTO staging_by_network
 SELECT date, network, country,
     sum(bytes), sum(nb_reqs), sum(nb_successful_reqs), sum(nb_failedrequests), hll_union_agg(clients)
@@ -88,6 +89,22 @@ ON CONFLICT (node_id, date, country) DO UPDATE SET
     nb_failedrequests = stored.nb_failedrequests + excluded.nb_failedrequests,
     clients = hll_union(stored.clients, excluded.clients);
 
+-- name: merge_by_station(node_id)!
+-- Update the roll-up over the streams of each station and all countries.
+INSERT INTO dataselect_stats_by_station AS stored (
+    node_id, date, network, station, bytes, nb_reqs, nb_successful_reqs, nb_failedrequests, clients
+)
+SELECT :node_id, date, network, station,
+    sum(bytes), sum(nb_reqs), sum(nb_successful_reqs), sum(nb_failedrequests), hll_union_agg(clients)
+FROM staging WHERE true
+GROUP BY date, network, station
+ON CONFLICT (node_id, date, network, station) DO UPDATE SET
+    bytes = stored.bytes + excluded.bytes,
+    nb_reqs = stored.nb_reqs + excluded.nb_reqs,
+    nb_successful_reqs = stored.nb_successful_reqs + excluded.nb_successful_reqs,
+    nb_failedrequests = stored.nb_failedrequests + excluded.nb_failedrequests,
+    clients = hll_union(stored.clients, excluded.clients);
+
 -- name: remove_stats(node_id, days)!
 -- Delete a node's rows of some months before they are computed again.
 DELETE FROM dataselect_stats WHERE node_id = :node_id AND date IN :days;
@@ -101,12 +118,16 @@ DELETE FROM dataselect_stats_by_network WHERE node_id = :node_id AND date IN :da
 -- name: remove_by_country(node_id, days)!
 DELETE FROM dataselect_stats_by_country WHERE node_id = :node_id AND date IN :days;
 
+-- name: remove_by_station(node_id, days)!
+DELETE FROM dataselect_stats_by_station WHERE node_id = :node_id AND date IN :days;
+
 -- name: months_of_node(node_id)
 -- Return one or more days of each month for which a node has statistics or payloads in force.
 SELECT date FROM dataselect_stats WHERE node_id = :node_id
 UNION SELECT date FROM dataselect_stats_by_network_country WHERE node_id = :node_id
 UNION SELECT date FROM dataselect_stats_by_network WHERE node_id = :node_id
 UNION SELECT date FROM dataselect_stats_by_country WHERE node_id = :node_id
+UNION SELECT date FROM dataselect_stats_by_station WHERE node_id = :node_id
 UNION SELECT day FROM payload_days JOIN payloads ON payloads.id = payload_days.payload_id
     WHERE node_id = :node_id AND kind = 'dataselect' AND withdrawn_at IS NULL
 UNION SELECT starts_at FROM payloads WHERE node_id = :node_id AND kind = 'dataselect' AND withdrawn_at IS NULL;
@@ -127,3 +148,7 @@ FROM dataselect_stats_by_network WHERE node_id = :node_id AND date BETWEEN :firs
 -- name: read_dataselect_stats_by_country(node_id, first_day, last_day)
 SELECT date, country, bytes, nb_reqs, nb_successful_reqs, nb_failedrequests, clients
 FROM dataselect_stats_by_country WHERE node_id = :node_id AND date BETWEEN :first_day AND :last_day;
+
+-- name: read_dataselect_stats_by_station(node_id, first_day, last_day)
+SELECT date, network, station, bytes, nb_reqs, nb_successful_reqs, nb_failedrequests, clients
+FROM dataselect_stats_by_station WHERE node_id = :node_id AND date BETWEEN :first_day AND :last_day;

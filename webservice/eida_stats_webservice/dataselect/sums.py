@@ -45,6 +45,7 @@ class Sums:
             self._queries.remove_by_network_country,
             self._queries.remove_by_network,
             self._queries.remove_by_country,
+            self._queries.remove_by_station,
         ):
             remove(connection, node_id=node.id, days=days)
 
@@ -101,6 +102,7 @@ class Sums:
         self._queries.merge_by_network_country(connection, node_id=node.id)
         self._queries.merge_by_network(connection, node_id=node.id)
         self._queries.merge_by_country(connection, node_id=node.id)
+        self._queries.merge_by_station(connection, node_id=node.id)
 
 
 def write_line(row: Row) -> str:

@@ -36,6 +36,7 @@ _TABLES = [
         "dataselect_stats_by_network_country": ("date", "network", "country"),
         "dataselect_stats_by_network": ("date", "network"),
         "dataselect_stats_by_country": ("date", "country"),
+        "dataselect_stats_by_station": ("date", "network", "station"),
     }.items()
 ]
 

@@ -1,0 +1,1 @@
+DROP TABLE dataselect_stats_by_station;
