@@ -5,7 +5,7 @@ Neither all rows nor the whole JSON need to be in memory at once.
 
 import datetime
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -14,7 +14,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-from eida_statistics.payload import CheckedRow, ContentHasher, Payload, Row, hash_identity
+from eida_statistics.payload import CheckedRow, ContentHasher, Key, Payload, Row, hash_identity
 
 # Smaller payloads are compressed in one call, which is faster and slightly better.
 _AT_ONCE_BYTES = 8 << 20
@@ -25,6 +25,7 @@ _ROWS_AT_ONCE = 4096
 _ROWS_BEGIN = b',"stats":['
 _ROWS_END = b"]"
 _BETWEEN_ROWS = b"},{"
+_AFTER_KEY = b',"bytes":'
 
 RowsDecoder = msgspec.json.Decoder[list[Row]] | msgspec.json.Decoder[list[CheckedRow]]
 TRUSTING = msgspec.json.Decoder(list[Row])
@@ -147,42 +148,43 @@ class Reader:
             raise RuntimeError("not all rows have been read")
         return self._summary
 
-    def rows(self) -> Iterator[Row]:
-        """Yield the rows, in order.
+    def rows(self, keys: Collection[bytes] | None = None) -> Iterator[Row]:
+        """Yield the rows, in order: all, or those with some keys in the form of `encode_key`.
+
+        Rows with other keys are not decoded, which takes a tenth of the time.
 
         Raises:
             UnreadablePayload: if the bytes turn out to be invalid; rows may have been yielded before.
         """
         try:
-            for rows in self._decode_slices():
+            for rows in self._decode_slices(keys):
                 yield from rows
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise UnreadablePayload(str(error)) from error
 
-    def _decode_slices(self) -> Iterator[Sequence[Row]]:
+    def _decode_slices(self, keys: Collection[bytes] | None) -> Iterator[Sequence[Row]]:
         head, buffer = self._read_head()
         hasher = ContentHasher(msgspec.json.decode(head + b"}", type=_Head).days_coverage)
         count = 0
         while (end := buffer.find(_ROWS_END)) < 0:
             if (last := buffer.rfind(_BETWEEN_ROWS)) >= 0:
-                rows = self._decode(buffer[: last + 1])
-                yield rows
-                count += len(rows)
+                yield self._decode(buffer[: last + 1], keys)
+                count += buffer.count(_BETWEEN_ROWS, 0, last) + 1
                 hasher.add(buffer[: last + 2])
                 del buffer[: last + 2]
             buffer += self._next_piece()
-        rows = self._decode(buffer[:end])
-        yield rows
+        yield self._decode(buffer[:end], keys)
         hasher.add(buffer[:end])
         tail = b"".join((buffer[end:], *self._text))
         self._summary = PayloadSummary(
             envelope=msgspec.json.decode(head + _ROWS_BEGIN + tail, type=Payload),
             content=hasher.hash(),
-            count=count + len(rows),
+            count=count + buffer.count(_BETWEEN_ROWS, 0, end) + bool(end),
         )
 
-    def _decode(self, listed: bytearray) -> Sequence[Row]:
-        return self._decoder.decode(b"".join((b"[", listed, b"]")))
+    def _decode(self, listed: bytearray, keys: Collection[bytes] | None) -> Sequence[Row]:
+        chosen = listed if keys is None else _select(listed, keys)
+        return self._decoder.decode(b"".join((b"[", chosen, b"]")))
 
     def _read_head(self) -> tuple[bytes, bytearray]:
         """Return the JSON before the rows, and the first part of the rest."""
@@ -195,6 +197,22 @@ class Reader:
         for piece in self._text:
             return piece
         raise UnreadablePayload("it ends too early")
+
+
+def encode_key(key: Key) -> bytes:
+    """Return the JSON of the key of a row, as it begins the row."""
+    return _get_key(msgspec.json.encode(Row(*key, 0, 0, 0, 0, ""))[1:])
+
+
+def _get_key(row: bytes) -> bytes:
+    return row[: row.find(_AFTER_KEY)]
+
+
+def _select(listed: bytearray, keys: Collection[bytes]) -> bytes:
+    """Return the rows with some keys."""
+    rows = bytes(listed)[1:-1].split(_BETWEEN_ROWS)
+    chosen = _BETWEEN_ROWS.join(row for row in rows if _get_key(row) in keys)
+    return b"{" + chosen + b"}" if chosen else b""
 
 
 class _EncodedRows:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import astuple
 
 from eida_statistics import wire
-from eida_statistics.encoding import EncodedPayload, Reader, UnreadablePayload, decompress, encode, zstd
+from eida_statistics.encoding import EncodedPayload, Reader, UnreadablePayload, decompress, encode, encode_key, zstd
 from eida_statistics.errors import EidaStatisticsError, InvalidPayload
 from support.payloads import TODAY, payload, row, sketch
 from support.payloads import wire as document
@@ -169,6 +169,18 @@ def test_brackets_outside_of_rows_are_no_end() -> None:
     assert reader.summary.envelope.excluded == made.excluded
     assert encoded.hash == made.hash()
     assert zstd.decompress(encoded.body) == made.to_json()
+
+
+def test_rows_of_some_keys_are_read() -> None:
+    encoded = many(9000)
+    rows = list(encoded.rows)
+    for chosen in ([], rows[:1], rows[-1:], rows[::1000], rows):
+        reader = Reader([encoded.body])
+        found = list(reader.rows({encode_key(one.key) for one in chosen}))
+        assert list(map(astuple, found)) == list(map(astuple, chosen))
+        assert (reader.summary.count, reader.summary.hash) == (len(rows), encoded.hash)
+    empty = encode(made := payload())
+    assert list(Reader([empty.body]).rows({b"x"})) == made.stats == []
 
 
 def test_damaged_bodies_are_unreadable() -> None:

@@ -1,11 +1,11 @@
 """The rows and properties in the bodies of stored payloads of dataselect."""
 
 import datetime
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
-from eida_statistics.encoding import PayloadSummary, Reader
-from eida_statistics.payload import Row
+from eida_statistics.encoding import PayloadSummary, Reader, encode_key
+from eida_statistics.payload import Key, Row
 from eida_stats_webservice.database.base import Database
 from eida_stats_webservice.payloads.bodies import PayloadBodies, name_damaged
 
@@ -27,12 +27,21 @@ class DataselectBodies:
             DamagedPayload: while the rows are read, if the payload is damaged.
         """
         reader = self.open(connection, number)
+        return _name_if_damaged(number, (row for row in reader.rows() if row.month in months))
 
-        def rows() -> Iterator[Row]:
-            with name_damaged(number):
-                yield from (row for row in reader.rows() if row.month in months)
+    def select_rows(
+        self, connection: Any, numbers: Iterable[int], keys: Collection[Key]
+    ) -> Iterator[Iterator[Row]]:
+        """Yield the rows of each payload that have some keys. Others are not decoded, nor checked.
 
-        return rows()
+        The iterator of a payload does not use the connection. It must be read before the next one.
+
+        Raises:
+            DamagedPayload: while the rows are read, if a payload is damaged.
+        """
+        encoded = {encode_key(key) for key in keys}
+        for number in numbers:
+            yield _name_if_damaged(number, self.open(connection, number).rows(encoded))
 
     def read_summary(self, connection: Any, number: int) -> PayloadSummary:
         """Return what a payload says about itself.
@@ -45,3 +54,8 @@ class DataselectBodies:
             for _ in reader.rows():
                 pass
         return reader.summary
+
+
+def _name_if_damaged(number: int, rows: Iterator[Row]) -> Iterator[Row]:
+    with name_damaged(number):
+        yield from rows

@@ -14,6 +14,12 @@ CREATE TEMPORARY TABLE IF NOT EXISTS staging_by_network (
     bytes bigint, nb_reqs bigint, nb_successful_reqs bigint, nb_failedrequests bigint, clients hll(11, 5)
 ) ON COMMIT DROP;
 
+-- name: create_staging_keys()!
+-- Create a table for the keys of rows that are built again.
+CREATE TEMPORARY TABLE IF NOT EXISTS staging_keys (
+    date date, network text, station text, location text, channel text, country text
+) ON COMMIT DROP;
+
 -- name: empty_staging()!
 -- Empty the table, because one transaction may merge several payloads one after the other.
 TRUNCATE staging;
@@ -21,8 +27,14 @@ TRUNCATE staging;
 -- name: empty_staging_by_network()!
 TRUNCATE staging_by_network;
 
+-- name: empty_staging_keys()!
+TRUNCATE staging_keys;
+
 -- name: load_staging()!
 COPY staging FROM STDIN;
+
+-- name: load_staging_keys()!
+COPY staging_keys FROM STDIN;
 
 -- name: restart_numbers()^
 -- Continue after the largest ids in use.

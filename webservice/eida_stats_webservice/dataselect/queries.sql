@@ -121,6 +121,67 @@ DELETE FROM dataselect_stats_by_country WHERE node_id = :node_id AND date IN :da
 -- name: remove_by_station(node_id, days)!
 DELETE FROM dataselect_stats_by_station WHERE node_id = :node_id AND date IN :days;
 
+-- name: remove_keys_of_stats(node_id)!
+-- Delete a node's rows with some keys before they are computed again.
+DELETE FROM dataselect_stats
+WHERE node_id = :node_id AND (date, network, station, location, channel, country) IN (SELECT date, network, station, location, channel, country FROM staging_keys);
+
+-- name: remove_keys_by_network_country(node_id)!
+DELETE FROM dataselect_stats_by_network_country
+WHERE node_id = :node_id AND (date, network, country) IN (SELECT date, network, country FROM staging_keys);
+
+-- name: restore_keys_by_network_country(node_id)!
+INSERT INTO dataselect_stats_by_network_country (
+    node_id, date, network, country, bytes, nb_reqs, nb_successful_reqs, nb_failedrequests, clients
+)
+SELECT :node_id, date, network, country,
+    sum(bytes), sum(nb_reqs), sum(nb_successful_reqs), sum(nb_failedrequests), hll_union_agg(clients)
+FROM dataselect_stats
+WHERE node_id = :node_id AND (date, network, country) IN (SELECT date, network, country FROM staging_keys)
+GROUP BY date, network, country;
+
+-- name: remove_keys_by_network(node_id)!
+DELETE FROM dataselect_stats_by_network
+WHERE node_id = :node_id AND (date, network) IN (SELECT date, network FROM staging_keys);
+
+-- name: restore_keys_by_network(node_id)!
+INSERT INTO dataselect_stats_by_network (
+    node_id, date, network, bytes, nb_reqs, nb_successful_reqs, nb_failedrequests, clients
+)
+SELECT :node_id, date, network,
+    sum(bytes), sum(nb_reqs), sum(nb_successful_reqs), sum(nb_failedrequests), hll_union_agg(clients)
+FROM dataselect_stats_by_network_country
+WHERE node_id = :node_id AND (date, network) IN (SELECT date, network FROM staging_keys)
+GROUP BY date, network;
+
+-- name: remove_keys_by_country(node_id)!
+DELETE FROM dataselect_stats_by_country
+WHERE node_id = :node_id AND (date, country) IN (SELECT date, country FROM staging_keys);
+
+-- name: restore_keys_by_country(node_id)!
+INSERT INTO dataselect_stats_by_country (
+    node_id, date, country, bytes, nb_reqs, nb_successful_reqs, nb_failedrequests, clients
+)
+SELECT :node_id, date, country,
+    sum(bytes), sum(nb_reqs), sum(nb_successful_reqs), sum(nb_failedrequests), hll_union_agg(clients)
+FROM dataselect_stats_by_network_country
+WHERE node_id = :node_id AND (date, country) IN (SELECT date, country FROM staging_keys)
+GROUP BY date, country;
+
+-- name: remove_keys_by_station(node_id)!
+DELETE FROM dataselect_stats_by_station
+WHERE node_id = :node_id AND (date, network, station) IN (SELECT date, network, station FROM staging_keys);
+
+-- name: restore_keys_by_station(node_id)!
+INSERT INTO dataselect_stats_by_station (
+    node_id, date, network, station, bytes, nb_reqs, nb_successful_reqs, nb_failedrequests, clients
+)
+SELECT :node_id, date, network, station,
+    sum(bytes), sum(nb_reqs), sum(nb_successful_reqs), sum(nb_failedrequests), hll_union_agg(clients)
+FROM dataselect_stats
+WHERE node_id = :node_id AND (date, network, station) IN (SELECT date, network, station FROM staging_keys)
+GROUP BY date, network, station;
+
 -- name: months_of_node(node_id)
 -- Return one or more days of each month for which a node has statistics or payloads in force.
 SELECT date FROM dataselect_stats WHERE node_id = :node_id

@@ -1,15 +1,16 @@
 """Payloads of dataselect: their form, and their sums."""
 
 import datetime
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from eida_statistics.encoding import EncodedPayload, encode
 from eida_statistics.months import find_last_day
-from eida_statistics.payload import Payload
+from eida_statistics.payload import Payload, Row
 from eida_stats_webservice.database.base import Database
 from eida_stats_webservice.dataselect.bodies import DataselectBodies
+from eida_stats_webservice.dataselect.corrections import Correction
 from eida_stats_webservice.dataselect.identity import describe, identify
 from eida_stats_webservice.dataselect.sums import Sums
 from eida_stats_webservice.errors import DamagedPayload
@@ -31,6 +32,7 @@ class DataselectRepository:
     kind: Final = Kind.DATASELECT
 
     def __init__(self, database: Database) -> None:
+        self._database = database
         self._queries = database.load_queries(Path(__file__).parent)
         self._records = PayloadRecords(database)
         self.table = PayloadTable(database, self.kind)
@@ -50,8 +52,44 @@ class DataselectRepository:
         self.sums.merge(connection, node, rows)
 
     def rebuild(self, connection: Any, node: Node, withdrawn: Collection[Identity], added: Identity | None) -> None:
-        """Build the sums of the months of some payloads again, from the payloads in force."""
-        self.rebuild_months(connection, node, find_months(list_days(withdrawn, added)))
+        """Add what has grown to the sums, and build the sums of other keys again."""
+        months = find_months(list_days(withdrawn, added))
+        if not months:
+            # Payloads of quiet days have no rows.
+            return
+        try:
+            with self._database.savepoint(connection):
+                self._correct(connection, node, withdrawn, added, months)
+        except DamagedPayload:
+            # A node may replace or retract a damaged payload.
+            self.rebuild_months(connection, node, months)
+
+    def _correct(
+        self,
+        connection: Any,
+        node: Node,
+        withdrawn: Collection[Identity],
+        added: Identity | None,
+        months: Collection[datetime.date],
+    ) -> None:
+        old = [self._read_rows(connection, node, one, months) for one in withdrawn]
+        new = iter(()) if added is None else self._read_rows(connection, node, added, months)
+        correction = Correction(old, new)
+        self.sums.merge(connection, node, correction.growth())
+        if correction.rebuilt:
+            numbers = self._list_in_force(connection, node, months)
+            rows = self.bodies.select_rows(connection, numbers, correction.rebuilt)
+            self.sums.rebuild(connection, node, correction.rebuilt, rows)
+
+    def _read_rows(
+        self, connection: Any, node: Node, identity: Identity, months: Collection[datetime.date]
+    ) -> Iterator[Row]:
+        entry = self.table.find(connection, node, identity.hash)
+        return iter(()) if entry is None else self.bodies.read_rows(connection, entry.payload, months)
+
+    def _list_in_force(self, connection: Any, node: Node, months: Collection[datetime.date]) -> list[int]:
+        listed = self.table.list_in_force(connection, node, min(months), find_last_day(max(months)))
+        return [number for number, _ in listed]
 
     def rebuild_months(self, connection: Any, node: Node, months: Collection[datetime.date]) -> None:
         """Build the sums of some months again from the payloads in force: sketches cannot be subtracted."""
@@ -59,9 +97,9 @@ class DataselectRepository:
             # Payloads of quiet days have no rows.
             return
         self.sums.delete(connection, node, months)
-        numbers = self.table.list_in_force(connection, node, min(months), find_last_day(max(months)))
+        numbers = self._list_in_force(connection, node, months)
         self.sums.insert(
-            connection, node, (self.bodies.read_rows(connection, number, months) for number, _ in numbers)
+            connection, node, (self.bodies.read_rows(connection, number, months) for number in numbers)
         )
 
     def restore_identities(self, connection: Any, owner: Node) -> None:

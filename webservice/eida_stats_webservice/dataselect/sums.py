@@ -9,7 +9,7 @@ import msgspec
 
 from eida_statistics import hll
 from eida_statistics.months import find_last_day
-from eida_statistics.payload import Row
+from eida_statistics.payload import Key, Row
 from eida_stats_webservice.database.base import Database
 from eida_stats_webservice.payloads.days import find_months
 from eida_stats_webservice.registry.models import Node
@@ -31,6 +31,39 @@ class Sums:
         self._load(connection, rows)
         self._queries.merge_stats(connection, node_id=node.id)
         self._merge_roll_ups(connection, node)
+
+    def rebuild(
+        self, connection: Any, node: Node, keys: Collection[Key], payloads: Iterable[Iterable[Row]]
+    ) -> None:
+        """Build the sums of some keys again from all rows that payloads have of them, and the roll-ups that change.
+
+        Each payload is loaded before the next one is read, so `payloads` may use the connection.
+        """
+        self._create_staging(connection)
+        self._queries.create_staging_keys(connection)
+        self._queries.empty_staging_keys(connection)
+        self._database.load_rows(
+            connection,
+            self._queries.load_staging_keys,
+            keys,
+            to_line=_write_key,
+            to_parameters=_list_key_parameters,
+        )
+        for rows in payloads:
+            self._load(connection, rows)
+        for change in (
+            self._queries.remove_keys_of_stats,
+            self._queries.insert_stats,
+            self._queries.remove_keys_by_network_country,
+            self._queries.restore_keys_by_network_country,
+            self._queries.remove_keys_by_network,
+            self._queries.restore_keys_by_network,
+            self._queries.remove_keys_by_country,
+            self._queries.restore_keys_by_country,
+            self._queries.remove_keys_by_station,
+            self._queries.restore_keys_by_station,
+        ):
+            change(connection, node_id=node.id)
 
     def delete(self, connection: Any, node: Node, months: Collection[datetime.date]) -> None:
         """Delete the sums of a node in some months."""
@@ -119,6 +152,16 @@ def write_line(row: Row) -> str:
 def _write_date(month: datetime.date) -> str:
     # A date is slow to format, and there are few months among many rows.
     return month.isoformat()
+
+
+def _write_key(key: Key) -> str:
+    month, *codes = key
+    return "\t".join([_write_date(month), *codes]) + "\n"
+
+
+def _list_key_parameters(key: Key) -> dict[str, Any]:
+    names = ("date", "network", "station", "location", "channel", "country")
+    return dict(zip(names, (_write_date(key[0]), *key[1:]), strict=True))
 
 
 def _list_parameters(row: Row) -> dict[str, str | int | bytes]:
