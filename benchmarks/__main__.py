@@ -17,13 +17,17 @@ from benchmarks import (
     archive_availability,
     archive_holdings,
     archive_ingest,
+    burst,
     connections,
+    corrections,
     grafana,
     ingest,
     query,
     report,
     ringserver,
     ringserver_store,
+    scale,
+    small_groups,
 )
 
 # The tables need somewhat more than the 80 that rich takes in a file or a pipe.
@@ -95,7 +99,11 @@ def main(
     """Run the benchmarks that are named, or all."""
     benchmarks: dict[str, Callable[[Console, int], None]] = {
         "ingest": ingest.measure,
+        "corrections": corrections.measure,
+        "burst": burst.measure,
         "query": partial(query.measure, sizes=table_sizes),
+        "small_groups": partial(small_groups.measure, sizes=table_sizes),
+        "scale": partial(scale.measure, sizes=table_sizes),
         "report": partial(report.measure, sizes=table_sizes, pages=pages),
         "aggregate": partial(aggregate.measure, sizes=sizes, logs=logs),
         "ringserver": _measure_ringserver,

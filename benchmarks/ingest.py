@@ -199,10 +199,10 @@ def ratio(times: list[float], others: list[float]) -> float:
     return statistics.median(time / other for time, other in zip(times, others, strict=True))
 
 
-def psql_script(rows: Path) -> str:
-    """Return a script that copies the rows and merges them, with the statements of the service."""
+def psql_script(rows: Path, node: int = 1) -> str:
+    """Return a script that copies the rows of a node and merges them, with the statements of the service."""
     queries = PostgreSQL.load_queries(Path(sums.__file__).parent)
-    merges = ";\n".join(getattr(queries, name).sql.replace("%(node_id)s", "1") for name in _MERGES)
+    merges = ";\n".join(getattr(queries, name).sql.replace("%(node_id)s", str(node)) for name in _MERGES)
     tables = f"{queries.create_staging.sql};\n{queries.create_staging_by_network.sql}"
     return f"BEGIN;\n{tables};\n\\copy staging FROM '{rows}'\n{merges};\nCOMMIT;\n"
 
