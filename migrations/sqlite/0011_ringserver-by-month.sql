@@ -1,7 +1,7 @@
 -- Sums of streams by month and network, for pages and queries by month.
 -- depends: 0010_grafana-views
 
--- SQL cannot unite sketches here. If there are payloads of ringservers already, run: eida_statsman payloads replay.
+-- SQL cannot unite sketches here, so `eida_statsman db migrate` fills the table.
 CREATE TABLE ringserver_by_month (
     date text NOT NULL CHECK (date LIKE '____-__-01'),
     node_id integer NOT NULL REFERENCES nodes (id) ON DELETE CASCADE,

@@ -1,7 +1,7 @@
 -- Clients of all networks and countries by hour.
 -- depends: 0013_archive
 
--- SQL cannot unite sketches here. If there are payloads of ringservers already, run: eida_statsman payloads replay.
+-- SQL cannot unite sketches here, so `eida_statsman db migrate` fills the table.
 CREATE TABLE ringserver_clients_by_hour (
     hour text NOT NULL,
     node_id integer NOT NULL REFERENCES nodes (id) ON DELETE CASCADE,

@@ -1,7 +1,7 @@
 -- Sums of dataselect by station.
 -- depends: 0014_clients-by-hour
 
--- SQL cannot unite sketches here. If there are payloads of dataselect already, run: eida_statsman payloads replay.
+-- SQL cannot unite sketches here, so `eida_statsman db migrate` fills the table.
 CREATE TABLE dataselect_stats_by_station (
     node_id integer NOT NULL REFERENCES nodes (id) ON DELETE CASCADE,
     date text NOT NULL,

@@ -354,6 +354,20 @@ def test_replay_rebuilds_another_database(statsman: Statsman, sent: list[int], t
     assert statsman("payloads", "replay", "--from", "sqlite:////nowhere/x.db").returncode == 1
 
 
+def test_migration_fills_new_sums_of_embedded_databases(
+    statsman: Statsman, sent: list[int], tmp_path: Path
+) -> None:
+    path = tmp_path / "other.db"
+    other = Statsman(f"sqlite:///{path}")
+    assert "rebuilt" not in other.run("db", "migrate")
+    other.run("payloads", "replay", "--from", statsman.uri)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DROP TABLE dataselect_stats_by_station")
+        connection.execute("DELETE FROM _yoyo_migration WHERE migration_id = '0015_sums-by-station'")
+    assert "rebuilt A/.. 2026-10" in other.run("db", "migrate")
+    assert "differences: none" in other.run("db", "verify")
+
+
 @pytest.fixture
 def sent_with_period(store: Store, sent: list[int]) -> list[int]:
     """Send two more: of a server's log with a stray request, and of a quiet day."""
