@@ -317,13 +317,14 @@ $$;
 CREATE TRIGGER nodes_delete_sensor_log AFTER DELETE ON nodes
     FOR EACH ROW EXECUTE FUNCTION nodes_delete_sensor_log();
 
--- Functions with the rights of their owner must find no tables of the caller.
+-- Functions must find no tables of the caller, and only the service may call them.
 DO $$
 DECLARE
     signature text;
 BEGIN
     FOREACH signature IN ARRAY ARRAY[
-        'spaces_check_parent()', 'sensors_delete_events()', 'nodes_delete_sensor_log()'
+        'spaces_check_parent()', 'sensors_delete_events()', 'nodes_delete_sensor_log()',
+        'spaces_count_present(text)', 'spaces_find_present(integer)'
     ]
     LOOP
         EXECUTE format('ALTER FUNCTION %s SET search_path = %I, pg_temp', signature, current_schema());
