@@ -144,7 +144,8 @@ class CrawlReader:
         numbered = self._read_middle()
         found: Counter[bytes] = Counter()
         for group in group_lines(numbered if ranges is None else select_lines(numbered, ranges)):
-            found.update(group.types)
+            if ranges is not None:
+                found.update(group.types)
             yield from self._check_group(group)
         for md_type, count in (self._found_types - found).items():
             self.types[parse_line(b"\t%b\t" % md_type).md_type] += count

@@ -1,9 +1,10 @@
 """The lines of a crawl by path, with digests that show which paths have the same lines as in the last crawl."""
 
-import hashlib
 import uuid
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
+
+from mmh3 import hash64
 
 from eida_statistics.archive.errors import InvalidLine
 from eida_statistics.archive.lines import parse_line
@@ -121,6 +122,5 @@ def _hide_atime(line: bytes) -> bytes:
 
 def _digest(texts: Iterable[bytes]) -> int:
     """Return 64 bits, as both databases can store them."""
-    # Recent processors have instructions for SHA-256.
-    found = hashlib.sha256(b"\n".join([_VERSION, *texts]), usedforsecurity=False).digest()[:8]
-    return int.from_bytes(found, "big", signed=True) or 1
+    found: int = hash64(b"\n".join([_VERSION, *texts]))[0]
+    return found or 1
