@@ -202,7 +202,8 @@ class Usage:
 
         if find_decision is None or not closed.filtered:
             return self._find_answer((unfiltered.identity, self._settings.min_clients, policies), Cells, find)
-        suppressed = find_decision(unfiltered.identity, frozenset[Key], lambda: find().list_suppressed())
+        key = unfiltered.identity, policies
+        suppressed = find_decision(key, frozenset[Key], lambda: find().list_suppressed())
         filtered = msgspec.structs.replace(unfiltered, filters=closed.filters)
         return suppression.select_cells(read(filtered), suppressed, restricted)
 
