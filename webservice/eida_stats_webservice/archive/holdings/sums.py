@@ -143,7 +143,8 @@ def _find_stop(segment: Segment, last_year: int) -> int:
 
 
 def _find_time(segment: Segment, sample: int) -> int:
-    return segment.start + round(sample * _SECOND / segment.rate)
+    # The end of a segment may be up to half a sample before the time that follows from its rate.
+    return min(segment.start + round(sample * _SECOND / segment.rate), segment.end)
 
 
 def _count_samples(segment: Segment, time: int, samples: int) -> int:
