@@ -24,13 +24,34 @@ AnyRow = TypeVar("AnyRow", bound=SumRow)
 
 
 def merge_rows(rows: Iterable[AnyRow]) -> AnyRow:
-    """Return the sum of rows with the same key, and the union of their clients."""
+    """Return the sum of rows with the same key, and the union of their clients; a single row as it is."""
     same = list(rows)
+    if len(same) == 1:
+        return same[0]
     merged = copy(same[0])
     for field in merged.counts:
         setattr(merged, field, sum(getattr(row, field) for row in same))
     merged.clients = merge_sketches([row.clients for row in same])
     return merged
+
+
+def subtract_row(row: AnyRow, earlier: AnyRow) -> AnyRow | None:
+    """Return the difference to add to sums with an earlier row, so that they have this one instead.
+
+    Return None if this row has a smaller count, or lacks clients.
+
+    The result is exact, although sketches cannot be subtracted: it has all clients of this row. A sketch of the
+    sums is the union of the others and the earlier one. Together with this one, it is the union of the others and
+    this one, which contains the earlier one.
+    """
+    difference = copy(row)
+    for field in row.counts:
+        setattr(difference, field, getattr(row, field) - getattr(earlier, field))
+    if min(getattr(difference, field) for field in row.counts) < 0:
+        return None
+    if row.clients != earlier.clients and merge_sketches([earlier.clients, row.clients]) != row.clients:
+        return None
+    return difference
 
 
 def merge_sketches(sketches: Iterable[str]) -> str:
@@ -52,4 +73,4 @@ def sort_and_merge(rows: list[AnyRow]) -> list[AnyRow]:
     by_key: dict[tuple[Any, ...], list[AnyRow]] = {}
     for row in rows:
         by_key.setdefault(row.key, []).append(row)
-    return [merge_rows(same) if len(same) > 1 else same[0] for _, same in sorted(by_key.items())]
+    return [merge_rows(same) for _, same in sorted(by_key.items())]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from eida_statistics import hll
 from eida_statistics.payload import Row
-from eida_stats_webservice.dataselect.corrections import Correction
+from eida_stats_webservice.dataselect.growth import Correction
 from support.node_client import make_node
 from support.payloads import payload, row, sketch
 from support.stores import Store
@@ -43,7 +43,7 @@ def compare(old: list[Row], new: list[Row]) -> tuple[list[tuple[str, int, str]],
     ("old", "new", "growth", "rebuilt"),
     [
         ([make_row({1})], [make_row({1})], [], set()),
-        ([make_row({1})], [make_row({1}, 3)], [("S", 2, hll.to_hex(hll.EMPTY))], set()),
+        ([make_row({1})], [make_row({1}, 3)], [("S", 2, sketch({1}))], set()),
         ([make_row({1})], [make_row({1, 2}, 3)], [("S", 2, sketch({1, 2}))], set()),
         ([], [make_row({1})], [("S", 1, sketch({1}))], set()),
         ([make_row({1})], [], [], {"S"}),

@@ -35,7 +35,7 @@ FROM staging
 GROUP BY date, network, station, location, channel, country;
 
 -- name: aggregate_by_network()!
--- Add up the staging rows over the streams of each network. The roll-ups but that by station are computed from these
+-- Add up the staging rows over the streams of each network. All roll-ups but that by station are computed from these
 -- few rows.
 INSERT INTO staging_by_network
 SELECT date, network, country,
@@ -124,7 +124,9 @@ DELETE FROM dataselect_stats_by_station WHERE node_id = :node_id AND date IN :da
 -- name: remove_keys_of_stats(node_id)!
 -- Delete a node's rows with some keys before they are computed again.
 DELETE FROM dataselect_stats
-WHERE node_id = :node_id AND (date, network, station, location, channel, country) IN (SELECT date, network, station, location, channel, country FROM staging_keys);
+WHERE node_id = :node_id AND (date, network, station, location, channel, country) IN (
+    SELECT date, network, station, location, channel, country FROM staging_keys
+);
 
 -- name: remove_keys_by_network_country(node_id)!
 DELETE FROM dataselect_stats_by_network_country

@@ -10,7 +10,7 @@ from eida_statistics.months import find_last_day
 from eida_statistics.payload import Payload, Row
 from eida_stats_webservice.database.base import Database
 from eida_stats_webservice.dataselect.bodies import DataselectBodies
-from eida_stats_webservice.dataselect.corrections import Correction
+from eida_stats_webservice.dataselect.growth import Correction
 from eida_stats_webservice.dataselect.identity import describe, identify
 from eida_stats_webservice.dataselect.sums import Sums
 from eida_stats_webservice.errors import DamagedPayload

@@ -1,24 +1,18 @@
 """The difference between a payload and an earlier one that it contains: days grow as logs are written."""
 
 from collections.abc import Sequence
-from copy import copy
 
 import msgspec
 
 from eida_statistics.ringserver.payload import LISTS, DayPayload
-from eida_statistics.rows import AnyRow, merge_sketches
+from eida_statistics.rows import AnyRow, subtract_row
 
 
 def find_growth(old: DayPayload, new: DayPayload) -> DayPayload | None:
     """Return the difference to add to sums with the old payload, so that they have the new one instead.
 
     Return None if the new payload does not contain the old one: a row is missing, has a smaller count, or lacks
-    clients.
-
-    The result is exact. A count of the sums is that of the other payloads and of the old one, so the difference
-    makes it that of the others and of the new one. A sketch of the sums is the union of theirs and the old one.
-    Together with the new one, this is the union of theirs and the new one, which contains the old one. Sources do
-    not matter, since sums have none.
+    clients. Sources do not matter, since sums have none.
     """
     lists = {name: _subtract(old.lists[name], new.lists[name]) for name in LISTS}
     if any(rows is None for rows in lists.values()):
@@ -35,12 +29,8 @@ def _subtract(old: Sequence[AnyRow], new: Sequence[AnyRow]) -> list[AnyRow] | No
         if known is None:
             grown.append(row)
         elif row != known:
-            difference = copy(row)
-            for field in row.counts:
-                setattr(difference, field, getattr(row, field) - getattr(known, field))
-            if min(getattr(difference, field) for field in row.counts) < 0:
-                return None
-            if row.clients != known.clients and merge_sketches([known.clients, row.clients]) != row.clients:
+            difference = subtract_row(row, known)
+            if difference is None:
                 return None
             grown.append(difference)
     return None if before else grown
