@@ -1,8 +1,10 @@
 """Commands of a user who has no account, as with `docker run --user` and on OpenShift."""
 
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,9 @@ def test_count_has_the_number_of_the_user(folder: Path) -> None:
     for words in (["db", "migrate"], ["spaces", "add", "A"], ["spaces", "recount", "A", "20"]):
         done = run("eida_statsman", list(words), folder, HOME=str(folder))
         assert (done.returncode, done.stderr) == (0, ""), words
+    (database,) = folder.rglob("statistics.db")
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("SELECT author FROM recounts").fetchall() == [(str(_USER),)]
 
 
 @pytest.mark.parametrize(
