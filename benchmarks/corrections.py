@@ -35,7 +35,7 @@ _TODAY = datetime.date(2026, 11, 1)
 _AIM = 2.0
 
 Shape = Callable[[int, list[int]], list[int]]
-# What becomes of the clients of a stream. The names are those of the rows of the table.
+# How the clients of a stream change. The names are those of the rows of the table.
 _SHAPES: dict[str, Shape] = {
     "one in ten streams grows": lambda stream, clients: clients if stream % 10 else [*clients, -stream],
     "all streams grow": lambda stream, clients: [*clients, -stream],

@@ -151,7 +151,7 @@ class Reader:
     def rows(self, keys: Collection[bytes] | None = None) -> Iterator[Row]:
         """Yield the rows, in order: all, or those with some keys in the form of `encode_key`.
 
-        Rows with other keys are not decoded, which takes a tenth of the time.
+        Rows with other keys are not decoded, so they take a tenth of the time.
 
         Raises:
             UnreadablePayload: if the bytes turn out to be invalid; rows may have been yielded before.

@@ -100,7 +100,6 @@ def compile_pattern(text: str) -> re.Pattern[str]:
 
 
 def _read(path: Path) -> list[tuple[str, list[str]]]:
-
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:

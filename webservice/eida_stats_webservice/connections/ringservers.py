@@ -258,7 +258,7 @@ def _make_event(line: Line) -> Event:
 
 
 def _expand_snapshot(record: Snapshot, before: str | None) -> tuple[list[ListedSession], str]:
-    """Return the sessions of a snapshot, and what the log has of it."""
+    """Return the sessions of a snapshot, and its details in the log."""
     if record.sessions is None:
         if before is None:
             raise SnapshotUnknown("a snapshot without sessions is the first one", hint="Send the sessions.")

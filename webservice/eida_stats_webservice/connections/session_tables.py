@@ -154,10 +154,10 @@ class SessionTables:
 
     def add_sessions(self, connection: Any, sensor: Sensor, rows: Iterable[tuple[Group, Session]]) -> None:
         """Add sessions."""
-        number = sensor.id
+        sensor_id = sensor.id
         listed = (
             (
-                *(number, group.session, one.number, group.address, group.port, group.connected),
+                *(sensor_id, group.session, one.number, group.address, group.port, group.connected),
                 *(one.closed_at, one.closed_by, one.protocol),
             )
             for group, one in rows

@@ -131,7 +131,7 @@ class ConnectionTables:
         ids = self.database.to_list([space.id for space in spaces])
         return to_records(Recount, select_rows(connection, self.queries.list_recounts, spaces=ids))
 
-    # What was received
+    # The log
 
     def add_to_log(self, connection: Any, rows: Iterable[Row]) -> None:
         """Add rows with the values of `LOG_COLUMNS`."""

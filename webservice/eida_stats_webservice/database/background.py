@@ -26,7 +26,7 @@ class BackgroundConnection(extensions.connection):
         self._copying = executor.submit(cursor.copy_expert, statement, io.BytesIO(text), len(text))
         executor.shutdown(wait=False)
 
-    def wait_for_copy(self) -> None:
+    def _wait_for_copy(self) -> None:
         """Wait for the rows that are copied in the background."""
         if self._copying is None:
             return
@@ -37,16 +37,16 @@ class BackgroundConnection(extensions.connection):
 
     def cursor(self, *args: Any, **options: Any) -> Any:
         """Return a new cursor."""
-        self.wait_for_copy()
+        self._wait_for_copy()
         return super().cursor(*args, **options)
 
     def commit(self) -> None:
         """Commit the transaction."""
-        self.wait_for_copy()
+        self._wait_for_copy()
         super().commit()
 
     def rollback(self) -> None:
         """Roll the transaction back. Then it does not matter whether the rows were copied."""
         with suppress(Exception):
-            self.wait_for_copy()
+            self._wait_for_copy()
         super().rollback()

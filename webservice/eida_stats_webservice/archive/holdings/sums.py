@@ -37,7 +37,7 @@ class Segment(NamedTuple):
 
 
 class YearSum(NamedTuple):
-    """What an archive holds of one stream and year.
+    """The data of one stream and year in an archive.
 
     Attributes:
         year: the year of the data.

@@ -151,7 +151,7 @@ class CrawlMerge:
         self.queries.add_replaced(place.connection, [{"type": one} for one in crawl.types if one != POSIX])
 
     def _decide(self, place: "_Place", crawl: CrawlReader) -> None:
-        """Find what goes, and the lines that change something."""
+        """Find the rows to remove, and the lines that change something."""
         place.found += self._fetch(place, self.queries.count_staged)[0]
         if crawl.is_partial:
             self._run(place, self.queries.find_removed)
