@@ -1,5 +1,6 @@
-"""Find child processes, and wait for conditions."""
+"""Find child processes, follow what they read, and wait for conditions."""
 
+import contextlib
 import re
 import time
 from collections.abc import Callable
@@ -17,6 +18,17 @@ def list_children(parent: int) -> list[int]:
         if re.search(rf"^PPid:\t{parent}$", text, re.MULTILINE):
             found.append(int(status.parent.name))
     return sorted(found)
+
+
+def read_position(process: int, file: Path) -> int:
+    """Return how many bytes of a file a process has read in its present pass; 0 if the file is not open."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for descriptor in Path(f"/proc/{process}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # it is closed meanwhile
+                if descriptor.readlink() == file:
+                    status = Path(f"/proc/{process}/fdinfo/{descriptor.name}").read_text(encoding="ascii")
+                    return int(status.split(maxsplit=2)[1])
+    return 0
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
