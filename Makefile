@@ -88,5 +88,5 @@ clean: ## Remove everything that make has created
 .venv-lowest/ready: .venv/dev
 	$(BIN)/uv venv -q --clear --python $(BIN)/python .venv-lowest
 	$(BIN)/uv pip install -q --python .venv-lowest --resolution lowest-direct -e '.[webservice,parquet,ringserver,archive,redis,dask]'
-	$(BIN)/uv pip install -q --python .venv-lowest pytest pytest-xdist hypothesis PyYAML mmdb_writer
+	$(BIN)/uv pip install -q --python .venv-lowest pytest pytest-timeout pytest-xdist hypothesis PyYAML mmdb_writer
 	@touch $@

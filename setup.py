@@ -60,6 +60,7 @@ DEV = [
     "pip-audit>=2.9",
     "playwright>=1.50",
     "pytest>=9.0",
+    "pytest-timeout>=2.4",
     "pytest-xdist>=3.6",
     "python-hll2>=2.0.1",
     "PyYAML>=6.0",
