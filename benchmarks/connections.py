@@ -17,6 +17,7 @@ import statistics
 import tempfile
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import partial
@@ -51,6 +52,7 @@ NODES, INSTANCES = 12, 200
 _YEAR = datetime.datetime(2025, 1, 1, tzinfo=datetime.UTC)
 _DAYS = 365
 _BATCH = 10_000
+_REQUESTS = 50
 _CONNECTIONS, _SINGLE_EVENTS = 32, 2_000
 
 _INDEX_EVENTS = """
@@ -311,13 +313,17 @@ def _sum_all(connection: Any, counts: Counts, space: Space, moment: datetime.dat
 
 
 def _measure_requests(uri: str, folder: Path) -> Table:
-    table = Table(title="\nrequests over HTTP, median of 50", box=None, title_justify="left")
+    table = Table(title=f"\nrequests over HTTP, median of {_REQUESTS}", box=None, title_justify="left")
     table.add_column("REQUEST")
     table.add_column("MEDIAN", justify="right")
-    paths = {
-        "version": "version",
+    table.add_column("RATIO", justify="right")
+    version = "version"
+    # In turn with `version`, so that other programs slow all of them down.
+    quick = {
         "count now of a node, GET /?space=": "?space=N1",
         "count now of a node, with its state": "connections/now?space=N1",
+    }
+    paths = {
         "count now of all spaces": "connections/now",
         "count of the federation at a time": "connections/count?space=federation&time=2025-07-01T12:34:56Z",
         "a day by hour": "connections/series?space=federation&start=2025-07-01&end=2025-07-02&interval=1h",
@@ -326,9 +332,19 @@ def _measure_requests(uri: str, folder: Path) -> Table:
     _add_door(uri)
     with Service(grant_service(uri), folder) as service:
         with requests.Session() as session:
+            times: dict[str, list[float]] = defaultdict(list)
+            for _ in range(_REQUESTS):
+                for path in (version, *quick.values()):
+                    times[path].append(seconds_of(partial(_get, session, f"{service.url}/{path}")))
+            least = statistics.median(times[version])
+            table.add_row(version, _format_ms(times[version]))
+            for name, path in quick.items():
+                table.add_row(name, _format_ms(times[path]), f"{statistics.median(times[path]) / least:.1f} ×")
             for name, path in paths.items():
-                times = [seconds_of(partial(_get, session, f"{service.url}/{path}")) for _ in range(50)]
-                table.add_row(name, _format_ms(times))
+                times[path] = [
+                    seconds_of(partial(_get, session, f"{service.url}/{path}")) for _ in range(_REQUESTS)
+                ]
+                table.add_row(name, _format_ms(times[path]))
         root = service.url.removesuffix(PREFIX)
         collected, alone = _send_all(root, _CONNECTIONS, 0), _send_all(root, 1, _SINGLE_EVENTS)
     table.add_row(f"/send, {_CONNECTIONS} connections, which share transactions", f"{collected:,.0f} events/s")
