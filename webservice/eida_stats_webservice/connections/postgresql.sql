@@ -179,7 +179,7 @@ JOIN nodes ON nodes.id = node_id
 JOIN sensors ON sensors.node_id = facts.node_id AND sensors.name = nodes.name || '/' || sensor
 ORDER BY sensors.id, session COLLATE "C", source, position;
 
--- name: present_count(name)^
+-- name: present_count(name)
 -- Return all that decides the present count of a space: its node, whether only this node may see it, its net entries, and
 -- whether it has had an event, recounts, and ringservers, of its own or below.
 SELECT node_id, restricted, net, is_known, has_recounts, has_ringservers FROM spaces_count_present(:name);

@@ -1,8 +1,8 @@
 """Find the present counts of spaces, and how far they can be relied on."""
 
 import datetime
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -12,6 +12,9 @@ from eida_stats_webservice.connections.view import View, check_name, find_space
 
 SILENT_AFTER = datetime.timedelta(minutes=2)
 """A follower sends a message every 30 seconds. If none has arrived for so long, its ringserver is stale."""
+
+# No space has this id; PostgreSQL has no empty lists.
+_NO_SPACE = 0
 
 
 class Present(msgspec.Struct, frozen=True):
@@ -36,9 +39,33 @@ class Present(msgspec.Struct, frozen=True):
     unconfirmed: int
 
 
+class _State(NamedTuple):
+    """A row of the query `present_states`."""
+
+    number: int
+    name: str
+    parent_id: int | None
+    node_id: int | None
+    capacity: int | None
+    restricted: bool | int
+    net: Any
+    recounted: Any
+    first_heard: Any
+    last_heard: Any
+    unconfirmed: Any
+    changed: Any
+
+    @property
+    def space(self) -> Space:
+        """The space."""
+        return Space(self.number, self.name, self.parent_id, self.node_id, self.capacity, bool(self.restricted))
+
+
 def find_present(view: View, spaces: Sequence[Space], now: datetime.datetime) -> list[Present]:
     """Return the present states of spaces, with one query for all of them."""
-    found = {one.space.id: one for one in _find(view, "", spaces, now)}
+    wanted = [_NO_SPACE, *(space.id for space in spaces)]
+    states = map(_State._make, view.select("present_states", wanted, name=""))
+    found = {state.number: _make_present(view, state, now) for state in states}
     return [found[space.id] for space in spaces]
 
 
@@ -50,11 +77,13 @@ def find_present_by_name(view: View, name: str, now: datetime.datetime) -> Prese
         UnknownSpace: if there is none that the client may see.
     """
     check_name(name)
-    found = _find(view, name, [], now)
-    if not found or not view.can_see(found[0].space):
-        # The database may ignore the case of ASCII letters only.
-        found = find_present(view, [find_space(view, name)], now)
-    return found[0]
+    for row in view.read("present_states", [_NO_SPACE], name=name):
+        state = _State(*row)
+        # A recount has to be read from the same state.
+        if view.can_see(state.space) and state.recounted is None:
+            return _make_present(view, state, now)
+    # The database may ignore the case of ASCII letters only.
+    return find_present(view, [find_space(view, name)], now)[0]
 
 
 def show_unconfirmed(view: View, present: Present) -> int | None:
@@ -63,32 +92,23 @@ def show_unconfirmed(view: View, present: Present) -> int | None:
     return None if is_hidden else view.show(present.space, present.unconfirmed)
 
 
-def _find(view: View, name: str, spaces: Iterable[Space], now: datetime.datetime) -> list[Present]:
-    """Return the present states of the space with a name, and of some others."""
-    # No space has the id 0; PostgreSQL has no empty lists.
-    wanted = [0, *(space.id for space in spaces)]
-    return [_make_present(view, row, now) for row in view.select("present_states", wanted, name=name)]
-
-
-def _make_present(view: View, row: Sequence[Any], now: datetime.datetime) -> Present:
-    number, name, parent_id, node_id, capacity, restricted, net, recounted, *heard, unconfirmed, changed = row
-    space = Space(number, name, parent_id, node_id, capacity, bool(restricted))
-    recounted_at, first_heard, last_heard = map(parse_optional, (recounted, *heard))
-    if recounted_at is not None:
-        count: int | None = view.counts.count(space)
-    elif net is not None:
-        count = int(net)
+def _make_present(view: View, state: _State, now: datetime.datetime) -> Present:
+    recounted, first_heard, last_heard = map(parse_optional, (state.recounted, state.first_heard, state.last_heard))
+    if recounted is not None:
+        count: int | None = view.counts.count(state.space)
+    elif state.net is not None:
+        count = int(state.net)
     else:
         count = None if first_heard is None else 0
-    changes = (parse_optional(changed), recounted_at)
+    changes = (parse_optional(state.changed), recounted)
     return Present(
-        space=space,
+        space=state.space,
         count=count,
         changed=max((moment for moment in changes if moment is not None), default=None),
         as_of=first_heard or now,
         stale=_is_silent(last_heard, now),
         complete=not _is_silent(first_heard, now),
-        unconfirmed=int(unconfirmed or 0),
+        unconfirmed=int(state.unconfirmed or 0),
     )
 
 

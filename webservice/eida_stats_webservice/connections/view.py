@@ -1,8 +1,8 @@
 """Find which spaces a client may see, and which counts."""
 
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -53,19 +53,26 @@ class Viewer(NamedTuple):
 
 
 class View:
-    """The spaces as one client sees them, in the state that one connection sees.
+    """The spaces as one client sees them, in one state of the database.
 
     Attributes:
         viewer: the client.
     """
 
-    def __init__(self, tables: ConnectionTables, connection: Any, viewer: Viewer, live: LiveCounts) -> None:
+    def __init__(
+        self, tables: ConnectionTables, connect: Callable[[], Any], viewer: Viewer, live: LiveCounts
+    ) -> None:
         self.viewer = viewer
         self._tables = tables
         self._database = tables.database
         self._queries = tables.queries
-        self._connection = connection
+        self._connect = connect
         self._live = live
+
+    @cached_property
+    def _connection(self) -> Any:
+        """A connection to the state that the first use finds."""
+        return self._connect()
 
     @cached_property
     def counts(self) -> Counts:
@@ -114,6 +121,11 @@ class View:
                 return []
             parameters["spaces"] = self._database.to_list(chosen)
         return list(getattr(self._queries, query)(self._connection, **parameters))
+
+    def read(self, query: str, spaces: Iterable[int], **parameters: object) -> list[Any]:
+        """Run a named query by itself, and return its rows. Other queries may see a later state."""
+        chosen = self._database.to_list(spaces)
+        return self._database.read(getattr(self._queries, query), spaces=chosen, **parameters)
 
     def select_value(self, query: str, spaces: Iterable[int], **parameters: object) -> Any:
         """Run a named query for some spaces, and return its value; None if there are no spaces."""
@@ -168,8 +180,8 @@ class ViewFactory:
             RefusedToken: if the request carries a token that is not valid.
         """
         viewer = self._identify(request)
-        with self._database.snapshot() as connection:
-            yield View(self._tables, connection, viewer, self._live)
+        with ExitStack() as stack:
+            yield View(self._tables, lambda: stack.enter_context(self._database.snapshot()), viewer, self._live)
 
     def count_now(self, request: Request, name: str) -> int | None:
         """Return the present count of a space as the client may see it; None if there is none that it may see.
@@ -181,10 +193,8 @@ class ViewFactory:
         check_name(name)
         if not self._live.is_active:
             viewer = self._identify(request)
-            with self._database.transaction() as connection:
-                found = self._tables.queries.present_count(connection, name=name)
-            if found is not None:
-                node_id, restricted, net, is_known, has_recounts, has_ringservers = found
+            for row in self._database.read(self._tables.queries.present_count, name=name):
+                node_id, restricted, net, is_known, has_recounts, has_ringservers = row
                 if not viewer.can_see(node_id, restricted=bool(restricted)):
                     return None
                 if not has_recounts:

@@ -127,6 +127,11 @@ class Database(ABC):
     def snapshot(self) -> AbstractContextManager[Any]:
         """Return a context with a read-only connection whose queries all see the same state."""
 
+    def read(self, query: Any, **parameters: object) -> list[Any]:
+        """Run a named query that only reads, as a transaction of its own, and return its rows."""
+        with self.transaction() as connection:
+            return list(query(connection, **parameters))
+
     @abstractmethod
     def savepoint(self, connection: Any) -> AbstractContextManager[None]:
         """Return a context in a transaction. An exception undoes its statements, and the transaction can go on."""

@@ -16,7 +16,7 @@ from eida_stats_webservice.database.base import Database, merge_wildcards, set_s
 from eida_stats_webservice.database.driver_errors import translate_errors
 from eida_stats_webservice.database.pool import Pool
 from eida_stats_webservice.database.schema import FOLDER, list_migration_ids
-from eida_stats_webservice.database.session import begin, connect
+from eida_stats_webservice.database.session import begin, connect, run_at_once
 from eida_stats_webservice.errors import DatabaseReadOnly
 
 _Row = TypeVar("_Row")
@@ -92,6 +92,17 @@ class PostgreSQL(Database):
                     # A commit would fail if the transaction lost the connection to a foreign server.
                     connection.rollback()
                     connection.set_session(isolation_level="READ COMMITTED", readonly="default")
+
+    def read(self, query: Any, **parameters: object) -> list[Any]:
+        """Run a named query; see the base class. The server gets its settings with it, in one message."""
+        with translate_errors(), self._pool.borrow(_is_open) as connection:
+            try:
+                return run_at_once(connection, query.sql, parameters)
+            except psycopg2.Error:
+                if not connection.closed:
+                    raise
+        # The server had closed the connection while nothing used it.
+        return super().read(query, **parameters)
 
     @contextmanager
     def savepoint(self, connection: extensions.connection) -> Iterator[None]:
@@ -195,6 +206,10 @@ def _begin_if_usable(
         connection.close()
         return False
     return True
+
+
+def _is_open(connection: extensions.connection) -> bool:
+    return not connection.closed
 
 
 def _begin_snapshot_if_usable(connection: extensions.connection) -> bool:

@@ -1,6 +1,7 @@
 """Open PostgreSQL sessions that are independent of the settings of the server, database and role."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,22 @@ def begin(connection: extensions.connection) -> None:
     """Begin a transaction with the settings that answers depend on."""
     with connection.cursor() as cursor:
         cursor.execute(_APPLY_SETTINGS, {"local": True})
+
+
+def run_at_once(connection: extensions.connection, statement: str, parameters: Mapping[str, object]) -> list[Any]:
+    """Run a statement as a transaction of its own, with the settings that answers depend on; return its rows."""
+    if connection.info.transaction_status != extensions.TRANSACTION_STATUS_IDLE:
+        # A new connection has begun a transaction.
+        connection.rollback()
+    connection.autocommit = True
+    try:
+        with connection.cursor() as cursor:
+            # The server runs all statements of a message in one transaction.
+            cursor.execute(f"{_APPLY_SETTINGS}; {statement}", {"local": True, **parameters})
+            return cursor.fetchall()
+    finally:
+        if not connection.closed:
+            connection.autocommit = False
 
 
 def set_for_migration(connection: extensions.connection) -> None:
