@@ -22,6 +22,9 @@ from eida_stats_webservice.errors import DatabaseReadOnly
 _Row = TypeVar("_Row")
 
 _ROWS_AT_ONCE = 5000
+# The driver waits until a text is sent. One that is larger than the buffer of the socket waits for the server, and
+# then the server waits for the next one.
+_COPY_BYTES, _LINES_AT_ONCE = 1 << 16, 1000
 # A check for space writes 1 MiB, so it is not repeated at once.
 _SPACE_CHECK_SECONDS = 10
 _ON_STANDBY = "It is a standby server. Name the primary in DATABASE_URI."
@@ -225,12 +228,16 @@ class _CopyText:
 
     def __init__(self, lines: Iterator[str]) -> None:
         self._lines = lines
+        self._count = 1
         self.error: Exception | None = None
 
     def read(self, _size: int = -1, /) -> str:
-        """Return the next thousand lines; an empty text at the end."""
+        """Return the next lines, some kilobytes of them; an empty text at the end."""
         try:
-            return "".join(islice(self._lines, 1000))
+            text = "".join(islice(self._lines, self._count))
         except Exception as error:
             self.error = error
             raise
+        # The next lines are about as long, but not always.
+        self._count = min(max(1, self._count * _COPY_BYTES // max(1, len(text))), _LINES_AT_ONCE)
+        return text
