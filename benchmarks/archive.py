@@ -116,26 +116,31 @@ def _compare(title: str, archive: Path, runs: int) -> Table:
 
 
 def _measure_again(folder: Path, runs: int) -> Table:
-    """Return the table of crawls of unchanged files, and of archives of two sizes."""
+    """Return the table of crawls of archives of two sizes, and of unchanged files."""
     small, large = folder / "small", folder / "large"
     paths = _link_files(folder / "LHZ", large, _PATHS)
     _link_files(folder / "LHZ", small, _PATHS // 4)
-    table = Table(title=f"unchanged files, and memory, median of {runs}", box=None, title_justify="left")
+    table = Table(title=f"larger archives of LHZ, median of {runs}", box=None, title_justify="left")
     table.add_column("CRAWL")
-    for heading in ("FILES/CPU S", "FILES/S", "MEMORY"):
+    for heading in ("FILES/CPU S", "FILES/S", "TIMES ONE", "MEMORY"):
         table.add_column(heading, justify="right")
-    rows: dict[str, Callable[[], _Cost]] = {
+    sides: _Sides = {
         f"{paths // 4:,} files": lambda: _run("crawl", small, 1),
         f"{paths:,} files": lambda: _run("crawl", large, 1),
+        f"{paths:,} files, two processes": lambda: _run("crawl", large, 2),
         f"{paths // 4:,} files, --since": lambda: _run("since", small, 1),
         f"{paths:,} files, --since": lambda: _run("since", large, 1),
         f"{paths:,} files, --since, two processes": lambda: _run("since", large, 2),
     }
-    for name, side in rows.items():
-        costs = [side() for _ in range(runs)]
+    rounds = [{name: side() for name, side in sides.items()} for _ in range(runs)]
+    for name in sides:
+        costs = [one[name] for one in rounds]
         files = statistics.median(one.files / one.seconds for one in costs)
-        rate = "" if "two" in name else f"{statistics.median(one.rate for one in costs):,.0f}"
-        table.add_row(name, rate, f"{files:,.0f}", f"{max(one.kilobytes for one in costs) / 1024:.0f} MB")
+        rate, ratio = f"{statistics.median(one.rate for one in costs):,.0f}", ""
+        if "two" in name:
+            alone = name.removesuffix(", two processes")
+            rate, ratio = "", f"{statistics.median(one[alone].seconds / one[name].seconds for one in rounds):.2f}"
+        table.add_row(name, rate, f"{files:,.0f}", ratio, f"{max(one.kilobytes for one in costs) / 1024:.0f} MB")
     return table
 
 
