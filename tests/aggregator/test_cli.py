@@ -312,11 +312,12 @@ def test_memory_does_not_grow_with_the_log(repeated: Callable[[bytes, int], byte
             check=True,
         )
         code, kibibytes = map(int, done.stdout.split())
-        assert code == (4 if times > 1 else 0)  # a warning, if its lines are repeated
+        assert code == 4  # a warning: its lines are repeated
         return kibibytes * 1024
 
-    assert len(part) * 9 > 3 * 7.5e6  # more than the bound, were it kept
-    assert peak(10) - peak(1) < 7.5e6
+    assert len(part) * 10 > 3 * 7.5e6  # more than the bound, were it kept
+    # To find repeated lines takes some memory in both.
+    assert peak(15) - peak(5) < 7.5e6
 
 
 # Networks
