@@ -18,6 +18,7 @@ from eida_stats_aggregator.fdsnws.sums import AggregateSums
 
 # A request that failed delivered nothing to any stream; the federation counts it here.
 _OF_NO_STREAM = Stream("", "", "--", "")
+_ROWS_AT_ONCE = 1 << 14
 
 # The codes of a stream, whose network is extended.
 _Codes = tuple[str, str, str, str]
@@ -136,7 +137,7 @@ class Aggregation:
     def totals(self) -> Totals:
         """The sums over all aggregates."""
         counts = self._sums.count_requests()
-        return Totals(int(counts.sum()), int(counts[1].sum()), sum(self._sums.list_bytes()))
+        return Totals(int(counts.sum()), int(counts[1].sum()), self._sums.add_up_bytes())
 
     def make_payload(self, generated_at: datetime.datetime, excluded: Exclusions | None = None) -> Payload:
         """Return the aggregates, sorted by key."""
@@ -165,19 +166,21 @@ class Aggregation:
             place = months.index(month), ranks[list(group)], countries.index(country)
             places[list(group.values())] = np.ravel_multi_index(place, shape)
         order = np.argsort(places)
-        of_month, of_stream, of_country = np.unravel_index(places[order], shape)
-        successful, unsuccessful = self._sums.count_requests()[:, order]
-        columns = (
-            _pick(months, of_month),
-            *(_pick(codes, of_stream) for codes in zip(*streams, strict=True)),
-            _pick(countries, of_country),
-            _pick(self._sums.list_bytes(), order),
-            (successful + unsuccessful).tolist(),
-            successful.tolist(),
-            unsuccessful.tolist(),
-            _pick(self._sums.encode_clients(), order),
-        )
-        return list(map(Row, *columns))
+        requests = self._sums.count_requests()
+        texts = _to_objects(months), *map(_to_objects, zip(*streams, strict=True)), _to_objects(countries)
+        sizes, clients = _to_objects(self._sums.list_bytes()), _to_objects(self._sums.encode_clients())
+        rows: list[Row] = []
+        # In pieces, so that the columns of all rows are not in memory beside them.
+        for start in range(0, len(order), _ROWS_AT_ONCE):
+            some = order[start : start + _ROWS_AT_ONCE]
+            of_month, of_stream, of_country = np.unravel_index(places[some], shape)
+            successful, unsuccessful = requests[:, some]
+            columns = (
+                *(values[of] for values, of in zip(texts, (of_month, *4 * [of_stream], of_country), strict=True)),
+                *(sizes[some], successful + unsuccessful, successful, unsuccessful, clients[some]),
+            )
+            rows += map(Row, *(column.tolist() for column in columns))
+        return rows
 
     def _count(self) -> int:
         """Return the number of aggregates."""
@@ -200,7 +203,6 @@ class Aggregation:
         return network
 
 
-def _pick(values: Sequence[object], places: NDArray[np.int64]) -> list[Any]:
-    """Return the values at these places."""
-    picked: list[Any] = np.array(values, dtype=object)[places].tolist()
-    return picked
+def _to_objects(values: Sequence[object]) -> NDArray[np.object_]:
+    """Return an array, from which numpy picks values at many places."""
+    return np.array(values, dtype=object)

@@ -65,6 +65,13 @@ class AggregateSums:
         upper, lower = self._counts[:2].tolist()
         return [(most << _LOWER_BITS) + rest for most, rest in zip(upper, lower, strict=True)]
 
+    def add_up_bytes(self) -> int:
+        """Return the bytes of all aggregates together."""
+        self._add_up()
+        # As integers of Python, which have no limit.
+        upper, lower = self._counts[:2].sum(axis=1, dtype=object)
+        return int((upper << _LOWER_BITS) + lower)
+
     def count_requests(self) -> Numbers:
         """Return the numbers of successful requests in a row, and those of unsuccessful ones in a second one."""
         self._add_up()
