@@ -6,6 +6,7 @@ the other side of all others. Payloads are of a month without rows; the retracte
 
 import datetime
 import gzip
+import os
 import statistics
 import tempfile
 from collections.abc import Iterable
@@ -44,7 +45,11 @@ def measure(console: Console, runs: int, sizes: Iterable[int] = SIZES) -> None:
     found: dict[int, Figures] = {}
     with Cluster(durable=True) as cluster:
         for size in sizes:
-            found[size] = measure_database(fill_database(cluster, "rows", size), runs)
+            uri = fill_database(cluster, "rows", size)
+            # Else PostgreSQL and the kernel write all rows to disk while queries are measured.
+            cluster.psql("rows", "CHECKPOINT")
+            os.sync()
+            found[size] = measure_database(uri, runs)
             cluster.drop_database("rows")
     print_figures(console, found)
 
