@@ -35,11 +35,11 @@ def test_rows_of_a_statement(store: Store) -> None:
 
 
 def test_next_statement_works_after_an_error(store: Store) -> None:
-    for _ in range(3):
+    for number in range(3):
         with pytest.raises(DatabaseNotReady):
             read(store, "SELECT 1 FROM unknown")
         assert read(store, "SELECT 1") == [(1,)]
-        store.registry.add_node(f"N{_}", "")
+        store.registry.add_node(f"N{number}", "")
     assert len(store.registry.list_nodes()) == 3
 
 
@@ -56,6 +56,30 @@ def test_settings_hold_for_the_statement_only(store: Store, other: Store, databa
             "SELECT DISTINCT state FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()",
         ) == [("idle",)]
+
+
+@ON_POSTGRESQL
+def test_no_other_message_follows(store: Store, other: Store) -> None:
+    last_message = "SELECT query ~ '^SET TRANSACTION[^;]*;\\s*SELECT' FROM pg_stat_activity WHERE pid = :pid"
+    for _ in range(2):
+        ((pid,),) = read(store, "SELECT pg_backend_pid()")
+        assert select(other, last_message, pid=pid) == [(True,)]
+
+
+@ON_POSTGRESQL
+def test_isolation_is_not_that_of_the_server(store: Store, database_uri: str) -> None:
+    levels = [("read committed",)]
+    shown = "SELECT current_setting('transaction_isolation')"
+    with store.database.transaction() as connection:
+        name = connection.info.dbname
+        connection.cursor().execute(f"ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'")
+    with closing(open_store(database_uri)) as opened:
+        for _ in range(2):
+            assert read(opened, shown) == levels
+            assert select(opened, shown) == levels
+            with opened.database.snapshot() as connection, connection.cursor() as cursor:
+                cursor.execute(shown)
+                assert cursor.fetchall() == [("repeatable read",)]
 
 
 @ON_POSTGRESQL

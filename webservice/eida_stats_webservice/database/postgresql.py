@@ -204,6 +204,9 @@ def _begin_if_usable(
 ) -> bool:
     """Begin a transaction. If the server has closed the connection, close it and return False."""
     try:
+        if connection.autocommit:
+            # The last use was `run_at_once`.
+            connection.autocommit = False
         begin_transaction(connection)
     except psycopg2.Error:
         connection.close()
@@ -238,6 +241,6 @@ class _CopyText:
         except Exception as error:
             self.error = error
             raise
-        # The next lines are about as long, but not always.
+        # The next lines are about as long. If they are much longer, the limit keeps the text small.
         self._count = min(max(1, self._count * _COPY_BYTES // max(1, len(text))), _LINES_AT_ONCE)
         return text

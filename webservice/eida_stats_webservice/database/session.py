@@ -23,6 +23,7 @@ _PARAMETERS: dict[str, Any] = {
 }
 # The comments need not travel with each transaction.
 _APPLY_SETTINGS = re.sub(r" *--.*\n", "", Path(__file__).with_name("session.sql").read_text())
+_READ_COMMITTED = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
 # Requests queue up behind a migration that waits for a table, so it waits briefly and tries again.
 _LIMIT_MIGRATION = "SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = 0"
 
@@ -46,19 +47,18 @@ def begin(connection: extensions.connection) -> None:
 
 
 def run_at_once(connection: extensions.connection, statement: str, parameters: Mapping[str, object]) -> list[Any]:
-    """Run a statement as a transaction of its own, with the settings that answers depend on; return its rows."""
+    """Run a statement as a READ COMMITTED transaction of its own, with the settings for answers; return its rows.
+
+    The connection stays in autocommit mode, since leaving it takes a message of its own.
+    """
     if connection.info.transaction_status != extensions.TRANSACTION_STATUS_IDLE:
         # A new connection has begun a transaction.
         connection.rollback()
     connection.autocommit = True
-    try:
-        with connection.cursor() as cursor:
-            # The server runs all statements of a message in one transaction.
-            cursor.execute(f"{_APPLY_SETTINGS}; {statement}", {"local": True, **parameters})
-            return cursor.fetchall()
-    finally:
-        if not connection.closed:
-            connection.autocommit = False
+    with connection.cursor() as cursor:
+        # The server runs all statements of a message in one transaction.
+        cursor.execute(f"{_READ_COMMITTED}; {_APPLY_SETTINGS}; {statement}", {"local": True, **parameters})
+        return cursor.fetchall()
 
 
 def set_for_migration(connection: extensions.connection) -> None:
