@@ -167,7 +167,8 @@ class Aggregation:
             places[list(group.values())] = np.ravel_multi_index(place, shape)
         order = np.argsort(places)
         requests = self._sums.count_requests()
-        texts = _to_objects(months), *map(_to_objects, zip(*streams, strict=True)), _to_objects(countries)
+        month_column, country_column = _to_objects(months), _to_objects(countries)
+        code_columns = [_to_objects(codes) for codes in zip(*streams, strict=True)]
         sizes, clients = _to_objects(self._sums.list_bytes()), _to_objects(self._sums.encode_clients())
         rows: list[Row] = []
         # In pieces, so that the columns of all rows are not in memory beside them.
@@ -176,7 +177,9 @@ class Aggregation:
             of_month, of_stream, of_country = np.unravel_index(places[some], shape)
             successful, unsuccessful = requests[:, some]
             columns = (
-                *(values[of] for values, of in zip(texts, (of_month, *4 * [of_stream], of_country), strict=True)),
+                month_column[of_month],
+                *(codes[of_stream] for codes in code_columns),
+                country_column[of_country],
                 *(sizes[some], successful + unsuccessful, successful, unsuccessful, clients[some]),
             )
             rows += map(Row, *(column.tolist() for column in columns))
