@@ -322,6 +322,8 @@ def _measure_requests(uri: str, folder: Path) -> Table:
     quick = {
         "count now of a node, GET /?space=": "?space=N1",
         "count now of a node, with its state": "connections/now?space=N1",
+        "count now of the federation": "?space=federation",
+        "count now of the federation, with its state": "connections/now?space=federation",
     }
     paths = {
         "count now of all spaces": "connections/now",
