@@ -82,7 +82,7 @@ def find_present_by_name(view: View, name: str, now: datetime.datetime) -> Prese
         # A recount has to be read from the same state.
         if view.can_see(state.space) and state.recounted is None:
             return _make_present(view, state, now)
-    # The database may ignore the case of ASCII letters only.
+    # Or the name has another case: the database may ignore that of ASCII letters only.
     return find_present(view, [find_space(view, name)], now)[0]
 
 
