@@ -398,7 +398,7 @@ def test_hyphen_stands_for_standard_input(home: Path) -> None:
 def test_log_can_come_through_a_named_pipe(home: Path) -> None:
     os.mkfifo(home / "pipe")
     content = encode_log(*(line(userID=user) for user in range(5000)))
-    writer = threading.Thread(target=(home / "pipe").write_bytes, args=(content,))
+    writer = threading.Thread(target=(home / "pipe").write_bytes, args=(content,), daemon=True)
     writer.start()
     done = run("--json", "pipe", cwd=home)
     writer.join()
