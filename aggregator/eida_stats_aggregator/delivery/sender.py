@@ -99,13 +99,14 @@ class Sender:
         corrects = record.terms.replace or record.content not in ("", state.content)
         terms = structs.replace(record.terms, replace=corrects)
         body = path.read_bytes()
-        outbox.save_state(path, state.replace_record(client.base, record.mark_attempted(state.content)))
+        # With the terms: if the answer is lost, a correction is sent as one again.
+        attempted = structs.replace(record, terms=terms).mark_attempted(state.content)
+        outbox.save_state(path, state.replace_record(client.base, attempted))
         try:
             answer = client.submit(path.name, body, terms, empty=_is_empty(body))
         except NotDelivered as failure:
-            outbox.save_state(
-                path, state.replace_record(client.base, self._update_record(failure, record, state.content))
-            )
+            updated = self._update_record(failure, record, attempted)
+            outbox.save_state(path, state.replace_record(client.base, updated))
             self._note(path, failure)
             return
         done = Record(
@@ -126,14 +127,14 @@ class Sender:
             others = format_list(answer.overlaps)
             self.overlaps.append(f"{path.name} counts beside {others}: their days are counted more than once")
 
-    def _update_record(self, failure: NotDelivered, record: Record, content: str) -> Record:
+    def _update_record(self, failure: NotDelivered, record: Record, attempted: Record) -> Record:
         if isinstance(failure, PayloadHeld):
             # The service does not have the same statistics, even if an earlier attempt may have arrived.
-            sent = "" if record.content == content else record.content
+            sent = "" if record.content == attempted.content else record.content
             return structs.replace(record, state="held", content=sent, answer=failure.subject)
         # An earlier attempt may have arrived.
         if failure.may_have_arrived or record.state == "unknown":
-            return record.mark_attempted(content)
+            return attempted
         return structs.replace(record, mistyped=isinstance(failure, PathUnknown))
 
     def _note(self, path: Path, failure: NotDelivered) -> None:

@@ -332,6 +332,18 @@ def test_correction_after_a_lost_answer_replaces(outbox: Outbox, fake_client: Cl
     assert list(fake_client.counted.values()) == [7]
 
 
+def test_correction_that_is_lost_on_the_way_is_sent_as_one_again(outbox: Outbox, fake_client: Client) -> None:
+    """Days of ringservers grow, and are corrected without a word from the operator."""
+    put(outbox, payload())
+    send(outbox, fake_client)
+    outbox.overwrite(make_aggregate(payload(size=7)), URL, NEW, Provenance({}, ""))
+    fake_client.failing = NotDelivered(may_have_arrived=True)
+    send(outbox, fake_client)
+    fake_client.failing = None
+    assert send(reopened(outbox), fake_client).sent
+    assert list(fake_client.counted.values()) == [7]
+
+
 def test_held_file_is_not_sent_again_by_itself(outbox: Outbox, fake_client: Client) -> None:
     fake_client.counted[("", day(17), day(18))] = 3
     path = put(outbox, payload())
