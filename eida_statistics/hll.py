@@ -49,7 +49,7 @@ _TWO_TO_L = float(1 << (MAX_REGISTER - 1 + LOG2M))
 # left under the logarithm is the last bit of a double.
 MAX_ESTIMATE = _TWO_TO_L * 53 * math.log(2)
 
-EMPTY = _HEADERS[EMPTY_KIND]
+EMPTY, EXPLICIT_HEADER = _HEADERS[EMPTY_KIND], _HEADERS[EXPLICIT_KIND]
 
 # Bounds the memory for uniting many: 36 kB each.
 _UNITED_AT_ONCE = 64
@@ -175,6 +175,22 @@ def reaches(sketches: Iterable[bytes], count: int) -> bool:
         if len(hashes) >= count:
             return True
     return len(hashes) >= count
+
+
+def contains(sketch: bytes, other: bytes) -> bool:
+    """Return whether a sketch, in the form that `encode` writes, has all clients of another one.
+
+    Raises:
+        InvalidSketch: if one of them is not valid.
+    """
+    if {check(sketch), check(other)} == {EXPLICIT_KIND}:
+        # Most sketches by far. To unite them takes five times as long.
+        return _unpack_elements(sketch) >= _unpack_elements(other)
+    return unite((sketch, other)) == sketch
+
+
+def _unpack_elements(sketch: bytes) -> frozenset[int]:
+    return frozenset(_EXPLICIT_FORMS[(len(sketch) - HEADER_SIZE) // 8].unpack(sketch[HEADER_SIZE:]))
 
 
 def canonicalize(sketch: bytes) -> bytes:

@@ -49,7 +49,9 @@ def subtract_row(row: AnyRow, earlier: AnyRow) -> AnyRow | None:
         setattr(difference, field, getattr(row, field) - getattr(earlier, field))
     if min(getattr(difference, field) for field in row.counts) < 0:
         return None
-    if row.clients != earlier.clients and merge_sketches([earlier.clients, row.clients]) != row.clients:
+    if row.clients != earlier.clients and not hll.contains(
+        hll.from_hex(row.clients), hll.from_hex(earlier.clients)
+    ):
         return None
     return difference
 

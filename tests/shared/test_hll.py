@@ -622,3 +622,20 @@ def test_canonical_together_is_canonical_alone(texts: list[str]) -> None:
             return False
 
     assert are_canonical(texts) == all(map(is_canonical, texts))
+
+
+@given(
+    clients=st.sets(st.integers(-(2**63), 2**63 - 1), max_size=5),
+    more=st.sets(st.integers(-(2**63), 2**63 - 1), max_size=5),
+    many=st.sampled_from([0, 150, 400, 5000]),
+)
+def test_a_sketch_contains_the_clients_that_change_nothing(clients: set[int], more: set[int], many: int) -> None:
+    sketch, other = hll.encode(clients | set(range(many))), hll.encode(more)
+    assert hll.contains(sketch, other) == (hll.merge([sketch, other]) == sketch)
+    assert hll.contains(other, sketch) == (hll.merge([sketch, other]) == other)
+    assert hll.contains(hll.encode(clients | more), other)
+    for damaged in (sketch[:2], sketch + b"\0"):
+        with pytest.raises(InvalidSketch):
+            hll.contains(damaged, other)
+        with pytest.raises(InvalidSketch):
+            hll.contains(other, damaged)
