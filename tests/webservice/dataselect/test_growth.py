@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import astuple
 
 from eida_statistics import hll
-from eida_statistics.payload import Row
+from eida_statistics.payload import CheckedRow, Row
 from eida_stats_webservice.dataselect.growth import Correction
 from support.node_client import make_node
 from support.payloads import payload, row, sketch
@@ -34,7 +35,9 @@ def make_row(clients: set[int], requests: int = 1, station: str = "S") -> Row:
 
 def compare(old: list[Row], new: list[Row]) -> tuple[list[tuple[str, int, str]], set[str]]:
     """Return the station, requests and clients of each row of growth, and the stations that are built again."""
-    correction = Correction([old], new)
+    # As they are read from a payload that was kept.
+    kept = [CheckedRow(*astuple(one)) for one in old]
+    correction = Correction([kept], new)
     growth = [(found.station, found.nb_requests, found.clients) for found in correction.growth()]
     return growth, {station for _, _, station, *_ in correction.rebuilt}
 

@@ -165,13 +165,11 @@ class Streams:
     def merge(self, _connection: Any, _node: Node, payload: Stream) -> None:
         self.sums[payload.day] += payload.bytes
 
-    def rebuild(
-        self, _connection: Any, _node: Node, withdrawn: Collection[Identity], added: Identity | None
-    ) -> None:
+    def rebuild(self, _connection: Any, _node: Node, withdrawn: Collection[Identity], added: Stream | None) -> None:
         for one in withdrawn:
             self.sums[self.in_force[one.hash].day] -= self.in_force[one.hash].bytes
         if added is not None:
-            self.sums[self.in_force[added.hash].day] += self.in_force[added.hash].bytes
+            self.sums[added.day] += added.bytes
 
 
 def test_second_kind_follows_the_same_rules(store: Store) -> None:

@@ -3,12 +3,14 @@
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter
+
+from msgspec.structs import astuple
 
 from eida_statistics.payload import Key, Row
 from eida_statistics.rows import merge_rows, subtract_row
 
-_NEW = 0
+_GET_KEY = attrgetter("key")
 
 
 class Correction:
@@ -24,28 +26,37 @@ class Correction:
     """
 
     def __init__(self, withdrawn: Sequence[Iterable[Row]], added: Iterable[Row]) -> None:
-        self._rows = heapq.merge(*(_number(rows, number) for number, rows in enumerate((added, *withdrawn))))
+        self._old = _merge(withdrawn)
+        self._new = added
         self.rebuilt: set[Key] = set()
 
     def growth(self) -> Iterator[Row]:
         """Yield rows to add to the sums, where the new payload only adds to the withdrawn ones."""
-        for key, numbered in groupby(self._rows, key=itemgetter(0)):
-            (_, number, new), *others = numbered
-            if number != _NEW:
-                self.rebuilt.add(key)
-                continue
-            if not others:
+        remaining = ((row.key, row) for row in self._old)
+        old = next(remaining, None)
+        for new in self._new:
+            key = new.key
+            while old is not None and old[0] < key:
+                self.rebuilt.add(old[0])
+                old = next(remaining, None)
+            if old is None or old[0] != key:
                 yield new
                 continue
-            old = merge_rows(row for _, _, row in others)
-            if new == old:
-                continue
-            growth = subtract_row(new, old)
-            if growth is None:
-                self.rebuilt.add(key)
-            else:
-                yield growth
+            # Rows that were kept are of a class of their own, so they never equal new ones.
+            if astuple(new) != astuple(old[1]):
+                growth = subtract_row(new, old[1])
+                if growth is None:
+                    self.rebuilt.add(key)
+                else:
+                    yield growth
+            old = next(remaining, None)
+        if old is not None:
+            self.rebuilt.update((old[0], *(key for key, _ in remaining)))
 
 
-def _number(rows: Iterable[Row], number: int) -> Iterator[tuple[Key, int, Row]]:
-    return ((row.key, number, row) for row in rows)
+def _merge(payloads: Sequence[Iterable[Row]]) -> Iterable[Row]:
+    """Return the sums of the rows of several payloads, in the order of their keys."""
+    if len(payloads) == 1:
+        return payloads[0]
+    rows = heapq.merge(*payloads, key=_GET_KEY)
+    return (merge_rows(same) for _, same in groupby(rows, key=_GET_KEY))

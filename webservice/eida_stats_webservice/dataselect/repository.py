@@ -1,7 +1,7 @@
 """Payloads of dataselect: their form, and their sums."""
 
 import datetime
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,12 +48,13 @@ class DataselectRepository:
 
     def merge(self, connection: Any, node: Node, payload: DataselectPayload) -> None:
         """Add the rows of a payload to the sums of a node."""
-        rows = payload.rows if isinstance(payload, EncodedPayload) else payload.stats
-        self.sums.merge(connection, node, rows)
+        self.sums.merge(connection, node, _get_rows(payload))
 
-    def rebuild(self, connection: Any, node: Node, withdrawn: Collection[Identity], added: Identity | None) -> None:
+    def rebuild(
+        self, connection: Any, node: Node, withdrawn: Collection[Identity], added: DataselectPayload | None
+    ) -> None:
         """Add what has grown to the sums, and build the sums of other keys again."""
-        months = find_months(list_days(withdrawn, added))
+        months = find_months([*list_days(withdrawn), *(() if added is None else _get_days(added))])
         if not months:
             # Payloads of quiet days have no rows.
             return
@@ -69,12 +70,11 @@ class DataselectRepository:
         connection: Any,
         node: Node,
         withdrawn: Collection[Identity],
-        added: Identity | None,
+        added: DataselectPayload | None,
         months: Collection[datetime.date],
     ) -> None:
         old = [self._read_rows(connection, node, one, months) for one in withdrawn]
-        new = iter(()) if added is None else self._read_rows(connection, node, added, months)
-        correction = Correction(old, new)
+        correction = Correction(old, () if added is None else _get_rows(added))
         self.sums.merge(connection, node, correction.growth())
         if correction.rebuilt:
             numbers = self._list_in_force(connection, node, months)
@@ -120,3 +120,11 @@ class DataselectRepository:
     def has_rights(self, connection: Any) -> bool:
         """Return whether the role of the connection has the rights of the service on the sums."""
         return bool(self._queries.has_rights(connection))
+
+
+def _get_rows(payload: DataselectPayload) -> Iterable[Row]:
+    return payload.rows if isinstance(payload, EncodedPayload) else payload.stats
+
+
+def _get_days(payload: DataselectPayload) -> list[datetime.date]:
+    return (payload.envelope if isinstance(payload, EncodedPayload) else payload).days_coverage

@@ -110,7 +110,7 @@ class PayloadIntake(Generic[_Payload]):
             for other in accepted.supersedes:
                 self._records.withdraw(connection, other.payload, entry.payload, revision)
             if accepted.supersedes:
-                self._kind.rebuild(connection, node, accepted.supersedes, identity if is_added else None)
+                self._kind.rebuild(connection, node, accepted.supersedes, payload if is_added else None)
             elif is_added:
                 self._kind.merge(connection, node, payload)
             if changed := is_added or bool(accepted.supersedes):

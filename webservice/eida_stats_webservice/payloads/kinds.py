@@ -1,7 +1,7 @@
 """The kinds of payloads, and the properties and sums that each kind has of its own."""
 
 import datetime
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from enum import StrEnum
 from typing import Any, Protocol, TypeVar
 
@@ -59,7 +59,7 @@ class PayloadKind(Protocol[_Payload_contra]):
         """Add a new payload, which withdraws no other, to the sums of a node."""
 
     def rebuild(
-        self, connection: Any, node: Node, withdrawn: Collection[Identity], added: Identity | None, /
+        self, connection: Any, node: Node, withdrawn: Collection[Identity], added: _Payload_contra | None, /
     ) -> None:
         """Correct the sums of a node, after some payloads were withdrawn and one may have been added.
 
@@ -67,7 +67,6 @@ class PayloadKind(Protocol[_Payload_contra]):
         """
 
 
-def list_days(withdrawn: Collection[Identity], added: Identity | None) -> set[datetime.date]:
-    """Return the days of requests in payloads that were withdrawn or added."""
-    changed = [*withdrawn, *([] if added is None else [added])]
-    return set().union(*(one.days for one in changed))
+def list_days(payloads: Iterable[Identity]) -> set[datetime.date]:
+    """Return the days of requests in payloads."""
+    return set().union(*(one.days for one in payloads))

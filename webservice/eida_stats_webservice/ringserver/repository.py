@@ -1,7 +1,7 @@
 """Payloads of ringservers: their form, and their sums."""
 
 import datetime
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,7 +65,9 @@ class RingserverRepository:
         """Add a payload to the sums of a node."""
         self.sums.merge(connection, node, [payload])
 
-    def rebuild(self, connection: Any, node: Node, withdrawn: Collection[Identity], added: Identity | None) -> None:
+    def rebuild(
+        self, connection: Any, node: Node, withdrawn: Collection[Identity], added: DayPayload | None
+    ) -> None:
         """Correct the sums after some payloads were withdrawn and one may have been added.
 
         Days grow as a matter of course. Then only the difference is added: the month is not read, which would take
@@ -76,7 +78,9 @@ class RingserverRepository:
                 self.raw_logs.delete_day(connection, node, SourceDay(one.source, one.period.start))
         growth = self._find_growth(connection, node, withdrawn, added)
         if growth is None:
-            self.rebuild_days(connection, node, list_days(withdrawn, added))
+            self.rebuild_days(
+                connection, node, list_days(withdrawn) | set(() if added is None else _list_days(added))
+            )
         else:
             self.sums.merge(connection, node, [growth])
 
@@ -106,21 +110,18 @@ class RingserverRepository:
         return bool(self._queries.has_rights(connection))
 
     def _find_growth(
-        self, connection: Any, node: Node, withdrawn: Collection[Identity], added: Identity | None
+        self, connection: Any, node: Node, withdrawn: Collection[Identity], added: DayPayload | None
     ) -> DayPayload | None:
         """Return the difference between a payload and the only one that it replaces, if it contains that one."""
         if added is None or len(withdrawn) != 1:
             return None
+        (replaced,) = withdrawn
+        entry = self.table.find(connection, node, replaced.hash)
         try:
-            old, new = self._read_all(connection, node, (*withdrawn, added))
+            return None if entry is None else find_growth(self.read(connection, entry.payload), added)
         except DamagedPayload:
             # A node may replace a damaged payload.
             return None
-        return find_growth(old, new)
-
-    def _read_all(self, connection: Any, node: Node, identities: Iterable[Identity]) -> list[DayPayload]:
-        entries = [self.table.find(connection, node, one.hash) for one in identities]
-        return [self.read(connection, entry.payload) for entry in entries if entry is not None]
 
 
 def identify(payload: DayPayload) -> Identity:
@@ -130,8 +131,12 @@ def identify(payload: DayPayload) -> Identity:
         content=payload.content(),
         source=payload.source,
         period=payload.period,
-        days=frozenset(payload.period.days() if any(payload.lists.values()) else ()),
+        days=frozenset(_list_days(payload)),
     )
+
+
+def _list_days(payload: DayPayload) -> list[datetime.date]:
+    return payload.period.days() if any(payload.lists.values()) else []
 
 
 def count_rows(payload: DayPayload) -> int:
