@@ -16,7 +16,7 @@ _HASH_MASK = (1 << _HASH_BITS) - 1
 _FOLD_FROM = 1 << 21
 _FOLD_ABOVE = 512
 
-_EXPLICIT = hll.to_hex(bytes([hll.VERSION << 4 | hll.EXPLICIT_KIND]) + hll.PARAMETERS)
+_EXPLICIT = hll.to_hex(hll.EXPLICIT_HEADER)
 _EMPTY = hll.to_hex(hll.EMPTY)
 _HEX_DIGITS = 16
 
@@ -50,7 +50,12 @@ class ClientSets:
         other._join()
         self.add(groups[other._pairs >> _HASH_BITS], _get_hashes(other._pairs))
         for theirs, registers in other._registers.items():
-            self._add_registers(int(groups[theirs]), registers)
+            self.add_registers(int(groups[theirs]), registers)
+
+    def add_registers(self, group: int, registers: NDArray[np.uint8]) -> None:
+        """Add clients to a group that are known by their registers only."""
+        known = self._registers.get(group)
+        self._registers[group] = registers if known is None else np.maximum(known, registers)
 
     def unite(self) -> bytes:
         """Return the sketch of the clients of all groups together."""
@@ -71,7 +76,7 @@ class ClientSets:
             if group not in self._registers and end - start <= _FOLD_ABOVE:
                 kept.append(pairs)
             elif len(pairs):
-                self._add_registers(group, hll.compute_registers(_get_hashes(pairs)))
+                self.add_registers(group, hll.compute_registers(_get_hashes(pairs)))
         self._pairs = np.concatenate(kept) if kept else np.empty(0, dtype=np.int64)
         # Small groups may be many: look again only once there are twice as many.
         self._fold_from = max(self._fold_from, 2 * len(self._pairs))
@@ -100,10 +105,6 @@ class ClientSets:
         if self._added:
             self._pairs = _sort_unique(np.concatenate((self._pairs, *self._added)))
             self._added, self._size_added = [], 0
-
-    def _add_registers(self, group: int, registers: NDArray[np.uint8]) -> None:
-        known = self._registers.get(group)
-        self._registers[group] = registers if known is None else np.maximum(known, registers)
 
     def _find_bounds(self, count: int) -> NDArray[np.int64]:
         """Return the places of the pairs at which each group begins, and the end of the last one."""

@@ -5,7 +5,9 @@ Neither all rows nor the whole JSON need to be in memory at once.
 
 import datetime
 import sys
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
 
 import msgspec
 
@@ -14,7 +16,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-from eida_statistics.payload import CheckedRow, ContentHasher, Key, Payload, Row, hash_identity
+from eida_statistics.payload import CheckedRow, ContentHasher, Count, Key, Payload, Row, hash_identity
 
 # Smaller payloads are compressed in one call, which is faster and slightly better.
 _AT_ONCE_BYTES = 8 << 20
@@ -34,6 +36,26 @@ CHECKING = msgspec.json.Decoder(list[CheckedRow])
 
 class UnreadablePayload(ValueError):
     """The bytes are not a payload in canonical form."""
+
+
+class SumsOfRow(msgspec.Struct, gc=False):
+    """A row without its key."""
+
+    bytes: Count
+    nb_requests: Count
+    nb_successful_requests: Count
+    nb_unsuccessful_requests: Count
+    clients: str
+
+
+_SUMS = msgspec.json.Decoder(list[SumsOfRow])
+
+
+class FoundRows(NamedTuple):
+    """Rows that were found by their keys, and the number of each key."""
+
+    numbers: list[int]
+    sums: list[SumsOfRow]
 
 
 class PayloadSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,43 +170,54 @@ class Reader:
             raise RuntimeError("not all rows have been read")
         return self._summary
 
-    def rows(self, keys: Collection[bytes] | None = None) -> Iterator[Row]:
-        """Yield the rows, in order: all, or those with some keys in the form of `encode_key`.
-
-        Rows with other keys are not decoded, so they take a tenth of the time.
+    def rows(self) -> Iterator[Row]:
+        """Yield the rows, in order.
 
         Raises:
             UnreadablePayload: if the bytes turn out to be invalid; rows may have been yielded before.
         """
-        try:
-            for rows in self._decode_slices(keys):
+        with _refuse_bad_json():
+            head, buffer = self._read_head()
+            hasher = ContentHasher(msgspec.json.decode(head + b"}", type=_Head).days_coverage)
+            count = 0
+            for listed in self._cut(buffer):
+                if count:
+                    hasher.add(b",")
+                hasher.add(listed)
+                rows = self._decoder.decode(b"".join((b"[", listed, b"]")))
+                count += len(rows)
                 yield from rows
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise UnreadablePayload(str(error)) from error
+            tail = b"".join((buffer, *self._text))
+            self._summary = PayloadSummary(
+                envelope=msgspec.json.decode(head + _ROWS_BEGIN + tail, type=Payload),
+                content=hasher.hash(),
+                count=count,
+            )
 
-    def _decode_slices(self, keys: Collection[bytes] | None) -> Iterator[Sequence[Row]]:
-        head, buffer = self._read_head()
-        hasher = ContentHasher(msgspec.json.decode(head + b"}", type=_Head).days_coverage)
-        count = 0
+    def find_rows(self, numbers: Mapping[bytes, int]) -> Iterator[FoundRows]:
+        """Yield rows by their keys, some at a time; `numbers` has the keys, in the form of `encode_key`.
+
+        Other rows are not decoded, and take a tenth of the time. There is no summary.
+
+        Raises:
+            UnreadablePayload: if the bytes turn out to be invalid, as far as they are decoded.
+        """
+        with _refuse_bad_json():
+            _, buffer = self._read_head()
+            for listed in self._cut(buffer):
+                yield _find_rows(bytes(listed), numbers)
+            for _ in self._text:
+                pass
+
+    def _cut(self, buffer: bytearray) -> Iterator[bytearray]:
+        """Yield the JSON of some rows at a time, without the brackets of the list. Leave the rest in the buffer."""
         while (end := buffer.find(_ROWS_END)) < 0:
             if (last := buffer.rfind(_BETWEEN_ROWS)) >= 0:
-                yield self._decode(buffer[: last + 1], keys)
-                count += buffer.count(_BETWEEN_ROWS, 0, last) + 1
-                hasher.add(buffer[: last + 2])
+                yield buffer[: last + 1]
                 del buffer[: last + 2]
             buffer += self._next_piece()
-        yield self._decode(buffer[:end], keys)
-        hasher.add(buffer[:end])
-        tail = b"".join((buffer[end:], *self._text))
-        self._summary = PayloadSummary(
-            envelope=msgspec.json.decode(head + _ROWS_BEGIN + tail, type=Payload),
-            content=hasher.hash(),
-            count=count + buffer.count(_BETWEEN_ROWS, 0, end) + bool(end),
-        )
-
-    def _decode(self, listed: bytearray, keys: Collection[bytes] | None) -> Sequence[Row]:
-        chosen = listed if keys is None else _select(listed, keys)
-        return self._decoder.decode(b"".join((b"[", chosen, b"]")))
+        yield buffer[:end]
+        del buffer[:end]
 
     def _read_head(self) -> tuple[bytes, bytearray]:
         """Return the JSON before the rows, and the first part of the rest."""
@@ -201,18 +234,29 @@ class Reader:
 
 def encode_key(key: Key) -> bytes:
     """Return the JSON of the key of a row, as it begins the row."""
-    return _get_key(msgspec.json.encode(Row(*key, 0, 0, 0, 0, ""))[1:])
+    return msgspec.json.encode(Row(*key, 0, 0, 0, 0, ""))[1:].partition(_AFTER_KEY)[0]
 
 
-def _get_key(row: bytes) -> bytes:
-    return row[: row.find(_AFTER_KEY)]
+def _find_rows(listed: bytes, numbers: Mapping[bytes, int]) -> FoundRows:
+    """Return rows by their keys. They have a key each, so this is a join of texts."""
+    found: list[int] = []
+    values: list[bytes] = []
+    for row in listed[1:-1].split(_BETWEEN_ROWS):
+        # Quicker than `partition`, which copies the values of each row.
+        end = row.find(_AFTER_KEY)
+        number = numbers.get(row[:end])
+        if number is not None:
+            found.append(number)
+            values.append(row[end + 1 :])
+    return FoundRows(found, _SUMS.decode(b"[{%b}]" % b"},{".join(values)) if found else [])
 
 
-def _select(listed: bytearray, keys: Collection[bytes]) -> bytes:
-    """Return the rows with some keys."""
-    rows = bytes(listed)[1:-1].split(_BETWEEN_ROWS)
-    chosen = _BETWEEN_ROWS.join(row for row in rows if _get_key(row) in keys)
-    return b"{" + chosen + b"}" if chosen else b""
+@contextmanager
+def _refuse_bad_json() -> Iterator[None]:
+    try:
+        yield
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UnreadablePayload(str(error)) from error
 
 
 class _EncodedRows:

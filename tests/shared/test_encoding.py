@@ -171,16 +171,18 @@ def test_brackets_outside_of_rows_are_no_end() -> None:
     assert zstd.decompress(encoded.body) == made.to_json()
 
 
-def test_rows_of_some_keys_are_read() -> None:
+def test_rows_are_found_by_their_keys() -> None:
     encoded = many(9000)
     rows = list(encoded.rows)
     for chosen in ([], rows[:1], rows[-1:], rows[::1000], rows):
-        reader = Reader([encoded.body])
-        found = list(reader.rows({encode_key(one.key) for one in chosen}))
-        assert list(map(astuple, found)) == list(map(astuple, chosen))
-        assert (reader.summary.count, reader.summary.hash) == (len(rows), encoded.hash)
-    empty = encode(made := payload())
-    assert list(Reader([empty.body]).rows({b"x"})) == made.stats == []
+        keys = {encode_key(one.key): number for number, one in enumerate(chosen)}
+        numbers, sums = [], []
+        for found in Reader([encoded.body]).find_rows(keys):
+            numbers += found.numbers
+            sums += found.sums
+        assert numbers == list(range(len(chosen)))
+        assert list(map(astuple, sums)) == [astuple(one)[-5:] for one in chosen]
+    assert not any(found.numbers for found in Reader([encode(payload()).body]).find_rows({b"x": 1}))
 
 
 def test_damaged_bodies_are_unreadable() -> None:
@@ -189,6 +191,8 @@ def test_damaged_bodies_are_unreadable() -> None:
         reader = Reader([damaged])
         with pytest.raises(UnreadablePayload):
             list(reader.rows())
+        with pytest.raises(UnreadablePayload):
+            list(Reader([damaged]).find_rows({}))
 
 
 _MEASURE = """

@@ -1,13 +1,17 @@
 """The rows and properties in the bodies of stored payloads of dataselect."""
 
 import datetime
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from eida_statistics.encoding import PayloadSummary, Reader, encode_key
+from eida_statistics.encoding import PayloadSummary, Reader
 from eida_statistics.payload import Key, Row
 from eida_stats_webservice.database.base import Database
+from eida_stats_webservice.dataselect.key_sums import KeySums
 from eida_stats_webservice.payloads.bodies import PayloadBodies, name_damaged
+
+# Bounds the memory: sketches of many clients take 2 kB for each key.
+_KEYS_AT_ONCE = 1 << 16
 
 
 class DataselectBodies:
@@ -29,19 +33,21 @@ class DataselectBodies:
         reader = self.open(connection, number)
         return _name_if_damaged(number, (row for row in reader.rows() if row.month in months))
 
-    def select_rows(
-        self, connection: Any, numbers: Iterable[int], keys: Collection[Key]
-    ) -> Iterator[Iterator[Row]]:
-        """Yield the rows of each payload that have some keys. Others are not decoded, nor checked.
+    def sum_rows(self, connection: Any, numbers: Collection[int], keys: Collection[Key]) -> Iterator[Sequence[Row]]:
+        """Yield the sums over payloads of the rows with some keys, some keys at a time, in order.
 
-        The iterator of a payload does not use the connection. It must be read before the next one.
+        Rows with other keys are not decoded, nor checked.
 
         Raises:
-            DamagedPayload: while the rows are read, if a payload is damaged.
+            DamagedPayload: if a payload is damaged.
         """
-        encoded = {encode_key(key) for key in keys}
-        for number in numbers:
-            yield _name_if_damaged(number, self.open(connection, number).rows(encoded))
+        ordered = sorted(keys)
+        for start in range(0, len(ordered), _KEYS_AT_ONCE):
+            sums = KeySums(ordered[start : start + _KEYS_AT_ONCE])
+            for number in numbers:
+                with name_damaged(number):
+                    sums.add(self.open(connection, number))
+            yield sums.make_rows()
 
     def read_summary(self, connection: Any, number: int) -> PayloadSummary:
         """Return what a payload says about itself.

@@ -78,7 +78,7 @@ class DataselectRepository:
         self.sums.merge(connection, node, correction.growth())
         if correction.rebuilt:
             numbers = self._list_in_force(connection, node, months)
-            rows = self.bodies.select_rows(connection, numbers, correction.rebuilt)
+            rows = self.bodies.sum_rows(connection, numbers, correction.rebuilt)
             self.sums.rebuild(connection, node, correction.rebuilt, rows)
 
     def _read_rows(

@@ -1,0 +1,102 @@
+"""The sums of rows with some keys over payloads, beside the same rows merged one by one."""
+
+import datetime
+from collections.abc import Iterable, Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import astuple, replace
+
+from eida_statistics.encoding import EncodedPayload, Reader, UnreadablePayload, encode
+from eida_statistics.payload import MAX_COUNT, Key, Payload, Row
+from eida_statistics.rows import merge_rows
+from eida_stats_webservice.dataselect import bodies
+from eida_stats_webservice.dataselect.key_sums import KeySums
+from eida_stats_webservice.dataselect.repository import DataselectRepository
+from eida_stats_webservice.errors import RefusedByDatabase
+from support.node_client import make_node
+from support.payloads import payload, row, sketch
+from support.stores import Store
+from support.tables import read_sums
+
+OCTOBER = datetime.date(2026, 10, 1)
+SHORT = st.integers(-3, 3) | st.integers(-(2**31), 2**31 - 1)
+# Hashes of other aggregators may be longer than ours.
+CLIENTS = st.sets(SHORT | st.integers(-(2**63), 2**63 - 1), max_size=4)
+# More clients than a sketch lists: some of the registers are set, or most.
+MANY = st.sampled_from([range(160), range(200), range(-5000, 5000)])
+STATIONS = "ABCDEFGH"
+ROWS = st.dictionaries(st.sampled_from(STATIONS), st.tuples(st.integers(0, MAX_COUNT), CLIENTS | MANY))
+
+
+def make_row(station: str, size: int, clients: Iterable[int]) -> Row:
+    return Row(OCTOBER, "GE", station, "", "BHZ", "DE", size, 3, 2, 1, sketch(clients))
+
+
+def make_payload(rows: Sequence[Row]) -> EncodedPayload:
+    ordered = sorted(rows, key=lambda one: one.key)
+    return encode(Payload(generated_at="", version="", days_coverage=[OCTOBER], aggregation_score=0, stats=ordered))
+
+
+def add_up(payloads: Iterable[EncodedPayload], keys: Sequence[Key]) -> list[Row]:
+    sums = KeySums(keys)
+    for one in payloads:
+        sums.add(Reader([one.body]))
+    return sums.make_rows()
+
+
+@given(payloads=st.lists(ROWS, max_size=4), chosen=st.sets(st.sampled_from([*STATIONS, "NONE"])))
+@settings(deadline=None)
+def test_sums_are_those_of_merged_rows(
+    payloads: list[dict[str, tuple[int, Iterable[int]]]], chosen: set[str]
+) -> None:
+    rows = [[make_row(station, *values) for station, values in one.items()] for one in payloads]
+    keys = [make_row(station, 0, ()).key for station in sorted(chosen)]
+    expected = []
+    for key in keys:
+        same = [one for listed in rows for one in listed if one.key == key]
+        expected += [merge_rows(same)] if same else []
+    found = add_up(map(make_payload, rows), keys)
+    assert list(map(astuple, found)) == list(map(astuple, expected))
+
+
+def test_bad_values_of_a_stored_payload_are_refused() -> None:
+    good = make_row("A", 1, {1, 2})
+    for bad in (
+        replace(good, bytes=-1),
+        replace(good, nb_requests=MAX_COUNT + 1),
+        replace(good, clients=good.clients[:-1]),
+        replace(good, clients=good.clients[:-2]),
+        replace(good, clients=good.clients[:-2] + "  "),
+        replace(good, clients=good.clients[:-2] + "xx"),
+        replace(good, clients=""),
+    ):
+        with pytest.raises(UnreadablePayload):
+            add_up([make_payload([bad])], [good.key])
+        # Other rows are not decoded.
+        assert add_up([make_payload([bad])], [make_row("B", 1, ()).key]) == []
+
+
+def test_keys_are_summed_some_at_a_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    node, _ = make_node(store, "GFZ")
+    for day in (1, 2, 3):
+        rows = [row(station=station, bytes=10**day, clients=sketch({day})) for station in STATIONS]
+        store.dataselect.ingest(node, payload(*rows, days_coverage=[f"2026-10-{day:02}"]))
+    monkeypatch.setattr(bodies, "_KEYS_AT_ONCE", 3)
+    store.payloads.retract(2, node)
+    found = read_sums(store, "dataselect_stats", ("station",))
+    assert {key[1]: (values[0], values[-1].hex()) for key, values in found.items()} == {
+        station: (1010, sketch({1, 3})[2:]) for station in STATIONS
+    }
+
+
+def test_a_sum_that_exceeds_64_bits_is_refused_by_databases(store: Store) -> None:
+    most = make_payload([make_row("A", MAX_COUNT, {1})])
+    (total,) = add_up([most] * 3000, [make_row("A", 0, ()).key])
+    assert total.bytes == 2**63
+    assert total.nb_requests == 9000
+    node, _ = make_node(store, "GFZ")
+    sums = DataselectRepository(store.database).sums
+    with pytest.raises(RefusedByDatabase), store.database.transaction(write=True) as connection:
+        sums.rebuild(connection, node, [total.key], [[total]])

@@ -1,0 +1,79 @@
+"""Add up the rows of payloads with some keys, column by column."""
+
+from collections.abc import Sequence
+from operator import attrgetter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eida_statistics import hll
+from eida_statistics.client_sets import ClientSets
+from eida_statistics.encoding import Reader, UnreadablePayload, encode_key
+from eida_statistics.errors import InvalidSketch
+from eida_statistics.payload import COUNTS, Key, Row
+
+_EXPLICIT = hll.to_hex(hll.EXPLICIT_HEADER)
+_HEADER_DIGITS, _HEX_DIGITS = len(_EXPLICIT), 16
+_GET_COUNTS, _GET_CLIENTS = tuple(map(attrgetter, COUNTS)), attrgetter("clients")
+# A count has 53 bits, so a sum below this one never becomes too large for 64 bits. No database has room for it.
+_TOO_LARGE = np.uint64(1 << 63)
+
+
+class KeySums:
+    """The sums of rows with some keys over several payloads."""
+
+    def __init__(self, keys: Sequence[Key]) -> None:
+        self._keys = keys
+        self._numbers = {encode_key(key): number for number, key in enumerate(keys)}
+        self._counts = np.zeros((len(COUNTS), len(keys)), dtype=np.uint64)
+        self._found = np.zeros(len(keys), dtype=np.bool_)
+        self._clients = ClientSets()
+        # Hashes of more than 32 bits, which sketches of other aggregators may have.
+        self._long_hashes: dict[int, set[int]] = {}
+
+    def add(self, payload: Reader) -> None:
+        """Add the rows of a payload, in which no key occurs twice.
+
+        Raises:
+            UnreadablePayload: if the payload is damaged.
+        """
+        for found, sums in payload.find_rows(self._numbers):
+            numbers = np.array(found, dtype=np.int64)
+            self._found[numbers] = True
+            for column, get_count in zip(self._counts, _GET_COUNTS, strict=True):
+                added = np.fromiter(map(get_count, sums), np.uint64, len(sums))
+                column[numbers] = np.minimum(column[numbers] + added, _TOO_LARGE)
+            try:
+                self._add_clients(numbers, list(map(_GET_CLIENTS, sums)))
+            except (InvalidSketch, ValueError) as error:
+                raise UnreadablePayload("a sketch is not valid") from error
+
+    def make_rows(self) -> list[Row]:
+        """Return the sums of all keys that were found, in the order of the keys."""
+        sketches = self._clients.encode(len(self._keys))
+        for number, hashes in self._long_hashes.items():
+            sketches[number] = hll.to_hex(hll.unite([hll.from_hex(sketches[number]), hll.encode(hashes)]))
+        found = np.flatnonzero(self._found).tolist()
+        codes = zip(*(self._keys[number] for number in found), strict=True)
+        return list(map(Row, *codes, *self._counts[:, found].tolist(), (sketches[number] for number in found)))
+
+    def _add_clients(self, numbers: NDArray[np.int64], sketches: list[str]) -> None:
+        """Add the sketches of some keys. Most list a few clients, and are read together.
+
+        Raises:
+            InvalidSketch, ValueError: if a sketch is not valid.
+        """
+        digits = [sketch[_HEADER_DIGITS:] if sketch[:_HEADER_DIGITS] == _EXPLICIT else "" for sketch in sketches]
+        sizes = np.fromiter(map(len, digits), np.int64, len(digits))
+        for place in np.flatnonzero(sizes == 0).tolist():
+            if (sketch := hll.canonicalize(hll.from_hex(sketches[place]))) != hll.EMPTY:
+                self._clients.add_registers(int(numbers[place]), hll.decode_registers(sketch))
+        listed = bytes.fromhex("".join(digits))
+        if (sizes % _HEX_DIGITS).any() or 2 * len(listed) != sizes.sum():
+            raise InvalidSketch("explicit, and not of whole hashes")
+        hashes = np.frombuffer(listed, dtype=">i8").astype(np.int64)
+        groups = np.repeat(numbers, sizes // _HEX_DIGITS)
+        is_short = hashes == hashes.astype(np.int32)
+        self._clients.add(groups[is_short], hashes[is_short])
+        for group, client in zip(groups[~is_short].tolist(), hashes[~is_short].tolist(), strict=True):
+            self._long_hashes.setdefault(group, set()).add(client)
