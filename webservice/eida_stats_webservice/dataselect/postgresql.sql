@@ -30,6 +30,10 @@ TRUNCATE staging_by_network;
 -- name: empty_staging_keys()!
 TRUNCATE staging_keys;
 
+-- name: prepare_rebuild()!
+-- Sort the rows of a month without a file.
+SET LOCAL work_mem = '64MB';
+
 -- name: load_staging()!
 COPY staging FROM STDIN;
 

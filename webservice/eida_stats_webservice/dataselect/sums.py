@@ -51,6 +51,7 @@ class Sums:
         )
         for rows in payloads:
             self._load(connection, rows)
+        self._queries.prepare_rebuild(connection)
         for change in (
             self._queries.remove_keys_of_stats,
             self._queries.insert_stats,
