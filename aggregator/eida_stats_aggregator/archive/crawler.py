@@ -14,11 +14,12 @@ from eida_statistics.archive.records import CrawlRecord
 from eida_statistics.errors import InvalidRegistry, RegistryUnavailable
 from eida_statistics.files import format_name
 from eida_statistics.networks import NetworkRegistry
-from eida_stats_aggregator.archive import pool
 from eida_stats_aggregator.archive.describe import Described, Describer, Findings, Portion, Wanted
 from eida_stats_aggregator.archive.errors import CrawlerLost, CrawlStopped, UnreadableRoot, UnwritableCrawl
 from eida_stats_aggregator.archive.previous import PreviousCrawl, explain_reading
 from eida_stats_aggregator.archive.walk import Complain, Directory, join, walk
+from eida_stats_aggregator.errors import WorkerLost
+from eida_stats_aggregator.parallel import pool
 from eida_stats_aggregator.parallel.shared_registry import Load, SharedRegistry
 from eida_stats_aggregator.progress import Advance
 
@@ -91,10 +92,13 @@ def crawl(options: Options, progress: Advance) -> Outcome:
     registry = SharedRegistry(options.load)
     results = pool.process(batches, _make_work(wanted, registry), options.jobs)
     with contextlib.closing(registry), _open_writer(options) as writer, contextlib.closing(results):
-        for described in results:
-            writer.write(described.compressed)
-            findings.add(described.findings)
-            progress(described.findings.bytes, described.findings.counts["posix"])
+        try:
+            for described in results:
+                writer.write(described.compressed)
+                findings.add(described.findings)
+                progress(described.findings.bytes, described.findings.counts["posix"])
+        except WorkerLost as error:
+            raise CrawlerLost(error.subject, hint=error.hint) from None
         writer.finish(_make_last_record(findings))
     return Outcome(findings, remarks)
 

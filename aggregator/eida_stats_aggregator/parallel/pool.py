@@ -6,19 +6,18 @@ from multiprocessing.connection import Connection, wait
 from typing import Generic, TypeVar, cast
 
 from eida_statistics.errors import EidaStatisticsError
-from eida_stats_aggregator.archive.errors import CrawlerLost
 from eida_stats_aggregator.errors import WorkerLost
 from eida_stats_aggregator.parallel.helpers import start_helpers
 
 _Batch = TypeVar("_Batch")
 _Result = TypeVar("_Result")
 
-# Results that wait for an earlier one, per process.
-_MAX_WAITING = 100
-
 
 def process(
-    batches: Iterator[_Batch], make_work: Callable[[], Callable[[_Batch], _Result]], jobs: int
+    batches: Iterator[_Batch],
+    make_work: Callable[[], Callable[[_Batch], _Result]],
+    jobs: int,
+    max_waiting: int = 100,
 ) -> Generator[_Result]:
     """Yield the result of each batch.
 
@@ -26,15 +25,16 @@ def process(
         batches: they are pickled, and so are the results.
         make_work: called in each process; it returns the function that processes a batch.
         jobs: the number of processes. With one, everything is done in this process.
+        max_waiting: the most results that wait for an earlier one, per process.
 
     Raises:
-        CrawlerLost: if one of the processes is killed.
+        WorkerLost: if one of the processes is killed.
         EidaStatisticsError: if the work raises one.
     """
     if jobs > 1:
         with start_helpers(jobs, lambda connection: _serve(connection, make_work()), duplex=True) as helpers:
             if helpers:
-                yield from _Dispatcher[_Batch, _Result](helpers).process(batches)
+                yield from _Dispatcher[_Batch, _Result](helpers, max_waiting).process(batches)
                 return
     yield from map(make_work(), batches)
 
@@ -54,11 +54,11 @@ def _serve(connection: Connection, work: Callable[[_Batch], _Result]) -> None:
 class _Dispatcher(Generic[_Batch, _Result]):
     """Has each process work on one batch. Two at once could fill both directions of a connection, and block."""
 
-    def __init__(self, helpers: list[Connection]) -> None:
+    def __init__(self, helpers: list[Connection], max_waiting: int) -> None:
         self._idle = list(helpers)
         self._busy: dict[Connection, int] = {}
         self._done: dict[int, _Result] = {}
-        self._max_ahead = _MAX_WAITING * len(helpers)
+        self._max_ahead = max_waiting * len(helpers)
 
     def process(self, batches: Iterator[_Batch]) -> Iterator[_Result]:
         """Yield the results, in order."""
@@ -80,7 +80,7 @@ class _Dispatcher(Generic[_Batch, _Result]):
         try:
             helper.send(batch)
         except OSError:
-            raise CrawlerLost from None
+            raise WorkerLost from None
         self._busy[helper] = number
 
     def _receive(self) -> None:
@@ -90,9 +90,7 @@ class _Dispatcher(Generic[_Batch, _Result]):
             try:
                 result = helper.recv()
             except (EOFError, OSError):  # the latter in the middle of a message
-                raise CrawlerLost(hint="The memory may have been short. Use fewer --jobs.") from None
-            if isinstance(result, WorkerLost):
-                raise CrawlerLost(result.subject)
+                raise WorkerLost(hint="The memory may have been short. Use fewer --jobs.") from None
             if isinstance(result, EidaStatisticsError):
                 raise result
             self._done[self._busy.pop(helper)] = cast("_Result", result)
