@@ -1,6 +1,7 @@
 """Catch up: make an aggregate file of each complete day that was not delivered, oldest first."""
 
 import datetime
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -14,7 +15,7 @@ from eida_stats_aggregator.days import DatedLogs, DayRead, find_dated_logs, has_
 from eida_stats_aggregator.delivery.aggregate import make_aggregate
 from eida_stats_aggregator.delivery.outbox import Entry, Outbox, Provenance
 from eida_stats_aggregator.delivery.sender import Sender
-from eida_stats_aggregator.delivery.state import Identity, choose_step
+from eida_stats_aggregator.delivery.state import Identity, Step, choose_step
 from eida_stats_aggregator.errors import (
     AggregateExists,
     AlreadyDelivered,
@@ -26,6 +27,7 @@ from eida_stats_aggregator.errors import (
 from eida_stats_aggregator.memory import Finding, Memory, Stamps, load_memories, save_memories
 from eida_stats_aggregator.notices import Notice
 from eida_stats_aggregator.period import LogPeriod
+from eida_stats_aggregator.read_ahead import ReadAhead, Task, read_ahead
 from eida_stats_aggregator.reader import make_payload
 from eida_stats_aggregator.run import (
     Destination,
@@ -155,12 +157,14 @@ class _CatchUp:
         self.memory.findings = {day: finding for day, finding in findings.items() if day in logs.by_day}
         not_ready = self.memory.not_ready
         self.memory.not_ready = {day: since for day, since in not_ready.items() if day in logs.by_day}
-        for day in chosen:
-            if day in covered:
-                self._check_covered(day, logs.by_day[day], covered[day])
-                continue
-            with collect_errors(self.outcome.failures):
-                self._take_day(day, logs.by_day[day], single.get(day))
+        days = {day: (logs.by_day[day], single.get(day)) for day in chosen if day not in covered}
+        with read_ahead(self._plan_reading(days), self.options.reader) as ahead:
+            for day in chosen:
+                if day in covered:
+                    self._check_covered(day, logs.by_day[day], covered[day])
+                    continue
+                with collect_errors(self.outcome.failures):
+                    self._take_day(day, *days[day], ahead)
         # A log with a wrong date is no end of the logs.
         plausible = [day for day in chosen if day not in self.memory.findings]
         if plausible:
@@ -180,15 +184,34 @@ class _CatchUp:
         else:
             self.summary.delivered_before += 1
 
-    def _take_day(self, day: datetime.date, paths: list[Path], entry: Entry | None) -> None:
-        terms = self.options.terms
-        stamps = read_stamps(paths)
+    def _plan_reading(self, days: Mapping[datetime.date, tuple[list[Path], Entry | None]]) -> list[Task]:
+        """Return the days whose logs are to be read."""
+        tasks = []
+        for day, (paths, entry) in days.items():
+            stamps = read_stamps(paths)
+            step = self._choose_step(entry, stamps)
+            if step in ("aggregate", "check") and self._find_known(day, stamps) is None:
+                tasks.append(Task(day, paths, sum(stamp.size for stamp in stamps.values())))
+        return tasks
+
+    def _choose_step(self, entry: Entry | None, stamps: Stamps) -> Step:
         record = None if entry is None else entry.state.records.get(self.destination.base)
         known = {} if entry is None else entry.state.logs
-        step = choose_step(record, known, stamps, decided=terms.explicit)
+        step = choose_step(record, known, stamps, decided=self.options.terms.explicit)
         if entry is not None and step == "wait" and not self.outbox.is_whole(entry.path):
-            step = "aggregate"
+            return "aggregate"
+        return step
+
+    def _find_known(self, day: datetime.date, stamps: Stamps) -> Finding | None:
+        """Return why a day is not sent, if that is known and its logs have not changed."""
         finding = self.memory.findings.get(day)
+        is_known = finding is not None and finding.logs == stamps and not self.options.terms.explicit
+        return finding if is_known else None
+
+    def _take_day(self, day: datetime.date, paths: list[Path], entry: Entry | None, ahead: ReadAhead) -> None:
+        stamps = read_stamps(paths)
+        step = self._choose_step(entry, stamps)
+        finding = self._find_known(day, stamps)
         if step == "skip":
             self.summary.delivered_before += 1
         elif step == "hold" and entry is not None:
@@ -196,17 +219,25 @@ class _CatchUp:
             self._add(day, "waits for your decision")
         elif step == "wait":
             self._add(day, "waits for the next run")
-        elif finding is not None and finding.logs == stamps and not terms.explicit:
+        elif finding is not None:
             self._add_finding(day, finding.text)
         else:
-            self._read_day(day, paths, stamps, entry, check=step == "check")
+            self._read_day(day, paths, stamps, entry, ahead, check=step == "check")
 
     def _read_day(
-        self, day: datetime.date, paths: list[Path], stamps: Stamps, entry: Entry | None, *, check: bool
+        self,
+        day: datetime.date,
+        paths: list[Path],
+        stamps: Stamps,
+        entry: Entry | None,
+        ahead: ReadAhead,
+        *,
+        check: bool,
     ) -> None:
         self.memory.findings.pop(day, None)
         try:
-            read = read_day(day, paths, self.options.reader)
+            taken = ahead.take(day, stamps)
+            read = read_day(day, paths, ahead.reader) if taken is None else taken.read
         except NotReady as error:
             self._add_not_ready(day, error, stamps)
             return

@@ -1,0 +1,117 @@
+"""Read the small logs of several days at the same time, ahead of their turn.
+
+To divide a small log between processes costs more than it gains. Here each process reads the logs of a whole day,
+while the first one sends the days before.
+"""
+
+import datetime
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from eida_statistics.errors import EidaStatisticsError
+from eida_stats_aggregator.days import DayRead, read_day
+from eida_stats_aggregator.errors import WorkerLost
+from eida_stats_aggregator.memory import Stamps
+from eida_stats_aggregator.parallel import pool
+from eida_stats_aggregator.parallel.shared_registry import SharedRegistry
+from eida_stats_aggregator.progress import Advance, show_progress
+from eida_stats_aggregator.reader import Reader, count_cores
+from eida_stats_aggregator.stamps import read_stamps
+
+# Larger logs are divided between all processes, which takes less memory: about ten seconds of reading.
+_MAX_BYTES = 1 << 24
+# Each takes some megabytes.
+_MAX_WAITING = 2
+
+
+class Task(NamedTuple):
+    """The logs of a day, and their size in bytes."""
+
+    day: datetime.date
+    paths: Sequence[Path]
+    size: int
+
+    @property
+    def is_small(self) -> bool:
+        """Whether one process reads them."""
+        return self.size <= _MAX_BYTES
+
+
+class DayAhead(NamedTuple):
+    """The logs of a day as they were read, when they had some stamps; `read` is as `read_day` returns it."""
+
+    stamps: Stamps
+    read: DayRead | None
+
+
+class ReadAhead:
+    """Days that are being read, in their order. `reader` is for those that are left to their turn."""
+
+    def __init__(
+        self, tasks: Sequence[Task], results: Iterator[DayAhead | None], reader: Reader, advance: Advance
+    ) -> None:
+        self.reader = reader
+        self._tasks = iter(tasks)
+        self._results = results
+        self._advance = advance
+        self._next = next(self._tasks, None)
+
+    def take(self, day: datetime.date, stamps: Stamps) -> DayAhead | None:
+        """Return the logs of a day; None if they were not read ahead, have changed since, or could not be read.
+
+        The caller then reads them in their turn, which finds the fault, if there is one.
+        """
+        while self._next is not None and self._next.day <= day:
+            task, self._next = self._next, next(self._tasks, None)
+            found = self._receive() if task.is_small else None
+            self._advance(task.size, 0 if found is None or found.read is None else found.read.tally.lines)
+            if task.day == day and found is not None and found.stamps == stamps:
+                if found.read is not None:
+                    found.read.tally.request_filter = self.reader.request_filter
+                return found
+        return None
+
+    def _receive(self) -> DayAhead | None:
+        try:
+            return next(self._results, None)
+        except WorkerLost:
+            # The memory may have been short. Read in their turn, the logs take less of it.
+            return None
+
+
+@contextmanager
+def read_ahead(tasks: Sequence[Task], reader: Reader) -> Iterator[ReadAhead]:
+    """Begin to read the small ones of some days, if there are several of them and several processes."""
+    small = [task for task in tasks if task.is_small]
+    jobs = min(reader.jobs or count_cores(), len(small))
+    if jobs < 2 or reader.dask is not None:
+        yield ReadAhead([], iter(()), reader, lambda _bytes, _lines: None)
+        return
+    quiet = replace(reader, shown=False)
+    size = sum(task.size for task in tasks)
+    with (
+        closing(_read(small, quiet, jobs)) as results,
+        show_progress("reading", size, shown=reader.shown) as advance,
+    ):
+        yield ReadAhead(tasks, results, quiet, advance)
+
+
+def _read(tasks: Sequence[Task], reader: Reader, jobs: int) -> Generator[DayAhead | None]:
+    # Slow to import. Processes that are forked have it then.
+    from eida_stats_aggregator.parallel import processes  # noqa: F401, PLC0415
+
+    with closing(SharedRegistry(reader.registry)) as registry:
+        alone = replace(reader, jobs=1, registry=lambda: list(registry.load()))
+        yield from pool.process(iter(tasks), lambda: partial(_read_task, reader=alone), jobs, _MAX_WAITING)
+
+
+def _read_task(task: Task, reader: Reader) -> DayAhead | None:
+    stamps = read_stamps(task.paths)
+    try:
+        return DayAhead(stamps, read_day(task.day, task.paths, reader))
+    except EidaStatisticsError:
+        return None
