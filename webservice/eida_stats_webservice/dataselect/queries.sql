@@ -34,6 +34,16 @@ SELECT :node_id, date, network, station, location, channel, country,
 FROM staging
 GROUP BY date, network, station, location, channel, country;
 
+-- name: insert_summed_stats(node_id)!
+-- Store the staging rows, one for each key, where there are no stored rows with these keys.
+INSERT INTO dataselect_stats (
+    node_id, date, network, station, location, channel, country,
+    bytes, nb_reqs, nb_successful_reqs, nb_failedrequests, clients
+)
+SELECT :node_id, date, network, station, location, channel, country,
+    bytes, nb_reqs, nb_successful_reqs, nb_failedrequests, clients
+FROM staging;
+
 -- name: aggregate_by_network()!
 -- Add up the staging rows over the streams of each network. All roll-ups but that by station are computed from these
 -- few rows.

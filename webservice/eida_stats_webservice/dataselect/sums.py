@@ -32,12 +32,15 @@ class Sums:
         self._queries.merge_stats(connection, node_id=node.id)
         self._merge_roll_ups(connection, node)
 
-    def rebuild(
-        self, connection: Any, node: Node, keys: Collection[Key], payloads: Iterable[Iterable[Row]]
-    ) -> None:
-        """Build the sums of some keys again from all rows that payloads have of them, and the roll-ups that change.
+    def rebuild(self, connection: Any, node: Node, keys: Collection[Key], sums: Iterable[Iterable[Row]]) -> None:
+        """Replace the sums of some keys, and build the roll-ups that change again.
 
-        Each payload is loaded before the next one is read, so `payloads` may use the connection.
+        Args:
+            connection: see the class.
+            node: the node.
+            keys: the keys.
+            sums: one row for each key that payloads in force have, in pieces. Each is loaded before the next one is
+                read, so they may use the connection.
         """
         self._create_staging(connection)
         self._queries.create_staging_keys(connection)
@@ -49,12 +52,12 @@ class Sums:
             to_line=_write_key,
             to_parameters=_list_key_parameters,
         )
-        for rows in payloads:
+        for rows in sums:
             self._load(connection, rows)
         self._queries.prepare_rebuild(connection)
         for change in (
             self._queries.remove_keys_of_stats,
-            self._queries.insert_stats,
+            self._queries.insert_summed_stats,
             self._queries.remove_keys_by_network_country,
             self._queries.restore_keys_by_network_country,
             self._queries.remove_keys_by_network,
