@@ -24,7 +24,9 @@ from eida_stats_aggregator.stamps import read_stamps
 
 # Larger logs are divided between all processes, which takes less memory: about ten seconds of reading.
 _MAX_BYTES = 1 << 24
-# Each takes some megabytes.
+# The first process has enough to do with the days of so many others. `--jobs` may say more.
+_MAX_PROCESSES = 8
+# Days that wait for an earlier one, per process. Each takes some megabytes.
 _MAX_WAITING = 2
 
 
@@ -87,7 +89,7 @@ class ReadAhead:
 def read_ahead(tasks: Sequence[Task], reader: Reader) -> Iterator[ReadAhead]:
     """Begin to read the small ones of some days, if there are several of them and several processes."""
     small = [task for task in tasks if task.is_small]
-    jobs = min(reader.jobs or count_cores(), len(small))
+    jobs = min(reader.jobs or min(count_cores(), _MAX_PROCESSES), len(small))
     if jobs < 2 or reader.dask is not None:
         yield ReadAhead([], iter(()), reader, lambda _bytes, _lines: None)
         return
