@@ -19,6 +19,8 @@ _FOLD_ABOVE = 512
 _EXPLICIT = hll.to_hex(hll.EXPLICIT_HEADER)
 _EMPTY = hll.to_hex(hll.EMPTY)
 _HEX_DIGITS = 16
+# Bounds the memory: of so many groups, the clients are written at once.
+_GROUPS_AT_ONCE = 1 << 12
 
 
 class ClientSets:
@@ -84,21 +86,23 @@ class ClientSets:
     def encode(self, count: int) -> list[str]:
         """Return the sketches of the groups from 0 to `count` - 1, in hexadecimal."""
         self._join()
-        hashes = _get_hashes(self._pairs)
         bounds = self._find_bounds(count)
-        digits = hashes.astype(">i8").tobytes().hex()
-        places = pairwise((bounds * _HEX_DIGITS).tolist())
-        sketches = [_EXPLICIT + digits[start:end] for start, end in places]
-        sizes = np.diff(bounds)
-        for group in np.flatnonzero(sizes == 0).tolist():
-            sketches[group] = _EMPTY
-        large = np.flatnonzero(sizes > hll.EXPLICIT_MAX).tolist()
+        sketches: list[str] = []
+        for start in range(0, count, _GROUPS_AT_ONCE):
+            sketches += self._list_clients(bounds[start : start + _GROUPS_AT_ONCE + 1])
+        large = np.flatnonzero(np.diff(bounds) > hll.EXPLICIT_MAX).tolist()
         for group in {*large, *self._registers}:
-            registers = hll.compute_registers(hashes[bounds[group] : bounds[group + 1]])
+            registers = hll.compute_registers(_get_hashes(self._pairs[bounds[group] : bounds[group + 1]]))
             if group in self._registers:
                 registers = np.maximum(registers, self._registers[group])
             sketches[group] = hll.to_hex(hll.encode_registers(registers))
         return sketches
+
+    def _list_clients(self, bounds: NDArray[np.int64]) -> list[str]:
+        """Return sketches that list the clients of some groups, however many they are."""
+        digits = _get_hashes(self._pairs[bounds[0] : bounds[-1]]).astype(">i8").tobytes().hex()
+        places = ((bounds - bounds[0]) * _HEX_DIGITS).tolist()
+        return [_EXPLICIT + digits[start:end] if start < end else _EMPTY for start, end in pairwise(places)]
 
     def _join(self) -> None:
         """Join all pairs, sorted, none twice."""

@@ -61,20 +61,26 @@ class ReadAhead:
         self._results = results
         self._advance = advance
         self._next = next(self._tasks, None)
+        # The size of a day that is left to its turn, which the progress has when the next one is taken.
+        self._left = 0
 
     def take(self, day: datetime.date, stamps: Stamps) -> DayAhead | None:
         """Return the logs of a day; None if they were not read ahead, have changed since, or could not be read.
 
-        The caller then reads them in their turn, which finds the fault, if there is one.
+        The caller then reads them in their turn, which finds the fault, if there is one. After a process was lost,
+        all days are left to their turn.
         """
+        self._advance(self._left, 0)
+        self._left = 0
         while self._next is not None and self._next.day <= day:
             task, self._next = self._next, next(self._tasks, None)
             found = self._receive() if task.is_small else None
-            self._advance(task.size, 0 if found is None or found.read is None else found.read.tally.lines)
             if task.day == day and found is not None and found.stamps == stamps:
                 if found.read is not None:
                     found.read.tally.request_filter = self.reader.request_filter
+                self._advance(task.size, 0 if found.read is None else found.read.tally.lines)
                 return found
+            self._left += task.size
         return None
 
     def _receive(self) -> DayAhead | None:

@@ -24,8 +24,10 @@ OCTOBER = datetime.date(2026, 10, 1)
 SHORT = st.integers(-3, 3) | st.integers(-(2**31), 2**31 - 1)
 # Hashes of other aggregators may be longer than ours.
 CLIENTS = st.sets(SHORT | st.integers(-(2**63), 2**63 - 1), max_size=4)
-# More clients than a sketch lists: some of the registers are set, or most.
-MANY = st.sampled_from([range(160), range(200), range(-5000, 5000)])
+# As many clients as a sketch lists, or more: some of the registers are set, or most.
+MANY = st.sampled_from(
+    [range(160), range(200), range(-5000, 5000), range(2**40, 2**40 + 100), range(2**41, 2**41 + 100)]
+)
 STATIONS = "ABCDEFGH"
 ROWS = st.dictionaries(st.sampled_from(STATIONS), st.tuples(st.integers(0, MAX_COUNT), CLIENTS | MANY))
 
@@ -76,6 +78,12 @@ def test_bad_values_of_a_stored_payload_are_refused() -> None:
             add_up([make_payload([bad])], [good.key])
         # Other rows are not decoded.
         assert add_up([make_payload([bad])], [make_row("B", 1, ()).key]) == []
+
+
+def test_a_key_that_occurs_twice_in_a_stored_payload_is_refused() -> None:
+    row_of_a = make_row("A", 1, {1})
+    with pytest.raises(UnreadablePayload):
+        add_up([make_payload([row_of_a, row_of_a])], [row_of_a.key])
 
 
 def test_keys_are_summed_some_at_a_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

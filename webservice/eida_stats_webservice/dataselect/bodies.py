@@ -10,8 +10,8 @@ from eida_stats_webservice.database.base import Database
 from eida_stats_webservice.dataselect.key_sums import KeySums
 from eida_stats_webservice.payloads.bodies import PayloadBodies, name_damaged
 
-# Bounds the memory: sketches of many clients take 2 kB for each key.
-_KEYS_AT_ONCE = 1 << 16
+# Bounds the memory. All payloads are read once more for each so many keys.
+_KEYS_AT_ONCE = 1 << 15
 
 
 class DataselectBodies:

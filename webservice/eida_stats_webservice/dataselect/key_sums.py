@@ -32,12 +32,14 @@ class KeySums:
         self._long_hashes: dict[int, set[int]] = {}
 
     def add(self, payload: Reader) -> None:
-        """Add the rows of a payload, in which no key occurs twice.
+        """Add the rows of a payload.
 
         Raises:
             UnreadablePayload: if the payload is damaged.
         """
         for found, sums in payload.find_rows(self._numbers):
+            if len(set(found)) < len(found):
+                raise UnreadablePayload("it has a key twice")
             numbers = np.array(found, dtype=np.int64)
             self._found[numbers] = True
             for column, get_count in zip(self._counts, _GET_COUNTS, strict=True):
@@ -75,5 +77,13 @@ class KeySums:
         groups = np.repeat(numbers, sizes // _HEX_DIGITS)
         is_short = hashes == hashes.astype(np.int32)
         self._clients.add(groups[is_short], hashes[is_short])
-        for group, client in zip(groups[~is_short].tolist(), hashes[~is_short].tolist(), strict=True):
+        if not is_short.all():
+            self._add_long_hashes(groups[~is_short].tolist(), hashes[~is_short].tolist())
+
+    def _add_long_hashes(self, groups: list[int], hashes: list[int]) -> None:
+        for group, client in zip(groups, hashes, strict=True):
             self._long_hashes.setdefault(group, set()).add(client)
+        # So many clients become registers in any case, which take less memory.
+        for group in {group for group in groups if len(self._long_hashes[group]) > hll.EXPLICIT_MAX}:
+            found = self._long_hashes.pop(group)
+            self._clients.add_registers(group, hll.compute_registers(np.fromiter(found, np.int64, len(found))))

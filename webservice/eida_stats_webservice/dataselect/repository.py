@@ -54,7 +54,7 @@ class DataselectRepository:
         self, connection: Any, node: Node, withdrawn: Collection[Identity], added: DataselectPayload | None
     ) -> None:
         """Add what has grown to the sums, and build the sums of other keys again."""
-        months = find_months([*list_days(withdrawn), *(() if added is None else _get_days(added))])
+        months = find_months(list_days(withdrawn).union(() if added is None else _get_days(added)))
         if not months:
             # Payloads of quiet days have no rows.
             return

@@ -79,7 +79,7 @@ class RingserverRepository:
         growth = self._find_growth(connection, node, withdrawn, added)
         if growth is None:
             self.rebuild_days(
-                connection, node, list_days(withdrawn) | set(() if added is None else _list_days(added))
+                connection, node, list_days(withdrawn).union(() if added is None else _list_days(added))
             )
         else:
             self.sums.merge(connection, node, [growth])
