@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
+from typing import Any
 
 from eida_stats_aggregator.errors import WorkerLost
 
@@ -46,6 +47,21 @@ def start_helpers(
             stack.enter_context(here)
             connections.append(here)
         yield connections
+
+
+def receive(connection: Connection) -> Any:
+    """Return the next message of a process.
+
+    Raises:
+        WorkerLost: if it was killed, or has a fault.
+    """
+    try:
+        message = connection.recv()
+    except (EOFError, OSError):  # the latter in the middle of a message
+        raise WorkerLost(hint="The memory may have been short. Use fewer --jobs.") from None
+    if isinstance(message, WorkerLost):
+        raise message
+    return message
 
 
 @contextmanager

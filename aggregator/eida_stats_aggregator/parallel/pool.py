@@ -7,7 +7,7 @@ from typing import Generic, TypeVar, cast
 
 from eida_statistics.errors import EidaStatisticsError
 from eida_stats_aggregator.errors import WorkerLost
-from eida_stats_aggregator.parallel.helpers import start_helpers
+from eida_stats_aggregator.parallel.helpers import receive, start_helpers
 
 _Batch = TypeVar("_Batch")
 _Result = TypeVar("_Result")
@@ -87,10 +87,7 @@ class _Dispatcher(Generic[_Batch, _Result]):
         """Receive at least one result."""
         ready = wait(list(self._busy))
         for helper in [one for one in self._busy if one in ready]:
-            try:
-                result = helper.recv()
-            except (EOFError, OSError):  # the latter in the middle of a message
-                raise WorkerLost(hint="The memory may have been short. Use fewer --jobs.") from None
+            result = receive(helper)
             if isinstance(result, EidaStatisticsError):
                 raise result
             self._done[self._busy.pop(helper)] = cast("_Result", result)

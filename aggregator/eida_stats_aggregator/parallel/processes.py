@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from eida_statistics.errors import EidaStatisticsError
 from eida_statistics.networks import Epoch, NetworkRegistry
-from eida_stats_aggregator.errors import WorkerLost
 from eida_stats_aggregator.fdsnws import repeated_requests
 from eida_stats_aggregator.fdsnws.filters import RequestFilter
 from eida_stats_aggregator.fdsnws.repeated_requests import Choices, Window
@@ -14,7 +13,7 @@ from eida_stats_aggregator.fdsnws.tally import Tally
 from eida_stats_aggregator.logs.bzip2 import NotSplittable
 from eida_stats_aggregator.logs.sources import Log
 from eida_stats_aggregator.parallel import splits
-from eida_stats_aggregator.parallel.helpers import start_helpers
+from eida_stats_aggregator.parallel.helpers import receive, start_helpers
 from eida_stats_aggregator.parallel.shared_registry import Load, NamelessFile, SharedRegistry
 from eida_stats_aggregator.parallel.splits import Joiner, Part, PartRead
 from eida_stats_aggregator.progress import Advance
@@ -151,17 +150,12 @@ class _Run:
         self, ready: Sequence[object], helpers: list[Connection], take: Callable[[_Outcome], None]
     ) -> None:
         for connection in [helper for helper in helpers if helper in ready]:
-            try:
-                message = connection.recv()
-            except (EOFError, OSError):  # the latter in the middle of a message
-                raise WorkerLost(hint="The memory may have been short. Use fewer --jobs.") from None
-            if isinstance(message, WorkerLost):
-                raise message
+            message = receive(connection)
             if isinstance(message, Tally):
                 self._tally.merge(message)
                 helpers.remove(connection)
             else:
-                take(_Outcome(*message))
+                take(message)
 
 
 class _SharedState:
