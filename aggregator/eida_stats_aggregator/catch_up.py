@@ -185,22 +185,19 @@ class _CatchUp:
             self.summary.delivered_before += 1
 
     def _plan_reading(self, days: Mapping[datetime.date, tuple[list[Path], Entry | None]]) -> list[Task]:
-        """Return the days whose logs are to be read."""
+        """Return the days whose logs will be read, but for those whose waiting file turns out to be damaged."""
         tasks = []
         for day, (paths, entry) in days.items():
             stamps = read_stamps(paths)
-            step = self._choose_step(entry, stamps)
-            if step in ("aggregate", "check") and self._find_known(day, stamps) is None:
+            is_read = self._choose_step(entry, stamps) in ("aggregate", "check")
+            if is_read and self._find_known(day, stamps) is None:
                 tasks.append(Task(day, paths, sum(stamp.size for stamp in stamps.values())))
         return tasks
 
     def _choose_step(self, entry: Entry | None, stamps: Stamps) -> Step:
         record = None if entry is None else entry.state.records.get(self.destination.base)
         known = {} if entry is None else entry.state.logs
-        step = choose_step(record, known, stamps, decided=self.options.terms.explicit)
-        if entry is not None and step == "wait" and not self.outbox.is_whole(entry.path):
-            return "aggregate"
-        return step
+        return choose_step(record, known, stamps, decided=self.options.terms.explicit)
 
     def _find_known(self, day: datetime.date, stamps: Stamps) -> Finding | None:
         """Return why a day is not sent, if that is known and its logs have not changed."""
@@ -211,6 +208,8 @@ class _CatchUp:
     def _take_day(self, day: datetime.date, paths: list[Path], entry: Entry | None, ahead: ReadAhead) -> None:
         stamps = read_stamps(paths)
         step = self._choose_step(entry, stamps)
+        if entry is not None and step == "wait" and not self.outbox.is_whole(entry.path):
+            step = "aggregate"
         finding = self._find_known(day, stamps)
         if step == "skip":
             self.summary.delivered_before += 1

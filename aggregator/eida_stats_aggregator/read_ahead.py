@@ -16,13 +16,11 @@ from eida_statistics.errors import EidaStatisticsError
 from eida_stats_aggregator.days import DayRead, read_day
 from eida_stats_aggregator.errors import WorkerLost
 from eida_stats_aggregator.memory import Stamps
-from eida_stats_aggregator.parallel import pool
-from eida_stats_aggregator.parallel.shared_registry import SharedRegistry
 from eida_stats_aggregator.progress import Advance, show_progress
 from eida_stats_aggregator.reader import Reader, count_cores
 from eida_stats_aggregator.stamps import read_stamps
 
-# Larger logs are divided between all processes, which takes less memory: about ten seconds of reading.
+# About ten seconds of reading. Larger logs are divided between all processes, which takes less memory.
 _MAX_BYTES = 1 << 24
 # The first process has enough to do with the days of so many others. `--jobs` may say more.
 _MAX_PROCESSES = 8
@@ -51,7 +49,7 @@ class DayAhead(NamedTuple):
 
 
 class ReadAhead:
-    """Days that are being read, in their order. `reader` is for those that are left to their turn."""
+    """Days that are read ahead, in their order. `reader` is for those that are left to their turn."""
 
     def __init__(
         self, tasks: Sequence[Task], results: Iterator[DayAhead | None], reader: Reader, advance: Advance
@@ -61,7 +59,7 @@ class ReadAhead:
         self._results = results
         self._advance = advance
         self._next = next(self._tasks, None)
-        # The size of a day that is left to its turn, which the progress has when the next one is taken.
+        # The size of a day that is left to its turn. It counts as read when the next day is taken.
         self._left = 0
 
     def take(self, day: datetime.date, stamps: Stamps) -> DayAhead | None:
@@ -77,6 +75,7 @@ class ReadAhead:
             found = self._receive() if task.is_small else None
             if task.day == day and found is not None and found.stamps == stamps:
                 if found.read is not None:
+                    # Processes do not send it with a tally.
                     found.read.tally.request_filter = self.reader.request_filter
                 self._advance(task.size, 0 if found.read is None else found.read.tally.lines)
                 return found
@@ -93,7 +92,10 @@ class ReadAhead:
 
 @contextmanager
 def read_ahead(tasks: Sequence[Task], reader: Reader) -> Iterator[ReadAhead]:
-    """Begin to read the small ones of some days, if there are several of them and several processes."""
+    """Read the small ones of some days ahead, if there are several of them and several processes.
+
+    The processes start with the first day that is taken.
+    """
     small = [task for task in tasks if task.is_small]
     jobs = min(reader.jobs or min(count_cores(), _MAX_PROCESSES), len(small))
     if jobs < 2 or reader.dask is not None:
@@ -109,8 +111,9 @@ def read_ahead(tasks: Sequence[Task], reader: Reader) -> Iterator[ReadAhead]:
 
 
 def _read(tasks: Sequence[Task], reader: Reader, jobs: int) -> Generator[DayAhead | None]:
-    # Slow to import. Processes that are forked have it then.
-    from eida_stats_aggregator.parallel import processes  # noqa: F401, PLC0415
+    # Slow to import, and not needed by runs without anything to read. Forked processes have `processes` then.
+    from eida_stats_aggregator.parallel import pool, processes  # noqa: F401, PLC0415
+    from eida_stats_aggregator.parallel.shared_registry import SharedRegistry  # noqa: PLC0415
 
     with closing(SharedRegistry(reader.registry)) as registry:
         alone = replace(reader, jobs=1, registry=lambda: list(registry.load()))
