@@ -19,7 +19,7 @@ _FOLD_ABOVE = 512
 _EXPLICIT = hll.to_hex(hll.EXPLICIT_HEADER)
 _EMPTY = hll.to_hex(hll.EMPTY)
 _HEX_DIGITS = 16
-# Bounds the memory: of so many groups, the clients are written at once.
+# Bounds the memory: the clients of so many groups are written at once.
 _GROUPS_AT_ONCE = 1 << 12
 
 

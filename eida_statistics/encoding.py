@@ -206,6 +206,7 @@ class Reader:
             _, buffer = self._read_head()
             for listed in self._cut(buffer):
                 yield _find_rows(bytes(listed), numbers)
+            # Up to its end, so that a payload that is cut off is noticed.
             for _ in self._text:
                 pass
 
@@ -238,7 +239,7 @@ def encode_key(key: Key) -> bytes:
 
 
 def _find_rows(listed: bytes, numbers: Mapping[bytes, int]) -> FoundRows:
-    """Return rows by their keys. They have a key each, so this is a join of texts."""
+    """Return the rows of a JSON list, without its brackets, that have some keys."""
     found: list[int] = []
     values: list[bytes] = []
     for row in listed[1:-1].split(_BETWEEN_ROWS):

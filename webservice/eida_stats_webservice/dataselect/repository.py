@@ -78,8 +78,8 @@ class DataselectRepository:
         self.sums.merge(connection, node, correction.growth())
         if correction.rebuilt:
             numbers = self._list_in_force(connection, node, months)
-            rows = self.bodies.sum_rows(connection, numbers, correction.rebuilt)
-            self.sums.rebuild(connection, node, correction.rebuilt, rows)
+            sums = self.bodies.sum_rows(connection, numbers, correction.rebuilt)
+            self.sums.rebuild(connection, node, correction.rebuilt, sums)
 
     def _read_rows(
         self, connection: Any, node: Node, identity: Identity, months: Collection[datetime.date]
