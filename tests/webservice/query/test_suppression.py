@@ -25,6 +25,7 @@ from eida_stats_webservice.config import Config, PrivacySettings
 from eida_stats_webservice.dataselect.cube import DATASELECT
 from eida_stats_webservice.query import closed_months, routes, suppression
 from eida_stats_webservice.query.answer_cache import AnswerCache
+from eida_stats_webservice.query.decisions import Decisions
 from eida_stats_webservice.query.model import Statistic, StatisticsQuery
 from eida_stats_webservice.query.usage import Usage
 from eida_stats_webservice.registry.models import Viewer
@@ -404,7 +405,7 @@ def test_kept_answers_serve_all_filters(store: Store, cells: Cells, minimum: int
 def test_kept_decisions_change_no_answer(store: Store, cells: Cells, minimum: int) -> None:
     settings = PrivacySettings(minimum, 0, 3)
     plain = Usage(store.statistics, store.registry, settings)
-    decisions = AnswerCache()
+    decisions = Decisions()
     keeping = Usage(store.statistics, store.registry, settings, decisions=decisions)
     for question in itertools.chain.from_iterable(map(list_questions, NAMES)):
         for query, sketches in ((question, False), (msgspec.structs.replace(question, merge_nodes=True), True)):
@@ -414,7 +415,7 @@ def test_kept_decisions_change_no_answer(store: Store, cells: Cells, minimum: in
 
 
 def test_kept_decisions_follow_the_data(store: Store, cells: Cells) -> None:
-    keeping = Usage(store.statistics, store.registry, PrivacySettings(2, 0, 3), decisions=AnswerCache())
+    keeping = Usage(store.statistics, store.registry, PrivacySettings(2, 0, 3), decisions=Decisions())
     query = StatisticsQuery(**PERIOD, filters={"country": ("ZZ",)})
     node = make_node(store, "LATE")[0]
     for user, clients in ((1, []), (2, [2])):

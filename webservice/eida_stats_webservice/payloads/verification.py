@@ -65,7 +65,9 @@ class Verification:
             with self._lock(owner) as connection:
                 for kind in self._kinds:
                     kind.rebuild_months(connection, owner, {month})
+                # All that depends on sums is made again, although no payload has changed.
                 self._registry.bump_revision(connection, owner)
+                self._registry.bump_registry_revision(connection)
             yield owner.name, month
 
     @contextmanager

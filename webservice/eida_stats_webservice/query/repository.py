@@ -55,8 +55,12 @@ class StatisticsRepository:
     def data_version(self) -> DataVersion:
         """Return the version of the data, on which answers depend."""
         with self._connect() as connection:
-            registry, statistics, *times = self._queries.data_version(connection)
-        return DataVersion(f"{registry}.{statistics}", max(parse_time(time) for time in times if time is not None))
+            return _make_version(*self._queries.data_version(connection))
+
+    def find_version_before(self, day: datetime.date) -> DataVersion:
+        """Return the version of the data without payloads that begin on a day or later."""
+        with self._connect() as connection:
+            return _make_version(*self._queries.version_before(connection, day=day.isoformat()))
 
     def find_first_day(self, query: StatisticsQuery) -> datetime.date | None:
         """Return the first day that is kept of the sums that a query reads, None if all are."""
@@ -117,6 +121,10 @@ class StatisticsRepository:
             "granted": to_list(viewer.networks),
             "limit": query.limit,
         }
+
+
+def _make_version(registry: int, statistics: int, *times: Any) -> DataVersion:
+    return DataVersion(f"{registry}.{statistics}", max(parse_time(time) for time in times if time is not None))
 
 
 def _make_statistic(cube: Cube, row: tuple[Any, ...]) -> Statistic:

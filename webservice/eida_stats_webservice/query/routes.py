@@ -6,8 +6,8 @@ from flask import Blueprint, Response, request
 
 from eida_stats_webservice.auth.authenticator import Authenticator
 from eida_stats_webservice.config import PrivacySettings
-from eida_stats_webservice.query.answer_cache import AnswerCache
 from eida_stats_webservice.query.cube import Cube
+from eida_stats_webservice.query.decisions import Decisions
 from eida_stats_webservice.query.parameters import parse_query
 from eida_stats_webservice.query.repository import StatisticsRepository
 from eida_stats_webservice.query.responses import respond, respond_conditionally, wants_text_errors
@@ -45,7 +45,7 @@ def create_blueprint(
         wrong_method_hints={f"/{cube.name}/restricted": "POST your token here."},
     )
     declare_options(routes, options)
-    usage = Usage(statistics, registry, settings, decisions=AnswerCache())
+    usage = Usage(statistics, registry, settings, decisions=Decisions())
 
     @routes.get(f"/{cube.name}/public")
     def public() -> Response:

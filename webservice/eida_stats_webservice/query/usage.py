@@ -1,7 +1,7 @@
 """Answer queries: check the names in them, suppress small groups of clients, disclose sketches."""
 
 import datetime
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from operator import attrgetter
@@ -12,8 +12,9 @@ import msgspec
 from eida_stats_webservice.config import PrivacySettings
 from eida_stats_webservice.errors import BadParameter, ForbiddenNetwork, RestrictedNetwork
 from eida_stats_webservice.query import closed_months, sketch_disclosure, suppression
-from eida_stats_webservice.query.answer_cache import AnswerCache, FindAnswer, make_answer
+from eida_stats_webservice.query.answer_cache import FindAnswer, make_answer
 from eida_stats_webservice.query.cube import ALL, Cube
+from eida_stats_webservice.query.decisions import Decisions
 from eida_stats_webservice.query.model import Key, Statistic, StatisticsQuery, matches
 from eida_stats_webservice.query.repository import StatisticsRepository
 from eida_stats_webservice.query.sketch_disclosure import Disclosure
@@ -44,7 +45,7 @@ class Usage:
         registry: RegistryRepository,
         settings: PrivacySettings,
         find_answer: FindAnswer = make_answer,
-        decisions: AnswerCache | None = None,
+        decisions: Decisions | None = None,
     ) -> None:
         self._statistics = statistics
         self._registry = registry
@@ -161,7 +162,7 @@ class Usage:
     ) -> Generator[Statistic]:
         """Yield the rows of closed months, and all of the open months in rows Other."""
         total = suppression.make_total(query)
-        with self._open_snapshot() as (source, find_decision):
+        with self._open_snapshot(first_open) as (source, find_decision):
             cells = source._find_cells(query, first_open, find_decision, policies=policies)
             total_cells = (
                 None if total is None else source._find_cells(total, first_open, find_decision, policies=False)
@@ -171,11 +172,11 @@ class Usage:
         yield from sort_and_limit(suppression.unite_nodes(rows) if query.merge_nodes else rows, query)
 
     @contextmanager
-    def _open_snapshot(self) -> Iterator[tuple["Usage", FindAnswer | None]]:
+    def _open_snapshot(self, first_open: datetime.date) -> Iterator[tuple["Usage", FindAnswer | None]]:
         """Yield the same for one state of the database, and a function that finds its decisions, if any."""
         with self._statistics.snapshot() as statistics:
             registry = self._registry.read_from(statistics.connection)
-            find_decision = None if self._decisions is None else self._decisions.at(statistics.data_version())
+            find_decision = None if self._decisions is None else self._decisions.at(statistics, first_open)
             yield Usage(statistics, registry, self._settings, self._find_answer), find_decision
 
     def _find_cells(
@@ -216,23 +217,28 @@ class Usage:
     ) -> Generator[Statistic]:
         """Yield rows with the sketches that the client may have."""
         closed = closed_months.keep_closed_months(query, first_open)
+        suppressed: Collection[Key] = ()
+        if self._settings.min_clients:
+            suppressed = self._find_suppressed_keys(closed, first_open, is_public=is_public)
         disclosure = Disclosure(
             min_clients=self._settings.min_clients,
             min_sketch_clients=self._settings.min_sketch_clients,
             first_open_month=first_open,
-            suppressed=self._find_suppressed_keys(closed, is_public) if self._settings.min_clients else (),
+            suppressed=suppressed,
             is_public=is_public,
         )
         with closing(rows):
             for row in rows:
                 yield sketch_disclosure.disclose(row, disclosure)
 
-    def _find_suppressed_keys(self, closed: StatisticsQuery, is_public: bool) -> set[Key]:
+    def _find_suppressed_keys(
+        self, closed: StatisticsQuery, first_open: datetime.date, *, is_public: bool
+    ) -> set[Key]:
         """Return the keys of the rows in which a cell is suppressed, for a query about closed months.
 
         Open months are recognised without them, and so are networks that the holder of a token may not see.
         """
-        with self._open_snapshot() as (source, find_decision):
+        with self._open_snapshot(first_open) as (source, find_decision):
             restricted = source._list_restricted()
 
             def find() -> set[Key]:

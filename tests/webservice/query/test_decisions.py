@@ -1,0 +1,100 @@
+"""Decisions about closed months are kept until something changes that they depend on."""
+
+import datetime
+from typing import Any
+
+import pytest
+
+from eida_statistics.payload import Payload
+from eida_stats_webservice.query.decisions import Decisions
+from support.node_client import make_node
+from support.payloads import payload, row, sketch
+from support.stores import Store
+
+NOVEMBER, DECEMBER = datetime.date(2026, 11, 1), datetime.date(2026, 12, 1)
+
+
+class Keeper:
+    """Keeps a decision, and knows whether it had to be made again."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._decisions = Decisions()
+        self._made = 0
+
+    def makes_again(self, first_open: datetime.date = NOVEMBER) -> bool:
+        before = self._made
+        with self._store.statistics.snapshot() as statistics:
+            found = self._decisions.at(statistics, first_open)("decision", int, self._make)
+        assert found == self._made
+        return self._made > before
+
+    def _make(self) -> int:
+        self._made += 1
+        return self._made
+
+
+@pytest.fixture
+def keeper(store: Store) -> Keeper:
+    keeper = Keeper(store)
+    make_node(store, "GFZ")
+    store.dataselect.ingest(make_node(store, "GFZ")[0], make_payload("2026-10-30"))
+    assert keeper.makes_again()
+    assert not keeper.makes_again()
+    return keeper
+
+
+def make_payload(*days: str, clients: tuple[int, ...] = (1,), **more: Any) -> Payload:
+    rows = [row(month=f"{month}-01", clients=sketch(clients)) for month in sorted({day[:7] for day in days})]
+    return payload(*rows, days_coverage=[*days], **more)
+
+
+def test_changes_of_open_months_keep_decisions(store: Store, keeper: Keeper) -> None:
+    node, _ = make_node(store, "GFZ")
+    november = store.dataselect.ingest(node, make_payload("2026-11-01")).payload
+    assert not keeper.makes_again()
+    store.dataselect.replace(node, make_payload("2026-11-01", clients=(2,)))
+    assert not keeper.makes_again()
+    store.payloads.retract(november + 1, node)
+    assert not keeper.makes_again()
+    store.dataselect.ingest(node, make_payload("2026-11-01"))
+    assert not keeper.makes_again()
+    # It is closed now.
+    assert keeper.makes_again(DECEMBER)
+
+
+def test_changes_of_closed_months_end_decisions(store: Store, keeper: Keeper) -> None:
+    node, _ = make_node(store, "RESIF")
+    first = store.dataselect.ingest(node, make_payload("2026-10-31", "2026-11-01")).payload
+    assert keeper.makes_again()
+    store.dataselect.replace(node, make_payload("2026-10-31", "2026-11-01", clients=(2,)))
+    assert keeper.makes_again()
+    store.dataselect.ingest(node, make_payload("2026-11-02"))
+    assert not keeper.makes_again()
+    store.payloads.retract(first + 1, node)
+    assert keeper.makes_again()
+    # A payload that is put in force again.
+    store.dataselect.ingest(node, make_payload("2026-10-31", "2026-11-01", clients=(2,)))
+    assert keeper.makes_again()
+
+
+def test_changes_of_nodes_and_networks_end_decisions(store: Store, keeper: Keeper) -> None:
+    for change in (
+        lambda: store.registry.set_node_policy("GFZ", restricted=True),
+        lambda: store.registry.set_network_policy("GFZ", "GE", inverted=True),
+        lambda: store.registry.update_node("GFZ", new_name="POTSDAM", contact=None),
+        lambda: list(store.verification.replay()),
+        lambda: store.registry.remove_node("POTSDAM"),
+    ):
+        change()
+        assert keeper.makes_again()
+        assert not keeper.makes_again()
+
+
+def test_a_restored_database_ends_decisions(store: Store, keeper: Keeper) -> None:
+    """It may reach the same revisions in another way."""
+    with store.database.transaction(write=True) as connection:
+        connection.cursor().execute("UPDATE payloads SET created_at = '2026-11-20T00:00:00.000+00:00'")
+    # Only a change makes a process look.
+    store.dataselect.ingest(make_node(store, "GFZ")[0], make_payload("2026-11-01"))
+    assert keeper.makes_again()
