@@ -1,13 +1,16 @@
 """Measure public queries with MIN_CLIENTS=5 over HTTP, side by side with the same queries without.
 
 The database is that of `query`, but three eighths of the rows by network, month and country have fewer than five
-clients. *First* is the first query after a change of the data, and *again* one without a change. Both services run
-throughout, with one process each, and all sides take turns.
+clients. *Posted* is the first query after a node has sent a day of this month, *first* the first one after a change
+of closed months or networks, and *again* one without a change. Both services run throughout, with one process each,
+and all sides take turns.
 """
 
+import datetime
+import itertools
 import statistics
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import requests
@@ -16,9 +19,12 @@ from rich.table import Table
 
 from benchmarks.ingest import ROLL_UP, ratio, seconds_of
 from benchmarks.query import PERIOD, SIZES, fill_database
+from eida_statistics import hll
+from eida_statistics.payload import Payload, Row
 from support.postgresql import Cluster
 from support.roles import grant_service
 from support.service import Service
+from support.stores import Store, open_store
 
 _AIM = 3.0
 _QUESTIONS = (
@@ -54,13 +60,16 @@ def measure(console: Console, runs: int, sizes: Iterable[int] = SIZES) -> None:
 def _measure(console: Console, runs: int, size: int) -> None:
     title = f"questions with MIN_CLIENTS, {size:,} rows, median of {runs}"
     table = Table(title=title, box=None, title_justify="left")
-    for heading in ("QUESTION", "WITHOUT", "FIRST", "AGAIN", "FIRST : W.", "AGAIN : W.", "AIM"):
+    ratios = ("FIRST : W.", "POSTED : W.", "AGAIN : W.")
+    for heading in ("QUESTION", "WITHOUT", "FIRST", "POSTED", "AGAIN", *ratios, "AIM"):
         table.add_column(heading, justify="left" if heading == "QUESTION" else "right")
     with Cluster() as cluster, tempfile.TemporaryDirectory() as folder:
         uri = fill_database(cluster, "query", size)
         cluster.psql("query", _THIN_OUT + ROLL_UP)
         cluster.psql("query", "VACUUM FULL ANALYZE")
         service_uri = grant_service(uri)
+        store = open_store(uri)
+        post = _make_poster(store)
         plain, protecting = Path(folder) / "plain", Path(folder) / "protecting"
         for directory in (plain, protecting):
             directory.mkdir()
@@ -70,31 +79,59 @@ def _measure(console: Console, runs: int, size: int) -> None:
             requests.Session() as session,
         ):
             for question in _QUESTIONS:
-                times = _measure_question(cluster, session, (without.url, with_minimum.url), question, runs)
+                times = _measure_question(cluster, session, (without.url, with_minimum.url), question, post, runs)
                 table.add_row(
                     question,
                     *(f"{statistics.median(seconds) * 1000:.0f} ms" for seconds in times),
                     *(f"{ratio(seconds, times[0]):.2f}" for seconds in times[1:]),
                     f"≤ {_AIM:.0f}",
                 )
+        store.close()
     console.print(table)
 
 
+def _make_poster(store: Store) -> Callable[[], None]:
+    """Return a function that lets a node send yesterday once more, with another size."""
+    node = store.registry.find_node("NODE1")
+    yesterday = datetime.datetime.now(tz=datetime.UTC).date() - datetime.timedelta(days=1)
+    sizes = itertools.count(1)
+
+    def post() -> None:
+        clients = hll.to_hex(hll.encode([1]))
+        sent = Row(yesterday.replace(day=1), "N1", "S1", "", "BHZ", "DE", next(sizes), 1, 1, 0, clients)
+        store.dataselect.replace(
+            node,
+            Payload(generated_at="", version="", days_coverage=[yesterday], aggregation_score=0, stats=[sent]),
+        )
+
+    return post
+
+
 def _measure_question(
-    cluster: Cluster, session: requests.Session, urls: tuple[str, str], question: str, runs: int
-) -> tuple[list[float], list[float], list[float]]:
-    """Return the seconds without MIN_CLIENTS, and those with it, of the first query and again."""
+    cluster: Cluster,
+    session: requests.Session,
+    urls: tuple[str, str],
+    question: str,
+    post: Callable[[], None],
+    runs: int,
+) -> tuple[list[float], ...]:
+    """Return the seconds without MIN_CLIENTS, and those with it: of the first query, after a POST, and again."""
 
     def ask(url: str) -> float:
         query = f"{url}/dataselect/public?{PERIOD}&{question}"
         return seconds_of(lambda: session.get(query).raise_for_status())
 
     without, with_minimum = urls
-    plain, first, again = [], [], []
+    plain: list[float] = []
+    first: list[float] = []
+    posted: list[float] = []
+    again: list[float] = []
     # One round more, to warm up.
     for _ in range(runs + 1):
         cluster.psql("query", _CHANGE)
         plain.append(ask(without))
         first.append(ask(with_minimum))
+        post()
+        posted.append(ask(with_minimum))
         again.append(ask(with_minimum))
-    return plain[1:], first[1:], again[1:]
+    return plain[1:], first[1:], posted[1:], again[1:]
